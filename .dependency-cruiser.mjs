@@ -88,6 +88,12 @@ export const FOLDERS = {
     types: ['@nestjs/testing'],
     node: true,
   },
+  migrate: {
+    is: 'the codemod of the command-line tool',
+    level: 7,
+    packages: ['ts-morph'],
+    node: true,
+  },
   // Uses all other folders.
   doctor: {
     is: 'the command-line tool',
@@ -225,14 +231,14 @@ export default {
   options: {
     // The imports of a page are resolved by its server; the output of ts-proto exists only during a test.
     exclude: { path: ['^src/.*/public/', '^test/consumers/ts-proto/'] },
-    // Type imports count: a folder that needs the types of a higher level is not below that level.
+    // Type imports count, because a folder that needs the types of a higher level is not below that level.
     tsPreCompilationDeps: true,
     tsConfig: { fileName: 'tsconfig.check.json' },
     doNotFollow: { path: ['(^|/)(node_modules|dist)/'] },
     enhancedResolveOptions: {
       exportsFields: ['exports'],
       conditionNames: ['import', 'types', 'node', 'default'],
-      // Longer than a run takes: by default, files are looked up again after 4 s.
+      // Longer than the duration of a run. By default, files are looked up again after 4 s.
       cachedInputFileSystem: { cacheDuration: 600_000 },
     },
   },

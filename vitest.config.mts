@@ -20,7 +20,7 @@ const ISOLATED = [
 const NEST_11 = [
   'libs/*/src/{nest,health,dashboard}/**/*.spec.ts',
   'libs/*/src/server/{*,errors/*}.spec.ts',
-  'test/nest/{module,interceptors,drain,shutdown,hero-sample,wrong-configuration}.e2e-spec.ts',
+  'test/nest/{module,interceptors,drain,shutdown,hero-sample,wrong-configuration,nest-options,misspelled-injections,awaited-calls}.e2e-spec.ts',
   'test/health/{channels,readiness}.e2e-spec.ts',
   'test/server/{errors,failing-handlers,health,lifecycle,options-from-elsewhere,inbound,wrong-options}.e2e-spec.ts',
   'test/server/{handlers,parity}/*.e2e-spec.ts',
@@ -42,12 +42,13 @@ const CHANNEL_PATH = [
 /** Checks of the structure of the sources; `npm run check` runs them. */
 const STRUCTURE = ['test/architecture.spec.ts'];
 
-/** Tests of the published package and of its docs, demo, and benchmarks. They take ten minutes; only `npm run pack:check` runs them. */
+/** Tests of the published package and of its docs, demo, and benchmarks. They take about 15 minutes; only `npm run pack:check` runs them. */
 export const SHIPPING = [
-  'test/{demo,package,consumers,upstream}/*.{spec,e2e-spec}.ts',
+  'test/{demo,package,consumers,migrate,upstream}/*.{spec,e2e-spec}.ts',
   'test/docs/{code-blocks,site}.e2e-spec.ts',
   // A browser with a dozen pages uses the whole machine.
-  'test/dashboard/page.e2e-spec.ts',
+  'test/dashboard/{page,fleet-page,accessibility}.e2e-spec.ts',
+  'test/operations/alerts.e2e-spec.ts',
   'test/bench.e2e-spec.ts',
   'test/seams/each-name.e2e-spec.ts',
 ];
@@ -120,7 +121,7 @@ export default defineConfig({
           name: 'channel-path',
           env: { NESTJS_RESILIENT_GRPC_DIRECT_CALLS: 'off' },
           include: CHANNEL_PATH,
-          // These compare the two paths.
+          // These tests compare the two paths.
           exclude: ['**/node_modules/**', 'test/calls/{both-paths,call-path}.e2e-spec.ts', ...ISOLATED],
           globalSetup: ['test/support/bundle-children.ts'],
           ...SHARED,

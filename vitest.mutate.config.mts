@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-// For `npm run mutate`: the specs of policy/ alone. Simulations prove numbers, take seconds, and would run for every mutant.
+// For `npm run mutate`: only the specs of policy/. Excludes simulations, because they take seconds and would run for every mutant.
 export default defineConfig({
   test: {
     include: ['libs/*/src/policy/**/*.spec.ts'],

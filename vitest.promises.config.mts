@@ -13,7 +13,7 @@ export default defineConfig({
     maxConcurrency: 1,
     isolate: false,
     silent: 'passed-only',
-    // For test/frames, with other sequences each time.
+    // For test/frames, with different sequences in each run.
     env: { FRAME_SEQUENCES: '10000', FRAME_SEED: String(Math.trunc(Math.random() * 2 ** 31)) },
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 import { OUTPUT, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
 
-// For `npm run pack:check`: what is published, as its users find it, the programs of its docs, its demo and its benchmarks, and in
-// full the tests that are short in `npm test`.
+// For `npm run pack:check`: tests of the published package, of the programs in its docs, of the demo, and of the benchmarks. Also runs in
+// full the tests that are shortened in `npm test`.
 export default defineConfig({
   ...TEST_CODE,
   test: {
@@ -15,11 +15,11 @@ export default defineConfig({
       'test/addresses/churn.e2e-spec.ts',
       'test/fleet.spec.ts',
     ],
-    // Programs that a test starts inherit them.
+    // Programs that a test starts inherit these variables.
     env: { DEMO_PATIENCE: '4', FULL_TABLES: '1' },
     setupFiles: ['test/setup.ts'],
     fileParallelism: false,
-    // Limits for what hangs, on a machine that is busy with something else.
+    // Limits for tests that hang, long enough for a busy machine.
     testTimeout: 120_000,
     hookTimeout: 120_000,
   },

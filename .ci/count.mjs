@@ -9,10 +9,15 @@ const results = finished
   ? JSON.parse(readFileSync(path, 'utf8'))
   : { numPassedTests: 0, testResults: [], success: false };
 
+/** Returns the first lines of the messages, because the output of the tests may be too long to keep. */
+function startOf(messages) {
+  return messages.flatMap((message) => ['', ...message.split('\n').slice(0, 5)]).join('\n  ');
+}
+
 for (const { name, status, assertionResults } of results.testResults) {
   const file = relative('.', name);
   const failed = assertionResults.filter((test) => test.status === 'failed');
-  failures.push(...failed.map(({ fullName }) => `${file}: ${fullName}`));
+  failures.push(...failed.map(({ fullName, failureMessages }) => `${file}: ${fullName}${startOf(failureMessages)}`));
   // A file that failed without a failed test did not load, or one of its hooks failed.
   if (failed.length === 0 && status === 'failed') failures.push(`${file}: did not load, or failed in a hook`);
 }

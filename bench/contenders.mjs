@@ -22,7 +22,7 @@
 /**
  * @typedef {object} Entry
  * @property {string} name Name in the report.
- * @property {readonly string[]} packages The packages to install for it, whose versions and sizes are reported. The first is the
+ * @property {readonly string[]} packages The packages to install, whose versions and sizes are reported. The first is the
  *   contender itself.
  * @property {string} [about] Explanation of the name.
  * @property {string} [peer] A contender that does the same work, for a second ratio.
@@ -31,11 +31,11 @@
 
 /**
  * @typedef {object} ContenderModule
- * @property {(address: string) => Contender | Promise<Contender>} open Opens it with default options.
- * @property {(address: string) => Contender | Promise<Contender>} [openTuned] Opens it with the best options for restarts.
+ * @property {(address: string) => Contender | Promise<Contender>} open Opens the contender with default options.
+ * @property {(address: string) => Contender | Promise<Contender>} [openTuned] Opens the contender with the best options for restarts.
  */
 
-/** All ratios are relative to this contender. It retries only calls that its server has not seen. */
+/** All ratios are relative to this contender. It retries only calls that its server has not processed. */
 export const BASELINE = 'grpc-js';
 
 const GRPC_JS = ['@grpc/grpc-js', '@grpc/proto-loader'];

@@ -70,7 +70,7 @@ export function overallTable(sections, { command, minutes }) {
 
 /**
  * @param {readonly Section[]} sections
- * @returns {string[]} How they were measured, with benchmarks of the same method on one line.
+ * @returns {string[]} Methods of measurement, with benchmarks of the same method on one line.
  */
 function hows(sections) {
   return [...new Set(sections.map(({ how }) => how))].map((how) => {

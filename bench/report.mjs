@@ -5,7 +5,7 @@
  *
  * @typedef {object} Outline
  * @property {string} bench
- * @property {string} question The question that it answers.
+ * @property {string} question The question that the benchmark answers.
  * @property {string} how The method of measurement.
  * @property {Varied} [varied] The parameter that differs among the rows of a contender.
  * @property {readonly Figure[]} figures
@@ -81,7 +81,7 @@ export function cellOf(row, { name, digits }) {
   return (
     [value]
       .flat()
-      // Avoids '-0.0': freed memory is negative.
+      // Avoids '-0.0', because freed memory is negative.
       .map((number) => (Math.abs(number) < 0.5 / 10 ** digits ? 0 : number).toFixed(digits))
       .join('–')
   );

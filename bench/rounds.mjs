@@ -35,7 +35,7 @@ import { median, quantile } from './statistics.mjs';
  */
 
 /**
- * @typedef {{ readonly workload: Workload, readonly samples: ReadonlyMap<string, Sample> }} Taken The samples of one round, by contender.
+ * @typedef {{ readonly workload: Workload, readonly samples: ReadonlyMap<string, Sample> }} Taken The samples of one workload in one round, by contender.
  */
 
 /**
@@ -45,7 +45,7 @@ import { median, quantile } from './statistics.mjs';
  */
 
 /**
- * Duration of the warm-up round, in rounds. In its first second, until its code is compiled, a client costs up to four times as much.
+ * Duration of the warm-up round, in rounds. In its first second, before its code is compiled, a client costs up to four times as much.
  * Contenders do not warm up each other's code.
  */
 const WARM_UP = 15;
@@ -63,7 +63,7 @@ export function lengthOfRun(contenders, workloads, { rounds, seconds }) {
 }
 
 /**
- * Runs one contender for a while, in this process.
+ * Runs one contender with one workload for `seconds`, in this process.
  *
  * @param {Contender} contender
  * @param {Workload} workload
@@ -131,7 +131,7 @@ export async function takeRounds(turns, workloads, { rounds, seconds }) {
 
 /**
  * Returns the order of a round. Each round starts with another contender, and every second round is reversed. With rotation alone, each
- * contender would always follow the same one.
+ * contender would always follow the same contender.
  *
  * @param {readonly string[]} names
  * @param {number} round

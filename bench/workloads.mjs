@@ -4,7 +4,7 @@ import { ORDER_ID } from './contract.mjs';
 /** @typedef {import('./contract.mjs').Chunk} Chunk */
 
 /**
- * A workload that each contender can repeat for some time. `unit` is what `run` counts.
+ * A workload that each contender can repeat for a given time. `unit` is the unit of the count of `run`.
  *
  * @typedef {object} Workload
  * @property {keyof typeof WORKLOADS} kind
@@ -28,7 +28,7 @@ function unaryCalls(inFlight) {
     unit: 'call',
     run: (contender, milliseconds, latency) =>
       repeat(milliseconds, inFlight, (done) => {
-        // Costs less than 1 % of a call, the same for all.
+        // Costs less than 1 % of a call, the same for all contenders.
         const begunAt = performance.now();
         contender.get(ORDER_ID, (error) => {
           latency.record(Math.max(1, Math.round((performance.now() - begunAt) * 1_000)));
@@ -129,7 +129,7 @@ export const WORKLOADS = {
 };
 
 /**
- * Exceeds the messages that can be buffered ahead of the wire, so that the figures show more than buffering.
+ * Returns a number of messages that cannot all be buffered ahead of the wire, so that the figures do not measure only buffering.
  *
  * @param {number} size
  * @returns {number} Number of messages of a request stream.

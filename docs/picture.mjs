@@ -1,5 +1,6 @@
-// node docs/picture.mjs: takes docs/demo.png, the page just before the server is back, and docs/dashboard-light.png and -dark.png,
-// the dashboard while the server is away again. `npx tsc -b` builds the demo first; CHROMIUM names the browser.
+// node docs/picture.mjs: takes screenshots. docs/demo.png shows the demo page just before the killed server restarts;
+// docs/dashboard-light.png and -dark.png show the dashboard after the server is killed again. Run `npx tsc -b` first to build the demo.
+// CHROMIUM is the path of the browser.
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -50,7 +51,7 @@ try {
   await fetch(`${url}/faults/kill`, { method: 'POST' });
   await Promise.all(
     dashboards.map(async ({ dashboard, path }) => {
-      await dashboard.getByText(/calls wait and fail in 1\.\d s/).waitFor();
+      await dashboard.getByText(/calls wait and fail in 2\.\d s/).waitFor();
       await dashboard.screenshot({ path });
     }),
   );

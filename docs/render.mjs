@@ -1,11 +1,13 @@
-// node docs/render.mjs: renders the library's options, numbers and folders from its source into the docs pages.
+// node docs/render.mjs: renders the library's options, numbers and folders from its source into the docs pages, and the dashboard for Grafana
+// from its list of panels.
 import { writeFileSync } from 'node:fs';
 import { folderPicture, libraryModules } from './tools/folder-picture.mjs';
+import { grafanaDashboard } from './tools/grafana-dashboard.mjs';
 import { RENDERED_PAGES, renderedPage } from './tools/rendered-pages.mjs';
 
 const pages = await Promise.all(RENDERED_PAGES.map(renderedPage));
 const picture = await folderPicture(await libraryModules());
-for (const { path, text, rendered } of [...pages, picture]) {
+for (const { path, text, rendered } of [...pages, picture, await grafanaDashboard()]) {
   if (rendered !== text) {
     writeFileSync(path, rendered);
     console.log(`wrote ${path}`);

@@ -1,6 +1,6 @@
 /**
  * Factor for a busy machine. The demo multiplies its drain times, our client's outage grace, and the time until it kills a process by this
- * factor. It divides the call rate by it.
+ * factor. It divides the call rate by the same factor.
  */
 export const PATIENCE = parsePatience(process.env['DEMO_PATIENCE'] ?? '1');
 

@@ -57,13 +57,13 @@ describe('imports', () => {
     imports = await importsOf(ROOT, [`${LIBRARY}/src`, 'src', 'test', 'bench']);
   }, 300_000);
 
-  it('refer only to lower levels, allowed packages, and existing modules', () => {
+  it('finds only imports of lower levels, allowed packages, and existing modules', () => {
     expect(linesOf(imports)).toEqual([]);
   });
 
-  it('match the folder picture in docs/architecture.md; `node docs/render.mjs` redraws it', async () => {
+  it('matches the imports to the folder picture in docs/architecture.md; `node docs/render.mjs` redraws it', async () => {
     const { text, rendered } = await folderPicture(imports.modules);
-    // Not toBe: the diff of two drawings is unreadable.
+    // `expect(text).toBe(rendered)` would print an unreadable diff.
     expect(text === rendered, 'the picture is up to date').toBe(true);
   });
 });
@@ -74,7 +74,7 @@ describe('operators entry', () => {
     loaded = await loadedBy(`${LIBRARY}/src/operators/index.ts`);
   }, 300_000);
 
-  it('loads no package except RxJS', () => {
+  it('loads no package except RxJS in the operators entry', () => {
     const packages = new Set(
       loaded.flatMap((file) => /(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? []),
     );
@@ -82,7 +82,7 @@ describe('operators entry', () => {
     expect(loaded.filter((file) => file.startsWith('node:'))).toEqual([]);
   });
 
-  it('loads only the library folders that operators depend on', () => {
+  it('loads only the library folders that the operators depend on', () => {
     const folders = new Set(loaded.flatMap((file) => /^libs\/resilient-grpc\/src\/([^/]+)\//.exec(file)?.[1] ?? []));
     expect([...folders].sort()).toEqual(['call', 'errors', 'operators', 'policy', 'status', 'time']);
   });
@@ -192,11 +192,11 @@ describe('import rules', () => {
   }, 300_000);
   afterAll(() => rmSync(root, { recursive: true }));
 
-  it.each(BROKEN)('reject %s', (_what, file, _text, rule) => {
+  it.each(BROKEN)('rejects %s', (_what, file, _text, rule) => {
     expect(rulesBrokenIn.get(file)).toEqual([rule]);
   });
 
-  it('accept imports of lower levels and allowed packages', () => {
+  it('accepts imports of lower levels and allowed packages', () => {
     expect([...rulesBrokenIn.keys()].sort()).toEqual(BROKEN.map(([, file]) => file).sort());
   });
 });
@@ -209,7 +209,7 @@ describe('time and randomness', () => {
       { files: ['**/*.ts'], languageOptions: { parser: tseslint.parser } },
       { ...oneDoor, linterOptions: { reportUnusedDisableDirectives: 'off' } },
     ],
-    // Disable comments refer to rules that are not loaded here, and this rule has no exceptions.
+    // Disable comments are ignored because they refer to rules that are not loaded here. These rules have no exceptions.
     allowInlineConfig: false,
   });
   const lines = (results: ESLint.LintResult[]): string[] =>
@@ -229,7 +229,7 @@ describe('time and randomness', () => {
     expect(await settingOf('client/create-client.ts')).toEqual([2, ...options]);
     expect(await settingOf('time/clock.ts')).not.toEqual([2, ...options]);
 
-    // A comment that names the rule, or one that names no rule.
+    // Matches a disable comment that names the rule or names no rule.
     const off = new RegExp(`\\beslint(?:-disable\\S*)?\\s(?:.*\\b${rule}\\b|\\s*(?:--|\\*/|$))`, 'm');
     const switchedOff = filesOf(`${LIBRARY}/src`).filter((file) => file.endsWith('.ts') && off.test(read(file)));
     expect(switchedOff).toEqual([]);
@@ -264,7 +264,7 @@ describe('time and randomness', () => {
 });
 
 describe('private names of grpc-js and Node', () => {
-  /** Names in the tables that are public names too. */
+  /** Private names in the tables that are also public names elsewhere. */
   const COMMON = [
     'activeCalls',
     'call',
@@ -321,7 +321,7 @@ describe('private names of grpc-js and Node', () => {
     return found;
   }
 
-  it('appear only in the quirks folders', () => {
+  it('finds private names only in the quirks folders', () => {
     const outside = filesOf(`${LIBRARY}/src`)
       .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts') && !/\/(quirks|testing)\//.test(file))
       .flatMap((file) => privateNamesIn(read(file)).map((name) => `${file}: ${name}`));
@@ -352,25 +352,25 @@ describe('private names of grpc-js and Node', () => {
 });
 
 describe('files', () => {
-  it('use the name index.ts only for public entries in package.json', () => {
+  it('uses the name index.ts only for public entries in package.json', () => {
     const { exports } = JSON.parse(read(`${LIBRARY}/package.json`)) as {
-      exports: Record<string, string | { default: string }>;
+      exports: Record<string, string | { import: { default: string } }>;
     };
     const entries = Object.values(exports).flatMap((target) =>
-      typeof target === 'string' ? [] : [target.default.replace(/^\.\/dist\/(.*)\.js$/, `${LIBRARY}/src/$1.ts`)],
+      typeof target === 'string' ? [] : [target.import.default.replace(/^\.\/dist\/(.*)\.js$/, `${LIBRARY}/src/$1.ts`)],
     );
     const indexes = filesOf(`${LIBRARY}/src`).filter((file) => file.endsWith('/index.ts'));
     expect(indexes.sort()).toEqual(entries.sort());
   });
 
-  it('have kebab-case names', () => {
+  it('uses kebab-case names for files', () => {
     const odd = filesOf(`${LIBRARY}/src`).filter(
       (file) => !/^[a-z0-9-]+(\.[a-z0-9-]+)*$/.test(file.split('/').at(-1) ?? ''),
     );
     expect(odd).toEqual([]);
   });
 
-  it('have fewer than 700 lines', () => {
+  it('keeps files below 700 lines', () => {
     const long = filesOf(`${LIBRARY}/src`)
       .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts'))
       .map((file) => ({ file, lines: read(file).split('\n').length }))
@@ -378,7 +378,7 @@ describe('files', () => {
     expect(long).toEqual([]);
   });
 
-  it('exist for each pattern of the Vitest configs', () => {
+  it('finds a file for each pattern of the Vitest configs', () => {
     const all = ['libs', 'test', 'src'].flatMap((folder) => filesOf(folder));
     const unmatched = readdirSync(ROOT)
       .filter((file) => /^vitest\..*\.mts$|^vitest\.config\.mts$/.test(file))
@@ -391,7 +391,7 @@ describe('files', () => {
     expect(unmatched).toEqual([]);
   });
 
-  it('contain no absolute path of a development machine', () => {
+  it('finds no absolute path of a development machine in any file', () => {
     const folders = readdirSync(ROOT, { withFileTypes: true })
       .filter((entry) => entry.isDirectory() && !['.git', 'node_modules', 'dist', 'coverage'].includes(entry.name))
       .flatMap(({ name }) => filesOf(name));

@@ -66,11 +66,11 @@ beforeAll(async () => {
 });
 
 describe('npm run bench', () => {
-  it('prints exactly one JSON object on one line', () => {
+  it('prints the results of all benchmarks as exactly one JSON object on one line', () => {
     expect(printed).toMatch(/^\{[^\n]+\}\n$/);
   });
 
-  it('reports every question with its method, machine and command', () => {
+  it('reports the question and the method of each benchmark, the machine, and the command', () => {
     expect(overall.benches.map(({ bench }) => bench)).toEqual(Object.keys(ROWS));
     for (const { question, how } of overall.benches) {
       expect(question).toMatch(/^[A-Z].*\?$/);
@@ -84,7 +84,7 @@ describe('npm run bench', () => {
     expect(overall.command).toBe(`npm run bench -- ${SMALLEST}`);
   });
 
-  it.each(Object.keys(ROWS))('reports numeric figures of every contender and size for %s', (name) => {
+  it.each(Object.keys(ROWS))('reports numeric figures of every contender and size in the benchmark %s', (name) => {
     const { results, figures } = overall.benches.find(({ bench }) => bench === name)!;
     const contenders = ['grpc-js', ...(name === 'unary' ? ['resilient-grpc-policies', 'grpc-js-deadline'] : [])];
     const found = results.map(({ contender, inFlight, size, direction, setup }) => ({
@@ -129,7 +129,7 @@ describe('npm run bench', () => {
   it.each([
     ['telemetry', ['no-module', 'module-no-sdk', 'events-subscriber', 'sdk-metrics']],
     ['server', ['resilient-grpc', 'nest', 'grpc-js']],
-  ])('runs the contenders specific to %s', async (name, contenders) => {
+  ])('runs the contenders specific to the benchmark %s', async (name, contenders) => {
     const { stdout } = await bench(name, ...'--rounds 1 --seconds 0.01 --json'.split(' '));
     const { results } = JSON.parse(stdout) as Bench;
     expect(results.map(({ contender }) => contender)).toEqual(contenders);
@@ -149,7 +149,7 @@ describe('npm run bench', () => {
     ['first-call', '--seconds 1', '--rounds'],
     ['unary', '--profile http2 --rounds 3', '--seconds'],
     ['', '--profile http2', '--rounds'],
-  ])('rejects an option that does not apply: %s %s', (name, options, applies) => {
+  ])('rejects a benchmark option that does not apply: %s %s', (name, options, applies) => {
     expect(() => parsePlan(`${name} ${options}`.trim().split(' '))).toThrow(
       new RegExp(`^--\\S+ does not apply to .*; supported options: .*${applies}\\b`),
     );
@@ -157,7 +157,7 @@ describe('npm run bench', () => {
 });
 
 describe('npm run simulate', () => {
-  it('prints its figures as one JSON object on one line', async () => {
+  it('prints the figures of a simulation as one JSON object on one line', async () => {
     const small = 'outage --json --seconds 60 --clients 5 --rate 1'.split(' ');
     const { stdout } = await run(process.execPath, ['bench/simulation/main.mjs', ...small], { cwd: ROOT });
     expect(stdout).toMatch(/^\{[^\n]+\}\n$/);
@@ -168,7 +168,7 @@ describe('npm run simulate', () => {
 describe('benchmark table of docs/performance.md', () => {
   const place = /^<!-- pasted: npm run bench -->\n\n```text\n(.*?)\n```\n\n<!-- end of pasted -->$/ms;
 
-  it('matches the form that the command prints without arguments', () => {
+  it('prints a benchmark table of the same form as the one in docs/performance.md if run without arguments', () => {
     const [, table = ''] = place.exec(pageText('docs/performance.md')) ?? [];
     expect(shapeOf(table)).toEqual(shapeOf(tableOf()));
   });
@@ -181,7 +181,7 @@ describe('benchmark table of docs/performance.md', () => {
     '--messages 50',
     '--only nest',
     '--size 100',
-  ])('differs from the output with %s', (options) => {
+  ])('prints a benchmark table whose form differs from the one in docs/performance.md if run with %s', (options) => {
     const { command, ...right } = shapeOf(tableOf());
     const { command: otherCommand, ...other } = shapeOf(tableOf(...options.split(' ')));
     expect([command, otherCommand]).toEqual([
@@ -193,7 +193,7 @@ describe('benchmark table of docs/performance.md', () => {
   });
 });
 
-/** The output of the command if every figure were 1. */
+/** The output of the command with 1 as every figure. */
 function tableOf(...argv: string[]): string {
   const overall = parsePlan(argv);
   if (overall.bench !== 'all') throw new Error('expected all benchmarks');

@@ -32,7 +32,7 @@ it('keeps a simulated fleet within its bounds in a total outage, with the same f
   expect(policies).toEqual([
     { name: 'resilient-grpc', recoverySeconds: expect.any(Number), ...figures },
     { name: 'retry-without-budget', recoverySeconds: null, ...figures },
-    // Whether its last client recovers before the next outage depends on chance.
+    // The last client of this policy recovers before the next outage only by chance.
     { name: 'grpc-js', recoverySeconds: policies[2].recoverySeconds, ...figures },
     { name: 'no-retry', recoverySeconds: expect.any(Number), ...figures },
   ]);
@@ -41,7 +41,7 @@ it('keeps a simulated fleet within its bounds in a total outage, with the same f
   expect(ours.peakLoadRatio).toBeLessThanOrEqual(1.6);
   expect(ours.lastHeldSeconds).toBeGreaterThan(0);
   expect(ours.newCallsFailedConnected).toBeLessThanOrEqual(0.001);
-  // Includes clients that are not connected yet.
+  // This share includes calls of clients that are not connected yet.
   expect(ours.newCallsFailed).toBeGreaterThan(0.1);
   expect(ours.newCallsFailed).toBeLessThanOrEqual(0.35);
   expect(unbounded.amplification).toBeGreaterThan(3.5);
@@ -81,7 +81,25 @@ it(
   },
 );
 
-it('retries simulated calls within the retry budget that it varies', SLOW, () => {
+it(
+  'answers the calls of a simulated fleet in time right after an overload if the server is protected, and almost none otherwise',
+  SLOW,
+  () => {
+    const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;
+    const [overload] = SCENARIOS.overload!.faults(60);
+    const figures = (serverKind: 'plain' | 'gate') =>
+      play({ ...DEFAULT_WORLD, clients: 20, callsPerSecond: 50, serverKind }, ours, [overload!], 30).figures;
+    const plainServer = figures('plain');
+    expect(plainServer.newCallsFailed).toBeGreaterThan(0.9);
+    expect(plainServer.goodput).toBeLessThan(0.6);
+    const protectedServer = figures('gate');
+    expect(protectedServer.recoverySeconds).toBeLessThanOrEqual(2);
+    expect(protectedServer.goodput).toBeGreaterThan(0.75);
+    expect(protectedServer.amplification).toBe(1);
+  },
+);
+
+it('retries more simulated calls with a larger retry budget', SLOW, () => {
   const [overload] = SCENARIOS.overload!.faults(60);
   const world = { ...DEFAULT_WORLD, clients: 20, callsPerSecond: 50 };
   const [few, many] = varied('budget.perSuccess', [0.05, 0.5]).map(

@@ -21,7 +21,14 @@ function apiReports(folder) {
   const entries = Object.entries(manifest.exports).filter(([, target]) => typeof target === 'object');
   const temporary = mkdtempSync(join(tmpdir(), 'api-'));
   try {
-    const configs = entries.map(([entry, { types }]) => configOf(folder, join(folder, types), entry, temporary));
+    const configs = entries.map(
+      ([
+        entry,
+        {
+          import: { types },
+        },
+      ]) => configOf(folder, join(folder, types), entry, temporary),
+    );
     const [first, ...others] = configs;
     // One program for all entries, because reading their imports takes most of the time.
     const compilerState = CompilerState.create(first, {

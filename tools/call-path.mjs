@@ -6,7 +6,7 @@ import { open } from '../bench/contenders/resilient-grpc.mjs';
 import { startServer } from '../bench/server.mjs';
 
 const LIBRARY = new URL('../libs/resilient-grpc/dist/', import.meta.url).href;
-/** Calls before the measured one: they connect and fill the caches. */
+/** Number of calls before the measured calls. They connect and fill the caches. */
 const WARM_UP_CALLS = 20;
 const MEASURED_CALLS = 10;
 

@@ -1,13 +1,16 @@
 // node tools/packed-dist.mjs: npm runs it before packing. It reduces dist/ to the files that the package needs: modules without comments,
-// and the declarations that the entries import. The next `tsc -b` restores dist/.
+// and the declarations that the entries import. Then it adds dist/cjs, which contains the same modules as CommonJS. The next `tsc -b`
+// restores dist/.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { basename, dirname, isAbsolute, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { rolldown } from 'rolldown';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LIBRARY = join(ROOT, 'libs/resilient-grpc');
 const DIST = join(LIBRARY, 'dist');
+const CJS = join(DIST, 'cjs');
 
 const IMPORT = /(?:from|import\()\s*['"](\.[^'"]+)\.js['"]/g;
 
@@ -19,11 +22,14 @@ function reach(file, found) {
     reach(join(dirname(file), `${target}.d.ts`), found);
 }
 
-/** @type {{ exports: Record<string, string | { types: string }> }} */
+/** @typedef {{ types: string, default: string }} Target */
+/** @type {{ exports: Record<string, string | { import: Target, require: Target }> }} */
 const manifest = JSON.parse(readFileSync(join(LIBRARY, 'package.json'), 'utf8'));
+const entries = Object.values(manifest.exports).flatMap((entry) => (typeof entry === 'object' ? [entry] : []));
 const needed = new Set();
-for (const target of Object.values(manifest.exports))
-  if (typeof target === 'object') reach(join(LIBRARY, target.types), needed);
+for (const entry of entries) reach(join(LIBRARY, entry.import.types), needed);
+
+rmSync(CJS, { recursive: true, force: true });
 
 const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
 const flags = [
@@ -43,3 +49,26 @@ for (const name of readdirSync(DIST, { recursive: true, encoding: 'utf8' })) {
 }
 const record = join(DIST, '.tsbuildinfo');
 if (existsSync(record)) rmSync(record);
+
+// A few CommonJS files load faster than one per module. All are in one folder, at the same depth as the ES modules that compute paths from
+// their own location.
+const bundle = await rolldown({
+  input: Object.fromEntries(
+    entries.map((entry) => [basename(entry.require.default, '.js'), join(LIBRARY, entry.import.default)]),
+  ),
+  platform: 'node',
+  external: (id) => !id.startsWith('.') && !isAbsolute(id),
+  onLog: (_level, { message }) => {
+    throw new Error(message);
+  },
+});
+// `import()` would fail in Jest.
+await bundle.write({
+  dir: CJS,
+  format: 'cjs',
+  chunkFileNames: '[name].js',
+  dynamicImportInCjs: false,
+  keepNames: true,
+});
+for (const path of needed) cpSync(path, join(CJS, 'types', relative(DIST, path)));
+writeFileSync(join(CJS, 'package.json'), `${JSON.stringify({ type: 'commonjs' })}\n`);

@@ -1,6 +1,6 @@
 // node tools/packed-pages.mjs write|remove: npm runs it before and after packing. Adds the pages for users to the package, with links that
-// work from there.
-import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+// work in the package.
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -8,7 +8,13 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LIBRARY = join(ROOT, 'libs/resilient-grpc');
 
 /** Pages for maintainers, which are not packed. */
-const FOR_MAINTAINERS = /^docs\/(decisions\/|upstream\/|architecture\.md|fleet\.md)/;
+const FOR_MAINTAINERS = /^docs\/(decisions\/|upstream\/|architecture\.md|fleet\.md|fleet\/)/;
+
+/** Files that users copy, which are packed unchanged. */
+const FOR_USERS = /^docs\/operations\/.*\.(json|yml)$/;
+
+/** Pictures of the README, which are packed if the package has no repository that they could be linked to. */
+const PICTURES = ['docs/demo.png'];
 
 /** Files and folders that packing adds to the library's folder. */
 const PLACES = ['README.md', 'CHANGELOG.md', 'docs'];
@@ -22,12 +28,13 @@ const PLACES = ['README.md', 'CHANGELOG.md', 'docs'];
 export function packedPages({ version, repository }) {
   const docs = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' });
   const paths = ['README.md', 'CHANGELOG.md', ...docs.map((path) => join('docs', path))].filter(
-    (path) => path.endsWith('.md') && !FOR_MAINTAINERS.test(path),
+    (path) => (path.endsWith('.md') && !FOR_MAINTAINERS.test(path)) || FOR_USERS.test(path),
   );
-  const address = repository?.url.replace(/^git\+/, '').replace(/\.git$/, '');
+  const address = addressOf(repository);
   return Object.fromEntries(
     paths.map((path) => {
       const text = readFileSync(join(ROOT, path), 'utf8');
+      if (FOR_USERS.test(path)) return [path, text];
       const leadTo = (image, label, target) => {
         const written = `${image}[${label}](${target})`;
         if (/^(https?:|#)/.test(target)) return written;
@@ -36,12 +43,15 @@ export function packedPages({ version, repository }) {
         // On the web, relative links do not work.
         if (address !== undefined)
           return `${image}[${label}](${address}/${image ? 'raw' : 'blob'}/v${version}/${inRepository})`;
-        return paths.includes(join(dirname(path), file)) ? written : image ? `_${label}_` : label;
+        return [...paths, ...PICTURES].includes(join(dirname(path), file)) ? written : image ? `_${label}_` : label;
       };
       return [path, inProse(text, (prose) => prose.replace(LINK, (_all, ...parts) => leadTo(...parts)))];
     }),
   );
 }
+
+/** @param {{ url: string } | undefined} repository */
+const addressOf = (repository) => repository?.url.replace(/^git\+/, '').replace(/\.git$/, '');
 
 const LINK = /(!?)\[([^\]]*)\]\(([^)\s]+)\)/g;
 
@@ -60,10 +70,12 @@ const [, program, action] = process.argv;
 if (program === fileURLToPath(import.meta.url)) {
   for (const place of PLACES) rmSync(join(LIBRARY, place), { recursive: true, force: true });
   if (action === 'write') {
-    const pages = packedPages(JSON.parse(readFileSync(join(LIBRARY, 'package.json'), 'utf8')));
-    for (const [path, text] of Object.entries(pages)) {
+    const manifest = JSON.parse(readFileSync(join(LIBRARY, 'package.json'), 'utf8'));
+    for (const [path, text] of Object.entries(packedPages(manifest))) {
       mkdirSync(dirname(join(LIBRARY, path)), { recursive: true });
       writeFileSync(join(LIBRARY, path), text);
     }
+    if (addressOf(manifest.repository) === undefined)
+      for (const path of PICTURES) copyFileSync(join(ROOT, path), join(LIBRARY, path));
   }
 }

@@ -1,5 +1,5 @@
-// npm run check:style: finds wording that CONTRIBUTING.md rules out, in sources, tests, and docs. `tools/style-allowed.json` lists the
-// hits that are allowed, by file and rule; a file may not have more. With --write the list shrinks to the hits that are left; it never grows.
+// npm run check:style: finds wording that CONTRIBUTING.md forbids, in sources, tests, and docs. `tools/style-allowed.json` lists the hits
+// that are allowed, by file and rule; a file may not have more. With --write the list shrinks to the hits that are left; it never grows.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const LIST = fileURLToPath(new URL('style-allowed.json', import.meta.url));
 
 /**
- * The rules: what must not be written, and what to write instead.
+ * The rules: each forbidden pattern, with the wording to write instead.
  *
  * @type {Record<string, { pattern: RegExp, instead: string }>}
  */

@@ -17,7 +17,7 @@ export function open(address) {
 
   function connected() {
     if (session === undefined || session.closed || session.destroyed) {
-      // Like grpc-js: Node's default of 10 MB is too small for thousands of streams.
+      // Uses the same limit as grpc-js, because Node's default of 10 MB is too small for thousands of streams.
       session = connect(`http://${address}`, { maxSessionMemory: Number.MAX_SAFE_INTEGER });
       // The streams report the error.
       session.on('error', () => undefined);

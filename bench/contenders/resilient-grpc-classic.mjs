@@ -15,7 +15,7 @@ export async function open(address) {
   process.env[VARIABLE] = 'off';
   try {
     const contender = await openWith(address);
-    // The first call creates the channel. Its result does not matter: some servers of the benchmarks have only streams.
+    // The first call creates the channel. Its result is ignored, because some servers of the benchmarks implement only streams.
     await new Promise((resolve) => {
       contender.get(ORDER_ID, resolve);
     });

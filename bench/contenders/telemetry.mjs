@@ -52,7 +52,7 @@ export const subscriber = {
 
 /**
  * The client with an SDK, which collects metrics of all clients created after it. A process therefore opens the contender that it measures
- * before the others.
+ * before the other contenders.
  */
 export const withMetrics = {
   /** @param {string} address */

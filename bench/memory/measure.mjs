@@ -5,11 +5,11 @@ import { difference, withPair } from './pair.mjs';
 /** @typedef {import('./pair.mjs').Stream} Stream */
 /** @typedef {{ readonly open: number, readonly cancelled: number }} ServerCalls */
 
-/** Slowdown of the slow reader. */
+/** Factor by which the slow reader is slower than the sender. */
 const SLOWER = 10;
 /** Number of parts of an unthrottled stream. The fastest part counts, because the machine may be busy. */
 const PARTS = 5;
-/** A number that is unchanged for this many polls of 50 ms is considered final. */
+/** Number of polls, each after 50 ms, after which an unchanged number is considered final. */
 const STILL = 15;
 const PATIENCE_MS = 60_000;
 const DRAIN_MS = 500;

@@ -21,9 +21,7 @@ const SERVER = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
 
 /** Polling interval of resident memory. */
 const POLL_INTERVAL_MS = 100;
-/**
- * The heap is measured only in every 20th poll, because measuring forces a garbage collection, and V8's own collections should occur too.
- */
+/** The heap is measured only in every 20th poll. Measuring forces a garbage collection, and V8's own collections should occur, too. */
 const COLLECT_EVERY = 20;
 
 /**

@@ -88,7 +88,7 @@ async function read(call, onChunk) {
 
 /**
  * @param {UploadCall | TalkCall | WatchCall} call
- * @param {(signal: AbortSignal) => Promise<void>} serve If the call is cancelled, its rejection is ignored.
+ * @param {(signal: AbortSignal) => Promise<void>} serve A rejection is ignored if the call is cancelled.
  */
 function serving(call, serve) {
   const signal = opened(call);

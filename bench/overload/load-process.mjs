@@ -1,5 +1,5 @@
 // Clients in a separate process: closed loops that measure the capacity of a server, and an open loop that sends calls at a constant rate,
-// no matter how many are unanswered.
+// regardless of the number of unanswered calls.
 import { Channel, Metadata, credentials, status as Code } from '@grpc/grpc-js';
 import { setTimeout as wait } from 'node:timers/promises';
 import { OWN_CONNECTION } from '../contenders/own-connection.mjs';
@@ -75,7 +75,7 @@ async function capacity({ seconds, inFlight }) {
 }
 
 /**
- * Sends calls at a constant rate, with a health check and a stream beside them, and measures the time until the server is good again.
+ * Sends calls at a constant rate, together with health checks and a stream, and measures the time until the server recovers.
  *
  * @param {{ perSecond: number, seconds: number, deadlineMs: number, noDeadlinePerSecond?: number, health: boolean }} given
  */

@@ -1,4 +1,4 @@
-// Measures servers that are offered more calls than they can serve. Each run has a new server and a new client process, which first measures
+// Measures servers that receive more calls than they can serve. Each run has a new server and a new client process, which first measures
 // the capacity with closed loops, and then sends a multiple of it in an open loop.
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,7 @@ const LOAD = fileURLToPath(new URL('./load-process.mjs', import.meta.url));
 
 /** Deadline of the calls in milliseconds. */
 const DEADLINE_MS = 1_000;
-/** Closed loops that measure the capacity. */
+/** Number of closed loops that measure the capacity. */
 const CALLERS = 16;
 
 /**
@@ -30,7 +30,7 @@ const CALLERS = 16;
  * @property {'resilient-grpc' | 'nest'} server
  * @property {readonly string[]} packages
  * @property {Readonly<Record<string, unknown>>} [options] Options of the server.
- * @property {boolean} [limits] True if it is measured only with handlers that wait, because it limits them.
+ * @property {boolean} [limits] True if it limits concurrent handlers. It is then measured only with handlers that wait.
  */
 
 const RESILIENT_GRPC = ['nestjs-resilient-grpc'];
@@ -38,7 +38,7 @@ const RESILIENT_GRPC = ['nestjs-resilient-grpc'];
 /** @type {readonly OverloadEntry[]} */
 export const OVERLOADED_SERVERS = [
   { name: 'resilient-grpc', server: 'resilient-grpc', packages: RESILIENT_GRPC },
-  // A pool of 10 connections, and some calls that are ready for it.
+  // A limit slightly above the pool of 10 connections, so that a call is ready whenever a connection becomes free.
   {
     name: 'limit 16',
     server: 'resilient-grpc',
@@ -66,11 +66,11 @@ export const OVERLOAD_WORK = ['sync:5'];
 export function outlineOfOverload({ bench, rounds, seconds }) {
   return {
     bench,
-    question: 'What does a server do that is offered more calls than it can serve?',
+    question: 'How does a server behave if it receives more calls than it can serve?',
     how: [
       `medians of ${String(rounds)} runs of ${String(seconds)} s, deadline ${String(DEADLINE_MS)} ms, open loop from another process;`,
-      'goodput is the share of the capacity measured in the same run; ran late: handlers that started after the deadline of their client;',
-      'p99 of served calls sent after the first second; good again: from the end of the load to five responses in a row within 200 ms',
+      'goodput: calls answered in time, as a share of the capacity measured in the same run; ran late: handlers that started after the deadline of their client;',
+      'p99 of served calls sent after the first second; serves calls again: from the end of the load to five responses in a row within 200 ms',
     ].join(' '),
     varied: { name: 'load', title: 'load', label: String },
     figures: [
@@ -81,7 +81,7 @@ export function outlineOfOverload({ bench, rounds, seconds }) {
       { name: 'expired', title: 'expired', digits: 0 },
       { name: 'lost', title: 'lost', digits: 0 },
       { name: 'ranLatePercent', title: '% ran late', digits: 1 },
-      { name: 'goodAgainMs', title: 'good again ms', digits: 0 },
+      { name: 'goodAgainMs', title: 'serves again ms', digits: 0 },
       { name: 'healthP99Ms', title: 'health p99 ms', digits: 0 },
       { name: 'maxGapMs', title: 'stream gap ms', digits: 0 },
     ],
@@ -113,7 +113,7 @@ export async function measureOverload({ bench, entries, work, factors, rounds, s
 }
 
 /**
- * Measures the capacity of a new server, and then offers it a multiple of that.
+ * Measures the capacity of a new server, and then sends it a multiple of that number of calls.
  *
  * @param {{
  *   server: OverloadEntry['server'], options?: OverloadEntry['options'], work: string,

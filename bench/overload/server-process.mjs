@@ -6,14 +6,12 @@
 //   OPTIONS  further options of the server as JSON
 // The id of a request is its client's deadline in milliseconds since 1970, so that the handler can count calls that are already expired.
 import 'reflect-metadata';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Controller } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod, Transport } from '@nestjs/microservices';
 import { interval, map } from 'rxjs';
+import { freePort } from '../../test/support/free-port.mjs';
 import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
 import { obey } from '../memory/child.mjs';
 
@@ -82,9 +80,9 @@ const { prototype } = OverloadController;
 GrpcMethod('Bench', 'Get')(prototype, 'get', Object.getOwnPropertyDescriptor(prototype, 'get'));
 GrpcMethod('Bench', 'Watch')(prototype, 'watch', Object.getOwnPropertyDescriptor(prototype, 'watch'));
 
-// Uses a Unix socket, because Nest does not report the port it listens on.
-const folder = mkdtempSync(join(tmpdir(), 'bench-'));
-const url = `unix:${join(folder, 'grpc.sock')}`;
+// Nest does not report the port it listens on. A Unix socket has small buffers, and Node reads nothing while it cannot write, so the two
+// processes could wait for each other forever.
+const url = `127.0.0.1:${String(await freePort())}`;
 const options = { url, package: PROTO_PACKAGE, protoPath: PROTO_PATH, ...JSON.parse(given) };
 
 /** @param {...import('@nestjs/common').DynamicModule} imports */
@@ -120,7 +118,4 @@ obey({
     return counts;
   },
 });
-process.once('disconnect', () => {
-  rmSync(folder, { recursive: true });
-  process.exit();
-});
+process.once('disconnect', () => process.exit());

@@ -112,7 +112,7 @@ function sizeOf(folder) {
  * @returns {number}
  */
 function packedSize(folder) {
-  // Without scripts, which would write files. They would also add the README, whose size is added below.
+  // Runs no package scripts, because they would write files. They would also add the README, whose size is added below.
   const pack = ['pack', '--dry-run', '--json', '--ignore-scripts', '--loglevel=error'];
   const [{ unpackedSize }] = JSON.parse(execFileSync('npm', pack, { cwd: folder, encoding: 'utf8' }));
   return unpackedSize + statSync(join(ROOT, 'README.md')).size;

@@ -108,8 +108,8 @@ function turn({ kind, of, seconds }) {
 }
 
 /**
- * Verifies this contender, and loads and opens the others too, so that all processes hold the same memory and garbage collections cost the
- * same.
+ * Verifies this contender. Also loads and opens the other contenders, so that all processes hold the same memory and garbage collections
+ * cost the same.
  *
  * @param {{ names: readonly string[] }} given Names of all contenders, in their order.
  */

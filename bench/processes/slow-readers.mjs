@@ -1,4 +1,4 @@
-// Measures the memory that a client buffers if the reader of a long stream pauses: responses that the application does not read, and
+// Measures how much a client buffers if the receiver of a long stream stops reading: responses that the application does not read, and
 // requests that the server does not read. Each contender runs in a separate process.
 import { standstill } from '../memory/measure.mjs';
 import { withMemoryServer } from '../memory/pair.mjs';
@@ -29,7 +29,7 @@ export function outlineOfSlowReaders({ bench, rounds, messages }) {
   return {
     bench,
     question: 'How much does a client buffer if responses or requests of a stream are not read?',
-    how: `medians of ${String(rounds)} rounds; streams of ${((messages * MESSAGE_BYTES) / 1_048_576).toFixed(0)} MiB, of which the client reads only one message`,
+    how: `medians of ${String(rounds)} rounds; streams of ${((messages * MESSAGE_BYTES) / 1_048_576).toFixed(0)} MiB, of which only one message is read`,
     varied: { name: 'direction', title: 'direction', label: String },
     figures: [{ name: 'heldMib', title: 'MiB held', digits: 1 }],
   };
@@ -40,7 +40,7 @@ export function outlineOfSlowReaders({ bench, rounds, messages }) {
  * @returns {Promise<readonly import('../report.mjs').Row[]>}
  */
 export async function measureSlowReadersOfAll({ bench, entries, rounds, messages }) {
-  console.error(`${bench}: ${String(messages)} messages for each`);
+  console.error(`${bench}: ${String(messages)} messages per stream`);
   const stream = { count: messages, size: MESSAGE_BYTES };
   const taken = entries.flatMap(({ name }) =>
     ['responses', 'requests'].map((direction) => ({ name, direction, bytes: /** @type {number[]} */ ([]) })),

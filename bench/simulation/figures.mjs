@@ -9,9 +9,9 @@ import { SAMPLE_MS } from './meter.mjs';
  * @property {number} peakLoadRatio Maximum rate of arriving attempts after a fault, relative to the usual load.
  * @property {number} goodput Share of all calls that succeed in time.
  * @property {number} newCallsFailed Share of failures among the calls that start within 10 s after the worst fault.
- * @property {number} newCallsFailedConnected The same for calls whose client was connected.
+ * @property {number} newCallsFailedConnected Share of failures among those calls whose client was connected.
  * @property {number | null} recoverySeconds Time from the end of the worst fault until at least 99 % of calls succeed permanently; null if
- * they do not before the next fault or the end.
+ * this does not happen before the next fault or the end.
  * @property {number} lastHeldSeconds Longest time from READY until a held call is sent; 0 if none was held.
  */
 
@@ -80,7 +80,7 @@ export function peakOf({ load, usual }, begin, end) {
 }
 
 /**
- * Returns the seconds from `from` until the share of successful calls is back to normal and stays so until `until`; null if never.
+ * Returns the seconds from `from` until the share of successful calls is normal and remains so until `until`; null if this never happens.
  *
  * @param {Meter} meter
  * @param {number} from

@@ -4,7 +4,7 @@ import { Calls, PHASE } from './calls.mjs';
 import { Meter } from './meter.mjs';
 import { Network } from './network.mjs';
 import { Ring } from './ring.mjs';
-import { Server } from './server.mjs';
+import { ANSWER, Server } from './server.mjs';
 
 /** @typedef {import('./policies.mjs').Policy} Policy */
 /** @typedef {import('./policies.mjs').Client} Client */
@@ -18,12 +18,16 @@ import { Server } from './server.mjs';
  * @property {number} patienceMs Timeout of every call.
  * @property {number} servers
  * @property {number} capacity Total capacity of all servers, relative to the usual load.
+ * @property {import('./server.mjs').ServerKind} serverKind
  * @property {number} queueMs
  * @property {number} shedCost
  * @property {number} handshakeCost
  * @property {number} latencyMs Latency of a response, in addition to processing and queueing.
  * @property {number} seed
  */
+
+/** Number of different {@link ANSWER}s. */
+const ANSWERS = Object.keys(ANSWER).length;
 
 /** Simulates a fleet of clients with one policy, and its servers, event by event in virtual time. */
 export class Fleet {
@@ -66,17 +70,19 @@ export class Fleet {
   }
 
   #makeServer() {
-    const { clients, callsPerSecond, capacity, servers, queueMs, shedCost, handshakeCost, latencyMs } = this.world;
+    const { clients, callsPerSecond, capacity, servers, serverKind, queueMs, shedCost, handshakeCost, latencyMs } =
+      this.world;
     const model = {
       callsPerSecond: (clients * callsPerSecond * capacity) / servers,
+      kind: serverKind,
       queueMs,
       shedCost,
       handshakeCost,
     };
     const owner = {
       /** @type {import('./server.mjs').ServerOwner['answer']} */
-      answer: (call, attempt, ok) => {
-        this.#answers.push(this.clock.time + latencyMs, call, 2 * attempt + Number(ok));
+      answer: (call, attempt, answer) => {
+        this.#answers.push(this.clock.time + latencyMs, call, ANSWERS * attempt + answer);
       },
       /** @type {import('./server.mjs').ServerOwner['accepted']} */
       accepted: (connecting) => {
@@ -151,17 +157,20 @@ export class Fleet {
       this.#probes.delete(call);
       return;
     }
-    const attempt = second >> 1;
-    if (!this.calls.runs(call, attempt)) return;
+    if (!this.calls.runs(call, Math.floor(second / ANSWERS))) return;
     const client = this.#client(this.calls.clientOf(call));
-    if (second % 2 === 1) client.succeeded(call);
+    const answer = second % ANSWERS;
+    if (answer === ANSWER.ok) client.succeeded(call);
+    else if (answer === ANSWER.overloaded) client.refusedForGood(call);
     else client.refused(call);
   }
 
   #attemptTimedOut() {
     const { first: call, second: attempt } = this.calls.timeouts;
     this.calls.timeouts.shift();
-    if (this.calls.runs(call, attempt)) this.#client(this.calls.clientOf(call)).attemptTimedOut(call);
+    if (!this.calls.runs(call, attempt)) return;
+    this.#reset(call);
+    this.#client(this.calls.clientOf(call)).attemptTimedOut(call);
   }
 
   #backoffOver() {
@@ -173,8 +182,14 @@ export class Fleet {
     const { first: call } = this.calls.deadlines;
     this.calls.deadlines.shift();
     if (!this.calls.isOpen(call)) return;
+    if (this.calls.phaseOf(call) === PHASE.running) this.#reset(call);
     this.#client(this.calls.clientOf(call)).deadlinePassed(call);
     if (this.calls.isOpen(call)) this.failed(call);
+  }
+
+  /** @param {number} call A call whose running attempt is reset by its client. */
+  #reset(call) {
+    this.servers[this.calls.serverOf(call)]?.takeReset(call);
   }
 
   /** @param {number} index */
@@ -219,7 +234,8 @@ export class Fleet {
     const { calls, clock } = this;
     calls.sent(call, server, clock.time);
     this.meter.arrived(clock.time);
-    this.servers[server]?.takeCall(call, calls.attemptsOf(call));
+    const timeoutMs = calls.startedAt(call) + this.world.patienceMs - clock.time;
+    this.servers[server]?.takeCall(call, calls.attemptsOf(call), timeoutMs);
   }
 
   /**
@@ -231,7 +247,7 @@ export class Fleet {
   probe(server, answered) {
     const id = --this.#lastProbe;
     this.#probes.set(id, answered);
-    this.servers[server]?.takeCall(id, 0);
+    this.servers[server]?.takeProbe(id);
   }
 
   /**

@@ -9,12 +9,16 @@ import { toJson, toTable } from './report.mjs';
 import { SCENARIOS } from './scenarios.mjs';
 import { DEFAULT_WORLD, simulate } from './simulate.mjs';
 
+const SERVER_KINDS = /** @type {const} */ (['bounded', 'plain', 'gate']);
+
 const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [options]
   --clients N      number of clients (200)
   --rate R         calls per second of each client (10000 / clients)
   --seconds S      simulated time, 60 or more; faults are scaled down from 600 (600)
   --deadline MS    deadline of every call (${String(DEFAULT_WORLD.patienceMs)})
   --handshake C    cost of a connection in calls (${String(DEFAULT_WORLD.handshakeCost)}; TLS: about 20)
+  --server KIND    bounded: rejects calls that would wait for more than ${String(DEFAULT_WORLD.queueMs / 1_000)} s; plain: processes all calls, as Nest's server does;
+                   gate: has this library's protection against overload (bounded)
   --seed N         random seed (${String(DEFAULT_WORLD.seed)})
   --vary C=A,B     simulate only this library, with each of these values of a constant: ${VARIABLE.join(', ')}
   --svg FILE       output file of the curves (simulation-SCENARIO.svg; with --json only if given)
@@ -38,7 +42,20 @@ async function simulateArguments() {
 }
 
 /** @param {NonNullable<ReturnType<typeof parse>>} plan */
-async function run({ name, scenario, clients, rate, seconds, deadline, handshake, seed, policies, svg, json }) {
+async function run({
+  name,
+  scenario,
+  clients,
+  rate,
+  seconds,
+  deadline,
+  handshake,
+  serverKind,
+  seed,
+  policies,
+  svg,
+  json,
+}) {
   const faults = scenario.faults(seconds);
   const world = {
     ...DEFAULT_WORLD,
@@ -47,6 +64,7 @@ async function run({ name, scenario, clients, rate, seconds, deadline, handshake
     ...scenario.world,
     patienceMs: deadline,
     handshakeCost: handshake,
+    serverKind,
     seed,
   };
   const results = policies.map((policy) => simulate(world, policy, faults, seconds));
@@ -68,6 +86,7 @@ function parse() {
         seconds: { type: 'string', default: '600' },
         deadline: { type: 'string', default: String(DEFAULT_WORLD.patienceMs) },
         handshake: { type: 'string', default: String(DEFAULT_WORLD.handshakeCost) },
+        server: { type: 'string', default: DEFAULT_WORLD.serverKind },
         seed: { type: 'string', default: String(DEFAULT_WORLD.seed) },
         vary: { type: 'string' },
         svg: { type: 'string' },
@@ -85,7 +104,10 @@ function parse() {
     const policies = policiesOf(values.vary);
     if (scenario === undefined || rest.length > 0 || !makesSense || policies === undefined) return undefined;
     const svg = values.svg ?? (values.json ? undefined : `simulation-${name}.svg`);
-    return { name, scenario, clients, rate, seconds, deadline, handshake, seed, policies, svg, json: values.json };
+    const { json } = values;
+    const serverKind = SERVER_KINDS.find((kind) => kind === values.server);
+    if (serverKind === undefined) return undefined;
+    return { name, scenario, clients, rate, seconds, deadline, handshake, serverKind, seed, policies, svg, json };
   } catch {
     return undefined;
   }

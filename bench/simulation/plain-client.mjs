@@ -13,8 +13,8 @@ import { Subchannel } from './subchannel.mjs';
  */
 
 /**
- * A client on a grpc-js channel with pick_first. Calls wait for the first connection attempt and fail immediately after it has failed. With
- * retries, it retries all failures, as often as this library's default policy.
+ * A client on a grpc-js channel with pick_first. Calls wait for the first connection attempt. After this attempt has failed, calls fail
+ * immediately. With retries, it retries all failures except RESOURCE_EXHAUSTED, as often as this library's default policy.
  *
  * @implements {import('./policies.mjs').Client}
  */
@@ -74,6 +74,11 @@ export class PlainClient {
   /** @param {number} call */
   refused(call) {
     this.#attemptFailed(call);
+  }
+
+  /** @param {number} call */
+  refusedForGood(call) {
+    this.fleet.failed(call);
   }
 
   /** @param {number} call */

@@ -15,6 +15,7 @@ import { ResilientClient } from './resilient-client.mjs';
  * @property {(call: number) => void} begin
  * @property {(call: number) => void} succeeded The running attempt succeeded.
  * @property {(call: number) => void} refused The server returned UNAVAILABLE.
+ * @property {(call: number) => void} refusedForGood The server is overloaded and returned RESOURCE_EXHAUSTED, which must not be retried.
  * @property {(call: number) => void} backoffOver The backoff is over, and the call is retried.
  * @property {(call: number) => void} attemptTimedOut
  * @property {(call: number) => void} attemptLost The attempt was lost with its connection. `connectionLost` was called before.
@@ -58,7 +59,8 @@ export const POLICIES = [
   },
   {
     name: 'grpc-js',
-    title: 'grpc-js with default options: fails fast, retries what the transport refused, reconnects after 1 to 120 s',
+    title:
+      'grpc-js with default options: fails fast, retries calls that the transport refused, reconnects after 1 to 120 s',
     open: (fleet) => new PlainClient(fleet, { backoff: GRPC_JS_BACKOFF, retries: false }),
   },
   {

@@ -1,5 +1,6 @@
 import { AttemptHistory } from '../../libs/resilient-grpc/dist/client/call/attempt-history.js';
 import { classify } from '../../libs/resilient-grpc/dist/policy/evidence/classify.js';
+import { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../libs/resilient-grpc/dist/policy/overload/overload-mark.js';
 import { DEFAULT_RETRY_POLICY } from '../../libs/resilient-grpc/dist/policy/retry/retry-policy.js';
 import { DefaultBudget } from '../../libs/resilient-grpc/dist/policy/throttling/default-budget.js';
 import { PHASE } from './calls.mjs';
@@ -18,9 +19,15 @@ const EVIDENCE = {
   contentType: undefined,
 };
 const REFUSED = classify({ ...EVIDENCE, contentType: 'application/grpc' });
+const OVERLOADED = classify({ ...EVIDENCE, code: 8, contentType: 'application/grpc' });
 const LOST = classify({ ...EVIDENCE, details: 'Connection dropped', channelReady: false });
 
 const NO_METADATA = { get: () => [] };
+/** Trailers of this library's server, as in server/overload/refusal.ts. */
+const OVERLOAD_METADATA = {
+  /** @param {string} key */
+  get: (key) => (key === 'grpc-retry-pushback-ms' ? ['-1'] : key === OVERLOAD_KEY ? [OVERLOAD_VALUE] : []),
+};
 const REGISTRY = { accepting: 'open' };
 
 /**
@@ -150,6 +157,13 @@ export class ResilientClient {
   }
 
   /** @param {number} call */
+  refusedForGood(call) {
+    this.channel.attemptEnds();
+    this.channel.answered(undefined);
+    this.#attemptFailed(call, OVERLOADED, undefined, OVERLOAD_METADATA);
+  }
+
+  /** @param {number} call */
   attemptLost(call) {
     this.#attemptFailed(call, LOST, this.#lost);
   }
@@ -186,8 +200,9 @@ export class ResilientClient {
    * @param {number} call
    * @param {import('../../libs/resilient-grpc/dist/policy/evidence/verdict.js').Verdict} verdict
    * @param {object | undefined} connection
+   * @param {{ readonly get: (key: string) => readonly string[] }} metadata
    */
-  #attemptFailed(call, verdict, connection) {
+  #attemptFailed(call, verdict, connection, metadata = NO_METADATA) {
     const { fleet } = this;
     this.#reportReleased(call, undefined);
     let history = this.#histories.get(call);
@@ -198,7 +213,7 @@ export class ResilientClient {
     const end = {
       code: verdict.code,
       details: verdict.details,
-      metadata: NO_METADATA,
+      metadata,
       connection,
       wire: { acceptsNoStreams: connection !== undefined },
     };

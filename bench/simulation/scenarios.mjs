@@ -15,7 +15,7 @@
  * @typedef {object} Scenario
  * @property {string} title
  * @property {Partial<import('./fleet.mjs').World>} [world] Parameters that differ from the default.
- * @property {(seconds: number) => readonly Fault[]} faults In order, without overlap.
+ * @property {(seconds: number) => readonly Fault[]} faults In chronological order, without overlap.
  */
 
 /** Scenarios are defined for ten minutes and scaled down. No fault is scaled to less than three seconds. */
@@ -50,7 +50,8 @@ export const SCENARIOS = {
   },
   rolling: {
     title: 'ten servers are killed and restarted in turn, each down for 5 s',
-    // Connections are distributed randomly: some servers have 50 % more than others, and one server at a time is down.
+    // Connections are distributed randomly, so some servers have 50 % more connections than others. In addition, one server at a time is
+    // down.
     world: { servers: 10, capacity: 2 },
     faults: (seconds) =>
       Array.from({ length: 10 }, (_, index) => {

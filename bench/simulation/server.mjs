@@ -1,35 +1,56 @@
 import { Ring } from './ring.mjs';
+import { BoundedQueue, GatedQueue } from './server-queues.mjs';
 
 /** @typedef {import('./clock.mjs').SimulatedClock} SimulatedClock */
+/** @typedef {import('./server-queues.mjs').QueuedCall} QueuedCall */
+
+/** Responses of a server. */
+export const ANSWER = {
+  /** UNAVAILABLE. */
+  unavailable: 0,
+  ok: 1,
+  /** RESOURCE_EXHAUSTED with a pushback that stops retries. */
+  overloaded: 2,
+};
+
+/**
+ * The way a server treats calls that it cannot process at once:
+ * - 'plain': it processes all of them, as Nest's server does;
+ * - 'bounded': it rejects calls that would wait for more than `queueMs` with UNAVAILABLE;
+ * - 'gate': it has this library's protection against overload.
+ *
+ * @typedef {'plain' | 'bounded' | 'gate'} ServerKind
+ */
 
 /**
  * @typedef {object} ServerModel
  * @property {number} callsPerSecond Capacity in calls per second.
- * @property {number} queueMs Maximum queued work. Calls that would wait longer are rejected with UNAVAILABLE immediately.
- * @property {number} shedCost Cost of such a rejection, as a share of a call.
+ * @property {ServerKind} kind
+ * @property {number} queueMs Maximum queued work of a bounded server.
+ * @property {number} shedCost Cost of a refused call, as a share of a call.
  * @property {number} handshakeCost Cost of a new connection in calls.
  */
 
 /**
  * @typedef {object} ServerOwner
- * @property {(call: number, attempt: number, ok: boolean) => void} answer A response is sent.
+ * @property {(call: number, attempt: number, answer: number) => void} answer A response is sent, one of {@link ANSWER}.
  * @property {(connecting: number) => void} accepted A handshake is complete.
  */
 
 /**
- * One server (or a cluster with one address) that processes one item at a time. It processes queued calls even if their callers no longer
- * wait. While both are queued, handshakes and calls each get half of its capacity.
+ * One server (or a cluster with one address) that processes one item at a time. While handshakes and calls are both queued, each kind gets
+ * half of the capacity.
  */
 export class Server {
-  #calls = new Ring();
+  #calls;
   #handshakes = new Ring();
-  /** Calls and handshakes that arrived during a stall, which the kernel accepts. */
+  /** Calls and handshakes that arrived during a stall, which the kernel accepts. Each call is stored with its timeout instead of a time. */
   #unread = new Ring();
-  #work = 0;
-  /** The current item: a call and its attempt, or a handshake and -1. */
-  #first = 0;
-  #second = 0;
-  /** Cost of rejected calls, added to the next item. */
+  /** The current item: a call, or the number of a handshake. */
+  /** @type {QueuedCall | number} */
+  #current = 0;
+  #currentMs = 0;
+  /** Cost of refused calls, added to the next item. */
   #owedMs = 0;
   /** Greater than 0 if handshakes got more than half of the capacity. */
   #balanceMs = 0;
@@ -38,7 +59,7 @@ export class Server {
   busyUntil = Infinity;
   isUp = true;
   isStalled = false;
-  /** True if a proxy in front of it returns UNAVAILABLE for every call. */
+  /** True if a proxy in front of the server returns UNAVAILABLE for every call. */
   isUnreachable = false;
   /** Remaining share of the capacity. */
   capacity = 1;
@@ -52,28 +73,57 @@ export class Server {
     this.model = model;
     this.owner = owner;
     this.clock = clock;
+    this.#calls = this.#newQueue();
   }
 
   get #callMs() {
     return 1_000 / (this.model.callsPerSecond * this.capacity);
   }
 
+  /** @returns {import('./server-queues.mjs').CallQueue} */
+  #newQueue() {
+    const { model, clock } = this;
+    if (model.kind !== 'gate') return new BoundedQueue(model.kind === 'plain' ? Infinity : model.queueMs);
+    return new GatedQueue(clock, (call, attempt) => {
+      this.#refuse(call, attempt);
+    });
+  }
+
   /**
    * @param {number} call
    * @param {number} attempt
+   * @param {number} timeoutMs
    */
-  takeCall(call, attempt) {
+  takeCall(call, attempt, timeoutMs) {
     if (this.isUnreachable) {
-      this.owner.answer(call, attempt, false);
+      this.owner.answer(call, attempt, ANSWER.unavailable);
     } else if (this.isStalled) {
-      this.#unread.push(0, call, attempt);
-    } else if (this.#calls.size * this.#callMs >= this.model.queueMs) {
-      this.#owedMs += this.model.shedCost * this.#callMs;
-      this.owner.answer(call, attempt, false);
-    } else {
-      this.#calls.push(0, call, attempt);
+      this.#unread.push(timeoutMs, call, attempt);
+    } else if (this.#calls.add(call, attempt, timeoutMs, this.#callMs)) {
       this.#startNext();
+    } else {
+      this.#refuse(call, attempt);
     }
+  }
+
+  /**
+   * Takes the reset of a call whose client no longer waits.
+   *
+   * @param {number} call
+   */
+  takeReset(call) {
+    // A stalled server reads the reset only after the call.
+    if (!this.isStalled) this.#calls.cancelled(call);
+  }
+
+  /**
+   * Answers a probe: at once if the server's streams and pings do not wait for calls, otherwise in turn with its calls.
+   *
+   * @param {number} probe
+   */
+  takeProbe(probe) {
+    if (this.model.kind === 'gate' && !this.isStalled && !this.isUnreachable) this.owner.answer(probe, 0, ANSWER.ok);
+    else this.takeCall(probe, 0, Infinity);
   }
 
   /** @param {number} connecting */
@@ -89,15 +139,20 @@ export class Server {
   /** Completes the current item. */
   done() {
     this.busyUntil = Infinity;
-    if (this.#second < 0) this.owner.accepted(this.#first);
-    else this.owner.answer(this.#first, this.#second, true);
+    const current = this.#current;
+    if (typeof current === 'number') {
+      this.owner.accepted(current);
+    } else {
+      this.#calls.served(current, this.#currentMs);
+      this.owner.answer(current.call, current.attempt, ANSWER.ok);
+    }
     this.#startNext();
   }
 
   /** Stops the server and drops all queued work. */
   stop() {
     this.isUp = false;
-    this.#calls.clear();
+    this.#calls = this.#newQueue();
     this.#handshakes.clear();
     this.#unread.clear();
     this.#owedMs = 0;
@@ -118,27 +173,41 @@ export class Server {
     this.isStalled = false;
     this.busyUntil = this.clock.time + this.#pausedMs;
     for (let left = this.#unread.size; left > 0; left--) {
-      const { first, second } = this.#unread;
+      const { first, second, nextAt: timeoutMs } = this.#unread;
       this.#unread.shift();
       if (second < 0) this.takeHandshake(first);
-      else this.takeCall(first, second);
+      else this.takeCall(first, second, timeoutMs);
     }
+  }
+
+  /**
+   * @param {number} call
+   * @param {number} attempt
+   */
+  #refuse(call, attempt) {
+    const { model, owner } = this;
+    this.#owedMs += model.shedCost * this.#callMs;
+    owner.answer(call, attempt, model.kind === 'gate' ? ANSWER.overloaded : ANSWER.unavailable);
   }
 
   #startNext() {
     if (this.busyUntil !== Infinity) return;
     const calls = this.#calls.size;
     const handshakes = this.#handshakes.size;
-    if (calls === 0 && handshakes === 0) return;
     if (calls === 0 || handshakes === 0) this.#balanceMs = 0;
-    const ring = handshakes > 0 && (calls === 0 || this.#balanceMs <= 0) ? this.#handshakes : this.#calls;
-    let costMs = this.#callMs;
-    if (ring === this.#handshakes) costMs *= this.model.handshakeCost;
-    this.#balanceMs += ring === this.#handshakes ? costMs : -costMs;
-    this.#first = ring.first;
-    this.#second = ring.second;
-    ring.shift();
-    this.busyUntil = this.clock.time + costMs + this.#owedMs;
+    const isHandshake = handshakes > 0 && (calls === 0 || this.#balanceMs <= 0);
+    const next = isHandshake ? this.#nextHandshake() : this.#calls.next();
+    if (next === undefined) return;
+    this.#current = next;
+    this.#currentMs = isHandshake ? this.model.handshakeCost * this.#callMs : this.#callMs;
+    this.#balanceMs += isHandshake ? this.#currentMs : -this.#currentMs;
+    this.busyUntil = this.clock.time + this.#currentMs + this.#owedMs;
     this.#owedMs = 0;
+  }
+
+  #nextHandshake() {
+    const { first } = this.#handshakes;
+    this.#handshakes.shift();
+    return first;
   }
 }

@@ -21,6 +21,7 @@ export const DEFAULT_WORLD = {
   patienceMs: 2_000,
   servers: 1,
   capacity: 1.2,
+  serverKind: /** @type {import('./server.mjs').ServerKind} */ ('bounded'),
   queueMs: 1_000,
   shedCost: 0.1,
   handshakeCost: 3,

@@ -1,4 +1,4 @@
-/** Returns the anchor of a heading as GitHub generates it, so that links work both there and on the site. */
+/** Returns the anchor of a heading as GitHub generates it, so that links work on GitHub and on the site. */
 export function anchorOf(heading) {
   return heading
     .toLowerCase()

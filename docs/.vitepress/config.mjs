@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { defineConfig } from 'vitepress';
+import { llmsFiles } from '../tools/llms-files.mjs';
 import { anchorOf } from './anchor.mjs';
 import { repositoryLinks } from './links.mjs';
 import { sidebar } from './sidebar.mjs';
@@ -23,6 +24,12 @@ export default defineConfig({
     anchor: { slugify: anchorOf },
     config: (markdown) => repositoryLinks(markdown, address),
   },
+  buildEnd: ({ outDir }) => {
+    for (const [path, text] of Object.entries(llmsFiles({ name, description }))) {
+      mkdirSync(dirname(join(outDir, path)), { recursive: true });
+      writeFileSync(join(outDir, path), text);
+    }
+  },
   themeConfig: {
     sidebar: sidebar(),
     outline: 'deep',
@@ -36,7 +43,7 @@ export default defineConfig({
   },
 });
 
-/** Weight of a page in the search. A search for an error message finds its solution first, and numbers in it match no benchmark. */
+/** Weight of a page in search results. Problem pages rank first. Benchmarks rank last, because their figures match numbers in errors. */
 function weightOf(page) {
   if (page.startsWith('/performance.html')) return 0.1;
   return page.startsWith('/problems/') ? 3 : 1;

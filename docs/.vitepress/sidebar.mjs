@@ -7,29 +7,25 @@ const DOCS = join(import.meta.dirname, '..');
 const GROUPS = {
   Start: ['index', 'tour', 'differences', 'demo'],
   'From your problem': ['problems'],
-  Guides: [
-    'policies',
-    'endpoints',
-    'streams',
-    'shutdown',
-    'health',
-    'telemetry',
-    'logs',
-    'errors',
-    'server',
-    'testing',
-    'dashboard',
-    'operators',
-    'guides',
+  Clients: ['policies', 'endpoints', 'streams', 'errors', 'health', 'shutdown', 'testing', 'operators'],
+  Servers: ['server', 'overload'],
+  Operations: ['telemetry', 'logs', 'dashboard', 'operations', 'doctor'],
+  Deployment: [
+    'guides/kubernetes',
+    'guides/kubernetes-resolver',
+    'guides/service-meshes',
+    'guides/proxies',
+    'guides/xds',
+    'guides/tls',
   ],
   Recipes: ['recipes'],
   Migration: ['migration'],
-  Reference: ['options', 'call-lifecycle', 'guarantees', 'performance', 'security', 'compatibility', 'doctor'],
+  Reference: ['options', 'call-lifecycle', 'guarantees', 'performance', 'security', 'compatibility'],
   Why: ['architecture', 'decisions', 'upstream', 'fleet'],
 };
 
 /** Groups that are open on every page. The others are collapsed until one of their pages is open. */
-const OPEN = ['Start', 'Guides'];
+const OPEN = ['Start', 'Clients', 'Servers', 'Operations', 'Deployment'];
 
 /** Returns the sidebar of the site: every page once, with its heading as text. */
 export function sidebar() {
@@ -47,7 +43,7 @@ export function sidebar() {
   });
 }
 
-/** The pages of a folder in the order in which its overview links them; pages without such a link come last. */
+/** Returns the pages of a folder in the order of the links on its overview; pages without such a link come last. */
 function inOrder(pages) {
   // The overview of a folder is its README.md, or the page with the folder's name.
   const overview = pages.find((page) => page.endsWith('/README')) ?? pages[0];

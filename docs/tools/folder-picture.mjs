@@ -9,7 +9,7 @@ const LIBRARY = 'libs/resilient-grpc/src';
 const PICTURE = 'docs/architecture.svg';
 const ENTRY = '#dbeafe';
 const INNER = '#f8fafc';
-// Labels are plain, because viewers center plain labels, which therefore fit with any font. HTML labels do not.
+// Labels are plain text, because viewers center plain text, so it fits with any font. HTML labels do not fit with every font.
 const BOLD_NAMES = '<style>.node text:first-of-type { font-weight: bold }</style>';
 
 /** Returns the imports of the library's files, by dependency-cruiser. */

@@ -29,7 +29,7 @@ const ms = (value) => (value < 1_000 ? `${value} ms` : `${value / 1_000} s`);
 const percent = (value) => `${value * 100} %`;
 const times = (value) => `×${value}`;
 const mebibytes = (value) => `${value / 1024 / 1024} MiB`;
-const plain = (value) => String(value);
+const plain = (value) => value.toLocaleString('en-US');
 
 /** Rows of the page: a heading alone, or the label of a number, its unit, and its place in the source. */
 const NUMBERS = [

@@ -7,9 +7,7 @@ const SHORT = [
   ['GrpcClientSettings', 'methods'],
   ['MethodOptions', 'idempotent', 'methods[…].idempotent'],
   ['MethodOptions', 'waitForReady', 'methods[…].waitForReady'],
-  ['GrpcClientSettings', 'serviceConfig'],
   ['GrpcClientDefaults', 'tls'],
-  ['DrainOptions', 'timeoutMs', 'drain.timeoutMs'],
 ];
 
 /** Renders one group as Markdown, with a list item per option. */

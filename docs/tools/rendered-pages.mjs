@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
+import { connectFailureTable, notRetriedTable } from './rendered-failures.mjs';
 import { folderTable } from './rendered-folders.mjs';
 import { numberTables } from './rendered-numbers.mjs';
 import { optionList, shortOptions } from './rendered-options.mjs';
+import { projectTable } from './rendered-projects.mjs';
 import { seamTable } from './rendered-seams.mjs';
 import { ROOT } from './source-file.mjs';
 import { OPTION_GROUPS } from './source-options.mjs';
@@ -13,6 +15,7 @@ export const RENDERED_PAGES = [
   'README.md',
   'docs/architecture.md',
   'docs/compatibility.md',
+  'docs/errors.md',
   'docs/options.md',
   'docs/call-lifecycle/numbers.md',
 ];
@@ -45,6 +48,12 @@ function partOf(kind, what) {
       return shortOptions();
     case 'numbers':
       return numberTables();
+    case 'projects':
+      return projectTable(what);
+    case 'connect-failures':
+      return connectFailureTable();
+    case 'not-retried-reasons':
+      return notRetriedTable();
     case 'seams':
       return seamTable(what);
     default:

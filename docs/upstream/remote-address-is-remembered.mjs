@@ -20,6 +20,6 @@ await reproduce('node', async () => {
   const { remoteAddress } = queried.socket;
   for (const { accepted } of [queried, unqueried]) accepted.resetAndDestroy();
   await pass(100);
-  // The kernel no longer has a peer for either socket, but only a first query of `remoteAddress` shows this.
+  // The kernel no longer has a peer for either socket, but `remoteAddress` shows this only if it was not read before.
   return queried.socket.remoteAddress === remoteAddress && unqueried.socket.remoteAddress === undefined;
 });

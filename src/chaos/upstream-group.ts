@@ -54,7 +54,7 @@ export class UpstreamGroup implements OnApplicationShutdown {
     await this.stop();
   }
 
-  /** Kills all and removes the log. */
+  /** Kills all upstreams and removes the log. */
   async stop(): Promise<void> {
     await Promise.all(this.upstreams.map((upstream) => upstream.stop()));
     await rm(this.folder, { recursive: true, force: true });

@@ -72,7 +72,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     this.serverProcess = options.server ?? 'resilient';
   }
 
-  /** Starts the upstream on a free port with an empty log, and resolves when it listens. */
+  /** Starts the upstream on a free port, and resolves when it listens. A private log then contains only the initial orders. */
   static async start(options: UpstreamOptions = {}): Promise<UpstreamProcess> {
     const folder = await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-'));
     const upstream = new UpstreamProcess(folder, await freePort(), options);
@@ -208,7 +208,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     await this.stop();
   }
 
-  /** Kills all processes and removes the log. */
+  /** Kills all processes and removes the private files. A shared log stays. */
   async stop(): Promise<void> {
     this.stopped = true;
     const children = [this.serving, await this.standby?.catch(() => undefined)].filter((child) => child !== undefined);

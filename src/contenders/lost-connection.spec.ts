@@ -25,11 +25,11 @@ describe('isLostConnection', () => {
     [status.CANCELLED, 'Cancelled on client'],
     [status.INTERNAL, 'Received RST_STREAM with code 1'],
     [status.DEADLINE_EXCEEDED, 'Deadline exceeded after 1s'],
-  ])('returns false for status %i "%s", because the request was not sent or its outcome is known', (code, details) => {
+  ])('returns false for status %i "%s", because no connection was lost with the request in flight', (code, details) => {
     expect(isLostConnection({ code, details })).toBe(false);
   });
 
-  it('returns false for an error without a status or for undefined', () => {
+  it('returns false for an error without a status or for undefined, because neither is a lost connection', () => {
     expect(isLostConnection(new Error('Channel has been shut down'))).toBe(false);
     expect(isLostConnection(undefined)).toBe(false);
   });

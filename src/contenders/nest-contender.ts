@@ -33,7 +33,7 @@ export class NestContender implements Contender {
     return this.orders.create(request, callMetadata(this.name), this.options());
   }
 
-  // grpc-js expects a deadline as a point in time. This one is correct because callers subscribe immediately.
+  // grpc-js expects a deadline as a point in time. The deadline set here is correct because callers subscribe immediately.
   private options(): CallOptions {
     return this.callTimeoutMs === undefined ? {} : { deadline: Date.now() + this.callTimeoutMs };
   }

@@ -34,7 +34,7 @@ export interface ReplicaContenderOptions {
 /** The contenders of the scenario `replicas`. They are created at run time, because the page creates them for each run. */
 export class ReplicaContenders {
   private constructor(
-    /** In the order of `CONTENDER_NAMES`. */
+    /** The contenders in the order of `CONTENDER_NAMES`. */
     readonly all: readonly Contender[],
     private readonly nestClients: readonly ClientGrpcProxy[],
     private readonly client: ResilientGrpcClient,

@@ -4,7 +4,7 @@ import type { OrderEvent, OrdersClient } from '../gen/orders.pb.js';
 
 /**
  * Follows the log after a cursor until unsubscribed. Delivers every event once and in order, across any number of calls. A clean end of a
- * call means that the server is shutting down, so it is resumed too.
+ * call means that the server is shutting down, so the feed is resumed in this case, too.
  */
 export function resilientFeed(
   orders: Resilient<OrdersClient>,

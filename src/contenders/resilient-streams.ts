@@ -11,7 +11,10 @@ import type { StreamContender } from './stream-contender.js';
 
 /** Maximum idle time. This log receives events continuously, so a longer silence means a dead connection. */
 const IDLE_MS = 2_000;
-/** Somewhat more than the orders of one second. No further messages are read from the source while this many are unacknowledged. */
+/**
+ * Maximum number of unacknowledged messages, somewhat more than the orders of one second. No further messages are read from the source at
+ * this number.
+ */
 const MAX_UNACKNOWLEDGED = 64;
 
 /** Our client: `resumable` for the feed, `replayUnacknowledged` for the session. */

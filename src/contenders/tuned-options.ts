@@ -1,13 +1,12 @@
 import type { GrpcOptions } from '@nestjs/microservices';
 
 /**
- * The best grpc-js options for lost connections: retries for the methods that are safe to repeat, with the maximum number of attempts
- * (grpc-js caps them at 5) and every status code that a lost connection can have; keepalive; and a reconnect backoff of 0.1 to 0.5 s
- * instead of 1 to 120 s.
+ * The best grpc-js options for lost connections. Methods that are safe to repeat are retried for every status code that a lost connection
+ * can have, with 5 attempts, the maximum of grpc-js. Keepalive is enabled. The reconnect backoff is 0.1 to 0.5 s instead of 1 to 120 s.
  */
 export const TUNED_OPTIONS = tunedOptions();
 
-/** Returns the same options with additional keys in the service config. */
+/** Returns {@link TUNED_OPTIONS} with additional keys in the service config. */
 export function tunedOptions(serviceConfig: object = {}): Pick<GrpcOptions['options'], 'channelOptions' | 'keepalive'> {
   return {
     keepalive: { keepaliveTimeMs: 10_000, keepaliveTimeoutMs: 5_000, keepalivePermitWithoutCalls: 1 },

@@ -57,7 +57,7 @@ export class OverloadShow implements BeforeApplicationShutdown {
     };
     show('a server starts');
     try {
-      // One after another, because each needs a core.
+      // The servers run one after another, because each needs a core.
       for (const name of CONTENDER_NAMES) {
         signal.throwIfAborted();
         results.push({ name, ...overloadReport(await overload(name, { seconds: SECONDS, say: show, signal })) });

@@ -23,7 +23,9 @@ interface ReplicasResult extends ReplicasReport {
   readonly name: ContenderName;
 }
 
-/** Runs the scenario `replicas` for the page. The clients of the gateway include ours while it runs, so that the dashboard shows it. */
+/**
+ * Runs the scenario `replicas` for the page. During a run, the gateway's clients include our client, so that the dashboard shows it.
+ */
 @Injectable()
 export class ReplicasShow implements BeforeApplicationShutdown {
   private live: ReplicasLiveState | undefined;

@@ -19,7 +19,7 @@ import type { ServerKind } from '../upstream/server-kind.js';
 import { type OverloadLiveState, OverloadShow } from './overload-show.js';
 import { REPLICAS_SECONDS, type ReplicasLiveState, ReplicasShow } from './replicas-show.js';
 
-/** The faults that a visitor can cause. `replicas` and `overload` start runs with servers of their own. */
+/** The faults that a visitor can cause. `replicas` and `overload` start runs with separate servers. */
 const FAULTS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start', 'replicas', 'overload'] as const;
 type Fault = (typeof FAULTS)[number];
 
@@ -35,8 +35,8 @@ interface LiveState {
   readonly server: ServerKind;
   /**
    * `opening`: the server is killed in `phaseEndsInMs`. `killed`: it listens again in `phaseEndsInMs`. `free`: the visitor causes faults.
-   * `replicas`: the load calls three replicas instead, for `phaseEndsInMs` from their start. `overload`: three servers are overloaded
-   * instead, one after another.
+   * `replicas`: the load calls three replicas instead and, once they have started, ends in `phaseEndsInMs`. `overload`: three servers
+   * are overloaded instead, one after another.
    */
   readonly phase: 'idle' | 'opening' | 'killed' | 'free' | 'replicas' | 'overload';
   readonly phaseEndsInMs: number | undefined;
@@ -59,18 +59,18 @@ const SHOWN_LOG_LINES = 12;
 /** Maximum time for open calls to finish at shutdown. */
 const SETTLE_MS = 2_000;
 
-/** `opening`: the server is killed at `endsAtMs`. `killed`: it listens again at `endsAtMs`. `idle`: no visitor has come yet. */
+/** `opening`: the server is killed at `endsAtMs`. `killed`: it listens again at `endsAtMs`. `idle`: no page has been opened yet. */
 type Phase =
   | { readonly name: 'opening' | 'killed' | 'replicas'; readonly endsAtMs: number }
   | { readonly name: 'idle' | 'free' | 'replicas' | 'overload' };
 
 /**
- * Runs the live comparison for the page. It starts with the first visitor: load starts immediately, the server is killed after 5 s and
- * listens again after 3 s. After that, the visitor causes the faults. No load runs while no page is open.
+ * Runs the live comparison for the page. The comparison starts when the first page is opened. Load starts immediately; the server is killed
+ * after 5 s and listens again 3 s later. After that, the visitor causes the faults. Load runs only while a page is open.
  */
 @Injectable()
 export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {
-  /** Emits the state on subscription and then four times per second. */
+  /** Emits the state four times per second. The first subscriber receives it immediately. */
   readonly live$: Observable<LiveState>;
   private readonly closing = new Subject<void>();
   private readonly log: LogLine[] = [];
@@ -108,7 +108,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     await warmUp(this.contenders);
   }
 
-  /** Performs the action of a button of the page. Ignored during a run with servers of its own. */
+  /** Performs the action of a button of the page. Ignored during a run with separate servers. */
   async cause(fault: Fault): Promise<void> {
     if (this.isApart) return;
     switch (fault) {
@@ -175,7 +175,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   /** Calls three replicas instead of the server, for half a minute. */
   private startReplicas(): void {
     this.settle();
-    this.comparison.load.stop();
+    this.comparison.pause();
     this.phase = { name: 'replicas' };
     const onLoad = (): void => {
       this.phase = { name: 'replicas', endsAtMs: epochMs() + REPLICAS_SECONDS * 1_000 };
@@ -183,20 +183,20 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     void this.replicas.play(this.upstream.server, RATE, onLoad).then(() => this.rejoin('replicas'));
   }
 
-  /** Overloads three servers one after another, for about a minute. The load of the page stops, because they need both cores. */
+  /** Overloads three servers one after another, for about a minute. The load of the page stops, because the servers need both cores. */
   private startOverload(): void {
     this.settle();
-    this.comparison.load.stop();
+    this.comparison.pause();
     this.phase = { name: 'overload' };
     void this.overload.play().then(() => this.rejoin('overload'));
   }
 
-  /** True during a run with servers of its own. */
+  /** True during a run with separate servers. */
   private get isApart(): boolean {
     return this.phase.name === 'replicas' || this.phase.name === 'overload';
   }
 
-  /** Continues the load of the page after such a run. */
+  /** Continues the load of the page after a run with separate servers. */
   private rejoin(phase: 'replicas' | 'overload'): void {
     if (this.phase.name !== phase) return;
     this.phase = { name: 'free' };
@@ -214,7 +214,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     clearTimeout(this.lingering);
     this.lingering = setTimeout(() => {
       this.hasVisitors = false;
-      this.comparison.load.stop();
+      this.comparison.pause();
     }, LINGER_MS);
   }
 
@@ -232,7 +232,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     this.settle();
     const { name } = this.phase;
     this.enter({ name: 'killed', endsAtMs: epochMs() + DOWN_MS }, DOWN_MS, async () => {
-      // In phase 'idle', the request came without a page, and no visitor has seen the opening yet.
+      // In phase 'idle', no page has been opened, so the opening must still be shown to the first visitor.
       this.phase = { name: name === 'idle' ? name : 'free' };
       await this.upstream.listen();
     });

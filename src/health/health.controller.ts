@@ -3,8 +3,8 @@ import { HealthCheck, type HealthCheckResult, HealthCheckService } from '@nestjs
 import { GrpcChannelHealthIndicator, GrpcReadinessHealthIndicator } from 'nestjs-resilient-grpc/health';
 
 /**
- * Separate routes for liveness, readiness, and dependencies. Only the third reports an unreachable upstream, because restarting this
- * process or removing it from rotation would fix nothing, and would affect all replicas at once.
+ * Separate routes for liveness, readiness, and dependencies. Only the third route reports an unreachable upstream. A restart of this
+ * process, or its removal from rotation, would not fix the upstream and would affect all replicas at once.
  */
 @Controller('health')
 export class HealthController {

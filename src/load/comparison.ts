@@ -42,7 +42,7 @@ export class Comparison {
   private readonly requests: CountsSince;
   private readonly connections: CountsSince;
   private readonly repeats: CountsSince;
-  /** The contenders' counts before the comparison, in their order. */
+  /** Number of connection losses of each contender before the comparison, in the order of the contenders. */
   private readonly connectionLossesBefore: readonly number[];
 
   constructor(contenders: readonly Contender[], upstream: ComparedUpstream) {
@@ -71,6 +71,13 @@ export class Comparison {
   /** Records that calls can succeed again. */
   serverReachable(atMs: number): void {
     for (const { measurement } of this.entrants) measurement.serverReachable(atMs);
+  }
+
+  /** Stops the load until `load.start` is called. The pause does not count as recovery. */
+  pause(): void {
+    this.load.stop();
+    const nowMs = epochMs();
+    for (const { measurement } of this.entrants) measurement.paused(nowMs);
   }
 
   /** Waits up to `timeoutMs` for open calls. Counts those still open as failed. */

@@ -19,20 +19,20 @@ describe('FeedLedger', () => {
     });
   });
 
-  it('counts missing events as lost, except those before the cursor', () => {
+  it('counts missing feed events as lost, except those before the cursor', () => {
     const ledger = new FeedLedger('2', 0);
     ledger.accept('4', 10);
     expect(ledger.figures(log(0, 0, 0, 0, 0), 10).lostEvents).toBe(2);
   });
 
-  it('counts each repeat of an event', () => {
+  it('counts each repeat of a feed event', () => {
     const ledger = new FeedLedger('0', 0);
     for (const sequence of ['1', '2']) ledger.accept(sequence, 0);
     for (const sequence of ['1', '2', '2']) expect(ledger.accept(sequence, 0)).toBe(false);
     expect(ledger.figures(log(0, 0), 0)).toMatchObject({ events: 2, repeatedEvents: 3, outOfOrder: 0, lostEvents: 0 });
   });
 
-  it('counts an event that follows a later one as out of order, and compares sequences as numbers', () => {
+  it('counts a feed event that follows a later one as out of order, and compares sequences as numbers', () => {
     const ledger = new FeedLedger('8', 0);
     for (const sequence of ['9', '11', '10', '12']) ledger.accept(sequence, 0);
     const places = Array.from({ length: 12 }, () => 0);
@@ -45,14 +45,14 @@ describe('FeedLedger', () => {
   });
 
   describe('the longest gap', () => {
-    it('starts the longest gap when an event is available, not when the reader starts to wait', () => {
+    it('starts the longest gap of a feed when an event is available, not when the reader starts to wait', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 1_000);
       ledger.accept('2', 1_030);
       expect(ledger.figures(log(990, 1_000), 1_040).longestGapMs).toBe(30);
     });
 
-    it('excludes the time during which the reader is busy from the longest gap', () => {
+    it('excludes the time during which the reader is busy from the longest gap of a feed', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 10);
       ledger.wantsNext(500);
@@ -60,7 +60,7 @@ describe('FeedLedger', () => {
       expect(ledger.figures(log(10, 20), 505).longestGapMs).toBe(5);
     });
 
-    it('does not end the longest gap at a repeated event', () => {
+    it('does not end the longest gap of a feed at a repeated event', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 10);
       ledger.accept('1', 200);
@@ -68,7 +68,7 @@ describe('FeedLedger', () => {
       expect(ledger.figures(log(10, 20), 400).longestGapMs).toBe(380);
     });
 
-    it('starts the longest gap at the first missing event if a later one was delivered', () => {
+    it('starts the longest gap of a feed at the first missing event if a later one was delivered', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 10);
       ledger.accept('3', 100);

@@ -1,7 +1,7 @@
 /** An order in the log. */
 export interface LoggedOrder {
   readonly sequence: string;
-  /** Time when it was appended, by the clock of the reader. */
+  /** Time when the order was appended, by the clock of the reader. */
   readonly atMs: number;
 }
 

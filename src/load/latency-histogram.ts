@@ -23,7 +23,7 @@ export class LatencyHistogram {
     this.total += 1;
   }
 
-  /** Returns the percentiles; 0 if nothing was counted. */
+  /** Returns the percentiles; 0 if no call was counted. */
   percentiles(): LatencyPercentiles {
     return { p50: this.at(0.5), p90: this.at(0.9), p99: this.at(0.99) };
   }

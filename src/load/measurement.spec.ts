@@ -28,20 +28,20 @@ describe('Measurement', () => {
   });
 
   describe('write in flight on a lost connection', () => {
-    it('counts a write separately, because it may have been applied', () => {
+    it('counts a write in flight on a lost connection separately, because the write may have been applied', () => {
       const call = measurement.begin('write', 90);
       measurement.connectionsLost(100);
       measurement.fail(call, 101, LOST);
       expect(measurement.snapshot(200)).toMatchObject({ failed: 0, failedByCode: {}, unsafeInFlightFailed: 1 });
     });
 
-    it('counts a write separately if it started just after the loss, before the client detected the loss', () => {
+    it('counts a write separately if it started just after the connection was lost, before the client detected the loss', () => {
       measurement.connectionsLost(100);
       measurement.fail(measurement.begin('write', 120), 130, LOST);
       expect(measurement.snapshot(200)).toMatchObject({ failed: 0, unsafeInFlightFailed: 1 });
     });
 
-    it('counts a write as an ordinary failure if it started long after the loss', () => {
+    it('counts a write as an ordinary failure if it started long after the connection was lost', () => {
       measurement.connectionsLost(100);
       measurement.fail(measurement.begin('write', 700), 710, LOST);
       expect(measurement.snapshot(800)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
@@ -52,7 +52,7 @@ describe('Measurement', () => {
       expect(measurement.snapshot(400)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
     });
 
-    it('counts a write as an ordinary failure if it ended before the loss', () => {
+    it('counts a write as an ordinary failure if it ended before the connection was lost', () => {
       measurement.fail(measurement.begin('write', 10), 20, LOST);
       measurement.connectionsLost(100);
       expect(measurement.snapshot(400)).toMatchObject({ failed: 1, unsafeInFlightFailed: 0 });
@@ -74,7 +74,7 @@ describe('Measurement', () => {
     expect(measurement.snapshot(105).longestWaitMs).toBe(100);
   });
 
-  it('calculates percentiles over succeeded and failed calls', () => {
+  it('calculates latency percentiles over succeeded and failed calls', () => {
     for (let call = 0; call < 90; call++) measurement.succeed(measurement.begin('read', 0), 10);
     for (let call = 0; call < 10; call++) measurement.fail(measurement.begin('read', 0), 100, REFUSED);
     measurement.begin('read', 0);
@@ -99,6 +99,14 @@ describe('Measurement', () => {
   it('measures recovery until now if no call has succeeded yet', () => {
     measurement.serverReachable(100);
     expect(measurement.snapshot(700).recoveryMs).toBe(600);
+  });
+
+  it('does not count a pause of the load as recovery', () => {
+    measurement.serverReachable(100);
+    measurement.paused(250);
+    expect(measurement.snapshot(60_000).recoveryMs).toBe(150);
+    measurement.succeed(measurement.begin('read', 60_000), 60_010);
+    expect(measurement.snapshot(60_020).recoveryMs).toBe(150);
   });
 
   it('restarts the recovery measurement when connections are lost again', () => {

@@ -35,11 +35,11 @@ export interface MeasurementSnapshot {
   readonly latencyMs: LatencyPercentiles;
   /** Longest time from when the server was reachable again to the first success, or until now. */
   readonly recoveryMs: number;
-  /** Longest time from when the server was reachable again to the last failure; 0 if no call failed after it. */
+  /** Longest time from when the server was reachable again to the last failure; 0 if no call failed after that time. */
   readonly allWellMs: number;
 }
 
-// A client detects a lost connection with a delay. A write that started later than this after the loss was not in flight.
+// A client detects a lost connection with a delay. A write that started later than this time after the loss was not in flight.
 const DETECTION_DELAY_MS = 500;
 
 /** Code of calls that were still open at the end of the measurement. */
@@ -58,9 +58,9 @@ export class Measurement {
   private longestWaitMs = 0;
   private recoveryMs = 0;
   private allWellMs = 0;
-  /** Set until the first success after it. */
+  /** Time since which the server has been reachable; `undefined` after the first success. */
   private reachableSinceMs: number | undefined;
-  /** Set until connections are lost again. */
+  /** Time when the server was reachable again; `undefined` after connections are lost. */
   private lastReachableMs: number | undefined;
 
   begin(kind: CallKind, atMs: number): OpenCall {
@@ -101,6 +101,13 @@ export class Measurement {
   serverReachable(atMs: number): void {
     this.reachableSinceMs = atMs;
     this.lastReachableMs = atMs;
+  }
+
+  /** Records that no calls begin until the load continues. A recovery in progress counts as lasting until now. */
+  paused(atMs: number): void {
+    if (this.reachableSinceMs === undefined) return;
+    this.recoveryMs = Math.max(this.recoveryMs, atMs - this.reachableSinceMs);
+    this.reachableSinceMs = undefined;
   }
 
   /** Ends the measurement and counts open calls as failed. */

@@ -8,16 +8,16 @@ import { ORDERS_CONTRACT } from '../orders-contract.js';
 import { PATIENCE } from '../patience.js';
 import { LatencyHistogram } from './latency-histogram.js';
 
-/** Multiple of the capacity that is offered. */
+/** Ratio of the load to the capacity of the server. */
 const FACTOR = 3;
 /** Deadline of each call. */
 const DEADLINE_MS = 1_000 * PATIENCE;
-/** Callers that measure the capacity, each of which calls again as soon as it has a response. */
+/** Number of callers that measure the capacity. Each calls again as soon as it has a response. */
 const CALLERS = 16;
 const CAPACITY_MS = 1_500;
-/** Latencies are measured from this time on, because the first calls find an idle server. */
+/** Latencies are measured from this time on, because the first calls reach an idle server. */
 const SETTLED_MS = 1_000;
-/** The server is good again with the first of this many responses in a row within `GOOD_MS`. */
+/** The server has recovered when it sends the first of this many consecutive responses within `GOOD_MS`. */
 const GOOD_CALLS = 5;
 const GOOD_MS = 200 * PATIENCE;
 const GOOD_INTERVAL_MS = 50;
@@ -42,7 +42,7 @@ export interface OverloadResult {
   readonly refused: number;
   /** Number of handlers that started after the deadline of their client. */
   readonly ranExpired: number;
-  /** 99th percentile of the latencies of answered calls; 0 if no call was answered. */
+  /** 99th percentile of the latencies of calls that were answered in time, except those of the first second; 0 if there are no calls. */
   readonly p99Ms: number;
   /** Time from the end of the load until the server answers quickly again. Its maximum is 15 s. */
   readonly goodAgainMs: number;
@@ -51,7 +51,7 @@ export interface OverloadResult {
 interface Answer {
   readonly code: status;
   readonly ms: number;
-  /** Monotonic milliseconds. */
+  /** Start of the call in monotonic milliseconds. */
   readonly sentAt: number;
 }
 
@@ -65,7 +65,7 @@ export interface OverloadOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Offers one server three times its capacity. */
+/** Sends one server three times as many calls as it can serve. */
 export async function overload(
   name: ContenderName,
   { seconds, say, signal }: OverloadOptions,
@@ -74,7 +74,7 @@ export async function overload(
   const client = new Client(server.url, credentials.createInsecure());
   try {
     const capacity = await measureCapacity(client, signal);
-    say(`${SERVERS[name]} serves ${Math.round(capacity)} calls per second and is offered ${FACTOR} times as many`);
+    say(`${SERVERS[name]} serves ${Math.round(capacity)} calls per second and receives ${FACTOR} times as many`);
     await server.counts();
     const startedAt = performance.now();
     const { answers, ended } = await openLoop(client, capacity * FACTOR, seconds, signal);
@@ -126,7 +126,7 @@ function call(client: Client): Promise<Answer> {
   });
 }
 
-/** Resolves to the number of calls per second that the server answers to closed loops. */
+/** Measures with closed loops how many calls per second the server answers. */
 async function measureCapacity(client: Client, signal: AbortSignal | undefined): Promise<number> {
   const startedAt = performance.now();
   let ended = 0;
@@ -141,7 +141,10 @@ async function measureCapacity(client: Client, signal: AbortSignal | undefined):
   return (ended / (performance.now() - startedAt)) * 1_000;
 }
 
-/** Sends calls at a constant rate, no matter how many are unanswered. Resolves when all are sent; `ended` resolves when all have ended. */
+/**
+ * Sends calls at a constant rate, regardless of the number of unanswered calls. Resolves when all are sent; `ended` resolves when all have
+ * ended.
+ */
 async function openLoop(
   client: Client,
   perSecond: number,

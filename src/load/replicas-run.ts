@@ -14,7 +14,7 @@ export type ReplicaState = 'running' | 'failing' | 'slow' | 'frozen' | 'restarti
 
 /** Options of a run. */
 export interface ReplicasRunOptions {
-  /** Create our client, and show it on the dashboard if there is one. */
+  /** Clients of an application, to which our client is added. The dashboard of the application, if there is one, shows our client. */
   readonly clients: GrpcClients;
   readonly server: ServerKind;
   readonly seconds: number;
@@ -65,7 +65,7 @@ export class ReplicasRun {
   static async start(options: ReplicasRunOptions): Promise<ReplicasRun> {
     const { clients, server, seconds } = options;
     const replicas = await UpstreamGroup.start(REPLICAS, { server });
-    // Somewhat longer than a replica is sick. With the default of 30 s, the run would end before the first return.
+    // Somewhat longer than the time for which a replica is sick. With the default of 30 s, the run would end before the first return.
     const ejectionMs = Math.round(seconds * 1_000 * (SHARES.sick + SHARES.healthy / 8));
     const contenders = ReplicaContenders.create(clients, { url: replicas.url, ejectionMs });
     const run = new ReplicasRun(options, replicas, contenders, new Comparison(contenders.all, replicas));
@@ -92,7 +92,7 @@ export class ReplicasRun {
   /** Runs the load and the faults. Rejects if the run is closed meanwhile. */
   async play(): Promise<void> {
     const { rate } = this.options;
-    // Reads only: a write that reaches a failing replica fails with every client, because it is not safe to repeat.
+    // Sends only reads. A write that reaches a failing replica fails with every client, because a write is not safe to repeat.
     this.comparison.load.start({ reads: rate.reads + rate.writes, writes: 0 });
     await this.pass(SHARES.before);
     for (const [index, fault] of FAULTS.entries()) await this.makeSick(index, fault);

@@ -10,7 +10,7 @@ describe('SessionOrders', () => {
     return read;
   };
 
-  it('creates orders at the given rate with or without a subscriber, and pushes them to the current subscriber', () => {
+  it('creates session orders at the given rate with or without a subscriber, and pushes them to the current subscriber', () => {
     const orders = new SessionOrders('plain');
     orders.start(100);
     vi.advanceTimersByTime(100);
@@ -23,7 +23,7 @@ describe('SessionOrders', () => {
     expect(pushed).toEqual(['11', '12', 'end']);
   });
 
-  it('returns all orders in sequence and at the pace of the reader if pulled', async () => {
+  it('returns all session orders in sequence, at the pace of the reader, if they are pulled', async () => {
     const orders = new SessionOrders('plain');
     orders.start(100);
     vi.advanceTimersByTime(20);
@@ -37,7 +37,7 @@ describe('SessionOrders', () => {
     expect(await ids(orders)).toHaveLength(5);
   });
 
-  it('identifies its own orders by their request ids', async () => {
+  it('identifies the orders of a session by their request ids', async () => {
     const [orders, others] = [new SessionOrders('plain'), new SessionOrders('plain')];
     orders.start(100);
     vi.advanceTimersByTime(20);

@@ -31,7 +31,7 @@ export type ShutdownResult = ShutdownFigures &
 
 /** The end of an HTTP request. */
 interface HttpEnd {
-  /** `undefined` if the connection was lost before the end of the response. */
+  /** HTTP status; `undefined` if the connection was lost before the end of the response. */
   readonly status: number | undefined;
   /** The received part of the response. */
   readonly body: string;
@@ -123,7 +123,7 @@ function httpGet(url: string): Promise<HttpEnd> {
       response.setEncoding('utf8');
       response.on('data', (text: string) => (body += text));
       response.once('end', () => resolve({ status: response.statusCode, body }));
-      // Also emitted after 'end', where it has no effect.
+      // 'close' is also emitted after 'end', but then it has no effect.
       response.once('close', lost);
       response.on('error', lost);
     }).on('error', lost);

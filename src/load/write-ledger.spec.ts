@@ -7,7 +7,7 @@ describe('WriteLedger', () => {
     ledger = new WriteLedger();
   });
 
-  it('counts nothing if each write was acknowledged and applied once, in either order', () => {
+  it('counts no lost or duplicated write if each write was acknowledged and applied once, in either order', () => {
     ledger.acknowledge('a');
     ledger.applied('a');
     ledger.applied('b');
@@ -15,7 +15,7 @@ describe('WriteLedger', () => {
     expect(ledger).toMatchObject({ duplicated: 0, lost: 0 });
   });
 
-  it('counts nothing if a write was applied but not acknowledged', () => {
+  it('counts no lost or duplicated write if a write was applied but not acknowledged', () => {
     ledger.applied('a');
     expect(ledger).toMatchObject({ duplicated: 0, lost: 0 });
   });

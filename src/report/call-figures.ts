@@ -64,7 +64,7 @@ const LOST_WRITES: Figure<CallResult> = {
   onlyIf: ({ lostWrites }) => lostWrites > 0,
 };
 
-/** Returns the rows with these names. */
+/** Returns the rows with these names, and the row for lost writes. */
 export function callFigures(names: readonly CallFigureName[]): readonly Figure<CallResult>[] {
   return [...names.map((name) => FIGURES[name]), LOST_WRITES];
 }
@@ -94,9 +94,9 @@ interface CallReport extends Partial<FeedFigures> {
   /** Number of times the connection was lost; null if the client does not provide it. */
   readonly connectionLosses: number | null;
   readonly longestWaitMs: number;
-  /** Time from when the server was reachable again to the first success; the longest of several. */
+  /** Time from when the server was reachable again to the first success; the longest if there were several outages. */
   readonly recoveryMs: number;
-  /** Time from when the server was reachable again to the last failure; the longest of several. */
+  /** Time from when the server was reachable again to the last failure; the longest if there were several outages. */
   readonly allWellMs: number;
   /** Durations of all calls that succeeded or failed. */
   readonly latencyMs: LatencyPercentiles;

@@ -9,7 +9,7 @@ export const OVERLOAD_FIGURES: readonly Figure<OverloadResult>[] = [
   { label: 'calls   refused', cell: ({ refused }) => String(refused) },
   { label: 'handlers run too late', cell: ({ ranExpired }) => String(ranExpired) },
   { label: 'p99 of the answered', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : milliseconds(p99Ms)) },
-  { label: 'good again after', cell: ({ goodAgainMs }) => milliseconds(goodAgainMs) },
+  { label: 'serves calls again after', cell: ({ goodAgainMs }) => milliseconds(goodAgainMs) },
 ];
 
 /** The figures of one overloaded server in the output of `--json`. */

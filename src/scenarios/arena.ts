@@ -19,7 +19,7 @@ export interface ArenaTerms<U extends CalledUpstream> {
 /** An upstream and its contenders, connected and warmed up. */
 export interface Arena<U extends CalledUpstream> {
   readonly upstream: U;
-  /** `undefined` if the arena has no proxy. */
+  /** Proxy between the contenders and the upstream; `undefined` if the arena has no proxy. */
   readonly proxy: FaultProxy | undefined;
   readonly app: INestApplicationContext;
   /** Adds a cleanup step, which runs before the arena is closed. */

@@ -10,8 +10,8 @@ const FROZEN_MS = 5_000;
 const RATE_SHARE = 0.5;
 
 /**
- * The server freezes and continues after 5 s, like a machine that swaps or migrates. Connections stay open. Clients that replaced them
- * would add load to the recovering server.
+ * The server freezes and continues after 5 s, like a machine that swaps or migrates. Connections stay open. Clients that replaced these
+ * connections would add load to the recovering server.
  */
 export const freeze = callScenario({
   proxied: false,

@@ -4,15 +4,15 @@ import { OVERLOAD_FIGURES, overloadReport } from '../report/overload-figures.js'
 import { outcomeOf, type Scenario } from './scenario.js';
 
 /**
- * Three servers with the same handler, one after another, are offered three times what they can serve: Nest's own server, the same with a
- * timeout in an interceptor, and ours. The clients are plain clients of grpc-js.
+ * Plain grpc-js clients send three times as many calls as a server can serve: first to Nest's server, then to Nest's server with a timeout
+ * interceptor, and then to ours. All three have the same handler.
  */
 export const overloadServer: Scenario = {
   minSeconds: 2,
   defaultSeconds: 5,
   async play({ seconds, say }) {
     const results: OverloadResult[] = [];
-    // One after another, because each needs a core.
+    // The servers run one after another, because each needs a core.
     for (const name of CONTENDER_NAMES) results.push(await overload(name, { seconds, say }));
     return outcomeOf(results, {
       figures: OVERLOAD_FIGURES,

@@ -3,7 +3,7 @@ import type { MethodConfig } from 'nestjs-resilient-grpc';
 import { epochMs } from '../epoch.js';
 import { callScenario } from './call-scenario.js';
 
-// The same service config for both: reads are retried for every status of an overloaded server.
+// The service config of the tuned client and of ours. Reads are retried for every status of an overloaded server.
 const METHOD_CONFIG: readonly MethodConfig[] = [
   {
     name: [{ service: 'orders.v1.Orders', method: 'Get' }],
@@ -16,8 +16,8 @@ const METHOD_CONFIG: readonly MethodConfig[] = [
     },
   },
 ];
-// Without throttling, grpc-js sends every failed read four times. With fewer tokens, such as the 10 in the sample of gRFC A6, it retries
-// none, because at this rate half of the tokens are used up before the first backoff ends.
+// Without throttling, grpc-js sends every failed read four times. With fewer tokens, such as the 10 in the sample of gRFC A6, it retries no
+// read, because at this rate half of the tokens are used up before the first backoff ends.
 const RETRY_THROTTLING = { maxTokens: 100, tokenRatio: 0.1 };
 
 /**

@@ -9,7 +9,10 @@ import { outcomeOf, type Scenario } from './scenario.js';
 @Module({ imports: [ResilientGrpcModule.forRoot({})] })
 class ClientsModule {}
 
-/** One of three replicas in turn fails, is slow, and is frozen. At the end, one is replaced. All contenders use round robin. */
+/**
+ * The first of three replicas fails for a time, then the second is slow, then the third is frozen. At the end, the first is replaced. All
+ * contenders use round robin.
+ */
 export const replicas: Scenario = {
   minSeconds: 16,
   defaultSeconds: 32,

@@ -4,7 +4,7 @@ import { OUTAGE_FIGURES } from '../report/call-figures.js';
 import { callScenario } from './call-scenario.js';
 
 const DOWN_MS = 3_000;
-// Avoids three outages within a minute: our client would treat the server as flapping and behave differently.
+// Avoids three outages within a minute, because our client would treat the server as flapping and behave differently.
 const EVERY_SECONDS = 30;
 
 /** The only server is killed under load and listens again after 3 s, about every 30 s. */

@@ -21,7 +21,7 @@ const POLL_MS = 5;
 
 /**
  * A busy gateway receives SIGTERM twice and is killed after `--seconds`. It has reads in flight (one of which hangs), a feed in the
- * background, a call in backoff, a short export, and a long export. Then an idle gateway receives SIGTERM.
+ * background, a call in backoff, a short export, and a long export. Then an idle gateway receives SIGTERM twice.
  */
 export const shutdown: Scenario = {
   minSeconds: 4,

@@ -14,7 +14,7 @@ describe('DurableCounts', () => {
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 
-  it('writes counts that can be read while the file is open', () => {
+  it('writes durable counts that can be read while their file is open', () => {
     const counts = new DurableCounts(path);
     counts.add('plain');
     counts.add('tuned');
@@ -23,7 +23,7 @@ describe('DurableCounts', () => {
     counts.close();
   });
 
-  it('continues counting after a restart', () => {
+  it('continues durable counts after a restart', () => {
     for (const senders of [
       ['plain', 'tuned'],
       ['tuned', 'resilient'],

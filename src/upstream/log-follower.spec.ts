@@ -22,7 +22,7 @@ describe('LogFollower', () => {
 
   const keys = (): string[] => [...follower.read()].map((line) => line.key);
 
-  it('returns each line that is appended after its creation exactly once', () => {
+  it('returns each log line that is appended after the creation of the follower exactly once', () => {
     appendFileSync(path, '{"key":"a"}\n{"key":"b"}\n');
     expect(keys()).toEqual(['a', 'b']);
     expect(keys()).toEqual([]);
@@ -30,14 +30,14 @@ describe('LogFollower', () => {
     expect(keys()).toEqual(['c']);
   });
 
-  it('returns earlier lines too if it reads from the start', () => {
+  it('returns earlier log lines, too, if the follower reads from the start', () => {
     const reader = LogFollower.fromStart(path);
     appendFileSync(path, '{"key":"a"}\n');
     expect([...reader.read()].map((line) => line.key)).toEqual(['before', 'a']);
     reader.close();
   });
 
-  it('waits for the rest of an incomplete line or character', () => {
+  it('waits for the rest of an incomplete log line or character', () => {
     const line = Buffer.from('{"key":"é"}\n');
     appendFileSync(path, Buffer.concat([Buffer.from('{"key":"a"}\n'), line.subarray(0, 9)]));
     expect(keys()).toEqual(['a']);
@@ -45,12 +45,12 @@ describe('LogFollower', () => {
     expect(keys()).toEqual(['é']);
   });
 
-  it('skips invalid lines', () => {
+  it('skips invalid log lines', () => {
     appendFileSync(path, '{"key":"to\n\n{"key":"a"}\n');
     expect(keys()).toEqual(['a']);
   });
 
-  it('reads more than its buffer size in one call', () => {
+  it('reads more bytes of a log than the size of the buffer in one call', () => {
     for (let index = 0; index < 3; index++) appendFileSync(path, `{"key":"${'x'.repeat(50_000)}${index}"}\n`);
     expect(keys().map((key) => key.at(-1))).toEqual(['0', '1', '2']);
   });

@@ -6,7 +6,7 @@ const CHUNK_BYTES = 64 * 1024;
 
 /** A line of the log. Its line number is the order's sequence. */
 export interface LogLine extends CreateOrderRequest {
-  /** Time when it was appended, by `epochMs`. */
+  /** Time when the line was appended, by `epochMs`. */
   readonly atMs: number;
   /** Unique key, by which the writer recognizes its line. */
   readonly key: string;

@@ -41,14 +41,14 @@ describe('OrderLog', () => {
     expect(Math.abs(epochMs() - atMs)).toBeLessThan(5_000);
   });
 
-  it('continues after a restart and applies a repeated request again', () => {
+  it('continues the order log after a restart and applies a repeated request again', () => {
     open().append(request);
     const after = open();
     expect(after.append(request).sequence).toBe('2');
     expect(after.get('order-1')).toEqual({ ...request, id: 'order-1', sequence: '1' });
   });
 
-  it('assigns the same sequences in all processes that have the log open', () => {
+  it('assigns the same sequences in all OrderLogs that have the same file open', () => {
     const [one, other] = [open(), open()];
     expect(one.append({ ...request, requestId: 'one' }).sequence).toBe('1');
     expect(other.append({ ...request, requestId: 'other' }).sequence).toBe('2');
@@ -58,7 +58,7 @@ describe('OrderLog', () => {
   });
 
   it.each(['{"requestId":"torn","item":"', '{"requestId":"torn","item":"}'])(
-    'skips a line torn by a kill: %s',
+    'skips a log line torn by a kill: %s',
     (torn) => {
       open().append(request);
       appendFileSync(path, torn);

@@ -10,8 +10,8 @@ const POLL_MS = 10;
 /**
  * A durable, append-only log of orders in a file. Processes can share it, like replicas that share a database. Each order is a JSON line,
  * and the line number is its sequence. The operating system appends whole lines atomically; a writer finds the sequence of its line by
- * reading up to it. A line is written before the call is answered, so it survives a SIGKILL of the process. Duplicated and lost writes can
- * therefore be counted.
+ * reading up to this line. A line is written before the call is answered, so it survives a SIGKILL of the process. Duplicated and lost
+ * writes can therefore be counted.
  */
 export class OrderLog {
   private readonly file: number;

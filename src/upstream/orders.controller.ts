@@ -42,7 +42,7 @@ export class OrdersController {
 
   /**
    * Applies the order halfway through the call, like a database that commits and then replicates. If the connection is lost meanwhile, the
-   * caller cannot know whether the order was applied.
+   * caller cannot determine whether the order was applied.
    */
   @GrpcMethod('Orders')
   async create(request: CreateOrderRequest): Promise<Order> {

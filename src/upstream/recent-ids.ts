@@ -1,4 +1,4 @@
-/** More than the calls of ten seconds, because a call and all its attempts take less time. */
+/** Maximum number of ids. It exceeds the number of calls in ten seconds, because a call and all its attempts take less time. */
 const MAX_IDS = 10_000;
 
 /** A set of the most recently added ids. Its memory is bounded, because an upstream may run for hours. */

@@ -10,7 +10,7 @@ describe('nextRefusal', () => {
     [0.249, 0.9, status.RESOURCE_EXHAUSTED, ['300']],
     [0.25, 0, status.UNAVAILABLE, []],
     [0.99, 0.99, status.RESOURCE_EXHAUSTED, []],
-  ])('maps random values %d and %d to code %i and pushback %j', (first, second, code, pushback) => {
+  ])('maps the random values %d and %d to a refusal with code %i and pushback %j', (first, second, code, pushback) => {
     const draws = [first, second];
     const refusal = nextRefusal(() => draws.shift()!);
     expect(refusal.code).toBe(code);

@@ -5,8 +5,8 @@ const PAUSE_MS = 300;
 const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 
 /**
- * Returns a random status of an overloaded server or proxy: UNAVAILABLE and RESOURCE_EXHAUSTED with equal probability, 1 in 8 with a
- * pushback that forbids retries, and 1 in 8 with a pushback delay. `random` returns values from 0 to below 1.
+ * Returns a random status of an overloaded server or proxy. UNAVAILABLE and RESOURCE_EXHAUSTED have equal probability. One status in 8 has
+ * a pushback that forbids retries, and one in 8 has a pushback delay. `random` returns values from 0 to below 1.
  */
 export function nextRefusal(random: () => number): GrpcException {
   const draw = random();

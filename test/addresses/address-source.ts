@@ -16,7 +16,7 @@ export class AddressSource {
   private readonly listeners = new Set<ResolverListener>();
   private report: Report | undefined;
 
-  /** @param answers is called for each request of grpc-js; by default each channel receives the latest report once */
+  /** @param answers is called for each request of grpc-js; by default, each channel receives the latest report once */
   constructor(private readonly answers?: (source: AddressSource) => void) {
     if (sources.size === 0) experimental.registerResolver(SCHEME, SourceResolver);
     const name = `source-${String(sources.size + 1)}`;
@@ -25,8 +25,8 @@ export class AddressSource {
   }
 
   /**
-   * Reports `addresses`, each 'host:port' or those of one endpoint, to all channels of the target. Returns one value per channel: true if
-   * it accepted them.
+   * Reports `addresses` to all channels of the target. Each element is a 'host:port', or a list of the addresses of one endpoint.
+   * Returns one value per channel: true if the channel accepted the addresses.
    */
   resolve(
     addresses: readonly (string | readonly string[])[],

@@ -18,7 +18,7 @@ const PATHS = ['on a connection', 'through grpc-js’s channel'] as const;
 const POLICIES = ['round_robin', 'least_request', 'weighted_round_robin'] as const;
 const EACH = PATHS.flatMap((path) => POLICIES.map((policy) => [policy, path] as const));
 
-/** Retries are limited by `maxAttempts` only: the tests fail half of all attempts. */
+/** Only `maxAttempts` limits retries, because the tests fail half of all attempts. */
 const BUDGET = { maxTokens: 1_000, tokenRatio: 1 };
 const ECHO = [{ service: 'testing.v1.Echo' }];
 
@@ -76,7 +76,7 @@ async function replicas(
   return { servers, echo, events };
 }
 
-/** Starts `count` calls in one turn. Sequential calls under round_robin would alternate between the replicas anyway. */
+/** Starts `count` calls in one turn, because sequential calls would alternate between the replicas even without this feature. */
 const together = (count: number, call: () => Promise<unknown>): Promise<unknown> =>
   Promise.all(Array.from({ length: count }, call));
 
@@ -137,7 +137,7 @@ describe('attempts of one call', () => {
   });
 
   it.each(PATHS.flatMap((path) => ['0s', '0.02s'].map((delay) => [delay, path] as const)))(
-    'sends a hedge after %s to another replica than the running attempt (%s)',
+    'sends a hedge after %s to a replica other than that of the running attempt (%s)',
     async (delay, path) => {
       const { servers, echo } = await replicas(2, 'round_robin', path, hedging(delay));
       const [frozen, healthy] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
@@ -149,15 +149,15 @@ describe('attempts of one call', () => {
         callsOf(server)
           .flatMap(({ metadata }) => metadata.get('key').map(String))
           .sort();
-      // The healthy replica answers each call, and no call reaches a replica twice. Hedges of attempts on the healthy replica, which are
-      // sent if it is slow, reach the frozen one.
+      // The healthy replica answers each call, and no call reaches a replica twice. If the healthy replica is slow, a hedge of its
+      // attempt reaches the frozen one.
       expect(keysOf(healthy)).toEqual(keys);
       expect(keysOf(frozen)).toEqual(delay === '0s' ? keys : [...new Set(keysOf(frozen))]);
       expect(keysOf(frozen)).not.toEqual([]);
     },
   );
 
-  it.each(PATHS)('retries on the other replica for all kinds of methods (%s)', async (path) => {
+  it.each(PATHS)('retries calls of all kinds on the other replica (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'round_robin', path, {
       ...retrying(2),
       methods: { '*': { idempotent: true } },
@@ -170,7 +170,7 @@ describe('attempts of one call', () => {
     expect(sick.calls().filter(({ previousAttempts }) => previousAttempts > 0)).toEqual([]);
   });
 
-  it.each(PATHS)('sends a retry with the same metadata and the attempt count, and nothing else (%s)', async (path) => {
+  it.each(PATHS)('adds only the attempt count to the metadata of a retry (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'round_robin', path, retrying(2));
     const seen: object[] = [];
     for (const server of servers) {

@@ -11,7 +11,7 @@ import { ManyListeners } from './many-listeners.js';
 
 const CHANGES = IS_FULL ? 50 : 6;
 const ADDRESSES = 200;
-/** Addresses with a listener; connections to the others are refused. */
+/** Number of addresses with a listener; connections to the others are refused. */
 const LISTENING = 20;
 const FEEDS = 5;
 
@@ -28,16 +28,16 @@ const POLICIES: Readonly<Record<string, object>> = {
   },
 };
 
-/** A timer keeps a subchannel alive until its backoff has passed. */
+/** A timer retains each subchannel until its backoff has passed. */
 const BACKOFF: ChannelOptions = {
   'grpc.initial_reconnect_backoff_ms': 400,
   'grpc.max_reconnect_backoff_ms': 400,
 };
-/** Longer than the longest backoff, and than the interval in which a client checks whether removed connections still carry calls. */
+/** Longer than the longest backoff and the interval at which a client checks whether removed connections still carry calls. */
 const SETTLED_MS = 1_800;
 
 setFlagsFromString('--expose-gc');
-// The cast is safe: the flag above gives each new context a `gc`.
+// The cast is safe because the flag above gives each new context a `gc`.
 const collect = runInNewContext('gc') as () => void;
 
 /** Objects that were not garbage-collected. */
@@ -167,7 +167,7 @@ async function churn(make: typeof plainCaller, policy: object): Promise<Churned>
       await caller.call();
       recordAll();
     }
-    // grpc-js does this every 10 s.
+    // grpc-js releases unused subchannels every 10 s.
     pool.unrefUnusedSubchannels();
   };
   await calls();
@@ -177,9 +177,9 @@ async function churn(make: typeof plainCaller, policy: object): Promise<Churned>
   const count = async (): Promise<Living> => {
     let living = -1;
     for (let unchangedMs = 0; unchangedMs < SETTLED_MS; unchangedMs += SETTLED_MS / 3) {
-      // A WeakRef keeps an object that it returned alive until the next turn.
+      // An object that a WeakRef returned is not collected before the next turn.
       await new Promise((resolve) => setTimeout(resolve, SETTLED_MS / 3));
-      // grpc-js does this every 10 s.
+      // grpc-js releases unused subchannels every 10 s.
       pool.unrefUnusedSubchannels();
       collect();
       const now = alive(subchannels);
@@ -213,7 +213,7 @@ async function churn(make: typeof plainCaller, policy: object): Promise<Churned>
 const tenth = (plain: number): number => Math.ceil(plain * 1.1);
 
 it.each(Object.entries(POLICIES))(
-  'retains no more than a plain client after many changes of 200 addresses with %s',
+  'retains no more subchannels, sockets, and memory than a plain client after many changes of 200 addresses with %s',
   { timeout: 300_000 },
   async (_name, policy) => {
     const plain = await churn(plainCaller, policy);

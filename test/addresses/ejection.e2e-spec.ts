@@ -110,7 +110,7 @@ describe.each(PATHS)('ejection of endpoints, calls %s', (_, direct) => {
     const [sick] = servers;
     sick!.script('Get', FAILED);
     await waitFor(async () => {
-      // Enough for the request volume of each endpoint, even if an interval has no other calls.
+      // These calls reach the request volume of each endpoint, even if an interval has no other calls.
       await callOften(app, 90);
       return ejected().length > 0;
     });
@@ -127,7 +127,7 @@ describe.each(PATHS)('silent endpoint, calls %s', (_, direct) => {
   it.each<[string, Partial<GrpcClientSettings>]>([
     ['without a timeout', {}],
     ['with an attempt timeout', { methods: { Get: { idempotent: true, attemptTimeoutMs: 300 } } }],
-  ])('is ejected if calls run %s', async (_name, settings) => {
+  ])('ejects an endpoint that does not respond to calls %s', async (_name, settings) => {
     vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
     const servers = await startServers(3);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true, ...settings });
@@ -147,7 +147,7 @@ describe.each(PATHS)('silent endpoint, calls %s', (_, direct) => {
 });
 
 describe('ejection of endpoints', () => {
-  it('follows the outlier detection of a live service config', async () => {
+  it('applies the outlier detection of a live service config', async () => {
     const servers = await startServers(3);
     const withRules = (rules: object) => ({
       loadBalancingConfig: [{ outlier_detection_experimental: { ...rules, childPolicy: [{ round_robin: {} }] } }],
@@ -167,7 +167,7 @@ describe('ejection of endpoints', () => {
     expect(row).toMatchObject({ ejected: { ejections: 1 } });
   });
 
-  it('keeps half of the endpoints if all of them fail', async () => {
+  it('keeps half of the endpoints in use if all of them fail', async () => {
     const servers = await startServers(4);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
     for (const server of servers) server.script('Get', FAILED);
@@ -177,7 +177,7 @@ describe('ejection of endpoints', () => {
     await call(app);
   });
 
-  it('returns an endpoint after its ejection, first with a small share, and logs both', async () => {
+  it('sends a small share of calls to an endpoint after its ejection, and logs the ejection and the return', async () => {
     const servers = await startServers(3);
     const { app, events } = await startClient(servers, {
       ejectUnhealthy: { baseEjectionTimeMs: 300, slowStartMs: 60_000 },
@@ -196,7 +196,7 @@ describe('ejection of endpoints', () => {
     for (const server of servers) server.reset();
     for (let round = 0; round < 300; round++) await call(app);
     const share = sick!.counts('Get').calls / 300;
-    // A tenth of its third of the calls, plus a margin for chance.
+    // The endpoint gets a tenth of its normal share, which is a third of the calls. The bound includes a margin for random variation.
     expect(share).toBeGreaterThan(0);
     expect(share).toBeLessThan(0.12);
     const lines = aboveDebug(app).filter((line) => line.includes(`endpoint ${sick!.url}`));
@@ -204,7 +204,7 @@ describe('ejection of endpoints', () => {
     expect(lines[1]).toMatch(/^log: endpoint \S+ gets calls again after /);
   });
 
-  it('returns an ejected endpoint at once if the others disconnect', async () => {
+  it('uses an ejected endpoint again at once if the others disconnect', async () => {
     const servers = await startServers(2);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
     const [sick, other] = servers;
@@ -219,7 +219,7 @@ describe('ejection of endpoints', () => {
     expect(app.client.snapshot().outages.total).toBe(0);
   });
 
-  it('returns an ejected endpoint at once, without an outage, if all others are removed from the name', async () => {
+  it('uses an ejected endpoint again at once, without an outage, if all others are removed from the name', async () => {
     const servers = await startServers(3);
     const source = new AddressSource();
     source.resolve(servers.map(({ url }) => url));
@@ -245,7 +245,7 @@ describe('ejection of endpoints', () => {
   it.each<[string, Reply]>([
     ['fails', FAILED],
     ['does not respond', { never: true }],
-  ])('ejects an endpoint that %s to calls of a callback client', async (_, reply) => {
+  ])('ejects an endpoint that %s if a callback client makes the calls', async (_, reply) => {
     const servers = await startServers(3);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
     const callbacks = callbackClient(app);
@@ -328,7 +328,7 @@ describe('ejection of endpoints', () => {
     expect(ejected()).toEqual([]);
   });
 
-  it('counts a lost connection once, however many calls it had', async () => {
+  it('counts a lost connection as one failure, however many calls it had', async () => {
     const servers = await startServers(3);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
     servers[0]!.script('Get', { never: true });
@@ -366,7 +366,7 @@ describe('ejection of endpoints', () => {
       { loadBalancing: [{ outlierDetection: { childPolicy: [{ pick_first: {} }] } }] },
       'outlier detection has no effect on pick_first',
     ],
-  ])('rejects %j at the start', async (settings, message) => {
+  ])('rejects the client options %j when the application starts', async (settings, message) => {
     const starting = startOrdersApp({ url: '127.0.0.1:1', loadBalancing: 'round_robin', ...settings });
     await expect(starting).rejects.toThrow(message);
   });

@@ -36,11 +36,12 @@ describe('least_request', () => {
   });
 
   it.each(PATHS)(
-    'fails none of 500 calls with the default retry budget if one of two servers fails (%s)',
+    'fails none of 500 calls under least_request with the default retry budget if one of two servers fails (%s)',
     async (path) => {
       const { servers, echo } = await pair(path);
       const [sick, healthy] = servers;
-      // A pause of a busy machine makes the healthy server look slow. A failure that took 20 ms then weighs as much after fewer attempts.
+      // If the machine pauses, the policy measures a high latency for the healthy server and sends calls to the sick one. A failure after
+      // 20 ms raises the latency of the sick server to that level within fewer attempts.
       sick.script('Unary', { delayMs: 20, status: 'UNAVAILABLE', details: 'sick' });
       const before = callsOf(sick);
       for (let calls = 0; calls < 500; calls++) await firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
@@ -49,7 +50,7 @@ describe('least_request', () => {
     },
   );
 
-  it.each(PATHS)('sends few calls to a slow server (%s)', async (path) => {
+  it.each(PATHS)('sends few calls to a slow server under least_request (%s)', async (path) => {
     const { servers, echo } = await pair(path);
     const [slow] = servers;
     // Much longer than a call takes on a busy machine.
@@ -64,11 +65,11 @@ describe('least_request', () => {
     expect(callsOf(slow) - measured).toBeLessThan(40);
   });
 
-  it('balances by running streams, too', async () => {
+  it('distributes streams under least_request by the number of running streams', async () => {
     const servers = [await startServer(), await startServer()];
     const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
     const client = await startClient({ url, loadBalancing: 'least_request', connection: 'warm' });
-    // Without a unary call, no latency is known: on a busy machine, one server may look several times as slow as the other.
+    // Without unary calls, the policy has no latency. On a busy machine, one measured latency may be a multiple of the other.
     await waitFor(() => readyOf(client) === 2);
     for (const server of servers) server.script('ServerStream', { messages: [{ number: 1 }], never: true });
     const echo = client.getService<EchoService>('Echo');
@@ -81,7 +82,7 @@ describe('least_request', () => {
     expect(counts).toEqual([20, 20]);
   });
 
-  it('replaces least_request_experimental of a service config', async () => {
+  it('replaces least_request_experimental of a service config with the least_request of this library', async () => {
     const loadBalancingConfig = [{ unknown_policy: {} }, { least_request_experimental: { choiceCount: 3 } }];
     const { client } = await pair('on a connection', {
       loadBalancing: undefined,
@@ -90,18 +91,21 @@ describe('least_request', () => {
     expect(policyOf(client)).toMatch(/_least_request$/);
   });
 
-  it.each(PATHS)('keeps calls waiting in an outage and sends them when a server is back (%s)', async (path) => {
-    const { servers, client, echo } = await pair(path, { outageGraceMs: 60_000 });
-    for (const server of servers) await server.stop('kill-connections');
-    await waitFor(() => client.connectivity.state !== 'READY');
-    const call = firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
-    await waitFor(() => client.snapshot().waiting === 1);
-    await servers[1].restart();
-    await call;
-    expect(readyOf(client)).toBe(1);
-  });
+  it.each(PATHS)(
+    'keeps calls waiting in an outage under least_request and sends them when a server accepts connections (%s)',
+    async (path) => {
+      const { servers, client, echo } = await pair(path, { outageGraceMs: 60_000 });
+      for (const server of servers) await server.stop('kill-connections');
+      await waitFor(() => client.connectivity.state !== 'READY');
+      const call = firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
+      await waitFor(() => client.snapshot().waiting === 1);
+      await servers[1].restart();
+      await call;
+      expect(readyOf(client)).toBe(1);
+    },
+  );
 
-  it('keeps the connections to addresses that are reported again, and connects to new ones', async () => {
+  it('keeps the connections to addresses that a resolver reports again, and connects to new ones', async () => {
     const server = new ManyListeners();
     const addresses = await server.move(3);
     const source = new AddressSource();
@@ -120,7 +124,7 @@ describe('least_request', () => {
 });
 
 describe.each(['least_request', 'round_robin'] as const)('%s', (loadBalancing) => {
-  it('avoids a tried endpoint that has meanwhile connected to another of its addresses', async () => {
+  it('retries on another endpoint even if the tried endpoint has meanwhile connected to another of its addresses', async () => {
     const [first, second, other] = [await startServer(), await startServer(), await startServer()];
     const source = new AddressSource();
     source.resolve([[first.url, second.url], other.url]);

@@ -30,7 +30,7 @@ export class ManyListeners {
     const listeners = await Promise.all(Array.from({ length: count }, () => this.listen()));
     for (const listener of this.listeners) listener.close();
     this.listeners = listeners;
-    // The cast is safe: they listen on TCP.
+    // The cast is safe because the servers listen on TCP.
     return listeners.map((listener) => `127.0.0.1:${String((listener.address() as AddressInfo).port)}`);
   }
 

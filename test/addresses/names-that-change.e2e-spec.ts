@@ -163,7 +163,7 @@ describe('name with another address', () => {
 });
 
 describe('name with only unreachable addresses', () => {
-  it('keeps working connections if no new address is reachable, and replaces them once one is', async () => {
+  it('keeps the open connections of a name with only unreachable addresses until a new address is reachable, and then replaces them', async () => {
     const { replicas, app, events } = await scene(1);
     await waitFor(() => isReady(app, 1), HANG);
     const load = reads({ app });
@@ -228,7 +228,7 @@ describe('periodic lookup', () => {
     expect(app.client.snapshot().resolution.nextLookupAt).toBeUndefined();
     const { queries } = replicas.nameServer;
     const busy = await client(replicas);
-    // Three more lookups of a client that is not idle.
+    // In the meantime, the client that is not idle makes three more lookups.
     await waitFor(() => replicas.nameServer.queries >= queries + 4, HANG);
     expect(app.client.connectivity.state).toBe('IDLE');
     await busy.app.close();
@@ -240,7 +240,7 @@ describe('periodic lookup', () => {
 describe('load balancing of a live service config', () => {
   const balanced = (name: string) => ({ loadBalancingConfig: [{ [name]: {} }] });
 
-  it('changes load balancing without a failed call, while running calls finish on their connections', async () => {
+  it('changes load balancing without failing a call, and lets running calls finish on their connections', async () => {
     const configs = new Subject<object>();
     const opening = scene(3, {
       loadBalancing: undefined,

@@ -70,7 +70,7 @@ describe('resolver', () => {
     expect(channel.openConnections).toBe(2);
   });
 
-  it('limits how often it queries a resolver that always reports no address', async () => {
+  it('limits how often the client queries a resolver that always reports no address', async () => {
     const source = new AddressSource((one) => setImmediate(() => one.resolve([])));
     await clientOf(source, { connection: 'warm' });
     await pause(1_500);
@@ -97,13 +97,13 @@ describe('resolver', () => {
 });
 
 describe('stream that is not a call, such as a health Watch', () => {
-  it('ends when the address of its connection is removed', async () => {
+  it('ends a stream that is not a call, such as a health Watch, when the address of its connection is removed', async () => {
     const [old, next] = [new ManyListeners(), new ManyListeners()];
     const source = new AddressSource();
     source.resolve(await old.move(1));
     const { client, call } = await clientOf(source, { loadBalancing: 'round_robin' });
     await call();
-    // Safe: the client of this library.
+    // The cast is safe because the client is from this library.
     const { settings, openStream } = client as unknown as Opener;
     const method = settings.services.get('testing.v1.Echo')?.get('ServerStream');
     const ends: unknown[] = [];
@@ -134,7 +134,7 @@ describe('service config of a resolver', () => {
     await call();
   });
 
-  it('fails only the calls of the client whose resolved service config names the internal policy', async () => {
+  it('fails only the calls of the client whose resolved service config names the internal load-balancing policy', async () => {
     const server = new ManyListeners();
     const addresses = await server.move(1);
     const [good, bad] = [new AddressSource(), new AddressSource()];
@@ -153,7 +153,7 @@ describe('service config of a resolver', () => {
     await victim.call();
   });
 
-  it('rejects client options whose service config names the internal policy', async () => {
+  it('rejects client options whose service config names the internal load-balancing policy', async () => {
     const server = new ManyListeners();
     const [url = ''] = await server.move(1);
     await (await clientOf(new AddressSource(), { url, loadBalancing: 'round_robin' })).call();

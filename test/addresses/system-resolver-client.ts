@@ -1,5 +1,5 @@
-// A client of a name that the system's resolver resolves at a dnsmasq, in namespaces of its own: system-resolver-client.ts. It prints its
-// results as JSON.
+// A client whose target name the system's resolver looks up at a dnsmasq. Usage: system-resolver-client.ts, in its own namespaces.
+// Prints its results as JSON.
 import 'reflect-metadata';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { CallLoad } from '../support/call-load.js';
@@ -12,7 +12,7 @@ const DNS_PORT = 53;
 const HANG = { timeoutMs: 50_000, intervalMs: 20 };
 
 const replicas = await Replicas.start(3);
-// The cast is safe: three replicas were started.
+// The cast is safe because three replicas were started.
 const [first, second, third] = replicas.all as [Replica, Replica, Replica];
 const addressesOf = (...listed: readonly Replica[]) => listed.map(({ address }) => address);
 const dnsmasq = await Dnsmasq.start(NAME, addressesOf(first, second), DNS_PORT);

@@ -4,7 +4,7 @@ import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf, scene, toList, type ClientSettings } from './support.js';
 
-/** A connected client without calls. */
+/** Starts a client that is connected and has no calls. */
 async function idleScene(settings: ClientSettings = {}, options: Parameters<typeof scene>[1] = {}) {
   const parts = await scene(settings, options);
   await parts.client.waitForReady();
@@ -12,7 +12,7 @@ async function idleScene(settings: ClientSettings = {}, options: Parameters<type
 }
 
 describe('first calls after an idle period', () => {
-  it.each(EACH_METHOD)('completes a first %s call after an idle period', async (method) => {
+  it.each(EACH_METHOD)('completes the first %s call after an idle period', async (method) => {
     const { echo, server } = await idleScene();
     await toList(callOnce(echo, method));
     expect(server.calls().map(({ outcome }) => outcome)).toEqual(['answered']);
@@ -39,7 +39,7 @@ describe('first calls after an idle period', () => {
     ]);
   });
 
-  it('does not send a call whose timeout expires before it can be sent', async () => {
+  it('does not send a call whose timeout expires before the call can be sent', async () => {
     const { echo, server } = await idleScene();
     const failure = failureOf(callOnce(echo, 'unsafeUnary', { timeoutMs: 50 }));
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 80);
@@ -48,7 +48,7 @@ describe('first calls after an idle period', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('sends the first call even if a test fakes setImmediate', async () => {
+  it('sends the first call after an idle period even if a test fakes setImmediate', async () => {
     const { echo } = await idleScene();
     onTestFinished(() => void vi.useRealTimers());
     vi.useFakeTimers({ toFake: ['setImmediate'] });
@@ -63,16 +63,19 @@ describe('metadata reused for several calls', () => {
   it.each([
     ['if calls wait for a connection', scene],
     ['after an idle period', idleScene],
-  ])('sends each call with its metadata unaffected by later changes %s', async (_when, begin) => {
-    const { echo, server } = await begin({ connection: 'on-demand' }, {});
-    const metadata = new Metadata();
-    const calls = ['a', 'b', 'c'].map((tag) => {
-      metadata.set('x-tag', tag);
-      return firstValueFrom(echo.unsafeUnary({ text: tag }, metadata));
-    });
-    await Promise.all(calls);
-    expect(tags(server).sort()).toEqual(['a', 'b', 'c']);
-  });
+  ])(
+    'sends each call with its own metadata %s, although the caller changes the object for the next call',
+    async (_when, begin) => {
+      const { echo, server } = await begin({ connection: 'on-demand' }, {});
+      const metadata = new Metadata();
+      const calls = ['a', 'b', 'c'].map((tag) => {
+        metadata.set('x-tag', tag);
+        return firstValueFrom(echo.unsafeUnary({ text: tag }, metadata));
+      });
+      await Promise.all(calls);
+      expect(tags(server).sort()).toEqual(['a', 'b', 'c']);
+    },
+  );
 
   it('sends a retry with the metadata of the original call', async () => {
     const { echo, server } = await scene();

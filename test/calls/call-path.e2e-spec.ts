@@ -34,7 +34,7 @@ describe('path of calls', () => {
   });
 
   it.each([
-    ['the environment variable is off', 'disabled', () => vi.stubEnv(SWITCH, 'off'), {}],
+    ['NESTJS_RESILIENT_GRPC_DIRECT_CALLS is off', 'disabled', () => vi.stubEnv(SWITCH, 'off'), {}],
     [
       'requests are compressed',
       'send-compression',
@@ -97,7 +97,7 @@ describe('path of calls', () => {
     expect(client.snapshot().calls).toEqual({ direct: false, reason: 'call-credentials' });
   });
 
-  it('fails a call whose metadata HTTP/2 does not allow at once, and costs one connection', async () => {
+  it('immediately fails a call whose metadata HTTP/2 does not allow, and loses one connection', async () => {
     const { echo, server } = await scene();
     await firstValueFrom(echo.unary({}));
     const metadata = { connection: 'close' };
@@ -107,7 +107,7 @@ describe('path of calls', () => {
     expect(server.connections.accepted).toBe(2);
   });
 
-  it('ends a stream whose endless requests continue after the server has ended it', async () => {
+  it('ends a stream whose endless requests continue after the server has ended the stream', async () => {
     const server = await startHttp2Server((stream) => {
       stream.resume();
       stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
@@ -124,14 +124,14 @@ describe('path of calls', () => {
     let received = 0;
     for await (const _ of responses) {
       received += 1;
-      // The client has received the trailers and does not report them before the second message is read.
+      // By now the client has received the trailers. It reports them only after the second message is read.
       if (received === 1) await quietTime();
     }
     expect(received).toBe(2);
     expect(requests).toBeLessThan(500_000);
   });
 
-  it('keeps the channel from becoming idle while a stream is open, and not after its end', async () => {
+  it('keeps the channel from becoming idle while a stream is open, but not after the stream ends', async () => {
     const { client, echo } = await scene(
       { connectionIdleTimeoutMs: 1_000 },
       {

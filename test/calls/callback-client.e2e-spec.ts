@@ -34,7 +34,7 @@ async function plain(url: string): Promise<Callbacks> {
   onTestFinished(() => {
     client.close();
   });
-  // The cast is safe: the constructor generates these members.
+  // The cast is safe because the constructor generates these members.
   return client as unknown as Callbacks;
 }
 
@@ -68,7 +68,7 @@ const ANSWERS: Readonly<Record<string, unknown>> = {
 };
 
 describe('callback client of getClientByServiceName()', () => {
-  it("calls through grpc-js's client on the shared channel", async () => {
+  it("makes the calls of grpc-js's callback client on the shared channel", async () => {
     const { echo, client, server } = await scene();
     await firstValueFrom(echo.unary({}));
     const callbacks = client.getClientByServiceName<Callbacks>('Echo');
@@ -96,28 +96,34 @@ describe('callback client of getClientByServiceName()', () => {
     ["on this library's channel", ours],
     ['on a plain grpc-js channel', plain],
   ] as const)('%s', (_, connect) => {
-    it.each(Object.entries(KINDS))('resends a %s call once if a GOAWAY rejects it', async (kind, call) => {
-      const { server, proxy } = await behindProxy();
-      const client = await connect(proxy.url);
-      await answer((done) => client.unary({}, done));
-      proxy.failCalls({ kind: 'goaway' });
-      expect(await call(client)).toEqual(ANSWERS[kind]);
-      expect(proxy.counters).toMatchObject({ accepted: 2, failed: 1, forwarded: 2 });
-      expect(server.counts().calls).toBe(2);
-    });
+    it.each(Object.entries(KINDS))(
+      'resends a %s call of a callback client once if a GOAWAY rejects it',
+      async (kind, call) => {
+        const { server, proxy } = await behindProxy();
+        const client = await connect(proxy.url);
+        await answer((done) => client.unary({}, done));
+        proxy.failCalls({ kind: 'goaway' });
+        expect(await call(client)).toEqual(ANSWERS[kind]);
+        expect(proxy.counters).toMatchObject({ accepted: 2, failed: 1, forwarded: 2 });
+        expect(server.counts().calls).toBe(2);
+      },
+    );
 
-    it.each(Object.entries(KINDS))('fails a %s call if a second GOAWAY rejects it', async (_kind, call) => {
-      const { proxy } = await behindProxy();
-      const client = await connect(proxy.url);
-      await answer((done) => client.unary({}, done));
-      proxy.failCalls({ kind: 'goaway' }, { times: 3 });
-      await expect(call(client)).rejects.toMatchObject({ code: status.UNAVAILABLE });
-      expect(proxy.counters).toMatchObject({ failed: 2, forwarded: 1 });
-    });
+    it.each(Object.entries(KINDS))(
+      'fails a %s call of a callback client if a second GOAWAY rejects it',
+      async (_kind, call) => {
+        const { proxy } = await behindProxy();
+        const client = await connect(proxy.url);
+        await answer((done) => client.unary({}, done));
+        proxy.failCalls({ kind: 'goaway' }, { times: 3 });
+        await expect(call(client)).rejects.toMatchObject({ code: status.UNAVAILABLE });
+        expect(proxy.counters).toMatchObject({ failed: 2, forwarded: 1 });
+      },
+    );
   });
 
   it.each(['INTERNAL_ERROR', 'ENHANCE_YOUR_CALM'] as const)(
-    'resends a call if a GOAWAY with %s rejects it',
+    'resends a call of a callback client if a GOAWAY with %s rejects it',
     async (code) => {
       const { server, proxy } = await behindProxy();
       const client = await ours(proxy.url);
@@ -129,8 +135,14 @@ describe('callback client of getClientByServiceName()', () => {
   );
 
   it.each([
-    ['does not resend a call that the server resets with REFUSED_STREAM, because a proxy may have executed it', false],
-    ['resends a call once if the server resets it with REFUSED_STREAM and trustRefusedStreams is set', true],
+    [
+      'does not resend a callback-client call that the server resets with REFUSED_STREAM, because a proxy may have executed it',
+      false,
+    ],
+    [
+      'resends a callback-client call once if the server resets it with REFUSED_STREAM and trustRefusedStreams is set',
+      true,
+    ],
   ])('%s', async (_, trustRefusedStreams) => {
     const server = await startHttp2Server((stream) => {
       reset(stream, 'NGHTTP2_REFUSED_STREAM');
@@ -142,7 +154,7 @@ describe('callback client of getClientByServiceName()', () => {
     expect(server.streams).toHaveLength(trustRefusedStreams ? 2 : 1);
   });
 
-  it('ends a cancelled call with CANCELLED even if a GOAWAY rejects it', async () => {
+  it('ends a cancelled call of a callback client with CANCELLED even if a GOAWAY rejects it', async () => {
     const { server, proxy } = await behindProxy();
     server.script('UnsafeUnary', { never: true });
     const client = await ours(proxy.url);
@@ -161,7 +173,7 @@ describe('callback client of getClientByServiceName()', () => {
     expect(server.counts('Unary').calls).toBe(2);
   });
 
-  it('releases buffered requests and does not resend a call whose request exceeds the per-call limit', async () => {
+  it('releases buffered requests of a callback client and does not resend a call whose request exceeds the per-call limit', async () => {
     const { server, proxy } = await behindProxy();
     const client = await ours(proxy.url);
     const payload = Buffer.alloc(1_000_000);

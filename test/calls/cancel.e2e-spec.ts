@@ -22,14 +22,14 @@ const NEVER_ENDING = {
   Bidi: { messages: [{ number: 1 }], never: true },
 } as const;
 
-/** A connected client and a server that never ends a call. */
+/** Starts a server that never ends a call, and a client that is connected to it. */
 async function connectedScene() {
   const parts = await scene({}, { scripts: NEVER_ENDING });
   await parts.client.waitForReady();
   return parts;
 }
 
-/** Waits until all sent calls have arrived. It makes one more call, because calls on one connection arrive in sequence. */
+/** Waits until all sent calls have arrived. Makes one more call, because calls on one connection arrive in sequence. */
 async function allArrived({ server, echo }: { readonly server: ScriptedGrpcServer; readonly echo: EchoStub }) {
   await turns();
   server.script('Unary', {});
@@ -90,11 +90,14 @@ describe('operators that unsubscribe synchronously', () => {
     },
   );
 
-  it.each(EACH_METHOD)('leaves no %s call open after merge() with a cached value', async (method) => {
-    const parts = await connectedScene();
-    expect(await firstValueFrom(merge(callOnce(parts.echo, method), of('cached')))).toBe('cached');
-    await expectNoOpenCalls(parts);
-  });
+  it.each(EACH_METHOD)(
+    'leaves no %s call open if firstValueFrom() takes a cached value that merge() adds to the call',
+    async (method) => {
+      const parts = await connectedScene();
+      expect(await firstValueFrom(merge(callOnce(parts.echo, method), of('cached')))).toBe('cached');
+      await expectNoOpenCalls(parts);
+    },
+  );
 
   it.each(['serverStream', 'bidi'] as const)('leaves no %s call open after take(1)', async (method) => {
     const parts = await connectedScene();
@@ -102,7 +105,7 @@ describe('operators that unsubscribe synchronously', () => {
     await expectNoOpenCalls(parts);
   });
 
-  it('delivers no further message if the reader unsubscribes inside next()', async () => {
+  it('delivers no further message of a stream if its reader unsubscribes inside next()', async () => {
     const parts = await connectedScene();
     parts.server.script('ServerStream', { messages: [{ number: 1 }, { number: 2 }, { number: 3 }] });
     const seen: number[] = [];
@@ -135,7 +138,7 @@ describe('abort signal', () => {
     return { parts, error: await failure };
   };
 
-  it.each(EACH_METHOD)('cancels %s with the abort reason as the cause', async (method) => {
+  it.each(EACH_METHOD)('cancels a %s call when its signal aborts, with the reason as the cause', async (method) => {
     const controller = new AbortController();
     const reason = new Error('the user disconnected');
     const { parts, error } = await run(method, { signal: controller.signal }, () => controller.abort(reason));
@@ -146,7 +149,7 @@ describe('abort signal', () => {
     expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
   });
 
-  it('sends nothing if the signal is already aborted', async () => {
+  it('does not send a call whose signal is already aborted', async () => {
     const { echo, server } = await connectedScene();
     const error = await failureOf(echo.unary({}, { signal: AbortSignal.abort('why') }));
     expect(error).toMatchObject({ code: 1, reason: 'cancelled', reachedServer: 'no', cause: 'why' });
@@ -162,7 +165,7 @@ describe('abort signal', () => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  it('ends a call that waits for a connection', async () => {
+  it('ends a call that waits for a connection when its signal aborts', async () => {
     const { server, echo } = await scene();
     await server.stop('kill-connections');
     const controller = new AbortController();
@@ -174,14 +177,14 @@ describe('abort signal', () => {
 });
 
 describe('activeCalls()', () => {
-  it.each(EACH_METHOD)('lists a running %s call and can cancel it', async (method) => {
+  it.each(EACH_METHOD)('lists a running %s call in activeCalls() and cancels it', async (method) => {
     const { echo, server, client } = await connectedScene();
     const failure = failureOf(callOnce(echo, method));
     await waitFor(() => server.counts().open === 1);
     const [call] = client.activeCalls();
     expect(call).toMatchObject({ path: `/testing.v1.Echo/${protoName(method)}`, waiting: false });
-    call?.cancel('not wanted any more');
-    expect(await failure).toMatchObject({ code: 1, details: 'not wanted any more', reason: 'cancelled' });
+    call?.cancel('no longer wanted');
+    expect(await failure).toMatchObject({ code: 1, details: 'no longer wanted', reason: 'cancelled' });
     await waitFor(() => server.counts().cancelled === 1);
     expect(client.activeCalls()).toEqual([]);
   });

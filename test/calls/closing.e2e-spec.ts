@@ -8,7 +8,7 @@ const NEVER_ENDING = Object.fromEntries(
 );
 
 describe('close()', () => {
-  it('immediately ends running calls of every kind on both sides', async () => {
+  it('immediately ends running calls of every kind on both sides when the client closes', async () => {
     const { echo, server, client } = await scene({}, { scripts: NEVER_ENDING });
     const failures = EACH_METHOD.map((method) => failureOf(callOnce(echo, method)));
     await waitFor(() => server.counts().open === EACH_METHOD.length);
@@ -22,7 +22,7 @@ describe('close()', () => {
     await waitFor(() => server.connections.open === 0);
   });
 
-  it('ends calls that started in the same tick', async () => {
+  it('ends calls that started in the same tick as close()', async () => {
     const { echo, server, client } = await scene({}, { scripts: NEVER_ENDING });
     await client.waitForReady();
     const failures = EACH_METHOD.map((method) => failureOf(callOnce(echo, method)));
@@ -31,7 +31,7 @@ describe('close()', () => {
     await waitFor(() => server.counts().open === 0 && server.connections.open === 0);
   });
 
-  it('ends calls that wait for the channel', async () => {
+  it('ends calls that wait for the channel when the client closes', async () => {
     const { echo, server, client } = await scene();
     await server.stop('kill-connections');
     const failures = EACH_METHOD.map((method) => failureOf(callOnce(echo, method)));
@@ -43,7 +43,7 @@ describe('close()', () => {
     }
   });
 
-  it('ends calls that wait to be retried', async () => {
+  it('ends calls that wait to be retried when the client closes', async () => {
     const { echo, client } = await scene({}, { scripts: { Unary: { status: 'UNAVAILABLE', pushback: 60_000 } } });
     let failedAttempts = 0;
     client.events$.subscribe(({ type }) => (failedAttempts += type === 'attempt-end' ? 1 : 0));
@@ -58,7 +58,7 @@ describe('close()', () => {
     });
   });
 
-  it('completes the Observables of the client and can be called again', async () => {
+  it('completes the Observables of the client on close(), which can be called again', async () => {
     const { client } = await scene();
     const ended: string[] = [];
     client.events$.subscribe({ complete: () => ended.push('events') });
@@ -71,28 +71,31 @@ describe('close()', () => {
 });
 
 describe('closed client', () => {
-  it.each(EACH_METHOD)('rejects %s with a GrpcCallError, whether it is subscribed or iterated', async (method) => {
-    const { echo, server, client } = await scene();
-    await client.waitForReady();
-    await client.close();
-    const call = callOnce(echo, method);
-    const iterated = (async () => {
-      for await (const _ of call);
-    })();
-    for (const error of [await failureOf(call), await failureOf(iterated)]) {
-      expect(error).toMatchObject({
-        code: 14,
-        reason: 'closed',
-        reachedServer: 'no',
-        details: 'The client was closed',
-      });
-    }
-    await turns();
-    expect(server.counts().calls).toBe(0);
-    expect(client.connectivity.state).toBe('SHUTDOWN');
-  });
+  it.each(EACH_METHOD)(
+    'rejects a %s call of a closed client with a GrpcCallError, both subscribed and iterated',
+    async (method) => {
+      const { echo, server, client } = await scene();
+      await client.waitForReady();
+      await client.close();
+      const call = callOnce(echo, method);
+      const iterated = (async () => {
+        for await (const _ of call);
+      })();
+      for (const error of [await failureOf(call), await failureOf(iterated)]) {
+        expect(error).toMatchObject({
+          code: 14,
+          reason: 'closed',
+          reachedServer: 'no',
+          details: 'The client was closed',
+        });
+      }
+      await turns();
+      expect(server.counts().calls).toBe(0);
+      expect(client.connectivity.state).toBe('SHUTDOWN');
+    },
+  );
 
-  it('does not reconnect for later calls or for getConnectivityState(true)', async () => {
+  it('does not reconnect a closed client for later calls or for getConnectivityState(true)', async () => {
     const { server, client } = await scene();
     const callbacks = client.getClientByServiceName<{
       getChannel(): { getConnectivityState(connect: boolean): unknown };

@@ -1,33 +1,45 @@
 import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { GrpcConfigurationError } from 'nestjs-resilient-grpc';
-import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, retry, timer } from 'rxjs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import {
   EACH_METHOD,
   callOnce,
   failureOf,
   failureOnceSeen,
   protoName,
-  rejection,
   scene,
+  startClient,
+  startServer,
   toList,
   turns,
+  type EchoService,
 } from './support.js';
 
 /** Tolerance for rounding to milliseconds, on the wire and in timers. */
 const ROUNDING_MS = 3;
 
+/** Properties of the error of a call with invalid options. */
+const INVALID_OPTIONS = {
+  code: 13,
+  reason: 'not-sent',
+  reachedServer: 'no',
+  notRetriedBecause: 'local',
+  attempts: [],
+  cause: expect.any(GrpcConfigurationError),
+};
+
 interface Seen {
-  /** Milliseconds since 1970, as the server received it. */
+  /** Deadline that the server received, in milliseconds since 1970. */
   readonly deadline: number;
-  /** Milliseconds since 1970 when its script ran. */
+  /** Time at which the script ran, in milliseconds since 1970. */
   readonly at: number;
 }
 
 const seenNow = ({ deadline }: { readonly deadline: number }): Seen => ({ deadline, at: Date.now() });
 
-/** Expects a deadline `ms` after the start of a call that started after `beganAt`. The bounds hold on a busy machine too. */
+/** Expects a deadline `ms` after the start of a call that started after `beganAt`. The bounds also hold on a busy machine. */
 function expectTimeout(seen: Seen | undefined, ms: number, beganAt: number): void {
   expect(seen?.deadline).toBeGreaterThanOrEqual(beganAt + ms - ROUNDING_MS);
   expect(seen?.deadline).toBeLessThanOrEqual(seen!.at + ms + ROUNDING_MS);
@@ -76,7 +88,7 @@ describe('timeoutMs', () => {
   });
 });
 
-describe.each(EACH_METHOD)('deadline of %s', (method) => {
+describe.each(EACH_METHOD)('deadline of a %s call', (method) => {
   it.each([
     ['timeoutMs', () => ({ timeoutMs: 27_000 })],
     ['a Date', () => ({ deadline: new Date(Date.now() + 27_000) })],
@@ -93,19 +105,19 @@ describe.each(EACH_METHOD)('deadline of %s', (method) => {
     expectTimeout(seen, 27_000, beganAt);
   });
 
-  it('ends the call on both sides at the deadline', async () => {
+  it('ends a call on the client and on the server at its deadline', async () => {
     const { echo, server } = await scene({}, { scripts: { [protoName(method)]: { never: true } } });
     const beganAt = performance.now();
     const { error, calls } = await failureOnceSeen(server, () => callOnce(echo, method, { timeoutMs: 150 }));
     expect(performance.now() - beganAt).toBeGreaterThanOrEqual(150 - ROUNDING_MS);
     expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'maybe', notRetriedBecause: 'deadline' });
-    // The server enforces the deadline too, and its status sometimes arrives first.
+    // The server also enforces the deadline, and its status sometimes arrives first.
     expect(error.message).toMatch(/^4 DEADLINE_EXCEEDED: Deadline exceeded( after 0\.\d+s|$)/);
     await waitFor(() => server.counts().cancelled === server.counts().calls);
     expect(server.counts().calls).toBeLessThanOrEqual(calls);
   });
 
-  it('sends nothing if the deadline has passed', async () => {
+  it('does not send a call whose deadline has passed', async () => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     for (const deadline of [Date.now() - 1, new Date(Date.now() - 60_000)]) {
@@ -129,9 +141,9 @@ describe.each(EACH_METHOD)('deadline of %s', (method) => {
   ])('rejects %s with an error that contains the remedy', async (_what, options, key) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
-    const error = await rejection(callOnce(echo, method, options as never));
-    expect(error).toBeInstanceOf(GrpcConfigurationError);
-    const [problem] = (error as GrpcConfigurationError).problems;
+    const error = await failureOf(callOnce(echo, method, options as never));
+    expect(error).toMatchObject(INVALID_OPTIONS);
+    const [problem] = (error.cause as GrpcConfigurationError).problems;
     expect(problem?.path).toBe(`echo/testing.v1.Echo/${protoName(method)}: options.${key}`);
     expect(problem?.message).toMatch(/^expected .*; write /);
     expect(problem?.message).toContain(key === 'deadline' ? 'timeoutMs: 500' : 'write 500');
@@ -141,17 +153,17 @@ describe.each(EACH_METHOD)('deadline of %s', (method) => {
   });
 
   it.each([
-    ['an unknown key', { timeout: 1 }, 'timeout', "did you mean 'timeoutMs'?"],
+    ['an unknown call option', { timeout: 1 }, 'timeout', "did you mean 'timeoutMs'?"],
     ['a string as waitForReady', { waitForReady: 'yes' }, 'waitForReady', 'expected true or false, got "yes"'],
     ['a function as interceptors', { interceptors: () => undefined }, 'interceptors', 'got a function'],
     ['an AbortController as the signal', { signal: new AbortController() }, 'signal', 'expected an AbortSignal'],
   ])('rejects %s with an error that contains the key, and sends nothing', async (_what, options, key, message) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
-    const error = await rejection(callOnce(echo, method, options as never));
-    expect(error).toBeInstanceOf(GrpcConfigurationError);
-    expect((error as Error).message).toContain(`echo/testing.v1.Echo/${protoName(method)}: options.${key}: `);
-    expect((error as Error).message).toContain(message);
+    const error = await failureOf(callOnce(echo, method, options as never));
+    expect(error).toMatchObject(INVALID_OPTIONS);
+    expect(error.message).toContain(`echo/testing.v1.Echo/${protoName(method)}: options.${key}: `);
+    expect(error.message).toContain(message);
     await turns();
     expect(server.counts().calls).toBe(0);
     expect(client.activeCalls()).toEqual([]);
@@ -162,7 +174,7 @@ describe('distant deadline', () => {
   it.each([
     ['Infinity', Infinity],
     ['40 days', Date.now() + 40 * 86_400_000],
-    // grpc-js ends the process if it receives one of these.
+    // grpc-js ends the process if it receives one of the following deadlines.
     ['the last possible Date', new Date(8.64e15)],
     ['a time in microseconds', Date.now() * 1_000],
     ['Number.MAX_VALUE', Number.MAX_VALUE],
@@ -192,14 +204,42 @@ describe('deadline of a waiting call', () => {
       const error = await failureOf(callOnce(echo, method, { timeoutMs: 50 }));
       other.unsubscribe();
       expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no', attempts: [] });
-      expect(error.details).toMatch(/waiting: 127\.0\.0\.1:\d+ is \w+ \(connect ECONNREFUSED/);
+      expect(error.details).toMatch(/waiting: 127\.0\.0\.1:\d+ is \w+ \(127\.0\.0\.1:\d+ refused the connection/);
     },
   );
 });
 
+describe('deadline of a retried call', () => {
+  it('reports the duration of a retried call and the start of its last attempt in the deadline error', async () => {
+    const server = await startServer();
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const client = await startClient({ url: proxy.url });
+    const echo = client.getService<EchoService>('Echo');
+    await client.waitForReady();
+    const delayMs = 150;
+    server.script('Unary', ({ number }) => {
+      if (number === 1) return { status: 'UNAVAILABLE', trailers: { 'grpc-retry-pushback-ms': String(delayMs) } };
+      // Otherwise, the server's own DEADLINE_EXCEEDED may arrive first.
+      proxy.holdBytes('to-client');
+      return { never: true };
+    });
+    const timeoutMs = 300;
+    const error = await failureOf(callOnce(echo, 'unary', { timeoutMs }));
+    proxy.releaseBytes();
+    const [, tookMs, startMs] =
+      /^Deadline exceeded after (.+?)s,previous attempts: 1,time to current attempt start: (.+?)s,/
+        .exec(error.details)!
+        .map((seconds) => Number(seconds) * 1_000);
+    expect(tookMs).toBeGreaterThanOrEqual(timeoutMs - ROUNDING_MS);
+    expect(startMs).toBeGreaterThanOrEqual(delayMs - ROUNDING_MS);
+    expect(error.attempts).toHaveLength(2);
+  });
+});
+
 describe('attempts of a call that is ended early', () => {
   it.each(EACH_METHOD)(
-    'lists the running attempt of %s if the call ends at its deadline, with and without interceptors',
+    'lists the running attempt in the error of a %s call that ends at its deadline, with and without interceptors',
     async (method) => {
       const passing: Interceptor = (options, next) => new InterceptingCall(next(options));
       const { echo, server, client } = await scene();
@@ -213,7 +253,7 @@ describe('attempts of a call that is ended early', () => {
     },
   );
 
-  it.each(EACH_METHOD)('lists the running attempt of %s if the caller aborts the call', async (method) => {
+  it.each(EACH_METHOD)('lists the running attempt in the error of a %s call that the caller aborts', async (method) => {
     const { echo, server } = await scene();
     server.script(protoName(method), { never: true });
     const abort = new AbortController();
@@ -240,7 +280,7 @@ describe('call delayed by an interceptor', () => {
   }
 
   it.each(EACH_METHOD)(
-    'ends %s at its deadline without sending it if an interceptor delays it for longer',
+    'ends a %s call at its deadline without sending it if an interceptor delays it until after the deadline',
     async (method) => {
       const { echo, server, client } = await scene();
       await client.waitForReady();
@@ -254,17 +294,20 @@ describe('call delayed by an interceptor', () => {
     },
   );
 
-  it.each(EACH_METHOD)('completes %s that an interceptor delays for less than its deadline', async (method) => {
-    const { echo, client } = await scene();
-    await client.waitForReady();
-    const { interceptor, open } = gate();
-    const answers = toList(callOnce(echo, method, { timeoutMs: 20_000, interceptors: [interceptor] }));
-    await turns();
-    open();
-    expect(await answers).toHaveLength(method === 'serverStream' ? 0 : 1);
-  });
+  it.each(EACH_METHOD)(
+    'completes a %s call that an interceptor delays but starts before the deadline',
+    async (method) => {
+      const { echo, client } = await scene();
+      await client.waitForReady();
+      const { interceptor, open } = gate();
+      const answers = toList(callOnce(echo, method, { timeoutMs: 20_000, interceptors: [interceptor] }));
+      await turns();
+      open();
+      expect(await answers).toHaveLength(method === 'serverStream' ? 0 : 1);
+    },
+  );
 
-  it.each(EACH_METHOD)('ends %s on close() if an interceptor never starts it', async (method) => {
+  it.each(EACH_METHOD)('ends a %s call on close() if an interceptor never starts it', async (method) => {
     const { echo, client } = await scene();
     await client.waitForReady();
     const never: Interceptor = (options, next) => new InterceptingCall(next(options), { start: () => undefined });

@@ -32,7 +32,7 @@ const INTERCEPTED = [
 ] as const;
 
 describe('slow reader', () => {
-  it.each(INTERCEPTED)('stops the server until the reader continues%s', async (_under, settings) => {
+  it.each(INTERCEPTED)('stops a server stream%s until its reader continues', async (_under, settings) => {
     const { echo, server } = await scene(settings);
     const source = endless();
     server.script('ServerStream', { messages: source });
@@ -48,7 +48,7 @@ describe('slow reader', () => {
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
 
-  it('stops a bidi call in both directions, including its request source', async () => {
+  it('stops a bidi call in both directions, including its request source, while its reader pauses', async () => {
     const { echo } = await scene();
     const source = endless();
     const reader = echo.bidi(source)[Symbol.asyncIterator]();
@@ -66,16 +66,19 @@ describe('server that does not read', () => {
   const cases = INTERCEPTED.flatMap(([under, settings]) =>
     (['clientStream', 'bidi'] as const).map((method) => [method, under, settings] as const),
   );
-  it.each(cases)('stops the request source of %s%s', async (method, _under, settings) => {
-    const { echo, server } = await scene(settings);
-    server.script(protoName(method), { requests: 'leave', never: true });
-    const source = endless();
-    const subscription = echo[method](source).subscribe();
-    await waitFor(() => source.taken > 0);
-    expect(await settled(() => source.taken)).toBeLessThan(MANY);
-    subscription.unsubscribe();
-    expect(source.ended).toBe(true);
-  });
+  it.each(cases)(
+    'stops the request source of a %s call%s if the server does not read',
+    async (method, _under, settings) => {
+      const { echo, server } = await scene(settings);
+      server.script(protoName(method), { requests: 'leave', never: true });
+      const source = endless();
+      const subscription = echo[method](source).subscribe();
+      await waitFor(() => source.taken > 0);
+      expect(await settled(() => source.taken)).toBeLessThan(MANY);
+      subscription.unsubscribe();
+      expect(source.ended).toBe(true);
+    },
+  );
 });
 
 describe('prefetch', () => {
@@ -89,21 +92,34 @@ describe('prefetch', () => {
   }
 
   it.each([
-    ['16 messages by default', {}, undefined, 16],
-    ['as many messages as the method sets', { methods: { ServerStream: { prefetch: 3 } } }, undefined, 3],
-    ['as many messages as the call sets instead of the method', { methods: { ServerStream: { prefetch: 3 } } }, 40, 40],
-    ['one message with a prefetch of 1', {}, 1, 1],
+    ['16 messages of a stream by default', {}, undefined, 16],
+    [
+      'as many messages of a stream as the prefetch of its method',
+      { methods: { ServerStream: { prefetch: 3 } } },
+      undefined,
+      3,
+    ],
+    [
+      'as many messages of a stream as the prefetch of its call, which overrides the method',
+      { methods: { ServerStream: { prefetch: 3 } } },
+      40,
+      40,
+    ],
+    ['one message of a stream with a prefetch of 1', {}, 1, 1],
   ])('reads ahead %s', async (_what, options, prefetch, ahead) => {
     expect(await readAhead(options, prefetch)).toBe(ahead);
   });
 
-  it.each([0, 1.5, NaN, 'many' as never])('rejects a prefetch of %j with its path', async (prefetch) => {
-    const { echo } = await scene();
-    const reader = echo.serverStream({}, { prefetch })[Symbol.asyncIterator]();
-    await expect(reader.next()).rejects.toThrow(
-      'echo/testing.v1.Echo/ServerStream: options.prefetch: expected an integer of 1 or more, got ',
-    );
-  });
+  it.each([0, 1.5, NaN, 'many' as never])(
+    'rejects a prefetch of %j with an error that contains the path of the option',
+    async (prefetch) => {
+      const { echo } = await scene();
+      const reader = echo.serverStream({}, { prefetch })[Symbol.asyncIterator]();
+      await expect(reader.next()).rejects.toThrow(
+        'echo/testing.v1.Echo/ServerStream: options.prefetch: expected an integer of 1 or more, got ',
+      );
+    },
+  );
 });
 
 describe('iterator', () => {
@@ -120,20 +136,23 @@ describe('iterator', () => {
     expect(client.connectivity.state).toBe('IDLE');
   });
 
-  it.each(['serverStream', 'bidi'] as const)('cancels %s on the wire if the loop breaks', async (method) => {
-    const { echo, server, client } = await scene();
-    server.script(protoName(method), {
-      messages: [{ number: 1 }, { number: 2 }],
-      never: true,
-    });
-    for await (const { number } of callOnce(echo, method)) {
-      if (number === 2) break;
-    }
-    expect(client.activeCalls()).toEqual([]);
-    await waitFor(() => server.counts().cancelled === 1);
-  });
+  it.each(['serverStream', 'bidi'] as const)(
+    'cancels a %s call on the wire if its `for await` loop breaks',
+    async (method) => {
+      const { echo, server, client } = await scene();
+      server.script(protoName(method), {
+        messages: [{ number: 1 }, { number: 2 }],
+        never: true,
+      });
+      for await (const { number } of callOnce(echo, method)) {
+        if (number === 2) break;
+      }
+      expect(client.activeCalls()).toEqual([]);
+      await waitFor(() => server.counts().cancelled === 1);
+    },
+  );
 
-  it('cancels the call if the loop body throws', async () => {
+  it('cancels a call if the body of its `for await` loop throws', async () => {
     const { echo, server } = await scene();
     server.script('ServerStream', { messages: [{ number: 1 }], never: true });
     const read = async () => {
@@ -143,7 +162,7 @@ describe('iterator', () => {
     await waitFor(() => server.counts().cancelled === 1);
   });
 
-  it('settles concurrent next() calls in sequence and ends the surplus ones', async () => {
+  it('settles concurrent next() calls of an iterator in sequence, and the surplus ones with `done`', async () => {
     const { echo } = await scene();
     const reader = echo.serverStream({ number: 3 })[Symbol.asyncIterator]();
     const results = await Promise.all(Array.from({ length: 5 }, () => reader.next()));
@@ -156,7 +175,7 @@ describe('iterator', () => {
     ]);
   });
 
-  it('throws a failure once, then ends', async () => {
+  it('throws the failure of a call once, then ends the iterator', async () => {
     const { echo, server } = await scene();
     server.script('ServerStream', { status: 'ABORTED' });
     const reader = echo.serverStream({})[Symbol.asyncIterator]();

@@ -8,7 +8,7 @@ import { EACH_METHOD, callOnce, failureOf, protoName, scene, toList, upTo } from
 const SINGLE_RESPONSE = ['unary', 'unsafeUnary', 'clientStream'] as const;
 
 describe('response messages', () => {
-  it('delivers the messages of each kind to a subscriber', async () => {
+  it('delivers the messages of each kind of call to a subscriber', async () => {
     const { echo } = await scene();
     expect(await firstValueFrom(echo.unary({ text: 'tea', number: 7 }))).toMatchObject({ text: 'tea', number: 7 });
     expect(await firstValueFrom(echo.clientStream(upTo(5)))).toMatchObject({ number: 5 });
@@ -16,7 +16,7 @@ describe('response messages', () => {
     expect(await lastValueFrom(echo.bidi(upTo(50)).pipe(toArray()))).toMatchObject(upTo(50));
   });
 
-  it('delivers the messages of each kind to a loop', async () => {
+  it('delivers the messages of each kind of call to a `for await` loop', async () => {
     const { echo } = await scene();
     expect(await toList(echo.unary({ text: 'tea' }))).toMatchObject([{ text: 'tea' }]);
     expect(await toList(echo.clientStream(upTo(5)))).toMatchObject([{ number: 5 }]);
@@ -53,7 +53,7 @@ describe('response messages', () => {
 });
 
 describe('onHeaders and onEnd', () => {
-  it.each(EACH_METHOD)('receive the headers and the end of %s', async (method) => {
+  it.each(EACH_METHOD)('calls onHeaders and onEnd with the headers and the end of a %s call', async (method) => {
     const { echo, server } = await scene();
     const name = protoName(method);
     server.script(name, { headers: { 'x-served-by': 'a' }, messages: [{ number: 1 }], trailers: { 'x-cost': '3' } });
@@ -72,7 +72,7 @@ describe('onHeaders and onEnd', () => {
     expect(ends[0]?.durationMs).toBeGreaterThan(0);
   });
 
-  it('does not fail the call if onEnd throws', async () => {
+  it('does not fail a call if its onEnd throws', async () => {
     const thrown: unknown[] = [];
     const uncaught = (error: unknown) => void thrown.push(error);
     const before = process.listeners('uncaughtException');
@@ -97,27 +97,30 @@ describe('server status', () => {
   const details = Buffer.from([8, 5, 18, 3, 97, 98, 99]);
   const trailers = { 'x-why': ['sold', 'expired'], 'grpc-status-details-bin': details };
 
-  it.each(EACH_METHOD)('reaches the caller of %s unchanged, with its trailers', async (method) => {
-    const { echo, server } = await scene();
-    const name = protoName(method);
-    server.script(name, { status: 'NOT_FOUND', details: 'no such order: ☕', trailers });
-    const ends: CallEnd[] = [];
-    const call = callOnce(echo, method, { onEnd: (end) => ends.push(end) });
-    for (const error of [await failureOf(call), await failureOf(toList(call))]) {
-      expect(error).toMatchObject({ code: 5, codeName: 'NOT_FOUND', details: 'no such order: ☕', reason: 'server' });
-      expect(error.message).toBe('5 NOT_FOUND: no such order: ☕');
-      expect(error.metadata.get('x-why').join()).toBe('sold, expired');
-      expect(error.metadata.get('grpc-status-details-bin')).toEqual([details]);
-      expect(error).toMatchObject({ reachedServer: 'yes', notRetriedBecause: 'fatal-status', peer: server.url });
-      expect(error.path).toBe(`/testing.v1.Echo/${name}`);
-    }
-    expect(server.counts(name).calls).toBe(2);
-    expect(ends.map(({ code, trailers: { get: _, ...rest } }) => ({ code, rest }))).toHaveLength(2);
-    expect(ends[0]).toMatchObject({ code: 5, attempts: [{ number: 1, code: 5 }] });
-    expect(ends[0]?.trailers.get('grpc-status-details-bin')).toEqual([details]);
-  });
+  it.each(EACH_METHOD)(
+    'delivers the status of the server unchanged, with its trailers, to the caller of a %s call',
+    async (method) => {
+      const { echo, server } = await scene();
+      const name = protoName(method);
+      server.script(name, { status: 'NOT_FOUND', details: 'no such order: ☕', trailers });
+      const ends: CallEnd[] = [];
+      const call = callOnce(echo, method, { onEnd: (end) => ends.push(end) });
+      for (const error of [await failureOf(call), await failureOf(toList(call))]) {
+        expect(error).toMatchObject({ code: 5, codeName: 'NOT_FOUND', details: 'no such order: ☕', reason: 'server' });
+        expect(error.message).toBe('5 NOT_FOUND: no such order: ☕');
+        expect(error.metadata.get('x-why').join()).toBe('sold, expired');
+        expect(error.metadata.get('grpc-status-details-bin')).toEqual([details]);
+        expect(error).toMatchObject({ reachedServer: 'yes', notRetriedBecause: 'fatal-status', peer: server.url });
+        expect(error.path).toBe(`/testing.v1.Echo/${name}`);
+      }
+      expect(server.counts(name).calls).toBe(2);
+      expect(ends.map(({ code, trailers: { get: _, ...rest } }) => ({ code, rest }))).toHaveLength(2);
+      expect(ends[0]).toMatchObject({ code: 5, attempts: [{ number: 1, code: 5 }] });
+      expect(ends[0]?.trailers.get('grpc-status-details-bin')).toEqual([details]);
+    },
+  );
 
-  it.each(['serverStream', 'bidi'] as const)('arrives after the messages of %s', async (method) => {
+  it.each(['serverStream', 'bidi'] as const)('delivers the status of a %s call after its messages', async (method) => {
     const { echo, server } = await scene();
     const name = protoName(method);
     server.script(name, { messages: upTo(3), status: 'DATA_LOSS', details: 'torn', trailers });
@@ -138,7 +141,7 @@ describe('server status', () => {
     }
   });
 
-  it('becomes UNKNOWN with the received number if gRPC does not define it', async () => {
+  it('maps a status that gRPC does not define to UNKNOWN with the received number', async () => {
     const { echo, server } = await scene();
     server.script('UnsafeUnary', { status: 99, details: 'odd' });
     expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({ code: 2, details: expect.stringContaining('99') });
@@ -146,7 +149,7 @@ describe('server status', () => {
 });
 
 describe('single response', () => {
-  it.each(SINGLE_RESPONSE)('delivers the response only after the status OK of %s', async (method) => {
+  it.each(SINGLE_RESPONSE)('delivers the response of a %s call only after the status OK', async (method) => {
     const { echo, server, client } = await scene();
     const name = protoName(method);
     server.script(name, { message: { number: 1 }, hold: 'status' });
@@ -161,7 +164,7 @@ describe('single response', () => {
     expect(values).toMatchObject([{ number: 1 }]);
   });
 
-  it.each(SINGLE_RESPONSE)('drops the response if %s fails after it', async (method) => {
+  it.each(SINGLE_RESPONSE)('drops the response of a %s call that fails after the response', async (method) => {
     const { echo, server } = await scene();
     const name = protoName(method);
     server.script(name, { messages: [{ number: 1 }], status: 'ABORTED', details: 'after all' });
@@ -173,24 +176,27 @@ describe('single response', () => {
     expect(error).toMatchObject({ code: 10, details: 'after all', reachedServer: 'yes' });
   });
 
-  it.each(SINGLE_RESPONSE)('fails %s with UNIMPLEMENTED if the server sends more than one message', async (method) => {
-    const { echo, server } = await scene();
-    const name = protoName(method);
-    server.script(name, {
-      messages: (function* () {
-        for (;;) yield { number: 1 };
-      })(),
-    });
-    expect(await failureOf(callOnce(echo, method))).toMatchObject({
-      code: 12,
-      details: 'Too many responses received',
-      reason: 'protocol',
-      reachedServer: 'yes',
-    });
-    await waitFor(() => server.counts().cancelled === 1);
-  });
+  it.each(SINGLE_RESPONSE)(
+    'fails a %s call with UNIMPLEMENTED if the server sends more than one message',
+    async (method) => {
+      const { echo, server } = await scene();
+      const name = protoName(method);
+      server.script(name, {
+        messages: (function* () {
+          for (;;) yield { number: 1 };
+        })(),
+      });
+      expect(await failureOf(callOnce(echo, method))).toMatchObject({
+        code: 12,
+        details: 'Too many responses received',
+        reason: 'protocol',
+        reachedServer: 'yes',
+      });
+      await waitFor(() => server.counts().cancelled === 1);
+    },
+  );
 
-  it.each(SINGLE_RESPONSE)('fails %s with UNIMPLEMENTED if the server sends no message', async (method) => {
+  it.each(SINGLE_RESPONSE)('fails a %s call with UNIMPLEMENTED if the server sends no message', async (method) => {
     const { echo, server } = await scene();
     const name = protoName(method);
     server.script(name, { messages: [] });

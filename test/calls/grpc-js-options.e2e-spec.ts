@@ -28,6 +28,7 @@ import {
   upTo,
   type EchoService,
 } from './support.js';
+import { startHttp2Server } from './raw-http2-server.js';
 
 const tagging =
   (tag: string): Interceptor =>
@@ -55,13 +56,16 @@ const raising: Interceptor = (options, next) =>
 const tags = (metadata: Metadata | undefined) => metadata?.get('x-tag').join('').replaceAll(', ', '');
 
 describe("grpc-js's interceptors", () => {
-  it.each(EACH_METHOD)('runs channelOptions interceptors for %s if the call has none of its own', async (method) => {
-    const { echo, server } = await scene({ channelOptions: { interceptors: [tagging('a'), tagging('b')] } });
-    await toList(callOnce(echo, method));
-    await toList(callOnce(echo, method, { interceptors: [tagging('c')] }));
-    await toList(callOnce(echo, method, { interceptor_providers: [() => tagging('d')] }));
-    expect(server.calls(protoName(method)).map(({ metadata }) => tags(metadata))).toEqual(['ab', 'c', 'd']);
-  });
+  it.each(EACH_METHOD)(
+    'runs the interceptors of channelOptions for a %s call that has none of its own',
+    async (method) => {
+      const { echo, server } = await scene({ channelOptions: { interceptors: [tagging('a'), tagging('b')] } });
+      await toList(callOnce(echo, method));
+      await toList(callOnce(echo, method, { interceptors: [tagging('c')] }));
+      await toList(callOnce(echo, method, { interceptor_providers: [() => tagging('d')] }));
+      expect(server.calls(protoName(method)).map(({ metadata }) => tags(metadata))).toEqual(['ab', 'c', 'd']);
+    },
+  );
 
   it('lets interceptors change the messages of each kind of call', async () => {
     const { echo } = await scene({ channelOptions: { interceptors: [raising] } });
@@ -73,7 +77,7 @@ describe("grpc-js's interceptors", () => {
     expect(await toList(echo.bidi(upTo(3)))).toMatchObject([{ number: 111 }, { number: 112 }, { number: 113 }]);
   });
 
-  it.each(EACH_METHOD)('forwards a failure of %s through interceptors unchanged', async (method) => {
+  it.each(EACH_METHOD)('forwards a failure of a %s call through interceptors unchanged', async (method) => {
     const { echo, server } = await scene({ channelOptions: { interceptors: [raising] } });
     server.script(protoName(method), { status: 'NOT_FOUND', details: 'none', trailers: { 'x-why': 'sold' } });
     const error = await failureOf(callOnce(echo, method));
@@ -81,7 +85,7 @@ describe("grpc-js's interceptors", () => {
     expect(error.metadata.get('x-why')).toEqual(['sold']);
   });
 
-  it.each(EACH_METHOD)('forwards a cancellation of %s through interceptors to the server', async (method) => {
+  it.each(EACH_METHOD)('forwards a cancellation of a %s call through interceptors to the server', async (method) => {
     const { echo, server, client } = await scene({ channelOptions: { interceptors: [tagging('a')] } });
     server.script(protoName(method), { never: true });
     await client.waitForReady();
@@ -106,7 +110,7 @@ describe("grpc-js's interceptors", () => {
         halfClose: () => undefined,
       });
 
-  it.each(EACH_METHOD)('lets an interceptor answer %s without the server', async (method) => {
+  it.each(EACH_METHOD)('lets an interceptor answer a %s call without the server', async (method) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     for (let i = 0; i < 3; i++) {
@@ -121,7 +125,7 @@ describe("grpc-js's interceptors", () => {
     expect(server.counts().calls).toBe(0);
   });
 
-  it.each(EACH_METHOD)('lets an interceptor fail %s without the server', async (method) => {
+  it.each(EACH_METHOD)('lets an interceptor fail a %s call without the server', async (method) => {
     const { echo, server, client } = await scene();
     await client.waitForReady();
     const error = await failureOf(callOnce(echo, method, { interceptors: [answering(7)] }));
@@ -144,26 +148,29 @@ describe('metadata', () => {
       ['x-client', 'x-argument', 'x-option', 'x-many', 'x-raw-bin'].map((key) => [key, metadata?.get(key)]),
     );
 
-  it.each(EACH_METHOD)('merges the metadata of the client, the argument and the option for %s', async (method) => {
-    const { echo, server } = await scene({ metadata: { 'x-client': 'client', 'x-many': ['1', '2'] } });
-    const argument = new Metadata();
-    argument.set('x-argument', 'argument');
-    const options: GrpcCallOptions = {
-      metadata: { 'x-option': 'option', 'x-raw-bin': Buffer.from([0, 255]), 'x-none': undefined },
-    };
-    const call =
-      method === 'clientStream' || method === 'bidi'
-        ? echo[method]([], argument, options)
-        : echo[method]({}, argument, options);
-    await toList(call);
-    expect(sent(server.calls()[0]?.metadata)).toEqual({
-      'x-client': ['client'],
-      'x-argument': ['argument'],
-      'x-option': ['option'],
-      'x-many': ['1, 2'],
-      'x-raw-bin': [Buffer.from([0, 255])],
-    });
-  });
+  it.each(EACH_METHOD)(
+    'merges the metadata of the client, the argument and the option for a %s call',
+    async (method) => {
+      const { echo, server } = await scene({ metadata: { 'x-client': 'client', 'x-many': ['1', '2'] } });
+      const argument = new Metadata();
+      argument.set('x-argument', 'argument');
+      const options: GrpcCallOptions = {
+        metadata: { 'x-option': 'option', 'x-raw-bin': Buffer.from([0, 255]), 'x-none': undefined },
+      };
+      const call =
+        method === 'clientStream' || method === 'bidi'
+          ? echo[method]([], argument, options)
+          : echo[method]({}, argument, options);
+      await toList(call);
+      expect(sent(server.calls()[0]?.metadata)).toEqual({
+        'x-client': ['client'],
+        'x-argument': ['argument'],
+        'x-option': ['option'],
+        'x-many': ['1, 2'],
+        'x-raw-bin': [Buffer.from([0, 255])],
+      });
+    },
+  );
 
   it('accepts a call with metadata as an argument (as in Nest), as an option, or without metadata', async () => {
     const { echo, server } = await scene();
@@ -186,7 +193,7 @@ describe('metadata', () => {
 });
 
 describe('call credentials', () => {
-  it.each(EACH_METHOD)('requests credentials once per %s call', async (method) => {
+  it.each(EACH_METHOD)('requests call credentials once per %s call', async (method) => {
     const { echo, server } = await scene();
     let requests = 0;
     const token = credentials.createFromMetadataGenerator((_, callback) => {
@@ -200,7 +207,7 @@ describe('call credentials', () => {
     expect(server.calls().map(({ metadata }) => metadata.get('authorization')[0])).toEqual(['Bearer 1', 'Bearer 2']);
   });
 
-  it('requests credentials again for each attempt', async () => {
+  it('requests call credentials again for each attempt of a call', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: { number: 1 } }]);
     let requests = 0;
@@ -214,7 +221,7 @@ describe('call credentials', () => {
     expect(server.calls().map(({ metadata }) => metadata.get('authorization')[0])).toEqual(['Bearer 1', 'Bearer 2']);
   });
 
-  it('requests credentials again if they fail with a retryable code', async () => {
+  it('requests call credentials again if they fail with a retryable code', async () => {
     const { echo } = await scene();
     let requests = 0;
     const token = credentials.createFromMetadataGenerator((_, callback) => {
@@ -228,7 +235,27 @@ describe('call credentials', () => {
 });
 
 describe('compression', () => {
-  it('compresses requests and decompresses responses if set in channelOptions', async () => {
+  it.each(['br', undefined])(
+    'fails a call with INTERNAL if its compressed response has the encoding %s',
+    async (encoding) => {
+      const server = await startHttp2Server((stream) => {
+        stream.resume();
+        stream.respond({
+          ':status': 200,
+          'content-type': 'application/grpc',
+          ...(encoding !== undefined && { 'grpc-encoding': encoding }),
+        });
+        // A message of one byte that is marked as compressed.
+        stream.end(Buffer.from([1, 0, 0, 0, 1, 0]));
+      });
+      const client = await startClient({ url: server.url });
+      const error = await failureOf(client.getService<EchoService>('Echo').unary({}));
+      expect(error).toMatchObject({ code: 13, reason: 'protocol', reachedServer: 'yes' });
+      expect(error.details).toMatch(/^Compression method not supported: |"grpc-encoding" header was identity$/);
+    },
+  );
+
+  it('compresses requests and decompresses responses if channelOptions set a compression', async () => {
     const { server } = await scene();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -247,7 +274,7 @@ describe('compression', () => {
   });
 });
 
-/** A plain grpc-js server, for details that a scripted server does not expose. */
+/** Starts a plain grpc-js server, for details that a scripted server does not expose. */
 async function rawServer(
   unary: (call: ServerUnaryCall<EchoRequest, EchoRequest>, callback: sendUnaryData<EchoRequest>) => void,
 ): Promise<string> {
@@ -279,7 +306,7 @@ describe('host option', () => {
 });
 
 describe('parent option', () => {
-  /** A gateway between a raw client and the scripted server. Its handler calls upstream with `parent`. */
+  /** Starts a gateway between a raw client and the scripted server. Its handler calls upstream with `parent`. */
   async function chain(options: GrpcCallOptions = {}) {
     const upstream = await scene();
     upstream.server.script('UnsafeUnary', { never: true });
@@ -298,7 +325,7 @@ describe('parent option', () => {
     return { ...upstream, caller, failures };
   }
 
-  it('propagates the deadline of the inbound call', async () => {
+  it('propagates the deadline of the inbound call in the parent option', async () => {
     const { server, caller, failures } = await chain();
     const seen: { deadline: number; at: number }[] = [];
     server.script('UnsafeUnary', (call) => {
@@ -320,7 +347,7 @@ describe('parent option', () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  it('propagates the cancellation of the inbound call', async () => {
+  it('propagates the cancellation of the inbound call in the parent option', async () => {
     const { server, caller, client, failures } = await chain();
     const call = caller.client.makeUnaryRequest(
       '/testing.v1.Echo/Unary',
@@ -337,7 +364,7 @@ describe('parent option', () => {
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('does not propagate the deadline if propagate_flags is 0', async () => {
+  it('does not propagate the deadline of the parent option if propagate_flags is 0', async () => {
     const { server, caller, failures } = await chain({ propagate_flags: 0 });
     server.script('UnsafeUnary', { hold: 'everything' });
     await repeatUntil('the call passes the gateway before its deadline', async () => {

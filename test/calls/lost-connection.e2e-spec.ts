@@ -61,8 +61,8 @@ const LOSSES: Readonly<Record<string, (server: ScriptedGrpcServer, proxy: FaultP
   'the end of the drain grace period': (server) => server.drainConnections(20),
 };
 
-describe.each(Object.entries(LOSSES))('connection lost by %s', (how, lose) => {
-  it.each(UNSAFE)(`fails %s as connection-lost and does not repeat it after ${how}`, async (method) => {
+describe.each(Object.entries(LOSSES))('connection lost due to %s', (how, lose) => {
+  it.each(UNSAFE)(`fails a %s call as connection-lost and does not repeat it after ${how}`, async (method) => {
     const server = await startServer({ scripts: { ...ECHOES, [protoName(method)]: { never: true } } });
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -78,7 +78,7 @@ describe.each(Object.entries(LOSSES))('connection lost by %s', (how, lose) => {
     expect(server.counts(protoName(method)).calls).toBe(1);
   });
 
-  it(`repeats a call that is declared safe after ${how}`, async () => {
+  it(`repeats a call after ${how} if its method is declared safe`, async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -93,31 +93,34 @@ describe.each(Object.entries(LOSSES))('connection lost by %s', (how, lose) => {
     expect(server.calls('Unary').map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
   });
 
-  it.each(['serverStream', 'bidi'] as const)(`never repeats %s after its first message and ${how}`, async (method) => {
-    const server = await startServer({
-      scripts: { ...ECHOES, [protoName(method)]: { messages: [{ number: 1 }], never: true } },
-    });
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
-    const echo = await echoOf({ url: proxy.url, methods: { '*': { idempotent: true } } });
-    await answeredOnce(echo, 'unary');
-    const seen: number[] = [];
-    const failure = failureOf(
-      (async () => {
-        for await (const { number } of callOnce(echo, method)) seen.push(number);
-      })(),
-    );
-    await waitFor(() => seen.length === 1);
-    await lose(server, proxy);
-    expect(await failure).toMatchObject({
-      code: 14,
-      reason: 'connection-lost',
-      reachedServer: 'yes',
-      notRetriedBecause: 'committed',
-    });
-    expect(seen).toEqual([1]);
-    expect(server.counts(protoName(method)).calls).toBe(1);
-  });
+  it.each(['serverStream', 'bidi'] as const)(
+    `does not repeat a %s call after ${how} if its first message has arrived`,
+    async (method) => {
+      const server = await startServer({
+        scripts: { ...ECHOES, [protoName(method)]: { messages: [{ number: 1 }], never: true } },
+      });
+      const proxy = await FaultProxy.start(server.url);
+      onTestFinished(() => proxy.close());
+      const echo = await echoOf({ url: proxy.url, methods: { '*': { idempotent: true } } });
+      await answeredOnce(echo, 'unary');
+      const seen: number[] = [];
+      const failure = failureOf(
+        (async () => {
+          for await (const { number } of callOnce(echo, method)) seen.push(number);
+        })(),
+      );
+      await waitFor(() => seen.length === 1);
+      await lose(server, proxy);
+      expect(await failure).toMatchObject({
+        code: 14,
+        reason: 'connection-lost',
+        reachedServer: 'yes',
+        notRetriedBecause: 'committed',
+      });
+      expect(seen).toEqual([1]);
+      expect(server.counts(protoName(method)).calls).toBe(1);
+    },
+  );
 });
 
 /** Forwards everything unchanged. */
@@ -129,7 +132,7 @@ describe('stream reset', () => {
     ['NGHTTP2_INTERNAL_ERROR', 13],
     ['NGHTTP2_CANCEL', 1],
   ] as const)(
-    'reports a reset with %s as a lost connection, although grpc-js reports status %d',
+    'reports a stream reset with %s as a lost connection, although grpc-js reports status %d',
     async (code, grpcJsCode) => {
       const server = await startHttp2Server((stream) => reset(stream, code));
       const echo = await echoOf({ url: server.url });
@@ -143,7 +146,7 @@ describe('stream reset', () => {
   );
 
   it.each(['NGHTTP2_PROTOCOL_ERROR', 'NGHTTP2_FLOW_CONTROL_ERROR', 'NGHTTP2_COMPRESSION_ERROR'] as const)(
-    'does not retry a reset with %s, even for safe methods',
+    'does not retry a call after a reset with %s, even if its method is declared safe',
     async (code) => {
       const server = await startHttp2Server((stream) => reset(stream, code));
       const echo = await echoOf({ url: server.url });
@@ -179,7 +182,7 @@ describe('stream reset', () => {
   });
 
   // A proxy may send REFUSED_STREAM for requests that were processed.
-  it.each(UNSAFE)('does not resend %s after REFUSED_STREAM, because it may have run', async (method) => {
+  it.each(UNSAFE)('does not resend a %s call after REFUSED_STREAM, because the call may have run', async (method) => {
     const server = await refusing(1);
     const error = await failureOf(callOnce(await echoOf({ url: server.url }), method));
     expect(error).toMatchObject({
@@ -199,7 +202,7 @@ describe('stream reset', () => {
     expect(server.streams).toHaveLength(4);
   });
 
-  it('does not retry after REFUSED_STREAM with `retry: false`', async () => {
+  it('does not retry a call with `retry: false` after REFUSED_STREAM', async () => {
     const server = await refusing(1);
     const echo = await echoOf({ url: server.url });
     expect(await failureOf(echo.unary({}, { retry: false }))).toMatchObject({
@@ -212,7 +215,7 @@ describe('stream reset', () => {
   describe('with trustRefusedStreams', () => {
     const trusting = { trustRefusedStreams: true };
 
-    it.each(EACH_METHOD)('resends %s once after a trusted REFUSED_STREAM', async (method) => {
+    it.each(EACH_METHOD)('resends a %s call once after a trusted REFUSED_STREAM', async (method) => {
       const server = await refusing(1);
       const echo = await echoOf({ url: server.url, ...trusting });
       expect(await toList(callOnce(echo, method))).toHaveLength(1);
@@ -259,8 +262,8 @@ describe('stream reset', () => {
 describe('call queued by MAX_CONCURRENT_STREAMS', () => {
   /** Ways to end the first connection while one call is open and two more are queued on it. */
   const ENDINGS: Readonly<Record<string, (session: ServerHttp2Session) => void>> = {
-    'the connection closes': (session) => session.destroy(),
-    'the socket is reset': (session) => session.socket.resetAndDestroy(),
+    'its connection closes': (session) => session.destroy(),
+    'its socket is reset': (session) => session.socket.resetAndDestroy(),
     'a GOAWAY forbids new streams': (session) => session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1),
     'a GOAWAY with an error arrives': (session) => session.goaway(constants.NGHTTP2_INTERNAL_ERROR, 2 ** 31 - 1),
   };
@@ -286,7 +289,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
     const first = toList(echo.unsafeUnary({}, { metadata: { 'x-call': 'first' } })).catch((error: unknown) => error);
     await waitFor(() => arrived.length === 1);
     const queued = ['second', 'third'].map((call) => toList(echo.unsafeUnary({}, { metadata: { 'x-call': call } })));
-    // grpc-js has opened their streams by the next turns.
+    // grpc-js opens the streams of these calls within the next turns.
     for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
     const [session] = server.sessions;
     ENDINGS[ending]!(session!);
@@ -309,7 +312,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
     const queued = toList(echo.unsafeUnary({}, { metadata: { 'x-call': 'second' } }));
     for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
     proxy.holdBytes();
-    // The queued call connects again at once.
+    // The channel is IDLE only briefly, because the queued call makes it connect again at once.
     await waitFor(() => client.history.some(({ to }) => to === 'IDLE'), { timeoutMs: 50_000 });
     proxy.releaseBytes();
     expect(await queued).toHaveLength(1);
@@ -319,7 +322,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
 });
 
 describe('GOAWAY', () => {
-  it('resends a call of any method if a GOAWAY left it unprocessed', async () => {
+  it('resends a call of any method that a GOAWAY left unprocessed, or reports the call as lost', async () => {
     for (const method of EACH_METHOD) {
       const server = await startHttp2Server((stream, number) => {
         if (number > 1) {
@@ -375,7 +378,7 @@ describe('GOAWAY', () => {
     });
   });
 
-  // gRPC's C core sends INTERNAL_ERROR to a connection that was idle for too long.
+  // gRPC's C core sends a GOAWAY with INTERNAL_ERROR on a connection that was idle for too long.
   describe.each(['NO_ERROR', 'INTERNAL_ERROR', 'ENHANCE_YOUR_CALM', 'PROTOCOL_ERROR'] as const)('with %s', (code) => {
     const behindProxy = async (server: ScriptedGrpcServer) => {
       const proxy = await Http2FaultProxy.start(server.url);
@@ -385,7 +388,7 @@ describe('GOAWAY', () => {
       return { proxy, echo };
     };
 
-    it.each(EACH_METHOD)(`resends %s above the last stream id of a GOAWAY with ${code}`, async (method) => {
+    it.each(EACH_METHOD)(`resends a %s call above the last stream id of a GOAWAY with ${code}`, async (method) => {
       const server = await startServer();
       const { proxy, echo } = await behindProxy(server);
       proxy.failCalls({ kind: 'goaway', code });

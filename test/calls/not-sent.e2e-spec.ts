@@ -5,12 +5,12 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { ECHO_PROTO } from '../testing/echo-client.js';
-import { EACH_METHOD, callOnce, failureOf, protoName, rejection, scene, turns } from './support.js';
+import { EACH_METHOD, callOnce, failureOf, protoName, scene, turns } from './support.js';
 
 /** Credentials that always fail, and the number of times they were requested. */
 function failingCredentials(how: 'synchronously' | 'asynchronously', code?: number) {
   const requested = { times: 0 };
-  const failure = Object.assign(new Error('no token to be had'), code === undefined ? {} : { code });
+  const failure = Object.assign(new Error('no token available'), code === undefined ? {} : { code });
   const plugin: CallCredentials = credentials.createFromMetadataGenerator((_, callback) => {
     requested.times += 1;
     if (how === 'synchronously') callback(failure);
@@ -22,14 +22,14 @@ function failingCredentials(how: 'synchronously' | 'asynchronously', code?: numb
 describe('credentials that always fail', () => {
   describe.each(['synchronously', 'asynchronously'] as const)('%s', (how) => {
     it.each(EACH_METHOD)(
-      `fails %s after the attempts of its policy if credentials fail ${how} with code 14`,
+      `fails a %s call after the attempts of its policy if its credentials fail ${how} with code 14`,
       async (method) => {
         const { echo, server, client } = await scene();
         await client.waitForReady();
         const { requested, plugin } = failingCredentials(how, 14);
         const error = await failureOf(callOnce(echo, method, { credentials: plugin }));
         expect(error).toMatchObject({ code: 14, reason: 'not-sent', reachedServer: 'no' });
-        expect(error.details).toContain('no token to be had');
+        expect(error.details).toContain('no token available');
         // Unary is declared safe to repeat, and its policy lists UNAVAILABLE.
         const attempts = method === 'unary' ? 4 : 1;
         expect(requested.times).toBe(attempts);
@@ -39,22 +39,25 @@ describe('credentials that always fail', () => {
       },
     );
 
-    it.each(EACH_METHOD)(`fails %s after one attempt if credentials fail ${how} without a code`, async (method) => {
-      const { echo, server } = await scene();
-      const { requested, plugin } = failingCredentials(how);
-      const error = await failureOf(callOnce(echo, method, { credentials: plugin }));
-      expect(error).toMatchObject({ code: 2, reason: 'not-sent', reachedServer: 'no', notRetriedBecause: 'local' });
-      expect(error.details).toContain('no token to be had');
-      expect(requested.times).toBe(1);
-      expect(server.counts().calls).toBe(0);
-    });
+    it.each(EACH_METHOD)(
+      `fails a %s call after one attempt if its credentials fail ${how} without a code`,
+      async (method) => {
+        const { echo, server } = await scene();
+        const { requested, plugin } = failingCredentials(how);
+        const error = await failureOf(callOnce(echo, method, { credentials: plugin }));
+        expect(error).toMatchObject({ code: 2, reason: 'not-sent', reachedServer: 'no', notRetriedBecause: 'local' });
+        expect(error.details).toContain('no token available');
+        expect(requested.times).toBe(1);
+        expect(server.counts().calls).toBe(0);
+      },
+    );
   });
 });
 
 describe('message size limit', () => {
   const payload = Buffer.alloc(1_000);
 
-  it.each(EACH_METHOD)('fails %s locally if its request is too large', async (method) => {
+  it.each(EACH_METHOD)('fails a %s call locally if its request is too large', async (method) => {
     const { echo, server, client } = await scene({ maxSendMessageLength: 100 });
     await client.waitForReady();
     const requests = [{ payload }];
@@ -69,7 +72,7 @@ describe('message size limit', () => {
   });
 
   it.each(['clientStream', 'bidi'] as const)(
-    'cancels %s on the server if a later request is too large',
+    'cancels a %s call on the server if a later request is too large',
     async (method) => {
       const { echo, server } = await scene({ maxSendMessageLength: 100 });
       server.script(protoName(method), { never: true });
@@ -90,7 +93,7 @@ describe('message size limit', () => {
     });
   });
 
-  it.each(EACH_METHOD)('applies maxResponseMessageBytes of the service config to %s', async (method) => {
+  it.each(EACH_METHOD)('applies maxResponseMessageBytes of the service config to a %s call', async (method) => {
     const methodConfig = [{ name: [{ service: 'testing.v1.Echo' }], maxResponseMessageBytes: 100 }];
     const { echo, server } = await scene({ serviceConfig: { methodConfig } });
     server.script(protoName(method), { messages: [{ payload }] });
@@ -100,7 +103,7 @@ describe('message size limit', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it.each(EACH_METHOD)('fails %s without a retry if its response is too large', async (method) => {
+  it.each(EACH_METHOD)('fails a %s call without a retry if its response is too large', async (method) => {
     const { echo, server } = await scene({ maxReceiveMessageLength: 100 });
     server.script(protoName(method), { messages: [{ payload }] });
     const error = await failureOf(callOnce(echo, method));
@@ -110,7 +113,7 @@ describe('message size limit', () => {
   });
 });
 
-/** The contract with functions of each method replaced. */
+/** Returns a copy of the contract in which the functions in `replaced` override those of each method. */
 function contractWith(replaced: Readonly<Record<string, () => never>>): {
   readonly protoPath: undefined;
   readonly packageDefinition: PackageDefinition;
@@ -130,7 +133,7 @@ describe.each([
   ['without interceptors', []],
   ['with an interceptor', [passThrough]],
 ])('codecs %s', (how, interceptors) => {
-  it.each(EACH_METHOD)(`fails %s as not-sent if the request cannot be serialized, ${how}`, async (method) => {
+  it.each(EACH_METHOD)(`fails a %s call as not-sent if its request cannot be serialized, ${how}`, async (method) => {
     const { echo, server, client } = await scene(
       contractWith({
         requestSerialize: () => {
@@ -147,7 +150,7 @@ describe.each([
   });
 
   it.each(EACH_METHOD)(
-    `fails %s as a protocol error if the response cannot be deserialized, ${how}`,
+    `fails a %s call as a protocol error if its response cannot be deserialized, ${how}`,
     async (method) => {
       const { echo, server } = await scene(
         contractWith({
@@ -171,7 +174,7 @@ describe.each([
 });
 
 describe('call that cannot start', () => {
-  it('fails with INTERNAL if an interceptor throws', async () => {
+  it('fails a call with INTERNAL if an interceptor throws', async () => {
     const { echo, client } = await scene();
     await client.waitForReady();
     const broken: Interceptor = () => {
@@ -192,10 +195,10 @@ describe('call that cannot start', () => {
       null,
       "options.metadata: expected an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata",
     ],
-  ])('rejects metadata with %s without revealing the value', async (_what, metadata, text) => {
+  ])('rejects metadata with %s and does not reveal the value', async (_what, metadata, text) => {
     const { echo, server } = await scene();
-    const error = await rejection(echo.unary({}, { metadata: metadata as never }));
-    expect(error).toBeInstanceOf(GrpcConfigurationError);
+    const error = await failureOf(echo.unary({}, { metadata: metadata as never }));
+    expect(error).toMatchObject({ reason: 'not-sent', cause: expect.any(GrpcConfigurationError) });
     expect(String(error)).toContain(`echo/testing.v1.Echo/Unary: ${text}`);
     expect(String(error)).not.toContain('geheim');
     await turns();

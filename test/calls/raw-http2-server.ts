@@ -12,7 +12,7 @@ import { onTestFinished } from 'vitest';
 /** An HTTP/2 server without gRPC, so that a test controls each stream. Closed at the end of the test. */
 export interface RawHttp2Server {
   readonly url: string;
-  /** Paths of the received streams, in order. */
+  /** Paths of the received streams, in sequence of arrival. */
   readonly streams: readonly string[];
   readonly sessions: ReadonlySet<ServerHttp2Session>;
 }
@@ -41,7 +41,7 @@ export async function startHttp2Server(
     for (const session of sessions) session.destroy();
     await new Promise((resolve) => server.close(resolve));
   });
-  // The cast is safe: the server listens on TCP.
+  // The cast is safe because the server listens on TCP.
   const { port } = server.address() as AddressInfo;
   return { url: `127.0.0.1:${port}`, streams, sessions };
 }
@@ -53,7 +53,7 @@ export function succeed(stream: ServerHttp2Stream): void {
   stream.end(Buffer.alloc(5));
 }
 
-/** Sends RST_STREAM with `code` once the request has arrived. */
+/** Sends RST_STREAM with `code` after the request has arrived. */
 export function reset(stream: ServerHttp2Stream, code: keyof typeof constants & `NGHTTP2_${string}`): void {
   stream.resume();
   stream.close(constants[code]);

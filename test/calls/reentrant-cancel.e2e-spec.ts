@@ -46,7 +46,7 @@ describe('process', () => {
 });
 
 describe('grpc-js callback client', () => {
-  it('completes its call although the channel is replaced', async () => {
+  it('completes a call of the callback client although the channel is replaced', async () => {
     const { server, client } = await scene({
       maxConnectionAgeMs: 1_000,
       keepalive: { keepaliveTimeMs: 10_000, keepaliveTimeoutMs: 1_000, keepalivePermitWithoutCalls: 1 },

@@ -43,7 +43,7 @@ const SOURCES: readonly (readonly [string, () => RequestStream<EchoRequest>])[] 
 ];
 
 describe.each(SOURCES)('requests from %s', (what, make) => {
-  it(`delivers all requests from ${what} in order`, async () => {
+  it(`delivers all requests from ${what} in sequence`, async () => {
     const { echo, server } = await scene();
     expect(await lastValueFrom(echo.bidi(make()).pipe(toArray()))).toMatchObject(upTo(20));
     expect(await firstValueFrom(echo.clientStream(make()))).toMatchObject({ number: 20 });
@@ -94,13 +94,13 @@ describe('requests', () => {
     expect(subscriptions).toBe(2);
   });
 
-  it('sends thousands of requests in order', async () => {
+  it('sends thousands of requests in sequence', async () => {
     const { echo, server } = await scene();
     expect(await firstValueFrom(echo.clientStream(from(upTo(5_000))))).toMatchObject({ number: 5_000 });
     expect(server.calls()[0]?.requests).toMatchObject(upTo(5_000));
   });
 
-  it.each(STREAMS)('rejects an invalid request source for %s with a TypeError', async (method) => {
+  it.each(STREAMS)('rejects an invalid request source of a %s call with a TypeError', async (method) => {
     const { echo, client } = await scene();
     for (const wrong of [undefined, null, 5, 'text', {}, Promise.resolve([])]) {
       const error = await rejection(echo[method](wrong as never));
@@ -113,8 +113,8 @@ describe('requests', () => {
 
 it.each([
   ['', {}],
-  [' with interceptors', { interceptors: [unchanged] }],
-])('completes a client-streaming call%s that the server answers before the requests end', async (_, options) => {
+  [', with interceptors', { interceptors: [unchanged] }],
+])('completes a client-streaming call that the server answers before the requests end%s', async (_, options) => {
   const { echo, server } = await scene();
   server.script('ClientStream', { requests: 'read', message: { number: 7 } });
   expect(await toList(echo.clientStream(upTo(200), options))).toMatchObject([{ number: 7 }]);
@@ -207,7 +207,7 @@ describe.each(STREAMS)('failing request source of %s', (method) => {
     ['on a channel that is READY', true],
     ['on a channel that is idle', false],
   ])('%s', (when, connected) => {
-    it.each(failing)(`ends ${method} with the error of %s ${when}`, async (_what, make) => {
+    it.each(failing)(`ends a ${method} call ${when} with the error of %s`, async (_what, make) => {
       const { echo, server, client } = await scene();
       server.script(protoName(method), { never: true });
       if (connected) await client.waitForReady();
@@ -222,7 +222,7 @@ describe.each(STREAMS)('failing request source of %s', (method) => {
 });
 
 describe.each(STREAMS)('release of the request source of %s', (method) => {
-  /** Creates sources that never end, and a record of which ones were released. */
+  /** Creates request sources that never end, and records which ones were released. */
   const sources = () => {
     const ended = { observable: false, iterable: false, asyncIterable: false };
     const observable = new Observable<EchoRequest>((subscriber) => {
@@ -253,7 +253,7 @@ describe.each(STREAMS)('release of the request source of %s', (method) => {
   };
   const ALL_ENDED = { observable: true, iterable: true, asyncIterable: true };
 
-  it('releases the source when the server ends the call', async () => {
+  it('releases the request source when the server ends the call', async () => {
     const { echo, server } = await scene();
     server.script(protoName(method), { status: 'ABORTED', requests: 'leave' });
     const { ended, all } = sources();
@@ -261,7 +261,7 @@ describe.each(STREAMS)('release of the request source of %s', (method) => {
     expect(ended).toEqual(ALL_ENDED);
   });
 
-  it('releases the source when the server answers before reading all requests', async () => {
+  it('releases the request source when the server answers before reading all requests', async () => {
     const { echo, server } = await scene();
     server.script(protoName(method), { messages: [{ number: 1 }], requests: 'leave' });
     const { ended, all } = sources();
@@ -269,7 +269,7 @@ describe.each(STREAMS)('release of the request source of %s', (method) => {
     expect(ended).toEqual(ALL_ENDED);
   });
 
-  it('releases the source on cancellation, at the deadline and on close()', async () => {
+  it('releases the request source on cancellation, at the deadline, and on close()', async () => {
     const { echo, server, client } = await scene(
       {},
       { scripts: { [protoName(method)]: { never: true, requests: 'leave' } } },
@@ -293,7 +293,7 @@ describe.each(STREAMS)('release of the request source of %s', (method) => {
     expect(closed.ended).toEqual(ALL_ENDED);
   });
 
-  it('releases a source that aborts its call during the subscription', async () => {
+  it('releases a request source that aborts its call during the subscription', async () => {
     const { echo, client } = await scene();
     const abort = new AbortController();
     const released = { teardown: false };
@@ -308,14 +308,14 @@ describe.each(STREAMS)('release of the request source of %s', (method) => {
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('ignores errors that a source throws in its cleanup', async () => {
+  it('ignores errors that a request source throws in its cleanup', async () => {
     const { echo, server } = await scene();
     server.script(protoName(method), { status: 'ABORTED', requests: 'leave' });
     const broken = (async function* (): AsyncGenerator<EchoRequest> {
       try {
         for (;;) yield { number: 1 };
       } finally {
-        throw new Error('a bug of the clean-up');
+        throw new Error('a bug of the cleanup');
       }
     })();
     expect(await failureOf(echo[method](broken))).toMatchObject({ code: 10 });
@@ -323,18 +323,18 @@ describe.each(STREAMS)('release of the request source of %s', (method) => {
       [Symbol.iterator]: () => ({
         next: () => ({ done: false, value: { number: 1 } }),
         return: () => {
-          throw new Error('a bug of the clean-up');
+          throw new Error('a bug of the cleanup');
         },
       }),
     };
     expect(await failureOf(echo[method](iterable))).toMatchObject({ code: 10 });
     const observable = new Observable<EchoRequest>(() => () => {
-      throw new Error('a bug of the clean-up');
+      throw new Error('a bug of the cleanup');
     });
     expect(await failureOf(echo[method](observable))).toMatchObject({ code: 10 });
   });
 
-  it('ignores values that a source emits after its release', async () => {
+  it('ignores values that a request source emits after its release', async () => {
     const { echo, server, client } = await scene();
     server.script(protoName(method), { never: true });
     const requests = new Subject<EchoRequest>();
@@ -348,7 +348,7 @@ describe.each(STREAMS)('release of the request source of %s', (method) => {
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('completes the call if the source is empty', async () => {
+  it('completes the call if the request source is empty', async () => {
     const { echo } = await scene();
     expect(await toList(echo[method](EMPTY))).toHaveLength(method === 'bidi' ? 0 : 1);
     const subscription = echo[method](NEVER).subscribe();

@@ -20,7 +20,7 @@ import {
 const UNAVAILABLE: Reply = { status: 'UNAVAILABLE', details: 'busy' };
 
 describe('call that is safe to repeat', () => {
-  it('retries the call, and sends the number of previous attempts to the server', async () => {
+  it('retries a safe call, and sends the number of previous attempts to the server', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [UNAVAILABLE, UNAVAILABLE, { message: { number: 3 } }]);
     const ends: CallEnd[] = [];
@@ -39,7 +39,7 @@ describe('call that is safe to repeat', () => {
     ]);
   });
 
-  it('fails with the unchanged last failure when its attempts are exhausted', async () => {
+  it('fails a call with its last failure unchanged when its attempts are exhausted', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, { ...UNAVAILABLE, trailers: { 'x-last': 'yes' } }]);
     const error = await failureOf(echo.unary({}));
@@ -50,7 +50,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(4);
   });
 
-  it('makes one attempt with `retry: false`', async () => {
+  it('makes one attempt of a safe call with `retry: false`', async () => {
     const { echo, server } = await scene();
     server.script('Unary', UNAVAILABLE);
     expect(await failureOf(echo.unary({}, { retry: false }))).toMatchObject({
@@ -60,7 +60,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('makes one attempt with `idempotent: false`', async () => {
+  it('makes one attempt of a safe call with `idempotent: false`', async () => {
     const { echo, server } = await scene();
     server.script('Unary', UNAVAILABLE);
     expect(await failureOf(echo.unary({}, { idempotent: false }))).toMatchObject({
@@ -69,7 +69,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('does not retry on a code outside its policy or after headers', async () => {
+  it('does not retry a safe call after a code outside its policy or after response headers', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [{ status: 'INTERNAL' }, { ...UNAVAILABLE, headers: true }]);
     expect(await failureOf(echo.unary({}))).toMatchObject({ code: 13, notRetriedBecause: 'fatal-status' });
@@ -77,7 +77,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(2);
   });
 
-  it('does not retry if the deadline would pass during the backoff', { tags: ['timed'] }, async ({ task }) => {
+  it('does not retry a call whose deadline would pass during the backoff', { tags: ['timed'] }, async ({ task }) => {
     const { echo, server } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 120_000 });
     const beganAt = performance.now();
@@ -90,7 +90,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('shares one deadline across its attempts', async () => {
+  it('shares one deadline across the attempts of a call', async () => {
     const leftMs: number[] = [];
     const server = await startHttp2Server((stream, number, headers) => {
       leftMs.push(timeoutOf(headers));
@@ -106,7 +106,7 @@ describe('call that is safe to repeat', () => {
     expect(leftMs[2]).toBeLessThanOrEqual(leftMs[1]! - 98);
   });
 
-  it('ends if the caller unsubscribes between two attempts', async () => {
+  it('ends a call if the caller unsubscribes between two attempts', async () => {
     const { echo, server, client } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 60_000 });
     const subscription = echo.unary({}).subscribe();
@@ -116,7 +116,7 @@ describe('call that is safe to repeat', () => {
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('emits an event for each attempt with the reason for the next', async () => {
+  it('emits an event for each attempt that states whether a retry follows, and the reason', async () => {
     const { echo, server, client } = await scene();
     const events: GrpcClientEvent[] = [];
     client.events$.subscribe((event) => events.push(event));
@@ -131,7 +131,7 @@ describe('call that is safe to repeat', () => {
 });
 
 describe('call that is not declared safe', () => {
-  it('makes one attempt if it is not declared safe', async () => {
+  it('makes one attempt of a call that is not declared safe', async () => {
     const { echo, server } = await scene();
     for (const method of ['UnsafeUnary', 'ServerStream', 'ClientStream', 'Bidi']) server.script(method, UNAVAILABLE);
     for (const call of [echo.unsafeUnary({}), echo.serverStream({}), echo.clientStream([]), echo.bidi([])]) {
@@ -140,7 +140,7 @@ describe('call that is not declared safe', () => {
     expect(server.counts().calls).toBe(4);
   });
 
-  it('retries if the call or the method sets `idempotent`, or the service config has a policy', async () => {
+  it('retries a call if the call or its method sets `idempotent`, or if the service config has a retry policy for its method', async () => {
     const retryPolicy = {
       maxAttempts: 3,
       initialBackoff: '0.01s',
@@ -163,7 +163,7 @@ describe('call that is not declared safe', () => {
     expect(server.counts('ClientStream').calls).toBe(3);
   });
 
-  it.each(['clientStream', 'bidi'] as const)('resends all requests of %s on a retry', async (method) => {
+  it.each(['clientStream', 'bidi'] as const)('resends all requests of a %s call on a retry', async (method) => {
     const { echo, server } = await scene();
     let attempts = 0;
     const seen: unknown[][] = [];
@@ -179,7 +179,7 @@ describe('call that is not declared safe', () => {
   });
 
   it.each(['clientStream', 'bidi'] as const)(
-    'does not retry %s if it has sent more than the retry buffer holds',
+    'does not retry a %s call that has sent more than the retry buffer holds',
     async (method) => {
       const { echo, server } = await scene();
       server.script(protoName(method), async ({ requests }) => {
@@ -213,7 +213,7 @@ describe('pushback', () => {
     return second!.at - first!.at;
   }
 
-  it('replaces the backoff', { tags: ['timed'] }, async ({ task }) => {
+  it('replaces the backoff with the pushback of the server', { tags: ['timed'] }, async ({ task }) => {
     const [none, some] = await Promise.all([gapAfter(0), gapAfter(400)]);
     expect(some).toBeGreaterThanOrEqual(395);
     recordTiming(task, 'retry after a pushback of 0 ms begins after, ms', none, { atMost: 4_000 });
@@ -231,7 +231,7 @@ describe('pushback', () => {
     },
   );
 
-  it('reaches the caller as retryAfterMs if the call is not retried', async () => {
+  it('exposes the pushback as retryAfterMs if the call is not retried', async () => {
     const { echo, server } = await scene();
     server.script('UnsafeUnary', { ...UNAVAILABLE, pushback: 700 });
     expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({ retryAfterMs: 700 });
@@ -239,7 +239,7 @@ describe('pushback', () => {
 });
 
 describe('retry budget', () => {
-  it('limits retries if all calls fail', async () => {
+  it('limits retries by the retry budget if all calls fail', async () => {
     const { echo, server } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 0 });
     const errors = await Promise.all(Array.from({ length: 100 }, () => failureOf(echo.unary({}))));
@@ -272,7 +272,7 @@ describe('retry budget', () => {
     expect(await firstValueFrom(echo.unary({}))).toMatchObject({ text: 'retried' });
   });
 
-  it('appears in the error message together with the option that changes it', async () => {
+  it('names the retry budget and its option in the error message of a call that is not retried because the budget is used up', async () => {
     const { echo, server } = await scene({ serviceConfig: { retryThrottling: { maxTokens: 1, tokenRatio: 0.1 } } });
     server.script('Unary', UNAVAILABLE);
     const { message, details, notRetriedBecause } = await failureOf(echo.unary({}));
@@ -282,7 +282,7 @@ describe('retry budget', () => {
     );
   });
 
-  it('keeps its tokens if one slow call reaches its deadline while others succeed', async () => {
+  it('keeps the tokens of the retry budget if one slow call reaches its deadline while others succeed', async () => {
     const { echo, server } = await repeatUntil('a call is answered before the deadline of the slow call', async () => {
       const fresh = await scene();
       fresh.server.script('Unary', [{ never: true }, {}]);

@@ -28,7 +28,7 @@ const retrying = (maxAttempts: number): { readonly serviceConfig: ServiceConfig 
 });
 
 describe('client snapshot', () => {
-  it('serializes to JSON before the first call, during calls and after close()', async () => {
+  it('serializes a snapshot to JSON before the first call, during calls and after close()', async () => {
     const { client, echo } = await scene();
     const isJson = () => {
       const snapshot = client.snapshot();
@@ -54,7 +54,7 @@ describe('client snapshot', () => {
     expect(isJson()).toMatchObject({ connectivity: { state: 'SHUTDOWN' }, drain: { state: 'closed' } });
   });
 
-  it.each(EACH_METHOD)('counts calls, attempts and latencies of %s', async (name) => {
+  it.each(EACH_METHOD)('counts calls, attempts and latencies of a %s method in the snapshot', async (name) => {
     const { server, client, echo } = await scene();
     const beganAt = performance.now();
     for (let i = 0; i < 3; i++) await toList(callOnce(echo, name));
@@ -81,7 +81,7 @@ describe('client snapshot', () => {
     expect(p50Ms).toBeLessThan(tookMs * 1.07);
   });
 
-  it('counts retries, reasons for not retrying, and recent errors', async () => {
+  it('counts retries, reasons for not retrying, and recent errors in the snapshot', async () => {
     const { server, client, echo } = await scene(retrying(3));
     server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: {} }]);
     await firstValueFrom(echo.unary({}));
@@ -115,7 +115,7 @@ describe('client snapshot', () => {
     expect(snapshot.retryBudget.tokens).toBeLessThan(8);
   });
 
-  it('counts cancelled calls as cancelled, and calls that could not start only as failures', async () => {
+  it('counts cancelled calls as cancelled in the snapshot, and calls that could not start only in `failures`', async () => {
     const { server, client, echo } = await scene();
     server.script('Unary', { never: true });
     const abandoned = echo.unary({}).subscribe();
@@ -139,7 +139,7 @@ describe('client snapshot', () => {
     expect(client.snapshot()).toMatchObject({ counters: { started: 3, failed: 1 }, failures: { closed: 1 } });
   });
 
-  it('counts hedges separately from retries', async () => {
+  it('counts hedges separately from retries in the snapshot', async () => {
     const { server, client, echo } = await scene({
       serviceConfig: {
         methodConfig: [
@@ -158,7 +158,7 @@ describe('client snapshot', () => {
     await waitFor(() => server.counts().cancelled === 1);
   });
 
-  it('reports waiting calls during an outage, how their waits ended, and the past outage', async () => {
+  it('reports waiting calls during an outage, how their waits ended, and the past outage in the snapshot', async () => {
     const { server, client, echo } = await scene();
     const events: GrpcClientEvent[] = [];
     const listening = client.events$.subscribe((event) => events.push(event));
@@ -198,7 +198,7 @@ describe('client snapshot', () => {
     expect(changes.at(-1)).toBe('connected');
   });
 
-  it('reports connections that the client closes', async () => {
+  it('reports a connection that the client closes as an event and in the snapshot', async () => {
     const { client, echo, server } = await scene({ connectionIdleTimeoutMs: 1_000 });
     const changes: string[] = [];
     client.events$.subscribe((event) => {
@@ -216,7 +216,7 @@ describe('client snapshot', () => {
     expect(changes).toEqual(['connected', 'closed', 'connected', 'closed']);
   });
 
-  it('lists streams oldest first, limits, circuits and the drain', async () => {
+  it('lists streams (oldest first), limits, circuits and the drain in a snapshot', async () => {
     const { client, echo, server } = await scene({
       maxConcurrentCalls: 2,
       methods: {

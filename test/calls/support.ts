@@ -57,7 +57,7 @@ export const ECHOES: NonNullable<ScriptedGrpcServerOptions['scripts']> = {
 export type ServerSettings = Partial<ScriptedGrpcServerOptions>;
 export type ClientSettings = Partial<GrpcClientSettings & GrpcContract>;
 
-/** An echo server and its client. Both are closed at the end of the test, which fails if resources leak. */
+/** Starts an echo server and its client. Both are closed at the end of the test, which fails if resources leak. */
 export async function scene(
   settings: ClientSettings | ((server: ScriptedGrpcServer) => ClientSettings) = {},
   options: ServerSettings = {},
@@ -70,7 +70,7 @@ export async function scene(
   return { server, client, echo: client.getService<EchoService>('Echo') };
 }
 
-/** An echo server. It is closed at the end of the test, which fails if a call is still open. */
+/** Starts an echo server. It is closed at the end of the test, which fails if a call is still open. */
 export async function startServer(options: ServerSettings = {}): Promise<ScriptedGrpcServer> {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -82,9 +82,9 @@ export async function startServer(options: ServerSettings = {}): Promise<Scripte
   return server;
 }
 
-/** The client 'echo' of a separate application, which is closed at the end of the test. */
+/** Starts the client 'echo' of a separate application, which is closed at the end of the test. */
 export async function startClient(settings: ClientSettings & { readonly url: string }): Promise<ResilientGrpcClient> {
-  // The cast is safe: without `packageDefinition` the contract has a `protoPath`.
+  // The cast is safe because without `packageDefinition` the contract has a `protoPath`.
   const options = { name: 'echo', protoPath: ECHO_PROTO, ...settings } as GrpcContract &
     GrpcClientSettings & { name: string };
   class AppModule {}
@@ -134,14 +134,14 @@ export function upTo(count: number): Pick<Echo, 'number'>[] {
 const SETTLED_ROUND_TRIPS = 40;
 
 /**
- * Resolves to the value of `read` once it stays unchanged over 40 round trips of a TCP connection of this process. Client, proxy, and
- * server of these tests share this process, so they handle all bytes that arrived before a round trip. A busy machine delays the round
- * trips too, so its delays do not look like a stall.
+ * Resolves to the value of `read` after it has stayed unchanged over 40 round trips of a TCP connection of this process. Client, proxy,
+ * and server of these tests share this process, so they handle all bytes that arrived before a round trip. A busy machine also delays
+ * the round trips, so its delays are not mistaken for a stall.
  */
 export async function settled(read: () => number): Promise<number> {
   const echo = createServer((socket) => socket.pipe(socket));
   await once(echo.listen(0, '127.0.0.1'), 'listening');
-  // The cast is safe: it listens on TCP.
+  // The cast is safe because the server listens on TCP.
   const socket = connect((echo.address() as AddressInfo).port, '127.0.0.1');
   let last = read();
   for (let unchanged = 0; unchanged < SETTLED_ROUND_TRIPS; unchanged++) {

@@ -76,7 +76,7 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
   let folder: string;
   beforeAll(() => {
     folder = applicationFolder();
-    // As CommonJS: with `useDate`, ts-proto generates an import from protobufjs that fails in ES modules.
+    // Compiles to CommonJS, because with `useDate` ts-proto generates an import from protobufjs that fails in ES modules.
     if (nest === 11) writeInterfaces(folder, 'cjs/test/consumers/apps');
     install(packed, folder, { nest, packages: PACKAGES, own: { '@example/orders-client': 'orders-client' } });
     return () => {
@@ -87,13 +87,13 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
   const run = async (program: string, build: string, name: Name): Promise<unknown> =>
     JSON.parse(await node(program, folder, `${build}/dist/test/consumers/apps/${name}.js`));
 
-  it('gets a second copy of the library through a company package', async () => {
+  it('installs a second copy of the library through a company package', async () => {
     const own = join(folder, 'orders-client/node_modules/nestjs-resilient-grpc/package.json');
     expect(JSON.parse(readFileSync(own, 'utf8'))).toMatchObject({ version: '0.0.1' });
     await node(process.execPath, folder, join(ROOT, TYPESCRIPT_6), '-p', 'orders-client');
   });
 
-  // For Nest 12 the tests in docs/testing.md cover this.
+  // The programs in docs/testing.md run these test runners with Nest 12.
   if (nest === 11) {
     const apps = 'esm/test/consumers/apps';
     const jest = ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', '--config', `${apps}/jest.config.json`];
@@ -101,25 +101,25 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
     it.concurrent.each([
       ['Jest', [...jest, '--json']],
       ['Vitest', [...vitest, '--reporter=json']],
-    ])('passes its tests with %s', async (_runner, args) => {
+    ])('passes the tests of the gateway with %s', async (_runner, args) => {
       const report = await node(process.execPath, folder, ...args);
       expect(JSON.parse(report.slice(report.indexOf('{')))).toMatchObject({ numPassedTests: 1, numFailedTests: 0 });
     });
   }
 
   describe.each(BUILDS)('as $modules', ({ folder: build, compiler }) => {
-    it('compiles with skipLibCheck: false', async () => {
+    it('compiles the applications with skipLibCheck: false', async () => {
       const project = `${build}/test/consumers/apps/tsconfig.nest-${nest}-${build}.json`;
       await node(process.execPath, folder, join(ROOT, compiler), '-p', project);
     });
 
-    // Separate processes that spend most of their time starting.
+    // The tests run concurrently because their processes spend most of their time starting.
     describe.concurrent('output', () => {
       it.each(namesFor(nest, build))('prints the expected output of %s', async (name) => {
         expect(await run(process.execPath, build, name)).toEqual(APPLICATIONS[name]);
       });
 
-      it.each(OTHER_NODES)('prints the expected output on Node %s', async (version) => {
+      it.each(OTHER_NODES)('prints the expected output of one application on Node %s', async (version) => {
         const { programs, missing } = await nodes;
         const program = programs.get(version);
         if (program === undefined) {

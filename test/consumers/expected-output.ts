@@ -56,13 +56,13 @@ export const APPLICATIONS = {
 
 export type Name = keyof typeof APPLICATIONS;
 
-/** Applications that also run on the less common combinations of Nest version and module system. */
+/** Applications that also run on the less common combinations of Nest version and module system: 12 with CommonJS, 11 with ESM. */
 const ANYWHERE: readonly Name[] = ['standalone', 'fastify', 'internal-library'];
 
-/** Returns nearly all applications for the Nest version's default module system (ESM for 12, CommonJS for 11), and a few for the other. */
+/** Names the applications of a build. A build with a less common combination of Nest version and module system runs only `ANYWHERE`. */
 export function namesFor(nest: Nest, build: 'esm' | 'cjs'): readonly Name[] {
   if ((nest === 12) !== (build === 'esm')) return ANYWHERE;
-  // The cast is safe: the object literal above has no other keys.
+  // The cast is safe because the object literal above has no other keys.
   const all = Object.keys(APPLICATIONS) as Name[];
   return nest === 11 ? all : all.filter((name) => name !== 'ts-proto');
 }

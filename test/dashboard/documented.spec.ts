@@ -5,10 +5,11 @@ import { describe, expect, it } from 'vitest';
 import { startDashboardApp } from './dashboard-app.js';
 
 const LIBRARY = join(import.meta.dirname, '../../libs/resilient-grpc');
-const page = readFileSync(join(import.meta.dirname, '../../docs/dashboard.md'), 'utf8');
+const pageText = (name: string) => readFileSync(join(import.meta.dirname, `../../docs/${name}.md`), 'utf8');
 
-describe('docs/dashboard.md', () => {
-  it('lists exactly the properties of a snapshot', async () => {
+describe('docs', () => {
+  it('lists exactly the properties of a snapshot in the docs', async () => {
+    const page = pageText('dashboard/snapshot');
     const { clients, close } = await startDashboardApp({ clients: [{ name: 'orders', url: '127.0.0.1:1' }] });
     const properties = Object.keys(clients.get('orders').snapshot());
     await close();
@@ -17,7 +18,8 @@ describe('docs/dashboard.md', () => {
     expect(documented.sort()).toEqual(properties.sort());
   });
 
-  it('lists every state of a client', () => {
+  it('lists every state of a client in the docs', () => {
+    const page = pageText('dashboard');
     const source = readFileSync(join(LIBRARY, 'assets/dashboard/client-state.js'), 'utf8');
     const words = [...source.matchAll(/word: '([A-Z][\w ]*)'/g)].map((match) => match[1]!);
     expect(words.length).toBeGreaterThan(8);
@@ -26,7 +28,7 @@ describe('docs/dashboard.md', () => {
 });
 
 describe('dashboard page', () => {
-  it('explains exactly the failure reasons of the library', async () => {
+  it('explains exactly the failure reasons of the library on the dashboard page', async () => {
     const source = readFileSync(join(LIBRARY, 'src/errors/grpc-call-error.ts'), 'utf8');
     const [union = ''] = /export type FailureReason =[^]*?';/.exec(source) ?? [];
     const reasons = [...union.matchAll(/^ *\| '([\w-]+)'/gm)].map((match) => match[1]!);

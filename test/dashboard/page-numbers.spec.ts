@@ -6,6 +6,7 @@ const ASSETS = join(import.meta.dirname, '../../libs/resilient-grpc/assets/dashb
 /** An untyped module of the page. */
 const moduleOf = (name: string): Promise<any> => import(pathToFileURL(join(ASSETS, name)).href);
 const { ClientState, assess, faultsOf, shownMs } = await moduleOf('client-state.js');
+const { SummedClient } = await moduleOf('summed-client.js');
 const { age, duration, moment, percent, rate, shortPath } = await moduleOf('format.js');
 const { stretches } = await moduleOf('state-strip.js');
 
@@ -27,7 +28,7 @@ function snapshot(more: Record<string, unknown> = {}) {
   };
 }
 
-/** A client that starts `perSecond` calls for `seconds`, of which the ratio `failing` fails. */
+/** A client that starts `perSecond` calls in each of `seconds` seconds; `failing` is the ratio of failed calls. */
 function clientOf(perSecond: number, seconds: number, failing = 0) {
   const client = new ClientState('orders', FIELDS);
   for (let second = 0; second <= seconds; second++) {
@@ -39,7 +40,7 @@ function clientOf(perSecond: number, seconds: number, failing = 0) {
 }
 
 describe('client rates', () => {
-  it('computes rates per second for any interval between samples', () => {
+  it('computes the rates of a client per second for any interval between samples', () => {
     const client = clientOf(30, 10, 0.1);
     expect(client.rateNow('started')).toBe(30);
     const [moments, started, failed] = client.rates(['started', 'failed']);
@@ -47,23 +48,23 @@ describe('client rates', () => {
     expect(new Set(started)).toEqual(new Set([30]));
     expect(failed[9]).toBeCloseTo(3);
     client.take({ counters: { started: 400, succeeded: 400, failed: 0 } }, T + 12_000);
-    // From 300 in 10 s to 400 in 12 s.
+    // The counter grows from 300 at 10 s to 400 at 12 s.
     expect(client.rates(['started'])[1].at(-1)).toBe(50);
-    // Over the last five seconds.
+    // This rate covers the last five seconds.
     expect(client.rateNow('started')).toBe(38);
   });
 
-  it('returns undefined for fewer than two samples', () => {
+  it('returns undefined as the rate of a client with fewer than two samples', () => {
     expect(clientOf(30, 0).rateNow('started')).toBeUndefined();
   });
 
-  it('starts over if the client was recreated', () => {
+  it('discards the samples of a client that was recreated', () => {
     const client = clientOf(30, 10);
     client.take(snapshot({ createdAt: '2026-01-01T00:00:11.000Z' }), T + 11_000);
     expect(client.column('started')).toEqual([0]);
   });
 
-  it('keeps at most one sample per second, plus the latest', () => {
+  it('keeps at most one sample of a client per second, plus the latest', () => {
     const client = clientOf(10, 3);
     for (const ms of [250, 500, 750]) client.take({ counters: { started: 30 + ms } }, T + 3_000 + ms);
     expect(client.column('at').map((at: number) => at - T)).toEqual([0, 1_000, 2_000, 3_000, 3_750]);
@@ -86,10 +87,90 @@ describe('client rates', () => {
     expect(client.oldest).toBe(T - 2_000);
   });
 
-  it('drops samples older than ten minutes', () => {
+  it('drops samples of a client that are older than ten minutes', () => {
     const client = clientOf(1, 700);
     expect(client.column('at')[0]).toBe(T + 100_000);
     expect([shownMs(T, T + 59_000), shownMs(T, T + 61_000), shownMs(T, T + 9e6)]).toEqual([60_000, 120_000, 600_000]);
+  });
+});
+
+describe('client of several processes', () => {
+  const recent = (ended: number, failed: number) => ({
+    windowMs: 45_000,
+    ended,
+    failed,
+    codes: { UNAVAILABLE: failed },
+  });
+  const method = (started: number, p50Ms: number) => ({
+    path: '/a.B/C',
+    kind: 'unary',
+    started,
+    failed: 1,
+    retried: 2,
+    hedged: 0,
+    codes: { UNAVAILABLE: 1 },
+    recent: recent(10, 1),
+    latency: { p50Ms, p90Ms: 9, p99Ms: 9, maxMs: 9 },
+  });
+  const error = (lastAt: string, count: number) => ({
+    path: '/a.B/C',
+    code: 'UNAVAILABLE',
+    reason: 'server',
+    lastAt,
+    count,
+  });
+  const partOf = (name: string, perSecond: number, more: Record<string, unknown>, skew = 0) => {
+    const client = new ClientState('orders', FIELDS);
+    for (let second = 0; second <= 10; second++) {
+      const counters = { started: perSecond * second, succeeded: perSecond * second, failed: 0 };
+      client.take(snapshot({ counters, waiting: 2, oldestWaitMs: 5, active: 3, ...more }), T + skew + second * 1_000);
+    }
+    return { client, process: { name, now: T + skew + 10_000, skew } };
+  };
+
+  it('sums the rates, calls, methods, and errors of all processes, and shows their highest latency and worst state', () => {
+    const client = new SummedClient('orders', [
+      partOf('one', 10, {
+        recent: recent(50, 0),
+        methods: [method(5, 3)],
+        errors: [error(MADE_AT, 2)],
+        failures: { server: 1 },
+      }),
+      partOf(
+        'two',
+        20,
+        { recent: recent(50, 25), methods: [method(7, 4)], errors: [error('2026-01-01T00:00:05.000Z', 1)] },
+        90_000,
+      ),
+    ]);
+    expect(client.rateNow('started')).toBe(30);
+    expect(client.snapshot).toMatchObject({
+      waiting: 4,
+      oldestWaitMs: 5,
+      active: 6,
+      recent: { ended: 100, failed: 25 },
+    });
+    expect(client.details).toMatchObject({
+      failures: { server: 1 },
+      methods: [
+        { started: 12, failed: 2, codes: { UNAVAILABLE: 2 }, recent: { ended: 20 }, latency: { p50Ms: 4, maxMs: 9 } },
+      ],
+      errors: [{ count: 3, lastAt: '2026-01-01T00:00:05.000Z' }],
+    });
+    expect(client.assess()).toMatchObject({
+      word: 'Catching up',
+      sentence: expect.stringMatching(/^In 1 of 2 processes, for example one: /),
+    });
+    // Samples of processes whose clocks differ are added at the same moments.
+    const [moments, started, waiting] = client.columns(['started', 'failed'], 10_000, T + 10_000);
+    expect(moments).toEqual([0, 2, 4, 6, 8].map((second) => T / 1_000 + second));
+    expect([started, waiting]).toEqual([Array(5).fill(30), Array(5).fill(0)]);
+    expect(client.columns(['waiting'], 10_000, T + 10_000)[1]).toEqual(Array(5).fill(4));
+  });
+
+  it('returns null for moments at which no process has samples', () => {
+    const client = new SummedClient('orders', [partOf('one', 10, {})]);
+    expect(client.columns(['started'], 20_000, T + 14_000)[1]).toEqual([null, null, ...Array(7).fill(10), null]);
   });
 });
 
@@ -139,7 +220,7 @@ describe('client assessment', () => {
     ],
     ['warn Draining: No new calls are accepted; open calls may finish.', { drain: { state: 'draining' } }],
     ['off Closed: The client accepts no calls.', { drain: { state: 'closed' } }],
-  ])('shows "%s" for %j', (expected, more) => expect(wordOf(more)).toBe(expected));
+  ])('shows "%s" for a client with %j', (expected, more) => expect(wordOf(more)).toBe(expected));
 
   it('shows "Recovered" while calls succeed after recent faults', () => {
     const recent = recentOf({ UNAVAILABLE: 10 }, 20);
@@ -158,7 +239,7 @@ describe('client assessment', () => {
     expect(silent.assess(T + 11_000).word).toBe('Failing');
   });
 
-  it('counts only faults, not errors caused by the request', () => {
+  it('counts faults but not errors caused by the request', () => {
     expect(faultsOf({ UNAVAILABLE: 2, DEADLINE_EXCEEDED: 1, NOT_FOUND: 9, UNAUTHENTICATED: 1, ABORTED: 1 })).toBe(3);
   });
 });
@@ -166,7 +247,7 @@ describe('client assessment', () => {
 describe('state intervals', () => {
   const change = (from: string, to: string, atMs: number) => ({ from, to, at: new Date(T + atMs).toISOString() });
 
-  it('covers the shown period without gaps', () => {
+  it('returns state intervals that cover the shown period without gaps', () => {
     const history = [change('IDLE', 'READY', 10_000), change('READY', 'CONNECTING', 40_000)];
     const all = stretches(snapshot({ history }), T + 5_000, T + 60_000);
     expect(all.map(({ state, from, to }: any) => [state, from - T, to - T])).toEqual([

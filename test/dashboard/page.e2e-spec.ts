@@ -1,14 +1,33 @@
 import { hostname } from 'node:os';
-import { CanActivate, Injectable } from '@nestjs/common';
-import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import type { Browser, Locator, Page } from 'playwright-core';
+import { CanActivate, Controller, Injectable } from '@nestjs/common';
+import { GrpcMethod } from '@nestjs/microservices';
+import { ResilientGrpcServer } from 'nestjs-resilient-grpc/server';
+import { FaultProxy, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import type { Locator, Page } from 'playwright-core';
 import { firstValueFrom } from 'rxjs';
-import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
-import { openPage, startBrowser, type WatchedPage, type WatchOptions } from '../support/browser.js';
+import { describe, expect, it, type TestContext } from 'vitest';
+import { openPage, PLAIN_HOST, sharedBrowser, type WatchedPage, type WatchOptions } from '../support/browser.js';
 import { isInstalled } from '../support/programs.js';
 import { OrdersProcess } from '../support/orders-process.js';
+import { ordersOf, ordersOptions } from '../server/served-orders.js';
 import { recordTiming } from '../support/timing.js';
 import { ORDERS_PROTO, startDashboardApp, type DashboardApp, type DashboardAppOptions } from './dashboard-app.js';
+
+const held = {
+  waiting: [] as (() => void)[],
+  release(): void {
+    for (const resolve of held.waiting.splice(0)) resolve();
+  },
+};
+
+@Controller()
+class HeldOrders {
+  @GrpcMethod('Orders', 'Get')
+  async get({ id }: { id: string }): Promise<object> {
+    await new Promise<void>((resolve) => held.waiting.push(resolve));
+    return { id };
+  }
+}
 
 /** Generous limit for a condition of the page or of a client. */
 const IN_TIME = { timeoutMs: 60_000 };
@@ -18,17 +37,7 @@ const ORDER = { requestId: '1', item: 'tea', quantity: 1 };
 
 // Runs in a real browser, found where a Linux distribution installs it.
 describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }, () => {
-  let leaks: ReturnType<typeof captureLeaks>;
-  let browser: Browser;
-  beforeAll(async () => {
-    browser = await startBrowser();
-    // Captured after the browser has started, because its processes release their pipes late.
-    leaks = captureLeaks();
-  }, 90_000);
-  afterAll(async () => {
-    await leaks.settled({ timeoutMs: 60_000 });
-    await browser.close();
-  }, 90_000);
+  const browser = sharedBrowser();
 
   // Tests mostly wait, so some run concurrently. Each test closes what it started.
   const start = async ({ onTestFinished }: TestContext, options: DashboardAppOptions): Promise<DashboardApp> => {
@@ -41,7 +50,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     url: string,
     options: WatchOptions = {},
   ): Promise<WatchedPage> => {
-    const watched = await openPage(browser, url, options);
+    const watched = await openPage(browser(), url, options);
     onTestFinished(watched.close);
     return watched;
   };
@@ -56,9 +65,34 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await locator.waitFor({ state });
     recordTiming(task, `${change} after, ms`, performance.now() - from, { atMost });
   };
-  // Changes other than those of the connectivity state are shown by the update each second. Playwright looks every 500 ms.
+  // The page shows changes of the connectivity state immediately, and all other changes once a second. Playwright polls every 500 ms.
   const NEXT_UPDATE_MS = 1_500;
   const clientsOf = (...names: readonly string[]) => names.map((name) => ({ name, url: UNREACHABLE }));
+
+  it('shows the servers of the application, their limits, and an overload', async (test) => {
+    const server = ordersOptions('127.0.0.1:0', { methods: { Get: { maxConcurrentCalls: 1, maxQueuedCalls: 1 } } });
+    const app = await start(test, { clients: clientsOf('orders'), server, controllers: [HeldOrders] });
+    const { page, problems } = await open(test, `${app.url}/grpc`);
+    const panel = page.getByRole('region', { name: 'Servers of this application' });
+    await panel
+      .getByRole('row', { name: /127\.0\.0\.1:0 Serving 0 0 orders\.v1\.Orders\/Get: 0 of 1 handler/ })
+      .waitFor();
+    const { client } = ordersOf(`127.0.0.1:${String(app.app.get(ResilientGrpcServer).port)}`);
+    const ended: unknown[] = [];
+    for (let call = 0; call < 3; call++) (client as any).get({ id: 'held' }, (error: unknown) => ended.push(error));
+    await panel.getByRole('row', { name: /Overloaded for \d+ s 1 1 .*: 1 of 1 handler running, 1 waiting/ }).waitFor();
+    for (const width of [390, 1_440]) {
+      await page.setViewportSize({ width, height: 800 });
+      await waitFor(async () => (await page.evaluate('document.documentElement.scrollWidth')) === width, IN_TIME);
+      expect(await clippedTables(page)).toEqual([]);
+    }
+    await waitFor(() => {
+      held.release();
+      return ended.length === 3;
+    }, IN_TIME);
+    await panel.getByRole('row', { name: /Serving 0 1/ }).waitFor();
+    expect(problems).toEqual([]);
+  });
 
   it('shows the ejection, the share, and the latency of each endpoint', async (test) => {
     const script = { protoPath: ORDERS_PROTO, scripts: { Get: { message: { id: '1' } } } };
@@ -124,6 +158,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       const held = Array.from({ length: 7 }, (_, i) => firstValueFrom(client.get({ id: `held ${i}` })));
       await changed(test, 'the outage shown', page.getByRole('heading', { name: 'Outage orders' }));
       await changed(test, 'the waiting calls shown', page.getByText(/7 calls wait and fail in .*ECONNREFUSED/));
+      await page.getByText(/^Check that the server runs, and listens on this address and port.*\.$/).waitFor();
       expect(await fact(page, 'This outage', 'connection attempts')).toMatch(/^\d+ failed$/);
       const oldest = page.locator('.details > .facts > div', { hasText: 'oldest wait' }).locator('dd');
       await waitFor(async () => /^[1-9]\d*(\.\d)? s$/.test((await oldest.textContent()) ?? ''), IN_TIME);
@@ -154,8 +189,47 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     },
   );
 
+  it.for(['127.0.0.1', PLAIN_HOST])(
+    'copies the doctor command and the snapshot by keyboard at http://%s',
+    async (host, test) => {
+      const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { message: {} } } });
+      test.onTestFinished(() => server.close());
+      const { port, orders } = await start(test, {
+        clients: [{ name: 'orders', url: server.url, tls: { serverName: 'orders.internal' }, outageGraceMs: 600_000 }],
+      });
+      const call = orders('orders')
+        .get({ id: '1' })
+        .subscribe({ error: () => undefined });
+      test.onTestFinished(() => call.unsubscribe());
+      const { page, problems } = await open(test, `http://${host}:${String(port)}/grpc`);
+      expect(await page.evaluate('isSecureContext')).toBe(host === '127.0.0.1');
+      await page.getByRole('heading', { name: 'Outage orders' }).waitFor();
+      const copied = async (button: string) => {
+        await page.getByRole('button', { name: button }).focus();
+        await page.keyboard.press('Enter');
+        await page.getByText('Copied.').waitFor();
+        // The focus returns to the button.
+        expect(await focused(page)).toBe(button);
+        await page.evaluate(
+          `document.body.append(document.createElement('textarea')), document.querySelector('textarea').focus()`,
+        );
+        await page.keyboard.press('Control+V');
+        const text = await page.evaluate<string>(`document.querySelector('textarea').value`);
+        await page.evaluate(`document.querySelector('textarea').remove()`);
+        await page.getByText('Copied.').waitFor({ state: 'detached' });
+        return text;
+      };
+      // The remedy is to remove `tls`, and the command checks this.
+      const command = `npx nestjs-resilient-grpc doctor ${server.url}`;
+      expect(await copied('Copy the command')).toBe(command);
+      const snapshot = JSON.parse(await copied('Copy the snapshot (JSON)')) as Record<string, unknown>;
+      expect(snapshot).toMatchObject({ version: 1, name: 'orders', doctorCommand: command, waiting: 1, methods: [{}] });
+      expect(problems).toEqual([]);
+    },
+  );
+
   it('shows error and method details on a phone without horizontal scrolling', async (test) => {
-    const details = 'a text of an upstream that is as long as such texts are, and has its meaning in its last word';
+    const details = 'an error message of an upstream server, whose final word a phone would clip without a line break';
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
       scripts: { Get: { status: 'INTERNAL', details } },
@@ -186,7 +260,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await page.getByRole('heading', { name: evil }).waitFor();
     await page.getByRole('cell', { name: `server: ${evil} (${server.url})` }).waitFor();
     expect(await page.locator('main img, main script').count()).toBe(0);
-    // The content security policy would block a script that got into the page anyway.
+    // Even if a script got into the page, the content security policy would block it.
     const refused = page.evaluate(
       `new Promise((resolve) => {
         addEventListener('securitypolicyviolation', ({ effectiveDirective }) => resolve(effectiveDirective));
@@ -261,7 +335,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     expect(problems).toEqual([]);
   });
 
-  it('shows the responding process, and reloads once if its release differs', async (test) => {
+  it('shows the process that responds, and reloads the page once if the release of the process differs', async (test) => {
     const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
     const { page, problems } = await open(test, `${url}/grpc`);
     let loads = 0;
@@ -321,7 +395,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await page.keyboard.press('Enter');
     await changed(test, 'the details shown', page.getByRole('heading', { name: 'Idle tenant-41' }));
     expect(await focused(page)).toContain('tenant-41');
-    // Tab passes every element and leaves the page at the end: no keyboard trap.
+    // Tab passes every element and then leaves the page, so there is no keyboard trap.
     const seen = new Set<string>();
     for (let i = 0; i < 40 && (await focused(page)) !== ''; i++) {
       await page.keyboard.press('Tab');
@@ -356,7 +430,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   });
 
   it.concurrent(
-    'shows the shutdown, then the lack of a response, and resumes automatically with a new application',
+    'shows the shutdown of the application, then the lack of a response, and resumes with a new application',
     { tags: ['timed'] },
     async (test) => {
       const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { message: {} } } });
@@ -400,7 +474,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     },
   );
 
-  it.concurrent('shows a drain and its result', { tags: ['timed'] }, async (test) => {
+  it.concurrent('shows the drain of a client and its result', { tags: ['timed'] }, async (test) => {
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
       scripts: { Get: { hold: 'everything' } },
@@ -458,7 +532,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     },
   );
 
-  it.for(['light', 'dark'] as const)('is readable in %s mode', async (colorScheme, test) => {
+  it.for(['light', 'dark'] as const)('shows a readable dashboard page in %s mode', async (colorScheme, test) => {
     const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
     const watched = await open(test, `${url}/grpc`, {
       colorScheme,
@@ -472,9 +546,8 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
         .map((name) => getComputedStyle(document.documentElement).getPropertyValue(name))`,
     );
     expect(luminance(ground!) > 0.5).toBe(colorScheme === 'light');
-    // WCAG AA.
+    // WCAG AA requires a contrast of at least 4.5.
     for (const ink of inks) expect(contrast(ink, ground!), `${ink} on ${ground!}`).toBeGreaterThanOrEqual(4.5);
-    expect(await page.evaluate(`getComputedStyle(document.querySelector('.view')).transitionDuration`)).toBe('0s');
     // Nothing overflows on a phone, neither in the list nor in the details.
     for (const link of ['orders', undefined]) {
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360);
@@ -485,7 +558,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   });
 });
 
-/** Texts of the tables that are wider than their panel. */
+/** Text of each table that is wider than its panel. */
 function clippedTables(page: Page): Promise<readonly string[]> {
   return page.evaluate<string[]>(
     `[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)`,

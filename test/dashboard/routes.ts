@@ -48,7 +48,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     return dashboard;
   };
 
-  it('serves the page and its assets under a strict content security policy', async () => {
+  it('serves the dashboard page and its assets under a strict content security policy', async () => {
     const { url } = await start();
     const page = await fetch(`${url}/grpc`);
     expect(page.status).toBe(200);
@@ -71,7 +71,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     expect((await fetch(`${url}/grpc/..%2f..%2fpackage.json`)).status).toBe(404);
   });
 
-  it('serves its path with a trailing slash, a global prefix and versioning, and uses relative links only', async () => {
+  it('serves the dashboard page with a trailing slash, a global prefix and versioning, and uses relative links only', async () => {
     const { url } = await start({ prefix: 'api', versioned: true, dashboard: { path: '/ops/grpc', public: true } });
     for (const at of [`${url}/api/ops/grpc`, `${url}/api/ops/grpc/`, `${url}/api/ops/grpc?from=mail`]) {
       const text = await (await fetch(at)).text();
@@ -83,7 +83,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     expect((await fetch(`${url}/ops/grpc`)).status).toBe(404);
   });
 
-  it('serves the snapshot as plain JSON, even if the application wraps its responses', async () => {
+  it('serves the dashboard snapshot as plain JSON, even if the application wraps its responses', async () => {
     const { url, orders, clients } = await start({ wrapped: true });
     await firstValueFrom(orders('orders').get({ id: '1' }));
     const answer = await fetch(`${url}/grpc/snapshot`);
@@ -97,14 +97,14 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     expect(snapshot.clients[0].counters).toMatchObject({ started: 1, succeeded: 1, failed: 0, attempts: 1 });
   });
 
-  it('rejects POST, PUT, PATCH, and DELETE on every path', async () => {
+  it('rejects POST, PUT, PATCH, and DELETE on every dashboard path', async () => {
     const { url } = await start();
     for (const path of ['', '/snapshot', '/events', '/page.js'])
       for (const method of ['POST', 'PUT', 'PATCH', 'DELETE'])
         expect((await fetch(`${url}/grpc${path}`, { method })).status, `${method} ${path}`).toBe(404);
   });
 
-  it('protects every route with its guards, which inject providers from its imports', async () => {
+  it('protects every dashboard route with the guards of the options, which can inject providers of the imported modules', async () => {
     const { url } = await start({ dashboard: { guards: [KeyGuard], imports: [KeysModule] } });
     const paths = ['', '/', '/snapshot', '/events', '/page.js', '/uplot.js', '/no-such-file'];
     for (const path of paths) expect((await fetch(`${url}/grpc${path}`)).status, path).toBe(403);
@@ -115,13 +115,13 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     events.close();
   });
 
-  it('sends the whole state first, then changes', { tags: ['timed'] }, async ({ task }) => {
+  it('sends the whole state to a dashboard page, then only changes', { tags: ['timed'] }, async ({ task }) => {
     const { url, orders, clients } = await start();
     await firstValueFrom(orders('orders').get({ id: '1' }));
     const events = await Events.open(`${url}/grpc/events?client=orders`);
     const whole = await waitFor(() => events.last('whole'));
     expect(whole.clients.map(({ key }: { key: string }) => key)).toEqual(['orders', 'audit']);
-    // Details of the selected client, an overview of the other.
+    // The event contains details of the selected client and an overview of the other.
     expect(whole.clients[0]).toMatchObject({
       connectivity: { state: 'READY' },
       methods: [{ path: '/orders.v1.Orders/Get' }],
@@ -152,7 +152,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     await waiting;
     await waitFor(() => events.client('orders').counters.succeeded === 2);
 
-    // Clients that are created and closed at run time.
+    // The page also follows clients that are created and closed at run time.
     clients.create({ name: 'tenant-7', protoPath: ORDERS_PROTO, url: server.url });
     await within('created client shown after, ms', 1_500, () => events.client('tenant-7').name === 'tenant-7');
     await clients.get('tenant-7').close();
@@ -169,7 +169,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     events.close();
   });
 
-  it('releases pages that disconnect while a guard is pending', async () => {
+  it('releases dashboard pages that disconnect while a guard is pending', async () => {
     const opened = new Subject<void>();
     let started = 0;
     let passed = 0;
@@ -188,7 +188,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     for (const request of requests) request.on('error', () => undefined).end();
     await waitFor(() => started === 100);
     for (const request of requests) request.destroy();
-    // The cast is safe: both platforms use Node's HTTP server.
+    // The cast is safe because both platforms use Node's HTTP server.
     const server = app.getHttpServer() as Server;
     const connections = promisify(server.getConnections.bind(server));
     await waitFor(async () => (await connections()) === 0);
@@ -201,7 +201,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     await waitFor(() => listeners() === 0);
   });
 
-  it('admits a hundred pages at once, and one more when a page disconnects', async () => {
+  it('admits a hundred dashboard pages at once, and one more when a page disconnects', async () => {
     const { url, clients } = await start();
     const listeners = listenersOf(clients.get('orders'));
     const at = `${url}/grpc/events`;
@@ -222,7 +222,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     await waitFor(() => listeners() === 0);
   });
 
-  it('sends headers that prevent compression and buffering of events, and answers HEAD without events', async () => {
+  it('sends headers that prevent compression and buffering of dashboard events, and answers HEAD without events', async () => {
     const { url, clients } = await start();
     const listeners = listenersOf(clients.get('orders'));
     const head = await fetch(`${url}/grpc/events`, { method: 'HEAD' });
@@ -239,7 +239,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     events.close();
   });
 
-  it('keeps sending events despite interceptors that act when a handler completes', async () => {
+  it('keeps sending dashboard events despite interceptors that act when a handler completes', async () => {
     const late: NestInterceptor = {
       intercept: (context: ExecutionContext, next) => {
         const response = context.switchToHttp().getResponse<{ header(name: string, value: string): unknown }>();
@@ -257,7 +257,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     events.close();
   });
 
-  it('rejects pages and still serves snapshots during the shutdown', async () => {
+  it('rejects dashboard pages and still serves snapshots during the shutdown', async () => {
     let finish = (): void => undefined;
     const finished = new Promise<void>((resolve) => (finish = resolve));
     const { url, app } = await start({ beforeClosed: () => finished });
@@ -275,12 +275,12 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     await closed;
   });
 
-  it('disconnects its pages at the start of the shutdown', { tags: ['timed'] }, async ({ task }) => {
+  it('disconnects the dashboard pages at the start of the shutdown', { tags: ['timed'] }, async ({ task }) => {
     const { url, app, clients } = await start();
     const events = await Events.open(`${url}/grpc/events`);
     await waitFor(() => events.last('whole'));
     const askedAt = performance.now();
-    // This application does not force connections closed, so this would never resolve if it waited for open pages.
+    // This application does not force connections closed, so close() would never resolve if it waited for open pages.
     await app.close();
     recordTiming(task, 'application with an open page closed after, ms', performance.now() - askedAt, {
       atMost: 2_000,

@@ -17,7 +17,7 @@ const form = (line: string) => line.replaceAll(/\d+(\.\d+)?/g, '#');
 
 // Two concurrent tests, because they mostly wait.
 describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
-  it.concurrent('delivers each event of a feed once and in order through all faults that end streams', async () => {
+  it.concurrent('delivers each event of a feed once and in sequence through all faults that end streams', async () => {
     const { plain, tuned, resilient } = await figuresOf<FeedFigures & SessionFigures>('feed', 15);
     expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0, sessionLost: 0 });
     for (const figures of [plain, tuned, resilient]) {
@@ -28,11 +28,12 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
         sessionRepeated: expect.any(Number),
       });
       expect(figures.events + figures.lostEvents).toBe(resilient.events);
-      // 50 messages per second: the server's faults do not stop their creation.
+      // The faults of the server do not stop the creation of 50 messages per second.
       expect(figures.sessionMessages).toBeGreaterThan(15 * 49);
     }
     expect(resilient.events).toBeGreaterThan(resilient.sessionMessages);
-    // The faults occurred: a client that restarts its stream received duplicates, and one that sends without a ledger lost messages.
+    // The figures of the plain client show that the faults occurred. It restarts its stream, which causes duplicates, and sends without
+    // a ledger, which loses messages.
     expect(plain.repeatedEvents).toBeGreaterThan(0);
     expect(plain.sessionLost).toBeGreaterThan(0);
   });
@@ -41,12 +42,12 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
     'replaces a blackholed connection with another that is READY before the switch',
     { tags: ['timed'] },
     async ({ task }) => {
-      // On a busy machine suspicion takes longer, because delays of the process itself do not count.
+      // Detection takes longer on a busy machine, because delays of the process itself do not count as silence.
       const { plain, resilient } = await play('blackhole', 45);
       expect(plain.connectionsReplaced).toBe(0);
       expect(plain.recoveryMs).toBeGreaterThan(20_000);
       expect(resilient).toMatchObject({ connectionsReplaced: 1, connectionLosses: 0 });
-      // The plain client does not recover: its figure is the time until the end of the run.
+      // The plain client does not recover, so its figure is the time until the end of the run.
       expect(resilient.recoveryMs).toBeLessThan(plain.recoveryMs);
       recordTiming(task, 'first success after the connection went silent, ms', resilient.recoveryMs, {
         atMost: 20_000,

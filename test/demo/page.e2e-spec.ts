@@ -9,7 +9,7 @@ import { recordTiming } from '../support/timing.js';
 
 const MAIN = join(import.meta.dirname, '../..', 'dist', 'main.js');
 
-/** Texts that the page shows while the server is down, some of them for 3 s. */
+/** Messages that the page shows while the server is down. Some are shown for only 3 s. */
 const SIGHTINGS: Sightings = {
   down: { selector: '#server-word', text: 'Down' },
   outage: { selector: '#dashboard .details h2', text: 'Outage orders' },
@@ -39,14 +39,14 @@ describe('demo page', { timeout: 120_000 }, () => {
   });
   afterEach(async () => {
     if (gateway.exitCode !== null || gateway.signalCode !== null) return;
-    // A clean shutdown removes the log of its upstream.
+    // A gateway that shuts down cleanly removes the log of its upstream.
     gateway.kill('SIGTERM');
     await once(gateway, 'exit');
   });
 
   const json = async (path: string) => (await fetch(url + path)).json() as Promise<any>;
 
-  it('serves the page and its assets', async () => {
+  it('serves the demo page and its assets', async () => {
     const page = await (await fetch(url)).text();
     const parts = [...page.matchAll(/(?:href|src)="(\/[^"]+\.(?:css|js))"/g)].map((match) => match[1]!);
     expect(parts.length).toBeGreaterThanOrEqual(3);
@@ -101,7 +101,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     const state = async () => (await json('/health/dependencies')).details.orders.state as string;
     expect(await state()).toBe('READY');
     expect((await fetch(`${url}/faults/kill`, { method: 'POST' })).status).toBe(204);
-    // A call waits at most for its deadline of 2 s. On a slow machine a process takes longer to start.
+    // Repeats the call, because its deadline is 2 s and a process takes longer to start on a slow machine.
     const answered = waitFor(async () => (await json('/orders/order-1')).id === 'order-1', { timeoutMs: 60_000 });
     expect((await fetch(`${url}/faults/start`, { method: 'POST' })).status).toBe(204);
     await answered;
@@ -132,7 +132,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     return liveUntil(({ replicas }) => replicas?.results.some(({ failed }: any) => failed > 0));
   };
 
-  it('calls three replicas on request, shows our client in the dashboard, and stops them by "Start over"', async () => {
+  it('calls three replicas on request, shows our client in the dashboard, and stops the replicas by "Start over"', async () => {
     const { phase, upstream, replicas } = await startReplicas();
     expect({ phase, upstream }).toEqual({ phase: 'replicas', upstream: 'listening' });
     expect(replicas).toMatchObject({ isRunning: true, states: ['failing', 'running', 'running'] });
@@ -143,14 +143,14 @@ describe('demo page', { timeout: 120_000 }, () => {
     expect(await clientNames()).toEqual(['orders']);
   });
 
-  it('shuts down while it calls replicas', async () => {
+  it('shuts down the demo while it calls replicas', async () => {
     await startReplicas();
     gateway.kill('SIGTERM');
     expect(await once(gateway, 'exit')).toEqual([null, 'SIGTERM']);
   });
 
   // Needs a browser.
-  it.skipIf(!isInstalled('Chromium'))('shows the figures of three overloaded servers', async () => {
+  it.skipIf(!isInstalled('Chromium'))('shows the figures of three overloaded servers on the demo page', async () => {
     const browser = await startBrowser();
     try {
       const { page, problems } = await openPage(browser, url, {});
@@ -158,7 +158,7 @@ describe('demo page', { timeout: 120_000 }, () => {
       expect(await page.locator('#overload').isHidden()).toBe(true);
       await waitFor(() => button.isEnabled(), { timeoutMs: 60_000 });
       await button.click();
-      const region = page.getByRole('region', { name: 'Servers that are offered three times what they can serve' });
+      const region = page.getByRole('region', { name: 'Servers that receive three times the calls they can serve' });
       await region.getByText('finished').waitFor({ timeout: 150_000 });
       const headings = await region.getByRole('columnheader').allTextContents();
       expect(headings).toEqual(['', "Nest's server", "Nest's server, timeout interceptor", 'nestjs-resilient-grpc']);
@@ -169,7 +169,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         'refused',
         'handlers run after the deadline',
         '99 % of the answers within',
-        'good again after',
+        'serves calls again after',
       ]);
       expect(
         await region
@@ -197,49 +197,52 @@ describe('demo page', { timeout: 120_000 }, () => {
   });
 
   // Needs a browser.
-  it.skipIf(!isInstalled('Chromium'))('shows the figures of three clients that call replicas', async () => {
-    const browser = await startBrowser();
-    try {
-      const { page, problems } = await openPage(browser, url, {});
-      const button = page.getByRole('button', { name: 'Replicas' });
-      expect(await page.locator('#replicas').isHidden()).toBe(true);
-      await waitFor(() => button.isEnabled(), { timeoutMs: 60_000 });
-      await button.click();
-      const region = page.getByRole('region', { name: 'Three replicas, one of them sick' });
-      await region.getByText('replica 1: failing').waitFor();
-      const headings = await region.getByRole('columnheader').allTextContents();
-      expect(headings).toEqual(['', 'Nest ClientGrpc', 'Nest ClientGrpc, tuned', 'nestjs-resilient-grpc']);
-      const rows = await region.getByRole('rowheader').allTextContents();
-      expect(rows).toEqual([
-        'calls',
-        'failed',
-        'retries on a tried replica',
-        '99 % of calls within',
-        'ejections of a replica',
-      ]);
-      const failed = region
-        .getByRole('row', { name: /^failed/ })
-        .getByRole('cell')
-        .first();
-      await waitFor(async () => Number(await failed.textContent()) > 0, { timeoutMs: 60_000 });
-      await page.getByRole('link', { name: 'replicas', exact: true }).click();
-      await page
-        .getByRole('region', { name: 'Endpoints' })
-        .getByText(/^ejected/)
-        .waitFor();
-      for (const width of [390, 1_440]) {
-        await page.setViewportSize({ width, height: 800 });
-        await waitFor(async () => (await page.evaluate('document.documentElement.scrollWidth')) === width);
+  it.skipIf(!isInstalled('Chromium'))(
+    'shows the figures of three clients that call replicas on the demo page',
+    async () => {
+      const browser = await startBrowser();
+      try {
+        const { page, problems } = await openPage(browser, url, {});
+        const button = page.getByRole('button', { name: 'Replicas' });
+        expect(await page.locator('#replicas').isHidden()).toBe(true);
+        await waitFor(() => button.isEnabled(), { timeoutMs: 60_000 });
+        await button.click();
+        const region = page.getByRole('region', { name: 'Three replicas, one of them sick' });
+        await region.getByText('replica 1: failing').waitFor();
+        const headings = await region.getByRole('columnheader').allTextContents();
+        expect(headings).toEqual(['', 'Nest ClientGrpc', 'Nest ClientGrpc, tuned', 'nestjs-resilient-grpc']);
+        const rows = await region.getByRole('rowheader').allTextContents();
+        expect(rows).toEqual([
+          'calls',
+          'failed',
+          'retries on a tried replica',
+          '99 % of calls within',
+          'ejections of a replica',
+        ]);
+        const failed = region
+          .getByRole('row', { name: /^failed/ })
+          .getByRole('cell')
+          .first();
+        await waitFor(async () => Number(await failed.textContent()) > 0, { timeoutMs: 60_000 });
+        await page.getByRole('link', { name: 'replicas', exact: true }).click();
+        await page
+          .getByRole('region', { name: 'Endpoints' })
+          .getByText(/^ejected/)
+          .waitFor();
+        for (const width of [390, 1_440]) {
+          await page.setViewportSize({ width, height: 800 });
+          await waitFor(async () => (await page.evaluate('document.documentElement.scrollWidth')) === width);
+        }
+        expect(problems).toEqual([]);
+      } finally {
+        await browser.close();
       }
-      expect(problems).toEqual([]);
-    } finally {
-      await browser.close();
-    }
-  });
+    },
+  );
 
   // Needs a browser.
   it.skipIf(!isInstalled('Chromium'))(
-    'shows only our client in the dashboard, shows a kill in both parts, and performs the actions of its buttons',
+    'shows only our client in the dashboard, shows a kill in the demo and in the dashboard, and performs the actions of all buttons',
     { tags: ['timed'] },
     async ({ task }) => {
       const browser = await startBrowser();
@@ -250,12 +253,12 @@ describe('demo page', { timeout: 120_000 }, () => {
         expect(await page.locator('#columns canvas').count()).toBe(3);
         expect(await dashboard.locator('canvas').count()).toBe(3);
         expect((await json('/grpc/snapshot')).clients.map(({ name }: any) => name)).toEqual(['orders']);
-        // The first kill. The third outage in a minute would share the grace period of the others, so that calls might not wait.
+        // Checks the first kill. The third outage in a minute shares the grace period of the others, so calls might not wait in it.
         const [down, outage, waiting] = [await sighted('down'), await sighted('outage'), await sighted('waiting')];
         recordTiming(task, 'outage shown after the kill, ms', outage - down, { atMost: 1_000 });
         recordTiming(task, 'waiting calls shown after the outage, ms', waiting - outage, { atMost: 1_500 });
 
-        // Then the visitor has control: a kill with an automatic restart, and one without. A process takes time to start.
+        // Then the visitor kills the server, first with an automatic restart and then without. A process takes time to start.
         const button = (name: string) => page.getByRole('button', { name, exact: true });
         const server = (state: string) => page.locator(`#server[data-state=${state}]`).waitFor();
         await server('listening');

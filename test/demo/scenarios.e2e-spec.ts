@@ -28,7 +28,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     ['drain', 5],
     ['reset', 4],
     ['idle-cut', 4],
-  ])('reports no failed, lost or duplicated calls of our client for %s', async (scenario, seconds) => {
+  ])('reports no failed, lost, or duplicated calls of our client in the scenario %s', async (scenario, seconds) => {
     const report = await play(scenario, seconds);
     expect(report.resilient).toMatchObject({ failed: 0, failedByCode: {} });
     if (scenario === 'drain' || scenario === 'idle-cut') expect(report.resilient.unsafeInFlightFailed).toBe(0);
@@ -44,13 +44,13 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     expect(plain.attempts).toBe(plain.calls);
   });
 
-  it("runs with Nest's own server", async () => {
+  it("runs the demo with Nest's own server", async () => {
     const { plain, resilient } = await figuresOf<Figures>('drain', 3, '--server', 'nest');
     expect(plain.succeeded).toBeGreaterThan(0);
     expect(resilient).toMatchObject({ failed: 0, duplicatedWrites: 0, lostWrites: 0 });
   });
 
-  it('prints the figures side by side, and the log lines of our client', async () => {
+  it('prints the figures of the clients side by side, and the log lines of our client', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '6');
     expect(stdout).toContain('Nest ClientGrpc   + retryPolicy, keepalive   nestjs-resilient-grpc');
     expect(stdout).toMatch(/^reads {3}failed +[1-9]\d* +\d+ +0$/m);
@@ -66,7 +66,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     expect(stdout).not.toContain('executed twice');
   });
 
-  it('lists the accepted values if an argument is invalid', async () => {
+  it('lists the accepted values if an argument of the demo is invalid', async () => {
     await expect(demo('--scenario', 'earthquake')).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringContaining(
@@ -90,14 +90,14 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
     const { plain, resilient } = await play('slow', 8);
     expect(resilient.failed).toBe(0);
     expect(resilient.attempts / resilient.calls).toBeGreaterThan(1);
-    // One extra attempt per twenty calls, plus five.
+    // The bound is one extra attempt per twenty calls, plus five.
     expect(resilient.attempts).toBeLessThanOrEqual(resilient.calls * 1.05 + 5);
     const ratio = resilient.latencyMs.p99 / plain.latencyMs.p99;
     recordTiming(task, "p99 of hedged calls over the plain client's", ratio, { atMost: 1 / 3 });
   });
 
   it(
-    'keeps its connection to a frozen server and recovers when the server resumes',
+    'keeps the connection of our client to a frozen server, and recovers when the server resumes',
     { tags: ['timed'] },
     async ({ task }) => {
       const { plain, resilient } = await play<FeedFigures>('freeze', 8, FEED_FIGURES);
@@ -115,7 +115,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
   );
 
   it(
-    'fails no call and loses no stream while two servers are restarted in turn',
+    'fails no call and loses no stream of our client while two servers are restarted in turn',
     { tags: ['timed'] },
     async ({ task }) => {
       type RollingReport = Report<RollingFigures & Figures> & {
@@ -138,7 +138,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       expect(resilient.calls).toBeGreaterThan(6 * 0.95 * CALLS_PER_SECOND);
       // Each write of the three clients reaches 50 feeds.
       expect(resilient.events).toBeGreaterThan(6 * 3 * 50 * 3);
-      // Shows that the servers ended the streams: the plain client restarted its streams and received duplicates.
+      // The plain client restarted its streams and received duplicates, which shows that the servers ended the streams.
       expect(plain.repeatedEvents).toBeGreaterThan(0);
       // A server exits before its drain time of 3 s is over.
       recordTiming(task, 'longest exit of a server, ms', Math.max(...report.exitMs), { atMost: 3_000 });
@@ -177,7 +177,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
     },
   );
 
-  it('serves more calls in time than the servers of Nest, and refuses the others, at three times the capacity', async () => {
+  it('serves more calls in time than Nest’s servers at three times the capacity, and refuses other calls', async () => {
     const { plain, tuned, resilient } = await figuresOf<OverloadFigures>('overload-server', 4);
     for (const figures of [plain, tuned, resilient]) {
       expect(figures).toEqual({

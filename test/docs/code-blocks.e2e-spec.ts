@@ -12,6 +12,7 @@ import {
   type Consumer,
   type PackedLibrary,
 } from '../consumers/packed-library.js';
+import { followReadme } from './follow-readme.js';
 import { followStart } from './follow-start.js';
 import { codeBlocks } from './markdown.js';
 import { compiled, HELPER, PROGRAMS, RUNNER, writeCodeBlocks } from './code-blocks.js';
@@ -20,7 +21,7 @@ const DRIVER = 'test/docs/drive-readme.mjs';
 /** Tests with and without leaks that the runners run together with the tests of docs/testing.md. */
 const LEAKING = 'test/docs/leaking.mjs';
 
-// One test per core. The limit exceeds that of a process, so that the process is stopped first.
+// One test per core. The test timeout exceeds that of a process, so that the process is stopped first.
 vi.setConfig({ maxConcurrency: 2, testTimeout: RUN_LIMIT_MS + 20_000, hookTimeout: 2 * RUN_LIMIT_MS });
 
 let packed: PackedLibrary;
@@ -41,20 +42,20 @@ beforeAll(() => {
 });
 
 describe('code in the README and the docs', () => {
-  it('compiles against the packed package', () => {
+  it('compiles the code blocks of the docs against the packed package', () => {
     expect(blocks.length).toBeGreaterThan(10);
   });
 
   describe.concurrent('programs', () => {
     it.each(PROGRAMS.map((paths) => [paths.map(compiled)]))(
-      'run with passing assertions and no open resources: %s',
+      'runs the programs of the docs with passing assertions and no open resources: %s',
       async (programs) => {
         await application.nodeBeside(RUNNER, ...programs);
       },
     );
   });
 
-  it('behaves as the README and the tour say with a real server', () => {
+  it('runs the modules of the README and the tour with a real server as the pages describe', () => {
     const output = JSON.parse(application.node(DRIVER, 'dist/readme')) as unknown;
     expect(output).toEqual({
       order: { status: 200, body: expect.objectContaining({ id: '7', item: 'tea' }) },
@@ -87,7 +88,14 @@ describe('code in the README and the docs', () => {
     });
   });
 
-  it('behaves and logs as docs/index.md says, including killed services', async () => {
+  it('runs the blocks of the README in a new CommonJS project: 200 with a server, 503 without one', async () => {
+    expect(await followReadme(packed)).toEqual([
+      { status: 200, body: { id: '7', item: 'tea' } },
+      { status: 503, body: expect.objectContaining({ code: 'UNAVAILABLE' }) },
+    ]);
+  });
+
+  it('runs the programs of docs/index.md with the described results and logs, even if services are killed', async () => {
     const blocks = codeBlocks('docs/index.md');
     const answers = blocks.filter(({ language }) => language === 'json').map(({ text }) => JSON.parse(text) as unknown);
     const { order, whileRestarted, whileDown, log } = await followStart(application.folder);
@@ -99,11 +107,15 @@ describe('code in the README and the docs', () => {
       .filter((line) => /\] outage: |reconnected after/.test(line))
       .slice(0, 2)
       .map((line) => line.replace(/^.*? (?=LOG|WARN)/, ''));
-    const anyNumbers = (text: string) => text.replace(/outage: .*?;/, 'outage;').replace(/\d+(\.\d+)?/g, '0');
+    const anyNumbers = (text: string) =>
+      text
+        .replace(/outage: .*?;/, 'outage;')
+        .replace(/doctor \S+$/, 'doctor')
+        .replace(/\d+(\.\d+)?/g, '0');
     expect(logged.map(anyNumbers)).toEqual(shown.split('\n').map(anyNumbers));
   });
 
-  // The runners start as for users: they compile the sources with the configuration that the page shows.
+  // The runners start as they do for users. They compile the sources with the configuration that the page shows.
   describe.concurrent('tests of docs/testing.md', () => {
     it.each([
       [
@@ -111,9 +123,9 @@ describe('code in the README and the docs', () => {
         ['vitest/vitest.mjs', 'run', '--globals', '--reporter=json', '--root', 'blocks/docs/testing', 'shop.spec'],
       ],
       ['Jest', ['jest/bin/jest.js', '--json', '--config', 'blocks/docs/testing/jest.config.js', 'shop.test']],
-    ])('pass with %s, except the tests that leak', async (_runner, [script, ...args]) => {
+    ])('passes the tests of docs/testing.md with %s, except those that leak', async (_runner, [script, ...args]) => {
       const env = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST'));
-      // Some tests fail, so the runner fails too.
+      // Some tests fail, so the runner also fails.
       const { stdout } = await promisify(execFile)(
         process.execPath,
         [`node_modules/${script!}`, ...args, '--testTimeout=120000', 'leaking'],
@@ -123,7 +135,7 @@ describe('code in the README and the docs', () => {
           timeout: RUN_LIMIT_MS,
         },
       ).catch((error: unknown) => error as { readonly stdout: string });
-      // The cast is safe: both runners write Jest's report format.
+      // The cast is safe because both runners write Jest's report format.
       const report = JSON.parse(stdout.slice(stdout.indexOf('{'))) as {
         readonly testResults: readonly { readonly assertionResults: readonly { title: string; status: string }[] }[];
       };
@@ -138,11 +150,11 @@ describe('code in the README and the docs', () => {
   it.each([
     [
       'main',
-      '[ResilientGrpc:orders] orders:50051 | orders.v1.Orders | safe to repeat: Get, Watch',
+      '[ResilientGrpc:orders] localhost:50051 | orders.v1.Orders | safe to repeat: Get, Watch',
       /\[ResilientGrpc\] drained 1 client in \d+ ms/,
     ],
     ['orders-service', '[NestMicroservice]', /\[ResilientGrpcServer\] drained in \d+ ms: 0 calls finished/],
-  ])('shuts down on SIGTERM as the tour says: %s', async (program, started, drained) => {
+  ])('shuts down on SIGTERM as the tour describes: %s', async (program, started, drained) => {
     const main = spawn(process.execPath, [compiled(`blocks/readme/${program}`)], {
       cwd: application.folder,
       env: { ...process.env, PORT: '0', GRPC_URL: '127.0.0.1:0', NODE_ENV: 'production', NO_COLOR: '1' },
@@ -161,7 +173,7 @@ describe('code in the README and the docs', () => {
 });
 
 describe('package', () => {
-  it('contains the README of the repository for npm', () => {
+  it('packs the README of the repository for npm', () => {
     expect(packed.files).toContain('README.md');
   });
 });

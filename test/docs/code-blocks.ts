@@ -1,17 +1,21 @@
+import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { PAGES, codeBlocks, type CodeBlock } from './markdown.js';
+import { basename, delimiter, dirname, join } from 'node:path';
+import { PAGES, ROOT, codeBlocks, type CodeBlock } from './markdown.js';
 
 /** Copied next to the blocks of every page as ./name-server.mjs. */
 export const HELPER = 'test/docs/name-server.mjs';
 
-/** Runs programs sequentially; copied to the application too. */
+/** Runs programs sequentially; also copied to the application. */
 export const RUNNER = 'test/docs/run-programs.mjs';
 
 /** Code that affects later programs of the process. Each program of a page with such code, even in a module, has a separate process. */
 const UNSHARED = /\bprocess\.(env\[[^\]]*\] = |chdir|exit|kill|on)|'node:test'|\b(setGlobal|overrideLogger)/;
 
-/** Processes for all other programs. Loading Nest and grpc-js takes most of the time, and a failure skips the remaining programs. */
+/**
+ * Number of processes for all other programs. Loading Nest and grpc-js takes most of the time, and a failure skips the remaining programs
+ * of its process.
+ */
 const PROCESSES = 6;
 
 /** Programs of all pages, grouped by process: paths below the application's folder, without an extension. */
@@ -25,7 +29,7 @@ function byProcess(): readonly (readonly string[])[] {
   });
   const alone = pages.filter(({ unshared }) => unshared).flatMap(({ programs }) => programs);
   const shared = pages.filter(({ unshared }) => !unshared).flatMap(({ programs }) => programs);
-  // Long programs are neighbors, so they go to different processes.
+  // Distributes neighbors to different processes, because long programs are next to each other.
   const together = Array.from({ length: PROCESSES }, (_, process) =>
     shared.filter((_path, index) => index % PROCESSES === process),
   );
@@ -68,9 +72,8 @@ const COMPILER_OPTIONS = {
 };
 
 /**
- * Writes every TypeScript block of the pages to `application`, one folder per page, together with the generated types, the proto
- * files, JavaScript configuration files, and a tsconfig.json that compiles to dist/. Returns the paths of the blocks, as in
- * `PROGRAMS`.
+ * Writes every TypeScript block of the pages to `application`, one folder per page. Adds the generated code, the proto files,
+ * JavaScript configuration files, and a tsconfig.json that compiles to dist/. Returns the paths of the blocks, as in `PROGRAMS`.
  */
 export function writeCodeBlocks(application: string): readonly string[] {
   const files = PAGES.flatMap((page) => {
@@ -84,6 +87,7 @@ export function writeCodeBlocks(application: string): readonly string[] {
     for (const { text } of codeBlocks(page)) {
       const name = /^\/\/ ([\w.-]+\.(js|proto))$/m.exec(text)?.[1];
       if (name !== undefined) writeFileSync(join(application, folder, name), text);
+      if (text.startsWith('# buf.gen.yaml\n')) generate(join(application, folder), text);
     }
     return blocks.map((block) => {
       const path = pathOf(block);
@@ -100,15 +104,28 @@ export function writeCodeBlocks(application: string): readonly string[] {
   return files;
 }
 
-/** The tour continues the programs of the README. */
+/** Generates code as the page describes: in its folder, with `buf.gen.yaml` and the proto file of the demo. */
+function generate(folder: string, template: string): void {
+  writeFileSync(join(folder, 'buf.gen.yaml'), template);
+  cpSync(join(ROOT, 'protos/orders.proto'), join(folder, 'orders.proto'));
+  const bin = join(ROOT, 'node_modules/.bin');
+  // buf finds the plug-ins through PATH, which npx sets the same way.
+  const env = { ...process.env, PATH: [bin, process.env['PATH']].join(delimiter) };
+  execFileSync(join(bin, 'buf'), ['generate'], { cwd: folder, env, stdio: 'pipe' });
+}
+
+/** Folder of the blocks. The tour continues the programs of the README, and pages in `x/` continue the programs of `x.md`. */
 function folderOf(page: string): string {
   if (page === 'docs/tour.md') return folderOf('README.md');
-  return join('blocks', page.replace(/\.md$/, '').toLowerCase());
+  const overview = `${dirname(page)}.md`;
+  return PAGES.includes(overview) ? folderOf(overview) : join('blocks', page.replace(/\.md$/, '').toLowerCase());
 }
 
 /** Path of a block. A block that is imported or run names its file in its first line. */
 function pathOf({ page, text, line }: CodeBlock): string {
-  const name = /^\/\/ (?:src\/)?([\w.-]+)\.ts$/.exec(text.split('\n')[0]!)?.[1] ?? `line-${line}`;
+  const name =
+    /^\/\/ (?:src\/)?([\w.-]+)\.ts$/.exec(text.split('\n')[0]!)?.[1] ??
+    `${basename(page, '.md').toLowerCase()}-line-${line}`;
   return join(folderOf(page), name);
 }
 

@@ -21,7 +21,7 @@ const server = await ScriptedGrpcServer.start({ protoPath, scripts: { Get: { mes
 const proxy = await FaultProxy.start(server.url);
 
 // The definition equals the one in OrdersModule, so that both share one client.
-const client = ResilientGrpcModule.forFeature([{ name: 'orders', url: 'orders:50051', protoPath }]);
+const client = ResilientGrpcModule.forFeature([{ name: 'orders', url: 'localhost:50051', protoPath }]);
 const desk = { module: class DeskModule {}, imports: [client], providers: [OrderDesk, OrderFeed] };
 const builder = Test.createTestingModule({ imports: [OrdersModule, HealthModule, desk] }).setLogger(false);
 const testing = await overrideGrpcClient(builder, 'orders', { url: proxy.url }).compile();
@@ -79,5 +79,5 @@ const notPlaced = await unsent;
 await app.close();
 await proxy.close();
 await server.close();
-// No process.exit(): a leaked timer or socket would keep this process alive.
+// Does not call process.exit(), so that a leaked timer or socket would keep this process running.
 process.stdout.write(`${JSON.stringify({ order, health, events, placed, refused, cutOff, outage, notPlaced })}\n`);

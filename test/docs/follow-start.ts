@@ -47,7 +47,7 @@ export async function followStart(application: string): Promise<Seen> {
     return JSON.parse((await response.setEncoding('utf8').toArray()).join('')) as unknown;
   };
   try {
-    // Starts the second service, which later replaces the first, in advance. A slow machine would not start it within the 5 s.
+    // Starts the second service, which replaces the first, in advance. A slow machine could not start it while the call waits (5 s).
     const [service, next, gateway] = [
       await start('orders-service', orders),
       await start('orders-service', others),

@@ -4,46 +4,68 @@ import { describe, expect, it } from 'vitest';
 import type { Situation } from '../scenarios/support/situation.js';
 import { allSituations } from '../scenarios/support/situations.js';
 import type { Bound } from '../support/bound.js';
-import { pageText } from './markdown.js';
+import { PAGES, pageText } from './markdown.js';
 
 const situations = await allSituations();
 
-/** Cells of all table rows of the page, without headings. */
-const rows = pageText('docs/guarantees.md')
-  .split('\n')
-  .filter((line) => line.startsWith('| ') && !/^\| (Guarantee|-+) /.test(line))
-  .map((line) => line.split('|').slice(1, -1))
-  .map((cells) => cells.map((cell) => cell.trim()));
+/** One guarantee as its page shows it. */
+interface ShownGuarantee {
+  readonly promise: string;
+  /** Targets of the explanation and of the test. */
+  readonly links: readonly string[];
+  /** 'reads failed: 0'. */
+  readonly bounds: readonly string[];
+}
 
-/** One entry per figure: 'reads failed: 0', 'first answer: ≤ 1000 ms'. */
+const shown: readonly ShownGuarantee[] = PAGES.filter((page) => page.startsWith('docs/guarantees/')).flatMap((page) =>
+  pageText(page)
+    .split(/^## .+\n/m)
+    .slice(1)
+    .map((section) => {
+      const [, promise = '', explanation = '', test = ''] =
+        /^(.+?) See \[[^\]]+\]\(([^)]+)\) and \[the test\]\(([^)]+)\)\.$/m.exec(section) ?? [];
+      const rows = section.split('\n').filter((line) => /^\| (?!Figure|-)/.test(line));
+      const bounds = rows.map((row) =>
+        row
+          .split('|')
+          .slice(1, -1)
+          .map((cell) => cell.trim())
+          .join(': '),
+      );
+      return { promise, links: [explanation, test], bounds };
+    }),
+);
+
+const shownNumber = (value: number) => value.toLocaleString('en-US');
+
+/** One entry per figure: 'reads failed: 0', 'first answer: ≤ 1,000 ms'. */
 function boundLines(bounds: Readonly<Record<string, Bound>>): readonly string[] {
   return Object.entries(bounds).map(([figure, { atLeast, atMost }]) => {
     const [, name, unit] = /^(.+?)(?:,? (ms|%|times))?$/.exec(figure)!;
     const range = () => {
-      if (atLeast === undefined) return `${atMost === 0 ? '' : '≤ '}${atMost}`;
-      if (atMost === undefined) return `≥ ${atLeast}`;
-      return atLeast === atMost ? String(atMost) : `${atLeast} to ${atMost}`;
+      if (atLeast === undefined) return `${atMost === 0 ? '' : '≤ '}${shownNumber(atMost!)}`;
+      if (atMost === undefined) return `≥ ${shownNumber(atLeast)}`;
+      return atLeast === atMost ? shownNumber(atMost) : `${shownNumber(atLeast)} to ${shownNumber(atMost)}`;
     };
     return `${name}: ${range()}${unit === undefined ? '' : ` ${unit}`}`;
   });
 }
 
-/** The cell with all bounds. The bounds of full plays are marked. */
-function boundsCell({ bounds, fullBounds = {} }: Pick<Situation, 'bounds' | 'fullBounds'>): string {
-  return [...boundLines(bounds), ...boundLines(fullBounds).map((line) => `in full: ${line}`)].join('<br>');
+/** All bounds. The bounds of full plays are marked. */
+function allBounds({ bounds, fullBounds = {} }: Pick<Situation, 'bounds' | 'fullBounds'>): readonly string[] {
+  return [...boundLines(bounds), ...boundLines(fullBounds).map((line) => `in full: ${line}`)];
 }
 
-describe('docs/guarantees.md', () => {
+describe('docs/guarantees', () => {
   it.each([...situations.values()])(
-    'shows the promise and the bounds of $name once',
+    'shows the promise and the bounds of $name once in docs/guarantees',
     ({ name, promise, ...limits }) => {
-      const link = `[test](../test/scenarios/${name}.ts)`;
-      const own = rows.filter(([, , links = '']) => links.endsWith(link)).map((row) => row.slice(0, 2));
-      expect(own).toEqual([[promise, boundsCell(limits)]]);
+      const own = shown.filter(({ links }) => links[1] === `../../test/scenarios/${name}.ts`);
+      expect(own.map((one) => [one.promise, one.bounds])).toEqual([[promise, allBounds(limits)]]);
     },
   );
 
-  it.each([...situations])('links a test that plays %s', (name, situation) => {
+  it.each([...situations])('links to a test that plays %s', (name, situation) => {
     const spec = readFileSync(join(import.meta.dirname, `../scenarios/${name}.e2e-spec.ts`), 'utf8');
     const exported = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
     expect(situation.name).toBe(name);
@@ -51,9 +73,8 @@ describe('docs/guarantees.md', () => {
     expect(spec).toContain(`itHolds(${exported});`);
   });
 
-  it('shows no other promise and links the explanation of each promise', () => {
-    expect(rows).toHaveLength(situations.size);
-    const links = /^\[[^\]]+\]\([a-z/-]+\.md(#[\w-]+)?\), \[test\]\(\.\.\/test\/scenarios\/[a-z-]+\.ts\)$/;
-    expect(rows.filter((row) => !links.test(row[2] ?? ''))).toEqual([]);
+  it('shows exactly one promise per situation and links to the explanation of each promise', () => {
+    expect(shown).toHaveLength(situations.size);
+    expect(shown.filter(({ links }) => !/^\.\.\/[a-z/-]+\.md(#[\w-]+)?$/.test(links[0] ?? ''))).toEqual([]);
   });
 });

@@ -37,7 +37,7 @@ export function pageText(page: string): string {
   return readFileSync(join(ROOT, page), 'utf8');
 }
 
-/** The fenced blocks of a page, in order. */
+/** The fenced blocks of a page, first one first. */
 export function codeBlocks(page: string): readonly CodeBlock[] {
   const blocks: CodeBlock[] = [];
   let open: { line: number; words: string[]; text: string[] } | undefined;

@@ -1,27 +1,45 @@
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import * as operators from 'nestjs-resilient-grpc/operators';
 import { RENDERED_PAGES, renderedPage } from '../../docs/tools/rendered-pages.mjs';
-import { PAGES, brokenLinks, linksOf, programsBySection } from './markdown.js';
+import { PAGES, ROOT, brokenLinks, linksOf, pageText, programsBySection } from './markdown.js';
 
 /** Heading of the last section on pages whose programs share code. */
 const SHARED = 'Shared setup';
 
 describe.each(PAGES)('%s', (page) => {
-  it('contains no broken links', () => {
+  it(`contains no broken links in ${page}`, () => {
     expect(brokenLinks(page)).toEqual([]);
   });
 });
 
 describe.each(RENDERED_PAGES)('%s', (page) => {
-  it('matches the options and numbers in the source; `node docs/render.mjs` updates it', async () => {
+  it(`shows the options and numbers of the source in ${page}; \`node docs/render.mjs\` updates it`, async () => {
     const { text, rendered } = await renderedPage(page);
     expect(text).toBe(rendered);
   });
 });
 
+const LONG_PAGES = [
+  // Its diagrams and its table of changes refer to each other.
+  'docs/architecture.md',
+  // A list with a row for each defect. Maintainers search this list.
+  'docs/upstream/README.md',
+];
+
+describe.each(PAGES.filter((page) => page.startsWith('docs/') && !LONG_PAGES.includes(page)))('%s', (page) => {
+  it(`limits ${page} to 13,500 characters besides rendered tables, so that readers finish it`, () => {
+    const text = pageText(page)
+      .replace(/<!-- rendered: [^]*?<!-- end of rendered -->/g, '')
+      .replace(/ {2,}\|/g, ' |')
+      .replace(/-{4,}/g, '-');
+    expect(text.length).toBeLessThanOrEqual(13_500);
+  });
+});
+
 describe('docs', () => {
-  it('lead from the README to every page', () => {
+  it('links every page from the README, directly or through other pages', () => {
     const seen = new Set<string>();
     const visit = (page: string): void => {
       if (seen.has(page)) return;
@@ -36,20 +54,36 @@ describe('docs', () => {
   });
 });
 
+describe('docs/policies.md', () => {
+  it('lists each FailureReason exactly once in docs/policies.md', () => {
+    const source = readFileSync(join(ROOT, 'libs/resilient-grpc/src/errors/grpc-call-error.ts'), 'utf8');
+    const union = source.slice(source.indexOf('type FailureReason ='), source.indexOf('type NotRetriedReason ='));
+    const reasons = [...union.matchAll(/^ {2}\| '([\w-]+)'/gm)].map(([, reason]) => reason);
+    const [, table] = pageText('docs/policies.md').split(/^(?=\| `reason` )/m);
+    const rows = table!.split('\n\n')[0]!.split('\n').slice(2);
+    const listed = rows.flatMap((row) => [...row.split('|')[1]!.matchAll(/`([\w-]+)`/g)].map(([, reason]) => reason));
+    expect(reasons.length).toBeGreaterThan(10);
+    expect(listed.sort()).toEqual(reasons.sort());
+  });
+});
+
 describe.each([
   ['docs/policies.md', 'policy', 10],
   ['docs/streams.md', 'part', 6],
 ])('%s', (page, what, atLeast) => {
-  it(`contains a program for every ${what}`, () => {
-    const sections = [...programsBySection(page)].filter(([heading]) => heading !== SHARED);
+  it(`contains a program for every ${what} in ${page} and the pages of its folder`, () => {
+    const pages = PAGES.filter((one) => one === page || one.startsWith(page.replace(/\.md$/, '/')));
+    const sections = pages.flatMap((one) => [...programsBySection(one)]).filter(([heading]) => heading !== SHARED);
     expect(sections.length).toBeGreaterThanOrEqual(atLeast);
     expect(sections.filter(([, programs]) => programs === 0)).toEqual([]);
   });
 });
 
 describe('docs/operators.md', () => {
-  it('contains a program for every operator', () => {
-    const sections = programsBySection('docs/operators.md');
+  it('contains a program for every operator in docs/operators.md', () => {
+    const sections = new Map(
+      ['docs/operators.md', 'docs/operators/streams.md'].flatMap((page) => [...programsBySection(page)]),
+    );
     // Classes start with a capital letter and type guards with `is`. Every other function is an operator.
     const names = Object.keys(operators).filter((name) => /^(?!is[A-Z])[a-z]/.test(name));
     expect(names).toContain('retryBackoff');

@@ -72,7 +72,7 @@ function reset(code: Http2ErrorCode): Situation {
 /** Plays a situation for a call that is not safe to repeat, with Nest's client and with ours. */
 export async function failuresOf(name: SituationName): Promise<Failures> {
   const [plain, ours] = await Promise.all([plainOrders, ourOrders].map((connect) => play(SITUATIONS[name], connect)));
-  // Both exist: there is one result per client.
+  // Both results exist, because there is one per client.
   return { plain: plain!, ours: ours! };
 }
 

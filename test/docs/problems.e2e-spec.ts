@@ -21,7 +21,7 @@ function withoutNumbers(text: string): string {
   return text
     .replace(/(name resolution|metadata filters|time to current attempt start|LB pick): [\d.]+s,/g, '')
     .replace(/\d+(\.\d+)+(:\d+)?/g, '0')
-    .replace(/\d+ connection attempts?\); (connecting now|next attempt in .*)/, '0 connection attempts)')
+    .replace(/\d+ connection attempts?, (connecting now|next in [\d.]+ s)/, '0 connection attempts')
     .trim();
 }
 
@@ -35,7 +35,7 @@ describe.concurrent('failure messages in docs/problems', { timeout: 120_000 }, (
     if (plain !== ours) expect(lines).toContain(withoutNumbers(ours));
   });
 
-  it('reports resets that are not lost connections with the same message in both clients', async () => {
+  it('reports the same message in both clients for a reset that is not a lost connection', async () => {
     const [protocol, refused] = [await failuresOf('RST_STREAM 1'), await failuresOf('RST_STREAM 7')];
     expect(protocol).toEqual({ plain: '13 INTERNAL: Received RST_STREAM with code 1', ours: protocol.plain });
     expect(refused).toEqual({ plain: '14 UNAVAILABLE: Stream refused by server', ours: refused.plain });

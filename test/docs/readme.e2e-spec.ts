@@ -21,7 +21,7 @@ function figures(label: string): number[] {
 }
 
 describe('README size', () => {
-  it('stays within 12 KB, with the install command in the first 3 KB', () => {
+  it('keeps the README within 12 KB, with the install command in the first 3 KB', () => {
     const bytes = Buffer.from(pageText('README.md'));
     expect(bytes.length).toBeLessThanOrEqual(12_288);
     expect(bytes.subarray(0, 3_072).toString()).toContain('npm i nestjs-resilient-grpc');
@@ -34,7 +34,7 @@ describe('README commands', () => {
     (match) => match[1]!,
   );
 
-  it('run scripts of package.json that need no prior step', () => {
+  it('shows only commands in the README whose scripts exist in package.json and build first', () => {
     expect(new Set(commands)).toEqual(new Set(['start', 'test', 'demo', 'bench']));
     for (const command of commands) {
       expect(scripts).toHaveProperty(command);
@@ -42,14 +42,14 @@ describe('README commands', () => {
     }
   });
 
-  it('run in CI', () => {
+  it('runs the commands of the README in CI', () => {
     expect(read('.ci/run')).toMatch(/^npm ci$/m);
     expect(read('.ci/run')).toMatch(/\bnpm test\b/);
   });
 });
 
 describe('README demo table', () => {
-  it('matches the output format of the demo', () => {
+  it('shows the figures of the README in the output format of the demo', () => {
     const rows = lines.slice(1, 7);
     const cells = {
       reads: figures('reads   failed'),
@@ -88,57 +88,60 @@ describe('README demo table', () => {
     expect(rows).toEqual(table(results, terms).split('\n'));
   });
 
-  it('matches the log format of the client', () => {
+  it('shows the log lines of the README in the log format of the client', () => {
     const [warning, end] = lines.slice(8);
     expect(warning).toMatch(
-      /^WARN \[ResilientGrpc:orders\] outage: connect ECONNREFUSED \S+; calls wait up to \d+(\.\d)? s \(\d+ waiting\)$/,
+      /^WARN \[ResilientGrpc:orders\] outage: \S+ refused the connection: .+ \(ECONNREFUSED\); .+; calls wait up to \d+(\.\d)? s or until their deadline \(\d+ waiting\); to diagnose, run: .+$/,
     );
     expect(end).toMatch(
       /^LOG {2}\[ResilientGrpc:orders\] reconnected after 3\.\d s, \d+ failed attempts; \d+ calls waited, 0 failed$/,
     );
   });
 
-  // test/demo/scenarios.e2e-spec.ts asserts the same of the demo.
-  it('shows zero failed reads and duplicated writes of our client', () => {
+  // test/demo/scenarios.e2e-spec.ts asserts the same figures of the demo.
+  it('shows zero failed reads and zero duplicated writes of our client in the README', () => {
     expect([figures('reads   failed')[2], figures('writes  executed twice')[2]]).toEqual([0, 0]);
     expect(lines.find((line) => line.startsWith('writes  lost'))).toBeUndefined();
   });
 });
 
 describe('README proto', () => {
-  it('declares a subset of the proto that the README programs are tested with', () => {
+  it('declares in the README a subset of the proto that the README programs are tested with', () => {
     const folder = mkdtempSync(join(tmpdir(), 'readme-proto-'));
     const [shown] = codeBlocks('README.md').filter(({ language }) => language === 'proto');
     writeFileSync(join(folder, 'orders.proto'), shown!.text);
     const excerpt = contract(join(folder, 'orders.proto'));
     rmSync(folder, { recursive: true });
     const full = contract(join(ROOT, 'protos/orders.proto'));
-    expect(full.get).toEqual(excerpt.get);
+    expect(full.methods).toEqual(excerpt.methods);
     expect(full.fields).toEqual(expect.arrayContaining(excerpt.fields));
-    expect(excerpt.fields).toHaveLength(3);
+    expect(excerpt.fields).toHaveLength(5);
   });
 });
 
-/** The method Get of a proto, and the fields of its messages. */
+/** The methods Get and Create of a proto, and the fields of their messages. */
 function contract(path: string) {
-  // The cast is safe: proto-loader returns services and messages in this form.
+  // The cast is safe because proto-loader returns services and messages in this form.
   const all = loadSync(path) as unknown as {
-    readonly 'orders.v1.Orders': { readonly Get: { readonly path: string; readonly options: object } };
+    readonly 'orders.v1.Orders': Readonly<
+      Record<'Get' | 'Create', { readonly path: string; readonly options: object }>
+    >;
   } & Readonly<
     Record<
-      'orders.v1.GetOrderRequest' | 'orders.v1.Order',
+      'orders.v1.GetOrderRequest' | 'orders.v1.CreateOrderRequest' | 'orders.v1.Order',
       { readonly type: { readonly field: readonly { name: string; number: number; type: string }[] } }
     >
   >;
-  const { path: name, options } = all['orders.v1.Orders'].Get;
-  const fields = (['GetOrderRequest', 'Order'] as const).flatMap((message) =>
+  const { Get, Create } = all['orders.v1.Orders'];
+  const methods = [Get, Create].map(({ path: name, options }) => ({ name, options }));
+  const fields = (['GetOrderRequest', 'CreateOrderRequest', 'Order'] as const).flatMap((message) =>
     all[`orders.v1.${message}`].type.field.map(({ name, number, type }) => `${message}.${name} ${number} ${type}`),
   );
-  return { get: { name, options }, fields };
+  return { methods, fields };
 }
 
 describe('README picture', () => {
-  it('measures 1200 × 750 pixels and is smaller than 200 KiB', () => {
+  it('contains a README picture of 1200 × 750 pixels and less than 200 KiB', () => {
     const png = readFileSync(join(ROOT, 'docs/demo.png'));
     expect(png.subarray(1, 4).toString()).toBe('PNG');
     expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([1_200, 750]);

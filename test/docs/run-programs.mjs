@@ -11,7 +11,7 @@ let running;
 process.on('beforeExit', () => {
   if (running !== undefined) {
     console.error(`${running} waits for a promise that never settles`);
-    process.exit(13); // the code of Node for an unsettled top-level await
+    process.exit(13); // Node's exit code for an unsettled top-level await.
   }
   const next = programs.shift();
   if (next !== undefined) void run(next);
@@ -27,7 +27,7 @@ process.on('exit', (code) => {
 async function run(program) {
   running = program;
   console.log(program);
-  // Run in a copy of the folder, because shared modules open servers when they are loaded.
+  // Each program runs in a copy of the folder, because shared modules open servers when they are loaded.
   const folder = `${dirname(program)}-${basename(program, '.js')}`;
   cpSync(dirname(program), folder, { recursive: true });
   await import(pathToFileURL(join(folder, basename(program))).href);

@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { sidebar } from '../../docs/.vitepress/sidebar.mjs';
 import { openPage, startBrowser, type WatchedPage } from '../support/browser.js';
 import { isInstalled } from '../support/programs.js';
-import { ROOT, PAGES } from './markdown.js';
+import { ROOT, PAGES, pageText } from './markdown.js';
 
 const TYPES: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 
@@ -33,7 +33,7 @@ function pathOf(page: string): string {
 }
 
 describe('docs site', () => {
-  it('contains exactly one page per document', () => {
+  it('builds exactly one page of the site per document', () => {
     const built = readdirSync(site, { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.html') && file !== '404.html')
       .map((file) => `/${file.replace(/index\.html$/, '')}`);
@@ -41,7 +41,7 @@ describe('docs site', () => {
     expect(built.sort()).toEqual(docs.sort());
   });
 
-  it('links each page exactly once in its sidebar', () => {
+  it('links each page exactly once in the sidebar of the site', () => {
     const links = linksOf(sidebar()).map((link) => (link.endsWith('/') ? link : `${link}.html`));
     expect(links.sort()).toEqual(
       PAGES.filter((page) => page.startsWith('docs/'))
@@ -50,7 +50,16 @@ describe('docs site', () => {
     );
   });
 
-  it('loads nothing from other hosts', () => {
+  it('publishes llms.txt, llms-full.txt, and each page as Markdown on the site', () => {
+    const index = readFileSync(join(site, 'llms.txt'), 'utf8');
+    const listed = [...index.matchAll(/^- \[.+\]\((\S+\.md)\)/gm)].map(([, path]) => `docs/${path!}`);
+    expect(listed.sort()).toEqual(PAGES.filter((page) => page.startsWith('docs/')).sort());
+    for (const page of listed)
+      expect(readFileSync(join(site, page.slice('docs/'.length)), 'utf8')).toBe(pageText(page));
+    expect(readFileSync(join(site, 'llms-full.txt'), 'utf8')).toContain(pageText('docs/policies.md').trim());
+  });
+
+  it('loads nothing from other hosts on any page of the site', () => {
     const pages = readdirSync(site, { recursive: true, encoding: 'utf8' }).filter((file) => /\.(html|css)$/.test(file));
     const foreign = pages.flatMap((file) => [
       ...readFileSync(join(site, file), 'utf8').matchAll(
@@ -97,7 +106,7 @@ describe.skipIf(!isInstalled('Chromium'))('docs site in a browser', { timeout: 1
   const isTooWide = async ({ page }: WatchedPage) =>
     (await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth')) === true;
 
-  it('leads from the start page to a problem page', async () => {
+  it('links the start page of the site to a problem page', async () => {
     const watched = await openPage(browser, `${url}/`);
     const { page, problems } = watched;
     expect(await page.locator('h1').innerText()).toContain('Start in five minutes');
@@ -123,14 +132,17 @@ describe.skipIf(!isInstalled('Chromium'))('docs site in a browser', { timeout: 1
     await close();
   });
 
-  it.each([390, 1_200])('renders in dark mode at a width of %d without horizontal scrolling', async (width) => {
-    const watched = await openPage(browser, `${url}/problems/no-connection-established.html`, {
-      colorScheme: 'dark',
-      viewport: { width, height: 800 },
-    });
-    const background = String(await watched.page.evaluate('getComputedStyle(document.body).backgroundColor'));
-    expect(background.match(/\d+/g)!.every((part) => Number(part) < 64)).toBe(true);
-    expect([await isTooWide(watched), watched.problems]).toEqual([false, []]);
-    await watched.close();
-  });
+  it.each([390, 1_200])(
+    'renders pages of the site in dark mode at a width of %d without horizontal scrolling',
+    async (width) => {
+      const watched = await openPage(browser, `${url}/problems/no-connection-established.html`, {
+        colorScheme: 'dark',
+        viewport: { width, height: 800 },
+      });
+      const background = String(await watched.page.evaluate('getComputedStyle(document.body).backgroundColor'));
+      expect(background.match(/\d+/g)!.every((part) => Number(part) < 64)).toBe(true);
+      expect([await isTooWide(watched), watched.problems]).toEqual([false, []]);
+      await watched.close();
+    },
+  );
 });

@@ -1,22 +1,24 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { runDoctor } from '../../libs/resilient-grpc/dist/doctor/run-doctor.js';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { command, doctor, fileOf } from './support.js';
 
 describe('command', () => {
-  it('lists every option with --help', async () => {
+  it('lists every option of the doctor with --help', async () => {
     const { code, stdout } = await command(['--help']);
     expect(code).toBe(0);
     const source = readFileSync(
       new URL('../../libs/resilient-grpc/src/doctor/doctor-options.ts', import.meta.url),
       'utf8',
     );
+    expect(stdout).toContain('doctor attach <url>');
     const options = [...source.matchAll(/^ {2}'?([a-z-]+)'?: \{ type:/gm)].map((match) => match[1]!);
     expect(options.length).toBeGreaterThan(15);
     expect(options.filter((option) => !stdout.includes(`--${option}`))).toEqual([]);
   });
 
-  it('exits with 2 and reports invalid arguments on stderr', async () => {
+  it('exits with 2 and reports invalid arguments of the doctor on stderr', async () => {
     const { code, stdout, stderr } = await command(['doctor', 'orders:50051', '--keepalive', '10']);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toBe(
@@ -33,10 +35,99 @@ describe('command', () => {
     expect(text.stdout).not.toMatch(/\u001b/);
   });
 
-  it('fails if drain and readiness delay leave no time within the grace period', async () => {
+  it('fails the shutdown check if drain and readiness delay leave no time within the grace period', async () => {
     const { code, of } = await doctor(['--drain', '30s', '--readiness-delay', '5s', '--grace-period', '30s']);
     expect(code).toBe(1);
     expect(of('shutdown')).toMatchObject({ status: 'failed', facts: { totalMs: 30_000, spareMs: 0 } });
+  });
+});
+
+/** A JSON value with the same keys and the types of its values. Lists have the union of the keys of their elements. */
+function typesOf(value: unknown): unknown {
+  if (Array.isArray(value)) {
+    const objects = value.filter((one): one is object => typeof one === 'object' && one !== null);
+    return objects.length === value.length
+      ? [typesOf(Object.assign({}, ...objects))]
+      : [...new Set(value.map((one) => typeof one))];
+  }
+  if (typeof value !== 'object' || value === null) return typeof value;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, key === 'facts' ? 'facts' : typesOf(one)]));
+}
+
+describe('--json', () => {
+  const config = () => fileOf('config.json', { methodConfig: [{ name: [{}], timeout: 'soon' }] });
+
+  it('prints the documented properties of passed, failed, and skipped checks with --json', async () => {
+    const { stdout, code } = await command([
+      'doctor',
+      '127.0.0.1:1',
+      '--idle',
+      '1s',
+      '--service-config',
+      config(),
+      '--json',
+    ]);
+    const report = JSON.parse(stdout) as { readonly checks: readonly { readonly status: string }[] };
+    expect(typesOf(report)).toEqual({
+      version: 'number',
+      target: 'string',
+      ok: 'boolean',
+      exitCode: 'number',
+      problems: [{}],
+      checks: [
+        {
+          check: 'string',
+          status: 'string',
+          message: 'string',
+          remedy: 'string',
+          problems: [{ path: 'string', message: 'string' }],
+          facts: 'facts',
+        },
+      ],
+    });
+    expect(report).toMatchObject({ version: 1, ok: false, exitCode: code });
+    expect(new Set(report.checks.map(({ status }) => status))).toEqual(new Set(['ok', 'failed', 'skipped']));
+  });
+
+  it.each([
+    [['doctor', '--json'], 'target', "expected the url of a client, such as 'orders:50051', got nothing"],
+    [
+      ['doctor', 'orders:50051', '--json', '--idel', '1m'],
+      'arguments',
+      "Unknown option '--idel'; did you mean --idle?",
+    ],
+    [
+      ['doctr', '--json'],
+      'command',
+      `expected 'doctor' or 'migrate', got "doctr"; write 'nestjs-resilient-grpc doctor <target>'`,
+    ],
+  ])('prints only one JSON document for wrong arguments: %j', async (args, path, message) => {
+    const { code, stdout, stderr } = await command(args);
+    expect([code, stderr]).toEqual([2, '']);
+    expect(JSON.parse(stdout)).toEqual({
+      version: 1,
+      ok: false,
+      exitCode: 2,
+      problems: [{ path, message }],
+      checks: [],
+    });
+  });
+
+  it('prints a JSON document with the error if a check throws', async () => {
+    let stdout = '';
+    const env = {
+      get GRPC_NODE_USE_ALTERNATIVE_RESOLVER(): string {
+        throw new Error('no such variable');
+      },
+    };
+    const stream = { write: (text: string) => (stdout += text) };
+    expect(await runDoctor(['doctor', '127.0.0.1:1', '--json'], { env, stdout: stream, stderr: stream })).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({
+      ok: false,
+      exitCode: 1,
+      problems: [{ path: 'doctor', message: 'no such variable' }],
+      checks: [],
+    });
   });
 });
 
@@ -85,7 +176,7 @@ describe('service config file', () => {
     expect(of('service-config')).toMatchObject({ status: 'ok', facts: { comparedWith: ORDERS_PROTO } });
   });
 
-  it('fails and reports all problems of the file, each with its path, value, and remedy', async () => {
+  it('fails and reports all problems of a service config file, each with its path, value, and remedy', async () => {
     const broken = { ...retryPolicy, maxAttempts: 1, maxBackoff: '500ms' };
     const file = fileOf('config.json', { methodConfig: [{ name: [get], retryPolicy: broken }], retrythrottling: {} });
     const { code, of } = await doctor(['--service-config', file]);
@@ -103,13 +194,13 @@ describe('service config file', () => {
   it.each([
     ['{"methodConfig":[', 'expected a service config as an object or as JSON'],
     [{ loadBalancingConfig: [{ rund_robin: {} }] }, 'expected a policy that grpc-js supports'],
-  ])('fails if it is not a service config: %j', async (content, message) => {
+  ])('fails the service-config check for a file without a valid service config: %j', async (content, message) => {
     const { code, of } = await doctor(['--service-config', fileOf('config.json', content)]);
     expect(code).toBe(1);
     expect(of('service-config').problems?.[0]?.message).toContain(message);
   });
 
-  it('fails if the file or its .proto file does not exist', async () => {
+  it('fails if the service config file or its .proto file does not exist', async () => {
     expect((await doctor(['--service-config', '/there/is/none.json'])).of('service-config').message).toContain(
       'ENOENT',
     );

@@ -32,7 +32,7 @@ function masked(text: string): string {
 }
 
 describe('docs/doctor.md', () => {
-  it('shows the actual output of the command', async () => {
+  it('shows the actual output of the doctor in docs/doctor.md', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'doctor-'));
     onTestFinished(() => {
       rmSync(folder, { recursive: true });

@@ -19,7 +19,7 @@ beforeEach(({ onTestFinished }) => {
 });
 
 describe('server of this library', () => {
-  it('passes the health and reflection checks', async () => {
+  it('passes the health and reflection checks for a server of this library', async () => {
     const { port } = ourServerWithTls;
     const { code, of } = await doctor([
       `localhost:${port}`,
@@ -62,7 +62,7 @@ describe('server of this library', () => {
     ]);
   });
 
-  it('passes the keepalive check', async () => {
+  it('passes the keepalive check if the server accepts the pings', async () => {
     const { url } = ourServer;
     const { code, of } = await doctor([url, '--keepalive', '0.05s']);
     expect(code).toBe(0);
@@ -119,11 +119,11 @@ describe('other servers', () => {
     });
     const { code, of } = await doctor([url]);
     expect(code).toBe(1);
-    expect(of('health').message).toContain('an HTTP/2 server responded that is not a gRPC server');
+    expect(of('health').message).toContain('a proxy or web server responded instead of the gRPC server');
     expect(of('reflection').message).toContain('HTTP status code 404');
   });
 
-  it('fails if the server accepts connections but answers no call', async () => {
+  it('fails the health check if the server accepts connections but answers no call', async () => {
     const { url } = await startHttp2Server(() => undefined);
     const { code, of } = await doctor([url, '--connect-timeout', '1.5s']);
     expect(code).toBe(1);

@@ -58,7 +58,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
     const lines = () => gateway.log.lines.filter(({ level }) => level !== 'debug');
 
     it.each<[code: string, status: number, message: string]>([
-      // Sent by the server, because no client disconnected here.
+      // The server sent this status. No client disconnected here.
       ['CANCELLED', 500, 'Internal server error'],
       ['UNKNOWN', 500, 'Internal server error'],
       ['DEADLINE_EXCEEDED', 504, 'Gateway Timeout'],
@@ -70,7 +70,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       ['INTERNAL', 500, 'Internal server error'],
       ['UNAVAILABLE', 503, 'Service Unavailable'],
       ['DATA_LOSS', 500, 'Internal server error'],
-    ])('maps %s to %i with the standard message instead of the upstream’s', async (code, status, message) => {
+    ])('maps %s to HTTP %i with the standard message instead of the upstream’s', async (code, status, message) => {
       server.script('Create', { status: code as 'INTERNAL', details: SECRET, trailers: { 'x-secret': 'hush' } });
       const { body, ...answer } = await gateway.get('observable/7');
       expect(answer.status).toBe(status);
@@ -89,7 +89,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       ['ALREADY_EXISTS', 409, 'Conflict'],
       ['FAILED_PRECONDITION', 400, 'Bad Request'],
       ['OUT_OF_RANGE', 400, 'Bad Request'],
-    ])('maps %s to %i with the upstream’s message, which describes the request', async (code, status, error) => {
+    ])('maps %s to HTTP %i with the upstream’s message, which describes the request', async (code, status, error) => {
       server.script('Create', { status: code as 'INTERNAL', details: 'no order №7' });
       for (const path of ['observable/7', 'promise/7']) {
         const { body, ...answer } = await gateway.get(path);
@@ -99,7 +99,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       expect(lines()).toEqual([]);
     });
 
-    it('includes field violations, but no other status details', async () => {
+    it('includes field violations in the HTTP response, but no other status details', async () => {
       const violation = { field: 'items[0].quantity', description: 'too few' };
       const trailers = detailed('INVALID_ARGUMENT', 'wrong', {
         details: [
@@ -129,7 +129,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       },
     );
 
-    it('maps failures of streams that are iterated or resumed', async () => {
+    it('maps failures of iterated and resumed streams to HTTP statuses', async () => {
       server.script('Watch', [{ messages: [{ sequence: '1' }], status: 'NOT_FOUND', details: 'no such feed' }]);
       for (const path of ['iterated', 'resumed']) {
         const { status, body } = await gateway.get(path);
@@ -138,21 +138,21 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       }
     });
 
-    it('maps the error of the last call if a stream stops resuming', async () => {
+    it('maps the error of the last call to an HTTP status if a stream stops resuming', async () => {
       server.script('Watch', { status: 'NOT_FOUND', details: 'no such feed' });
       const { status, body } = await gateway.get('given-up');
       expect([status, body]).toEqual([404, expect.objectContaining({ message: 'no such feed', code: 'NOT_FOUND' })]);
       expect(server.counts('Watch').calls).toBe(5);
     });
 
-    it('leaves an application error that wraps the failure to Nest', async () => {
+    it('lets Nest handle an application error that wraps the error of a failed call', async () => {
       server.script('Create', { status: 'NOT_FOUND', details: 'no order' });
       const { status, body } = await gateway.get('wrapped/7');
       expect(status).toBe(500);
       expect(body).toEqual({ statusCode: 500, message: 'Internal server error' });
     });
 
-    it('aborts the body if the call fails after the status was sent', async () => {
+    it('aborts the HTTP response body if the call fails after the status was sent', async () => {
       server.script('Create', { status: 'INTERNAL', details: SECRET });
       const answer = await fetch(`${gateway.url}/begun/7`);
       expect(answer.status).toBe(200);
@@ -161,7 +161,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       expect((await gateway.get('promise/7')).status).toBe(500);
     });
 
-    it('completes a response that was sent before the failure', async () => {
+    it('completes an HTTP response that was sent before the call failed', async () => {
       server.script('Create', { status: 'INTERNAL', details: SECRET });
       const answer = await fetch(`${gateway.url}/given/7`);
       expect(await answer.text()).toHaveLength(BODY_LENGTH);
@@ -171,7 +171,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       ['INTERNAL', 500, SECRET, 'Internal server error'],
       ['NOT_FOUND', 404, 'no such feed', 'no such feed'],
     ] as const)(
-      'responds to %s before the first byte of a download with %i if the download has an error handler',
+      'maps %s, received before the first byte of a download, to HTTP %i if the download has an error handler',
       async (code, status, details, message) => {
         server.script('Watch', { status: code, details });
         const answer = await fetch(`${gateway.url}/download`);
@@ -238,14 +238,14 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       };
       const ours = { provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter };
 
-      it('uses the filter that was bound last', async () => {
+      it('uses the exception filter that was bound last', async () => {
         const catchAll = { provide: APP_FILTER, useClass: CatchAllFilter };
         expect(await answerOf([catchAll, ours])).toBe(404);
         expect(await answerOf([ours, catchAll])).toBe(418);
         expect(await answerOf([ours], (app) => app.useGlobalFilters(new CatchAllFilter()))).toBe(418);
       });
 
-      it('bypasses a filter for HttpException', async () => {
+      it('maps a failed call to its HTTP status although a later filter catches HttpException', async () => {
         expect(await answerOf([ours, { provide: APP_FILTER, useClass: HttpFilter }])).toBe(404);
       });
     });

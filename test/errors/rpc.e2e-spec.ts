@@ -153,7 +153,7 @@ describe.each<[name: string, kind: Kind]>([
   ["Nest's own server", 'nest'],
   ['our server', 'resilient'],
 ])('failed upstream call on %s', (name, kind) => {
-  it(`hides the upstream status without relay on ${name}`, async () => {
+  it(`hides upstream messages, and all upstream codes except three, without the option relay on ${name}`, async () => {
     const { orders } = await serve(kind, [{ provide: APP_FILTER, useClass: GrpcToRpcExceptionFilter }]);
     const trailers = { ...detailed('NOT_FOUND', SECRET, { retryAfterMs: 9_000 }), 'x-secret': 'hush' };
     for (const code of [...HIDDEN, ...MORE_HIDDEN, ...EXPOSED]) {
@@ -167,7 +167,7 @@ describe.each<[name: string, kind: Kind]>([
     }
   });
 
-  it(`relays listed codes without debug info and other trailers on ${name}`, async () => {
+  it(`relays listed codes without debug info and application trailers on ${name}`, async () => {
     const { orders } = await serve(kind, [filter({ relay: ['NOT_FOUND', 'INVALID_ARGUMENT', 'INTERNAL'] })]);
     const info = {
       typeUrl: 'type.googleapis.com/google.rpc.ErrorInfo',
@@ -191,7 +191,7 @@ describe.each<[name: string, kind: Kind]>([
       expect(failure.metadata.get('grpc-retry-pushback-ms')).toEqual(['700']);
       expect(JSON.stringify([failure.metadata.getMap(), failure.statusDetails])).not.toContain('hush');
     }
-    // The code of INTERNAL is relayed, but never its text.
+    // For INTERNAL, only the code is relayed, never the message.
     upstream.script('Create', { status: 'INTERNAL', details: SECRET });
     expect((await failureOf(orders.create(order))).message).toBe(
       '13 INTERNAL: A call to another server failed: INTERNAL',
@@ -200,7 +200,7 @@ describe.each<[name: string, kind: Kind]>([
     expect((await failureOf(orders.create(order))).codeName).toBe('INTERNAL');
   });
 
-  it(`hides addresses and locally created texts of a relayed code on ${name}`, async () => {
+  it(`hides locally created messages, which contain addresses, even if their code is relayed on ${name}`, async () => {
     const { orders } = await serve(kind, [filter({ relay: ['UNAVAILABLE'] })]);
     upstream.script('Create', { never: true });
     const failing = failureOf(orders.create(order));
@@ -210,7 +210,7 @@ describe.each<[name: string, kind: Kind]>([
     upstream = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
   });
 
-  it(`truncates a relayed status to what can be sent on ${name}`, async () => {
+  it(`truncates a relayed status to the size limit of trailers on ${name}`, async () => {
     const { orders } = await serve(kind, [filter({ relay: ['NOT_FOUND'] })]);
     const details = [
       { typeUrl: 'google.rpc.DebugInfo', value: {} },
@@ -230,7 +230,7 @@ describe.each<[name: string, kind: Kind]>([
     expect(failure.statusDetails).toHaveLength(1);
   });
 
-  it(`logs the hidden status on ${name}`, async () => {
+  it(`logs the hidden upstream status on ${name}`, async () => {
     const { orders, log } = await serve(kind, [filter({ relay: ['NOT_FOUND'] })]);
     for (const [code, details] of [
       ['PERMISSION_DENIED', 'not for you'],
@@ -251,7 +251,7 @@ describe.each<[name: string, kind: Kind]>([
 });
 
 describe('failed upstream call on other transports', () => {
-  it('sends an object with the code over TCP', async () => {
+  it('sends an error object with the code of a failed upstream call over TCP', async () => {
     @Module({
       imports: [ResilientGrpcModule.forFeature([{ ...contract, name: 'upstream', url: upstream.url }])],
       controllers: [OrdersController],
@@ -287,7 +287,7 @@ describe('failed upstream call on other transports', () => {
   it.each<[what: string, providers: Provider[]]>([
     ['with the RPC filter', [{ provide: APP_FILTER, useClass: GrpcToRpcExceptionFilter }]],
     ['without a filter', []],
-  ])('leaves the error to Nest over HTTP %s', async (_what, providers) => {
+  ])('lets Nest handle the error of a failed call over HTTP %s', async (_what, providers) => {
     const { app, log } = await serve('nest', providers);
     await app.listen(0, '127.0.0.1');
     upstream.script('Create', { status: 'NOT_FOUND', details: SECRET });
@@ -298,7 +298,7 @@ describe('failed upstream call on other transports', () => {
     ]);
   });
 
-  it('reveals nothing over HTTP with a filter that was created manually', async () => {
+  it('reveals no upstream message over HTTP with an RPC filter that the application created', async () => {
     const { app } = await serve('nest', [filter()]);
     await app.listen(0, '127.0.0.1');
     upstream.script('Create', { status: 'INTERNAL', details: SECRET });
@@ -307,7 +307,7 @@ describe('failed upstream call on other transports', () => {
     expect(await answer.text()).not.toContain('hush');
   });
 
-  it('maps the error for HTTP and gRPC in a hybrid application with one filter per transport', async () => {
+  it('maps the error of a failed call for HTTP and gRPC in a hybrid application with one filter per transport', async () => {
     @Controller()
     @UseFilters(new GrpcToRpcExceptionFilter({ relay: ['NOT_FOUND'] }))
     class RpcController {
@@ -344,7 +344,7 @@ describe('failed upstream call on other transports', () => {
     expect((await fetch(`${await app.getUrl()}/order`)).status).toBe(404);
   });
 
-  it('leaves the error to Nest if the HTTP filter runs in a microservice', async () => {
+  it('lets Nest handle the error of a failed call if the HTTP filter runs in a microservice', async () => {
     const without = await serve('nest', []);
     const withFilter = await serve('nest', [{ provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter }]);
     upstream.script('Create', { status: 'NOT_FOUND', details: SECRET });
@@ -372,7 +372,7 @@ describe('invalid filter options', () => {
     ],
     [{ relays: [] }, 'GrpcToRpcExceptionFilter.relays', /did you mean 'relay'\?/],
     ['NOT_FOUND', 'GrpcToRpcExceptionFilter', /such as \{ relay: \['NOT_FOUND'\] \}/],
-  ])('throw a configuration error with path, value and remedy: %j', (options, path, message) => {
+  ])('throws a configuration error with path, value and remedy for the filter options %j', (options, path, message) => {
     const create = (): unknown => new GrpcToRpcExceptionFilter(options as GrpcToRpcOptions);
     expect(create).toThrow(
       expect.toSatisfy(

@@ -24,7 +24,7 @@ interface Socket extends EventEmitter {
   send(text: string): void;
   close(): void;
 }
-// Node 20 has no WebSocket client. This one comes with Nest's adapter.
+// Node 20 has no WebSocket client, so the tests use the client in the package of Nest's adapter.
 const { WebSocket } = createRequire(import.meta.resolve('@nestjs/platform-ws'))('ws') as {
   readonly WebSocket: new (url: string) => Socket;
 };
@@ -39,7 +39,7 @@ class OwnFilter extends BaseWsExceptionFilter {
 
 type Filter = typeof GrpcToHttpExceptionFilter | typeof GrpcToRpcExceptionFilter;
 
-/** A gateway with `filters`. Nest does not apply filters of the application to gateways. */
+/** A gateway with `filters`. Nest does not apply global filters to gateways. */
 function gatewayWith(filters: readonly Filter[]) {
   @UseFilters(...filters)
   @WebSocketGateway()
@@ -76,7 +76,7 @@ afterAll(async () => {
   await leaks.settled();
 });
 
-/** Sends three messages and returns the responses and the logged errors. */
+/** Sends three messages whose calls fail and one whose call succeeds. Returns the responses and the logged errors. */
 async function answers(filters: readonly Filter[]) {
   @Module({
     imports: [ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }])],
@@ -111,15 +111,18 @@ describe('failed call under WebSockets', () => {
   it.each([
     ['GrpcToHttpExceptionFilter', GrpcToHttpExceptionFilter],
     ['GrpcToRpcExceptionFilter', GrpcToRpcExceptionFilter],
-  ])('reaches Nest or the filter of the application with %s exactly as without it', async (_name, filter) => {
-    const without = await answers([]);
-    expect(without.failed[0]).toMatchObject({ event: 'exception', data: { message: 'Internal server error' } });
-    expect(without.failed[2]).toEqual({ event: 'own', data: 'NOT_FOUND' });
-    expect(without.after).toMatchObject({ event: 'order', data: { id: '7' } });
-    expect(without.errors).toEqual([
-      expect.stringContaining('WsExceptionsHandler GrpcCallError: 5 NOT_FOUND'),
-      expect.stringContaining('WsExceptionsHandler GrpcCallError: 5 NOT_FOUND'),
-    ]);
-    expect(await answers([filter])).toEqual(without);
-  });
+  ])(
+    'lets Nest, or a filter of the method, handle the error of a failed call in a WebSocket gateway, with and without %s',
+    async (_name, filter) => {
+      const without = await answers([]);
+      expect(without.failed[0]).toMatchObject({ event: 'exception', data: { message: 'Internal server error' } });
+      expect(without.failed[2]).toEqual({ event: 'own', data: 'NOT_FOUND' });
+      expect(without.after).toMatchObject({ event: 'order', data: { id: '7' } });
+      expect(without.errors).toEqual([
+        expect.stringContaining('WsExceptionsHandler GrpcCallError: 5 NOT_FOUND'),
+        expect.stringContaining('WsExceptionsHandler GrpcCallError: 5 NOT_FOUND'),
+      ]);
+      expect(await answers([filter])).toEqual(without);
+    },
+  );
 });

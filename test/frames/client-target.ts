@@ -50,9 +50,9 @@ export class ClientTarget implements FuzzTarget {
       name: `lane${index}`,
       url,
       protoPath: ECHO_PROTO,
-      // No call may fail because the server was not scheduled for a while.
+      // Prevents failures of calls if the operating system delays the server.
       outageGraceMs: PROBE_TIMEOUT_MS,
-      // The retry budget never prevents a retry.
+      // With this retry budget, every retry is allowed.
       serviceConfig: { methodConfig: [], retryThrottling: { maxTokens: 1_000, tokenRatio: 1 } },
     }));
     const imports = [ResilientGrpcModule.forRoot(), ResilientGrpcModule.forFeature(clients)];
@@ -106,7 +106,7 @@ export class ClientTarget implements FuzzTarget {
   }
 }
 
-/** Resolves some event-loop turns after the deadline of calls that start now, so that they can settle. */
+/** Resolves `TURNS_TO_SETTLE` event-loop turns after the deadline of calls that start now. */
 async function afterDeadline(): Promise<void> {
   // Timers run in the order of their due times, however late they are.
   await new Promise((resolve) => setTimeout(resolve, CALL_TIMEOUT_MS + 50));

@@ -1,6 +1,6 @@
 import { seededRandom } from 'nestjs-resilient-grpc/testing';
 
-/** Seeded random source for sequences of frames: the same draws for the same seed. */
+/** Random source for sequences of frames. The same seed produces the same values. */
 export class Dice {
   private readonly random: () => number;
 

@@ -2,7 +2,7 @@
 //   node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side client|server
 //     --from SEED --count N      plays N sequences
 //     --seeds 1,2 --lanes 1      plays these sequentially
-//     --shrink SEED              prints the steps needed to break the same invariant
+//     --shrink SEED              prints the steps needed to break an invariant
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { ClientTarget } from './client-target.js';
@@ -19,7 +19,7 @@ const { values } = parseArgs({
     shrink: { type: 'string' },
   },
 });
-// The process that evaluates the findings has exited.
+// Exits if the process that evaluates the findings has exited.
 const abandoned = () => process.exit();
 process.once('disconnect', abandoned);
 const log = new CountedLog();
@@ -41,5 +41,5 @@ if (values.shrink === undefined) {
   await target.close();
 }
 process.off('disconnect', abandoned);
-// The process now exits only if nothing keeps it alive.
+// From here, the process exits only if no open resource keeps its event loop running.
 if (process.connected) process.disconnect();

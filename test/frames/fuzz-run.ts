@@ -4,7 +4,7 @@ import { readMemory } from '../../bench/memory/memory.mjs';
 
 /** The client or the server side of the library, which receives the sequences. */
 export interface FuzzTarget {
-  /** Plays the sequence of `seed` without some of its steps; resolves to the invariant that it broke, if any. */
+  /** Plays the sequence of `seed` without the steps in `without`; resolves to the invariant that it broke, if any. */
   play(lane: number, seed: number, without: ReadonlySet<number>): Promise<string | undefined>;
   /** The sequence of `seed` as text: a heading, one line per step, the ending. */
   describe(seed: number): readonly string[];
@@ -14,7 +14,7 @@ export interface FuzzTarget {
 
 /** An invariant that a sequence broke. */
 export interface Finding {
-  /** The seed that broke it, or the seeds of all lanes if it is unknown which one did. */
+  /** The seed that broke the invariant, or the seeds of all lanes if the lane is unknown. */
   readonly seeds: readonly number[];
   readonly what: string;
 }
@@ -24,13 +24,13 @@ export interface FuzzReport {
   readonly played: number;
   /** Heap growth in bytes from a fifth of the run to its end. */
   readonly heapGrowth: number;
-  /** Number of active Node resources (sockets, timers and others) at a fifth of the run and at its end. */
+  /** Number of active Node resources (sockets, timers, and others) at a fifth of the run and at its end. */
   readonly handles: readonly [number, number];
-  /** Lines of the library and of grpc-js. */
+  /** Number of log lines of the library and of grpc-js. */
   readonly logLines: number;
-  /** Characters of the library's longest line. */
+  /** Number of characters in the longest log line of the library. */
   readonly longestLogLine: number;
-  /** Lines of the library with control characters. */
+  /** Number of log lines of the library with control characters. */
   readonly forgedLogLines: number;
   readonly seconds: number;
 }
@@ -63,7 +63,7 @@ export class CountedLog implements LoggerService {
 
 const WARM_UP = 0.2;
 const HANGS = 'the sequence does not end';
-/** Far longer than the deadline of every call. */
+/** Longer than the deadline of every call. */
 const HANG_MS = 90_000;
 
 async function hanging(): Promise<string> {
@@ -111,7 +111,7 @@ export async function fuzz(
           if (lanes === 1) await readMemory();
           if (what !== undefined) find([seed], what);
           emit({ type: 'ended', seed });
-          // The next sequence would overlap with this one.
+          // Stops the lane, because the next sequence would overlap with this one.
           if (what === HANGS) return;
         }
       }),
@@ -158,7 +158,7 @@ async function breaks(target: FuzzTarget, seed: number, without: ReadonlySet<num
   };
   process.on('uncaughtException', onUnhandled);
   process.on('unhandledRejection', onUnhandled);
-  // Three plays, because an invariant may break only sometimes.
+  // Plays the sequence up to three times, because not every play breaks the invariant.
   for (let plays = 0; plays < 3 && !isBroken; plays++) isBroken ||= (await target.play(0, seed, without)) !== undefined;
   await wait(5);
   process.off('uncaughtException', onUnhandled);
@@ -167,7 +167,7 @@ async function breaks(target: FuzzTarget, seed: number, without: ReadonlySet<num
 }
 
 async function usedResources(): Promise<{ readonly heap: number; readonly handles: number }> {
-  // Wait until the connections of the last sequences are closed.
+  // Waits until the connections of the last sequences are closed.
   await wait(300);
   const { heap } = await readMemory();
   return { heap, handles: process.getActiveResourcesInfo().length };

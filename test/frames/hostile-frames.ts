@@ -119,7 +119,7 @@ function nastyFields(dice: Dice): FieldList {
     repeated(150, (index) => `x-many-${index}`, 'v'),
     repeated(100, () => 'x-same', 'v'),
     repeated(100, () => 'set-cookie', 'a=b'),
-    // 60, 72 and 240 KiB: below and above the 64 KiB that Node accepts.
+    // 60, 72, and 240 KiB: below and above the 64 KiB that Node accepts.
     repeated(dice.pick([5, 6, 20]), (index) => `x-long-${index}`, 'v'.repeat(12 * KiB)),
   ]);
 }

@@ -25,7 +25,7 @@ const SETTINGS = settings(
   [SETTING.maxFrameSize, 16_384],
 );
 
-/** Waits until a peer in the same process has read and handled what was sent to it. */
+/** Waits until a peer in the same process has read and handled all bytes sent to it. */
 export async function turns(count = 4): Promise<void> {
   for (let i = 0; i < count; i++) await turn();
 }
@@ -55,7 +55,7 @@ export async function play(socket: Socket, steps: readonly Step[], streams: read
 /** Resolves when `socket` is closed, by RST if `byReset`, else by FIN after all written bytes. */
 export async function end(socket: Socket, byReset: boolean): Promise<void> {
   if (socket.closed) return;
-  // Not `once` of node:events, which rejects on 'error': the peer may reset the connection during a write.
+  // `once` of node:events would reject on 'error', which occurs if the peer resets the connection during a write.
   const closed = new Promise((resolve) => socket.once('close', resolve));
   socket.resume();
   if (byReset) reset(socket);
@@ -96,7 +96,7 @@ export class HostileServer {
   }
 
   get url(): string {
-    // The cast is safe: it listens on TCP.
+    // The cast is safe because the server listens on TCP.
     return `127.0.0.1:${(this.listener.address() as AddressInfo).port}`;
   }
 
@@ -108,7 +108,7 @@ export class HostileServer {
     });
   }
 
-  /** Ends every connection and starts the next one with `steps` instead of SETTINGS. */
+  /** Ends every connection and starts new ones with `steps`, before SETTINGS. */
   async greetWith(steps: readonly Step[]): Promise<void> {
     this.greeting = steps;
     await this.endAll(false);
@@ -192,7 +192,7 @@ export class HostileServer {
   }
 }
 
-// The cast is safe: the object is only compared by identity.
+// The cast is safe because the object is only compared by identity.
 const NO_CONNECTION = {} as Connection;
 
 function answer(stream: number): Buffer {

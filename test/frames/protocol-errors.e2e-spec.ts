@@ -40,20 +40,24 @@ it.each(ERRORS)('sends the next call on a new connection after %s', async (_what
 describe('protocol error that Node does not report', () => {
   const [[, error]] = ERRORS;
 
-  it('fails a stream without a deadline as connection-lost', { tags: ['timed'] }, async ({ task }) => {
-    const server = await FrameServer.start((request) => {
-      request.connection.write(request.headers(), request.message());
-    });
-    const echo = await echoOf(server);
-    const failed = failureOf(echo.serverStream({}, { metadata: keyed('stream') }));
-    await waitFor(() => server.requests('stream').length === 1, { timeoutMs: 30_000 });
-    const writtenAt = performance.now();
-    server.connections[0]?.write(error);
-    expect(await failed).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
-    recordTiming(task, 'stream failed after a protocol error, ms', performance.now() - writtenAt, { atMost: 500 });
-  });
+  it(
+    'fails a stream without a deadline as connection-lost after a protocol error',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const server = await FrameServer.start((request) => {
+        request.connection.write(request.headers(), request.message());
+      });
+      const echo = await echoOf(server);
+      const failed = failureOf(echo.serverStream({}, { metadata: keyed('stream') }));
+      await waitFor(() => server.requests('stream').length === 1, { timeoutMs: 30_000 });
+      const writtenAt = performance.now();
+      server.connections[0]?.write(error);
+      expect(await failed).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
+      recordTiming(task, 'stream failed after a protocol error, ms', performance.now() - writtenAt, { atMost: 500 });
+    },
+  );
 
-  it('fails a stream on a connection that has already received GOAWAY', async () => {
+  it('fails a stream after a protocol error on a connection that has already received GOAWAY', async () => {
     const server = await FrameServer.start((request) => {
       request.connection.write(request.headers(), request.message());
     });
@@ -67,7 +71,7 @@ describe('protocol error that Node does not report', () => {
     expect(await failed).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
   });
 
-  it('fails a sent, unanswered call with reachedServer `maybe`', async () => {
+  it('fails a sent, unanswered call with reachedServer `maybe` after a protocol error', async () => {
     const server = await FrameServer.start((request) => {
       if (request.key === 'next') request.connection.write(request.success());
     });
@@ -80,7 +84,7 @@ describe('protocol error that Node does not report', () => {
     expect(server.requests('sent')).toHaveLength(1);
   });
 
-  it('resends a call that started after the error and was never written to the socket', async () => {
+  it('resends a call that started after a protocol error and was never written to the socket', async () => {
     const server = await FrameServer.start((request) => {
       if (request.key !== 'hangs') request.connection.write(request.success());
     });

@@ -22,7 +22,7 @@ it.for<{ side: Side; share: number }>([
     expect(unjudged.length).toBeLessThanOrEqual(count / 100);
     for (const { heapGrowth, handles, longestLogLine, forgedLogLines } of reports) {
       expect(heapGrowth).toBeLessThan(16 * MiB);
-      // Connections of each lane and its server, and timers.
+      // The margin allows for the connections of each lane and its server, and for timers.
       expect(handles[1]).toBeLessThan(handles[0] + 4 * LANES);
       expect(longestLogLine).toBeLessThan(4_096);
       expect(forgedLogLines).toBe(0);

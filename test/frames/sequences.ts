@@ -19,7 +19,7 @@ export interface SequencesRun {
   readonly unjudged: number[];
   /** Number of processes that an assertion of Node aborted; another process played the rest. */
   nodeAborts: number;
-  /** Duration with the start of each process. An aborted process reports no duration of its own. */
+  /** Duration, including the start of each process. An aborted process reports no duration of its own. */
   seconds: number;
 }
 
@@ -92,7 +92,7 @@ async function playInProcess(
         run.reports.push(event.report);
     }
   });
-  // The cast is safe: 'close' has the code or the signal.
+  // The cast is safe because 'close' has the code or the signal.
   const [code, signal] = (await once(child, 'close')) as [number | null, string | null];
   clearTimeout(watchdog);
   const text = output.join('');

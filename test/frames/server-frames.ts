@@ -8,10 +8,10 @@ export type CallKind = (typeof CALL_KINDS)[number];
 /** The frames of a hostile server on one connection while calls are in flight. */
 export interface ServerSequence {
   readonly calls: readonly { readonly kind: CallKind; readonly requests: 'few' | 'large' | 'endless' }[];
-  /** True if the server first ends the present connection and plays the steps instead of its SETTINGS. */
+  /** True if the server first ends the present connection, and plays the steps before its SETTINGS on the next one. */
   readonly isGreeting: boolean;
   readonly steps: readonly Step[];
-  /** After the steps the server answers the calls, leaves them unanswered, or ends the connection. */
+  /** After the steps, the server answers the calls, leaves them unanswered, or ends the connection. */
   readonly ending: 'answer' | 'leave' | 'fin' | 'rst';
 }
 
@@ -19,7 +19,7 @@ const OK: FieldList = [
   [':status', '200'],
   ['content-type', 'application/grpc'],
 ];
-/** An Echo message. */
+/** An EchoMessage with a text. */
 const REPLY = message(Buffer.from([0x0a, 2, 0x68, 0x69]));
 
 /** The sequence of a seed. */

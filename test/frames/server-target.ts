@@ -104,11 +104,11 @@ export class ServerTarget implements FuzzTarget {
       this.server.activeStreams().flatMap((stream) => (stream.peer === peer ? [stream.path] : []));
     if (ending === 'linger') await wait(LINGER_MS);
     await end(socket, ending === 'rst');
-    // Long before a keepalive ping would detect the disconnected client.
+    // The limit is far below the time after which a keepalive ping would detect the disconnected client.
     for (const until = performance.now() + STREAM_CLEANUP_MS; openPaths().length > 0 && performance.now() < until;)
       await wait(5);
     if (openPaths().length > 0) return `streams of a closed connection are left open: ${openPaths().join()}`;
-    // The next call must succeed.
+    // Makes another call, which must succeed.
     const deadline = Date.now() + PROBE_TIMEOUT_MS;
     const answer = await this.probes[lane]?.unary({ number: 7 }, { deadline });
     return answer?.value?.number === 7 ? undefined : `the next call fails: ${String(answer?.error)}`;

@@ -9,7 +9,7 @@ const blocks = codeBlocks('docs/guides/service-meshes.md')
   .map(({ text }) => parse(text) as unknown);
 const { Service, Deployment } = manifest('orders');
 
-it('shows a virtual service that matches the manifests and disables retries', () => {
+it('shows a virtual service in docs/guides/service-meshes.md that matches the manifests and disables retries', () => {
   const { name, namespace } = Service.metadata!;
   const host = `${name}.${namespace}.svc.cluster.local`;
   expect(blocks[0]).toMatchObject({
@@ -18,7 +18,7 @@ it('shows a virtual service that matches the manifests and disables retries', ()
   });
 });
 
-it('shows a sidecar drain time that equals the application’s and is shorter than the grace period', () => {
+it('shows a sidecar drain time in docs/guides/service-meshes.md that equals the application’s and is shorter than the grace period', () => {
   const { annotations } = (blocks[1] as typeof Deployment).spec!.template.metadata!;
   const { terminationDrainDuration } = parse(annotations!['proxy.istio.io/config']!) as Record<string, string>;
   const { terminationGracePeriodSeconds } = Deployment.spec!.template.spec!;

@@ -80,7 +80,7 @@ async function ask(route: string): Promise<{ readonly code: number; readonly rep
 }
 
 describe('GrpcChannelHealthIndicator', () => {
-  it('reports up for an idle channel and does not connect it', async () => {
+  it('reports an idle channel as up and does not connect it', async () => {
     for (let round = 0; round < 3; round++) {
       const { code, report } = await ask('all');
       expect([code, report.details['orders']?.['status'], report.details['audit']?.['status']]).toEqual([
@@ -93,12 +93,12 @@ describe('GrpcChannelHealthIndicator', () => {
     expect(server.connections.accepted).toBe(0);
   });
 
-  it('checks only the selected clients', async () => {
+  it('checks only the channels of the selected clients', async () => {
     expect(Object.keys((await ask('but-audit')).report.details)).toEqual(['orders']);
     expect(Object.keys((await ask('only-audit')).report.details)).toEqual(['audit']);
   });
 
-  it('reports degraded while calls wait in an outage, down when they fail, and up when the server is back', async () => {
+  it('reports a channel as degraded while calls wait in an outage, down when calls fail, and up when the server listens again', async () => {
     await Promise.all([orders, audit].map((client) => firstValueFrom(client.get({ id: '1' }))));
     await server.stop('kill-connections');
     const waiting = firstValueFrom(orders.get({ id: '1' }));
@@ -131,7 +131,7 @@ describe('GrpcChannelHealthIndicator', () => {
     await expect(indicator.check('order')).rejects.toThrow("No gRPC client 'order'; did you mean 'orders'?");
   });
 
-  it('reports down as soon as the shutdown begins', async () => {
+  it('reports a channel as down as soon as the shutdown begins', async () => {
     const indicator = app.get(GrpcChannelHealthIndicator);
     await app.close();
     expect((await indicator.check('orders'))['orders']).toMatchObject({ status: 'down' });

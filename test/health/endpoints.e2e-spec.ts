@@ -56,27 +56,23 @@ const healthOf = ({ client }: OrdersApp) =>
   new Map(client.snapshot().connections.map(({ address, health }) => [address, health]));
 
 describe.each(PATHS)('health of each endpoint, calls %s', (_, direct) => {
-  it(
-    'makes no calls to an endpoint that is NOT_SERVING, and calls it again when it serves',
-    { tags: ['timed'] },
-    async ({ task }) => {
-      vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
-      const servers = await startServers(3);
-      const app = await startApp(onTestFinished, settingsFor(servers));
-      await waitFor(async () => (await peersOf(app)).size === 3);
-      const [sick] = servers;
-      const setAt = performance.now();
-      sick!.send({ status: 'NOT_SERVING' });
-      await waitFor(() => healthOf(app).get(sick!.url) === 'not-serving');
-      recordTiming(task, 'NOT_SERVING until no calls, ms', performance.now() - setAt, { atMost: 100 });
-      expect(await peersOf(app)).toEqual(new Set(servers.slice(1).map(({ url }) => url)));
-      sick!.send({ status: 'SERVING' });
-      await waitFor(() => healthOf(app).get(sick!.url) === 'serving');
-      expect((await peersOf(app)).size).toBe(3);
-    },
-  );
+  it('makes no calls to an endpoint while it is NOT_SERVING', { tags: ['timed'] }, async ({ task }) => {
+    vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
+    const servers = await startServers(3);
+    const app = await startApp(onTestFinished, settingsFor(servers));
+    await waitFor(async () => (await peersOf(app)).size === 3);
+    const [sick] = servers;
+    const setAt = performance.now();
+    sick!.send({ status: 'NOT_SERVING' });
+    await waitFor(() => healthOf(app).get(sick!.url) === 'not-serving');
+    recordTiming(task, 'NOT_SERVING until no calls, ms', performance.now() - setAt, { atMost: 100 });
+    expect(await peersOf(app)).toEqual(new Set(servers.slice(1).map(({ url }) => url)));
+    sick!.send({ status: 'SERVING' });
+    await waitFor(() => healthOf(app).get(sick!.url) === 'serving');
+    expect((await peersOf(app)).size).toBe(3);
+  });
 
-  it('makes no call to an endpoint that does not serve from the start', async () => {
+  it('makes no call to an endpoint that is NOT_SERVING from the start', async () => {
     vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
     const not = await startScripted(onTestFinished, {
       'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true },
@@ -92,7 +88,7 @@ describe.each(PATHS)('health of each endpoint, calls %s', (_, direct) => {
 });
 
 describe('health of each endpoint', () => {
-  it('counts an endpoint without the health service as healthy, and calls it once per connection', async () => {
+  it('counts an endpoint without the health service as healthy, and calls Watch once per connection', async () => {
     const servers = await Promise.all([startScripted(onTestFinished, {}), startScripted(onTestFinished, {})]);
     const app = await startApp(onTestFinished, settingsFor(servers));
     await waitFor(async () => (await peersOf(app)).size === 2);
@@ -114,7 +110,7 @@ describe('health of each endpoint', () => {
     expect(app.client.snapshot().outages.total).toBe(0);
   });
 
-  it('makes calls wait while no endpoint serves, and releases them when one does', async () => {
+  it('makes calls wait while no endpoint serves, and releases the calls when an endpoint serves', async () => {
     const servers = await startServers(2);
     const app = await startApp(onTestFinished, { ...settingsFor(servers), outageGraceMs: 60_000 });
     await waitFor(async () => (await peersOf(app)).size === 2);
@@ -143,7 +139,7 @@ describe('health of each endpoint', () => {
     expect(await peersOf(app)).toEqual(new Set([servers[1]!.url]));
   });
 
-  it('follows the healthCheckConfig of a live service config without a failed call', async () => {
+  it('applies the healthCheckConfig of a live service config without failing a call', async () => {
     const servers = await startServers(2);
     const { url } = settingsFor(servers);
     const configOf = (serviceName?: string) => ({

@@ -11,7 +11,7 @@ beforeEach(({ onTestFinished }) => {
 });
 
 describe('health', () => {
-  it('reports down once keepalive has detected a black hole and the grace period is over', async ({
+  it('reports a channel as down after keepalive has detected a black hole and the grace period has ended', async ({
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, undefined);
@@ -27,19 +27,19 @@ describe('health', () => {
     let hung: CallOutcome | undefined;
     void outcomeOf(app.orders.get({ id: '1' }, { retry: false })).then((outcome) => (hung = outcome));
     await advance(9_000);
-    // Neither keepalive nor the call has detected it yet.
+    // Neither keepalive nor the call has detected the black hole yet.
     expect((await channelOf(app)).status).toBe('up');
     expect(hung).toBeUndefined();
     await advance(1_200);
     await until(() => hung !== undefined);
     expect(hung?.error).toMatchObject({ reason: 'connection-lost', reachedServer: 'maybe' });
-    // Stays idle until the next call.
+    // The channel stays idle until the next call.
     expect(app.client.connectivity.state).not.toBe('READY');
     let waited: CallOutcome | undefined;
     void outcomeOf(get()).then((outcome) => (waited = outcome));
     await until(() => app.client.connectivity.outage !== undefined);
     expect(statusOf(await channelOf(app))).toBe('degraded');
-    // The grace period varies by ±10 %, so that clients do not give up at the same time.
+    // The grace period varies by ±10 %, so that the calls of several clients do not fail at the same time.
     const leftMs = app.client.connectivity.outage!.graceEndsAt.getTime() - Date.now();
     await advance(leftMs - 10);
     expect(waited).toBeUndefined();
@@ -49,7 +49,7 @@ describe('health', () => {
     expect((await channelOf(app)).status).toBe('down');
     const refused = await outcomeOf(get());
     expect([refused.error?.reason, refused.isImmediate]).toEqual(['outage', true]);
-    // The network path works again.
+    // From here, the proxy forwards again.
     await proxy.forward();
     await repeatUntil('the client connects once the path is free', async () => {
       await advance(1_000);

@@ -58,7 +58,7 @@ class Early implements OnModuleInit {
   }
 }
 
-/** Closes as after SIGTERM, because Terminus delays no other close. The type of `close` declares no argument. */
+/** Closes as after SIGTERM, because Terminus delays only a close with a signal. The type of `close` declares no argument. */
 const closeBySignal = (app: INestApplication) => (app as { close(signal?: string): Promise<void> }).close('SIGTERM');
 
 type Imports = NonNullable<NonNullable<Parameters<typeof Module>[0]>['imports']>;
@@ -91,7 +91,7 @@ async function clientOf(drain: DrainOptions) {
 }
 
 describe('GrpcReadinessHealthIndicator', () => {
-  it('reports down during the start and then up, even if the upstream is down', async () => {
+  it('reports the process as down during the start and then up, even if the upstream is down', async () => {
     early.length = 0;
     const { server, imports } = await clientOf({});
     await server.stop('kill-connections');
@@ -105,13 +105,13 @@ describe('GrpcReadinessHealthIndicator', () => {
     expect((await ask('live')).code).toBe(200);
   });
 
-  it('reports up without any client', async () => {
+  it('reports a process without clients as up', async () => {
     const ask = await listening(await start([]));
     expect((await ask('ready')).code).toBe(200);
     expect((await ask('dependencies')).code).toBe(200);
   });
 
-  it('reports down when the readiness delay begins, while calls are still accepted', async () => {
+  it('reports the process as down when the readiness delay begins, while calls are still accepted', async () => {
     const { imports } = await clientOf({ readinessDelayMs: 5_000, timeoutMs: 60_000 });
     const app = await start(imports);
     const ask = await listening(app);
@@ -141,7 +141,7 @@ describe('GrpcReadinessHealthIndicator', () => {
     expect(readiness.check().process).toEqual({ status: 'down', state: 'draining' });
   });
 
-  it('reports down when only a server of the process drains', async () => {
+  it('reports the process as down when only one of its servers drains', async () => {
     const url = ownUrl();
     const drain = { readinessDelayMs: 5_000, timeoutMs: 60_000 };
     const app = await start([ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url, { drain })))]);
@@ -189,7 +189,7 @@ async function closing(imports: Imports, listens = false) {
   const timers = holdTimers();
   let over = false;
   void closeBySignal(app).then(() => (over = true));
-  // By then, everything that closes before the first delay has closed.
+  // By the next turn, all shutdown steps before the first delay have ended.
   await new Promise((resolve) => setImmediate(resolve));
   return { ...timers, isOver: () => over };
 }
@@ -199,7 +199,7 @@ const clientDelay = { readinessDelayMs: DELAY_MS, timeoutMs: 60_000 };
 const serverOf = (drain: DrainOptions) => ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl(), { drain }));
 
 describe('readinessDelayMs of clients', () => {
-  it('runs concurrently with the readiness delay of a server', async () => {
+  it('runs readinessDelayMs of clients concurrently with the readiness delay of a server', async () => {
     const { imports } = await clientOf(clientDelay);
     for (const all of [
       [serverOf(clientDelay), ...imports],
@@ -218,7 +218,7 @@ describe('readinessDelayMs of clients', () => {
 describe('gracefulShutdownTimeoutMs of Terminus', () => {
   const terminus = (ms: number) => TerminusModule.forRoot({ logger: false, gracefulShutdownTimeoutMs: ms });
 
-  it('runs concurrently with the readiness delay of clients, regardless of the import order', async () => {
+  it('runs the delay of Terminus concurrently with the readiness delay of clients, regardless of the import order', async () => {
     const { imports } = await clientOf(clientDelay);
     for (const all of [
       [terminus(DELAY_MS), ...imports],
@@ -233,13 +233,13 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
     }
   });
 
-  it('runs concurrently with the readiness delay of a server that is imported before Terminus', async () => {
+  it('runs the delay of Terminus concurrently with the readiness delay of a server that is imported before TerminusModule', async () => {
     const { advance, until, isOver } = await closing([serverOf(clientDelay), terminus(DELAY_MS)], true);
     await advance(DELAY_MS);
     await until(isOver);
   });
 
-  it('adds to the readiness delay of a server that is imported after Terminus', async () => {
+  it('runs the delay of Terminus in addition to the readiness delay of a server that is imported after TerminusModule', async () => {
     const { advance, until, isOver } = await closing([terminus(DELAY_MS), serverOf(clientDelay)], true);
     await advance(DELAY_MS);
     await new Promise((resolve) => setImmediate(resolve));
@@ -249,7 +249,7 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
     await until(isOver);
   });
 
-  it('takes no longer than one delay in real time', { tags: ['timed'] }, async ({ task }) => {
+  it('runs the delays of Terminus and of clients concurrently', { tags: ['timed'] }, async ({ task }) => {
     const [delayMs, time] = [300, { timeoutMs: 5_000 }];
     const { imports } = await clientOf({ readinessDelayMs: delayMs, ...time });
     const server = () => serverOf({ readinessDelayMs: delayMs, ...time });
@@ -267,7 +267,7 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
     }
   });
 
-  it('counts towards the drain timeout of clients, so that clients close before a longer Terminus timeout ends', async () => {
+  it('counts the delay of Terminus toward the drain timeout of clients, so that clients close before a longer delay ends', async () => {
     const { imports } = await clientOf({ timeoutMs: 2_000 });
     @Module({ imports: [...imports, terminus(DELAY_MS)] })
     class AppModule {}

@@ -5,6 +5,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import { ChildServer, FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { HTTP_RESPONSE_REMEDY } from '../../libs/resilient-grpc/dist/policy/evidence/http-response.js';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { serveOrders, started } from '../server/served-orders.js';
 import { ORDERS_PROTO, aboveDebug, certificate } from '../support/orders-app.js';
@@ -52,7 +53,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
   it.each([
     ['ResilientGrpcServer', resilientServer],
     ['a grpc-js server with grpc-health-check', standardServer],
-  ])('follows the status of each service of %s separately', async (_whose, start) => {
+  ])('reports the status of each service of %s separately', async (_whose, start) => {
     const { url, set } = await start();
     const app = await startApp(onTestFinished, { url });
     // Connects the channel, because a Watch starts only on an open connection.
@@ -76,7 +77,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
     expect((await outcomeOf(app.orders.get({ id: '1' }))).error).toBeUndefined();
   });
 
-  it('reports up and logs one warning if the server has no health service', async () => {
+  it('reports a server without a health service as up and logs one warning', async () => {
     const server = await startScripted(onTestFinished, undefined);
     const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -90,19 +91,37 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
     ]);
   });
 
-  it('reports down if a proxy answers in place of the server', async () => {
-    const server = await startHttp2Server((stream, _number, { ':path': path }) => {
-      if (path === '/orders.v1.Orders/Get') succeed(stream);
-      else stream.respond({ ':status': 404 }, { endStream: true });
-    });
-    const app = await startApp(onTestFinished, { url: server.url });
-    await firstValueFrom(app.orders.get({ id: '1' }));
-    const method = mode === 'check' ? 'Check' : 'Watch';
-    expect(await servingOf(app, { mode })).toMatchObject({
-      status: 'down',
-      message: `${method} failed: UNIMPLEMENTED`,
-    });
-  });
+  it.for([
+    [404, undefined],
+    [502, 'text/html'],
+    // grpc-js reads the page as a message whose length exceeds the limit.
+    [200, 'text/html'],
+  ] as const)(
+    'explains an HTTP %i response (content-type %s) of a proxy with a remedy and the doctor command',
+    async ([status, type]) => {
+      const server = await startHttp2Server((stream, _number, { ':path': path }) => {
+        if (path === '/orders.v1.Orders/Get') {
+          succeed(stream);
+          return;
+        }
+        stream.respond({ ':status': status, ...(type !== undefined && { 'content-type': type }) });
+        stream.end('<html><h1>nginx</h1></html>');
+      });
+      const app = await startApp(onTestFinished, { url: server.url });
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      const entry = await servingOf(app, { mode });
+      expect(entry).toMatchObject({
+        status: 'down',
+        remedy: HTTP_RESPONSE_REMEDY,
+        doctor: `npx nestjs-resilient-grpc doctor ${server.url}`,
+      });
+      // The error of a Watch does not contain the HTTP status 200.
+      const answer = mode === 'watch' && status === 200 ? 'an HTTP response' : `HTTP status code ${status}`;
+      const which = type === undefined ? 'without a content-type' : `with content-type ${type}`;
+      const instead = 'a proxy or web server responded instead of the gRPC server';
+      expect(entry.message).toBe(`Received ${answer} ${which}: ${instead}`);
+    },
+  );
 
   it('sends health calls over TLS with the metadata of other calls', async () => {
     const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
@@ -155,14 +174,14 @@ describe.concurrent.each(MODES)('outage, mode %s', (mode) => {
       expect(Date.now()).toBeGreaterThan(graceEndsAt.getTime() - 5);
       const beganAt = performance.now();
       expect(await servingOf(app, { mode })).toMatchObject({ status: 'down', message: 'outage; calls fail' });
-      recordTiming(task, `${mode} of a channel in an outage answered after, ms`, performance.now() - beganAt, {
+      recordTiming(task, `${mode} during an outage, response after, ms`, performance.now() - beganAt, {
         atMost: 100,
       });
       expect([server.counts('Check').calls, server.counts('Health/Watch').calls]).toEqual([0, 0]);
     },
   );
 
-  it('reports degraded during a restart while calls wait and succeed', async ({ onTestFinished }) => {
+  it('reports a server as degraded during a restart while calls wait and succeed', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED });
     const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: NOT_IN_THIS_TEST_MS });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -186,7 +205,7 @@ describe.concurrent.each(MODES)('outage, mode %s', (mode) => {
 });
 
 describe('Check', () => {
-  it('sends one call with a deadline and never retries it', async () => {
+  it('sends one Check call with a deadline and never retries it', async () => {
     const timeouts: unknown[] = [];
     const server = await startHttp2Server((stream, _number, headers) => {
       timeouts.push(headers['grpc-timeout']);
@@ -206,7 +225,7 @@ describe('Check', () => {
     expect(Number.parseInt(String(timeouts[0]))).toBeLessThanOrEqual(20_000);
   });
 
-  it('reports down if the server refuses every call while the channel is READY', async () => {
+  it('reports a server as down if it refuses every call while the channel is READY', async () => {
     const server = await startHttp2Server((stream) => {
       stream.resume();
       reset(stream, 'NGHTTP2_REFUSED_STREAM');
@@ -220,7 +239,7 @@ describe('Check', () => {
     });
   });
 
-  it('needs no concurrency permit, shares one call between concurrent checks and is not counted as a call', async () => {
+  it('shares one Check call between concurrent checks, without a concurrency permit and without counting the call', async () => {
     const server = await startScripted(onTestFinished, { Check: SERVING, Get: { never: true } });
     const app = await startApp(onTestFinished, { url: server.url, maxConcurrentCalls: 1, maxQueuedCalls: 0 });
     const running = app.orders.get({ id: '1' }).subscribe({ error: () => undefined });
@@ -245,7 +264,7 @@ describe('Check', () => {
   });
 
   it(
-    'reports down after the timeout if the connection is a black hole, and ends its call',
+    'reports a server as down after the timeout if the connection is a black hole, and ends the Check call',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startScripted(onTestFinished, { Check: SERVING });
@@ -269,7 +288,9 @@ describe('Check', () => {
         expect(isEarly).toBe(false);
       }
       const slowestMs = Math.max(...answers.map(({ afterMs }) => afterMs));
-      recordTiming(task, 'unanswered Check with a timeout of 200 ms down after, ms', slowestMs, { atMost: 500 });
+      recordTiming(task, 'unanswered Check with a timeout of 200 ms, down reported after, ms', slowestMs, {
+        atMost: 500,
+      });
       expect(app.client.activeCalls()).toEqual([]);
       proxy.releaseBytes();
       await waitFor(async () => (await servingOf(app)).status === 'up');
@@ -277,7 +298,7 @@ describe('Check', () => {
     },
   );
 
-  it('reports down for a frozen server while calls hang, and up once it is thawed', async () => {
+  it('reports a suspended server as down while calls hang, and as up after it resumes', async () => {
     const server = await ChildServer.start({
       script: new URL('./health-server.mjs', import.meta.url),
       readyTimeoutMs: 25_000,
@@ -290,7 +311,7 @@ describe('Check', () => {
     expect((await outcomeOf(app.orders.get({ id: '1' }, { timeoutMs: 150 }))).error?.codeName).toBe(
       'DEADLINE_EXCEEDED',
     );
-    // The channel state does not show it yet.
+    // The channel is still READY, although the server is suspended.
     expect((await channelOf(app)).status).toBe('up');
     server.thaw();
     expect((await servingOf(app)).status).toBe('up');
@@ -298,7 +319,7 @@ describe('Check', () => {
   });
 
   it(
-    'connects an idle channel and reports degraded if no server listens, because calls wait',
+    'connects an idle channel and reports the server as degraded if no server listens, because calls wait',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startScripted(onTestFinished, { Check: SERVING });
@@ -309,7 +330,9 @@ describe('Check', () => {
       await waitFor(() => app.client.connectivity.state === 'IDLE');
       const beganAt = performance.now();
       expect(statusOf(await servingOf(app))).toBe('degraded');
-      recordTiming(task, 'Check without a server degraded after, ms', performance.now() - beganAt, { atMost: 1_000 });
+      recordTiming(task, 'Check without a server, degraded reported after, ms', performance.now() - beganAt, {
+        atMost: 1_000,
+      });
     },
   );
 });
@@ -324,7 +347,7 @@ describe('invalid options of health indicators', () => {
       "service: expected a full service name such as 'orders.v1.Orders', or '' for the whole server, got 7",
     ],
     [{ timeout: 5 }, "timeout: unknown key; did you mean 'timeoutMs'?"],
-  ])('rejects %j', async (options, problem) => {
+  ])('rejects %j as the options of a serving check', async (options, problem) => {
     const app = await startApp(onTestFinished, { url: '127.0.0.1:1' });
     await expect(app.serving.check(app.client.name, options as never)).rejects.toThrow(
       `GrpcServingHealthIndicator.check.${problem}`,

@@ -51,7 +51,7 @@ export interface Entry {
 
 /** The status of an entry. Terminus 12 reports 'degraded' as a status; Terminus 11 has no such status. */
 export function statusOf({ status, degraded }: Entry): 'up' | 'degraded' | 'down' {
-  // Safe cast: Terminus has no other status.
+  // The cast is safe because Terminus has no other status.
   return degraded === true ? 'degraded' : (status as 'up' | 'degraded' | 'down');
 }
 
@@ -67,8 +67,8 @@ export async function channelOf({ health, client }: OrdersApp): Promise<Entry> {
 }
 
 /**
- * Checks if the server of the application's first client is serving. The default timeout is longer than that of a test, so that a
- * slow response does not fail on a busy machine, and a check that waits for its timeout fails the test.
+ * Checks if the server of the application's first client is serving. By default, the timeout of the check exceeds the timeout of a
+ * test. A slow response on a busy machine therefore passes, and a check that gets no response fails the test.
  */
 export async function servingOf(
   { serving, client }: OrdersApp,
@@ -80,7 +80,7 @@ export async function servingOf(
 /** Status and time of the end of a call. */
 export interface CallOutcome {
   readonly error: GrpcCallError | undefined;
-  /** True if the call ended within 100 ms by a timer of this process, which stops while the process is suspended. */
+  /** True if the call ended within 100 ms or a few event-loop turns later, so that a pause of this process does not count. */
   readonly isImmediate: boolean;
   readonly afterMs: number;
   /** Milliseconds since 1970. */
@@ -92,7 +92,7 @@ export async function outcomeOf(call: Observable<unknown>): Promise<CallOutcome>
   const beganAt = performance.now();
   let late = false;
   const timer = setTimeout(() => {
-    // Lets everything run first that is due at the same time.
+    // Runs last among all callbacks that are due at the same time.
     void turns(10).then(() => (late = true));
   }, 100);
   const error = await firstValueFrom(call).then(

@@ -80,7 +80,9 @@ function contradictions(samples: readonly Sample[]): readonly Sample[] {
 const statuses = (samples: readonly Sample[]) => [...new Set(samples.map(({ status }) => status))];
 
 describe.concurrent('health of a channel', () => {
-  it('reports up or degraded during a restart while calls wait and succeed', async ({ onTestFinished }) => {
+  it('reports a channel as up or degraded during a restart while calls wait and succeed', async ({
+    onTestFinished,
+  }) => {
     const server = await startScripted(onTestFinished, undefined);
     const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: NOT_IN_THIS_TEST_MS });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -100,7 +102,7 @@ describe.concurrent('health of a channel', () => {
   });
 
   it(
-    'reports down after the outage grace period, when calls fail, and up when the server is back',
+    'reports a channel as down after the outage grace period, when calls fail, and up when the server listens again',
     {
       tags: ['timed'],
     },
@@ -121,7 +123,7 @@ describe.concurrent('health of a channel', () => {
       const degradedAt = samples.find(({ status }) => status === 'degraded')!.at;
       recordTiming(task, 'health degraded after the server stopped, ms', degradedAt - stoppedAt, { atMost: 250 });
       const { graceEndsAt } = samples.find(({ status }) => status === 'down')!;
-      // Both are whole milliseconds of different clocks.
+      // The tolerance of 1 ms is for rounding, because the two times come from different clocks.
       expect(samples.filter(({ at, status }) => status === 'down' && at < graceEndsAt - 1)).toEqual([]);
       const firstDown = samples.findIndex(({ status }) => status === 'down');
       expect(statuses(samples.slice(firstDown))).toEqual(['down']);
@@ -136,7 +138,7 @@ describe.concurrent('health of a channel', () => {
   );
 
   it(
-    'reports up again after the channel has been READY for some time, even without calls',
+    'reports a channel as up after it has been READY long enough to end the outage, even without calls',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await startScripted(onTestFinished, undefined);
@@ -157,7 +159,7 @@ describe.concurrent('health of a channel', () => {
     },
   );
 
-  it('reports up while the channel is idle and does not connect it', async ({ onTestFinished }) => {
+  it('reports an idle channel as up and does not connect it', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, undefined);
     const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
     expect(await channelOf(app)).toMatchObject({ status: 'up', state: 'IDLE' });
@@ -171,7 +173,7 @@ describe.concurrent('health of a channel', () => {
     expect((await outcomeOf(app.orders.get({ id: '1' }))).error).toBeUndefined();
   });
 
-  it('reports down after the grace period, and stays down, if the server closes each connection shortly after it opens', async ({
+  it('keeps reporting a channel as down after the grace period if the server closes each connection shortly after it opens', async ({
     onTestFinished,
   }) => {
     const peer = await shortLivedPeer(5);
@@ -191,7 +193,7 @@ describe.concurrent('health of a channel', () => {
     ).toEqual([]);
   });
 
-  it('reports each client separately: one with TLS is up while another is down', async ({ onTestFinished }) => {
+  it('reports a client with TLS as up while another client is down', async ({ onTestFinished }) => {
     const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
     const server = await startScripted(onTestFinished, undefined, { tls: pair });
     const stopped = await startScripted(onTestFinished, undefined);
@@ -209,7 +211,7 @@ describe.concurrent('health of a channel', () => {
       [well.client.name]: { status: 'up', state: 'READY' },
       [ill.client.name]: { status: 'down', message: 'outage; calls fail' },
     });
-    // Two clients may share a key, because nothing is stored under it.
+    // Two clients can share a key, because the indicator stores nothing by key.
     expect(entryOf(await app.health.check(well.client.name, { key: 'upstream' })).status).toBe('up');
     expect(entryOf(await app.health.check(ill.client.name, { key: 'upstream' })).status).toBe('down');
   });
@@ -224,7 +226,7 @@ describe.concurrent('health of a channel', () => {
     const ask = async (rounds: number) => {
       for (let round = 0; round < rounds; round++) {
         await app.health.checkAll();
-        // Anything that a check started would happen in later turns.
+        // Lets work run that a check may have scheduled for later turns.
         if (round % 100 === 99) await new Promise(setImmediate);
       }
     };

@@ -76,7 +76,7 @@ describe.concurrent('Watch', () => {
   });
 
   it(
-    'reports down after the timeout if the Watch gets no response',
+    'reports a server as down after the timeout if the Watch gets no response',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await startScripted(onTestFinished, { 'Health/Watch': { never: true } });
@@ -94,7 +94,9 @@ describe.concurrent('Watch', () => {
     },
   );
 
-  it('reports down when the Watch fails and restarts it after a backoff', async ({ onTestFinished }) => {
+  it('reports a server as down when the Watch fails, and restarts the Watch after a backoff', async ({
+    onTestFinished,
+  }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': [{ status: 'UNAVAILABLE' }, WATCHED] });
     const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -139,7 +141,7 @@ describe.concurrent('Watch', () => {
 
 // Not concurrent, because it replaces the timers of the process.
 describe('Watch and connection age', () => {
-  it('moves the Watch to the new connection that replaces one with open calls', async ({ onTestFinished }) => {
+  it('moves the Watch to the connection that replaces a connection with open calls', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
     const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
     const { advance, until } = holdTimers();

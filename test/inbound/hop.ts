@@ -73,7 +73,7 @@ export interface HopOptions {
   readonly logger?: NestApplicationOptions['logger'];
 }
 
-/** Form of a handler's call to the downstream server. The id of the requested order starts with it. */
+/** Form of a handler's call to the downstream server. The id of the requested order starts with this form. */
 export type Way = 'plain' | 'operators' | 'awaited' | 'retried' | 'detached' | 'shared' | 'background';
 
 type Orders = Resilient<OrdersClient>;

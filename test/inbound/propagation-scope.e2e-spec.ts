@@ -54,18 +54,21 @@ const propagatedCalls = () =>
 const warnings = () => log.lines.filter(({ level, text }) => level === 'warn' && text.includes('propagate'));
 
 describe('disabled propagation', () => {
-  it.each(['http', 'grpc'] as const)('propagates nothing over %s if forRoot() does not enable it', async (kind) => {
-    await callOver(kind, { root: {} });
-    expect(propagatedCalls()).toEqual([]);
-    expect(warnings()).toEqual([]);
-  });
+  it.each(['http', 'grpc'] as const)(
+    'propagates nothing over %s if forRoot() does not enable propagation',
+    async (kind) => {
+      await callOver(kind, { root: {} });
+      expect(propagatedCalls()).toEqual([]);
+      expect(warnings()).toEqual([]);
+    },
+  );
 
-  it.each(['http', 'grpc'] as const)('propagates nothing over %s if the client disables it', async (kind) => {
+  it.each(['http', 'grpc'] as const)('propagates nothing over %s if the client disables propagation', async (kind) => {
     await callOver(kind, { root: { propagate: EVERYTHING }, client: { propagate: false } });
     expect(propagatedCalls()).toEqual([]);
   });
 
-  it('propagates nothing and logs a warning if only the client enables it', async () => {
+  it('propagates nothing and logs a warning if only the client enables propagation', async () => {
     await callOver('http', { client: { propagate: EVERYTHING } });
     expect(propagatedCalls()).toEqual([]);
     expect(warnings().map(({ text }) => text)).toEqual([expect.stringContaining('forRoot({ propagate: {} })')]);
@@ -79,7 +82,7 @@ describe('disabled propagation', () => {
 });
 
 describe('standalone microservice', () => {
-  it('propagates deadline and metadata of inbound calls', async () => {
+  it('propagates the deadline of inbound calls in a standalone microservice', async () => {
     await callOver('grpc', { root: { propagate: EVERYTHING }, alone: true });
     expect(propagatedCalls()).toHaveLength(1);
     expect(seen[0]?.deadline).toBeLessThan(Date.now() + 20_000);
@@ -87,7 +90,7 @@ describe('standalone microservice', () => {
 });
 
 describe('propagation options of a client', () => {
-  it('override those of forRoot()', async () => {
+  it('overrides the propagation options of forRoot() with those of a client', async () => {
     await callOver('http', { root: { propagate: {} }, client: { propagate: { metadata: ['x-request-id'] } } });
     expect(seen.map(({ deadline }) => deadline)).toEqual([Infinity, Infinity]);
     expect(propagatedCalls()).toHaveLength(2);

@@ -46,20 +46,20 @@ const remaining = (call: ScriptedCall | undefined) => (call?.deadline ?? NaN) - 
 const WAYS: readonly Way[] = ['plain', 'operators', 'awaited', 'retried', 'shared'];
 
 describe('inbound gRPC call', () => {
-  it.each(WAYS)('propagates its deadline to outbound calls: %s', async (way) => {
+  it.each(WAYS)('propagates the inbound deadline to outbound calls: %s', async (way) => {
     const before = Date.now();
     await get(`${way}:1`, { timeoutMs: TIMEOUT_MS });
     expect(seen.length).toBeGreaterThan(0);
     for (const call of seen) {
       expect(call.deadline).toBeGreaterThan(before);
-      // Equal if the call took less than a millisecond.
+      // The times are equal if the call took less than a millisecond.
       expect(remaining(call)).toBeLessThanOrEqual(TIMEOUT_MS);
     }
     await get(`${way}:2`);
     expect(seen.at(-1)?.deadline).toBe(Infinity);
   });
 
-  it('ends outbound calls at its deadline', async () => {
+  it('ends outbound calls at the inbound deadline', async () => {
     server.script('Get', { never: true });
     await repeatUntil('the server receives the outbound call before the deadline', async () => {
       const error: unknown = await get('plain:1', { timeoutMs: 60 }).catch((reason: unknown) => reason);
@@ -69,7 +69,7 @@ describe('inbound gRPC call', () => {
     await waitFor(() => server.counts('Get').open === 0);
   });
 
-  it('cancels outbound calls when its caller cancels', { tags: ['timed'] }, async ({ task }) => {
+  it('cancels outbound calls when the inbound caller cancels', { tags: ['timed'] }, async ({ task }) => {
     const took: number[] = [];
     for (let round = 0; round < 15; round++) {
       const way = WAYS[round % WAYS.length]!;
@@ -93,7 +93,7 @@ describe('inbound gRPC call', () => {
     recordTiming(task, 'median time from cancellation to cancellation downstream, ms', median(took), { atMost: 50 });
   });
 
-  it('propagates only the listed metadata keys', async () => {
+  it('propagates only the listed metadata keys of an inbound call', async () => {
     const metadata = new Metadata();
     metadata.set('x-request-id', 'r-1');
     metadata.set('x-other', 'o');
@@ -114,14 +114,14 @@ describe('inbound gRPC call', () => {
     expect(seen[0]?.metadata.get('x-request-id')).toEqual([]);
   });
 
-  it('keeps concurrent calls on one connection apart', async () => {
+  it('propagates the metadata of each of many concurrent calls on one connection only to its own outbound calls', async () => {
     const ids = Array.from({ length: 60 }, (_, index) => `${WAYS[index % WAYS.length]!}:${index}`);
     await Promise.all(ids.map((id) => get(id, { timeoutMs: TIMEOUT_MS, metadata: { 'x-request-id': id } })));
     expect(seen.length).toBeGreaterThan(60);
     for (const call of seen) expect(call.metadata.get('x-request-id')).toEqual([call.request.id]);
   });
 
-  it('cancels a relayed stream when its caller cancels', async () => {
+  it('cancels a relayed stream when the inbound caller cancels', async () => {
     server.script('Watch', { messages: [{ sequence: '1' }], never: true });
     const stream = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     await stream.next();
@@ -129,7 +129,7 @@ describe('inbound gRPC call', () => {
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it('keeps concurrently resumed streams on one connection apart', async () => {
+  it('resumes concurrent streams on one connection with their own cursor and metadata', async () => {
     const cursors = new Map<string, string[]>();
     server.script<{ from: { toString: () => string } }>('Watch', ({ request: { from }, metadata }) => {
       const id = String(metadata.get('x-request-id')[0]);
@@ -161,7 +161,7 @@ describe('inbound gRPC call', () => {
   });
 
   it.each(['plain', 'background'])(
-    'does not cancel outbound calls that continue after its response: %s',
+    'does not cancel outbound calls that continue after the inbound response: %s',
     async (way) => {
       server.script<{ id: string }>('Get', ({ request }) => ({ message: request, delayMs: 30 }));
       await get(`${way}:1`);
@@ -177,7 +177,7 @@ describe('inbound HTTP request', () => {
     ['operators', 'operators:1', undefined],
     ['a guard', 'guarded/plain:1', undefined],
     ['a request with a body', 'awaited:1', { method: 'POST', body: JSON.stringify({ text: 'x'.repeat(50_000) }) }],
-  ] as const)('propagates its deadline and headers: %s', async (_, path, init) => {
+  ] as const)('propagates the deadline and headers of an HTTP request: %s', async (_, path, init) => {
     const headers = { 'grpc-timeout': `${TIMEOUT_MS}m`, 'x-request-id': 'r-2', 'content-type': 'application/json' };
     expect(await send(hop, path, { ...init, headers })).toBeLessThan(300);
     expect(seen.length).toBeGreaterThan(path.startsWith('guarded') || path.startsWith('awaited') ? 1 : 0);
@@ -187,16 +187,16 @@ describe('inbound HTTP request', () => {
     }
   });
 
-  it('ignores an invalid grpc-timeout header', async () => {
+  it('ignores an invalid grpc-timeout header of an HTTP request', async () => {
     await send(hop, 'plain:1', { headers: { 'grpc-timeout': 'soon' } });
     expect(seen[0]?.deadline).toBe(Infinity);
   });
 
-  it('cancels outbound calls when its client disconnects', async () => {
+  it('cancels outbound calls when the HTTP client disconnects', async () => {
     await expectDisconnectCancels(hop, server);
   });
 
-  it('does not cancel outbound calls that continue after its response', async () => {
+  it('does not cancel outbound calls that continue after the HTTP response', async () => {
     server.script<{ id: string }>('Get', ({ request }) => ({ message: request, delayMs: 30 }));
     expect(await send(hop, 'background:1')).toBe(200);
     await waitFor(() => server.counts('Get').answered === 1);

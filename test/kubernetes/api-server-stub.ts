@@ -86,8 +86,8 @@ export interface Pod {
 }
 
 /**
- * A Kubernetes API server with EndpointSlices only, over TLS and with a bearer token or a client certificate: list, watch, resource
- * versions, bookmarks, 401, 403, and 410 Gone. kubectl accepts it.
+ * A Kubernetes API server that serves only EndpointSlices, over TLS and with a bearer token or a client certificate. It supports list,
+ * watch, resource versions, bookmarks, 401, 403, and 410 Gone. kubectl accepts this server.
  */
 export class ApiServerStub {
   readonly requests: SliceRequest[] = [];
@@ -172,7 +172,7 @@ export class ApiServerStub {
     mkdirSync(path, { recursive: true });
     const files = { token: this.token, namespace: 'shop', 'ca.crt': readFileSync(certificate('ca')) };
     for (const [name, content] of Object.entries(files)) {
-      // The kubelet replaces the files, too.
+      // Replaces the files instead of writing into them, as the kubelet does.
       writeFileSync(join(path, `${name}-new`), content);
       renameSync(join(path, `${name}-new`), join(path, name));
     }
@@ -246,7 +246,7 @@ export class ApiServerStub {
     return resourceVersion;
   }
 
-  /** Forgets the events so far: a watch from an earlier version gets 410 Gone. */
+  /** Discards the events so far, so that a watch from an earlier version gets 410 Gone. */
   compact(): void {
     this.compacted = ++this.version;
     this.events = [];

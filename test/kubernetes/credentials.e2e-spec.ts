@@ -15,12 +15,15 @@ import { ApiServerStub } from './api-server-stub.js';
 import { startApiServer, startPodClient, startPods, TARGET } from './support.js';
 
 const PROGRAM = fileURLToPath(new URL('calling-on-demand.mjs', import.meta.url));
-/** Mounts the folder $1 where a pod has its service account, and runs the rest of the arguments. */
+/** Links the folder $1 at the path of a pod's service account, and runs the rest of the arguments. */
 const IN_POD =
   'mount -t tmpfs tmpfs /run && mkdir -p /run/secrets/kubernetes.io && ' +
   'ln -s "$1" /run/secrets/kubernetes.io/serviceaccount && shift && exec "$@"';
 
-/** Starts a process with the files and the environment of a pod. `call` makes a call in it, and returns the name of the pod that served it. */
+/**
+ * Starts a process with the files and the environment of a pod. `call` makes a call in this process and returns the name of the pod
+ * that served the call.
+ */
 function startInPod(api: ApiServerStub): { call(): Promise<string> } {
   const home = mkdtempSync(join(tmpdir(), 'home-'));
   const { KUBECONFIG: _, ...env } = process.env;
@@ -82,7 +85,7 @@ describe('credentials of a kubernetes target', () => {
     expect(api.requests.map(({ token }) => token)).toEqual([undefined, undefined]);
   });
 
-  it('fails calls with 401 if the token is wrong, until the kubeconfig contains another one', async () => {
+  it('fails calls with 401 if the token is wrong, until the kubeconfig contains a valid token', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     api.token = 'another-token';

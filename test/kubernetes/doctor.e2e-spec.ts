@@ -9,7 +9,7 @@ import { command, doctor } from '../doctor/support.js';
 import type { ApiServerStub } from './api-server-stub.js';
 import { startApiServer, startPods, TARGET } from './support.js';
 
-/** A line of the output without the values that differ. */
+/** A line of the output without the values that differ between runs. */
 const shape = (line: string): string =>
   line
     .replace(/ in \d+ ms/, '')
@@ -21,7 +21,7 @@ const shape = (line: string): string =>
 const diagnose = (api: ApiServerStub, target = TARGET) => doctor([target], { env: { KUBECONFIG: api.kubeconfig } });
 
 describe('doctor for a kubernetes target', () => {
-  it('reports what the watch sees, and checks each pod', async () => {
+  it('reports the endpoints that the Kubernetes watch receives, and checks each pod', async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');
     api.set({ name: 'c', port: 50_051, ready: false });
@@ -41,7 +41,7 @@ describe('doctor for a kubernetes target', () => {
     expect(stdout.split('\n').slice(0, documented.length).map(shape)).toEqual(documented.map(shape));
   });
 
-  it('prints the manifest that permits the watch if the account lacks the permission', async () => {
+  it('reports a missing permission with the manifest that permits the Kubernetes watch', async () => {
     const api = await startApiServer();
     api.fault = 'forbidden';
     const { code, of } = await diagnose(api);
@@ -53,7 +53,7 @@ describe('doctor for a kubernetes target', () => {
     });
   });
 
-  it('prints the manifest in a terminal in full, so that it can be pasted', async () => {
+  it('prints the manifest of a missing permission in full, so that it can be pasted', async () => {
     const api = await startApiServer();
     api.fault = 'forbidden';
     const { stdout } = await command(['doctor', TARGET], { env: { KUBECONFIG: api.kubeconfig } });
@@ -61,7 +61,7 @@ describe('doctor for a kubernetes target', () => {
     expect(JSON.parse(manifest)).toMatchObject({ kind: 'List', items: [{ kind: 'Role' }, { kind: 'RoleBinding' }] });
   });
 
-  it('names the command that installs the client library if it is missing', async () => {
+  it('names the command that installs the Kubernetes client library if the library is missing', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'without-kubernetes-'));
     onTestFinished(() => {
       rmSync(folder, { recursive: true });
@@ -71,7 +71,7 @@ describe('doctor for a kubernetes target', () => {
     for (const name of readdirSync(modules).filter((name) => !['@kubernetes', '.bin'].includes(name)))
       symlinkSync(join(modules, name), join(folder, 'node_modules', name));
     const bin = join(folder, 'node_modules/nestjs-resilient-grpc/bin/nestjs-resilient-grpc.js');
-    // Node resolves imports from the paths of the links, so that it does not find the library's own dependencies.
+    // Node resolves imports from the paths of the links, so it does not find the library's own dependencies.
     const links = ['--preserve-symlinks', '--preserve-symlinks-main'];
     const run = promisify(execFile)(process.execPath, [...links, bin, 'doctor', TARGET], { cwd: folder });
     await expect(run).rejects.toMatchObject({
@@ -82,7 +82,7 @@ describe('doctor for a kubernetes target', () => {
     });
   });
 
-  it('reports an account that the API server does not accept, and a missing configuration', async () => {
+  it('reports an account that the API server rejects, and a missing configuration', async () => {
     const api = await startApiServer();
     const { kubeconfig } = api;
     api.token = 'another-token';
@@ -103,7 +103,7 @@ describe('doctor for a kubernetes target', () => {
     ['kubernetes:///orders:80', 'expected port 80 of its pods, got 50051 (grpc)', 'write the number or the name'],
     ['kubernetes:///carts:grpc', 'has no EndpointSlices', 'kubectl -n shop get service carts'],
     ['kubernetes:///Orders', "expected a Kubernetes service, got 'Orders'", ''],
-  ])('reports what is wrong with the target %s', async (target, message, remedy) => {
+  ])('reports the error in the target %s with a remedy', async (target, message, remedy) => {
     const api = await startApiServer();
     api.set({ name: 'a', port: 50_051 });
     const { of } = await diagnose(api, target);
@@ -114,7 +114,7 @@ describe('doctor for a kubernetes target', () => {
     });
   });
 
-  it('reports an API server that is unreachable', async () => {
+  it('reports an unreachable API server', async () => {
     const api = await startApiServer();
     await api.kill();
     const { of } = await diagnose(api);

@@ -9,7 +9,7 @@ import { recordTiming } from '../support/timing.js';
 import { are, callUntil, startApiServer, startPod, startPodClient, startPods } from './support.js';
 
 describe('kubernetes target', () => {
-  it('sends calls of all kinds to all ready pods, straight on their connections', async () => {
+  it('sends calls of all kinds to all ready pods, directly on their connections', async () => {
     const api = await startApiServer();
     const pods = await startPods(api, 'a', 'b');
     const { client, echo } = await startPodClient();
@@ -20,7 +20,7 @@ describe('kubernetes target', () => {
     expect(client.snapshot().connections).toHaveLength(2);
   });
 
-  it('gives a new pod its share of the calls and ends no connection', { tags: ['timed'] }, async ({ task }) => {
+  it('sends a new pod its share of the calls and ends no connection', { tags: ['timed'] }, async ({ task }) => {
     const api = await startApiServer();
     const pods = await startPods(api, 'a', 'b');
     const caller = await startPodClient();
@@ -34,7 +34,7 @@ describe('kubernetes target', () => {
     expect(pods.map(({ server }) => server.connections)).toEqual(sockets);
   });
 
-  it('sends no calls to a pod that is not ready, and sends calls again once it is ready', async () => {
+  it('sends no calls to a pod while the pod is not ready', async () => {
     const api = await startApiServer();
     const [a, b] = await startPods(api, 'a', 'b');
     const caller = await startPodClient();
@@ -46,7 +46,7 @@ describe('kubernetes target', () => {
     expect(a!.server.counts().calls).toBeGreaterThan(b!.server.counts().calls);
   });
 
-  it('sends no new calls to a pod that terminates, while its open calls finish', async () => {
+  it('sends no new calls to a terminating pod, while its open calls finish', async () => {
     const api = await startApiServer();
     const [a, b] = await startPods(api, 'a', 'b');
     const caller = await startPodClient();
@@ -62,7 +62,7 @@ describe('kubernetes target', () => {
     for (const feed of feeds) expect((await feed).map(({ text }) => text)).toEqual(['late']);
   });
 
-  it('sends calls to pods that terminate if no other pod is ready', async () => {
+  it('sends calls to terminating pods if no other pod is ready', async () => {
     const api = await startApiServer();
     const [a] = await startPods(api, 'a');
     const { call } = await startPodClient();
@@ -71,7 +71,7 @@ describe('kubernetes target', () => {
     for (let i = 0; i < 20; i++) expect(await call()).toBe('a');
   });
 
-  it('fails calls with the state of the pods if none is ready, and recovers with the first ready one', async () => {
+  it('fails calls with the state of the pods if no pod is ready, until a pod becomes ready', async () => {
     const api = await startApiServer();
     const { name, server } = await startPod('a');
     api.set({ name, port: server.port, ready: false });
@@ -106,7 +106,7 @@ describe('kubernetes target', () => {
     },
   );
 
-  it('keeps pick_first if the client requests it', async () => {
+  it('keeps pick_first for a kubernetes target if the client requests it', async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');
     const caller = await startPodClient({ loadBalancing: 'pick_first' });
@@ -176,7 +176,7 @@ const slice = (name: string, fields: Pick<EndpointSlice, 'addressType' | 'endpoi
 });
 
 describe('EndpointSlices of a service', () => {
-  it('merges pods in several slices and address families, and endpoints without selector or conditions', async () => {
+  it('merges endpoints of several slices and address families, including endpoints without a pod or conditions', async () => {
     const api = await startApiServer();
     const both = await startPod('a');
     await listenOnIPv6(both.server.port);
@@ -190,12 +190,12 @@ describe('EndpointSlices of a service', () => {
     api.put(
       slice('v4', { addressType: 'IPv4', ports, endpoints: [{ addresses: ['127.0.0.1'], conditions, targetRef }] }),
     );
-    // The same pod again: Kubernetes moves endpoints between slices, and both may contain one for a moment.
+    // Repeats the pod, because Kubernetes moves endpoints between slices, and both slices can contain an endpoint for a moment.
     api.put(
       slice('moved', { addressType: 'IPv4', ports, endpoints: [{ addresses: ['127.0.0.1'], conditions, targetRef }] }),
     );
     api.put(slice('v6', { addressType: 'IPv6', ports, endpoints: [{ addresses: ['::1'], conditions, targetRef }] }));
-    // A slice that an administrator writes for a service without a selector.
+    // This slice is like one that an administrator writes for a service without a selector.
     const own = [{ name: 'grpc', port: other.server.port }];
     api.put(slice('own', { addressType: 'IPv4', ports: own, endpoints: [{ addresses: ['127.0.0.1'] }] }));
     const caller = await startPodClient();
@@ -221,7 +221,7 @@ describe('EndpointSlices of a service', () => {
     expect(await call()).toBe('a');
   });
 
-  it('prefers endpoints whose hints name the zone of the client, while all endpoints have hints', async () => {
+  it('prefers endpoints whose hints name the zone of the client, if all endpoints have hints', async () => {
     const api = await startApiServer({ zone: 'here' });
     const pods = await Promise.all(['a', 'b'].map((name) => startPod(name)));
     const publish = (hinted: boolean): void => {
@@ -240,7 +240,7 @@ describe('EndpointSlices of a service', () => {
     await callUntil(caller, are('a'));
   });
 
-  it('fails calls with the reason after the service was deleted, and recovers once it is created again', async () => {
+  it('fails calls with the reason after the service is deleted, and recovers after the service is recreated', async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');
     const caller = await startPodClient({ outageGraceMs: 50 });
@@ -256,7 +256,7 @@ describe('EndpointSlices of a service', () => {
     await startPods(api, 'c');
     await waitFor(async () => (await caller.call().catch(() => '')) === 'c');
     expect(caller.client.snapshot().resolution).toMatchObject({ addresses: 1, failing: false });
-    // A lookup that reports no endpoints has not failed, and no addresses stay in use.
+    // A lookup that returns no endpoints is not a failed lookup. The channel keeps no addresses.
     expect(events).not.toContain('lookup-failed');
   });
 

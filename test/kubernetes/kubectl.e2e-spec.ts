@@ -8,7 +8,7 @@ import { ApiServerStub } from './api-server-stub.js';
 
 const run = promisify(execFile);
 
-// Shows that the stub of the other tests behaves like an API server: the reference client accepts it.
+// Runs the reference client, kubectl, to check that the stub of the other tests behaves like an API server.
 describe('API server stub', () => {
   beforeEach(({ skip }) => {
     skip(...skipWithout('kubectl'));
@@ -20,7 +20,7 @@ describe('API server stub', () => {
     return { api, args: [`--kubeconfig=${api.kubeconfig}`, `--cache-dir=${api.kubeconfig}-cache`] };
   }
 
-  it('lists EndpointSlices to kubectl', async () => {
+  it('serves a list of EndpointSlices to kubectl', async () => {
     const { api, args } = await startStub();
     api.set({ name: 'a', port: 50_051 });
     const { stdout } = await run('kubectl', [...args, 'get', 'endpointslices', '-o', 'name']);

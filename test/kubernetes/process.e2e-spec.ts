@@ -39,7 +39,7 @@ async function inProcess(
 }
 
 describe('process with a kubernetes target', () => {
-  it('exits while its client and the watch are open', async () => {
+  it('lets a process exit while its client and the Kubernetes watch are open', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     expect(await inProcess(api)).toEqual({ names: Array(5).fill('a'), calls: { direct: true } });
@@ -47,7 +47,7 @@ describe('process with a kubernetes target', () => {
     await waitFor(() => api.openWatches === 0);
   });
 
-  it('connects to the pods and not to the HTTP proxy of its environment', async () => {
+  it('connects to the pods and ignores the HTTP proxy in the environment', async () => {
     const api = await startApiServer();
     const [a] = await startPods(api, 'a');
     // grpc-js uses a proxy only for targets with a port number. Nothing listens on port 1.
@@ -56,7 +56,7 @@ describe('process with a kubernetes target', () => {
     expect(await inProcess(api, { env, target })).toMatchObject({ names: Array(5).fill('a') });
   });
 
-  it('fails at its start with the missing line if the resolver is not registered', async () => {
+  it('fails at startup and names the missing call if the Kubernetes resolver is not registered', async () => {
     const api = await startApiServer();
     const { error } = await inProcess(api, { mode: 'unregistered' });
     expect(error).toBe(
@@ -66,7 +66,7 @@ describe('process with a kubernetes target', () => {
 });
 
 describe('Nest application', () => {
-  it('registers the resolver in the factory of forFeatureAsync, with options from its configuration', async () => {
+  it('registers the Kubernetes resolver in the factory of forFeatureAsync, with options from its configuration', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModuleBuilder<{

@@ -9,13 +9,13 @@ import { ApiServerStub } from './api-server-stub.js';
 
 export const TARGET = 'kubernetes:///orders:grpc';
 
-/** A pod that runs: a server whose unary calls return the name of the pod. */
+/** A running pod, with a server whose unary calls return the name of the pod. */
 export interface RunningPod {
   readonly name: string;
   readonly server: ScriptedGrpcServer;
 }
 
-/** An API server, and the resolver registered for it. It is closed at the end of the test, which fails if resources leak. */
+/** Starts an API server and registers the resolver for it. The server is closed at the end of the test, which fails if resources leak. */
 export async function startApiServer(options: KubernetesResolverOptions = {}): Promise<ApiServerStub> {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());

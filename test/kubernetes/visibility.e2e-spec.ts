@@ -27,7 +27,7 @@ const documentedLines = codeBlocks('docs/guides/kubernetes-resolver.md')
   .text.trim()
   .split('\n');
 
-/** A log line without the values that differ from run to run. */
+/** A log line without the values that differ between runs. */
 const shape = (line: string): string =>
   line
     .replace(/\[ResilientGrpc:\w+\] kubernetes:\S+:/, 'TARGET:')
@@ -44,7 +44,7 @@ async function startApp(settings: ClientSettings = {}) {
       module: AppModule,
       imports: [
         ResilientGrpcTelemetryModule.forRoot(),
-        // Safe: the contract has a `protoPath`.
+        // The cast is safe because the contract has a `protoPath`.
         ResilientGrpcModule.forFeature([{ name: 'echo', url: TARGET, protoPath: ECHO_PROTO, ...settings } as never]),
       ],
     },
@@ -67,7 +67,7 @@ async function startApp(settings: ClientSettings = {}) {
 }
 
 describe('watch of a kubernetes target', () => {
-  it('shows the state of the watch and the endpoints by condition in the snapshot, also while the channel is idle', async () => {
+  it('shows the state of the Kubernetes watch and the endpoints by condition in the snapshot, even while the channel is idle', async () => {
     const api = await startApiServer();
     const [a] = await startPods(api, 'a');
     api.set({ name: 'b', port: 1, ready: false });
@@ -86,7 +86,7 @@ describe('watch of a kubernetes target', () => {
     expect(client.connectivity.state).toBe('IDLE');
   });
 
-  it('logs one line when the API server becomes unreachable, and one when it is back', async () => {
+  it('logs one line when the API server becomes unreachable, and one when the API server recovers', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const { call, watch, of, lines } = await startApp();
@@ -113,7 +113,7 @@ describe('watch of a kubernetes target', () => {
       {
         level: 'warn',
         context: 'ResilientGrpc:echo',
-        text: `${TARGET}: ${error!}; 1 address from before in use, and the request is repeated at least every 30 s`,
+        text: `${TARGET}: ${error!}; the client keeps its 1 address, and the request is repeated at least every 30 s`,
       },
       { level: 'log', text: expect.stringMatching(/^kubernetes:\S+: endpoints are watched again after [\d.]+ m?s$/) },
     ]);
@@ -121,7 +121,7 @@ describe('watch of a kubernetes target', () => {
     expect(written.map(shape)).toEqual(documentedLines.map(shape));
   });
 
-  it('shows the manifest in the log, the event, and the snapshot if its permission is missing, also if it was removed later', async () => {
+  it('reports the manifest of the permission in the log, the event, and the snapshot if the permission is removed while the watch is open', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const { call, watch, of, lines } = await startApp();
@@ -139,7 +139,7 @@ describe('watch of a kubernetes target', () => {
     expect(lines()[0]!.text).toContain(remedy);
   });
 
-  it('reports a failing watch to a client that is created later', async () => {
+  it('reports a failing Kubernetes watch to a client that is created later', async () => {
     const api = await startApiServer();
     api.fault = 'forbidden';
     const one = await startApp({ outageGraceMs: 50 });
@@ -151,7 +151,7 @@ describe('watch of a kubernetes target', () => {
     expect(other.lines()[0]!.text).toContain('no endpoints are known');
   });
 
-  it('writes no line while the API server ends watches, and while pods come and go', async () => {
+  it('logs no line when the API server ends watches regularly', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const { call, of, lines } = await startApp();
@@ -167,7 +167,7 @@ describe('watch of a kubernetes target', () => {
     expect(lines()).toEqual([]);
   });
 
-  it('measures the endpoints by condition, and the time for which the watch fails', async () => {
+  it('records metrics of the Kubernetes endpoints by condition and of the time since the watch failed', async () => {
     const telemetry = collectTelemetry();
     const endpoints = (condition: string) =>
       telemetry.gauge('resilient_grpc.client.endpoints', { 'resilient_grpc.condition': condition });
@@ -189,7 +189,7 @@ describe('watch of a kubernetes target', () => {
   });
 
   it(
-    'shows the state of the watch, its error, and the remedy on the dashboard',
+    'shows the state of the Kubernetes watch, its error, and the remedy on the dashboard',
     { timeout: 120_000 },
     async ({ skip }) => {
       skip(...skipWithout('Chromium'));

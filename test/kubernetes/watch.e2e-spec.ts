@@ -6,7 +6,7 @@ import { callOnce, EACH_METHOD, failureOf, rejection, startClient } from '../cal
 import { are, callUntil, startApiServer, startPod, startPodClient, startPods } from './support.js';
 
 describe('watch', () => {
-  it('lists once, watches from the version of the list, and is shared by all clients of a service', async () => {
+  it('shares one list and one watch, which starts at the version of the list, among all clients of a Kubernetes service', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const callers = [await startPodClient(), await startPodClient(), await startPodClient({ connection: 'warm' })];
@@ -18,7 +18,7 @@ describe('watch', () => {
     ]);
   });
 
-  it('ends when the last client is closed', async () => {
+  it('ends the Kubernetes watch when the last client is closed', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const one = await startPodClient();
@@ -33,7 +33,7 @@ describe('watch', () => {
     await waitFor(() => api.openWatches === 0);
   });
 
-  it('fails no call of any kind while the API server is killed, and finds new pods once it is back', async () => {
+  it('fails no call of any kind while the API server is down, and uses new pods after the API server restarts', async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');
     const caller = await startPodClient();
@@ -42,14 +42,14 @@ describe('watch', () => {
     await api.kill();
     for (let i = 0; i < 10; i++)
       for (const method of EACH_METHOD) await lastValueFrom(callOnce(caller.echo, method).pipe(toArray()));
-    // A connection to a pod is restored without the API server, too.
+    // A client can also reconnect to a pod without the API server.
     await startPods(api, 'c');
     await api.start();
     await callUntil(caller, are('a', 'b', 'c'));
     expect(api.requests.filter(({ kind }) => kind === 'list')).toHaveLength(1);
   });
 
-  it('resumes from the last bookmark after its connection drops', async () => {
+  it('resumes the Kubernetes watch from the last bookmark after the API server ends the watch', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const caller = await startPodClient();
@@ -70,13 +70,13 @@ describe('watch', () => {
   it.each([
     ['the version of a watch has expired', 'compact'],
     ['a watch receives an ERROR event', 'expireWatches'],
-  ] as const)('lists again after 410 Gone, if %s', async (_, expire) => {
+  ] as const)('lists EndpointSlices again after 410 Gone if %s', async (_, expire) => {
     const api = await startApiServer();
     const [, b] = await startPods(api, 'a', 'b');
     const caller = await startPodClient();
     await callUntil(caller, are('a', 'b'));
     await waitFor(() => api.openWatches === 1);
-    // The watch misses both changes.
+    // The watch is closed during both of the following changes.
     const third = await startPod('c');
     await api.kill();
     api.remove('b');
@@ -92,7 +92,7 @@ describe('watch', () => {
     expect(b!.server.counts().open).toBe(0);
   });
 
-  it('lists again after an ERROR event of an open watch', async () => {
+  it('lists EndpointSlices again after an ERROR event of an open watch', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const caller = await startPodClient();
@@ -104,7 +104,7 @@ describe('watch', () => {
     await callUntil(caller, are('a', 'b'));
   });
 
-  it('waits longer each time if the API server ends each watch at once', async () => {
+  it('increases the delay between watches if the API server ends each watch at once', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     api.fault = 'short-watches';
@@ -116,7 +116,7 @@ describe('watch', () => {
     expect(performance.now() - startedAt).toBeGreaterThan(1_400);
   });
 
-  it('fails calls with the manifest that permits the watch, and recovers once it is permitted', async () => {
+  it('fails calls with the manifest that permits the Kubernetes watch, and recovers after the permission is granted', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     api.fault = 'forbidden';
@@ -178,7 +178,7 @@ describe('watch', () => {
     await api.start();
   });
 
-  it('reports a failure to grpc-js at most about once a second, so that it uses little CPU time', async () => {
+  it('reports a failing Kubernetes watch to grpc-js at most about once a second, to limit CPU time', async () => {
     const api = await startApiServer();
     await api.kill();
     const { client, echo } = await startPodClient({ outageGraceMs: 50 });
@@ -192,7 +192,7 @@ describe('watch', () => {
     await api.start();
   });
 
-  it('shares the watch with clients of later registrations with the same configuration', async () => {
+  it('shares the Kubernetes watch with clients of later registrations with the same configuration', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const one = await startPodClient();
@@ -231,13 +231,13 @@ describe('registerKubernetesResolver', () => {
     ],
     [{ zone: '' }, /^registerKubernetesResolver\.zone: expected a zone such as 'eu-central-1a', got ""/],
     [{ zones: 'a' }, /^registerKubernetesResolver\.zones: unknown key; did you mean 'zone'\?/],
-  ])('rejects the options %j', (options: object, message) => {
+  ])('rejects the Kubernetes resolver options %j', (options: object, message) => {
     expect(() => {
       registerKubernetesResolver(options);
     }).toThrow(message);
   });
 
-  it('rejects an unknown context with the known ones', async () => {
+  it('rejects an unknown kubeconfig context with an error that lists the known ones', async () => {
     const api = await startApiServer();
     expect(() => {
       registerKubernetesResolver({ kubeconfig: api.kubeconfig, context: 'prod' });
@@ -248,7 +248,7 @@ describe('registerKubernetesResolver', () => {
     ['kubernetes://shop/orders:50051', "got 'shop' in the target; write 'kubernetes:///orders:50051'"],
     ['kubernetes:///Orders:50051', "expected a Kubernetes service, got 'Orders:50051'"],
     ['kubernetes:///orders:0', "expected a port from 1 to 65535, got '0'"],
-  ])('makes the start fail for the target %s', async (url, message) => {
+  ])('fails the start for the target %s', async (url, message) => {
     await startApiServer();
     expect(String(await rejection(startClient({ url })))).toContain(message);
   });

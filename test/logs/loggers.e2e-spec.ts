@@ -119,7 +119,7 @@ describe('client log lines', () => {
   it('writes pino lines with fields through nestjs-pino', async () => {
     const out: string[] = [];
     const params = { pinoHttp: [{ level: 'debug' }, { write: (line: string) => out.push(line) }] };
-    // The cast is safe: the nestjs-pino module creates its logger from the same parameters.
+    // The cast is safe because the nestjs-pino module creates its logger from the same parameters.
     const logger = new NestjsPinoLogger(new PinoLogger(params as never), params as never);
     const lines = (await written(logger).then(() => out)).map((line) => JSON.parse(line) as Json);
     const ours = lines.filter(({ context }) => String(context).startsWith('ResilientGrpc'));
@@ -149,7 +149,7 @@ describe('client log lines', () => {
     const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
     const own: LoggerService = {
       log: () => undefined,
-      // A logger that expects a property of its own log objects.
+      // This logger expects a property that the library's log objects do not have.
       warn: (message: { readonly text: string }) => message.text.trim(),
       error: () => undefined,
       debug: (message: { readonly text: string }) => message.text.trim(),
@@ -160,7 +160,7 @@ describe('client log lines', () => {
     );
   });
 
-  it('logs no metadata value, trailer value, error token or line break from the server', async () => {
+  it('logs no metadata value, no trailer value, no token in an error, and no line break of a status message', async () => {
     const secret = 'hush-hush';
     server.script('Get', {
       status: 'UNAVAILABLE',
@@ -189,7 +189,7 @@ describe('client log lines', () => {
   });
 
   // This test must be last, because Nest cannot reset its list of log levels.
-  it('builds no debug line if Nest has the level disabled', async () => {
+  it('writes no debug line to a custom logger if Nest has the level debug disabled', async () => {
     const lines: string[] = [];
     const debug = (message: unknown) => lines.push(String(message));
     const own: LoggerService = { log: () => undefined, warn: () => undefined, error: () => undefined, debug };

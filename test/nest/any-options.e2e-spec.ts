@@ -299,7 +299,7 @@ const prototypes = () => [Object, Array, Function, String].map((type) => Reflect
 
 describe('arbitrary client options', () => {
   it(
-    'create a working client or throw one GrpcConfigurationError',
+    'creates a working client or throws one GrpcConfigurationError for arbitrary options',
     { tags: ['timed'], timeout: 120_000 },
     async ({ task }) => {
       const before = prototypes();

@@ -44,7 +44,7 @@ interface Gateway {
   readonly app: INestApplication;
   readonly client: ResilientGrpcClient;
   readonly orders: Resilient<OrdersClient>;
-  /** Requests to `/hung` that are being served. */
+  /** Number of requests to `/hung` and `/relay`, and a function that answers the last one. */
   readonly hung: { count: number; answer: () => void };
   get(path: string): Promise<number>;
 }
@@ -145,7 +145,7 @@ function collect(stream: Observable<unknown>) {
 const aboutDrain = (): string[] => lines.filter((line) => line.includes('[ResilientGrpc]'));
 
 describe('first phase of a shutdown', () => {
-  it('ends streams that set onDrain while requests in progress continue and start new calls', async () => {
+  it('ends streams with onDrain at the start of a shutdown, while requests in progress continue and start new calls', async () => {
     const { app, client, orders, hung, get } = await gateway();
     const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
     const failing = collect(orders.watch({ from: '0' }, { onDrain: 'fail' }));
@@ -168,7 +168,7 @@ describe('first phase of a shutdown', () => {
     );
   });
 
-  it('completes or fails a new stream that sets onDrain without sending a call', async () => {
+  it('completes or fails a new stream with onDrain during a shutdown, without sending a call', async () => {
     const { app, orders, hung, get } = await gateway();
     const served = get('/hung');
     await waitFor(() => hung.count === 1);
@@ -200,56 +200,64 @@ describe('first phase of a shutdown', () => {
 });
 
 describe('feed relayed to an HTTP request', () => {
-  it('completes at a shutdown so that the application can close', { tags: ['timed'] }, async ({ task }) => {
-    const { app, client, get } = await gateway();
-    const relayed = get('/feed');
-    await waitFor(() => client.activeCalls()[0]?.received === 3);
-    const beganAt = performance.now();
-    await app.close();
-    recordTiming(task, 'application with a relayed feed closed after, ms', performance.now() - beganAt, {
-      atMost: 1_500,
-    });
-    expect(await relayed).toBe(200);
-    expect(aboutDrain()).toEqual([expect.stringMatching(/: 0 calls finished, 1 stream completed, 0 cut off$/)]);
-  });
+  it(
+    'completes a relayed feed at a shutdown so that the application can close',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const { app, client, get } = await gateway();
+      const relayed = get('/feed');
+      await waitFor(() => client.activeCalls()[0]?.received === 3);
+      const beganAt = performance.now();
+      await app.close();
+      recordTiming(task, 'application with a relayed feed closed after, ms', performance.now() - beganAt, {
+        atMost: 1_500,
+      });
+      expect(await relayed).toBe(200);
+      expect(aboutDrain()).toEqual([expect.stringMatching(/: 0 calls finished, 1 stream completed, 0 cut off$/)]);
+    },
+  );
 });
 
 describe('hybrid application', () => {
-  it('ends streams it relays over gRPC before its own gRPC server closes', { tags: ['timed'] }, async ({ task }) => {
-    const { app, client } = await gateway();
-    const folder = mkdtempSync(join(tmpdir(), 'hybrid-'));
-    onTestFinished(() => {
-      rmSync(folder, { recursive: true });
-    });
-    const url = `unix:${join(folder, 'hybrid.sock')}`;
-    app.connectMicroservice<MicroserviceOptions>({
-      transport: Transport.GRPC,
-      options: { url, package: 'orders.v1', protoPath: ORDERS_PROTO, gracefulShutdown: true },
-    });
-    await app.startAllMicroservices();
-    const caller = await NestFactory.createApplicationContext(
-      {
-        module: class Caller {},
-        imports: [ResilientGrpcModule.forFeature([{ name: 'hybrid', protoPath: ORDERS_PROTO, url }])],
-      },
-      { logger: false },
-    );
-    onTestFinished(() => caller.close());
-    const upstream = caller.get<Resilient<OrdersClient>>(getGrpcServiceToken('hybrid', 'Orders'));
-    const relayed = collect(upstream.watch({ from: '0' }));
-    await waitFor(() => relayed.received === 3);
-    const beganAt = performance.now();
-    await app.close();
-    // With an open stream, gracefulShutdown would wait forever.
-    recordTiming(task, 'hybrid application closed after, ms', performance.now() - beganAt, { atMost: 2_000 });
-    expect(relayed.end).toBe('completed');
-    expect(client.connectivity.state).toBe('SHUTDOWN');
-    expect(client.snapshot().counters).toMatchObject({ started: 1, succeeded: 1 });
-  });
+  it(
+    'ends streams that a hybrid application relays over gRPC before its gRPC server closes',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const { app, client } = await gateway();
+      const folder = mkdtempSync(join(tmpdir(), 'hybrid-'));
+      onTestFinished(() => {
+        rmSync(folder, { recursive: true });
+      });
+      const url = `unix:${join(folder, 'hybrid.sock')}`;
+      app.connectMicroservice<MicroserviceOptions>({
+        transport: Transport.GRPC,
+        options: { url, package: 'orders.v1', protoPath: ORDERS_PROTO, gracefulShutdown: true },
+      });
+      await app.startAllMicroservices();
+      const caller = await NestFactory.createApplicationContext(
+        {
+          module: class Caller {},
+          imports: [ResilientGrpcModule.forFeature([{ name: 'hybrid', protoPath: ORDERS_PROTO, url }])],
+        },
+        { logger: false },
+      );
+      onTestFinished(() => caller.close());
+      const upstream = caller.get<Resilient<OrdersClient>>(getGrpcServiceToken('hybrid', 'Orders'));
+      const relayed = collect(upstream.watch({ from: '0' }));
+      await waitFor(() => relayed.received === 3);
+      const beganAt = performance.now();
+      await app.close();
+      // With an open stream, gracefulShutdown would wait forever.
+      recordTiming(task, 'hybrid application closed after, ms', performance.now() - beganAt, { atMost: 2_000 });
+      expect(relayed.end).toBe('completed');
+      expect(client.connectivity.state).toBe('SHUTDOWN');
+      expect(client.snapshot().counters).toMatchObject({ started: 1, succeeded: 1 });
+    },
+  );
 });
 
-describe('finite response stream during a shutdown', () => {
-  it('reads the stream to its end within the drain timeout', async () => {
+describe('stream without onDrain during a shutdown', () => {
+  it('reads a finite response stream to its end within the drain timeout', async () => {
     const { app, orders } = await gateway();
     server.script('Watch', { messages: [{ sequence: '1' }, { sequence: '2' }], hold: 'status' });
     const whole = firstValueFrom(orders.watch({ from: '0' }).pipe(toArray()));
@@ -262,21 +270,25 @@ describe('finite response stream during a shutdown', () => {
     expect(aboutDrain().at(-1)).toContain('1 call finished, 0 streams completed, 0 cut off');
   });
 
-  it('fails, and does not complete, if the drain timeout cuts it off', { tags: ['timed'] }, async ({ task }) => {
-    const { app, orders } = await gateway({ timeoutMs: 200 });
-    const feed = collect(orders.watch({ from: '0' }));
-    await waitFor(() => feed.received === 3);
-    const beganAt = performance.now();
-    await app.close();
-    expect(feed.end).toBe('failed: draining');
-    expect(feed.at - beganAt).toBeGreaterThan(190);
-    recordTiming(task, 'stream cut off at a drain time of 200 ms after, ms', feed.at - beganAt, { atMost: 400 });
-  });
+  it(
+    'fails a stream without onDrain, and does not complete it, if the drain timeout cuts it off',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const { app, orders } = await gateway({ timeoutMs: 200 });
+      const feed = collect(orders.watch({ from: '0' }));
+      await waitFor(() => feed.received === 3);
+      const beganAt = performance.now();
+      await app.close();
+      expect(feed.end).toBe('failed: draining');
+      expect(feed.at - beganAt).toBeGreaterThan(190);
+      recordTiming(task, 'stream cut off at a drain time of 200 ms after, ms', feed.at - beganAt, { atMost: 400 });
+    },
+  );
 });
 
 describe('application that does not close', () => {
   it(
-    'does not delay closing the clients, and a warning lists the open connections and calls',
+    'closes the clients after the drain timeout and lists the open connections and calls in a warning if the application does not close',
     { tags: ['timed'] },
     async ({ task }) => {
       const { app, client, orders, hung, get } = await gateway({ timeoutMs: 300 });
@@ -311,7 +323,7 @@ describe('application shutdown hook that never resolves', () => {
   it.each([
     ['onModuleDestroy of a provider that runs after the library', 'onModuleDestroy'],
     ['beforeApplicationShutdown of any provider', 'beforeApplicationShutdown'],
-  ] as const)('does not keep the clients from closing: %s', async (_what, hook) => {
+  ] as const)('closes the clients although an application hook never resolves: %s', async (_what, hook) => {
     let acceptingInHook: boolean | undefined;
     let end: () => void = () => undefined;
     const hung = new Promise<void>((resolve) => (end = resolve));
@@ -358,7 +370,7 @@ describe('application shutdown hook that never resolves', () => {
 });
 
 describe('explicit drain()', () => {
-  it('ends streams, lets calls finish and closes the client, so that a later shutdown has nothing to do', async () => {
+  it('ends streams, lets calls finish, and closes the client on an explicit drain()', async () => {
     const { app, client, orders } = await gateway();
     server.script('Get', { message: { id: '1' }, hold: 'everything' });
     const call = firstValueFrom(orders.get({ id: '1' }));
@@ -386,7 +398,7 @@ describe('explicit drain()', () => {
   });
 
   it(
-    'ends early at a shutdown if its timeout is longer than the shutdown timeout of the application',
+    'ends an explicit drain early at a shutdown if the drain timeout exceeds the shutdown timeout of the application',
     { tags: ['timed'] },
     async ({ task }) => {
       const { app, client, orders } = await gateway({ timeoutMs: 200 });

@@ -108,11 +108,11 @@ describe("Nest's gRPC sample, migrated by changing an import and a module line",
     rmSync(folder, { recursive: true });
   });
 
-  it('responds to a unary call', async () => {
+  it('responds to a unary call of the hero sample', async () => {
     expect(await (await fetch(`${http}/hero/2`)).json()).toEqual({ id: 2, name: 'Grace' });
   });
 
-  it('responds to a request stream with a response stream', async () => {
+  it('responds to a request stream of the hero sample with a response stream', async () => {
     expect(await (await fetch(`${http}/hero`)).json()).toEqual(heroes);
   });
 

@@ -121,7 +121,7 @@ async function start(
 const values = (key: string) => seen.map(({ metadata }) => metadata.get(key).join());
 
 describe('interceptors', () => {
-  it('come from the container with their dependencies and run before each attempt', async () => {
+  it('creates interceptors in the container with their dependencies and runs them before each attempt', async () => {
     script([{ status: 'UNAVAILABLE' }, {}]);
     const orders = await start({ interceptors: [TokenInterceptor] });
     await firstValueFrom(orders.get({ id: '1' }));
@@ -135,7 +135,7 @@ describe('interceptors', () => {
     ]);
   });
 
-  it('run one after another, default interceptors first, and each is awaited', async () => {
+  it('runs and awaits interceptors one after another, default interceptors first', async () => {
     const order: string[] = [];
     const named = (name: string): GrpcClientInterceptor => ({
       async onCall({ path, kind, metadata }) {
@@ -158,7 +158,7 @@ describe('interceptors', () => {
     expect(values('x-by')).toEqual(['own']);
   });
 
-  it('change the metadata of one attempt without affecting the next one', async () => {
+  it('lets interceptors change the metadata of one attempt without affecting the next one', async () => {
     script([{ status: 'UNAVAILABLE' }, {}]);
     const orders = await start({
       interceptors: [{ onAttempt: ({ number, metadata }) => metadata.add('x-attempt', String(number)) }],
@@ -215,7 +215,7 @@ describe('interceptors', () => {
       },
       13,
     ],
-  ])('fail the call before anything is sent: %s', async (_, interceptor, code) => {
+  ])('fails the call before anything is sent if an interceptor fails: %s', async (_, interceptor, code) => {
     const orders = await start({ interceptors: [interceptor] });
     const error: unknown = await firstValueFrom(orders.get({ id: '1' })).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code, reason: 'not-sent', reachedServer: 'no' });
@@ -223,7 +223,7 @@ describe('interceptors', () => {
     expect(seen).toEqual([]);
   });
 
-  it('stop holding the call if the deadline passes or the caller unsubscribes', async () => {
+  it('ends a call that an interceptor holds if the deadline passes or the caller unsubscribes', async () => {
     const orders = await start({ interceptors: [{ onCall: () => new Promise<void>(() => undefined) }] });
     await expect(firstValueFrom(orders.get({ id: '1' }, { timeoutMs: 30 } as never))).rejects.toSatisfy((error) =>
       isGrpcCallError(error, 'DEADLINE_EXCEEDED'),
@@ -238,7 +238,7 @@ describe('interceptors', () => {
     ['a class that injects a request-scoped provider', InjectsRequest, /InjectsRequest is request-scoped/],
     ['a transient class', Transient, /Transient is transient/],
     ['a class that no module provides', Unprovided, /no module provides Unprovided; add it to the providers/],
-  ])('are rejected at the start: %s', async (_, type, message) => {
+  ])('rejects interceptors when the application starts: %s', async (_, type, message) => {
     const provided = type === Unprovided ? [] : [type];
     const error: unknown = await start({ interceptors: [type] }, {}, provided).catch((reason: unknown) => reason);
     if (!(error instanceof GrpcConfigurationError)) throw error;
@@ -249,7 +249,7 @@ describe('interceptors', () => {
 });
 
 describe('metadata function', () => {
-  it('runs once per attempt and overrides static metadata but not the metadata of the call', async () => {
+  it('calls a metadata function once per attempt; its result overrides static metadata but not the metadata of the call', async () => {
     script([{ status: 'UNAVAILABLE' }, {}]);
     let calls = 0;
     const orders = await start(
@@ -270,7 +270,7 @@ describe('metadata function', () => {
     expect(values('x-own')).toEqual(['call', 'call']);
   });
 
-  it('fails the call if it throws', async () => {
+  it('fails the call if a metadata function throws', async () => {
     const orders = await start({
       metadata: () => {
         throw Object.assign(new Error('the token service is down'), { code: 14 });

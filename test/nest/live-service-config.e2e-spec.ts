@@ -59,7 +59,7 @@ async function attemptsOf(orders: OrdersClient): Promise<number> {
 }
 
 describe('service config from an Observable', () => {
-  it('delays the start until the first value and applies to calls started after each update', async () => {
+  it('delays the start until the first service config, and applies each update to calls that start after it', async () => {
     const source = new Subject<ServiceConfig>();
     const starting = start(source);
     await waitFor(() => source.observed);
@@ -72,7 +72,7 @@ describe('service config from an Observable', () => {
     expect(await attemptsOf(orders)).toBe(1);
   });
 
-  it('keeps the previous config if the next one is invalid or the source fails', async () => {
+  it('keeps the previous service config if the next one is invalid or the source fails', async () => {
     const source = new BehaviorSubject<ServiceConfig>(retrying(2));
     const orders = await start(source);
     source.next(retrying(1));
@@ -85,7 +85,7 @@ describe('service config from an Observable', () => {
     ['invalid JSON', 'grpc_config=[{]'],
     ['an invalid choice', 'grpc_config=[{"percentage":"all","serviceConfig":{}}]'],
     ['an invalid service config', 'grpc_config=[{"serviceConfig":{"methodConfig":[{"name":[{}],"timeout":"soon"}]}}]'],
-  ])('ignores a DNS record that is %s at the start and applies it once corrected', async (_what, text) => {
+  ])('ignores a DNS record that is %s at the start, and applies the corrected record later', async (_what, text) => {
     const names = await NameServer.start();
     onTestFinished(() => {
       names.close();
@@ -99,7 +99,7 @@ describe('service config from an Observable', () => {
     await waitFor(async () => (await attemptsOf(orders)) === 2, { timeoutMs: 30_000 });
   });
 
-  it('unsubscribes from the source when the application closes', async () => {
+  it('unsubscribes from the service config source when the application closes', async () => {
     const source = new BehaviorSubject<ServiceConfig>({});
     await start(source);
     expect(source.observed).toBe(true);
@@ -115,7 +115,7 @@ describe('service config from an Observable', () => {
       'clients.orders.serviceConfig.methodConfig[0].retryPolicy.maxAttempts',
     ],
     ['never arrives', EMPTY, 'clients.orders.serviceConfig'],
-  ])('fails the start if the first config %s', async (_, source, path) => {
+  ])('fails the start if the first service config %s', async (_, source, path) => {
     const error: unknown = await start(source).catch((reason: unknown) => reason);
     if (!(error instanceof GrpcConfigurationError)) throw error;
     expect(error.problems.map((problem) => problem.path)).toEqual([path]);

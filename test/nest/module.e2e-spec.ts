@@ -108,7 +108,7 @@ describe('clients and services', () => {
     expect(await firstValueFrom(context.get(Consumer).orders.get({ id: '1' }))).toMatchObject({ id: '1' });
   });
 
-  it('share one channel across two packages and reject the injection of an ambiguous short name', async () => {
+  it('shares one channel across two packages and rejects the injection of an ambiguous short name', async () => {
     const both = ResilientGrpcModule.forFeature([{ ...orders(), protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] }]);
     const context = await start(both);
     const finder = context.get<Resilient<FinderClient>>(getGrpcServiceToken('orders', 'archive.v1.Orders'));
@@ -131,7 +131,7 @@ describe('clients and services', () => {
     );
   });
 
-  it('can be created from a package definition', async () => {
+  it('creates clients from a package definition', async () => {
     const { url } = server;
     const context = await start(
       ResilientGrpcModule.forFeature([{ name: 'orders', url, packageDefinition: loadSync(ORDERS_PROTO) }]),
@@ -139,7 +139,7 @@ describe('clients and services', () => {
     expect(await get(context)).toMatchObject({ id: '7' });
   });
 
-  it('can be named by a symbol', async () => {
+  it('accepts a symbol as the name of a client', async () => {
     const name = Symbol('orders');
     const context = await start(ResilientGrpcModule.forFeature([{ ...orders(), name }]));
     const service = context.get<Resilient<OrdersClient>>(getGrpcServiceToken(name, 'Orders'));
@@ -149,13 +149,13 @@ describe('clients and services', () => {
 });
 
 describe('client name', () => {
-  it('shares one channel in an application if two definitions are equal', async () => {
+  it('shares one channel in an application if two definitions of a client are equal', async () => {
     const context = await start(ResilientGrpcModule.forFeature([orders()]), ResilientGrpcModule.forFeature([orders()]));
     expect([...context.get(GrpcClients)]).toHaveLength(1);
     expect(await get(context)).toMatchObject({ id: '7' });
   });
 
-  it('fails the start with both places and the difference if two definitions differ', async () => {
+  it('fails the start with both places and the difference if two definitions of a client differ', async () => {
     const starting = start(
       ResilientGrpcModule.forFeature([orders()]),
       ResilientGrpcModule.forFeature([{ ...orders(), timeoutMs: 5 }]),
@@ -165,7 +165,7 @@ describe('client name', () => {
     );
   });
 
-  it('opens a separate channel in each application', async () => {
+  it('opens a separate channel for a client in each application', async () => {
     const first = await start(ResilientGrpcModule.forFeature([orders()]));
     const second = await start(ResilientGrpcModule.forFeature([orders()]));
     expect(first.get(getGrpcClientToken('orders'))).not.toBe(second.get(getGrpcClientToken('orders')));
@@ -218,7 +218,7 @@ describe('forFeatureAsync', () => {
     expect(await firstValueFrom(context.get(Consumer).orders.get({ id: '5' }))).toMatchObject({ id: '5' });
   });
 
-  it('validates the settings of the factory', async () => {
+  it('validates the settings that the factory of forFeatureAsync returns', async () => {
     const useFactory = () => ({ url: server.url, timeoutMS: 4 });
     await expect(start(ResilientGrpcModule.forFeatureAsync([{ ...contract, useFactory }]))).rejects.toThrow(
       "clients.orders.timeoutMS: unknown key; did you mean 'timeoutMs'?",
@@ -242,13 +242,23 @@ describe('forRoot', () => {
     await expect(get(context)).rejects.toMatchObject({ codeName: 'DEADLINE_EXCEEDED' });
   });
 
-  it('fails the start with both places if it is called twice', async () => {
+  it("applies maxConcurrentCalls: 'adaptive' from an async factory", async () => {
+    const defaults = { maxConcurrentCalls: 'adaptive' as const };
+    const context = await start(
+      ResilientGrpcModule.forFeature([orders()]),
+      ResilientGrpcModule.forRootAsync({ useFactory: () => ({ defaults }) }),
+    );
+    const { limits } = context.get<ResilientGrpcClient>(getGrpcClientToken('orders')).snapshot();
+    expect(limits).toMatchObject([{ maxConcurrent: 20, adaptive: {} }]);
+  });
+
+  it('fails the start with both places if forRoot is called twice', async () => {
     await expect(start(ResilientGrpcModule.forRoot(), ResilientGrpcModule.forRoot())).rejects.toThrow(
       /forRoot: called twice, at .*module\.e2e-spec\.ts:\d+ and at .*module\.e2e-spec\.ts:\d+; keep one/,
     );
   });
 
-  it('counts as one call if its dynamic module is imported twice', async () => {
+  it('counts forRoot as called once if its dynamic module is imported twice', async () => {
     const root = ResilientGrpcModule.forRoot({ defaults: { timeoutMs: 20_000 } });
     @Module({ imports: [root, ResilientGrpcModule.forFeature([orders()])] })
     class Feature {}
@@ -260,13 +270,13 @@ describe('Nest testing module', () => {
   const builder = () =>
     Test.createTestingModule({ imports: [ResilientGrpcModule.forFeature([{ ...orders(), url: 'nowhere:1' }])] });
 
-  it('overrides the settings of a client', async () => {
+  it('overrides the settings of a client in a testing module', async () => {
     const overridden = builder().overrideProvider(getGrpcClientSettingsToken('orders')).useValue({ url: server.url });
     app = await overridden.compile();
     expect(await get(app)).toMatchObject({ id: '7' });
   });
 
-  it('overrides a service under its short and full name by the token of the full name', async () => {
+  it('overrides a service under its short name by the token of its full name in a testing module', async () => {
     const fake = { get: () => of({ id: 'fake', item: '' }) };
     app = await builder().overrideProvider(getGrpcServiceToken('orders', 'orders.v1.Orders')).useValue(fake).compile();
     expect(await get(app)).toEqual({ id: 'fake', item: '' });
@@ -274,7 +284,7 @@ describe('Nest testing module', () => {
 });
 
 describe('clients created at run time', () => {
-  it('use the defaults of forRoot and work until they are closed', async () => {
+  it('creates a client at run time with the defaults of forRoot, and removes the client when it is closed', async () => {
     const context = await start(ResilientGrpcModule.forRoot({ defaults: { metadata: { 'x-app': 'shop' } } }));
     const clients = context.get(GrpcClients);
     const client = clients.create({ ...orders(), name: 'orders-1' });
@@ -287,7 +297,7 @@ describe('clients created at run time', () => {
 });
 
 describe('lazily loaded module', () => {
-  it('creates its clients with the defaults of forRoot and connects warm clients', async () => {
+  it('creates the clients of a lazily loaded module with the defaults of forRoot and connects warm clients', async () => {
     const context = await start(ResilientGrpcModule.forRoot({ defaults: { connection: 'warm' } }));
     const feature = ResilientGrpcModule.forFeature([orders()]);
     const loaded = await context.get(LazyModuleLoader).load(() => feature);
@@ -298,7 +308,7 @@ describe('lazily loaded module', () => {
     expect(client.connectivity.state).toBe('SHUTDOWN');
   });
 
-  it('does not affect existing clients if it fails to load', async () => {
+  it('does not affect existing clients if a lazily loaded module fails to load', async () => {
     const context = await start(ResilientGrpcModule.forFeature([orders()]));
     await context.init();
     const feature = ResilientGrpcModule.forFeature([{ ...orders(), name: 'bad', timeoutMs: -1 }]);

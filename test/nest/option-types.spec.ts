@@ -7,7 +7,7 @@ import {
   type OutgoingCall,
   type Resilient,
 } from 'nestjs-resilient-grpc';
-import type { ClientGrpc } from '@nestjs/microservices';
+import type { ClientGrpc, ClientOptions } from '@nestjs/microservices';
 import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import type { Observable } from 'rxjs';
 import { describe, expectTypeOf, it } from 'vitest';
@@ -15,14 +15,16 @@ import type { OrdersClient } from './orders-client.js';
 
 const orders = { name: 'orders', protoPath: 'orders.proto' };
 
-/** Never called: TypeScript compiles it and reports each `@ts-expect-error` without an error. */
+/** Never called. TypeScript compiles the function and reports each `@ts-expect-error` without an error. */
 export function rejectedByTypes() {
   // @ts-expect-error missing url
   ResilientGrpcModule.forFeature([{ ...orders }]);
   // @ts-expect-error neither protoPath nor packageDefinition
   ResilientGrpcModule.forFeature([{ name: 'x', url: 'y' }]);
-  // @ts-expect-error Nest's nested form
-  ResilientGrpcModule.forFeature([{ name: 'x', transport: 4, options: { url: '', package: '' } }]);
+  // @ts-expect-error options of gRPC with another transport
+  ResilientGrpcModule.forFeature([{ name: 'x', transport: 0, options: { url: '', package: '' } }]);
+  // @ts-expect-error misspelled key in the form of Nest
+  ResilientGrpcModule.forFeature([{ name: 'x', transport: 4, options: { url: '', package: '' }, timeoutMS: 5 }]);
   // @ts-expect-error misspelled key
   ResilientGrpcModule.forFeature([{ ...orders, url: '', timeoutMS: 5 }]);
   // @ts-expect-error the factory returns no url
@@ -42,13 +44,13 @@ export function rejectedByTypes() {
 }
 
 describe('option types', () => {
-  it('accept a parsed service config file and optional values from a configuration service', () => {
+  it('accepts a parsed service config file and optional values from a configuration service', () => {
     const serviceConfig = { methodConfig: [{ name: [{ service: 'orders.v1.Orders' }], timeout: '2s' }] };
     const maybe = undefined as number | undefined;
     expectTypeOf({ ...orders, url: 'orders:1', serviceConfig, timeoutMs: maybe }).toExtend<GrpcClientOptions>();
   });
 
-  it('accept a service config Observable, interceptor classes and a metadata function', () => {
+  it('accepts a service config Observable, interceptor classes and a metadata function', () => {
     class TokenInterceptor {
       constructor(readonly tokens: Map<string, string>) {}
       async onAttempt({ metadata }: OutgoingAttempt): Promise<void> {
@@ -69,7 +71,12 @@ describe('option types', () => {
     expectTypeOf(settings).toExtend<GrpcClientSettings>();
   });
 
-  it('match the types of ts-proto and Nest', () => {
+  it('accepts a constant of the type ClientOptions, with further settings', () => {
+    const accepts = (shared: ClientOptions) => ResilientGrpcModule.forFeature([{ name: 'x', ...shared, timeoutMs: 5 }]);
+    expectTypeOf(accepts).toBeFunction();
+  });
+
+  it('creates clients and services of the types of ts-proto and Nest', () => {
     expectTypeOf<Resilient<OrdersClient>>().toExtend<OrdersClient>();
     expectTypeOf<ResilientGrpcClient>().toExtend<ClientGrpc>();
     expectTypeOf<ReturnType<Resilient<OrdersClient>['get']>>().toExtend<Observable<{ id: string }>>();

@@ -117,7 +117,7 @@ class EmptyResolver {
 const printed = (error: unknown) => inspect(error, { depth: 9, showHidden: true, maxStringLength: null });
 
 describe('secret', () => {
-  it('does not appear in errors about invalid options', async () => {
+  it('shows no secret in errors about invalid options', async () => {
     const { clients } = await scene();
     fc.assert(
       fc.property(secrets, suffixes, fc.constantFrom(...WRONG), (secret, suffix, wrong) => {
@@ -136,7 +136,7 @@ describe('secret', () => {
     );
   });
 
-  it('does not leak from metadata, credentials or messages into logs, snapshots, pages, metrics, spans or errors', async () => {
+  it('leaks no secret from metadata, credentials or messages into logs, snapshots, pages, metrics, spans or errors', async () => {
     const { clients, server, written } = await scene();
     const errors: string[] = [];
     const planted: string[] = [];
@@ -189,7 +189,7 @@ describe('secret', () => {
     }
   });
 
-  it('does not leak from the target of a custom resolver into logs, snapshots, pages, metrics, spans or errors', async () => {
+  it('leaks no secret from the target of a custom resolver into logs, snapshots, pages, metrics, spans or errors', async () => {
     const { clients, written } = await scene();
     const errors: string[] = [];
     const secret = 'Zq0000000000000000000000';
@@ -208,7 +208,7 @@ describe('secret', () => {
       });
       const orders = client.getService<OrdersClient>('orders.v1.Orders');
       const error: unknown = await firstValueFrom(orders.get({ id: '1' })).catch((thrown: unknown) => thrown);
-      expect(error).toHaveProperty('message', expect.stringContaining('name resolution failed for '));
+      expect(error).toHaveProperty('message', expect.stringContaining(' cannot be resolved'));
       errors.push(printed(error), inspect(client.snapshot(), { depth: 12 }), inspect(client, { depth: 12 }));
       await client.close();
     }
@@ -217,7 +217,7 @@ describe('secret', () => {
     expect(all).not.toContain(secret);
   });
 
-  it('does not leak from a URL into the output of the doctor', async () => {
+  it('leaks no secret from a URL into the output of the doctor', async () => {
     const secret = 'Zq0000000000000000000000';
     for (const url of [
       `me:${secret}@127.0.0.1:1`,

@@ -79,7 +79,7 @@ describe('TLS', () => {
 describe('mutual TLS', () => {
   const ca = certificate('ca');
 
-  it('presents the client certificate', async () => {
+  it('presents the client certificate to a server that requires mutual TLS', async () => {
     await serve('server', 'ca');
     expect(await call({ tls: { ca, cert: certificate('client'), key: certificate('client-key') } })).toMatchObject({
       item: 'tea',

@@ -65,12 +65,30 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
   ],
   // keys
   [
-    "Nest's nested options",
-    () => [forFeature([{ name: 'orders', transport: 4, options: { ...orders } }])],
-    'clients.orders.options',
-    /write its keys next to `name`/,
+    'a key both in and next to the options of Nest',
+    one({ transport: 4, options: { url: 'orders:50051' } }),
+    'clients.orders.options.url',
+    /keep one of them/,
   ],
-  ["Nest's transport", one({ transport: 4 }), 'clients.orders.transport', /always gRPC; remove it/],
+  [
+    'an unknown key in the options of Nest',
+    one({ options: { colour: 'red' } }),
+    'clients.orders.colour',
+    /known keys: /,
+  ],
+  [
+    'options of Nest that are a string',
+    one({ options: 'orders:50051' }),
+    'clients.orders.options',
+    /write \{ url, package, protoPath \}/,
+  ],
+  [
+    'another transport',
+    one({ transport: 0 }),
+    'clients.orders.transport',
+    /expected Transport\.GRPC, got .*; write Transport\.GRPC, or use Nest itself for it/,
+  ],
+  ['another proto-loader', one({ protoLoader: 'mine' }), 'clients.orders.protoLoader', /write `packageDefinition`/],
   ['a misspelled key', one({ timeoutMS: 4 }), 'clients.orders.timeoutMS', /did you mean 'timeoutMs'/],
   ['an unknown key', one({ colour: 'red' }), 'clients.orders.colour', /known keys: /],
   ['a relative deadline', one({ deadline: 500 }), 'clients.orders.deadline', /write `timeoutMs`/],
@@ -105,8 +123,8 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
   ['a certificate without its key', one({ tls: { cert: '-----BEGIN' } }), 'clients.orders.tls.key', /write both/],
   [
     'an unsupported keepalive key',
-    one({ keepalive: { http2MaxPingStrikes: 1 } }),
-    'clients.orders.keepalive.http2MaxPingStrikes',
+    one({ keepalive: { keepaliveIntervalMs: 1 } }),
+    'clients.orders.keepalive.keepaliveIntervalMs',
     /known keys: /,
   ],
   [
@@ -307,7 +325,7 @@ async function problemsOf(imports: () => DynamicModule[]): Promise<GrpcConfigura
 }
 
 describe('invalid configuration', () => {
-  it.each(WRONG)('fails the start with path and remedy: %s', async (_, imports, path, remedy) => {
+  it.each(WRONG)('fails the start with path and remedy for %s', async (_, imports, path, remedy) => {
     const problems = await problemsOf(imports);
     const found = problems.filter((problem) => problem.path === path);
     expect(found, JSON.stringify(problems, undefined, 2)).not.toHaveLength(0);
@@ -348,7 +366,7 @@ describe('invalid configuration', () => {
 });
 
 describe('valid configuration', () => {
-  it('can contain undefined in every optional key', async () => {
+  it('accepts undefined for every optional key of the options', async () => {
     const options: GrpcClientOptions = {
       ...orders,
       package: undefined,

@@ -41,21 +41,24 @@ function feed(echo: Pick<EchoService, 'serverStream'>, options = {}): GrpcObserv
 }
 
 describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
-  it.each(['rst', 'fin'] as const)('delivers each message once while its connections are cut (%s)', async (cut) => {
-    const { server, proxy, echo } = await behindProxy();
-    const count = 5_000;
-    server.script('ServerStream', (call) => ({ messages: log(fromOf(call), count, call.number % 7) }));
-    proxy.closeAfterBytes(4 * 1024, 'to-client', cut, 6);
-    const numbers = (await read(feed(echo))).map(({ number }) => number);
-    expect(numbers).toEqual(upTo(count));
-    expect(server.counts('ServerStream').calls).toBeGreaterThanOrEqual(7);
-    expect(server.counts('ServerStream').answered).toBe(1);
-  });
+  it.each(['rst', 'fin'] as const)(
+    'delivers each message of a stream once while its connections are cut (%s)',
+    async (cut) => {
+      const { server, proxy, echo } = await behindProxy();
+      const count = 5_000;
+      server.script('ServerStream', (call) => ({ messages: log(fromOf(call), count, call.number % 7) }));
+      proxy.closeAfterBytes(4 * 1024, 'to-client', cut, 6);
+      const numbers = (await read(feed(echo))).map(({ number }) => number);
+      expect(numbers).toEqual(upTo(count));
+      expect(server.counts('ServerStream').calls).toBeGreaterThanOrEqual(7);
+      expect(server.counts('ServerStream').answered).toBe(1);
+    },
+  );
 
-  it('resumes after a forced server stop and after lost connections', async () => {
+  it('resumes a stream after a forced server stop and after lost connections', async () => {
     const { server, echo } = await behindProxy();
     const stops = ['force', 'kill-connections', 'force'] as const;
-    // Each call delivers ten more messages and stays silent until its server stops.
+    // Each call delivers ten more messages. Each call except the last then stays silent until its server stops.
     server.script('ServerStream', (call) => {
       const from = fromOf(call);
       return call.number > stops.length
@@ -76,7 +79,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
     expect((await result).map(({ number }) => number)).toEqual(upTo(40));
   });
 
-  it("resumes after a clean end with onComplete: 'resume' and completes if onError returns 'complete'", async () => {
+  it("resumes a stream after a clean end with onComplete: 'resume', and completes it if onError returns 'complete'", async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', (call) => {
       if (call.number > 3) return { status: 'OUT_OF_RANGE', details: 'compacted' };
@@ -95,7 +98,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
     expect(seen).toEqual([15]);
   });
 
-  it('fails on a non-resumable status and after repeated failures at one cursor', async () => {
+  it('fails a stream on a non-resumable status and after repeated failures at one cursor', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', [{ messages: log(0, 3), status: 'OUT_OF_RANGE' }]);
     expect(await failureOf(read(feed(echo)))).toMatchObject({ code: 11, reason: 'server' });
@@ -109,7 +112,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
     expect(server.calls('ServerStream').map(({ requests }) => (requests[0] as Echo).number)).toEqual([0, 3, 3, 3, 3]);
   });
 
-  it('fails with DATA_LOSS if the cursor goes backwards', async () => {
+  it('fails a stream with DATA_LOSS if the cursor decreases', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', { messages: [{ number: 1 }, { number: 5 }, { number: 3 }], never: true });
     const error = await rejection(read(feed(echo)));
@@ -118,7 +121,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
 
-  it('does not resume after its client closes', async () => {
+  it('does not resume a stream after its client closes', async () => {
     const server = await startServer();
     const client = await startClient({ url: server.url });
     server.script('ServerStream', { messages: [{ number: 1 }], never: true });
@@ -134,7 +137,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
 });
 
 describe('reader of a resumable stream', () => {
-  it('stops the server and delays the next call while the reader pauses', async () => {
+  it('makes the server stop sending and delays the next call while the reader of a stream pauses', async () => {
     const { server, proxy, echo } = await behindProxy();
     let taken = 0;
     server.script('ServerStream', (call) => ({
@@ -162,7 +165,7 @@ describe('reader of a resumable stream', () => {
       const calls = server.counts('ServerStream').calls;
       proxy.resetAll();
       await waitFor(() => server.counts('ServerStream').open === 0);
-      // A broken stream starts no call while it is unread.
+      // A stream that lost its call starts no further call while the reader pauses.
       await quietTime();
       expect(server.counts('ServerStream').calls).toBe(calls);
     }
@@ -171,7 +174,7 @@ describe('reader of a resumable stream', () => {
     expect(server.counts('ServerStream').calls).toBe(3);
   });
 
-  it('cancels the call on break or unsubscribe, and starts no further call', async () => {
+  it('cancels the call of a stream on break or unsubscribe, and starts no further call', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), fromOf(call) + 5), never: true }));
     for await (const { number } of feed(echo)) if (number === 3) break;
@@ -185,7 +188,7 @@ describe('reader of a resumable stream', () => {
     expect(server.counts('ServerStream').calls).toBe(2);
   });
 
-  it('fails with reason slow-reader if the factory pipes the call and the reader is too slow', async () => {
+  it('fails a stream with reason slow-reader if the factory pipes the call and the reader is too slow', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), 5_000) }));
     const stream = resumable((from: number) => echo.serverStream({ number: from }).pipe(map(({ number }) => number)), {
@@ -209,7 +212,7 @@ describe('reader of a resumable stream', () => {
 });
 
 describe("resumable stream of Nest's own client", () => {
-  it('resumes after lost connections, which it detects from the errors of grpc-js', async () => {
+  it("resumes a stream of Nest's own client after the errors of grpc-js for a lost connection", async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());

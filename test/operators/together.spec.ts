@@ -15,7 +15,7 @@ import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 
 describe('combined operators', () => {
-  it('succeed within the overall deadline although attempts hang or fail, and leave no timer', () => {
+  it('completes a call with deadlines, retries, a circuit breaker, and a concurrency limit although attempts hang or fail, and clears its timers', () => {
     const scheduler = new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const seams = { scheduler, random: () => 0.5 };
@@ -40,7 +40,7 @@ describe('combined operators', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('work on the real clock', async () => {
+  it('runs retryBackoff(), deadline(), idleTimeout(), and hedge() with the real clock', async () => {
     const slow = timer(60_000);
     let attempt = 0;
     const flaky = defer(() => (++attempt < 3 ? throwError(() => new Error(`no ${attempt}`)) : of(attempt)));
@@ -53,7 +53,7 @@ describe('combined operators', () => {
     await expect(lastValueFrom(second.pipe(hedge({ maxAttempts: 2, delayMs: 5 })))).resolves.toBe('second');
   });
 
-  it('never run more calls at once than a concurrency limit allows', async () => {
+  it('runs at most as many calls at once as the concurrency limit allows', async () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 3, maxQueued: 20 });
     let running = 0;
     let most = 0;

@@ -112,7 +112,9 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
       recordTiming(task, 'answered after the server started, ms', performance.now() - cameAt, { atMost: 700 });
       await waitFor(() => aboveDebug(app).length === 2);
       expect(aboveDebug(app)).toEqual([
-        expect.stringMatching(/^warn: outage: connect ECONNREFUSED .*; calls wait up to \d+(\.\d)? s \(3 waiting\)$/),
+        expect.stringMatching(
+          /^warn: outage: .* refused the connection: .*; calls wait up to \d+(\.\d)? s or until their deadline \(3 waiting\); to diagnose, run: .*$/,
+        ),
         expect.stringMatching(/^log: reconnected after \d+(\.\d)? s, \d+ failed attempts; 3 calls waited, 0 failed$/),
       ]);
     },
@@ -160,7 +162,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
     const calls = await underLoad(app, () => waitFor(() => server.connections.accepted >= 5, WAIT_LIMITS));
     expect(server.counts().calls).toBe(calls);
-    // An old connection is closed once its last call has ended.
+    // An old connection is closed after its last call has ended.
     await waitFor(() => server.connections.open === 1, WAIT_LIMITS);
     expect(app.client.connectivity.state).toBe('READY');
     expect(aboveDebug(app)).toEqual([]);
@@ -211,7 +213,9 @@ describe.concurrent('shared connection', { timeout: 90_000 }, () => {
     find(request: { text: string }): Observable<{ text: string }>;
   }
 
-  it('serves all services of a client in all modules that define the client', async ({ onTestFinished }) => {
+  it('serves all services of a client over one connection in all modules that define the client', async ({
+    onTestFinished,
+  }) => {
     const server = await startServer(onTestFinished, {
       protoPath: [ORDERS_PROTO, ARCHIVE_PROTO],
       scripts: { 'orders.v1.Orders/Get': {}, 'archive.v1.Orders/Find': {}, 'Index/Find': {} },

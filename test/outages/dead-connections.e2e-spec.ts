@@ -15,7 +15,7 @@ type Settings = Parameters<typeof startOrdersApp>[0];
 
 const DEADLINE_MS = 1_000;
 const CALLS_PER_SECOND = 20;
-/** A suspended process restarts its suspicion, which takes up to 15 s each time. */
+/** After each suspension of the process, detection of a silent connection starts over, which takes up to 15 s. */
 const HANG = { timeoutMs: 80_000 };
 const READY_THROUGHOUT = ['CONNECTING', 'READY'];
 const ANSWERED = { Get: {}, Create: {}, Watch: { messages: [{ sequence: '1' }], never: true } };
@@ -36,7 +36,7 @@ type Replacement = Extract<GrpcClientEvent, { type: 'connection-replaced' }>;
 interface Watched {
   readonly app: OrdersApp;
   readonly replacements: readonly Replacement[];
-  /** States that the channel entered, in order. */
+  /** States that the channel entered, earliest first. */
   readonly states: readonly string[];
 }
 
@@ -88,7 +88,9 @@ beforeAll(() => {
 afterAll(() => leaks.settled({ timeoutMs: 20_000 }));
 
 describe('event loop of the client, blocked for 3 s', () => {
-  it('causes no probe and no replacement of a connection', async ({ onTestFinished }) => {
+  it('neither probes nor replaces a connection if the event loop of the client is blocked', async ({
+    onTestFinished,
+  }) => {
     const server = await startHttp2Server((stream) => {
       succeed(stream);
     });
@@ -106,7 +108,7 @@ const SLOW = { tags: ['timed'], timeout: 120_000 };
 
 describe.concurrent('frozen connection', () => {
   it(
-    'gets no calls until its server thaws, with three backends under round_robin',
+    'stops sending calls to one frozen backend of three under round_robin until the backend resumes',
     SLOW,
     async ({ task, onTestFinished }) => {
       const orders = await startProcess(onTestFinished);
@@ -118,10 +120,10 @@ describe.concurrent('frozen connection', () => {
       const hungAt = performance.now();
       orders.freeze();
       await waitFor(() => replacements.length > 0, HANG);
-      recordTiming(task, 'frozen connection left after, ms', since(hungAt), { atMost: 20_000 });
+      recordTiming(task, 'connection replaced after the freeze, ms', since(hungAt), { atMost: 20_000 });
       // Waits for the last calls that picked the frozen connection.
       await waitFor(() => load.open.every(({ startedAt }) => startedAt > replacements[0]!.at), { timeoutMs: 20_000 });
-      recordTiming(task, 'failures of the 20 calls after that', await expectWell(app, load), { atMost: 0 });
+      recordTiming(task, 'failures of the next 20 calls', await expectWell(app, load), { atMost: 0 });
       expect(replacements).toMatchObject([{ address: orders.url, by: 'other-connections' }]);
       expect(others.map(({ connections }) => connections.accepted)).toEqual([1, 1]);
       orders.thaw();
@@ -132,7 +134,7 @@ describe.concurrent('frozen connection', () => {
   );
 
   it(
-    'is replaced by a connection to the second of two backends under pick_first',
+    'replaces a frozen connection with a connection to the second of two backends under pick_first',
     SLOW,
     async ({ task, onTestFinished }) => {
       const orders = await startProcess(onTestFinished);
@@ -149,8 +151,8 @@ describe.concurrent('frozen connection', () => {
       const hungAt = performance.now();
       orders.freeze();
       await waitFor(() => replacements.length > 0, HANG);
-      recordTiming(task, 'frozen connection left after, ms', since(hungAt), { atMost: 20_000 });
-      recordTiming(task, 'failures of the 20 calls after that', await expectWell(app, load), { atMost: 0 });
+      recordTiming(task, 'connection replaced after the freeze, ms', since(hungAt), { atMost: 20_000 });
+      recordTiming(task, 'failures of the next 20 calls', await expectWell(app, load), { atMost: 0 });
       expect(other.connections.open).toBe(1);
       expect(replacements).toMatchObject([{ address: orders.url, by: 'new-channel' }]);
       expect(states).toEqual(READY_THROUGHOUT);

@@ -17,7 +17,7 @@ const PATIENT = {
 
 const CREATE = (number: number) => `create ${number}`;
 
-/** When the channel last left and last entered READY, in milliseconds since 1970. */
+/** The last times at which the channel left and entered READY, in milliseconds since 1970. */
 function changesOf({ client }: OrdersOf): { readonly lostAt: number; readonly readyAt: number } {
   const seen = { lostAt: 0, readyAt: 0 };
   client.events$.subscribe((event: GrpcClientEvent) => {
@@ -39,7 +39,7 @@ function arrivedTwice(arrived: readonly string[], key: (number: number) => strin
 const messages = (load: CallLoad) => load.failed.map(({ error }) => (error as Error).message);
 
 describe('restart of the only server', () => {
-  // Registered first, so that it runs last, because clean-ups run in reverse order.
+  // Registered first, so that it runs last, because cleanups run in reverse order.
   beforeEach(({ onTestFinished }) => {
     const leaks = captureLeaks();
     onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
@@ -61,7 +61,8 @@ describe('restart of the only server', () => {
       task: TestContext['task'],
       call: (app: OrdersOf, number: number) => Observable<unknown>,
     ) {
-      // Slow enough that delays of the machine do not look like a slow server, which the client would give more time.
+      // The server is slow, so that delays of the machine hardly change its latency. Otherwise the client would send waiting calls more
+      // slowly.
       const server = await startServer({ delayMs: 150 });
       const app = await startApp({ url: server.url, ...PATIENT });
       const changes = changesOf(app);
@@ -71,7 +72,7 @@ describe('restart of the only server', () => {
       const onTheWire = () => load.open.filter(({ startedAt }) => Date.now() - startedAt > 20);
       await server.restartWhen({
         kill: () => {
-          // No call ends from here on, so that some are guaranteed to be on the wire.
+          // From here, no call ends, so at least ten calls are on the wire when the server is killed.
           server.freeze();
           return waitFor(() => onTheWire().length >= 10);
         },
@@ -92,24 +93,24 @@ describe('restart of the only server', () => {
       return { load, lostAt, arrived: server.arrived() };
     }
 
-    it('fails no safe call', { tags: ['timed'] }, async ({ task }) => {
+    it('fails no safe call when the server is killed and restarts', { tags: ['timed'] }, async ({ task }) => {
       const { load } = await restartUnder(task, ({ orders }, number) => orders.get({ id: String(number) }));
       expect(messages(load)).toEqual([]);
     });
 
     it(
-      'sends no unsafe call twice, and fails only unsafe calls that were on the wire',
+      'sends no unsafe call twice when the server is killed, and fails only unsafe calls that were on the wire',
       { tags: ['timed'] },
       async ({ task }) => {
         const { load, lostAt, arrived } = await restartUnder(task, ({ orders }, number) =>
           orders.create({ requestId: String(number), item: 'tea', quantity: 1 }),
         );
         expect(arrivedTwice(arrived, CREATE, load)).toEqual([]);
-        // Some were on the wire.
+        // At least one call was on the wire.
         expect(load.failed.length).toBeGreaterThan(0);
         for (const { error, startedAt } of load.failed) {
           expect(error).toMatchObject({ codeName: 'UNAVAILABLE', reason: 'connection-lost' });
-          // 'yes' if the response headers had arrived but not the response.
+          // The value is 'yes' if only the response headers had arrived.
           expect((error as GrpcCallError).reachedServer).toMatch(/^(maybe|yes)$/);
           expect(startedAt).toBeLessThanOrEqual(lostAt);
         }
@@ -121,7 +122,7 @@ describe('restart of the only server', () => {
   });
 
   it(
-    'fails no call and logs no line above debug if the server stops with tryShutdown and is back within 1 s',
+    'fails no call and logs no line above debug if the server stops with tryShutdown and restarts within 1 s',
     { tags: ['timed'], timeout: 120_000 },
     async ({ task }) => {
       const server = await startServer({ delayMs: 20 });
@@ -131,7 +132,7 @@ describe('restart of the only server', () => {
       app.client.events$.subscribe((event) => {
         if (event.type === 'outage-end') outagesMs.push(event.durationMs);
       });
-      // More than are open after 1 s without a server.
+      // More calls than are open after 1 s without a server.
       const maxOpen = 300;
       const gets = CallLoad.start(200, (number) => app.orders.get({ id: String(number) }), maxOpen);
       const creates = CallLoad.start(

@@ -6,7 +6,7 @@ import { startClient, startServer, type EchoService } from '../calls/support.js'
 import { shortLivedPeer } from '../support/peers.js';
 
 describe('round_robin with one healthy backend and one that closes after its SETTINGS', () => {
-  it('reports no outage because the healthy backend serves the calls', async () => {
+  it('reports no outage with round_robin if one backend closes after its SETTINGS and the other one serves the calls', async () => {
     const good = await startServer();
     const bad = await shortLivedPeer(5);
     onTestFinished(() => bad.close());

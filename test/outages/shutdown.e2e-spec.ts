@@ -21,7 +21,7 @@ async function failureOf(call: Observable<unknown>): Promise<{ readonly error: G
 const create = ({ orders }: OrdersOf) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });
 
 describe('app.close()', () => {
-  // Registered first, so that it runs last, because clean-ups run in reverse order.
+  // Registered first, so that it runs last, because cleanups run in reverse order.
   beforeEach(({ onTestFinished }) => {
     const leaks = captureLeaks();
     onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
@@ -34,7 +34,7 @@ describe('app.close()', () => {
   }
 
   it(
-    'lets calls in flight finish, rejects new calls, and resolves when the last call ends',
+    'lets calls in flight finish on app.close(), rejects new calls, and resolves when the last call ends',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startServer();
@@ -69,7 +69,7 @@ describe('app.close()', () => {
   );
 
   it(
-    'fails calls in flight, calls waiting for the channel and calls in backoff when the drain timeout ends',
+    'fails calls in backoff when a drain begins, and calls in flight or waiting for the channel when its timeout ends',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startServer();
@@ -119,7 +119,7 @@ describe('app.close()', () => {
       // The calls also end on the wire.
       await waitFor(() => server.counts().open === 0 && server.connections.open === 0);
       expect(app.clients.map(({ client }) => client.activeCalls().length)).toEqual([0, 0]);
-      // By then, connection attempts made before the end have arrived.
+      // Waits until connection attempts that were made before the close have arrived.
       await turns();
       const attemptsAtEnd = nowhere.acceptedAt.length;
       // While calls wait, attempts are at most 375 ms apart.
@@ -129,7 +129,7 @@ describe('app.close()', () => {
     },
   );
 
-  it('finishes waiting calls if the server comes back within the drain timeout', async () => {
+  it('finishes waiting calls if the server restarts within the drain timeout', async () => {
     const server = await startServer();
     const app = await startOrdersApp({ url: server.url, outageGraceMs: 60_000 }, { drain: { timeoutMs: 60_000 } });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -144,7 +144,7 @@ describe('app.close()', () => {
     expect(server.counts('Get').answered).toBe(2);
   });
 
-  it('changes the health status immediately while calls still succeed for readinessDelayMs', async () => {
+  it('changes the health status immediately on app.close() while calls still succeed for readinessDelayMs', async () => {
     const server = await startServer();
     const app = await startOrdersApp({ url: server.url }, { drain: { timeoutMs: 60_000, readinessDelayMs: 300 } });
     const { name } = app.client;
@@ -154,7 +154,7 @@ describe('app.close()', () => {
     const { advance, until } = holdTimers();
     let closed = false;
     void app.close().then(() => (closed = true));
-    // The turns of the event loop in which the close begins.
+    // Waits for the turns of the event loop in which the close begins.
     await turns();
     expect(await status()).toBe('down');
     await advance(299);

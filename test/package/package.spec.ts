@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
-import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   consumerOf,
   packLibrary,
@@ -15,16 +15,22 @@ import {
 import { brokenLinks } from '../docs/markdown.js';
 import { compileInEachResolution } from './module-resolutions.js';
 
+interface Target {
+  readonly types: string;
+  readonly default: string;
+}
+
 interface Manifest {
   readonly type: string;
-  readonly exports: Readonly<Record<string, string | { readonly types: string; readonly default: string }>>;
+  readonly exports: Readonly<Record<string, string | Readonly<Record<'import' | 'require', Target>>>>;
+  readonly keywords: readonly string[];
   readonly dependencies: Readonly<Record<string, string>>;
   readonly peerDependencies: Readonly<Record<string, string>>;
   readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional: boolean }>>;
 }
 
 /** Expected size of the unpacked package in kB. It shows unintended growth; it is not a limit. */
-const UNPACKED_KB = 2_210;
+const UNPACKED_KB = 4_420;
 
 const json = <T>(path: string): T => JSON.parse(readFileSync(path, 'utf8')) as T;
 
@@ -45,16 +51,16 @@ beforeAll(() => {
 });
 
 describe('published package', () => {
-  it('contains only compiled sources, dashboard assets, the command, the docs and the license', () => {
+  it('publishes only compiled sources, dashboard assets, the command, the docs, and the license', () => {
     const known =
-      /^(package\.json|LICENSE|(README|CHANGELOG|docs\/.+)\.md|dist\/.+\.(js|d\.ts)|assets\/dashboard\/[a-z-]+\.(html|css|js|svg)|bin\/nestjs-resilient-grpc\.js)$/;
+      /^(package\.json|LICENSE|(README|CHANGELOG|docs\/.+)\.md|docs\/(operations\/.+\.(json|yml)|demo\.png)|dist\/(cjs\/package\.json|.+\.(js|d\.ts))|assets\/dashboard\/[a-z-]+\.(html|css|js|svg)|bin\/nestjs-resilient-grpc\.js)$/;
     expect(packed.files.filter((file) => !known.test(file) || file.includes('.spec.'))).toEqual([]);
     expect(packed.files).toEqual(
       expect.arrayContaining(['LICENSE', 'README.md', 'CHANGELOG.md', 'assets/dashboard/index.html']),
     );
   });
 
-  it('stays within 10 % of its expected size', async ({ annotate }) => {
+  it('publishes a package at most 10 % larger than its expected size', async ({ annotate }) => {
     const bytesOf = (files: readonly string[]) =>
       files.reduce((sum, file) => sum + statSync(join(packed.folder, file)).size, 0);
     const sizes = [
@@ -64,15 +70,16 @@ describe('published package', () => {
     ];
     const [tarball, unpacked, assets] = sizes.map((bytes) => bytes / 1_000);
     await annotate(`${tarball!.toFixed()} kB to download, ${unpacked!.toFixed()} kB unpacked`);
-    // Above this, find what was added to the package, and raise the expected size if it belongs there.
+    // If the package is larger, find the added files, and raise the expected size only if they belong in the package.
     expect(unpacked).toBeLessThan(UNPACKED_KB * 1.1);
     // The limit of the project: users download at most 2 MB.
     expect(tarball).toBeLessThan(2_000);
-    // The dashboard must stay a small part of the package.
-    expect(assets).toBeLessThan(100);
+    // The page of the dashboard is read from node_modules as it is, unbundled and with its comments: now 120 kB. A larger size shows
+    // that a library or a picture was added to it.
+    expect(assets).toBeLessThan(125);
   });
 
-  it('contains every file that its package.json names', () => {
+  it('publishes every file that package.json names', () => {
     const { exports, main, types, typesVersions } = json<Manifest & Record<string, string>>(
       join(packed.folder, 'package.json'),
     );
@@ -81,7 +88,7 @@ describe('published package', () => {
     expect(named.filter((file) => !packed.files.includes(file))).toEqual([]);
   });
 
-  it('references no source maps, because the package contains none', () => {
+  it('publishes no reference to a source map, because the package contains no source maps', () => {
     const modules = packed.files.filter((file) => file.startsWith('dist/') && file.endsWith('.js'));
     const mapped = modules.filter((file) =>
       readFileSync(join(packed.folder, file), 'utf8').includes('sourceMappingURL='),
@@ -89,23 +96,42 @@ describe('published package', () => {
     expect(mapped).toEqual([]);
   });
 
-  it('contains no broken link in its docs', () => {
+  it('publishes no broken link in the docs', () => {
     const pages = packed.files.filter((file) => file.endsWith('.md'));
     const broken = pages.flatMap((page) => brokenLinks(join(relative(ROOT, packed.folder), page)));
     expect(broken).toEqual([]);
   });
 
-  it('satisfies publint', async () => {
+  it('publishes a package that publint accepts', async () => {
     const { messages, pkg } = await publint({ pkgDir: packed.folder, pack: false, strict: true });
     expect(messages.map((message) => formatMessage(message, pkg))).toEqual([]);
   });
 
-  it('resolves to correct types in every module resolution that attw checks', () => {
-    // node10 uses typesVersions. The package is ESM only on purpose: a second build would duplicate every injection token, and
-    // require() loads ESM since Node 20.19.
-    const rules = ['--ignore-rules', 'cjs-resolves-to-esm'];
+  it('resolves the package to correct types in every module resolution that attw checks', () => {
+    // node10 uses typesVersions.
     const attw = join(ROOT, 'node_modules/@arethetypeswrong/cli/dist/index.js');
-    run(process.execPath, [attw, packed.tarball, ...rules, '--format', 'ascii'], ROOT);
+    run(process.execPath, [attw, packed.tarball, '--format', 'ascii'], ROOT);
+  });
+
+  it('exports the same names from both builds of each entry', () => {
+    const consumer = consumerOf(packed, { copied: [] });
+    onTestFinished(consumer.remove);
+    const code = `
+      const names = async (path) => Object.keys(await import(path)).filter((name) => !['default', '__esModule', 'module.exports'].includes(name)).sort();
+      for (const [path, other] of ${JSON.stringify(
+        Object.values(manifest.exports).flatMap((target) =>
+          typeof target === 'string' ? [] : [[target.import.default, target.require.default]],
+        ),
+      )}) {
+        const [imported, required] = await Promise.all([path, other].map((file) => names('./node_modules/nestjs-resilient-grpc/' + file)));
+        if (imported.join() !== required.join() || imported.length === 0) throw new Error(path + ': ' + imported + ' instead of ' + required);
+      }
+      console.log('same');`;
+    expect(consumer.node('--input-type=module', '-e', code).trim()).toBe('same');
+  });
+
+  it('declares keywords for searches in registries', () => {
+    expect(manifest.keywords).toEqual(expect.arrayContaining(['nestjs', 'grpc', 'retry', 'microservices']));
   });
 
   it('declares an ES module and supports Nest 11 and 12', () => {
@@ -140,7 +166,7 @@ describe('application with all peers installed', () => {
     return consumer.remove;
   });
 
-  it('finds the types of every entry with node10, node16, nodenext and bundler', () => {
+  it('finds the types of every entry with node10, node16, nodenext, and bundler', () => {
     compileInEachResolution(entries, consumer.folder);
   });
 
@@ -200,5 +226,26 @@ describe.each([12, 11] as const)('application with Nest %i', (nest) => {
   it('loads the package with require()', () => {
     const code = `console.log(typeof require('nestjs-resilient-grpc').ResilientGrpcModule)`;
     expect(consumer.node('--input-type=commonjs', '-e', code).trim()).toBe('function');
+  });
+});
+
+describe('application that loads both builds', () => {
+  let consumer: Consumer;
+  beforeAll(() => {
+    // Nest 12 has no CommonJS build.
+    consumer = consumerOf(packed, { copied: ['protos', 'test/consumers/both-builds.mjs'], nest: 11 });
+    return consumer.remove;
+  });
+
+  it('uses the clients, errors, and filters of each build with those of the other build', () => {
+    const printed = consumer.node('--no-experimental-require-module', 'test/consumers/both-builds.mjs');
+    expect(JSON.parse(printed)).toEqual({
+      builds: 2,
+      items: ['tea', 'tea', 'tea', 'tea'],
+      guards: [true, true],
+      instances: [true, true],
+      statuses: [404, 404],
+      afterRestart: ['tea', 'tea'],
+    });
   });
 });

@@ -10,7 +10,7 @@ const targets = Object.values(pages).flatMap((text) =>
   [...text.matchAll(/\]\(([^)\s]+)\)/g)].map((match) => match[1]!),
 );
 
-it('links to existing files of the tagged repository if package.json names the repository', () => {
+it('links packed pages to existing files of the tagged repository if package.json names the repository', () => {
   const relative = targets.filter((target) => !/^(https:\/\/|#)/.test(target));
   expect(relative).toEqual([]);
   const files = targets.flatMap(
@@ -27,12 +27,16 @@ it('links to existing files of the tagged repository if package.json names the r
   expect(files.filter((file) => !existsSync(join(ROOT, file)))).toEqual([]);
 });
 
-it('links images to raw files and pages to rendered files', () => {
+it('links images of packed pages to raw files and pages to rendered files', () => {
   expect(pages['README.md']).toContain('](https://git.example/orders/grpc/raw/v1.2.3/docs/demo.png)');
   expect(pages['docs/streams.md']).toContain('](https://git.example/orders/grpc/blob/v1.2.3/docs/');
 });
 
-it('does not change code blocks or links within a page', () => {
+it('keeps the picture of the README, which the package contains, if no repository is known', () => {
+  expect(packedPages({ version: '1.2.3' })['README.md']).toMatch(/!\[[^\]]+\]\(docs\/demo\.png\)/);
+});
+
+it('does not change code blocks or links within a packed page', () => {
   const { 'README.md': readme, 'docs/differences.md': differences } = packedPages({ version: '1.2.3' });
   expect(differences).toContain('](#safe-methods-are-retried)');
   expect(readme).toContain("forFeature([{ name: 'orders', url, package: 'orders.v1', protoPath }])");

@@ -50,7 +50,7 @@ function release(...args: readonly string[]): { readonly status: number | null; 
 }
 
 describe('npm run release', () => {
-  it('checks, tests, builds and publishes the latest version of the changelog as a dry run', () => {
+  it('checks, tests, builds, and publishes the latest version of the changelog as a dry run', () => {
     const { status, printed } = release();
     expect(printed).toMatch(/packed[^]*tested[^]*built[^]*\+ nestjs-resilient-grpc@\d[^]*Ready\. /);
     expect(printed).toMatch(/ with tag latest and public access \(dry-run\)$/m);
@@ -59,7 +59,7 @@ describe('npm run release', () => {
     expect(status).toBe(0);
   });
 
-  it('stops at the first step that fails', () => {
+  it('stops a release at the first step that fails', () => {
     begin({ ...QUICK, 'test:fast': 'exit 1' });
     const { status, printed } = release();
     expect(printed).toMatch(/packed[^]*Not released\.$/m);
@@ -67,7 +67,7 @@ describe('npm run release', () => {
     expect(status).toBe(1);
   });
 
-  it('lists all problems together and runs no step', () => {
+  it('lists all problems of a release together and runs no step', () => {
     const manifest = readFileSync(join(repository, LIBRARY), 'utf8');
     writeFileSync(join(repository, LIBRARY), manifest.replace(/"version": "[^"]+"/, '"version": "9.9.9"'));
     git('commit', '--quiet', '--all', '--message', 'a version');

@@ -14,7 +14,7 @@ import { failToRetry, startHttp2Server, succeed, timeoutOf } from '../calls/raw-
 import { repeatUntil } from '../support/repeat-until.js';
 
 describe('attemptTimeoutMs', () => {
-  it('retries a safe call and fails an unsafe call', async () => {
+  it('retries a safe call and fails an unsafe call after attemptTimeoutMs', async () => {
     const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 500 } } });
     server.script('Unary', ({ previousAttempts }) =>
       previousAttempts === 0 ? { never: true } : { message: { number: 2 } },
@@ -50,7 +50,7 @@ describe('attemptTimeoutMs', () => {
     expect(timeouts).toEqual([60_000, 60_000, 60_000, 60_000]);
   });
 
-  it('sends no grpc-timeout for a response stream and keeps a shorter deadline', async () => {
+  it('sends no attemptTimeoutMs as grpc-timeout of a response stream, and sends a deadline that is shorter than attemptTimeoutMs', async () => {
     const timeouts: number[] = [];
     const server = await startHttp2Server((stream, _number, headers) => {
       timeouts.push(timeoutOf(headers));
@@ -65,7 +65,7 @@ describe('attemptTimeoutMs', () => {
     expect(unary).toBeLessThanOrEqual(30_000);
   });
 
-  it('fails with reason attempt-timeout whether the server or the client detects the timeout first', async () => {
+  it('fails a call with reason attempt-timeout whether the server or the client detects the timeout first', async () => {
     const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 20 } } });
     server.script('UnsafeUnary', { never: true });
     const calls = Array.from({ length: 50 }, () => failureOf(echo.unsafeUnary({}, { timeoutMs: 60_000 })));
@@ -73,7 +73,7 @@ describe('attemptTimeoutMs', () => {
     expect([...reasons]).toEqual(['4 attempt-timeout']);
   });
 
-  it('can be overridden per call', async () => {
+  it('lets a call override attemptTimeoutMs', async () => {
     const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 60_000 } } });
     server.script('UnsafeUnary', { never: true });
     expect(await failureOf(echo.unsafeUnary({}, { attemptTimeoutMs: 50 }))).toMatchObject({
@@ -83,7 +83,7 @@ describe('attemptTimeoutMs', () => {
     expect(String(error)).toContain('options.attemptTimeoutMs');
   });
 
-  it('does not run while the call waits for the channel', async () => {
+  it('excludes the wait for the channel from attemptTimeoutMs', async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -95,7 +95,7 @@ describe('attemptTimeoutMs', () => {
     expect(await answer).toMatchObject({ text: 'late' });
   });
 
-  it('stops at the response headers of a stream', async () => {
+  it('stops attemptTimeoutMs at the response headers of a stream', async () => {
     const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 1_000 } } });
     server.script('ServerStream', { headers: true, messages: [{ number: 1 }, { number: 2 }], intervalMs: 1_100 });
     let received = 0;
@@ -105,7 +105,7 @@ describe('attemptTimeoutMs', () => {
 });
 
 describe('maxConcurrentCalls', () => {
-  it('admits calls up to the limit, queues up to maxQueuedCalls and rejects the rest', async () => {
+  it('admits calls up to maxConcurrentCalls, queues up to maxQueuedCalls and rejects the rest', async () => {
     const { echo, server } = await scene({ maxConcurrentCalls: 2, maxQueuedCalls: 3 });
     server.script('Unary', { hold: 'everything', message: {} });
     const calls = Array.from({ length: 5 }, () => firstValueFrom(echo.unary({})));
@@ -121,7 +121,7 @@ describe('maxConcurrentCalls', () => {
     expect(server.counts().calls).toBe(5);
   });
 
-  it('fails a queued call at its deadline and frees its place', async () => {
+  it('fails a queued call at its deadline and frees its place in the queue', async () => {
     const { echo, server } = await scene({ methods: { Unary: { maxConcurrentCalls: 1 } } });
     server.script('Unary', { hold: 'everything', message: {} });
     const first = firstValueFrom(echo.unary({}));
@@ -137,7 +137,7 @@ describe('maxConcurrentCalls', () => {
     await next;
   });
 
-  it('does not count calls that wait for the channel', async () => {
+  it('does not count calls that wait for the channel toward maxConcurrentCalls', async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -149,7 +149,7 @@ describe('maxConcurrentCalls', () => {
     await waitFor(() => client.snapshot().waiting === 2);
     server.script('Unary', { message: {} });
     await proxy.forward();
-    // Both calls waited despite one permit and no queue. At least one gets the permit once the channel is connected.
+    // Both calls waited despite one permit and no queue. At least one gets the permit after the channel connects.
     const ends = await Promise.allSettled(waiting);
     expect(ends.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThanOrEqual(1);
   });
@@ -169,7 +169,7 @@ describe('circuitBreaker', () => {
     return { echo, server, client, circuits };
   };
 
-  it('rejects calls immediately while most attempts fail', async () => {
+  it('opens the circuit and rejects calls immediately while most attempts fail', async () => {
     const { echo, server, client } = await opened(60_000);
     const refused = await failureOf(echo.unsafeUnary({}));
     expect(refused).toMatchObject({ code: 14, reason: 'circuit-open', reachedServer: 'no', attempts: [] });
@@ -178,7 +178,7 @@ describe('circuitBreaker', () => {
     expect(client.connectivity.outage).toBeUndefined();
   });
 
-  it('admits calls after a successful probe', async () => {
+  it('closes the circuit after a successful probe', async () => {
     const { echo, server, circuits } = await opened(100);
     server.script('UnsafeUnary', { message: { text: 'well' } });
     await waitFor(() => firstValueFrom(echo.unsafeUnary({})));
@@ -186,7 +186,7 @@ describe('circuitBreaker', () => {
     expect(await firstValueFrom(echo.unsafeUnary({}))).toMatchObject({ text: 'well' });
   });
 
-  it('does not open for statuses that describe the request', async () => {
+  it('does not open the circuit for statuses that describe the request', async () => {
     const { echo, server } = await scene({
       methods: { UnsafeUnary: { circuitBreaker: { minimumThroughput: 5 } } },
     });
@@ -199,7 +199,7 @@ describe('circuitBreaker', () => {
 });
 
 describe("maxConcurrentCalls: 'adaptive'", () => {
-  it('limits unary calls by their latency, but no streams, and reports the limit in the snapshot', async () => {
+  it('applies an adaptive limit to unary calls but not to streams, and reports the limit in the snapshot', async () => {
     const { echo, server, client } = await scene({ maxConcurrentCalls: 'adaptive', maxQueuedCalls: 0 });
     expect(client.snapshot().limits).toEqual([{ running: 0, queued: 0, maxConcurrent: 20, adaptive: {} }]);
     server.script('Unary', { hold: 'everything', message: {} });
@@ -220,7 +220,7 @@ describe("maxConcurrentCalls: 'adaptive'", () => {
     for (const stream of streams) await stream.return?.();
   });
 
-  it('shrinks to its floor, emits its halvings, and queues calls if the server refuses them', async () => {
+  it('shrinks an adaptive limit to its minimum and emits each halving if the server rejects calls', async () => {
     const { echo, server, client } = await scene({ methods: { Unary: { maxConcurrentCalls: 'adaptive' } } });
     const changes: number[] = [];
     client.events$.subscribe((event) => {

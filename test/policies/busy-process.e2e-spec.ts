@@ -11,7 +11,7 @@ import { failureOf, startClient, turns, type ClientSettings, type EchoService } 
 /** Far below `BLOCKED_MS`, so that it has passed when the event loop runs again. */
 const TIMEOUT_MS = 100;
 const BLOCKED_MS = 400;
-/** Operators ignore one blocked period only, so the server must respond within this time after it. */
+/** Operators ignore only one blocked period, so the server must respond within this time after it. */
 const OPERATOR_TIMEOUT_MS = 300;
 
 const HEDGED: ClientSettings = {
@@ -44,7 +44,7 @@ async function distant(settings: ClientSettings) {
   return { server: { process: server, has }, client, echo: client.getService<EchoService>('Echo') };
 }
 
-/** 'connected': the server has sent its SETTINGS. 'answered': it has sent a complete response. */
+/** 'connected': the server has sent its SETTINGS. 'answered': the server has sent a complete response. */
 type ServerEvent = 'connected' | 'answered';
 
 interface ObservedServer {
@@ -64,8 +64,9 @@ function block(isOver = () => true): void {
 }
 
 /**
- * The time at which the event loop is blocked: before the request is sent, or while the server responds, which is frozen until then. The
- * event loop stays blocked until the server has sent `event`, so that the speed of the server does not matter.
+ * Functions that block the event loop, before the request is sent or while the server responds. In the second case, the server is frozen
+ * until the event loop is blocked. The event loop stays blocked until the server has sent `event`, so that the speed of the server does
+ * not matter.
  */
 const MOMENTS: readonly [string, (server: ObservedServer, event?: ServerEvent) => Promise<void>][] = [
   [
@@ -88,7 +89,7 @@ const MOMENTS: readonly [string, (server: ObservedServer, event?: ServerEvent) =
 ];
 
 describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
-  it('sends no hedge', async () => {
+  it('sends no hedge if the hedging delay passes while the event loop is blocked', async () => {
     const { client, echo, server } = await distant(HEDGED);
     await client.waitForReady();
     const ends: CallEnd[] = [];
@@ -99,7 +100,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
     expect(client.snapshot().methods).toMatchObject([{ hedged: 0 }]);
   });
 
-  it('times out no attempt', async () => {
+  it('times out no attempt if attemptTimeoutMs passes while the event loop is blocked', async () => {
     const { client, echo, server } = await distant({ methods: { '*': { attemptTimeoutMs: TIMEOUT_MS } } });
     await client.waitForReady();
     const answer = lastValueFrom(echo.unary({ text: 'x' }, { timeoutMs: 20_000 }));
@@ -107,7 +108,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
     expect(await answer).toMatchObject({ text: 'x' });
   });
 
-  it('opens no circuit because of deadlines that pass meanwhile', async () => {
+  it('keeps the circuit closed if deadlines pass while the event loop is blocked', async () => {
     const { client, echo, server } = await distant({
       methods: { '*': { circuitBreaker: { minimumThroughput: 1, failureRatio: 0.01 } } },
     });
@@ -120,7 +121,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
     expect(await lastValueFrom(echo.unary({ text: 'admitted' }))).toMatchObject({ text: 'admitted' });
   });
 
-  it('ends no stream as idle', async () => {
+  it('ends no stream as idle if streamIdleTimeoutMs passes while the event loop is blocked', async () => {
     const { client, echo, server } = await distant({ methods: { '*': { streamIdleTimeoutMs: TIMEOUT_MS } } });
     await client.waitForReady();
     const messages = lastValueFrom(echo.bidi([{ text: 'x' }]).pipe(toArray()));
@@ -128,7 +129,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
     expect(await messages).toMatchObject([{ text: 'x' }]);
   });
 
-  it('fails no connection attempt', async () => {
+  it('fails no connection attempt if connectTimeoutMs passes while the event loop is blocked', async () => {
     const { client, echo, server } = await distant({ connectTimeoutMs: TIMEOUT_MS });
     const events: GrpcClientEvent[] = [];
     const subscription = client.events$.subscribe((event) => events.push(event));
@@ -139,7 +140,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
     expect(events.filter((event) => event.type === 'connection')).toMatchObject([{ change: 'connected' }]);
   });
 
-  it('makes hedge() subscribe once', async () => {
+  it('subscribes only once in hedge() if delayMs passes while the event loop is blocked', async () => {
     const { client, echo, server } = await distant({});
     await client.waitForReady();
     const calls = { started: 0 };
@@ -153,7 +154,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
     expect(calls.started).toBe(1);
   });
 
-  it('does not trigger idleTimeout()', async () => {
+  it('does not trigger idleTimeout() if its time passes while the event loop is blocked', async () => {
     const { client, echo, server } = await distant({});
     await client.waitForReady();
     const messages = lastValueFrom(echo.bidi([{ text: 'x' }]).pipe(idleTimeout(OPERATOR_TIMEOUT_MS), toArray()));

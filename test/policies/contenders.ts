@@ -21,7 +21,7 @@ export interface Running {
 
 /** One of the two compared clients, with its own channel. */
 export interface Contender {
-  /** `within`: its deadline, in milliseconds from now. */
+  /** @param within deadline, in milliseconds from now */
   unary(within?: number, text?: string): Running;
   serverStream(): Running;
 }

@@ -56,7 +56,7 @@ function grpcJs(url: string): Write {
 
 function writeOf(client: Client): Write {
   const service = loadSync(ECHO_PROTO)['testing.v1.Echo'] as ServiceDefinition;
-  // The cast is safe: the service has this method.
+  // The cast is safe because the service has this method.
   const { path, requestSerialize, responseDeserialize } = service['UnsafeUnary'] as MethodDefinition<EchoRequest, Echo>;
   return (key) =>
     new Promise((resolve) => {
@@ -75,7 +75,7 @@ const toUndefined = (): undefined => undefined;
 async function played(server: FrameServer, write: Write): Promise<unknown> {
   await write('before');
   const error = await write('write');
-  // The next call gets a connection, so that any resent request has arrived before it.
+  // Any resent request arrives before this call.
   await write('after');
   return error;
 }
@@ -120,7 +120,7 @@ function outcomeOf(error: unknown): string {
 }
 
 describe('write', () => {
-  it.each(byEnding(ENDINGS))('has the expected outcome and number of sends: %s', async (_ending, row) => {
+  it.each(byEnding(ENDINGS))('ends a write with the expected outcome and number of sends: %s', async (_ending, row) => {
     const { outcome, sent = 1, sentByGrpcJs = 1 } = row;
     const [ours, plain] = [await startServer(row), await startServer(row)];
     const [error, plainError] = await Promise.all([
@@ -139,7 +139,7 @@ describe('write', () => {
   });
 
   it.each(byEnding(ENDINGS))(
-    'runs at most once from the grpc-js client on the library channel, and succeeds if it does with plain grpc-js: %s',
+    'executes a write of the grpc-js client on the library channel at most once, with success if plain grpc-js succeeds: %s',
     async (_ending, row) => {
       const [ours, plain] = [await startServer(row), await startServer(row)];
       const [error, plainError] = await Promise.all([
@@ -155,14 +155,14 @@ describe('write', () => {
   );
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
-    'is sent once and succeeds if it waits for a stream: %s',
+    'sends exactly once, and with success, a write that waits for a stream: %s',
     async (_ending, { play }) => {
       await writeInQueue(resilient, play);
     },
   );
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
-    'is sent once and succeeds if it waits for a stream, from the grpc-js client on the library channel: %s',
+    'sends exactly once, and with success, a write of the grpc-js client that waits for a stream of the library channel: %s',
     async (_ending, { play }) => {
       await writeInQueue(callbacks, play);
     },
@@ -176,7 +176,7 @@ describe("status CANCELLED 'CANCELLED' of a method that is safe to repeat", () =
   };
 
   it.each(['unary', 'clientStream', 'serverStream', 'bidi'] as const)(
-    'counts as a lost connection and is retried if GOAWAY follows: %s',
+    'counts CANCELLED as a lost connection and retries the call if GOAWAY follows: %s',
     async (method) => {
       const server = await startServer({ play: cancelledBeforeGoaway, times: 1 });
       const echo = await startEcho(server.url);
@@ -186,7 +186,7 @@ describe("status CANCELLED 'CANCELLED' of a method that is safe to repeat", () =
     },
   );
 
-  it('fails the call as a status of the server if no GOAWAY follows', async () => {
+  it('fails a call with CANCELLED as the status of the server if no GOAWAY follows', async () => {
     const server = await startServer({ play: cancelled });
     const echo = await startEcho(server.url);
     const error = await failureOf(echo.unary({}, { metadata: keyed('write') }));
@@ -207,7 +207,7 @@ describe('REFUSED_STREAM', () => {
     expect(server.requests('write')).toHaveLength(4);
   });
 
-  it('resends a write once with `trustRefusedStreams`, as gRPC does', async () => {
+  it('resends a refused write once if `trustRefusedStreams` is set, as gRPC does', async () => {
     const trusting = { trustRefusedStreams: true };
     const once = await refusing(1);
     expect(await played(once, await resilient(once.url, trusting))).toBeUndefined();
@@ -218,7 +218,7 @@ describe('REFUSED_STREAM', () => {
   });
 });
 
-/** More than the default budget has tokens. */
+/** Number of calls; larger than the number of tokens in the default budget. */
 const TOGETHER = 40;
 
 it.each(ENDINGS_TOGETHER)('charges the retry budget one token per lost connection: %s', async (_ending, play) => {
@@ -264,6 +264,6 @@ it('charges the retry budget one token for a lost connection whose calls fail on
   }
   connection.socket.destroy();
   await Promise.all(results);
-  // Successes and time return less than another token.
+  // The successful calls and the elapsed time return less than one token.
   expect(client.snapshot().retryBudget.tokens).toBeGreaterThanOrEqual(9);
 });

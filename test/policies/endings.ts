@@ -11,7 +11,7 @@ export interface Ending {
   readonly outcome: 'OK' | `${FailureReason}, ${ReachedServer}`;
   /** HEADERS frames of this write on the wire. @defaultValue 1 */
   readonly sent?: number;
-  /** The same for plain grpc-js. @defaultValue 1 */
+  /** HEADERS frames of the same write with plain grpc-js. @defaultValue 1 */
   readonly sentByGrpcJs?: number;
   /** Number of requests of the write that end this way. Later requests succeed. @defaultValue each one */
   readonly times?: number;
@@ -80,7 +80,7 @@ const goawayAboveAll =
 
 /** The status of a server that shuts down. */
 export const cancelled: Play = status(CANCELLED, 'CANCELLED');
-/** The client has read the status when the server sends GOAWAY. */
+/** The server sends GOAWAY after the client has read the status. */
 export const cancelledBeforeGoaway: Play = inTurn(cancelled, goawayAt());
 
 const LOST = 'connection-lost, maybe';
@@ -127,7 +127,7 @@ const STATUSES: readonly Ending[] = [
   {
     ending: 'HTTP 503 without a gRPC status',
     play: writing((request) => request.status({ ':status': '503', 'content-type': 'text/html' })),
-    outcome: UNPROVEN,
+    outcome: 'http, maybe',
   },
   { ending: 'success', play: succeed, outcome: 'OK' },
 ];
@@ -192,7 +192,7 @@ const RESETS: readonly Ending[] = [
     play: reset(code),
     outcome: CODES_OF_LOST_CONNECTIONS.has(code) ? LOST : UNPROVEN,
   })),
-  // A proxy sends it for requests that its backend has executed.
+  // A proxy can send REFUSED_STREAM for requests that its backend has executed.
   { ending: 'RST_STREAM 7 (REFUSED_STREAM)', play: reset(REFUSED), outcome: 'refused, maybe', sentByGrpcJs: 2 },
   ...CODES.map((code): Ending => ({
     ending: `headers, then RST_STREAM ${code}`,
@@ -214,7 +214,7 @@ const UNPROCESSED_TWICE = { outcome: 'OK', sent: 3, times: 2 } as const;
 const GOAWAYS: readonly Ending[] = [
   { ending: 'GOAWAY below it, twice', play: goawayBelow(), ...UNPROCESSED_TWICE, sentByGrpcJs: 2 },
   { ending: 'GOAWAY below it', play: goawayBelow(), ...UNPROCESSED_ONCE, sentByGrpcJs: 2 },
-  // Node ends all streams with the code of such a GOAWAY, regardless of their IDs.
+  // Node ends all streams with the code of a GOAWAY if the code is not NO_ERROR, regardless of the IDs of the streams.
   ...[PROTOCOL, INTERNAL, CANCEL, CALM].flatMap((code): Ending[] => [
     { ending: `GOAWAY with code ${code} below it`, play: goawayBelow(code), ...UNPROCESSED_ONCE },
     { ending: `GOAWAY with code ${code} at its stream`, play: goawayAt(code), outcome: LOST },
@@ -304,7 +304,7 @@ const SEQUENCES: readonly Ending[] = [
     ),
     outcome: LOST,
   },
-  // If a server contradicts itself, its first answer applies.
+  // If a server contradicts itself, its first response applies.
   {
     ending: 'RST_STREAM 7 (REFUSED_STREAM) and GOAWAY below it in one write',
     play: writing(
@@ -479,7 +479,7 @@ function together(play: Play): (requests: readonly FrameRequest[]) => Promise<vo
     const { connection } = requests[0]!;
     connection.goaway(ALL);
     await connection.read();
-    // The end of the connection comes last.
+    // The requests whose endings close the connection are last.
     const lastFirst = [...requests].sort((a, b) => Number(a.streamId % 3 === 2) - Number(b.streamId % 3 === 2));
     for (const request of lastFirst) await play(request);
   };

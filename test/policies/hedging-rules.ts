@@ -11,13 +11,13 @@ function hedging(hedgingDelay: string | undefined, rest: Omit<ServiceConfig, 'me
   return { methodConfig: [{ name: [{}], hedgingPolicy }], ...rest };
 }
 
-/** Attempts that the server still serves although their call has ended. */
+/** Returns the number of attempts that the server still serves although their call has ended. */
 async function stillRunning(server: ScriptedGrpcServer): Promise<number> {
   await waitFor(() => server.heldCount() === 0, { timeoutMs: 20_000 }).catch(() => undefined);
   return server.release();
 }
 
-/** Resolves once the server has received all calls of `client`, and each has ended. */
+/** Resolves after the server has received all calls of `client` and all calls have ended. */
 async function allEnded({ server, client }: Pick<Scene, 'server' | 'client'>): Promise<void> {
   await arrived(client);
   await waitFor(() => server.counts().open === 0, HANG_LIMIT);
@@ -126,7 +126,7 @@ export const HEDGING_RULES: readonly Rule[] = [
   {
     rule: 'a half-empty throttle stops hedges, not the first attempt',
     from: 'A6',
-    // Only a failure triggers the next attempt, because an attempt before the first failure, as on a busy machine, would cost no token.
+    // The delay is long, so that only a failure triggers an attempt. An attempt before the first failure would cost no token.
     config: hedging('60s', { retryThrottling: { maxTokens: 2, tokenRatio: 0.1 } }),
     async observe({ server, client }) {
       server.script('Unary', UNAVAILABLE);
@@ -182,7 +182,7 @@ export const HEDGING_RULES: readonly Rule[] = [
           const [, second, third] = server.calls('Unary');
           return isInTime && third!.at - second!.at;
         });
-      // One try proves nothing, because a busy machine can delay an attempt that was due sooner.
+      // Repeats the measurement, because a busy machine can delay an attempt that was due sooner.
       const gapsMs = [await gapAfterPushback(), await gapAfterPushback(), await gapAfterPushback()];
       return gapsMs.every((ms) => ms >= 295) ? 'after 300 ms' : 'earlier';
     },

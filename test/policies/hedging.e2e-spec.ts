@@ -33,7 +33,7 @@ describe('hedged call', () => {
     expect(ends).toMatchObject([{ code: 0 }]);
   });
 
-  it('uses the stream whose first message arrives first', async () => {
+  it('delivers the messages of the attempt of a hedged stream whose first message arrives first', async () => {
     const { echo, server } = await scene(hedged());
     server.script('ServerStream', ({ previousAttempts }) =>
       previousAttempts === 0 ? { never: true } : { messages: [{ number: 1 }, { number: 2 }] },
@@ -43,7 +43,7 @@ describe('hedged call', () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  it('cancels the slower attempts of a stream at its first message, while the stream stays open', async () => {
+  it('cancels the slower attempts of a hedged stream at its first message, while the stream stays open', async () => {
     const { echo, server } = await scene(hedged());
     server.script('ServerStream', ({ previousAttempts }) =>
       previousAttempts === 0 ? { never: true } : { messages: [{ number: 1 }], never: true },
@@ -57,7 +57,7 @@ describe('hedged call', () => {
     subscription.unsubscribe();
   });
 
-  it('continues after a non-fatal status and fails on a fatal status', async () => {
+  it('continues a hedged call after a non-fatal status and fails it on a fatal status', async () => {
     const { echo, server } = await scene(hedged('60s'));
     server.script('Unary', ({ previousAttempts }) =>
       previousAttempts < 2 ? { status: 'UNAVAILABLE' } : { message: { number: 9 } },
@@ -67,7 +67,7 @@ describe('hedged call', () => {
     expect(await failureOf(echo.unary({}))).toMatchObject({ code: 5, details: 'no such thing', reason: 'server' });
   });
 
-  it('fails with the last error if all attempts fail', async () => {
+  it('fails a hedged call with the last error if all attempts fail', async () => {
     const { echo, server } = await scene(hedged('60s'));
     server.script('Unary', { status: 'UNAVAILABLE', details: 'busy' });
     const error = await failureOf(echo.unary({}));
@@ -80,7 +80,7 @@ describe('hedged call', () => {
     expect(server.counts().calls).toBe(3);
   });
 
-  it('reports each failed attempt, whether another one follows, and the reason', async () => {
+  it('reports each failed attempt of a hedged call, whether another attempt follows, and the reason', async () => {
     const { echo, server, client } = await scene(hedged('60s'));
     const events: GrpcClientEvent[] = [];
     client.events$.subscribe((event) => events.push(event));
@@ -93,7 +93,7 @@ describe('hedged call', () => {
     ]);
   });
 
-  it('resends a refused stream under the same attempt number while another attempt is open', async () => {
+  it('resends a refused hedge under the same attempt number while another attempt is open', async () => {
     const open: ServerHttp2Stream[] = [];
     const previousAttempts: unknown[] = [];
     const server = await startHttp2Server((stream, number, { 'grpc-previous-rpc-attempts': previous }) => {
@@ -109,7 +109,7 @@ describe('hedged call', () => {
     expect(previousAttempts).toEqual([undefined, '1', '1', '2']);
   });
 
-  it('names the buffer option if its request is too large to be resent', async () => {
+  it('names the buffer option in the error if the request of a hedged call is too large to be resent', async () => {
     const settings = { ...hedged(), channelOptions: { 'grpc.per_rpc_retry_buffer_size': 100 } };
     const { echo, server } = await scene(settings);
     server.script('Unary', { status: 'UNAVAILABLE' });
@@ -123,7 +123,7 @@ describe('hedged call', () => {
     expect(server.counts().calls).toBe(2);
   });
 
-  it('survives the loss of its connection', async () => {
+  it('completes a hedged call after the loss of its connection', async () => {
     const { echo, server } = await scene(hedged('60s'));
     await firstValueFrom(echo.unary({}));
     server.script('Unary', ({ previousAttempts }) =>
@@ -135,7 +135,7 @@ describe('hedged call', () => {
     expect(await answer).toMatchObject({ number: 5 });
   });
 
-  it('cancels all attempts when its caller unsubscribes', async () => {
+  it('cancels all attempts of a hedged call when the caller unsubscribes', async () => {
     const { echo, server } = await scene(hedged('0.01s'));
     server.script('Unary', { never: true });
     const subscription = echo.unary({}).subscribe();
@@ -144,7 +144,7 @@ describe('hedged call', () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  it('adds at most 5 % more calls, plus five, if all calls are slow', async () => {
+  it('adds at most 5 % of the calls as hedges, plus five, if all calls are slow', async () => {
     const { echo, server } = await scene(hedged('0.01s'));
     server.script('Unary', { delayMs: 40, message: {} });
     for (let round = 0; round < 10; round++) {
@@ -169,7 +169,7 @@ describe('hedgingDelay that follows latency', () => {
   });
   const delays = (client: ResilientGrpcClient) => client.snapshot().hedgingDelays;
 
-  it('hedges no call until it has measured 100 attempts, then hedges a slow one', async () => {
+  it('hedges no call with a hedgingDelay of p95 until 100 attempts are measured, and then hedges a slow call', async () => {
     const { echo, server, client } = await scene(measured());
     server.script('Unary', { message: { number: 5 } });
     expect(delays(client)).toContainEqual({ path: '/testing.v1.Echo/Unary', percentile: 'p95' });
@@ -182,7 +182,7 @@ describe('hedgingDelay that follows latency', () => {
     expect(client.snapshot().counters.hedged).toBeGreaterThanOrEqual(1);
   });
 
-  it('replaces the delay of a hedgingPolicy, and keeps its attempts and status codes', async () => {
+  it('replaces the delay of a hedgingPolicy with the measured delay, and keeps its attempts and status codes', async () => {
     const { echo, server } = await scene(measured(hedged('0s', 2)));
     server.script('Unary', { status: 'UNAVAILABLE' });
     const error = await failureOf(echo.unary({}));
@@ -196,7 +196,7 @@ describe('hedgingDelay that follows latency', () => {
     expect(server.counts().calls).toBe(3);
   });
 
-  it('keeps its measurement if a live service config changes the policy of the method', async () => {
+  it('keeps the measured latency if a live service config changes the policy of the method', async () => {
     const configs = new BehaviorSubject<ServiceConfig>({});
     const { echo, server, client } = await scene(measured({ serviceConfig: configs }));
     server.script('Unary', { message: {} });

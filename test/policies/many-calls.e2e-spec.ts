@@ -6,9 +6,9 @@ import { IS_FULL } from '../support/full-tables.js';
 
 const CALLS = IS_FULL ? 10_000 : 3_000;
 
-// `scene` fails the test if a socket or a timer is left, or a call is open on the server.
+// `scene` fails the test if a socket, a timer, or a call on the server stays open.
 it(
-  'releases all resources after thousands of concurrent calls with every policy enabled',
+  'releases all resources after thousands of concurrent calls with retries, timeouts, limits, and a circuit breaker',
   { timeout: 120_000 },
   async () => {
     const { echo, client, server } = await scene({

@@ -34,8 +34,8 @@ function halting(first: number, rest: number, text = 'x') {
   return { requests: requests(), continueRequests, given: () => given };
 }
 
-describe('request stream that is safe to repeat', () => {
-  it('resends all requests if the connection is lost in the middle', async () => {
+describe('request that is safe to repeat', () => {
+  it('resends all requests if the connection is lost in the middle of a request stream', async () => {
     const { server, proxy, echo } = await upload();
     const source = halting(10, 5);
     const answer = firstValueFrom(echo.clientStream(source.requests));
@@ -72,7 +72,7 @@ describe('request stream that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('names the buffer options in the error if it is not resent', async () => {
+  it('names the buffer options in the error if a request does not fit the retry buffers', async () => {
     const { server, echo } = await upload({ channelOptions: { 'grpc.per_rpc_retry_buffer_size': 1_000 } });
     server.script('Unary', { status: 'UNAVAILABLE', details: 'busy' });
     const { message, details, notRetriedBecause } = await failureOf(echo.unary({ text: 'x'.repeat(1_000) }));
@@ -82,7 +82,7 @@ describe('request stream that is safe to repeat', () => {
     );
   });
 
-  it('shares the retry buffer of its client with unary calls', async () => {
+  it('shares the retry buffer of a client between unary calls', async () => {
     const { server, echo } = await upload({ channelOptions: { 'grpc.retry_buffer_size': 2_000 } });
     server.script('Unary', { hold: 'everything', status: 'UNAVAILABLE' });
     const failures = [1, 2].map(() => failureOf(echo.unary({ text: 'x'.repeat(1_500) })));
@@ -95,7 +95,7 @@ describe('request stream that is safe to repeat', () => {
     expect(reasons.sort()).toEqual(['request-not-replayable', 'succeeded']);
   });
 
-  it('shares the retry buffer of its client with other request streams', async () => {
+  it('shares the retry buffer of a client between request streams', async () => {
     const { server, proxy, echo } = await upload({ channelOptions: { 'grpc.retry_buffer_size': 2_000 } });
     const sources = [halting(4, 0, 'x'.repeat(200)), halting(4, 0, 'x'.repeat(200))];
     const failures = sources.map((source) =>

@@ -26,7 +26,7 @@ export interface Rule {
   /** Source of the rule. */
   readonly from: 'A6' | 'service config' | 'grpc-go' | 'ours';
   readonly config: ServiceConfig;
-  /** Returns what the server or the caller observes, in a few words. */
+  /** Returns the observation of the server or the caller as a short string. */
   observe(scene: Scene): Promise<string>;
   /** Result of a client that follows the rule. This library always does. */
   readonly right: string;
@@ -61,7 +61,7 @@ function retrying(
 const throttled = (maxTokens: number, tokenRatio: number, policy: Partial<RetryPolicy> = {}) =>
   retrying({ maxAttempts: 5, ...policy }, { retryThrottling: { maxTokens, tokenRatio } });
 
-/** Makes `count` calls, one after another, and returns the number of attempts of each. */
+/** Makes `count` sequential calls and returns the number of attempts of each. */
 async function attemptsOf({ server, client }: Scene, count = 1, call = () => client.unary()): Promise<number[]> {
   const made: number[] = [];
   for (let i = 0; i < count; i++) {
@@ -295,7 +295,7 @@ export const RULES: readonly Rule[] = [
   {
     rule: 'pushback replaces the backoff',
     from: 'A6',
-    // Longer than the deadline, so that a call that waits for it does not succeed.
+    // Longer than the deadline, so that a call that waits for the backoff does not succeed.
     config: retrying({ initialBackoff: '60s', maxBackoff: '60s' }),
     async observe(scene) {
       scene.server.script('Unary', [{ ...UNAVAILABLE, pushback: 0 }, { ...UNAVAILABLE, pushback: 300 }, OK]);
@@ -567,7 +567,7 @@ async function remaining({ another }: Scene, timeout: string): Promise<string> {
   return statuses.includes('OK') ? `OK, ${Math.ceil(Math.max(...leftMs) / 100) * 100} ms` : statuses[0]!;
 }
 
-/** Resolves once the server has received everything that `client` sent before. Calls on one connection arrive in sequence. */
+/** Resolves after the server has received all previous calls of `client`, because calls on one connection arrive in sequence. */
 export async function arrived(client: Contender): Promise<void> {
   for (let i = 0; i < 2; i++) await client.serverStream().ended;
 }

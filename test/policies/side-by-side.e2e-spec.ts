@@ -46,7 +46,7 @@ function table(rules: readonly Rule[]): string {
 }
 
 describe('docs/call-lifecycle/grpc-js-comparison.md', () => {
-  it('shows these rules and their results', async () => {
+  it('shows the tested rules and their results in docs/call-lifecycle/grpc-js-comparison.md', async () => {
     const text = readFileSync(PAGE, 'utf8');
     const shown: string[] = [];
     const filled = text.replace(PART, (_all, begin: string, name: keyof typeof TABLES, end: string) => {

@@ -1,7 +1,8 @@
 // npm run promises [-- --full --only a,b --seed N --strict --counts --half 1]: plays every situation, then every test that records a timing,
-// one at a time, and prints each measurement with its bound and its verdict. On a busy machine a timed bound that does not hold is 'not
-// judged'. The exit code is 1 if a promise is broken; with --strict also if one was not judged. With --counts, for CI, it plays only
-// the situations, as `npm test` does, and judges only their counts; --half 1 or 2 plays every other one, so that two processes share them.
+// one at a time. Prints each measurement with its bound and its verdict. A timed bound that does not hold on a busy machine is 'not
+// judged'. The exit code is 1 if a promise is broken, and with --strict also if a bound was not judged. --counts, for CI, plays only the
+// situations, as `npm test` does, and judges only their counts. --half 1 or 2 plays every other situation, so that two processes can
+// share the work.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { seededRandom } from 'nestjs-resilient-grpc/testing';
@@ -100,7 +101,7 @@ const count = (verdict: string) => runs.flatMap(({ rows }) => rows).filter((row)
 const errors = runs.reduce((sum, run) => sum + run.errors.length, 0);
 const [broken, open] = [count('broken') + errors, count('not judged')];
 console.log(`\n${count('kept')} kept, ${broken} broken, ${open} not judged`);
-if (open > 0) console.log('The machine was too busy to judge every bound: run it again with nothing beside it.');
+if (open > 0) console.log('The machine was too busy to judge every bound. Run the command again on an idle machine.');
 const failed = broken + (values.strict ? open : 0);
-// Resources of an interrupted play must not keep the process alive.
+// Exits explicitly, because an interrupted play may leave open resources.
 process.exit(failed > 0 || interrupted.signal.aborted ? 1 : 0);

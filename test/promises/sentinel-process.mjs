@@ -8,8 +8,8 @@ const SAMPLE_MS = 1_000;
 const TICKS_PER_SECOND = 100;
 
 /**
- * CPU time of all cores since the start of Linux, in ticks. Excludes interrupts, which belong to no process and are largely caused by
- * the traffic of a play.
+ * CPU time used and stolen on all cores since the start of Linux, in ticks, and the number of cores. Excludes interrupts, which belong
+ * to no process and are largely caused by the traffic of a play.
  */
 function machineTicks() {
   const lines = readFileSync('/proc/stat', 'utf8').split('\n');
@@ -17,7 +17,7 @@ function machineTicks() {
   return { busy: user + nice + system, stolen, cores: lines.filter((line) => /^cpu\d/.test(line)).length };
 }
 
-/** CPU time of `root`, its descendants, and its exited children, in ticks. */
+/** CPU time of `root`, its descendants, and the exited children of each of them, in ticks. */
 function ownTicks(root) {
   const processes = new Map();
   for (const entry of readdirSync('/proc')) {

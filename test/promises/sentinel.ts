@@ -28,7 +28,7 @@ export class Sentinel {
 
   private constructor(private readonly child: ChildProcess) {
     child.on('message', (sample) => {
-      // The cast is safe: the process sends nothing else.
+      // The cast is safe because the process sends nothing else.
       this.samples.push(sample as Sample);
     });
   }
@@ -45,7 +45,7 @@ export class Sentinel {
   async loadBetween(from: number, until: number): Promise<MachineLoad> {
     // Waits for the sample that covers the end of the period.
     await waitFor(() => (this.samples.at(-1)?.at ?? 0) >= until, { timeoutMs: 60_000 });
-    // A sample covers the second before its time, or more if its process was stopped, so the first sample after `until` counts too.
+    // A sample covers the second before its time, or more if its process was stopped, so the first sample after `until` also counts.
     const last = this.samples.findIndex(({ at }) => at >= until);
     const samples = this.samples.slice(0, last + 1).filter(({ at }) => at > from - 1_000);
     const worst = (figure: keyof MachineLoad) => {

@@ -52,7 +52,7 @@ export async function runTimedTests(
             console.log(`${file}: ${test.fullName}: skipped, because ${result.note}`);
             return;
           }
-          // One after another, because the sentinel samples later than the test ends.
+          // Judges the tests one after another, because each judgment waits for a sample of the sentinel after the test.
           results = results.then(async () => {
             onResult(await judgedTest(test, sentinel));
           });

@@ -4,7 +4,7 @@ import type { Situation } from '../scenarios/support/situation.js';
 import { whyNotJudged, type Sentinel } from './sentinel.js';
 import { verdictOf, type Verdict } from './verdict.js';
 
-/** Longer than any play (a full play of quiet feeds takes 10 minutes). A play that exceeds it hangs. */
+/** Longer than any play (a full play of quiet feeds takes 10 minutes). A play that exceeds this limit hangs. */
 const PLAY_LIMIT_MS = 15 * 60_000;
 
 /** A figure with its bound and its verdict: a row of the table. */
@@ -12,7 +12,7 @@ export interface Judged extends Judgement {
   readonly verdict: Verdict;
 }
 
-/** Judgements of a run, and whether the machine was busy meanwhile. */
+/** Judgements and errors of a run, and the load of a busy machine. */
 export interface JudgedRun {
   readonly rows: readonly Judged[];
   /** Errors; each counts as broken. */
@@ -38,7 +38,10 @@ export async function judgedBetween(
   return { rows, busy };
 }
 
-/** Plays `situation` once while `sentinel` watches the machine. Never throws. The result contains all errors, including uncaught ones. */
+/**
+ * Plays `situation` once while `sentinel` watches the machine. Never throws. The result contains all errors, including unhandled
+ * rejections.
+ */
 export async function playWatched(
   situation: Situation,
   { signal, ...options }: PlayOptions,

@@ -25,7 +25,7 @@ export const closedUnread: Situation = {
     'connections that ended unread': { atLeast: 2 * CLIENTS },
   },
   play: (run) => {
-    // One after another, because a blocked process would also delay concurrent plays.
+    // Plays run sequentially, because a blocked process would also delay concurrent plays.
     let before: Promise<unknown> = Promise.resolve();
     return againstEach(run, async (kind) => {
       const servers = await startServers(run, kind);
@@ -36,7 +36,7 @@ export const closedUnread: Situation = {
   },
 };
 
-/** One server that closes its idle connections, and one that is killed. */
+/** Starts a server that closes its idle connections, and a server to be killed. */
 async function startServers(run: Run, kind: UpstreamKind) {
   const [closing, killed] = await Promise.all([
     startUpstream(run, kind, { serverOptions: { 'grpc.max_connection_idle_ms': IDLE_MS } }),
@@ -106,7 +106,7 @@ function standStillUntil(leastMs: number, isOver: () => boolean): void {
 
 const ESTABLISHED = '01';
 
-/** Open connections to `upstream` as reported by the kernel, and whether each has received bytes that are unread. */
+/** Open connections to `upstream` as reported by the kernel. `isUnread` is true if a connection has received bytes that are unread. */
 function openTo({ url }: Upstream): readonly { readonly isUnread: boolean }[] {
   const port = Number(url.split(':').at(-1));
   const remote = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;

@@ -68,7 +68,7 @@ async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {
   for (let round = 0; round < (run.length === 'short' ? 1 : 10); round++) {
     for (const close of closings) {
       await close();
-      // Waits for the state change, because a call before the client has detected the close would not be a call after it.
+      // Waits for the state change, because the next calls must start after the client has detected the close.
       await reach(() => apps.every(({ client }) => client.connectivity.state !== 'READY'));
       await callEach();
     }

@@ -8,7 +8,7 @@ const CALLS = { counts: 2_000, all: 20_000 };
 /** Calls started in one turn of the event loop. */
 const BATCH_SIZE = 100;
 const DOWN_MS = 2_000;
-/** Deadline of a call. If only counts are judged, a call that hangs fails the play earlier. */
+/** Deadline of a call in milliseconds. If only counts are judged, a hanging call fails the play before this deadline. */
 const TIMEOUT_MS = { counts: 600_000, all: 15_000 };
 /** Capacity of the server in requests per second. */
 const PER_SECOND = 3_000;
@@ -19,7 +19,7 @@ const QUEUE_MS = { counts: 60_000, all: 3_000 };
 export const coldStartInAnOutage: Situation = {
   name: 'cold-start-in-an-outage',
   promise:
-    'If a client starts 20,000 calls with deadlines of 15 s in an outage of 2 s at its start, 99 % of them succeed if the server can handle 3,000 calls per second.',
+    'A client starts 20,000 calls with deadlines of 15 s during an outage of 2 s at the start of its process. At least 99 % of the calls succeed if the server can handle 3,000 calls per second.',
   bounds: {
     calls: { atLeast: 2_000 },
     'calls that waited in the outage': { atLeast: 1_000 },

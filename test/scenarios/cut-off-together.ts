@@ -17,19 +17,19 @@ interface End {
 }
 
 const ENDS: readonly End[] = [
-  { implementation: 'ours', how: 'end of its drain', options: { drainMs: 500 }, stops: true },
-  { implementation: 'ours', how: 'age of a connection', options: { serverOptions: AGE }, stops: false },
-  { implementation: 'grpcio', how: 'hard stop', options: { drainMs: 0 }, stops: true },
-  { implementation: 'grpcio', how: 'age of a connection', options: { serverOptions: AGE }, stops: false },
-  { implementation: 'grpc-go', how: 'hard stop', options: { drainMs: 0 }, stops: true },
-  { implementation: 'grpc-go', how: 'age of a connection', options: { serverOptions: AGE }, stops: false },
+  { implementation: 'ours', how: 'end of the drain', options: { drainMs: 500 }, stops: true },
+  { implementation: 'ours', how: 'maximum connection age', options: { serverOptions: AGE }, stops: false },
+  { implementation: 'grpcio', how: 'forced stop', options: { drainMs: 0 }, stops: true },
+  { implementation: 'grpcio', how: 'maximum connection age', options: { serverOptions: AGE }, stops: false },
+  { implementation: 'grpc-go', how: 'forced stop', options: { drainMs: 0 }, stops: true },
+  { implementation: 'grpc-go', how: 'maximum connection age', options: { serverOptions: AGE }, stops: false },
 ];
 
 /** A server ends all calls of one connection at the same time, by statuses or resets. */
 export const cutOffTogether: Situation = {
   name: 'cut-off-together',
   promise:
-    'If a server ends 50 reads of one connection together, at the end of its drain, at a hard stop, or at the age of the connection, no read fails, and together they cost the retry budget one token.',
+    'If a server ends 50 reads of one connection simultaneously (at the end of its drain, at a forced stop, or at the maximum age of the connection), no read fails. The 50 reads cost the retry budget one token in total.',
   bounds: {
     calls: { atLeast: IN_FLIGHT },
     failed: { atMost: 0 },

@@ -11,12 +11,12 @@ import { Upstream } from './support/upstream.js';
 
 /** Rate of the reads, and also of the writes. */
 const PER_SECOND = { counts: 50, all: 500 };
-/** Minimum number of calls against all servers together. */
+/** Minimum number of calls to all servers together. */
 const CALLS = { counts: 400, all: 10_000 };
 const DRAINS = 2;
 const DELAY_MS = 20;
 const AGE_MS = 500;
-/** Long, because calls on a busy machine would outlast a short grace and fail at its end. */
+/** Grace of the maximum connection age. It is long, because calls on a busy machine would outlast a short grace and fail at its end. */
 const AGE_GRACE_MS = 60_000;
 
 interface Drained {
@@ -31,7 +31,7 @@ interface Drained {
 export const drainsUnderLoad: Situation = {
   name: 'drains-under-load',
   promise:
-    'At 500 calls per second, no read or write fails or is sent twice if a server of grpc-js, this library, grpcio or grpc-go drains, or if nginx in front of them reloads.',
+    'At 500 calls per second, no read or write fails or is sent twice if a server of grpc-js, this library, grpcio or grpc-go drains, or if nginx in front of the servers reloads.',
   bounds: {
     drains: { atLeast: DRAINS },
     'reads failed': { atMost: 0 },
@@ -53,7 +53,7 @@ export const drainsUnderLoad: Situation = {
       ...(isInstalled('nginx') ? [['nginx', () => reloads(run)] as const] : []),
     ] as const;
     const measured: Measured[] = [];
-    // One after another, because concurrent plays would overload two cores.
+    // Plays run sequentially, because concurrent plays would overload two cores.
     for (const [name, start] of plays) {
       const figures = await drains(run, await start(), CALLS[run.which] / plays.length);
       measured.push(
@@ -101,7 +101,7 @@ async function nextConnection(upstreams: readonly Upstream[], before: number): P
   await reach(() => count() > before, { intervalMs: 50, describe: () => `more than ${before} connections` });
 }
 
-/** One server replaces another at the same address; the old one gets SIGTERM. */
+/** Starts servers that replace one another at the same address; the old one gets SIGTERM. */
 async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'ours'): Promise<Drained> {
   const kind: UpstreamKind = { implementation, security: 'plain' };
   const started: Promise<Upstream>[] = [];
@@ -134,7 +134,7 @@ async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'our
   return { app, upstreams, drain };
 }
 
-/** A server sends GOAWAY at the maximum connection age. At SIGTERM, grpcio would fail late writes with a status. */
+/** Starts a server that sends GOAWAY at the maximum connection age. It gets no SIGTERM, at which grpcio fails late writes with a status. */
 async function ages(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Drained> {
   const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
   const kind: UpstreamKind = { implementation, security: 'plain' };
@@ -145,7 +145,7 @@ async function ages(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Dra
   return { app, upstreams, drain: () => nextConnection(upstreams, connections++) };
 }
 
-/** nginx in front of two servers reloads its configuration. */
+/** Starts nginx in front of two servers; a drain reloads its configuration. */
 async function reloads(run: Run): Promise<Drained> {
   const kind: UpstreamKind = { implementation: 'grpc-js', security: 'plain' };
   const upstreams = await Promise.all([1, 2].map(() => startUpstream(run, kind, { delayMs: DELAY_MS })));

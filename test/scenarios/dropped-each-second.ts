@@ -9,7 +9,7 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const LIVES_MS = 1_000;
-/** If only counts are judged, fewer drops than a read has attempts, because on a busy machine all drops can hit one read. */
+/** Number of drops. If only counts are judged, it is below the attempts of a read, because all drops can hit one read on a busy machine. */
 const DROPS = { counts: 3, all: Infinity };
 /** Duration of a play that judges everything. */
 const PLAY_MS = { short: 10_000, full: 180_000 };
@@ -20,7 +20,7 @@ const RATES = { counts: { reads: 40, writes: 20 }, all: { reads: 100, writes: 50
 export const droppedEachSecond: Situation = {
   name: 'dropped-each-second',
   promise:
-    'A client with 150 calls per second whose connections are each dropped after 1 s is never without a connection for more than 1 s; no read fails, no write fails except those on the wire, and no write is sent twice.',
+    'If each connection of a client with 150 calls per second is dropped after 1 s, the client is never without a connection for more than 1 s. No read fails, only writes on the wire fail, and no write is sent twice.',
   bounds: {
     drops: { atLeast: DROPS.counts },
     'connections per second': { atLeast: 0.7, timed: true },

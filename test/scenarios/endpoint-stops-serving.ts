@@ -13,7 +13,7 @@ const CALLS_PER_SECOND = { counts: 60, all: 200 };
 export const endpointStopsServing: Situation = {
   name: 'endpoint-stops-serving',
   promise:
-    'With `healthCheckConfig`, a server that reports NOT_SERVING gets no calls from 100 ms later until it reports SERVING again, and no call fails.',
+    'With `healthCheckConfig`, calls to a server stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. No call fails.',
   bounds: {
     calls: { atLeast: 100 },
     'calls failed': { atMost: 0 },

@@ -12,16 +12,16 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 const BACKOFFS_MS = [800, 1_280, 2_048, 3_277, 4_000];
 /** The client's outage grace. */
 const GRACE_MS = { counts: 1_500, all: 5_000 };
-/** Lifetime at which a connection ends an outage. */
+/** Lifetime after which a connection ends an outage, in milliseconds. */
 const LASTING_MS = 1_000;
 const CONNECTIONS = 4;
 const TIMES = 2;
 
-/** The fourth design experiment. */
+/** One server closes each connection shortly after it opens, and another is unreachable from time to time. */
 export const flappingServer: Situation = {
   name: 'flapping-server',
   promise:
-    'A server that closes each connection 5 ms after its SETTINGS receives at most 35 connections in a minute, and health stays down after the grace; this server, and one that comes and goes, are each logged in at most four lines.',
+    'A server that closes each connection 5 ms after its SETTINGS receives at most 35 connections in a minute, and its health stays down after the grace. This server, and a server that is unreachable from time to time, each cause at most four log lines.',
   bounds: {
     connections: { atLeast: CONNECTIONS },
     // The client makes one connection at first, or two if no call started on the first one. Then it makes one after each backoff.
@@ -45,14 +45,14 @@ export const flappingServer: Situation = {
 };
 
 /**
- * Repeats the play if this process was suspended while a connection was open. A connection that appears to live for a second ends the
- * outage, as intended, and the next outage has its own grace and log lines.
+ * Repeats the play if this process was suspended while a connection was open. The client then measures a longer lifetime. If the measured
+ * lifetime is at least a second, the outage ends, and the next outage has its own grace and log lines.
  */
 async function diesAtOnce(run: Run, lengthMs: number): Promise<Measured> {
   for (;;) {
     const { measured, longestLifeMs } = await connectionsThatDie(run, lengthMs);
     if (longestLifeMs < LASTING_MS || run.signal.aborted) return measured;
-    run.say(`repeated: a connection lived for ${Math.round(longestLifeMs)} ms`);
+    run.say(`repeated: a connection was open for ${Math.round(longestLifeMs)} ms`);
   }
 }
 
@@ -72,7 +72,7 @@ async function connectionsThatDie(run: Run, lengthMs: number) {
   await pass(run, graceEndsAt.getTime() + 20 - Date.now());
   const endsAt = (peer.acceptedAt[0] ?? NaN) + lengthMs;
   let other = 0;
-  // Waits for at least one more connection after the grace, because health must stay down while the channel is READY.
+  // Waits for at least one more connection after the grace, because health must stay down even while the channel is READY.
   const enough = Math.max(CONNECTIONS, peer.acceptedAt.length + 1);
   while (!run.signal.aborted && (Date.now() < endsAt || peer.acceptedAt.length < enough)) {
     if ((await health.check(client.name))[client.name]?.status !== 'down') other += 1;
@@ -90,7 +90,7 @@ async function connectionsThatDie(run: Run, lengthMs: number) {
     'log lines': aboveDebug(app).length,
     'calls failed': calls.failed.length,
   };
-  // An open connection has not reported its lifetime yet.
+  // Waits for the end of an open connection, which reports its lifetime only then.
   await reach(() => client.connectivity.state !== 'READY');
   await stop(calls);
   return { measured, longestLifeMs };

@@ -7,20 +7,20 @@ import type { Measured, Run, Situation } from './support/situation.js';
 
 const READS = { counts: 400, short: 1_200, full: 6_000 };
 const PER_SECOND = 60;
-/** Usual latency, and that of one of fifty responses. */
+/** Usual latency, and the latency of one in fifty responses. */
 const [USUAL_MS, SLOW_MS] = [40, 600];
 /** Attempts before the first hedge. */
 const WARM_UP = 100;
 
-/** One of fifty responses is slow, and the client measures the hedging delay while the usual latency triples. */
+/** One in fifty responses is slow, and the client measures the hedging delay while the usual latency triples. */
 export const hedgingFollowsLatency: Situation = {
   name: 'hedging-follows-latency',
   promise:
-    "If one of fifty responses is 15 times slower, a client with hedgingDelay 'p95' answers 99 % of its reads within 3 times the usual latency, also after that has tripled, at 1.05 attempts per call.",
+    "If one in fifty responses is 15 times slower, 99 % of the reads of a client with hedgingDelay 'p95' succeed within 3 times the usual latency, at 1.05 attempts per call. The same bound holds after the usual latency has tripled.",
   bounds: {
     'reads failed': { atMost: 0 },
     'hedges before 100 attempts were measured': { atMost: 0 },
-    // The budget allows five hedges more.
+    // Above 1.05, because the budget allows five more hedges at the start.
     'attempts per call': { atMost: 1.06 },
     hedges: { atLeast: 1 },
     'p99 in usual latencies': { atMost: 3, timed: true },

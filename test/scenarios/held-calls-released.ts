@@ -8,7 +8,7 @@ const PER_SECOND = { counts: 60, all: 500 };
 const DOWN_MS = { counts: 1_500, all: 5_000 };
 /** Longer than the outage plus the time to reconnect; if only counts are judged, long enough for a busy machine. */
 const GRACE_MS = { counts: 600_000, all: 7_000 };
-/** Deadline of a call. If only counts are judged, a call that hangs fails the play earlier. */
+/** Deadline of a call in milliseconds. If only counts are judged, a hanging call fails the play before this deadline. */
 const TIMEOUT_MS = { counts: 600_000, all: 30_000 };
 /** Maximum queueing time on the server; requests beyond it fail with UNAVAILABLE. */
 const QUEUE_MS = { counts: 60_000, all: 3_000 };
@@ -16,11 +16,11 @@ const QUEUE_MS = { counts: 60_000, all: 3_000 };
 const TIGHT = 1.2;
 const AMPLE = 2;
 
-/** Held calls of one client are released to a server with little spare capacity, or with 100 %. */
+/** Held calls of one client are released to a server with 20 % or 100 % spare capacity. */
 export const heldCallsReleased: Situation = {
   name: 'held-calls-released',
   promise:
-    'After an outage of 5 s at 500 calls per second, the last waiting call is sent within 15 s if the server can handle 600 calls per second, and within 6 s if it can handle 1,000; no waiting call fails, and 99.9 % of new calls succeed.',
+    'After an outage of 5 s at 500 calls per second, the last waiting call is sent within 15 s if the server can handle 600 calls per second, and within 6 s if it can handle 1,000. No waiting call fails, and 99.9 % of new calls succeed.',
   bounds: {
     'waiting calls': { atLeast: 50 },
     'waiting calls failed': { atMost: 0 },
@@ -42,7 +42,7 @@ export const heldCallsReleased: Situation = {
     return {
       'last waiting call sent after, server with 20 % spare capacity, ms': tightMs,
       'last waiting call sent after, server with 100 % spare capacity, ms': ampleMs,
-      ...Object.fromEntries([...named(ofTight, 'a fifth to spare'), ...named(ofAmple, 'as much to spare')]),
+      ...Object.fromEntries([...named(ofTight, '20 % spare capacity'), ...named(ofAmple, '100 % spare capacity')]),
     };
   },
 };

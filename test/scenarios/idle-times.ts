@@ -10,14 +10,14 @@ import type { Upstream } from './support/upstream.js';
 
 const CALLERS = 6;
 const ROUNDS = { short: 4, full: 10 };
-/** Idle timeout of the balancer. If only counts are judged, the play ends earlier. */
+/** Idle timeout of the balancer. If only counts are judged, the play ends before this timeout. */
 const BALANCER_MS = { counts: 60_000, all: 3_000 };
 
-/** A server that closes idle connections, and a balancer that drops them silently, under callers that pause between calls. */
+/** A server that closes idle connections, and a balancer that drops them silently, while callers pause between calls. */
 export const idleTimes: Situation = {
   name: 'idle-times',
   promise:
-    'No call fails or is sent twice if servers close idle connections, if a load balancer silently drops connections that the client has closed, or if pings keep connections alive; only a call that crosses the end of its connection on the wire is excepted.',
+    'No call fails or is sent twice if servers close idle connections, if the client closes connections before a load balancer silently drops them, or if pings keep connections open. The exception is a call that is in transit when the server closes its connection.',
   bounds: {
     calls: { atLeast: CALLERS * ROUNDS.short },
     failed: { atMost: 0 },
@@ -99,7 +99,7 @@ async function pausingCalls(
   return { failures, latencies };
 }
 
-/** 90 s without a call behind a balancer with an idle timeout of 25 s: pings every 10 s keep the one connection open. */
+/** Makes no call for 90 s behind a balancer with an idle timeout of 25 s. Pings every 10 s keep the connection open. */
 async function keptAliveByPings(run: Run): Promise<Measured> {
   const upstream = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' });
   const balancer = await FaultProxy.start(upstream.url);

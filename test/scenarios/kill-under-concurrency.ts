@@ -9,18 +9,18 @@ const AWAY_MS = 1_000;
 /** At most two, because from the third outage per minute on, outages share one grace (policy/outage). */
 const KILLS = { short: 1, full: 2 };
 
-/** The second design experiment; retry-budget-in-an-outage covers calls that all fail. */
+/** A server is killed with many reads in flight. The situation retry-budget-in-an-outage covers calls that all fail. */
 export const killUnderConcurrency: Situation = {
   name: 'kill-under-concurrency',
   promise:
-    'If a server is killed with 512 reads of one client in flight and is back 1 s later, no read fails and no retry is refused.',
+    'If a server is killed with 512 reads of one client in flight and restarts 1 s later, no read fails and no retry is refused.',
   bounds: {
     failed: { atMost: 0 },
     'retries refused': { atMost: 0 },
     'calls in flight that were retried, %': { atLeast: 100 },
-    // Two processes report times in whole milliseconds.
+    // The tolerance of 10 ms covers the rounding of two processes, which report times in whole milliseconds.
     'shortest downtime, ms': { atLeast: AWAY_MS - 10 },
-    'last call arrived after the first, ms': { atMost: 600, timed: true },
+    'time from first to last arrival, ms': { atMost: 600, timed: true },
   },
   play: (run) => againstEach(run, (kind) => kill(run, kind)),
 };
@@ -39,7 +39,7 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
   let arrivedWithinMs = 0;
   for (let round = 0; round < rounds; round++) {
     await firstValueFrom(orders.get({ id: 'first' }));
-    // The connection must have lived for a while, because one that closes immediately is a failed attempt, not a lost connection.
+    // The connection must have been open for over 1 s, because the end of a younger one is a failed attempt, not a lost connection.
     await reach(() => Date.now() - client.connectivity.since.getTime() > 1_100);
     const before = upstream.arrived('Get').length;
     await upstream.prepareRestart();
@@ -67,7 +67,7 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
     'calls in flight that were retried, %': (100 * client.snapshot().counters.retried) / (rounds * IN_FLIGHT),
     'shortest downtime, ms': Math.min(...awayMs),
     'longest downtime, ms': Math.max(...awayMs),
-    'last call arrived after the first, ms': arrivedWithinMs,
+    'time from first to last arrival, ms': arrivedWithinMs,
     'longest call, ms': longestMs,
     ...(failures[0] !== undefined && { 'first failure': failures[0] }),
   };

@@ -13,7 +13,7 @@ const UNREAD_MS = 300;
 export const leaksFound: Situation = {
   name: 'leaks-found',
   promise:
-    'An unread stream is logged once with its call site and is listed among the active calls; captureLeaks finds an application that was not closed.',
+    'An unread stream is logged once with its call site and is listed among the active calls. captureLeaks finds an application that was not closed.',
   bounds: {
     'reported after, ms': { atMost: UNREAD_MS + 500, timed: true },
     'log lines': { atLeast: 1, atMost: 1 },
@@ -23,7 +23,7 @@ export const leaksFound: Situation = {
     'leaks found in a closed application': { atMost: 0 },
   },
   async play(run) {
-    // One after another, because sockets and timers are counted for the whole process.
+    // Plays run sequentially, because sockets and timers are counted for the whole process.
     const each = [];
     for (const kind of run.kinds) each.push(await againstEach({ ...run, kinds: [kind] }, (one) => leak(run, one)));
     return Object.assign({}, ...each) as Measured;

@@ -5,15 +5,15 @@ import { ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
 import { reads, stop } from './support/load.js';
 import type { Measured, Run, Situation } from './support/situation.js';
 
-/** Time of each capacity. Goodput is judged only if all bounds are. */
+/** Duration of each capacity. Goodput is judged only if all bounds are judged. */
 const PHASE_MS = { counts: 1_000, short: 6_000, full: 20_000 };
 /** Workers of the server in each phase. */
 const WORKERS = [10, 5, 10, 20, 10];
 const SERVICE_MS = 50;
-/** More than the largest capacity, so that the limit decides. */
+/** Rate of the calls. It exceeds the largest capacity, so that the limit determines the goodput. */
 const PER_SECOND = 450;
 const TIMEOUT_MS = 1_000;
-/** Limits to compare with: capacity, and twice as much. */
+/** Fixed limits to compare with: the initial capacity, and twice the initial capacity. */
 const FIXED_LIMITS = [10, 20] as const;
 
 /** The capacity of a server halves and doubles under more load than it can serve. */
@@ -30,7 +30,7 @@ export const limitFollowsCapacity: Situation = {
 };
 
 async function follow(run: Run): Promise<Measured> {
-  // One after the other, because they share a process.
+  // The loads run sequentially, because they share a process.
   const fixed: Outcome[] = [];
   for (const limit of FIXED_LIMITS) fixed.push(await overload(run, limit));
   const adaptive = await overload(run, 'adaptive');
@@ -70,7 +70,7 @@ async function overload(run: Run, maxConcurrentCalls: number | 'adaptive'): Prom
     start();
     next();
   };
-  // Like a pool of database connections: it serves requests whose calls have ended, too.
+  // Like a pool of database connections, the server also serves requests whose calls have ended.
   const serve = async () => {
     await new Promise<void>((resolve) => {
       queue.push(resolve);

@@ -14,12 +14,12 @@ const LATENCY_MS = 100;
 /** Number of times each server is added and removed. */
 const ROUNDS = { short: 1, full: 5 };
 
-/** The DNS records of servers of grpcio, grpc-go, and grpc-js change at a dnsmasq. */
+/** The DNS records of servers of grpcio, grpc-go, and grpc-js change in dnsmasq. */
 export const mixedServersChange: Situation = {
   name: 'mixed-servers-change',
   needs: MIXED_SERVERS_NEED,
   promise:
-    'If servers of grpcio, grpc-go, and grpc-js are added to a DNS name and removed from it, each added server receives its share within 2 s with `dnsRefreshMs` 1,000, calls on removed servers finish, and no call fails and no connection ends for it.',
+    'If servers of grpcio, grpc-go, and grpc-js are added to a DNS name and removed from it, each added server receives its share within 2 s (with `dnsRefreshMs` 1,000). Calls on removed servers finish, no call fails, and no connection ends early.',
   bounds: {
     changes: { atLeast: 6 },
     'last added server used after, ms': { atMost: 2_000, timed: true },
@@ -44,7 +44,7 @@ async function changes(run: Run) {
     if (event.type === 'connection' && event.change === 'ended') ended += 1;
   });
   const [gets, creates] = [reads(run, app, PER_SECOND[run.which]), writes(run, app, PER_SECOND[run.which])];
-  // At least one on each server.
+  // At least one feed must run on each server.
   const feeds = servers.all.map(() => Feed.follow(run, app));
   await reach(() => servers.all.every((server) => server.arrived('Watch').length === 1), { intervalMs: 20 });
   const figures = { changes: 0, usedAfter: 0, late: 0 };
@@ -89,14 +89,14 @@ function isRemoved({ client }: OrdersApp, addresses: number): boolean {
   return client.snapshot().resolution.addresses === addresses;
 }
 
-/** A time after a server was added. */
+/** A period after a server was added, in milliseconds since 1970. */
 interface Window {
   readonly server: Upstream;
   readonly from: number;
   readonly until: number;
 }
 
-/** The time in which the next 120 reads start. */
+/** The period in which the next 120 reads start. */
 async function nextCalls(gets: CallLoad): Promise<Pick<Window, 'from' | 'until'>> {
   const from = Date.now();
   const before = gets.calls.length;

@@ -13,7 +13,7 @@ export const mixedServersStopServing: Situation = {
   name: 'mixed-servers-stop-serving',
   needs: MIXED_SERVERS_NEED,
   promise:
-    'With `healthCheckConfig`, a server of grpcio, grpc-go, or grpc-js that reports NOT_SERVING gets no calls from 100 ms later until it reports SERVING again; a server without the health service gets calls and is asked for its health once per connection.',
+    'With `healthCheckConfig`, calls to a server of grpcio, grpc-go, or grpc-js stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. A server without the health service gets calls and one health request per connection.',
   bounds: {
     ...STOP_SERVING_BOUNDS,
     calls: { atLeast: 100 },
@@ -56,7 +56,7 @@ async function withoutHealth(run: Run): Promise<Measured> {
   const calls = reads(run, app, CALLS_PER_SECOND[run.which]);
   const quietest = () => Math.min(...servers.all.map((server) => server.arrived('Get').length));
   await reach(() => quietest() >= 100, { intervalMs: 100 });
-  // A Watch that is reopened is reopened within 1.2 s.
+  // Waits long enough for a client that wrongly reopens a Watch, which would happen within 1.2 s.
   await pass(run, 2_000);
   await stop(calls);
   const logging = (['grpcio', 'grpc-go'] as const).map((implementation) => servers.of(implementation));

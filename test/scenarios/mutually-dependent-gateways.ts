@@ -10,11 +10,11 @@ const GRACE_MS = { counts: 1_000, all: 5_000 };
 const ANSWERS = 100;
 const LOOKS = 5;
 
-/** The fifth design experiment: two gateways call each other while the upstream of both is down for a minute, or long enough to observe. */
+/** Two gateways call each other while the upstream of both is down: for a minute in a full play, for a few health checks in a short one. */
 export const mutuallyDependentGateways: Situation = {
   name: 'mutually-dependent-gateways',
   promise:
-    'Two gateways that call each other stay ready and live while the upstream of both is down for a minute; at SIGTERM, a process exits within its drain time and 0.5 s, even with a hanging request, a relayed feed and a call in backoff.',
+    'Two gateways that call each other stay ready and live while the upstream of both is down for a minute. At SIGTERM, a process exits within its drain time plus 0.5 s, even with a hanging request, a relayed feed and a call in backoff.',
   bounds: {
     'health responses': { atLeast: ANSWERS },
     'health responses other than 200': { atMost: 0 },

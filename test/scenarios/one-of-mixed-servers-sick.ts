@@ -16,10 +16,10 @@ const LATENCY_MS = 20;
 const SLOW_MS = 500;
 const PER_SECOND = { counts: 60, all: 200 };
 const ATTEMPT_TIMEOUT_MS = { counts: 2_000, all: 1_000 };
-/** Time that the client has to eject the server. */
+/** Time within which the client must eject the sick server. */
 const ADAPTED_AFTER_MS = 2_000;
 const MEASURED_MS = { counts: 1_000, short: 4_000, full: 20_000 };
-/** Options with which a server responds late, or rejects each request immediately with UNAVAILABLE. */
+/** Options of a healthy server, a slow server, and a server that rejects each request immediately with UNAVAILABLE. */
 const [HEALTHY, SLOW, REJECTING] = [
   { delayMs: LATENCY_MS, queueMs: 1_000_000_000 },
   { delayMs: SLOW_MS },
@@ -54,7 +54,7 @@ export const oneOfMixedServersSick: Situation = {
   name: 'one-of-mixed-servers-sick',
   needs: MIXED_SERVERS_NEED,
   promise:
-    'If one of three servers of grpcio, grpc-go, and grpc-js behind a DNS name fails, is slow, or is frozen, a client with `ejectUnhealthy` and maxAttempts 2 stops using it within 2 s: at most 0.1 % of the reads fail from then on, and no retry goes to a server that its read has tried.',
+    'If one of three servers of grpcio, grpc-go, and grpc-js behind a DNS name fails, is slow, or is frozen, a client with `ejectUnhealthy` and maxAttempts 2 stops using that server within 2 s. After that, at most 0.1 % of the reads fail, and no retry goes to a server that its read has tried.',
   bounds: Object.fromEntries(
     SICKNESSES.flatMap(({ name }) => [
       [`reads after the ejection, ${name}`, { atLeast: 100 }],

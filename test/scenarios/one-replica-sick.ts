@@ -31,14 +31,14 @@ const METHOD_CONFIG = [
 export const oneReplicaSick: Situation = {
   name: 'one-replica-sick',
   promise:
-    'If one of two replicas fails or is frozen, no read with maxAttempts 2 fails under round_robin with a sufficient retry budget, or under least_request with the default one, because each retry goes to the other replica.',
+    'If one of two replicas fails or is frozen, no read with maxAttempts 2 fails, because each retry goes to the other replica. Under least_request, the default retry budget suffices; under round_robin, a larger budget is needed.',
   bounds: Object.fromEntries(
     SICKNESSES.flatMap((sickness) => [
-      [`reads, ${sickness}`, { atLeast: READS.short, timed: true }],
-      [`reads, ${sickness} failed`, { atMost: 0 }],
+      [`reads (${sickness})`, { atLeast: READS.short, timed: true }],
+      [`reads (${sickness}) failed`, { atMost: 0 }],
       [`retries on the sick replica, ${sickness}`, { atMost: 0 }],
       [`retries on the other replica, ${sickness}`, { atLeast: 5 }],
-      [`reads, ${sickness}, least_request failed`, { atMost: 0, timed: true }],
+      [`reads (${sickness}, least_request) failed`, { atMost: 0, timed: true }],
       [`retries on the sick replica, ${sickness}, least_request`, { atMost: 0 }],
     ]),
   ),
@@ -47,7 +47,7 @@ export const oneReplicaSick: Situation = {
 
 async function sick(run: Run, kind: UpstreamKind): Promise<Measured> {
   const leastRequest = { ...settings(run), loadBalancing: 'least_request' } as const;
-  // One policy after the other, because all calls run in this process.
+  // The policies are played sequentially, because all calls run in this process.
   const plays = [
     ...(await Promise.all(SICKNESSES.map((sickness) => play(run, kind, sickness, sickness, withBudget(run))))),
     ...(await Promise.all(
@@ -69,7 +69,7 @@ async function play(
     startUpstream(run, kind),
   ]);
   const app = await startClientOf(run, ill, { url: `ipv4:${ill.url},${healthy.url}`, ...settings });
-  // Both are connected before one is frozen.
+  // Waits until both replicas are connected before one is frozen.
   const before = reads(run, app, 50);
   await reach(() => [ill, healthy].every((upstream) => upstream.arrived('Get').length > 2), { intervalMs: 100 });
   await stop(before);
@@ -80,7 +80,7 @@ async function play(
   await stop(gets);
   if (sickness === 'frozen') ill.thaw();
   return {
-    ...figuresOf(gets, `reads, ${name}`),
+    ...figuresOf(gets, `reads (${name})`),
     [`retries on the sick replica, ${name}`]: retriesOf(ill) - earlier,
     [`retries on the other replica, ${name}`]: retriesOf(healthy) - earlierOnOther,
   };

@@ -17,11 +17,11 @@ const POLICIES = ['round_robin', 'least_request'] as const;
 export const oneReplicaSlow: Situation = {
   name: 'one-replica-slow',
   promise:
-    'If one of two replicas is slow, each hedge goes to the other one and decides its call, and the slow reads exceed the fewest that the budget of hedges permits by at most 3 % of the reads; under least_request, at most 3 % of the reads are slow.',
+    'If one of two replicas is slow, each hedge goes to the other replica and determines the result of its call. Under round_robin, at most 3 % of the reads are slow although the hedging budget would have allowed a hedge. Under least_request, at most 3 % of all reads are slow.',
   bounds: {
     ...Object.fromEntries(
       POLICIES.flatMap((policy) => [
-        [`reads, ${policy} failed`, { atMost: 0 }],
+        [`reads (${policy}) failed`, { atMost: 0 }],
         [`hedges on the slow replica, ${policy}`, { atMost: 0 }],
         [`hedged reads that stayed slow, ${policy}, %`, { atMost: 3, timed: true }],
       ]),
@@ -66,7 +66,7 @@ async function play(run: Run, kind: UpstreamKind, loadBalancing: (typeof POLICIE
   const slowReads = gets.succeeded.filter(({ latencyMs }) => (latencyMs ?? 0) >= slowMs);
   const stayedSlow = slowReads.filter(({ number }) => hedged.has(String(number)));
   return {
-    ...figuresOf(gets, `reads, ${loadBalancing}`),
+    ...figuresOf(gets, `reads (${loadBalancing})`),
     [`hedges, ${loadBalancing}`]: hedged.size,
     [`hedges on the slow replica, ${loadBalancing}`]: hedgesOf(laggard).length,
     [`hedged reads that stayed slow, ${loadBalancing}, %`]: (stayedSlow.length / Math.max(hedged.size, 1)) * 100,

@@ -32,7 +32,7 @@ interface Fault {
 export const oneUnhealthyEndpoint: Situation = {
   name: 'one-unhealthy-endpoint',
   promise:
-    'If one of three servers fails, is 25 times slower, or is frozen, a client with `ejectUnhealthy` stops using it within 2 s: safe calls succeed, and their p99 is at most 1.5 times that of healthy servers; at least half of the endpoints stay in use, also if two fail.',
+    'If one of three servers fails, is 25 times slower, or is frozen, a client with `ejectUnhealthy` stops using that server within 2 s. Safe calls succeed, and their p99 is at most 1.5 times that of healthy servers. At least half of the endpoints stay in use, even if two fail.',
   bounds: {
     'calls failed, failing': { atMost: 0, timed: true },
     'calls failed after the ejection, failing': { atMost: 0 },
@@ -72,7 +72,8 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
     url: `ipv4:${fault.urls.join(',')}`,
     loadBalancing: 'round_robin',
     ejectUnhealthy: true,
-    timeoutMs: 10_000,
+    // A call that waits for a busy machine is not a failure of the promise.
+    timeoutMs: run.which === 'counts' ? 60_000 : 10_000,
     methods: { Get: { idempotent: true, attemptTimeoutMs: 1_000 } },
     ...outageGrace(run),
   });
@@ -194,6 +195,6 @@ async function scripted(run: Run): Promise<[ScriptedGrpcServer, ...ScriptedGrpcS
     });
   const servers = await Promise.all(Array.from({ length: ENDPOINTS }, start));
   for (const server of servers) run.onEnd(() => server.close());
-  // The cast is safe: there are three servers.
+  // The cast is safe because there are three servers.
   return servers as [ScriptedGrpcServer, ...ScriptedGrpcServer[]];
 }

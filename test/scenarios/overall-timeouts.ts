@@ -25,7 +25,7 @@ const ATTEMPTS = 3;
 export const overallTimeouts: Situation = {
   name: 'overall-timeouts',
   promise:
-    'Every call ends at most 100 ms after its timeoutMs, also with retries, hanging attempts, an outage, a stream, or a resumed stream.',
+    'Every call ends at most 100 ms after its timeoutMs, even with retries, hanging attempts, an outage, a stream, or a resumed stream.',
   bounds: {
     'latest end after timeoutMs, ms': { atMost: 100, timed: true },
     'calls not ended by the deadline': { atMost: 0 },
@@ -54,14 +54,14 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const methodConfig = [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }];
   const retryThrottling = { maxTokens: 1_000, tokenRatio: 1 };
   const { client, orders } = await startClientOf(run, upstream, { serviceConfig: { methodConfig, retryThrottling } });
-  // Connections that are cut before their first response are an outage, and a busy machine would outlast its default grace.
+  // Connections that are cut before their first response cause an outage, whose default grace a busy machine would exceed.
   const cut = await startClientOf(run, upstream, { url: broken.url, ...outageGrace(run) });
   const waiting = await startClientOf(run, upstream, { url: away.url });
 
   let most = 0;
   let events = 0;
   const forms: ((number: number, timeoutMs: number) => Observable<unknown>)[] = [
-    // Ends before its deadline if the next backoff would pass the deadline.
+    // This call ends before its deadline if the next backoff would pass the deadline.
     (_, timeoutMs) => orders.get({ id: 'hangs/NEVER' }, { timeoutMs, attemptTimeoutMs: 70 }),
     (_, timeoutMs) => orders.create({ requestId: 'hangs/NEVER', item: 'tea', quantity: 1 }, { timeoutMs }),
     (number, timeoutMs) => waiting.orders.get({ id: String(number) }, { timeoutMs, waitForReady: true }),

@@ -19,7 +19,7 @@ export const proxyLosesServers: Situation = {
   name: 'proxy-loses-servers',
   needs: ['haproxy'],
   promise:
-    'If a proxy loses its server during a write and reports the write as refused (HAProxy, REFUSED_STREAM), the write is not executed twice: the call fails, and its error states that it may have reached the server.',
+    'If a proxy loses its server during a write and reports the write as refused (HAProxy, REFUSED_STREAM), the write is not executed twice. The call fails, and its error states that the write may have reached the server.',
   bounds: {
     writes: { atLeast: WRITES.counts },
     'writes executed': { atLeast: 1 },
@@ -64,13 +64,13 @@ async function loses(run: Run): Promise<Measured> {
       lastValueFrom(app.orders.create({ requestId, item: 'tea', quantity }))
         .then(
           () => succeeded.push(requestId),
-          // The cast is safe: calls fail only with GrpcCallError.
+          // The cast is safe because calls fail only with GrpcCallError.
           (error: unknown) => failures.push(error as GrpcCallError),
         )
         .finally(() => (open -= 1));
     }
     await reach(() => executed.size > before || open === 0);
-    // The next cut also interrupts resent writes.
+    // Further cuts also interrupt resent writes.
     while (open > 0 && !run.signal.aborted) {
       cuts += backend.resetAll();
       await pass(run, BETWEEN_CUTS_MS);

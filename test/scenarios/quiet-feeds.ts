@@ -13,7 +13,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 /** Lifetime of a call. */
 const LIFE_MS = { counts: 2_000, all: 6_000 };
-/** The default, or the minimum that a client accepts. */
+/** Value of `minHealthyMs`: the default, or the minimum that a client accepts. */
 const MIN_HEALTHY_MS = { counts: 1_000, all: undefined };
 const RESUMES = { short: 5, full: 85 };
 /** Grace of calls on a connection that has reached its maximum age. */
@@ -23,10 +23,10 @@ const GRACE_MS = 100;
 export const quietFeeds: Situation = {
   name: 'quiet-feeds',
   promise:
-    'A silent feed or session that is ended every 6 s, because it is idle, because of the age of its connection, or by a proxy, starts its next call within 500 ms each time, never fails, and causes no log warning.',
+    'If a silent feed or session is ended every 6 s by an idle timeout, a maximum connection age, or a proxy, it starts its next call within 500 ms each time. It never fails and causes no log warning.',
   bounds: {
     'feeds and sessions ended': { atMost: 0 },
-    'log warnings about them': { atMost: 0 },
+    'log warnings about feeds and sessions': { atMost: 0 },
     'resumes of the least resumed stream': { atLeast: RESUMES.short },
     'next call began after, ms': { atMost: 500, timed: true },
   },
@@ -70,15 +70,15 @@ async function ofAge(run: Run, kind: UpstreamKind, lifeMs: number): Promise<Way>
   return { url: upstream.url, ...upstream.settings };
 }
 
-/** A feed and a session, each with its own client, so that neither keeps the connection of the other busy. */
+/** Runs a feed and a session, each with its own client, so that neither keeps the connection of the other busy. */
 async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   const settings = { ...way, ...outageGrace(run) };
   const app = await startOrdersApp([settings, settings]);
   run.onEnd(() => app.close());
   const [feed, session] = app.clients as [OrdersOf, OrdersOf];
   const pace = { minHealthyMs: MIN_HEALTHY_MS[run.which] };
-  // Always from 0: our server sends one event, which was already delivered, and then none.
-  // No retries. If a server sends no headers before its first event, the retry policy would repeat each call, and few would be resumed.
+  // Each call starts at 0, so that our server sends one event, which was already delivered, and then none. The calls are not retried,
+  // because the retry policy would repeat most calls instead of a resume if a server sends no headers before its first event.
   const watch = () => feed.orders.watch({ from: '0' }, { retry: false });
   const send = (outgoing: AsyncIterable<SessionRequest>) => session.orders.session(outgoing);
   const id = ({ messageId }: SessionRequest | SessionReply) => messageId;
@@ -87,12 +87,12 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
     quiet(run, session, replayUnacknowledged(send, NEVER, { id, acknowledges: id, maxUnacknowledged: 1, ...pace })),
   ];
   const enough = RESUMES[run.length];
-  // Longer than necessary, because the connection age varies by ±10 % and the next call starts a little later.
+  // Waits longer than the lifetimes, because the connection age varies by ±10 % and each next call starts slightly later.
   if (run.which === 'all') await pass(run, enough * (LIFE_MS.all + GRACE_MS) * 1.15);
   await reach(() => streams.every(({ gapsMs, ends }) => gapsMs.length >= enough || ends.length > 0));
   const figures = {
     'feeds and sessions ended': streams.flatMap(({ ends }) => ends).length,
-    'log warnings about them': app.clients.flatMap(({ lines }) => lines.filter(isUnrepeated)).length,
+    'log warnings about feeds and sessions': app.clients.flatMap(({ lines }) => lines.filter(isUnrepeated)).length,
     'resumes of the least resumed stream': Math.min(...streams.map(({ gapsMs }) => gapsMs.length)),
     'next call began after, ms': Math.max(...streams.flatMap(({ gapsMs }) => gapsMs)),
   };
@@ -101,7 +101,7 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
 
 const isUnrepeated = ({ level, text }: LogLine): boolean => level === 'warn' && text.includes('was not retried');
 
-/** Records the delay until each next call starts, and the end of the stream, which must not end. */
+/** Records the delay before each further call, and the end of the stream. The stream must not end. */
 function quiet(run: Run, { client }: OrdersOf, stream: Observable<unknown>) {
   const [gapsMs, ends]: [number[], unknown[]] = [[], []];
   const events = client.events$.subscribe((event) => {

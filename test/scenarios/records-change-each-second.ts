@@ -12,7 +12,7 @@ const CHANGES = { short: 8, full: 60 };
 export const recordsChangeEachSecond: Situation = {
   name: 'records-change-each-second',
   promise:
-    'If the DNS records of a name change each second, even to other servers only or to an unreachable one, no call fails and no connection ends early.',
+    'If the DNS records of a name change each second, even to a completely different set of servers or to an unreachable one, no call fails and no connection ends early.',
   bounds: {
     'changes followed': { atLeast: CHANGES.short },
     'reads failed': { atMost: 0 },
@@ -38,7 +38,7 @@ async function changes(run: Run): Promise<Measured> {
     const isUnreachable = changed % 4 === 3 || listed.length === 0;
     replicas.list(isUnreachable ? [{ address: '127.1.255.254' }] : listed);
     const { queries } = replicas.nameServer;
-    // The client looks the name up each second.
+    // The client resolves the name each second.
     await reach(() => replicas.nameServer.queries > queries, { intervalMs: 5 });
     changed += 1;
   }

@@ -18,7 +18,7 @@ const WINDOW = 50;
 export const replayAfterReconnect: Situation = {
   name: 'replay-after-reconnect',
   promise:
-    'After a reconnect, a session first resends its unacknowledged messages: every message arrives, first arrivals are in order, and only messages that were in flight are repeated.',
+    'After a reconnect, a session first resends its unacknowledged messages. Every message arrives, first arrivals are in order, and only messages that were in flight are repeated.',
   bounds: {
     breaks: { atLeast: BREAKS.short },
     'messages lost': { atMost: 0 },
@@ -69,7 +69,7 @@ async function replays(run: Run, kind: UpstreamKind): Promise<Measured> {
       intervalMs: 1,
       describe: () => `${Math.trunc(due)} messages to be sent before cut ${cut}; so far ${sent.join(', ')}`,
     });
-    // Each read has a limited number of attempts, so that reads hit by the previous break must end first.
+    // Reads that the previous break interrupted must end first, because each read has a limited number of attempts.
     await reach(() => met.every(({ endedAt }) => endedAt !== undefined));
     met = gets.open;
     if (cut % 4 === 0) await upstream.restartAfter(0);

@@ -10,7 +10,7 @@ const PER_SECOND = { counts: 100, all: 200 };
 const FAILING = { short: 400, full: 12_000 };
 const AWAY_MS = { short: 800, full: 8_000 };
 
-/** A server fails every call; later it is killed, down for a second, and healthy again. */
+/** A server fails every call; later it is killed, is down for 0.8 s or 8 s, and is healthy again. */
 export const retryBudgetInAnOutage: Situation = {
   name: 'retry-budget-in-an-outage',
   promise:
@@ -21,7 +21,7 @@ export const retryBudgetInAnOutage: Situation = {
     'requests per call during a kill': { atLeast: 0.9, atMost: 1.1 },
     'calls failed afterwards': { atMost: 0 },
   },
-  // Down for longer than calls wait, so that most of them are never sent.
+  // The server is down for longer than calls wait, so most calls are never sent.
   fullBounds: { 'requests per call during a kill': { atLeast: 0.05, atMost: 1.1 } },
   play: (run) => againstEach(run, (kind) => outage(run, kind)),
 };

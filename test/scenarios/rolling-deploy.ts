@@ -11,11 +11,11 @@ import type { Measured, Run, Situation } from './support/situation.js';
 const PODS = 10;
 const PER_SECOND = { counts: 100, all: 300 };
 const LATENCY_MS = 20;
-/** Open calls at which no further one starts, so that no backlog grows on a machine that is too slow for the rate. */
+/** Maximum number of open calls. It prevents a growing backlog on a machine that is too slow for the rate. */
 const MAX_OPEN = 100;
-/** Number of calls in which the share of a new pod is counted: ten for each pod while one is added. */
+/** Number of calls over which the share of a new pod is measured: ten per pod, including the new one. */
 const CALLS_FOR_SHARE = 10 * (PODS + 1);
-/** Time that every second pod serves after it starts to terminate, at least until its clients have stopped using it. */
+/** Time for which every second replaced pod keeps serving after the client has removed the address of the pod. */
 const PRE_STOP_MS = 500;
 
 /** Source of the addresses of the pods. */
@@ -35,7 +35,7 @@ const DIRECTORIES = { dns: dnsOf, kubernetes: kubernetesOf };
 export const rollingDeploy: Situation = {
   name: 'rolling-deploy',
   promise:
-    'If each of ten pods is replaced in turn, behind a DNS name or a `kubernetes:` target, no call fails, no write is executed twice, each new pod has its share within 2 s, and terminating pods get no calls.',
+    'If each of ten pods is replaced in turn, behind a DNS name or a `kubernetes:` target, no call fails and no write is executed twice. Each new pod receives its share within 2 s, and terminating pods get no calls.',
   bounds: {
     'pods replaced': { atLeast: PODS, atMost: PODS },
     'reads failed': { atMost: 0 },

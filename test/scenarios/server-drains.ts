@@ -10,10 +10,13 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 import type { ArrivedWhat } from './support/upstream.js';
 
 const PER_SECOND = 50;
-/** Longer than it takes to send GOAWAY, so that calls are always in flight then. */
+/** Longer than it takes to send GOAWAY, so that calls are always in flight when it is sent. */
 const DELAY_MS = 100;
 const GOAWAYS = { short: 3, full: 20 };
-/** Long if only counts are judged, because calls on a busy machine outlast a short grace. The feed of grpcio moves only at its end. */
+/**
+ * Grace of the maximum connection age. It is long if only counts are judged, because calls on a busy machine outlast a short grace. The
+ * feed of grpcio resumes on another connection only at the end of the grace.
+ */
 const AGE_GRACE_MS = { counts: 60_000, all: 1_000 };
 
 /** A server sends GOAWAY to its clients under reads, writes and a feed. */

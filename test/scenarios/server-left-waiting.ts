@@ -21,13 +21,13 @@ const [PING_MS, ANSWER_MS] = [1_000, 500];
 export const serverLeftWaiting: Situation = {
   name: 'server-left-waiting',
   promise:
-    'If the network is cut in one direction, the server cancels handlers that wait for requests within its keepalive, calls end by their own deadline, and feeds resume without a gap.',
+    "If the network is cut in one direction, the server's keepalive detects the loss, and the server cancels the handlers that wait for requests. Calls end by their own deadline, and feeds resume without a gap.",
   bounds: {
     'handlers cancelled after, ms': { atMost: PING_MS + ANSWER_MS + 1_000, timed: true },
     'handlers never cancelled': { atMost: 0 },
     'latest end after the deadline, ms': { atMost: 100, timed: true },
     'calls failed with another error': { atMost: 0 },
-    // Applies if the server has closed the connection and the client has detected it.
+    // Applies if the server closes the connection and the client detects the close.
     'feed resumed after, ms': { atMost: 5_000, timed: true },
     'feeds silent for 20 s': { atMost: 0, timed: true },
     'feeds not resumed': { atMost: 0 },
@@ -52,13 +52,13 @@ interface Server {
   readonly settings: object;
   /** True if the server closes a connection whose pings are unanswered although other bytes still arrive. */
   readonly isStrict: boolean;
-  /** True if its feed continues after a resume. */
+  /** True if the feed of the server continues after a resume. */
   readonly feeds: boolean;
   /** Number of session handlers that have not ended. */
   waiting(): number | Promise<number>;
 }
 
-/** A server of grpc-js or grpcio. */
+/** Starts a server of grpc-js or grpcio. */
 async function theirs(run: Run, kind: UpstreamKind): Promise<Server> {
   const upstream = await startUpstream(run, kind, {
     serverOptions: {
@@ -76,7 +76,7 @@ async function theirs(run: Run, kind: UpstreamKind): Promise<Server> {
   return { url: upstream.url, settings: upstream.settings, isStrict, feeds: true, waiting };
 }
 
-/** A server with the strategy of this library. */
+/** Starts a server with the strategy of this library. */
 async function ours(run: Run, way: Direction): Promise<Server> {
   const isTls = way === 'to-client';
   const keepalive = { keepaliveTimeMs: PING_MS, keepaliveTimeoutMs: ANSWER_MS };
@@ -105,9 +105,9 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
   const feed = server.feeds ? Feed.follow(run, app) : undefined;
   let isCut = false;
   for (let id = 1; id <= SESSIONS; id++) {
-    // Sends one request and then none.
+    // The session sends one request and then none.
     const requests = NEVER.pipe(startWith({ messageId: String(id), order: undefined }));
-    // Reopened until the network is cut, because the server's keepalive may close the connection if this process is too busy to answer.
+    // The session is reopened until the network is cut, because the server's keepalive closes the connection of a busy process.
     const again = { delay: () => timer(10).pipe(takeWhile(() => !isCut)) };
     const session = app.orders
       .session(requests)
@@ -154,7 +154,7 @@ function lengthOf(since: number, condition: () => boolean | Promise<boolean>): P
   );
 }
 
-/** True if the call failed at its deadline, or because no retry could start before it. */
+/** True if the call failed at its deadline, or because no retry could start before its deadline. */
 function isOver({ reason, notRetriedBecause }: GrpcCallError): boolean {
   return reason === 'deadline' || notRetriedBecause === 'deadline';
 }

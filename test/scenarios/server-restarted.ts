@@ -14,7 +14,7 @@ const RESTARTS = { short: 1, full: 2 };
 export const serverRestarted: Situation = {
   name: 'server-restarted',
   promise:
-    'If the only server is killed and restarted, no read fails, no write fails except those on the wire, and no write is sent twice.',
+    'If the only server is killed and restarted, no read fails, only writes on the wire fail, and no write is sent twice.',
   bounds: {
     'reads failed': { atMost: 0 },
     'writes failed that were not on the wire': { atMost: 0 },
@@ -47,7 +47,7 @@ async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise
     calls().filter(({ endedAt = 0, error }) => endedAt >= since && error === undefined);
   const listened: number[] = [];
   for (let restart = 0; restart < RESTARTS[run.length]; restart++) {
-    // The connection must have lived for a second and been used.
+    // The connection must have been open for a second and have received a response.
     await reach(() => Date.now() - app.client.connectivity.since.getTime() > 1_100);
     const began = Date.now();
     await reach(() => answered(began).length > 20);

@@ -19,7 +19,7 @@ const ANSWER_DELAY_MS = 150;
 export const shortAndLongConnections: Situation = {
   name: 'short-and-long-connections',
   promise:
-    'If a server closes each connection after 100 ms, before its first response, no call fails or is sent twice; a connection that the server does not close is kept.',
+    'If a server closes each connection after 100 ms, before its first response, no call fails or is sent twice. A connection that the server does not close is kept.',
   bounds: {
     connections: { atLeast: CYCLES.short },
     failed: { atMost: 0 },
@@ -30,7 +30,7 @@ export const shortAndLongConnections: Situation = {
   play: async (run) => {
     const own = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' });
     const kept = reads(run, await startClientOf(run, own), 20);
-    // One after another, because a connection must be opened and used within 100 ms.
+    // Plays run sequentially, because a connection must be opened and used within 100 ms.
     let measured: Measured = {};
     for (const kind of run.kinds) {
       measured = { ...measured, ...(await againstEach({ ...run, kinds: [kind] }, (one) => shortLived(run, one))) };
@@ -45,9 +45,9 @@ export const shortAndLongConnections: Situation = {
 };
 
 /**
- * The server ends its connections itself, at their age, and refuses the calls that cross its GOAWAY. If it is stopped for longer than
- * the age, it refuses all calls of each new connection until their retry budget is spent. If only counts are judged, a proxy therefore
- * sends GOAWAY as soon as a call has arrived, and serves the calls that cross it.
+ * The server ends its connections at their maximum age and refuses calls that arrive after its GOAWAY. A server that a busy machine
+ * delays by more than this age refuses all calls of each new connection, until their retry budget is spent. If only counts are judged, a
+ * proxy sends GOAWAY instead, after a call has arrived, and the calls that arrive after the GOAWAY are served.
  */
 async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   const cycles = CYCLES[run.length];
@@ -64,7 +64,7 @@ async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   for (let used = CLIENTS; proxy !== undefined && used < cycles; used = connectionsTo(upstream)) {
     proxy.goaway({ lastStreamId: 'none' });
     const sentAt = performance.now();
-    // A client without a connection gets no GOAWAY, and makes no further connection.
+    // A client that has no connection receives no GOAWAY and opens no further connection.
     const expected = () => used + (performance.now() - sentAt < TURN_MS ? CLIENTS : 1);
     await reach(() => connectionsTo(upstream) >= expected(), { intervalMs: 20 });
   }

@@ -17,7 +17,7 @@ const DRAIN_MS = 1_500;
 export const shutdownEndsStreams: Situation = {
   name: 'shutdown-ends-streams',
   promise:
-    "At SIGTERM, this library's server ends every stream with UNAVAILABLE, and its process exits within the drain time and 0.5 s, whatever its clients do; feeds resume on another server.",
+    "At SIGTERM, this library's server ends every stream with UNAVAILABLE, and its process exits within the drain time plus 0.5 s, even if clients do not read. Feeds resume on another server.",
   bounds: {
     'process exited after, ms': { atMost: DRAIN_MS + 500, timed: true },
     'streams not ended': { atMost: 0 },
@@ -32,7 +32,7 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
   const server = await NestServer.start({ drain: { timeoutMs: DRAIN_MS } }, kind.security === 'TLS' ? ['--tls'] : []);
   run.onEnd(() => server.close());
   const other = await startUpstream(run, kind);
-  // Unreachable at first, because a client that is slow to connect to the first address would use the second.
+  // The second address is unreachable at first, because a client that connects slowly to the first one would use it.
   const wayToOther = await FaultProxy.start(other.url);
   run.onEnd(() => wayToOther.close());
   wayToOther.refuse();
@@ -61,7 +61,7 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
       subscription.unsubscribe();
     });
   }
-  // Unread: the buffers of the connection fill up.
+  // This stream is not read, so that the buffers of the connection fill up.
   const stuck = orders.watch({ from: '1' })[Symbol.asyncIterator]();
   await stuck.next();
   await reach(() => begun.count === plain.length && feeds.every(({ events }) => events.length === 1));

@@ -15,11 +15,11 @@ const DEADLINE_MS = 1_000;
 const CALLS_PER_SECOND = 20;
 const FROZEN_MS = 5_000;
 
-/** The third design experiment, with keepalive off, as it is by default. */
+/** A server is frozen, and then its connection is black-holed. Keepalive is off, as by default. */
 export const stalledAndBlackholedPeer: Situation = {
   name: 'stalled-and-blackholed-peer',
   promise:
-    'With deadlines of 1 s, the connection to a server that is frozen for 5 s is kept; a black-holed connection is replaced within 20 s, and only after the new one is READY.',
+    'With deadlines of 1 s, the connection to a server that is frozen for 5 s is kept. A black-holed connection is replaced within 20 s, and only after the new connection is READY.',
   bounds: {
     'connections replaced after the stall': { atMost: 0 },
     'calls failed from 1.5 s after the stall': { atMost: 0, timed: true },
@@ -31,9 +31,9 @@ export const stalledAndBlackholedPeer: Situation = {
     'events lost': { atMost: 0 },
     'calls failed after the replacement': { atMost: 0, timed: true },
     'patient calls failed after the replacement': { atMost: 0 },
-    'its streams that failed with reachedServer yes': { atLeast: 1, atMost: 1 },
+    'streams failed with reachedServer yes': { atLeast: 1, atMost: 1 },
     'replacements by a new channel': { atLeast: 1, atMost: 1 },
-    'log lines about it': { atLeast: 1, atMost: 1 },
+    'log lines about the dead connection': { atLeast: 1, atMost: 1 },
   },
   async play(run) {
     const [stalled, holed] = await Promise.all([
@@ -91,11 +91,13 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
     'events lost': feed.lost + feed.repeated,
     'calls failed after the replacement': failed,
     'patient calls failed after the replacement': patientFailed,
-    'its streams that failed with reachedServer yes': hung.errors.filter(
+    'streams failed with reachedServer yes': hung.errors.filter(
       ({ reason, reachedServer }) => reason === 'connection-lost' && reachedServer === 'yes',
     ).length,
     'replacements by a new channel': watched.byNewChannel,
-    'log lines about it': aboveDebug(app).filter((line) => line.startsWith('warn: dead connection to ')).length,
+    'log lines about the dead connection': aboveDebug(app).filter((line) =>
+      line.startsWith('warn: dead connection to '),
+    ).length,
   };
 }
 
@@ -105,12 +107,12 @@ async function startProxy(run: Run, upstream: string): Promise<FaultProxy> {
   return proxy;
 }
 
-/** A stream that is not resumed; counts its events and records its error. */
+/** Starts a stream that is not resumed; counts its events and records its error. */
 function bareStream({ orders }: OrdersApp): { readonly events: number; readonly errors: readonly GrpcCallError[] } {
   const stream = { events: 0, errors: [] as GrpcCallError[] };
   orders.watch({ from: '0' }).subscribe({
     next: () => (stream.events += 1),
-    // The cast is safe: calls fail only with GrpcCallError.
+    // The cast is safe because calls fail only with GrpcCallError.
     error: (error: unknown) => stream.errors.push(error as GrpcCallError),
   });
   return stream;

@@ -22,7 +22,7 @@ const PER_SECOND = 40;
 export const strictKeepalive: Situation = {
   name: 'strict-keepalive',
   promise:
-    'If a server rejects keepalive pings as too frequent, the client halves their rate; no read fails, and no write fails except those on the wire.',
+    'If a server rejects keepalive pings as too frequent, the client halves their rate. No read fails, and only writes on the wire fail.',
   bounds: {
     'interval at the end, times': { atLeast: 2 ** COMPLAINTS, atMost: 2 ** COMPLAINTS },
     // At most one ping per interval of 10, 20 and 40 s.
@@ -47,7 +47,7 @@ export const strictKeepalive: Situation = {
   },
 };
 
-/** A proxy sends too_many_pings: unprompted in the short play, which ends before the first ping, and for each ping in the full one. */
+/** A proxy sends too_many_pings for each ping in a full play, and without a ping in a short play, which ends before the first ping. */
 async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 20 });
   const proxy = await startHttp2Proxy(run, upstream);
@@ -69,7 +69,7 @@ async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
   proxy.tooManyPingsAfter(undefined);
   const before = answers();
   await reach(() => answers() > before + PER_SECOND);
-  // Wait for the end of the next interval.
+  // Waits for the end of the next interval.
   if (run.length === 'full') await pass(run, EVERY_MS * 2 ** COMPLAINTS);
   await Promise.all([stop(gets), stop(creates)]);
   const otherwise = creates.failed.filter(({ error }) => (error as GrpcCallError).reason !== 'connection-lost');
@@ -86,7 +86,8 @@ async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
 }
 
 /**
- * grpcio with a minimum of 15 s rejects pings every 10 s and accepts pings every 20 s. Sent data resets its limit, so the feed is quiet.
+ * grpcio with a minimum of 15 s rejects pings every 10 s and accepts pings every 20 s. Data that grpcio sends resets its limit, so the
+ * feed sends no events.
  */
 async function grpciosOwn(run: Run): Promise<Measured> {
   const serverOptions = { 'grpc.http2.min_ping_interval_without_data_ms': 15_000, 'grpc.http2.max_ping_strikes': 1 };
@@ -108,12 +109,12 @@ async function grpciosOwn(run: Run): Promise<Measured> {
     feed.unsubscribe();
   });
   await reach(() => throttled.length === 1, { timeoutMs: 60_000 + 5 * EVERY_MS });
-  // Three more intervals, in which grpcio must reject no ping.
+  // Waits for three more intervals, in which grpcio must reject no ping.
   await pass(run, 6 * EVERY_MS + 5_000);
   return {
-    'interval that suits it, times @its own patience, grpcio': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,
-    'complaints after that @its own patience, grpcio': broken ?? throttled.length - 1,
-    'connections to it @its own patience, grpcio': proxy.counters.accepted,
+    'accepted interval, times @own limit, grpcio': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,
+    'later reductions of the ping rate @own limit, grpcio': broken ?? throttled.length - 1,
+    'connections @own limit, grpcio': proxy.counters.accepted,
   };
 }
 

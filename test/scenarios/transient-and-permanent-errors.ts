@@ -24,18 +24,18 @@ const PERMANENT = [
 export const transientAndPermanentErrors: Situation = {
   name: 'transient-and-permanent-errors',
   promise:
-    'A read is retried until a transient error (UNAVAILABLE) passes; a permanent error, and any error of a write, fails the call at once after a single attempt.',
+    'A read is retried until a transient error (UNAVAILABLE) passes. A permanent error, and any error of a write, fails the call at once after a single attempt.',
   bounds: {
     'reads failed': { atMost: 0 },
-    'transient failed': { atMost: 0 },
-    'transient sent, times': { atLeast: 2, atMost: 2 },
-    permanent: { atLeast: 2 * PERMANENT.length },
+    'reads with transient errors failed': { atMost: 0 },
+    'attempts per transient error': { atLeast: 2, atMost: 2 },
+    'reads with permanent errors': { atLeast: 2 * PERMANENT.length },
     'permanent errors with another code': { atMost: 0 },
-    'permanent errors sent, times': { atLeast: 1, atMost: 1 },
-    // The shortest backoff is 80 ms.
-    'permanent errors slower than responses, ms': { atMost: 40, timed: true },
+    'attempts per permanent error': { atLeast: 1, atMost: 1 },
+    // A retry would add at least the shortest backoff, 80 ms.
+    'additional latency of permanent errors, ms': { atMost: 40, timed: true },
     'writes with another code': { atMost: 0 },
-    'writes sent, times': { atLeast: 1, atMost: 1 },
+    'attempts per write': { atLeast: 1, atMost: 1 },
   },
   play: (run) => againstEach(run, (kind) => errors(run, kind)),
 };
@@ -44,7 +44,7 @@ async function errors(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
   const app = await startClientOf(run, upstream);
   const well = reads(run, app, 100);
-  // Each is retried once. Two retries per second need less than a fifth of the tokens that 100 successes per second earn.
+  // Each of these reads is retried once. Two retries per second need less than a fifth of the tokens that 100 successes per second earn.
   const transient = load(run, 2, (number) => app.orders.get({ id: `t${number}/UNAVAILABLE/1` }));
   const permanent = load(run, 20, (number) => app.orders.get({ id: `p${number}/${permanentCode(number)}` }));
   const write = (number: number) => ({ requestId: `w${number}/UNAVAILABLE/1`, item: 'tea', quantity: 1 });
@@ -59,20 +59,20 @@ async function errors(run: Run, kind: UpstreamKind): Promise<Measured> {
   await Promise.all([well, transient, permanent, written].map(stop));
   return {
     ...figuresOf(well, 'reads'),
-    ...figuresOf(transient, 'transient'),
-    'transient sent, times': timesSent(upstream, 't', transient),
-    permanent: permanent.calls.length,
+    ...figuresOf(transient, 'reads with transient errors'),
+    'attempts per transient error': timesSent(upstream, 't', transient),
+    'reads with permanent errors': permanent.calls.length,
     'permanent errors with another code': permanent.calls.filter(
       ({ number, error }) => !(error instanceof GrpcCallError && error.codeName === permanentCode(number)),
     ).length,
-    'permanent errors sent, times': timesSent(upstream, 'p', permanent),
-    'permanent errors slower than responses, ms':
+    'attempts per permanent error': timesSent(upstream, 'p', permanent),
+    'additional latency of permanent errors, ms':
       median(permanent.failed.map(({ latencyMs }) => latencyMs ?? NaN)) - median(latenciesOf(well)),
     writes: written.calls.length,
     'writes with another code': written.calls.filter(
       ({ error }) => !(error instanceof GrpcCallError && error.codeName === 'UNAVAILABLE'),
     ).length,
-    'writes sent, times': timesSent(upstream, 'w', written),
+    'attempts per write': timesSent(upstream, 'w', written),
   };
 }
 

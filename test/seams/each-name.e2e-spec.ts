@@ -28,7 +28,7 @@ function newest(): string {
   }
 }
 
-/** Private names that a supported release of Node lacks. Users of that release receive the warning. */
+/** Private names that a supported release of Node lacks. Users of that release receive the warning about the lost feature. */
 const LACKING: Readonly<Record<string, string>> = { '22.12.0': 'hasPendingData()' };
 
 /** The version of this Node and the other supported ones. */
@@ -62,7 +62,7 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
       return play({ ...sabotage, ...(folder === undefined ? {} : { folder }) }, program);
     };
 
-    it.for([true, false])('has every private name (TLS: %s)', async (tls, context) => {
+    it.for([true, false])('finds every private name of grpc-js and Node (TLS: %s)', async (tls, context) => {
       const played = await playHere({ names: [], tls }, context);
       context.expect(played).toMatchObject({ failures: [] });
       const lacking = LACKING[node];
@@ -71,7 +71,7 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
     });
 
     it.for(PRIVATE_NAMES)(
-      'loses only one feature without $name, with one warning and without a crash, duplicate write, or hang',
+      'logs one warning about the feature lost without $name, and causes no crash, duplicate write, or hang',
       async ({ sabotage, lost }, context) => {
         const played = await playHere(sabotage, context);
         context.expect(played).toMatchObject({ failures: [] });
@@ -82,7 +82,7 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
 });
 
 describe('grpc-js outside the tested versions', () => {
-  it.each(['1.14.6', '1.15.0', '2.0.0'])('logs one warning for version %s', async (version) => {
+  it.each(['1.14.6', '1.15.0', '2.0.0'])('logs one warning for the untested grpc-js version %s', async (version) => {
     const played = await play({ names: [], version });
     expect(played).toMatchObject({ failures: [] });
     expect(untested(played)).toEqual([

@@ -8,16 +8,16 @@ const BELOW = /^(resetBackoff|getEndTime|transport|http2Stream|node:getpeername|
 
 // Only `npm run pack:check` removes each name alone, because each play needs a process.
 describe.concurrent('grpc-js without private names', () => {
-  it('logs no warning if all names exist', async () => {
+  it('logs no warning if all private names exist', async () => {
     const played = await play({ names: [], tls: true });
     expect(played).toMatchObject({ failures: [] });
     expect(untested(played)).toEqual([]);
   });
 
   it.each([
-    ['the names that are probed at the start', AT_THE_START, 7],
-    ['the names of connections and calls', BELOW, 8],
-  ])('serves and calls without %s, and logs one warning for each lost feature', async (_what, pattern, count) => {
+    ['the private names that are probed at the start', AT_THE_START, 7],
+    ['the private names of connections and calls', BELOW, 8],
+  ])('serves and makes calls without %s, and logs one warning for each lost feature', async (_what, pattern, count) => {
     const names = PRIVATE_NAMES.filter(({ name }) => pattern.test(name));
     expect(names).toHaveLength(count);
     const played = await play({ names: names.flatMap(({ sabotage }) => sabotage.names), tls: true });

@@ -1,5 +1,5 @@
 // Plays a client and a server of the library on a grpc-js that lacks private names: calls of all kinds, a drain, a restart, writes
-// while the server restarts, and writes at a kill. Prints the result as one line of JSON and must then exit on its own.
+// while the server restarts, and writes during a kill. Prints the result as one line of JSON and must then exit on its own.
 //   node play.mjs '{ "names": ["http2Stream"], "tls": true }'
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -178,7 +178,7 @@ async function play() {
   await feed;
   await drained;
 
-  // A restart: reads succeed. Writes continue meanwhile.
+  // A restart: reads succeed after it. Writes continue during the next restart.
   server = await serve(port);
   const reads = await Promise.all(Array.from({ length: 5 }, () => outcome(orders.get({ id: 'b' }))));
   expect(

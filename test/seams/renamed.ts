@@ -11,7 +11,7 @@ export interface Sabotage {
   readonly channelPath?: boolean;
   /** Version that the package.json of grpc-js names. */
   readonly version?: string;
-  /** Another copy of grpc-js. */
+  /** Folder of another copy of grpc-js. */
   readonly folder?: string;
 }
 
@@ -33,7 +33,7 @@ export interface PrivateName {
   readonly lost: string;
 }
 
-/** The places of names that grpc-js also uses for other things. */
+/** Places of names that grpc-js also uses for other purposes. */
 const PLACES: Readonly<Record<string, readonly string[]>> = {
   'node:getpeername': ['node:getpeername'],
   '[state]': ['node:state'],
@@ -60,15 +60,15 @@ const ON_THE_CHANNEL = new Set(['child', 'underlyingCalls']);
 const UNDER_TLS = new Set(['node:getpeername', '_createSecureConnector', '_equals', '_isSecure']);
 
 /**
- * Names that cannot be renamed alone: grpc-js calls them on objects of the library, they are also in its public API, or Node fails
- * without them.
+ * Names that cannot be renamed alone, because grpc-js calls them on objects of the library, because they are also in the public API of
+ * grpc-js, or because Node fails without them.
  */
 const NOT_ALONE = new Set(['connect', 'waitForReady', 'destroy', 'getCallCredentials', 'hasPendingData']);
 
 /** Names that lead to the stream of a server call. The table itself starts at the stream. */
 const TO_THE_STREAM = ['nextCall', 'server-call.js:call'];
 
-/** Every private name of the tables that the plays need, with the first seam that needs it. */
+/** Every private name that the plays need, from the tables, with the first seam that needs the name. */
 export const PRIVATE_NAMES: readonly PrivateName[] = seams()
   .filter(({ on }) => on !== 'call on one connection')
   .flatMap(({ on, needs, lostWithout: lost }) => [

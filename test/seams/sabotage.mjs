@@ -1,6 +1,6 @@
 // Loads grpc-js with some of its private names renamed everywhere, as a future release could do, and hides private names of Node:
 //   sabotage(['http2Stream', 'node:getpeername'], { version: '1.15.0', folder: '/path/of/another/grpc-js' })
-// Call it before anything loads grpc-js.
+// Call `sabotage()` before anything loads grpc-js.
 import { createRequire } from 'node:module';
 import Module, { register } from 'node:module';
 import { readFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ const INSIDE = `${sep}@grpc${sep}grpc-js${sep}`;
 
 /** Private names of Node and the functions that hide them. */
 const OF_NODE = {
-  // Node itself checks if a handle has it.
+  // Node itself checks if a handle has this function.
   'node:getpeername': () => {
     delete process.binding('tcp_wrap').TCP.prototype.getpeername;
   },
@@ -50,7 +50,7 @@ export function sabotage(names, { version, folder } = {}) {
       if (filename.endsWith(`${INSIDE}package.json`)) module.exports = { ...module.exports, version };
     };
   }
-  // From here on, ES modules load this copy too.
+  // From here, ES modules also load this copy.
   require(PACKAGE);
   for (const name of names.filter((one) => one.startsWith('node:'))) OF_NODE[name]();
 }

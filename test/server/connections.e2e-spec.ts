@@ -54,7 +54,7 @@ function messagesOf(session: ClientHttp2Session, method: string): ClientHttp2Str
 
 describe.concurrent('maxConnectionAgeMs', () => {
   it(
-    'fails no call of distant plain grpc-js clients whose requests are always in flight',
+    'fails no call at the maximum connection age, even of distant plain grpc-js clients with requests always in flight',
     {
       tags: ['timed'],
       timeout: 120_000,
@@ -64,7 +64,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
       const url = await distant(onTestFinished, server, 20);
       const clients = Array.from({ length: 10 }, () => new PlainClient(url, { onTestFinished }));
       const beganAt = performance.now();
-      // Far more calls than are open concurrently on an idle machine.
+      // On an idle machine, far fewer calls are open at the same time.
       const maxOpen = 100;
       const load = CallLoad.start(200, (number) => (clients[number % clients.length] as PlainClient).get$(), maxOpen);
       // Each connection and its replacement received a GOAWAY.
@@ -97,7 +97,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
     session.on('goaway', () => (goAways += 1));
     session.on('remoteSettings', () => (probes += goAways));
     await waitFor(() => goAways === 1, PATIENTLY);
-    // The server sends the next probe once the last is acknowledged. grpc-js's own keepalive would cut off the connection.
+    // The server sends the next probe after the last one is acknowledged. grpc-js's own keepalive would cut off the connection.
     await waitFor(() => probes >= 4, PATIENTLY);
     const before = received;
     // An empty message.
@@ -107,7 +107,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
     expect(server.connectionEnds).toEqual(['age']);
   });
 
-  it('ends a stream with UNAVAILABLE after the grace period', async ({ onTestFinished }) => {
+  it('ends a stream with UNAVAILABLE after the grace period of the connection age', async ({ onTestFinished }) => {
     // Long enough for the streams to start on a busy machine before their connections end.
     const server = await started(onTestFinished, { maxConnectionAgeMs: 6_000, maxConnectionAgeGraceMs: 300 });
     const watch = new PlainClient(server.url, { onTestFinished }).watch();
@@ -139,8 +139,8 @@ describe.concurrent('connectionIdleTimeoutMs', () => {
       const url = await distant(onTestFinished, server, 20);
       const failed: unknown[] = [];
       let slowestMs = 0;
-      // Each client calls again around the time when its connection was idle for 1 s, its ping was answered (40 ms) and the GOAWAY is in
-      // flight (20 ms).
+      // Each client calls again at about the time at which the GOAWAY for its idle connection is in flight. This is 1 s after its last
+      // call, plus 40 ms for the ping and 20 ms for the GOAWAY.
       const comeBack = async (client: PlainClient, afterMs: number): Promise<void> => {
         while (server.connectionEnds.length < 100) {
           const beganAt = performance.now();
@@ -186,11 +186,11 @@ describe.concurrent('connectionIdleTimeoutMs', () => {
     await waitFor(sent, PATIENTLY);
     server.thaw();
     await once(watch, 'data');
-    // The stream is open from here on, so the connection is not idle anymore.
+    // From here, the stream is open, so the connection is no longer idle.
     expect(goAways).toBe(0);
   });
 
-  it('keeps a connection while a stream is open', async ({ onTestFinished }) => {
+  it('does not count a connection as idle while a stream is open', async ({ onTestFinished }) => {
     // Long enough for the stream to start on a busy machine before its connection ends.
     const server = await started(onTestFinished, { connectionIdleTimeoutMs: 5_000 });
     const watch = new PlainClient(server.url, { onTestFinished }).watch();

@@ -180,7 +180,7 @@ describe.each<[filter: string, providers: Provider[]]>([
   ...NEST_FILTER,
   ['GrpcServerExceptionFilter', [filter]],
 ])('GrpcException through %s', (_, providers) => {
-  it('delivers code, message, trailers and details for every kind of method', async () => {
+  it('delivers code, message, trailers and details of a GrpcException for every kind of method', async () => {
     const { orders } = await serve(providers);
     for (const [what, call] of Object.entries({
       thrown: orders.get({ id: 'thrown' }),
@@ -203,7 +203,7 @@ describe.each<[filter: string, providers: Provider[]]>([
 });
 
 describe('GrpcServerExceptionFilter', () => {
-  it('converts an HttpException to a status', async () => {
+  it('converts an HttpException to a gRPC status', async () => {
     const { orders } = await serve([filter]);
     expect(await failureOf(orders.get({ id: 'http' }))).toMatchObject({
       codeName: 'NOT_FOUND',
@@ -212,7 +212,7 @@ describe('GrpcServerExceptionFilter', () => {
     });
   });
 
-  it("lists the violations of Nest's ValidationPipe", async () => {
+  it("lists the violations of Nest's ValidationPipe in the status", async () => {
     const { orders } = await serve([filter, pipe()]);
     const failure = await failureOf(orders.create(wrong));
     expect(failure).toMatchObject({
@@ -225,7 +225,7 @@ describe('GrpcServerExceptionFilter', () => {
     ]);
   });
 
-  it('adds the field of each violation with `validationException`', async () => {
+  it('names the field of each violation in the status details with `validationException`', async () => {
     const { orders } = await serve([filter, pipe({ exceptionFactory: validationException })]);
     expect(violationsOf(await failureOf(orders.create(wrong)))).toEqual([
       ['requestId', 'requestId should not be empty'],
@@ -253,13 +253,16 @@ describe('HTTP of a hybrid application', () => {
   it.each<[how: string, providers: Provider[], prepare: (app: INestApplication) => void]>([
     ['provided by the container', [filter], () => {}],
     ['created with new', [], (app) => app.useGlobalFilters(new GrpcServerExceptionFilter(app.get(HttpAdapterHost)))],
-  ])("responds as with Nest's own filter if GrpcServerExceptionFilter is %s", async (_, providers, prepare) => {
-    const plain = await answers(await serve([pipe()]));
-    expect(plain.map(([status]) => status)).toEqual([404, 404, 400, 201]);
-    expect(plain[0]![1]).toEqual({ statusCode: 404, error: 'Not Found', message: 'no order 7' });
-    const ours = await serve([...providers, pipe({ exceptionFactory: validationException })], prepare);
-    expect(await answers(ours)).toEqual(plain);
-  });
+  ])(
+    "responds to HTTP requests as with Nest's own filter if GrpcServerExceptionFilter is %s",
+    async (_, providers, prepare) => {
+      const plain = await answers(await serve([pipe()]));
+      expect(plain.map(([status]) => status)).toEqual([404, 404, 400, 201]);
+      expect(plain[0]![1]).toEqual({ statusCode: 404, error: 'Not Found', message: 'no order 7' });
+      const ours = await serve([...providers, pipe({ exceptionFactory: validationException })], prepare);
+      expect(await answers(ours)).toEqual(plain);
+    },
+  );
 });
 
 /** The violations of the only detail, a BadRequest. */

@@ -57,7 +57,7 @@ describe('failing handler', () => {
     throw error;
   };
 
-  it('hides an error whose code is not a gRPC status from the client', async () => {
+  it('hides an error from the client if the code of the error is not a gRPC status', async () => {
     const { unary, stream, log } = await failingWith(login);
     for (const status of [await unary(), await stream()]) {
       expect(status).toMatchObject({ code: 2, details: 'Internal server error' });
@@ -66,7 +66,7 @@ describe('failing handler', () => {
     expect(log.lines.map(({ text }) => text)).toContainEqual(expect.stringContaining(failed));
   });
 
-  it('joins several messages as Nest does', async () => {
+  it('joins several messages of an exception as Nest does', async () => {
     const error = new RpcException({ code: 3, message: ['a must be b', 'c must be d'] });
     const { unary, stream } = await failingWith(throwing(error));
     for (const status of [await unary(), await stream()]) {
@@ -90,7 +90,7 @@ describe('failing handler', () => {
   });
 
   it('sends a status with repeated values of trailers that HTTP allows only once', async () => {
-    // Node's list of such fields is internal, so the test tries all fields that Node knows, except the forbidden ones.
+    // Node's list of such fields is internal, so the test tries all fields that Node defines, except the forbidden ones.
     const refused =
       /^:|^(connection|keep-alive|proxy-connection|transfer-encoding|upgrade|http2-settings|te|content-length)$/;
     const fields = Object.entries(constants).flatMap(([name, field]) =>

@@ -17,7 +17,7 @@ async function perWatcher(kind: 'ours' | 'nest'): Promise<number> {
   const held = async () => {
     const before = child.messages.length;
     child.send('held');
-    // Safe cast: the child sends nothing else.
+    // The cast is safe because the child sends nothing else.
     return ((await waitFor(() => child.messages[before])) as { heap: number }).heap;
   };
   const client = new Client(child.url, credentials.createInsecure());

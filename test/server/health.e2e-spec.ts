@@ -72,7 +72,7 @@ describe('health of an application', () => {
     expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
   });
 
-  it('reports NOT_SERVING during the readiness delay while calls continue, and ends a Watch after it', async () => {
+  it('reports NOT_SERVING during the readiness delay while calls continue, and ends a health Watch after the delay', async () => {
     const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 60_000, readinessDelayMs: 5_000 } }));
     const { ask, open } = healthOf(url);
     const orders = ordersOf(url);
@@ -93,7 +93,7 @@ describe('health of an application', () => {
     expect(seen[2]).toMatch(/^14 /);
   });
 
-  it('does not delay a shutdown for open watches', async () => {
+  it('does not delay a shutdown for open health watches', async () => {
     const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 60_000 } }));
     const watches = Array.from({ length: 10 }, () => healthOf(url).open('watch', { service: '' }));
     await waitFor(() => watches.every(({ seen }) => seen.length === 1));
@@ -117,7 +117,7 @@ describe('health of an application', () => {
     ]);
   });
 
-  it('does not serve health if it is disabled', async () => {
+  it('serves no health service if health is disabled', async () => {
     const { url } = await started(await serveOrders({ health: false }));
     expect(await healthOf(url).ask('check', { service: '' })).toMatch(/^12 /);
   });

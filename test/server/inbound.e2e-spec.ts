@@ -35,7 +35,7 @@ beforeEach(async () => {
     root: { propagate: { deadline: true, cancellation: true, metadata: ['x-request-id'] } },
     client: { methods: { Get: { idempotent: true } } },
     server: 'resilient',
-    // The strategy observes inbound calls, not an interceptor.
+    // The strategy, not an interceptor, observes inbound calls.
     inheritAppConfig: false,
   });
   let closed: Promise<void> | undefined;
@@ -73,7 +73,7 @@ function get(id: string, metadata = new Metadata(), deadlineMs = 20_000): Promis
 }
 
 describe('inbound call of ResilientGrpcServer', () => {
-  it('propagates its deadline and metadata to outbound calls, including those of guards', async () => {
+  it('propagates the inbound deadline and metadata to outbound calls, including those of guards', async () => {
     const metadata = new Metadata();
     metadata.set('x-request-id', 'r-1');
     await get('guarded:1', metadata, 20_000);
@@ -84,19 +84,21 @@ describe('inbound call of ResilientGrpcServer', () => {
     }
   });
 
-  it.each(['operators', 'awaited', 'retried', 'shared'])(
-    'propagates its deadline and metadata to an outbound call that starts later: %s',
-    async (way) => {
-      const metadata = new Metadata();
-      metadata.set('x-request-id', way);
-      await get(`${way}:1`, metadata, 20_000);
-      expect(seen.length).toBeGreaterThan(0);
-      for (const call of seen) {
-        expect(call.deadline - Date.now()).toBeLessThan(20_000);
-        expect(call.metadata.get('x-request-id')).toEqual([way]);
-      }
-    },
-  );
+  it.each([
+    ['starts in an RxJS operator', 'operators'],
+    ['starts after an await', 'awaited'],
+    ['starts on a retry()', 'retried'],
+    ['is shared by shareReplay()', 'shared'],
+  ])('propagates the inbound deadline and metadata to an outbound call that %s', async (_what, way) => {
+    const metadata = new Metadata();
+    metadata.set('x-request-id', way);
+    await get(`${way}:1`, metadata, 20_000);
+    expect(seen.length).toBeGreaterThan(0);
+    for (const call of seen) {
+      expect(call.deadline - Date.now()).toBeLessThan(20_000);
+      expect(call.metadata.get('x-request-id')).toEqual([way]);
+    }
+  });
 
   it('cancels outbound calls when the inbound call is cancelled', async () => {
     downstream.script('Get', { never: true });

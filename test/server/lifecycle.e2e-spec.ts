@@ -13,15 +13,15 @@ function listen({ server }: Awaited<ReturnType<typeof serveOrders>>): Promise<un
 }
 
 describe('ResilientGrpcServer', () => {
-  it('rejects a second listen() and keeps serving', async () => {
+  it('rejects a second listen() of a server and keeps serving', async () => {
     const served = await started(await serveOrders());
     expect(await listen(served)).toMatchObject({ message: expect.stringContaining('is already listening') });
     expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
   });
 
   it.each([
-    ['after it was closed', true],
-    ['while it closes', false],
+    ['after the server was closed', true],
+    ['while the server closes', false],
   ])('rejects listen() %s and names the remedy', async (_when, wait) => {
     const served = await started(await serveOrders());
     const closing = served.server.close();
@@ -31,7 +31,7 @@ describe('ResilientGrpcServer', () => {
     expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatch(/^14 /);
   });
 
-  it('listens on a second attempt after the first failed, and can be closed', async () => {
+  it('listens on a second attempt after the first attempt failed, and can be closed', async () => {
     const inUse = createServer();
     await new Promise<void>((resolve) => inUse.listen(0, '127.0.0.1', resolve));
     const url = `127.0.0.1:${String((inUse.address() as AddressInfo).port)}`;
@@ -47,7 +47,7 @@ describe('ResilientGrpcServer', () => {
   it.each([
     ['the application', 'app'],
     ['the server', 'server'],
-  ] as const)('releases its port if %s is closed while it starts to listen', async (_what, closed) => {
+  ] as const)('releases the port if %s is closed while the server starts to listen', async (_what, closed) => {
     const served = await serveOrders();
     await served.app.init();
     const listening = served.app.startAllMicroservices();
@@ -57,11 +57,11 @@ describe('ResilientGrpcServer', () => {
     expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatch(/^14 /);
   });
 
-  it('reports NOT_SERVING immediately if it starts to listen during a shutdown', async () => {
+  it('reports NOT_SERVING immediately if the server starts to listen during a shutdown', async () => {
     const served = await serveOrders({ drain: { readinessDelayMs: 60_000, timeoutMs: 1_000 } });
     await served.app.init();
     const { advance, until } = holdTimers();
-    // Nest's first shutdown hook calls this while the server starts to listen.
+    // Nest's first shutdown hook begins the drain while the server starts to listen.
     served.server.drain.begin();
     await served.app.startAllMicroservices();
     expect(await healthOf(served.url).ask('check', { service: '' })).toEqual({ status: 'NOT_SERVING' });
@@ -71,7 +71,7 @@ describe('ResilientGrpcServer', () => {
     await until(() => closed);
   });
 
-  it('logs the pending counts of repeated lines on close', async () => {
+  it('logs the pending counts of repeated log lines when the server closes', async () => {
     const { server, url, log } = await started(await serveOrders({ streamIdleTimeoutMs: 100 }));
     const orders = ordersOf(url);
     const watches = [1, 2, 3].map(() => orders.open('watch', { from: '0' }));

@@ -37,13 +37,13 @@ describe('loadReports', () => {
     vi.unstubAllEnvs();
   });
 
-  it('sends no report by default', async () => {
+  it('sends no load report by default', async () => {
     const server = await start({});
     await pause();
     for (const trailers of await trailersOf(server)) expect(trailers.get(KEY)).toEqual([]);
   });
 
-  it('sends reports with successes and failures, which grpc-js’s own definition decodes', async () => {
+  it('sends load reports, which grpc-js’s own definition decodes, with successful and failed calls', async () => {
     const server = await start({ loadReports: true });
     await trailersOf(server);
     await pause();
@@ -91,7 +91,7 @@ describe('loadReports', () => {
   );
 });
 
-/** Waits for one period of the reports. A report is measured when a call ends. */
+/** Waits for one period of the load reports. The next call that ends then measures a new report. */
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1_100));
 
 interface Report {

@@ -28,7 +28,7 @@ async function startPouringServer(source: 'generator' | 'observable', options: o
   const held = async (): Promise<Held> => {
     const before = child.messages.length;
     child.send('held');
-    // Safe cast: the child sends nothing else.
+    // The cast is safe because the child sends nothing else.
     return (await waitFor(() => child.messages[before])) as Held;
   };
   const proxy = await FaultProxy.start(child.url);
@@ -46,12 +46,12 @@ async function startPouringServer(source: 'generator' | 'observable', options: o
   return {
     held,
     ended,
-    /** Makes the Observable emit more once the client has stopped reading and accepts no more bytes. */
+    /** Makes the Observable emit more after the client has stopped reading and accepts no more bytes. */
     pour: async () => {
       await waitFor(() => got === 1);
       await waitFor(async () => (await held()).made === FIRST_MESSAGES, { timeoutMs: 20_000 });
-      // Requires ten unchanged values, with turns of the server, the proxy, and the client in between. A process that waits for the CPU has
-      // not settled.
+      // Requires ten unchanged values in a row. Between two values, the server, the proxy, and the client each get a turn, because a process
+      // that waits for the CPU has not settled.
       let before = -1;
       for (let unchanged = 0; unchanged < 10; unchanged++) {
         await held();
@@ -79,7 +79,7 @@ describe('client that stops reading', () => {
     ['generator', status.CANCELLED, IDLE_MS],
     ['observable', status.RESOURCE_EXHAUSTED, 60_000],
   ] as const)(
-    'ends the stream and limits server memory if the client stops reading, with a response source of kind %s',
+    'ends a response stream (source: %s) and limits server memory if the client stops reading',
     async (source, code, streamIdleTimeoutMs) => {
       const server = await startPouringServer(source, { streamIdleTimeoutMs });
       const before = await server.held();
@@ -109,7 +109,7 @@ describe('client that stops reading', () => {
     },
   );
 
-  it('delivers every message if the client resumes reading in time', async () => {
+  it('delivers every message of a response stream if the client resumes reading in time', async () => {
     const server = await startPouringServer('generator', { streamIdleTimeoutMs: 20_000 });
     server.stopAfter(1);
     await waitFor(() => server.got() === 1);

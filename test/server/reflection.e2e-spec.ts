@@ -8,7 +8,7 @@ const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 describe('reflection', () => {
-  it('lists its services and returns their descriptors', async () => {
+  it('lists the services of a server by reflection and returns their descriptors', async () => {
     const { url } = await started(await serveOrders({ reflection: true }));
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });
@@ -33,7 +33,7 @@ describe('reflection', () => {
     expect(seen[1]).toBe('14 The server is shutting down');
   });
 
-  it('does not list a package that is loaded but not served', async () => {
+  it('omits a package that is loaded but not served from reflection', async () => {
     const { url } = await started(await serveOrders({ reflection: true, protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] }));
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });

@@ -82,7 +82,7 @@ export async function started(served: ServedOrders): Promise<ServedOrders> {
   return served;
 }
 
-/** A grpc-js client created from a .proto file; it is closed after the test. */
+/** Creates a grpc-js client from a .proto file; it is closed after the test. */
 function clientOf(url: string, file: string, service: string) {
   let found: any = loadPackageDefinition(loadSync(file, { enums: String, oneofs: true, defaults: false }));
   for (const name of service.split('.')) found = found[name];

@@ -13,7 +13,7 @@ import { PlainClient } from './support/plain-client.js';
 /** Longer than the timeout of a test, so that a server that waits for the end of its drain timeout fails the test. */
 const NOT_IN_THIS_TEST_MS = 60_000;
 const LONG_DRAIN = { drain: { timeoutMs: NOT_IN_THIS_TEST_MS } };
-/** Limit for servers that use their whole drain timeout, plus the time that Node needs to exit. */
+/** Drain timeout of servers that use the whole timeout, and the time that Node needs to exit after it. */
 const TIME_MS = 1_000;
 const TO_END_MS = 200;
 const SHORT_DRAIN = { drain: { timeoutMs: TIME_MS } };
@@ -56,7 +56,7 @@ async function startUpstream(onTestFinished: Cleanup): Promise<ScriptedGrpcServe
 
 describe.concurrent('SIGTERM', () => {
   it(
-    'exits immediately if its clients are connected but have no open call',
+    'exits immediately after SIGTERM if its clients are connected but have no open call',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await started(onTestFinished, LONG_DRAIN);
@@ -67,7 +67,7 @@ describe.concurrent('SIGTERM', () => {
     },
   );
 
-  it('lets handlers finish and call upstream, closes its clients after that, and ignores a second SIGTERM', async ({
+  it('lets handlers finish and call upstream after SIGTERM, then closes its clients, and ignores a second SIGTERM', async ({
     onTestFinished,
   }) => {
     const upstream = await startUpstream(onTestFinished);
@@ -89,7 +89,7 @@ describe.concurrent('SIGTERM', () => {
     );
   });
 
-  it('keeps its clients open for handlers that may still finish, although the drain timeout of the clients is shorter', async ({
+  it('keeps its clients open after SIGTERM for handlers that may still finish, although the drain timeout of the clients is shorter', async ({
     onTestFinished,
   }) => {
     const upstream = await startUpstream(onTestFinished);
@@ -108,9 +108,9 @@ describe.concurrent('SIGTERM', () => {
     expect(server.output).not.toContain('did not close');
   });
 
-  // test/health/readiness proves in virtual time that both delays run concurrently.
+  // test/health/readiness.e2e-spec.ts proves with fake timers that both delays run concurrently.
   it(
-    'exits after the readiness delays of its server and of its clients',
+    'exits after SIGTERM and the readiness delays of its server and of its clients',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const delay = { timeoutMs: NOT_IN_THIS_TEST_MS, readinessDelayMs: 1_000 };
@@ -128,7 +128,7 @@ describe.concurrent('SIGTERM', () => {
   );
 
   it(
-    'ends streams immediately with UNAVAILABLE or as `onDrain` requires, and ends a health Watch after NOT_SERVING',
+    'ends streams immediately after SIGTERM with UNAVAILABLE or as `onDrain` requires, and ends a health Watch after NOT_SERVING',
     {
       tags: ['timed'],
     },
@@ -165,15 +165,21 @@ describe.concurrent('SIGTERM', () => {
     expect(watch.status).toBeUndefined();
   });
 
-  it('exits after the readiness delay', { tags: ['timed'] }, async ({ onTestFinished, task }) => {
-    const drain = { timeoutMs: NOT_IN_THIS_TEST_MS, readinessDelayMs: 800 };
-    const server = await started(onTestFinished, { drain });
-    const watch = new PlainClient(server.url, { onTestFinished }).watch();
-    await waitFor(() => watch.messages.length === 1, PATIENTLY);
-    const endedAfterMs = await server.terminate();
-    expect(endedAfterMs).toBeGreaterThanOrEqual(800);
-    recordTiming(task, 'server with a readiness delay of 800 ms ended after, ms', endedAfterMs, { atMost: 800 + 500 });
-  });
+  it(
+    'exits after SIGTERM when the readiness delay has passed',
+    { tags: ['timed'] },
+    async ({ onTestFinished, task }) => {
+      const drain = { timeoutMs: NOT_IN_THIS_TEST_MS, readinessDelayMs: 800 };
+      const server = await started(onTestFinished, { drain });
+      const watch = new PlainClient(server.url, { onTestFinished }).watch();
+      await waitFor(() => watch.messages.length === 1, PATIENTLY);
+      const endedAfterMs = await server.terminate();
+      expect(endedAfterMs).toBeGreaterThanOrEqual(800);
+      recordTiming(task, 'server with a readiness delay of 800 ms ended after, ms', endedAfterMs, {
+        atMost: 800 + 500,
+      });
+    },
+  );
 
   it(
     'exits after the drain timeout and logs the cut-off connection if a client never completes a request',
@@ -258,7 +264,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
     });
     onTestFinished(() => frozen.close());
     frozen.freeze();
-    // By now, the socket buffers of the system are full.
+    // The endless stream then fills the socket buffers of the system.
     await waitFor(async () => (await server.counts()).streams === 2, PATIENTLY);
     recordTiming(task, 'server with a frozen client ended after, ms', await server.terminate(), {
       atMost: TIME_MS + TO_END_MS,

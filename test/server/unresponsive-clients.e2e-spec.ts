@@ -12,7 +12,10 @@ const BATCH = 100;
 /** Timeouts long enough for this process, which runs all clients and the proxy, on a busy machine. */
 const KEEPALIVE = { keepaliveTimeMs: 1_500, keepaliveTimeoutMs: 5_000 };
 
-/** Opens plain HTTP/2 sessions with one `Watch` each, because this process also holds both sockets of the proxy for each of them. */
+/**
+ * Opens HTTP/2 sessions with one `Watch` each. They need fewer resources than gRPC clients, because this process also holds both sockets
+ * of the proxy for each session.
+ */
 async function watching(url: string): Promise<void> {
   let begun = 0;
   const sessions: ClientHttp2Session[] = [];
@@ -30,7 +33,7 @@ async function watching(url: string): Promise<void> {
     stream.end(Buffer.alloc(5));
     return session;
   };
-  // In batches, because the system drops connections beyond the backlog of a listener and a busy machine accepts them slowly.
+  // Connects in batches, because the system drops connections beyond the backlog of a listener and a busy machine accepts them slowly.
   while (sessions.length < CLIENTS) {
     sessions.push(...Array.from({ length: BATCH }, watch));
     await waitFor(() => begun === sessions.length, {
@@ -55,9 +58,9 @@ describe('1,000 clients that stop responding', () => {
       const vanishedAt = performance.now();
       await waitFor(async () => (await server.counts()).sockets === 0, { timeoutMs: 25_000, intervalMs: 50 });
       const { keepaliveTimeMs, keepaliveTimeoutMs } = KEEPALIVE;
-      // Plus 1 s of work for two cores.
+      // The bound includes 1 s of work for two cores.
       const atMost = keepaliveTimeMs + keepaliveTimeoutMs + 1_000;
-      recordTiming(task, 'sockets of 1000 vanished clients closed after, ms', performance.now() - vanishedAt, {
+      recordTiming(task, 'sockets of 1000 unresponsive clients closed after, ms', performance.now() - vanishedAt, {
         atMost,
       });
       expect(await server.counts()).toMatchObject({ streams: 0, sockets: 0 });

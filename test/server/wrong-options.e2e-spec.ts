@@ -31,14 +31,14 @@ describe('start with invalid options', () => {
       'forRootAsync',
       () => ResilientGrpcServerModule.forRootAsync({ useFactory: async () => ordersOptions(ownUrl(), WRONG) }),
     ],
-  ])('fails and lists all invalid options (%s)', async (where, server) => {
+  ])('fails the start of an application and lists all invalid server options (%s)', async (where, server) => {
     const app = NestFactory.create(ordersModule(server()), { logger: false, abortOnError: false });
     const { message, problems } = await failureOf(app);
     expect(problems.map(({ path }) => path.split('.').at(-1))).toEqual(['colour', 'onDrain', 'maxConnectionAgeMs']);
     expect(message).toContain(`3 problems in the gRPC configuration:\n  - ResilientGrpcServerModule.${where}.`);
   });
 
-  it('fails with a suggestion if a method pattern matches no method', async () => {
+  it('fails the start with a suggestion if a method pattern matches no method', async () => {
     const { app } = await serveOrders({ methods: { 'Orders/Wach': { onDrain: 'complete' }, Get: {} } });
     const { message } = await failureOf(app.startAllMicroservices());
     expect(message).toMatch(
@@ -70,7 +70,7 @@ describe('channelOptions', () => {
     expect(settings.maxConcurrentStreams).toBe(7);
   });
 
-  it('does not change the given options, so that two servers can share them', async () => {
+  it('does not change the given server options, so that two servers can share them', async () => {
     const channelOptions = Object.freeze({ 'grpc.keepalive_time_ms': 5_000 });
     const shared = Object.freeze({ channelOptions, maxReceiveMessageLength: 1_024 });
     await started(await serveOrders(shared));
@@ -78,7 +78,7 @@ describe('channelOptions', () => {
     expect(channelOptions).toEqual({ 'grpc.keepalive_time_ms': 5_000 });
   });
 
-  it('logs a warning about options without effect', async () => {
+  it('logs a warning about a keepalive option that grpc-js servers ignore', async () => {
     const { log } = await serveOrders({ keepalive: { http2MaxPingStrikes: 0 } });
     const warnings = log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
     expect(warnings).toEqual([

@@ -29,7 +29,7 @@ const GONE = { from: 5_300, to: 6_800 };
 /** Recovery takes about 2 s; two more seconds without failures show that it lasts. */
 const LENGTH_MS = 11_500;
 
-/** The default retry budget of a client, as docs/policies.md states it. */
+/** The default retry budget of a client, as docs/policies/retries.md states it. */
 const BUDGET = { maxTokens: 10, perSuccess: 0.12, perSecond: 0.05 };
 
 function inSimulation(): Figures {
@@ -144,7 +144,7 @@ async function inReality(): Promise<Reality> {
     // No attempt fails before it is sent, because a waiting call is not an attempt.
     meter.attempted(Math.max(at - beganAt, 0));
   }
-  // Each client must have recovered.
+  // Waits until each client has recovered.
   await Promise.all(clients.map((client) => firstValueFrom(client.get({ id: 'last' }, { timeoutMs: 30_000 }))));
   const figures = figuresOf(
     meter,
@@ -161,15 +161,15 @@ it('simulates the figures of fifty real clients of a real server', SLOW, async (
   const { figures: real, calls, attempts, open } = await inReality();
   console.log(`in simulation ${JSON.stringify(simulated)}\nin reality    ${JSON.stringify(real)}`);
   // This bound holds on any machine. Each client has ten retry tokens and earns 0.12 tokens per success and one token per 20 s. Calls
-  // that were lost with their connection are retried too.
+  // that were lost with their connection are also retried.
   const tokens = WORLD.clients * (BUDGET.maxTokens + (BUDGET.perSecond * LENGTH_MS) / 1_000);
   expect(attempts).toBeLessThanOrEqual(calls * (1 + BUDGET.perSuccess) + tokens + open);
   // The numbers and times of successful calls are comparable only on an idle machine.
   const apart = (figure: keyof Figures) => Math.abs((real[figure] ?? NaN) - (simulated[figure] ?? NaN));
-  recordTiming(task, 'attempts a call in the second half of the worst fault', real.amplification, { atMost: 1.1 });
-  recordTiming(task, 'attempts a call, apart from the simulation', apart('amplification'), { atMost: 0.1 });
-  recordTiming(task, 'goodput, apart from the simulation', apart('goodput'), { atMost: 0.05 });
-  recordTiming(task, 'peak load, apart from the simulation', apart('peakLoadRatio'), { atMost: 0.4 });
-  recordTiming(task, 'new calls failed, apart from the simulation', apart('newCallsFailed'), { atMost: 0.05 });
-  recordTiming(task, 'recovery, apart from the simulation, s', apart('recoverySeconds'), { atMost: 1.5 });
+  recordTiming(task, 'attempts per call in the second half of the worst fault', real.amplification, { atMost: 1.1 });
+  recordTiming(task, 'attempts per call, deviation from the simulation', apart('amplification'), { atMost: 0.1 });
+  recordTiming(task, 'goodput, deviation from the simulation', apart('goodput'), { atMost: 0.05 });
+  recordTiming(task, 'peak load, deviation from the simulation', apart('peakLoadRatio'), { atMost: 0.4 });
+  recordTiming(task, 'new calls failed, deviation from the simulation', apart('newCallsFailed'), { atMost: 0.05 });
+  recordTiming(task, 'recovery, deviation from the simulation, s', apart('recoverySeconds'), { atMost: 1.5 });
 });

@@ -1,5 +1,5 @@
 // A plain grpc-js server of orders.v1.Orders in its own process that behaves like the simulated one: it processes calls sequentially at
-// a fixed rate and immediately fails calls with UNAVAILABLE that would wait too long:
+// a fixed rate and immediately fails with UNAVAILABLE each call that would wait too long:
 //   node bounded-server.mjs --port 0 --rate 600 --queue 1000 --latency 5
 // Over IPC, it accepts { unreachable: true | false } and { goneUntil: epoch }. It responds to { report: true } with { arrivals }, the
 // times of all requests in milliseconds since 1970.

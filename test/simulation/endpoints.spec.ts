@@ -7,7 +7,7 @@ import { DEFAULT_ENDPOINT_WORLD, simulateEndpoints } from '../../bench/simulatio
 const EJECTING = 'ejectUnhealthy';
 /** A simulation only computes. The limit allows for a busy machine. */
 const SLOW = { timeout: 300_000 };
-/** 10 calls per second and endpoint. */
+/** Each client makes 10 calls per second to each endpoint. */
 const BUSY = { clients: 10, callsPerSecond: 100, endpoints: 10 };
 
 interface Fleet {
@@ -37,19 +37,23 @@ it.each([
   ['endpoint-fails', 'round_robin'],
   ['endpoint-slow', 'round_robin'],
   ['endpoint-freezes', 'round_robin'],
-])('protects the calls of every client in %s, better than %s', SLOW, (scenario, without) => {
-  const { figures } = simulate(scenario, BUSY);
-  const plain = simulate(scenario, BUSY, without).figures;
-  expect(figures.ejected).toBe(1);
-  expect(figures.ejectedAfter).toBeLessThanOrEqual(3);
-  expect(figures.failed).toBeLessThanOrEqual(0.001);
-  expect(figures.p99).toBeLessThanOrEqual(1.5 * figures.p99Before);
-  expect(plain.p99).toBeGreaterThan(figures.p99);
-  expect(figures.falseEjections).toBe(0);
-});
+])(
+  'lets every client eject only the faulty endpoint in the scenario %s, with a lower p99 than %s has without ejection',
+  SLOW,
+  (scenario, without) => {
+    const { figures } = simulate(scenario, BUSY);
+    const plain = simulate(scenario, BUSY, without).figures;
+    expect(figures.ejected).toBe(1);
+    expect(figures.ejectedAfter).toBeLessThanOrEqual(3);
+    expect(figures.failed).toBeLessThanOrEqual(0.001);
+    expect(figures.p99).toBeLessThanOrEqual(1.5 * figures.p99Before);
+    expect(plain.p99).toBeGreaterThan(figures.p99);
+    expect(figures.falseEjections).toBe(0);
+  },
+);
 
 it.each(['ejectUnhealthy', 'no slow start', 'least_request, ejecting'])(
-  'lets no herd return to an endpoint under "%s"',
+  'makes the clients return to an endpoint at different times under "%s"',
   SLOW,
   (name) => {
     const { figures } = simulate('endpoint-fails', BUSY, name);
@@ -61,41 +65,51 @@ it.each(['ejectUnhealthy', 'no slow start', 'least_request, ejecting'])(
   },
 );
 
-it('ejects at most half of the endpoints if more fail', SLOW, () => {
+it('ejects at most half of the endpoints if more than half of them fail', SLOW, () => {
   const { figures } = simulate('endpoints-fail', BUSY);
   expect(figures.minInUse).toBe(5);
   expect(figures.falseEjections).toBe(0);
 });
 
-it('ejects a flapping endpoint for longer each time, and forgets an ejection per minute', SLOW, () => {
-  const { meter } = simulate('endpoint-flaps', { clients: 4, callsPerSecond: 100, endpoints: 5 });
-  const seconds = meter.ejections.map(({ forMs, number }: { forMs: number; number: number }) => forMs / 1_000 / number);
-  for (const perNumber of seconds) {
-    expect(perNumber).toBeGreaterThanOrEqual(27);
-    expect(perNumber).toBeLessThanOrEqual(33);
-  }
-  const flapping = meter.ejections.filter(({ at }: { at: number }) => at < 700_000);
-  const later = meter.ejections.filter(({ at }: { at: number }) => at > 900_000);
-  const highest = (all: typeof flapping) => Math.max(...all.map(({ number }: { number: number }) => number));
-  expect(highest(flapping)).toBeGreaterThanOrEqual(5);
-  expect(highest(flapping)).toBeLessThanOrEqual(10);
-  expect(later).not.toEqual([]);
-  expect(highest(later)).toBeLessThanOrEqual(highest(flapping) - 2);
-});
+it(
+  'ejects a flapping endpoint for longer each time, and counts one ejection fewer after each minute in use',
+  SLOW,
+  () => {
+    const { meter } = simulate('endpoint-flaps', { clients: 4, callsPerSecond: 100, endpoints: 5 });
+    const seconds = meter.ejections.map(
+      ({ forMs, number }: { forMs: number; number: number }) => forMs / 1_000 / number,
+    );
+    for (const perNumber of seconds) {
+      expect(perNumber).toBeGreaterThanOrEqual(27);
+      expect(perNumber).toBeLessThanOrEqual(33);
+    }
+    const flapping = meter.ejections.filter(({ at }: { at: number }) => at < 700_000);
+    const later = meter.ejections.filter(({ at }: { at: number }) => at > 900_000);
+    const highest = (all: typeof flapping) => Math.max(...all.map(({ number }: { number: number }) => number));
+    expect(highest(flapping)).toBeGreaterThanOrEqual(5);
+    expect(highest(flapping)).toBeLessThanOrEqual(10);
+    expect(later).not.toEqual([]);
+    expect(highest(later)).toBeLessThanOrEqual(highest(flapping) - 2);
+  },
+);
 
 it.each([
   ['round_robin', 0.8, 1.3],
   ['least_request', 0.7, 1.3],
-  // Slow start: a tenth of the share at first, all of it after 10 s.
+  // With slow start, the share grows from a tenth to the full share within 10 s.
   ['ejectUnhealthy', 0.1, 0.4],
-])('gives an endpoint that appears its share within 2 s, without a herd (%s)', SLOW, (name, least, most) => {
-  const { figures } = simulate('endpoint-appears', BUSY, name);
-  expect(figures.shareAfter).toBeGreaterThanOrEqual(least);
-  expect(figures.shareAfter).toBeLessThanOrEqual(most);
-  expect(figures.peak).toBeGreaterThanOrEqual(0.9);
-  expect(figures.peak).toBeLessThanOrEqual(1.5);
-  expect(figures.failedAfter).toBe(0);
-});
+])(
+  'gives a new endpoint its share within 2 s, or a part of it with slow start, without a peak of load (%s)',
+  SLOW,
+  (name, least, most) => {
+    const { figures } = simulate('endpoint-appears', BUSY, name);
+    expect(figures.shareAfter).toBeGreaterThanOrEqual(least);
+    expect(figures.shareAfter).toBeLessThanOrEqual(most);
+    expect(figures.peak).toBeGreaterThanOrEqual(0.9);
+    expect(figures.peak).toBeLessThanOrEqual(1.5);
+    expect(figures.failedAfter).toBe(0);
+  },
+);
 
 it.each([1, 10, 100, 1_000])('ejects no healthy endpoint at %i calls per second', SLOW, (callsPerSecond) => {
   const fleet = { clients: callsPerSecond === 1 ? 100 : 2, callsPerSecond, endpoints: 10 };
@@ -103,7 +117,7 @@ it.each([1, 10, 100, 1_000])('ejects no healthy endpoint at %i calls per second'
   expect(figures.falseEjections).toBe(0);
 });
 
-it('ejects nothing on the evidence of 0.02 calls per second and endpoint, and fails no call', SLOW, () => {
+it('does not eject a failing endpoint that each client calls 0.02 times per second, and fails no call', SLOW, () => {
   const { figures } = simulate('endpoint-fails', { clients: 200, callsPerSecond: 1, endpoints: 50 });
   expect(figures.ejected).toBe(0);
   expect(figures.failed).toBe(0);

@@ -13,7 +13,7 @@ const timeout = 600_000;
 interface SlowReader {
   readonly stream: Stream;
   readonly full: number;
-  /** Messages in `npm test`, which leaves out rows without it. */
+  /** Number of messages in `npm test`, which omits rows without this number. */
   readonly short?: number;
 }
 
@@ -56,7 +56,7 @@ describe.concurrent('memory of client and server', () => {
     const count = IS_FULL ? full : short;
     if (count === undefined) continue;
     it(
-      `stays bounded in ${nameOf(stream)} of ${count} messages if the reader takes ten times as long as the sender`,
+      `keeps memory bounded in ${nameOf(stream)} of ${count} messages if the reader takes ten times as long as the sender`,
       { timeout },
       async () => {
         const { unthrottled, slow, growth } = await measureSlowReader(stream, count);
@@ -69,11 +69,11 @@ describe.concurrent('memory of client and server', () => {
   for (const { stream, isFullOnly } of STOPPED_READERS) {
     if (isFullOnly && !IS_FULL) continue;
     it(
-      `stays bounded in ${nameOf(stream)} if the server stops reading, and a cancellation ends the call`,
+      `keeps memory bounded in ${nameOf(stream)} if the server stops reading, and ends the call on cancellation`,
       { timeout },
       async () => {
         const { taken, growth, end, sourceEnded, active, server } = await measureStoppedReader(stream);
-        // grpc-js's retry buffer takes 64 KiB, and HTTP/2 as much in flight. The server of grpc-js takes 16 unread messages.
+        // grpc-js's retry buffer takes 64 KiB, and HTTP/2 has as much in flight. The server of grpc-js takes 16 unread messages.
         expect(taken * stream.size).toBeLessThanOrEqual(2 * 65_536 + (16 + 2) * stream.size);
         expectBounded(growth);
         expect(end).toContain('CANCELLED');

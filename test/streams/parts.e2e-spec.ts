@@ -39,7 +39,7 @@ const counters = ({ client }: Side) => client.snapshot().counters;
 const quick = { backoff: { initialBackoffMs: 10, maxBackoffMs: 10 } };
 
 describe('stream of several calls', () => {
-  it('includes the call of its factory but not a call that is its request source', async () => {
+  it('includes the call of the factory in a replayed session, but not a call that is the source of the session', async () => {
     const [a, b] = [await side(), await side()];
     const session = replayUnacknowledged((out) => a.echo.bidi(out), b.echo.serverStream({}, { timeoutMs: 60_000 }), {
       id: ({ number }) => number,
@@ -58,7 +58,7 @@ describe('stream of several calls', () => {
     await waitFor(() => counters(b).cancelled === 1);
   });
 
-  it('excludes a call that is the request source of an inner call', async () => {
+  it('excludes from a resumable stream a call that is the request source of an inner call', async () => {
     const one = await side();
     one.server.script('ClientStream', { requests: 'leave', message: {} });
     await one.client.waitForReady();
@@ -74,7 +74,7 @@ describe('stream of several calls', () => {
     expect(one.client.activeCalls()).toMatchObject([{ path: '/testing.v1.Echo/Bidi', sent: 0 }]);
   });
 
-  it('excludes a call that its factory subscribes to separately', async () => {
+  it('excludes from a resumable stream a call that the factory subscribes to separately', async () => {
     const one = await side();
     const separate: { received: number; end: string }[] = [];
     const seen = watch(
@@ -93,7 +93,7 @@ describe('stream of several calls', () => {
     expect([seen.end, separate[0]!.end]).toEqual(['completed', 'draining']);
   });
 
-  it('includes both of two merged calls, each at its own client', async () => {
+  it('includes two merged calls in a resumable stream, each at its own client', async () => {
     const [a, b] = [await side(), await side()];
     const seen = watch(resumable(() => merge(a.echo.serverStream({}), b.echo.serverStream({})), BY_NUMBER));
     await waitFor(() => seen.received === 2);
@@ -104,7 +104,7 @@ describe('stream of several calls', () => {
     expect(counters(b)).toMatchObject({ started: 1, succeeded: 1 });
   });
 
-  it('drops the deadline of a call that succeeded when another call follows in the same run', async () => {
+  it('does not apply the deadline of a successful call to the next call that its factory makes', async () => {
     const one = await side();
     one.server.script('Bidi', { messages: [{ number: 1 }] });
     const { advance, until, scheduler } = holdTimers();
@@ -120,7 +120,7 @@ describe('stream of several calls', () => {
   it.each([
     ['a plain call', (call: () => Observable<Echo>) => call()],
     ['a piped call', (call: () => Observable<Echo>) => call().pipe(map((message) => message))],
-  ])('fails at a deadline that passes between two calls: %s', async (_, around) => {
+  ])('fails a stream at a deadline that passes between two calls: %s', async (_, around) => {
     const one = await side();
     const { advance, until, scheduler } = holdTimers();
     const stream = () => around(() => one.echo.serverStream({}, { timeoutMs: 400 }));
@@ -139,7 +139,7 @@ describe('stream of several calls', () => {
   it.each([
     ['the response of another call', ({ echo }: Side) => echo.unary({}).pipe(switchMap(() => echo.serverStream({})))],
     ['defer()', ({ echo }: Side) => defer(() => echo.serverStream({})).pipe(map((message) => message))],
-  ])('includes a call that is started by %s', async (_, stream) => {
+  ])('includes in a resumable stream a call that is started by %s', async (_, stream) => {
     const one = await side();
     const seen = watch(resumable(() => stream(one), { ...BY_NUMBER, ...quick }));
     await waitFor(() => seen.received === 1);
@@ -150,7 +150,7 @@ describe('stream of several calls', () => {
     expect(seen.end).toBe('completed');
   });
 
-  it('includes a nested resumable stream, and neither restarts during a drain', async () => {
+  it('includes a nested resumable stream in the outer one, and restarts neither during a drain', async () => {
     const one = await side();
     let started = 0;
     const inner = () =>
@@ -164,7 +164,7 @@ describe('stream of several calls', () => {
     expect([seen.end, started]).toEqual(['completed', 1]);
   });
 
-  it('stays open during the drain of a client if its calls have moved to another client', async () => {
+  it('keeps a stream open during the drain of a client if its calls have moved to another client', async () => {
     const [a, b] = [await side(), await side()];
     const sides = [a, b];
     const seen = watch(
@@ -207,7 +207,7 @@ describe('drain() with changes during the drain', () => {
     expect(events).toEqual(['begin', 'end']);
   });
 
-  it('ends a stream that its reader restarts after each end', async () => {
+  it('finishes a drain although the reader restarts its stream after each end', async () => {
     const one = await side();
     let started = 0;
     const stream = resumable(() => {
@@ -227,11 +227,11 @@ describe('drain() with changes during the drain', () => {
     expect(await drained).toMatchObject({ finished: 1, completed: 1 });
     expect(held.end).toBe('completed');
     await waitFor(() => seen.end === 'closed');
-    // Ten per second, not thousands.
+    // The stream restarts about ten times per second, not thousands of times.
     expect(started).toBeLessThan(30);
   });
 
-  it('completes streams that are between two calls or are starting the next one', async () => {
+  it('completes streams in a drain even if they are between two calls or starting the next one', async () => {
     const one = await side();
     one.server.script('Bidi', { messages: [] });
     const { advance, until, scheduler } = holdTimers();
@@ -248,7 +248,7 @@ describe('drain() with changes during the drain', () => {
     });
     await until(() => healthy.every(({ received }) => received === 1));
     await until(() => one.client.activeCalls().filter(({ waiting }) => waiting).length === 50);
-    // In one turn of the event loop, so that none of these calls ends before the drain.
+    // Starts the next call of 25 streams in one turn of the event loop, so that none of these calls ends before the drain.
     vi.advanceTimersByTime(10);
     expect(started).toBe(75);
     const report = one.client.drain({ timeoutMs: 60_000 });

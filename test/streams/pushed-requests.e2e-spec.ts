@@ -10,7 +10,7 @@ const METHODS = ['clientStream', 'bidi'] as const;
 const unchanged: Interceptor = (options, next) => new InterceptingCall(next(options));
 const payload = Buffer.alloc(16 * 1024);
 
-/** Pushes 16 KiB in every turn of the event loop, regardless of how fast they are sent. */
+/** Pushes 16 KiB in every turn of the event loop, regardless of the speed of the connection. */
 function flood() {
   const state = { pushed: 0, stopped: false };
   const source = new Observable<{ payload: Buffer }>((subscriber) => {
@@ -30,25 +30,28 @@ describe.each(METHODS)('request Observable of %s', (method) => {
   it.each([
     ['', {}],
     [' with interceptors', { interceptors: [unchanged] }],
-  ])('stops at maxQueuedRequestBytes and fails the call with a remedy if it pushes too fast%s', async (_, options) => {
-    const { echo, server, client } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1 << 20 } } });
-    server.script(protoName(method), { requests: 'leave', never: true });
-    const { state, source } = flood();
-    const error = await failureOf(echo[method](source, options));
-    expect(error).toMatchObject({
-      codeName: 'RESOURCE_EXHAUSTED',
-      reason: 'requests-overflow',
-      reachedServer: 'maybe',
-    });
-    expect(error.details).toMatch(
-      /^The request Observable is \d+ bytes ahead of the connection; pass an AsyncIterable or an Iterable, which is pulled, or raise methods\[…\]\.maxQueuedRequestBytes$/,
-    );
-    expect(state.stopped).toBe(true);
-    // The limit, plus the bytes that grpc-js and the socket accepted before they were full.
-    expect(state.pushed * payload.length).toBeLessThan(6 << 20);
-    expect(client.activeCalls()).toEqual([]);
-    await waitFor(() => server.counts().open === 0);
-  });
+  ])(
+    'unsubscribes at maxQueuedRequestBytes and fails the call with a remedy if the Observable pushes too fast%s',
+    async (_, options) => {
+      const { echo, server, client } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1 << 20 } } });
+      server.script(protoName(method), { requests: 'leave', never: true });
+      const { state, source } = flood();
+      const error = await failureOf(echo[method](source, options));
+      expect(error).toMatchObject({
+        codeName: 'RESOURCE_EXHAUSTED',
+        reason: 'requests-overflow',
+        reachedServer: 'maybe',
+      });
+      expect(error.details).toMatch(
+        /^The request Observable is \d+ bytes ahead of the connection; pass an AsyncIterable or an Iterable, which is pulled, or raise methods\[…\]\.maxQueuedRequestBytes$/,
+      );
+      expect(state.stopped).toBe(true);
+      // The bound is the limit plus the bytes that grpc-js and the socket accepted before they were full.
+      expect(state.pushed * payload.length).toBeLessThan(6 << 20);
+      expect(client.activeCalls()).toEqual([]);
+      await waitFor(() => server.counts().open === 0);
+    },
+  );
 
   it('sends requests without a total limit if the server keeps pace', async () => {
     const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 256 * 1024 } } });
@@ -69,18 +72,21 @@ describe.each(METHODS)('request Observable of %s', (method) => {
       (all: EchoRequest[]) => from(turns().then(() => all)).pipe(mergeAll()),
       { interceptors: [unchanged] },
     ],
-  ])('sends all its messages even if it pushes more than the limit in one turn, %s', async (_when, make, options) => {
-    const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 64 * 1024 } } });
-    const all = Array.from({ length: 100 }, (_, number) => ({ number, payload }));
-    await toList(echo[method](make(all), options));
-    expect(server.calls()[0]!.requests).toHaveLength(100);
-  });
+  ])(
+    'sends all messages of an Observable that pushes more than the limit in one turn, %s',
+    async (_when, make, options) => {
+      const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 64 * 1024 } } });
+      const all = Array.from({ length: 100 }, (_, number) => ({ number, payload }));
+      await toList(echo[method](make(all), options));
+      expect(server.calls()[0]!.requests).toHaveLength(100);
+    },
+  );
 
   it('sends many tiny messages with interceptors within a limit of 150 bytes per message', async () => {
     const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1_000 * 150 } } });
     const requests = new Subject<EchoRequest>();
     const answers = toList(echo[method](requests, { interceptors: [unchanged] }));
-    // Before the channel is connected, which takes many turns.
+    // Pushes these two requests before the channel is connected, which takes many turns.
     requests.next({ number: 1 });
     requests.next({ number: 1 });
     await turns();

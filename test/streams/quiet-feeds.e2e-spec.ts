@@ -24,7 +24,7 @@ function onceAndNeverMore(call: ScriptedCall) {
 
 describe('feeds without messages', () => {
   it(
-    'reopen soon after their server is back, but not all at once',
+    'reopens feeds soon after their server restarts, but not all at once',
     { timeout: 60_000, tags: ['timed'] },
     async ({ task }) => {
       const { orders, client, close } = await startOrdersApp({ url: server.url });
@@ -54,10 +54,10 @@ describe('feeds without messages', () => {
         .slice(before)
         .map(({ at }) => at);
       const after = others.map((at) => at - first);
-      // At first 10 per second or a quarter of the usual rate, and a quarter more every 100 ms.
+      // The rate starts at 10 per second or a quarter of the usual rate, and grows by a quarter every 100 ms.
       expect(after.filter((ms) => ms < 300).length).toBeLessThan(100);
-      // At the initial pace it would take at least 4 s. The spec of CallRelease tests in virtual time that the pace grows.
-      recordTiming(task, 'all open again after, ms', after.at(-1)!, { atMost: 2_500 });
+      // At the initial rate, the release would take at least 4 s. The spec of CallRelease tests with a fake clock that the rate grows.
+      recordTiming(task, 'all feeds reopened after, ms', after.at(-1)!, { atMost: 2_500 });
     },
   );
 });

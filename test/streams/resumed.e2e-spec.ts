@@ -75,7 +75,7 @@ const LONG = { maxAttempts: 1_000, initialBackoffMs: 60_000, maxBackoffMs: 60_00
 const upTo = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index + 1));
 
 describe('resumed stream', () => {
-  it('counts as one entry in the registry and in the counters regardless of the number of breaks', async () => {
+  it('counts a resumed stream once in the registry and in the counters, regardless of the number of breaks', async () => {
     const app = await start();
     const events: GrpcClientEvent[] = [];
     app.client.events$.subscribe((event) => events.push(event));
@@ -103,7 +103,7 @@ describe('resumed stream', () => {
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it('appears among the active calls between two of its calls and can be cancelled there', async () => {
+  it('lists a resumed stream as an active call that can be cancelled between two of its calls', async () => {
     const app = await start();
     const feed = follow(app, { backoff: LONG });
     await waitFor(() => feed.events.length === 3);
@@ -119,7 +119,7 @@ describe('resumed stream', () => {
     expect(app.client.snapshot()).toMatchObject({ active: 0, counters: { started: 1, failed: 1 } });
   });
 
-  it('applies one deadline to all of its calls and between them', async () => {
+  it('applies one deadline to all calls of a resumed stream and to the waits between them', async () => {
     const app = await start();
     const { advance, until, scheduler } = holdTimers();
     const feed = follow(app, { call: { timeoutMs: 2_500 }, backoff: LONG, scheduler });
@@ -135,7 +135,7 @@ describe('resumed stream', () => {
     expect(server.counts('Watch').calls).toBe(1);
   });
 
-  it('sends the same deadline with each call', { tags: ['timed'] }, async ({ task }) => {
+  it('sends the same deadline with each call of a resumed stream', { tags: ['timed'] }, async ({ task }) => {
     const app = await start();
     const deadlines: number[] = [];
     const leftMs: number[] = [];
@@ -153,10 +153,10 @@ describe('resumed stream', () => {
     // The deadline is sent as the remaining time, which is shorter by at least the backoff of 500 ms ± 20 %.
     expect(leftMs[1]!).toBeLessThan(leftMs[0]! - 350);
     const apartMs = Math.abs(deadlines[0]! - deadlines[1]!);
-    recordTiming(task, 'deadlines of one stream apart, ms', apartMs, { atMost: 100 });
+    recordTiming(task, 'largest difference between the deadlines of one stream, ms', apartMs, { atMost: 100 });
   });
 
-  it('keeps its deadline after a call that the server ended cleanly', async () => {
+  it('keeps the deadline of a resumed stream after a call that the server ended cleanly', async () => {
     const app = await start();
     const leftMs: number[] = [];
     server.script('Watch', (call) => {
@@ -166,11 +166,11 @@ describe('resumed stream', () => {
     const backoff = { initialBackoffMs: 500, maxBackoffMs: 500 };
     const feed = follow(app, { call: { timeoutMs: 60_000 }, onComplete: 'resume', backoff });
     await waitFor(() => feed.events.length === 6);
-    // Shorter by at least the backoff of 500 ms ± 20 %.
+    // The remaining time is shorter by at least the backoff of 500 ms ± 20 %.
     expect(leftMs[1]!).toBeLessThan(leftMs[0]! - 350);
   });
 
-  it('ends immediately if its caller aborts it between two calls', async () => {
+  it('ends a resumed stream immediately if its caller aborts it between two calls', async () => {
     const app = await start();
     const abort = new AbortController();
     const feed = follow(app, { call: { signal: abort.signal }, backoff: LONG });
@@ -181,7 +181,7 @@ describe('resumed stream', () => {
     expect(feed).toMatchObject({ end: 'failed: cancelled', error: { cause: { message: 'enough' } } });
   });
 
-  it('survives an outage that is longer than outageGraceMs', async () => {
+  it('resumes a stream after an outage that is longer than outageGraceMs', async () => {
     const app = await start({ outageGraceMs: 100 });
     const feed = follow(app);
     await waitFor(() => feed.events.length === 3);
@@ -201,7 +201,7 @@ describe('resumed stream', () => {
     expect(app.client.snapshot().counters).toMatchObject({ resumed: 1 });
   });
 
-  it('resumes after failures with reason outage and a backoff if its method has waitForReady: false', async () => {
+  it('resumes a stream after failures with reason outage and a backoff if its method has waitForReady: false', async () => {
     const app = await start({ methods: { Watch: { waitForReady: false } } });
     const failures: string[] = [];
     const onError = (error: unknown) => {
@@ -216,7 +216,7 @@ describe('resumed stream', () => {
     await waitFor(() => feed.events.length === 6, { timeoutMs: 15_000 });
   });
 
-  it('resumes on another server if its server stays silent', async () => {
+  it('resumes a stream on another server if its server stays silent', async () => {
     const other = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Watch: threeMore } });
     onTestFinished(() => other.close());
     const [first, second] = [server.port, other.port];
@@ -226,13 +226,13 @@ describe('resumed stream', () => {
       streamIdleTimeoutMs: 200,
     });
     const feed = follow(app);
-    // Both are silent after three events each time.
+    // Both servers send three events per call and are then silent.
     await waitFor(() => server.counts('Watch').calls > 0 && other.counts('Watch').calls > 0);
     await waitFor(() => feed.events.length >= 9);
     expect(feed.events).toEqual(upTo(feed.events.length));
   });
 
-  it('does not resume at the same time as 1,000 others when their server is back', { timeout: 60_000 }, async () => {
+  it('does not resume 1,000 streams at the same time when their server restarts', { timeout: 60_000 }, async () => {
     const app = await start();
     const feeds = Array.from({ length: 1_000 }, () => follow(app, { minHealthyMs: 0 }));
     await waitFor(() => feeds.every(({ events }) => events.length === 3), { timeoutMs: 20_000 });
@@ -244,7 +244,7 @@ describe('resumed stream', () => {
       .slice(before)
       .map(({ at }) => at);
     const [first = 0] = resumedAt;
-    // At first a quarter of the usual rate, and a quarter more every 100 ms.
+    // The rate starts at a quarter of the usual rate and grows by a quarter every 100 ms.
     expect(resumedAt.filter((at) => at - first < 300).length).toBeLessThan(500);
     for (const feed of feeds) feed.unsubscribe();
   });
@@ -253,7 +253,7 @@ describe('resumed stream', () => {
 describe('log of a quiet feed whose connection is lost', () => {
   const NOT_RETRIED = /the call may have reached the server and was not retried/;
 
-  it('contains no warning if the feed is resumed', async () => {
+  it('logs no warning if a quiet feed is resumed after its connection is lost', async () => {
     server.script('Watch', { never: true });
     const app = await start();
     const events: GrpcClientEvent[] = [];
@@ -273,7 +273,7 @@ describe('log of a quiet feed whose connection is lost', () => {
     );
   });
 
-  it('contains a warning if the feed is not resumed', async () => {
+  it('logs a warning if a quiet feed is not resumed after its connection is lost', async () => {
     server.script('Watch', { never: true });
     const app = await start();
     const feed = follow(app, { call: { idempotent: false }, onError: () => 'fail' });
@@ -289,7 +289,7 @@ describe('resumed stream at a shutdown', () => {
   it.each([
     ['while it runs', {}],
     ['between two of its calls', { backoff: LONG }],
-  ])('completes %s', async (when, options) => {
+  ])('completes a resumed stream at a shutdown %s', async (when, options) => {
     const app = await start();
     const feed = follow(app, options);
     await waitFor(() => feed.events.length === 3);
@@ -302,7 +302,7 @@ describe('resumed stream at a shutdown', () => {
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it('completes while it waits for the channel in an outage', async () => {
+  it('completes a resumed stream at a shutdown while it waits for the channel in an outage', async () => {
     const app = await start();
     const feed = follow(app);
     await waitFor(() => feed.events.length === 3);
@@ -312,7 +312,7 @@ describe('resumed stream at a shutdown', () => {
     expect(feed.end).toBe('completed');
   });
 
-  it('does not resume with onDrain: finish', async () => {
+  it('does not resume a stream with onDrain: finish at a shutdown', async () => {
     const app = await start({}, { timeoutMs: 5_000 });
     const feed = follow(app, { call: { onDrain: 'finish' } });
     await waitFor(() => feed.events.length === 3);
@@ -327,7 +327,7 @@ describe('resumed stream at a shutdown', () => {
     await closing;
   });
 
-  it('fails if its client is closed', async () => {
+  it('fails a resumed stream if its client is closed', async () => {
     const app = await start();
     const feed = follow(app, { onError: () => 'resume' });
     await waitFor(() => feed.events.length === 3);

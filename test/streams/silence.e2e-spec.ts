@@ -22,7 +22,7 @@ async function distant() {
 
 describe('streamIdleTimeoutMs', () => {
   it(
-    'fails a stream whose server is frozen although the connection looks alive',
+    'fails a stream whose server is frozen although the connection stays open',
     { tags: ['timed'] },
     async ({ task }) => {
       const { server, client } = await distant();
@@ -73,14 +73,14 @@ describe('streamIdleTimeoutMs', () => {
     subscription.unsubscribe();
   });
 
-  it('cancels the call on the wire', async () => {
+  it('cancels the call of an idle stream on the wire', async () => {
     const { echo, server } = await scene(idle);
     server.script('ServerStream', { messages: [{}], never: true });
     await failureOf(echo.serverStream({}));
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
 
-  it("fails a stream without a message with reachedServer: 'maybe'", async () => {
+  it("fails a stream that is idle before its first message with reachedServer: 'maybe'", async () => {
     const { echo, server, client } = await scene(idle);
     server.script('Bidi', { never: true });
     await client.waitForReady();
@@ -88,14 +88,14 @@ describe('streamIdleTimeoutMs', () => {
     expect(server.counts('Bidi').calls).toBe(1);
   });
 
-  it('retries a safe stream without a message', async () => {
+  it('retries a safe stream that is idle before its first message', async () => {
     const { echo, server } = await scene(idleAfter(1_000));
     server.script('ServerStream', [{ never: true }, { messages: [{ number: 7 }] }]);
     expect(await toList(echo.serverStream({}, { idempotent: true }))).toMatchObject([{ number: 7 }]);
     expect(server.counts('ServerStream').calls).toBe(2);
   });
 
-  it('does not run while the reader pauses', async () => {
+  it('does not run streamIdleTimeoutMs while the reader pauses', async () => {
     const { echo, server } = await scene(idleAfter(LONG_IDLE_MS));
     const payload = Buffer.alloc(64 * 1024);
     server.script('ServerStream', { messages: Array.from({ length: 100 }, () => ({ payload })) });
@@ -108,59 +108,68 @@ describe('streamIdleTimeoutMs', () => {
     expect(rest).toBe(99);
   });
 
-  it('can be overridden per call', async () => {
+  it('lets a call override streamIdleTimeoutMs', async () => {
     const { echo, server } = await scene({ streamIdleTimeoutMs: 60_000 });
     server.script('ServerStream', { never: true });
     const error = await failureOf(echo.serverStream({}, { streamIdleTimeoutMs: 50 }));
     expect(error).toMatchObject({ reason: 'stream-idle', details: 'No message for 50 ms (streamIdleTimeoutMs)' });
   });
 
-  it('does not apply to a unary call', async () => {
+  it('does not apply streamIdleTimeoutMs to a unary call', async () => {
     const { echo, server } = await scene({ streamIdleTimeoutMs: 50 });
     server.script('Unary', { delayMs: 150 });
     await turns();
     expect(await toList(echo.unary({ text: 'x' }))).toHaveLength(1);
   });
 
-  it.each([0, -1, NaN, '5' as never])('rejects %j milliseconds with its path', async (streamIdleTimeoutMs) => {
-    const { echo } = await scene();
-    await expect(toList(echo.serverStream({}, { streamIdleTimeoutMs }))).rejects.toThrow(
-      'echo/testing.v1.Echo/ServerStream: options.streamIdleTimeoutMs: expected a number of milliseconds above 0',
-    );
-  });
+  it.each([0, -1, NaN, '5' as never])(
+    'rejects a streamIdleTimeoutMs of %j with its path',
+    async (streamIdleTimeoutMs) => {
+      const { echo } = await scene();
+      await expect(toList(echo.serverStream({}, { streamIdleTimeoutMs }))).rejects.toThrow(
+        'echo/testing.v1.Echo/ServerStream: options.streamIdleTimeoutMs: expected a number of milliseconds above 0',
+      );
+    },
+  );
 });
 
 const SLOW = { tags: ['timed'], timeout: 60_000 };
 
 describe('stream over a blackholed connection', () => {
-  it('ends when keepalive fails and, if resumable, resumes over a new connection', SLOW, async ({ task }) => {
-    const server = await startServer();
-    server.script('ServerStream', (call) => ({
-      messages: [{ number: (call as ScriptedCall<Echo>).request.number + 1 }],
-      never: true,
-    }));
-    const proxy = await FaultProxy.start(server.url);
-    onTestFinished(() => proxy.close());
-    const keepalive = { keepaliveTimeMs: 10_000, keepaliveTimeoutMs: 200 };
-    const client = await startClient({ url: proxy.url, keepalive });
-    const echo = client.getService<EchoService>('Echo');
-    const plain = failureOf(echo.serverStream({ number: 0 }));
-    const seen: number[] = [];
-    const feed = resumable((number: number) => echo.serverStream({ number }), {
-      cursor: (message) => message.number,
-      seed: 100,
-    });
-    const subscription = feed.subscribe(({ number }) => seen.push(number));
-    onTestFinished(() => {
-      subscription.unsubscribe();
-    });
-    await waitFor(() => seen.length === 1 && client.activeCalls().every(({ received }) => received === 1));
-    // From here on, open connections transfer no bytes; new connections work.
-    const heldAt = performance.now();
-    proxy.holdBytes();
-    expect(await plain).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
-    recordTiming(task, 'blackholed connection left after, ms', performance.now() - heldAt, { atMost: 11_200 });
-    await waitFor(() => seen.length === 2, { timeoutMs: 20_000 });
-    expect(seen).toEqual([101, 102]);
-  });
+  it(
+    'ends a stream over a blackholed connection when keepalive fails and, if resumable, resumes it over a new connection',
+    SLOW,
+    async ({ task }) => {
+      const server = await startServer();
+      server.script('ServerStream', (call) => ({
+        messages: [{ number: (call as ScriptedCall<Echo>).request.number + 1 }],
+        never: true,
+      }));
+      const proxy = await FaultProxy.start(server.url);
+      onTestFinished(() => proxy.close());
+      const keepalive = { keepaliveTimeMs: 10_000, keepaliveTimeoutMs: 200 };
+      const client = await startClient({ url: proxy.url, keepalive });
+      const echo = client.getService<EchoService>('Echo');
+      const plain = failureOf(echo.serverStream({ number: 0 }));
+      const seen: number[] = [];
+      const feed = resumable((number: number) => echo.serverStream({ number }), {
+        cursor: (message) => message.number,
+        seed: 100,
+      });
+      const subscription = feed.subscribe(({ number }) => seen.push(number));
+      onTestFinished(() => {
+        subscription.unsubscribe();
+      });
+      await waitFor(() => seen.length === 1 && client.activeCalls().every(({ received }) => received === 1));
+      // From here, open connections transfer no bytes, but new connections do.
+      const heldAt = performance.now();
+      proxy.holdBytes();
+      expect(await plain).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
+      recordTiming(task, 'stream over the blackholed connection failed after, ms', performance.now() - heldAt, {
+        atMost: 11_200,
+      });
+      await waitFor(() => seen.length === 2, { timeoutMs: 20_000 });
+      expect(seen).toEqual([101, 102]);
+    },
+  );
 });

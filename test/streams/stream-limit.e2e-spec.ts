@@ -33,7 +33,7 @@ function eventsOf(client: ResilientGrpcClient) {
   return events;
 }
 
-/** Opens `count` feeds and returns the state of each. They close at the end of the test. */
+/** Opens `count` feeds. Returns the number of opened feeds, the errors, and the subscriptions. The feeds close at the end of the test. */
 function openFeeds(client: ResilientGrpcClient, count: number) {
   const echo = client.getService<EchoService>('Echo');
   const all = new Subscription();
@@ -66,7 +66,7 @@ async function fullConnection(settings: ClientSettings, streams = 2, server?: Sc
 }
 
 describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, settings) => {
-  it('fail at their deadline as calls that did not reach the server', async () => {
+  it('fails calls over the stream limit at their deadline as calls that did not reach the server', async () => {
     const { echo, server } = await fullConnection(settings);
     const error = await failureOf(echo.unsafeUnary({}, { timeoutMs: 100 }));
     expect(error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reachedServer: 'no' });
@@ -74,7 +74,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     expect(server.counts('UnsafeUnary').calls).toBe(0);
   });
 
-  it('fail as calls that did not reach the server if they are cancelled', async () => {
+  it('fails cancelled calls over the stream limit as calls that did not reach the server', async () => {
     const { echo, client, server } = await fullConnection(settings);
     const controller = new AbortController();
     const failed = failureOf(echo.unsafeUnary({}, { signal: controller.signal }));
@@ -84,7 +84,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     expect(server.counts('UnsafeUnary').calls).toBe(0);
   });
 
-  it('start in the order in which they were made, each when another call ends', async () => {
+  it('starts calls over the stream limit in the order in which they were made, each when another call ends', async () => {
     const { echo, client, feeds, server } = await fullConnection(settings);
     const order: number[] = [];
     const calls = [1, 2, 3, 4].map((number) => toList(echo.unsafeUnary({ number })).then(() => order.push(number)));
@@ -96,7 +96,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     expect(client.snapshot()).toMatchObject({ waitingForStream: 0, waiting: 0 });
   });
 
-  it('run on further connections, up to maxConnectionsPerEndpoint', async () => {
+  it('runs calls over the stream limit on further connections, up to maxConnectionsPerEndpoint', async () => {
     const { client, server } = await fullConnection({ ...settings, maxConnectionsPerEndpoint: 3 });
     const more = openFeeds(client, 10);
     await waitFor(() => more.opened === 4);
@@ -109,7 +109,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     expect(more.failed).toEqual([]);
   });
 
-  it('run on further connections, as soon as connectionScaling of a live service config permits them', async () => {
+  it('runs calls over the stream limit on further connections as soon as connectionScaling of a live service config permits them', async () => {
     const scaled = (maxConnectionsPerSubchannel: number) => ({ connectionScaling: { maxConnectionsPerSubchannel } });
     const configs = new BehaviorSubject<object>(scaled(1));
     const { client } = await fullConnection({ ...settings, serviceConfig: configs });
@@ -125,7 +125,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     expect(feeds.failed).toEqual([]);
   });
 
-  it('use the free streams of another endpoint', async () => {
+  it('runs calls over the stream limit on the free streams of another endpoint', async () => {
     const servers = [await startServer(limitedTo(2)), await startServer(limitedTo(2))] as const;
     for (const server of servers) server.script('ServerStream', FEED);
     const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
@@ -147,7 +147,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     expect(servers[0].counts('ServerStream').calls).toBe(2);
   });
 
-  it('end within the drain time', async () => {
+  it('ends calls over the stream limit within the drain time', async () => {
     const { client, echo } = await fullConnection(settings);
     const failed = failureOf(echo.unsafeUnary({}));
     await waitFor(() => client.snapshot().waitingForStream === 1);
@@ -157,7 +157,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
 });
 
 describe('a wait for a free stream', () => {
-  it('emits one event at the maximum of connections, and one when it ends', async () => {
+  it('emits one event when calls wait for a stream at the maximum number of connections, and one when the wait ends', async () => {
     const { client, echo, feeds, events } = await fullConnection({});
     const calls = [toList(echo.unary({})), toList(echo.unary({}))];
     await waitFor(() => client.snapshot().waitingForStream === 2);
@@ -171,7 +171,7 @@ describe('a wait for a free stream', () => {
     ]);
   });
 
-  it('does not occur without a limit of the server', async () => {
+  it('lets no call wait for a stream if the server sets no limit', async () => {
     const { server, client } = await scene();
     server.script('ServerStream', FEED);
     const feeds = openFeeds(client, 150);
@@ -183,7 +183,7 @@ describe('a wait for a free stream', () => {
 });
 
 describe('further connections', () => {
-  it('carry the calls that a GOAWAY of the first connection rejects, without repeating a write', async () => {
+  it('moves calls that a GOAWAY of the first connection rejects to further connections, without repeating a write', async () => {
     const { client, server, echo, feeds } = await fullConnection({ maxConnectionsPerEndpoint: 2 });
     const more = openFeeds(client, 1);
     await waitFor(() => more.opened === 1);

@@ -36,14 +36,14 @@ describe('unread stream', () => {
     return { app, leaks };
   }
 
-  it('logs the stream once with the call site that opened it', { tags: ['timed'] }, async ({ task }) => {
+  it('logs an unread stream once with the call site that opened it', { tags: ['timed'] }, async ({ task }) => {
     const { app, leaks } = await start({ traceStreams: true });
     const reader = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     const line = lineAbove();
     await reader.next();
     const unreadAt = performance.now();
     await waitFor(() => leaks.length > 0);
-    recordTiming(task, 'reported after its time, ms', performance.now() - unreadAt - AFTER_MS, { atMost: 500 });
+    recordTiming(task, 'reported after the threshold, ms', performance.now() - unreadAt - AFTER_MS, { atMost: 500 });
     expect(leaks).toMatchObject([
       { path: '/orders.v1.Orders/Watch', openedAt: `${import.meta.filename}:${String(line)}` },
     ]);
@@ -59,7 +59,7 @@ describe('unread stream', () => {
     expect(leaks).toHaveLength(1);
   });
 
-  it('reports a resumable stream once, although one of its calls was lost', async () => {
+  it('reports an unread resumable stream once, although one of its calls was lost', async () => {
     const { app, leaks } = await start({});
     const stream = resumable((from: string) => app.orders.watch({ from }), {
       cursor: ({ sequence }) => sequence,
@@ -82,7 +82,7 @@ describe('unread stream', () => {
     );
   });
 
-  it('does not report a stream while a read is pending or if it is subscribed to', async () => {
+  it('does not report a stream as unread while a read is pending or a subscription is open', async () => {
     const { app, leaks } = await start({});
     const reader = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     for (let i = 0; i < 3; i++) await reader.next();

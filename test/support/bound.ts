@@ -1,4 +1,4 @@
-/** The range that a measured figure must be in. */
+/** The required range of a measured figure. */
 export interface Bound {
   readonly atLeast?: number;
   readonly atMost?: number;

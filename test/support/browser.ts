@@ -1,13 +1,34 @@
-import { waitFor } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
+import { afterAll, beforeAll } from 'vitest';
 import { CHROMIUM } from './programs.js';
 
 /** Timeout for the browser and for pages; only a browser that hangs reaches it. */
 const LIMIT_MS = 60_000;
 
+/** Host name of this machine in the browser. The browser does not trust its pages like those of localhost. */
+export const PLAIN_HOST = 'plain.test';
+
 export function startBrowser(): Promise<Browser> {
-  const args = ['--no-sandbox', '--disable-quic'];
+  // A page of PLAIN_HOST has no secure context, like a page that another machine serves over plain HTTP.
+  const args = ['--no-sandbox', '--disable-quic', `--host-resolver-rules=MAP ${PLAIN_HOST} 127.0.0.1`];
   return chromium.launch({ executablePath: CHROMIUM!, args, timeout: LIMIT_MS });
+}
+
+/** Starts a browser for the tests of a `describe` block, which fail if they leak resources. The returned function returns the browser. */
+export function sharedBrowser(): () => Browser {
+  let leaks: ReturnType<typeof captureLeaks>;
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await startBrowser();
+    // Captured after the browser has started, because its processes release their pipes late.
+    leaks = captureLeaks();
+  }, 90_000);
+  afterAll(async () => {
+    await leaks.settled({ timeoutMs: LIMIT_MS });
+    await browser.close();
+  }, 90_000);
+  return () => browser;
 }
 
 /** Pairs of an element and a text, by name. The page records when the element first contains the text. */
@@ -71,7 +92,7 @@ export async function openPage(
   return { page, problems, sighted, forget, close: () => context.close() };
 }
 
-/** A script that records when each of `sightings` first was in the page. */
+/** A script that records the time at which each of `sightings` first appeared in the page. */
 function recorderOf(sightings: Sightings): string {
   // Observers run after each change, so that text is recorded even if it is replaced before the next frame.
   return `

@@ -30,7 +30,7 @@ const ownPlaces: Plugin = {
       code: code
         .replaceAll(/\b__dirname\b/g, JSON.stringify(dirname(id)))
         .replaceAll(/\bimport\.meta\.url\b/g, JSON.stringify(pathToFileURL(id).href)),
-      // Only columns change.
+      // The code needs no source map, because the line numbers stay the same.
       map: null,
     }),
   },
@@ -38,7 +38,7 @@ const ownPlaces: Plugin = {
 
 export async function setup(): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'bundles-'));
-  // Not in a vitest teardown, which does not run after Ctrl-C.
+  // A teardown of vitest would not run after Ctrl-C.
   process.once('exit', () => {
     rmSync(folder, { recursive: true });
   });

@@ -33,7 +33,7 @@ export class CallLoad {
     }, 5);
   }
 
-  /** @param maxOpen Number of open calls at which no further one starts, for a machine that is too slow for the rate. */
+  /** @param maxOpen maximum number of open calls, for a machine that is too slow for the rate */
   static start(perSecond: number, make: (number: number) => Observable<unknown>, maxOpen = Infinity): CallLoad {
     return new CallLoad(perSecond, make, maxOpen);
   }

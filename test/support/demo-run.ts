@@ -49,7 +49,7 @@ export interface ReplicasFigures {
   readonly p99Ms: number;
   readonly ejections: number;
 }
-/** Figures of a server that is offered more calls than it can serve. */
+/** Figures of a server that receives more calls than it can serve. */
 export interface OverloadFigures {
   readonly offered: number;
   readonly good: number;
@@ -62,7 +62,7 @@ export interface OverloadFigures {
 export interface ShutdownFigures {
   readonly exitMs: number;
   readonly idleExitMs: number;
-  /** `null` for a client that does not report it. */
+  /** `null` for a client that does not report this time. */
   readonly clientsClosedMs: number | null;
   readonly unaryInFlight: number;
   readonly openHandles: number;

@@ -18,7 +18,7 @@ export class Dnsmasq {
   ) {}
 
   /**
-   * Starts dnsmasq; it responds when this resolves.
+   * Starts dnsmasq; resolves when dnsmasq responds.
    *
    * @param port an unused port by default
    */

@@ -175,7 +175,7 @@ export class FrameServer {
     await new Promise<void>((resolve) => {
       listener.listen(0, '127.0.0.1', resolve);
     });
-    // Safe cast: the server listens on TCP.
+    // The cast is safe because the server listens on TCP.
     const server = new FrameServer(`127.0.0.1:${(listener.address() as AddressInfo).port}`);
     onTestFinished(async () => {
       for (const { socket } of server.connections) socket.destroy();

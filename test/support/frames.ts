@@ -82,7 +82,7 @@ export const half = (bytes: Buffer): Buffer => bytes.subarray(0, bytes.length / 
 
 /** HPACK block of literal fields, without indexing and without Huffman coding. */
 export function fieldBlock(fields: Fields): Buffer {
-  // Safe cast: anything else is a record of strings.
+  // The cast is safe because anything else is a record of strings.
   const pairs = Array.isArray(fields) ? (fields as readonly (readonly [string, string])[]) : Object.entries(fields);
   return Buffer.concat(pairs.flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]));
 }

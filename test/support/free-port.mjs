@@ -10,7 +10,7 @@ import { connect, createServer } from 'node:net';
 export async function freePort() {
   const server = createServer((accepted) => accepted.end()).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  // Safe cast: the server listens on a port.
+  // The cast is safe because the server listens on a port.
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   await once(connect(port, '127.0.0.1').resume(), 'close');
   server.close();

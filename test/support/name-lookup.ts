@@ -6,7 +6,7 @@ let isInstalled = false;
 
 /**
  * Lets `dns.lookup()` query the server at `nameServer` for `name`, as if the machine were configured to use it. Other names are resolved as
- * before. Returns a function that ends this.
+ * before. Returns a function that restores the lookup.
  */
 export function resolveAt(name: string, nameServer: string): () => void {
   install();
@@ -26,6 +26,6 @@ function install(): void {
     const addresses = await resolver.resolve4(name);
     return addresses.map((address) => ({ address, family: 4 }));
   };
-  // Safe: grpc-js looks up all addresses.
+  // The cast is safe because grpc-js looks up all addresses.
   dns.promises.lookup = lookup as typeof dns.promises.lookup;
 }

@@ -43,7 +43,7 @@ export interface OrdersApp extends OrdersOf {
 const log = new CapturedLog();
 let clientsSoFar = 0;
 
-/** Starts an application with a client for each of `settings`; the first one is also the application's own. */
+/** Starts an application with a client for each of `settings`. The result also has the properties of the first client. */
 export async function startOrdersApp(
   settings: GrpcClientSettings | readonly GrpcClientSettings[],
   root: ResilientGrpcModuleOptions = {},

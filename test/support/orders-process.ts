@@ -50,8 +50,8 @@ export class OrdersProcess {
   }
 
   /**
-   * Kills the server when `kill` resolves, which starts when the next process is ready. The next process listens when `listen`
-   * resolves. Resolves when it listens.
+   * Starts the next process, calls `kill`, and kills the server when `kill` resolves. The next process listens when `listen` resolves.
+   * Resolves when the next process listens.
    */
   async restartWhen(conditions: { kill(): Promise<unknown>; listen(): Promise<unknown> }): Promise<void> {
     const next = await this.spawn(['--standby']);
@@ -102,6 +102,6 @@ export class OrdersProcess {
 }
 
 function boundBy(server: ChildServer): readonly BoundPort[] | undefined {
-  // Safe cast: the script sends nothing else.
+  // The cast is safe because the script sends nothing else.
   return (server.messages.at(-1) as { readonly bound: readonly BoundPort[] } | undefined)?.bound;
 }

@@ -5,12 +5,12 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 export interface Peer {
   /** '127.0.0.1:port' */
   readonly url: string;
-  /** When each connection was accepted, in milliseconds since 1970. */
+  /** Time at which each connection was accepted, in milliseconds since 1970. */
   readonly acceptedAt: readonly number[];
   close(): Promise<void>;
 }
 
-/** Accepts each connection and resets it immediately (RST). */
+/** Starts a server that accepts each connection and resets it immediately (RST). */
 export async function resettingPeer(): Promise<Peer> {
   const acceptedAt: number[] = [];
   const server = createServer((socket: Socket) => {
@@ -21,7 +21,7 @@ export async function resettingPeer(): Promise<Peer> {
   return listening(server, acceptedAt);
 }
 
-/** Passes the first `count` connections to `answer` and forwards later ones to `upstream` ('127.0.0.1:port'). */
+/** Starts a server that passes the first `count` connections to `answer` and forwards later ones to `upstream` ('127.0.0.1:port'). */
 export async function answeringPeer(
   count: number,
   answer: (socket: Socket) => unknown,
@@ -53,7 +53,7 @@ export async function answeringPeer(
   };
 }
 
-/** Speaks HTTP/2 and closes each session `afterMs` milliseconds after the exchange of SETTINGS. */
+/** Starts an HTTP/2 server that closes each session `afterMs` milliseconds after the exchange of SETTINGS. */
 export async function shortLivedPeer(afterMs: number): Promise<Peer> {
   const acceptedAt: number[] = [];
   const server = createHttp2Server();

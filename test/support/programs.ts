@@ -14,9 +14,18 @@ export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) =
 
 /** An optional program or system feature that some tests use. */
 export type OptionalProgram =
-  'Chromium' | 'grpcio' | 'grpc-go' | 'nginx' | 'haproxy' | 'dnsmasq' | 'kubectl' | 'procfs' | 'namespaces';
+  | 'Chromium'
+  | 'grpcio'
+  | 'grpc-go'
+  | 'nginx'
+  | 'haproxy'
+  | 'dnsmasq'
+  | 'kubectl'
+  | 'Prometheus'
+  | 'procfs'
+  | 'namespaces';
 
-/** Command that runs another one in network and mount namespaces of its own, without privileges. */
+/** Command that runs another command in its own network and mount namespaces, without privileges. */
 export const IN_NAMESPACES = ['unshare', '--map-root-user', '--net', '--mount'] as const;
 
 const succeeds = (command: string, ...args: readonly string[]): boolean => spawnSync(command, args).status === 0;
@@ -29,11 +38,12 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   haproxy: () => succeeds('haproxy', '-v'),
   dnsmasq: () => succeeds('dnsmasq', '--version') && succeeds('setpriv', '--version'),
   kubectl: () => succeeds('kubectl', 'version', '--client'),
+  Prometheus: () => succeeds('prometheus', '--version') && succeeds('promtool', '--version'),
   namespaces: () => succeeds(...IN_NAMESPACES, 'sh', '-c', 'mount -t tmpfs tmpfs /run && ip link set lo up'),
   procfs: () => existsSync('/proc/net/tcp'),
 };
 
-/** The Debian package of each, or the only supported system. */
+/** Debian package of each program, or the only supported system. */
 const SOURCES: Readonly<Record<OptionalProgram, string>> = {
   Chromium: 'Debian: chromium',
   grpcio: 'Debian: python3-grpcio',
@@ -42,6 +52,7 @@ const SOURCES: Readonly<Record<OptionalProgram, string>> = {
   haproxy: 'Debian: haproxy',
   dnsmasq: 'Debian: dnsmasq-base',
   kubectl: 'Debian: kubernetes-client',
+  Prometheus: 'Debian: prometheus',
   namespaces: 'Linux only; Debian: iproute2; user namespaces must be permitted',
   procfs: 'Linux only',
 };

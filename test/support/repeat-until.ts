@@ -11,7 +11,7 @@ const MAX_TRIES = 50;
 export async function repeatUntil<T>(event: string, run: () => Promise<T>): Promise<Truthy<T>> {
   for (let tries = 0; tries < MAX_TRIES; tries++) {
     const result = await run();
-    // Safe cast: `result` is truthy.
+    // The cast is safe because `result` is truthy.
     if (result) return result as Truthy<T>;
   }
   throw new Error(`${MAX_TRIES} tries without this event: ${event}`);

@@ -52,7 +52,7 @@ export async function startReplicaClient(
 const DOMAIN = '.test';
 let replicasSoFar = 0;
 
-/** Replicas that share one DNS name, which has the addresses of those that are listed. */
+/** Replicas that share one DNS name, which resolves to the addresses of the listed replicas. */
 export class Replicas {
   readonly all: Replica[] = [];
   /** Request IDs of the writes that the replicas executed. */
@@ -139,7 +139,10 @@ export class Replicas {
     else setTimeout(respond, this.latencyMs);
   }
 
-  /** Handlers that respond after the latency. A Get of 'hold' and each Watch end at `release()`; Session and Upload end with their requests. */
+  /**
+   * Handlers that respond after the latency. A Get of 'hold' and each Watch end at `release()`; Session and Upload end with their
+   * requests.
+   */
   private methods(replica: Replica) {
     const count = (call: { getPeer(): string }): void => {
       replica.calls += 1;

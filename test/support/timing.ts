@@ -25,7 +25,7 @@ interface TimedTask {
  * Records a wall-clock figure of the test `task`. `npm test` does not check it, because a busy machine delays every process.
  * `npm run promises` runs the tests tagged 'timed' one at a time and checks their figures.
  *
- * @throws if the test has no tag 'timed': `npm run promises` would not run it
+ * @throws if the test has no tag 'timed', because `npm run promises` would not run it
  */
 export function recordTiming(task: TimedTask, figure: string, value: number, bound: Bound): void {
   if (task.tags?.includes('timed') !== true)

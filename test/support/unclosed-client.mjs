@@ -1,4 +1,6 @@
-// A process that makes one call, prints the answer, and neither closes its client nor exits. Arguments: url, proto file, settings as JSON.
+// Makes two calls, prints the answer and the health of the connections after each, and neither closes its client nor calls exit():
+//   node unclosed-client.mjs URL PROTO SETTINGS
+// SETTINGS are JSON.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcClientToken } from 'nestjs-resilient-grpc';

@@ -15,7 +15,7 @@ const leaks = captureLeaks();
 let instrumentation: GrpcInstrumentation;
 beforeAll(() => {
   instrumentation = new GrpcInstrumentation();
-  // The instrumentation patches grpc-js in place when it is required, so that earlier imports are patched too.
+  // The instrumentation patches grpc-js in place when it is required, so that earlier imports are also patched.
   createRequire(import.meta.url)('@grpc/grpc-js');
 });
 afterAll(async () => {
@@ -29,7 +29,7 @@ const THEIRS = '@opentelemetry/instrumentation-grpc';
 async function scene() {
   instrumentation.enable();
   const telemetry = collectTelemetry();
-  // The Node SDK does this too. The current provider belongs to the previous test.
+  // Replaces the provider of the previous test, as the Node SDK does at its start.
   instrumentation.setTracerProvider(trace.getTracerProvider());
   const { client, echo, server } = await instrumentedScene();
   /** '<scope> <name>' of ended client spans. Skips server spans, because the server in this process is instrumented too. */
@@ -43,7 +43,7 @@ async function scene() {
 }
 
 it.each(EACH_METHOD)(
-  'creates spans for its own calls, and @opentelemetry/instrumentation-grpc creates none: %s',
+  'creates spans for calls of the client, for which @opentelemetry/instrumentation-grpc creates none: %s',
   async (method) => {
     const { echo, spans, traceparents } = await scene();
     await lastValueFrom(callOnce(echo, method), { defaultValue: undefined });
@@ -53,7 +53,7 @@ it.each(EACH_METHOD)(
   },
 );
 
-it('leaves calls of the grpc-js client on its channel to @opentelemetry/instrumentation-grpc', async () => {
+it('leaves calls of the grpc-js client on the library channel to @opentelemetry/instrumentation-grpc', async () => {
   const { client, spans, traceparents } = await scene();
   const plain = client.getClientByServiceName<any>('Echo');
   await new Promise((resolve) => plain.unary({}, resolve));

@@ -63,7 +63,7 @@ async function refusing() {
 }
 
 describe('client metrics', () => {
-  it('match gRFC A66, A96 and A94 in name, kind, unit, labels and bounds', async () => {
+  it('defines the metrics of gRFC A66, A96 and A94 with the same name, kind, unit, labels and bounds', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server, close } = await instrumentedScene({ serviceConfig: hedged, outageGraceMs: 5_000 });
     server.script('Unary', ({ previousAttempts }) =>
@@ -74,7 +74,7 @@ describe('client metrics', () => {
     );
     await firstValueFrom(echo.unary({}));
     await lastValueFrom(echo.serverStream({}));
-    // A lost connection, failed connection attempts, and a successful one.
+    // Causes a lost connection, failed connection attempts, and a successful attempt.
     await server.stop('kill-connections');
     await waitFor(() => client.connectivity.state !== 'READY');
     const waits = firstValueFrom(echo.unsafeUnary({}));

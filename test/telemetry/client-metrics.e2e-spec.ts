@@ -16,9 +16,9 @@ const EMPTY = 'grpc.client.call.transparent_retries';
 
 describe('gRPC metrics of a client', () => {
   it.each([
-    ['contain no address of an endpoint by default', {}, false],
+    ['records no address of an endpoint by default', {}, false],
     [
-      'contain the address of the endpoint in the durations of attempts with endpointMetrics',
+      'records the address of the endpoint in the durations of attempts with endpointMetrics',
       { endpointMetrics: true },
       true,
     ],
@@ -38,7 +38,28 @@ describe('gRPC metrics of a client', () => {
     expect(await telemetry.recorded('grpc.client.call.duration', common)).toMatchObject({ count: 1 });
   });
 
-  it.each(EACH_METHOD)('count calls, attempts and bytes of %s', async (method) => {
+  it('reports the adaptive limits and the hedging delay while they follow latency', async () => {
+    const telemetry = collectTelemetry();
+    const { echo } = await instrumentedScene({
+      maxConcurrentCalls: 'adaptive',
+      methods: { Unary: { hedgingDelay: 'p95' } },
+      serviceConfig: {
+        methodConfig: [
+          { name: [{}], hedgingPolicy: { maxAttempts: 2, hedgingDelay: '60s', nonFatalStatusCodes: ['UNAVAILABLE'] } },
+        ],
+      },
+    });
+    const unary = { 'grpc.method': 'testing.v1.Echo/Unary' };
+    expect(await telemetry.gauge('resilient_grpc.client.concurrency_limit')).toBe(20);
+    expect(await telemetry.gauge('resilient_grpc.client.hedging_delay', unary)).toBeUndefined();
+    await waitFor(async () => {
+      await Promise.all(Array.from({ length: 20 }, () => firstValueFrom(echo.unary({}))));
+      return (await telemetry.gauge('resilient_grpc.client.hedging_delay', unary)) !== undefined;
+    });
+    expect(await telemetry.gauge('resilient_grpc.client.hedging_delay', unary)).toBeGreaterThan(0);
+  });
+
+  it.each(EACH_METHOD)('counts calls, attempts and bytes of %s', async (method) => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     const [message] = (await lastValueFrom(callOnce(echo, method).pipe(toArray()))) as [object | undefined];
@@ -59,7 +80,7 @@ describe('gRPC metrics of a client', () => {
     }
   });
 
-  it('count request bytes before compression', async () => {
+  it('counts request bytes before compression', async () => {
     const telemetry = collectTelemetry();
     const options = { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip };
     const { echo } = await instrumentedScene({ channelOptions: options });
@@ -78,7 +99,7 @@ describe('gRPC metrics of a client', () => {
     ]);
   });
 
-  it('count response bytes after decompression', async () => {
+  it('counts response bytes after decompression', async () => {
     const telemetry = collectTelemetry();
     const message = gzipSync(Buffer.concat([Buffer.from([0x0a, 0x80, 0x08]), Buffer.alloc(1_024, 'a')]));
     const frame = Buffer.alloc(5);
@@ -101,7 +122,7 @@ describe('gRPC metrics of a client', () => {
     ]);
   });
 
-  it('record the status of the call and of each attempt', async () => {
+  it('records the status of the call and of each attempt', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     const counted = async (what: 'call' | 'attempt', status: string) =>
@@ -130,7 +151,7 @@ describe('gRPC metrics of a client', () => {
     expect(await telemetry.count('grpc.client.attempt.started')).toBe(3 + late);
   });
 
-  it('record rejected calls without an attempt', async () => {
+  it('records rejected calls, which have no attempt', async () => {
     const telemetry = collectTelemetry();
     const { echo, client } = await instrumentedScene({ maxSendMessageLength: 10 });
     await failureOf(echo.unary({}, { signal: AbortSignal.abort() }));
@@ -144,7 +165,7 @@ describe('gRPC metrics of a client', () => {
     expect(await telemetry.count('grpc.client.attempt.started')).toBe(0);
   });
 
-  it('count retries and record the delay without an attempt', async () => {
+  it('counts retries and records the time without an open attempt', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     server.script('Unary', [
@@ -165,7 +186,7 @@ describe('gRPC metrics of a client', () => {
     expect(await telemetry.recorded(EMPTY)).toBeUndefined();
   });
 
-  it('count hedges and record a losing attempt as CANCELLED', async () => {
+  it('counts hedges and records a losing attempt as CANCELLED', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene({ serviceConfig: hedged });
     server.script('ServerStream', ({ previousAttempts }: ScriptedCall) =>
@@ -185,7 +206,7 @@ describe('gRPC metrics of a client', () => {
     ['connection reset', 'reset'],
     ['unknown', 'end'],
     ['subchannel shutdown', 'close'],
-  ])('record the reason of a disconnect: %s', async (reason, how) => {
+  ])('records the reason of a disconnect: %s', async (reason, how) => {
     const telemetry = collectTelemetry();
     const peer = await startHttp2Server(succeed);
     const { echo, close } = await instrumentedClient(peer.url);
@@ -193,7 +214,7 @@ describe('gRPC metrics of a client', () => {
     expect(await telemetry.count('grpc.subchannel.open_connections')).toBe(1);
     const [session] = peer.sessions;
     if (how.startsWith('goaway')) session!.goaway(Number(how.slice(7)));
-    // Reset by TCP; closing the HTTP/2 session would send GOAWAY.
+    // Resets the TCP connection, because closing the HTTP/2 session would send GOAWAY.
     else if (how === 'reset') session!.socket.resetAndDestroy();
     else if (how === 'end') session!.socket.destroySoon();
     else await close();
@@ -206,7 +227,7 @@ describe('gRPC metrics of a client', () => {
 describe('resilient_grpc metrics of a client', () => {
   const CLIENT = { 'resilient_grpc.client': 'echo' };
 
-  it('record an outage, its waiting calls and the outcome of each wait', async () => {
+  it('records an outage, its waiting calls and the outcome of each wait', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server } = await instrumentedScene({ outageGraceMs: 10_000 });
     await firstValueFrom(echo.unary({}));
@@ -237,7 +258,18 @@ describe('resilient_grpc metrics of a client', () => {
     expect(await telemetry.gauge('resilient_grpc.client.oldest_wait', CLIENT)).toBe(0);
   });
 
-  it('count failures without a retry by reason and report the retry budget', async () => {
+  it('ends the outage of a client that is closed', async () => {
+    const telemetry = collectTelemetry();
+    const { client, server, close } = await instrumentedScene({ connection: 'warm' });
+    await server.stop('kill-connections');
+    await waitFor(() => client.connectivity.outage !== undefined);
+    expect(await telemetry.recorded('resilient_grpc.client.outage.duration', CLIENT)).toBeUndefined();
+    await close();
+    expect(await telemetry.count('resilient_grpc.client.outages', CLIENT)).toBe(1);
+    expect(await telemetry.recorded('resilient_grpc.client.outage.duration', CLIENT)).toMatchObject({ count: 1 });
+  });
+
+  it('counts failures that are not retried, by reason, and reports the retry budget', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     expect(await telemetry.gauge('resilient_grpc.client.retry_budget', CLIENT)).toBe(1);
@@ -254,7 +286,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(left).toBeLessThan(0.8);
   });
 
-  it('report the number of open streams and the age of the oldest', async () => {
+  it('reports the number of open streams and the age of the oldest', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server } = await instrumentedScene();
     server.script('ServerStream', { messages: [{ number: 1 }], never: true });
@@ -270,7 +302,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(snapshot).not.toHaveBeenCalled();
   });
 
-  it('count resumes with and without progress', async () => {
+  it('counts resumes of streams with and without progress', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     const calls: number[] = [];
@@ -301,7 +333,7 @@ describe('resilient_grpc metrics of a client', () => {
     ]);
   });
 
-  it('count ejections by rule (gRFC A91)', async () => {
+  it('counts ejections by rule (gRFC A91)', async () => {
     const telemetry = collectTelemetry();
     const servers = await Promise.all([startServer(), startServer(), startServer()]);
     const { echo } = await instrumentedClient(`ipv4:${servers.map(({ url }) => url).join(',')}`, {
@@ -323,7 +355,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(await telemetry.count('resilient_grpc.client.ejections', byRule)).toBe(1);
   });
 
-  it('record replaced connections, the drain and the calls it cut off', async () => {
+  it('records replaced connections, the drain and the calls it cut off', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server, close } = await instrumentedScene({ maxConnectionAgeMs: 1_000 });
     server.script('Unary', { never: true });
@@ -347,7 +379,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(snapshot).not.toHaveBeenCalled();
   });
 
-  it('record an unsubscribed call with an open request stream as CANCELLED', async () => {
+  it('records a call as CANCELLED if the caller unsubscribes while the request stream is open', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     const requests = concat(of({ text: 'x' }), NEVER);

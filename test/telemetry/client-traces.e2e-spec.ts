@@ -26,36 +26,39 @@ const headerOf = (span: ReadableSpan) => `00-${span.spanContext().traceId}-${idO
 describe('spans of a call', () => {
   // gRFC A72, "Tracing Information", "At the client".
   // https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information
-  it.each(EACH_METHOD)('have the names, attributes, events and status of gRFC A72: %s', async (method) => {
-    const telemetry = collectTelemetry();
-    const { client, echo, server } = await instrumentedScene();
-    await client.waitForReady();
-    const name = protoName(method);
-    const messages = await lastValueFrom(callOnce(echo, method).pipe(toArray()));
-    const [sent] = all(telemetry, `Sent.testing.v1.Echo.${name}`);
-    const [attempt] = all(telemetry, `Attempt.testing.v1.Echo.${name}`);
-    expect(telemetry.spans()).toHaveLength(2);
-    expect(sent).toMatchObject({ kind: SpanKind.INTERNAL, status: { code: SpanStatusCode.OK }, events: [] });
-    expect(parentOf(sent!)).toBeUndefined();
-    expect(attempt).toMatchObject({ kind: SpanKind.CLIENT, status: { code: SpanStatusCode.OK } });
-    const [host, port] = server.url.split(':');
-    expect(attempt!.attributes).toEqual({
-      'previous-rpc-attempts': 0,
-      'transparent-retry': false,
-      'network.peer.address': host,
-      'network.peer.port': Number(port),
-    });
-    expect(parentOf(attempt!)).toBe(idOf(sent!));
-    expect(attempt!.events.map(({ name: event, attributes }) => [event, attributes])).toEqual([
-      ['Outbound message', { 'sequence-number': 0, 'message-size': bytesOfEcho({ text: 'x' }) }],
-      ...messages.map((message, index) => [
-        'Inbound message',
-        { 'sequence-number': index, 'message-size': bytesOfEcho(message) },
-      ]),
-    ]);
-  });
+  it.each(EACH_METHOD)(
+    'creates spans with the names, attributes, events and status of gRFC A72: %s',
+    async (method) => {
+      const telemetry = collectTelemetry();
+      const { client, echo, server } = await instrumentedScene();
+      await client.waitForReady();
+      const name = protoName(method);
+      const messages = await lastValueFrom(callOnce(echo, method).pipe(toArray()));
+      const [sent] = all(telemetry, `Sent.testing.v1.Echo.${name}`);
+      const [attempt] = all(telemetry, `Attempt.testing.v1.Echo.${name}`);
+      expect(telemetry.spans()).toHaveLength(2);
+      expect(sent).toMatchObject({ kind: SpanKind.INTERNAL, status: { code: SpanStatusCode.OK }, events: [] });
+      expect(parentOf(sent!)).toBeUndefined();
+      expect(attempt).toMatchObject({ kind: SpanKind.CLIENT, status: { code: SpanStatusCode.OK } });
+      const [host, port] = server.url.split(':');
+      expect(attempt!.attributes).toEqual({
+        'previous-rpc-attempts': 0,
+        'transparent-retry': false,
+        'network.peer.address': host,
+        'network.peer.port': Number(port),
+      });
+      expect(parentOf(attempt!)).toBe(idOf(sent!));
+      expect(attempt!.events.map(({ name: event, attributes }) => [event, attributes])).toEqual([
+        ['Outbound message', { 'sequence-number': 0, 'message-size': bytesOfEcho({ text: 'x' }) }],
+        ...messages.map((message, index) => [
+          'Inbound message',
+          { 'sequence-number': index, 'message-size': bytesOfEcho(message) },
+        ]),
+      ]);
+    },
+  );
 
-  it('consist of one call span and its attempt spans, and each attempt sends its span as traceparent', async () => {
+  it('creates one span per call and per attempt, and sends the span of each attempt as traceparent', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     server.script('Unary', [
@@ -77,7 +80,7 @@ describe('spans of a call', () => {
     expect(sent!.status).toEqual({ code: SpanStatusCode.OK });
   });
 
-  it('mark a transparent retry and do not count it as a previous attempt', async () => {
+  it('marks a transparent retry and does not count it as a previous attempt', async () => {
     const telemetry = collectTelemetry();
     const refusing = await startHttp2Server((stream, number) => {
       stream.resume();
@@ -93,7 +96,7 @@ describe('spans of a call', () => {
     ]);
   });
 
-  it('contain no transparent retry for an attempt that never started because the connection was lost first', async () => {
+  it('records no transparent retry for an attempt that never started because the connection was lost first', async () => {
     const telemetry = collectTelemetry();
     const requested: ((metadata: Metadata) => void)[] = [];
     const { client, echo, server } = await instrumentedScene({
@@ -117,7 +120,7 @@ describe('spans of a call', () => {
     expect(await telemetry.recorded('grpc.client.call.transparent_retries')).toBeUndefined();
   });
 
-  it('mark a resent hedge as a transparent retry', async () => {
+  it('marks a resent hedge as a transparent retry', async () => {
     const telemetry = collectTelemetry();
     const name = [{ service: 'testing.v1.Echo' }];
     const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };
@@ -137,7 +140,7 @@ describe('spans of a call', () => {
     expect(await telemetry.recorded('grpc.client.call.transparent_retries')).toMatchObject({ sum: 1 });
   });
 
-  it('contain hedges, and the losing one ends as CANCELLED with its call', async () => {
+  it('creates a span per hedge, and ends the span of the losing hedge as CANCELLED with its call', async () => {
     const telemetry = collectTelemetry();
     const name = [{ service: 'testing.v1.Echo' }];
     const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };
@@ -154,7 +157,7 @@ describe('spans of a call', () => {
     expect(new Set(server.calls().map((call) => String(traceparent(call)))).size).toBe(2);
   });
 
-  it('contain the event of a delayed pick if the call waited for the channel', async () => {
+  it('adds the event of a delayed pick to the span if the call waited for the channel', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server } = await instrumentedScene({ outageGraceMs: 10_000 });
     await firstValueFrom(echo.unary({}));
@@ -169,7 +172,7 @@ describe('spans of a call', () => {
     expect(sent!.duration[0] + sent!.duration[1]).toBeGreaterThan(late!.duration[0] + late!.duration[1]);
   });
 
-  it('end with the call on failure, unsubscribe, deadline and drain', async () => {
+  it('ends the spans of a call with the call on failure, unsubscribe, deadline and drain', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server, close } = await instrumentedScene();
     server.script('Unary', { status: 'NOT_FOUND', details: 'no such thing' });
@@ -204,7 +207,7 @@ describe('spans of a call', () => {
     expect(late.length).toBeLessThanOrEqual(calls);
   });
 
-  it('end when the reading loop breaks and when the request source fails', async () => {
+  it('ends spans when the reading loop breaks and when the request source fails', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     server.script('ServerStream', { messages: upTo(3), never: true });
@@ -224,7 +227,7 @@ describe('spans of a call', () => {
     expect(all(telemetry, 'Attempt.testing.v1.Echo.ServerStream')).toHaveLength(1);
   });
 
-  it('end as OK if the shutdown of the client completes the stream', async () => {
+  it('ends spans as OK if the shutdown of the client completes the stream', async () => {
     const telemetry = collectTelemetry();
     const { echo, server, close } = await instrumentedScene();
     server.script('ServerStream', { messages: upTo(1), never: true });
@@ -237,7 +240,7 @@ describe('spans of a call', () => {
     expect(all(telemetry, 'Attempt.testing.v1.Echo.ServerStream')[0]!.status.message).toBe('CANCELLED');
   });
 
-  it('do not fail the call if a propagator throws or injects invalid metadata', async () => {
+  it('does not fail the call if a propagator throws or injects invalid metadata', async () => {
     const telemetry = collectTelemetry();
     propagation.disable();
     let what: 'throw' | 'nonsense' = 'nonsense';
@@ -261,7 +264,7 @@ describe('spans of a call', () => {
     expect(all(telemetry, SENT)).toHaveLength(2);
   });
 
-  it('do not change metadata that the caller shares between calls', async () => {
+  it('does not change metadata that the caller shares between calls', async () => {
     const telemetry = collectTelemetry();
     const shared = new Metadata();
     shared.set('x-tenant', 'shop');
@@ -273,7 +276,7 @@ describe('spans of a call', () => {
     expect(all(telemetry, ATTEMPT)).toHaveLength(2);
   });
 
-  it("replace the caller's own traceparent header", async () => {
+  it("replaces the caller's own traceparent header", async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     const metadata = new Metadata();
@@ -284,7 +287,7 @@ describe('spans of a call', () => {
 });
 
 describe('parent span of a call', () => {
-  it('defaults to the span that is active at the subscription', async () => {
+  it('uses the span that is active at the subscription as the parent', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     const call = await telemetry.within('created', () => Promise.resolve(echo.unary({})));
@@ -292,7 +295,7 @@ describe('parent span of a call', () => {
     expect(parentOf(all(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('subscribed')));
   });
 
-  it('falls back to the span that was active when the call was created if none is active at the subscription', async () => {
+  it('uses the span that was active when the call was created as the parent if none is active at the subscription', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     let call = echo.unary({});
@@ -304,10 +307,10 @@ describe('parent span of a call', () => {
     expect(parentOf(all(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('created')));
   });
 
-  it('belongs to the request that makes the call, even if the call starts in a response that waited for another request', async () => {
+  it('uses the span of the request that makes the call as the parent, even if another request opens the connection', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
-    // The first request opens the connection, and the calls of the others wait for it.
+    // The first request opens the connection, and the calls of the other requests wait for it.
     const requests = Array.from({ length: 5 }, (_, index) => `request ${index}`);
     await Promise.all([
       ...requests.map((name) =>
@@ -344,7 +347,7 @@ describe('parent span of a call', () => {
     expect(parentOf(all(telemetry, 'Sent.testing.v1.Echo.UnsafeUnary')[0]!)).toBeUndefined();
   });
 
-  it('stays active in pulled requests, metadata functions and callbacks of the call, also on a retry', async () => {
+  it('keeps the parent span active in pulled requests, metadata functions and callbacks of the call, even on a retry', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene({
       methods: { ClientStream: { idempotent: true } },
@@ -370,7 +373,7 @@ describe('parent span of a call', () => {
         yield await Promise.resolve({ number });
       }
     })();
-    // This call opens the connection that the other one waits for.
+    // This call opens the connection for which the other call waits.
     const opened = telemetry.within('opener', () => firstValueFrom(echo.unary({})));
     await telemetry.within('caller', () =>
       firstValueFrom(
@@ -398,7 +401,7 @@ describe('parent span of a call', () => {
     ]);
   });
 
-  it('becomes active again in the code after the call', async () => {
+  it('restores the parent span in the code after the call', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     await telemetry.within('caller', async () => {

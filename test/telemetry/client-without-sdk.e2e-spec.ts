@@ -30,7 +30,7 @@ describe('unobserved client', () => {
   it.each([
     ['without the telemetry module', 'no module'],
     ['with the telemetry module but no registered SDK', undefined],
-  ] as const)('does no telemetry work per call %s', async (_how, options) => {
+  ] as const)('does no telemetry work for a call %s', async (_how, options) => {
     const { client, echo, server } = await instrumentedScene({}, {}, options);
     expect(observersOf(client)).toEqual(NOTHING);
     const spies = [vi.spyOn(trace, 'getTracer'), vi.spyOn(propagation, 'inject'), vi.spyOn(context, 'with')];
@@ -72,7 +72,7 @@ describe('unobserved client', () => {
 });
 
 describe('ResilientGrpcTelemetryModule', () => {
-  it('records metrics and traces if it is imported without forRoot()', async () => {
+  it('records metrics and traces if the telemetry module is imported without forRoot()', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene({}, {}, 'no options');
     await firstValueFrom(echo.unary({}));
@@ -99,7 +99,7 @@ describe('metrics and traces', () => {
   it.each([
     [{ traces: false }, 1, 0],
     [{ metrics: false }, 0, 2],
-  ])('can be enabled separately: %o', async (options, calls, spans) => {
+  ])('enables metrics and traces separately: %o', async (options, calls, spans) => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene({}, {}, options);
     await firstValueFrom(echo.unary({}));
@@ -108,7 +108,7 @@ describe('metrics and traces', () => {
     expect(server.calls()[0]!.metadata.get('traceparent')).toHaveLength(spans === 0 ? 0 : 1);
   });
 
-  it('propagate the active context if a propagator but no tracer provider is registered', async () => {
+  it('propagates the active context if a propagator but no tracer provider is registered', async () => {
     const telemetry = collectTelemetry();
     trace.disable();
     const { echo, server } = await instrumentedScene();
@@ -118,7 +118,7 @@ describe('metrics and traces', () => {
     expect(telemetry.spans()).toEqual([]);
   });
 
-  it('propagate nothing if no propagator is registered', async () => {
+  it('propagates nothing if no propagator is registered', async () => {
     const telemetry = collectTelemetry();
     propagation.disable();
     const { echo, server } = await instrumentedScene();
@@ -129,7 +129,7 @@ describe('metrics and traces', () => {
 });
 
 describe('OpenTelemetry SDK', () => {
-  it('receives spans if a module registers it while the application starts', async () => {
+  it('sends spans to an SDK that a module registers while the application starts', async () => {
     const server = await startServer();
     const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
     @Injectable()
@@ -183,7 +183,7 @@ describe('OpenTelemetry SDK', () => {
     expect(await sdk.telemetry!.count('grpc.subchannel.open_connections')).toBe(0);
   });
 
-  it('receives nothing if it is registered after the start', async () => {
+  it('sends no telemetry to an SDK that is registered after the start', async () => {
     const { client, echo } = await instrumentedScene();
     const telemetry = collectTelemetry();
     await firstValueFrom(echo.unary({}));

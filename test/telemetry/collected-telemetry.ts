@@ -86,7 +86,7 @@ export function collectTelemetry() {
     },
     /** Ended spans in the order of their ends. */
     spans: (): readonly ReadableSpan[] => exporter.getFinishedSpans(),
-    /** Resolves to the span with that name once it has ended. */
+    /** Resolves to the span with this name after the span has ended. */
     span: async (name: string): Promise<ReadableSpan> => {
       const found = () => exporter.getFinishedSpans().find((span) => span.name === name);
       await waitFor(() => found() !== undefined);

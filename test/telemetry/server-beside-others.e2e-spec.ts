@@ -11,7 +11,7 @@ const leaks = captureLeaks();
 let instrumentation: GrpcInstrumentation;
 beforeAll(() => {
   instrumentation = new GrpcInstrumentation();
-  // The instrumentation patches grpc-js in place when it is required, so that earlier imports are patched too.
+  // The instrumentation patches grpc-js in place when it is required, so that earlier imports are also patched.
   createRequire(import.meta.url)('@grpc/grpc-js');
 });
 afterAll(async () => {
@@ -43,7 +43,7 @@ async function servedOnce() {
   return { telemetry, served, query: await telemetry.span('query') };
 }
 
-it('leaves the span of a call to @opentelemetry/instrumentation-grpc if enabled, but records metrics', async () => {
+it('leaves the span of a served call to @opentelemetry/instrumentation-grpc if that is enabled, but records metrics', async () => {
   instrumentation.enable();
   const { served, query, telemetry } = await servedOnce();
   expect(served.map(({ name }) => name)).toEqual(['grpc.orders.v1.Orders/Get']);
@@ -51,7 +51,7 @@ it('leaves the span of a call to @opentelemetry/instrumentation-grpc if enabled,
   expect(await telemetry.count('grpc.server.call.started')).toBe(1);
 });
 
-it('creates its own span again if @opentelemetry/instrumentation-grpc is disabled', async () => {
+it('creates the span of a served call if @opentelemetry/instrumentation-grpc is disabled', async () => {
   instrumentation.disable();
   const { served, query } = await servedOnce();
   expect(served.map(({ name }) => name)).toEqual(['Recv.orders.v1.Orders.Get']);

@@ -1,4 +1,4 @@
-import { Server, status, type ServiceError } from '@grpc/grpc-js';
+import { Server, status, type ServerInterceptingCall, type ServerInterceptor, type ServiceError } from '@grpc/grpc-js';
 import { Controller } from '@nestjs/common';
 import { GrpcMethod } from '@nestjs/microservices';
 import { context, trace } from '@opentelemetry/api';
@@ -7,7 +7,7 @@ import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { of } from 'rxjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { serveInstrumented } from './collected-telemetry.js';
-import { serveOrders, started } from '../server/served-orders.js';
+import { ordersOf, serveOrders, started } from '../server/served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -32,7 +32,7 @@ const everyCallWanted = (server: ResilientGrpcServer): boolean =>
   (Reflect.get(server, 'events') as { everyCallWanted: boolean }).everyCallWanted;
 
 describe('server telemetry without a registered SDK', () => {
-  it('serves calls without spans and without per-call events', async () => {
+  it('serves calls without spans and without per-call events if no SDK is registered', async () => {
     const { client, server } = await serveInstrumented(OrdersController);
     const order = await new Promise((resolve, reject) =>
       (client as any).get({ id: '7' }, (error: ServiceError | null, value: unknown) => {
@@ -52,10 +52,17 @@ describe('server telemetry without a registered SDK', () => {
 });
 
 describe('server without the telemetry module', () => {
-  it('uses the plain grpc-js server without interceptors', async () => {
-    const { server } = await started(await serveOrders());
+  it('uses the plain grpc-js server without an interceptor if the telemetry module is not imported', async () => {
+    const { server, url } = await started(await serveOrders());
     expect(grpcServerOf(server).constructor).toBe(Server);
-    expect(Reflect.get(grpcServerOf(server), 'interceptors')).toEqual([]);
+    const wire: object[] = [];
+    const interceptors = Reflect.get(grpcServerOf(server), 'interceptors') as ServerInterceptor[];
+    interceptors.push((_method, call) => {
+      wire.push(call);
+      return call as ServerInterceptingCall;
+    });
+    await new Promise((resolve) => (ordersOf(url).client as any).get({ id: '7' }, resolve));
+    expect(wire.map((call) => call.constructor.name)).toEqual(['BaseServerInterceptingCall']);
     expect(everyCallWanted(server)).toBe(false);
   });
 });

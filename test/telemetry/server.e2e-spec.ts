@@ -6,7 +6,7 @@ import { DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
 import type { GrpcRequestStream } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { NEVER, Observable, concat, defer, map, of, startWith, tap, throwError, toArray } from 'rxjs';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { bytesOf, collectTelemetry, compressingOrders, serveInstrumented } from './collected-telemetry.js';
 import { LATENCY, SIZE } from './grfc-bounds.js';
 
@@ -83,6 +83,31 @@ const sent = {
   },
 };
 
+it('observes the limits of concurrent calls of a server and its methods until the server is closed', async () => {
+  const telemetry = collectTelemetry();
+  const { client, server, close } = await serveInstrumented(OrdersController, {
+    maxConcurrentCalls: 30,
+    methods: { Get: { maxConcurrentCalls: 'adaptive' } },
+  });
+  await get(client);
+  const LIMIT = 'resilient_grpc.server.concurrency_limit';
+  expect(await telemetry.gauge(LIMIT, GET)).toBe(20);
+  const values = async () =>
+    (await telemetry.instruments())
+      .filter(({ descriptor }) => descriptor.name === LIMIT)
+      .flatMap(({ dataPoints }) => dataPoints.map(({ attributes, value }) => [attributes['grpc.method'], value]));
+  expect(await values()).toEqual(
+    expect.arrayContaining([
+      ['orders.v1.Orders/Get', 20],
+      [undefined, 30],
+    ]),
+  );
+  await close();
+  const observed = vi.spyOn(server, 'overload');
+  await telemetry.instruments();
+  expect(observed).not.toHaveBeenCalled();
+});
+
 describe('gRPC metrics of a server', () => {
   // gRFC A66, "Server Instruments" and "Units": name, kind, unit, attributes, bounds.
   // https://github.com/grpc/proposal/blob/master/A66-otel-stats.md
@@ -91,7 +116,7 @@ describe('gRPC metrics of a server', () => {
     [SENT, DataPointType.HISTOGRAM, 'By', ['grpc.method', 'grpc.status'], SIZE],
     [RECEIVED, DataPointType.HISTOGRAM, 'By', ['grpc.method', 'grpc.status'], SIZE],
     [DURATION, DataPointType.HISTOGRAM, 's', ['grpc.method', 'grpc.status'], LATENCY],
-  ] as const)('include %s as defined by gRFC A66', async (name, kind, unit, attributes, bounds) => {
+  ] as const)('defines %s as in gRFC A66', async (name, kind, unit, attributes, bounds) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = ({ id }) => ({ id });
@@ -106,7 +131,7 @@ describe('gRPC metrics of a server', () => {
     expect(await telemetry.scopes()).toMatchObject([{ name: 'nestjs-resilient-grpc' }]);
   });
 
-  it('count the message bytes of a unary call on the wire', async () => {
+  it('counts the message bytes of a unary call on the wire', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     const order = { id: '7', item: 'tea'.repeat(1_000) };
@@ -129,7 +154,7 @@ describe('gRPC metrics of a server', () => {
     ['Watch', (client) => read(client.watch({ from: '5' })), 1, 3],
     ['Upload', (client) => sent.upload(client, ['1', '2']), 2, 1],
     ['Session', (client) => sent.session(client, ['1', '2', '3']), 3, 3],
-  ])('sum up the bytes of all messages of %s in both directions', async (method, call, requests, responses) => {
+  ])('sums up the bytes of all messages of %s in both directions', async (method, call, requests, responses) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.watch = () => of(event(1), event(2), event(3));
@@ -152,7 +177,7 @@ describe('gRPC metrics of a server', () => {
     });
   });
 
-  it('count compressed bytes, while the span contains the uncompressed size', async () => {
+  it('counts compressed bytes, while the span contains the uncompressed size', async () => {
     const telemetry = collectTelemetry();
     const { url } = await serveInstrumented(OrdersController);
     const client = compressingOrders(url);
@@ -169,7 +194,7 @@ describe('gRPC metrics of a server', () => {
     expect(received?.sum).toBeLessThan(1_000);
   });
 
-  it('measure the duration of a call from its first header to its trailers', async () => {
+  it('measures the duration of a call from its first header to its trailers', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     let answer: () => void = () => undefined;
@@ -193,7 +218,7 @@ describe('gRPC metrics of a server', () => {
     ['fails with an error other than RpcException', () => Promise.reject(new Error('secret')), {}, 'UNKNOWN'],
     ['exceeds its deadline', () => NEVER, { 'grpc-timeout': '50m' }, 'DEADLINE_EXCEEDED'],
     ['responds with an invalid message', () => 'a text', {}, 'INTERNAL'],
-  ])('record the status of a call that %s', async (_how, handler, headers, name) => {
+  ])('records the status of a call that %s', async (_how, handler, headers, name) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = handler;
@@ -207,7 +232,7 @@ describe('gRPC metrics of a server', () => {
     expect(telemetry.spans()[0]?.status.message).toMatch(new RegExp(`^${name}`));
   });
 
-  it('record a call that the client cancels once as CANCELLED', async () => {
+  it('records exactly once, as CANCELLED, a call that the client cancels', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = () => NEVER;
@@ -218,7 +243,7 @@ describe('gRPC metrics of a server', () => {
     expect(await telemetry.recorded(DURATION, { ...GET, 'grpc.status': 'CANCELLED' })).toMatchObject({ count: 1 });
   });
 
-  it('record an undecodable request, which reaches no handler, as INTERNAL', async () => {
+  it('records an undecodable request, which reaches no handler, as INTERNAL', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     const nonsense = () => Buffer.from([0x0a, 0xff]);
@@ -231,7 +256,7 @@ describe('gRPC metrics of a server', () => {
     );
   });
 
-  it("count calls of unknown methods as 'other'", async () => {
+  it("counts calls of unknown methods as 'other'", async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     for (const name of ['/orders.v1.Orders/Nope', '/made.up/Name']) {
@@ -256,7 +281,7 @@ describe('gRPC metrics of a server', () => {
 });
 
 describe('resilient_grpc metrics of a server', () => {
-  it('report the number of open streams', async () => {
+  it('reports the number of open streams of a server', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.watch = () => NEVER.pipe(startWith(event(1)));
@@ -268,7 +293,7 @@ describe('resilient_grpc metrics of a server', () => {
     await waitFor(async () => (await telemetry.count('resilient_grpc.server.streams', WATCH)) === 0);
   });
 
-  it('count idle streams, including one whose client does not read, which ends as UNAVAILABLE', async () => {
+  it('counts a stream whose client does not read as idle, and records the end of the stream as UNAVAILABLE', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController, { streamIdleTimeoutMs: 300 });
     handlers.watch = async function* () {
@@ -283,7 +308,7 @@ describe('resilient_grpc metrics of a server', () => {
     expect((await telemetry.span('Recv.orders.v1.Orders.Watch')).status.message).toContain('streamIdleTimeoutMs');
   });
 
-  it('count handlers that keep running after their call', async () => {
+  it('counts handlers that keep running after their call', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController, { leakWarningMs: 100 });
     let end: (() => void) | undefined;
@@ -295,7 +320,7 @@ describe('resilient_grpc metrics of a server', () => {
     end?.();
   });
 
-  it('record the drain, the calls that it cuts off, and the streams that it ends as UNAVAILABLE', async () => {
+  it('records the drain, the calls that it cuts off, and the streams that it ends as UNAVAILABLE', async () => {
     const telemetry = collectTelemetry();
     const { client, close } = await serveInstrumented(OrdersController, {
       drain: { timeoutMs: 500 },
@@ -327,7 +352,7 @@ describe('resilient_grpc metrics of a server', () => {
 describe('span of a served call', () => {
   // gRFC A72, "Tracing Information", "At the server".
   // https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md
-  it('carries the name, kind, message events and status of gRFC A72', async () => {
+  it('creates a span of a served call with the name, kind, message events and status of gRFC A72', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.session = (messages) => messages;
@@ -346,7 +371,7 @@ describe('span of a served call', () => {
     expect(telemetry.spans()).toHaveLength(1);
   });
 
-  it('contains the status and message of a failed call', async () => {
+  it('sets the status and message of a failed call on its span', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     const message = 'no order 7 % „süß“';
@@ -449,7 +474,7 @@ describe('span of a served call', () => {
         await read(stream);
       },
     ],
-  ])('is active in %s', async (_what, method, arrange, call) => {
+  ])('keeps the span of the call active in %s', async (_what, method, arrange, call) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     arrange(() => {
@@ -462,7 +487,7 @@ describe('span of a served call', () => {
     expect(queries.map((query) => query.parentSpanContext?.spanId)).toEqual(queries.map(() => spanId));
   });
 
-  it('stays active only in its own call if several are served concurrently', async () => {
+  it('keeps a span active only in its own call if several calls are served concurrently', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = async ({ id }) => {
@@ -488,7 +513,7 @@ describe('ResilientGrpcTelemetryModule', () => {
   it.each([
     [{ traces: false }, true, 0],
     [{ metrics: false }, false, 1],
-  ])('disables only one part with %o', async (options, measured, spans) => {
+  ])('disables only metrics or only traces with %o', async (options, measured, spans) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController, {}, options);
     handlers.get = ({ id }) => ({ id });

@@ -74,7 +74,7 @@ class OrdersController {
 }
 
 describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
-  it('does not change the outcome of client calls and leaves none active', async () => {
+  it('does not change the outcome of client calls, and leaves no call active, if the SDK throws', async () => {
     const reported = throwingSdk(breakIt);
     const { client, echo, server } = await instrumentedScene({ maxConcurrentCalls: 1 });
     for (const method of EACH_METHOD)
@@ -90,7 +90,7 @@ describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
     expect(reported.length).toBeLessThan(5);
   });
 
-  it('does not change the outcome of served calls', async () => {
+  it('does not change the outcome of served calls if the SDK throws', async () => {
     throwingSdk(breakIt);
     const { client } = await serveInstrumented(OrdersController);
     for (const id of ['1', '2']) {

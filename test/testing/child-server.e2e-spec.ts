@@ -23,7 +23,7 @@ describe('ChildServer', () => {
     await leaks.settled();
   });
 
-  it('runs the server in another process and exchanges messages with it', async () => {
+  it('runs a child server in another process and exchanges messages with it', async () => {
     expect((await client.unary({ text: 'hello' })).value?.text).toBe('hello');
     expect(server.pid).not.toBe(process.pid);
     server.send('how many?');
@@ -32,7 +32,7 @@ describe('ChildServer', () => {
     expect(server.output).toEqual([`listening on ${server.url}`]);
   });
 
-  it('kills the server in the middle of a call and restarts it on the same port', async () => {
+  it('kills a child server in the middle of a call and restarts it on the same port', async () => {
     const stream = client.serverStream({ text: 'first' });
     await waitFor(() => stream.messages.length === 1);
     const { port, pid } = server;
@@ -46,13 +46,13 @@ describe('ChildServer', () => {
     await waitFor(async () => (await client.unary({})).error === undefined);
   });
 
-  it('ends the server cleanly with SIGTERM', async () => {
+  it('ends a child server cleanly with SIGTERM', async () => {
     await client.unary({});
     await server.terminate();
     expect(server.running).toBe(false);
   });
 
-  it('freezes the server with open connections until it is thawed', async () => {
+  it('freezes a child server with open connections until thaw()', async () => {
     await client.unary({});
     server.freeze();
     expect((await client.unary({}, { deadline: Date.now() + 150 })).status.code).toBe(status.DEADLINE_EXCEEDED);
@@ -61,19 +61,19 @@ describe('ChildServer', () => {
     expect((await late).value?.text).toBe('late');
   });
 
-  it('closes a frozen server', async () => {
+  it('closes a frozen child server', async () => {
     server.freeze();
     await server.close();
     expect(server.pid).toBeUndefined();
   });
 
-  it('becomes ready once the script reports its port over IPC', async () => {
+  it('reports a child server as ready when the script sends its port over IPC', async () => {
     const other = await ChildServer.start({ script, args: (port) => ['--ipc', '--port', String(port)] });
     expect(other.port).toBeGreaterThan(0);
     await other.close();
   });
 
-  it('shows the output of a script that exits or never listens', async () => {
+  it('includes in the error the output of a script that exits or never listens', async () => {
     let lastMs = 400;
     await expect(ChildServer.start({ script, args: () => ['--nonsense'] })).rejects.toThrow(
       /^Process ended before listening: .*nonsense/s,
@@ -88,12 +88,12 @@ describe('ChildServer', () => {
     }
   });
 
-  it('shows a last line of output without a newline', async () => {
+  it('includes in the error a last line of output without a newline', async () => {
     const unfinished = new URL('./fixtures/unfinished-line.mjs', import.meta.url);
     await expect(ChildServer.start({ script: unfinished })).rejects.toThrow(/its output:\ncannot open the database$/);
   });
 
-  it('ends when its IPC channel closes, and therefore with the process that started it', async () => {
+  it('ends a child server when its IPC channel closes, and therefore with the parent process', async () => {
     server.send('disconnect');
     await waitFor(() => !server.running);
   });

@@ -18,7 +18,7 @@ const order = { id: '7', requestId: '', item: 'tea', quantity: 1, sequence: '1' 
 const event = (sequence: string): OrderEvent => ({ sequence, order: undefined });
 
 const [ENDS, FAILS, HANGS] = ['0', '8', '9'] as const;
-/** The fake and the server behave alike: `id` selects the result of Get, and Watch sends two events and then ends as `from` says. */
+/** The fake behaves like the server. `id` selects the result of Get. Watch sends two events, and `from` selects its end. */
 const fake = fakeGrpcService<OrdersClient>({
   get: ({ id }, { signal }) => {
     if (id === '7') return order;
@@ -27,7 +27,7 @@ const fake = fakeGrpcService<OrdersClient>({
   },
   async *watch({ from }) {
     yield* [event('1'), event('2')];
-    if (from === FAILS) throw grpcError('DATA_LOSS', 'the log is torn');
+    if (from === FAILS) throw grpcError('DATA_LOSS', 'the log is truncated');
     if (from === HANGS) await new Promise(() => undefined);
   },
 });
@@ -47,7 +47,7 @@ beforeAll(async () => {
       Watch: ({ request }) => {
         const from = String((request as { from: unknown }).from);
         const messages = [event('1'), event('2')];
-        if (from === FAILS) return { messages, status: 'DATA_LOSS', details: 'the log is torn' };
+        if (from === FAILS) return { messages, status: 'DATA_LOSS', details: 'the log is truncated' };
         return from === HANGS ? { messages, never: true } : { messages };
       },
     },
@@ -93,8 +93,8 @@ const wasSent = ({ ended }: Seen) => ended !== 'completed' && ended.attempts ===
 const receivedBoth = ({ messages }: Seen) => messages.length === 2;
 
 describe('fake and real stub', () => {
-  // `isMet` is true if the call progressed as far as on an idle machine. On a busy one, its timeout can end it first. A fake has no such
-  // delay.
+  // `isMet` is true if the call progressed as far as on an idle machine. On a busy machine, the timeout can end a call of the real stub
+  // earlier, but not a call of the fake.
   it.each<[string, Call, isMet?: (real: Seen) => boolean]>([
     ['a successful call', (orders, options) => orders.get({ id: '7' }, options)],
     ['a failed call', (orders, options) => orders.get({ id: 'none' }, options)],
@@ -114,7 +114,7 @@ describe('fake and real stub', () => {
       (orders, options) => orders.watch({ from: HANGS }, { ...options, streamIdleTimeoutMs: 500 }),
       receivedBoth,
     ],
-  ])('behave the same for %s', async (_what, call, isMet = () => true) => {
+  ])('behaves the same with a fake and a real stub for %s', async (_what, call, isMet = () => true) => {
     const real = await repeatUntil(
       'the client sends the call and receives its messages before the timeout',
       async () => {

@@ -50,7 +50,7 @@ describe('FaultProxy', () => {
     return { socket, seen };
   };
 
-  it('forwards traffic and counts connections and bytes', async () => {
+  it('forwards traffic through a FaultProxy and counts connections and bytes', async () => {
     expect((await client.unary({ text: 'hello' })).value?.text).toBe('hello');
     expect(proxy.counters).toMatchObject({ accepted: 1, open: 1 });
     expect(proxy.counters.bytesToUpstream).toBeGreaterThan(50);
@@ -60,7 +60,7 @@ describe('FaultProxy', () => {
     await waitFor(() => server.connections.open === 0);
   });
 
-  it('forwards large messages completely', async () => {
+  it('forwards large messages completely through a FaultProxy', async () => {
     const payload = Buffer.alloc(3_000_000, 7);
     expect((await client.unary({ payload })).value?.payload.equals(payload)).toBe(true);
   });
@@ -219,7 +219,7 @@ describe('FaultProxy', () => {
       });
     }
 
-    it('keeps a connection open while it has traffic', async () => {
+    it('keeps a connection open while it has traffic, despite cutIdleAfter()', async () => {
       timed.cutIdleAfter(60_000, 'rst');
       for (let i = 0; i < 5; i += 1) {
         expect((await caller.unary({})).error).toBeUndefined();
@@ -242,7 +242,7 @@ describe('FaultProxy', () => {
       await waitFor(() => timed.counters.open === 0);
     });
 
-    it('delays bytes in each direction in order until the delay is 0', async () => {
+    it('delays bytes in each direction without reordering them, until the delay is 0', async () => {
       await caller.unary({});
       timed.delay(1_000);
       const answers = Promise.all([1, 2, 3].map((number) => caller.unary({ number })));
@@ -289,7 +289,7 @@ describe('FaultProxy', () => {
     expect(server.counts('Unary').calls).toBe(2);
   });
 
-  it('closes the given number of connections', async () => {
+  it('closes the given number of connections after the given number of bytes', async () => {
     proxy.closeAfterBytes(10, 'to-upstream', 'rst', 3);
     await waitFor(async () => (await client.unary({})).error === undefined);
     expect(proxy.counters.accepted).toBe(4);
@@ -336,7 +336,7 @@ describe('FaultProxy', () => {
     await waitFor(() => server.connections.open === 0);
   });
 
-  it('rejects an invalid upstream with the expected format', async () => {
+  it('rejects an invalid upstream of a FaultProxy with an error that shows the expected format', async () => {
     await expect(FaultProxy.start('localhost')).rejects.toThrow(
       "expected an upstream in the form 'host:port', got 'localhost'",
     );

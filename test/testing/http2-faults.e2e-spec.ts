@@ -53,13 +53,13 @@ describe('Http2FaultProxy', () => {
   };
 
   describe('failCalls', () => {
-    it.each(FAILURES)('fails a unary call by %j', async (fault, { code, details }, seen) => {
+    it.each(FAILURES)('fails a unary call by the fault %j', async (fault, { code, details }, seen) => {
       proxy.failCalls(fault, { method: 'Unary' });
       expect((await plain.unary({})).status).toMatchObject({ code, details: expect.stringMatching(details) });
       expect(server.counts().calls).toBe(seen);
       expect((await plain.unary({ text: 'next' })).value?.text).toBe('next');
 
-      // The resilient client retries an idempotent call; any other call fails as lost with its connection.
+      // The resilient client retries an idempotent call; any other call fails with the reason 'connection-lost'.
       const echo = await resilientStub();
       server.reset();
       proxy.failCalls(fault, { method: 'Unary' });
@@ -73,7 +73,7 @@ describe('Http2FaultProxy', () => {
       expect(server.counts('UnsafeUnary').calls).toBe(seen);
     });
 
-    it.each(['unary', 'unsafeUnary'] as const)('refuses the streams of %s', async (method) => {
+    it.each(['unary', 'unsafeUnary'] as const)('refuses the streams of the method %s', async (method) => {
       proxy.failCalls(REFUSED, { method });
       const protoMethod = method === 'unary' ? 'Unary' : 'UnsafeUnary';
       expect((await plain.unary({ text: 'again' }, { method: protoMethod })).value?.text).toBe('again');
@@ -144,7 +144,7 @@ describe('Http2FaultProxy', () => {
 
   describe('goaway', () => {
     it.each(['newest', 'none'] as const)(
-      'lets calls in flight finish and moves new ones to a new connection if lastStreamId is %s',
+      'lets calls in flight finish and moves new ones to a new connection if the lastStreamId of GOAWAY is %s',
       async (lastStreamId) => {
         const { answer } = await held();
         expect(proxy.goaway({ lastStreamId })).toBe(1);
@@ -209,7 +209,7 @@ describe('Http2FaultProxy', () => {
     expect(proxy.counters.accepted).toBe(1);
   });
 
-  it('removes all faults with heal()', async () => {
+  it('removes all faults of an Http2FaultProxy with heal()', async () => {
     proxy.failCalls({ kind: 'missing-trailers' }, { times: Infinity });
     proxy.limitStreams(0);
     proxy.tooManyPingsAfter(0);

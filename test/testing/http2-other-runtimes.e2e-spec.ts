@@ -42,7 +42,7 @@ it("forwards calls of Python's grpcio through Http2FaultProxy and injects the co
     trailers: { 'x-last': 'one' },
     uploaded: '1003',
     bidi: true,
-    // Unlike grpc-js, grpcio does not resend it.
+    // Unlike grpc-js, grpcio does not resend a refused call.
     refused: 'UNAVAILABLE',
     unprocessed: 'OK',
     reset: 'INTERNAL',

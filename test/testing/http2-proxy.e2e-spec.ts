@@ -41,7 +41,7 @@ describe('Http2FaultProxy without faults', () => {
     await leaks.settled();
   });
 
-  it('forwards calls of all four kinds', async () => {
+  it('forwards calls of all four kinds through an Http2FaultProxy', async () => {
     expect((await client.unary({ text: 'hello' })).value?.text).toBe('hello');
     expect((await client.clientStream([{}, {}, {}])).number).toBe(3);
     const stream = client.serverStream({});
@@ -57,7 +57,7 @@ describe('Http2FaultProxy without faults', () => {
     expect(proxy.counters).toEqual({ accepted: 1, open: 1, calls: 4, forwarded: 4, failed: 0, pings: 0 });
   });
 
-  it('forwards metadata, headers, status, details and trailers', async () => {
+  it('forwards metadata, headers, status, details and trailers through an Http2FaultProxy', async () => {
     const binary = Buffer.from([0, 1, 2, 250, 251]);
     server.script('Unary', ({ metadata }) => ({
       headers: { 'x-seen-bin': metadata.get('x-bin') as Buffer[], 'x-seen': metadata.get('x-text') as string[] },
@@ -76,7 +76,7 @@ describe('Http2FaultProxy without faults', () => {
     expect(answer.status.metadata.get('x-last-bin')).toEqual([binary]);
   });
 
-  it('forwards a trailers-only response', async () => {
+  it('forwards a trailers-only response through an Http2FaultProxy', async () => {
     server.script('Unary', { status: 'NOT_FOUND', details: 'no such thing', trailers: { 'x-why': 'because' } });
     const answer = await client.unary({});
     expect(answer.status).toMatchObject({ code: status.NOT_FOUND, details: 'no such thing' });
@@ -150,7 +150,7 @@ describe('Http2FaultProxy without faults', () => {
     await waitFor(() => server.connections.open === 0);
   });
 
-  it('uses TLS with the client and the upstream', async () => {
+  it('uses TLS between an Http2FaultProxy, its client and its upstream', async () => {
     const [key, cert, ca] = [tlsFile('server-key'), tlsFile('server'), tlsFile('ca')];
     const secure = await ScriptedGrpcServer.start({
       protoPath: ECHO_PROTO,

@@ -8,7 +8,7 @@ import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 /** A gRPC message: a prefix of five bytes and one byte of payload. */
 const message = (byte: number) => Buffer.from([0, 0, 0, 0, 1, byte]);
 
-/** Uses a client and a server of node:http2, which report the frames on the wire. gRPC clients and servers translate them. */
+/** Uses a client and a server of node:http2, because gRPC clients and servers do not expose the frames on the wire. */
 describe('Http2FaultProxy, HTTP/2 frames', () => {
   let proxy: Http2FaultProxy;
   let client: ClientHttp2Session;
@@ -69,7 +69,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     },
   );
 
-  it('resets after the given number of requests and forwards no later byte', async () => {
+  it('resets a stream after the given number of requests and forwards no later byte', async () => {
     proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterRequests: 2 } });
     const { stream } = call();
     stream.write(message(1));
@@ -81,7 +81,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(Buffer.concat(served[0]!.bytes)).toEqual(Buffer.concat([message(1), message(2)]));
   });
 
-  it('resets after the given number of responses and forwards no later byte', async () => {
+  it('resets a stream after the given number of responses and forwards no later byte', async () => {
     proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 2 } });
     const { stream, bytes } = call();
     await waitFor(() => served.length === 1);
@@ -150,11 +150,11 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
       { upstreamTls: { key: 'x', cert: 'y' } },
       'Http2FaultProxy: expected upstreamTls to have key, cert, and ca in PEM format',
     ],
-  ])('does not start with upstream %s and options %j', async (upstream, options, why) => {
+  ])('rejects the Http2FaultProxy upstream %s with the options %j', async (upstream, options, why) => {
     await expect(Http2FaultProxy.start(upstream, options)).rejects.toThrow(why);
   });
 
-  it('rejects invalid arguments immediately', () => {
+  it('rejects invalid arguments of faults immediately', () => {
     expect(() => proxy.failCalls({ kind: 'reset', code: -1 })).toThrow('failCalls: expected code');
     expect(() => proxy.goaway({ lastStreamId: -7 })).toThrow('goaway: expected lastStreamId');
     expect(() => proxy.limitStreams(-1)).toThrow('limitStreams: expected max');

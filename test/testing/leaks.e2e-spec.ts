@@ -20,7 +20,7 @@ async function reportOf(leaks: ReturnType<typeof captureLeaks>): Promise<string>
 }
 
 describe('captureLeaks', () => {
-  it('lists an open call and a client that was not closed', async () => {
+  it('reports an open call and a client that was not closed', async () => {
     const leaks = captureLeaks();
     const server = await ScriptedGrpcServer.start({ protoPath: PROTO, scripts: { Watch: { never: true } } });
     const feature = ResilientGrpcModule.forFeature([{ name: 'orders', url: server.url, protoPath: PROTO }]);
@@ -145,7 +145,7 @@ describe('captureLeaks', () => {
 });
 
 describe('failOnLeaks', () => {
-  it('fails in the hook after a test only if the test leaves a resource open', async () => {
+  it('fails the hook after a test only if the test leaves a resource open', async () => {
     const hooks: (() => Promise<void>)[] = [];
     failOnLeaks(
       (run) => hooks.push(run),

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { Injectable, Module } from '@nestjs/common';
+import type { ClientGrpc } from '@nestjs/microservices';
 import { Test, type TestingModule } from '@nestjs/testing';
 import {
   InjectGrpcService,
@@ -36,7 +37,7 @@ function application(settings: Omit<GrpcClientOptions, 'name' | 'protoPath'>) {
   @Module({
     imports: [
       ResilientGrpcModule.forRoot({ defaults: { metadata: { 'x-app': 'shop' } } }),
-      // Safe cast: the contract adds the other keys.
+      // The cast is safe because the contract adds the other keys.
       ResilientGrpcModule.forFeature([{ ...contract, ...settings } as GrpcClientOptions]),
     ],
     providers: [Shop],
@@ -79,7 +80,7 @@ describe('overrideGrpcClient', () => {
     expect(calls[0]?.metadata.getMap()).toMatchObject({ 'x-app': 'shop', 'x-tenant': 'two', 'x-user': 'me' });
   });
 
-  it('merges methods by pattern and gives precedence to the later override', async () => {
+  it('merges method options by pattern, with precedence for the later override', async () => {
     const methods = { Create: { idempotent: true, timeoutMs: 60_000 } };
     const builder = application({ url: 'orders.invalid:1', methods });
     overrideGrpcClient(builder, 'orders', {
@@ -100,7 +101,7 @@ describe('overrideGrpcClient', () => {
     for (const deadline of deadlines) expect(deadline).toBeLessThanOrEqual(30_000);
   });
 
-  it('overrides the settings of a factory', async () => {
+  it('overrides the settings that a factory returns', async () => {
     const feature = ResilientGrpcModule.forFeatureAsync([
       { ...contract, useFactory: async () => ({ url: 'orders.invalid:1', metadata: { 'x-tenant': 'one' } }) },
     ]);
@@ -125,7 +126,7 @@ describe('overrideGrpcClient', () => {
   it.each([
     ['a misspelled name', 'ordres', "No gRPC client 'ordres'; did you mean 'orders'?"],
     ['an unknown symbol', Symbol('stock'), "No gRPC client 'stock'; known clients: 'orders'"],
-  ])('rejects %s', async (_what, name, message) => {
+  ])('rejects an override of %s', async (_what, name, message) => {
     // A warm client connects at the start and would keep its connection.
     const newLeaks = captureLeaks();
     const warm = application({ url: server.url, connection: 'warm' });
@@ -134,14 +135,14 @@ describe('overrideGrpcClient', () => {
     await newLeaks.settled();
   });
 
-  it('rejects undefined settings', () => {
+  it('rejects an override with undefined settings', () => {
     const builder = application({ url: server.url });
     expect(() => overrideGrpcClient(builder, 'orders', undefined as never)).toThrow(
       "overrideGrpcClient: expected settings for 'orders' such as { url }, got undefined",
     );
   });
 
-  it('rejects an application without clients', async () => {
+  it('rejects an override in an application without clients', async () => {
     const builder = overrideGrpcClient(Test.createTestingModule({}), 'orders', { url: server.url });
     await expect(builder.compile()).rejects.toThrow(
       "No gRPC client 'orders' to override; import ResilientGrpcModule.forFeature([...]) in the module under test",
@@ -150,7 +151,7 @@ describe('overrideGrpcClient', () => {
 });
 
 describe('fakeGrpcService', () => {
-  it('replaces a service of an application without taking part in its lifecycle hooks', async () => {
+  it('replaces a service of an application by a fake, which receives no calls of lifecycle hooks', async () => {
     const orders = fakeGrpcService<OrdersClient>({
       get: ({ id }) => {
         if (id !== '7') throw grpcError('NOT_FOUND', `no order ${id}`);
@@ -168,5 +169,18 @@ describe('fakeGrpcService', () => {
       ['get', { id: '8' }],
     ]);
     app = undefined;
+  });
+
+  it('replaces the client of an application that calls getService()', async () => {
+    const orders = fakeGrpcService<OrdersClient>({
+      get: ({ id }) => ({ id, requestId: '', item: 'fake', quantity: 1, sequence: '1' }),
+    });
+    app = await application({ url: 'orders.invalid:1' })
+      .overrideProvider('orders')
+      .useValue({ getService: () => orders })
+      .compile();
+    const client = app.get<ClientGrpc>('orders');
+    const { item } = await firstValueFrom(client.getService<OrdersClient>('Orders').get({ id: '7' }));
+    expect(item).toBe('fake');
   });
 });

@@ -45,7 +45,7 @@ describe('ScriptedGrpcServer', () => {
       expect((await client.unary({})).value).toEqual({});
     });
 
-    it('fails with UNIMPLEMENTED if there is no script', async () => {
+    it('fails a call with UNIMPLEMENTED if the method has no script', async () => {
       expect((await client.unary({})).status).toMatchObject({
         code: status.UNIMPLEMENTED,
         details: 'no script is set for /testing.v1.Echo/Unary',
@@ -65,7 +65,7 @@ describe('ScriptedGrpcServer', () => {
       expect(await codes(2)).toEqual([14, 10]);
     });
 
-    it('calls a function for each call with its request, number and attempt', async () => {
+    it('calls a script function for each call with the request, number and attempt of the call', async () => {
       server.script<EchoRequest>('Unary', async (call) => ({
         message: { text: `${call.request.text} ${call.number} ${call.attempt}` },
       }));
@@ -74,7 +74,7 @@ describe('ScriptedGrpcServer', () => {
       expect(texts).toEqual(['x 1 1', 'x 2 1', 'x 3 2']);
     });
 
-    it('fails with a trailers-only response that contains the given details and trailers', async () => {
+    it('fails a call with a trailers-only response that contains the given details and trailers', async () => {
       server.script('Unary', {
         status: 'FAILED_PRECONDITION',
         details: 'not böse',
@@ -108,7 +108,7 @@ describe('ScriptedGrpcServer', () => {
       expect((await client.unary({})).status).toMatchObject({ code: 99, details: 'odd' });
     });
 
-    it('delays its response by delayMs', async () => {
+    it('delays the response by delayMs', async () => {
       server.script('Unary', { delayMs: 60_000, message: { text: 'late' } });
       const answer = client.unary({});
       await waitFor(() => clock.nextTimerInMs === 60_000);
@@ -127,7 +127,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.calls('Unary')[0]).toMatchObject({ outcome: 'cancelled', code: undefined });
     });
 
-    it('holds a whole reply until it is released', async () => {
+    it('holds a whole reply until release()', async () => {
       server.script('Unary', { hold: 'everything', message: { text: 'free' } });
       const answers = Promise.all([client.unary({}), client.unary({})]);
       await waitFor(() => server.heldCount('Unary') === 2);
@@ -335,7 +335,7 @@ describe('ScriptedGrpcServer', () => {
       return { answer };
     };
 
-    it('stops gracefully: lets calls in flight finish, refuses new ones and restarts on the same port', async () => {
+    it('lets calls in flight finish on a graceful stop, refuses new calls, and restarts on the same port', async () => {
       const { answer } = await held();
       const { port } = server;
       const stopped = server.stop('graceful');
@@ -360,7 +360,7 @@ describe('ScriptedGrpcServer', () => {
       await stopped;
     });
 
-    it('stops with force: ends calls in flight with CANCELLED, as grpc-js does', async () => {
+    it('ends calls in flight with CANCELLED on a forced stop, as grpc-js does', async () => {
       const { answer } = await held();
       await server.stop('force');
       expect((await answer).status).toMatchObject({ code: status.CANCELLED, details: 'Call cancelled' });
@@ -368,7 +368,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(() => server.counts('UnsafeUnary').disconnected === 1);
     });
 
-    it('stops with force after a restart: ends the calls that a graceful stop still waits for', async () => {
+    it('ends, on a forced stop after a restart, the calls that an earlier graceful stop still waits for', async () => {
       const { answer } = await held();
       const stopped = server.stop('graceful');
       await server.restart();
@@ -378,7 +378,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.running).toBe(false);
     });
 
-    it('stops with kill-connections: ends calls in flight with "Connection dropped"', async () => {
+    it('ends calls in flight with "Connection dropped" on a stop with kill-connections', async () => {
       const { answer } = await held();
       await server.stop('kill-connections');
       expect((await answer).status).toMatchObject({ code: status.UNAVAILABLE, details: 'Connection dropped' });
@@ -388,7 +388,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.connections).toEqual({ accepted: 2, open: 1 });
     });
 
-    it('drains connections and keeps listening', async () => {
+    it('drains connections without closing the port', async () => {
       await client.unary({});
       server.drainConnections(10_000);
       await waitFor(() => client.state === connectivityState.IDLE);
@@ -419,7 +419,7 @@ describe('ScriptedGrpcServer', () => {
     await secure.close();
   });
 
-  it('lists the methods if a name matches none, and accepts all forms of a name', async () => {
+  it('lists the methods if a method name matches none, and accepts all forms of a method name', async () => {
     expect(() => server.script('Nothing', {})).toThrow("'Nothing' matches none of /testing.v1.Echo/Unary,");
     await expect(ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, package: 'other' })).rejects.toThrow(
       'expected a service in',

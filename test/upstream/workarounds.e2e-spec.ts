@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { ROOT } from '../docs/markdown.js';
-import { PAGE, PROGRAMS, WORKAROUNDS, declaredNames } from './workarounds.js';
+import { OPEN_DEFECTS, PAGE, PROGRAMS, WORKAROUNDS, declaredNames } from './workarounds.js';
 
 const run = promisify(execFile);
 
 describe(PAGE, () => {
-  it('lists one row per program and one program per row', () => {
-    expect(WORKAROUNDS.map(({ program }) => program).sort()).toEqual(PROGRAMS);
+  it('lists exactly one row per program in docs/upstream', () => {
+    expect([...WORKAROUNDS, ...OPEN_DEFECTS].map(({ program }) => program).sort()).toEqual(PROGRAMS);
   });
 
   it.each(WORKAROUNDS)('names existing code that works around the defect: $program', ({ places }) => {
@@ -19,8 +19,8 @@ describe(PAGE, () => {
 });
 
 describe('installed version of the dependency', () => {
-  it.concurrent.each(WORKAROUNDS)(
-    'still has the defect: $program',
+  it.concurrent.each([...WORKAROUNDS, ...OPEN_DEFECTS])(
+    'reproduces the defect with the installed version: $program',
     async ({ defect, program, removableCode }) => {
       const { stdout } = await run(process.execPath, [join(ROOT, 'docs/upstream', program)]);
       const version = /\((.+)\)\s*$/.exec(stdout)?.[1];

@@ -29,21 +29,30 @@ export const PROGRAMS: readonly string[] = readdirSync(join(ROOT, 'docs/upstream
   .filter((file) => file.endsWith('.mjs'))
   .sort();
 
-/** The rows of the page's tables. */
-export const WORKAROUNDS: readonly Workaround[] = pageText(PAGE)
-  .split('\n')
-  .filter((line) => line.startsWith('| ['))
-  .map((line) => {
-    const [what = '', , removableCode = ''] = line.split('|').slice(1, -1);
-    const [, defect = '', program = ''] = /^\[(.+?)\]\(([\w-]+\.mjs)\)/.exec(what.trim()) ?? [];
-    const places = [...removableCode.matchAll(/`'?([\w.-]+)'?` of \[[^\]]+\]\(([^)]+)\)/g)].map(
-      ([, symbol = '', link = '']) => ({
-        symbol,
-        file: normalize(join('docs/upstream', link)).slice(LIBRARY.length),
-      }),
-    );
-    return { defect: plain(defect), program, removableCode: plain(removableCode.trim()), places };
-  });
+const [WORKED_AROUND = '', OPEN = ''] = pageText(PAGE).split('\n## Without a workaround\n');
+
+/** The rows of the page's tables, except those without a workaround. */
+export const WORKAROUNDS: readonly Workaround[] = rowsOf(WORKED_AROUND);
+
+/** The defects without a workaround. */
+export const OPEN_DEFECTS: readonly Workaround[] = rowsOf(OPEN);
+
+function rowsOf(text: string): Workaround[] {
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith('| ['))
+    .map((line) => {
+      const [what = '', , removableCode = ''] = line.split('|').slice(1, -1);
+      const [, defect = '', program = ''] = /^\[(.+?)\]\(([\w-]+\.mjs)\)/.exec(what.trim()) ?? [];
+      const places = [...removableCode.matchAll(/`'?([\w.-]+)'?` of \[[^\]]+\]\(([^)]+)\)/g)].map(
+        ([, symbol = '', link = '']) => ({
+          symbol,
+          file: normalize(join('docs/upstream', link)).slice(LIBRARY.length),
+        }),
+      );
+      return { defect: plain(defect), program, removableCode: plain(removableCode.trim()), places };
+    });
+}
 
 function plain(text: string): string {
   return text.replaceAll('`', '').replace(/\[([^\]]+)\]\([^)]+\)/g, '$1');

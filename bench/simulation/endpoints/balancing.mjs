@@ -11,7 +11,7 @@ import {
 const READY = 2;
 const TRANSIENT_FAILURE = 3;
 
-/** Replaces grpc-js's leaf policy: one connection to a replica, which is also the gate that ejects it. */
+/** Replaces grpc-js's leaf policy with one connection to a replica. `Endpoints` ejects the replica through `include`. */
 export class SimulatedLeaf {
   #owner;
   isIncluded = true;
@@ -69,7 +69,7 @@ export class SimulatedLeaf {
   }
 
   updateEndpoint() {
-    // Its connection stays.
+    // The leaf keeps its connection.
   }
 
   exitIdle() {

@@ -56,7 +56,7 @@ class Call {
   attempts = 0;
   /** @type {AttemptHistory | undefined} Created at the first failure. */
   history;
-  /** @type {string[] | undefined} Addresses that it has tried. */
+  /** @type {string[] | undefined} Addresses that the call has tried. */
   tried;
 
   /**

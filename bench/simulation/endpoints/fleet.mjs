@@ -143,7 +143,7 @@ export class EndpointFleet {
 
   /** @param {string} address */
   replicaAt(address) {
-    // The cast is safe: clients know addresses of replicas only.
+    // The cast is safe: clients receive only addresses of replicas.
     return /** @type {Replica} */ (this.#byAddress.get(address));
   }
 

@@ -21,10 +21,10 @@ export class EndpointMeter {
   load;
   /** Usual number of attempts per sample and replica. */
   usual;
-  /** Attempts on watched replicas that are not healthy, and all attempts. */
+  /** Attempts on replicas that are not healthy, and all attempts. */
   sickAttempts = 0;
   attempts = 0;
-  /** Ejections of watched replicas, in the order of time. @type {{ at: number, forMs: number, number: number, reason: string }[]} */
+  /** Ejections of watched replicas, in chronological order. @type {{ at: number, forMs: number, number: number, reason: string }[]} */
   ejections = [];
   /** Ejections of other replicas, by their rule. @type {Map<string, number>} */
   falseEjections = new Map();
@@ -90,7 +90,7 @@ export class EndpointMeter {
   }
 
   /**
-   * The calls that started from `from` until `to`, in seconds.
+   * Returns the share of failed calls, and the p99 in milliseconds, of the calls that started from second `from` until second `to`.
    *
    * @param {number} from
    * @param {number} to

@@ -5,7 +5,7 @@ import { LeastRequest, RoundRobin } from './balancing.mjs';
 /** @typedef {import('../../../libs/resilient-grpc/dist/policy/ejection/ejection-policy.js').EjectionPolicy} EjectionPolicy */
 
 /**
- * How a client uses several endpoints.
+ * The policy by which a client uses several endpoints.
  *
  * @typedef {object} EndpointPolicy
  * @property {string} name

@@ -1,7 +1,7 @@
 /** Latencies of a healthy replica: median 20 ms, p99 100 ms. */
 const MEDIAN_MS = 20;
 const SIGMA = 0.7;
-/** About once a minute, a replica pauses, as for a garbage collection. Its responses wait until the end. */
+/** About once a minute, a replica pauses, as for a garbage collection. Its responses wait until the end of the pause. */
 const PAUSE_MS = 300;
 const PAUSE_PERIOD_MS = 61_000;
 /** Shifts the pauses of the replicas against each other. */
@@ -16,7 +16,7 @@ const PORT = 50051;
 
 /** @typedef {'healthy' | 'failing' | 'slow' | 'frozen'} Condition */
 
-/** One server of a name. Its latency does not depend on its load, so that only the clients' decisions change the figures. */
+/** One of several servers. Its latency does not depend on its load, so that only the clients' decisions change the figures. */
 export class Replica {
   /** @type {Condition} */
   condition = 'healthy';

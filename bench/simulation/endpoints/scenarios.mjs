@@ -14,10 +14,10 @@
 const FAULT = { from: 10, to: 35 };
 const FLAPS = { from: 20, to: 620 };
 const FLAP_SECONDS = 10;
-/** A fault long after the flaps shows which ejections are forgotten. */
+/** A fault long after the flaps shows how many ejections still count. */
 const LATER = { from: 930, to: 950 };
 const APPEARS_AT = 20;
-/** Share of the replicas that fail in `most-fail`. */
+/** Share of the replicas that fail in `endpoints-fail`. */
 const MOST = 0.6;
 /** Maximum time until a client receives a change of the addresses, as with a watch of EndpointSlices. */
 const RESOLVED_WITHIN_MS = 100;
@@ -29,7 +29,8 @@ export const ENDPOINT_SCENARIOS = {
   'endpoint-freezes': sick('one endpoint does not respond for 25 s', 'frozen', one),
   'endpoints-fail': sick('60 % of the endpoints fail every call for 25 s', 'failing', most),
   'endpoint-flaps': {
-    title: 'one endpoint fails for 10 s and works for 10 s in turn for 10 min, and fails once for 20 s 5 min later',
+    title:
+      'one endpoint alternately fails for 10 s and works for 10 s, for 10 min; 5 min later, it fails once for 20 s',
     world: { clients: 20, callsPerSecond: 100 },
     seconds: 1_080,
     fault: FLAPS,

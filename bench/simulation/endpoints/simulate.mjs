@@ -21,19 +21,19 @@ const SAMPLES_PER_SECOND = 1_000 / SAMPLE_MS;
 const REACTION_SECONDS = 2;
 
 /**
- * The figures of one policy. Shares are of 1; times are in seconds after the start of the fault.
+ * The figures of one policy. Shares are between 0 and 1. Times are in seconds after the start of the fault.
  *
  * @typedef {object} EndpointFigures
  * @property {number} failedAtOnce Share of failures among the calls that start in the first 2 s of the fault.
  * @property {number} failed Share of failures among the calls that start later in the fault.
  * @property {number} failedAfter Share of failures among the calls that start after the fault.
- * @property {number} p99Before p99 of the calls before the fault in milliseconds, failed ones included.
+ * @property {number} p99Before p99 of the calls before the fault in milliseconds, including failed calls.
  * @property {number} p99 p99 of the calls that start after the first 2 s of the fault.
  * @property {number} ejected Share of the pairs of a client and a sick endpoint that were ejected during the fault.
  * @property {number | undefined} ejectedAfter Median time of the first ejection.
- * @property {readonly [number, number] | undefined} returned Time within which 90 % of the first returns are: 5th and 95th percentile.
+ * @property {readonly [number, number] | undefined} returned 5th and 95th percentile of the times of the first returns.
  * @property {number} peak Maximum load on a watched endpoint after the first return, or after the fault, relative to its fair share.
- * @property {number} shareAfter Load on it 2 s after the end of the fault, relative to its fair share.
+ * @property {number} shareAfter Load on a watched endpoint 2 s after the end of the fault, relative to its fair share.
  * @property {number} minInUse Smallest number of endpoints that a client used.
  * @property {number} falseEjections Ejections of healthy endpoints.
  * @property {number} sickAttempts Share of all attempts that sick endpoints received.

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import http2 from 'node:http2';
 
 /** Starts a node:http2 server on 127.0.0.1. `onStream` receives each stream. */
-export async function startHttp2Server(onStream) {
-  const server = http2.createServer();
+export async function startHttp2Server(onStream, options = {}) {
+  const server = http2.createServer(options);
   server.on('stream', (stream, headers) => {
     stream.on('error', () => undefined);
     onStream(stream, headers);

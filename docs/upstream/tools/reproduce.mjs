@@ -15,7 +15,7 @@ export async function reproduce(dependency, reproduction) {
   }, LIMIT_MS);
   try {
     const shown = await reproduction();
-    console.log(`${shown ? 'shown' : 'not shown any more'} (${dependency} ${versionOf(dependency)})`);
+    console.log(`${shown ? 'shown' : 'not shown anymore'} (${dependency} ${versionOf(dependency)})`);
     process.exit(0);
   } catch (error) {
     console.error(error);

@@ -57,7 +57,15 @@ export type { MethodKind } from './call/method.js';
 export { dnsServiceConfig, type DnsServiceConfigOptions } from './channel/dns/dns-service-config.js';
 export type { TlsOptions } from './channel/tls/tls-material.js';
 export type { AttemptRecord } from './errors/attempt-record.js';
-export { GrpcCallError, isGrpcCallError, type FailureReason, type ReachedServer } from './errors/grpc-call-error.js';
+export type { ConnectFailureKind } from './policy/connect-failure/connect-failures.js';
+export type { RetryRefusal } from './errors/not-retried-reason.js';
+export {
+  GrpcCallError,
+  isGrpcCallError,
+  type FailureReason,
+  type NotRetriedReason,
+  type ReachedServer,
+} from './errors/grpc-call-error.js';
 export type { StatusDetail } from './errors/status-details.js';
 export {
   GrpcConfigurationError,
@@ -83,6 +91,7 @@ export {
   type ForFeatureExtras,
   type GrpcClientAsyncOptions,
   type GrpcClientOptions,
+  type NestGrpcClientOptions,
   type OptionsFactory,
   type ResilientGrpcModuleAsyncOptions,
   type ResilientGrpcModuleOptions,

@@ -24,7 +24,7 @@ const POSSIBLE = {
   draining: [],
   down: ['start'],
 };
-/** The faults available in scripted phases. The opening has none. */
+/** The faults available in scripted phases. None are available in the opening phase. */
 const POSSIBLE_IN = { killed: ['keep-down', 'start'] };
 /** The rows of the table of a run with replicas. */
 const REPLICA_FIGURES = [
@@ -57,7 +57,7 @@ const OVERLOAD_FIGURES = [
     tone: ({ ranExpired, offered }) => (ranExpired > offered / 10 ? 'bad' : 'ok'),
   },
   { label: '99 % of the answers within', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : duration(p99Ms)) },
-  { label: 'good again after', cell: ({ goodAgainMs }) => duration(goodAgainMs) },
+  { label: 'serves calls again after', cell: ({ goodAgainMs }) => duration(goodAgainMs) },
 ];
 const SHOWN_SECONDS = 30;
 /** Minimum and maximum of the charts' y-axis limit, in calls per second. The load is 200; higher spikes are clipped. */
@@ -238,7 +238,7 @@ function showFigures(head, titles, body, figures, results) {
   }
 }
 
-/** Returns the children of `parent` after it was filled up to `count` elements with this tag. */
+/** Adds elements with this tag to `parent`, or removes children, until it has `count` children. Returns its children. */
 function fill(parent, tag, count) {
   while (parent.childElementCount > count) parent.lastElementChild.remove();
   while (parent.childElementCount < count) parent.append(document.createElement(tag));

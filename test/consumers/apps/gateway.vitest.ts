@@ -8,7 +8,7 @@ import { GatewayModule } from './gateway.js';
 
 failOnLeaks(beforeEach, afterEach, { timeoutMs: 60_000 });
 
-test('responds with 404 to a missing order', async () => {
+test('responds with 404 if an order does not exist', async () => {
   const orders = fakeGrpcService<OrdersClient>({
     get: () => {
       throw grpcError('NOT_FOUND', 'no such order');

@@ -115,7 +115,7 @@ async function main(): Promise<void> {
     copies: invoices.client.constructor !== stock.client.constructor,
     before,
     during: await during,
-    // Reported by the library's own load-balancing policy in grpc-js; the public channel API does not have this data.
+    // The library's own load-balancing policy in grpc-js reports this data, which the public channel API does not provide.
     seen: [invoices.client, stock.client].map((client) => {
       const { connections, outages } = client.snapshot();
       return { connections: connections.map(({ state, ended }) => ({ state, ended })), outages: outages.total };

@@ -1,4 +1,4 @@
-/** A client that is created on demand: its module is loaded at run time and closed with the application. */
+/** A client that is created on demand. Its module is loaded at run time and closed with the application. */
 import 'reflect-metadata';
 import { Injectable, Module } from '@nestjs/common';
 import { LazyModuleLoader, NestFactory } from '@nestjs/core';
@@ -6,7 +6,7 @@ import { GrpcClients, InjectGrpcService, ResilientGrpcModule, type Resilient } f
 import { firstValueFrom } from 'rxjs';
 import type { Order, OrdersClient } from '../../../src/gen/orders.pb.js';
 
-// In the root module, so that Nest closes modules that are loaded later.
+// The loader is in the root module, so that Nest closes modules that are loaded later.
 @Module({ imports: [ResilientGrpcModule.forRoot()] })
 class AppModule {}
 

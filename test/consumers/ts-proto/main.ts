@@ -97,7 +97,7 @@ async function main(): Promise<void> {
     return stockLeft.add(1).toString();
   });
 
-  // Last, because this generated module changes how the whole process reads and writes Timestamps.
+  // Runs last because this generated module changes how the whole process reads and writes Timestamps.
   await import('./dates/catalog.pb.js');
   const listedAt = new Date(LISTED_AT.seconds * 1_000);
   printed['dates'] = await resultOf<dates.CatalogClient>(

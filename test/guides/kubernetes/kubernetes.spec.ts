@@ -23,7 +23,7 @@ function numberIn(text: string, name: string): number {
 
 const secondsOf = (probe: Probe) => probe.periodSeconds! * probe.failureThreshold!;
 
-it('finds no structural problems in the manifests, except for a field misspelled on purpose', () => {
+it('finds no structural problems in the Kubernetes manifests, except for a field misspelled on purpose', () => {
   const { Deployment } = manifests.orders;
   const misspelled = { ...manifests.orders, Deployment: { ...Deployment, spec: { ...Deployment.spec, replica: 3 } } };
   // The cast hides the invalid field from the compiler on purpose.
@@ -31,7 +31,7 @@ it('finds no structural problems in the manifests, except for a field misspelled
   expect(structuralProblems(all)).toEqual([expect.stringContaining('"replica"')]);
 });
 
-it('finds every YAML excerpt of the page in the manifests', () => {
+it('finds every YAML excerpt of docs/guides/kubernetes.md in the manifests', () => {
   const lines = Object.values(manifests).flatMap(({ text }) => text.split('\n').map((line) => line.trim()));
   const all = lines.join('\n');
   const shown = blocks.filter(({ language }) => language === 'yaml').map(({ text }) => text);
@@ -47,7 +47,7 @@ describe.each(MANIFESTS)('%s', (name) => {
   const drainS = numberIn(code[name], 'timeoutMs') / 1_000;
   const delayS = numberIn(code[name], 'readinessDelayMs') / 1_000;
 
-  it('uses the same labels and port everywhere', () => {
+  it(`uses the same labels and the same port in all resources of ${name}`, () => {
     const labels = metadata!.labels;
     expect(Service.spec!.selector).toEqual(labels);
     expect(Deployment.spec!.selector.matchLabels).toEqual(labels);
@@ -55,18 +55,18 @@ describe.each(MANIFESTS)('%s', (name) => {
     expect(Service.spec!.ports![0]!.targetPort).toBe(container.ports![0]!.name);
   });
 
-  it('leaves time for the drain before SIGKILL and after the readiness probe fails', () => {
+  it(`covers the drain of ${name} by the grace period, and the failure of its readiness probe by the readiness delay`, () => {
     const preStopS = container.lifecycle?.preStop?.sleep?.seconds ?? 0;
     expect(spec!.terminationGracePeriodSeconds).toBe(preStopS + drainS + MARGIN_S);
     expect(delayS).toBeLessThan(drainS);
     expect(delayS).toBeGreaterThanOrEqual(secondsOf(container.readinessProbe!));
   });
 
-  it('does not fail the liveness probe during a drain', () => {
+  it(`does not fail the liveness probe of ${name} during a drain`, () => {
     expect(secondsOf(container.livenessProbe!)).toBeGreaterThan(drainS);
   });
 
-  it('keeps all replicas during a rollout and disrupts one pod at a time', () => {
+  it(`keeps all replicas of ${name} during a rollout and disrupts one pod at a time`, () => {
     expect(Deployment.spec!.strategy!.rollingUpdate).toEqual({ maxUnavailable: 0, maxSurge: 1 });
     expect(PodDisruptionBudget.spec!.maxUnavailable).toBe(1);
     expect(Deployment.spec!.replicas).toBeGreaterThan(1);
@@ -77,7 +77,7 @@ describe('orders', () => {
   const { Service, Deployment } = manifests.orders;
   const [container] = Deployment.spec!.template.spec!.containers;
 
-  it('defines a headless service and probes the port that the server listens on', () => {
+  it('defines a headless service for orders and probes the port that its server listens on', () => {
     const port = Number(/url: '0\.0\.0\.0:(\d+)'/.exec(code.orders)![1]);
     expect(Service.spec!.clusterIP).toBe('None');
     expect(Service.spec!.ports![0]).toMatchObject({ port, appProtocol: 'grpc' });
@@ -86,7 +86,7 @@ describe('orders', () => {
     expect(container!.livenessProbe?.tcpSocket).toEqual({ port: 'grpc' });
   });
 
-  it('receives calls by its fully qualified name and service port', () => {
+  it('addresses the orders service in the gateway by its fully qualified name and service port', () => {
     const { name, namespace } = Service.metadata!;
     const { port } = Service.spec!.ports![0]!;
     expect(code.gateway).toContain(`url: 'dns:///${name}.${namespace}.svc.cluster.local.:${port}'`);
@@ -97,7 +97,7 @@ describe('orders', () => {
 describe('gateway', () => {
   const [container] = manifests.gateway.Deployment.spec!.template.spec!.containers;
 
-  it('exposes probes on the routes of docs/health.md', () => {
+  it('probes the gateway on the routes of docs/health.md', () => {
     const isHealthModule = ({ text }: { readonly text: string }) => text.startsWith('// health.module.ts');
     const routes = codeBlocks('docs/health.md').find(isHealthModule)!.text;
     const probed = [container!.startupProbe, container!.readinessProbe, container!.livenessProbe].map(
@@ -119,7 +119,7 @@ describe('sums on the page', () => {
         .map((cell) => parseInt(cell.replace('none', '0'), 10)),
     );
 
-  it('add up', () => {
+  it('shows correct sums of drain time and grace period in docs/guides/kubernetes.md', () => {
     expect(rows.length).toBeGreaterThan(2);
     for (const [preStop, drain, delay, calls, margin, grace] of rows as [
       number,
@@ -133,7 +133,7 @@ describe('sums on the page', () => {
     }
   });
 
-  it('match the manifests and the defaults', () => {
+  it('shows drain times in docs/guides/kubernetes.md that match the manifests and the defaults', () => {
     const { timeoutMs, readinessDelayMs } = DEFAULT_DRAIN;
     const shown = rows.map(([, drain, delay]) => [drain, delay]);
     expect(shown[0]).toEqual([25, 5]);

@@ -16,11 +16,11 @@ function parsed(): readonly [Role, RoleBinding] {
 }
 
 describe('docs/guides/kubernetes/rbac.yaml', () => {
-  it('equals the manifest that the page shows', () => {
+  it('shows rbac.yaml unchanged in docs/guides/kubernetes-resolver.md', () => {
     expect(shown('kubernetes-resolver', 'yaml').trim()).toBe(text.trim());
   });
 
-  it('permits the requests of the resolver, and nothing else', () => {
+  it('permits only the requests of the Kubernetes resolver in rbac.yaml', () => {
     const [role] = parsed();
     expect(role).toMatchObject({ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role' });
     expect(role.rules).toEqual([
@@ -28,7 +28,7 @@ describe('docs/guides/kubernetes/rbac.yaml', () => {
     ]);
   });
 
-  it('binds the role to the service account of the client', () => {
+  it('binds the role in rbac.yaml to the service account of the client', () => {
     const [role, binding] = parsed();
     expect(binding).toEqual({
       apiVersion: 'rbac.authorization.k8s.io/v1',

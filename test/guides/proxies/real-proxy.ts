@@ -14,7 +14,7 @@ export interface ProxyKind {
   readonly reload: NodeJS.Signals;
   /** Replacement of the port on the page by a Unix socket. */
   readonly listen: readonly [onPage: string, here: (path: string) => string];
-  /** Adds the configuration that the page leaves out. */
+  /** Adds the configuration that the page omits. */
   readonly around: (folder: string, config: string) => string;
 }
 
@@ -75,7 +75,7 @@ export class RealProxy {
     return `unix:${this.socket}`;
   }
 
-  /** Pids of its workers. Workers of an earlier configuration exit with their last connection. */
+  /** Pids of the proxy's workers. Workers of an earlier configuration exit with their last connection. */
   workers(): readonly string[] {
     const pid = String(this.process?.pid);
     return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);

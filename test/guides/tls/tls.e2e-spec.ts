@@ -86,11 +86,11 @@ async function call(name: string, serverName: string, outageGraceMs: number): Pr
 
 const refused = { codeName: 'UNAVAILABLE', reason: 'outage', reachedServer: 'no' };
 
-it('serves the client on the page with the server on the page', async () => {
+it('serves the client of docs/guides/tls.md with the server of the same page', async () => {
   expect(await call('client', 'localhost', 5_000)).toMatchObject({ item: 'tea' });
 });
 
-it('rejects a client of another authority, and a server name that does not match', async () => {
+it('rejects a client certificate of another authority, and a server name that does not match', async () => {
   expect(await call('untrusted', 'localhost', 200)).toMatchObject({ codeName: 'UNAVAILABLE' });
   expect(await call('client', 'orders.internal', 200)).toMatchObject(refused);
 });

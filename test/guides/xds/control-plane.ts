@@ -60,7 +60,7 @@ export class ControlPlane {
 
   static async start(routing: Routing): Promise<ControlPlane> {
     const plane = new ControlPlane();
-    // The cast is safe: the package definition has this service.
+    // The cast is safe because the package definition has this service.
     const service = definition['envoy.service.discovery.v3.AggregatedDiscoveryService'] as ServiceDefinition;
     plane.server.addService(service, {
       StreamAggregatedResources: (stream: Stream) => {

@@ -12,7 +12,7 @@ import { GrpcChannelHealthIndicator, ResilientGrpcHealthModule } from 'nestjs-re
 import { firstValueFrom } from 'rxjs';
 
 const module = process.argv[2];
-process.chdir(dirname(module)); // the folder of its orders.proto
+process.chdir(dirname(module)); // The folder contains orders.proto.
 const { OrdersModule } = await import(module);
 class AppModule {}
 const app = await NestFactory.createApplicationContext({

@@ -29,7 +29,7 @@ beforeAll(async () => {
     readyTimeoutMs: 60_000,
   });
 }, 90_000);
-// Hooks run in reverse order.
+// Runs last, because Vitest runs hooks in reverse order.
 afterAll(() => leaks.settled());
 afterAll(async () => {
   await gateway.close();
@@ -75,7 +75,7 @@ async function callUntil(item: string): Promise<void> {
 }
 
 describe('client of xds:///orders', () => {
-  it('calls the server that the control plane publishes and reports up', async () => {
+  it('calls the server that the xDS control plane publishes, and reports the client as up', async () => {
     expect(await get()).toMatchObject({ item: 'one' });
     expect(controlPlane.rejections).toEqual([]);
     expect(await fetchJson('health')).toMatchObject({
@@ -83,7 +83,7 @@ describe('client of xds:///orders', () => {
     });
   });
 
-  it('follows changed endpoints without failed calls', async () => {
+  it('uses changed endpoints of an xDS target without failing a call', async () => {
     controlPlane.publish({ ports: [two.port] });
     await callUntil('two');
     controlPlane.publish({ ports: [one.port, two.port] });
@@ -91,7 +91,7 @@ describe('client of xds:///orders', () => {
     await callUntil('two');
   });
 
-  it('uses the remaining server, and waits if no server is available', async () => {
+  it('uses the remaining server of an xDS target, and waits if no server is available', async () => {
     await one.stop('kill-connections');
     expect(await get()).toMatchObject({ item: 'two' });
     expect(await fetchJson('health')).toMatchObject({ orders: { status: 'up' } });
@@ -108,7 +108,7 @@ describe('client of xds:///orders', () => {
     await one.restart();
   });
 
-  it('retries by its own policy and not by the policy of the control plane', async () => {
+  it('retries calls by the policy of the client, not by the policy of the xDS control plane', async () => {
     controlPlane.publish({ ports: [two.port] });
     await callUntil('two');
     controlPlane.publish({ ports: [one.port], retries: 1 });
@@ -122,7 +122,7 @@ describe('client of xds:///orders', () => {
     await callUntil('two');
   });
 
-  it('resends a call of any method that a GOAWAY rejected', async () => {
+  it('resends a call that is not safe to repeat to an xDS target if a GOAWAY rejected the call', async () => {
     const proxy = await Http2FaultProxy.start(one.url);
     onTestFinished(() => proxy.close());
     one.script('Create', { message: { item: 'created' } });
@@ -136,7 +136,7 @@ describe('client of xds:///orders', () => {
     await callUntil('two');
   });
 
-  it('keeps the last endpoints without the control plane, and closes with its application', async () => {
+  it('keeps the last endpoints of an xDS target without the control plane, and closes the client with its application', async () => {
     controlPlane.close();
     expect(await get()).toMatchObject({ item: 'two' });
     await gateway.terminate();
@@ -144,7 +144,7 @@ describe('client of xds:///orders', () => {
   });
 });
 
-it('detects an invalid bootstrap with the command on the page', () => {
+it('detects an invalid xDS bootstrap with the command on the page', () => {
   const check = (bootstrap: string) =>
     spawnSync('sh', ['-c', shown('xds', 'sh')], {
       cwd: application,

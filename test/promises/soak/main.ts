@@ -1,6 +1,6 @@
 // npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]: plays every situation in full repeatedly, in an order drawn by
 // the seed, and judges them as `npm run promises` does. The exit code is 1 if a promise was broken, a situation was never played,
-// or handles are left. Ctrl-C ends it after the clean-up of the current play; a second Ctrl-C exits immediately.
+// or handles stay open. Ctrl-C ends it after the cleanup of the current play; a second Ctrl-C exits immediately.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { allSituations } from '../../scenarios/support/situations.js';
@@ -49,6 +49,6 @@ const say = (line: string) => {
 const { tallies, held } = await soak(playable, { minutes, seed, playSeed, signal, sentinel, say });
 await sentinel.close();
 console.log(`\n${report(tallies, held)}`);
-// An interrupted play may still run; it must not keep the process alive.
+// Exits explicitly, because an interrupted play may leave open resources.
 const isWell = [...tallies.values()].every(({ plays, failures }) => plays > 0 && failures.length === 0);
 process.exit(isWell && leftHandles(held) === 0 ? 0 : 1);

@@ -1,8 +1,8 @@
-/** Resources that the process holds after clean-up. */
+/** Resources that the process holds after cleanup. */
 export interface Held {
   readonly rssMb: number;
   readonly heapMb: number;
-  /** Sockets, timers and other resources that keep the process alive. */
+  /** Number of sockets, timers, and other resources that keep the event loop running. */
   readonly handles: number;
 }
 

@@ -1,7 +1,7 @@
 import type { Held } from './memory.js';
 import type { Tally } from './tally.js';
 
-/** Formats plays and failures per situation, and the memory at the start, in the middle and at the end. */
+/** Formats plays and failures per situation, and the memory at the start, in the middle, and at the end. */
 export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[]): string {
   const rows = [...tallies].map(([name, { plays, seconds, calls, failures }]) => [
     name,
@@ -31,7 +31,7 @@ export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[
   ].join('\n\n');
 }
 
-/** Number of handles at the end beyond those at the start; everything should be cleaned up by then. */
+/** Number of handles open at the end minus the number at the start, or 0. A positive number is a leak. */
 export function leftHandles(held: readonly Held[]): number {
   return Math.max(0, (held.at(-1)?.handles ?? 0) - (held.at(0)?.handles ?? 0));
 }

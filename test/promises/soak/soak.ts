@@ -10,7 +10,7 @@ import { NOT_PLAYED, withPlay, type Tally } from './tally.js';
 export interface SoakOptions {
   readonly minutes: number;
   readonly seed: number;
-  /** Seed of every play. By default each play has its own, drawn by `seed`. */
+  /** Seed of every play. By default, each play has a separate seed, drawn by `seed`. */
   readonly playSeed?: number | undefined;
   /** Ends the soak when the current play has been cleaned up. */
   readonly signal: AbortSignal;

@@ -1,7 +1,7 @@
 import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
 import type { OrdersOf } from '../../support/orders-app.js';
 
-/** Start times of the calls of a client by the server that answered them, in milliseconds since 1970. */
+/** Start times of a client's calls in milliseconds since 1970, grouped by the server that answered. */
 export class CallStarts {
   private readonly times = new Map<string, number[]>();
 

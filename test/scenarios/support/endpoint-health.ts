@@ -5,7 +5,7 @@ import type { Measured, Run } from './situation.js';
 import type { OrdersOf } from '../../support/orders-app.js';
 import type { ServingStatus } from './upstream.js';
 
-/** Time after the change of status in which calls may still start. */
+/** Time after a change of the status in which calls can still start, in milliseconds. */
 const MAX_REACTION_MS = 100;
 
 /** A server whose health the play changes. */
@@ -16,10 +16,10 @@ interface CheckedServer {
 
 /** Bounds of the figures of `stopServing`. */
 export const STOP_SERVING_BOUNDS = {
-  'calls to it before': { atLeast: 1 },
-  'calls to it from 100 ms on': { atMost: 0, timed: true },
-  'calls to it once its report has arrived': { atMost: 0 },
-  'calls to it afterward': { atLeast: 1 },
+  'calls before NOT_SERVING': { atLeast: 1 },
+  'calls from 100 ms after NOT_SERVING': { atMost: 0, timed: true },
+  'calls after the client received NOT_SERVING': { atMost: 0 },
+  'calls after SERVING': { atLeast: 1 },
 } as const;
 
 /** Lets `server` report NOT_SERVING for `ms` and then SERVING, while calls run, and counts the calls that start on it. */
@@ -39,9 +39,9 @@ export async function stopServing(run: Run, app: OrdersOf, server: CheckedServer
   server.setHealth('SERVING');
   await reach(() => started().some((at) => at > until));
   return {
-    'calls to it before': before,
-    'calls to it from 100 ms on': during.filter((at) => at >= from).length,
-    'calls to it once its report has arrived': during.filter((at) => at > reportedAt).length,
-    'calls to it afterward': started().length - during.length,
+    'calls before NOT_SERVING': before,
+    'calls from 100 ms after NOT_SERVING': during.filter((at) => at >= from).length,
+    'calls after the client received NOT_SERVING': during.filter((at) => at > reportedAt).length,
+    'calls after SERVING': started().length - during.length,
   };
 }

@@ -4,7 +4,7 @@ import type { OrderEvent } from '../../../src/gen/orders.pb.js';
 import type { OrdersOf } from '../../support/orders-app.js';
 import type { Run } from './situation.js';
 
-/** A resumable feed with consecutively numbered events; counts lost and repeated ones. */
+/** A resumable feed with consecutively numbered events. Counts lost and repeated events. */
 export class Feed {
   events = 0;
   /** Number of skipped events. */
@@ -13,7 +13,7 @@ export class Feed {
   repeated = 0;
   /** Time of the last event, by `performance.now()`. */
   lastAt = NaN;
-  /** Why the feed ended; `undefined` while it runs. */
+  /** Reason for the end of the feed; `undefined` while it runs. */
   end: unknown;
   private readonly subscription: Subscription;
 

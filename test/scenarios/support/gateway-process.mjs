@@ -1,7 +1,7 @@
 // A gateway in its own process: three health routes, GET /orders/:id and the feed as server-sent events over HTTP, and orders.v1.Orders
 // over gRPC, all served from an upstream:
 //   node gateway-process.mjs --port 0 --upstream URL [--client JSON] [--drain MS]
-// Over IPC it sends its gRPC address and accepts { peer } to check another gateway too.
+// Over IPC, it sends its gRPC address and accepts { peer }, another gateway to check.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

@@ -52,7 +52,7 @@ export class Gateway {
     return { code: answer.status, body: await answer.json() };
   }
 
-  /** Resolves to the response once its headers have arrived. */
+  /** Resolves to the response after its headers have arrived. */
   open(path: string): Promise<Response> {
     return fetch(`http://${this.server.url}${path}`, { headers: { connection: 'close' } });
   }

@@ -13,7 +13,7 @@ const situation = {
 const kept = { failed: 0, cycles: 100, exact: 2, 'slowest ms': 50 };
 
 describe('judge', () => {
-  it('returns each figure that has a bound, with its value and its bound', () => {
+  it('judge() returns each figure that has a bound, with its value and its bound', () => {
     expect(judge({ bounds: situation.bounds }, { ...kept, unbound: 7 }, 'short', 'all')).toEqual([
       { figure: 'failed', value: 0, bound: { atMost: 0 }, timed: false, ok: true },
       { figure: 'cycles', value: 100, bound: { atLeast: 100 }, timed: false, ok: true },
@@ -22,7 +22,7 @@ describe('judge', () => {
     ]);
   });
 
-  it('omits timed bounds if only counts are judged', () => {
+  it('judge() omits timed bounds if only counts are judged', () => {
     const slow = { ...kept, 'slowest ms': 51 };
     expect(judge(situation, slow, 'short', 'counts').map(({ figure }) => figure)).toEqual([
       'failed',
@@ -33,7 +33,7 @@ describe('judge', () => {
     expect(brokenOf(judge(situation, slow, 'short', 'all'))).toEqual(['slowest ms is 51 (≤ 50)']);
   });
 
-  it('names the figures that are out of bounds, with their upstream and bound', () => {
+  it('brokenOf() names the figures that are out of bounds, with their upstream and bound', () => {
     const measured = { 'failed @grpc-js, plain': 0, 'failed @grpcio, TLS': 3, cycles: 99, exact: 1 };
     expect(brokenOf(judge(situation, measured, 'short', 'counts'))).toEqual([
       'failed @grpcio, TLS is 3 (≤ 0)',
@@ -42,7 +42,7 @@ describe('judge', () => {
     ]);
   });
 
-  it('rejects figures that were not measured and values that are not finite numbers', () => {
+  it('judge() rejects figures that were not measured and values that are not finite numbers', () => {
     expect(brokenOf(judge(situation, { failed: NaN, cycles: 'many' }, 'short', 'all'))).toEqual([
       'failed is NaN (≤ 0)',
       'cycles is many (≥ 100)',
@@ -56,7 +56,7 @@ describe('judge', () => {
     ]);
   });
 
-  it('judges a full play by the bounds of full plays and by the common bounds', () => {
+  it('judge() judges a full play by the bounds of full plays and by the common bounds', () => {
     const long = {
       ...situation,
       fullBounds: { cycles: { atLeast: 1_000 }, exact: { atMost: 1, timed: true }, minutes: { atLeast: 1 } },
@@ -73,7 +73,7 @@ describe('judge', () => {
 });
 
 describe('inOneLine', () => {
-  it('lists the figures by upstream, each bound once', () => {
+  it('inOneLine() lists the figures by upstream, each bound once', () => {
     const measured = { cycles: 1_000, 'failed @a': 0, 'ms @a': 1.23456, 'failed @b': 1 };
     expect(inOneLine(situation, measured, 'short')).toBe(
       'tea: cycles 1000 (≥ 100); [a] failed 0 (≤ 0), ms 1.235; [b] failed 1',

@@ -18,7 +18,7 @@ export function lostConnections({ client }: OrdersOf): readonly number[] {
 /** Counts failed writes by cause: lost with their connection, or other. */
 export function failedWrites({ calls, failed }: CallLoad, lostAt: readonly number[]): Measured {
   const wasOnTheWire = ({ startedAt, endedAt = 0, error }: LoadCall) => {
-    // The cast is safe: calls fail only with GrpcCallError.
+    // The cast is safe because calls fail only with GrpcCallError.
     const { reason, reachedServer } = error as GrpcCallError;
     // 'yes' means that the response had started.
     const isLost = reason === 'connection-lost' && reachedServer !== 'no';

@@ -45,7 +45,7 @@ export async function startMixedServers(run: Run, options: UpstreamOptions = {})
   return {
     url: `dns:///${name}:${String(first.port)}`,
     all,
-    // The cast is safe: there is one server of each implementation.
+    // The cast is safe because there is one server of each implementation.
     of: (implementation) => all[IMPLEMENTATIONS.indexOf(implementation)] as Upstream,
     list: (servers) => {
       dnsmasq.list(addresses(servers));

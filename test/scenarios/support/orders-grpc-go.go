@@ -261,7 +261,7 @@ func main() {
 		for {
 			line, err := lines.ReadBytes('\n')
 			if err != nil {
-				// The process that started it has ended.
+				// The parent process has ended.
 				os.Exit(0)
 			}
 			change(line)

@@ -102,7 +102,7 @@ function listen() {
 }
 
 if (standby) {
-  // The parent process has removed the reference.
+  // The parent process has unreferenced the IPC channel, so this process would exit while it waits.
   process.channel.ref();
   process.once('message', ({ listenAt }) => setTimeout(listen, listenAt - Date.now()));
   process.send({ listening: port });

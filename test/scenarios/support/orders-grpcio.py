@@ -22,7 +22,7 @@ ending = asyncio.Event()
 
 
 def decode(data):
-    """The fields of a message by their numbers; of type varint or text."""
+    """Returns the fields of a message by number. Their types are varint and text."""
     fields, at = {}, 0
 
     def varint():
@@ -48,7 +48,7 @@ def decode(data):
 
 
 def encode(fields):
-    """A message of numbers, texts and messages that are encoded already."""
+    """Returns an encoded message with numbers, strings, and encoded messages as fields."""
     out = bytearray()
 
     def varint(value):

@@ -14,12 +14,12 @@ describe('playSituation()', () => {
   const lines: string[] = [];
   const options = { length: 'short', which: 'all', seed: 1, say: (line: string) => void lines.push(line) } as const;
 
-  /** A situation with three clean-ups, of which the second fails. */
+  /** A situation with three cleanups, of which the second fails. */
   function badlyCleanedUp(cleaned: string[], failWith?: Error): Situation {
     return situation(async ({ onEnd }) => {
       onEnd(() => cleaned.push('first'));
       onEnd(() => {
-        throw new Error('no clean-up');
+        throw new Error('no cleanup');
       });
       onEnd(() => cleaned.push('last'));
       if (failWith !== undefined) throw failWith;
@@ -27,25 +27,28 @@ describe('playSituation()', () => {
     });
   }
 
-  it.each(['counts', 'all'] as const)('passes the kind of bounds to its situation: %s', async (which) => {
-    let given: Run | undefined;
-    await playSituation(
-      situation((run) => Promise.resolve((given = run))),
-      { ...options, which },
-    );
-    expect(given?.which).toBe(which);
-  });
+  it.each(['counts', 'all'] as const)(
+    'playSituation() passes the kind of bounds to its situation: %s',
+    async (which) => {
+      let given: Run | undefined;
+      await playSituation(
+        situation((run) => Promise.resolve((given = run))),
+        { ...options, which },
+      );
+      expect(given?.which).toBe(which);
+    },
+  );
 
-  it('continues the cleanup after a cleanup fails, and rejects with that error', async () => {
+  it('playSituation() runs the remaining cleanups after one fails, and rejects with the error of that cleanup', async () => {
     const cleaned: string[] = [];
-    await expect(playSituation(badlyCleanedUp(cleaned), options)).rejects.toThrow('no clean-up');
+    await expect(playSituation(badlyCleanedUp(cleaned), options)).rejects.toThrow('no cleanup');
     expect(cleaned).toEqual(['last', 'first']);
   });
 
-  it('rejects with the error of the situation, even if a cleanup fails after it', async () => {
+  it('playSituation() rejects with the error of the situation, even if a cleanup fails later', async () => {
     const cleaned: string[] = [];
     await expect(playSituation(badlyCleanedUp(cleaned, new Error('the cause')), options)).rejects.toThrow('the cause');
     expect(cleaned).toEqual(['last', 'first']);
-    expect(lines).toContain('clean-up failed: Error: no clean-up');
+    expect(lines).toContain('cleanup failed: Error: no cleanup');
   });
 });

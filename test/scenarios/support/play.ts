@@ -16,8 +16,8 @@ export interface Play {
 }
 
 /**
- * Plays `situation` once, runs its clean-ups, and checks that they leave no handle open.
- * @throws the error of the play, or else of the first clean-up that failed, or the signal's reason
+ * Plays `situation` once, runs its cleanups, and checks that they leave no handle open.
+ * @throws the error of the play, or else of the first cleanup that failed, or the signal's reason
  */
 export async function playSituation(
   situation: Situation,
@@ -43,7 +43,7 @@ export async function playSituation(
     });
     measured = await Promise.race([play, aborted(abort)]);
   } catch (error) {
-    // Reported before the clean-up, which can take long if the play hangs.
+    // Reports the error before the cleanup, which can take long if the play hangs.
     say(`failed: ${String(error)}`);
     await cleanUpAll(ending, say);
     await endWatch(leaks);
@@ -64,14 +64,14 @@ async function endWatch(leaks: LeakCheck): Promise<void> {
   await leaks.settled({ timeoutMs: 0 }).catch(() => undefined);
 }
 
-/** Runs all clean-ups, the last one first, even if some throw; returns their errors. */
+/** Runs all cleanups, the last one first, even if some throw; returns their errors. */
 async function cleanUpAll(ending: readonly (() => unknown)[], say: (line: string) => void): Promise<readonly Error[]> {
   const errors: Error[] = [];
   for (const cleanUp of [...ending].reverse()) {
     try {
       await cleanUp();
     } catch (error) {
-      say(`clean-up failed: ${String(error)}`);
+      say(`cleanup failed: ${String(error)}`);
       errors.push(error instanceof Error ? error : new Error(String(error)));
     }
   }

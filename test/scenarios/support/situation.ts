@@ -1,10 +1,10 @@
 import type { Bound } from '../../support/bound.js';
 import type { OptionalProgram } from '../../support/programs.js';
 
-/** Length of a play: short in `npm test` and `npm run promises`; full in `promises --full` and `npm run soak`. */
+/** Duration of a play: short in `npm test` and `npm run promises`; full in `promises --full` and `npm run soak`. */
 export type Length = 'short' | 'full';
 
-/** The bounds that a play is judged by: 'counts' (`npm test`, `promises --counts`) leaves out those that are `timed`. */
+/** The bounds that judge a play. 'counts' (`npm test`, `promises --counts`) omits the bounds that are `timed`. */
 export type Which = 'counts' | 'all';
 
 /** One of the servers that a situation is played against. */
@@ -23,30 +23,30 @@ export interface Run {
   readonly random: () => number;
   /** The upstreams to play against concurrently. Contains only those that this machine has. */
   readonly kinds: readonly UpstreamKind[];
-  /** Aborted when the result is no longer needed. The functions given to `onEnd` run then. */
+  /** Aborted when the result is no longer needed. Then the functions passed to `onEnd` run. */
   readonly signal: AbortSignal;
   /** Reports one line to the reader of the run. */
   say(line: string): void;
-  /** Registers a clean-up; clean-ups run when the play has ended, the last one first. */
+  /** Registers a cleanup; cleanups run when the play has ended, the last one first. */
   onEnd(cleanUp: () => unknown): void;
 }
 
 /** Figures by their names. A name may end in ' @' and the upstream it was measured against. */
 export type Measured = Readonly<Record<string, number | string>>;
 
-/** The range that a figure must be in, against each upstream. */
+/** The required range of a figure, against each upstream. */
 export interface SituationBound extends Bound {
   /** True for a duration, a rate or a share that a busy machine changes; only `npm run promises` and `npm run soak` judge it. */
   readonly timed?: boolean;
 }
 
-/** A promise of the library, in a situation that is visible from outside. */
+/** A promise of the library in one situation, measured from outside the library. */
 export interface Situation {
   /** Name of its file. */
   readonly name: string;
   /** Programs that the play needs. Without one of them, the situation is skipped. */
   readonly needs?: readonly OptionalProgram[];
-  /** One sentence: the title of the test, and the guarantee in docs/guarantees.md. */
+  /** The title of the test, and the guarantee in docs/guarantees/. */
   readonly promise: string;
   /** Figures without a bound are informational. */
   readonly bounds: Readonly<Record<string, SituationBound>>;

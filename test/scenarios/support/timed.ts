@@ -1,6 +1,9 @@
 import { Observable } from 'rxjs';
 
-/** Wraps `call` and reports how late it ended, relative to a bare timer and the start of the call, which excludes process delays. */
+/**
+ * Wraps `call` and reports the time in milliseconds from its expected end, `timeoutMs` after its start, to its actual end. If a bare timer
+ * of `timeoutMs` fires later, the time starts there, so that it excludes delays of the process.
+ */
 export function timed<T>(call: Observable<T>, timeoutMs: number, report: (lateMs: number) => void): Observable<T> {
   return new Observable((subscriber) => {
     let dueAt = Infinity;

@@ -15,7 +15,7 @@ export interface UpstreamOptions {
   readonly host?: string;
   /** @defaultValue 0, which means any unused port */
   readonly port?: number;
-  /** Status that its health service reports to each Watch. The servers of this library have their own. @defaultValue no health service */
+  /** Status that the health service reports to each Watch. The servers of this library have their own. @defaultValue no health service */
   readonly health?: ServingStatus;
   /** Processing time of a unary request. @defaultValue 0 */
   readonly delayMs?: number;
@@ -37,7 +37,7 @@ export type ServingStatus = 'SERVING' | 'NOT_SERVING';
 
 /**
  * Method of a call of `orders.v1.Orders`; 'ended' if its client has disconnected or its stream has ended; or 'Health' for a Watch of the
- * health service. grpc-js does not log such a call if it has no health service.
+ * health service. The server of grpc-js logs a Watch only if it has a health service.
  */
 export type ArrivedWhat = 'Get' | 'Create' | 'Watch' | 'Session' | 'Upload' | 'ended' | 'Health';
 
@@ -134,7 +134,7 @@ export class Upstream {
    */
   async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<number> {
     await this.prepareRestart();
-    // The cast is safe: `prepareRestart` has set it.
+    // The cast is safe because `prepareRestart` has set it.
     const next = this.next as ChildServer;
     this.next = undefined;
     const listenAt = Date.now() + downMs;
@@ -150,12 +150,12 @@ export class Upstream {
     this.next ??= await this.spawn(this.process.port, true);
   }
 
-  /** SIGKILL. */
+  /** Sends SIGKILL; resolves when the process has ended. */
   async kill(): Promise<void> {
     await this.process.kill();
   }
 
-  /** SIGTERM; resolves when the process has exited. */
+  /** Sends SIGTERM; resolves when the process has exited. */
   async terminate(): Promise<void> {
     await this.process.terminate(ENDED_WITHIN_MS);
   }
@@ -165,12 +165,12 @@ export class Upstream {
     this.process.send(options);
   }
 
-  /** SIGSTOP. */
+  /** Sends SIGSTOP. */
   freeze(): void {
     this.process.freeze();
   }
 
-  /** SIGCONT. */
+  /** Sends SIGCONT. */
   thaw(): void {
     this.process.thaw();
   }
@@ -221,12 +221,12 @@ export class Upstream {
 }
 
 function boundAt(server: ChildServer): number | undefined {
-  // The cast is safe: the scripts send no other messages.
+  // The cast is safe because the scripts send no other messages.
   return (server.messages.at(-1) as { readonly boundAt: number } | undefined)?.boundAt;
 }
 
 function toArrival(line: string): Arrival {
   const [at, what, key, previousAttempts, peer] = line.split(' ');
-  // The cast is safe: the scripts write this format.
+  // The cast is safe because the scripts write this format.
   return { at: Number(at), what, key, previousAttempts: Number(previousAttempts), peer } as Arrival;
 }

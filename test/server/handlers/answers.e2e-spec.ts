@@ -60,12 +60,12 @@ describe('unary handler', () => {
     ['an Observable', ({ id }) => of({ id })],
     ['a promise of an Observable', ({ id }) => Promise.resolve(of({ id }))],
     ['an Observable of a promise', ({ id }) => of(Promise.resolve({ id }))],
-  ])('sends the response if the handler returns %s', async (_what, answer) => {
+  ])('sends the response of a unary handler that returns %s', async (_what, answer) => {
     handler = answer;
     expect(await get()).toMatchObject({ id: '7' });
   });
 
-  it('responds with the first value of an Observable and keeps the subscription until it completes', async () => {
+  it('responds with the first value of an Observable and keeps the subscription until the Observable completes', async () => {
     const after = new Subject<never>();
     handler = ({ id }) => concat(of({ id }), after);
     expect(await get()).toMatchObject({ id: '7' });
@@ -75,7 +75,7 @@ describe('unary handler', () => {
     expect(orders.server.lingeringHandlers).toBe(0);
   });
 
-  it('unsubscribes the Observable of a unary handler when the client cancels', async () => {
+  it('unsubscribes from the Observable of a unary handler when the client cancels', async () => {
     const { seen, source } = watched();
     handler = () => source;
     const call = orders.client.get({ id: '7' }, {}, () => undefined);
@@ -84,7 +84,7 @@ describe('unary handler', () => {
     await waitFor(() => seen.unsubscribed === 1);
   });
 
-  it('unsubscribes the Observable of a unary handler when the deadline passes', async () => {
+  it('unsubscribes from the Observable of a unary handler when the deadline passes', async () => {
     const { seen, source } = watched();
     handler = () => source;
     await repeatUntil('the server subscribes to the Observable before the deadline', async () => {
@@ -95,7 +95,7 @@ describe('unary handler', () => {
     expect(seen.unsubscribed).toBe(seen.subscribed);
   });
 
-  it('does not subscribe to an Observable that the handler returns after the client cancelled', async () => {
+  it('does not subscribe to an Observable that a unary handler returns after the client cancelled', async () => {
     const { seen, source } = watched();
     let make: ((source: Observable<never>) => void) | undefined;
     handler = () => new Promise((resolve) => (make = resolve));
@@ -108,7 +108,7 @@ describe('unary handler', () => {
     expect(seen.subscribed).toBe(0);
   });
 
-  it('aborts the signal of the handler when the client cancels', async () => {
+  it('aborts the signal of a unary handler when the client cancels', async () => {
     let signal: AbortSignal | undefined;
     handler = (_request, given) => {
       signal = given;
@@ -126,7 +126,7 @@ describe('unary handler', () => {
     await waitFor(() => orders.server.lingeringHandlers === 0);
   });
 
-  it('does not abort the signal of the handler after its response', async () => {
+  it('does not abort the signal of a unary handler after its response', async () => {
     let signal: AbortSignal | undefined;
     handler = (_request, given) => {
       signal = given;
@@ -144,12 +144,12 @@ describe('unary handler', () => {
       () => of({ id: '1' }, { id: '2' }),
       'The handler of /orders.v1.Orders/Get emitted a second response',
     ],
-  ])('fails with INTERNAL and the cause if a unary handler %s', async (_what, answer, details) => {
+  ])('fails a call with INTERNAL and the cause if a unary handler %s', async (_what, answer, details) => {
     handler = answer;
     await expect(get()).rejects.toMatchObject({ code: status.INTERNAL, details });
   });
 
-  it('responds with the first value and logs a warning if the handler emits another one later', async () => {
+  it('responds with the first value and logs a warning if a unary handler emits another value later', async () => {
     const values = new Subject<{ id: string }>();
     handler = () => values;
     const answer = get();
@@ -169,7 +169,7 @@ describe('unary handler', () => {
     ['a number', () => throwError(() => 3)],
     ['an error', () => throwError(() => new Error('secret'))],
     ['a rejected promise', () => Promise.reject(new Error('secret'))],
-  ])('fails with UNKNOWN and hides the details if the handler fails with %s', async (_what, answer) => {
+  ])('fails a call with UNKNOWN and hides the details if the handler fails with %s', async (_what, answer) => {
     handler = answer;
     await expect(get()).rejects.toMatchObject({ code: status.UNKNOWN, details: expect.not.stringContaining('secret') });
   });
@@ -179,7 +179,7 @@ describe('unary handler', () => {
     await expect(get()).rejects.toMatchObject({ code: status.NOT_FOUND, details: 'no order 7' });
   });
 
-  it('runs the teardown of each handler and leaves no lingering handler', async () => {
+  it('runs the teardown of each handler Observable and leaves no lingering handler', async () => {
     let open = 0;
     handler = () =>
       new Observable((subscriber: Subscriber<unknown>) => {

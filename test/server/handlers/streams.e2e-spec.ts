@@ -6,6 +6,7 @@ import { CallSignal, type GrpcRequestStream } from 'nestjs-resilient-grpc/server
 import { FaultProxy, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { Observable, Subject, concat, firstValueFrom, lastValueFrom, map, of, skip, throwError, toArray } from 'rxjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { turns } from '../../calls/support.js';
 import { serveOrders, type OrdersService } from './orders-service.js';
 
 const leaks = captureLeaks();
@@ -61,7 +62,7 @@ afterAll(async () => {
 const event = (sequence: number) => ({ sequence: String(sequence), order: { id: 'x'.repeat(1_000) } });
 const numbers = (count: number) => Array.from({ length: count }, (_, index) => String(index + 1));
 
-/** All messages of a stream and how it ended. */
+/** Reads a stream to its end, and resolves to its messages and its status. */
 async function read(stream: AsyncIterable<{ sequence?: string; messageId?: string }>) {
   const got: (string | undefined)[] = [];
   try {
@@ -99,12 +100,12 @@ describe.each([
         for (const sequence of [1, 2, 3]) yield await Promise.resolve(event(sequence));
       },
     ],
-  ])('streams the responses of %s', async (_what, handler) => {
+  ])('streams the responses of a handler that returns %s', async (_what, handler) => {
     handlers.watch = handler;
     expect(await read(service().client.watch({ from: '0' }))).toEqual({ got: ['1', '2', '3'], code: status.OK });
   });
 
-  it('delivers the messages that precede an error, and then the error', async () => {
+  it('delivers the messages of a response stream that precede an error, and then the error', async () => {
     handlers.watch = () =>
       concat(
         of(event(1), event(2)),
@@ -139,7 +140,7 @@ describe('response stream', () => {
     };
     const stream = orders.client.watch({ from: '0' });
     readOne(stream);
-    // The generator stops once all buffers between handler and client are full.
+    // The generator stops when all buffers between handler and client are full.
     let before = -1;
     await waitFor(
       () => {
@@ -158,7 +159,7 @@ describe('response stream', () => {
     await waitFor(() => orders.server.lingeringHandlers === 0 && orders.server.activeStreams().length === 0);
   });
 
-  it('ends the stream if its Observable exceeds maxQueuedResponseBytes', async () => {
+  it('ends a response stream if its Observable exceeds maxQueuedResponseBytes', async () => {
     const source = new Subject<unknown>();
     handlers.watch = () => source;
     const client = orders.newClient();
@@ -192,7 +193,7 @@ describe('response stream', () => {
     );
   });
 
-  it('aborts the signal of the handler when the client cancels the stream', async () => {
+  it('aborts the signal of a streaming handler when the client cancels the stream', async () => {
     let signal: AbortSignal | undefined;
     handlers.watch = (_request, given) => {
       signal = given;
@@ -205,7 +206,7 @@ describe('response stream', () => {
     await waitFor(() => signal?.aborted === true);
   });
 
-  it('lists an open stream with its start time and message counts', async () => {
+  it('lists an open stream in activeStreams() with its start time and message counts', async () => {
     const source = new Subject<unknown>();
     handlers.watch = () => source;
     const stream = orders.client.watch({ from: '0' });
@@ -232,7 +233,7 @@ describe('response stream', () => {
 });
 
 describe('request stream', () => {
-  it('responds to each request while the handler iterates', async () => {
+  it('responds to each request of a stream while the handler iterates over the requests', async () => {
     handlers.session = async function* (requests) {
       for await (const { messageId } of requests) yield { messageId };
     };
@@ -242,7 +243,7 @@ describe('request stream', () => {
     expect(await read(call)).toEqual({ got: numbers(200), code: status.OK });
   });
 
-  it('reads requests no faster than the handler iterates', async () => {
+  it('reads requests no faster than the handler iterates over them', async () => {
     let resume: () => void = () => undefined;
     let first: string | undefined;
     let count = 0;
@@ -304,8 +305,8 @@ describe('request stream', () => {
       };
     });
 
-    it('fails the iteration when the deadline of the client passes', async () => {
-      // A client that leaves the deadline to the server. When its deadline passes, a grpc-js client half-closes its requests as if complete.
+    it('fails the iteration over requests when the deadline of the client passes', async () => {
+      // This client does not enforce its deadline. At the deadline, a grpc-js client would end its requests as if they were complete.
       const session = connect(`http://127.0.0.1:${orders.server.port}`);
       const stream = session.request({
         ':method': 'POST',
@@ -321,7 +322,7 @@ describe('request stream', () => {
       stream.close();
     });
 
-    it('fails the iteration when the connection of the client is lost', async () => {
+    it('fails the iteration over requests when the connection of the client is lost', async () => {
       const proxy = await FaultProxy.start(`127.0.0.1:${orders.server.port}`);
       const call = orders.newClient(proxy.url).upload({}, () => undefined);
       call.write({ requestId: '1' });
@@ -331,6 +332,26 @@ describe('request stream', () => {
       expect(failure).toMatchObject({ name: 'CallerGoneError', code: status.CANCELLED });
       await proxy.close();
     });
+  });
+
+  it('logs no error if the client cancels an upload and the handler does not catch the error', async () => {
+    let began = false;
+    let ended = false;
+    handlers.upload = async (requests) => {
+      try {
+        for await (const _ of requests) began = true;
+      } finally {
+        ended = true;
+      }
+      return { count: 0 };
+    };
+    const call = orders.newClient(`127.0.0.1:${orders.server.port}`).upload({}, () => undefined);
+    call.write({ requestId: '1' });
+    await waitFor(() => began);
+    call.cancel();
+    await waitFor(() => ended);
+    await turns();
+    expect(orders.log.lines.filter(({ level }) => level === 'error')).toEqual([]);
   });
 
   it('emits all requests to every subscriber, starting with the first request', async () => {
@@ -389,7 +410,7 @@ describe('request stream', () => {
     await service.close();
   });
 
-  it('fails with an explanation if the handler iterates the requests twice', async () => {
+  it('fails a call and logs an explanation if the handler iterates over the requests twice', async () => {
     handlers.upload = async (requests) => {
       for await (const _ of requests) break;
       for await (const _ of requests) break;

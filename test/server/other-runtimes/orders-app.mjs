@@ -1,6 +1,6 @@
 // A Nest application that serves orders.v1.Orders in its own process and closes on SIGTERM through Nest's shutdown hooks:
 //   node orders-app.mjs --port PORT --server nest|resilient
-// Responds after as many milliseconds as the id of the order. `item` is the pid of the process.
+// The id of an order is the delay of its response in milliseconds. `item` is the pid of the process.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

@@ -14,12 +14,12 @@ afterAll(() => leaks.settled());
 
 /** CPU time of each call in milliseconds. */
 const BUSY_MS = 20;
-/** Work for 20 s. The deadlines leave time for a busy machine. */
+/** Number of calls, which take 20 s in total. The deadlines leave time for a busy machine. */
 const CALLS = 1_000;
 const TIMEOUT_MS = 4_000;
-/** Calls one after another, so that the server knows the time of the method. */
+/** Number of sequential calls before the burst, from which the server measures the time of the method. */
 const WARM_UP = 15;
-/** A client that would repeat each refused call, if the server did not forbid it. */
+/** Makes a client repeat each refused call, if the server does not forbid this. */
 const SERVICE_CONFIG = JSON.stringify({
   methodConfig: [
     {
@@ -43,7 +43,7 @@ async function runProgram(program: string, ...args: readonly string[]): Promise<
     // Versions of grpc-go before 1.40 retry only with this variable.
     env: { ...process.env, GRPC_GO_RETRY: 'on' },
   });
-  // The cast is safe: see the programs.
+  // The cast is safe because the programs print these counts.
   return JSON.parse(stdout) as Counts;
 }
 
@@ -82,19 +82,22 @@ const RUNTIMES: readonly Runtime[] = [
 
 // The first run of a Go program builds it.
 describe('an overloaded server', { timeout: 360_000 }, () => {
-  it.for(RUNTIMES)('is not called again by $name, which keeps its connection', async ({ run, needs }, { skip }) => {
-    skip(...skipWithout(...needs));
-    const server = await NestServer.start({}, [`--busy=${BUSY_MS}`]);
-    onTestFinished(() => server.close());
-    const counts = await run(server.url);
-    const { OK: ok = 0, RESOURCE_EXHAUSTED: refused = 0, DEADLINE_EXCEEDED: expired = 0, ...others } = counts;
-    expect(others).toEqual({});
-    expect(ok).toBeGreaterThan(WARM_UP);
-    expect(refused).toBeGreaterThan(CALLS / 4);
-    expect(ok + refused + expired).toBe(WARM_UP + CALLS);
-    const { attempts } = await server.counts();
-    expect(attempts).toBeLessThanOrEqual(1.1 * (WARM_UP + CALLS));
-    expect(server.connectionEnds.filter((reason) => reason !== 'client')).toEqual([]);
-    expect(server.connectionEnds.length).toBeLessThanOrEqual(1);
-  });
+  it.for(RUNTIMES)(
+    'stops $name from repeating refused calls, and keeps its connection',
+    async ({ run, needs }, { skip }) => {
+      skip(...skipWithout(...needs));
+      const server = await NestServer.start({}, [`--busy=${BUSY_MS}`]);
+      onTestFinished(() => server.close());
+      const counts = await run(server.url);
+      const { OK: ok = 0, RESOURCE_EXHAUSTED: refused = 0, DEADLINE_EXCEEDED: expired = 0, ...others } = counts;
+      expect(others).toEqual({});
+      expect(ok).toBeGreaterThan(WARM_UP);
+      expect(refused).toBeGreaterThan(CALLS / 4);
+      expect(ok + refused + expired).toBe(WARM_UP + CALLS);
+      const { attempts } = await server.counts();
+      expect(attempts).toBeLessThanOrEqual(1.1 * (WARM_UP + CALLS));
+      expect(server.connectionEnds.filter((reason) => reason !== 'client')).toEqual([]);
+      expect(server.connectionEnds.length).toBeLessThanOrEqual(1);
+    },
+  );
 });

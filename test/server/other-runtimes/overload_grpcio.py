@@ -1,4 +1,4 @@
-"""Makes unary calls at once with grpcio, and retries what its retry policy permits.
+"""Makes concurrent unary calls with grpcio, which retries them by its retry policy.
 
     python3 overload_grpcio.py TARGET CALLS TIMEOUT_SECONDS SERVICE_CONFIG
 

@@ -29,7 +29,7 @@ interface Ended {
 /** Timeout for conditions that take long on a busy machine. */
 const PATIENTLY = { timeoutMs: 25_000 };
 
-// Restarts full applications as a cluster does: sends SIGTERM to one, and to the next once the first is back.
+// Restarts full applications as a cluster does. Sends SIGTERM to one server, and to the next one after the first has restarted.
 describe('rolling restart of two servers', () => {
   const leaks = captureLeaks();
   let servers: ChildServer[];
@@ -67,7 +67,7 @@ describe('rolling restart of two servers', () => {
     await leaks.settled();
   });
 
-  /** Waits until each client of `kind` has received a response from a running server, and at least one client from both. */
+  /** Waits until each client of `kind` has received a response from a running server, and at least one client from both servers. */
   async function served(kind: readonly LoadClient[]): Promise<void> {
     const pids = servers.map(({ pid }) => String(pid));
     const describe = () => `answers of ${pids.join(' and ')}, not only ${JSON.stringify(kind.map(({ from }) => from))}`;

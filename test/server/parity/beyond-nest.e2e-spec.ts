@@ -53,7 +53,7 @@ class BeyondController {
   async collect(requests: Observable<Note>, metadata: { get(key: string): unknown[] }) {
     const [as] = metadata.get('as');
     if (as === 'empty') return requests.pipe(ignoreElements());
-    // With Nest's server, this would deadlock, because it delivers no requests before the handler returns.
+    // Nest's server delivers no requests before the handler returns, so this handler would wait forever.
     const all = await firstValueFrom(requests.pipe(toArray()));
     return { number: all.length };
   }
@@ -70,7 +70,7 @@ class BeyondController {
   chat(requests: Observable<Note>) {
     const seen: typeof this.requests = [];
     this.requests = seen;
-    // As in Nest's documentation: only the end of the requests ends this subscription.
+    // As in Nest's documentation, only the end of the requests ends this subscription.
     const answers = new Subject<Partial<Note>>();
     requests.subscribe({
       next: ({ number }) => {
@@ -99,7 +99,7 @@ class BeyondController {
 const UNARY = 'parity.v1.Kinds/Unary';
 const CHAT = 'parity.v1.Kinds/Chat';
 
-// Intended differences from Transport.GRPC, whose behavior is a trap in each of these cases.
+// Intended differences from Transport.GRPC, whose behavior is error-prone in each of these cases.
 describe('ResilientGrpcServer, intended differences', () => {
   let server: RunningServer;
   let client: ParityClient;
@@ -136,7 +136,7 @@ describe('ResilientGrpcServer, intended differences', () => {
   });
 
   describe('handler of a single response', () => {
-    it('unsubscribes from the Observable when the client cancels', async () => {
+    it('unsubscribes from the Observable of a unary handler when the client cancels', async () => {
       const call = client.open(UNARY, { text: 'never' });
       await waitFor(() => handlers.began === 1);
       call.cancel();
@@ -144,7 +144,7 @@ describe('ResilientGrpcServer, intended differences', () => {
       expect((await call.ended).status.code).toBe(Code.CANCELLED);
     });
 
-    it('unsubscribes from the Observable when the deadline passes', async () => {
+    it('unsubscribes from the Observable of a unary handler when the deadline passes', async () => {
       await repeatUntil('the handler begins before the deadline', async () => {
         const call = client.open(UNARY, { text: 'never' }, { deadlineMs: 150 });
         expect((await call.ended).status.code).toBe(Code.DEADLINE_EXCEEDED);
@@ -159,14 +159,14 @@ describe('ResilientGrpcServer, intended differences', () => {
     it.each([
       ['completes without a response', 'empty', /completed without a response/],
       ['emits two responses', 'two at once', /emitted a second response/],
-    ])('fails with INTERNAL if the handler %s', async (_what, text, details) => {
+    ])('fails a call with INTERNAL if its unary handler %s', async (_what, text, details) => {
       const { messages, status } = await client.call(UNARY, { text });
       expect(messages).toEqual([]);
       expect(status).toMatchObject({ code: Code.INTERNAL, details: expect.stringMatching(details) });
       expect(status.details).toContain(UNARY);
     });
 
-    it('fails with INTERNAL if the handler of a request stream completes without a response', async () => {
+    it('fails a call with INTERNAL if the handler of a request stream completes without a response', async () => {
       const { status } = await client.call('parity.v1.Kinds/Collect', notes(2), { metadata: { as: 'empty' } });
       expect(status).toMatchObject({ code: Code.INTERNAL, details: expect.stringContaining('without a response') });
     });
@@ -177,14 +177,14 @@ describe('ResilientGrpcServer, intended differences', () => {
     expect(answer).toMatchObject({ messages: [{}], status: { code: Code.OK } });
   });
 
-  it('ends a response stream with INTERNAL if it emits null, without crashing the process', async () => {
+  it('ends a response stream with INTERNAL if its handler emits null, without crashing the process', async () => {
     const { messages, status } = await client.call('parity.v1.Kinds/Watch', { number: 2 });
     expect(numbers({ messages })).toEqual([2]);
     expect(status.code).toBe(Code.INTERNAL);
   });
 
   it.each(['parity.v1.Calls/Chat', 'parity.v1.Calls/Collect'])(
-    "ends %s with the exception that a handler of grpc-js's call throws",
+    "ends %s, whose handler uses grpc-js's call, with the exception that the handler throws",
     async (method) => {
       const { status } = await client.call(method, notes(1), { deadlineMs: 20_000 });
       expect(status).toMatchObject({ code: Code.OUT_OF_RANGE, details: 'thrown at once' });
@@ -228,7 +228,7 @@ describe('ResilientGrpcServer, intended differences', () => {
       expect(numbers(await client.call('parity.v1.Kinds/Collect', notes(3), { deadlineMs: 20_000 }))).toEqual([3]);
     });
 
-    it('completes the requests when the client cancels', async () => {
+    it('completes the request Observable when the client cancels', async () => {
       const call = client.open(CHAT);
       await call.send({ number: 1 });
       await received(call, 1);
@@ -236,7 +236,7 @@ describe('ResilientGrpcServer, intended differences', () => {
       await waitFor(() => handlers.requests.includes('completed'));
     });
 
-    it('completes the requests when the connection is lost', async () => {
+    it('completes the request Observable when the connection is lost', async () => {
       handlers.requests = [];
       const session = connect('http://localhost', {
         createConnection: () => connectSocket(server.url.slice('unix:'.length)),
@@ -251,7 +251,7 @@ describe('ResilientGrpcServer, intended differences', () => {
       await waitFor(() => handlers.requests.includes('completed'));
     });
 
-    it('completes the requests when the deadline passes', async () => {
+    it('completes the request Observable when the deadline passes', async () => {
       await repeatUntil('the handler answers a request before the deadline', async () => {
         const call = client.open(CHAT, undefined, { deadlineMs: 150 });
         void call.send({ number: 1 });

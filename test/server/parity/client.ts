@@ -41,7 +41,7 @@ export interface OpenCall {
   readonly messages: readonly any[];
   readonly headers: Metadata | undefined;
   readonly ended: Promise<Answer>;
-  /** Writes a message of a request stream; resolves once it is written. */
+  /** Writes a message of a request stream; resolves after it is written. */
   send(request: object): Promise<void>;
   /** Ends the request stream. */
   finish(): void;
@@ -93,7 +93,7 @@ export class ParityClient {
     let headers: Metadata | undefined;
     const call = this.begin(method, request, sent, options, (message) => {
       messages.push(message);
-      // Pauses here, because more messages may arrive before the test runs.
+      // Pauses here, because more messages may arrive before the test continues.
       if (messages.length === stopsAfter && 'pause' in call) call.pause();
     });
     call.on('metadata', (received: Metadata) => {
@@ -101,7 +101,7 @@ export class ParityClient {
     });
     const ended = new Promise<Answer>((resolve) => {
       call.on('status', (status: StatusObject) => {
-        // Messages before the status have been read by now or are read until the end of the stream.
+        // A response stream that ends with OK emits its remaining messages before 'end'. Otherwise, all messages were already emitted.
         if ('readable' in call && status.code === 0) call.on('end', () => resolve({ messages, headers, status }));
         else setImmediate(() => resolve({ messages, headers, status }));
       });
@@ -155,7 +155,7 @@ export class ParityClient {
 
   private find(method: string): MethodDefinition<any, any> {
     const [service = '', name = ''] = method.split('/');
-    // Safe cast: callers pass service names only, and services contain methods.
+    // The cast is safe because callers pass service names only, and services contain methods.
     const found = (this.definition[service] as Record<string, MethodDefinition<any, any>> | undefined)?.[name];
     if (found === undefined) throw new Error(`no ${method} in ${Object.keys(this.definition).join(', ')}`);
     return found;

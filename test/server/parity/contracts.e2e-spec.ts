@@ -27,7 +27,7 @@ function controller(name: string, handlers: Record<string, Parameters<typeof Grp
   for (const [method, args] of Object.entries(handlers)) {
     const descriptor = { value: () => ({ foundBy: `${name}.${method}` }), configurable: true, writable: true };
     Object.defineProperty(made!.prototype, method, descriptor);
-    // Safe cast: a method decorator can be called as a function.
+    // The cast is safe because a method decorator can be called as a function.
     (GrpcMethod as (...args: unknown[]) => MethodDecorator)(...args)(made!.prototype, method, descriptor);
   }
   Controller()(made!);
@@ -81,7 +81,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
         'parity.shop.Prices/Find': 'Prices.find',
         'parity.shop.Prices/FindAll': 'Shop.findAll',
         'parity.shop.stock.Shelves/Find': 'Shop.shelf',
-        // The same short service name.
+        // This service has the same short name as the first one.
         'parity.archive.Prices/Find': 'Prices.find',
       });
     });
@@ -100,7 +100,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
     });
   });
 
-  it('resolves imports and applies the loader options', async () => {
+  it('resolves imports of .proto files and applies the loader options', async () => {
     @Controller()
     class Prices {
       @GrpcMethod()
@@ -119,7 +119,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
     });
   });
 
-  it('accepts a package definition', async () => {
+  it('serves the services of a package definition', async () => {
     const options = { package: 'parity.archive', packageDefinition: loadSync(ARCHIVE_PROTO) };
     await serving({ controllers: [controller('Prices', { find: [] })], options }, async (client) => {
       expect(await finders(client, 'parity.archive.Prices/Find')).toEqual({
@@ -154,7 +154,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
   it.each([
     ['a package that is not in the files', { package: 'unknown' }],
     ['a file that does not exist', { protoPath: 'unknown.proto' }],
-  ])('fails to start with %s', async (_what, options) => {
+  ])('fails to start a server with %s', async (_what, options) => {
     await expect(startServer({ which, controllers: [KindsController], options })).rejects.toThrow();
   });
 
@@ -174,7 +174,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
       ['a method without a handler', 'parity.v1.Kinds/Missing'],
       ['a service without a controller', 'parity.v1.Calls/Chat'],
       ['a service of another package', 'parity.shop.Prices/Find'],
-    ])('fails with UNIMPLEMENTED for %s', async (_what, method) => {
+    ])('fails a call with UNIMPLEMENTED for %s', async (_what, method) => {
       const { messages, status } = await client.call(method);
       expect(messages).toEqual([]);
       expect(status.code).toBe(Code.UNIMPLEMENTED);

@@ -16,7 +16,7 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) =
   let client: ParityClient;
   let busy: (typeof ENHANCERS)[number];
   let release: (() => void) | undefined;
-  /** Makes the interceptor subscribe to the requests too. */
+  /** True if the interceptor also subscribes to the requests. */
   let watching = false;
 
   /** Delays calls with a request stream in the chosen enhancer. */
@@ -66,17 +66,17 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) =
     await server.close();
   });
 
-  /** Sends five requests and resolves once they have arrived. */
+  /** Sends five requests and resolves after they have arrived. */
   async function arrived(method: string) {
     const call = client.open(method);
     await Promise.all(notes(5).map((note) => call.send(note)));
     await waitFor(() => release !== undefined);
-    // These follow on the same connection; grpc-js parses one message of a stream per turn.
+    // grpc-js parses one message of a stream per turn. Ten more calls on the connection give it the turns to parse all five.
     for (let i = 0; i < 10; i++) await client.call('parity.v1.Kinds/Unary');
     return call;
   }
 
-  it.each(ENHANCERS)('delivers early requests to the handler in order once the %s completes', async (enhancer) => {
+  it.each(ENHANCERS)('delivers early requests to the handler in sequence after the %s completes', async (enhancer) => {
     busy = enhancer;
     for (const method of ['parity.v1.Kinds/Chat', 'parity.v1.Kinds/Collect']) {
       const call = await arrived(method);
@@ -91,7 +91,7 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) =
     }
   });
 
-  it('delivers all requests to the handler if an interceptor reads them too', async () => {
+  it('delivers all requests to the handler if an interceptor also reads them', async () => {
     busy = 'guard';
     watching = true;
     const call = await arrived('parity.v1.Kinds/Chat');

@@ -32,7 +32,7 @@ import { SERVERS, startServer, type RunningServer, type ServerSettings } from '.
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** The actions of enhancers and handlers in order. */
+/** The actions of enhancers and handlers, earliest first. */
 let actions: string[] = [];
 beforeEach(() => {
   actions = [];
@@ -93,7 +93,7 @@ const THROWN: Record<string, () => unknown> = {
     metadata.set('reason-bin', Buffer.from([1]));
     return new RpcException({ code: Code.ABORTED, message: 'unread', details: 'try again', metadata });
   },
-  'what a filter knows': () => new NotNumbered('no number'),
+  'an exception with its own filter': () => new NotNumbered('no number'),
 };
 
 @Controller()
@@ -162,7 +162,7 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       await server.close();
     });
 
-    it('runs guard, interceptor and pipe around the handler in order', async () => {
+    it('runs guard, interceptor, and pipe around the handler in the sequence of Nest', async () => {
       expect(numbers(await client.call(UNARY, { number: 3 }, NAMED_CALL))).toEqual([6]);
       expect(actions).toEqual([
         'guard of rpc EnhancedController.unary',
@@ -200,7 +200,7 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
         ['a string', { code: Code.UNKNOWN, details: 'said' }],
         ['a code and a message', { code: Code.NOT_FOUND, details: 'no such note' }],
         ['a code, details and metadata', { code: Code.ABORTED, details: 'try again' }],
-      ])('returns the expected status for %s', async (text, expected) => {
+      ])('ends a call with the expected status if its handler throws %s', async (text, expected) => {
         const { messages, status } = await client.call(`parity.v1.Kinds/${kind}`, { text, number: 5 }, NAMED_CALL);
         expect(numbers({ messages })).toEqual(kind === 'Watch' ? [1] : []);
         expect(status).toMatchObject(expected);
@@ -210,11 +210,14 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       });
     });
 
-    it.each(['Unary', 'Watch'])('passes the exception of a %s handler to the filter for its class', async (kind) => {
-      const text = 'what a filter knows';
-      const { status } = await client.call(`parity.v1.Kinds/${kind}`, { text, number: 3 }, NAMED_CALL);
-      expect(status).toMatchObject({ code: Code.FAILED_PRECONDITION, details: `${text}: no number` });
-    });
+    it.each(['Unary', 'Watch'])(
+      'passes the exception of a %s handler to the filter for the exception class',
+      async (kind) => {
+        const text = 'an exception with its own filter';
+        const { status } = await client.call(`parity.v1.Kinds/${kind}`, { text, number: 3 }, NAMED_CALL);
+        expect(status).toMatchObject({ code: Code.FAILED_PRECONDITION, details: `${text}: no number` });
+      },
+    );
   });
 
   async function serving(
@@ -286,7 +289,7 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       },
     };
     await serving({ controllers: [KindsController], inheritAppConfig, ...global }, async (client) => {
-      // The handler adds 1; the pipe adds 1 and the interceptor doubles where they are inherited.
+      // The handler adds 1. If they are inherited, the pipe adds 1 and the interceptor doubles the number.
       const { messages } = await client.call(UNARY, { number: inheritAppConfig ? 1 : 3 }, NAMED_CALL);
       expect(numbers({ messages })).toEqual(expected);
       expect((await client.call(UNARY)).status.code).toBe(inheritAppConfig ? Code.UNKNOWN : Code.OK);

@@ -30,7 +30,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
 
   describe('unary method', () => {
     it.each(['plain', 'promise', 'observable', 'promise of an observable'])(
-      'responds with the return value of the handler (%s)',
+      'responds to a unary call with the return value of the handler (%s)',
       async (text) => {
         const { messages, status } = await client.call('parity.v1.Kinds/Unary', { text, number: 1 });
         expect(messages).toEqual([{ text, number: 2, payload: Buffer.alloc(0) }]);
@@ -52,13 +52,13 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
       expect(handlers.over).toBe(1);
     });
 
-    it('fails with INTERNAL if the handler returns undefined and the message type has fields', async () => {
+    it('fails a call with INTERNAL if the handler returns undefined and the message type has fields', async () => {
       const { messages, status } = await client.call('parity.v1.Kinds/Unary', { text: 'nothing' });
       expect(messages).toEqual([]);
       expect(status.code).toBe(Code.INTERNAL);
     });
 
-    it('responds when the Observable emits, before it completes', async () => {
+    it('responds to a unary call when the Observable of the handler emits, before the Observable completes', async () => {
       const call = client.open('parity.v1.Kinds/Unary', { text: 'released' });
       await waitFor(() => handlers.released.observed);
       handlers.released.next({ number: 7 });
@@ -69,30 +69,36 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
   });
 
   describe('server-streaming method', () => {
-    it.each(['observable', 'promise'])('streams the values of the handler in order (%s)', async (text) => {
-      const answer = await client.call('parity.v1.Kinds/Watch', { text, number: 20 });
-      expect(numbers(answer)).toEqual(numbers({ messages: notes(20) }));
-      expect(answer.status.code).toBe(Code.OK);
-    });
+    it.each(['observable', 'promise'])(
+      'streams the values of a server-streaming handler in sequence (%s)',
+      async (text) => {
+        const answer = await client.call('parity.v1.Kinds/Watch', { text, number: 20 });
+        expect(numbers(answer)).toEqual(numbers({ messages: notes(20) }));
+        expect(answer.status.code).toBe(Code.OK);
+      },
+    );
 
-    it('streams one message if the handler returns a plain value', async () => {
+    it('streams one message if a server-streaming handler returns a plain value', async () => {
       expect(numbers(await client.call('parity.v1.Kinds/Watch', { text: 'plain' }))).toEqual([1]);
     });
 
-    it('ends with OK and no messages if the Observable is empty', async () => {
+    it('ends a response stream with OK and no messages if the Observable is empty', async () => {
       expect(await client.call('parity.v1.Kinds/Watch', { number: 0 })).toMatchObject({
         messages: [],
         status: { code: Code.OK },
       });
     });
 
-    it('delivers the messages that precede an error, and then the error', async () => {
+    it('delivers the messages of a response stream that precede an error, and then the error', async () => {
       const answer = await client.call('parity.v1.Kinds/Watch', { text: 'broken', number: 3 });
       expect(numbers(answer)).toEqual([1, 2, 3]);
       expect(answer.status).toMatchObject({ code: Code.DATA_LOSS, details: 'broken on request' });
     });
 
-    it.each(['all', 'broken'])('delivers all messages in order to a client that pauses (%s)', async (text) => {
+    it.each([
+      ['ends with OK', 'all'],
+      ['fails', 'broken'],
+    ])('delivers all messages in sequence to a client that pauses if the response stream %s', async (_how, text) => {
       const request = { text, number: 100, payload: Buffer.alloc(65_536) };
       const call = client.open('parity.v1.Kinds/Watch', request, { stopsAfter: 1 });
       await received(call, 1);
@@ -105,14 +111,14 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
       expect(answer.status.code).toBe(text === 'broken' ? Code.DATA_LOSS : Code.OK);
     });
 
-    it('delivers all messages in order if the Observable is faster than the connection', async () => {
+    it('delivers all messages of a response stream in sequence if its Observable is faster than the connection', async () => {
       const payload = Buffer.alloc(1_024 * 1_024);
       const answer = await client.call('parity.v1.Kinds/Watch', { text: 'a turn each', number: 100, payload });
       expect(numbers(answer)).toEqual(numbers({ messages: notes(100) }));
       expect(answer.status.code).toBe(Code.OK);
     });
 
-    it('ends with INTERNAL if the Observable emits undefined', async () => {
+    it('ends a response stream with INTERNAL if the Observable emits undefined', async () => {
       const answer = await client.call('parity.v1.Kinds/Watch', { text: 'nothing', number: 2 });
       expect(numbers(answer)).toEqual([1, 2]);
       expect(answer.status.code).toBe(Code.INTERNAL);
@@ -158,7 +164,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
   });
 
   describe('bidi-streaming method', () => {
-    it('responds while requests arrive and ends when they end', async () => {
+    it('responds to a bidi stream while requests arrive, and ends it when the requests end', async () => {
       const call = client.open('parity.v1.Kinds/Chat');
       for (const number of [1, 2, 3]) {
         await call.send({ number });
@@ -171,7 +177,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
       expect(answer.status.code).toBe(Code.OK);
     });
 
-    it('ends with the error of the handler while the request stream is still open', async () => {
+    it('ends a bidi stream with the error of the handler while the request stream is still open', async () => {
       const call = client.open('parity.v1.Kinds/Chat');
       await call.send({ number: 1 });
       await call.send({ text: 'broken' });
@@ -179,7 +185,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
       expect(numbers(call)).toEqual([1]);
     });
 
-    it('ends the Observable of the handler when the client cancels', async () => {
+    it('ends the Observable of a bidi handler when the client cancels', async () => {
       const call = client.open('parity.v1.Kinds/Chat');
       await call.send({ number: 1 });
       await received(call, 1);
@@ -189,20 +195,20 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
   });
 
   describe("handler of grpc-js's call", () => {
-    it('responds to a request stream through the callback with trailers', async () => {
+    it("responds to a request stream through grpc-js's callback, with trailers", async () => {
       const { messages, status } = await client.call('parity.v1.Calls/Collect', notes(4));
       expect(numbers({ messages })).toEqual([10]);
       expect(status.metadata.get('sum')).toEqual(['10']);
     });
 
-    it('fails a request stream through the callback with trailers', async () => {
+    it("fails a request stream through grpc-js's callback, with trailers", async () => {
       const { messages, status } = await client.call('parity.v1.Calls/Collect', [{ number: -1 }]);
       expect(messages).toEqual([]);
       expect(status).toMatchObject({ code: Code.OUT_OF_RANGE, details: 'below zero' });
       expect(status.metadata.get('sum')).toEqual(['-1']);
     });
 
-    it('lets the handler read, write and end the call with headers and trailers', async () => {
+    it("lets a handler read, write, and end grpc-js's call with headers and trailers", async () => {
       const call = client.open('parity.v1.Calls/Chat', undefined, { metadata: { sent: 'a' } });
       for (const number of [1, 2, 3]) {
         await call.send({ number });

@@ -39,7 +39,7 @@ describe.each(SERVERS)('%s', (which) => {
   }
 
   describe('options', () => {
-    it('limits the size of messages in both directions', async () => {
+    it('limits the size of messages in both directions as configured', async () => {
       const options = { maxReceiveMessageLength: 1_000, maxSendMessageLength: 2_000 };
       await serving({ options }, async (client) => {
         const ask = async (request: object) => (await client.call(UNARY, request)).status.code;
@@ -102,7 +102,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it('sends keepalive pings', async () => {
+    it('sends keepalive pings at the interval in the options', async () => {
       const options = { url: await freeAddress(), keepalive: { keepaliveTimeMs: 30, keepaliveTimeoutMs: 1_000 } };
       await serving({ options }, async (_client, { url }) => {
         const session = connect(`http://${url}`);
@@ -115,7 +115,7 @@ describe.each(SERVERS)('%s', (which) => {
   });
 
   describe('address', () => {
-    it('listens on an address and frees it when it closes', async () => {
+    it('listens on an address and frees the address on close', async () => {
       const options = { url: await freeAddress() };
       for (const number of [1, 2]) {
         await serving({ options }, async (client) => {
@@ -124,7 +124,7 @@ describe.each(SERVERS)('%s', (which) => {
       }
     });
 
-    it('fails to start if the address is in use', async () => {
+    it('fails to start a server if the address is in use', async () => {
       const options = { url: await freeAddress() };
       await serving({ options }, async () => {
         await expect(startServer({ which, controllers: [KindsController], options })).rejects.toThrow();
@@ -134,7 +134,7 @@ describe.each(SERVERS)('%s', (which) => {
     it.each([
       ['a standalone microservice', { alone: true }],
       ['a hybrid application', { alone: false }],
-    ])('serves in %s', async (_what, how) => {
+    ])('serves calls in %s', async (_what, how) => {
       await serving(how, async (client, { app, microservice }) => {
         expect(numbers(await client.call(UNARY, { number: 1 }))).toEqual([2]);
         expect(numbers(await client.call('parity.v1.Calls/Collect', [{ number: 1 }, { number: 2 }]))).toEqual([3]);
@@ -144,7 +144,7 @@ describe.each(SERVERS)('%s', (which) => {
   });
 
   describe('microservice', () => {
-    it('calls the start and end hooks once per call', async () => {
+    it('calls the processing start and end hooks of a microservice once per call', async () => {
       const hookCalls: string[] = [];
       await serving({}, async (client, { microservice }) => {
         const strategy = strategyOf(microservice);
@@ -162,7 +162,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it('lets the start hook await a streaming handler', async () => {
+    it('lets the processing start hook of a microservice await a streaming handler', async () => {
       const hookCalls: string[] = [];
       await serving({}, async (client, { app, microservice }) => {
         strategyOf(microservice).setOnProcessingStartHook(async (_transport, { operationId }, done) => {
@@ -177,7 +177,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it('throws on status, on() and unwrap()', async () => {
+    it('throws on status, on() and unwrap() of a microservice', async () => {
       await serving({}, async (_client, { microservice }) => {
         expect(() => microservice.status).toThrow();
         expect(() => microservice.on('error', () => undefined)).toThrow();
@@ -205,7 +205,7 @@ describe.each(SERVERS)('%s', (which) => {
       await closing;
     });
 
-    it('closes while a stream is open and ends that stream with an error', async () => {
+    it('closes a server while a stream is open, and ends the stream with an error', async () => {
       const server = await startServer({ which, controllers: [KindsController] });
       const client = new ParityClient(server.url);
       const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 1 });

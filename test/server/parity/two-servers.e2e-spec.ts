@@ -48,7 +48,7 @@ async function part(which: Which): Promise<Part> {
 const PAIRS = SERVERS.flatMap((first) => SERVERS.map((second) => [first, second] as const));
 
 it.each(PAIRS)(
-  'serves %s and %s in one application at their own addresses and closes both with it',
+  'serves %s and %s in one application at their own addresses, and closes both with the application',
   async (...pair) => {
     const parts = [await part(pair[0]), await part(pair[1])];
     const module = {

@@ -46,7 +46,7 @@ export function holdTimers(): HeldTimers {
     scheduler: {
       now: () => Date.now(),
       schedule: (work, delayMs = 0, state) => {
-        // Safe cast: the operators of this package pass functions without `this`.
+        // The cast is safe because the operators of this package pass functions without `this`.
         const timer = setTimeout(work as (state: unknown) => void, delayMs, state);
         return new Subscription(() => {
           clearTimeout(timer);
@@ -56,7 +56,7 @@ export function holdTimers(): HeldTimers {
   };
 }
 
-/** Ends `holdTimers` before the test ends. */
+/** Restores the real timers before the test ends. */
 export function releaseTimers(): void {
   vi.useRealTimers();
   replacePromised(realPromised);
@@ -73,7 +73,7 @@ function heldPromised<T = void>(ms?: number, value?: T, options: TimerOptions = 
     };
     const timer = setTimeout(() => {
       signal?.removeEventListener('abort', abort);
-      // Safe cast: without a value, T is void.
+      // The cast is safe because without a value, T is void.
       resolve(value as T);
     }, ms);
     if (signal?.aborted === true) abort();

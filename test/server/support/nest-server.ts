@@ -20,7 +20,10 @@ export type PlainServerOptions = Pick<
   | 'maxCallMs'
 >;
 
-/** Flags of the process: TLS, an HTTP server, the CPU time of each call in milliseconds, an upstream server, and the drain options of the upstream clients (JSON). */
+/**
+ * Flags of the process. They enable TLS or an HTTP server, or set the CPU time of each call in milliseconds, the URL of an upstream
+ * server, or the drain options of the upstream clients (JSON).
+ */
 export type ServerFlag = '--tls' | '--hybrid' | `--busy=${number}` | `--upstream=${string}` | `--clients=${string}`;
 
 /** Timeout for conditions that take long on a busy machine; shorter than the timeout of a test. */
@@ -29,7 +32,7 @@ const HANG_MS = 25_000;
 interface Counts {
   readonly streams: number;
   readonly sockets: number;
-  /** Calls of Get whose handlers ran, and calls that were refused because of an overload. */
+  /** Number of Get calls whose handlers ran, plus the calls that were refused because of an overload. */
   readonly attempts: number;
 }
 
@@ -40,7 +43,7 @@ export class NestServer {
   static async start(options: PlainServerOptions = {}, flags: readonly ServerFlag[] = []): Promise<NestServer> {
     const script = bundled(new URL('./orders-app.mjs', import.meta.url));
     const args = (port: number) => ['--port', String(port), '--options', JSON.stringify(options), ...flags];
-    // Matches the whole line, because Nest's own log lines mention ports too.
+    // Matches the whole line, because Nest's own log lines also mention ports.
     const ready = /^listening on .*:(\d+)$/;
     return new NestServer(await ChildServer.start({ script, args, ready, readyTimeoutMs: HANG_MS }));
   }

@@ -39,8 +39,8 @@ class Orders {
     this.upstream = upstream;
   }
 
-  // Responds to 'slow:300' after 300 ms and to 'held' after the next message 'release'. Calls the upstream if there is one.
-  // Uses the CPU for `--busy` milliseconds before that.
+  // Responds to 'slow:300' after 300 ms and to 'held' after the next message 'release'. Then calls the upstream if one is configured.
+  // Uses the CPU for `--busy` milliseconds first.
   get({ id }) {
     handled += 1;
     for (const until = performance.now() + Number(values.busy); performance.now() < until;);
@@ -53,7 +53,7 @@ class Orders {
     return answered.then(() => firstValueFrom(this.upstream.getService('Orders').get({ id: `${id} of upstream` })));
   }
 
-  // From 0: one event and then none, without an end. From 1: as many as the client reads.
+  // If `from` is 1, emits as many events as the client reads; otherwise emits one event and stays open.
   watch({ from }) {
     if (String(from) === '1') return flood();
     return new Observable((subscriber) => subscriber.next({ sequence: 1 }));
@@ -141,7 +141,7 @@ process.on('message', (message) => {
   const sockets = process.getActiveResourcesInfo().filter((type) => type === 'TCPSocketWrap').length;
   send({ streams: server.activeStreams().length, sockets, attempts: handled + server.overload().shed });
 });
-// The IPC channel must not keep the process alive.
+// The IPC channel must not keep the process from exiting.
 process.channel?.unref();
 
 let signalledAt;

@@ -17,7 +17,7 @@ import { onTestFinished as afterCurrentTest } from 'vitest';
 import { HEALTH_PROTO } from '../served-orders.js';
 
 const file = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
-// Safe cast: these names are services in the .proto files.
+// The cast is safe because these names are services in the .proto files.
 const ordersService = loadSync(file('protos/orders.proto'), { longs: String })['orders.v1.Orders'] as ServiceDefinition;
 const healthService = loadSync(HEALTH_PROTO, { enums: String })['grpc.health.v1.Health'] as ServiceDefinition;
 
@@ -88,14 +88,14 @@ export class PlainClient {
     });
   }
 
-  /** `orders.v1.Orders/Watch`: one event, or as many as are read if `from` is 1. */
+  /** `orders.v1.Orders/Watch`: one event; if `from` is 1, as many events as the client reads. */
   watch(from = 0): SeenStream {
     return this.stream(this.orders, 'Watch', { from });
   }
 
   /** `orders.v1.Orders/Session` with one request; `send()` sends more. The server echoes each. */
   session(): SeenStream & { send(): void } {
-    // Safe cast: grpc-js creates a method for each rpc.
+    // The cast is safe because grpc-js creates a method for each rpc.
     const open = Reflect.get(this.orders, 'Session') as () => ClientDuplexStream<unknown, unknown>;
     const call = open.call(this.orders);
     const send = () => void call.write({ messageId: 1 });
@@ -114,7 +114,7 @@ export class PlainClient {
   }
 
   private unary(client: Client, method: string, request: object, timeoutMs = 40_000): Promise<unknown> {
-    // Safe cast: grpc-js creates a method for each rpc.
+    // The cast is safe because grpc-js creates a method for each rpc.
     const call = Reflect.get(client, method) as Unary;
     return new Promise((resolve, reject) => {
       call.call(client, request, { deadline: Date.now() + timeoutMs }, (error, answer) => {
@@ -125,7 +125,7 @@ export class PlainClient {
   }
 
   private stream(client: Client, method: string, request: object): SeenStream {
-    // Safe cast: grpc-js creates a method for each rpc.
+    // The cast is safe because grpc-js creates a method for each rpc.
     return seenOf((Reflect.get(client, method) as ServerStream).call(client, request));
   }
 }

@@ -41,8 +41,8 @@ async function* generated() {
 }
 
 /**
- * Emits one message in each turn of the event loop. After the first 32, which fill the windows and buffers of a client that does not
- * read, it waits for the IPC message 'pour', so that a busy client does not count as one that still reads.
+ * Emits one message in each turn of the event loop. Pauses after the first 32 messages, which fill the windows and buffers of a client
+ * that does not read, until the IPC message 'pour'. Without the pause, the test could not distinguish a busy client from a reading one.
  */
 function pushed() {
   return new Observable((subscriber) => {

@@ -15,7 +15,7 @@ const FAULTS = new Set([
   'RESOURCE_EXHAUSTED',
   'UNIMPLEMENTED',
 ]);
-/** Share of faults from which a connected client counts as failing. */
+/** Minimum share of faults for which a connected client counts as failing. */
 const BAD_SHARE = 0.05;
 
 /** Returns the time range to show before `now`, in milliseconds, if the data starts at `oldest`. */
@@ -64,7 +64,7 @@ export class ClientState {
     this.#sample(at);
   }
 
-  /** Prepends samples that the server took earlier. Ignored if the samples here go back further. */
+  /** Prepends samples that the server took earlier. Ignores them if the samples of this object start earlier. */
   takeSamples(rows) {
     const known = this.samples[0];
     if (rows.length === 0 || (known.length > 0 && known[0] <= rows[0][0])) return;
@@ -110,6 +110,7 @@ export class ClientState {
 
   /** Adds a sample of the current counters, at most one per second. */
   #sample(at) {
+    this.at = at;
     const { counters, waiting } = this.snapshot;
     const row = this.fields.map((field) => (field === 'at' ? at : field === 'waiting' ? waiting : counters[field]));
     const moments = this.samples[0];

@@ -1,36 +1,41 @@
-import { ClientState } from './client-state.js';
+import { copyButton } from './copy.js';
 import { Details } from './details.js';
 import { age, counted, moment } from './format.js';
 import { LiveFeed } from './live-feed.js';
 import { Overview } from './overview.js';
-import { el, setAttribute, setText } from './parts.js';
+import { el, place, setAttribute, setText } from './parts.js';
+import { ProcessState } from './process-state.js';
+import { Servers } from './servers.js';
 
-const HASH = '#client=';
-const LINKS = {
+export const HASH = '#client=';
+/** Word and sentence for each state of a connection. */
+export const LINKS = {
   connecting: ['Connecting', 'Connecting to the application.'],
   live: ['Live', ''],
   silent: ['No updates', 'Connected, but no updates arrive; the application may be busy or blocked.'],
   unreachable: ['No response', 'The application does not respond; retrying.'],
   ending: ['Shutting down', 'The application is shutting down.'],
   forbidden: ['Forbidden', 'Access to this page was denied; the application responded with'],
+  unlisted: ['Not listed', 'This process is not listed; another one may have replaced it.'],
   refused: ['Unexpected response', 'The server did not return dashboard data; retrying. Response:'],
 };
 
-/** The dashboard, embeddable in any page. `onVerdict({ bad, all, link })` receives the number of unhealthy clients and the link state. */
+/**
+ * The dashboard, embeddable in any page. `onVerdict({ bad, all, link })` receives the number of unhealthy clients and the link state.
+ * `process`: key of another process to show; `release`: the release of this page.
+ */
 export class Dashboard {
-  #clients = new Map();
-  #total = 0;
+  #state = new ProcessState();
   #link = { state: 'connecting' };
-  #at = 0;
-  #skew = 0;
   #release;
-  #fields = [];
   #known = false;
   #details;
   #focusDue = false;
 
-  constructor(parent, { heading = 'h1', onVerdict = () => undefined } = {}) {
+  constructor(parent, { heading = 'h1', onVerdict = () => undefined, process, release } = {}) {
     this.onVerdict = onVerdict;
+    this.otherProcess = process;
+    this.pageRelease = release;
     this.status = el('p', { class: 'link', role: 'status' });
     this.clock = el('span', { class: 'dim' });
     this.process = el('span', { class: 'dim', title: 'Process that serves this page' });
@@ -40,9 +45,16 @@ export class Dashboard {
     this.overview = new Overview((key) => this.#address(`${HASH}${encodeURIComponent(key)}`));
     this.empty = el('section', { class: 'panel empty-page' });
     this.view = el('div', { class: 'view' });
+    this.servers = new Servers();
+    this.actions = el(
+      'p',
+      { class: 'actions', hidden: true },
+      copyButton('Copy the snapshot of all clients (JSON)', fetchSnapshot),
+    );
     this.element = el(
       'div',
       { class: 'dashboard' },
+      process && el('a', { class: 'back', text: '← all processes', href: location.pathname }),
       el('header', { class: 'top' }, el(heading, { text: 'gRPC clients' }), this.status, this.clock, this.process),
       this.notice,
       this.verdict,
@@ -52,32 +64,23 @@ export class Dashboard {
     this.feed = new LiveFeed(import.meta.url, {
       onData: (event, data) => this.#take(event, data),
       onLink: (link) => this.#setLink(link),
+      process,
     });
-    this.feed.listen(this.#selectedKey());
+    this.feed.listen(selectedClient());
     addEventListener('hashchange', () => this.#selectionChanged());
-    addEventListener('keydown', (event) => this.#key(event));
+    addEventListener('keydown', (event) => handleKey(event, this.overview));
     // A canvas does not follow the page's color scheme automatically.
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#details?.redraw());
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#details?.charts.redraw());
     new ResizeObserver(() => this.#show()).observe(this.view);
     setInterval(() => this.#show(), 500);
     this.#show();
   }
 
-  #selectedKey() {
-    if (!location.hash.startsWith(HASH)) return undefined;
-    const encoded = location.hash.slice(HASH.length);
-    try {
-      return decodeURIComponent(encoded);
-    } catch {
-      // Entered by hand, without URL encoding.
-      return encoded;
-    }
-  }
-
   /** Key of the client whose details are shown: the selected one, or the only one. */
   #shownKey() {
     return (
-      this.#selectedKey() ?? (this.#clients.size === 1 && this.#total === 1 ? [...this.#clients.keys()][0] : undefined)
+      selectedClient() ??
+      (this.#state.clients.size === 1 && this.#state.total === 1 ? [...this.#state.clients.keys()][0] : undefined)
     );
   }
 
@@ -88,30 +91,29 @@ export class Dashboard {
   #selectionChanged() {
     this.feed.listen(this.#shownKey());
     this.listensTo = this.#shownKey();
-    // Moves the focus as a new page would, once the view is shown.
+    // Moves the focus as a new page would, after the view is shown.
     this.#focusDue = true;
     this.#show();
   }
 
   #take(event, data) {
-    const at = typeof data.at === 'string' ? Date.parse(data.at) : data.at;
-    this.#at = at;
-    this.#skew = at - Date.now();
-    if (event === 'snapshot') {
-      for (const properties of data.clients) this.#clients.get(properties.name)?.take(properties, at);
-      return this.#show();
+    if (this.otherProcess === undefined) return this.#takeData(event, data);
+    try {
+      this.#takeData(event, data);
+    } catch {
+      this.#setLink({ state: 'refused', text: 'data of another release' });
     }
-    this.#total = data.total;
-    if (event === 'whole') this.#takeWhole(data, at);
-    else {
-      for (const key of data.gone) this.#clients.delete(key);
-      const updated = new Set();
-      for (const { key, ...properties } of data.clients) {
-        this.#client(key).take(properties, at);
-        updated.add(key);
-      }
-      // Unchanged counters are sampled, too.
-      for (const [key, client] of this.#clients) if (!updated.has(key)) client.take({}, at);
+  }
+
+  #takeData(event, data) {
+    this.#state.take(event, data);
+    if (event === 'snapshot') return this.#show();
+    if (event === 'whole') {
+      const { host, pid, release } = data.process;
+      if (this.otherProcess === undefined && this.#release !== undefined && this.#release !== release)
+        reloadFor(release);
+      this.#release = release;
+      setText(this.process, `${host}, process ${pid}`);
     }
     this.#known = true;
     // A single client is shown in full without a selection.
@@ -123,25 +125,6 @@ export class Dashboard {
     this.#show();
   }
 
-  #takeWhole(data, at) {
-    const { host, pid, release } = data.process;
-    if (this.#release !== undefined && this.#release !== release) reloadFor(release);
-    this.#release = release;
-    setText(this.process, `${host}, process ${pid}`);
-    this.#fields = data.sampleFields;
-    const keys = new Set(data.clients.map(({ key }) => key));
-    for (const key of this.#clients.keys()) if (!keys.has(key)) this.#clients.delete(key);
-    for (const { key, ...properties } of data.clients) this.#client(key).takeWhole(properties);
-    for (const [key, rows] of data.samples) this.#client(key).takeSamples(rows);
-    for (const client of this.#clients.values()) client.take({}, at);
-  }
-
-  #client(key) {
-    let client = this.#clients.get(key);
-    if (client === undefined) this.#clients.set(key, (client = new ClientState(key, this.#fields)));
-    return client;
-  }
-
   #setLink(link) {
     this.#link = link;
     this.#show();
@@ -149,9 +132,9 @@ export class Dashboard {
 
   #show() {
     const { state, text } = this.#link;
-    const fresh = state === 'live' || (state === 'ending' && Date.now() + this.#skew - this.#at < 3_000);
+    const fresh = state === 'live' || (state === 'ending' && Date.now() + this.#state.skew - this.#state.at < 3_000);
     // Ages of stale data do not advance.
-    const now = fresh ? Math.max(Date.now() + this.#skew, this.#at) : this.#at;
+    const now = fresh ? Math.max(Date.now() + this.#state.skew, this.#state.at) : this.#state.at;
     const [word, sentence] = LINKS[state];
     setText(this.status, word);
     setAttribute(this.status, 'data-state', state);
@@ -160,41 +143,60 @@ export class Dashboard {
       this.#known
         ? fresh
           ? moment(now, now)
-          : `as of ${moment(this.#at, this.#at)}, ${age(Date.now() + this.#skew - this.#at)} ago`
+          : `as of ${moment(this.#state.at, this.#state.at)}, ${age(Date.now() + this.#state.skew - this.#state.at)} ago`
         : '',
     );
-    this.notice.hidden = state === 'live' || (state === 'connecting' && !this.#known);
-    setText(this.notice, this.notice.hidden ? '' : text === undefined ? sentence : `${sentence} ${text}.`);
+    const isFine = state === 'live' || (state === 'connecting' && !this.#known);
+    const problem = isFine ? '' : text === undefined ? sentence : `${sentence} ${text}.`;
+    const isOtherRelease = this.otherProcess !== undefined && this.#release && this.#release !== this.pageRelease;
+    const difference = `The process runs release ${this.#release}, and this page release ${this.pageRelease}; some data may be missing.`;
+    const notices = [problem, isOtherRelease ? difference : ''].filter(Boolean).join(' ');
+    this.notice.hidden = notices === '';
+    setText(this.notice, notices);
     this.element.classList.toggle('stale', this.#known && !fresh);
-    const assessed = [...this.#clients.values()].map((client) => client.assess(now));
+    const assessed = [...this.#state.clients.values()].map((client) => client.assess(now));
     const bad = assessed.filter(({ rank }) => rank >= 4).length;
     // A single client shows its own assessment.
     this.verdict.hidden = assessed.length < 2;
     setText(this.verdict, assessed.length < 2 ? '' : verdict(bad, assessed.length));
     setAttribute(this.verdict, 'data-tone', bad > 0 ? 'bad' : 'ok');
     this.onVerdict({ bad, all: assessed.length, link: state });
+    this.servers.show(this.#state.servers, now);
+    // The snapshot describes only the process that serves the page.
+    this.actions.hidden =
+      this.otherProcess !== undefined ||
+      (bad === 0 && this.#state.servers.every(({ overload }) => overload.since === undefined));
     this.#showView(now);
   }
 
   #showView(now) {
     const key = this.#shownKey();
-    const client = key === undefined ? undefined : this.#clients.get(key);
+    const client = key === undefined ? undefined : this.#state.clients.get(key);
     // The details of a client that was not open arrive with the next full state.
     if (client?.snapshot.methods !== undefined) {
       if (this.detailsOf !== key) {
-        this.#details?.destroy();
+        this.#details?.charts.destroy();
         this.#details = new Details();
         this.detailsOf = key;
       }
-      this.#place(...(this.#clients.size > 1 ? [this.back] : []), this.#details.element);
+      // Servers come first, except on the page of a selected client.
+      const servers = this.servers.element;
+      const isSelected = selectedClient() !== undefined;
+      place(
+        this.view,
+        ...(isSelected ? [] : [servers]),
+        ...(this.#state.clients.size > 1 ? [this.back] : []),
+        this.#details.element,
+        ...(isSelected ? [servers] : []),
+      );
       this.#details.show(client, now);
-      if (this.#focusDue) this.#details.focus();
+      if (this.#focusDue) this.#details.head.focus();
       this.#focusDue = false;
       return;
     }
-    if (key === undefined && this.#clients.size > 0) {
-      this.#place(this.overview.element);
-      this.overview.show([...this.#clients.values()], this.#total, now);
+    if (key === undefined && this.#state.clients.size > 0) {
+      place(this.view, this.servers.element, this.overview.element, this.actions);
+      this.overview.show([...this.#state.clients.values()], this.#state.total, now);
       if (this.#focusDue) this.overview.focus(this.detailsOf);
       this.#focusDue = false;
       return;
@@ -213,40 +215,57 @@ export class Dashboard {
       this.empty.dataset.text = texts.join();
       this.empty.replaceChildren(el('h2', { text: texts[0], hidden: texts[0] === '' }), el('p', { text: texts[1] }));
     }
-    this.#place(
-      ...(key !== undefined && client === undefined && this.#clients.size > 0 ? [this.back] : []),
+    place(
+      this.view,
+      ...(key !== undefined && client === undefined && this.#state.clients.size > 0 ? [this.back] : []),
       this.empty,
+      this.servers.element,
     );
-  }
-
-  #place(...elements) {
-    const current = [...this.view.children];
-    if (current.length === elements.length && current.every((element, i) => element === elements[i])) return;
-    this.view.replaceChildren(...elements);
-  }
-
-  #key(event) {
-    const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === '/' && !typing && this.overview.element.isConnected) {
-      event.preventDefault();
-      this.overview.focusFilter();
-    } else if (event.key === 'Escape' && !typing && this.#selectedKey() !== undefined) location.hash = '';
   }
 }
 
+/** Handles a key: '/' moves the focus to the filter of the overview, and Escape deselects the client. */
+export function handleKey(event, overview) {
+  const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
+  if (event.ctrlKey || event.metaKey || event.altKey || typing) return;
+  if (event.key === '/' && overview.element.isConnected) {
+    event.preventDefault();
+    overview.focusFilter();
+  } else if (event.key === 'Escape' && selectedClient() !== undefined) location.hash = '';
+}
+
+/** Key of the selected client; `undefined` if none is selected. */
+export function selectedClient() {
+  if (!location.hash.startsWith(HASH)) return undefined;
+  const encoded = location.hash.slice(HASH.length);
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    // Entered by hand, without URL encoding.
+    return encoded;
+  }
+}
+
+/** Fetches the snapshot, because the page has the details of one client at most. */
+async function fetchSnapshot() {
+  const response = await fetch(new URL('snapshot', import.meta.url), { cache: 'no-store' });
+  if (!response.ok) throw new Error(`the application responded with ${response.status}`);
+  return JSON.stringify(await response.json(), null, 2);
+}
+
 /**
- * Reloads the page, because only the page of a release can read its events. Once per release: behind a load balancer that alternates
- * between releases, the page would reload forever.
+ * Reloads the page, because only the page of a release can read its events. Reloads once per release. Otherwise, the page would reload
+ * forever behind a load balancer that alternates between releases.
  */
-function reloadFor(release) {
+export function reloadFor(release) {
   const key = `nestjs-resilient-grpc.reloaded-for.${release}`;
   if (sessionStorage.getItem(key) !== null) return;
   sessionStorage.setItem(key, 'once');
   location.reload();
 }
 
-function verdict(bad, all) {
+/** Sentence with the number of unhealthy clients. */
+export function verdict(bad, all) {
   if (bad === 0) return `All ${counted(all, 'client')} are healthy.`;
   return `${bad} of ${counted(all, 'client')} ${bad === 1 ? 'is' : 'are'} unhealthy.`;
 }

@@ -5,6 +5,7 @@ import { el, Table } from './parts.js';
 /** Meaning of each failure reason. */
 export const REASONS = {
   server: 'status sent by the server',
+  http: 'HTTP response that is not gRPC, from a proxy or web server',
   'connection-lost': 'connection lost after the request was sent',
   refused: 'refused by the server’s transport',
   outage: 'no connection for longer than the grace period',

@@ -1,52 +1,55 @@
 import { faultsOf, shownMs } from './client-state.js';
 import { age, count, counted, duration, moment, momentAndAge, NONE, percent, rate } from './format.js';
+import { CallCharts, ClientHead } from './client-view.js';
+import { copyButton } from './copy.js';
 import { Children, el, Meter, panel, setAttribute, setText } from './parts.js';
-import { TimeChart } from './rate-chart.js';
-import { StateStrip } from './state-strip.js';
+import { StateStrip, StateTotals } from './state-strip.js';
 import { callTables, connectionTables } from './details-tables.js';
-
-const CALLS = [
-  { label: 'succeeded', colour: 'ok', field: 'succeeded', fill: true },
-  { label: 'failed', colour: 'bad', field: 'failed', fill: true },
-];
-const ATTEMPTS = [
-  { label: 'attempts', colour: 'ours', field: 'attempts' },
-  { label: 'retries', colour: 'wait', field: 'retried', fill: true },
-  { label: 'hedges', colour: 'hedge', field: 'hedged', dash: [6, 3] },
-];
-const WAITING = [{ label: 'waiting calls', colour: 'wait', field: 'waiting', fill: true }];
 
 /** Details of one client, problems first. */
 export class Details {
   constructor() {
-    this.word = el('b', { class: 'state' });
-    this.name = el('span');
-    this.target = el('span', { class: 'target' });
-    this.sentence = el('p', { class: 'sentence' });
-    this.head = el(
-      'header',
-      { class: 'client' },
-      el('h2', { tabindex: '-1' }, this.word, ' ', this.name, ' ', this.target),
-      this.sentence,
-    );
+    this.head = new ClientHead();
     this.facts = new Facts();
     this.outage = new Facts();
     this.outageNow = panel('This outage', this.outage.element);
     this.drain = new Facts();
     this.drainNow = panel('Drain', this.drain.element);
+    this.command = el('code', { class: 'command', tabindex: '0', 'aria-label': 'Doctor command' });
+    this.commandNote = el('p', {
+      class: 'dim',
+      text: 'Replace each FILE by a file; the client has its content in memory.',
+    });
+    this.commands = el(
+      'div',
+      {},
+      el('p', { text: 'Run the doctor on the machine of the application:' }),
+      this.command,
+      this.commandNote,
+    );
+    this.remedy = el('p', { class: 'sentence' });
+    this.copyCommand = copyButton('Copy the command', () => this.snapshot.doctorCommand);
+    this.cause = panel(
+      'Find the cause',
+      this.remedy,
+      this.commands,
+      el(
+        'p',
+        { class: 'actions' },
+        this.copyCommand,
+        copyButton('Copy the snapshot (JSON)', () => JSON.stringify(this.snapshot, null, 2)),
+      ),
+    );
     this.strip = new StateStrip();
     this.stripFrom = el('span');
+    this.stripKey = new StateTotals();
     this.stripPanel = panel(
       'Connection state',
       this.strip.element,
       el('p', { class: 'strip-axis' }, this.stripFrom, el('span', { text: 'now' })),
+      this.stripKey.element,
     );
-    const chart = (label, series, value) =>
-      new TimeChart({ label, series, value, legend: true, sync: 'details', height: 140 });
-    this.calls = chart('Calls per second: succeeded and failed', CALLS, rate);
-    this.attempts = chart('Attempts per second: all, retries and hedges', ATTEMPTS, rate);
-    this.waiting = chart('Calls waiting for a connection', WAITING, (value) => count(Math.round(value ?? 0)));
-    this.charts = [this.calls, this.attempts, this.waiting];
+    this.charts = new CallCharts();
     this.retries = new Meter(
       'retries',
       'A retry costs a token; successful calls and time return tokens. Retries stop at 0, or at half with retryThrottling.',
@@ -59,18 +62,13 @@ export class Details {
     this.element = el(
       'article',
       { class: 'details' },
-      this.head,
+      this.head.element,
       this.facts.element,
       this.outageNow,
+      this.cause,
       this.drainNow,
       this.stripPanel,
-      el(
-        'div',
-        { class: 'charts' },
-        panel('Calls', this.calls.element),
-        panel('Attempts', this.attempts.element),
-        panel('Waiting', this.waiting.element),
-      ),
+      this.charts.element,
       panel('Last errors', this.tables.errors.element),
       panel('Methods', this.tables.methods.element),
       this.endpoints,
@@ -94,34 +92,27 @@ export class Details {
     );
   }
 
-  /** Moves the focus here, as a link to a new page would. */
-  focus() {
-    this.head.firstElementChild.focus({ preventScroll: true });
-  }
-
   show(client, now) {
     const { snapshot } = client;
     const assessment = client.assess(now);
-    setAttribute(this.head, 'data-tone', assessment.tone);
-    setText(this.word, assessment.word);
-    setText(this.name, client.key);
-    setText(this.target, snapshot.target);
-    setText(this.sentence, assessment.sentence);
+    this.head.show(client, assessment);
+    this.snapshot = { version: 1, at: new Date(client.at).toISOString(), ...snapshot };
+    this.cause.hidden = assessment.tone !== 'bad' && assessment.tone !== 'warn';
+    const { doctorCommand, connectivity } = snapshot;
+    // A target that the doctor does not support has no command.
+    this.commands.hidden = this.copyCommand.hidden = doctorCommand === undefined;
+    setText(this.command, doctorCommand ?? '');
+    this.commandNote.hidden = !/ FILE\b/.test(doctorCommand);
+    this.remedy.hidden = connectivity.lastFailure === undefined;
+    setText(this.remedy, sentenceOf(connectivity.lastFailure?.remedy));
     this.#showNow(client, now);
     const windowMs = shownMs(client.oldest, now);
     this.strip.show(snapshot, now, windowMs);
+    this.stripKey.show(snapshot, now, windowMs);
     setText(this.stripFrom, `${duration(windowMs)} ago`);
     this.#draw(client, now, windowMs);
     for (const table of Object.values(this.tables)) table.show(table.itemsOf(snapshot), now);
     this.#showMore(snapshot, now);
-  }
-
-  redraw() {
-    for (const chart of this.charts) chart.redraw();
-  }
-
-  destroy() {
-    for (const chart of this.charts) chart.destroy();
   }
 
   #showNow(client, now) {
@@ -154,7 +145,7 @@ export class Details {
         ['since', momentAndAge(outage.since, now)],
         [
           'calls',
-          left > 0 ? `waiting; fail in ${duration(left)}` : `fail immediately since ${moment(outage.graceEndsAt, now)}`,
+          left > 0 ? `wait; fail in ${duration(left)}` : `fail immediately since ${moment(outage.graceEndsAt, now)}`,
           left > 0 ? 'warn' : 'bad',
         ],
         ['connection attempts', `${count(outage.attempts)} failed`],
@@ -189,17 +180,8 @@ export class Details {
       ? [{ atSeconds: Date.parse(connectivity.outage.since) / 1_000, well: false }]
       : [];
     const shown = { min: (now - windowMs) / 1_000, max: now / 1_000, marks: [...past, ...present] };
-    const highest = (data, least) =>
-      data
-        .slice(1)
-        .flat()
-        .reduce((a, b) => Math.max(a, b), least);
-    for (const chart of [this.calls, this.attempts]) {
-      const data = client.rates(chart.series.map(({ field }) => field));
-      chart.draw(data, { ...shown, highest: highest(data, 1) });
-    }
-    const waits = [client.column('at').map((ms) => ms / 1_000), client.column('waiting')];
-    this.waiting.draw(waits, { ...shown, highest: highest(waits, 4) });
+    const waits = () => [client.column('at').map((ms) => ms / 1_000), client.column('waiting')];
+    this.charts.draw((fields) => (fields[0] === 'waiting' ? waits() : client.rates(fields)), shown);
   }
 
   #showMore(snapshot, now) {
@@ -208,7 +190,7 @@ export class Details {
     // Missing until the details arrive.
     if (streams === undefined) return;
     this.more.connections.show(connections, now);
-    // Only of a client that ejects or checks endpoints.
+    // Empty if the client neither ejects endpoints nor checks their health.
     const endpoints = connections.filter(({ share, health }) => share !== undefined || health !== undefined);
     this.endpoints.hidden = endpoints.length === 0;
     this.more.endpoints.show(endpoints, now);
@@ -255,6 +237,11 @@ export class Details {
   }
 }
 
+/** Writes a remedy such as 'start the server' as a sentence. */
+function sentenceOf(text = '') {
+  return text === '' ? '' : `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
+}
+
 /** Facts about the watch of a `kubernetes:` target. */
 function watchFacts({ state, since, endpoints, changedAt, server, error, remedy }, now) {
   const { ready, notReady, terminating } = endpoints ?? {};
@@ -271,8 +258,8 @@ function watchFacts({ state, since, endpoints, changedAt, server, error, remedy 
   ];
 }
 
-/** List of names and values: [name, value, tone?, 'wide'?] each. A wide one takes a row of its own. */
-class Facts {
+/** List of names and values. Each entry is [name, value, tone?, 'wide'?]. A wide entry takes a row of its own. */
+export class Facts {
   constructor() {
     this.element = el('dl', { class: 'facts' });
     this.children = new Children(this.element, () => {

@@ -17,8 +17,8 @@ export function count(value) {
 }
 
 /** Formats a count with its noun: '1 call', '2 calls'. */
-export function counted(value, thing) {
-  return `${count(value)} ${thing}${value === 1 ? '' : 's'}`;
+export function counted(value, thing, things = `${thing}s`) {
+  return `${count(value)} ${value === 1 ? thing : things}`;
 }
 
 /** Formats a duration: '350 ms', '1.4 s', '12 s', '3 min 20 s', '2 h 5 min', '4 d 1 h'. */
@@ -54,7 +54,7 @@ export function percent(part, all) {
   if (all === 0) return NONE;
   const share = (part / all) * 100;
   if (share > 0 && share < 0.1) return '<0.1 %';
-  // 100 % only if all are included.
+  // Shows 100 % only if all are included.
   if (share < 100 && share > 99.9) return '>99.9 %';
   const isRound = Number.isInteger(share) || (share >= 10 && share <= 99);
   return `${isRound ? Math.round(share) : share.toFixed(1)} %`;

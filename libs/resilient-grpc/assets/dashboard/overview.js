@@ -1,7 +1,7 @@
 import { faultsOf, shownMs } from './client-state.js';
 import { count, counted, duration, NONE, percent, rate } from './format.js';
 import { Children, el, setAttribute, setText } from './parts.js';
-import { StateStrip } from './state-strip.js';
+import { StateStrip, stateKey } from './state-strip.js';
 
 const COLUMNS = [
   ['Client', ''],
@@ -37,9 +37,22 @@ export class Overview {
     this.body = el('tbody', { onkeydown: (event) => this.#walk(event) });
     const heads = COLUMNS.map(([text, title]) => el('th', { scope: 'col', text, title: title || undefined }));
     this.window = heads[1];
-    this.table = el('table', { class: 'clients' }, el('thead', {}, el('tr', {}, ...heads)), this.body);
+    this.key = stateKey();
+    this.table = el(
+      'table',
+      { class: 'clients', 'aria-label': 'Clients' },
+      el('thead', {}, el('tr', {}, ...heads)),
+      this.body,
+    );
     this.none = el('p', { class: 'empty' });
-    this.element = el('section', { class: 'panel', 'aria-label': 'Clients' }, this.filter, this.table, this.none);
+    this.element = el(
+      'section',
+      { class: 'panel', 'aria-label': 'Clients' },
+      this.filter,
+      this.table,
+      this.none,
+      this.key,
+    );
     this.rows = new Children(this.body, ({ key }) => new Row(key, this.linkTo(key)));
   }
 
@@ -68,6 +81,7 @@ export class Overview {
     const matching = clients.filter(({ key }) => key.toLowerCase().includes(text));
     this.filter.hidden = clients.length < 2;
     this.table.hidden = matching.length === 0;
+    this.key.hidden = matching.length === 0;
     this.none.hidden = matching.length > 0;
     setText(this.none, `No client name contains ‘${this.input.value.trim()}’.`);
     const shown = text === '' ? '' : `${count(matching.length)} of ${counted(clients.length, 'client')}`;
@@ -82,7 +96,7 @@ export class Overview {
     this.rows.show(rows, ({ key }) => key, now, windowMs);
   }
 
-  /** In the filter, Escape clears it, the down arrow key moves to the first client, and Enter opens that client. */
+  /** Handles keys in the filter: Escape clears the filter, the down arrow key moves to the first client, and Enter opens that client. */
   #filterKey(event) {
     const first = this.body.querySelector('a');
     if (event.key === 'Escape') {

@@ -13,7 +13,7 @@ export function el(tag, { text, ...attributes } = {}, ...children) {
   return element;
 }
 
-/** Sets a text only if it changed, so that screen readers do not repeat it and selections are kept. */
+/** Sets the text of an element only if it changed, so that screen readers do not repeat it and selections are kept. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -54,9 +54,9 @@ export class Children {
 }
 
 /**
- * A table of `columns`: { title, text(item, now), note?, hint?, tone?, number?, cell?, order? }. `note` explains the title,
- * `hint` an item; `order(item)` makes it sortable.
- * `empty` is shown instead if there are no items.
+ * A table of `columns`: { title, text(item, now), note?, hint?, tone?, number?, cell?, order?, href? }. `note` explains the title, `hint`
+ * explains an item, and `href(item)` turns the item into a link. With `sortBy`, the title of a column, columns with `order(item)` are
+ * sortable. `empty` is shown instead if there are no items.
  */
 export class Table {
   #descending = true;
@@ -87,13 +87,14 @@ export class Table {
     this.rows.show(rows, this.keyOf, now);
     this.heads.forEach((head, i) => {
       const isSorted = this.columns[i] === this.sorted && order !== undefined;
-      if (this.columns[i].order)
+      if (this.sorted && this.columns[i].order)
         setAttribute(head, 'aria-sort', isSorted ? (this.#descending ? 'descending' : 'ascending') : 'none');
     });
   }
 
   #head(column) {
-    const { title, note, number, order } = column;
+    const { title, note, number } = column;
+    const order = this.sorted && column.order;
     const head = el('th', { scope: 'col', class: number && 'number', title: note });
     if (order === undefined) head.textContent = title;
     else head.append(el('button', { type: 'button', class: 'sort', text: title, onclick: () => this.#sortBy(column) }));
@@ -110,11 +111,13 @@ export class Table {
     const cells = this.columns.map(({ title, number, cell }) =>
       el('td', { class: number ? 'number' : cell, 'data-title': title }),
     );
+    const links = this.columns.map(({ href }, i) => href && cells[i].appendChild(el('a')));
     return {
       element: el('tr', {}, ...cells),
       show: (item, now) => {
         this.columns.forEach(({ text, tone, hint }, i) => {
-          setText(cells[i], String(text(item, now)));
+          setText(links[i] ?? cells[i], String(text(item, now)));
+          if (links[i]) setAttribute(links[i], 'href', this.columns[i].href(item));
           if (hint) setAttribute(cells[i], 'title', hint(item));
           if (tone) setAttribute(cells[i], 'data-tone', tone(item) ?? '');
         });
@@ -127,9 +130,21 @@ function compare(a, b) {
   return typeof a === 'number' ? a - b : String(a).localeCompare(String(b));
 }
 
+/** Replaces the children of `parent` only if they differ, because moving an element removes its focus. */
+export function place(parent, ...elements) {
+  const { children } = parent;
+  if (children.length !== elements.length || elements.some((element, i) => element !== children[i]))
+    parent.replaceChildren(...elements);
+}
+
 /** Creates a section of the page with a title. */
+export function section(heading, title, ...children) {
+  return el('section', { class: 'panel', 'aria-label': title }, el(heading, { text: title }), ...children);
+}
+
+/** Creates a section of the details of a client. */
 export function panel(title, ...children) {
-  return el('section', { class: 'panel', 'aria-label': title }, el('h3', { text: title }), ...children);
+  return section('h3', title, ...children);
 }
 
 /** Remaining tokens and their maximum. */

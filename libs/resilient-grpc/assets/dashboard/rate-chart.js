@@ -1,6 +1,7 @@
 /* global uPlot */
 import { el, setText } from './parts.js';
 
+const WHOLE_STEPS = [1, 10, 100, 1_000, 10_000, 100_000].flatMap((unit) => [unit, 2 * unit, 5 * unit]);
 const FONT = '11px system-ui, sans-serif';
 
 /** Returns a color of the page by the name of its custom property. */
@@ -9,9 +10,9 @@ export function colour(name) {
 }
 
 /**
- * Chart of values over time. `series`: { label, colour, fill?, dash? } each, where `colour` names a custom property of the page.
- * `value` formats a value; `times` replaces the time axis. `legend` shows the names of the lines with their values, at the pointer or
- * now. Charts with the same `sync` share the pointer position.
+ * Chart of values over time. `series`: { label, colour, fill?, dash? } for each line. `colour` names a custom property of the page. `value`
+ * formats a value; `times` replaces the time axis. `legend` shows the names of the lines with their values, at the pointer or now. Charts
+ * with the same `sync` share the pointer position.
  */
 export class TimeChart {
   #chart;
@@ -19,9 +20,10 @@ export class TimeChart {
   #data = [];
   #pointed = null;
 
-  constructor({ label, series, value, height = 150, times, legend = false, sync }) {
+  /** `whole`: labels the value axis with whole numbers only. */
+  constructor({ label, series, value, height = 150, times, legend = false, sync, whole = false }) {
     this.series = series;
-    this.options = { height, times, value, sync };
+    this.options = { height, times, value, sync, whole };
     this.box = el('div', { class: 'chart', role: 'img', 'aria-label': label });
     this.legend = legend ? new Legend(series) : undefined;
     this.element = el('div', {}, this.legend?.element, this.box);
@@ -57,7 +59,7 @@ export class TimeChart {
   }
 
   #newChart() {
-    const { height, times, value, sync } = this.options;
+    const { height, times, value, sync, whole } = this.options;
     const axis = {
       stroke: () => colour('--dim'),
       grid: { stroke: () => colour('--line'), width: 1 },
@@ -89,7 +91,7 @@ export class TimeChart {
               values: (_chart, ticks) => ticks.map(timeOfDay),
             }),
           },
-          { ...axis, size: 48, values: (_chart, ticks) => ticks.map(value) },
+          { ...axis, size: 48, values: (_chart, ticks) => ticks.map(value), ...(whole && { incrs: WHOLE_STEPS }) },
         ],
         series: [{}, ...this.series.map(line)],
         hooks: {

@@ -2,6 +2,24 @@ import { STATES } from './client-state.js';
 import { age, counted, duration, moment } from './format.js';
 import { Children, el, setAttribute, setText } from './parts.js';
 
+/** Creates the color and pattern of a state with its word. */
+function keyOfState(state, ...more) {
+  const { word, tone } = STATES[state];
+  const swatch = el('i', { class: 'stretch', 'data-tone': tone, 'data-state': state, 'aria-hidden': 'true' });
+  return el('span', {}, swatch, word, ...more);
+}
+
+/** Creates the legend for the colors and patterns of strips. It omits SHUTDOWN, because a closed client is removed soon. */
+export function stateKey() {
+  return el(
+    'p',
+    { class: 'legend state-key' },
+    ...Object.keys(STATES)
+      .filter((state) => state !== 'SHUTDOWN')
+      .map((state) => keyOfState(state)),
+  );
+}
+
 /** Returns the states since `begin` as stretches: { state, from, to, cause }, oldest first. */
 export function stretches({ history, connectivity, createdAt }, begin, now) {
   const all = [];
@@ -36,6 +54,27 @@ export class StateStrip {
     const { state, since } = snapshot.connectivity;
     const changes = counted(all.length - 1, 'state change');
     setAttribute(this.bar, 'aria-label', `${changes} in ${duration(ms)}; ${state} since ${moment(since, now)}`);
+  }
+}
+
+/** The states of a strip in words, each with its total duration, because parts of the strip can be too narrow for a word. */
+export class StateTotals {
+  constructor() {
+    this.element = el('p', { class: 'legend state-key' });
+    this.totals = new Children(this.element, ([state]) => {
+      const total = el('b');
+      return {
+        element: keyOfState(state, ' ', total),
+        show: ([, ms]) => setText(total, age(ms)),
+      };
+    });
+  }
+
+  show(snapshot, now, ms) {
+    const totals = new Map();
+    for (const { state, from, to } of stretches(snapshot, now - ms, now))
+      totals.set(state, (totals.get(state) ?? 0) + to - from);
+    this.totals.show([...totals], ([state]) => state);
   }
 }
 

@@ -8,7 +8,7 @@ export interface AttemptRequest {
   readonly method: MethodDescriptor;
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
-  /** May be shared by many attempts: the transport copies it before it changes it. */
+  /** Metadata to send. Several attempts may share the object, so the transport copies it before changing it. */
   readonly metadata: Metadata;
   /** grpc-js's own options of this call (host, parent, propagate_flags, credentials), passed on unchanged. */
   readonly options: CallOptions | undefined;
@@ -19,11 +19,11 @@ export interface AttemptRequest {
   /** True if another attempt may follow even if the server has received this one. */
   readonly mayRepeat: boolean;
   /**
-   * Addresses of the endpoints that the call has tried. The transport picks another endpoint if one is READY, and adds the picked one.
-   * `undefined` if the call has tried none, so that no array is created for most calls.
+   * Addresses of the endpoints that the call has tried. The transport picks an endpoint outside the list if one is READY, and adds the
+   * picked endpoint. `undefined` for most calls, to avoid an array per call.
    */
   readonly tried?: string[] | undefined;
-  /** Maximum size of a response message. A larger one ends the attempt. Applies in addition to the channel's own limit. */
+  /** Maximum size of a response message in bytes. A larger message ends the attempt. Applies in addition to the channel's own limit. */
   readonly maxReceiveBytes: number;
   /** Receives the telemetry of the call. */
   readonly telemetry?: CallTelemetry | undefined;
@@ -53,8 +53,8 @@ export interface Attempt {
   /** Requests the next message. At most one request may be pending. */
   startRead(): void;
   /**
-   * Sends one message: bytes, or the message itself if there are interceptors. `written` is called when the next one may be sent.
-   * grpc-js silently loses messages that are sent earlier.
+   * Sends one message: bytes, or the message itself if there are interceptors. `written` is called when the next message may be sent.
+   * grpc-js silently drops a message that is sent earlier.
    */
   send(message: unknown, written?: () => void): void;
   halfClose(): void;

@@ -26,7 +26,10 @@ export interface CallEnd {
   readonly attempts: readonly AttemptRecord[];
 }
 
-/** An event of a client. Logs, metrics, traces, and the dashboard have no other source. Without a subscriber, no event is built. */
+/**
+ * An event of a client, for logs, the metrics of rare events, and subscribers of `events$`. The traces and metrics of calls come from
+ * `ClientTelemetry`. Events are built only if there is a subscriber.
+ */
 export type GrpcClientEvent = {
   readonly client: string;
   /** Milliseconds since 1970. */
@@ -75,7 +78,7 @@ export type GrpcClientEvent = {
       readonly evidence: EjectionEvidence;
       readonly limit: 'panic-threshold' | 'max-ejection-percent' | 'enforcement';
     }
-  /** The health that an endpoint reports changed (`healthCheckConfig`). */
+  /** The reported health of an endpoint changed (`healthCheckConfig`). */
   | {
       readonly type: 'endpoint';
       readonly change: 'health';
@@ -95,7 +98,15 @@ export type GrpcClientEvent = {
       readonly reason: string;
     }
   /** Calls have waited 1.5 s for a connection, but no attempt to connect has failed, so there is no outage. */
-  | { readonly type: 'slow-connect'; readonly cause: string; readonly waiting: number }
+  | {
+      readonly type: 'slow-connect';
+      readonly cause: string;
+      readonly waiting: number;
+      /** Timeout of an attempt to connect. An outage begins when it expires. */
+      readonly connectTimeoutMs: number;
+      /** Maximum time that calls wait from the start of an outage. */
+      readonly graceMs: number;
+    }
   /** Calls have begun to wait because all streams of all connections are in use (SETTINGS_MAX_CONCURRENT_STREAMS). */
   | {
       readonly type: 'stream-limit';
@@ -109,7 +120,7 @@ export type GrpcClientEvent = {
       /** True if another connection is being opened. */
       readonly opensConnection: boolean;
     }
-  /** No call waits for a stream any more. */
+  /** No call is waiting for a free stream any longer. */
   | { readonly type: 'stream-limit'; readonly phase: 'end'; readonly durationMs: number }
   | { readonly type: 'outage-start'; readonly cause: string; readonly graceMs: number; readonly flapping: boolean }
   | {
@@ -133,7 +144,7 @@ export type GrpcClientEvent = {
       readonly total: number;
       readonly breakMs: number;
     }
-  /** An adaptive concurrency limit has doubled or halved. Without `path`, it is the client's. Latencies are means. */
+  /** An adaptive concurrency limit has doubled or halved. Without `path`, the limit is the client's. Latencies are means. */
   | {
       readonly type: 'concurrency-limit';
       readonly path: string | undefined;
@@ -152,6 +163,8 @@ export type GrpcClientEvent = {
       /** True if messages were delivered since the stream began or was last resumed. */
       readonly progress: boolean;
     }
+  /** A call was awaited, but not subscribed to within 1 s, so it was not made. Only in development (`NODE_ENV` is not 'production'). */
+  | { readonly type: 'awaited-call'; readonly path: string; readonly awaitedAt?: string }
   | {
       /** A stream that is read on demand has been left unread. */
       readonly type: 'unread-stream';
@@ -165,11 +178,11 @@ export type GrpcClientEvent = {
   | { readonly type: 'requests-burst'; readonly path: string; readonly messages: number }
   | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
-  /** The installed grpc-js is outside the tested versions, or lacks private names. Emitted once per process and name. */
+  /** The installed grpc-js is untested, or lacks private names that the library uses. Emitted once per process and name. */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** The resolver reported more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
-  /** The name of the target has other addresses. Calls use the new ones; calls that run on removed ones finish. */
+  /** The addresses of the target's name changed. New calls use the new addresses. Running calls on removed addresses finish. */
   | {
       readonly type: 'addresses-changed';
       readonly added: readonly string[];
@@ -177,14 +190,20 @@ export type GrpcClientEvent = {
       /** Number of addresses in use. */
       readonly total: number;
     }
-  /** The name of the target could not be resolved. Emitted once until a lookup succeeds. `addresses` earlier ones stay in use. */
+  /**
+   * The name of the target could not be resolved. Emitted again only after a lookup has succeeded. Earlier addresses stay
+   * in use; `addresses` is their number.
+   */
   | { readonly type: 'lookup-failed'; readonly addresses: number }
-  /** Requests for the endpoints of the target fail (`kubernetes:`). Emitted once until one succeeds. `addresses` stay in use. */
+  /**
+   * Requests for the endpoints of the target fail (`kubernetes:`). Emitted again only after a request has succeeded. Earlier addresses
+   * stay in use.
+   */
   | {
       readonly type: 'endpoint-watch';
       readonly change: 'failed';
       readonly cause: string;
-      /** Command that fixes it, if that is known. */
+      /** Command that fixes the error; absent if it is unknown. */
       readonly remedy?: string;
       /** Number of addresses in use. */
       readonly addresses: number;
@@ -194,12 +213,12 @@ export type GrpcClientEvent = {
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' }
   | {
       readonly type: 'connection-replaced';
-      /** The connection was dead, although TCP had not reported it: no byte arrived, and a probe got no response. */
+      /** The connection had failed without an error from TCP: no byte arrived, and a probe got no response. */
       readonly reason: 'suspicion';
       readonly address: string;
       /** Milliseconds since the first call that timed out. */
       readonly silentMs: number;
-      /** Calls on the connection that timed out since then. */
+      /** Number of calls that have timed out on the connection since then. */
       readonly timeouts: number;
       /** Replacement for new calls: a new channel, or existing connections to other addresses that still receive data. */
       readonly by: 'new-channel' | 'other-connections';

@@ -4,7 +4,7 @@
  * - 'resolver': a resolver of the application or `xds:` resolves the target, and only grpc-js applies its service config.
  * - 'send-compression': grpc-js compresses requests in its channel.
  * - 'call-credentials': the channel credentials contain call credentials.
- * - 'grpc-js-release': the installed grpc-js lacks private names.
+ * - 'grpc-js-release': the installed grpc-js lacks private names that direct calls use.
  */
 export type ChannelPathReason = 'disabled' | 'resolver' | 'send-compression' | 'call-credentials' | 'grpc-js-release';
 

@@ -32,28 +32,28 @@ export interface ClientTelemetry {
 
 /** Figures of a client that are read when metrics are collected. */
 export interface ClientFigures {
-  /** Open connections, including idle ones and those that are closing. */
+  /** Number of open connections, including idle and closing connections. */
   readonly openConnections: number;
   /** Number of calls that wait for the channel. */
   readonly waiting: number;
   /** Waiting time of the oldest waiting call in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
   readonly retryBudget: { readonly tokens: number; readonly maxTokens: number };
-  /** Number of addresses of the name in use; 0 before the first lookup and after the client is closed. */
+  /** Number of addresses in use; 0 before the first lookup and after the client is closed. */
   readonly addresses: number;
-  /** Present if the endpoints of the target are watched. All are 0 after the client is closed. */
+  /** Present if the endpoints of the target are watched. All figures are 0 after the client is closed. */
   readonly watch?: WatchFigures | undefined;
   /** Age of the oldest open stream in milliseconds; 0 if there is none. */
   readonly oldestStreamMs: number;
-  /** Adaptive concurrency limits at present. Without `path`, the limit is the client's. */
+  /** Current adaptive concurrency limits. Without `path`, the limit is the client's. */
   readonly adaptiveLimits: readonly { readonly path?: string; readonly maxConcurrent: number }[];
-  /** Hedging delays that follow latency; without `delayMs`, not enough attempts were measured yet. */
+  /** Hedging delays that are derived from measured latency. `delayMs` is absent until enough attempts have been measured. */
   readonly hedgingDelays: readonly { readonly path: string; readonly delayMs?: number }[];
 }
 
 /** Figures of the watch that finds the endpoints of a target. */
 export interface WatchFigures {
-  /** Time since the watch fails, in milliseconds; 0 while it works. */
+  /** Time for which the watch has been failing, in milliseconds; 0 while it works. */
   readonly failingMs: number;
   /** Number of endpoints that are ready. */
   readonly ready: number;
@@ -63,7 +63,7 @@ export interface WatchFigures {
   readonly terminating: number;
 }
 
-/** Kind of an attempt. 'transparent-retry': no server application saw the previous attempt (gRFC A6). */
+/** Kind of an attempt. 'transparent-retry': no server application received the previous attempt (gRFC A6). */
 export type AttemptKind = 'original' | 'retry' | 'transparent-retry' | 'hedge';
 
 /**
@@ -79,7 +79,7 @@ export interface CallTelemetry {
   /** Reports the start of an attempt with `metadata`. The attempt must send the metadata of the returned object instead. */
   attempt(metadata: Metadata): AttemptTelemetry;
   /** Reports the end of a wait for the channel. */
-  waited(how: WaitEnd, waitedMs: number): void;
+  waited(outcome: WaitEnd, waitedMs: number): void;
   /** Reports the end of the call, before the caller receives its status. Later calls are ignored. */
   end(code: StatusCode, details: string): void;
 }
@@ -94,7 +94,7 @@ export interface AttemptTelemetry {
   received(bytes: number): void;
   /**
    * Reports the end of the attempt. Later calls are ignored.
-   * @param peer address of the endpoint, such as '10.0.0.7:50051'; `undefined` if none was picked
+   * @param peer address of the endpoint, such as '10.0.0.7:50051'; `undefined` if no endpoint was picked
    */
   end(code: StatusCode, details: string, peer: string | undefined): void;
 }

@@ -28,22 +28,26 @@ export interface CallTransport {
   releasedCallEnded(result: ReleasedCallResult, waiter: Pick<Waiter, 'expectsPromptResponse'>): void;
   /** Reason why the channel is not ready, for the error of a call that ended while it waited. */
   whyNotReady(): string;
+  /** The shell command that examines the target; `undefined` if the doctor does not support it. */
+  readonly doctorCommand: string | undefined;
+  /** Remedy for `whyNotReady()`; `undefined` if it is unknown. */
+  readonly remedy: string | undefined;
 }
 
 /**
- * Result of a call that had waited: milliseconds from the start of its attempt to the response; 'failed'; or 'cancelled' if this side ended
- * it, which is no evidence about the server.
+ * Result of a call that had waited. A number: milliseconds from the start of its attempt to the response. 'cancelled': this side ended the
+ * call, so the result is no evidence about the server.
  */
 export type ReleasedCallResult = number | 'failed' | 'cancelled';
 
 /**
- * A call that waits for the channel. At most one of `release` and `refuse` is called, never synchronously in `wait`; neither if too little
- * time is left.
+ * A call that waits for the channel. At most one of `release` and `refuse` is called, never synchronously in `wait`. Neither is called if
+ * too little time is left before the deadline.
  */
 export interface Waiter {
   /**
-   * How long the call may wait. `undefined`: until the outage grace ends. `false`: only while the channel connects, not during an
-   * outage. `true`: without a limit.
+   * Limit of the wait. `undefined`: until the outage grace ends. `false`: only while the channel connects, not during an outage. `true`: no
+   * limit.
    */
   readonly waitForReady: boolean | undefined;
   /** Milliseconds since 1970, or Infinity. A call with less time left than calls usually take is not released. */
@@ -52,7 +56,10 @@ export interface Waiter {
   readonly waitingSince: number;
   /** Size of the request, which is kept in memory while the call waits. */
   readonly bytes: number;
-  /** True if the call is queued even while the channel is ready: calls that were lost with a connection are resent at a limited rate. */
+  /**
+   * True if the call is sent at a limited rate, because it lost its connection or resumes a stream. It is queued even while the channel is
+   * ready.
+   */
   readonly rateLimited: boolean;
   /** True if a response should follow soon after the release. A response stream may stay silent for any time. */
   readonly expectsPromptResponse: boolean;
@@ -65,5 +72,7 @@ export interface WaitRefusal {
   readonly reason: 'outage' | 'too-many-waiting' | 'closed';
   /** Duration and cause of the outage, and the time of the next attempt to connect; for the error message. */
   readonly details: string;
+  /** Remedy, for the error message; absent if it is unknown. */
+  readonly remedy?: string | undefined;
   readonly retryAfterMs: number | undefined;
 }

@@ -1,3 +1,4 @@
+import type { ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
 import type { EjectionEvidence } from '../policy/ejection/next-ejection.js';
 
 /** gRPC's connectivity states (https://github.com/grpc/grpc/blob/master/doc/connectivity-semantics-and-api.md). */
@@ -10,6 +11,14 @@ export interface Connectivity {
   readonly since: Date;
   /** Last failure to connect, or the reason why the last connection ended. */
   readonly lastError?: string;
+  /** Explains `lastError`. Present while the channel is not READY, if the last attempt to connect failed. */
+  readonly lastFailure?: {
+    readonly kind: ConnectFailureKind;
+    /** Remedy, as an imperative. */
+    readonly remedy: string;
+    /** The shell command that examines the target; absent if the doctor does not support it. Contains no credentials. */
+    readonly doctor?: string;
+  };
   /** Present from the first failed attempt to connect until the server has answered a call, or READY has lasted 1 s. */
   readonly outage?: {
     readonly since: Date;
@@ -35,9 +44,9 @@ export interface ConnectivityTransition {
 export interface EndpointSnapshot {
   /** Health that the endpoint reports (`healthCheckConfig`); 'pending' before its first report. */
   readonly health?: 'pending' | 'serving' | 'not-serving' | 'unanswered' | 'failed' | 'unimplemented';
-  /** Share of the attempts of the last 10 to 20 s, from 0 to 1. Absent if endpoints are not ejected. */
+  /** Endpoint's share of the client's attempts in the last 10 to 20 s, from 0 to 1. Absent if endpoints are not ejected. */
   readonly share?: number;
-  /** Share of its calls that the endpoint gets: 1, or less during its slow start. */
+  /** Fraction of its regular share of calls that the endpoint gets: 1, or less during its slow start. */
   readonly weight?: number;
   /** Median latency of recent unary attempts, in milliseconds. */
   readonly latencyMs?: number;
@@ -65,7 +74,7 @@ export interface ConnectionSnapshot extends EndpointSnapshot {
 export interface ResolutionSnapshot {
   /** Number of addresses in use; 0 before the first lookup. */
   readonly addresses: number;
-  /** End of the last lookup; absent before the first one. A target without a name counts as resolved once. */
+  /** End of the last lookup; absent before the first one. A target without a name is resolved only once. */
   readonly lastLookupAt?: string;
   /** True if the last lookup found no address. Earlier addresses stay in use. */
   readonly failing: boolean;
@@ -94,7 +103,7 @@ export interface EndpointWatchSnapshot {
   readonly changedAt?: string;
   /** Reason why requests fail; present in the state 'failing'. */
   readonly error?: string;
-  /** Command that fixes it, if that is known: the manifest that permits the watch. */
+  /** Command that fixes the error, if known. It applies a manifest that permits the watch. */
   readonly remedy?: string;
 }
 

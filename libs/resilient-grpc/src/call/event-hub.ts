@@ -13,14 +13,14 @@ export type EventListener<E extends AnyEvent = GrpcClientEvent> = (event: E) => 
 export type EventBody<E extends AnyEvent = GrpcClientEvent> = E extends unknown ? Omit<E, 'client' | 'at'> : never;
 
 /**
- * Distributes the events of a client or a server. An emitter reads `wanted` or `everyCallWanted` first, so that no event is built
- * without a listener. Events of every call have their own flag, because a log needs failures only.
+ * Distributes the events of a client or a server. An emitter reads `wanted` or `everyCallWanted` first, so that no event is built without a
+ * listener. Events that occur for every call have their own flag, because a log needs only failures.
  */
 export class EventHub<E extends AnyEvent = GrpcClientEvent> {
   private readonly listeners = new Map<EventListener<E>, boolean>();
   /** True if there is a listener. */
   wanted = false;
-  /** True if a listener also receives the events of every call. */
+  /** True if a listener also receives the events that occur for every call. */
   everyCallWanted = false;
 
   constructor(
@@ -29,7 +29,7 @@ export class EventHub<E extends AnyEvent = GrpcClientEvent> {
     private readonly epoch: () => number,
   ) {}
 
-  /** Adds `listener`, and returns a function that removes it. An error that it throws is rethrown in a microtask, outside the call. */
+  /** Adds `listener`, and returns a function that removes it. Errors of the listener are rethrown in a microtask, outside the call. */
   listen(listener: EventListener<E>, everyCall: boolean): () => void {
     this.listeners.set(listener, everyCall);
     this.count();

@@ -11,7 +11,7 @@ export interface InboundCall {
 
 /** An inbound call with the fields that are internal to the library. */
 export interface CapturedCall extends InboundCall {
-  /** True if the call is a retry, or was made on behalf of one. */
+  /** True if the call is a retry, or if a retry further up the call chain caused it. */
   readonly retry: boolean;
   /** True if the requests or the responses are a stream. */
   readonly streaming: boolean;

@@ -23,12 +23,12 @@ export class IteratorSource<M> {
       this.fail(error);
       return;
     }
-    // A handwritten async iterator may return a plain result instead of a promise. `for await` accepts this, too.
+    // A handwritten async iterator may return a plain result instead of a promise. `for await` accepts a plain result, too.
     if (isThenable(next)) next.then(this.take, this.fail);
     else this.take(next);
   }
 
-  /** Ends the iterator, once; its errors are ignored. The promise settles when an asynchronous iterator has ended. */
+  /** Ends the iterator once. Errors of the iterator are ignored. The promise settles when an asynchronous iterator has ended. */
   close(): Promise<unknown> | undefined {
     if (this.isClosed) return undefined;
     this.isClosed = true;

@@ -18,7 +18,7 @@ export interface MethodDescriptor {
   readonly service: string;
   /** 'Get' */
   readonly method: string;
-  /** Other name that Nest and proto-loader use, if it differs: 'get', or 'getHttp' for 'GetHTTP'. */
+  /** Name of the method in Nest and proto-loader, if it differs: 'get', or 'getHttp' for 'GetHTTP'. */
   readonly alias?: string;
   readonly kind: MethodKind;
   readonly requestStream: boolean;

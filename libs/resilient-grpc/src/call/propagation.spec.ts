@@ -21,7 +21,7 @@ function inbound(change: Partial<CapturedCall> = {}): CapturedCall {
 const nothing: Propagation = { deadline: false, cancellation: false, metadata: [] };
 
 describe('propagated', () => {
-  it('propagates nothing if every option is off', () => {
+  it('propagates nothing from an inbound call if every propagation option is off', () => {
     expect(propagated(inbound(), nothing, 0)).toEqual({
       deadline: Infinity,
       signal: undefined,
@@ -44,7 +44,7 @@ describe('propagated', () => {
     expect(propagated(without, configured, 0).deadline).toBe(Infinity);
   });
 
-  it('propagates the retry mark even if every option is off, but from a stream only during its first 10 s', () => {
+  it('propagates the retry mark even if every propagation option is off, but from an inbound stream only during its first 10 s', () => {
     const marked = [['x-retry-chain', '1']];
     expect(propagated(inbound({ retry: true }), nothing, 60_000)).toMatchObject({
       entries: marked,

@@ -1,7 +1,7 @@
 import { RETRY_CHAIN_KEY, stopsRetries } from '../policy/retry/retry-chain.js';
 import type { CapturedCall } from './inbound-call.js';
 
-/** Resolved settings for what outgoing calls inherit from the inbound call. */
+/** Resolved settings that select the values an outgoing call inherits from the inbound call. */
 export interface Propagation {
   readonly deadline: boolean;
   readonly cancellation: boolean;
@@ -23,7 +23,10 @@ export interface Propagated {
   readonly inRetryChain: boolean;
 }
 
-/** Returns the values that a call inherits from `inbound` at `now` (monotonic), with the retry mark if it must not be retried. */
+/**
+ * Returns the values that an outgoing call inherits from `inbound`, including the retry mark if `inRetryChain` is true.
+ * `now` is in monotonic milliseconds.
+ */
 export function propagated(inbound: CapturedCall, propagation: Propagation, now: number): Propagated {
   const inRetryChain = stopsRetries(inbound, now);
   const entries = propagation.metadata.flatMap((key) => {

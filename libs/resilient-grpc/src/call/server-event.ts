@@ -2,7 +2,10 @@ import type { MethodKind } from './method.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { UntestedVersion } from './untested-version.js';
 
-/** An event of a server: the only source of its logs, metrics, and traces. Events are built only if there is a subscriber. */
+/**
+ * An event of a server, for logs, the metrics of rare events, and subscribers of `events$`. The traces and metrics of calls come from
+ * `ServerTelemetry`. Events are built only if there is a subscriber.
+ */
 export type GrpcServerEvent = {
   /** Milliseconds since 1970. */
   readonly at: number;
@@ -27,20 +30,20 @@ export type GrpcServerEvent = {
   | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }
   /** The handler of a unary or client-streaming method emitted more than one response. */
   | { readonly type: 'extra-response'; readonly path: string }
-  /** Calls wait longer than their deadlines allow, so that the server refuses calls, until the end of the overload. */
+  /** An overload began or ended. During an overload, calls wait longer than their deadlines allow, and the server refuses calls. */
   | { readonly type: 'overload'; readonly phase: 'begin'; readonly queued: number }
   | { readonly type: 'overload'; readonly phase: 'end'; readonly shed: number; readonly durationMs: number }
   /** A call was refused because of an overload. Its handler did not run. */
   | { readonly type: 'call-shed'; readonly path: string }
-  /** The handler of a call that waited for earlier calls starts. */
+  /** A call that waited for earlier calls has left the queue. Its handler starts. */
   | { readonly type: 'call-dequeued'; readonly path: string; readonly waitMs: number }
-  /** The installed grpc-js is outside the tested versions, or lacks private names. Emitted once per process and name. */
+  /** The installed grpc-js is untested, or lacks private names that the library uses. Emitted once per process and name. */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** A handler failed with an error other than a gRPC error. As in Nest, the caller receives no details. */
   | { readonly type: 'handler-failed'; readonly path: string; readonly error: unknown }
 );
 
-/** Final result of a call, as the server sees it. */
+/** Final result of a call on the server. */
 export interface ServerCallEnd {
   readonly code: StatusCode;
   readonly peer: string;
@@ -61,7 +64,9 @@ export interface ServerDrainReport {
   readonly ended: number;
   /** Calls that were still open at the end of the drain timeout, and were cut off. */
   readonly cutOff: number;
-  /** Connections that were cut off: they had stopped in the middle of a request, or were still open at the end of the drain timeout. */
+  /**
+   * Connections that were cut off because they had stopped in the middle of a request, or were still open at the end of the drain timeout.
+   */
   readonly connectionsCutOff: number;
   readonly durationMs: number;
 }

@@ -22,7 +22,7 @@ describe('StreamBatches', () => {
     [101, ['0 ms: 100', '10 ms: 1']],
     [200, ['0 ms: 100', '10 ms: 100']],
     [350, ['0 ms: 100', '10 ms: 100', '20 ms: 100', '30 ms: 50']],
-  ])('ends %i streams in sequence, in batches of 100 every 10 ms', async (count, expected) => {
+  ])('ends streams in sequence, in batches of 100 every 10 ms (%i in all)', async (count, expected) => {
     const { clock, over, sizes, ended, streams } = make(count);
     await clock.advanceAsync(1_000);
     await over;
@@ -31,11 +31,11 @@ describe('StreamBatches', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('ends the first batch synchronously', () => {
+  it('ends the first batch of streams synchronously', () => {
     expect(make(101).sizes()).toEqual(['0 ms: 100']);
   });
 
-  it('skips the remaining batches and clears the timer on stop()', async () => {
+  it('skips the remaining batches of streams and clears the timer on stop()', async () => {
     const { clock, batches, over, sizes } = make(350);
     await clock.advanceAsync(10);
     batches.stop();

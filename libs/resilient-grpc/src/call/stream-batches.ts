@@ -5,8 +5,8 @@ const STREAM_BATCH_SIZE = 100;
 const STREAM_BATCH_INTERVAL_MS = 10;
 
 /**
- * Ends the streams of a drain, of a client or a server, in batches. Thousands of streams that end at the same moment would all be reopened
- * on other servers at once.
+ * Ends the streams of a draining client or server in batches. Thousands of streams that end at the same moment would all be reopened on
+ * other servers at once.
  */
 export class StreamBatches {
   private pause: Wait | undefined;
@@ -14,7 +14,7 @@ export class StreamBatches {
 
   constructor(private readonly clock: Clock) {}
 
-  /** Calls `endStream` for each stream: for the first batch now, for each further one after an interval. */
+  /** Calls `endStream` for each stream: for the first batch immediately, for each further batch after an interval. */
   async end<Stream>(streams: readonly Stream[], endStream: (stream: Stream) => void): Promise<void> {
     for (let from = 0; from < streams.length; from += STREAM_BATCH_SIZE) {
       if (from > 0) {
@@ -26,7 +26,7 @@ export class StreamBatches {
     }
   }
 
-  /** Skips the remaining batches, because their streams have been ended by other means. */
+  /** Skips the remaining batches. Called after their streams have been ended by other means. */
   stop(): void {
     this.isStopped = true;
     this.pause?.end();

@@ -19,7 +19,7 @@ function make<T = number>() {
 }
 
 describe('StreamIterator', () => {
-  it('starts the call with the first next()', async () => {
+  it('starts the call of a stream iterator with the first next()', async () => {
     const { did, iterator } = make();
     expect(iterator[Symbol.asyncIterator]()).toBe(iterator);
     expect(did).toEqual([]);
@@ -27,7 +27,7 @@ describe('StreamIterator', () => {
     expect(did).toEqual(['begin']);
   });
 
-  it('never starts the call if return() comes first', async () => {
+  it('never starts the call if return() precedes the first next()', async () => {
     const { did, iterator } = make();
     expect(await iterator.return()).toEqual({ done: true, value: undefined });
     expect(await iterator.next()).toEqual({ done: true, value: undefined });
@@ -45,7 +45,7 @@ describe('StreamIterator', () => {
     ]);
   });
 
-  it('buffers 16 messages and requests more only after one is read', async () => {
+  it('buffers 16 messages of a stream and requests more only after a buffered message is read', async () => {
     const { did, iterator, sink } = make();
     const first = iterator.next();
     expect(sink().next(0)).toBe(true);
@@ -118,7 +118,7 @@ describe('StreamIterator', () => {
     expect(await iterator.next()).toEqual({ done: true, value: undefined });
   });
 
-  it('delivers undefined messages like any other', async () => {
+  it('delivers undefined like any other message', async () => {
     const { did, iterator, sink } = make<number | undefined>();
     const first = iterator.next();
     for (const message of [undefined, undefined, 1]) sink().next(message);

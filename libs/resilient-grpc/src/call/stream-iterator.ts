@@ -7,8 +7,8 @@ interface PendingRead<T> {
 }
 
 /**
- * Iterates over one stream. The first `next()` starts it, at most `prefetch` messages are buffered, and `return()` (a `break`) cancels
- * it. Messages that arrived before a failure are delivered first.
+ * Iterates over one stream. The first `next()` starts the stream, and `return()` (a `break`) cancels it. At most `prefetch` messages are
+ * buffered. Messages that arrived before a failure are delivered first.
  */
 export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand {
   // `requested` and `waiting` implement StreamDemand.

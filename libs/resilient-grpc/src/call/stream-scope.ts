@@ -1,4 +1,4 @@
-/** Read state of a stream that is read on demand. Shows whether it is still read. */
+/** Read state of a stream that is read on demand. Serves to detect streams that are no longer read. */
 export interface StreamDemand {
   /** Number of messages requested so far. */
   readonly requested: number;
@@ -25,9 +25,12 @@ export interface StreamScope {
   readonly demand: StreamDemand | undefined;
   /** True if no call follows the last one. */
   readonly isOver: boolean;
-  /** Reports that an attempt begins. The age of a call excludes the time before that: a wait for the channel, or a retry's backoff. */
+  /**
+   * Reports the start of an attempt. The age of a call excludes the time before the attempt: the wait for the channel, or the backoff of a
+   * retry.
+   */
   attemptBegan(): void;
-  /** Completes the stream, as at a shutdown. It is not resumed afterwards. */
+  /** Completes the stream, for example at a shutdown. The stream is not resumed afterwards. */
   complete(): void;
   /** Ends the stream with `error`: at the end of a drain, on close, or manually. */
   fail(error: unknown): void;
@@ -36,7 +39,7 @@ export interface StreamScope {
 /** A client's record of a stream. */
 export interface StreamHost {
   /** Reports the end of the stream. */
-  ended(how: StreamOutcome): void;
+  ended(outcome: StreamOutcome): void;
 }
 
 /** Result of a stream or a call. 'cancelled': the reader cancelled it. */
@@ -45,8 +48,8 @@ export type StreamOutcome = 'succeeded' | 'failed' | 'cancelled';
 let current: StreamScope | undefined;
 
 /**
- * Runs `work`. Calls that begin in it synchronously belong to `scope`. Needed only if the scope cannot be passed as an argument: to an
- * Observable whose operators wrap the call.
+ * Runs `work`. Calls that begin in it synchronously belong to `scope`. Needed only if the scope cannot be passed as an argument, for
+ * example to an Observable whose operators wrap the call.
  */
 export function inStreamScope<T>(scope: StreamScope | undefined, work: () => T): T {
   const outer = current;

@@ -1,6 +1,6 @@
 import type { StreamDemand, StreamScope } from './stream-scope.js';
 
-/** Receives the messages and the end of a stream. An RxJS subscriber is one. */
+/** Receives the messages and the end of a stream. RxJS subscribers implement this interface. */
 export interface StreamSink<T> {
   /** Receives a message. Returns `false` to pause the stream until `StreamSource.readOn()`. */
   next(message: T): unknown;
@@ -10,7 +10,7 @@ export interface StreamSink<T> {
   readonly demand?: StreamDemand | undefined;
 }
 
-/** Returns `sink`, each of whose methods is called by `run`. */
+/** Wraps `sink` so that `run` calls its methods. */
 export function sinkWithin<T>(sink: StreamSink<T>, run: (work: () => unknown) => unknown): StreamSink<T> {
   return {
     demand: sink.demand,
@@ -24,9 +24,9 @@ export function sinkWithin<T>(sink: StreamSink<T>, run: (work: () => unknown) =>
 export interface StreamSource {
   /** Maximum number of messages that may be buffered for a slower reader. */
   readonly prefetch: number;
-  /** Starts the run. The sink may receive messages or the end before this returns. */
+  /** Starts the run. The sink may receive messages or the end before `begin()` returns. */
   begin(): void;
-  /** Resumes a paused stream: the sink accepts messages again. */
+  /** Resumes a paused stream, because the sink accepts messages again. */
   readOn(): void;
   /** Cancels the run: the reader unsubscribed. */
   unsubscribe(): void;

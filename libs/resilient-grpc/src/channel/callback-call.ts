@@ -38,8 +38,8 @@ interface Message {
 
 /**
  * A call of grpc-js's own client. grpc-js's retries are off on the library's channels, so this class resends calls that no server
- * application saw, as a plain channel does: once if a GOAWAY rejected the stream, and up to ten times if the request never left this
- * side.
+ * application received. As in a plain channel, a call is resent once if a GOAWAY rejected its stream, and up to ten times if its request
+ * was never sent.
  */
 export class CallbackCall implements Call, Listener {
   private wire: WireChannel;

@@ -11,7 +11,7 @@ it.each([
   ['dns://8.8.8.8/orders:50051', 'dns://8.8.8.8/orders:50051'],
   ['ipv4:10.0.0.1:50051,10.0.0.2:50051', 'ipv4:10.0.0.1:50051,10.0.0.2:50051'],
   ['unix:/run/orders.sock', 'unix:/run/orders.sock'],
-])('canonicalizes %s to %s', (target, canonical) => {
+])('canonicalizes the target %s to %s', (target, canonical) => {
   const channel = new Channel(target, credentials.createInsecure(), {});
   expect(canonicalTarget(target, channel)).toBe(canonical);
   channel.close();

@@ -5,17 +5,17 @@ import { lacksPort, loadBalancingProblem, policyNameOf, targetProblem } from './
 describe.each(['', 'dns:', 'dns:///', 'dns://8.8.8.8/', 'dns://8.8.8.8:5353/'])(
   "target that starts with '%s' and names a host",
   (prefix) => {
-    it.each(['orders', '127.0.0.1', '[::1]'])('accepts %s with and without a port', (host) => {
+    it.each(['orders', '127.0.0.1', '[::1]'])('accepts the host %s of a target with and without a port', (host) => {
       expect(targetProblem(`${prefix}${host}:50051`)).toBeUndefined();
       expect(targetProblem(`${prefix}${host}`)).toBeUndefined();
     });
 
-    it.each(['orders', '127.0.0.1', '[::1]'])('reports a missing port of %s', (host) => {
+    it.each(['orders', '127.0.0.1', '[::1]'])('reports a missing port after the host %s of a target', (host) => {
       expect(lacksPort(`${prefix}${host}`)).toBe(true);
       expect(lacksPort(`${prefix}${host}:50051`)).toBe(false);
     });
 
-    it.each(['0', '65536', 'http', ''])("rejects port '%s'", (port) => {
+    it.each(['0', '65536', 'http', ''])("rejects port '%s' of a target", (port) => {
       const target = `${prefix}orders:${port}`;
       expect(targetProblem(target)).toBe(
         `expected a port from 1 to 65535, got '${port}' in '${target}'; write 'host:port'`,
@@ -23,6 +23,22 @@ describe.each(['', 'dns:', 'dns:///', 'dns://8.8.8.8/', 'dns://8.8.8.8:5353/'])(
     });
   },
 );
+
+describe('target that grpc-js accepts but cannot use', () => {
+  it.each([
+    ['localhost:41001/', 'localhost:41001'],
+    ['dns:///orders:50051/v1', 'dns:///orders:50051'],
+    ['[::1]:50051/', '[::1]:50051'],
+  ])('rejects the path of the target %s', (target, expected) => {
+    expect(targetProblem(target)).toBe(`expected a target without a path, got '${target}'; write '${expected}'`);
+  });
+
+  it('rejects a target with a port and no host, and suggests a host for a client and one for a server', () => {
+    expect(targetProblem(':41001')).toBe("expected a host before the port, got ':41001'; write 'localhost:41001'");
+    expect(targetProblem(':41001', 0)).toBe("expected a host before the port, got ':41001'; write '0.0.0.0:41001'");
+    expect(targetProblem('dns:///:41001')).toContain("write 'localhost:41001'");
+  });
+});
 
 describe('target with credentials', () => {
   it.each(['redis://me:hush@cache:1/0', 'dns:///me:hush@orders:1', 'hush:hush@orders:1'])(
@@ -62,7 +78,7 @@ it.each([
   'consul:///orders:99999',
   'consul://agent:8500/orders',
   'consul:///orders.shop:grpc',
-])('leaves %s to the resolver of its scheme', (target) => {
+])('leaves the target %s to the resolver of its scheme', (target) => {
   expect(targetProblem(target)).toBeUndefined();
   expect(lacksPort(target)).toBe(false);
 });
@@ -78,7 +94,7 @@ describe('policyNameOf', () => {
     ['round_robin', [within(within({ round_robin: {} }))]],
     ['least_request_experimental', [within({ least_request_experimental: {} })]],
     [undefined, [{ unknown: {} }]],
-  ])('returns %s, the policy that selects the endpoints, for %j', (name, config) => {
+  ])('returns %s as the policy that selects the endpoints under %j', (name, config) => {
     expect(policyNameOf(config)).toBe(name);
   });
 

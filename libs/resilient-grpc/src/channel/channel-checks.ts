@@ -40,7 +40,14 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
   const authority = /^dns:\/\/([^/]+)\//.exec(url)?.[1];
   if (authority !== undefined && !isNameServer(authority))
     return `expected the IP address of a name server with an optional port, got '${authority}' in '${url}'; write 'dns://127.0.0.1:53/orders:50051', or 'dns:///orders:50051' for the system's name servers`;
-  // grpc-js accepts an invalid port, and every call then fails.
+  // grpc-js accepts a target with a path or without a host, but every call then fails.
+  const withPath = /^((?:dns:(?:\/\/[^/]*\/)?)?(?:\[[^\]]*\]|[^:/[\]]+):\d+)\//.exec(url)?.[1];
+  if (withPath !== undefined) return `expected a target without a path, got '${url}'; write '${withPath}'`;
+  const hostless = /^(?:dns:(?:\/\/[^/]*\/)?)?:(\d+)$/.exec(url)?.[1];
+  if (hostless !== undefined) {
+    const host = minPort === 0 ? '0.0.0.0' : 'localhost';
+    return `expected a host before the port, got '${url}'; write '${host}:${hostless}'`;
+  }
   const port = portOf(url);
   if (port === undefined) return undefined;
   if (!/^\d+$/.test(port) || Number(port) > 65_535 || Number(port) < minPort) {
@@ -68,14 +75,14 @@ function kubernetesProblem(url: string): string | undefined {
     return undefined;
   } catch (error) {
     const { message } = error as Error;
-    // grpc-js knows no resolver for the scheme.
+    // grpc-js has no resolver for the scheme.
     if (message.startsWith('No resolver'))
       return "expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() of nestjs-resilient-grpc/kubernetes before the module that contains this client is configured";
     return message;
   }
 }
 
-/** True if `authority` is a valid name server: grpc-js passes it to Node's resolver, which throws otherwise. */
+/** True if `authority` is a valid name server. grpc-js passes it to Node's resolver, which throws otherwise. */
 function isNameServer(authority: string): boolean {
   try {
     new Resolver().setServers([authority]);

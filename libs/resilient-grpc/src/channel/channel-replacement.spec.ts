@@ -31,7 +31,7 @@ class FakeWireChannel {
   }
 }
 
-/** A connection that never receives a byte. */
+/** A connection that receives no more bytes. */
 class DeadConnection {
   readonly address = '10.0.0.7:50051';
   readonly bytesRead = 100;
@@ -89,24 +89,27 @@ function make(state: ConnectivityState = 'READY') {
 }
 
 describe('channel replacement', () => {
-  it.each(['credentials', 'age'] as const)('uses the replacement once it is READY if the reason is %s', (reason) => {
-    const { made, promoted, enter, begin, current } = make();
-    begin[reason]();
-    expect(made[1]?.connects).toBe(1);
-    expect([promoted, current()]).toEqual([[], 0]);
-    enter(1, 'READY');
-    expect([promoted, current()]).toEqual([[reason], 1]);
-    expect(made[0]?.retired).toBe(true);
-  });
+  it.each(['credentials', 'age'] as const)(
+    'uses a replacement channel, created for the reason %s, when the replacement is READY',
+    (reason) => {
+      const { made, promoted, enter, begin, current } = make();
+      begin[reason]();
+      expect(made[1]?.connects).toBe(1);
+      expect([promoted, current()]).toEqual([[], 0]);
+      enter(1, 'READY');
+      expect([promoted, current()]).toEqual([[reason], 1]);
+      expect(made[0]?.retired).toBe(true);
+    },
+  );
 
-  it('uses the replacement immediately if the current channel is not READY', () => {
+  it('uses a replacement channel immediately if the current channel is not READY', () => {
     const { made, promoted, begin, current } = make('CONNECTING');
     begin.credentials();
     expect([promoted, current()]).toEqual([['credentials'], 1]);
     expect(made[1]?.connects).toBe(0);
   });
 
-  it('uses the addresses that the replacement resolved before it took over', () => {
+  it('uses the addresses that a replacement channel resolved while it was pending', () => {
     const { made, channel, enter, begin } = make();
     const resolve = (index: number, ...addresses: string[]) => {
       channel.handle(made[index] as unknown as WireChannel, { type: 'addresses', addresses });
@@ -121,7 +124,7 @@ describe('channel replacement', () => {
     expect(channel.addresses.count).toBe(2);
   });
 
-  it('closes a pending replacement when another one begins', () => {
+  it('closes a pending replacement channel when another replacement begins', () => {
     const { made, promoted, enter, begin, current } = make();
     begin.age();
     begin.credentials();
@@ -132,7 +135,7 @@ describe('channel replacement', () => {
     expect([promoted, current()]).toEqual([['credentials'], 2]);
   });
 
-  it('closes a pending replacement when the channel is closed', () => {
+  it('closes a pending replacement channel when the managed channel is closed', () => {
     const { made, promoted, channel, enter, begin, current } = make();
     begin.age();
     channel.close();
@@ -146,7 +149,7 @@ describe('change of load balancing', () => {
   const PICK_FIRST = { loadBalancing: [{ pick_first: {} }], maxConnectionsPerEndpoint: 1 };
   const ROUND_ROBIN = { ...PICK_FIRST, loadBalancing: [{ round_robin: {} }], dnsRefreshMs: 5_000 };
 
-  it('uses the new channel when it is READY, and retires the previous one', () => {
+  it('uses a channel with the new load balancing when it is READY, and retires the previous channel', () => {
     const { made, promoted, channel, enter, current } = make();
     channel.balance(ROUND_ROBIN);
     expect([made.length, current()]).toEqual([2, 0]);
@@ -155,7 +158,7 @@ describe('change of load balancing', () => {
     expect(made[0]).toMatchObject({ retired: true, closed: false });
   });
 
-  it('replaces nothing if load balancing is unchanged', () => {
+  it('does not replace the channel if load balancing is unchanged', () => {
     const { clock, made, channel } = make();
     channel.balance({ ...PICK_FIRST, loadBalancing: [{ pick_first: {} }] });
     channel.balance({ ...PICK_FIRST, maxConnectionsPerEndpoint: 4 });
@@ -181,7 +184,7 @@ describe('change of load balancing', () => {
     expect(made).toHaveLength(3);
   });
 
-  it('clears its timer when the channel closes', () => {
+  it('clears the timer of the next channel replacement when the managed channel closes', () => {
     const { clock, made, channel } = make();
     channel.balance(ROUND_ROBIN);
     channel.balance(PICK_FIRST);
@@ -192,7 +195,7 @@ describe('change of load balancing', () => {
 });
 
 describe('replacement of a dead connection', () => {
-  it('uses the READY replacement of a dead connection only when the suspicion watch requests it', () => {
+  it('uses the READY replacement channel for a dead connection only when the suspicion watch requests it', () => {
     const { clock, enter, suspect, current } = make();
     suspect();
     clock.advance(1_000);
@@ -203,7 +206,7 @@ describe('replacement of a dead connection', () => {
     expect(current()).toBe(1);
   });
 
-  it('creates one replacement and calls its connect() again, in case it has lost its connection', () => {
+  it('creates one replacement channel for a dead connection and calls its connect() again, in case the replacement has lost its connection', () => {
     const { clock, made, suspect } = make();
     suspect();
     clock.advance(250);
@@ -211,7 +214,7 @@ describe('replacement of a dead connection', () => {
     expect(made[1]?.connects).toBe(2);
   });
 
-  it('neither creates nor closes a replacement while one for another reason is pending', () => {
+  it('neither creates nor closes a replacement channel for a dead connection while a replacement for another reason is pending', () => {
     const { made, promoted, channel, enter, begin, suspect, current } = make();
     begin.credentials();
     suspect();
@@ -222,7 +225,7 @@ describe('replacement of a dead connection', () => {
     expect([promoted, current()]).toEqual([['credentials'], 1]);
   });
 
-  it('closes the replacement when the dead connection ends', () => {
+  it('closes the replacement channel when the dead connection ends', () => {
     const { made, channel, begin, suspect } = make();
     suspect();
     channel.handle(channel.current, { type: 'released', address: '10.0.0.7:50051' });

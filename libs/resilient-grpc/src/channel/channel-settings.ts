@@ -16,6 +16,10 @@ export interface BalancingSettings {
 /** Settings of a managed channel: complete, validated, and frozen. */
 export interface ChannelSettings extends BalancingSettings {
   readonly target: string;
+  /** The command that examines the target; `undefined` if the doctor does not support it. */
+  readonly doctorCommand?: string | undefined;
+  /** `doctorCommand` with TLS if the client does not use TLS, and without TLS if the client uses it. */
+  readonly otherTlsCommand?: string | undefined;
   readonly credentials: CredentialsSource;
   /** Maximum time that calls wait in an outage, with the ±10 % jitter applied. */
   readonly outageGraceMs: number;
@@ -29,7 +33,7 @@ export interface ChannelSettings extends BalancingSettings {
   /** Timeout of the first attempt to connect; grows while attempts time out. */
   readonly connectTimeoutMs: number;
   readonly maxConnectionAgeMs: number | undefined;
-  /** Ejection rules, unless `loadBalancing` contains outlier detection; `undefined` if endpoints are not ejected. */
+  /** Ejection rules. If `undefined`, the rules of outlier detection in `loadBalancing` apply, if present. */
   readonly ejection?: EjectionPolicy | undefined;
   /** Options for grpc-js: the library's, overridden by the user's. Includes keepalive, idle timeout, and size limits. */
   readonly channelOptions: ChannelOptions;

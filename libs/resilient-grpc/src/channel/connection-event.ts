@@ -14,11 +14,11 @@ export type ConnectionEvent =
   | { readonly type: 'connected'; readonly address: string; readonly calls: CallPath }
   /** A connection that was READY ended. */
   | { readonly type: 'ended'; readonly ended: EndedConnection }
-  /** The channel no longer uses the connection to `address`: the address was removed, or the channel went idle. */
+  /** The channel no longer uses the connection to `address`, because the address was removed, or the channel went idle. */
   | { readonly type: 'released'; readonly address: string }
-  /** This side ended a call on `connection` because it took too long, `waitedMs` after its start. */
+  /** The client ended a call on `connection` because the call took too long, `waitedMs` after its start. */
   | { readonly type: 'call-timed-out'; readonly connection: EstablishedConnection; readonly waitedMs: number }
-  /** Calls may find a free stream: a connection was opened or lost, its limit changed, or a call on it ended. */
+  /** The number of free streams changed, because a connection was opened or lost, its limit changed, or a call on it ended. */
   | { readonly type: 'streams' }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   | { readonly type: 'lookup-ended'; readonly ok: boolean; readonly isError: boolean }

@@ -5,7 +5,8 @@ import type { WatchFigures } from '../call/call-telemetry.js';
 import type { CallTransport, ReadBarrier, ReleasedCallResult, Waiter, WaitRefusal } from '../call/call-transport.js';
 import type { Connectivity, ConnectivityState, ConnectivityTransition } from '../call/connectivity.js';
 import type { EventHub } from '../call/event-hub.js';
-import { earlyReconnectMs, type ConnectFailureKind } from '../policy/reconnect/early-reconnect.js';
+import { CONNECT_FAILURES } from '../policy/connect-failure/connect-failures.js';
+import { earlyReconnectMs } from '../policy/reconnect/early-reconnect.js';
 import { connectionAgeMs, connectTimeoutMs } from '../policy/reconnect/connection-times.js';
 import type { EjectionPolicy } from '../policy/ejection/ejection-policy.js';
 import { LoadBaseline } from '../policy/queue-release/load-baseline.js';
@@ -17,7 +18,8 @@ import { ResolvedAddresses } from './resolved-addresses.js';
 import type { BalancingSettings, ChannelSettings } from './channel-settings.js';
 import type { ClosedConnection, EndedConnection } from './connection/address-histories.js';
 import { childPolicies } from './connection/child-policies.js';
-import { connectFailure, type ConnectFailure } from './connection/connect-failure.js';
+import { isSecure } from './channel-checks.js';
+import { ConnectDiagnosis } from './connection/connect-diagnosis.js';
 import type { ConnectionEvent } from './connection-event.js';
 import { Endpoints } from './connection/endpoints.js';
 import { CallbackCall, type CallbackCallOptions } from './callback-call.js';
@@ -40,7 +42,7 @@ export interface ChannelDependencies {
   readonly healthMetadata?: (() => Promise<Metadata>) | undefined;
 }
 
-/** A wire channel that takes over once it is READY. A replacement for a dead connection also waits until that connection is given up. */
+/** A wire channel that carries the new calls when it is READY. A replacement for a dead connection also waits for the suspicion watch. */
 interface Replacement {
   readonly channel: WireChannel;
   readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' | 'suspicion';
@@ -48,20 +50,19 @@ interface Replacement {
 
 /** Maximum number of state changes kept. */
 const MAX_HISTORY_LENGTH = 100;
-/** Minimum interval between two changes of load balancing, because each opens new connections to all servers. */
+/** Minimum interval between two changes of load balancing, because each change opens new connections to all servers. */
 const MIN_BALANCING_INTERVAL_MS = 10_000;
 /** Maximum number of waiting calls that fail per event-loop turn. */
 const REFUSAL_BATCH_SIZE = 256;
 
 /**
  * One channel with its state and history. It queues calls that have no connection, releases or fails them, and decides when to reconnect.
- * Calls start only while it is READY, so grpc-js never queues one.
+ * Calls start only while it is READY, so grpc-js queues only calls of its own client.
  */
 export class ManagedChannel implements CallTransport {
   readonly target: string;
   readonly history: ConnectivityTransition[] = [];
   isConnected = false;
-  lastError: string | undefined;
   isClosed = false;
   /** Number of open connections, including idle and closing ones. */
   openConnections = 0;
@@ -83,17 +84,16 @@ export class ManagedChannel implements CallTransport {
   current: WireChannel;
   /** `undefined` if no replacement is pending. */
   private replacement: Replacement | undefined;
-  /** Number of replacements that took over. */
+  /** Number of replacements so far. */
   private replaced = 0;
   readBarrier: ReadBarrier;
   private state: ConnectivityState = 'IDLE';
   private since: number;
-  /** Kind of the failure in `lastError`; `undefined` if that is not a failed connection attempt. */
-  private lastFailure: ConnectFailureKind | undefined;
+  private readonly diagnosis: ConnectDiagnosis;
   private lastClosedImmediately = false;
   /** Number of consecutive connection attempts that timed out. */
   private timeouts = 0;
-  /** Ends grpc-js's backoff early if calls are waiting and the failure was cheap for the server. */
+  /** Ends grpc-js's backoff early if calls are waiting and the failed attempt cost the server little. */
   private reconnectTimer: Timer | undefined;
   /** Time of the early reconnect, in milliseconds since 1970; `undefined` if none is scheduled. */
   private reconnectAt: number | undefined;
@@ -101,6 +101,8 @@ export class ManagedChannel implements CallTransport {
   private ageTimer: Timer | undefined;
   /** Number of failed connection attempts that the outage watch has not received yet. */
   private failures = 0;
+  /** The child policy's error for the last failed attempts. */
+  private summary: string | undefined;
 
   constructor(
     private readonly settings: ChannelSettings,
@@ -110,6 +112,13 @@ export class ManagedChannel implements CallTransport {
     this.target = maskAddress(settings.target);
     this.waiting = new WaitingCalls(clock);
     this.load = new LoadBaseline(clock.now());
+    this.diagnosis = new ConnectDiagnosis({
+      clock,
+      doctorCommand: settings.doctorCommand,
+      otherTlsCommand: settings.otherTlsCommand,
+      isSecure: () => isSecure(settings.credentials.current),
+      changed: dependencies.changed,
+    });
     const { load, waiting } = this;
     const usable = (): boolean => this.isConnected;
     const hasFreeStream = (): boolean => this.current.hasFreeStream;
@@ -120,9 +129,10 @@ export class ManagedChannel implements CallTransport {
     const streamWait = new StreamWait({ clock, events, maxConnectionsPerEndpoint, current, waiting: size });
     this.release = new CallRelease(waiting, { load, clock, usable, hasFreeStream, streamWait, withinMs });
     const connecting = (): string | undefined => this.connecting;
+    const { outageGraceMs, connectTimeoutMs } = settings;
     this.outage = new OutageWatch(
-      settings.outageGraceMs,
-      { load, clock, events, waiting, connecting },
+      outageGraceMs,
+      { load, clock, events, waiting, connecting, connectTimeoutMs },
       this.outageChanged.bind(this),
     );
     this.suspicion = new SuspicionWatch(
@@ -172,7 +182,7 @@ export class ManagedChannel implements CallTransport {
     };
   }
 
-  /** Health that the endpoints in use report; `undefined` if it is not checked. */
+  /** Health that the endpoints in use report; `undefined` if health is not checked. */
   get endpointHealth(): Endpoints['health'] {
     return this.current.endpoints?.health;
   }
@@ -183,8 +193,22 @@ export class ManagedChannel implements CallTransport {
       state: this.state,
       since: moment(this.since),
       ...(lastError === undefined ? {} : { lastError }),
+      ...(this.isConnected ? {} : this.diagnosis.lastFailure),
       ...outage.describe(this.isConnected ? undefined : this.nextAttemptAt()),
     };
+  }
+
+  /** Last failure to connect, or the reason why the last connection ended. */
+  get lastError(): string | undefined {
+    return this.diagnosis.lastError;
+  }
+
+  get doctorCommand(): string | undefined {
+    return this.isConnected ? this.settings.doctorCommand : this.diagnosis.doctorCommand;
+  }
+
+  get remedy(): string | undefined {
+    return this.isConnected ? undefined : this.diagnosis.remedy;
   }
 
   whyNotReady(): string {
@@ -194,6 +218,7 @@ export class ManagedChannel implements CallTransport {
       const streams = `the server allows ${String(limit)} concurrent streams on ${counted(connections, 'connection')}`;
       return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.maxConnectionsPerEndpoint())})`;
     }
+    if (this.isConnected) return `${this.target} is READY, and calls that waited are sent at a limited rate`;
     const why = this.connecting ?? this.lastError;
     return `${this.target} is ${this.state}${why === undefined ? '' : ` (${why})`}`;
   }
@@ -210,7 +235,7 @@ export class ManagedChannel implements CallTransport {
     const now = clock.now();
     this.load.callStarted(now);
     const { current } = this;
-    // Counted first: an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
+    // Counted first, because an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
     current.attemptStarted();
     try {
       return new WireAttempt(current, request, listener, clock, now);
@@ -230,7 +255,7 @@ export class ManagedChannel implements CallTransport {
 
   answered(latencyMs: number | undefined): void {
     if (latencyMs !== undefined) this.load.answered(latencyMs);
-    // A response on a closing connection is no evidence about the next one.
+    // A response on a closing connection is no evidence about the next connection.
     if (!this.isConnected) return;
     this.current.histories.answered();
     this.outage.answered();
@@ -263,7 +288,7 @@ export class ManagedChannel implements CallTransport {
       this.streamWaitTimedOut(waiter);
   }
 
-  /** Returns why `waiter` may not wait; `undefined` if it may. */
+  /** Returns the refusal of `waiter`; `undefined` if it may wait. */
   private refusalFor(waiter: Waiter): WaitRefusal | undefined {
     if (this.isClosed) return CLOSED;
     // Without an outage, no limit applies while the channel connects. grpc-js would queue any number of calls, too.
@@ -276,7 +301,10 @@ export class ManagedChannel implements CallTransport {
     return waiter.waitForReady ?? this.outage.insideGrace;
   }
 
-  /** If a connection is dead, its streams never end, and calls time out while they wait for one. */
+  /**
+   * Counts the timeout against all connections, because the streams of a dead connection never end, and calls time out while they wait for
+   * a stream.
+   */
   private streamWaitTimedOut({ waitingSince }: Waiter): void {
     const waitedMs = this.dependencies.clock.now() - waitingSince;
     for (const connection of this.current.histories.ready) this.suspicion.timedOut(connection, waitedMs);
@@ -299,7 +327,7 @@ export class ManagedChannel implements CallTransport {
       insideGrace: this.outage.insideGrace,
       waiting: this.waiting.size > 0,
       lastClosedImmediately: this.lastClosedImmediately,
-      failure: this.lastFailure,
+      failure: this.diagnosis.reconnectClass,
       connectAttempts: this.outage.current?.connectAttempts ?? 1,
     };
     const delayMs = earlyReconnectMs(input, random);
@@ -340,20 +368,23 @@ export class ManagedChannel implements CallTransport {
   handle(from: WireChannel, event: ConnectionEvent): void {
     const { events } = this.dependencies;
     const isCurrent = from === this.current && !this.isClosed;
-    // It resolves the same name, before it takes over.
+    // A replacement resolves the same name, so its lookups count before it carries new calls.
     const isReplacement = from === this.replacement?.channel && !this.isClosed;
     switch (event.type) {
       case 'state':
         this.stateChanged(from, event.state, event.error);
         break;
       case 'connect-failed': {
-        const { address, failure } = event;
+        const { address } = event;
+        const failure = this.diagnosis.explain(event.failure, address);
         const at = address === undefined ? {} : { address };
         if (events.wanted) events.emit({ type: 'connection', change: 'failed', ...at, cause: failure.message });
-        // The channel does not depend on further connections.
+        // The failure of a further connection does not affect the state of the channel.
         if (address !== undefined && isFurther(address)) break;
-        this.timeouts = failure.kind === 'timeout' ? this.timeouts + 1 : 0;
-        if (isCurrent) this.connectFailed(failure);
+        this.timeouts = CONNECT_FAILURES[failure.kind].reconnect === 'timeout' ? this.timeouts + 1 : 0;
+        if (!isCurrent) break;
+        this.failures += 1;
+        this.diagnosis.attemptFailed(failure, address);
         break;
       }
       case 'connected':
@@ -403,17 +434,10 @@ export class ManagedChannel implements CallTransport {
     if (events.wanted) events.emit({ type: 'connection', change, address, livedMs, reason });
   }
 
-  private connectFailed({ kind, message }: ConnectFailure): void {
-    this.failures += 1;
-    this.lastError = message;
-    this.lastFailure = kind;
-  }
-
   private connectionEnded({ address, livedMs, othersReady }: EndedConnection): void {
     this.suspicion.ended(address);
     if (othersReady) return;
-    this.lastError = `the connection to ${address} ended after ${(livedMs / 1000).toFixed(1)} s`;
-    this.lastFailure = undefined;
+    this.diagnosis.connectionEnded(`the connection to ${address} ended after ${(livedMs / 1000).toFixed(1)} s`);
   }
 
   private connectionJudged({ livedMs, answered, closedImmediately, othersReady }: EndedConnection): void {
@@ -430,10 +454,10 @@ export class ManagedChannel implements CallTransport {
   }
 
   private currentStateChanged(state: ConnectivityState, error?: string): void {
-    // Errors of single connections are more precise than the child policy's summary.
-    if (error !== undefined && this.failures === 0) {
-      this.lastError = error;
-      this.lastFailure = connectFailure(error).kind;
+    // Errors of single connections are more precise than the child policy's summary, which it repeats after a lookup of the name.
+    if (error !== undefined && error !== this.summary) {
+      if (this.failures > 0) this.summary = error;
+      else this.diagnosis.channelFailed(error);
     }
     this.enter(state);
     if (state === 'READY') this.becameReady();
@@ -455,11 +479,12 @@ export class ManagedChannel implements CallTransport {
   }
 
   private becameReady(): void {
+    this.diagnosis.connected();
     this.failures = 0;
     this.timeouts = 0;
     this.cancelReconnect();
     if (this.replacement === undefined) this.startAge();
-    // Called before the outage may end, so that calls that waited in it are released at a limited rate.
+    // Called before the outage may end, so that calls that waited in the outage are released at a limited rate.
     this.release.begin(this.outage.current !== undefined);
     this.outage.becameReady();
   }
@@ -469,7 +494,7 @@ export class ManagedChannel implements CallTransport {
     this.suspicion.forget();
     this.stopAge();
     this.release.stop();
-    // A grace may have ended, or an outage begun, while the channel was READY. Waiting calls were not refused then.
+    // A grace may have ended, or an outage may have begun, while the channel was READY. Waiting calls were not refused at that time.
     this.refuseInBatches((waiter) => !this.mayWaitOut(waiter));
     if (this.replacement !== undefined && state !== 'CONNECTING') {
       // The replacement is needed anyway (new credentials, age), and no working connection is left to keep.
@@ -483,8 +508,8 @@ export class ManagedChannel implements CallTransport {
   }
 
   /**
-   * True if the channel should connect. Also true in an outage without waiting calls: the outage must end automatically, because callers
-   * may check the state before they call.
+   * True if the channel should connect. Also true in an outage without waiting calls. Otherwise, callers that check the state before they
+   * call would keep the outage from ending.
    */
   private wantsConnection(): boolean {
     return this.waiting.size > 0 || this.outage.current !== undefined || this.settings.connection === 'warm';
@@ -520,6 +545,7 @@ export class ManagedChannel implements CallTransport {
       lastedMs: current === undefined ? 0 : clock.now() - current.startedAt,
       cause: this.lastError ?? 'the connection failed',
       connectAttempts: current?.connectAttempts ?? 0,
+      remedy: this.remedy,
       nextTryInMs: next === undefined ? undefined : Math.max(0, next - clock.epoch()),
     });
   }
@@ -531,8 +557,8 @@ export class ManagedChannel implements CallTransport {
   // ── replacement ──
 
   /**
-   * Uses other settings. A channel with another load-balancing policy or health check takes over once it is READY; calls finish where they
-   * run. Another maximum of connections applies at once.
+   * Applies new settings. If the load-balancing policy, the DNS refresh interval, or the health check changed, a new channel carries the
+   * new calls when it is READY; running calls finish on the old channel. A new maximum number of connections applies immediately.
    */
   balance(balancing: BalancingSettings): void {
     this.wantedBalancing = balancing;
@@ -549,7 +575,7 @@ export class ManagedChannel implements CallTransport {
     if (this.isClosed || (isBalanced && isChecked)) return;
     this.balancing = wanted;
     if (!isChecked || JSON.stringify(this.ejectionOf(balancing)) !== JSON.stringify(this.ejectionOf(wanted))) {
-      // The previous channel keeps its own until its calls have ended.
+      // The previous channel keeps its own endpoints until its calls have ended.
       this.endpoints = this.createEndpoints();
     }
     this.balanceTimer = this.dependencies.clock.setTimer(() => {
@@ -573,7 +599,7 @@ export class ManagedChannel implements CallTransport {
     return new Endpoints(ejection, healthService, clock, random, events);
   }
 
-  /** Creates a replacement for `reason`, and drops a pending one. */
+  /** Creates a replacement for `reason`, and drops a pending replacement. */
   private replace(reason: Replacement['reason']): void {
     this.dropReplacement();
     const channel = this.createWireChannel();
@@ -592,7 +618,7 @@ export class ManagedChannel implements CallTransport {
     this.current = channel;
     this.readBarrier = channel.readBarrier;
     const { events } = this.dependencies;
-    // SuspicionWatch reports each connection that it ends.
+    // SuspicionWatch emits the event for each connection that it closes.
     if (reason !== 'suspicion' && events.wanted) events.emit({ type: 'connection-replaced', reason });
     old.retire();
     this.stopAge();
@@ -659,6 +685,7 @@ export class ManagedChannel implements CallTransport {
     this.balanceTimer?.clear();
     for (const waiter of this.waiting.takeWhere(() => true, Infinity)) waiter.refuse(CLOSED);
     this.suspicion.forget();
+    this.diagnosis.close();
     this.dropReplacement();
     this.current.close();
     this.current.endpoints?.close();
@@ -666,7 +693,7 @@ export class ManagedChannel implements CallTransport {
   }
 }
 
-/** '1 connection', '2 connections' */
+/** Formats a count with its noun: '1 connection', '2 connections'. */
 function counted(count: number, noun: string): string {
   return `${String(count)} ${noun}${count === 1 ? '' : 's'}`;
 }

@@ -10,9 +10,9 @@ export class ResolvedAddresses {
   /** Milliseconds since 1970. */
   private lastLookupAt: number | undefined;
   private failing = false;
-  /** Watch of the endpoints; `undefined` if they are not watched. */
+  /** Watch of the endpoints; `undefined` if the endpoints are not watched. */
   private watch: EndpointWatchSnapshot | undefined;
-  /** Monotonic time at which the watch began to fail; `undefined` while it does not. */
+  /** Monotonic time at which the watch began to fail; `undefined` while the watch works. */
   private watchFailingSince: number | undefined;
 
   constructor(
@@ -24,12 +24,15 @@ export class ResolvedAddresses {
     return this.used.size;
   }
 
-  /** `isError`: the lookup failed, and earlier addresses stay in use. Without an error, a lookup may also find no address. */
+  /**
+   * Records the result of a lookup. `isError` is true if the lookup failed; earlier addresses then stay in use. A lookup can also find no
+   * address without an error.
+   */
   lookupEnded(ok: boolean, isError: boolean): void {
     this.lastLookupAt = this.clock.epoch();
     const { failing, used, events } = this;
     this.failing = !ok;
-    // Without earlier addresses, the failure is a failed attempt to connect.
+    // Without earlier addresses, a failed lookup is reported as a failed attempt to connect.
     if (!isError || failing || used.size === 0) return;
     if (events.wanted) events.emit({ type: 'lookup-failed', addresses: used.size });
   }

@@ -13,11 +13,18 @@ import type { BalancingSettings } from './channel-settings.js';
 import type { ConnectionEvent } from './connection-event.js';
 import { isFurther } from './connection/address-connections.js';
 import { AddressHistories } from './connection/address-histories.js';
-import { connectFailure, plainError, type ConnectFailure } from './connection/connect-failure.js';
+import {
+  connectFailure,
+  connectFailureOf,
+  otherFailure,
+  plainError,
+  type ConnectFailure,
+} from './connection/connect-failure.js';
 import { ConnectAttempts } from './connection/connect-attempts.js';
 import type { EndpointLoads } from './connection/endpoint-loads.js';
 import type { LivenessProbe } from './connection/liveness-probe.js';
 import type { ConnectionStream, StreamOpening } from './connection/connection-stream.js';
+import { dnsNameOf } from './dns/dns-name.js';
 import { DnsRefresh } from './dns/dns-refresh.js';
 import { observeSockets } from './quirks/connector.js';
 import { DirectChannel } from './quirks/direct-channel.js';
@@ -54,14 +61,14 @@ export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalanc
 
 /** grpc-js's default for `grpc.max_receive_message_length`. */
 const DEFAULT_MAX_RECEIVE_BYTES = 4_194_304;
-/** Created once, because it may follow each call. */
+/** Created once, because the event may follow the end of each call. */
 const STREAMS: ConnectionEvent = { type: 'streams' };
 
 type PolicyEventOf<T extends PolicyEvent['type']> = Extract<PolicyEvent, { readonly type: T }>;
 
 /**
- * One grpc-js channel with everything attached to it. A managed channel has one, and briefly two while one replaces the other. The old
- * one closes when its last call has ended.
+ * One grpc-js channel with its load-balancing policy, connections, and streams. A managed channel has one current wire channel, and a
+ * second one while a replacement is pending. A replaced channel closes when its last call has ended.
  */
 export class WireChannel {
   readonly channel: Channel;
@@ -126,8 +133,8 @@ export class WireChannel {
       ...this.policy?.channelOptions,
       ...(hasLibraryResolver(settings.target) && { [WATCH_OPTION]: this.watchReceiver() }),
       'grpc.service_config': JSON.stringify({ loadBalancingConfig }),
-      // The library decides on each resend. grpc-js would also resend streams that the server reset with REFUSED_STREAM, which proxies
-      // send for requests that were processed.
+      // The library decides on each resend. grpc-js would also resend streams that the server reset with REFUSED_STREAM, but proxies send
+      // this code for processed requests, too.
       'grpc.enable_retries': 0,
     });
     const direct = DirectChannel.of(this.channel, settings.channelOptions);
@@ -181,7 +188,7 @@ export class WireChannel {
     return this.state === 'READY';
   }
 
-  /** True if an attempt finds a free stream: no connection has a limit, or one has not reached its limit. */
+  /** True if an attempt finds a free stream, because no connection has a limit, or because one has not reached its limit. */
   get hasFreeStream(): boolean {
     return !this.isLimited || (this.policy?.control?.hasFreeStream(this.unplaced) ?? true);
   }
@@ -191,7 +198,7 @@ export class WireChannel {
     return this.isLimited ? this.policy?.control?.streamCapacity : undefined;
   }
 
-  /** Opens another connection, because calls wait for a stream, if the maximum allows one. */
+  /** Opens another connection for calls that wait for a stream, if the maximum allows another one. */
   openAnother(): void {
     this.policy?.control?.openAnother();
   }
@@ -261,7 +268,7 @@ export class WireChannel {
   }
 
   /**
-   * Observes the connection of `call` if the policy is not active: with `xds:`, or if a resolver selects another policy. The stream of the
+   * Observes the connection of `call` if the policy is not active (with `xds:`, or if a resolver selects another policy). The stream of the
    * call exists in the next turn.
    */
   callCreated(call: object): void {
@@ -286,7 +293,7 @@ export class WireChannel {
     if (this.retired && this.active === 0) this.close();
   }
 
-  /** Reports that this side ended an attempt on the connection to `peer` because it took too long. */
+  /** Reports that the client ended an attempt on the connection to `peer` because the attempt took too long. */
   timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void {
     const connection = peer === undefined ? undefined : this.histories.at(peer);
     // A call that began earlier runs on a previous connection, which the server is draining.
@@ -299,7 +306,7 @@ export class WireChannel {
     return this.track(this.policy?.control?.openStream({ ...opening, authority: this.authority }));
   }
 
-  /** Remembers a stream that is not a call, because the channel has to end it when it retires. */
+  /** Stores a stream that is not a call, because the channel must end the stream when it retires. */
   private track(stream: ConnectionStream | undefined): ConnectionStream | undefined {
     if (stream !== undefined) this.streams = [...this.streams.filter(({ isOver }) => !isOver), stream];
     return stream;
@@ -374,15 +381,14 @@ export class WireChannel {
   /** Reports that endpoints are connected and none is serving, so that an outage starts. */
   private reportUnusable(): void {
     const why = this.closed ? undefined : this.endpoints?.unusableReason;
-    if (why !== undefined) this.connectFailed(connectFailure(why));
+    if (why !== undefined) this.connectFailed(otherFailure('not-serving', why));
   }
 
   private nameUnresolved(details: string): void {
     if (this.closed) return;
-    // Only this library's resolvers: the reason of another one may contain credentials of its target.
-    const reason = details !== '' && hasLibraryResolver(this.channel.getTarget()) ? `: ${details}` : '';
-    this.connectFailed(connectFailure(this.resolutionError + reason));
-    // After a failed lookup, grpc-js resolves the name again only on a request to connect, and not before its backoff ends.
+    // Included only for this library's resolvers, because the reason of another resolver may contain credentials of its target.
+    this.connectFailed(this.resolutionFailure(hasLibraryResolver(this.channel.getTarget()) ? details : ''));
+    // After a failed lookup, grpc-js resolves the name again only on a request to connect, when its backoff has ended.
     this.clock.defer(() => {
       this.connect();
     });
@@ -395,7 +401,8 @@ export class WireChannel {
     const endpoints = isFurther(address) ? undefined : this.endpoints;
     if (to === 'READY' || from === 'READY') endpoints?.connectionChanged(address, to === 'READY');
     if (from === 'CONNECTING' && to === 'TRANSIENT_FAILURE' && !this.closed) {
-      this.connectFailed(attempt?.timedOut ?? connectFailure(plainError(error ?? 'the connection failed')), address);
+      const text = error ?? 'the connection failed';
+      this.connectFailed(attempt?.failure(text) ?? connectFailureOf(text, address), address);
     }
     if (to === 'READY') {
       this.connected(address, attempt?.socket);
@@ -422,7 +429,7 @@ export class WireChannel {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
     if (!isFurther(address)) this.endpoints?.connectionReused(address);
-    // An attempt that the channel did not use has succeeded in the meantime.
+    // An attempt that the channel did not use may have succeeded in the meantime.
     const attempt = this.attempts.settle(address, true);
     if (!this.histories.reused(address)) this.connected(address, attempt?.socket);
   }
@@ -431,7 +438,7 @@ export class WireChannel {
     if (this.closed) return;
     if (this.histories.hasReleased) closeUnused(this.channel);
     this.enter('IDLE');
-    // If a service config of the resolver replaced the policy, the channel may be READY through another one.
+    // If a service config of the resolver replaced the policy, the channel may be READY through another policy.
     queueMicrotask(() => {
       this.readPublicState();
     });
@@ -447,13 +454,21 @@ export class WireChannel {
     this.handle(this, { type: 'connect-failed', address, failure });
   }
 
-  private get resolutionError(): string {
-    return this.policy?.refusal ?? `name resolution failed for ${maskAddress(this.channel.getTarget())}`;
+  /** Failure of a name lookup. `reason` is empty if it is unknown. */
+  private resolutionFailure(reason = ''): ConnectFailure {
+    const refusal = this.policy?.refusal;
+    if (refusal !== undefined) return otherFailure('other', refusal);
+    const target = maskAddress(this.channel.getTarget());
+    const name = dnsNameOf(target)?.host;
+    if (name === undefined) {
+      return otherFailure('target-not-resolved', `${target} cannot be resolved${reason === '' ? '' : ` (${reason})`}`);
+    }
+    return connectFailure('name-not-resolved', `the name ${name}`, reason);
   }
 
   /**
-   * Watches the public state of the channel. It is the only source without the policy and before the policy exists: a failed name lookup
-   * may never reach the policy.
+   * Watches the public state of the channel. The public state is the only source while there is no policy. A failed name lookup may never
+   * reach the policy.
    */
   private watchPublicState(): void {
     const arm = (): void => {
@@ -472,7 +487,9 @@ export class WireChannel {
     const state = stateName(this.channel.getConnectivityState(false));
     if (state === 'SHUTDOWN' || state === this.state) return;
     if (state === 'TRANSIENT_FAILURE') {
-      this.connectFailed(connectFailure(this.policy === undefined ? 'the connection failed' : this.resolutionError));
+      this.connectFailed(
+        this.policy === undefined ? connectFailureOf('the connection failed') : this.resolutionFailure(),
+      );
     }
     this.enter(state);
   }

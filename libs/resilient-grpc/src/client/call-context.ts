@@ -44,7 +44,7 @@ export interface ClientContext {
 
 /** State for hedging the calls of a method. */
 export interface Hedging {
-  /** Its delay may change with each call. */
+  /** Hedging policy, whose delay may change with each call. */
   readonly policy: HedgingPolicy;
   /** Measures the latency of first attempts, which determines the delay; `undefined` if the delay is fixed. */
   readonly delay: MeasuredDelay | undefined;
@@ -58,7 +58,7 @@ export interface MethodContext {
   readonly method: MethodDescriptor;
   readonly policy: ResolvedMethodPolicy;
   readonly statistics: MethodStatistics;
-  /** Client metadata, merged into every call's. It is never modified. */
+  /** Metadata of the client, which is sent with every call. It is never modified. */
   readonly metadata: Metadata;
   /** True if `metadata` is not empty. */
   readonly hasMetadata: boolean;
@@ -77,11 +77,11 @@ export interface MethodContext {
   readonly hedging: Hedging | undefined;
   /** Interceptors and metadata function; `undefined` if there are none. */
   readonly parts: AttemptInterceptors | undefined;
-  /** Settings for what the method's calls inherit from the inbound call; `undefined` if nothing is propagated. */
+  /** Settings for the data that the method's calls inherit from the inbound call; `undefined` if nothing is propagated. */
   readonly propagation: Propagation | undefined;
   /**
-   * Limits whose permits a call needs for its attempts. The method's comes first, so that a call queued for a slow method holds no permit
-   * of the client.
+   * Limits whose permits a call needs for its attempts. The limit of the method comes first, so that a call that is queued for a slow
+   * method holds no permit of the client.
    */
   readonly limits: readonly PermitQueue[];
 }

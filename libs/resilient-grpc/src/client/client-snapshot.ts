@@ -34,14 +34,19 @@ export interface GrpcClientSnapshot {
   readonly createdAt: string;
   readonly name: string;
   readonly target: string;
+  /**
+   * Shell command that examines the target with the TLS options of the client, for the machine of the application; absent if the doctor does
+   * not support the target. Certificates and keys that are not files appear as FILE.
+   */
+  readonly doctorCommand?: string;
   readonly connectivity: Serialized<Connectivity>;
   /** The last 100 state changes, oldest first. */
   readonly history: Serialized<readonly ConnectivityTransition[]>;
   /** Path of the calls: directly on a connection, or through grpc-js's channel with the reason. */
   readonly calls: CallPath;
   /**
-   * Addresses that the channel has resolved, including former ones: up to 256, or more if more are in use. Empty without the library's
-   * load-balancing policy (`xds:`).
+   * Addresses that the channel has resolved, including those no longer in use: up to 256, or more if more are in use. Empty without the
+   * library's load-balancing policy (`xds:`).
    */
   readonly connections: readonly ConnectionSnapshot[];
   /** Lookups of the target's name. */
@@ -53,7 +58,7 @@ export interface GrpcClientSnapshot {
   };
   /** Number of calls waiting for the channel. */
   readonly waiting: number;
-  /** Number of waiting calls that need only a free stream: each connection has reached the server's limit of concurrent streams. */
+  /** Number of waiting calls that need only a free stream, because each connection has reached the server's limit of concurrent streams. */
   readonly waitingForStream: number;
   /** Waiting time of the call that has waited longest, in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
@@ -107,14 +112,14 @@ export interface ClientCounters {
   readonly failed: number;
   /** Calls that their callers cancelled. */
   readonly cancelled: number;
-  /** Attempts that were started on a connection. */
+  /** Attempts that were started on the channel. */
   readonly attempts: number;
   readonly retried: number;
-  /** Attempts sent because another one was slow. */
+  /** Attempts that were sent because another attempt was slow. */
   readonly hedged: number;
   /** Number of times an interrupted stream resumed. */
   readonly resumed: number;
-  /** Connections that replaced another one because of its age, for new credentials, or because it no longer responded. */
+  /** Connections that were replaced because of their age, because of new credentials, or because they no longer responded. */
   readonly replaced: number;
 }
 
@@ -174,13 +179,13 @@ export interface LimitSnapshot {
   readonly path?: string;
   readonly running: number;
   readonly queued: number;
-  /** Maximum number of running calls; for an adaptive limit, at present. */
+  /** Maximum number of running calls; the current value if the limit is adaptive. */
   readonly maxConcurrent: number;
   /** Present if the limit is adaptive. */
   readonly adaptive?: {
     /** Mean latency of the last measurement; absent before the first one. */
     readonly latencyMs?: number;
-    /** Mean latency without load, as learned; absent before the first measurement. */
+    /** Estimated mean latency without load; absent before the first measurement. */
     readonly unloadedLatencyMs?: number;
   };
 }

@@ -12,7 +12,7 @@ import { callbackClient } from '../channel/callback-client.js';
 import { NO_METADATA } from '../channel/attempt/call-metadata.js';
 import { canonicalTarget } from '../channel/canonical-target.js';
 import { isSecure } from '../channel/channel-checks.js';
-import type { ConnectionStream, StreamOpening } from '../channel/connection/connection-stream.js';
+import type { ConnectionStream, StreamEnd, StreamOpening } from '../channel/connection/connection-stream.js';
 import { ManagedChannel } from '../channel/managed-channel.js';
 import type { RetryThrottling } from '../policy/service-config/service-config.js';
 import { LiveBudget } from '../policy/throttling/live-budget.js';
@@ -35,6 +35,7 @@ import { HEALTH_SERVICE } from './health-contract.js';
 import { UnreadStreams } from './streams/unread-streams.js';
 import { waitForReady, type ReadyOptions } from './wait-for-ready.js';
 import { methodStub, serviceStub, type StubbedMethod } from './service-stub.js';
+import { AwaitedCalls } from './awaited-calls.js';
 import { findService } from './settings/contract.js';
 import { plainPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
@@ -67,6 +68,9 @@ export type InternalGrpcClient = Pick<GrpcClient, keyof GrpcClient>;
 export interface AuxiliaryStreamListener extends Pick<StreamOpening, 'onEnd'> {
   onMessage(message: unknown): void;
 }
+
+/** Status that an auxiliary stream ended with. */
+export type AuxiliaryStreamEnd = StreamEnd;
 
 /** A stream that is not one of the client's calls. */
 export type AuxiliaryStream = Pick<ConnectionStream, 'cancel'>;
@@ -104,6 +108,8 @@ class GrpcClient implements ResilientGrpcClient {
   private closing: Promise<void> | undefined;
   private stopKeepingTraces: (() => void) | undefined;
   private hasWarnedOfThrottle = false;
+  /** `undefined` in production. */
+  private readonly awaitedCalls: AwaitedCalls | undefined;
   private readonly mark: WeakRef<OpenClient>;
 
   constructor(
@@ -156,6 +162,7 @@ class GrpcClient implements ResilientGrpcClient {
       random,
     };
     this.parts = new MethodRuntime(settings, this.context);
+    if (process.env['NODE_ENV'] !== 'production') this.awaitedCalls = new AwaitedCalls(clock, this.hub);
     this.mark = markOpen(this);
   }
 
@@ -177,12 +184,17 @@ class GrpcClient implements ResilientGrpcClient {
     return maskAddress(canonicalTarget(this.settings.channel.target, this.channel.current.channel));
   }
 
-  /** True if its connections are encrypted. */
+  /** The shell command that examines the target; `undefined` if the doctor does not support it. */
+  get doctorCommand(): string | undefined {
+    return this.channel.doctorCommand;
+  }
+
+  /** True if the connections of the client are encrypted. */
   get isSecure(): boolean {
     return isSecure(this.settings.channel.credentials.current);
   }
 
-  /** Reports its calls to `telemetry` from now on. It may be called at most once. */
+  /** Reports the client's calls to `telemetry` from now on. Must be called at most once. */
   setTelemetry(telemetry: ClientTelemetry): void {
     const { contexts } = telemetry;
     if (contexts !== undefined) this.stopKeepingTraces = keepTraces(contexts);
@@ -192,7 +204,7 @@ class GrpcClient implements ResilientGrpcClient {
     }, false);
   }
 
-  /** Returns the values for metrics. Unlike a snapshot, its cost does not depend on the number of calls. */
+  /** Returns the values for metrics. The cost does not depend on the number of calls, unlike that of a snapshot. */
   figures(): ClientFigures {
     const { channel, registry, parts } = this;
     const now = this.dependencies.clock.now();
@@ -221,7 +233,7 @@ class GrpcClient implements ResilientGrpcClient {
     const name = findService(this.settings.services, service, this.name);
     let stub = this.stubs.get(name);
     if (stub === undefined) {
-      stub = serviceStub(this.methodsOf(name), this.settings.traceStreams);
+      stub = serviceStub(this.methodsOf(name), this.settings.traceStreams, this.awaitedCalls);
       this.stubs.set(name, stub);
     }
     // The stub is created from the service definition. The caller must provide an interface that matches it.
@@ -230,23 +242,23 @@ class GrpcClient implements ResilientGrpcClient {
 
   getClientByServiceName<T = unknown>(service: string): T {
     const name = findService(this.settings.services, service, this.name);
-    // As above; grpc-js generates the same members.
+    // As in `getService`, the caller must provide an interface that matches. grpc-js generates the same members.
     const { services, interceptors } = this.settings;
     return callbackClient(name, services.get(name), this.channel, interceptors, this.context) as T;
   }
 
-  /** True if its connections are observed individually; false under `xds:`. */
+  /** True if the connections of the client are observed individually; false with `xds:`. */
   get observesConnections(): boolean {
     return this.channel.current.observed;
   }
 
   /**
-   * Health of its endpoints, by address, if `healthCheckConfig` is set and the load-balancing policy uses several endpoints; otherwise
-   * `undefined`.
+   * Health of the client's endpoints, by address, if `healthCheckConfig` is set and the load-balancing policy uses several endpoints;
+   * otherwise `undefined`.
    */
   get endpointHealth(): ManagedChannel['endpointHealth'] {
     const { endpointHealth } = this.channel;
-    // pick_first has no endpoints that are checked.
+    // Under pick_first, no endpoint is checked.
     return endpointHealth?.endpoints.size === 0 ? undefined : endpointHealth;
   }
 
@@ -261,9 +273,9 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   /**
-   * Returns a stub for a method outside the contract. It copies the state of the client, such as its telemetry, when it is created. Its
-   * calls have no policy of their own and no limits. They are not part of the client's statistics, which count the application's calls,
-   * and a drain does not wait for them.
+   * Returns a stub for a method outside the contract. The stub copies the state of the client, such as its telemetry, when it is created.
+   * Calls of the stub have no policy of their own and no limits. They are not part of the client's statistics, which count the
+   * application's calls, and a drain does not wait for them.
    */
   stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown> {
     const { outside: registry, dependencies, settings } = this;
@@ -286,7 +298,7 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   /**
-   * Opens a response stream on one READY connection. The stream is not one of the client's calls: it is not counted, nothing waits for its
+   * Opens a response stream on one READY connection. The stream is not one of the client's calls. It is not counted, no drain waits for its
    * end, and the channel becomes idle even while it is open. It sends the client's metadata and bypasses interceptors. Resolves to
    * `undefined` if no connection is READY.
    *
@@ -342,7 +354,7 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   snapshot(): GrpcClientSnapshot {
-    const { name, target, channel, registry, parts, drained } = this;
+    const { name, target, channel, registry, parts, drained, doctorCommand } = this;
     const { clock } = this.dependencies;
     const { started, succeeded, failed, cancelled, resumed, accepting } = registry;
     const { attempts, retried, hedged, ...counted } = this.statistics.snapshot();
@@ -358,6 +370,7 @@ class GrpcClient implements ResilientGrpcClient {
       createdAt: moment(this.createdAt).toISOString(),
       name,
       target,
+      ...(doctorCommand !== undefined && { doctorCommand }),
       connectivity: asJson(channel.connectivity),
       history: asJson(channel.history),
       ...described,
@@ -395,8 +408,8 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   /**
-   * Ends streams that are resumable or have `onDrain` 'complete' or 'fail'. None of them starts or resumes anymore. Other calls continue,
-   * and new ones may start.
+   * Ends streams that are resumable or have `onDrain` 'complete' or 'fail'. None of these streams starts or resumes anymore. Other calls
+   * continue, and new calls may start.
    */
   endStreams(): Promise<void> {
     return this.registry.endStreams();
@@ -408,9 +421,10 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   private async closeOnce(): Promise<void> {
+    this.awaitedCalls?.close();
     this.registry.close();
     this.outside.close();
-    // The second cancel of a call that has just started is sent in the next turn of the event loop and needs its channel.
+    // A call that has just started is cancelled a second time in the next turn of the event loop. The channel must be open until then.
     await new Promise<void>((resolve) => {
       this.dependencies.clock.defer(resolve);
     });
@@ -423,7 +437,7 @@ class GrpcClient implements ResilientGrpcClient {
     this.whenClosed.next();
   }
 
-  /** Warns once if more calls are in flight than half of the retry tokens: one lost connection then disables all retries. */
+  /** Warns once if more calls are in flight than half of the retry tokens, because one lost connection then disables all retries. */
   private warnOfSmallThrottle(throttling: RetryThrottling | undefined): void {
     const inFlight = this.registry.size;
     if (this.hasWarnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;
@@ -447,6 +461,6 @@ class GrpcClient implements ResilientGrpcClient {
 }
 
 function asJson<T>(value: T): Serialized<T> {
-  // The type describes what JSON serialization does to the value.
+  // The type describes the value after JSON serialization.
   return JSON.parse(JSON.stringify(value)) as Serialized<T>;
 }

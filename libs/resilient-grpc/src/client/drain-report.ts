@@ -1,6 +1,6 @@
 /** Result of a drain. */
 export interface DrainReport {
-  /** Number of calls that ended on their own. */
+  /** Number of calls that finished within the drain. */
   readonly finished: number;
   /** Number of streams that were completed. */
   readonly completed: number;

@@ -7,7 +7,7 @@ import { HEALTH_CONTRACT, HEALTH_SERVICE } from './health-contract.js';
 const fileOf = (definition: PackageDefinition) =>
   (definition['grpc.health.v1.HealthCheckRequest'] as { fileDescriptorProtos: Buffer[] }).fileDescriptorProtos;
 
-it('matches the standard health.proto byte for byte', () => {
+it('defines the health service like the standard health.proto, byte for byte', () => {
   const standard = loadSync(protoPath, { keepCase: true });
   expect(Object.keys(HEALTH_CONTRACT).sort()).toEqual(Object.keys(standard).sort());
   expect(fileOf(HEALTH_CONTRACT)).toEqual(fileOf(standard));

@@ -38,7 +38,7 @@ export const HEALTH_CONTRACT: PackageDefinition = fromJSON(
 type Namespace = Parameters<typeof fromJSON>[0];
 
 function method(requestType: string, responseType: string) {
-  // The type requires a comment.
+  // The type requires `comment`.
   return { requestType, responseType, comment: '' };
 }
 

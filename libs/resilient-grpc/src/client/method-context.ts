@@ -105,7 +105,7 @@ export class MethodRuntime {
   }
 
   /**
-   * Composes the stages in Polly's order: the breaker admits each attempt, and the timeout is inside it, so that the breaker records
+   * Composes the stages in Polly's order. The breaker admits each attempt. The timeout is inside the breaker, so that the breaker records
    * attempts that took too long.
    */
   private stagesOf(

@@ -4,7 +4,7 @@ import type { RegisteredCall } from './call/call-registry.js';
 export interface OpenClient {
   readonly name: string;
   readonly target: string;
-  /** Its open calls. */
+  /** Open calls of the client. */
   readonly registry: Iterable<RegisteredCall>;
 }
 

@@ -28,22 +28,23 @@ export interface ResilientGrpcClient {
   readonly history: readonly ConnectivityTransition[];
   /** Emits the events of this client; completes on close. Without a subscriber, no event is built. */
   readonly events$: Observable<GrpcClientEvent>;
-  /** False once a drain or close has started. */
+  /** False after a drain or close has started. */
   readonly accepting: boolean;
   /**
    * Connects if necessary; resolves when the channel is READY.
    * @throws Error if `timeoutMs` has passed, the signal is aborted, or the client is closed
    */
   waitForReady(options?: ReadyOptions): Promise<void>;
+  /** Returns the open calls, in the order in which they started. A resumable stream counts as one. */
   activeCalls(): readonly ActiveCall[];
   /** Returns the state of this client as one JSON value. Its counters are always maintained. */
   snapshot(): GrpcClientSnapshot;
   /**
-   * Rejects new calls, ends resumable streams, lets other calls finish within `timeoutMs` (default 10 000), fails the rest with UNAVAILABLE
-   * and `reason: 'draining'`, then closes the client. If it is called twice, the shorter time applies, and both callers get the same
-   * report.
+   * Rejects new calls, ends resumable streams, and lets other calls finish within `timeoutMs` (default 10,000). Then fails the rest with
+   * UNAVAILABLE and `reason: 'draining'`, and closes the client. If it is called twice, the shorter time applies, and both callers get the
+   * same report.
    */
   drain(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport>;
-  /** Ends every call at once, then closes the channel. When it resolves, the client holds no resources. */
+  /** Ends all calls immediately, then closes the channel. Resolves when the client has released all resources. */
   close(): Promise<void>;
 }

@@ -29,38 +29,40 @@ export type RequestStream<M> = Observable<M> | AsyncIterable<M> | Iterable<M>;
 export type MetadataInput =
   Metadata | Readonly<Record<string, string | Buffer | readonly (string | Buffer)[] | undefined>>;
 
-/** Options of one call. grpc-js's own (`deadline`, `parent`, `credentials`, `interceptors`, `host`) keep their meaning. */
+/** Options of one call. The options of grpc-js (`deadline`, `parent`, `credentials`, `interceptors`, `host`) keep their meaning. */
 export interface GrpcCallOptions extends CallOptions {
   /**
    * Timeout of the whole call in milliseconds, more than 0, counted from the subscription. It is sent to the server. The earliest of this
    * timeout, `deadline`, and the method's timeout applies.
    */
   readonly timeoutMs?: number | undefined;
-  /** Timeout of each attempt in milliseconds, more than 0; overrides the method's. Time spent waiting for the channel does not count. */
+  /**
+   * Timeout of each attempt in milliseconds, more than 0; overrides that of the method. Time spent waiting for the channel does not count.
+   */
   readonly attemptTimeoutMs?: number | undefined;
   /**
-   * Maximum time in milliseconds, more than 0, that a reader waits for the first or the next message of a response stream; overrides the
-   * method's.
+   * Maximum time in milliseconds, more than 0, that a reader waits for the first or the next message of a response stream. Overrides the
+   * timeout of the method.
    */
   readonly streamIdleTimeoutMs?: number | undefined;
-  /** Number of messages that are read ahead of a slow `for await` loop, 1 or more; overrides the method's. */
+  /** Number of messages that are read ahead of a slow `for await` loop, 1 or more; overrides the number of the method. */
   readonly prefetch?: number | undefined;
-  /** Behavior of this call at shutdown; overrides the method's. */
+  /** Behavior of this call at shutdown; overrides the behavior of the method. */
   readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
-  /** True if this call is safe to repeat; overrides the method's. */
+  /** True if this call is safe to repeat; overrides the option of the method. */
   readonly idempotent?: boolean | undefined;
   /**
-   * Behavior while the channel is lost. `undefined`: wait for up to `outageGraceMs`. `false`: fail at once. `true`: wait until the
+   * Behavior while the channel is lost. `undefined`: wait for up to `outageGraceMs`. `false`: fail immediately. `true`: wait until the
    * deadline.
    */
   readonly waitForReady?: boolean | undefined;
-  /** Metadata sent with this call; overrides the client's key by key. */
+  /** Metadata sent with this call; overrides the metadata of the client, key by key. */
   readonly metadata?: MetadataInput | undefined;
   /** Signal that cancels the call when it is aborted. Its reason becomes the error's `cause`. */
   readonly signal?: AbortSignal | undefined;
   /** `false` disables retries of this call, except transparent retries. */
   readonly retry?: false | undefined;
-  /** `false` detaches this call from the inbound call being served, for work that outlives that call. */
+  /** `false` detaches this call from the inbound call being served, for work that continues after that call. */
   readonly propagate?: false | undefined;
   /** Receives the response headers of the final attempt. */
   readonly onHeaders?: ((headers: Metadata) => void) | undefined;

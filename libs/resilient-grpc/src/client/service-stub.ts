@@ -1,8 +1,10 @@
 import type { Metadata } from '@grpc/grpc-js';
+import type { Subscriber } from 'rxjs';
 import { GrpcObservable } from '../call/grpc-observable.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { currentStreamScope, inStreamScope, type StreamScope } from '../call/stream-scope.js';
-import { sinkWithin, type StreamSink } from '../call/stream-source.js';
+import { sinkWithin, type StreamFactory, type StreamSink } from '../call/stream-source.js';
+import type { AwaitedCalls } from './awaited-calls.js';
 import { applicationCallSite } from './call-site.js';
 import { callArguments, NO_ARGUMENTS } from './call/call-arguments.js';
 import type { MethodContext } from './call-context.js';
@@ -24,11 +26,12 @@ export interface StubbedMethod {
 export function serviceStub(
   methods: Iterable<StubbedMethod>,
   tracesStreams: boolean,
+  awaited?: AwaitedCalls,
 ): Readonly<Record<string, ResilientMethod<unknown, unknown>>> {
   const stub: Record<string, ResilientMethod<unknown, unknown>> = {};
   for (const { method, contextOf } of methods) {
     const name = method.method;
-    const call = methodStub(method, contextOf, tracesStreams);
+    const call = methodStub(method, contextOf, tracesStreams, awaited);
     stub[name] = call;
     stub[lowerFirst(name)] ??= call;
     if (method.alias !== undefined) stub[method.alias] ??= call;
@@ -36,11 +39,12 @@ export function serviceStub(
   return Object.freeze(stub);
 }
 
-/** Creates the function that calls one method. */
+/** Creates the function that calls one method. `awaited` reports calls that are awaited, in development. */
 export function methodStub(
   method: MethodDescriptor,
   contextOf: () => MethodContext,
   tracesStreams: boolean,
+  awaited?: AwaitedCalls,
 ): ResilientMethod<unknown, unknown> {
   return (request: unknown, metadataOrOptions?: Metadata | GrpcCallOptions | null, options?: GrpcCallOptions) => {
     const isPlain = metadataOrOptions === undefined && options === undefined;
@@ -52,27 +56,28 @@ export function methodStub(
       given: createdIn === undefined ? given : argumentsInContext(given),
       createdIn,
     };
-    return new GrpcObservable<unknown>(
-      (subscriber) => {
-        const scope = currentStreamScope();
-        const context = contextOf();
-        const call =
-          scope === undefined
-            ? new ClientCall(context, input, subscriber)
-            : callInScope(context, input, subscriber, scope);
-        call.begin();
-        return call;
-      },
-      (sink, scope) =>
-        new ClientCall(contextOf(), input, sink, scope === undefined ? undefined : { scope, isDirect: true }),
-    );
+    const subscribe = (subscriber: Subscriber<unknown>): ClientCall => {
+      const scope = currentStreamScope();
+      const context = contextOf();
+      const call =
+        scope === undefined
+          ? new ClientCall(context, input, subscriber)
+          : callInScope(context, input, subscriber, scope);
+      call.begin();
+      return call;
+    };
+    const openStream: StreamFactory<unknown> = (sink, scope) =>
+      new ClientCall(contextOf(), input, sink, scope === undefined ? undefined : { scope, isDirect: true });
+    return awaited === undefined
+      ? new GrpcObservable<unknown>(subscribe, openStream)
+      : awaited.create(method.path, subscribe, openStream);
   };
 }
 
 /**
- * Creates a call inside a stream of several calls. A response stream that is subscribed to while that stream starts belongs to it, even
- * with operators around it. A unary or client-streaming call does not, but it determines the client of the stream. The stream may start
- * in response to such a call, for example after a token request.
+ * Creates a call that is subscribed to while a stream of several calls (`scope`) starts. A response stream becomes part of that stream,
+ * even with operators around it. A unary or client-streaming call does not become part of it. Its client registers the stream anyway,
+ * because the stream may start in response to the call (for example, after a token request).
  */
 function callInScope(
   context: MethodContext,

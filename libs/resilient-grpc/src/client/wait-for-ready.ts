@@ -1,9 +1,11 @@
-import type { CallTransport } from '../call/call-transport.js';
+import type { CallTransport, WaitRefusal } from '../call/call-transport.js';
 import type { Clock } from '../time/clock.js';
 
-/** Limits of a wait for READY: timeout in milliseconds and abort signal. */
+/** Limits of a wait for READY. */
 export interface ReadyOptions {
+  /** Maximum wait in milliseconds. @defaultValue no limit */
   readonly timeoutMs?: number | undefined;
+  /** Signal that ends the wait when it is aborted. Its reason becomes the error. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -18,13 +20,13 @@ export function waitForReady(
       resolve();
       return;
     }
-    const leave = (): void => {
+    const stopWaiting = (): void => {
       timer?.clear();
       signal?.removeEventListener('abort', onAbort);
       transport.dequeue(waiter);
     };
     const fail = (error: unknown): void => {
-      leave();
+      stopWaiting();
       // An abort reason is the caller's own value, of any type.
       // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
       reject(error);
@@ -38,18 +40,20 @@ export function waitForReady(
       // This waiter sends no request.
       expectsPromptResponse: false,
       release: () => {
-        leave();
+        stopWaiting();
         resolve();
       },
-      refuse: ({ details }: { readonly details: string }) => {
-        fail(new Error(details));
+      refuse: ({ details, remedy }: WaitRefusal) => {
+        fail(new Error(withRemedy(details, remedy)));
       },
     };
     const onAbort = (): void => {
       fail(signal?.reason);
     };
     const onTimeout = (): void => {
-      fail(new Error(`Not ready after ${String(timeoutMs)} ms: ${transport.whyNotReady()}`));
+      fail(
+        new Error(withRemedy(`Not ready after ${String(timeoutMs)} ms: ${transport.whyNotReady()}`, transport.remedy)),
+      );
     };
     const timer = timeoutMs === undefined ? undefined : clock.setTimer(onTimeout, timeoutMs, true);
     if (signal?.aborted === true) {
@@ -59,4 +63,8 @@ export function waitForReady(
     signal?.addEventListener('abort', onAbort, { once: true });
     transport.wait(waiter);
   });
+}
+
+function withRemedy(message: string, remedy: string | undefined): string {
+  return remedy === undefined ? message : `${message} (${remedy})`;
 }

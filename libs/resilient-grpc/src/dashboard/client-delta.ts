@@ -2,7 +2,7 @@ import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
 
 type Property = keyof GrpcClientSnapshot;
 
-/** Properties that the overview shows for every client. The others are sent only to pages that have the client open. */
+/** Properties that the overview shows for every client. All other properties are sent only to pages that have the client open. */
 const OVERVIEW_PROPERTIES: ReadonlySet<string> = new Set<Property>([
   'name',
   'target',
@@ -38,7 +38,7 @@ export class ClientDelta {
     this.update(snapshot, isOpenInPage);
   }
 
-  /** Stores the current state and determines what has changed. `isOpenInPage` is true if any page has this client open. */
+  /** Stores the current state and determines the changes. `isOpenInPage` is true if any page has this client open. */
   update(snapshot: GrpcClientSnapshot, isOpenInPage: boolean): void {
     this.snapshot = snapshot;
     this.changed = this.parts(isOpenInPage).filter(([property, json]) => this.lastSent.get(property) !== json);

@@ -2,7 +2,8 @@ import { Logger } from '@nestjs/common';
 import { BehaviorSubject } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
-import type { GrpcClients } from '../nest/grpc-clients.js';
+import type { ObservableServer } from '../call/server-overload.js';
+import type { ClientRegistry } from '../nest/client-registry.js';
 import { VirtualClock } from '../testing/virtual-clock.js';
 import { DashboardFeed, type Visitor } from './dashboard-feed.js';
 
@@ -37,7 +38,7 @@ class ClientInTest {
       methods,
       counters: { ...this.counters },
     };
-    // Safe: the feed reads no other field.
+    // The cast is safe: the feed reads no other field.
     return value as unknown as GrpcClientSnapshot;
   }
 }
@@ -65,14 +66,18 @@ class VisitorInTest implements Visitor {
   }
 }
 
+const PROCESS = { host: 'here', pid: 7, release: '1.2.3', startedAt: '2026-01-01T00:00:00.000Z', id: 'a' };
+
 let clock: VirtualClock;
 let clients: ClientInTest[];
+let servers: Set<ObservableServer>;
 let feed: DashboardFeed;
 beforeEach(() => {
   clock = new VirtualClock();
   clients = [new ClientInTest('orders'), new ClientInTest('audit')];
-  const registry = { accepting: true, [Symbol.iterator]: () => clients[Symbol.iterator]() };
-  feed = new DashboardFeed(registry as unknown as GrpcClients, clock, { host: 'here', pid: 7, release: '1.2.3' });
+  servers = new Set();
+  const registry = { accepting: true, servers, [Symbol.iterator]: () => clients[Symbol.iterator]() };
+  feed = new DashboardFeed(registry as unknown as ClientRegistry, clock, PROCESS);
   feed.onApplicationBootstrap();
   clock.advance(0);
 });
@@ -84,13 +89,13 @@ const join = (openClient?: string): VisitorInTest => {
 const listeners = () => clients.filter(({ states }) => states.observed).length;
 
 describe('feed with no page open', () => {
-  it('samples every client every two seconds, and subscribes to none', () => {
+  it('samples every client every two seconds while no page is open, without subscribing to client events', () => {
     clock.advance(20_000);
     expect(clients.map(({ snapshots }) => snapshots)).toEqual([11, 11]);
     expect(listeners()).toBe(0);
   });
 
-  it('keeps the samples of the last ten minutes', () => {
+  it('keeps the samples of each client for ten minutes', () => {
     clients[0]!.counters.failed = 7;
     clock.advance(3_600_000);
     const { data } = join('orders').last;
@@ -104,7 +109,7 @@ describe('feed with no page open', () => {
 });
 
 describe('visitor', () => {
-  it('sends the full state, then the changes of each second, even if nothing changed', () => {
+  it('sends a visitor the full state, then an update each second, even if nothing changed', () => {
     const visitor = join('orders');
     expect(visitor.received).toMatchObject([
       { event: 'whole', data: { total: 2, clients: [{ key: 'orders' }, { key: 'audit' }] } },
@@ -117,7 +122,7 @@ describe('visitor', () => {
     expect(visitor.last).toMatchObject({ atMs: 2_000, data: { clients: [] } });
   });
 
-  it('sends details only of the client that is open in the page', () => {
+  it('sends a visitor details only of the client that is open in the page', () => {
     const [ofOrders, ofAll] = [join('orders'), join()];
     expect(Object.keys(ofOrders.last.data.clients[0])).toContain('methods');
     expect(Object.keys(ofOrders.last.data.clients[1])).not.toContain('methods');
@@ -127,7 +132,7 @@ describe('visitor', () => {
     expect(ofAll.last.data.clients).toEqual([]);
   });
 
-  it('sends a state change immediately, then updates four times a second for two seconds', () => {
+  it('sends a visitor a state change immediately, then four updates a second for two seconds', () => {
     const visitor = join();
     clock.advance(5_400);
     clients[0]!.states.next('TRANSIENT_FAILURE');
@@ -141,7 +146,7 @@ describe('visitor', () => {
     expect(after.slice(0, 12)).toEqual([0, 250, 500, 750, 1_000, 1_250, 1_500, 1_750, 2_000, 3_000, 4_000, 5_000]);
   });
 
-  it('sends a flood of state changes about four times a second', () => {
+  it('sends a visitor about four updates a second during a flood of state changes', () => {
     const visitor = join();
     clock.advance(1_000);
     for (let i = 0; i < 1_000; i++) {
@@ -153,7 +158,7 @@ describe('visitor', () => {
     expect(perSecond).toBeGreaterThan(3);
   });
 
-  it('sends a later visitor the state that the others have, then the same changes', () => {
+  it('sends a later visitor the state that earlier visitors have, then the same changes', () => {
     const early = join('orders');
     clock.advance(1_000);
     clients[0]!.counters.started = 1;
@@ -167,7 +172,7 @@ describe('visitor', () => {
     expect(late.last.data.clients[0].counters.started).toBe(1);
   });
 
-  it('sends nothing to a visitor while it is blocked, and then the full state', () => {
+  it('sends nothing to a visitor while its connection is blocked, and then the full state', () => {
     const slow = join();
     clock.advance(1_000);
     slow.isBlocked = true;
@@ -181,11 +186,11 @@ describe('visitor', () => {
     expect(slow.last).toMatchObject({ event: 'change' });
   });
 
-  it('sends the host, the pid and the release of the process', () => {
-    expect(join().last.data.process).toEqual({ host: 'here', pid: 7, release: '1.2.3' });
+  it('sends a visitor the host, the pid, and the release of the process', () => {
+    expect(join().last.data.process).toEqual(PROCESS);
   });
 
-  it('sends clients that are added, replaced under the same name, or removed', () => {
+  it('reports to a visitor each client that is added, replaced under the same name, or removed', () => {
     const visitor = join();
     clients.push(new ClientInTest('tenant'));
     clock.advance(1_000);
@@ -198,7 +203,7 @@ describe('visitor', () => {
     expect(visitor.last.data).toMatchObject({ gone: ['tenant'], total: 2 });
   });
 
-  it('sends 50 of many clients: the one open in the page first, then those in trouble', () => {
+  it('sends a visitor at most 50 clients: the client open in the page first, then clients with problems', () => {
     clients = Array.from({ length: 200 }, (_none, i) => new ClientInTest(`tenant-${i}`));
     clients[150]!.states.next('TRANSIENT_FAILURE');
     clock.advance(2_000);
@@ -209,7 +214,7 @@ describe('visitor', () => {
     expect(keys.slice(0, 3)).toEqual(['tenant-199', 'tenant-150', 'tenant-0']);
   });
 
-  it('sends the client open in the page even if more than 50 others are in trouble', () => {
+  it('sends a visitor the client open in the page even if more than 50 other clients have problems', () => {
     clients = Array.from({ length: 200 }, (_none, i) => new ClientInTest(`tenant-${i}`));
     for (const client of clients.slice(0, 100)) client.states.next('TRANSIENT_FAILURE');
     clock.advance(2_000);
@@ -219,7 +224,7 @@ describe('visitor', () => {
     expect(visitor.last.data.gone).toEqual([]);
   });
 
-  it('sends the samples of a client from before clients in trouble displaced it', () => {
+  it('sends a visitor the samples of a client that were taken before clients with problems displaced the client', () => {
     clients = Array.from({ length: 60 }, (_none, i) => new ClientInTest(`tenant-${i}`));
     clock.advance(20_000);
     for (const client of clients.slice(10)) client.states.next('TRANSIENT_FAILURE');
@@ -231,12 +236,12 @@ describe('visitor', () => {
     expect(samplesOf('tenant-55')[0]![0]! - clock.epoch()).toBeLessThan(-10_000);
   });
 
-  it('sends different keys for two clients of one name', () => {
+  it('sends a visitor different keys for two clients with the same name', () => {
     clients.push(new ClientInTest('orders'));
     expect(join().last.data.clients.map(({ key }: { key: string }) => key)).toEqual(['orders', 'audit', 'orders (2)']);
   });
 
-  it('sends different keys for a client that the feed numbered and a client with that name', () => {
+  it('sends a visitor different client keys even if the name of one client looks like a numbered key of another', () => {
     clients.push(new ClientInTest('orders'), new ClientInTest('orders (2)'), new ClientInTest('orders (2)'));
     expect(join().last.data.clients.map(({ key }: { key: string }) => key)).toEqual([
       'orders',
@@ -247,7 +252,7 @@ describe('visitor', () => {
     ]);
   });
 
-  it('sends the details of a client that no page had open before, then only their changes', () => {
+  it('sends a visitor the details of a client that no page had open before, then only their changes', () => {
     clients[0]!.methods = [{ path: '/a' }];
     const early = join();
     const first = join('orders');
@@ -257,7 +262,7 @@ describe('visitor', () => {
     expect(early.last.data.clients).toEqual([]);
   });
 
-  it('returns to slow sampling when the last visitor disconnects', () => {
+  it('returns to slow sampling of clients when the last visitor disconnects', () => {
     const visitor = join();
     expect(listeners()).toBe(2);
     feed.leave(visitor);
@@ -268,7 +273,7 @@ describe('visitor', () => {
     expect(clients[0]!.snapshots - snapshots).toBe(10);
   });
 
-  it('sends the last changes, disconnects the visitor, and clears its timers when the shutdown begins', () => {
+  it('sends a visitor the last changes, disconnects the visitor, and clears all timers of the feed when the shutdown begins', () => {
     const visitor = join();
     clients[0]!.waiting = 3;
     feed.beforeApplicationShutdown();
@@ -279,7 +284,7 @@ describe('visitor', () => {
   });
 });
 
-it('continues with the other clients if the snapshot of one throws', () => {
+it('sends a visitor the other clients if the snapshot of one client throws', () => {
   Logger.overrideLogger(false);
   clients[0]!.broken = true;
   const visitor = join();
@@ -301,4 +306,23 @@ it('logs one line for each client whose snapshot throws', ({ onTestFinished }) =
     'dashboard cannot show client orders: Error: broken',
     'dashboard cannot show client audit: Error: broken',
   ]);
+});
+
+it('sends a visitor the overload of each server with every update', () => {
+  const overload = { since: undefined, queued: 0, shed: 0, limits: [] };
+  const server = { address: '0.0.0.0:50051', overload: () => overload };
+  servers.add(server);
+  const visitor = join();
+  expect(visitor.last.data.servers).toEqual([
+    { address: '0.0.0.0:50051', overload: { queued: 0, shed: 0, limits: [] } },
+  ]);
+  Object.assign(overload, { since: new Date(5_000), queued: 3, shed: 40 });
+  clock.advance(1_000);
+  expect(visitor.last).toMatchObject({ event: 'change' });
+  expect(visitor.last.data.servers[0].overload).toMatchObject({
+    since: '1970-01-01T00:00:05.000Z',
+    queued: 3,
+    shed: 40,
+  });
+  expect(feed.snapshot().servers).toEqual([{ address: '0.0.0.0:50051', overload }]);
 });

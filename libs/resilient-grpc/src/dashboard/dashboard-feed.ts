@@ -2,13 +2,17 @@ import { type BeforeApplicationShutdown, type OnApplicationBootstrap } from '@ne
 import { skip, type Subscription } from 'rxjs';
 import type { GrpcClientSnapshot } from '../client/client-snapshot.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
-import type { GrpcClients } from '../nest/grpc-clients.js';
+import type { ServerOverload } from '../call/server-overload.js';
+import type { ClientRegistry } from '../nest/client-registry.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { moment, type Clock, type Timer } from '../time/clock.js';
 import { shownClients, MAX_SHOWN_CLIENTS, type ShownClient } from './shown-clients.js';
 import { ClientDelta } from './client-delta.js';
 
-/** Interval between the samples of a history. They are taken even with no page open, so that a page opened after an incident shows it. */
+/**
+ * Interval between the samples of a history. Samples are taken even with no page open, so that a page that is opened after an incident
+ * shows the incident.
+ */
 const HISTORY_INTERVAL_MS = 2_000;
 /** Number of samples kept per client: ten minutes. */
 const HISTORY_LENGTH = 300;
@@ -17,7 +21,7 @@ const RATE_SAMPLES = 3;
 /** Update interval with a page open, which is also the heartbeat. */
 const UPDATE_INTERVAL_MS = 1_000;
 /**
- * Minimum interval between two updates, which delays the update after a change of state. It is also the update interval for
+ * Minimum interval between two updates, which delays the update after a change of state. This is also the update interval for
  * `UNSETTLED_MS` after such a change, while dependent values change.
  */
 const MIN_UPDATE_INTERVAL_MS = 250;
@@ -57,14 +61,30 @@ export interface DashboardSnapshot {
   /** False from the start of the application's shutdown. */
   readonly accepting: boolean;
   readonly clients: readonly GrpcClientSnapshot[];
+  /** Servers of the application, from `ResilientGrpcServerModule`. */
+  readonly servers: readonly DashboardServer[];
 }
 
-/** Process that serves the page. Behind a load balancer, it may differ from request to request. */
+/** State of a server. */
+export interface DashboardServer {
+  /** Address on which the server listens, as configured. */
+  readonly address: string;
+  readonly overload: ServerOverload;
+}
+
+/** Process that serves the page. Behind a load balancer, this process can differ from request to request. */
 export interface DashboardProcess {
   readonly host: string;
   readonly pid: number;
   /** Version of this library. The page of another version cannot process these events. */
   readonly release: string;
+  /** Start of the application, in ISO 8601. */
+  readonly startedAt: string;
+  /**
+   * Unique id of the application in its process. A URL or a pid is not sufficient: two URLs can lead to one process, and two containers can
+   * have the same host and pid.
+   */
+  readonly id: string;
 }
 
 interface DashboardClient extends ShownClient {
@@ -74,8 +94,8 @@ interface DashboardClient extends ShownClient {
 }
 
 /**
- * Samples the shown clients, once for all visitors. With no page open, it samples them at a low rate. It never subscribes to client
- * events, because every call would then build them.
+ * Samples the shown clients, once for all visitors. With no page open, it samples them at a low rate. It never subscribes to client events,
+ * because every call would then have to build events.
  */
 export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationShutdown {
   private readonly logger = new LibraryLogger('ResilientGrpc');
@@ -84,7 +104,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   /** Clients whose changes of state are observed. */
   private readonly followed = new Map<ResilientGrpcClient, Subscription>();
   private shown: ReadonlyMap<string, DashboardClient> = new Map();
-  /** Histories of clients that were replaced by clients in trouble: at most as many as are shown, the most recent last. */
+  /** Histories of clients that are no longer shown, the most recent last. At most `MAX_SHOWN_CLIENTS` histories are kept. */
   private readonly setAside = new Map<ResilientGrpcClient, ClientSample[]>();
   private readonly loggedFailures = new WeakSet<ResilientGrpcClient>();
   private removed: readonly string[] = [];
@@ -100,7 +120,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private changedAt = -Infinity;
 
   constructor(
-    private readonly clients: GrpcClients,
+    private readonly clients: Pick<ClientRegistry, 'accepting' | 'servers' | typeof Symbol.iterator>,
     private readonly clock: Clock,
     private readonly process: DashboardProcess,
   ) {}
@@ -128,14 +148,15 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
       at: moment(this.clock.epoch()).toISOString(),
       accepting: this.clients.accepting,
       clients: [...this.clients].flatMap((client) => this.snapshotOf(client) ?? []),
+      servers: this.servers(),
     };
   }
 
-  /** Sends the full state now, and then the changes. */
+  /** Sends `visitor` the full state now, and then the changes. */
   join(visitor: Visitor): void {
     const first = this.visitors.size === 0;
     this.visitors.add(visitor);
-    // Later visitors receive the state that the others last received, and all continue from there.
+    // A later visitor receives the state that the other visitors last received, so that all visitors can receive the same changes.
     if (first || (visitor.openClient !== undefined && !this.shown.has(visitor.openClient))) this.send(visitor);
     visitor.send('whole', this.whole(visitor));
     this.wake(UPDATE_INTERVAL_MS);
@@ -235,7 +256,10 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     if (this.visitors.size > 0 && !this.ending) this.follow(shown.map(({ client }) => client));
   }
 
-  /** Keeps the histories of clients in `before` that are not in `shown`. `undefined` means that all clients are shown, so none is kept. */
+  /**
+   * Keeps the histories of clients in `before` that are not in `shown`. If `shown` is undefined, all clients are shown, and no history is
+   * kept.
+   */
   private putAside(
     before: ReadonlyMap<string, DashboardClient>,
     shown: ReadonlySet<ResilientGrpcClient> | undefined,
@@ -260,6 +284,10 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     }
   }
 
+  private servers(): readonly DashboardServer[] {
+    return [...this.clients.servers].map((server) => ({ address: server.address, overload: server.overload() }));
+  }
+
   private whole({ openClient }: Visitor): string {
     const all = [...this.shown.values()];
     const clients = all.map(({ key, delta }) => delta.whole(key === openClient));
@@ -275,8 +303,9 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
 
   private common(): string {
     const { total, sampledEpoch } = this;
-    // Uses the time of the last sampling, because later visitors also receive that state.
-    return JSON.stringify({ at: sampledEpoch, accepting: this.clients.accepting, total }).slice(1, -1);
+    // Uses the time of the last sampling, because a later visitor receives the state of that time.
+    const state = { at: sampledEpoch, accepting: this.clients.accepting, total, servers: this.servers() };
+    return JSON.stringify(state).slice(1, -1);
   }
 }
 

@@ -7,6 +7,8 @@ class OpsGuard {
 }
 
 const AT = 'ResilientGrpcDashboardModule.forRoot';
+const PROCESS_URL =
+  "expected the http: or https: URL of a dashboard, without credentials, query, and fragment, such as 'http://10.0.0.7:3000/grpc'";
 
 function problemsOf(options: unknown): string[] {
   try {
@@ -19,7 +21,7 @@ function problemsOf(options: unknown): string[] {
 }
 
 describe('dashboard options', () => {
-  it('accepts guards, or public: true', () => {
+  it('accepts dashboard options with guards or public: true', () => {
     expect(resolveDashboardOptions({ public: true })).toEqual({ path: 'grpc', imports: [], guards: [] });
     expect(resolveDashboardOptions({ guards: [OpsGuard], path: '/ops/grpc/', imports: [] })).toEqual({
       path: 'ops/grpc',
@@ -54,6 +56,23 @@ describe('dashboard options', () => {
         `${AT}.guards[0]: expected a guard class such as OpsGuard (\`imports\` provides its dependencies), got an object with canActivate`,
       ],
     ],
+    [
+      'processes with a URL that contains a password, or is not a URL',
+      {
+        public: true,
+        processes: { urls: ['http://me:secret@10.0.0.7/grpc', '10.0.0.7:3000', 'http://10.0.0.7/grpc?a'] },
+      },
+      ['http://***@10.0.0.7/grpc', '10.0.0.7:3000', 'http://10.0.0.7/grpc?a'].map(
+        (shown, at) => `${AT}.processes.urls[${String(at)}]: ${PROCESS_URL}, got "${shown}"`,
+      ),
+    ],
+    [
+      'processes without URLs',
+      { public: true, processes: {} },
+      [
+        `${AT}.processes.urls: expected an array of URLs of dashboards such as ['http://10.0.0.7:3000/grpc'], or a function that returns it, got nothing`,
+      ],
+    ],
     ['public: false', { public: false }, [`${AT}.public: expected true, or \`guards\` instead, got false`]],
     [
       'a wildcard path',
@@ -79,7 +98,7 @@ describe('dashboard options', () => {
         `${AT}: expected guards or public: true, got neither; ${remedy}`,
       ],
     ],
-  ])('reports path, problem and remedy for %s', (_what, options, problems) => {
+  ])('reports the path, the problem, and the remedy for invalid dashboard options: %s', (_what, options, problems) => {
     expect(problemsOf(options)).toEqual(problems);
   });
 });

@@ -1,16 +1,38 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { CanActivate, ModuleMetadata, Type } from '@nestjs/common';
 import * as v from 'valibot';
 import { copyOptions } from '../client/settings/copy-options.js';
 import { object } from '../policy/options/option-schemas.js';
 import { optionProblems } from '../policy/options/option-problems.js';
+import { isProcessUrl } from './process-url.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 
-/** Path of the dashboard, and the modules that its guards need. */
+/** URLs of dashboards, or a function that lists them. */
+export type ProcessUrls = readonly string[] | (() => readonly string[] | Promise<readonly string[]>);
+
+/** Other processes that the page shows, summed with the process that serves it. */
+export interface DashboardProcessesOptions {
+  /**
+   * URLs of the dashboards of these processes, such as 'http://10.0.0.7:3000/grpc'. Each URL must lead to one process. A function is called
+   * at most every 5 s, while a page is open. At most 100 URLs are used.
+   */
+  readonly urls: ProcessUrls;
+  /**
+   * Returns the headers for requests to the other processes, given the headers of the visitor's request. The guards of these processes
+   * receive the returned headers.
+   * @defaultValue none
+   */
+  readonly headers?: ((visitor: IncomingHttpHeaders) => Readonly<Record<string, string | undefined>>) | undefined;
+}
+
+/** Path of the dashboard, the modules that its guards need, and the other processes. */
 export interface DashboardMountOptions {
   /** Path of the page, below the global prefix if there is one. @defaultValue 'grpc' */
   readonly path?: string | undefined;
   /** Modules that export the dependencies of the guards. @defaultValue none */
   readonly imports?: ModuleMetadata['imports'];
+  /** Other processes that the page shows. @defaultValue none */
+  readonly processes?: DashboardProcessesOptions | undefined;
 }
 
 /** Options of the dashboard: its path, and either `guards` or `public: true`. */
@@ -33,6 +55,7 @@ export interface DashboardSettings {
   readonly path: string;
   readonly imports: NonNullable<ModuleMetadata['imports']>;
   readonly guards: readonly Type<CanActivate>[];
+  readonly processes: DashboardProcessesOptions | undefined;
 }
 
 const DEFAULT_DASHBOARD_PATH = 'grpc';
@@ -40,6 +63,9 @@ const DEFAULT_DASHBOARD_PATH = 'grpc';
 const FOR_ROOT = 'ResilientGrpcDashboardModule.forRoot';
 
 const PATH_TEXT = "a non-empty path without parameters such as 'ops/grpc'";
+const URL_TEXT =
+  "the http: or https: URL of a dashboard, without credentials, query, and fragment, such as 'http://10.0.0.7:3000/grpc'";
+const URLS_TEXT = "an array of URLs of dashboards such as ['http://10.0.0.7:3000/grpc'], or a function that returns it";
 const GUARDS_TEXT = 'a non-empty array of guard classes such as [OpsGuard]';
 // A path with '.' or '..' segments would never match, because HTTP clients resolve them before sending.
 const PATH_PATTERN = /^\/?(?!\.{1,2}(?:\/|$))[\w.~-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/;
@@ -47,6 +73,18 @@ const schema = object(
   {
     path: v.optional(v.pipe(v.string(PATH_TEXT), v.regex(PATH_PATTERN, PATH_TEXT))),
     imports: v.optional(v.array(v.unknown(), 'an array of modules such as [AuthModule]')),
+    processes: v.optional(
+      object(
+        {
+          urls: v.union(
+            [v.function(), v.array(v.pipe(v.string(URL_TEXT), v.check(isProcessUrl, URL_TEXT)))],
+            URLS_TEXT,
+          ),
+          headers: v.optional(v.function('a function such as ({ cookie }) => ({ cookie })')),
+        },
+        "an object such as { urls: ['http://10.0.0.7:3000/grpc'] }",
+      ),
+    ),
     guards: v.optional(
       v.pipe(
         v.array(v.function('a guard class such as OpsGuard (`imports` provides its dependencies)'), GUARDS_TEXT),
@@ -76,8 +114,13 @@ export function resolveDashboardOptions(given: unknown): DashboardSettings {
   const problems = [...optionProblems(schema, options, FOR_ROOT), ...accessProblems(options)];
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
   // The cast is safe: the checks found no problems.
-  const { path = DEFAULT_DASHBOARD_PATH, imports = [], guards = [] } = options as ResilientGrpcDashboardOptions;
-  return { path: path.replace(/^\/|\/$/g, ''), imports, guards };
+  const {
+    path = DEFAULT_DASHBOARD_PATH,
+    imports = [],
+    guards = [],
+    processes,
+  } = options as ResilientGrpcDashboardOptions;
+  return { path: path.replace(/^\/|\/$/g, ''), imports, guards, processes };
 }
 
 function accessProblems(options: unknown): ConfigurationProblem[] {

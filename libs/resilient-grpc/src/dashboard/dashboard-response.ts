@@ -19,8 +19,8 @@ type PlatformRequest = IncomingMessage | { readonly raw: IncomingMessage };
 type PlatformResponse = ServerResponse | { readonly raw: ServerResponse; hijack(): unknown };
 
 /**
- * One response, written to Node's response object. This works on every platform, and bypasses interceptors of the application that wrap the
- * results of handlers.
+ * One response, written to Node's response object. Writing to this object works on every platform, and bypasses interceptors of the
+ * application that wrap the results of handlers.
  */
 export class DashboardResponse {
   private readonly request: IncomingMessage;
@@ -65,7 +65,7 @@ export class DashboardResponse {
     this.raw.setHeader('Cache-Control', 'no-store, no-transform');
     this.raw.setHeader('X-Accel-Buffering', 'no');
     this.raw.setHeader('Content-Type', 'text/event-stream; charset=utf-8');
-    // Otherwise the connection would outlive the stream, and the shutdown would wait for it.
+    // Otherwise the connection would outlive the stream, and the shutdown would wait for this connection.
     this.close();
     if (this.request.method === 'HEAD') this.raw.end();
     else this.raw.flushHeaders();
@@ -80,7 +80,7 @@ export class DashboardResponse {
   }
 
   private close(): void {
-    // HTTP/2 has no such header.
+    // HTTP/2 has no `Connection` header.
     if (this.request.httpVersionMajor < 2) this.raw.setHeader('Connection', 'close');
   }
 }

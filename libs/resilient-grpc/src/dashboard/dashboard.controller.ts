@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import {
   Controller,
   Get,
@@ -11,11 +12,13 @@ import {
   VERSION_NEUTRAL,
   type Type,
 } from '@nestjs/common';
+import { VERSION } from '../telemetry/version.js';
 import { systemClock } from '../time/clock.js';
 import { PAGE_FILE, type DashboardAsset } from './dashboard-asset.js';
 import { DashboardFeed } from './dashboard-feed.js';
 import type { DashboardSettings } from './dashboard-options.js';
 import { DashboardResponse } from './dashboard-response.js';
+import { DashboardProcesses, type ProcessVisit } from './dashboard-processes.js';
 import { EventStream } from './event-stream.js';
 
 /** Injection token of the page's files. */
@@ -24,8 +27,13 @@ export const DASHBOARD_ASSETS = Symbol('DashboardAssets');
 /** Maximum number of open pages. Each costs a connection and its write buffer. */
 const MAX_VISITORS = 100;
 
+/** The part of a visitor's request that Express and Fastify both provide. */
+interface VisitorRequest {
+  readonly headers: IncomingHttpHeaders;
+}
+
 /** Creates the controller of a dashboard, which is read-only. */
-export function dashboardController({ path, guards }: DashboardSettings): Type {
+export function dashboardController({ path, guards, processes }: DashboardSettings): Type {
   const lastPart = path.slice(path.lastIndexOf('/') + 1);
 
   @Controller({ path, version: VERSION_NEUTRAL })
@@ -35,6 +43,7 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
 
     constructor(
       @Inject(DashboardFeed) private readonly feed: DashboardFeed,
+      @Inject(DashboardProcesses) private readonly processes: DashboardProcesses,
       @Inject(DASHBOARD_ASSETS) private readonly assets: ReadonlyMap<string, DashboardAsset>,
     ) {}
 
@@ -44,9 +53,12 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
       // Links are relative, because a proxy may prefix the path. They are resolved against the page's path if it ends with a slash, else
       // against its parent.
       const inside = /^[^?]*\/(\?|$)/.test(request.url) ? './' : `./${lastPart}/`;
-      const text = page.body.toString('utf8').replaceAll('"./', `"${inside}`);
+      const text = page.body
+        .toString('utf8')
+        .replaceAll('"./', `"${inside}`)
+        .replace('<main>', processes === undefined ? '<main>' : `<main data-release="${VERSION}">`);
       this.answer(request, response, (answer) =>
-        answer.file(page.type, text, page.tag.replace(/"$/, `-${String(inside.length)}"`)),
+        answer.file(page.type, text, page.tag.replace(/"$/, `-${String(inside.length)}${processes ? '-all' : ''}"`)),
       );
     }
 
@@ -55,11 +67,30 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
       this.answer(request, response, (answer) => answer.json(200, this.feed.snapshot()));
     }
 
-    /** Streams events; `client` is the key of the client whose details are shown. */
+    /** Streams the events of the process with the key `process`, by default of this one. `client` is the key of the shown client. */
     @Get('events')
-    events(@Req() request: unknown, @Res() response: unknown, @Query('client') client: unknown): void {
-      const openClient = typeof client === 'string' ? client : undefined;
-      this.answer(request, response, (answer) => this.streamEvents(answer, openClient));
+    events(
+      @Req() request: VisitorRequest,
+      @Res() response: unknown,
+      @Query('client') client: unknown,
+      @Query('process') process: unknown,
+    ): void {
+      if (process === undefined)
+        return this.answer(request, response, (answer) =>
+          this.streamEvents(answer, client, (stream) => this.feed.join(stream)),
+        );
+      this.relayEvents(
+        request,
+        response,
+        client,
+        (visit) => void this.processes.visitOne(typeof process === 'string' ? process : '', visit),
+      );
+    }
+
+    /** Streams the events of all processes. */
+    @Get('fleet')
+    fleet(@Req() request: VisitorRequest, @Res() response: unknown, @Query('client') client: unknown): void {
+      this.relayEvents(request, response, client, (visit) => this.processes.visitAll(visit));
     }
 
     @Get(':asset')
@@ -68,16 +99,33 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
       this.answer(request, response, (answer) => answer.file(type, body, tag));
     }
 
-    private streamEvents(answer: DashboardResponse, openClient: string | undefined): void {
+    private relayEvents(
+      request: VisitorRequest,
+      response: unknown,
+      client: unknown,
+      start: (visit: ProcessVisit) => void,
+    ): void {
+      if (processes === undefined) throw new NotFoundException();
+      const given = Object.entries(processes.headers?.(request.headers) ?? {});
+      const headers = Object.fromEntries(
+        given.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+      );
+      this.answer(request, response, (answer) =>
+        this.streamEvents(answer, client, (stream) => start({ stream, headers, openClient: stream.openClient })),
+      );
+    }
+
+    private streamEvents(answer: DashboardResponse, client: unknown, start: (stream: EventStream) => void): void {
       if (this.feed.ending) return answer.json(503, { message: 'the application is shutting down' });
       if (this.visitors >= MAX_VISITORS) return answer.json(503, { message: 'too many dashboard pages are open' });
       if (!answer.events()) return;
       this.visitors += 1;
+      const openClient = typeof client === 'string' ? client : undefined;
       const visitor = new EventStream(answer.raw, systemClock, openClient, () => {
         this.visitors -= 1;
         this.feed.leave(visitor);
       });
-      this.feed.join(visitor);
+      start(visitor);
     }
 
     private asset(name: string): DashboardAsset {
@@ -88,8 +136,8 @@ export function dashboardController({ path, guards }: DashboardSettings): Type {
 
     private answer(request: unknown, response: unknown, write: (answer: DashboardResponse) => void): void {
       const answer = new DashboardResponse(request, response, this.feed.ending);
-      // Runs after the application's interceptors: a header that one of them sets after the first byte would be an error, which Nest
-      // handles by ending the response. Skipped if the visitor disconnected while a guard was running.
+      // Runs after the application's interceptors. If an interceptor set a header after the first byte, Nest would end the response with an
+      // error. Does nothing if the visitor disconnected while a guard was running.
       systemClock.defer(() => {
         if (!answer.isOver) write(answer);
       });

@@ -41,7 +41,7 @@ describe('EventStream', () => {
     for (let sent = 0; sent < 100 && !stream.isBlocked; sent++) stream.send('change', LARGE);
   };
 
-  it('drops events instead of buffering them while the visitor does not read', async () => {
+  it('drops events instead of buffering them for a visitor that does not read', async () => {
     fillUp();
     expect(stream.isBlocked).toBe(true);
     const held = response.writableLength;
@@ -66,7 +66,7 @@ describe('EventStream', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('sends a final event on end() and ignores later calls', async () => {
+  it('sends a visitor a final event on end() and ignores later send() and end()', async () => {
     let text = '';
     visitor.on('data', (chunk) => (text += String(chunk)));
     visitor.resume();

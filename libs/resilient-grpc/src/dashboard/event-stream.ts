@@ -11,6 +11,7 @@ const STATUS_FLUSH_MS = 500;
 export class EventStream implements Visitor {
   private blocked: Timer | undefined;
   private closed = false;
+  private unblocked: (() => void)[] = [];
 
   constructor(
     private readonly response: ServerResponse,
@@ -20,7 +21,7 @@ export class EventStream implements Visitor {
     onLeave: () => void,
   ) {
     response.on('drain', () => this.unblock());
-    // A failed response needs no handling here: 'close' follows.
+    // A failed response needs no handling here, because 'close' follows.
     response.on('error', () => undefined);
     response.once('close', () => {
       this.closed = true;
@@ -35,16 +36,39 @@ export class EventStream implements Visitor {
     return this.blocked !== undefined;
   }
 
-  /** Sends `json`, which must be a single line. */
-  send(event: string, json: string): void {
-    if (this.closed || this.isBlocked) return;
-    if (this.response.write(`event: ${event}\ndata: ${json}\n\n`)) return;
+  /** True if no event can be sent anymore. */
+  get isOver(): boolean {
+    return this.closed;
+  }
+
+  /** Calls `listener` after the connection has closed. */
+  onClose(listener: () => void): void {
+    if (this.response.destroyed) listener();
+    else this.response.once('close', listener);
+  }
+
+  /** Resolves when earlier events are flushed, or the stream is over. */
+  async writable(): Promise<void> {
+    if (!this.closed && this.isBlocked) await new Promise<void>((resolve) => this.unblocked.push(resolve));
+  }
+
+  /** Sends `data`, each a single line. Drops the event while earlier events are not flushed. */
+  send(event: string, ...data: readonly string[]): void {
+    if (!this.isBlocked) this.push(event, ...data);
+  }
+
+  /** Sends `data`, each a single line, even if earlier events are not flushed. Use it for changes that cannot be sent later. */
+  push(event: string, ...data: readonly string[]): void {
+    if (this.closed) return;
+    const lines = data.map((line) => `data: ${line}\n`).join('');
+    if (this.response.write(`event: ${event}\n${lines}\n`) || this.isBlocked) return;
     this.blocked = this.clock.setTimer(() => this.response.destroy(), MAX_BLOCKED_MS);
   }
 
   /** Sends the end event and closes the response within a bounded time. */
   end(): void {
     if (this.closed) return;
+    this.closed = true;
     this.response.end('event: end\ndata: {}\n\n');
     const cut = this.clock.setTimer(() => this.response.destroy(), STATUS_FLUSH_MS);
     this.response.once('close', () => cut.clear());
@@ -53,5 +77,6 @@ export class EventStream implements Visitor {
   private unblock(): void {
     this.blocked?.clear();
     this.blocked = undefined;
+    for (const resolve of this.unblocked.splice(0)) resolve();
   }
 }

@@ -1,12 +1,14 @@
+import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { Inject, Module, Optional, type DynamicModule } from '@nestjs/common';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import { GrpcClients } from '../nest/grpc-clients.js';
+import { ClientRegistry } from '../nest/client-registry.js';
 import { ResilientGrpcCoreModule } from '../nest/resilient-grpc-core.module.js';
 import { VERSION } from '../telemetry/version.js';
-import { systemClock } from '../time/clock.js';
+import { moment, systemClock } from '../time/clock.js';
 import { readDashboardAssets } from './dashboard-asset.js';
 import { DashboardFeed } from './dashboard-feed.js';
+import { DashboardProcesses } from './dashboard-processes.js';
 import { resolveDashboardOptions, type ResilientGrpcDashboardOptions } from './dashboard-options.js';
 import { DASHBOARD_ASSETS, dashboardController } from './dashboard.controller.js';
 
@@ -35,9 +37,21 @@ export class ResilientGrpcDashboardModule {
       providers: [
         {
           provide: DashboardFeed,
-          inject: [GrpcClients],
-          useFactory: (clients: GrpcClients) =>
-            new DashboardFeed(clients, systemClock, { host: hostname(), pid: process.pid, release: VERSION }),
+          inject: [ClientRegistry],
+          useFactory: (clients: ClientRegistry) =>
+            new DashboardFeed(clients, systemClock, {
+              host: hostname(),
+              pid: process.pid,
+              release: VERSION,
+              startedAt: moment(systemClock.epoch()).toISOString(),
+              id: randomUUID(),
+            }),
+        },
+        {
+          provide: DashboardProcesses,
+          inject: [DashboardFeed],
+          useFactory: (feed: DashboardFeed) =>
+            new DashboardProcesses(settings.processes?.urls ?? [], feed, systemClock),
         },
         { provide: DASHBOARD_ASSETS, useFactory: readDashboardAssets },
       ],

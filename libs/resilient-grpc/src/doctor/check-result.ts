@@ -1,3 +1,4 @@
+import { CONNECT_FAILURES, type ConnectFailureKind } from '../policy/connect-failure/connect-failures.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 
 /** The name of a check. */
@@ -11,12 +12,22 @@ export type CheckName =
   | 'health'
   | 'reflection'
   | 'keepalive'
+  | 'idle'
   | 'dns-config'
   | 'service-config'
   | 'shutdown';
 
 /** A finding and the recommended action. */
 export type Finding = readonly [message: string, remedy: string];
+
+/**
+ * Returns the cause and the remedy that clients report for this kind of failure, with the equivalent option of the doctor if there is one.
+ */
+export function findingOf(kind: ConnectFailureKind, detail?: string): Finding {
+  const { cause, remedy, doctorOption } = CONNECT_FAILURES[kind];
+  const more = detail === undefined ? '' : ` (${detail})`;
+  return [`${cause}${more}`, doctorOption === undefined ? remedy : `${remedy} (here: ${doctorOption})`];
+}
 
 /** The result of one check, for people (`message`, `remedy`) and for programs (`facts`). */
 export interface CheckResult {

@@ -18,6 +18,8 @@ import { kubernetesCheck } from './checks/kubernetes-check.js';
 import { MAX_ADDRESSES, targetCheck, unusableTarget } from './checks/target-check.js';
 import { resultsOf, type CheckResult, type Checks } from './check-result.js';
 import type { DoctorOptions, Env } from './doctor-options.js';
+import { checkIdleConnections } from './idle-connections.js';
+import type { IdleProgress } from './measure-idle.js';
 import { probeCredentials, type ConnectParameters } from './open-connection.js';
 import { probeAddresses, type ProbedAddress } from './probe-connection.js';
 import { reflectionContract } from './reflection-contract.js';
@@ -28,7 +30,12 @@ import { TimeBudget, within } from './time-budget.js';
 const DNS_TIMED_OUT = resultsOf('dns-config')('skipped', 'not checked: no name server responded in time');
 
 /** Connects to `target` step by step as a client does, as far as possible. Returns the services and methods found by reflection. */
-export async function* checkTarget(target: string, options: DoctorOptions, env: Env): Checks<Reflected | undefined> {
+export async function* checkTarget(
+  target: string,
+  options: DoctorOptions,
+  env: Env,
+  onIdleProgress?: (progress: IdleProgress) => void,
+): Checks<Reflected | undefined> {
   if (target.startsWith('kubernetes:')) {
     const found = await kubernetesCheck(target, options.connectTimeoutMs);
     yield found;
@@ -40,7 +47,7 @@ export async function* checkTarget(target: string, options: DoctorOptions, env: 
     return undefined;
   }
   try {
-    return yield* checkServer(created.client, options, env);
+    return yield* checkServer(created.client, options, env, onIdleProgress);
   } finally {
     await created.client.close();
   }
@@ -62,9 +69,10 @@ async function* checkServer(
   client: InternalGrpcClient,
   options: DoctorOptions,
   env: Env,
+  onIdleProgress?: (progress: IdleProgress) => void,
 ): Checks<Reflected | undefined> {
   const { target, canonicalTarget } = client;
-  const { connectTimeoutMs, keepaliveMs: everyMs, service = '' } = options;
+  const { connectTimeoutMs, keepaliveMs: everyMs, idleMs, service = '' } = options;
   const budget = new TimeBudget(options.timeoutMs);
   const stepMs = () => Math.round(budget.leftMs(connectTimeoutMs));
   // Runs in parallel with the other checks, because a name server that does not respond takes seconds.
@@ -103,14 +111,16 @@ async function* checkServer(
   }
   const found = await within(budget.leftMs(options.timeoutMs), dnsConfig, DNS_TIMED_OUT);
   if (found !== undefined) yield found;
-  if (everyMs === undefined) return reflected;
-  if (usable === undefined) {
-    const why = proxy === undefined ? 'no usable address' : 'connections go through a proxy';
-    yield resultsOf('keepalive')('skipped', `not checked: ${why}`);
-  } else {
-    // The time limit of all checks excludes this one.
-    const ownTime = { ...parameters, budget: new TimeBudget(connectTimeoutMs) };
-    yield await keepaliveCheck(usable.address, ownTime, everyMs);
+  // The time limit of all checks does not apply to the keepalive and idle checks.
+  const ownTime = () => ({ ...parameters, budget: new TimeBudget(connectTimeoutMs) });
+  const unusable = `not checked: ${proxy === undefined ? 'no usable address' : 'connections go through a proxy'}`;
+  if (everyMs !== undefined) {
+    if (usable === undefined) yield resultsOf('keepalive')('skipped', unusable);
+    else yield await keepaliveCheck(usable.address, ownTime(), everyMs);
+  }
+  if (idleMs !== undefined) {
+    if (usable === undefined) yield resultsOf('idle')('skipped', unusable);
+    else yield await checkIdleConnections(usable.address, ownTime(), idleMs, onIdleProgress);
   }
   return reflected;
 }

@@ -17,7 +17,7 @@ describe('detectProtocol', () => {
     ['tls', 'a TLS handshake', Buffer.from([0x16, 3, 3])],
     ['unknown', 'an SMTP greeting', Buffer.from('220 mail.example ESMTP')],
     ['unknown', 'no bytes', Buffer.alloc(0)],
-  ] as const)('detects %s from %s', (protocol, _what, bytes) => {
+  ] as const)("returns '%s' as the detected protocol for %s", (protocol, _what, bytes) => {
     expect(detectProtocol(bytes)).toBe(protocol);
   });
 
@@ -32,7 +32,7 @@ describe('detectProtocol', () => {
     server.close();
   });
 
-  it('returns the first line with its control characters replaced', () => {
+  it('returns the first line of the response of a server and replaces its control characters', () => {
     expect(firstLine(Buffer.from('HTTP/1.1 200 OK\r\nserver: x'))).toBe('HTTP/1.1 200 OK');
     expect(firstLine(Buffer.from('\u001b[2Jhello'))).toBe('.[2Jhello');
   });

@@ -13,12 +13,13 @@ function wrongIn(...args: string[]): readonly string[] {
 }
 
 describe('doctor arguments', () => {
-  it('reads the target and applies the defaults', () => {
+  it('reads the target of the doctor and applies the default options', () => {
     expect(optionsOf('orders:50051')).toEqual({
       target: 'orders:50051',
       tls: undefined,
       service: undefined,
       keepaliveMs: undefined,
+      idleMs: undefined,
       timeoutMs: 20_000,
       connectTimeoutMs: 5_000,
       serviceConfigFile: undefined,
@@ -33,11 +34,11 @@ describe('doctor arguments', () => {
     [['--ca', 'ca.pem'], { ca: 'ca.pem' }],
     [['--server-name', 'orders'], { serverName: 'orders' }],
     [['--cert', 'c.pem', '--key', 'k.pem'], { cert: 'c.pem', key: 'k.pem' }],
-  ])('enables TLS for %j', (args, tls) => {
+  ])('enables TLS for the doctor arguments %j', (args, tls) => {
     expect(optionsOf('orders:50051', ...args).tls).toMatchObject(tls);
   });
 
-  it('completes the shutdown times with the defaults of the library and of Kubernetes', () => {
+  it('completes the shutdown times of the doctor with the defaults of the library and of Kubernetes', () => {
     expect(optionsOf('--readiness-delay', '5s').shutdown).toEqual({
       drainMs: 10_000,
       readinessDelayMs: 5_000,
@@ -47,7 +48,14 @@ describe('doctor arguments', () => {
     expect(optionsOf('--drain', '0s').shutdown?.drainMs).toBe(0);
   });
 
-  it('requires no target for a service config file', () => {
+  it('accepts doctor arguments with durations in minutes', () => {
+    expect(optionsOf('orders:50051', '--idle', '10m', '--timeout', '1.5m')).toMatchObject({
+      idleMs: 600_000,
+      timeoutMs: 90_000,
+    });
+  });
+
+  it('requires no doctor target for a service config file', () => {
     expect(optionsOf('--service-config', 'config.json')).toMatchObject({ target: undefined });
   });
 
@@ -55,7 +63,7 @@ describe('doctor arguments', () => {
     [['doctor'], "target: expected the url of a client, such as 'orders:50051', got nothing"],
     [
       ['doctr', 'orders:50051'],
-      `command: expected 'doctor', got "doctr"; write 'nestjs-resilient-grpc doctor <target>'`,
+      `command: expected 'doctor' or 'migrate', got "doctr"; write 'nestjs-resilient-grpc doctor <target>'`,
     ],
     [['doctor', 'a:1', 'b:1'], 'target: expected one target, got "a:1" and "b:1"'],
     [
@@ -68,7 +76,7 @@ describe('doctor arguments', () => {
     ],
     [['doctor', 'a:1', '--keepalve', '10s'], "arguments: Unknown option '--keepalve'; did you mean --keepalive?"],
     [['doctor', 'a:1', '--ca'], "arguments: Option '--ca <value>' argument missing"],
-  ])('rejects invalid arguments: %j', (args, problem) => {
+  ])('rejects invalid doctor arguments: %j', (args, problem) => {
     expect(wrongIn(...args)).toEqual([problem]);
   });
 
@@ -84,18 +92,18 @@ describe('doctor arguments', () => {
       '--proto',
       'requires --service-config; write --service-config FILE --proto FILE',
     ],
-  ])('rejects an argument that would have no effect: %j', (args, path, message) => {
+  ])('rejects a doctor argument that would have no effect: %j', (args, path, message) => {
     expect(readArguments(['doctor', ...args])).toEqual({
       kind: 'wrong',
       problems: [{ path, message: expect.stringContaining(message) }],
     });
   });
 
-  it('reports all problems at once', () => {
+  it('reports all problems of the doctor arguments at once', () => {
     expect(wrongIn('doctor', 'a:1', '--timeout', '1', '--drain', 'x')).toHaveLength(2);
   });
 
-  it.each([[[]], [['--help']], [['help']], [['doctor', '-h']]])('returns the help for %j', (args) => {
+  it.each([[[]], [['--help']], [['help']], [['doctor', '-h']]])('returns the help for the arguments %j', (args) => {
     expect(readArguments(args).kind).toBe('help');
   });
 });

@@ -6,15 +6,18 @@ import { DEFAULT_DRAIN } from '../nest/module-options.js';
 import { describeValue } from '../policy/options/describe-value.js';
 import { parseOptions } from '../policy/options/option-problems.js';
 import { duration } from '../policy/service-config/duration-schema.js';
+import { readAttachArguments } from './attach/attach-options.js';
+import type { Dashboard } from './attach/read-snapshot.js';
 import { DEFAULT_GRACE_PERIOD_MS, type ShutdownTimes } from './checks/shutdown-check.js';
 
 /** The parsed options of the command. */
 export interface DoctorOptions {
-  /** If `undefined`, no connection is made. */
+  /** Target of the checks; `undefined` if no connection is made. */
   readonly target: string | undefined;
   readonly tls: TlsOptions | undefined;
   readonly service: string | undefined;
   readonly keepaliveMs: number | undefined;
+  readonly idleMs: number | undefined;
   readonly timeoutMs: number;
   readonly connectTimeoutMs: number;
   readonly serviceConfigFile: string | undefined;
@@ -29,6 +32,7 @@ export type Env = Readonly<Record<string, string | undefined>>;
 /** The result of parsing the arguments: options, a request for help, or problems. */
 export type DoctorArguments =
   | { readonly kind: 'run'; readonly options: DoctorOptions }
+  | { readonly kind: 'attach'; readonly dashboard: Dashboard; readonly once: boolean }
   | { readonly kind: 'help' }
   | { readonly kind: 'wrong'; readonly problems: readonly ConfigurationProblem[] };
 
@@ -49,6 +53,7 @@ const OPTIONS = {
   'server-name': { type: 'string' },
   service: { type: 'string' },
   keepalive: { type: 'string' },
+  idle: { type: 'string' },
   timeout: { type: 'string' },
   'connect-timeout': { type: 'string' },
   'service-config': { type: 'string' },
@@ -57,9 +62,14 @@ const OPTIONS = {
   'readiness-delay': { type: 'string' },
   'grace-period': { type: 'string' },
   'pre-stop': { type: 'string' },
+  header: { type: 'string', multiple: true },
+  once: { type: 'boolean' },
   json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
+
+/** Options whose value is a duration. */
+type TimeOption = 'keepalive' | 'idle' | 'timeout' | 'connect-timeout' | (typeof SHUTDOWN_OPTIONS)[number];
 
 /** Options that require a target. */
 const TARGET_OPTIONS = [
@@ -70,9 +80,12 @@ const TARGET_OPTIONS = [
   'server-name',
   'service',
   'keepalive',
+  'idle',
   'timeout',
   'connect-timeout',
 ] as const;
+/** Options of `attach`. */
+const ATTACH_OPTIONS = ['header', 'once'] as const;
 const SHUTDOWN_OPTIONS = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
 
 /** Parses the command line arguments of `nestjs-resilient-grpc`. */
@@ -88,22 +101,29 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   if (values.help === true || command === 'help' || (command === undefined && args.length === 0))
     return { kind: 'help' };
 
+  if (command === 'doctor' && target === 'attach') {
+    const read = readAttachArguments(more, values);
+    return 'problems' in read ? wrong(read.problems) : { kind: 'attach', once: values.once ?? false, ...read };
+  }
   const problems: ConfigurationProblem[] = [];
   const add = (path: string, message: string) => problems.push({ path, message });
   if (command !== 'doctor') {
-    add('command', `expected 'doctor', got ${describeValue(command)}; write 'nestjs-resilient-grpc doctor <target>'`);
+    add(
+      'command',
+      `expected 'doctor' or 'migrate', got ${describeValue(command)}; write 'nestjs-resilient-grpc doctor <target>'`,
+    );
   }
   if (more.length > 0)
     add('target', `expected one target, got ${positionals.slice(1).map(describeValue).join(' and ')}`);
-  const time = (name: keyof typeof values, orElse: number, zero = false): number => {
+  const time = (name: TimeOption, orElse: number, zero = false): number => {
     const value = values[name];
     if (value === undefined) return orElse;
-    const parsed = parseOptions(duration(zero), value, `--${name}`);
+    const parsed = parseOptions(duration(zero), inSeconds(value), `--${name}`);
     if (parsed.ok) return parsed.options;
     problems.push(...parsed.problems);
     return orElse;
   };
-  const { 'service-config': serviceConfigFile, proto: protoFile, service, keepalive } = values;
+  const { 'service-config': serviceConfigFile, proto: protoFile, service, keepalive, idle } = values;
   const checksShutdown = SHUTDOWN_OPTIONS.some((name) => values[name] !== undefined);
   if (target === undefined && serviceConfigFile === undefined && !checksShutdown && problems.length === 0) {
     add('target', "expected the url of a client, such as 'orders:50051', got nothing");
@@ -111,6 +131,9 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   // Options without effect are rejected, because users would assume that they were checked.
   const unused = target === undefined ? TARGET_OPTIONS.filter((name) => values[name] !== undefined) : [];
   for (const name of unused) add(`--${name}`, `requires a target; write doctor <host:port> --${name}`);
+  for (const name of ATTACH_OPTIONS) {
+    if (values[name] !== undefined) add(`--${name}`, `requires attach; write doctor attach <url> --${name}`);
+  }
   if (protoFile !== undefined && serviceConfigFile === undefined) {
     add('--proto', 'requires --service-config; write --service-config FILE --proto FILE');
   }
@@ -119,6 +142,7 @@ export function readArguments(args: readonly string[]): DoctorArguments {
     tls: tlsOf(values),
     service,
     keepaliveMs: keepalive === undefined ? undefined : time('keepalive', 0),
+    idleMs: idle === undefined ? undefined : time('idle', 0),
     timeoutMs: time('timeout', DEFAULT_TIMEOUT_MS),
     connectTimeoutMs: time('connect-timeout', DEFAULT_CONNECT_TIMEOUT_MS),
     serviceConfigFile,
@@ -134,6 +158,12 @@ export function readArguments(args: readonly string[]): DoctorArguments {
     json: values.json ?? false,
   };
   return problems.length === 0 ? { kind: 'run', options } : wrong(problems);
+}
+
+/** Converts minutes to the form of a service config: '10m' to '600s'. Returns other values unchanged. */
+function inSeconds(value: string): string {
+  const minutes = /^(\d+(?:\.\d+)?)m$/.exec(value)?.[1];
+  return minutes === undefined ? value : `${String(Math.round(Number(minutes) * 60_000) / 1_000)}s`;
 }
 
 function tlsOf(values: {

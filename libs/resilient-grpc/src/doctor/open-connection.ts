@@ -15,7 +15,7 @@ const NO_CONNECTOR = 'this version of @grpc/grpc-js does not provide its TLS con
 export interface ConnectParameters {
   /** The target with its scheme. Its host is the default server name in TLS. */
   readonly canonicalTarget: string;
-  /** If `undefined`, the connection does not use TLS. */
+  /** TLS settings; `undefined` for a connection without TLS. */
   readonly tls: { readonly credentials: ChannelCredentials; readonly serverName: string | undefined } | undefined;
   readonly connectTimeoutMs: number;
   readonly budget: TimeBudget;
@@ -39,8 +39,9 @@ export interface OpenedConnection {
 }
 
 /**
- * Creates credentials with the same authorities, ciphers, server name, and ALPN as those of a client, through grpc-js's own connector.
- * The only difference: an untrusted certificate does not fail the handshake, so that it can be examined.
+ * Creates credentials with the same authorities and client certificate as those of a client. grpc-js's own connector uses them, so that
+ * the ciphers, the server name, and ALPN are also the same. The only difference is that an untrusted certificate does not fail the
+ * handshake, so that the certificate can be examined.
  */
 export function probeCredentials(options: TlsOptions): ChannelCredentials {
   const material: TlsMaterial = {};
@@ -94,8 +95,17 @@ export async function step<T>(
 }
 
 function failureOf(phase: ConnectionFailure['phase'], error: unknown): ConnectionFailure {
-  const { code = 'error', message } = (
-    error instanceof Error ? error : new Error(String(error))
-  ) as NodeJS.ErrnoException;
-  return { phase, code, message };
+  const {
+    code = 'error',
+    syscall,
+    message,
+  } = (error instanceof Error ? error : new Error(String(error))) as NodeJS.ErrnoException;
+  // Node reports ECONNRESET without a system call if the peer closed the connection during the handshake.
+  return { phase, code: code === 'ECONNRESET' && syscall === undefined ? 'closed' : code, message };
+}
+
+/** Returns 'orders:50051' for 'dns:///orders:50051', and 'localhost' for a target without a host, as grpc-js does. */
+export function authorityOf(canonicalTarget: string): string {
+  const host = /^dns:(?:\/\/[^/]*\/)?(.+)$/.exec(canonicalTarget)?.[1];
+  return host ?? 'localhost';
 }

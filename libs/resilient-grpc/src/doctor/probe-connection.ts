@@ -91,7 +91,7 @@ function tlsFacts(socket: Socket): ProbedTls | undefined {
   };
 }
 
-/** Resolves when the server has sent SETTINGS. Rejects with the socket's error, or with the response if that is not HTTP/2. */
+/** Resolves when the server has sent SETTINGS. Rejects if the connection fails or closes first, or if the response is something else. */
 async function awaitSettings(socket: Socket): Promise<void> {
   let read = Buffer.alloc(0);
   await new Promise<void>((resolve, reject) => {

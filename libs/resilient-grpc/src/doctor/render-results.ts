@@ -1,6 +1,7 @@
 import { styleText } from 'node:util';
 import { maskAddress } from '../errors/mask-credentials.js';
 import { counted, oneLine } from '../telemetry/log/log-text.js';
+import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import type { CheckResult } from './check-result.js';
 
 /** Colors text, or returns it unchanged. */
@@ -31,7 +32,7 @@ const INDENT = ' '.repeat(LABEL_WIDTH + 2 + NAME_WIDTH + 2);
 export function renderCheck(result: CheckResult, paint: Paint): string {
   const { check, status, remedy, problems = [] } = result;
   const [label, color] = STATUS_LABELS[status];
-  // Control characters are escaped: text from servers, name servers, and files may contain terminal escape sequences.
+  // Control characters are escaped, because text from servers, name servers, and files may contain terminal escape sequences.
   const message = oneLine(result.message);
   const found = status === 'skipped' ? paint('dim', message) : message;
   const lines = [`${paint(color, label.padEnd(LABEL_WIDTH))}  ${check.padEnd(NAME_WIDTH)}  ${found}`];
@@ -51,10 +52,22 @@ export function renderSummary(results: readonly CheckResult[], paint: Paint): st
   return `\n${parts.join(', ')}\n`;
 }
 
-/** Renders all results as one JSON object on one line. */
-export function renderJson(target: string | undefined, results: readonly CheckResult[]): string {
-  const ok = !results.some(({ status }) => status === 'failed');
-  return `${JSON.stringify({ target, ok, checks: results }, bounded)}\n`;
+/** The document that `--json` prints. Within a version, properties can be added, but none is removed or changes its meaning. */
+export interface DoctorReport {
+  readonly version: 1;
+  /** The target; absent without one. */
+  readonly target?: string | undefined;
+  /** True if no check failed and all checks ran. */
+  readonly ok: boolean;
+  readonly exitCode: number;
+  /** Invalid arguments, or the error that ended the doctor. */
+  readonly problems: readonly ConfigurationProblem[];
+  readonly checks: readonly CheckResult[];
+}
+
+/** Renders a report as one JSON object on one line. */
+export function renderJson(report: DoctorReport): string {
+  return `${JSON.stringify(report, bounded)}\n`;
 }
 
 /**

@@ -1,18 +1,22 @@
+import { errorMessage } from '../errors/error-message.js';
+import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import type { AttachTerminal } from './attach/attach.js';
 import { duration } from '../telemetry/log/log-text.js';
 import type { CheckResult, Checks } from './check-result.js';
 import type { Reflected } from './checks/reflection-check.js';
 import { shutdownCheck } from './checks/shutdown-check.js';
 import { KEEPALIVE_PINGS, readArguments, type DoctorOptions, type Env } from './doctor-options.js';
+import { ProgressLine } from './progress-line.js';
 import { plainPaint, renderCheck, renderJson, renderSummary, terminalPaint } from './render-results.js';
 
 /** The parts of `process` that the command uses. */
-export interface Terminal {
+export interface Terminal extends AttachTerminal {
   readonly env: Env;
-  readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean; hasColors?(): boolean };
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
 }
 
 const HELP = `Usage: nestjs-resilient-grpc doctor <target> [options]
+       nestjs-resilient-grpc migrate [paths] [options]   (rewrites ClientsModule; see migrate --help)
 
 Diagnoses why a gRPC client cannot reach its server: name resolution, connection, TLS, HTTP/2, health.
 <target> is the url of the client: orders:50051, dns:///orders:50051, ipv4:10.0.0.7:50051, unix:/run/orders.sock,
@@ -24,7 +28,8 @@ kubernetes:///orders.shop:50051 (with the kubeconfig of KUBECONFIG, or the servi
   --server-name NAME       expected name in the certificate, if it differs from the target's host
   --service NAME           full name of a service for the health check, such as orders.v1.Orders
   --keepalive TIME         check whether the server accepts HTTP/2 pings at this interval; takes five intervals
-  --timeout TIME           time limit for all checks except keepalive (20s)
+  --idle TIME              measure how long idle connections last, up to this time
+  --timeout TIME           time limit for all checks except keepalive and idle (20s)
   --connect-timeout TIME   time limit per connection (5s)
 
 These do not require a target:
@@ -35,49 +40,89 @@ These do not require a target:
   --grace-period TIME      terminationGracePeriodSeconds of the pod (30s)
   --pre-stop TIME          duration of the preStop hook (0s)
 
+Attach to a running application that serves the dashboard:
+  doctor attach <url>      show its clients and servers until q or Ctrl-C; <url> is the page, such as http://127.0.0.1:3000/grpc
+  --header 'NAME: VALUE'   header that a guard of the dashboard requires; can be repeated
+  --once                   print the state once
+
   --json                   print one JSON object on one line
   --help                   print this help
 
-TIME is in seconds: 10s, 0.5s. Exit code: 0 if no check failed, 1 if a check failed, 2 for invalid usage.`;
+TIME is in seconds or minutes: 10s, 0.5s, 10m. Exit code: 0 if no check failed, 1 if a check failed, 2 for invalid usage.`;
 
 const OK = 0;
 const FAILED = 1;
 const WRONG_USAGE = 2;
 
 /** Runs `nestjs-resilient-grpc` with these arguments and returns its exit code. */
-export async function runDoctor(args: readonly string[], { env, stdout, stderr }: Terminal): Promise<number> {
+export async function runDoctor(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { env, stdout, stderr } = terminal;
   const read = readArguments(args);
   if (read.kind === 'help') {
     stdout.write(`${HELP}\n`);
     return OK;
   }
   if (read.kind === 'wrong') {
-    for (const { path, message } of read.problems) stderr.write(`${path}: ${message}\n`);
-    stderr.write('see nestjs-resilient-grpc --help\n');
+    const { problems } = read;
+    if (args.includes('--json')) {
+      stdout.write(renderJson({ version: 1, ok: false, exitCode: WRONG_USAGE, problems, checks: [] }));
+    } else {
+      for (const { path, message } of problems) stderr.write(`${path}: ${message}\n`);
+      stderr.write('see nestjs-resilient-grpc --help\n');
+    }
     return WRONG_USAGE;
   }
+  if (read.kind === 'attach') {
+    const { attach } = await import('./attach/attach.js');
+    return attach(read.dashboard, read.once, terminal);
+  }
   const { options } = read;
+  return options.json ? reportJson(options, env, stdout) : printChecks(options, { env, stdout, stderr });
+}
+
+/** Runs the checks and prints each result as soon as it is available. */
+async function printChecks(options: DoctorOptions, { env, stdout, stderr }: Terminal): Promise<number> {
   const paint = stdout.isTTY === true && stdout.hasColors?.() !== false ? terminalPaint : plainPaint;
-  // The pings may take a minute, so announce the wait on a terminal.
+  const progress = stderr.isTTY === true ? new ProgressLine(stderr) : undefined;
+  // The pings may take a minute, so the wait is announced on a terminal.
   if (options.keepaliveMs !== undefined && stderr.isTTY === true) {
     stderr.write(`sending keepalive pings for ${duration(KEEPALIVE_PINGS * options.keepaliveMs)}\n`);
   }
   const results: CheckResult[] = [];
-  for await (const result of runChecks(options, env)) {
+  for await (const result of runChecks(options, env, progress)) {
+    progress?.erase();
     results.push(result);
-    if (!options.json) stdout.write(renderCheck(result, paint));
+    stdout.write(renderCheck(result, paint));
   }
-  stdout.write(options.json ? renderJson(options.target, results) : renderSummary(results, paint));
+  stdout.write(renderSummary(results, paint));
+  return exitCodeOf(results);
+}
+
+/** Runs the checks and prints one JSON document, even if a check throws. */
+async function reportJson(options: DoctorOptions, env: Env, stdout: Terminal['stdout']): Promise<number> {
+  const checks: CheckResult[] = [];
+  const problems: ConfigurationProblem[] = [];
+  try {
+    for await (const result of runChecks(options, env)) checks.push(result);
+  } catch (error) {
+    problems.push({ path: 'doctor', message: errorMessage(error) });
+  }
+  const exitCode = problems.length > 0 ? FAILED : exitCodeOf(checks);
+  stdout.write(renderJson({ version: 1, target: options.target, ok: exitCode === OK, exitCode, problems, checks }));
+  return exitCode;
+}
+
+function exitCodeOf(results: readonly CheckResult[]): number {
   return results.some(({ status }) => status === 'failed') ? FAILED : OK;
 }
 
 /** Runs the requested checks one after the other. Loads gRPC only for the checks that need it. */
-async function* runChecks(options: DoctorOptions, env: Env): Checks {
+async function* runChecks(options: DoctorOptions, env: Env, progress?: ProgressLine): Checks {
   const { target, serviceConfigFile, protoFile, shutdown } = options;
   let reflected: Reflected | undefined;
   if (target !== undefined) {
     const { checkTarget } = await import('./check-target.js');
-    reflected = yield* checkTarget(target, options, env);
+    reflected = yield* checkTarget(target, options, env, progress?.show);
   }
   if (serviceConfigFile !== undefined) {
     const { serviceConfigCheck } = await import('./checks/service-config-check.js');

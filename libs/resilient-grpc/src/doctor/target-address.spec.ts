@@ -15,11 +15,11 @@ describe('target address', () => {
     ['0.0.0.0', 'any'],
     ['93.184.216.34', 'public'],
     ['2606:2800::1', 'public'],
-  ])('classifies %s as %s', (host, kind) => {
+  ])('classifies the address %s as %s', (host, kind) => {
     expect(kindOf({ host, port: 1 })).toBe(kind);
   });
 
-  it('formats an address like grpc-js', () => {
+  it('formats an address like grpc-js, and classifies a path as a unix socket', () => {
     expect(addressText({ host: '10.0.0.7', port: 50051 })).toBe('10.0.0.7:50051');
     expect(addressText({ host: '::1', port: 50051 })).toBe('[::1]:50051');
     expect(addressText({ path: '/run/orders.sock' })).toBe('/run/orders.sock');

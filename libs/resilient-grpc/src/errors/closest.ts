@@ -23,7 +23,7 @@ function simplify(word: string): string {
   return word.toLowerCase().replace(/[_\-. ]/g, '');
 }
 
-/** Damerau–Levenshtein distance: number of letters to insert, delete, or replace, or of adjacent letters to swap. */
+/** Damerau–Levenshtein distance: minimum number of insertions, deletions, replacements, and swaps of adjacent characters. */
 function editDistance(a: string, b: string): number {
   let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);

@@ -10,7 +10,7 @@ export class CursorRegressionError extends Error {
   constructor(
     /** Cursor of the last delivered message. */
     readonly previous: unknown,
-    /** Cursor of the message after it. */
+    /** Cursor of the message that followed. */
     readonly cursor: unknown,
     message: string,
   ) {

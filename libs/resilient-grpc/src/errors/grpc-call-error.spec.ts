@@ -80,7 +80,7 @@ function failed(metadata: Metadata, more: Partial<GrpcCallFailure> = {}): GrpcCa
 }
 
 describe('status details', () => {
-  it('decodes details of known types, in order', () => {
+  it('decodes status details of known types in their original order', () => {
     const { statusDetails } = failed(
       trailers(
         [
@@ -130,7 +130,7 @@ describe('status details', () => {
     expect(Object.prototype).not.toHaveProperty('zone');
   });
 
-  it('keeps details as bytes if their type is unknown or their value does not match it', () => {
+  it('keeps a status detail as bytes if its type is unknown or its value does not match the type', () => {
     const bytes = Uint8Array.of(10, 200);
     const { statusDetails } = failed(trailers(['shop.v1.Mine', bytes], ['ErrorInfo', bytes]));
     expect(statusDetails.map(({ value }) => [...(value as Uint8Array)])).toEqual([
@@ -144,11 +144,11 @@ describe('status details', () => {
     ['an invalid status', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'AAAA' })],
     ['a truncated status', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'Gv8=' })],
     ['an invalid wire type', Metadata.fromHttp2Headers({ 'grpc-status-details-bin': 'Dw==' })],
-  ])('returns no details if the trailers contain %s', (_, metadata) => {
+  ])('returns no status details if the trailers contain %s', (_, metadata) => {
     expect(failed(metadata).statusDetails).toEqual([]);
   });
 
-  it('decodes details once, on first access, and excludes them from JSON', () => {
+  it('decodes status details once, on first access, and excludes them from JSON', () => {
     const metadata = trailers(['DebugInfo', { detail: 'hush' }]);
     const error = failed(metadata, { retryAfterMs: 1 });
     metadata.remove('grpc-status-details-bin');
@@ -159,7 +159,7 @@ describe('status details', () => {
     expect(Object.keys(other)).not.toContain('statusDetails');
   });
 
-  it('takes retryAfterMs from RetryInfo if the failure has none', () => {
+  it('takes retryAfterMs of the error from RetryInfo if the failure has no retryAfterMs', () => {
     const metadata = trailers(['ErrorInfo', {}], ['RetryInfo', { retryDelay: { seconds: 2, nanos: 500_000_000 } }]);
     expect(failed(metadata).retryAfterMs).toBe(2_500);
     expect(failed(metadata, { retryAfterMs: 7 }).retryAfterMs).toBe(7);
@@ -169,7 +169,7 @@ describe('status details', () => {
 });
 
 describe('GrpcCallError', () => {
-  it('matches the number or the name of its code', () => {
+  it('matches an error by the number or the name of its code in isGrpcCallError()', () => {
     const error = failed(new Metadata());
     expect(isGrpcCallError(error)).toBe(true);
     expect(isGrpcCallError(error, 'NOT_FOUND')).toBe(false);
@@ -179,7 +179,7 @@ describe('GrpcCallError', () => {
     expect(isGrpcCallError(undefined)).toBe(false);
   });
 
-  it('passes instanceof GrpcCallError in every copy of this package, but instanceof a subclass only if the subclass created it', async () => {
+  it('makes errors of other copies of this package instances of GrpcCallError, but not of its subclasses', async () => {
     vi.resetModules();
     const { GrpcCallError: Other } = await import('./grpc-call-error.js');
     const error = failed(new Metadata());
@@ -191,7 +191,7 @@ describe('GrpcCallError', () => {
     expect(new Mine(error) instanceof Mine).toBe(true);
   });
 
-  it("starts its message like grpc-js's error and hides metadata from logs", () => {
+  it('starts the error message in the form of grpc-js and hides metadata from logs', () => {
     const metadata = new Metadata();
     metadata.set('x-secret', 'hush');
     const error = failed(metadata, { cause: new Error('why') });

@@ -1,12 +1,15 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { StatusCode, statusName, type StatusName } from '../status/status-code.js';
 import type { AttemptRecord } from './attempt-record.js';
+import type { RetryRefusal } from './not-retried-reason.js';
 import { hasStatusDetails, retryDelayOf, statusDetailsOf, type StatusDetail } from './status-details.js';
 
 /** Reason why a call failed, in addition to its status code. */
 export type FailureReason =
   /** The server's status. */
   | 'server'
+  /** An HTTP response that is not gRPC, from a proxy or web server. `code` is derived from the HTTP status. */
+  | 'http'
   /** The server refused the call because of an overload, before its handler ran. The call is not retried. */
   | 'overloaded'
   /** The connection of the call ended before the server sent a status. */
@@ -31,12 +34,18 @@ export type FailureReason =
   | 'inbound-cancelled'
   | 'draining'
   | 'closed'
-  /** The call could not be sent: size, serialization, metadata, or credentials. */
+  /** The call could not be sent: invalid call options, size, serialization, metadata, credentials, or an interceptor. */
   | 'not-sent'
   /** An Observable emitted request messages faster than they could be sent, and exceeded `maxQueuedRequestBytes`. */
   | 'requests-overflow'
   /** The response is not valid gRPC. */
   | 'protocol';
+
+/**
+ * Reason why no further attempt was made. Equals the reason of the failure if no decision on a retry was made, for example for a call that
+ * was never sent.
+ */
+export type NotRetriedReason = RetryRefusal | FailureReason;
 
 /** Indicates whether the server's application may have received the request. */
 export type ReachedServer = 'no' | 'maybe' | 'yes';
@@ -52,7 +61,7 @@ export interface GrpcCallFailure {
   readonly reason: FailureReason;
   readonly reachedServer: ReachedServer;
   readonly attempts: readonly AttemptRecord[];
-  readonly notRetriedBecause: string;
+  readonly notRetriedBecause: NotRetriedReason;
   /** The option that prevents the failure or allows the retry. Part of the message, not of `details`. */
   readonly remedy?: string | undefined;
   readonly retryAfterMs: number | undefined;
@@ -62,9 +71,9 @@ export interface GrpcCallFailure {
 const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcCallError');
 
 /**
- * Error of every failed call. `code`, `details`, and `metadata` are those of the server, unchanged, if it sent a status. `message`
- * begins like grpc-js's ("14 UNAVAILABLE: …") and ends with a remedy if an option of the client caused the failure. `cause` is the
- * transport's status or the abort reason.
+ * Error of every failed call. If the server sent a status, `code`, `details`, and `metadata` are the server's, unchanged. `message` begins
+ * like grpc-js's ("14 UNAVAILABLE: …") and ends with a remedy if an option of the client caused the failure. `cause` is the transport's
+ * status or the abort reason.
  */
 export class GrpcCallError extends Error {
   override readonly name = 'GrpcCallError';
@@ -80,7 +89,7 @@ export class GrpcCallError extends Error {
   /** The latest attempts, at most 20. */
   readonly attempts: readonly AttemptRecord[];
   /** Reason why no further attempt was made. */
-  readonly notRetriedBecause: string;
+  readonly notRetriedBecause: NotRetriedReason;
   /** Milliseconds until a retry makes sense; `undefined` if unknown. Set by circuit breaker, pushback, outage, or RetryInfo. */
   readonly retryAfterMs: number | undefined;
   #details: readonly StatusDetail[] | undefined;
@@ -124,7 +133,7 @@ export class GrpcCallError extends Error {
     return (this.#details ??= statusDetailsOf(this.metadata));
   }
 
-  /** Returns all properties except the metadata. */
+  /** Returns the properties for JSON: without the metadata, the status details, the cause, and the stack. */
   toJSON(): Readonly<Record<string, unknown>> {
     return {
       name: this.name,

@@ -11,7 +11,7 @@ it.each([
   ['xds:///orders@v1', 'xds:///orders@v1'],
   ['unix:///a:b@c.sock', 'unix:///a:b@c.sock'],
   ['at webpack:///./node_modules/@grpc/a.js:1', 'at webpack:///./node_modules/@grpc/a.js:1'],
-])('maskCredentials() turns %j into %j', (text, masked) => {
+])('maskCredentials() maps %j to %j', (text, masked) => {
   expect(maskCredentials(text)).toBe(masked);
 });
 
@@ -25,7 +25,7 @@ it.each([
   ['orders', 'orders'],
   ['orders: not reached', 'orders: not reached'],
   ['{"a":1', '{"a":1'],
-])('maskAddress() turns a truncated %j into %j', (address, masked) => {
+])('maskAddress() maps a truncated %j to %j', (address, masked) => {
   expect(maskAddress(address, true)).toBe(masked);
 });
 
@@ -36,7 +36,7 @@ it.each([
   ['me:hu sh@orders:1', '***@orders:1'],
   ['unix:/run/a:b@c.sock', 'unix:/run/a:b@c.sock'],
   ['orders:50051', 'orders:50051'],
-])('maskAddress() turns %j into %j', (address, masked) => {
+])('maskAddress() maps %j to %j', (address, masked) => {
   expect(maskAddress(address)).toBe(masked);
 });
 

@@ -1,7 +1,8 @@
 /**
- * Replaces the user and password of each URL in `text` with '***'. A password may contain '/' and '@', so everything up to the last '@'
- * of a URL is masked. A URL without an authority, such as 'consul:///me:secret@agent', has credentials only if a ':' precedes the first
- * '/' of its path: stack frames contain `webpack:///` URLs, and package names contain '@'. `file:///` URLs have none.
+ * Replaces the user and password of each URL in `text` with '***'. A password may contain '/' and '@', so everything up to the last '@' of
+ * a URL is masked. A URL without an authority, such as 'consul:///me:secret@agent', has credentials only if a ':' follows its '///' before
+ * any further '/'. This rule excludes the `webpack:///` URLs of stack frames, which contain '@' in package names. `file:///` and `unix:///`
+ * URLs have no credentials.
  *
  * @param isCut True if the text was truncated. The missing rest of a URL at the end may contain an '@', so all of that URL is masked.
  */
@@ -11,7 +12,7 @@ export function maskCredentials(text: string, isCut = false): string {
     const end = url.lastIndexOf('@');
     return end === -1 ? url : `://***${url.slice(end)}`;
   });
-  // A second pass, which reads each character at most once more. A combined pattern would read the rest of the text at each '://'.
+  // This second pass takes linear time. A combined pattern would read the rest of the text at each '://'.
   return masked.replace(/(?<!\b(?:file|unix)):\/\/\/[^\s"<>]+/g, (url) =>
     /^:\/\/\/[^/@:]*:.*@/.test(url) ? `:///***${url.slice(url.lastIndexOf('@'))}` : url,
   );

@@ -12,7 +12,7 @@ const CASES = [
 ] as const;
 
 describe('errors that the client creates', () => {
-  it.each(CASES)('provides the name, gRPC code, data and type guard of each error: %o', (error, guard, code, data) => {
+  it.each(CASES)('provides the name, gRPC code, data, and type guard of each error: %o', (error, guard, code, data) => {
     expect(error.name).toBe(error.constructor.name);
     expect(error.code).toBe(code);
     expect(Object.keys(error)).toEqual(expect.arrayContaining(['code', ...data]));
@@ -25,7 +25,7 @@ describe('errors that the client creates', () => {
     ]);
   });
 
-  it('states the cause and its numbers in the message', () => {
+  it('states the cause and the numbers of a failure in the error message', () => {
     expect(CASES.map(([{ message }]) => message)).toEqual([
       'The circuit breaker of orders is open after too many failures; it admits a probe within 1201 ms',
       'Concurrency limit reached: 10 running, 5 queued',

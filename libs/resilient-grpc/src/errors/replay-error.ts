@@ -14,14 +14,14 @@ export type ReplayFailureReason =
 const STATUS_CODES: Readonly<Record<ReplayFailureReason, StatusCode>> = {
   'source-too-fast': StatusCode.RESOURCE_EXHAUSTED,
   'duplicate-id': StatusCode.INVALID_ARGUMENT,
-  // As for a lost connection.
+  // The same code as for a lost connection.
   'acknowledgement-timeout': StatusCode.UNAVAILABLE,
   unacknowledged: StatusCode.ABORTED,
 };
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.ReplayError');
 
-/** Error of a session that resends unacknowledged messages and cannot continue, for a reason other than the status of its call. */
+/** Error of a `replayUnacknowledged` session that cannot continue, for a reason other than the status of its call. */
 export class ReplayError extends Error {
   override readonly name = 'ReplayError';
   readonly code: StatusCode;

@@ -2,7 +2,7 @@ import type { StatusCode } from '../status/status-code.js';
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.ResumeError');
 
-/** Reason why a resumed stream was given up. */
+/** Reason why a resumed stream cannot continue. */
 export type ResumeFailureReason =
   /** The server failed repeatedly at the same position of the stream. */
   | 'poison'
@@ -13,7 +13,7 @@ export type ResumeFailureReason =
   /** A source without flow control emitted more messages than may be buffered for a slow reader. */
   | 'slow-reader';
 
-/** Error of a resumed stream that was given up. `cause` is the last failure, if there was one. */
+/** Error of a resumed stream that cannot continue. `cause` is the last failure, if there was one. */
 export class ResumeError extends Error {
   override readonly name = 'ResumeError';
 

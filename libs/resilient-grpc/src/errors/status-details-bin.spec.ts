@@ -28,7 +28,7 @@ const texts = <N extends string>(...names: N[]) =>
   Object.fromEntries(names.map((name) => [name, text])) as Record<N, typeof text>;
 // Keys are own properties, including '__proto__'.
 const map = fc.dictionary(fc.oneof(text, fc.constant('__proto__')), text, { noNullPrototype: true });
-// Eighths of a millisecond are exact as a number and a whole number of nanoseconds.
+// Multiples of an eighth of a millisecond are exact as doubles, and are whole numbers of nanoseconds.
 const delayMs = fc.integer({ min: -4_000_000, max: 4_000_000 }).map((eighths) => eighths / 8);
 const int64 = fc.maxSafeInteger();
 const localizedMessage = fc.record(texts('locale', 'message'));
@@ -85,7 +85,7 @@ function toPbValue(value: any): unknown {
 }
 
 describe('statusDetailsBin', () => {
-  it('encodes details that are decoded unchanged, in order', () => {
+  it('encodes status details so that decoding returns the same details in the same order', () => {
     fc.assert(
       fc.property(fc.array(anyDetail, { maxLength: 4 }), (details) => {
         expect(roundTrip(details)).toEqual(details);
@@ -93,7 +93,7 @@ describe('statusDetailsBin', () => {
     );
   });
 
-  it.each(TYPES)('encodes and decodes %s like protobufjs', (type) => {
+  it.each(TYPES)('encodes and decodes a %s like protobufjs', (type) => {
     fc.assert(
       fc.property(VALUES[type]!, (value) => {
         const [detail] = roundTrip([{ typeUrl: `google.rpc.${type}`, value }]);
@@ -113,7 +113,7 @@ describe('statusDetailsBin', () => {
     );
   });
 
-  it('accepts missing fields and a type name without a prefix', () => {
+  it('accepts a status detail with missing fields, or with a type name without a prefix', () => {
     expect(
       roundTrip([
         { typeUrl: 'google.rpc.ErrorInfo', value: { reason: 'QUOTA' } },
@@ -216,7 +216,7 @@ describe('statusDetailsBin', () => {
       "details[1].value: expected a standard detail type of google.rpc, got 'shop.v1.Mine'; encode other types yourself and pass a Uint8Array",
     ],
     ['an empty type name', '', {}, 'details[1].typeUrl: expected a type name such as \'google.rpc.ErrorInfo\', got ""'],
-  ])('throws a TypeError for %s', (_, typeUrl, value, message) => {
+  ])('throws a TypeError if the details contain %s', (_, typeUrl, value, message) => {
     const good: StatusDetail = { typeUrl: 'google.rpc.DebugInfo', value: {} };
     expect(() => statusDetailsBin(3, '', [good, { typeUrl, value }])).toThrow(new TypeError(message));
   });

@@ -99,7 +99,7 @@ function duration(value: unknown, path: string): Uint8Array {
   }
   const whole = Math.trunc(value / 1_000);
   const rest = Math.round((value - whole * 1_000) * 1_000_000);
-  // Rounding may turn the rest into a whole second.
+  // Rounding may turn the nanoseconds into a whole second.
   const carry = Math.trunc(rest / 1_000_000_000);
   const seconds = BigInt(whole + carry);
   const nanos = BigInt(rest - carry * 1_000_000_000);

@@ -4,9 +4,9 @@ import { readFields } from './protobuf-fields.js';
 
 /** One detail that a server attached to an error. */
 export interface StatusDetail {
-  /** Type URL: 'type.googleapis.com/google.rpc.ErrorInfo'. When attaching a detail, 'google.rpc.ErrorInfo' is enough. */
+  /** Type URL: 'type.googleapis.com/google.rpc.ErrorInfo'. To attach a detail, 'google.rpc.ErrorInfo' is enough. */
   readonly typeUrl: string;
-  /** Object with the JSON field names (durations in milliseconds) for a type of google.rpc; the bytes for any other type. */
+  /** Object with the JSON field names (durations in milliseconds) for a type of google.rpc; the bytes of any other or invalid detail. */
   readonly value: unknown;
 }
 

@@ -27,7 +27,7 @@ describe('channelHealth', () => {
     ['down if READY again in an outage that has not ended', { outage }, 7_000, true, 'down'],
     ['down if draining', {}, 2_000, false, 'down'],
     ['down if closed', { state: 'SHUTDOWN' }, 2_000, false, 'down'],
-  ] as const)('reports %s', (_, connectivity, now, accepting, status) => {
+  ] as const)('reports a channel as %s', (_, connectivity, now, accepting, status) => {
     expect(read(connectivity, now, accepting).status).toBe(status);
   });
 
@@ -41,15 +41,15 @@ describe('channelHealth', () => {
   });
 
   it.each([
-    ['READY', {}, false],
-    ['IDLE', {}, false],
-    ['READY', { outage }, true],
-    ['CONNECTING', {}, true],
-  ] as const)('includes lastError only in an outage or while connecting: %s, %o, %s', (state, more, expected) => {
+    ['omits lastError from the health of a READY channel', 'READY', {}, false],
+    ['omits lastError from the health of an IDLE channel', 'IDLE', {}, false],
+    ['includes lastError in the health of a READY channel in an outage', 'READY', { outage }, true],
+    ['includes lastError in the health of a CONNECTING channel', 'CONNECTING', {}, true],
+  ] as const)('%s', (_, state, more, expected) => {
     expect('lastError' in read({ state, lastError: 'connect ECONNREFUSED', ...more }).details).toBe(expected);
   });
 
-  it('includes the state, the last error and the outage in the details', () => {
+  it('includes the state, the last error, and the outage in the health details of a channel', () => {
     expect(read({ state: 'TRANSIENT_FAILURE', lastError: 'connect ECONNREFUSED', outage }).details).toEqual({
       state: 'TRANSIENT_FAILURE',
       target: 'orders:1',

@@ -1,3 +1,4 @@
+import type { Connectivity } from '../call/connectivity.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
 
 /** Health of a channel, derived from its state. */
@@ -15,17 +16,17 @@ export type ClientState = Pick<
 
 /**
  * Returns the health of a channel. READY and IDLE are up. An outage is degraded within its grace, and down after it. Draining and closed
- * are down. A channel that connects for the first time is up. It is degraded if this takes longer than the grace while calls are waiting or
- * have failed, because an outage starts only with the first failed attempt, which may take a while.
+ * are down. A channel that connects for the first time is up. It is degraded if it is not connected within the grace, and calls are waiting
+ * or have failed. An outage starts only when the first attempt to connect fails.
  *
  * @param applicationAccepts false from the start of the application's shutdown
  * @param epochNow milliseconds since 1970
  */
 export function channelHealth(client: ClientState, applicationAccepts: boolean, epochNow: number): ChannelHealth {
   const { target, connectivity, accepting } = client;
-  // Behind a proxy, the channel may be READY while every call fails; these counts reveal it.
+  // Behind a proxy, the channel may be READY while every call fails. These counts show such failures.
   const { windowMs, ended, failed } = client.recentCalls();
-  const { state, since, lastError, outage } = connectivity;
+  const { state, since, lastError, lastFailure, outage } = connectivity;
   // `lastError` has no timestamp, so it would look like a current problem.
   const isWell = outage === undefined && (state === 'READY' || state === 'IDLE');
   const details = {
@@ -33,6 +34,7 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean, 
     target,
     since: since.toISOString(),
     ...(lastError === undefined || isWell ? {} : { lastError }),
+    ...(lastFailure === undefined || isWell ? {} : withoutKind(lastFailure)),
     calls: { windowMs: Math.round(windowMs), ended, failed },
   };
   if (state === 'SHUTDOWN') return { status: 'down', details: { ...details, message: 'closed' } };
@@ -56,4 +58,8 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean, 
   return outage.graceEndsAt.getTime() > epochNow
     ? { status: 'degraded', details: { ...reported, message: 'outage; calls wait' } }
     : { status: 'down', details: { ...reported, message: 'outage; calls fail' } };
+}
+
+function withoutKind({ kind: _, ...explanation }: NonNullable<Connectivity['lastFailure']>): object {
+  return explanation;
 }

@@ -5,9 +5,9 @@ import { assertKey } from './check-options.js';
 import { healthResult } from './health-results.js';
 
 /**
- * Reports the readiness of this process. It is up once the application has started, until the application or a {@link ResilientGrpcServer}
- * in it shuts down. It turns down before any call is rejected. Dependencies are not checked: an unreachable upstream is unreachable for all
- * replicas, and taking all of them out of rotation fixes nothing.
+ * Reports the readiness of this process. It is up after the application has started, until the application or a {@link ResilientGrpcServer}
+ * in it shuts down. It is down before the first call is rejected. Dependencies are not checked, because an unreachable upstream is
+ * unreachable for all replicas, and taking all of them out of rotation fixes nothing.
  */
 @Injectable()
 export class GrpcReadinessHealthIndicator {

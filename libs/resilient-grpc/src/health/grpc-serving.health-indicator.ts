@@ -44,8 +44,8 @@ const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mod
 /**
  * Reports whether a client's server is serving. Calls the standard health service grpc.health.v1 over the client's own channel. If the
  * channel is not up, no call is made, and the result is that of {@link GrpcChannelHealthIndicator}. If the client watches the health of
- * this service on each connection (`healthCheckConfig`), no call is made either: the result lists the endpoints, and is up while at least
- * half of them serve.
+ * this service on each connection (`healthCheckConfig`), no call is made, either. The result then lists the endpoints, and is up while at
+ * least half of them serve.
  */
 @Injectable()
 export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
@@ -80,10 +80,13 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
         : isWatch
           ? await this.watch(inner, service, timeoutMs)
           : await this.callOnce(inner, service, timeoutMs);
-    // Read again, because the connection may have been lost during the check. Calls now experience the new state.
+    // Read again, because the connection may have been lost during the check, and the new state applies to further calls.
     const channel = this.channel(inner);
     if (answer?.kind === 'unimplemented') this.logUnimplemented(inner);
-    const health = answer === undefined || channel.status !== 'up' ? channel : servingHealth(channel, service, answer);
+    const health =
+      answer === undefined || channel.status !== 'up'
+        ? channel
+        : servingHealth(channel, service, answer, inner.doctorCommand);
     return healthResult<string>(options.key ?? client, health);
   }
 
@@ -151,6 +154,7 @@ async function ask(client: InternalGrpcClient, service: string, timeoutMs: numbe
     const { code, reason, reachedServer } = error;
     if (reason === 'deadline') return { kind: 'unanswered', afterMs: timeoutMs };
     if (reason === 'connection-lost' || reason === 'refused') return { kind: reason };
+    if (reason === 'http') return { kind: 'http', details: error.details };
     // The call was never sent, so the state of the channel is the result.
     if (reason === 'outage') return undefined;
     if (code === StatusCode.UNIMPLEMENTED && reachedServer === 'yes') return { kind: 'unimplemented' };

@@ -1,7 +1,7 @@
 import { HealthIndicatorService, type HealthIndicatorResult } from '@nestjs/terminus';
 import type { ChannelHealth } from './channel-health.js';
 
-// Terminus's service has no relevant state; an instance of our own avoids importing Terminus's module.
+// Terminus's service has no relevant state; a separate instance avoids importing Terminus's module.
 const indicators = new HealthIndicatorService();
 
 /** Converts `health` to a Terminus result under `key`. */

@@ -26,17 +26,17 @@ describe('servingHealth', () => {
     [{ kind: 'failed', method: 'Check', code: 99 }, 'down', { message: 'Check failed: 99' }],
     [{ kind: 'refused' }, 'down', { message: 'the server rejects calls (REFUSED_STREAM)' }],
     [{ kind: 'connection-lost' }, 'down', { message: 'the connection was lost during the check; another is READY' }],
-  ])('maps %j to %s', (answer, status, details) => {
-    expect(servingHealth(channel, 'Orders', answer)).toEqual({
+  ])('maps the answer %j to the health %s', (answer, status, details) => {
+    expect(servingHealth(channel, 'Orders', answer, undefined)).toEqual({
       status,
       details: { state: 'READY', service: 'Orders', ...details },
     });
   });
 
   it.each(['refused', 'connection-lost'] as const)(
-    'reports degraded if the connection was lost during the check: %s',
+    'reports an idle channel as degraded after the answer %s',
     (kind) => {
-      expect(servingHealth({ status: 'up', details: { state: 'IDLE' } }, 'Orders', { kind })).toMatchObject({
+      expect(servingHealth({ status: 'up', details: { state: 'IDLE' } }, 'Orders', { kind }, undefined)).toMatchObject({
         status: 'degraded',
         details: { message: 'the connection was lost during the check; calls wait' },
       });

@@ -1,3 +1,4 @@
+import { HTTP_RESPONSE_REMEDY } from '../policy/evidence/http-response.js';
 import { isStatusCode, statusName } from '../status/status-code.js';
 import { duration } from '../telemetry/log/log-text.js';
 import type { ChannelHealth } from './channel-health.js';
@@ -11,10 +12,12 @@ export type ServingAnswer =
   | { readonly kind: 'unanswered'; readonly afterMs: number }
   /** The call failed with a status. */
   | { readonly kind: 'failed'; readonly method: 'Check' | 'Watch'; readonly code: number }
+  /** A proxy or web server responded with HTTP; `details` describes the response. */
+  | { readonly kind: 'http'; readonly details: string }
   /** The server refused the stream, or the connection was lost during the check. */
   | { readonly kind: 'refused' | 'connection-lost' };
 
-/** Messages for a channel that is still READY, so that no call waits. */
+/** Messages for a channel that is still READY; calls do not wait then. */
 const READY_MESSAGES = {
   refused: 'the server rejects calls (REFUSED_STREAM)',
   'connection-lost': 'the connection was lost during the check; another is READY',
@@ -23,11 +26,18 @@ const READY_MESSAGES = {
 /**
  * Returns the health of a channel that is up, combined with the server's status. As in gRFC A17, only SERVING is up, and a server without
  * the health service counts as healthy. The server's messages are not included, because health reports are often public.
+ *
+ * @param doctor the command that examines the target
  */
-export function servingHealth(channel: ChannelHealth, service: string, answer: ServingAnswer): ChannelHealth {
+export function servingHealth(
+  channel: ChannelHealth,
+  service: string,
+  answer: ServingAnswer,
+  doctor: string | undefined,
+): ChannelHealth {
   const isReady = channel.details['state'] === 'READY';
-  const health = (status: ChannelHealth['status'], message: string): ChannelHealth => {
-    return { status, details: { ...channel.details, service, message } };
+  const health = (status: ChannelHealth['status'], message: string, more?: object): ChannelHealth => {
+    return { status, details: { ...channel.details, service, message, ...more } };
   };
   switch (answer.kind) {
     case 'unimplemented':
@@ -36,6 +46,8 @@ export function servingHealth(channel: ChannelHealth, service: string, answer: S
       return health('down', `no response within ${duration(answer.afterMs)}`);
     case 'failed':
       return health('down', `${answer.method} failed: ${nameOf(answer.code)}`);
+    case 'http':
+      return health('down', answer.details, { remedy: HTTP_RESPONSE_REMEDY, ...(doctor !== undefined && { doctor }) });
     case 'refused':
     case 'connection-lost':
       if (isReady) return health('down', READY_MESSAGES[answer.kind]);
@@ -49,8 +61,8 @@ export function servingHealth(channel: ChannelHealth, service: string, answer: S
 }
 
 /**
- * Returns the health of a channel that watches the health of each endpoint: up while at least half of the endpoints serve, degraded while
- * at least one serves.
+ * Returns the health of a channel that watches the health of each endpoint. The channel is up while at least half of the endpoints serve,
+ * and degraded while at least one serves.
  */
 export function endpointsHealth(
   channel: ChannelHealth,

@@ -1,7 +1,7 @@
 import { BehaviorSubject } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { Connectivity } from '../call/connectivity.js';
-import type { AuxiliaryStreamListener } from '../client/create-client.js';
+import type { AuxiliaryStreamEnd, AuxiliaryStreamListener } from '../client/create-client.js';
 import { StatusCode } from '../status/status-code.js';
 import { BusyClock } from '../testing/spec-support/busy-clock.js';
 import type { Random } from '../time/random.js';
@@ -47,7 +47,7 @@ function watched(initial: Connectivity['state'] = 'READY', random: Random = () =
       states.next({ state, since: new Date(clock.now()) });
     },
     respond: (status: string) => listener?.onMessage({ status }),
-    end: (status?: { code: number; details: string }) => listener?.onEnd(status),
+    end: (status?: AuxiliaryStreamEnd) => listener?.onEnd(status),
     disconnect: () => (connected = false),
     breakMetadata: () => (broken = true),
     closeClient: () => {
@@ -107,7 +107,7 @@ describe('ServingWatch', () => {
     expect(await known()).toEqual({ kind: 'unanswered', afterMs: 0 });
   });
 
-  it('stops waiting for a status when the connection is lost', async () => {
+  it('stops waiting for a health status when the connection is lost', async () => {
     const { watch, enter, clock } = watched();
     const answer = watch.status(60_000);
     await clock.advanceAsync(5);
@@ -116,7 +116,7 @@ describe('ServingWatch', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('reports a missing status after the timeout and keeps the Watch open', async () => {
+  it('reports a missing health status after the timeout and keeps the Watch open', async () => {
     const { watch, respond, clock, begunAt } = watched();
     const answer = watch.status(300);
     await clock.advanceAsync(300);
@@ -126,7 +126,7 @@ describe('ServingWatch', () => {
     expect(begunAt).toHaveLength(1);
   });
 
-  it('returns a status that was unread while the event loop was blocked', async () => {
+  it('returns a health status that was unread while the event loop was blocked', async () => {
     const { watch, respond, clock } = watched();
     const answer = watch.status(300);
     await clock.advanceAsync(1);
@@ -136,7 +136,7 @@ describe('ServingWatch', () => {
     expect(await answer).toEqual({ kind: 'status', status: 'SERVING' });
   });
 
-  it('reports a Watch that ends as failed and restarts it with growing backoff', async () => {
+  it('reports the end of a Watch as a failure and restarts the Watch with growing backoff', async () => {
     const { end, begunAt, clock, known } = watched();
     for (const delay of [1_000, 1_600, 2_560]) {
       await clock.advanceAsync(1);
@@ -184,14 +184,14 @@ describe('ServingWatch', () => {
     expect(begunAt).toHaveLength(2);
   });
 
-  it('reports an HTTP response from an intermediary as failed', async () => {
+  it('reports the HTTP response of an intermediary to a Watch, with the description of the response', async () => {
     const { end, clock, known } = watched();
     await clock.advanceAsync(1);
-    end({ code: StatusCode.UNIMPLEMENTED, details: 'Received HTTP status code 404' });
-    expect(await known()).toMatchObject({ kind: 'failed' });
+    end({ code: StatusCode.UNIMPLEMENTED, details: '', http: 'Received HTTP status code 404' });
+    expect(await known()).toEqual({ kind: 'http', details: 'Received HTTP status code 404' });
   });
 
-  it('moves to another connection if its own accepts no more calls while the channel is READY', async () => {
+  it('restarts the Watch on another connection if the first connection accepts no more calls while the channel is READY', async () => {
     const { respond, end, begunAt, clock, known } = watched();
     await clock.advanceAsync(1);
     respond('SERVING');
@@ -202,7 +202,7 @@ describe('ServingWatch', () => {
     expect(await known()).toEqual({ kind: 'status', status: 'NOT_SERVING' });
   });
 
-  it('keeps the backoff if a READY channel has no connection, or the metadata cannot be obtained', async () => {
+  it('keeps the backoff of the Watch if a READY channel has no connection, or if the metadata function fails', async () => {
     for (const trouble of ['disconnect', 'breakMetadata'] as const) {
       const { enter, begunAt, clock, ...rest } = watched('IDLE');
       rest[trouble]();
@@ -213,7 +213,7 @@ describe('ServingWatch', () => {
     }
   });
 
-  it('cancels the Watch if the ServingWatch or the client is closed, and starts no other', async () => {
+  it('cancels the Watch if the ServingWatch or the client is closed, and starts no other Watch', async () => {
     for (const how of ['close', 'closeClient'] as const) {
       const { watch, closeClient, enter, respond, cancelled, begunAt, clock } = watched();
       await clock.advanceAsync(1);
@@ -228,7 +228,7 @@ describe('ServingWatch', () => {
     }
   });
 
-  it('cancels a Watch that starts after close()', async () => {
+  it('cancels a Watch whose stream opens after close()', async () => {
     const { watch, cancelled, clock } = watched();
     watch.close();
     await clock.advanceAsync(1);
@@ -237,7 +237,7 @@ describe('ServingWatch', () => {
 });
 
 describe('restart of a Watch', () => {
-  /** Returns a function that ends a Watch after `livedMs` and measures the delay of the next one. */
+  /** Returns a function that ends a Watch after `livedMs` and measures the delay of the next Watch. */
   function restarting(random: Random) {
     const { clock, respond, end, begunAt } = watched('READY', random);
     return async ({ answered, livedMs }: { answered: boolean; livedMs: number }): Promise<number> => {
@@ -254,19 +254,19 @@ describe('restart of a Watch', () => {
   const SILENT = { answered: false, livedMs: 5 };
   const middle = () => 0.5;
 
-  it('backs off from 1 s to 30 s while the server does not respond', async () => {
+  it('restarts the Watch with a backoff from 1 s to 30 s while the server does not respond', async () => {
     const delayAfter = restarting(middle);
     const delays: number[] = [];
     for (let round = 0; round < 10; round++) delays.push(Math.round(await delayAfter(SILENT)));
     expect(delays).toEqual([1_000, 1_600, 2_560, 4_096, 6_554, 10_486, 16_777, 26_844, 30_000, 30_000]);
   });
 
-  it('randomizes each restart delay by ±20 %', async () => {
+  it('randomizes each restart delay of a Watch by ±20 %', async () => {
     expect(await restarting(() => 0)(SILENT)).toBeCloseTo(800);
     expect(await restarting(() => 1)(SILENT)).toBeCloseTo(1_200);
   });
 
-  it('restarts after a short random delay and resets the backoff if a long-lived Watch received a status', async () => {
+  it('waits a short random delay before it restarts a long-lived Watch that received a status, and resets the backoff', async () => {
     for (const [random, delay] of [
       [middle, 50],
       [() => 0, 0],

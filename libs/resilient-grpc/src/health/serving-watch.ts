@@ -1,6 +1,6 @@
 import type { Subscription } from 'rxjs';
 import type { Connectivity } from '../call/connectivity.js';
-import type { InternalGrpcClient, AuxiliaryStream } from '../client/create-client.js';
+import type { AuxiliaryStream, AuxiliaryStreamEnd, InternalGrpcClient } from '../client/create-client.js';
 import { nextWatch, restartDelayMs } from '../policy/health/next-watch.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
@@ -47,8 +47,8 @@ export class ServingWatch {
   }
 
   /**
-   * Returns the server's last status; waits up to `timeoutMs` for the first one. `undefined` if no connection is READY, because then no
-   * server was checked.
+   * Returns the server's last status; waits up to `timeoutMs` for the first status. Returns `undefined` if no connection is READY, because
+   * then no server was checked.
    */
   async status(timeoutMs: number): Promise<ServingAnswer | undefined> {
     if (this.answer === undefined && this.isReady) await this.firstAnswer(timeoutMs);
@@ -67,7 +67,7 @@ export class ServingWatch {
   }
 
   private async firstAnswer(timeoutMs: number): Promise<void> {
-    // Pending data is read before the wait ends, so that a response that arrived in time is not late.
+    // Pending data is read before the wait ends, so that a response that arrived in time is used.
     const wait = new Wait(this.clock, timeoutMs, true);
     this.waiting.add(wait);
     await wait.over;
@@ -126,7 +126,7 @@ export class ServingWatch {
   }
 
   /** Schedules the next Watch. */
-  private ended({ answered, startedAt }: WatchCall, end?: { readonly code: number; readonly details: string }): void {
+  private ended({ answered, startedAt }: WatchCall, end?: AuxiliaryStreamEnd): void {
     const livedMs = this.clock.now() - startedAt;
     const next = nextWatch({ answered, livedMs, failures: this.failures, end }, this.random);
     if (next.kind === 'unimplemented') {
@@ -137,7 +137,7 @@ export class ServingWatch {
     this.failures = next.failures;
     // After a restart, checks wait for the response of the next Watch.
     const isFailure = next.kind === 'retry' && end !== undefined;
-    this.startAfter(next.delayMs, isFailure ? { kind: 'failed', method: 'Watch', code: end.code } : undefined);
+    this.startAfter(next.delayMs, isFailure ? failedAnswer(end) : undefined);
   }
 
   private startAfter(delayMs: number, answer?: ServingAnswer): void {
@@ -155,4 +155,8 @@ export class ServingWatch {
     if (answer === undefined && this.isReady) return;
     for (const wait of this.waiting) wait.end();
   }
+}
+
+function failedAnswer({ code, http }: AuxiliaryStreamEnd): ServingAnswer {
+  return http === undefined ? { kind: 'failed', method: 'Watch', code } : { kind: 'http', details: http };
 }

@@ -10,7 +10,7 @@ import { ApiServer } from './api-server.js';
 
 const NEVER = new AbortController().signal;
 
-/** An HTTP server, and the API server that a kubeconfig for it names. `setToken` replaces the file as the kubelet does. */
+/** Starts an HTTP server and returns an `ApiServer` whose kubeconfig names it. `setToken` replaces the token file as the kubelet does. */
 async function startServer(handle: RequestListener) {
   const server = createServer(handle);
   server.listen(0, '127.0.0.1');
@@ -55,7 +55,7 @@ function watch(api: ApiServer, silentMs = 60_000) {
 }
 
 describe('ApiServer', () => {
-  it('delivers each event once its line is complete, also if a chunk ends within a character', async () => {
+  it('delivers each event of a Kubernetes watch when its line is complete, even if a chunk ends within a character', async () => {
     let response: ServerResponse | undefined;
     const { api } = await startServer((_, opened) => {
       response = opened;
@@ -64,7 +64,7 @@ describe('ApiServer', () => {
     const { events, state, ended } = watch(api);
     await waitFor(() => state.isOpen);
     const bytes = Buffer.from('{"name":"a"}\n\n{"name":"größer"}\n{"name":"c"}\n');
-    // Each byte is a chunk of its own.
+    // Each byte is a separate chunk.
     for (const byte of bytes) {
       response!.write(Buffer.from([byte]));
       await new Promise((resolve) => setImmediate(resolve));
@@ -75,7 +75,7 @@ describe('ApiServer', () => {
     await ended;
   });
 
-  it('ends a watch that has received no byte for the given time, as on a half-open connection', async () => {
+  it('ends a Kubernetes watch that receives no byte for the given time, for example on a half-open connection', async () => {
     const { api } = await startServer((_, response) => {
       response.write('{"name":"a"}\n');
     });
@@ -84,7 +84,7 @@ describe('ApiServer', () => {
     expect(events).toEqual([{ name: 'a' }]);
   });
 
-  it('keeps a watch open while bookmarks arrive', async () => {
+  it('keeps a Kubernetes watch open while bookmarks arrive', async () => {
     const { api } = await startServer((_, response) => {
       let left = 6;
       const timer = setInterval(() => {
@@ -100,7 +100,7 @@ describe('ApiServer', () => {
     expect(events).toHaveLength(6);
   });
 
-  it('rejects if the connection of a watch is reset, and if a line is not JSON', async () => {
+  it('rejects a Kubernetes watch if its connection is reset, or if a line is not JSON', async () => {
     const { api } = await startServer(({ socket }, response) => {
       response.write('{"name":"a"}\n', () => socket.resetAndDestroy());
     });
@@ -109,7 +109,7 @@ describe('ApiServer', () => {
     await expect(watch(other).ended).rejects.toThrow(/JSON/);
   });
 
-  it('reads the token again after 401, without its line break', async () => {
+  it('reads the Kubernetes token again after 401, without its line break', async () => {
     let accepted = 'first';
     const tokens: (string | undefined)[] = [];
     const { api, setToken } = await startServer(({ headers }, response) => {
@@ -125,7 +125,7 @@ describe('ApiServer', () => {
     expect(tokens).toEqual(['Bearer first', 'Bearer first', 'Bearer second']);
   });
 
-  it('rejects with the status and the message of the response, or with its reason phrase', async () => {
+  it('rejects a Kubernetes request with the status and the message of the response, or with its reason phrase', async () => {
     const { api } = await startServer((_, response) => {
       response.writeHead(403).end('{"message":"endpointslices is forbidden"}');
     });

@@ -6,9 +6,9 @@ import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { duration } from '../telemetry/log/log-text.js';
 import type { KubernetesResolverOptions } from './kubernetes-options.js';
 
-/** Maximum time in milliseconds without a byte from the API server before the end of a response, or before the headers of a watch. */
+/** Maximum time in milliseconds without a byte from the API server. For a watch, applies only until the response headers arrive. */
 const SILENT_REQUEST_MS = 10_000;
-/** The kernel's probes detect a lost connection of a watch in about 40 s. */
+/** Idle time before the kernel sends TCP keepalive probes, which detect a lost connection of a watch in about 40 s. */
 const TCP_KEEPALIVE_MS = 30_000;
 /** Maximum length of an error response that is read. */
 const MAX_ERROR_BYTES = 65_536;
@@ -30,7 +30,7 @@ export class ApiServerError extends Error {
 
 /**
  * The API server that the Kubernetes configuration names. Credentials are applied to each request. The client library reads the token file
- * of a pod at most once a minute; after 401, the whole configuration is read again.
+ * of a pod at most once a minute, so the whole configuration is read again after 401.
  */
 export class ApiServer {
   private config: KubeConfig;
@@ -43,7 +43,7 @@ export class ApiServer {
   constructor(private readonly options: KubernetesResolverOptions) {
     this.config = loadConfig(options);
     this.url = serverOf(this.config);
-    // A file ends with a line break.
+    // The file with the pod's namespace may end with a line break.
     const own = this.config.getContextObject(this.config.getCurrentContext())?.namespace?.trim();
     this.namespace = options.namespace ?? (own || 'default');
   }
@@ -53,7 +53,7 @@ export class ApiServer {
     return this.config.exportConfig();
   }
 
-  /** Reads the configuration again. The previous one stays in use if that fails. */
+  /** Reads the configuration again. The previous configuration stays in use if the read fails. */
   private reload(): void {
     try {
       this.config = loadConfig(this.options);
@@ -62,15 +62,15 @@ export class ApiServer {
     }
   }
 
-  /** Returns the JSON that the API server responds with. */
+  /** Returns the JSON response of the API server. */
   async get(path: string, signal: AbortSignal): Promise<unknown> {
     return JSON.parse(await textOf(await this.open(path, signal), Infinity)) as unknown;
   }
 
   /**
-   * Opens a watch, and calls `onEvent` with each event until the API server ends it. The watch does not keep the process alive.
+   * Opens a watch, and calls `onEvent` with each event until the API server ends it. The watch does not keep the process running.
    *
-   * @param silentMs ends the watch if no event was received for this many milliseconds
+   * @param silentMs ends the watch if no byte was received for this many milliseconds
    * @throws ApiServerError if the API server rejects the request
    */
   async watch(
@@ -106,10 +106,10 @@ export class ApiServer {
     const options: RequestOptions = { headers };
     // Adds the authority, the client certificate or the token, and the proxy.
     await this.config.applyToHTTPSOptions(options);
-    // A line break at the end of a token file is no part of the token, and Node rejects it in a header.
+    // A line break at the end of a token file is not part of the token, and Node rejects it in a header.
     if (typeof headers['Authorization'] === 'string') headers['Authorization'] = headers['Authorization'].trim();
     signal.throwIfAborted();
-    // The URL may have a path: a proxy in front of several clusters adds one.
+    // The URL may have a path, which a proxy in front of several clusters adds.
     const url = new URL(this.url.replace(/\/+$/, '') + path);
     const send = url.protocol === 'http:' ? requestHttp : requestHttps;
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
@@ -179,7 +179,7 @@ async function textOf(response: IncomingMessage, maxBytes: number): Promise<stri
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** Returns the message of a `Status`, which the API server responds with. */
+/** Returns the message of a `Status` response of the API server. */
 function messageOf(text: string): string | undefined {
   try {
     const { message } = JSON.parse(text) as { readonly message?: unknown };

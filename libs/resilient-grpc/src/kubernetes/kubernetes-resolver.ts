@@ -22,14 +22,16 @@ export interface ResolverDependencies {
   watchOf(service: string, namespace: string): ServiceWatch;
 }
 
-/** Creates the class of resolvers that grpc-js creates for `kubernetes:` targets. A resolver does nothing before `updateResolution()`. */
+/**
+ * Creates the class of resolvers that grpc-js creates for `kubernetes:` targets. A resolver sends no request before `updateResolution()`.
+ */
 export function kubernetesResolverClass(dependencies: ResolverDependencies): ResolverClass {
   return class KubernetesResolver implements experimental.Resolver, WatchListener {
     readonly [IS_LIBRARY_RESOLVER] = true;
     private readonly target: KubernetesTarget;
     private unsubscribe: (() => void) | undefined;
     private result: Result | undefined;
-    /** The latest endpoints as text. */
+    /** The latest endpoints and the note about them, as JSON. */
     private known: string | undefined;
     private isReporting = false;
     /** Receives the state of the watch; `undefined` for channels that this library did not create. */
@@ -46,7 +48,7 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
       this.receiver = receiver instanceof WatchReceiver ? receiver : undefined;
     }
 
-    /** grpc-js calls it for the first call, and whenever a connection ends. */
+    /** Called by grpc-js for the first call, and whenever a connection ends. */
     updateResolution(): void {
       if (this.unsubscribe !== undefined) {
         if (this.result !== undefined) this.reportLater();
@@ -98,7 +100,7 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
       const { namespace = dependencies.namespace } = this.target;
       const note = selection.found ? '' : missingEndpoints(selection, this.target, namespace);
       const text = JSON.stringify([endpoints, note]);
-      // A change of a slice often changes no endpoint, and grpc-js recreates its balancer's children for each report.
+      // Unchanged endpoints are not reported again, because grpc-js recreates the children of its balancer for each report.
       if (text === this.known) return;
       this.known = text;
       this.result = [{ ok: true, value: endpoints }, {}, null, note];

@@ -14,7 +14,7 @@ describe('parseKubernetesTarget', () => {
       { service: 'orders', namespace: 'shop', port: 65_535, authority: 'orders.shop.svc.cluster.local:65535' },
     ],
     ['0-a.b-1:a1', { service: '0-a', namespace: 'b-1', port: 'a1', authority: '0-a.b-1' }],
-  ])('parses %s', (path, expected) => {
+  ])('parses the Kubernetes target path %s', (path, expected) => {
     expect(parse(path)).toEqual(expected);
   });
 
@@ -29,17 +29,17 @@ describe('parseKubernetesTarget', () => {
     'orders:a:1',
     'a/b',
     'a'.repeat(64),
-  ])("rejects '%s' with an example", (path) => {
+  ])("rejects the Kubernetes target path '%s' with an example", (path) => {
     expect(() => parse(path)).toThrow(
       `expected a Kubernetes service, got '${path}'; write 'kubernetes:///orders.shop:50051' (service.namespace:port)`,
     );
   });
 
-  it.each(['0', '65536'])('rejects the port %s', (port) => {
+  it.each(['0', '65536'])('rejects the port %s in a Kubernetes target', (port) => {
     expect(() => parse(`orders:${port}`)).toThrow(`expected a port from 1 to 65535, got '${port}'`);
   });
 
-  it('rejects an authority, because the Kubernetes configuration names the API server', () => {
+  it('rejects an authority in a Kubernetes target, because the Kubernetes configuration names the API server', () => {
     expect(() => parse('orders:50051', 'shop')).toThrow(
       "expected an API server from the Kubernetes configuration, got 'shop' in the target; write 'kubernetes:///orders:50051'",
     );

@@ -4,7 +4,7 @@ import type { PortSelector } from '../policy/kubernetes/select-endpoints.js';
 /** A service and a port, parsed from a target such as 'kubernetes:///orders.shop:50051'. */
 export interface KubernetesTarget {
   readonly service: string;
-  /** `undefined` for the own namespace. */
+  /** Namespace of the service; `undefined` if the target names no namespace. */
   readonly namespace: string | undefined;
   readonly port: PortSelector;
   /** The host and the port number as written, for `:authority` and the name in the certificate. */

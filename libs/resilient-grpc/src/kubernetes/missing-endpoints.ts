@@ -1,7 +1,7 @@
 import type { EndpointSelection } from '../policy/kubernetes/select-endpoints.js';
 import type { KubernetesTarget } from './kubernetes-target.js';
 
-/** Describes why a service has no endpoints, and what to check. */
+/** Describes why a service has no endpoints, with a remedy. */
 export function missingEndpoints(
   { reason, counts, ports }: Extract<EndpointSelection, { readonly found: false }>,
   { service, port }: KubernetesTarget,

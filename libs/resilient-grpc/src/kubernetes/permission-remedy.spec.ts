@@ -19,7 +19,7 @@ describe('permissionRemedy', () => {
     ['system:serviceaccount:shop:gateway', { kind: 'ServiceAccount', name: 'gateway', namespace: 'shop' }],
     ['jane', { kind: 'User', name: 'jane', apiGroup: 'rbac.authorization.k8s.io' }],
     ["o'hara", { kind: 'User', name: "o'hara", apiGroup: 'rbac.authorization.k8s.io' }],
-  ])('binds the role to %s', (user, subject) => {
+  ])('binds the role for EndpointSlice watches to the user %s', (user, subject) => {
     const { items } = manifestOf(permissionRemedy(message(user), 'shop'));
     expect(items).toMatchObject([{ kind: 'Role' }, { kind: 'RoleBinding', subjects: [subject] }]);
   });

@@ -1,8 +1,9 @@
 const NAME = 'grpc-endpoints';
 
 /**
- * Returns a command that permits the watch. `message` is the API server's, which names the user: 'endpointslices.discovery.k8s.io is
- * forbidden: User "system:serviceaccount:shop:gateway" cannot list resource …'. The manifest is JSON, because an error has one line.
+ * Returns a command that permits the watch. `message` is the error message of the API server, which names the user:
+ * 'endpointslices.discovery.k8s.io is forbidden: User "system:serviceaccount:shop:gateway" cannot list resource …'. The manifest is JSON,
+ * because an error message has only one line.
  */
 export function permissionRemedy(message: string, namespace: string): string {
   const user = /User "([^"]+)"/.exec(message)?.[1] ?? 'system:serviceaccount:default:default';
@@ -32,7 +33,7 @@ export function permissionRemedy(message: string, namespace: string): string {
       },
     ],
   };
-  // The shell's quotes contain the manifest.
+  // The shell command contains the manifest in single quotes.
   const json = JSON.stringify(manifest).replaceAll("'", '\\u0027');
   return `permit it: echo '${json}' | kubectl apply -f -`;
 }

@@ -10,10 +10,10 @@ import { kubernetesOptionsSchema } from './kubernetes-options-schema.js';
 import { ServiceWatch } from './service-watch.js';
 
 /**
- * Registers the scheme `kubernetes:` with grpc-js, so that a client with the `url` 'kubernetes:///orders.shop:50051' (service.namespace:port)
- * sends its calls to the ready pods of the service. Call it before `ResilientGrpcModule` is configured, for example at the top of the file
- * of the root module. It reads the Kubernetes configuration and sends nothing; the first call of a client starts the watch, and closing the
- * client stops it. A later call of this function applies to the clients that are created after it.
+ * Registers the scheme `kubernetes:` with grpc-js, so that a client with the `url` 'kubernetes:///orders.shop:50051'
+ * (service.namespace:port) sends its calls to the ready pods of the service. Call it before `ResilientGrpcModule` is configured, for
+ * example at the top of the file of the root module. It reads the Kubernetes configuration and sends no request. The first call of a client
+ * starts the watch, and closing the client stops the watch. A later call of this function applies to the clients that are created after it.
  *
  * @throws GrpcConfigurationError if an option is invalid, or if there is no usable Kubernetes configuration
  */
@@ -41,7 +41,10 @@ export function register(options: KubernetesResolverOptions): ApiServer {
 
 type WatchOf = ResolverDependencies['watchOf'];
 
-/** The latest registration. Another one with the same configuration shares its watches, so that each service has one watch per process. */
+/**
+ * The latest registration. Another registration with the same configuration shares its watches, so that each service has one watch per
+ * process.
+ */
 let registered: { readonly identity: string; readonly watchOf: WatchOf } | undefined;
 
 function watchesOf(server: ApiServer): WatchOf {

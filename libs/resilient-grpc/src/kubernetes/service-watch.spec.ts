@@ -78,7 +78,7 @@ describe('ServiceWatch', () => {
     watch = new ServiceWatch({ service: 'orders', namespace: 'shop' }, { server, clock, random: () => 0.5 });
   });
 
-  it('requests watches of 5 to 10 minutes with bookmarks, from the version of the list', async () => {
+  it('requests an EndpointSlice watch with a timeout between 5 and 10 minutes, with bookmarks, from the version of the list', async () => {
     watch.subscribe(listener);
     await clock.advanceAsync(0);
     const { parameters } = server.watches[0]!;
@@ -92,11 +92,11 @@ describe('ServiceWatch', () => {
     expect(newest()).toMatchObject({ state: 'watching', changedAt: clock.epoch(), failure: undefined });
   });
 
-  it('reports no failure while the API server ends each watch after some minutes, for a day', async () => {
+  it('reports no failure in a day in which each EndpointSlice watch ends or is reset after 5 minutes', async () => {
     watch.subscribe(listener);
     for (let minutes = 0; minutes < 24 * 60; minutes += 5) {
       await clock.advanceAsync(5 * MINUTE);
-      // Connections that drop, too: a load balancer in front of the API server may close them.
+      // Every other watch is reset, because a load balancer in front of the API server may close connections.
       if (minutes % 2 === 0) server.watches.at(-1)!.end();
       else server.watches.at(-1)!.fail(new Error('read ECONNRESET'));
       await clock.advanceAsync(1_000);
@@ -106,7 +106,7 @@ describe('ServiceWatch', () => {
     expect(server.watches.length).toBeGreaterThan(280);
   });
 
-  it('reports a failure once the second request fails, keeps the slices, and reports that it works again', async () => {
+  it('reports a failed EndpointSlice watch when its repetition also fails, keeps the slices, and reports the recovery', async () => {
     watch.subscribe(listener);
     await clock.advanceAsync(MINUTE);
     server.watchError = new Error('connect ECONNREFUSED');
@@ -128,7 +128,7 @@ describe('ServiceWatch', () => {
     expect(server.lists).toHaveLength(1);
   });
 
-  it('repeats failing requests at least every 30 s, and at most about twice a minute once they have failed for a while', async () => {
+  it('repeats failing requests to the API server two to four times a minute after 10 minutes of failures', async () => {
     server.listError = new Error('connect ECONNREFUSED');
     watch.subscribe(listener);
     await clock.advanceAsync(10 * MINUTE);
@@ -139,7 +139,7 @@ describe('ServiceWatch', () => {
     expect(newest()).toMatchObject({ state: 'failing', slices: undefined });
   });
 
-  it('reports the manifest if the list is permitted and the watch is not', async () => {
+  it('reports a manifest that permits the EndpointSlice watch if the list is permitted and the watch is forbidden', async () => {
     server.watchError = new ApiServerError(403, 'forbidden: User "system:serviceaccount:shop:gateway" cannot watch');
     watch.subscribe(listener);
     await clock.advanceAsync(1_000);
@@ -150,7 +150,7 @@ describe('ServiceWatch', () => {
     expect(namesOf(newest())).toEqual(['a']);
   });
 
-  it('lists again after 410 Gone without reporting a failure, and waits longer each time if that repeats', async () => {
+  it('lists the EndpointSlices again after 410 Gone without reporting a failure, and waits longer each time if the watch fails with 410 again', async () => {
     server.watchError = new ApiServerError(410, 'too old resource version');
     watch.subscribe(listener);
     await clock.advanceAsync(10 * MINUTE);
@@ -160,7 +160,7 @@ describe('ServiceWatch', () => {
     expect(namesOf(newest())).toEqual(['a']);
   });
 
-  it('applies added, changed, and deleted slices, and resumes from the version of a bookmark', async () => {
+  it('applies added and deleted EndpointSlices, and resumes the watch from the version of a bookmark', async () => {
     watch.subscribe(listener);
     await clock.advanceAsync(0);
     const [open] = server.watches;
@@ -177,14 +177,14 @@ describe('ServiceWatch', () => {
     expect(server.watches.at(-1)!.parameters.get('resourceVersion')).toBe('99');
   });
 
-  it('accepts a list whose items are null', async () => {
+  it('accepts an EndpointSlice list whose `items` is null', async () => {
     server.items = null;
     watch.subscribe(listener);
     await clock.advanceAsync(0);
     expect(newest()).toMatchObject({ state: 'watching', slices: [] });
   });
 
-  it('stops with the last listener, and uses earlier slices only if they cannot be listed again', async () => {
+  it('stops the EndpointSlice watch when the last listener unsubscribes, and later uses the old slices only if listing fails', async () => {
     const unsubscribe = watch.subscribe(listener);
     await clock.advanceAsync(0);
     unsubscribe();
@@ -198,7 +198,7 @@ describe('ServiceWatch', () => {
     expect(namesOf(newest())).toEqual(['a']);
   });
 
-  it('forgets slices that are older than 10 minutes when it starts again', async () => {
+  it('discards the EndpointSlices if the watch starts again more than 10 minutes after it stopped', async () => {
     watch.subscribe(listener)();
     await clock.advanceAsync(0);
     watch.subscribe(listener)();

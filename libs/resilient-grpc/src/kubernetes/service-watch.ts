@@ -8,13 +8,13 @@ import { requestFailure, slicesPath, type RequestFailure, type ServiceName, type
 /** State of a watch. Times are milliseconds since 1970. */
 export interface WatchState {
   readonly state: 'listing' | 'watching' | 'failing';
-  /** Start of this state. */
+  /** Start of `state`. */
   readonly since: number;
   /** All slices of the service; `undefined` if they are unknown. Also present while requests fail. */
   readonly slices: readonly EndpointSlice[] | undefined;
   /** Time of the last list or change; `undefined` before the first list. */
   readonly changedAt: number | undefined;
-  /** Present while requests fail. They are repeated. */
+  /** Present while requests fail. Failed requests are repeated. */
   readonly failure: RequestFailure | undefined;
 }
 
@@ -35,7 +35,7 @@ const MIN_WATCH_SECONDS = 300;
 const MAX_WATCH_SECONDS = 600;
 /** The API server sends a bookmark about once a minute, so a watch without an event for this time has lost its connection. */
 const SILENT_WATCH_MS = 90_000;
-/** Slices are kept for this time after the last channel has become idle, for the case that the API server is unreachable then. */
+/** Slices are kept for this time after the last channel has become idle, in case the API server is unreachable when the watch restarts. */
 const KEPT_MS = 600_000;
 const GONE = 410;
 
@@ -48,15 +48,15 @@ interface WatchEvent {
  * Lists and watches the EndpointSlices of one service while it has listeners. All channels to the service share it. After an error, the
  * last slices stay in use, and the watch resumes from the last resource version.
  *
- * The official client library provides the configuration and the credentials. Its `ListWatch` is not used: it stops at the first error,
- * restarts without a delay if the server ends each watch at once, and requests no bookmarks. Its `Watch` discards the body of an error
- * response, and exceptions of the callback.
+ * The official client library provides the configuration and the credentials. Its `ListWatch` is not used, because it stops at the first
+ * error, restarts without a delay if the server ends each watch immediately, and requests no bookmarks. Its `Watch` discards the body of an
+ * error response, and exceptions of the callback.
  */
 export class ServiceWatch {
   private readonly listeners = new Set<WatchListener>();
   /** Slices of the service by name; `undefined` until the first list. */
   private slices: Map<string, EndpointSlice> | undefined;
-  /** `undefined` until a list has returned, and after 410 Gone. */
+  /** Version of the last list or event; `undefined` until a list has returned, and after 410 Gone. */
   private resourceVersion: string | undefined;
   private running: AbortController | undefined;
   private stoppedAt = -Infinity;
@@ -75,7 +75,7 @@ export class ServiceWatch {
     private readonly dependencies: WatchDependencies,
   ) {}
 
-  /** Adds a listener; the first one starts the watch. Returns a function that removes it; the last one stops the watch. */
+  /** Adds a listener; the first one starts the watch. Returns a function that removes it; removing the last listener stops the watch. */
   subscribe(listener: WatchListener): () => void {
     this.listeners.add(listener);
     if (this.running === undefined) this.start();
@@ -117,7 +117,7 @@ export class ServiceWatch {
     this.stoppedAt = this.dependencies.clock.now();
   }
 
-  /** Never rejects. */
+  /** Lists and watches until `signal` is aborted. Never rejects. */
   private async run(signal: AbortSignal): Promise<void> {
     const { random } = this.dependencies;
     let isRelisted = false;
@@ -138,7 +138,7 @@ export class ServiceWatch {
           this.failed(error);
         }
       }
-      // The slices are outdated after 410 Gone, so a list follows at once, but not repeatedly.
+      // The slices are outdated after 410 Gone, so a list follows immediately, but not repeatedly.
       isRelisted = this.isExpired && !isRelisted;
       if (!isRelisted) await this.pause(watchDelayMs(failures, random), signal);
     }
@@ -168,7 +168,7 @@ export class ServiceWatch {
       timeoutSeconds: String(seconds),
     });
     return server.watch(url, signal, SILENT_WATCH_MS, this.opened, (event) => {
-      // Lines that were received before the watch was stopped.
+      // Lines that were received earlier may be delivered after the watch was stopped.
       if (!signal.aborted) this.apply(event as WatchEvent);
     });
   }

@@ -19,9 +19,9 @@ export interface SliceList {
 
 /** Failure of a request for EndpointSlices. */
 export interface RequestFailure {
-  /** One line: what failed, and why. */
+  /** Message of one line with the failure and its cause. */
   readonly message: string;
-  /** Command that fixes it, if that is known. */
+  /** Command that fixes the failure, if one is known. */
   readonly remedy?: string;
 }
 
@@ -33,7 +33,7 @@ export function slicesPath({ service, namespace }: ServiceName, parameters: Read
   return `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices?${query.toString()}`;
 }
 
-/** Describes the failure of such a request. */
+/** Describes the failure of a request for EndpointSlices. */
 export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, namespace: string): RequestFailure {
   // An AggregateError of several addresses has no message.
   const text = oneLine(errorMessage(error)) || String((error as { readonly code?: unknown }).code);
@@ -44,7 +44,7 @@ export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, n
 }
 
 /**
- * Lists the EndpointSlices of a service and opens a watch, which it ends at once, because each of them needs a permission.
+ * Checks both permissions that a watch needs. Lists the EndpointSlices of a service, and opens a watch, which it closes immediately.
  *
  * @throws ApiServerError if the API server rejects a request
  */

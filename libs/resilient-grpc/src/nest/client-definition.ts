@@ -1,9 +1,11 @@
 import { CONTRACT_KEYS, loadContract, type Services } from '../client/settings/contract.js';
 import { describeValue } from '../policy/options/describe-value.js';
-import { MAX_ENTRIES, copyOptions, unreadable } from '../client/settings/copy-options.js';
+import { MAX_ENTRIES } from '../policy/options/value-rules.js';
+import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { settingsProblems } from '../client/settings/resolve-settings.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { clientLabel } from './grpc-tokens.js';
+import { flattenNestOptions, withoutServerOptions } from './nest-grpc-options.js';
 import { SOURCE_KEYS, asyncSourceProblems } from './module-options.validation.js';
 
 /** Static part of a client, as defined by forFeature. */
@@ -18,7 +20,10 @@ export interface ClientDefinition {
   readonly contract: Readonly<Record<string, unknown>>;
   /** Settings as given; `undefined` if a factory supplies them. */
   readonly settings: Readonly<Record<string, unknown>> | undefined;
-  /** The options object as given. Modules that share it have the same definition, regardless of what its factory returns. */
+  /**
+   * The options object as given. Modules that share this object share the definition, even if its factory returns different settings for
+   * each.
+   */
   readonly source: object;
   /** 'file:line' of the call that defined the client. */
   readonly callSite: string;
@@ -125,8 +130,13 @@ function namedOptions(
     problems.push(...copied.problems);
     return undefined;
   }
-  // The cast is safe: an object was copied. The checked name is kept, because a getter may return another one later.
-  if (isName) return { ...(copied.value as object), name };
+  if (isName) {
+    // The cast is safe: an object was copied.
+    const flat = flattenNestOptions(copied.value as object, pathOfClient(name));
+    problems.push(...flat.problems);
+    // The checked name is kept, because a getter can return another name later.
+    return { ...withoutServerOptions(flat.options), name };
+  }
   problems.push({ path: `${path}.name`, message: `expected a name, got ${describeValue(name)}; write name: 'orders'` });
   return undefined;
 }

@@ -109,7 +109,7 @@ describe('client name', () => {
     expect(second).toBe(first);
   });
 
-  it('rejects different definitions of one name with both locations, the differences and a remedy', async () => {
+  it('rejects different definitions of one client name with both locations, the differences, and a remedy', async () => {
     await obtain(shop, 'a.ts:1');
     const [problem, ...others] = await problemsOf(
       obtain(
@@ -125,14 +125,14 @@ describe('client name', () => {
     expect(problem).toContain('define it once and import that module');
   });
 
-  it('hides secrets in the differences of two definitions', async () => {
+  it('hides secrets in the differences of two client definitions', async () => {
     await obtain({ ...shop, metadata: { authorization: 'hush1' } });
     const [problem] = await problemsOf(obtain({ ...shop, metadata: { authorization: 'hush2' } }));
     expect(problem).toContain('metadata.authorization');
     expect(problem).not.toContain('hush');
   });
 
-  it('accepts symbols as names, even two with the same description', async () => {
+  it('accepts symbols as client names, even two with the same description', async () => {
     const [a, b] = [Symbol('shop'), Symbol('shop')];
     await obtain({ ...shop, name: a });
     await obtain({ ...shop, name: b, url: 'shop:2' });
@@ -168,7 +168,7 @@ describe('start-up', () => {
     expect(lines[1]).toBe("WARN [ResilientGrpc:shop] url 'shop' has no port; gRPC uses 443");
   });
 
-  it('accepts forRoot only once, before any client', async () => {
+  it('rejects a second forRoot, and a forRoot after a client was created', async () => {
     registry.configure({ defaults: { timeoutMs: 7 } }, 'a.ts:1');
     await obtain(shop);
     expect(made[0]?.settings.policies.get('/shop.v1.Orders/Create')?.timeoutMs).toBe(7);
@@ -180,7 +180,7 @@ describe('start-up', () => {
 });
 
 describe('client created at run time', () => {
-  it('keeps a client until it is closed, and then frees its name', async () => {
+  it('keeps a client that was created at run time until it is closed, and then frees its name', async () => {
     const client = registry.create({ ...shop, name: 'tenant-1' });
     expect(registry.get('tenant-1')).toBe(client);
     expect([...registry]).toEqual([client]);
@@ -192,7 +192,7 @@ describe('client created at run time', () => {
     registry.create({ ...shop, name: 'tenant-1' });
   });
 
-  it('rejects invalid options with all problems of the definition and the settings', () => {
+  it('lists all problems of the definition and the settings if a client is created at run time with invalid options', () => {
     try {
       registry.create({ name: 't', protoPath: '/nowhere.proto', url: '', timeoutMs: -1 });
       expect.unreachable();
@@ -228,7 +228,7 @@ describe('shutdown', () => {
     return { clock, hooks };
   };
 
-  it('ends streams first, then drains all clients once and logs one line', async () => {
+  it('ends client streams first at shutdown, then drains all clients once and logs one line', async () => {
     await obtain(shop);
     registry.create({ ...shop, name: 'tenant' });
     lines = [];
@@ -246,7 +246,7 @@ describe('shutdown', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('reports not ready for readinessDelayMs, from the first hook, before it ends streams', async () => {
+  it('reports not ready from the first shutdown hook on, and ends client streams after readinessDelayMs', async () => {
     registry.configure({ drain: { readinessDelayMs: 500, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
     const { hooks, clock } = lifecycle();
@@ -262,7 +262,7 @@ describe('shutdown', () => {
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 400']);
   });
 
-  it('keeps streams until the server of the same process has notified its streams', async () => {
+  it('keeps client streams until the server of the same process has notified its streams', async () => {
     await obtain(shop);
     const { hooks } = lifecycle();
     let served: () => void = () => undefined;
@@ -313,7 +313,7 @@ describe('shutdown', () => {
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 10000']);
   });
 
-  it('drains within the timeout if the application does not close, and logs what is still open', async () => {
+  it('drains clients within the drain timeout if the application does not close, and logs the open connections and calls', async () => {
     await obtain(shop);
     lines = [];
     const { hooks, clock } = lifecycle();
@@ -336,7 +336,7 @@ describe('shutdown', () => {
   it.each([
     ['has no HTTP server', async () => undefined],
     ['cannot count its connections', () => Promise.reject(new Error('not listening'))],
-  ])('drains within the timeout if the application does not close and %s', async (_what, connections) => {
+  ])('drains clients within the drain timeout if the application does not close and %s', async (_what, connections) => {
     await obtain(shop);
     lines = [];
     const { hooks, clock } = lifecycle({ connections });
@@ -345,7 +345,7 @@ describe('shutdown', () => {
     expect(lines[0]).toContain('within 10 s (1 call of /shop.v1.Shop/Buy); closing gRPC');
   });
 
-  it('measures the drain timeout from the first hook, and accepts new clients until the second', async () => {
+  it('measures the drain timeout from the first shutdown hook, and accepts new clients until the second', async () => {
     await obtain(shop);
     const { hooks, clock } = lifecycle();
     hooks.onModuleDestroy();
@@ -363,7 +363,7 @@ describe('shutdown', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('drains within the timeout if Nest does not reach the second hook', async () => {
+  it('drains clients within the drain timeout if Nest does not reach the second shutdown hook', async () => {
     registry.configure({ drain: { readinessDelayMs: 500 } }, 'a.ts:1');
     await obtain(shop);
     lines = [];
@@ -381,7 +381,7 @@ describe('shutdown', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('drains clients that were created after the first hook within the same timeout', async () => {
+  it('applies the drain timeout of the shutdown to clients that were created after the first shutdown hook', async () => {
     const { hooks, clock } = lifecycle();
     hooks.onModuleDestroy();
     expect(clock.pending).toBe(0);
@@ -394,7 +394,7 @@ describe('shutdown', () => {
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);
   });
 
-  it('drains within the timeout even if readinessDelayMs is longer', async () => {
+  it('drains clients within the drain timeout even if readinessDelayMs is longer', async () => {
     registry.configure({ drain: { readinessDelayMs: 5_000, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
     const { hooks, clock } = lifecycle();
@@ -410,7 +410,7 @@ describe('shutdown', () => {
     expect(() => registry.create(shop)).toThrow('the application is shutting down');
   });
 
-  it('logs nothing and sets no timer if there are no clients', async () => {
+  it('logs nothing and sets no timer at shutdown if there are no clients', async () => {
     const { hooks, clock } = lifecycle();
     await hooks.beforeApplicationShutdown();
     expect(clock.pending).toBe(0);
@@ -419,10 +419,10 @@ describe('shutdown', () => {
   });
 
   it.each([
-    ['once', false, false, 1],
-    ['never if there are listeners for signals', false, true, 0],
-    ['never in tests', true, false, 0],
-  ])('warns about missing shutdown hooks: %s', async (_, testing, listens, warnings) => {
+    ['warns once that enableShutdownHooks() was not called', false, false, 1],
+    ['does not warn about enableShutdownHooks() if there are listeners for signals', false, true, 0],
+    ['does not warn about enableShutdownHooks() in tests', true, false, 0],
+  ])('%s', async (_, testing, listens, warnings) => {
     await obtain(shop);
     lines = [];
     const { hooks, clock } = lifecycle({ testing, listens });
@@ -436,7 +436,7 @@ describe('shutdown', () => {
 describe('service config that arrives later', () => {
   const source = () => new Subject<object>();
 
-  it('waits for the first service config and takes load balancing from it', async () => {
+  it('waits for the first service config of a client and takes load balancing from it', async () => {
     const serviceConfig = source();
     const obtained = obtain({ ...shop, serviceConfig });
     expect(made).toEqual([]);
@@ -448,7 +448,7 @@ describe('service config that arrives later', () => {
     made[0]?.settings.live?.close();
   });
 
-  it('waits once for the service config of identical definitions', async () => {
+  it('waits once for the service config of identical client definitions', async () => {
     const serviceConfig = source();
     const both = [obtain({ ...shop, serviceConfig }), obtain({ ...shop, serviceConfig }, 'b.ts:2')];
     const differs = problemsOf(obtain({ ...shop, serviceConfig, timeoutMs: 5 }, 'c.ts:3'));
@@ -470,7 +470,7 @@ describe('service config that arrives later', () => {
     expect(serviceConfig.observed).toBe(false);
   });
 
-  it('stops waiting for the service config once the start has failed', async () => {
+  it('stops waiting for the service config if the start has failed', async () => {
     const serviceConfig = source();
     const obtained = obtain({ ...shop, serviceConfig });
     const failed = expect(obtained).rejects.toThrow(/the application failed to start or is shutting down/);

@@ -1,3 +1,4 @@
+import type { ObservableServer } from '../call/server-overload.js';
 import type { DrainReport } from '../client/drain-report.js';
 import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
@@ -20,11 +21,13 @@ import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { definitionDifferences } from './definition-difference.js';
 import { GrpcClients } from './grpc-clients.js';
+import { logGrpcJs } from './grpc-js-lines.js';
 import { clientLabel } from './grpc-tokens.js';
 import { InboundWatch } from './inbound/inbound-watch.js';
 import {
   resolveDrain,
   type GrpcClientOptions,
+  type NestGrpcClientOptions,
   type ResilientGrpcModuleOptions,
   type ResolvedDrain,
 } from './module-options.js';
@@ -36,7 +39,7 @@ const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
 /** External dependencies of the registry. */
 export interface RegistryDependencies {
-  /** Creates a client; `logger` carries the client's name. */
+  /** Creates a client; `logger` adds the client's name to each line. */
   readonly createClient: (settings: ResolvedClientSettings, logger: LibraryLogger) => InternalGrpcClient;
   readonly clock: Clock;
   readonly random: Random;
@@ -72,11 +75,15 @@ interface Root {
 export class ClientRegistry extends GrpcClients {
   /** True if the application has started. From then on, a client that fails in a lazily loaded module does not affect other clients. */
   hasStarted = false;
+  /** Servers of the application. */
+  readonly servers = new Set<ObservableServer>();
   private readonly entries = new Map<string | symbol, Entry>();
   private readonly waiting = new Map<string | symbol, Waiting>();
   private readonly watch = new InboundWatch((message) => {
     new LibraryLogger('ResilientGrpc').warn(message);
   });
+  /** Ends the redirection of grpc-js's log. */
+  private stopGrpcJsLog: (() => void) | undefined;
   private root: Root | undefined;
   private verdict: Promise<never> | undefined;
   private pending: ConfigurationProblem[] | undefined;
@@ -128,6 +135,8 @@ export class ClientRegistry extends GrpcClients {
     if (copied.ok && problems.length === 0) {
       // The cast is safe: the checks found no problems.
       this.root = { options: copied.value as ResilientGrpcModuleOptions, place };
+      const { grpcJsLog } = this.root.options;
+      if (grpcJsLog !== undefined) this.stopGrpcJsLog = logGrpcJs(grpcJsLog);
       return;
     }
     this.verdict = this.fail(problems);
@@ -205,7 +214,7 @@ export class ClientRegistry extends GrpcClients {
     throw new Error(`No gRPC client '${clientLabel(name)}'; ${remedy}`);
   }
 
-  create(options: GrpcClientOptions): ResilientGrpcClient {
+  create(options: GrpcClientOptions | NestGrpcClientOptions): ResilientGrpcClient {
     if (!this.open) throw new Error('Cannot create a gRPC client: the application is shutting down');
     const place = callSite();
     const defined = defineClients([options], 'sync', place);
@@ -248,6 +257,11 @@ export class ClientRegistry extends GrpcClients {
   /** Ends the streams with `onDrain` 'complete' or 'fail' on all clients. All other calls continue, and new ones can start. */
   async endStreams(): Promise<void> {
     await Promise.all([...this.entries.values()].map(({ client }) => client.endStreams()));
+  }
+
+  /** Ends the redirection of grpc-js's log. Called after the clients have closed, so that their last lines are included. */
+  endGrpcJsLog(): void {
+    this.stopGrpcJsLog?.();
   }
 
   /** Drains and closes all clients concurrently. */
@@ -325,7 +339,10 @@ export class ClientRegistry extends GrpcClients {
     });
     this.pending = undefined;
     // A failed start must leave no connection open.
-    if (!this.hasStarted) await Promise.all([...this].map((client) => client.close()));
+    if (!this.hasStarted) {
+      await Promise.all([...this].map((client) => client.close()));
+      this.endGrpcJsLog();
+    }
     throw new GrpcConfigurationError(all);
   }
 

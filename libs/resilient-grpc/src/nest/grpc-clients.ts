@@ -1,15 +1,15 @@
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
-import type { GrpcClientOptions } from './module-options.js';
+import type { GrpcClientOptions, NestGrpcClientOptions } from './module-options.js';
 
 /** All clients of the application. Also creates clients that are known only at run time (tenants, shards). */
 export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
   /** @throws Error if no client has this name; the message lists the existing names. */
   abstract get(name: string | symbol): ResilientGrpcClient;
   /**
-   * Creates a client. The caller owns it and must close it; until then it takes part in health checks and shutdown.
+   * Creates a client. The caller owns it and must close it; until then, the client takes part in health checks and shutdown.
    * @throws GrpcConfigurationError with every problem of `options`, including a name that is in use.
    */
-  abstract create(options: GrpcClientOptions): ResilientGrpcClient;
+  abstract create(options: GrpcClientOptions | NestGrpcClientOptions): ResilientGrpcClient;
   abstract [Symbol.iterator](): Iterator<ResilientGrpcClient>;
   /** False from the start of the application's shutdown. */
   abstract readonly accepting: boolean;

@@ -31,19 +31,19 @@ export interface LifecycleDependencies {
 
 /** Drain of a server in this process whose handlers call through the clients. */
 export interface ServerDrainHandle {
-  /** True once the drain has started. */
+  /** True if the drain has started. */
   readonly draining: boolean;
   /** Starts the drain. Resolves after the server's streams have been notified of their end. */
   streamsNotified(): Promise<void>;
-  /** Starts the drain. Resolves when it has finished, within a timeout of its own. */
+  /** Starts the drain. Resolves when the drain has finished, within its own timeout. */
   run(): Promise<unknown>;
 }
 
 /**
  * Ties the clients to the application's shutdown, which has two steps. Before Nest closes its servers, readiness turns off and resumable
- * streams end, because a request that relays one would keep the server open. Calls of requests that are still being served continue. After
- * Nest has closed its servers, calls finish and channels close. The drain timeout covers both steps. It starts with the first hook that
- * Nest calls, and includes the time that Nest's own closing takes.
+ * streams end, because a request that relays such a stream would keep the server open. Calls of requests that are still being served
+ * continue. After Nest has closed its servers, calls finish and channels close. The drain timeout covers both steps. It starts with the
+ * first hook that Nest calls, and includes the time that Nest's own closing takes.
  */
 export class GrpcLifecycle
   implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown
@@ -64,15 +64,15 @@ export class GrpcLifecycle
   ) {}
 
   /**
-   * Shuts the clients down after `server`. Client streams end after the server's streams have been notified, so that a stream relayed by a
-   * handler ends with the server's status, not as if its source had completed. Clients close after the server has drained,
-   * regardless of their own timeout, because its handlers call through them until then.
+   * Shuts the clients down after `server`. Client streams end after the server's streams have been notified. A stream that a handler relays
+   * then ends with the server's status, not as if its source had completed. Clients close after the server has drained, regardless of their
+   * own timeout, because its handlers call through them until then.
    */
   endAfter(server: ServerDrainHandle): void {
     this.servers.push(server);
   }
 
-  /** Readiness of the process. Also 'draining' while only a server of this process drains, because it accepts no calls. */
+  /** Readiness of the process. Also 'draining' while only a server of this process drains, because that server accepts no calls. */
   get phase(): 'starting' | 'ready' | 'draining' {
     if (this.endingSince !== undefined || this.servers.some(({ draining }) => draining)) return 'draining';
     return this.registry.hasStarted ? 'ready' : 'starting';
@@ -105,7 +105,7 @@ export class GrpcLifecycle
   }
 
   onApplicationShutdown(): Promise<void> {
-    this.draining ??= this.drain();
+    this.draining ??= this.drain().finally(() => this.registry.endGrpcJsLog());
     return this.draining;
   }
 
@@ -145,7 +145,10 @@ export class GrpcLifecycle
     await this.registry.endStreams();
   }
 
-  /** Closes the clients if Nest's own closing hangs: on a request that does not end, an event stream, or a busy keep-alive connection. */
+  /**
+   * Closes the clients if Nest's own closing hangs, for example on a request that does not end, an event stream, or a busy keep-alive
+   * connection.
+   */
   private async giveUpOnNest(): Promise<void> {
     const { timeoutMs } = this.registry.drainOptions;
     await this.serversOver();

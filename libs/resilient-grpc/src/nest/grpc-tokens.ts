@@ -14,12 +14,12 @@ export function getGrpcServiceToken(client: string | symbol, service: string): I
   return `gRPC service '${service}' of client ${label(client)}`;
 }
 
-/** Returns the injection token of a client's settings. Override it in tests with `overrideProvider()` to replace all of them. */
+/** Returns the injection token of a client's settings. Override it in tests with `overrideProvider()` to replace all settings. */
 export function getGrpcClientSettingsToken(client: string | symbol): InjectionToken {
   return `settings of gRPC client ${label(client)}`;
 }
 
-/** Returns the injection token of a client's settings as given by the factory or forFeature. Tests can add overrides to them. */
+/** Returns the injection token of a client's settings as given by the factory or forFeature. Tests can add overrides to these settings. */
 export function givenSettingsToken(client: string | symbol): InjectionToken {
   return `settings of gRPC client ${label(client)}, as given`;
 }

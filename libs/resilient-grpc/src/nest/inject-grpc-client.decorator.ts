@@ -1,7 +1,17 @@
 import { Inject } from '@nestjs/common';
 import { getGrpcClientToken } from './grpc-tokens.js';
+import { recordInjection } from './misspelled-injections.js';
 
-/** Injects a client, a `ResilientGrpcClient`, by its name. */
+/**
+ * Injects a client, a `ResilientGrpcClient`, by its name. A misspelled name fails the start with a `GrpcConfigurationError` that suggests
+ * the closest one.
+ */
 export function InjectGrpcClient(client: string | symbol): PropertyDecorator & ParameterDecorator {
-  return Inject(getGrpcClientToken(client));
+  const token = getGrpcClientToken(client);
+  const inject = Inject(token);
+  return (target: object, key: string | symbol | undefined, index?: number) => {
+    recordInjection(token, target, { client, service: undefined });
+    // The cast is safe: Nest's decorator accepts both kinds of targets.
+    (inject as (...args: readonly unknown[]) => void)(target, key, index);
+  };
 }

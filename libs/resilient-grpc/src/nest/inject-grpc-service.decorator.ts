@@ -1,7 +1,17 @@
 import { Inject } from '@nestjs/common';
 import { getGrpcServiceToken } from './grpc-tokens.js';
+import { recordInjection } from './misspelled-injections.js';
 
-/** Injects a service of a client, a `Resilient<OrdersClient>`, by its short name 'Orders' or its full name 'orders.v1.Orders'. */
+/**
+ * Injects a service of a client, a `Resilient<OrdersClient>`, by its short name 'Orders' or its full name 'orders.v1.Orders'. A misspelled
+ * name fails the start with a `GrpcConfigurationError` that suggests the closest one.
+ */
 export function InjectGrpcService(client: string | symbol, service: string): PropertyDecorator & ParameterDecorator {
-  return Inject(getGrpcServiceToken(client, service));
+  const token = getGrpcServiceToken(client, service);
+  const inject = Inject(token);
+  return (target: object, key: string | symbol | undefined, index?: number) => {
+    recordInjection(token, target, { client, service });
+    // The cast is safe: Nest's decorator accepts both kinds of targets.
+    (inject as (...args: readonly unknown[]) => void)(target, key, index);
+  };
 }

@@ -5,7 +5,7 @@ import type { GrpcClientInterceptor, GrpcClientInterceptorClass } from '../clien
 
 /**
  * Resolves interceptors from the application's container, whichever module provides them.
- * @throws Error if the container does not provide one as a singleton
+ * @throws Error if the container does not provide an interceptor as a singleton
  */
 export function interceptorSource(moduleRef: ModuleRef): InterceptorSource {
   return (type) => {
@@ -19,7 +19,7 @@ export function interceptorSource(moduleRef: ModuleRef): InterceptorSource {
         `${type.name} is ${kind}, but all requests share one client; make it a singleton, and read request data from call.inbound`,
       );
     }
-    // The cast is needed because Nest expects a concrete class, and an abstract class may be provided as well.
+    // The cast is needed because Nest expects a concrete class, although an abstract class can be provided, too.
     return moduleRef.get(type as unknown as Type<GrpcClientInterceptor>, { strict: false });
   };
 }

@@ -1,4 +1,5 @@
 import type { InjectionToken, ModuleMetadata, OptionalFactoryDependency, Type } from '@nestjs/common';
+import type { ClientOptions, GrpcOptions } from '@nestjs/microservices';
 import type { GrpcClientDefaults, GrpcClientSettings, PropagationOptions } from '../client/settings/client-options.js';
 import type { GrpcContract } from '../client/settings/contract.js';
 
@@ -14,6 +15,12 @@ export interface ResilientGrpcModuleOptions {
    * @defaultValue nothing
    */
   readonly propagate?: PropagationOptions | undefined;
+  /**
+   * Writes the log of grpc-js to Nest's logger, from this level on. grpc-js has one log per process, so this
+   * includes the clients and servers that use grpc-js without this library. Traces (`GRPC_TRACE`) require 'debug'.
+   * @defaultValue off; grpc-js writes to stderr
+   */
+  readonly grpcJsLog?: 'error' | 'info' | 'debug' | undefined;
 }
 
 /** Shutdown of the clients with the application. */
@@ -45,7 +52,20 @@ export function resolveDrain({ timeoutMs, readinessDelayMs }: DrainOptions = {})
 /** Options of a client: its name, its contract, and its settings. */
 export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContract & GrpcClientSettings;
 
-/** Options of a client whose settings come from a factory. Name and contract are static, so that its services can be injected. */
+/**
+ * Options of a client in Nest's form: `name`, `GrpcOptions` or the keys of their `options`, and further settings. Options that only a
+ * server uses are ignored. A constant of the type `ClientOptions` is accepted, too; the start fails if its transport is not gRPC.
+ */
+export type NestGrpcClientOptions = { readonly name: string | symbol } & (
+  | GrpcOptions
+  | GrpcOptions['options']
+  // All keys of some transports are optional, so flat options that lack a key would match them.
+  | (Exclude<ClientOptions, GrpcOptions> &
+      Readonly<Partial<Record<'url' | 'protoPath' | 'packageDefinition', undefined>>>)
+) &
+  Omit<GrpcClientSettings, keyof GrpcOptions['options']>;
+
+/** Options of a client whose settings come from a factory. Name and contract are static, so that the client's services can be injected. */
 export type GrpcClientAsyncOptions = { readonly name: string | symbol } & GrpcContract &
   AsyncOptions<GrpcClientSettings>;
 

@@ -1,9 +1,10 @@
 import * as v from 'valibot';
+import { GRPC_JS_LOG_LEVELS } from '../channel/grpc-js-log.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { describeValue } from '../policy/options/describe-value.js';
 import { propagationProblems } from '../client/settings/propagation-settings.js';
 import { defaultsProblems } from '../client/settings/resolve-settings.js';
-import { milliseconds, object } from '../policy/options/option-schemas.js';
+import { milliseconds, object, oneOf } from '../policy/options/option-schemas.js';
 import { optionProblems } from '../policy/options/option-problems.js';
 
 /** Schema of `drain`, for clients and servers. */
@@ -14,10 +15,11 @@ export const drainSchema = object(
 
 const rootSchema = object(
   {
-    // Both are checked separately.
+    // `defaults` and `propagate` are checked separately.
     defaults: v.optional(v.unknown()),
     propagate: v.optional(v.unknown()),
     drain: v.optional(drainSchema),
+    grpcJsLog: v.optional(oneOf(...GRPC_JS_LOG_LEVELS)),
   },
   'an object such as { defaults: { timeoutMs: 2000 } }',
   {

@@ -6,6 +6,8 @@ import type { InternalGrpcClient } from '../client/create-client.js';
 import type { ResolvedClientSettings } from '../client/settings/resolved-settings.js';
 import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
 import { ClientLog } from '../telemetry/log/client-log.js';
+import type { LoggedFailure } from '../telemetry/log/outage-log.js';
+import type { Connectivity } from '../call/connectivity.js';
 import { isDebugEnabled, type LibraryLogger } from '../telemetry/log/library-logger.js';
 import { systemClock } from '../time/clock.js';
 import { systemRandom } from '../time/random.js';
@@ -78,9 +80,11 @@ function createLoggedClient(
   const impact = () => ({
     waiting: created.client?.waitingCalls ?? 0,
     failed: created.client?.failedBy('outage') ?? 0,
+    failure: failureOf(created.client?.connectivity),
   });
   const { name, target } = settings;
-  const log = new ClientLog(logger, { name, target, impact, isDebugEnabled }, systemClock);
+  const { doctorCommand } = settings.channel;
+  const log = new ClientLog(logger, { name, target, impact, doctorCommand, isDebugEnabled }, systemClock);
   const client = createResilientGrpcClient(settings, {
     clock: systemClock,
     random: systemRandom,
@@ -90,6 +94,12 @@ function createLoggedClient(
   telemetry?.forClient(client);
   client.connectivity$.subscribe({ complete: () => log.close() });
   return client;
+}
+
+/** Returns the last failure to connect of a client that is not connected; `undefined` otherwise. */
+function failureOf(connectivity: Connectivity | undefined): LoggedFailure | undefined {
+  const { lastError: cause, lastFailure } = connectivity ?? {};
+  return cause === undefined || lastFailure === undefined ? undefined : { cause, ...lastFailure };
 }
 
 /** Number of open connections to the application's HTTP server; `undefined` if it has none. */

@@ -25,10 +25,12 @@ import {
 } from './grpc-tokens.js';
 import { InboundInterceptor } from './inbound/inbound.interceptor.js';
 import { interceptorSource } from './interceptor-source.js';
+import { MISSPELLED_INJECTIONS, recordDefinitions } from './misspelled-injections.js';
 import type {
   ForFeatureExtras,
   GrpcClientAsyncOptions,
   GrpcClientOptions,
+  NestGrpcClientOptions,
   ResilientGrpcModuleAsyncOptions,
   ResilientGrpcModuleOptions,
 } from './module-options.js';
@@ -53,8 +55,8 @@ const INBOUND_INTERCEPTOR: Provider = {
 export class ResilientGrpcModule {
   /**
    * Sets the defaults of all clients and configures the shutdown. Optional and global; a second forRoot fails the start. If every client
-   * belongs to a lazily loaded module, call `forRoot` in the root module: Nest calls shutdown hooks only of modules that existed at the
-   * start.
+   * belongs to a lazily loaded module, call `forRoot` in the root module, because Nest calls shutdown hooks only of modules that existed at
+   * the start.
    */
   static forRoot(options: ResilientGrpcModuleOptions = {}): DynamicModule {
     const place = callSite();
@@ -74,11 +76,14 @@ export class ResilientGrpcModule {
   }
 
   /**
-   * Defines clients, and exports them and their services to importing modules (`isGlobal`: to all modules). Invalid settings fail the
-   * start.
+   * Defines clients, and exports them and their services to importing modules (`isGlobal`: to all modules). Nest's `GrpcOptions` are
+   * accepted next to `name`. Invalid settings fail the start.
    * @throws GrpcConfigurationError if a contract cannot be loaded.
    */
-  static forFeature(clients: readonly GrpcClientOptions[], extras: ForFeatureExtras = {}): DynamicModule {
+  static forFeature(
+    clients: readonly (GrpcClientOptions | NestGrpcClientOptions)[],
+    extras: ForFeatureExtras = {},
+  ): DynamicModule {
     const definitions = definitionsOf(clients, 'sync', callSite());
     const settings = definitions.map((one): Provider => ({
       provide: givenSettingsToken(one.name),
@@ -139,7 +144,7 @@ function rootModule(given: Provider[], imports: ModuleMetadata['imports'], place
   return {
     module: ResilientGrpcModule,
     global: true,
-    imports: [ResilientGrpcCoreModule, ...(imports ?? [])],
+    imports: [ResilientGrpcCoreModule, MISSPELLED_INJECTIONS, ...(imports ?? [])],
     providers: [...given, options, verdict],
     exports: [ROOT_OPTIONS],
   };
@@ -155,7 +160,7 @@ function featureModule(
   return {
     module: ResilientGrpcModule,
     global: isGlobal,
-    imports: [ResilientGrpcCoreModule, ...imports],
+    imports: [ResilientGrpcCoreModule, MISSPELLED_INJECTIONS, ...imports],
     providers: [...settings, ...providers, SHUTDOWN_NOTICE],
     exports: providers.map((provider) => provider.provide),
   };
@@ -164,6 +169,7 @@ function featureModule(
 function definitionsOf(clients: unknown, kind: 'sync' | 'async', place: string): readonly ClientDefinition[] {
   const result = defineClients(clients, kind, place);
   if (!result.ok) throw new GrpcConfigurationError(result.problems);
+  recordDefinitions(result.definitions);
   return result.definitions;
 }
 
@@ -182,7 +188,7 @@ function clientProviders(definition: ClientDefinition): readonly TokenProvider[]
     inject: [givenSettingsToken(name)],
     useFactory: (given: unknown) => given,
   };
-  // Existing code injects clients by the bare name, which is their token in Nest's ClientsModule.
+  // Existing code injects a client by its bare name, which is the token of the client in Nest's ClientsModule.
   const bareName: readonly TokenProvider[] = token === name ? [] : [{ provide: name, useExisting: token }];
   return [settings, client, ...bareName, ...serviceProviders(definition, token)];
 }
@@ -203,7 +209,7 @@ function serviceProviders(
       const provide = getGrpcServiceToken(name, service);
       const [only, ...others] = names.filter((one) => shortName(one) === service);
       if (only !== undefined && others.length === 0) return { provide, useExisting: getGrpcServiceToken(name, only) };
-      // Transient: Nest runs this factory, which throws, only if the ambiguous short name is injected.
+      // Transient, so that Nest runs this factory only if the ambiguous short name is injected. The factory throws.
       return { provide, scope: Scope.TRANSIENT, useFactory: () => findService(services, service, label) };
     });
   return [...full, ...short];

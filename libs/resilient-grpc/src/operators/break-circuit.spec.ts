@@ -26,7 +26,7 @@ function trip(breaker: CircuitBreaker): void {
 }
 
 describe('breakCircuit', () => {
-  it('rejects without subscribing while the circuit is open, admits one probe, and closes after its success', () => {
+  it('fails without subscribing to the source while the circuit is open, admits one probe, and closes the circuit if it succeeds', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const breaker = breakerOf(scheduler);
@@ -45,7 +45,7 @@ describe('breakCircuit', () => {
     });
   });
 
-  it('counts the first value as a success, so that a long stream decides a probe at once', () => {
+  it('counts the first value of a probe as its success, so that a long stream closes the circuit at once', () => {
     const scheduler = virtual();
     const breaker = breakerOf(scheduler, { breakDurationMs: 5 });
     trip(breaker);
@@ -65,16 +65,16 @@ describe('breakCircuit', () => {
   });
 
   it.each([
-    ['opens after UNAVAILABLE', status(14), 'open'],
-    ['opens after attempts that exceed their deadline', new DeadlineError(5), 'open'],
-    ['opens after streams that exceed their idle timeout', new IdleTimeoutError(5), 'open'],
-    ['opens after errors without a status', new Error('ECONNRESET'), 'open'],
-    ['opens after thrown values that are not errors', 'no', 'open'],
-    ['stays closed after NOT_FOUND', status(5), 'closed'],
-    ['stays closed after CANCELLED', status(1), 'closed'],
-    ['stays closed after errors of another open circuit', new CircuitOpenError('stock', 5), 'closed'],
-    ['stays closed after errors of a concurrency limit', new ConcurrencyLimitError(1, 0), 'closed'],
-    ['stays closed after aborts', Object.assign(new Error(), { name: 'AbortError' }), 'closed'],
+    ['opens the circuit after UNAVAILABLE', status(14), 'open'],
+    ['opens the circuit after attempts that exceed their deadline', new DeadlineError(5), 'open'],
+    ['opens the circuit after streams that exceed their idle timeout', new IdleTimeoutError(5), 'open'],
+    ['opens the circuit after errors without a status', new Error('ECONNRESET'), 'open'],
+    ['opens the circuit after thrown values that are not errors', 'no', 'open'],
+    ['keeps the circuit closed after NOT_FOUND', status(5), 'closed'],
+    ['keeps the circuit closed after CANCELLED', status(1), 'closed'],
+    ['keeps the circuit closed after errors of another open circuit', new CircuitOpenError('stock', 5), 'closed'],
+    ['keeps the circuit closed after errors of a concurrency limit', new ConcurrencyLimitError(1, 0), 'closed'],
+    ['keeps the circuit closed after aborts', Object.assign(new Error(), { name: 'AbortError' }), 'closed'],
   ])('%s', (_, error, state) => {
     const breaker = breakerOf(virtual());
     for (let i = 0; i < 3; i++)
@@ -84,7 +84,7 @@ describe('breakCircuit', () => {
     expect(breaker.state).toBe(state);
   });
 
-  it('counts values, empty completions and final statuses as successes', () => {
+  it('opens the circuit if half of the subscriptions fail, and keeps it closed if two of five fail', () => {
     const breaker = breakerOf(virtual());
     for (const source of [of(1), EMPTY, throwError(() => status(5)), throwError(() => status(14))]) {
       source.pipe(breakCircuit(breaker)).subscribe(ignore);
@@ -97,7 +97,7 @@ describe('breakCircuit', () => {
     expect(calm.state).toBe('closed');
   });
 
-  it('counts each subscription once, even if a value makes its subscriber unsubscribe or subscribe again', () => {
+  it('counts each subscription once in a circuit breaker, even if a value makes its subscriber unsubscribe or subscribe again', () => {
     const breaker = breakerOf(virtual(), { minimumThroughput: 3 });
     const guarded = of(1, 2, 3).pipe(breakCircuit(breaker));
     const seen: number[] = [];
@@ -111,14 +111,14 @@ describe('breakCircuit', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it('reports its transitions', () => {
+  it('calls onTransition when the circuit opens', () => {
     const transitions: string[] = [];
     const breaker = breakerOf(virtual(), { onTransition: (one: any) => transitions.push(`${one.from}-${one.to}`) });
     trip(breaker);
     expect(transitions).toEqual(['closed-open']);
   });
 
-  it('counts each attempt that hangs, between an inner deadline and an outer retry', () => {
+  it('counts each hanging attempt as a failure if breakCircuit() is piped after deadline() and before retryBackoff()', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const breaker = breakerOf(scheduler);
@@ -130,7 +130,7 @@ describe('breakCircuit', () => {
     });
   });
 
-  it('uses monotonic time without a scheduler', () => {
+  it('uses monotonic time if a circuit breaker has no scheduler', () => {
     const breaker = new CircuitBreaker();
     const subject = new Subject<number>();
     subject.pipe(breakCircuit(breaker)).subscribe();
@@ -138,7 +138,7 @@ describe('breakCircuit', () => {
     expect(breaker.now()).toBeLessThan(1e12);
   });
 
-  it('rejects invalid options', () => {
+  it('rejects invalid circuit breaker options', () => {
     expect(() => new CircuitBreaker({ failureRatio: 50, breakDurationMs: 0 })).toThrow(/^2 problems/);
   });
 });

@@ -6,9 +6,10 @@ import { outcomeOf } from './error-status.js';
 
 /**
  * Fails immediately with `CircuitOpenError` while `breaker` is open. The first value or the completion of a subscription counts as a
- * success, an error counts by its status, and an unsubscription before either is ignored.
+ * success, an error counts by its status, and an unsubscription before any of these is ignored.
  *
- * Place it inside `retryBackoff` and outside `deadline`: then each attempt counts, and an attempt that hangs counts as a failure.
+ * Place `breakCircuit` inside `retryBackoff` and outside `deadline`, so that each attempt counts, and an attempt that hangs counts as a
+ * failure.
  */
 export function breakCircuit<T>(breaker: CircuitBreaker): MonoTypeOperatorFunction<T> {
   const { circuit } = breaker;

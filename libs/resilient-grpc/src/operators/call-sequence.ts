@@ -47,7 +47,10 @@ export interface StreamOperator<T> {
   readonly hasProgressed: boolean;
   /** Creates the call with number `attempt`; 1 is the first. An exception ends the stream. */
   createCall(attempt: number): unknown;
-  /** Receives a message of the current call and delivers it if it is new. The call may end meanwhile. An exception ends the stream. */
+  /**
+   * Receives a message of the current call and delivers it if it is new. The call may end before this method returns. An exception ends the
+   * stream.
+   */
   onMessage(message: T): void;
   /** Called after the current call has ended; `failure` is `undefined` if the server ended it cleanly. */
   onCallEnd(failure: CallFailed | undefined): void;
@@ -73,8 +76,9 @@ interface Call {
 }
 
 /**
- * Runs one stream as a sequence of calls, which its operator creates. Between two calls it waits for the backoff. If the stream is pulled,
- * it also waits until the reader requests a message, because an unread call would only be disconnected again.
+ * Runs one stream as a sequence of calls, which its operator creates. Between two calls, the sequence waits for the backoff. While the
+ * reader is paused, the next call also waits until the reader accepts messages again, because an unread call would only be disconnected
+ * again.
  */
 export class CallSequence<T> implements StreamSource, StreamScope {
   // Members of StreamScope.
@@ -104,7 +108,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   private outcome: StreamOutcome = 'cancelled';
   /** Stream scope in which this stream was started. */
   private startScope: StreamScope | undefined;
-  /** True while a call is being started: its client may still reject it by ending the whole stream. */
+  /** True while a call is being started. The client may still reject the call by ending the whole stream. */
   private isOpening = false;
   /** True if the next call is due and waits for the reader. */
   private isDue = false;
@@ -137,7 +141,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   }
 
   readOn(): void {
-    // Inside `next`, the return value of `next` requests more, so that the stack does not grow.
+    // During `next`, only a flag is set. The return value of `next` then requests more messages, so that the stack does not grow.
     if (this.deliveryDepth > 0) {
       this.readOnRequested = true;
       return;
@@ -215,7 +219,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
 
   private sourceOf(stream: Observable<T>, call: Call): StreamSource {
     const sink: StreamSink<T> = {
-      // Late messages of an abandoned call are ignored: the next call delivers them again.
+      // Late messages of an abandoned call are ignored, because the next call delivers them again.
       next: (message) => {
         if (this.call === call) this.receive(message);
         return this.call === call && !this.isPaused;
@@ -300,10 +304,10 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   }
 
   private resumeAfter(delayMs: number): void {
-    // Limited to the time until the deadline: the call that starts then reports that the deadline has passed.
+    // Limited to the time until the deadline, so that the next call starts then and reports that the deadline has passed.
     const remainingMs = this.deadline - this.clock.epoch();
     const waitMs = remainingMs > 0 ? Math.min(delayMs, remainingMs) : delayMs;
-    // Scheduled even without a delay: a server that ends each call immediately must not keep this turn of the event loop running.
+    // Scheduled even without a delay, because a server that ends each call immediately must not keep this turn of the event loop running.
     this.backoff = this.clock.setTimer(this.open, waitMs);
   }
 
@@ -319,7 +323,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
 
   // ── messages ──
 
-  /** Delivers a message to the reader, which may end the stream meanwhile. */
+  /** Delivers a message to the reader. The reader may end the stream before this method returns. */
   deliver(message: T): void {
     this.delivered += 1;
     this.deliveryDepth += 1;
@@ -372,7 +376,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   }
 
   /**
-   * Runs `work` in the scope in which this stream was started: calls that the reader starts in response to a synchronous event do not
+   * Runs `work` in the scope in which this stream was started. Calls that the reader starts in response to a synchronous event do not
    * belong to this stream.
    */
   private runInStartScope(work: () => void): void {
@@ -392,7 +396,7 @@ export function streamOf<T>(
   const open = (sink: StreamSink<T>, outer?: StreamScope) => new CallSequence(settings, sink, outer, operatorOf);
   return new GrpcObservable<T>((subscriber) => {
     const calls = open(subscriber, currentStreamScope());
-    // Added before `begin`: a synchronous call may cause the subscriber to unsubscribe inside it.
+    // Added before `begin`, because a synchronous call may cause the subscriber to unsubscribe inside it.
     subscriber.add(calls);
     calls.begin();
   }, open);

@@ -39,7 +39,7 @@ export class CancellableRun<T> {
     this.tearDown();
   }
 
-  /** Tears down an ended source and emits its end, once `subscribe` has returned. */
+  /** Tears down an ended source and emits its end, after `subscribe` has returned. */
   private tearDown(): void {
     if (this.subscription === undefined || this.end === undefined) return;
     const end = this.end;

@@ -8,7 +8,7 @@ import { deadline } from './deadline.js';
 const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 
 describe('deadline', () => {
-  it('fails once the given time has passed since the subscription, and unsubscribes from the source', () => {
+  it('fails with DeadlineError and unsubscribes from the source if it has not ended when the deadline expires', () => {
     const scheduler = virtual();
     scheduler.run(({ hot, expectObservable, expectSubscriptions }) => {
       const source = hot('   --a--b--c--d|');
@@ -19,7 +19,7 @@ describe('deadline', () => {
     });
   });
 
-  it('unsubscribes from the source before it fails', () => {
+  it('unsubscribes from the source before emitting the DeadlineError', () => {
     const scheduler = virtual();
     scheduler.run(({ flush }) => {
       const log: string[] = [];
@@ -34,7 +34,7 @@ describe('deadline', () => {
     });
   });
 
-  it('forwards a source that ends in time', () => {
+  it('forwards the values and the end of a source that ends before the deadline', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('-a-(b|)');
@@ -43,7 +43,7 @@ describe('deadline', () => {
     });
   });
 
-  it('starts again for each subscription', () => {
+  it('starts a new deadline for each subscription', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const source = cold('---(a|)').pipe(deadline(4, { scheduler }));
@@ -61,11 +61,11 @@ describe('deadline', () => {
     });
   });
 
-  it('returns the source for Infinity', () => {
+  it('returns the source itself if the deadline is Infinity', () => {
     expect(NEVER.pipe(deadline(Infinity))).toBe(NEVER);
   });
 
-  it('sets its timer before a synchronous source runs, and clears it when the source ends', () => {
+  it('sets the deadline timer before a synchronous source runs, and clears it when the source ends', () => {
     const scheduler = new TestScheduler(() => undefined);
     const scheduled = scheduler.actions;
     let during = -1;
@@ -83,7 +83,7 @@ describe('deadline', () => {
     expect(scheduled.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('rejects a value that is not a number', () => {
+  it('rejects a deadline that is not a number', () => {
     expect(() => deadline(NaN)).toThrow(GrpcConfigurationError);
     expect(() => deadline('5' as any)).toThrow('deadline: expected a number of milliseconds, got "5"');
   });

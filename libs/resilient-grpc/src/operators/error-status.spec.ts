@@ -1,11 +1,11 @@
 import { Metadata } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { GrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
+import { GrpcCallError, type FailureReason, type NotRetriedReason } from '../errors/grpc-call-error.js';
 import { DEFAULT_CIRCUIT_BREAKER } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import type { StatusCode } from '../status/status-code.js';
 import { isTransient, outcomeOf } from './error-status.js';
 
-function callError(reason: string, code: StatusCode = 14, notRetriedBecause = 'attempts-exhausted') {
+function callError(reason: string, code: StatusCode = 14, notRetriedBecause: NotRetriedReason = 'attempts-exhausted') {
   return new GrpcCallError({
     code,
     details: '',
@@ -33,12 +33,15 @@ describe('isTransient and outcomeOf', () => {
     ['draining', false, 'ignored'],
     ['closed', false, 'ignored'],
     ['circuit-open', false, 'ignored'],
-  ])('treats UNAVAILABLE with reason %s as transient: %s, and counts it as %s', (reason, transient, outcome) => {
-    expect(isTransient(callError(reason))).toBe(transient);
-    expect(outcomeOf(callError(reason), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
-  });
+  ])(
+    'classifies UNAVAILABLE with reason %s (transient: %s, circuit breaker outcome: %s)',
+    (reason, transient, outcome) => {
+      expect(isTransient(callError(reason))).toBe(transient);
+      expect(outcomeOf(callError(reason), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
+    },
+  );
 
-  it('treats a call as final if it was not safe to repeat', () => {
+  it('treats the error of a call as final if the call was not safe to repeat', () => {
     expect(isTransient(callError('connection-lost', 14, 'not-safe-to-repeat'))).toBe(false);
   });
 
@@ -51,12 +54,15 @@ describe('isTransient and outcomeOf', () => {
     ['concurrency-limit', 8, 'ignored'],
     ['server', 8, 'success'],
     ['server', 5, 'success'],
-  ] as const)('treats reason %s with code %i as final, and counts it as %s', (reason, code, outcome) => {
-    expect(isTransient(callError(reason, code))).toBe(false);
-    expect(outcomeOf(callError(reason, code), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
-  });
+  ] as const)(
+    'treats an error with reason %s and code %i as final (circuit breaker outcome: %s)',
+    (reason, code, outcome) => {
+      expect(isTransient(callError(reason, code))).toBe(false);
+      expect(outcomeOf(callError(reason, code), DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
+    },
+  );
 
-  it('counts CANCELLED of the server as a failure only if it is listed', () => {
+  it('counts CANCELLED from the server as a failure only if the circuit breaker lists it', () => {
     expect(outcomeOf(callError('server', 1), DEFAULT_CIRCUIT_BREAKER)).toBe('ignored');
     const listed = { ...DEFAULT_CIRCUIT_BREAKER, statusCodes: new Set<StatusCode>([1]) };
     expect(outcomeOf(callError('server', 1), listed)).toBe('failure');

@@ -26,7 +26,7 @@ const FAILURE_REASONS: ReadonlySet<string | undefined> = new Set([
   'attempt-timeout',
   'stream-idle',
 ]);
-// Another attempt would be rejected too.
+// Another attempt would be rejected, too.
 const REJECTION_REASONS: ReadonlySet<string | undefined> = new Set([
   'concurrency-limit',
   'circuit-open',
@@ -35,9 +35,9 @@ const REJECTION_REASONS: ReadonlySet<string | undefined> = new Set([
 ]);
 
 /**
- * True if another attempt may succeed: UNAVAILABLE, the deadline of an attempt, and errors without a gRPC status code. False for calls that
- * the client itself does not retry because of side effects, and for rejections by a circuit breaker, a limit, or a client that shuts down,
- * which would reject again.
+ * True if another attempt may succeed: UNAVAILABLE, a `DeadlineError`, and errors without a gRPC status code. False for calls that
+ * the client itself does not retry because of side effects. Also false for rejections by a circuit breaker, a limit, or a client that shuts
+ * down, because another attempt would be rejected, too.
  */
 export function isTransient(error: unknown): boolean {
   if (isDeadlineError(error)) return true;

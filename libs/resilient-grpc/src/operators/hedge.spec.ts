@@ -8,7 +8,7 @@ const unavailable = Object.assign(new Error('14 UNAVAILABLE: connection lost'), 
 const notFound = Object.assign(new Error('5 NOT_FOUND: no order'), { code: 5 });
 
 describe('hedge', () => {
-  it('makes one attempt if its first value arrives before the delay', () => {
+  it('makes one attempt if its first value arrives before the hedging delay', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('  ---a 20ms b|');
@@ -18,7 +18,7 @@ describe('hedge', () => {
     });
   });
 
-  it('makes another attempt after the delay, unsubscribes from the slower one, and emits the value of the faster one', () => {
+  it('makes another attempt after the hedging delay, unsubscribes from the slower one, and emits the value of the faster one', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const slow = cold('30ms a|');
@@ -41,7 +41,7 @@ describe('hedge', () => {
     });
   });
 
-  it('makes at most maxAttempts attempts, one after each delay', () => {
+  it('makes at most maxAttempts attempts, one after each hedging delay', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('-');
@@ -50,7 +50,7 @@ describe('hedge', () => {
     });
   });
 
-  it('makes all attempts at once without a delay', () => {
+  it('makes all attempts at once without a hedging delay', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('--a|');
@@ -59,7 +59,7 @@ describe('hedge', () => {
     });
   });
 
-  it('replaces a failed attempt at once, and restarts the delay', () => {
+  it('replaces a failed attempt at once, and restarts the hedging delay', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const bad = cold('-----#', undefined, unavailable);
@@ -77,7 +77,7 @@ describe('hedge', () => {
   it.each<[string, (subscriber: Subscriber<never>) => void]>([
     ['asynchronously', (subscriber) => void asapScheduler.schedule(() => subscriber.error(unavailable))],
     ['during its subscription', (subscriber) => subscriber.error(unavailable)],
-  ])('unsubscribes from an attempt that fails %s before it subscribes to the next one', async (_, fail) => {
+  ])('tears down an attempt that failed %s before the next attempt starts', async (_, fail) => {
     const log: string[] = [];
     let attempts = 0;
     const source = new Observable<never>((subscriber) => {
@@ -98,7 +98,7 @@ describe('hedge', () => {
     expect(log).toEqual(['begin 1', 'end 1', 'begin 2', 'end 2', 'begin 3', 'end 3', 'error']);
   });
 
-  it('makes another attempt only after a failure if the delay is infinite', () => {
+  it('makes another attempt only after a failure if the hedging delay is infinite', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('-----#', undefined, unavailable);
@@ -118,7 +118,7 @@ describe('hedge', () => {
     });
   });
 
-  it('fails with a final status at once, and unsubscribes from all other attempts', () => {
+  it('fails at once with the final status of an attempt, and unsubscribes from all other attempts', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const slow = cold('-');
@@ -140,7 +140,7 @@ describe('hedge', () => {
     });
   });
 
-  it('treats completion without a value as a response', () => {
+  it('treats the completion of an attempt without a value as a response', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('15ms |');
@@ -149,7 +149,7 @@ describe('hedge', () => {
     });
   });
 
-  it('subscribes to a synchronous source once, even without a delay', () => {
+  it('subscribes to a synchronous source once, even without a hedging delay', () => {
     let subscribed = 0;
     const seen: number[] = [];
     const source = defer(() => of(++subscribed));
@@ -193,7 +193,7 @@ describe('hedge', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('clears its timers and subscriptions', () => {
+  it('clears the timers and subscriptions of all attempts on completion and on unsubscription', () => {
     const scheduler = virtual();
     const source = new Subject<number>();
     const hedged = source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }));
@@ -205,7 +205,7 @@ describe('hedge', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('rejects invalid options', () => {
+  it('rejects invalid hedge options', () => {
     expect(() => hedge({ maxAttempts: 0, delayMs: -1 })).toThrow(/^2 problems/);
     expect(() => hedge({ maxAttempts: 2, delayMs: '5' as never })).toThrow(
       'hedge.delayMs: expected a number of milliseconds of 0 or more, got "5"; write 5 without quotes',

@@ -30,11 +30,12 @@ export interface HedgeOptions extends SchedulerOptions {
 
 /**
  * Starts another attempt if the first value is slow, and uses the attempt that first emits or completes. All other attempts are
- * unsubscribed before its value is emitted. A failed attempt is replaced immediately. A final error (a gRPC status other than UNAVAILABLE)
- * ends all attempts. If all attempts fail, the last error is emitted. Time in which the event loop of this process was blocked does not
- * count toward `delayMs`.
+ * unsubscribed before its value is emitted. A failed attempt is replaced immediately. A final error, which `retryBackoff` would not retry
+ * by default, ends all attempts. If all attempts fail, the last error is emitted. Time in which the event loop of this process was blocked
+ * does not count toward `delayMs`.
  *
- * The operator has no budget: if everything slows down, it multiplies the load by `maxAttempts`. A `hedgingPolicy` of the client has one.
+ * The operator has no budget: if all attempts are slow, it multiplies the load by `maxAttempts`. A `hedgingPolicy` of the client has a
+ * budget.
  * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
@@ -71,7 +72,7 @@ class HedgedRun<T> {
   ) {}
 
   begin(): void {
-    // Added first: a synchronous source may cause the subscriber to unsubscribe inside this call.
+    // Added first, because a synchronous source may cause the subscriber to unsubscribe inside this call.
     this.subscriber.add(() => this.keepOnly(undefined));
     this.onDue();
   }
@@ -87,7 +88,7 @@ class HedgedRun<T> {
       const { state, action } = decideHedge(this.state, next, this.gates);
       this.state = state;
       this.timer?.clear();
-      // 'resend' follows only an attempt that was refused or never sent; no source reports either.
+      // 'resend' follows only an attempt that was refused or never sent; a source reports neither.
       if (action !== 'send' && action !== 'resend') {
         if (action === 'wait') this.arm();
         return action;

@@ -7,7 +7,7 @@ import { idleTimeout } from './idle-timeout.js';
 const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
 
 describe('idleTimeout', () => {
-  it('fails if no value arrives in time after the subscription', () => {
+  it('fails with IdleTimeoutError if no value arrives in time after the subscription', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('------a');
@@ -17,7 +17,7 @@ describe('idleTimeout', () => {
     });
   });
 
-  it('restarts the timeout with each value', () => {
+  it('restarts the idle timeout with each value', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('----a----b----c-------d');
@@ -27,7 +27,7 @@ describe('idleTimeout', () => {
     });
   });
 
-  it('forwards completion and an error of the source', () => {
+  it('forwards the completion or the error of a source that ends before the idle timeout', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       expectObservable(cold('-a-|').pipe(idleTimeout(5, { scheduler }))).toBe('-a-|');
@@ -35,18 +35,18 @@ describe('idleTimeout', () => {
     });
   });
 
-  it('clears its timer after a synchronous source and after unsubscription', () => {
+  it('clears the idle timer after a synchronous source completes and after unsubscription', () => {
     const scheduler = virtual();
     of(1, 2).pipe(idleTimeout(5, { scheduler })).subscribe();
     NEVER.pipe(idleTimeout(5, { scheduler })).subscribe().unsubscribe();
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('returns the source for Infinity', () => {
+  it('returns the source itself if the idle timeout is Infinity', () => {
     expect(NEVER.pipe(idleTimeout(Infinity))).toBe(NEVER);
   });
 
-  it.each([0, -1, NaN, '5'])('rejects %o', (ms) => {
+  it.each([0, -1, NaN, '5'])('rejects the idle timeout %o', (ms) => {
     expect(() => idleTimeout(ms as number)).toThrow(/^idleTimeout: expected a number of milliseconds above 0/);
   });
 });

@@ -23,7 +23,7 @@ const virtual = () => new TestScheduler((actual, expected) => expect(actual).toE
 const ignore = { error: () => undefined };
 
 describe('limitConcurrency', () => {
-  it('runs up to maxConcurrent sources at once, queues others in order, and rejects beyond the queue', () => {
+  it('runs up to maxConcurrent sources at once, queues further sources in order, and rejects a source if the queue is full', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const limit = new ConcurrencyLimit({ maxConcurrent: 2, maxQueued: 2 });
@@ -38,7 +38,7 @@ describe('limitConcurrency', () => {
     });
   });
 
-  it('passes on the permit of a source that fails or is unsubscribed', () => {
+  it('passes the permit to the next queued source if a source fails or is unsubscribed', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
@@ -56,7 +56,7 @@ describe('limitConcurrency', () => {
   it.each<[string, (subscriber: Subscriber<never>) => void]>([
     ['failed', (subscriber) => subscriber.error(new Error('no'))],
     ['completed', (subscriber) => subscriber.complete()],
-  ])('tears down a source that %s before it passes on the permit', (_, end) => {
+  ])('tears down a source that %s, and only then passes on its permit', (_, end) => {
     const log: string[] = [];
     const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
     const begun: Subscriber<never>[] = [];
@@ -81,7 +81,7 @@ describe('limitConcurrency', () => {
     });
   });
 
-  it('tears down an unsubscribed source before the next one starts', () => {
+  it('tears down an unsubscribed source before the next source starts', () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
     const log: string[] = [];
     const one = (name: string) =>
@@ -97,7 +97,7 @@ describe('limitConcurrency', () => {
     expect([limit.running, limit.queued]).toEqual([0, 0]);
   });
 
-  it('frees the permit before it forwards the end, so that the subscriber can subscribe again', () => {
+  it('releases the permit before emitting the end of the source, so that the subscriber can subscribe again', () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 1, maxQueued: 0 });
     const seen: number[] = [];
     const limited = (value: number) => of(value).pipe(limitConcurrency(limit));
@@ -135,7 +135,7 @@ describe('limitConcurrency', () => {
     expect(limit.running).toBe(0);
   });
 
-  it('counts each subscription of one limited source', () => {
+  it('counts each subscription to one source toward the concurrency limit', () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 2 });
     const limited = NEVER.pipe(limitConcurrency(limit));
     const subscriptions = [limited.subscribe(), limited.subscribe(), limited.subscribe()];
@@ -148,20 +148,23 @@ describe('limitConcurrency', () => {
     ['completes', 'succeeded', (subject) => subject.complete()],
     ['fails', 'failed', (subject) => subject.error(new Error('no'))],
     ['is unsubscribed', 'cancelled', () => undefined],
-  ])('returns the permit of a source that %s as %s, with the time since its subscription', (_, outcome, end) => {
-    vi.useFakeTimers({ toFake: ['performance'] });
-    const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
-    const release = vi.spyOn(limit.permits, 'release');
-    const source = new Subject<never>();
-    const subscription = source.pipe(limitConcurrency(limit)).subscribe(ignore);
-    vi.advanceTimersByTime(30);
-    end(source);
-    subscription.unsubscribe();
-    expect(release.mock.calls).toEqual([[outcome, 30]]);
-    vi.useRealTimers();
-  });
+  ])(
+    'releases the permit if a source %s, and reports the outcome %s and the time since the subscription',
+    (_, outcome, end) => {
+      vi.useFakeTimers({ toFake: ['performance'] });
+      const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
+      const release = vi.spyOn(limit.permits, 'release');
+      const source = new Subject<never>();
+      const subscription = source.pipe(limitConcurrency(limit)).subscribe(ignore);
+      vi.advanceTimersByTime(30);
+      end(source);
+      subscription.unsubscribe();
+      expect(release.mock.calls).toEqual([[outcome, 30]]);
+      vi.useRealTimers();
+    },
+  );
 
-  it('rejects invalid options', () => {
+  it('rejects invalid concurrency limit options', () => {
     expect(() => new ConcurrencyLimit({ maxConcurrent: 0, maxQueued: 0.5 })).toThrow(/^2 problems/);
   });
 });

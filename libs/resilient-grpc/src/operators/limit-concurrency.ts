@@ -37,7 +37,7 @@ export function limitConcurrency<T>(limit: ConcurrencyLimit): MonoTypeOperatorFu
         });
       };
       const waiter = { deadline: Infinity, permitted };
-      // Registered before `acquire`: a synchronous source may cause the subscriber to unsubscribe inside `permitted`.
+      // Registered before `acquire`, because a synchronous source may cause the subscriber to unsubscribe inside `permitted`.
       subscriber.add(() => {
         permits.remove(waiter);
         run.stop();

@@ -34,7 +34,7 @@ export class PlainSource<T> implements StreamSource {
   constructor(
     private readonly observable: Observable<T>,
     private readonly sink: StreamSink<T>,
-    /** Called with the amount buffered before the last message if it exceeds the limit; no event follows. */
+    /** Called if a message exceeds the limit, with the amount that was buffered before that message; no event follows. */
     private readonly overflow: (held: LedgerLimits) => void,
     private readonly limits: HeldLimits<T> = DEFAULT_LIMITS,
     private isSinkReady = true,
@@ -79,8 +79,8 @@ export class PlainSource<T> implements StreamSource {
   }
 
   /**
-   * Delivers buffered messages, then the end. A reentrant call returns immediately: the running loop delivers a message that was emitted
-   * inside `sink.next`, in order and without growing the stack.
+   * Delivers buffered messages, then the end. A reentrant call returns immediately. The running loop then delivers the message that was
+   * emitted inside `sink.next`, in order and without growing the stack.
    */
   private deliver(): void {
     if (this.isDelivering) return;
@@ -104,7 +104,7 @@ export function bufferOverflowError(): ResumeError {
   return new ResumeError(
     'slow-reader',
     StatusCode.RESOURCE_EXHAUSTED,
-    `More than ${String(MAX_HELD_MESSAGES)} messages arrived that the reader has not requested: the Observable that the factory returned has no ` +
+    `More than ${String(MAX_HELD_MESSAGES)} messages arrived before the reader requested them, because the Observable of the factory has no ` +
       "flow control; return the client's call itself from the factory, and apply pipe() after resumable()",
   );
 }

@@ -13,7 +13,7 @@ function callError(reason: FailureReason, code: StatusCode, retryAfterMs?: numbe
   metadata.set('grpc-retry-pushback-ms', '250');
   return new GrpcCallError({
     code,
-    // These details mean a lost connection, unless the reason takes precedence.
+    // These details indicate a lost connection if the error has no `reason`.
     details: 'Connection dropped',
     metadata,
     client: 'orders',
@@ -42,7 +42,7 @@ describe('readStreamFailure', () => {
     ['a CircuitOpenError', new CircuitOpenError('orders', 5), 'circuit-open', 14],
     ['a ConcurrencyLimitError', new ConcurrencyLimitError(1, 0), 'concurrency-limit', 8],
     ['an AbortError', Object.assign(new Error('left'), { name: 'AbortError', code: 14 }), 'cancelled', 14],
-    ['an error of the program', new TypeError('slip'), undefined, undefined],
+    ['an application error', new TypeError('slip'), undefined, undefined],
     ['an error with a code outside gRPC', grpcJs(404, 'Connection dropped'), undefined, undefined],
     ['an error of Node', Object.assign(new Error(), { code: 'ECONNRESET' }), undefined, undefined],
     ['a string', 'no', undefined, undefined],
@@ -53,13 +53,13 @@ describe('readStreamFailure', () => {
   });
 
   it.each([
-    ['no property', {}, undefined],
+    ['missing', {}, undefined],
     ['a number', { retryAfterMs: 700 }, 700],
     ['0', { retryAfterMs: 0 }, 0],
     ['NaN', { retryAfterMs: NaN }, undefined],
     ['a negative number', { retryAfterMs: -5 }, undefined],
     ['a string', { retryAfterMs: '700' }, undefined],
-  ])('reads retryAfterMs of an error with %s', (_, extra, retryAfterMs) => {
+  ])('reads retryAfterMs of an error only if it is 0 or more (value: %s)', (_, extra, retryAfterMs) => {
     expect(readStreamFailure(grpcJs(14, 'busy', extra)).retryAfterMs).toBe(retryAfterMs);
   });
 
@@ -69,7 +69,7 @@ describe('readStreamFailure', () => {
     ['an error without trailers', undefined, { kind: 'none' }],
     ['metadata of another type', { get: 'a text' }, { kind: 'none' }],
     ['headers of fetch', new Map([['grpc-retry-pushback-ms', '7']]), { kind: 'none' }],
-  ])('reads the pushback from %s', (_, metadata, pushback) => {
+  ])('reads the pushback of an error only from trailers of grpc-js (source: %s)', (_, metadata, pushback) => {
     expect(readStreamFailure(grpcJs(14, 'busy', { metadata })).pushback).toEqual(pushback);
   });
 });

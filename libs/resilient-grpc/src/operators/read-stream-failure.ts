@@ -1,8 +1,6 @@
-import { NO_PUSHBACK, parsePushback, type Pushback } from '../policy/pushback/parse-pushback.js';
+import { NO_PUSHBACK, parsePushback, PUSHBACK_KEY, type Pushback } from '../policy/pushback/parse-pushback.js';
 import { reasonByText, type StreamFailure } from '../policy/resume/stream-failure.js';
 import { failureReason, statusOf } from './error-status.js';
-
-const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 
 /** Reads reason, status code, pushback, and retry delay from the error with which a call of a stream ended. */
 export function readStreamFailure(error: unknown): StreamFailure {
@@ -15,7 +13,7 @@ export function readStreamFailure(error: unknown): StreamFailure {
   return { reason: failureReason(error) ?? byText, code, pushback: pushbackOf(metadata), retryAfterMs: afterMs };
 }
 
-/** Checks the shape, not the class: grpc-js's `Metadata` is not loaded here and may exist in several copies. */
+/** Checks the shape, not the class, because grpc-js's `Metadata` is not loaded here and may exist in several copies. */
 function pushbackOf(metadata: unknown): Pushback {
   if (!isReadable(metadata)) return NO_PUSHBACK;
   const values = metadata.get(PUSHBACK_KEY);

@@ -29,13 +29,13 @@ export interface OutgoingCallbacks {
   onSent(): void;
   /** Called after the source has ended. */
   onSourceEnd(): void;
-  /** Called if the source, or a user function applied to a message, failed. The session cannot continue. */
+  /** Called if the source or a user function failed. The session cannot continue. */
   onOutgoingError(error: unknown): void;
 }
 
 /**
- * The sending half of a session. Reads messages from the source while there is room, keeps them until they are acknowledged, and sends on
- * each call the hello, then the unacknowledged messages, then new messages.
+ * The sending half of a session. Reads messages from the source while there is room, and keeps them until they are acknowledged. On each
+ * call, sends the hello, then the unacknowledged messages, then new messages.
  */
 export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<LedgerEntry<Id, Out>> {
   private readonly ledger: ReplayLedger<Id, Out>;
@@ -132,7 +132,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
 
   /**
    * Pulls one message from the source if there is room, because only a pull reveals that the source has ended. Returns true if the source
-   * answered synchronously.
+   * responded synchronously.
    */
   lookAhead(): boolean {
     if (this.isPulling || this.hasEnded || this.waiting !== undefined || this.ledger.isFull) return false;
@@ -155,7 +155,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     this.endCall();
   }
 
-  /** Receives a message of the source. Returns true if another one was requested meanwhile. */
+  /** Receives a message of the source. Returns true if another message was requested during this call. */
   next(entry: LedgerEntry<Id, Out>): boolean {
     this.isPulling = false;
     if (this.ledger.has(entry.id)) {
@@ -207,7 +207,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
 
   /** Serves the current call's pending reads while messages are available. */
   private serve(): void {
-    // A synchronous source calls back into this method.
+    // A synchronous source calls this method recursively. The running loop then serves the read.
     if (this.isServing) return;
     this.isServing = true;
     try {
@@ -219,7 +219,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     }
   }
 
-  /** Serves one pending read. Returns true if another one can follow. */
+  /** Serves one pending read. Returns true if another read can follow. */
   private serveOne(): boolean {
     const { reader, sink } = this;
     if (reader?.waiting !== true || sink === undefined) return false;

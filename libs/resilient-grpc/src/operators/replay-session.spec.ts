@@ -30,7 +30,7 @@ const optionsOf = () => sessionOptions(time);
 const start = sessionStarter(() => time);
 
 describe('replay session after a call', () => {
-  it('makes another call after a clean end while the source continues or messages are unacknowledged', async () => {
+  it('makes another call after a call ends cleanly while the source continues or messages are unacknowledged', async () => {
     const server = new MemorySessions();
     const errors: unknown[] = [];
     const onError = (error: unknown) => void errors.push(error);
@@ -51,7 +51,7 @@ describe('replay session after a call', () => {
     expect(ends).toEqual(['complete']);
   });
 
-  it('completes after a clean end if the source has ended, too', async () => {
+  it('completes the session after a clean end of a call if the source has ended, too', async () => {
     const server = new MemorySessions(false);
     const { ends } = start(server, new NumberedSource(1));
     await server.call.read();
@@ -63,7 +63,7 @@ describe('replay session after a call', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('makes another call after a lost connection, even if only the clean end is missing', async () => {
+  it('makes another call after a lost connection, even if the source has ended and all messages are acknowledged', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource(1));
     await turn();
@@ -77,8 +77,8 @@ describe('replay session after a call', () => {
 
   it.each<[string, unknown]>([
     ['a final status', Object.assign(new Error('no'), { code: 5, details: '' })],
-    ['an error of the program', new TypeError('mine')],
-  ])('fails after %s', async (_, error) => {
+    ['an application error', new TypeError('mine')],
+  ])('fails the session after %s', async (_, error) => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { ends } = start(server, source);
@@ -89,7 +89,7 @@ describe('replay session after a call', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('follows the decision of onError', async () => {
+  it('resumes or completes the replay session as onError decides', async () => {
     const server = new MemorySessions();
     const seen: unknown[] = [];
     const decisions = ['resume', undefined, 'complete'] as const;
@@ -106,7 +106,7 @@ describe('replay session after a call', () => {
     expect(ends).toEqual(['complete']);
   });
 
-  it('fails with an error that onError throws', () => {
+  it('fails the session with an error that onError throws', () => {
     const server = new MemorySessions();
     const mine = new TypeError('mine');
     const { ends } = start(server, new NumberedSource(), {
@@ -118,7 +118,7 @@ describe('replay session after a call', () => {
     expect(ends).toEqual([mine]);
   });
 
-  it('doubles the backoff until a message is acknowledged', async () => {
+  it('doubles the backoff between calls until a message is acknowledged', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource());
     for (const delay of [100, 200, 400, 800]) {
@@ -138,7 +138,7 @@ describe('replay session after a call', () => {
     expect(server.calls).toHaveLength(6);
   });
 
-  it('counts any message as progress while nothing is unacknowledged', async () => {
+  it('counts any received message as progress while all sent messages are acknowledged', async () => {
     const server = new MemorySessions();
     start(server, NEVER);
     server.call.sink.error(lost);
@@ -154,7 +154,7 @@ describe('replay session after a call', () => {
     ['ended with UNAVAILABLE by the server', unavailable],
     ['ended with INTERNAL by the server', internal],
   ])(
-    'makes the next call within the initial backoff each time calls are %s after 6 s without messages',
+    'makes the next call within the initial backoff whenever a call is %s after 6 s without messages',
     async (_, error) => {
       const server = new MemorySessions();
       const { ends } = start(server, new NumberedSource());
@@ -173,7 +173,7 @@ describe('replay session after a call', () => {
   it.each<[string, (call: MemoryCall) => void, object]>([
     ['fails', (call) => call.sink.error(internal), { cause: internal, code: 13 }],
     ['ends the call cleanly', (call) => call.sink.complete(), { cause: expect.any(ReplayError), code: 10 }],
-  ])('fails if the server %s five times without an acknowledgement', async (_, end, error) => {
+  ])('fails the session if the server %s five times without an acknowledgement', async (_, end, error) => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     for (let calls = 1; calls <= 5; calls++) {
@@ -202,7 +202,7 @@ describe('replay session after a call', () => {
     expect(server.call.received).toEqual([1, 2, 3, 4]);
   });
 
-  it('makes no further call after maxAttempts', async () => {
+  it('fails the session with the last error after maxAttempts failed calls', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource(), { backoff: { maxAttempts: 2 } });
     server.call.sink.error(lost);
@@ -213,7 +213,7 @@ describe('replay session after a call', () => {
 });
 
 describe('acknowledgement timeout', () => {
-  it('closes the call without an acknowledgement and makes another one', async () => {
+  it('closes a call that receives no acknowledgement within ackTimeoutMs, and makes another call', async () => {
     const server = new MemorySessions();
     const errors: unknown[] = [];
     start(server, new NumberedSource(), { ackTimeoutMs: 1_000, onError: (error) => void errors.push(error) });
@@ -237,7 +237,7 @@ describe('acknowledgement timeout', () => {
     expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('does not run the acknowledgement timeout before a message is sent, or while none is unacknowledged', async () => {
+  it('runs the acknowledgement timeout only while a sent message is unacknowledged', async () => {
     const server = new MemorySessions(false);
     start(server, new NumberedSource(1), { ackTimeoutMs: 1_000 });
     await time.pass(5_000);
@@ -266,7 +266,7 @@ describe('acknowledgement timeout', () => {
     expect(ends).toEqual([]);
   });
 
-  it('fails after five acknowledgement timeouts in a row, even if the timeout exceeds minHealthyMs', async () => {
+  it('fails the session after five consecutive acknowledgement timeouts, even if the timeout exceeds minHealthyMs', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource(), { ackTimeoutMs: 30_000 });
     for (let calls = 1; calls <= 5; calls++) {
@@ -278,7 +278,7 @@ describe('acknowledgement timeout', () => {
     expect(ends).toMatchObject([{ reason: 'poison', cause: { reason: 'acknowledgement-timeout' } }]);
   });
 
-  it('pauses the acknowledgement timeout while the buffer of the reader is full', async () => {
+  it('stops the acknowledgement timeout while the buffer of the reader is full', async () => {
     const server = new MemorySessions();
     const options = { ...optionsOf(), ackTimeoutMs: 1_000 };
     const reader = replayUnacknowledged(server.factory, new NumberedSource(), options)[Symbol.asyncIterator]();
@@ -302,7 +302,7 @@ describe('acknowledgement timeout', () => {
 });
 
 describe('maximum age of a replay call', () => {
-  it('closes a call at its maximum age if nothing is unacknowledged, and makes the next one at once', async () => {
+  it('closes a call at its maximum age if all messages are acknowledged, and makes the next call at once', async () => {
     const server = new MemorySessions();
     start(server, NEVER, { maxAgeMs: 60_000 });
     await time.pass(59_999);
@@ -337,7 +337,7 @@ describe('maximum age of a replay call', () => {
     expect(server.call.received).toEqual([1, 2, 3, 4]);
   });
 
-  it('randomizes the maximum age by ±10 %', async () => {
+  it('randomizes the maximum age of a replay call by ±10 %', async () => {
     for (const [random, ageMs] of [
       [0, 54_000],
       [1, 66_000],
@@ -353,7 +353,7 @@ describe('maximum age of a replay call', () => {
 });
 
 describe('scope of a replay session', () => {
-  it('shares one scope among all calls, and notifies its host once', async () => {
+  it('shares one stream scope among all calls of a session, and notifies the host once', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     const scope = server.call.scope!;
@@ -374,7 +374,7 @@ describe('scope of a replay session', () => {
     expect(ends).toEqual([lost]);
   });
 
-  it('stops reading the source if the host completes the session, and completes once all messages are acknowledged', async () => {
+  it('stops reading the source if the host completes the session, and completes after all acknowledgements', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { ends } = start(server, source);
@@ -390,7 +390,7 @@ describe('scope of a replay session', () => {
     expect(server.call).toMatchObject({ received: [1, 2, 3, 4], isUnsubscribed: true });
   });
 
-  it('completes at once if the host completes a session without unacknowledged messages', async () => {
+  it('completes a session without unacknowledged messages at once if its host completes it', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, NEVER);
     server.call.scope!.complete();
@@ -401,7 +401,7 @@ describe('scope of a replay session', () => {
     ['lost', (call) => call.sink.error(lost), lost],
     ['ended cleanly', (call) => call.sink.complete(), expect.objectContaining({ reason: 'unacknowledged' })],
   ])(
-    'fails if the host completes the session and the call is %s before all messages are acknowledged',
+    'fails the session if its host completes it and the call is %s before all messages are acknowledged',
     async (_, end, error) => {
       const server = new MemorySessions();
       const { ends } = start(server, new NumberedSource());
@@ -413,7 +413,7 @@ describe('scope of a replay session', () => {
     },
   );
 
-  it('fails if the host completes the session during a backoff with unacknowledged messages', async () => {
+  it('fails the session if its host completes it during a backoff with unacknowledged messages', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();
@@ -427,7 +427,7 @@ describe('scope of a replay session', () => {
     expect(other.ends).toEqual(['complete']);
   });
 
-  it('fails if the host completes the session at the start of the next call with unacknowledged messages', async () => {
+  it('fails the session if its host completes it at the start of the next call with unacknowledged messages', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();

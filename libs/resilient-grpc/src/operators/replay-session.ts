@@ -92,7 +92,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     const { outgoing, calls } = this;
     const wasIdle = outgoing.unacknowledged === 0;
     const id = this.settings.acknowledges(message);
-    // Delivered first: if the reader unsubscribes here, nothing more is read from the source.
+    // Delivered first, so that nothing more is read from the source if the reader unsubscribes here.
     calls.deliver(message);
     const count = id === undefined || calls.hasEnded() ? 0 : outgoing.acknowledge(id);
     // `acknowledge` also sends the messages that now fit; an error while sending ends the session.
@@ -177,8 +177,8 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
   // ── acknowledgements ──
 
   /**
-   * Restarts the timeout if a sent message awaits its acknowledgement. Does not start it while the reader's buffer is full, because no
-   * acknowledgement can arrive then.
+   * Restarts the timeout if a sent message awaits its acknowledgement. Does not start the timeout while the reader's buffer is full,
+   * because no acknowledgement can arrive then.
    */
   private awaitAcknowledgement(): void {
     const { ackTimeoutMs } = this.settings;

@@ -102,7 +102,7 @@ class World {
   readonly acknowledged = new Set<number>();
   readonly answers: Answer[] = [];
   readonly watched;
-  /** Messages that arrived and should not have. */
+  /** Messages that should not have arrived. */
   readonly faults: string[] = [];
   given = 0;
   ends = 0;
@@ -216,7 +216,7 @@ class World {
 }
 
 describe('replay session with any failures', { timeout: 300_000 }, () => {
-  it('delivers all messages, in order the first time, and no message again after its acknowledgement', async () => {
+  it('delivers all messages despite failures, in order the first time, and no message again after its acknowledgement', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (chosen) => {
         const world = new World(chosen);

@@ -64,7 +64,7 @@ describe('replay session', () => {
       [1],
     ],
     ['an empty array', [], []],
-  ])('accepts %s as the source', async (_, outgoing, ids) => {
+  ])('accepts %s as the source of a replay session', async (_, outgoing, ids) => {
     const server = new MemorySessions();
     const { ends } = start(server, outgoing);
     for (let acknowledged = 0; acknowledged < ids.length; acknowledged++) {
@@ -78,7 +78,7 @@ describe('replay session', () => {
     expect(server.calls).toHaveLength(1);
   });
 
-  it('sends hello, the unacknowledged messages in order, then new ones on the next call', async () => {
+  it('sends the hello, then the unacknowledged messages in order, then new messages on the next call', async () => {
     const server = new MemorySessions();
     let hellos = 0;
     const hello = (): Numbered => ({ id: -++hellos });
@@ -149,7 +149,7 @@ describe('replay session', () => {
     expect(server.call.received).toEqual([4, 5, 6, 7]);
   });
 
-  it('keeps separate state per session', async () => {
+  it('keeps separate state for each replay session', async () => {
     const server = new MemorySessions();
     const first = start(
       server,
@@ -162,7 +162,7 @@ describe('replay session', () => {
     expect(server.calls.map(({ received }) => received)).toEqual([[1, 2], [7]]);
   });
 
-  it('starts again with all unacknowledged messages if the outgoing messages of a call are iterated again', async () => {
+  it('resends all unacknowledged messages if the outgoing messages of a call are iterated again', async () => {
     const server = new MemorySessions();
     const { ends } = start(
       { factory: (outgoing) => server.factory(outgoing).pipe(retry(1)) as any },
@@ -203,7 +203,7 @@ describe('buffer limits', () => {
     expect(source.pulls).toBe(1);
   });
 
-  it('limits unacknowledged messages by bytes too', async () => {
+  it('limits the total bytes of the unacknowledged messages, and sends a message above the limit alone', async () => {
     const server = new MemorySessions();
     const sizes = [40, 60, 1, 500, 10];
     const weighed = { maxUnacknowledgedBytes: 100, size: ({ id }: Numbered) => sizes[id - 1]! };
@@ -212,7 +212,7 @@ describe('buffer limits', () => {
     expect(server.call.received).toEqual([1, 2]);
     server.call.ack(1);
     await turn();
-    // A message of 500 bytes exceeds the limit, so it is sent once nothing else is unacknowledged.
+    // A message of 500 bytes exceeds the limit, so it is sent when nothing else is unacknowledged.
     expect(server.call.received).toEqual([1, 2, 3]);
     server.call.ack(2);
     await turn();
@@ -245,7 +245,7 @@ describe('buffer limits', () => {
     expect(waiting).toHaveLength(3);
   });
 
-  it('buffers a burst of an Observable, and fails beyond the limit', async () => {
+  it('buffers a burst of an Observable, and fails the session if the burst exceeds the limit', async () => {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();
     const { ends } = start(server, pushed);
@@ -264,7 +264,7 @@ describe('buffer limits', () => {
     expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and 1 MiB if maxUnacknowledgedBytes is less', async () => {
+  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and no further message after one above the byte limit', async () => {
     const size = ({ bytes = 0 }: Numbered) => bytes;
     const pushed = new Subject<Numbered>();
     const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });
@@ -278,7 +278,7 @@ describe('buffer limits', () => {
     expect(ends).toMatchObject([{ reason: 'source-too-fast' }]);
   });
 
-  it('fails for an infinite synchronous Observable', () => {
+  it('fails the session if the source is an infinite synchronous Observable', () => {
     let pushed = 0;
     const endless = new Observable<Numbered>((subscriber) => {
       while (!subscriber.closed) subscriber.next({ id: ++pushed });
@@ -292,7 +292,7 @@ describe('buffer limits', () => {
 });
 
 describe('end of a replay session', () => {
-  it('fails with an error of the source, even with unacknowledged messages', async () => {
+  it('fails the session with an error of the source, even while messages are unacknowledged', async () => {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();
     const { ends } = start(server, pushed);
@@ -320,13 +320,13 @@ describe('end of a replay session', () => {
         throw new Error('my source');
       },
     ],
-  ])('fails with the error of %s', async (_, outgoing) => {
+  ])('fails the session with the error of %s', async (_, outgoing) => {
     const { ends } = start(new MemorySessions(), outgoing());
     await turn();
     expect(ends).toEqual([new Error('my source')]);
   });
 
-  it('releases the call, the source and all timers if the subscriber unsubscribes', async () => {
+  it('releases the call, the source, and all timers if the subscriber unsubscribes', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { subscription } = start(server, source, { ackTimeoutMs: 1_000, maxAgeMs: 60_000 });
@@ -400,7 +400,7 @@ describe('end of a replay session', () => {
       [],
       'A second message with id 7 arrived while the first is unacknowledged; give each message a unique id',
     ],
-  ])('fails if %s', async (_, change, messages, text) => {
+  ])('fails the session if %s', async (_, change, messages, text) => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { ends } = start(server, source, change as object);
@@ -414,12 +414,12 @@ describe('end of a replay session', () => {
     expect(source.returned).toBe(source.pulls > 0 ? 1 : 0);
   });
 
-  it('fails with an error that the factory throws', () => {
+  it('fails the session with an error that the factory throws', () => {
     const { ends } = start({ factory: boom }, new NumberedSource());
     expect(ends).toEqual([new Error('boom')]);
   });
 
-  it('closes the call if the subscriber unsubscribes within a message', async () => {
+  it('closes the call if the subscriber unsubscribes while it receives a message', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const subscription = replayUnacknowledged(server.factory, source, optionsOf()).subscribe(() =>
@@ -434,7 +434,7 @@ describe('end of a replay session', () => {
 });
 
 describe('options of replayUnacknowledged', () => {
-  it('rejects all invalid options at once', () => {
+  it('reports all invalid options of replayUnacknowledged in one error', () => {
     const wrong = {
       id: 'id',
       acknowledgement: 'some',
@@ -465,7 +465,7 @@ describe('options of replayUnacknowledged', () => {
     );
   });
 
-  it.each([undefined, null, 5])('rejects %s instead of options', (none) => {
+  it.each([undefined, null, 5])('rejects %s instead of the options of replayUnacknowledged', (none) => {
     expect(pathsOf(() => replayUnacknowledged(() => of(), [], none as any))).toContain('replayUnacknowledged');
   });
 

@@ -19,6 +19,9 @@ import { toSourceInput } from './replay-source.js';
 import { completeResumePace, resumePaceMessages, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
+/** Default of `maxUnacknowledged`. */
+const DEFAULT_MAX_UNACKNOWLEDGED = 1_000;
+
 /** Options of `replayUnacknowledged` except the limit in bytes. */
 export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeBackoffOptions, SchedulerOptions {
   /**
@@ -26,7 +29,10 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    * compared like the keys of a Map: a number never equals a string, and a Long never equals another Long (use `String(…)`).
    */
   readonly id: (message: Out) => Id;
-  /** Id of the message that a server message acknowledges; `undefined` if none. Unknown ids and repeated acknowledgements are ignored. */
+  /**
+   * Id of the message that a server message acknowledges; `undefined` if it acknowledges none. Unknown ids and repeated acknowledgements
+   * are ignored.
+   */
   readonly acknowledges: (message: In) => Id | undefined;
   /**
    * Scope of an acknowledgement: 'single' covers only the identified message, 'cumulative' also all messages sent before it.
@@ -35,10 +41,10 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
   readonly acknowledgement?: Acknowledgement | undefined;
   /**
    * Maximum number of unacknowledged messages; 1 or more. At the limit, nothing is read from `outgoing`. An Observable cannot be paused, so
-   * its messages are buffered, up to the same number again or 1 000, whichever is greater. If it pushes more, the session fails with
-   * `ReplayError`.
+   * its messages are buffered, up to the same number again or 1,000, whichever is greater. If it pushes more, the session fails with
+   * `ReplayError`. @defaultValue 1,000
    */
-  readonly maxUnacknowledged: number;
+  readonly maxUnacknowledged?: number | undefined;
   /**
    * Creates the first message of each call (client identity, resume position). That message is not kept or counted, and has no id.
    * @defaultValue none
@@ -46,22 +52,23 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
   readonly hello?: (() => Out) | undefined;
   /**
    * Maximum time in milliseconds without an acknowledgement, counted from the first unacknowledged message sent on a call. The call then
-   * counts as broken and is replaced by the next one. The timeout does not run while no message is unacknowledged, or while the buffer of
+   * counts as broken and is replaced by the next one. The timeout does not run while all messages are acknowledged, or while the buffer of
    * an iterating reader is full, because no acknowledgement can arrive then. @defaultValue none
    */
   readonly ackTimeoutMs?: number | undefined;
   /**
-   * Decides what follows the end of a call, before the default rules apply. `error` is the error of the call, or a `ReplayError` if nothing
-   * was acknowledged in time or the server ended the call cleanly and left messages unacknowledged. 'resume' still waits for the backoff,
-   * and five server failures without an acknowledgement, each soon after its call started, end the session. 'resume' is ignored for
-   * failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not called if this process or its client shuts down.
+   * Decides the next step after the end of a call, before the default rules apply. `error` is the error of the call. It is a `ReplayError`
+   * if nothing was acknowledged in time, or if the server ended the call cleanly and left messages unacknowledged. After 'resume', the next
+   * call still waits for the backoff. Five server failures without an acknowledgement, each soon after its call started, still end the
+   * session. 'resume' is ignored for failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not called if this
+   * process or its client shuts down.
    * @defaultValue resumes after lost connections, transient server statuses, and both kinds of `ReplayError`; client decisions (deadline,
    * cancel), final statuses, and errors without a gRPC status end the session
    */
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
-   * Maximum age of a call in milliseconds, ±10 %. After that, nothing more is sent on the call, and the next one replaces it once its
-   * messages are acknowledged, at most one second later. Use a value above `minHealthyMs`, so that the next call starts immediately.
+   * Maximum age of a call in milliseconds, ±10 %. After that, nothing more is sent on the call. The next call replaces it when its messages
+   * are acknowledged, at most one second later. Use a value above `minHealthyMs`, so that the next call starts immediately.
    * @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
@@ -86,9 +93,9 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * Combines several bidirectional calls into one session. Unacknowledged messages are kept, within limits. If a call fails mid-stream, the
  * next one resends them first, in the original order, and then sends new messages.
  *
- * Within one subscription every message is sent at least once, and messages arrive for the first time in order, provided that the server
- * reads each call in order. An unacknowledged message may arrive again even if the server has already processed it, so the server must
- * detect duplicates. If it responds twice, both responses are delivered.
+ * Within one subscription, every message is sent at least once. The first arrivals are in order, provided that the server reads each call
+ * in order. An unacknowledged message may arrive again even if the server has already processed it, so the server must detect
+ * duplicates. If it responds twice, both responses are delivered.
  *
  * A call is half-closed when `outgoing` has ended and all its messages were sent on the call. The session completes once everything is
  * acknowledged and the call has ended cleanly. If a call ends cleanly before that, for example because the server drains, another call
@@ -96,11 +103,11 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * messages already read are acknowledged.
  *
  * Iteration applies flow control in both directions only if `factory` returns the client's call without a `pipe()`; apply operators after
- * `replayUnacknowledged`. A reader that stops reading stops acknowledgements, and therefore sending.
+ * `replayUnacknowledged`. If the reader stops reading, no acknowledgements arrive, so the session stops sending.
  *
  * After a lost connection, the session retries until it succeeds, at the pace of `backoff`. Five server failures without an
  * acknowledgement, each soon after its call started, end the session with `ResumeError`. A call that lasted `minHealthyMs` resets backoff
- * and counters. So does progress: an acknowledgement, or a message received while nothing was unacknowledged.
+ * and counters. Progress resets them, too: an acknowledgement, or a message received while all messages were acknowledged.
  * @param factory Creates one call; `outgoing` provides the messages of that call. An exception from it ends the session.
  * @throws {GrpcConfigurationError} if the options are invalid, or `outgoing` is not a source of messages.
  */
@@ -124,14 +131,13 @@ function readSettings<Out, In, Id extends ReplayId>(
   // If `options` is not an object, the other problems are still reported.
   const known = isObject ? options : ({} as typeof options);
   const { id, acknowledges, acknowledgement = 'single', size, hello, onError } = known;
-  const { maxUnacknowledged, maxUnacknowledgedBytes, ackTimeoutMs = Infinity, maxAgeMs = Infinity } = known;
+  const { maxUnacknowledged = DEFAULT_MAX_UNACKNOWLEDGED, maxUnacknowledgedBytes } = known;
+  const { ackTimeoutMs = Infinity, maxAgeMs = Infinity } = known;
   const countsBytes = maxUnacknowledgedBytes !== undefined || size !== undefined;
   const input = toSourceInput(outgoing);
   const pace = completeResumePace(known);
   checkOptions({
-    [path]: isObject
-      ? undefined
-      : problemMessage('an options object, such as { id, acknowledges, maxUnacknowledged }', given),
+    [path]: isObject ? undefined : problemMessage('an options object, such as { id, acknowledges }', given),
     [`${path}.factory`]: functionProblem(factory),
     [`${path}.id`]: functionProblem(id),
     [`${path}.acknowledges`]: functionProblem(acknowledges),

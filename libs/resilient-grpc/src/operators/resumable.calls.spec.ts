@@ -98,7 +98,7 @@ describe('iterated resumable stream', () => {
     expect(log).toEqual(['begin', 'readOn', 'unsubscribe']);
   });
 
-  it('resumes after the last buffered message, not after the last one read', async () => {
+  it('resumes the stream after the last buffered message, not after the last message read', async () => {
     const { stream, calls, scheduler } = make();
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();
@@ -117,7 +117,7 @@ describe('iterated resumable stream', () => {
     ]);
   });
 
-  it('makes no further call while the buffer is full', async () => {
+  it('makes no further call while the buffer of the reader is full', async () => {
     const { stream, calls, scheduler } = make();
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();
@@ -132,7 +132,7 @@ describe('iterated resumable stream', () => {
     expect(calls[1]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('clears its timers if the reader stops while a call is due', async () => {
+  it('clears all timers if the reader stops while a call is due', async () => {
     const { stream, calls, scheduler } = make();
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();
@@ -163,7 +163,7 @@ describe('iterated resumable stream', () => {
     expect(seen).toEqual([2]);
   });
 
-  it('continues reading without recursion if readOn() is called within a message', () => {
+  it('continues reading without recursion if readOn() is called while a message is delivered', () => {
     const { stream, calls } = make();
     const seen: number[] = [];
     const source = stream.openStream({
@@ -183,14 +183,14 @@ describe('iterated resumable stream', () => {
     expect(seen).toEqual([1, 2]);
   });
 
-  it('stops reading if the subscriber unsubscribes within a message', () => {
+  it('stops reading if the subscriber unsubscribes while it receives a message', () => {
     const { stream, calls } = make();
     stream.pipe(take(1)).subscribe();
     expect(calls[0]!.sink.next(1)).toBe(false);
     expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('continues reading after messages that it does not deliver', () => {
+  it('continues reading after heartbeats and repeated messages, which are not delivered', () => {
     const { stream, calls, scheduler } = make({ heartbeat: (message) => message === 7 });
     stream.subscribe();
     expect(calls[0]!.sink.next(3)).toBe(true);
@@ -202,7 +202,7 @@ describe('iterated resumable stream', () => {
 });
 
 describe('iterated plain Observable', () => {
-  it('buffers messages for a slow reader, and completes after them', async () => {
+  it('buffers messages of a plain Observable for a slow reader, and completes after their delivery', async () => {
     const stream = resumable((from: number) => range(from + 1, 500).pipe(map((n) => n)), {
       cursor: (message: number) => message,
       seed: 0,
@@ -215,7 +215,7 @@ describe('iterated plain Observable', () => {
     expect(seen).toEqual(Array.from({ length: 500 }, (_, index) => index + 1));
   });
 
-  it('resumes after the buffered messages if the Observable fails after them', async () => {
+  it('resumes after the last buffered message if the plain Observable fails', async () => {
     const cursors: number[] = [];
     const scheduler = new VirtualTimeScheduler();
     const stream = resumable(
@@ -239,7 +239,7 @@ describe('iterated plain Observable', () => {
     expect(seen).toEqual(Array.from({ length: 101 }, (_, index) => index + 1));
   });
 
-  it('buffers up to MAX_HELD_MESSAGES unread messages, and fails for one more', () => {
+  it('buffers up to MAX_HELD_MESSAGES unread messages, and fails if one more arrives', () => {
     const source = new Subject<number>();
     const errors: unknown[] = [];
     resumable(() => source, { cursor: (message: number) => message, seed: 0 })
@@ -273,7 +273,7 @@ describe('iterated plain Observable', () => {
 });
 
 describe('duration of a call', () => {
-  it('measures a call from its last attempt, so that a long wait for the channel does not make it healthy', () => {
+  it('measures the duration of a call from its last attempt, so that a long wait for the channel does not make the call healthy', () => {
     const { stream, calls, scheduler } = make();
     const subscription = stream.subscribe();
     const after = (ms: number, work: (call: ManualCall) => void) => {
@@ -309,7 +309,7 @@ describe('scope of a resumable stream', () => {
       if (scope!.hosts.size === 0) scope!.hosts.add({ ended: (how) => outcomes.push(how) });
     };
 
-  it('shares one scope among all calls, and counts delivered messages', () => {
+  it('shares one stream scope among all calls, and counts delivered messages', () => {
     const { stream, calls, scheduler } = make();
     stream.subscribe();
     calls[0]!.sink.next(1);
@@ -326,7 +326,7 @@ describe('scope of a resumable stream', () => {
     expect(currentStreamScope()).toBeUndefined();
   });
 
-  it('exposes the demand of its reader', () => {
+  it('uses the iterator of the reader as the demand of the stream scope', () => {
     const { stream, calls } = make();
     const reader = stream[Symbol.asyncIterator]();
     void reader.next();
@@ -398,7 +398,7 @@ describe('scope of a resumable stream', () => {
     expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('sets no timer if the subscriber unsubscribes while a call is closed or onError runs', () => {
+  it('sets no timer if the subscriber unsubscribes while a call is being closed or onError runs', () => {
     const first = new Subscription();
     const old = make({ maxAgeMs: 6_000 }, (call) => {
       call.unsubscribe = () => {
@@ -421,25 +421,28 @@ describe('scope of a resumable stream', () => {
     expect(failed.scheduler.actions).toEqual([]);
   });
 
-  it.each(['while a call runs', 'during a backoff'])('completes the stream %s without resuming it', (when) => {
-    const { stream, calls, scheduler } = make({ maxAgeMs: 10_000, onComplete: 'resume' });
-    const received: unknown[] = [];
-    stream.subscribe({
-      next: (it) => received.push(it),
-      error: (it) => received.push(it),
-      complete: () => received.push('|'),
-    });
-    calls[0]!.sink.next(1);
-    if (when === 'during a backoff') calls[0]!.sink.error(lost);
-    calls[0]!.scope!.complete();
-    expect(calls[0]!.log).toEqual(when === 'during a backoff' ? ['begin'] : ['begin', 'unsubscribe']);
-    expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
-    expect(received).toEqual([1, '|']);
-    scheduler.flush();
-    expect(calls).toHaveLength(1);
-  });
+  it.each(['while a call runs', 'during a backoff'])(
+    'completes the stream without resuming it if the host completes it %s',
+    (when) => {
+      const { stream, calls, scheduler } = make({ maxAgeMs: 10_000, onComplete: 'resume' });
+      const received: unknown[] = [];
+      stream.subscribe({
+        next: (it) => received.push(it),
+        error: (it) => received.push(it),
+        complete: () => received.push('|'),
+      });
+      calls[0]!.sink.next(1);
+      if (when === 'during a backoff') calls[0]!.sink.error(lost);
+      calls[0]!.scope!.complete();
+      expect(calls[0]!.log).toEqual(when === 'during a backoff' ? ['begin'] : ['begin', 'unsubscribe']);
+      expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
+      expect(received).toEqual([1, '|']);
+      scheduler.flush();
+      expect(calls).toHaveLength(1);
+    },
+  );
 
-  it('fails with the error of the host without calling onError', () => {
+  it('fails the stream with the error of the host without calling onError', () => {
     const error = new Error('draining');
     const { stream, calls } = make({ onError: () => expect.fail('onError was called') });
     const received: unknown[] = [];
@@ -469,7 +472,7 @@ describe('scope of a resumable stream', () => {
     expect(at).toEqual([0, 4_500]);
   });
 
-  it('waits for the full backoff after the deadline if onError resumes the stream', () => {
+  it('waits for the full backoff if onError resumes the stream after the deadline', () => {
     const { stream, calls, scheduler } = make({ onError: () => 'resume' }, ({ scope }) => {
       scope!.deadline = 1_000;
     });
@@ -481,7 +484,7 @@ describe('scope of a resumable stream', () => {
     expect(calls).toHaveLength(2);
   });
 
-  it('does not apply the scope to calls that a subscriber starts within a synchronous message', () => {
+  it('does not apply the scope of a stream to calls that a subscriber starts while it receives a synchronous message', () => {
     const scopes: (StreamScope | undefined)[] = [];
     const note = () => scopes.push(currentStreamScope());
     const options = { cursor: (message: number) => message, seed: 0 };

@@ -32,7 +32,7 @@ interface Plan {
   readonly source: 'call' | 'piped';
   readonly onComplete: 'complete' | 'resume';
   readonly maxAgeMs: number | undefined;
-  /** Number of places before the cursor at which each call starts, repeated in a cycle. */
+  /** Number of places by which each call starts before its cursor; calls use the list in a cycle. */
   readonly overlaps: readonly number[];
   readonly steps: readonly Step[];
 }
@@ -48,7 +48,7 @@ class ServedCall implements StreamSource {
   readonly prefetch = PREFETCH;
   isOver = false;
   next: number;
-  /** The last place that it sent. */
+  /** Place of the last message sent. */
   given = 0;
   private isReading = true;
 
@@ -185,7 +185,7 @@ class World {
     this.scheduler.frame = until;
   }
 
-  /** Ends the call, but with fewer server failures at one place than would end the stream. */
+  /** Ends the call. Server failures at one place stay below the number that would end the stream. */
   private break(how: 'lost' | 'internal' | 'clean'): void {
     const call = this.calls.at(-1);
     if (call === undefined || call.isOver) return;
@@ -266,12 +266,12 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   onComplete: fc.constantFrom('complete' as const, 'resume' as const),
   maxAgeMs: fc.constantFrom(undefined, 7_000, 20_000),
   overlaps: fc.array(fc.nat(30), { minLength: 1, maxLength: 4 }),
-  // A failure within a failure takes many steps to reach.
+  // A failure during another failure occurs only after many steps.
   steps: fc.array(step, { maxLength: 80, size: 'max' }),
 });
 
 describe('resumable stream with any failures', { timeout: 300_000 }, () => {
-  it('delivers the log exactly once, in order, to its end', async () => {
+  it('delivers each message of the log exactly once and in order, despite failures', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (it) => {
         const world = new World(it);
@@ -293,7 +293,7 @@ describe('resumable stream with any failures', { timeout: 300_000 }, () => {
     );
   });
 
-  it('buffers at most the prefetch if the stream is pulled, for any number of calls', async () => {
+  it('buffers at most PREFETCH messages of a pulled stream, for any number of calls', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (drawn) => {
         const world = new World({ ...drawn, how: 'pulled', source: 'call' });

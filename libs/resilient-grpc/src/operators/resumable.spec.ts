@@ -53,7 +53,7 @@ function calls(scheduler: VirtualTimeScheduler, streams: readonly Observable<num
 }
 
 describe('resumable', () => {
-  it('forwards a call that completes', () => {
+  it('forwards the messages and the completion of a call', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('-a-b|', MESSAGES)]);
@@ -61,7 +61,7 @@ describe('resumable', () => {
     });
   });
 
-  it('resumes from the last message after a backoff if the connection is lost', () => {
+  it('waits for a backoff and resumes the stream after the last message if the connection is lost', () => {
     const scheduler = virtual();
     const { stream, requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('-a-b#', MESSAGES, lost), cold('-c|', MESSAGES)]);
@@ -75,7 +75,7 @@ describe('resumable', () => {
     expect(stream).toBeInstanceOf(Observable);
   });
 
-  it('resumes within the initial backoff, at random, after a long call', () => {
+  it('resumes the stream after a random part of the initial backoff if the call was long', () => {
     const scheduler = virtual();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('a 4999ms #', MESSAGES, lost), cold('b|', MESSAGES)], { random: () => 0.2 });
@@ -98,7 +98,7 @@ describe('resumable', () => {
     expect(requests.map(([at]: any) => at)).toEqual(Array.from({ length: 20 }, (_, index) => index * 6_050));
   });
 
-  it('does not fail as poisoned if the server ends each call with INTERNAL after 6 s', () => {
+  it('does not fail with reason poison if the server ends each call with INTERNAL after 6 s', () => {
     const scheduler = virtual();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('6s #', undefined, internal)]);
@@ -135,7 +135,7 @@ describe('resumable', () => {
     });
   });
 
-  it('fails at once with a final status, and with an error of the program', () => {
+  it('fails the stream at once after a final status, and after an application error', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       expectObservable(calls(scheduler, [cold('a#', MESSAGES, notFound)]).stream).toBe('a#', MESSAGES, notFound);
@@ -143,7 +143,7 @@ describe('resumable', () => {
     });
   });
 
-  it('fails as poisoned if the server fails five times at one cursor', () => {
+  it('fails with reason poison if the server fails five times at one cursor', () => {
     const scheduler = clock();
     const { stream } = calls(scheduler, [of(1, 2), throwError(() => internal)], { onComplete: 'resume' });
     const errors: unknown[] = [];
@@ -173,7 +173,7 @@ describe('resumable', () => {
       900,
     ],
     ['the backoff if retryAfterMs is invalid', Object.assign(new Error(), { code: 14, retryAfterMs: NaN }), 100],
-  ])('waits for %s', (_, error, waitMs) => {
+  ])('delays the next call by %s', (_, error, waitMs) => {
     const scheduler = clock();
     const { stream, requests } = calls(scheduler, [throwError(() => error), EMPTY]);
     stream.subscribe();
@@ -181,7 +181,7 @@ describe('resumable', () => {
     expect(requests.at(-1)).toEqual([waitMs, 0, 2]);
   });
 
-  it('fails if the pushback forbids a retry', () => {
+  it('fails the stream if the pushback forbids a retry', () => {
     const error = Object.assign(new Error(), { code: 14, metadata: new Map([['grpc-retry-pushback-ms', ['-1']]]) });
     const errors: unknown[] = [];
     calls(clock(), [throwError(() => error)]).stream.subscribe({ error: (it) => errors.push(it) });
@@ -195,7 +195,7 @@ describe('resumable', () => {
     });
   });
 
-  it('keeps separate state per subscription', () => {
+  it('keeps separate state for each subscription to a resumable stream', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const stream = resumable((from: number) => (from === 0 ? cold('ab#', MESSAGES, lost) : cold('c|', MESSAGES)), {
@@ -211,7 +211,7 @@ describe('resumable', () => {
 });
 
 describe('clean end of a call', () => {
-  it('completes the stream by default', () => {
+  it('completes the stream if a call ends cleanly and onComplete is not set', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('a#', MESSAGES, lost), cold('b|', MESSAGES), cold('c|', MESSAGES)]);
@@ -219,7 +219,7 @@ describe('clean end of a call', () => {
     });
   });
 
-  it("resumes with onComplete 'resume', within the initial backoff if the call was long", () => {
+  it("resumes the stream after a clean end if onComplete is 'resume', and within the initial backoff if the call was long", () => {
     const scheduler = virtual();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('a 6s |', MESSAGES), cold('6s |'), cold('b', MESSAGES)], {
@@ -259,7 +259,7 @@ describe('heartbeats', () => {
 });
 
 describe('maximum age of a call', () => {
-  it('closes a call at its maximum age, and resumes at once', () => {
+  it('closes a call at its maximum age, and resumes the stream at once', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const feed = cold('a', MESSAGES);
@@ -278,7 +278,7 @@ describe('maximum age of a call', () => {
     });
   });
 
-  it('randomizes the maximum age by ±10 %', () => {
+  it('randomizes the maximum age of a resumable call by ±10 %', () => {
     for (const [chance, age] of [
       [0, 54_000],
       [0.999_999, 66_000],
@@ -362,7 +362,7 @@ describe('failed delivery', () => {
     return Object.assign(errors[0] as Error, { seen });
   }
 
-  it('fails with DATA_LOSS if a cursor goes back', () => {
+  it('fails the stream with DATA_LOSS if a cursor decreases', () => {
     const error = failureOf([concat(of(5, 7, 4), NEVER)]);
     expect(error).toMatchObject({ code: 15, previous: 7, cursor: 4, seen: [5, 7] });
     expect(isCursorRegressionError(error)).toBe(true);
@@ -372,7 +372,7 @@ describe('failed delivery', () => {
     );
   });
 
-  it('names the cursor in the error if it cannot be compared', () => {
+  it('names the cursor in the error if the cursor cannot be compared', () => {
     const error = failureOf([concat(of(5, '6' as unknown as number), NEVER)]);
     expect(error).toMatchObject({ reason: 'cursor', code: 13, seen: [5] });
     expect(error.message).toBe(
@@ -381,16 +381,16 @@ describe('failed delivery', () => {
     );
   });
 
-  it('fails and suggests a BigInt if a cursor was rounded, because it may hide messages', () => {
+  it('fails the stream and suggests a BigInt if a cursor was rounded, because a rounded cursor may hide messages', () => {
     const error = failureOf([concat(of(5, 2 ** 53), NEVER)]);
     expect(error).toMatchObject({ reason: 'cursor', code: 13, seen: [5] });
     expect(error.message).toBe(
-      'The cursor of a message is 9007199254740992, a number beyond 2^53, which is rounded: the next message could ' +
+      'The cursor of a message is 9007199254740992, a number beyond 2^53, which is rounded, so the next message could ' +
         'be dropped as a duplicate; load 64-bit fields with `longs: String`, and return a BigInt from `cursor`',
     );
   });
 
-  it('fails if the server repeats more than MAX_OVERLAP messages without a newer one', () => {
+  it('fails the stream if the server repeats more than MAX_OVERLAP messages without a newer message', () => {
     const again = new Observable<number>((subscriber) => {
       for (let i = 0; i <= MAX_OVERLAP; i++) subscriber.next(1);
     });
@@ -408,20 +408,23 @@ describe('failed delivery', () => {
     );
   });
 
-  it.each(['cursor', 'compare', 'heartbeat', 'onError'] as const)('fails with an error that %s throws', (name) => {
-    const fails = (): never => {
-      throw own;
-    };
-    const streams = [
-      concat(
-        of(1),
-        throwError(() => lost),
-      ),
-    ];
-    expect(failureOf(streams, { [name]: fails })).toBe(own);
-  });
+  it.each(['cursor', 'compare', 'heartbeat', 'onError'] as const)(
+    'fails the stream with an error that %s throws',
+    (name) => {
+      const fails = (): never => {
+        throw own;
+      };
+      const streams = [
+        concat(
+          of(1),
+          throwError(() => lost),
+        ),
+      ];
+      expect(failureOf(streams, { [name]: fails })).toBe(own);
+    },
+  );
 
-  it('fails without calling onError if the factory throws or returns no Observable', () => {
+  it('fails the stream without calling onError if the factory throws or returns no Observable', () => {
     const onError = (): never => {
       throw new Error('onError was called');
     };
@@ -443,7 +446,7 @@ describe('failed delivery', () => {
 });
 
 describe('subscriber of a resumable stream', () => {
-  it('releases the call and all timers if the subscriber unsubscribes at any time', () => {
+  it('releases the call and all timers if the subscriber unsubscribes during a backoff or a call', () => {
     const scheduler = clock();
     const source = new Subject<number>();
     const streams = [
@@ -463,7 +466,7 @@ describe('subscriber of a resumable stream', () => {
     }
   });
 
-  it('stops a synchronous call if the subscriber unsubscribes within a message', () => {
+  it('stops a synchronous call if the subscriber unsubscribes while it receives a message', () => {
     let emitted = 0;
     const endless = new Observable<number>((subscriber) => {
       while (!subscriber.closed && emitted < 1_000) subscriber.next(++emitted);
@@ -472,7 +475,7 @@ describe('subscriber of a resumable stream', () => {
     expect(emitted).toBe(3);
   });
 
-  it('makes no call if the subscriber unsubscribes within the factory', () => {
+  it('makes no call if the subscriber unsubscribes while the factory runs', () => {
     let subscribed = 0;
     const subscription = new Subscription();
     const scheduler = clock();
@@ -488,7 +491,7 @@ describe('subscriber of a resumable stream', () => {
     expect(subscribed).toBe(1);
   });
 
-  it('delivers messages in order if the subscriber makes the source emit', () => {
+  it('delivers messages in order if the subscriber causes the source to emit while it receives a message', () => {
     const source = new Subject<number>();
     const seen: number[] = [];
     calls(clock(), [source]).stream.subscribe((message) => {
@@ -534,7 +537,7 @@ describe('subscriber of a resumable stream', () => {
     expect(seen).toEqual([2]);
   });
 
-  it('delivers many synchronous messages and calls without a stack overflow', () => {
+  it('delivers many synchronous messages, and makes many synchronous calls, without a stack overflow', () => {
     let seen = 0;
     const many = 200_000;
     const burst = new Observable<number>((subscriber) => {
@@ -558,7 +561,7 @@ describe('options of resumable', () => {
   const cursor = (message: number): number => message;
   const factory = (): Observable<number> => EMPTY;
 
-  it('rejects all invalid options at once', () => {
+  it('reports all invalid options of resumable in one error', () => {
     const wrong = {
       cursor: 'id',
       seed: 'x',
@@ -618,7 +621,7 @@ describe('options of resumable', () => {
     expect(requests.map(([at]: any) => at)).toEqual([0, 10, 30]);
   });
 
-  it('returns a plain Observable from pipe()', () => {
+  it('applies pipe() operators to the messages of a resumable stream', () => {
     const seen: string[] = [];
     resumable(() => of(1, 2), { cursor, seed: 0 })
       .pipe(map(String))

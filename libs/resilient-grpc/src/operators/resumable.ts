@@ -45,13 +45,14 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
   readonly onComplete?: 'complete' | 'resume' | undefined;
   /**
    * True if a message is only a heartbeat or a progress report (bookmark, progress notification). Such a message is not delivered. Its
-   * cursor counts if it is newer; the server must then have sent everything up to it.
+   * cursor counts if it is newer; the server must then have sent all messages up to this cursor.
    */
   readonly heartbeat?: ((message: T) => boolean) | undefined;
   /**
-   * Decides what follows a failed call, before the default rules apply; `cursor` is where the next call would start. 'resume' still waits
-   * for the backoff, and five server failures at one cursor, each soon after its call started, end the stream. 'resume' is ignored for
-   * failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not called if this process or its client shuts down.
+   * Decides the next step after a failed call, before the default rules apply; `cursor` is the cursor after which the next call would
+   * start. After 'resume', the next call still waits for the backoff. Five server failures at one cursor, each soon after its call started,
+   * still end the stream. 'resume' is ignored for failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not
+   * called if this process or its client shuts down.
    * @defaultValue resumes after lost connections and transient server statuses; client decisions (deadline, cancel), final statuses, and
    * errors without a gRPC status end the stream
    */
@@ -64,8 +65,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
 }
 
 /**
- * Options of `resumable`. Numbers and bigints are compared by default. Any other type requires `compare`: 64-bit ids arrive as strings or
- * Longs, and `"9" > "10"`. Numbers above 2^53, as produced by `longs: Number`, end the stream because they are rounded.
+ * Options of `resumable`. Numbers and bigints are compared by default. Any other type requires `compare`, because 64-bit ids arrive as
+ * strings or Longs, and `"9" > "10"`. Numbers above 2^53, as produced by `longs: Number`, end the stream because they are rounded.
  */
 export type ResumeOptions<T, C> = BaseResumeOptions<T, C> &
   ([C] extends [number | bigint]
@@ -156,7 +157,7 @@ interface ResumeSettings<T, C> extends SequenceSettings {
   readonly resumesCompleted: boolean;
 }
 
-/** One resumable stream: delivers the messages of each call that are after the cursor. */
+/** One resumable stream: starts each call at the cursor, and drops messages that the server repeats. */
 class ResumableStream<T, C> implements StreamOperator<T> {
   readonly name = 'resumable';
 
@@ -189,7 +190,7 @@ class ResumableStream<T, C> implements StreamOperator<T> {
     const place = track.take(cursor);
     if (place === 'overlap') return;
     if (place !== 'newer' && place !== 'same') throw placementError(place, cursor, track.cursor);
-    // Delivered even if the call ended meanwhile: the next call starts after this message.
+    // Delivered even if the call has already ended, because the next call starts after this message.
     if (!calls.isOver) calls.deliver(message);
   }
 
@@ -236,7 +237,7 @@ function placementError(
         'cursor',
         StatusCode.INTERNAL,
         isRounded(cursor)
-          ? `The cursor of a message is ${describeData(cursor)}, a number beyond 2^53, which is rounded: the next message could ` +
+          ? `The cursor of a message is ${describeData(cursor)}, a number beyond 2^53, which is rounded, so the next message could ` +
               'be dropped as a duplicate; load 64-bit fields with `longs: String`, and return a BigInt from `cursor`'
           : `The cursor of a message is ${describeData(cursor)} (${typeof cursor}), which cannot be compared with ${describeData(previous)}; return ` +
               'a number or a BigInt from `cursor`, or set `compare`',

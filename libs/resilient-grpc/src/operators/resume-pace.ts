@@ -6,8 +6,8 @@ import { backoffMessages, type Backoff } from './retry-backoff.js';
 export interface ResumeBackoffOptions {
   /**
    * Backoff between calls. Each key overrides the default: 100 ms, doubling to 10 s, ±20 %. Progress and a healthy call (`minHealthyMs`)
-   * reset it. `maxAttempts` counts consecutive calls that failed without either; the error of the last one is emitted. A `retryAfterMs` or
-   * pushback of the error is the minimum delay.
+   * reset the backoff. `maxAttempts` counts consecutive calls that failed without progress and were not healthy; the error of the last call
+   * is emitted. A `retryAfterMs` or pushback of the error is the minimum delay.
    * @defaultValue any number of attempts
    */
   readonly backoff?: { readonly [K in keyof Backoff]?: Backoff[K] | undefined } | undefined;

@@ -10,7 +10,7 @@ const BACKOFF = { maxAttempts: 3, initialBackoffMs: 100, maxBackoffMs: 1_000, ra
 const unavailable = Object.assign(new Error('14 UNAVAILABLE: connection lost'), { code: 14 });
 
 describe('retryBackoff', () => {
-  it('waits 100 ms, then 200 ms, and forwards the third failure', () => {
+  it('waits 100 ms and then 200 ms between attempts, and forwards the third failure', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const attempt = cold('#', undefined, unavailable);
@@ -28,7 +28,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('forwards the values of a failed attempt, like any retry', () => {
+  it('forwards the values of a failed attempt before the values of the next attempt', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const source = cold('a#', undefined, unavailable);
@@ -43,7 +43,7 @@ describe('retryBackoff', () => {
     [{ maxBackoffMs: 150 }, [100, 150, 150]],
     [{ backoffMultiplier: 3 }, [100, 300, 900]],
     [{ jitter: 'full' as const, random: (): number => 0.25 }, [25, 50, 100]],
-  ])('applies %o and waits %o ms', (over, waits) => {
+  ])('applies the retryBackoff options %o, and waits %o ms between attempts', (over, waits) => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('#', undefined, unavailable);
@@ -54,7 +54,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('makes no further attempt if it is unsubscribed during a wait', () => {
+  it('makes no further attempt if the subscriber unsubscribes during the backoff', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('#', undefined, unavailable);
@@ -98,7 +98,7 @@ describe('retryBackoff', () => {
     ['does not retry after NOT_FOUND', Object.assign(new Error(), { code: 5 }), false],
     ['does not retry after DEADLINE_EXCEEDED of the call', Object.assign(new Error(), { code: 4 }), false],
     ['does not retry after an open circuit', new CircuitOpenError('orders', 5_000), false],
-  ])('%s by default', (_, error, repeats) => {
+  ])('%s if retryOn is not set', (_, error, repeats) => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('#', undefined, error);
@@ -117,7 +117,7 @@ describe('retryBackoff', () => {
     expect(emitted).toBe(3);
   });
 
-  it('keeps separate state per subscription', () => {
+  it('keeps separate state for each subscription to a retried source', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const retried = cold('#', undefined, unavailable).pipe(retryBackoff({ ...BACKOFF, scheduler }));
@@ -126,7 +126,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('rejects all invalid options at once', () => {
+  it('reports all invalid retryBackoff options in one error', () => {
     const wrong = { maxAttempts: 0, initialBackoffMs: 0, maxBackoffMs: NaN, backoffMultiplier: -1, jitter: 'some' };
     expect(() => of(1).pipe(map(String), retryBackoff(wrong as any))).toThrow(/^5 problems/);
   });

@@ -43,7 +43,7 @@ const JITTERS = ['grpc', 'full'] as const satisfies BackoffJitter[];
  * Resubscribes after a failure, with gRPC's backoff between attempts. The error of the last attempt is emitted without delay.
  *
  * Values that an attempt emitted before it failed have already been delivered, and the next attempt may emit them again; use `resumable`
- * for streams. The operator has no retry budget. A client of this library first makes its own retries, which have one.
+ * for streams. The operator has no retry budget. A client of this library first makes its own retries, which have a budget.
  * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorFunction<T> {

@@ -4,7 +4,7 @@ import { PeerTimer } from '../time/peer-timer.js';
 import { schedulerClock } from './scheduler-clock.js';
 
 describe('schedulerClock', () => {
-  it('fires a PeerTimer in scheduler time, and no longer fires it once it is cleared', async () => {
+  it('fires a PeerTimer in scheduler time, and does not fire a cleared one', async () => {
     const scheduler = new VirtualScheduler();
     const clock = schedulerClock(scheduler);
     const firedAt: number[] = [];

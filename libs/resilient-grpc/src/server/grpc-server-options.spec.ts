@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { takeKeepalive } from './grpc-server-options.js';
 
 describe('takeKeepalive', () => {
-  it('removes keepalive from the options passed to grpc-js', () => {
+  it('removes keepalive from the server options passed to grpc-js', () => {
     const given = {
       'grpc.keepalive_time_ms': 60_000,
       'grpc.keepalive_timeout_ms': 5_000,

@@ -43,7 +43,7 @@ const CHECKED_CHANNEL_OPTIONS: readonly string[] = [
   'grpc-node.flow_control_window',
 ];
 
-/** Returns the connection limits, given as options of this library or as channel options; very large channel options mean no limit. */
+/** Returns the connection limits, given as options of this library or as channel options; very large durations mean no limit. */
 export function connectionLimits(options: Given): Pick<ResolvedServerOptions, LimitKey> {
   const limitOf = (key: LimitKey) => options[key] ?? numberOf(options, CHANNEL_EQUIVALENTS[key]);
   const durationOf = (key: LimitKey) => {
@@ -59,9 +59,9 @@ export function connectionLimits(options: Given): Pick<ResolvedServerOptions, Li
 }
 
 /**
- * Returns the options of grpc-js's server: the given ones, and default keepalive pings, which detect unresponsive peers. Excludes the
- * age and idle limits of connections, which this library enforces itself: it emits events, and ends calls after the grace period with
- * a status instead of a lost connection.
+ * Returns the options of grpc-js's server: the given options, and default keepalive pings, which detect unresponsive peers. Excludes the
+ * age and idle limits of connections. This library enforces these limits itself. Therefore, it can emit events, and calls end after the
+ * grace period with a status instead of a lost connection.
  */
 export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOptions {
   const { nest } = resolved;

@@ -1,8 +1,16 @@
-import { Metadata, ServerInterceptingCall, type ServerInterceptor } from '@grpc/grpc-js';
+import {
+  Metadata,
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
+  type ServerInterceptor,
+} from '@grpc/grpc-js';
 import { encodeLoadReport, LOAD_REPORT_KEY } from '../policy/balancing/load-report.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 import type { ProcessLoadSource } from '../time/process-load.js';
+
+/** Status of a call as grpc-js sends it. */
+export type SentStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
 
 /** Period of the measured rates in milliseconds. Clients update their weights once a second by default (gRFC A58). */
 const PERIOD_MS = 1_000;
@@ -18,46 +26,56 @@ const SERVER_FAULTS: ReadonlySet<number> = new Set([
 ]);
 
 /**
- * Returns an interceptor that adds the load of this process to the trailers of each call (ORCA, gRFC A51), for clients with
- * `weighted_round_robin`. A report is measured and encoded once per second. grpc-js's own recorder would parse its `.proto` files for each
- * call (`grpc.server_call_metric_recording`).
+ * Reports the load of this process in the trailers of each call (ORCA, gRFC A51), for clients with `weighted_round_robin`. A report is
+ * measured and encoded once per second. grpc-js's own recorder would parse its `.proto` files for each call
+ * (`grpc.server_call_metric_recording`).
  */
-export function loadReports(clock: Clock, process: ProcessLoadSource): ServerInterceptor {
-  let startedAt = clock.now();
-  let calls = 0;
-  let errors = 0;
-  let report: Buffer | undefined;
+export class LoadReports {
+  private startedAt: number;
+  private calls = 0;
+  private errors = 0;
+  private report: Buffer | undefined;
 
-  function count(code: number): void {
-    calls += 1;
-    if (SERVER_FAULTS.has(code)) errors += 1;
-    const elapsedMs = clock.now() - startedAt;
+  constructor(
+    private readonly clock: Clock,
+    private readonly process: ProcessLoadSource,
+  ) {
+    this.startedAt = clock.now();
+  }
+
+  /** Adds the latest report to the trailers of each call. */
+  readonly interceptor: ServerInterceptor = (_, call) =>
+    new ServerInterceptingCall(call, {
+      sendStatus: (status, next) => {
+        next(this.added(status));
+      },
+    });
+
+  /** Counts a call that ends with `status`. Returns the status with the latest report in its metadata. */
+  added(status: SentStatus): SentStatus {
+    this.count(status.code);
+    if (this.report === undefined) return status;
+    const metadata = status.metadata?.clone() ?? new Metadata();
+    metadata.set(LOAD_REPORT_KEY, this.report);
+    return { ...status, metadata };
+  }
+
+  private count(code: number): void {
+    this.calls += 1;
+    if (SERVER_FAULTS.has(code)) this.errors += 1;
+    const elapsedMs = this.clock.now() - this.startedAt;
     if (elapsedMs < PERIOD_MS) return;
-    const { eventLoopUtilization, cpuUtilization, memoryUtilization } = process.next();
-    report = Buffer.from(
+    const { eventLoopUtilization, cpuUtilization, memoryUtilization } = this.process.next();
+    this.report = Buffer.from(
       encodeLoadReport({
         cpuUtilization,
         memoryUtilization,
         applicationUtilization: eventLoopUtilization,
-        callsPerSecond: (calls / elapsedMs) * 1_000,
-        errorsPerSecond: (errors / elapsedMs) * 1_000,
+        callsPerSecond: (this.calls / elapsedMs) * 1_000,
+        errorsPerSecond: (this.errors / elapsedMs) * 1_000,
       }),
     );
-    startedAt += elapsedMs;
-    calls = errors = 0;
+    this.startedAt += elapsedMs;
+    this.calls = this.errors = 0;
   }
-
-  return (_, call) =>
-    new ServerInterceptingCall(call, {
-      sendStatus: (status, next) => {
-        count(status.code);
-        if (report === undefined) {
-          next(status);
-          return;
-        }
-        const metadata = status.metadata?.clone() ?? new Metadata();
-        metadata.set(LOAD_REPORT_KEY, report);
-        next({ ...status, metadata });
-      },
-    });
 }

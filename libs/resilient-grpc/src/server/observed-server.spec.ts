@@ -32,6 +32,7 @@ function recording(more: Partial<ServedCallTelemetry> = {}) {
     },
     refused: (code) => recorded.push(`refused ${code}`),
     take: () => undefined,
+    observe: () => () => undefined,
   };
   return { recorded, telemetry };
 }
@@ -63,7 +64,7 @@ function answered(client: Client, path: string): Promise<status> {
   });
 }
 
-it('does not report a call as refused if it is answered in the turn in which it arrived', async () => {
+it('does not report a call as refused if it is answered in the event-loop turn in which it arrived', async () => {
   const { recorded, telemetry } = recording();
   const server = observedServer({}, telemetry, systemClock);
   const refuse = (call: { emit(event: string, status: object): void }): void => {
@@ -82,7 +83,7 @@ it('reports a call of an unknown method only as refused', async () => {
   expect(recorded).toEqual(['refused 12']);
 });
 
-it('runs the given interceptors in the context of the call', async () => {
+it('runs the given server interceptors in the telemetry context of the call', async () => {
   let inside = false;
   const { telemetry } = recording({
     within: (work) => {

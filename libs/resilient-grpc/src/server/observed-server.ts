@@ -68,8 +68,8 @@ interface CallObserver {
 }
 
 /**
- * Observes a call on the wire, from its headers to its trailers. This includes the time before its request arrives, and trailers that
- * were sent because the deadline passed or because grpc-js could not read a request.
+ * Observes a call on the wire, from its headers to its trailers. The observation includes the time before the request arrives, and trailers
+ * that were sent because the deadline passed or because grpc-js could not read a request.
  */
 class ObservedCall extends ServerInterceptingCall {
   private telemetry: ServedCallTelemetry | undefined;

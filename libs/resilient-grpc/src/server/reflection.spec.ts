@@ -74,32 +74,35 @@ async function make(change: { health?: boolean; version?: Version; before?: (ser
 }
 
 describe('reflection', () => {
-  it.each(['v1', 'v1alpha'] as const)('lists the served services, including health (%s)', async (version) => {
-    const { query } = await make({ version });
-    const { listServicesResponse } = await query({ listServices: '*' });
-    const names = listServicesResponse.service.map(({ name }: { name: string }) => name);
-    // This service is in the same file but is not served.
-    expect(names).not.toContain('shop.v1.Nothing');
-    expect(names.sort()).toEqual(['grpc.health.v1.Health', ORDERS]);
-  });
+  it.each(['v1', 'v1alpha'] as const)(
+    'lists the served services, including health, by reflection (%s)',
+    async (version) => {
+      const { query } = await make({ version });
+      const { listServicesResponse } = await query({ listServices: '*' });
+      const names = listServicesResponse.service.map(({ name }: { name: string }) => name);
+      // This service is in the same file but is not served.
+      expect(names).not.toContain('shop.v1.Nothing');
+      expect(names.sort()).toEqual(['grpc.health.v1.Health', ORDERS]);
+    },
+  );
 
   it.each([
     [ORDERS, 'Upload'],
     ['shop.v1.Order', 'sequence'],
     ['grpc.health.v1.Health', 'HealthCheckRequest'],
-  ])('returns the file that defines %s', async (fileContainingSymbol, holds) => {
+  ])('returns by reflection the file that defines %s', async (fileContainingSymbol, holds) => {
     const { query } = await make();
     const { fileDescriptorResponse } = await query({ fileContainingSymbol });
     expect(fileDescriptorResponse.fileDescriptorProto.some((file: Buffer) => file.includes(holds))).toBe(true);
   });
 
-  it('returns NOT_FOUND for health if health is not served', async () => {
+  it('returns NOT_FOUND for a reflection request about the health service if it is not served', async () => {
     const { query } = await make({ health: false });
     const { errorResponse } = await query({ fileContainingSymbol: 'grpc.health.v1.Health' });
     expect(errorResponse.errorCode).toBe(5);
   });
 
-  it('answers several requests on one stream', async () => {
+  it('answers several reflection requests on one stream', async () => {
     const { open } = await make();
     const { call, replies } = open();
     for (let i = 0; i < 5; i++) call.write({ fileContainingSymbol: ORDERS });
@@ -143,7 +146,7 @@ describe('addReflection', () => {
     }
   };
 
-  it('fails with the install command if @grpc/reflection is not installed', () => {
+  it('throws an error that contains the install command if @grpc/reflection is not installed', () => {
     const elsewhere = mkdtempSync(join(tmpdir(), 'no-packages-'));
     onTestFinished(() => {
       rmSync(elsewhere, { recursive: true });
@@ -156,7 +159,7 @@ describe('addReflection', () => {
     );
   });
 
-  it('rejects a packageDefinition without its file descriptors, which would list nothing', () => {
+  it('rejects a packageDefinition without file descriptors, because the reflection service would list nothing', () => {
     const bare = { [ORDERS]: definition[ORDERS] } as PackageDefinition;
     const message = problemOf(() => {
       addReflection(new Server(), { ...input, definition: bare, serviceStreams: new ServiceStreams() });

@@ -21,8 +21,8 @@ export interface ReflectionInput {
 }
 
 /**
- * Adds the reflection service (v1 and v1alpha) of the package `@grpc/reflection`. Call it after the application's services have
- * been added: if they include reflection, the application's implementation is kept.
+ * Adds the reflection service (v1 and v1alpha) of the package `@grpc/reflection`. Call it after the application's services have been added,
+ * so that an implementation of the application is kept.
  *
  * @param requireFrom URL of the module from which the package is resolved
  * @throws GrpcConfigurationError if the package is not installed, or if the definition contains no file descriptors

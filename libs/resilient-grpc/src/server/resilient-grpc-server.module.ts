@@ -1,4 +1,5 @@
 import { Module, type DynamicModule, type ModuleMetadata, type Provider } from '@nestjs/common';
+import type { GrpcOptions } from '@nestjs/microservices';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from '../nest/async-source.js';
 import { ClientRegistry } from '../nest/client-registry.js';
@@ -23,13 +24,16 @@ const FOR_ROOT_ASYNC = 'ResilientGrpcServerModule.forRootAsync';
 /** Provides {@link ResilientGrpcServer}, its health service, and its shutdown hooks. Import it once per server. */
 @Module({})
 export class ResilientGrpcServerModule {
-  /** Creates a server with `options`. Startup fails with a list of all problems if `options` are invalid. */
-  static forRoot(options: ResilientGrpcServerOptions): DynamicModule {
+  /**
+   * Creates a server with `options`; Nest's `GrpcOptions` are accepted unchanged. Startup fails with a list of all problems if `options`
+   * are invalid.
+   */
+  static forRoot(options: ResilientGrpcServerOptions | GrpcOptions): DynamicModule {
     return serverModule([{ provide: GIVEN_OPTIONS, useValue: options }], undefined, FOR_ROOT);
   }
 
   /** Creates a server with options from a factory. */
-  static forRootAsync(options: AsyncOptions<ResilientGrpcServerOptions>): DynamicModule {
+  static forRootAsync(options: AsyncOptions<ResilientGrpcServerOptions | GrpcOptions>): DynamicModule {
     const problems = asyncSourceProblems(options, FOR_ROOT_ASYNC);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     return serverModule(asyncSourceProviders(GIVEN_OPTIONS, options), options.imports, FOR_ROOT_ASYNC);
@@ -44,13 +48,16 @@ function serverModule(given: Provider[], imports: ModuleMetadata['imports'], pat
       options: ResilientGrpcServerOptions,
       clients: ClientRegistry | undefined,
       telemetry: GrpcTelemetry | undefined,
-    ) =>
-      new ResilientGrpcServer(resolveServerOptions(options, path), {
+    ) => {
+      const created = new ResilientGrpcServer(resolveServerOptions(options, path), {
         clock: systemClock,
         random: systemRandom,
         captures: () => clients?.capturesInbound ?? false,
         telemetry,
-      }),
+      });
+      clients?.servers.add(created);
+      return created;
+    },
   };
   const health: Provider = {
     provide: GrpcServerHealth,

@@ -7,11 +7,11 @@ import { SeamReport } from '../channel/quirks/seam.js';
 import { loadContract } from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
-import type { GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
+import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
 import { measureProcess } from '../time/process-load.js';
 import type { Random } from '../time/random.js';
-import type { ServedHandler } from './calls/served-call.js';
+import type { ServedHandler, ServedMethod } from './calls/served-call.js';
 import type { WireCall } from './calls/wire-call.js';
 import { ServerCalls, type ActiveServerStream } from './calls/server-calls.js';
 import { ServerConnections } from './connections/server-connections.js';
@@ -19,16 +19,27 @@ import { GrpcServerHealth } from './health/serving-health.js';
 import { isTracedByOthers, observedServer } from './observed-server.js';
 import { ConcurrencyLimit } from './overload/concurrency-limit.js';
 import { OverloadGate } from './overload/overload-gate.js';
-import { OverloadState, type ServerOverload } from './overload/overload-state.js';
+import { OverloadState } from './overload/overload-state.js';
+import { refuseUnreadCalls } from './overload/unread-calls.js';
+import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
-import { loadReports } from './load-reports.js';
+import { LoadReports } from './load-reports.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
-import { implementationOf, servedMethod, servedServices, type CallHook, type NativeMethod } from './served-methods.js';
+import {
+  implementationOf,
+  isGated,
+  servedMethod,
+  servedServices,
+  type CallHook,
+  type NativeMethod,
+} from './served-methods.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
+import type { ServerOverload } from '../call/server-overload.js';
 import { ServerLog } from './server-log.js';
 import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
+import { LogLine } from '../telemetry/log/log-line.js';
 import type { ResolvedServerMethod, ResolvedServerOptions } from './server-options.js';
 
 type ConcurrencyOptions = Pick<ResolvedServerMethod, 'maxConcurrentCalls' | 'maxQueuedCalls'>;
@@ -38,15 +49,10 @@ import { ServiceStreams } from './service-streams.js';
 export interface ServerDependencies {
   readonly clock: Clock;
   readonly random: Random;
-  /** Returns true if outgoing calls may be bound to inbound ones; called when the server starts to listen. */
+  /** Returns true if outgoing calls can be bound to inbound calls; called when the server starts to listen. */
   readonly captures: () => boolean;
   /** Telemetry; `undefined` if its module is not imported. */
   readonly telemetry?: GrpcTelemetry | undefined;
-}
-
-/** Adds load reports. The interceptor is closest to the wire, so that it receives each status that other interceptors send. */
-function withLoadReports(options: ServerOptions, clock: Clock): ServerOptions {
-  return { ...options, interceptors: [loadReports(clock, measureProcess()), ...(options.interceptors ?? [])] };
 }
 
 const CLOSED_MESSAGE =
@@ -55,9 +61,9 @@ const ALREADY_LISTENING_MESSAGE =
   'This ResilientGrpcServer is already listening; start its microservice once, and import the module again for a second address';
 
 /**
- * Transport strategy that replaces `Transport.GRPC`, created by {@link ResilientGrpcServerModule}. It drains at shutdown, emits events,
- * and stops handlers when their calls end.
- * `app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true })`.
+ * Transport strategy that replaces `Transport.GRPC`, created by {@link ResilientGrpcServerModule}. It drains at shutdown, emits events, and
+ * stops handlers when their calls end. Register it with `app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, {
+ * inheritAppConfig: true })`.
  */
 export class ResilientGrpcServer extends ServerGrpc {
   /** Status of `grpc.health.v1.Health`; can be set manually per service. */
@@ -72,13 +78,17 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly calls: ServerCalls;
   private readonly overloadState: OverloadState;
   private readonly gate: OverloadGate;
+  /** Methods whose calls pass the gate and have no other limit, by path. */
+  private readonly gatedMethods = new Map<string, ServedMethod>();
   private readonly serverLimit: ConcurrencyLimit | undefined;
   private readonly connections: ServerConnections;
   private readonly grpcOptions: ServerOptions;
+  private readonly loadReports: LoadReports | undefined;
   private packageDefinition: PackageDefinition | undefined;
   private boundPort: number | undefined;
-  /** Set while the server starts to listen and afterwards; `undefined` if that failed. */
+  /** Set while the server starts to listen and afterwards; `undefined` if the start failed. */
   private listening: Promise<void> | undefined;
+  private readonly ownLogger = new LibraryLogger('ResilientGrpcServer');
   private closed = false;
   private hasStartHook = false;
   private hasEndHook = false;
@@ -111,7 +121,7 @@ export class ResilientGrpcServer extends ServerGrpc {
         subscriber.next(event);
       }, true),
     );
-    const logger = new LibraryLogger('ResilientGrpcServer');
+    const { ownLogger: logger } = this;
     for (const warning of resolved.warnings) logger.warn(warning);
     const log = new ServerLog(logger, clock, isDebugEnabled);
     events.listen((event) => {
@@ -125,7 +135,11 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.gate = new OverloadGate(clock, events, this.overloadState);
     this.serverLimit = this.limitOf(resolved);
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
-    this.grpcOptions = resolved.loadReports ? withLoadReports(serverOptions, clock) : serverOptions;
+    const interceptors = [...(serverOptions.interceptors ?? [])];
+    this.loadReports = resolved.loadReports ? new LoadReports(clock, measureProcess()) : undefined;
+    // Closest to the wire, so that it receives each status that other interceptors send.
+    if (this.loadReports !== undefined) interceptors.unshift(this.loadReports.interceptor);
+    this.grpcOptions = { ...serverOptions, interceptors };
     this.connections = new ServerConnections(
       { ...resolved, ...keepalive },
       {
@@ -151,7 +165,15 @@ export class ResilientGrpcServer extends ServerGrpc {
     });
   }
 
-  /** Port on which the server listens, as chosen by the operating system for ':0'; `undefined` if not listening, 1 for a unix socket. */
+  /** Address on which the server listens, as configured: host and port, or a Unix socket. */
+  get address(): string {
+    return this.url;
+  }
+
+  /**
+   * Port on which the server listens, as chosen by the operating system for ':0'; `undefined` if the server does not listen, 1 for a Unix
+   * socket.
+   */
   get port(): number | undefined {
     return this.boundPort;
   }
@@ -166,14 +188,14 @@ export class ResilientGrpcServer extends ServerGrpc {
     return this.calls.activeStreams();
   }
 
-  /** Returns the waiting and refused calls, and the start of the current overload. */
+  /** Returns the numbers of waiting and refused calls, the start of the current overload, and the concurrency limits. */
   overload(): ServerOverload {
     return this.overloadState.snapshot();
   }
 
   /**
-   * Adds the services, then listens. After a failure, it can be called again. A closed server cannot listen again, because its drain
-   * and health status cannot be reset.
+   * Adds the services, then listens. After a failure, this method can be called again. A closed server cannot listen again, because its
+   * drain and health status cannot be reset.
    */
   override async listen(callback: (error?: unknown, ...more: unknown[]) => void): Promise<void> {
     if (this.closed || this.listening !== undefined) {
@@ -188,10 +210,12 @@ export class ResilientGrpcServer extends ServerGrpc {
       callback(error);
       return;
     }
+    const address = this.url.replace(/:0$/, `:${String(this.boundPort)}`);
+    this.ownLogger.log(new LogLine('log', `listening on ${address}`, { event: 'listening', address }));
     callback();
   }
 
-  /** Waits for a pending `listen()`, starts the drain if Nest's hooks have not, and resolves when it is over. */
+  /** Waits for a pending `listen()`, starts the drain if Nest's hooks have not, and resolves when the drain is over. */
   override async close(): Promise<void> {
     this.closed = true;
     await this.listening?.catch(() => undefined);
@@ -201,6 +225,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     await this.drain.run();
     this.grpcClient = null;
     this.boundPort = undefined;
+    this.unsubscribeTelemetry?.();
     this.calls.close();
     this.overloadState.close();
   }
@@ -224,6 +249,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     const method = servedMethod(native, handler as ServedHandler, this.resolved);
     const { calls, gate, onCall } = this;
     const limits = [this.limitOf(method.options, method.path), this.serverLimit].filter((limit) => limit !== undefined);
+    if (limits.length === 0 && isGated(method, streaming)) this.gatedMethods.set(method.path, method);
     const serve = implementationOf(method, streaming, { calls, gate, limits, onCall });
     return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
       // Checked per call, because tracing may be installed after the server started to listen.
@@ -279,13 +305,28 @@ export class ResilientGrpcServer extends ServerGrpc {
 
   private newServer(): Server {
     const { telemetry, clock } = this.dependencies;
-    if (telemetry === undefined) return new Server(this.grpcOptions);
+    if (telemetry === undefined) return this.filtered(new Server(this.grpcOptions));
     this.unsubscribeTelemetry?.();
     const recorder = telemetry.forServer(isTracedByOthers());
-    this.unsubscribeTelemetry = this.events.listen((event) => {
+    const unsubscribe = this.events.listen((event) => {
       recorder.take(event);
     }, false);
-    return observedServer(this.grpcOptions, recorder, clock);
+    const stopObserving = recorder.observe(this);
+    this.unsubscribeTelemetry = () => {
+      unsubscribe();
+      stopObserving();
+    };
+    return this.filtered(observedServer(this.grpcOptions, recorder, clock), recorder);
+  }
+
+  /** Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. */
+  private filtered(server: Server, telemetry?: ServerTelemetry): Server {
+    const { gate, gatedMethods, loadReports } = this;
+    const filter = refuseUnreadCalls(gate, gatedMethods, { telemetry, loadReports });
+    observeHttp2Servers(server, (http2Server) => {
+      filterStreams(http2Server, filter);
+    });
+    return server;
   }
 
   private addOwnServices(server: Server): void {

@@ -10,7 +10,7 @@ const resolve = (options: Partial<ResilientGrpcServerOptions> = {}) =>
 const forGrpcJs = (options: Partial<ResilientGrpcServerOptions> = {}) => grpcServerOptions(resolve(options));
 
 describe('resolveServerOptions', () => {
-  it('fills in the defaults if only a contract is given', () => {
+  it('fills in the default server options if only a contract is given', () => {
     const { methodOptions, nest, path: _path, ...rest } = resolve();
     expect(rest).toEqual({
       drain: { timeoutMs: 10_000, readinessDelayMs: 0 },
@@ -57,7 +57,7 @@ describe('resolveServerOptions', () => {
     });
   });
 
-  it('keeps every given value', () => {
+  it('keeps the given values of valid server options', () => {
     const given = {
       drain: { timeoutMs: 5_000, readinessDelayMs: 100 },
       leakWarningMs: Infinity,
@@ -119,7 +119,7 @@ describe('resolveServerOptions', () => {
     });
   });
 
-  it("treats grpc-js's values for unlimited as no limit", () => {
+  it("treats grpc-js's values for an unlimited connection age or idle time as no limit", () => {
     const unlimited = resolve({
       channelOptions: { 'grpc.max_connection_age_ms': 2 ** 31 - 1, 'grpc.max_connection_idle_ms': Infinity },
     });
@@ -127,7 +127,7 @@ describe('resolveServerOptions', () => {
     expect(unlimited.connectionIdleTimeoutMs).toBeUndefined();
   });
 
-  it('warns about options that have no effect or conflict', () => {
+  it('warns about server options that have no effect or conflict with each other', () => {
     const { warnings } = resolve({
       maxMetadataSize: 8_192,
       keepalive: { http2MaxPingStrikes: 2, http2MaxPingsWithoutData: 0, keepaliveTimeMs: 30_000 },
@@ -141,7 +141,7 @@ describe('resolveServerOptions', () => {
     ]);
   });
 
-  it('passes the given options to Nest without changing them', () => {
+  it('passes the given server options to Nest without changing them', () => {
     const given = Object.freeze({
       ...right,
       maxSendMessageLength: 5,
@@ -157,7 +157,7 @@ describe('resolveServerOptions', () => {
 });
 
 describe('grpcServerOptions', () => {
-  it('enables keepalive pings and disables channelz by default', () => {
+  it('enables keepalive pings and disables channelz on a grpc-js server by default', () => {
     expect(forGrpcJs()).toEqual({
       'grpc.enable_channelz': 0,
       'grpc.keepalive_time_ms': 60_000,
@@ -165,7 +165,7 @@ describe('grpcServerOptions', () => {
     });
   });
 
-  it("maps Nest's option keys to those of grpc-js", () => {
+  it("maps the keys of Nest's server options to those of grpc-js", () => {
     const interceptor = () => undefined as never;
     expect(
       forGrpcJs({
@@ -208,7 +208,7 @@ describe('grpcServerOptions', () => {
     expect(time === 0 || time === 2 ** 31 - 1).toBe(true);
   });
 
-  it('omits the age and idle limits of connections, which the library enforces', () => {
+  it('omits the age and idle limits of connections, which the library enforces, from the options of grpc-js', () => {
     const options = forGrpcJs({
       maxConnectionAgeMs: 60_000,
       channelOptions: { 'grpc.max_connection_age_grace_ms': 5, 'grpc.max_connection_idle_ms': 6_000 },

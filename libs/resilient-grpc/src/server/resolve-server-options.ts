@@ -13,6 +13,7 @@ import {
   type ConfigurationProblem,
 } from '../errors/grpc-configuration-error.js';
 import { resolveDrain } from '../nest/module-options.js';
+import { flattenNestOptions } from '../nest/nest-grpc-options.js';
 import { channelOptionProblems, connectionLimits, ignoredByGrpcJs } from './grpc-server-options.js';
 import {
   DEFAULT_SERVER_OPTIONS,
@@ -35,15 +36,22 @@ export function resolveServerOptions(options: unknown, path: string): ResolvedSe
   const copied = copyOptions(options, path);
   if (!copied.ok) throw new GrpcConfigurationError(copied.problems);
   try {
-    return resolveReadable(copied.value, path);
+    const { value } = copied;
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return resolveReadable(value, path);
+    const { options: flat, problems } = flattenNestOptions(value, path);
+    return resolveReadable(flat, path, problems);
   } catch (error) {
     // Class instances are not copied and may throw when they are read.
     throw isGrpcConfigurationError(error) ? error : new GrpcConfigurationError([unreadable(path, error)]);
   }
 }
 
-function resolveReadable(options: unknown, path: string): ResolvedServerOptions {
-  const problems = optionProblems(serverOptionsSchema, options, path);
+function resolveReadable(
+  options: unknown,
+  path: string,
+  nestingProblems: readonly ConfigurationProblem[] = [],
+): ResolvedServerOptions {
+  const problems = [...nestingProblems, ...optionProblems(serverOptionsSchema, options, path)];
   // The cast holds only for keys without problems; each rule below checks the type of its input.
   const given = (typeof options === 'object' && options !== null ? options : {}) as Partial<ResilientGrpcServerOptions>;
   const isValid = (key: keyof ResilientGrpcServerOptions) =>
@@ -66,7 +74,7 @@ function complete(options: ResilientGrpcServerOptions, path: string): ResolvedSe
     streamIdleTimeoutMs: options.streamIdleTimeoutMs,
     maxQueuedResponseBytes: options.maxQueuedResponseBytes ?? DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes,
     overloadProtection: options.overloadProtection ?? DEFAULT_SERVER_OPTIONS.overloadProtection,
-    // The limit in the options of the server is a limit of all its methods together.
+    // The limit in the options of the server applies to all methods together.
     maxConcurrentCalls: undefined,
     maxQueuedCalls: options.maxQueuedCalls ?? DEFAULT_SERVER_OPTIONS.maxQueuedCalls,
     maxCallMs: options.maxCallMs,

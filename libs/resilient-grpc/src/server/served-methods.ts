@@ -79,7 +79,7 @@ export function implementationOf(
       if (admit(call, calls)) call.serve();
     };
   }
-  const serve = serveNext(method, gate, kind === 'unary' ? limits : []);
+  const serve = serveNext(isGated(method, streaming) ? gate : undefined, kind === 'unary' ? limits : []);
   const streamsRequests = kind === 'client-stream' || kind === 'bidi';
   const streamsResponses = kind === 'server-stream' || kind === 'bidi';
   return (wire, callback) => {
@@ -93,16 +93,21 @@ export function implementationOf(
   };
 }
 
-/** Returns the function that runs the handler of a call: through each of the `limits`, then through the gate. */
-function serveNext(method: ServedMethod, gate: OverloadGate, limits: readonly ConcurrencyLimit[]): ServeNext {
-  const isGated = method.kind === 'unary' && method.options.overloadProtection;
-  const run: ServeNext = isGated
-    ? (call, request) => {
-        gate.serve(call, request);
-      }
-    : (call, request) => {
-        call.serve(request);
-      };
+/** True if the gate runs the handlers of a method. The handler of a `@GrpcStreamCall` also decides how its call is answered. */
+export function isGated({ kind, options }: ServedMethod, streaming: GrpcMethodStreamingType): boolean {
+  return kind === 'unary' && streaming !== GrpcMethodStreamingType.PT_STREAMING && options.overloadProtection;
+}
+
+/** Returns the function that runs the handler of a call: through each of the `limits`, then through the gate if there is one. */
+function serveNext(gate: OverloadGate | undefined, limits: readonly ConcurrencyLimit[]): ServeNext {
+  const run: ServeNext =
+    gate === undefined
+      ? (call, request) => {
+          call.serve(request);
+        }
+      : (call, request) => {
+          gate.serve(call, request);
+        };
   return limits.reduceRight<ServeNext>(
     (next, limit) => (call, request) => {
       limit.serve(call, request, next);
@@ -111,7 +116,10 @@ function serveNext(method: ServedMethod, gate: OverloadGate, limits: readonly Co
   );
 }
 
-/** Starts a call. Returns false if it is already over, or if it is rejected because the server drains; then its handler must not run. */
+/**
+ * Starts a call. Returns false if the call is already over, or if the call is rejected because the server drains. The handler of such a
+ * call must not run.
+ */
 function admit(call: ServedCall, calls: ServerCalls): boolean {
   calls.begin(call);
   if (call.endIfOver()) return false;

@@ -5,7 +5,7 @@ import { VirtualClock } from '../testing/virtual-clock.js';
 import { ServerDrain } from './server-drain.js';
 import type { GrpcServerEvent, ServerDrainReport } from '../call/server-event.js';
 
-/** Imitates a server whose calls end on request, except for the stubborn ones. */
+/** Imitates a server whose calls end on request, except the `stubborn` calls. */
 class FakeServer {
   size = 0;
   ended = 0;
@@ -14,7 +14,7 @@ class FakeServer {
   stubborn = 0;
   sockets = 1;
   isAttached = true;
-  /** True if grpc-js waits for a session whose end it has missed. */
+  /** True if `tryShutdown()` of grpc-js does not call back. */
   hangsOnShutdown = false;
   cutOff = 0;
   private readonly waiting: (() => void)[] = [];
@@ -119,7 +119,7 @@ function drainOf({ timeoutMs = 10_000, readinessDelayMs = 0 }: { timeoutMs?: num
 }
 
 describe('ServerDrain', () => {
-  it('completes immediately if nothing is open', async () => {
+  it('completes a drain immediately if no call is open', async () => {
     const { clock, log, drain, reports } = drainOf({});
     void drain.run();
     await clock.advanceAsync(0);
@@ -137,7 +137,7 @@ describe('ServerDrain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('does not wait for grpc-js once all sockets are closed', async () => {
+  it('ends a drain without waiting for grpc-js after all sockets have closed', async () => {
     const { clock, server, drain, reports } = drainOf({});
     server.hangsOnShutdown = true;
     void drain.run();
@@ -145,7 +145,7 @@ describe('ServerDrain', () => {
     expect(reports).toEqual([{ ...EMPTY_REPORT, durationMs: 0 }]);
   });
 
-  it('waits for grpc-js if connections cannot be observed', async () => {
+  it('waits for the shutdown of grpc-js in a drain if connections cannot be observed', async () => {
     const { clock, server, drain, reports } = drainOf({});
     Object.assign(server, { isAttached: false, hangsOnShutdown: true, sockets: 0 });
     void drain.run();
@@ -155,7 +155,7 @@ describe('ServerDrain', () => {
     expect(reports).toHaveLength(1);
   });
 
-  it('lets calls finish and reports their number', async () => {
+  it('lets open calls finish during a drain and reports their number', async () => {
     const { clock, server, drain, reports } = drainOf({});
     server.addCallsEndingIn(300, 12);
     void drain.run();
@@ -163,7 +163,7 @@ describe('ServerDrain', () => {
     expect(reports).toEqual([{ ...EMPTY_REPORT, finished: 12, durationMs: 300 }]);
   });
 
-  it('ends open calls 100 ms before the timeout and destroys the remaining connections at the timeout', async () => {
+  it('ends open calls 100 ms before the drain timeout and destroys the remaining connections at the timeout', async () => {
     const { clock, log, server, drain, reports } = drainOf({});
     server.addEndlessCalls(3);
     void drain.run();
@@ -173,7 +173,7 @@ describe('ServerDrain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('ends open calls 20 ms before a timeout of 200 ms', async () => {
+  it('ends open calls 20 ms before a drain timeout of 200 ms', async () => {
     const { clock, log, server, drain } = drainOf({ timeoutMs: 200 });
     server.addEndlessCalls(1);
     void drain.run();
@@ -181,7 +181,7 @@ describe('ServerDrain', () => {
     expect(log.slice(5, 7)).toEqual(['180 calls ended', '200 sockets destroyed']);
   });
 
-  it('keeps serving during the readiness delay with health NOT_SERVING', async () => {
+  it('serves calls during the readiness delay while the health status is NOT_SERVING', async () => {
     const { clock, log, drain } = drainOf({ readinessDelayMs: 5_000 });
     drain.begin();
     await clock.advanceAsync(1_000);
@@ -192,7 +192,7 @@ describe('ServerDrain', () => {
     expect(log.slice(1, 3)).toEqual(['5000 GOAWAY sent', '5000 shut down']);
   });
 
-  it('counts the readiness delay towards the timeout', async () => {
+  it('counts the readiness delay toward the drain timeout', async () => {
     const { clock, server, drain, reports } = drainOf({ timeoutMs: 1_000, readinessDelayMs: 5_000 });
     server.addEndlessCalls(1);
     void drain.run();
@@ -200,7 +200,7 @@ describe('ServerDrain', () => {
     expect(reports.map(({ durationMs }) => durationMs)).toEqual([1_000]);
   });
 
-  it('drains once if begin() and run() are called repeatedly', async () => {
+  it('drains the server once if begin() and run() are called repeatedly', async () => {
     const { clock, log, drain, reports } = drainOf({});
     drain.begin();
     drain.begin();
@@ -213,7 +213,7 @@ describe('ServerDrain', () => {
     expect(reports).toHaveLength(1);
   });
 
-  it('runs automatically before the timeout if another shutdown hook hangs', async () => {
+  it('starts the drain automatically before the timeout if another shutdown hook hangs', async () => {
     const { clock, log, server, drain, reports } = drainOf({});
     server.addEndlessCalls(1);
     drain.begin();
@@ -225,7 +225,7 @@ describe('ServerDrain', () => {
     ]);
   });
 
-  it('reports the start and the end of the drain', async () => {
+  it('reports the start and the end of a drain', async () => {
     const { clock, server, drain, reported } = drainOf({});
     server.addCallsEndingIn(50, 2);
     void drain.run();
@@ -236,7 +236,7 @@ describe('ServerDrain', () => {
     ]);
   });
 
-  it('does nothing before serve(), and drains a server that is added later', async () => {
+  it('drains nothing without a server, and drains a server that is set after the drain began', async () => {
     const clock = new VirtualClock();
     const server = new FakeServer(clock, []);
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
@@ -275,7 +275,7 @@ describe('ServerDrain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('notifies all listeners if one of them throws', async () => {
+  it('notifies all onEnd() listeners of a drain even if one of them throws', async () => {
     const { clock, drain, reports } = drainOf({});
     drain.onEnd(() => assert.fail('log is down'));
     drain.onEnd((report) => reports.push(report));

@@ -39,7 +39,7 @@ const MAX_STATUS_FLUSH_FRACTION = 0.1;
  */
 export class ServerDrain {
   private server: DrainedServer | undefined;
-  /** True if a drain was requested; the application may shut down before the server listens. */
+  /** True if a drain was requested, even if the application shuts down before the server listens. */
   draining = false;
   /** Resolves after the readiness delay; immediately if there is none, or if the drain has not started. */
   ready: Promise<void> = Promise.resolve();
@@ -97,7 +97,9 @@ export class ServerDrain {
     return this.running;
   }
 
-  /** Drains without waiting. Errors are ignored here, as an unhandled rejection would end the process; callers of `run()` receive them. */
+  /**
+   * Drains without waiting. Errors are ignored here, because an unhandled rejection would end the process; callers of `run()` receive them.
+   */
   readonly runInBackground = (): void => {
     this.run().catch(() => undefined);
   };
@@ -122,8 +124,8 @@ export class ServerDrain {
       ends = { finished, completed, ended, cutOff: calls.endAll() };
       await this.within(over, beganAt + this.options.timeoutMs - clock.now());
     } finally {
-      // Runs even after a failure, so that the process can exit. Closes connections first, because grpc-js would reset the remaining
-      // calls, which their clients would report as CANCELLED.
+      // Runs even after a failure, so that the process can exit. Closes connections first. Otherwise, grpc-js would reset the remaining
+      // calls, and their clients would report CANCELLED.
       connections.destroyAll();
       server.forceShutdown();
       this.watchdog?.clear();
@@ -135,7 +137,7 @@ export class ServerDrain {
 
   private async drain(server: DrainedServer): Promise<void> {
     const { calls, connections, health } = this.dependencies;
-    // GOAWAY must reach clients before their streams end; otherwise they restart the streams on this server.
+    // GOAWAY must reach clients before their streams end. Otherwise, the clients restart the streams on this server.
     connections.announceEnd();
     const shut = new Promise<void>((resolve) => {
       server.tryShutdown(() => {

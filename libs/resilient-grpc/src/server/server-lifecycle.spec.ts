@@ -26,7 +26,7 @@ function lifecycle() {
       ready: readiness,
       run: () => {
         log.push('run');
-        // Nest closes the HTTP server meanwhile, which may hang.
+        // Meanwhile, Nest closes the HTTP server, which can hang.
         return new Promise<ServerDrainReport>(() => undefined);
       },
       runInBackground: () => log.push('run'),
@@ -54,13 +54,13 @@ function lifecycle() {
 }
 
 describe('ServerLifecycle', () => {
-  it('reports to health that the application has started', () => {
+  it('notifies the health service that the application has started', () => {
     const { made, log } = lifecycle();
     made.onApplicationBootstrap();
     expect(log).toEqual(['bootstrapped']);
   });
 
-  it('begins the drain in the first hook and runs it after the readiness delay, which Nest awaits', async () => {
+  it('begins the drain in the first shutdown hook and runs it after the readiness delay, which Nest awaits', async () => {
     const { made, log, ready } = lifecycle();
     made.onModuleDestroy();
     const hook = made.beforeApplicationShutdown();
@@ -71,7 +71,7 @@ describe('ServerLifecycle', () => {
     expect(log).toEqual(['begin', 'run']);
   });
 
-  it('makes the clients of the process close after the server', () => {
+  it('closes the clients of the process after the server', () => {
     const { endAfter, server } = lifecycle();
     expect(endAfter).toEqual([server.drain]);
   });
@@ -86,7 +86,7 @@ describe('ServerLifecycle', () => {
     ]);
   });
 
-  it('warns about calls that were cut off and lists at most five paths', () => {
+  it('warns about calls that a drain cut off and lists at most five paths', () => {
     const { log, drainEnded: logDrain } = lifecycle();
     const paths = new Map(Array.from({ length: 7 }, (_, number) => [`/a.B/M${String(number)}`, number + 1]));
     logDrain({ ...REPORT, cutOff: 28 }, paths);
@@ -96,7 +96,7 @@ describe('ServerLifecycle', () => {
     ]);
   });
 
-  it('warns about connections that were cut off', () => {
+  it('warns about connections that a drain cut off', () => {
     const { log, drainEnded: logDrain } = lifecycle();
     logDrain({ ...REPORT, connectionsCutOff: 1 }, new Map());
     logDrain({ ...REPORT, cutOff: 2, connectionsCutOff: 2 }, new Map([['/a.B/M', 2]]));

@@ -20,7 +20,7 @@ export interface DrainingServer {
 
 /**
  * Connects the server to the application lifecycle. The drain starts before Nest closes anything, because Nest first closes the HTTP
- * server, which may hang. The `close()` of the strategy waits for the drain. The clients of this process shut down after it.
+ * server, which may hang. The `close()` of the strategy waits for the drain. The clients of this process shut down after the server.
  */
 export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown {
   constructor(

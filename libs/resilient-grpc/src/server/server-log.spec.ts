@@ -80,7 +80,7 @@ describe('ServerLog', () => {
     expect(lines).toEqual([expect.stringMatching(line)]);
   });
 
-  it('logs neither calls nor the drain', () => {
+  it('writes no log line about a call or the start of a server drain', () => {
     const { lines, take, log } = make();
     take({ type: 'call-start', path, kind: 'unary' });
     take({ type: 'call-end', path, kind: 'unary', end: { code: 13, peer: 'a', durationMs: 1, sent: 0, received: 1 } });
@@ -104,13 +104,13 @@ describe('ServerLog', () => {
     expect(lines).toHaveLength(2);
     clock.advance(60_000);
     expect(lines[2]).toMatch(/\(1 more in the last minute\)$/);
-    // After a minute without repeats, the next one is logged immediately.
+    // After a minute without repeats, the next event is logged immediately.
     clock.advance(60_000);
     take(event);
     expect(lines).toHaveLength(4);
   });
 
-  it('limits repeats separately for each method and event type', () => {
+  it('limits repeated log lines separately for each method and event type', () => {
     const { lines, take } = make();
     take({ type: 'extra-response', path });
     take({ type: 'handler-leak', path, overMs: 60_000 });
@@ -126,7 +126,7 @@ describe('ServerLog', () => {
     expect(stacks).toEqual([error.stack]);
   });
 
-  it('reads the message of an error only when it writes the line', () => {
+  it('reads the message of an error only when it writes the log line', () => {
     const { clock, kept, take } = make();
     take({ type: 'handler-failed', path, error: new Error('no table') });
     const error = new Error('one more');
@@ -138,7 +138,7 @@ describe('ServerLog', () => {
     expect(kept[1]!.msg).toMatch(/handler failed: Error: one more, 1 \(1000 more/);
   });
 
-  it('escapes and truncates client input in errors', () => {
+  it('escapes and truncates client input in logged errors', () => {
     const { kept, take } = make();
     const sent = `${'a-'.repeat(40_000)}\n[Nest] 1 LOG forged\u001b[31m`;
     take({ type: 'handler-failed', path, error: new Error(`no such name: ${sent}`) });
@@ -159,7 +159,7 @@ describe('ServerLog', () => {
     expect(lines).toEqual([`error ${path}: handler failed: ${shown}`]);
   });
 
-  it('truncates a long message', () => {
+  it('truncates a long error message in a log line', () => {
     const { lines, take } = make();
     take({ type: 'handler-failed', path, error: new Error('x'.repeat(100_000)) });
     expect(lines[0]!.length).toBeLessThan(500);
@@ -191,13 +191,13 @@ describe('ServerLog', () => {
       { type: 'handler-failed', path, error: 'no' },
       { path, error: 'no' },
     ],
-  ])('attaches structured fields to the line of %j', (event, fields) => {
+  ])('attaches structured fields to the log line of %j', (event, fields) => {
     const { kept, take } = make();
     take(event);
     expect(kept.map((line) => line.fields)).toEqual([{ event: event.type, ...fields }]);
   });
 
-  it('masks secrets in the message and the stack of an error', () => {
+  it('masks secrets in the message and the stack of a logged error', () => {
     const { kept, take } = make();
     take({ type: 'handler-failed', path, error: new Error('401 for Bearer abc.def-ghi, authorization=hush') });
     const shown = JSON.stringify(kept[0]);
@@ -213,7 +213,7 @@ describe('ServerLog', () => {
     expect(kept).toEqual([]);
   });
 
-  it('writes pending lines and clears its timers on close', () => {
+  it('writes pending log lines and clears all timers on close()', () => {
     const { clock, lines, log, take } = make();
     for (let i = 0; i < 3; i++) take({ type: 'extra-response', path });
     log.close();

@@ -149,7 +149,10 @@ const END_TEXTS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> =
   keepalive: 'keepalive ping not answered',
 };
 
-/** Describes a thrown value that is not an Error: a string as is, others only by their kind, because values may be secrets. */
+/**
+ * Describes a thrown value that is not an Error. A string is returned as is. Other values are described only by their kind, because they
+ * may be secrets.
+ */
 function thrownText(thrown: unknown): string {
   return typeof thrown === 'string' ? thrown : describeValue(thrown);
 }

@@ -72,8 +72,6 @@ const nestEntries = {
 
 /** Remedies for keys that users know from other libraries or modules. */
 const SERVER_KEY_REMEDIES: KeyRemedies = {
-  options: "write the keys of Nest's nested `options` directly: forRoot({ url, protoPath, package })",
-  transport: 'the transport is always gRPC; leave it out',
   strategy: 'pass it to Nest: connectMicroservice({ strategy: app.get(ResilientGrpcServer) })',
   isGlobal: 'leave it out',
   ...sameRemedy(['host', 'hostname', 'port'], "write `url`: '0.0.0.0:50051'"),

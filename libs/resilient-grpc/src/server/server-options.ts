@@ -1,32 +1,33 @@
 import type { GrpcOptions } from '@nestjs/microservices';
 import type { DrainOptions, ResolvedDrain } from '../nest/module-options.js';
 
-/** Handling of an open response stream when the server drains. */
+/** Mode in which an open response stream ends when the server drains. */
 export type ServerDrainMode = 'fail' | 'complete' | 'finish';
 
-/** Options for all methods, or for some of them in `methods`. */
+/** Options for all methods, or for the methods that match a pattern in `methods`. */
 export interface ServerMethodOptions {
   /**
-   * Handling of open response streams at shutdown. 'fail': stops the handler immediately (unsubscribes from its Observable, returns its
-   * iterator, aborts its `AbortSignal`) and ends the stream with UNAVAILABLE, so that a resumable client resumes on another server.
+   * Mode in which open response streams end at shutdown. 'fail': stops the handler immediately (unsubscribes from its Observable, returns
+   * its iterator, aborts its `AbortSignal`) and ends the stream with UNAVAILABLE, so that a resumable client resumes on another server.
    * 'complete': the same, but ends the stream with OK. 'finish': lets the stream finish until shortly before the drain timeout, then acts
    * like 'fail'. This is the default with Nest's `gracefulShutdown: true`. Unary and client-streaming calls can always finish.
    * @defaultValue 'fail'
    */
   readonly onDrain?: ServerDrainMode | undefined;
   /**
-   * Maximum time in milliseconds, greater than 0, without a message on a stream in either direction. A response that waits because the
-   * client does not read does not count as a message. Idle streams end with UNAVAILABLE. If the client does not read, the status cannot
-   * pass the unread messages, so the stream is reset, and the client receives CANCELLED. The option does not apply to `@GrpcStreamCall`,
-   * whose handler owns the stream.
+   * Maximum time in milliseconds, greater than 0, without a message on a stream in either direction. A response does not count while it
+   * waits for the client to read. Idle streams end with UNAVAILABLE. If the client does not read, the status cannot pass the unread
+   * messages, so the stream is reset, and the client receives CANCELLED. The option does not apply to `@GrpcStreamCall`, whose handler owns
+   * the stream.
    * @defaultValue none
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
-   * Maximum number of bytes of responses, greater than 0, that an Observable can push ahead of its client. Beyond it, the stream ends with
-   * RESOURCE_EXHAUSTED if the client reads nothing, or if the oldest waiting response is 30 s old. Each response counts as its size plus 128
-   * bytes. Responses count only if they are pushed while a response from an earlier turn of the event loop is still waiting. At least 128
-   * responses can wait, up to 16 times the limit. Iterables are pulled and never run ahead of the client.
+   * Maximum number of bytes of responses, greater than 0, that an Observable can push ahead of its client. Beyond this limit, the stream
+   * ends with RESOURCE_EXHAUSTED if the client reads nothing, or if the oldest waiting response is 30 s old. Each response counts as its
+   * size plus 128 bytes. Responses count only if they are pushed while a response from an earlier turn of the event loop is still waiting.
+   * Up to 128 responses can wait even if they exceed the limit, to at most 16 times the limit. Iterables are pulled and never run ahead of
+   * the client.
    * @defaultValue 8388608
    */
   readonly maxQueuedResponseBytes?: number | undefined;
@@ -37,22 +38,22 @@ export interface ServerMethodOptions {
    */
   readonly overloadProtection?: boolean | undefined;
   /**
-   * Maximum number of unary calls whose handlers run at the same time, 1 or more: of the server, and in `methods` of each method. Use it for
-   * handlers that wait, for example for a database, with a value slightly above what the resource serves at once. Further calls wait.
-   * With 'adaptive', the limit follows the duration of the handlers, from 4 to 1,000. Do not use it for methods whose duration depends on
-   * the request or on an event, such as long polls.
+   * Maximum number of unary calls whose handlers run at the same time, 1 or more. The option limits the server as a whole; in `methods`, it
+   * limits each method. Use it for handlers that wait, for example for a database, with a value slightly above the number of requests that
+   * the resource serves at once. Further calls wait. With 'adaptive', the limit follows the duration of the handlers, from 4 to 1,000. Do
+   * not use it for methods whose duration depends on the request or on an event, such as long polls.
    * @defaultValue none
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   /**
-   * Maximum number of calls that wait for each limit of concurrent calls, 0 or more, with and without a deadline each. Further calls, and
-   * calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
+   * Maximum number of calls that wait at each concurrency limit, 0 or more. It applies separately to calls with and without a deadline.
+   * Further calls, and calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
    * @defaultValue 1000
    */
   readonly maxQueuedCalls?: number | undefined;
   /**
-   * Maximum duration of a call in milliseconds, greater than 0, also if its client sent no deadline. Then the call ends with
-   * DEADLINE_EXCEEDED, and the handler is stopped: its `AbortSignal` is aborted, and its Observable is unsubscribed.
+   * Maximum duration of a call in milliseconds, greater than 0, even if its client sent no deadline. A call that takes longer ends with
+   * DEADLINE_EXCEEDED, and its handler is stopped: its `AbortSignal` is aborted, and its Observable is unsubscribed.
    * @defaultValue none
    */
   readonly maxCallMs?: number | undefined;
@@ -96,15 +97,15 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     readonly health?: boolean | undefined;
     /**
      * Sets the health of the server and its services to NOT_SERVING while the server refuses calls because of an overload. Use it only if
-     * other servers can take over the calls: otherwise they become overloaded next.
+     * other servers have the capacity for these calls. Otherwise, they become overloaded next.
      * @defaultValue false
      */
     readonly notServingInOverload?: boolean | undefined;
     /** Enables server reflection; requires the package `@grpc/reflection`. @defaultValue false */
     readonly reflection?: boolean | undefined;
     /**
-     * Sends the load of the process in the trailers of each call (ORCA, gRFC A51), for clients with `weighted_round_robin`: calls and
-     * errors per second, event-loop utilization, CPU and memory, measured once per second.
+     * Sends the load of the process in the trailers of each call (ORCA, gRFC A51), for clients with `weighted_round_robin`. The load
+     * consists of calls and errors per second, event-loop utilization, CPU, and memory, and is measured once per second.
      * @defaultValue false
      */
     readonly loadReports?: boolean | undefined;

@@ -16,13 +16,20 @@ function problems(options: unknown): string[] {
 
 /** Options added to a valid contract, the path of the problem, and the suggested fix. */
 const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>, path: string, remedy: RegExp][] = [
-  ["Nest's nested form", { transport: 4, options: right }, 'transport', /always gRPC; leave it out/],
   [
-    "Nest's nested options",
-    { options: right },
-    'options',
-    /write the keys of Nest's nested `options` directly: forRoot\(\{ url/,
+    'another transport',
+    { transport: 0 },
+    'transport',
+    /expected Transport\.GRPC, got 0; write Transport\.GRPC, or use Nest itself for it/,
   ],
+  [
+    'a key both in and next to the options of Nest',
+    { transport: 4, options: right },
+    'options.package',
+    /also given outside of `options`; keep one of them/,
+  ],
+  ['an unknown key in the options of Nest', { options: { colour: 'red' } }, 'colour', /unknown key; known keys: url/],
+  ["a string in place of Nest's options", { options: 'orders' }, 'options', /write \{ url, package, protoPath \}/],
   ['a strategy', { strategy: {} }, 'strategy', /connectMicroservice\(\{ strategy: app\.get\(ResilientGrpcServer\)/],
   ['a misspelled option', { onDrian: 'fail' }, 'onDrian', /did you mean 'onDrain'\?/],
   [
@@ -80,12 +87,12 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
   ['two contracts', { packageDefinition: {} }, 'packageDefinition', /got both; keep one/],
   ['a loader that is a string', { loader: 'longs' }, 'loader', /proto-loader options such as \{ longs: String \}/],
   [
-    'a limit that is a string',
+    'a message size limit that is a string',
     { maxReceiveMessageLength: '4MB' },
     'maxReceiveMessageLength',
     /bytes, or -1 for no limit/,
   ],
-  ['a limit below -1', { maxSendMessageLength: -2 }, 'maxSendMessageLength', /or -1 for no limit, got -2/],
+  ['a message size limit below -1', { maxSendMessageLength: -2 }, 'maxSendMessageLength', /or -1 for no limit, got -2/],
   ['credentials of a client', { credentials: { key: 'hush' } }, 'credentials', /createSsl.*npm ls.*got an object$/],
   [
     'a callback that is not a function',
@@ -118,9 +125,14 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
   ['a limit of 0 concurrent calls', { maxConcurrentCalls: 0 }, 'maxConcurrentCalls', /1 or more, or 'adaptive', got 0/],
   ['a misspelled adaptive limit', { maxConcurrentCalls: 'adaptve' }, 'maxConcurrentCalls', /write 'adaptive'/],
   ['a negative number of queued calls', { maxQueuedCalls: -1 }, 'maxQueuedCalls', /0 or more, got -1/],
-  ['a maximum duration of 0', { maxCallMs: 0 }, 'maxCallMs', /above 0, got 0/],
-  ['a protection that is not a flag', { overloadProtection: 'yes' }, 'overloadProtection', /true or false, got "yes"/],
-  ['an idle timeout of 0', { streamIdleTimeoutMs: 0 }, 'streamIdleTimeoutMs', /above 0, got 0/],
+  ['a maximum call duration of 0', { maxCallMs: 0 }, 'maxCallMs', /above 0, got 0/],
+  [
+    'an overloadProtection that is not a boolean',
+    { overloadProtection: 'yes' },
+    'overloadProtection',
+    /true or false, got "yes"/,
+  ],
+  ['a stream idle timeout of 0', { streamIdleTimeoutMs: 0 }, 'streamIdleTimeoutMs', /above 0, got 0/],
   [
     'a response queue of 0 bytes',
     { maxQueuedResponseBytes: 0 },
@@ -130,7 +142,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
   ['methods as an array', { methods: ['Get'] }, 'methods["0"]', /an object of method options.*got "Get"/],
   ['methods as a string', { methods: 'Get' }, 'methods', /an object by method such as \{ Watch/],
   [
-    'a method that is not an object',
+    'method options that are not an object',
     { methods: { Get: 'fail' } },
     'methods.Get',
     /an object of method options.*"fail"/,
@@ -152,7 +164,12 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
   ['an infinite drain timeout', { drain: { timeoutMs: Infinity } }, 'drain.timeoutMs', /got Infinity/],
   ['a leak warning after 0 ms', { leakWarningMs: 0 }, 'leakWarningMs', /above 0, or Infinity for no warning, got 0/],
   ['a connection age below 1 s', { maxConnectionAgeMs: 10 }, 'maxConnectionAgeMs', /of 1000 or more, got 10/],
-  ['a negative grace period', { maxConnectionAgeGraceMs: -1 }, 'maxConnectionAgeGraceMs', /of 0 or more, got -1/],
+  [
+    'a negative connection age grace period',
+    { maxConnectionAgeGraceMs: -1 },
+    'maxConnectionAgeGraceMs',
+    /of 0 or more, got -1/,
+  ],
   ['a connection idle timeout below 1 s', { connectionIdleTimeoutMs: 5 }, 'connectionIdleTimeoutMs', /of 1000 or more/],
   ['a limit of 0 streams', { maxConcurrentStreams: 0 }, 'maxConcurrentStreams', /an integer of 1 or more, got 0/],
   ['a fractional backlog', { backlog: 1.5 }, 'backlog', /an integer of 1 or more, got 1.5/],
@@ -167,25 +184,25 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
     /a number of 1 or more, got "5m"; write `maxConnectionAgeMs`/,
   ],
   [
-    'two connection ages',
+    'two different connection ages',
     { maxConnectionAgeMs: 60_000, channelOptions: { 'grpc.max_connection_age_ms': 30_000 } },
     'channelOptions["grpc.max_connection_age_ms"]',
     /expected 60000, as in `maxConnectionAgeMs`, got 30000; keep only `maxConnectionAgeMs`/,
   ],
   [
-    'two stream limits',
+    'two different stream limits',
     { maxConcurrentStreams: 5, channelOptions: { 'grpc.max_concurrent_streams': 6 } },
     'channelOptions["grpc.max_concurrent_streams"]',
     /keep only `maxConcurrentStreams`/,
   ],
   [
-    'two idle timeouts',
+    'two different connection idle timeouts',
     { connectionIdleTimeoutMs: 5_000, channelOptions: { 'grpc.max_connection_idle_ms': 6_000 } },
     'channelOptions["grpc.max_connection_idle_ms"]',
     /keep only `connectionIdleTimeoutMs`/,
   ],
   [
-    'two keepalive times',
+    'two different keepalive times',
     { keepalive: { keepaliveTimeMs: 30_000 }, channelOptions: { 'grpc.keepalive_time_ms': 10_000 } },
     'channelOptions["grpc.keepalive_time_ms"]',
     /expected 30000, as in `keepalive\.keepaliveTimeMs`, got 10000/,
@@ -199,7 +216,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
 ];
 
 describe('invalid server options', () => {
-  it.each(INVALID_OPTIONS)('rejects %s', (_what, options, path, remedy) => {
+  it.each(INVALID_OPTIONS)('rejects server options with %s', (_what, options, path, remedy) => {
     const found = problems({ ...right, ...options });
     expect(found.map((line) => line.slice(0, line.indexOf(': ')))).toContain(`forRoot.${path}`);
     expect(found.find((line) => line.startsWith(`forRoot.${path}: `))).toMatch(remedy);
@@ -209,13 +226,13 @@ describe('invalid server options', () => {
     ['undefined (a factory without a return value)', undefined],
     ['a string', 'orders.proto'],
     ['null', null],
-  ])('rejects %s in place of options', (_what, options) => {
+  ])('rejects %s in place of server options', (_what, options) => {
     expect(problems(options)).toEqual([
       expect.stringMatching(/^forRoot: expected an object of options such as \{ package/),
     ]);
   });
 
-  it('reports all problems at once', () => {
+  it('reports all problems of the server options at once', () => {
     const found = problems({
       protoPath: 7,
       onDrain: 'x',
@@ -236,7 +253,7 @@ describe('invalid server options', () => {
     );
   });
 
-  it('rejects options with a getter that throws', () => {
+  it('rejects server options with a getter that throws', () => {
     const get = () => {
       throw new Error('not for you');
     };
@@ -245,12 +262,12 @@ describe('invalid server options', () => {
     ]);
   });
 
-  it('shows no private key in an error', () => {
+  it('omits private keys from errors about server options', () => {
     const found = problems({ ...right, credentials: '-----BEGIN PRIVATE KEY-----', loader: 'x' }).join('\n');
     expect(found).not.toContain('BEGIN');
   });
 
-  it('accepts a setting given twice with the same value, because Nest copies some settings', () => {
+  it('accepts a server option given twice with the same value, because Nest copies some options', () => {
     expect(
       problems({
         ...right,
@@ -272,11 +289,11 @@ describe('invalid server options', () => {
     'localhost:5000',
     'unix:/run/orders.sock',
     'unix:orders.sock',
-  ])('accepts the address %s', (url) => {
+  ])('accepts the server address %s', (url) => {
     expect(problems({ ...right, url })).toEqual([]);
   });
 
-  it('accepts undefined for every optional key', () => {
+  it('accepts undefined as the value of optional server options', () => {
     const keys = [
       ...['url', 'package', 'packageDefinition', 'loader', 'protoLoader', 'maxSendMessageLength', 'maxMetadataSize'],
       ...['maxReceiveMessageLength', 'keepalive', 'channelOptions', 'credentials', 'gracefulShutdown', 'methods'],

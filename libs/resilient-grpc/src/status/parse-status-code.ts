@@ -1,6 +1,6 @@
 import { isStatusCode, STATUS_NAMES, StatusCode, type StatusName } from './status-code.js';
 
-/** Returns the status code of a number or a case-insensitive name; `undefined` for any other value. */
+/** Returns `value` as a status code if it is a code, or a name in any case; `undefined` for any other value. */
 export function parseStatusCode(value: unknown): StatusCode | undefined {
   if (isStatusCode(value)) return value;
   const name = typeof value === 'string' ? value.toUpperCase() : '';
@@ -11,7 +11,7 @@ function isName(name: string): name is StatusName {
   return Object.hasOwn(StatusCode, name);
 }
 
-/** Returns what to write instead of a near miss, such as '14', 'unavailable ', or 'OutOfRange'. */
+/** Returns the correct form of a misspelled code, such as '14', 'unavailable ', or 'OutOfRange'. */
 export function suggestStatusCode(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined;
   const number = value.trim() === '' ? NaN : Number(value);

@@ -157,11 +157,11 @@ export function clientInstruments(meter: Meter) {
       unit: '1',
     }),
     concurrencyLimit: meter.createObservableGauge('resilient_grpc.client.concurrency_limit', {
-      description: 'Adaptive limit of concurrent calls at present, of a method or, without grpc.method, of the client.',
+      description: 'Current adaptive limit of concurrent calls of a method or, without grpc.method, of the client.',
       unit: '{call}',
     }),
     hedgingDelay: meter.createObservableGauge('resilient_grpc.client.hedging_delay', {
-      description: 'Hedging delay of a method at present, if it follows latency. Absent until it is measured.',
+      description: 'Current hedging delay of a method, if it follows latency. Absent until it has been measured.',
       unit: 's',
     }),
     replacements: meter.createCounter('resilient_grpc.client.replacements', {
@@ -181,7 +181,8 @@ export function clientInstruments(meter: Meter) {
       unit: '{endpoint}',
     }),
     watchFailing: meter.createObservableGauge('resilient_grpc.client.watch_failing', {
-      description: 'Time since the watch of the endpoints fails; 0 while it works; kubernetes: targets only.',
+      description:
+        'Time for which the watch of the endpoints has been failing; 0 while it works; kubernetes: targets only.',
       unit: 's',
     }),
     oldestStream: meter.createObservableGauge('resilient_grpc.client.oldest_stream', {

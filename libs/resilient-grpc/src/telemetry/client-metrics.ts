@@ -3,6 +3,7 @@ import type { GrpcClientEvent } from '../call/call-event.js';
 import type { WaitEnd } from '../call/call-telemetry.js';
 import type { MethodDescriptor } from '../call/method.js';
 import { statusName, type StatusCode } from '../status/status-code.js';
+import type { Clock } from '../time/clock.js';
 import type { ClientInstruments } from './client-instruments.js';
 import type { ObservableClient } from './grpc-telemetry.js';
 import { methodName, peerAttributes } from './instruments.js';
@@ -77,6 +78,8 @@ export class ClientMetrics {
   private readonly client: Attributes;
   private readonly connected: Attributes;
   private readonly methods = new Map<string, MethodAttributes>();
+  /** Start of the current outage, in monotonic milliseconds. */
+  private outageStartedAt: number | undefined;
 
   constructor(
     private readonly instruments: ClientInstruments,
@@ -84,9 +87,10 @@ export class ClientMetrics {
     client: ObservableClient,
     /** True if attempt durations are recorded with the address of their endpoint. */
     private readonly byEndpoint: boolean,
+    private readonly clock: Clock,
   ) {
     this.target = { 'grpc.target': client.canonicalTarget };
-    // Two clients may share a target. The name keeps their observed values apart.
+    // Two clients can share a target. The client name distinguishes their observed values.
     this.client = { 'resilient_grpc.client': client.name, ...this.target };
     this.connected = { ...this.target, 'grpc.security_level': client.isSecure ? 'privacy_and_integrity' : 'none' };
     // Counts the connections that were opened before telemetry was set.
@@ -124,8 +128,8 @@ export class ClientMetrics {
     this.instruments.receivedBytes.record(received, attributes);
   }
 
-  waitEnded({ path }: MethodDescriptor, how: WaitEnd, waitedMs: number): void {
-    this.instruments.waitDuration.record(waitedMs / 1_000, { ...this.of(path).own, 'resilient_grpc.outcome': how });
+  waitEnded({ path }: MethodDescriptor, outcome: WaitEnd, waitedMs: number): void {
+    this.instruments.waitDuration.record(waitedMs / 1_000, { ...this.of(path).own, 'resilient_grpc.outcome': outcome });
   }
 
   take(event: GrpcClientEvent): void {
@@ -136,8 +140,10 @@ export class ClientMetrics {
         return;
       case 'outage-start':
         instruments.outages.add(1, client);
+        this.outageStartedAt = this.clock.now();
         return;
       case 'outage-end':
+        this.outageStartedAt = undefined;
         instruments.outageDuration.record(event.durationMs / 1_000, client);
         return;
       case 'attempt-end':
@@ -202,6 +208,10 @@ export class ClientMetrics {
 
   close(): void {
     this.observed.close(this.client);
+    if (this.outageStartedAt === undefined) return;
+    // Otherwise the outage of a closed client would count as ongoing.
+    this.instruments.outageDuration.record((this.clock.now() - this.outageStartedAt) / 1_000, this.client);
+    this.outageStartedAt = undefined;
   }
 
   /** Returns the cached attributes of a method. The cache is bounded by the methods of the client's services. */

@@ -35,7 +35,7 @@ export class OpenClientTelemetry implements ClientTelemetry {
   }
 
   close(): void {
-    this.metrics?.close();
+    catchSdkErrors(METRICS, () => this.metrics?.close());
   }
 }
 
@@ -51,7 +51,7 @@ class ClientCallRecorder implements CallTelemetry {
   private transparentRetries = 0;
   private hedges = 0;
   private running = 0;
-  /** When the last attempt ended, in monotonic milliseconds; `undefined` while an attempt is running. */
+  /** End of the last attempt, in monotonic milliseconds; `undefined` while an attempt is running. */
   private idleSince: number | undefined;
   private retryDelayMs = 0;
   /** True if the call waited for the channel and the attempt after that wait has not started. */
@@ -100,9 +100,9 @@ class ClientCallRecorder implements CallTelemetry {
     if (this.running === 0) this.idleSince = now;
   }
 
-  waited(how: WaitEnd, waitedMs: number): void {
-    catchSdkErrors(METRICS, () => this.metrics?.waitEnded(this.method, how, waitedMs));
-    this.delayed = how === 'released';
+  waited(outcome: WaitEnd, waitedMs: number): void {
+    catchSdkErrors(METRICS, () => this.metrics?.waitEnded(this.method, outcome, waitedMs));
+    this.delayed = outcome === 'released';
   }
 
   end(code: StatusCode, details: string): void {

@@ -47,7 +47,7 @@ export class ClientTraces {
   private readonly latest = new WeakMap<StreamScope, SpanContext>();
 
   constructor(
-    /** If `undefined`, no spans are created and only the active context is propagated. */
+    /** Creates the spans; `undefined` if only the active context is propagated. */
     private readonly tracer: Tracer | undefined,
     /** True if a propagator is registered. */
     private readonly injects: boolean,
@@ -66,7 +66,10 @@ export class ClientTraces {
     return new TracedClientCall(tracer, new CallSpan(span), path, within, injects);
   }
 
-  /** Links a resumed call to the previous call of its stream. A link fits better than a parent because hours may pass between them. */
+  /**
+   * Links a resumed call to the previous call of its stream. The span has a link instead of a parent because hours may pass between the two
+   * calls.
+   */
   private optionsOf(scope: StreamScope | undefined): SpanOptions {
     if (scope === undefined || scope.resumes === 0) return {};
     const before = this.latest.get(scope);
@@ -83,7 +86,9 @@ export interface TracedAttempt {
   readonly metadata: Metadata;
 }
 
-/** The span of a call. Its kind is INTERNAL: only the attempt spans, of kind CLIENT, are propagated and are parents of server spans. */
+/**
+ * The span of a call. Its kind is INTERNAL, because only the attempt spans, of kind CLIENT, are propagated and are parents of server spans.
+ */
 export class TracedClientCall {
   constructor(
     private readonly tracer: Tracer | undefined,

@@ -3,13 +3,15 @@ import type { Metadata } from '@grpc/grpc-js';
 import type { ClientFigures, ClientTelemetry } from '../call/call-telemetry.js';
 import type { MethodKind } from '../call/method.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
+import type { ObservableServer } from '../call/server-overload.js';
 import type { StatusCode } from '../status/status-code.js';
 
 /** Injection token of {@link GrpcTelemetry}. It has no provider if the telemetry module is not imported. */
 export const GRPC_TELEMETRY: InjectionToken<GrpcTelemetry> = Symbol('GrpcTelemetry');
 
 /**
- * The metrics and traces interface that clients and servers use. It does not mention OpenTelemetry, which is an optional peer dependency.
+ * The metrics and traces interface that clients and servers use. The interface does not reference OpenTelemetry, which is an optional peer
+ * dependency.
  */
 export interface GrpcTelemetry {
   /**
@@ -44,6 +46,8 @@ export interface ServerTelemetry {
   /** Called when the server has rejected a call to a method that it does not implement. */
   refused(code: StatusCode): void;
   take(event: GrpcServerEvent): void;
+  /** Observes the gauges of `server` until the returned function is called. */
+  observe(server: Pick<ObservableServer, 'overload'>): () => void;
 }
 
 /** An incoming call to a method that the server implements. */

@@ -12,7 +12,7 @@ const figures = {
   hedgingDelays: [],
 };
 
-/** Creates a meter that the test collects, and a function that adds a client to it. */
+/** Creates an `ObservedClients`, and functions that add a client and collect its metrics. */
 function make() {
   const callbacks = new Set<BatchObservableCallback>();
   // Contains only the functions that the code under test uses.

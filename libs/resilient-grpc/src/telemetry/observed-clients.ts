@@ -5,7 +5,7 @@ import { methodName } from './instruments.js';
 import type { ObservableClient } from './grpc-telemetry.js';
 
 /**
- * Maximum number of closed clients kept for a last observation. Older ones are dropped, because a process that never collects metrics
+ * Maximum number of closed clients kept for a last observation. Older clients are dropped, because a process that never collects metrics
  * would otherwise keep them forever.
  */
 const MAX_CLOSED_CLIENTS = 100;
@@ -72,7 +72,7 @@ export class ObservedClients {
       for (const [condition, count] of Object.entries({ ready, 'not-ready': notReady, terminating }))
         result.observe(endpoints, count, { ...attributes, 'resilient_grpc.condition': condition });
     };
-    // Closed clients come first: a new client with the same attributes must overwrite their values.
+    // Closed clients come first, because a new client with the same attributes must overwrite their values.
     for (const [attributes, figures] of this.closed) observe(attributes, figures);
     this.closed.clear();
     for (const [attributes, client] of this.open) observe(attributes, client.figures());

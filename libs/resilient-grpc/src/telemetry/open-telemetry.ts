@@ -19,16 +19,16 @@ const SCOPE = 'nestjs-resilient-grpc';
 export interface TelemetryParts {
   readonly metrics: boolean;
   readonly traces: boolean;
-  /** True if the durations of attempts have the address of their endpoint. */
+  /** True if attempt durations are recorded with the address of their endpoint. */
   readonly endpointMetrics: boolean;
 }
 
 /**
- * Records metrics and traces through the OpenTelemetry API. A server uses the providers registered when it starts to listen. A client
- * uses those registered when it is created, or else those registered when the application has started.
+ * Records metrics and traces through the OpenTelemetry API. A server uses the providers registered when it starts to listen. A client uses
+ * the providers registered when it is created. If no provider is registered by then, the client waits until the application has started.
  */
 export class OpenTelemetry implements GrpcTelemetry {
-  /** Clients created before a provider was registered. `undefined` once the application has started. */
+  /** Clients created before a provider was registered. `undefined` after the application has started. */
   private pendingClients: ObservableClient[] | undefined = [];
   private measured: { readonly instruments: ClientInstruments; readonly clients: ObservedClients } | undefined;
 
@@ -89,7 +89,7 @@ export class OpenTelemetry implements GrpcTelemetry {
       this.measured = { instruments, clients: new ObservedClients(instruments, meter) };
     }
     const { instruments, clients } = this.measured;
-    return new ClientMetrics(instruments, clients, client, this.parts.endpointMetrics);
+    return new ClientMetrics(instruments, clients, client, this.parts.endpointMetrics, this.clock);
   }
 }
 

@@ -4,13 +4,13 @@ import { ResilientGrpcTelemetryModule } from './resilient-grpc-telemetry.module.
 
 describe('ResilientGrpcTelemetryModule.forRoot', () => {
   it.each([[undefined], [{}], [{ metrics: false }], [{ metrics: undefined, traces: true }]])(
-    'accepts the options %o',
+    'accepts the telemetry options %o',
     (options) => {
       expect(ResilientGrpcTelemetryModule.forRoot(options)).toMatchObject({ module: ResilientGrpcTelemetryModule });
     },
   );
 
-  it('reports every invalid option', () => {
+  it('reports every invalid telemetry option', () => {
     const options = { metrics: 'yes', trace: false, spans: true } as object;
     expect(() => ResilientGrpcTelemetryModule.forRoot(options)).toThrow(
       new GrpcConfigurationError([

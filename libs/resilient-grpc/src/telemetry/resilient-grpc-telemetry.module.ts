@@ -17,7 +17,7 @@ import { OpenTelemetry, type TelemetryParts } from './open-telemetry.js';
 
 /** Options of {@link ResilientGrpcTelemetryModule}. */
 export interface ResilientGrpcTelemetryOptions {
-  /** Enables the metrics of gRFC A66, A96, and A94, and this library's own. @defaultValue true */
+  /** Enables the metrics of gRFC A66, A96, A94, and A91, and this library's own metrics. @defaultValue true */
   readonly metrics?: boolean | undefined;
   /**
    * Enables the spans of gRFC A72 and sends their context with the registered propagator. A server creates no spans if
@@ -45,9 +45,9 @@ const telemetryOf = (parts: TelemetryParts): Provider => ({
 });
 
 /**
- * Records metrics and traces of the application's clients and servers through the OpenTelemetry API. They are exported by the
- * OpenTelemetry SDK that the application registers before it has started; without an SDK, nothing is recorded. Importing the class
- * without {@link forRoot} enables metrics and traces.
+ * Records metrics and traces of the application's clients and servers through the OpenTelemetry API. An
+ * OpenTelemetry SDK exports them if it is registered before the application is created. Without an SDK, nothing is recorded. Importing
+ * the class without {@link forRoot} enables metrics and traces.
  */
 @Global()
 @Module({ providers: [telemetryOf(DEFAULT_TELEMETRY_OPTIONS)], exports: [GRPC_TELEMETRY] })
@@ -63,7 +63,7 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
     new Logger('ResilientGrpc').log(new LogLine('log', text, { event: 'no-sdk' }));
   }
 
-  /** @throws GrpcConfigurationError if an option is unknown or not a boolean. */
+  /** Enables the signals that `options` select. @throws GrpcConfigurationError if an option is unknown or not a boolean. */
   static forRoot(options: ResilientGrpcTelemetryOptions = {}): DynamicModule {
     requireOptions(optionsSchema, options, 'ResilientGrpcTelemetryModule.forRoot');
     const {

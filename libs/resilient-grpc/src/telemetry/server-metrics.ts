@@ -1,17 +1,18 @@
-import type { Attributes, Meter } from '@opentelemetry/api';
+import type { Attributes, Meter, ObservableCallback } from '@opentelemetry/api';
 import type { MethodKind } from '../call/method.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
+import type { ObservableServer } from '../call/server-overload.js';
 import { statusName, type StatusCode } from '../status/status-code.js';
 import type { Clock } from '../time/clock.js';
 import type { ServedCallEnd } from './grpc-telemetry.js';
 import { BYTES, methodName, SECONDS } from './instruments.js';
 
-/** Attributes of calls to unknown methods (gRFC A66). Clients can send any method name, and each would create a new series. */
+/** Attributes of calls to unknown methods (gRFC A66). Clients can send any method name, and each name would create a new series. */
 const OTHER_METHOD: Attributes = { 'grpc.method': 'other' };
 
 /**
  * Records the server metrics of gRFC A66 (https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#server-instruments) and this
- * library's own. The latter use the prefix `resilient_grpc.`, so that they cannot collide with future gRPC metrics.
+ * library's own metrics. This library's metrics use the prefix `resilient_grpc.`, so that they cannot collide with future gRPC metrics.
  */
 export class ServerMetrics {
   private readonly instruments: ReturnType<typeof serverInstruments>;
@@ -66,6 +67,19 @@ export class ServerMetrics {
     }
   }
 
+  /** Observes the limits of concurrent calls of `server` until the returned function is called. */
+  observe(server: Pick<ObservableServer, 'overload'>): () => void {
+    const { concurrencyLimit } = this.instruments;
+    const observe: ObservableCallback = (result) => {
+      for (const { path, maxConcurrent } of server.overload().limits)
+        result.observe(maxConcurrent, path === undefined ? {} : this.attributesOf(path));
+    };
+    concurrencyLimit.addCallback(observe);
+    return () => {
+      concurrencyLimit.removeCallback(observe);
+    };
+  }
+
   private record(
     method: Attributes,
     code: StatusCode,
@@ -99,7 +113,8 @@ export interface MeasuredCall {
   received: number;
 }
 
-function serverInstruments(meter: Meter) {
+/** Creates the instruments that all servers of one meter share. */
+export function serverInstruments(meter: Meter) {
   return {
     started: meter.createCounter('grpc.server.call.started', {
       description: 'The total number of RPCs started, including those that have not completed.',
@@ -133,6 +148,11 @@ function serverInstruments(meter: Meter) {
       description:
         'Time for which a call waited for earlier calls before its handler ran. Calls that did not wait are not recorded.',
       ...SECONDS,
+    }),
+    concurrencyLimit: meter.createObservableGauge('resilient_grpc.server.concurrency_limit', {
+      description:
+        'Current maximum number of concurrent handlers of a method or, without grpc.method, of the server (maxConcurrentCalls).',
+      unit: '{call}',
     }),
     leaks: meter.createCounter('resilient_grpc.server.handler_leaks', {
       description: 'Number of handlers still running long after their call ended (leakWarningMs).',

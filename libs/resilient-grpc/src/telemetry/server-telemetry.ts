@@ -10,6 +10,7 @@ import {
 } from '@opentelemetry/api';
 import type { Metadata } from '@grpc/grpc-js';
 import type { GrpcServerEvent } from '../call/server-event.js';
+import type { ObservableServer } from '../call/server-overload.js';
 import type { StatusCode } from '../status/status-code.js';
 import { CallSpan, spanName } from './call-span.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
@@ -56,6 +57,11 @@ export class OpenServerTelemetry implements ServerTelemetry {
 
   take(event: GrpcServerEvent): void {
     catchSdkErrors(METRICS, () => this.metrics?.take(event));
+  }
+
+  observe(server: Pick<ObservableServer, 'overload'>): () => void {
+    const stop = catchSdkErrors(METRICS, () => this.metrics?.observe(server));
+    return () => catchSdkErrors(METRICS, () => stop?.());
   }
 }
 

@@ -22,7 +22,7 @@ export interface ChildServerOptions {
    * the same effect. @defaultValue /listening on .*:(\d+)/i
    */
   readonly ready?: RegExp | undefined;
-  /** Maximum time until the server is listening, in milliseconds. @defaultValue 15 000 */
+  /** Maximum time until the server is listening, in milliseconds. @defaultValue 15,000 */
   readonly readyTimeoutMs?: number | undefined;
 }
 
@@ -97,7 +97,7 @@ export class ChildServer {
 
   /**
    * Sends SIGTERM, for servers that shut down gracefully, and resolves when the process has ended.
-   * @throws Error if the process is still running after `timeoutMs` (default 10 000)
+   * @throws Error if the process is still running after `timeoutMs` (default 10,000)
    */
   async terminate(timeoutMs = 10_000): Promise<void> {
     await this.end('SIGTERM', timeoutMs);

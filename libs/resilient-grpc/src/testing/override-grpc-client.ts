@@ -10,9 +10,9 @@ type Overrides = Map<string | symbol, readonly Settings[]>;
 const overridesByBuilder = new WeakMap<TestingModuleBuilder, Overrides>();
 
 /**
- * Overrides settings of a gRPC client in a Nest testing module, for example `{ url: server.url }`. They override the application's
- * settings in the same way as those override the defaults of forRoot: key by key, `methods` by pattern, ignoring `undefined`.
- * `compile()` fails if no forFeature or forFeatureAsync defines the client. Returns the builder.
+ * Overrides settings of a gRPC client in a Nest testing module, for example `{ url: server.url }`. The overrides are merged into the
+ * application's settings in the same way as those settings are merged into the defaults of forRoot: key by key, `methods` by pattern,
+ * ignoring `undefined`. `compile()` fails if no forFeature or forFeatureAsync defines the client. Returns the builder.
  * @throws TypeError if `settings` is not an object
  */
 export function overrideGrpcClient(
@@ -20,7 +20,7 @@ export function overrideGrpcClient(
   client: string | symbol,
   settings: Partial<GrpcClientSettings>,
 ): TestingModuleBuilder {
-  // Checked, because JavaScript callers can pass anything, such as the `url` of a server that was never started.
+  // Checked, because JavaScript callers can pass anything, such as `undefined` instead of an object.
   const given: unknown = settings;
   if (typeof given !== 'object' || given === null) {
     const name = clientLabel(client);

@@ -7,12 +7,12 @@ const take = (seed: number, count: number) => {
 };
 
 describe('seededRandom', () => {
-  it('returns the same numbers for the same seed and different ones for another', () => {
+  it('returns the same random numbers for the same seed, and different numbers for another seed', () => {
     expect(take(7, 20)).toEqual(take(7, 20));
     expect(take(7, 20)).not.toEqual(take(8, 20));
   });
 
-  it('returns evenly distributed numbers in [0, 1)', () => {
+  it('returns evenly distributed random numbers in [0, 1)', () => {
     const numbers = take(42, 100_000);
     const buckets = Array.from({ length: 10 }, () => 0);
     for (const number of numbers) buckets[Math.floor(number * 10)]! += 1;
@@ -21,7 +21,7 @@ describe('seededRandom', () => {
     for (const count of buckets) expect(Math.abs(count - 10_000)).toBeLessThan(500);
   });
 
-  it('implements Mulberry32', () => {
+  it('returns the random numbers of Mulberry32', () => {
     expect(take(1, 3).map((number) => Math.round(number * 2 ** 32))).toEqual([
       2_693_262_067, 11_749_833, 2_265_367_787,
     ]);

@@ -7,14 +7,17 @@ const HOST = '127.0.0.1';
 export interface TcpListenerOptions {
   /** Port to listen on. @defaultValue 0, a free port */
   readonly port?: number | undefined;
-  /** If false, a connection ends automatically after its peer ends its side, as in servers of node:http2. @defaultValue false */
+  /**
+   * True if a connection stays open after its peer has ended its side. Otherwise, it ends automatically, as in servers of node:http2.
+   * @defaultValue false
+   */
   readonly allowHalfOpen?: boolean | undefined;
 }
 
 /** A TCP listener on 127.0.0.1 that can stop, and then listen on the same port again. */
 export class TcpListener {
   readonly sockets = new Set<Socket>();
-  /** Number of connections accepted since the listener was opened. */
+  /** Number of connections accepted since the listener was created. */
   accepted = 0;
   private server: Server | undefined;
   port: number;
@@ -27,7 +30,7 @@ export class TcpListener {
     this.port = options.port ?? 0;
   }
 
-  /** '127.0.0.1:port' */
+  /** The address of the listener, '127.0.0.1:port'. */
   get url(): string {
     return `${HOST}:${this.port}`;
   }

@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest';
 import { VirtualClock } from './virtual-clock.js';
 
 describe('VirtualClock', () => {
-  it('advances monotonic and epoch time only in advance()', () => {
+  it('advances the monotonic and epoch time of a virtual clock only in advance()', () => {
     const clock = new VirtualClock(1_000_000);
     expect([clock.now(), clock.epoch()]).toEqual([0, 1_000_000]);
     clock.advance(250);
     expect([clock.now(), clock.epoch()]).toEqual([250, 1_000_250]);
   });
 
-  it('runs timers in the order of their due times and then of their creation', () => {
+  it('runs virtual timers in the order of their due times and then of their creation', () => {
     const clock = new VirtualClock();
     const seen: string[] = [];
     const note = (name: string) => () => seen.push(`${name}@${clock.now()}`);
@@ -23,7 +23,7 @@ describe('VirtualClock', () => {
     expect(clock.nextTimerInMs).toBe(1);
   });
 
-  it('runs a timer that another timer set if it is due within the same advance()', () => {
+  it('runs a virtual timer that another timer has set if the new timer is due within the same advance()', () => {
     const clock = new VirtualClock();
     const seen: number[] = [];
     const tick = () => {
@@ -36,7 +36,7 @@ describe('VirtualClock', () => {
     expect(clock.pending).toBe(1);
   });
 
-  it('does not run a timer that an earlier timer cleared', () => {
+  it('does not run a virtual timer that an earlier timer cleared', () => {
     const clock = new VirtualClock();
     let ran = false;
     const late = clock.setTimer(() => (ran = true), 20);
@@ -46,7 +46,7 @@ describe('VirtualClock', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('runs deferred tasks and timers with a negative delay on advance(0)', () => {
+  it('runs deferred tasks and virtual timers with a negative delay on advance(0)', () => {
     const clock = new VirtualClock();
     const seen: string[] = [];
     clock.defer(() => seen.push('deferred'));
@@ -56,7 +56,7 @@ describe('VirtualClock', () => {
     expect(seen).toEqual(['deferred', 'negative']);
   });
 
-  it('runs promise callbacks between timers in advanceAsync()', async () => {
+  it('runs promise callbacks between virtual timers in advanceAsync()', async () => {
     const clock = new VirtualClock();
     const sleep = (ms: number) => new Promise<void>((resolve) => clock.setTimer(resolve, ms));
     const seen: number[] = [];
@@ -71,7 +71,7 @@ describe('VirtualClock', () => {
     expect(clock.now()).toBe(1_000);
   });
 
-  it('rejects a timer of NaN ms, which Node would run immediately', () => {
+  it('rejects a virtual timer of NaN ms, which Node would run immediately', () => {
     expect(() => new VirtualClock().setTimer(() => undefined, NaN)).toThrow(
       'VirtualClock: expected a delay in milliseconds, got NaN',
     );

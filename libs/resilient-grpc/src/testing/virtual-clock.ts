@@ -6,7 +6,10 @@ interface VirtualTimer {
   readonly task: () => void;
 }
 
-/** A clock that only `advance` and `advanceAsync` move. Timers run in the order in which they are due, ties in the order they were set. */
+/**
+ * A clock that only `advance` and `advanceAsync` move. Timers run in the order in which they are due. Timers that are due at the same time
+ * run in the order in which they were set.
+ */
 export class VirtualClock implements Clock {
   private readonly startedAtEpoch: number;
   private nowMs = 0;
@@ -26,7 +29,7 @@ export class VirtualClock implements Clock {
   }
 
   setTimer(task: () => void, ms: number): Timer {
-    // NaN is rejected because Node would run such a timer immediately, and a test should reveal that.
+    // NaN is rejected because Node would run such a timer immediately, and a test should detect that.
     if (Number.isNaN(ms)) throw new RangeError('VirtualClock: expected a delay in milliseconds, got NaN');
     const timer: VirtualTimer = { dueAt: this.nowMs + Math.max(ms, 0), task };
     const later = this.timers.findIndex((other) => other.dueAt > timer.dueAt);
@@ -38,7 +41,7 @@ export class VirtualClock implements Clock {
     };
   }
 
-  /** Runs `task` at the next `advance`, even if that is by 0 ms. */
+  /** Runs `task` at the next `advance`, even if it advances the time by 0 ms. */
   defer(task: () => void): void {
     this.setTimer(task, 0);
   }
@@ -54,7 +57,7 @@ export class VirtualClock implements Clock {
     return next === undefined ? undefined : next.dueAt - this.nowMs;
   }
 
-  /** Advances the time by `ms` and runs the timers that become due, including those set by such timers. */
+  /** Advances the time by `ms` and runs the timers that become due, including timers that these timers set. */
   advance(ms: number): void {
     const end = this.nowMs + ms;
     while (this.runNext(end));

@@ -1,7 +1,10 @@
 import { VirtualAction, VirtualTimeScheduler } from 'rxjs';
 import { turn } from './virtual-clock.js';
 
-/** An RxJS scheduler with virtual time that only `pass` moves. Promises run in between, for code that combines timers with `await`. */
+/**
+ * An RxJS scheduler with virtual time that only `pass` moves. Promise callbacks run between timers, for code that combines timers with
+ * `await`.
+ */
 export class VirtualScheduler extends VirtualTimeScheduler {
   constructor() {
     super(VirtualAction, Infinity);
@@ -12,7 +15,10 @@ export class VirtualScheduler extends VirtualTimeScheduler {
     return this.actions.filter(({ closed }) => !closed).length;
   }
 
-  /** Advances the time by `ms` and runs the timers that become due, including those set by such timers, and resulting promises. */
+  /**
+   * Advances the time by `ms`. Runs the timers that become due, including timers that these timers set, and the resulting promise
+   * callbacks.
+   */
   async pass(ms: number): Promise<void> {
     const end = this.frame + ms;
     await turn();

@@ -2,20 +2,20 @@ import { describe, expect, it } from 'vitest';
 import { waitFor } from './wait-for.js';
 
 describe('waitFor', () => {
-  it('resolves to the first truthy value, returned directly or by a promise', async () => {
+  it('waits for the first truthy value of a condition, returned directly or by a promise', async () => {
     let checks = 0;
     expect(await waitFor(() => (++checks < 3 ? undefined : 'here'), { intervalMs: 1 })).toBe('here');
     expect(checks).toBe(3);
     expect(await waitFor(() => Promise.resolve(5))).toBe(5);
   });
 
-  it('checks at least once and names the condition in its error', async () => {
+  it('checks an awaited condition at least once and describes it in the error message', async () => {
     let checks = 0;
     const never = waitFor(() => ++checks < 0, { timeoutMs: 0, describe: () => `a miracle (${checks})` });
     await expect(never).rejects.toThrow('Waited 0 ms for: a miracle (1)');
   });
 
-  it('treats a condition that throws as unmet and keeps its last error as the cause', async () => {
+  it('counts an awaited condition as unmet if it throws, and keeps its last error as the cause', async () => {
     const cause = new Error('not ready');
     const failing = waitFor(
       () => {

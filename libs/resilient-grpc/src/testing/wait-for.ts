@@ -3,7 +3,7 @@ import { Wait } from '../time/wait.js';
 
 /** Options of `waitFor`. */
 export interface WaitForOptions {
-  /** Maximum waiting time, in milliseconds. @defaultValue 5 000 */
+  /** Maximum waiting time, in milliseconds. @defaultValue 5,000 */
   readonly timeoutMs?: number | undefined;
   /** Description of the expected and actual state for the error message. A function is called when the timeout expires. */
   readonly describe?: string | (() => string) | undefined;

@@ -5,7 +5,7 @@ const SIGNIFICANT_FIGURES = 1;
 const MAX_MICROSECONDS = 3_600_000_000;
 
 /**
- * Histogram of durations of up to one hour, within 6 %. Uses Node's own histogram: recording a value costs 24 ns, and a custom one of
+ * Histogram of durations of up to one hour, within 6 %. Uses Node's own histogram: recording a value costs 24 ns, and a custom histogram of
  * the same precision would not be smaller.
  */
 export class LatencyHistogram {

@@ -24,15 +24,18 @@ function changed(clock: Clock, functions: Partial<Clock>): Clock {
 }
 
 describe('PeerTimer', () => {
-  it.each([1, 49, 50, 100, 300, 1_234, 20_000])('runs its task once after %i ms if the process is not paused', (ms) => {
-    const { clock, firedAt } = make(ms);
-    clock.advance(ms - 0.5);
-    expect(firedAt).toEqual([]);
-    clock.advance(3 * ms);
-    expect([firedAt, clock.pending]).toEqual([[expect.closeTo(ms, 2)], 0]);
-  });
+  it.each([1, 49, 50, 100, 300, 1_234, 20_000])(
+    'runs the task of a PeerTimer once after %i ms if the process is not paused',
+    (ms) => {
+      const { clock, firedAt } = make(ms);
+      clock.advance(ms - 0.5);
+      expect(firedAt).toEqual([]);
+      clock.advance(3 * ms);
+      expect([firedAt, clock.pending]).toEqual([[expect.closeTo(ms, 2)], 0]);
+    },
+  );
 
-  it('never runs its task after clear(), whenever that is called', () => {
+  it('does not run the task of a PeerTimer if clear() is called before the task is due', () => {
     for (const after of [0, 1, 60, 99.9]) {
       const { clock, firedAt, timer } = make(100);
       if (after > 0) clock.advance(after);
@@ -42,14 +45,14 @@ describe('PeerTimer', () => {
     }
   });
 
-  it('sets no timer and never runs its task if the time is infinite', () => {
+  it('sets no timer and never runs the task of a PeerTimer if the time is infinite', () => {
     const { clock, firedAt } = make(Infinity);
     expect(clock.pending).toBe(0);
     clock.advance(2 ** 40);
     expect(firedAt).toEqual([]);
   });
 
-  it('starts one turn of the event loop later, when written data has been sent', () => {
+  it('starts the time of a PeerTimer one turn of the event loop later, when written data has been sent', () => {
     const { clock, firedAt } = make(100);
     clock.block(400);
     clock.advance(499);
@@ -58,7 +61,7 @@ describe('PeerTimer', () => {
     expect(firedAt).toEqual([500]);
   });
 
-  it('does not run its task if data read in the turn of expiry clears it', () => {
+  it('does not run the task of a PeerTimer if data that is read in the turn of expiry clears the timer', () => {
     const { clock, firedAt, timer } = make(100);
     // The last part is running. The timer below fires in the turn in which that part ends, after the timer of the part.
     clock.advance(60);
@@ -72,7 +75,7 @@ describe('PeerTimer', () => {
     ['in its middle', 300, 110, 200, 510],
     ['longer than the whole time', 100, 60, 3_000, 3_110],
     ['from its start', 100, 0, 90, 190],
-  ])('repeats the part of its time in which the process was paused (%s)', (_where, ms, from, blockMs, at) => {
+  ])('repeats the part of the time in which the process was paused (%s)', (_where, ms, from, blockMs, at) => {
     const { clock, firedAt } = make(ms);
     if (from > 0) clock.advance(from);
     clock.block(blockMs);
@@ -80,7 +83,7 @@ describe('PeerTimer', () => {
     expect(firedAt).toEqual([expect.closeTo(at, 2)]);
   });
 
-  it('runs its task after twice its time if the process is always late', () => {
+  it('runs the task of a PeerTimer after twice the time if the process is always late', () => {
     const { clock, firedAt } = make(800);
     clock.advance(0);
     for (let turn = 0; turn < 30; turn++) {
@@ -91,7 +94,7 @@ describe('PeerTimer', () => {
     expect(firedAt).toEqual([8 * 200]);
   });
 
-  it('delays its task by a long pause plus at most 5 s', () => {
+  it('delays the task of a PeerTimer by a long pause plus at most 5 s', () => {
     const { clock, firedAt } = make(300_000);
     clock.advance(299_000);
     clock.block(60_000);
@@ -100,7 +103,7 @@ describe('PeerTimer', () => {
     expect(firedAt[0]).toBeLessThanOrEqual(365_000);
   });
 
-  it.each([0.4, 12.3, 1_000.4])('runs its task after %s ms if timers are whole milliseconds', (ms) => {
+  it.each([0.4, 12.3, 1_000.4])('runs the task of a PeerTimer after %s ms if timers are whole milliseconds', (ms) => {
     const clock = new BusyClock();
     const whole = changed(clock, { setTimer: (task, after) => clock.setTimer(task, Math.round(after)) });
     let runs = 0;
@@ -109,7 +112,7 @@ describe('PeerTimer', () => {
     expect([runs, clock.pending]).toEqual([1, 0]);
   });
 
-  it('runs its task if the clock does not advance and only timers are fake', () => {
+  it('runs the task of a PeerTimer if the timers are fake and the clock does not advance', () => {
     const clock = new BusyClock();
     const still = changed(clock, { now: () => 7 });
     let runs = 0;
@@ -118,7 +121,7 @@ describe('PeerTimer', () => {
     expect([runs, clock.pending]).toEqual([1, 0]);
   });
 
-  it('does not treat usual event-loop lag as a pause', () => {
+  it('does not treat usual event-loop lag as a pause in a PeerTimer', () => {
     const { clock, firedAt } = make(100);
     clock.advance(99);
     clock.block(45);

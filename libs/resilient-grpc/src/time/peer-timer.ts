@@ -1,22 +1,25 @@
 import type { Clock, Timer } from './clock.js';
 
-/** A timer that fires more than this late indicates that this process did not run. Smaller delays are common on a busy machine. */
+/** Delay above which a late timer indicates that this process did not run. Smaller delays are common on a busy machine. */
 const MAX_LAG_MS = 50;
 /** Number of parts into which the time is divided. A part that ends late is measured again. */
 const PART_COUNT = 8;
 const MIN_PART_MS = 50;
 /** A process pause that ends before the part does is not detected. A longer pause causes the whole part to be measured again. */
 const MAX_PART_MS = 5_000;
-/** Node's timers may fire this much early. A shorter part counts as complete when its timer fires, regardless of the clock. */
+/**
+ * Node's timers may fire early by up to this much. A part of at most twice this duration counts as complete when its timer fires,
+ * regardless of the clock.
+ */
 const MAX_EARLY_MS = 1;
 
 /**
- * Runs a task after a peer has had `ms` milliseconds to send something. Time in which this process did not run (its event loop was
- * blocked, or the system had stopped it) does not count:
+ * Runs a task after a peer has had `ms` milliseconds to send something. Time in which this process did not run (its event loop was blocked,
+ * or the system had stopped it) does not count:
  * - The time starts one turn of the event loop later, when data that was written before has been sent.
- * - A part that ends late is measured again, until `ms` milliseconds have been excused this way. Later delays count toward the time, so
- *   that the task also runs in a process that is always late. It runs after at most twice `ms`, plus the last of these delays.
- * - In a turn of the event loop, timers run before sockets are read. The task therefore runs after pending data has been read, and
+ * - A part that ends late is measured again, until `ms` milliseconds have been excluded this way. Later delays count toward the time, so
+ *   that the task also runs in a process that is always late. The task runs after at most twice `ms`, plus the last of these delays.
+ * - In a turn of the event loop, timers run before sockets are read. The task is therefore deferred until pending data has been read, and
  *   `clear` prevents it until then.
  */
 export class PeerTimer implements Timer {
@@ -72,7 +75,10 @@ export class PeerTimer implements Timer {
   };
 }
 
-/** Runs `task` after `ms` with the milliseconds that the timer was late because this process did not run; 0 if at most `MAX_LAG_MS`. */
+/**
+ * Runs `task` after `ms` milliseconds. `stoppedMs` is the time by which the timer was late because this process did not run; 0 if that is
+ * at most `MAX_LAG_MS`.
+ */
 export function setPollTimer(clock: Clock, ms: number, task: (stoppedMs: number) => void): Timer {
   const dueAt = clock.now() + ms;
   return clock.setTimer(() => {

@@ -31,13 +31,13 @@ describe('RecentLatencies', () => {
     [0, 0.0653],
     [0.001, 0.0653],
     [10_000_000, 4_194_304],
-  ])('records %d ms as %d ms, a bound of its range', (ms, expected) => {
+  ])('records %d ms, which is outside the range of the histogram, as %d ms', (ms, expected) => {
     const recent = latencies();
     recent.record(ms, 0);
     expect(recent.percentile(50)).toBeCloseTo(expected, 4);
   });
 
-  it('counts a value half after its half-life', () => {
+  it('halves the weight of a value after its half-life', () => {
     const recent = latencies();
     for (let i = 0; i < 8; i++) recent.record(10, 0);
     recent.record(10, HALF_LIFE_MS);
@@ -46,14 +46,14 @@ describe('RecentLatencies', () => {
     expect(recent.weight).toBeCloseTo(5 / 4 + 1, 9);
   });
 
-  it('forgets old values as newer ones arrive', () => {
+  it('excludes old values from percentiles as newer values arrive', () => {
     const recent = latencies();
     for (let i = 0; i < 100; i++) recent.record(100, 0);
     for (let i = 0; i < 100; i++) recent.record(10, 5 * HALF_LIFE_MS);
     expect(recent.percentile(95)).toBeLessThan(11);
   });
 
-  it('keeps the last values until as many newer ones have arrived', () => {
+  it('keeps the last values until as many newer values have arrived', () => {
     const recent = latencies(20);
     for (let i = 0; i < 100; i++) recent.record(100, 0);
     recent.record(10, 1_000 * HALF_LIFE_MS);
@@ -64,7 +64,7 @@ describe('RecentLatencies', () => {
     expect(recent.percentile(50)).toBeLessThan(11);
   });
 
-  it('keeps its precision for years', () => {
+  it('keeps the precision of weights and percentiles for years', () => {
     const recent = latencies(20);
     for (let i = 0; i < 5_000; i++) recent.record(i < 4_000 ? 100 : 10, i * HALF_LIFE_MS * 3);
     expect(recent.weight).toBeCloseTo(21, 6);

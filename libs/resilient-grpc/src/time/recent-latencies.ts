@@ -2,10 +2,10 @@
 const BUCKETS_PER_OCTAVE = 16;
 /** Lower bound of the first bucket in milliseconds. Lower values count as this one. */
 const MIN_MS = 2 ** -4;
-/** Octaves up to one hour. Higher values count as one hour. */
+/** Octaves up to about 70 minutes. Higher values count as 70 minutes. */
 const OCTAVES = 26;
 const BUCKETS = OCTAVES * BUCKETS_PER_OCTAVE;
-/** The weights are divided by the weight of a new value when that exceeds this number, long before it overflows. */
+/** The weights are divided by the weight of a new value when that weight exceeds this number, long before it overflows. */
 const MAX_UNIT = 1e100;
 
 /**
@@ -15,18 +15,18 @@ const MAX_UNIT = 1e100;
 export class RecentLatencies {
   private readonly buckets = new Float64Array(BUCKETS);
   private sum = 0;
-  /** Weight of a value recorded now. It grows, instead of all older weights shrinking. */
+  /** Weight of a value recorded now. It grows with time, so that the weights of older values do not have to be reduced. */
   private unit = 1;
   private recordedAt = -Infinity;
 
   constructor(
     /** Time after which a value counts half, in milliseconds. */
     private readonly halfLifeMs: number,
-    /** Total weight that aging never falls below: the last values count until as many newer ones have arrived. */
+    /** Minimum total weight. Values stop aging at this weight, so that the last values count until as many newer values have arrived. */
     private readonly minWeight: number,
   ) {}
 
-  /** Number of values, older ones counted in part. */
+  /** Number of values. Older values count in part. */
   get weight(): number {
     return this.sum / this.unit;
   }
@@ -41,13 +41,13 @@ export class RecentLatencies {
   }
 
   /**
-   * Returns a percentile in milliseconds, rounded up by at most 4.4 %; 0 if there are no values. At least `share` percent of the values
-   * are not greater than it.
+   * Returns a percentile in milliseconds, rounded up by at most 4.4 %; 0 if there are no values. At least `share` percent of the values are
+   * less than or equal to the result.
    */
   percentile(share: number): number {
     // Summed from above, because only few values are greater.
     let greater = (1 - share / 100) * this.sum;
-    // Values that were divided differ from their sum by rounding errors.
+    // The tolerance covers rounding errors, because divided buckets do not add up exactly to `sum`.
     for (let bucket = BUCKETS - 1; bucket >= 0; bucket--) {
       greater -= this.buckets[bucket] ?? 0;
       if (greater < -1e-9 * this.sum) return MIN_MS * 2 ** ((bucket + 1) / BUCKETS_PER_OCTAVE);

@@ -11,7 +11,7 @@ function make(ms: number, readsFirst = false) {
 }
 
 describe('Wait', () => {
-  it('ends after its time', async () => {
+  it('ends a Wait after its time', async () => {
     const { clock, ends } = make(100);
     await clock.advanceAsync(99);
     expect(ends).toEqual([]);
@@ -20,7 +20,7 @@ describe('Wait', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('ends early and clears its timer on end(), even if end() is called twice', async () => {
+  it('ends a Wait early and clears its timer on end(), even if end() is called twice', async () => {
     const { clock, ends, wait } = make(100);
     await clock.advanceAsync(40);
     wait.end();
@@ -30,7 +30,7 @@ describe('Wait', () => {
     expect(ends).toHaveLength(1);
   });
 
-  it('ends after the time of the latest restart()', async () => {
+  it('ends a Wait after the time of its latest restart()', async () => {
     const { clock, ends, wait } = make(100);
     await clock.advanceAsync(40);
     wait.restart(20);
@@ -41,7 +41,7 @@ describe('Wait', () => {
   it.each<[readsFirst: boolean, order: string[]]>([
     [false, ['wait', 'data']],
     [true, ['data', 'wait']],
-  ])('reads pending data before it ends only if readsFirst is true (%s)', async (readsFirst, order) => {
+  ])('reads pending data before a Wait ends only if readsFirst is true (readsFirst: %s)', async (readsFirst, order) => {
     const { clock, wait } = make(100, readsFirst);
     const seen: string[] = [];
     void wait.over.then(() => seen.push('wait'));

@@ -25,7 +25,7 @@ export class CallbackAttempt implements EndpointAttempt {
   private constructor(
     private readonly call: ReturnType<Channel['createCall']>,
     private readonly wireChannel: EndpointChannel,
-    /** True if the time until the response is the latency of the endpoint: a unary call that starts at once. */
+    /** True for a unary call that starts immediately. Only the response time of these calls is the latency of the endpoint. */
     readonly isUnary: boolean,
     private readonly clock: Clock,
   ) {
@@ -33,7 +33,7 @@ export class CallbackAttempt implements EndpointAttempt {
     wireChannel.endpoints?.started(this);
   }
 
-  /** Reports the start of an attempt; `undefined` if no policy uses the evidence. */
+  /** Reports the start of an attempt. Returns `undefined` if no policy uses the evidence. */
   static start(
     call: ReturnType<Channel['createCall']>,
     wireChannel: EndpointChannel,
@@ -41,7 +41,7 @@ export class CallbackAttempt implements EndpointAttempt {
     clock: Clock,
   ): CallbackAttempt | undefined {
     if (wireChannel.endpoints === undefined && wireChannel.loads === undefined) return undefined;
-    // Otherwise, the call waits in grpc-js for a connection, or in Node for a stream.
+    // A call that does not start now waits in grpc-js for a connection, or in Node for a stream.
     const startsNow = wireChannel.ready && wireChannel.hasFreeStream;
     return new CallbackAttempt(call, wireChannel, isUnary && startsNow, clock);
   }

@@ -100,22 +100,22 @@ describe('DirectCall', () => {
     expect(metadata.toJSON()).toEqual({});
   });
 
-  it('sends nothing if no connection is picked', () => {
+  it('does not send a call if the load-balancing policy picks no connection', () => {
     expect(make({ picks: false }).started).toBe(false);
   });
 
-  it.each([-1, 0])('sends nothing if its deadline has passed (%i ms left)', (leftMs) => {
+  it.each([-1, 0])('does not send a call after its deadline (%i ms left)', (leftMs) => {
     const { started, headers } = make({ deadline: new VirtualClock().epoch() + leftMs });
     expect([started, headers]).toEqual([false, undefined]);
   });
 
-  it('frames each message', () => {
+  it('frames each request message', () => {
     const { direct, frames } = make();
     direct.sendMessageWithContext({}, Buffer.from('abc'));
     expect(frames).toEqual([Buffer.from([0, 0, 0, 0, 3, 97, 98, 99])]);
   });
 
-  it('requests the next message immediately while less than 64 KiB is queued, and otherwise after the write', async () => {
+  it('requests the next message of a call immediately while less than 64 KiB is queued, and otherwise after the write', async () => {
     const { direct, callbacks } = make();
     let written = 0;
     const callback = (): void => void (written += 1);
@@ -145,7 +145,7 @@ describe('DirectCall', () => {
     expect(frames).toHaveLength(atOnce);
   });
 
-  it('drops messages after the server has ended the call', async () => {
+  it('drops request messages after the server has ended their call', async () => {
     const { direct, frames, stream, clock } = make();
     stream.writableEnded = true;
     let written = 0;
@@ -157,7 +157,7 @@ describe('DirectCall', () => {
     expect([frames, written]).toEqual([[], 1]);
   });
 
-  it('fails with RESOURCE_EXHAUSTED if a message exceeds the send limit', () => {
+  it('fails a call with RESOURCE_EXHAUSTED if a message exceeds the send limit', () => {
     const { direct, did, events, frames } = make({ limits: { maxSendBytes: 2, maxReceiveBytes: -1 } });
     direct.sendMessageWithContext({}, Buffer.from('abc'));
     expect(events).toEqual(['failure protocol']);
@@ -165,7 +165,7 @@ describe('DirectCall', () => {
     expect(frames).toEqual([]);
   });
 
-  it('hides the encoding headers and removes the message header', () => {
+  it('removes the encoding headers of a response and the header of each message', () => {
     const { events, receive } = make();
     receive.headers('identity');
     receive.message(Buffer.from('hello'));
@@ -196,7 +196,7 @@ describe('DirectCall', () => {
     expect(events[1]).toBe('status 1 enough');
   });
 
-  it('stops inflating at the receive limit', async () => {
+  it('stops inflating a message at the receive limit', async () => {
     const { did, events, receive } = make({ limits: { maxSendBytes: -1, maxReceiveBytes: 1_000 } });
     receive.headers('gzip');
     receive.message(gzipSync(Buffer.alloc(50_000_000)), 1);
@@ -209,7 +209,7 @@ describe('DirectCall', () => {
     ['gzip', 'cancel 13 Failed to decompress gzip-encoded message'],
     ['snappy', 'cancel 13 Compression method not supported: snappy'],
     [undefined, 'cancel 13 Received compressed message but "grpc-encoding" header was identity'],
-  ])('fails with INTERNAL if a message cannot be inflated (encoding %s)', async (encoding, expected) => {
+  ])('fails a call with INTERNAL if a message cannot be inflated (encoding %s)', async (encoding, expected) => {
     const { did, receive } = make();
     receive.headers(encoding);
     receive.message(Buffer.from('not compressed'), 1);
@@ -217,7 +217,7 @@ describe('DirectCall', () => {
     expect(did).toEqual([expected]);
   });
 
-  it('fails at the deadline, and clears the deadline timer when the call ends', () => {
+  it('fails a call at its deadline, and clears the deadline timer when a call ends', () => {
     const epoch = new VirtualClock().epoch();
     const late = make({ deadline: epoch + 1_500 });
     expect(late.headers?.get('grpc-timeout')).toEqual(['1500m']);
@@ -239,7 +239,7 @@ describe('DirectCall', () => {
     expect([callEnds, pickEnds, events]).toEqual([[5], [5], ['status 5 none']]);
   });
 
-  it('delivers the status and notifies the channel even if the load-balancing policy throws', () => {
+  it('delivers the status of a call and notifies the channel even if the load-balancing policy throws', () => {
     const { receive, events, callEnds } = make({
       pickEnd: () => {
         throw new Error('invalid load report');
@@ -259,7 +259,7 @@ describe('timeoutValue', () => {
     [100_000_000, '100000S'],
     [1e11, '1666667M'],
     [1e16, '99999999H'],
-  ])('formats %d ms as %s', (ms, expected) => {
+  ])('formats a grpc-timeout of %d ms as %s', (ms, expected) => {
     expect(timeoutValue(ms)).toBe(expected);
   });
 });

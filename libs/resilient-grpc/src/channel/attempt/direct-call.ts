@@ -15,11 +15,11 @@ import { inflate, isInflatable } from './inflate.js';
 /** Header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): a compressed flag and the length. */
 const HEADER_BYTES = 5;
 const COMPRESSED = 1;
-/** While fewer bytes are queued, the next message may be sent immediately. Node then writes the messages of a turn together. */
+/** The next message is sent immediately while fewer bytes are queued, so that Node writes the messages of one turn together. */
 const QUEUE_BYTES = 65_536;
 /**
- * Bytes counted per queued message in addition to its size: the memory that Node and grpc-js need for it. Without it, a turn would send
- * 13,000 empty messages, which block the event loop and occupy 8 MiB while the server does not read.
+ * Bytes counted per queued message in addition to its size, for the memory that Node and grpc-js need for the message. Without this
+ * addition, one turn would send 13,000 empty messages. They would block the event loop and occupy 8 MiB if the server does not read.
  */
 const QUEUED_MESSAGE_BYTES = 512;
 
@@ -39,8 +39,8 @@ export interface DirectCallListener {
 }
 
 /**
- * A call on one connection, without grpc-js's channel: frames messages, inflates compressed ones, and enforces the deadline and the size
- * limits, as grpc-js's channel does.
+ * A call on one connection, without grpc-js's channel: frames messages, inflates compressed messages, and enforces the deadline and the
+ * size limits, like grpc-js's channel.
  */
 export class DirectCall implements ConnectionCallListener {
   private picked!: PickedCall;
@@ -65,15 +65,16 @@ export class DirectCall implements ConnectionCallListener {
   }
 
   /**
-   * Sends the headers. Returns false if no connection was picked; nothing was sent in that case.
+   * Sends the headers. Returns false and sends nothing if no connection was picked, if the deadline has passed, or if there are several
+   * `authorization` values.
    *
    * @throws Error if HTTP/2 does not allow the metadata
    */
   start(picker: experimental.Picker, path: string, deadline: number, metadata: Metadata, tried?: string[]): boolean {
-    // grpc-js rejects such calls in its channel.
+    // grpc-js's channel rejects a call with several `authorization` values.
     if (metadata.get('authorization').length > 1) return false;
     const startedAt = deadline === Infinity ? 0 : this.clock.epoch();
-    // A hedged attempt may start after its deadline. The server must not execute it; grpc-js's channel ends it without sending it.
+    // A hedged attempt can start after its deadline. It must not reach the server. grpc-js's channel, too, does not send such an attempt.
     if (deadline <= startedAt) return false;
     const headers = metadata.clone();
     if (tried !== undefined) setTriedEndpoints(headers, tried);
@@ -106,7 +107,7 @@ export class DirectCall implements ConnectionCallListener {
       return;
     }
     if (isWritableEnded(this.picked.call)) {
-      // Deferred: an endless source would block the event loop, and the end of the call would not be reported.
+      // Deferred, because an endless source would block the event loop, and the end of the call would not be reported.
       if (written !== undefined) this.clock.defer(written);
       return;
     }
@@ -142,7 +143,7 @@ export class DirectCall implements ConnectionCallListener {
     this.isInflating = false;
     this.picked.call.cancelWithStatus(code, details);
     if (this.heldStatus === undefined) return;
-    // The connection has already reported its status and reports no further one.
+    // The connection has already reported its only status.
     this.heldStatus = undefined;
     process.nextTick(() => {
       this.end({ code, details, metadata: new Metadata() });
@@ -198,7 +199,7 @@ export class DirectCall implements ConnectionCallListener {
     this.deadlineTimer?.clear();
     this.channel.callEnded(status);
     try {
-      // May throw: weighted_round_robin decodes a load report of the server.
+      // May throw, because weighted_round_robin decodes a load report of the server.
       this.picked.onCallEnded?.(status.code, status.details, status.metadata);
     } finally {
       this.listener.onReceiveStatus(status);

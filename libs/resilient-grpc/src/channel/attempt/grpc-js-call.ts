@@ -12,22 +12,22 @@ type InterceptorOptions = Parameters<NextCall>[0];
 type Listener = NonNullable<Parameters<InterceptingCallInterface['start']>[1]>;
 type MessageContext = Parameters<CallStream['sendMessageWithContext']>[0];
 
-/** Node's timers, and therefore grpc-js's deadlines, may fire this much early. */
+/** Maximum time in milliseconds by which Node's timers, and therefore grpc-js's deadlines, may fire early. */
 export const EARLY_MS = 1;
 
 /** Receives the facts of a call that its interceptors may hide. */
 export interface InterceptedCallCallbacks {
   /** Receives the sizes of messages below the interceptors. */
   readonly telemetry: Pick<AttemptTelemetry, 'sent' | 'received'> | undefined;
-  /** The interceptors created the channel's call. */
+  /** Called when the interceptors have created the channel's call. */
   onCreated(call: CallStream): void;
-  /** A response message could not be deserialized. */
+  /** Called if a response message could not be deserialized. */
   onUnreadable(): void;
 }
 
 /**
- * The innermost call, below all interceptors. grpc-js does not export its own. This one gives interceptors the same guarantees: messages
- * are objects; a unary or client-streaming call starts to read automatically, and delivers `null` if it ends without a message.
+ * The innermost call, below all interceptors. Replaces a class that grpc-js does not export, and gives interceptors the same guarantees.
+ * Messages are objects. A unary or client-streaming call starts to read automatically, and delivers `null` if it ends without a message.
  */
 class BottomCall implements InterceptingCallInterface {
   constructor(
@@ -139,11 +139,11 @@ export function interceptedCall(
   return first({ ...options, deadline, method_definition: definition });
 }
 
-/** Returns the address of the connection that was picked for `call`, a call of `channel`; `undefined` if none was. */
+/** Returns the address of the connection that was picked for `call`, a call of `channel`; `undefined` if none was picked. */
 export function pickedPeer(call: Pick<CallStream, 'getPeer'>, channel: Pick<Channel, 'getTarget'>): string | undefined {
   // Before a response, and after a timeout or a cancellation, grpc-js returns 'unknown' for a call that runs on a connection.
   const known = call.getPeer();
   const peer = known === 'unknown' ? peerOf(call) : known;
-  // Without a connection grpc-js returns 'unknown', or the channel's target, which has a scheme.
+  // Without a connection, grpc-js returns 'unknown', or the channel's target, which has a scheme.
   return peer === channel.getTarget() ? undefined : peer;
 }

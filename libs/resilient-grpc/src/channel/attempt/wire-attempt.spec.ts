@@ -193,7 +193,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   });
 
   describe('WireAttempt', () => {
-    it('creates one call and starts it immediately', () => {
+    it('creates one call for an attempt and starts it immediately', () => {
       const { created, call, request } = make({ deadline: FUTURE });
       if (path === 'channel') {
         expect(created).toEqual([[METHOD.path, FUTURE, undefined, null, undefined]]);
@@ -207,19 +207,16 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
 
     it.each([
-      ['a trailers-only response of the server', grpcHeaders(), 1],
-      ['a status without a response', new Metadata(), 0],
-    ])(
-      'reports a response on an undecided connection only for a status from the server: %s',
-      (_what, metadata, times) => {
-        const { owner, call } = make();
-        owner.histories.isUndecided = true;
-        call.end(Status.NOT_FOUND, 'no such order', metadata);
-        expect(owner.answered).toHaveLength(times);
-      },
-    );
+      ['reports a response on an undecided connection for a trailers-only response of the server', grpcHeaders(), 1],
+      ['reports no response on an undecided connection for a status that grpc-js created', new Metadata(), 0],
+    ])('%s', (_what, metadata, times) => {
+      const { owner, call } = make();
+      owner.histories.isUndecided = true;
+      call.end(Status.NOT_FOUND, 'no such order', metadata);
+      expect(owner.answered).toHaveLength(times);
+    });
 
-    it('forwards the call options of grpc-js', () => {
+    it('forwards the grpc-js call options of an attempt', () => {
       const parent = new EventEmitter() as never;
       const { created, call } = make({
         options: { host: 'orders.internal', parent, propagate_flags: 3, credentials: {} as never },
@@ -228,7 +225,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(call.did).toEqual(['credentials', 'start']);
     });
 
-    it('reports headers, messages, and the end with its status, peer, and response data', () => {
+    it('reports the headers, messages, and end of an attempt, with its status, peer, and response data', () => {
       const { call, reported, ends, owner } = make();
       call.listener?.onReceiveMetadata(grpcHeaders());
       call.listener?.onReceiveMessage(Buffer.from('{"number":1}'));
@@ -264,7 +261,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(ends[0]).toMatchObject({ picked: false, channelReady: false, peer: undefined, wire: undefined });
     });
 
-    it('reports one end and ignores later events', () => {
+    it('reports one end of an attempt and ignores later events', () => {
       const { call, reported, owner } = make();
       call.end(0);
       call.end(13);
@@ -274,7 +271,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(owner.ended).toBe(1);
     });
 
-    it('forwards requests, reads, and the half-close', async () => {
+    it('forwards the requests, reads, and half-close of an attempt to its call', async () => {
       const { call, attempt } = make();
       let written = 0;
       attempt.send(Buffer.from('a'), () => void (written += 1));
@@ -288,7 +285,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   });
 
   describe('cancelled attempt', () => {
-    it('cancels the call immediately, and on the channel path again in the next turn, when grpc-js has created the stream', () => {
+    it('cancels the call of an attempt immediately; on the channel path, cancels it again in the next turn, after grpc-js created the stream', () => {
       const { call, clock, attempt, reported } = make();
       attempt.cancel('cancel', 1, 'enough');
       expect(call.did).toEqual(['start', 'cancel 1 enough']);
@@ -299,21 +296,21 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(clock.pending).toBe(0);
     });
 
-    it('records the reason for the cancellation', () => {
+    it('records the reason for the cancellation of an attempt', () => {
       const { call, attempt, ends } = make();
       attempt.cancel('deadline', 4, 'too late');
       call.end(4, 'too late');
       expect(ends[0]).toMatchObject({ endedHere: 'deadline' });
     });
 
-    it('drops messages that arrive after cancel()', () => {
+    it('drops messages that arrive after cancel() of their attempt', () => {
       const { call, attempt, reported } = make();
       attempt.cancel('cancel', 1, 'enough');
       call.listener?.onReceiveMessage(Buffer.from('{}'));
       expect(reported).toEqual([]);
     });
 
-    it('ignores a cancellation after the end', () => {
+    it('ignores a cancellation after the end of the attempt', () => {
       const { call, clock, attempt } = make();
       call.end(0);
       attempt.cancel('cancel', 1, 'enough');
@@ -321,7 +318,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(call.did).toEqual(['start']);
     });
 
-    it('reports nothing after abandon()', () => {
+    it('reports nothing about an attempt after abandon()', () => {
       const { call, attempt, reported, owner } = make();
       attempt.abandon();
       call.listener?.onReceiveMetadata(grpcHeaders());
@@ -352,7 +349,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       [14, 'enter idle'],
       [14, 'Server shutdown'],
       [1, 'CANCELLED'],
-    ])('delivers %i %s with the GOAWAY that follows', (code, details) => {
+    ])('delays the status %i %s until a GOAWAY follows it', (code, details) => {
       const { call, clock, connection, ends, endConnection } = repeatable();
       call.end(code, details, grpcHeaders());
       clock.advance(19);
@@ -366,7 +363,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(connection.endListeners.size).toBe(0);
     });
 
-    it('delivers the status after 20 ms without a GOAWAY', () => {
+    it('delivers a delayed status after 20 ms if no GOAWAY arrives', () => {
       const { call, clock, connection, ends } = repeatable();
       call.end(1, 'CANCELLED', grpcHeaders());
       clock.advance(19);
@@ -377,7 +374,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(connection.endListeners.size).toBe(0);
     });
 
-    it('delivers the status when the connection closes without a GOAWAY', () => {
+    it('delivers a delayed status when the connection closes without a GOAWAY', () => {
       const { call, clock, ends, endConnection } = repeatable();
       call.end(1, 'CANCELLED', grpcHeaders());
       endConnection();
@@ -414,7 +411,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       ['headers have arrived', {}, ({ call }) => call.listener?.onReceiveMetadata(grpcHeaders())],
       ['GOAWAY has arrived', {}, ({ connection }) => void (connection.goawayCode = 0)],
       ['the connection has closed', {}, ({ session }) => void (session.closed = true)],
-    ])('delivers the status immediately if %s', (_why, change, prepare) => {
+    ])('delivers the status of a shutdown immediately if %s', (_why, change, prepare) => {
       const scene = repeatable(change);
       prepare(scene);
       scene.call.end(1, 'CANCELLED', grpcHeaders());
@@ -427,7 +424,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       [14, 'CANCELLED'],
       [5, 'none'],
       [0, ''],
-    ])('does not delay any other status: %i %s', (code, details) => {
+    ])('does not delay a status that is unrelated to a shutdown: %i %s', (code, details) => {
       const { call, ends } = repeatable();
       call.end(code, details, grpcHeaders());
       expect(ends).toMatchObject([{ code, details }]);
@@ -501,7 +498,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(scene.owner.tooLong).toEqual([]);
     });
 
-    it('reports the time waited, which is 0 for a stream that received headers', () => {
+    it('reports how long a timed-out attempt waited: 0 ms for a stream that received headers', () => {
       const withoutHeaders = make({ method: STREAM });
       withoutHeaders.clock.advance(30_000);
       cancelled('stream-idle', 1)(withoutHeaders);
@@ -515,7 +512,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   });
 
   describe('attempt ended by grpc-js', () => {
-    it('reports the end at the deadline as local', () => {
+    it('reports the end of an attempt at its deadline as local', () => {
       const { call, clock, ends } = make({ deadline: Date.UTC(2026, 0, 1) + 100 });
       clock.advance(100);
       call.end(4, 'Deadline exceeded after 0.100s');
@@ -524,7 +521,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
 
     it('attributes DEADLINE_EXCEEDED before the deadline to the server', () => {
       const { call, ends } = make({ deadline: Date.UTC(2026, 0, 1) + 100 });
-      call.end(4, 'the server gave up');
+      call.end(4, 'timeout in the server');
       expect(ends[0]).toMatchObject({ endedHere: 'no' });
     });
 
@@ -542,7 +539,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   });
 
   describe('unreadable response', () => {
-    it('cancels the attempt locally with INTERNAL', () => {
+    it('cancels the attempt locally with INTERNAL if the response cannot be deserialized', () => {
       const { call, reported, ends } = make();
       call.listener?.onReceiveMessage(Buffer.from('{'));
       expect(call.did[1]).toMatch(/^cancel 13 Response message parsing error: /);
@@ -555,7 +552,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   describe('attempt with interceptors', () => {
     const through: Interceptor = (options, next) => new InterceptingCall(next(options));
 
-    it('copies the metadata, because interceptors may change it', () => {
+    it('copies the metadata of an attempt with interceptors, because they may change it', () => {
       const { call, request } = make({
         interceptors: [
           (options, next) =>
@@ -571,7 +568,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(request.metadata.getMap()).toEqual({});
     });
 
-    it('sends and receives messages as objects and reads a single response automatically', () => {
+    it('passes messages to interceptors as objects, and reads a single response automatically', () => {
       const { call, attempt, reported } = make({ interceptors: [through] });
       attempt.send({ number: 1 });
       attempt.startRead();
@@ -580,7 +577,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(reported).toEqual(['message {"number":2}']);
     });
 
-    it('reads a response stream on demand', () => {
+    it('reads a response stream on demand if there are interceptors', () => {
       const { call, attempt } = make({
         interceptors: [through],
         method: { ...METHOD, kind: 'server-stream', responseStream: true },
@@ -590,13 +587,13 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(call.did).toEqual(['start', 'read']);
     });
 
-    it('delivers no message if the call fails without one', () => {
+    it('delivers no message to a call with interceptors that fails without one', () => {
       const { call, reported } = make({ interceptors: [through] });
       call.end(5, 'none');
       expect(reported).toEqual(['end']);
     });
 
-    it('reports an unreadable response as a local protocol error', () => {
+    it('reports an unreadable response of a call with interceptors as a local protocol error', () => {
       const { call, ends } = make({ interceptors: [through] });
       call.listener?.onReceiveMessage(Buffer.from('{'));
       call.end(13, 'whatever');
@@ -604,7 +601,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(ends[0]?.details).toMatch(/^Response message parsing error: /);
     });
 
-    it('forwards a status created by an interceptor', () => {
+    it('forwards a status that an interceptor creates', () => {
       const { call, owner, ends, reported } = make({
         interceptors: [
           (options, next) =>
@@ -618,7 +615,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(reported).toEqual(['end']);
       expect(ends[0]).toMatchObject({ code: 7, details: 'not allowed' });
       expect(call.did).not.toContain('start');
-      // An attempt that starts after its end would be counted as unanswered for good.
+      // An attempt that starts after its end would be counted as unanswered forever.
       expect(owner.endpoints.started).not.toHaveBeenCalled();
       expect(owner.endpoints.ended).toHaveBeenCalledOnce();
     });

@@ -42,6 +42,8 @@ type AttemptChannel = Pick<
 /** Maximum delay of a status. A grpcio server that is stopped may send statuses up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
 const TIMEOUT_ENDS: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
+const UNSUPPORTED_ENCODING =
+  'Compression method not supported: the "grpc-encoding" of the response is neither gzip nor deflate';
 const NO_CONTEXT = {};
 const ignore = (): void => undefined;
 const IGNORE_EVENTS: AttemptListener = { onHeaders: ignore, onMessage: ignore, onEnd: ignore };
@@ -126,7 +128,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   startRead(): void {
     // With interceptors, a unary or client-streaming call reads automatically, so this read would be one too many. A client-streaming call
-    // reads again after its response, as in grpc-js's own client. Otherwise, its end goes unnoticed while requests are written.
+    // reads again after its response, as in grpc-js's own client. Otherwise, its end would not be detected while requests are written.
     const { requestStream, responseStream } = this.request.method;
     if (this.intercepted && !responseStream && !(requestStream && this.messagesReceived > 0)) return;
     this.call.startRead();
@@ -217,9 +219,12 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   private end(status: StatusObject): void {
     this.ended = true;
-    this.code = status.code;
-    // An unsupported encoding results in a status without code and details.
-    this.details = (status as { details?: string }).details ?? '';
+    // grpc-js ends a call with neither code nor details if it receives a compressed message whose encoding is neither gzip nor deflate. The
+    // header has been removed by then.
+    const { code, details = UNSUPPORTED_ENCODING } = status as Partial<StatusObject>;
+    if (code === undefined && this.endedHere === 'no') this.endedHere = 'protocol';
+    this.code = code ?? StatusCode.INTERNAL;
+    this.details = details;
     this.metadata = status.metadata;
     this.channelReady = this.wireChannel.ready;
     if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.detectLocalEnd(status.code);
@@ -241,8 +246,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   /**
-   * Delays `status` if it is one that a server's transport sends at a shutdown: the GOAWAY that proves the shutdown may arrive later.
-   * Returns false if the proof has already arrived, or would change nothing.
+   * Delays `status` if servers send this status at a shutdown, because the GOAWAY that proves the shutdown may arrive later. Returns false
+   * if the GOAWAY has already arrived, or if it would not change the outcome.
    */
   private tryDelay(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;
@@ -267,7 +272,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.wireChannel.timedOut(this.address, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }
 
-  /** Reports the latency of a unary attempt. The application determines the duration of the others. */
+  /** Reports the latency of a unary attempt. The application determines the duration of other attempts. */
   private reportLatency(loads: EndpointLoads): void {
     const { peer } = this;
     const { requestStream, responseStream } = this.request.method;
@@ -276,7 +281,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     if (outcome !== undefined) loads.measured(peer, this.clock.now() - this.startedAt, outcome);
   }
 
-  /** Detects statuses that this side created: grpc-js itself enforces the deadline and the cancellation of the parent call. */
+  /** Detects statuses that this side created, because grpc-js itself enforces the deadline and the cancellation of the parent call. */
   private detectLocalEnd(code: number): AttemptEnd['endedHere'] {
     if (this.unreadable) return 'protocol';
     if (code === StatusCode.DEADLINE_EXCEEDED && this.clock.epoch() >= this.request.deadline - EARLY_MS)
@@ -289,7 +294,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     return this.peer !== undefined;
   }
 
-  /** Address of the connection that was picked; `undefined` if none was. */
+  /** Address of the connection that was picked; `undefined` if none was picked. */
   get peer(): string | undefined {
     return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.wireChannel.channel);
   }

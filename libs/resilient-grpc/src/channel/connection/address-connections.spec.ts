@@ -42,7 +42,7 @@ interface Peer {
   readonly address: string;
   readonly sessions: ServerHttp2Session[];
   readonly streams: ServerHttp2Stream[];
-  /** Number of connections that are accepted; others are closed at once. */
+  /** Number of connections that are accepted; others are closed immediately. */
   accepts: number;
 }
 
@@ -143,7 +143,7 @@ async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target 
       attempt.abandon();
     });
   };
-  /** Starts a feed as a call does: at once, or from the queue of the channel. */
+  /** Starts a feed in the same way as a call: immediately, or from the queue of the channel. */
   const start = (): Feed => {
     const feed: Feed = { number: (feeds += 1), state: 'waiting', end: undefined, cancel: () => undefined };
     if (channel.ready) {
@@ -157,7 +157,7 @@ async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target 
       bytes: 0,
       rateLimited: false,
       expectsPromptResponse: false,
-      // As a call's gate does.
+      // A call's gate checks the channel in the same way.
       release: () => {
         if (channel.ready) begin(feed);
         else channel.wait(waiter);
@@ -187,7 +187,7 @@ const count = (feeds: readonly Feed[], state: Feed['state']): number =>
   feeds.filter((feed) => feed.state === state).length;
 
 describe('further connections', () => {
-  it('open one after another while calls wait, up to the maximum, and carry calls first in, first out', async () => {
+  it('opens further connections one by one up to the maximum while calls wait, and starts the calls in their order of arrival', async () => {
     const peer = await startPeer(2);
     const { channel, startAll, reach } = await open(peer);
     const feeds = startAll(8);
@@ -207,7 +207,7 @@ describe('further connections', () => {
     expect(feeds[7]!.state).toBe('waiting');
   });
 
-  it('close after one to two idle periods, and not while a call uses them', async () => {
+  it('closes further connections after one to two idle periods, but not while a call uses them', async () => {
     const peer = await startPeer(1);
     const { channel, clock, startAll, reach } = await open(peer);
     const feeds = startAll(3);
@@ -226,7 +226,7 @@ describe('further connections', () => {
     expect(peer.sessions).toHaveLength(4);
   });
 
-  it('do not open by default', async () => {
+  it('opens no further connection to an address if maxConnectionsPerEndpoint is 1', async () => {
     const peer = await startPeer(1);
     const { channel, startAll, reach, events } = await open(peer, { maxConnectionsPerEndpoint: 1 });
     const feeds = startAll(3);
@@ -236,7 +236,7 @@ describe('further connections', () => {
     expect(channel.describe()).toMatchObject({ waiting: 2, waitingForStream: 2 });
   });
 
-  it('delay no call and start no outage if they cannot be opened', async () => {
+  it('starts no outage if a further connection cannot be opened, and starts a waiting call on the next free stream', async () => {
     const peer = await startPeer(1);
     peer.accepts = 1;
     const { channel, clock, startAll, reach, events } = await open(peer);
@@ -249,7 +249,7 @@ describe('further connections', () => {
     await reach(() => feeds[1]!.state === 'open');
   });
 
-  it('survive a GOAWAY of the first connection, and continue their calls', async () => {
+  it('keeps further connections and their calls after a GOAWAY of the first connection', async () => {
     const peer = await startPeer(1);
     const { channel, startAll, reach } = await open(peer);
     const feeds = startAll(2);
@@ -263,7 +263,7 @@ describe('further connections', () => {
   });
 
   it.each(['pick_first', 'round_robin'])(
-    'carry new calls while the first connection cannot be opened again, until they end (%s)',
+    'runs new calls on further connections until those connections end, if the first connection cannot be reopened (%s)',
     async (policy) => {
       const peer = await startPeer(2);
       const settings = { loadBalancing: [{ [policy]: {} }], maxConnectionsPerEndpoint: 2 };
@@ -276,7 +276,7 @@ describe('further connections', () => {
       await reach(() => channel.describe().connections[0]?.state !== 'READY');
       const [next, waiting] = startAll(2);
       await reach(() => next!.state === 'open');
-      // An idle period ends, but without this connection, no call could start.
+      // The connection stays open after an idle period, because no call could start without it.
       feeds[2]!.cancel();
       next!.cancel();
       await reach(() => waiting!.state === 'open');
@@ -298,7 +298,7 @@ describe('further connections', () => {
     },
   );
 
-  it('reopen while calls wait if they are lost', async () => {
+  it('reopens lost further connections while calls wait', async () => {
     const peer = await startPeer(1);
     const { channel, startAll, reach } = await open(peer, { maxConnectionsPerEndpoint: 2 });
     const feeds = startAll(3);
@@ -310,7 +310,7 @@ describe('further connections', () => {
     expect(peer.sessions).toHaveLength(3);
   });
 
-  it('close with the channel', async () => {
+  it('closes further connections with the channel', async () => {
     const peer = await startPeer(1);
     const { channel, startAll, reach } = await open(peer);
     const feeds = startAll(3);
@@ -320,7 +320,7 @@ describe('further connections', () => {
     await waitFor(() => peer.sessions.every(({ closed, destroyed }) => closed || destroyed));
   });
 
-  it('open only after the free streams of other endpoints are in use', async () => {
+  it('opens further connections only after the free streams of other endpoints are in use', async () => {
     const [one, two] = [await startPeer(2), await startPeer(2)];
     const { startAll, reach } = await open(
       one,
@@ -338,7 +338,7 @@ describe('further connections', () => {
 });
 
 describe('the limit of a connection', () => {
-  it('applies when the server changes it: calls start if it rises, and wait if it falls or is 0', async () => {
+  it('starts waiting calls if the server raises the stream limit, and starts no call if it lowers the limit to 0', async () => {
     const peer = await startPeer(1);
     const { channel, startAll, reach } = await open(peer, { maxConnectionsPerEndpoint: 1 });
     const feeds = startAll(5);
@@ -356,7 +356,7 @@ describe('the limit of a connection', () => {
   });
 });
 
-/** Starts a call that HTTP/2 queues: the server lowers its limit to 1, and the client has not noticed. */
+/** Starts a call that HTTP/2 queues, because the server lowers its limit to 1, and the client still uses the previous limit. */
 async function queuedByHttp2() {
   const peer = await startPeer(3);
   const opened = await open(peer, { maxConnectionsPerEndpoint: 1 });
@@ -365,7 +365,7 @@ async function queuedByHttp2() {
   await reach(() => first.state === 'open');
   peer.sessions[0]!.settings({ maxConcurrentStreams: 1 });
   await reach(() => channel.describe().connections[0]?.streams?.limit === 1);
-  // As before the SETTINGS. Node reports them in the turn in which nghttp2 applies them.
+  // Restores the limit from before the SETTINGS frame, because Node reports the frame in the turn in which nghttp2 applies it.
   const { policy } = channel.current as unknown as {
     policy: { control: { connections: Set<{ streams: StreamSlots }> } };
   };
@@ -377,7 +377,7 @@ async function queuedByHttp2() {
 }
 
 describe('evidence of a call that HTTP/2 queues', () => {
-  it('proves that it was not sent if a timer ends it', async () => {
+  it('reports a call as not sent if a timer ends it while HTTP/2 queues it', async () => {
     const { peer, reach, first, late } = await queuedByHttp2();
     systemClock.setTimer(() => {
       late.cancel('attempt-timeout');
@@ -390,7 +390,7 @@ describe('evidence of a call that HTTP/2 queues', () => {
     expect(peer.streams).toHaveLength(1);
   });
 
-  it('leaves open whether it was sent if the reset of another call in the same turn lets Node send it', async () => {
+  it('reports that a queued call may have been sent if Node sends it after the reset of another call in the same turn', async () => {
     const { peer, reach, first, late } = await queuedByHttp2();
     systemClock.setTimer(() => {
       first.cancel('attempt-timeout');
@@ -403,7 +403,7 @@ describe('evidence of a call that HTTP/2 queues', () => {
 });
 
 describe('a connection whose streams are all in use', () => {
-  it('ends if it is dead: calls time out while they wait for a stream, and the server answers no ping', async () => {
+  it('closes a connection without a free stream if calls time out while they wait for a stream, and the server answers no ping', async () => {
     const peer = await startPeer(1);
     const proxy = await FaultProxy.start(peer.address);
     onTestFinished(() => proxy.close());

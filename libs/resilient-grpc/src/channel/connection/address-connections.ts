@@ -6,7 +6,7 @@ import type { ObservedConnection } from './observed-connection.js';
 type SubchannelInterface = experimental.SubchannelInterface;
 type Listener = experimental.ConnectivityStateListener;
 
-/** A further connection closes after one to two of these periods without a call. */
+/** Idle period of a further connection. The connection closes after one to two periods without a call. */
 export const FURTHER_IDLE_MS = 30_000;
 
 /** Returns the address of connection `number` to `address` in the history of its channel, such as '10.0.0.7:50051#2'. */
@@ -27,26 +27,26 @@ export interface CreatedConnection {
 
 /** Dependencies of the connections to one address. */
 export interface AddressConnectionsDependencies {
-  /** Returns the maximum number of connections, including the first. It may change; a lower one closes no connection. */
+  /** Returns the maximum number of connections, including the first. The maximum may change; a lower maximum closes no connection. */
   readonly maximum: () => number;
   readonly clock: Clock;
   /** Creates the connection with this number; the first is number 1. */
   readonly create: (number: number) => CreatedConnection;
-  /** Returns a connection to another address with a free stream; `undefined` without one. */
+  /** Returns a connection to another address that has a free stream; `undefined` if no connection has one. */
   readonly spare: () => SubchannelInterface | undefined;
-  /** Called after a further connection was dropped. `wasOpen`: it was READY, and no call used it. */
+  /** Called after a further connection was dropped. `wasOpen` is true if the connection was READY and no call used it. */
   readonly dropped: (wasOpen: boolean) => void;
 }
 
 /**
- * The connections to one address in addition to the first one, which the load-balancing policy selects (gRFC A105). They exist while the
- * streams of the first are used up: a server or a proxy limits the streams of one connection, and each connection to a balancer may
+ * The connections to one address in addition to the first one, which the load-balancing policy selects (gRFC A105). They are opened when
+ * the streams of the first are used up, because a server or a proxy limits the streams of one connection. Each connection to a balancer may
  * reach another server.
  */
 export class AddressConnections {
   /** The connection that the load-balancing policy selects. */
   first: Pick<ObservedConnection, 'isReady' | 'streams'> | undefined;
-  /** In the order in which they were opened. */
+  /** Further connections, oldest first. */
   private further: readonly FurtherConnection[] = [];
   private readonly listeners = new Set<() => void>();
 
@@ -82,8 +82,9 @@ export class AddressConnections {
   }
 
   /**
-   * Returns the connection for the next call if it is not the first one: the oldest one with a free stream, else one to another address. If both are
-   * missing, opens a further connection, and HTTP/2 queues the call.
+   * Returns the connection for the next call; `undefined` for the first connection. If the first connection has no free stream, the call
+   * uses the oldest further connection that has one, or else a connection to another address. If no connection has a free stream, a further
+   * connection is opened, and HTTP/2 queues the call.
    */
   insteadOfFirst(): SubchannelInterface | undefined {
     const { first, further } = this;
@@ -105,7 +106,7 @@ export class AddressConnections {
   /** Opens a further connection, one at a time. Returns false if the maximum is reached. */
   open(): boolean {
     const { further, dependencies } = this;
-    // Also true in the backoff after a failed attempt.
+    // A further connection has no `streams` while it is connecting, and in the backoff after a failed attempt.
     if (further.some(({ connection }) => connection.streams === undefined)) return true;
     if (this.count >= dependencies.maximum()) return false;
     let number = 2;
@@ -134,7 +135,7 @@ export class AddressConnections {
 interface FurtherConnectionCallbacks {
   /** Returns true if the connection must not be dropped while it is idle. */
   readonly isNeeded: () => boolean;
-  /** Called after each change of its state. */
+  /** Called after each change of the connection's state. */
   readonly changed: () => void;
   readonly dropped: (wasOpen: boolean) => void;
 }
@@ -143,11 +144,11 @@ function isReady({ subchannel }: FurtherConnection): boolean {
   return stateName(subchannel.getConnectivityState()) === 'READY';
 }
 
-/** One further connection: dropped when it ends, when it cannot be opened, and when it is idle. */
+/** One further connection: dropped when it ends, when it cannot be opened, or when it is idle. */
 class FurtherConnection {
   readonly connection: ObservedConnection;
   readonly subchannel: SubchannelInterface;
-  /** True if no call used it since the last check. */
+  /** True if no call has used the connection since the last check. */
   isUnused = false;
   private timer: Timer | undefined;
 
@@ -176,7 +177,7 @@ class FurtherConnection {
     this.callbacks.dropped(isIdle);
   }
 
-  /** After a failed attempt, grpc-js leaves its backoff to IDLE. Calls that still wait open the connection again. */
+  /** After a failed attempt, the state changes to IDLE when grpc-js's backoff ends. Calls that still wait open the connection again. */
   private readonly stateChanged: Listener = (_, from, to) => {
     if (stateName(to) === 'IDLE' && from !== to) this.drop(false);
     this.callbacks.changed();

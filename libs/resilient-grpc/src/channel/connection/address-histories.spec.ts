@@ -26,7 +26,7 @@ function make() {
 describe('histories of 1,000 addresses', () => {
   const addresses = Array.from({ length: 1_000 }, (_, index) => `10.0.0.7:${String(index + 1)}`);
 
-  it('keeps every address that is in use', () => {
+  it('keeps the histories of all 1,000 addresses if they are in use', () => {
     const { histories } = make();
     for (const address of addresses) histories.entered(address, 'CONNECTING');
     for (const address of addresses) {
@@ -38,7 +38,7 @@ describe('histories of 1,000 addresses', () => {
     expect(histories.ready).toHaveLength(1_000);
   });
 
-  it('keeps 256 addresses if none is in use', () => {
+  it('keeps the histories of 256 of 1,000 addresses if none is in use', () => {
     const { histories } = make();
     for (const address of addresses) {
       histories.entered(address, 'CONNECTING');
@@ -49,7 +49,7 @@ describe('histories of 1,000 addresses', () => {
 });
 
 describe('released connection', () => {
-  it('reports the connection as closed when its socket closes', () => {
+  it('reports a released connection as closed when its socket closes', () => {
     const { clock, closed, histories } = make();
     // Safe: the code under test only listens for the socket's events.
     const socket = new EventEmitter() as unknown as Socket;
@@ -61,7 +61,7 @@ describe('released connection', () => {
     expect(closed).toEqual([500]);
   });
 
-  it('reports the connection as closed immediately if its socket is unknown', () => {
+  it('reports a released connection as closed immediately if its socket is unknown', () => {
     const { closed, histories } = make();
     histories.connected(ADDRESS, undefined);
     histories.release(ADDRESS, false);
@@ -92,14 +92,14 @@ describe('connection with a GOAWAY before the first response', () => {
     return { ended: histories.disconnected(ADDRESS), socket, readyAt };
   }
 
-  /** Creates histories with one such connection, because the first one sets no hold-off. */
+  /** Creates histories with one GOAWAY before the first response, because the first GOAWAY sets no hold-off. */
   function makeSecond() {
     const made = make();
     goAway(made);
     return made;
   }
 
-  it('holds off the address while the connection is undecided', () => {
+  it('holds off an address while a connection to it is undecided', () => {
     const made = makeSecond();
     expect(goAway(made).ended).toMatchObject({ closedImmediately: true, isUndecided: true });
     expect(made.histories).toMatchObject({ isUndecided: true });
@@ -107,7 +107,7 @@ describe('connection with a GOAWAY before the first response', () => {
     expect(made.judged).toEqual([]);
   });
 
-  it('ends the hold-off when a call on the connection receives a response', () => {
+  it('ends the hold-off of an address when a call on the undecided connection receives a response', () => {
     const made = makeSecond();
     const { readyAt } = goAway(made);
     made.histories.answeredTo(ADDRESS, readyAt);
@@ -116,7 +116,7 @@ describe('connection with a GOAWAY before the first response', () => {
     expect(made.histories).toMatchObject({ isUndecided: false });
   });
 
-  it('ignores a response to a call that began before the connection', () => {
+  it('ignores a response to a call that began before the undecided connection', () => {
     const made = makeSecond();
     made.clock.advance(10);
     const { readyAt } = goAway(made);
@@ -125,7 +125,7 @@ describe('connection with a GOAWAY before the first response', () => {
     expect(made.judged).toEqual([]);
   });
 
-  it('counts the connection as a failed attempt if it closes without a response', () => {
+  it('counts an undecided connection as a failed attempt if it closes without a response', () => {
     const made = makeSecond();
     const { socket } = goAway(made);
     socket.emit('close');
@@ -134,7 +134,7 @@ describe('connection with a GOAWAY before the first response', () => {
     expect(made.histories).toMatchObject({ isUndecided: false });
   });
 
-  it('ends the hold-off when a call on an earlier undecided connection receives a response', () => {
+  it('ends the hold-off of an address when a call on an earlier undecided connection receives a response', () => {
     const made = makeSecond();
     const { readyAt } = goAway(made);
     made.clock.advance(2_000);
@@ -159,7 +159,7 @@ describe('connection with a GOAWAY before the first response', () => {
     first.socket.emit('close');
     expect(made.judged).toEqual([]);
     expect(goAway(made).ended).toMatchObject({ closedImmediately: true });
-    // The first GOAWAY counts, too: the hold-off after two in a row is longer than after one.
+    // The first GOAWAY counts, too, so the hold-off after two in a row is longer than after one.
     expect(made.histories.holdOffMs(ADDRESS)).toBe(1_600);
     made.histories.connected(ADDRESS, undefined);
     made.histories.answered();

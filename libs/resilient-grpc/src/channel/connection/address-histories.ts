@@ -7,7 +7,7 @@ import type { Random } from '../../time/random.js';
 import { EstablishedConnection } from './established-connection.js';
 import type { LivenessProbe } from './liveness-probe.js';
 
-/** A connection that was READY and is no longer. */
+/** A connection that was READY and has ended. */
 export interface EndedConnection {
   readonly address: string;
   readonly livedMs: number;
@@ -17,8 +17,9 @@ export interface EndedConnection {
   /** True if the connection closed immediately, without a response. It then counts as a failed attempt to connect. */
   readonly closedImmediately: boolean;
   /**
-   * True if the server sent GOAWAY with NO_ERROR before its first response. Whether the connection worked depends on the calls that it
-   * still carries; a 'judged' event then reports the result. A connection without calls is never judged.
+   * True if the server sent GOAWAY with NO_ERROR before its first response. A response to a call on the connection, or the end of the
+   * connection without a response, then decides whether the connection worked, and a 'judged' event reports the result. The first of
+   * consecutive connections that close immediately is never judged.
    */
   readonly isUndecided: boolean;
   /** True if connections to other addresses are READY. */
@@ -50,7 +51,7 @@ interface UndecidedConnection {
 /** State and history of the connections to one address. */
 interface ConnectionHistory {
   state: ConnectivityState;
-  /** Start of that state, in milliseconds since 1970. */
+  /** Start of `state`, in milliseconds since 1970. */
   since: number;
   readyAt: number | undefined;
   /** `undefined` if the connection is not READY, or if its socket is unknown to the library. */
@@ -73,10 +74,10 @@ const MAX_KNOWN_ADDRESSES = 256;
 /** Connection history of one grpc-js channel, per address. */
 export class AddressHistories {
   private readonly histories = new Map<string, ConnectionHistory>();
-  /** Connections that accept no more calls, as after GOAWAY, and whose sockets are still open. */
+  /** Connections that accept no more calls (for example, after GOAWAY) and whose sockets are still open. */
   private readonly draining = new Set<EstablishedConnection>();
   private readonly delayed = new Set<DelayedConnect>();
-  /** True if a connection may not have carried a response yet. */
+  /** True if the server has not responded since the last connection was established. */
   private unanswered = true;
   /** True if a connection is undecided. `answeredTo` has no effect otherwise. */
   isUndecided = false;
@@ -200,8 +201,8 @@ export class AddressHistories {
     const isShortLived = livedMs < SHORT_LIVED_MS && !answered;
     const isUndecided = isShortLived && reason === 'GOAWAY NO_ERROR' && connection !== undefined;
     // With a short maximum connection age, a connection may end before its first response, and a GOAWAY may reject its calls. A single
-    // occurrence is no evidence about the server, so the client reconnects immediately. That occurrence still counts: the hold-off of a
-    // server that rejects each connection starts with the second one.
+    // occurrence is no evidence about the server, so the client reconnects immediately. That occurrence still counts, so that the hold-off
+    // of a server that rejects each connection starts with the second one.
     const isFirstUndecided = isUndecided && history.immediateCloses === 0;
     const closedImmediately = isShortLived && !isFirstUndecided;
     history.immediateCloses = isShortLived ? history.immediateCloses + 1 : 0;

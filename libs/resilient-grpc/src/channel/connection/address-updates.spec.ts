@@ -35,7 +35,7 @@ function make(
 }
 
 describe('rate of address updates', () => {
-  it('applies the first update immediately, then the latest one every 100 ms', () => {
+  it('applies the first address update immediately, then the latest one every 100 ms', () => {
     const { clock, applied, report } = make();
     for (let i = 0; i < 250; i++) {
       report(String(i));
@@ -48,7 +48,7 @@ describe('rate of address updates', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('applies an update immediately after 10 s without one', () => {
+  it('applies an address update immediately after 10 s without one', () => {
     const { clock, applied, report } = make();
     report('a');
     clock.advance(10_000);
@@ -56,7 +56,7 @@ describe('rate of address updates', () => {
     expect(applied).toEqual([['a'], ['b']]);
   });
 
-  it('spends at most a tenth of the time on slow updates', () => {
+  it('spends at most a tenth of the time on slow address updates', () => {
     const { clock, applied, report } = make((_, of) => {
       of.advance(200);
       return true;
@@ -69,7 +69,7 @@ describe('rate of address updates', () => {
     expect(applied).toHaveLength(2);
   });
 
-  it('delays the next update by at most 5 s, even if the process stopped during an update', () => {
+  it('delays the next address update by at most 5 s, even if the process was suspended during an update', () => {
     const { clock, applied, report } = make((_, of) => {
       of.advance(60_000);
       return true;
@@ -82,13 +82,13 @@ describe('rate of address updates', () => {
     expect(applied).toHaveLength(2);
   });
 
-  it('returns false if the policy cannot use an update', () => {
+  it('returns false if the load-balancing policy cannot use an address update', () => {
     const { report } = make((update) => update[0] !== 'bad');
     expect(report('bad')).toBe(false);
     expect(report('bad')).toBe(true);
   });
 
-  it('applies updates without addresses at growing intervals, and the next addresses immediately', () => {
+  it('applies resolver updates without addresses at growing intervals, and the next addresses immediately', () => {
     const { clock, applied, report } = make();
     const at: number[] = [];
     const startedAt = clock.now();
@@ -114,7 +114,7 @@ describe('rate of address updates', () => {
     expect(applied.at(-1)).toBe('failed');
   });
 
-  it('delays an update that arrives while another one is being applied', () => {
+  it('delays an address update that arrives while another one is being applied', () => {
     const made = make((update) => {
       if (update[0] === 'a') made.report('b');
       return true;
@@ -125,7 +125,7 @@ describe('rate of address updates', () => {
     expect(made.applied).toEqual([['a'], ['b']]);
   });
 
-  it('clears its timer on stop()', () => {
+  it('clears the timer of a delayed address update on stop()', () => {
     const { clock, applied, updates, report } = make();
     report('a');
     report('b');
@@ -148,7 +148,7 @@ describe('address limit', () => {
     expect(limited).toEqual([[1_001, 1_000]]);
   });
 
-  it('selects a random subset of the addresses, in reported order, so that all clients together use all servers', () => {
+  it('selects a random subset of more than 1,000 addresses, in reported order, so that all clients together use all servers', () => {
     const uses = new Map<string, number>();
     for (let client = 0; client < 40; client++) {
       const { applied, report } = make(undefined, { random: Math.random });
@@ -158,12 +158,12 @@ describe('address limit', () => {
       for (const name of used) uses.set(name, (uses.get(name) ?? 0) + 1);
     }
     expect(uses.size).toBe(2_000);
-    // On average, 20 of the 40 clients use each address. The probability that no client or every client uses one of them is 4 in a billion.
+    // On average, 20 of the 40 clients use each address. The probability that any address has no client or all clients is 4 in a billion.
     expect(Math.min(...uses.values())).toBeGreaterThan(0);
     expect(Math.max(...uses.values())).toBeLessThan(40);
   });
 
-  it('uses the first addresses under pick_first, which prefers them', () => {
+  it('uses the first 1,000 addresses under pick_first, which prefers the first addresses', () => {
     const { applied, report } = make(undefined, { policy: 'pick_first' });
     report(...names(0, 1_500));
     expect(applied[0]).toEqual(names(0, 1_000));
@@ -175,7 +175,7 @@ describe('address limit', () => {
     expect(applied[0]).toEqual(names(0, 500).map((name) => `${name}+v6-${name}`));
   });
 
-  it('limits the addresses of a single endpoint', () => {
+  it('limits the addresses of a single endpoint to 1,000', () => {
     const { applied, report } = make();
     report(names(0, 1_500).join('+'));
     expect(applied[0]).toEqual([names(0, 1_000).join('+')]);
@@ -204,7 +204,7 @@ describe('address limit', () => {
 });
 
 describe('unchanged addresses', () => {
-  it('skips the same addresses, whatever their order', () => {
+  it('skips a resolver update with the same addresses in any order', () => {
     const { clock, applied, report } = make();
     report('a', 'b', 'c');
     for (const hosts of [
@@ -221,7 +221,7 @@ describe('unchanged addresses', () => {
     expect(applied.at(-1)).toEqual(['a', 'b']);
   });
 
-  it('skips the same addresses after a failed lookup', () => {
+  it('skips a resolver update with the same addresses after a failed lookup', () => {
     const { clock, applied, report, fail } = make();
     report('a');
     clock.advance(5_000);

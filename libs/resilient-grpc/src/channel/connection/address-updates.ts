@@ -11,18 +11,18 @@ export type AddressUpdate = Parameters<LoadBalancer['updateAddressList']>;
 export type EndpointList = Extract<AddressUpdate[0], { readonly ok: true }>['value'];
 
 /**
- * Maximum number of addresses that are used per name. grpc-js compares each address with all others: an update blocks the event loop for
- * 0.1 s with 1,000 addresses, and for seconds with 10,000.
+ * Maximum number of addresses that are used per name. grpc-js compares each address with all others, so that an update blocks the event
+ * loop for 0.1 s with 1,000 addresses, and for seconds with 10,000.
  */
 export const MAX_ADDRESSES = 1_000;
 
 /**
  * Passes the updates of a resolver to a load-balancing policy at a bounded rate: the first one immediately, then the latest one every
- * 100 ms. Addresses that follow an empty update are used immediately. Without this limit, a resolver that reports faster would use all of
- * the process's CPU time. A resolver that reports no addresses is an example: grpc-js would call it again immediately.
+ * 100 ms. Addresses that follow an empty update are used immediately. Without the bounded rate, a resolver could use all CPU time of the
+ * process. For example, grpc-js immediately calls a resolver again if it reports no addresses.
  *
  * An update with the same addresses, in any order, is not passed on, because round_robin would recreate its state for each address.
- * pick_first prefers the first addresses and receives each update.
+ * pick_first prefers the first addresses, so it receives each update.
  */
 export class AddressUpdates {
   private held: AddressUpdate | undefined;
@@ -104,8 +104,9 @@ export class AddressUpdates {
   };
 
   /**
-   * Bounds the number of addresses. Keeps the endpoints in use, because a name server that changes the order each time must not move
-   * the connections. Selects the rest at random: if every client used the first addresses, the other servers would receive no calls.
+   * Bounds the number of addresses. Keeps the endpoints in use, because a name server that changes the order each time must not move the
+   * connections. Except under pick_first, selects the rest at random, because the other servers would receive no calls if every client used
+   * the first addresses.
    */
   private bounded(endpoints: EndpointList, isOrdered: boolean): EndpointList {
     const reported = endpoints.reduce((count, { addresses }) => count + addresses.length, 0);
@@ -146,7 +147,10 @@ export function hasAddresses(endpoints: AddressUpdate[0]): boolean {
   return endpoints.ok && endpoints.value.length > 0;
 }
 
-/** Returns a key that is equal for equal sets of endpoints; `undefined` without endpoints, or if they have other properties. */
+/**
+ * Returns a key that is equal for equal sets of endpoints; `undefined` without endpoints, or if an endpoint has properties other than
+ * `addresses`.
+ */
 function keysOf(endpoints: EndpointList): string | undefined {
   if (endpoints.length === 0 || endpoints.some((endpoint) => Object.keys(endpoint).length > 1)) return undefined;
   return JSON.stringify(endpoints.map(({ addresses }) => JSON.stringify(addresses)).sort());

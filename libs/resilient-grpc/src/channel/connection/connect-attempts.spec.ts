@@ -16,7 +16,7 @@ function make(timeoutMs: () => number = () => 500) {
 const signalOf = (address: object) => ({ ...address }) as { signal?: AbortSignal };
 
 describe('ConnectAttempts', () => {
-  it('aborts the signal of the address if TCP does not connect in time', () => {
+  it('aborts the signal of an address if TCP does not connect in time', () => {
     const { clock, attempts } = make();
     const address = attempts.abortable(ADDRESS, KEY);
     expect(signalOf(address).signal).toBeUndefined();
@@ -26,13 +26,12 @@ describe('ConnectAttempts', () => {
     expect(signal?.aborted).toBe(false);
     clock.advance(1);
     expect(signal?.aborted).toBe(true);
-    expect(String(signal?.reason)).toContain('timed out after 0.5 s: the TCP connection was not accepted');
-    expect(attempts.settle(KEY, false)?.timedOut?.message).toBe(
-      'timed out after 0.5 s: the TCP connection was not accepted',
-    );
+    const message = '127.0.0.1:1 does not respond (timed out after 0.5 s)';
+    expect(String(signal?.reason)).toContain(message);
+    expect(attempts.settle(KEY, false)?.failure('')).toEqual({ kind: 'no-response', message });
   });
 
-  it('reports the missing step and the age of the oldest attempt', async () => {
+  it('reports the incomplete step and the age of the oldest attempt to connect', async () => {
     const { clock, attempts } = make(() => 20_000);
     expect(attempts.progress).toBeUndefined();
     const oldest = attempts.begin(KEY);
@@ -49,7 +48,7 @@ describe('ConnectAttempts', () => {
     attempts.abortAll();
   });
 
-  it('does not count a pause of the process toward the timeout', () => {
+  it('does not count a pause of the process toward the connect timeout', () => {
     const { clock, attempts } = make();
     const { signal } = attempts.begin(KEY);
     clock.advance(100);
@@ -60,7 +59,7 @@ describe('ConnectAttempts', () => {
     expect(signal.aborted).toBe(true);
   });
 
-  it('destroys the socket and rejects the handshake if the handshake times out', async () => {
+  it('destroys the socket of an attempt to connect and rejects the handshake if the handshake times out', async () => {
     const { clock, attempts } = make();
     const attempt = attempts.begin(KEY);
     const socket = new Socket();
@@ -68,11 +67,12 @@ describe('ConnectAttempts', () => {
     const failure = handshake.catch((error: unknown) => String(error));
     clock.advance(500);
     expect(socket.destroyed).toBe(true);
-    expect(await failure).toContain('timed out after 0.5 s: the peer accepted the TCP connection but did not respond');
-    expect(attempts.settle(KEY, false)?.timedOut?.message).toContain('did not respond');
+    const message = '127.0.0.1:1 accepts the connection but does not respond (timed out after 0.5 s)';
+    expect(await failure).toContain(message);
+    expect(attempts.settle(KEY, false)?.failure('')).toEqual({ kind: 'silent', message });
   });
 
-  it('destroys a socket that connects after the timeout', () => {
+  it('destroys a socket that connects after the connect timeout', () => {
     const { clock, attempts } = make();
     const attempt = attempts.begin(KEY);
     clock.advance(500);
@@ -81,29 +81,29 @@ describe('ConnectAttempts', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('forwards the result or the error of the handshake', async () => {
+  it('forwards the result or the error of a connection handshake', async () => {
     const { attempts } = make();
     expect(await attempts.begin(KEY).secure(new Socket(), Promise.resolve('done'))).toBe('done');
     const failure = new Error('bad certificate');
     await expect(attempts.begin(KEY).secure(new Socket(), Promise.reject(failure))).rejects.toBe(failure);
   });
 
-  it('clears its timer when the attempt settles', () => {
+  it('clears the timer of an attempt to connect when the attempt settles', () => {
     const { clock, attempts } = make();
     attempts.begin(KEY);
-    expect(attempts.settle(KEY, false)?.timedOut?.message).toBeUndefined();
+    attempts.settle(KEY, false);
     clock.advance(0);
     expect(clock.pending).toBe(0);
   });
 
-  it('returns the socket of the connection when the attempt settles', () => {
+  it('returns the socket of an attempt to connect when the attempt settles', () => {
     const { attempts } = make();
     const socket = new Socket();
     void attempts.begin(KEY).secure(socket, Promise.resolve());
     expect(attempts.settle(KEY, false)?.socket).toBe(socket);
   });
 
-  it('gives each attempt its own signal and timeout', () => {
+  it('gives each attempt to connect its own signal and timeout', () => {
     const limits = [100, 300];
     const { clock, attempts } = make(() => limits.shift() ?? 0);
     const address = attempts.abortable(ADDRESS, KEY);
@@ -120,7 +120,7 @@ describe('ConnectAttempts', () => {
     expect(second?.aborted).toBe(true);
   });
 
-  it('replaces a running attempt to the same address', () => {
+  it('replaces a running attempt to connect to the same address', () => {
     const { clock, attempts } = make();
     attempts.begin(KEY);
     attempts.begin(KEY);
@@ -141,7 +141,7 @@ describe('ConnectAttempts', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('aborts an unfinished attempt when it is released', async () => {
+  it('aborts an unfinished attempt to connect when it is released', async () => {
     const { attempts } = make();
     const attempt = attempts.begin(KEY);
     const handshake = attempt.secure(new Socket(), new Promise<never>(() => undefined));
@@ -149,7 +149,7 @@ describe('ConnectAttempts', () => {
     await expect(handshake).rejects.toThrow('the channel was closed');
   });
 
-  it('opens no connection for an attempt that grpc-js starts after the channel was closed', () => {
+  it('opens no connection if grpc-js starts an attempt to connect after the channel was closed', () => {
     const { clock, attempts } = make();
     const address = attempts.abortable(ADDRESS, KEY);
     attempts.abortAll();
@@ -159,7 +159,7 @@ describe('ConnectAttempts', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('aborts running attempts and destroys their sockets when the channel is closed', async () => {
+  it('aborts running attempts to connect and destroys their sockets when the channel is closed', async () => {
     const { clock, attempts } = make();
     const socket = new Socket();
     const handshake = attempts.begin(KEY).secure(socket, new Promise<never>(() => undefined));
@@ -174,7 +174,7 @@ describe('ConnectAttempts', () => {
 });
 
 describe('abortable address', () => {
-  it('keeps all other properties of the address', () => {
+  it('adds an abort signal to an address and keeps its other properties', () => {
     const { attempts } = make();
     expect({ ...attempts.abortable(ADDRESS, KEY) }).toEqual({ ...ADDRESS, signal: undefined });
     expect({ ...attempts.abortable({ path: '/run/orders.sock' }, '/run/orders.sock') }).toMatchObject({

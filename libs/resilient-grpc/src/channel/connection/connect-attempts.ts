@@ -2,15 +2,22 @@ import type { Socket } from 'node:net';
 import type { experimental } from '@grpc/grpc-js';
 import type { Clock } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import type { ConnectFailure } from './connect-failure.js';
+import type { ConnectFailureFacts } from '../../policy/connect-failure/connect-failure-kind.js';
+import {
+  codeIn,
+  connectFailure,
+  connectFailureOf,
+  readConnectFailure,
+  type ConnectFailure,
+} from './connect-failure.js';
 
 type SubchannelAddress = experimental.SubchannelAddress;
 
 const CLOSED = 'the channel was closed';
 
 /**
- * Running attempts to connect, by address. Each can be ended at any stage after name resolution: credentials, TCP, TLS, HTTP/2 SETTINGS.
- * grpc-js itself has no connect timeout and, on close, leaks a hanging handshake and its socket.
+ * Running attempts to connect, by address. Each attempt can be ended at any stage after name resolution: credentials, TCP, TLS, HTTP/2
+ * SETTINGS. grpc-js itself has no connect timeout and, on close, leaks a hanging handshake and its socket.
  */
 export class ConnectAttempts {
   private readonly running = new Map<string, ConnectAttempt>();
@@ -25,7 +32,7 @@ export class ConnectAttempts {
 
   /**
    * Returns `address` with an abort signal of the current attempt, which `net.connect` honors. Reading the signal of an aborted attempt
-   * throws its error: Node would otherwise connect anyway, and nothing would close that socket.
+   * throws its error, because Node would otherwise connect anyway, and nothing would close that socket.
    */
   abortable(address: SubchannelAddress, key: string): SubchannelAddress {
     const signalOf = (): AbortSignal | undefined => {
@@ -48,7 +55,7 @@ export class ConnectAttempts {
     return attempt;
   }
 
-  /** State of the oldest attempt, as 'connecting for 2.1 s: …'; `undefined` if no attempt is running. */
+  /** State of the oldest attempt that the channel uses, as 'connecting for 2.1 s: …'; `undefined` without such an attempt. */
   get progress(): string | undefined {
     const [oldest] = [...this.running.values()]
       .filter(({ isUsed }) => isUsed)
@@ -61,7 +68,7 @@ export class ConnectAttempts {
    * Registers the result of the attempt to connect to `key`, and returns the attempt. If the channel does not use the attempt, its
    * result is unknown until the channel uses the connection again or drops it.
    */
-  settle(key: string, succeeded: boolean): Pick<ConnectAttempt, 'socket' | 'timedOut'> | undefined {
+  settle(key: string, succeeded: boolean): Pick<ConnectAttempt, 'socket' | 'failure'> | undefined {
     const attempt = this.running.get(key);
     this.running.delete(key);
     if (attempt === undefined) return undefined;
@@ -71,8 +78,8 @@ export class ConnectAttempts {
   }
 
   /**
-   * Releases `attempt` after grpc-js dropped its subchannel. Calls may still run on its connection: after a GOAWAY, grpc-js drops the
-   * subchannel, but the streams continue.
+   * Releases `attempt` after grpc-js dropped its subchannel. Calls may still run on its connection, because grpc-js drops the subchannel
+   * after a GOAWAY, but the streams continue.
    */
   release(attempt: ConnectAttempt): void {
     if (this.running.get(attempt.key) === attempt) this.running.delete(attempt.key);
@@ -98,17 +105,22 @@ export class ConnectAttempt {
   private readonly controller = new AbortController();
   private readonly timer: PeerTimer;
   private reject: ((error: Error) => void) | undefined;
+  private hasEnded = false;
   /** True if the connection was established. */
   hasSucceeded = false;
-  /** False once the channel no longer needs the connection. grpc-js completes it anyway. */
+  /** False if the channel no longer needs the connection. grpc-js completes the connection anyway. */
   isUsed = true;
-  /** The step that has not completed, for error messages. */
-  phase = 'the TCP connection was not accepted';
+  /** The step that has not completed. */
+  private step: ConnectFailureFacts['phase'] = 'tcp';
   readonly startedAt: number;
   /** The TCP socket; `undefined` until TCP is connected. With TLS, it is the underlying socket. */
   socket: Socket | undefined;
-  /** The failure, which names the incomplete step; `undefined` if the attempt has not timed out. */
-  timedOut: ConnectFailure | undefined;
+  /** TLS socket on top of `socket`; `undefined` without TLS, or before the end of its handshake. */
+  private secured: Socket | undefined;
+  /** Code and explanation of the error that ended the attempt; `undefined` without an error. */
+  private error: ConnectError | undefined;
+  /** The failure, which describes the incomplete step; `undefined` if the attempt has not timed out. */
+  private timedOut: ConnectFailure | undefined;
 
   constructor(
     readonly key: string,
@@ -117,9 +129,9 @@ export class ConnectAttempt {
   ) {
     this.startedAt = clock.now();
     this.timer = new PeerTimer(clock, timeoutMs, () => {
-      const message = `timed out after ${seconds(timeoutMs)}: ${this.phase}`;
-      this.timedOut = { kind: 'timeout', message };
-      this.abort(message);
+      const kind = this.step === 'tcp' ? 'no-response' : 'silent';
+      this.timedOut = connectFailure(kind, key, `timed out after ${seconds(timeoutMs)}`);
+      this.abort(this.timedOut.message);
     });
   }
 
@@ -127,7 +139,23 @@ export class ConnectAttempt {
     return this.controller.signal;
   }
 
-  /** Waits for the credentials. TCP connects next. Rejects if the attempt was aborted in the meantime. */
+  /** The incomplete step, for messages. */
+  get phase(): string {
+    if (this.step === 'tcp') return 'the TCP connection was not accepted';
+    return 'the peer accepted the TCP connection but did not respond';
+  }
+
+  /** Describes the failure of the attempt. `text` is the message of grpc-js, which lacks the error code. */
+  failure(text: string): ConnectFailure {
+    if (this.timedOut !== undefined) return this.timedOut;
+    if (this.step === 'tcp') return connectFailureOf(text, this.key);
+    const { code, detail } = this.error ?? { code: codeIn(text) };
+    const receivedBytes = this.socket?.bytesRead ?? 0;
+    const failure = readConnectFailure({ phase: this.step, code, receivedBytes }, this.key, text);
+    return detail === undefined ? failure : connectFailure(failure.kind, this.key, detail);
+  }
+
+  /** Waits for the credentials, before TCP connects. Rejects if the attempt was aborted in the meantime. */
   async prepare(credentials: Promise<void>): Promise<void> {
     await this.rejectOnAbort(credentials);
     this.controller.signal.throwIfAborted();
@@ -136,11 +164,36 @@ export class ConnectAttempt {
   /** Waits for the handshake on `socket`, which is connected. From now on, an abort destroys the socket. */
   secure<T>(socket: Socket, handshake: Promise<T>): Promise<T> {
     this.socket = socket;
-    this.phase = 'the peer accepted the TCP connection but did not respond';
+    this.step = 'tls';
+    socket.on('error', this.noteError);
     if (this.controller.signal.aborted) socket.destroy();
+    const secured = handshake.then(
+      (value) => {
+        this.handshakeEnded(value);
+        return value;
+      },
+      (error: unknown) => {
+        this.noteError(error);
+        throw error;
+      },
+    );
     // With TLS, a destroyed socket does not end the handshake, and a rejected handshake does not close the socket.
-    return this.rejectOnAbort(handshake);
+    return this.rejectOnAbort(secured);
   }
+
+  private handshakeEnded(result: unknown): void {
+    if (this.hasEnded) return;
+    this.step = 'http2';
+    const secured = typeof result === 'object' && result !== null ? (result as { socket?: Socket }).socket : undefined;
+    if (secured === undefined || secured === this.socket) return;
+    this.secured = secured;
+    secured.on('error', this.noteError);
+  }
+
+  /** Keeps the code of the first error, because grpc-js reports only the message. */
+  private readonly noteError = (error: unknown): void => {
+    this.error ??= connectErrorOf(error);
+  };
 
   private rejectOnAbort<T>(step: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -149,7 +202,7 @@ export class ConnectAttempt {
     });
   }
 
-  /** Ends the attempt now, with its socket and handshake. */
+  /** Ends the attempt, its socket, and its handshake immediately. */
   abort(reason: string): void {
     this.end();
     const error = new Error(reason);
@@ -158,13 +211,39 @@ export class ConnectAttempt {
     this.reject?.(error);
   }
 
-  /** Stops the timeout, because the attempt is over. */
+  /** Stops the timeout and the observation of errors, because the attempt is over. */
   end(): void {
+    this.hasEnded = true;
     this.timer.clear();
+    this.socket?.off('error', this.noteError);
+    this.secured?.off('error', this.noteError);
   }
 }
 
-/** '0.2 s' */
+/** An error of Node or OpenSSL that ended an attempt. */
+interface ConnectError {
+  readonly code: string | undefined;
+  /** Details for the message, in addition to the code. */
+  readonly detail?: string;
+}
+
+function connectErrorOf(error: unknown): ConnectError {
+  if (typeof error !== 'object' || error === null) return { code: typeof error === 'string' ? error : undefined };
+  const { code, syscall, host, cert } = error as {
+    readonly code?: unknown;
+    readonly syscall?: unknown;
+    readonly host?: unknown;
+    readonly cert?: { readonly subjectaltname?: unknown };
+  };
+  if (typeof code !== 'string') return { code: undefined };
+  // Node reports ECONNRESET without a system call if the peer closed the connection during the handshake.
+  if (code === 'ECONNRESET' && syscall === undefined) return { code: undefined };
+  if (code !== 'ERR_TLS_CERT_ALTNAME_INVALID') return { code };
+  const names = typeof cert?.subjectaltname === 'string' ? cert.subjectaltname : 'no names';
+  return { code, detail: `${code}: expected ${String(host)}, got ${names}` };
+}
+
+/** Formats a duration: '0.2 s'. */
 function seconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`;
 }

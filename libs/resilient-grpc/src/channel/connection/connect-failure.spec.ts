@@ -1,23 +1,60 @@
 import { describe, expect, it } from 'vitest';
-import { connectFailure } from './connect-failure.js';
+import { connectFailureOf, plainError, readConnectFailure } from './connect-failure.js';
 
-const WRONG_VERSION = '0A00010B:SSL routines:ssl3_get_record:wrong version number:../deps/openssl/x.c:355:';
-const DISCONNECTED = 'Client network socket disconnected before secure TLS connection was established';
+const WRONG_VERSION =
+  '80AC:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../deps/openssl/ssl3_record.c:355:\n';
 
-describe('connectFailure', () => {
+describe('connectFailureOf', () => {
   it.each([
-    ['a refused connection', 'connect ECONNREFUSED 127.0.0.1:50051', 'refused'],
-    ['a reset connection', 'Error: read ECONNRESET', 'refused'],
-    ['a name that does not resolve', 'getaddrinfo ENOTFOUND orders', 'refused'],
-    ['a failed resolver', 'Name resolution failed for target dns:orders:50051', 'refused'],
-    ['a missing unix socket', 'connect ENOENT /run/orders.sock', 'refused'],
-    ['a peer that sends something other than HTTP/2', 'Protocol error', 'not-http2'],
-    ['a peer that closes the connection', 'Failed to connect', 'not-http2'],
-    ['a peer that sends something other than TLS', `80AC:error:${WRONG_VERSION}`, 'not-http2'],
-    ['a peer that closes the connection before TLS', DISCONNECTED, 'not-http2'],
-    ['a network timeout', 'connect ETIMEDOUT 10.0.0.1:50051', 'other'],
-    ['a failed TLS handshake', 'self-signed certificate in certificate chain', 'other'],
-  ])('recognizes %s', (_, message, kind) => {
-    expect(connectFailure(message)).toEqual({ kind, message });
+    ['a refused connection', 'Error: connect ECONNREFUSED 127.0.0.1:50051', 'refused', 'ECONNREFUSED'],
+    ['a reset connection', 'Error: read ECONNRESET', 'reset', 'ECONNRESET'],
+    ['a name that does not resolve', 'getaddrinfo ENOTFOUND orders', 'name-not-resolved', 'ENOTFOUND'],
+    ['a name server that does not respond', 'getaddrinfo EAI_AGAIN orders', 'name-not-resolved', 'EAI_AGAIN'],
+    ['a missing unix socket', 'connect ENOENT /run/orders.sock', 'no-such-socket', 'ENOENT'],
+    ['a network timeout', 'connect ETIMEDOUT 10.0.0.1:50051', 'no-response', 'ETIMEDOUT'],
+    ['a peer that sends something other than HTTP/2', 'Protocol error', 'not-http2', 'ERR_HTTP2_ERROR'],
+    ['a peer without TLS', WRONG_VERSION, 'server-without-tls', 'ERR_SSL_WRONG_VERSION_NUMBER'],
+    ['an unreachable network', 'connect ENETUNREACH fd00::1:50051', 'network-unreachable', 'ENETUNREACH'],
+  ])('recognizes %s and shows its error code', (_, text, kind, code) => {
+    const failure = connectFailureOf(text, '10.0.0.7:50051');
+    expect(failure.kind).toBe(kind);
+    expect(failure.message).toMatch(/^10\.0\.0\.7:50051 \w/);
+    expect(failure.message).toContain(`(${code}`);
+  });
+
+  it.each(['Failed to connect', 'Client network socket disconnected before secure TLS connection was established'])(
+    'recognizes a peer that closes the connection: %s',
+    (text) => {
+      expect(connectFailureOf(text)).toEqual({
+        kind: 'closed',
+        message: 'the server accepts the connection and closes it without a response',
+      });
+    },
+  );
+
+  it('shows an unknown connect failure on one line, without a credential', () => {
+    const failure = connectFailureOf('Error: cannot use dns://me:secret@ns/orders\r\nfor now\n', '10.0.0.7:50051');
+    expect(failure).toEqual({
+      kind: 'other',
+      message: '10.0.0.7:50051 cannot be reached (cannot use dns://***@ns/orders for now)',
+    });
+  });
+});
+
+describe('readConnectFailure', () => {
+  it('replaces an OpenSSL error message, which ends with a line break, with an explanation', () => {
+    const facts = { phase: 'tls', code: 'ERR_SSL_WRONG_VERSION_NUMBER', receivedBytes: 47 } as const;
+    expect(readConnectFailure(facts, '10.0.0.7:50051', WRONG_VERSION)).toEqual({
+      kind: 'server-without-tls',
+      message: '10.0.0.7:50051 responds without TLS, but the client uses TLS (ERR_SSL_WRONG_VERSION_NUMBER)',
+    });
+  });
+});
+
+describe('plainError', () => {
+  it("removes grpc-js's phrases and line breaks from the error of a connection", () => {
+    const text =
+      'No connection established. Last error: Error: it failed:\n (2026-01-01T00:00:00.000Z). Resolution note: ';
+    expect(plainError(text)).toBe('it failed:');
   });
 });

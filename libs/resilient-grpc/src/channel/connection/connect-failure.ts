@@ -1,29 +1,80 @@
 import { maskCredentials } from '../../errors/mask-credentials.js';
-import type { ConnectFailureKind } from '../../policy/reconnect/early-reconnect.js';
+import { connectFailureKind, type ConnectFailureFacts } from '../../policy/connect-failure/connect-failure-kind.js';
+import { CONNECT_FAILURES, type ConnectFailureKind } from '../../policy/connect-failure/connect-failures.js';
 
-/** A failed attempt to connect. Decisions use `kind`; `message` is for logs and errors. */
+/** A failed attempt to connect. Decisions use `kind`; `message` is one sentence for logs and errors, without the remedy. */
 export interface ConnectFailure {
   readonly kind: ConnectFailureKind;
   readonly message: string;
 }
 
-// No listener, a reset, or no such name (for a unix socket, no such file).
-const REFUSED = /\bE(?:CONNREFUSED|CONNRESET|NOTFOUND|NOENT|AI_AGAIN)\b|^Name resolution failed\b/;
+/** Maximum length of the part of a message that comes from a peer, from OpenSSL, or from grpc-js. */
+const MAX_DETAIL_LENGTH = 200;
 
-// The peer closed the connection or sent something other than HTTP/2 or TLS. No TLS handshake was completed.
-const NOT_HTTP2 = /^(?:Protocol error|Failed to connect)\b|wrong version number|disconnected before secure TLS/;
-
-/** Classifies a failure by the error message of grpc-js or Node, neither of which describes it in any other way. */
-export function connectFailure(message: string): ConnectFailure {
-  if (NOT_HTTP2.test(message)) return { kind: 'not-http2', message };
-  return { kind: REFUSED.test(message) ? 'refused' : 'other', message };
+/**
+ * Describes a failure: '10.0.0.7:50051 refused the connection: nothing listens on this port (ECONNREFUSED)'.
+ *
+ * @param subject address or name; 'the server' if it is unknown
+ */
+export function connectFailure(
+  kind: ConnectFailureKind,
+  subject: string | undefined,
+  detail: string | undefined,
+): ConnectFailure {
+  const more = detail === undefined || detail === '' ? '' : ` (${plainDetail(detail)})`;
+  return { kind, message: `${subject ?? 'the server'} ${CONNECT_FAILURES[kind].cause}${more}` };
 }
 
-/** Removes credentials and fixed phrases from grpc-js's error message for a failed connection. */
+/** Returns a failure with its own message, such as the refusal of a load-balancing policy. */
+export function otherFailure(kind: ConnectFailureKind, message: string): ConnectFailure {
+  return { kind, message: plainText(message) };
+}
+
+/** Describes the failure that `facts` show. `text` is used only if they contain no code that explains it. */
+export function readConnectFailure(
+  facts: ConnectFailureFacts,
+  subject: string | undefined,
+  text: string,
+): ConnectFailure {
+  const kind = connectFailureKind(facts);
+  return connectFailure(kind, subject, kind === 'other' ? plainError(text) : facts.code);
+}
+
+/** Describes the failure of an attempt whose error object is unknown, because grpc-js keeps only its message. */
+export function connectFailureOf(text: string, subject?: string): ConnectFailure {
+  const plain = plainError(text);
+  if (CLOSED_BY_PEER.test(plain)) return connectFailure('closed', subject, undefined);
+  return readConnectFailure({ phase: 'tcp', code: codeIn(plain), receivedBytes: 0 }, subject, plain);
+}
+
+// Messages of grpc-js and Node for a connection that the peer closed during a handshake.
+const CLOSED_BY_PEER = /^Failed to connect\b|disconnected before secure TLS/;
+
+/** Returns the error code that a message of Node, OpenSSL, or grpc-js describes; `undefined` if the code is unknown. */
+export function codeIn(message: string): string | undefined {
+  if (message.includes('wrong version number')) return 'ERR_SSL_WRONG_VERSION_NUMBER';
+  if (/^(?:Error: )*Protocol error\b/.test(message)) return 'ERR_HTTP2_ERROR';
+  // Node writes the code of a failed system call: 'connect ECONNREFUSED 10.0.0.7:50051'.
+  return /^(?:Error: )*(?:\w+ )?(E[A-Z]{2,}(?:_[A-Z]+)*)\b/.exec(message)?.[1];
+}
+
+/** Removes credentials, line breaks, and fixed phrases from grpc-js's error message for a failed connection. */
 export function plainError(error: string): string {
-  return maskCredentials(error)
-    .replace(/^No connection established\. Last error: /, '')
-    .replace(/\. Resolution note: $/, '')
-    .replace(/^(?:Error: )+/, '')
-    .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, '');
+  return plainText(
+    maskCredentials(error)
+      .replace(/^No connection established\. Last error: /, '')
+      .replace(/\. Resolution note: $/, '')
+      .replace(/^(?:Error: )+/, '')
+      .replace(/ \(\d{4}-\d\d-\d\dT[\d:.]+Z\)$/, ''),
+  );
+}
+
+function plainDetail(detail: string): string {
+  const text = plainText(detail);
+  return text.length > MAX_DETAIL_LENGTH ? `${text.slice(0, MAX_DETAIL_LENGTH)}…` : text;
+}
+
+/** Replaces control characters. OpenSSL ends its messages with a line break. */
+function plainText(text: string): string {
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ').trim();
 }

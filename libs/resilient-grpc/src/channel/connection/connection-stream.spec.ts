@@ -70,7 +70,7 @@ function connection({ start = () => Promise.resolve() }: { start?: () => Promise
 const settled = () => new Promise(setImmediate);
 
 describe('ConnectionStream', () => {
-  it('sends its request and reads one message at a time', async () => {
+  it('sends the request of a stream and reads one message at a time', async () => {
     const { open, actions, receive, messages, metadata } = connection();
     open('orders.example');
     await settled();
@@ -88,7 +88,7 @@ describe('ConnectionStream', () => {
     expect(metadata.get('grpc-accept-encoding')).toEqual([]);
   });
 
-  it('reports the end of the stream once and removes its listener from the connection', async () => {
+  it('reports the end of a stream once and removes the listener of the stream from its connection', async () => {
     const { open, finish, changeState, ends, listeners } = connection();
     const stream = open();
     await settled();
@@ -99,7 +99,7 @@ describe('ConnectionStream', () => {
     expect([stream.isOver, listeners.size]).toEqual([true, 0]);
   });
 
-  it('cancels the call when the connection accepts no more calls', async () => {
+  it('cancels a stream when its connection accepts no more calls', async () => {
     const { open, changeState, receive, ends, messages, actions } = connection();
     open();
     await settled();
@@ -108,7 +108,7 @@ describe('ConnectionStream', () => {
     expect([ends, messages, actions.at(-1)]).toEqual([[undefined], [], 'cancel 1']);
   });
 
-  it('reports nothing after cancel(), even if grpc-js has not created the stream yet', async () => {
+  it('reports nothing after cancel() of a stream, even if grpc-js has not created the stream yet', async () => {
     const { open, finish, ends, actions, listeners } = connection();
     open().cancel();
     await settled();
@@ -118,14 +118,14 @@ describe('ConnectionStream', () => {
     expect([ends, listeners.size]).toEqual([[], 0]);
   });
 
-  it('reports INTERNAL if the stream cannot be created', async () => {
+  it('reports INTERNAL if a stream cannot be created on a connection', async () => {
     const { open, ends } = connection({ start: () => Promise.reject(new Error('no such header')) });
     open();
     await settled();
     expect(ends).toEqual([{ code: StatusCode.INTERNAL, details: 'Error: no such header' }]);
   });
 
-  it('returns undefined if this grpc-js cannot bind a call to one connection', () => {
+  it('ConnectionStream.open() returns undefined if this grpc-js cannot bind a call to one connection', () => {
     expect(ConnectionStream.open({} as SubchannelInterface, {} as never)).toBeUndefined();
   });
 });

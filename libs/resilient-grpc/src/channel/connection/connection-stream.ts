@@ -1,15 +1,18 @@
-import type { Metadata, experimental } from '@grpc/grpc-js';
+import type { Metadata, StatusObject, experimental } from '@grpc/grpc-js';
 import { StatusCode } from '../../status/status-code.js';
+import { httpResponseOf } from '../../policy/evidence/http-response.js';
 import { runInBackground } from '../quirks/background-call.js';
 import { channelOf, setAuthority } from '../quirks/subchannel.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 type CallStream = ReturnType<NonNullable<ReturnType<typeof channelOf>>['createCall']>;
 
-/** Status that a stream ended with. */
+/** Status with which a stream ended. */
 export interface StreamEnd {
   readonly code: number;
   readonly details: string;
+  /** Description of the response if it is HTTP but not gRPC, because a proxy or web server sent it. */
+  readonly http?: string | undefined;
 }
 
 /** Request and callbacks of a stream. */
@@ -23,7 +26,7 @@ export interface StreamOpening {
   readonly authority?: string | undefined;
   onMessage(bytes: Uint8Array): void;
   /**
-   * Called once and last; not called after `cancel`. `end` is `undefined` if the server sent no status, because the connection accepts
+   * Called once, as the last callback; not called after `cancel`. `end` is `undefined` if the stream ended because the connection accepts
    * no more calls.
    */
   onEnd(end: StreamEnd | undefined): void;
@@ -31,8 +34,7 @@ export interface StreamOpening {
 
 /**
  * A response stream that is bound to one connection. It is not a call of the channel, so it keeps neither the channel from going idle nor
- * the process from exiting.
- * It ends as soon as its connection accepts no more calls, because a server that shuts down waits for every stream.
+ * the process from exiting. It ends when its connection accepts no more calls, because a server that shuts down waits for every stream.
  */
 export class ConnectionStream {
   /** True if no callback follows. */
@@ -46,7 +48,7 @@ export class ConnectionStream {
 
   /** Opens a stream; returns `undefined` if this grpc-js cannot bind a call to one connection. */
   static open(subchannel: SubchannelInterface, opening: StreamOpening): ConnectionStream | undefined {
-    // Without a deadline, because grpc-js would start a timer that the response does not clear and that keeps the process alive.
+    // The call has no deadline, because grpc-js would start a timer that the response does not clear and that keeps the process running.
     const call = channelOf(subchannel)?.createCall(opening.path, Infinity, null, null, null);
     if (call === undefined) return undefined;
     const stream = new ConnectionStream(subchannel, call, opening);
@@ -72,22 +74,27 @@ export class ConnectionStream {
     if (authority !== undefined) setAuthority(call, authority);
     // Safe, although the types differ: these methods return promises, and their rejections would be unhandled.
     const begun = call as unknown as Record<'start' | 'sendMessageWithContext', (...args: unknown[]) => unknown>;
+    let received: Metadata | undefined;
     const listener = {
-      onReceiveMetadata: () => undefined,
+      onReceiveMetadata: (headers: Metadata) => {
+        received = headers;
+      },
       onReceiveMessage: (bytes: Uint8Array) => {
         if (this.isOver) return;
         opening.onMessage(bytes);
         call.startRead();
       },
-      onReceiveStatus: (end: StreamEnd) => {
-        this.end(end);
+      onReceiveStatus: ({ code, details, metadata }: StatusObject) => {
+        // A response without a body has no headers, only trailers.
+        const [contentType] = (received ?? metadata).get('content-type');
+        this.end({ code, details, http: httpResponseOf(details, contentType?.toString()) });
       },
     };
     const failed = (error: unknown): void => {
       this.end({ code: StatusCode.INTERNAL, details: String(error) });
     };
     Promise.resolve(begun.start(opening.metadata.clone(), listener)).then(() => {
-      // grpc-js creates the stream even if the call was cancelled before.
+      // grpc-js creates the stream even if the call has already been cancelled.
       if (this.isOver) this.cancelCall();
       else runInBackground(call);
     }, failed);

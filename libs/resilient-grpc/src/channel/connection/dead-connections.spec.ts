@@ -131,7 +131,7 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
   };
   const answered = async (): Promise<AttemptEnd> => {
     const call = start(ANSWERED);
-    await waitFor(() => call.end !== undefined);
+    await waitFor(() => call.end !== undefined, { timeoutMs: 30_000 });
     expect(call.end).toMatchObject({ code: 0 });
     return call.end!;
   };
@@ -151,14 +151,14 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
 
 const READY_THROUGHOUT = ['CONNECTING', 'READY'];
 
-// Registers the leak check first, so that it runs last: a test's cleanups run in reverse order.
+// Registers the leak check first, so that it runs last, because the cleanups of a test run in reverse order.
 beforeEach(() => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
 });
 
 describe('black-holed connection', () => {
-  it('closes the connection once a new one is READY', async () => {
+  it('closes a black-holed connection when its replacement is READY', async () => {
     const { proxy } = await startServer();
     const { clock, channel, start, answered, timeOut, replacements, states } = await scene([proxy]);
     await answered();
@@ -184,7 +184,7 @@ describe('black-holed connection', () => {
     expect(channel.connectivity.outage).toBeUndefined();
   });
 
-  it('keeps the connection while its replacement is not READY and after bytes arrive again', async () => {
+  it('keeps a suspected connection while its replacement is not READY and after bytes arrive again', async () => {
     const { proxy } = await startServer();
     const { clock, answered, start, timeOut, replacements, states } = await scene([proxy]);
     await answered();
@@ -210,7 +210,7 @@ describe('black-holed connection', () => {
     expect(states()).toEqual(READY_THROUGHOUT);
   });
 
-  it('reconnects as usual if the connection is reset before a replacement is READY', async () => {
+  it('reconnects as usual if a black-holed connection is reset before its replacement is READY', async () => {
     const { proxy } = await startServer();
     const { clock, answered, timeOut, replacements, states } = await scene([proxy]);
     await answered();
@@ -230,7 +230,7 @@ describe('black-holed connection', () => {
     expect(proxy.counters.open).toBe(1);
   });
 
-  it('ends the suspicion if the channel goes idle', async () => {
+  it('ends the suspicion of a connection if the channel goes idle', async () => {
     const { proxy } = await startServer();
     const { clock, timeOut, replacements, states } = await scene([proxy], {
       connection: 'on-demand',
@@ -282,7 +282,7 @@ describe('black-holed connection', () => {
 });
 
 describe('dead connection with several addresses', () => {
-  it('moves calls to another address under pick_first', async () => {
+  it('sends new calls to another address under pick_first after a connection is found dead', async () => {
     const [a, b] = [await startServer(), await startServer()];
     const { clock, answered, timeOut, replacements, states } = await scene([a.proxy, b.proxy]);
     expect((await answered()).peer).toBe(a.proxy.url);
@@ -324,7 +324,7 @@ describe('dead connection with several addresses', () => {
 });
 
 describe('suspected connection with several addresses', () => {
-  it('drops the suspicion if the connection is reset', async () => {
+  it('ends the suspicion of a connection if the connection is reset', async () => {
     const [a, b] = [await startServer(), await startServer()];
     const { clock, answered, timeOut, replacements } = await scene([a.proxy, b.proxy], {
       loadBalancing: 'round_robin',
@@ -343,7 +343,7 @@ describe('suspected connection with several addresses', () => {
   });
 });
 
-describe('live server', () => {
+describe('server that responds', () => {
   it('keeps a connection without a free stream if the server answers a PING', async () => {
     const { proxy, calls, seen } = await startServer({ settings: { maxConcurrentStreams: 1 } });
     const { clock, start, answered, timeOut, replacements } = await scene([proxy]);
@@ -361,7 +361,7 @@ describe('live server', () => {
     expect(replacements()).toEqual([]);
   });
 
-  it('sends one health check and, if the server answers it, no PING', async () => {
+  it('sends one health check, and no PING if the server responds to the health check', async () => {
     const { proxy, calls, seen } = await startServer();
     const { clock, answered, timeOut } = await scene([proxy]);
     await answered();

@@ -31,7 +31,7 @@ function make(policy = 'round_robin') {
 }
 
 describe('EndpointHandover', () => {
-  it('drops removed endpoints immediately if another one is usable', () => {
+  it('drops removed endpoints immediately if another endpoint is usable', () => {
     const { applied, resolve, change } = make();
     resolve('a', 'b');
     change('a', 'b');
@@ -42,7 +42,7 @@ describe('EndpointHandover', () => {
     ]);
   });
 
-  it('keeps removed endpoints that are usable until a new one is usable', () => {
+  it('keeps usable removed endpoints until a new endpoint is usable', () => {
     const { applied, resolve, change } = make();
     resolve('a', 'b');
     change('a');
@@ -56,7 +56,7 @@ describe('EndpointHandover', () => {
     expect(applied).toHaveLength(3);
   });
 
-  it('drops removed endpoints once they are unusable', () => {
+  it('drops removed endpoints when they become unusable', () => {
     const { applied, resolve, change } = make();
     resolve('a');
     change('a');
@@ -65,7 +65,7 @@ describe('EndpointHandover', () => {
     expect(applied).toEqual([['a'], ['b', 'a'], ['b']]);
   });
 
-  it('keeps a usable endpoint over several updates without a usable endpoint', () => {
+  it('keeps a usable removed endpoint over several updates without a usable endpoint', () => {
     const { applied, resolve, change } = make();
     resolve('a');
     change('a');
@@ -76,7 +76,7 @@ describe('EndpointHandover', () => {
     expect(applied.at(-1)).toEqual(['c']);
   });
 
-  it('passes updates unchanged for pick_first, without addresses, and after errors', () => {
+  it('passes on endpoint updates unchanged for pick_first, if they have no addresses, and if resolution failed', () => {
     const first = make('pick_first');
     first.resolve('a');
     first.change('a');
@@ -90,7 +90,7 @@ describe('EndpointHandover', () => {
     expect(applied).toEqual([['a'], 'failed', []]);
   });
 
-  it('applies nothing after stop()', () => {
+  it('does not apply endpoint updates after stop()', () => {
     const { handover, applied, resolve, change, clock } = make();
     resolve('a');
     change('a');

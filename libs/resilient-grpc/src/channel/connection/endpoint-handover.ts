@@ -2,8 +2,8 @@ import type { Clock } from '../../time/clock.js';
 import type { AddressUpdate, EndpointList } from './address-updates.js';
 
 /**
- * Passes the endpoints of a name to a load-balancing policy. If none of them is usable (READY and serving), removed endpoints that are
- * usable stay in use until a new one is, or until they are not. Otherwise, a wrong DNS record would cause an outage while working
+ * Passes the endpoints of a name to a load-balancing policy. If none of them is usable (READY and serving), usable removed endpoints stay
+ * in use until a new endpoint is usable, or until they become unusable. Otherwise, a wrong DNS record would cause an outage while working
  * connections are open. pick_first keeps its connection in the same way.
  */
 export class EndpointHandover {
@@ -37,7 +37,7 @@ export class EndpointHandover {
     return this.apply({ ...endpoints, value: this.used }, config, ...others);
   }
 
-  /** Reports that a connection changed its state, or its endpoint its health. */
+  /** Reports that the state of a connection or the health of its endpoint changed. */
   endpointChanged(): void {
     if (this.pending === undefined || this.isScheduled) return;
     this.isScheduled = true;

@@ -2,7 +2,7 @@ import { EndpointLoad, type MeasuredOutcome } from '../../policy/balancing/endpo
 import type { Clock } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
-/** Loads of the endpoints of one channel, by address. They outlive the policy, which grpc-js recreates after an idle period. */
+/** Loads of the endpoints of one channel, by address. The loads are kept when grpc-js recreates the policy after an idle period. */
 export class EndpointLoads {
   private readonly loads = new Map<string, EndpointLoad>();
 
@@ -11,7 +11,7 @@ export class EndpointLoads {
     readonly random: Random,
   ) {}
 
-  /** Returns the load of the endpoint with `addresses`, which share one. */
+  /** Returns the load of the endpoint that has `addresses`. */
   of(addresses: readonly string[]): EndpointLoad {
     const known = addresses.map((address) => this.loads.get(address)).find((load) => load !== undefined);
     const load = known ?? new EndpointLoad();
@@ -19,7 +19,7 @@ export class EndpointLoads {
     return load;
   }
 
-  /** Removes the endpoints without an address in `addresses`. */
+  /** Removes the loads of addresses that are not in `addresses`. */
   keep(addresses: ReadonlySet<string>): void {
     for (const address of this.loads.keys()) if (!addresses.has(address)) this.loads.delete(address);
   }
@@ -29,7 +29,7 @@ export class EndpointLoads {
     this.loads.get(address)?.measured(latencyMs, outcome, this.clock.now());
   }
 
-  /** Hides the fields: grpc-js writes channel options as JSON when it traces. */
+  /** Hides the fields, because grpc-js writes channel options as JSON when it traces. */
   toJSON(): object {
     return {};
   }

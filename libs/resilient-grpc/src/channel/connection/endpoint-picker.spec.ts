@@ -54,16 +54,16 @@ describe('EndpointPicker', () => {
     expect([made.pick(['b']), made.picks]).toEqual(['a', 1]);
   });
 
-  it('uses a further pick of the child policy if it is untried', () => {
+  it('calls the child policy again until it picks an untried endpoint', () => {
     expect(make({ picks: ['a', 'a', 'c', 'b'] }).pick(['a'])).toBe('c');
   });
 
-  it('selects another READY endpoint if the child policy keeps picking the tried one', () => {
+  it('selects another READY endpoint if the child policy always picks a tried endpoint', () => {
     const made = make({ picks: ['a'], ready: ['a', 'b'] });
     expect([made.pick(['a']), made.picks]).toEqual(['b', 4]);
   });
 
-  it('accepts a tried endpoint if no other one is READY, and calls the child policy once', () => {
+  it('accepts a tried endpoint after one call of the child policy if no other endpoint is READY', () => {
     const made = make({ picks: ['a', 'b'], ready: ['a'] });
     expect([made.pick(['a']), made.picks]).toEqual(['a', 1]);
   });
@@ -76,12 +76,12 @@ describe('EndpointPicker', () => {
     expect(make({ picks: ['a2', 'b'], ready: ['a2', 'b'], group: ['a1', 'a2'] }).pick(['a1'])).toBe('b');
   });
 
-  it('returns a drop of the child policy without a further pick', () => {
+  it('returns the drop of a call by the child policy without a further pick', () => {
     const made = make({ picks: ['drop', 'a', 'b'] });
     expect([made.pick(['a']), made.picks]).toEqual(['none', 1]);
   });
 
-  it('adds the picked endpoint to the tried ones, so that a hedge that starts meanwhile avoids it', () => {
+  it('adds the picked endpoint to the tried endpoints, so that a hedge avoids it', () => {
     const made = make({ picks: ['a', 'a', 'b'] });
     const tried: string[] = [];
     expect([made.pick(tried), made.pick(tried), tried]).toEqual(['a', 'b', ['a', 'b']]);
@@ -89,7 +89,7 @@ describe('EndpointPicker', () => {
 });
 
 describe('setTriedEndpoints', () => {
-  it('leaves other copies of the metadata and their options unchanged', () => {
+  it('sets the tried endpoints of one copy of the metadata, keeps its other options, and leaves other copies unchanged', () => {
     const original = new Metadata({ waitForReady: true });
     const copy = original.clone();
     setTriedEndpoints(copy, ['a']);
@@ -97,7 +97,7 @@ describe('setTriedEndpoints', () => {
     expect(copy.getOptions().waitForReady).toBe(true);
   });
 
-  it('survives the copies that grpc-js makes, and adds no header', () => {
+  it('keeps the tried endpoints in the copies that grpc-js makes, and adds no header', () => {
     const metadata = new Metadata();
     setTriedEndpoints(metadata, ['a']);
     expect(triedEndpoints(metadata.clone().clone())).toEqual(['a']);

@@ -1,16 +1,15 @@
 import type { Metadata, MetadataOptions, experimental } from '@grpc/grpc-js';
 import type { Random } from '../../time/random.js';
+import { COMPLETE } from '../quirks/experimental.js';
 
 type Picker = experimental.Picker;
 type PickArgs = experimental.PickArgs;
 type PickResult = experimental.PickResult;
 type SubchannelInterface = experimental.SubchannelInterface;
 
-/** PickResultType.COMPLETE of grpc-js. */
-const COMPLETE = 0;
 /**
- * Maximum number of further picks of the child policy. They follow its weights. Each one advances the schedule of the policy, so the
- * number is small.
+ * Maximum number of further picks of the child policy. These picks follow the weights of the policy. Each pick advances the schedule of the
+ * policy, so the number is small.
  */
 const MAX_FURTHER_PICKS = 3;
 
@@ -41,7 +40,7 @@ export function triedEndpoints(metadata: Metadata): string[] | undefined {
 export interface PickableEndpoints {
   /** True if `address` belongs to an endpoint with an address in `tried`. */
   isTried(address: string, tried: readonly string[]): boolean;
-  /** Returns the connections that an attempt may use: READY ones of healthy endpoints. */
+  /** Returns the connections that an attempt may use: the READY connections of healthy endpoints. */
   pickable(): SubchannelInterface[];
 }
 

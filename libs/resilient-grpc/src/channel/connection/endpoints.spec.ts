@@ -61,7 +61,7 @@ function make(policy: EjectionPolicy | undefined, healthService?: string) {
 }
 
 describe('endpoint with several addresses', () => {
-  it('ejects all addresses of an endpoint together, by the failures on all of them', () => {
+  it('ejects all addresses of an endpoint together, based on the failures of all addresses', () => {
     const { endpoints, connect, call } = make(EJECTION);
     endpoints.group([['a', 'a6'], ['b'], ['c']]);
     const [first, second, other] = ['a', 'a6', 'b', 'c'].map(connect);
@@ -75,7 +75,7 @@ describe('endpoint with several addresses', () => {
     expect(connect('a6').isIncluded).toBe(false);
   });
 
-  it('counts the endpoints that stay, not their addresses', () => {
+  it('limits ejections by the number of remaining endpoints, not of their addresses', () => {
     const { endpoints, connect, call } = make(EJECTION);
     endpoints.group([['a', 'a6'], ['b', 'b6'], ['c']]);
     const [a, , b] = ['a', 'a6', 'b', 'b6', 'c'].map(connect);
@@ -96,7 +96,7 @@ describe('endpoint with several addresses', () => {
 });
 
 describe('Endpoints', () => {
-  it('sets no timer while its ejected endpoints are not in use', () => {
+  it('stops the ejection timer when no ejected endpoint is in use anymore', () => {
     const { clock, endpoints, connect, eject } = make(EJECTION);
     const gate = connect('a');
     connect('b');
@@ -107,7 +107,7 @@ describe('Endpoints', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('returns an endpoint whose ejection ended while it was not in use', () => {
+  it('includes an endpoint whose ejection ended while the endpoint was not in use', () => {
     const { clock, endpoints, connect, eject } = make(EJECTION);
     const gate = connect('a');
     connect('b');
@@ -119,7 +119,7 @@ describe('Endpoints', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('returns an ejected endpoint in the same turn if the others are removed', () => {
+  it('includes an ejected endpoint again in the same turn if the other endpoints are removed', () => {
     const { endpoints, connect, eject } = make(EJECTION);
     const a = connect('a');
     const b = connect('b');
@@ -130,7 +130,7 @@ describe('Endpoints', () => {
     expect(a.isIncluded).toBe(true);
   });
 
-  it('does not use the health of a previous connection for a new one', () => {
+  it('does not use the health of a previous connection for a new connection', () => {
     const { endpoints, connect } = make(undefined, 'orders.v1.Orders');
     const gate = connect('a');
     endpoints.healthChanged('a', 'serving');

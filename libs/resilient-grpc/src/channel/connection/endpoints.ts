@@ -19,17 +19,17 @@ import { moment, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import type { EndpointHealth } from './health-watch.js';
 
-/** A connection of a load-balancing policy that can be taken out of its pick set. */
+/** A connection of a load-balancing policy that can be removed from the policy's pick set. */
 export interface EndpointGate {
   readonly address: string;
   readonly isReady: boolean;
-  /** Puts the connection into the pick set, or takes it out. */
+  /** Adds the connection to the pick set, or removes it. */
   include(isIncluded: boolean): void;
 }
 
 /** An attempt on an endpoint. */
 export interface EndpointAttempt extends AttemptEvidence {
-  /** Address of its connection; `undefined` if none was picked. */
+  /** Address of the attempt's connection; `undefined` if none was picked. */
   readonly peer: string | undefined;
   /** Monotonic milliseconds. */
   readonly startedAt: number;
@@ -38,7 +38,7 @@ export interface EndpointAttempt extends AttemptEvidence {
 
 /** A load-balancing policy whose picks depend on weights and health. */
 export interface WeightedPolicy {
-  /** Called when slow start begins or ends, or when the health of a connection is known. */
+  /** Called when slow start begins or ends, or when the health of a connection becomes known or changes. */
   refresh(): void;
 }
 
@@ -50,30 +50,30 @@ export interface EndpointsHealth {
 }
 
 interface Endpoint {
-  /** The first of `addresses`. It identifies the endpoint. */
+  /** The first of `addresses`, which identifies the endpoint. */
   readonly address: string;
   readonly addresses: readonly string[];
   readonly gates: Set<EndpointGate>;
   readonly record: EndpointRecord;
   state: EjectionState;
   health: EndpointHealth;
-  /** True if it was usable at the last change. */
+  /** True if the endpoint was usable at the last change. */
   wasUsable: boolean;
-  /** Start of the latest period in which it was usable. Interruptions of less than a second do not end the period. */
+  /** Start of the latest period in which the endpoint was usable. Interruptions of less than a second do not end the period. */
   usableSince: number;
-  /** Time at which it was last usable. */
+  /** Time at which the endpoint was last usable. */
   lastUsableAt: number;
-  /** Start of its slow start. */
+  /** Time at which the slow start of the endpoint began. */
   slowSince: number;
   /** Attempts that ended in the current and in the previous share period. */
   attempts: number;
   lastAttempts: number;
-  /** True if a limit prevented its ejection and this has been reported, so that it is reported once. */
+  /** True if a limit prevented the ejection of the endpoint, and an event has reported the limit. The event is not repeated. */
   isSpared: boolean;
 }
 
 const SWEEP_MS = 250;
-/** A sweep that is later than this shows that this process was blocked. Endpoints then seem silent, because their responses are unread. */
+/** A longer delay of a sweep shows that the process was blocked. Endpoints then seem silent, because their responses are unread. */
 const MAX_SWEEP_DELAY_MS = 250;
 /** An endpoint is warm after this time in use. A shorter interruption requires no slow start. */
 const WARM_MS = 1_000;
@@ -82,12 +82,12 @@ const SHARE_PERIOD_MS = 10_000;
 const MAX_KNOWN_ENDPOINTS = 256;
 
 /**
- * Health of the endpoints of a channel. Ejects those that perform worse than the others, and excludes those that report that they do not
- * serve. It is shared by the wire channels that replace each other, so that a replacement ejects the same endpoints. It exists only if a
- * client ejects or checks endpoints.
+ * Health of the endpoints of a channel. Ejects the endpoints that perform worse than the others, and excludes those that report that they
+ * do not serve. The wire channels that replace each other share this object, so that a replacement ejects the same endpoints. It exists
+ * only if the client ejects or checks endpoints.
  */
 export class Endpoints {
-  /** In the order in which they were first used. */
+  /** Known endpoints, in the order of their first use. */
   private readonly endpoints = new Set<Endpoint>();
   private readonly byAddress = new Map<string, Endpoint>();
   private readonly policies = new Set<WeightedPolicy>();
@@ -162,7 +162,7 @@ export class Endpoints {
   }
 
   /**
-   * Combines the addresses of each endpoint, such as an IPv4 and an IPv6 address: they belong to one server, so they are ejected together
+   * Combines the addresses of each endpoint, such as an IPv4 and an IPv6 address. They belong to one server, so they are ejected together
    * (gRFC A61).
    */
   group(endpoints: readonly (readonly string[])[]): void {
@@ -178,11 +178,11 @@ export class Endpoints {
   use(gate: EndpointGate): void {
     const endpoint = this.endpoint(gate.address);
     endpoint.gates.add(gate);
-    // Its last connection ended while it was not in use.
+    // The last connection of the endpoint ended while the endpoint was not in use.
     if (!this.isReady(endpoint)) endpoint.health = 'pending';
     gate.include(this.isIncluded(endpoint));
     this.usabilityChanged(endpoint);
-    // No sweep ran for it while it was not in use.
+    // No sweep ran for the endpoint while it was not in use.
     if (endpoint.state.kind === 'ejected') this.sweepLater();
   }
 
@@ -190,7 +190,7 @@ export class Endpoints {
     const endpoint = this.endpoint(gate.address);
     endpoint.gates.delete(gate);
     this.usabilityChanged(endpoint);
-    // Not decided now: round_robin releases all connections before it uses them again.
+    // Returns are not decided here, because round_robin releases all connections before it uses them again.
   }
 
   /** Reports that a policy has used and released connections after a change of its addresses. */
@@ -206,7 +206,7 @@ export class Endpoints {
     this.decideReturns();
   }
 
-  /** Reports that a policy uses a READY connection that it has not used before, or has released. */
+  /** Reports that a policy uses a READY connection for the first time, or again after it released the connection. */
   connectionReused(address: string): void {
     const endpoint = this.endpoint(address);
     // A released connection is not watched.
@@ -236,7 +236,7 @@ export class Endpoints {
     return this.isServing(this.endpoint(address));
   }
 
-  /** True if an endpoint is connected and its health is not known yet. */
+  /** True if an endpoint is connected and its health is still unknown. */
   get isHealthPending(): boolean {
     if (!this.checksHealth) return false;
     return [...this.endpoints].some((one) => one.health === 'pending' && this.isReady(one));
@@ -250,7 +250,7 @@ export class Endpoints {
     return `no endpoint is serving (${list})`;
   }
 
-  /** Share of its calls that an endpoint gets: 1, or less during its slow start. */
+  /** Share of its usual calls that an endpoint receives: 1, or less during its slow start. */
   weightOf(address: string): number {
     const { policy } = this;
     const endpoint = this.byAddress.get(address);
@@ -313,7 +313,8 @@ export class Endpoints {
     if (outcome !== 'none') endpoint.record.count(outcome);
     const { kind } = verdict;
     if (kind === 'server' && verdict.reachedServer === 'yes') endpoint.record.respondedAt = now;
-    // An attempt that this side ended would have taken longer. Errors are often faster than responses, so they are not sampled.
+    // An attempt that the client ended would have taken longer, so its duration is sampled. Errors are often faster than responses, so they
+    // are not sampled.
     if (isFirst && (kind === 'cancelled' || kind === 'deadline' || kind === 'attempt-timeout')) {
       this.addLatency(endpoint, attempt);
     }
@@ -376,7 +377,7 @@ export class Endpoints {
     return false;
   }
 
-  /** Includes ejected endpoints again if too few others are usable, or if their time is over. */
+  /** Includes ejected endpoints again if too few others are usable, or if their ejection time has passed. */
   private decideReturns(): void {
     const { policy, clock } = this;
     if (policy === undefined || this.isClosed || !this.hasEjected) return;
@@ -486,7 +487,7 @@ export class Endpoints {
     this.usabilityChanged(endpoint);
   }
 
-  /** Begins the slow start of an endpoint that appears, or returns after at least a second, if another endpoint is warm. */
+  /** Begins the slow start of an endpoint that becomes usable, if it was not usable in the last second and another endpoint is warm. */
   private usabilityChanged(endpoint: Endpoint): void {
     const now = this.clock.now();
     const isUsable = this.isUsable(endpoint);
@@ -505,7 +506,7 @@ export class Endpoints {
     this.sweepLater();
   }
 
-  /** True if another endpoint is warm. Without one, as at the start of a client, all endpoints begin with a full share. */
+  /** True if another endpoint is warm. If none is warm (for example, after the client starts), all endpoints begin with a full share. */
   private hasWarm(endpoint: Endpoint, now: number): boolean {
     for (const other of this.endpoints) {
       if (other !== endpoint && other.wasUsable && now - other.usableSince >= WARM_MS) return true;
@@ -560,7 +561,7 @@ export class Endpoints {
     return endpoint;
   }
 
-  /** Creates an endpoint with `addresses`. It continues the one that had the first of them. */
+  /** Creates an endpoint with `addresses`, which takes over the state of the endpoint that had the first address. */
   private regroup(addresses: readonly string[]): void {
     const former = new Set(addresses.map((address) => this.byAddress.get(address)));
     const known = this.byAddress.get(addresses[0] ?? '');
@@ -571,7 +572,7 @@ export class Endpoints {
       if (one === undefined) continue;
       for (const gate of one.gates) if (addresses.includes(gate.address)) endpoint.gates.add(gate);
       this.endpoints.delete(one);
-      // Addresses that are reported alone from now on start without a history.
+      // An address that is now reported as an endpoint of its own starts without a history.
       for (const address of one.addresses) {
         if (this.byAddress.get(address) !== one) continue;
         const rest = this.create([address]);

@@ -35,7 +35,7 @@ export class EstablishedConnection {
     return this.openProbe(this.address);
   }
 
-  /** Reason for the end of the connection, read when it has just ended. */
+  /** Reason for the end of the connection. Read it immediately after the end. */
   get end(): ConnectionEnd {
     return this.givenUp ?? this.watch?.end ?? 'unknown';
   }
@@ -50,12 +50,12 @@ export class EstablishedConnection {
     return this.socket.readableEnded || this.socket.destroyed;
   }
 
-  /** True if the kernel no longer has a peer for the socket, even if Node has not noticed yet. */
+  /** True if the kernel no longer has a peer for the socket, even if Node has not reported the end yet. */
   get isReset(): boolean {
     return isReset(this.socket);
   }
 
-  /** True if HTTP/2 has stopped on the connection and Node has not noticed. */
+  /** True if HTTP/2 has stopped on the connection and Node has not reported the end. */
   get isStopped(): boolean {
     return this.session !== undefined && !this.socket.destroyed && isStopped(this.session);
   }
@@ -67,8 +67,8 @@ export class EstablishedConnection {
   }
 
   /**
-   * Closes the connection immediately. Its calls fail as calls on a lost connection do. The default reason is for a peer that no longer
-   * responds, as after an unanswered keepalive ping.
+   * Closes the connection immediately. Its calls fail like calls on a lost connection. The default reason is for a peer that no longer
+   * responds, for example to a keepalive ping.
    */
   destroy(because: ConnectionEnd = 'connection timed out'): void {
     this.givenUp = because;

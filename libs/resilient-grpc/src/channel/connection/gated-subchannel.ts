@@ -14,10 +14,10 @@ type Listener = experimental.ConnectivityStateListener;
 type HoldOffs = Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
 
 /**
- * A subchannel that does not connect before its hold-off ends. grpc-js resets its backoff as soon as a connection is READY, so it would
- * connect 150 times a second to a server that closes each connection after its SETTINGS. It is unhealthy while its endpoint is ejected or
- * does not serve; balancing policies then do not pick it. It stays READY when its connection ends while a further connection to the address
- * is READY (gRFC A105).
+ * A subchannel that does not connect before its hold-off ends. grpc-js resets its backoff when a connection is READY. Without the hold-off,
+ * grpc-js would connect 150 times a second to a server that closes each connection after its SETTINGS. The subchannel is unhealthy while
+ * its endpoint is ejected or does not serve, so that balancing policies do not pick it. If its connection ends while a further connection
+ * to the address is READY, it stays READY (gRFC A105).
  */
 export function gatedSubchannelClass(
   Base: typeof experimental.BaseSubchannelWrapper,
@@ -32,7 +32,7 @@ export function gatedSubchannelClass(
     private delayedStart: Timer | undefined;
     private readonly listeners = new Set<Listener>();
     private unwatch: (() => void) | undefined;
-    /** True while the listeners do not know that the first connection is not READY. */
+    /** True while the first connection is not READY, but the last state that the listeners received is READY. */
     private isCovered = false;
 
     constructor(
@@ -40,7 +40,7 @@ export function gatedSubchannelClass(
       private readonly connection: ObservedConnection,
       private readonly holdOffs: HoldOffs,
       private readonly endpoints: Pick<Endpoints, 'use' | 'release'> | undefined,
-      /** Further connections to the address; `undefined` if this is one of them. */
+      /** Further connections to the address; `undefined` if this subchannel is one of them. */
       private readonly connections: AddressConnections | undefined,
     ) {
       super(child);

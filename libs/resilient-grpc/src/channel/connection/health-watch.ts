@@ -4,7 +4,7 @@ import { readFields, writeField } from '../../errors/protobuf-fields.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
-import type { ConnectionStream, StreamOpening } from './connection-stream.js';
+import type { ConnectionStream, StreamEnd, StreamOpening } from './connection-stream.js';
 import type { Metadata } from '@grpc/grpc-js';
 
 /** Health of one connection (gRFC A17). 'pending': the server has not reported it yet. */
@@ -28,8 +28,8 @@ const SERVING = 1n;
 const FIRST_RESPONSE_TIMEOUT_MS = 5_000;
 
 /**
- * Watches the health of one connection while it is READY. A Watch that ends is reopened: at once if it worked, otherwise after a backoff.
- * A server without the health service counts as healthy.
+ * Watches the health of one connection while it is READY. A Watch that ends is reopened: within 100 ms if it received a response and lasted
+ * at least a second, otherwise after a backoff. A server without the health service counts as healthy.
  */
 export class HealthWatch {
   private stream: ConnectionStream | undefined;
@@ -50,7 +50,7 @@ export class HealthWatch {
     this.start();
   }
 
-  /** Ends the Watch, because the connection is not READY any more or is released. */
+  /** Ends the Watch, because the connection is no longer READY or is released. */
   stop(): void {
     this.isStopped = true;
     this.timer?.clear();
@@ -62,7 +62,7 @@ export class HealthWatch {
     const { clock, service, metadata } = this.dependencies;
     const startedAt = clock.now();
     let answered = false;
-    const ended = (end: { readonly code: number; readonly details: string } | undefined): void => {
+    const ended = (end: StreamEnd | undefined): void => {
       if (!this.isStopped) this.ended(answered, clock.now() - startedAt, end);
     };
     const opening = {
@@ -78,7 +78,7 @@ export class HealthWatch {
       (sent) => {
         if (this.isStopped) return;
         this.stream = this.open({ ...opening, metadata: sent });
-        // A connection that is READY but cannot open the stream is ending. Its state changes next.
+        // If a READY connection cannot open the stream, it is ending, and its state changes next.
         if (this.stream === undefined) ended({ code: StatusCode.UNAVAILABLE, details: 'no stream' });
       },
       () => {
@@ -87,14 +87,10 @@ export class HealthWatch {
     );
   }
 
-  private ended(
-    answered: boolean,
-    livedMs: number,
-    end: { readonly code: number; readonly details: string } | undefined,
-  ): void {
+  private ended(answered: boolean, livedMs: number, end: StreamEnd | undefined): void {
     const { clock, random } = this.dependencies;
     if (end === undefined) {
-      // The connection accepts no more calls and reports its end, or its channel was replaced by one that watches the health itself.
+      // The connection accepts no more calls and reports its end, or its channel was replaced by a channel with its own Watch.
       this.stop();
       return;
     }

@@ -23,7 +23,7 @@ function make(endingUntil = 0) {
 }
 
 describe('IdleReadBarrier', () => {
-  it('delays the first call and a call after 100 ms in which no attempt began or ended', () => {
+  it('delays the first call, and each call after 100 ms in which no attempt began or ended', () => {
     const { clock, barrier } = make();
     expect(barrier.isDue).toBe(true);
     barrier.used();
@@ -34,7 +34,7 @@ describe('IdleReadBarrier', () => {
     expect(barrier.isDue).toBe(true);
   });
 
-  it('runs waiting tasks in sequence after two turns', () => {
+  it('runs the tasks that wait for pending socket data after two turns, in sequence', () => {
     const { clock, barrier, turnsSoFar } = make();
     const begun: string[] = [];
     barrier.whenRead(() => begun.push(`first in turn ${turnsSoFar()}`));
@@ -48,7 +48,7 @@ describe('IdleReadBarrier', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('waits until a connection that is ending has ended', () => {
+  it('delays a task until a connection that is ending has ended', () => {
     const { clock, barrier, turnsSoFar } = make(4);
     let begunIn: number | undefined;
     barrier.whenRead(() => (begunIn = turnsSoFar()));
@@ -56,7 +56,7 @@ describe('IdleReadBarrier', () => {
     expect(begunIn).toBe(4);
   });
 
-  it('waits for at most six turns', () => {
+  it('delays a task by at most six turns while a connection is ending', () => {
     const { clock, barrier, turnsSoFar } = make(Infinity);
     let begunIn: number | undefined;
     barrier.whenRead(() => (begunIn = turnsSoFar()));

@@ -1,9 +1,11 @@
 import type { ReadBarrier } from '../../call/call-transport.js';
 import type { Clock } from '../../time/clock.js';
 
-/** Idle time after which a call waits. Servers close only connections that were idle for longer; a busy channel never reaches it. */
+/**
+ * Idle time after which a call waits. Servers close only connections that were idle for longer. A busy channel is never idle for this long.
+ */
 const MIN_IDLE_MS = 100;
-/** Maximum number of turns to wait after the end of a connection is read. Its channel leaves READY after two or three. */
+/** Maximum number of turns to wait after Node has read the end of a connection. Its channel leaves READY after two or three turns. */
 const MAX_END_TURNS = 4;
 
 /**
@@ -11,7 +13,7 @@ const MAX_END_TURNS = 4;
  * a call sent before it is read fails with `reachedServer: 'maybe'`.
  */
 export class IdleReadBarrier implements ReadBarrier {
-  /** Time of the last use in milliseconds since 1970. While a machine is suspended, the monotonic clock may stop, too. */
+  /** Time of the last use in milliseconds since 1970, because the monotonic clock may stop while the machine is suspended. */
   private usedAt = -Infinity;
   /** Tasks to run after the read, in this order; `undefined` if no read is in progress. */
   private waiting: (() => void)[] | undefined;

@@ -2,7 +2,7 @@ import { connectivityState, type ChannelOptions, type experimental } from '@grpc
 import type { EndpointLoad } from '../../policy/balancing/endpoint-load.js';
 import { chooseLeastLoaded } from '../../policy/balancing/least-request.js';
 import { parseChoiceCount } from '../../policy/balancing/least-request-config.js';
-import type { LeafParts } from '../quirks/experimental.js';
+import { COMPLETE, type LeafParts } from '../quirks/experimental.js';
 import { addressKey } from './address-key.js';
 import type { AddressUpdate } from './address-updates.js';
 import { EndpointLoads } from './endpoint-loads.js';
@@ -22,8 +22,6 @@ type ConfigClass = Parameters<typeof experimental.registerLoadBalancerType>[2];
 export const LOADS_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc_loads';
 
 const { CONNECTING, IDLE, READY, TRANSIENT_FAILURE } = connectivityState;
-/** PickResultType.COMPLETE of grpc-js. */
-const COMPLETE = 0;
 
 /** One endpoint: its leaf policy connects to one of its addresses. */
 interface Child {
@@ -33,8 +31,8 @@ interface Child {
 }
 
 /**
- * Creates the policy `least_request` and its config, for registration under `name`. It connects to every endpoint, as round_robin does,
- * and selects the least loaded of a few random READY ones.
+ * Creates the policy `least_request` and its config, for registration under `name`. The policy connects to every endpoint, like
+ * round_robin, and selects the least loaded of `choiceCount` random READY endpoints.
  */
 export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalancerClass, ConfigClass] {
   class LeastRequestConfig implements TypedLoadBalancingConfig {
@@ -121,7 +119,7 @@ export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalance
       loads.keep(new Set(this.children.flatMap(({ addresses }) => addresses)));
     }
 
-    /** Reports the aggregate state of the endpoints: the most usable one. */
+    /** Reports the best state of all endpoints as the state of the policy. */
     private report(): void {
       const { children, loads } = this;
       if (this.isUpdating || loads === undefined) return;
@@ -137,7 +135,7 @@ export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalance
       } else {
         this.enter(IDLE, new parts.QueuePicker(this), null);
       }
-      // Every endpoint stays connected.
+      // Reconnects idle endpoints, because every endpoint must stay connected.
       for (const { leaf } of inState(IDLE)) leaf.exitIdle();
     }
 
@@ -155,7 +153,7 @@ export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalance
     }
 
     resetBackoff(): void {
-      // The connections have a backoff each; the policy has none.
+      // Each connection has its own backoff; the policy has none.
     }
 
     destroy(): void {
@@ -171,7 +169,7 @@ export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalance
   return [LeastRequestPolicy, LeastRequestConfig];
 }
 
-/** Selects the least loaded of a few random endpoints, and counts its running attempts. */
+/** Selects the least loaded of `choiceCount` random endpoints, and counts its running attempts. */
 class LeastRequestPicker implements Picker {
   private readonly all: readonly EndpointLoad[];
 

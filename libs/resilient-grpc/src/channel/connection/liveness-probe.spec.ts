@@ -15,7 +15,7 @@ describe('LivenessProbe.of', () => {
     ['returns undefined if grpc-js stores sessions elsewhere', false, {}, getChannel],
     ['returns undefined if sessions have no ping()', false, { transport: { session: {} } }, getChannel],
     ['returns undefined if grpc-js cannot bind a call to one connection', false, { transport: { session } }, undefined],
-  ])('%s', (_, isThere, real, channelOf) => {
+  ])('LivenessProbe.of() %s', (_, isThere, real, channelOf) => {
     const subchannel = { getRealSubchannel: () => real, getChannel: channelOf } as unknown as SubchannelInterface;
     expect(LivenessProbe.of(subchannel) !== undefined).toBe(isThere);
   });

@@ -11,7 +11,7 @@ const REQUEST = Buffer.alloc(0);
 const ignore = (): void => undefined;
 
 /**
- * Checks whether the peer of one connection is alive. The result of the call is ignored: every byte that arrives on the socket is
+ * Checks whether the peer of one connection responds. The result of the call is ignored, because every byte that arrives on the socket is
  * evidence.
  */
 export class LivenessProbe {
@@ -22,14 +22,14 @@ export class LivenessProbe {
     private readonly session: Pingable,
   ) {}
 
-  /** Creates a probe; `undefined` if the connection is not READY, or if this grpc-js lacks the private names. */
+  /** Returns a probe; `undefined` if the connection is not READY, or if this grpc-js lacks the private names. */
   static of(subchannel: SubchannelInterface): LivenessProbe | undefined {
     const session = pingableSession(subchannel);
     if (session === undefined || channelOf(subchannel) === undefined) return undefined;
     return new LivenessProbe(subchannel, session);
   }
 
-  /** Sends the health check, with `timeoutMs` as the timeout for the server. On this side, `end` ends the call. */
+  /** Sends the health check, with `timeoutMs` as the timeout for the server. The client must end the call with `end()`. */
   check(timeoutMs: number): void {
     const metadata = new Metadata();
     metadata.set('grpc-timeout', `${String(timeoutMs)}m`);
@@ -37,7 +37,7 @@ export class LivenessProbe {
     this.call = ConnectionStream.open(this.subchannel, { ...request, onMessage: ignore, onEnd: ignore });
   }
 
-  /** Sends a PING frame. Neither MAX_CONCURRENT_STREAMS nor flow control can delay it. */
+  /** Sends a PING frame. Neither MAX_CONCURRENT_STREAMS nor flow control delays PING frames. */
   ping(): void {
     try {
       this.session.ping(ignore);

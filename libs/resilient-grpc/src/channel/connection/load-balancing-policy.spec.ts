@@ -191,7 +191,7 @@ function watched(target: string, child: object = { pick_first: {} }, options: Ch
   checkForLeaks();
   const seen = new Recorder();
   const policy = observeConnections([child as Readonly<Record<string, unknown>>], seen);
-  if (policy === undefined) throw new Error('this grpc-js lacks what the policy needs');
+  if (policy === undefined) throw new Error('this grpc-js lacks private names that the policy needs');
   const channel = new Channel(target, credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.initial_reconnect_backoff_ms': 30_000,
@@ -252,7 +252,7 @@ describe('load-balancing policy', () => {
     expect(seen.states).toContain('CONNECTING');
   });
 
-  it('reports each attempt of a channel that stays in TRANSIENT_FAILURE', async () => {
+  it('reports each attempt to connect of a channel that stays in TRANSIENT_FAILURE', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen } = watched(
@@ -291,7 +291,7 @@ describe('load-balancing policy', () => {
     await waitFor(() => seen.connections.at(-1) === `${peer.address} READY>IDLE`);
   });
 
-  it('makes each address abortable before grpc-js receives it', async () => {
+  it('adds an abort signal to each address before grpc-js receives it', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -316,7 +316,7 @@ describe('load-balancing policy', () => {
     expect(seen.throttled).toEqual([`${peer.address} 20000`]);
   });
 
-  it('exposes no control while the channel is idle', async () => {
+  it('sets PolicyOwner.control to undefined while the channel is idle', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = watched(
       peer.address,
@@ -335,7 +335,7 @@ describe('load-balancing policy', () => {
 });
 
 describe('endBackoff()', () => {
-  it('starts the next attempt immediately on each endBackoff()', async () => {
+  it('starts the next attempt to connect immediately on each endBackoff()', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen, policy } = watched(peer.address);
@@ -364,7 +364,7 @@ describe('endBackoff()', () => {
 });
 
 describe('backoffEndsAt()', () => {
-  it('returns the start of the next attempt, or undefined if no connection is in backoff', async () => {
+  it('backoffEndsAt() returns the start of the next attempt to connect, or undefined if no connection is in backoff', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen, policy } = watched(peer.address);
@@ -411,7 +411,7 @@ describe('probe', () => {
     expect(b.pings).toBe(0);
   });
 
-  it('returns a probe only for a READY connection', async () => {
+  it('returns a liveness probe only for a READY connection', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -423,7 +423,7 @@ describe('probe', () => {
     expect(policy.control?.at(peer.address)?.probe()).toBeUndefined();
   });
 
-  it('cancels its call on end() and keeps the connection', async () => {
+  it('cancels the health check of a probe on end() and keeps the connection', async () => {
     const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -443,7 +443,7 @@ describe('probe', () => {
     expect(seen.states.at(-1)).toBe('READY');
   });
 
-  it('sends a PING even if the server allows no more streams and calls are delayed', async () => {
+  it('sends the PING of a probe even if the server allows no more streams and calls are delayed', async () => {
     const peer = await startPeer({ settings: { maxConcurrentStreams: 1 } });
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -459,7 +459,7 @@ describe('probe', () => {
     probe?.end();
   });
 
-  it('does not throw if the connection is closing', async () => {
+  it('probes a closing connection without throwing', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -475,7 +475,7 @@ describe('probe', () => {
 });
 
 describe('hold-off', () => {
-  it('delays the next attempt until the hold-off ends', async () => {
+  it('delays the next attempt to connect until the hold-off ends', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -494,7 +494,7 @@ describe('hold-off', () => {
     expect(seen.count('IDLE>CONNECTING')).toBe(2);
   });
 
-  it('drops the delayed attempt when the channel is closed', async () => {
+  it('drops a delayed attempt to connect when the channel is closed', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     seen.holdMs = 300;
@@ -522,7 +522,7 @@ describe('child policy', () => {
     channel.getConnectivityState(true);
     await waitFor(() => seen.count('CONNECTING>READY') === 2);
     await turns();
-    // There is one child policy. A second one would open further connections.
+    // There is only one child policy. A second one would open two more connections.
     expect(a.sessions.size).toBe(1);
     expect(b.sessions.size).toBe(1);
     await a.stop();
@@ -531,7 +531,7 @@ describe('child policy', () => {
     expect(b.sessions.size).toBe(1);
   });
 
-  it('uses the first policy that grpc-js supports', async () => {
+  it('uses the first child policy that grpc-js supports', async () => {
     const peer = await startPeer();
     const seen = new Recorder();
     const policy = observeConnections([{ not_known_yet: {} }, { pick_first: {} }], seen)!;
@@ -563,7 +563,7 @@ describe('several channels', () => {
     closed.channel.getConnectivityState(true);
     closed.policy.release();
     closed.channel.close();
-    // The closed channel would have connected first.
+    // If the closed channel connected, it would connect before this one.
     const next = watched(peer.address);
     next.channel.getConnectivityState(true);
     await waitFor(() => next.seen.states.at(-1) === 'READY');
@@ -654,7 +654,7 @@ describe('external service config', () => {
     ['a made-up id', () => ({ nestjs_resilient_grpc: { id: '1', child: [{ pick_first: {} }] } })],
     ['no id', () => ({ nestjs_resilient_grpc: { child: [{ pick_first: {} }] } })],
     ['the id of another channel', ({ policy }: Watched) => policy.loadBalancingConfig[0]!],
-  ])('fails only the channel whose config names the policy with %s', async (_what, configOf) => {
+  ])('fails only the channel whose service config names the internal policy with %s', async (_what, configOf) => {
     const peer = await startPeer();
     const victim = watched(peer.address);
     victim.channel.getConnectivityState(true);
@@ -672,7 +672,7 @@ describe('external service config', () => {
     expect(peer.sessions.size).toBe(1);
   });
 
-  it('fails a second channel that reuses the options of the first, which stays in use', async () => {
+  it('fails a second channel that reuses the options of the first channel, and keeps the first one in use', async () => {
     const peer = await startPeer();
     const victim = watched(peer.address);
     victim.channel.getConnectivityState(true);
@@ -689,13 +689,13 @@ describe('external service config', () => {
     expect(victim.seen.states.at(-1)).toBe('READY');
   });
 
-  it('fails a channel whose config nests the policy in itself', async () => {
+  it('fails a channel whose service config nests the internal policy in itself', async () => {
     const peer = await startPeer();
     const { channel } = watched(peer.address, { nestjs_resilient_grpc: { child: [{ pick_first: {} }] } });
     expect((await statusOf(channel)).details).toContain(INTERNAL);
   });
 
-  it('fails a channel with a clear error if its config names the policy of another copy of this library', async () => {
+  it('fails a channel with a clear error if its service config names the internal policy of another copy of this library', async () => {
     const peer = await startPeer();
     watched(peer.address);
     vi.resetModules();
@@ -708,7 +708,7 @@ describe('external service config', () => {
     expect(policy.refusal).toContain(INTERNAL);
   });
 
-  it('does not expose the owner in the channel options that grpc-js traces', async () => {
+  it('does not expose the policy owner in the channel options that grpc-js traces', async () => {
     const peer = await startPeer();
     const { policy } = watched(peer.address);
     expect(JSON.stringify(policy.channelOptions)).toBe('{"grpc.internal.no_subchannel.nestjs_resilient_grpc":{}}');
@@ -716,7 +716,7 @@ describe('external service config', () => {
 });
 
 describe('second copy of this library on one grpc-js', () => {
-  it('registers the policy of a second copy under another name, and both copies work', async () => {
+  it('registers the policy of a second copy of this library under another name, and both copies work', async () => {
     const peer = await startPeer();
     const first = watched(peer.address);
     vi.resetModules();

@@ -68,7 +68,7 @@ export interface PolicyDependencies {
 export interface StreamCapacity {
   /** Number of READY connections. */
   readonly connections: number;
-  /** Sum of their stream limits; Infinity if one has none. */
+  /** Sum of the connections' stream limits; Infinity if a connection has no limit. */
   readonly limit: number;
   /** True if another connection is being opened. */
   readonly isGrowing: boolean;
@@ -119,7 +119,7 @@ export class PolicyOwner {
     return { [OWNER_OPTION]: this, ...(this.loads === undefined ? {} : { [LOADS_OPTION]: this.loads }) };
   }
 
-  /** Hides the fields: grpc-js writes channel options as JSON when it traces. */
+  /** Hides the fields, because grpc-js writes channel options as JSON when it traces. */
   toJSON(): object {
     return {};
   }
@@ -151,16 +151,16 @@ function isRefusable(value: unknown): value is RefusableOwner {
   return typeof (value as Partial<RefusableOwner> | undefined)?.refuse === 'function';
 }
 
-/** Name under which this copy registered the policy; empty until then. */
+/** Name under which this copy registered the policy; empty before the registration. */
 let policyName = '';
-/** Name under which this copy registered `least_request`; empty until then, or if this grpc-js lacks the names that it needs. */
+/** Name under which this copy registered `least_request`; empty before the registration, or if this grpc-js lacks the required names. */
 let leastRequestName = '';
 /** Set at registration. */
 let parts: PolicyParts;
 let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
 
 /**
- * Wraps the configured child policies in one that reports to the channel. Returns `undefined` if this grpc-js lacks the private names.
+ * Wraps the configured child policies in a policy that reports to the channel. Returns `undefined` if this grpc-js lacks the private names.
  *
  * grpc-js's public channel exposes too little (42 attempts to connect appeared as two state changes) and cannot end a backoff. A
  * load-balancing policy observes each connection and passes on every call unchanged.
@@ -187,14 +187,16 @@ export function isObservingPolicy(name: string): boolean {
   return name.startsWith(POLICY_NAME);
 }
 
-/** Registers the policy with grpc-js; false if names are missing. Not called at import, which must have no side effects. */
+/**
+ * Registers the policy with grpc-js. Returns false if names are missing. Not called at import, because imports must not have side effects.
+ */
 function register(): boolean {
   if (policyName !== '') return true;
   const found = policyParts();
   if (found === undefined) return false;
   parts = found;
   GatedSubchannel = gatedSubchannelClass(parts.BaseSubchannelWrapper);
-  // Copies of this library may share one grpc-js, where registering a name again replaces the earlier policy.
+  // Copies of this library may share one grpc-js, and the registration of a name replaces an earlier policy of that name.
   policyName = POLICY_NAME;
   for (let copy = 2; parts.isLoadBalancerNameRegistered(policyName); copy++)
     policyName = `${POLICY_NAME}_${String(copy)}`;
@@ -230,7 +232,7 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
   }
 }
 
-/** Forwards everything between the channel and the child policy, and reports to the channel. */
+/** Forwards updates and states between the channel and the child policy, and reports to the channel. */
 class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private readonly child: experimental.ChildLoadBalancerHandler;
   private owner: PolicyOwner | undefined;
@@ -239,28 +241,28 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   /** Connections that the child policy uses. */
   private readonly connections = new Set<ObservedConnection>();
   private readonly removed = new RemovedConnections();
-  /** Connections released during an update, which may use them again: round_robin recreates its children. */
+  /** Connections that an update has released. The update may use them again, because round_robin recreates its children. */
   private released: Set<ObservedConnection> | undefined;
   /** Further connections by address. */
   private readonly further = new Map<string, AddressConnections>();
-  /** The resolver's reason, while the child policy receives an update without addresses. */
+  /** The resolver's reason for an update without addresses, while the child policy handles the update. */
   private unresolved: string | undefined;
   private updates: AddressUpdates | undefined;
   private handover: EndpointHandover | undefined;
   private state: ConnectivityState = 'IDLE';
   /** Selects the connection of each call; `undefined` before the first state. */
   picker: experimental.Picker | undefined;
-  /** Wraps the pickers of the child policy; `undefined` if there is nothing to add to them. */
+  /** Wraps the pickers of the child policy; `undefined` if the pickers are used unchanged. */
   private wrapPicker: ((picker: experimental.Picker) => experimental.Picker) | undefined;
   /** Endpoint of each address; `undefined` if each endpoint has one address. */
   private endpointOf: ReadonlyMap<string, object> | undefined;
   private childState: ChildState | undefined;
-  /** True if the child policy uses several connections. pick_first ignores the health of its only one (gRFC A17). */
+  /** True if the child policy uses several connections. pick_first ignores the health of its only connection (gRFC A17). */
   private isBalancing = false;
   /** True if the picker follows the weights of a slow start. */
   private isWeighted = false;
   private leaveEndpoints: (() => void) | undefined;
-  /** True while an update may change which endpoints are ejected. The state is published after it. */
+  /** True during an update that may change which endpoints are ejected. The state is published after the update. */
   private isHeld = false;
 
   constructor(private readonly helper: ChannelControlHelper) {
@@ -291,7 +293,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
           : picker;
       this.picker = this.wrapPicker?.(weighted) ?? weighted;
     } else if (endpoints !== undefined && this.isHealthPending(state)) {
-      // A connection whose health is unknown is still connecting (gRFC A17). The child policy knows only healthy and unhealthy.
+      // A connection whose health is unknown is still connecting (gRFC A17). The child policy distinguishes only healthy and unhealthy.
       const { QueuePicker } = grpcJs;
       this.picker = QueuePicker === undefined ? picker : new QueuePicker(this);
       this.forward(connectivityState.CONNECTING, this.picker, null);
@@ -356,7 +358,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const { attempts, histories, seams, handle, endpoints } = owner.dependencies;
     // The health of an endpoint is that of its first connection, which the child policy selects.
     const isFirst = !isFurther(key);
-    // A different argument results in a different connection.
+    // grpc-js pools connections by their arguments, so each key results in its own connection.
     const options = { ...args, [ADDRESS_ARGUMENT]: key };
     const subchannel = this.helper.createSubchannel(attempts.abortable(address, key), options);
     const real = realSubchannel(subchannel);
@@ -374,7 +376,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return { subchannel: new GatedSubchannel(subchannel, connection, histories, gate, connections), connection };
   }
 
-  /** Forgets `address` if it has no further connections and the child policy does not use it. */
+  /** Removes `address` if it has no further connections and the child policy does not use it. */
   private prune(address: string): void {
     if (this.further.get(address)?.isEmpty !== true) return;
     for (const connection of this.connections) if (connection.address === address) return;
@@ -398,11 +400,11 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   private readonly useChanged = (connection: ObservedConnection): void => {
     if (connection.isUsed) this.connections.add(connection);
-    else if (this.released === undefined) this.leave(connection);
+    else if (this.released === undefined) this.drop(connection);
     else this.released.add(connection);
   };
 
-  private leave(connection: ObservedConnection): void {
+  private drop(connection: ObservedConnection): void {
     this.connections.delete(connection);
     connection.stop();
     if (this.owner !== undefined) this.removed.keep(connection.subchannel, this.owner.dependencies.clock);
@@ -432,8 +434,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   /**
-   * Returns the connection with the most free streams. A call uses it if all connections to the endpoint that the child policy selected are
-   * full. `undefined` if all are full, or if the child policy uses only one endpoint.
+   * Returns a connection to the address with the most free streams. A call uses it if all connections to the endpoint that the child policy
+   * selected are full. Returns `undefined` if all connections are full, or if the child policy uses only one endpoint.
    */
   private readonly spare = (): SubchannelInterface | undefined => {
     if (!this.isBalancing) return undefined;
@@ -451,7 +453,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return this.further.get(best.address)?.takeFree();
   };
 
-  /** True if the child policy may select `connection`: it is healthy, or the policy ignores its health, as pick_first does. */
+  /** True if the child policy may select `connection`, because it is healthy, or because the policy ignores its health (pick_first). */
   private isSelectable(connection: ObservedConnection): boolean {
     return !this.isBalancing || connection.isHealthy;
   }
@@ -479,7 +481,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return found;
   }
 
-  /** Opens another connection to the address with the fewest ones, if its maximum allows one. */
+  /** Opens another connection to the address with the fewest connections, if its maximum allows another one. */
   openAnother(): void {
     let fewest: AddressConnections | undefined;
     for (const one of this.connections) {
@@ -499,7 +501,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
       return change();
     } finally {
       this.released = undefined;
-      for (const connection of released) if (!connection.isUsed) this.leave(connection);
+      for (const connection of released) if (!connection.isUsed) this.drop(connection);
     }
   }
 
@@ -507,7 +509,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     if (!(config instanceof ObservingPolicyConfig)) return false;
     const owner: unknown = options[OWNER_OPTION];
     if (!(owner instanceof PolicyOwner)) return this.refuse(isRefusable(owner) ? owner : undefined);
-    // The channel is closed, and this is the result of a resolution that was still running. The child policy would connect.
+    // The channel was closed while the name was being resolved. The child policy would connect to the result.
     if (owner.isReleased) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;
@@ -525,7 +527,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const isUsable = (endpoint: EndpointList[number]): boolean => {
       const keys = keysOf(endpoint);
       const health = this.owner?.dependencies.endpoints;
-      // Not whether it is ejected: ejected endpoints return if too few others are usable.
+      // Ejections are ignored, because ejected endpoints return if too few others are usable.
       const isServing = (address: string): boolean => health?.isServingAt(address) !== false;
       return [...this.connections].some(
         ({ isReady, address }) => isReady && keys.includes(address) && isServing(address),
@@ -544,7 +546,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     });
   }
 
-  /** Requests a lookup. An idle channel has none, because grpc-js would connect to the result. */
+  /** Requests a lookup; returns false for an idle channel, because grpc-js would connect to the result. */
   private readonly lookUp = (): boolean => {
     if (this.state === 'IDLE') return false;
     this.helper.requestReresolution();
@@ -557,7 +559,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
       this.prepare(endpoints.value, child.getLoadBalancerName());
       if (this.isBalancing) this.owner?.dependencies.endpoints?.group(endpoints.value.map(keysOf));
     }
-    // After an error, the child policy keeps the previous addresses. Without previous ones, it reports a failure that no connection caused.
+    // After an error, the child policy keeps the previous addresses. Without previous addresses, it reports a failure that no connection
+    // caused.
     if (!endpoints.ok) this.unresolved = endpoints.error.details;
     else if (endpoints.value.length === 0) this.unresolved = note;
     const health = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;
@@ -565,7 +568,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     try {
       return this.updating(() => this.child.updateAddressList(...update));
     } finally {
-      // The usable endpoints may have been removed while the others are ejected.
+      // Ejected endpoints must be used again if the update removed the usable ones.
       health?.addressesChanged();
       this.isHeld = false;
       if (health !== undefined && this.childState !== undefined) this.publish(this.childState);
@@ -579,7 +582,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.endpointOf = isGrouped
       ? new Map(endpoints.flatMap((one) => one.addresses.map((address) => [addressKey(address), one])))
       : undefined;
-    // pick_first has one connection.
+    // pick_first has one connection, so there is no other endpoint to select.
     const selects = owner !== undefined && endpoints.length > 1 && child !== 'pick_first';
     const reads = child === 'weighted_round_robin';
     this.wrapPicker =
@@ -604,8 +607,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   /**
-   * Rejects an external service config that names the policy. An active policy stays; a channel without one fails its calls. No other
-   * channel is affected.
+   * Rejects an external service config that names the policy. An active policy stays in use; a channel without an active policy fails its
+   * calls. No other channel is affected.
    */
   private refuse(owner: RefusableOwner | undefined): boolean {
     if (this.owner !== undefined) return false;
@@ -648,7 +651,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return policyName;
   }
 
-  /** Ends all running backoffs. Their connections are retried immediately. */
+  /** Ends all running backoffs, so that the next attempts to connect start immediately. */
   endBackoff(): void {
     for (const connection of this.connections) connection.endBackoff();
   }
@@ -659,7 +662,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return ends.length === 0 ? undefined : Math.min(...ends);
   }
 
-  /** Opens a stream on one READY connection; `undefined` if there is none, or if this grpc-js cannot bind a call to one. */
+  /** Opens a stream on one READY connection; `undefined` if no connection is READY, or if this grpc-js cannot bind a call to one. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     for (const connection of this.connections) {
       // A stream that stays open would keep a further connection from closing.

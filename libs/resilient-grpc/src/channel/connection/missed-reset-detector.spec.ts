@@ -70,7 +70,7 @@ describe('MissedResetDetector', () => {
     expect(connections[0]!.destroyed).toEqual([]);
   });
 
-  it('checks only while calls are active, with one timer', () => {
+  it('checks connections for missed resets only while calls are active, with one timer', () => {
     detector.wake();
     detector.wake();
     clock.advance(10_000);
@@ -87,7 +87,7 @@ describe('MissedResetDetector', () => {
     expect(connections[0]!.destroyed).toEqual(['connection reset']);
   });
 
-  it('does not check after stop()', () => {
+  it('does not check connections for missed resets after stop()', () => {
     connections[0]!.isReset = true;
     detector.wake();
     detector.stop();

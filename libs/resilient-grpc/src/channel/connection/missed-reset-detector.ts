@@ -1,27 +1,30 @@
 import type { Clock, Timer } from '../../time/clock.js';
 
-/** A connection whose end Node may miss. */
+/** A connection whose end Node may not report. */
 export interface UnreadConnection {
   /** Total number of bytes received from the peer. */
   readonly bytesRead: number;
   /** True if the kernel no longer has a peer for the socket. */
   readonly isReset: boolean;
-  /** True if HTTP/2 has stopped on the connection and Node has not noticed. */
+  /** True if HTTP/2 has stopped on the connection and Node has not reported the end. */
   readonly isStopped: boolean;
   /** Closes the connection immediately. */
   destroy(because: 'connection reset' | 'connection aborted'): void;
 }
 
-/** A reset counts only if two consecutive checks find it. After only one, Node may not have had a chance to read it yet. */
+/**
+ * Interval of the checks. A reset counts only if two consecutive checks find it, because Node may not have read the socket before the first
+ * check.
+ */
 const POLL_INTERVAL_MS = 250;
 
 /**
- * Finds and closes connections that are READY for grpc-js but no longer work, because Node does not read their end. Every call on such
- * a connection hangs. No timer runs while no call is active.
+ * Finds and closes connections that are READY for grpc-js but no longer work, because Node does not read their end. Every call on such a
+ * connection hangs. The timer runs only while calls are active.
  *
  * - HTTP/2 has stopped after a protocol error of the peer (`isStopped`). One check is enough.
- * - The peer has reset a TLS connection. If a write fails because of the reset, Node drops it without notifying HTTP/2 (`TLSWrap`). The
- *   next write waits for it forever, and HTTP/2 does not read while a write is pending.
+ * - The peer has reset a TLS connection. If a write fails because of the reset, Node drops the write without notifying HTTP/2 (`TLSWrap`).
+ * The next write then waits forever for the dropped one, and HTTP/2 does not read while a write is pending.
  */
 export class MissedResetDetector {
   private timer: Timer | undefined;
@@ -34,7 +37,7 @@ export class MissedResetDetector {
     private readonly clock: Clock,
   ) {}
 
-  /** Starts the checks, because a call begins. */
+  /** Starts the checks when a call begins. */
   wake(): void {
     if (this.timer !== undefined) return;
     // Checked immediately, so that the first call after an idle period does not wait for the timer.

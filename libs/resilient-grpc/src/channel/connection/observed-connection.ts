@@ -12,12 +12,12 @@ import type { PolicyEvent } from './policy-event.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
-/** Observes one pooled connection while the child policy uses it, through any number of wrappers. */
+/** Observes one pooled connection while the child policy uses it through one or more wrappers. */
 export class ObservedConnection {
   private readonly listener: experimental.ConnectivityStateListener;
   private keepaliveTimeMs: number | undefined;
   private refs = 0;
-  /** The wrapper through which the child policy uses the connection; the latest one if there are several. */
+  /** The latest wrapper through which the child policy uses the connection. */
   private user: SubchannelInterface | undefined;
   private isWatching = false;
   private healthWatch: HealthWatch | undefined;
@@ -34,7 +34,7 @@ export class ObservedConnection {
     private readonly seams: Pick<SeamReport, 'check'>,
     /** Called when the child policy starts or stops using the connection. */
     private readonly useChanged: (connection: ObservedConnection) => void,
-    /** Watches the health of a READY connection; `undefined` if it is not checked. */
+    /** Watches the health of a READY connection; `undefined` if health is not checked. */
     private readonly watchHealth: ((connection: ObservedConnection) => HealthWatch) | undefined,
     /** Address of the connection. Further connections to one address have a number, as in '10.0.0.7:50051#2'. */
     readonly address: string = subchannel.getAddress(),
@@ -62,7 +62,7 @@ export class ObservedConnection {
     return this.isIn('READY');
   }
 
-  /** True if the endpoint of the connection is neither ejected nor reported as not serving. */
+  /** True if the endpoint of the connection may be used; false if it is ejected or reported as not serving. */
   get isHealthy(): boolean {
     return this.user?.isHealthy() !== false;
   }
@@ -112,7 +112,7 @@ export class ObservedConnection {
     report();
   }
 
-  /** The connection for an attempt; `undefined` if it is not READY, or if its endpoint is unhealthy. */
+  /** The connection for an attempt; `undefined` if the connection is not READY, or if its endpoint is unhealthy. */
   get pickable(): SubchannelInterface | undefined {
     return this.isIn('READY') && this.user?.isHealthy() === true ? this.user : undefined;
   }

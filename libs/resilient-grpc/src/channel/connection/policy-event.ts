@@ -6,13 +6,13 @@ export type PolicyEvent =
   /** The state of the whole channel, after grpc-js has received it. `error` is set for TRANSIENT_FAILURE. */
   | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
   /**
-   * The resolver returned a result. `ok` is false if it could not resolve the name, or found no address. Earlier addresses stay in use only
-   * after an error.
+   * The resolver returned a result. `ok` is false if the resolver could not resolve the name, or found no address. Earlier addresses stay
+   * in use only after an error.
    */
   | { readonly type: 'lookup-ended'; readonly ok: boolean; readonly isError: boolean }
   /** The child policy uses these addresses, which may be the same as before. */
   | { readonly type: 'addresses'; readonly addresses: readonly string[] }
-  /** The name could not be resolved, or has no address. `details`: the resolver's reason. A 'state' event follows. */
+  /** The name could not be resolved, or has no address. `details` is the resolver's reason. A 'state' event follows. */
   | { readonly type: 'unresolved'; readonly details: string }
   /** The resolver returned more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
@@ -26,9 +26,11 @@ export type PolicyEvent =
       readonly to: ConnectivityState;
       readonly error: string | undefined;
     }
-  /** The connection to `address` became READY and has `session`. Absent if this grpc-js does not expose the session. */
+  /** The connection to `address` became READY and has `session`. Not emitted if this grpc-js does not expose the session. */
   | { readonly type: 'session'; readonly address: string; readonly session: WatchedSession }
-  /** The channel no longer uses the connection to `address`, which is in `state`: the address was removed, or the channel went idle. */
+  /**
+   * The channel no longer uses the connection to `address`, which is in `state`, because the address was removed, or the channel went idle.
+   */
   | { readonly type: 'released'; readonly address: string; readonly state: ConnectivityState }
   /** The channel uses an existing connection to `address`, which is in `state`. */
   | { readonly type: 'reused'; readonly address: string; readonly state: ConnectivityState }

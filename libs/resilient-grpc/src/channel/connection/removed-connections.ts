@@ -8,8 +8,8 @@ type SubchannelInterface = experimental.SubchannelInterface;
 const CHECK_INTERVAL_MS = 1_000;
 
 /**
- * Keeps connections to removed addresses open until their last call has ended. grpc-js closes them up to 10 s after their removal. Their
- * calls may finish then, but with keepalive the next ping fails, and grpc-js ends all calls of the connection (grpc-node#3068).
+ * Keeps connections to removed addresses open until their last call has ended. grpc-js itself would close them within 10 s. Their calls
+ * could then finish, but with keepalive, the next ping would fail, and grpc-js would end all calls of the connection (grpc-node#3068).
  */
 export class RemovedConnections {
   private readonly held = new Set<SubchannelInterface>();
@@ -23,7 +23,7 @@ export class RemovedConnections {
     this.checkLater(clock);
   }
 
-  /** Lets grpc-js close all connections. */
+  /** Releases all connections, so that grpc-js closes them. */
   release(): void {
     this.timer?.clear();
     this.timer = undefined;

@@ -8,7 +8,7 @@ type Picker = experimental.Picker;
 const MAX_PICKS = 8;
 
 /**
- * Picks an endpoint in its slow start less often, by picking again. It is used only during a slow start. A picker has no side effects until
+ * Reduces the picks of an endpoint in its slow start by picking again. Used only during a slow start. A picker has no side effects until
  * its call starts, except that round_robin advances.
  */
 export class SlowStartPicker implements Picker {
@@ -22,7 +22,7 @@ export class SlowStartPicker implements Picker {
     let result = this.child.pick(args);
     for (let picks = 1; picks < MAX_PICKS; picks++) {
       const address = result.subchannel?.getAddress();
-      // Not a connection: the policy queues or drops the call.
+      // The pick has no connection, because the policy queues or drops the call.
       if (address === undefined) return result;
       const weight = this.endpoints.weightOf(address);
       if (weight === 1 || this.random() < weight) return result;

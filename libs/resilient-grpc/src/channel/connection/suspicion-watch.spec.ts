@@ -105,7 +105,7 @@ function make() {
   return { clock, events, owner, watch, connection, timeOut };
 }
 
-/** Advances `scene` to the verdict of a probe without a response. */
+/** Advances `scene` to the end of a probe without a response. */
 function makeDead(scene = make()) {
   scene.timeOut();
   scene.clock.advance(12_500);
@@ -113,7 +113,7 @@ function makeDead(scene = make()) {
 }
 
 describe('SuspicionWatch', () => {
-  it('runs its timer from a call timeout until a byte arrives', () => {
+  it('runs the suspicion timer from a call timeout until a byte arrives', () => {
     const { clock, connection, timeOut } = make();
     expect(clock.pending).toBe(0);
     timeOut(1);
@@ -124,7 +124,7 @@ describe('SuspicionWatch', () => {
     expect(connection.probed).toEqual([]);
   });
 
-  it('stops its timer if no more calls time out', () => {
+  it('stops the suspicion timer if no more calls time out', () => {
     const { clock, connection, timeOut } = make();
     timeOut(2);
     clock.advance(67_500);
@@ -132,14 +132,14 @@ describe('SuspicionWatch', () => {
     expect(connection.probed).toEqual([]);
   });
 
-  it('starts no timer if the connection cannot be probed', () => {
+  it('starts no suspicion timer if the connection cannot be probed', () => {
     const { clock, connection, timeOut } = make();
     connection.canBeProbed = false;
     timeOut(10);
     expect(clock.pending).toBe(0);
   });
 
-  it('counts timeouts separately for successive connections to one address', () => {
+  it('counts call timeouts separately for successive connections to one address', () => {
     const { clock, connection, timeOut } = make();
     timeOut(2);
     const next = new FakeConnection(connection.address);
@@ -150,7 +150,7 @@ describe('SuspicionWatch', () => {
 });
 
 describe('silent connection', () => {
-  it('probes with a call, then a PING, and creates a replacement if no byte arrives', () => {
+  it('probes a silent connection with a call, then with a PING, and creates a replacement channel if no byte arrives', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
     clock.advance(7_499);
@@ -167,7 +167,7 @@ describe('silent connection', () => {
     expect(connection.destroyed).toBe(false);
   });
 
-  it('ends the probe when any byte arrives', () => {
+  it('ends the probe of a silent connection when a byte arrives', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
     clock.advance(12_000);
@@ -178,7 +178,7 @@ describe('silent connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('creates no replacement if a byte is read in the turn of the verdict, after the timers', () => {
+  it('creates no replacement channel if a byte is read in the turn in which the probe ends, after the timers', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
     clock.advance(12_499);
@@ -187,7 +187,7 @@ describe('silent connection', () => {
     expect(owner.did).toEqual([]);
   });
 
-  it('does not probe if the event loop was blocked for 3 s', () => {
+  it('does not probe a connection if the event loop was blocked for 3 s', () => {
     const { clock, connection, timeOut } = make();
     timeOut();
     clock.advance(3_000);
@@ -197,7 +197,7 @@ describe('silent connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('delays the verdict if the event loop was blocked during the probe', () => {
+  it('extends the probe of a silent connection if the event loop was blocked during the probe', () => {
     const { clock, owner, timeOut } = make();
     timeOut();
     clock.advance(11_000);
@@ -208,7 +208,7 @@ describe('silent connection', () => {
     expect(owner.did).toEqual(['create']);
   });
 
-  it('ends the probe when the connection ends', () => {
+  it('ends the probe of a silent connection when the connection ends', () => {
     const { clock, owner, watch, connection, timeOut } = make();
     timeOut();
     clock.advance(8_000);
@@ -219,7 +219,7 @@ describe('silent connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('drops the suspicion if the connection cannot be probed when the probe is due', () => {
+  it('ends the suspicion of a connection if it cannot be probed when the probe is due', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
     connection.canBeProbed = false;
@@ -230,7 +230,7 @@ describe('silent connection', () => {
 });
 
 describe('dead connection', () => {
-  it('closes the connection after the replacement has been READY for half a second and has taken over', () => {
+  it('closes a dead connection after its replacement has been READY for half a second and carries new calls', () => {
     const { clock, events, owner, connection, timeOut } = makeDead();
     clock.advance(60_000);
     expect(connection.destroyed).toBe(false);
@@ -264,7 +264,7 @@ describe('dead connection', () => {
   it.each([
     ['while the replacement connects', false],
     ['when the replacement is READY', true],
-  ])('keeps the connection and closes the replacement if a byte arrives %s', (_, replacementReady) => {
+  ])('keeps a suspected connection and closes the replacement channel if a byte arrives %s', (_, replacementReady) => {
     const { clock, events, owner, connection } = makeDead();
     clock.advance(1_000);
     owner.replacementReady = replacementReady;
@@ -277,20 +277,20 @@ describe('dead connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('closes the replacement if a byte has arrived when a call times out', () => {
+  it('closes the replacement channel if a byte of a dead connection has arrived when a call times out', () => {
     const { owner, connection, timeOut } = makeDead();
     connection.bytesRead += 1;
     timeOut(1);
     expect(owner.did).toEqual(['create', 'close']);
   });
 
-  it('closes the replacement if a new connection to the address exists', () => {
+  it('closes the replacement channel if a new connection to the address of the dead connection exists', () => {
     const { owner, connection, timeOut } = makeDead();
     timeOut(1, new FakeConnection(connection.address));
     expect(owner.did).toEqual(['create', 'close']);
   });
 
-  it('closes the replacement when the connection ends', () => {
+  it('closes the replacement channel when the dead connection ends', () => {
     const { clock, owner, watch, connection } = makeDead();
     watch.ended(connection.address);
     expect(owner.did).toEqual(['create', 'close']);
@@ -298,14 +298,14 @@ describe('dead connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('closes the connection when its channel is replaced for another reason', () => {
+  it('closes a dead connection when its channel is replaced for another reason', () => {
     const { events, watch, connection } = makeDead();
     watch.replaced();
     expect(connection.destroyed).toBe(true);
     expect(events).toMatchObject([{ reason: 'suspicion', by: 'new-channel' }]);
   });
 
-  it('closes the connection even if there is no event listener', () => {
+  it('closes a dead connection even if there is no event listener', () => {
     const clock = new BlockableClock();
     const owner = new FakeReplacement();
     const watch = watchOn(clock, owner, new EventHub({ client: 'orders' }, () => clock.epoch()));
@@ -332,7 +332,7 @@ describe('dead connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('closes the replacement and keeps the connection on forget()', () => {
+  it('closes the replacement channel and keeps the suspected connection on forget()', () => {
     const { clock, owner, watch, connection } = makeDead();
     watch.forget();
     expect(owner.did).toEqual(['create', 'close']);
@@ -349,7 +349,7 @@ describe('dead connection among several', () => {
     return { ...scene, others: others as [FakeConnection, FakeConnection] };
   }
 
-  it('closes the connection without a new channel if another one received data during the probe', () => {
+  it('closes a dead connection without a new channel if another connection received data during the probe', () => {
     const { clock, events, owner, connection, others, timeOut } = several();
     timeOut();
     clock.advance(12_000);
@@ -361,7 +361,7 @@ describe('dead connection among several', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('creates a new channel if no other connection received data, because all may be dead', () => {
+  it('replaces the channel of a dead connection if no other connection received data during the probe', () => {
     const { clock, owner, connection, others, timeOut } = several();
     others[0].bytesRead += 1;
     timeOut();
@@ -374,7 +374,7 @@ describe('dead connection among several', () => {
 });
 
 describe('replacements', () => {
-  it('replaces at most three connections in ten minutes', () => {
+  it('replaces at most three dead connections in ten minutes', () => {
     const { clock, owner, watch } = make();
     const destroyed = [1, 2, 3, 4].map((number) => {
       owner.replacementReady = true;

@@ -10,7 +10,7 @@ import { DEFAULT_SUSPICION_POLICY as POLICY } from '../../policy/suspicion/suspi
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
-/** A connection as the watch sees it. */
+/** A connection that a suspicion watch checks. */
 export interface WatchedConnection {
   readonly address: string;
   readonly bytesRead: number;
@@ -26,9 +26,9 @@ export interface WatchedProbe {
   end(): void;
 }
 
-/** Request for the channel that replaces one with a dead connection. */
+/** Request for the replacement of a channel that has a dead connection. */
 export type ReplacementRequest =
-  /** Create the replacement. An existing one must reconnect, in case it has lost its connection. */
+  /** Create the replacement. An existing replacement must reconnect, in case it has lost its connection. */
   | 'create'
   /** Close the replacement, which is no longer needed. */
   | 'close'
@@ -41,18 +41,18 @@ interface Suspect {
   readonly connection: WatchedConnection;
   state: SuspicionState;
   probe: WatchedProbe | undefined;
-  /** Bytes that the other connections had received when this one was probed. */
+  /** Bytes that the other connections had received when the probe began. */
   othersRead: ReadonlyMap<WatchedConnection, number>;
 }
 
 /** Interval of the checks while a connection is suspected. */
 const POLL_INTERVAL_MS = 250;
-/** Maximum delay of a check. A longer one shows that this process's event loop was blocked. */
+/** Maximum delay of a check. A longer delay shows that the event loop was blocked. */
 const MAX_CHECK_DELAY_MS = 500;
 
 /**
- * Finds dead connections that TCP has not reported, among the connections of the current channel. No timer runs until a call times
- * out.
+ * Finds dead connections that TCP has not reported, among the connections of the current channel. The first timeout of a call starts the
+ * timer.
  */
 export class SuspicionWatch {
   private readonly suspects = new Map<string, Suspect>();
@@ -71,11 +71,11 @@ export class SuspicionWatch {
     private readonly events: EventHub,
   ) {}
 
-  /** Reports that the client ended a call on `connection` because it took too long, `waitedMs` after its start. */
+  /** Reports that the client ended a call on `connection` because the call took too long, `waitedMs` after its start. */
   timedOut(connection: WatchedConnection, waitedMs: number): void {
     let suspect = this.suspects.get(connection.address);
     if (suspect?.connection !== connection) {
-      // A channel that was idle in between has not reported the end of the previous connection.
+      // The end of the previous connection was not reported, because the channel was idle in the meantime.
       this.ended(connection.address);
       if (connection.probe() === undefined) return;
       suspect = { connection, state: NOT_SUSPECTED, probe: undefined, othersRead: new Map() };
@@ -94,7 +94,10 @@ export class SuspicionWatch {
     this.closeUnneededReplacement();
   }
 
-  /** Reports that another channel carries the calls. Closes the dead connections of the previous channel, with their hanging calls. */
+  /**
+   * Reports that another channel carries the calls. Closes the dead connections of the previous channel, which ends the calls that hang on
+   * them.
+   */
   replaced(): void {
     const suspects = [...this.suspects.values()];
     this.forget();
@@ -176,8 +179,8 @@ export class SuspicionWatch {
     if (!decision.replace) {
       this.apply(suspect, { type: 'cleared' });
     } else if (connection.others.some((other) => other.bytesRead !== othersRead.get(other))) {
-      // Another connection receives data, so the load-balancing policy skips this one until it is connected again. A new channel would
-      // reconnect all working connections, too.
+      // Another connection receives data, so no new channel is needed. It would reconnect all working connections, too. The load-balancing
+      // policy skips this address until it is connected again.
       this.suspects.delete(connection.address);
       this.replacedByOthers += 1;
       this.report(connection, state, 'other-connections');

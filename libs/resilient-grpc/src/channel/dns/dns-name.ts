@@ -2,7 +2,7 @@
 export interface DnsName {
   /** Host name or address, without a port. */
   readonly host: string;
-  /** 'ip' or 'ip:port' of the name server to query; `undefined` for the system's. */
+  /** 'ip' or 'ip:port' of the name server to query; `undefined` for the system's name servers. */
   readonly authority: string | undefined;
 }
 

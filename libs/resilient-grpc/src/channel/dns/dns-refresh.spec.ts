@@ -4,7 +4,7 @@ import { DnsRefresh } from './dns-refresh.js';
 
 const REFRESH_MS = 5_000;
 
-/** Creates a refresh whose lookups end when the test calls `end()`, and ends the first one. */
+/** Creates a refresh whose lookups end when the test calls `end()`, and ends the first lookup. */
 function make(clock = new VirtualClock(), random = 0) {
   const refresh = new DnsRefresh(REFRESH_MS, clock, () => random);
   onTestFinished(() => {
@@ -24,7 +24,7 @@ function make(clock = new VirtualClock(), random = 0) {
 }
 
 describe('DnsRefresh', () => {
-  it('looks the name up again after the interval, measured from the end of the last lookup', () => {
+  it('looks up a DNS name again after the interval, measured from the end of the last lookup', () => {
     const { clock, refresh, startedAt, end } = make();
     expect(refresh.nextAt).toBe(clock.epoch() + REFRESH_MS);
     clock.advance(REFRESH_MS);
@@ -36,7 +36,7 @@ describe('DnsRefresh', () => {
     expect(startedAt).toEqual([REFRESH_MS, 65_000 + REFRESH_MS]);
   });
 
-  it('adds up to 20 % to the interval', () => {
+  it('adds up to 20 % to the interval of DNS lookups', () => {
     const { clock, startedAt } = make(new VirtualClock(), 0.5);
     clock.advance(5_499);
     expect(startedAt).toEqual([]);
@@ -44,7 +44,7 @@ describe('DnsRefresh', () => {
     expect(startedAt).toHaveLength(1);
   });
 
-  it('postpones the lookup if another one ends, as after a lost connection', () => {
+  it('postpones the periodic DNS lookup when a lookup for another reason ends', () => {
     const { clock, startedAt, end } = make();
     clock.advance(4_000);
     end();
@@ -54,7 +54,7 @@ describe('DnsRefresh', () => {
     expect(startedAt).toEqual([9_000]);
   });
 
-  it('doubles the interval while lookups fail, and restores it after a success', () => {
+  it('doubles the interval while DNS lookups fail, and restores it after a success', () => {
     const { clock, startedAt, end } = make();
     for (let failure = 0; failure < 4; failure++) {
       clock.advance(30_000);
@@ -70,7 +70,7 @@ describe('DnsRefresh', () => {
     expect(startedAt).toHaveLength(before + 2);
   });
 
-  it('runs no lookup while the channel is idle, and checks again after the interval', () => {
+  it('runs no DNS lookup while the channel is idle, and checks the channel again after the interval', () => {
     const { clock, startedAt, state } = make();
     state.isIdle = true;
     clock.advance(60_000);
@@ -80,7 +80,7 @@ describe('DnsRefresh', () => {
     expect(startedAt).toHaveLength(1);
   });
 
-  it('runs one lookup at a time in a process', () => {
+  it('runs one periodic DNS lookup at a time in a process', () => {
     const clock = new VirtualClock();
     const all = Array.from({ length: 5 }, () => make(clock));
     clock.advance(60_000);
@@ -90,13 +90,13 @@ describe('DnsRefresh', () => {
     expect(started()).toEqual([1, 1, 0, 0, 0]);
     all[1]?.refresh.close();
     expect(started()).toEqual([1, 1, 1, 0, 0]);
-    // A refresh that waits for its turn is withdrawn by a lookup for another reason.
+    // A lookup for another reason cancels a refresh that waits for its turn.
     all[3]?.end();
     all[2]?.refresh.stop();
     expect(started()).toEqual([1, 1, 1, 0, 1]);
   });
 
-  it('clears its timer at the end, and ignores later lookups', () => {
+  it('clears the timer of the next DNS lookup on close(), and ignores later lookups', () => {
     const { clock, refresh, end } = make();
     refresh.close();
     expect([clock.pending, refresh.nextAt]).toEqual([0, undefined]);

@@ -3,13 +3,16 @@ import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
 /**
- * Refreshes whose lookup is due. A process makes one such lookup at a time: Node resolves names on its four threads for files and
- * cryptography, and each lookup occupies one of them for seconds if the name server does not respond.
+ * Refreshes whose lookup is due. A process makes one such lookup at a time. If the name server does not respond, a lookup occupies one of
+ * Node's four threads for files and cryptography for seconds.
  */
 const due: DnsRefresh[] = [];
 let running: DnsRefresh | undefined;
 
-/** Resolves the name of one channel periodically. A lookup for another reason, such as a lost connection, postpones the next one. */
+/**
+ * Resolves the name of one channel periodically. A lookup for another reason, such as a lost connection, postpones the next periodic
+ * lookup.
+ */
 export class DnsRefresh {
   /** Time of the next lookup in milliseconds since 1970; `undefined` if none is scheduled. */
   nextAt: number | undefined;
@@ -27,7 +30,7 @@ export class DnsRefresh {
   /**
    * Reports the end of a lookup, and schedules the next one.
    *
-   * @param lookUp requests a lookup; returns false if the channel does not need one now, because it is idle
+   * @param lookUp requests a lookup; returns false if the channel does not need a lookup now, because it is idle
    */
   lookupEnded(ok: boolean, lookUp: () => boolean): void {
     if (this.isClosed) return;
@@ -46,7 +49,7 @@ export class DnsRefresh {
     this.release();
   }
 
-  /** Cancels the next lookup for good. */
+  /** Cancels the next lookup and prevents further ones. */
   close(): void {
     this.isClosed = true;
     this.stop();
@@ -72,7 +75,7 @@ export class DnsRefresh {
     this.schedule();
   }
 
-  /** Withdraws this refresh if it is due, and starts the next one that is due if this one was running. */
+  /** Removes this refresh from the queue. If it was running, starts the next one in the queue. */
   private release(): void {
     if (due.includes(this)) due.splice(due.indexOf(this), 1);
     if (running !== this) return;

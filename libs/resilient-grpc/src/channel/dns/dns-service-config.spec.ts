@@ -62,7 +62,7 @@ class TxtServer {
   }
 }
 
-/** Returns the offset after the name, which follows the header. */
+/** Returns the offset after the queried name, which follows the header. */
 function endOfName(query: Buffer): number {
   let at = 12;
   while (query[at] !== 0) at += 1 + query[at]!;
@@ -90,7 +90,7 @@ function record(choices: unknown): string[] {
 
 const timeout = (seconds: string) => ({ methodConfig: [{ name: [{}], timeout: seconds }] });
 
-/** Starts to read the record as a client of `target` does, in virtual time. `random` returns 0.5. */
+/** Starts to read the record like a client of `target`, in virtual time. `random` returns 0.5. */
 function startReading(server: TxtServer, options: DnsServiceConfigOptions = {}, target = 'dns:///orders.shop:50051') {
   const leaks = captureLeaks();
   const clock = new VirtualClock();
@@ -117,7 +117,7 @@ function startReading(server: TxtServer, options: DnsServiceConfigOptions = {}, 
   return { clock, reports, found, subscription };
 }
 
-/** Advances to the next read, and waits until it has ended and the one after it is scheduled. */
+/** Advances to the next read, and waits until this read has ended and the following read is scheduled. */
 async function nextRead({ clock }: { readonly clock: VirtualClock }): Promise<void> {
   await waitFor(() => clock.pending === 1);
   clock.advance(clock.nextTimerInMs!);
@@ -125,7 +125,7 @@ async function nextRead({ clock }: { readonly clock: VirtualClock }): Promise<vo
 }
 
 describe('dnsServiceConfig', () => {
-  it('reads the TXT record _grpc_config of the name', async () => {
+  it('reads the TXT record _grpc_config of the name of a target', async () => {
     const server = await TxtServer.start();
     server.answer = [['v=spf1 -all'], record([{ serviceConfig: timeout('1s') }])];
     const { found } = startReading(server);
@@ -134,7 +134,7 @@ describe('dnsServiceConfig', () => {
     expect(found).toEqual([timeout('1s')]);
   });
 
-  it('joins the strings of a long record', async () => {
+  it('joins the strings of a long TXT record', async () => {
     const server = await TxtServer.start();
     const long = { methodConfig: [{ name: [{ service: 'a'.repeat(300) }], timeout: '1s' }] };
     server.answer = [record([{ serviceConfig: long }])];
@@ -143,7 +143,7 @@ describe('dnsServiceConfig', () => {
     expect(found).toEqual([long]);
   });
 
-  it('selects the choice by language, host name, and percentage', async () => {
+  it('selects the service config choice by language, host name, and percentage', async () => {
     const server = await TxtServer.start();
     server.answer = [
       record([
@@ -171,7 +171,7 @@ describe('dnsServiceConfig', () => {
     expect(reports).toEqual([]);
   });
 
-  it('reads the record every minute and emits only changes', async () => {
+  it('reads the TXT record every minute and emits only changes', async () => {
     const server = await TxtServer.start();
     server.answer = [record([{ serviceConfig: timeout('1s') }])];
     const scene = startReading(server);
@@ -188,14 +188,14 @@ describe('dnsServiceConfig', () => {
     expect(server.queried).toHaveLength(5);
   });
 
-  it('reads the record every refreshMs milliseconds', async () => {
+  it('reads the TXT record every refreshMs milliseconds', async () => {
     const server = await TxtServer.start();
     const { clock } = startReading(server, { refreshMs: 5_000 });
     await waitFor(() => clock.pending === 1);
     expect(clock.nextTimerInMs).toBe(5_000);
   });
 
-  it('reports an invalid choice with its path', async () => {
+  it('reports an invalid service config choice with its path', async () => {
     const server = await TxtServer.start();
     server.answer = [record([{ percentage: 200, serviceConfig: {} }])];
     const clock = new VirtualClock();
@@ -214,9 +214,9 @@ describe('dnsServiceConfig', () => {
   });
 });
 
-describe('unresponsive name server', () => {
+describe('failed TXT lookup', () => {
   it.each<Answer>(['failure', 'silence'])(
-    'emits nothing, reports the failure once, and retries with backoff (%s)',
+    'reports a failed TXT lookup once, emits nothing, and retries with backoff (response of the name server: %s)',
     async (answer) => {
       const server = await TxtServer.start();
       server.answer = answer;
@@ -241,7 +241,7 @@ describe('unresponsive name server', () => {
     },
   );
 
-  it('reports a failure again after a response', async () => {
+  it('reports a failed TXT lookup again after a response', async () => {
     const server = await TxtServer.start();
     const scene = startReading(server);
     for (const answer of ['failure', 'failure', [], 'failure'] as const) {
@@ -251,7 +251,7 @@ describe('unresponsive name server', () => {
     expect(scene.reports).toHaveLength(2);
   });
 
-  it('sends no more queries after unsubscribe()', async () => {
+  it('sends no more TXT queries after unsubscribe()', async () => {
     const server = await TxtServer.start();
     server.answer = 'silence';
     const scene = startReading(server);
@@ -299,12 +299,12 @@ describe('invalid source', () => {
     );
   });
 
-  it('fails if it is subscribed to without a client', async () => {
+  it('fails if dnsServiceConfig() is subscribed to without a client', async () => {
     await expect(firstValueFrom(dnsServiceConfig())).rejects.toThrow('pass it as `serviceConfig` of a client');
   });
 });
 
-it('queries the authority of the target if no server is configured', async () => {
+it('queries the authority of the target if no name server is configured', async () => {
   const server = await TxtServer.start();
   const source = dnsServiceConfig();
   if (!needsTarget(source)) throw new Error('expected a source that needs a target');

@@ -18,7 +18,7 @@ export interface DnsServiceConfigOptions {
    * @defaultValue 60000
    */
   readonly refreshMs?: number | undefined;
-  /** Name servers, 'ip' or 'ip:port'. @defaultValue the target's authority (dns://8.8.8.8/orders:50051), or the system's */
+  /** Name servers, 'ip' or 'ip:port'. @defaultValue the target's authority (dns://8.8.8.8/orders:50051), or the system's name servers */
   readonly servers?: readonly string[] | undefined;
 }
 
@@ -45,7 +45,7 @@ export class LocatedServiceConfig {
 export class UnreadableServiceConfig {
   constructor(
     readonly problems: readonly ConfigurationProblem[],
-    /** True if a record is invalid. A record can change later, so the client starts without it. */
+    /** True if the record is invalid; false if the options are invalid. A record can change later, so the client starts without it. */
     readonly isRecord: boolean,
   ) {}
 }
@@ -63,7 +63,7 @@ export function needsTarget(source: Observable<unknown>): source is TargetServic
   return FOR_TARGET in source;
 }
 
-/** Interval between two reads of the record. */
+/** Default interval between two reads of the record. */
 const DEFAULT_DNS_REFRESH_MS = 60_000;
 const MIN_REFRESH_MS = 1_000;
 const REFRESH_JITTER = 0.1;
@@ -77,8 +77,8 @@ const NO_CHOICES = '[]';
 /**
  * Reads the service config every `refreshMs` from the standard TXT record `_grpc_config.<name>` of the target, and applies its choice rules
  * (gRFC A2). A missing record is an empty service config. An invalid record or an unresponsive name server is logged, and the current
- * service config stays in effect; a client that is starting up starts without one. Pass the result as `serviceConfig` of a client, which
- * provides the target.
+ * service config stays in effect. A client that is starting up starts without a service config. Pass the result as `serviceConfig` of a
+ * client, which provides the target.
  */
 export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observable<ServiceConfig> {
   const source = new Observable<ServiceConfig>((subscriber) => {
@@ -154,7 +154,7 @@ class TxtReading {
       nextInMs = this.retryMs();
       this.lookupFailed(error);
     }
-    // Checked here, because the subscriber may have unsubscribed in the meantime.
+    // The subscriber may have unsubscribed during the query.
     if (!this.closed) this.timer = this.dependencies.clock.setTimer(() => void this.read(), nextInMs);
   }
 
@@ -169,7 +169,7 @@ class TxtReading {
 
   private lookupFailed(error: unknown): void {
     this.failures += 1;
-    // Reported once until the next response.
+    // A failure is reported only once until the next response.
     if (this.closed || this.failures > 1) return;
     this.dependencies.report(
       `${this.name}: DNS lookup failed (${errorMessage(error)}); the current service config stays in effect, and the lookup is retried`,

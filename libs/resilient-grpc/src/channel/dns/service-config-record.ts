@@ -1,7 +1,10 @@
 import type { Resolver } from 'node:dns/promises';
 import { serviceConfigAttribute } from '../../policy/service-config/choose-service-config.js';
 
-/** Limits of a query. Node's defaults, 5 s and four tries, could delay a client's start too long. The second try takes twice as long. */
+/**
+ * Limits of a query. Node's defaults, 5 s and four tries, could delay the start of a client for too long. The second try takes twice as
+ * long.
+ */
 export const DNS_QUERY = { timeout: 1_000, tries: 2 };
 
 /** Returns the DNS name of the service config of `host` (gRFC A2). */

@@ -43,7 +43,7 @@ const UNARY = { expectsPromptResponse: true };
 const STREAM = { expectsPromptResponse: false };
 
 describe('CallRelease', () => {
-  it('sends calls in a separate turn, oldest first', () => {
+  it('sends waiting calls in a separate turn, oldest first', () => {
     const { clock, release, released } = make(3);
     release.begin(false);
     expect(released).toEqual([]);
@@ -52,7 +52,7 @@ describe('CallRelease', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('sends calls in batches after a cold start, so that the event loop is not blocked', () => {
+  it('sends waiting calls in batches after a cold start, so that the event loop is not blocked', () => {
     const { clock, release, released } = make(600);
     // A deferred task runs in the next turn. Each task must release at most one batch.
     const turns: number[] = [];
@@ -70,7 +70,7 @@ describe('CallRelease', () => {
     expect(released).toHaveLength(600);
   });
 
-  it('paces calls after an outage, and sends them faster while they receive responses', () => {
+  it('paces waiting calls after an outage, and sends them faster while they receive responses', () => {
     const { clock, release, released, load } = make(1_000);
     load.answered(5);
     release.begin(true);
@@ -94,7 +94,7 @@ describe('CallRelease', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('sends calls more slowly if they fail', () => {
+  it('sends waiting calls more slowly if the sent ones fail', () => {
     const good = make(1_000);
     const bad = make(1_000);
     for (const { release, clock, released } of [good, bad]) {
@@ -111,7 +111,7 @@ describe('CallRelease', () => {
     expect(bad.released.length).toBeLessThan(good.released.length / 4);
   });
 
-  it('sends streams at an increasing pace while they stay open, even without responses', () => {
+  it('sends waiting streams at an increasing pace while the sent ones stay open, even without responses', () => {
     const { clock, release, released } = make(300, () => STREAM);
     release.begin(true);
     clock.advance(300);
@@ -120,7 +120,7 @@ describe('CallRelease', () => {
     expect(released).toHaveLength(300);
   });
 
-  it('sends streams more slowly if the server rejects them', () => {
+  it('sends waiting streams more slowly if the server rejects the sent ones', () => {
     const { clock, release, released } = make(300, () => STREAM);
     release.begin(true);
     let ended = 0;
@@ -128,7 +128,7 @@ describe('CallRelease', () => {
       clock.advance(10);
       for (; ended < released.length; ended++) release.ended(STREAM, 'failed');
     }
-    // The slowest pace sends the 300 calls in 14.25 s, the bound less its 5 % margin: about 63 in 3 s.
+    // At the slowest pace, the 300 calls take 14.25 s (the bound less its 5 % margin), so about 63 calls are sent in 3 s.
     expect(released.length).toBeLessThanOrEqual(65);
   });
 
@@ -140,7 +140,7 @@ describe('CallRelease', () => {
     expect(released.length).toBeLessThan(50);
   });
 
-  it('stops if the channel becomes unusable again', () => {
+  it('stops the release of waiting calls if the channel becomes unusable again', () => {
     const { clock, release, released, channel } = make(1_000);
     release.begin(true);
     clock.advance(50);
@@ -156,7 +156,7 @@ describe('CallRelease', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('skips calls with less time left than a call usually takes', () => {
+  it('skips waiting calls with less time left than a call usually takes', () => {
     const { clock, release, released, waiting, load } = make(4, (number) =>
       number % 2 === 0 ? { deadline: Date.UTC(2026, 0, 1) + 30 } : { deadline: Date.UTC(2026, 0, 1) + 100 },
     );
@@ -167,13 +167,13 @@ describe('CallRelease', () => {
     expect(waiting.size).toBe(0);
   });
 
-  it('sets no timer if no call is waiting', () => {
+  it('sets no release timer if no call is waiting', () => {
     const { clock, release } = make(0);
     release.begin(true);
     expect(clock.pending).toBe(0);
   });
 
-  it('sends calls that arrive during the release after those that waited before', () => {
+  it('sends waiting calls first, then the calls that arrive during the release', () => {
     const { clock, release, released, push } = make(100);
     release.begin(true);
     clock.advance(0);
@@ -183,7 +183,7 @@ describe('CallRelease', () => {
     expect(released.map(({ number }) => number)).toEqual(Array.from({ length: 101 }, (_, index) => index + 1));
   });
 
-  it('orders calls by deadline, and calls without one by the release bound', () => {
+  it('orders waiting calls by their deadlines, and calls without a deadline by the release bound', () => {
     const deadlines = [Infinity, 30_000, 9_000, 3_000, Infinity];
     const { clock, release, released } = make(5, (number) => ({
       deadline: Date.UTC(2026, 0, 1) + (deadlines[number - 1] ?? NaN),
@@ -200,7 +200,7 @@ type Answer = (held: ReturnType<typeof make>) => void;
 describe('release bound', () => {
   const FAST_MS = 5;
 
-  /** Releases all calls and ends the sent ones every 10 ms. Returns the milliseconds from READY to the last release. */
+  /** Releases all calls, and ends the sent calls every 10 ms. Returns the milliseconds from READY to the last release. */
   function drain(held: ReturnType<typeof make>, answer: Answer, perTick = () => {}) {
     const { clock, release, released } = held;
     const readyAt = clock.now();
@@ -292,7 +292,7 @@ describe('release bound', () => {
     expect(released.filter(({ at }) => at <= 1_000).length).toBeGreaterThan(1_300);
   });
 
-  it('applies the bound to calls that arrive during the release, from their arrival', () => {
+  it('applies the release bound to calls that arrive during the release, from their arrival', () => {
     const held = hold(true);
     const { clock, push } = held;
     const joinedAt = new Map<number, number>();
@@ -314,7 +314,7 @@ describe('release bound', () => {
     }
   });
 
-  it('extends the bound to three times the longest wait if that is longer', () => {
+  it('extends the release bound to three times the longest wait if this time is longer than the bound', () => {
     const held = hold(true);
     held.clock.advance(60_000);
     held.load.thaw(held.clock.now());
@@ -332,7 +332,7 @@ describe('release bound', () => {
 });
 
 describe('release pace', () => {
-  it('increases the pace faster for early deadlines while response times are as usual', () => {
+  it('increases the release pace faster for early deadlines while response times are as usual', () => {
     const sentIn = (deadlineMs: number): number => {
       const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + deadlineMs }));
       load.answered(5);
@@ -346,7 +346,7 @@ describe('release pace', () => {
     expect(sentIn(2_000)).toBeGreaterThan(1.5 * sentIn(60_000));
   });
 
-  it('does not increase the pace for early deadlines while responses are slow', () => {
+  it('does not increase the release pace for early deadlines while responses are slow', () => {
     const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + 2_000 }));
     load.answered(5);
     release.begin(true);
@@ -354,7 +354,7 @@ describe('release pace', () => {
       clock.advance(10);
       for (; answered < released.length; answered++) release.ended(UNARY, 500);
     }
-    // The slowest pace sends the 2,000 calls in 14.25 s, the bound less its 5 % margin: about 140 in 1 s.
+    // At the slowest pace, the 2,000 calls take 14.25 s (the bound less its 5 % margin), so about 140 calls are sent in 1 s.
     expect(released.length).toBeLessThanOrEqual(145);
   });
 });
@@ -381,7 +381,7 @@ describe('release without free streams', () => {
     expect(streamWaits).toEqual([true, true, false]);
   });
 
-  it('checks for a free stream also if no call reports its end', () => {
+  it('checks for a free stream even if no call reports its end', () => {
     const { clock, channel, release, released } = make(1);
     channel.freeStreams = 0;
     release.begin(false);
@@ -391,7 +391,7 @@ describe('release without free streams', () => {
     expect(released).toHaveLength(1);
   });
 
-  it('keeps the pace of an outage while it waits for streams', () => {
+  it('keeps the pace of an outage while calls wait for streams', () => {
     const { clock, channel, release, released } = make(1_000);
     channel.freeStreams = 1;
     release.begin(true);

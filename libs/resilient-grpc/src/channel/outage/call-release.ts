@@ -9,9 +9,9 @@ import type { Clock, Timer } from '../../time/clock.js';
 
 /** Maximum number of calls released per event-loop turn if no pace applies. More would block the loop. */
 const RELEASE_BATCH_SIZE = 256;
-/** Maximum delay of a tick. A longer one shows that this process was busy. Equals the tolerance for slow responses. */
+/** Maximum delay of a tick. A longer delay shows that the process was busy. Equals the tolerance for slow responses. */
 const MAX_TICK_DELAY_MS = 20;
-/** Interval of the checks for a free stream, in addition to those at the end of each call. A health Watch may end, too. */
+/** Interval of the checks for a free stream. The end of each call is checked, too, but the end of a health Watch also frees a stream. */
 const STREAM_POLL_MS = 250;
 
 /** Dependencies of a release. */
@@ -22,16 +22,16 @@ export interface ReleaseDependencies {
   readonly usable: () => boolean;
   /** True if a call finds a free stream. */
   readonly hasFreeStream: () => boolean;
-  /** Receives a wait for a free stream: when it begins, at each check while it lasts, and its end. */
+  /** Receives each wait for a free stream: its start, each check, and its end. */
   readonly streamWait: Pick<StreamWait, 'continues' | 'ended'>;
   /** Milliseconds after READY within which every waiting call is sent. */
   readonly withinMs: number;
 }
 
 /**
- * Sends waiting calls once the channel is usable. By default, the oldest call goes first. After an outage, calls are ordered by their
- * deadlines and the release bound, and paced by the responses of the server. If a fleet sent all its waiting calls at once, the
- * recovering server would receive 36 times its usual load.
+ * Sends waiting calls when the channel is usable. After an outage, or if a waiting call was lost with a connection, calls are ordered by
+ * their deadlines and the release bound, and paced by the responses of the server. Otherwise, the oldest call goes first. If a fleet sent
+ * all its waiting calls at once, the recovering server would receive 36 times its usual load.
  */
 export class CallRelease {
   private pace: ReleasePace | undefined;
@@ -39,7 +39,7 @@ export class CallRelease {
   private running = false;
   /** True while waiting calls need only a free stream. New calls then join the end of the queue. */
   awaitsStream = false;
-  /** Like `awaitsStream`, but stays true while a stream became free for some of the calls. */
+  /** Like `awaitsStream`, but stays true when a stream becomes free for only some of the calls. */
   private isStreamWait = false;
   /** Due time of the next tick. */
   private dueAt = Infinity;
@@ -56,7 +56,7 @@ export class CallRelease {
     private readonly dependencies: ReleaseDependencies,
   ) {}
 
-  /** Starts to send the waiting calls. `afterOutage`: false if they only waited for the channel to connect. */
+  /** Starts to send the waiting calls. `afterOutage` is false if they only waited for the channel to connect. */
   begin(afterOutage: boolean): void {
     if (this.waiting.size === 0) return;
     if (this.running) {
@@ -68,7 +68,7 @@ export class CallRelease {
     const now = clock.now();
     this.readyAt = now;
     const isPaced = afterOutage || this.waiting.hasRateLimited;
-    // A longer outage leaves more waiting calls if the grace is longer or calls use `waitForReady: true`.
+    // The bound grows with the longest wait, because more calls are waiting after a long outage (long grace, or `waitForReady: true`).
     this.boundMs = isPaced ? Math.max(withinMs, this.waiting.oldestMs(now) * POLICY.boundGraces) : 0;
     if (isPaced) {
       const usual = { now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs };
@@ -138,7 +138,7 @@ export class CallRelease {
     this.dependencies.streamWait.ended();
   }
 
-  /** Continues in the next turn, because a stream may be free. Further reports in this turn do nothing. */
+  /** Continues in the next turn, because a stream may be free. Further reports in this turn have no effect. */
   private streamFreed(): void {
     if (!this.awaitsStream || this.timer === undefined) return;
     this.timer.clear();

@@ -5,7 +5,7 @@ import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import type { Clock } from '../../time/clock.js';
 import { OutageWatch } from './outage-watch.js';
 
-/** Returns a clock whose timers of more than 5 ms fire early, as Node's timers may. */
+/** Returns a clock whose timers of more than 5 ms fire early, because Node's timers may fire early. */
 function withEarlyTimers(clock: BusyClock, earlyMs: number): Clock {
   return {
     now: () => clock.now(),
@@ -29,6 +29,7 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
         events: new EventHub({ client: 'orders' }, () => clock.epoch()),
         waiting: { size: 0 },
         connecting: () => undefined,
+        connectTimeoutMs: 20_000,
       },
       (change) => {
         if (change === 'grace-ended')
@@ -39,13 +40,13 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
     return { clock, outage, reported };
   }
 
-  it('reports the end of the grace period only once calls may no longer wait', async () => {
+  it('reports the end of the grace period only when calls may no longer wait', async () => {
     const { clock, reported } = watch();
     await clock.advanceAsync(2_000);
     expect(reported).toEqual(['grace ended at 500, inside: false']);
   });
 
-  it('ends the outage without a grace report if a response arrived while the process was paused', async () => {
+  it('ends the outage without a grace report if a response arrived while the process was suspended', async () => {
     const { clock, outage, reported } = watch();
     clock.setTimer(() => outage.answered(), 600);
     clock.block(3_000);
@@ -82,12 +83,19 @@ describe('slow attempt to connect', () => {
     const reported: unknown[] = [];
     events.listen((event) => reported.push(event), false);
     const waiting = { size: 1 };
-    const dependencies = { load: new LoadBaseline(0), clock, events, waiting, connecting: () => 'connecting' };
+    const connecting = () => 'connecting';
+    const dependencies = { load: new LoadBaseline(0), clock, events, waiting, connecting, connectTimeoutMs: 20_000 };
     return { clock, reported, waiting, outage: new OutageWatch(500, dependencies, () => undefined) };
   }
-  const REPORT = expect.objectContaining({ type: 'slow-connect', cause: 'connecting', waiting: 1 });
+  const REPORT = expect.objectContaining({
+    type: 'slow-connect',
+    cause: 'connecting',
+    waiting: 1,
+    connectTimeoutMs: 20_000,
+    graceMs: 500,
+  });
 
-  it('reports calls that have waited for 1.5 s, once until the channel is READY', async () => {
+  it('reports calls that have waited for 1.5 s, at most once until the channel is READY', async () => {
     const { clock, reported, outage } = watch();
     outage.callQueued(false);
     await clock.advanceAsync(1_490);
@@ -111,9 +119,9 @@ describe('slow attempt to connect', () => {
         outage.becameReady();
       },
     ],
-    ['no call is waiting', ({ waiting }) => (waiting.size = 0)],
+    ['the last waiting call ends', ({ waiting }) => (waiting.size = 0)],
     ['the channel is closed', ({ outage }) => outage.close()],
-  ])('reports nothing if %s within 1.5 s', async (_when, change) => {
+  ])('does not report waiting calls if %s within 1.5 s', async (_when, change) => {
     const watched = watch();
     watched.outage.callQueued(false);
     await watched.clock.advanceAsync(1_000);
@@ -122,7 +130,7 @@ describe('slow attempt to connect', () => {
     expect([watched.reported, watched.clock.pending]).toEqual([[], 0]);
   });
 
-  it('reports nothing in an outage, which has its own event', async () => {
+  it('does not report waiting calls in an outage, which has its own event', async () => {
     const { clock, reported, outage } = watch();
     outage.callQueued(false);
     outage.attemptFailed(undefined);
@@ -130,7 +138,7 @@ describe('slow attempt to connect', () => {
     expect(reported).toEqual([expect.objectContaining({ type: 'outage-start' })]);
   });
 
-  it('reports a later call if the first one was cancelled', async () => {
+  it('reports a later waiting call if the first waiting call was cancelled', async () => {
     const { clock, reported, waiting, outage } = watch();
     outage.callQueued(false);
     waiting.size = 0;
@@ -141,7 +149,7 @@ describe('slow attempt to connect', () => {
     expect(reported).toEqual([REPORT]);
   });
 
-  it('does not count time in which the process was paused', async () => {
+  it('excludes the time in which the process was suspended from the waiting time of a call', async () => {
     const { clock, reported, outage } = watch();
     outage.callQueued(false);
     clock.block(1_400);

@@ -23,12 +23,13 @@ export interface OutageDependencies {
   readonly waiting: { readonly size: number };
   /** Describes the running attempt to connect; `undefined` between two attempts, or if its progress is unknown. */
   readonly connecting: () => string | undefined;
+  readonly connectTimeoutMs: number;
 }
 
 /** Change that a channel must handle. */
 export type OutageChange =
   | 'began'
-  /** Calls may no longer wait. */
+  /** Only calls with `waitForReady: true` may still wait. */
   | 'grace-ended'
   /** Another attempt to connect failed, or the outage ended. */
   | 'other';
@@ -96,7 +97,7 @@ export class OutageWatch {
     };
   }
 
-  /** Reports a failed attempt to connect. `cause` is the cause of an outage that begins with it. */
+  /** Reports a failed attempt to connect. `cause` is the cause of an outage that begins with this attempt. */
   attemptFailed(cause: string | undefined): void {
     this.apply({ type: 'attempt-failed', at: this.clock.now() }, cause);
   }
@@ -129,11 +130,12 @@ export class OutageWatch {
 
   /** Reports a slow attempt to connect. With a silent peer, no outage begins and nothing else is reported until the attempt times out. */
   private readonly connectIsSlow = (): void => {
-    const { waiting, connecting } = this.dependencies;
+    const { waiting, connecting, connectTimeoutMs } = this.dependencies;
     if (this.state.current !== undefined || waiting.size === 0) this.stopSlowConnect();
     else if (this.events.wanted) {
-      const cause = connecting() ?? 'no attempt to connect has failed yet';
-      this.events.emit({ type: 'slow-connect', cause, waiting: waiting.size });
+      const cause = connecting() ?? `no attempt to connect has failed within ${String(SLOW_CONNECT_MS / 1_000)} s`;
+      const { graceMs } = this.policy;
+      this.events.emit({ type: 'slow-connect', cause, waiting: waiting.size, connectTimeoutMs, graceMs });
     }
   };
 
@@ -193,7 +195,7 @@ export class OutageWatch {
         this.endGraceAt(graceEndsAt);
         return;
       }
-      // Timers run before sockets are read: after this process was suspended, a connection may become READY in this turn.
+      // Deferred, because timers run before sockets are read. After this process was suspended, a connection may become READY in this turn.
       this.clock.defer(() => {
         if (this.graceTimer !== timer) return;
         this.graceTimer = undefined;

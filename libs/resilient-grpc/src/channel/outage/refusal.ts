@@ -1,32 +1,35 @@
 import type { WaitRefusal } from '../../call/call-transport.js';
 import type { ChannelSettings } from '../channel-settings.js';
 
-/** Data for the error text of a refused call. */
+/** Data for the error message of a refused call. */
 export interface OutageDetails {
   readonly target: string;
   readonly lastedMs: number;
   readonly cause: string;
   readonly connectAttempts: number;
   readonly nextTryInMs: number | undefined;
+  /** Remedy; `undefined` if it is unknown. */
+  readonly remedy: string | undefined;
 }
 
 /**
  * Returns the refusal of a call:
- * 'orders:50051 has been unreachable for 7.3 s (connect ECONNREFUSED …; 9 connection attempts); next attempt in 2.1 s'
+ * 'orders:50051 has been unreachable for 7.3 s (9 connection attempts, next in 2.1 s): 10.0.0.7:50051 refused the connection: …'
  */
 export function outageRefusal(outage: OutageDetails): WaitRefusal {
-  const { target, lastedMs, cause, connectAttempts, nextTryInMs } = outage;
-  const next = nextTryInMs === undefined ? 'connecting now' : `next attempt in ${seconds(nextTryInMs)}`;
+  const { target, lastedMs, cause, connectAttempts, nextTryInMs, remedy } = outage;
+  const next = nextTryInMs === undefined ? 'connecting now' : `next in ${seconds(nextTryInMs)}`;
   const attempts = `${String(connectAttempts)} connection ${connectAttempts === 1 ? 'attempt' : 'attempts'}`;
   const lasted = `${target} has been unreachable for ${seconds(lastedMs)}`;
   return {
     reason: 'outage',
-    details: `${lasted} (${cause}; ${attempts}); ${next}`,
+    details: `${lasted} (${attempts}, ${next}): ${cause}`,
+    remedy,
     retryAfterMs: nextTryInMs ?? 0,
   };
 }
 
-/** Returns a refusal if one more call with a request of `bytes` would exceed a limit, which it names; `undefined` otherwise. */
+/** Returns a refusal that names the limit if another call with a request of `bytes` would exceed a limit; `undefined` otherwise. */
 export function tooManyWaiting(
   target: string,
   waiting: { readonly size: number; readonly bytes: number },
@@ -45,7 +48,7 @@ export function tooManyWaiting(
 
 export const CLOSED: WaitRefusal = { reason: 'closed', details: 'The client was closed', retryAfterMs: undefined };
 
-/** '0.2 s', '7.3 s', '125 s' */
+/** Formats a duration: '0.2 s', '7.3 s', '125 s'. */
 function seconds(ms: number): string {
   const value = Math.max(ms, 0) / 1000;
   return `${value >= 100 ? value.toFixed(0) : value.toFixed(1)} s`;

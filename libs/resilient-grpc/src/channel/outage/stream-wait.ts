@@ -2,7 +2,7 @@ import type { EventHub } from '../../call/event-hub.js';
 import type { Clock } from '../../time/clock.js';
 import type { WireChannel } from '../wire-channel.js';
 
-/** A wait for a free stream is reported after this time while another connection is being opened, and at once otherwise. */
+/** Time after which a wait for a free stream is reported while another connection is being opened. Other waits are reported immediately. */
 const SLOW_STREAM_MS = 1_000;
 
 /** Dependencies of a stream wait. */
@@ -15,7 +15,7 @@ export interface StreamWaitDependencies {
   readonly waiting: () => number;
 }
 
-/** The wait of calls for a free stream of a READY channel: opens further connections, and reports the wait. */
+/** Handles a wait for a free stream of a READY channel: opens further connections, and reports the wait. */
 export class StreamWait {
   /** Start of the wait, in monotonic milliseconds; `undefined` if no call waits for a stream. */
   private since: number | undefined;
@@ -32,7 +32,7 @@ export class StreamWait {
     const { streamCapacity } = current();
     if (streamCapacity === undefined || this.isReported) return;
     const { connections, limit, isGrowing: opensConnection } = streamCapacity;
-    // A wait for a connection that opens at once is no sign of a problem.
+    // A wait for a connection that opens immediately is no sign of a problem.
     if (opensConnection && now - this.since < SLOW_STREAM_MS) return;
     this.isReported = true;
     if (!events.wanted) return;

@@ -19,7 +19,7 @@ function waiter(bytes = 0, change: Partial<Waiter> = {}): Waiter {
 }
 
 describe('WaitingCalls', () => {
-  it('lists calls oldest first', () => {
+  it('lists waiting calls oldest first', () => {
     const calls = new WaitingCalls(new VirtualClock());
     const [a, b, c] = [waiter(), waiter(), waiter()];
     for (const one of [a, b, c]) calls.push(one);
@@ -27,7 +27,7 @@ describe('WaitingCalls', () => {
     expect(calls.size).toBe(3);
   });
 
-  it('removes a call once', () => {
+  it('removes a waiting call once', () => {
     const calls = new WaitingCalls(new VirtualClock());
     const [a, b] = [waiter(10), waiter(5)];
     calls.push(a);
@@ -39,7 +39,7 @@ describe('WaitingCalls', () => {
     expect(calls.bytes).toBe(0);
   });
 
-  it('takes matching calls oldest first, up to the limit', () => {
+  it('takes matching waiting calls oldest first, up to the limit', () => {
     const calls = new WaitingCalls(new VirtualClock());
     const all = [waiter(1), waiter(2), waiter(3), waiter(4)];
     for (const one of all) calls.push(one);
@@ -49,7 +49,7 @@ describe('WaitingCalls', () => {
     expect([...calls]).toEqual([all[1], all[3]]);
   });
 
-  it('appends a call that is added again after its removal', () => {
+  it('appends a waiting call that is added again after its removal', () => {
     const calls = new WaitingCalls(new VirtualClock());
     const [a, b] = [waiter(7), waiter()];
     calls.push(a);
@@ -59,7 +59,7 @@ describe('WaitingCalls', () => {
     expect({ size: calls.size, bytes: calls.bytes, all: [...calls] }).toEqual({ size: 2, bytes: 7, all: [b, a] });
   });
 
-  it('equals a plain list after any sequence of operations', () => {
+  it('contains the same waiting calls as a plain list after a random sequence of operations', () => {
     const step = fc.oneof(
       fc.record({ kind: fc.constant('push' as const), bytes: fc.nat(100) }),
       fc.record({ kind: fc.constant('remove' as const), at: fc.nat(1_000) }),
@@ -91,7 +91,7 @@ describe('WaitingCalls', () => {
     );
   });
 
-  it('reports whether it contains a call that was lost with a connection', () => {
+  it('reports whether the waiting calls include one that was lost with a connection', () => {
     const calls = new WaitingCalls(new VirtualClock());
     const lost = waiter(0, { rateLimited: true });
     calls.push(waiter());

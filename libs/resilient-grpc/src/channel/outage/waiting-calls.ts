@@ -2,8 +2,8 @@ import type { Waiter } from '../../call/call-transport.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
 /**
- * Queue of the calls that wait for the channel, oldest first. It keeps the process alive while a call is waiting, as a queued call of
- * grpc-js does.
+ * Queue of the calls that wait for the channel, oldest first. It keeps the process running while a call is waiting, like a queued call of
+ * grpc-js.
  */
 export class WaitingCalls implements Iterable<Waiter> {
   private readonly present = new Set<Waiter>();
@@ -23,13 +23,13 @@ export class WaitingCalls implements Iterable<Waiter> {
     return this.present.values();
   }
 
-  /** Waiting time of the oldest call; 0 if no call is waiting. */
+  /** Waiting time of the oldest call in milliseconds; 0 if no call is waiting. */
   oldestMs(now: number): number {
     const [oldest] = this.present;
     return oldest === undefined ? 0 : now - oldest.waitingSince;
   }
 
-  /** True if the release of some of the calls is rate-limited, because they were lost with a connection. */
+  /** True if the release is rate-limited, because at least one call was lost with a connection. */
   get hasRateLimited(): boolean {
     return this.lost > 0;
   }
@@ -53,12 +53,12 @@ export class WaitingCalls implements Iterable<Waiter> {
     return true;
   }
 
-  /** Removes and returns at most `limit` of the calls for which `leaves` is true, oldest first. */
-  takeWhere(leaves: (waiter: Waiter) => boolean, limit: number): Waiter[] {
+  /** Removes and returns at most `limit` of the calls for which `isTaken` is true, oldest first. */
+  takeWhere(isTaken: (waiter: Waiter) => boolean, limit: number): Waiter[] {
     const taken: Waiter[] = [];
     for (const waiter of this.present) {
       if (taken.length === limit) break;
-      if (leaves(waiter)) taken.push(waiter);
+      if (isTaken(waiter)) taken.push(waiter);
     }
     for (const waiter of taken) this.remove(waiter);
     return taken;

@@ -1,4 +1,4 @@
-/** grpc-js's connection. It keeps the process alive while `activeCalls` is not empty. */
+/** grpc-js's connection. It keeps the process running while `activeCalls` is not empty. */
 interface Transport {
   readonly activeCalls?: ReadonlySet<object>;
   readonly session?: { ref(): void; unref(): void };
@@ -9,8 +9,8 @@ interface Transport {
 const backgroundCalls = new WeakMap<object, Set<object>>();
 
 /**
- * Lets the process exit while `call` runs, a call on one connection that has started. The process stays alive while the connection has other
- * calls. Does nothing if this grpc-js lacks the private names.
+ * Lets the process exit while `call` runs. The call must be started, and must be on one connection. The process keeps running while the
+ * connection has other calls. Has no effect if this grpc-js lacks the private names.
  */
 export function runInBackground(call: object): void {
   // Safe for the supported releases of grpc-js. Other releases may lack the fields, so all of them are optional.
@@ -22,7 +22,7 @@ export function runInBackground(call: object): void {
   update(transport, background);
 }
 
-/** Observes the calls that start and end on `transport`, whose own count includes the ones in the background. */
+/** Observes the calls that start and end on `transport`, because its `activeCalls` include the background calls. */
 function observe(transport: Transport): Set<object> | undefined {
   const add = transport.addActiveCall?.bind(transport);
   const remove = transport.removeActiveCall?.bind(transport);

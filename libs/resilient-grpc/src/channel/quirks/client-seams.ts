@@ -24,7 +24,7 @@ export const LEAF_SEAM: Seam = {
   lostWithout: "loadBalancing: 'least_request' (the policy is round_robin)",
 };
 
-/** Names for taking endpoints out of the pick set. */
+/** Names for the removal of endpoints from the pick set. */
 export const ENDPOINT_SEAM: Seam = {
   on: 'experimental',
   needs: ['QueuePicker()', 'BaseSubchannelWrapper.prototype.setHealthy()'],

@@ -29,7 +29,7 @@ describe('removeClosedStreamListeners', () => {
     await once(server, 'close');
   });
 
-  it('removes listeners only after all events are delivered in sequence', async () => {
+  it('removes the listeners of a stream only after all its events are delivered in sequence', async () => {
     answer = (stream, path) => {
       stream.respond({ ':status': 200 }, { waitForTrailers: true });
       stream.on('wantTrailers', () => {
@@ -49,7 +49,7 @@ describe('removeClosedStreamListeners', () => {
     expect(stream.eventNames()).toEqual(['error']);
   });
 
-  it('removes listeners after the error event, and a later error does not crash the process', async () => {
+  it('does not crash the process if a stream emits an error after its listeners were removed', async () => {
     answer = (stream) => {
       stream.close(7);
     };
@@ -62,7 +62,7 @@ describe('removeClosedStreamListeners', () => {
     stream.emit('error', new Error('late'));
   });
 
-  it('removes listeners when the session ends', async () => {
+  it('removes the listeners of a stream when its session ends', async () => {
     answer = (stream) => {
       stream.respond({ ':status': 200 });
     };
@@ -78,7 +78,7 @@ describe('removeClosedStreamListeners', () => {
   });
 });
 
-it('ignores a session without request(), as another version of grpc-js may have', () => {
+it('ignores a session without request(), which another version of grpc-js may have', () => {
   const session = {};
   removeClosedStreamListeners(session);
   expect(session).toEqual({});

@@ -4,10 +4,10 @@ import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 const observed = new WeakSet<object>();
 
 /**
- * Removes the listeners of each later stream of `session` when the stream closes. Node may keep a request until a major garbage
- * collection, long after its end, and with it the stream and the caller's AsyncLocalStorage. Without the listeners, the stream no
- * longer retains the objects that grpc-js, this library, and the caller created for the call. With one call in flight, they were half
- * of the memory that minor collections copied, and unary calls cost 4 % more CPU with them. Later calls for the same session do nothing.
+ * Removes the listeners of each later stream of `session` when the stream closes. After a stream closes, Node may retain its request until
+ * a major garbage collection. The request retains the stream and the caller's AsyncLocalStorage. Without the listeners, the stream no
+ * longer retains the objects that grpc-js, this library, and the caller created for the call. With one call in flight, these objects were
+ * half of the memory that minor collections copied, and unary calls cost 4 % more CPU. Later calls for the same session have no effect.
  */
 export function removeClosedStreamListeners(session: Partial<Pick<ClientHttp2Session, 'request'>>): void {
   const { request } = session;
@@ -19,11 +19,11 @@ export function removeClosedStreamListeners(session: Partial<Pick<ClientHttp2Ses
 
 /** Removes all listeners. The other listeners of this 'close' event still run. */
 function forget(this: ClientHttp2Stream): void {
-  // A 'removeListener' listener would be called for each of the others, which is slow. The stream's own `removeAllListeners` is slow,
-  // too: it checks whether the stream is still read.
+  // A 'removeListener' listener would be called for each other listener, which is slow. The stream's own `removeAllListeners` is slow, too,
+  // because it checks whether the stream is still read.
   EventEmitter.prototype.removeAllListeners.call(this, 'removeListener');
   EventEmitter.prototype.removeAllListeners.call(this);
-  // No event follows 'close'. If an error did, it would end the process.
+  // No event should follow 'close', but an 'error' event without a listener would end the process.
   this.on('error', ignore);
 }
 

@@ -19,11 +19,11 @@ type StreamState = Pick<ClientHttp2Stream, 'id' | 'closed' | 'destroyed' | 'stat
 
 /** Facts about one connection that grpc-js does not report. */
 export interface ConnectionRecord {
-  /** Code of the peer's latest GOAWAY. Node opens no stream after one, so each attempt on this connection began before it. */
+  /** Code of the peer's latest GOAWAY. Node opens no stream after a GOAWAY, so each attempt on this connection began before it. */
   goawayCode: number | undefined;
   /** Called at each GOAWAY, and when the connection closes. */
   readonly endListeners: Set<() => void>;
-  /** Address of the connection in the history of its channel; `undefined` if it is the peer's. */
+  /** Address of the connection in the history of its channel; `undefined` if it is the address of the peer. */
   address: string | undefined;
   /** True if `observeTransport` listens to the connection. */
   isObserved: boolean;
@@ -47,7 +47,7 @@ export function connectionRecord(transport: object): ConnectionRecord {
   return record;
 }
 
-/** Reason why the application never saw `stream`; `undefined` if it may have. */
+/** Reason why the application never received `stream`; `undefined` if it may have received the stream. */
 export function unprocessed(stream: object): Unprocessed {
   return unprocessedStreams.get(stream);
 }
@@ -58,9 +58,9 @@ export function isQueued(stream: StreamState): boolean {
 }
 
 /**
- * Records that `stream` was never sent, if it was queued before this side reset it and still is right after. Before a reset, Node sends
- * what can be sent; nghttp2 then drops a request that is still queued, and otherwise tracks the stream until the reset is sent. Inside an
- * event of the same session, Node postpones the reset, so this is no evidence there.
+ * Records that `stream` was never sent if it was queued before this side reset it and is still queued immediately afterwards. Before a
+ * reset, Node sends all data that can be sent. nghttp2 then drops a request that is still queued; otherwise, it tracks the stream until the
+ * reset is sent. Inside an event of the same session, Node postpones the reset, so the state of the stream proves nothing.
  */
 export function recordResetInQueue(stream: StreamState): void {
   if (stream.closed && !stream.destroyed && stream.state.state === IDLE) unprocessedStreams.set(stream, 'never-sent');
@@ -69,7 +69,7 @@ export function recordResetInQueue(stream: StreamState): void {
 /**
  * Refuses the streams that the server pushes, and records which streams were never processed, before that information is lost. After a
  * GOAWAY with an error, Node ends all streams with that error, regardless of their ids. When the socket closes, sent and queued streams end
- * in the same way. Later calls for the same connection do nothing.
+ * in the same way. Later calls for the same connection have no effect.
  */
 export function observeTransport(transport: ConnectionTransport): void {
   const { session, activeCalls = [] } = transport;
@@ -77,11 +77,11 @@ export function observeTransport(transport: ConnectionTransport): void {
   if (session === undefined || session.destroyed || connection.isObserved) return;
   connection.isObserved = true;
   session.on?.('stream', refusePushedStream);
-  // Prepended: Node and nghttp2 end the streams in this same event. A server may send a second GOAWAY with a lower id.
+  // Prepended, because Node and nghttp2 end the streams in the same event. A server may send a second GOAWAY with a lower id.
   session.prependListener('goaway', (code: number, lastStreamId: number) => {
     connection.goawayCode = code;
-    // nghttp2 never sends queued streams after a GOAWAY, but keeps them until another stream ends. Ending one can make nghttp2 end the
-    // others, so all of them are recorded first.
+    // nghttp2 never sends queued streams after a GOAWAY, but keeps them until another stream ends. If one queued stream is ended, nghttp2
+    // can end the others, too, so all of them are recorded first.
     for (const queued of record(activeCalls, lastStreamId)) {
       queued.cancelWithStatus?.(StatusCode.UNAVAILABLE, 'The server sent GOAWAY before the stream was sent');
     }
@@ -114,8 +114,8 @@ function record(calls: Iterable<ActiveCall>, lastStreamId: number): readonly Act
 }
 
 /**
- * Refuses a stream that the server pushed: gRPC does not use server push. grpc-js has no listener for it, so an error on it, as after a
- * GOAWAY with an error, would end the process.
+ * Refuses a stream that the server pushed, because gRPC does not use server push. grpc-js has no 'error' listener for such a stream, so an
+ * error (for example, after a GOAWAY with an error) would end the process.
  */
 function refusePushedStream(stream: ClientHttp2Stream): void {
   // No call uses this stream.

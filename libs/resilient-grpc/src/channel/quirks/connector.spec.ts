@@ -31,7 +31,7 @@ const pem = (name: string): Buffer => readFileSync(new URL(`${name}.pem`, TLS));
 const PLAIN = ['plain', () => credentials.createInsecure()] as const;
 const SECURE = ['TLS', () => credentials.createSsl(pem('ca'))] as const;
 
-/** Starts a peer that accepts connections and then stays silent. */
+/** Starts a peer that accepts connections and sends nothing. */
 async function startSilentPeer() {
   const sockets: Socket[] = [];
   const server = createServer((socket) => {
@@ -80,7 +80,7 @@ async function startFullPeer(): Promise<string> {
   return `127.0.0.1:${port}`;
 }
 
-/** Creates a channel with our connector, and records the channel's events. Checks for leaks at the end of the test. */
+/** Creates a channel with the library's connector, and records the channel's events. Checks for leaks at the end of the test. */
 function makeWireChannel(
   target: string,
   creds: ChannelCredentials,
@@ -128,8 +128,8 @@ describe('connect timeout', () => {
     const beganAt = performance.now();
     made.connect();
     await waitFor(() => failures.length > 0);
-    expect(failures[0]).toBe('timed out after 0.2 s: the TCP connection was not accepted');
-    // The next attempt has its own signal. The first one's signal would end it immediately.
+    expect(failures[0]).toBe(`${url} does not respond (timed out after 0.2 s)`);
+    // The next attempt has its own signal. The signal of the first attempt would end it immediately.
     await waitFor(() => failures.length > 1);
     expect(performance.now() - beganAt).toBeGreaterThan(2 * TIMEOUT_MS);
   });
@@ -139,7 +139,7 @@ describe('connect timeout', () => {
     const { made, failures } = makeWireChannel(peer.url, creds());
     made.connect();
     await waitFor(() => failures.length > 0);
-    expect(failures[0]).toBe('timed out after 0.2 s: the peer accepted the TCP connection but did not respond');
+    expect(failures[0]).toBe(`${peer.url} accepts the connection but does not respond (timed out after 0.2 s)`);
     await waitFor(() => peer.sockets[0]?.closed, { timeoutMs: 20_000 });
     await waitFor(() => failures.length >= 3);
     expect(peer.sockets.length).toBeGreaterThanOrEqual(3);
@@ -148,7 +148,7 @@ describe('connect timeout', () => {
 });
 
 describe('close() during an attempt to connect', () => {
-  it('releases all resources on close() while TCP connects', async () => {
+  it('releases all resources on close() of a channel while TCP connects', async () => {
     const url = await startFullPeer();
     const { made, failures } = makeWireChannel(url, credentials.createInsecure(), 60_000);
     const leaks = captureLeaks();
@@ -159,22 +159,25 @@ describe('close() during an attempt to connect', () => {
     expect(failures).toEqual([]);
   });
 
-  it.each([PLAIN, SECURE])('closes the socket on close() if the peer is silent (%s)', async (_how, creds) => {
-    const peer = await startSilentPeer();
-    const { made, failures } = makeWireChannel(peer.url, creds(), 60_000);
-    made.connect();
-    await waitFor(() => peer.sockets.length === 1);
-    made.close();
-    await waitFor(() => peer.sockets[0]?.closed, { timeoutMs: 20_000 });
-    expect(failures).toEqual([]);
-  });
+  it.each([PLAIN, SECURE])(
+    'closes the socket on close() of a channel if the peer is silent (%s)',
+    async (_how, creds) => {
+      const peer = await startSilentPeer();
+      const { made, failures } = makeWireChannel(peer.url, creds(), 60_000);
+      made.connect();
+      await waitFor(() => peer.sockets.length === 1);
+      made.close();
+      await waitFor(() => peer.sockets[0]?.closed, { timeoutMs: 20_000 });
+      expect(failures).toEqual([]);
+    },
+  );
 });
 
 describe('responsive peer', () => {
   it.each([
     [...PLAIN, () => createHttp2Server()],
     [...SECURE, () => createSecureServer({ key: pem('server-key'), cert: pem('server') })],
-  ] as const)('connects without leaking a timer (%s)', async (_how, creds, makeServer) => {
+  ] as const)('connects to a responsive peer without leaking a timer (%s)', async (_how, creds, makeServer) => {
     const server = makeServer();
     const sessions = new Set<{ destroy(): void }>();
     server.on('session', (session) => sessions.add(session));
@@ -189,7 +192,7 @@ describe('responsive peer', () => {
     expect(ended[0]).toMatchObject({ address: url, answered: false });
   });
 
-  it('fails with the certificate error, not with a timeout, if the certificate is not trusted', async () => {
+  it('fails an attempt to connect with the certificate error, not with a timeout, if the certificate is not trusted', async () => {
     const server = createSecureServer({ key: pem('server-key'), cert: pem('server') });
     server.on('sessionError', () => undefined).on('tlsClientError', () => undefined);
     const url = await listening(server);
@@ -243,7 +246,7 @@ describe('established connection', () => {
     [...SECURE, () => createSecureServer({ key: pem('server-key'), cert: pem('server') })],
   ] as const;
 
-  it.each(KINDS)('counts only received bytes (%s)', async (_how, creds, makeServer) => {
+  it.each(KINDS)('counts only bytes received from the peer (%s)', async (_how, creds, makeServer) => {
     const server = await startServer(makeServer);
     const { made } = makeWireChannel(server.url, creds(), 2_000);
     made.connect();
@@ -255,7 +258,7 @@ describe('established connection', () => {
     expect(before).toBeGreaterThan(0);
     await call(made, '/a/Answered');
     expect(connection.bytesRead).toBeGreaterThan(before);
-    // The peer does not respond to this call: bytes are sent, but none are received.
+    // The peer does not respond to this call, so bytes are sent, but none are received.
     const quiet = connection.bytesRead;
     void call(made, '/a/Silent');
     await waitFor(() => server.streams.length === 3);
@@ -278,7 +281,7 @@ describe('established connection', () => {
     await waitFor(() => [...server.sessions].every((session) => session.destroyed));
   });
 
-  it('ends the connection after a reset during a write, which Node misses (TLS)', async () => {
+  it('closes the connection after a reset during a write, which Node does not report (TLS)', async () => {
     const frame = (type: number, length: number): Buffer => {
       const made = Buffer.alloc(9 + length);
       made.writeUIntBE(length, 0, 3);
@@ -292,7 +295,8 @@ describe('established connection', () => {
       (secured) => {
         secured.on('error', () => undefined).write(settings);
         reset = () => {
-          // Two TLS records, each of which requires a response. The write of the first response is reset, and the second waits for it.
+          // Two TLS records, each of which requires a response. The write of the first response is reset, and the write of the second
+          // response waits for the first one.
           secured.write(Buffer.concat([ping, unknown, ping]));
           tcp?.resetAndDestroy();
         };
@@ -314,7 +318,7 @@ describe('established connection', () => {
     expect(ended[0]).toMatchObject({ reason: 'connection reset' });
   });
 
-  it('lists the other connections of the channel', async () => {
+  it('lists the other READY connections of the channel in EstablishedConnection.others', async () => {
     const [a, b] = [await startServer(() => createHttp2Server()), await startServer(() => createHttp2Server())];
     const target = `ipv4:${a.url},${b.url}`;
     const { made } = makeWireChannel(target, credentials.createInsecure(), 2_000, 'round_robin');
@@ -348,7 +352,7 @@ describe('connector', () => {
       return begin.call(attempts, key);
     };
     const observed = observeSockets(inner, attempts, { check: () => undefined });
-    if (observed === undefined) throw new Error('this grpc-js lacks what the connector needs');
+    if (observed === undefined) throw new Error('this grpc-js lacks private names that the connector needs');
     const target = { scheme: 'dns', path: '127.0.0.1:1' };
     const options = address === undefined ? {} : { [ADDRESS_ARGUMENT]: address };
     onTestFinished(() => attempts.abortAll());
@@ -368,21 +372,21 @@ describe('connector', () => {
   it.each([
     ['known address', '127.0.0.1:1'],
     ['unknown address', undefined],
-  ])('enables TCP keepalive (%s)', async (_what, address) => {
+  ])('enables TCP keepalive for a socket (%s)', async (_what, address) => {
     const { connector } = make(credentials.createInsecure(), address);
     const { socket, keepAliveCalls } = withRecordedKeepAlive();
     expect(await connector.connect(socket)).toMatchObject({ socket, secure: false });
     expect(keepAliveCalls).toEqual([[true, 60_000]]);
   });
 
-  it('begins an attempt with each waitForReady()', async () => {
+  it('begins an attempt to connect on each call of waitForReady()', async () => {
     const { begun, connector } = make(credentials.createInsecure());
     await connector.waitForReady();
     await connector.waitForReady();
     expect(begun).toEqual(['127.0.0.1:1', '127.0.0.1:1']);
   });
 
-  it('begins one attempt for each attempt of grpc-js', async () => {
+  it('begins one attempt to connect for each attempt of grpc-js', async () => {
     const peer = await startSilentPeer();
     const { made, failures } = makeWireChannel(peer.url, credentials.createInsecure(), 50);
     const { attempts } = made as unknown as { readonly attempts: ConnectAttempts };

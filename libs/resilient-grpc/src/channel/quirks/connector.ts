@@ -8,10 +8,10 @@ type SecureConnector = experimental.SecureConnector;
 type Target = Parameters<ChannelCredentials['_createSecureConnector']>[0];
 type CallCredentials = NonNullable<Parameters<ChannelCredentials['_createSecureConnector']>[2]>;
 
-/** Channel argument with the address that a connector is for. The library sets it on each subchannel. */
+/** Channel argument with the address of a connector. The library sets it on each subchannel. */
 export const ADDRESS_ARGUMENT = 'nestjs_resilient_grpc.address';
 
-// TCP keepalive detects vanished hosts in about this time. Unlike HTTP/2 pings, its probes are neither counted nor rejected by servers.
+// TCP keepalive detects an unreachable host in about this time. Servers neither count nor reject its probes, unlike HTTP/2 pings.
 const TCP_KEEPALIVE_MS = 60_000;
 
 /**
@@ -72,7 +72,7 @@ class ObservedConnector implements SecureConnector {
   constructor(
     private readonly inner: SecureConnector,
     private readonly attempts: ConnectAttempts,
-    /** `undefined` without our load-balancing policy (xds:). The sockets then get TCP keepalive only. */
+    /** `undefined` without the library's load-balancing policy (xds:). The sockets then get TCP keepalive only. */
     private readonly address: string | undefined,
   ) {}
 

@@ -8,6 +8,7 @@ import {
 } from '@grpc/grpc-js';
 import type { ChannelPathReason } from '../../call/call-path.js';
 import { DIRECT_SEAM } from './client-seams.js';
+import { COMPLETE } from './experimental.js';
 import { hasLibraryResolver } from './library-resolver.js';
 import { isPresent } from './seam.js';
 
@@ -59,8 +60,6 @@ interface Internals {
   onCallEnd(status: Pick<StatusObject, 'code'>): void;
 }
 
-/** PickResultType.COMPLETE of grpc-js. */
-const COMPLETE = 0;
 const READY = 2;
 const NO_PICK_INFORMATION = {};
 
@@ -75,10 +74,10 @@ const INVALID_HEADERS: ReadonlySet<unknown> = new Set([
 /** Schemes whose resolvers grpc-js includes. With the library's channel options, they return no service config. */
 const BUILT_IN_SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'unix']);
 
-/** Creates calls on the connections of one grpc-js channel, without the layers of the channel in between. */
+/** Creates calls on the connections of one grpc-js channel, without the layers of the channel. */
 export class DirectChannel {
   private readonly noCredentials = CallCredentials.createEmpty();
-  /** Reason why calls need grpc-js's channel; set once a connection turns out to require it. */
+  /** Reason why calls need grpc-js's channel; set when a connection requires it. */
   reason: ChannelPathReason | undefined;
 
   private constructor(private readonly internals: Internals) {}
@@ -96,8 +95,8 @@ export class DirectChannel {
   }
 
   /**
-   * Creates a call on the connection that `picker` selects. Returns `undefined` if it selects none, or one that needs call credentials;
-   * nothing was sent in that case.
+   * Creates a call on the connection that `picker` selects. Returns `undefined` and sends nothing if `picker` selects no connection, a
+   * connection that cannot open a stream, or a connection that needs call credentials.
    *
    * @throws Error if HTTP/2 does not allow the metadata
    */
@@ -124,9 +123,9 @@ export class DirectChannel {
     try {
       call = real.createCall(metadata, this.internals.defaultAuthority, path, listener);
     } catch (error) {
-      // grpc-js has discarded the session. If the call passed through the channel, each attempt would cost another connection.
+      // grpc-js has discarded the session. If this call then passed through the channel, each attempt would cost another connection.
       if (INVALID_HEADERS.has(codeOf(error))) throw error;
-      // The session can no longer open streams. The channel picks another one.
+      // The session can no longer open streams, so the channel picks another connection.
       return undefined;
     }
     this.internals.onCallStart();
@@ -134,7 +133,7 @@ export class DirectChannel {
     return { call, onCallEnded };
   }
 
-  /** Reports the end of a call to grpc-js, which counts running calls: a channel without one becomes idle. */
+  /** Reports the end of a call to grpc-js, which counts running calls, because a channel without running calls becomes idle. */
   callEnded(status: Pick<StatusObject, 'code'>): void {
     this.internals.onCallEnd(status);
   }

@@ -7,6 +7,9 @@ type Experimental = typeof grpcJs.experimental;
 /** grpc-js's `experimental` namespace. Any of its names may be missing in another release. */
 export const experimental: Partial<Experimental> = (grpcJs as Partial<typeof grpcJs>).experimental ?? {};
 
+/** `PickResultType.COMPLETE` of grpc-js: the pick found a connection. */
+export const COMPLETE = 0;
+
 /** The names that a load-balancing policy needs. */
 export type PolicyParts = Pick<
   Experimental,

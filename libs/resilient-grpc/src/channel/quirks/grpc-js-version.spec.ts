@@ -7,12 +7,12 @@ const { peerDependencies } = require('../../../package.json') as { readonly peer
 const { version } = require('@grpc/grpc-js/package.json') as { readonly version: string };
 
 describe('grpc-js version', () => {
-  it('reads the version of the installed package', () => {
+  it('reads the version of the installed grpc-js', () => {
     expect(grpcJsVersion()).toBe(version);
     expect(grpcJsProblem()).toBeUndefined();
   });
 
-  it('treats the versions from the minimum in package.json to the installed one as tested', () => {
+  it('treats the grpc-js versions from the minimum in package.json to the installed version as tested', () => {
     expect(peerDependencies['@grpc/grpc-js']).toBe(`^${TESTED_GRPC_JS.oldest}`);
     expect(TESTED_GRPC_JS.newest).toBe(version);
   });
@@ -31,7 +31,7 @@ describe('grpc-js version', () => {
     ['2.0.0', 'untested'],
     ['', 'tested'],
     ['workspace:*', 'tested'],
-  ])('classifies %j as %s (row %$)', (given, verdict) => {
+  ])('classifies grpc-js version %j as %s (row %$)', (given, verdict) => {
     const found = grpcJsProblem(given) !== undefined ? 'unusable' : isUntested(given) ? 'untested' : 'tested';
     expect(found).toBe(verdict);
   });

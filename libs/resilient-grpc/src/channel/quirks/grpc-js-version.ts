@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 
-/** Releases of grpc-js that all tests pass with. Later patches of the newest one's minor version count as tested. */
+/** Releases of grpc-js that all tests pass with. Later patches of the newest minor version count as tested. */
 export const TESTED_GRPC_JS = { oldest: '1.14.7', newest: '1.14.7' };
 /** First minor version that has all public names that the library uses. */
 const MIN_USABLE_VERSION = [1, 14] as const;
@@ -32,7 +32,7 @@ export function grpcJsProblem(version = grpcJsVersion()): string | undefined {
   return `expected ${TESTED_GRPC_JS.oldest} or later, got ${version}; run npm install @grpc/grpc-js@^${TESTED_GRPC_JS.oldest}`;
 }
 
-/** True if `version` is outside the tested releases; false if it is unknown. */
+/** True if `version` is outside the tested releases; false if the version is unknown. */
 export function isUntested(version: string): boolean {
   const parts = partsOf(version);
   if (parts === undefined) return false;
@@ -45,7 +45,7 @@ function partsOf(version: string): readonly number[] | undefined {
   return match?.slice(1).map(Number);
 }
 
-/** Negative if `a` comes before `b`; parts that `b` lacks are ignored. */
+/** Returns a negative number if `a` comes before `b`. Ignores parts that `b` lacks. */
 function compare(a: readonly number[], b: readonly number[]): number {
   const at = b.findIndex((part, index) => part !== a[index]);
   return at === -1 ? 0 : (a[at] ?? 0) - (b[at] ?? 0);

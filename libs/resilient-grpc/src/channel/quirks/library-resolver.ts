@@ -14,7 +14,10 @@ export const IS_LIBRARY_RESOLVER = Symbol.for('nestjs-resilient-grpc.resolver');
  */
 export const WATCH_OPTION = 'grpc.internal.no_subchannel.nestjs_resilient_grpc.watch';
 
-/** Receives the state of the watch that finds the endpoints of a channel. grpc-js writes channel options as JSON when it traces. */
+/**
+ * Receives the state of the watch that finds the endpoints of a channel. `toJSON` hides the receiver, because grpc-js writes channel
+ * options as JSON when it traces.
+ */
 export class WatchReceiver {
   constructor(readonly changed: (watch: EndpointWatchSnapshot) => void) {}
 
@@ -23,14 +26,14 @@ export class WatchReceiver {
   }
 }
 
-/** A target with a scheme other than grpc-js's own: 'scheme://authority/path' or 'scheme:path'. */
+/** A target with a scheme other than dns, ipv4, and ipv6: 'scheme://authority/path' or 'scheme:path'. */
 const OWN_SCHEME = /^(?!(?:dns|ipv4|ipv6):)([a-z][\w+.-]*):(?:\/\/([^/]*)\/)?(.+)$/i;
 
 /**
- * Creates the resolver of `target` for inspection, and destroys it. Returns `undefined` if grpc-js includes the resolver of the scheme, or if
- * no resolver is registered for it.
+ * Creates the resolver of `target` for inspection, and destroys it. Returns `undefined` if `OWN_SCHEME` does not match the target, or if
+ * this grpc-js lacks the function.
  *
- * @throws Error of the resolver if it rejects the target
+ * @throws Error if no resolver is registered for the scheme, or if the resolver rejects the target
  */
 export function registeredResolver(target: string): GrpcJs.Resolver | undefined {
   const [, scheme, authority = '', path] = OWN_SCHEME.exec(target) ?? [];

@@ -14,12 +14,12 @@ interface DecodedReport {
   readonly application_utilization: number;
 }
 
-/** Replaces an invalid report; the weight of the endpoint stays unchanged. */
+/** Replaces an invalid report, so that the weight of the endpoint stays unchanged. */
 const EMPTY_REPORT: DecodedReport = { rps_fractional: 0, eps: 0, application_utilization: 0 };
 
 /**
- * Decodes the load reports of servers for the picker of grpc-js's `weighted_round_robin`, which would load and parse the `.proto` files
- * for each report (10 ms of CPU time) and throw for an invalid one.
+ * Decodes the load reports of servers for the picker of grpc-js's `weighted_round_robin`. The picker itself would load and parse the
+ * `.proto` files for each report (10 ms of CPU time), and throw for an invalid report.
  */
 export function withDecodedReports(picker: Picker): Picker {
   return {
@@ -40,7 +40,7 @@ export function withDecodedReports(picker: Picker): Picker {
 
 function decodeReportOf(metadata: Metadata): void {
   const [report] = metadata.get(LOAD_REPORT_KEY);
-  // Other releases of grpc-js may lack the method. They decode the report themselves.
+  // Other releases of grpc-js, which may lack the method, decode the report themselves.
   if (!Buffer.isBuffer(report) || (metadata as Partial<Metadata>).setOpaque === undefined) return;
   const decoded = decodeLoadReport(report);
   metadata.setOpaque(DECODED_KEY, decoded === undefined ? EMPTY_REPORT : grpcJsReport(decoded));

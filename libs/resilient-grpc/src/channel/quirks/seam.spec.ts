@@ -15,7 +15,7 @@ function reported(): { readonly report: SeamReport; readonly reports: UntestedVe
 }
 
 describe('SeamReport', () => {
-  it('reports the missing names of the first object of a kind, once per process, and accepts a field that is null', () => {
+  it('reports the missing private names of the first object of a kind once per process, and reports no field that is null', () => {
     const { report, reports } = reported();
     report.check('spec channel', { inner: { pool: { empty: 1 }, name: null }, gone: { socket: null }, [STATE]: {} });
     report.check('spec channel', {});
@@ -28,7 +28,7 @@ describe('SeamReport', () => {
     expect(reports[0]?.installed).toMatch(/^@grpc\/grpc-js \d+\.\d+\.\d+ on Node \d+/);
   });
 
-  it('reports nothing for objects on which no feature depends', () => {
+  it('does not report objects on which no feature depends', () => {
     const { report, reports } = reported();
     report.checkStart({ 'spec start': {}, 'spec other': undefined });
     report.check('spec session', {});

@@ -3,7 +3,7 @@ import { grpcJsVersion, isUntested, TESTED_VERSIONS } from './grpc-js-version.js
 
 /** Private names of grpc-js or Node that a feature depends on. Any release may move them. */
 export interface Seam {
-  /** Kind of the object that the paths start at. */
+  /** Kind of the object at which the paths start. */
   readonly on: string;
   /** Paths from that object: 'transport.session'; '_handle.getpeername()' for a function; '[state].streams' for a symbol. */
   readonly needs: readonly string[];
@@ -11,7 +11,7 @@ export interface Seam {
   readonly lostWithout: string;
 }
 
-/** True if `subject` has everything that `seam` needs. */
+/** True if `subject` has all names that `seam` needs. */
 export function isPresent(seam: Seam, subject: unknown): boolean {
   return missingNames(seam, subject).length === 0;
 }
@@ -43,7 +43,7 @@ interface Missing {
   readonly lost: string;
 }
 
-/** Kinds of objects that were probed. One object of each kind per process is enough, since all come from the same release. */
+/** Kinds of objects that were probed. One object of each kind per process is enough, because all objects come from the same release. */
 const probed = new Set<string>();
 let isVersionReported = false;
 

@@ -2,8 +2,8 @@ import type { Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 
 /**
- * True if the kernel has no peer for `socket`, even if Node has not noticed yet; false if this Node cannot query the kernel.
- * `remoteAddress` is no substitute: it repeats the value of its first read.
+ * True if the kernel has no peer for `socket`, even if Node has not reported the end yet; false if this Node cannot query the kernel.
+ * `remoteAddress` is no substitute, because it repeats the value of its first read.
  */
 export function isReset(socket: Socket): boolean {
   // Safe for the supported releases of Node. Other releases may lack these fields, hence the optional chaining.

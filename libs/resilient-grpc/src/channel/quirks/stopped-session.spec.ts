@@ -19,8 +19,8 @@ function sessionWith(server: { address(): unknown }): ClientHttp2Session {
   return session;
 }
 
-describe('isStopped', () => {
-  it('returns true after a protocol error of the peer that Node does not report', async () => {
+describe('isStopped()', () => {
+  it('detects a protocol error of the peer that Node does not report', async () => {
     const server = createTcpServer((socket) => socket.on('error', () => undefined).write(settings(0)));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -37,7 +37,7 @@ describe('isStopped', () => {
     expect(isStopped(session)).toBe(false);
   });
 
-  it('returns true after a protocol error on a closed session with an open stream', async () => {
+  it('detects a protocol error on a closed session with an open stream', async () => {
     const server = createTcpServer((socket) => socket.on('error', () => undefined).write(settings(0)));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -54,7 +54,7 @@ describe('isStopped', () => {
     expect(session.destroyed).toBe(false);
   });
 
-  it('returns false on a closed session whose last response is unread', async () => {
+  it('does not treat a closed session as stopped if its last response is unread', async () => {
     const server = createServer((_request, response) => void response.end(Buffer.alloc(100)));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -69,7 +69,7 @@ describe('isStopped', () => {
     await once(session, 'close');
   });
 
-  it('returns false while a session is connecting, idle, in use, and closing', async () => {
+  it('does not treat a session as stopped while it is connecting, idle, in use, or closing', async () => {
     const server = createServer((_request, response) => void response.write('x'));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');

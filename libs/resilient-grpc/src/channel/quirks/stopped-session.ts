@@ -21,17 +21,18 @@ const OPEN_STATES: readonly unknown[] = [
 ];
 
 /**
- * True if HTTP/2 has stopped on `session` and Node has not noticed. After a protocol error of the peer, such as a SETTINGS frame of
- * 5 bytes, nghttp2 sends GOAWAY and then neither reads nor writes. For most of these errors, Node emits no event: the socket stays
- * open, its end is not read, and each stream waits forever. The only symptom is that nghttp2 has no pending reads or writes, which
- * Node exposes on a private handle. False if this Node does not expose it.
+ * True if HTTP/2 has stopped on `session` and Node has not reported the end. After a protocol error of the peer, such as a SETTINGS frame
+ * of 5 bytes, nghttp2 sends GOAWAY and then neither reads nor writes. For most of these errors, Node emits no event: the socket stays open,
+ * its end is not read, and each stream waits forever. The only symptom is that nghttp2 has no pending reads or writes, which Node exposes
+ * on a private handle. False if this Node does not expose the handle.
  */
 export function isStopped(session: StoppableSession): boolean {
   if (session.destroyed) return false;
   // Safe for the supported releases of Node.
   const handle = reach(session, '[kHandle]') as SessionHandle | null | undefined;
   if (handle?.hasPendingData?.() !== false) return false;
-  // A closed session has nothing pending after its last stream ended. Node destroys it when the application has read that stream.
+  // A closed session has no pending reads or writes after its last stream ended. Node destroys it when the application has read that
+  // stream.
   return !session.closed || streamsOf(session).some(({ state }) => OPEN_STATES.includes(state.state));
 }
 

@@ -2,7 +2,7 @@ import { connect, type ClientHttp2Session } from 'node:http2';
 import { Duplex } from 'node:stream';
 import type { ConnectionTransport } from './connection-record.js';
 
-/** Limits from this one on count as no limit. Node reports 2^32 − 1 if the server sends no SETTINGS_MAX_CONCURRENT_STREAMS. */
+/** Limits of this value or above count as unlimited. Node reports 2^32 − 1 if the server sends no SETTINGS_MAX_CONCURRENT_STREAMS. */
 const UNLIMITED = 2 ** 31 - 1;
 
 type LimitedSession = Pick<ClientHttp2Session, 'on'> & Partial<Pick<ClientHttp2Session, 'remoteSettings'>>;
@@ -33,7 +33,7 @@ export class StreamSlots {
     return this.calls.size;
   }
 
-  /** Number of streams that can start now: 0 also if the server lowered its limit below the streams in use. */
+  /** Number of streams that can start now; also 0 if the server lowered its limit below the number of streams in use. */
   get free(): number {
     return Math.max(0, this.limit - this.calls.size);
   }
@@ -45,13 +45,14 @@ export class StreamSlots {
 }
 
 type Listener = (...args: unknown[]) => void;
-/** Node's own listener for added listeners; `null` if it does not exist, `undefined` until it is looked up. */
+/** Node's own 'newListener' listener of a session; `null` if it does not exist, `undefined` before the lookup. */
 let listenerAdded: Listener | null | undefined;
 
 /**
- * Makes Node report further SETTINGS frames of `session`. Node does so only if its own listener for added listeners has seen a listener
- * for them, and grpc-js removes that one with all others. It is read from a session without a peer. Without it, the limit is the first
- * one of the connection.
+ * Makes Node emit 'remoteSettings' for further SETTINGS frames of `session`. Node emits the event only after its own 'newListener' listener
+ * has detected a listener for the event. grpc-js removes all listeners of the session, including Node's. This function therefore takes
+ * Node's listener from a session without a peer, and calls it. If Node's listener is missing, the limit stays at the first value that the
+ * server sent.
  */
 function reportSettings(session: LimitedSession): void {
   if (listenerAdded === undefined) listenerAdded = readListenerAdded() ?? null;
@@ -62,7 +63,7 @@ function readListenerAdded(): Listener | undefined {
   const socket = new Duplex({ read: () => undefined, write: (_chunk, _encoding, done) => done() });
   const session = connect('http://localhost', { createConnection: () => socket });
   session.on('error', () => undefined);
-  // Safe: listeners are functions, and Node calls this one in the same way.
+  // Safe: listeners are functions, and Node calls this listener in the same way.
   const [found] = session.listeners('newListener') as Listener[];
   session.destroy();
   return found;

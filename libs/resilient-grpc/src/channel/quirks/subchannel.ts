@@ -39,8 +39,8 @@ export function runningCalls(subchannel: SubchannelInterface): number {
 }
 
 /**
- * Returns the streams of the connection of a subchannel, and names the connection `address`; `undefined` if it is not connected, or if
- * this grpc-js does not expose them.
+ * Returns the streams of the connection of a subchannel, and sets the address of the connection to `address`. Returns `undefined` if the
+ * subchannel is not connected, or if this grpc-js does not expose the streams.
  */
 export function streamsOf({ transport }: RealSubchannel, address: string): StreamSlots | undefined {
   if (transport === undefined || transport === null) return undefined;
@@ -70,7 +70,7 @@ export function channelOf(subchannel: SubchannelInterface): SubchannelChannel | 
   return (subchannel as Partial<SubchannelInterface>).getChannel?.();
 }
 
-/** Sets the authority of a call on one connection. By default, grpc-js uses the target's authority and ignores the channel's. */
+/** Sets the authority of a call on one connection. By default, grpc-js uses the authority of the target and ignores that of the channel. */
 export function setAuthority(call: object, authority: string): void {
   // Safe for the supported releases of grpc-js. Without these options, the call keeps the authority of the target.
   const { options } = call as { readonly options?: { host?: string } };
@@ -96,7 +96,7 @@ export function selectingSubchannelClass(
       return this.selectForCall().getRealSubchannel();
     }
 
-    /** Compares the wrapped subchannels, whichever of their connections carries the next call. */
+    /** Compares the wrapped subchannels, regardless of the connection that carries the next call. */
     override realSubchannelEquals(other: SubchannelInterface): boolean {
       return this.child.realSubchannelEquals(other instanceof Selecting ? other.child : other);
     }

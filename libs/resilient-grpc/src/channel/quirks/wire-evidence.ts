@@ -48,22 +48,23 @@ function subchannelCall(channelCall: object): SubchannelCall | null | undefined 
   return child?.underlyingCalls?.at(-1)?.call?.child;
 }
 
-/** Peer of the connection that carries `channelCall`; `undefined` without a connection, or if this grpc-js lacks these fields. */
+/** Peer of the connection that carries `channelCall`; `undefined` without a connection, or if this grpc-js lacks the private fields. */
 export function peerOf(channelCall: object): string | undefined {
   return subchannelCall(channelCall)?.getPeer?.();
 }
 
 /**
  * Reads the evidence of the stream of `channelCall`, an ended call of grpc-js. Returns `undefined` if no stream was created, or if this
- * grpc-js lacks these fields. The status that grpc-js reports contains neither the reset code nor the progress.
+ * grpc-js lacks the private fields. The status that grpc-js reports contains neither the reset code nor the progress.
  */
 export function readWire(channelCall: object): WireFacts | undefined {
   return readConnectionCall(subchannelCall(channelCall) ?? {});
 }
 
 /**
- * Address of the connection that carried `call` in the history of its channel, if it is not the peer's: there may be several connections
- * to one peer. `call` is a call on one connection, or of the channel.
+ * Returns the address of the connection that carried `call`, as in the history of its channel; `undefined` if it is the address of the
+ * peer. The two differ if there are several connections to the peer. With `isDirect`, `call` is a call on one connection instead of a call
+ * of the channel.
  */
 export function connectionAddress(call: object, isDirect: boolean): string | undefined {
   // Safe for the supported releases of grpc-js. Other releases may lack the field, which is optional.
@@ -72,8 +73,8 @@ export function connectionAddress(call: object, isDirect: boolean): string | und
 }
 
 /**
- * Runs `cancel`, which resets the stream of `connectionCall`, and records whether the stream was never sent. Call it from a timer: inside an
- * event of the connection, the stream may be sent afterwards.
+ * Runs `cancel`, which resets the stream of `connectionCall`, and records whether the stream was never sent. Must be called from a timer,
+ * because a stream that is reset inside an event of the connection may still be sent afterwards.
  */
 export function cancelWithEvidence(connectionCall: object, cancel: () => void): void {
   // Safe for the supported releases of grpc-js. Other releases may lack the field, which is optional.

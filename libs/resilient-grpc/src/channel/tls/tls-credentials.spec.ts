@@ -55,7 +55,7 @@ beforeEach(() => {
 });
 
 describe('TLS options', () => {
-  it('accepts paths, PEM text, buffers, and no options', () => {
+  it('accepts TLS options with paths, PEM text, or buffers, and empty TLS options', () => {
     for (const options of [
       {},
       { ca: fixture('ca'), cert: fixture('client'), key: fixture('client-key') },
@@ -95,13 +95,13 @@ describe('TLS options', () => {
       /^key: expected the private key of the first certificate/,
     ],
     ['a swapped cert and key', { cert: pem('client-key'), key: pem('client') }, /^cert: .*swap `cert` and `key`/],
-    ['reload without a path', { ca: pem('ca'), reload: true }, /^reload: .*write paths/],
+    ['TLS reload without a path', { ca: pem('ca'), reload: true }, /^reload: .*write paths/],
   ];
-  it.each(wrong)('rejects %s and says what to write', (_, options, expected) => {
+  it.each(wrong)('rejects %s with a remedy', (_, options, expected) => {
     expect(problems(options)[0]).toMatch(expected);
   });
 
-  it('never prints text that may be a key', () => {
+  it('prints no text that may be a private key in a TLS error', () => {
     const lostHeading = pem('client-key').split('\n').slice(1).join('\n');
     const text = [
       ...problems({ key: lostHeading, cert: pem('client') }),
@@ -127,7 +127,7 @@ describe('TLS file reload', () => {
   };
   const paths = () => ({ cert: join(folder, 'tls.crt'), key: join(folder, 'tls.key'), reload: true });
 
-  it('notifies listeners of a new pair once, when it is complete', async () => {
+  it('notifies listeners once if both the certificate and the key are replaced', async () => {
     place('client');
     const source = open(paths());
     const before = source.current;
@@ -143,7 +143,7 @@ describe('TLS file reload', () => {
     expect(source.current).not.toBe(before);
   });
 
-  it('detects the symlink swap of Kubernetes', async () => {
+  it('detects that Kubernetes replaced the TLS files by a symlink swap', async () => {
     place('client', join(folder, '1'));
     place('next', join(folder, '2'));
     symlinkSync('1', join(folder, '..data'));
@@ -159,7 +159,7 @@ describe('TLS file reload', () => {
     expect(rotations).toBe(1);
   });
 
-  it('keeps the old pair while the new certificate and key do not match, and reports the mismatch once', async () => {
+  it('keeps the old certificate and key while the new pair does not match, and reports the mismatch once', async () => {
     place('client');
     const source = open(paths());
     const before = source.current;
@@ -174,7 +174,7 @@ describe('TLS file reload', () => {
     expect(source.current).not.toBe(before);
   });
 
-  it('keeps the old pair if a file is missing or invalid', async () => {
+  it('keeps the old certificate and key if a file is missing or invalid', async () => {
     place('client');
     const source = open(paths());
     const before = source.current;
@@ -189,7 +189,7 @@ describe('TLS file reload', () => {
   it.each([
     ['an endless device', () => symlinkSync('/dev/zero', join(folder, 'tls.key'))],
     ['a file of more than 1 MiB', () => writeFileSync(join(folder, 'tls.key'), Buffer.alloc(2 ** 20 + 1))],
-  ])('keeps the old pair if a file has become %s', async (_what, replace) => {
+  ])('keeps the old certificate and key if a file is replaced with %s', async (_what, replace) => {
     place('client');
     const source = open(paths());
     const before = source.current;
@@ -200,7 +200,7 @@ describe('TLS file reload', () => {
     expect(reports).toEqual([expect.stringMatching(/cannot be read \(EFBIG\).*the old ones stay/)]);
   });
 
-  it('keeps the old pair if the new one has expired', async () => {
+  it('keeps the old certificate and key if the new certificate has expired', async () => {
     place('client');
     const source = open(paths());
     const before = source.current;
@@ -211,7 +211,7 @@ describe('TLS file reload', () => {
     expect(reports[0]).toContain('expired');
   });
 
-  it('runs one timer, only while there is a listener', () => {
+  it('runs one TLS reload timer, only while there is a listener', () => {
     place('client');
     const source = open(paths());
     expect(timers).toHaveLength(0);
@@ -225,7 +225,7 @@ describe('TLS file reload', () => {
     expect(timers).toHaveLength(0);
   });
 
-  it('runs no timer if reload is off', () => {
+  it('runs no TLS reload timer if `reload` is off', () => {
     place('client');
     open({ ...paths(), reload: false }).watch(() => undefined);
     expect(timers).toHaveLength(0);

@@ -18,7 +18,7 @@ import {
 /** Dependencies of TLS credentials. */
 export interface TlsDependencies {
   readonly clock: Clock;
-  /** Reports new files that cannot be used. The old ones stay in use. */
+  /** Reports new files that cannot be used. The old files stay in use. */
   readonly report: (message: string) => void;
 }
 
@@ -27,7 +27,7 @@ const TLS_RELOAD_CHECK_MS = 10_000;
 
 const BOTH_OR_NEITHER = 'write both for mutual TLS, or neither';
 
-/** Creates TLS credentials: reads and validates all parts immediately. */
+/** Creates TLS credentials. Reads and validates all parts immediately. */
 export function openTlsCredentials(
   options: TlsOptions,
   dependencies: TlsDependencies,
@@ -83,13 +83,13 @@ class TlsCredentials implements CredentialsSource {
     };
   }
 
-  /** Reads the files again now, in addition to the periodic check. Resolves after a rotation, if any, was announced. */
+  /** Reads the files again now, in addition to the periodic check. Resolves after the listeners were notified of changed files. */
   async check(): Promise<void> {
     const next: TlsMaterial = { ...this.material };
     try {
       for (const [part, path] of tlsPaths(this.options)) next[part] = await reloadBoundedFile(path);
     } catch (error) {
-      // Reported immediately, although a replacement in several steps can cause this. In that case, the next check succeeds.
+      // Reported immediately, although a replacement in several steps can cause this error. In that case, the next check succeeds.
       this.reject(`cannot be read (${errorCode(error)})`);
       return;
     }

@@ -4,9 +4,9 @@ import { errorMessage } from '../../errors/error-message.js';
 import { maskCredentials } from '../../errors/mask-credentials.js';
 import { readBoundedFile } from '../read-bounded-file.js';
 
-/** TLS options of a client. A string that contains '-----BEGIN' is PEM, any other string is a path. A Buffer is PEM. */
+/** TLS options of a client. A string that contains '-----BEGIN' is PEM; any other string is a path. A Buffer is PEM. */
 export interface TlsOptions {
-  /** Trusted certificate authorities. @defaultValue the system's, as grpc-js loads them */
+  /** Trusted certificate authorities. @defaultValue the system's certificate authorities, as grpc-js loads them */
   readonly ca?: string | Buffer | undefined;
   /** Certificate chain of this client, for mutual TLS; requires `key`. */
   readonly cert?: string | Buffer | undefined;
@@ -14,7 +14,7 @@ export interface TlsOptions {
   readonly key?: string | Buffer | undefined;
   /** Name that the server's certificate must contain, if it differs from the target's host. @defaultValue the target's host */
   readonly serverName?: string | undefined;
-  /** Watches the files for changes. Valid new files replace the connection without interrupting calls. @defaultValue false */
+  /** True if the files are read again every 10 s. Valid new files replace the connection without interrupting calls. @defaultValue false */
   readonly reload?: boolean | undefined;
 }
 

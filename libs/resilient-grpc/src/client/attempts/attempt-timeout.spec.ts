@@ -37,7 +37,7 @@ function make(change: Partial<Omit<AttemptRequest, 'deadline'>> & { deadlineMs?:
 }
 
 describe('attempt timeout', () => {
-  it.each([Infinity, 1_001])('sends the timeout as grpc-timeout if the call has %d ms left', (deadlineMs) => {
+  it.each([Infinity, 1_001])('sends the attempt timeout as grpc-timeout if the call has %d ms left', (deadlineMs) => {
     const { request, wire, sentTimeout } = make({ deadlineMs });
     expect(sentTimeout()).toEqual(['1000m']);
     // With a deadline, grpc-js would replace grpc-timeout with the time until that deadline.
@@ -46,17 +46,17 @@ describe('attempt timeout', () => {
   });
 
   it.each<[string, Parameters<typeof make>[0]]>([
-    ['the call has no more time left than the timeout', { deadlineMs: 1_000 }],
+    ['the call has no more time left than the attempt timeout', { deadlineMs: 1_000 }],
     ['the response is a stream', { method: { requestStream: false, responseStream: true } as MethodDescriptor }],
     ['the request is a stream', { method: { requestStream: true, responseStream: false } as MethodDescriptor }],
     ['grpc-js interceptors may read the deadline', { interceptors: [] }],
-  ])('leaves the deadline to grpc-js if %s', (_when, change) => {
+  ])('leaves the deadline of an attempt to grpc-js if %s', (_when, change) => {
     const { request, wire, sentTimeout } = make(change);
     expect(sentTimeout()).toEqual([]);
     expect(wire.request.deadline).toBe(request.deadline);
   });
 
-  it('fails with attempt-timeout when the timeout expires', () => {
+  it('fails an attempt with attempt-timeout when its timeout expires', () => {
     const { clock, kinds } = make({ deadlineMs: 60_000 });
     clock.advance(999);
     expect(kinds()).toEqual([]);
@@ -65,29 +65,32 @@ describe('attempt timeout', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it.each([900, 999])('fails with attempt-timeout if the server sends DEADLINE_EXCEEDED after %d of 1000 ms', (ms) => {
-    const { clock, wire, kinds } = make({ deadlineMs: 60_000 });
-    clock.advance(ms);
-    wire.end(SERVER_TIMEOUT);
-    expect(kinds()).toEqual(['attempt-timeout']);
-    expect(clock.pending).toBe(0);
-  });
+  it.each([900, 999])(
+    'fails an attempt with attempt-timeout if the server sends DEADLINE_EXCEEDED after %d of 1000 ms',
+    (ms) => {
+      const { clock, wire, kinds } = make({ deadlineMs: 60_000 });
+      clock.advance(ms);
+      wire.end(SERVER_TIMEOUT);
+      expect(kinds()).toEqual(['attempt-timeout']);
+      expect(clock.pending).toBe(0);
+    },
+  );
 
-  it("keeps the server's status if it is DEADLINE_EXCEEDED before 90 % of the timeout", () => {
+  it('keeps a DEADLINE_EXCEEDED of the server that arrives before 90 % of the attempt timeout', () => {
     const { clock, wire, kinds } = make();
     clock.advance(899);
     wire.end(SERVER_TIMEOUT);
     expect(kinds()).toEqual(['server']);
   });
 
-  it("keeps the server's status if its code is not DEADLINE_EXCEEDED, even just before the timeout", () => {
+  it("keeps the server's status if its code is not DEADLINE_EXCEEDED, even just before the attempt timeout", () => {
     const { clock, wire, kinds } = make();
     clock.advance(999);
     wire.end(ENDS.busy);
     expect(kinds()).toEqual(['server']);
   });
 
-  it('fails at the deadline of the call if a blocked event loop moves the timeout past it', () => {
+  it('fails an attempt at the deadline of its call if a blocked event loop delays the attempt timeout beyond the deadline', () => {
     const { clock, wire, kinds } = make({ deadlineMs: 1_400 });
     clock.advance(100);
     clock.block(400);
@@ -99,7 +102,7 @@ describe('attempt timeout', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('clears its timers when the attempt is abandoned', () => {
+  it('clears the timers of an attempt when the attempt is abandoned', () => {
     const { clock, attempt } = make({ deadlineMs: 60_000 });
     clock.advance(1);
     attempt.abandon();

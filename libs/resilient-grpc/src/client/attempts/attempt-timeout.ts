@@ -10,15 +10,15 @@ import { StagedAttempt } from './staged-attempt.js';
 
 const TIMEOUT_KEY = 'grpc-timeout';
 /**
- * Minimum share of the timeout after which a DEADLINE_EXCEEDED from the server counts as the timeout. The server's clock starts later than
- * the client's, but a server that forwards the deadline to other servers receives their failure slightly before its own deadline.
+ * Minimum share of the timeout after which a DEADLINE_EXCEEDED from the server counts as the timeout. The server's timer starts later than
+ * the client's. However, a server that forwards the deadline to other servers receives their failure slightly before its own deadline.
  */
 const MIN_TIMEOUT_SHARE = 0.9;
 
 /**
- * Bounds the duration of each attempt: until its end for a unary response, until the response headers for a response stream. gRPC has no
- * such timeout (gRFC A44 explains why). Without one, a call spends its deadline on one slow server. A timeout counts against the server, so
- * it excludes time in which this process did not run.
+ * Bounds the time of each attempt until its end for a unary response, or until the response headers for a response stream. gRPC has no such
+ * timeout (gRFC A44 explains why). Without an attempt timeout, a call spends its deadline on one slow server. A timeout counts against the
+ * server, so it excludes time in which this process did not run.
  */
 export function withAttemptTimeout(start: StartAttempt, timeoutMs: number, clock: Clock): StartAttempt {
   return (request, listener) => new AttemptTimeoutAttempt(start, request, listener, timeoutMs, clock);
@@ -75,7 +75,7 @@ class AttemptTimeoutAttempt extends StagedAttempt {
     return `Attempt timed out after ${String(this.timeoutMs)} ms (attemptTimeoutMs)`;
   }
 
-  /** True if the server reports that the timeout sent to it has expired. This may happen before the local timer fires. */
+  /** True if the server reports that the timeout sent to it has expired. The report may arrive before the local timer fires. */
   private isTimeoutOfServer({ code, endedHere }: AttemptEnd): boolean {
     if (!this.isSent || endedHere !== 'no' || code !== StatusCode.DEADLINE_EXCEEDED) return false;
     return this.clock.now() - this.startedAt >= this.timeoutMs * MIN_TIMEOUT_SHARE;
@@ -83,8 +83,9 @@ class AttemptTimeoutAttempt extends StagedAttempt {
 }
 
 /**
- * True if the server should stop at the timeout: it ends before the call's deadline, and the call is a plain unary one. A response stream
- * outlives the timeout, a request stream waits for this process, and grpc-js's interceptors may read and change the deadline.
+ * True if the timeout is also sent to the server, because it ends before the call's deadline, and the call is a plain unary call. A
+ * response stream outlives the timeout, a request stream waits for this process, and grpc-js's interceptors may read and change the
+ * deadline.
  */
 function shouldSendTimeout(
   { method, interceptors, deadline }: AttemptRequest,
@@ -96,8 +97,8 @@ function shouldSendTimeout(
 }
 
 /**
- * Returns `request` with a `grpc-timeout` header and without a deadline: grpc-js would overwrite the header with the time left until the
- * deadline. A grpc-js deadline at the timeout would also count time in which this process did not run.
+ * Returns `request` with a `grpc-timeout` header and without a deadline, because grpc-js would overwrite the header with the time left
+ * until the deadline. A grpc-js deadline at the timeout would also count time in which this process did not run.
  */
 function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
   const metadata = request.metadata.clone();

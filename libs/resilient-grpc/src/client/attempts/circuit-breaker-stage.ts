@@ -12,8 +12,8 @@ import { lostConnection } from '../call/attempt-history.js';
 import { StagedAttempt } from './staged-attempt.js';
 
 /**
- * Admits all attempts while the circuit of their method is closed, and a few probes while it is half-open.
- * @throws CircuitOpenError (from the stage) if the circuit rejects the attempt
+ * Admits all attempts while the circuit of their method is closed, and a limited number of probes while it is half-open.
+ * @throws CircuitOpenError when an attempt starts, if the circuit rejects it
  */
 export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerCore, clock: Clock): StartAttempt {
   return (request, listener) => {
@@ -54,14 +54,14 @@ class CircuitBreakerAttempt extends StagedAttempt {
   }
 
   override abandon(because?: 'deadline'): void {
-    // A cancellation is no evidence about the server. A deadline counts against it, except if this process was paused.
+    // A cancellation is no evidence about the server. A deadline counts against the server, except if this process was paused.
     const counts = because === 'deadline' && !this.wasPaused;
     this.record(counts ? outcomeOfCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
     super.abandon(because);
   }
 
   override onHeaders(headers: Metadata): void {
-    // A response stream may never end and would keep the circuit half-open.
+    // A response stream may never end, which would keep the circuit half-open.
     if (this.request.method.responseStream) this.record('success');
     super.onHeaders(headers);
   }
@@ -78,8 +78,8 @@ class CircuitBreakerAttempt extends StagedAttempt {
   }
 
   /**
-   * True if this process was paused for more than half of the attempt: the request was sent late, or the deadline was detected late and the
-   * response may be unread. Shorter delays are usual when the process is busy in an outage, and must not keep the circuit closed.
+   * True if this process was paused for more than half of the attempt. The request was then sent late, or the deadline was detected late
+   * and the response may be unread. Shorter delays are usual when the process is busy in an outage, and must not keep the circuit closed.
    */
   private get wasPaused(): boolean {
     const now = this.clock.now();

@@ -13,27 +13,30 @@ const HEDGING = { maxAttempts: 3, hedgingDelayMs: 10, nonFatalStatusCodes: new S
 it.each([
   ['circuit-open', new CircuitOpenError('/memory.Echo/Get', 5)],
   ['local', new Error('no token')],
-])('sets notRetriedBecause to %s if another attempt cannot be started and the running one fails', (because, thrown) => {
-  const clock = new VirtualClock();
-  const transport = new MemoryTransport(clock, () => undefined);
-  const context = memoryRuntime(transport).contextOf(MEMORY_METHOD, {
-    safeToRepeat: true,
-    safeBecause: 'test',
-    hedging: HEDGING,
-  } as Partial<ResolvedMethodPolicy> as ResolvedMethodPolicy);
-  const start: StartAttempt = (request, listener) => {
-    if (request.number > 1) throw thrown;
-    return context.start(request, listener);
-  };
-  const input = { request: 'x', given: { metadata: undefined, options: undefined }, createdIn: undefined };
-  const errors: unknown[] = [];
-  const sink = { next: () => true, error: (error: unknown) => errors.push(error), complete: () => undefined };
-  new ClientCall({ ...context, start }, input, sink).begin();
-  clock.advance(100);
-  expect(transport.attempts).toHaveLength(1);
-  transport.attempts[0]!.end(ENDS.busy);
-  expect(errors).toMatchObject([{ code: StatusCode.UNAVAILABLE, notRetriedBecause: because }]);
-});
+])(
+  'sets notRetriedBecause to %s if another hedged attempt cannot be started and the running attempt fails',
+  (because, thrown) => {
+    const clock = new VirtualClock();
+    const transport = new MemoryTransport(clock, () => undefined);
+    const context = memoryRuntime(transport).contextOf(MEMORY_METHOD, {
+      safeToRepeat: true,
+      safeBecause: 'test',
+      hedging: HEDGING,
+    } as Partial<ResolvedMethodPolicy> as ResolvedMethodPolicy);
+    const start: StartAttempt = (request, listener) => {
+      if (request.number > 1) throw thrown;
+      return context.start(request, listener);
+    };
+    const input = { request: 'x', given: { metadata: undefined, options: undefined }, createdIn: undefined };
+    const errors: unknown[] = [];
+    const sink = { next: () => true, error: (error: unknown) => errors.push(error), complete: () => undefined };
+    new ClientCall({ ...context, start }, input, sink).begin();
+    clock.advance(100);
+    expect(transport.attempts).toHaveLength(1);
+    transport.attempts[0]!.end(ENDS.busy);
+    expect(errors).toMatchObject([{ code: StatusCode.UNAVAILABLE, notRetriedBecause: because }]);
+  },
+);
 
 describe('hedging delay that follows latency', () => {
   function setUp(options: Pick<ResolvedMethodPolicy, 'hedgingDelay'> = { hedgingDelay: 'p95' }) {
@@ -68,7 +71,7 @@ describe('hedging delay that follows latency', () => {
     return { clock, transport, runtime, begin, answer, calls, delayMs };
   }
 
-  it('sends no hedge until 100 first attempts were measured, then after their 95th percentile', () => {
+  it('sends no hedge until 100 first attempts have been measured, then hedges after their 95th percentile', () => {
     const { clock, transport, runtime, begin, answer, calls, delayMs } = setUp();
     calls(98, 20);
     begin();
@@ -86,13 +89,13 @@ describe('hedging delay that follows latency', () => {
     expect(transport.attempts).toHaveLength(102);
   });
 
-  it.each<[outcome: string, afterMs: number, isCounted: boolean]>([
-    ['lost to a hedge', 100, true],
-    ['cancelled', 100, true],
-    ['cancelled', 10, false],
-    ['failed', 100, true],
-    ['failed', 10, false],
-  ])('if first attempts were %s after %i ms, counts them: %s', (outcome, afterMs, isCounted) => {
+  it.each<[effect: 'measures' | 'ignores', outcome: string, afterMs: number]>([
+    ['measures', 'answered, or lost to a hedge', 100],
+    ['measures', 'cancelled', 100],
+    ['ignores', 'cancelled', 10],
+    ['measures', 'failed', 100],
+    ['ignores', 'failed', 10],
+  ])('%s a first attempt with the outcome "%s" after %i ms', (effect, outcome, afterMs) => {
     const { clock, transport, begin, answer, calls, delayMs } = setUp();
     calls(100, 20);
     for (let i = 0; i < 16; i++) {
@@ -101,15 +104,15 @@ describe('hedging delay that follows latency', () => {
       clock.advance(afterMs);
       if (outcome === 'failed') first?.end(ENDS['not found']);
       else if (outcome === 'cancelled') call.unsubscribe();
-      // Without a hedge, because the budget is used up, its own response counts.
+      // Answers the hedge, or the first attempt if the hedge budget is used up.
       else answer();
     }
     calls(32, 20);
-    if (isCounted) expect(delayMs()).toBeGreaterThan(99);
+    if (effect === 'measures') expect(delayMs()).toBeGreaterThan(99);
     else expect(delayMs()).toBeLessThan(21);
   });
 
-  it('keeps its measurement if the policy of the method changes', () => {
+  it('keeps the measured latencies if the policy of the method changes', () => {
     const { runtime, calls, delayMs } = setUp();
     calls(100, 20);
     const policy = { safeToRepeat: true, hedging: { ...HEDGING, maxAttempts: 3 }, hedgingDelay: 'p95' };
@@ -117,7 +120,7 @@ describe('hedging delay that follows latency', () => {
     expect(context.hedging?.policy).toMatchObject({ maxAttempts: 3, hedgingDelayMs: delayMs() });
   });
 
-  it('measures nothing for a fixed delay', () => {
+  it('does not measure latencies for a fixed hedging delay', () => {
     const { runtime, calls } = setUp({ hedgingDelay: undefined });
     calls(200, 5);
     expect(runtime.hedgingDelays).toEqual([]);

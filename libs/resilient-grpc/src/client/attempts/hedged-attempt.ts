@@ -18,21 +18,21 @@ import type { ClientContext, Hedging } from '../call-context.js';
 import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 
-/** Receives the events of a hedged call: those of the attempt that decides it, and those of the others. */
+/** Receives the events of a hedged call: those of the attempt that decides the call, and those of the other attempts. */
 export interface HedgeListener extends AttemptListener {
   /** Called if an attempt failed and the call continues. */
   hedgeFailed(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
   /** Called if an attempt does not count and is resent. */
   attemptResent(end: AttemptEnd, verdict: Verdict): void;
-  /** Called if the next attempt needs a channel. Call `resume()` when one is ready. */
+  /** Called if the next attempt needs a channel. The listener must call `resume()` when a channel is ready. */
   needChannel(): void;
-  /** Called if the next attempt could not be started, and no other is in flight. */
+  /** Called if the next attempt could not be started, and no other attempt is in flight. */
   cannotStart(error: unknown): void;
 }
 
 /**
- * Runs several attempts of one call and presents them as one attempt. The next attempt is sent if those in flight are slow or have failed.
- * The first one to receive a response wins, and the others are cancelled immediately.
+ * Runs several attempts of one call and presents them as one attempt. The next attempt is sent if the attempts in flight are slow or have
+ * failed. The first attempt that receives a response wins, and the others are cancelled immediately.
  */
 export class HedgedAttempt implements Attempt {
   /** Number of the attempt that won, or of the last one that failed. */
@@ -48,13 +48,19 @@ export class HedgedAttempt implements Attempt {
   /** True while the call waits for a channel to start its next attempt. */
   private awaitsChannel = false;
   private startedAt = 0;
-  /** Failure of the last attempt in flight, with a pushback. The call fails with it if no attempt can be sent when the next one is due. */
+  /**
+   * Failure of the last attempt in flight, with a pushback. The call fails with this failure if no attempt can be sent when the next one is
+   * due.
+   */
   private held: Failed | undefined;
   /** Reason why the next attempt is sent. */
   private reason: HedgeDecision['because'] = 'first';
   /** Numbers of attempts that did not count. The next attempts reuse them. */
   private freeNumbers: number[] | undefined;
-  /** Addresses of the endpoints of all attempts. The picker adds each one, because a hedge may start before the previous attempt is sent. */
+  /**
+   * Addresses of the endpoints of all attempts. The picker adds each address, because a hedge may start before the previous attempt is
+   * sent.
+   */
   readonly tried: string[] = [];
   /** True if the end of one attempt cancelled others that might still have received a response. */
   cutOthersOff = false;
@@ -103,7 +109,7 @@ export class HedgedAttempt implements Attempt {
   }
 
   startRead(): void {
-    // Until an attempt wins, each one starts its own read.
+    // Until an attempt wins, each attempt starts its own read.
     this.winner?.attempt?.startRead();
   }
 
@@ -157,7 +163,7 @@ export class HedgedAttempt implements Attempt {
     const verdict = verdictOf(end);
     this.measure(hedge, verdict.kind === 'ok');
     if (verdict.kind === 'local' && this.hedges.size > 0) {
-      // The attempt could not be sent. This does not affect those in flight.
+      // The attempt could not be sent. The attempts in flight continue.
       this.refused(end.cause);
       return;
     }
@@ -173,7 +179,7 @@ export class HedgedAttempt implements Attempt {
     if (decision.action === 'resend') {
       this.listener.attemptResent(end, verdict);
       this.reason = decision.because;
-      // With nothing in flight, the call is resent at a limited rate, like other calls that lost their connection.
+      // If no attempt is in flight, the call is resent at a limited rate, like other calls that lost their connection.
       if (this.hedges.size > 0) this.beginOrWait();
       else this.beginLater();
       this.schedule();
@@ -232,7 +238,7 @@ export class HedgedAttempt implements Attempt {
 
   private act(decision: HedgeDecision): void {
     if (decision.action === 'fail' && this.held !== undefined) {
-      // The attempt was not permitted when it was due, and no other is in flight.
+      // The attempt was not permitted when it was due, and no other attempt is in flight.
       this.because = decision.because;
       this.finish(this.held.hedge, this.held.end);
       return;
@@ -251,7 +257,7 @@ export class HedgedAttempt implements Attempt {
   }
 
   /**
-   * Postpones an attempt that has no channel. With nothing in flight, the call waits for a channel. Otherwise the attempt is dropped,
+   * Postpones an attempt that has no channel. If no attempt is in flight, the call waits for a channel. Otherwise, the attempt is dropped,
    * because those in flight may still receive a response.
    */
   private beginLater(): void {
@@ -286,8 +292,8 @@ export class HedgedAttempt implements Attempt {
   }
 
   /**
-   * Handles an attempt that could not be started, for example because the circuit has opened. Those in flight continue, and no further one
-   * is sent.
+   * Handles an attempt that could not be started, for example because the circuit has opened. The attempts in flight continue, and no
+   * further attempt is sent.
    */
   private refused(error: unknown): void {
     const stopped = isCircuitOpenError(error) ? 'circuit-open' : 'local';
@@ -304,7 +310,7 @@ export class HedgedAttempt implements Attempt {
     // A hedge is sent because servers are slow, so its delay excludes time in which this process did not run. A delay that a server
     // requested is kept as it is.
     if (inFlight > 0 && !replaces && delayMs > 0) this.timer = new PeerTimer(clock, delayMs, this.due);
-    // The timer keeps the process alive only if nothing is in flight and the caller waits for it.
+    // The timer keeps the process running only if no attempt is in flight and the caller waits for the timer.
     else this.timer = clock.setTimer(this.due, delayMs, inFlight === 0);
   }
 
@@ -345,7 +351,10 @@ export class HedgedAttempt implements Attempt {
     }
   }
 
-  /** Records the latency of the first attempt if the delay follows it. Others start while the server is known to be slow. */
+  /**
+   * Records the latency of the first attempt if the hedging delay follows latency. Later attempts are not measured, because they start
+   * while the server is slow.
+   */
   private measure({ number, startedAt }: HedgeAttempt, isAnswered: boolean): void {
     const { delay } = this.hedging;
     if (delay === undefined || number !== 1) return;
@@ -408,9 +417,9 @@ class HedgeAttempt implements AttemptListener {
 }
 
 /**
- * Returns the metadata of an attempt. An attempt sent because others are slow gets the hedge mark: it has an attempt count like a retry,
- * but nothing has failed, so its server may retry its own calls. It gets no mark if the call itself serves a retry. An attempt that
- * replaces a failed one is a retry.
+ * Returns the metadata of an attempt. An attempt that is sent because other attempts are slow gets the hedge mark. It has an attempt count
+ * like a retry, but no attempt has failed, so its server may retry its own calls. An attempt of a call that itself serves a retry gets no
+ * mark. An attempt that replaces a failed attempt is a retry.
  */
 function hedgeMetadata(metadata: Metadata, number: number, othersAreSlow: boolean): Metadata {
   const copy = attemptMetadata(metadata, number);

@@ -62,7 +62,7 @@ function requestWith(request: AttemptRequest, metadata: Metadata): AttemptReques
   return { ...request, metadata };
 }
 
-/** An attempt that waits for its metadata. Operations requested meanwhile run when it starts. */
+/** An attempt that waits for its metadata. Operations requested in the meantime run when it starts. */
 class PreparedAttempt implements Attempt {
   private inner: Attempt | undefined;
   private message: { readonly payload: unknown; readonly written: (() => void) | undefined } | undefined;
@@ -113,18 +113,18 @@ class PreparedAttempt implements Attempt {
   }
 
   cancel(why: AttemptEnd['endedHere'], code: number, details: string): void {
-    this.leave();
+    this.dequeue();
     if (this.inner === undefined) this.end(code, details, true, undefined, why);
     else this.inner.cancel(why, code, details);
   }
 
   abandon(because?: 'deadline'): void {
     this.over = true;
-    this.leave();
+    this.dequeue();
     this.inner?.abandon(because);
   }
 
-  /** Waits for a free stream, because other calls took those that were free. The call enforces its deadline meanwhile. */
+  /** Waits for a free stream, because other calls use all streams. The call enforces its deadline in the meantime. */
   private awaitStream(start: StartAttempt, request: AttemptRequest): void {
     const { transport, clock } = this.client;
     this.waiter = {
@@ -146,7 +146,7 @@ class PreparedAttempt implements Attempt {
     transport.wait(this.waiter);
   }
 
-  private leave(): void {
+  private dequeue(): void {
     if (this.waiter !== undefined) this.client.transport.dequeue(this.waiter);
     this.waiter = undefined;
   }

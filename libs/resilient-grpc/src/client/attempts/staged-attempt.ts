@@ -1,7 +1,9 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest } from '../../call/attempt.js';
 
-/** Base class of a stage between an attempt and its listener. Forwards every operation and event; a stage overrides those it changes. */
+/**
+ * Base class of a stage between an attempt and its listener. Forwards every operation and event; a stage overrides those that it changes.
+ */
 export abstract class StagedAttempt implements Attempt, AttemptListener {
   protected abstract readonly inner: Attempt;
 

@@ -29,7 +29,7 @@ function make() {
 }
 
 describe('stream idle timeout', () => {
-  it('cancels the stream when the timeout expires, counted from the latest read', () => {
+  it('cancels a stream when its idle timeout expires, counted from the latest read', () => {
     const { clock, cancelledAt, attempt, server } = make();
     attempt.startRead();
     clock.advance(60);
@@ -41,7 +41,7 @@ describe('stream idle timeout', () => {
     expect(cancelledAt).toEqual([160]);
   });
 
-  it('stops the timer while no read is pending', () => {
+  it('stops the idle timer of a stream while no read is pending', () => {
     const { clock, cancelledAt, attempt, server } = make();
     attempt.startRead();
     server.onMessage('first');
@@ -53,7 +53,7 @@ describe('stream idle timeout', () => {
   });
 
   // Both timers are due in the same turn. The idle timer was set first, so it runs before the message is read.
-  it('keeps the stream if the message arrives in the turn in which the timeout expires', () => {
+  it('keeps a stream if a message arrives in the turn in which the idle timeout expires', () => {
     const { clock, cancelledAt, attempt, server } = make();
     const read = { next: true };
     attempt.startRead();
@@ -70,7 +70,7 @@ describe('stream idle timeout', () => {
     expect(cancelledAt).toEqual([200]);
   });
 
-  it('excludes blocked event-loop time before the request is sent from the timeout', () => {
+  it('does not count blocked event-loop time before the request is sent toward the idle timeout of a stream', () => {
     const { clock, cancelledAt, attempt } = make();
     attempt.startRead();
     clock.block(3_000);
@@ -83,7 +83,7 @@ describe('stream idle timeout', () => {
   it.each([
     ['is abandoned', ({ attempt }: ReturnType<typeof make>) => attempt.abandon()],
     ['ends', ({ server }: ReturnType<typeof make>) => server.onEnd(ended)],
-  ])('does not cancel an attempt that %s in the turn in which the timeout expires', (_how, end) => {
+  ])('does not cancel an attempt that %s in the turn in which its idle timeout expires', (_how, end) => {
     const scene = make();
     scene.attempt.startRead();
     scene.clock.setTimer(() => end(scene), 100);

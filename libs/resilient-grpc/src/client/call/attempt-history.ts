@@ -1,9 +1,11 @@
+import type { NotRetriedReason } from '../../errors/grpc-call-error.js';
+import { notHedgedBecause, type HedgeDecision } from '../../policy/hedging/decide-hedge.js';
 import type { AttemptEnd } from '../../call/attempt.js';
 import type { AttemptRecord } from '../../errors/attempt-record.js';
 import { remainingMs } from '../../policy/deadline/deadline.js';
 import { classify } from '../../policy/evidence/classify.js';
 import type { LostConnection, Verdict } from '../../policy/evidence/verdict.js';
-import { NO_PUSHBACK, parsePushback, type Pushback } from '../../policy/pushback/parse-pushback.js';
+import { NO_PUSHBACK, parsePushback, PUSHBACK_KEY, type Pushback } from '../../policy/pushback/parse-pushback.js';
 import { decideRetry, type RetryDecision } from '../../policy/retry/decide-retry.js';
 import { DEFAULT_RETRY_POLICY, type RetryPolicy } from '../../policy/retry/retry-policy.js';
 import { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../policy/overload/overload-mark.js';
@@ -12,7 +14,6 @@ import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 
 const MAX_KEPT_ATTEMPTS = 20;
-const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 const REACH_RANK = { no: 0, maybe: 1, yes: 2 } as const;
 
 /** State of a call that determines whether another attempt follows. */
@@ -31,7 +32,8 @@ export interface CallFacts {
 
 /** Decision after a failed attempt. */
 export interface Judgement {
-  readonly decision: Extract<RetryDecision, { retry: true }> | { readonly retry: false; readonly because: string };
+  readonly decision:
+    Extract<RetryDecision, { retry: true }> | { readonly retry: false; readonly because: NotRetriedReason | 'success' };
   /** Delay that the server requested before the next attempt, in milliseconds. */
   readonly retryAfterMs: number | undefined;
 }
@@ -61,16 +63,16 @@ export class AttemptHistory {
     this.records.push({ number, code, details, ...(peer === undefined ? {} : { peer }), durationMs, hedge });
   }
 
-  /** Records that all attempts of a hedged call failed, or that one failed in a way that ends the call. */
+  /** Records that all attempts of a hedged call failed, or that one attempt failed in a way that ends the call. */
   judgeHedged(
     end: AttemptEnd,
     verdict: Verdict,
-    hedged: { readonly because: string; readonly cutOthersOff: boolean },
+    hedged: { readonly because: HedgeDecision['because']; readonly cutOthersOff: boolean },
   ): Judgement {
     this.note(end, verdict);
     if (hedged.cutOthersOff) this.reached = maxReach(this.reached, 'maybe');
     const pushback = pushbackOf(end);
-    const decision: Judgement['decision'] = { retry: false, because: hedged.because };
+    const decision: Judgement['decision'] = { retry: false, because: notHedgedBecause(hedged.because) };
     return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
   }
 
@@ -122,7 +124,7 @@ export function maxReach(a: Verdict['reachedServer'], b: Verdict['reachedServer'
 }
 
 /**
- * Returns the connection whose loss made the attempt fail; `undefined` if it failed for another reason. A GOAWAY counts too, because a
+ * Returns the connection whose loss made the attempt fail; `undefined` if it failed for another reason. A GOAWAY counts, too, because a
  * server that is shutting down may fail calls instead of resetting them.
  */
 export function lostConnection({ connection, wire }: AttemptEnd, verdict: Verdict): LostConnection | undefined {

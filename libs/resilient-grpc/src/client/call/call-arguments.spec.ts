@@ -42,7 +42,7 @@ describe('call arguments', () => {
       { retry: false },
       { metadata: undefined, options: { timeoutMs: 5, retry: false } },
     ],
-  ] as const)('reads the arguments after the request: %s', (_what, first, second, expected) => {
+  ] as const)('reads the call arguments after the request: %s', (_what, first, second, expected) => {
     expect(callArguments(first, second)).toEqual(expected);
   });
 
@@ -110,7 +110,7 @@ describe('call metadata', () => {
 
 describe('call deadline', () => {
   it.each<[string, number | undefined, GrpcCallOptions | undefined, number]>([
-    ['no deadline by default', undefined, undefined, Infinity],
+    ['no deadline without a timeout or options', undefined, undefined, Infinity],
     ['no deadline with empty options', undefined, {}, Infinity],
     ['the timeout of the method', 500, undefined, NOW + 500],
     ['the timeout of the method with other options', 500, { retry: false }, NOW + 500],
@@ -122,7 +122,7 @@ describe('call deadline', () => {
     ['a deadline that has passed', 500, { deadline: NOW - 1 }, NOW - 1],
     ['no deadline if it is too far away to be sent', undefined, { deadline: NOW * 1_000 }, Infinity],
     ['no deadline if the timeout is too long to be sent', Number.MAX_SAFE_INTEGER, { timeoutMs: 1e20 }, Infinity],
-  ])('uses %s', (_what, timeoutMs, options, expected) => {
+  ])('computes the deadline of a call: %s', (_what, timeoutMs, options, expected) => {
     const made = context(timeoutMs === undefined ? {} : { timeoutMs });
     expect(callDeadline(made, options, NOW)).toBe(expected);
   });
@@ -144,7 +144,7 @@ describe('call deadline', () => {
     [{ deadline: NaN }, 'deadline: expected a Date or milliseconds since 1970, got NaN; write '],
     [{ deadline: 500 }, 'got 500, which is a duration'],
     [{ deadline: 'tomorrow' }, 'got the string "tomorrow"'],
-  ])('rejects %o with a remedy', (options, text) => {
+  ])('rejects the call options %o with a remedy', (options, text) => {
     const make = () => callDeadline(context(), options as never, NOW);
     expect(make).toThrow(GrpcConfigurationError);
     expect(make).toThrow(text);

@@ -37,7 +37,8 @@ export function callArguments(
 }
 
 /**
- * Returns the metadata of one call, merged from the client's, the inbound call's, the argument's and the option's, in ascending precedence.
+ * Returns the metadata of one call, merged from that of the client, the inbound call, the argument, and the option, in ascending
+ * precedence.
  *
  * @throws GrpcConfigurationError for a key or value that gRPC does not allow. The error does not contain values.
  */
@@ -49,7 +50,7 @@ export function callMetadata(
   const { metadata, options } = given;
   if (options?.metadata === undefined && inbound === undefined) {
     if (metadata === undefined) return context.metadata;
-    // A copy, because later attempts send it, too, and callers use one object for several calls.
+    // Copied, because later attempts send the metadata, too, and callers use one object for several calls.
     return context.hasMetadata ? joinMetadata(context.metadata, metadata) : metadata.clone();
   }
   const base = joinMetadata(joinMetadata(context.metadata, inbound), metadata);
@@ -78,13 +79,13 @@ function optionsPath(context: MethodContext): string {
 /**
  * Returns the deadline of a call that is subscribed to at `epochNow`, in milliseconds since 1970.
  *
- * @throws GrpcConfigurationError for an invalid duration or date; a NaN that is passed to grpc-js terminates the process.
+ * @throws GrpcConfigurationError for an invalid duration or date, because a NaN that is passed to grpc-js terminates the process.
  */
 export function callDeadline(context: MethodContext, options: GrpcCallOptions | undefined, epochNow: number): number {
   const byMethod = deadlineFromTimeout(epochNow, context.policy.timeoutMs);
   if (options === undefined) return byMethod;
   const { timeoutMs, deadline, parent, propagate_flags: flags } = options;
-  // Checks types, too: a string from an environment variable would be concatenated with the current time, not added.
+  // Checks types, too, because a string from an environment variable would be concatenated with the current time, not added.
   if (!areCallOptionsValid(options)) requireOptions(callOptionsSchema, options, optionsPath(context));
   const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
   if (typeof instant !== 'number') {
@@ -100,14 +101,14 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   return earliestDeadline(byOptions, inbound instanceof Date ? inbound.getTime() : inbound);
 }
 
-/** True if cancellation of the caller's inbound call (`parent`) cancels this one. */
+/** True if cancellation of the caller's inbound call (`parent`) cancels this call. */
 export function isBoundToParent(options: GrpcCallOptions): boolean {
   return (
     options.parent !== undefined && ((options.propagate_flags ?? PROPAGATE_CANCELLATION) & PROPAGATE_CANCELLATION) !== 0
   );
 }
 
-/** Returns grpc-js's interceptors of one call. Those of the call replace the client's. */
+/** Returns grpc-js's interceptors of one call. Interceptors of the call replace those of the client. */
 export function callInterceptors(
   context: MethodContext,
   options: GrpcCallOptions | undefined,
@@ -120,7 +121,7 @@ export function callInterceptors(
   return [...(own ?? []), ...(providers ?? []).map((provider) => provider(definition))];
 }
 
-/** False also for an invalid value, which `callDeadline()` rejects. */
+/** True if `list` is an array with elements. `callDeadline()` rejects a value that is not an array. */
 function isFilled(list: readonly unknown[] | undefined): boolean {
   return Array.isArray(list) && list.length > 0;
 }

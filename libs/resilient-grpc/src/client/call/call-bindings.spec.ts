@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { onAborted } from './call-bindings.js';
 
 describe('onAborted', () => {
-  it('calls each remaining listener once', () => {
+  it('calls each remaining abort listener once when the signal aborts', () => {
     const controller = new AbortController();
     const called: number[] = [];
     const stops = [1, 2, 3].map((number) => onAborted(controller.signal, () => called.push(number)));
@@ -12,7 +12,7 @@ describe('onAborted', () => {
     expect(called).toEqual([1, 3]);
   });
 
-  it('adds a single listener to the signal and removes it when the last registered one is removed', () => {
+  it('adds one listener to an abort signal, and removes it when the last registration is removed', () => {
     const { signal } = new AbortController();
     const stops = Array.from({ length: 50 }, () => onAborted(signal, () => undefined));
     expect(getEventListeners(signal, 'abort')).toHaveLength(1);
@@ -22,7 +22,7 @@ describe('onAborted', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
-  it('does not call a listener that another listener removes', () => {
+  it('does not call an abort listener that another listener removes', () => {
     const controller = new AbortController();
     const called: string[] = [];
     onAborted(controller.signal, () => {

@@ -16,8 +16,8 @@ export interface Endable {
 }
 
 /**
- * Binds a call to an abort signal or an inbound call, either of which may end it. Returns a function that unbinds it; `undefined` if the
- * call is bound to nothing.
+ * Binds a call to an abort signal or an inbound call, either of which may end it. Returns a function that removes the bindings; `undefined`
+ * if the call was not bound.
  */
 export function bindCall(
   options: GrpcCallOptions | undefined,
@@ -37,7 +37,7 @@ export function bindCall(
   if (signal !== undefined) bind(signal, () => cancelled('Cancelled on client', signal.reason));
   if (inbound !== undefined) bind(inbound, () => inboundCancelled(inbound.reason));
   if (options !== undefined && parent !== undefined && isBoundToParent(options)) {
-    // grpc-js does this only for a running attempt, but a call may also be waiting.
+    // grpc-js cancels only a running attempt with its parent, but a call may also be waiting.
     const inbound: NodeJS.EventEmitter = parent;
     const onCancelled = (): void => {
       call.end(cancelled('Cancelled by parent call', undefined));
@@ -55,7 +55,7 @@ export function bindCall(
 
 /**
  * Runs `task` when `signal` is aborted; pass a new function for each call. Returns a function that removes the task. A signal gets only one
- * listener, because Node warns of a leak at the eleventh, and a request may make a hundred calls.
+ * listener, because Node warns of a leak at the eleventh listener, and a request may make a hundred calls.
  */
 export function onAborted(signal: AbortSignal, task: () => void): () => void {
   const listeners = bySignal.get(signal) ?? listenTo(signal);
@@ -71,7 +71,7 @@ export function onAborted(signal: AbortSignal, task: () => void): () => void {
 function listenTo(signal: AbortSignal): AbortListeners {
   const tasks = new Set<() => void>();
   const onAbort = (): void => {
-    // A task may end the call of another one, which removes that task.
+    // A task may end the call of another task, which removes the other task.
     for (const task of [...tasks]) if (tasks.has(task)) task();
   };
   const listeners = { tasks, onAbort };

@@ -1,9 +1,11 @@
 import type { Metadata } from '@grpc/grpc-js';
+import type { AttemptEnd } from '../../call/attempt.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { ConcurrencyLimitError } from '../../errors/concurrency-limit-error.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { GrpcCallError, type FailureReason } from '../../errors/grpc-call-error.js';
+import type { NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { isStatusCode, StatusCode } from '../../status/status-code.js';
@@ -16,9 +18,11 @@ export interface CallFailure {
   readonly details: string;
   readonly reason: FailureReason;
   /** Reason why no further attempt follows. @defaultValue the reason */
-  readonly notRetriedBecause?: string;
-  /** The option that prevents the failure, for the message of the error. @defaultValue the one for `notRetriedBecause`, if there is one */
-  readonly remedy?: string;
+  readonly notRetriedBecause?: NotRetriedReason | undefined;
+  /**
+   * The option that prevents the failure, for the message of the error. @defaultValue the remedy for `notRetriedBecause`, if there is one
+   */
+  readonly remedy?: string | undefined;
   readonly metadata?: Metadata;
   readonly peer?: string | undefined;
   readonly retryAfterMs?: number | undefined;
@@ -34,7 +38,7 @@ const REASONS: Readonly<Record<Verdict['kind'], FailureReason>> = {
   local: 'not-sent',
   refused: 'refused',
   'connection-lost': 'connection-lost',
-  http: 'server',
+  http: 'http',
   server: 'server',
   overloaded: 'overloaded',
   committed: 'server',
@@ -75,7 +79,7 @@ export function failureReason(verdict: Verdict): FailureReason {
   return verdict.connectionLost ? 'connection-lost' : REASONS[verdict.kind];
 }
 
-/** Creates the error of a call. `cutOff`: `reachedServer` of the attempt that the failure interrupts; 'no' if there is none. */
+/** Creates the error of a call. `cutOff` is `reachedServer` of the attempt that the failure interrupts, or 'no'. */
 export function callError(
   context: MethodContext,
   failure: CallFailure,
@@ -163,8 +167,34 @@ export function limitFailure(limits: readonly PermitQueue[]): CallFailure {
   return { code: cause.code, details: cause.message, reason: 'concurrency-limit', remedy, cause };
 }
 
-/** Failure of a call whose deadline passed after `tookMs`. `during` describes what the call was doing, if that is useful. */
+/**
+ * Failure of a call whose deadline passed after `tookMs`. `during` is appended to the message, such as ', waiting to retry'; it may be
+ * empty.
+ */
 export function deadlineFailure(tookMs: number, during: string): CallFailure {
-  const details = `Deadline exceeded after ${(tookMs / 1_000).toFixed(3)}s${during}`;
+  const details = `Deadline exceeded after ${seconds(tookMs)}${during}`;
   return { code: StatusCode.DEADLINE_EXCEEDED, details, reason: 'deadline' };
+}
+
+/** Start of the details of an attempt that reached the deadline. */
+const ATTEMPT_DEADLINE = /^Deadline exceeded after [\d.]+s/;
+
+/**
+ * Returns the details of a call whose attempt `number` reached the deadline `ageMs` after the start of the call, in the form of grpc-js. The
+ * details of the attempt contain only its own duration, `attemptMs`.
+ */
+export function deadlineDetails(end: AttemptEnd, number: number, attemptMs: number, ageMs: number): string {
+  const { details, metadata } = end;
+  const beganAfterMs = ageMs - attemptMs;
+  // The server enforces the deadline, too. Its details stay unchanged.
+  const isServers = metadata.get('content-type').length > 0;
+  if (isServers || (number === 1 && beganAfterMs < 1)) return details;
+  const earlier = number === 1 ? '' : `,previous attempts: ${String(number - 1)}`;
+  const whole = `Deadline exceeded after ${seconds(ageMs)}${earlier},time to current attempt start: ${seconds(beganAfterMs)}`;
+  return details.replace(ATTEMPT_DEADLINE, whole);
+}
+
+/** '2.001s' */
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(3)}s`;
 }

@@ -51,7 +51,7 @@ const RETRY = { ...DEFAULT_RETRY_POLICY, maxAttempts: 2 };
 const HEDGING = { maxAttempts: 2, hedgingDelayMs: 10, nonFatalStatusCodes: new Set([StatusCode.UNAVAILABLE]) };
 
 describe('permits of a call', () => {
-  it('releases the permit as succeeded, with the latency of the attempt', () => {
+  it('releases the permit of a call as succeeded, with the latency of the attempt', () => {
     const { clock, transport, limit, begin } = setUp();
     begin();
     clock.advance(30);
@@ -60,7 +60,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['succeeded', 30]]);
   });
 
-  it('releases the permit as failed after an error status', () => {
+  it('releases the permit of a call as failed after an error status', () => {
     const { clock, transport, limit, begin } = setUp();
     begin();
     clock.advance(20);
@@ -74,14 +74,14 @@ describe('permits of a call', () => {
       'the deadline passes while interceptors hold the attempt',
       { interceptors: [(options, next) => new InterceptingCall(next(options))] },
     ],
-  ])('releases the permit as timed out if %s', (_, options) => {
+  ])('releases the permit of a call as timed out if %s', (_, options) => {
     const { clock, limit, begin } = setUp();
     begin({ timeoutMs: 40, ...options });
     clock.advance(40);
     expect(limit.released).toEqual([['timed-out', 40]]);
   });
 
-  it('releases the permit as cancelled if the reader unsubscribes', () => {
+  it('releases the permit of a call as cancelled if the reader unsubscribes', () => {
     const { clock, limit, begin } = setUp();
     const call = begin();
     clock.advance(10);
@@ -127,7 +127,7 @@ describe('permits of a call', () => {
     expect(reported).toEqual(['cancelled', 'failed', 'cancelled']);
   });
 
-  it('releases the permit as not sent if no connection was available', () => {
+  it('releases the permit of a call as not sent if no connection was available', () => {
     const { clock, transport, limit, begin } = setUp();
     begin();
     clock.advance(10);
@@ -135,7 +135,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['not-sent', 0]]);
   });
 
-  it('releases the permit as not sent if the circuit of the method is open', () => {
+  it('releases the permit of a call as not sent if the circuit of the method is open', () => {
     const { clock, transport, limit, begin } = setUp({
       circuitBreaker: { ...DEFAULT_CIRCUIT_BREAKER, minimumThroughput: 1 },
     });
@@ -150,7 +150,7 @@ describe('permits of a call', () => {
     ]);
   });
 
-  it('releases the permit once for all attempts, with the result of the last one that was sent', () => {
+  it('releases the permit of a call once for all attempts, with the result of the last attempt that was sent', () => {
     const { clock, transport, limit, begin } = setUp({ retry: RETRY });
     begin();
     clock.advance(10);
@@ -173,7 +173,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['failed', 10]]);
   });
 
-  it('releases the permit with the result of the attempt that wins a hedged call, not of the cancelled ones', () => {
+  it('releases the permit with the result of the attempt that wins a hedged call, not of the cancelled attempts', () => {
     const { clock, transport, limit, begin } = setUp({ hedging: HEDGING });
     begin();
     clock.advance(10);
@@ -193,7 +193,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['cancelled', 5]]);
   });
 
-  it('releases the permit as failed if an attempt of a hedged call failed and the next one waits for the channel', () => {
+  it('releases the permit as failed if an attempt of a hedged call failed and the next attempt waits for the channel', () => {
     const { clock, transport, limit, begin } = setUp({ hedging: HEDGING });
     begin();
     clock.advance(5);

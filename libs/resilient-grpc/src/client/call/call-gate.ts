@@ -131,9 +131,9 @@ export class CallGate implements Waiter, PermitWaiter {
 
   holdForChannel(): void {
     this.hold = 'channel';
-    // A call that waits for the channel must not block others.
+    // A call that waits for the channel must not block other calls.
     this.releasePermits();
-    // A call that got the permit may have ended this one.
+    // A call that got the permit may have ended this call.
     if (!this.isWaiting) return;
     this.enforceDeadline();
     const { clock, transport } = this.context.client;
@@ -149,10 +149,10 @@ export class CallGate implements Waiter, PermitWaiter {
     this.acquirePermits();
   }
 
-  refuse({ reason, details, retryAfterMs }: WaitRefusal): void {
+  refuse({ reason, details, remedy, retryAfterMs }: WaitRefusal): void {
     if (this.hold !== 'channel') return;
     this.endWait('refused');
-    this.callbacks.end({ code: StatusCode.UNAVAILABLE, details, reason, retryAfterMs });
+    this.callbacks.end({ code: StatusCode.UNAVAILABLE, details, remedy, reason, retryAfterMs });
   }
 
   private endWait(outcome: WaitEnd): void {
@@ -222,7 +222,7 @@ export class CallGate implements Waiter, PermitWaiter {
     this.latencyMs = latencyMs;
   }
 
-  /** Reports the result of an attempt that had waited for the channel: the pace of later releases depends on it. */
+  /** Reports the result of an attempt that had waited for the channel. The pace of later releases depends on it. */
   reportReleased(result: ReleasedCallResult): void {
     if (!this.released) return;
     this.released = false;
@@ -244,8 +244,10 @@ export class CallGate implements Waiter, PermitWaiter {
 
   private deadlinePassed(): void {
     const { clock, transport } = this.context.client;
-    const heldFor = this.hold === 'channel' ? `, waiting: ${transport.whyNotReady()}` : (HOLD_DETAILS[this.hold] ?? '');
-    this.callbacks.end(deadlineFailure(clock.now() - this.prepared.startedAt, heldFor));
+    const waitsForChannel = this.hold === 'channel';
+    const heldFor = waitsForChannel ? `, waiting: ${transport.whyNotReady()}` : (HOLD_DETAILS[this.hold] ?? '');
+    const remedy = waitsForChannel ? transport.remedy : undefined;
+    this.callbacks.end({ ...deadlineFailure(clock.now() - this.prepared.startedAt, heldFor), remedy });
   }
 
   // ── the end of the call ──
@@ -260,7 +262,7 @@ export class CallGate implements Waiter, PermitWaiter {
     this.callbacks.waited('abandoned', client.clock.now() - this.waitingSince);
   }
 
-  /** Clears its timers and releases its permits. */
+  /** Clears the timers of the call and releases its permits. */
   close(): void {
     this.hold = 'closed';
     this.relaxDeadline();

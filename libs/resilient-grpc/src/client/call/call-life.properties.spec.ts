@@ -381,7 +381,7 @@ const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   breaker: fc.boolean(),
   tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
   quiet: fc.boolean(),
-  // The second value has room for two requests of one message each, and for no stream.
+  // The second value allows two requests of one message each, and no stream.
   keptBytes: fc.constantFrom([1 << 20, 1 << 24] as const, [12, 30] as const),
 });
 const which = fc.nat({ max: 5 });
@@ -442,8 +442,8 @@ describe('life of a call', { timeout: 300_000 }, () => {
           seen.set(how, (seen.get(how) ?? 0) + 1);
           if (error === undefined) continue;
           expect(error).toBeInstanceOf(GrpcCallError);
-          // An attempt without a token counts, although it was never sent. So does a last attempt that was cancelled while it
-          // waited for its token.
+          // An attempt without a token counts, although it was never sent. A last attempt that was cancelled while it waited for its token
+          // counts, too.
           const prepared = (all.tokenMs ?? 0) < 0 ? Infinity : call.started + (all.tokenMs === undefined ? 0 : 1);
           expect((error as GrpcCallError).attempts.length).toBeLessThanOrEqual(prepared);
         }
@@ -480,7 +480,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     world.check();
   });
 
-  it('starts calls after an idle period once pending data is read, but not on a channel that was lost meanwhile', async () => {
+  it('starts calls after an idle period when pending data has been read, but not on a channel that was lost in the meantime', async () => {
     const world = new World({ ...UNLIMITED, quiet: true });
     world.begin(UNARY);
     world.begin(UNARY);
@@ -554,7 +554,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('keeps no request of a method without retries, or of a response stream that has begun', async () => {
+  it('buffers no request of a method without retries, or of a response stream that has begun', async () => {
     const world = new World();
     world.begin(UNARY);
     expect(world.replayLimits.used).toBe(0);
@@ -576,22 +576,31 @@ describe('life of a call', { timeout: 300_000 }, () => {
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
     ['a hedged attempt', { hedgingDelayMs: 60_000 }],
-  ])('fails a call when a drain begins if it waits for %s that is due after the drain', async (_what, plan) => {
-    const world = new World();
-    const { transport, registry, calls } = world;
-    world.begin({ ...UNARY, ...plan });
-    transport.open[0]!.end(ENDS['busy, again in 2 s']);
-    await world.pass(500);
-    const report = registry.drain(1_500);
-    const failure = { code: 14, details: 'busy', reason: 'server', notRetriedBecause: 'draining', retryAfterMs: 2_000 };
-    expect(calls[0]!.errors).toMatchObject([failure]);
-    expect(await report).toEqual({ finished: 0, completed: 0, cancelled: 1, durationMs: 0 });
-  });
+  ])(
+    'fails a call that waits for %s when a drain begins, if the wait exceeds the drain timeout',
+    async (_what, plan) => {
+      const world = new World();
+      const { transport, registry, calls } = world;
+      world.begin({ ...UNARY, ...plan });
+      transport.open[0]!.end(ENDS['busy, again in 2 s']);
+      await world.pass(500);
+      const report = registry.drain(1_500);
+      const failure = {
+        code: 14,
+        details: 'busy',
+        reason: 'server',
+        notRetriedBecause: 'draining',
+        retryAfterMs: 2_000,
+      };
+      expect(calls[0]!.errors).toMatchObject([failure]);
+      expect(await report).toEqual({ finished: 0, completed: 0, cancelled: 1, durationMs: 0 });
+    },
+  );
 
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
     ['a hedged attempt', { hedgingDelayMs: 60_000 }],
-  ])('fails a call immediately in a drain if the next attempt, %s, is due after the drain', async (_what, plan) => {
+  ])('fails a call immediately in a drain if %s is due after the drain', async (_what, plan) => {
     const world = new World();
     const { transport, registry, calls } = world;
     world.begin({ ...UNARY, ...plan });
@@ -605,7 +614,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
     ['a hedged attempt', { hedgingDelayMs: 60_000 }],
-  ])('finishes a call in a drain if the next attempt, %s, is due before the drain ends', async (_what, plan) => {
+  ])('finishes a call in a drain if %s is due before the drain ends', async (_what, plan) => {
     const world = new World();
     const { transport, registry, calls } = world;
     world.begin({ ...UNARY, ...plan });
@@ -629,7 +638,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await report).toMatchObject({ cancelled: 1, durationMs: 0 });
   });
 
-  it('gives the permit of a call to the next one while the call waits for the channel', async () => {
+  it('lets the next call use the permit of a call that waits for the channel', async () => {
     const world = new World({ ...UNLIMITED, maxConcurrentCalls: 1, maxQueuedCalls: 1 });
     const { transport, calls } = world;
     world.begin({ ...UNARY, safe: true });
@@ -674,7 +683,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(reported).toEqual([30]);
   });
 
-  it('never exceeds the attempt limit of the policy and never retries early', async () => {
+  it('never exceeds the attempt limit of a retry policy and never retries a call early', async () => {
     const failure = fc.constantFrom<EndName>(
       'busy',
       'busy, again at once',

@@ -39,7 +39,7 @@ describe('CallRegistry', () => {
     expect({ size: registry.size, started: registry.started }).toEqual({ size: 2, started: 3 });
   });
 
-  it('ends all calls on close()', () => {
+  it('ends all calls of a client on close()', () => {
     const { registry, ended } = make(2);
     registry.close();
     expect(ended).toEqual(['0 closed: The client was closed', '1 closed: The client was closed']);
@@ -48,14 +48,14 @@ describe('CallRegistry', () => {
 });
 
 describe('drain', () => {
-  it('ends a drain without calls immediately', async () => {
+  it('ends a drain immediately if no call is running', async () => {
     const { registry, clock } = make(0);
     expect(await registry.drain(10_000)).toEqual({ finished: 0, completed: 0, cancelled: 0, durationMs: 0 });
     expect(registry.accepting).toBe('draining');
     expect(clock.pending).toBe(0);
   });
 
-  it('waits for a call whose response was unread when the drain timeout expired', async () => {
+  it('waits in a drain for a call whose response was unread when the drain timeout expired', async () => {
     const { registry, clock, calls, ended } = make(1);
     const report = registry.drain(1_000);
     clock.setTimer(() => registry.delete(calls[0]!, 'succeeded'), 2_000);
@@ -65,7 +65,7 @@ describe('drain', () => {
     expect(ended).toEqual([]);
   });
 
-  it('rejects new calls and waits for all running calls', async () => {
+  it('rejects new calls and waits for all running calls in a drain', async () => {
     const { registry, clock, calls, ended } = make(2);
     const report = registry.drain(10_000);
     expect(registry.accepting).toBe('draining');
@@ -90,7 +90,7 @@ describe('drain', () => {
     expect(registry.size).toBe(0);
   });
 
-  it('returns one report if drain() is called twice', async () => {
+  it('returns the same report if drain() is called twice', async () => {
     const { registry, clock, calls } = make(1);
     const first = registry.drain(10_000);
     const second = registry.drain(1);
@@ -110,7 +110,7 @@ describe('drain', () => {
     expect(await report).toMatchObject({ cancelled: 1, durationMs: 1_500 });
   });
 
-  it('completes or fails streams immediately according to their onDrain, and waits for other calls', async () => {
+  it('completes or fails streams immediately in a drain, according to their onDrain, and waits for other calls', async () => {
     const { registry, clock, calls, ended } = make(4);
     calls[1]!.onDrain = 'complete';
     calls[2]!.onDrain = 'fail';
@@ -124,7 +124,7 @@ describe('drain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('ends the drain when the registry is closed', async () => {
+  it('ends the drain when the call registry is closed', async () => {
     const { registry, clock } = make(2);
     const report = registry.drain(10_000);
     registry.close();
@@ -135,7 +135,7 @@ describe('drain', () => {
 });
 
 describe('endStreams', () => {
-  it('leaves other calls running and counts the streams in the report of the next drain', async () => {
+  it('endStreams() ends the streams, keeps other calls running, and counts the streams in the report of the next drain', async () => {
     const { registry, clock, calls, ended } = make(3);
     calls[0]!.onDrain = 'complete';
     expect(registry.areStreamsEnding).toBe(false);
@@ -148,7 +148,7 @@ describe('endStreams', () => {
     expect(await report).toMatchObject({ finished: 0, completed: 1, cancelled: 2 });
   });
 
-  it('ends many streams in batches of 100', async () => {
+  it('endStreams() ends many streams in batches of 100', async () => {
     const { registry, clock, calls, ended } = make(250);
     for (const call of calls) call.onDrain = 'complete';
     const over = registry.endStreams();
@@ -161,7 +161,7 @@ describe('endStreams', () => {
     await over;
   });
 
-  it('clears its timer when a drain expires or the registry is closed', async () => {
+  it('clears all timers when a drain expires or the call registry is closed while streams are being ended', async () => {
     for (const endEarly of ['drain', 'close'] as const) {
       const { registry, clock, calls } = make(250);
       for (const call of calls) call.onDrain = 'complete';
@@ -175,7 +175,7 @@ describe('endStreams', () => {
     }
   });
 
-  it('resets 900 attempts immediately and the others on close(), because more resets would end the connection', () => {
+  it('resets 900 of 1,000 abandoned attempts immediately and the others on close(), because more resets would end the connection', () => {
     const { registry } = make(1);
     let resets = 0;
     const attempt = { abandon: () => (resets += 1) } as unknown as Attempt;
@@ -186,7 +186,7 @@ describe('endStreams', () => {
     expect(resets).toBe(1_000);
   });
 
-  it('abandons an attempt after its deadline as such, even if its reset was postponed', () => {
+  it("abandons an attempt with the reason 'deadline' after its deadline, even if its reset was postponed", () => {
     const { registry } = make(1);
     const reasons: (string | undefined)[] = [];
     const attempt = { abandon: (because?: string) => reasons.push(because) } as unknown as Attempt;
@@ -198,7 +198,7 @@ describe('endStreams', () => {
     expect(reasons.slice(900)).toEqual(['deadline', undefined]);
   });
 
-  it('does not count a stream that ended before its batch', async () => {
+  it('does not count a stream as completed if it ended before its batch', async () => {
     const { registry, clock, calls, ended } = make(101);
     for (const call of calls) call.onDrain = 'complete';
     void registry.endStreams();

@@ -19,7 +19,7 @@ export interface RegisteredCall {
   describe(): ActiveCall;
   /** Ends the call now, on both sides, regardless of the transport. */
   terminate(reason: 'draining' | 'closed', details: string): void;
-  /** Completes its stream now, as if the server had ended it. */
+  /** Completes the stream of the call now, as if the server had ended the stream. */
   complete(): void;
   /** Fails the call now if it waits to retry until `until` (monotonic milliseconds) or longer. Returns true if so. */
   failBackoff(until: number): boolean;
@@ -35,7 +35,7 @@ type Accepting = 'yes' | 'draining' | 'closed';
 
 /**
  * Maximum number of streams to reset while other calls are running. A Node server accepts 1,000 resets in a row on one connection
- * (nghttp2), then closes it, and with it every call that could have finished.
+ * (nghttp2), and then closes the connection, including the calls that could have finished.
  */
 const MAX_RESETS = 900;
 /** Estimated time to cut off one call. A drain reserves it, so that it ends within its timeout regardless of the number of calls. */
@@ -47,7 +47,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private draining: Promise<DrainReport> | undefined;
   private endingStreams: Promise<void> | undefined;
   private readonly streamBatches: StreamBatches;
-  /** True once the streams that end at a shutdown are being ended. None of them starts or resumes anymore. */
+  /** True if the streams that end at a shutdown are being ended or have ended. None of these streams starts or resumes anymore. */
   areStreamsEnding = false;
   /** Time at which the drain cuts off calls that are still running, in monotonic milliseconds; `Infinity` before a drain. */
   drainUntil = Infinity;
@@ -60,7 +60,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private readonly completing = new Set<RegisteredCall>();
   /** Number of streams that a drain has completed. */
   private completed = 0;
-  /** Number of calls that ended on their own during a drain. */
+  /** Number of calls that finished during a drain. */
   private finished = 0;
   /** Number of calls that a drain failed. */
   private cutOff = 0;
@@ -93,7 +93,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     if (this.calls.size === 0) this.wait?.end();
   }
 
-  /** Abandons an attempt that has no listener anymore. In a drain of many streams, its reset waits until it affects no other call. */
+  /** Abandons an attempt that no longer has a listener. In a drain of many streams, its reset waits until it affects no other call. */
   abandon(attempt: Attempt, because?: 'deadline'): void {
     if (this.areStreamsEnding && this.accepting !== 'closed' && this.resets++ >= MAX_RESETS) {
       this.toReset.push({ attempt, because });
@@ -120,7 +120,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     else if (this.accepting !== 'yes' && !this.isTerminating && outcome !== 'cancelled') this.finished += 1;
   }
 
-  /** Ends the streams whose `onDrain` requires it, cleanly or with an error, in batches. Other calls continue, and new ones may start. */
+  /** Ends the streams whose `onDrain` requires it, cleanly or with an error, in batches. Other calls continue, and new calls may start. */
   endStreams(): Promise<void> {
     this.areStreamsEnding = true;
     // In a separate microtask, because a caller may drain the client in response to the end of its stream.
@@ -138,7 +138,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private endStream(stream: RegisteredCall): void {
     if (!this.calls.has(stream)) return;
     if (stream.onDrain === 'complete') {
-      // A `replayUnacknowledged` session completes only when its messages are acknowledged, which may take a while.
+      // A `replayUnacknowledged` session completes only when its messages are acknowledged, so it may still be open after complete().
       this.completing.add(stream);
       stream.complete();
     } else {

@@ -13,8 +13,8 @@ import { inCallerContext, type CallerContext } from './caller-context.js';
 import type { CallInput } from './prepare-call.js';
 
 /**
- * Reports the progress of one call to everything that observes it: statistics, telemetry, events, interceptors, and the callbacks of the
- * caller. Keeps the records of its attempts for the error. It decides nothing.
+ * Reports the progress of one call to statistics, telemetry, events, interceptors, and the callbacks of the caller. Keeps the records of
+ * its attempts for the error. It decides nothing.
  */
 export class CallReport {
   telemetry: CallTelemetry | undefined;
@@ -60,7 +60,7 @@ export class CallReport {
 
   // ── attempts ──
 
-  /** Emits the end of the last recorded attempt, what follows it, and the reason. A listener may end the call. */
+  /** Emits the end of the last recorded attempt, the next step, and its reason. A listener may end the call. */
   attemptEnded({ reachedServer }: Verdict, next: 'none' | 'retry' | 'resume', reason: string): void {
     const { client, method } = this.context;
     const attempt = this.records?.records.at(-1);
@@ -70,7 +70,7 @@ export class CallReport {
 
   // ── the end ──
 
-  /** Counts the failure and returns the error for the caller. `cutOff`: `reachedServer` of the attempt that the failure interrupts. */
+  /** Counts the failure and returns the error for the caller. `cutOff` is `reachedServer` of the attempt that the failure interrupts. */
   failed(failure: CallFailure, cutOff: Verdict['reachedServer'], now: number): GrpcCallError {
     const { statistics } = this.context;
     const attempted = (this.records?.records.length ?? 0) > 0;
@@ -145,8 +145,7 @@ export function reportUnread(
 }
 
 /**
- * Calls a callback of the caller. An error in it is a bug of the caller: it does not end the call, and is rethrown in a microtask so that
- * it is not lost.
+ * Calls a callback of the caller. An error of the callback does not end the call. It is rethrown in a microtask, so that it is not lost.
  */
 export function notifyCaller<T>(callback: (value: T) => void, value: T): void {
   try {

@@ -11,15 +11,15 @@ export function currentInbound(): CapturedCall | undefined {
   return storage.getStore();
 }
 
-/** Runs `work`, and everything it starts, on behalf of `inbound`; `undefined`: on behalf of no call. */
+/** Runs `work`, and all asynchronous work that it starts, on behalf of `inbound`, or on behalf of no call if `inbound` is `undefined`. */
 export function runInbound<T>(inbound: CapturedCall | undefined, work: () => T): T {
   inUse = true;
   return storage.run(inbound, work);
 }
 
 /**
- * Runs `work` on behalf of `inbound` if inbound calls are captured. For callbacks of a connection or a timer: they run in the context of
- * the request that created it, which may be unrelated.
+ * Runs `work` on behalf of `inbound` if inbound calls are captured. Used for callbacks of a connection or a timer. They run in the context
+ * of the request that created the connection or timer, which may be an unrelated request.
  */
 export function inContextOf<T>(inbound: CapturedCall | undefined, work: () => T): T {
   return inUse ? storage.run(inbound, work) : work();
@@ -54,16 +54,16 @@ export function keepTraces(contexts: TraceContexts): () => void {
   };
 }
 
-/** Returns the current context, with missing parts taken from `made`; `undefined` if no contexts are kept. */
-export function currentCallerContext(made?: CallerContext): CallerContext | undefined {
+/** Returns the current context, with missing parts taken from `createdIn`; `undefined` if no contexts are kept. */
+export function currentCallerContext(createdIn?: CallerContext): CallerContext | undefined {
   if (!inUse && traces === undefined) return undefined;
-  const inbound = currentInbound() ?? made?.inbound;
-  const trace = traces?.active() ?? made?.trace;
+  const inbound = currentInbound() ?? createdIn?.inbound;
+  const trace = traces?.active() ?? createdIn?.trace;
   // A call uses this function several times, mostly in one context, so the object is reused.
-  return made?.inbound === inbound && made?.trace === trace ? (made ?? NO_CONTEXT) : { inbound, trace };
+  return createdIn?.inbound === inbound && createdIn?.trace === trace ? (createdIn ?? NO_CONTEXT) : { inbound, trace };
 }
 
-/** Runs `work` in the context of `origin`; `undefined`: in the current one. */
+/** Runs `work` in the context of `origin`, or in the current context if `origin` is `undefined`. */
 export function inCallerContext<T>(origin: CallerContext | undefined, work: () => T): T {
   if (origin === undefined) return work();
   if (traces === undefined) return inContextOf(origin.inbound, work);

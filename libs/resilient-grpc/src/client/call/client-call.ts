@@ -6,6 +6,8 @@ import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope
 import type { StreamSink, StreamSource } from '../../call/stream-source.js';
 import { attemptMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
+import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
+import { HTTP_RESPONSE_REMEDY } from '../../policy/evidence/http-response.js';
 import { permitOutcome } from '../../policy/concurrency/permit-outcome.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { StatusCode } from '../../status/status-code.js';
@@ -23,6 +25,7 @@ import { callInterceptors } from './call-arguments.js';
 import { bindCall, type Endable } from './call-bindings.js';
 import {
   cancelled,
+  deadlineDetails,
   draining,
   failureReason,
   isCancelled,
@@ -39,7 +42,7 @@ import { describeCall } from './describe-call.js';
 import { sinkInContext } from './inbound-binding.js';
 import { prepareCall, type CallInput, type PreparedCall } from './prepare-call.js';
 
-/** Delay of a stream's completion if it starts while streams are being ended. */
+/** Delay before the completion of a stream that starts while streams are being ended. */
 const COMPLETION_DELAY_MS = 100;
 /** gRPC prefixes each message with its length, and grpc-js counts the prefix against its retry buffers. */
 const FRAME_HEADER_BYTES = 5;
@@ -115,7 +118,7 @@ export class ClientCall
 
   // ── the start ──
 
-  /** Starts the call. The sink receives everything that follows, in this turn or later. */
+  /** Starts the call. The sink receives all events of the call, in this turn or later. */
   begin(): void {
     const origin = currentCallerContext(this.input.createdIn);
     this.report.origin = origin;
@@ -124,7 +127,7 @@ export class ClientCall
       return;
     }
     if (origin !== undefined) this.sink = sinkInContext(this.sink, origin);
-    // The request source and the interceptors run in the context of the caller. They are not part of its stream.
+    // The request source and the interceptors run in the context of the caller. Their own calls are not part of this call's stream.
     inCallerContext(origin, () => {
       inStreamScope(undefined, () => {
         this.beginHere();
@@ -145,12 +148,9 @@ export class ClientCall
     try {
       prepared = prepareCall(this.context, this.input, this.interceptors, scope);
     } catch (error) {
-      this.phase = 'ended';
-      this.report.telemetry?.end(StatusCode.INVALID_ARGUMENT, 'Invalid call options');
-      this.sink.error(error);
-      return;
+      prepared = preparationFailure(error);
     }
-    // While streams are being ended, none resumes. Other calls may still start.
+    // No stream resumes while streams are being ended. Other calls may still start.
     const endsToo = registry.areStreamsEnding && (this.onDrain === 'fail' || (scope?.resumes ?? 0) > 0);
     if (endsToo && !('reason' in prepared)) prepared = draining();
     if ('reason' in prepared) {
@@ -193,7 +193,7 @@ export class ClientCall
     } else {
       this.stream = ScopedStream.of(scope, this.context, this.input.openedAt);
       this.place = this.stream;
-      // A server that restarts gets its streams back at a limited rate.
+      // Streams resume at a limited rate, because a server that restarts loses all its streams at once.
       if (scope.resumes > 0) this.ownGate.rateLimited = true;
     }
     this.place.add(this);
@@ -228,7 +228,7 @@ export class ClientCall
 
   // ── attempts ──
 
-  /** Sends the next attempt, immediately if nothing prevents it. */
+  /** Sends the next attempt, or holds the call until an attempt may be sent. */
   private proceed(): void {
     const { client, limits } = this.context;
     const { transport } = client;
@@ -312,7 +312,7 @@ export class ClientCall
     attempt.startRead();
   }
 
-  /** Returns the function that starts the attempts of this call, which overrides a timeout of its method or is intercepted. */
+  /** Returns the function that starts the attempts of a call that overrides a timeout of its method or is intercepted. */
   private ownStages(outgoing: PreparedCall['outgoing']): StartAttempt {
     const { context, options } = this;
     const { client, parts } = context;
@@ -326,7 +326,7 @@ export class ClientCall
       : (request, listener) => inCallerContext(origin, () => prepared(request, listener));
   }
 
-  /** Counts a single request against the retry buffers, as grpc-js does. */
+  /** Counts a single request against the retry buffers, like grpc-js. */
   private bufferRequest(): void {
     const bytes = FRAME_HEADER_BYTES + this.prepared.bytes;
     this.bufferedBytes = this.context.client.replayLimits.take(bytes, 0) ? bytes : NOT_BUFFERED;
@@ -370,7 +370,7 @@ export class ClientCall
     } else if (this.hasResult) {
       this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, TOO_MANY_RESPONSES);
     } else {
-      // A single response is kept until its status arrives. Reading continues, because a server that sends a second one must be stopped.
+      // A single response is kept until its status arrives. Reading continues, because a second response must fail the call.
       this.hasResult = true;
       this.result = message;
       this.readOn();
@@ -425,11 +425,14 @@ export class ClientCall
       report.attemptEnded(verdict, decision.retry ? 'retry' : 'none', decision.because);
       if (!this.isOpen()) return;
     }
+    const ageMs = clock.now() - this.startedAt;
     const failure: CallFailure = {
       code: verdict.code,
-      details: verdict.details,
+      details: verdict.kind === 'deadline' ? deadlineDetails(end, this.number, latencyMs, ageMs) : verdict.details,
       reason: failureReason(verdict),
-      notRetriedBecause: decision.because,
+      remedy: verdict.kind === 'http' ? withDoctor(HTTP_RESPONSE_REMEDY, transport.doctorCommand) : undefined,
+      // A success does not fail the call. The failure of an attempt that is retried is replaced by a later one.
+      notRetriedBecause: decision.retry || decision.because === 'success' ? undefined : decision.because,
       metadata: end.metadata,
       peer: end.peer,
       retryAfterMs,
@@ -448,7 +451,7 @@ export class ClientCall
     if (stream !== undefined) report.attemptEnded(verdict, stream.isOver ? 'none' : 'resume', decision.because);
   }
 
-  /** The next attempt avoids the endpoint at `peer`. The picker may have added it already. */
+  /** Makes the next attempt avoid the endpoint at `peer`. The picker may have added the endpoint already. */
   private noteTried(peer: string | undefined): void {
     if (peer === undefined) return;
     this.tried ??= [];
@@ -456,7 +459,7 @@ export class ClientCall
   }
 
   private factsOf(end: AttemptEnd, { reachedServer }: Verdict): CallFacts {
-    // A single request is in memory while its call runs. If no server application has seen it, it is resent regardless of its size.
+    // A single request is in memory while its call runs. If no server application has received it, it is resent regardless of its size.
     const replayable = this.requests?.replayable ?? (this.bufferedBytes !== NOT_BUFFERED || reachedServer === 'no');
     return {
       options: this.options,
@@ -514,7 +517,7 @@ export class ClientCall
     budget.current.onSuccess(now);
     // The headers of a stream have determined its latency.
     const isAnswer = !responseStream || !this.hasHeaders;
-    // The end is counted before the call releases its resources, because releasing them may run other calls. It is reported afterwards.
+    // The end is counted before the call releases its resources, because the release may run other calls. The end is reported afterwards.
     this.context.statistics.succeeded(isAnswer ? now - this.prepared.startedAt : undefined, now);
     this.phase = 'ended';
     this.attempt = undefined;
@@ -524,7 +527,7 @@ export class ClientCall
     this.sink.complete();
   }
 
-  /** Fails the call. Does nothing if it has ended. */
+  /** Fails the call. Has no effect if the call has ended. */
   end(reason: CallFailure): void {
     if (this.phase === 'ended') return;
     const { report, attempt } = this;
@@ -550,7 +553,7 @@ export class ClientCall
     return this.hasHeaders ? 'yes' : 'maybe';
   }
 
-  /** Cancels the call: the reader unsubscribed. */
+  /** Cancels the call, because the reader unsubscribed. */
   unsubscribe(): void {
     if (this.phase === 'ended') return;
     this.context.statistics.cancelled();
@@ -583,7 +586,7 @@ export class ClientCall
     return this.hedged === undefined ? (this.gate?.failBackoff(until) ?? false) : this.hedged.failHeld(until);
   }
 
-  /** Ends the call on the wire, and releases everything it holds. */
+  /** Ends the running attempt, and releases all resources of the call. */
   private stop(outcome: StreamOutcome, because?: 'deadline'): void {
     const { attempt } = this;
     this.phase = 'ended';
@@ -618,7 +621,7 @@ export class ClientCall
     return this.phase !== 'ended';
   }
 
-  /** Binds `call` to the abort signal and the inbound call of this one. Returns a function that unbinds it, if it is bound. */
+  /** Binds `call` to the abort signal and the inbound call of this call. Returns a function that removes the binding, if any. */
   bindTo(call: Endable): (() => void) | undefined {
     return bindCall(this.options, this.prepared.binding?.signal, call);
   }

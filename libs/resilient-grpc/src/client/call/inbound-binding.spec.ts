@@ -53,7 +53,7 @@ describe('inboundBinding', () => {
     });
   });
 
-  it('reports whether there is an inbound call', () => {
+  it('reports for each call with propagation enabled whether there is an inbound call', () => {
     const found: boolean[] = [];
     const propagation = { ...naming(), note: (one: boolean) => found.push(one) };
     inboundBinding(propagation, undefined, clock);
@@ -62,7 +62,7 @@ describe('inboundBinding', () => {
     expect(found).toEqual([false, true]);
   });
 
-  it('skips metadata values that gRPC cannot send and decodes binary ones', () => {
+  it('skips inbound metadata values that gRPC cannot send, and decodes binary values', () => {
     const values = { 'x-text': 'a', 'x-odd': 'ä', 'x-line': 'a\nb', 'x-id-bin': 'AQI=, Aw==' };
     const binding = runInbound(inbound(values), () => inboundBinding(naming(...Object.keys(values)), undefined, clock));
     expect(binding?.metadata).toEqual({ 'x-text': 'a', 'x-id-bin': [Buffer.from([1, 2]), Buffer.from([3])] });
@@ -72,7 +72,7 @@ describe('inboundBinding', () => {
 });
 
 describe('context of callbacks', () => {
-  it("calls the sink in the caller's context, not in that of another inbound call", () => {
+  it("calls the sink of a call in the caller's context, not in that of another inbound call", () => {
     const [own, other] = [inbound(), inbound()];
     const contexts: (CapturedCall | undefined)[] = [];
     const record = (): void => {
@@ -95,7 +95,7 @@ describe('context of callbacks', () => {
     expect(contexts).toEqual([own, own, own, undefined, undefined, undefined, own, own, own]);
   });
 
-  it("calls onHeaders and onEnd in the caller's context", () => {
+  it("calls onHeaders and onEnd of a call in the caller's context", () => {
     const [own, other] = [inbound(), inbound()];
     const contexts: (CapturedCall | undefined)[] = [];
     const record = (): void => {
@@ -145,7 +145,7 @@ describe('context of callbacks', () => {
     void source.close();
   });
 
-  it("returns the result of the sink's next()", () => {
+  it("sinkInContext() forwards the result of the sink's next()", () => {
     runInbound(undefined, () => undefined);
     expect(sinkInContext({ ...silent, next: () => false }, currentCallerContext()!).next(1)).toBe(false);
   });

@@ -10,29 +10,29 @@ import type { GrpcCallOptions } from '../resilient-types.js';
 /** Binding of an outgoing call to the inbound call that it serves. */
 export interface InboundBinding extends Omit<Propagated, 'entries'> {
   readonly inbound: CapturedCall;
-  /** Metadata of the inbound call. Overrides the client's metadata, but not the call's own; `undefined` if there is none. */
+  /** Metadata of the inbound call. Overrides the metadata of the client, but not that of the call; `undefined` if absent. */
   readonly metadata: Readonly<Record<string, string | readonly Buffer[]>> | undefined;
 }
 
 /**
- * Returns the binding of a call that starts now; `undefined` if there is no inbound call, or the client or the call is not bound to it.
- * `made`: the inbound call in which the Observable was created, used if the subscription happens outside of any inbound call.
+ * Returns the binding of a call that starts now. Returns `undefined` without an inbound call, or if the client or the call is not bound to
+ * it. `createdIn` is the inbound call in which the Observable was created. It is used if the subscription happens outside an inbound call.
  */
 export function inboundBinding(
   propagation: Propagation | undefined,
   options: GrpcCallOptions | undefined,
   clock: Clock,
-  made?: CapturedCall,
+  createdIn?: CapturedCall,
 ): InboundBinding | undefined {
   if (propagation === undefined || options?.propagate === false) return undefined;
-  const inbound = currentInbound() ?? made;
+  const inbound = currentInbound() ?? createdIn;
   propagation.note?.(inbound !== undefined);
   if (inbound === undefined) return undefined;
   const { entries, ...rest } = propagated(inbound, propagation, clock.now());
   return { inbound, ...rest, metadata: metadataOf(entries) };
 }
 
-/** Returns `sink`, called in the context of `origin`. */
+/** Returns a sink that calls `sink` in the context of `origin`. */
 export function sinkInContext(sink: StreamSink<unknown>, origin: CallerContext): StreamSink<unknown> {
   return sinkWithin(sink, (work) => inCallerContext(origin, work));
 }

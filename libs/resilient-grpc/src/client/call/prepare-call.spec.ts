@@ -31,7 +31,7 @@ const METHOD: MethodDescriptor = {
 function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: number }): number {
   const clock = new VirtualClock();
   const transport = new MemoryTransport(clock, () => undefined);
-  // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
+  // The cast is safe: the code under test reads only these settings. The in-memory transport replaces the channel.
   const settings = {
     name: 'memory',
     channel: { channelOptions: {} },
@@ -77,7 +77,7 @@ function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: 
 
 it.each([
   ['inbound call', { inbound: 100, method: 200, call: 300 }],
-  ['inbound call, which has the only one', { inbound: 100 }],
+  ['inbound call, the only deadline', { inbound: 100 }],
   ['method', { inbound: 300, method: 100 }],
   ['call', { inbound: 300, call: 100 }],
 ])('sends the earliest deadline: that of the %s', (_, timeouts) => {

@@ -9,7 +9,7 @@ import { cancelled, draining, inboundCancelled, type CallFailure } from './call-
 import type { CallerContext } from './caller-context.js';
 import { inboundBinding, type InboundBinding } from './inbound-binding.js';
 
-/** Arguments of a call, and where the caller made it. */
+/** Arguments of a call, and its origin. */
 export interface CallInput {
   readonly request: unknown;
   readonly given: CallArguments;
@@ -35,13 +35,13 @@ export interface PreparedCall {
   /** Size of `payload` in bytes; 0 if interceptors of grpc-js serialize it later. */
   readonly bytes: number;
   readonly binding: InboundBinding | undefined;
-  /** The call as the client's interceptors see it; `undefined` if there are none. */
+  /** The call in the form that the client's interceptors receive; `undefined` if there are none. */
   readonly outgoing: OutgoingCall | undefined;
 }
 
 /**
- * Computes what all attempts of a call share, at the moment of its subscription. `interceptors`: grpc-js's interceptors of the call.
- * Returns the failure of a call that must not start.
+ * Computes the properties that all attempts of a call share, when the call is subscribed to. `interceptors` are grpc-js's interceptors of
+ * the call. Returns the failure of a call that must not start.
  *
  * @throws GrpcConfigurationError for invalid call options
  */
@@ -70,7 +70,7 @@ export function prepareCall(
   }
   const byMetadata = metadata.getOptions().waitForReady;
   if (byMetadata === true) {
-    // The call waits here; grpc-js would queue it in its channel.
+    // The call waits in this library's queue; grpc-js would queue it in its channel.
     metadata = metadata.clone();
     metadata.setOptions({ ...metadata.getOptions(), waitForReady: false });
   }
@@ -84,7 +84,7 @@ export function prepareCall(
   let bytes = 0;
   if (!context.method.requestStream) {
     payload = request;
-    // Serialized once, however many attempts follow. grpc-js's interceptors receive the message itself.
+    // Serialized once for all attempts. grpc-js's interceptors receive the message itself.
     if (interceptors === undefined) {
       const encoded = encodeRequest(context, request);
       if (!(encoded instanceof Uint8Array)) return encoded;
@@ -121,14 +121,14 @@ function admissionFailure(
 
 function outgoingCall(context: MethodContext, shared: Metadata, binding: InboundBinding | undefined): OutgoingCall {
   const { service, method, path, kind } = context.method;
-  // A copy, because interceptors modify it and it may be shared.
+  // Copied, because interceptors modify the metadata, which may be shared.
   const metadata = shared.clone();
   const inbound = binding?.inbound;
   const { name } = context.client;
   return { client: name, service, method, path, kind, metadata, ...(inbound === undefined ? {} : { inbound }) };
 }
 
-/** Serializes a request message, or returns why it cannot be sent. */
+/** Serializes a request message, or returns the failure if the message cannot be sent. */
 export function encodeRequest(context: MethodContext, message: unknown): Buffer | CallFailure {
   let bytes: Buffer;
   try {

@@ -98,7 +98,7 @@ describe('CallHooks', () => {
 });
 
 describe('prepareAttempt', () => {
-  it('lets call metadata override function metadata, and interceptors override both', async () => {
+  it('lets metadata of the call override that of the metadata function, and interceptors override both', async () => {
     const metadata = new Metadata();
     metadata.set('a', 'call');
     metadata.set('b', 'call');

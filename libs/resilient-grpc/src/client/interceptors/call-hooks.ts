@@ -12,8 +12,8 @@ import type {
 export type InterceptorSource = (type: GrpcClientInterceptorClass) => GrpcClientInterceptor;
 
 /**
- * Combines the interceptors of a client. They run in sequence: each is awaited before the next. Classes are resolved at the first call,
- * because a container may still be creating them when the client is created.
+ * Combines the interceptors of a client. They run in sequence, and each is awaited before the next one starts. Classes are resolved at the
+ * first call, because a container may still be creating them when the client is created.
  */
 export class CallHooks {
   private instances: readonly GrpcClientInterceptor[] | undefined;
@@ -29,19 +29,19 @@ export class CallHooks {
   }
 
   /**
-   * Returns `undefined` if all interceptors completed synchronously. @throws the error that an interceptor throws; rejections reject the
-   * promise
+   * Runs the `onCall` hooks. Returns `undefined` if all of them completed synchronously. @throws the error that a hook throws; rejections
+   * reject the promise
    */
   onCall(call: OutgoingCall): Promise<void> | undefined {
     return this.each(call, (one) => one.onCall?.(call));
   }
 
-  /** Returns `undefined` if all interceptors completed synchronously. @throws as `onCall` */
+  /** Runs the `onAttempt` hooks. Returns `undefined` if all of them completed synchronously. @throws as `onCall` */
   onAttempt(attempt: OutgoingAttempt): Promise<void> | undefined {
     return this.each(attempt, (one) => one.onAttempt?.(attempt));
   }
 
-  /** Notifies all interceptors. An error that one throws affects neither the call, which has ended, nor the others. */
+  /** Notifies all interceptors. An error of an interceptor affects neither the call, which has ended, nor the other interceptors. */
   onEnd(call: OutgoingCall, end: CallEnd): void {
     void this.each(call, (one) => {
       try {

@@ -34,8 +34,7 @@ export interface OutgoingAttempt extends OutgoingCall {
 
 /**
  * Intercepts calls and attempts. Messages are not intercepted, so flow control is unaffected; to intercept messages, use grpc-js's
- * interceptors in `channelOptions.interceptors`. An error that `onCall` or `onAttempt` throws or rejects with fails the call before it is
- * sent.
+ * interceptors in `channelOptions.interceptors`. If `onCall` or `onAttempt` throws or rejects, the attempt is not sent, and the call fails.
  */
 export interface GrpcClientInterceptor {
   /** Called before the first attempt. The call waits for the returned promise. */

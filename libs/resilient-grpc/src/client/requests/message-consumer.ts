@@ -5,9 +5,9 @@ export const UNSENDABLE = Symbol('unsendable');
 
 /** Messages that a push source has buffered ahead of the connection. */
 export interface BufferedMessages {
-  /** Bytes of messages that are buffered and counted, including the one being pushed. */
+  /** Bytes of the buffered messages that count toward the limit, including the message being pushed. */
   readonly bytes: number;
-  /** Bytes and number of counted messages that were pushed since a message was last taken. */
+  /** Bytes and number of the messages that were pushed since a message was last taken, and that count toward the limit. */
   readonly bytesSinceTaken: number;
   readonly messagesSinceTaken: number;
   /** Value of `now()` when the oldest buffered message was pushed; `undefined` if the consumer has no `now`. */
@@ -16,7 +16,7 @@ export interface BufferedMessages {
 
 /** Receives the messages of a source, one event per pull. An Observable may be any number of messages ahead. */
 export interface UnlimitedConsumer extends IteratorConsumer<unknown> {
-  /** True if an Observable's error is delivered after its buffered messages; otherwise the error is delivered at once. */
+  /** True if an Observable's error is delivered after its buffered messages; otherwise, the error is delivered immediately. */
   readonly failsInOrder?: boolean;
 }
 
@@ -24,7 +24,7 @@ export interface UnlimitedConsumer extends IteratorConsumer<unknown> {
 export interface MessageConsumer extends UnlimitedConsumer {
   /** Maximum bytes of messages that may be pushed ahead of the connection. */
   readonly maxQueuedBytes: number;
-  /** Returns the payload of `message`, serialized or unchanged. If it cannot be sent, ends the call and returns `UNSENDABLE`. */
+  /** Returns the payload of `message`, serialized or unchanged. If the message cannot be sent, ends the call and returns `UNSENDABLE`. */
   encode(message: unknown): unknown;
   /** Returns the size on the wire of a payload from `encode`. */
   bytesOf(payload: unknown): number;
@@ -46,7 +46,7 @@ export interface MessageConsumer extends UnlimitedConsumer {
 export interface RequestSource {
   /** True if the source pushes messages and buffers them until they are pulled. */
   readonly pushes?: boolean;
-  /** True if a push source has pushed everything. Some of it may still be buffered. */
+  /** True if a push source has pushed all its messages. Some of them may still be buffered. */
   readonly complete?: boolean;
   /** Unsubscribes from a push source. Buffered messages are delivered before the end. */
   finish?(): void;

@@ -46,7 +46,7 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
     return { ...scene, subject, source };
   }
 
-  it('buffers messages up to the limit in bytes and reports an overflow beyond it', () => {
+  it('buffers messages of an Observable up to the limit in bytes and reports an overflow beyond it', () => {
     const { events, subject } = ahead();
     for (let i = 0; i < 3; i++) subject.next(i);
     expect(events).toEqual([]);
@@ -54,7 +54,7 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
     expect(events).toEqual([['overflow', LIMIT_BYTES]]);
   });
 
-  it('applies the same limit to messages pushed in several turns', () => {
+  it('applies the limit in bytes to messages that an Observable pushes in several turns', () => {
     const { events, subject, nextTurn } = ahead();
     for (let i = 0; i < 4; i++) {
       subject.next(i);
@@ -63,7 +63,7 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
     expect(events).toEqual([['overflow', LIMIT_BYTES]]);
   });
 
-  it('buffers a further message for each one that is pulled', () => {
+  it('buffers a further message of an Observable for each message that is pulled', () => {
     const { events, subject, source, nextTurn } = ahead();
     for (let i = 0; i < 9; i++) {
       if (i >= 2) source.pull();
@@ -73,7 +73,7 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
     expect(events).toEqual(['first', ...numbers(6).map((i) => `encoded ${String(i)}`)]);
   });
 
-  it('buffers any number of messages once those of the earlier turn are pulled', () => {
+  it('buffers any number of messages of an Observable after all messages of earlier turns are pulled', () => {
     const { events, subject, source } = ahead();
     source.pull();
     for (const i of numbers(9)) subject.next(i);
@@ -82,7 +82,7 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
     expect(events.slice(1)).toEqual(numbers(9));
   });
 
-  it('lifts the limit if all messages are pulled before the turn ends', () => {
+  it('lifts the limit of an Observable if all messages are pulled before the turn ends', () => {
     const { events, subject, source, nextTurn } = ahead();
     source.pull();
     for (const i of numbers(9)) subject.next(i);
@@ -93,7 +93,7 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
     expect(events).toEqual(['first', ...numbers(9), ...numbers(9)]);
   });
 
-  it('does not count a message that cannot be sent', () => {
+  it('does not count an unsendable message toward the limit of an Observable', () => {
     const { events, subject, source } = ahead();
     subject.next('unsendable');
     for (let i = 0; i < 3; i++) subject.next(i);
@@ -102,7 +102,7 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
     expect(events).toEqual(['first', 'encoded 0']);
   });
 
-  it('delivers 7,500 buffered messages in order', () => {
+  it('delivers 7,500 buffered messages of an Observable in sequence', () => {
     const { events, subject, source, nextTurn } = ahead(Infinity);
     for (const one of numbers(5_000)) subject.next(one);
     for (const one of numbers(5_000)) {
@@ -121,8 +121,8 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
 describe('messages that an Observable pushes in one turn', () => {
   it.each([
     ['on subscription', () => from(numbers(500))],
-    ['later by a promise', () => from(Promise.resolve(numbers(500))).pipe(mergeAll())],
-  ])('buffers messages pushed %s without encoding or limiting them', async (_when, make) => {
+    ['later from a promise', () => from(Promise.resolve(numbers(500))).pipe(mergeAll())],
+  ])('buffers messages that an Observable pushes %s, without encoding or limiting them', async (_when, make) => {
     const { events, consumer, nextTurn } = makeConsumer(LIMIT_BYTES, () => UNSENDABLE);
     const source = new ObservableRequests(make(), { ...consumer, onBurst: () => undefined });
     nextTurn();
@@ -133,7 +133,7 @@ describe('messages that an Observable pushes in one turn', () => {
     expect(events).toEqual([...numbers(500), 'end']);
   });
 
-  it('reports a burst of messages at the end of the turn', () => {
+  it('reports a burst of messages from an Observable at the end of the turn', () => {
     const { events, consumer, nextTurn } = makeConsumer(10 * 1_024);
     const few = new Subject<number>();
     new ObservableRequests(few, consumer);
@@ -155,14 +155,14 @@ describe('messages that an Observable pushes in one turn', () => {
     expect(events).toHaveLength(12);
   });
 
-  it('reports no burst after close()', () => {
+  it('reports no burst of messages after close() of an Observable source', () => {
     const { events, consumer, nextTurn } = makeConsumer(10 * 1_024);
     new ObservableRequests(from(numbers(11)), consumer).close();
     nextTurn();
     expect(events).toEqual([]);
   });
 
-  it('schedules no task if a pull is pending for each message', () => {
+  it('schedules no task if a pull is pending for each message that an Observable pushes', () => {
     const { consumer, clock } = makeConsumer(LIMIT_BYTES);
     const subject = new Subject<number>();
     const source = new ObservableRequests(subject, consumer);
@@ -178,7 +178,7 @@ describe('messages that an Observable pushes in one turn', () => {
 });
 
 describe('delivered message', () => {
-  it('releases delivered messages while others are still buffered', async () => {
+  it('releases delivered messages of an Observable while others are still buffered', async () => {
     setFlagsFromString('--expose-gc');
     // Safe: the flag above gives each new context a `gc`.
     const collect = runInNewContext('gc') as () => void;
@@ -215,7 +215,7 @@ describe('delivered message', () => {
 });
 
 describe('consumer options', () => {
-  it('calls exceedsLimit only beyond the limit, with the messages since the last pull and the time of the oldest', () => {
+  it('calls exceedsLimit only beyond the limit, with the messages since the last pull and the time of the oldest message', () => {
     const subject = new Subject<unknown>();
     const { events, consumer, clock, nextTurn } = makeConsumer(LIMIT_BYTES);
     const calls: BufferedMessages[] = [];
@@ -252,7 +252,7 @@ describe('consumer options', () => {
     expect(events).toEqual(['first', ['overflow', 6 * 129]]);
   });
 
-  it('delivers an error after the messages pushed before it if failsInOrder is true', () => {
+  it('delivers an error of an Observable after the messages pushed before it if failsInOrder is true', () => {
     const subject = new Subject<unknown>();
     const { events, consumer } = makeConsumer(LIMIT_BYTES);
     const source = new ObservableRequests(subject, { ...consumer, failsInOrder: true });

@@ -22,9 +22,9 @@ interface Item {
 const ASSUMED_MESSAGE_BYTES = 1_024;
 
 /**
- * Source of messages from an Observable, which has no backpressure. Messages pushed in one turn of the event loop are buffered regardless
- * of their size (`from(array)`, rows that a promise returns): backpressure could not have slowed them down, and Nest's own client accepts
- * them, too. While messages of an earlier turn are still buffered, the source is ahead of the connection, and further messages are
+ * Source of messages from an Observable, which has no backpressure. Messages pushed in one turn of the event loop (`from(array)`, rows that
+ * a promise returns) are buffered regardless of their size. Backpressure cannot slow a source down within a turn, and Nest's own client
+ * accepts them, too. While messages of an earlier turn are still buffered, the source is ahead of the connection, and further messages are
  * buffered up to a limit.
  */
 export class ObservableRequests implements RequestSource {
@@ -76,7 +76,7 @@ export class ObservableRequests implements RequestSource {
     this.bytesSinceTaken = this.messagesSinceTaken = 0;
     this.first = item.next;
     if (this.first === undefined) this.last = undefined;
-    // Otherwise an item in the old generation would keep all later items from being collected with the young generation.
+    // Otherwise, an item in the old generation would keep all later items from being collected with the young generation.
     item.next = undefined;
     this.bufferedItems -= 1;
     if (this.earlierItems > 0) this.earlierItems -= 1;

@@ -20,7 +20,8 @@ export interface PumpCallbacks {
 
 /**
  * Moves request messages from their source to the running attempt. Each message waits until the attempt reports that it may be sent,
- * because grpc-js's channel loses the second of two messages in flight. A further attempt is first sent the messages of the previous one.
+ * because grpc-js's channel loses the second of two messages in flight. A further attempt first sends the messages of the previous attempt
+ * again.
  */
 export class RequestPump implements MessageConsumer {
   /** Number of messages that were taken from the source and sent. */
@@ -28,7 +29,7 @@ export class RequestPump implements MessageConsumer {
   private readonly source: RequestSource;
   private readonly buffer: RequestBuffer;
   private attempt: Attempt | undefined;
-  /** Number of buffered messages that the running attempt was sent. */
+  /** Number of buffered messages that the running attempt has sent. */
   private replayed = 0;
   private pulling = false;
   /** Message that the source delivered while no attempt was running or while earlier messages were being resent. */
@@ -42,14 +43,14 @@ export class RequestPump implements MessageConsumer {
     input: unknown,
     private readonly callbacks: PumpCallbacks,
     private readonly context: MethodContext,
-    /** False with interceptors: they receive the messages unserialized. */
+    /** False with interceptors, because they receive the messages unserialized. */
     private readonly asBytes: boolean,
   ) {
     this.buffer = new RequestBuffer(context.client.replayLimits);
     this.source = messageSource(input, this);
   }
 
-  /** True if another attempt would receive everything that was sent. */
+  /** True if another attempt can send all previous messages again. */
   get replayable(): boolean {
     return this.buffer.complete;
   }
@@ -168,7 +169,7 @@ export class RequestPump implements MessageConsumer {
     }
   }
 
-  /** True if an attempt is running and has been sent everything that previous attempts were sent. */
+  /** True if an attempt is running and has sent all messages of the previous attempts. */
   private wireIsFree(): boolean {
     return this.attempt !== undefined && this.replayed >= this.buffer.length;
   }
@@ -190,13 +191,13 @@ export class RequestPump implements MessageConsumer {
 }
 
 /**
- * Messages of a request stream that were sent and may have to be resent. A message that does not fit is sent, but then nothing can be
+ * Messages of a request stream that were sent and may have to be resent. A message that does not fit is sent, but then no message can be
  * resent (gRFC A6, "Memory Management (Buffering)").
  */
 class RequestBuffer {
   private readonly messages: Uint8Array[] = [];
   private bytes = 0;
-  /** True if the buffer contains everything that was sent. */
+  /** True if the buffer contains all messages that were sent. */
   complete = true;
 
   constructor(private readonly limits: ReplayLimits) {}

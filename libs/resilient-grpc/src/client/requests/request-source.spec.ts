@@ -55,7 +55,7 @@ describe('iterable', () => {
     expect(events).toEqual([1, ['error', broken]]);
   });
 
-  it('calls return() of the iterator on close()', () => {
+  it('calls return() of the iterator on close() of a request source', () => {
     let ended = false;
     const source = messageSource(
       (function* () {
@@ -119,7 +119,7 @@ describe('async iterable', () => {
     expect(events).toEqual([['error', broken]]);
   });
 
-  it('accepts results of an async iterator without a promise, as for await does', async () => {
+  it('accepts async iterator results that are not promises, like for await', async () => {
     const { events, consumer } = makeConsumer();
     const results = [{ value: 1 }, { done: true }];
     const source = messageSource(
@@ -157,7 +157,7 @@ describe('iterator without a result', () => {
 });
 
 describe('Observable', () => {
-  it('subscribes immediately and buffers messages until they are pulled', () => {
+  it('subscribes to an Observable immediately and buffers its messages until they are pulled', () => {
     const { events, consumer } = makeConsumer();
     const subject = new Subject<number>();
     const source = messageSource(subject, consumer);
@@ -170,7 +170,7 @@ describe('Observable', () => {
     expect(events).toEqual([1, 2, 'end']);
   });
 
-  it('delivers a message immediately if a pull is pending', () => {
+  it('delivers a message of an Observable immediately if a pull is pending', () => {
     const { events, consumer } = makeConsumer();
     const subject = new Subject<number>();
     const source = messageSource(subject, consumer);
@@ -185,7 +185,7 @@ describe('Observable', () => {
     expect(events).toEqual([1, 2, 'end']);
   });
 
-  it('reports an error immediately, before buffered messages', () => {
+  it('reports an error of an Observable immediately, before buffered messages', () => {
     const { events, consumer } = makeConsumer();
     const subject = new Subject<number>();
     messageSource(subject, consumer);
@@ -194,7 +194,7 @@ describe('Observable', () => {
     expect(events).toEqual([['error', broken]]);
   });
 
-  it('reports an error during subscription', () => {
+  it('reports the error of an Observable that fails during the subscription', () => {
     const { events, consumer } = makeConsumer();
     messageSource(
       concat(
@@ -206,7 +206,7 @@ describe('Observable', () => {
     expect(events).toEqual([['error', broken]]);
   });
 
-  it('unsubscribes on close() and ignores later messages', () => {
+  it('unsubscribes from an Observable on close() and ignores later messages', () => {
     const { events, consumer } = makeConsumer();
     const subject = new Subject<number>();
     const source = messageSource(subject, consumer);

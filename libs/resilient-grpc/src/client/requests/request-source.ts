@@ -5,11 +5,11 @@ import type { RequestSource, MessageConsumer, UnlimitedConsumer } from './messag
 
 /**
  * Creates a source from `input`. Iterables are pulled as fast as the connection accepts messages. An Observable pushes at its own speed and
- * is subscribed to at once, because a hot one would not wait.
+ * is subscribed to immediately, because a hot Observable would not wait.
  */
 export function messageSource(input: unknown, consumer: MessageConsumer | UnlimitedConsumer): RequestSource {
   const source = openSource(input, consumer);
-  // Otherwise the connection would pull the source in the async context of the request that opened the connection.
+  // Otherwise, the connection would pull the source in the async context of the request that opened the connection.
   const origin = currentCallerContext();
   if (origin === undefined) return source;
   return {

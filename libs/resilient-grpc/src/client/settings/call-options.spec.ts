@@ -40,7 +40,7 @@ describe('options of a call', () => {
     ],
     [{ parent: {} }, "options.parent: expected the inbound call that grpc-js's server passes to its handler, got"],
     [500, 'options: expected an object such as { timeoutMs: 500 }, got 500'],
-  ])('rejects %o', (options, message) => {
+  ])('rejects the call options %o', (options, message) => {
     expect(problemOf(options)).toContain(message);
   });
 
@@ -54,15 +54,15 @@ describe('options of a call', () => {
     { credentials: {}, parent: { getDeadline: () => Infinity } },
     { host: null, credentials: null, interceptors: null, interceptor_providers: null, propagate_flags: null },
     Object.create({ timeoutMs: 5 }) as object,
-  ])('accepts %o', (options) => {
+  ])('accepts the call options %o', (options) => {
     expect(problemOf(options)).toBeUndefined();
   });
 
-  it('lists all problems', () => {
+  it('lists all problems of the call options', () => {
     expect(problemOf({ timeout: 5, retry: 'no' })).toMatch(/options\.timeout: unknown key.*\n?.*options\.retry/s);
   });
 
-  it('rejects an inherited duration that is not enumerable', () => {
+  it('rejects an invalid duration that call options inherit, even if it is not enumerable', () => {
     class Options {
       get timeoutMs(): number {
         return NaN;

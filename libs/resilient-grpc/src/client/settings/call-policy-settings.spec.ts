@@ -39,7 +39,7 @@ function problems(settings: object): string[] {
 const policy = (settings: object, method: string) => resolve(settings).policies.get(`/shop.v1.Orders/${method}`);
 
 describe('call policy settings', () => {
-  it('sets no call policy by default', () => {
+  it('sets no interceptors, propagation, call limits, hedging, attempt timeout, or circuit breaker if none is given', () => {
     const { hooks, metadataSource, propagation, live, maxConcurrentCalls, maxQueuedCalls } = resolve({});
     expect([hooks, metadataSource, propagation, live, maxConcurrentCalls, maxQueuedCalls]).toEqual(
       Array(6).fill(undefined),
@@ -52,7 +52,7 @@ describe('call policy settings', () => {
     });
   });
 
-  it('hedges a safe method with a hedgingDelay as often, and after the same failures, as it would be retried', () => {
+  it('applies the attempts and the status codes of the retry policy to a safe method with a hedgingDelay', () => {
     const methods = { '*': { hedgingDelay: 'p95' } };
     const config = {
       methodConfig: [
@@ -78,7 +78,7 @@ describe('call policy settings', () => {
     for (const method of ['Create', 'Upload', 'Session', 'Watch']) expect(hedgingOf(method)?.hedging).toBeUndefined();
   });
 
-  it('warns about an option that has no effect on the method that it names', () => {
+  it('warns about a method option that has no effect on the method that its pattern names', () => {
     const methods = {
       Create: { hedgingDelay: 'p95' },
       Upload: { idempotent: true, hedgingDelay: 'p95' },
@@ -88,13 +88,13 @@ describe('call policy settings', () => {
     expect(resolution({ url, methods })).toMatchObject({
       warnings: [
         'methods.Create.hedgingDelay has no effect, because the method is not safe to repeat; write idempotent: true if it is',
-        "methods.Watch.maxConcurrentCalls 'adaptive' has no effect on streams, which have no latency; write a number",
+        "methods.Watch.maxConcurrentCalls 'adaptive' has no effect on streams, because it follows the latency of unary calls; write a number",
         'methods.Upload.hedgingDelay has no effect, because a request stream is sent only once; remove it',
       ],
     });
   });
 
-  it('merges the patterns that match a method key by key; the most specific one wins', () => {
+  it('merges the options of all matching method patterns key by key, and prefers the most specific pattern', () => {
     const methods = {
       '*': { attemptTimeoutMs: 300, maxConcurrentCalls: 5, circuitBreaker: { minimumThroughput: 7 } },
       Get: { attemptTimeoutMs: 100 },
@@ -137,7 +137,7 @@ describe('metadata settings', () => {
   const map = async (settings: object, defaults: GrpcClientDefaults) =>
     (await resolve(settings, defaults).metadataSource!(call)).getMap();
 
-  it('merges static metadata with that of a function: the client overrides the defaults', async () => {
+  it('merges static metadata with that of a function, and lets the client override the defaults', async () => {
     expect(resolve({ metadata: () => ({ a: '1' }) }).metadata).toBeUndefined();
     await expect(map({ metadata: () => ({ a: 'own' }) }, { metadata: { a: 'all', b: 'all' } })).resolves.toEqual({
       a: 'own',
@@ -162,7 +162,7 @@ describe('propagation settings', () => {
   const propagation = (root?: PropagationOptions, own?: false | PropagationOptions, all?: false | PropagationOptions) =>
     resolve({ propagate: own }, { propagate: all }, root).propagation;
 
-  it('takes propagation from forRoot; clients override it key by key', () => {
+  it('takes propagation from forRoot, and lets clients override it key by key', () => {
     expect(propagation({ deadline: true, metadata: ['X-Request-Id', 'x-request-id'] })).toEqual({
       deadline: true,
       cancellation: false,
@@ -180,7 +180,7 @@ describe('propagation settings', () => {
     expect(propagation({})).toMatchObject({ deadline: false, cancellation: false, metadata: [] });
   });
 
-  it('disables propagation if the client sets false, or the defaults do and the client sets nothing', () => {
+  it('disables propagation if the client sets false, or if the defaults set false and the client does not set it', () => {
     expect(propagation({ deadline: true }, false)).toBeUndefined();
     expect(propagation({ deadline: true }, undefined, false)).toBeUndefined();
     expect(propagation({ deadline: true }, { cancellation: true }, false)).toMatchObject({ cancellation: true });
@@ -205,7 +205,7 @@ describe('service config from an Observable', () => {
   const attempts = (settings: ReturnType<typeof resolve>) =>
     settings.live?.policyOf('/shop.v1.Orders/Create')?.retry?.maxAttempts;
 
-  it('applies valid updates to later calls and logs invalid ones', async () => {
+  it('applies valid service config updates to later calls and logs invalid ones', async () => {
     const source = new BehaviorSubject<object>(config(2));
     const settings = resolve({ serviceConfig: source });
     await settings.live?.first;
@@ -264,9 +264,24 @@ describe('validation of call policy settings', () => {
       'maxConcurrentCalls',
       /an integer of 1 or more, or 'adaptive', got 0$/,
     ],
-    ['a misspelled limit', { maxConcurrentCalls: 'adaptve' }, 'maxConcurrentCalls', /got "adaptve"; write 'adaptive'$/],
-    ['a limit as text', { maxConcurrentCalls: '8' }, 'maxConcurrentCalls', /got "8"; write 8 without quotes$/],
-    ['a limit of automatic', { maxConcurrentCalls: 'automatic' }, 'maxConcurrentCalls', /'adaptive', got "automatic"/],
+    [
+      'a misspelled concurrency limit',
+      { maxConcurrentCalls: 'adaptve' },
+      'maxConcurrentCalls',
+      /got "adaptve"; write 'adaptive'$/,
+    ],
+    [
+      'a concurrency limit as text',
+      { maxConcurrentCalls: '8' },
+      'maxConcurrentCalls',
+      /got "8"; write 8 without quotes$/,
+    ],
+    [
+      'a concurrency limit of automatic',
+      { maxConcurrentCalls: 'automatic' },
+      'maxConcurrentCalls',
+      /'adaptive', got "automatic"/,
+    ],
     [
       'a misspelled hedging percentile',
       { methods: { Get: { hedgingDelay: 'p95th' } } },
@@ -359,7 +374,7 @@ describe('validation of call policy settings', () => {
 
   it.each([
     [
-      'undefined for every optional key',
+      'undefined for optional keys',
       { maxConcurrentCalls: undefined, maxQueuedCalls: undefined, interceptors: undefined, propagate: undefined },
     ],
     ['authorization as an explicit metadata key', { propagate: { metadata: ['authorization', 'cookie'] } }],
@@ -374,7 +389,7 @@ describe('validation of call policy settings', () => {
       },
     ],
     ['an empty list of interceptors', { interceptors: [] }],
-  ])('accepts %s', (_, settings) => {
+  ])('accepts %s in the call policy settings', (_, settings) => {
     expect(problems(settings)).toEqual([]);
   });
 });

@@ -13,7 +13,8 @@ const headerText = v.optional(
 const bit = v.optional(v.picklist([0, 1], '0 or 1'));
 const whole = (min: number) => v.optional(integer(min));
 /**
- * A duration within the range of a timer. Node fires a longer timer at once, so pings or connection attempts would repeat without a pause.
+ * A duration within the range of a timer. Node fires a longer timer immediately, so pings or connection attempts would repeat without a
+ * pause.
  */
 const timer = (min: number) => v.optional(milliseconds(min));
 
@@ -21,8 +22,8 @@ const MAX_WINDOW_BYTES = 2 ** 31 - 1;
 const WINDOW_RANGE = `an integer from 65535 to ${String(MAX_WINDOW_BYTES)}`;
 
 /**
- * Options that grpc-js's client reads. grpc-js does not validate them: a wrong type throws in a timer or a socket listener, where nothing
- * catches the error. Other keys are passed on, because resolvers and load balancers have their own options.
+ * Options that grpc-js's client reads. grpc-js does not validate them, so a value of the wrong type throws an uncaught error in a timer or
+ * a socket listener. Other keys are passed on, because resolvers and load balancers have their own options.
  */
 const schema = v.object({
   'grpc.ssl_target_name_override': headerText,

@@ -25,7 +25,7 @@ export interface GrpcClientDefaults {
   readonly timeoutMs?: number | undefined;
   /**
    * Maximum time in milliseconds, more than 0, that a reader waits for the first or the next message of a response stream. When it expires,
-   * the stream fails with UNAVAILABLE and `reason: 'stream-idle'`; `resumable` resumes it on another server.
+   * the stream fails with UNAVAILABLE and `reason: 'stream-idle'`; `resumable` resumes it with another call.
    * @defaultValue none
    */
   readonly streamIdleTimeoutMs?: number | undefined;
@@ -39,8 +39,8 @@ export interface GrpcClientDefaults {
   readonly traceStreams?: boolean | undefined;
   /**
    * Maximum time in milliseconds, from the start of an outage, that calls wait for a lost channel; 0 disables waiting. After that time,
-   * waiting calls fail, and further calls fail at once. Each client applies ±10 % jitter, so that the clients of a fleet do not give up at
-   * the same moment. `methods[…].waitForReady` overrides it for a method.
+   * waiting calls fail, and further calls fail immediately. Each client applies ±10 % jitter, so that the clients of a fleet do not fail
+   * their calls at the same moment. `methods[…].waitForReady` overrides it for a method.
    * @defaultValue 5000
    */
   readonly outageGraceMs?: number | undefined;
@@ -64,7 +64,7 @@ export interface GrpcClientDefaults {
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   /**
-   * Maximum number of calls queued per concurrency limit, 0 or more; further calls fail at once with RESOURCE_EXHAUSTED.
+   * Maximum number of calls queued per concurrency limit, 0 or more; further calls fail immediately with RESOURCE_EXHAUSTED.
    * @defaultValue 1000
    */
   readonly maxQueuedCalls?: number | undefined;
@@ -92,8 +92,9 @@ export interface GrpcClientDefaults {
   readonly loadBalancing?: 'pick_first' | 'round_robin' | 'least_request' | LoadBalancingConfig | undefined;
   /**
    * Maximum duration of one connection attempt in milliseconds, including TLS. It grows by a factor of 1.6 with each attempt that times
-   * out. If a peer accepts the connection but does not respond, the outage starts only after this time. Calls then wait for this time plus
-   * `outageGraceMs`, or until their deadline. A warning is logged after 1.5 s.
+   * out, up to two minutes; a value below `outageGraceMs` does not grow during the grace. If a peer accepts the connection but does not
+   * respond, the outage starts only after this time. Calls then wait for this time plus `outageGraceMs`, or until their deadline. A warning
+   * is logged after 1.5 s.
    * @defaultValue 20000
    */
   readonly connectTimeoutMs?: number | undefined;
@@ -103,7 +104,10 @@ export interface GrpcClientDefaults {
    * @defaultValue 200000
    */
   readonly connectionIdleTimeoutMs?: number | undefined;
-  /** Replaces a connection that is older than this many milliseconds (1000 or more). @defaultValue none */
+  /**
+   * Replaces a connection that is older than this many milliseconds (1000 or more, ±10 %). Running calls finish on the old connection.
+   * @defaultValue none
+   */
   readonly maxConnectionAgeMs?: number | undefined;
   /** Credentials from grpc-js. Cannot be combined with `tls`. @defaultValue insecure */
   readonly credentials?: ChannelCredentials | undefined;
@@ -131,15 +135,18 @@ export interface GrpcClientDefaults {
   readonly metadata?: MetadataInput | MetadataFunction | undefined;
   /**
    * Interceptors, as instances or classes. They receive calls and attempts before they are sent, and calls when they end. A class is
-   * resolved from the application's container and must be a singleton there. Interceptors of the defaults run first, then the client's.
+   * resolved from the application's container and must be a singleton there. Interceptors of the defaults run first, then those of the
+   * client.
    */
   readonly interceptors?: readonly (GrpcClientInterceptor | GrpcClientInterceptorClass)[] | undefined;
-  /** Overrides `propagate` of forRoot, merged key by key; `false` disables propagation for this client. @defaultValue forRoot's */
+  /**
+   * Overrides `propagate` of forRoot, merged key by key; `false` disables propagation for this client. @defaultValue the value of forRoot
+   */
   readonly propagate?: false | PropagationOptions | undefined;
   /**
-   * Ejects endpoints that fail, are slow, or stop responding, while others do better: they get no calls for a while and return gradually.
-   * `true` uses the default rules. It needs a balancing policy (`loadBalancing: 'round_robin'`), because pick_first uses one endpoint.
-   * Cannot be combined with `outlierDetection`.
+   * Ejects endpoints that fail, are slow, or stop responding, while the others perform better. An ejected endpoint receives no calls until
+   * its ejection ends, and then an increasing share of the calls. `true` uses the default rules. It needs a balancing policy
+   * (`loadBalancing: 'round_robin'`), because pick_first uses one endpoint. Cannot be combined with `outlierDetection`.
    * @defaultValue false
    */
   readonly ejectUnhealthy?: boolean | EjectUnhealthyOptions | undefined;
@@ -150,14 +157,14 @@ export interface GrpcClientDefaults {
    */
   readonly outlierDetection?: OutlierDetection | undefined;
   /**
-   * Watches the health of each endpoint with grpc.health.v1 (gRFC A17): endpoints that are NOT_SERVING get no calls. `serviceName: ''` checks
-   * the server as a whole. It takes one stream per connection, and has no effect with pick_first.
+   * Watches the health of each endpoint with grpc.health.v1 (gRFC A17). Endpoints that are NOT_SERVING receive no calls. `serviceName: ''`
+   * checks the server as a whole. It takes one stream per connection, and has no effect with pick_first.
    * @defaultValue that of the service config
    */
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
   /**
-   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20 %) after its last lookup. `false` resolves it only when
-   * a connection is lost, which is the default for `pick_first`. New addresses receive calls; calls on removed ones finish. If a lookup
+   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20 %) after its last lookup. `false` resolves it only when a
+   * connection is lost, which is the default for `pick_first`. New addresses receive calls; calls on removed addresses finish. If a lookup
    * fails, the addresses stay in use, and the delay doubles, up to 30 s. Other targets, and idle channels, are not resolved periodically.
    * @defaultValue 5000
    */
@@ -165,13 +172,13 @@ export interface GrpcClientDefaults {
   /**
    * Maximum number of connections to one address, 1 or more (gRFC A105). Another connection is opened while calls wait because each
    * connection has reached the server's limit for concurrent streams. It closes after 30 to 60 s without a call. In a service config,
-   * `connectionScaling.maxConnectionsPerSubchannel` sets the same, up to 10.
+   * `connectionScaling.maxConnectionsPerSubchannel` sets the same maximum, up to 10.
    * @defaultValue 1
    */
   readonly maxConnectionsPerEndpoint?: number | undefined;
 }
 
-/** Settings of one client: everything that depends on the environment. The contract (`GrpcContract`) depends only on the code. */
+/** Settings of one client, which depend on the environment. The contract (`GrpcContract`) depends only on the code. */
 export interface GrpcClientSettings extends GrpcClientDefaults {
   /** Target in grpc-js syntax: 'orders:50051', 'dns:///orders:50051', 'unix:/run/o.sock', 'xds:///orders', 'kubernetes:///orders.shop:50051'. */
   readonly url: string;
@@ -181,9 +188,9 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
    */
   readonly methods?: Readonly<Record<string, MethodOptions>> | undefined;
   /**
-   * Standard gRPC service config (gRFC A2, A6), as an object or as JSON text. If it and `timeoutMs` both set a timeout, the smaller one
-   * applies. An Observable of service configs changes the policies, including load balancing, while the client is open. A call keeps the
-   * policy it started with; invalid updates are logged and ignored.
+   * Standard gRPC service config (gRFC A2, A6), as an object or as JSON text. If the service config and `timeoutMs` both set a timeout, the
+   * smaller one applies. An Observable of service configs changes the policies, including load balancing, while the client is open. A call
+   * keeps the policy it started with; invalid updates are logged and ignored.
    */
   readonly serviceConfig?: ServiceConfig | string | Observable<ServiceConfig | string> | undefined;
 }
@@ -208,8 +215,8 @@ export interface PropagationOptions {
 /** Options of one method, in addition to those in a standard service config. */
 export interface MethodOptions {
   /**
-   * Deadline of the whole call in milliseconds, more than 0. For a method, it applies to response streams, too.
-   * @defaultValue the client's
+   * Deadline of the whole call in milliseconds, more than 0. For a method, it applies to response streams, too. @defaultValue the value of
+   * the client
    */
   readonly timeoutMs?: number | undefined;
   /**
@@ -220,27 +227,27 @@ export interface MethodOptions {
    */
   readonly attemptTimeoutMs?: number | undefined;
   /**
-   * True if the method is safe to repeat: the retry policy may resend a call that may have reached the server. `false` disables all such
-   * policies for the method.
+   * True if the method is safe to repeat, so that retries may resend calls that may have reached the server. `false` disables the retry
+   * policy and the hedging policy for the method.
    * @defaultValue the proto's `idempotency_level`
    */
   readonly idempotent?: boolean | undefined;
   /**
-   * Behavior while the channel is lost: `true` waits until the deadline, `false` fails at once (gRPC's default), `undefined` waits for up
-   * to `outageGraceMs`.
+   * Behavior while the channel is lost: `true` waits until the deadline, `false` fails immediately (gRPC's default), `undefined` waits for
+   * up to `outageGraceMs`.
    * @defaultValue undefined
    */
   readonly waitForReady?: boolean | undefined;
   /**
-   * Maximum time in milliseconds, more than 0, that a reader waits for the first or the next message of a response stream.
-   * @defaultValue the client's
+   * Maximum time in milliseconds, more than 0, that a reader waits for the first or the next message of a response stream. @defaultValue
+   * the value of the client
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /** Number of messages that are read ahead of a slow `for await` loop, 1 or more. @defaultValue 16 */
   readonly prefetch?: number | undefined;
   /**
    * Behavior of open calls at shutdown. 'finish': a call can complete within `drain.timeoutMs`; after that, it fails with UNAVAILABLE and
-   * `reason: 'draining'`. 'complete': a stream completes at once, as if the server had ended it. 'fail': the call fails at once.
+   * `reason: 'draining'`. 'complete': a stream completes immediately, as if the server had ended it. 'fail': the call fails immediately.
    * @defaultValue 'finish'; 'complete' inside `resumable()`
    */
   readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
@@ -252,7 +259,7 @@ export interface MethodOptions {
    */
   readonly maxQueuedRequestBytes?: number | undefined;
   /**
-   * Rejects attempts at once after too many recent attempts have failed; `{}` uses the default options of the circuit breaker.
+   * Rejects attempts immediately after too many recent attempts have failed; `{}` uses the default options of the circuit breaker.
    * @defaultValue none
    */
   readonly circuitBreaker?: CircuitBreakerOptions | undefined;
@@ -263,24 +270,24 @@ export interface MethodOptions {
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   /**
-   * Hedges calls of a method that is safe to repeat: another attempt is sent if no response arrives within this percentile of the latency
-   * of recent first attempts, at least 5 ms. No hedge is sent until enough attempts were measured: 50 for 'p90', 100 for 'p95', 500 for
-   * 'p99'. It replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the attempts and status codes
-   * of the method's retry policy. It has no effect on request streams.
+   * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this percentile of the latency
+   * of recent first attempts, at least 5 ms. No hedge is sent until enough attempts have been measured: 50 for 'p90', 100 for 'p95', 500
+   * for 'p99'. It replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the attempts and status
+   * codes of the method's retry policy. It has no effect on request streams.
    * @defaultValue none
    */
   readonly hedgingDelay?: HedgingPercentile | undefined;
 }
 
-/** HTTP/2 keepalive. Servers may reject pings that are too frequent with `too_many_pings`. */
+/** HTTP/2 keepalive. If pings are too frequent, servers may reject them with `too_many_pings`. */
 export interface KeepaliveOptions {
   /**
-   * Interval between two pings in milliseconds; 0 disables pings. A value below 10 000 is raised to 10 000, with a warning.
+   * Interval between two pings in milliseconds; 0 disables pings. A value below 10,000 is raised to 10,000, with a warning.
    * `grpc.keepalive_time_ms` in `channelOptions` is not raised.
    * @defaultValue off
    */
   readonly keepaliveTimeMs?: number | undefined;
-  /** Time in milliseconds to wait for the response to a ping; then the connection is closed. @defaultValue 20000 */
+  /** Time in milliseconds to wait for the response to a ping before the connection is closed. @defaultValue 20000 */
   readonly keepaliveTimeoutMs?: number | undefined;
   /** Sends pings even while no call is open. @defaultValue false */
   readonly keepalivePermitWithoutCalls?: number | boolean | undefined;
@@ -303,8 +310,8 @@ export const DEFAULT_CLIENT_SETTINGS = {
   maxConnectionsPerEndpoint: 1,
 } as const;
 
-/** Minimum interval between two HTTP/2 pings, as in gRPC (gRFC A8). Smaller values are raised to it. */
+/** Minimum interval between two HTTP/2 pings, as in gRPC (gRFC A8). Smaller values are raised to this interval. */
 export const MIN_KEEPALIVE_TIME_MS = 10_000;
 
-/** Jitter of the outage grace: each client varies it by ± this share. */
+/** Maximum share by which each client randomly lengthens or shortens the outage grace. */
 export const OUTAGE_GRACE_JITTER = 0.1;

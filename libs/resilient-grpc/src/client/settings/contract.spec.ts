@@ -18,7 +18,7 @@ function problems(contract: Parameters<typeof loadContract>[0]): string {
 }
 
 describe('loadContract', () => {
-  it('returns the services by full name with the properties of their methods', () => {
+  it('returns the services of a contract by full name, with the properties of their methods', () => {
     const orders = load({ protoPath: proto('shop') }).get('shop.v1.Orders');
     expect(
       [...(orders?.values() ?? [])].map(({ path, kind, alias, declaredIdempotent }) => [
@@ -38,7 +38,7 @@ describe('loadContract', () => {
     ]);
   });
 
-  it('passes the loader options on, and encodes and decodes messages accordingly', () => {
+  it('passes the loader options to proto-loader, and encodes and decodes messages accordingly', () => {
     const get = load({ protoPath: proto('shop'), loader: { longs: String } })
       .get('shop.v1.Orders')
       ?.get('Create');
@@ -46,7 +46,7 @@ describe('loadContract', () => {
     expect(get?.responseDeserialize(bytes as Buffer)).toEqual({ id: 'a', sequence: '9007199254740993' });
   });
 
-  it('resolves a relative protoPath against includeDirs, as Nest does', () => {
+  it('resolves a relative protoPath against includeDirs, like Nest', () => {
     expect([
       ...load({ protoPath: 'shop.proto', loader: { includeDirs: [join(import.meta.dirname, 'fixtures')] } }).keys(),
     ]).toContain('shop.v1.Orders');
@@ -72,7 +72,24 @@ describe('loadContract', () => {
     ],
     ['a number as path', { protoPath: 4 }, /protoPath: .*got 4; write 'orders\.proto'/],
     ['an empty list of paths', { protoPath: [] }, /protoPath: .*an array of length 0/],
-    ['a missing file', { protoPath: '/nowhere.proto' }, /protoPath: .*ENOENT.*write an absolute path/],
+    [
+      'a missing file',
+      { protoPath: [proto('shop'), 'nowhere/shop.proto'] },
+      new RegExp(
+        String.raw`protoPath: expected an existing file, got "nowhere/shop\.proto" \(resolved to ${process.cwd()}/nowhere/shop\.proto\); ` +
+          String.raw`write an absolute path such as join\(__dirname, 'orders\.proto'\) .*"assets": .* in nest-cli\.json`,
+      ),
+    ],
+    [
+      'a missing file with an absolute path',
+      { protoPath: '/nowhere/shop.proto' },
+      /got "\/nowhere\/shop\.proto" \(resolved to \/nowhere\/shop\.proto\); if nest build must copy .* keep it in src\//,
+    ],
+    [
+      'a missing import',
+      { protoPath: proto('missing-import') },
+      /protoPath: expected existing imports, got "ENOENT.*nowhere\.proto'"; add the folders .* loader\.includeDirs/,
+    ],
     [
       'a file that is not a .proto',
       { protoPath: import.meta.filename },
@@ -104,7 +121,7 @@ describe('loadContract', () => {
       { protoPath: proto('shop'), loader: 'x' },
       /loader: .*got "x"; write \{ longs/,
     ],
-  ])('reports a remedy for %s', (_, contract, expected) => {
+  ])('reports a remedy for a contract with %s', (_, contract, expected) => {
     expect(problems(contract)).toMatch(expected);
   });
 });
@@ -117,7 +134,7 @@ describe('service lookup', () => {
     expect(findService(services, 'archive.v1.Orders', 'shop')).toBe('archive.v1.Orders');
   });
 
-  it('requires the full name if two packages have the service', () => {
+  it('requires the full name of a service if two packages have it', () => {
     const message = "'Orders' is in several packages; write one of 'shop.v1.Orders', 'archive.v1.Orders'";
     expect(() => findService(services, 'Orders', 'shop')).toThrow(
       new GrpcConfigurationError([{ path: 'clients.shop', message }]),

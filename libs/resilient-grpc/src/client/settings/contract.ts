@@ -1,4 +1,5 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
+import { isAbsolute, resolve } from 'node:path';
 import { loadSync, type MethodDefinition, type Options, type PackageDefinition } from '@grpc/proto-loader';
 import { kindOf, type MethodDescriptor } from '../../call/method.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
@@ -42,7 +43,7 @@ type GivenContract = Partial<Record<ContractKey, unknown>>;
 /** Adds a problem with the value at `key`, or with its entry at `index`. */
 type Refuse = (key: ContractKey, message: string, index?: number) => null;
 
-/** Loads a contract synchronously, as Nest does. */
+/** Loads a contract synchronously, like Nest. */
 export function loadContract(contract: GivenContract, path: string): LoadedContract {
   try {
     return loadChecked(contract, path);
@@ -132,15 +133,16 @@ function definitionOf(contract: GivenContract, refuse: Refuse): PackageDefinitio
   if (loader !== undefined && (typeof loader !== 'object' || loader === null)) {
     return refuse('loader', `expected proto-loader options, got ${describeValue(loader)}; write { longs: String }`);
   }
+  // Both were validated above.
+  const [paths, options] = [files as string[], loader as Options | undefined];
   try {
-    // Both arguments were validated above.
-    return loadSync(files as string[], loader);
+    return loadSync(paths, options);
   } catch (error) {
-    return refuse('protoPath', loadMessage(error));
+    return refuse('protoPath', loadProblem(error, paths, options?.includeDirs ?? []));
   }
 }
 
-/** Returns why the keys of a contract do not name exactly one definition; `undefined` if they do. */
+/** Returns the problem of a contract whose keys do not name exactly one definition; `undefined` if they do. */
 export function contractKeysProblem({
   protoPath,
   packageDefinition,
@@ -162,12 +164,18 @@ function isNotRegularFile(path: string): boolean {
   }
 }
 
-function loadMessage(error: unknown): string {
+/** Returns the problem of a contract that proto-loader could not load. */
+function loadProblem(error: unknown, files: readonly string[], folders: readonly string[]): string {
   const text = error instanceof Error ? error.message : String(error);
-  const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-  return missing
-    ? `expected readable files, got "${text}"; write an absolute path such as join(import.meta.dirname, 'orders.proto'), and the folders of imports in loader.includeDirs`
-    : `expected a valid .proto file, got "${text}"; correct the file at that line`;
+  if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT'))
+    return `expected a valid .proto file, got "${text}"; correct the file at that line`;
+  const missing = files.find((file) => ['', ...folders].every((folder) => !existsSync(resolve(folder, file))));
+  if (missing === undefined)
+    return `expected existing imports, got "${text}"; add the folders that contain the imports to loader.includeDirs`;
+  const absolute = isAbsolute(missing)
+    ? ''
+    : ` write an absolute path such as join(__dirname, 'orders.proto') (in ES modules, import.meta.dirname);`;
+  return `expected an existing file, got ${describeValue(missing)} (resolved to ${resolve(missing)});${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json`;
 }
 
 function packagesOf(
@@ -219,7 +227,7 @@ function methodDescriptor(
     requestStream,
     responseStream,
     declaredIdempotent: level === 'NO_SIDE_EFFECTS' || level === 'IDEMPOTENT',
-    // The serializer accepts any value: it validates the message itself, and throws if it is invalid.
+    // The serializer accepts any value, because it validates the message itself, and throws if the message is invalid.
     requestSerialize: definition.requestSerialize as (message: unknown) => Buffer,
     responseDeserialize: definition.responseDeserialize,
   });

@@ -1,14 +1,13 @@
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { maskCredentials } from '../../errors/mask-credentials.js';
 import { pathOf } from '../../policy/options/describe-value.js';
+import { MAX_ENTRIES } from '../../policy/options/value-rules.js';
 
 /** Options as plain data, or the reasons why they cannot be read. */
 export type CopiedOptions =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
-/** Maximum entries of one array or object. */
-export const MAX_ENTRIES = 1_000;
 /** Maximum characters of one string. PEM bundles and service configs are the longest. */
 const MAX_CHARACTERS = 2 ** 20;
 /** Maximum depth of nested objects and arrays. A cycle exceeds it. */
@@ -25,9 +24,8 @@ const KEPT_ELEMENTS: ReadonlySet<string> = new Set(['interceptors', 'imports', '
 const METHODS: ReadonlySet<string> = new Set(['metadata', 'onLoadPackageDefinition', 'useFactory']);
 
 /**
- * Copies options to plain data and reads each property once. This guarantees that the validated values are the ones in use, even if a
- * getter or a proxy would return something else the second time. Class instances below the root (Metadata, Buffer, Observable) are not
- * copied.
+ * Copies options to plain data and reads each property once. Therefore, the validated values are the ones in use, even if a getter or a
+ * proxy would return another value on a second read. Class instances below the root (Metadata, Buffer, Observable) are not copied.
  */
 export function copyOptions(options: unknown, path: string): CopiedOptions {
   const copier = new OptionsCopier();

@@ -8,7 +8,7 @@ import { namedOptions } from './resolve-channel-settings.js';
 export function joinSettings(defaults: GrpcClientDefaults | undefined, own: GrpcClientSettings): GrpcClientSettings {
   if (defaults === undefined) return own;
   const base: Record<string, unknown> = { ...defaults };
-  // A client's `tls` or `credentials` replaces both of the defaults.
+  // If a client sets `tls` or `credentials`, neither option of the defaults applies.
   if (own.tls !== undefined || own.credentials !== undefined) {
     delete base['tls'];
     delete base['credentials'];

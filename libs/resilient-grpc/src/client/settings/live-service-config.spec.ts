@@ -115,7 +115,7 @@ describe('first service config', () => {
     ]);
   });
 
-  it('fails the start with the problems of the additional check', async () => {
+  it('fails the start with the problems that the additional check of the service config returns', async () => {
     const problem = { path: 'clients.shop.serviceConfig.loadBalancingConfig', message: 'no' };
     const { live: subject } = live(of(config('1s')), { check: () => [problem] });
     expect(await start(subject)).toEqual([problem]);
@@ -131,7 +131,7 @@ describe('first service config', () => {
     expect([warnings, timeoutMs()]).toEqual([[], 2_000]);
   });
 
-  it('starts without a service config after 5 s and applies it when it arrives', async () => {
+  it('starts without a service config after 5 s, and applies the first service config when it arrives', async () => {
     const source = new Subject<unknown>();
     const { live: subject, clock, warnings, timeoutMs } = live(source);
     clock.advance(4_999);
@@ -145,7 +145,7 @@ describe('first service config', () => {
     expect(timeoutMs()).toBe(2_000);
   });
 
-  it('causes no unhandled rejection if the source fails', async () => {
+  it('causes no unhandled rejection if the source of the service config fails', async () => {
     const { live: subject } = live(throwError(() => new Error('x')));
     await new Promise((resolve) => setImmediate(resolve));
     await expect(subject.first).rejects.toThrow('x');
@@ -153,7 +153,7 @@ describe('first service config', () => {
 });
 
 describe('service config update', () => {
-  it('applies an update to later calls and leaves the policies of earlier calls unchanged', () => {
+  it('applies a service config update to later calls and leaves the policies of earlier calls unchanged', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, timeoutMs } = live(source);
     const kept = subject.policyOf(GET);
@@ -163,7 +163,7 @@ describe('service config update', () => {
     expect(timeoutMs()).toBe(2_000);
   });
 
-  it('removes policies that the update does not contain', () => {
+  it('removes policies that a service config update does not contain', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { timeoutMs } = live(source);
     source.next({});
@@ -192,7 +192,7 @@ describe('service config update', () => {
     ['a proxy that throws in ownKeys', new Proxy({}, { ownKeys: throwing })],
     ['a proxy that throws in getPrototypeOf', new Proxy({}, { getPrototypeOf: throwing })],
     ['a bigint', { loadBalancingConfig: [{ round_robin: { size: 1n } }] }],
-  ])('rejects and logs an update with %s', (_what, update) => {
+  ])('rejects and logs a service config update with %s', (_what, update) => {
     const source = new BehaviorSubject<unknown>(config('2s'));
     const { warnings, timeoutMs } = live(source);
     source.next(update);
@@ -206,7 +206,7 @@ describe('service config update', () => {
     expect(timeoutMs()).toBe(3_000);
   });
 
-  it('logs a flood of invalid updates at most once a minute, with their number', () => {
+  it('logs a flood of invalid service config updates at most once a minute, with their number', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, clock, warnings } = live(source);
     for (let i = 0; i < 10_000; i++) source.next({ ['k'.repeat(1_000)]: i });
@@ -218,11 +218,11 @@ describe('service config update', () => {
     source.next({ retries: 1 });
     subject.close();
     clock.advance(60_000);
-    // close() logs the updates counted so far; nothing is logged after it.
+    // close() logs the updates counted so far. Later updates are not logged.
     expect(warnings.slice(2)).toEqual([expect.stringMatching(/retries: unknown key; .+ \(1 similar message in/)]);
   });
 
-  it('logs one line for an update with 2,000 problems', () => {
+  it('logs one line for a service config update with 2,000 problems', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { warnings } = live(source);
     source.next({ methodConfig: Array.from({ length: 1_000 }, () => ({ name: [{}], timeout: 1 })) });
@@ -232,7 +232,7 @@ describe('service config update', () => {
     expect(warnings[0]?.length).toBeLessThan(500);
   });
 
-  it('notifies listeners after the update applies', () => {
+  it('notifies listeners after a service config update applies', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, timeoutMs } = live(source);
     const notified: [ParsedServiceConfig, number | undefined][] = [];
@@ -255,7 +255,7 @@ describe('service config update', () => {
     expect(warnings).toMatchObject([]);
   });
 
-  it('logs the failure of the source, but not its completion', () => {
+  it('logs the failure of the service config source, but not its completion', () => {
     const failing = new BehaviorSubject<unknown>(config('1s'));
     const one = live(failing);
     failing.error(new Error('broken'));
@@ -269,7 +269,7 @@ describe('service config update', () => {
 });
 
 describe('source that depends on the target', () => {
-  it('passes target and path to the source and reports problems at the location that it names', async () => {
+  it('passes target and path to a service config source, and reports problems at the location that the source names', async () => {
     const received: unknown[] = [];
     const found = new Subject<unknown>();
     const source = Object.assign(new Observable<never>(), {
@@ -312,7 +312,7 @@ describe('DNS record', () => {
       /^TXT\.methodConfig\[0\]\.timeout: expected/,
     ],
   ])(
-    'starts without a record that %s, warns once, and applies the record once it is corrected',
+    'starts without a DNS record that %s, warns once, and applies the record when it is corrected',
     async (_why, bad, line) => {
       const { live: subject, found, warnings, timeoutMs } = recordOf(bad);
       expect(await start(subject)).toBe('began');
@@ -336,7 +336,7 @@ describe('DNS record', () => {
 });
 
 describe('close()', () => {
-  it('ends the wait for the first service config, unsubscribes, and clears the timer', async () => {
+  it('ends the wait for the first service config on close(), unsubscribes, and clears the timer', async () => {
     const source = new Subject<unknown>();
     const { live: subject, clock } = live(source);
     subject.close();

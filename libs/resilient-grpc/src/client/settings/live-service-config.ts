@@ -31,7 +31,7 @@ export interface LiveServiceConfigInput {
   readonly balancing: (config: ParsedServiceConfig | undefined) => BalancingSettings;
   readonly clock: Clock;
   readonly random: Random;
-  /** Logs why an update is rejected. */
+  /** Logs a warning, for example if an update is rejected. */
   readonly warn: (message: string) => void;
 }
 
@@ -42,11 +42,11 @@ const FIRST_SERVICE_CONFIG_TIMEOUT_MS = 5_000;
  * A service config that changes while its client is open. Each value is validated as a whole. An invalid update is logged, and the current
  * service config remains in effect. A call takes its policy when it starts and keeps it.
  *
- * Before the first value there is no service config to keep. An invalid first value therefore fails the start, and so does a source that
- * fails or completes without a value. Two cases do not fail it:
+ * Before the first value there is no service config to keep. An invalid first value therefore fails the start. A source that fails or
+ * completes without a value fails the start, too. Two cases do not fail it:
  * - A late value, because otherwise an outage of the config service would prevent every start. After 5 s the client starts without a
- *   service config, logs this, and uses the value when it arrives.
- * - An invalid DNS record. Running processes ignore it, so the next deployment would fail because of an unrelated mistake.
+ * service config, logs this, and uses the value when it arrives.
+ * - An invalid DNS record. Running processes ignore it, so the next deployment would otherwise fail because of an unrelated mistake.
  */
 export class LiveServiceConfig {
   /**
@@ -133,7 +133,7 @@ export class LiveServiceConfig {
       },
     });
     this.subscription = subscription;
-    // close() is not called after a failed start, and the source may have failed it during subscribe().
+    // close() is not called after a failed start, and the source may have failed the start during subscribe().
     if (this.failed) subscription.unsubscribe();
   }
 
@@ -155,7 +155,7 @@ export class LiveServiceConfig {
   }
 
   private use(config: ParsedServiceConfig): void {
-    // grpc-js receives it as JSON. Throws if that is impossible.
+    // grpc-js receives the service config as JSON. Throws if it cannot be serialized.
     JSON.stringify(config.loadBalancingConfig);
     this.policies = this.input.policies(config);
     this.config = config;
@@ -177,9 +177,9 @@ export class LiveServiceConfig {
     return problems.length > 0 ? { problems } : parsed;
   }
 
-  private ended(how: string): void {
-    if (this.started) this.lines.log('ended', `${this.input.path}: the Observable ${how}; ${UNCHANGED_NOTE}`);
-    else this.begin([{ path: this.input.path, message: `expected a service config, but the Observable ${how}` }]);
+  private ended(problem: string): void {
+    if (this.started) this.lines.log('ended', `${this.input.path}: the Observable ${problem}; ${UNCHANGED_NOTE}`);
+    else this.begin([{ path: this.input.path, message: `expected a service config, but the Observable ${problem}` }]);
   }
 
   private readonly late = (): void => {

@@ -54,9 +54,9 @@ const METHOD_OPTIONS = {
 } as const satisfies Readonly<Record<keyof MethodOptions, MethodOption>>;
 
 /**
- * True if the options of a call are valid; `callOptionsSchema` finds the problems of invalid ones. Written out because it runs for each
- * call with options: a loop over the table would double the cost. Durations are also read if they are not enumerable, because an invalid
- * one would end the process.
+ * True if the options of a call are valid; `callOptionsSchema` finds the problems of invalid options. Written out, because it runs for each
+ * call with options, and a loop over the table would double the cost. Durations are also read if they are not enumerable, because an
+ * invalid duration would end the process.
  */
 export function areCallOptionsValid(call: GrpcCallOptions): boolean {
   const { prefetch } = call;
@@ -144,7 +144,10 @@ const methodOnly = sameRemedy(
   "not an option of a call; set it in `methods` of the client's options",
 );
 
-/** Schema of the options of a call. Another check follows for `deadline` and `metadata`. grpc-js's options may be null, as in grpc-js. */
+/**
+ * Schema of the options of a call. Another check follows for `deadline` and `metadata`. The options of grpc-js may be null, as in grpc-js
+ * itself.
+ */
 export const callOptionsSchema = v.pipe(
   v.unknown(),
   v.transform(withoutUndefined),
@@ -176,7 +179,7 @@ export const callOptionsSchema = v.pipe(
   ),
 );
 
-/** Keeps inherited values, because calls read them, too. */
+/** Returns `options` without `undefined` values. Keeps inherited values, because calls read them, too. */
 function withoutUndefined(options: unknown): unknown {
   if (typeof options !== 'object' || options === null) return options;
   const defined: Record<string, unknown> = {};
@@ -184,7 +187,7 @@ function withoutUndefined(options: unknown): unknown {
     const value: unknown = options[key as keyof typeof options];
     if (value !== undefined) defined[key] = value;
   }
-  // An inherited duration that is not enumerable.
+  // An inherited option may be a getter, which is not enumerable.
   for (const key of ['timeoutMs', 'attemptTimeoutMs', 'streamIdleTimeoutMs', 'prefetch', 'onDrain'] as const) {
     const value = (options as GrpcCallOptions)[key];
     if (value !== undefined) defined[key] = value;

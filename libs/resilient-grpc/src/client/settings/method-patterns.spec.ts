@@ -4,7 +4,7 @@ import { matchMethodPattern } from './method-patterns.js';
 const match = (pattern: string) => matchMethodPattern(pattern, 'orders.v1.Orders', 'GetOne');
 
 describe('matchMethodPattern', () => {
-  it('ranks more exact patterns higher, the method before the service', () => {
+  it('ranks more exact method patterns higher, and compares methods before services', () => {
     const fromLeastExact = [
       '*',
       'Orders/*',
@@ -36,7 +36,7 @@ describe('matchMethodPattern', () => {
     '/GetOne',
     '',
     '/',
-  ])('does not match GetOne with %j', (pattern) => {
+  ])('does not match the method GetOne with the pattern %j', (pattern) => {
     expect(match(pattern)).toBeUndefined();
   });
 

@@ -66,9 +66,9 @@ function firstNames(names: readonly string[]): string {
 }
 
 /**
- * Returns how specifically `pattern` matches a method, where a higher number is more specific; `undefined` if it does not match.
- * Patterns are 'Get', 'Orders/Get', and 'orders.v1.Orders/Get', each also with a prefix of the method name ('Get*',
- * 'Orders/Get*') or with '*'. The method takes precedence over the service: 'Get' wins over 'orders.v1.Orders/*'.
+ * Returns the rank of `pattern` for a method (a higher rank is more specific); `undefined` if the pattern does not match. Patterns are
+ * 'Get', 'Orders/Get', and 'orders.v1.Orders/Get', each also with a prefix of the method name ('Get*', 'Orders/Get*') or with '*'. The
+ * method takes precedence over the service: 'Get' wins over 'orders.v1.Orders/*'.
  */
 export function matchMethodPattern(pattern: string, service: string, method: string): number | undefined {
   const slash = pattern.indexOf('/');

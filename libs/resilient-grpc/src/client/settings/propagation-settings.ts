@@ -7,7 +7,7 @@ import { describeValue } from '../../policy/options/describe-value.js';
 import { flag, object, rule } from '../../policy/options/option-schemas.js';
 import { optionProblems } from '../../policy/options/option-problems.js';
 
-// These headers describe one connection, message or call, and would be wrong on another one.
+// These headers describe one connection, message or call, and would be wrong if they were forwarded.
 const RESERVED_KEYS = new Set([
   ...['connection', 'content-length', 'content-type', 'host', 'keep-alive', 'te', 'trailer', 'transfer-encoding'],
   ...['upgrade', 'user-agent', 'accept-encoding', 'content-encoding', 'expect', RETRY_CHAIN_KEY],
@@ -33,12 +33,15 @@ const propagationSchema = object(
   },
 );
 
-/** Returns the problems of a `propagate` value. `undefined` and `false` have none. */
+/** Returns the problems of a `propagate` value. `undefined` and `false` are valid. */
 export function propagationProblems(value: unknown, path: string): ConfigurationProblem[] {
   return value === undefined || value === false ? [] : optionProblems(propagationSchema, value, path);
 }
 
-/** Merges the client's propagation options over forRoot's. Returns `undefined` if nothing is propagated, not even the retry-chain key. */
+/**
+ * Merges the client's propagation options over those of forRoot. Returns `undefined` if nothing is propagated, not even the retry-chain
+ * key.
+ */
 export function resolvePropagation(
   root: PropagationOptions | undefined,
   own: false | PropagationOptions | undefined,

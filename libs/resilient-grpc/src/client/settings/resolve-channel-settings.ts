@@ -1,11 +1,20 @@
 import type { ChannelOptions, Interceptor } from '@grpc/grpc-js';
 import * as v from 'valibot';
-import { insecureCredentials, isDnsName, loadBalancingProblem, policyNameOf } from '../../channel/channel-checks.js';
+import {
+  insecureCredentials,
+  isDnsName,
+  isSecure,
+  loadBalancingProblem,
+  policyNameOf,
+} from '../../channel/channel-checks.js';
 import type { BalancingSettings, ChannelSettings, CredentialsSource } from '../../channel/channel-settings.js';
 import { openTlsCredentials, type TlsDependencies } from '../../channel/tls/tls-credentials.js';
+import { TLS_PARTS, tlsPaths } from '../../channel/tls/tls-material.js';
 import { hasLibraryResolver } from '../../channel/quirks/library-resolver.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { maskAddress } from '../../errors/mask-credentials.js';
 import { LEAST_REQUEST_POLICY_NAME } from '../../policy/balancing/least-request-config.js';
+import { doctorCommand, type DoctorTls } from '../../policy/connect-failure/doctor-command.js';
 import { ejectionPolicyOf, type EjectionPolicy } from '../../policy/ejection/ejection-policy.js';
 import { outlierDetectionSchema } from '../../policy/ejection/outlier-detection.js';
 import { DEFAULT_RELEASE_POLICY } from '../../policy/queue-release/release-policy.js';
@@ -31,22 +40,22 @@ const DNS_INTERVAL = 'grpc.dns_min_time_between_resolutions_ms';
 
 /** This library's defaults for grpc-js's channel options. */
 const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
-  // channelz adds a cost to each call, and nothing reads it here.
+  // channelz adds a cost to each call, and this library does not use its data.
   'grpc.enable_channelz': 0,
   // Each client has its own connections, so that backoff, keepalive and replacement of one client do not affect another.
   'grpc.use_local_subchannel_pool': 1,
   'grpc.dns_min_time_between_resolutions_ms': 5_000,
-  // A TXT record would replace the load-balancing policy, and a malformed one fails every call.
+  // A TXT record would replace the load-balancing policy, and a malformed record fails every call.
   'grpc.service_config_disable_resolution': 1,
   'grpc.max_reconnect_backoff_ms': MAX_BACKOFF_MS,
-  // Bounds how far requests run ahead of the connection, because grpc-js reports a message as written once it is in this buffer. Nothing is
-  // resent from this buffer here, and grpc-js shifts its whole queue for each message that is sent. With the default of 1 MiB, uploads of
-  // 16-byte messages are fifteen times slower, and one stalled stream of them holds 30 MiB.
+  // Bounds how far requests run ahead of the connection, because grpc-js reports a message as written once it is in this buffer. This
+  // library does not resend messages from this buffer, and grpc-js shifts its whole queue for each message that is sent. With the default
+  // of 1 MiB, uploads of 16-byte messages are fifteen times slower, and one stalled stream of such messages holds 30 MiB.
   'grpc.per_rpc_retry_buffer_size': 65_536,
 });
 
-/** Options of grpc-js that this library must control, each with the reason and what to write instead. */
-const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
+/** Options of grpc-js that this library must control, each with the reason and the remedy. */
+export const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
   'grpc.service_config': "grpc-js's retries would multiply with this library's; write it as `serviceConfig`",
   'grpc.enable_retries': 'this library controls retries; write methods: { "*": { idempotent: false } } to disable them',
   'grpc.use_local_subchannel_pool': 'each client has its own connections; remove it',
@@ -171,8 +180,12 @@ export function resolveChannelSettings(
     connectTimeoutMs = DEFAULT_CLIENT_SETTINGS.connectTimeoutMs,
     maxConnectionAgeMs,
   } = settings;
+  const shownUrl = maskAddress(settings.url);
+  const doctorTls = doctorTlsOf(settings, credentials);
   return Object.freeze({
     target: settings.url,
+    doctorCommand: doctorCommand(shownUrl, doctorTls),
+    otherTlsCommand: doctorCommand(shownUrl, doctorTls === undefined ? {} : undefined),
     credentials,
     outageGraceMs: Math.round(jitter(outageGraceMs, OUTAGE_GRACE_JITTER, random)),
     releaseWithinMs: Math.min(Math.max(outageGraceMs * boundGraces, minBoundMs), maxBoundMs),
@@ -185,6 +198,13 @@ export function resolveChannelSettings(
     ejection: ejectionOf(settings),
     channelOptions: Object.freeze(grpcOptions(settings, random, warn)),
   });
+}
+
+/** Returns the TLS options as the doctor accepts them; `undefined` without TLS. PEM text is not repeated. */
+function doctorTlsOf({ tls }: GrpcClientSettings, { current }: CredentialsSource): DoctorTls | undefined {
+  if (tls === undefined) return isSecure(current) ? {} : undefined;
+  const given = TLS_PARTS.filter((part) => tls[part] !== undefined).map((part) => [part, 'FILE'] as const);
+  return { ...Object.fromEntries([...given, ...tlsPaths(tls)]), serverName: tls.serverName };
 }
 
 function ejectionOf({ ejectUnhealthy, outlierDetection }: GrpcClientSettings): EjectionPolicy | undefined {
@@ -200,7 +220,7 @@ export function interceptorsOf(settings: GrpcClientDefaults): readonly Intercept
   return Object.freeze(Array.isArray(interceptors) ? [...(interceptors as readonly Interceptor[])] : []);
 }
 
-/** Returns the load-balancing policy of a client without one. Under pick_first, all pods except one of a `kubernetes:` target would be idle. */
+/** Returns the default load-balancing policy. Under pick_first, all pods of a `kubernetes:` target except one would be idle. */
 function defaultLoadBalancing(url: string): 'pick_first' | 'round_robin' {
   return hasLibraryResolver(url) ? 'round_robin' : DEFAULT_CLIENT_SETTINGS.loadBalancing;
 }
@@ -221,7 +241,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
-    // With a proxy in the environment, grpc-js would replace the target by the proxy, and the proxy would resolve the name.
+    // With a proxy in the environment, grpc-js would replace the target with the proxy, and the proxy would resolve the name.
     ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),

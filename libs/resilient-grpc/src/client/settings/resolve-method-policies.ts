@@ -64,8 +64,8 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
 }
 
 /**
- * Returns the policy of a method that has a `hedgingDelay` and no hedgingPolicy: it has as many attempts as retries would, after the same
- * failures. Until its delay is measured, slow attempts are not hedged.
+ * Returns the policy of a method that has a `hedgingDelay` and no hedgingPolicy. It allows as many attempts as the retry policy, after the
+ * same failures. Until its delay is measured, slow attempts are not hedged.
  */
 function measuredHedging(
   delay: HedgingPercentile | undefined,
@@ -87,7 +87,7 @@ function resolveOptions(options: Partial<MethodOptions>, client: GrpcClientDefau
   return Object.fromEntries(entries) as ResolvedMethodOptions;
 }
 
-/** True if calls of a method can be hedged. A request stream is sent only once. */
+/** True if calls of a method can be hedged. Request streams cannot be hedged, because they are sent only once. */
 export function canHedge(method: MethodDescriptor): boolean {
   return !method.requestStream;
 }

@@ -52,7 +52,7 @@ describe('default settings', () => {
     expect(settings.channel.credentials.current._isSecure()).toBe(false);
   });
 
-  it('buffers as many request bytes for retries as grpc-js by default, or as channelOptions set', () => {
+  it('takes the size of the retry buffers from channelOptions, else from the defaults of grpc-js', () => {
     expect(resolve({}).settings.replayBytes).toEqual({ perCall: 1 << 20, perClient: 1 << 24 });
     const channelOptions = { 'grpc.per_rpc_retry_buffer_size': 5, 'grpc.retry_buffer_size': 7 };
     expect(resolve({ channelOptions }).settings.replayBytes).toEqual({ perCall: 5, perClient: 7 });
@@ -79,7 +79,7 @@ describe('default settings', () => {
 });
 
 describe('client settings over defaults', () => {
-  it('overrides the defaults key by key and ignores undefined', () => {
+  it('overrides the default settings key by key and ignores undefined', () => {
     const { settings } = resolve(
       {
         connection: 'warm',
@@ -167,7 +167,7 @@ describe('channel options', () => {
     });
   });
 
-  it('raises a keepalive time below 10 s with a warning, but keeps one set in `channelOptions`', () => {
+  it('raises a keepalive time below 10 s with a warning, but keeps the time in `channelOptions`', () => {
     const raised = resolve({ keepalive: { keepaliveTimeMs: 500 } });
     expect(raised.settings.channel.channelOptions['grpc.keepalive_time_ms']).toBe(10_000);
     expect(raised.warnings).toEqual([expect.stringContaining('too_many_pings')]);
@@ -213,26 +213,26 @@ describe('channel options', () => {
       resolve(own, defaults).settings.channel.channelOptions[key];
 
     it.each<[from: string, own: object, defaults: GrpcClientDefaults | undefined, expected: number]>([
-      ['the option', byName(A), undefined, A],
+      ['its named option', byName(A), undefined, A],
       ['`channelOptions`', byOption(A), undefined, A],
-      ['`channelOptions`, even if the option is set', { ...byName(A), ...byOption(B) }, undefined, B],
-      ['the option of the defaults', {}, byName(A), A],
+      ['`channelOptions`, even if its named option is set', { ...byName(A), ...byOption(B) }, undefined, B],
+      ['its named option in the defaults', {}, byName(A), A],
       ['`channelOptions` of the defaults', {}, byOption(A), A],
-      ['`channelOptions` of the defaults, even if their option is set', {}, { ...byName(A), ...byOption(B) }, B],
-      ['the option, even if the defaults set it', byName(A), byName(B), A],
-      ['the option, even if the defaults set `channelOptions`', byName(A), byOption(B), A],
-      ['`channelOptions`, even if the defaults set the option', byOption(A), byName(B), A],
-      ['`channelOptions`, even if the defaults set them', byOption(A), byOption(B), A],
+      ['`channelOptions` of the defaults, even if they set its named option', {}, { ...byName(A), ...byOption(B) }, B],
+      ['its named option, even if the defaults set that option', byName(A), byName(B), A],
+      ['its named option, even if the defaults set it in `channelOptions`', byName(A), byOption(B), A],
+      ['`channelOptions`, even if the defaults set its named option', byOption(A), byName(B), A],
+      ['`channelOptions`, even if the defaults set it in `channelOptions`, too', byOption(A), byOption(B), A],
     ])(`takes ${key} from %s`, (_from, own, defaults, expected) => {
       expect(resolved(own, defaults)).toBe(value(expected));
     });
 
-    it(`takes ${key} from the option if channelOptions contains undefined`, () => {
+    it(`takes ${key} from its named option if it is undefined in channelOptions`, () => {
       expect(resolved({ ...byName(A), channelOptions: { [key]: undefined } })).toBe(value(A));
     });
   });
 
-  it('forwards grpc-js interceptors', () => {
+  it('returns the grpc-js interceptors of channelOptions', () => {
     const interceptor = () => undefined;
     expect(resolve({ channelOptions: { interceptors: [interceptor] } }).settings.interceptors).toEqual([interceptor]);
   });
@@ -256,7 +256,7 @@ describe('options for several endpoints', () => {
     [{ serviceConfig: { loadBalancingConfig: [{ unknown: {} }, { pick_first: {} }] } }, 1],
     [{ loadBalancing: 'round_robin' }, 0],
     [{ serviceConfig: { loadBalancingConfig: [{ unknown: {} }, { round_robin: {} }] } }, 0],
-  ])('warns that ejectUnhealthy has no effect with pick_first: %j', (settings, count) => {
+  ])('warns that ejectUnhealthy has no effect only if the policy is pick_first: %j', (settings, count) => {
     const { warnings } = resolve({ ...settings, ejectUnhealthy: true });
     expect(warnings.filter((line) => line.startsWith('ejectUnhealthy has no effect'))).toHaveLength(count);
   });
@@ -270,9 +270,12 @@ describe('maxConnectionsPerEndpoint', () => {
     [{ maxConnectionsPerEndpoint: 20 }, 20],
     [{ serviceConfig }, 4],
     [{ serviceConfig, maxConnectionsPerEndpoint: 20 }, 20],
-  ])('is the own option, else connectionScaling of the service config: %j', (settings, count) => {
-    expect(resolve(settings).settings.channel.maxConnectionsPerEndpoint).toBe(count);
-  });
+  ])(
+    'takes maxConnectionsPerEndpoint from the option, else from connectionScaling of the service config: %j',
+    (settings, count) => {
+      expect(resolve(settings).settings.channel.maxConnectionsPerEndpoint).toBe(count);
+    },
+  );
 });
 
 describe('dnsRefreshMs', () => {
@@ -310,13 +313,13 @@ describe('dnsRefreshMs', () => {
     expect(resolve(settings).settings.channel.dnsRefreshMs).toBe(refreshMs);
   });
 
-  it('lowers the minimum interval of grpc-js, but never raises it', () => {
+  it('lowers the minimum lookup interval of grpc-js to dnsRefreshMs, but never raises it', () => {
     const intervalOf = (dnsRefreshMs: number | false) =>
       resolve({ url: NAME, dnsRefreshMs }).settings.channel.channelOptions[INTERVAL];
     expect([intervalOf(1_000), intervalOf(60_000), intervalOf(false)]).toEqual([1_000, 5_000, 5_000]);
   });
 
-  it('warns if the minimum interval of grpc-js in channelOptions is longer', () => {
+  it('warns if the minimum lookup interval of grpc-js in channelOptions is longer than dnsRefreshMs', () => {
     const { warnings } = resolve({ url: NAME, dnsRefreshMs: 1_000, channelOptions: { [INTERVAL]: 30_000 } });
     expect(warnings).toEqual([
       expect.stringMatching(/^dnsRefreshMs was raised from 1000 to 30000.+remove that option$/),
@@ -369,7 +372,7 @@ describe('method policy', () => {
       'Create',
       'methods["Create"].idempotent',
     ],
-  ])('sets safeToRepeat and its reason if %s', (_, settings, method, because) => {
+  ])('resolves safeToRepeat and its reason if %s', (_, settings, method, because) => {
     const found = policy(settings, method);
     expect(found?.safeBecause).toBe(because);
     expect(found?.safeToRepeat).toBe(because !== '');

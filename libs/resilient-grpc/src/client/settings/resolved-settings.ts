@@ -22,7 +22,7 @@ export interface ResolvedClientSettings {
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   readonly maxQueuedCalls?: number | undefined;
   readonly channel: ChannelSettings;
-  /** Bytes of request streams that are kept for further attempts: per call, and for all calls together. */
+  /** Maximum bytes of requests that are kept for further attempts: per call, and for all calls together. */
   readonly replayBytes: { readonly perCall: number; readonly perClient: number };
   readonly unreadStreamWarningMs: number;
   readonly traceStreams: boolean;
@@ -38,7 +38,7 @@ export interface ResolvedClientSettings {
   readonly hooks?: CallHooks | undefined;
   /** Data propagated from inbound calls; `undefined` if inbound calls are ignored. */
   readonly propagation?: Propagation | undefined;
-  /** Present if the service config is an Observable: policies change between calls. Closed with the client. */
+  /** Present if the service config is an Observable, so that policies change between calls. Closed with the client. */
   readonly live?: LivePolicies | undefined;
   /** grpc-js's interceptors, from `channelOptions.interceptors`. */
   readonly interceptors: readonly Interceptor[];

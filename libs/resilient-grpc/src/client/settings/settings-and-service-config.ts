@@ -13,7 +13,7 @@ import { canHedge } from './resolve-method-policies.js';
 /** Maximum number of warnings about the methods in one service config. */
 const MAX_WARNINGS = 20;
 
-/** Returns the problems of the load balancing in a service config, including a conflict with the client's own. */
+/** Returns the problems of the load balancing in a service config, including a conflict with that of the client. */
 export function balancingProblems(
   own: Pick<GrpcClientSettings, 'loadBalancing'>,
   { loadBalancingConfig }: ParsedServiceConfig,
@@ -33,8 +33,8 @@ export function balancingProblems(
 /**
  * Returns warnings about valid settings that are probably mistakes.
  *
- * @param settings those of the client, with the load balancing that applies
- * @param policies those of the methods, by path
+ * @param settings settings of the client, with the load balancing that applies
+ * @param policies policies of the methods, by path
  * @param isLive true if the service config is not known yet
  */
 export function settingsWarnings(
@@ -81,7 +81,9 @@ function optionWarnings(
       }
       const limit = options.maxConcurrentCalls === 'adaptive' ? named('maxConcurrentCalls') : undefined;
       if (limit !== undefined && method.kind !== 'unary') {
-        warnings.push(`${limit} 'adaptive' has no effect on streams, which have no latency; write a number`);
+        warnings.push(
+          `${limit} 'adaptive' has no effect on streams, because it follows the latency of unary calls; write a number`,
+        );
       }
       return warnings;
     });

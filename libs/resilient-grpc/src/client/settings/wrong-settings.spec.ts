@@ -399,14 +399,14 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
 ];
 
 describe('invalid settings', () => {
-  it.each(WRONG)('reports path and remedy for %s', (_, settings, path, remedy) => {
+  it.each(WRONG)('reports path and remedy for invalid client settings: %s', (_, settings, path, remedy) => {
     const found = problems(settings);
     const at = found.filter((problem) => problem.startsWith(`${path}: `));
     expect(at, found.join('\n')).toHaveLength(1);
     expect(at[0]).toMatch(remedy);
   });
 
-  it('reports all problems at once', () => {
+  it('reports all problems of invalid settings together', () => {
     const found = problems({
       timeoutMS: 1,
       outageGraceMs: -1,
@@ -425,7 +425,7 @@ describe('invalid settings', () => {
     ]);
   });
 
-  it('hides possible secrets and truncates long values', () => {
+  it('hides possible secrets and truncates long values of invalid settings', () => {
     const text = problems({
       url: 'http://'.padEnd(500, 'x'),
       timeoutMs: 'y'.repeat(500),
@@ -437,7 +437,7 @@ describe('invalid settings', () => {
     expect(text).not.toContain('y'.repeat(100));
   });
 
-  it('rejects invalid defaults of forRoot with the same messages', () => {
+  it('rejects invalid defaults of forRoot with the same messages as client settings', () => {
     expect(
       defaultsProblems({ timeoutMs: '5s', url: 'x', channelOptions: { 'grpc.enable_retries': 1 } }, 'forRoot.defaults'),
     ).toEqual([
@@ -454,7 +454,7 @@ describe('invalid settings', () => {
 describe('valid settings', () => {
   it.each([
     [
-      'undefined for every optional key',
+      'undefined for optional keys',
       {
         url,
         ...Object.fromEntries(
@@ -495,7 +495,7 @@ describe('valid settings', () => {
     ["an instance of grpc-js's Metadata", { url, metadata: new Metadata() }],
     ['a unix socket', { url: 'unix:/run/shop.sock' }],
     ['an IPv6 address', { url: '[::1]:50051' }],
-    ['a name with a name server', { url: 'dns://8.8.8.8/shop:50051' }],
+    ['a url with a name server', { url: 'dns://8.8.8.8/shop:50051' }],
     ['several addresses', { url: 'ipv4:10.0.0.1:50051,10.0.0.2:50051' }],
     [
       'a service config as a JSON string',
@@ -503,7 +503,7 @@ describe('valid settings', () => {
     ],
     ['metadata with several values', { url, metadata: { a: ['b', 'c'], 'd-bin': Buffer.from('e') } }],
     ['a number as a boolean, as Nest allows', { url, keepalive: { keepalivePermitWithoutCalls: 1 } }],
-  ])('accepts %s', (_, settings) => {
+  ])('accepts %s in client settings', (_, settings) => {
     expect(problems(settings)).toEqual([]);
   });
 });

@@ -1,3 +1,4 @@
+import { truncate } from '../../policy/options/describe-value.js';
 import { statusName } from '../../status/status-code.js';
 import { moment } from '../../time/clock.js';
 import type { ErrorSnapshot } from '../client-snapshot.js';
@@ -42,15 +43,11 @@ export class LastFailures {
       path: latest.path,
       code: statusName(latest.code),
       reason: latest.reason,
-      details: truncate(latest.details),
+      details: truncate(latest.details, MAX_DETAILS_LENGTH),
       ...(latest.peer === undefined ? {} : { peer: latest.peer }),
       count,
       firstAt: moment(firstAt).toISOString(),
       lastAt: moment(lastAt).toISOString(),
     }));
   }
-}
-
-function truncate(text: string): string {
-  return text.length > MAX_DETAILS_LENGTH ? `${text.slice(0, MAX_DETAILS_LENGTH)}…` : text;
 }

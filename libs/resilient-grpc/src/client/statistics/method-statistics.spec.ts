@@ -8,7 +8,7 @@ const create = () => new MethodStatistics({ path: '/a.B/C', kind: 'unary' }, () 
 const failure = (code: StatusCode) => ({ code, reason: 'server', details: '' }) as const;
 
 describe('MethodStatistics', () => {
-  it('covers the last 30 to 60 seconds, or the time since its creation if that is shorter', () => {
+  it('counts the calls of the last 30 to 60 seconds, or of the time since the creation of the statistics if that is shorter', () => {
     const statistics = create();
     statistics.succeeded(undefined, 5 * SECOND);
     expect(statistics.recentCalls(10 * SECOND)).toMatchObject({ windowMs: 10 * SECOND, ended: 1 });
@@ -27,7 +27,7 @@ describe('MethodStatistics', () => {
     });
   });
 
-  it('discards all samples after a long time without calls', () => {
+  it('discards all samples of a method after a long time without calls', () => {
     const statistics = create();
     for (const at of [10, 40]) {
       statistics.failed(failure(StatusCode.INTERNAL), true, at * SECOND);
@@ -49,7 +49,7 @@ describe('MethodStatistics', () => {
     expect(statistics.recentCalls(2).codes).toEqual({ UNKNOWN: 1 });
   });
 
-  it('reports percentiles over both slices with an error below 1/16, and accepts latencies outside its range', () => {
+  it('reports latency percentiles over both time slices with an error below 1/16, and accepts latencies outside the range of the histogram', () => {
     const statistics = create();
     expect(statistics.snapshot(0).latency).toBeUndefined();
     for (let ms = 1; ms <= 100; ms++) statistics.answered(ms, ms % 2 === 0 ? 10 * SECOND : 40 * SECOND);

@@ -9,7 +9,7 @@ export interface CountedFailure {
   readonly code: StatusCode;
   readonly reason: FailureReason;
   readonly details: string;
-  readonly notRetriedBecause?: string;
+  readonly notRetriedBecause?: string | undefined;
   readonly peer?: string | undefined;
 }
 
@@ -21,7 +21,7 @@ const SLICE_MS = 30_000;
 
 /**
  * Counters of one method: totals, and counts of recent calls. Recent calls are those that ended in the current or the previous 30 s slice.
- * The counters are always maintained, because this is cheap. Times are monotonic milliseconds.
+ * The counters are always maintained, because the cost is low. Times are monotonic milliseconds.
  */
 export class MethodStatistics {
   started = 0;
@@ -74,7 +74,7 @@ export class MethodStatistics {
     this.countFailure(this.method.path, failure, attempted);
   }
 
-  /** Counts a call whose request source threw or pushed too much. */
+  /** Counts a call whose request source failed. */
   sourceFailed(): void {
     this.failedCalls += 1;
   }

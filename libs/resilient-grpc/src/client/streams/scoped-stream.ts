@@ -14,7 +14,7 @@ import type { UnreadStream } from './unread-streams.js';
 /** Stream that a call belongs to. */
 export interface StreamMembership {
   readonly scope: StreamScope;
-  /** True if the stream reads the call directly. Otherwise operators are in between, and several calls may run in parallel. */
+  /** True if the stream reads the call directly. Otherwise, operators are between them, and several calls may run in parallel. */
   readonly isDirect: boolean;
 }
 
@@ -90,7 +90,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.stopWatching();
   }
 
-  /** Records that an attempt of one of its calls starts, and emits 'stream-resumed' if the stream was interrupted. */
+  /** Records that an attempt of one of the stream's calls starts, and emits 'stream-resumed' if the stream was interrupted. */
   onAttemptStart(): void {
     this.scope.attemptBegan();
     const { brokenAt } = this;
@@ -112,7 +112,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     const { clock } = this.context.client;
     this.sent += call.sent;
     this.lastMessageAt = call.lastMessageAt ?? this.lastMessageAt;
-    // With operators in between, several calls may run in sequence. The deadline of a successful one applies to that call only.
+    // With operators between the stream and its calls, several calls may run in sequence. The deadline of a successful call applies to that
+    // call only.
     if (call.isDirect || outcome !== 'succeeded') scope.deadline = Math.min(scope.deadline, call.deadline);
     if (this.calls.size > 0) return;
     this.brokenAt ??= clock.now();
@@ -124,11 +125,11 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.unbind = call.bindTo(this);
   }
 
-  ended(how: StreamOutcome): void {
+  ended(outcome: StreamOutcome): void {
     this.stopWatching();
     const { registry, unread } = this.context.client;
     unread.forget(this);
-    registry.delete(this, how);
+    registry.delete(this, outcome);
   }
 
   unread(unreadMs: number): void {
@@ -148,7 +149,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     if (running.length === 0) this.end({ code: StatusCode.UNAVAILABLE, details, reason });
   }
 
-  /** A stream is resumed when its call fails, so a drain ends it according to its `onDrain`. */
+  /** Returns false, because the stream resumes when its call fails. A drain ends it according to its `onDrain`. */
   failBackoff(): boolean {
     return false;
   }
@@ -184,7 +185,10 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   }
 }
 
-/** Returns the stream to complete for `scope`: the outermost one. If only an inner stream completed, the outer one would start it again. */
+/**
+ * Returns the outermost stream around `scope`, or `otherwise` without a scope. If only an inner stream completed, the outer stream would
+ * start it again.
+ */
 export function outermost<T>(scope: StreamScope | undefined, otherwise: T): StreamScope | T {
   let end = scope;
   while (end?.outer !== undefined) end = end.outer;

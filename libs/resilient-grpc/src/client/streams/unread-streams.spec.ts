@@ -17,7 +17,7 @@ function make(afterMs = 60_000) {
 }
 
 describe('UnreadStreams', () => {
-  it('reports an unread stream once, within the limit', () => {
+  it('reports an unread stream once, within the time limit', () => {
     const { clock, reported, open } = make();
     open('lost');
     clock.advance(52_499);
@@ -28,7 +28,7 @@ describe('UnreadStreams', () => {
     expect(reported).toHaveLength(1);
   });
 
-  it('does not report a stream while a read is pending', () => {
+  it('does not report a stream as unread while a read is pending', () => {
     const { clock, reported, open } = make();
     const { demand } = open('quiet');
     demand.waiting = true;
@@ -36,7 +36,7 @@ describe('UnreadStreams', () => {
     expect(reported).toEqual([]);
   });
 
-  it('excludes blocked event-loop time, in which no reader can request a message', () => {
+  it('does not count blocked event-loop time, in which no reader can request a message, toward the limit of an unread stream', () => {
     const { clock, reported, open } = make();
     open('held up');
     clock.advance(1_000);
@@ -47,7 +47,7 @@ describe('UnreadStreams', () => {
     expect(reported).toEqual([['held up', 52_500, expect.any(Number)]]);
   });
 
-  it('does not report a stream that is read slowly', () => {
+  it('does not report a stream as unread if it is read slowly', () => {
     const { clock, reported, open } = make();
     const { demand } = open('slow');
     for (let i = 0; i < 20; i++) {
@@ -66,7 +66,7 @@ describe('UnreadStreams', () => {
     expect(reported).toHaveLength(2);
   });
 
-  it('stops watching a stream that has ended and clears its timer', () => {
+  it('stops watching a stream that has ended, and clears the timer', () => {
     const { clock, streams, reported, open } = make();
     const [one, other] = [open('one'), open('other')];
     streams.forget(one.stream);
@@ -77,7 +77,7 @@ describe('UnreadStreams', () => {
     expect(reported).toEqual([]);
   });
 
-  it('sets no timer if the limit is Infinity', () => {
+  it('sets no timer for unread streams if the limit is Infinity', () => {
     const { clock, open } = make(Infinity);
     open('lost');
     expect(clock.pending).toBe(0);

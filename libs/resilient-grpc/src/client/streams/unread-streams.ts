@@ -19,8 +19,8 @@ interface TrackedStream {
 const CHECKS_PER_PERIOD = 8;
 
 /**
- * Detects streams that are read on demand and no longer read: a `for await` loop that was abandoned without `break`, or a forgotten
- * iterator. Streams are polled, so that reading costs nothing. The timer runs only while streams are monitored.
+ * Detects streams that are read on demand and are no longer read, because code abandoned their iterator without `break` or `return()`.
+ * Streams are polled, so that reading costs nothing. The timer runs only while streams are monitored.
  */
 export class UnreadStreams {
   private readonly watched = new Map<UnreadStream, TrackedStream>();

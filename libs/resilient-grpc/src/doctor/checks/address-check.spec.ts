@@ -10,7 +10,7 @@ const check = (secure: boolean, probe: ConnectionProbeResult, toggledTlsProbe?: 
   addressCheck({ address, secure, probe, toggledTlsProbe });
 
 describe('reachable address', () => {
-  it('reports the time of each step', () => {
+  it('reports the time of each step of a connection to an address', () => {
     expect(check(false, ready)).toMatchObject({ status: 'ok', message: '10.0.0.7:50051 (TCP 1 ms, READY 3 ms)' });
     const tls = { protocol: 'TLSv1.3', alpn: 'h2', certificate: undefined, refused: undefined };
     expect(check(true, { ...ready, tlsMs: 2, tls })).toMatchObject({
@@ -19,7 +19,7 @@ describe('reachable address', () => {
     });
   });
 
-  it('warns if ALPN did not select HTTP/2', () => {
+  it('warns about a reachable address if ALPN did not select HTTP/2', () => {
     const tls = { protocol: 'TLSv1.3', alpn: undefined, certificate: undefined, refused: undefined };
     expect(check(true, { ...ready, tlsMs: 2, tls })).toMatchObject({ status: 'warning' });
   });
@@ -31,23 +31,23 @@ describe('unusable address', () => {
     [failure('tcp', 'timeout', 'timed out after 5 s'), 'does not respond (timed out after 5 s)'],
     [failure('tcp', 'ECONNRESET'), 'reset the connection'],
     [failure('tcp', 'ENETUNREACH'), 'no route to its network'],
-    [failure('tcp', 'EWHATEVER', 'connect EWHATEVER'), 'cannot be reached: connect EWHATEVER (EWHATEVER)'],
+    [failure('tcp', 'EWHATEVER', 'connect EWHATEVER'), 'cannot be reached (connect EWHATEVER)'],
     [
       failure('http2', 'timeout', 'timed out after 5 s'),
-      'accepts the connection but sends no HTTP/2 SETTINGS (TCP 1 ms): timed out after 5 s',
+      'accepts the connection but does not respond (timed out after 5 s, waiting for HTTP/2 SETTINGS (TCP 1 ms))',
     ],
-    [failure('http2', 'closed'), 'closes it before HTTP/2 SETTINGS (closed)'],
+    [failure('http2', 'closed'), 'closes it without a response (before HTTP/2 SETTINGS)'],
     [failure('http2', 'goaway'), 'sends GOAWAY immediately'],
-    [failure('http2', 'http1', 'HTTP/1.1 400 Bad Request'), "responds with HTTP/1 ('HTTP/1.1 400 Bad Request')"],
+    [failure('http2', 'http1', 'HTTP/1.1 400 Bad Request'), "but gRPC requires HTTP/2 ('HTTP/1.1 400 Bad Request')"],
     [failure('http2', 'tls'), 'uses TLS, but the client does not'],
-    [failure('http2', 'unknown', '220 mail'), 'fails at HTTP/2 SETTINGS: 220 mail (unknown)'],
-    [failure('tls', 'timeout', 'timed out after 5 s'), 'does not complete the TLS handshake'],
-    [failure('tls', 'ECONNRESET'), 'closes it before the TLS handshake'],
-    [failure('tls', 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL'), 'does not offer HTTP/2 (ALPN)'],
+    [failure('http2', 'unknown', '220 mail'), "but gRPC requires HTTP/2 ('220 mail')"],
+    [failure('tls', 'timeout', 'timed out after 5 s'), 'waiting for the TLS handshake'],
+    [failure('tls', 'closed'), 'without a response (before the TLS handshake)'],
+    [failure('tls', 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL'), 'does not offer HTTP/2 in TLS (ALPN)'],
     [failure('http2', 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'), 'requires a client certificate'],
     [failure('tls', 'ERR_SSL_TLSV1_UNRECOGNIZED_NAME'), '(SNI)'],
     [failure('tls', 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION'), 'supports no TLS version'],
-  ])('reports cause and remedy for %j', (one, message) => {
+  ])('reports the cause and a remedy for the connection failure %j', (one, message) => {
     const secure = one.phase === 'tls' || one.code.startsWith('ERR_SSL');
     const result = check(secure, one.phase === 'tcp' ? { failure: one } : { tcpMs: 1, failure: one });
     expect(result.status).toBe('failed');
@@ -55,24 +55,12 @@ describe('unusable address', () => {
     expect(result.remedy).toMatch(/\w{3}/);
   });
 
-  it('suggests listening on 0.0.0.0 only if the address is not a loopback address', () => {
-    const probe = { failure: failure('tcp', 'ECONNREFUSED') };
-    expect(check(false, probe).remedy).toContain('0.0.0.0');
-    const here = addressCheck({
-      address: { host: '127.0.0.1', port: 1 },
-      secure: false,
-      probe,
-      toggledTlsProbe: undefined,
-    });
-    expect(here.remedy).toBe('check that the server is running and listens on this port');
-  });
-
-  it('detects unexpected TLS by a successful handshake, and missing TLS by SETTINGS', () => {
+  it('detects by a second probe with TLS toggled that the server uses TLS, no TLS, or HTTP/1.1', () => {
     const closed = { tcpMs: 1, failure: failure('http2', 'closed') };
     expect(check(false, closed, { tcpMs: 1, tlsMs: 2 }).message).toContain('uses TLS');
     const noTls = { tcpMs: 1, failure: failure('tls', 'ERR_SSL_WRONG_VERSION_NUMBER') };
-    expect(check(true, noTls, ready).message).toContain('uses HTTP/2 without TLS');
+    expect(check(true, noTls, ready).message).toContain('responds without TLS, but the client uses TLS');
     const http1 = { tcpMs: 1, failure: failure('http2', 'http1', 'HTTP/1.1 400 Bad Request') };
-    expect(check(true, noTls, http1).message).toContain('responds with HTTP/1');
+    expect(check(true, noTls, http1).message).toContain("requires HTTP/2 ('HTTP/1.1 400 Bad Request')");
   });
 });

@@ -3,7 +3,7 @@ import { duration, oneLine } from '../../telemetry/log/log-text.js';
 import { systemClock } from '../../time/clock.js';
 import { resultsOf, type CheckResult, type Verdict } from '../check-result.js';
 
-/** Checks whether a client of this library becomes READY. Its target may have several addresses. */
+/** Checks whether a client of this library becomes READY. The target of the client can have several addresses. */
 export async function clientCheck(client: InternalGrpcClient, timeoutMs: number): Promise<CheckResult> {
   const startedAt = systemClock.now();
   let verdict: Verdict;

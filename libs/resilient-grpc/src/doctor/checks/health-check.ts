@@ -2,6 +2,7 @@ import { firstValueFrom } from 'rxjs';
 import type { InternalGrpcClient } from '../../client/create-client.js';
 import { isGrpcCallError, type GrpcCallError } from '../../errors/grpc-call-error.js';
 import { CHECK, probeOptions, servingStatusOf } from '../../health/health-service.js';
+import { HTTP_RESPONSE_REMEDY } from '../../policy/evidence/http-response.js';
 import { StatusCode } from '../../status/status-code.js';
 import { duration, oneLine } from '../../telemetry/log/log-text.js';
 import { systemClock } from '../../time/clock.js';
@@ -50,10 +51,7 @@ function failure(error: GrpcCallError, service: string, timeoutMs: number): Verd
     const remedy = 'allow calls of grpc.health.v1.Health without credentials; otherwise probes fail';
     return ['warning', `the server rejects health checks without credentials: ${message}`, remedy];
   }
-  if (/HTTP status/.test(error.details)) {
-    const remedy = 'a gateway or web server responds: check its routes, or use the gRPC port';
-    return ['failed', `an HTTP/2 server responded that is not a gRPC server: ${message}`, remedy];
-  }
+  if (error.reason === 'http') return ['failed', message, HTTP_RESPONSE_REMEDY];
   return ['failed', message, 'see the log of the server, or of the proxy in front of it'];
 }
 

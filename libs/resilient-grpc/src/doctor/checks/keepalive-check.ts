@@ -5,7 +5,7 @@ import { counted, duration } from '../../telemetry/log/log-text.js';
 import { systemClock } from '../../time/clock.js';
 import { resultsOf, type CheckResult } from '../check-result.js';
 import { KEEPALIVE_PINGS } from '../doctor-options.js';
-import { openConnection, type ConnectParameters } from '../open-connection.js';
+import { authorityOf, openConnection, type ConnectParameters } from '../open-connection.js';
 import type { TargetAddress } from '../target-address.js';
 import { within } from '../time-budget.js';
 
@@ -125,10 +125,4 @@ function pingCheck(seen: PingResult, everyMs: number): CheckResult {
       ? `; clients of this library wait at least ${duration(MIN_KEEPALIVE_TIME_MS)} between pings`
       : '';
   return result('ok', `${pace}${alone}: all acknowledged within ${duration(seen.slowestMs)}${raised}`);
-}
-
-/** Returns 'orders:50051' for 'dns:///orders:50051', and 'localhost' for a target without a host, as grpc-js does. */
-function authorityOf(canonicalTarget: string): string {
-  const host = /^dns:(?:\/\/[^/]*\/)?(.+)$/.exec(canonicalTarget)?.[1];
-  return host ?? 'localhost';
 }

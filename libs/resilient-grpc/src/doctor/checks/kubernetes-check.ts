@@ -9,8 +9,8 @@ const INSTALL =
   'install the client library in the application: npm i @kubernetes/client-node; on Node 20, npm i @kubernetes/client-node@1';
 
 /**
- * Registers the resolver of `kubernetes:` targets, and reports what its watch sees: the pods of the service by condition, or what is
- * missing.
+ * Registers the resolver of `kubernetes:` targets, and reports the number of pods of the service by condition, or the reason why there are
+ * none.
  */
 export async function kubernetesCheck(target: string, timeoutMs: number): Promise<CheckResult> {
   let modules;

@@ -40,7 +40,8 @@ export async function reflectionCheck(
       const [answer] = await request([{ listServices: '*' }]);
       const services = answer?.listServicesResponse?.service.map((service) => service.name) ?? [];
       const own = services.filter((service) => !service.startsWith('grpc.'));
-      const message = `${counted(own.length, 'service')}: ${listed(own) || "only gRPC's own"}`;
+      const message =
+        own.length === 0 ? "no services except gRPC's own" : `${counted(own.length, 'service')}: ${listed(own)}`;
       const result = resultsOf('reflection', { version: name, services })('ok', message);
       return { result, services, methods: withMethods ? await methodsOf(own, request) : undefined };
     } catch (error) {
@@ -52,7 +53,7 @@ export async function reflectionCheck(
   return unavailable('the server does not implement reflection; its services are unknown');
 }
 
-/** Lists the first names and the number of the others, because a server may return any number of names. */
+/** Lists up to 50 names and the number of further names, because a server may return any number of names. */
 function listed(names: readonly string[]): string {
   const more = names.length > MAX_LISTED ? ` and ${String(names.length - MAX_LISTED)} more` : '';
   return `${names.slice(0, MAX_LISTED).join(', ')}${more}`;

@@ -4,7 +4,7 @@ import { shutdownCheck, type ShutdownTimes } from './shutdown-check.js';
 const VALID_TIMES: ShutdownTimes = { drainMs: 20_000, readinessDelayMs: 5_000, gracePeriodMs: 30_000, preStopMs: 0 };
 
 describe('shutdownCheck', () => {
-  it('passes if preStop and drain end before SIGKILL; the readiness delay is part of the drain', () => {
+  it('passes the shutdown check if preStop and the drain, which includes the readiness delay, end before SIGKILL', () => {
     expect(shutdownCheck(VALID_TIMES)).toMatchObject({
       status: 'ok',
       message: 'drain 20 s (including 5 s readiness delay); SIGKILL after 30 s',
@@ -12,7 +12,7 @@ describe('shutdownCheck', () => {
     });
   });
 
-  it('fails if SIGKILL comes first, and suggests a grace period', () => {
+  it('fails the shutdown check if SIGKILL arrives before the drain ends, and suggests a grace period', () => {
     expect(shutdownCheck({ ...VALID_TIMES, preStopMs: 10_000 })).toMatchObject({
       status: 'failed',
       message:
@@ -22,17 +22,17 @@ describe('shutdownCheck', () => {
     expect(shutdownCheck({ ...VALID_TIMES, preStopMs: 5_000 }).status).toBe('ok');
   });
 
-  it('fails if the readiness delay takes up the whole drain', () => {
+  it('fails the shutdown check if the readiness delay takes up the whole drain', () => {
     expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 20_000 })).toMatchObject({ status: 'failed' });
     expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 19_999 })).toMatchObject({ status: 'ok' });
   });
 
-  it('warns if neither a preStop nor a readiness delay waits until the pod is removed from its service', () => {
+  it('warns if neither a preStop hook nor a readiness delay waits until the pod is removed from its service', () => {
     expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 0 })).toMatchObject({ status: 'warning' });
     expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 0, preStopMs: 5_000 })).toMatchObject({ status: 'ok' });
   });
 
-  it('warns if less than 2 s remain for the hooks of the application', () => {
+  it('warns if less than 2 s remain between the drain and SIGKILL for the shutdown hooks of the application', () => {
     expect(shutdownCheck({ ...VALID_TIMES, drainMs: 28_001 })).toMatchObject({ status: 'warning' });
     expect(shutdownCheck({ ...VALID_TIMES, drainMs: 28_000 })).toMatchObject({ status: 'ok' });
   });

@@ -2,7 +2,7 @@ import { dnsNameOf } from '../../channel/dns/dns-name.js';
 import { lacksPort } from '../../channel/channel-checks.js';
 import { counted, duration } from '../../telemetry/log/log-text.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
-import { resultsOf, type CheckResult, type Finding } from '../check-result.js';
+import { findingOf, resultsOf, type CheckResult, type Finding } from '../check-result.js';
 import type { Resolution } from '../resolve-target.js';
 import { addressText, kindOf } from '../target-address.js';
 
@@ -20,27 +20,32 @@ export function unusableTarget(target: string, problems: readonly ConfigurationP
 
 const KNOWN_SCHEMES = ['dns', 'unix', 'ipv4', 'ipv6'];
 
-const NO_NAME_SERVER: Finding = [
-  'the name server does not respond',
-  'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open',
-];
+/** Remedy if the name server does not respond. */
+const NAME_SERVER_REMEDY = 'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open';
 
-const CAUSES: Readonly<Record<string, Finding>> = {
-  ENOTFOUND: [
-    'the name does not exist',
-    'check the spelling, that the service exists, and that the name includes its namespace (orders.shop.svc.cluster.local)',
-  ],
-  EAI_AGAIN: NO_NAME_SERVER,
-  ETIMEDOUT: NO_NAME_SERVER,
-};
+/** Explains why a name does not resolve. */
+function unresolvedName(host: string, code: string): Finding | undefined {
+  const [cause, remedy] = findingOf('name-not-resolved');
+  const subject = `the name ${host} ${cause}`;
+  switch (code) {
+    case 'ENOTFOUND':
+      return [`${subject}: it does not exist (${code})`, remedy];
+    case 'EAI_AGAIN':
+    case 'ETIMEDOUT':
+      return [`${subject}: the name server does not respond (${code})`, NAME_SERVER_REMEDY];
+    default:
+      return undefined;
+  }
+}
 
-/** Checks what a target resolves to with the client's resolver. */
+/** Checks the addresses to which the client's resolver resolves a target. */
 export function targetCheck(target: string, resolution: Resolution, usesOtherResolver: boolean): CheckResult {
   const { tookMs } = resolution;
   if (!resolution.ok) {
-    const [message, remedy] = CAUSES[resolution.code ?? ''] ?? unresolvable(target, resolution.details);
-    const code = resolution.code === undefined ? '' : ` (${resolution.code})`;
-    return resultsOf('target', { target, ...resolution })('failed', `${message}${code}`, remedy);
+    const { code = '', details } = resolution;
+    const [message, remedy] =
+      unresolvedName(dnsNameOf(target)?.host ?? target, code) ?? unresolvable(target, details, code);
+    return resultsOf('target', { target, ...resolution })('failed', message, remedy);
   }
   const { length: total } = resolution.addresses;
   const addresses = resolution.addresses
@@ -61,10 +66,13 @@ export function targetCheck(target: string, resolution: Resolution, usesOtherRes
   return result('ok', message);
 }
 
-function unresolvable(target: string, details: string): Finding {
+function unresolvable(target: string, details: string, code: string): Finding {
   const scheme = /^([a-z][a-z\d+.-]*):(?!\d+$)/i.exec(target)?.[1];
   if (scheme === undefined || KNOWN_SCHEMES.includes(scheme)) {
-    return [details, 'write host:port, dns:///host:port, ipv4:10.0.0.7:50051, or unix:/path'];
+    return [
+      code === '' ? details : `${details} (${code})`,
+      'write host:port, dns:///host:port, ipv4:10.0.0.7:50051, or unix:/path',
+    ];
   }
   const elsewhere = 'if the application registers its own resolver (xds:), use an address that it returns';
   return [`grpc-js has no built-in resolver for '${scheme}:'`, `write dns:///host:port; ${elsewhere}`];

@@ -30,7 +30,7 @@ function make() {
 }
 
 describe('FailureLog', () => {
-  it('logs one line a minute, with a count, for each method, code and response', () => {
+  it('logs failed calls in one line a minute, with a count, for each method, code, and response', () => {
     const { clock, lines, log } = make();
     for (let i = 0; i < 100; i++) log.log(failure(), '500', true);
     log.log(failure({ code: 14 }), '503', false);
@@ -70,7 +70,7 @@ describe('FailureLog', () => {
     expect([lines.length, clock.pending]).toEqual([22, 0]);
   });
 
-  it('logs one line for a method and code of a thousand clients', () => {
+  it('logs one line for failed calls of a thousand clients with the same method and code', () => {
     const { lines, log } = make();
     for (let tenant = 0; tenant < 1_000; tenant++) log.log(failure({ client: `tenant-${tenant}` }), '500', true);
     expect(lines).toHaveLength(1);
@@ -78,7 +78,7 @@ describe('FailureLog', () => {
     expect(lines.map(({ fields }) => fields['repeats'])).toEqual([undefined, 999]);
   });
 
-  it.each([16, 7] as const)('logs that the server rejected this process as its caller for code %i', (code) => {
+  it.each([16, 7] as const)('logs that the server rejected this process as a caller for code %i', (code) => {
     const { lines, log } = make();
     log.log(failure({ code }), '401', false);
     expect(lines[0]?.msg).toContain('at 10.0.0.7:50051 rejected this process as its caller: ');
@@ -98,13 +98,13 @@ describe('FailureLog', () => {
     'closed',
     'cancelled',
     'inbound-cancelled',
-  ] as const)('does not log a failure with reason %s, which the client logs', (reason) => {
+  ] as const)('does not log a failed call with reason %s', (reason) => {
     const { lines, log } = make();
     log.log(failure({ reason }), '503', false);
     expect(lines).toEqual([]);
   });
 
-  it('masks secrets and escapes line breaks in details of the server', () => {
+  it('masks secrets and escapes line breaks in the status details of a failed call', () => {
     const { lines, log } = make();
     log.log(failure({ details: 'a\nFAKE Bearer hush' }), '500', true);
     expect(lines[0]?.msg).toContain('a\\u000aFAKE Bearer ***');
@@ -113,7 +113,7 @@ describe('FailureLog', () => {
 });
 
 describe('toHttpException', () => {
-  it('sets the error as the cause and a message without internals', () => {
+  it('sets the call error as the cause of the HTTP exception and omits its details from the message', () => {
     const error = failure();
     const exception = toHttpException(error);
     expect(exception.cause).toBe(error);
@@ -125,7 +125,7 @@ describe('toHttpException', () => {
     ['a proxy', { reason: 'server', reachedServer: 'maybe' }],
     ['a transport', { reason: 'refused', reachedServer: 'no' }],
     ['a server without details', { details: '' }],
-  ])('returns the standard message for the status of %s', (_what, change) => {
+  ])('returns the standard HTTP message for a status from %s', (_what, change) => {
     expect(toHttpException(failure({ code: 5, details: 'db-7.internal', ...change })).getResponse()).toEqual({
       statusCode: 404,
       message: 'Not Found',

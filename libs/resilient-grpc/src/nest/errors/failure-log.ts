@@ -6,12 +6,15 @@ import { LogLimiter, withRepeats } from '../../telemetry/log/log-limiter.js';
 import type { StatusName } from '../../status/status-code.js';
 import { systemClock, type Clock } from '../../time/clock.js';
 
-/** Maximum number of lines that are counted separately: an unreachable upstream fails every method of a gateway. */
+/**
+ * Maximum number of lines that are counted separately. The number is bounded, because an unreachable upstream fails every method of a
+ * gateway.
+ */
 const MAX_KINDS = 20;
 /** Codes with which a server rejects its caller, which is this process. */
 const CALLER_FAULT_CODES: ReadonlySet<StatusName> = new Set(['UNAUTHENTICATED', 'PERMISSION_DENIED']);
 
-/** Reasons that are already in the client's log, or that its shutdown explains. */
+/** Reasons that are not logged here: the client logs them, or its shutdown or the caller's cancellation explains them. */
 const REASONS_LOGGED_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
   'outage',
   'connection-lost',
@@ -23,8 +26,8 @@ const REASONS_LOGGED_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
 ]);
 
 /**
- * Logs the failure details that a filter does not expose to the caller, because Nest logs unknown exceptions but not mapped ones. Writes
- * one line a minute for each method and code, and one for all others beyond 20.
+ * Logs the failure details that a filter does not expose to the caller, because Nest logs unknown exceptions but not mapped exceptions.
+ * Writes one line a minute for each method and code, and one line for all further methods and codes beyond 20.
  */
 export class FailureLog {
   private readonly repeats: LogLimiter<LogLine>;
@@ -48,7 +51,9 @@ export class FailureLog {
     const details = oneLine(error.details);
     const where = peer === undefined ? path : `${path} at ${peer}`;
     const failed =
-      CALLER_FAULT_CODES.has(codeName) && reason === 'server' ? 'rejected this process as its caller' : 'failed';
+      CALLER_FAULT_CODES.has(codeName) && (reason === 'server' || reason === 'http')
+        ? 'rejected this process as its caller'
+        : 'failed';
     const line = new LogLine(
       isFault ? 'error' : 'warn',
       `${client} ${where} ${failed}: ${codeName}: ${details} (${reason}, reached the server: ${reachedServer}); the caller received ${answered}`,

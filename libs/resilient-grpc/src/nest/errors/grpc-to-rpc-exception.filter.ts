@@ -66,7 +66,8 @@ export class GrpcToRpcExceptionFilter implements ExceptionFilter<GrpcCallError>,
     const kind = host.getType<string>();
     if (kind === 'http') {
       const httpAdapter = this.adapters?.httpAdapter;
-      // The filter was created manually, without an adapter. The HTTP framework catches the thrown exception, and may expose it.
+      // The filter was created manually, without an adapter. The HTTP framework catches the thrown exception and might expose it to the
+      // caller.
       if (httpAdapter === undefined) throw error === undefined ? exception : toHttpException(error);
       new BaseExceptionFilter(httpAdapter).catch(exception, host);
       return undefined;

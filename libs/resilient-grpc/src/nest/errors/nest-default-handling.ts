@@ -6,9 +6,9 @@ const logger = new LibraryLogger('ResilientGrpc');
 
 /**
  * Applies Nest's default handling of an unhandled exception outside HTTP. Nest calls only one filter, and an exception that a filter throws
- * bypasses Nest. In GraphQL and similar contexts that is the normal path. Under microservices and WebSockets it would end the process.
+ * bypasses Nest. GraphQL and similar contexts handle such an exception. In microservices and WebSockets, it would end the process.
  *
- * The packages are loaded on demand: they are installed, because the handler that failed is built on them.
+ * The packages are loaded on demand. They are installed, because the handler that failed is built on them.
  */
 export function nestDefaultHandling(exception: unknown, host: ArgumentsHost): unknown {
   switch (host.getType<string>()) {

@@ -41,7 +41,7 @@ describe('rpcStatusOf', () => {
     ['spaces of 3 bytes each', ' ', 682],
     ['Chinese characters of 9 bytes each', '订', 227],
     ['surrogate pairs of 12 bytes each', '🍵', 170],
-  ])('truncates details to 2 KiB in percent-encoding: %s', (_what, character, maxLength) => {
+  ])('truncates relayed status details to 2 KiB in percent-encoding: %s', (_what, character, maxLength) => {
     expect(statusOf({ details: character.repeat(maxLength) }).details).toBe(character.repeat(maxLength));
     expect(statusOf({ details: character.repeat(maxLength + 1) }).details).toBe(`${character.repeat(maxLength)}...`);
   });
@@ -50,7 +50,7 @@ describe('rpcStatusOf', () => {
     ['a long message and one detail', '订'.repeat(1_024), [message('订'.repeat(400))]],
     ['a short message and a detail that just fits', 'x', [message('x'.repeat(2_900))]],
     ['a truncated message and a detail that just fits', 'x'.repeat(4_000), [message('x'.repeat(2_900))]],
-  ])('stays below 8 KiB of HTTP/2 headers: %s', (_what, details, all) => {
+  ])('keeps a relayed status below 8 KiB of HTTP/2 headers: %s', (_what, details, all) => {
     const { metadata, ...status } = statusOf({ details, metadata: withDetails(all), retryAfterMs: 1_000 });
     const headers = Object.entries(metadata.toHttp2Headers()).flatMap(([key, values]) =>
       [values].flat().map((value) => `${key}: ${String(value)}`),
@@ -70,7 +70,7 @@ describe('rpcStatusOf', () => {
     expect(rpcStatusOf(failure(change), new Set(['NOT_FOUND', 'DATA_LOSS']))).toMatchObject({ isRelayed, isFault });
   });
 
-  it('replaces an unpaired surrogate, which cannot be sent', () => {
+  it('replaces an unpaired surrogate, which cannot be sent, in a relayed status message', () => {
     expect(statusOf({ details: 'tea \ud83c, please' }).details).toBe('tea \ufffd, please');
   });
 
@@ -80,7 +80,7 @@ describe('rpcStatusOf', () => {
     ['soon', []],
     ['10ms', []],
     ['99999999999', []],
-  ])('forwards a pushback only if it is a valid number: %s', (value, expected) => {
+  ])('forwards the pushback trailer of an upstream only if it is a valid number: %s', (value, expected) => {
     const metadata = new Metadata();
     metadata.set('grpc-retry-pushback-ms', value);
     expect(statusOf({ code: 14, metadata }).metadata.get('grpc-retry-pushback-ms')).toEqual(expected);

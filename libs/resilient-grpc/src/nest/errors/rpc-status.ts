@@ -4,6 +4,7 @@ import { RETRY_INFO, typeNameOf } from '../../errors/error-detail-types.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
+import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { StatusCode, type StatusName } from '../../status/status-code.js';
 import { isCallerCancellation, isFromServer } from './call-error-of.js';
 
@@ -20,23 +21,22 @@ export interface RpcStatus {
   readonly metadata: Metadata;
 }
 
-const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 const DEBUG_INFO = 'google.rpc.DebugInfo';
 /** Maximum size of relayed details in bytes, 4,096 in base64. With the other trailers they stay below 8 KiB, the usual gRPC limit. */
 const MAX_DETAILS_BYTES = 3_072;
-/** Maximum size of a relayed message in bytes, in the percent-encoding of its trailer, for the same reason. */
+/** Maximum size of a relayed message in bytes, in the percent-encoding of its trailer. Limited, like the details, by the 8 KiB. */
 const MAX_MESSAGE_BYTES = 2_048;
 
 /** Codes of faults. Their messages are never forwarded, even if `relay` lists them. */
 const FAULT_CODES: ReadonlySet<StatusName> = new Set(['INTERNAL', 'UNKNOWN', 'DATA_LOSS']);
-/** Codes that apply to this service too if they apply to a service it needs: unavailable, out of time, or overloaded. */
+/** Codes that also apply to this service if they apply to a service that it calls: unavailable, out of time, or overloaded. */
 const PASS_THROUGH_CODES: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED']);
 
 /**
  * Returns the status that the caller receives for a failed upstream call. The upstream's status is relayed if `relay` lists its code.
- * Otherwise the caller receives UNAVAILABLE, DEADLINE_EXCEEDED, or RESOURCE_EXHAUSTED unchanged, because they apply to this service too,
- * and INTERNAL for all other codes. For example, an upstream's NOT_FOUND or UNAUTHENTICATED describes the request of this service to the
- * upstream, not the caller's request to this service.
+ * Otherwise, the caller receives UNAVAILABLE, DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED unchanged, because these codes apply to this
+ * service, too. For all other codes, the caller receives INTERNAL. For example, an upstream's NOT_FOUND or UNAUTHENTICATED describes the
+ * request of this service to the upstream, not the caller's request to this service.
  */
 export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>): RpcStatus {
   const { retryAfterMs } = error;
@@ -101,7 +101,7 @@ function truncateText(text: string): string {
   let kept = '';
   let bytes = 0;
   for (const character of text) {
-    // `encodeURI` throws on an unpaired surrogate, here and where grpc-js writes the status.
+    // `encodeURI` throws on an unpaired surrogate, both here and when grpc-js writes the status.
     const whole = character.replace(/\p{Surrogate}/u, '\ufffd');
     bytes += encodeURI(whole).length;
     if (bytes > MAX_MESSAGE_BYTES) return `${kept}...`;

@@ -8,7 +8,7 @@ import { moment, type Clock } from '../../time/clock.js';
 export interface GrpcServerCall {
   readonly metadata: Metadata;
   readonly cancelled: boolean;
-  /** Only for methods with a response stream: true if this side ended the response. */
+  /** True if this side ended the response. Present only for methods with a response stream. */
   readonly writableEnded?: boolean;
   getDeadline(): Date | number;
   once(event: 'cancelled', listener: () => void): unknown;
@@ -28,7 +28,7 @@ export class GrpcInboundCall implements CapturedCall {
   constructor(
     readonly call: GrpcServerCall,
     clock: Clock,
-    /** Values that the capturing server already knows. */
+    /** Values that the capturing server has already determined. */
     known?: { readonly streaming: boolean; readonly startedAt: number },
   ) {
     this.startedAt = known?.startedAt ?? clock.now();
@@ -38,7 +38,7 @@ export class GrpcInboundCall implements CapturedCall {
     if (Number.isFinite(deadline)) this.deadline = moment(deadline);
   }
 
-  /** Aborted when the call is cancelled. Created on first access, because most inbound calls make no outgoing call bound to them. */
+  /** Aborted when the call is cancelled. Created on first access, because most inbound calls have no outgoing calls. */
   get signal(): AbortSignal {
     if (this.controller !== undefined) return this.controller.signal;
     const { call } = this;

@@ -39,13 +39,13 @@ export class HttpInboundCall implements CapturedCall {
     if (deadline !== Infinity) this.deadline = moment(deadline);
   }
 
-  /** Aborts if the client disconnects before the response ends. Created on first access, because most requests do not use it. */
+  /** Aborts if the client disconnects before the response ends. Created on first access, because most requests do not use the signal. */
   get signal(): AbortSignal {
     if (this.controller !== undefined) return this.controller.signal;
     const { response } = this;
     const controller = new AbortController();
     this.controller = controller;
-    // Each outgoing call adds a listener; many of them are not a leak.
+    // Each outgoing call adds a listener. A large number of listeners is not a leak.
     setMaxListeners(0, controller.signal);
     const closed = (): void => {
       if (!response.writableEnded)

@@ -29,19 +29,19 @@ describe('HttpInboundCall', () => {
   const http = (headers: Record<string, string | string[]> = {}, response = new Response()) =>
     new HttpInboundCall({ headers }, response, clock);
 
-  it('derives its deadline from grpc-timeout', () => {
+  it('derives the deadline of an HTTP request from grpc-timeout', () => {
     expect(http({ 'grpc-timeout': '250m' }).deadline?.getTime()).toBe(clock.epoch() + 250);
     expect(http({ 'grpc-timeout': '99999999H' }).deadline).toBeUndefined();
     expect(http({ 'grpc-timeout': 'soon' }).deadline).toBeUndefined();
     expect(http().deadline).toBeUndefined();
   });
 
-  it('returns headers, with several values joined', () => {
+  it('returns the headers of an inbound HTTP request and joins repeated values', () => {
     const call = http({ 'x-one': 'a', 'set-cookie': ['a', 'b'] });
     expect([call.get('X-One'), call.get('set-cookie'), call.get('x-none')]).toEqual(['a', 'a, b', undefined]);
   });
 
-  it('aborts its signal if the client disconnects before the response ends', () => {
+  it('aborts the signal of an HTTP request if the client disconnects before the response ends', () => {
     const response = new Response();
     const { signal } = http({}, response);
     expect(signal.aborted).toBe(false);
@@ -50,7 +50,7 @@ describe('HttpInboundCall', () => {
     expect(String(signal.reason)).toContain('disconnected');
   });
 
-  it('does not abort its signal after the response has ended', () => {
+  it('does not abort the signal of an HTTP request after the response has ended', () => {
     const response = new Response();
     const { signal } = http({}, response);
     response.writableEnded = true;
@@ -58,7 +58,7 @@ describe('HttpInboundCall', () => {
     expect(signal.aborted).toBe(false);
   });
 
-  it('returns an aborted signal if the client disconnected before the signal was read', () => {
+  it('returns an aborted signal if the HTTP client disconnected before the signal was read', () => {
     const response = new Response();
     const call = http({}, response);
     response.destroyed = true;
@@ -72,13 +72,13 @@ describe('GrpcInboundCall', () => {
     [Infinity, undefined],
     [7_000, 7_000],
     [new Date(8_000), 8_000],
-  ])('takes the deadline from the server call: %s', (deadline, expected) => {
+  ])('takes the deadline of an inbound gRPC call from the server call: %s', (deadline, expected) => {
     const call = new ServerCall();
     call.deadline = deadline;
     expect(new GrpcInboundCall(call, clock).deadline?.getTime()).toBe(expected);
   });
 
-  it('detects a retry by its metadata', () => {
+  it('detects a retry by the metadata of the inbound gRPC call', () => {
     const retry = (key: string, value: string) => {
       const call = new ServerCall();
       call.metadata.set(key, value);
@@ -90,7 +90,7 @@ describe('GrpcInboundCall', () => {
     expect(retry('x-other', '1')).toBe(false);
   });
 
-  it('returns metadata, with binary values as base64', () => {
+  it('returns the metadata of an inbound gRPC call and encodes binary values as base64', () => {
     const call = new ServerCall();
     call.metadata.add('x-a', '1');
     call.metadata.add('x-a', '2');
@@ -100,8 +100,8 @@ describe('GrpcInboundCall', () => {
   });
 
   it.each<[string, ServerCall, (call: ServerCall, inbound: GrpcInboundCall) => void, boolean]>([
-    ['aborts its signal if the caller cancels', new ServerCall(), () => undefined, true],
-    ['does not abort its signal after the end of the call', new ServerCall(), (_, inbound) => inbound.end(), false],
+    ['aborts the signal of a unary call if the caller cancels', new ServerCall(), () => undefined, true],
+    ['does not abort the signal of a unary call after its end', new ServerCall(), (_, inbound) => inbound.end(), false],
     ['aborts the signal of a stream if the caller cancels', new ServerStream(), () => undefined, true],
     [
       'does not abort the signal of a stream that the server has ended',
@@ -119,7 +119,7 @@ describe('GrpcInboundCall', () => {
     expect(inbound.streaming).toBe(call instanceof ServerStream);
   });
 
-  it('returns an aborted signal if the call was cancelled before the signal was read', () => {
+  it('returns an aborted signal if the inbound gRPC call was cancelled before the signal was read', () => {
     const call = new ServerCall();
     const inbound = new GrpcInboundCall(call, clock);
     call.cancelled = true;
@@ -136,7 +136,7 @@ describe('GrpcInboundCall', () => {
 });
 
 describe('InboundWatch', () => {
-  it('logs once after 100 calls without an inbound call', () => {
+  it('warns once after 100 outgoing calls without an inbound call', () => {
     const lines: string[] = [];
     const watch = new InboundWatch((line) => lines.push(line));
     for (let n = 0; n < 99; n++) watch.note(false);
@@ -145,7 +145,7 @@ describe('InboundWatch', () => {
     expect(lines).toEqual([expect.stringContaining('inheritAppConfig: true')]);
   });
 
-  it('does not log if one of the calls had an inbound call', () => {
+  it('does not warn if one of the first 100 outgoing calls had an inbound call', () => {
     const lines: string[] = [];
     const watch = new InboundWatch((line) => lines.push(line));
     watch.note(false);

@@ -1,6 +1,6 @@
 const CALLS_BEFORE_WARNING = 100;
 
-/** Warns if propagation is on while nothing captures inbound calls. */
+/** Warns if propagation is on but inbound calls are not captured. */
 export class InboundWatch {
   private missing = 0;
   private settled = false;

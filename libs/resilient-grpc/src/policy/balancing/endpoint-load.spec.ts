@@ -9,14 +9,14 @@ function measured(...samples: [latencyMs: number, outcome: 'succeeded' | 'failed
 }
 
 describe('EndpointLoad', () => {
-  it('returns no latency before the first measurement', () => {
+  it('returns no latency of an endpoint before the first measurement', () => {
     expect(new EndpointLoad().latencyMs(1_000)).toBeUndefined();
   });
 
   it.each([
-    ['takes the first latency', [[5, 'succeeded', 0]], 5],
+    ['takes the first latency of an endpoint as its average latency', [[5, 'succeeded', 0]], 5],
     [
-      'follows a higher latency at once',
+      'raises the average latency to a higher latency at once',
       [
         [5, 'succeeded', 0],
         [80, 'succeeded', 1],
@@ -24,7 +24,7 @@ describe('EndpointLoad', () => {
       80,
     ],
     [
-      'follows a lower latency by 63 % within 2 s',
+      'moves the average latency 63 % toward a lower latency within 2 s',
       [
         [100, 'succeeded', 0],
         [0.01, 'succeeded', 2_000],
@@ -32,7 +32,7 @@ describe('EndpointLoad', () => {
       36.8,
     ],
     [
-      'barely follows a lower latency within 2 ms',
+      'barely moves the average latency toward a lower latency within 2 ms',
       [
         [100, 'succeeded', 0],
         [1, 'succeeded', 2],
@@ -40,7 +40,7 @@ describe('EndpointLoad', () => {
       99.9,
     ],
     [
-      'quadruples its latency after a fast failure',
+      'quadruples the average latency after a fast failure',
       [
         [5, 'succeeded', 0],
         [1, 'failed', 1],
@@ -48,16 +48,16 @@ describe('EndpointLoad', () => {
       20,
     ],
     [
-      'takes the latency of a slow failure',
+      'takes the latency of a slow failure as the average latency',
       [
         [5, 'succeeded', 0],
         [1_000, 'failed', 1],
       ],
       1_000,
     ],
-    ['quadruples the first latency if the attempt failed', [[5, 'failed', 0]], 20],
+    ['takes four times the first latency as the average latency if the attempt failed', [[5, 'failed', 0]], 20],
     [
-      'ignores a cancelled attempt that was faster',
+      'ignores the latency of a cancelled attempt that was faster than the average',
       [
         [5, 'succeeded', 0],
         [1, 'cancelled', 5_000],
@@ -65,7 +65,7 @@ describe('EndpointLoad', () => {
       5,
     ],
     [
-      'follows a cancelled attempt that was slower',
+      'raises the average latency to the latency of a slower cancelled attempt',
       [
         [5, 'succeeded', 0],
         [70, 'cancelled', 1],
@@ -76,7 +76,7 @@ describe('EndpointLoad', () => {
     expect(measured(...(samples as unknown as Parameters<typeof measured>)).latencyMs(20_000)).toBeCloseTo(expected, 1);
   });
 
-  it('keeps its latency while an attempt is running, and decreases it afterwards', () => {
+  it('keeps the average latency while an attempt is running, and decreases it afterwards', () => {
     const load = measured([100, 'succeeded', 0]);
     expect(load.latencyMs(60_000)).toBe(100);
     load.ended(60_000);

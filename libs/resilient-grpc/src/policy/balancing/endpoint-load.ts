@@ -5,8 +5,8 @@
 export type MeasuredOutcome = 'succeeded' | 'failed' | 'cancelled';
 
 /**
- * Time constant of the average in milliseconds. A measurement loses 63 % of its weight in this time. Finagle and Linkerd use 10 s, with
- * which the slow first calls of a Node process would keep calls away from a new server for half a minute.
+ * Time constant of the average in milliseconds. A measurement loses 63 % of its weight in this time. With 10 s, as in Finagle and Linkerd,
+ * the slow first calls of a Node process would keep calls away from a new server for half a minute.
  */
 const DECAY_MS = 2_000;
 /**

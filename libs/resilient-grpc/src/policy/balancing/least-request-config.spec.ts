@@ -12,13 +12,13 @@ describe('parseChoiceCount', () => {
   });
 
   it.each([{ choiceCount: 1 }, { choiceCount: 2.5 }, { choiceCount: '3' }, { choiceCount: null }])(
-    'rejects %j',
+    'rejects the least-request config %j',
     (config) => {
       expect(() => parseChoiceCount(config)).toThrow(/^choiceCount: expected an integer of 2 or more, got /);
     },
   );
 
-  it('rejects a config that is not an object', () => {
+  it('rejects a least-request config that is not an object', () => {
     expect(() => parseChoiceCount(null)).toThrow('expected an object');
   });
 });

@@ -5,7 +5,7 @@ type Load = Pick<EndpointLoad, 'inFlight' | 'latencyMs'>;
 /**
  * Selects the endpoint for an attempt: draws `choiceCount` endpoints at random and returns the one with the lowest product of average
  * latency and running attempts ("power of two choices"). A choice among all endpoints would send the calls of all clients to the same
- * one.
+ * endpoint.
  *
  * @param loads at least one
  * @param now monotonic milliseconds
@@ -22,7 +22,7 @@ export function chooseLeastLoaded(
   let best = drawn;
   if (length === 1) return best;
   for (let draws = 1; draws < choiceCount; draws++) {
-    // Never the endpoint of the previous draw, so that two draws compare two endpoints.
+    // Excludes the endpoint of the previous draw, so that two draws compare two endpoints.
     drawn = (drawn + 1 + Math.floor(random() * (length - 1))) % length;
     // Safe: both are valid indexes.
     if (isLessLoaded(loads[drawn] as Load, loads[best] as Load, now)) best = drawn;
@@ -33,7 +33,7 @@ export function chooseLeastLoaded(
 function isLessLoaded(a: Load, b: Load, now: number): boolean {
   const latencyOfA = a.latencyMs(now);
   const latencyOfB = b.latencyMs(now);
-  // A new endpoint has no latency yet. With an assumed one, it would receive all calls, or none.
+  // A new endpoint has no latency yet. With an assumed latency, it would receive all calls, or none.
   if (latencyOfA === undefined || latencyOfB === undefined) return a.inFlight < b.inFlight;
   return latencyOfA * (a.inFlight + 1) < latencyOfB * (b.inFlight + 1);
 }

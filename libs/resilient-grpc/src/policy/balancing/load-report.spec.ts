@@ -19,31 +19,31 @@ const NOTHING = {
 const BYTES = '09000000000000d03f119a9999999999b93f31000000000000144039000000000000004049000000000000e03f';
 
 describe('encodeLoadReport and decodeLoadReport', () => {
-  it('encodes a report as a Protocol Buffers message', () => {
+  it('encodes a load report as a Protocol Buffers message', () => {
     expect(Buffer.from(encodeLoadReport(REPORT)).toString('hex')).toBe(BYTES);
   });
 
-  it('decodes the values that were encoded', () => {
+  it('decodes an encoded load report to the same values', () => {
     expect(decodeLoadReport(encodeLoadReport(REPORT))).toEqual(REPORT);
   });
 
-  it('omits fields of 0', () => {
+  it('omits load report fields whose value is 0', () => {
     expect(encodeLoadReport(NOTHING)).toHaveLength(0);
     expect(decodeLoadReport(new Uint8Array())).toEqual(NOTHING);
   });
 
-  it('skips other fields: a varint, a map, and a 32-bit value', () => {
+  it('skips other fields of a load report: a varint, a map, and a 32-bit value', () => {
     const others = Buffer.from('18ac02' + '220c0a0161110000000000000840' + '7d01020304', 'hex');
     expect(decodeLoadReport(Buffer.concat([others, Buffer.from(BYTES, 'hex')]))).toEqual(REPORT);
   });
 
-  it('reads a report inside a larger buffer', () => {
+  it('reads a load report inside a larger buffer', () => {
     const bytes = Buffer.concat([Buffer.from([255, 255, 255]), Buffer.from(BYTES, 'hex')]).subarray(3);
     expect(decodeLoadReport(bytes)).toEqual(REPORT);
   });
 
   it.each(['09', '0900', '22', '22ff', '0b', '7d01', 'ffffffffffffffffffffff'])(
-    'rejects the invalid message %s',
+    'returns undefined for the invalid load report %s',
     (hex) => {
       expect(decodeLoadReport(Buffer.from(hex, 'hex'))).toBeUndefined();
     },

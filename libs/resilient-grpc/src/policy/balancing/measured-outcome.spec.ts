@@ -11,15 +11,15 @@ describe('measuredOutcome', () => {
     ['a status of the application as a success', 'server', NOT_FOUND, 'yes', 'succeeded'],
     ['UNAVAILABLE of the server as a failure', 'server', UNAVAILABLE, 'yes', 'failed'],
     ['a lost connection as a failure', 'connection-lost', UNAVAILABLE, 'maybe', 'failed'],
-    ['a deadline as a failure', 'deadline', DEADLINE_EXCEEDED, 'maybe', 'failed'],
+    ['an exceeded deadline as a failure', 'deadline', DEADLINE_EXCEEDED, 'maybe', 'failed'],
     ['an attempt timeout as a failure', 'attempt-timeout', DEADLINE_EXCEEDED, 'maybe', 'failed'],
     ['an overloaded server as a failure', 'server', RESOURCE_EXHAUSTED, 'yes', 'failed'],
-    ['a response above a limit of this side as a success', 'protocol', RESOURCE_EXHAUSTED, 'yes', 'succeeded'],
+    ['a response above a client-side limit as a success', 'protocol', RESOURCE_EXHAUSTED, 'yes', 'succeeded'],
     ['a losing hedge as cancelled', 'cancelled', CANCELLED, 'maybe', 'cancelled'],
     ['a request that was rejected unprocessed as no outcome', 'refused', UNAVAILABLE, 'no', undefined],
     ['an unsent request as no outcome', 'unsent', UNAVAILABLE, 'no', undefined],
     ['a local failure as no outcome', 'local', INTERNAL, 'no', undefined],
-  ])('counts %s', (_, kind, code, reachedServer, expected) => {
+  ])('counts %s for the endpoint load', (_, kind, code, reachedServer, expected) => {
     expect(measuredOutcome({ kind, code, reachedServer })).toBe(expected);
   });
 });

@@ -2,7 +2,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Verdict } from '../evidence/verdict.js';
 import type { MeasuredOutcome } from './endpoint-load.js';
 
-/** Statuses that count against an endpoint: a server that fails or is overloaded sends them fast. */
+/** Statuses that count against an endpoint, because a server that fails or is overloaded sends them fast. */
 const ENDPOINT_FAULTS: ReadonlySet<StatusCode> = new Set([
   StatusCode.UNAVAILABLE,
   StatusCode.DEADLINE_EXCEEDED,

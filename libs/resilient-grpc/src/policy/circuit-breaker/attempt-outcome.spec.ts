@@ -26,12 +26,12 @@ describe('attemptOutcome', () => {
     ['an unsent call as ignored', 'unsent', UNAVAILABLE, 'ignored'],
     ['a local failure as ignored', 'local', UNAVAILABLE, 'ignored'],
     ['a request that cannot be serialized as ignored', 'serialize', UNAVAILABLE, 'ignored'],
-  ])('counts %s', (_, kind, code, outcome, over) => {
+  ])('counts %s for the circuit breaker', (_, kind, code, outcome, over) => {
     const verdict = { kind, code, connectionLost: false, retryableHttp: false, ...over };
     expect(attemptOutcome(verdict, DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
   });
 
-  it('counts OK as a success even if it is listed', () => {
+  it('counts OK as a success for the circuit breaker even if it is listed', () => {
     const verdict = { kind: 'protocol', code: OK, connectionLost: false, retryableHttp: false } as const;
     expect(attemptOutcome(verdict, { statusCodes: new Set([OK]) })).toBe('success');
   });

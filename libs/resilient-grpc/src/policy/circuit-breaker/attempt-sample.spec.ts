@@ -3,14 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { AttemptSample } from './attempt-sample.js';
 
 describe('AttemptSample', () => {
-  it('counts failures and attempts', () => {
+  it('counts the failures and all attempts of a sample', () => {
     const sample = new AttemptSample(10_000);
     sample.add(true, 0);
     sample.add(false, 1);
     expect({ failures: sample.failures, total: sample.total }).toEqual({ failures: 1, total: 2 });
   });
 
-  it('drops attempts in steps of a tenth of the window', () => {
+  it('drops attempts from a sample in steps of a tenth of the window', () => {
     const sample = new AttemptSample(10_000);
     for (let second = 0; second < 10; second++) sample.add(true, second * 1_000);
     expect(sample.total).toBe(10);
@@ -20,7 +20,7 @@ describe('AttemptSample', () => {
     expect(sample.total).toBe(9);
   });
 
-  it('drops all attempts of one tenth of the window together', () => {
+  it('drops all attempts of one tenth of the sampling window together', () => {
     const sample = new AttemptSample(10_000);
     for (const at of [0, 1, 2]) sample.add(true, at);
     sample.add(false, 5_000);
@@ -28,7 +28,7 @@ describe('AttemptSample', () => {
     expect({ failures: sample.failures, total: sample.total }).toEqual({ failures: 0, total: 2 });
   });
 
-  it('drops all attempts after a window or more without attempts', () => {
+  it('drops all sampled attempts after a window or more without attempts', () => {
     for (const idleMs of [10_000, 10_999, 11_000, 95_000, 1e12]) {
       const sample = new AttemptSample(10_000);
       for (let i = 0; i < 50; i++) sample.add(true, 0);
@@ -37,7 +37,7 @@ describe('AttemptSample', () => {
     }
   });
 
-  it('counts attempts if the clock goes back or starts below 0', () => {
+  it('counts sampled attempts if the clock goes back or starts below 0', () => {
     const sample = new AttemptSample(10_000);
     sample.add(true, -4_500);
     sample.add(true, 3_000);
@@ -47,7 +47,7 @@ describe('AttemptSample', () => {
     expect(sample.total).toBe(3);
   });
 
-  it('counts like a plain list of attempts', () => {
+  it('counts any sequence of sampled attempts like a plain list', () => {
     const attempt = fc.record({ afterMs: fc.integer({ min: 0, max: 3_000 }), isFailure: fc.boolean() });
     fc.assert(
       fc.property(fc.array(attempt, { maxLength: 100 }), (attempts) => {

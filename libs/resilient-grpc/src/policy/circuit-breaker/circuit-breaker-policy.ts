@@ -10,13 +10,13 @@ export interface CircuitBreakerOptions {
   readonly samplingDurationMs?: number | undefined;
   /**
    * Time in milliseconds for which an open circuit rejects attempts before it admits a probe. Doubles with each failed probe, up to
-   * 30 000 or to this value if it is greater. Jittered by ±20 %, so that the clients of a fleet do not all probe at once.
+   * 30,000 or to this value if it is greater. Jittered by ±20 %, so that the clients of a fleet do not all probe at once.
    * @defaultValue 5000
    */
   readonly breakDurationMs?: number | undefined;
   /**
-   * Status codes that count as failures. Lost connections, requests rejected by the server's transport, and attempt timeouts always
-   * count.
+   * Status codes that count as failures. Lost connections, requests rejected by the server's transport, attempt timeouts, idle
+   * streams, and transient HTTP errors of a gateway always count.
    * @defaultValue ['UNAVAILABLE', 'DEADLINE_EXCEEDED']
    */
   readonly statusCodes?: readonly StatusName[] | undefined;

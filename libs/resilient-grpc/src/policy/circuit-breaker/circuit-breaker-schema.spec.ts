@@ -11,11 +11,11 @@ function parse(value: unknown) {
 }
 
 describe('circuitBreakerSchema', () => {
-  it.each([{}, { failureRatio: undefined }])('returns the defaults for %o', (value) => {
+  it.each([{}, { failureRatio: undefined }])('returns the circuit breaker defaults for %o', (value) => {
     expect(parse(value)).toEqual({ policy: DEFAULT_CIRCUIT_BREAKER, problems: [] });
   });
 
-  it('returns valid options in a frozen object', () => {
+  it('returns valid circuit breaker options in a frozen object', () => {
     const { policy, problems } = parse({
       failureRatio: 0.2,
       minimumThroughput: 5,
@@ -36,9 +36,12 @@ describe('circuitBreakerSchema', () => {
     expect(Object.isFrozen(policy)).toBe(true);
   });
 
-  it.each([{ failureRatio: 1 }, { samplingDurationMs: 100 }])('accepts a value at its limit: %o', (value) => {
-    expect(parse(value)).toMatchObject({ policy: value, problems: [] });
-  });
+  it.each([{ failureRatio: 1 }, { samplingDurationMs: 100 }])(
+    'accepts a circuit breaker option at its limit: %o',
+    (value) => {
+      expect(parse(value)).toMatchObject({ policy: value, problems: [] });
+    },
+  );
 
   it('raises maxBreakDurationMs to a longer breakDurationMs', () => {
     expect(parse({ breakDurationMs: 60_000 }).policy).toMatchObject({ maxBreakDurationMs: 60_000 });
@@ -75,11 +78,11 @@ describe('circuitBreakerSchema', () => {
       { statusCodes: ['Unavailable', 'NOPE'] },
       'circuitBreaker.statusCodes[1]: expected the name of a status code or a number from 0 to 16, got "NOPE"',
     ],
-  ])('rejects %o and names the path, the problem and the fix', (value, problem) => {
+  ])('rejects the circuit breaker options %o, and names the path and the problem', (value, problem) => {
     expect(parse(value).problems).toEqual([problem]);
   });
 
-  it('reports all problems at once', () => {
+  it('reports all problems of circuit breaker options together', () => {
     expect(parse({ failureRatio: 2, minimumThroughput: 0.5, nope: 1 }).problems).toHaveLength(3);
   });
 });

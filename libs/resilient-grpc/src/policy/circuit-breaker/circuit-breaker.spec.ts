@@ -35,7 +35,7 @@ function makeOpened(over = {}) {
 const open = () => ({ connection: {}, acceptsNoStreams: false });
 
 describe('closed circuit', () => {
-  it('opens if half of at least 20 attempts fail', () => {
+  it('opens the circuit if half of at least 20 attempts fail', () => {
     const { breaker, transitions } = make();
     attempt(breaker, 'success', 0, 10);
     attempt(breaker, 'failure', 0, 9);
@@ -47,7 +47,7 @@ describe('closed circuit', () => {
     ]);
   });
 
-  it('stays closed below 20 attempts, and while fewer than half of the attempts fail', () => {
+  it('keeps the circuit closed below 20 attempts, and while fewer than half of the attempts fail', () => {
     const { breaker } = make();
     attempt(breaker, 'failure', 0, 19);
     expect(breaker.state).toBe('closed');
@@ -57,7 +57,7 @@ describe('closed circuit', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it('stays closed above 20 attempts while fewer than half fail', () => {
+  it('keeps the circuit closed above 20 attempts while fewer than half fail', () => {
     const { breaker } = make();
     attempt(breaker, 'success', 0, 30);
     attempt(breaker, 'failure', 0, 29);
@@ -66,7 +66,7 @@ describe('closed circuit', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it('does not open on a success that reaches the minimum throughput', () => {
+  it('does not open the circuit on a success that reaches the minimum throughput', () => {
     const { breaker } = make();
     attempt(breaker, 'failure', 0, 19);
     attempt(breaker, 'success', 0, 10);
@@ -80,7 +80,7 @@ describe('closed circuit', () => {
     expect(breaker.state).toBe('closed');
   });
 
-  it('does not count ignored attempts', () => {
+  it('does not count ignored attempts in the circuit breaker', () => {
     const { breaker } = make();
     attempt(breaker, 'ignored', 0, 100);
     attempt(breaker, 'failure', 0, 19);
@@ -102,7 +102,7 @@ describe('closed circuit', () => {
     expect(transitions.map(({ total }) => total)).toEqual([3]);
   });
 
-  it('counts attempts lost with a closed connection once, whatever the time between them', () => {
+  it('counts attempts lost with a closed connection once, regardless of the time between them', () => {
     const { breaker } = make({ minimumThroughput: 2 });
     const ended = { connection: {}, acceptsNoStreams: true };
     for (const now of [100, 400, 1_400]) breaker.onResult(acquire(breaker, now), 'failure', now, ended);
@@ -113,7 +113,7 @@ describe('closed circuit', () => {
 });
 
 describe('open circuit', () => {
-  it('rejects attempts and returns the remaining time', () => {
+  it('rejects attempts while the circuit is open, and returns the remaining time', () => {
     const { breaker } = makeOpened();
     expect(breaker.tryAcquire(0)).toEqual({ admitted: false, retryAfterMs: 5_000 });
     expect(breaker.tryAcquire(4_999)).toEqual({ admitted: false, retryAfterMs: 1 });
@@ -123,7 +123,7 @@ describe('open circuit', () => {
     [0, 4_000],
     [0.5, 5_000],
     [1, 6_000],
-  ])('stays open for 5 s ±1 s (random %d: %d ms)', (chance, ms) => {
+  ])('keeps the circuit open for 5 s ±1 s (random %d: %d ms)', (chance, ms) => {
     const { breaker, transitions } = make({}, () => chance);
     attempt(breaker, 'failure', 0, 20);
     expect(transitions[0]?.breakMs).toBeCloseTo(ms);
@@ -140,14 +140,14 @@ describe('open circuit', () => {
 });
 
 describe('half-open circuit', () => {
-  it('admits one probe, and rejects other attempts with the time until the probe times out', () => {
+  it('admits one probe of a half-open circuit, and rejects other attempts with the time until the probe times out', () => {
     const { breaker } = makeOpened();
     acquire(breaker, 5_000);
     expect(breaker.state).toBe('half-open');
     expect(breaker.tryAcquire(5_100)).toEqual({ admitted: false, retryAfterMs: 4_900 });
   });
 
-  it('closes after a successful probe and resets its counts', () => {
+  it('closes the circuit after a successful probe, and resets the counts', () => {
     const { breaker, transitions } = makeOpened();
     attempt(breaker, 'success', 5_000);
     expect(breaker.state).toBe('closed');
@@ -161,7 +161,7 @@ describe('half-open circuit', () => {
     ]);
   });
 
-  it('doubles the break after each failed probe up to 30 s, and resets it to 5 s once closed', () => {
+  it('doubles the break after each failed probe up to 30 s, and resets it to 5 s after the circuit has closed', () => {
     const { breaker, transitions } = makeOpened();
     let now = 0;
     const next = (): void => {
@@ -180,7 +180,7 @@ describe('half-open circuit', () => {
     expect(breaks().at(-1)).toBe(5_000);
   });
 
-  it('releases the permit of a cancelled probe', () => {
+  it('releases the permit of a half-open circuit if its probe is cancelled', () => {
     const { breaker, transitions } = makeOpened();
     attempt(breaker, 'ignored', 5_000);
     expect(breaker.state).toBe('half-open');
@@ -189,7 +189,7 @@ describe('half-open circuit', () => {
     expect(transitions).toHaveLength(3);
   });
 
-  it('releases the permit of a probe that hangs', () => {
+  it('releases the permit of a half-open circuit if its probe hangs', () => {
     const { breaker } = makeOpened();
     acquire(breaker, 5_000);
     expect(breaker.tryAcquire(9_999).admitted).toBe(false);
@@ -197,15 +197,18 @@ describe('half-open circuit', () => {
     expect(breaker.tryAcquire(10_001)).toEqual({ admitted: false, retryAfterMs: 4_999 });
   });
 
-  it.each(['success', 'failure'] as const)('accepts the late outcome %s of a probe that hung', (outcome) => {
-    const { breaker } = makeOpened();
-    const hung = acquire(breaker, 5_000);
-    acquire(breaker, 10_000);
-    breaker.onResult(hung, outcome, 11_000);
-    expect(breaker.state).toBe(outcome === 'success' ? 'closed' : 'open');
-  });
+  it.each(['success', 'failure'] as const)(
+    'accepts the late outcome %s of a circuit breaker probe that hung',
+    (outcome) => {
+      const { breaker } = makeOpened();
+      const hung = acquire(breaker, 5_000);
+      acquire(breaker, 10_000);
+      breaker.onResult(hung, outcome, 11_000);
+      expect(breaker.state).toBe(outcome === 'success' ? 'closed' : 'open');
+    },
+  );
 
-  it('keeps the permit of the current probe if an earlier probe that hung is cancelled', () => {
+  it('keeps the permit of the current circuit breaker probe if an earlier probe that hung is cancelled', () => {
     const { breaker } = makeOpened();
     const hung = acquire(breaker, 5_000);
     acquire(breaker, 10_000);
@@ -251,7 +254,7 @@ describe('reclosed circuit', () => {
 });
 
 describe('circuit with any history', () => {
-  it('admits at most one probe per probe timeout, and admits one after the longest break at the latest', () => {
+  it('admits a further probe of a circuit only after the current one ends or times out, and always admits an attempt after the longest break', () => {
     const step = fc.record({
       afterMs: fc.integer({ min: 0, max: 2_000 }),
       outcome: fc.constantFrom<AttemptOutcome | 'none'>('success', 'failure', 'failure', 'ignored', 'none'),

@@ -33,9 +33,9 @@ export interface CircuitTransition {
   readonly reason: 'too-many-failures' | 'break-over' | 'probe-failed' | 'probe-succeeded';
   /** Time in milliseconds until the first probe if the circuit opened; otherwise 0. */
   readonly breakMs: number;
-  /** Failed attempts within the sampling time. */
+  /** Failed attempts within the sampling time before the circuit opened. */
   readonly failures: number;
-  /** All attempts within the sampling time. */
+  /** All attempts within the sampling time before the circuit opened. */
   readonly total: number;
 }
 
@@ -45,20 +45,20 @@ const LOSS_WINDOW_MS = 250;
 /** First attempt that was lost with a connection. */
 interface Loss {
   readonly at: number;
-  /** True if the connection was over at this loss, or at another one within `LOSS_WINDOW_MS`. */
+  /** True if the connection accepted no more streams at this loss, or at another loss within `LOSS_WINDOW_MS`. */
   acceptsNoStreams: boolean;
 }
 
 /**
- * Rejects attempts while too many of them fail, and sends single probes to detect when they succeed again.
+ * Rejects attempts while too many of them fail, and admits single probes to detect when attempts succeed again.
  *
- * This is a custom implementation because cockatiel's breakers, like Polly's, have three faults. A late result of an attempt
- * admitted before the break can override the result of a probe. A hanging probe keeps the circuit half open forever. A cancelled
- * probe closes the circuit. In addition, cockatiel makes other calls wait for the probe, and counts old samples after an idle period.
+ * This is a custom implementation because cockatiel's breakers, like Polly's, have three faults. A late result of an attempt admitted
+ * before the break can override the result of a probe. A hanging probe keeps the circuit half open forever. A cancelled probe closes the
+ * circuit. In addition, cockatiel makes other calls wait for the probe, and counts old samples after an idle period.
  *
- * Here, each result carries the token of its admission, probes have a timeout, and ignored results only return their permit.
- * Attempts lost with one connection count as one failure: a server killed under load is one event, and the channel already makes
- * the following calls wait.
+ * Here, each result carries the token of its admission, probes have a timeout, and ignored results only return their permit. Attempts lost
+ * with one connection count as one failure. A server killed under load is one event, and the channel already makes the following calls
+ * wait.
  *
  * Times are monotonic milliseconds. The breaker sets no timers.
  */

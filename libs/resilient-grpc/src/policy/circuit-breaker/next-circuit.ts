@@ -3,8 +3,8 @@ import type { AttemptOutcome } from './attempt-outcome.js';
 import type { CircuitBreakerPolicy } from './circuit-breaker-policy.js';
 
 /**
- * Token of an admission. A result counts by the time its attempt was admitted, not by the time it ended. Increases with every state
- * change and with every probe.
+ * Token of an admission. A result counts by the time its attempt was admitted, not by the time it ended. The token increases with every
+ * state change and with every probe.
  */
 export type CircuitToken = number;
 
@@ -17,7 +17,7 @@ export type CircuitState =
       readonly kind: 'open';
       readonly token: CircuitToken;
       readonly probeAt: number;
-      /** Number of consecutive breaks without a successful probe in between. */
+      /** Number of consecutive breaks without a successful probe between them. */
       readonly breaks: number;
     }
   /** One probe at a time is admitted. */
@@ -45,7 +45,7 @@ export interface AttemptCounts {
 export type CircuitEvent =
   /** An attempt requests admission. */
   | { readonly type: 'request'; readonly at: number }
-  /** An attempt ended; `sample` includes it. */
+  /** An attempt ended; `sample` includes it if the circuit is closed. */
   | {
       readonly type: 'result';
       readonly at: number;
@@ -66,7 +66,7 @@ export function nextCircuit(
   return event.type === 'request' ? afterRequest(state, event.at, policy) : afterResult(state, event, policy, random);
 }
 
-/** True if an attempt was admitted in the current closed or half-open period; the results of others are ignored. */
+/** True if an attempt was admitted in the current closed or half-open period; the results of other attempts are ignored. */
 export function isCurrent(state: CircuitState, token: CircuitToken): boolean {
   switch (state.kind) {
     case 'closed':
@@ -111,7 +111,7 @@ function afterResult(
       case 'failure':
         return openCircuit(state.token, event.at, state.breaks + 1, policy, random);
       case 'ignored':
-        // Only the latest probe returns its permit; an older one lost it at its timeout.
+        // Only the latest probe returns its permit; an older probe lost its permit at its timeout.
         return event.token === state.token ? { ...state, probeEndsAt: -Infinity } : state;
     }
   }

@@ -87,7 +87,7 @@ function exponential(meanMs: number): (random: Random) => number {
   return (random) => -Math.log(1 - random()) * meanMs;
 }
 
-/** True in each second period of 20 s. */
+/** True in every other period of 20 s. */
 function isChanged(second: number): boolean {
   return Math.floor(second / 20) % 2 === 1;
 }
@@ -120,12 +120,12 @@ const SERVERS: readonly (readonly [name: string, server: Server])[] = [
 ];
 
 describe('AdaptiveLimit simulation', { timeout: 300_000 }, () => {
-  it.each(SERVERS)('reaches 0.9 of the goodput of the best fixed limit with %s', (_, server) => {
+  it.each(SERVERS)('reaches 0.9 of the goodput of the best fixed limit with an adaptive limit (%s)', (_, server) => {
     const best = Math.max(...[4, 6, 8, 10, 15, 20, 40].map((limit) => simulate(server, limit).goodput));
     expect(simulate(server, 'adaptive').goodput / best).toBeGreaterThan(0.9);
   });
 
-  it('does not drift within 15 minutes of overload', () => {
+  it('keeps an adaptive limit from drifting during 15 minutes of overload', () => {
     const { limits } = simulate({ ...POOL_OF_10, offered: 300, seconds: 900 }, 'adaptive');
     const settled = limits.slice(60);
     expect(Math.min(...settled)).toBeGreaterThan(ADAPTIVE_BOUNDS.floor);

@@ -9,7 +9,7 @@ function full(limit: AdaptiveLimit, calls: number, latencyMs: number, evidence: 
   return limit.current;
 }
 
-/** Returns a limit that has learned an unloaded latency of 50 ms, and has not changed yet. */
+/** Returns a limit that has measured an unloaded latency of 50 ms, and has not changed yet. */
 function learned(): AdaptiveLimit {
   const limit = new AdaptiveLimit(BOUNDS);
   full(limit, 70, 50);
@@ -18,7 +18,7 @@ function learned(): AdaptiveLimit {
 }
 
 describe('AdaptiveLimit', () => {
-  it('keeps its initial limit until it has learned the unloaded latency from 50 calls', () => {
+  it('keeps the initial adaptive limit until 50 calls have determined the unloaded latency', () => {
     const limit = new AdaptiveLimit(BOUNDS);
     expect(full(limit, 69, 50)).toBe(20);
     expect(limit.unloadedLatencyMs).toBeUndefined();
@@ -27,13 +27,18 @@ describe('AdaptiveLimit', () => {
   });
 
   it.each<[title: string, latencyMs: number, evidence: LoadEvidence, limit: number]>([
-    ['grows by 1 if latency is unchanged', 50, 'served', 21],
-    ['grows if latency is 1.6 times the unloaded latency', 80, 'served', 21],
-    ['shrinks by a tenth above that', 80.1, 'served', 18],
-    ['shrinks if calls time out, even quickly', 50, 'timed-out', 18],
-    ['shrinks if the server refuses calls', 1, 'refused', 18],
-    ['ignores calls that were cancelled early', 40, 'cancelled', 20],
-    ['counts the age of calls that were cancelled late', 200, 'cancelled', 18],
+    ['increases the adaptive limit by 1 if latency is unchanged', 50, 'served', 21],
+    ['increases the adaptive limit if latency is 1.6 times the unloaded latency', 80, 'served', 21],
+    [
+      'decreases the adaptive limit by a tenth if latency is higher than 1.6 times the unloaded latency',
+      80.1,
+      'served',
+      18,
+    ],
+    ['decreases the adaptive limit if calls time out, even at the unloaded latency', 50, 'timed-out', 18],
+    ['decreases the adaptive limit if the server refuses calls', 1, 'refused', 18],
+    ['keeps the adaptive limit after calls that were cancelled early', 40, 'cancelled', 20],
+    ['decreases the adaptive limit after calls that were cancelled late', 200, 'cancelled', 18],
   ])('%s', (_, latencyMs, evidence, expected) => {
     expect(full(learned(), 20, latencyMs, evidence)).toBe(expected);
   });
@@ -41,33 +46,33 @@ describe('AdaptiveLimit', () => {
   it.each([
     [2, 21],
     [3, 18],
-  ])('with %i of 20 calls refused, changes the limit to %i', (refused, expected) => {
+  ])('counts %i refused calls out of 20, and sets the adaptive limit to %i', (refused, expected) => {
     const limit = learned();
     full(limit, refused, 0, 'refused');
     expect(full(limit, 20 - refused, 50)).toBe(expected);
   });
 
-  it('measures at least as many calls as the limit permits', () => {
+  it('measures at least as many calls as the adaptive limit permits', () => {
     const limit = new AdaptiveLimit({ floor: 4, ceiling: 100, initial: 40 });
     full(limit, 90, 50);
     expect(full(limit, 39, 50)).toBe(40);
     expect(full(limit, 1, 50)).toBe(42);
   });
 
-  it('stays from its floor to its ceiling', () => {
+  it('keeps the adaptive limit between its floor and its ceiling', () => {
     const limit = learned();
     expect(full(limit, 4_000, 50)).toBe(50);
     expect(full(limit, 800, 1_000, 'timed-out')).toBe(4);
   });
 
-  it('keeps the limit while fewer than half of the permits are in use, and learns the latency', () => {
+  it('keeps the adaptive limit while fewer than half of the permits are in use, and measures the unloaded latency', () => {
     const limit = learned();
     for (let i = 0; i < 2_000; i++) limit.record(200, 9, 'served');
     expect(limit.current).toBe(20);
     expect(limit.unloadedLatencyMs).toBeCloseTo(200, 0);
   });
 
-  it('takes a latency that half of the load does not change as the service time', () => {
+  it('accepts a latency as the service time if the latency stays the same at half the load', () => {
     const limit = learned();
     full(limit, 200, 150);
     expect([limit.unloadedLatencyMs, limit.current]).toEqual([75, 7]);
@@ -76,7 +81,7 @@ describe('AdaptiveLimit', () => {
     expect(full(limit, 2_000, 150)).toBeGreaterThan(20);
   });
 
-  it('does not take a latency that falls with the load as the service time', () => {
+  it('does not accept a latency as the service time if it falls with the load', () => {
     const limit = learned();
     // A pool of 5: latency is proportional to the number of concurrent calls.
     for (let i = 0; i < 3_000; i++) limit.record(10 * limit.current, limit.current, 'served');
@@ -85,26 +90,26 @@ describe('AdaptiveLimit', () => {
     expect(limit.current).toBeLessThanOrEqual(9);
   });
 
-  it('halves the limit for a probe, then restores it', () => {
+  it('halves the adaptive limit for a probe, then restores it', () => {
     const limit = learned();
     const calls = recordUntilProbe(limit);
     expect(calls).toBeGreaterThan(200 * 40);
     expect(limit.current).toBe(25);
-    // Calls that started before the probe are ignored: 50, then 25.
+    // Ignores 50 calls that started before the probe, and the first 25 calls of the probe.
     full(limit, 75, 500);
     expect(full(limit, 49, 40)).toBe(25);
     expect(full(limit, 1, 40)).toBe(50);
     expect(limit.unloadedLatencyMs).toBeCloseTo(47, 6);
   });
 
-  it('raises the unloaded latency by at most 2 % per probe', () => {
+  it('raises the unloaded latency by at most 2 % per probe of the adaptive limit', () => {
     const limit = learned();
     recordUntilProbe(limit);
     full(limit, 125, 400);
     expect([limit.current, limit.unloadedLatencyMs]).toEqual([50, 51]);
   });
 
-  it('learns no latency from a probe in which calls time out', () => {
+  it('ignores the latency of an adaptive-limit probe in which calls time out', () => {
     const limit = learned();
     recordUntilProbe(limit);
     full(limit, 125, 40, 'timed-out');
@@ -112,7 +117,7 @@ describe('AdaptiveLimit', () => {
   });
 });
 
-/** Records calls that take 50 ms until the limit is halved. Returns their number. */
+/** Records calls with a latency of 50 ms until the limit is halved. Returns the number of calls. */
 function recordUntilProbe(limit: AdaptiveLimit): number {
   let calls = 0;
   for (let before = limit.current; limit.current > 0.6 * before; calls++) {

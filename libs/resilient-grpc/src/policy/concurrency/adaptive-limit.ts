@@ -25,7 +25,7 @@ const LOADED_LATENCY = 1.6;
 const DECREASE = 0.9;
 /** Share by which the limit grows per measurement; at least by 1. */
 const INCREASE = 0.05;
-/** Share of timed-out and refused calls that shows overload at any latency. */
+/** The server is considered overloaded, at any latency, if more than this share of the calls time out or are refused. */
 const OVERLOADED_SHARE = 0.1;
 /** Number of measurements under load between two probes. */
 const MEASUREMENTS_PER_PROBE = 200;
@@ -38,9 +38,9 @@ const PROBE_RISE = 1.02;
 const IDLE_WEIGHT = 0.1;
 /** Weight of a measurement while the limit is at its floor and latency remains high. */
 const FLOOR_WEIGHT = 0.05;
-/** Latency that remains above this share after half of the load was removed is not caused by the load. */
+/** If latency remains above this share of its former value after half of the load was removed, the load is not the cause of the latency. */
 const UNAFFECTED_SHARE = 0.8;
-/** Maximum factor by which one such observation raises the unloaded latency. */
+/** Maximum factor by which one observation above `UNAFFECTED_SHARE` raises the unloaded latency. */
 const SERVICE_TIME_RISE = 1.5;
 
 /** Load and latency when the limit began to decrease. */
@@ -50,13 +50,13 @@ interface Decrease {
 }
 
 /**
- * Concurrency limit that follows latency. It grows while calls take about as long as without load, and shrinks while they take longer,
+ * Concurrency limit that follows latency. It increases while calls take about as long as without load. It decreases while they take longer,
  * because the additional time is spent in a queue of the server.
  *
- * It counts calls, not time: a measurement covers about one round trip of all concurrent calls. The unloaded latency is learned in three
- * ways: while fewer than half of the permits are in use; by probes, which halve the limit for two round trips; and when latency stays high
- * although the limit was halved, because then the service time itself has grown. Probes and this last rule raise it slowly, so that the
- * limit does not follow a queue that other clients cause.
+ * Measurements count calls, not time: each one covers about one round trip of all concurrent calls. The unloaded latency is measured while
+ * fewer than half of the permits are in use, and by probes, which halve the limit for two round trips. It is also raised if latency stays
+ * high although the limit was halved, because the service time itself has then grown. Probes and this last rule raise it slowly, so that
+ * the limit does not follow a queue that other clients cause.
  */
 export class AdaptiveLimit {
   private limit: number;
@@ -68,16 +68,16 @@ export class AdaptiveLimit {
   private latencyCount = 0;
   private latencySum = 0;
   private inFlightSum = 0;
-  /** Number of calls to ignore, because they started under another limit. */
+  /** Number of further calls to ignore, because their latencies are not representative of the current limit. */
   private ignored: number;
   private measurements = 0;
-  /** Limit to restore after the probe; `undefined` if none is running. */
+  /** Limit to restore after the probe; `undefined` if no probe is running. */
   private beforeProbe: number | undefined;
   private decrease: Decrease | undefined;
 
   constructor(private readonly bounds: AdaptiveLimitBounds) {
     this.limit = bounds.initial;
-    // The first calls to end are the shortest ones of those in flight.
+    // The first calls to end are the shortest calls in flight, so their latencies are not representative.
     this.ignored = bounds.initial;
   }
 
@@ -86,7 +86,7 @@ export class AdaptiveLimit {
     return Math.floor(this.limit);
   }
 
-  /** The limit, also while a probe reduces it for a moment. */
+  /** The limit without the temporary reduction by a probe. */
   get settled(): number {
     return Math.floor(this.beforeProbe ?? this.limit);
   }

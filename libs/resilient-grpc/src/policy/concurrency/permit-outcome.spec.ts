@@ -17,7 +17,7 @@ it.each<[VerdictKind, 'no' | 'maybe' | 'yes', PermitOutcome]>([
   ['unsent', 'no', 'not-sent'],
   ['local', 'no', 'not-sent'],
   ['local', 'maybe', 'failed'],
-])('maps the verdict %s with reachedServer %s to the outcome %s', (kind, reachedServer, outcome) => {
+])('maps the verdict %s with reachedServer %s to the permit outcome %s', (kind, reachedServer, outcome) => {
   expect(permitOutcome({ kind, reachedServer, code: StatusCode.UNAVAILABLE })).toBe(outcome);
 });
 
@@ -25,6 +25,6 @@ it.each<[VerdictKind, StatusCode, boolean, PermitOutcome]>([
   ['server', StatusCode.RESOURCE_EXHAUSTED, false, 'refused'],
   ['committed', StatusCode.RESOURCE_EXHAUSTED, false, 'failed'],
   ['connection-lost', StatusCode.UNAVAILABLE, true, 'refused'],
-])('maps the verdict %s with code %i and overloaded %s to the outcome %s', (kind, code, overloaded, outcome) => {
+])('maps the verdict %s with code %i and overloaded %s to the permit outcome %s', (kind, code, overloaded, outcome) => {
   expect(permitOutcome({ kind, reachedServer: 'yes', code, overloaded })).toBe(outcome);
 });

@@ -8,7 +8,7 @@ function waiter(log: string[], name: string, deadline = Infinity): PermitWaiter 
 }
 
 describe('PermitQueue', () => {
-  it('grants free permits, then queues waiters, then refuses them', () => {
+  it('grants free permits, then queues waiters, then refuses further waiters', () => {
     const queue = new PermitQueue({ maxConcurrent: 2, maxQueued: 1 });
     const results = Array.from({ length: 4 }, () => queue.acquire(waiter([], '')));
     expect(results).toEqual(['permitted', 'permitted', 'queued', 'refused']);
@@ -27,7 +27,7 @@ describe('PermitQueue', () => {
     expect(queue.running).toBe(0);
   });
 
-  it('skips cancelled waiters', () => {
+  it('grants no permit to a cancelled waiter', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 3 });
     const cancelled = waiter(log, 'cancelled');
@@ -40,7 +40,7 @@ describe('PermitQueue', () => {
     expect(log).toEqual(['last']);
   });
 
-  it('skips waiters whose deadline has passed', () => {
+  it('grants no permit to a waiter whose deadline has passed', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 9 });
     queue.acquire(waiter(log, 'first'));
@@ -52,7 +52,7 @@ describe('PermitQueue', () => {
     expect(queue.queued).toBe(0);
   });
 
-  it('frees the permit if no waiter has time left', () => {
+  it('releases the permit if no waiter has time left', () => {
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 9 });
     queue.acquire(waiter([], ''));
     queue.acquire(waiter([], '', 5));
@@ -60,7 +60,7 @@ describe('PermitQueue', () => {
     expect([queue.running, queue.queued]).toEqual([0, 0]);
   });
 
-  it('queues a returning waiter even if the queue is full', () => {
+  it('queues a waiter that had a permit before, even if the permit queue is full', () => {
     const queue = new PermitQueue({ maxConcurrent: 1, maxQueued: 0 });
     expect(queue.acquire(waiter([], ''))).toBe('permitted');
     expect(queue.acquire(waiter([], ''))).toBe('refused');
@@ -84,7 +84,7 @@ describe('PermitQueue', () => {
     expect([served, queue.running, queue.queued]).toEqual([100_000, 0, 0]);
   });
 
-  it('queues a new waiter while a released permit is granted to an earlier one', () => {
+  it('queues a new waiter while a released permit is granted to an earlier waiter', () => {
     const log: string[] = [];
     const queue = new PermitQueue({ maxConcurrent: 2, maxQueued: 9 });
     queue.acquire(waiter(log, '1'));
@@ -123,7 +123,7 @@ describe('PermitQueue', () => {
       expect([queue.running, queue.queued]).toEqual([21, 9]);
     });
 
-    it('grants no permit until fewer calls run than a reduced limit permits', () => {
+    it('keeps the number of running calls within a reduced adaptive limit', () => {
       const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 0 });
       serve(queue, 70, 50);
       serve(queue, 200, 500);
@@ -138,14 +138,14 @@ describe('PermitQueue', () => {
       ['cancelled', 20],
       ['timed-out', 18],
       ['refused', 18],
-    ])('after calls that were %s early, has a limit of %i', (outcome, limit) => {
+    ])('applies the early outcome %s to an adaptive limit of 20 (new limit: %i)', (outcome, limit) => {
       const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 0 });
       serve(queue, 70, 50);
       serve(queue, 20, 1, outcome);
       expect(queue.maxConcurrent).toBe(limit);
     });
 
-    it('reports only changes by a factor of 2 or more', () => {
+    it('reports only changes of an adaptive limit by a factor of 2 or more', () => {
       const changes: LimitChange[] = [];
       const queue = new PermitQueue({ maxConcurrent: 'adaptive', maxQueued: 0 }, (change) => changes.push(change));
       serve(queue, 190, 50);
@@ -155,7 +155,7 @@ describe('PermitQueue', () => {
     });
   });
 
-  it('never exceeds the limit and loses no permit, in any order of events', () => {
+  it('never exceeds the concurrency limit and loses no permit, in any order of events', () => {
     const event = fc.constantFrom('acquire', 'return', 'release', 'leave');
     fc.assert(
       fc.property(fc.array(event, { maxLength: 300 }), fc.integer({ min: 1, max: 4 }), (events, maxConcurrent) => {

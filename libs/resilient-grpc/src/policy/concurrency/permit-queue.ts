@@ -12,7 +12,7 @@ export interface ConcurrencyPolicy {
 /** Default of `maxQueued`. */
 export const DEFAULT_MAX_QUEUED = 1_000;
 
-/** Bounds of a limit that follows latency. A client of a small server starts above what the server can do, but not far above it. */
+/** Bounds of a limit that follows latency. The initial limit exceeds the capacity of a small server only slightly. */
 export const ADAPTIVE_BOUNDS = { floor: 4, ceiling: 1_000, initial: 20 };
 /** Factor by which an adaptive limit must change to be reported. */
 const NOTABLE_CHANGE = 2;
@@ -40,7 +40,7 @@ export interface LimitChange {
 /** Waiter for a permit. */
 export interface PermitWaiter {
   /**
-   * Deadline in milliseconds of the clock passed to `PermitQueue.release`; Infinity if there is none. A waiter whose deadline has
+   * Deadline in milliseconds, on the clock of `now` in `PermitQueue.release`; Infinity if there is none. A waiter whose deadline has
    * passed gets no permit.
    */
   readonly deadline: number;
@@ -63,13 +63,13 @@ export class PermitQueue {
 
   constructor(
     readonly policy: ConcurrencyPolicy,
-    /** Called if an adaptive limit has doubled or halved since the last call. */
+    /** Called if an adaptive limit has doubled or halved since the last report. */
     private readonly limitChanged?: (change: LimitChange) => void,
   ) {
     this.adaptive = policy.maxConcurrent === 'adaptive' ? new AdaptiveLimit(ADAPTIVE_BOUNDS) : undefined;
   }
 
-  /** Maximum number of concurrent calls at present. */
+  /** Current maximum number of concurrent calls. */
   get maxConcurrent(): number {
     const { maxConcurrent } = this.policy;
     return maxConcurrent === 'adaptive' ? (this.adaptive?.current ?? 0) : maxConcurrent;
@@ -85,8 +85,8 @@ export class PermitQueue {
   }
 
   /**
-   * Requests a permit. Set `isReturning` if the waiter had a permit and returned it to wait for something else; then a full queue does
-   * not reject it.
+   * Requests a permit. Set `isReturning` if the waiter had a permit and returned it to wait for something else. A full queue then does not
+   * reject the waiter.
    */
   acquire(waiter: PermitWaiter, isReturning = false): 'permitted' | 'queued' | 'refused' {
     // Queued waiters take precedence, also while `release` is dispatching permits.
@@ -106,7 +106,7 @@ export class PermitQueue {
 
   /**
    * Returns one permit with the result of the last attempt that was sent under it, and passes the permit to the next waiter. Only an
-   * adaptive limit uses the result. Drops waiters whose deadline is not after `now`, because their deadline will fail them.
+   * adaptive limit uses the result. Drops waiters whose deadline is not after `now`, because they fail at their deadline.
    *
    * @param latencyMs monotonic time from the start of the attempt to its end; 0 if none was sent
    */

@@ -10,11 +10,11 @@ describe('validateDeadline', () => {
     ['a deadline that has passed', new Date(Date.UTC(1999, 0, 1)), Date.UTC(1999, 0, 1)],
     ['Infinity, which means no deadline', Infinity, Infinity],
     ['a deadline beyond the longest timer', NOW * 100, NOW * 100],
-  ])('accepts %s', (_, value, expected) => {
+  ])('accepts as a deadline: %s', (_, value, expected) => {
     expect(validateDeadline(value)).toBe(expected);
   });
 
-  it('accepts a Date of another realm', () => {
+  it('accepts a Date of another realm as a deadline', () => {
     const foreign = Object.create({ getTime: () => NOW }, { [Symbol.toStringTag]: { value: 'Date' } });
     expect(validateDeadline(foreign)).toBe(NOW);
   });
@@ -34,7 +34,7 @@ describe('validateDeadline', () => {
     ['null', null, 'got null'],
     ['an object', { seconds: 1 }, 'got an object'],
     ['a bigint', 1n, 'got a value of type bigint'],
-  ])('rejects %s and suggests a fix', (_, value, expected) => {
+  ])('rejects %s as a deadline and suggests a fix', (_, value, expected) => {
     const result = validateDeadline(value);
     expect(result).toHaveProperty('problem');
     expect((result as { problem: string }).problem).toContain('expected a Date or milliseconds since 1970, ');
@@ -43,18 +43,20 @@ describe('validateDeadline', () => {
 });
 
 describe('deadline arithmetic', () => {
-  it('adds the timeout to the current time', () => expect(deadlineFromTimeout(NOW, 300)).toBe(NOW + 300));
-  it('returns Infinity without a timeout', () => expect(deadlineFromTimeout(NOW, undefined)).toBe(Infinity));
+  it('computes a deadline by adding the timeout to the current time', () =>
+    expect(deadlineFromTimeout(NOW, 300)).toBe(NOW + 300));
+  it('returns Infinity as the deadline without a timeout', () =>
+    expect(deadlineFromTimeout(NOW, undefined)).toBe(Infinity));
   it('returns the earliest of several deadlines', () =>
     expect(earliestDeadline(NOW + 3, undefined, NOW + 1)).toBe(NOW + 1));
   it('returns Infinity if no deadline is set', () => expect(earliestDeadline(undefined)).toBe(Infinity));
-  it('returns the remaining time', () => expect(remainingMs(NOW + 40, NOW)).toBe(40));
-  it('returns no remaining time after the deadline', () => expect(remainingMs(NOW - 40, NOW)).toBe(0));
+  it('returns the time that remains until a deadline', () => expect(remainingMs(NOW + 40, NOW)).toBe(40));
+  it('returns a remaining time of 0 after the deadline', () => expect(remainingMs(NOW - 40, NOW)).toBe(0));
   it('returns an infinite remaining time without a deadline', () => expect(remainingMs(Infinity, NOW)).toBe(Infinity));
 });
 
 describe('sendableDeadline', () => {
-  it('keeps a deadline that grpc-timeout can express, and returns Infinity for others', () => {
+  it('keeps a deadline that grpc-timeout can express, and returns Infinity for other deadlines', () => {
     const years = 365 * 86_400_000;
     expect(sendableDeadline(NOW, NOW)).toBe(NOW);
     expect(sendableDeadline(NOW - 1, NOW)).toBe(NOW - 1);
@@ -64,7 +66,7 @@ describe('sendableDeadline', () => {
     expect(sendableDeadline(Infinity, NOW)).toBe(Infinity);
   });
 
-  it('limits deadlines from timeouts too', () => {
+  it('returns Infinity for a timeout that grpc-timeout cannot express', () => {
     expect(deadlineFromTimeout(NOW, Number.MAX_SAFE_INTEGER)).toBe(Infinity);
   });
 });
@@ -75,7 +77,7 @@ describe('suggestion for a rejected deadline', () => {
     [0, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
     [-5, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
     [-Infinity, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
-  ])('suggests for %d: %s', (value, write) => {
+  ])('suggests for the deadline %d: %s', (value, write) => {
     expect(validateDeadline(value)).toEqual({ problem: expect.stringContaining(write) });
   });
 

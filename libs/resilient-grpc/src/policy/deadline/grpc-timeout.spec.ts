@@ -18,7 +18,7 @@ describe('grpc-timeout', () => {
     ['1.5S', undefined],
     ['123456789m', undefined],
     [' 1S', undefined],
-  ])('parses %o into milliseconds: %o', (text, ms) => {
+  ])('parses the grpc-timeout %o into milliseconds: %o', (text, ms) => {
     expect(parseGrpcTimeout(text)).toBe(ms);
   });
 
@@ -29,7 +29,7 @@ describe('grpc-timeout', () => {
     [99_999_999, '99999999m'],
     [100_000_000, undefined],
     [Infinity, undefined],
-  ])('formats %d ms as %o', (ms, text) => {
+  ])('formats %d ms as the grpc-timeout %o', (ms, text) => {
     expect(formatGrpcTimeout(ms)).toBe(text);
   });
 });

@@ -1,21 +1,21 @@
-/** Options of `ejectUnhealthy`: which endpoints get no calls for a while, and how they return. */
+/** Options of `ejectUnhealthy`: which endpoints are temporarily ejected, and how they return. */
 export interface EjectUnhealthyOptions {
   /**
    * Number of consecutive failed attempts after which an endpoint is ejected, 1 or more. Only failures that count against the endpoint are
    * counted: UNAVAILABLE, timeouts after at least three times the usual latency, resets, and HTTP 502 to 504. A lost connection counts
-   * once. Envoy: `consecutive_gateway_failure`.
+   * once. The rule applies only while the other endpoints fail at most half as often. Envoy: `consecutive_gateway_failure`.
    * @defaultValue 5
    */
   readonly consecutiveFailures?: number | undefined;
   /**
-   * Share of failed attempts in percent, above 0 and at most 100, above which an endpoint with at least 20 recent attempts is ejected
-   * (gRFC A50). It must also be at least twice the share of the other endpoints.
+   * Share of failed attempts in percent, above 0 and at most 100, above which an endpoint with at least 20 recent attempts is ejected (gRFC
+   * A50). The endpoint's share must also be at least twice that of the other endpoints.
    * @defaultValue 50
    */
   readonly failurePercent?: number | undefined;
   /**
-   * Factor above 1: an endpoint is ejected if its median latency exceeds that of the other endpoints by this factor and by 10 ms, or if it
-   * stops responding. Only unary calls are measured. `Infinity` disables both.
+   * Factor above 1. An endpoint is ejected if its median latency exceeds that of the other endpoints by this factor and by 10 ms. It is
+   * also ejected if it stops responding. Only unary calls are measured. `Infinity` disables both rules.
    * @defaultValue 5
    */
   readonly latencyFactor?: number | undefined;
@@ -25,17 +25,20 @@ export interface EjectUnhealthyOptions {
    * @defaultValue 30000
    */
   readonly baseEjectionTimeMs?: number | undefined;
-  /** Maximum duration of an ejection in milliseconds, more than 0. @defaultValue 300000 */
+  /**
+   * Maximum duration of an ejection in milliseconds, more than 0. A value below `baseEjectionTimeMs` is raised to it.
+   * @defaultValue 300000
+   */
   readonly maxEjectionTimeMs?: number | undefined;
   /**
-   * Share of the endpoints in percent, 0 to 100, that must stay usable: no endpoint is ejected below it, and ejected ones return if the
-   * others become unusable. At least one endpoint always stays.
+   * Minimum share of usable endpoints in percent, 0 to 100. No endpoint is ejected below it, and ejected endpoints return if the others
+   * become unusable. At least one endpoint always stays.
    * @defaultValue 50
    */
   readonly panicThresholdPercent?: number | undefined;
   /**
    * Time in milliseconds, 0 or more, over which an endpoint that returns or appears gets its full share of the calls. It starts with a
-   * tenth of it. 0 disables slow start.
+   * tenth of that share. 0 disables slow start.
    * @defaultValue 10000
    */
   readonly slowStartMs?: number | undefined;
@@ -62,14 +65,14 @@ export interface EjectionPolicy {
   /** No further endpoint is ejected while at least this share is ejected (gRFC A50). */
   readonly maxEjectionPercent: number;
   readonly panicThresholdPercent: number;
-  /** Time without an ejection after which the next one is shorter by `baseEjectionMs`. */
+  /** Time without an ejection after which the next ejection is shorter by `baseEjectionMs`. */
   readonly ejectionDecayMs: number;
   readonly slowStartMs: number;
-  /** This and the following rules are off if `undefined`. */
+  /** This rule and the following rules are off if `undefined`. */
   readonly consecutiveFailures: number | undefined;
-  /** Eject below the mean success rate minus this many thousandths of the standard deviation. */
+  /** Ejects endpoints below the mean success rate minus `stdevFactor` thousandths of the standard deviation. */
   readonly successRate: (RateRule & { readonly stdevFactor: number }) | undefined;
-  /** Eject above `threshold` percent, and above `timesOthers` times the failure share of the other endpoints. */
+  /** Ejects endpoints with a failure share above `threshold` percent, and at least `timesOthers` times that of the other endpoints. */
   readonly failurePercentage: (RateRule & { readonly threshold: number; readonly timesOthers: number }) | undefined;
   readonly latencyFactor: number | undefined;
 }

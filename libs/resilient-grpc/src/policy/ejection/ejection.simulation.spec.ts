@@ -39,12 +39,12 @@ function usual(random: () => number, endpoint: number, at: number): number {
   return Math.max(20 * Math.exp(0.7 * normal(random)), pauseEndsIn);
 }
 
-/** Two kinds of methods: most calls take 5 ms, a third 400 ms. */
+/** Returns latencies of two kinds of methods: a third of the calls take about 400 ms, the others about 5 ms. */
 function mixed(random: () => number): number {
   return (random() < 0.33 ? 400 : 5) * Math.exp(0.3 * normal(random));
 }
 
-/** Some calls take five seconds. */
+/** Returns latencies of about 20 ms, and of about 5 s for a fifth of the calls. */
 function long(random: () => number): number {
   return (random() < 0.2 ? 5_000 : 20) * Math.exp(0.2 * normal(random));
 }
@@ -117,15 +117,15 @@ describe('healthy fleet', { timeout: 7_200_000 }, () => {
     [10, shortened(DAY_MS / 4)],
     [100, shortened(DAY_MS / 24)],
     [1_000, shortened(DAY_MS / 144)],
-  ])('ejects no endpoint at %i calls per second', (callsPerSecond, durationMs) => {
+  ])('ejects no healthy endpoint at %i calls per second', (callsPerSecond, durationMs) => {
     expect(simulate({ endpoints: 3, callsPerSecond, durationMs, latencyMs: usual })).toEqual([]);
   });
 
   it.each([
-    ['of 5 ms and of 400 ms', mixed, 20],
-    ['of 20 ms and of 5 s', long, 20],
-    ['of 20 ms and of 5 s, and few calls', long, 2],
-  ])('ejects no endpoint with methods %s', (_, latencyMs, callsPerSecond) => {
+    ['5 ms or 400 ms', mixed, 20],
+    ['20 ms or 5 s', long, 20],
+    ['20 ms or 5 s, at 2 calls per second', long, 2],
+  ])('ejects no healthy endpoint if calls take %s', (_, latencyMs, callsPerSecond) => {
     expect(simulate({ endpoints: 3, callsPerSecond, durationMs: shortened(DAY_MS / 4), latencyMs })).toEqual([]);
   });
 

@@ -5,7 +5,10 @@ import type { Verdict } from '../evidence/verdict.js';
 /** Outcome of an attempt as evidence about its endpoint. 'none': it is no evidence. */
 export type EndpointOutcome = 'success' | 'failure' | 'none';
 
-/** HTTP statuses of a gateway that cannot reach its server (Envoy: gateway failures). 429 reports a limit of the caller. */
+/**
+ * HTTP statuses of a gateway that cannot reach its server (Envoy: gateway failures). 429 is excluded, because it reports a limit on the
+ * caller.
+ */
 const GATEWAY_FAILURES: ReadonlySet<number | undefined> = new Set([502, 503, 504]);
 /** A timeout counts if the attempt took at least this multiple of the usual latency of the endpoints. */
 const MIN_TIMEOUT_FACTOR = 3;
@@ -63,7 +66,10 @@ export function endpointOutcome(
   }
 }
 
-/** Attempts on a connection that accepts no more streams do not count: its loss counts once, when it ends. */
+/**
+ * Outcome of an attempt that lost its connection. If the connection accepts no more streams, its end counts once, and its attempts do not
+ * count.
+ */
 function lost(wire: AttemptEvidence['wire']): EndpointOutcome {
   return wire?.acceptsNoStreams === true ? 'none' : 'failure';
 }

@@ -1,8 +1,8 @@
 /** Maximum number of latencies that are kept. */
 const MAX_SAMPLES = 32;
 /**
- * Minimum time between two samples: the samples then span at least a second. Without it, a pause of 200 ms (garbage collection) would fill
- * them with slow responses at a thousand calls per second.
+ * Minimum time between two samples, so that the samples span at least a second. Otherwise, at a thousand calls per second, a pause of 200
+ * ms (garbage collection) would fill the samples with slow responses.
  */
 const SAMPLE_SPACING_MS = 1_000 / MAX_SAMPLES;
 const MAX_SAMPLE_AGE_MS = 30_000;

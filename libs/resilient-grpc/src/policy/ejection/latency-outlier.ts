@@ -6,7 +6,7 @@ export interface LatencyOutlier {
 
 /** Minimum number of samples of an endpoint, and of the others together. */
 export const MIN_LATENCY_SAMPLES = 16;
-/** Minimum difference of the medians in milliseconds. A smaller one is not worth an ejection. */
+/** Minimum difference of the medians in milliseconds. A smaller difference does not justify an ejection. */
 const MIN_DIFFERENCE_MS = 10;
 /**
  * Minimum score of the rank-sum test. If both samples have the same distribution, of any shape, the probability of a higher score is
@@ -15,9 +15,9 @@ const MIN_DIFFERENCE_MS = 10;
 const MIN_SCORE = 5;
 
 /**
- * Compares the latencies of an endpoint with those of the others, in milliseconds. It is an outlier if its median is higher by `factor`
- * and the difference is no coincidence. The medians alone would eject healthy endpoints: with methods of 5 ms and of 200 ms, the median of
- * a few samples can be either.
+ * Compares the latencies of an endpoint with those of the others, in milliseconds. The endpoint is an outlier if its median is higher by
+ * `factor` and the difference is statistically significant. The medians alone would eject healthy endpoints: if methods take 5 ms and 200
+ * ms, the median of few samples can be either value.
  *
  * @param all latencies of all endpoints including `own`, sorted
  */
@@ -25,8 +25,8 @@ export function latencyOutlier(own: readonly number[], all: Float64Array, factor
   const count = all.length - own.length;
   if (own.length < MIN_LATENCY_SAMPLES || count < MIN_LATENCY_SAMPLES) return undefined;
   const medianMs = median(own);
-  // A lower limit of the median of the others, because removing samples moves each rank to a value that is not smaller. It saves the exact
-  // comparison for most endpoints.
+  // The median of the others is at least this value, because removing samples moves each rank to a value that is not smaller. The check
+  // avoids the exact comparison for most endpoints.
   if (medianMs < (all[(count - 1) >> 1] ?? 0) * factor) return undefined;
   const others = withoutSorted(all, sortedNumbers(own));
   const othersMs = medianOfSorted(others);

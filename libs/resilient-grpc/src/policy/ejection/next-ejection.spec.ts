@@ -99,11 +99,11 @@ describe('decideEjections', () => {
       [],
     ],
     [
-      'ejects an endpoint with five times the latency',
+      'ejects an endpoint with five times the latency of the others',
       fleet({ latencyMs: 100 }, { latencyMs: 20 }),
       ['eject 0 latency'],
     ],
-    ['keeps an endpoint with four times the latency', fleet({ latencyMs: 80 }, { latencyMs: 20 }), []],
+    ['keeps an endpoint with four times the latency of the others', fleet({ latencyMs: 80 }, { latencyMs: 20 }), []],
     ['keeps an endpoint that is slower by less than 10 ms', fleet({ latencyMs: 9 }, { latencyMs: 1 }), []],
     ['ejects the slower of two endpoints', fleet({ latencyMs: 500 }, { latencyMs: 20 }, 2), ['eject 0 latency']],
     [
@@ -128,7 +128,7 @@ describe('decideEjections', () => {
     ],
     ['never ejects the only endpoint', fleet({ consecutive: 9 }, {}, 1), []],
     [
-      'ejects at most one of three failing endpoints',
+      'ejects only the first of two failing endpoints among three',
       [endpoint('0', { consecutive: 5 }), endpoint('1', { consecutive: 5 }), endpoint('2', { successes: 50 })],
       ['eject 0 consecutive-failures', 'spare 1 panic-threshold'],
     ],
@@ -146,7 +146,7 @@ describe('decideEjections', () => {
       ['eject 0 latency'],
     ],
     [
-      'spares an endpoint while another one is ejected',
+      'spares a failing endpoint of three while another one is ejected',
       [
         endpoint('0', { consecutive: 5 }),
         endpoint('1', { state: ejectedUntil(NOW + 1) }),
@@ -155,7 +155,7 @@ describe('decideEjections', () => {
       ['spare 0 panic-threshold'],
     ],
     [
-      'spares an endpoint while another one is disconnected',
+      'spares a failing endpoint of three while another one is disconnected',
       [endpoint('0', { consecutive: 5 }), endpoint('1', { isUsable: false }), endpoint('2', { successes: 9 })],
       ['spare 0 panic-threshold'],
     ],
@@ -172,7 +172,7 @@ describe('decideEjections', () => {
       [],
     ],
     [
-      'returns only as many endpoints early as needed, first the one whose ejection ends first',
+      'returns only as many endpoints early as needed, first the endpoint whose ejection ends first',
       [
         endpoint('0', { state: ejectedUntil(NOW + 9) }),
         endpoint('1', { state: ejectedUntil(NOW + 5) }),
@@ -194,7 +194,7 @@ describe('decideEjections', () => {
       { kind: 'included', since: NOW - 120_000, ejections: 2 },
       30_000,
     ],
-  ] as const)('extends each ejection up to the maximum: %s', (_, state, ms) => {
+  ] as const)('sets the duration of an ejection by the number of recent ejections: %s', (_, state, ms) => {
     const [decision] = decide(fleet({ consecutive: 5, state }));
     expect(decision).toMatchObject({ kind: 'eject', state: { since: NOW, until: NOW + ms } });
   });
@@ -231,11 +231,21 @@ describe('standard outlier detection (gRFC A50)', () => {
   const failing = (size: number) => fleet({ failures: 100 }, { successes: 100 }, size);
 
   it.each<[string, object, readonly EndpointView[], readonly string[]]>([
-    ['does nothing without a rule', {}, failing(5), []],
-    ['ejects by the failure percentage', { failurePercentageEjection: {} }, failing(5), ['eject 0 failure-percentage']],
-    ['needs five endpoints by default', { failurePercentageEjection: {} }, failing(4), []],
+    ['ejects no endpoint if outlier detection has no rule', {}, failing(5), []],
     [
-      'accepts another minimum number of endpoints',
+      'ejects an endpoint by its failure percentage',
+      { failurePercentageEjection: {} },
+      failing(5),
+      ['eject 0 failure-percentage'],
+    ],
+    [
+      'requires five endpoints for an ejection if minimumHosts is not set',
+      { failurePercentageEjection: {} },
+      failing(4),
+      [],
+    ],
+    [
+      'ejects an endpoint if there are at least minimumHosts endpoints',
       { failurePercentageEjection: { minimumHosts: 2 } },
       failing(3),
       ['eject 0 failure-percentage'],
@@ -247,31 +257,31 @@ describe('standard outlier detection (gRFC A50)', () => {
       [],
     ],
     [
-      'keeps endpoints whose failures equal the threshold',
+      'keeps endpoints whose failure percentage equals the threshold',
       { failurePercentageEjection: { threshold: 100 } },
       failing(5),
       [],
     ],
     [
-      'ejects by the success rate',
+      'ejects an endpoint by its success rate',
       { successRateEjection: {} },
       fleet({ successes: 50, failures: 50 }, { successes: 100 }, 6),
       ['eject 0 success-rate'],
     ],
     [
-      'keeps endpoints within the standard deviation',
+      'keeps endpoints whose success rate is within stdevFactor standard deviations',
       { successRateEjection: { stdevFactor: 3_000 } },
       fleet({ successes: 50, failures: 50 }, { successes: 100 }, 6),
       [],
     ],
     [
-      'spares the second endpoint above the maximum percentage',
+      'spares the second failing endpoint if the share of ejected endpoints has reached maxEjectionPercent',
       { failurePercentageEjection: {}, maxEjectionPercent: 10 },
       [...failing(5), endpoint('5', { failures: 100 })],
       ['eject 0 failure-percentage', 'spare 5 max-ejection-percent'],
     ],
     [
-      'reports outliers that are not enforced',
+      'reports outliers whose ejection is not enforced',
       { failurePercentageEjection: { enforcementPercentage: 0 } },
       failing(5),
       ['spare 0 enforcement'],
@@ -283,12 +293,17 @@ describe('standard outlier detection (gRFC A50)', () => {
       [],
     ],
     [
-      'compares the success rates of endpoints with attempts, although requestVolume is 0',
+      'ignores an endpoint without attempts when it compares success rates, even if requestVolume is 0',
       { successRateEjection: { minimumHosts: 1, requestVolume: 0, stdevFactor: 100 } },
       [endpoint('idle'), ...fleet({ failures: 50 }, { successes: 60 }, 5)],
       ['eject 0 success-rate'],
     ],
-    ['ignores consecutive failures', { successRateEjection: {} }, fleet({ consecutive: 50 }, { successes: 1 }, 5), []],
+    [
+      'ignores consecutive failures in standard outlier detection',
+      { successRateEjection: {} },
+      fleet({ consecutive: 50 }, { successes: 1 }, 5),
+      [],
+    ],
   ])('%s', (_, config, endpoints, expected) => {
     expect(formatted(decide(endpoints, standard(config)))).toEqual(expected);
   });
@@ -296,11 +311,11 @@ describe('standard outlier detection (gRFC A50)', () => {
   it.each([
     [{ interval: '1s', baseEjectionTime: '0.5s' }],
     [{ interval: { seconds: 1, nanos: 0 }, base_ejection_time: { seconds: 0, nanos: 500_000_000 } }],
-  ])('accepts the names and durations of proto3 JSON and of grpc-js: %j', (config) => {
+  ])('accepts the names and durations of proto3 JSON and of grpc-js in outlier detection: %j', (config) => {
     expect(standard(config)).toMatchObject({ intervalMs: 1_000, baseEjectionMs: 500, maxEjectionMs: 300_000 });
   });
 
-  it('reports the path of an invalid value', () => {
+  it('reports the path of an invalid outlierDetection value', () => {
     const entry = readOutlierDetection({ outlierDetection: { interval: '1 min', childPolicy: [{ round_robin: {} }] } });
     expect(entry).toMatchObject({ ok: false });
     expect(String(entry?.ok === false && entry.problem)).toContain('outlierDetection.interval: expected a duration');
@@ -308,7 +323,7 @@ describe('standard outlier detection (gRFC A50)', () => {
 });
 
 describe('decideEjections with many endpoints', () => {
-  it('reads the latencies of each endpoint twice', () => {
+  it('reads the latencies of each endpoint twice per decision about ejections', () => {
     let reads = 0;
     const endpoints = fleet({ latencyMs: 20 }, { latencyMs: 20 }, 100);
     for (const { record } of endpoints) {
@@ -322,7 +337,7 @@ describe('decideEjections with many endpoints', () => {
     expect(reads).toBe(200);
   });
 
-  it('reads no latencies of endpoints with fewer than 16', () => {
+  it('reads no latencies of endpoints with fewer than 16 latencies', () => {
     const endpoints = fleet({}, {}, 100);
     for (const { record } of endpoints) {
       for (let call = 15; call > 0; call--) record.addLatency(20, NOW - 32 * call);
@@ -331,7 +346,7 @@ describe('decideEjections with many endpoints', () => {
     expect(decide(endpoints)).toEqual([]);
   });
 
-  it('reads no latencies after a failure, and applies the rule to that endpoint', () => {
+  it('reads no latencies after a failure of an endpoint, and applies the rule of consecutive failures only to this endpoint', () => {
     const endpoints = fleet({ consecutive: 5 }, { successes: 50 }, 100);
     for (const { record } of endpoints) record.latenciesAt = () => expect.fail('latencies are read');
     const decideAfter = (failing: string) => decideEjections(endpoints, NOW, false, DEFAULT_EJECTION, HALF, failing);
@@ -347,7 +362,7 @@ describe('slowStartWeight', () => {
     [5_000, 0.5],
     [10_000, 1],
     [Infinity, 1],
-  ])('maps %i ms of slow start to a weight of %d', (elapsedMs, weight) => {
+  ])('maps %d ms of slow start to a weight of %d', (elapsedMs, weight) => {
     expect(slowStartWeight(elapsedMs, 10_000)).toBe(weight);
   });
 });

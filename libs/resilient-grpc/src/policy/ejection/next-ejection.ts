@@ -24,7 +24,7 @@ export type EjectionEvidence =
 /** Reason for an ejection. */
 export type EjectionReason = EjectionEvidence['reason'];
 
-/** State of an endpoint. `ejections` grows with each ejection, and falls by one per `ejectionDecayMs` without one. */
+/** State of an endpoint. `ejections` grows with each ejection, and falls by one per `ejectionDecayMs` without an ejection. */
 export type EjectionState =
   | { readonly kind: 'included'; readonly since: number; readonly ejections: number }
   | {
@@ -42,7 +42,7 @@ export const NEVER_EJECTED: EjectionState = { kind: 'included', since: -Infinity
 export interface EndpointView {
   readonly address: string;
   readonly state: EjectionState;
-  /** True if it is connected and reports that it serves, whether ejected or not. */
+  /** True if the endpoint is connected and serving, whether it is ejected or not. */
   readonly isUsable: boolean;
   readonly record: EndpointRecord;
   /** Unary attempts without a response, and the start of the oldest. */
@@ -71,21 +71,23 @@ export type EjectionDecision =
     };
 
 const EJECTION_JITTER = 0.1;
-/** Minimum time without a response before an endpoint is ejected for it. */
+/** Minimum time without a response before an endpoint is ejected for silence. */
 const MIN_SILENCE_MS = 1_000;
 /** The silence must also exceed this multiple of the longest recent latency of the other endpoints. */
 const MIN_SILENCE_LATENCIES = 2;
 /** Minimum number of unary attempts that wait for a response. */
 const MIN_UNANSWERED = 5;
-/** Maximum failure share of the other endpoints, as a multiple of the endpoint's own. Above it, all endpoints fail. */
+/**
+ * Maximum failure share of the other endpoints, as a multiple of the endpoint's own share. A higher share means that all endpoints fail.
+ */
 const MAX_OTHERS_FAILURE_FACTOR = 0.5;
 
 /**
  * Decides which endpoints are ejected and which return. It is called every 250 ms, and after consecutive failures of an endpoint.
  *
  * @param isIntervalOver true if the counts of the interval are complete; the two rate rules apply only then
- * @param failing address of the endpoint that has just failed. Only the rule of consecutive failures is then applied, and only to it:
- * while many endpoints fail, the other rules would occupy the process.
+ * @param failing address of the endpoint that has just failed. Only the rule of consecutive failures is then applied, and only to this
+ * endpoint. The other rules would take too much CPU time while many endpoints fail.
  */
 export function decideEjections(
   endpoints: readonly EndpointView[],
@@ -173,7 +175,7 @@ class Fleet {
     return this.sorted;
   }
 
-  /** Included endpoints that may be ejected now: an endpoint that has just returned has no evidence yet. */
+  /** Included endpoints that may be ejected now. Excludes an endpoint that has just returned, because it has no evidence yet. */
   get candidates(): readonly EndpointView[] {
     return this.included.filter(({ address }) => !this.returned.has(address));
   }
@@ -235,7 +237,8 @@ function latencyEvidence(
   now: number,
   factor: number,
 ): EjectionEvidence | undefined {
-  // Most endpoints of a client with few calls have too few. Reading and sorting the latencies is the largest cost of a decision.
+  // Checked first, because reading and sorting the samples is the largest cost of a decision. Most endpoints of a client with few calls
+  // have too few samples.
   if (record.keptLatencies < MIN_LATENCY_SAMPLES) return undefined;
   const slow = latencyOutlier(record.latenciesAt(now), fleet.latencies, factor);
   return slow && { reason: 'latency', ...slow };
@@ -282,7 +285,7 @@ function rateEvidence(
   return { reason: 'failure-percentage', failures, attempts };
 }
 
-/** Success rate below which gRFC A50 ejects; `undefined` if too few endpoints have enough attempts. */
+/** Success rate below which gRFC A50 ejects an endpoint; `undefined` if too few endpoints have enough attempts. */
 function successRateThreshold(included: readonly EndpointView[], { successRate }: EjectionPolicy): number | undefined {
   if (successRate === undefined) return undefined;
   const counted = withAttempts(included, successRate.minimumAttempts);
@@ -341,7 +344,7 @@ function endOf(state: EjectionState): number {
   return state.kind === 'ejected' ? state.until : 0;
 }
 
-/** Endpoints with at least one attempt and `minimum` attempts. */
+/** Returns the endpoints with at least `minimum` attempts, or at least one attempt if `minimum` is 0. */
 function withAttempts(endpoints: readonly EndpointView[], minimum: number): readonly EndpointView[] {
   return endpoints.filter(({ record }) => record.successes + record.failures >= Math.max(1, minimum));
 }

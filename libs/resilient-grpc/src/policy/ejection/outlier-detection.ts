@@ -44,7 +44,7 @@ export interface OutlierDetection {
     | undefined;
 }
 
-/** Names of the policy in a `loadBalancingConfig`: the standard one, grpc-js's, and the name of the option. */
+/** Names of the policy in a `loadBalancingConfig`: the standard name, the name in grpc-js, and the name of the option. */
 const OUTLIER_DETECTION_NAMES: ReadonlySet<string> = new Set([
   'outlier_detection_experimental',
   'outlier_detection',

@@ -1,4 +1,4 @@
-/** HTTP/2 evidence of one stream. A server cannot forge it with the text of a status. */
+/** HTTP/2 evidence of one stream. A server cannot forge this evidence with a status message. */
 export interface WireEvidence {
   /**
    * Reason why the server's application did not receive the stream. 'never-sent': its HEADERS frame was not sent. 'rejected': a
@@ -17,7 +17,7 @@ export interface WireEvidence {
   readonly acceptsNoStreams: boolean;
 }
 
-/** Evidence of how an attempt ended and how far it got. Local flags take precedence over texts, which a server could forge. */
+/** Evidence of how an attempt ended and how far it got. Local flags take precedence over status messages, which a server could forge. */
 export interface AttemptEvidence {
   /** Code as the transport reported it; may be an invalid status code (NaN, 99, or undefined for an unsupported encoding). */
   readonly code: number;

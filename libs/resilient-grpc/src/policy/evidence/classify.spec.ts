@@ -36,7 +36,7 @@ function table(rows: readonly Row[]): void {
 }
 
 describe('successful attempt', () => {
-  it('returns the shared SUCCESS verdict', () => {
+  it('returns the shared SUCCESS verdict for a successful attempt', () => {
     expect(classify({ ...BEGUN, code: OK, messagesReceived: 1 })).toBe(SUCCESS);
   });
   it('returns SUCCESS even if the client was about to end the attempt', () => {
@@ -74,7 +74,7 @@ describe('attempt without a picked connection', () => {
       unsent,
     ],
     [
-      'reports unsent if the channel is READY again',
+      'reports unsent for a failed pick even if the channel is READY again',
       {
         ...UNPICKED,
         code: UNAVAILABLE,
@@ -126,17 +126,17 @@ describe('attempt without a picked connection', () => {
       { ...local, code: INTERNAL },
     ],
     [
-      'reports a deadline that was exceeded before sending if credentials took too long',
+      'reports a deadline with reachedServer no if credentials took too long',
       { ...UNPICKED, code: DEADLINE_EXCEEDED, details: 'Deadline exceeded after 0.201s,Waiting for LB pick' },
       { kind: 'deadline', reachedServer: 'no', code: DEADLINE_EXCEEDED },
     ],
     [
-      'reports a local failure for the text of an unstarted stream if the code is not INTERNAL',
+      'reports a local failure for the message of an unstarted stream if the code is not INTERNAL',
       { ...UNPICKED, code: UNKNOWN, details: 'Failed to start HTTP/2 stream with error x' },
       { ...local, code: UNKNOWN },
     ],
     [
-      'reports a local failure for DEADLINE_EXCEEDED with a text that is not from grpc-js',
+      'reports a local failure for DEADLINE_EXCEEDED with a message that is not from grpc-js',
       { ...UNPICKED, code: DEADLINE_EXCEEDED, details: 'token service timed out' },
       { ...local, code: DEADLINE_EXCEEDED },
     ],
@@ -146,7 +146,7 @@ describe('attempt without a picked connection', () => {
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED },
     ],
     [
-      'reports reachedServer maybe if the call was cancelled with the text of a reset',
+      'reports reachedServer maybe if the call was cancelled with the message of a reset',
       { ...UNPICKED, code: CANCELLED, details: 'Call cancelled' },
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED },
     ],
@@ -168,7 +168,7 @@ describe('stream that the application never received', () => {
       { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE, connectionLost: false },
     ],
     [
-      'reports unsent if the stream was queued when a GOAWAY arrived, after which nghttp2 refuses it',
+      'reports unsent if nghttp2 refuses a queued stream after a GOAWAY',
       { ...SENT, ...refused, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'never-sent', resetCode: 7 } },
       { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE },
     ],
@@ -184,12 +184,12 @@ describe('stream that the application never received', () => {
       },
     ],
     [
-      'reports refused if a GOAWAY with an error named a lower stream id',
+      'reports refused if a GOAWAY named a lower stream id, and the stream ended with INTERNAL_ERROR',
       { ...SENT, ...withError, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
       { kind: 'refused', reachedServer: 'no', code: UNAVAILABLE },
     ],
     [
-      'reports committed if the response had started',
+      'reports committed for a stream that a GOAWAY rejected, if its response had started',
       { ...BEGUN, ...withError, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
       { kind: 'committed', reachedServer: 'yes' },
     ],
@@ -205,12 +205,12 @@ describe('REFUSED_STREAM reset', () => {
       { kind: 'refused', reachedServer: 'maybe', ...refused },
     ],
     [
-      'reports a server status if the server itself sends the text of a refused stream',
+      'reports a server status if the server itself sends the message of a refused stream',
       { ...TRAILERS_ONLY, ...refused },
       { kind: 'server', reachedServer: 'yes' },
     ],
     [
-      'reports a server status if the server itself sends the text of a refused stream without a content-type',
+      'reports a server status if the server itself sends the message of a refused stream without a content-type',
       { ...UNTYPED, ...refused },
       { kind: 'server', reachedServer: 'maybe', connectionLost: false },
     ],
@@ -230,7 +230,7 @@ describe('connection lost after sending', () => {
     ['a socket that closed during a write', UNAVAILABLE, 'Write error: write EPIPE', undefined],
     ['a forced stop of a Nest or grpc-js server', CANCELLED, 'Call cancelled', 8],
     [
-      'connection age, nginx and haproxy',
+      'connection age, nginx, and haproxy',
       INTERNAL,
       'Received RST_STREAM with code 0 (Call ended without gRPC status)',
       0,
@@ -258,14 +258,14 @@ describe('connection lost after sending', () => {
     expect(verdict.details).toContain(details);
   });
 
-  it('includes the original code in the details', () => {
+  it('includes the original code in the details of a lost connection', () => {
     expect(
       classify({ ...SENT, code: CANCELLED, details: 'Call cancelled', wire: { ...NO_MORE_STREAMS, resetCode: 8 } })
         .details,
     ).toBe('Connection lost after sending (CANCELLED: Call cancelled)');
   });
 
-  it('reports a lost connection for UNAVAILABLE with any text', () => {
+  it('reports a lost connection for UNAVAILABLE with any message', () => {
     expect(classify({ ...SENT, code: UNAVAILABLE, details: 'the wire melted' })).toMatchObject({
       kind: 'connection-lost',
     });
@@ -351,7 +351,7 @@ describe('connection lost after sending', () => {
       { kind: 'connection-lost', reachedServer: 'maybe', code: UNAVAILABLE, originalCode: INTERNAL },
     ],
     [
-      'reports a server status for other resets, which stay INTERNAL',
+      'reports a server status with the code INTERNAL for a reset with PROTOCOL_ERROR',
       { ...SENT, code: INTERNAL, details: 'Received RST_STREAM with code 1', wire: { ...NOTHING_SEEN, resetCode: 1 } },
       { kind: 'server', reachedServer: 'maybe', code: INTERNAL, details: 'Received RST_STREAM with code 1' },
     ],
@@ -380,14 +380,17 @@ describe('response that is not gRPC', () => {
     [504, UNAVAILABLE, true],
   ])('keeps the code of grpc-js for HTTP status %i', (status, code, retryableHttp) => {
     const details = `Received HTTP status code ${status}`;
-    const expected = { kind: 'http', reachedServer: 'maybe', code, details, retryableHttp, connectionLost: false };
+    const instead = 'a proxy or web server responded instead of the gRPC server';
+    const expected = { kind: 'http', reachedServer: 'maybe', code, retryableHttp, connectionLost: false };
+    const untyped = { ...expected, details: `${details} without a content-type: ${instead}` };
+    const html = { ...expected, details: `${details} with content-type text/html: ${instead}` };
     const sent = { ...SENT, code, details, wire: { ...NOTHING_SEEN, httpStatus: status } };
-    expect(classify(sent)).toEqual(expected);
-    expect(classify({ ...sent, contentType: 'text/html' })).toEqual(expected);
-    expect(classify({ ...sent, contentType: 'text/html', headersReceived: true })).toEqual(expected);
+    expect(classify(sent)).toEqual(untyped);
+    expect(classify({ ...sent, contentType: 'text/html' })).toEqual(html);
+    expect(classify({ ...sent, contentType: 'text/html', headersReceived: true })).toEqual(html);
   });
 
-  it('reports a server status if the text names an HTTP status that was not received', () => {
+  it('reports a server status if the message names an HTTP status that was not received', () => {
     expect(classify({ ...UNTYPED, code: UNAVAILABLE, details: 'Received HTTP status code 503' })).toMatchObject({
       kind: 'server',
       retryableHttp: false,
@@ -396,7 +399,7 @@ describe('response that is not gRPC', () => {
 
   table([
     [
-      'reports HTTP even if grpc-js read an HTML page as a message',
+      'reports an HTTP response even if grpc-js read an HTML page as a message',
       {
         ...SENT,
         headersReceived: true,
@@ -407,7 +410,7 @@ describe('response that is not gRPC', () => {
       { kind: 'http', reachedServer: 'maybe', code: RESOURCE_EXHAUSTED, retryableHttp: false },
     ],
     [
-      'reports HTTP for gRPC-Web, which is another protocol',
+      'reports an HTTP response for gRPC-Web, which is another protocol',
       { ...SENT, contentType: 'application/grpc-web+proto', code: UNKNOWN, details: 'Received HTTP status code 200' },
       { kind: 'http', code: UNKNOWN },
     ],
@@ -452,12 +455,12 @@ describe('status of the server', () => {
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT, details: 'id: must be set' },
     ],
     [
-      'reports a server status with reachedServer maybe for the text of a deadline without a content-type',
+      'reports a server status with reachedServer maybe for the message of a deadline without a content-type',
       { ...UNTYPED, code: DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
     ],
     [
-      'reports a server status with reachedServer maybe for the text of a deadline with another code',
+      'reports a server status with reachedServer maybe for the message of a deadline with another code',
       { ...SENT, code: INVALID_ARGUMENT, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT },
     ],
@@ -491,11 +494,6 @@ describe('status of the server', () => {
       { ...TRAILERS_ONLY, code: 99 },
       { kind: 'protocol', code: UNKNOWN, details: 'Received 99, which is not a gRPC status code' },
     ],
-    [
-      'reports UNKNOWN without a status, as with an unknown encoding',
-      { ...BEGUN, code: undefined as unknown as number, details: undefined as unknown as string },
-      { kind: 'protocol', code: UNKNOWN, details: 'Received undefined, which is not a gRPC status code' },
-    ],
   ]);
 });
 
@@ -508,17 +506,20 @@ describe('call aborted by a server shutdown', () => {
   ];
   const goaway = { ...NO_MORE_STREAMS, goawayCode: 0, httpStatus: 200 };
 
-  it.each(STATUSES)('reports a lost connection with reachedServer maybe: %s %s', (code, details) => {
-    for (const contentType of ['application/grpc', undefined]) {
-      expect(classify({ ...SENT, code, details, contentType, wire: goaway })).toMatchObject({
-        kind: 'connection-lost',
-        reachedServer: 'maybe',
-        code: UNAVAILABLE,
-        originalCode: code,
-        connectionLost: true,
-      });
-    }
-  });
+  it.each(STATUSES)(
+    'reports a lost connection with reachedServer maybe if a server shutdown aborts the call: %s %s',
+    (code, details) => {
+      for (const contentType of ['application/grpc', undefined]) {
+        expect(classify({ ...SENT, code, details, contentType, wire: goaway })).toMatchObject({
+          kind: 'connection-lost',
+          reachedServer: 'maybe',
+          code: UNAVAILABLE,
+          originalCode: code,
+          connectionLost: true,
+        });
+      }
+    },
+  );
 
   it.each(STATUSES)('reports a server status if the server sent no GOAWAY: %s %s', (code, details) => {
     expect(classify({ ...TRAILERS_ONLY, code, details, wire: { ...goaway, goawayCode: undefined } })).toMatchObject({
@@ -528,14 +529,14 @@ describe('call aborted by a server shutdown', () => {
     });
   });
 
-  it('reports a server status for any other text', () => {
+  it('reports a server status if the message is not that of a server shutdown', () => {
     expect(classify({ ...TRAILERS_ONLY, code: UNAVAILABLE, details: 'warming up', wire: goaway })).toMatchObject({
       kind: 'server',
       reachedServer: 'yes',
     });
   });
 
-  it('reports committed after headers', () => {
+  it('reports committed if a server shutdown aborts the call after headers', () => {
     expect(classify({ ...BEGUN, code: UNAVAILABLE, details: 'Server shutdown', wire: goaway })).toMatchObject({
       kind: 'committed',
       connectionLost: false,
@@ -546,7 +547,7 @@ describe('call aborted by a server shutdown', () => {
 describe('attempt that the client ended', () => {
   table([
     [
-      'names the option if grpc-js rejects a response as too large',
+      'names maxReceiveMessageLength if grpc-js rejects a response as too large',
       {
         ...BEGUN,
         code: RESOURCE_EXHAUSTED,
@@ -630,7 +631,7 @@ describe('attempt that the client ended', () => {
       { kind: 'cancelled', reachedServer: 'yes', code: CANCELLED },
     ],
     [
-      'reports cancelled with the text of the interceptor that cancelled',
+      'reports cancelled with the message of the interceptor that cancelled',
       { ...SENT, code: CANCELLED, details: 'I changed my mind' },
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED, details: 'I changed my mind' },
     ],

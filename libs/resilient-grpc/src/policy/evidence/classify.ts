@@ -1,13 +1,13 @@
+import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import { isStatusCode, StatusCode, statusName } from '../../status/status-code.js';
 import type { AttemptEvidence } from './attempt-evidence.js';
 import * as text from './grpc-js-texts.js';
+import { describeHttpResponse, isGrpcContentType } from './http-response.js';
 import type { Verdict, VerdictKind } from './verdict.js';
 
-// HTTP/2 error codes (RFC 9113, section 7).
-const REFUSED_STREAM = 7;
-const ENHANCE_YOUR_CALM = 11;
-/** Codes with which servers and proxies end streams when they close a connection: NO_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM. */
-const CONNECTION_LOSS_CODES: ReadonlySet<number> = new Set([0, 2, 8, ENHANCE_YOUR_CALM]);
+const { CANCEL, ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM } = HTTP2_ERROR_CODES;
+/** Codes with which servers and proxies end streams when they close a connection. */
+const CONNECTION_LOSS_CODES: ReadonlySet<number> = new Set([NO_ERROR, INTERNAL_ERROR, CANCEL, ENHANCE_YOUR_CALM]);
 
 /** Transient HTTP statuses of gateways and proxies. */
 const TRANSIENT_HTTP_STATUSES: ReadonlySet<number> = new Set([429, 502, 503, 504]);
@@ -24,8 +24,8 @@ export const SUCCESS: Verdict = {
 
 /**
  * Classifies the end of an attempt. Connection evidence takes precedence over the code, because one cause surfaces as several codes: a
- * disconnect is reported as CANCELLED, INTERNAL, or UNAVAILABLE. A status text is used only if no response arrived, which means that
- * grpc-js wrote it, or together with connection evidence.
+ * disconnect is reported as CANCELLED, INTERNAL, or UNAVAILABLE. A status message is used only together with connection
+ * evidence, or if no response arrived, because grpc-js then wrote the message.
  */
 export function classify(e: AttemptEvidence): Verdict {
   if (e.code === StatusCode.OK && e.endedHere !== 'protocol' && e.endedHere !== 'serialize') return SUCCESS;
@@ -43,6 +43,8 @@ function classifyLocalEnd(e: AttemptEvidence): Verdict {
     case 'stream-idle':
       return verdict('stream-idle', reachedServerOf(e), StatusCode.UNAVAILABLE, e.details);
     case 'protocol':
+      // The message that could not be read was part of a web page.
+      if (isHttp(e)) return { ...http(e), code: StatusCode.UNKNOWN };
       return verdict(
         'protocol',
         isGrpcResponse(e) ? 'yes' : reachedServerOf(e),
@@ -68,7 +70,7 @@ function classifyNotPicked(e: AttemptEvidence): Verdict {
   return reportedVerdict('local', 'no', e);
 }
 
-/** Classifies an attempt that was picked and received headers or messages. */
+/** Classifies an attempt that had a connection and received headers or messages. */
 function classifyWithResponse(e: AttemptEvidence): Verdict {
   if (isHttp(e)) return http(e);
   if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', 'Connection lost after the response had started', e);
@@ -79,7 +81,7 @@ function classifyWithResponse(e: AttemptEvidence): Verdict {
   return reportedVerdict('committed', 'yes', e);
 }
 
-/** Classifies an attempt that was picked and received neither headers nor messages. */
+/** Classifies an attempt that had a connection and received neither headers nor messages. */
 function classifyWithoutResponse(e: AttemptEvidence): Verdict {
   if (e.wire?.unprocessed === 'never-sent') return unsent(e);
   if (e.wire?.unprocessed === 'rejected') {
@@ -108,7 +110,7 @@ function classifyWithoutResponse(e: AttemptEvidence): Verdict {
   return reportedVerdict('server', 'maybe', e);
 }
 
-/** True if a response arrived, so that the server wrote the code and the text. */
+/** True if a response arrived, so that the server wrote the code and the message. */
 function responded(e: AttemptEvidence): boolean {
   return e.wire?.httpStatus !== undefined || e.contentType !== undefined;
 }
@@ -130,7 +132,7 @@ function isShutdownStatus(e: AttemptEvidence): boolean {
   return e.wire?.goawayCode !== undefined && text.SHUTDOWN_STATUSES.has(`${String(e.code)} ${e.details}`);
 }
 
-/** True if grpc-js closed the stream because of a response above its limit. Servers use the same text for requests above theirs. */
+/** True if grpc-js closed the stream because of a response above its limit. Servers use the same message for requests above their limit. */
 function isResponseTooLarge(e: AttemptEvidence): boolean {
   return e.wire?.closedHere === true && text.RESPONSE_TOO_LARGE.test(e.details);
 }
@@ -151,15 +153,13 @@ function httpFailure(e: AttemptEvidence): number | undefined {
 }
 
 function http(e: AttemptEvidence): Verdict {
-  return { ...reportedVerdict('http', 'maybe', e), retryableHttp: TRANSIENT_HTTP_STATUSES.has(httpFailure(e) ?? 200) };
+  const details = describeHttpResponse(e.wire?.httpStatus ?? httpFailure(e), e.contentType);
+  const retryableHttp = TRANSIENT_HTTP_STATUSES.has(httpFailure(e) ?? 200);
+  return { ...verdict('http', 'maybe', failureCode(e, StatusCode.UNKNOWN), details), retryableHttp };
 }
 
-// Accepts 'application/grpc', also followed by '+proto' or ';…'. 'application/grpc-web' is another protocol.
-function isGrpcResponse(e: AttemptEvidence): boolean {
-  const type = e.contentType;
-  if (type === undefined || !type.toLowerCase().startsWith('application/grpc')) return false;
-  const next = type.charAt('application/grpc'.length);
-  return next === '' || next === '+' || next === ';' || next === ' ';
+function isGrpcResponse({ contentType }: AttemptEvidence): boolean {
+  return contentType !== undefined && isGrpcContentType(contentType);
 }
 
 function hasResponseBegun(e: AttemptEvidence): boolean {
@@ -175,12 +175,12 @@ function unsent(e: AttemptEvidence): Verdict {
   return verdict('unsent', 'no', StatusCode.UNAVAILABLE, e.details);
 }
 
-// Never 'no', even if no connection was picked yet: grpc-js sends a call that is cancelled in the tick in which it started.
+// Never 'no', even if no connection was picked yet, because grpc-js sends a call that is cancelled in the tick in which it started.
 function cancelled(e: AttemptEvidence, code: StatusCode): Verdict {
   return verdict('cancelled', hasResponseBegun(e) ? 'yes' : 'maybe', failureCode(e, code), e.details);
 }
 
-/** Returns the code with which this side ended the attempt, or `otherwise` if it is not an error code. */
+/** Returns the code of the attempt, or `otherwise` if it is not an error code. */
 function failureCode(e: AttemptEvidence, otherwise: StatusCode): StatusCode {
   return isStatusCode(e.code) && e.code !== StatusCode.OK ? e.code : otherwise;
 }
@@ -191,7 +191,7 @@ function lost(kind: VerdictKind, reachedServer: Verdict['reachedServer'], what: 
   return isStatusCode(e.code) ? { ...failure, originalCode: e.code } : failure;
 }
 
-/** Formats the code and text that grpc-js reported. */
+/** Formats the code and message that grpc-js reported. */
 function formatStatus(e: AttemptEvidence): string {
   return `(${statusName(e.code)}: ${e.details})`;
 }

@@ -10,7 +10,8 @@ const source = readdirSync(folder)
   .map((file) => readFileSync(join(folder, file), 'utf8'))
   .join('\n');
 
-// Texts in the source of grpc-js, with its placeholders. A version of grpc-js that changes a text fails this test, not production.
+// Status messages in the source of grpc-js, with its placeholders. If a version of grpc-js changes a message, this test fails before
+// production does.
 describe('installed grpc-js', () => {
   it.each<[literal: string, known: string | RegExp, sample?: string]>([
     ['Stream refused by server', text.STREAM_REFUSED],
@@ -51,13 +52,13 @@ describe('installed grpc-js', () => {
     ['Received message larger than max (', text.RESPONSE_TOO_LARGE, 'Received message larger than max (9 vs 8)'],
     ['Attempted to send message with a size larger than ${', text.REQUEST_TOO_LARGE],
     ['Request message serialization failure: ', text.REQUEST_NOT_SERIALIZABLE],
-  ])('matches the text %j, which the installed grpc-js contains', (literal, known, sample = literal) => {
+  ])('matches the status message %j, which the installed grpc-js contains', (literal, known, sample = literal) => {
     expect(source).toContain(literal);
     expect(typeof known === 'string' ? known === sample : known.test(sample)).toBe(true);
   });
 });
 
-// A server may send any text. Only a match of the whole text, or of its start, identifies a text of grpc-js.
+// A server may send any message. Only a match of the whole message, or of its start, identifies a message of grpc-js.
 describe('text pattern', () => {
   it.each<[other: string, known: RegExp]>([
     ['Order 7: Connection dropped', text.DROPPED],
@@ -84,11 +85,11 @@ describe('text pattern', () => {
     ['Upstream: Getting metadata from plugin failed', text.CREDENTIALS_FAILED],
     ['Upstream: Attempted to send message with a size larger than 1', text.REQUEST_TOO_LARGE],
     ['Upstream: Request message serialization failure: x', text.REQUEST_NOT_SERIALIZABLE],
-  ])('does not match the text of a server: %s', (other, known) => {
+  ])('does not match the status message of a server: %s', (other, known) => {
     expect(known.test(other)).toBe(false);
   });
 
-  it('extracts the HTTP status', () => {
+  it('extracts the HTTP status from the status message of grpc-js', () => {
     expect(text.HTTP_STATUS.exec('Received HTTP status code 503')?.[1]).toBe('503');
   });
 
@@ -98,7 +99,7 @@ describe('text pattern', () => {
     'connect ETIMEDOUT 10.0.0.1:443',
     'socket hang up',
     'Client network socket disconnected before secure TLS connection was established',
-  ])('matches the text of a dropped connection: %s', (own) => {
+  ])('matches the status message of a dropped connection: %s', (own) => {
     expect(text.DROPPED.test(own)).toBe(true);
   });
 });

@@ -1,4 +1,4 @@
-// Status texts that grpc-js creates (subchannel-call, load-balancing-call, resolving-call, internal-channel). A server can send any
+// Status messages that grpc-js creates (subchannel-call, load-balancing-call, resolving-call, internal-channel). A server can send any
 // of them, so each is used only if no response arrived, or together with connection evidence.
 
 /** REFUSED_STREAM, or a GOAWAY with a lower last stream id. */

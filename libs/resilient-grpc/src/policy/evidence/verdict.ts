@@ -14,7 +14,7 @@ export type VerdictKind =
   | 'ok'
   /** Nothing was sent: no connection was available, or the stream was still queued when its connection ended. */
   | 'unsent'
-  /** The attempt failed locally before it was sent: size, metadata, credentials. */
+  /** The attempt failed locally: size of a request message, metadata, credentials. */
   | 'local'
   /**
    * The server's transport rejected the stream. `reachedServer` is 'no' if a GOAWAY had a lower last stream id; 'maybe' if the stream
@@ -25,7 +25,7 @@ export type VerdictKind =
   | 'connection-lost'
   /** An HTTP response that is not gRPC, from a proxy or a gateway. */
   | 'http'
-  /** The server sent a status without headers or messages before it. */
+  /** The server sent a status without headers or messages before it. Also includes other resets, such as PROTOCOL_ERROR. */
   | 'server'
   /** The server refused the attempt because of an overload, before its handler ran. Classified by `verdictOf`. */
   | 'overloaded'
@@ -51,10 +51,13 @@ export interface Verdict {
   readonly details: string;
   /** True for an HTTP response with a transient error: 429, 502, 503, 504. False for all other kinds. */
   readonly retryableHttp: boolean;
-  /** True if the connection or its stream was lost, before a response ('connection-lost') or within one ('committed'). */
+  /**
+   * True if the connection or its stream was lost, before a response ('connection-lost') or within one ('committed'). False if `overloaded`
+   * is true.
+   */
   readonly connectionLost: boolean;
   /** Code that grpc-js reported; present if `code` replaces it. */
   readonly originalCode?: StatusCode;
-  /** True if the server reset the stream with ENHANCE_YOUR_CALM and kept the connection, which is a request for less load. */
+  /** True if the server requested less load: it reset the stream with ENHANCE_YOUR_CALM and kept the connection. */
   readonly overloaded?: boolean;
 }

@@ -1,4 +1,3 @@
-import { HTTP_STATUS } from '../evidence/grpc-js-texts.js';
 import { backoffMs } from '../retry/backoff.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Random } from '../../time/random.js';
@@ -11,30 +10,32 @@ const MAX_RESTART_DELAY_MS = 100;
 
 /** A Watch of grpc.health.v1 that ended. */
 export interface EndedWatch {
-  /** True if it received a response. */
+  /** True if the Watch received a response. */
   readonly answered: boolean;
   readonly livedMs: number;
-  /** Number of Watches before it that failed in a row. */
+  /** Number of consecutive failed Watches before this one. */
   readonly failures: number;
-  /** `undefined` if no connection was available for it. */
-  readonly end: { readonly code: number; readonly details: string } | undefined;
+  /** Status of the Watch; `undefined` if no connection was available. */
+  readonly end: { readonly code: number; readonly http?: string | undefined } | undefined;
 }
 
 /** The step after a Watch that ended. */
 export type NextWatch =
-  /** The server does not implement the health service. It counts as healthy and is not called again on this connection. */
+  /**
+   * The server does not implement the health service. The server counts as healthy, and the service is not called again on this connection.
+   */
   | { readonly kind: 'unimplemented' }
-  /** The next Watch starts almost at once, and the last status stays valid until then. */
+  /** The next Watch starts within 100 ms. The last status stays valid until then. */
   | { readonly kind: 'restart'; readonly delayMs: number; readonly failures: number }
   /** The next Watch starts after a backoff. */
   | { readonly kind: 'retry'; readonly delayMs: number; readonly failures: number };
 
 /**
- * Decides the step after a Watch that ended (gRFC A17). A response resets the backoff. A server that ends the Watch right after its response
- * would be called without a pause, so the next Watch then waits for the first backoff.
+ * Decides the step after a Watch that ended (gRFC A17). A response resets the backoff. If the server ends the Watch right after its
+ * response, the next Watch waits for the first backoff. Otherwise, the server would be called without a pause.
  */
 export function nextWatch({ answered, livedMs, failures, end }: EndedWatch, random: Random): NextWatch {
-  if (end?.code === StatusCode.UNIMPLEMENTED && !HTTP_STATUS.test(end.details)) return { kind: 'unimplemented' };
+  if (end?.code === StatusCode.UNIMPLEMENTED && end.http === undefined) return { kind: 'unimplemented' };
   const before = answered ? 0 : failures;
   if (answered && livedMs >= MIN_HEALTHY_MS) {
     return { kind: 'restart', delayMs: restartDelayMs(random), failures: before };

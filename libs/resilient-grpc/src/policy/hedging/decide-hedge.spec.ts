@@ -78,14 +78,14 @@ function last(hedgeGates: HedgeGates, ...events: readonly (number | Ended)[]): H
 }
 
 describe('hedged call', () => {
-  it('always sends the first attempt, even with empty budgets and while draining', () => {
+  it('always sends the first attempt of a hedged call, even with empty budgets and while draining', () => {
     const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
     for (let i = 0; i < 10; i++) retries.onFailure();
     const decision = last(gates({ retries, hedges: { allows: false, onHedge: () => {} }, draining: true }));
     expect(decision).toMatchObject({ action: 'send', because: 'first', state: { sent: 1, inFlight: 1, dueAt: 100 } });
   });
 
-  it('sends another attempt after each delay without a response, up to maxAttempts', () => {
+  it('sends another attempt after each hedging delay without a response, up to maxAttempts', () => {
     const decisions = play(gates(), 100, 200, 300);
     expect(decisions.map(({ action, because }) => [action, because])).toEqual([
       ['send', 'first'],
@@ -96,32 +96,32 @@ describe('hedged call', () => {
     expect(decisions.map(({ state }) => state.dueAt)).toEqual([100, 200, Infinity, Infinity]);
   });
 
-  it('sends all attempts at once without a delay', () => {
+  it('sends all attempts at once if the hedging delay is 0', () => {
     const decisions = play(gates({ policy: { ...POLICY, hedgingDelayMs: 0 } }), 0, 0);
     expect(decisions.map(({ action }) => action)).toEqual(['send', 'send', 'send']);
     expect(decisions.map(({ state }) => state.dueAt)).toEqual([0, 0, Infinity]);
   });
 
-  it('sends nothing before the delay has passed', () => {
+  it('sends no hedge before the hedging delay has passed', () => {
     expect(last(gates(), 99)).toMatchObject({ action: 'wait', because: 'not-yet', state: { sent: 1, dueAt: 100 } });
   });
 
-  it('wins with the first success', () => {
+  it('ends a hedged call with the first success', () => {
     expect(last(gates(), 100, ended(120, 'ok'))).toMatchObject({ action: 'win', because: 'success' });
   });
 
-  it('sends the next attempt at once if one fails with a listed code, and restarts the delay', () => {
+  it('sends the next attempt at once if an attempt fails with a listed code, and restarts the hedging delay', () => {
     const decision = last(gates(), ended(30, 'server'));
     expect(decision).toMatchObject({ action: 'send', because: 'replaces-failed', state: { sent: 2, dueAt: 130 } });
   });
 
-  it('fails without further retries if all attempts failed', () => {
+  it('fails a hedged call without further retries if all attempts failed', () => {
     const decisions = play(gates(), ended(10, 'server'), ended(20, 'server'), ended(30, 'server'));
     expect(decisions.map(({ action }) => action)).toEqual(['send', 'send', 'send', 'fail']);
     expect(decisions.at(-1)?.because).toBe('attempts-exhausted');
   });
 
-  it('waits for the attempts in flight if the last one fails first', () => {
+  it('waits for the attempts in flight if the last attempt fails first', () => {
     const decision = last(gates(), 100, 200, ended(210, 'server', { pushback: '500' }));
     expect(decision).toMatchObject({
       action: 'wait',
@@ -131,40 +131,50 @@ describe('hedged call', () => {
   });
 
   it.each<[string, VerdictKind, Parameters<typeof ended>[2], 'fail' | 'send']>([
-    ['fails after an unlisted status', 'server', { code: NOT_FOUND }, 'fail'],
-    ['continues after a listed status', 'server', {}, 'send'],
-    ['continues after a lost connection if UNAVAILABLE is listed', 'connection-lost', {}, 'send'],
-    ['continues after a REFUSED_STREAM reset if UNAVAILABLE is listed', 'refused', {}, 'send'],
+    ['fails a hedged call after an unlisted status', 'server', { code: NOT_FOUND }, 'fail'],
+    ['continues a hedged call after a listed status', 'server', {}, 'send'],
+    ['continues a hedged call after a lost connection if UNAVAILABLE is listed', 'connection-lost', {}, 'send'],
+    ['continues a hedged call after a REFUSED_STREAM reset if UNAVAILABLE is listed', 'refused', {}, 'send'],
     [
-      'continues after a status whose original code is listed',
+      'continues a hedged call after a status whose original code is listed',
       'connection-lost',
       { code: NOT_FOUND, originalCode: UNAVAILABLE },
       'send',
     ],
-    ['continues after an attempt timeout', 'attempt-timeout', { code: DEADLINE_EXCEEDED }, 'send'],
-    ['fails after an attempt timeout during the response', 'attempt-timeout', { reachedServer: 'yes' }, 'fail'],
-    ['continues after an idle timeout', 'stream-idle', {}, 'send'],
-    ['fails after an idle timeout during the response', 'stream-idle', { reachedServer: 'yes' }, 'fail'],
-    ['continues after HTTP 503 from a gateway', 'http', { retryableHttp: true }, 'send'],
-    ['fails after HTTP 404 from a gateway', 'http', { code: StatusCode.UNIMPLEMENTED }, 'fail'],
-    ['continues after a response that was cut off before delivery', 'committed', { connectionLost: true }, 'send'],
+    ['continues a hedged call after an attempt timeout', 'attempt-timeout', { code: DEADLINE_EXCEEDED }, 'send'],
     [
-      'fails after a response that was cut off after delivery',
+      'fails a hedged call after an attempt timeout during the response',
+      'attempt-timeout',
+      { reachedServer: 'yes' },
+      'fail',
+    ],
+    ['continues a hedged call after an idle timeout', 'stream-idle', {}, 'send'],
+    ['fails a hedged call after an idle timeout during the response', 'stream-idle', { reachedServer: 'yes' }, 'fail'],
+    ['continues a hedged call after HTTP 503 from a gateway', 'http', { retryableHttp: true }, 'send'],
+    ['fails a hedged call after HTTP 404 from a gateway', 'http', { code: StatusCode.UNIMPLEMENTED }, 'fail'],
+    [
+      'continues a hedged call after a response that was cut off before delivery',
+      'committed',
+      { connectionLost: true },
+      'send',
+    ],
+    [
+      'fails a hedged call after a response that was cut off after delivery',
       'committed',
       { connectionLost: true, delivered: true },
       'fail',
     ],
-    ['fails after a listed status that followed headers', 'committed', {}, 'fail'],
-    ['fails after the deadline', 'deadline', {}, 'fail'],
-    ['fails after a cancellation by the caller', 'cancelled', {}, 'fail'],
-    ['fails after a local failure', 'local', {}, 'fail'],
-    ['fails after a serialization failure', 'serialize', {}, 'fail'],
-    ['fails after a protocol violation', 'protocol', {}, 'fail'],
+    ['fails a hedged call after a listed status that followed headers', 'committed', {}, 'fail'],
+    ['fails a hedged call after the deadline', 'deadline', {}, 'fail'],
+    ['fails a hedged call after a cancellation by the caller', 'cancelled', {}, 'fail'],
+    ['fails a hedged call after a local failure', 'local', {}, 'fail'],
+    ['fails a hedged call after a serialization failure', 'serialize', {}, 'fail'],
+    ['fails a hedged call after a protocol violation', 'protocol', {}, 'fail'],
   ])('%s', (_, kind, change, action) => {
     expect(last(gates(), ended(10, kind, change)).action).toBe(action);
   });
 
-  it('fails after lost connections, gateway errors and refused streams if UNAVAILABLE is not listed', () => {
+  it('fails a hedged call after lost connections, gateway errors, and refused streams if UNAVAILABLE is not listed', () => {
     const strict = { policy: { ...POLICY, nonFatalStatusCodes: new Set<StatusCode>() } };
     expect(last(gates(strict), ended(10, 'connection-lost')).because).toBe('fatal-status');
     expect(last(gates(strict), ended(10, 'http', { retryableHttp: true })).because).toBe('fatal-status');
@@ -172,7 +182,7 @@ describe('hedged call', () => {
     expect(last(gates(strict), ended(10, 'committed', { connectionLost: true })).because).toBe('fatal-status');
   });
 
-  it('fails with a fatal status even if other attempts are in flight', () => {
+  it('fails a hedged call with a fatal status even if other attempts are in flight', () => {
     expect(last(gates(), 100, ended(110, 'server', { code: NOT_FOUND }))).toMatchObject({ action: 'fail' });
   });
 
@@ -199,7 +209,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('fails if an attempt stays unsent for the eleventh time', () => {
+  it('fails a hedged call if an attempt stays unsent for the eleventh time', () => {
     const unsent = { ...UNSENT, sent: 1, inFlight: 1, unsent: 10 };
     expect(decideHedge(unsent, ended(1, 'unsent'), gates())).toMatchObject({
       action: 'fail',
@@ -225,7 +235,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('sends no further hedge after a resend if pushback forbade hedges before', () => {
+  it('sends no further hedge after a resend if an earlier pushback forbade hedges', () => {
     const rejected = { reachedServer: 'no' } as const;
     const decision = last(
       gates({ policy: { ...POLICY, maxAttempts: 5 } }),
@@ -237,7 +247,7 @@ describe('hedged call', () => {
     expect(decision).toMatchObject({ action: 'resend', state: { stopped: 'pushback', dueAt: Infinity, inFlight: 2 } });
   });
 
-  it('resends a stream reset with REFUSED_STREAM only if trustRefused is set', () => {
+  it('resends an attempt whose stream was reset with REFUSED_STREAM only if trustRefused is set', () => {
     const trusted = gates({ trustRefused: true });
     expect(last(trusted, ended(10, 'refused'))).toMatchObject({ action: 'resend', state: { sent: 1 } });
     expect(last(gates(), ended(10, 'refused'))).toMatchObject({ because: 'replaces-failed', state: { sent: 2 } });
@@ -251,7 +261,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('sends no attempt after the deadline', () => {
+  it('sends no hedge after the deadline', () => {
     expect(last(gates({ remainingMs: 0 }), 100)).toMatchObject({ action: 'wait', because: 'deadline' });
   });
 
@@ -262,7 +272,7 @@ describe('hedged call', () => {
 });
 
 describe('pushback of a hedged call', () => {
-  it('delays the next attempt by exactly the pushback, then restarts the delay', () => {
+  it('delays the next attempt by exactly the pushback, then restarts the hedging delay', () => {
     const decisions = play(gates(), ended(10, 'server', { pushback: '500' }), 100, 510);
     expect(decisions.map(({ action, state }) => [action, state.dueAt])).toEqual([
       ['send', 100],
@@ -287,7 +297,7 @@ describe('pushback of a hedged call', () => {
     },
   );
 
-  it('keeps the pushback of one server if another attempt fails in the meantime', () => {
+  it('keeps the pushback of one server if another attempt fails before the pushback ends', () => {
     const decision = last(gates(), 100, ended(110, 'server', { pushback: '300' }), ended(120, 'server'));
     expect(decision).toMatchObject({ action: 'wait', state: { inFlight: 0, dueAt: 410 } });
     expect(decideHedge(decision.state, { type: 'due', at: 410 }, gates())).toMatchObject({
@@ -321,7 +331,7 @@ describe('pushback of a hedged call', () => {
     expect(last(gates(), 100, ...two).state.dueAt).toBe(410);
   });
 
-  it('fails the call if the pushback exceeds the deadline and no other attempt is in flight', () => {
+  it('fails a hedged call if the pushback exceeds the deadline and no other attempt is in flight', () => {
     const pushback = { pushback: '500' };
     const short = gates({ remainingMs: 500 });
     expect(last(short, ended(10, 'server', pushback))).toMatchObject({ action: 'fail', because: 'deadline' });
@@ -358,13 +368,13 @@ describe('cost of hedges', () => {
     expect(cost(ended(10, 'ok'))).toBe(0);
   });
 
-  it('sends no further attempt after a server refused one because of an overload, but lets the others finish', () => {
+  it('sends no further attempt after a server refused one because of an overload, but does not cancel the others', () => {
     const refused = ended(150, 'overloaded', { pushback: '-1' });
     expect(last(gates(), refused)).toMatchObject({ action: 'fail', because: 'pushback' });
     expect(last(gates(), 100, refused)).toMatchObject({ action: 'wait', because: 'pushback' });
   });
 
-  it('limits hedges of slow attempts by the hedge budget, but not replacements of failed ones', () => {
+  it('limits hedges of slow attempts by the hedge budget, but not replacements of failed attempts', () => {
     const hedges = new HedgeBudget({ perCall: 0.05, maxTokens: 0 });
     expect(last(gates({ hedges }), 100)).toMatchObject({ action: 'wait', because: 'hedge-budget' });
     expect(last(gates({ hedges }), ended(10, 'server'))).toMatchObject({ action: 'send' });
@@ -374,7 +384,7 @@ describe('cost of hedges', () => {
     expect(full.tokens).toBe(5);
   });
 
-  it('takes a retry token for each hedge, and for each failure that lost no connection', () => {
+  it('takes a retry token for each hedge, and for each replacement of an attempt that failed without losing its connection', () => {
     const slow = new DefaultBudget();
     last(gates({ retries: slow }), 100, 200);
     expect(slow.tokens(200)).toBeCloseTo(8, 1);
@@ -417,7 +427,7 @@ describe('hedged call with any history', () => {
     pushback: fc.option(fc.constantFrom('-1', '0', '250', 'x'), { nil: undefined }),
   });
 
-  it('sends at most maxAttempts, never after a stop, and ends exactly when no attempt is in flight or due', () => {
+  it('sends at most maxAttempts attempts of a hedged call, sends none after a stop, and keeps one in flight or due until the call ends', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), fc.integer({ min: 2, max: 5 }), (steps, maxAttempts) => {
         const hedgeGates = gates({ policy: { ...POLICY, maxAttempts } });

@@ -1,3 +1,4 @@
+import type { NotRetriedReason } from '../../errors/grpc-call-error.js';
 import { StatusCode } from '../../status/status-code.js';
 import { CALM_BACKOFF_MS, MAX_UNSENT } from '../retry/decide-retry.js';
 import type { LostConnection, Verdict } from '../evidence/verdict.js';
@@ -66,7 +67,7 @@ export interface HedgeGates {
   readonly remainingMs: number;
   /** True while the client drains. Slow attempts are not hedged then; failed attempts are still replaced. */
   readonly draining: boolean;
-  /** True if the call serves an inbound retry; then an attempt that may have reached a server is not replaced. */
+  /** True if the call serves an inbound retry. An attempt that may have reached a server is then not replaced. */
   readonly inRetryChain?: boolean;
   /** True if a stream reset with REFUSED_STREAM is treated as not processed by the server. @defaultValue false */
   readonly trustRefused?: boolean;
@@ -120,7 +121,7 @@ export interface HedgeDecision {
  * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#hedging-policy). The caller of this function credits successes, once
  * per call.
  *
- * gRFC A6 does not specify the following. The retry budget alone limits attempts that replace a failed one; the hedge budget also limits
+ * gRFC A6 does not specify the following. The retry budget alone limits attempts that replace failed attempts. The hedge budget also limits
  * attempts that are sent because others are slow. After a rejected hedge, a call is not hedged again and continues with the attempts in
  * flight.
  */
@@ -170,7 +171,7 @@ function decideEnded(before: HedgeState, event: EndedEvent, gates: HedgeGates): 
   if (isTransparent(state, event, gates)) return resend({ ...state, resent: true }, 'refused');
   if (verdict.kind === 'overloaded') return stop(state, 'pushback');
   const isNonFatal = isNonFatalFailure(event, gates.policy);
-  // As for retries, a stopping pushback debits the budget for any code, and so does every non-fatal failure.
+  // As for retries, the budget is debited for a stopping pushback with any code, and for every non-fatal failure.
   if (isNonFatal || pushback.kind === 'stop') gates.retries.onFailure();
   if (!isNonFatal) return { state, action: 'fail', because: 'fatal-status' };
   if (state.stopped !== undefined) return stop(state, state.stopped);
@@ -242,4 +243,20 @@ function isNonFatalFailure(event: EndedEvent, policy: HedgingPolicy): boolean {
 /** True if the service config lists the code that grpc-js reports or the code that replaces it. */
 function isListed({ code, originalCode }: EndedEvent['verdict'], { nonFatalStatusCodes }: HedgingPolicy): boolean {
   return nonFatalStatusCodes.has(code) || (originalCode !== undefined && nonFatalStatusCodes.has(originalCode));
+}
+
+/** Returns the reason why no further attempt followed, after the decision `because` ended a hedged call. */
+export function notHedgedBecause(because: HedgeDecision['because']): NotRetriedReason {
+  switch (because) {
+    case 'first':
+    case 'slow':
+    case 'replaces-failed':
+    case 'success':
+    case 'unsent':
+    case 'in-flight':
+    case 'not-yet':
+      return 'attempts-exhausted';
+    default:
+      return because;
+  }
 }

@@ -3,11 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { HedgeBudget } from './hedge-budget.js';
 
 describe('HedgeBudget', () => {
-  it('starts full, so that a client with few calls can hedge too', () => {
+  it('starts with a full budget, so that a client with few calls can hedge, too', () => {
     expect(new HedgeBudget()).toMatchObject({ allows: true, tokens: 5, maxTokens: 5 });
   });
 
-  it('allows exactly one hedge per twenty calls once the first five are spent', () => {
+  it('allows exactly one hedge per twenty calls after the first five hedges', () => {
     const budget = new HedgeBudget();
     for (let i = 0; i < 5; i++) budget.onHedge();
     for (let i = 0; i < 19; i++) budget.onCall();
@@ -16,7 +16,7 @@ describe('HedgeBudget', () => {
     expect(budget).toMatchObject({ allows: true, tokens: 1 });
   });
 
-  it('keeps its tokens between 0 and maxTokens', () => {
+  it('keeps the number of hedge tokens between 0 and maxTokens', () => {
     const budget = new HedgeBudget({ perCall: 0.05, maxTokens: 2 });
     for (let i = 0; i < 100; i++) budget.onCall();
     expect(budget.tokens).toBe(2);

@@ -1,6 +1,6 @@
 /** Limits hedges to 5 % of calls, plus five. */
 const DEFAULT_HEDGE_BUDGET = {
-  /** Tokens added per call, which is the share of calls that may be hedged in the long run. */
+  /** Tokens added per call: the share of calls that may be hedged in the long run. */
   perCall: 0.05,
   /** Maximum and initial number of tokens, so that a client with few calls can hedge, too. */
   maxTokens: 5,
@@ -9,8 +9,8 @@ const DEFAULT_HEDGE_BUDGET = {
 const SCALE = 1_000;
 
 /**
- * Limits hedges to a share of calls. A retry throttle counts failures only, so it would not limit hedges of slow calls. A server
- * that slows down for a moment would then receive every call twice and stay slow.
+ * Limits hedges to a share of calls. A retry throttle counts failures only, so it would not limit hedges of slow calls. A server that slows
+ * down briefly would then receive every call twice and stay slow.
  */
 export class HedgeBudget {
   // Integer thousandths, so that twenty times 0.05 is exactly one token.

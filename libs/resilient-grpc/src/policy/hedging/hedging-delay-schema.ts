@@ -5,12 +5,12 @@ import { HEDGING_PERCENTILES, type HedgingPercentile } from './measured-delay.js
 
 const WORDS = Object.keys(HEDGING_PERCENTILES);
 
-/** True for 'p90', 'p95' and 'p99'. */
+/** True for 'p90', 'p95', and 'p99'. */
 export function isHedgingPercentile(value: unknown): value is HedgingPercentile {
   return typeof value === 'string' && Object.hasOwn(HEDGING_PERCENTILES, value);
 }
 
-/** A hedging delay that follows latency: 'p90', 'p95' or 'p99'. A service config has the fixed ones. */
+/** A hedging delay that follows latency: 'p90', 'p95', or 'p99'. Fixed delays belong in a service config. */
 export const hedgingDelay: Schema<HedgingPercentile> = converted(
   choiceText(WORDS),
   (value) => (isHedgingPercentile(value) ? value : undefined),

@@ -13,7 +13,7 @@ describe('MeasuredDelay', () => {
     ['p90', 50, 900],
     ['p95', 100, 950],
     ['p99', 500, 990],
-  ])('follows %s after %i attempts', (percentile, attempts, expectedMs) => {
+  ])('sets the hedging delay to %s of the latencies after %i attempts', (percentile, attempts, expectedMs) => {
     const delay = spread(new MeasuredDelay(percentile), attempts - 1, 1_000);
     expect(delay.currentMs).toBe(Infinity);
     spread(delay, 1, 1_000);
@@ -22,18 +22,18 @@ describe('MeasuredDelay', () => {
     expect(delay.currentMs / expectedMs).toBeLessThan(1.045);
   });
 
-  it('never falls below 5 ms', () => {
+  it('never returns a hedging delay below 5 ms', () => {
     expect(spread(new MeasuredDelay('p95'), 200, 1).currentMs).toBe(5);
   });
 
-  it('exceeds a constant latency, which therefore causes no hedges', () => {
+  it('returns a hedging delay above a constant latency, so that no call is hedged', () => {
     const delay = new MeasuredDelay('p95');
     for (let i = 0; i < 200; i++) delay.answered(50, 0);
     expect(delay.currentMs).toBeGreaterThanOrEqual(50);
     expect(delay.currentMs).toBeLessThan(52.3);
   });
 
-  it('follows latencies that triple within a minute, and back', () => {
+  it('adapts the hedging delay to latencies that triple within a minute and then return to their old values', () => {
     const delay = spread(new MeasuredDelay('p95'), 1_000, 100);
     for (let second = 1; second <= 60; second++) spread(delay, 20, 300, second * 1_000);
     expect(delay.currentMs).toBeGreaterThan(250);
@@ -41,7 +41,7 @@ describe('MeasuredDelay', () => {
     expect(delay.currentMs).toBeLessThan(110);
   });
 
-  it('ignores attempts that failed or were cancelled before the delay', () => {
+  it('ignores attempts that failed or were cancelled before the hedging delay', () => {
     const delay = spread(new MeasuredDelay('p95'), 100, 100);
     const before = delay.currentMs;
     for (let i = 0; i < 1_000; i++) delay.unanswered(1, 0);
@@ -49,15 +49,15 @@ describe('MeasuredDelay', () => {
     expect(delay.currentMs).toBe(before);
   });
 
-  it('counts attempts that were older than the delay, whatever their result', () => {
+  it('counts attempts that were older than the hedging delay, regardless of their result', () => {
     const delay = spread(new MeasuredDelay('p95'), 100, 100);
     for (let i = 0; i < 100; i++) delay.unanswered(200, 0);
     expect(delay.currentMs).toBeGreaterThan(199);
   });
 
   it.each([
-    ['stays if lost attempts count with their age', true, 0.9, 1.1],
-    ['falls if lost attempts do not count', false, 0, 0.88],
+    ['keeps the hedging delay if lost attempts count with their age', true, 0.9, 1.1],
+    ['decreases the hedging delay if lost attempts do not count', false, 0, 0.88],
   ])('%s', (_, counted, min, max) => {
     const random = seededRandom(3);
     const delay = new MeasuredDelay('p95');

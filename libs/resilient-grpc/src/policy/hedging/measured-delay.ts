@@ -8,7 +8,7 @@ export const HEDGING_PERCENTILES: Readonly<Record<HedgingPercentile, number>> = 
 
 /** An attempt counts half after this time, and a sixteenth after a minute. */
 const HALF_LIFE_MS = 15_000;
-/** Number of attempts above the percentile that a delay needs, so that it depends on more than one or two of them. */
+/** Number of attempts above the percentile that are required for a delay, so that the delay depends on more than one or two attempts. */
 const MIN_SLOWER_ATTEMPTS = 5;
 /** Minimum delay in milliseconds. Below it, delays of timers and of the event loop would cause hedges. */
 const MIN_DELAY_MS = 5;
@@ -20,9 +20,9 @@ const ATTEMPTS_PER_UPDATE = 16;
  * until enough attempts were measured: 50 for p90, 100 for p95, 500 for p99.
  *
  * Only the latency of a successful attempt is known. An attempt that ended otherwise (it failed, was cancelled, or lost to a hedge) counts
- * with its age if it was older than the delay, because then it was slow whatever its result. Without these attempts, each hedge would
- * remove a slow attempt from the measurement, and the delay would fall with every hedge. A faster one does not count: a failure in one
- * millisecond does not show how fast responses are.
+ * with its age if it was older than the delay, because it was slow in any case. Without these attempts, each hedge would remove a slow
+ * attempt from the measurement, and the delay would fall with every hedge. An attempt that ended earlier without success does not count,
+ * because a failure in one millisecond does not show how fast responses are.
  */
 export class MeasuredDelay {
   private readonly latencies: RecentLatencies;

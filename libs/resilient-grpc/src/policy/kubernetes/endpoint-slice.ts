@@ -10,7 +10,7 @@ export interface EndpointSlice {
 
 /** One pod, or another backend of the service. */
 export interface SliceEndpoint {
-  /** Kubernetes defines these as alternatives; a client uses the first one. */
+  /** Kubernetes defines the addresses as alternatives. A client uses the first one. */
   readonly addresses?: readonly string[];
   /** An absent `ready` means ready. */
   readonly conditions?: {

@@ -41,23 +41,23 @@ describe('selectEndpoints', () => {
     ['a ready pod', [pod('10.0.0.1', { ready: true })], ['10.0.0.1:50051']],
     ['a pod without conditions', [pod('10.0.0.1')], ['10.0.0.1:50051']],
     ['a pod whose readiness is null', [pod('10.0.0.1', { ready: null })], ['10.0.0.1:50051']],
-    ['only the ready one of two', [pod('10.0.0.1', { ready: false }), pod('10.0.0.2')], ['10.0.0.2:50051']],
-    ['no terminating pod while one is ready', [pod('10.0.0.1', SERVING), pod('10.0.0.2')], ['10.0.0.2:50051']],
+    ['only the ready pod of two', [pod('10.0.0.1', { ready: false }), pod('10.0.0.2')], ['10.0.0.2:50051']],
+    ['no terminating pod while another pod is ready', [pod('10.0.0.1', SERVING), pod('10.0.0.2')], ['10.0.0.2:50051']],
     [
       'a terminating pod that publishes itself as ready',
       [pod('10.0.0.1', { ready: true, terminating: true })],
       ['10.0.0.1:50051'],
     ],
     ['a terminating pod that serves, if no pod is ready', [pod('10.0.0.1', SERVING)], ['10.0.0.1:50051']],
-    ['no terminating pod that does not serve', [pod('10.0.0.1', { ...SERVING, serving: false })], 'not-ready'],
-    ['no pod that is not ready', [pod('10.0.0.1', { ready: false })], 'not-ready'],
-    ['no pod of a service without pods', [], 'no-endpoints'],
+    ['no terminating pod that has stopped serving', [pod('10.0.0.1', { ...SERVING, serving: false })], 'not-ready'],
+    ['no unready pod', [pod('10.0.0.1', { ready: false })], 'not-ready'],
+    ['no pod if the service has no pods', [], 'no-endpoints'],
     ['no pod without an address', [{ addresses: [] }], 'no-endpoints'],
   ])('selects %s', (_, endpoints, expected) => {
     expect(hosts(selectEndpoints([slice(endpoints)], 'grpc', undefined))).toEqual(expected);
   });
 
-  it('reports that a service has no slices, or only slices with DNS names', () => {
+  it('reports no-slices if a service has no slices, or only slices with DNS names', () => {
     expect(hosts(selectEndpoints([], 'grpc', undefined))).toBe('no-slices');
     const names = slice([pod('orders.example')], { addressType: 'FQDN' });
     expect(hosts(selectEndpoints([names], 'grpc', undefined))).toBe('no-slices');
@@ -74,14 +74,19 @@ describe('selectEndpoints', () => {
     ['a name that the slice has', [{ name: 'http', port: 80 }, ...GRPC], 'grpc', ['10.0.0.1:50051']],
     ['a name that the slice lacks', GRPC, 'http', 'port'],
     ['a name whose port is null', [{ name: 'grpc', port: null }], 'grpc', 'port'],
-    ['no port and one in the slice', [{ name: 'web', port: 80 }], undefined, ['10.0.0.1:80']],
-    ["no port and one named 'grpc' in the slice", [{ name: 'http', port: 80 }, ...GRPC], undefined, ['10.0.0.1:50051']],
-    ['no port and none in the slice', [], undefined, 'port'],
-  ])('resolves %s', (_, ports, port, expected) => {
+    ['no port, and one port in the slice', [{ name: 'web', port: 80 }], undefined, ['10.0.0.1:80']],
+    [
+      "no port, and a port named 'grpc' in the slice",
+      [{ name: 'http', port: 80 }, ...GRPC],
+      undefined,
+      ['10.0.0.1:50051'],
+    ],
+    ['no port, and no port in the slice', [], undefined, 'port'],
+  ])('resolves the port of a target: %s', (_, ports, port, expected) => {
     expect(hosts(selectEndpoints([slice([pod('10.0.0.1')], { ports })], port, undefined))).toEqual(expected);
   });
 
-  it('lists the ports of a service that lacks the wanted one', () => {
+  it('lists the ports of a service that does not have the requested port', () => {
     const ports = [
       { name: 'http', port: 80 },
       { name: '', port: null },
@@ -95,7 +100,7 @@ describe('selectEndpoints', () => {
     });
   });
 
-  it('counts each pod once', () => {
+  it('counts each pod once, even if two slices contain it', () => {
     const endpoints = [pod('10.0.0.1'), pod('10.0.0.2', { ready: false }), pod('10.0.0.3', SERVING)];
     expect(selectEndpoints([slice(endpoints), slice(endpoints)], 'grpc', undefined).counts).toEqual({
       ready: 1,
@@ -115,7 +120,7 @@ describe('selectEndpoints', () => {
     ]);
   });
 
-  it('selects each port of a host whose endpoints are no pods', () => {
+  it('selects each port of a host whose endpoints are not pods', () => {
     const slices = [1, 2].map((number) =>
       slice([pod('10.0.0.1')], { ports: [{ name: 'grpc', port: 50_050 + number }] }),
     );
@@ -133,7 +138,7 @@ describe('selectEndpoints', () => {
 
   it.each<[string, readonly (readonly string[] | undefined)[], readonly string[]]>([
     ['all pods whose hints name the zone', [['a'], ['b'], ['a', 'b']], ['10.0.0.1:50051', '10.0.0.3:50051']],
-    ['all pods if one has no hint', [['a'], undefined], ['10.0.0.1:50051', '10.0.0.2:50051']],
+    ['all pods if one pod has no hint', [['a'], undefined], ['10.0.0.1:50051', '10.0.0.2:50051']],
     ['all pods if no hint names the zone', [['b'], ['c']], ['10.0.0.1:50051', '10.0.0.2:50051']],
   ])('selects %s', (_, zones, expected) => {
     const endpoints = zones.map((hint, index) =>

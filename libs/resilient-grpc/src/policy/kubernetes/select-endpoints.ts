@@ -1,6 +1,9 @@
 import type { EndpointSlice, SliceEndpoint, SlicePort } from './endpoint-slice.js';
 
-/** The port of a target: a number, the name of a port of the service, or `undefined` for the only port, or else the one named 'grpc'. */
+/**
+ * The port of a target: a number, or the name of a port of the service. `undefined`: the only port, or the one named 'grpc' if there are
+ * several.
+ */
 export type PortSelector = number | string | undefined;
 
 /** An endpoint that receives calls. A pod with an IPv4 and an IPv6 address is one endpoint with two addresses. */
@@ -32,7 +35,7 @@ export type EndpointSelection =
   | {
       readonly found: false;
       /**
-       * - 'no-slices': no EndpointSlice has the name of the service.
+       * - 'no-slices': the service has no EndpointSlice with IP addresses.
        * - 'no-endpoints': the service has no pods.
        * - 'port': no EndpointSlice has the port.
        * - 'not-ready': no pod is ready, and none serves while it terminates.
@@ -53,9 +56,9 @@ interface Pod {
 }
 
 /**
- * Selects the endpoints that receive calls, by the rules of kube-proxy: the ready ones, or without a ready one those that terminate but still
- * serve (KEP-1669). If every ready endpoint has zone hints and some name `zone`, only these are used, because the control plane sets the
- * hints so that no zone is overloaded.
+ * Selects the endpoints that receive calls, by the rules of kube-proxy: the ready ones or, if none is ready, those that terminate but still
+ * serve (KEP-1669). If every ready endpoint has zone hints, and some hints name `zone`, only the endpoints with these hints are used. The
+ * control plane sets the hints so that no zone is overloaded.
  */
 export function selectEndpoints(
   slices: Iterable<EndpointSlice>,
@@ -95,8 +98,8 @@ export function selectEndpoints(
 }
 
 /**
- * Adds what one slice states about a pod. While Kubernetes moves a pod between slices, an outdated copy may remain: a pod that terminates in
- * one slice terminates, and one that is ready in any slice is ready.
+ * Adds the conditions and hints of one slice to a pod. While Kubernetes moves a pod between slices, an outdated copy may remain. Therefore
+ * a pod that terminates in one slice counts as terminating, and one that is ready in any slice counts as ready.
  */
 function merge(pods: Map<string, Pod>, key: string, { conditions, hints }: SliceEndpoint): Pod {
   let pod = pods.get(key);

@@ -38,11 +38,11 @@ describe('describeValue', () => {
     [{}, 'an empty object'],
     ['x'.repeat(60), `"${'x'.repeat(60)}"`],
     ['x'.repeat(61), `"${'x'.repeat(60)}…"`],
-  ])('formats %o as %s', (value, text) => {
+  ])('describeValue() formats %o as %s', (value, text) => {
     expect(describeValue(value)).toBe(text);
   });
 
-  it('formats an object that contains itself', () => {
+  it('describeValue() formats an object that contains itself', () => {
     const ring: Record<string, unknown> = {};
     ring['self'] = ring;
     expect(describeValue(ring)).toBe('an object with self');
@@ -64,7 +64,7 @@ describe('describeData', () => {
     [{ text: 'x'.repeat(100) }, `{"text":"${'x'.repeat(51)}…`],
     [ring, 'an object that is not valid JSON'],
     [{ toJSON: () => undefined }, 'an object that is not valid JSON'],
-  ])('formats %o with its contents as %s', (value, text) => {
+  ])('describeData() formats %o as %s', (value, text) => {
     expect(describeData(value)).toBe(text);
   });
 });

@@ -54,7 +54,7 @@ export function problemMessage(expected: string, value: unknown, remedy?: string
   return `expected ${expected}, got ${describe(value)}${remedy === undefined ? '' : `; ${remedy}`}`;
 }
 
-/** Returns the path of `key` below `path`. A long key, or one with unusual characters, is put in brackets; a long one is truncated. */
+/** Returns the path of `key` below `path`. A key that is long or has unusual characters is put in brackets. A long key is truncated. */
 export function pathOf(path: string, key: string | number): string {
   if (typeof key === 'number') return `${path}[${String(key)}]`;
   if (key.length > MAX_KEY_LENGTH || !/^[A-Za-z_$][\w$-]*$/.test(key)) {

@@ -9,7 +9,7 @@ const MAX_PROBLEMS = 100;
 
 const SECRET_PATH = /\.(?:tls(?!\.(?:serverName|reload))|credentials|metadata)\b|http_connect_creds/;
 
-/** Options that satisfy their schema, or the problems of invalid ones: the first 100, and the number of the others. */
+/** Options that satisfy their schema, or the problems of invalid options: the first 100, and the number of the others. */
 export type ParsedOptions<T> =
   | { readonly ok: true; readonly options: T }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
@@ -32,7 +32,10 @@ export function parseOptions<S extends v.GenericSchema>(
   const problems = found.slice(0, MAX_PROBLEMS + 1).map((one) => ('kind' in one ? problemOf(one, path) : one));
   const next = problems[MAX_PROBLEMS];
   if (next === undefined) return { ok: false, problems };
-  const more = { path: next.path, message: `the first of ${String(found.length - MAX_PROBLEMS)} more problems` };
+  const more = {
+    path: next.path,
+    message: `problems not listed: ${String(found.length - MAX_PROBLEMS)}; this path has the first of them`,
+  };
   return { ok: false, problems: [...problems.slice(0, MAX_PROBLEMS), more] };
 }
 

@@ -13,7 +13,7 @@ import {
   type NumberRule,
 } from './value-rules.js';
 
-// Schemas of option values. Each message states what is expected, such as 'a number above 0', and optionally the remedy after '; '.
+// Schemas of option values. Each message states the expected value, such as 'a number above 0', and optionally the remedy after '; '.
 // option-problems.ts adds "expected" before it and the actual value before the remedy. The message of a `rule` is complete.
 
 /** Schema whose output is `T`. */
@@ -109,7 +109,7 @@ function pathItem(key: string | number): v.UnknownPathItem {
   return { type: 'unknown', origin: 'value', input: {}, key, value: undefined };
 }
 
-/** A value that `convert` can convert; it returns `undefined` for any other. `suggest` returns the value to write instead. */
+/** A value that `convert` can convert. `convert` returns `undefined` for any other value. `suggest` returns the value to write instead. */
 export function converted<T>(
   expected: string,
   convert: (value: unknown) => T | undefined,

@@ -3,7 +3,7 @@ import { problemMessage } from './describe-value.js';
 
 // Rules of option values without valibot, because `operators/` must load no package except RxJS. option-schemas.ts uses them, too.
 
-/** Remedies by unknown key, for keys that are more than a typo. */
+/** Remedies by unknown key, for keys that are not typos. */
 export type KeyRemedies = Readonly<Record<string, string>>;
 
 /** Returns the same remedy for each of `keys`. */
@@ -11,7 +11,7 @@ export function sameRemedy(keys: readonly string[], remedy: string): KeyRemedies
   return Object.fromEntries(keys.map((key) => [key, remedy]));
 }
 
-/** Maximum number of entries of a list, because an external document must not take seconds to read. */
+/** Maximum number of entries of a list or an object, because an external document must not take seconds to read. */
 export const MAX_ENTRIES = 1_000;
 
 /** Minimum for values that must be above 0. */
@@ -81,7 +81,7 @@ export function unknownKeyMessage(key: string, known: readonly string[], remedie
   return `unknown key; ${remedy ?? (meant === undefined ? `known keys: ${known.join(', ')}` : `did you mean '${meant}'?`)}`;
 }
 
-/** Returns the number to write instead of a string, such as '5' or '10s'; `undefined` for any other value. */
+/** Returns the remedy for a number written as a string, such as '5' or '10s'; `undefined` for any other value. */
 export function numberRemedy(value: unknown): string | undefined {
   if (typeof value !== 'string' || value.trim() === '') return undefined;
   if (Number.isFinite(Number(value))) return `write ${String(Number(value))} without quotes`;

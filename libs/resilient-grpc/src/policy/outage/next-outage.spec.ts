@@ -55,7 +55,7 @@ describe('outage', () => {
     expect(after(ready(0), ended(5, 5)).current).toMatchObject({ startedAt: 5, connectAttempts: 1 });
   });
 
-  it('counts connection attempts and keeps the start and the grace period of the outage', () => {
+  it('counts failed connection attempts, and keeps the start and the grace period of the outage', () => {
     expect(after(failed(0), failed(1_000), failed(9_000)).current).toMatchObject({
       startedAt: 0,
       connectAttempts: 3,
@@ -71,7 +71,7 @@ describe('outage', () => {
     expect(after(failed(0), ready(500), answered(510)).current).toBeUndefined();
   });
 
-  it('ends the outage once READY has lasted one second', () => {
+  it('ends the outage after READY has lasted one second', () => {
     expect(after(failed(0), ready(500), lasted(1_499)).current).toBeDefined();
     expect(after(failed(0), ready(500), lasted(1_500)).current).toBeUndefined();
   });
@@ -120,7 +120,7 @@ describe('grace period', () => {
     });
   });
 
-  it('shortens the grace period of the third outage in a minute, which is flapping, by the duration of the earlier ones', () => {
+  it('shortens the grace period of the third outage in a minute (flapping) by the duration of the earlier outages', () => {
     const state = after(failed(0), answered(1_000), failed(20_000), answered(21_500), failed(40_000));
     expect(state.current).toMatchObject({ flapping: true, graceEndsAt: 40_000 + 5_000 - 1_000 - 1_500 });
   });
@@ -157,7 +157,7 @@ describe('any sequence of events', () => {
     fc.boolean(),
   );
 
-  it('keeps at most 60 outages, counts attempts from 1, and never exceeds the grace period', () => {
+  it('keeps at most 60 past outages, counts connection attempts from 1, and grants a grace period of at most graceMs', () => {
     fc.assert(
       fc.property(fc.array(event), (history) => {
         let state = NO_OUTAGE;

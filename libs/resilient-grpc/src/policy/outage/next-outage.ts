@@ -31,7 +31,7 @@ export interface OutageInterval {
   readonly endedAt: number;
 }
 
-/** Current outage and recent past ones. */
+/** Current outage and recent past outages. */
 export interface OutageState {
   readonly current: Outage | undefined;
   /** Past outages of the last minute, used to detect flapping. */
@@ -54,7 +54,7 @@ export type OutageEvent =
 /** Initial state, without an outage. */
 export const NO_OUTAGE: OutageState = { current: undefined, past: [] };
 
-/** True during an outage whose grace has not expired. Calls wait then. */
+/** True during an outage whose grace has not expired. Calls wait during that time. */
 export function insideGrace(state: OutageState, now: number): boolean {
   return state.current !== undefined && now < state.current.graceEndsAt;
 }
@@ -79,8 +79,8 @@ export function nextOutage(state: OutageState, event: OutageEvent, policy: Outag
       return since !== undefined && event.at - since >= policy.confirmMs ? endOutage(state, event.at) : state;
     }
     case 'connection-ended':
-      // A server that closes each connection right after its SETTINGS makes the channel READY for a moment. Without this rule, every
-      // connection would reset the backoff, which would allow 150 connections per second.
+      // A server that closes each connection right after its SETTINGS makes the channel READY briefly. Without this rule, every connection
+      // would reset the backoff, which would allow 150 connections per second.
       if (!event.answered && event.livedMs < policy.shortLivedMs) return afterFailedAttempt(state, event.at, policy);
       if (event.answered || event.livedMs >= policy.confirmMs) return endOutage(state, event.at);
       return state;
@@ -94,7 +94,7 @@ function afterFailedAttempt(state: OutageState, at: number, policy: OutagePolicy
 
   const past = state.past.filter(({ startedAt }) => at - startedAt < policy.flapWindowMs);
   const flapping = past.length + 1 >= policy.flapCount;
-  // Outages of a flapping server share one grace, and each uses up as much of it as it lasts. A rolling deploy with short gaps stays within
+  // Outages of a flapping server share one grace, and each outage uses up its own duration. A rolling deploy with short gaps stays within
   // the grace. Callers of an unstable server do not wait the full grace in every outage.
   const usedMs = flapping ? past.reduce((sum, { startedAt, endedAt }) => sum + endedAt - startedAt, 0) : 0;
   const graceEndsAt = at + Math.max(0, policy.graceMs - usedMs);

@@ -1,12 +1,15 @@
-/** A process that spends this much more time in handlers than between them has calls waiting behind them, in milliseconds. */
+/**
+ * Threshold in milliseconds: calls are waiting for handlers if the time in handlers exceeds the time between handlers by more than this
+ * value.
+ */
 const LATE_AFTER_MS = 10;
-/** A longer time between two batches of calls ends a busy period, in milliseconds, because the process was waiting for calls. */
+/** Maximum time between two batches of a busy period, in milliseconds. In a longer gap, the process was waiting for calls. */
 const MAX_GAP_MS = 0.5;
 
 /**
- * Detects that handlers run back to back, so that calls wait behind them. A batch is a call with the calls that arrive before its handler
- * has used the CPU. Time between batches counts against the busy period: if handlers take less time than reading their requests, a queue
- * in front of them protects nothing.
+ * Detects that handlers run back to back, so that calls wait for them. A batch is a call and all calls that arrive before its handler has
+ * used the CPU. Time between batches is subtracted from the busy time. If handling a request takes less time than reading it, a
+ * queue in front of the handlers has no benefit.
  */
 export class BusyPeriod {
   private busyMs = 0;

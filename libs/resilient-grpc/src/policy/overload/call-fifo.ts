@@ -2,14 +2,14 @@
 export interface FifoEntry {
   /** Expected work of the call, in the unit of its queue. */
   weight: number;
-  /** True if the entry was removed; it is skipped. */
+  /** True if the entry was removed and must be skipped. */
   isRemoved: boolean;
 }
 
 /** Consumed entries are dropped in chunks of this size, because shifting each one would copy the whole array. */
 const CHUNK = 1_024;
 
-/** First in, first out, with removal from the middle. Knows the number and the total weight of its entries. */
+/** A first-in, first-out queue with removal from the middle. Counts its entries and their total weight. */
 export class CallFifo<T extends FifoEntry> {
   private entries: (T | undefined)[] = [];
   private head = 0;
@@ -57,7 +57,7 @@ export class CallFifo<T extends FifoEntry> {
     return entry;
   }
 
-  /** Returns the entries, oldest first. Entries may be removed meanwhile. */
+  /** Returns the entries, oldest first. Entries may be removed during the iteration. */
   *[Symbol.iterator](): IterableIterator<T> {
     for (let index = this.head; index < this.entries.length; index++) {
       const entry = this.entries[index];
@@ -82,7 +82,7 @@ export class CallFifo<T extends FifoEntry> {
 
   private subtract(entry: T): void {
     this.count -= 1;
-    // Sums of fractions would drift.
+    // Reset to 0, because rounding errors of the sum would accumulate.
     this.total = this.count === 0 ? 0 : this.total - entry.weight;
   }
 }

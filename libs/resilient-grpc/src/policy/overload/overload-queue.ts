@@ -1,22 +1,29 @@
 import { CallFifo, type FifoEntry } from './call-fifo.js';
 import type { ServiceTime } from './service-time.js';
 
-/** In an overload, calls that would wait longer than this are refused, in milliseconds. */
+/** Maximum wait in an overload, in milliseconds. Calls that would wait longer are refused. */
 const MAX_OVERLOAD_WAIT_MS = 100;
-/** An overload ends when the queue is empty and no call was refused for this time, in milliseconds. */
+/** An overload ends when the queue is empty and no call was refused or expired for this time, in milliseconds. */
 export const OVERLOAD_STAY_MS = 1_000;
 /** Period over which the speed is measured, in milliseconds. */
 const SPEED_PERIOD_MS = 100;
 /** Weight of the latest period in the moving average of the speed. */
 const SPEED_SMOOTHING = 0.3;
-/** A wait is certain if it is this many times the time that is left. Covers errors of the measured speed. */
+/**
+ * A call is too late only if its expected wait exceeds its remaining time by this factor. The factor covers errors of the measured speed.
+ */
 const CERTAINTY = 1.5;
-/** Standard deviations that a backlog may take less than expected. Covers calls that take less time than the mean of their method. */
+/** Maximum number of calls that are refused at once, so that the refusals do not delay the handlers. */
+const MAX_HOPELESS = 100;
+/**
+ * Number of standard deviations by which a backlog may contain less work than expected, because calls may take less time than the mean of
+ * their method.
+ */
 const DEVIATIONS = 6;
 
 /**
- * Time that a request may have spent in buffers before the server read its timeout, in milliseconds: a slice of work, and the reading of
- * other requests. The deadline of its client is earlier by this time.
+ * Time that a request may have spent in buffers before the server read its timeout, in milliseconds. Meanwhile, the server ran other
+ * handlers or read other requests. The client's deadline is earlier than the server's by this time.
  */
 const MAX_UNSEEN_MS = 30;
 
@@ -27,7 +34,7 @@ export interface WaitingCall extends FifoEntry {
   readonly arrivedAt: number;
   /** Work of the calls of its method. */
   readonly serviceTime: Pick<ServiceTime, 'meanMs' | 'variance'>;
-  /** Variance of the weight. Set by the queue, as are the weight and the order. */
+  /** Variance of the weight. The queue sets the variance, the weight, and the order. */
   variance: number;
   /** Position in the order of arrival. */
   order: number;
@@ -40,21 +47,22 @@ export type Turn = 'run' | 'expired' | 'refuse';
 export interface OverloadQueueLimits {
   /** Maximum number of waiting calls, of each kind: with a deadline, and without. */
   readonly maxQueued: number;
-  /** Work that can be done per millisecond at most, which is assumed until the speed is measured. */
+  /** Maximum work per millisecond, which is assumed until the speed is measured. */
   readonly maxSpeed: number;
 }
 
 /**
- * Calls that wait for a server, and the decision which of them are refused. Without an overload it is first in, first out, and no call
- * is refused.
+ * Holds calls that wait for a server, and decides which of them are refused. Without an overload, the queue is first in, first out, and no
+ * call is refused.
  *
- * A call is refused only if both are true: a server that queues everything could not start it before its deadline, and it would wait
- * here for more than 100 ms or beyond its deadline. The first is known from the backlog that such a server would have: all calls that
- * arrived, including the refused ones, minus those that were served since. So a burst that the server can still serve in time is
- * served, and the queue stays short in an overload that lasts.
+ * A call with a deadline is refused on arrival only if `maxQueued` is exceeded, or if two conditions are both true. First, a server that
+ * queues everything could not start the call before its deadline. Second, the call would wait here for more than 100 ms or beyond its
+ * deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including refused calls, minus the
+ * calls that were served since then. A burst that the server can still serve in time is therefore served, and the queue stays short in an
+ * overload that lasts.
  *
- * Calls without a deadline are refused only if `maxQueued` is exceeded. In an overload they share the server equally with calls that
- * have a deadline, but never overtake an older call.
+ * Calls without a deadline are refused only if `maxQueued` is exceeded. In an overload, they share the server equally with calls that have
+ * a deadline, but never overtake an older call.
  */
 export class OverloadQueue<T extends WaitingCall> {
   private readonly limited = new CallFifo<T>();
@@ -67,7 +75,9 @@ export class OverloadQueue<T extends WaitingCall> {
   /** Weight that would be waiting if no call had been refused. */
   private plainBacklog = 0;
   private plainVariance = 0;
-  /** Weight of the calls that were not served although it was their turn, since the queue was empty. */
+  /** Weight of the calls with a deadline for which `refuses` returned false, and which have not been added since. */
+  private announced = 0;
+  /** Weight of the calls that were not served although it was their turn, counted from the last time the queue was empty. */
   private skipped = 0;
   private skippedVariance = 0;
   private emptySince = 0;
@@ -77,7 +87,7 @@ export class OverloadQueue<T extends WaitingCall> {
   private isOverloadedNow = false;
   private isShared = false;
   private isReweighed = false;
-  /** Weight of calls without a deadline that were served in excess of those with one. */
+  /** Served weight of calls without a deadline, minus the served weight of calls with a deadline. */
   private balance = 0;
 
   constructor(private readonly limits: OverloadQueueLimits) {
@@ -103,6 +113,7 @@ export class OverloadQueue<T extends WaitingCall> {
     if (this.size === 0 && this.serving === 0) this.begin(now);
     const { limited, unlimited } = this;
     weigh(call);
+    if (call.deadline !== Infinity) this.announced = Math.max(0, this.announced - call.weight);
     this.plainBacklog += call.weight;
     this.plainVariance += call.variance;
     if (call.deadline === Infinity) {
@@ -112,10 +123,29 @@ export class OverloadQueue<T extends WaitingCall> {
       return true;
     }
     if (limited.size >= this.limits.maxQueued) return this.refuse(now);
-    if (this.isTooLate(call, now)) return this.refuse(now);
+    if (this.isTooLate(call.deadline, now, limited.weight)) return this.refuse(now);
     call.order = this.arrivals++;
     limited.push(call);
     return true;
+  }
+
+  /**
+   * Returns true, and counts a refused call, if a call that arrives now must be refused. Otherwise, the call can be added later, and counts
+   * as waiting until then, or until the next `takeHopeless`. Many headers arrive before the first of their requests.
+   */
+  refuses({ deadline, serviceTime }: Pick<WaitingCall, 'deadline' | 'serviceTime'>, now: number): boolean {
+    if (!this.isOverloadedNow || this.size === 0) return false;
+    const { meanMs, variance } = serviceTime;
+    this.plainBacklog += meanMs;
+    this.plainVariance += variance;
+    if (this.isTooLate(deadline, now, this.limited.weight + this.announced)) {
+      this.refuse(now);
+      return true;
+    }
+    this.plainBacklog -= meanMs;
+    this.plainVariance -= variance;
+    if (deadline !== Infinity) this.announced += meanMs;
+    return false;
   }
 
   /** Removes a call that was cancelled, or whose deadline passed. */
@@ -135,7 +165,7 @@ export class OverloadQueue<T extends WaitingCall> {
     return call;
   }
 
-  /** Decides about a call that `take` returned. If it runs, `served` must be called. */
+  /** Decides about a call that `take` returned. If the decision is 'run', `served` must be called. */
   turnOf(call: T, now: number): Turn {
     const turn = this.decide(call, now);
     if (turn === 'run') this.serving += 1;
@@ -144,12 +174,13 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   /**
-   * Removes up to `max` calls that can no longer be served in time, because the server is slower than expected when they
-   * arrived. If they expired instead, their clients would reset the streams, and Node ends connections with many resets.
+   * Removes up to 100 calls that can no longer be served in time, because the server is slower than expected at their arrival. If these
+   * calls expired instead, their clients would reset the streams, and Node ends connections with many resets.
    */
-  takeHopeless(now: number, max: number): T[] {
+  takeHopeless(now: number): T[] {
     const { limited, unlimited, speed } = this;
     const hopeless: T[] = [];
+    this.announced = 0;
     if (!this.isOverloadedNow && !this.isReweighed) return hopeless;
     this.isReweighed = false;
     let ahead = 0;
@@ -163,13 +194,13 @@ export class OverloadQueue<T extends WaitingCall> {
       }
       limited.remove(call);
       this.refuse(now);
-      if (hopeless.push(call) === max) break;
+      if (hopeless.push(call) === MAX_HOPELESS) break;
     }
     this.noteEmpty(now);
     return hopeless;
   }
 
-  /** Records that a call that `take` returned had ended before. */
+  /** Records that a call ended before `take` returned it. */
   drop(call: T, now: number): void {
     this.skip(call);
     this.noteEnded(call, now);
@@ -192,16 +223,11 @@ export class OverloadQueue<T extends WaitingCall> {
     if (now - this.periodStartedAt >= SPEED_PERIOD_MS) this.measureSpeed(now);
   }
 
-  /** Ends the overload if the queue is empty and nothing was refused for a second. Returns true if it ended now. */
+  /** Ends the overload if the queue is empty and no call was refused or expired for a second. Returns true if the overload ended now. */
   settle(now: number): boolean {
     if (!this.isOverloadedNow || this.size > 0 || now - this.lastEvidenceAt < OVERLOAD_STAY_MS) return false;
     this.isOverloadedNow = false;
     return true;
-  }
-
-  /** Expected wait in milliseconds of a call with a deadline that arrives now. */
-  get waitMs(): number {
-    return this.backlogAhead / this.speed;
   }
 
   private measureSpeed(now: number): void {
@@ -230,22 +256,18 @@ export class OverloadQueue<T extends WaitingCall> {
     this.periodWork = 0;
   }
 
-  private get backlogAhead(): number {
-    const { limited, unlimited } = this;
-    if (!this.isShared) return limited.weight + unlimited.weight;
-    return limited.weight + Math.min(unlimited.weight, limited.weight);
-  }
-
-  private isTooLate({ deadline }: T, now: number): boolean {
-    const { speed } = this;
+  /** @param ahead weight of the calls with a deadline that would be served earlier */
+  private isTooLate(deadline: number, now: number, ahead: number): boolean {
+    const { speed, unlimited } = this;
     const leftMs = deadline - now;
     const excess = leastOf(this.plainBacklog, this.plainVariance) - leftMs * CERTAINTY * speed;
     if (excess <= 0) return false;
-    // From here on, first in, first out would fail calls.
+    // From now on, calls would expire in a first-in, first-out queue.
     this.isShared = true;
-    // Bounded, so that the end of the overload is noticed soon.
+    // Bounded, so that the end of the overload is detected soon.
     this.plainBacklog -= Math.max(0, excess - OVERLOAD_STAY_MS * speed);
-    return this.waitMs > Math.min(MAX_OVERLOAD_WAIT_MS, leftMs);
+    const waitMs = (ahead + Math.min(unlimited.weight, ahead)) / speed;
+    return waitMs > Math.min(MAX_OVERLOAD_WAIT_MS, leftMs);
   }
 
   private decide(call: T, now: number): Turn {
@@ -255,7 +277,7 @@ export class OverloadQueue<T extends WaitingCall> {
       this.noteExpired(now);
       return 'expired';
     }
-    // Calls that were refused would still be ahead of this one.
+    // True if, on a server that queues everything, calls that were refused here would still be ahead of this one.
     const isBehind = this.plainBacklog - this.limited.weight - this.unlimited.weight > 2 * call.weight;
     const neededMs = leastOf(call.weight, call.variance) / this.speed;
     // A server that queues everything would serve the skipped calls before this one.
@@ -278,7 +300,7 @@ export class OverloadQueue<T extends WaitingCall> {
     this.noteEmpty(now);
   }
 
-  /** Records that it was the turn of a call that is not served. A server that queues everything would have served it before its end. */
+  /** Records a call that is not served at its turn. A server that queues everything would have served the call before the call ended. */
   private skip({ weight, variance }: T): void {
     this.skipped += weight;
     this.skippedVariance += variance;

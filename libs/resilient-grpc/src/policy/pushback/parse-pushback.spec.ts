@@ -17,11 +17,11 @@ describe('parsePushback', () => {
     ['returns stop for an exponent', ['1e3'], { kind: 'stop', because: 'malformed' }],
     ['returns stop for an empty string', [''], { kind: 'stop', because: 'malformed' }],
     ['returns stop for repeated values, even if both are valid', ['100', '10'], { kind: 'stop', because: 'repeated' }],
-  ])('%s', (_, values, expected) => {
+  ])('parsePushback() %s', (_, values, expected) => {
     expect(parsePushback(values)).toEqual(expected);
   });
 
-  it('returns a delay that a timer accepts, and none only without a value', () => {
+  it('parsePushback() returns only delays that a timer accepts, and returns none only without a value', () => {
     fc.assert(
       fc.property(fc.array(fc.string()), (values) => {
         const pushback = parsePushback(values);

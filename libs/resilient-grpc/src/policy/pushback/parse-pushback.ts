@@ -1,5 +1,8 @@
 import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
 
+/** Trailer with the server's pushback (gRFC A6). */
+export const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
+
 /** Server pushback from `grpc-retry-pushback-ms`. */
 export type Pushback =
   | { readonly kind: 'none' }

@@ -8,7 +8,7 @@ function call(load: LoadBaseline, perSecond: number, from: number, until: number
 }
 
 describe('LoadBaseline', () => {
-  it('returns 0 before the first call', () => {
+  it('returns a rate of 0 before the first call', () => {
     const load = new LoadBaseline(0);
     expect(load.callsPerSecond(500)).toBe(0);
     expect(load.medianMs).toBe(0);
@@ -20,13 +20,13 @@ describe('LoadBaseline', () => {
     expect(load.callsPerSecond(30_000)).toBeCloseTo(200, -1);
   });
 
-  it('does not extrapolate the rate from the first 100 ms', () => {
+  it('does not extrapolate the call rate from the first 100 ms', () => {
     const load = new LoadBaseline(0);
     call(load, 200, 0, 100);
     expect(load.callsPerSecond(100)).toBe(20);
   });
 
-  it('drops calls older than ten seconds', () => {
+  it('counts only calls of the last ten seconds in the call rate', () => {
     const load = new LoadBaseline(0);
     call(load, 200, 0, 5_000);
     expect(load.callsPerSecond(9_999)).toBeCloseTo(100, -1);
@@ -43,7 +43,7 @@ describe('LoadBaseline', () => {
     expect(load.callsPerSecond(11_000)).toBe(0);
   });
 
-  it('excludes the calls and the time of an outage', () => {
+  it('excludes the calls and the time of an outage from the call rate', () => {
     const load = new LoadBaseline(0);
     call(load, 200, 0, 20_000);
     load.freeze(20_000);
@@ -55,7 +55,7 @@ describe('LoadBaseline', () => {
     expect(load.callsPerSecond(85_000)).toBeCloseTo(200, -1);
   });
 
-  it('ignores a second freeze, and a thaw without a freeze', () => {
+  it('ignores a second freeze of the call rate, and a thaw without a freeze', () => {
     const load = new LoadBaseline(0);
     call(load, 100, 0, 10_000);
     load.thaw(10_000);
@@ -78,7 +78,7 @@ describe('LoadBaseline', () => {
     expect(load.medianMs).toBeLessThan(median * 1.4);
   });
 
-  it('returns finite numbers of 0 or more for any sequence of events', () => {
+  it('returns a finite call rate and median latency of 0 or more for any sequence of events', () => {
     const step = fc.record({
       elapsed: fc.nat(60_000),
       what: fc.constantFrom('call', 'answer', 'freeze', 'thaw'),
@@ -126,7 +126,7 @@ describe('LoadBaseline after an outage', () => {
 });
 
 describe('LoadBaseline with a clock that does not start at 0', () => {
-  it('measures the same rate if the clock does not start at 0', () => {
+  it('measures the same call rate if the clock does not start at 0', () => {
     const load = new LoadBaseline(1_000_000);
     call(load, 200, 1_000_000, 1_003_000);
     expect(load.callsPerSecond(1_003_000)).toBeCloseTo(200, -1);
@@ -136,7 +136,7 @@ describe('LoadBaseline with a clock that does not start at 0', () => {
 });
 
 describe('LoadBaseline.medianMs', () => {
-  it('starts the median at the first latency and moves it by 5 % towards each later one', () => {
+  it('starts the median at the first latency and moves it by 5 % toward each later latency', () => {
     const load = new LoadBaseline(0);
     load.answered(100);
     expect(load.medianMs).toBe(100);

@@ -32,8 +32,8 @@ export class LoadBaseline {
   }
 
   /**
-   * Moves the median estimate one step toward the sample ("frugal" median). Steps are factors, so that the estimate converges both at
-   * 0.2 ms and at 20 s; they are coarse for the first samples and fine afterwards.
+   * Moves the median estimate one step toward the sample ("frugal" median). Steps are factors, so that the estimate converges both at 0.2
+   * ms and at 20 s. The first steps are large, and later steps are small.
    */
   answered(latencyMs: number): void {
     if (this.samples === 0) this.medianMs = Math.max(latencyMs, 0.01);

@@ -31,7 +31,7 @@ describe('releaseDemand', () => {
     ['no burst if little of the bound is left', calls(100, Infinity, 90_000), { readyAt: NOW - 9_000 }, 30, 0],
     ['no burst after the bound has passed', calls(100, Infinity, 90_000), { readyAt: NOW - 60_000 }, 30, 0],
     [
-      'the full bound for calls that started to wait after READY',
+      'the rate of the full bound for calls that started to wait after READY',
       calls(100, Infinity, 0),
       { readyAt: NOW - 60_000 },
       10,
@@ -40,20 +40,20 @@ describe('releaseDemand', () => {
     ['the rate of the strictest deadline', [...calls(10, 1_000), ...calls(10, 10_000)], {}, 2, 10],
     ['the rate of all calls before a late deadline', [...calls(10, 1_000), ...calls(90, 2_000)], {}, 10, 50],
     ['nothing for calls that cannot meet their deadline', calls(100, 50), { latencyMs: 50 }, 0, 0],
-    ['at most one step for calls that can barely meet their deadline', calls(1, 1), {}, 0.1, 10],
-  ])('demands %s', (_, held, times, floorPerSecond, deadlinePacePerSecond) => {
+    ['the rate of a whole step for calls that can barely meet their deadline', calls(1, 1), {}, 0.1, 10],
+  ])('demands %s (release bound of 10 s)', (_, held, times, floorPerSecond, deadlinePacePerSecond) => {
     const demand = releaseDemand(held, { ...TIMES, ...times }, WITHOUT_MARGIN);
     expect(demand.floorPerSecond).toBeCloseTo(floorPerSecond);
     expect(demand.deadlinePacePerSecond).toBeCloseTo(deadlinePacePerSecond);
   });
 
-  it('reserves a twentieth of the bound for delays of this process', () => {
+  it('reserves a twentieth of the release bound for delays of this process', () => {
     expect(releaseDemand(calls(95), TIMES, DEFAULT_RELEASE_POLICY).floorPerSecond).toBeCloseTo(10);
   });
 });
 
 describe('inSendOrder', () => {
-  it('orders calls by the earlier of deadline and bound, then by age', () => {
+  it('orders held calls by the earlier of deadline and release bound, and keeps the order of calls with equal times', () => {
     const [old, soon, late, young] = [call(), call(500), call(20_000), call(Infinity, 1_000)];
     const joined = { deadline: Infinity, waitingSince: NOW + 3_000 };
     const urgent = { deadline: EPOCH + 4_000, waitingSince: NOW + 3_000 };

@@ -27,7 +27,7 @@ function boundAt(call: HeldCall, { readyAt, boundMs }: ReleaseTimes): number {
   return Math.max(readyAt, call.waitingSince) + boundMs;
 }
 
-/** Returns how long `call` can wait and still receive its response before its deadline, in milliseconds; 0 or less if it is too late. */
+/** Returns the milliseconds for which `call` can wait and still receive its response before its deadline; 0 or less if it is too late. */
 export function spareMs(call: HeldCall, { epoch, latencyMs }: ReleaseTimes): number {
   return call.deadline - epoch - latencyMs;
 }

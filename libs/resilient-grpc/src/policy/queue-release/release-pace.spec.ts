@@ -40,26 +40,29 @@ function runStreams(
 describe('ReleasePace with streams', () => {
   const FEEDS_ONLY = { ...USUAL, usualCallsPerSecond: 40, usualLatencyMs: 0 };
 
-  it('grows while released streams are quiet and do not fail', () => {
+  it('increases the release pace while released streams are quiet and do not fail', () => {
     const pace = new ReleasePace(FEEDS_ONLY);
     expect(runStreams(pace, 300, { oneOf: Infinity, afterMs: 0 })).toBeLessThan(10);
     expect(pace.callsPerSecond).toBeCloseTo(10 * 1.25 ** 2);
     expect(runStreams(new ReleasePace(FEEDS_ONLY), 2_500, { oneOf: Infinity, afterMs: 0 })).toBeGreaterThan(300);
   });
 
-  it.each([0, 90, 150, 300])('slows down while the server refuses released streams %i ms later', (afterMs) => {
-    const pace = new ReleasePace(USUAL);
-    const all = runStreams(pace, 5_000, { oneOf: 1, afterMs });
-    expect(pace.callsPerSecond).toBeLessThanOrEqual(25);
-    expect(all).toBeLessThan(150);
-  });
+  it.each([0, 90, 150, 300])(
+    'reduces the release pace while the server refuses released streams after %i ms',
+    (afterMs) => {
+      const pace = new ReleasePace(USUAL);
+      const all = runStreams(pace, 5_000, { oneOf: 1, afterMs });
+      expect(pace.callsPerSecond).toBeLessThanOrEqual(25);
+      expect(all).toBeLessThan(150);
+    },
+  );
 
-  it.each([0, 150])('does not slow down if one in ten released streams fails %i ms later', (afterMs) => {
+  it.each([0, 150])('does not reduce the release pace if one in ten released streams fails after %i ms', (afterMs) => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 800 });
     expect(runStreams(pace, 1_500, { oneOf: 10, afterMs })).toBeGreaterThan(600);
   });
 
-  it('does not count a failed stream as good in the step of its failure or a later one', () => {
+  it('does not count a failed stream as good in the step of its failure or in a later step', () => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 400 });
     const open = (now: number): void => {
       for (let taken = pace.take(now); taken > 0; taken--) pace.opened();
@@ -79,7 +82,7 @@ describe('ReleasePace with streams', () => {
     expect(pace.take(200)).toBe(6);
   });
 
-  it('slows down if released streams are answered slowly', () => {
+  it('reduces the release pace if released streams are answered slowly', () => {
     const pace = new ReleasePace(USUAL);
     for (let now = 0; now < 400; now += 10) {
       for (let taken = pace.take(now); taken > 0; taken--) {
@@ -101,7 +104,7 @@ describe('ReleasePace with streams', () => {
     expect(pace.callsPerSecond).toBe(before * 1.25);
   });
 
-  it('slows down for slow calls among released streams', () => {
+  it('reduces the release pace if unary calls among released streams are slow', () => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 800 });
     for (let now = 0; now <= 300; now += 10) {
       for (let taken = pace.take(now); taken > 0; taken--) {
@@ -119,7 +122,7 @@ describe('ReleasePace with streams', () => {
     expect(pace.callsPerSecond).toBe(62.5);
   });
 
-  it('does not grow before a response to a call among released streams', () => {
+  it('does not increase the release pace before a response to a unary call among released streams', () => {
     const pace = new ReleasePace(USUAL);
     for (let now = 0; now < 1_000; now += 10) {
       for (let taken = pace.take(now); taken > 0; taken--) if (now > 0) pace.opened();
@@ -132,7 +135,7 @@ describe('ReleasePace with streams', () => {
 });
 
 describe('ReleasePace', () => {
-  it('releases the first call at once, and the next one at its pace', () => {
+  it('releases the first call at once, and the next call at the pace of the release', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.take(0)).toBe(1);
     expect(pace.take(0)).toBe(0);
@@ -143,28 +146,28 @@ describe('ReleasePace', () => {
     expect(pace.msUntilNext(100)).toBe(0);
   });
 
-  it('starts at a quarter of the usual rate', () => {
+  it('starts a release at a quarter of the usual rate', () => {
     expect(new ReleasePace(USUAL).callsPerSecond).toBe(50);
   });
 
-  it('starts at 10 calls per second without history, or at the floor if that is higher', () => {
+  it('starts a release without history at 10 calls per second, or at the floor if that is higher', () => {
     const without = { ...USUAL, usualCallsPerSecond: 0 };
     expect(new ReleasePace(without).callsPerSecond).toBe(10);
     const demand = { floorPerSecond: 40, deadlinePacePerSecond: 0 };
     expect(new ReleasePace({ ...without, demand }).callsPerSecond).toBe(40);
   });
 
-  it('starts at 2 calls per second if a quarter of the usual rate is less', () => {
+  it('starts a release at 2 calls per second if a quarter of the usual rate is less', () => {
     expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 0.1 }).callsPerSecond).toBe(2);
     expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 7 }).callsPerSecond).toBe(2);
   });
 
-  it.each([0, 200])('starts at the floor if that is higher, with %i usual calls per second', (usual) => {
+  it.each([0, 200])('starts a release at a higher floor if the usual rate is %i calls per second', (usual) => {
     const demand = { floorPerSecond: 1_400, deadlinePacePerSecond: 0 };
     expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: usual, demand }).callsPerSecond).toBe(1_400);
   });
 
-  it('rises to a higher floor, and keeps it', () => {
+  it('raises the release pace to a higher floor, and keeps the higher floor', () => {
     const pace = new ReleasePace(USUAL);
     pace.require({ floorPerSecond: 80, deadlinePacePerSecond: 0 });
     expect(pace.callsPerSecond).toBe(80);
@@ -176,7 +179,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(80);
   });
 
-  it('grows faster while deadlines require it', () => {
+  it('increases the release pace faster while deadlines require it', () => {
     const pace = new ReleasePace(USUAL);
     pace.require({ floorPerSecond: 0, deadlinePacePerSecond: 1_000 });
     run(pace, 0, 101, 10);
@@ -197,19 +200,19 @@ describe('ReleasePace', () => {
     expect(pace.latencyMs).toBe(15);
   });
 
-  it('grows by a quarter per 100 ms while calls are answered as usual', () => {
+  it('increases the release pace by a quarter per 100 ms while calls are answered as usual', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 301, 10);
     expect(pace.callsPerSecond).toBeCloseTo(50 * 1.25 ** 3);
   });
 
-  it('does not grow while released calls are in flight and none was answered', () => {
+  it('does not increase the release pace while released calls are in flight and none was answered', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 2_000, undefined);
     expect(pace.callsPerSecond).toBe(50);
   });
 
-  it('grows if no call is in flight', () => {
+  it('increases the release pace if no call is in flight', () => {
     const pace = new ReleasePace(USUAL);
     pace.take(0, 0);
     pace.take(100, 0);
@@ -217,9 +220,9 @@ describe('ReleasePace', () => {
   });
 
   it.each<[string, number, (pace: ReleasePace) => void]>([
-    ['a response', 62.5, (pace) => pace.answered(10, 50)],
-    ['a failure', 30, (pace) => pace.failed(50)],
-  ])('grows again after %s of the only call in flight', (_, perSecond, end) => {
+    ['a response to', 62.5, (pace) => pace.answered(10, 50)],
+    ['a failure of', 30, (pace) => pace.failed(50)],
+  ])('increases the release pace in the step that follows %s the only call in flight', (_, perSecond, end) => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
     end(pace);
@@ -229,7 +232,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(perSecond * 1.25);
   });
 
-  it('grows with one usual response while other calls are in flight', () => {
+  it('increases the release pace after one usual response while other calls are in flight', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.take(99)).toBe(5);
     pace.answered(10, 99);
@@ -237,7 +240,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(62.5);
   });
 
-  it('slows down again in the step 300 ms after a slowdown', () => {
+  it('reduces the release pace again in the step 300 ms after a reduction', () => {
     const pace = new ReleasePace(USUAL);
     const paces = [100, 200, 300, 400].map((end) => {
       pace.failed(end - 50);
@@ -247,7 +250,7 @@ describe('ReleasePace', () => {
     expect(paces).toEqual([30, 30, 30, 18]);
   });
 
-  it('slows down at most once per 300 ms while calls are answered slowly, and never below its start', () => {
+  it('reduces the release pace at most once per 300 ms while calls are answered slowly, and never below the starting pace', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 601, 1);
     const grown = pace.callsPerSecond;
@@ -259,7 +262,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(50);
   });
 
-  it('does not slow down for slow responses while the number of calls in flight falls', () => {
+  it('does not reduce the release pace after slow responses while the number of calls in flight falls', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 601, 1);
     pace.take(700);
@@ -275,7 +278,7 @@ describe('ReleasePace', () => {
     expect(paces).toEqual([grown, grown, grown * 0.6]);
   });
 
-  it('falls to a quarter of its start while calls fail', () => {
+  it('reduces the release pace to a quarter of the starting pace while calls fail', () => {
     const pace = new ReleasePace(USUAL);
     for (let now = 0; now < 5_000; now += 10) {
       pace.take(now);
@@ -284,7 +287,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(12.5);
   });
 
-  it('does not slow down for responses that arrived while this process was late', () => {
+  it('does not reduce the release pace for slow responses that arrived while this process was late', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 601, 1);
     const grown = pace.callsPerSecond;
@@ -308,7 +311,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeGreaterThan(50);
   });
 
-  it('slows down after a failure', () => {
+  it('reduces the release pace after a failure', () => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
     pace.failed(1);
@@ -316,7 +319,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(30);
   });
 
-  it('does not slow down for a quarter of slow responses', () => {
+  it('does not reduce the release pace if a quarter of the responses are slow', () => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
     for (let i = 0; i < 8; i++) pace.answered(i < 2 ? 500 : 10, 50);
@@ -324,7 +327,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeGreaterThan(50);
   });
 
-  it('takes the usual latency from the first response if none is known', () => {
+  it('takes the usual latency from the first response if no latency is known', () => {
     const pace = new ReleasePace({ ...USUAL, usualLatencyMs: 0 });
     run(pace, 0, 101, 400);
     expect(pace.callsPerSecond).toBeGreaterThan(50);
@@ -337,7 +340,7 @@ describe('ReleasePace', () => {
     expect(pace.take(1_100, 0)).toBe(0);
   });
 
-  it('does not make up for time in which the process was suspended', () => {
+  it('releases no additional calls for time in which the process was suspended', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.take(0)).toBe(1);
     expect(pace.take(60_000)).toBeLessThanOrEqual(8);

@@ -9,7 +9,7 @@ const LATENCY_WEIGHT = 0.1;
 export interface ReleasePaceInput {
   /** Monotonic milliseconds. */
   readonly now: number;
-  /** Calls per second of this client before the outage; 0 if it made none. */
+  /** Calls per second of this client before the outage; 0 if it made no calls. */
   readonly usualCallsPerSecond: number;
   /** Median latency before the outage in milliseconds; 0 if unknown, in which case the first response sets it. */
   readonly usualLatencyMs: number;
@@ -21,9 +21,9 @@ export interface ReleasePaceInput {
 export type ReleasedKind = 'unary' | 'stream';
 
 /**
- * Controls the pace at which waiting calls are released to a recovered server. It starts slow, speeds up while the server
- * responds at normal latency, and slows down while it does not, but never below the demand's floor. A stream that has not
- * failed counts as a response. Create one object per release.
+ * Controls the pace at which waiting calls are released to a recovered server. The pace starts low, rises while the server responds at
+ * normal latency, and otherwise falls, but never below the floor of the demand. A stream that has not failed counts as a response. Create
+ * one object per release.
  */
 export class ReleasePace {
   private readonly start: number;
@@ -48,7 +48,7 @@ export class ReleasePace {
   private outstandingBefore = 0;
   /** Streams released in this step that have neither sent a message nor failed. */
   private openedCount = 0;
-  /** `openedCount` of the previous step; a server that rejects streams has rejected these by now. */
+  /** `openedCount` of the previous step; a server that rejects streams has already rejected them. */
   private quiet = 0;
 
   constructor(input: ReleasePaceInput) {
@@ -74,7 +74,7 @@ export class ReleasePace {
     this.callsPerSecond = Math.max(this.callsPerSecond, this.floor);
   }
 
-  /** Returns how many of the `waiting` calls may be released now, and counts them as released. */
+  /** Returns the number of `waiting` calls that may be released now, and counts them as released. */
   take(now: number, waiting = Infinity): number {
     this.advance(now);
     const released = Math.max(Math.min(Math.floor(this.credit), waiting), 0);
@@ -106,7 +106,7 @@ export class ReleasePace {
     this.failedCount++;
   }
 
-  /** Records that this side ended a released call, which is no evidence about the server. */
+  /** Records that this side ended a released call. Such an end is no evidence about the server. */
   cancelled(now: number, kind: ReleasedKind = 'unary'): void {
     this.advance(now);
     this.settle(kind);
@@ -134,7 +134,7 @@ export class ReleasePace {
     while (now >= this.stepEndsAt) {
       this.earn(this.stepEndsAt);
       this.step(this.stepEndsAt);
-      // A process that was suspended or blocked earns neither growth nor credit for that time.
+      // A process that was suspended or blocked gets neither growth nor credit for that time.
       this.stepEndsAt = Math.max(this.stepEndsAt, now - POLICY.stepMs) + POLICY.stepMs;
     }
     this.earn(now);

@@ -24,7 +24,7 @@ export const DEFAULT_RELEASE_POLICY = {
   minSlowdownIntervalMs: 300,
   /** Share of the previous step's outstanding calls; while fewer are outstanding, slow responses do not reduce the pace. */
   catchingUpShare: 0.9,
-  /** Minimum number of outstanding calls for `catchingUpShare`; with fewer, the share is noise. */
+  /** Minimum number of outstanding calls for `catchingUpShare`; with fewer calls, the share varies at random. */
   catchingUpFrom: 10,
   /** Lowest pace after failures, as a share of the starting pace. Slow responses do not reduce the pace below the starting pace. */
   slowestShare: 0.25,

@@ -1,10 +1,10 @@
 /** Minimum interval between two updates of a channel's addresses. */
 const MIN_INTERVAL_MS = 100;
-/** Maximum interval between updates without addresses, which doubles with each such update. */
+/** Maximum interval between updates without addresses. The interval doubles with each update without addresses. */
 const MAX_EMPTY_INTERVAL_MS = 1_000;
 /** Interval between two updates, as a multiple of the duration of the first. */
 const INTERVAL_PER_DURATION = 10;
-/** Upper bound of that interval: a process that was suspended during an update must not keep old addresses for minutes. */
+/** Upper bound of the interval, because a process that was suspended during an update must not keep old addresses for minutes. */
 const MAX_INTERVAL_MS = 5_000;
 
 /** Returns the milliseconds from the start of an update to the next one. `emptyUpdates`: consecutive updates without addresses. */

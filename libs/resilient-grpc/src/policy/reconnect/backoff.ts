@@ -3,7 +3,7 @@ import { jitter, type Random } from '../../time/random.js';
 /** Backoff after the first failed connection attempt, in milliseconds. grpc-js multiplies it by 1.6 with each further failure. */
 const FIRST_BACKOFF_MS = 1_000;
 const FIRST_BACKOFF_JITTER = 0.5;
-/** Maximum of that backoff, before grpc-js's jitter of ±20 %. */
+/** Maximum backoff, before grpc-js's jitter of ±20 %. */
 export const MAX_BACKOFF_MS = 5_000;
 const GROWTH = 1.6;
 const JITTER = 0.2;
@@ -12,8 +12,8 @@ const JITTER = 0.2;
 export const SHORT_LIVED_MS = 1_000;
 
 /**
- * Returns grpc-js's backoff after the first failed connection attempt, in milliseconds. grpc-js jitters every backoff except the first one,
- * so without this jitter, the clients of one server would reconnect at the same moment.
+ * Returns grpc-js's backoff after the first failed connection attempt, in milliseconds. grpc-js jitters every backoff except the first one.
+ * Without this jitter, the clients of one server would reconnect at the same moment.
  */
 export function firstBackoffMs(maxMs: number, random: Random): number {
   return Math.min(Math.round(jitter(FIRST_BACKOFF_MS, FIRST_BACKOFF_JITTER, random)), maxMs);

@@ -1,13 +1,12 @@
 import { jitter, type Random } from '../../time/random.js';
 
 /**
- * Kind of a failed connection attempt. 'refused': no listener, a reset, or no such name. 'timeout': the client ended the attempt at its
- * connect timeout. 'not-http2': the peer closed the connection or sent something other than HTTP/2 or TLS. 'other': any other failure, for
- * example a failed TLS handshake.
+ * Class of a failed connection attempt. 'refused': no listener, a reset, or no such name. 'timeout': no response. 'not-http2': the peer
+ * closed the connection or sent something other than HTTP/2 or TLS. 'other': any other failure, for example a failed TLS handshake.
  */
-export type ConnectFailureKind = 'refused' | 'timeout' | 'not-http2' | 'other';
+export type ReconnectClass = 'refused' | 'timeout' | 'not-http2' | 'other';
 
-/** Input for the decision to end the backoff before the next connection attempt early. */
+/** Input for the decision to reconnect before the backoff ends. */
 export interface EarlyReconnectInput {
   /** True during an outage whose grace has not expired. */
   readonly insideGrace: boolean;
@@ -15,8 +14,8 @@ export interface EarlyReconnectInput {
   readonly waiting: boolean;
   /** True if the connection before the outage closed immediately, without a response. */
   readonly lastClosedImmediately: boolean;
-  /** `undefined` if no attempt has failed. */
-  readonly failure: ConnectFailureKind | undefined;
+  /** Class of the last failure; `undefined` if no attempt has failed. */
+  readonly failure: ReconnectClass | undefined;
   /** Failed connection attempts in this outage, including this one. */
   readonly connectAttempts: number;
 }
@@ -41,7 +40,8 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
       // calls must not wait seconds for the next attempt if the server has recovered.
       return jitter(TIMEOUT_DELAY_MS, JITTER, random);
     case 'not-http2':
-      // A proxy does this while its server restarts. Eight attempts fit into the default grace; the backoff would allow three.
+      // A proxy closes such connections while its server restarts. Eight attempts fit into the default grace; the backoff would allow
+      // three.
       return jitter(NOT_HTTP2_DELAY_MS, NO_HTTP2_JITTER, random);
     case 'refused': {
       const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);

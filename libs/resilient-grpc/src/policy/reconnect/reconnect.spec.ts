@@ -24,8 +24,12 @@ describe('earlyReconnectMs', () => {
     ['after 250 ms at the 500th attempt', { connectAttempts: 500 }, 250],
     ['after 500 ms if the attempt took the whole connect timeout', { failure: 'timeout' }, 500],
     ['after 500 ms for any number of attempts that timed out', { failure: 'timeout', connectAttempts: 9 }, 500],
-    ['after 700 ms if the peer does not speak HTTP/2', { failure: 'not-http2' }, 700],
-    ['after 700 ms for any number of attempts to such a peer', { failure: 'not-http2', connectAttempts: 9 }, 700],
+    ['after 700 ms if the peer does not use HTTP/2', { failure: 'not-http2' }, 700],
+    [
+      'after 700 ms for any number of attempts to a peer that does not use HTTP/2',
+      { failure: 'not-http2', connectAttempts: 9 },
+      700,
+    ],
   ])('reconnects early %s', (_, change, expected) => {
     expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeCloseTo(expected);
   });
@@ -36,11 +40,11 @@ describe('earlyReconnectMs', () => {
     ['if the last connection closed immediately', { lastClosedImmediately: true }],
     ['if the failure was slow or TLS failed', { failure: 'other' }],
     ['if no attempt has failed', { failure: undefined }],
-  ])('leaves the reconnect to the backoff %s', (_, change) => {
+  ])('does not reconnect early %s', (_, change) => {
     expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeUndefined();
   });
 
-  it('fits six to nine attempts into the shortest default grace period if the peer does not speak HTTP/2', () => {
+  it('makes six to nine attempts within the shortest default grace period if the peer does not use HTTP/2', () => {
     const failure = 'not-http2';
     const waitMs = (random: number, connectAttempts: number) =>
       earlyReconnectMs({ ...RESTART, failure, connectAttempts }, () => random) ?? 0;
@@ -54,7 +58,7 @@ describe('earlyReconnectMs', () => {
     );
   });
 
-  it('returns a delay between 50 ms and 375 ms if the connection was refused', () => {
+  it('returns a reconnect delay between 50 ms and 375 ms if the connection was refused', () => {
     fc.assert(
       fc.property(fc.nat(10_000), chance, (connectAttempts, random) => {
         const ms = earlyReconnectMs({ ...RESTART, connectAttempts }, () => random);
@@ -66,7 +70,7 @@ describe('earlyReconnectMs', () => {
 });
 
 describe('shortLivedBackoffMs', () => {
-  it('grows from 1 s by a factor of 1.6 to 5 s', () => {
+  it('increases the backoff after short-lived connections from 1 s by a factor of 1.6 to 5 s', () => {
     expect([1, 2, 3, 4, 5, 99].map((count) => shortLivedBackoffMs(count, middle))).toEqual([
       1_000,
       1_600,
@@ -97,17 +101,20 @@ describe('connectTimeoutMs', () => {
     [20_000, 4, 120_000],
     [20_000, 5_000, 120_000],
     [300_000, 3, 300_000],
-  ])('maps a base of %i ms after %i timeouts to a timeout of %i ms', (baseMs, timeouts, expected) => {
-    const input = { baseMs, timeouts, graceMs: 5_000, insideGrace: false };
-    expect(connectTimeoutMs(input)).toBeCloseTo(expected);
-  });
+  ])(
+    'maps a base connect timeout of %i ms after %i timeouts to a connect timeout of %i ms',
+    (baseMs, timeouts, expected) => {
+      const input = { baseMs, timeouts, graceMs: 5_000, insideGrace: false };
+      expect(connectTimeoutMs(input)).toBeCloseTo(expected);
+    },
+  );
 
   it.each([
     [1_000, 5_000, true, 1_000],
     [1_000, 5_000, false, 2_560],
     [5_000, 5_000, true, 12_800],
   ])(
-    'maps a base of %i ms and a grace of %i ms (inside the grace: %s) to a timeout of %i ms',
+    'maps a base connect timeout of %i ms and a grace of %i ms (inside the grace: %s) to a connect timeout of %i ms',
     (baseMs, graceMs, insideGrace, ms) => {
       expect(connectTimeoutMs({ baseMs, timeouts: 2, graceMs, insideGrace })).toBeCloseTo(ms);
     },
@@ -119,7 +126,7 @@ describe('connectionAgeMs', () => {
     [0, 54_000],
     [0.5, 60_000],
     [1, 66_000],
-  ])('varies the maximum age by ±10 % (random %d: %i ms)', (random, expected) => {
+  ])('varies the maximum age of a connection by ±10 % (random %d: %i ms)', (random, expected) => {
     expect(connectionAgeMs(60_000, () => random)).toBeCloseTo(expected);
   });
 });
@@ -130,9 +137,12 @@ describe('firstBackoffMs', () => {
     [0.5, 5_000, 1_000],
     [1, 5_000, 1_500],
     [1, 800, 800],
-  ])('varies 1 s by ±50 %, up to the maximum (random %d, maximum %i ms: %i ms)', (random, maxMs, expected) => {
-    expect(firstBackoffMs(maxMs, () => random)).toBe(expected);
-  });
+  ])(
+    'varies the first backoff of 1 s by ±50 %, up to the maximum (random %d, maximum %i ms: %i ms)',
+    (random, maxMs, expected) => {
+      expect(firstBackoffMs(maxMs, () => random)).toBe(expected);
+    },
+  );
 });
 
 describe('updateIntervalMs', () => {
@@ -143,7 +153,7 @@ describe('updateIntervalMs', () => {
     [4, 800],
     [5, 1_000],
     [5_000, 1_000],
-  ])('maps %i updates without addresses to an interval of %i ms', (emptyUpdates, expected) => {
+  ])('maps %i updates without addresses to an update interval of %i ms', (emptyUpdates, expected) => {
     expect(updateIntervalMs(emptyUpdates)).toBe(expected);
   });
 });
@@ -154,7 +164,7 @@ describe('pauseAfterUpdateMs', () => {
     [30, 300],
     [500, 5_000],
     [60_000, 5_000],
-  ])('maps an update of %i ms to a pause of %i ms', (tookMs, expected) => {
+  ])('maps an address update that took %i ms to a pause of %i ms', (tookMs, expected) => {
     expect(pauseAfterUpdateMs(tookMs)).toBe(expected);
   });
 });

@@ -41,7 +41,7 @@ describe('ReplayLedger', () => {
     expect(ledger.oldest).toBeUndefined();
   });
 
-  it('sends all unacknowledged messages again on the next call, then new ones', () => {
+  it('sends all unacknowledged messages again on the next call, then new messages', () => {
     const ledger = ledgerOf(3, 2);
     ledger.startCall();
     ledger.add({ id: 4, message: '', bytes: 0 });
@@ -55,8 +55,8 @@ describe('ReplayLedger', () => {
     ['ignores a repeated acknowledgement', 'single', [2, 2], [1, 0], [1, 3, 4, 5]],
     ['ignores an unknown id', 'single', [77], [0], [1, 2, 3, 4, 5]],
     ['ignores an id that was never sent', 'single', [5], [0], [1, 2, 3, 4, 5]],
-    ['removes all messages up to the acknowledged one', 'cumulative', [3], [3], [4, 5]],
-    ['removes the remaining messages up to the acknowledged one', 'cumulative', [2, 4], [2, 2], [5]],
+    ['removes all messages up to the acknowledged message', 'cumulative', [3], [3], [4, 5]],
+    ['removes the remaining messages up to the acknowledged message', 'cumulative', [2, 4], [2, 2], [5]],
     ['ignores a cumulative acknowledgement of an earlier message', 'cumulative', [3, 2], [3, 0], [4, 5]],
     ['ignores a cumulative acknowledgement of an unsent message', 'cumulative', [5], [0], [1, 2, 3, 4, 5]],
     ['removes all sent messages', 'cumulative', [4], [4], [5]],
@@ -104,11 +104,11 @@ describe('ReplayLedger', () => {
 
   it.each<[string, LedgerLimits, number, number, boolean, boolean]>([
     // title, limits, messages in the ledger (10 bytes each), bytes of the next message, fits, isFull
-    ['has room below the message limit', { messages: 3, bytes: Infinity }, 2, 1e9, true, false],
-    ['is full at the message limit', { messages: 3, bytes: Infinity }, 3, 0, false, true],
-    ['has room up to the byte limit', { messages: 9, bytes: 25 }, 2, 5, true, false],
-    ['has no room beyond the byte limit', { messages: 9, bytes: 25 }, 2, 6, false, false],
-    ['is full at the byte limit', { messages: 9, bytes: 20 }, 2, 1, false, true],
+    ['reports room below the message limit', { messages: 3, bytes: Infinity }, 2, 1e9, true, false],
+    ['reports a full ledger at the message limit', { messages: 3, bytes: Infinity }, 3, 0, false, true],
+    ['reports room up to the byte limit', { messages: 9, bytes: 25 }, 2, 5, true, false],
+    ['reports no room beyond the byte limit', { messages: 9, bytes: 25 }, 2, 6, false, false],
+    ['reports a full ledger at the byte limit', { messages: 9, bytes: 20 }, 2, 1, false, true],
     ['accepts an oversized message if the ledger is empty', { messages: 9, bytes: 25 }, 0, 1000, true, false],
     ['accepts at least one message', { messages: 1, bytes: 1 }, 0, 2, true, false],
   ])('%s', (_, limits, count, bytes, fits, isFull) => {
@@ -125,7 +125,7 @@ describe('ReplayLedger', () => {
     expect([ledger.size, ledger.bytes, ledger.awaited]).toEqual([0, 0, 0]);
   });
 
-  it('behaves like a plain list for any sequence of operations', () => {
+  it('keeps the same messages as a plain list for any sequence of operations', () => {
     const step = fc.oneof(
       fc.record({ do: fc.constant('add' as const), bytes: fc.nat(9) }),
       fc.record({ do: fc.constant('send' as const) }),

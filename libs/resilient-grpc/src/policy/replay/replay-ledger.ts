@@ -1,4 +1,4 @@
-// A burst from an Observable is legitimate; an endless one is an error.
+// Minimum buffer limits: a burst from an Observable is legitimate, but endless emission is an error.
 const MIN_MESSAGES = 1_000;
 const MIN_BYTES = 2 ** 20;
 
@@ -22,7 +22,8 @@ export interface LedgerLimits {
 }
 
 /**
- * Returns the buffer limits of a source that cannot be paused, used while the ledger is full: the same as `limits`, but enough for a burst.
+ * Returns the buffer limits of a source that cannot be paused, for the time while the ledger is full: `limits`, raised to the size of a
+ * burst.
  */
 export function bufferLimits(limits: LedgerLimits): LedgerLimits {
   return { messages: Math.max(limits.messages, MIN_MESSAGES), bytes: Math.max(limits.bytes, MIN_BYTES) };
@@ -37,8 +38,8 @@ interface Node<Id, Message> {
 }
 
 /**
- * Unacknowledged messages in send order, with the send position of the current call. Uses a linked list in addition to the map: a Map keeps
- * insertion order, too, but to find its first key it must skip all deleted ones.
+ * Unacknowledged messages in send order, with the send position of the current call. Uses a linked list in addition to the map. A Map keeps
+ * insertion order, too, but must skip all deleted keys to find its first key.
  */
 export class ReplayLedger<Id, Message> {
   private readonly nodes = new Map<Id, Node<Id, Message>>();
@@ -106,7 +107,7 @@ export class ReplayLedger<Id, Message> {
 
   /**
    * Removes the messages that an acknowledgement of `id` covers and returns their number. Includes messages not yet sent on the current
-   * call, because the server may have received them on an earlier one. Returns 0 for an unknown id (a repeated acknowledgement) and for a
+   * call, because the server may have received them on an earlier call. Returns 0 for an unknown id (a repeated acknowledgement) and for a
    * message that was never sent (the id must belong to another message).
    */
   acknowledge(id: Id, kind: Acknowledgement): number {

@@ -1,5 +1,5 @@
 /**
- * Bytes counted per buffered message in addition to its size; without them, the memory for tiny messages would exceed the limits many times
+ * Bytes counted per buffered message in addition to its size. Without them, the memory for tiny messages would exceed the limits many times
  * over.
  */
 export const MESSAGE_OVERHEAD_BYTES = 128;

@@ -24,13 +24,13 @@ describe('CursorTrack.take', () => {
     ['accepts the seed as the first cursor', 3, [3, 4], ['newer', 'newer', 4]],
     ['accepts the seed as the first cursor of a later call', 0, ['call', 0, 1], ['newer', 'newer', 1]],
     [
-      'reports cursors up to the last one as overlap at the start of a call',
+      'reports cursors up to the last cursor as overlap at the start of a call',
       0,
       [1, 2, 'call', 1, 2, 3],
       ['newer', 'newer', 'overlap', 'overlap', 'newer', 3],
     ],
     [
-      'reports a regression if a lower cursor follows a newer one in a later call',
+      'reports a regression if a lower cursor follows a newer cursor in a later call',
       0,
       [1, 2, 'call', 2, 3, 2],
       ['newer', 'newer', 'overlap', 'newer', 'went-back', 3],
@@ -78,7 +78,7 @@ describe('CursorTrack.take', () => {
         const sorted = unordered.toSorted((a, b) => (a < b ? -1 : 1)).map(Number);
         const seen = places(0, ['call', ...sorted.slice(0, resumedAfter), 'call', ...sorted.slice(resumedAfter)]);
         const firstRejected = seen.indexOf('not-comparable');
-        // The first cursor that is not comparable ends the stream, so later ones do not count.
+        // The first cursor that is not comparable ends the stream, so later cursors do not count.
         const before = firstRejected === -1 ? seen.slice(0, -1) : seen.slice(0, firstRejected);
         expect(before.every((place) => place === 'newer')).toBe(true);
       }),
@@ -90,7 +90,7 @@ describe('CursorTrack.take', () => {
     expect(places(undefined, ['call', '9', '10'], byId)).toEqual(['newer', 'newer', '10']);
   });
 
-  it('reports undefined, null and NaN as not comparable even if the compare function accepts them', () => {
+  it('reports undefined, null, and NaN as not comparable even if the compare function accepts them', () => {
     const loose = (a: unknown, b: unknown): number => ((a as number) < (b as number) ? -1 : a === b ? 0 : +(a! > b!));
     expect(places(0, [1, undefined, null, NaN], loose)).toEqual([
       'newer',
@@ -119,7 +119,7 @@ describe('CursorTrack.take', () => {
 describe('CursorTrack.beat', () => {
   it.each<[string, readonly unknown[], readonly unknown[]]>([
     ['advances the cursor if the heartbeat is newer', [1, { beat: 7 }], ['newer', 7]],
-    ['advances the cursor before the first message', [{ beat: 7 }], [7]],
+    ['advances the cursor by a heartbeat before the first message', [{ beat: 7 }], [7]],
     ['ignores a heartbeat that is not newer', [5, { beat: 3 }, { beat: 5 }, 6], ['newer', 'newer', 6]],
     [
       'ignores a heartbeat without a comparable cursor',
@@ -147,7 +147,7 @@ describe('CursorTrack.beat before the first message', () => {
 });
 
 describe('CursorTrack.progressed', () => {
-  it('returns true if a message or a heartbeat advanced the cursor since the call started', () => {
+  it('reports progress if a message or a heartbeat has advanced the cursor since the call started', () => {
     const track = new CursorTrack<number>(0, compareNumbers);
     expect(track.progressed).toBe(false);
     const progressed = (step: () => void): boolean => {

@@ -15,10 +15,10 @@ export type CursorPlace =
   | 'went-back'
   | 'not-comparable';
 
-/** Maximum number of already received messages at the start of a call; a server that repeats more ignores the cursor. */
+/** Maximum number of already received messages at the start of a call. A server that repeats more messages ignores the cursor. */
 export const MAX_OVERLAP = 10_000;
 
-/** Compares numbers and bigints, also mixed. Returns NaN for other values, and for numbers outside the safe integer range. */
+/** Compares numbers and bigints, also mixed. Returns NaN for other values, and for numbers that are unsafe integers. */
 export function compareNumbers(a: unknown, b: unknown): number {
   if (!isNumeric(a) || !isNumeric(b)) return NaN;
   if (a < b) return -1;
@@ -40,7 +40,7 @@ export function isRounded(value: unknown): value is number {
 
 /** Tracks the progress of a resumable stream by the cursors of its messages. */
 export class CursorTrack<C> {
-  /** Cursor from which the next call starts. */
+  /** Cursor after which the next call starts. */
   cursor: C;
   /** True if the current call has received a newer cursor. */
   progressed = false;
@@ -63,7 +63,7 @@ export class CursorTrack<C> {
     this.overlap = 0;
   }
 
-  /** Records a message and returns its position. If the message is newer, the next call starts from its cursor. */
+  /** Records a message and returns its position. If the message is newer, the next call starts after its cursor. */
   take(cursor: C): CursorPlace {
     // The seed of a stream that starts from the beginning may not be comparable.
     const order = this.order(cursor, this.hasCursor ? this.cursor : cursor);

@@ -21,7 +21,7 @@ const INTERNAL = failure('server', 'INTERNAL');
 const QUIET = failure('server', 'UNAVAILABLE');
 const MIDDLE = (): number => 0.5;
 
-/** A call whose connection was lost after a short life, without progress. */
+/** A short call whose connection was lost without progress. */
 function ended(change: Partial<EndedCall> = {}): EndedCall {
   return { failure: LOST, progressed: false, livedMs: 10, ...change };
 }
@@ -61,7 +61,7 @@ describe('failure kind', () => {
     ['a reason of a later version', 'local'],
     [undefined, 'no-status'],
   ] satisfies [FailureReason | undefined | (string & {}), string][])(
-    'classifies a failure with reason %s as %s',
+    'classifies a stream failure with reason %s as %s',
     (reason, kind) => {
       expect(failureKind(failure(reason))).toBe(kind);
       const decision = decide(ended({ failure: failure(reason) }));
@@ -70,7 +70,7 @@ describe('failure kind', () => {
     },
   );
 
-  it('decides by the status code if the server sent the status', () => {
+  it('classifies a failure by the status code if the server sent the status', () => {
     const resumed = STATUS_NAMES.filter((name) => failureKind(failure('server', name)) === 'server');
     expect(resumed).toEqual([
       'CANCELLED',
@@ -105,19 +105,19 @@ describe('failure kind', () => {
     ['DEADLINE_EXCEEDED', 'Deadline exceeded after 1.002s', 'deadline'],
     ['DEADLINE_EXCEEDED', 'upstream request timeout', 'server'],
     ['NOT_FOUND', 'no such log', 'server'],
-  ])('maps %s with the text "%s" to the reason %s', (code, details, reason) => {
+  ])('maps %s with the message "%s" to the reason %s', (code, details, reason) => {
     expect(reasonByText(StatusCode[code], details)).toBe(reason);
   });
 });
 
 describe('resume backoff', () => {
-  it('doubles the delay from 100 ms to 10 s while connections are lost, without a limit on calls', () => {
+  it('doubles the resume delay from 100 ms to 10 s while connections are lost, without a limit on calls', () => {
     expect(history(Array<EndedCall>(9).fill(ended()))).toEqual([
       100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000,
     ]);
   });
 
-  it("varies the delay by ±20 % with jitter 'grpc', and from 0 to 100 % with jitter 'full'", () => {
+  it("varies the resume delay by ±20 % with jitter 'grpc', and from 0 to 100 % with jitter 'full'", () => {
     const waits = (jitter: 'grpc' | 'full') =>
       [0, 0.999].map((chance) => {
         const decision = decideResume(
@@ -150,7 +150,7 @@ describe('resume backoff', () => {
       { failure: undefined, progressed: true },
       100,
     ],
-  ])('waits %s, given two earlier waits', (_, call, delayMs) => {
+  ])('waits %s (third wait)', (_, call, delayMs) => {
     expect(decide(ended(call), { attempts: 2, serverFailures: 1, waits: 2 })).toMatchObject({ delayMs });
   });
 
@@ -165,7 +165,7 @@ describe('resume backoff', () => {
     expect(waits('full')).toEqual([0, 25, 75]);
   });
 
-  it('does not increase the delay while the server ends idle calls after 6 s, then starts from the initial backoff', () => {
+  it('does not increase the resume delay while the server ends idle calls after 6 s, then starts from the initial backoff', () => {
     const quiet = ended({ failure: QUIET, livedMs: 6_000 });
     expect(history([...Array<EndedCall>(100).fill(quiet), ended(), ended(), ended()])).toEqual([
       ...Array<number>(100).fill(50),
@@ -175,7 +175,7 @@ describe('resume backoff', () => {
     ]);
   });
 
-  it('adds no wait after a call that reached its maximum age, except after a short one', () => {
+  it('waits after a call that reached its maximum age only if the call was short', () => {
     const aged = { failure: undefined, aged: true };
     expect(decide(ended({ ...aged, livedMs: 5_000 }))).toMatchObject({ delayMs: 0 });
     expect(decide(ended({ ...aged, livedMs: 4_999 }))).toMatchObject({ delayMs: 100 });
@@ -213,7 +213,7 @@ describe('resume limits', () => {
     expect(history(Array<EndedCall>(6).fill(unavailable)).at(-1)).toBe(3_200);
   });
 
-  it('does not count server failures of long calls, and resets the count after them', () => {
+  it('does not count server failures of long calls, and resets the count after long calls', () => {
     const late = ended({ failure: INTERNAL, livedMs: 6_000 });
     const soon = Array<EndedCall>(4).fill(ended({ failure: INTERNAL }));
     const waits = [100, 200, 400, 800];
@@ -235,7 +235,7 @@ describe('resume limits', () => {
     expect(history([progressed, ...stuck], { minHealthyMs: 0 })).toEqual([100, 200, 400, 800, 'poison']);
   });
 
-  it('does not end the stream for attempts that the client ended, whatever their code', () => {
+  it('does not end the stream after attempt timeouts, although their code is DEADLINE_EXCEEDED', () => {
     const timedOut = ended({ failure: failure('attempt-timeout', 'DEADLINE_EXCEEDED') });
     expect(history(Array<EndedCall>(6).fill(timedOut)).at(-1)).toBe(3_200);
   });
@@ -269,7 +269,7 @@ describe('resume limits', () => {
     ]);
   });
 
-  it('does not count a call that ended cleanly, and resets the count only if it was long', () => {
+  it('does not count a call that ended cleanly against maxAttempts, and resets the count only if the call was long', () => {
     const clean = ended({ failure: undefined });
     expect(history([ended(), clean, clean, ended()], { maxAttempts: 2 })).toEqual([
       100,
@@ -302,12 +302,15 @@ describe('onError decision', () => {
     },
   );
 
-  it.each(['draining', 'closed'])('does not resume a call of a client that is %s', (reason) => {
-    expect(decide(ended({ failure: failure(reason), requested: 'resume' }))).toEqual({
-      action: 'fail',
-      because: 'client-closing',
-    });
-  });
+  it.each(['draining', 'closed'])(
+    'does not resume a stream of a client that is %s, even if onError requests it',
+    (reason) => {
+      expect(decide(ended({ failure: failure(reason), requested: 'resume' }))).toEqual({
+        action: 'fail',
+        because: 'client-closing',
+      });
+    },
+  );
 
   it.each(['deadline', 'cancelled', 'inbound-cancelled'])(
     'accepts fail and complete but not resume from onError after a failure with reason %s',
@@ -339,7 +342,7 @@ describe('any sequence of calls', () => {
     requested: fc.constantFrom('resume', undefined),
   });
 
-  it('waits from 80 ms to the maximum backoff after a short call, and at most the initial backoff after a long one', () => {
+  it('waits from 80 ms to the maximum backoff after a short call, and at most the initial backoff after a long call', () => {
     fc.assert(
       fc.property(fc.array(call), fc.double({ min: 0, max: 0.999, noNaN: true }), (calls, chance) => {
         let state = INITIAL_RESUME_STATE;

@@ -55,8 +55,8 @@ export type ResumeDecision =
     };
 
 /**
- * Decides if and when another call resumes a stream. Progress, or a call that lasted `minHealthyMs`, resets the backoff and the
- * counters. A shorter call that ended cleanly resets nothing: it is not a failure, but a backoff follows it.
+ * Decides if and when another call resumes a stream. Progress, or a call that lasted `minHealthyMs`, resets the backoff and the counters. A
+ * shorter call that ended cleanly resets nothing. It is not a failure, but a backoff follows it.
  */
 export function decideResume(
   before: ResumeState,
@@ -80,7 +80,7 @@ export function decideResume(
   if (kind === 'client-closing') return fail('client-closing');
   if (call.requested === 'complete') return { action: 'complete', because: 'requested' };
   if (call.requested === 'fail') return fail('requested');
-  // onError cannot resume these, because a cancelled stream would restart endlessly.
+  // onError cannot resume the stream after these failures, because a cancelled stream would restart endlessly.
   if (kind === 'ended-by-caller') return fail('ended-by-caller');
   if (call.requested !== 'resume') {
     if (kind !== 'lost' && kind !== 'server') return fail(kind);
@@ -103,7 +103,7 @@ function minWaitMs(failure: StreamFailure | undefined): number {
   return Math.max(pushback.kind === 'delay' ? pushback.ms : 0, retryAfterMs);
 }
 
-// Protocol violations count, because the server repeats them with the same message. UNAVAILABLE does not: the same call may succeed
+// Protocol violations count, because the server repeats them with the same message. UNAVAILABLE does not, because the same call may succeed
 // later, and a proxy returns it while its upstream is unreachable.
 function isServerFailure({ reason, code }: StreamFailure): boolean {
   return reason === 'protocol' || (reason === 'server' && code !== StatusCode.UNAVAILABLE);

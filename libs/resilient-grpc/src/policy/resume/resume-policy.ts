@@ -10,7 +10,10 @@ export interface ResumePolicy extends Pick<RetryPolicy, 'initialBackoffMs' | 'ma
   readonly minHealthyMs: number;
 }
 
-/** Minimum lifetime of a healthy call. A failure within it is evidence against the message at that position, for any `minHealthyMs`. */
+/**
+ * Minimum lifetime of a healthy call. A failure within this time is evidence against the message at the position of the stream, for any
+ * `minHealthyMs`.
+ */
 export const MIN_LIFE_MS = 1_000;
 
 /** Default policy of a resumable stream. */
@@ -25,8 +28,8 @@ export const DEFAULT_RESUME_POLICY: ResumePolicy = {
 };
 
 /**
- * Number of server failures at one position after which the stream fails as poisoned. Otherwise the client would endlessly request a
- * message that the server cannot send. Lost connections, UNAVAILABLE, and failures of calls that lasted `minHealthyMs` do not count,
+ * Number of server failures at one position after which the stream fails with reason 'poison'. Otherwise the client would endlessly request
+ * a message that the server cannot send. Lost connections, UNAVAILABLE, and failures of calls that lasted `minHealthyMs` do not count,
  * because they are not evidence against the position.
  */
 export const MAX_SERVER_FAILURES = 5;

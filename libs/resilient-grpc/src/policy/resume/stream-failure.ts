@@ -20,7 +20,7 @@ export type FailureKind =
   | 'lost'
   /** Transient failure by the server. */
   | 'server'
-  /** Permanent failure by the server, which would repeat. */
+  /** Permanent failure by the server. The next call would fail in the same way. */
   | 'final-status'
   /** Failure that the client detected and that the call itself caused. */
   | 'local'
@@ -28,7 +28,7 @@ export type FailureKind =
   | 'ended-by-caller'
   /** The process or the client is shutting down. */
   | 'client-closing'
-  /** The error has no gRPC status; it is an error of the program itself. */
+  /** The error has no gRPC status, because the application itself threw it. */
   | 'no-status';
 
 type KindByReason = 'lost' | 'local' | 'ended-by-caller' | 'client-closing' | 'by-code';
@@ -43,6 +43,7 @@ const KINDS: Readonly<Record<string, KindByReason>> = {
   'too-many-waiting': 'lost',
   'concurrency-limit': 'lost',
   server: 'by-code',
+  http: 'by-code',
   overloaded: 'by-code',
   deadline: 'ended-by-caller',
   cancelled: 'ended-by-caller',

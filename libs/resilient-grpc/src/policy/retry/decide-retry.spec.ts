@@ -130,19 +130,22 @@ describe('REFUSED_STREAM reset', () => {
 describe('status replaced by UNAVAILABLE', () => {
   const lost = verdict('connection-lost', { originalCode: StatusCode.INTERNAL });
 
-  it.each([StatusCode.INTERNAL, StatusCode.UNAVAILABLE])('retries a replaced status if the policy lists %i', (code) => {
-    const policy = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([code]) };
-    expect(decideRetry(input({ verdict: lost, policy }))).toMatchObject({ kind: 'policy' });
-  });
+  it.each([StatusCode.INTERNAL, StatusCode.UNAVAILABLE])(
+    'retries INTERNAL that was replaced by UNAVAILABLE if the policy lists code %i',
+    (code) => {
+      const policy = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([code]) };
+      expect(decideRetry(input({ verdict: lost, policy }))).toMatchObject({ kind: 'policy' });
+    },
+  );
 
-  it('does not retry a replaced status if the policy lists neither code', () => {
+  it('does not retry INTERNAL that was replaced by UNAVAILABLE if the policy lists neither code', () => {
     const policy = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([StatusCode.ABORTED]) };
     expect(decideRetry(input({ verdict: lost, policy }))).toEqual({ retry: false, because: 'fatal-status' });
   });
 });
 
 describe('retry during a drain', () => {
-  it('does not retry if the wait would last until the end of the drain, and takes no token', () => {
+  it('does not retry a call if the wait would last until the end of the drain, and takes no token', () => {
     const budget = new CountingBudget();
     expect(decideRetry(input({ drainMs: 100, budget }))).toEqual({ retry: false, because: 'draining' });
     expect(budget.requested).toEqual([]);
@@ -153,12 +156,12 @@ describe('retry during a drain', () => {
 describe('ENHANCE_YOUR_CALM reset', () => {
   const overloaded = { verdict: verdict('connection-lost', { overloaded: true, connectionLost: false }) };
 
-  it('retries after 1 s ± 20 % if the server sent ENHANCE_YOUR_CALM', () => {
+  it('retries a call after 1 s ± 20 % if the server sent ENHANCE_YOUR_CALM', () => {
     expect(decideRetry(input({ ...overloaded, random: () => 0 }))).toMatchObject({ delayMs: 800 });
     expect(decideRetry(input({ ...overloaded, random: () => 0.5 }))).toMatchObject({ delayMs: 1_000 });
   });
 
-  it('retries later than 1 s if the backoff of the policy is longer', () => {
+  it('retries a call later than 1 s after ENHANCE_YOUR_CALM if the backoff of the policy is longer', () => {
     const policy = { ...DEFAULT_RETRY_POLICY, initialBackoffMs: 1_900 };
     expect(decideRetry(input({ ...overloaded, policy }))).toMatchObject({ delayMs: 1_900 });
   });
@@ -187,7 +190,7 @@ describe('retried attempt', () => {
       { kind: 'policy', delayMs: 100, because: 'refused' },
     ],
     ['retries a lost call of a safe method', {}, { kind: 'policy', delayMs: 100, because: 'connection-lost' }],
-    ['doubles the next wait', { attempts: 2, retriesSincePushback: 1 }, { delayMs: 200 }],
+    ['doubles the backoff before the next retry', { attempts: 2, retriesSincePushback: 1 }, { delayMs: 200 }],
     ['retries a listed status', { verdict: verdict('server') }, { kind: 'policy', because: 'retryable-status' }],
     [
       'retries HTTP 503 as UNAVAILABLE',
@@ -201,7 +204,7 @@ describe('retried attempt', () => {
     ],
     ['retries an idle stream', { verdict: verdict('stream-idle') }, { kind: 'policy', because: 'stream-idle' }],
     [
-      'retries credentials that failed with a listed code',
+      'retries a call whose credentials failed with a listed code',
       { verdict: verdict('local', { details: 'Getting metadata from plugin failed with error: down' }) },
       { kind: 'policy', because: 'credentials' },
     ],
@@ -220,7 +223,7 @@ describe('retried attempt', () => {
       { inRetryChain: true, verdict: verdict('refused', { reachedServer: 'no' }) },
       { kind: 'policy' },
     ],
-    ['retries if the wait ends before the deadline', { remainingMs: 101 }, { delayMs: 100 }],
+    ['retries a call if the wait ends before the deadline', { remainingMs: 101 }, { delayMs: 100 }],
   ])('%s', (_, change, expected) => {
     expect(decideRetry(input(change))).toMatchObject({ retry: true, ...expected });
   });
@@ -253,7 +256,7 @@ describe('final attempt', () => {
     ['a request that is too large', { verdict: verdict('local', { code: RESOURCE_EXHAUSTED }) }, 'local'],
     ['a local failure with UNAVAILABLE', { verdict: verdict('local', { details: 'not today' }) }, 'local'],
     [
-      'credentials that failed with an unlisted code',
+      'a call whose credentials failed with an unlisted code',
       {
         verdict: verdict('local', {
           code: UNAUTHENTICATED,
@@ -263,7 +266,7 @@ describe('final attempt', () => {
       'local',
     ],
     [
-      'credentials that failed if the method is not safe',
+      'a call whose credentials failed if the method is not safe',
       { verdict: verdict('local', { details: 'Getting metadata from plugin failed with error: no' }), ...unsafe },
       'local',
     ],
@@ -316,8 +319,8 @@ describe('final attempt', () => {
       'deadline',
     ],
     ['an unsent call with no time left', { verdict: verdict('unsent'), remainingMs: 0 }, 'deadline'],
-    ['a lost call while draining', { draining: true }, 'draining'],
-    ['an unsent call while draining', { verdict: verdict('unsent'), draining: true }, 'draining'],
+    ['a lost call during a drain', { draining: true }, 'draining'],
+    ['an unsent call during a drain', { verdict: verdict('unsent'), draining: true }, 'draining'],
     ['a lost call if retry is false', { disabled: true }, 'disabled'],
     ['a refused call if retry is false', { verdict: verdict('refused'), disabled: true }, 'disabled'],
     ['a request that is not replayable', { requestReplayable: false }, 'request-not-replayable'],
@@ -343,7 +346,7 @@ describe('final attempt', () => {
       'retry-chain',
     ],
     [
-      'a call that serves a retry after a negative pushback',
+      'a call that serves a retry and received a negative pushback',
       { inRetryChain: true, pushback: stop('negative') },
       'pushback',
     ],
@@ -359,38 +362,42 @@ describe('final attempt', () => {
 
 describe('retry budget', () => {
   it.each<[string, Partial<RetryInput>, number]>([
-    ['debits a listed status', { verdict: verdict('server') }, 1],
-    ['debits the failure of the last attempt of a call', { attempts: 4 }, 1],
-    ['debits a refused call', { verdict: verdict('refused') }, 1],
-    ['debits a call that serves a retry', { inRetryChain: true }, 1],
+    ['debits the budget for a listed status', { verdict: verdict('server') }, 1],
+    ['debits the budget for the failure of the last attempt of a call', { attempts: 4 }, 1],
+    ['debits the budget for a refused call', { verdict: verdict('refused') }, 1],
+    ['debits the budget for a call that serves a retry', { inRetryChain: true }, 1],
     [
-      'debits an unlisted status with a pushback that forbids retries',
+      'debits the budget for an unlisted status with a pushback that forbids retries',
       { verdict: verdict('server', { code: INVALID_ARGUMENT }), pushback: stop('negative') },
       1,
     ],
     [
-      'debits a pushback that forbids retries of a method without a policy',
+      'debits the budget for a pushback that forbids retries of a method without a policy',
       { verdict: verdict('server'), pushback: stop('malformed'), ...unsafe },
       1,
     ],
     [
-      'does not debit a call that an overloaded server refused',
+      'does not debit the budget for a call that an overloaded server refused',
       { verdict: verdict('overloaded'), pushback: stop('negative') },
       0,
     ],
-    ['does not debit an unlisted status', { verdict: verdict('server', { code: INVALID_ARGUMENT }) }, 0],
-    ['does not debit a success', { verdict: verdict('ok') }, 0],
-    ['does not debit a committed failure', { verdict: verdict('committed') }, 0],
-    ['does not debit a wait for the channel', { verdict: verdict('unsent') }, 0],
-    ['does not debit a call with retry: false', { disabled: true }, 0],
-    ['does not debit a request that is not replayable', { requestReplayable: false, pushback: stop('negative') }, 0],
+    ['does not debit the budget for an unlisted status', { verdict: verdict('server', { code: INVALID_ARGUMENT }) }, 0],
+    ['does not debit the budget for a success', { verdict: verdict('ok') }, 0],
+    ['does not debit the budget for a committed failure', { verdict: verdict('committed') }, 0],
+    ['does not debit the budget for a wait for the channel', { verdict: verdict('unsent') }, 0],
+    ['does not debit the budget for a call with retry: false', { disabled: true }, 0],
+    [
+      'does not debit the budget for a request that is not replayable',
+      { requestReplayable: false, pushback: stop('negative') },
+      0,
+    ],
   ])('%s', (_, change, failures) => {
     const budget = new CountingBudget();
     decideRetry(input({ ...change, budget }));
     expect(budget.failures).toBe(failures);
   });
 
-  it('passes the lost connection to the budget', () => {
+  it('passes the lost connection to the retry budget', () => {
     const budget = new CountingBudget();
     decideRetry(input({ budget }));
     decideRetry(input({ budget, verdict: verdict('server'), lostWith: undefined }));
@@ -399,7 +406,7 @@ describe('retry budget', () => {
 
   it.each<[string, Partial<RetryInput>]>([
     ['has no attempts left', { attempts: 4 }],
-    ['is made while draining', { draining: true }],
+    ['ends during a drain', { draining: true }],
     ['is out of time', { remainingMs: 1 }],
     ['waits for the channel', { verdict: verdict('unsent') }],
   ])('takes no token for a call that %s', (_, change) => {
@@ -408,7 +415,7 @@ describe('retry budget', () => {
     expect(budget.tokens(0)).toBe(10);
   });
 
-  it('stops retries once half of the tokens of an A6 throttle are spent', () => {
+  it('stops retries after half of the tokens of an A6 throttle are spent', () => {
     const budget = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
     const decisions = Array.from({ length: 6 }, () => decideRetry(input({ budget, verdict: verdict('server') })));
     expect(decisions.map(({ retry }) => retry)).toEqual([true, true, true, true, false, false]);
@@ -470,21 +477,21 @@ describe('any attempt', () => {
 });
 
 describe('precedence of reasons', () => {
-  it('returns disabled instead of pushback if retry is false, and debits nothing', () => {
+  it('returns the reason disabled instead of pushback if retry is false, and debits nothing', () => {
     const budget = new CountingBudget();
     const decision = decideRetry(input({ disabled: true, pushback: stop('negative'), budget }));
     expect(decision).toEqual({ retry: false, because: 'disabled' });
     expect(budget.failures).toBe(0);
   });
 
-  it('returns pushback for a refused call with a pushback that forbids retries, and debits one token', () => {
+  it('returns the reason pushback for a refused call with a pushback that forbids retries, and debits one token', () => {
     const budget = new CountingBudget();
     const decision = decideRetry(input({ verdict: verdict('refused'), pushback: stop('negative'), budget }));
     expect(decision).toEqual({ retry: false, because: 'pushback' });
     expect(budget.failures).toBe(1);
   });
 
-  it('returns connection-lost for a response that was cut off before delivery', () => {
+  it('returns the reason connection-lost for a response that was cut off before delivery', () => {
     const broken = verdict('committed', { connectionLost: true, reachedServer: 'yes' });
     expect(decideRetry(input({ verdict: broken }))).toMatchObject({ retry: true, because: 'connection-lost' });
   });

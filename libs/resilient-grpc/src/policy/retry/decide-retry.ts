@@ -1,3 +1,4 @@
+import type { RetryRefusal } from '../../errors/not-retried-reason.js';
 import { StatusCode } from '../../status/status-code.js';
 import { jitter, type Random } from '../../time/random.js';
 import { CREDENTIALS_FAILED } from '../evidence/grpc-js-texts.js';
@@ -21,30 +22,14 @@ export type RetryReason =
   | 'pushback';
 
 /** Reason why a call is not retried. */
-export type NoRetryReason =
-  | 'success'
-  | 'committed'
-  | 'fatal-status'
-  | 'not-safe-to-repeat'
-  | 'pushback'
-  | 'throttled'
-  | 'attempts-exhausted'
-  | 'deadline'
-  /** The call serves an inbound retry, and retries of both layers would multiply. */
-  | 'retry-chain'
-  | 'cancelled'
-  | 'draining'
-  | 'disabled'
-  | 'local'
-  | 'request-not-replayable'
-  | 'protocol';
+export type NoRetryReason = 'success' | Exclude<RetryRefusal, 'hedge-budget'>;
 
 /** Decision to retry a call or to end it after an attempt, with the reason. */
 export type RetryDecision =
   | {
       readonly retry: true;
       /**
-       * 'wait': the server's application did not receive the call; it waits for the channel, which does not count as an attempt
+       * 'wait': the server's application did not receive the call, so the call waits for the channel. The wait does not count as an attempt
        * (gRFC A6, "Transparent Retries"). 'policy': another attempt after a backoff.
        */
       readonly kind: 'wait' | 'policy';
@@ -57,7 +42,7 @@ export type RetryDecision =
 export interface RetryInput {
   readonly verdict: Verdict;
   readonly pushback: Pushback;
-  /** Retry policy of the method; `undefined` if it is not safe to retry. */
+  /** Retry policy of the method; `undefined` if the method is not safe to retry. */
   readonly policy: RetryPolicy | undefined;
   /** Attempts made so far, including this one; waits for the channel do not count. */
   readonly attempts: number;
@@ -78,7 +63,7 @@ export interface RetryInput {
   readonly draining: boolean;
   /** Time until the end of a drain, when open calls are cancelled. @defaultValue Infinity */
   readonly drainMs?: number;
-  /** True if the call serves an inbound retry; then an attempt that may have reached the server is not retried. @defaultValue false */
+  /** True if the call serves an inbound retry. An attempt that may have reached the server is then not retried. @defaultValue false */
   readonly inRetryChain?: boolean | undefined;
   /** True if the caller set `retry: false`. */
   readonly disabled: boolean;
@@ -96,7 +81,7 @@ const WAIT: RetryDecision = { retry: true, kind: 'wait', delayMs: 0, because: 'u
 /** Transparent retry (gRFC A6). */
 const RESEND: RetryDecision = { retry: true, kind: 'wait', delayMs: 0, because: 'refused' };
 
-/** Maximum number of times a call that was never sent waits for the channel; more would hide another fault. */
+/** Maximum number of times that an unsent call waits for the channel. More waits would hide another fault. */
 export const MAX_UNSENT = 10;
 /** Minimum backoff after the server reset a stream with ENHANCE_YOUR_CALM, ±20 %. */
 export const CALM_BACKOFF_MS = 1_000;
@@ -106,7 +91,7 @@ export const CALM_BACKOFF_MS = 1_000;
  * call.
  *
  * Checks with observable effects run in the same order as in grpc-go. A stopping pushback debits the budget for any code. A retryable code
- * debits the budget before attempts are counted, so that the last failure of an exhausted call counts too. A call that is not retried for
+ * debits the budget before attempts are counted, so that the last failure of an exhausted call counts, too. A call that is not retried for
  * another reason (committed, disabled, not replayable) debits nothing.
  */
 export function decideRetry(input: RetryInput): RetryDecision {
@@ -120,14 +105,14 @@ export function decideRetry(input: RetryInput): RetryDecision {
       return stop('deadline');
     case 'committed':
       // gRFC A6 commits a call at the headers because the application receives them. A unary or client-streaming call delivers nothing
-      // before its status, so a call that loses its connection within the response is retried like any other.
+      // before its status, so a call that loses its connection within the response is retried like any other call.
       return verdict.connectionLost && !input.delivered ? byPolicy(input, 'connection-lost') : stop('committed');
     case 'protocol':
       return stop('protocol');
     case 'serialize':
       return stop('local');
     case 'overloaded':
-      // The budget limits retries, and none would follow. Debiting it would stop the retries of other failures.
+      // The budget limits retries, but no retry would follow. A debit would stop the retries of other failures.
       return stop('pushback');
     case 'unsent':
       return (input.unsent ?? 0) > MAX_UNSENT ? stop('attempts-exhausted') : wait(input, WAIT);
@@ -150,7 +135,7 @@ export function decideRetry(input: RetryInput): RetryDecision {
   }
 }
 
-/** Returns `decision` if the call can wait for the channel. A wait is not an attempt, costs nothing, and ignores `retry: false`. */
+/** Returns `decision` if the call can wait for the channel. A wait is not an attempt, takes no token, and ignores `retry: false`. */
 function wait(input: RetryInput, decision: RetryDecision): RetryDecision {
   if (!input.requestReplayable) return stop('request-not-replayable');
   if (input.draining) return stop('draining');
@@ -171,7 +156,7 @@ function byPolicy(input: RetryInput, because: RetryReason): RetryDecision {
   const { verdict, pushback, policy } = input;
   if (input.disabled) return stop('disabled');
   if (pushback.kind === 'stop' && input.requestReplayable) return stoppedByPushback(input);
-  // If the method has no policy, the default one determines whether the code or the method is the reason to report.
+  // If the method has no policy, the default policy determines whether the code or the method is the reason to report.
   if (!isRetryable(verdict, policy ?? DEFAULT_RETRY_POLICY)) return stop('fatal-status');
   if (!policy) return stop('not-safe-to-repeat');
   return decideFurtherAttempt(input, policy, because);
@@ -202,7 +187,7 @@ function decideFurtherAttempt(input: RetryInput, policy: RetryPolicy, because: R
   if (input.draining) return stop('draining');
   const delayMs = pushback.kind === 'delay' ? pushback.ms : ownDelayMs(input, policy);
   if (delayMs >= input.remainingMs) return stop('deadline');
-  // The drain would cancel this retry, which would only delay the shutdown.
+  // The drain would cancel this retry, so the retry would only delay the shutdown.
   if (delayMs >= (input.drainMs ?? Infinity)) return stop('draining');
   // Checked last because it takes a token, which must not be spent on a retry that another check rejects.
   if (!budget.tryRetry(now, input.lostWith)) return stop('throttled');

@@ -1,10 +1,10 @@
 /**
- * Metadata key of calls that are made while serving a retry. Retries of several layers multiply: three layers of four attempts
+ * Metadata key of calls that a handler makes while it serves a retry. Retries of several layers multiply: three layers of four attempts
  * turn one call into 64. Therefore a handler's calls are not retried while it serves a retry.
  */
 export const RETRY_CHAIN_KEY = 'x-retry-chain';
 
-/** Value of `x-retry-chain` on hedged attempts. They carry an attempt count as retries do, but no attempt has failed. */
+/** Value of `x-retry-chain` on hedged attempts. Hedged attempts carry an attempt count, as retries do, although no attempt has failed. */
 export const HEDGE_MARK = 'hedge';
 
 /** Time after the start of a retried stream during which its calls are not retried. Later calls are unrelated to the earlier failure. */

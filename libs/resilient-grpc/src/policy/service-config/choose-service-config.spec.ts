@@ -16,15 +16,15 @@ const config = (is: string) => ({ serviceConfig: { is } });
 
 describe('chooseServiceConfig', () => {
   it.each<[title: string, choices: unknown, result: unknown, client?: Partial<ChoosingClient>]>([
-    ['chooses the first entry that matches', [config('a'), config('b')], 'a'],
-    ['chooses nothing from an empty list', [], 'none'],
-    ['chooses nothing if no entry matches', [{ clientLanguage: ['go'], ...config('a') }], 'none'],
+    ['chooses the service config of the first choice that matches', [config('a'), config('b')], 'a'],
+    ['chooses no service config from an empty list', [], 'none'],
+    ['chooses no service config if no choice matches', [{ clientLanguage: ['go'], ...config('a') }], 'none'],
     [
       'matches all clients if a field is absent or empty',
       [{ clientLanguage: [], clientHostname: [], ...config('a') }],
       'a',
     ],
-    ['treats null as absent', [{ clientLanguage: null, percentage: null, ...config('a') }], 'a'],
+    ['treats a null field as absent', [{ clientLanguage: null, percentage: null, ...config('a') }], 'a'],
     ['matches the language case-insensitively', [{ clientLanguage: ['GO', 'Node'], ...config('a') }], 'a'],
     ['does not match another language', [{ clientLanguage: ['go', 'java'], ...config('a') }, config('b')], 'b'],
     ['matches the exact host name', [{ clientHostname: ['pod-7'], ...config('a') }], 'a'],
@@ -83,11 +83,11 @@ describe('chooseServiceConfig', () => {
       'txt[0].clientHostname[1]: expected',
     ],
     ['an invalid choice after the one that matches', [config('a'), { percentage: 7.5, ...config('b') }], 'txt[1].perc'],
-  ])('rejects the whole list because of %s', (_title, choices, problem) => {
+  ])('rejects the whole list of choices because of %s', (_title, choices, problem) => {
     expect(chosen(choices)).toEqual([expect.stringContaining(problem)]);
   });
 
-  it('reports every problem', () => {
+  it('reports every problem of a list of service config choices', () => {
     expect(chosen([{ percentage: 200 }, { clientLanguage: 1, ...config('b') }])).toHaveLength(3);
   });
 
@@ -105,7 +105,7 @@ describe('chooseServiceConfig', () => {
     );
   });
 
-  it('never throws for any text', () => {
+  it('never throws, for any text as the list of choices', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
         expect(() => chosen(text)).not.toThrow();
@@ -116,12 +116,16 @@ describe('chooseServiceConfig', () => {
 
 describe('serviceConfigAttribute', () => {
   it.each<[title: string, records: string[][], value: string | undefined]>([
-    ['joins the strings of its record', [['grpc_config=[', '{}', ']']], '[{}]'],
-    ['accepts a record that is split within the name', [['grpc_', 'config=[]']], '[]'],
-    ['finds the attribute among other records', [['v=spf1'], ['grpc_config=[]']], '[]'],
-    ['returns only the first of several', [['grpc_config=[1]'], ['grpc_config=[2]']], '[1]'],
-    ['returns undefined for other attributes', [['grpc_configs=[]'], ['xgrpc_config=[]'], []], undefined],
-    ['returns undefined without records', [], undefined],
+    ['joins the strings of the TXT record that contains the attribute', [['grpc_config=[', '{}', ']']], '[{}]'],
+    ['accepts a TXT record that is split within the name', [['grpc_', 'config=[]']], '[]'],
+    ['finds the attribute among other TXT records', [['v=spf1'], ['grpc_config=[]']], '[]'],
+    ['returns only the first of several attributes', [['grpc_config=[1]'], ['grpc_config=[2]']], '[1]'],
+    [
+      'returns undefined for other attributes in TXT records',
+      [['grpc_configs=[]'], ['xgrpc_config=[]'], []],
+      undefined,
+    ],
+    ['returns undefined without TXT records', [], undefined],
   ])('%s', (_title, records, value) => {
     expect(serviceConfigAttribute(records)).toBe(value);
   });

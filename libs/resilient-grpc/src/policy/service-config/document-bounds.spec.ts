@@ -10,7 +10,7 @@ describe('service config bounds', () => {
     ['depth', nested(MAX_CONFIG_DEPTH), nested(MAX_CONFIG_DEPTH + 1)],
     ['values', Array(MAX_CONFIG_VALUES - 1).fill(0), Array(MAX_CONFIG_VALUES).fill(0)],
     ['characters', ['x'.repeat(MAX_CONFIG_CHARACTERS)], { ['x'.repeat(MAX_CONFIG_CHARACTERS)]: 'y' }],
-  ])('accepts a document at the limit of %s and rejects one beyond it', (what, largest, tooMuch) => {
+  ])('accepts a document at the limit of %s and rejects a document beyond the limit', (what, largest, tooMuch) => {
     expect(exceededBound(largest)).toBeUndefined();
     expect(exceededBound(tooMuch)).toContain(what);
   });
@@ -25,7 +25,7 @@ describe('service config bounds', () => {
     expect(exceededBound({ file: Buffer.alloc(100_000_000) })).toContain('values');
   });
 
-  it('rejects an object that contains itself', () => {
+  it('rejects a service config that contains itself', () => {
     const cyclic: Record<string, unknown> = {};
     cyclic['self'] = cyclic;
     expect(parseServiceConfig(cyclic, 'serviceConfig')).toMatchObject({
@@ -34,7 +34,7 @@ describe('service config bounds', () => {
     });
   });
 
-  it('rejects a text that is too long before parsing it', () => {
+  it('rejects the text of a service config before parsing it if it is too long', () => {
     const text = ' '.repeat(MAX_CONFIG_CHARACTERS) + '{}';
     const problem = {
       message: expect.stringMatching(/^expected .* at most 1048576 characters, got 1048578/) as string,
@@ -51,13 +51,13 @@ describe('service config bounds', () => {
 });
 
 describe('service config problems', () => {
-  it('lists the first 100 problems and counts the rest', () => {
+  it('lists the first 100 problems of a service config and counts the rest', () => {
     const methodConfig = Array.from({ length: 1_000 }, () => ({ name: [{}], timeout: 1 }));
     const parsed = parseServiceConfig({ methodConfig }, 'serviceConfig');
     if (parsed.ok) throw new Error('the document was accepted');
     expect(parsed.problems).toHaveLength(101);
-    // Each method config has an invalid timeout, and each one after the first repeats the name of the first.
-    expect(parsed.problems.at(-1)?.message).toBe('the first of 1899 more problems');
+    // Each method config has an invalid timeout, and each further method config repeats the name of the first.
+    expect(parsed.problems.at(-1)?.message).toBe('problems not listed: 1899; this path has the first of them');
   });
 
   it.each([
@@ -65,7 +65,7 @@ describe('service config problems', () => {
     ['a name', { methodConfig: [{ name: [{ service: 'S'.repeat(100_000) }, { service: 'S'.repeat(100_000) }] }] }],
     ['a method without a service', { methodConfig: [{ name: [{ method: 'm'.repeat(100_000) }] }] }],
     ['the name of a policy', { loadBalancingConfig: [{ ['p'.repeat(100_000)]: 1 }] }],
-  ])('truncates %s that is too long', (_what, config) => {
+  ])('truncates a long value in the message of a problem: %s', (_what, config) => {
     const parsed = parseServiceConfig(config, 'serviceConfig');
     if (parsed.ok) throw new Error('the document was accepted');
     for (const { path, message } of parsed.problems) expect(`${path}: ${message}`.length).toBeLessThan(500);

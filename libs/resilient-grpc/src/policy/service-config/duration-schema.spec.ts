@@ -17,11 +17,11 @@ describe('duration', () => {
     ['1.5s', 1_500],
     ['001s', 1_000],
     ['315576000000s', 315_576_000_000_000],
-  ])('reads %s as %d ms', (text, ms) => {
+  ])('reads the duration %s as %d ms', (text, ms) => {
     expect(read(text)).toBe(ms);
   });
 
-  it('accepts 0 only if zero is allowed', () => {
+  it('accepts a duration of 0 only if zero is allowed', () => {
     expect(read('0s', true)).toBe(0);
     expect(read('0.000s', true)).toBe(0);
     expect(read('-0s', true)).toContain('expected a duration of 0 or more');
@@ -44,7 +44,7 @@ describe('duration', () => {
     '1e3s',
     '1.0000000000s',
     'x1s',
-  ])('rejects %j', (text) => {
+  ])('rejects the duration %j', (text) => {
     expect(read(text)).toContain(`expected a duration above 0, in seconds as a string, got ${JSON.stringify(text)}`);
   });
 });
@@ -66,7 +66,7 @@ describe('suggestion of duration', () => {
     ['1h', 'write "3600s"'],
     [{ seconds: 1, nanos: 500_000_000 }, 'write "1.5s"'],
     [{ seconds: '2' }, 'write "2s"'],
-  ])('rejects %j with the suggestion: %s', (value, write) => {
+  ])('rejects the duration %j with the suggestion: %s', (value, write) => {
     expect(read(value)?.toString().endsWith(`; ${write}`)).toBe(true);
   });
 
@@ -89,7 +89,7 @@ describe('suggestion of duration', () => {
     [{ seconds: -1 }],
     [{ seconds: 'soon' }],
     [{ seconds: Infinity }],
-  ])('suggests a general example for %o', (value) => {
+  ])('suggests a general example for the invalid duration %o', (value) => {
     expect(read(value)?.toString().endsWith('; write "0.5s" for half a second')).toBe(true);
   });
 });

@@ -31,7 +31,7 @@ function configOf(value: unknown) {
 }
 
 describe('valid service config', () => {
-  it('parses all fields, and converts durations to milliseconds and codes to numbers', () => {
+  it('parses all fields of a service config, and converts durations to milliseconds and codes to numbers', () => {
     const config = configOf({
       loadBalancingConfig: [{ round_robin: {} }],
       methodConfig: [
@@ -79,11 +79,11 @@ describe('valid service config', () => {
     });
   });
 
-  it('parses a JSON string like the equivalent object', () => {
+  it('parses a service config in a JSON string like the equivalent object', () => {
     expect(configOf(JSON.stringify(withRetry({})))).toEqual(configOf(withRetry({})));
   });
 
-  it('accepts an empty document', () => {
+  it('accepts an empty service config', () => {
     expect(configOf({})).toEqual({ methodConfig: [] });
   });
 
@@ -119,13 +119,13 @@ describe('valid service config', () => {
     ).toEqual([{ pick_first: {} }]);
   });
 
-  it('treats null as absent, like proto3 JSON', () => {
+  it('treats a null field of a service config as absent, like proto3 JSON', () => {
     expect(configOf(withMethod({ timeout: null, retryPolicy: null }))).toEqual({
       methodConfig: [{ names: [{ service: 'orders.v1.Orders', method: '' }] }],
     });
   });
 
-  it('accepts more attempts than a client makes; the client reduces them to its limit', () => {
+  it('accepts a maxAttempts above the limit of the client', () => {
     const result = parse(withRetry({ maxAttempts: 100 }));
     expect(result).toMatchObject({ ok: true, config: { methodConfig: [{ retry: { maxAttempts: 100 } }] } });
     expect(parse(withMethod({ hedgingPolicy: { maxAttempts: 100 } }))).toMatchObject({
@@ -349,11 +349,11 @@ describe('invalid service config', () => {
       { retryThrottling: { maxTokens: 10, tokenRatio: 0.0009 } },
       'expected 0.001 or more, because only three decimals are used, got 0.0009',
     ],
-  ])('rejects %s and explains the problem', (_, value, expected) => {
+  ])('rejects a service config because of %s, and explains the problem', (_, value, expected) => {
     expect(problemsOf(value)).toEqual([expect.stringContaining(expected)]);
   });
 
-  it('reports all problems at once', () => {
+  it('reports all problems of a service config together', () => {
     const problems = problemsOf({
       retires: {},
       methodConfig: [
@@ -378,7 +378,7 @@ describe('invalid service config', () => {
     ]);
   });
 
-  it('never throws for any value', () => {
+  it('never throws, for any value as the service config', () => {
     fc.assert(
       fc.property(fc.anything({ withBigInt: true, withNullPrototype: true }), (value) => {
         for (const document of [
@@ -458,7 +458,7 @@ describe('nearly valid service config', () => {
       withMethod({ maxRequestMessageBytes: ' 5 ' }),
       ['$.methodConfig[0].maxRequestMessageBytes: expected an integer of 0 or more, got " 5 "; write 5 without quotes'],
     ],
-  ])('rejects %s', (_title, document, problems) => {
+  ])('rejects a service config because of %s', (_title, document, problems) => {
     expect(problemsOf(document).map((one) => one.replaceAll(PATH, '$'))).toEqual(problems);
   });
 
@@ -466,7 +466,7 @@ describe('nearly valid service config', () => {
     expect(configOf({ retryThrottling: { maxTokens: 1, tokenRatio: 0.001 } }).retryThrottling).toBeDefined();
   });
 
-  it('omits the keys of absent fields', () => {
+  it('omits the keys of absent fields from a method config', () => {
     const [config] = configOf({ methodConfig: [{ name: [{}] }] }).methodConfig;
     expect(Object.keys(config!)).toEqual(['names']);
   });

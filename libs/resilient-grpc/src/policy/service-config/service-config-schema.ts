@@ -54,7 +54,7 @@ const retryPolicy = v.pipe(
   })),
 );
 
-/** A service config is standard: a delay that follows latency is an option of the client. */
+/** Returns the remedy for a delay that follows latency. Such a delay is an option of the client, not of a standard service config. */
 function suggestMeasuredDelay(value: unknown): string | undefined {
   if (!isHedgingPercentile(value)) return undefined;
   return `"0.5s" here, or methods: { Get: { hedgingDelay: '${value}' } } in the options of the client`;
@@ -125,7 +125,7 @@ export const healthCheckConfigSchema = jsonObject(
   { service: 'write serviceName', service_name: 'write serviceName' },
 );
 
-/** Limit of the client for `maxConnectionsPerSubchannel` (gRFC A105). The option `maxConnectionsPerEndpoint` has none. */
+/** Limit of the client for `maxConnectionsPerSubchannel` (gRFC A105). The option `maxConnectionsPerEndpoint` has no limit. */
 const MAX_CONNECTIONS_PER_SUBCHANNEL = 10;
 
 /** gRFC A105. */

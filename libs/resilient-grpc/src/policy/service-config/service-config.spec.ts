@@ -16,7 +16,7 @@ const config: ParsedServiceConfig = {
 };
 
 describe('lookupMethodConfig', () => {
-  it('returns the config of the method without merging it with others', () => {
+  it('returns the config of the method without merging it with other configs', () => {
     expect(lookupMethodConfig(config, 'a.Orders', 'Get')).toBe(config.methodConfig[2]);
   });
   it('returns the config of the service if the method has none', () => {
@@ -25,7 +25,7 @@ describe('lookupMethodConfig', () => {
   it('returns the default config if the service has none', () => {
     expect(lookupMethodConfig(config, 'b.Users', 'Get')).toBe(config.methodConfig[0]);
   });
-  it('returns undefined if no config matches', () => {
+  it('returns undefined if no method config matches', () => {
     expect(lookupMethodConfig({ methodConfig: [] }, 'a.Orders', 'Get')).toBeUndefined();
   });
 });

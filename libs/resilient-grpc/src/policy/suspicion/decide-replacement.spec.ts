@@ -6,8 +6,8 @@ const MINUTE = 60_000;
 
 describe('decideReplacement', () => {
   it.each<[string, Replacements, number, Replacements]>([
-    ['allows the first replacement', [], 0, [0]],
-    ['allows a third replacement', [0, MINUTE], 2 * MINUTE, [0, MINUTE, 2 * MINUTE]],
+    ['allows the first replacement of a connection', [], 0, [0]],
+    ['allows a third replacement of a connection', [0, MINUTE], 2 * MINUTE, [0, MINUTE, 2 * MINUTE]],
     [
       'allows another replacement ten minutes after the first of three',
       [0, MINUTE, 2 * MINUTE],

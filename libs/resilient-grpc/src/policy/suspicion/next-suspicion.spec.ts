@@ -39,43 +39,43 @@ const REPLACEABLE = [...DEAD, checked(13_000, { otherReady: true })];
 
 describe('probe start', () => {
   it.each<[string, boolean, SuspicionEvent[]]>([
-    ['probes after three timeouts and 5 s of silence plus jitter', true, PROBED],
-    ['does not probe 1 ms before the probe is due', false, [...TIMEOUTS, checked(7_499)]],
+    ['probes a connection after three timeouts and 5 s of silence plus jitter', true, PROBED],
+    ['does not probe a connection 1 ms before the probe is due', false, [...TIMEOUTS, checked(7_499)]],
     [
-      'does not probe 1 ms before the probe is due, at any clock value',
+      'does not probe a connection 1 ms before the probe is due, at any clock value',
       false,
       [100_000, 100_010, 100_020].map((at) => timedOut(at)).concat(checked(107_499)),
     ],
-    ['does not probe after two timeouts', false, [timedOut(0), timedOut(10), checked(60_000)]],
+    ['does not probe a connection after two timeouts', false, [timedOut(0), timedOut(10), checked(60_000)]],
     ['does not probe a silent connection without timeouts', false, [checked(1_000_000)]],
     [
-      'probes after twice the longest call if that is longer',
+      'probes a connection after twice the longest call if that time exceeds the minimum silence',
       true,
       [timedOut(0, 9_000), timedOut(10), timedOut(20), checked(20_500)],
     ],
     [
-      'does not probe before twice the longest call',
+      'does not probe a connection before twice the longest call',
       false,
       [timedOut(0, 9_000), timedOut(10), timedOut(20), checked(20_499)],
     ],
     [
-      'probes if the calls timed out one after another',
+      'probes a connection if the calls timed out one after another',
       true,
       [0, 6_000, 12_000, 13_000].map((at) => timedOut(at, 6_000)).concat(checked(14_500)),
     ],
-    ['does not probe if a byte arrived', false, [...TIMEOUTS, checked(7_500, oneMoreByte)]],
+    ['does not probe a connection if a byte arrived', false, [...TIMEOUTS, checked(7_500, oneMoreByte)]],
     [
-      'does not probe if a byte arrived between the timeouts',
+      'does not probe a connection if a byte arrived between the timeouts',
       false,
       [timedOut(0), timedOut(10, 1_000, 900), timedOut(20), checked(7_500)],
     ],
     [
-      'does not probe if the event loop was late in the meantime',
+      'does not probe a connection if the event loop was late since the timeouts',
       false,
       [...TIMEOUTS, checked(4_000, { late: true }), checked(7_500)],
     ],
     [
-      'does not probe if the event loop is late at the check itself',
+      'does not probe a connection if the event loop is late at the check itself',
       false,
       [...TIMEOUTS, checked(7_500, { late: true })],
     ],
@@ -83,7 +83,7 @@ describe('probe start', () => {
     expect(after(...events).kind === 'probed').toBe(isProbed);
   });
 
-  it('probes after 5 s to 10 s, at random', () => {
+  it('probes a connection after a random time from 5 s to 10 s', () => {
     const at = (random: number) => {
       const state = TIMEOUTS.reduce(
         (before, event) => nextSuspicion(before, event, POLICY, () => random),
@@ -95,7 +95,7 @@ describe('probe start', () => {
     expect(at(0.999_9)).toEqual(['suspected', 'probed']);
   });
 
-  it('probes at most once per 30 s', () => {
+  it('probes a connection at most once per 30 s', () => {
     const cleared = from(after(...PROBED), checked(8_000, oneMoreByte));
     expect(cleared).toMatchObject({ kind: 'trusted', because: 'bytes-received', probes: { nextAt: 37_500 } });
     const again = from(cleared, ...[9_000, 9_010, 9_020].map((at) => timedOut(at, 1_000, BYTES + 1)));
@@ -110,7 +110,7 @@ describe('probe', () => {
     expect(after(...PROBED, checked(10_000)).kind).toBe('pinged');
   });
 
-  it('declares the connection dead if no byte arrives within the same time after the PING', () => {
+  it('declares a connection dead if no byte arrives within half of the probe time after the PING', () => {
     expect(after(...PROBED, checked(10_000), checked(12_499)).kind).toBe('pinged');
     expect(after(...DEAD).kind).toBe('dead');
     expect(after(...PROBED, checked(11_000), checked(13_499)).kind).toBe('pinged');
@@ -120,12 +120,12 @@ describe('probe', () => {
   it.each([
     ['a byte', checked(12_499, oneMoreByte)],
     ['a byte that is detected when a call times out', timedOut(12_499, 1_000, BYTES + 1)],
-  ])('ends a probe after %s', (_, event) => {
+  ])('ends the probe of a connection after %s', (_, event) => {
     expect(after(...PROBED, event).kind).toMatch(/trusted|suspected/);
     expect(after(...PROBED, checked(10_000), event).kind).toMatch(/trusted|suspected/);
   });
 
-  it('restarts the timeout of a probe if the event loop was late', () => {
+  it('restarts the timeout of a connection probe if the event loop was late', () => {
     const beforePing = [...PROBED, checked(10_000, { late: true })];
     expect(after(...beforePing, checked(12_499)).kind).toBe('probed');
     expect(after(...beforePing, checked(12_500)).kind).toBe('pinged');
@@ -134,7 +134,7 @@ describe('probe', () => {
     expect(after(...afterPing, checked(15_000)).kind).toBe('dead');
   });
 
-  it('allows the next probe after 30 s, and after 5 min once two PINGs were sent', () => {
+  it('allows the next probe of a connection after 30 s, but only after 5 min if two PINGs were sent', () => {
     const probe = (state: SuspicionState, at: number) =>
       from(
         state,
@@ -152,26 +152,26 @@ describe('probe', () => {
 });
 
 describe('dead connection', () => {
-  it('marks a dead connection as replaceable once another connection is READY, however long that takes', () => {
+  it('marks a dead connection as replaceable when another connection is READY, regardless of the time until then', () => {
     expect(after(...DEAD, checked(1_000_000)).kind).toBe('dead');
     expect(after(...REPLACEABLE).kind).toBe('replaceable');
   });
 
-  it('gives up the connection if it is still silent 0.5 s after another became READY', () => {
+  it('marks a dead connection as given up if it is still silent 0.5 s after another connection became READY', () => {
     expect(after(...REPLACEABLE, checked(13_499, { otherReady: true })).kind).toBe('replaceable');
     expect(after(...REPLACEABLE, checked(13_500, { otherReady: true })).kind).toBe('given-up');
   });
 
-  it('keeps a connection given up at later checks', () => {
+  it('does not change the state of a given-up connection at later checks', () => {
     const givenUp = after(...REPLACEABLE, checked(13_500, { otherReady: true }));
     expect(from(givenUp, checked(14_000, { otherReady: true }), checked(15_000, { late: true }))).toBe(givenUp);
   });
 
-  it('keeps the connection if the other one is no longer READY', () => {
+  it('keeps a replaceable connection if the other connection is no longer READY', () => {
     expect(after(...REPLACEABLE, checked(13_500)).kind).toBe('dead');
   });
 
-  it('keeps the connection and waits another 0.5 s if the check is late', () => {
+  it('keeps a replaceable connection for another 0.5 s if the check is late', () => {
     const late = after(...REPLACEABLE, checked(14_000, { otherReady: true, late: true }));
     expect(late).toMatchObject({ kind: 'replaceable', endsAt: 14_500 });
   });
@@ -194,7 +194,7 @@ describe('dead connection', () => {
     });
   });
 
-  it('trusts the connection if its replacement is refused, and probes it again after 30 s', () => {
+  it('keeps a dead connection if its replacement is refused, and probes it again after 30 s', () => {
     const rejected = after(...DEAD, { type: 'cleared' });
     expect(rejected).toMatchObject({ kind: 'trusted', because: 'too-many' });
     const again = from(rejected, ...[20_000, 20_001, 20_002].map((at) => timedOut(at)));
@@ -228,7 +228,7 @@ describe('any sequence of events', () => {
     { maxLength: 80 },
   );
 
-  it('gives up a connection only after 10 s of silence, a PING, and 0.5 s with another one READY', () => {
+  it('marks a connection as given up only after 10 s of silence, a PING, and 0.5 s with another connection READY', () => {
     fc.assert(
       fc.property(events, fc.double({ min: 0, max: 0.999, noNaN: true }), (steps, random) => {
         let state = NOT_SUSPECTED;

@@ -23,7 +23,7 @@ export interface ProbeHistory {
   readonly pings: number;
 }
 
-/** Reason for trusting a connection. */
+/** Reason why a connection is trusted. */
 export type TrustReason =
   /** No call has timed out. */
   | 'new'
@@ -31,7 +31,7 @@ export type TrustReason =
   | 'bytes-received'
   /** The event loop of this process was delayed, so the timeouts and unread bytes are no evidence against the connection. */
   | 'own-delay'
-  /** Too few calls timed out, and too long ago. */
+  /** No further call has timed out for a long time. */
   | 'forgotten'
   /** The connection appears dead, but the limit of replacements is reached. */
   | 'too-many';
@@ -68,7 +68,7 @@ export type SuspicionEvent =
       readonly bytesRead: number;
       /** True if the event loop of this process was delayed since the last check. */
       readonly late: boolean;
-      /** True if another connection is READY and can take over. */
+      /** True if another connection is READY for new calls. */
       readonly otherReady: boolean;
     }
   /** The replacement of the connection was rejected. */
@@ -110,7 +110,7 @@ function recordTimeout(
     const longestMs = Math.max(evidence.longestMs, waitedMs);
     return { ...state, evidence: { ...evidence, timeouts, longestMs, lastTimeoutAt: at } };
   }
-  // The connection was trusted, or it has received bytes since the last check: the silence starts with this timeout.
+  // The silence starts with this timeout, because the connection was trusted, or has received bytes since the last check.
   const spreadMs = random() * policy.spreadMs;
   const evidence = { since: at, bytesRead, timeouts: 1, longestMs: waitedMs, lastTimeoutAt: at, spreadMs };
   return { kind: 'suspected', evidence, probes: state.probes };
@@ -133,7 +133,7 @@ function check(state: Distrust, event: EventOf<'check'>, policy: SuspicionPolicy
         pingAt: at + policy.pingAfterMs,
       };
     }
-    // After a delay of this process, the probe and the PING are not repeated; they only get their full time again.
+    // After a delay of this process, the probe and the PING are not repeated. Only their timeouts restart.
     case 'probed':
       if (late) return { ...state, pingAt: at + policy.pingAfterMs };
       return at < state.pingAt ? state : moveToPinged(state, at, policy);
@@ -157,9 +157,9 @@ function silenceNeeded({ longestMs, spreadMs }: SuspicionEvidence, policy: Suspi
 }
 
 /**
- * Moves to 'pinged'. A probe is an ordinary call: it is queued while the server allows no more streams, and blocked while a slow
- * reader keeps the flow-control window of the connection closed. A PING bypasses both. Therefore a connection is considered dead
- * only after an unanswered PING.
+ * Moves to 'pinged'. A probe is an ordinary call. It is queued while the server allows no more streams, and blocked while a slow reader
+ * keeps the flow-control window of the connection closed. A PING bypasses both. Therefore a connection is considered dead only after an
+ * unanswered PING.
  */
 function moveToPinged({ evidence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
   const pings = probes.pings + 1;

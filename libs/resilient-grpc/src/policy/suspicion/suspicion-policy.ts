@@ -8,7 +8,7 @@ export const DEFAULT_SUSPICION_POLICY = {
   silencePerCall: 2,
   /** Maximum random time added to the minimum silence, so that the clients of one stalled server do not all probe it at once. */
   spreadMs: 5_000,
-  /** Time after the last timed-out call, in addition to the required silence, after which all timed-out calls are forgotten. */
+  /** Time after the last timed-out call, in addition to the required silence, after which all timed-out calls are discarded. */
   forgetMs: 60_000,
   /** Timeout of a probe. */
   probeMs: 5_000,
@@ -23,16 +23,16 @@ export const DEFAULT_SUSPICION_POLICY = {
   pingRestMs: 300_000,
   freePings: 2,
   /**
-   * Time for which a dead connection is still observed after another became READY. A server that resumes may serve the new connection
-   * first.
+   * Time for which a dead connection is still observed after another connection became READY. A server that resumes may serve the new
+   * connection first.
    */
   confirmMs: 500,
   /** Maximum number of replacements in `replacementWindowMs`. */
   replacements: 3,
   replacementWindowMs: 600_000,
-  /** Connections given up within this time count as one replacement: they have one cause, and cost no more than a new channel. */
+  /** Connections that are closed within this time count as one replacement. They have one cause, and cost no more than a new channel. */
   oneReplacementMs: 10_000,
 };
 
-/** Thresholds for probing a silent connection and for giving it up; durations in milliseconds. */
+/** Thresholds for probing and replacing a silent connection; durations in milliseconds. */
 export type SuspicionPolicy = Readonly<Record<keyof typeof DEFAULT_SUSPICION_POLICY, number>>;

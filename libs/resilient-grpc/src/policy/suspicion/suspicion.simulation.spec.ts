@@ -7,7 +7,7 @@ import { DEFAULT_SUSPICION_POLICY as POLICY } from './suspicion-policy.js';
 const CLIENTS = 500;
 const CALLS_PER_SECOND = 2;
 const DEADLINE_MS = 1_000;
-/** Server time per event. Calls use a fifth of its time; TLS handshakes with all clients take five seconds. */
+/** Server time per event. Calls use a fifth of the server's time; TLS handshakes with all clients take five seconds. */
 const COST_MS = { call: 0.2, ping: 0.05, handshake: 10 };
 const STEP_MS = 10;
 const FAULT_AT_MS = 5_000;
@@ -197,7 +197,7 @@ function simulate({ stallMs, dropsConnections = false }: Fault, createDetector: 
 }
 
 describe('stalled server with 500 TLS clients', { timeout: 300_000 }, () => {
-  it('keeps all connections during a stall of 5 s, and answers all calls that start at least 1.5 s after it', () => {
+  it('keeps all connections during a stall of 5 s, and answers all calls that start at least 1.5 s after the stall', () => {
     expect(simulate({ stallMs: 5_000 }, libraryDetector)).toMatchObject({
       handshakes: 0,
       ended: 0,
@@ -213,12 +213,12 @@ describe('stalled server with 500 TLS clients', { timeout: 300_000 }, () => {
     expect(result.maxPerClient).toBeGreaterThan(5);
   });
 
-  it('keeps all connections during a stall of 8 s, and opens no new ones', () => {
+  it('keeps all connections during a stall of 8 s, and opens no new connections', () => {
     expect(simulate({ stallMs: 8_000 }, libraryDetector)).toMatchObject({ handshakes: 0, ended: 0, soon: 1 });
   });
 
   it.each([12_000, 20_000, 60_000])(
-    'recovers from a stall of %i ms with at most one extra connection per client, and closes none',
+    'recovers from a stall of %i ms with at most one extra connection per client, and closes no connection',
     (stallMs) => {
       const result = simulate({ stallMs }, libraryDetector);
       expect(result.handshakes).toBeLessThanOrEqual(CLIENTS);

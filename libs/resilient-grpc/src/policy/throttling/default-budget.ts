@@ -10,16 +10,16 @@ export const DEFAULT_BUDGET_POLICY = {
   maxTokens: 10,
   /** Tokens returned by a successful call. */
   perSuccess: 0.12,
-  /** Tokens returned per second, so that a client with few calls is not locked out. */
+  /** Tokens returned per second, so that a client with few calls can retry again. */
   perSecond: 0.05,
   /**
-   * Share of the tokens that remains after a stall: a deadline passed, another one had passed while that call ran, and no call
-   * succeeded in that time. A server that resumes after a stall rejects the accumulated calls, and all its clients would retry them
-   * at once. Sequential calls do not accumulate. Retries of calls lost with a connection may use all tokens, because a release paces
-   * them.
+   * Share of the tokens that remains after a stall. A stall is detected when the deadline of a call passes, if another deadline passed
+   * during its last attempt and no call succeeded in that time. A server that resumes after a stall rejects the accumulated calls, and all
+   * its clients would retry them at once. Sequential calls do not accumulate. Retries of calls lost with a connection may use all tokens,
+   * because a release paces them.
    */
   leftByStall: 0.25,
-  /** Time after the last such deadline until the withheld tokens return; by then the server has rejected the accumulated calls. */
+  /** Time after the last deadline of a stall until the withheld tokens return. By then, the server has rejected the accumulated calls. */
   stallMs: 5_000,
   /** Attempts on one open connection count as lost together if they fail within this time of the first. */
   togetherMs: 250,
@@ -32,19 +32,20 @@ export type DefaultBudgetPolicy = Readonly<Record<keyof typeof DEFAULT_BUDGET_PO
 interface Loss {
   readonly at: number;
   readonly granted: boolean;
-  /** True if the connection was over at this loss, or at another one within `togetherMs`. */
+  /** True if the connection accepted no more streams at this loss, or at another loss within `togetherMs`. */
   acceptsNoStreams: boolean;
 }
 
 /**
- * Retry budget with one token per retry. Attempts that fail because one connection ends cost one token together, no matter how far apart
- * they fail, because one stop of a busy server is one event. Their number is bounded, because an ended connection accepts no more streams.
+ * Retry budget with one token per retry. All attempts that are lost with one connection cost one token together, regardless of the time
+ * between their failures. One stop of a busy server is one event. The number of these attempts is bounded, because an ended connection
+ * accepts no more streams.
  */
 export class DefaultBudget implements RetryBudget {
   private readonly policy: DefaultBudgetPolicy;
   private readonly losses = new WeakMap<object, Loss>();
   private remainingTokens: number;
-  /** Tokens that a stall withholds from retries of calls that a server answered. */
+  /** Tokens that a stall withholds from retries of attempts that lost no connection. */
   private withheld = 0;
   private refilledAt: number | undefined;
   private succeededAt = -Infinity;
@@ -65,7 +66,7 @@ export class DefaultBudget implements RetryBudget {
     if (this.remainingTokens < maxTokens || this.withheld > 0) this.gain(perSuccess);
   }
 
-  /** Does nothing: only retries cost tokens. */
+  /** Does nothing, because only retries cost tokens. */
   onFailure(): void {}
 
   onDeadline(now: number, startedAt: number): void {
@@ -92,7 +93,7 @@ export class DefaultBudget implements RetryBudget {
     return granted;
   }
 
-  /** Returns the tokens available to retries of calls that a server answered. */
+  /** Returns the tokens available to retries of attempts that lost no connection. */
   tokens(now: number): number {
     this.refill(now);
     return this.remainingTokens - this.withheld;

@@ -9,7 +9,7 @@ function fail(budget: LiveBudget, times: number): void {
 }
 
 describe('LiveBudget', () => {
-  it('starts full, with and without a throttle', () => {
+  it('starts a retry budget with all tokens, with and without a throttle', () => {
     expect(new LiveBudget(SAMPLE).current.tokens(0)).toBe(10);
     expect(new LiveBudget(undefined).current.tokens(0)).toBe(10);
   });
@@ -34,7 +34,7 @@ describe('LiveBudget', () => {
   it.each<[title: string, failures: number, maxTokens: number, tokens: number]>([
     ['a full budget stays full', 0, 100, 100],
     ['a half-full budget stays half-full', 5, 100, 50],
-    ['60 % stay 60 %', 4, 5, 3],
+    ['60 % stays 60 %', 4, 5, 3],
     ['an empty budget stays empty', 10, 1_000, 0],
   ])('keeps the share of tokens if maxTokens changes: %s', (_title, failures, maxTokens, tokens) => {
     const budget = new LiveBudget(SAMPLE);
@@ -43,7 +43,7 @@ describe('LiveBudget', () => {
     expect(budget.current.tokens(0)).toBe(tokens);
   });
 
-  it('applies a new tokenRatio and keeps its tokens', () => {
+  it('applies a new tokenRatio and keeps the tokens', () => {
     const budget = new LiveBudget(SAMPLE);
     fail(budget, 5);
     budget.change({ maxTokens: 10, tokenRatio: 2 }, 0);
@@ -62,14 +62,14 @@ describe('LiveBudget', () => {
     expect(budget.current.tryRetry(0)).toBe(true);
   });
 
-  it('includes the tokens refilled before the change', () => {
+  it('includes the tokens that were refilled before a throttle replaces the default budget', () => {
     const budget = new LiveBudget(undefined);
     for (let i = 0; i < 10; i++) budget.current.tryRetry(0);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 60_000);
     expect(budget.current.tokens(60_000)).toBeCloseTo(30, 6);
   });
 
-  it('still withholds the tokens of a stall after a change', () => {
+  it('withholds the tokens of a stall even after a throttle replaces the default budget', () => {
     const budget = new LiveBudget(undefined);
     budget.current.onDeadline(3_000, 1_000);
     budget.current.onDeadline(3_000, 1_000);
@@ -78,9 +78,9 @@ describe('LiveBudget', () => {
     expect(budget.current.tryRetry(3_000)).toBe(false);
   });
 
-  it('keeps its state if the new config is equal', () => {
+  it('keeps the state of the budget if the new config is equal', () => {
     const budget = new LiveBudget(undefined);
-    // The first retry paid for the loss of this connection; later ones are free.
+    // The first retry paid for the loss of this connection; later retries are free.
     const lostWith = { connection: {}, acceptsNoStreams: true };
     expect(budget.current.tryRetry(0, lostWith)).toBe(true);
     budget.change(undefined, 0);
@@ -88,7 +88,7 @@ describe('LiveBudget', () => {
     expect(budget.current.tokens(0)).toBe(9);
   });
 
-  it('keeps its tokens between 0 and the maximum for any sequence of changes', () => {
+  it('keeps the tokens of a retry budget between 0 and the maximum for any sequence of changes', () => {
     const throttling = fc.option(
       fc.record({
         maxTokens: fc.integer({ min: 1, max: 1_000 }),

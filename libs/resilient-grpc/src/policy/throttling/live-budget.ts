@@ -4,12 +4,12 @@ import { DEFAULT_BUDGET_POLICY, DefaultBudget } from './default-budget.js';
 import type { RetryBudget } from './retry-budget.js';
 
 /**
- * Retry budget of a channel whose `retryThrottling` may change. A change keeps the share of remaining tokens, as in gRPC Core and
- * grpc-js: a new service config during an outage must not provide a full bucket. Open calls count in the new bucket.
+ * Retry budget of a channel whose `retryThrottling` may change. A change keeps the share of remaining tokens, as in gRPC Core and grpc-js.
+ * A new service config during an outage must not provide a full bucket. Open calls count in the new bucket.
  */
 export class LiveBudget {
   private throttling: RetryThrottling | undefined;
-  /** The budget in force. */
+  /** Current budget. */
   current: RetryBudget;
 
   constructor(throttling: RetryThrottling | undefined) {

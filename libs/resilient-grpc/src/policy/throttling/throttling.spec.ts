@@ -15,9 +15,9 @@ function repeat(times: number, task: () => void): void {
 describe('A6Throttle', () => {
   const sample = { maxTokens: 10, tokenRatio: 0.1 };
 
-  it('starts full', () => expect(new A6Throttle(sample).tokens()).toBe(10));
+  it('starts an A6 throttle with all tokens', () => expect(new A6Throttle(sample).tokens()).toBe(10));
 
-  it('loses one token per failure, down to 0', () => {
+  it('takes one token of an A6 throttle per failure, down to 0', () => {
     const throttle = new A6Throttle(sample);
     throttle.onFailure();
     expect(throttle.tokens()).toBe(9);
@@ -25,7 +25,7 @@ describe('A6Throttle', () => {
     expect(throttle.tokens()).toBe(0);
   });
 
-  it('allows retries above half of its tokens, but not at half', () => {
+  it('allows retries above half of the tokens of an A6 throttle, but not at half', () => {
     const throttle = new A6Throttle(sample);
     repeat(4, () => throttle.onFailure());
     expect(throttle.tryRetry()).toBe(true);
@@ -34,7 +34,7 @@ describe('A6Throttle', () => {
     expect(throttle.tryRetry()).toBe(false);
   });
 
-  it('gains exactly tokenRatio per success, up to its maximum', () => {
+  it('returns exactly tokenRatio tokens per success, up to maxTokens', () => {
     const throttle = new A6Throttle(sample);
     repeat(5, () => throttle.onFailure());
     repeat(3, () => throttle.onSuccess());
@@ -43,7 +43,7 @@ describe('A6Throttle', () => {
     expect(throttle.tokens()).toBe(10);
   });
 
-  it('takes no token for a retry', () => {
+  it('takes no token of an A6 throttle for a retry', () => {
     const throttle = new A6Throttle(sample);
     repeat(50, () => throttle.tryRetry());
     expect(throttle.tokens()).toBe(10);
@@ -116,7 +116,7 @@ describe('DefaultBudget', () => {
       expect(budget.tryRetry(8_000)).toBe(true);
     });
 
-    it('allows all retries if another call has succeeded since then, because the server is not stalled', () => {
+    it('allows all retries if another call succeeded during the exceeded deadlines, because the server is not stalled', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(1_000);
       stall(budget, 6);
@@ -124,20 +124,20 @@ describe('DefaultBudget', () => {
     });
   });
 
-  it('takes one token per retry, and refuses if no token is left', () => {
+  it('takes one token of the default budget per retry, and refuses the retry if no token is left', () => {
     const budget = new DefaultBudget();
     repeat(10, () => expect(budget.tryRetry(0)).toBe(true));
     expect(budget.tryRetry(0)).toBe(false);
     expect(budget.tokens(0)).toBe(0);
   });
 
-  it('takes no token for failures', () => {
+  it('takes no token of the default budget for failures', () => {
     const budget = new DefaultBudget();
     repeat(100, () => budget.onFailure());
     expect(budget.tokens(0)).toBe(10);
   });
 
-  it('gains 0.12 tokens per success', () => {
+  it('returns 0.12 tokens to the default budget per success', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0));
     repeat(8, () => budget.onSuccess(0));
@@ -146,7 +146,7 @@ describe('DefaultBudget', () => {
     expect(budget.tryRetry(0)).toBe(true);
   });
 
-  it('gains one token per 20 s, so that a client with few calls can retry', () => {
+  it('returns one token per 20 s to the default budget, so that a client with few calls can retry', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0));
     expect(budget.tryRetry(19_000)).toBe(false);
@@ -154,7 +154,7 @@ describe('DefaultBudget', () => {
     expect(budget.tokens(1e9)).toBe(10);
   });
 
-  it('takes one token for 512 attempts lost with one connection', () => {
+  it('takes one token for 512 attempts that one open connection loses within 128 ms', () => {
     const budget = new DefaultBudget();
     const connection = open();
     for (let i = 0; i < 512; i++) expect(budget.tryRetry(i / 4, connection)).toBe(true);
@@ -167,7 +167,7 @@ describe('DefaultBudget', () => {
 
     it.each<[string, readonly Step[], number]>([
       [
-        'takes one token if the connection is closed, whatever the time between attempts',
+        'takes one token if the connection is closed, regardless of the time between attempts',
         [
           [0, CLOSED],
           [300, CLOSED],
@@ -187,7 +187,7 @@ describe('DefaultBudget', () => {
         1,
       ],
       [
-        'takes a second token if the connection is closed later than 250 ms',
+        'takes a second token if the connection is closed more than 250 ms after the first attempt',
         [
           [0, !CLOSED],
           [251, CLOSED],
@@ -224,7 +224,7 @@ describe('DefaultBudget', () => {
       expect(budget.tokens(0)).toBe(10 - cost);
     });
 
-    it('grants a token that is gained later, even if the first request was refused', () => {
+    it('grants a retry with a token that is returned later, even if the first request was refused', () => {
       const budget = new DefaultBudget();
       repeat(10, () => budget.tryRetry(0));
       const connection = over();
@@ -235,14 +235,14 @@ describe('DefaultBudget', () => {
     });
   });
 
-  it('takes one token per connection', () => {
+  it('takes one token per lost connection', () => {
     const budget = new DefaultBudget();
     const [a, b, c] = [over(), over(), over()];
     for (const connection of [a, b, a, c, b]) budget.tryRetry(0, connection);
     expect(budget.tokens(0)).toBe(7);
   });
 
-  it('refuses all attempts of a connection if it refused the first', () => {
+  it('refuses the retries of all attempts of a connection that fail within 250 ms of a refused retry', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0));
     const [one, two] = [over(), over()];
@@ -257,11 +257,11 @@ describe('DefaultBudget', () => {
     let granted = 0;
     const connection = open();
     for (let now = 0; now < 60_000; now += 10) if (budget.tryRetry(now, connection)) granted++;
-    // 10 tokens and 3 more in a minute, each good for a quarter of a second.
+    // 10 tokens and 3 more in a minute, each for a quarter of a second.
     expect(granted).toBeLessThanOrEqual(13 * 26);
   });
 
-  it('limits a client to 1.11 attempts per call while all attempts fail for a minute', () => {
+  it('limits a client with 10 or more calls per second to 1.11 attempts per call while all attempts fail for a minute', () => {
     const retry = (callsPerSecond: number): number => {
       const budget = new DefaultBudget();
       let attempts = 0;
@@ -291,7 +291,7 @@ describe('budget of either kind', () => {
     fc.constantFrom(undefined, open(), over()),
   );
 
-  it('keeps its tokens between 0 and the maximum for any sequence of events', () => {
+  it('keeps the tokens of a retry budget between 0 and the maximum for any sequence of events', () => {
     fc.assert(
       fc.property(budget, fc.array(step), ({ max, make }, steps) => {
         const subject = make();

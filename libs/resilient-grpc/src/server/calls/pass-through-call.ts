@@ -4,9 +4,8 @@ import { ServedCall, type CallHost, type ServedMethod } from './served-call.js';
 import { endStream, type AnswerCallback, type StatusLike, type WireCall } from './wire-call.js';
 
 /**
- * Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. Like grpc-js's
- * 'cancelled' event, its `AbortSignal` (`@CallSignal()`) reports that the call ended early. An Observable that the handler returns is
- * unsubscribed then.
+ * Call whose handler owns the grpc-js stream (`@GrpcStreamCall`): the handler reads, writes, and ends it. If the call ends early, its
+ * `AbortSignal` (`@CallSignal()`) is aborted, and an Observable that the handler returned is unsubscribed.
  */
 export class PassThroughCall extends ServedCall {
   private subscription: Subscription | undefined;

@@ -1,3 +1,4 @@
+import { RpcException } from '@nestjs/microservices';
 import { Observable, Subject, concat, from } from 'rxjs';
 import { StatusCode } from '../../status/status-code.js';
 import type { ServedCall } from './served-call.js';
@@ -6,8 +7,8 @@ import type { ReadableCall } from './wire-call.js';
 /**
  * Requests of a client-streaming or bidirectional call. `for await` pulls them with flow control and throws if the caller disconnects.
  * Subscribers receive them as fast as they arrive; the Observable completes if the caller disconnects, as in Nest. Nothing is read before
- * the first subscription or iteration, so guards and interceptors can take any time. The requests can be consumed once, in one of the two
- * ways.
+ * the first subscription or iteration, so guards and interceptors can take any time. The requests can be read only once, in one of these
+ * two ways.
  */
 export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable<T> {
   // Private, because class-transformer copies all visible properties of an argument and would traverse grpc-js.
@@ -33,7 +34,7 @@ export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable
   }
 }
 
-/** Part of a call that reading its requests uses. */
+/** The part of a call that the request stream uses. */
 type RequestReader = Pick<ServedCall, 'isCallerGone' | 'noteReceived' | 'inContext'>;
 
 class Requests<T> {
@@ -79,8 +80,8 @@ class Requests<T> {
       if (this.served.isCallerGone) throw new CallerGoneError(error);
       throw error;
     }
-    // A lost connection may look like the end of the requests. A node:http2 client that cancels ends them, and resets the stream a
-    // moment later; at this point the two cases are indistinguishable.
+    // A lost connection can look like the end of the requests. When a node:http2 client cancels, it first ends its requests, and then
+    // resets the stream. Until the reset arrives, the cancellation cannot be distinguished from a normal end.
     if (this.served.isCallerGone) throw new CallerGoneError(undefined);
   }
 
@@ -109,13 +110,19 @@ class Requests<T> {
 
 const READ_TWICE = 'The requests of a call can be read only once: either subscribe or iterate';
 
+const CALLER_GONE = 'The call ended before the caller had sent all requests';
+
 /** Error of a client-streaming or bidirectional call whose caller disconnected, or whose deadline passed, before the last request. */
-class CallerGoneError extends Error {
+class CallerGoneError extends RpcException {
   override readonly name = 'CallerGoneError';
   readonly code = StatusCode.CANCELLED;
-  readonly details = 'The call ended before the caller had sent all requests';
+  readonly details = CALLER_GONE;
+  override readonly cause: unknown;
 
   constructor(cause: unknown) {
-    super('The call ended before the caller had sent all requests', { cause });
+    // An RpcException, because Nest logs every other error as a failure of the handler, with its stack. A cancelled upload is not a failure.
+    super({ code: StatusCode.CANCELLED, details: CALLER_GONE, message: CALLER_GONE });
+    this.message = CALLER_GONE;
+    this.cause = cause;
   }
 }

@@ -8,17 +8,17 @@ import { endStream, type StatusLike } from './wire-call.js';
 
 /** Size counted for a message that cannot be serialized; the stream fails when that message is written. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
-/** Number of waiting messages above which a client counts as not reading; with fewer, larger messages, it may only be busy. */
+/** Number of waiting messages above which a client counts as not reading. With fewer, larger messages, the client might only be busy. */
 const MAX_UNREAD_MESSAGES = 128;
-/** Waiting bytes, as a multiple of the bound, above which a client counts as not reading, with any number of messages. */
+/** Waiting bytes, as a multiple of the bound, above which a client counts as not reading, regardless of the number of messages. */
 const MAX_UNREAD_BOUNDS = 16;
 /** Delay above which a slow but reading client is not expected to catch up. */
 const MAX_DELAY_MS = 30_000;
 
 /**
  * Server-streaming or bidirectional call. An iterable (an `async *handler()`) is pulled as its client reads. An Observable pushes, and
- * messages ahead of the client are buffered up to a limit. A message that is itself an iterable, which is what an interceptor emits for a
- * generator, is flattened in order.
+ * messages ahead of the client are buffered up to a limit. An interceptor can emit a message that is itself an iterable, for example if the
+ * handler is a generator. The messages of this iterable are sent one by one.
  */
 export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   readonly failsInOrder = true;
@@ -92,7 +92,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       this.pump();
     } else {
       this.ending = true;
-      endStream(this.wire);
+      endStream(this.wire, undefined, this.okTrailers);
       this.release();
     }
   }
@@ -142,7 +142,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   protected override send(status: StatusLike): void {
     this.ending = true;
     this.status = status;
-    endStream(this.wire, status);
+    endStream(this.wire, this.withTrailers(status), this.okTrailers);
   }
 
   protected override onWireEnd(): void {
@@ -190,7 +190,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       this.fail(error, false);
       return;
     }
-    // The Observable may have ended the call during subscription.
+    // The Observable might have ended the call during the subscription.
     if (this.over || this.ending) {
       void source.close();
       this.release();
@@ -225,7 +225,7 @@ function releaseUnread(result: unknown): void {
   }
 }
 
-/** True if the value is an iterable of messages. Protobuf messages are not iterable; byte arrays are, but count as one message. */
+/** True if the value is an iterable of messages. Protobuf messages are not iterable. Byte arrays are iterable, but each is one message. */
 function isMessageStream(value: unknown): boolean {
   return isAsyncIterable(value) || (isIterable(value) && !ArrayBuffer.isView(value));
 }

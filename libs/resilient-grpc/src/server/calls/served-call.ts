@@ -1,3 +1,4 @@
+import { Metadata } from '@grpc/grpc-js';
 import type { EventHub } from '../../call/event-hub.js';
 import { isThenable } from '../../call/iterator-source.js';
 import type { MethodKind } from '../../call/method.js';
@@ -7,6 +8,7 @@ import type { ServiceTime } from '../../policy/overload/service-time.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { serverStatusOf } from '../errors/server-status.js';
+import { truncateStatus } from '../errors/truncate-status.js';
 import { isStreamClosed, isStreamOver, resetStream, sentStatusOf } from '../quirks/http2-stream.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import type { ResolvedServerMethod } from '../server-options.js';
@@ -35,13 +37,15 @@ export type ServedHandler = (...args: unknown[]) => unknown;
 export interface CallHost {
   readonly clock: Clock;
   readonly events: EventHub<GrpcServerEvent>;
-  /** True if outgoing calls may be bound to this one, so that handlers run in its context. */
+  /** True if outgoing calls can be bound to inbound calls. Each handler then runs in the context of its call. */
   readonly captures: boolean;
   /** Called when the call is over for its caller; its handler may still run. */
   callOver(call: ServedCall): void;
   /** Called when the handler has ended. */
   handlerDone(call: ServedCall): void;
 }
+
+const OK: StatusLike = { code: StatusCode.OK, details: 'OK' };
 
 /** Key of the `ServedCall` on its grpc-js call. */
 const SERVED = Symbol('served call');
@@ -62,7 +66,7 @@ export abstract class ServedCall {
   endCode: number | undefined;
   /** True if the handler has ended. */
   done = false;
-  /** True if a leak was reported; each is reported once. */
+  /** True if the handler leak of this call was reported; it is reported once. */
   leakReported = false;
   /** Called if the call ends before its handler starts; `undefined` if the handler has started. */
   held: (() => void) | undefined;
@@ -71,6 +75,8 @@ export abstract class ServedCall {
   private handlerEnded: (() => void) | undefined;
   private inboundCall: GrpcInboundCall | undefined;
   private stoppedBy: Error | undefined;
+  /** Trailers that the handler has requested and can fill; `undefined` if it has requested none. */
+  private handlerTrailers: Metadata | undefined;
   private readonly peerAtBegin: string | undefined;
 
   constructor(
@@ -99,23 +105,23 @@ export abstract class ServedCall {
     if (everyCallWanted) host.events.emit({ type: 'call-start', path: method.path, kind: method.kind });
   }
 
-  /** The call as seen by handlers and by outgoing calls. */
+  /** The call in the form that handlers and outgoing calls use. */
   get inbound(): GrpcInboundCall {
     this.inboundCall ??= new GrpcInboundCall(this.wire, this.host.clock, {
       streaming: this.method.kind !== 'unary',
       startedAt: this.startedAt === 0 ? this.host.clock.now() : this.startedAt,
     });
-    // A signal that is created after the stop must be aborted.
+    // If the call was already stopped, the new signal must be aborted.
     if (this.stoppedBy !== undefined) this.inboundCall.stop(this.stoppedBy);
     return this.inboundCall;
   }
 
   /**
-   * Runs the handler, in the context of this call if outgoing calls may be bound to it.
+   * Runs the handler, in the context of this call if outgoing calls can be bound to this call.
    * @param request the request message, or the stream of requests; `undefined` if the handler reads them from the call
    */
   serve(request?: unknown): void {
-    // Without captures, no closure per call is created.
+    // If inbound calls are not captured, no closure is created per call.
     if (this.host.captures) runInbound(this.inbound, () => this.run(request));
     else this.run(request);
   }
@@ -143,7 +149,7 @@ export abstract class ServedCall {
   /** Receives the error of the handler. */
   protected abstract readonly onError: (error: unknown) => void;
 
-  /** Ends the call, and returns true, if its caller had cancelled or its deadline had passed before grpc-js started it. */
+  /** Ends the call, and returns true, if its caller cancelled or its deadline passed before its handler started. */
   endIfOver(): boolean {
     if (!this.wire.cancelled && !isStreamOver(this.wire)) return false;
     this.done = true;
@@ -163,10 +169,35 @@ export abstract class ServedCall {
 
   /** Ends the call OK after the messages that its handler has produced. */
   endOk(): void {
-    this.stop({ code: StatusCode.OK, details: 'OK' });
+    this.stop(OK);
   }
 
-  /** Runs `work`, with its asynchronous continuations, in the context of this call if outgoing calls may be bound to it. */
+  /** Trailers that are sent with the status. The handler adds its own trailers. */
+  get trailers(): Metadata {
+    this.handlerTrailers ??= new Metadata();
+    return this.handlerTrailers;
+  }
+
+  /** Trailers of a call that ends OK; `undefined` without any. */
+  protected get okTrailers(): Metadata | undefined {
+    return this.handlerTrailers === undefined ? undefined : this.withTrailers(OK).metadata;
+  }
+
+  /** Adds the handler's trailers to `status`, except those that cannot be sent, which are logged. */
+  protected withTrailers(status: StatusLike): StatusLike {
+    if (this.handlerTrailers === undefined) return status;
+    const metadata = this.handlerTrailers.clone();
+    if (status.metadata !== undefined) metadata.merge(status.metadata);
+    const { unexpected, ...sendable } = truncateStatus({ ...status, metadata });
+    const { events } = this.host;
+    if (unexpected === true && events.wanted) {
+      const error = new TypeError('trailers were omitted: HTTP/2 forbids some of them, or they exceed 60 KiB');
+      events.emit({ type: 'handler-failed', path: this.method.path, error });
+    }
+    return sendable;
+  }
+
+  /** Runs `work`, with its asynchronous continuations, in the context of this call if outgoing calls can be bound to this call. */
   inContext(work: () => void): void {
     if (this.host.captures) runInbound(this.inbound, work);
     else work();
@@ -177,10 +208,7 @@ export abstract class ServedCall {
     return this.peerAtBegin ?? this.wire.getPeer();
   }
 
-  /**
-   * True if the caller no longer waits because it cancelled or disconnected, or its deadline passed, even if grpc-js has not reported it
-   * yet.
-   */
+  /** True if the caller no longer waits: it cancelled or disconnected, or its deadline passed. True even before grpc-js reports this. */
   get isCallerGone(): boolean {
     const { wire } = this;
     return wire.cancelled || isStreamClosed(wire) || this.deadlinePassed;

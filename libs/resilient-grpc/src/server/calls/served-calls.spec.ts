@@ -140,7 +140,7 @@ describe('streamIdleTimeoutMs', () => {
     expect(wire.status).toMatchObject({ code: StatusCode.UNAVAILABLE });
   });
 
-  it('does not count time in which the process was blocked as idle', async () => {
+  it('does not count time in which the process was blocked toward the idle time of a stream', async () => {
     const { clock, serve, types } = scene({ streamIdleTimeoutMs: 1_000 });
     serve('server-stream', () => NEVER);
     await clock.advanceAsync(500);
@@ -237,7 +237,7 @@ describe('stopped call', () => {
     expect([wire.status, slow.status, slow.written]).toEqual(['OK', 'OK', [1, 2, 3]]);
   });
 
-  it('stops notifying further batches of streams once all calls are ended', async () => {
+  it('schedules no further batch of draining streams after all calls have ended', async () => {
     const { clock, calls, serve } = scene();
     for (let i = 0; i < 250; i++) serve('server-stream', () => NEVER);
     const notified = calls.notifyStreams();
@@ -297,7 +297,7 @@ describe('handler that outlives its call', () => {
     expect(types()).toEqual(['handler-leak']);
   });
 
-  it('does not count time in which the process was blocked towards a handler leak', async () => {
+  it('does not count time in which the process was blocked toward the age of a handler leak', async () => {
     const { clock, serve, types } = scene({}, 5_000);
     const { wire } = serve('unary', () => new Promise(() => undefined));
     wire.disconnect();
@@ -342,7 +342,7 @@ describe('handler that outlives its call', () => {
 });
 
 describe('Observable that outruns its client', () => {
-  /** Pushes messages until the source is unsubscribed. The client reads one in `takes` messages, or none if `takes` is 0. */
+  /** Pushes up to 2,000 messages, until the source is unsubscribed. The client reads one in `takes` messages, or none if `takes` is 0. */
   async function pushMessages(takes: number, gapMs: number) {
     const { clock, serve, reported } = scene();
     const source = new Subject<unknown>();
@@ -358,13 +358,13 @@ describe('Observable that outruns its client', () => {
     return { count, reported };
   }
 
-  it('ends the stream if the client reads none of 128 messages', async () => {
+  it('ends the stream of an Observable if the client reads none of 128 messages', async () => {
     const { count, reported } = await pushMessages(0, 0);
     expect(count).toBeLessThan(140);
     expect(reported.map(({ type }) => type)).toContain('responses-overflow');
   });
 
-  it('keeps the stream while the client reads, until the client lags by 30 s', async () => {
+  it('keeps the stream of an Observable while the client reads, until the client lags by 30 s', async () => {
     expect((await pushMessages(100, 1)).count).toBe(2_000);
     const { count } = await pushMessages(100, 100);
     expect(count * 100).toBeGreaterThan(30_000);
@@ -373,7 +373,7 @@ describe('Observable that outruns its client', () => {
 });
 
 describe('handler that owns its stream', () => {
-  it("unsubscribes from the handler's Observable when the client disconnects and runs the done hook once", () => {
+  it('unsubscribes from the Observable of a handler that owns its stream when the client disconnects, and reports the end of the handler once', () => {
     const source = new Subject();
     let ended = 0;
     const { serve } = scene();
@@ -389,7 +389,7 @@ describe('handler that owns its stream', () => {
     expect([source.observed, ended]).toEqual([false, 1]);
   });
 
-  it('ignores an answer that comes after the call ended', () => {
+  it('ignores the answer of a handler that responds after the call ended', () => {
     let answer: (error: null, value: unknown) => void = () => undefined;
     const { calls, serve } = scene();
     const { answers } = serve(
@@ -413,7 +413,7 @@ describe('unary handler', () => {
     ['returns an empty Observable', () => EMPTY],
     ['returns an Observable that fails', () => throwError(() => new Error('no'))],
     ['returns a promise that rejects', () => Promise.reject(new Error('no'))],
-  ])('ends the call once and reports no leak if the handler %s', async (_what, handler) => {
+  ])('ends a unary call once and reports no leak if its handler %s', async (_what, handler) => {
     const { clock, calls, serve } = scene();
     let ended = 0;
     const { answers } = serve('unary', handler, RX, () => (ended += 1));
@@ -423,7 +423,7 @@ describe('unary handler', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('accepts a thenable, returned or emitted by an Observable', async () => {
+  it('responds with the value of a thenable that a unary handler returns or its Observable emits', async () => {
     const thenable = {
       then: (resolve: (value: unknown) => void) => {
         resolve({ id: '7' });

@@ -152,8 +152,8 @@ export class ServerCalls implements CallHost {
   }
 
   /**
-   * Ends all open calls and returns their number. Does not reset the streams of clients that do not read: they lose their connection
-   * next, which they report as UNAVAILABLE, whereas a reset would be CANCELLED.
+   * Ends all open calls and returns their number. Does not reset the streams of clients that do not read. These clients lose their
+   * connection next and report UNAVAILABLE; they would report a reset as CANCELLED.
    */
   endAll(): number {
     this.batches.stop();
@@ -199,7 +199,7 @@ export class ServerCalls implements CallHost {
     if (this.sweepTimer !== undefined) return;
     this.sweepTimer = setPollTimer(this.clock, this.sweepMs(), (stoppedMs) => {
       if (stoppedMs > 0) this.excuse(stoppedMs);
-      // Timers run before sockets in a turn of the event loop, so a message that seems missing may be read in this turn.
+      // Timers run before sockets in a turn of the event loop, so a message that seems missing might still be read in this turn.
       this.clock.defer(() => {
         this.sweepTimer = undefined;
         this.sweep();

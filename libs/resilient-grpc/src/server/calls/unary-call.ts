@@ -31,7 +31,7 @@ export class UnaryCall extends ServedCall {
 
   protected override send(status: StatusLike): void {
     this.responded = true;
-    this.callback(status);
+    this.callback(this.withTrailers(status));
     this.end(status.code);
   }
 
@@ -82,7 +82,7 @@ export class UnaryCall extends ServedCall {
     } else {
       this.hasValue = true;
       this.value = value;
-      // A second value emitted synchronously is an error; a later one cannot fail the call anymore.
+      // A second value emitted synchronously is an error; a later value can no longer fail the call.
       if (!this.subscribing) this.respond(value);
     }
   }
@@ -113,7 +113,9 @@ export class UnaryCall extends ServedCall {
   private answer(value: unknown): void {
     if (this.over) return;
     this.sent = 1;
-    this.callback(null, value);
+    const trailers = this.okTrailers;
+    if (trailers === undefined) this.callback(null, value);
+    else this.callback(null, value, trailers);
     this.end(StatusCode.OK);
   }
 

@@ -11,7 +11,7 @@ export interface StatusLike {
   readonly metadata?: Metadata | undefined;
 }
 
-/** The part of grpc-js's server call that is used, for all kinds of methods. */
+/** The part of grpc-js's server call that this library uses, for all kinds of methods. */
 export interface WireCall {
   readonly metadata: Metadata;
   /** Request of a unary or server-streaming call. */
@@ -28,7 +28,7 @@ export interface WireCall {
   once(event: string, listener: (...args: never[]) => void): unknown;
   emit(event: 'error', status: StatusLike): unknown;
   write(message: unknown, taken?: (error?: Error | null) => void): boolean;
-  end(): unknown;
+  end(trailers?: Metadata): unknown;
 }
 
 /** Client-streaming or bidirectional call, whose requests can be read. */
@@ -36,10 +36,10 @@ export interface ReadableCall extends WireCall {
   iterator(options: { readonly destroyOnReturn: boolean }): AsyncIterableIterator<unknown>;
 }
 
-/** Ends a response stream with `status`, or OK without one, after the messages already written. */
-export function endStream(call: WireCall, status?: StatusLike): void {
+/** Ends a response stream after the messages already written: with `status` if it is given, otherwise with OK and `trailers`. */
+export function endStream(call: WireCall, status?: StatusLike, trailers?: Metadata): void {
   if (call.writableEnded) return;
   // As documented by grpc-js, an 'error' event sets the status of the call.
-  if (status === undefined || status.code === StatusCode.OK) call.end();
+  if (status === undefined || status.code === StatusCode.OK) call.end(trailers);
   else call.emit('error', status);
 }

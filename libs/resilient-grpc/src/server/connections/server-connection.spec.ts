@@ -106,7 +106,7 @@ describe('maxConnectionAgeMs', () => {
     expect(socket.destroyed).toBe(false);
   });
 
-  it('ends calls with a status after the grace period and the connection shortly after', async () => {
+  it('ends the calls of an old connection with a status after the grace period, and closes the connection shortly after', async () => {
     const { clock, socket, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 500 });
     await clock.advanceAsync(10_499);
     expect(log).toEqual(['10.0.0.7:4711 age']);
@@ -176,7 +176,7 @@ describe('connectionIdleTimeoutMs', () => {
     expect(session.closed).toBe(true);
   });
 
-  it('restarts the idle timeout when the last stream ends', async () => {
+  it('restarts the idle timeout when the last stream of a connection ends', async () => {
     const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
     const endFirst = openStream(made);
     const endSecond = openStream(made);
@@ -220,7 +220,7 @@ describe('connectionIdleTimeoutMs', () => {
 describe('keepalive', () => {
   const KEEPALIVE = { keepaliveTimeMs: 60_000, keepaliveTimeoutMs: 20_000 };
 
-  it('pings at the keepalive interval while the peer answers', async () => {
+  it('sends pings at the keepalive interval while the peer answers', async () => {
     const { clock, session, socket } = connection(KEEPALIVE);
     await clock.advanceAsync(60_000 * 3);
     expect(session.probes).toEqual(['ping', 'ping', 'ping']);
@@ -237,7 +237,7 @@ describe('keepalive', () => {
     expect(log).toEqual(['10.0.0.7:4711 keepalive']);
   });
 
-  it('accepts a ping answer that is read only after the process was blocked, whenever the block starts', async () => {
+  it('accepts a ping answer that is read only after the process was blocked, regardless of when the block starts', async () => {
     for (const blockedAt of [60_000, 65_000, 79_900]) {
       const { clock, session, socket } = connection(KEEPALIVE);
       session.answers = false;
@@ -254,7 +254,7 @@ describe('keepalive', () => {
     }
   });
 
-  it('probes with an empty SETTINGS frame after GOAWAY, because Node sends no more pings', async () => {
+  it('probes the peer with an empty SETTINGS frame after GOAWAY, because Node sends no more pings', async () => {
     const { connection: made, clock, session, socket, log } = connection(KEEPALIVE);
     made.end();
     await clock.advanceAsync(60_000 * 2);
@@ -290,7 +290,7 @@ describe('end of a connection', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('keeps the socket if data of the peer arrived while the process was blocked', async () => {
+  it('keeps the socket after the FIN of the server if data of the peer arrived while the process was blocked', async () => {
     const { clock, socket } = connection();
     socket.end();
     await clock.advanceAsync(100);
@@ -300,7 +300,7 @@ describe('end of a connection', () => {
     expect(socket.destroyed).toBe(false);
   });
 
-  it('keeps the socket while the peer still sends data', async () => {
+  it('keeps the socket after the FIN of the server while the peer still sends data', async () => {
     const { clock, socket } = connection();
     socket.end();
     for (let part = 0; part < 5; part += 1) {
@@ -313,7 +313,7 @@ describe('end of a connection', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('clears its timers when the connection is destroyed', async () => {
+  it('clears all timers of a connection when it is destroyed', async () => {
     const limits = { maxConnectionAgeMs: 1_000, connectionIdleTimeoutMs: 1_000, keepaliveTimeMs: 1_000 };
     const { connection: made, clock } = connection(limits);
     expect(clock.pending).toBe(3);

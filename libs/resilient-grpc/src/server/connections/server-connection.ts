@@ -26,7 +26,7 @@ export interface ServerConnectionDependencies {
   readonly endCallsOf: (peer: string) => void;
 }
 
-/** The part of a session that is used. */
+/** The part of an HTTP/2 session that this class uses. */
 export type ConnectionSession = Pick<ServerHttp2Session, 'closed' | 'destroyed' | 'close' | 'ping' | 'settings'>;
 
 /** Jitter of the connection age, as in gRFC A9. */
@@ -42,11 +42,10 @@ const UNKNOWN_PEER = 'unknown';
 type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet';
 
 /**
- * One connection, from the start of its session to the end of its socket. `session.close()` ends it and sends one GOAWAY with the last
- * accepted stream id. This rejects requests in transit, and clients retry them transparently on another connection, because they
- * read the GOAWAY before the following FIN. Other servers first send a GOAWAY with id 2^31−1. That would be worse here: Node accepts
- * no streams after it, and does not even read without an open stream, so that requests in transit hang until the second GOAWAY
- * rejects them.
+ * One connection, from the start of its session to the end of its socket. `session.close()` ends the connection and sends one GOAWAY with
+ * the last accepted stream id. This GOAWAY rejects requests in transit. Clients read it before the FIN that follows, so they retry these
+ * requests transparently on another connection. Other servers first send a GOAWAY with id 2^31−1. After such a GOAWAY, Node accepts no
+ * streams, and it reads nothing while no stream is open. Requests in transit would therefore hang until the second GOAWAY rejects them.
  */
 export class ServerConnection {
   /** Address of the peer, in the format that calls use. */
@@ -98,7 +97,7 @@ export class ServerConnection {
 
   /** Closes the connection immediately. */
   destroy(): void {
-    // `session.destroy()` would wait until the peer has read all sent data, which it may never do.
+    // `session.destroy()` would wait until the peer has read all sent data, which might never happen.
     this.socket.destroy();
   }
 
@@ -145,8 +144,8 @@ export class ServerConnection {
 
   /**
    * Runs `task` when the data that the peer has sent so far has been read, or when the peer is silent. After a suspend of this process,
-   * requests may wait in the socket. If the server rejects one that another connection already rejected, its call fails, because clients
-   * retry a call transparently only once.
+   * requests may wait in the socket. The call of such a request fails if two connections reject it, because clients retry a call
+   * transparently only once.
    */
   private whenRead(name: 'age' | 'idle', task: () => void): void {
     if (this.session.closed || this.session.destroyed) return;
@@ -162,7 +161,7 @@ export class ServerConnection {
     if (keepaliveTimeMs !== Infinity && !this.socket.destroyed) this.arm('keepalive', keepaliveTimeMs, this.probe);
   };
 
-  /** Checks if the peer responds. grpc-js's keepalive drops a connection with calls after GOAWAY, because Node does not send PING then. */
+  /** Checks if the peer responds. After GOAWAY, Node sends no PING, so grpc-js's keepalive would drop a connection that still has calls. */
   private readonly probe = (): void => {
     const { session } = this;
     const unanswered = (): void => {

@@ -140,7 +140,7 @@ describe('ServerConnections', () => {
   });
 
   it.each([false, true])(
-    'sends GOAWAY, closes each connection after its calls and stops listening (TLS: %s)',
+    'sends GOAWAY, closes each connection after its calls, and stops listening (TLS: %s)',
     async (tls) => {
       const { connections, port, calls, http2Servers } = await bound({ tls });
       const idle = session(port, tls);
@@ -173,7 +173,7 @@ describe('ServerConnections', () => {
     expect(closed).toBe(0);
   });
 
-  it('sends GOAWAY to a connection that finishes its TLS handshake after the end was announced', async () => {
+  it('sends GOAWAY to a connection that finishes its TLS handshake after announceEnd()', async () => {
     const { connections, port } = await bound({ tls: true });
     const socket = rawSocket(port);
     // The socket is accepted; the TLS handshake has not started.
@@ -186,7 +186,7 @@ describe('ServerConnections', () => {
     await connections.closed();
   });
 
-  it('closes sockets without an HTTP/2 session shortly after the end was announced', async () => {
+  it('closes sockets without an HTTP/2 session shortly after announceEnd()', async () => {
     const { connections, port, clock, calls } = await bound({ tls: true });
     rawSocket(port);
     const busy = session(port, true);
@@ -210,7 +210,7 @@ describe('ServerConnections', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('keeps a connection with an incomplete request until destroyAll(), which counts it', async () => {
+  it('keeps a connection with an incomplete request until destroyAll(), which counts this connection', async () => {
     const { connections, port, clock, calls } = await bound();
     const halfway = session(port);
     const half = halfway.request(HEADERS, { endStream: false });
@@ -251,7 +251,7 @@ describe('ServerConnections', () => {
     expect(second.closed).toBe(false);
   });
 
-  it('closes idle connections, but none with an open stream', async () => {
+  it('closes idle connections and keeps a connection with an open stream', async () => {
     const { connections, port, clock, calls, reported } = await bound({ connectionIdleTimeoutMs: 5_000 });
     const busy = session(port);
     const open = stream(busy);
@@ -264,7 +264,7 @@ describe('ServerConnections', () => {
     calls[0]?.end();
     await new Promise((resolve) => open.once('close', resolve));
     expect(busy.closed).toBe(false);
-    // One is the idle timer, the other is shared by all connections.
+    // The two timers are the idle timer of this connection and the poll timer that all connections share.
     await waitFor(() => clock.pending === 2);
     await clock.advanceAsync(5_000);
     await untilReported(clock, reported, 2);

@@ -41,8 +41,8 @@ export class ServerConnections {
   ) {}
 
   /**
-   * Tracks the connections of `server`; must be called before it is bound. If they cannot be observed, this object has no connections,
-   * and the shutdown of grpc-js closes them.
+   * Tracks the connections of `server`. Must be called before the server is bound. If the connections cannot be observed, this object
+   * contains none, and grpc-js's own shutdown closes them.
    */
   attach(server: Server): void {
     this.isAttached = observeHttp2Servers(server, (http2Server) => {
@@ -60,7 +60,7 @@ export class ServerConnections {
     if (this.ending) return;
     this.ending = true;
     for (const http2Server of this.http2Servers) {
-      // From Node 24, the server's own `close` would also close its sessions, which must stay open here.
+      // In Node 24 and later, the server's own `close` would also close its sessions, which must stay open here.
       if (http2Server.listening) TcpServer.prototype.close.call(http2Server);
     }
     for (const connection of this.connections.values()) connection.end();

@@ -16,7 +16,7 @@ async function throughNest(exception: unknown): Promise<any> {
 }
 
 describe('GrpcException', () => {
-  it("extends Nest's RpcException and uses the details as its message", () => {
+  it('creates a GrpcException that is an RpcException of Nest and has the details as its message', () => {
     const cause = new Error('row 7');
     const exception = new GrpcException('NOT_FOUND', 'no order 7', { cause });
     expect(exception).toBeInstanceOf(RpcException);
@@ -24,7 +24,7 @@ describe('GrpcException', () => {
     expect(exception.cause).toBe(cause);
   });
 
-  it('becomes the same status through Nest and through grpc-js alone', async () => {
+  it('gives a GrpcException the same status through Nest and through grpc-js alone', async () => {
     const exception = new GrpcException('RESOURCE_EXHAUSTED', 'no more', { metadata: { 'x-shard': 'a' } });
     for (const error of [await throughNest(exception), exception]) {
       const status = serverErrorToStatus(error);
@@ -33,11 +33,11 @@ describe('GrpcException', () => {
     }
   });
 
-  it('accepts a numeric code', () => {
+  it('creates a GrpcException from a numeric status code', () => {
     expect(new GrpcException(9, '').code).toBe(9);
   });
 
-  it('carries the given status details followed by RetryInfo', () => {
+  it('adds the given status details, followed by RetryInfo, to the trailers of a GrpcException', () => {
     const details = [{ typeUrl: 'google.rpc.ErrorInfo', value: { reason: 'QUOTA' } }];
     const exception = new GrpcException('UNAVAILABLE', 'later', { details, retryAfterMs: 1_500 });
     expect(statusDetailsOf(exception.getError().metadata)).toEqual([
@@ -47,7 +47,7 @@ describe('GrpcException', () => {
     expect(new GrpcException('ABORTED', 'again').getError().metadata.getMap()).toEqual({});
   });
 
-  it('copies its metadata and hides it from logs', () => {
+  it('copies the metadata given to a GrpcException and hides it from logs', () => {
     const metadata = new Metadata();
     metadata.set('x-token', 'hush');
     const exception = new GrpcException('INTERNAL', 'oh', { metadata, retryAfterMs: 1 });
@@ -57,12 +57,12 @@ describe('GrpcException', () => {
     expect(Object.keys(exception)).not.toContain('metadata');
   });
 
-  it('accepts the grpc-retry-pushback-ms trailer', () => {
+  it('accepts the grpc-retry-pushback-ms trailer in a GrpcException', () => {
     const exception = new GrpcException('UNAVAILABLE', '', { metadata: { 'grpc-retry-pushback-ms': '500' } });
     expect(exception.metadata.get('grpc-retry-pushback-ms')).toEqual(['500']);
   });
 
-  it('replaces lone surrogates in its details', () => {
+  it('replaces lone surrogates in the details of a GrpcException', () => {
     expect(new GrpcException('INTERNAL', 'half \ud83d').getError()).toMatchObject({
       details: 'half \ufffd',
       message: 'half \ufffd',
@@ -72,10 +72,14 @@ describe('GrpcException', () => {
   const expected = "code: expected a status name such as 'NOT_FOUND', or a number from 1 to 16, got";
   it.each<[what: string, make: () => GrpcException, message: string]>([
     ['an unknown status name', () => new GrpcException('MISSING' as 'ABORTED', ''), `${expected} 'MISSING'`],
-    ['a property name of every object', () => new GrpcException('toString' as 'ABORTED', ''), `${expected} 'toString'`],
-    ['OK', () => new GrpcException('OK' as 'ABORTED', ''), `${expected} 'OK'`],
-    ['0', () => new GrpcException(0, ''), `${expected} 0`],
-    ['an HTTP status', () => new GrpcException(404, ''), `${expected} 404`],
+    [
+      'a code that is the name of an inherited object property',
+      () => new GrpcException('toString' as 'ABORTED', ''),
+      `${expected} 'toString'`,
+    ],
+    ['the code OK', () => new GrpcException('OK' as 'ABORTED', ''), `${expected} 'OK'`],
+    ['the code 0', () => new GrpcException(0, ''), `${expected} 0`],
+    ['an HTTP status as the code', () => new GrpcException(404, ''), `${expected} 404`],
     [
       'a negative retryAfterMs',
       () => new GrpcException('UNAVAILABLE', '', { retryAfterMs: -1 }),
@@ -96,7 +100,7 @@ describe('GrpcException', () => {
       () => new GrpcException('ABORTED', '', { metadata: { 'grpc-status': '0' } }),
       `metadata["grpc-status"]: expected a key that does not start with 'grpc-', which gRPC reserves`,
     ],
-  ])('rejects %s', (_, make, message) => {
+  ])('rejects a GrpcException with %s', (_, make, message) => {
     expect(make).toThrow(new TypeError(message));
   });
 });

@@ -6,10 +6,9 @@ import type { MetadataInput } from '../../client/resilient-types.js';
 import { RETRY_INFO } from '../../errors/error-detail-types.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
+import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
 import { wellFormed } from './status-text.js';
-
-const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 
 /** Options of a `GrpcException`. */
 export interface GrpcExceptionOptions {

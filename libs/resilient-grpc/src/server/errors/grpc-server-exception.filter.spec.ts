@@ -24,18 +24,18 @@ describe('GrpcServerExceptionFilter', () => {
   it.each([
     ['that receives its request', [{ id: '7' }, call.metadata, call]],
     ['that reads its call itself', [call, () => {}]],
-  ])('fails with the gRPC status in a method %s', async (_, args) => {
+  ])('maps an HttpException to the matching gRPC status in a method %s', async (_, args) => {
     expect(await caught('rpc', args)).toEqual({ code: 5, details: 'no order 7', message: 'no order 7' });
   });
 
-  it("leaves a message of another transport to Nest's own filter", async () => {
+  it("leaves the exception of a handler of another transport to Nest's own filter", async () => {
     expect(await caught('rpc', [{ id: '7' }, { getPattern: () => 'orders' }])).toEqual({
       status: 'error',
       message: 'Internal server error',
     });
   });
 
-  it.each(['http', 'graphql', 'ws'])('rethrows the exception in a context of type %s', (kind) => {
+  it.each(['http', 'graphql', 'ws'])('rethrows an HttpException in a context of type %s', (kind) => {
     expect(() => caught(kind, [{}, {}, {}])).toThrow(exception);
   });
 });

@@ -9,8 +9,8 @@ import { joinMessages, wellFormed } from './status-text.js';
 import { ValidationException, type FieldViolation } from './validation-exception.js';
 
 /**
- * Reverse of the table in google.rpc.Code (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto). If several
- * codes share an HTTP status, the least specific one is used: 409 does not imply ALREADY_EXISTS.
+ * Reverse of the table in google.rpc.Code (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto). If several codes
+ * share an HTTP status, the least specific code is used. For example, 409 does not imply ALREADY_EXISTS.
  */
 const CODES_BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
   400: StatusCode.INVALID_ARGUMENT,
@@ -58,7 +58,7 @@ function codeOfHttpStatus(status: number): StatusCode {
   return status >= 500 && status < 600 ? StatusCode.INTERNAL : StatusCode.UNKNOWN;
 }
 
-/** Returns a `google.rpc.BadRequest` with `violations`, or with the first ones if they do not all fit into trailers. */
+/** Returns a `google.rpc.BadRequest` with `violations`, or with the first of them if not all fit into trailers. */
 function badRequestDetail(violations: readonly FieldViolation[]): StatusDetail {
   const fieldViolations: FieldViolation[] = [];
   let bytes = 0;
@@ -71,8 +71,8 @@ function badRequestDetail(violations: readonly FieldViolation[]): StatusDetail {
 }
 
 /**
- * Reads the violations from the response of Nest's ValidationPipe: a list of messages, in which field paths cannot be separated from
- * the text, or, with `errorFormat: 'grouped'`, lists by path.
+ * Reads the violations from the response of Nest's ValidationPipe. With `errorFormat: 'grouped'`, the response contains lists of messages
+ * by path. Otherwise, it contains one list of messages, whose field paths cannot be separated from the text.
  */
 function violationsOf(message: unknown): readonly FieldViolation[] {
   if (isListOfStrings(message)) return message.map((description) => ({ field: '', description }));

@@ -97,7 +97,7 @@ describe('given status', () => {
     expect(serverStatusOf(nestException, false)).toEqual({ code: 5, details: 'no' });
   });
 
-  it('returns UNKNOWN and marks the error as unexpected if its code is invalid or OK', () => {
+  it('returns UNKNOWN for an error whose code is invalid or OK, and marks the error as unexpected', () => {
     expect(serverStatusOf({ code: 404, message: 'no order 7' }, false)).toEqual({
       code: 2,
       details: 'no order 7 (404 is not a gRPC error code)',
@@ -141,7 +141,7 @@ describe('given status', () => {
     }
   });
 
-  it('replaces lone surrogates in the details and drops invalid metadata', () => {
+  it('replaces lone surrogates in the details of a status and drops invalid metadata', () => {
     expect(serverStatusOf({ code: 3, details: 'half \ud83d', metadata: { 'x-shard': 'a' } }, false)).toEqual({
       code: 3,
       details: 'half \ufffd',
@@ -206,7 +206,7 @@ describe('trailers that cannot be sent', () => {
     expect(metadata.get(key)).toEqual(['0']);
   });
 
-  it('joins the values of a header that HTTP allows only once', () => {
+  it('joins the values of a trailer that HTTP allows only once', () => {
     const metadata = Metadata.fromHttp2Headers({ via: 'c', 'set-cookie': ['d', 'e'] });
     for (const value of ['a', 'b']) metadata.add('etag', value);
     const { metadata: sent, ...status } = serverStatusOf({ code: 5, details: 'no order 7', metadata }, false);
@@ -217,7 +217,7 @@ describe('trailers that cannot be sent', () => {
 
 describe('status that is too long for trailers', () => {
   // Beyond 64 KiB, Node never sends the trailers, nor anything for later calls on the connection.
-  it('drops metadata that is too long and marks the error as unexpected', () => {
+  it('drops the metadata of a status if it is too long, and marks the error as unexpected', () => {
     const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(50_000) } }];
     expect(serverStatusOf(new GrpcException('NOT_FOUND', 'no order 7', { details }), false)).toEqual({
       code: 5,
@@ -241,7 +241,7 @@ describe('status that is too long for trailers', () => {
     });
   });
 
-  it('keeps a status that just fits', () => {
+  it('keeps a status that just fits into trailers', () => {
     const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(44_000) } }];
     const exception = new GrpcException('NOT_FOUND', 'no order 7', { details });
     expect(serverStatusOf(exception, false)).toEqual({ code: 5, details: 'no order 7', metadata: exception.metadata });
@@ -320,11 +320,11 @@ describe('HttpException', () => {
     [new RequestTimeoutException({ message: 7 }), 'Request Timeout Exception'],
     [new BadRequestException([]), 'Bad Request Exception'],
     [new NotFoundException('x'.repeat(2_000)), 'x'.repeat(2_000)],
-  ])('uses the text of the HTTP response of %o', (exception, details) => {
+  ])('uses the text of the HTTP response of %o as the status details', (exception, details) => {
     expect(serverStatusOf(exception, false).details).toBe(details);
   });
 
-  it('adds a field violation for each listed message', () => {
+  it('adds a field violation for each message of a BadRequestException', () => {
     const { metadata, ...status } = serverStatusOf(
       new BadRequestException(['id must be a string', 'too many items']),
       false,
@@ -343,7 +343,7 @@ describe('HttpException', () => {
     ]);
   });
 
-  it('adds the field paths of messages that are listed by path', () => {
+  it('adds field paths to the violations if an HttpException lists its messages by path', () => {
     const message = { 'items.0.quantity': ['too few', 'no number'], 'items.12': ['no item'], '...': ['more'] };
     const { metadata, details } = serverStatusOf(new UnprocessableEntityException({ message }), false);
     expect(details).toBe('too few; no number; no item; more');
@@ -356,7 +356,7 @@ describe('HttpException', () => {
     ]);
   });
 
-  it('limits a long list of messages to what trailers can hold', () => {
+  it('truncates a long list of messages of a BadRequestException so that it fits into trailers', () => {
     const { metadata, details } = serverStatusOf(
       new BadRequestException(
         Array.from({ length: 5_000 }, (_, at) => `items.${at}.quantity must not be less than ${at}`),

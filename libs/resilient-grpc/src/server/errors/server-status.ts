@@ -64,8 +64,8 @@ function grpcJsStatusOf(error: object): ServerStatus {
 }
 
 /**
- * True if an error's code is a gRPC code. A number alone is not sufficient: it may be an exit code or a database error, whose message
- * must not reach the caller.
+ * True if an error's code is a gRPC code. A number alone is not sufficient, because it may be an exit code or a database error, whose
+ * message must not reach the caller.
  */
 function isGrpcError(error: Error): boolean {
   if (!('code' in error && Number.isInteger(error.code))) return false;

@@ -4,27 +4,27 @@ import type { StatusCode } from '../../status/status-code.js';
 import { joinMessages } from './status-text.js';
 
 /** Final status of a call. */
-export interface ServerStatus {
-  readonly code: StatusCode;
+export interface ServerStatus<Code extends number = StatusCode> {
+  readonly code: Code;
   readonly details: string;
   /** Trailing metadata. */
-  readonly metadata?: Metadata;
+  readonly metadata?: Metadata | undefined;
   /** Present if the error must be logged, because the caller does not receive all of it. */
   readonly unexpected?: true;
 }
 
 /**
  * Maximum size of a status in trailers, in bytes, with room for the additions of grpc-js. A field of more than 64 KiB breaks its
- * connection: Node 20 does not send it, so that this call and all later ones wait until their deadlines; with Node 22 or later, the
- * client cannot read it and closes the connection. The limit applies to the sum of all fields. Node could send a larger sum, but most
- * clients accept even less.
+ * connection. Node 20 does not send such a field, so this call and all later calls wait until their deadlines. With Node 22 or later, the
+ * client cannot read the field and closes the connection. The limit applies to the sum of all fields. Node could send a larger sum, but
+ * most clients accept even less.
  */
 const MAX_BYTES = 61_440;
 /** Bytes that HTTP/2 counts for each field in addition to its name and value. */
 const FIELD_OVERHEAD_BYTES = 32;
 
 /**
- * Trailers that are not sent. Node throws an uncatchable error for connection-specific HTTP/1 fields: the call hangs or the process
+ * Trailers that are not sent. Node throws an uncatchable error for connection-specific HTTP/1 fields, so the call hangs or the process
  * ends. A content-length makes callers reject the response. grpc-status and grpc-message would override the status.
  */
 const REFUSED_KEYS: ReadonlySet<string> = new Set([
@@ -40,7 +40,7 @@ const REFUSED_KEYS: ReadonlySet<string> = new Set([
   'grpc-message',
 ]);
 
-/** Standard HTTP fields. For some of them, Node throws the same error if they occur twice. */
+/** Standard HTTP fields. Node throws an uncatchable error if a single-value field occurs twice. */
 const HTTP_FIELDS: ReadonlySet<unknown> = new Set(
   Object.entries(constants).flatMap(([name, value]) => (name.startsWith('HTTP2_HEADER_') ? [value] : [])),
 );
@@ -51,7 +51,7 @@ const SET_COOKIE = 'set-cookie';
  * Returns `status` in a form that can be sent. Omits trailers that cannot be sent. If the status is too large, omits all trailers; if
  * the message alone is too long, truncates it. Keeps the code.
  */
-export function truncateStatus(status: ServerStatus): ServerStatus {
+export function truncateStatus<Code extends number>(status: ServerStatus<Code>): ServerStatus<Code> {
   const { code, details, metadata } = status;
   const sendable = metadata === undefined ? status : { ...status, ...sendableTrailers(metadata) };
   const textBytes = encodeURI(details).length;

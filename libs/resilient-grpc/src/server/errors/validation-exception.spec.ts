@@ -18,7 +18,7 @@ const ERRORS: ValidationError[] = [
 ];
 
 describe('validationException', () => {
-  it('lists each violation with the path of its field', () => {
+  it('lists each validation error with the path of its field', () => {
     expect(validationException(ERRORS).fieldViolations).toEqual([
       { field: 'id', description: 'id must be a string' },
       { field: 'id', description: 'Name it' },
@@ -28,7 +28,7 @@ describe('validationException', () => {
     ]);
   });
 
-  it("has the same HTTP response as the exception of Nest's ValidationPipe", () => {
+  it("returns an exception with the same HTTP response as the exception of Nest's ValidationPipe", () => {
     // Nest 11 omits the violations of a list if its items have violations too.
     const errors = ERRORS.map(({ constraints, ...error }) =>
       error.children || !constraints ? error : { ...error, constraints },
@@ -40,7 +40,7 @@ describe('validationException', () => {
     expect(exception.getStatus()).toBe(nestException.getStatus());
   });
 
-  it('limits the number and size of the violations', () => {
+  it('limits the number and size of the violations in a ValidationException', () => {
     const children = Array.from({ length: 1_000 }, (_, at) => ({
       property: String(at),
       constraints: { is: 'x'.repeat(2_000) },

@@ -70,7 +70,7 @@ describe('GrpcServerHealth', () => {
     ['the port opens first', ['markListening', 'markBootstrapped']],
     ['the application starts first', ['markBootstrapped', 'markListening']],
   ] as const)(
-    'reports SERVING once the port is open and the application has started (%s)',
+    'reports SERVING after the port is open and the application has started (%s)',
     async (_what, [first, second]) => {
       const { health, check } = await make();
       expect(await check()).toBe('NOT_SERVING');
@@ -90,7 +90,7 @@ describe('GrpcServerHealth', () => {
     expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'NOT_SERVING']);
   });
 
-  it('sets the status of each name separately', async () => {
+  it('sets the health status of each name separately', async () => {
     const { health, check, serve } = await make();
     serve();
     health.setNotServing(ORDERS);
@@ -100,7 +100,7 @@ describe('GrpcServerHealth', () => {
     expect([await check(), await check(ORDERS)]).toEqual(['NOT_SERVING', 'SERVING']);
   });
 
-  it('keeps a status that was set before the application started', async () => {
+  it('keeps a health status that was set before the application started', async () => {
     const { health, check, serve } = await make();
     health.setNotServing(ORDERS);
     health.setServing();
@@ -109,7 +109,7 @@ describe('GrpcServerHealth', () => {
     expect([await check(), await check(ORDERS)]).toEqual(['SERVING', 'NOT_SERVING']);
   });
 
-  it('accepts custom names and logs a suggestion for a misspelled service name', async () => {
+  it('accepts the health status of custom names and logs a suggestion for a misspelled service name', async () => {
     const { health, lines, check, serve } = await make();
     serve();
     expect(await check('database')).toMatch(/^5 /);
@@ -141,7 +141,7 @@ describe('GrpcServerHealth', () => {
 });
 
 describe('Watch', () => {
-  it('sends each change of status once', async () => {
+  it('sends each change of the health status once', async () => {
     const { health, watch, serve } = await make();
     const { seen } = watch(ORDERS);
     await waitFor(() => seen.length === 1);
@@ -165,7 +165,7 @@ describe('Watch', () => {
     expect((await check('x'.repeat(5_000))).length).toBeLessThan(1_100);
   });
 
-  it('keeps a Watch of an unknown name open and sends its status once it is set', async () => {
+  it('keeps a Watch of an unknown name open and sends the status when it is set', async () => {
     const { health, watch, serve } = await make();
     serve();
     const { seen } = watch('database');
@@ -187,7 +187,7 @@ describe('Watch', () => {
     await waitFor(() => serviceStreams.size === 0);
   });
 
-  it('rejects a Watch that starts after all were ended, but still answers Check', async () => {
+  it('rejects a Watch that starts after endWatches(), but still answers Check', async () => {
     const { health, serviceStreams, check, watch, serve } = await make();
     serve();
     health.turnNotServing();
@@ -199,7 +199,7 @@ describe('Watch', () => {
     expect(serviceStreams.size).toBe(0);
   });
 
-  it('does not delay a graceful shutdown once the watches were ended', async () => {
+  it('completes a graceful shutdown with open Watch streams after endWatches()', async () => {
     const { health, server, watch, serve } = await make();
     serve();
     const streams = Array.from({ length: 20 }, () => watch());
@@ -220,7 +220,7 @@ describe('Watch', () => {
     await waitFor(() => serviceStreams.size === 0);
   });
 
-  it('sends only the latest status once a client that did not read reads again', () => {
+  it('sends only the latest status to a Watch client that resumes reading', () => {
     const written: string[] = [];
     const listeners = new Map<string, () => void>();
     const call = {

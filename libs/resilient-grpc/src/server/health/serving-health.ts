@@ -10,7 +10,7 @@ import { ServiceStreams, addStandardService, type ServiceHost } from '../service
 /** Service name of the server as a whole. */
 const OVERALL_SERVICE = '';
 
-/** Maximum length of a watched service name in characters, because each watcher keeps one in memory. */
+/** Maximum length of a watched service name in characters. It is limited because each watcher keeps its name in memory. */
 const MAX_NAME_LENGTH = 1_000;
 const NAME_TOO_LONG = `A service name can have at most ${String(MAX_NAME_LENGTH)} characters`;
 /** Maximum number of names in a List response, as recommended by the protocol. */
@@ -23,8 +23,8 @@ interface HealthRequest {
 }
 
 /**
- * One Watch call. A repeated status is sent once. A client that stops reading receives only the latest status when it reads again, so
- * that outdated ones do not accumulate. There may be thousands of watchers, so an idle one holds only two fields.
+ * One Watch call. A repeated status is sent once. A client that stops reading receives only the latest status when it reads again, so that
+ * outdated statuses do not accumulate. There may be thousands of watchers, so an idle watcher holds only two fields.
  */
 export class WatchStream {
   private sent: string | undefined;
@@ -52,8 +52,9 @@ export class WatchStream {
 }
 
 /**
- * Health status of a server for `grpc.health.v1.Health`: NOT_SERVING until the application has started and its port is open, then
- * SERVING, and NOT_SERVING as soon as it shuts down. The server as a whole ('') and each service of the contract have their own status.
+ * Health status of a server for `grpc.health.v1.Health`. The status is NOT_SERVING until the application has started and its port is open,
+ * then SERVING, and NOT_SERVING again from the start of the shutdown. The server as a whole ('') and each service of the contract have
+ * their own status.
  */
 export class GrpcServerHealth {
   private readonly statuses = new Map<string, Status>();
@@ -134,8 +135,8 @@ export class GrpcServerHealth {
   }
 
   /**
-   * Adds the health service. Call it after the application's services have been added: if they include `grpc.health.v1.Health`, the
-   * application's implementation is kept.
+   * Adds the health service. Call it after the application's services have been added, so that an implementation of the application is
+   * kept.
    *
    * @param services full names of the services in the contract
    * @internal

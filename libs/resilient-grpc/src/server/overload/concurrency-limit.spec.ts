@@ -90,7 +90,7 @@ function scene({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallMs }: 
 }
 
 describe('ConcurrencyLimit', () => {
-  it('runs no more handlers than its maximum, and the others in the order of their arrival', async () => {
+  it('runs at most maxConcurrent handlers at once, and starts waiting calls in the order of their arrival', async () => {
     const { call, finish, running } = scene();
     for (let index = 0; index < 5; index++) call();
     expect([...running.keys()]).toEqual([0, 1]);
@@ -100,7 +100,7 @@ describe('ConcurrencyLimit', () => {
     expect([...running.keys()]).toEqual([2, 3]);
   });
 
-  it('applies the limit of the method and that of the server', async () => {
+  it('applies both the concurrency limit of the method and that of the server', async () => {
     const { call, finish, running } = scene({ max: 3, serverMax: 1 });
     for (let index = 0; index < 3; index++) call();
     expect([...running.keys()]).toEqual([0]);
@@ -133,7 +133,7 @@ describe('ConcurrencyLimit', () => {
     expect([calls.size, calls.lingeringHandlers]).toEqual([0, 0]);
   });
 
-  it('uses its whole capacity for calls that are in time, and refuses the others, at ten times its capacity', async () => {
+  it('uses nearly the whole capacity for calls that can meet their deadlines, and refuses the other calls, at a load of ten times the capacity', async () => {
     const { call, clock, finish, running, codes, started } = scene({ max: 10 });
     const endsAt = new Map<number, number>();
     // 10 handlers of 50 ms serve 200 calls per second.
@@ -160,7 +160,7 @@ describe("ConcurrencyLimit 'adaptive'", () => {
   const load = async ({ seconds = 20, max }: { readonly seconds?: number; readonly max: number | 'adaptive' }) => {
     const { call, clock, finish, running, codes, state } = scene({ max });
     const limits: number[] = [];
-    /** End of the work of the handlers that have a slot of the resource. */
+    /** Ids of the handlers that use the resource, with the time at which each ends. */
     const endsAt = new Map<number, number>();
     for (let ms = 0; ms < seconds * 1_000; ms++) {
       call(1_000);
@@ -180,14 +180,14 @@ describe("ConcurrencyLimit 'adaptive'", () => {
     return { limits, good: codes().filter((code) => code === StatusCode.OK).length / (200 * seconds) };
   };
 
-  it('uses nearly the whole capacity at ten times the load, and does not drift away from it', async () => {
+  it('uses nearly the whole capacity at ten times the load, without drift of the adaptive limit', async () => {
     const { limits, good } = await load({ seconds: 60, max: 'adaptive' });
     expect(good).toBeGreaterThan(0.95);
     expect(Math.max(...limits)).toBeLessThanOrEqual(40);
     expect(Math.min(...limits)).toBeGreaterThanOrEqual(4);
   });
 
-  it('reports its present limit, and those that run and wait', () => {
+  it('reports the current adaptive limit and the numbers of running and waiting calls', () => {
     const { call, state } = scene({ max: 'adaptive', serverMax: 30 });
     for (let index = 0; index < 25; index++) call();
     expect(state.snapshot().limits).toEqual([
@@ -196,7 +196,7 @@ describe("ConcurrencyLimit 'adaptive'", () => {
     ]);
   });
 
-  it('ignores handlers that fail', async () => {
+  it('ignores failed handlers in the adaptive limit', async () => {
     const { call, clock, finish, state } = scene({ max: 'adaptive' });
     for (let index = 0; index < 1_000; index++) {
       const { id } = call();
@@ -209,7 +209,7 @@ describe("ConcurrencyLimit 'adaptive'", () => {
 });
 
 describe('maxCallMs', () => {
-  it('ends a call without a deadline, and one that waits for a permit', async () => {
+  it('ends a running call without a deadline, and a call that waits for a permit, after maxCallMs', async () => {
     const { call, calls, clock, codes, finish, answers, running } = scene({ max: 1, maxCallMs: 500 });
     const first = call();
     call();
@@ -223,7 +223,7 @@ describe('maxCallMs', () => {
     expect([calls.size, calls.lingeringHandlers, running.size]).toEqual([0, 0, 0]);
   });
 
-  it('sets no timer that outlives its call', async () => {
+  it('clears the maxCallMs timer at the end of a call', async () => {
     const { call, clock, finish } = scene({ maxCallMs: 500 });
     const { id } = call();
     await finish(id);

@@ -10,9 +10,6 @@ import { HeldCall } from './held-call.js';
 import type { OverloadState } from './overload-state.js';
 import { EXPIRED, overloadRefusal } from './refusal.js';
 
-/** Maximum number of waiting calls that are refused at once, so that the refusals do not delay the handlers. */
-const MAX_HOPELESS = 100;
-
 const REFUSED = overloadRefusal(
   'The server has reached maxConcurrentCalls and refused the call before its handler ran',
 );
@@ -23,7 +20,7 @@ export interface ConcurrencyLimitPolicy {
   readonly path: string | undefined;
   /** Maximum number of handlers that run at the same time; 'adaptive' for a limit that follows their duration. */
   readonly maxConcurrent: number | 'adaptive';
-  /** Maximum number of calls that wait, of each kind: with a deadline, and without. */
+  /** Maximum number of waiting calls, counted separately for calls with a deadline and calls without one. */
   readonly maxQueued: number;
 }
 
@@ -31,8 +28,8 @@ export interface ConcurrencyLimitPolicy {
 export type ServeNext = (call: ServedCall, request: unknown) => void;
 
 /**
- * Limit of the unary calls whose handlers run at the same time, of one method or of a server. A permit is returned when the handler has
- * ended, which can be after the end of its call. Other calls wait in a bounded queue, which refuses what cannot be served in time.
+ * Limits the number of unary calls of a method or a server whose handlers run at the same time. A permit is returned when the handler has
+ * ended, which can be after the end of its call. Other calls wait in a bounded queue, which refuses calls that cannot be served in time.
  */
 export class ConcurrencyLimit {
   private readonly queue: OverloadQueue<HeldCall>;
@@ -65,7 +62,7 @@ export class ConcurrencyLimit {
     return this.policy.path;
   }
 
-  /** Maximum number of handlers that run at the same time at present. */
+  /** Current maximum number of handlers that run at the same time. */
   get maxConcurrent(): number {
     return this.adaptive?.current ?? Number(this.policy.maxConcurrent);
   }
@@ -108,7 +105,7 @@ export class ConcurrencyLimit {
     call.onHandlerEnd(() => {
       const now = this.clock.now();
       const ms = now - startedAt;
-      // The gate may have refused the call, or it ended before its handler started.
+      // The gate might have refused the call, or the call ended before its handler started.
       if (call.received > 0) {
         call.method.runTime.note(ms);
         const evidence = evidenceOf(call.endCode);
@@ -123,11 +120,11 @@ export class ConcurrencyLimit {
   }
 
   private dispatch(): void {
-    // A handler may end while it starts.
+    // A handler that ends synchronously calls this method again.
     if (this.isDispatching) return;
     this.isDispatching = true;
     try {
-      for (const { call } of this.queue.takeHopeless(this.clock.now(), MAX_HOPELESS)) {
+      for (const { call } of this.queue.takeHopeless(this.clock.now())) {
         call.held = undefined;
         this.overload.refuse(call, REFUSED, this.queue);
       }
@@ -165,7 +162,7 @@ export class ConcurrencyLimit {
 }
 
 /**
- * Returns what the duration of a handler shows about the load. `undefined`: nothing, because the handler failed.
+ * Returns the evidence about the load from a handler that ended with `code`; `undefined` if the handler failed.
  * @param code status of the call; `undefined` if it has not ended
  */
 function evidenceOf(code: number | undefined): LoadEvidence | undefined {

@@ -3,7 +3,10 @@ import type { WaitingCall } from '../../policy/overload/overload-queue.js';
 import type { ServiceTime } from '../../policy/overload/service-time.js';
 import type { ServedCall } from '../calls/served-call.js';
 
-/** A call whose handler has not started. It starts in the async context of its arrival, which tracing and request scopes use. */
+/**
+ * A call whose handler has not started. The handler starts in the async context in which the call arrived, which tracing and request scopes
+ * use.
+ */
 export class HeldCall extends AsyncResource implements WaitingCall {
   order = 0;
   isRemoved = false;

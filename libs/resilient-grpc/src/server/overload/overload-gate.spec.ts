@@ -15,7 +15,7 @@ import { implementationOf } from '../served-methods.js';
 import { OverloadGate } from './overload-gate.js';
 import { OverloadState } from './overload-state.js';
 
-/** A process whose time passes only while handlers use the CPU. */
+/** A clock whose time passes only while handlers use the CPU. */
 class WorkClock extends VirtualClock {
   private workedMs = 0;
 
@@ -102,12 +102,12 @@ function scene(workMs = 5, overloadProtection = true) {
     };
     return { id, cancel };
   };
-  /** Lets the server work until it has no call left. */
+  /** Waits until the server has no open call. */
   const settle = async () => {
     while (calls.size > 0) await turn();
     await turn();
   };
-  /** Occupies the process, so that later calls wait; `count` calls make the time of the method known. */
+  /** Occupies the process, so that later calls wait. The server measures the time of the method in these `count` calls. */
   const occupy = async (count = 12) => {
     for (let index = 0; index < count; index++) {
       call();
@@ -124,7 +124,7 @@ function scene(workMs = 5, overloadProtection = true) {
 }
 
 describe('OverloadGate', () => {
-  it('runs a handler when its call arrives, if the process has time', () => {
+  it('runs a handler when its call arrives if the process is not busy', () => {
     const { call, handled } = scene();
     call();
     expect(handled).toEqual([0]);
@@ -140,8 +140,13 @@ describe('OverloadGate', () => {
     expect(handled).toEqual([0, 1, 2, 3, 4, 5]);
   });
 
-  it('turns the event loop after 10 ms of work', async () => {
-    const { call, handled, settle } = scene();
+  it.each([
+    { workMs: 5, expected: 2 },
+    { workMs: 7, expected: 1 },
+    { workMs: 20, expected: 1 },
+  ])('limits handlers of $workMs ms to $expected per turn of the event loop', async ({ workMs, expected }) => {
+    const { call, handled, occupy, settle } = scene(workMs);
+    await occupy();
     const handledAtTurns: number[] = [];
     for (let index = 0; index < 13; index++) call();
     const watch = () => {
@@ -150,11 +155,11 @@ describe('OverloadGate', () => {
     };
     setImmediate(watch);
     await settle();
-    const perTurn = handledAtTurns.map((count, index) => count - (handledAtTurns[index - 1] ?? 3));
-    expect(Math.max(...perTurn)).toBe(2);
+    const perTurn = handledAtTurns.map((count, index) => count - (handledAtTurns[index - 1] ?? 0));
+    expect(Math.max(...perTurn)).toBe(expected);
   });
 
-  it('starts a handler after the microtasks of the previous one', async () => {
+  it('starts a handler after the microtasks of the previous handler', async () => {
     const { call, clock, methodOf, settle } = scene();
     const log: string[] = [];
     const slow = methodOf(async (request) => {
@@ -182,7 +187,7 @@ describe('OverloadGate', () => {
     const load = Array.from({ length: 1_000 }, () => call(1_000).id);
     await settle();
     expect(answers).toHaveLength(load.length);
-    // 1 s of 5 ms each is 200 calls.
+    // In 1 s, 200 handlers of 5 ms can run.
     expect(handled.length).toBeGreaterThan(190);
     expect(handled.length).toBeLessThanOrEqual(204);
     expect(refused().length).toBeGreaterThan(690);
@@ -190,7 +195,7 @@ describe('OverloadGate', () => {
     expect(clock.now()).toBeLessThan(1_100);
   });
 
-  it('refuses with a status that names the overload, and that clients do not retry', async () => {
+  it('refuses a call with a status that names the overload and that clients do not retry', async () => {
     const { call, occupy, refused, settle } = scene();
     await occupy();
     for (let index = 0; index < 1_000; index++) call(1_000);
@@ -200,7 +205,7 @@ describe('OverloadGate', () => {
     expect(status?.metadata?.getMap()).toEqual({ 'grpc-retry-pushback-ms': '-1', 'x-overloaded': 'true' });
   });
 
-  it('serves a burst that fits the deadlines of its calls', async () => {
+  it('serves all calls of a burst if they can meet their deadlines', async () => {
     const { call, handled, occupy, refused, settle } = scene();
     await occupy();
     for (let index = 0; index < 180; index++) call(1_000);
@@ -209,7 +214,7 @@ describe('OverloadGate', () => {
     expect(refused()).toEqual([]);
   });
 
-  it('never refuses a call without a deadline, and shares the time with calls that have one', async () => {
+  it('never refuses a call without a deadline, and divides the time between calls with and without a deadline', async () => {
     const { call, handled, occupy, refused, settle } = scene();
     await occupy();
     for (let index = 0; index < 1_000; index++) call();
@@ -220,7 +225,7 @@ describe('OverloadGate', () => {
     expect(Math.max(...limited.map((id) => handled.indexOf(id)))).toBeLessThan(25);
   });
 
-  it('serves the backlog without turning the event loop if more than 5,000 calls without a deadline wait', async () => {
+  it('serves the backlog without yielding to the event loop if more than 5,000 calls without a deadline wait', async () => {
     const { call, handled, settle } = scene(1);
     for (let index = 0; index < 6_000; index++) call();
     const before = handled.length;
@@ -243,7 +248,7 @@ describe('OverloadGate', () => {
     expect([calls.size, calls.lingeringHandlers]).toEqual([0, 0]);
   });
 
-  it('counts waiting calls for a drain, which ends them without running their handlers', async () => {
+  it('counts queued calls as open, so that a drain ends them without running their handlers', async () => {
     const { call, calls, handled, answers, settle } = scene();
     for (let index = 0; index < 8; index++) call();
     expect(calls.size).toBe(5);
@@ -254,7 +259,7 @@ describe('OverloadGate', () => {
     expect(calls.lingeringHandlers).toBe(0);
   });
 
-  it('runs a waiting handler in the async context of its arrival', async () => {
+  it('runs the handler of a queued call in the async context in which the call arrived', async () => {
     const { call, methodOf, settle } = scene();
     const context = new AsyncLocalStorage<number>();
     const seen: (number | undefined)[] = [];
@@ -268,7 +273,7 @@ describe('OverloadGate', () => {
     expect(seen).toEqual([7, 8]);
   });
 
-  it('reports one overload with its beginning and its end', async () => {
+  it('reports the beginning and the end of an overload once', async () => {
     const { call, changes, clock, occupy, refused, reported, settle, state } = scene();
     await occupy();
     for (let index = 0; index < 1_000; index++) call(1_000);

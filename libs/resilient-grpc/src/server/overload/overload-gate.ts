@@ -1,35 +1,37 @@
+import type { Http2Session } from 'node:http2';
 import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
 import { BusyPeriod } from '../../policy/overload/busy-period.js';
 import { OverloadQueue } from '../../policy/overload/overload-queue.js';
+import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall, ServedMethod } from '../calls/served-call.js';
+import { peerOf } from '../connections/server-connection.js';
 import { HeldCall } from './held-call.js';
 import type { OverloadState } from './overload-state.js';
-import { EXPIRED, overloadRefusal } from './refusal.js';
+import { EXPIRED, REFUSED } from './refusal.js';
 
-/** Handlers run for this long, then the event loop reads sockets, resets, and timers. In milliseconds. */
+/**
+ * Maximum time in milliseconds for which handlers run before the event loop reads sockets and resets, and runs timers. A single handler may
+ * exceed it.
+ */
 const SLICE_MS = 10;
 /**
- * With more waiting calls without a deadline, handlers run without reading further requests, so that TCP stops the clients. Such calls
- * are not refused, and would otherwise fill the memory.
+ * Maximum number of waiting calls without a deadline. Above it, handlers run without a pause and no further request is read, so that TCP
+ * flow control stops the clients. Calls without a deadline are not refused; without this limit, they would fill the memory.
  */
 const MAX_UNLIMITED = 5_000;
 
-/** Maximum number of waiting calls that are refused before each slice, so that the refusals do not delay the handlers. */
-const MAX_HOPELESS = 100;
-
-const REFUSED = overloadRefusal('The server is overloaded and refused the call before its handler ran');
 /**
- * Runs the handlers of unary calls. While they leave the process time for other work, a handler runs when its call arrives. Otherwise, calls
- * wait in a queue that refuses what cannot be served in time, and the event loop turns after each slice of work. Without the queue, calls
- * would wait in the buffers of sockets, where neither their deadlines nor their cancellations can be seen.
+ * Runs the handlers of unary calls. While the handlers leave the process time for other work, each handler runs when its call arrives.
+ * Otherwise, calls wait in a queue that refuses calls that cannot be served in time, and the event loop turns after each slice of work.
+ * Without the queue, calls would wait in the buffers of sockets, where their deadlines and cancellations cannot be detected.
  */
 export class OverloadGate {
   private readonly busy = new BusyPeriod();
   // The weight of a call is its CPU time.
   private readonly queue = new OverloadQueue<HeldCall>({ maxQueued: Infinity, maxSpeed: 1 });
-  /** The first call of a batch; `undefined` if the batch has several. */
+  /** Method of the only call of a batch; `undefined` if the batch has several calls. */
   private alone: ServedMethod | undefined;
   private running: HeldCall | undefined;
   private startedAt = 0;
@@ -44,7 +46,32 @@ export class OverloadGate {
     overload.add(this.queue);
   }
 
-  /** Runs the handler of `call`: now, or after calls that wait, or never if the call is refused or ends before that. */
+  /** True if calls may be refused. */
+  get isRefusing(): boolean {
+    return this.isWorking && this.queue.isOverloaded;
+  }
+
+  /**
+   * Returns true, and counts a refused call, if a call on `session` whose request has not been read could not be served in time. In an
+   * overload, a server would otherwise spend most of its time on requests that it refuses.
+   * @param timeoutMs timeout of the call in milliseconds; Infinity without one
+   */
+  refuseUnread(method: ServedMethod, timeoutMs: number, session: Http2Session | undefined): boolean {
+    const { clock, events, queue } = this;
+    const now = clock.now();
+    if (!queue.refuses({ deadline: now + timeoutMs, serviceTime: method.serviceTime }, now)) return false;
+    const { path, kind } = method;
+    if (events.everyCallWanted) events.emit({ type: 'call-start', path, kind });
+    this.overload.noteRefused(method, queue);
+    if (events.everyCallWanted) {
+      const peer = session === undefined ? 'unknown' : peerOf(session.socket);
+      const end = { code: StatusCode.RESOURCE_EXHAUSTED, peer, durationMs: 0, sent: 0, received: 0 };
+      events.emit({ type: 'call-end', path, kind, end });
+    }
+    return true;
+  }
+
+  /** Runs the handler of `call` now or after the waiting calls; does not run it if the call is refused or ends first. */
   serve(call: ServedCall, request: unknown): void {
     const now = this.clock.now();
     if (this.isWorking || this.busy.isLate(now)) {
@@ -53,7 +80,7 @@ export class OverloadGate {
     }
     if (!this.busy.isInBatch) {
       this.busy.begin(now);
-      // The work of Nest runs in microtasks, so a tick that is requested in a microtask runs after it.
+      // The work of Nest runs in microtasks, so a tick that is requested in a microtask runs after this work.
       queueMicrotask(this.endBatchLater);
       this.alone = call.method;
     } else {
@@ -93,7 +120,7 @@ export class OverloadGate {
     const now = this.clock.now();
     this.sliceEndsAt = now + SLICE_MS;
     this.busy.begin(now);
-    for (const { call } of this.queue.takeHopeless(now, MAX_HOPELESS)) {
+    for (const { call } of this.queue.takeHopeless(now)) {
       call.held = undefined;
       this.overload.refuse(call, REFUSED, this.queue);
     }
@@ -104,11 +131,12 @@ export class OverloadGate {
     process.nextTick(this.step);
   };
 
-  /** Runs one handler. The next step follows when its synchronous work is done, which includes its microtasks. */
+  /** Runs one handler. The next step follows after the synchronous work and the microtasks of the handler. */
   private readonly step = (): void => {
     const now = this.clock.now();
-    this.noteServed(now);
-    if (now >= this.sliceEndsAt && this.queue.unlimitedSize <= MAX_UNLIMITED) {
+    const lastMs = this.noteServed(now);
+    // The next handler is expected to take as long as this one.
+    if (now + lastMs > this.sliceEndsAt && this.queue.unlimitedSize <= MAX_UNLIMITED) {
       this.busy.end(now);
       this.clock.defer(this.work);
       return;
@@ -127,7 +155,7 @@ export class OverloadGate {
   private start(held: HeldCall, now: number): void {
     const { call } = held;
     call.held = undefined;
-    // A reset first looks like the end of the requests, so grpc-js may not have reported it.
+    // A reset first looks like the end of the requests, so grpc-js might not have reported the reset yet.
     if (call.endIfOver()) {
       this.queue.drop(held, now);
       return;
@@ -148,12 +176,14 @@ export class OverloadGate {
     }
   }
 
-  private noteServed(now: number): void {
+  /** Returns the duration of the handler that has just run; 0 if none has. */
+  private noteServed(now: number): number {
     const { running } = this;
-    if (running === undefined) return;
+    if (running === undefined) return 0;
     this.running = undefined;
     const ms = now - this.startedAt;
     running.call.method.serviceTime.note(ms);
     this.queue.served(running, ms, now);
+    return ms;
   }
 }

@@ -1,41 +1,23 @@
 import type { EventHub } from '../../call/event-hub.js';
 import type { GrpcServerEvent } from '../../call/server-event.js';
+import type { ServerConcurrencyLimit, ServerOverload } from '../../call/server-overload.js';
 import { OVERLOAD_STAY_MS } from '../../policy/overload/overload-queue.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
-import type { ServedCall } from '../calls/served-call.js';
+import type { ServedCall, ServedMethod } from '../calls/served-call.js';
 import type { StatusLike } from '../calls/wire-call.js';
-
-/** State of a server that refuses calls it cannot serve in time. */
-export interface ServerOverload {
-  /** Start of the current overload; `undefined` if absent. */
-  readonly since: Date | undefined;
-  /** Number of unary calls that wait for their handler. */
-  readonly queued: number;
-  /** Number of calls refused since the server was created. */
-  readonly shed: number;
-  /** Limits of `maxConcurrentCalls`, of the server and of its methods. */
-  readonly limits: readonly ServerConcurrencyLimit[];
-}
-
-/** A limit of `maxConcurrentCalls`. */
-export interface ServerConcurrencyLimit {
-  /** Path of the method; `undefined` for the limit of the server. */
-  readonly path: string | undefined;
-  /** Maximum number of handlers that run at the same time; at present, if it is adaptive. */
-  readonly maxConcurrent: number;
-  readonly running: number;
-  readonly queued: number;
-}
 
 /** A queue that can be overloaded. */
 export interface OverloadSource {
   readonly size: number;
   readonly isOverloaded: boolean;
-  /** Ends the overload of the queue if it is over, and returns true then. */
+  /** Ends the overload of the queue if the overload is over. Returns true if this call ended it. */
   settle(now: number): boolean;
 }
 
-/** The overload of a server: from the first refused or expired call until all queues have been without one for a second. */
+/**
+ * The overload of a server. It begins with the first refused or expired call. It ends when all queues are empty and no call was refused or
+ * has expired for one second.
+ */
 export class OverloadState {
   private readonly sources = new Set<OverloadSource>();
   private readonly limits: ServerConcurrencyLimit[] = [];
@@ -71,10 +53,15 @@ export class OverloadState {
 
   /** Refuses `call`, whose handler has not started. */
   refuse(call: ServedCall, status: StatusLike, source: OverloadSource): void {
+    this.noteRefused(call.method, source);
+    call.refuse(status);
+  }
+
+  /** Counts a refused call of `method`. */
+  noteRefused({ path }: Pick<ServedMethod, 'path'>, source: OverloadSource): void {
     this.shed += 1;
     this.note(source);
-    if (this.events.wanted) this.events.emit({ type: 'call-shed', path: call.method.path });
-    call.refuse(status);
+    if (this.events.wanted) this.events.emit({ type: 'call-shed', path });
   }
 
   /** Begins the overload if `source` is overloaded. */

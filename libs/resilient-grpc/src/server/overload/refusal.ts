@@ -1,21 +1,26 @@
 import { Metadata } from '@grpc/grpc-js';
 import { OVERLOAD_KEY, OVERLOAD_VALUE } from '../../policy/overload/overload-mark.js';
+import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { StatusLike } from '../calls/wire-call.js';
 
-/** Without pushback, clients would retry refused calls, and the retries would keep the server overloaded. */
-const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
+/** Status of a refused call. */
+type Refusal = StatusLike & { readonly code: StatusCode; readonly metadata: Metadata };
 
 /** Returns the status of a call that is refused because of an overload. It is shared by all refused calls, because there may be thousands. */
-export function overloadRefusal(details: string): StatusLike {
+export function overloadRefusal(details: string): Refusal {
   const metadata = new Metadata();
+  // Without pushback, clients would retry refused calls, and the retries would keep the server overloaded.
   metadata.set(PUSHBACK_KEY, '-1');
   metadata.set(OVERLOAD_KEY, OVERLOAD_VALUE);
   return { code: StatusCode.RESOURCE_EXHAUSTED, details, metadata };
 }
 
+/** Status of a call that is refused because the handlers do not leave time for it. */
+export const REFUSED = overloadRefusal('The server is overloaded and refused the call before its handler ran');
+
 /** Status of a call whose deadline passed before its handler started. */
 export const EXPIRED: StatusLike = {
   code: StatusCode.DEADLINE_EXCEEDED,
-  details: 'Deadline exceeded in the queue of the server',
+  details: "Deadline exceeded in the server's queue",
 };

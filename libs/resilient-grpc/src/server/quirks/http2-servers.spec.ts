@@ -1,9 +1,10 @@
+import { createServer } from 'node:http2';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { canObserveHttp2Servers, observeHttp2Servers } from './http2-servers.js';
+import { canObserveHttp2Servers, filterStreams, observeHttp2Servers, type NodeHttp2Server } from './http2-servers.js';
 
 describe('observeHttp2Servers', () => {
-  it('supports the installed version of grpc-js', () => {
+  it('can observe the http2 servers of the installed version of grpc-js', () => {
     expect(canObserveHttp2Servers(Server.prototype)).toBe(true);
   });
 
@@ -24,11 +25,34 @@ describe('observeHttp2Servers', () => {
     server.forceShutdown();
   });
 
-  it('returns false if grpc-js creates its http2 servers differently', () => {
+  it('observes no http2 server and returns false if grpc-js creates its http2 servers differently', () => {
     const observed: unknown[] = [];
     const other = { makeServer: () => ({}) } as unknown as Server;
     expect(canObserveHttp2Servers(other)).toBe(false);
     expect(observeHttp2Servers(other, (made) => observed.push(made))).toBe(false);
     expect(observed).toEqual([]);
+  });
+});
+
+describe('filterStreams', () => {
+  it('calls the filter once per stream, and all listeners only for a stream that the filter has not ended', () => {
+    const http2Server: NodeHttp2Server = createServer();
+    const received: string[] = [];
+    http2Server.on('stream', (_, headers) => received.push(`one ${String(headers[':path'])}`));
+    http2Server.on('stream', (_, headers) => received.push(`two ${String(headers[':path'])}`));
+    filterStreams(http2Server, (_, headers) => {
+      received.push(`filter ${String(headers[':path'])}`);
+      return headers[':path'] === '/ended';
+    });
+    http2Server.on('stream', (_, headers) => received.push(`later ${String(headers[':path'])}`));
+    for (const path of ['/ended', '/passed']) http2Server.emit('stream', {}, { ':path': path }, 0);
+    expect(received).toEqual([
+      'filter /ended',
+      'later /ended',
+      'filter /passed',
+      'one /passed',
+      'two /passed',
+      'later /passed',
+    ]);
   });
 });

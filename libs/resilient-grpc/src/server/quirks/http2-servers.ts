@@ -1,5 +1,5 @@
 import type { Server } from '@grpc/grpc-js';
-import type { Http2SecureServer, Http2Server } from 'node:http2';
+import type { Http2SecureServer, Http2Server, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 
 /** A node:http2 server; grpc-js creates one for each bound address. */
 export type NodeHttp2Server = Http2Server | Http2SecureServer;
@@ -22,6 +22,23 @@ export function observeHttp2Servers(server: Server, onServer: (http2Server: Node
     return made;
   });
   return true;
+}
+
+/** Ends a stream that has just been opened and returns true, or returns false. */
+export type StreamFilter = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean;
+
+/**
+ * Calls `filter` once for each stream of `http2Server`, before the current listeners, which are those of grpc-js and of telemetry. They do
+ * not receive a stream that `filter` has ended.
+ */
+export function filterStreams(http2Server: NodeHttp2Server, filter: StreamFilter): void {
+  // The cast is safe because Node emits 'stream' with these arguments.
+  const listeners = http2Server.listeners('stream') as ((...args: unknown[]) => void)[];
+  http2Server.removeAllListeners('stream');
+  http2Server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...more: unknown[]) => {
+    if (filter(stream, headers)) return;
+    for (const listener of listeners) listener(stream, headers, ...more);
+  });
 }
 
 /** Sets the backlog of `http2Server`, because grpc-js passes only an address to `listen`. */

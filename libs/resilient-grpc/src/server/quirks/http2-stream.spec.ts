@@ -94,7 +94,7 @@ describe('resetStream', () => {
     close();
   });
 
-  it('returns false for a call of unknown structure', () => {
+  it('resets no stream and returns false for a call of unknown structure', () => {
     expect(resetStream({})).toBe(false);
     expect(resetStream({ call: { nextCall: { stream: {} } } })).toBe(false);
   });
@@ -104,18 +104,18 @@ describe('statusSentBy', () => {
   it.each([
     ['trailers', { sentHeaders: { ':status': 200 }, sentTrailers: { 'grpc-status': 5, 'grpc-message': 'no%20order' } }],
     ['a trailers-only response', { sentHeaders: { ':status': 200, 'grpc-status': '5', 'grpc-message': 'no%20order' } }],
-  ])('reads the status from %s', (_where, stream) => {
+  ])('reads the sent status from %s', (_where, stream) => {
     expect(statusSentBy(stream)).toEqual({ code: status.NOT_FOUND, details: 'no order' });
   });
 
   it.each([
     ['an unknown code', { 'grpc-status': 99 }, { code: status.UNKNOWN, details: '' }],
     ['details that are not percent-encoded', { 'grpc-status': 2, 'grpc-message': '5 %' }, { code: 2, details: '5 %' }],
-  ])('reads a status with %s', (_what, sentTrailers, expected) => {
+  ])('reads a sent status with %s', (_what, sentTrailers, expected) => {
     expect(statusSentBy({ sentTrailers })).toEqual(expected);
   });
 
-  it('returns undefined if no status was sent or the call has an unknown structure', () => {
+  it('finds no sent status if none was sent or the call has an unknown structure', () => {
     expect(statusSentBy({ sentHeaders: { ':status': 415 } })).toBeUndefined();
     expect(sentStatusOf({})).toBeUndefined();
     expect(observeData({}, () => undefined)).toBe(false);

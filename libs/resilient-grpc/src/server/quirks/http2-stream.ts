@@ -32,8 +32,8 @@ function resetCodeOf(status: number | undefined): number {
 }
 
 /**
- * Returns the status that ended a grpc-js server call: the sent one, or the one that a reset replaced. Returns `undefined` if there is
- * none, because the client cancelled or the connection was lost, or if no stream was found.
+ * Returns the status that ended a grpc-js server call: the sent status, or the status that a reset replaced. Returns `undefined` if there
+ * is no status, because the client cancelled or the connection was lost, or if no stream was found.
  */
 export function sentStatusOf(serverCall: object): SentStatus | undefined {
   const stream = streamOf(serverCall);
@@ -69,7 +69,7 @@ export function isStreamOver(serverCall: object): boolean {
   return stream !== undefined && (stream.closed || statusSentBy(stream) !== undefined);
 }
 
-/** The part of a node:http2 stream that is used. */
+/** The part of a node:http2 stream that this library uses. */
 type Http2StreamPart = Pick<ServerHttp2Stream, 'closed' | 'close' | 'on'> & StatusPart;
 type StatusPart = Partial<Pick<ServerHttp2Stream, 'sentHeaders' | 'sentTrailers'>>;
 

@@ -4,6 +4,8 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import { ClientLog } from './client-log.js';
 import type { LogLine } from './log-line.js';
 
+const DOCTOR = 'npx nestjs-resilient-grpc doctor 10.0.0.7:50051';
+
 function make() {
   const clock = new VirtualClock();
   const lines: string[] = [];
@@ -15,7 +17,13 @@ function make() {
     lines.push(`${level} ${String(line)}`);
   };
   const sink = { debug: write('debug'), log: write('log'), warn: write('warn') };
-  const client = { name: 'orders', target: '10.0.0.7:50051', impact: () => calls, isDebugEnabled: () => seen.debug };
+  const client = {
+    name: 'orders',
+    target: '10.0.0.7:50051',
+    doctorCommand: DOCTOR,
+    impact: () => calls,
+    isDebugEnabled: () => seen.debug,
+  };
   const log = new ClientLog(sink, client, clock);
   const take = (body: EventBody) => log.take({ client: 'orders', at: clock.epoch(), ...body });
   const aboveDebug = () => lines.filter((line) => !line.startsWith('debug '));
@@ -84,7 +92,7 @@ describe('recurring outages', () => {
       pass(downMs / 2);
       for (const path of paths) record(() => take({ ...CIRCUIT, path, from: 'closed', to: 'open' }));
       pass(downMs / 2);
-      // Calls wait during the grace period, so none fails within it.
+      // Calls wait during the grace period, so no call fails within the grace period.
       record(() => take({ ...END, durationMs: downMs, failedCalls: downMs < 5_000 ? 0 : 3 }));
       ended.push(clock.now());
       pass(upMs);
@@ -103,7 +111,7 @@ describe('recurring outages', () => {
     [15_000, 5_000],
     [5, 29_000],
   ])(
-    'writes at most four lines a minute from the third outage on, whatever else happens (down %i ms, up %i ms)',
+    'writes at most four log lines a minute from the third outage on, regardless of other events (down %i ms, up %i ms)',
     (downMs, upMs) => {
       const { written } = linesAboveDebug(downMs, upMs);
       const flaps = written.slice(written.findIndex(({ event }) => event === 'flapping')).map(({ at }) => at);
@@ -119,7 +127,7 @@ describe('recurring outages', () => {
     [4_900, 100],
     [5, 29_000],
   ])(
-    'writes at most four lines a minute if each outage ends within its grace period (down %i ms, up %i ms)',
+    'writes at most four log lines a minute if each outage ends within its grace period (down %i ms, up %i ms)',
     (downMs, upMs) => {
       expect(maxLinesPerMinute(linesAboveDebug(downMs, upMs).written.map(({ at }) => at))).toBeLessThanOrEqual(4);
     },
@@ -130,7 +138,7 @@ describe('recurring outages', () => {
     [25_000, 25_000, ['outage-grace-over', 'outage-end']],
     [2_000, 60_000, ['outage', 'outage-end']],
   ])(
-    'writes all lines of an infrequent outage and one other line a minute (down %i ms, up %i ms)',
+    'writes the expected log lines of each infrequent outage and at most one other line a minute (down %i ms, up %i ms)',
     (downMs, upMs, lines) => {
       const { written, outages } = linesAboveDebug(downMs, upMs);
       const ofOutages = written.filter(({ event }) => String(event).startsWith('outage'));
@@ -146,7 +154,7 @@ describe('recurring outages', () => {
 describe('stream-limit event', () => {
   const LIMIT = { type: 'stream-limit', phase: 'begin', connections: 1, limit: 100 } as const;
 
-  it('logs one warning a minute with the limit and the remedy', () => {
+  it('logs at most one warning a minute about a stream limit, with the limit and the remedy', () => {
     const { clock, take, aboveDebug, kept } = make();
     const atMaximum = { ...LIMIT, maxConnectionsPerEndpoint: 1, opensConnection: false };
     take({ ...atMaximum, waiting: 3 });
@@ -165,7 +173,7 @@ describe('stream-limit event', () => {
     });
   });
 
-  it('names the connection that is being opened', () => {
+  it('logs that another connection is being opened when a stream limit is reached', () => {
     const { take, aboveDebug } = make();
     take({ ...LIMIT, maxConnectionsPerEndpoint: 4, opensConnection: true, waiting: 1 });
     expect(aboveDebug()).toEqual([
@@ -176,25 +184,33 @@ describe('stream-limit event', () => {
 });
 
 describe('slow-connect event', () => {
-  it('logs one warning a minute with the cause and the remedy', () => {
+  it('logs at most one warning a minute about a slow connection attempt, with the cause and the remedy', () => {
     const { clock, take, aboveDebug, kept } = make();
     const cause = 'connecting for 1.5 s: the peer accepted the TCP connection but did not respond';
-    take({ type: 'slow-connect', cause, waiting: 3 });
+    const times = { connectTimeoutMs: 20_000, graceMs: 4_700 };
+    take({ type: 'slow-connect', cause, waiting: 3, ...times });
     clock.advance(20_000);
-    take({ type: 'slow-connect', cause, waiting: 4 });
+    take({ type: 'slow-connect', cause, waiting: 4, ...times });
     expect(aboveDebug()).toEqual([
-      `warn no connection to 10.0.0.7:50051 yet: ${cause} (3 calls waiting); calls wait until connectTimeoutMs and outageGraceMs ` +
-        'have passed, or until their deadline; check the server and the TLS settings of both sides: npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
+      `warn no connection to 10.0.0.7:50051 yet: ${cause} (3 calls waiting); an attempt times out after 20 s (connectTimeoutMs), ` +
+        'and calls then wait up to 4.7 s (outageGraceMs), or until their deadline; check the server and the TLS settings of both sides: ' +
+        'npx nestjs-resilient-grpc doctor 10.0.0.7:50051',
     ]);
-    expect(kept[0]?.fields).toMatchObject({ event: 'slow-connect', target: '10.0.0.7:50051', cause, waiting: 3 });
+    expect(kept[0]?.fields).toMatchObject({
+      event: 'slow-connect',
+      target: '10.0.0.7:50051',
+      cause,
+      waiting: 3,
+      ...times,
+    });
   });
 });
 
 describe('attempt-end event', () => {
   it.each([
-    ['the server answered', { reachedServer: 'yes', reason: 'fatal-status' }],
+    ['was answered by the server', { reachedServer: 'yes', reason: 'fatal-status' }],
     ['was never sent', { reachedServer: 'no', reason: 'local' }],
-    ['its caller cancelled', { reason: 'cancelled' }],
+    ['was cancelled by its caller', { reason: 'cancelled' }],
     ['exceeded its deadline', { reason: 'deadline' }],
   ] as const)('logs nothing above debug for a call that %s', (_what, change) => {
     const { take, aboveDebug } = make();
@@ -220,7 +236,7 @@ describe('attempt-end event', () => {
     expect(lines).toEqual([]);
   });
 
-  it('truncates the status details of the server to one line', () => {
+  it('logs the status details of the server truncated to one line', () => {
     const { take, aboveDebug } = make();
     const details = `evil\n${'x'.repeat(10_000)}`;
     take(failed({ attempt: { number: 1, code: 14, details, durationMs: 5, hedge: false } }));
@@ -238,7 +254,7 @@ describe('connection-replaced event', () => {
     timeouts: 14,
   } as const;
 
-  it('reports that calls use the other backends if other connections are available', () => {
+  it('logs that calls use the other backends after a connection was replaced, if other connections are available', () => {
     const { take, aboveDebug } = make();
     take({ ...DEAD, by: 'other-connections' });
     expect(aboveDebug()[0]).toMatch(/; calls use the other backends until it reconnects$/);
@@ -278,13 +294,20 @@ describe('events', () => {
       OUTAGE,
       'debug',
       /^outage: connect ECONNREFUSED/,
-      { target: '10.0.0.7:50051', cause: OUTAGE.cause, graceMs: 5_100, flapping: false },
+      { target: '10.0.0.7:50051', cause: OUTAGE.cause, doctor: DOCTOR, graceMs: 5_100, flapping: false },
     ],
     [
       { ...OUTAGE, flapping: true },
       'warn',
       /^flapping: 3 outages in a minute \(.*check whether the server keeps restarting/,
-      { event: 'flapping', target: '10.0.0.7:50051', cause: OUTAGE.cause, graceMs: 5_100, outages: 3 },
+      {
+        event: 'flapping',
+        target: '10.0.0.7:50051',
+        cause: OUTAGE.cause,
+        doctor: DOCTOR,
+        graceMs: 5_100,
+        outages: 3,
+      },
     ],
     [
       { ...END, durationMs: 900.4, failedCalls: 0 },
@@ -422,7 +445,7 @@ describe('events', () => {
         addresses: 3,
       },
       'warn',
-      /: cannot watch EndpointSlices at https:\/\/api: 403; 3 addresses from before in use, and the request is repeated at least every 30 s; permit it: echo '\{\}'/,
+      /: cannot watch EndpointSlices at https:\/\/api: 403; the client keeps its 3 addresses, and the request is repeated at least every 30 s; permit it: echo '\{\}'/,
       {
         change: 'failed',
         cause: 'cannot watch EndpointSlices at https://api: 403',
@@ -579,7 +602,7 @@ describe('events', () => {
       { change: 'health', address: 'a:1', from: 'pending', to: 'serving' },
     ],
     [{ type: 'call-start', path }, undefined, /^$/, {}],
-  ])('writes the level, the message, and the fields of %j', (event, level, text, fields) => {
+  ])('writes the expected level, message, and fields for the event %j', (event, level, text, fields) => {
     const { kept, take } = make();
     take(event);
     const line = kept.at(-1);
@@ -631,7 +654,7 @@ describe('events', () => {
 });
 
 describe('close', () => {
-  it('writes pending summaries and clears all timers on close()', () => {
+  it('writes pending log summaries and clears all timers on close()', () => {
     const { clock, calls, take, log, aboveDebug } = make();
     calls.waiting = 1;
     take(OUTAGE);

@@ -18,6 +18,8 @@ export interface LoggedClient {
   readonly target: string;
   /** Returns the number of calls affected by the current outage. */
   readonly impact: () => OutageImpact;
+  /** Shell command that examines the target; `undefined` without one. */
+  readonly doctorCommand?: string | undefined;
   /** Returns true if the `debug` level is enabled. Otherwise debug messages are not built. */
   readonly isDebugEnabled: () => boolean;
 }
@@ -45,6 +47,7 @@ export class ClientLog {
     this.outages = new OutageLog(
       client.target,
       client.impact,
+      client.doctorCommand,
       (level, text, fields) => {
         if (level === 'debug') this.debug(() => [text, fields]);
         else write(this.line(level, text, fields));
@@ -138,6 +141,9 @@ export class ClientLog {
           { event: event.type, path: event.path, resumes: event.resumes, gapMs: Math.round(event.gapMs) },
         ]);
         return;
+      case 'awaited-call':
+        this.awaitedCall(event);
+        return;
       case 'unread-stream':
         this.streamLeak(event);
         return;
@@ -186,13 +192,15 @@ export class ClientLog {
     this.repeats.log(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields));
   }
 
-  private slowConnect({ type, cause, waiting }: EventOf<'slow-connect'>): void {
-    const { target } = this.client;
+  private slowConnect({ type, cause, waiting, connectTimeoutMs, graceMs }: EventOf<'slow-connect'>): void {
+    const { target, doctorCommand } = this.client;
+    const how = doctorCommand === undefined ? '' : `: ${oneLine(doctorCommand)}`;
     this.repeated(
       target,
-      `no connection to ${target} yet: ${oneLine(cause)} (${counted(waiting, 'call')} waiting); calls wait until connectTimeoutMs ` +
-        `and outageGraceMs have passed, or until their deadline; check the server and the TLS settings of both sides: npx nestjs-resilient-grpc doctor ${target}`,
-      { event: type, target, cause: oneLine(cause), waiting },
+      `no connection to ${target} yet: ${oneLine(cause)} (${counted(waiting, 'call')} waiting); an attempt times out after ` +
+        `${duration(connectTimeoutMs)} (connectTimeoutMs), and calls then wait up to ${duration(graceMs)} (outageGraceMs), or until ` +
+        `their deadline; check the server and the TLS settings of both sides${how}`,
+      { event: type, target, cause: oneLine(cause), waiting, connectTimeoutMs, graceMs },
     );
   }
 
@@ -202,7 +210,7 @@ export class ClientLog {
     if (phase === 'end') {
       const { durationMs } = event;
       this.debug(() => [
-        `no call waits for a stream any more, after ${duration(durationMs)}`,
+        `the wait for streams ended after ${duration(durationMs)}`,
         { event: type, phase, durationMs: Math.round(durationMs) },
       ]);
       return;
@@ -235,7 +243,7 @@ export class ClientLog {
     const { addresses, remedy } = event;
     const cause = oneLine(event.cause);
     const kept =
-      addresses === 0 ? 'no endpoints are known' : `${counted(addresses, 'address', 'addresses')} from before in use`;
+      addresses === 0 ? 'no endpoints are known' : `the client keeps its ${counted(addresses, 'address', 'addresses')}`;
     this.repeated(
       change,
       `${target}: ${cause}; ${kept}, and the request is repeated at least every 30 s${remedy === undefined ? '' : `; ${remedy}`}`,
@@ -296,7 +304,7 @@ export class ClientLog {
     }
   }
 
-  /** Logs an adaptive limit that has halved; its growth needs no attention. */
+  /** Logs the reduction of an adaptive limit. A raised limit is logged at debug, because no action is needed. */
   private concurrencyLimit({ type, path, from, to, latencyMs, unloadedLatencyMs }: EventOf<'concurrency-limit'>): void {
     const subject = path ?? this.client.target;
     const fields = { event: type, path, from, to, latencyMs, unloadedLatencyMs };
@@ -310,6 +318,14 @@ export class ClientLog {
         : `calls take ${duration(latencyMs)}, and ${duration(unloadedLatencyMs)} without load`;
     const text = `${subject}: concurrency limit reduced from ${String(from)} to ${String(to)}: ${cause}; further calls are queued`;
     this.repeats.log(`${type} ${subject}`, this.line('log', text, fields));
+  }
+
+  private awaitedCall({ type, path, awaitedAt }: EventOf<'awaited-call'>): void {
+    const place = awaitedAt === undefined ? '' : ` at ${awaitedAt}`;
+    this.warn(
+      `${path}: the call${place} was awaited but not subscribed to, so it was not made; write await firstValueFrom(call)`,
+      { event: type, path, awaitedAt },
+    );
   }
 
   /** Logs one line per call site, because a leak usually affects many streams from the same place. */

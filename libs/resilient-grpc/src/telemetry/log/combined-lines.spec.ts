@@ -21,14 +21,14 @@ function make() {
 const texts = (written: readonly LogLine[]) => written.map(({ msg }) => msg);
 
 describe('CombinedLines', () => {
-  it('writes lines immediately, up to four a minute', () => {
+  it('writes log lines immediately, up to four a minute', () => {
     const { written, circuit } = make();
     for (const path of ['/a', '/b', '/c', '/d', '/e']) circuit(path, 'open');
     expect(texts(written)).toEqual(['/a', '/b', '/c', '/d'].map((path) => `${path}: circuit open`));
     expect(written[0]!.fields).toEqual({ event: 'circuit', path: '/a', to: 'open' });
   });
 
-  it('writes one line during the minute after an outage, then up to four a minute', () => {
+  it('writes one log line during the minute after an outage, then up to four a minute', () => {
     const { clock, written, limit, circuit } = make();
     limit.connectionUnstable();
     circuit('/a', 'open');
@@ -40,7 +40,7 @@ describe('CombinedLines', () => {
     expect(written).toHaveLength(5);
   });
 
-  it('combines excess lines within a minute into one: the latest, its age, and the methods of the others', () => {
+  it('combines excess log lines within a minute into one line with the latest message, its age, and the methods of the others', () => {
     const { clock, written, circuit, fill } = make();
     fill();
     for (let i = 1; i <= 20; i++) circuit(`/a.A/M${i}`, 'open');
@@ -52,7 +52,7 @@ describe('CombinedLines', () => {
     expect(written[0]!.fields).toMatchObject({ event: 'circuit', path: '/a.A/M20', lines: 20 });
   });
 
-  it('lists at most 20 methods and counts the rest', () => {
+  it('lists at most 20 methods in a combined line and counts the rest', () => {
     const { clock, written, circuit, fill } = make();
     fill();
     for (let i = 1; i <= 500; i++) circuit(`/a.A/M${i}`, 'open');
@@ -61,7 +61,7 @@ describe('CombinedLines', () => {
     expect(written[0]!.msg.length).toBeLessThan(500);
   });
 
-  it('counts unlisted addresses as addresses, and one method as one', () => {
+  it('counts the unlisted methods and addresses of a combined line separately, with the correct singular or plural', () => {
     const { clock, written, say, circuit, fill } = make();
     fill();
     for (let i = 1; i <= 23; i++) say('warn', 'could not connect', { event: 'connection', address: `10.0.0.${i}:1` });
@@ -72,7 +72,7 @@ describe('CombinedLines', () => {
     );
   });
 
-  it('reports only the latest state of each method', () => {
+  it('reports only the latest circuit state of each method in a combined line', () => {
     const { clock, written, circuit, fill } = make();
     fill();
     for (const path of ['/a', '/b', '/c']) circuit(path, 'open');
@@ -84,7 +84,7 @@ describe('CombinedLines', () => {
     expect(written[0]!.fields).toMatchObject({ path: '/c', to: 'open', lines: 4 });
   });
 
-  it('uses the fields of the most severe line and lists all kinds', () => {
+  it('uses the fields of the most severe line for a combined line and lists all kinds of events', () => {
     const { clock, written, say, circuit, fill } = make();
     fill();
     say('warn', 'lost', { event: 'attempt-end', path: '/a', reason: 'not-safe-to-repeat' });
@@ -102,7 +102,7 @@ describe('CombinedLines', () => {
     });
   });
 
-  it('writes pending lines within a minute, before later lines', () => {
+  it('writes pending combined lines within a minute, before later lines', () => {
     const { clock, written, limit, circuit, fill } = make();
     fill();
     clock.advance(30_000);
@@ -121,7 +121,7 @@ describe('CombinedLines', () => {
     expect(texts(written).slice(1, 3)).toEqual(['/b: circuit open (60 s ago)', '/c: circuit open']);
   });
 
-  it('writes pending lines and clears the timer on close()', () => {
+  it('writes pending combined lines and clears the timer on close()', () => {
     const { clock, written, limit, circuit, fill } = make();
     fill();
     circuit('/a', 'open');

@@ -20,10 +20,10 @@ interface PendingLine {
 }
 
 /**
- * Limits the lines of one client above `debug`, except outage lines, which have a limit of their own: four lines a minute, or one line
- * during the minute after an outage started or ended. Excess lines are combined and written within a minute as one line. For each kind
- * it contains the latest message, its age, and the methods and number of the other messages. For each method only the latest message
- * counts, so a circuit that has closed again is not reported as open.
+ * Limits the lines of one client above `debug`, except outage lines, which have a separate limit. The limit is four lines a minute, or one
+ * line during the minute after an outage started or ended. Excess lines are combined and written within a minute as one line. For each
+ * kind, this line contains the latest message, its age, and the methods and number of the other messages. For each method only the latest
+ * message counts, so a circuit that has closed again is not reported as open.
  */
 export class CombinedLines {
   /** Pending lines by kind and method, the latest last. */
@@ -79,7 +79,7 @@ export class CombinedLines {
   }
 }
 
-/** Groups lines by level and kind, the most severe first. The level keeps opened circuits apart from closed ones. */
+/** Groups lines by level and kind, the most severe first. The level separates opened circuits from closed circuits. */
 function byKind(pending: readonly PendingLine[]): readonly (readonly PendingLine[])[] {
   const kinds = new Map<string, PendingLine[]>();
   for (const one of pending) {

@@ -5,7 +5,7 @@ import { counted, duration } from './log-text.js';
 
 type EndpointEvent = Extract<GrpcClientEvent, { readonly type: 'endpoint' }>;
 
-/** Describes the ejection, the return, or the health of an endpoint. */
+/** Describes the ejection, the spared ejection, the return, or the health of an endpoint. */
 export function endpointLine(
   event: EndpointEvent,
 ): readonly [level: 'debug' | 'log' | 'warn', text: string, fields: LogFields] {

@@ -30,7 +30,7 @@ describe('application logger that throws', () => {
 });
 
 describe('LibraryLogger', () => {
-  it('passes each line with its context to the method of its level', () => {
+  it('passes each log line with its context to the logger method of its level', () => {
     const got: unknown[] = [];
     const keep =
       (level: string) =>

@@ -17,7 +17,7 @@ function make(maxKinds?: number) {
 }
 
 describe('LogLimiter', () => {
-  it('writes the first entry of a kind, counts repeats, and writes the latest with the count', () => {
+  it('writes the first log entry of a kind, counts repeats, and writes the latest repeat with the count', () => {
     const { clock, written, say } = make();
     for (let i = 1; i <= 100; i++) say('a', `failure ${i}`);
     expect(written).toEqual(['failure 1']);
@@ -25,7 +25,7 @@ describe('LogLimiter', () => {
     expect(written).toEqual(['failure 1', 'failure 100 +99']);
   });
 
-  it('writes one summary per interval while repeats continue', () => {
+  it('writes one summary of log entries per interval while repeats continue', () => {
     const { clock, written, say } = make();
     for (let second = 0; second < 180; second++) {
       say('a', `failure ${second}`);
@@ -34,7 +34,7 @@ describe('LogLimiter', () => {
     expect(written).toEqual(['failure 0', 'failure 59 +59', 'failure 119 +60', 'failure 179 +60']);
   });
 
-  it('writes an entry immediately after an interval without repeats', () => {
+  it('writes a log entry immediately if an interval without repeats has passed', () => {
     const { clock, written, say } = make();
     say('a', 'one');
     clock.advance(60_000);
@@ -43,7 +43,7 @@ describe('LogLimiter', () => {
     expect(written).toEqual(['one', 'two']);
   });
 
-  it('counts each kind separately', () => {
+  it('limits each kind of log entry separately', () => {
     const { written, say } = make();
     say('a', 'of a');
     say('b', 'of b');
@@ -51,20 +51,20 @@ describe('LogLimiter', () => {
     expect(written).toEqual(['of a', 'of b']);
   });
 
-  it('counts all kinds beyond the maximum as one', () => {
+  it('limits log entries of all kinds beyond the maximum as one kind', () => {
     const { clock, written, say } = make(2);
     for (const kind of ['a', 'b', 'c', 'd', 'e', 'a']) say(kind, `of ${kind}`);
     expect(written).toEqual(['of a', 'of b', 'of c']);
     expect(clock.pending).toBe(3);
     clock.advance(60_000);
     expect(written.slice(3)).toEqual(['of a +1', 'of e +2 of others']);
-    // Once the earlier kinds have expired, later ones are counted separately.
+    // After the earlier kinds have expired, later kinds are counted separately.
     clock.advance(120_000);
     for (const kind of ['d', 'd', 'e']) say(kind, `of ${kind}`);
     expect(written.slice(5)).toEqual(['of d', 'of e']);
   });
 
-  it('writes suppressed entries and clears all timers on close()', () => {
+  it('writes suppressed log entries and clears all timers on close()', () => {
     const { clock, written, limit, say } = make();
     say('a', 'one');
     say('a', 'two');
@@ -74,7 +74,7 @@ describe('LogLimiter', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('drops suppressed entries and clears all timers on clear()', () => {
+  it('drops suppressed log entries and clears all timers on clear()', () => {
     const { clock, written, limit, say } = make();
     say('a', 'one');
     say('a', 'two');
@@ -85,7 +85,7 @@ describe('LogLimiter', () => {
     expect(limit.isLimiting('a')).toBe(false);
   });
 
-  it('writes up to maxLines() lines immediately, and calls maxLines() again for each line', () => {
+  it('writes up to maxLines() log lines immediately, and calls maxLines() again for each line', () => {
     const clock = new VirtualClock();
     const written: string[] = [];
     let maxLines = 3;

@@ -20,8 +20,8 @@ interface LimitedKind<Entry> {
 }
 
 /**
- * Limits log lines: writes the first entry of each kind immediately, counts its repeats, and writes them as one line per interval, until
- * an interval passes without any.
+ * Limits log lines. Writes the first entry of each kind immediately and counts its repeats. Writes the repeats as one line per interval,
+ * until an interval passes without repeats.
  */
 export class LogLimiter<Entry> {
   private readonly kinds = new Map<Kind, LimitedKind<Entry>>();
@@ -85,7 +85,7 @@ export class LogLimiter<Entry> {
     this.write(latest, suppressed, kind === OTHERS);
   }
 
-  /** Writes the suppressed entries if the limit allows it, and schedules the next check. Forgets a kind after an interval without lines. */
+  /** Writes the suppressed entries if the limit allows it, and schedules the next check. Removes a kind after an interval without lines. */
   private check(kind: Kind, limited: LimitedKind<Entry>, now: number): void {
     if (limited.suppressed > 0 && this.allowedAt(limited) <= now) this.writeLine(kind, limited, now);
     const forgetAt = (limited.writtenAt.at(-1) ?? -Infinity) + LOG_INTERVAL_MS;
@@ -94,12 +94,12 @@ export class LogLimiter<Entry> {
       this.kinds.delete(kind);
       return;
     }
-    // There may be thousands of entries per second.
+    // The timer is reused, because there may be thousands of entries per second.
     if (dueAt === limited.dueAt) return;
     limited.dueAt = dueAt;
     limited.timer?.clear();
     limited.timer = this.clock.setTimer(() => {
-      // A timer that fired proves that its time has passed, even if it fired early.
+      // A timer can fire early, so `now` is at least the time for which the timer was set.
       this.check(kind, limited, Math.max(dueAt, this.clock.now()));
     }, dueAt - now);
   }

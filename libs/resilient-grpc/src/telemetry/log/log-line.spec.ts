@@ -5,20 +5,20 @@ import { LogLine } from './log-line.js';
 const line = new LogLine('warn', 'outage: lost', { client: 'orders', event: 'outage', waiting: 3, peer: undefined });
 
 describe('LogLine', () => {
-  it('prints its message', () => {
+  it('prints the message of a log line', () => {
     expect(String(line)).toBe('outage: lost');
     expect(inspect(line)).toBe('outage: lost');
     expect(inspect(line, { colors: true })).toBe('\u001b[33moutage: lost\u001b[39m');
     expect(line.message).toBe('outage: lost');
   });
 
-  it('serializes to its fields, with the message as msg', () => {
+  it('serializes a log line to its fields, with the message as msg', () => {
     const fields = { msg: 'outage: lost', client: 'orders', event: 'outage', waiting: 3 };
     expect(JSON.parse(JSON.stringify(line))).toEqual(fields);
     expect(Object.assign({}, line)).toEqual(fields);
   });
 
-  it('behaves like a string in code that expects one', () => {
+  it('makes a log line behave like a string in code that expects a string', () => {
     // Loggers receive a line where they expect a string.
     const text = line as unknown as string;
     expect(text.replace('lost', 'back')).toBe('outage: back');
@@ -37,20 +37,20 @@ describe('LogLine', () => {
     ]);
   });
 
-  it('enumerates only its own fields', () => {
+  it('enumerates only the fields of a log line', () => {
     const seen: string[] = [];
     for (const key in line) seen.push(key);
     expect(seen).toEqual(['msg', 'client', 'event', 'waiting']);
     expect(Object.keys(line)).toEqual(seen);
   });
 
-  it('prints a plain object if it is nested in another object', () => {
+  it('prints a log line as a plain object if it is nested in another object', () => {
     expect(inspect({ line }, { breakLength: Infinity })).toBe(
       "{ line: { msg: 'outage: lost', client: 'orders', event: 'outage', waiting: 3 } }",
     );
   });
 
-  it('prints its stack below the message, as ConsoleLogger does', () => {
+  it('prints the stack of a log line below the message, as ConsoleLogger does', () => {
     const failed = new LogLine('error', 'failed', { stack: 'Error: x\n    at a.ts:1:1' });
     expect(inspect(failed)).toBe('failed\nError: x\n    at a.ts:1:1');
     expect(inspect(failed, { colors: true })).toBe('\u001b[31mfailed\u001b[39m\nError: x\n    at a.ts:1:1');

@@ -1,4 +1,7 @@
-/** The structured fields of a log line. Their names are stable. Never use `context`, `level`, `time`, or `pid`: loggers add these. */
+/**
+ * The structured fields of a log line. Their names are stable. Never use `context`, `level`, `time`, or `pid`, because loggers add fields
+ * with these names.
+ */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 /** The levels of Nest's logger that this library uses. */
@@ -19,11 +22,11 @@ interface InspectOptions {
 }
 
 /**
- * One log line with a message and structured fields. Nest loggers have no common way to pass both: Nest 11 prints each argument on its
- * own line, Nest 12 appends the fields to the message, and nestjs-pino drops arguments after a string message. All of them accept a
- * single object. Loggers that print this object print its message. JSON contains its fields, with the message as `msg`. It also works in
- * loggers that expect a string: it inherits the string methods (`replace`, `includes`), which call `toString`, and has a `length`. It
- * cannot extend `String`, because a `String` object has each character as an enumerable property.
+ * One log line with a message and structured fields. Nest loggers have no common way to pass both. Nest 11 prints each argument on its own
+ * line, Nest 12 appends the fields to the message, and nestjs-pino drops arguments after a string message. All of these loggers accept a
+ * single object. Loggers that print this object print its message. JSON contains its fields, with the message as `msg`. The object also
+ * works in loggers that expect a string, because it inherits the string methods (`replace`, `includes`) and has a `length`. These methods
+ * call `toString`. The class cannot extend `String`, because a `String` object has each character as an enumerable property.
  */
 export class LogLine {
   readonly msg: string;

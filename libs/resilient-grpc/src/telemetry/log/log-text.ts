@@ -1,7 +1,10 @@
 import { maskSecrets } from './mask-secrets.js';
 
 const MAX_TEXT_LENGTH = 300;
-/** Maximum number of characters searched for secrets. Larger than what is logged, so that a secret cut at the end is still recognized. */
+/**
+ * Maximum number of characters searched for secrets. Larger than the logged length, so that a secret that is cut at the end of a line is
+ * still recognized.
+ */
 const MAX_SCANNED_LENGTH = 2_000;
 /** Maximum number of stack frames logged. */
 const MAX_STACK_FRAMES = 20;
@@ -22,8 +25,8 @@ export function oneLine(text: string, maxLength = MAX_TEXT_LENGTH): string {
 }
 
 /**
- * Makes an error stack safe to log: the message on one line, then the frames, one indented line each. The message is taken out of the
- * stack because it may contain client input, unescaped and of any length.
+ * Makes an error stack safe to log: the message on one line, then the frames, one indented line each. The message is removed from the stack
+ * because it may contain client input, unescaped and of any length.
  */
 export function stackOf(what: string, message: string, stack: string): string {
   const frames = stack
@@ -47,7 +50,7 @@ export function counted(count: number, one: string, many = `${one}s`): string {
   return `${String(count)} ${count === 1 ? one : many}`;
 }
 
-/** Lists the first `max` of `items`. `others` describes the number of the others. */
+/** Lists the first `max` of `items`. `others` describes the number of the remaining items. */
 export function listed(items: readonly string[], max: number, others: (count: number) => string): string {
   const rest = items.length > max ? [others(items.length - max)] : [];
   return [...items.slice(0, max), ...rest].join(', ');

@@ -31,7 +31,7 @@ const SECRET_PATTERNS: readonly (readonly [RegExp, string])[] = [
 
 /**
  * Returns `text` with recognizable secrets masked. Log lines contain no metadata values, but an error from an interceptor may quote a
- * header. Runs in linear time for any input: no pattern rescans text that it has already matched.
+ * header. Runs in linear time for any input, because no pattern rescans text that it has already matched.
  *
  * @param isCut true if `text` was truncated; the missing part of a URL at its end may contain an '@', so the URL may include credentials
  */

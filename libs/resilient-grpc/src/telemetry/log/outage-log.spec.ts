@@ -2,16 +2,19 @@ import { describe, expect, it } from 'vitest';
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import type { EventBody } from '../../call/event-hub.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import { OutageLog } from './outage-log.js';
+import { OutageLog, type LoggedFailure } from './outage-log.js';
+
+const DOCTOR = 'npx nestjs-resilient-grpc doctor 10.0.0.7:50051';
 
 function make() {
   const clock = new VirtualClock();
   const lines: string[] = [];
   const fields: object[] = [];
-  const calls = { waiting: 0, failed: 0 };
+  const calls: { waiting: number; failed: number; failure?: LoggedFailure } = { waiting: 0, failed: 0 };
   const outages = new OutageLog(
     '10.0.0.7:50051',
     () => calls,
+    DOCTOR,
     (level, text, reported) => {
       lines.push(`${level} ${text}`);
       fields.push(reported);
@@ -60,12 +63,13 @@ describe('outage', () => {
     take(OUTAGE);
     clock.advance(5_000);
     expect(aboveDebug()).toEqual([
-      'warn outage: connect ECONNREFUSED 10.0.0.7:50051; calls wait up to 5.1 s (12 waiting)',
+      'warn outage: connect ECONNREFUSED 10.0.0.7:50051; calls wait up to 5.1 s or until their deadline (12 waiting); ' +
+        `to diagnose, run: ${DOCTOR}`,
     ]);
     clock.advance(100);
     expect(aboveDebug().slice(1)).toEqual([
       'warn no connection for 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls fail immediately (UNAVAILABLE); ' +
-        'check the server; the client keeps trying to reconnect',
+        `check the server; the client keeps trying to reconnect; to diagnose, run: ${DOCTOR}`,
     ]);
     clock.advance(60_000);
     take(END);
@@ -74,7 +78,7 @@ describe('outage', () => {
     ]);
   });
 
-  it('writes each line once even if a timer fires early', () => {
+  it('writes each outage line once even if a timer fires early', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 12;
     take({ ...OUTAGE, graceMs: 5_100.6 });
@@ -95,7 +99,7 @@ describe('outage', () => {
     expect(aboveDebug().slice(1)).toEqual(['log reconnected after 5 s, 9 failed attempts; 12 calls waited, 0 failed']);
   });
 
-  it('logs no warning until a call waits', () => {
+  it('logs no warning about an outage until a call waits', () => {
     const { clock, calls, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(60_000);
@@ -114,7 +118,7 @@ describe('outage', () => {
     expect(aboveDebug()).toEqual([]);
   });
 
-  it('logs an outage without a grace period once a call fails', () => {
+  it('logs an outage without a grace period when a call fails', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.failed = 7;
     take({ ...OUTAGE, graceMs: 0 });
@@ -127,16 +131,16 @@ describe('outage', () => {
     expect(aboveDebug()[1]).toMatch(/^log reconnected after/);
   });
 
-  it('reports both waiting and failed calls', () => {
+  it('logs the numbers of waiting calls and failed calls of an outage', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.failed = 7;
     take(OUTAGE);
     Object.assign(calls, { waiting: 2, failed: 10 });
     clock.advance(1_500);
-    expect(aboveDebug()[0]).toMatch(/calls wait up to 5\.1 s \(2 waiting, 3 failed\)$/);
+    expect(aboveDebug()[0]).toMatch(/calls wait up to 5\.1 s or until their deadline \(2 waiting, 3 failed\);/);
   });
 
-  it('logs one warning if the first call fails long after the grace period', () => {
+  it('logs one outage warning if the first call fails long after the grace period', () => {
     const { clock, calls, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(3_600_000);
@@ -155,7 +159,7 @@ describe('outage', () => {
     expect(aboveDebug()).toEqual(['log reconnected after 2 s, 9 failed attempts; 12 calls waited, 3 failed']);
   });
 
-  it('names the target if the cause does not', () => {
+  it('logs the target of an outage if the cause does not contain it', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     take({ ...OUTAGE, cause: 'certificate has expired' });
@@ -163,7 +167,7 @@ describe('outage', () => {
     for (const line of aboveDebug()) expect(line).toContain(': 10.0.0.7:50051: certificate has expired; calls ');
   });
 
-  it('uses the singular for one attempt and one call', () => {
+  it('uses the singular for one attempt and one call at the end of an outage', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     take(OUTAGE);
@@ -172,7 +176,7 @@ describe('outage', () => {
     expect(aboveDebug().at(-1)).toBe('log reconnected after 7.3 s, 1 failed attempt; 1 call waited, 0 failed');
   });
 
-  it('escapes control characters of the cause', () => {
+  it('escapes control characters in the cause of an outage', () => {
     const { clock, calls, take, lines } = make();
     calls.waiting = 1;
     take({ ...OUTAGE, cause: 'bad\ncertificate\u001b[31m' });
@@ -180,25 +184,25 @@ describe('outage', () => {
     for (const line of lines) expect(line).toContain('bad\\u000acertificate\\u001b[31m');
   });
 
-  it('reports how many calls were abandoned while they waited', () => {
+  it('logs the number of waiting calls that timed out or were cancelled during an outage', () => {
     const { clock, calls, fields, take, aboveDebug } = make();
     calls.waiting = 77;
     take(OUTAGE);
     clock.advance(5_000);
     take({ ...END, waitedCalls: 77, abandonedCalls: 40, failedCalls: 0 });
     expect(aboveDebug().at(-1)).toBe(
-      'log reconnected after 7.3 s, 9 failed attempts; 77 calls waited, 40 abandoned, 0 failed',
+      'log reconnected after 7.3 s, 9 failed attempts; 77 calls waited, 40 timed out or cancelled, 0 failed',
     );
     expect(fields.at(-1)).toMatchObject({ waitedCalls: 77, abandonedCalls: 40, failedCalls: 0 });
   });
 
-  it('logs the end of an outage without a warning if calls were abandoned', () => {
+  it('logs the end of an outage without a warning if waiting calls timed out or were cancelled', () => {
     const { clock, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(2_000);
     take({ ...END, durationMs: 2_000, abandonedCalls: 2, failedCalls: 0 });
     expect(aboveDebug()).toEqual([
-      'log reconnected after 2 s, 9 failed attempts; 12 calls waited, 2 abandoned, 0 failed',
+      'log reconnected after 2 s, 9 failed attempts; 12 calls waited, 2 timed out or cancelled, 0 failed',
     ]);
   });
 
@@ -244,7 +248,7 @@ describe('flapping server', () => {
     expect(aboveDebug()[4]).toBe(aboveDebug()[0]);
   });
 
-  it('logs a flapping server that stays down as an outage, with its end', () => {
+  it('logs an outage and its end if a flapping server stays down', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     take({ ...OUTAGE, flapping: true, graceMs: 3_000 });

@@ -8,20 +8,30 @@ import { counted, duration, oneLine } from './log-text.js';
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
 /**
- * The age at which an outage is logged as a warning. Shorter outages are usually ordinary restarts: the client reconnects up to 0.4 s after
- * a server that was down for a second is back.
+ * The age at which an outage is logged as a warning. Shorter outages are usually ordinary restarts: if a server was down for one second,
+ * the client reconnects within 0.4 s after the server accepts connections again.
  */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 const FLAPPING = 'flapping';
 const { flapCount } = DEFAULT_OUTAGE_POLICY;
 const NO_CALLS = { waitedCalls: 0, abandonedCalls: 0, failedCalls: 0 };
-const REMEDY = 'check the server; the client keeps trying to reconnect';
 
-/** Numbers of calls affected by an outage. */
+/** Explanation of the last failed attempt to connect. */
+export interface LoggedFailure {
+  readonly cause: string;
+  readonly kind: string;
+  readonly remedy: string;
+  /** Shell command that examines the target after this failure; `undefined` without one. */
+  readonly doctor?: string | undefined;
+}
+
+/** Calls affected by an outage, and its latest cause. */
 export interface OutageImpact {
-  /** Calls that wait for the channel. */
+  /** The latest failure to connect; `undefined` if the channel is connected, or if no attempt to connect has failed. */
+  readonly failure?: LoggedFailure | undefined;
+  /** Number of calls that wait for the channel. */
   readonly waiting: number;
-  /** Calls that failed because no connection was available, since the client was created. */
+  /** Number of calls since the creation of the client that failed because no connection was available. */
   readonly failed: number;
 }
 
@@ -39,10 +49,10 @@ interface CurrentOutage {
 }
 
 /**
- * Writes the log lines of outages. An outage gets at most three lines: a warning when it is 1.5 s old and a call is waiting or has failed,
- * a warning when its grace period is over and calls fail, and a line when it ends. A second outage within a minute gets only the last two:
- * the warning that calls fail is never suppressed. A flapping server gets one line a minute. An outage of a flapping server gets its own
- * lines, including its end, only if it outlasts the grace period and no flapping line was written in the last minute.
+ * Writes the log lines of outages. An outage gets at most three lines. The first is a warning when the outage is 1.5 s old and a call is
+ * waiting or has failed. The second is a warning when the grace period is over and calls fail. The third reports the end of the outage. A
+ * second outage within a minute gets only the second and the third line. A flapping server gets one line a minute. An outage of a flapping
+ * server gets its own lines, including its end, only if it outlasts the grace period and no flapping line was written in the last minute.
  */
 export class OutageLog {
   private outage: CurrentOutage | undefined;
@@ -58,6 +68,8 @@ export class OutageLog {
   constructor(
     private readonly target: string,
     private readonly impact: () => OutageImpact,
+    /** Shell command that examines the target; `undefined` without one. */
+    private readonly doctorCommand: string | undefined,
     private readonly write: WriteLine,
     private readonly clock: Clock,
   ) {
@@ -148,7 +160,7 @@ export class OutageLog {
     const also = failed === 0 ? '' : `, ${String(failed)} failed`;
     this.write(
       'warn',
-      `outage: ${this.causeOf(start)}; calls wait up to ${duration(start.graceMs)} (${String(waiting)} waiting${also})`,
+      `outage: ${this.causeOf(start)}${this.remedy}; calls wait up to ${duration(start.graceMs)} or until their deadline (${String(waiting)} waiting${also})${this.diagnosis}`,
       { event: 'outage', ...this.fieldsOf(start), waiting, failed },
     );
     this.scheduleCheck(start.graceMs - ageMs);
@@ -157,7 +169,8 @@ export class OutageLog {
   private logGraceOver(start: EventOf<'outage-start'>, ageMs: number): void {
     this.write(
       'warn',
-      `no connection for ${duration(ageMs)}: ${this.causeOf(start)}; calls fail immediately (UNAVAILABLE); ${REMEDY}`,
+      `no connection for ${duration(ageMs)}: ${this.causeOf(start)}; calls fail immediately (UNAVAILABLE)${this.remedy || '; check the server'}; ` +
+        `the client keeps trying to reconnect${this.diagnosis}`,
       { event: 'outage-grace-over', ...this.fieldsOf(start), durationMs: Math.round(ageMs) },
     );
   }
@@ -183,16 +196,37 @@ export class OutageLog {
     );
   }
 
-  private fieldsOf({ cause, graceMs }: EventOf<'outage-start'>): LogFields {
-    return { target: this.target, cause: oneLine(cause), graceMs: Math.round(graceMs) };
+  private fieldsOf(start: EventOf<'outage-start'>): LogFields {
+    const { failure } = this.impact();
+    const doctor = failure?.doctor ?? this.doctorCommand;
+    return {
+      target: this.target,
+      cause: oneLine(failure?.cause ?? start.cause),
+      ...(failure && { kind: failure.kind, remedy: failure.remedy }),
+      ...(doctor !== undefined && { doctor: oneLine(doctor) }),
+      graceMs: Math.round(start.graceMs),
+    };
   }
 
-  /** Returns the cause, prefixed with the target if the cause does not contain it. A bare IP address does not identify the service. */
-  private causeOf({ cause }: EventOf<'outage-start'>): string {
+  /** Returns the latest cause, prefixed with the target if the cause does not contain it. A bare IP address does not identify the service. */
+  private causeOf(start: EventOf<'outage-start'>): string {
+    const cause = this.impact().failure?.cause ?? start.cause;
     return cause.includes(this.target) ? oneLine(cause) : `${this.target}: ${oneLine(cause)}`;
+  }
+
+  /** Returns '; ' and the remedy; '' if no remedy is known. */
+  private get remedy(): string {
+    const { failure } = this.impact();
+    return failure === undefined ? '' : `; ${failure.remedy}`;
+  }
+
+  /** Returns '; ' and the command that examines the target; '' without one. */
+  private get diagnosis(): string {
+    const doctor = this.impact().failure?.doctor ?? this.doctorCommand;
+    return doctor === undefined ? '' : `; to diagnose, run: ${oneLine(doctor)}`;
   }
 }
 
 function callsOf(waited: number, abandoned: number, failed: number): string {
-  return `${counted(waited, 'call')} waited${abandoned === 0 ? '' : `, ${String(abandoned)} abandoned`}, ${String(failed)} failed`;
+  return `${counted(waited, 'call')} waited${abandoned === 0 ? '' : `, ${String(abandoned)} timed out or cancelled`}, ${String(failed)} failed`;
 }

@@ -24,7 +24,7 @@ const failed = (change: Partial<AttemptEndEvent> = {}): AttemptEndEvent => ({
 });
 
 describe('UnretriedCalls', () => {
-  it('logs the first call, then counts calls by method and reason', () => {
+  it('logs the first unretried call, then counts further calls by method and reason', () => {
     const { clock, take, written } = make();
     for (let i = 0; i < 50; i++) take(failed());
     take(failed({ path: '/orders.v1.Orders/Watch' }));
@@ -41,7 +41,7 @@ describe('UnretriedCalls', () => {
     ]);
   });
 
-  it('repeats the message with the server and the count if all calls share one method and reason', () => {
+  it('repeats the message, with the server and the count, if all unretried calls share one method and reason', () => {
     const { clock, take, written } = make();
     const attempt = {
       number: 1,
@@ -61,7 +61,7 @@ describe('UnretriedCalls', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('combines many methods into one line that lists the most frequent', () => {
+  it('combines unretried calls of many methods into one log line that lists the most frequent methods', () => {
     const { clock, take, written } = make();
     for (let i = 0; i < 100; i++) take(failed({ path: `/a.A/M${i % 10}` }));
     clock.advance(60_000);

@@ -34,8 +34,9 @@ export function attemptFields({ path, attempt, reachedServer, next, reason }: At
 }
 
 /**
- * Logs failed calls that may have had an effect on the server and were not retried, because an operator may have to check them. The
- * first is logged immediately. Further ones are counted by method and reason and logged once a minute, until a minute passes without any.
+ * Logs failed calls that may have had an effect on the server and were not retried, because an operator may have to check them. The first
+ * call is logged immediately. Further calls are counted by method and reason and logged once a minute, until a minute passes without such a
+ * call.
  */
 export class UnretriedCalls {
   /** Number of calls since the last line, by method and reason. */

@@ -11,7 +11,7 @@ export interface ChaosFault extends PlannedFault {
   end?(): unknown;
 }
 
-/** Relative frequency of each fault of a kit. Faults without a weight are left out. */
+/** Relative frequency of each fault of a kit. Faults without a weight are excluded. */
 export type ChaosWeights<Name extends string> = Readonly<Partial<Record<Name, number>>>;
 
 /** Returns the faults of a kit that have a weight, or all faults if `weights` is undefined. */

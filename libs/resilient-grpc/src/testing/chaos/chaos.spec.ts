@@ -47,7 +47,7 @@ describe('chaos', () => {
     return error as ChaosError;
   };
 
-  it('plays each fault at its time, aborts the signal at the end and returns the result of the run', async () => {
+  it('plays each chaos fault at its time, aborts the signal of the run at the end, and returns the result of the run', async () => {
     const result = chaos({ plan: PLAN, faults, clock }, untilOver);
     await clock.advanceAsync(999);
     expect(log).toEqual(['100 cut', '300 hold', '500 release']);
@@ -57,7 +57,7 @@ describe('chaos', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('heals the active fault and stops if the run ends early', async () => {
+  it('heals the active fault and ends chaos if the run ends early', async () => {
     const result = chaos({ plan: PLAN, faults, clock }, async () => {
       await clock.advanceAsync(400);
       return 'early';
@@ -67,7 +67,7 @@ describe('chaos', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('heals the active fault and reports the seed, the faults so far and the cause if the run fails', async () => {
+  it('heals the active fault and reports the seed, the faults so far, and the cause if the chaos run fails', async () => {
     const cause = new Error('an order was lost');
     const error = await failure(
       chaos({ plan: PLAN, faults, clock }, async () => {
@@ -83,7 +83,7 @@ describe('chaos', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('replays a random plan from the seed in its error', async () => {
+  it('replays a random chaos plan from the seed that a ChaosError contains', async () => {
     const options = { durationMs: 60_000, faults, clock };
     const { plan } = await failure(chaos(options, () => Promise.reject(new Error('x'))));
     let replayed: unknown;
@@ -94,23 +94,26 @@ describe('chaos', () => {
     expect(plan.steps.length).toBeGreaterThan(10);
   });
 
-  it.each([100, 400])('ends when its signal is aborted at %d ms, even if the run does not end', async (at) => {
-    const controller = new AbortController();
-    let aborted = false;
-    const result = chaos({ plan: PLAN, faults, clock, signal: controller.signal }, ({ signal }) => {
-      signal.addEventListener('abort', () => (aborted = true));
-      return new Promise(() => undefined);
-    });
-    const failed = failure(result);
-    await clock.advanceAsync(at);
-    controller.abort(new Error('time is up'));
-    expect((await failed).message).toContain('seed 7: time is up');
-    expect(aborted).toBe(true);
-    expect(log.at(-1)).toBe(at === 100 ? '100 cut' : '400 release');
-    expect(clock.pending).toBe(0);
-  });
+  it.each([100, 400])(
+    "ends chaos when the caller's signal is aborted at %d ms, even if the run does not end",
+    async (at) => {
+      const controller = new AbortController();
+      let aborted = false;
+      const result = chaos({ plan: PLAN, faults, clock, signal: controller.signal }, ({ signal }) => {
+        signal.addEventListener('abort', () => (aborted = true));
+        return new Promise(() => undefined);
+      });
+      const failed = failure(result);
+      await clock.advanceAsync(at);
+      controller.abort(new Error('time is up'));
+      expect((await failed).message).toContain('seed 7: time is up');
+      expect(aborted).toBe(true);
+      expect(log.at(-1)).toBe(at === 100 ? '100 cut' : '400 release');
+      expect(clock.pending).toBe(0);
+    },
+  );
 
-  it('plays nothing if its signal is already aborted', async () => {
+  it("plays no chaos fault if the caller's signal is already aborted", async () => {
     let ran = false;
     const error = await failure(
       chaos({ plan: PLAN, faults, clock, signal: AbortSignal.abort('no') }, async () => {
@@ -123,7 +126,7 @@ describe('chaos', () => {
   });
 
   it.each(['begin', 'end'] as const)(
-    'ends and heals the fault when its signal is aborted while %s() of the fault hangs',
+    "ends chaos when the caller's signal is aborted while %s() of a fault hangs",
     async (part) => {
       const hanging: ChaosFault = {
         name: 'cut',
@@ -158,21 +161,26 @@ describe('chaos', () => {
     ['a fault that does not begin', { begin: true }, "fault 'cut' did not start within 3000 ms", 3_100],
     ['a fault that is not healed', { end: true }, "fault 'cut' was not healed within 3000 ms", 3_100],
     ['a run that does not end', {}, 'run did not end after its signal was aborted within 3000 ms', 4_000],
-  ])('reports the seed and %s', async (_, hangs: { readonly begin?: boolean; readonly end?: boolean }, why, atMs) => {
-    const forever = () => new Promise(() => undefined);
-    const cut = { name: 'cut', begin: hangs.begin ? forever : () => undefined, end: hangs.end ? forever : undefined };
-    let failedAt: number | undefined;
-    const run = why.startsWith('run ') ? forever : untilOver;
-    const failed = failure(chaos({ plan: PLAN, faults: [cut as ChaosFault, faults[1]!], clock, graceMs: 3_000 }, run));
-    void failed.then(() => (failedAt = clock.now()));
-    await clock.advanceAsync(10_000);
-    expect((await failed).message).toContain(`seed 7: ${why}\n`);
-    expect(failedAt).toBeDefined();
-    expect(clock.pending).toBe(0);
-    expect(log).toContain(atMs === 4_000 ? '500 release' : `${atMs} over`);
-  });
+  ])(
+    'reports the seed of the chaos plan and %s',
+    async (_, hangs: { readonly begin?: boolean; readonly end?: boolean }, why, atMs) => {
+      const forever = () => new Promise(() => undefined);
+      const cut = { name: 'cut', begin: hangs.begin ? forever : () => undefined, end: hangs.end ? forever : undefined };
+      let failedAt: number | undefined;
+      const run = why.startsWith('run ') ? forever : untilOver;
+      const failed = failure(
+        chaos({ plan: PLAN, faults: [cut as ChaosFault, faults[1]!], clock, graceMs: 3_000 }, run),
+      );
+      void failed.then(() => (failedAt = clock.now()));
+      await clock.advanceAsync(10_000);
+      expect((await failed).message).toContain(`seed 7: ${why}\n`);
+      expect(failedAt).toBeDefined();
+      expect(clock.pending).toBe(0);
+      expect(log).toContain(atMs === 4_000 ? '500 release' : `${atMs} over`);
+    },
+  );
 
-  it('waits for a fault that is still beginning when the run ends, and then heals it', async () => {
+  it('waits for a chaos fault that is still beginning when the run ends, and then heals it', async () => {
     const slow: ChaosFault = {
       name: 'cut',
       begin: () => new Promise<void>((resolve) => void clock.setTimer(resolve, 2_000)),
@@ -185,19 +193,19 @@ describe('chaos', () => {
     expect(log).toEqual(['2100 heal']);
   });
 
-  it("removes its listeners from the caller's signal", async () => {
+  it("removes the listeners of chaos from the caller's signal", async () => {
     const { signal } = new AbortController();
     await chaos({ plan: PLAN, faults, clock, signal }, () => clock.advanceAsync(400));
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  it.each([0, -1, NaN])('rejects a grace period of %d ms', async (graceMs) => {
+  it.each([0, -1, NaN])('rejects a chaos grace period of %d ms', async (graceMs) => {
     await expect(chaos({ plan: PLAN, faults, clock, graceMs }, untilOver)).rejects.toThrow(
       `chaos: expected graceMs to be greater than 0, got ${graceMs}`,
     );
   });
 
-  it('keeps the distance after a fault that took longer than planned', async () => {
+  it('keeps the planned distance to the next fault after a chaos fault that took longer than planned', async () => {
     const slow: ChaosFault = {
       name: 'cut',
       begin: () => new Promise<void>((resolve) => void clock.setTimer(resolve, 5_000)),
@@ -208,7 +216,7 @@ describe('chaos', () => {
     expect(log).toEqual(['5300 hold', '5500 release', '6000 over']);
   });
 
-  it('fails if begin() or end() of a fault rejects', async () => {
+  it('fails chaos if begin() or end() of a fault rejects', async () => {
     const broken = (part: 'begin' | 'end'): ChaosFault => ({
       name: 'cut',
       begin: () => undefined,
@@ -221,7 +229,7 @@ describe('chaos', () => {
     }
   });
 
-  it('rejects a plan with an unknown fault', async () => {
+  it('rejects a chaos plan with an unknown fault', async () => {
     await expect(chaos({ plan: PLAN, faults: [] }, untilOver)).rejects.toThrow(
       "chaos: expected a fault named 'cut' in faults",
     );

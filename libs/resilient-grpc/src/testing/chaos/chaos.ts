@@ -17,7 +17,7 @@ export interface ChaosSettings {
   readonly signal?: AbortSignal | undefined;
   /**
    * Maximum time, in milliseconds, for each `begin`, for each `end`, and for `run` to end after its signal was aborted. When it is
-   * exceeded, chaos fails with an error that names the operation. @defaultValue 20 000
+   * exceeded, chaos fails with an error that names the operation. @defaultValue 20,000
    */
   readonly graceMs?: number | undefined;
   /** Clock for fault times and `graceMs`. @defaultValue the system clock */
@@ -31,12 +31,12 @@ export interface SeededChaosOptions extends ChaosSettings, Omit<ChaosPlanOptions
   readonly plan?: undefined;
 }
 
-/** Options of a chaos run that plays a given plan, either a recorded or a custom one. */
+/** Options of a chaos run that plays a given plan, either recorded or custom. */
 export interface PlannedChaosOptions extends ChaosSettings {
   readonly plan: ChaosPlan;
 }
 
-/** Options of a chaos run that draws its plan or plays a given one. */
+/** Options of a chaos run that draws its plan or plays a given plan. */
 export type ChaosOptions = SeededChaosOptions | PlannedChaosOptions;
 
 /** The argument of the function that runs under chaos. */
@@ -53,7 +53,7 @@ export class ChaosError extends Error {
   /** The steps that had started. */
   readonly played: readonly ChaosStep[];
 
-  /** @param causes the errors of the run: first the one that ended it, then that of a fault that also failed or hung, if any */
+  /** @param causes the errors of the run: first the error that ended it, then the error of a fault that also failed or hung, if any */
   constructor(plan: ChaosPlan, played: readonly ChaosStep[], causes: readonly unknown[]) {
     const why = [...new Set(causes.map((cause) => (cause instanceof Error ? cause.message : String(cause))))];
     const steps = played.map(
@@ -76,7 +76,7 @@ export class ChaosError extends Error {
  * delayed, so that the distance between faults never shrinks.
  * @throws ChaosError with the seed and the faults so far, if `run` fails, if a fault fails to start, fails to heal, or hangs, or if the
  * `signal` of the options is aborted
- * @throws RangeError if no plan can be drawn, or if the plan names an unknown fault
+ * @throws RangeError if `graceMs` is not above 0, if no plan can be drawn, or if the plan names an unknown fault
  */
 export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => Promise<T>): Promise<T> {
   const { faults, clock = systemClock, signal: aborted, graceMs = DEFAULT_GRACE_MS } = options;
@@ -126,8 +126,8 @@ interface Playback {
 }
 
 /**
- * Plays `steps` and adds those that have started to `played`. Resolves when all faults are healed and the quiet time is over, or when ended
- * early. Rejects if a fault failed or hung.
+ * Plays `steps` and adds each step to `played` when it starts. Resolves when all faults are healed and the quiet time is over, or when
+ * chaos ends early. Rejects if a fault failed or hung.
  */
 async function playChaos(playback: Playback, played: ChaosStep[]): Promise<void> {
   const { steps, durationMs, clock, ended, aborted, graceMs } = playback;
@@ -162,7 +162,7 @@ interface TimeLimit {
   readonly ms: number;
   /** Start of the error message, such as "fault 'kill' did not start". */
   readonly what: string;
-  /** Also ends the wait when aborted; `within` then rejects with the signal's reason. */
+  /** Signal that also ends the wait. `within` then rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -104,8 +104,8 @@ export function http2Faults(proxy: Http2FaultProxy, weights?: ChaosWeights<Http2
 }
 
 /**
- * The name of a server process fault. 'kill': killed and restarted after a while. 'freeze': frozen for a while. 'restart': terminated
- * gracefully and started again.
+ * The name of a server process fault. 'kill': killed, and restarted at the end of the fault. 'freeze': frozen until the end of the fault.
+ * 'restart': terminated gracefully and started again.
  */
 export type ServerFaultName = 'kill' | 'freeze' | 'restart';
 

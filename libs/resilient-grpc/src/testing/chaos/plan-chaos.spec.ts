@@ -22,7 +22,7 @@ const options: fc.Arbitrary<ChaosPlanOptions> = fc
   .map((drawn) => ({ ...drawn, durationMs: drawn.durationMs + MIN_DURATION_MS }));
 
 describe('planChaos', () => {
-  it('draws the same plan for the same options, and extends it for a longer duration', () => {
+  it('draws the same chaos plan for the same options, and extends the plan for a longer duration', () => {
     fc.assert(
       fc.property(options, fc.nat(60_000), (shorter, moreMs) => {
         const plan = planChaos(shorter);
@@ -33,7 +33,7 @@ describe('planChaos', () => {
     );
   });
 
-  it('draws one fault at a time, within the given distances and durations, and keeps the end quiet', () => {
+  it('draws one fault at a time, within the given distances and durations, and keeps the end of the chaos plan quiet', () => {
     fc.assert(
       fc.property(options, (drawn) => {
         const { durationMs, distanceMs = [500, 1_500], quietMs = durationMs / 4 } = drawn;
@@ -51,7 +51,7 @@ describe('planChaos', () => {
     );
   });
 
-  it('draws plans that survive a JSON round trip', () => {
+  it('draws chaos plans that survive a JSON round trip', () => {
     fc.assert(
       fc.property(options, (drawn) => {
         const plan = planChaos(drawn);
@@ -60,7 +60,7 @@ describe('planChaos', () => {
     );
   });
 
-  it('draws faults in proportion to their weights, and never a fault of weight 0', () => {
+  it('draws chaos faults in proportion to their weights, and never a fault of weight 0', () => {
     const { steps } = planChaos({
       seed: 1,
       durationMs: 1_000_000,
@@ -74,7 +74,7 @@ describe('planChaos', () => {
     expect(steps.some(({ fault }) => fault === 'never')).toBe(false);
   });
 
-  it('draws different plans for different seeds', () => {
+  it('draws different chaos plans for different seeds', () => {
     const plans = [1, 2, 3].map((seed) =>
       planChaos({ seed, durationMs: 60_000, faults: [{ name: 'a' }, { name: 'b' }] }),
     );
@@ -92,12 +92,12 @@ describe('planChaos', () => {
     ['at least one fault with a weight above 0, and no negative weight', { faults: [{ name: 'a', weight: 0 }] }],
     ['faults to have unique names, got a, a', { faults: [{ name: 'a' }, { name: 'a' }] }],
     ['forMs of a to be [from, to], got [5,1]', { faults: [{ name: 'a', forMs: [5, 1] }] }],
-  ])('rejects invalid options (%#): expected %s', (expected, wrong) => {
+  ])('rejects invalid options of a chaos plan (%#): expected %s', (expected, wrong) => {
     const right = { seed: 1, durationMs: 1_000, faults: [{ name: 'a' }] };
     expect(() => planChaos({ ...right, ...wrong })).toThrow(`chaos: expected ${expected}`);
   });
 
-  it('draws at least one fault for any seed, and rejects options that do not guarantee one', () => {
+  it('draws a chaos plan with at least one fault for any seed, and rejects options that do not guarantee a fault', () => {
     const exact = {
       durationMs: 1_000,
       quietMs: 200,

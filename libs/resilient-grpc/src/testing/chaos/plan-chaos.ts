@@ -20,7 +20,7 @@ export interface ChaosPlanOptions {
   /** Total duration in milliseconds. The longest possible distance and fault must fit before `quietMs`. */
   readonly durationMs: number;
   readonly faults: readonly PlannedFault[];
-  /** Time before the first fault and between the end of a fault and the start of the next. @defaultValue [500, 1 500] */
+  /** Time before the first fault and between the end of a fault and the start of the next. @defaultValue [500, 1500] */
   readonly distanceMs?: RangeMs | undefined;
   /** Time without faults at the end, in milliseconds. @defaultValue a quarter of `durationMs` */
   readonly quietMs?: number | undefined;

@@ -72,5 +72,7 @@ function alwaysReady(start: CallTransport['start']): CallTransport {
     answered: nothing,
     releasedCallEnded: nothing,
     whyNotReady: () => '',
+    remedy: undefined,
+    doctorCommand: undefined,
   };
 }

@@ -50,18 +50,18 @@ describe('handler', () => {
       },
     ],
     ['the call of another fake', ({ id }) => fake({ get: () => ({ id }) }).get({ id })],
-  ])('accepts a handler that returns %s', async (_what, handler) => {
+  ])('accepts a fake handler that returns %s', async (_what, handler) => {
     await expect(get(handler)).resolves.toEqual({ id: '7' });
   });
 
-  it('responds with an empty message if the handler returns nothing', async () => {
+  it('responds with an empty message if a fake handler returns nothing', async () => {
     const shop = fakeGrpcService<{ touch(request: object): Observable<object | undefined> }>({
       touch: () => undefined,
     });
     await expect(firstValueFrom(shop.touch({}))).resolves.toEqual({});
   });
 
-  it('streams a large array and an empty Observable', async () => {
+  it('streams a large array and an empty Observable that a fake handler returns', async () => {
     const shop = fake({ watch: () => Array.from({ length: 100_000 }, (_, sequence) => ({ sequence })) });
     const all = await lastValueFrom(shop.watch({ from: 0 }).pipe(toArray()));
     expect(all).toHaveLength(100_000);
@@ -74,7 +74,7 @@ describe('handler', () => {
     ).resolves.toEqual([]);
   });
 
-  it('passes metadata, options, deadline and an abort signal to the handler', async () => {
+  it('passes metadata, options, deadline, and an abort signal to a fake handler', async () => {
     let seen: FakeCall | undefined;
     const shop = fake({
       get: (_request, call) => {
@@ -94,7 +94,7 @@ describe('handler', () => {
     expect(seen!.signal.aborted).toBe(true);
   });
 
-  it('reads requests from an array, an Observable or an async iterable', async () => {
+  it('reads the requests of a fake call from an array, an Observable, or an async iterable', async () => {
     const shop = fake({
       upload: async (messages) => {
         let count = 0;
@@ -115,7 +115,7 @@ describe('handler', () => {
     expect(shop.calls.map(({ request }) => request)).toEqual([items, items, items]);
   });
 
-  it('reads requests one by one and closes their source if the handler returns early', async () => {
+  it('reads the requests of a fake call one by one and closes their source if the handler returns early', async () => {
     let taken = 0;
     let closed = false;
     const source = (async function* () {
@@ -141,7 +141,7 @@ describe('handler', () => {
 });
 
 describe('call', () => {
-  it('starts no call before a subscription, and one call for each subscription', async () => {
+  it('starts no fake call before a subscription, and one call for each subscription', async () => {
     const handler = vi.fn(() => ({ id: '7' }));
     const shop = fake({ get: handler });
     const call = shop.get({ id: '7' });
@@ -155,7 +155,7 @@ describe('call', () => {
     ]);
   });
 
-  it('records a call immediately but runs its handler asynchronously', () => {
+  it('records a fake call immediately but runs its handler asynchronously', () => {
     const handler = vi.fn(() => ({ id: '7' }));
     const shop = fake({ get: handler });
     shop.get({ id: '7' }).subscribe().unsubscribe();
@@ -163,7 +163,7 @@ describe('call', () => {
     expect(handler).not.toHaveBeenCalled();
   });
 
-  it('pulls at most `prefetch` messages ahead of the reader', async () => {
+  it('pulls at most `prefetch` + 1 messages from a fake handler ahead of the reader', async () => {
     let made = 0;
     const shop = fake({
       async *watch() {
@@ -207,7 +207,7 @@ describe('call', () => {
     ['timeoutMs', (watch) => failureOf(lastValueFrom(watch({ timeoutMs: 15 })))],
     ['streamIdleTimeoutMs', (watch) => failureOf(lastValueFrom(watch({ streamIdleTimeoutMs: 15 })))],
   ];
-  it.each(endings)('cancels the handler on %s', async (_how, end) => {
+  it.each(endings)('cancels a fake handler if the call is ended by %s', async (_how, end) => {
     const after = vi.fn();
     const shop = fake({
       async *watch(_request, { signal }) {
@@ -224,7 +224,7 @@ describe('call', () => {
     expect(shop.calls[0]?.outcome).toBe('cancelled');
   });
 
-  it('fails the pending read of the handler if the call is cancelled, so that an incomplete upload is not treated as complete', async () => {
+  it('fails the pending read of a fake handler if the call is cancelled, so that an incomplete upload is not treated as complete', async () => {
     const read = vi.fn();
     const shop = fake({
       upload: async (messages) => {
@@ -243,7 +243,7 @@ describe('call', () => {
     expect(isGrpcCallError(read.mock.calls[0]![0], 'CANCELLED')).toBe(true);
   });
 
-  it('fails with DEADLINE_EXCEEDED after timeoutMs', async () => {
+  it('fails a fake call with DEADLINE_EXCEEDED after timeoutMs', async () => {
     const error = await failureOf(firstValueFrom(fake({ get: () => NEVER }).get({ id: '7' }, { timeoutMs: 10 })));
     expect(error).toMatchObject({
       codeName: 'DEADLINE_EXCEEDED',
@@ -257,7 +257,7 @@ describe('call', () => {
   it.each<[string, NonNullable<FakeHandlers<ShopClient>['get']>]>([
     ['a value', ({ id }) => ({ id })],
     ['of()', ({ id }) => of({ id })],
-  ])('records a unary call as answered, not as cancelled, if its handler returns %s', async (_how, handler) => {
+  ])('records a unary fake call as answered, not as cancelled, if its handler returns %s', async (_how, handler) => {
     const onEnd = vi.fn();
     const shop = fake({ get: handler });
     await firstValueFrom(shop.get({ id: '7' }, { onEnd }));
@@ -265,7 +265,7 @@ describe('call', () => {
     expect(onEnd).toHaveBeenCalledTimes(1);
   });
 
-  it('calls onHeaders and onEnd', async () => {
+  it('calls onHeaders and onEnd of a fake call', async () => {
     const onHeaders = vi.fn();
     const onEnd = vi.fn();
     await firstValueFrom(fake({ get: () => ({ id: '7' }) }).get({ id: '7' }, { onHeaders, onEnd }));
@@ -275,7 +275,7 @@ describe('call', () => {
     );
   });
 
-  it('rejects invalid call options', async () => {
+  it('rejects invalid options of a fake call', async () => {
     await expect(
       failureOf(firstValueFrom(fake({ get: () => ({ id: '' }) }).get({ id: '' }, { timeoutMs: -1 }))),
     ).resolves.toMatchObject({
@@ -285,7 +285,7 @@ describe('call', () => {
 });
 
 describe('fakeGrpcService', () => {
-  it('provides each method under both names that a stub has', async () => {
+  it('provides each method of a fake service under both names that a stub has', async () => {
     const shop = fake({ get: ({ id }) => ({ id }) }) as unknown as Record<
       string,
       (request: object) => Observable<unknown>
@@ -296,7 +296,7 @@ describe('fakeGrpcService', () => {
     expect(upper.calls.map(({ method }) => method)).toEqual(['Get']);
   });
 
-  it('exposes no methods of a promise or an Observable, and no Nest lifecycle hooks', async () => {
+  it('gives a fake service no methods of a promise or an Observable, and no Nest lifecycle hooks', async () => {
     const shop = fake({});
     expect(await Promise.resolve(shop)).toBe(shop);
     expect(isObservable(shop)).toBe(false);
@@ -305,13 +305,13 @@ describe('fakeGrpcService', () => {
       expect(name in shop || (shop as never)[name]).toBeFalsy();
   });
 
-  it('supports spies on its methods', async () => {
+  it('supports spies on the methods of a fake service', async () => {
     const shop = fake({ get: ({ id }) => ({ id }) });
     vi.spyOn(shop, 'get').mockReturnValue(fake({ get: () => ({ id: 'spied' }) }).get({ id: '' }));
     await expect(firstValueFrom(shop.get({ id: '7' }))).resolves.toEqual({ id: 'spied' });
   });
 
-  it('works with resumable() and replayUnacknowledged()', async () => {
+  it('supports resumable() and replayUnacknowledged() with a fake service', async () => {
     let broken = 0;
     const shop = fake({
       async *watch({ from }) {
@@ -339,13 +339,13 @@ describe('fakeGrpcService', () => {
     await expect(lastValueFrom(session.pipe(toArray()))).resolves.toEqual([{ ack: 'a' }, { ack: 'b' }]);
   });
 
-  it('rejects a handler that is not a function', () => {
+  it('rejects a fake handler that is not a function', () => {
     expect(() => fakeGrpcService<ShopClient>({ get: 'x' as never })).toThrow(
       "expected a function as the handler of 'get', got string",
     );
   });
 
-  it("rejects a method named 'calls', which would hide the recorded calls", () => {
+  it("rejects a fake method named 'calls', which would hide the recorded calls", () => {
     expect(() => fakeGrpcService<{ calls(request: Item): Observable<Item> }>({ calls: (one) => one })).toThrow(
       "fakeGrpcService: cannot fake a service with a method 'calls'",
     );
@@ -353,7 +353,7 @@ describe('fakeGrpcService', () => {
 });
 
 describe('types', () => {
-  it('rejects handlers of the wrong type at compile time', () => {
+  it('rejects fake handlers of the wrong type at compile time', () => {
     const wrong = () => [
       // @ts-expect-error: no such method
       fake({ gett: () => ({ id: '' }) }),
@@ -373,7 +373,7 @@ describe('types', () => {
     expect(wrong).toBeTypeOf('function');
   });
 
-  it('narrows the type of a recorded request by its method', () => {
+  it('narrows the type of a recorded request of a fake service by its method', () => {
     const shop = fake({});
     for (const call of shop.calls) {
       if (call.method === 'upload') call.request.map(({ id }) => id.toUpperCase());

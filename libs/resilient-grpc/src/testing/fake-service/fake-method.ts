@@ -2,14 +2,17 @@ import type { MethodDescriptor, MethodKind } from '../../call/method.js';
 import { FAKE_CLIENT } from './grpc-error.js';
 
 /**
- * A method without a service definition, created per call. Its kind follows from the request that the caller passes and, once the handler
- * has run, from what the handler returns.
+ * A method without a service definition, created per call. Its kind is derived from the request that the caller passes and, after the
+ * handler has run, from the return value of the handler.
  */
 export class FakeMethod implements MethodDescriptor {
   readonly service = FAKE_CLIENT;
   readonly path: string;
   readonly declaredIdempotent = false;
-  /** True if the handler returned a single message. The status arrives with it, so unsubscribing after it does not cancel the call. */
+  /**
+   * True if the handler returned a single message. The status arrives with the message, so unsubscribing after the message does not cancel
+   * the call.
+   */
   answersOnce = false;
 
   constructor(

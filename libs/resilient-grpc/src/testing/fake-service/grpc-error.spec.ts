@@ -34,7 +34,7 @@ function furthest(): ReadonlyMap<FailureReason, ReachedServer> {
 
 describe('grpcError', () => {
   it.each([...furthest()])(
-    'defaults reachedServer for %s to the furthest value that the client reports: %s',
+    'defaults reachedServer of a grpcError() with reason %s to the furthest value that the client reports: %s',
     (...row) => {
       const [reason, reachedServer] = row;
       expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe(reachedServer);
@@ -43,7 +43,7 @@ describe('grpcError', () => {
 
   // For these reasons, the client reports how far a running attempt got: 'maybe' until it is answered.
   it.each(['inbound-cancelled', 'requests-overflow', 'closed', 'draining'] as const)(
-    "defaults reachedServer for %s to 'maybe'",
+    "defaults reachedServer of a grpcError() with reason %s to 'maybe'",
     (reason) => {
       expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe('maybe');
     },
@@ -51,7 +51,7 @@ describe('grpcError', () => {
 
   // Calls that fail for these reasons have no attempt.
   it.each(['too-many-waiting', 'concurrency-limit', 'circuit-open'] as const)(
-    "defaults reachedServer for %s to 'no'",
+    "defaults reachedServer of a grpcError() with reason %s to 'no'",
     (reason) => {
       expect(grpcError('UNAVAILABLE', 'x', { reason }).reachedServer).toBe('no');
     },
@@ -63,7 +63,7 @@ describe('grpcError', () => {
     [{ reachedServer: 'perhaps' }, 'grpcError: reachedServer: expected one of no, maybe, yes, got perhaps'],
     [{ retryAfterMs: -1 }, 'grpcError: retryAfterMs: expected a number of milliseconds, 0 or more, got -1'],
     [{ retryAfterMs: NaN }, 'grpcError: retryAfterMs: expected a number of milliseconds, 0 or more, got NaN'],
-  ])('rejects %o', (extra, message) => {
+  ])('rejects the grpcError() options %o', (extra, message) => {
     expect(() => grpcError('UNAVAILABLE', 'x', extra as never)).toThrow(message);
   });
 });

@@ -24,6 +24,7 @@ export interface GrpcErrorOptions {
 /** Default `reachedServer` by reason: the farthest point that a call with one attempt and no response may have reached. */
 const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {
   server: 'yes',
+  http: 'maybe',
   overloaded: 'yes',
   protocol: 'yes',
   'connection-lost': 'maybe',

@@ -148,7 +148,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
   onMessagesError(thrown: unknown): void {
     this.deliverHeld();
     const error = toCallError(thrown);
-    // Reported as cancelled by the client, which is never retried: policies do not apply in a fake.
+    // Reported as cancelled by the client, so that the call is never retried: policies do not apply in a fake.
     this.end({
       ...this.endOf(error.code, error.details, 'cancel'),
       metadata: error.metadata,
@@ -169,7 +169,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
     listener.onEnd(end);
   }
 
-  /** Ends the handler, whatever it is doing. */
+  /** Ends the handler in any state. */
   private stop(outcome: FakeCallOutcome): void {
     this.listener = undefined;
     this.record.outcome = outcome;

@@ -29,7 +29,7 @@ async function* count(from: number, to = Infinity) {
 }
 
 describe('handler failure', () => {
-  it('delivers the error of the handler to the caller', async () => {
+  it('delivers the error of a fake handler to the caller', async () => {
     const error = await failureOf(
       get(() => {
         throw grpcError('UNAVAILABLE', 'the bank is closed', {
@@ -52,14 +52,14 @@ describe('handler failure', () => {
 
   it.each<[string, () => never | Observable<never>]>([
     [
-      'thrown by the handler',
+      'that a fake handler throws',
       () => {
         throw grpcError('NOT_FOUND', 'no 7');
       },
     ],
-    ['emitted by an Observable', () => throwError(() => grpcError('NOT_FOUND', 'no 7'))],
+    ['that the Observable of a fake handler emits', () => throwError(() => grpcError('NOT_FOUND', 'no 7'))],
     [
-      'thrown in the form that a grpc-js server expects',
+      'that a fake handler throws in the form that a grpc-js server expects',
       () => {
         throw Object.assign(new Error('x'), { code: 5, details: 'no 7' });
       },
@@ -73,7 +73,7 @@ describe('handler failure', () => {
     });
   });
 
-  it('converts any other error to UNKNOWN and keeps it as the cause', async () => {
+  it("converts a fake handler's error without a gRPC status to UNKNOWN and keeps it as the cause", async () => {
     const bug = new TypeError('x is not a function');
     const error = await failureOf(
       get(() => {
@@ -83,7 +83,7 @@ describe('handler failure', () => {
     expect(error).toMatchObject({ codeName: 'UNKNOWN', details: 'x is not a function', cause: bug });
   });
 
-  it("delivers the messages before the error and sets reachedServer to 'yes'", async () => {
+  it("delivers the messages of a fake handler before its error and sets reachedServer to 'yes'", async () => {
     const shop = fake({
       async *watch({ from }) {
         yield* count(from, from + 1);
@@ -96,7 +96,7 @@ describe('handler failure', () => {
     expect(seen).toEqual([{ sequence: 1 }, { sequence: 2 }]);
   });
 
-  it('never retries a call, not even an idempotent one', async () => {
+  it('never retries a fake call, not even an idempotent one', async () => {
     const handler = vi.fn(() => {
       throw grpcError('UNAVAILABLE');
     });
@@ -105,7 +105,7 @@ describe('handler failure', () => {
     expect(handler).toHaveBeenCalledTimes(1);
   });
 
-  it('fails with UNIMPLEMENTED if the method has no handler', async () => {
+  it('fails a fake call with UNIMPLEMENTED if the method has no handler', async () => {
     const shop = fake({});
     expect(await failureOf(firstValueFrom(shop.get({ id: '7' })))).toMatchObject({
       codeName: 'UNIMPLEMENTED',
@@ -120,12 +120,15 @@ describe('grpcError', () => {
     ['outage', 'no'],
     ['connection-lost', 'maybe'],
     ['server', 'yes'],
-  ] as const)('derives reachedServer from the reason unless it is given: %s, %s', (reason, reachedServer) => {
-    expect(grpcError('UNAVAILABLE', 'x', { reason })).toMatchObject({ reason, reachedServer });
-    expect(grpcError('UNAVAILABLE', 'x', { reason, reachedServer: 'yes' }).reachedServer).toBe('yes');
-  });
+  ] as const)(
+    'derives reachedServer of a grpcError() from the reason if reachedServer is not given: %s, %s',
+    (reason, reachedServer) => {
+      expect(grpcError('UNAVAILABLE', 'x', { reason })).toMatchObject({ reason, reachedServer });
+      expect(grpcError('UNAVAILABLE', 'x', { reason, reachedServer: 'yes' }).reachedServer).toBe('yes');
+    },
+  );
 
-  it('carries google.rpc status details as a server sends them', () => {
+  it('attaches google.rpc status details to a grpcError() in the form that a server sends', () => {
     const value = { fieldViolations: [{ field: 'id', description: 'too short' }] };
     const error = grpcError('INVALID_ARGUMENT', 'bad', {
       statusDetails: [{ typeUrl: 'google.rpc.BadRequest', value }],
@@ -138,7 +141,7 @@ describe('grpcError', () => {
     expect(isGrpcCallError(error, 'INVALID_ARGUMENT')).toBe(true);
   });
 
-  it.each(['OK', 'NOT_THERE', 5])('rejects the code %s', (code) => {
+  it.each(['OK', 'NOT_THERE', 5])('rejects a grpcError() with the code %s', (code) => {
     expect(() => grpcError(code as never)).toThrow(TypeError);
   });
 });

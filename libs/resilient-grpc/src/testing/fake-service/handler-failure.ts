@@ -35,7 +35,7 @@ export class HandlerFailure {
       path: call.path,
       peer: error.peer,
       reason: error.reason,
-      // If a response has started, the request has reached the server, whatever ended the call.
+      // If a response has started, the request has reached the server, regardless of the reason for the end of the call.
       reachedServer: call.reachedServer === 'yes' ? 'yes' : error.reachedServer,
       attempts: error.attempts.length > 0 ? error.attempts : call.attempts,
       notRetriedBecause: error.notRetriedBecause,

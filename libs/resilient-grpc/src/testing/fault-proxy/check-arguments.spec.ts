@@ -27,11 +27,11 @@ it.each([
     () => checkByteRule(1, 'to-client', 'rst', 0),
     'closeAfterBytes: expected times to be an integer of 1 or more, or Infinity, got 0',
   ],
-])('rejects an invalid argument and names the expected value (case %#)', (check, message) => {
+])('rejects an invalid FaultProxy argument and names the expected value (case %#)', (check, message) => {
   expect(check).toThrow(new RangeError(message));
 });
 
-it('accepts arguments at their limits', () => {
+it('accepts FaultProxy arguments at their limits', () => {
   checkDelay(0, 'both');
   checkIdleCut(undefined, 'silent');
   checkByteRule(Infinity, 'to-client', 'fin', Infinity);

@@ -28,8 +28,8 @@ interface ByteRule {
 const WAYS: readonly Direction[] = ['to-upstream', 'to-client'];
 
 /**
- * A TCP proxy on 127.0.0.1 that injects network faults. `forward`, `refuse`, and `staySilent` set what happens to new connections; the
- * other methods affect bytes and existing connections. Use its `url` as the client's target.
+ * A TCP proxy on 127.0.0.1 that injects network faults. `forward`, `refuse`, `staySilent`, and `retarget` determine how new connections are
+ * served; the other methods affect the bytes of connections, or end connections. Use its `url` as the client's target.
  */
 export class FaultProxy {
   private readonly tcp: TcpListener;
@@ -119,8 +119,8 @@ export class FaultProxy {
   }
 
   /**
-   * Turns the open connections into black holes: they stay open but pass no bytes. Data sent meanwhile, including FIN and RST, passes after
-   * `releaseBytes`. New connections are not affected; use `staySilent` for those.
+   * Turns the open connections into black holes: they stay open but pass no bytes. Data sent during this time, including FIN and RST,
+   * passes after `releaseBytes`. New connections are not affected; use `staySilent` for those.
    * @throws RangeError that names the invalid argument
    */
   holdBytes(direction: Direction | 'both' = 'both'): void {
@@ -161,9 +161,9 @@ export class FaultProxy {
   }
 
   /**
-   * Ends a connection after `bytes` bytes have passed in `direction`, even in the middle of a write. On open connections, bytes are
-   * counted from now; on future connections, from their start. Turns itself off after `times` connections (default 1). `Infinity`
-   * as `bytes` turns this off immediately.
+   * Ends a connection after `bytes` bytes have passed in `direction`, even in the middle of a write. On open connections, bytes are counted
+   * from now; on future connections, from their start. The fault ends after `times` connections (default 1). `Infinity` as `bytes` turns
+   * this off immediately.
    * @throws RangeError that names the invalid argument
    */
   closeAfterBytes(bytes: number, direction: Direction, how: CloseMode = 'rst', times = 1): void {
@@ -196,7 +196,7 @@ export class FaultProxy {
 
   /** Stops listening, destroys every connection, and resolves when all are closed. */
   async close(): Promise<void> {
-    // Stops listening before the first await: a connection accepted later would not be destroyed.
+    // Stops listening before the first await, because a connection accepted later would not be destroyed.
     this.refuse();
     await Promise.all([...this.connections].map((connection) => connection.destroy()));
     await this.tcp.close();

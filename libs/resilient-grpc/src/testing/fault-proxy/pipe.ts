@@ -18,7 +18,10 @@ export interface PipeEvents {
   onPassed(count: number): void;
   /** Called when the source has ended its side or was lost. */
   onSourceEnded(): void;
-  /** Called when the next write uses up `allowance`. Returns how to end the connection after these bytes, or `undefined` to keep it. */
+  /**
+   * Called when the next write uses up `allowance`. Returns how to end the connection after these bytes, or `undefined` to keep the
+   * connection.
+   */
   claimCut(): CloseMode | undefined;
   /** Called when the last allowed bytes have passed. */
   onCut(how: CloseMode): void;

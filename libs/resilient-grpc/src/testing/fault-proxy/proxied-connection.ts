@@ -7,7 +7,9 @@ import { Pipe } from './pipe.js';
 /** The callbacks of a connection to its proxy. */
 export interface ConnectionEvents {
   onPassed(direction: Direction, count: number): void;
-  /** Called when the allowed bytes are used up. Returns how to end the connection after them, or `undefined` to keep it. */
+  /**
+   * Called when the allowed bytes are used up. Returns how to end the connection after these bytes, or `undefined` to keep the connection.
+   */
   claimCut(): CloseMode | undefined;
   /** Called when both sockets are closed. */
   onClosed(): void;

@@ -6,7 +6,7 @@ describe('parseUpstream', () => {
     ['127.0.0.1:50051', { host: '127.0.0.1', port: 50051 }],
     ['localhost:1', { host: 'localhost', port: 1 }],
     ['[::1]:80', { host: '::1', port: 80 }],
-  ])('parses %s', (address, expected) => {
+  ])('parses the upstream address %s', (address, expected) => {
     expect(parseUpstream('FaultProxy', address)).toEqual(expected);
   });
 
@@ -21,7 +21,7 @@ describe('parseUpstream', () => {
     'http://127.0.0.1:5',
     '::1:80',
     '127.0.0.1:5/',
-  ])('rejects %j', (address) => {
+  ])('rejects the upstream address %j', (address) => {
     expect(() => parseUpstream('FaultProxy', address)).toThrow(
       `FaultProxy: expected an upstream in the form 'host:port', got '${address}'`,
     );

@@ -6,7 +6,7 @@ const missing = { kind: 'missing-trailers' } as const;
 const GET = '/orders.v1.Orders/Get';
 
 describe('CallFaults', () => {
-  it('applies a fault to the given number of calls of its method', () => {
+  it('applies a call fault to the given number of calls of its method', () => {
     const faults = new CallFaults();
     faults.add(refused, { method: 'Get', times: 2 });
     const taken = [GET, '/orders.v1.Orders/Watch', GET, GET].map((path) => faults.claim(path));
@@ -14,7 +14,7 @@ describe('CallFaults', () => {
   });
 
   it.each(['Get', 'get', 'Orders/Get', 'Orders/get', 'orders.v1.Orders/Get', GET])(
-    'matches the method by the name %s',
+    'matches the method of a call fault by the name %s',
     (method) => {
       const faults = new CallFaults();
       faults.add(refused, { method });
@@ -26,7 +26,7 @@ describe('CallFaults', () => {
     },
   );
 
-  it('applies the fault that was added first if several match', () => {
+  it('applies the call fault that was added first if several match a call', () => {
     const faults = new CallFaults();
     faults.add(missing, {});
     faults.add(refused, { method: 'Get', times: Infinity });
@@ -35,7 +35,7 @@ describe('CallFaults', () => {
     expect(faults.claim(GET)).toBeUndefined();
   });
 
-  it.each([0, -1, 1.5, NaN])('rejects a fault for %d calls', (times) => {
+  it.each([0, -1, 1.5, NaN])('rejects a call fault for %d calls', (times) => {
     expect(() => new CallFaults().add(missing, { times })).toThrow(`got ${times}`);
   });
 });

@@ -40,19 +40,19 @@ describe('HTTP/2 fault arguments', () => {
     expect(() => checkGoaway(options as never)).toThrow(new RangeError(`goaway: expected ${expected}`));
   });
 
-  it.each([-1, 1.5, NaN, Infinity, 2 ** 32])('rejects a limit of %d streams', (max) => {
+  it.each([-1, 1.5, NaN, Infinity, 2 ** 32])('rejects limitStreams(%d)', (max) => {
     expect(() => checkStreamLimit(max)).toThrow(
       new RangeError(`limitStreams: expected max to be an integer from 0 to 4294967295, or undefined, got ${max}`),
     );
   });
 
-  it.each([-1, 1.5, NaN])('rejects tooManyPingsAfter with %d pings', (pings) => {
+  it.each([-1, 1.5, NaN])('rejects tooManyPingsAfter(%d)', (pings) => {
     expect(() => checkPings(pings)).toThrow(
       new RangeError(`tooManyPingsAfter: expected pings to be an integer of 0 or more, or undefined, got ${pings}`),
     );
   });
 
-  it('accepts every valid argument', () => {
+  it('accepts valid HTTP/2 fault arguments, including those at their limits', () => {
     for (const at of ['request', 'headers', { afterRequests: 0 }, { afterResponses: 2 }, 'trailers'] as const) {
       checkCallFault({ kind: 'reset', code: 2 ** 32 - 1, at, direction: 'to-upstream' }, { times: Infinity });
     }
@@ -69,7 +69,7 @@ describe('HTTP/2 fault arguments', () => {
     ['an invalid certificate', { key: tlsFile('server-key'), cert: 'x' }],
     ['a key that does not match its certificate', { key: tlsFile('client-key'), cert: tlsFile('server') }],
     ['an invalid key', { key: 'x', cert: tlsFile('server') }],
-  ])('names the option that contains %s', (_, tls) => {
+  ])('names the TLS option of Http2FaultProxy that contains %s', (_, tls) => {
     expect(() => checkTls('upstreamTls', tls)).toThrow(TypeError);
     expect(() => checkTls('upstreamTls', tls)).toThrow(
       'Http2FaultProxy: expected upstreamTls to have key, cert, and ca in PEM format: ',

@@ -9,7 +9,7 @@ const FAULT_KINDS: readonly unknown[] = ['reset', 'missing-trailers', 'goaway'];
 const RESET_POINTS: readonly unknown[] = [undefined, 'request', 'headers', 'trailers'];
 const DIRECTIONS: readonly unknown[] = [undefined, 'to-client', 'to-upstream'];
 const MAX_UINT32 = 2 ** 32 - 1;
-// Every HTTP/2 peer accepts frames of 16 384 bytes. A GOAWAY frame uses 8 of them for its fixed fields.
+// Every HTTP/2 peer accepts frames of 16,384 bytes. A GOAWAY frame uses 8 of them for its fixed fields.
 const MAX_DEBUG_BYTES = 16_376;
 
 /** An argument with unchecked values, because JavaScript callers can pass anything. */

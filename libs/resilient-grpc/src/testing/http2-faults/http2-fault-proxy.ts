@@ -92,8 +92,8 @@ export class Http2FaultProxy {
   }
 
   /**
-   * Sets SETTINGS_MAX_CONCURRENT_STREAMS on open and future connections and refuses streams above it. `undefined` restores the value of
-   * the upstream.
+   * Sets SETTINGS_MAX_CONCURRENT_STREAMS on open and future connections and refuses streams above the limit. `undefined` restores the value
+   * of the upstream.
    * @throws RangeError if `max` is not a valid number of streams
    */
   limitStreams(max: number | undefined): void {
@@ -103,9 +103,9 @@ export class Http2FaultProxy {
   }
 
   /**
-   * Allows `pings` more pings per connection. On the next one, the proxy sends GOAWAY with ENHANCE_YOUR_CALM and "too_many_pings" and
-   * closes the connection. On open connections, pings are counted from now; on future connections, from their start. `undefined` turns
-   * this off.
+   * Allows `pings` more pings per connection. On the next ping, the proxy sends GOAWAY with ENHANCE_YOUR_CALM and "too_many_pings" and
+   * closes the connection. On open connections, pings are counted from now; on future connections, from their start. `undefined` turns this
+   * off.
    * @throws RangeError if `pings` is not a valid number of pings
    */
   tooManyPingsAfter(pings: number | undefined): void {
@@ -114,7 +114,7 @@ export class Http2FaultProxy {
     for (const session of this.sessions) session.allowPings(this.pingLimit);
   }
 
-  /** Accepts new connections, including TLS, but sends no SETTINGS until `releaseSettings`, so that they are unusable. */
+  /** Accepts new connections, including TLS, but sends no SETTINGS until `releaseSettings`, so that the connections are unusable. */
   holdSettings(): void {
     this.holdsSettings = true;
   }
@@ -153,8 +153,8 @@ export class Http2FaultProxy {
   }
 
   /**
-   * Starts a session for a client connection. `withoutGoaway` removes Node's own GOAWAY frames from it: the proxy decides which calls a
-   * GOAWAY rejects, and Node's last stream ID would contradict it.
+   * Starts a session for a client connection. `withoutGoaway` removes Node's own GOAWAY frames. The proxy decides which calls a GOAWAY
+   * rejects, and Node's last stream ID would contradict this decision.
    */
   private proxy(client: SessionWire): void {
     if (this.holdsSettings) client.hold();

@@ -9,7 +9,7 @@ function message(length: number): Buffer {
 }
 
 describe('MessageCount', () => {
-  it('finds the end of the n-th message for any split of the bytes', () => {
+  it('finds the end of the n-th gRPC message for any split of the bytes', () => {
     const lengths = fc.array(fc.integer({ min: 0, max: 40 }), { minLength: 1, maxLength: 8 });
     fc.assert(
       fc.property(lengths, fc.nat(), fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1 }), (all, pick, cuts) => {
@@ -29,7 +29,7 @@ describe('MessageCount', () => {
     );
   });
 
-  it('returns undefined if there are fewer messages', () => {
+  it('returns undefined if the bytes contain fewer than n gRPC messages', () => {
     expect(new MessageCount(2).endIn(message(3))).toBeUndefined();
     expect(new MessageCount(Infinity).endIn(Buffer.concat([message(3), message(0)]))).toBeUndefined();
   });

@@ -58,7 +58,9 @@ export class MessageCount {
     this.remaining = messages;
   }
 
-  /** Returns the number of bytes of `chunk` that belong to the first n messages, or `undefined` if the n-th does not end in it. */
+  /**
+   * Returns the number of bytes of `chunk` that belong to the first n messages, or `undefined` if the n-th message does not end in `chunk`.
+   */
   endIn(chunk: Uint8Array): number | undefined {
     for (let at = 0; at < chunk.length;) {
       if (this.prefix.length < PREFIX_BYTES) {

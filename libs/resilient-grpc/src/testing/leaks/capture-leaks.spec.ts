@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { captureLeaks } from './capture-leaks.js';
 
 describe('captureLeaks', () => {
-  it('waits for a closing resource and settles once none is left', async () => {
+  it('waits for a closing resource and settles when no resource is open', async () => {
     const leaks = captureLeaks();
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -12,7 +12,7 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('lists the remaining resources', async () => {
+  it('lists the resources that are still open, with the places where they were created', async () => {
     const leaks = captureLeaks({ trace: true });
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -25,7 +25,7 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('ignores unreferenced timers and resources that existed before', async () => {
+  it('ignores unreferenced timers, and resources that existed before captureLeaks()', async () => {
     const before = setTimeout(() => undefined, 60_000);
     const leaks = captureLeaks();
     const idle = setTimeout(() => undefined, 60_000).unref();

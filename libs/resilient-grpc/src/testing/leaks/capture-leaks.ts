@@ -6,7 +6,7 @@ import { traceResources, type ResourceTrace } from './resource-trace.js';
 /** Options of `captureLeaks`. */
 export interface LeakOptions {
   /**
-   * True to add the creation site of each socket, server, timer, and process to the error message. Calls take two or three times as long
+   * True if the error message includes the creation site of each socket, server, timer, and process. Calls take two or three times as long
    * while tracing. @defaultValue false
    */
   readonly trace?: boolean | undefined;
@@ -15,14 +15,17 @@ export interface LeakOptions {
 /** A leak check relative to the resources that were open when `captureLeaks` was called. */
 export interface LeakCheck {
   /**
-   * Waits until no socket, server, pipe, timer, watched file, or child process opened since then keeps the process alive, and no call
-   * started since then by a client of this package is open. Also stops the tracking of timers.
-   * @throws Error that lists what is still open, after `timeoutMs` (default 2 000)
+   * Waits until no socket, server, pipe, timer, watched file, or child process opened since then keeps the process alive. Also waits until
+   * no call started since then by a client of this package is open. Then stops the tracking of timers.
+   * @throws Error that lists the resources that are still open, after `timeoutMs` (default 2,000)
    */
   settled(options?: { readonly timeoutMs?: number }): Promise<void>;
 }
 
-/** Records what keeps this process alive now. Call `settled()` at the end of a test to detect what the test left open. */
+/**
+ * Records the resources that keep this process alive now. Call `settled()` at the end of a test to detect resources that the test left
+ * open.
+ */
 export function captureLeaks({ trace = false }: LeakOptions = {}): LeakCheck {
   const before = new Baseline(trace);
   return {
@@ -58,8 +61,8 @@ export function failOnLeaks(
 }
 
 /**
- * The resources that were open when it was created. Compares identities, because a resource closed meanwhile would hide a new one in a
- * count, and two calls may start in the same millisecond.
+ * Snapshot of the open resources. Compares identities. A count would hide a new resource if an old one was closed, and two calls may start
+ * in the same millisecond.
  */
 class Baseline {
   readonly trace: ResourceTrace;

@@ -36,7 +36,7 @@ export function openHandles() {
   return {
     /** Returns the number of open handles of a type that were opened later. Closed handles do not offset them. */
     count: (type: Resource) => newOf(type).length,
-    /** Describes these handles, as far as Node provides details. */
+    /** Describes the handles that `count` includes, as far as Node provides details. */
     describe: (type: Resource) => newOf(type).flatMap(({ handle }) => describe(handle, type) ?? []),
   };
 }

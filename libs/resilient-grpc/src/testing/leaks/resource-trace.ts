@@ -101,7 +101,7 @@ function isAlive({ resource }: CreatedResource): boolean {
   return one !== undefined && one._destroyed !== true && one.hasRef?.() === true;
 }
 
-/** Removes all entries except those of live resources and of the resources that triggered them. */
+/** Removes all entries except those of open resources and of the resources that triggered them. */
 function prune(all: Map<number, CreatedResource>): void {
   const kept = new Map<number, CreatedResource>();
   for (const [id, made] of all) {

@@ -1,5 +1,6 @@
 import type { Metadata } from '@grpc/grpc-js';
 import { toMetadata } from '../../channel/attempt/metadata-input.js';
+import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import type { StatusName } from '../../status/status-code.js';
 import type { ScriptedCall } from './scripted-call.js';
 
@@ -30,7 +31,7 @@ export interface Reply<Request = unknown> {
   /** True if the reply never ends. Headers and messages are sent, if any. */
   readonly never?: boolean | undefined;
   /**
-   * Handling of requests that the script does not read: 'await' reads all of them before replying, 'read' reads them while replying, and
+   * Mode for requests that the script does not read: 'await' reads all of them before replying, 'read' reads them while replying, and
    * 'leave' does not read them, so that flow control blocks the client.
    * @defaultValue 'await' for client streams, 'read' for bidirectional streams
    */
@@ -41,7 +42,7 @@ export interface Reply<Request = unknown> {
 export type MessageSource = Iterable<unknown> | AsyncIterable<unknown>;
 
 /**
- * The behavior of a method: one reply for every call, a list with one reply per call, whose last reply repeats, or a function that is
+ * The behavior of a method: one reply for every call; a list with one reply per call, whose last reply repeats; or a function that is
  * called for each call.
  */
 export type Script<Request = unknown> =
@@ -55,6 +56,6 @@ export function trailersOf(reply: Reply): Metadata {
   const { pushback } = reply;
   if (pushback === undefined) return trailers;
   const values = typeof pushback === 'object' ? pushback : [pushback];
-  for (const value of values) trailers.add('grpc-retry-pushback-ms', String(value));
+  for (const value of values) trailers.add(PUSHBACK_KEY, String(value));
   return trailers;
 }

@@ -160,7 +160,7 @@ export class ScriptedGrpcServer {
   }
 
   private serve(): void {
-    // Channelz stays enabled: without it, grpc-js's forceShutdown() does not track any connection.
+    // Channelz stays enabled, because grpc-js's forceShutdown() tracks no connection without it.
     const server = new Server(this.options.serverOptions);
     for (const method of this.methods.values()) {
       // All four method kinds are registered as bidi. They are the same on the wire, and a bidi handler runs as soon as headers arrive.

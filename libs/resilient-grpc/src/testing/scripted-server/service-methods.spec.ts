@@ -6,7 +6,7 @@ import type { LoadedMethod } from './service-methods.js';
 const protoPath = fileURLToPath(new URL('../../../../../protos/testing/echo.proto', import.meta.url));
 
 describe('loadMethods', () => {
-  it('returns the methods of all services by path', () => {
+  it('loads the methods of all services of a .proto file by path', () => {
     const methods = loadMethods({ protoPath });
     expect([...methods.keys()]).toEqual(
       ['Unary', 'UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi'].map((name) => `/testing.v1.Echo/${name}`),
@@ -14,7 +14,7 @@ describe('loadMethods', () => {
     expect(methods.get('/testing.v1.Echo/Bidi')).toMatchObject({ requestStream: true, responseStream: true });
   });
 
-  it('returns the methods of the given packages and fails if there are none', () => {
+  it('loads the methods of the given packages of a .proto file, and fails if the packages contain no service', () => {
     expect(loadMethods({ protoPath, package: ['testing.v1', 'other'] }).size).toBe(5);
     // A prefix of a package name does not match.
     expect(() => loadMethods({ protoPath, package: 'test' })).toThrow(
@@ -39,7 +39,7 @@ describe('findPath', () => {
     ['Orders/GetAll', '/b.v1.Orders/GetAll'],
     ['a.v1.Orders/Get', '/a.v1.Orders/Get'],
     ['/b.v1.Orders/Get', '/b.v1.Orders/Get'],
-  ])('resolves %s to %s', (name, path) => {
+  ])('resolves the method name %s to the path %s', (name, path) => {
     expect(findPath(methods, name)).toBe(path);
   });
 
@@ -47,7 +47,7 @@ describe('findPath', () => {
     ['Get', "'Get' matches more than one of /a.v1.Orders/Get, /b.v1.Orders/Get"],
     ['Orders/Get', "'Orders/Get' matches more than one of /a.v1.Orders/Get, /b.v1.Orders/Get"],
     ['All', "'All' matches none of /a.v1.Orders/Get, /b.v1.Orders/Get, /b.v1.Orders/GetAll"],
-  ])('rejects %s and lists the methods', (name, message) => {
+  ])('rejects the method name %s and lists the methods', (name, message) => {
     expect(() => findPath(methods, name)).toThrow(message);
   });
 });

@@ -40,7 +40,7 @@ export interface HedgedOutcome {
 /** Runs calls against `serve` until all have ended. */
 export function simulateHedging(clock: VirtualClock, load: HedgedLoad): HedgedOutcome {
   const { callsPerSecond, seconds, cancelAfterMs, hedges, serve, delay } = load;
-  // Stays full, because no attempt fails.
+  // The throttle keeps all its tokens, because no attempt fails.
   const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
   const random = seededRandom(7);
   const latencies: number[] = [];

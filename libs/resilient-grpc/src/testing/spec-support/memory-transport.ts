@@ -156,6 +156,8 @@ export class MemoryAttempt implements Attempt {
 /** An in-memory transport for attempts. Attempts stay pending until the test triggers their events. */
 export class MemoryTransport implements CallTransport {
   readonly target = 'memory';
+  readonly doctorCommand = undefined;
+  readonly remedy = undefined;
   ready = true;
 
   get isConnected(): boolean {

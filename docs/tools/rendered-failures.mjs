@@ -1,0 +1,27 @@
+import ts from 'typescript';
+import { sourceFile } from './source-file.mjs';
+
+/** Renders a Markdown table of the kinds of failed connections. */
+export function connectFailureTable() {
+  const rows = [];
+  const visit = (node) => {
+    if (ts.isPropertyAssignment(node) && ts.isObjectLiteralExpression(node.initializer)) {
+      const texts = new Map(node.initializer.properties.map((one) => [one.name.text, one.initializer.text]));
+      if (texts.has('cause')) rows.push([node.name.text, texts.get('cause'), texts.get('remedy')]);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(sourceFile('policy/connect-failure/connect-failures.ts'));
+  const lines = rows.map(([kind, cause, remedy]) => `| \`${kind}\` | ${cause} | ${remedy} |`);
+  return ['| `kind` | Cause, after the address | What to do |', '| --- | --- | --- |', ...lines].join('\n');
+}
+
+/** Renders a Markdown table of the reasons for no retry, from the doc comments of the union. */
+export function notRetriedTable() {
+  const { text } = sourceFile('errors/not-retried-reason.ts');
+  const members = [...text.matchAll(/\/\*\* (.+?)\.? \*\/\n {2}\| '([\w-]+)'/g)];
+  const count = [...text.matchAll(/^ {2}\| '/gm)].length;
+  if (members.length !== count) throw new Error('a member of RetryRefusal has no doc comment of one line');
+  const lines = members.map(([, comment, name]) => `| \`${name}\` | ${comment} |`);
+  return ['| `notRetriedBecause` | Meaning |', '| --- | --- |', ...lines].join('\n');
+}

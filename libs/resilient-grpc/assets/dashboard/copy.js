@@ -1,0 +1,58 @@
+import { el, setText } from './parts.js';
+
+/** Time for which a button reports its result, in milliseconds. */
+const REPORTED_MS = 3_000;
+
+/** Creates a button that copies the text that `textOf()` returns or resolves to, and the status that reports the result. */
+export function copyButton(title, textOf) {
+  const result = el('span', { class: 'dim', role: 'status' });
+  let timer;
+  const copy = async () => {
+    let text;
+    try {
+      text = await textOf();
+    } catch (error) {
+      text = undefined;
+      setText(result, `Not copied: ${error.message}`);
+    }
+    if (text !== undefined) setText(result, (await copyText(text)) ? 'Copied.' : '');
+    clearTimeout(timer);
+    timer = setTimeout(() => setText(result, ''), REPORTED_MS);
+  };
+  return el(
+    'span',
+    { class: 'copy' },
+    el('button', { type: 'button', text: title, onclick: () => void copy() }),
+    result,
+  );
+}
+
+/** Copies `text`, or shows the selected text if the browser does not permit copying. Resolves to true if the text was copied. */
+async function copyText(text) {
+  try {
+    // `navigator.clipboard` is missing on a page without TLS.
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copyWithoutApi(text);
+  }
+}
+
+function copyWithoutApi(text) {
+  const area = el('textarea', { readonly: true, rows: '12', 'aria-label': 'Text to copy', text });
+  const close = el('button', { type: 'button', text: 'Close', onclick: () => dialog.close() });
+  const dialog = el(
+    'dialog',
+    { class: 'copy-dialog', onclose: () => dialog.remove() },
+    el('p', { text: 'The browser did not permit copying. Press Ctrl+C, or ⌘C.' }),
+    area,
+    close,
+  );
+  document.querySelector('.dashboard').append(dialog);
+  // A modal dialog takes the focus, and returns it when it closes.
+  dialog.showModal();
+  area.select();
+  const copied = document.execCommand('copy');
+  if (copied) dialog.close();
+  return copied;
+}

@@ -1,0 +1,28 @@
+/** State of a server that refuses calls it cannot serve in time. */
+export interface ServerOverload {
+  /** Start of the current overload; `undefined` without one. */
+  readonly since: Date | undefined;
+  /** Number of unary calls that wait for their handler. */
+  readonly queued: number;
+  /** Number of calls refused since the server was created. */
+  readonly shed: number;
+  /** Limits that `maxConcurrentCalls` sets for the server and for its methods. */
+  readonly limits: readonly ServerConcurrencyLimit[];
+}
+
+/** A limit of `maxConcurrentCalls`. */
+export interface ServerConcurrencyLimit {
+  /** Path of the method; `undefined` for the limit of the server. */
+  readonly path: string | undefined;
+  /** Maximum number of handlers that run at the same time. If the limit is adaptive, this is its current value. */
+  readonly maxConcurrent: number;
+  readonly running: number;
+  readonly queued: number;
+}
+
+/** A server of this process that can be observed. */
+export interface ObservableServer {
+  /** Listen address, as configured. */
+  readonly address: string;
+  overload(): ServerOverload;
+}

@@ -1,0 +1,111 @@
+import type { Connectivity } from '../../call/connectivity.js';
+import { CONNECT_FAILURES, type ConnectFailureKind } from '../../policy/connect-failure/connect-failures.js';
+import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
+import type { ReconnectClass } from '../../policy/reconnect/early-reconnect.js';
+import type { Clock } from '../../time/clock.js';
+import { connectFailure, connectFailureOf, type ConnectFailure } from './connect-failure.js';
+import { TlsDetection } from './tls-detection.js';
+
+/** Failures of a client without TLS that may mean that the server uses TLS. */
+const MAY_BE_TLS: ReadonlySet<ConnectFailureKind> = new Set(['closed', 'not-http2']);
+
+/** Failures that show that only one side uses TLS. */
+const ONE_SIDED_TLS: ReadonlySet<ConnectFailureKind | undefined> = new Set(['server-uses-tls', 'server-without-tls']);
+
+/** Dependencies of a diagnosis. */
+export interface DiagnosisDependencies {
+  readonly clock: Clock;
+  /** The command that examines the target; `undefined` if the doctor does not support it. */
+  readonly doctorCommand: string | undefined;
+  /** `doctorCommand` with TLS if the client does not use TLS, and without TLS if the client uses it. */
+  readonly otherTlsCommand: string | undefined;
+  /** Returns true if the connections use TLS. */
+  readonly isSecure: () => boolean;
+  /** Called if a later finding replaces the explanation of the last failure. */
+  readonly changed: () => void;
+}
+
+/** The last failure to connect of a channel, and its explanation. */
+export class ConnectDiagnosis {
+  /** Last failure to connect, or the reason why the last connection ended. */
+  lastError: string | undefined;
+  /** Kind of the failure in `lastError`; `undefined` if `lastError` is not a failed attempt to connect. */
+  private kind: ConnectFailureKind | undefined;
+  private readonly tlsDetection: TlsDetection;
+  /** True if TLS was detected at the server of a client without TLS. */
+  private serverUsesTls = false;
+
+  constructor(private readonly dependencies: DiagnosisDependencies) {
+    this.tlsDetection = new TlsDetection(dependencies.clock);
+  }
+
+  /** Class of the last failed attempt; `undefined` if the last error is not a failed attempt. */
+  get reconnectClass(): ReconnectClass | undefined {
+    return this.kind && CONNECT_FAILURES[this.kind].reconnect;
+  }
+
+  /**
+   * The command that examines the target. If the last failed attempt shows that only one side uses TLS, the command has the opposite of the
+   * client's TLS setting.
+   */
+  get doctorCommand(): string | undefined {
+    const { doctorCommand, otherTlsCommand } = this.dependencies;
+    return ONE_SIDED_TLS.has(this.kind) ? otherTlsCommand : doctorCommand;
+  }
+
+  /** Explains the last failed attempt, for `Connectivity`. */
+  get lastFailure(): Pick<Connectivity, 'lastFailure'> {
+    const { kind, doctorCommand: doctor } = this;
+    if (kind === undefined) return {};
+    return { lastFailure: { kind, remedy: CONNECT_FAILURES[kind].remedy, ...(doctor !== undefined && { doctor }) } };
+  }
+
+  /** Remedy for the last failed attempt, with the command of the doctor; `undefined` if the last error is not a failed attempt. */
+  get remedy(): string | undefined {
+    return this.kind && withDoctor(CONNECT_FAILURES[this.kind].remedy, this.doctorCommand);
+  }
+
+  /** Replaces a failure that TLS may have caused, if TLS was detected at the server. Returns other failures unchanged. */
+  explain(failure: ConnectFailure, address: string | undefined): ConnectFailure {
+    const isTls = this.serverUsesTls && MAY_BE_TLS.has(failure.kind);
+    return isTls ? connectFailure('server-uses-tls', address, undefined) : failure;
+  }
+
+  /** Records a failed attempt to connect to `address`. */
+  attemptFailed({ kind, message }: ConnectFailure, address: string | undefined): void {
+    this.lastError = message;
+    this.kind = kind;
+    if (address === undefined || !MAY_BE_TLS.has(kind) || this.dependencies.isSecure()) return;
+    this.tlsDetection.begin(address, () => {
+      this.serverUsesTls = true;
+      if (this.kind === undefined || !MAY_BE_TLS.has(this.kind)) return;
+      const found = connectFailure('server-uses-tls', address, undefined);
+      this.lastError = found.message;
+      this.kind = found.kind;
+      this.dependencies.changed();
+    });
+  }
+
+  /** Records the error with which the channel became unusable. */
+  channelFailed(error: string): void {
+    const { kind, message } = connectFailureOf(error);
+    this.lastError = kind === 'other' ? error : message;
+    this.kind = kind;
+  }
+
+  /** Records why a connection ended. */
+  connectionEnded(reason: string): void {
+    this.lastError = reason;
+    this.kind = undefined;
+  }
+
+  /** Records that a connection was established. A wrong TLS option is therefore not the cause of later outages. */
+  connected(): void {
+    this.tlsDetection.close();
+    this.serverUsesTls = false;
+  }
+
+  close(): void {
+    this.tlsDetection.close();
+  }
+}

@@ -1,0 +1,73 @@
+import { format } from 'node:util';
+import { logVerbosity, setLogger, setLogVerbosity } from '@grpc/grpc-js';
+
+/** Levels of grpc-js's log. Each level includes those before it. */
+export const GRPC_JS_LOG_LEVELS = ['error', 'info', 'debug'] as const;
+
+/** Level of grpc-js's log. */
+export type GrpcJsLogLevel = (typeof GRPC_JS_LOG_LEVELS)[number];
+
+/** Receives one entry of grpc-js's log. */
+export type GrpcJsLogWriter = (level: GrpcJsLogLevel, text: string) => void;
+
+interface Redirection {
+  readonly level: GrpcJsLogLevel;
+  readonly write: GrpcJsLogWriter;
+}
+
+const VERBOSITIES = { error: logVerbosity.ERROR, info: logVerbosity.INFO, debug: logVerbosity.DEBUG } as const;
+
+/** Active redirections, oldest first. grpc-js has one logger per process, so the applications of a process share it. */
+const redirections = new Set<Redirection>();
+
+/**
+ * Sends the log of grpc-js to `write` instead of stderr. With several redirections, the latest one receives each entry, and the most
+ * verbose level applies. Returns a function that ends this redirection. After all redirections have ended, grpc-js writes to stderr again,
+ * at its initial level.
+ */
+export function redirectGrpcJsLog(level: GrpcJsLogLevel, write: GrpcJsLogWriter): () => void {
+  const redirection = { level, write };
+  redirections.add(redirection);
+  apply();
+  return () => {
+    if (redirections.delete(redirection)) apply();
+  };
+}
+
+function apply(): void {
+  const latest = [...redirections].at(-1);
+  setLogger(loggerOf(latest?.write ?? writeToStderr));
+  const levels = [...redirections].map(({ level }) => VERBOSITIES[level]);
+  setLogVerbosity(latest === undefined ? initialVerbosity() : Math.min(...levels));
+}
+
+function loggerOf(write: GrpcJsLogWriter): Partial<Console> {
+  let isWriting = false;
+  const writer =
+    (level: GrpcJsLogLevel) =>
+    (...values: unknown[]): void => {
+      // A logger that makes gRPC calls causes further entries. Writing these entries, too, would cause an infinite recursion.
+      if (isWriting) return;
+      isWriting = true;
+      try {
+        write(level, format(...values));
+      } finally {
+        isWriting = false;
+      }
+    };
+  return { error: writer('error'), info: writer('info'), debug: writer('debug') };
+}
+
+/** Writes an entry in the format of grpc-js's own logger, which grpc-js does not export. */
+function writeToStderr(level: GrpcJsLogLevel, text: string): void {
+  process.stderr.write(`${level.charAt(0).toUpperCase()} ${text}\n`);
+}
+
+/** Returns the verbosity with which grpc-js starts. */
+function initialVerbosity(): logVerbosity {
+  const { GRPC_NODE_VERBOSITY, GRPC_VERBOSITY } = process.env;
+  const name = (GRPC_NODE_VERBOSITY ?? GRPC_VERBOSITY ?? '').toLowerCase();
+  const level = GRPC_JS_LOG_LEVELS.find((one) => one === name);
+  if (level !== undefined) return VERBOSITIES[level];
+  return name === 'none' ? logVerbosity.NONE : logVerbosity.ERROR;
+}

@@ -1,0 +1,168 @@
+import type { BeforeApplicationShutdown } from '@nestjs/common';
+import { errorMessage } from '../errors/error-message.js';
+import { LibraryLogger } from '../telemetry/log/library-logger.js';
+import type { Clock, Timer } from '../time/clock.js';
+import type { DashboardFeed } from './dashboard-feed.js';
+import type { ProcessUrls } from './dashboard-options.js';
+import type { EventStream } from './event-stream.js';
+import { ProcessRelay, type RelayState } from './process-relay.js';
+import { processUrl } from './process-url.js';
+
+/** Key of the process that serves the page. Other processes have their URL as key. */
+const OWN_KEY = 'self';
+/** Maximum number of other processes. */
+const MAX_PROCESSES = 100;
+/** Interval at which an open page lists the processes, and minimum interval between two lists. */
+const LIST_INTERVAL_MS = 5_000;
+
+/** Request of a page for the events of processes. */
+export interface ProcessVisit {
+  readonly stream: EventStream;
+  /** Headers for the requests to other processes. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Key of the client whose details are shown. */
+  readonly openClient: string | undefined;
+}
+
+interface ProcessList {
+  readonly urls: readonly string[];
+  /** Reason why the list may be outdated. */
+  readonly problem?: string;
+}
+
+/**
+ * The other processes of the dashboard. Relays their events to pages that show these processes, only while such a page is open. Sends
+ * requests only to listed URLs.
+ */
+export class DashboardProcesses implements BeforeApplicationShutdown {
+  private readonly logger = new LibraryLogger('ResilientGrpc');
+  private readonly visits = new Set<EventStream>();
+  private list: ProcessList = { urls: [] };
+  private listing: Promise<ProcessList> | undefined;
+  private listedAt = -Infinity;
+
+  constructor(
+    private readonly source: ProcessUrls,
+    private readonly feed: DashboardFeed,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Ends the streams, because the servers would wait for them. */
+  beforeApplicationShutdown(): void {
+    for (const stream of this.visits) stream.end();
+  }
+
+  /** Sends the events of all processes, each with the key of its process. */
+  visitAll({ stream, headers, openClient }: ProcessVisit): void {
+    const relays = new Map<string, ProcessRelay>();
+    const own = {
+      openClient,
+      get isBlocked() {
+        return stream.isBlocked;
+      },
+      send: (event: string, json: string) => stream.send('process', JSON.stringify({ key: OWN_KEY, event }), json),
+      end: () => stream.end(),
+    };
+    let sent: string | undefined;
+    let timer: Timer | undefined;
+    const refresh = async (): Promise<void> => {
+      const { urls, problem } = await this.current();
+      if (stream.isOver) return;
+      const shown = urls.slice(0, MAX_PROCESSES);
+      await stream.writable();
+      const message = JSON.stringify({ keys: [OWN_KEY, ...shown], omitted: urls.length - shown.length, problem });
+      if (message !== sent) stream.push('processes', message);
+      sent = message;
+      for (const [url, relay] of relays) {
+        if (shown.includes(url)) continue;
+        relay.close();
+        relays.delete(url);
+      }
+      for (const key of shown) {
+        if (relays.has(key)) continue;
+        const sink = {
+          event: async (event: string, json: string) => {
+            await stream.writable();
+            stream.push('process', JSON.stringify({ key, event }), json);
+          },
+          link: (state: RelayState, text?: string) => void this.sendLink(stream, { key, state, text }),
+        };
+        relays.set(key, new ProcessRelay(eventsUrl(key, openClient), headers, sink, this.clock));
+      }
+      timer = this.clock.setTimer(() => void refresh(), LIST_INTERVAL_MS);
+    };
+    this.visit(stream, () => {
+      timer?.clear();
+      this.feed.leave(own);
+      for (const relay of relays.values()) relay.close();
+    });
+    this.feed.join(own);
+    void refresh();
+  }
+
+  /** Sends the events of the process with `key`, or the link state 'unlisted' if the process is not listed. */
+  async visitOne(key: string, { stream, headers, openClient }: ProcessVisit): Promise<void> {
+    if (key === OWN_KEY) {
+      this.feed.join(stream);
+      return;
+    }
+    const relays: ProcessRelay[] = [];
+    this.visit(stream, () => {
+      for (const relay of relays) relay.close();
+    });
+    const { urls } = await this.current();
+    if (stream.isOver) return;
+    if (!urls.includes(key)) {
+      stream.push('link', JSON.stringify({ state: 'unlisted' }));
+      return;
+    }
+    const sink = {
+      event: async (event: string, json: string) => {
+        await stream.writable();
+        stream.push(event, json);
+      },
+      link: (state: RelayState, text?: string) => void this.sendLink(stream, { state, text }),
+    };
+    relays.push(new ProcessRelay(eventsUrl(key, openClient), headers, sink, this.clock));
+  }
+
+  private visit(stream: EventStream, onLeave: () => void): void {
+    this.visits.add(stream);
+    stream.onClose(() => {
+      this.visits.delete(stream);
+      onLeave();
+    });
+  }
+
+  private async sendLink(stream: EventStream, link: object): Promise<void> {
+    await stream.writable();
+    stream.push('link', JSON.stringify(link));
+  }
+
+  /** Lists the processes; all pages share the list. */
+  private current(): Promise<ProcessList> {
+    if (this.listing === undefined || this.clock.now() - this.listedAt >= LIST_INTERVAL_MS) {
+      this.listedAt = this.clock.now();
+      this.listing = this.read();
+    }
+    return this.listing;
+  }
+
+  private async read(): Promise<ProcessList> {
+    try {
+      const given = typeof this.source === 'function' ? await this.source() : this.source;
+      this.list = { urls: [...new Set(given.map(processUrl))] };
+    } catch (error) {
+      const problem = `cannot list the processes: ${errorMessage(error)}`;
+      if (this.list.problem !== problem) this.logger.warn(`dashboard ${problem}; the previous list stays in use`);
+      this.list = { ...this.list, problem };
+    }
+    return this.list;
+  }
+}
+
+function eventsUrl(key: string, openClient: string | undefined): URL {
+  const url = new URL(`${key}/events`);
+  if (openClient !== undefined) url.searchParams.set('client', openClient);
+  return url;
+}

@@ -1,0 +1,167 @@
+import { systemClock } from '../../time/clock.js';
+import { plainPaint, terminalPaint, type Paint } from '../render-results.js';
+import { within } from '../time-budget.js';
+import { loadClientView, type ClientView } from './client-view.js';
+import { readSnapshot, type Dashboard, type SnapshotRead } from './read-snapshot.js';
+import { renderFrame, type Frame } from './render-frame.js';
+
+/** The terminal that shows the frames. */
+export interface AttachTerminal {
+  readonly stdout: {
+    write(text: string): unknown;
+    readonly isTTY?: boolean;
+    readonly columns?: number;
+    readonly rows?: number;
+    hasColors?(): boolean;
+  };
+  readonly stderr: { write(text: string): unknown };
+  /** Source of keys; the terminal is not read if it is absent. */
+  readonly stdin?: Keys | undefined;
+}
+
+/** The keyboard. */
+export interface Keys {
+  readonly isTTY?: boolean;
+  setRawMode?(isRaw: boolean): unknown;
+  on(event: 'data', listener: (bytes: Buffer) => void): unknown;
+  off(event: 'data', listener: (bytes: Buffer) => void): unknown;
+  resume(): unknown;
+  pause(): unknown;
+}
+
+const REFRESH_MS = 1_000;
+/** Width without a terminal, for a file or a pipe. */
+const DEFAULT_COLUMNS = 80;
+
+const OPEN_SCREEN = '\u001b[?1049h\u001b[?25l';
+const CLOSE_SCREEN = '\u001b[?25h\u001b[?1049l';
+const HOME = '\u001b[H';
+const ERASE_LINE = '\u001b[K';
+const ERASE_BELOW = '\u001b[J';
+const CTRL_C = '\u0003';
+
+/**
+ * Shows the state of a running application until `q` or Ctrl-C is pressed. Shows it only once if there is no terminal or if `once` is true.
+ * Returns exit code 1 if the first request to the dashboard fails, otherwise 0. Later failures are shown, and the dashboard is requested
+ * again.
+ */
+export async function attach(dashboard: Dashboard, once: boolean, terminal: AttachTerminal): Promise<number> {
+  const { stdout, stderr } = terminal;
+  const frames = new Frames(dashboard.url.href, await loadClientView());
+  const first = await readSnapshot(dashboard);
+  if (!first.ok) {
+    const [message, remedy] = first.finding;
+    stderr.write(`${message}\n-> ${remedy}\n`);
+    return 1;
+  }
+  frames.take(first);
+  const paint = stdout.isTTY === true && stdout.hasColors?.() !== false ? terminalPaint : plainPaint;
+  if (once || stdout.isTTY !== true) {
+    stdout.write(`${renderFrame(frames.current(), stdout.columns ?? DEFAULT_COLUMNS, paint).join('\n')}\n`);
+    return 0;
+  }
+  await showUntilQuit(dashboard, frames, paint, terminal);
+  return 0;
+}
+
+async function showUntilQuit(
+  dashboard: Dashboard,
+  frames: Frames,
+  paint: Paint,
+  { stdout, stdin }: AttachTerminal,
+): Promise<void> {
+  let quit: () => void = () => undefined;
+  const quitted = new Promise<'quit'>((resolve) => {
+    quit = () => {
+      resolve('quit');
+    };
+  });
+  const onKey = (bytes: Buffer): void => {
+    const keys = bytes.toString('latin1');
+    if (keys.includes('q') || keys.includes(CTRL_C)) quit();
+  };
+  if (stdin?.isTTY === true) {
+    stdin.setRawMode?.(true);
+    stdin.on('data', onKey);
+    stdin.resume();
+  }
+  // In raw mode, Ctrl-C is a key and sends no signal. Signals from other processes must also restore the terminal.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, quit);
+  stdout.write(OPEN_SCREEN);
+  try {
+    for (;;) {
+      stdout.write(screenOf(frames.current(), paint, stdout));
+      if ((await within<'quit' | undefined>(REFRESH_MS, quitted, undefined)) === 'quit') return;
+      const read = await Promise.race([readSnapshot(dashboard), quitted]);
+      if (read === 'quit') return;
+      frames.take(read);
+    }
+  } finally {
+    stdout.write(CLOSE_SCREEN);
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, quit);
+    if (stdin?.isTTY === true) {
+      stdin.off('data', onKey);
+      stdin.setRawMode?.(false);
+      stdin.pause();
+    }
+  }
+}
+
+/** Returns a frame that overwrites the previous one, cut to the height of the terminal. */
+function screenOf(frame: Frame, paint: Paint, { columns, rows }: AttachTerminal['stdout']): string {
+  const lines = renderFrame(frame, columns ?? DEFAULT_COLUMNS, paint);
+  const height = Math.max((rows ?? 24) - 2, 1);
+  const fits = lines.length <= height;
+  const shown = fits ? lines : lines.slice(0, height - 1);
+  const rest = fits ? [] : [paint('dim', `${String(lines.length - shown.length)} more lines; enlarge the terminal`)];
+  const text = [...shown, ...rest].map((line) => `${line}${ERASE_LINE}\r\n`).join('');
+  return `${HOME}${text}${ERASE_LINE}\r\n${ERASE_BELOW}${paint('dim', 'q quits')}`;
+}
+
+/** The clients over several snapshots. */
+class Frames {
+  private readonly views = new Map<string, ClientView>();
+  private frame: Frame;
+  private lost: { readonly message: string; readonly since: number } | undefined;
+  private takenAt = systemClock.now();
+
+  constructor(
+    url: string,
+    private readonly createView: (key: string) => ClientView,
+  ) {
+    this.frame = { url, at: 0, accepting: true, clients: [], servers: [] };
+  }
+
+  /** Takes the next snapshot. Keeps the previous data if the snapshot could not be read. */
+  take(read: SnapshotRead): void {
+    if (!read.ok) {
+      this.lost = { message: read.finding[0], since: this.takenAt };
+      return;
+    }
+    const { at: time, accepting, clients, servers } = read.snapshot;
+    const at = Date.parse(time);
+    this.lost = undefined;
+    this.takenAt = systemClock.now();
+    // Several clients can have the same name.
+    const keys = clients.map(
+      ({ name }, index) => `${name} ${String(clients.slice(0, index).filter((one) => one.name === name).length)}`,
+    );
+    for (const key of this.views.keys()) if (!keys.includes(key)) this.views.delete(key);
+    clients.forEach((client, index) => {
+      const key = keys[index] ?? client.name;
+      const view = this.views.get(key) ?? this.createView(key);
+      this.views.set(key, view);
+      // Discards the samples of a client that an earlier process created.
+      view.takeWhole(client);
+      view.take(client, at);
+    });
+    const views = keys.flatMap((key) => this.views.get(key) ?? []);
+    this.frame = { url: this.frame.url, at, accepting, clients: views, servers };
+  }
+
+  current(): Frame {
+    if (this.lost === undefined) return this.frame;
+    const { message, since } = this.lost;
+    return { ...this.frame, lost: { message: `${message}; trying again`, ageMs: systemClock.now() - since } };
+  }
+}

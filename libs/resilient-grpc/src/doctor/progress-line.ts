@@ -1,0 +1,24 @@
+import { counted, duration } from '../telemetry/log/log-text.js';
+import type { IdleProgress } from './measure-idle.js';
+
+/** A line of a terminal that is overwritten. */
+export class ProgressLine {
+  private isShown = false;
+
+  constructor(private readonly stderr: { write(text: string): unknown }) {}
+
+  readonly show = ({ elapsedMs, limitMs, idle, answeredMs }: IdleProgress): void => {
+    const answered = answeredMs === 0 ? '' : `, answered after ${duration(answeredMs)}`;
+    const elapsed = `${duration(Math.floor(elapsedMs / 1_000) * 1_000)} of ${duration(limitMs)}`;
+    this.stderr.write(`${ERASE}idle for ${elapsed}: ${counted(idle, 'connection')} left${answered}`);
+    this.isShown = true;
+  };
+
+  /** Removes the line. */
+  erase(): void {
+    if (this.isShown) this.stderr.write(ERASE);
+    this.isShown = false;
+  }
+}
+
+const ERASE = '\r\u001b[2K';

@@ -1,0 +1,32 @@
+/** Reason why a failed attempt is not followed by another one. */
+export type RetryRefusal =
+  /** Part of the response had arrived. */
+  | 'committed'
+  /** The retry policy of the method does not list the status code. */
+  | 'fatal-status'
+  /** The method is not declared safe to repeat, and the server may have received the request. */
+  | 'not-safe-to-repeat'
+  /** The server's pushback forbids a retry, or the server refused the call because of an overload. */
+  | 'pushback'
+  /** The retry budget of the client is used up. */
+  | 'throttled'
+  /** The call has made `maxAttempts` attempts, or has waited for the channel 10 times without being sent. */
+  | 'attempts-exhausted'
+  /** The deadline has passed, or would pass before the next attempt. */
+  | 'deadline'
+  /** The call serves an inbound retry. Retries of both layers would multiply. */
+  | 'retry-chain'
+  /** The caller, its parent call, or an interceptor cancelled the call. */
+  | 'cancelled'
+  /** The client is shutting down. */
+  | 'draining'
+  /** The call set `retry: false`. */
+  | 'disabled'
+  /** The failure occurred on this side and would recur: the size of the message, its serialization, metadata, or an interceptor. */
+  | 'local'
+  /** The request does not fit the retry buffers, or comes from a source that cannot be read again. */
+  | 'request-not-replayable'
+  /** The response is not valid gRPC. Another attempt would get the same response. */
+  | 'protocol'
+  /** Hedged attempts have reached their share of the calls of the client. */
+  | 'hedge-budget';

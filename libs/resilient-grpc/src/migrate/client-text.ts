@@ -1,0 +1,398 @@
+import {
+  Node,
+  type Expression,
+  type ObjectLiteralElementLike,
+  type ObjectLiteralExpression,
+  type SourceFile,
+  type VariableDeclaration,
+} from 'ts-morph';
+import { CONTRACT_KEYS } from '../client/settings/contract.js';
+import { OWNED_CHANNEL_OPTIONS } from '../client/settings/resolve-channel-settings.js';
+import { annotatedConstants, keysOf, keysOfProperty, nameOf, unwrapped } from './constants.js';
+import { applyEdits, indentAt, reindent, removal, type TextEdit } from './text-edits.js';
+
+/** An edit of any file. */
+export interface FileEdit extends TextEdit {
+  readonly file: SourceFile;
+  /** Name of the constant whose type changes. */
+  readonly constant?: string;
+}
+
+/** The options of one client, rewritten, or the reason why they must be rewritten by hand. */
+export type RewrittenClient =
+  | {
+      readonly ok: true;
+      readonly text: string;
+      /** Edits of the constants that the client uses. */
+      readonly edits: readonly FileEdit[];
+      readonly notes: readonly string[];
+    }
+  | { readonly ok: false; readonly because: string };
+
+/** Address of Nest's client if it has no `url`. */
+const DEFAULT_URL = "'localhost:5000'";
+
+const CONTRACT: ReadonlySet<string> = new Set(CONTRACT_KEYS);
+/** Options of Nest that have the same name and meaning in this library. */
+const SAME: ReadonlySet<string> = new Set([
+  ...CONTRACT_KEYS,
+  'url',
+  'credentials',
+  'keepalive',
+  'maxSendMessageLength',
+  'maxReceiveMessageLength',
+  'channelOptions',
+]);
+/** Options of Nest that have no effect on a gRPC client. */
+const WITHOUT_EFFECT: ReadonlySet<string> = new Set(['maxMetadataSize', 'gracefulShutdown', 'onLoadPackageDefinition']);
+/** The keys of `keepalive` that have an effect on a gRPC client. */
+const KEEPALIVE: ReadonlySet<string> = new Set([
+  'keepaliveTimeMs',
+  'keepaliveTimeoutMs',
+  'keepalivePermitWithoutCalls',
+]);
+
+/** Thrown if a client must be rewritten by hand. The message continues a sentence that starts with the client. */
+class ByHand extends Error {}
+
+/** Rewrites the options of one client for `forFeature`. */
+export function rewriteClient(client: ObjectLiteralExpression): RewrittenClient {
+  return rewritten(client, (writer) => writer.clientText(client));
+}
+
+/**
+ * Rewrites an object with `name` and `useFactory` for `forFeatureAsync`. The factory then returns the settings, and the contract is next to
+ * the factory.
+ */
+export function rewriteAsyncClient(client: ObjectLiteralExpression): RewrittenClient {
+  return rewritten(client, (writer) => writer.asyncClientText(client));
+}
+
+function rewritten(client: ObjectLiteralExpression, write: (writer: ClientWriter) => string): RewrittenClient {
+  const writer = new ClientWriter(client.getSourceFile());
+  try {
+    return { ok: true, text: write(writer), edits: writer.edits, notes: writer.notes };
+  } catch (error) {
+    if (error instanceof ByHand) return { ok: false, because: error.message };
+    throw error;
+  }
+}
+
+/** Returns the object that the factory of an async client returns; `undefined` if it is not a single object literal. */
+function returnedObject(client: ObjectLiteralExpression): ObjectLiteralExpression | undefined {
+  const returned = returnedBy(factoryOf(client));
+  const object = returned === undefined ? undefined : unwrapped(returned);
+  return Node.isObjectLiteralExpression(object) ? object : undefined;
+}
+
+/** Returns the expression that the factory of an async client returns; `undefined` if it does not have exactly one return. */
+export function returnedExpression(client: ObjectLiteralExpression): Expression | undefined {
+  return returnedBy(factoryOf(client));
+}
+
+function factoryOf(client: ObjectLiteralExpression) {
+  const property = client.getProperty('useFactory');
+  if (Node.isMethodDeclaration(property)) return property;
+  const value = Node.isPropertyAssignment(property) ? property.getInitializer() : undefined;
+  return Node.isArrowFunction(value) || Node.isFunctionExpression(value) ? value : undefined;
+}
+
+function returnedBy(factory: ReturnType<typeof factoryOf>): Expression | undefined {
+  const body = factory?.getBody();
+  if (body === undefined) return undefined;
+  if (!Node.isBlock(body)) return Node.isExpression(body) ? body : undefined;
+  const returns = body.getDescendants().filter(Node.isReturnStatement);
+  const own = returns.filter((one) => one.getFirstAncestor((node) => Node.isFunctionLikeDeclaration(node)) === factory);
+  return own.length === 1 && own[0]?.getParent() === body ? own[0].getExpression() : undefined;
+}
+
+/** Place of the options of a client: in the array of clients, or in a factory. */
+interface Place {
+  /** Receives the options of the contract that are in a factory; `undefined` outside of factories. */
+  readonly contract: string[] | undefined;
+  readonly factory: Node | undefined;
+  /** Indentation of the contract options. */
+  readonly indent: string;
+}
+
+const OUTSIDE: Place = { contract: undefined, factory: undefined, indent: '' };
+
+class ClientWriter {
+  readonly edits: FileEdit[] = [];
+  readonly notes: string[] = [];
+  private readonly source: string;
+
+  constructor(file: SourceFile) {
+    this.source = file.getFullText();
+  }
+
+  clientText(client: ObjectLiteralExpression, place = OUTSIDE): string {
+    const edits: TextEdit[] = [];
+    const isFactory = place.contract !== undefined;
+    for (const property of client.getProperties()) {
+      if (Node.isSpreadAssignment(property)) {
+        edits.push(this.instead(property, this.spreadClient(property.getExpression(), property, place)));
+        continue;
+      }
+      const name = nameOf(property.getNameNode());
+      if (name === 'transport') edits.push(removal(this.source, property.getStart(), property.getEnd()));
+      else if (name === 'options') edits.push(this.instead(property, this.optionsText(property, place)));
+      else if (name !== 'name' || isFactory) throw new ByHand(`has the key ${name}`);
+    }
+    const text = applyEdits(this.source, edits, client.getStart(), client.getEnd());
+    return client.compilerNode.properties.hasTrailingComma ? text : text.replace(/,(\s*)\}$/, '$1}');
+  }
+
+  asyncClientText(client: ObjectLiteralExpression): string {
+    const known = ['name', 'imports', 'inject', 'useFactory'];
+    for (const property of client.getProperties()) {
+      const name = Node.isSpreadAssignment(property) ? property.getText() : nameOf(property.getNameNode());
+      if (name === 'useClass' || name === 'useExisting')
+        throw new ByHand(`has ${name}; implement createGrpcOptions() in its class, and write forFeatureAsync`);
+      if (name === 'extraProviders')
+        throw new ByHand('has extraProviders; move them to a module in imports, and write forFeatureAsync');
+      if (!known.includes(name)) throw new ByHand(`has ${name} next to its factory`);
+    }
+    const factory = factoryOf(client);
+    const expression = returnedExpression(client);
+    const returned = returnedObject(client);
+    const name = client.getProperty('name');
+    if (factory === undefined || expression === undefined || returned === undefined || name === undefined)
+      throw new ByHand('has a factory that does not return one object literal; write forFeatureAsync');
+    const indent = indentAt(this.source, name.getStart());
+    const contract: string[] = [];
+    const text = this.clientText(returned, { contract, factory, indent });
+    const separator = isOnLines(client) ? `,\n${indent}` : ', ';
+    const inner = Node.isParenthesizedExpression(expression) ? expression.getExpression() : expression;
+    const edits: TextEdit[] = [
+      { start: name.getEnd(), end: name.getEnd(), text: contract.map((one) => separator + one).join('') },
+      { start: inner.getStart(), end: inner.getEnd(), text },
+    ];
+    // The type would be Nest's; TypeScript infers the correct one.
+    const type = factory.getReturnTypeNode();
+    if (type !== undefined) {
+      const colon = this.source.lastIndexOf(':', type.getStart());
+      edits.push({ start: colon, end: type.getEnd(), text: '' });
+    }
+    return applyEdits(this.source, edits, client.getStart(), client.getEnd());
+  }
+
+  /** Replaces a property and its comma with properties that each end with a comma. */
+  private instead(property: Node, text: string): TextEdit {
+    const end = property.getEnd() + (/^\s*,/.exec(this.source.slice(property.getEnd()))?.[0].length ?? 0);
+    return { start: property.getStart(), end, text };
+  }
+
+  /** Returns the properties in `options: { … }`, without the object around them. */
+  private optionsText(property: ObjectLiteralElementLike, place: Place): string {
+    const value = Node.isPropertyAssignment(property) ? property.getInitializer() : undefined;
+    const given = Node.isShorthandPropertyAssignment(property) ? property.getNameNode() : value;
+    const options = given === undefined ? undefined : unwrapped(given);
+    if (given === undefined || options === undefined) throw new ByHand('has options that are not an expression');
+    if (!Node.isObjectLiteralExpression(options)) {
+      const keys = this.checked(keysOf(given), given.getText());
+      return this.spreadText({ text: given.getText(), keys, root: given }, property, place, true);
+    }
+
+    const edits: TextEdit[] = [];
+    let hasUrl = false;
+    const properties = options.getProperties();
+    for (const one of properties) {
+      const { edit, isUrl } = this.optionEdit(one, place);
+      edits.push(...edit);
+      hasUrl ||= isUrl;
+    }
+    const last = properties.at(-1);
+    const isLastRemoved =
+      last === undefined || edits.some(({ start, end }) => start <= last.getStart() && end >= last.getEnd());
+    if (last !== undefined && !isLastRemoved && !options.compilerNode.properties.hasTrailingComma)
+      edits.push({ start: last.getEnd(), end: last.getEnd(), text: ',' });
+    const inside = applyEdits(this.source, edits, options.getStart() + 1, options.getEnd() - 1);
+    const indent = indentAt(this.source, property.getStart());
+    const text = reindent(inside.trim(), indentAt(this.source, properties[0]?.getStart() ?? 0), indent);
+    const separator = isOnLines(options) || isOnLines(property.getParentOrThrow()) ? `\n${indent}` : ' ';
+    return [...(hasUrl ? [] : [`url: ${DEFAULT_URL},`]), ...(text === '' ? [] : [text])].join(separator);
+  }
+
+  private optionEdit(
+    property: ObjectLiteralElementLike,
+    place: Place,
+  ): { readonly edit: readonly TextEdit[]; readonly isUrl: boolean } {
+    if (Node.isSpreadAssignment(property)) {
+      const root = property.getExpression();
+      const keys = this.checked(keysOf(root), root.getText());
+      const text = this.spreadText({ text: root.getText(), keys, root }, property, place, false);
+      const isSame = text === `...${root.getText()},`;
+      return { edit: isSame ? [] : [this.instead(property, text)], isUrl: keys.has('url') };
+    }
+    const name = nameOf(property.getNameNode());
+    const value = Node.isPropertyAssignment(property) ? property.getInitializer() : property.getNameNode();
+    const removed = removal(this.source, property.getStart(), property.getEnd());
+    if (this.hasNoEffect(name, value)) return { edit: [removed], isUrl: false };
+    this.check(name, value);
+    if (place.contract !== undefined && CONTRACT.has(name)) {
+      this.checkOutside(property, place);
+      const start = property.getLeadingCommentRanges()[0]?.getPos() ?? property.getStart();
+      const text = this.source.slice(start, property.getEnd());
+      place.contract.push(reindent(text, indentAt(this.source, property.getStart()), place.indent));
+      return { edit: [removal(this.source, start, property.getEnd())], isUrl: false };
+    }
+    const edit: TextEdit[] = [];
+    if (name === 'url' && value !== undefined && isMaybeUndefined(value)) {
+      const text =
+        Node.isBinaryExpression(value) || Node.isConditionalExpression(value)
+          ? `(${value.getText()})`
+          : value.getText();
+      edit.push({ start: property.getStart(), end: property.getEnd(), text: `url: ${text} || ${DEFAULT_URL}` });
+    }
+    const literal = value === undefined ? undefined : unwrapped(value);
+    if (name === 'keepalive' && Node.isObjectLiteralExpression(literal)) {
+      for (const one of literal.getProperties()) {
+        if (Node.isSpreadAssignment(one) || KEEPALIVE.has(nameOf(one.getNameNode()))) continue;
+        edit.push(removal(this.source, one.getStart(), one.getEnd()));
+        this.notes.push(`removed keepalive.${nameOf(one.getNameNode())}, which has no effect on a client`);
+      }
+    }
+    return { edit, isUrl: name === 'url' };
+  }
+
+  /** Returns the properties that replace a spread of the options of a client, such as `...shared`. */
+  private spreadClient(expression: Expression, property: Node, place: Place): string {
+    const text = expression.getText();
+    const keys = keysOf(expression);
+    if (keys === undefined || unwrapped(expression) !== expression) throw new ByHand(`has unknown options: ...${text}`);
+    for (const key of keys.keys())
+      if (key !== 'transport' && key !== 'options') throw new ByHand(`has the key ${key} in ${text}`);
+    if (!keys.has('options')) return '';
+    return this.spreadText(
+      { text: `${text}.options`, keys: this.checked(keysOfProperty(expression, 'options'), text), root: expression },
+      property,
+      place,
+      true,
+    );
+  }
+
+  /**
+   * Returns the properties that replace an object with options that is not a literal: a spread, or one property for each of its options if
+   * an option must be left out.
+   */
+  private spreadText({ text, keys, root }: Spread, property: Node, place: Place, withUrl: boolean): string {
+    const dropped = [...keys.keys()].filter((key) => this.hasNoEffect(key, keys.get(key), text));
+    for (const constant of annotatedConstants(root)) this.retype(constant);
+    const url = keys.get('url');
+    const maybeNoUrl = keys.has('url') && (url === undefined || isMaybeUndefined(url));
+    const parts: string[] = keys.has('url') || !withUrl ? [] : [`url: ${DEFAULT_URL},`];
+    const takesAll = dropped.length === 0 && place.contract === undefined;
+    if (takesAll) parts.push(`...${text},`);
+    else if (!/^[\w$.]+$/.test(text)) throw new ByHand(`has options that are not a constant: ${text}`);
+    for (const key of keys.keys()) {
+      if (dropped.includes(key)) continue;
+      if (place.contract !== undefined && CONTRACT.has(key)) {
+        this.checkOutside(root, place);
+        place.contract.push(`${key}: ${text}.${key}`);
+      } else if (key === 'url' && maybeNoUrl) parts.push(`url: ${text}.url || ${DEFAULT_URL},`);
+      else if (!takesAll) parts.push(`${key}: ${text}.${key},`);
+    }
+    const separator = isOnLines(property.getParentOrThrow()) ? `\n${indentAt(this.source, property.getStart())}` : ' ';
+    return parts.join(separator);
+  }
+
+  /** Returns the keys of options after their check. */
+  private checked(keys: ReturnType<typeof keysOf>, text: string): ReadonlyMap<string, Node | undefined> {
+    if (keys === undefined) throw new ByHand(`has unknown options: ${text}`);
+    for (const [key, value] of keys) if (!WITHOUT_EFFECT.has(key)) this.check(key, value);
+    return keys;
+  }
+
+  /** Throws if an option has no equivalent. */
+  private check(name: string, value: Node | undefined): void {
+    if (name === 'protoLoader') {
+      if (isDefaultLoader(value)) return;
+      throw new ByHand('has protoLoader; load the definition, and pass it as packageDefinition');
+    }
+    if (!SAME.has(name)) throw new ByHand(`has the option ${name}, which this library does not have`);
+    if (name === 'channelOptions' && value !== undefined) {
+      for (const key of keysOf(value)?.keys() ?? []) {
+        const reason = Object.hasOwn(OWNED_CHANNEL_OPTIONS, key) ? OWNED_CHANNEL_OPTIONS[key] : undefined;
+        // The declared type of the options has all keys; only constants show which ones are set.
+        if (reason !== undefined && Node.isObjectLiteralExpression(unwrapped(value)))
+          throw new ByHand(`has channelOptions['${key}']: ${reason}`);
+      }
+    }
+  }
+
+  /** True for an option that must be omitted. Adds a note once if the option has no effect on a client. */
+  private hasNoEffect(name: string, value: Node | undefined, owner?: string): boolean {
+    if (WITHOUT_EFFECT.has(name)) {
+      const note = `removed ${owner === undefined ? '' : `${owner}.`}${name}, which has no effect on a client`;
+      if (!this.notes.includes(note)) this.notes.push(note);
+      return true;
+    }
+    return name === 'protoLoader' && isDefaultLoader(value);
+  }
+
+  /** Throws if a part of the contract depends on the arguments of the factory, because the contract moves out of the factory. */
+  private checkOutside(part: Node, { factory }: Place): void {
+    if (factory === undefined) return;
+    const isInside = (node: Node, outer: Node) => node === outer || node.getAncestors().includes(outer);
+    for (const identifier of part.getDescendants().filter(Node.isIdentifier)) {
+      const declarations = identifier.getSymbol()?.getDeclarations() ?? [];
+      if (declarations.some((one) => isInside(one, factory) && !isInside(one, part)))
+        throw new ByHand(
+          `needs ${identifier.getText()} of its factory for the contract (${CONTRACT_KEYS.join(', ')}), which forFeatureAsync expects next to the factory`,
+        );
+    }
+  }
+
+  /** Replaces Nest's type of a constant with `satisfies`, so that TypeScript infers which of the optional keys are set. */
+  private retype(constant: VariableDeclaration): void {
+    const type = constant.getTypeNode();
+    const value = constant.getInitializer();
+    if (type === undefined || value === undefined || !isTypeOfNest(type)) return;
+    const file = constant.getSourceFile();
+    this.edits.push(
+      { file, start: constant.getNameNode().getEnd(), end: type.getEnd(), text: '' },
+      {
+        file,
+        start: value.getEnd(),
+        end: value.getEnd(),
+        text: ` satisfies ${type.getText()}`,
+        constant: constant.getName(),
+      },
+    );
+  }
+}
+
+/** Options that are spread. */
+interface Spread {
+  readonly text: string;
+  readonly keys: ReadonlyMap<string, Node | undefined>;
+  /** Expression with the constants that contain the options. */
+  readonly root: Node;
+}
+
+/** True if an object or array has its items on lines of their own. */
+function isOnLines(node: Node): boolean {
+  return /^[{[][ \t]*(\/[/*].*)?\r?\n/.test(node.getText());
+}
+
+/** True if a value can be `undefined` or null. Environment variables can be, regardless of the compiler's options. */
+function isMaybeUndefined(value: Node): boolean {
+  const plain = unwrapped(value);
+  return value.getType().isNullable() || /^process\.env\b/.test(plain.getText());
+}
+
+/** True for the package that this library and Nest use by default. */
+function isDefaultLoader(value: Node | undefined): boolean {
+  return Node.isStringLiteral(value) && value.getLiteralText() === '@grpc/proto-loader';
+}
+
+function isTypeOfNest(type: Node): boolean {
+  return [type, ...type.getDescendants()]
+    .filter(Node.isIdentifier)
+    .some((identifier) =>
+      (identifier.getSymbol()?.getDeclarations() ?? [])
+        .map((declaration) => declaration.getFirstAncestor(Node.isImportDeclaration))
+        .some((declaration) => declaration?.getModuleSpecifierValue() === '@nestjs/microservices'),
+    );
+}

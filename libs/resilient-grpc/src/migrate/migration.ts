@@ -1,0 +1,146 @@
+import { readFileSync } from 'node:fs';
+import { relative } from 'node:path';
+import { Project, ts, type SourceFile } from 'ts-morph';
+import { Compiler } from './compiler.js';
+import { withImports } from './import-text.js';
+import { exportEdits, findRegistrations, NEST_PACKAGE, type ManualStep, type Registration } from './registrations.js';
+import { applyEdits } from './text-edits.js';
+
+const LIBRARY = 'nestjs-resilient-grpc';
+
+/** A file whose content changes. */
+export interface ChangedFile {
+  readonly path: string;
+  readonly before: string;
+  readonly after: string;
+}
+
+/** A place that must be changed or checked by hand. */
+export interface Remark {
+  readonly path: string;
+  readonly line: number;
+  readonly text: string;
+}
+
+export interface Migration {
+  readonly changed: readonly ChangedFile[];
+  /** Number of clients that move. */
+  readonly clients: number;
+  readonly manual: readonly Remark[];
+  readonly notes: readonly Remark[];
+}
+
+/** Thrown if the types of a package cannot be found. */
+export class MissingPackage extends Error {
+  constructor(readonly packageName: string) {
+    super(`cannot find the types of ${packageName}`);
+  }
+}
+
+/**
+ * Rewrites the gRPC clients in `paths`, which share their nearest tsconfig.json. `others` are the other files of the application.
+ * Those that use a changed constant are compiled, too.
+ *
+ * @throws MissingPackage
+ */
+export function migrate(tsConfig: string, paths: readonly string[], others: readonly string[]): Migration {
+  const project = openProject(tsConfig);
+  const files = paths.map((path) => project.addSourceFileAtPath(path));
+  for (const name of [NEST_PACKAGE, LIBRARY]) requirePackage(project, name, paths[0] ?? tsConfig);
+
+  const found = files.map((file) => ({ file, ...findRegistrations(file) }));
+  const registrations = found.flatMap((one) => one.registrations);
+  const manual: ManualStep[] = found.flatMap((one) => one.manual);
+  const { chosen, failed } = compiling(new Compiler(openProject(tsConfig)), files, registrations, others);
+  manual.push(...failed, ...conflicts(chosen));
+  if (chosen.length > 0) manual.push(...files.flatMap((file) => exportEdits(file, chosen).steps));
+  const after = textsAfter(files, chosen);
+  return {
+    changed: [...after].map(([file, text]) => ({ path: file.getFilePath(), before: file.getFullText(), after: text })),
+    clients: chosen.flatMap(({ clients }) => clients).length,
+    manual: manual.map(remarkOf),
+    notes: chosen.flatMap(({ call, notes }) => notes.map((text) => remarkOf({ node: call, text }))),
+  };
+}
+
+function openProject(tsConfigFilePath: string): Project {
+  const project = new Project({ tsConfigFilePath, skipAddingFilesFromTsConfig: true });
+  // TypeScript 6 includes no types by default, so that `process` and `__dirname` would be unknown.
+  if (project.compilerOptions.get().types === undefined && !ts.version.startsWith('5'))
+    project.compilerOptions.set({ types: ['*'] });
+  return project;
+}
+
+/** Returns the registrations whose rewritten code compiles, and the reasons for the others. */
+function compiling(
+  compiler: Compiler,
+  files: readonly SourceFile[],
+  registrations: readonly Registration[],
+  others: readonly string[],
+): { readonly chosen: readonly Registration[]; readonly failed: readonly ManualStep[] } {
+  const problemOf = (some: readonly Registration[]) => {
+    const constants = some.flatMap(({ edits }) => edits.flatMap(({ constant }) => constant ?? []));
+    const users = others.filter((path) => constants.some((name) => textOf(path).includes(name)));
+    const texts = new Map([...textsAfter(files, some)].map(([file, text]) => [file.getFilePath() as string, text]));
+    return compiler.newProblem(texts, users);
+  };
+  if (problemOf(registrations) === undefined) return { chosen: registrations, failed: [] };
+  const chosen: Registration[] = [];
+  const failed: ManualStep[] = [];
+  for (const registration of registrations) {
+    const problem = problemOf([...chosen, registration]);
+    if (problem === undefined) chosen.push(registration);
+    else {
+      const names = registration.clients.map(({ name }) => name).join(', ');
+      failed.push({ node: registration.call, text: `${names}: the rewritten code does not compile: ${problem}` });
+    }
+  }
+  return { chosen, failed };
+}
+
+const textOf = (path: string) => readFileSync(path, 'utf8');
+
+/** Returns the text of each file that changes. */
+function textsAfter(
+  files: readonly SourceFile[],
+  registrations: readonly Registration[],
+): ReadonlyMap<SourceFile, string> {
+  const edits = [
+    ...registrations.flatMap((registration) => registration.edits),
+    ...files.flatMap((file) => exportEdits(file, registrations).edits),
+  ];
+  const changed = new Set(edits.map(({ file }) => file));
+  return new Map(
+    [...changed].map((file) => {
+      const before = file.getFullText();
+      const own = edits.filter((edit) => edit.file === file);
+      const after = withImports(before, applyEdits(before, own), NEST_PACKAGE);
+      return [file, before.includes('\r\n') ? after.replaceAll(/\r?\n/g, '\r\n') : after];
+    }),
+  );
+}
+
+/** Returns the clients that have the same name but different options. They are separate in Nest, but one client here. */
+function conflicts(registrations: readonly Registration[]): readonly ManualStep[] {
+  const clients = registrations.flatMap((registration) => registration.clients);
+  const plain = (text: string) => text.replace(/\s|,(?=\s*\})/g, '');
+  const first = new Map<string, (typeof clients)[number]>();
+  return clients.flatMap((client) => {
+    const other = first.get(client.token);
+    if (other === undefined) first.set(client.token, client);
+    if (other === undefined || plain(other.text) === plain(client.text)) return [];
+    const { path, line } = remarkOf({ node: other.node, text: '' });
+    const place = `${relative(process.cwd(), path)}:${String(line)}`;
+    const text = `${client.name}: its options differ from those at ${place}; the start fails if one name has two definitions`;
+    return [{ node: client.node, text }];
+  });
+}
+
+function remarkOf({ node, text }: ManualStep): Remark {
+  return { path: node.getSourceFile().getFilePath(), line: node.getStartLineNumber(), text };
+}
+
+function requirePackage(project: Project, name: string, from: string): void {
+  const { resolvedModule } = ts.resolveModuleName(name, from, project.compilerOptions.get(), ts.sys);
+  if (resolvedModule === undefined) throw new MissingPackage(name);
+}

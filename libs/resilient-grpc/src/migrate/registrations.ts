@@ -1,0 +1,322 @@
+import {
+  Node,
+  SyntaxKind,
+  type ArrayLiteralExpression,
+  type CallExpression,
+  type ObjectLiteralExpression,
+  type SourceFile,
+} from 'ts-morph';
+import {
+  rewriteAsyncClient,
+  rewriteClient,
+  returnedExpression,
+  type FileEdit,
+  type RewrittenClient,
+} from './client-text.js';
+import { constantOf, nameOf, transportOf, unwrapped } from './constants.js';
+import { applyEdits, indentAt, reindent, removal, type TextEdit } from './text-edits.js';
+
+export const NEST_PACKAGE = '@nestjs/microservices';
+
+/** A change that must be made by hand. */
+export interface ManualStep {
+  readonly node: Node;
+  readonly text: string;
+}
+
+/** A client that moves to `ResilientGrpcModule`. */
+export interface MovedClient {
+  readonly name: string;
+  /** Equal for clients with the same injection token. */
+  readonly token: string;
+  readonly node: Node;
+  /** The new options. */
+  readonly text: string;
+}
+
+/** A call of `ClientsModule.register` or `registerAsync` with gRPC clients. */
+export interface Registration {
+  readonly call: CallExpression;
+  /** False if other clients stay in `ClientsModule`. */
+  readonly isWhole: boolean;
+  /** Edits without imports and exports. */
+  readonly edits: readonly FileEdit[];
+  /** The names of the clients and their new options. */
+  readonly clients: readonly MovedClient[];
+  readonly notes: readonly string[];
+}
+
+/** The gRPC clients of a file. */
+export interface FileRegistrations {
+  readonly registrations: readonly Registration[];
+  readonly manual: readonly ManualStep[];
+}
+
+/** Finds the gRPC clients of a file, and rewrites those that can be rewritten. */
+export function findRegistrations(file: SourceFile): FileRegistrations {
+  const registrations: Registration[] = [];
+  const manual: ManualStep[] = [];
+  for (const call of file.getDescendants().filter(Node.isCallExpression)) {
+    const callee = call.getExpression();
+    if (Node.isIdentifier(callee) && importedName(callee) === 'Client') manual.push(...decoratorSteps(call));
+    if (!Node.isPropertyAccessExpression(callee)) continue;
+    const owner = importedName(callee.getExpression());
+    const method = callee.getName();
+    if (owner === 'ClientProxyFactory' && method === 'create') manual.push(...factorySteps(call));
+    if (owner !== 'ClientsModule' || (method !== 'register' && method !== 'registerAsync')) continue;
+    const { registration, steps } = register(call, method === 'registerAsync');
+    if (registration !== undefined) registrations.push(registration);
+    manual.push(...steps);
+  }
+  return { registrations, manual };
+}
+
+/** Returns the name under which Nest exports the symbol of an identifier; `undefined` if it is not imported from Nest. */
+function importedName(node: Node): string | undefined {
+  if (Node.isPropertyAccessExpression(node)) {
+    const [declaration] = node.getExpression().getSymbol()?.getDeclarations() ?? [];
+    return Node.isNamespaceImport(declaration) && isFromNest(declaration) ? node.getName() : undefined;
+  }
+  const [declaration] = Node.isIdentifier(node) ? (node.getSymbol()?.getDeclarations() ?? []) : [];
+  return Node.isImportSpecifier(declaration) && isFromNest(declaration) ? declaration.getName() : undefined;
+}
+
+function isFromNest(node: Node): boolean {
+  return node.getFirstAncestor(Node.isImportDeclaration)?.getModuleSpecifierValue() === NEST_PACKAGE;
+}
+
+function decoratorSteps(call: CallExpression): readonly ManualStep[] {
+  const [options] = call.getArguments();
+  if (!Node.isDecorator(call.getParent()) || options === undefined || transportOf(options) === 'other') return [];
+  const text =
+    "@Client(): define the client with ResilientGrpcModule.forFeature() in the module, and inject it with @Inject('<name>')";
+  return [{ node: call, text }];
+}
+
+function factorySteps(call: CallExpression): readonly ManualStep[] {
+  const [options] = call.getArguments();
+  if (options === undefined || transportOf(options) === 'other') return [];
+  const text =
+    'ClientProxyFactory.create(): define the client with ResilientGrpcModule.forFeature(), or inject GrpcClients and call create()';
+  return [{ node: call, text }];
+}
+
+interface Found {
+  readonly registration?: Registration;
+  readonly steps: readonly ManualStep[];
+}
+
+function register(call: CallExpression, isAsync: boolean): Found {
+  const method = isAsync ? 'registerAsync' : 'register';
+  const [argument] = call.getArguments();
+  const given = argument === undefined ? undefined : unwrapped(argument);
+  const clients = given === undefined ? undefined : clientsOf(given);
+  if (argument === undefined || clients === undefined || argument !== given) {
+    const text = `${method}(): write the array of clients in the call, and run migrate again`;
+    return { steps: [{ node: call, text }] };
+  }
+  const steps: ManualStep[] = [];
+  const moved: { readonly node: ObjectLiteralExpression; readonly client: RewrittenClient & { readonly ok: true } }[] =
+    [];
+  for (const element of clients.getElements()) {
+    const transport = isAsync ? asyncTransportOf(element) : transportOf(element);
+    if (transport === 'other') continue;
+    const name = labelOf(element);
+    if (!Node.isObjectLiteralExpression(element) || transport === 'unknown') {
+      const because = 'its transport is not known before the program runs; write it in an object literal';
+      steps.push({ node: element, text: `${name}: ${because}` });
+      continue;
+    }
+    const client = isAsync ? rewriteAsyncClient(element) : rewriteClient(element);
+    if (client.ok) moved.push({ node: element, client });
+    else steps.push({ node: element, text: `${name}: ${client.because}` });
+  }
+  if (moved.length === 0) return { steps };
+  const isWhole = moved.length === clients.getElements().length;
+  if (!isWhole && !Node.isArrayLiteralExpression(call.getParent())) {
+    const text = `${method}(): register the gRPC clients in a call of their own, and run migrate again`;
+    return { steps: [...steps, { node: call, text }] };
+  }
+  const file = call.getSourceFile();
+  const name = isAsync ? 'forFeatureAsync' : 'forFeature';
+  const texts = new Map<Node, string>(moved.map(({ node, client }) => [node, client.text]));
+  const own = isWhole ? callEdits(call, clients, name, texts) : [splitEdit(call, clients, name, texts)];
+  return {
+    steps,
+    registration: {
+      call,
+      isWhole,
+      edits: [...own.map((edit) => ({ file, ...edit })), ...moved.flatMap(({ client }) => client.edits)],
+      clients: moved.map(({ node, client }) => ({
+        name: labelOf(node),
+        token: tokenOf(node),
+        node,
+        text: client.text,
+      })),
+      notes: moved.flatMap(({ node, client }) => client.notes.map((note) => `${labelOf(node)}: ${note}`)),
+    },
+  };
+}
+
+/** Returns the array of clients, which is the argument or its property `clients`. */
+function clientsOf(argument: Node): ArrayLiteralExpression | undefined {
+  if (Node.isArrayLiteralExpression(argument)) return argument;
+  if (!Node.isObjectLiteralExpression(argument)) return undefined;
+  const property = argument.getProperty('clients');
+  const value = Node.isPropertyAssignment(property) ? property.getInitializer() : undefined;
+  return Node.isArrayLiteralExpression(value) ? value : undefined;
+}
+
+function asyncTransportOf(element: Node): 'grpc' | 'other' | 'unknown' {
+  if (!Node.isObjectLiteralExpression(element)) return 'unknown';
+  if (element.getProperty('useClass') ?? element.getProperty('useExisting')) return 'grpc';
+  const returned = returnedExpression(element);
+  return returned === undefined ? 'unknown' : transportOf(returned);
+}
+
+/** Name of a client, or the expression that names it. */
+function labelOf(element: Node): string {
+  const name = nameNodeOf(element);
+  if (name === undefined) return element.getText().replace(/\s+/g, ' ').slice(0, 40);
+  const literal = name.getType().getLiteralValue();
+  return typeof literal === 'string' ? literal : name.getText();
+}
+
+function tokenOf(element: ObjectLiteralExpression): string {
+  const name = nameNodeOf(element);
+  const literal = name?.getType().getLiteralValue();
+  if (typeof literal === 'string') return JSON.stringify(literal);
+  const symbol = name?.getSymbol();
+  const [declaration] = (symbol?.getAliasedSymbol() ?? symbol)?.getDeclarations() ?? [];
+  const node = declaration ?? element;
+  return `${node.getSourceFile().getFilePath()}:${String(node.getPos())}`;
+}
+
+function nameNodeOf(element: Node): Node | undefined {
+  const property = Node.isObjectLiteralExpression(element) ? element.getProperty('name') : undefined;
+  if (Node.isShorthandPropertyAssignment(property)) return property.getNameNode();
+  return Node.isPropertyAssignment(property) ? property.getInitializer() : undefined;
+}
+
+/** Rewrites a call in place, so that its layout and comments stay. */
+function callEdits(
+  call: CallExpression,
+  clients: ArrayLiteralExpression,
+  name: string,
+  texts: ReadonlyMap<Node, string>,
+): readonly TextEdit[] {
+  const source = call.getSourceFile().getFullText();
+  const callee = call.getExpression();
+  const edits: TextEdit[] = [
+    { start: callee.getStart(), end: callee.getEnd(), text: `ResilientGrpcModule.${name}` },
+    ...[...texts].map(([node, text]) => ({ start: node.getStart(), end: node.getEnd(), text })),
+  ];
+  const [argument] = call.getArguments();
+  if (argument === undefined || argument === clients) return edits;
+  const text = applyEdits(source, edits, clients.getStart(), clients.getEnd());
+  const array = reindent(text, indentAt(source, clients.getStart()), indentAt(source, call.getStart()));
+  return [
+    ...edits.slice(0, 1),
+    { start: argument.getStart(), end: argument.getEnd(), text: array + extrasText(argument, clients) },
+  ];
+}
+
+/** Returns the second argument of `forFeature`: the object around the array, without the array. */
+function extrasText(argument: Node, clients: ArrayLiteralExpression): string {
+  const property = clients.getParentOrThrow();
+  const source = argument.getSourceFile().getFullText();
+  const others = Node.isObjectLiteralExpression(argument)
+    ? argument.getProperties().filter((one) => one !== property)
+    : [];
+  const comments = argument
+    .getDescendants()
+    .some((node) => node.getLeadingCommentRanges().length > 0 && !clients.containsRange(node.getPos(), node.getEnd()));
+  if (others.length === 0) return '';
+  if (!comments) return `, { ${others.map((one) => one.getText()).join(', ')} }`;
+  const edit = removal(source, property.getStart(), property.getEnd());
+  return `, ${applyEdits(source, [edit], argument.getStart(), argument.getEnd())}`;
+}
+
+/** Splits a call into two: one with the clients that stay, and one with the clients that move. */
+function splitEdit(
+  call: CallExpression,
+  clients: ArrayLiteralExpression,
+  name: string,
+  texts: ReadonlyMap<Node, string>,
+): TextEdit {
+  const source = call.getSourceFile().getFullText();
+  const without = (isOmitted: (node: Node) => boolean, edits: readonly TextEdit[]) => {
+    const removals = clients
+      .getElements()
+      .filter(isOmitted)
+      .map((element) => elementRemoval(source, element));
+    const text = applyEdits(source, [...removals, ...edits], clients.getStart(), clients.getEnd());
+    return clients.compilerNode.elements.hasTrailingComma ? text : text.replace(/,(\s*)\]$/, '$1]');
+  };
+  const replaced = [...texts].map(([node, text]) => ({ start: node.getStart(), end: node.getEnd(), text }));
+  const stays = { start: clients.getStart(), end: clients.getEnd(), text: without((node) => texts.has(node), []) };
+  const moves = without((node) => !texts.has(node), replaced);
+  const [argument] = call.getArguments();
+  const extras = argument === undefined || argument === clients ? '' : extrasText(argument, clients);
+  const parent = call.getParentOrThrow();
+  const isOwnLine = source.slice(0, call.getStart()).endsWith(`\n${indentAt(source, call.getStart())}`);
+  const separator = isOwnLine && parent.getText().includes('\n') ? `,\n${indentAt(source, call.getStart())}` : ', ';
+  const first = applyEdits(source, [stays], call.getStart(), call.getEnd());
+  return {
+    start: call.getStart(),
+    end: call.getEnd(),
+    text: `${first}${separator}ResilientGrpcModule.${name}(${moves}${extras})`,
+  };
+}
+
+/** Removes an element with its comments. */
+function elementRemoval(source: string, element: Node): TextEdit {
+  const start = element.getLeadingCommentRanges()[0]?.getPos() ?? element.getStart();
+  const edit = removal(source, start, element.getEnd());
+  // A comment after the comma, on the same line, belongs to the element, too.
+  const comment = /^(?:,[ \t]*)?\/\/[^\n]*\r?\n/.exec(source.slice(edit.end));
+  const indent = indentAt(source, start);
+  if (comment === null || source.slice(start - indent.length - 1, start) !== `\n${indent}`) return edit;
+  return { start: start - indent.length, end: edit.end + comment[0].length, text: '' };
+}
+
+/** Returns the edits of `exports: [ClientsModule]` in the modules whose clients move. */
+export function exportEdits(
+  file: SourceFile,
+  moved: readonly Registration[],
+): { readonly edits: readonly FileEdit[]; readonly steps: readonly ManualStep[] } {
+  const edits: FileEdit[] = [];
+  const steps: ManualStep[] = [];
+  for (const identifier of file.getDescendants().filter(Node.isIdentifier)) {
+    if (importedName(identifier) !== 'ClientsModule') continue;
+    const list = identifier.getParent();
+    const property = list.getParent();
+    if (!Node.isArrayLiteralExpression(list) || !Node.isPropertyAssignment(property)) continue;
+    if (nameOf(property.getNameNode()) !== 'exports') continue;
+    const imports = property.getParentIfKindOrThrow(SyntaxKind.ObjectLiteralExpression).getProperty('imports');
+    const calls = imports === undefined ? [] : callsIn(imports);
+    const registered = moved.filter(({ call }) => calls.includes(call));
+    if (calls.length === 0) {
+      const text = 'exports ClientsModule: if its clients moved, export ResilientGrpcModule';
+      steps.push({ node: identifier, text });
+    }
+    if (registered.length === 0) continue;
+    const stays = registered.length < calls.length || registered.some(({ isWhole }) => !isWhole);
+    const text = stays ? `${identifier.getText()}, ResilientGrpcModule` : 'ResilientGrpcModule';
+    edits.push({ file, start: identifier.getStart(), end: identifier.getEnd(), text });
+  }
+  return { edits, steps };
+}
+
+/** Returns the calls of `ClientsModule` in a list of imports, including those in constants. */
+function callsIn(imports: Node): readonly CallExpression[] {
+  const nodes = [imports, ...imports.getDescendants()];
+  const values = nodes.flatMap((node) => constantOf(node)?.getInitializer() ?? []);
+  return [
+    ...nodes.filter(Node.isCallExpression).filter((call) => {
+      const callee = call.getExpression();
+      return Node.isPropertyAccessExpression(callee) && importedName(callee.getExpression()) === 'ClientsModule';
+    }),
+    ...values.flatMap(callsIn),
+  ];
+}

@@ -1,0 +1,59 @@
+/** Replacement of the characters from `start` to `end` (exclusive) of a text. */
+export interface TextEdit {
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+}
+
+/**
+ * Returns the part of `text` from `from` to `to` with the edits inside that part applied. Deletions may overlap; other edits must not.
+ * An edit that is listed twice is applied once.
+ */
+export function applyEdits(text: string, edits: readonly TextEdit[], from = 0, to = text.length): string {
+  const inside = edits
+    .filter((edit, index) => edit.start >= from && edit.end <= to && !edits.slice(0, index).some(isSame(edit)))
+    .sort((a, b) => a.start - b.start || a.end - b.end);
+  let result = '';
+  let position = from;
+  for (const { start, end, text: inserted } of inside) {
+    result += text.slice(position, Math.max(start, position)) + inserted;
+    position = Math.max(end, position);
+  }
+  return result + text.slice(position, to);
+}
+
+const isSame = (a: TextEdit) => (b: TextEdit) => a.start === b.start && a.end === b.end && a.text === b.text;
+
+/**
+ * Returns the edit that removes an item of a list, such as a property of an object, with the comma after it. An item on lines of its own
+ * is removed with these lines. Comments before `start` and after the comma are kept.
+ */
+export function removal(text: string, start: number, end: number): TextEdit {
+  const afterComma = end + (/^\s*,/.exec(text.slice(end))?.[0].length ?? 0);
+  const indent = start - lineStart(text, start);
+  const isFirstOnLine = text.slice(start - indent, start).trim() === '';
+  const lineEnd = /^[ \t]*(\r?\n|$)/.exec(text.slice(afterComma));
+  if (isFirstOnLine && lineEnd !== null)
+    return { start: start - indent, end: afterComma + lineEnd[0].length, text: '' };
+  const spaces = /^[ \t]*/.exec(text.slice(afterComma))?.[0].length ?? 0;
+  return { start, end: afterComma + spaces, text: '' };
+}
+
+/** Returns the indentation of the line that contains `position`. */
+export function indentAt(text: string, position: number): string {
+  return /^[ \t]*/.exec(text.slice(lineStart(text, position)))?.[0] ?? '';
+}
+
+/** Moves all lines except the first from the indentation `from` to the indentation `to`. */
+export function reindent(text: string, from: string, to: string): string {
+  // Spaces inside a template literal are part of its value.
+  if (from === to || text.includes('`')) return text;
+  return text
+    .split('\n')
+    .map((line, index) => (index > 0 && line.startsWith(from) ? to + line.slice(from.length) : line))
+    .join('\n');
+}
+
+function lineStart(text: string, position: number): number {
+  return text.lastIndexOf('\n', position - 1) + 1;
+}

@@ -1,0 +1,56 @@
+import type { Transport } from '@nestjs/microservices';
+import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
+import { pathOf, problemMessage } from '../policy/options/describe-value.js';
+
+// The value is copied, because an import of the enum would load Nest's package, which an application without a microservice does not need.
+const GRPC: Transport.GRPC = 4;
+
+/** Flat options, and the problems of the nested options. */
+interface Flattened {
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly problems: readonly ConfigurationProblem[];
+}
+
+/**
+ * Moves the keys of Nest's `{ transport, options: { … } }` to the top level. Other options are returned unchanged.
+ *
+ * @param given options that were copied to plain data
+ * @param path path of the options in problems
+ */
+export function flattenNestOptions(given: object, path: string): Flattened {
+  const { transport, options, ...own } = given as Readonly<Record<string, unknown>>;
+  const problems: ConfigurationProblem[] = [];
+  if (transport !== undefined && transport !== GRPC) {
+    const message = problemMessage('Transport.GRPC', transport, 'write Transport.GRPC, or use Nest itself for it');
+    problems.push({ path: pathOf(path, 'transport'), message });
+  }
+  if (options === undefined) return { options: own, problems };
+  const nested = pathOf(path, 'options');
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    const message = problemMessage("Nest's gRPC options", options, 'write { url, package, protoPath }');
+    problems.push({ path: nested, message });
+    return { options: own, problems };
+  }
+  for (const key of Object.keys(options).filter((one) => own[one] !== undefined))
+    problems.push({ path: pathOf(nested, key), message: 'also given outside of `options`; keep one of them' });
+  return { options: { ...options, ...own }, problems };
+}
+
+/** Options of Nest that only a server uses, or that grpc-js ignores on clients. Nest's client ignores them, too. */
+const IGNORED_BY_CLIENTS: readonly string[] = ['gracefulShutdown', 'onLoadPackageDefinition', 'maxMetadataSize'];
+const IGNORED_KEEPALIVE =
+  /^http2(?:MaxPingsWithoutData|MinTimeBetweenPingsMs|MinPingIntervalWithoutDataMs|MaxPingStrikes)$/;
+const DEFAULT_LOADER = '@grpc/proto-loader';
+
+/** Removes the options that Nest's type has but Nest's client ignores, so that a client and a server can share their options. */
+export function withoutServerOptions(options: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const used = Object.entries(options).filter(
+    ([key, value]) => !IGNORED_BY_CLIENTS.includes(key) && !(key === 'protoLoader' && value === DEFAULT_LOADER),
+  );
+  return Object.fromEntries(used.map(([key, value]) => [key, key === 'keepalive' ? usedPings(value) : value]));
+}
+
+function usedPings(keepalive: unknown): unknown {
+  if (typeof keepalive !== 'object' || keepalive === null || Array.isArray(keepalive)) return keepalive;
+  return Object.fromEntries(Object.entries(keepalive).filter(([key]) => !IGNORED_KEEPALIVE.test(key)));
+}

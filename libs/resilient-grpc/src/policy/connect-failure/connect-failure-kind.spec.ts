@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest';
+import { connectFailureKind } from './connect-failure-kind.js';
+import { CONNECT_FAILURES } from './connect-failures.js';
+
+const read = (phase: 'tcp' | 'tls' | 'http2', code?: string, receivedBytes = 0) =>
+  connectFailureKind({ phase, code, receivedBytes });
+
+describe('connectFailureKind', () => {
+  it.each([
+    ['ECONNREFUSED', 'refused'],
+    ['ECONNRESET', 'reset'],
+    ['ETIMEDOUT', 'no-response'],
+    ['EHOSTUNREACH', 'host-unreachable'],
+    ['ENETUNREACH', 'network-unreachable'],
+    ['ENOENT', 'no-such-socket'],
+    ['EACCES', 'permission-denied'],
+    ['ENOTFOUND', 'name-not-resolved'],
+    ['EAI_AGAIN', 'name-not-resolved'],
+    ['ERR_HTTP2_ERROR', 'not-http2'],
+    ['ERR_SSL_WRONG_VERSION_NUMBER', 'server-without-tls'],
+    ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'client-certificate'],
+    ['ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE', 'client-certificate'],
+    ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'client-certificate'],
+    ['ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL', 'no-http2-in-tls'],
+    ['ERR_SSL_TLSV1_UNRECOGNIZED_NAME', 'unknown-server-name'],
+    ['ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION', 'tls-version'],
+    ['ERR_SSL_BAD_SIGNATURE', 'tls-failed'],
+    ['ERR_TLS_CERT_ALTNAME_INVALID', 'certificate-name'],
+    ['CERT_HAS_EXPIRED', 'certificate-expired'],
+    ['CERT_NOT_YET_VALID', 'certificate-not-yet-valid'],
+    ['DEPTH_ZERO_SELF_SIGNED_CERT', 'certificate-self-signed'],
+    ['SELF_SIGNED_CERT_IN_CHAIN', 'certificate-untrusted'],
+    ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'certificate-untrusted'],
+    ['CERT_REVOKED', 'certificate-rejected'],
+    ['UNABLE_TO_DECRYPT_CERT_SIGNATURE', 'certificate-rejected'],
+    ['EMFILE', 'other'],
+  ])('classifies the code %s as %s', (code, kind) => {
+    expect(read('tls', code)).toBe(kind);
+  });
+
+  it('classifies a connection that the peer closes without a byte as closed', () => {
+    expect([read('tls'), read('http2')]).toEqual(['closed', 'closed']);
+    expect(read('tcp')).toBe('other');
+  });
+
+  it('recognizes a TLS server by its alert, which is shorter than any HTTP/2 frame', () => {
+    expect(read('http2', undefined, 7)).toBe('server-uses-tls');
+    expect(read('http2', undefined, 9)).toBe('closed');
+  });
+});
+
+describe('CONNECT_FAILURES', () => {
+  it.each(Object.entries(CONNECT_FAILURES))(
+    'explains the connect failure kind %s in a sentence that fits a log line',
+    (_kind, row) => {
+      expect(row.cause).toMatch(/^[a-z].*[^.]$/);
+      expect(row.remedy).toMatch(/^[a-z].*[^.]$/);
+      expect(row.cause.length).toBeLessThanOrEqual(90);
+      expect(row.remedy.length).toBeLessThanOrEqual(150);
+    },
+  );
+});

@@ -1,0 +1,62 @@
+import type { ConnectFailureKind } from './connect-failures.js';
+
+/** Facts about a failed connection attempt. */
+export interface ConnectFailureFacts {
+  /** The step that failed. */
+  readonly phase: 'tcp' | 'tls' | 'http2';
+  /** Code of Node or OpenSSL; `undefined` if the peer closed the connection without an error. */
+  readonly code: string | undefined;
+  /** Number of bytes that the peer sent. */
+  readonly receivedBytes: number;
+}
+
+const BY_CODE: Readonly<Record<string, ConnectFailureKind>> = {
+  ECONNREFUSED: 'refused',
+  ECONNRESET: 'reset',
+  EPIPE: 'closed',
+  ETIMEDOUT: 'no-response',
+  EHOSTUNREACH: 'host-unreachable',
+  ENETUNREACH: 'network-unreachable',
+  ENOENT: 'no-such-socket',
+  EACCES: 'permission-denied',
+  ENOTFOUND: 'name-not-resolved',
+  EAI_AGAIN: 'name-not-resolved',
+  ERR_HTTP2_ERROR: 'not-http2',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'server-without-tls',
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: 'server-without-tls',
+  ERR_SSL_HTTP_REQUEST: 'server-without-tls',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'certificate-name',
+  CERT_HAS_EXPIRED: 'certificate-expired',
+  CERT_NOT_YET_VALID: 'certificate-not-yet-valid',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'certificate-self-signed',
+  SELF_SIGNED_CERT_IN_CHAIN: 'certificate-untrusted',
+  UNABLE_TO_GET_ISSUER_CERT: 'certificate-untrusted',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'certificate-untrusted',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'certificate-untrusted',
+};
+
+/** Groups of codes, each by its common part. Names of TLS alerts differ between versions of TLS and of OpenSSL. */
+const BY_PATTERN: readonly (readonly [RegExp, ConnectFailureKind])[] = [
+  [
+    /^ERR_SSL_.*(?:CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_UNKNOWN|CERTIFICATE_EXPIRED|HANDSHAKE_FAILURE)/,
+    'client-certificate',
+  ],
+  [/^ERR_SSL_.*NO_APPLICATION_PROTOCOL/, 'no-http2-in-tls'],
+  [/^ERR_SSL_.*UNRECOGNIZED_NAME/, 'unknown-server-name'],
+  [/^ERR_SSL_.*(?:PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL)/, 'tls-version'],
+  [/^ERR_(?:SSL|TLS)_/, 'tls-failed'],
+  // The other results of OpenSSL's certificate verification.
+  [/CERT|^CRL_|^INVALID_CA$|^INVALID_PURPOSE$|^HOSTNAME_MISMATCH$/, 'certificate-rejected'],
+];
+
+/** Length of a TLS alert: a record header of 5 bytes, and an alert of 2 bytes. The shortest HTTP/2 frame has 9 bytes. */
+const TLS_ALERT_BYTES = 7;
+
+/** Classifies a failed connection attempt by the codes of Node and OpenSSL, never by their messages. */
+export function connectFailureKind({ phase, code, receivedBytes }: ConnectFailureFacts): ConnectFailureKind {
+  if (code !== undefined) {
+    return BY_CODE[code] ?? BY_PATTERN.find(([pattern]) => pattern.test(code))?.[1] ?? 'other';
+  }
+  if (phase === 'http2' && receivedBytes === TLS_ALERT_BYTES) return 'server-uses-tls';
+  return phase === 'tcp' ? 'other' : 'closed';
+}

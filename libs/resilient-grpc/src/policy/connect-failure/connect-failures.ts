@@ -1,0 +1,219 @@
+import type { ReconnectClass } from '../reconnect/early-reconnect.js';
+
+/** Kind of a failed connection attempt. docs/errors.md explains each. */
+export type ConnectFailureKind =
+  /** ECONNREFUSED. */
+  | 'refused'
+  /** ECONNRESET. */
+  | 'reset'
+  /** TCP was not accepted within the connect timeout, or ETIMEDOUT. */
+  | 'no-response'
+  /** EHOSTUNREACH. */
+  | 'host-unreachable'
+  /** ENETUNREACH. */
+  | 'network-unreachable'
+  /** ENOENT: no such Unix socket. */
+  | 'no-such-socket'
+  /** EACCES, for a Unix socket or a prohibited connection. */
+  | 'permission-denied'
+  /** The name of the target does not resolve. */
+  | 'name-not-resolved'
+  /** The resolver of a target that is not a DNS name, such as `kubernetes:`, found no endpoints. */
+  | 'target-not-resolved'
+  /** The peer accepted the TCP connection, and the connect timeout passed. */
+  | 'silent'
+  /** The peer closed the connection without an HTTP/2 response. */
+  | 'closed'
+  /** Only the server uses TLS. */
+  | 'server-uses-tls'
+  /** Only the client uses TLS. */
+  | 'server-without-tls'
+  /** The peer sent something other than HTTP/2. */
+  | 'not-http2'
+  /** TLS without the ALPN protocol h2. */
+  | 'no-http2-in-tls'
+  /** The server requires a client certificate, or rejects the one it received. */
+  | 'client-certificate'
+  /** The server does not recognize the requested server name (SNI). */
+  | 'unknown-server-name'
+  /** No common version of TLS. */
+  | 'tls-version'
+  /** Any other failed TLS handshake. */
+  | 'tls-failed'
+  /** The certificate of the server has expired. */
+  | 'certificate-expired'
+  /** The certificate of the server is not valid yet. */
+  | 'certificate-not-yet-valid'
+  /** The certificate of the server is for another name. */
+  | 'certificate-name'
+  /** The certificate of the server is self-signed, and the client does not trust it. */
+  | 'certificate-self-signed'
+  /** The client does not trust the authority of the certificate. */
+  | 'certificate-untrusted'
+  /** Any other rejected certificate, such as a revoked one. */
+  | 'certificate-rejected'
+  /** The connections are established, but the health of no endpoint permits calls. */
+  | 'not-serving'
+  /** Any other failure. */
+  | 'other';
+
+/** Explanation of one kind of failed connection attempt. Clients and the doctor use the same sentences. */
+export interface ConnectFailureRow {
+  /** The failure as a predicate; the address is its subject. */
+  readonly cause: string;
+  /** Remedy, as an imperative. */
+  readonly remedy: string;
+  /** The option of the doctor that does the same as the option of the client in `remedy`. */
+  readonly doctorOption?: string;
+  /** Class that determines how soon the client reconnects. */
+  readonly reconnect: ReconnectClass;
+}
+
+const SET_AUTHORITY = '--ca FILE';
+
+/** The explanations of all kinds. */
+export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailureRow>> = {
+  refused: {
+    cause: 'refused the connection: nothing listens on this port',
+    remedy: 'check that the server runs, and listens on this address and port',
+    reconnect: 'refused',
+  },
+  reset: {
+    cause: 'reset the connection',
+    remedy: 'check the server, and the proxy, service mesh, or load balancer in front of it',
+    reconnect: 'refused',
+  },
+  'no-response': {
+    cause: 'does not respond',
+    remedy: 'check that the host is up, and that no firewall, security group, or network policy drops the packets',
+    reconnect: 'timeout',
+  },
+  'host-unreachable': {
+    cause: 'is unreachable: no route to the host',
+    remedy: 'check that the host is up and reachable from this network',
+    reconnect: 'other',
+  },
+  'network-unreachable': {
+    cause: 'is unreachable: no route to its network',
+    remedy: 'check that this host has a network connection, and IPv6 if the address is an IPv6 address',
+    reconnect: 'other',
+  },
+  'no-such-socket': {
+    cause: 'does not exist',
+    remedy: 'check that the server is running and uses the same socket path',
+    reconnect: 'refused',
+  },
+  'permission-denied': {
+    cause: 'cannot be opened: permission denied',
+    remedy:
+      'give this user write permission on the Unix socket; for an IP address, check the routes and the security policies of this host',
+    reconnect: 'other',
+  },
+  'name-not-resolved': {
+    cause: 'cannot be resolved',
+    remedy:
+      'check its spelling and namespace (orders.shop.svc.cluster.local), and that this host reaches its name server',
+    reconnect: 'refused',
+  },
+  'target-not-resolved': {
+    cause: 'cannot be resolved',
+    remedy: 'check that the service exists and has ready endpoints, and that this process may read them',
+    reconnect: 'refused',
+  },
+  silent: {
+    cause: 'accepts the connection but does not respond',
+    remedy:
+      'check if the process is stuck, a proxy accepts connections without a reachable server, or another service uses the port',
+    reconnect: 'timeout',
+  },
+  closed: {
+    cause: 'accepts the connection and closes it without a response',
+    remedy:
+      'check for a server that requires TLS, a proxy without a reachable server, a server that is shutting down, or another service on the port',
+    reconnect: 'not-http2',
+  },
+  'server-uses-tls': {
+    cause: 'uses TLS, but the client does not',
+    remedy: 'set tls: {} in the client, or tls: { ca } for a private authority',
+    doctorOption: '--tls or --ca FILE',
+    reconnect: 'not-http2',
+  },
+  'server-without-tls': {
+    cause: 'responds without TLS, but the client uses TLS',
+    remedy: 'remove `tls` from the client, or use the port on which the server uses TLS',
+    doctorOption: 'omit --tls and --ca',
+    reconnect: 'not-http2',
+  },
+  'not-http2': {
+    cause: 'responds with HTTP/1 or another protocol, but gRPC requires HTTP/2',
+    remedy: 'use the gRPC port; if a load balancer or web server responds, configure gRPC or end-to-end HTTP/2 there',
+    reconnect: 'not-http2',
+  },
+  'no-http2-in-tls': {
+    cause: 'does not offer HTTP/2 in TLS (ALPN)',
+    remedy: 'if an HTTP/1 load balancer is in front of the server, enable HTTP/2 or TCP passthrough there',
+    reconnect: 'other',
+  },
+  'client-certificate': {
+    cause: 'requires a client certificate, or rejects the one it received',
+    remedy: 'set tls: { cert, key } in the client with a certificate from an authority that the server trusts',
+    doctorOption: '--cert and --key',
+    reconnect: 'other',
+  },
+  'unknown-server-name': {
+    cause: 'does not recognize the requested server name (SNI)',
+    remedy: 'set the expected name: tls: { serverName } in the client',
+    doctorOption: '--server-name NAME',
+    reconnect: 'other',
+  },
+  'tls-version': {
+    cause: 'supports no TLS version that Node supports',
+    remedy: 'enable TLS 1.2 or 1.3 on the server',
+    reconnect: 'other',
+  },
+  'tls-failed': {
+    cause: 'fails the TLS handshake',
+    remedy: 'compare the TLS settings of the client and the server',
+    reconnect: 'other',
+  },
+  'certificate-expired': {
+    cause: 'sends an expired certificate',
+    remedy: 'renew the certificate on the server, and check its automatic renewal',
+    reconnect: 'other',
+  },
+  'certificate-not-yet-valid': {
+    cause: 'sends a certificate that is not valid yet',
+    remedy: 'compare the clocks of client and server',
+    reconnect: 'other',
+  },
+  'certificate-name': {
+    cause: 'sends a certificate for another name',
+    remedy: 'connect to a name in the certificate, or set it in the client: tls: { serverName }',
+    doctorOption: '--server-name NAME',
+    reconnect: 'other',
+  },
+  'certificate-self-signed': {
+    cause: 'sends a self-signed certificate that the client does not trust',
+    remedy: 'set the certificate itself as the authority: tls: { ca } in the client',
+    doctorOption: SET_AUTHORITY,
+    reconnect: 'other',
+  },
+  'certificate-untrusted': {
+    cause: 'sends a certificate whose authority the client does not trust',
+    remedy: 'set the authority: tls: { ca } in the client, or configure the server to send the full chain',
+    doctorOption: SET_AUTHORITY,
+    reconnect: 'other',
+  },
+  'certificate-rejected': {
+    cause: 'sends a certificate that the client rejects',
+    remedy: 'check the certificate and its authority: tls: { ca } in the client',
+    doctorOption: SET_AUTHORITY,
+    reconnect: 'other',
+  },
+  'not-serving': {
+    cause: 'is not serving',
+    remedy: 'check the health that the server reports',
+    reconnect: 'other',
+  },
+  other: { cause: 'cannot be reached', remedy: 'check the server and the network', reconnect: 'other' },
+};

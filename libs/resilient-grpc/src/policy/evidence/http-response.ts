@@ -1,0 +1,29 @@
+import { HTTP_STATUS } from './grpc-js-texts.js';
+
+/** Remedy for an HTTP response that is not gRPC. Clients and the doctor show it. */
+export const HTTP_RESPONSE_REMEDY =
+  'check the routes of the proxy and its connection to the server, or use the gRPC port of the server';
+
+const MAX_CONTENT_TYPE_LENGTH = 80;
+
+/** Describes an HTTP response that is not gRPC. Begins like the status message of grpc-js. */
+export function describeHttpResponse(status: number | undefined, contentType: string | undefined): string {
+  const code = status === undefined ? 'an HTTP response' : `HTTP status code ${String(status)}`;
+  const type =
+    contentType === undefined
+      ? 'without a content-type'
+      : `with content-type ${contentType.slice(0, MAX_CONTENT_TYPE_LENGTH)}`;
+  return `Received ${code} ${type}: a proxy or web server responded instead of the gRPC server`;
+}
+
+/** Describes the response of a stream that ended with `details`, if it is not gRPC. */
+export function httpResponseOf(details: string, contentType: string | undefined): string | undefined {
+  const status = HTTP_STATUS.exec(details)?.[1];
+  const isHttp = contentType === undefined ? status !== undefined : !isGrpcContentType(contentType);
+  return isHttp ? describeHttpResponse(status === undefined ? undefined : Number(status), contentType) : undefined;
+}
+
+/** True for 'application/grpc', also if '+proto' or ';…' follows. 'application/grpc-web' is another protocol. */
+export function isGrpcContentType(type: string): boolean {
+  return /^application\/grpc(?:$|[+; ])/i.test(type);
+}

@@ -1,0 +1,273 @@
+import { createServer, type RequestListener } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { runDoctor } from '../../libs/resilient-grpc/dist/doctor/run-doctor.js';
+import {
+  KeyGuard,
+  KeysModule,
+  ORDERS_PROTO,
+  startDashboardApp,
+  type DashboardApp,
+} from '../dashboard/dashboard-app.js';
+import { freePort } from '../support/free-port.mjs';
+import { command } from './support.js';
+
+beforeEach(({ onTestFinished }) => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+});
+
+async function scripted(): Promise<ScriptedGrpcServer> {
+  const server = await ScriptedGrpcServer.start({
+    protoPath: ORDERS_PROTO,
+    scripts: { Get: { message: { item: 'tea' } } },
+  });
+  onTestFinished(() => server.close());
+  return server;
+}
+
+const clientOf = (name: string, url: string) => ({ name, url, outageGraceMs: 60_000, protoPath: ORDERS_PROTO });
+
+/** Runs `doctor attach` in its own process, without a terminal. */
+const attachOnce = (...args: readonly string[]) => command(['doctor', 'attach', ...args]);
+
+/** A terminal of 80 columns and 24 rows in which `doctor attach` runs. */
+class Screen {
+  readonly columns: number = 80;
+  readonly rows: number = 24;
+  readonly isTTY = true;
+  isRaw = false;
+  text = '';
+  private readonly listeners = new Set<(bytes: Buffer) => void>();
+  private code: Promise<number> | undefined;
+
+  start(...args: readonly string[]): this {
+    this.code = runDoctor(['doctor', 'attach', ...args], { env: {}, stdout: this, stderr: this, stdin: this.keys });
+    return this;
+  }
+
+  hasColors = () => true;
+  write = (text: string) => (this.text += text);
+
+  /** The lines of the last frame, without colors. */
+  get frame(): readonly string[] {
+    const last = this.text.split('\u001b[H').at(-1)!;
+    return last.replaceAll(/\u001b\[[\d?]*[A-Za-z]/g, '').split('\r\n');
+  }
+
+  line(pattern: RegExp): string | undefined {
+    return this.frame.find((line) => pattern.test(line));
+  }
+
+  shows(pattern: RegExp): Promise<unknown> {
+    return waitFor(() => this.line(pattern) !== undefined, {
+      timeoutMs: 20_000,
+      describe: () => `${String(pattern)} in\n${this.frame.join('\n')}`,
+    });
+  }
+
+  /** Presses a key and returns the exit code. */
+  async press(key: string): Promise<number | undefined> {
+    for (const listener of this.listeners) listener(Buffer.from(key));
+    return this.code;
+  }
+
+  private readonly keys = {
+    isTTY: true,
+    setRawMode: (isRaw: boolean) => (this.isRaw = isRaw),
+    on: (_event: 'data', listener: (bytes: Buffer) => void) => this.listeners.add(listener),
+    off: (_event: 'data', listener: (bytes: Buffer) => void) => this.listeners.delete(listener),
+    resume: () => undefined,
+    pause: () => undefined,
+  };
+}
+
+async function dashboard(options: Parameters<typeof startDashboardApp>[0]): Promise<DashboardApp> {
+  const app = await startDashboardApp(options);
+  let isClosed = false;
+  const close = async () => {
+    if (isClosed) return;
+    isClosed = true;
+    await app.close();
+  };
+  onTestFinished(close);
+  return { ...app, close };
+}
+
+describe('attach without a terminal', () => {
+  it('prints one frame with the clients, their state, endpoints, and numbers if attach runs without a terminal', async () => {
+    const [one, two] = [await scripted(), await scripted()];
+    const { url, orders } = await dashboard({
+      clients: [
+        { ...clientOf('orders', `ipv4:${one.url},${two.url}`), loadBalancing: 'round_robin' },
+        clientOf('stock', two.url),
+      ],
+    });
+    await firstValueFrom(orders('orders').get({ id: '1' }));
+    await waitFor(async () => (await attachOnce(`${url}/grpc`)).stdout.match(/READY/g)?.length === 2);
+    const { code, stdout, stderr } = await attachOnce(`${url}/grpc/`);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout).not.toMatch(/\u001b/);
+    expect(stdout).toContain('accepting calls, 2 clients');
+    expect(stdout).toMatch(/^orders +Healthy +\S+ +0 % +0 +0$/m);
+    expect(stdout).toMatch(/^stock +Idle +0 +- +0 +0$/m);
+    expect(stdout).toMatch(new RegExp(`^  ${one.url} +READY`, 'm'));
+    expect(stdout).toMatch(new RegExp(`^  ${two.url} +READY`, 'm'));
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it('shows the servers of the attached application', async () => {
+    const { url } = await dashboard({ server: { url: '127.0.0.1:0', protoPath: ORDERS_PROTO, package: 'orders.v1' } });
+    const { stdout } = await attachOnce(`${url}/grpc`);
+    expect(stdout).toContain('accepting calls, 0 clients, 1 server');
+    expect(stdout).toMatch(/^127\.0\.0\.1:\S+ +no +0 +0$/m);
+  });
+
+  it('escapes control characters of client names in a frame of attach', async () => {
+    const { url } = await dashboard({ clients: [clientOf('or\u001b[31mders\n', '127.0.0.1:1')] });
+    const { stdout } = await attachOnce(`${url}/grpc`);
+    expect(stdout).toContain('or\\u001b[31mders\\u000a');
+  });
+});
+
+describe('attach with a terminal', () => {
+  it('shows an outage and its end in the terminal of attach, and exits on q', async () => {
+    const server = await scripted();
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const { url, orders } = await dashboard({ clients: [clientOf('orders', proxy.url)] });
+    await firstValueFrom(orders('orders').get({ id: '1' }));
+    const screen = new Screen().start(`${url}/grpc`);
+    await screen.shows(/^orders +Healthy /);
+    expect(screen.isRaw).toBe(true);
+
+    proxy.refuse();
+    proxy.resetAll();
+    const waiting = firstValueFrom(orders('orders').get({ id: '2' }));
+    await screen.shows(/^orders +Outage .* 1 +1$/);
+    await screen.shows(/^ {2}outage since \d\d:\d\d:\d\d: \d+ failed attempts?.*longest wait/);
+    expect(screen.frame.join('\n')).toContain('1 call waits and fails in');
+
+    await proxy.forward();
+    await waiting;
+    await screen.shows(/^orders +Healthy /);
+    await screen.shows(/^ {2}last outage at \S+ for .* 1 call waited, 0 failed/);
+    for (const line of screen.frame) expect(line.length).toBeLessThanOrEqual(80);
+
+    expect(await screen.press('q')).toBe(0);
+    expect(screen.isRaw).toBe(false);
+    // The terminal is restored.
+    expect(screen.text).toMatch(/^\u001b\[\?1049h\u001b\[\?25l/);
+    expect(screen.text).toMatch(/\u001b\[\?25h\u001b\[\?1049l$/);
+  });
+
+  it('keeps the last data in the terminal of attach while the application restarts, and exits on Ctrl-C', async () => {
+    const port = await freePort();
+    const first = await dashboard({ port, clients: [clientOf('orders', '127.0.0.1:1')] });
+    const screen = new Screen().start(`${first.url}/grpc`);
+    await screen.shows(/^orders +Idle/);
+    await first.close();
+    await screen.shows(/^no data for /);
+    expect(screen.frame.join(' ')).toContain('is unreachable: connect ECONNREFUSED');
+    expect(screen.line(/^orders +Idle/)).toBeDefined();
+    await dashboard({ port, clients: [clientOf('stock', '127.0.0.1:1')] });
+    await screen.shows(/^stock +Idle/);
+    expect(screen.line(/no data/)).toBeUndefined();
+    expect(await screen.press('\u0003')).toBe(0);
+  });
+
+  it('shows the number of lines that do not fit into the terminal of attach', async () => {
+    const clients = Array.from({ length: 30 }, (_, index) => clientOf(`client-${index}`, '127.0.0.1:1'));
+    const { url } = await dashboard({ clients });
+    const screen = new Screen().start(`${url}/grpc`);
+    await screen.shows(/^\d+ more lines; enlarge the terminal$/);
+    expect(screen.frame.length).toBeLessThanOrEqual(24);
+    await screen.press('q');
+  });
+});
+
+describe('attach to something else', () => {
+  it('reports missing credentials for a dashboard, and sends the header of --header', async () => {
+    const guarded = { guards: [KeyGuard], imports: [KeysModule] };
+    const { url } = await dashboard({ dashboard: guarded, clients: [clientOf('orders', '127.0.0.1:1')] });
+    const refused = await attachOnce(`${url}/grpc`);
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toContain('requires credentials (403)\n-> pass what its guard requires, such as --header');
+    const admitted = await attachOnce(`${url}/grpc`, '--header', 'x-key: sesame');
+    expect(admitted).toMatchObject({ code: 0, stdout: expect.stringMatching(/^orders +Idle/m) });
+  });
+
+  it.each([
+    ['another path of the application', '/grpcs', 'is no dashboard (404)'],
+    ['the path of the snapshot', '/grpc/snapshot', 'is no dashboard (404)'],
+  ])('asks for the path of the dashboard if attach gets %s', async (_what, path, message) => {
+    const { url } = await dashboard({});
+    const { code, stderr } = await attachOnce(`${url}${path}`);
+    expect(code).toBe(1);
+    expect(stderr).toContain(message);
+    expect(stderr).toContain('write the path of ResilientGrpcDashboardModule');
+  });
+
+  it.each<[string, RequestListener, string]>([
+    [
+      'an HTML page',
+      (_request, response) => response.end('<html>'),
+      'is no dashboard: it responds with no content type',
+    ],
+    [
+      'a redirect to a login page',
+      (_request, response) => response.writeHead(302, { location: '/login' }).end(),
+      'redirects to /login (302)',
+    ],
+    [
+      'a snapshot of a later version',
+      (_request, response) => response.end(JSON.stringify({ version: 2, clients: [] })),
+      'sends snapshots of version 2, and this doctor reads version 1',
+    ],
+  ])('reports the cause if attach gets %s instead of a dashboard', async (_what, answer, message) => {
+    const server = createServer(answer).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => {
+      server.close();
+    });
+    const { code, stderr } = await attachOnce(`http://127.0.0.1:${(server.address() as AddressInfo).port}/grpc`);
+    expect(code).toBe(1);
+    expect(stderr).toContain(message);
+  });
+
+  it('reports a remedy if attach cannot reach the application', async () => {
+    const { code, stderr } = await attachOnce(`http://127.0.0.1:${await freePort()}/grpc`);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/is unreachable: connect ECONNREFUSED .*\n-> check the host and the port/);
+  });
+});
+
+describe('arguments of attach', () => {
+  it.each([
+    [[], 'url: expected the URL of a dashboard, got nothing; write it like http://127.0.0.1:3000/grpc'],
+    [['127.0.0.1:3000/grpc'], 'url: expected the URL of a dashboard, got "127.0.0.1:3000/grpc"'],
+    [['http://on-call:sesame@127.0.0.1/grpc'], 'url: expected no user or password in the URL; write --header'],
+    [['http://127.0.0.1/grpc', '--header', 'sesame'], "--header: expected a header such as 'x-key: sesame'"],
+    [['http://127.0.0.1/grpc', '--tls'], '--tls: has no effect on attach; remove it'],
+  ])('rejects wrong arguments of attach with a remedy: %j', async (args, problem) => {
+    const { code, stdout, stderr } = await attachOnce(...args);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain(problem);
+    expect(stderr).not.toContain('sesame@');
+  });
+
+  it('prints a JSON document that names the URL of the data if attach gets --json', async () => {
+    const { code, stdout, stderr } = await attachOnce('http://127.0.0.1/grpc', '--json');
+    expect([code, stderr]).toEqual([2, '']);
+    const message = 'has no effect on attach; GET …/snapshot of the dashboard returns JSON';
+    expect(JSON.parse(stdout)).toMatchObject({ exitCode: 2, problems: [{ path: '--json', message }] });
+  });
+
+  it('rejects an option of attach in a run of the doctor without attach', async () => {
+    const { code, stderr } = await command(['doctor', '127.0.0.1:1', '--once']);
+    expect([code, stderr]).toEqual([2, expect.stringContaining('--once: requires attach; write doctor attach <url>')]);
+  });
+});

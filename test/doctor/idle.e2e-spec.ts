@@ -1,0 +1,210 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
+import { FaultProxy, ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { runDoctor } from '../../libs/resilient-grpc/dist/doctor/run-doctor.js';
+import { HAPROXY, NGINX, RealProxy } from '../guides/proxies/real-proxy.js';
+import { ORDERS_PROTO, certificate } from '../nest/places.js';
+import { skipWithout } from '../support/programs.js';
+import { doctor } from './support.js';
+
+beforeEach(({ onTestFinished }) => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+});
+
+/** The idle timeout of the peers. */
+const TIMEOUT_MS = 1_200;
+/** A limit longer than the idle timeout of every peer. */
+const LIMIT = '60s';
+
+/** Runs the idle check and returns its result. */
+async function idle(url: string, limit = LIMIT, ...args: readonly string[]) {
+  const { code, of } = await doctor([url, '--idle', limit, ...args]);
+  const { status, message, remedy = '', facts } = of('idle');
+  return { code, status, message, remedy, facts, outcome: facts['outcome'] as Readonly<Record<string, any>> };
+}
+
+async function scripted(): Promise<ScriptedGrpcServer> {
+  const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
+  onTestFinished(() => server.close());
+  return server;
+}
+
+/** A proxy in front of a server without an idle timeout. */
+async function proxied(): Promise<FaultProxy> {
+  const proxy = await FaultProxy.start((await scripted()).url);
+  onTestFinished(() => proxy.close());
+  return proxy;
+}
+
+/** Returns the address of a server of grpc-js. */
+async function served(options: ServerOptions): Promise<string> {
+  const server = new Server(options);
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
+      if (error) reject(error);
+      else resolve(bound);
+    });
+  });
+  onTestFinished(() => {
+    server.forceShutdown();
+  });
+  return `127.0.0.1:${port}`;
+}
+
+describe('a peer that ends idle connections', () => {
+  it('passes the idle check if a server sends GOAWAY after its maximum idle time', async () => {
+    const { code, status, message, outcome } = await idle(await served({ 'grpc.max_connection_idle_ms': TIMEOUT_MS }));
+    expect([code, status]).toEqual([0, 'ok']);
+    expect(outcome).toMatchObject({ kind: 'closed', end: { how: 'goaway' } });
+    expect(outcome['idleMs']).toBeGreaterThanOrEqual(TIMEOUT_MS - 100);
+    expect(message).toContain('this loses no call');
+  });
+
+  it.each([
+    ['fin', 'TCP FIN without GOAWAY'],
+    ['rst', 'TCP RST'],
+  ] as const)('warns about the lost call if a proxy closes the connection by %s', async (how, text) => {
+    const proxy = await proxied();
+    proxy.cutIdleAfter(TIMEOUT_MS * 2, how);
+    const { code, status, message, remedy, facts, outcome } = await idle(proxy.url);
+    expect([code, status]).toEqual([0, 'warning']);
+    expect(outcome).toMatchObject({ kind: 'closed', end: { how } });
+    expect(outcome['idleMs']).toBeGreaterThanOrEqual(TIMEOUT_MS * 2 - 100);
+    expect(message).toContain(text);
+    expect(facts['connectionIdleTimeoutMs']).toBeLessThan(outcome['idleMs']);
+    expect(remedy).toContain(`set connectionIdleTimeoutMs to ${facts['connectionIdleTimeoutMs']} or less`);
+  });
+
+  it('measures the idle timeout of HAProxy', async ({ skip }) => {
+    skip(...skipWithout('haproxy'));
+    const server = await scripted();
+    const proxy = await RealProxy.start(HAPROXY, [server.port, server.port], {
+      'timeout client 1h': `timeout client ${TIMEOUT_MS}ms`,
+    });
+    onTestFinished(() => proxy.close());
+    const { outcome } = await idle(proxy.url);
+    expect(outcome).toMatchObject({ kind: 'closed' });
+    expect(outcome['idleMs']).toBeGreaterThanOrEqual(TIMEOUT_MS - 100);
+  });
+
+  it('measures the idle timeout of nginx', async ({ skip }) => {
+    skip(...skipWithout('nginx'));
+    const server = await scripted();
+    const proxy = await RealProxy.start(NGINX, [server.port, server.port], {
+      'grpc_read_timeout 1h;': 'keepalive_timeout 2s; grpc_read_timeout 1h;',
+    });
+    onTestFinished(() => proxy.close());
+    const { outcome } = await idle(proxy.url);
+    expect(outcome).toMatchObject({ kind: 'closed', end: { how: 'goaway' } });
+    expect(outcome['idleMs']).toBeGreaterThanOrEqual(1_900);
+  });
+});
+
+describe('a peer that drops idle connections silently', () => {
+  it('reports the times between which a proxy stops forwarding, and the settings below them', async () => {
+    const proxy = await proxied();
+    proxy.cutIdleAfter(TIMEOUT_MS * 3, 'silent');
+    const { code, status, message, remedy, facts, outcome } = await idle(proxy.url, LIMIT, '--connect-timeout', '2s');
+    expect([code, status]).toEqual([0, 'warning']);
+    expect(outcome).toMatchObject({ kind: 'dropped', how: 'silent' });
+    expect(outcome['answeredMs']).toBeGreaterThan(0);
+    expect(outcome['lostMs']).toBeGreaterThanOrEqual(TIMEOUT_MS * 3 - 100);
+    expect(outcome['answeredMs']).toBeLessThan(outcome['lostMs']);
+    expect(message).toContain('receive no response: a load balancer, NAT, or firewall has dropped them silently');
+    expect(facts['connectionIdleTimeoutMs']).toBeLessThan(outcome['answeredMs']);
+    expect(remedy).toContain(`set connectionIdleTimeoutMs to ${facts['connectionIdleTimeoutMs']} or less`);
+  });
+
+  it('reports a connection that is reset when it is used', async () => {
+    const { outcome, message } = await idle(await forgetfulProxy((await scripted()).port, TIMEOUT_MS * 3));
+    expect(outcome).toMatchObject({ kind: 'dropped', how: 'reset' });
+    expect(message).toContain('are reset when they are used');
+  });
+});
+
+describe('a peer that does not end idle connections', () => {
+  it('passes the idle check after the limit if the peer does not end idle connections', async () => {
+    const { code, status, outcome } = await idle((await scripted()).url, '1s');
+    expect([code, status, outcome]).toEqual([0, 'ok', { kind: 'kept', idleMs: 1_000 }]);
+  });
+
+  it('passes the idle check over TLS if the peer does not end idle connections', async () => {
+    const pem = (name: string) => readFileSync(certificate(name), 'utf8');
+    const tls = { key: pem('server-key'), cert: pem('server') };
+    const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, tls });
+    onTestFinished(() => server.close());
+    const { outcome } = await idle(server.url, '0.5s', '--ca', certificate('ca'));
+    expect(outcome).toEqual({ kind: 'kept', idleMs: 500 });
+  });
+
+  it('distinguishes an idle timeout from a maximum connection age, which also ends connections in use', async () => {
+    const { status, outcome, remedy } = await idle(await served({ 'grpc.max_connection_age_ms': 2_000 }));
+    expect(status).toBe('warning');
+    expect(outcome).toMatchObject({ kind: 'ended-in-use', end: { how: 'goaway', details: 'max_age' } });
+    expect(remedy).toContain('not an idle timeout');
+  });
+
+  it('fails the idle check if connections in use receive no response either', async () => {
+    const proxy = await proxied();
+    let stdout = '';
+    const stderr = {
+      isTTY: true,
+      write: (text: string) => {
+        // The progress shows that the measurement has started.
+        if (text.includes('idle for')) proxy.holdBytes();
+      },
+    };
+    const args = ['doctor', proxy.url, '--idle', LIMIT, '--connect-timeout', '1s'];
+    const terminal = { env: process.env, stdout: { write: (text: string) => (stdout += text) }, stderr };
+    expect(await runDoctor(args, terminal)).toBe(1);
+    expect(stdout).toMatch(/^FAIL {2}idle {12}a connection in use received no response after/m);
+  });
+});
+
+describe('--idle', () => {
+  it('skips the idle check without a usable address', async () => {
+    const { of } = await doctor(['127.0.0.1:1', '--idle', '10m']);
+    expect(of('idle')).toMatchObject({ status: 'skipped', message: 'not checked: no usable address' });
+  });
+
+  it('shows the progress of the idle check in a terminal, and removes it before the result', async () => {
+    const written: string[] = [];
+    const stream = { write: (text: string) => written.push(text), isTTY: true, hasColors: () => false };
+    const args = ['doctor', (await scripted()).url, '--idle', '1.5s'];
+    await runDoctor(args, { env: process.env, stdout: stream, stderr: stream });
+    const text = written.join('');
+    expect(text).toMatch(/\r\u001b\[2Kidle for 0 ms of 1.5 s: 12 connections left/);
+    expect(text).toMatch(/\r\u001b\[2Kidle for 1 s of 1.5 s: \d+ connections? left, answered after \d+ ms/);
+    expect(text).toMatch(/\r\u001b\[2Kok {4}idle /);
+  });
+});
+
+/** Starts a proxy that resets a connection when it is used after `idleMs` without a byte. Returns its address. */
+async function forgetfulProxy(port: number, idleMs: number): Promise<string> {
+  const sockets = new Set<Socket>();
+  const keep = (socket: Socket) => sockets.add(socket.on('error', () => undefined));
+  const server = createServer((client) => {
+    const upstream = connect(port, '127.0.0.1');
+    keep(client);
+    keep(upstream);
+    let usedAt = performance.now();
+    client.on('data', (bytes) => {
+      if (performance.now() - usedAt > idleMs) client.resetAndDestroy();
+      else upstream.write(bytes);
+      usedAt = performance.now();
+    });
+    upstream.on('data', (bytes) => client.write(bytes));
+    client.on('close', () => upstream.destroy());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}

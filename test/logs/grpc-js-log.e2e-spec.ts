@@ -1,0 +1,165 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { logVerbosity, experimental } from '@grpc/grpc-js';
+import { Logger, type LoggerService } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { ResilientGrpcModule, type ResilientGrpcModuleOptions } from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { ORDERS_PROTO } from '../nest/places.js';
+import { CapturedLog } from '../support/captured-log.js';
+import { freePort } from '../support/free-port.mjs';
+
+beforeEach(({ onTestFinished }) => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled());
+});
+
+const CONTEXT = 'ResilientGrpc:grpc-js';
+const APP = fileURLToPath(new URL('../support/grpc-js-log-app.mjs', import.meta.url));
+
+interface WrittenLine {
+  readonly level: string;
+  readonly context: string;
+  readonly text: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+/** Runs an application in its own process. Returns the log lines of grpc-js, and stderr before and after the application closed. */
+async function run(
+  url: string,
+  options: ResilientGrpcModuleOptions,
+  env: Readonly<Record<string, string>>,
+  timeoutMs = 500,
+) {
+  const args = [APP, url, JSON.stringify(options), String(timeoutMs)];
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, args, {
+    env: { ...process.env, ...env },
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  const lines = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as WrittenLine);
+  const [before, after] = stderr.split('--- closed\n');
+  return { stdout, lines: lines.filter(({ context }) => context === CONTEXT), before, after };
+}
+
+describe('an application with traces of grpc-js', () => {
+  const env = { GRPC_TRACE: 'subchannel', GRPC_VERBOSITY: 'DEBUG' };
+
+  it('writes grpc-js traces of a refused connection to the logger, and to stderr after the application has closed', async () => {
+    const url = `127.0.0.1:${await freePort()}`;
+    const { lines, before, after } = await run(url, { grpcJsLog: 'debug' }, env);
+    const refused = lines.find(({ text }) => text.includes('ECONNREFUSED'));
+    expect(refused).toMatchObject({ level: 'debug', fields: { event: 'grpc-js', tracer: 'subchannel' } });
+    expect(refused?.text).toMatch(/^subchannel: \(\d+\) /);
+    expect(refused?.fields['msg']).toBe(refused?.text);
+    expect(before).toBe('');
+    expect(after).toMatch(/^D \S+ \| v\S+ \d+ \| subchannel \| .*ECONNREFUSED/m);
+  });
+
+  it('writes no grpc-js traces with the level info', async () => {
+    const { lines, before } = await run(`127.0.0.1:${await freePort()}`, { grpcJsLog: 'info' }, env);
+    expect([lines, before]).toEqual([[], '']);
+  });
+
+  it('leaves the log of grpc-js on stderr without the option grpcJsLog', async () => {
+    const { lines, before } = await run(`127.0.0.1:${await freePort()}`, {}, env);
+    expect(lines).toEqual([]);
+    expect(before).toMatch(/^D .*ECONNREFUSED/m);
+  });
+
+  it('writes each grpc-js trace on one line and masks secrets in headers', async () => {
+    const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
+    onTestFinished(() => server.close());
+    const { lines, stdout } = await run(server.url, { grpcJsLog: 'debug' }, { GRPC_TRACE: 'all' }, 60_000);
+    expect(server.counts('Get').calls).toBe(1);
+    expect(lines.length).toBeGreaterThan(20);
+    expect(stdout).not.toContain('sesame');
+    for (const { text } of lines) expect(text).not.toMatch(/\n|\\u000a/);
+  });
+});
+
+/** Starts an application without clients. */
+async function started(root: ResilientGrpcModuleOptions, logger: LoggerService) {
+  const imports = [ResilientGrpcModule.forRoot(root)];
+  return NestFactory.createApplicationContext({ module: class AppModule {}, imports }, { logger, abortOnError: false });
+}
+
+/** Logs one entry each at the levels error, info, and debug through grpc-js. */
+function logThroughGrpcJs(what: string): void {
+  experimental.log(logVerbosity.ERROR, `${what} failed`, { code: 14 });
+  experimental.log(logVerbosity.INFO, `${what} informs`);
+  experimental.log(logVerbosity.DEBUG, `${what} debugs`);
+}
+
+const texts = (log: CapturedLog) =>
+  log.lines.filter(({ context }) => context === CONTEXT).map(({ level, text }) => `${level} ${text}`);
+
+describe('several applications in a process', () => {
+  let stderr: string[];
+  beforeEach(() => {
+    stderr = [];
+    vi.spyOn(process.stderr, 'write').mockImplementation((chunk) => stderr.push(String(chunk)) > 0);
+  });
+  afterEach(() => {
+    vi.restoreAllMocks();
+    Logger.overrideLogger(false);
+  });
+
+  it('writes each grpc-js log entry once, at the most verbose level of the open applications, until the last one closes', async () => {
+    const log = new CapturedLog();
+    const first = await started({ grpcJsLog: 'error' }, log);
+    logThroughGrpcJs('one');
+    const second = await started({ grpcJsLog: 'info' }, log);
+    logThroughGrpcJs('two');
+    await second.close();
+    logThroughGrpcJs('three');
+    await first.close();
+    logThroughGrpcJs('four');
+    expect(texts(log)).toEqual([
+      'error one failed { code: 14 }',
+      'error two failed { code: 14 }',
+      'log two informs',
+      'error three failed { code: 14 }',
+    ]);
+    expect(stderr).toEqual(['E four failed { code: 14 }\n']);
+  });
+
+  it('writes the log of grpc-js to stderr again if the start fails', async () => {
+    const log = new CapturedLog();
+    const wrong = ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: '' }]);
+    const imports = [ResilientGrpcModule.forRoot({ grpcJsLog: 'error' }), wrong];
+    const start = NestFactory.createApplicationContext(
+      { module: class AppModule {}, imports },
+      { logger: log, abortOnError: false },
+    );
+    await expect(start).rejects.toThrow('url');
+    logThroughGrpcJs('five');
+    expect(texts(log)).toEqual([]);
+    expect(stderr).toEqual(['E five failed { code: 14 }\n']);
+  });
+
+  it('does not write grpc-js log entries that the logger of the application causes', async () => {
+    const log = new CapturedLog();
+    vi.spyOn(log, 'error').mockImplementation((message, ...rest) => {
+      CapturedLog.prototype.log.call(log, message, ...rest);
+      experimental.log(logVerbosity.ERROR, 'the logger makes a gRPC call');
+    });
+    const app = await started({ grpcJsLog: 'error' }, log);
+    logThroughGrpcJs('six');
+    await app.close();
+    expect(texts(log)).toEqual(['log six failed { code: 14 }']);
+  });
+});
+
+describe('grpcJsLog', () => {
+  it('fails the start with an error that lists the known levels if the level of grpcJsLog is unknown', async () => {
+    const wrong: object = { grpcJsLog: 'trace' };
+    await expect(started(wrong, new CapturedLog())).rejects.toThrow(
+      `forRoot.grpcJsLog: expected 'error', 'info' or 'debug', got "trace"`,
+    );
+  });
+});

@@ -1,0 +1,69 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { onTestFinished } from 'vitest';
+import { command, type DoctorRun } from '../doctor/support.js';
+
+const ROOT = dirname(dirname(import.meta.dirname));
+
+const COMPILER_OPTIONS = {
+  target: 'ES2023',
+  module: 'nodenext',
+  types: ['node'],
+  strict: true,
+  experimentalDecorators: true,
+  emitDecoratorMetadata: true,
+  skipLibCheck: true,
+  rootDir: 'src',
+  outDir: 'dist',
+};
+
+/** A CommonJS application in a separate folder. */
+export class Application {
+  private readonly folder = realpathSync(mkdtempSync(join(tmpdir(), 'migrate-')));
+
+  /** @param modules folder with the packages of the application */
+  constructor(modules: string, files: Readonly<Record<string, string>>) {
+    onTestFinished(() => rmSync(this.folder, { recursive: true }));
+    symlinkSync(modules, join(this.folder, 'node_modules'));
+    const config = { compilerOptions: COMPILER_OPTIONS, include: ['src'] };
+    const all = { 'package.json': '{}', 'tsconfig.json': JSON.stringify(config), ...files };
+    for (const [path, text] of Object.entries(all)) {
+      mkdirSync(dirname(join(this.folder, path)), { recursive: true });
+      writeFileSync(join(this.folder, path), text);
+    }
+  }
+
+  /** Runs `nestjs-resilient-grpc migrate` with these arguments. */
+  migrate(...args: readonly string[]): Promise<DoctorRun> {
+    return command(['migrate', ...args], { cwd: this.folder });
+  }
+
+  read(path: string): string {
+    return readFileSync(join(this.folder, path), 'utf8');
+  }
+
+  /** Compiles the application; throws with the output of the compiler. */
+  async compile(): Promise<void> {
+    await this.node({}, join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', '.');
+  }
+
+  /** Applies a diff; throws if the diff does not match the files. */
+  async applyDiff(diff: string): Promise<void> {
+    writeFileSync(join(this.folder, 'changes.diff'), diff);
+    await promisify(execFile)('git', ['apply', 'changes.diff'], { cwd: this.folder });
+  }
+
+  /** Runs `node` in the application and returns its output. */
+  async node(env: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<string> {
+    try {
+      const options = { cwd: this.folder, env: { ...process.env, ...env } };
+      return (await promisify(execFile)(process.execPath, args, options)).stdout;
+    } catch (error) {
+      const { stdout, stderr } = error as { readonly stdout: string; readonly stderr: string };
+      throw new Error(`node ${args.join(' ')} failed\n${stdout}${stderr}`, { cause: error });
+    }
+  }
+}

@@ -1,0 +1,314 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { consumerOf, packLibrary, RUN_LIMIT_MS } from '../consumers/packed-library.js';
+import { HERO_PROTO, ORDERS_PROTO } from '../nest/places.js';
+import { Application } from './application.js';
+import { SHAPES } from './shapes.js';
+
+let modules: string;
+// A CommonJS application loads the build that only the packed library contains.
+beforeAll(() => {
+  const packed = packLibrary();
+  const consumer = consumerOf(packed, { copied: [] });
+  modules = join(consumer.folder, 'node_modules');
+  return () => {
+    consumer.remove();
+    packed.remove();
+  };
+}, 2 * RUN_LIMIT_MS);
+
+const applicationOf = (files: Readonly<Record<string, string>>) => new Application(modules, files);
+
+describe('migrate', { timeout: 240_000 }, () => {
+  it('rewrites each kind of client registration to code that compiles', async () => {
+    const app = applicationOf(Object.fromEntries(SHAPES.map(({ path, before }) => [path, before])));
+    await app.compile();
+    const { code, stdout, stderr } = await app.migrate('src', '--write');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    for (const { path, after } of SHAPES) expect(app.read(path), path).toBe(after);
+    await app.compile();
+    expect(stdout).toContain('removed shared.options.onLoadPackageDefinition, which has no effect on a client');
+    expect(stdout).toMatch(/\d+ clients in \d+ files rewritten/);
+    // A second run finds no more clients.
+    expect(await app.migrate('src')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^0 clients in 0 files/) });
+  });
+
+  it('writes nothing if migrate runs without --write, and prints a diff that git applies', async () => {
+    const [{ path, before, after }] = SHAPES as [(typeof SHAPES)[number]];
+    const app = applicationOf({ [path]: before });
+    const { stdout } = await app.migrate();
+    expect(app.read(path)).toBe(before);
+    expect(stdout).toContain('nothing is written without --write');
+    await app.applyDiff(stdout.slice(0, stdout.indexOf('\n1 client in 1 file')));
+    expect(app.read(path)).toBe(after);
+  });
+
+  it('keeps CRLF line breaks and the byte order mark of a migrated file', async () => {
+    const [{ path, before, after }] = SHAPES as [(typeof SHAPES)[number]];
+    const windows = (text: string) => `\uFEFF${text.replaceAll('\n', '\r\n')}`;
+    const app = applicationOf({ [path]: windows(before) });
+    await app.migrate('--write');
+    expect(app.read(path)).toBe(windows(after));
+  });
+
+  it('lists each client registration that it cannot rewrite, with line and remedy, and leaves the registration unchanged', async () => {
+    const path = 'src/by-hand.ts';
+    const app = applicationOf({ [path]: BY_HAND });
+    const { code, stdout } = await app.migrate('src', '--write');
+    expect(code).toBe(0);
+    expect(app.read(path)).toBe(BY_HAND);
+    const listed = [...stdout.matchAll(/^src\/by-hand\.ts:(\d+): (.*)$/gm)].map(([, line, text]) => {
+      const marked = BY_HAND.split('\n').slice(Number(line) - 1, Number(line) + 1);
+      return [/\/\/ (\w+)$/m.exec(marked.join('\n'))?.[1], text] as const;
+    });
+    expect(Object.fromEntries(listed)).toEqual({
+      decorator: expect.stringContaining("inject it with @Inject('<name>')"),
+      proxy: expect.stringContaining('GrpcClients'),
+      list: expect.stringContaining('write the array of clients in the call'),
+      dynamic: expect.stringContaining('needs config of its factory for the contract'),
+      class: expect.stringContaining('createGrpcOptions()'),
+      providers: expect.stringContaining('extraProviders'),
+      unknown: expect.stringContaining('transport is not known'),
+      loader: expect.stringContaining('packageDefinition'),
+      retries: expect.stringContaining('idempotent: false'),
+      constant: expect.stringContaining('register the gRPC clients in a call of their own'),
+      wrong: expect.stringContaining('does not compile'),
+    });
+  });
+
+  it('reports two different definitions of one client name', async () => {
+    const module = (url: string) => SHAPES[0]!.before.replace("url: 'orders:50051'", `url: '${url}'`);
+    const app = applicationOf({ 'src/a.ts': module('a:1'), 'src/b.ts': module('b:1') });
+    const { code, stdout } = await app.migrate('src');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^src\/b\.ts:8: orders: its options differ from those at src\/a\.ts:8;/m);
+  });
+
+  it.each([
+    ['an unknown option', ['--wriet'], /did you mean --write\?/],
+    ['a path that does not exist', ['nowhere'], /ENOENT.*nowhere/],
+  ])('exits with 2 if migrate gets %s', async (_what, args, message) => {
+    const { code, stderr } = await applicationOf({}).migrate(...args);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(message);
+  });
+
+  it('lists every option of migrate with --help', async () => {
+    const { code, stdout } = await applicationOf({}).migrate('--help');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/migrate \[paths\][\s\S]*--write/);
+  });
+});
+
+describe('migrated application', { timeout: 240_000 }, () => {
+  it("serves and calls heroes as before the migration, in an application modeled on Nest's gRPC sample", async () => {
+    const app = applicationOf({ ...HERO_APP, 'src/hero.proto': readFileSync(HERO_PROTO, 'utf8') });
+    const answers: string[] = [];
+    for (const [index, write] of [() => undefined, () => app.migrate('--write')].entries()) {
+      await write();
+      await app.compile();
+      answers.push(await app.node({ HERO_URL: `unix:hero-${String(index)}.sock` }, 'dist/main.js'));
+    }
+    expect(app.read('src/hero.module.ts')).toContain('ResilientGrpcModule.forFeature');
+    expect(answers).toEqual(['{"id":2,"name":"Grace"}\n', '{"id":2,"name":"Grace"}\n']);
+  });
+
+  it('calls a server as before the migration if its address comes from a factory', async () => {
+    const scripts = { Get: { message: { id: '7', item: 'tea' } } };
+    const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts });
+    const app = applicationOf({ ...ORDERS_APP, 'orders.proto': readFileSync(ORDERS_PROTO, 'utf8') });
+    const answers: string[] = [];
+    for (const write of [() => undefined, () => app.migrate('--write')]) {
+      await write();
+      await app.compile();
+      answers.push(await app.node({ ORDERS_URL: server.url }, 'dist/main.js'));
+    }
+    await server.close();
+    expect(app.read('src/main.ts')).toContain('ResilientGrpcModule.forFeatureAsync');
+    expect(answers).toEqual(['tea\n', 'tea\n']);
+  });
+});
+
+/** Each line that must be listed ends with a comment, or the line after it does. */
+const BY_HAND = `import { Injectable, Module } from '@nestjs/common';
+import { Client, ClientProxyFactory, ClientsModule, Transport } from '@nestjs/microservices';
+import type { ClientGrpc, ClientProvider, ClientsModuleOptions, GrpcOptions } from '@nestjs/microservices';
+
+const options = { url: 'a:1', package: 'a', protoPath: 'a.proto' };
+declare function optionsFrom(file: string): ClientProvider;
+
+export class Gateway {
+  @Client({ transport: Transport.GRPC, options }) // decorator
+  client!: ClientGrpc;
+  @Client({ transport: Transport.TCP })
+  mails!: unknown;
+}
+
+export const proxy = ClientProxyFactory.create({ transport: Transport.GRPC, options }); // proxy
+
+const list: ClientsModuleOptions = [{ name: 'a', transport: Transport.GRPC, options }];
+export const listed = ClientsModule.register(list); // list
+
+@Injectable()
+class Config {
+  get(key: string): string {
+    return process.env[key] ?? '';
+  }
+  createClientOptions(): GrpcOptions {
+    return { transport: Transport.GRPC, options };
+  }
+}
+
+@Module({
+  imports: [
+    ClientsModule.registerAsync([
+      { // dynamic
+        name: 'b',
+        inject: [Config],
+        useFactory: (config: Config) => ({
+          transport: Transport.GRPC,
+          options: { ...options, package: config.get('PACKAGE') },
+        }),
+      },
+      { name: 'c', useClass: Config }, // class
+      { name: 'd', useFactory: () => ({ transport: Transport.GRPC, options }), extraProviders: [Config] }, // providers
+    ]),
+    ClientsModule.register([
+      { name: 'e', ...optionsFrom('e.json') }, // unknown
+      { name: 'f', transport: Transport.GRPC, options: { ...options, protoLoader: 'my-loader' } }, // loader
+      { name: 'g', transport: Transport.GRPC, options: { ...options, channelOptions: { 'grpc.enable_retries': 0 } } }, // retries
+    ]),
+  ],
+})
+export class AppModule {}
+
+const mixed = ClientsModule.register([ // constant
+  { name: 'h', transport: Transport.GRPC, options },
+  { name: 'i', transport: Transport.TCP },
+]);
+export const wrong = ClientsModule.register([{ name: 'j', transport: Transport.GRPC, options }]); // wrong
+const ResilientGrpcModule = 'a name that the import would need';
+export const modules = [mixed, ResilientGrpcModule];
+`;
+
+const HERO_APP = {
+  'src/grpc-client.options.ts': `import { join } from 'node:path';
+import { ClientOptions, Transport } from '@nestjs/microservices';
+
+export const grpcClientOptions: ClientOptions = {
+  transport: Transport.GRPC,
+  options: {
+    url: process.env.HERO_URL,
+    package: 'hero', // or several
+    protoPath: join(__dirname, '../src/hero.proto'),
+  },
+};
+`,
+  'src/hero.module.ts': `import { Controller, Inject, Module, type OnModuleInit } from '@nestjs/common';
+import { ClientsModule, GrpcMethod, type ClientGrpc } from '@nestjs/microservices';
+import type { Observable } from 'rxjs';
+import { grpcClientOptions } from './grpc-client.options';
+
+interface HeroClient {
+  findOne(request: { id: number }): Observable<{ id: number; name: string }>;
+}
+
+@Controller()
+export class HeroController implements OnModuleInit {
+  heroes!: HeroClient;
+
+  constructor(@Inject('HERO_PACKAGE') private readonly client: ClientGrpc) {}
+
+  onModuleInit() {
+    this.heroes = this.client.getService<HeroClient>('HeroService');
+  }
+
+  @GrpcMethod('HeroService')
+  findOne({ id }: { id: number }) {
+    return { id, name: 'Grace' };
+  }
+}
+
+@Module({
+  imports: [ClientsModule.register([{ name: 'HERO_PACKAGE', ...grpcClientOptions }])],
+  controllers: [HeroController],
+})
+export class HeroModule {}
+`,
+  'src/main.ts': `import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import type { MicroserviceOptions } from '@nestjs/microservices';
+import { firstValueFrom } from 'rxjs';
+import { grpcClientOptions } from './grpc-client.options';
+import { HeroController, HeroModule } from './hero.module';
+
+async function main() {
+  const app = await NestFactory.create(HeroModule, { logger: ['error'] });
+  app.connectMicroservice(grpcClientOptions as MicroserviceOptions);
+  await app.startAllMicroservices();
+  await app.init();
+  console.log(JSON.stringify(await firstValueFrom(app.get(HeroController).heroes.findOne({ id: 2 }))));
+  await app.close();
+}
+void main();
+`,
+};
+
+const ORDERS_APP = {
+  'src/main.ts': `import 'reflect-metadata';
+import { Inject, Injectable, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { ClientsModule, Transport, type ClientGrpc, type ClientProvider } from '@nestjs/microservices';
+import { firstValueFrom, type Observable } from 'rxjs';
+
+@Injectable()
+class Config {
+  get(key: string): string | undefined {
+    return process.env[key];
+  }
+}
+
+@Module({ providers: [Config], exports: [Config] })
+class ConfigModule {}
+
+@Injectable()
+class Orders {
+  constructor(@Inject('orders') readonly client: ClientGrpc) {}
+}
+
+@Module({
+  imports: [
+    ClientsModule.registerAsync({
+      isGlobal: true,
+      clients: [
+        {
+          name: 'orders',
+          imports: [ConfigModule],
+          inject: [Config],
+          useFactory: async (config: Config): Promise<ClientProvider> => {
+            const url = config.get('ORDERS_URL');
+            return { transport: Transport.GRPC, options: { url, package: 'orders.v1', protoPath: 'orders.proto' } };
+          },
+        },
+      ],
+    }),
+  ],
+  providers: [Orders],
+})
+class AppModule {}
+
+interface OrdersClient {
+  get(request: { id: string }): Observable<{ item: string }>;
+}
+
+async function main() {
+  const app = await NestFactory.createApplicationContext(AppModule, { logger: ['error'] });
+  const orders = app.get(Orders).client.getService<OrdersClient>('Orders');
+  console.log((await firstValueFrom(orders.get({ id: '7' }))).item);
+  await app.close();
+}
+void main();
+`,
+};

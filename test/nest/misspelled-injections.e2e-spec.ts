@@ -1,0 +1,154 @@
+import { Controller, Injectable, Module, type DynamicModule, type Type } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import {
+  GrpcConfigurationError,
+  InjectGrpcClient,
+  InjectGrpcService,
+  ResilientGrpcModule,
+  getGrpcServiceToken,
+} from 'nestjs-resilient-grpc';
+import { captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { afterAll, describe, expect, it } from 'vitest';
+import { ORDERS_PROTO } from './places.js';
+
+const leaks = captureLeaks();
+afterAll(() => leaks.settled());
+
+// Definitions are kept for the process, so each test uses a separate client name.
+let clients = 0;
+const uniqueName = () => `billing-${String.fromCharCode(97 + clients++).repeat(4)}`;
+const options = (name: string) => ({ name, protoPath: ORDERS_PROTO, url: '127.0.0.1:1' });
+
+/** Starts an application with `imports` and `host` in its root module, and returns the error of the start. */
+async function startError(imports: DynamicModule[], host: Type): Promise<unknown> {
+  @Module({ imports, providers: [host] })
+  class AppModule {}
+  return Test.createTestingModule({ imports: [AppModule] })
+    .compile()
+    .then(
+      (app) => app.close(),
+      (error: unknown) => error,
+    );
+}
+
+const problemOf = (error: unknown) => {
+  expect(error).toBeInstanceOf(GrpcConfigurationError);
+  return (error as GrpcConfigurationError).problems[0];
+};
+
+describe('misspelled injection', () => {
+  it.each([
+    ['forFeature', (name: string) => ResilientGrpcModule.forFeature([options(name)])],
+    [
+      'forFeatureAsync',
+      (name: string) =>
+        ResilientGrpcModule.forFeatureAsync([
+          { name, protoPath: ORDERS_PROTO, useFactory: async () => ({ url: '127.0.0.1:1' }) },
+        ]),
+    ],
+  ])('fails the start and suggests the closest service for a misspelled service name (%s)', async (_how, feature) => {
+    const name = uniqueName();
+    @Injectable()
+    class Consumer {
+      constructor(@InjectGrpcService(name, 'Order') readonly orders: unknown) {}
+    }
+    const root = ResilientGrpcModule.forRootAsync({ useFactory: () => ({}) });
+    expect(problemOf(await startError([root, feature(name)], Consumer))).toEqual({
+      path: `@InjectGrpcService('${name}', 'Order') in Consumer`,
+      message: "no service 'Order'; did you mean 'Orders'?",
+    });
+  });
+
+  it('fails the start and suggests the closest client if a client or its service is injected with a misspelled client name', async () => {
+    const name = uniqueName();
+    const wrong = name.replace('billing', 'biling');
+    @Injectable()
+    class OfService {
+      constructor(@InjectGrpcService(wrong, 'Orders') readonly orders: unknown) {}
+    }
+    @Injectable()
+    class OfClient {
+      @InjectGrpcClient(wrong) readonly client: unknown;
+    }
+    const message = `no client '${wrong}'; did you mean '${name}'?`;
+    const feature = ResilientGrpcModule.forFeature([options(name)]);
+    expect(problemOf(await startError([feature], OfService))).toEqual({
+      path: `@InjectGrpcService('${wrong}', 'Orders') in OfService`,
+      message,
+    });
+    expect(problemOf(await startError([feature], OfClient))).toEqual({
+      path: `@InjectGrpcClient('${wrong}') in OfClient`,
+      message,
+    });
+  });
+
+  it('lists the known services if no service name is close', async () => {
+    const name = uniqueName();
+    @Injectable()
+    class Consumer {
+      constructor(@InjectGrpcService(name, 'Warehouse') readonly orders: unknown) {}
+    }
+    const error = await startError([ResilientGrpcModule.forFeature([options(name)])], Consumer);
+    expect(problemOf(error)?.message).toBe("no service 'Warehouse'; known services: 'orders.v1.Orders'");
+  });
+
+  it('fails the start if another module injects a misspelled service', async () => {
+    const name = uniqueName();
+    @Controller()
+    class Consumer {
+      constructor(@InjectGrpcService(name, 'Ordres') readonly orders: unknown) {}
+    }
+    @Module({ controllers: [Consumer] })
+    class OtherModule {}
+    @Injectable()
+    class Nothing {}
+    const error = await startError(
+      [ResilientGrpcModule.forFeature([options(name)], { isGlobal: true }), { module: OtherModule }],
+      Nothing,
+    );
+    expect(problemOf(error)?.message).toBe("no service 'Ordres'; did you mean 'Orders'?");
+  });
+
+  it('fails the start for a misspelled service name if forFeature() is called after the class was decorated', async () => {
+    const name = uniqueName();
+    @Injectable()
+    class Consumer {
+      constructor(@InjectGrpcService(name, 'orders.v1.Order') readonly orders: unknown) {}
+    }
+    const error = await startError([ResilientGrpcModule.forFeature([options(name)])], Consumer);
+    expect(problemOf(error)?.message).toBe("no service 'orders.v1.Order'; did you mean 'orders.v1.Orders'?");
+  });
+
+  it('starts an application if no provider uses the class with the misspelled injection', async () => {
+    const name = uniqueName();
+    @Injectable()
+    class Unused {
+      constructor(@InjectGrpcService(name, 'Order') readonly orders: unknown) {}
+    }
+    expect(Unused).toBeDefined();
+    @Injectable()
+    class Consumer {
+      constructor(@InjectGrpcService(name, 'Orders') readonly orders: unknown) {}
+    }
+    expect(await startError([ResilientGrpcModule.forFeature([options(name)])], Consumer)).toBeUndefined();
+  });
+
+  it('injects the provider of the application for a service token that no client has', async () => {
+    const feature = ResilientGrpcModule.forFeature([options(uniqueName())]);
+    const fake = {};
+    @Injectable()
+    class Consumer {
+      constructor(@InjectGrpcService('warehouse', 'Orders') readonly orders: unknown) {}
+    }
+    @Module({
+      providers: [{ provide: getGrpcServiceToken('warehouse', 'Orders'), useValue: fake }],
+      exports: [getGrpcServiceToken('warehouse', 'Orders')],
+    })
+    class FakeModule {}
+    @Module({ imports: [feature, { module: FakeModule, global: true }], providers: [Consumer] })
+    class AppModule {}
+    const app = await Test.createTestingModule({ imports: [AppModule] }).compile();
+    expect(app.get(Consumer).orders).toBe(fake);
+    await app.close();
+  });
+});

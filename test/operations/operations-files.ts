@@ -1,0 +1,57 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { ROOT } from '../docs/markdown.js';
+
+/** The alert rules, as a path from the root. */
+export const RULES_FILE = 'docs/operations/prometheus-rules.yml';
+export const RULES_TEXT = readFileSync(join(ROOT, RULES_FILE), 'utf8');
+
+interface RulesFile {
+  readonly groups: readonly { readonly rules: readonly AlertRule[] }[];
+}
+interface AlertRule {
+  readonly alert: string;
+  readonly expr: string;
+  readonly labels: { readonly severity: string };
+}
+/** The alert rules. */
+export const RULES = (parse(RULES_TEXT) as RulesFile).groups.flatMap(({ rules }) => rules);
+
+/** Some fields of a Grafana dashboard and of its panels. */
+interface GrafanaDashboard {
+  readonly panels: readonly {
+    readonly id: number;
+    readonly title: string;
+    readonly type: string;
+    readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
+    readonly targets?: readonly { readonly expr: string }[];
+  }[];
+  readonly templating: { readonly list: readonly { readonly name: string; readonly definition?: string }[] };
+}
+export const DASHBOARD = JSON.parse(
+  readFileSync(join(ROOT, 'docs/operations/grafana-dashboard.json'), 'utf8'),
+) as GrafanaDashboard;
+
+/** The queries of the panels with the title of their panel. */
+export const PANEL_QUERIES = DASHBOARD.panels.flatMap(({ title, targets = [] }) =>
+  targets.map(({ expr }) => [title, expr] as const),
+);
+
+/** Replaces the variables of Grafana in a query, as Grafana does if everything is selected. */
+export const withoutVariables = (query: string): string =>
+  query.replaceAll('$__rate_interval', '1m').replaceAll(/\$(job|client|target)\b/g, '.*');
+
+const METRIC = /\b(?:resilient_)?grpc_(?:client|server|subchannel|lb)_\w+/g;
+
+/** The metrics in a query. */
+export const metricsIn = (query: string): readonly string[] => [...new Set(query.match(METRIC))];
+
+/** The labels that a query selects or groups by. */
+export function labelsIn(query: string): readonly string[] {
+  const grouped = [...query.matchAll(/\b(?:by|on) \(([\w, ]+)\)/g)].flatMap(([, names = '']) => names.split(', '));
+  const selected = [...query.matchAll(/\{([^}]*)\}/g)].flatMap(([, matchers = '']) =>
+    [...matchers.matchAll(/(\w+)(?:=~|!~|!=|=)"/g)].map(([, name = '']) => name),
+  );
+  return [...new Set([...grouped, ...selected])].filter((name) => name !== '');
+}

@@ -1,0 +1,272 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createServer as createHttp1Server } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
+import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { HTTP_RESPONSE_REMEDY } from '../../libs/resilient-grpc/dist/policy/evidence/http-response.js';
+import { CONNECT_FAILURES } from '../../libs/resilient-grpc/dist/policy/connect-failure/connect-failures.js';
+import { failureOf } from '../calls/support.js';
+import { doctor } from '../doctor/support.js';
+import { freePort } from '../support/free-port.mjs';
+import { ORDERS_PROTO, certificate, startOrdersApp } from '../support/orders-app.js';
+import { startHttp2Server } from '../calls/raw-http2-server.js';
+import { answeringPeer, resettingPeer } from '../support/peers.js';
+import { IN_NAMESPACES, skipWithout } from '../support/programs.js';
+import { observeFailure, type FailingConnection, type ObservedFailure } from './observed-failure.js';
+
+beforeEach(({ onTestFinished }) => {
+  const leaks = captureLeaks();
+  onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
+});
+
+const pem = (name: string) => readFileSync(certificate(name), 'utf8');
+const CLIENT = join(import.meta.dirname, 'observing-client.ts');
+const LOADER = join(import.meta.dirname, '../support/typescript.mjs');
+const CONTROL_CHARACTERS = /\p{Cc}/u;
+
+async function grpcServer(name?: string, clientCa?: string): Promise<number> {
+  const tls = name && { key: pem(`${name}-key`), cert: pem(name), ...(clientCa && { ca: pem(clientCa) }) };
+  const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, ...(tls && { tls }) });
+  onTestFinished(() => server.close());
+  return server.port;
+}
+
+async function listening(server: Server): Promise<number> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined).once('close', () => sockets.delete(socket));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+const http1 = () => createHttp1Server((_request, response) => response.end('hello'));
+const https = () =>
+  createHttpsServer({ key: pem('server-key'), cert: pem('server'), ALPNProtocols: ['http/1.1'] }, (_, response) =>
+    response.end('hello'),
+  );
+
+interface Case {
+  readonly kind: keyof typeof CONNECT_FAILURES;
+  /** Starts the peer and returns the settings of the client. */
+  readonly start: () => Promise<FailingConnection['settings']>;
+  /** The route to the peer, as arguments of `ip route add`. The client runs in a network namespace with this route. */
+  readonly route?: string;
+  /** Options of the doctor that correspond to the settings of the client. */
+  readonly options?: readonly string[];
+  /** Options in the command of the client. @defaultValue `options` */
+  readonly suggested?: readonly string[];
+  /** The check of the doctor that explains the failure. */
+  readonly check?: 'address' | 'certificate' | 'target';
+}
+
+const ca = certificate('ca');
+const at = (port: number, tls?: GrpcClientSettings['tls']): FailingConnection['settings'] => ({
+  url: `localhost:${port}`,
+  ...(tls && { tls }),
+});
+
+const CASES: Readonly<Record<string, Case>> = {
+  'a port without a listener': { kind: 'refused', start: async () => ({ url: `127.0.0.1:${await freePort()}` }) },
+  'a peer that resets connections': {
+    kind: 'reset',
+    start: async () => {
+      const peer = await resettingPeer();
+      onTestFinished(() => peer.close());
+      return { url: peer.url };
+    },
+  },
+  'an unreachable host': {
+    kind: 'host-unreachable',
+    route: 'unreachable 192.0.2.1',
+    start: () => Promise.resolve({ url: '192.0.2.1:50051' }),
+  },
+  'a network without a route': {
+    kind: 'network-unreachable',
+    route: 'unreachable 192.0.2.1',
+    start: () => Promise.resolve({ url: '198.51.100.1:50051' }),
+  },
+  'a host to which connections are prohibited': {
+    kind: 'permission-denied',
+    route: 'prohibit 192.0.2.1',
+    start: () => Promise.resolve({ url: '192.0.2.1:50051' }),
+  },
+  'a silent peer': {
+    kind: 'silent',
+    start: async () => ({
+      ...at(await listening(createServer((socket) => socket.resume()))),
+      connectTimeoutMs: 300,
+    }),
+  },
+  'a silent peer under TLS': {
+    kind: 'silent',
+    start: async () => ({
+      ...at(await listening(createServer((socket) => socket.resume())), {}),
+      connectTimeoutMs: 300,
+    }),
+    options: ['--tls'],
+  },
+  'a name that does not exist': {
+    kind: 'name-not-resolved',
+    start: async () => ({ url: 'orders.invalid:50051' }),
+    check: 'target',
+  },
+  'a missing Unix socket': {
+    kind: 'no-such-socket',
+    start: async () => ({ url: `unix:${join(tmpdir(), `no-such-${process.pid}.sock`)}` }),
+  },
+  'a TLS server, called without TLS': {
+    kind: 'server-uses-tls',
+    start: async () => at(await grpcServer('server')),
+    suggested: ['--tls'],
+  },
+  'a server without TLS, called with TLS': {
+    kind: 'server-without-tls',
+    start: async () => at(await grpcServer(), {}),
+    options: ['--tls'],
+    suggested: [],
+  },
+  'an HTTP/1 server': { kind: 'not-http2', start: async () => at(await listening(http1())) },
+  'an HTTP/1 server with TLS': {
+    kind: 'no-http2-in-tls',
+    start: async () => at(await listening(https()), { ca }),
+    options: ['--ca', ca],
+  },
+  'a peer that closes connections': {
+    kind: 'closed',
+    start: async () => at(await listening(createServer((socket) => socket.resume().end()))),
+  },
+  'an expired certificate': {
+    kind: 'certificate-expired',
+    start: async () => at(await grpcServer('expired'), { ca: certificate('expired') }),
+    options: ['--ca', certificate('expired')],
+    check: 'certificate',
+  },
+  'a certificate that is not valid yet': {
+    kind: 'certificate-not-yet-valid',
+    start: async () => at(await grpcServer('not-yet-valid'), { ca: certificate('not-yet-valid') }),
+    options: ['--ca', certificate('not-yet-valid')],
+    check: 'certificate',
+  },
+  'a certificate for another name': {
+    kind: 'certificate-name',
+    start: async () => at(await grpcServer('named'), { ca }),
+    options: ['--ca', ca],
+    check: 'certificate',
+  },
+  'a certificate for a name other than serverName': {
+    kind: 'certificate-name',
+    start: async () => at(await grpcServer('server'), { ca, serverName: 'orders.internal' }),
+    options: ['--ca', ca, '--server-name', 'orders.internal'],
+    check: 'certificate',
+  },
+  'a self-signed certificate': {
+    kind: 'certificate-self-signed',
+    start: async () => at(await grpcServer('self-signed'), {}),
+    options: ['--tls'],
+    check: 'certificate',
+  },
+  'a certificate of an unknown authority': {
+    kind: 'certificate-untrusted',
+    start: async () => at(await grpcServer('server'), {}),
+    options: ['--tls'],
+    check: 'certificate',
+  },
+  'a server that requires a client certificate': {
+    kind: 'client-certificate',
+    start: async () => at(await grpcServer('server', 'ca'), { ca }),
+    options: ['--ca', ca],
+  },
+};
+
+describe('HTTP response instead of gRPC', () => {
+  it.each([
+    [502, 14, 'text/html; charset=utf-8'],
+    [404, 12, 'text/html'],
+    // grpc-js reads the page as a message whose length exceeds the limit.
+    [200, 8, 'text/html'],
+    [503, 14, undefined],
+  ])('explains HTTP status %i in the error, the health, and the doctor', async (status, code, type) => {
+    const { url } = await startHttp2Server((stream) => {
+      stream.respond({ ':status': status, ...(type !== undefined && { 'content-type': type }) });
+      stream.end('<html><h1>nginx</h1></html>');
+    });
+    const app = await startOrdersApp({ url });
+    onTestFinished(() => app.close());
+    const error = await failureOf(app.orders.get({ id: '7' }, { retry: false }));
+    const answer = `Received HTTP status code ${status} ${type === undefined ? 'without a content-type' : `with content-type ${type}`}`;
+    const sentence = `${answer}: a proxy or web server responded instead of the gRPC server`;
+    expect(error).toMatchObject({ code, reason: 'http', reachedServer: 'maybe', details: sentence });
+    const command = `npx nestjs-resilient-grpc doctor ${url}`;
+    expect(error.message).toContain(`${sentence} (${HTTP_RESPONSE_REMEDY}; to diagnose, run: ${command})`);
+    const { [app.client.name]: health } = await app.serving.check(app.client.name);
+    expect(health).toMatchObject({ status: 'down', message: sentence });
+    const { of } = await doctor([url]);
+    expect(of('health')).toMatchObject({ status: 'failed', remedy: HTTP_RESPONSE_REMEDY });
+    expect(of('health').message).toContain(sentence);
+  });
+});
+
+describe('TLS detection', () => {
+  it('opens at most one connection to detect TLS for all failed connection attempts of a client', async () => {
+    const peer = await answeringPeer(Infinity, (socket) => socket.end(), '127.0.0.1:1');
+    onTestFinished(() => peer.close());
+    const app = await startOrdersApp({ url: peer.url, outageGraceMs: 60_000 });
+    onTestFinished(() => app.close());
+    const held = failureOf(app.orders.get({ id: '7' }));
+    await waitFor(() => (app.client.connectivity.outage?.attempts ?? 0) >= 3, { timeoutMs: 20_000 });
+    const { attempts } = app.client.connectivity.outage!;
+    expect([attempts + 1, attempts + 2]).toContain(peer.acceptedAt.length);
+    await app.close();
+    await held;
+  });
+});
+
+describe('failed connection', () => {
+  it.for(Object.entries(CASES))(
+    'explains %s with one sentence in the error, the log, the health, the snapshot, and the doctor',
+    async ([, { kind, start, route, options = [], suggested = options, check = 'address' }], { skip }) => {
+      if (route !== undefined) skip(...skipWithout('namespaces'));
+      const connection = { kind, settings: await start(), options, check };
+      const { error, line, health, connectivity, doctor } = await (route === undefined
+        ? observeFailure(connection)
+        : observeBehind(route, connection));
+      const { cause, remedy } = CONNECT_FAILURES[kind];
+      const command = ['npx nestjs-resilient-grpc doctor', connection.settings.url, ...suggested].join(' ');
+      expect(error).toMatchObject({ code: 14, reason: 'outage', reachedServer: 'no' });
+      expect(error.details).toContain(cause);
+      expect(error.message).not.toMatch(CONTROL_CHARACTERS);
+      expect(error.message.endsWith(`(${remedy}; to diagnose, run: ${command})`)).toBe(true);
+      expect(line).toContain(cause);
+      expect(line.endsWith(`; to diagnose, run: ${command}`)).toBe(true);
+      expect(line).not.toMatch(CONTROL_CHARACTERS);
+      expect(health).toMatchObject({ lastError: expect.stringContaining(cause), remedy, doctor: command });
+      expect(connectivity.lastError).toContain(cause);
+      expect(connectivity.lastFailure).toEqual({ kind, remedy, doctor: command });
+      expect(doctor).toContain(cause);
+    },
+  );
+});
+
+/** Observes a failure in a network of its own, which has the loopback interface and `route`. */
+async function observeBehind(route: string, connection: FailingConnection): Promise<ObservedFailure> {
+  const [unshare, ...namespaces] = IN_NAMESPACES;
+  const script = `ip link set lo up && ip route add ${route} && exec "$@"`;
+  const client = [process.execPath, '--import', LOADER, CLIENT, JSON.stringify(connection)];
+  const limits = { timeout: 50_000 };
+  const { stdout } = await promisify(execFile)(unshare, [...namespaces, 'sh', '-c', script, 'sh', ...client], limits);
+  return JSON.parse(stdout) as ObservedFailure;
+}

@@ -2,6 +2,7 @@ import {
   constants,
   createServer,
   type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
   type ServerHttp2Session,
   type ServerHttp2Stream,
   type Settings,
@@ -59,12 +60,16 @@ export function reset(stream: ServerHttp2Stream, code: keyof typeof constants & 
   stream.close(constants[code]);
 }
 
+/** Answers a call with status `code`, without headers before it. */
+export function fail(stream: ServerHttp2Stream, code: number, trailers: OutgoingHttpHeaders = {}): void {
+  stream.resume();
+  const status = { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': String(code), ...trailers };
+  stream.respond(status, { endStream: true });
+}
+
 /** Answers a call with UNAVAILABLE and an optional retry pushback. */
 export function failToRetry(stream: ServerHttp2Stream, pushbackMs?: number): void {
-  stream.resume();
-  const pushback = pushbackMs === undefined ? {} : { 'grpc-retry-pushback-ms': String(pushbackMs) };
-  const status = { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '14', ...pushback };
-  stream.respond(status, { endStream: true });
+  fail(stream, 14, pushbackMs === undefined ? {} : { 'grpc-retry-pushback-ms': String(pushbackMs) });
 }
 
 /** Remaining time of a call when the client sends it, in milliseconds; NaN if the call has no deadline. */

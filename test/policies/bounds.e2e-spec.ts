@@ -10,7 +10,7 @@ import {
   startServer,
   type EchoService,
 } from '../calls/support.js';
-import { failToRetry, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
+import { fail, failToRetry, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
 import { repeatUntil } from '../support/repeat-until.js';
 
 describe('attemptTimeoutMs', () => {
@@ -71,6 +71,18 @@ describe('attemptTimeoutMs', () => {
     const calls = Array.from({ length: 50 }, () => failureOf(echo.unsafeUnary({}, { timeoutMs: 60_000 })));
     const reasons = new Set((await Promise.all(calls)).map(({ code, reason }) => `${code} ${reason}`));
     expect([...reasons]).toEqual(['4 attempt-timeout']);
+  });
+
+  it('keeps the evidence of an attempt whose timeout the server detects first', async () => {
+    const server = await startHttp2Server((stream) => {
+      stream.resume();
+      // A server that forwards the deadline fails slightly before it.
+      setTimeout(() => fail(stream, 4), 920);
+    });
+    const client = await startClient({ url: server.url, methods: { '*': { attemptTimeoutMs: 1_000 } } });
+    const error = await failureOf(client.getService<EchoService>('Echo').unsafeUnary({}));
+    expect(error).toMatchObject({ reason: 'attempt-timeout', reachedServer: 'maybe', peer: server.url });
+    expect(server.streams).toHaveLength(1);
   });
 
   it('lets a call override attemptTimeoutMs', async () => {

@@ -33,7 +33,15 @@ function make(change: Partial<Omit<AttemptRequest, 'deadline'>> & { deadlineMs?:
   const attempt = start(request, { ...ignore, onEnd: (end) => ends.push(end) });
   const [wire] = transport.attempts;
   const sentTimeout = (): unknown[] => wire!.request.metadata.get('grpc-timeout');
-  return { clock, request, attempt, wire: wire!, sentTimeout, kinds: () => ends.map((end) => classify(end).kind) };
+  return {
+    clock,
+    request,
+    attempt,
+    wire: wire!,
+    sentTimeout,
+    ends,
+    kinds: () => ends.map((end) => classify(end).kind),
+  };
 }
 
 describe('attempt timeout', () => {
@@ -68,10 +76,11 @@ describe('attempt timeout', () => {
   it.each([900, 999])(
     'fails an attempt with attempt-timeout if the server sends DEADLINE_EXCEEDED after %d of 1000 ms',
     (ms) => {
-      const { clock, wire, kinds } = make({ deadlineMs: 60_000 });
+      const { clock, wire, ends, kinds } = make({ deadlineMs: 60_000 });
       clock.advance(ms);
       wire.end(SERVER_TIMEOUT);
       expect(kinds()).toEqual(['attempt-timeout']);
+      expect(classify(ends[0]!).reachedServer).toBe('maybe');
       expect(clock.pending).toBe(0);
     },
   );

@@ -63,7 +63,7 @@ class AttemptTimeoutAttempt extends StagedAttempt {
   }
 
   override onEnd(end: AttemptEnd): void {
-    super.onEnd(this.isTimeoutOfServer(end) ? { ...end, details: this.details, endedHere: 'attempt-timeout' } : end);
+    super.onEnd(this.isTimeoutOfServer(end) ? timedOut(end, this.details) : end);
   }
 
   protected override stop(): void {
@@ -80,6 +80,26 @@ class AttemptTimeoutAttempt extends StagedAttempt {
     if (!this.isSent || endedHere !== 'no' || code !== StatusCode.DEADLINE_EXCEEDED) return false;
     return this.clock.now() - this.startedAt >= this.timeoutMs * MIN_TIMEOUT_SHARE;
   }
+}
+
+/** Returns `end` with other `details`, as if this side had detected the timeout. Spread syntax would omit the getters of `end`. */
+function timedOut(end: AttemptEnd, details: string): AttemptEnd {
+  const { code, metadata, peer, connection, picked, channelReady, wire } = end;
+  const { headersReceived, messagesReceived, contentType } = end;
+  return {
+    code,
+    details,
+    metadata,
+    peer,
+    connection,
+    picked,
+    channelReady,
+    endedHere: 'attempt-timeout',
+    wire,
+    headersReceived,
+    messagesReceived,
+    contentType,
+  };
 }
 
 /**

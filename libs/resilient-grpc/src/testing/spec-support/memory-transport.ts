@@ -136,7 +136,7 @@ export class MemoryAttempt implements Attempt {
     this.rejected = how.wire?.unprocessed === 'rejected';
     const metadata = new Metadata();
     if (pushback !== undefined) metadata.set('grpc-retry-pushback-ms', pushback);
-    this.listener?.onEnd({
+    const end: AttemptEnd = {
       code: how.code,
       details: how.details,
       metadata,
@@ -149,7 +149,9 @@ export class MemoryAttempt implements Attempt {
       headersReceived: this.headersReceived,
       messagesReceived: this.messagesReceived,
       contentType: how.contentType,
-    });
+    };
+    // A `WireAttempt` has getters on its prototype, which spread syntax omits. Inherited properties reveal such a copy.
+    this.listener?.onEnd(Object.create(end) as AttemptEnd);
   }
 }
 

@@ -120,7 +120,7 @@ export function open(address) {
  * @param {Buffer} message
  * @returns {Buffer} The message with its 5-byte length prefix.
  */
-function framed(message) {
+export function framed(message) {
   const bytes = Buffer.allocUnsafe(5 + message.length);
   bytes[0] = 0;
   bytes.writeUInt32BE(message.length, 1);

@@ -1,10 +1,16 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { ServerInterceptingCall, status, type ServerInterceptor, type ServiceError } from '@grpc/grpc-js';
-import { Controller, Module } from '@nestjs/common';
+import { Controller, Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GrpcMethod, type AsyncMicroserviceOptions } from '@nestjs/microservices';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { isGrpcCallError } from 'nestjs-resilient-grpc';
-import { ResilientGrpcServer, ResilientGrpcServerModule, type GrpcServerEvent } from 'nestjs-resilient-grpc/server';
+import {
+  ResilientGrpcServer,
+  ResilientGrpcServerModule,
+  type GrpcServerEvent,
+  type ResilientGrpcServerOptions,
+} from 'nestjs-resilient-grpc/server';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startOrdersApp } from '../support/orders-app.js';
@@ -35,6 +41,45 @@ class BusyController {
 
 @Module({ controllers: [BusyController] })
 class BusyModule {}
+
+/** Number of event-loop turns of this process, counted while `countTurns` runs. */
+let turns = 0;
+/** Value of `turns` at the start of each handler of `WaitingController`. */
+const startedInTurn: number[] = [];
+
+@Controller()
+class WaitingController {
+  @GrpcMethod('Orders', 'Get')
+  async get({ id }: { id: string }): Promise<object> {
+    startedInTurn.push(turns);
+    await wait(20);
+    for (const until = performance.now() + 10; performance.now() < until;);
+    return { id };
+  }
+}
+
+@Module({ controllers: [WaitingController] })
+class WaitingModule {}
+
+/** Starts a server in this process. Closed at the end of the test. */
+async function serveHere(module: Type, options: ResilientGrpcServerOptions): Promise<ResilientGrpcServer> {
+  const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(
+    { module, imports: [ResilientGrpcServerModule.forRoot(options)] },
+    { inject: [ResilientGrpcServer], useFactory: (strategy: ResilientGrpcServer) => ({ strategy }), logger: false },
+  );
+  onTestFinished(() => app.close());
+  await app.listen();
+  return app.get(ResilientGrpcServer);
+}
+
+/** Counts the turns of the event loop until the end of the test. */
+function countTurns(): void {
+  let next = setImmediate(function count() {
+    turns += 1;
+    next = setImmediate(count);
+  });
+  onTestFinished(() => clearImmediate(next));
+}
 
 async function start(options: PlainServerOptions = {}): Promise<NestServer> {
   const server = await NestServer.start(options, [`--busy=${BUSY_MS}`]);
@@ -159,14 +204,7 @@ describe('a call that is refused in an overload', { timeout: 60_000 }, () => {
         },
       });
     const url = ownUrl();
-    const options = ordersOptions(url, { channelOptions: { interceptors: [observe] } });
-    const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(
-      { module: BusyModule, imports: [ResilientGrpcServerModule.forRoot(options)] },
-      { inject: [ResilientGrpcServer], useFactory: (strategy: ResilientGrpcServer) => ({ strategy }), logger: false },
-    );
-    onTestFinished(() => app.close());
-    await app.listen();
-    const server = app.get(ResilientGrpcServer);
+    const server = await serveHere(BusyModule, ordersOptions(url, { channelOptions: { interceptors: [observe] } }));
     const ended: GrpcServerEvent[] = [];
     server.events$.subscribe((event) => event.type === 'call-end' && ended.push(event));
     const client = new PlainClient(url);
@@ -204,6 +242,19 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
       return settled.length === calls.length;
     });
     expect(settled.filter((one) => one === 'ok')).toHaveLength(5);
+  });
+
+  it('lets the event loop turn while waiting calls start whose handlers wait and then use the CPU', async () => {
+    const url = ownUrl();
+    const maxConcurrentCalls = 4;
+    await serveHere(WaitingModule, ordersOptions(url, { methods: { Get: { maxConcurrentCalls } } }));
+    const client = new PlainClient(url);
+    await client.get();
+    countTurns();
+    await Promise.all(Array.from({ length: 50 }, () => client.get()));
+    const startsPerTurn = startedInTurn.map((turn) => startedInTurn.filter((other) => other === turn).length);
+    // The permits, and the calls that start for 10 ms while handlers end.
+    expect(Math.max(...startsPerTurn)).toBeLessThanOrEqual(2 * maxConcurrentCalls);
   });
 
   it('ends unary calls and streams at maxCallMs if they have no deadline', async () => {

@@ -16,6 +16,15 @@ import { OverloadState } from './overload-state.js';
 
 const PATH = '/a.B/M';
 
+/** A clock whose time also advances while a handler uses the CPU, without running timers and deferred tasks. */
+class CpuClock extends VirtualClock {
+  usedMs = 0;
+
+  override now(): number {
+    return super.now() + this.usedMs;
+  }
+}
+
 interface SceneOptions {
   readonly max?: number | 'adaptive';
   readonly maxQueued?: number;
@@ -24,7 +33,7 @@ interface SceneOptions {
 }
 
 function scene({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallMs }: SceneOptions = {}) {
-  const clock = new VirtualClock();
+  const clock = new CpuClock();
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   const state = new OverloadState(clock, events, () => undefined);
   const gate = new OverloadGate(clock, events, state);
@@ -98,6 +107,20 @@ describe('ConcurrencyLimit', () => {
     expect([...running.keys()]).toEqual([0, 2]);
     await finish(0);
     expect([...running.keys()]).toEqual([2, 3]);
+  });
+
+  it('starts no more waiting calls in an event-loop turn in which handlers have run for 10 ms', async () => {
+    const { clock, call, finish, running } = scene();
+    for (let index = 0; index < 5; index++) call();
+    await finish(0);
+    expect([...running.keys()]).toEqual([1, 2]);
+    clock.usedMs += 10;
+    await finish(1);
+    expect([...running.keys()]).toEqual([2]);
+    clock.advance(0);
+    expect([...running.keys()]).toEqual([2, 3]);
+    await finish(2);
+    expect([...running.keys()]).toEqual([3, 4]);
   });
 
   it('applies both the concurrency limit of the method and that of the server', async () => {

@@ -7,6 +7,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall } from '../calls/served-call.js';
 import { HeldCall } from './held-call.js';
+import { SLICE_MS } from './overload-gate.js';
 import type { OverloadState } from './overload-state.js';
 import { EXPIRED, overloadRefusal } from './refusal.js';
 
@@ -37,6 +38,8 @@ export class ConcurrencyLimit {
   private readonly adaptive: AdaptiveLimit | undefined;
   private runningCount = 0;
   private isDispatching = false;
+  /** End of the time in which this event-loop turn may start waiting calls, in monotonic milliseconds; `undefined` if it has started none. */
+  private sliceEndsAt: number | undefined;
 
   constructor(
     private readonly policy: ConcurrencyLimitPolicy,
@@ -128,7 +131,7 @@ export class ConcurrencyLimit {
         call.held = undefined;
         this.overload.refuse(call, REFUSED, this.queue);
       }
-      while (this.runningCount < this.maxConcurrent) {
+      while (this.runningCount < this.maxConcurrent && !this.isSliceOver()) {
         const held = this.queue.take();
         if (held === undefined) return;
         this.startHeld(held);
@@ -137,6 +140,25 @@ export class ConcurrencyLimit {
       this.isDispatching = false;
     }
   }
+
+  /**
+   * True if waiting calls must not start before the next turn of the event loop. If handlers wait with timers and then use the CPU, the
+   * timers of newly started calls are soon due. Without a limit, Node would run timers, and read no sockets, until the queue is empty.
+   */
+  private isSliceOver(): boolean {
+    if (this.queue.size === 0) return false;
+    const now = this.clock.now();
+    if (this.sliceEndsAt === undefined) {
+      this.sliceEndsAt = now + SLICE_MS;
+      this.clock.defer(this.endSlice);
+    }
+    return now >= this.sliceEndsAt;
+  }
+
+  private readonly endSlice = (): void => {
+    this.sliceEndsAt = undefined;
+    this.dispatch();
+  };
 
   private startHeld(held: HeldCall): void {
     const { call } = held;

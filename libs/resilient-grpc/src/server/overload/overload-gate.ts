@@ -15,7 +15,7 @@ import { EXPIRED, REFUSED } from './refusal.js';
  * Maximum time in milliseconds for which handlers run before the event loop reads sockets and resets, and runs timers. A single handler may
  * exceed it.
  */
-const SLICE_MS = 10;
+export const SLICE_MS = 10;
 /**
  * Maximum number of waiting calls without a deadline. Above it, handlers run without a pause and no further request is read, so that TCP
  * flow control stops the clients. Calls without a deadline are not refused; without this limit, they would fill the memory.

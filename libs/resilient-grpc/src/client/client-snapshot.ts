@@ -68,7 +68,7 @@ export interface GrpcClientSnapshot {
     readonly released: number;
     /** The channel was not ready in time, or too many calls were waiting. */
     readonly refused: number;
-    /** The caller cancelled, or the call's deadline passed. */
+    /** The call ended while it waited: it was cancelled, its deadline passed, or the client was drained or closed. */
     readonly abandoned: number;
   };
   /** Number of open calls, including waiting ones. A resumable stream counts as one. */
@@ -110,7 +110,7 @@ export interface ClientCounters {
   readonly started: number;
   readonly succeeded: number;
   readonly failed: number;
-  /** Calls that their callers cancelled. */
+  /** Calls that were cancelled by their callers or with their inbound calls. */
   readonly cancelled: number;
   /** Attempts that were started on the channel. */
   readonly attempts: number;
@@ -127,7 +127,7 @@ export interface ClientCounters {
 export interface RecentCalls {
   /** Length of the window in milliseconds: 30 to 60 seconds, or less if the client is younger. */
   readonly windowMs: number;
-  /** Number of calls that ended, except those that their callers cancelled. */
+  /** Number of calls that ended, except cancelled calls and calls whose request source failed. */
   readonly ended: number;
   readonly failed: number;
   /** Failed calls by status code. */

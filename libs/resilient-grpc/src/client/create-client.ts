@@ -204,7 +204,7 @@ class GrpcClient implements ResilientGrpcClient {
     }, false);
   }
 
-  /** Returns the values for metrics. The cost does not depend on the number of calls, unlike that of a snapshot. */
+  /** Returns the values for metrics. Costs less than a snapshot, because it does not describe methods and streams. */
   figures(): ClientFigures {
     const { channel, registry, parts } = this;
     const now = this.dependencies.clock.now();
@@ -408,8 +408,8 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   /**
-   * Ends streams that are resumable or have `onDrain` 'complete' or 'fail'. None of these streams starts or resumes anymore. Other calls
-   * continue, and new calls may start.
+   * Ends the streams whose `onDrain` is 'complete', which is the default of resumable streams, or 'fail'. None of these streams starts or
+   * resumes anymore. Other calls continue, and new calls may start.
    */
   endStreams(): Promise<void> {
     return this.registry.endStreams();
@@ -437,7 +437,7 @@ class GrpcClient implements ResilientGrpcClient {
     this.whenClosed.next();
   }
 
-  /** Warns once if more calls are in flight than half of the retry tokens, because one lost connection then disables all retries. */
+  /** Warns once if more calls are in flight than half of the retry tokens, because one lost connection can then disable all retries. */
   private warnOfSmallThrottle(throttling: RetryThrottling | undefined): void {
     const inFlight = this.registry.size;
     if (this.hasWarnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;

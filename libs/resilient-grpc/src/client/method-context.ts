@@ -48,7 +48,7 @@ export class MethodRuntime {
     };
   }
 
-  /** Composes the pipeline of a method once. It contains only the stages that are configured. */
+  /** Composes the pipeline of a method from the stages that are configured. */
   contextOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): MethodContext {
     const { settings, client } = this;
     const { hooks, metadataSource } = settings;

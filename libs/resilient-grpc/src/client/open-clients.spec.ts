@@ -18,7 +18,7 @@ describe('open clients', () => {
 
   it('does not prevent the garbage collection of an unreferenced client', async () => {
     setFlagsFromString('--expose-gc');
-    // Safe: the flag above gives each new context a `gc`.
+    // Safe: the flag above adds `gc` to each new context.
     const collect = runInNewContext('gc') as () => void;
     markOpen(client('dropped'));
     expect(names()).toContain('dropped');

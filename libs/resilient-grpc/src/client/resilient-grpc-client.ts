@@ -26,7 +26,7 @@ export interface ResilientGrpcClient {
   readonly connectivity$: Observable<Connectivity>;
   /** The last 100 state changes, oldest first. */
   readonly history: readonly ConnectivityTransition[];
-  /** Emits the events of this client; completes on close. Without a subscriber, no event is built. */
+  /** Emits the events of this client; completes on close. 'call-start' and 'call-end' are created only while there is a subscriber. */
   readonly events$: Observable<GrpcClientEvent>;
   /** False after a drain or close has started. */
   readonly accepting: boolean;
@@ -40,9 +40,9 @@ export interface ResilientGrpcClient {
   /** Returns the state of this client as one JSON value. Its counters are always maintained. */
   snapshot(): GrpcClientSnapshot;
   /**
-   * Rejects new calls, ends resumable streams, and lets other calls finish within `timeoutMs` (default 10,000). Then fails the rest with
-   * UNAVAILABLE and `reason: 'draining'`, and closes the client. If it is called twice, the shorter time applies, and both callers get the
-   * same report.
+   * Rejects new calls, ends streams according to their `onDrain`, and lets other calls finish within `timeoutMs` (default 10,000). Then
+   * fails the rest with UNAVAILABLE and `reason: 'draining'`, and closes the client. If it is called twice, the shorter time applies, and
+   * both callers get the same report.
    */
   drain(options?: { readonly timeoutMs?: number | undefined }): Promise<DrainReport>;
   /** Ends all calls immediately, then closes the channel. Resolves when the client has released all resources. */

@@ -29,11 +29,11 @@ export type RequestStream<M> = Observable<M> | AsyncIterable<M> | Iterable<M>;
 export type MetadataInput =
   Metadata | Readonly<Record<string, string | Buffer | readonly (string | Buffer)[] | undefined>>;
 
-/** Options of one call. The options of grpc-js (`deadline`, `parent`, `credentials`, `interceptors`, `host`) keep their meaning. */
+/** Options of one call. The options of grpc-js, such as `deadline`, `parent`, and `credentials`, keep their meaning. */
 export interface GrpcCallOptions extends CallOptions {
   /**
    * Timeout of the whole call in milliseconds, more than 0, counted from the subscription. It is sent to the server. The earliest of this
-   * timeout, `deadline`, and the method's timeout applies.
+   * timeout, `deadline`, the method's timeout, and the deadline of the inbound call (if propagated) applies.
    */
   readonly timeoutMs?: number | undefined;
   /**
@@ -52,20 +52,22 @@ export interface GrpcCallOptions extends CallOptions {
   /** True if this call is safe to repeat; overrides the option of the method. */
   readonly idempotent?: boolean | undefined;
   /**
-   * Behavior while the channel is lost. `undefined`: wait for up to `outageGraceMs`. `false`: fail immediately. `true`: wait until the
-   * deadline.
+   * Behavior while the channel is lost: `true` waits until the deadline, `false` fails immediately; overrides the behavior of the method.
    */
   readonly waitForReady?: boolean | undefined;
   /** Metadata sent with this call; overrides the metadata of the client, key by key. */
   readonly metadata?: MetadataInput | undefined;
   /** Signal that cancels the call when it is aborted. Its reason becomes the error's `cause`. */
   readonly signal?: AbortSignal | undefined;
-  /** `false` disables retries of this call, except transparent retries. */
+  /** `false` disables hedging and retries of this call, except transparent retries. */
   readonly retry?: false | undefined;
   /** `false` detaches this call from the inbound call being served, for work that continues after that call. */
   readonly propagate?: false | undefined;
   /** Receives the response headers of the final attempt. */
   readonly onHeaders?: ((headers: Metadata) => void) | undefined;
-  /** Called after the last attempt, on success or failure. Not called if the caller unsubscribed. */
+  /**
+   * Called at the end of the call, on success or failure. Not called if the call was rejected before it started, if the caller
+   * unsubscribed, or if the request source failed.
+   */
   readonly onEnd?: ((end: CallEnd) => void) | undefined;
 }

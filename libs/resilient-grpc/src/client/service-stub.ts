@@ -22,7 +22,10 @@ export interface StubbedMethod {
   readonly contextOf: () => MethodContext;
 }
 
-/** Creates the stub of a service: a function for each method, under the proto's name and, as in Nest, with a lowercase first letter. */
+/**
+ * Creates the stub of a service: a function for each method, under its proto name, with a lowercase first letter as in Nest, and under
+ * proto-loader's `originalName`.
+ */
 export function serviceStub(
   methods: Iterable<StubbedMethod>,
   tracesStreams: boolean,

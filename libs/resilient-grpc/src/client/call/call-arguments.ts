@@ -50,7 +50,7 @@ export function callMetadata(
   const { metadata, options } = given;
   if (options?.metadata === undefined && inbound === undefined) {
     if (metadata === undefined) return context.metadata;
-    // Copied, because later attempts send the metadata, too, and callers use one object for several calls.
+    // Copied, because later attempts send the metadata, too, and callers may use one object for several calls.
     return context.hasMetadata ? joinMetadata(context.metadata, metadata) : metadata.clone();
   }
   const base = joinMetadata(joinMetadata(context.metadata, inbound), metadata);
@@ -79,7 +79,7 @@ function optionsPath(context: MethodContext): string {
 /**
  * Returns the deadline of a call that is subscribed to at `epochNow`, in milliseconds since 1970.
  *
- * @throws GrpcConfigurationError for an invalid duration or date, because a NaN that is passed to grpc-js terminates the process.
+ * @throws GrpcConfigurationError for invalid options, because a NaN that is passed to grpc-js terminates the process.
  */
 export function callDeadline(context: MethodContext, options: GrpcCallOptions | undefined, epochNow: number): number {
   const byMethod = deadlineFromTimeout(epochNow, context.policy.timeoutMs);

@@ -16,8 +16,8 @@ export interface Endable {
 }
 
 /**
- * Binds a call to an abort signal or an inbound call, either of which may end it. Returns a function that removes the bindings; `undefined`
- * if the call was not bound.
+ * Binds a call to its abort signal, its inbound call, and its `parent`; each of them may end the call. Returns a function that removes the
+ * bindings; `undefined` if the call was not bound.
  */
 export function bindCall(
   options: GrpcCallOptions | undefined,
@@ -54,8 +54,8 @@ export function bindCall(
 }
 
 /**
- * Runs `task` when `signal` is aborted; pass a new function for each call. Returns a function that removes the task. A signal gets only one
- * listener, because Node warns of a leak at the eleventh listener, and a request may make a hundred calls.
+ * Runs `task` when `signal` aborts, but not if it has already aborted. Pass a new function each time. Returns a function that removes the
+ * task. A signal gets only one listener, because Node warns of a leak at the eleventh listener, and a request may make a hundred calls.
  */
 export function onAborted(signal: AbortSignal, task: () => void): () => void {
   const listeners = bySignal.get(signal) ?? listenTo(signal);

@@ -114,7 +114,7 @@ export function draining(): CallFailure {
   };
 }
 
-/** Failure of a call that its caller cancelled. */
+/** Failure of a call that its caller or its `parent` cancelled. */
 export function cancelled(details: string, cause: unknown): CallFailure {
   return { code: StatusCode.CANCELLED, details, reason: 'cancelled', cause };
 }

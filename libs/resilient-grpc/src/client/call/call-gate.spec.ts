@@ -104,7 +104,7 @@ describe('permits of a call', () => {
     ]);
   });
 
-  it('reports a released call to the channel as cancelled, or as failed if its attempt exceeds the deadline', () => {
+  it('reports a released call to the channel as failed if its attempt exceeds the deadline, and as cancelled if it is cancelled or has no attempt', () => {
     const { clock, transport, limit, begin } = setUp();
     const reported: unknown[] = [];
     transport.releasedCallEnded = (result?: unknown) => reported.push(result);

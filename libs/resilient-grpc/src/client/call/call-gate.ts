@@ -42,14 +42,15 @@ const HOLD_DETAILS: Readonly<Partial<Record<Hold, string>>> = {
 
 /**
  * Holds one call while it may not send an attempt: for interceptors, pending data, the channel, its permits, and the delay before a retry.
- * It enforces the call's deadline while grpc-js does not. Without interceptors and limits, a call gets a gate only if it must be held.
+ * It enforces the call's deadline while the transport does not. Without interceptors and limits, a call gets a gate only if it must be
+ * held.
  */
 export class CallGate implements Waiter, PermitWaiter {
   /** True if the next attempt is queued even while the channel is ready. */
   rateLimited = false;
   waitingSince = 0;
   private hold: Hold = 'open';
-  /** True if the call waited for the channel, and the result of its attempt has not been reported to the channel. */
+  /** True if the channel released the call, and the result of the call has not been reported to the channel. */
   private released = false;
   private backoff: Backoff | undefined;
   /** Number of permits held. They belong to the first entries of `context.limits`. */
@@ -222,7 +223,7 @@ export class CallGate implements Waiter, PermitWaiter {
     this.latencyMs = latencyMs;
   }
 
-  /** Reports the result of an attempt that had waited for the channel. The pace of later releases depends on it. */
+  /** Reports the result of a call that the channel released. The pace of later releases depends on it. */
   reportReleased(result: ReleasedCallResult): void {
     if (!this.released) return;
     this.released = false;
@@ -252,7 +253,7 @@ export class CallGate implements Waiter, PermitWaiter {
 
   // ── the end of the call ──
 
-  /** Removes the call from the queue of the channel, if it is there. */
+  /** Closes the gate, and removes the call from the queue of the channel if it is there. */
   dequeue(): void {
     const wasWaiting = this.hold === 'channel';
     this.hold = 'closed';

@@ -236,7 +236,7 @@ class World {
     call.telemetry = this.lastTelemetry;
   }
 
-  /** Checks that an attempt starts only while its caller waits, and before its deadline. */
+  /** Checks that an attempt starts only before the end and the deadline of its call. */
   private began(request: AttemptRequest): void {
     const call = this.calls.find(({ id }) => id === callOf({ request }))!;
     const { violations } = this.transport;
@@ -302,7 +302,7 @@ function callOf({ request }: { readonly request: AttemptRequest }): string {
   return String(request.metadata.get('x-call')[0]);
 }
 
-/** Returns the part of a call in a stream that was resumed `resumes` times. */
+/** Returns the membership of a call in a stream that was resumed `resumes` times. */
 function partOfStream(resumes: number): StreamMembership {
   const ignore = (): void => undefined;
   const ends = { isOver: false, attemptBegan: ignore, complete: ignore, fail: ignore };
@@ -427,7 +427,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
       fc.asyncProperty(worldPlan, plan, steps, async (all, first, rest) => {
         const world = new World(all);
         world.begin(first);
-        for (const one of rest) await take(world, one);
+        for (const nextStep of rest) await take(world, nextStep);
         expect(await world.settle(), 'calls that never end').toBe(0);
         world.check();
         for (const call of world.calls) {
@@ -442,8 +442,8 @@ describe('life of a call', { timeout: 300_000 }, () => {
           seen.set(how, (seen.get(how) ?? 0) + 1);
           if (error === undefined) continue;
           expect(error).toBeInstanceOf(GrpcCallError);
-          // An attempt without a token counts, although it was never sent. A last attempt that was cancelled while it waited for its token
-          // counts, too.
+          // An attempt whose token fails is recorded, although it is never sent. So is a last attempt that is cancelled while it waits for
+          // its token.
           const prepared = (all.tokenMs ?? 0) < 0 ? Infinity : call.started + (all.tokenMs === undefined ? 0 : 1);
           expect((error as GrpcCallError).attempts.length).toBeLessThanOrEqual(prepared);
         }
@@ -739,6 +739,8 @@ describe('life of a call', { timeout: 300_000 }, () => {
       'closed',
       'refused',
     ];
-    expect(Object.fromEntries(seen)).toMatchObject(Object.fromEntries(reasons.map((one) => [one, expect.any(Number)])));
+    expect(Object.fromEntries(seen)).toMatchObject(
+      Object.fromEntries(reasons.map((reason) => [reason, expect.any(Number)])),
+    );
   });
 });

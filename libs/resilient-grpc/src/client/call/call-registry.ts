@@ -19,7 +19,7 @@ export interface RegisteredCall {
   describe(): ActiveCall;
   /** Ends the call now, on both sides, regardless of the transport. */
   terminate(reason: 'draining' | 'closed', details: string): void;
-  /** Completes the stream of the call now, as if the server had ended the stream. */
+  /** Completes the stream of the call, as if the server had ended the stream. */
   complete(): void;
   /** Fails the call now if it waits to retry until `until` (monotonic milliseconds) or longer. Returns true if so. */
   failBackoff(until: number): boolean;
@@ -34,8 +34,8 @@ export interface CallPlace<Call extends RegisteredCall> {
 type Accepting = 'yes' | 'draining' | 'closed';
 
 /**
- * Maximum number of streams to reset while other calls are running. A Node server accepts 1,000 resets in a row on one connection
- * (nghttp2), and then closes the connection, including the calls that could have finished.
+ * Maximum number of streams that a drain resets while other calls are running. A Node server accepts 1,000 resets in a row on one
+ * connection (nghttp2), and then closes the connection, including the calls that could have finished.
  */
 const MAX_RESETS = 900;
 /** Estimated time to cut off one call. A drain reserves it, so that it ends within its timeout regardless of the number of calls. */
@@ -53,7 +53,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   drainUntil = Infinity;
   /** Wait of a drain for the running calls. */
   private wait: Wait | undefined;
-  /** Attempts that were abandoned during a drain, to be reset when no other call is running. */
+  /** Attempts that were abandoned during a drain, to be reset on close(). */
   private readonly toReset: { readonly attempt: Attempt; readonly because: 'deadline' | undefined }[] = [];
   private resets = 0;
   /** Streams that a drain is completing. */
@@ -62,14 +62,14 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private completed = 0;
   /** Number of calls that finished during a drain. */
   private finished = 0;
-  /** Number of calls that a drain failed. */
+  /** Number of calls that a drain or close() failed. */
   private cutOff = 0;
   private isTerminating = false;
   accepting: Accepting = 'yes';
   started = 0;
   succeeded = 0;
   failed = 0;
-  /** Number of calls that their callers cancelled. */
+  /** Number of calls that were cancelled by their callers or with their inbound calls. */
   cancelled = 0;
   resumed = 0;
 
@@ -93,7 +93,10 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     if (this.calls.size === 0) this.wait?.end();
   }
 
-  /** Abandons an attempt that no longer has a listener. In a drain of many streams, its reset waits until it affects no other call. */
+  /**
+   * Abandons an attempt that no longer has a listener. In a drain of more than `MAX_RESETS` streams, the reset waits until close(), so that
+   * it affects no other call.
+   */
   abandon(attempt: Attempt, because?: 'deadline'): void {
     if (this.areStreamsEnding && this.accepting !== 'closed' && this.resets++ >= MAX_RESETS) {
       this.toReset.push({ attempt, because });

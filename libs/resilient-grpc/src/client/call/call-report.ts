@@ -43,7 +43,7 @@ export class CallReport {
     return callError(this.context, failure, undefined, 'no');
   }
 
-  /** Reports that the call was registered. A listener of the event may end it. */
+  /** Reports that the call was registered. A listener of the event may end the call. */
   started(startedAt: number, outgoing: OutgoingCall | undefined): void {
     const { client, method, statistics } = this.context;
     this.startedAt = startedAt;

@@ -90,7 +90,7 @@ export class ClientCall
   /** Number of the latest attempt; 1 for the original one. */
   private number = 0;
   private attemptStartedAt = 0;
-  /** Addresses of the endpoints that the attempts ran on; `undefined` before the second attempt. */
+  /** Addresses of the endpoints on which retried attempts ran; `undefined` if no attempt was retried. */
   private tried: string[] | undefined;
   /** True if the running attempt has received headers. */
   private hasHeaders = false;
@@ -98,7 +98,7 @@ export class ClientCall
   private hasResult = false;
   private result: unknown;
   private received = 0;
-  /** Bytes of a single request that count against the retry buffers; 0 until it is sent. */
+  /** Bytes of a single request that count against the retry buffers; 0 if it is not buffered, `NOT_BUFFERED` if it does not fit. */
   private bufferedBytes = 0;
   /** Monotonic milliseconds. */
   lastMessageAt: number | undefined;
@@ -245,7 +245,7 @@ export class ClientCall
     const { prepared } = this;
     this.phase = 'running';
     this.hasHeaders = false;
-    // grpc-js enforces the deadline of an attempt, except while interceptors hold it.
+    // The transport enforces the deadline of an attempt, except while interceptors hold it.
     if (prepared.interceptors === undefined && prepared.outgoing === undefined) this.gate?.relaxDeadline();
     else this.ownGate.enforceDeadline();
     if (this.hedged !== undefined) {
@@ -515,7 +515,7 @@ export class ClientCall
     this.gate?.attemptEnded('succeeded', latencyMs);
     this.gate?.reportReleased(latencyMs);
     budget.current.onSuccess(now);
-    // The headers of a stream have determined its latency.
+    // The latency of a stream was recorded when its headers arrived.
     const isAnswer = !responseStream || !this.hasHeaders;
     // The end is counted before the call releases its resources, because the release may run other calls. The end is reported afterwards.
     this.context.statistics.succeeded(isAnswer ? now - this.prepared.startedAt : undefined, now);
@@ -621,7 +621,10 @@ export class ClientCall
     return this.phase !== 'ended';
   }
 
-  /** Binds `call` to the abort signal and the inbound call of this call. Returns a function that removes the binding, if any. */
+  /**
+   * Binds `call` to the abort signal, the inbound call, and the `parent` of this call. Returns a function that removes the bindings, if
+   * any.
+   */
   bindTo(call: Endable): (() => void) | undefined {
     return bindCall(this.options, this.prepared.binding?.signal, call);
   }

@@ -2,8 +2,8 @@ import { remainingMs } from '../../policy/deadline/deadline.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
 /**
- * Enforces the deadline of a call while no attempt is running, or while interceptors may delay an attempt. Otherwise, grpc-js enforces it.
- * The timer keeps the process running, because a caller is waiting for the call.
+ * Enforces the deadline of a call while no attempt is running, or while interceptors may delay an attempt. Otherwise, the transport
+ * enforces it. The timer keeps the process running, because a caller is waiting for the call.
  */
 export class DeadlineTimer implements Timer {
   private timer: Timer;

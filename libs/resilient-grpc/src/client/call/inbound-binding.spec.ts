@@ -23,10 +23,10 @@ const silent = { next: () => true, error: () => undefined, complete: () => undef
 
 describe('inboundBinding', () => {
   it('binds a call to the inbound call in whose context it begins', async () => {
-    const [one, other] = [inbound(), inbound()];
+    const [first, second] = [inbound(), inbound()];
     const bound = () => inboundBinding(naming(), undefined, clock)?.inbound;
     await Promise.all(
-      [one, other].map((call) =>
+      [first, second].map((call) =>
         runInbound(call, async () => {
           expect(bound()).toBe(call);
           await new Promise(setImmediate);
@@ -55,7 +55,7 @@ describe('inboundBinding', () => {
 
   it('reports for each call with propagation enabled whether there is an inbound call', () => {
     const found: boolean[] = [];
-    const propagation = { ...naming(), note: (one: boolean) => found.push(one) };
+    const propagation = { ...naming(), note: (isFound: boolean) => found.push(isFound) };
     inboundBinding(propagation, undefined, clock);
     runInbound(inbound(), () => inboundBinding(propagation, undefined, clock));
     inboundBinding(propagation, { propagate: false }, clock);
@@ -86,10 +86,10 @@ describe('context of callbacks', () => {
     ];
     const sinks = origins.map((origin) => sinkInContext(sink, origin!));
     runInbound(other, () => {
-      for (const one of sinks) {
-        one.next(1);
-        one.error(new Error());
-        one.complete();
+      for (const inContext of sinks) {
+        inContext.next(1);
+        inContext.error(new Error());
+        inContext.complete();
       }
     });
     expect(contexts).toEqual([own, own, own, undefined, undefined, undefined, own, own, own]);

@@ -10,13 +10,17 @@ import type { GrpcCallOptions } from '../resilient-types.js';
 /** Binding of an outgoing call to the inbound call that it serves. */
 export interface InboundBinding extends Omit<Propagated, 'entries'> {
   readonly inbound: CapturedCall;
-  /** Metadata of the inbound call. Overrides the metadata of the client, but not that of the call; `undefined` if absent. */
+  /**
+   * Metadata propagated from the inbound call; `undefined` if nothing is propagated. Overrides the metadata of the client, but not that of
+   * the call.
+   */
   readonly metadata: Readonly<Record<string, string | readonly Buffer[]>> | undefined;
 }
 
 /**
- * Returns the binding of a call that starts now. Returns `undefined` without an inbound call, or if the client or the call is not bound to
- * it. `createdIn` is the inbound call in which the Observable was created. It is used if the subscription happens outside an inbound call.
+ * Returns the binding of a call that starts now. Returns `undefined` without an inbound call, or if the client or the call disables
+ * propagation. `createdIn` is the inbound call in which the Observable was created. It is used if the subscription happens outside an
+ * inbound call.
  */
 export function inboundBinding(
   propagation: Propagation | undefined,

@@ -30,12 +30,12 @@ export interface PreparedCall {
   readonly waitForReady: boolean | undefined;
   /** grpc-js's interceptors, outermost first; `undefined` if there are none. */
   readonly interceptors: readonly Interceptor[] | undefined;
-  /** The single request message as it is sent; `undefined` for a request stream. */
+  /** The single request message, serialized unless grpc-js's interceptors receive it; `undefined` for a request stream. */
   readonly payload: unknown;
-  /** Size of `payload` in bytes; 0 if interceptors of grpc-js serialize it later. */
+  /** Size of `payload` in bytes; 0 if it is absent or not serialized yet. */
   readonly bytes: number;
   readonly binding: InboundBinding | undefined;
-  /** The call in the form that the client's interceptors receive; `undefined` if there are none. */
+  /** The call in the form that the client's interceptors and metadata function receive; `undefined` if the client has neither. */
   readonly outgoing: OutgoingCall | undefined;
 }
 

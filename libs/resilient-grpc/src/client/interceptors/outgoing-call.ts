@@ -13,7 +13,7 @@ export interface OutgoingCall {
   /** Path of the method: '/orders.v1.Orders/Get'. */
   readonly path: string;
   readonly kind: MethodKind;
-  /** Metadata to send. Entries that `onCall` adds are sent with every attempt, those that `onAttempt` adds with that attempt. */
+  /** Metadata to send. Entries that `onCall` adds are sent with every attempt; entries that `onAttempt` adds, only with that attempt. */
   readonly metadata: Metadata;
   /** Inbound call being served; present if inbound calls are captured and this call is bound to one. */
   readonly inbound?: InboundCall;
@@ -41,7 +41,10 @@ export interface GrpcClientInterceptor {
   onCall?(call: OutgoingCall): void | Promise<void>;
   /** Called before each attempt. The attempt waits for the returned promise. */
   onAttempt?(attempt: OutgoingAttempt): void | Promise<void>;
-  /** Called after the last attempt, on success or failure. Not called if the caller unsubscribed. */
+  /**
+   * Called at the end of the call, on success or failure. Not called if the call was rejected before `onCall`, if the caller unsubscribed,
+   * or if the request source failed.
+   */
   onEnd?(call: OutgoingCall, end: CallEnd): void;
 }
 

@@ -39,11 +39,11 @@ describe('Observable that is ahead of the connection since an earlier turn', () 
   /** Creates an Observable whose first message is still buffered. */
   function ahead(maxQueuedBytes = LIMIT_BYTES) {
     const subject = new Subject<unknown>();
-    const scene = makeConsumer(maxQueuedBytes);
-    const source = new ObservableRequests(subject, { ...scene.consumer, onBurst: () => undefined });
+    const recorder = makeConsumer(maxQueuedBytes);
+    const source = new ObservableRequests(subject, { ...recorder.consumer, onBurst: () => undefined });
     subject.next('first');
-    scene.nextTurn();
-    return { ...scene, subject, source };
+    recorder.nextTurn();
+    return { ...recorder, subject, source };
   }
 
   it('buffers messages of an Observable up to the limit in bytes and reports an overflow beyond it', () => {
@@ -180,7 +180,7 @@ describe('messages that an Observable pushes in one turn', () => {
 describe('delivered message', () => {
   it('releases delivered messages of an Observable while others are still buffered', async () => {
     setFlagsFromString('--expose-gc');
-    // Safe: the flag above gives each new context a `gc`.
+    // Safe: the flag above adds `gc` to each new context.
     const collect = runInNewContext('gc') as () => void;
     const { consumer, nextTurn } = makeConsumer(Infinity, (message) => message);
     const given: WeakRef<object>[] = [];
@@ -229,7 +229,7 @@ describe('consumer options', () => {
       },
     };
     const source = new ObservableRequests(subject, judging);
-    const heldSince = clock.now();
+    const pushedAt = clock.now();
     subject.next('first');
     nextTurn();
     for (let i = 0; i < 3; i++) subject.next(i);
@@ -243,9 +243,9 @@ describe('consumer options', () => {
       [3, 387],
     ]);
     expect(calls.map(({ bytes, oldestAt }) => [bytes / 129, oldestAt])).toEqual([
-      [4, heldSince],
-      [5, heldSince],
-      [6, heldSince],
+      [4, pushedAt],
+      [5, pushedAt],
+      [6, pushedAt],
     ]);
     expect(events).toEqual(['first']);
     subject.next(6);

@@ -39,7 +39,7 @@ export class ObservableRequests implements RequestSource {
   private messagesSinceTaken = 0;
   /** True if an item was buffered in this turn. */
   private hasItemsInTurn = false;
-  /** Number of messages of this turn that are not counted toward the limit. */
+  /** Number of messages buffered in this turn that are not counted toward the limit. */
   private burstMessages = 0;
   private wanted = false;
   complete = false;

@@ -104,12 +104,12 @@ describe('async iterable', () => {
     expect(events).toEqual([1, ['error', broken]]);
   });
 
-  const by = (next: () => unknown) => ({ [Symbol.asyncIterator]: () => ({ next }) });
+  const iterableOf = (next: () => unknown) => ({ [Symbol.asyncIterator]: () => ({ next }) });
 
   it('reports an error that next() of an async iterator throws', async () => {
     const { events, consumer } = makeConsumer();
     const source = messageSource(
-      by(() => {
+      iterableOf(() => {
         throw broken;
       }),
       consumer,
@@ -123,7 +123,7 @@ describe('async iterable', () => {
     const { events, consumer } = makeConsumer();
     const results = [{ value: 1 }, { done: true }];
     const source = messageSource(
-      by(() => results.shift()),
+      iterableOf(() => results.shift()),
       consumer,
     );
     for (let i = 0; i < 2; i++) {

@@ -150,11 +150,11 @@ describe('metadata settings', () => {
   });
 
   it('reports invalid metadata of a function without its values', async () => {
-    const give = (value: unknown) => map({ metadata: () => value }, {});
-    await expect(give({ 'x-a': 'hush\n' })).rejects.toThrow(
+    const resolveWith = (value: unknown) => map({ metadata: () => value }, {});
+    await expect(resolveWith({ 'x-a': 'hush\n' })).rejects.toThrow(
       /^the metadata function returned an invalid 'x-a': expected printable/,
     );
-    await expect(give('hush')).rejects.toThrow(/must return an object such as/);
+    await expect(resolveWith('hush')).rejects.toThrow(/must return an object such as/);
   });
 });
 

@@ -158,7 +158,7 @@ export interface GrpcClientDefaults {
   readonly outlierDetection?: OutlierDetection | undefined;
   /**
    * Watches the health of each endpoint with grpc.health.v1 (gRFC A17). Endpoints that are NOT_SERVING receive no calls. `serviceName: ''`
-   * checks the server as a whole. It takes one stream per connection, and has no effect with pick_first.
+   * checks the server as a whole. It opens one stream per connection, and has no effect with pick_first.
    * @defaultValue that of the service config
    */
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
@@ -215,8 +215,8 @@ export interface PropagationOptions {
 /** Options of one method, in addition to those in a standard service config. */
 export interface MethodOptions {
   /**
-   * Deadline of the whole call in milliseconds, more than 0. For a method, it applies to response streams, too. @defaultValue the value of
-   * the client
+   * Deadline of the whole call in milliseconds, more than 0. Unlike the client's `timeoutMs`, it also applies to response streams.
+   * @defaultValue the value of the client; none for response streams
    */
   readonly timeoutMs?: number | undefined;
   /**
@@ -247,7 +247,8 @@ export interface MethodOptions {
   readonly prefetch?: number | undefined;
   /**
    * Behavior of open calls at shutdown. 'finish': a call can complete within `drain.timeoutMs`; after that, it fails with UNAVAILABLE and
-   * `reason: 'draining'`. 'complete': a stream completes immediately, as if the server had ended it. 'fail': the call fails immediately.
+   * `reason: 'draining'`. 'complete': a response stream completes immediately, as if the server had ended it; other calls finish. 'fail':
+   * the call fails immediately.
    * @defaultValue 'finish'; 'complete' inside `resumable()`
    */
   readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;

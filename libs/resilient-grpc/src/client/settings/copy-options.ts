@@ -12,13 +12,13 @@ export type CopiedOptions =
 const MAX_CHARACTERS = 2 ** 20;
 /** Maximum depth of nested objects and arrays. A cycle exceeds it. */
 const MAX_DEPTH = 16;
-/** Maximum total values of one client. */
+/** Maximum total number of values in the copied options. */
 const MAX_VALUES = 100_000;
 const MAX_PROBLEMS = 20;
 
 /** Keys whose values are not copied, because their identity matters or another check reads them. */
 const KEPT_BY_REFERENCE: ReadonlySet<string> = new Set(['packageDefinition', 'credentials']);
-/** Keys of arrays whose elements are not copied, because an interceptor may have state. */
+/** Keys of arrays whose elements are not copied, because their identity or state matters. */
 const KEPT_ELEMENTS: ReadonlySet<string> = new Set(['interceptors', 'imports', 'guards']);
 /** Options that are functions, which a class may declare as methods. */
 const METHODS: ReadonlySet<string> = new Set(['metadata', 'onLoadPackageDefinition', 'useFactory']);

@@ -307,7 +307,7 @@ describe('DNS record', () => {
   it.each([
     ['cannot be read', new UnreadableServiceConfig(BAD, true), /^TXT: no JSON \(1 more\); the client starts without a/],
     [
-      'holds an invalid service config',
+      'contains an invalid service config',
       new LocatedServiceConfig(WRONG, 'TXT'),
       /^TXT\.methodConfig\[0\]\.timeout: expected/,
     ],

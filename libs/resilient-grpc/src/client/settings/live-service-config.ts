@@ -23,7 +23,7 @@ export interface LiveServiceConfigInput {
   /** Path of the option: 'clients.orders.serviceConfig'. */
   readonly path: string;
   readonly target: string;
-  /** Returns additional problems: load balancing that grpc-js does not support. */
+  /** Returns additional problems, such as load balancing that grpc-js does not support. */
   readonly check: (config: ParsedServiceConfig) => readonly ConfigurationProblem[];
   /** Returns the policy of each method, by path, with or without a service config. */
   readonly policies: (config: ParsedServiceConfig | undefined) => ReadonlyMap<string, ResolvedMethodPolicy>;
@@ -44,8 +44,8 @@ const FIRST_SERVICE_CONFIG_TIMEOUT_MS = 5_000;
  *
  * Before the first value there is no service config to keep. An invalid first value therefore fails the start. A source that fails or
  * completes without a value fails the start, too. Two cases do not fail it:
- * - A late value, because otherwise an outage of the config service would prevent every start. After 5 s the client starts without a
- * service config, logs this, and uses the value when it arrives.
+ * - A late value, because otherwise an outage of the config service would prevent every start. After 5 s, the client starts without a
+ * service config, logs a warning, and uses the value when it arrives.
  * - An invalid DNS record. Running processes ignore it, so the next deployment would otherwise fail because of an unrelated mistake.
  */
 export class LiveServiceConfig {
@@ -106,7 +106,7 @@ export class LiveServiceConfig {
     };
   }
 
-  /** Unsubscribes from the source. The current service config remains in effect. */
+  /** Unsubscribes from the source, and resolves `first` if it is pending. The current service config remains in effect. */
   close(): void {
     this.listeners.clear();
     this.begin([]);

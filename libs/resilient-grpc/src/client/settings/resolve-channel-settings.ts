@@ -200,7 +200,7 @@ export function resolveChannelSettings(
   });
 }
 
-/** Returns the TLS options as the doctor accepts them; `undefined` without TLS. PEM text is not repeated. */
+/** Returns the TLS options as the doctor accepts them; `undefined` without TLS. PEM text and buffers appear as FILE. */
 function doctorTlsOf({ tls }: GrpcClientSettings, { current }: CredentialsSource): DoctorTls | undefined {
   if (tls === undefined) return isSecure(current) ? {} : undefined;
   const given = TLS_PARTS.filter((part) => tls[part] !== undefined).map((part) => [part, 'FILE'] as const);
@@ -225,7 +225,7 @@ function defaultLoadBalancing(url: string): 'pick_first' | 'round_robin' {
   return hasLibraryResolver(url) ? 'round_robin' : DEFAULT_CLIENT_SETTINGS.loadBalancing;
 }
 
-/** Name of the policy that selects the endpoints; `undefined` if grpc-js supports none. */
+/** Returns the name of the policy that selects the endpoints; `undefined` if grpc-js supports none. */
 export function balancingPolicyOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): string | undefined {
   return policyNameOf(loadBalancingOf(value));
 }

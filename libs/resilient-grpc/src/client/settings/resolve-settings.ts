@@ -232,7 +232,7 @@ function uncheckedOptions<T extends object>(value: unknown): T {
   return (isObject(value) ? value : {}) as T;
 }
 
-/** Returns the limit, or the default if the limit is invalid, which validation reports. */
+/** Returns the limit, or the default if it is absent or invalid. Validation reports an invalid limit. */
 function attemptsLimit(value: unknown): number {
   return typeof value === 'number' && value >= 2 ? value : DEFAULT_CLIENT_SETTINGS.maxAttemptsLimit;
 }

@@ -10,7 +10,7 @@ import type { CallHooks } from '../interceptors/call-hooks.js';
 import type { MetadataSource } from '../interceptors/metadata-source.js';
 import type { DEFAULT_CLIENT_SETTINGS, MethodOptions } from './client-options.js';
 
-/** Settings of one client: complete, validated and frozen. Code that uses them applies no defaults. */
+/** Settings of one client: merged with the defaults, validated, and frozen. */
 export interface ResolvedClientSettings {
   readonly name: string;
   readonly target: string;

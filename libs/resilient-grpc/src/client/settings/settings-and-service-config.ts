@@ -103,7 +103,7 @@ export function methodWarnings(services: Services, config: ParsedServiceConfig |
   for (const { hedging, names } of config?.methodConfig ?? []) {
     for (const { service, method } of names) {
       const methods = services.get(service);
-      // A service config may contain services of other clients, but a name without a package is always a mistake.
+      // A service config may contain services of other clients, but the short name of a service of this client is a mistake.
       const meant = methods === undefined && [...services.keys()].find((full) => shortName(full) === service);
       if (meant)
         warnings.push(`serviceConfig names ${service}, which the contract defines as ${meant}; write the full name`);

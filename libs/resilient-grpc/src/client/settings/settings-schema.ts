@@ -130,7 +130,7 @@ function isInterceptor(value: unknown): boolean {
 const NOT_NESTED =
   "it is Nest's nested form; write its keys next to `name`: { name: 'orders', url, protoPath, package }";
 
-/** Remedies for keys that users know from other libraries. */
+/** Remedies for keys of other libraries, and for misplaced keys. */
 const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   options: NOT_NESTED,
   transport: `the transport is always gRPC; remove it (for \`options\`: ${NOT_NESTED})`,

@@ -57,7 +57,7 @@ export class MethodStatistics {
     if (latencyMs !== undefined) (slice.latencies ??= new LatencyHistogram()).record(latencyMs);
   }
 
-  /** Counts a call that its caller cancelled. */
+  /** Counts a cancelled call. */
   cancelled(): void {
     this.cancelledCalls += 1;
   }

@@ -68,10 +68,10 @@ describe('UnreadStreams', () => {
 
   it('stops watching a stream that has ended, and clears the timer', () => {
     const { clock, streams, reported, open } = make();
-    const [one, other] = [open('one'), open('other')];
-    streams.forget(one.stream);
+    const [first, second] = [open('first'), open('second')];
+    streams.forget(first.stream);
     expect(clock.pending).toBe(1);
-    streams.forget(other.stream);
+    streams.forget(second.stream);
     expect(clock.pending).toBe(0);
     clock.advance(600_000);
     expect(reported).toEqual([]);

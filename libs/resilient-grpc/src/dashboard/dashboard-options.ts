@@ -10,7 +10,7 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grp
 /** URLs of dashboards, or a function that lists them. */
 export type ProcessUrls = readonly string[] | (() => readonly string[] | Promise<readonly string[]>);
 
-/** Other processes that the page shows, summed with the process that serves it. */
+/** Other processes whose clients the page shows together with those of the process that serves it. */
 export interface DashboardProcessesOptions {
   /**
    * URLs of the dashboards of these processes, such as 'http://10.0.0.7:3000/grpc'. Each URL must lead to one process. A function is called

@@ -12,7 +12,7 @@ import { processUrl } from './process-url.js';
 const OWN_KEY = 'self';
 /** Maximum number of other processes. */
 const MAX_PROCESSES = 100;
-/** Interval at which an open page lists the processes, and minimum interval between two lists. */
+/** Interval at which the processes are listed while a page is open, and minimum interval between two listings. */
 const LIST_INTERVAL_MS = 5_000;
 
 /** Request of a page for the events of processes. */

@@ -67,7 +67,7 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
       this.answer(request, response, (answer) => answer.json(200, this.feed.snapshot()));
     }
 
-    /** Streams the events of the process with the key `process`, by default of this one. `client` is the key of the shown client. */
+    /** Streams the events of the process with the key `process`, by default this process. `client` is the key of the shown client. */
     @Get('events')
     events(
       @Req() request: VisitorRequest,

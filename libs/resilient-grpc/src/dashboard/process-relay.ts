@@ -11,9 +11,9 @@ export type RelayState = 'connecting' | 'live' | 'silent' | 'unreachable' | 'for
 
 /** Receives the events of a process and the states of the connection to it. */
 export interface RelaySink {
-  /** Takes an event and its JSON, which is a single line. The next event is read when the returned promise has resolved. */
+  /** Receives an event and its JSON, which is a single line. The next event is read when the returned promise has resolved. */
   event(event: string, json: string): Promise<void>;
-  /** Takes a change of the connection state, and its cause if there is one. */
+  /** Receives a change of the connection state, and its cause if there is one. */
   link(state: RelayState, text?: string): void;
 }
 

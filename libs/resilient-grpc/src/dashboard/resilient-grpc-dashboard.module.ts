@@ -18,7 +18,7 @@ export class ResilientGrpcDashboardModule {
   /** @internal Created by Nest. */
   constructor(@Optional() @Inject(DashboardFeed) feed?: DashboardFeed) {
     if (feed !== undefined) return;
-    // Without options the module would mount no page, and report no problem.
+    // Without options, the module would mount no page and report no problem.
     const message =
       'expected options, got none; write ResilientGrpcDashboardModule.forRoot({ guards: [OpsGuard] }), or forRoot({ public: true })';
     throw new GrpcConfigurationError([{ path: 'imports: ResilientGrpcDashboardModule', message }]);

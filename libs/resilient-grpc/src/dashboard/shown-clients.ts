@@ -9,7 +9,7 @@ export interface ShownClient {
   readonly client: ResilientGrpcClient;
 }
 
-/** Selects the clients to show, with their keys. Clients whose keys are in `openInPage` come first. */
+/** Selects at most `MAX_SHOWN_CLIENTS` clients to show, with their keys. `openInPage` contains the keys of the clients open in a page. */
 export function shownClients(
   clients: Iterable<ResilientGrpcClient>,
   openInPage: ReadonlySet<string | undefined>,

@@ -201,8 +201,8 @@ describe('attach to something else', () => {
   });
 
   it.each([
-    ['another path of the application', '/grpcs', 'is no dashboard (404)'],
-    ['the path of the snapshot', '/grpc/snapshot', 'is no dashboard (404)'],
+    ['another path of the application', '/grpcs', 'is not a dashboard (404)'],
+    ['the path of the snapshot', '/grpc/snapshot', 'is not a dashboard (404)'],
   ])('asks for the path of the dashboard if attach gets %s', async (_what, path, message) => {
     const { url } = await dashboard({});
     const { code, stderr } = await attachOnce(`${url}${path}`);
@@ -215,7 +215,7 @@ describe('attach to something else', () => {
     [
       'an HTML page',
       (_request, response) => response.end('<html>'),
-      'is no dashboard: it responds with no content type',
+      'is not a dashboard: it responds with no content type',
     ],
     [
       'a redirect to a login page',

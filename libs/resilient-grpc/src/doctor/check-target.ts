@@ -75,7 +75,7 @@ async function* checkServer(
   const { connectTimeoutMs, keepaliveMs: everyMs, idleMs, service = '' } = options;
   const budget = new TimeBudget(options.timeoutMs);
   const stepMs = () => Math.round(budget.leftMs(connectTimeoutMs));
-  // Runs in parallel with the other checks, because a name server that does not respond takes seconds.
+  // Runs in parallel with the other checks, because a query takes seconds if the name server does not respond.
   const dnsConfig = dnsConfigCheck(target);
 
   const proxy = proxyCheck(target, canonicalTarget, env);

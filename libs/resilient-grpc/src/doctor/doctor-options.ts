@@ -29,7 +29,7 @@ export interface DoctorOptions {
 /** The environment variables. Some of them affect connections. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** The result of parsing the arguments: options, a request for help, or problems. */
+/** The result of parsing the arguments: the options of the checks or of `attach`, a request for help, or problems. */
 export type DoctorArguments =
   | { readonly kind: 'run'; readonly options: DoctorOptions }
   | { readonly kind: 'attach'; readonly dashboard: Dashboard; readonly once: boolean }

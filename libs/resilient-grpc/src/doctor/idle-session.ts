@@ -25,7 +25,7 @@ const EMPTY_MESSAGE = Buffer.alloc(5);
 export class IdleSession {
   /** Resolves when the peer has ended the connection, or after `close()`. */
   readonly ended: Promise<void>;
-  /** The end by the peer; `undefined` while the connection is open. */
+  /** The end by the peer; `undefined` if the peer has not ended the connection. */
   end: PeerEnd | undefined;
   private readonly session: ClientHttp2Session;
   private restedAt = systemClock.now();

@@ -46,7 +46,10 @@ export interface IdleParameters {
   readonly onProgress?: ((progress: IdleProgress) => void) | undefined;
 }
 
-/** Number of idle connections. Each is used once, at its own age, because using a connection restarts the idle timers of all its peers. */
+/**
+ * Number of idle connections. Each is used once, at its own age, because using a connection restarts its idle timers on the server and on
+ * each proxy.
+ */
 const CONNECTIONS = 12;
 /** Ratio between the ages of two successive connections. */
 const STEP = Math.SQRT2;

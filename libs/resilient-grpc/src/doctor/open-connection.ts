@@ -79,7 +79,7 @@ export async function openConnection(address: TargetAddress, parameters: Connect
   return { socket: tls.value.socket, tcpMs, tlsMs: took() };
 }
 
-/** Awaits `work` within the connect timeout and returns an error as a value. */
+/** Awaits `work` within the connect timeout and the time budget. Returns an error as a value. */
 export async function step<T>(
   { budget, connectTimeoutMs }: ConnectParameters,
   phase: ConnectionFailure['phase'],

@@ -1,7 +1,7 @@
 import { counted, duration } from '../telemetry/log/log-text.js';
 import type { IdleProgress } from './measure-idle.js';
 
-/** A line of a terminal that is overwritten. */
+/** A terminal line that each update overwrites. */
 export class ProgressLine {
   private isShown = false;
 

@@ -55,7 +55,7 @@ export function renderSummary(results: readonly CheckResult[], paint: Paint): st
 /** The document that `--json` prints. Within a version, properties can be added, but none is removed or changes its meaning. */
 export interface DoctorReport {
   readonly version: 1;
-  /** The target; absent without one. */
+  /** Target of the checks; absent if no target was given. */
   readonly target?: string | undefined;
   /** True if no check failed and all checks ran. */
   readonly ok: boolean;

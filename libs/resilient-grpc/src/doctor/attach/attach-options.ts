@@ -20,7 +20,7 @@ export function readAttachArguments(
     const [, name, value] = /^([^:]+):\s*(.*)$/s.exec(one) ?? [];
     if (name === undefined || value === undefined || !isHeader(name, value)) {
       // The value may be a credential.
-      add('--header', "expected a header such as 'x-key: sesame', got another text");
+      add('--header', "expected a header such as 'x-key: sesame', got something else");
     } else headers[name] = value;
   }
   for (const [name, value] of Object.entries(others)) {

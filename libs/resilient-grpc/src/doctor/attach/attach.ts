@@ -71,7 +71,7 @@ async function showUntilQuit(
   { stdout, stdin }: AttachTerminal,
 ): Promise<void> {
   let quit: () => void = () => undefined;
-  const quitted = new Promise<'quit'>((resolve) => {
+  const untilQuit = new Promise<'quit'>((resolve) => {
     quit = () => {
       resolve('quit');
     };
@@ -91,8 +91,8 @@ async function showUntilQuit(
   try {
     for (;;) {
       stdout.write(screenOf(frames.current(), paint, stdout));
-      if ((await within<'quit' | undefined>(REFRESH_MS, quitted, undefined)) === 'quit') return;
-      const read = await Promise.race([readSnapshot(dashboard), quitted]);
+      if ((await within<'quit' | undefined>(REFRESH_MS, untilQuit, undefined)) === 'quit') return;
+      const read = await Promise.race([readSnapshot(dashboard), untilQuit]);
       if (read === 'quit') return;
       frames.take(read);
     }
@@ -118,7 +118,7 @@ function screenOf(frame: Frame, paint: Paint, { columns, rows }: AttachTerminal[
   return `${HOME}${text}${ERASE_LINE}\r\n${ERASE_BELOW}${paint('dim', 'q quits')}`;
 }
 
-/** The clients over several snapshots. */
+/** State of the clients over several snapshots. */
 class Frames {
   private readonly views = new Map<string, ClientView>();
   private frame: Frame;

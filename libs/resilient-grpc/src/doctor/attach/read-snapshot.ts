@@ -6,7 +6,7 @@ import type { DashboardSnapshot } from '../../dashboard/dashboard-feed.js';
 import { duration, oneLine } from '../../telemetry/log/log-text.js';
 import type { Finding } from '../check-result.js';
 
-/** Time limit of one request. */
+/** Maximum time to connect, or without data on the connection. */
 const TIMEOUT_MS = 5_000;
 /** Maximum size of a snapshot. 1,000 clients with 100 methods each take less. */
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -40,14 +40,14 @@ export async function readSnapshot({ url, headers }: Dashboard): Promise<Snapsho
   const { statusCode: status = 0 } = response;
   const { location, 'content-type': type = 'no content type' } = response.headers;
   if (status === 401 || status === 403) return failed(`requires credentials (${String(status)})`, CREDENTIALS);
-  if (status === 404) return failed('is no dashboard (404)', WRONG_PATH);
+  if (status === 404) return failed('is not a dashboard (404)', WRONG_PATH);
   if (status === 503) return failed('accepts no requests (503)', 'the application is shutting down; try again');
   if (status >= 300 && status < 400) {
     return failed(`redirects to ${oneLine(location ?? 'another page')} (${String(status)})`, CREDENTIALS);
   }
   if (status !== 200) return failed(`responds with status ${String(status)}`, 'see the log of the application');
   const parsed = parse(body);
-  if (parsed === undefined) return failed(`is no dashboard: it responds with ${oneLine(type)}`, WRONG_PATH);
+  if (parsed === undefined) return failed(`is not a dashboard: it responds with ${oneLine(type)}`, WRONG_PATH);
   if (parsed.version !== 1) {
     return failed(
       `sends snapshots of version ${oneLine(String(parsed.version))}, and this doctor reads version 1`,

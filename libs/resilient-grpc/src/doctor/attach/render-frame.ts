@@ -240,7 +240,7 @@ function row(cells: readonly Cell[], paint: Paint): string {
   return padded.join(' ').trimEnd();
 }
 
-/** Width of the first column if the others have these widths, each preceded by a space. */
+/** Returns the width of the first column if the others have these widths, each preceded by a space. */
 function nameWidthOf(columns: number, ...others: readonly number[]): number {
   return Math.max(
     8,

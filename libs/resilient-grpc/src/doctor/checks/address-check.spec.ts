@@ -47,9 +47,9 @@ describe('unusable address', () => {
     [failure('http2', 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'), 'requires a client certificate'],
     [failure('tls', 'ERR_SSL_TLSV1_UNRECOGNIZED_NAME'), '(SNI)'],
     [failure('tls', 'ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION'), 'supports no TLS version'],
-  ])('reports the cause and a remedy for the connection failure %j', (one, message) => {
-    const secure = one.phase === 'tls' || one.code.startsWith('ERR_SSL');
-    const result = check(secure, one.phase === 'tcp' ? { failure: one } : { tcpMs: 1, failure: one });
+  ])('reports the cause and a remedy for the connection failure %j', (cause, message) => {
+    const secure = cause.phase === 'tls' || cause.code.startsWith('ERR_SSL');
+    const result = check(secure, cause.phase === 'tcp' ? { failure: cause } : { tcpMs: 1, failure: cause });
     expect(result.status).toBe('failed');
     expect(result.message).toContain(message);
     expect(result.remedy).toMatch(/\w{3}/);

@@ -16,7 +16,7 @@ export type FailureReason =
   | 'connection-lost'
   /** The server's transport refused the call; the application never received it. */
   | 'refused'
-  /** The channel stayed unusable beyond the outage grace. */
+  /** No connection was available, and the call did not wait, or waited until the outage grace ended. */
   | 'outage'
   /** Too many calls were waiting for the channel. */
   | 'too-many-waiting'
@@ -72,8 +72,8 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcCallError');
 
 /**
  * Error of every failed call. If the server sent a status, `code`, `details`, and `metadata` are the server's, unchanged. `message` begins
- * like grpc-js's ("14 UNAVAILABLE: …") and ends with a remedy if an option of the client caused the failure. `cause` is the transport's
- * status or the abort reason.
+ * like grpc-js's ("14 UNAVAILABLE: …") and ends with a remedy if one is known. `cause` is the transport's status, the abort reason, or the
+ * error that prevented the call.
  */
 export class GrpcCallError extends Error {
   override readonly name = 'GrpcCallError';
@@ -126,8 +126,8 @@ export class GrpcCallError extends Error {
   }
 
   /**
-   * Details of the google.rpc.Status that the server attached, in the server's order. Types of google.rpc are decoded on first access;
-   * other types are bytes. Not in `toJSON()`, because they come from the trailers.
+   * Details of the google.rpc.Status that the server attached, in the server's order. Types of google.rpc are decoded once; other types are
+   * bytes. Not in `toJSON()`, because they come from the trailers.
    */
   get statusDetails(): readonly StatusDetail[] {
     return (this.#details ??= statusDetailsOf(this.metadata));

@@ -16,8 +16,8 @@ export type ClientState = Pick<
 
 /**
  * Returns the health of a channel. READY and IDLE are up. An outage is degraded within its grace, and down after it. Draining and closed
- * are down. A channel that connects for the first time is up. It is degraded if it is not connected within the grace, and calls are waiting
- * or have failed. An outage starts only when the first attempt to connect fails.
+ * are down. CONNECTING without an outage is up, but degraded if it lasts longer than the grace while calls are waiting or have failed. An
+ * attempt to connect that receives no response starts an outage only when it fails.
  *
  * @param applicationAccepts false from the start of the application's shutdown
  * @param epochNow milliseconds since 1970

@@ -121,7 +121,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     return watch.status(timeoutMs);
   }
 
-  /** Makes one `Check` call, which concurrent checks share. */
+  /** Makes one `Check` call, which concurrent checks with the same service and timeout share. */
   private callOnce(client: InternalGrpcClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
     const running = this.pendingChecks.get(client) ?? new Map<string, Promise<ServingAnswer | undefined>>();
     this.pendingChecks.set(client, running);

@@ -16,7 +16,9 @@ export function servingStatusOf(response: unknown): ServingStatus {
   return status === 'SERVING' || status === 'NOT_SERVING' || status === 'SERVICE_UNKNOWN' ? status : 'UNKNOWN';
 }
 
-/** Call options of a probe: no retries, no waiting for a connection, and no deadline of an inbound call, which may be the probe itself. */
+/**
+ * Call options of a probe: no retries, no waiting for a connection, and no propagation from an inbound call, which may be the probe itself.
+ */
 export function probeOptions(timeoutMs: number) {
   return { timeoutMs, retry: false, waitForReady: false, propagate: false } as const;
 }

@@ -61,8 +61,8 @@ export function servingHealth(
 }
 
 /**
- * Returns the health of a channel that watches the health of each endpoint. The channel is up while at least half of the endpoints serve,
- * and degraded while at least one serves.
+ * Returns the health of a channel that watches the health of each endpoint. A channel that is up stays up while at least half of the
+ * endpoints serve. It is degraded while at least one serves, and otherwise down.
  */
 export function endpointsHealth(
   channel: ChannelHealth,

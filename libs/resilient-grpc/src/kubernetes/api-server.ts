@@ -34,7 +34,7 @@ export class ApiServerError extends Error {
  */
 export class ApiServer {
   private config: KubeConfig;
-  /** Namespace of the pod or of the context. */
+  /** Namespace of the options, else of the pod or of the context, else 'default'. */
   readonly namespace: string;
   /** URL of the API server. */
   readonly url: string;

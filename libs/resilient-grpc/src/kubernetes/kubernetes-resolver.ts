@@ -23,7 +23,8 @@ export interface ResolverDependencies {
 }
 
 /**
- * Creates the class of resolvers that grpc-js creates for `kubernetes:` targets. A resolver sends no request before `updateResolution()`.
+ * Creates the resolver class for `kubernetes:` targets, which grpc-js instantiates. A resolver sends no request before
+ * `updateResolution()`.
  */
 export function kubernetesResolverClass(dependencies: ResolverDependencies): ResolverClass {
   return class KubernetesResolver implements experimental.Resolver, WatchListener {

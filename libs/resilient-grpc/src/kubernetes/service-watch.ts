@@ -35,7 +35,10 @@ const MIN_WATCH_SECONDS = 300;
 const MAX_WATCH_SECONDS = 600;
 /** The API server sends a bookmark about once a minute, so a watch without an event for this time has lost its connection. */
 const SILENT_WATCH_MS = 90_000;
-/** Slices are kept for this time after the last channel has become idle, in case the API server is unreachable when the watch restarts. */
+/**
+ * Slices are kept for this time after the last channel has closed or become idle, in case the API server is unreachable when the watch
+ * restarts.
+ */
 const KEPT_MS = 600_000;
 const GONE = 410;
 

@@ -4,7 +4,7 @@ import { oneLine } from '../telemetry/log/log-text.js';
 import { ApiServerError, type ApiServer } from './api-server.js';
 import { permissionRemedy } from './permission-remedy.js';
 
-/** A service of Kubernetes. */
+/** A Kubernetes service. */
 export interface ServiceName {
   readonly service: string;
   readonly namespace: string;
@@ -19,7 +19,7 @@ export interface SliceList {
 
 /** Failure of a request for EndpointSlices. */
 export interface RequestFailure {
-  /** Message of one line with the failure and its cause. */
+  /** One-line message with the failure and its cause. */
   readonly message: string;
   /** Command that fixes the failure, if one is known. */
   readonly remedy?: string;

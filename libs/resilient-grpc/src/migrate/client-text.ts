@@ -11,7 +11,7 @@ import { OWNED_CHANNEL_OPTIONS } from '../client/settings/resolve-channel-settin
 import { annotatedConstants, keysOf, keysOfProperty, nameOf, unwrapped } from './constants.js';
 import { applyEdits, indentAt, reindent, removal, type TextEdit } from './text-edits.js';
 
-/** An edit of any file. */
+/** An edit, and the file that it changes. */
 export interface FileEdit extends TextEdit {
   readonly file: SourceFile;
   /** Name of the constant whose type changes. */
@@ -297,14 +297,14 @@ class ClientWriter {
     return parts.join(separator);
   }
 
-  /** Returns the keys of options after their check. */
+  /** Returns the keys of options. Throws if an option has no equivalent. */
   private checked(keys: ReturnType<typeof keysOf>, text: string): ReadonlyMap<string, Node | undefined> {
     if (keys === undefined) throw new ByHand(`has unknown options: ${text}`);
     for (const [key, value] of keys) if (!WITHOUT_EFFECT.has(key)) this.check(key, value);
     return keys;
   }
 
-  /** Throws if an option has no equivalent. */
+  /** Throws if the option `name` has no equivalent. */
   private check(name: string, value: Node | undefined): void {
     if (name === 'protoLoader') {
       if (isDefaultLoader(value)) return;

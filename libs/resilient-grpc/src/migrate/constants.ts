@@ -108,14 +108,14 @@ function keysOfType(type: Type): ReturnType<typeof keysOf> {
   return new Map(members.flatMap((member) => member.getProperties()).map((one) => [one.getName(), undefined]));
 }
 
-/** Name of a property without quotes. */
+/** Returns the name of a property without its quotes. */
 export function nameOf(name: Node): string {
   return Node.isStringLiteral(name) || Node.isNoSubstitutionTemplateLiteral(name)
     ? name.getLiteralText()
     : name.getText();
 }
 
-/** Returns the constants with a type annotation that an object and its spreads use. */
+/** Returns the constants with a type annotation that an object, its spreads, and its property values use. */
 export function annotatedConstants(expression: Node): readonly VariableDeclaration[] {
   const object = constantObject(expression);
   if (object === undefined) return [];

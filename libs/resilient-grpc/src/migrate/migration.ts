@@ -15,7 +15,7 @@ export interface ChangedFile {
   readonly after: string;
 }
 
-/** A place that must be changed or checked by hand. */
+/** A remark about one place in the code, such as a change to make by hand. */
 export interface Remark {
   readonly path: string;
   readonly line: number;
@@ -38,8 +38,8 @@ export class MissingPackage extends Error {
 }
 
 /**
- * Rewrites the gRPC clients in `paths`, which share their nearest tsconfig.json. `others` are the other files of the application.
- * Those that use a changed constant are compiled, too.
+ * Rewrites the gRPC clients in `paths`, which share their nearest tsconfig.json. `others` are files that may use the constants of these
+ * clients; those that contain the name of a changed constant are compiled, too.
  *
  * @throws MissingPackage
  */
@@ -65,7 +65,7 @@ export function migrate(tsConfig: string, paths: readonly string[], others: read
 
 function openProject(tsConfigFilePath: string): Project {
   const project = new Project({ tsConfigFilePath, skipAddingFilesFromTsConfig: true });
-  // TypeScript 6 includes no types by default, so that `process` and `__dirname` would be unknown.
+  // TypeScript 6 includes no types by default, so `process` and `__dirname` would be unknown.
   if (project.compilerOptions.get().types === undefined && !ts.version.startsWith('5'))
     project.compilerOptions.set({ types: ['*'] });
   return project;

@@ -174,7 +174,7 @@ function asyncTransportOf(element: Node): 'grpc' | 'other' | 'unknown' {
   return returned === undefined ? 'unknown' : transportOf(returned);
 }
 
-/** Name of a client, or the expression that names it. */
+/** Returns the name of a client, or the expression that names it, or else the start of its text. */
 function labelOf(element: Node): string {
   const name = nameNodeOf(element);
   if (name === undefined) return element.getText().replace(/\s+/g, ' ').slice(0, 40);

@@ -8,7 +8,7 @@ import { clientLabel } from './grpc-tokens.js';
 import { flattenNestOptions, withoutServerOptions } from './nest-grpc-options.js';
 import { SOURCE_KEYS, asyncSourceProblems } from './module-options.validation.js';
 
-/** Static part of a client, as defined by forFeature. */
+/** Static part of a client, as defined by forFeature() or create(). */
 export interface ClientDefinition {
   readonly name: string | symbol;
   /** Readable name. */

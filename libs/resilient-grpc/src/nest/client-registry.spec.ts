@@ -470,7 +470,7 @@ describe('service config that arrives later', () => {
     expect(serviceConfig.observed).toBe(false);
   });
 
-  it('stops waiting for the service config if the start has failed', async () => {
+  it('creates no client, and unsubscribes from its service config, if the config arrives after the start has failed', async () => {
     const serviceConfig = source();
     const obtained = obtain({ ...shop, serviceConfig });
     const failed = expect(obtained).rejects.toThrow(/the application failed to start or is shutting down/);

@@ -144,7 +144,7 @@ export class ClientRegistry extends GrpcClients {
     this.verdict.catch(() => undefined);
   }
 
-  /** @throws GrpcConfigurationError if the options of forRoot are invalid or forRoot was called twice. */
+  /** @throws GrpcConfigurationError if the options of forRoot are invalid, or forRoot was called twice or after a client was created. */
   async rootVerdict(): Promise<void> {
     await this.verdict;
   }
@@ -308,7 +308,7 @@ export class ClientRegistry extends GrpcClients {
     }
   }
 
-  /** Creates a client after its first service config has arrived, because a channel is created only once. */
+  /** Creates a client when it no longer has to wait for its first service config, because a channel is created only once. */
   private async createWhenConfigured(defined: Defined, resolution: Resolution): Promise<ResilientGrpcClient> {
     const { name, path, label } = defined.definition;
     try {

@@ -19,7 +19,7 @@ export function definitionDifferences(first: DefinedClient, second: DefinedClien
     ...differingPaths(firstContract, secondContract, ''),
     ...differingPaths(first.settings, second.settings, ''),
   ];
-  // Loading one file twice creates two objects, so their content is compared.
+  // Loading one file twice creates two objects, so their methods are compared.
   if (one !== two && signature(first.services) !== signature(second.services)) differences.push('packageDefinition');
   return differences;
 }

@@ -7,7 +7,7 @@ export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
   abstract get(name: string | symbol): ResilientGrpcClient;
   /**
    * Creates a client. The caller owns it and must close it; until then, the client takes part in health checks and shutdown.
-   * @throws GrpcConfigurationError with every problem of `options`, including a name that is in use.
+   * @throws GrpcConfigurationError with the problems of `options`, or if the name is in use; Error if the application is shutting down.
    */
   abstract create(options: GrpcClientOptions | NestGrpcClientOptions): ResilientGrpcClient;
   abstract [Symbol.iterator](): Iterator<ResilientGrpcClient>;

@@ -13,7 +13,7 @@ import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
 
-// enableShutdownHooks() is usually called between init and listen, so check after a delay.
+// enableShutdownHooks() is usually called between init and listen, so the check is delayed.
 const HOOKS_CHECK_DELAY_MS = 1_000;
 /** Maximum number of method paths listed for calls that have not ended. */
 const MAX_LISTED_PATHS = 5;
@@ -40,10 +40,10 @@ export interface ServerDrainHandle {
 }
 
 /**
- * Ties the clients to the application's shutdown, which has two steps. Before Nest closes its servers, readiness turns off and resumable
- * streams end, because a request that relays such a stream would keep the server open. Calls of requests that are still being served
- * continue. After Nest has closed its servers, calls finish and channels close. The drain timeout covers both steps. It starts with the
- * first hook that Nest calls, and includes the time that Nest's own closing takes.
+ * Ties the clients to the application's shutdown, which has two steps. Before Nest closes its servers, readiness turns off and streams end
+ * according to their `onDrain`, because a request that relays an open stream would keep the server open. Calls of requests that are still
+ * being served continue. After Nest has closed its servers, calls finish and channels close. The drain timeout covers both steps. It starts
+ * with the first hook that Nest calls, and includes the time that Nest's own closing takes.
  */
 export class GrpcLifecycle
   implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown

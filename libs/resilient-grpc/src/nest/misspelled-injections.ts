@@ -46,7 +46,7 @@ class ResilientGrpcInjectionsModule {}
 export const MISSPELLED_INJECTIONS: DynamicModule = {
   module: ResilientGrpcInjectionsModule,
   global: true,
-  // Getters, because Nest reads a dynamic module when it scans the application. By then, all decorators and forFeature() calls have run.
+  // Getters, because Nest reads a dynamic module when it scans the application, after all decorators and forFeature() calls have run.
   get providers(): Provider[] {
     return [...misspelled()].map(([token, error]) => ({
       provide: token,

@@ -32,7 +32,7 @@ const rootSchema = object(
   },
 );
 
-/** Problems of the options of `forRoot`. */
+/** Returns the problems of the options of `forRoot`. */
 export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] {
   const problems = optionProblems(rootSchema, options, 'forRoot');
   if (typeof options !== 'object' || options === null) return problems;
@@ -48,7 +48,7 @@ export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] 
   return [...problems, ...propagationProblems(propagate, 'forRoot.propagate')];
 }
 
-/** Problems of an async source, which must have exactly one of three keys. */
+/** Returns the problems of an async source, which must have exactly one of three keys. */
 export function asyncSourceProblems(source: unknown, path: string): ConfigurationProblem[] {
   if (typeof source !== 'object' || source === null) {
     const message = `expected an object, got ${describeValue(source)}; write { useFactory: () => ({ ... }) }`;

@@ -102,7 +102,7 @@ function failureOf(connectivity: Connectivity | undefined): LoggedFailure | unde
   return cause === undefined || lastFailure === undefined ? undefined : { cause, ...lastFailure };
 }
 
-/** Number of open connections to the application's HTTP server; `undefined` if it has none. */
+/** Returns the number of open connections to the application's HTTP server; `undefined` if there is no server. */
 async function httpConnections(host: HttpAdapterHost | undefined): Promise<number | undefined> {
   // An HTTP application has an adapter and a server after its start, with any adapter; a standalone application has neither.
   const server = (host as Partial<HttpAdapterHost> | undefined)?.httpAdapter?.getHttpServer() as

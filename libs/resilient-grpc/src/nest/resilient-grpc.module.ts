@@ -78,7 +78,7 @@ export class ResilientGrpcModule {
   /**
    * Defines clients, and exports them and their services to importing modules (`isGlobal`: to all modules). Nest's `GrpcOptions` are
    * accepted next to `name`. Invalid settings fail the start.
-   * @throws GrpcConfigurationError if a contract cannot be loaded.
+   * @throws GrpcConfigurationError if a contract cannot be loaded, or a name is missing or defined twice.
    */
   static forFeature(
     clients: readonly (GrpcClientOptions | NestGrpcClientOptions)[],
@@ -94,7 +94,7 @@ export class ResilientGrpcModule {
 
   /**
    * Defines clients whose settings come from factories.
-   * @throws GrpcConfigurationError if a contract cannot be loaded or a factory is missing.
+   * @throws GrpcConfigurationError if a contract cannot be loaded, a factory is missing, or a name is missing or defined twice.
    */
   static forFeatureAsync(clients: readonly GrpcClientAsyncOptions[], extras: ForFeatureExtras = {}): DynamicModule {
     const definitions = definitionsOf(clients, 'async', callSite());

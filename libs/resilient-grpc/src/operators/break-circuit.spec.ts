@@ -45,7 +45,7 @@ describe('breakCircuit', () => {
     });
   });
 
-  it('counts the first value of a probe as its success, so that a long stream closes the circuit at once', () => {
+  it('counts the first value of a probe as its success, so that a long stream closes the circuit immediately', () => {
     const scheduler = virtual();
     const breaker = breakerOf(scheduler, { breakDurationMs: 5 });
     trip(breaker);

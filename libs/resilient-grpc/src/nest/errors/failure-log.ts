@@ -7,8 +7,8 @@ import type { StatusName } from '../../status/status-code.js';
 import { systemClock, type Clock } from '../../time/clock.js';
 
 /**
- * Maximum number of lines that are counted separately. The number is bounded, because an unreachable upstream fails every method of a
- * gateway.
+ * Maximum number of kinds of failures that are counted separately. The number is bounded, because an unreachable upstream fails every
+ * method of a gateway.
  */
 const MAX_KINDS = 20;
 /** Codes with which a server rejects its caller, which is this process. */
@@ -27,7 +27,7 @@ const REASONS_LOGGED_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
 
 /**
  * Logs the failure details that a filter does not expose to the caller, because Nest logs unknown exceptions but not mapped exceptions.
- * Writes one line a minute for each method and code, and one line for all further methods and codes beyond 20.
+ * Writes at most one line a minute for each method, code, and response, and one line for all others beyond 20.
  */
 export class FailureLog {
   private readonly repeats: LogLimiter<LogLine>;

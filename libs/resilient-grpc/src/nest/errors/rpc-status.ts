@@ -22,9 +22,9 @@ export interface RpcStatus {
 }
 
 const DEBUG_INFO = 'google.rpc.DebugInfo';
-/** Maximum size of relayed details in bytes, 4,096 in base64. With the other trailers they stay below 8 KiB, the usual gRPC limit. */
+/** Maximum size of relayed details in bytes, 4,096 in base64. With the other trailers, they stay below 8 KiB, the usual gRPC limit. */
 const MAX_DETAILS_BYTES = 3_072;
-/** Maximum size of a relayed message in bytes, in the percent-encoding of its trailer. Limited, like the details, by the 8 KiB. */
+/** Maximum size of a relayed message in bytes, in the percent-encoding of its trailer. Limited for the same reason as the details. */
 const MAX_MESSAGE_BYTES = 2_048;
 
 /** Codes of faults. Their messages are never forwarded, even if `relay` lists them. */
@@ -34,9 +34,9 @@ const PASS_THROUGH_CODES: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEA
 
 /**
  * Returns the status that the caller receives for a failed upstream call. The upstream's status is relayed if `relay` lists its code.
- * Otherwise, the caller receives UNAVAILABLE, DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED unchanged, because these codes apply to this
- * service, too. For all other codes, the caller receives INTERNAL. For example, an upstream's NOT_FOUND or UNAUTHENTICATED describes the
- * request of this service to the upstream, not the caller's request to this service.
+ * Otherwise, the caller receives the codes UNAVAILABLE, DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED unchanged, because they apply to this
+ * service, too, and CANCELLED if the call was cancelled on this side. For all other codes, the caller receives INTERNAL. For example, an
+ * upstream's NOT_FOUND or UNAUTHENTICATED describes the request of this service to the upstream, not the caller's request to this service.
  */
 export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>): RpcStatus {
   const { retryAfterMs } = error;

@@ -113,7 +113,7 @@ function httpStatusText(statusCode: number): string {
   return STATUS_CODES[statusCode] ?? CLIENT_CLOSED_REQUEST;
 }
 
-/** Returns only `field` and `description`, because the other properties are not meant for people. */
+/** Returns the `field` and `description` of each violation of a BadRequest detail. */
 function fieldViolationsOf({ statusDetails }: GrpcCallError): readonly HttpFieldViolation[] {
   const detail = statusDetails.find(({ typeUrl }) => typeNameOf(typeUrl) === BAD_REQUEST)?.value;
   // Bytes if the detail could not be decoded.

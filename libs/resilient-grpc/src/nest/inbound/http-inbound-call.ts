@@ -45,7 +45,7 @@ export class HttpInboundCall implements CapturedCall {
     const { response } = this;
     const controller = new AbortController();
     this.controller = controller;
-    // Each outgoing call adds a listener. A large number of listeners is not a leak.
+    // Handlers may add any number of listeners, which is not a leak.
     setMaxListeners(0, controller.signal);
     const closed = (): void => {
       if (!response.writableEnded)

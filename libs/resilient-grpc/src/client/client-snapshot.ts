@@ -64,9 +64,9 @@ export interface GrpcClientSnapshot {
   readonly oldestWaitMs: number;
   /** Number of waits for the channel, by result. */
   readonly waits: {
-    /** The channel became ready. */
+    /** The channel became usable. */
     readonly released: number;
-    /** The channel was not ready in time, or too many calls were waiting. */
+    /** The call failed because of an outage, or because too many calls were waiting. */
     readonly refused: number;
     /** The call ended while it waited: it was cancelled, its deadline passed, or the client was drained or closed. */
     readonly abandoned: number;
@@ -119,7 +119,7 @@ export interface ClientCounters {
   readonly hedged: number;
   /** Number of times an interrupted stream resumed. */
   readonly resumed: number;
-  /** Connections that were replaced because of their age, because of new credentials, or because they no longer responded. */
+  /** Connections that were replaced because of their age, new credentials, a changed service config, or missing responses. */
   readonly replaced: number;
 }
 

@@ -20,7 +20,7 @@ export type ResilientMethod<Request, Response> = (
   options?: GrpcCallOptions,
 ) => GrpcObservable<Response>;
 
-/** Request argument of a method. Streaming methods accept an Observable, an async iterable or an iterable of messages. */
+/** Request argument of a method. A method with a request stream accepts an Observable, an async iterable, or an iterable of messages. */
 export type RequestOf<Q> = Q extends Observable<infer M> ? RequestStream<M> : Q;
 /** Source of request messages. Iterables are pulled with flow control; an Observable pushes at its own speed. */
 export type RequestStream<M> = Observable<M> | AsyncIterable<M> | Iterable<M>;

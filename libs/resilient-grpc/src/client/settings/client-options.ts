@@ -59,7 +59,7 @@ export interface GrpcClientDefaults {
   readonly maxWaitingBytes?: number | undefined;
   /**
    * Maximum number of concurrent calls of this client, 1 or more. Further calls are queued until their deadline. Calls that wait for the
-   * channel do not count. With 'adaptive', the limit follows the latency of unary calls, from 4 to 1,000; streams are not limited then.
+   * channel do not count. With 'adaptive', the limit follows the latency of unary calls, from 4 to 1,000, and does not apply to streams.
    * @defaultValue no limit
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
@@ -221,8 +221,8 @@ export interface MethodOptions {
   readonly timeoutMs?: number | undefined;
   /**
    * Timeout of one attempt in milliseconds, more than 0. An attempt that exceeds it is cancelled, and retried if the method is safe to
-   * repeat. Time spent waiting for the channel does not count. Unary calls send it to the server as `grpc-timeout`, unless the call's
-   * deadline is earlier.
+   * repeat. For a response stream, the timeout ends at the response headers. Time spent waiting for the channel does not count. Unary calls send it
+   * to the server as `grpc-timeout`, unless the call's deadline is earlier.
    * @defaultValue none
    */
   readonly attemptTimeoutMs?: number | undefined;

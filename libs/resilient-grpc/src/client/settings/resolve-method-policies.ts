@@ -31,7 +31,7 @@ export function resolveMethodPolicies(input: MethodPolicyInput): ReadonlyMap<str
   return new Map(descriptors(input.services).map((method) => [method.path, resolvePolicy(method, input)]));
 }
 
-/** Returns the policy of a method that has no configuration. A call that may have reached the server is never resent. */
+/** Returns the policy of a method that has no configuration and is not safe to repeat. */
 export function plainPolicy(method: MethodDescriptor): ResolvedMethodPolicy {
   return resolvePolicy(
     { ...method, declaredIdempotent: false },

@@ -2,11 +2,12 @@ import type { StatusCode } from '../status/status-code.js';
 
 /** Record of one ended attempt of a call, for results, errors, and events. */
 export interface AttemptRecord {
-  /** 1 for the original attempt. */
+  /** Number of the attempt; 1 for the original one. */
   readonly number: number;
   readonly code: StatusCode;
   readonly details: string;
   readonly peer?: string;
   readonly durationMs: number;
+  /** True if the call was hedged, and another attempt decided it. */
   readonly hedge: boolean;
 }

@@ -12,9 +12,9 @@ export type FailureReason =
   | 'http'
   /** The server refused the call because of an overload, before its handler ran. The call is not retried. */
   | 'overloaded'
-  /** The connection of the call ended before the server sent a status. */
+  /** The connection or the stream of the call was lost before the server sent a status. */
   | 'connection-lost'
-  /** The server's transport refused the call; the application never received it. */
+  /** The server's transport rejected the stream. `reachedServer` is 'no' after a GOAWAY, 'maybe' after REFUSED_STREAM. */
   | 'refused'
   /** No connection was available, and the call did not wait, or waited until the outage grace ended. */
   | 'outage'

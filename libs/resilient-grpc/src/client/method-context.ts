@@ -205,7 +205,10 @@ function describeLimit({ running, queued, maxConcurrent, adaptive }: PermitQueue
   return { running, queued, maxConcurrent, adaptive: measured };
 }
 
-/** Returns grpc-js's limit. It is enforced here, too, so that a call with a larger message is never started. Negative means no limit. */
+/**
+ * Returns grpc-js's limit of request bytes; `Infinity` if it is absent or negative. Enforced here, too, so that a call with a larger
+ * message is never started.
+ */
 function maxSendLength(settings: ResolvedClientSettings): number {
   const limit: unknown = settings.channel.channelOptions['grpc.max_send_message_length'];
   return typeof limit === 'number' && limit >= 0 ? limit : Infinity;

@@ -62,7 +62,7 @@ const REMEDIES: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
-// Codes that describe the request. They must not come from code that runs before it is sent (gRFC A54).
+// Codes that describe the request. Code that runs before the request is sent must not use them (gRFC A54).
 const REQUEST_CODES: ReadonlySet<number> = new Set([
   StatusCode.OK,
   StatusCode.INVALID_ARGUMENT,

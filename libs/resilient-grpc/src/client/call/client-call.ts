@@ -320,7 +320,7 @@ export class ClientCall
     if (outgoing === undefined || parts === undefined) return stages;
     const prepared = withPreparation(stages, outgoing, parts, client, this);
     const { origin } = this.report;
-    // A further attempt starts in the async context of a timer or a connection.
+    // Later attempts start in the async context of a timer or a connection.
     return origin === undefined
       ? prepared
       : (request, listener) => inCallerContext(origin, () => prepared(request, listener));

@@ -52,8 +52,8 @@ export interface GrpcClientDefaults {
    */
   readonly maxWaitingCalls?: number | undefined;
   /**
-   * Maximum total request bytes of calls that wait at the same time during an outage, 0 or more. A call that exceeds it fails with
-   * `reason: 'too-many-waiting'`. The process needs this memory in addition to its usual memory. The default holds 1,000 calls of 400 KB.
+   * Maximum total request bytes of calls that wait at the same time during an outage, 0 or more. A call that exceeds it fails with `reason:
+   * 'too-many-waiting'`. The process needs this memory in addition to its usual memory. The default is enough for 1,000 calls of 400 KB.
    * @defaultValue 419430400
    */
   readonly maxWaitingBytes?: number | undefined;

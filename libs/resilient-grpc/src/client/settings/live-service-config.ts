@@ -40,7 +40,7 @@ const FIRST_SERVICE_CONFIG_TIMEOUT_MS = 5_000;
 
 /**
  * A service config that changes while its client is open. Each value is validated as a whole. An invalid update is logged, and the current
- * service config remains in effect. A call takes its policy when it starts and keeps it.
+ * service config remains in effect. A call keeps the policy with which it started.
  *
  * Before the first value there is no service config to keep. An invalid first value therefore fails the start. A source that fails or
  * completes without a value fails the start, too. Two cases do not fail it:

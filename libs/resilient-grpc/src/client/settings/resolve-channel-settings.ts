@@ -50,7 +50,7 @@ const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   'grpc.max_reconnect_backoff_ms': MAX_BACKOFF_MS,
   // Bounds how far requests run ahead of the connection, because grpc-js reports a message as written once it is in this buffer. This
   // library does not resend messages from this buffer, and grpc-js shifts its whole queue for each message that is sent. With the default
-  // of 1 MiB, uploads of 16-byte messages are fifteen times slower, and one stalled stream of such messages holds 30 MiB.
+  // of 1 MiB, uploads of 16-byte messages are fifteen times slower, and one stalled stream of such messages occupies 30 MiB.
   'grpc.per_rpc_retry_buffer_size': 65_536,
 });
 

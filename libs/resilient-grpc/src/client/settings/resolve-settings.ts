@@ -228,7 +228,7 @@ function isObject(value: unknown): value is object {
 
 /** Casts untrusted options to the type they were checked against. A value that is not an object becomes an empty object. */
 function uncheckedOptions<T extends object>(value: unknown): T {
-  // The cast holds only if no problems were found, so each use above checks the type of the value it reads.
+  // The cast is correct only if no problems were found, so each use above checks the type of the value it reads.
   return (isObject(value) ? value : {}) as T;
 }
 

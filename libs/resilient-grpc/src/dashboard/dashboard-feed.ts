@@ -21,8 +21,8 @@ const RATE_SAMPLES = 3;
 /** Update interval with a page open, which is also the heartbeat. */
 const UPDATE_INTERVAL_MS = 1_000;
 /**
- * Minimum interval between two updates, which delays the update after a change of state. This is also the update interval for
- * `UNSETTLED_MS` after such a change, while dependent values change.
+ * Minimum interval between two updates, which delays the update after a change of state. Also the update interval for `UNSETTLED_MS` after
+ * such a change, while dependent values change.
  */
 const MIN_UPDATE_INTERVAL_MS = 250;
 const UNSETTLED_MS = 2_000;

@@ -5,7 +5,7 @@ const EXPECTED = "the http: or https: URL of a dashboard such as 'http://10.0.0.
 /**
  * Returns the URL of a dashboard without a slash at its end.
  *
- * @throws TypeError if it is not such a URL, or contains credentials, a query, or a fragment
+ * @throws TypeError if `value` is not an http: or https: URL, or contains credentials, a query, or a fragment
  */
 export function processUrl(value: unknown): string {
   const url = typeof value === 'string' && URL.canParse(value) ? new URL(value) : undefined;

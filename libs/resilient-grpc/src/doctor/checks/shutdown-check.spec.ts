@@ -22,7 +22,7 @@ describe('shutdownCheck', () => {
     expect(shutdownCheck({ ...VALID_TIMES, preStopMs: 5_000 }).status).toBe('ok');
   });
 
-  it('fails the shutdown check if the readiness delay takes up the whole drain', () => {
+  it('fails the shutdown check if the readiness delay is as long as the whole drain', () => {
     expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 20_000 })).toMatchObject({ status: 'failed' });
     expect(shutdownCheck({ ...VALID_TIMES, readinessDelayMs: 19_999 })).toMatchObject({ status: 'ok' });
   });

@@ -13,7 +13,7 @@ const slice = (name: string, resourceVersion: string): EndpointSlice => ({
   endpoints: [{ addresses: ['10.0.0.1'] }],
 });
 
-/** A watch that the test holds open. */
+/** A watch that the test keeps open. */
 interface OpenWatch {
   readonly parameters: URLSearchParams;
   end(): void;

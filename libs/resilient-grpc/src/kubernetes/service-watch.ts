@@ -103,7 +103,7 @@ export class ServiceWatch {
 
   private start(): void {
     const { clock } = this.dependencies;
-    // The addresses of pods may belong to other pods by now.
+    // The addresses may belong to other pods after this time.
     if (clock.now() - this.stoppedAt > KEPT_MS) this.slices = undefined;
     this.resourceVersion = undefined;
     this.failure = undefined;

@@ -6,7 +6,7 @@ export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
   /** @throws Error if no client has this name; the message lists the existing names. */
   abstract get(name: string | symbol): ResilientGrpcClient;
   /**
-   * Creates a client. The caller owns it and must close it; until then, the client takes part in health checks and shutdown.
+   * Creates a client. The caller owns it and must close it; until then, health checks and the shutdown include the client.
    * @throws GrpcConfigurationError with the problems of `options`, or if the name is in use; Error if the application is shutting down.
    */
   abstract create(options: GrpcClientOptions | NestGrpcClientOptions): ResilientGrpcClient;

@@ -43,7 +43,7 @@ export interface ServerDrainHandle {
  * Ties the clients to the application's shutdown, which has two steps. Before Nest closes its servers, readiness turns off and streams end
  * according to their `onDrain`, because a request that relays an open stream would keep the server open. Calls of requests that are still
  * being served continue. After Nest has closed its servers, calls finish and channels close. The drain timeout covers both steps. It starts
- * with the first hook that Nest calls, and includes the time that Nest's own closing takes.
+ * with the first hook that Nest calls, and includes the time in which Nest closes its servers.
  */
 export class GrpcLifecycle
   implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown

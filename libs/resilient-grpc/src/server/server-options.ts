@@ -162,6 +162,6 @@ export interface ResolvedServerOptions {
   methodOptions(service: string, method: string): ResolvedServerMethod;
   /** Method patterns in `methods`. */
   readonly patterns: readonly string[];
-  /** Log lines, written at startup, about options that are valid but have surprising effects. */
+  /** Log lines, written at startup, about valid options that have no effect or conflict with each other. */
   readonly warnings: readonly string[];
 }

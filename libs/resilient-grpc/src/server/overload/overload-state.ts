@@ -51,7 +51,7 @@ export class OverloadState {
     return { since, queued, shed: this.shed, limits };
   }
 
-  /** Refuses `call`, whose handler has not started. */
+  /** Counts and refuses `call`, whose handler has not started. */
   refuse(call: ServedCall, status: StatusLike, source: OverloadSource): void {
     this.noteRefused(call.method, source);
     call.refuse(status);

@@ -169,7 +169,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
     listener.onEnd(end);
   }
 
-  /** Ends the handler in any state. */
+  /** Ends the request stream, the abort signal, and the responses of the handler, in any state. */
   private stop(outcome: FakeCallOutcome): void {
     this.listener = undefined;
     this.record.outcome = outcome;

@@ -13,7 +13,7 @@ import { EXPIRED, REFUSED } from './refusal.js';
 
 /**
  * Maximum time in milliseconds for which handlers run before the event loop reads sockets and resets, and runs timers. A single handler may
- * exceed it, and it does not apply above `MAX_UNLIMITED`.
+ * exceed it, and the gate exceeds it above `MAX_UNLIMITED`.
  */
 export const SLICE_MS = 10;
 /**

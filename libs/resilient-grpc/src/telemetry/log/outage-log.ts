@@ -8,8 +8,8 @@ import { counted, duration, oneLine } from './log-text.js';
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
 /**
- * The age at which an outage is logged as a warning. Shorter outages are usually ordinary restarts: if a server was down for one second,
- * the client reconnects within 0.4 s after the server accepts connections again.
+ * The age at which an outage is logged as a warning. Shorter outages are usually ordinary restarts: if a server was down for one second and
+ * a call is waiting, the client reconnects within 0.4 s after the server accepts connections again.
  */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 const FLAPPING = 'flapping';

@@ -10,8 +10,8 @@ export interface ServerMethodOptions {
    * Mode in which open response streams end at shutdown, after `drain.readinessDelayMs`. 'fail': stops the handler (unsubscribes from its
    * Observable, returns its iterator, aborts its `AbortSignal`) and ends the stream with UNAVAILABLE, so that a resumable client resumes on
    * another server. 'complete': the same, but ends the stream with OK. 'finish': lets the stream finish until shortly before the drain
-   * timeout, then acts like 'fail'; the default with Nest's `gracefulShutdown: true`. Unary and client-streaming calls can finish until
-   * then in every mode.
+   * timeout, then acts like 'fail'; the default with Nest's `gracefulShutdown: true`. In every mode, unary and client-streaming calls can
+   * finish until shortly before the drain timeout.
    * @defaultValue 'fail'
    */
   readonly onDrain?: ServerDrainMode | undefined;
@@ -34,7 +34,7 @@ export interface ServerMethodOptions {
   readonly maxQueuedResponseBytes?: number | undefined;
   /**
    * Refuses unary calls that cannot be served in time while handlers use the CPU without a pause. Such calls fail with RESOURCE_EXHAUSTED
-   * before their handlers run, and clients do not retry them. A call without a deadline is never refused. See docs/overload.md.
+   * before their handlers run, and clients do not retry them. The option never refuses calls without a deadline. See docs/overload.md.
    * @defaultValue true
    */
   readonly overloadProtection?: boolean | undefined;

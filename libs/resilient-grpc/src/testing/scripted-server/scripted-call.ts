@@ -21,7 +21,7 @@ export interface ScriptedCall<Request = unknown> {
   readonly request: Request;
   /** The requests of a request stream. Can be iterated only once. */
   readonly requests: AsyncIterable<Request>;
-  /** Aborted when the call ends, also because the client cancels, the deadline expires, or the connection is lost. */
+  /** Aborted when the call ends, for example because the client cancels, the deadline expires, or the connection is lost. */
   readonly signal: AbortSignal;
 }
 

@@ -14,14 +14,14 @@ import { oneDoor } from '../eslint.config.mjs';
 const ROOT = dirname(import.meta.dirname);
 const LIBRARY = 'libs/resilient-grpc';
 
-/** The imports of the files in `folders`, and the rules that they break. */
+/** Returns the imports of the files in `folders`, and the rules that they break. */
 async function importsOf(baseDir: string, folders: string[]): Promise<ICruiseResult> {
   const { options, forbidden } = rules;
   const { output } = await cruise(folders, { ...options, baseDir, validate: true, ruleSet: { forbidden } });
   return output as ICruiseResult;
 }
 
-/** All modules that `entry` loads at run time. Type-only imports are not among them. */
+/** Returns all modules that `entry` loads at run time, which excludes type-only imports. */
 async function loadedBy(entry: string): Promise<readonly string[]> {
   const { output } = await cruise([entry], {
     baseDir: ROOT,
@@ -33,7 +33,7 @@ async function loadedBy(entry: string): Promise<readonly string[]> {
   return (output as ICruiseResult).modules.map(({ source }) => source);
 }
 
-/** Broken rules, one readable line each: `policy-packages: a.ts -> rxjs (policy/ may import valibot.)`. */
+/** Returns one readable line for each broken rule: `policy-packages: a.ts -> rxjs (policy/ may import valibot.)`. */
 function linesOf({ summary }: ICruiseResult): string[] {
   return summary.violations.map(({ rule, from, to }) => {
     const why = rules.forbidden.find(({ name }) => name === rule.name)?.comment ?? '';
@@ -41,7 +41,7 @@ function linesOf({ summary }: ICruiseResult): string[] {
   });
 }
 
-/** Files below `folder`, as paths from the root. */
+/** Returns the files below `folder`, as paths from the root. */
 function filesOf(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -61,7 +61,7 @@ describe('imports', () => {
     expect(linesOf(imports)).toEqual([]);
   });
 
-  it('matches the imports to the folder picture in docs/architecture.md; `node docs/render.mjs` redraws it', async () => {
+  it('finds the folder picture of docs/architecture.md up to date; `node docs/render.mjs` redraws it', async () => {
     const { text, rendered } = await folderPicture(imports.modules);
     // `expect(text).toBe(rendered)` would print an unreadable diff.
     expect(text === rendered, 'the picture is up to date').toBe(true);
@@ -74,7 +74,7 @@ describe('operators entry', () => {
     loaded = await loadedBy(`${LIBRARY}/src/operators/index.ts`);
   }, 300_000);
 
-  it('loads no package except RxJS in the operators entry', () => {
+  it('loads no package except RxJS, and no module of Node, in the operators entry', () => {
     const packages = new Set(
       loaded.flatMap((file) => /(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? []),
     );
@@ -294,7 +294,7 @@ describe('private names of grpc-js and Node', () => {
     ),
   );
 
-  /** Private names that `text` reads: 'transport.session', `{ _handle }`, `Reflect.get(server, 'createHttp2Server')`. */
+  /** Returns the private names that `text` uses: 'transport.session', `{ _handle }`, `Reflect.get(server, 'createHttp2Server')`. */
   function privateNamesIn(text: string): string[] {
     const found: string[] = [];
     const note = (name: ts.Node | undefined) => {
@@ -321,7 +321,7 @@ describe('private names of grpc-js and Node', () => {
     return found;
   }
 
-  it('finds private names only in the quirks folders', () => {
+  it('finds private names of grpc-js and Node only in the quirks folders, testing/, and specs', () => {
     const outside = filesOf(`${LIBRARY}/src`)
       .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts') && !/\/(quirks|testing)\//.test(file))
       .flatMap((file) => privateNamesIn(read(file)).map((name) => `${file}: ${name}`));
@@ -363,14 +363,14 @@ describe('files', () => {
     expect(indexes.sort()).toEqual(entries.sort());
   });
 
-  it('uses kebab-case names for files', () => {
+  it('uses kebab-case names for the files of the library', () => {
     const odd = filesOf(`${LIBRARY}/src`).filter(
       (file) => !/^[a-z0-9-]+(\.[a-z0-9-]+)*$/.test(file.split('/').at(-1) ?? ''),
     );
     expect(odd).toEqual([]);
   });
 
-  it('keeps files below 700 lines', () => {
+  it('keeps the source files of the library, except specs, at 700 lines or fewer', () => {
     const long = filesOf(`${LIBRARY}/src`)
       .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts'))
       .map((file) => ({ file, lines: read(file).split('\n').length }))
@@ -391,7 +391,7 @@ describe('files', () => {
     expect(unmatched).toEqual([]);
   });
 
-  it('finds no absolute path of a development machine in any file', () => {
+  it('finds no absolute path of a development machine in any text file', () => {
     const folders = readdirSync(ROOT, { withFileTypes: true })
       .filter((entry) => entry.isDirectory() && !['.git', 'node_modules', 'dist', 'coverage'].includes(entry.name))
       .flatMap(({ name }) => filesOf(name));

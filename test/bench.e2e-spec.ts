@@ -193,7 +193,7 @@ describe('benchmark table of docs/performance.md', () => {
   });
 });
 
-/** The output of the command with 1 as every figure. */
+/** Returns the output of the command with 1 as every figure. */
 function tableOf(...argv: string[]): string {
   const overall = parsePlan(argv);
   if (overall.bench !== 'all') throw new Error('expected all benchmarks');
@@ -207,7 +207,7 @@ function tableOf(...argv: string[]): string {
   return overallTable(sections, { command: overall.command, minutes: 11 });
 }
 
-/** The form of a table without its date, machine and figures. */
+/** Returns the form of a table without its date, machine, and figures. */
 function shapeOf(table: string) {
   const lines = table.split('\n');
   expect(lines[0]).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z, Node v\d+\.\d+\.\d+, .+, \d+ cores$/);

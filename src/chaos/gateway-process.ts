@@ -44,7 +44,7 @@ export class GatewayProcess {
     return new GatewayProcess(child, ready.url);
   }
 
-  /** Sends SIGTERM twice, and SIGKILL if the process still runs after `limitMs`. Resolves when it has exited. */
+  /** Sends SIGTERM, a second SIGTERM after 100 ms, and SIGKILL after `limitMs`, until the process has exited. Resolves at its exit. */
   async terminate(limitMs: number): Promise<GatewayEnd> {
     const exit = exited(this.child).then(epochMs);
     const signalledAtMs = epochMs();

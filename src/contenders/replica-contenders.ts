@@ -15,11 +15,11 @@ const REPLICAS_CLIENT = 'replicas';
 
 /** Deadline of each call. */
 const CALL_TIMEOUT_MS = 2_000 * PATIENCE;
-/** Deadline of each attempt of our client. grpc-js has no such option. */
+/** Timeout of each attempt of our client. grpc-js has no option for it. */
 const ATTEMPT_TIMEOUT_MS = 600 * PATIENCE;
 /**
- * Permits 100 retries at once, for the calls that wait on a replica when it freezes. The default permits far fewer, because it cannot
- * distinguish a sick replica from a sick service. grpc-js has no limit by default.
+ * Permits 100 simultaneous retries, for the calls that are waiting for a replica when it freezes. The default permits far fewer, because it
+ * cannot distinguish a sick replica from a sick service. grpc-js has no limit by default.
  */
 const RETRY_THROTTLING = { maxTokens: 200, tokenRatio: 0.1 };
 
@@ -99,7 +99,7 @@ class EjectingContender extends ResilientContender {
   }
 }
 
-/** The outlier detection of grpc-js, in its own names, with values that let it act on three replicas within 1 to 2 s. */
+/** Returns the load balancing config of outlier detection, with values that let grpc-js eject one of three replicas within 1 to 2 s. */
 function outlierDetection(ejectionMs: number): object {
   return {
     outlier_detection: {

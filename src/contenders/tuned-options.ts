@@ -1,8 +1,8 @@
 import type { GrpcOptions } from '@nestjs/microservices';
 
 /**
- * The best grpc-js options for lost connections. Methods that are safe to repeat are retried for every status code that a lost connection
- * can have, with 5 attempts, the maximum of grpc-js. Keepalive is enabled. The reconnect backoff is 0.1 to 0.5 s instead of 1 to 120 s.
+ * The best grpc-js options for lost connections. Methods that are safe to repeat are retried for the usual status codes of a lost
+ * connection, with 5 attempts, the maximum of grpc-js. Keepalive is enabled. The reconnect backoff is 0.1 to 0.5 s instead of 1 to 120 s.
  */
 export const TUNED_OPTIONS = tunedOptions();
 

@@ -66,7 +66,7 @@ type Phase =
 
 /**
  * Runs the live comparison for the page. The comparison starts when the first page is opened. Load starts immediately; the server is killed
- * after 5 s and listens again 3 s later. After that, the visitor causes the faults. Load runs only while a page is open.
+ * after 5 s and listens again 3 s later. After that, the visitor causes the faults. This load stops 5 s after the last page was closed.
  */
 @Injectable()
 export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {

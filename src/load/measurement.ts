@@ -58,9 +58,9 @@ export class Measurement {
   private longestWaitMs = 0;
   private recoveryMs = 0;
   private allWellMs = 0;
-  /** Time since which the server has been reachable; `undefined` after the first success. */
+  /** Start of the recovery in progress; `undefined` without one. */
   private reachableSinceMs: number | undefined;
-  /** Time when the server was reachable again; `undefined` after connections are lost. */
+  /** Last time when the server was reachable again; `undefined` before that, and after connections are lost. */
   private lastReachableMs: number | undefined;
 
   begin(kind: CallKind, atMs: number): OpenCall {

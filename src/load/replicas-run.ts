@@ -89,7 +89,7 @@ export class ReplicasRun {
     return this.comparison.results();
   }
 
-  /** Runs the load and the faults. Rejects if the run is closed meanwhile. */
+  /** Runs the load and the faults. Rejects if the run is stopped or closed first. */
   async play(): Promise<void> {
     const { rate } = this.options;
     // Sends only reads. A write that reaches a failing replica fails with every client, because a write is not safe to repeat.

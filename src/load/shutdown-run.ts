@@ -59,7 +59,7 @@ export class ShutdownRun {
     return this.requestedCount;
   }
 
-  /** Sends a read that gets no response. */
+  /** Sends a read. The caller ensures that the upstream does not respond to it. */
   hang(): void {
     this.hung = this.get('orders/order-1');
   }

@@ -12,7 +12,7 @@ import { type SessionFigures, SessionLedger } from './session-ledger.js';
 import { SessionOrders } from './session-orders.js';
 
 const POLL_MS = 20;
-/** Time without an applied message after which missing messages count as lost. */
+/** Time without a new order in the log after which missing messages count as lost. */
 const QUIET_MS = 2_000 * PATIENCE;
 
 /** The figures of one contender's streams, compared with the log. */

@@ -8,7 +8,7 @@ export const OVERLOAD_FIGURES: readonly Figure<OverloadResult>[] = [
   { label: 'calls   answered in time', cell: ({ good }) => String(good) },
   { label: 'calls   refused', cell: ({ refused }) => String(refused) },
   { label: 'handlers run too late', cell: ({ ranExpired }) => String(ranExpired) },
-  { label: 'p99 of the answered', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : milliseconds(p99Ms)) },
+  { label: 'p99 of answered calls', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : milliseconds(p99Ms)) },
   { label: 'serves calls again after', cell: ({ goodAgainMs }) => milliseconds(goodAgainMs) },
 ];
 
@@ -20,7 +20,7 @@ export interface OverloadReport {
   readonly refused: number;
   /** Number of handlers that started after the deadline of their client. */
   readonly ranExpired: number;
-  /** 99th percentile of the latencies of calls that were answered in time; 0 if no call was answered. */
+  /** 99th percentile of the latencies of calls that were answered in time, except those of the first second; 0 if there are no calls. */
   readonly p99Ms: number;
   readonly goodAgainMs: number;
 }

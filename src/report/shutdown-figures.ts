@@ -31,7 +31,7 @@ interface ShutdownReport {
   /** Number of streams that ended cleanly: the feed, and complete exports. */
   readonly streamsCompleted: number;
   readonly exportsFailed: number;
-  /** Number of incomplete exports that ended with OK. */
+  /** Number of exports that ended like complete ones but were incomplete. */
   readonly exportsTruncated: number;
   readonly feed: ShutdownResult['feed'];
   /** Number of handles still open after Nest's shutdown, or when the process was killed. */

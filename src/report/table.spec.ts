@@ -31,7 +31,7 @@ const result = (name: ContenderResult['name'], figures: Partial<ContenderResult>
 const OUTAGE = { figures: callFigures(OUTAGE_FIGURES), tunedTitle: '+ retryPolicy, keepalive' };
 
 describe('table', () => {
-  it('prints the contenders side by side', () => {
+  it('prints the figures of the contenders side by side', () => {
     const text = table(
       [
         result('plain', { failedReads: 480, failedWrites: 119, unsafeInFlightFailed: 1, recoveryMs: 1_300.2 }),

@@ -4,7 +4,7 @@ import type { CreateOrderRequest } from '../gen/orders.pb.js';
 
 const CHUNK_BYTES = 64 * 1024;
 
-/** A line of the log. Its line number is the order's sequence. */
+/** A valid line of the log. Its position among the valid lines is the order's sequence. */
 export interface LogLine extends CreateOrderRequest {
   /** Time when the line was appended, by `epochMs`. */
   readonly atMs: number;

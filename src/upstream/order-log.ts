@@ -9,9 +9,9 @@ const POLL_MS = 10;
 
 /**
  * A durable, append-only log of orders in a file. Processes can share it, like replicas that share a database. Each order is a JSON line,
- * and the line number is its sequence. The operating system appends whole lines atomically; a writer finds the sequence of its line by
- * reading up to this line. A line is written before the call is answered, so it survives a SIGKILL of the process. Duplicated and lost
- * writes can therefore be counted.
+ * and its position among the valid lines is its sequence. The operating system appends whole lines atomically; a writer finds the sequence
+ * of its line by reading up to this line. A line is written before the call is answered, so it survives a SIGKILL of the process.
+ * Duplicated and lost writes can therefore be counted.
  */
 export class OrderLog {
   private readonly file: number;
@@ -41,7 +41,7 @@ export class OrderLog {
     const line: LogLine = { requestId, item, quantity, atMs: epochMs(), key };
     writeSync(this.file, `${JSON.stringify(line)}\n`);
     const order = this.readOn(key);
-    if (order === undefined) throw new Error('cannot append to the order log; check if the disk is full');
+    if (order === undefined) throw new Error('cannot append to the order log; check whether the disk is full');
     return order;
   }
 

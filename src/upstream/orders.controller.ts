@@ -41,8 +41,8 @@ export class OrdersController {
   }
 
   /**
-   * Applies the order halfway through the call, like a database that commits and then replicates. If the connection is lost meanwhile, the
-   * caller cannot determine whether the order was applied.
+   * Applies the order halfway through the call, like a database that commits and then replicates. If the connection is lost during the
+   * call, the caller cannot determine whether the order was applied.
    */
   @GrpcMethod('Orders')
   async create(request: CreateOrderRequest): Promise<Order> {

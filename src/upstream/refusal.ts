@@ -1,12 +1,12 @@
 import { GrpcException } from 'nestjs-resilient-grpc/server';
 
-/** Value of the pushback, if the refusal contains one. */
+/** Pushback of a refusal that permits a later retry. */
 const PAUSE_MS = 300;
 const PUSHBACK_KEY = 'grpc-retry-pushback-ms';
 
 /**
  * Returns a random status of an overloaded server or proxy. UNAVAILABLE and RESOURCE_EXHAUSTED have equal probability. One status in 8 has
- * a pushback that forbids retries, and one in 8 has a pushback delay. `random` returns values from 0 to below 1.
+ * a pushback that forbids retries, and one in 8 has a pushback of 300 ms. `random` returns values from 0 to below 1.
  */
 export function nextRefusal(random: () => number): GrpcException {
   const draw = random();

@@ -1,6 +1,6 @@
 /** Timing and failures of the upstream's handlers. */
 export interface Work {
-  /** Duration of a read, ±10 %. */
+  /** Duration of a read, ±10 %, except slow reads. */
   readonly readMs: number;
   readonly writeMs: number;
   /** Share of reads, 0 to 1, that take `slowFactor` times as long. */

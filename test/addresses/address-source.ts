@@ -11,7 +11,7 @@ const sources = new Map<string, AddressSource>();
 /** A grpc-js resolver that reports the addresses a test chooses, at any rate. */
 export class AddressSource {
   /** Number of times grpc-js requested addresses. */
-  asked = 0;
+  requests = 0;
   readonly target: string;
   private readonly listeners = new Set<ResolverListener>();
   private report: Report | undefined;
@@ -44,7 +44,7 @@ export class AddressSource {
   }
 
   join(listener: ResolverListener): void {
-    this.asked += 1;
+    this.requests += 1;
     const isNew = !this.listeners.has(listener);
     this.listeners.add(listener);
     if (this.answers !== undefined) this.answers(this);

@@ -18,7 +18,7 @@ const PATHS = ['on a connection', 'through grpc-js’s channel'] as const;
 const POLICIES = ['round_robin', 'least_request', 'weighted_round_robin'] as const;
 const EACH = PATHS.flatMap((path) => POLICIES.map((policy) => [policy, path] as const));
 
-/** Only `maxAttempts` limits retries, because the tests fail half of all attempts. */
+/** So large that only `maxAttempts` limits retries, although half of all attempts fail. */
 const BUDGET = { maxTokens: 1_000, tokenRatio: 1 };
 const ECHO = [{ service: 'testing.v1.Echo' }];
 

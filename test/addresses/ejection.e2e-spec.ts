@@ -167,7 +167,7 @@ describe('ejection of endpoints', () => {
     expect(row).toMatchObject({ ejected: { ejections: 1 } });
   });
 
-  it('keeps half of the endpoints in use if all of them fail', async () => {
+  it('keeps at least half of the endpoints in use if all of them fail', async () => {
     const servers = await startServers(4);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
     for (const server of servers) server.script('Get', FAILED);
@@ -204,7 +204,7 @@ describe('ejection of endpoints', () => {
     expect(lines[1]).toMatch(/^log: endpoint \S+ gets calls again after /);
   });
 
-  it('uses an ejected endpoint again at once if the others disconnect', async () => {
+  it('uses an ejected endpoint again immediately if the others disconnect', async () => {
     const servers = await startServers(2);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
     const [sick, other] = servers;
@@ -219,7 +219,7 @@ describe('ejection of endpoints', () => {
     expect(app.client.snapshot().outages.total).toBe(0);
   });
 
-  it('uses an ejected endpoint again at once, without an outage, if all others are removed from the name', async () => {
+  it('uses an ejected endpoint again immediately, without an outage, if all others are removed from the name', async () => {
     const servers = await startServers(3);
     const source = new AddressSource();
     source.resolve(servers.map(({ url }) => url));
@@ -328,7 +328,7 @@ describe('ejection of endpoints', () => {
     expect(ejected()).toEqual([]);
   });
 
-  it('counts a lost connection as one failure, however many calls it had', async () => {
+  it('counts a lost connection as one failure, regardless of the number of its calls', async () => {
     const servers = await startServers(3);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
     servers[0]!.script('Get', { never: true });

@@ -9,14 +9,14 @@ import { ManyListeners } from './many-listeners.js';
 const SWITCH = 'NESTJS_RESILIENT_GRPC_DIRECT_CALLS';
 const PATHS = ['on a connection', 'through grpc-js’s channel'] as const;
 
-interface Scene {
+interface Pair {
   readonly servers: readonly [ScriptedGrpcServer, ScriptedGrpcServer];
   readonly client: ResilientGrpcClient;
   readonly echo: EchoStub;
 }
 
 /** Starts two servers and a client, and waits for the connections to both. */
-async function pair(path: (typeof PATHS)[number], settings: ClientSettings = {}): Promise<Scene> {
+async function pair(path: (typeof PATHS)[number], settings: ClientSettings = {}): Promise<Pair> {
   if (path !== 'on a connection') vi.stubEnv(SWITCH, 'off');
   const servers = [await startServer(), await startServer()] as const;
   const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
@@ -105,7 +105,7 @@ describe('least_request', () => {
     },
   );
 
-  it('keeps the connections to addresses that a resolver reports again, and connects to new ones', async () => {
+  it('keeps the connections to addresses that a resolver reports again, and connects to new ones, under least_request', async () => {
     const server = new ManyListeners();
     const addresses = await server.move(3);
     const source = new AddressSource();
@@ -128,7 +128,7 @@ describe.each(['least_request', 'round_robin'] as const)('%s', (loadBalancing) =
     const [first, second, other] = [await startServer(), await startServer(), await startServer()];
     const source = new AddressSource();
     source.resolve([[first.url, second.url], other.url]);
-    // The backoff gives the endpoint time to connect again.
+    // During the backoff, the endpoint connects again.
     const retryPolicy = {
       maxAttempts: 2,
       initialBackoff: '1.5s',
@@ -163,7 +163,7 @@ interface PolicyInternals {
   readonly child: { readonly currentChild: { getTypeName(): string } };
 }
 
-/** The load-balancing policy of the client's channel. */
+/** Returns the load-balancing policy of the client's channel. */
 function controlOf(client: ResilientGrpcClient): PolicyInternals {
   const { channel } = client as unknown as {
     readonly channel: { readonly current: { readonly policy: { readonly control: PolicyInternals } } };

@@ -9,14 +9,14 @@ import { recordTiming } from '../support/timing.js';
 
 const HANG = { timeoutMs: 50_000, intervalMs: 20 };
 
-interface Scene {
+interface Setup {
   readonly replicas: Replicas;
   readonly app: OrdersApp;
   readonly events: readonly GrpcClientEvent[];
 }
 
 /** Starts `count` replicas and a client that, by default, balances over them and resolves their name every second. */
-async function scene(count: number, settings: Partial<GrpcClientSettings> = {}): Promise<Scene> {
+async function setUp(count: number, settings: Partial<GrpcClientSettings> = {}): Promise<Setup> {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
   const replicas = await Replicas.start(count);
@@ -30,7 +30,7 @@ async function scene(count: number, settings: Partial<GrpcClientSettings> = {}):
 async function client(
   replicas: Replicas,
   settings: Partial<GrpcClientSettings> = {},
-): Promise<Pick<Scene, 'app' | 'events'>> {
+): Promise<Pick<Setup, 'app' | 'events'>> {
   const app = await startOrdersApp({
     url: replicas.url,
     loadBalancing: 'round_robin',
@@ -45,7 +45,7 @@ async function client(
   return { app, events };
 }
 
-function reads({ app }: Pick<Scene, 'app'>): CallLoad {
+function reads({ app }: Pick<Setup, 'app'>): CallLoad {
   const load = CallLoad.start(200, () => app.orders.get({ id: '7' }), 50);
   onTestFinished(() => load.stop(60_000));
   return load;
@@ -60,7 +60,7 @@ const isReady = (app: OrdersApp, count: number): boolean =>
 
 describe('name with another address', () => {
   it('sends calls to an added server and ends no connection', { tags: ['timed'] }, async ({ task }) => {
-    const { replicas, app, events } = await scene(2);
+    const { replicas, app, events } = await setUp(2);
     await waitFor(() => isReady(app, 2), HANG);
     const load = reads({ app });
     await replicas.scale(3);
@@ -85,7 +85,7 @@ describe('name with another address', () => {
   });
 
   it('sends no more calls to a removed server, and closes its connection', async () => {
-    const { replicas, app, events } = await scene(3);
+    const { replicas, app, events } = await setUp(3);
     await waitFor(() => isReady(app, 3), HANG);
     const load = reads({ app });
     await replicas.scale(2);
@@ -113,7 +113,7 @@ describe('name with another address', () => {
           delete process.env['NESTJS_RESILIENT_GRPC_DIRECT_CALLS'];
         });
       }
-      const { replicas, app, events } = await scene(3, { channelOptions: { 'grpc.keepalive_time_ms': 300 } });
+      const { replicas, app, events } = await setUp(3, { channelOptions: { 'grpc.keepalive_time_ms': 300 } });
       expect(app.client.snapshot().calls.direct).toBe(path === 'on a connection');
       await waitFor(() => isReady(app, 3), HANG);
       const requests = new Subject<{ messageId: string; order: undefined }>();
@@ -164,7 +164,7 @@ describe('name with another address', () => {
 
 describe('name with only unreachable addresses', () => {
   it('keeps the open connections of a name with only unreachable addresses until a new address is reachable, and then replaces them', async () => {
-    const { replicas, app, events } = await scene(1);
+    const { replicas, app, events } = await setUp(1);
     await waitFor(() => isReady(app, 1), HANG);
     const load = reads({ app });
     replicas.nameServer.addresses = ['127.1.255.254'];
@@ -188,7 +188,7 @@ describe('name with only unreachable addresses', () => {
 
 describe('failed lookup', () => {
   it('keeps the addresses in use and logs one warning if lookups fail', async () => {
-    const { replicas, app, events } = await scene(2);
+    const { replicas, app, events } = await setUp(2);
     await waitFor(() => isReady(app, 2), HANG);
     const load = reads({ app });
     replicas.nameServer.knows = false;
@@ -210,7 +210,7 @@ describe('failed lookup', () => {
 
 describe('periodic lookup', () => {
   it('resolves the name periodically for round_robin by default, but not for pick_first or if disabled', async () => {
-    const { replicas, app } = await scene(1, { dnsRefreshMs: undefined });
+    const { replicas, app } = await setUp(1, { dnsRefreshMs: undefined });
     const first = await client(replicas, { dnsRefreshMs: undefined, loadBalancing: 'pick_first' });
     const off = await client(replicas, { dnsRefreshMs: false });
     const explicit = await client(replicas, { loadBalancing: 'pick_first' });
@@ -222,7 +222,7 @@ describe('periodic lookup', () => {
   });
 
   it('pauses periodic lookups while the channel is idle, and resumes them with the next call', async () => {
-    const { replicas, app } = await scene(1, { connection: 'on-demand', connectionIdleTimeoutMs: 1_000 });
+    const { replicas, app } = await setUp(1, { connection: 'on-demand', connectionIdleTimeoutMs: 1_000 });
     await firstValueFrom(app.orders.get({ id: '7' }));
     await waitFor(() => app.client.connectivity.state === 'IDLE', HANG);
     expect(app.client.snapshot().resolution.nextLookupAt).toBeUndefined();
@@ -242,7 +242,7 @@ describe('load balancing of a live service config', () => {
 
   it('changes load balancing without failing a call, and lets running calls finish on their connections', async () => {
     const configs = new Subject<object>();
-    const opening = scene(3, {
+    const opening = setUp(3, {
       loadBalancing: undefined,
       dnsRefreshMs: undefined,
       serviceConfig: new Observable((subscriber) => {

@@ -7,12 +7,12 @@ import { failureOf, startClient, type ClientSettings, type EchoService } from '.
 import { AddressSource } from './address-source.js';
 import { ManyListeners } from './many-listeners.js';
 
-interface Scene {
+interface CalledClient {
   readonly client: ResilientGrpcClient;
   call(): Promise<unknown>;
 }
 
-async function clientOf(source: AddressSource, settings: ClientSettings = {}): Promise<Scene> {
+async function clientOf(source: AddressSource, settings: ClientSettings = {}): Promise<CalledClient> {
   const client = await startClient({ url: source.target, ...settings });
   const echo = client.getService<EchoService>('Echo');
   return { client, call: () => firstValueFrom(echo.unary({}, { timeoutMs: 30_000 })) };
@@ -75,8 +75,8 @@ describe('resolver', () => {
     await clientOf(source, { connection: 'warm' });
     await pause(1_500);
     // At most one query per 100 ms, even on a busy machine. Without the limit, there are thousands.
-    expect(source.asked).toBeGreaterThan(1);
-    expect(source.asked).toBeLessThan(30);
+    expect(source.requests).toBeGreaterThan(1);
+    expect(source.requests).toBeLessThan(30);
   });
 
   it('uses the latest addresses if the resolver reports faster than they can be applied', async () => {

@@ -1,5 +1,5 @@
-// A client whose target name the system's resolver looks up at a dnsmasq. Usage: system-resolver-client.ts, in its own namespaces.
-// Prints its results as JSON.
+// A client whose target name is resolved by the system's resolver, from the records of a dnsmasq. Runs in its own namespaces without
+// arguments. Prints its results as JSON.
 import 'reflect-metadata';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { CallLoad } from '../support/call-load.js';

@@ -11,9 +11,7 @@ const LOADER = join(import.meta.dirname, '../support/typescript.mjs');
 /** The loopback interface of a new network namespace is down. */
 const SCRIPT = 'ip link set lo up && mount --bind "$0" /etc/resolv.conf && exec "$@"';
 
-it('connects to the addresses in changing records of a dnsmasq through the resolver of the system', async ({
-  skip,
-}) => {
+it("connects to the addresses in changing DNS records through the system's resolver", async ({ skip }) => {
   skip(...skipWithout('dnsmasq', 'namespaces'));
   const folder = mkdtempSync(join(tmpdir(), 'resolver-'));
   onTestFinished(() => {

@@ -29,7 +29,7 @@ async function connectedScene() {
   return parts;
 }
 
-/** Waits until all sent calls have arrived. Makes one more call, because calls on one connection arrive in sequence. */
+/** Waits until all sent calls have arrived. Makes one more call, because calls on one connection arrive in the order of their start. */
 async function allArrived({ server, echo }: { readonly server: ScriptedGrpcServer; readonly echo: EchoStub }) {
   await turns();
   server.script('Unary', {});

@@ -72,7 +72,7 @@ describe('close()', () => {
 
 describe('closed client', () => {
   it.each(EACH_METHOD)(
-    'rejects a %s call of a closed client with a GrpcCallError, both subscribed and iterated',
+    'rejects a %s call of a closed client with a GrpcCallError, whether it is subscribed or iterated',
     async (method) => {
       const { echo, server, client } = await scene();
       await client.waitForReady();

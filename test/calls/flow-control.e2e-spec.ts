@@ -82,7 +82,7 @@ describe('server that does not read', () => {
 });
 
 describe('prefetch', () => {
-  /** Number of messages that the client has buffered for a reader that took one. */
+  /** Returns the number of messages that the client has buffered for a reader that has read one. */
   async function readAhead(options: { methods?: Record<string, { prefetch: number }> }, prefetch?: number) {
     const { echo, server, client } = await scene(options);
     server.script('ServerStream', { messages: upTo(200), never: true });
@@ -162,7 +162,7 @@ describe('iterator', () => {
     await waitFor(() => server.counts().cancelled === 1);
   });
 
-  it('settles concurrent next() calls of an iterator in sequence, and the surplus ones with `done`', async () => {
+  it('settles concurrent next() calls of an iterator in sequence, and those after the last message with `done`', async () => {
     const { echo } = await scene();
     const reader = echo.serverStream({ number: 3 })[Symbol.asyncIterator]();
     const results = await Promise.all(Array.from({ length: 5 }, () => reader.next()));

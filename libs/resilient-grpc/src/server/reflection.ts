@@ -21,10 +21,10 @@ export interface ReflectionInput {
 }
 
 /**
- * Adds the reflection service (v1 and v1alpha) of the package `@grpc/reflection`. Call it after the application's services have been added,
- * so that an implementation of the application is kept.
+ * Adds the reflection service (v1 and v1alpha) of the package `@grpc/reflection`, except the versions that the application already
+ * provides. Call it after the application's services have been added.
  *
- * @param requireFrom URL of the module from which the package is resolved
+ * @param requireFrom URL or path of the module from which the package is resolved
  * @throws GrpcConfigurationError if the package is not installed, or if the definition contains no file descriptors
  */
 export function addReflection(server: ServiceHost, input: ReflectionInput, requireFrom = import.meta.url): void {
@@ -45,7 +45,7 @@ export function addReflection(server: ServiceHost, input: ReflectionInput, requi
   });
 }
 
-/** Loads the optional package. Fails at startup if reflection is enabled and the package is missing. */
+/** Loads the optional package. @throws GrpcConfigurationError if it is not installed */
 function reflectionPackage(from: string, path: string): typeof Reflection {
   try {
     // The cast is safe: this is the package's main module.

@@ -67,7 +67,7 @@ function serverModule(given: Provider[], imports: ModuleMetadata['imports'], pat
   const lifecycle: Provider = {
     provide: ServerLifecycle,
     inject: [ResilientGrpcServer, { token: GrpcLifecycle, optional: true }],
-    useFactory: (one: ResilientGrpcServer, clients: GrpcLifecycle | undefined) => new ServerLifecycle(one, clients),
+    useFactory: (own: ResilientGrpcServer, clients: GrpcLifecycle | undefined) => new ServerLifecycle(own, clients),
   };
   return {
     module: ResilientGrpcServerModule,

@@ -86,7 +86,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly loadReports: LoadReports | undefined;
   private packageDefinition: PackageDefinition | undefined;
   private boundPort: number | undefined;
-  /** Set while the server starts to listen and afterwards; `undefined` if the start failed. */
+  /** Set when the server starts to listen; `undefined` before that, and after a failed start. */
   private listening: Promise<void> | undefined;
   private readonly ownLogger = new LibraryLogger('ResilientGrpcServer');
   private closed = false;
@@ -230,13 +230,13 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.overloadState.close();
   }
 
-  /** @internal Called by Nest. */
+  /** @internal Called by tracing libraries. */
   override setOnProcessingStartHook(hook: Parameters<ServerGrpc['setOnProcessingStartHook']>[0]): void {
     this.hasStartHook = true;
     super.setOnProcessingStartHook(hook);
   }
 
-  /** @internal Called by Nest. */
+  /** @internal Called by tracing libraries. */
   override setOnProcessingEndHook(hook: Parameters<ServerGrpc['setOnProcessingEndHook']>[0]): void {
     this.hasEndHook = true;
     super.setOnProcessingEndHook(hook);
@@ -252,7 +252,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     if (limits.length === 0 && isGated(method, streaming)) this.gatedMethods.set(method.path, method);
     const serve = implementationOf(method, streaming, { calls, gate, limits, onCall });
     return (wire: WireCall, callback?: Parameters<typeof serve>[1]) => {
-      // Checked per call, because tracing may be installed after the server started to listen.
+      // Checked per call, because a tracing library may set its hooks after the server has started to listen.
       if (!this.hasStartHook) {
         serve(wire, callback);
         return;

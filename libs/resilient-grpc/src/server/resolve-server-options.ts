@@ -24,7 +24,8 @@ import {
 import { serverOptionsSchema } from './server-options-schema.js';
 
 /**
- * Validates options and applies defaults. The files, packages, and methods that they name are checked when the server starts.
+ * Validates options and applies defaults. The `.proto` files, their packages, and the methods that the options name are checked when the
+ * server starts.
  *
  * @param options options as passed by the user: untrusted, and not modified
  * @param path path of the options in problems, such as 'ResilientGrpcServerModule.forRoot'
@@ -52,7 +53,7 @@ function resolveReadable(
   nestingProblems: readonly ConfigurationProblem[] = [],
 ): ResolvedServerOptions {
   const problems = [...nestingProblems, ...optionProblems(serverOptionsSchema, options, path)];
-  // The cast holds only for keys without problems; each rule below checks the type of its input.
+  // The cast holds only for keys without problems. A rule below reads other keys only if it checks their types.
   const given = (typeof options === 'object' && options !== null ? options : {}) as Partial<ResilientGrpcServerOptions>;
   const isValid = (key: keyof ResilientGrpcServerOptions) =>
     !problems.some((problem) => problem.path.startsWith(pathOf(path, key)));
@@ -112,7 +113,7 @@ function contractProblems(options: Partial<ResilientGrpcServerOptions>, path: st
 
 const require = createRequire(import.meta.url);
 
-/** Checks `protoLoader` here because Nest ends the process for a package that it cannot load. */
+/** Checks `protoLoader` here, because Nest exits the process if it cannot load the package. */
 function protoLoaderProblems(
   { protoLoader }: Partial<ResilientGrpcServerOptions>,
   path: string,
@@ -130,7 +131,7 @@ function protoLoaderProblems(
   }
 }
 
-/** Returns warnings about options that are valid but have surprising effects. */
+/** Returns warnings about valid options that have no effect or conflict with each other. */
 function warningsOf(
   options: ResilientGrpcServerOptions,
   { drain, maxConnectionAgeMs, maxConnectionAgeGraceMs }: Omit<ResolvedServerOptions, 'warnings'>,

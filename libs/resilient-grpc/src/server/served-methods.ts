@@ -13,7 +13,7 @@ import type { ConcurrencyLimit, ServeNext } from './overload/concurrency-limit.j
 import type { OverloadGate } from './overload/overload-gate.js';
 import type { ResolvedServerOptions } from './server-options.js';
 
-/** Method of a service in a package loaded by grpc-js. */
+/** Method of a service definition that grpc-js loaded. */
 export interface NativeMethod {
   /** Path of the method, such as '/orders.v1.Orders/Get'. */
   readonly path: string;
@@ -93,7 +93,7 @@ export function implementationOf(
   };
 }
 
-/** True if the gate runs the handlers of a method. The handler of a `@GrpcStreamCall` also decides how its call is answered. */
+/** True if the gate runs the handlers of a method. It does not run `@GrpcStreamCall` handlers, which answer their calls themselves. */
 export function isGated({ kind, options }: ServedMethod, streaming: GrpcMethodStreamingType): boolean {
   return kind === 'unary' && streaming !== GrpcMethodStreamingType.PT_STREAMING && options.overloadProtection;
 }

@@ -33,9 +33,9 @@ const STATUS_FLUSH_MS = 100;
 const MAX_STATUS_FLUSH_FRACTION = 0.1;
 
 /**
- * Drains a server once, even if requested repeatedly. Health becomes NOT_SERVING immediately. All calls are still served during
- * the readiness delay. Then connections receive GOAWAY, streams are ended, and other calls may finish. Calls that are still open at the
- * timeout are ended by force. The timeout covers all phases.
+ * Drains a server once, even if requested repeatedly. Health becomes NOT_SERVING immediately. All calls are still served during the
+ * readiness delay. Then connections receive GOAWAY, streams end as `onDrain` specifies, and other calls may finish. Calls that are still
+ * open shortly before the timeout are ended by force. The timeout covers all phases.
  */
 export class ServerDrain {
   private server: DrainedServer | undefined;

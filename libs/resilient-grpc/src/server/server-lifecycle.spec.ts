@@ -26,7 +26,6 @@ function lifecycle() {
       ready: readiness,
       run: () => {
         log.push('run');
-        // Meanwhile, Nest closes the HTTP server, which can hang.
         return new Promise<ServerDrainReport>(() => undefined);
       },
       runInBackground: () => log.push('run'),

@@ -118,7 +118,7 @@ describe('ServerLog', () => {
     expect(lines).toHaveLength(3);
   });
 
-  it('logs the stack of a repeated error once', () => {
+  it('logs the stack of an error once if the error repeats within a minute', () => {
     const { stacks, take } = make();
     const error = new Error('no table');
     take({ type: 'handler-failed', path, error });

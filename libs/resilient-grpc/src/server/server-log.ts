@@ -19,9 +19,10 @@ type LimitedEvent = MethodEvent | EventOf<'overload'>;
 const PULL_REMEDY = 'return an async generator, which is pulled as the client reads';
 
 /**
- * Writes server events to the log. A handler fault is a warning, or an error if it is reported nowhere else. An effect of an option,
- * such as an idle timeout of a stream, has the level `log`. Each event is logged at most once a minute per method, with the
- * number of repetitions. Ends of connections are logged at debug level. `ServerLifecycle` logs the drain.
+ * Writes server events to the log. A handler fault is a warning, or an error if it is reported nowhere else. The start of an overload is a
+ * warning. An effect of an option, such as an idle timeout of a stream, has the level `log`. Each of these events is logged at most once a
+ * minute, per method if it has one, with the number of repeats. The ends of connections are logged at debug level. `ServerLifecycle` logs
+ * the drain.
  */
 export class ServerLog {
   private readonly repeats: LogLimiter<LimitedEvent>;
@@ -150,7 +151,7 @@ const END_TEXTS: Readonly<Record<EventOf<'connection-end'>['reason'], string>> =
 };
 
 /**
- * Describes a thrown value that is not an Error. A string is returned as is. Other values are described only by their kind, because they
+ * Describes a thrown value that is not an Error. A string is returned as is. An object is described only by its keys, because its values
  * may be secrets.
  */
 function thrownText(thrown: unknown): string {

@@ -7,10 +7,11 @@ export type ServerDrainMode = 'fail' | 'complete' | 'finish';
 /** Options for all methods, or for the methods that match a pattern in `methods`. */
 export interface ServerMethodOptions {
   /**
-   * Mode in which open response streams end at shutdown. 'fail': stops the handler immediately (unsubscribes from its Observable, returns
-   * its iterator, aborts its `AbortSignal`) and ends the stream with UNAVAILABLE, so that a resumable client resumes on another server.
-   * 'complete': the same, but ends the stream with OK. 'finish': lets the stream finish until shortly before the drain timeout, then acts
-   * like 'fail'. This is the default with Nest's `gracefulShutdown: true`. Unary and client-streaming calls can always finish.
+   * Mode in which open response streams end at shutdown, after `drain.readinessDelayMs`. 'fail': stops the handler (unsubscribes from its
+   * Observable, returns its iterator, aborts its `AbortSignal`) and ends the stream with UNAVAILABLE, so that a resumable client resumes on
+   * another server. 'complete': the same, but ends the stream with OK. 'finish': lets the stream finish until shortly before the drain
+   * timeout, then acts like 'fail'; the default with Nest's `gracefulShutdown: true`. In every mode, unary and client-streaming calls can
+   * finish until shortly before the drain timeout.
    * @defaultValue 'fail'
    */
   readonly onDrain?: ServerDrainMode | undefined;
@@ -33,14 +34,14 @@ export interface ServerMethodOptions {
   readonly maxQueuedResponseBytes?: number | undefined;
   /**
    * Refuses unary calls that cannot be served in time while handlers use the CPU without a pause. Such calls fail with RESOURCE_EXHAUSTED
-   * before their handlers run, and clients do not retry them. A call without a deadline is never refused. See docs/overload.md.
+   * before their handlers run, and clients do not retry them. The option never refuses calls without a deadline. See docs/overload.md.
    * @defaultValue true
    */
   readonly overloadProtection?: boolean | undefined;
   /**
    * Maximum number of unary calls whose handlers run at the same time, 1 or more. The option limits the server as a whole; in `methods`, it
    * limits each method. Use it for handlers that wait, for example for a database, with a value slightly above the number of requests that
-   * the resource serves at once. Further calls wait. With 'adaptive', the limit follows the duration of the handlers, from 4 to 1,000. Do
+   * the resource serves at once. Other calls wait. With 'adaptive', the limit follows the duration of the handlers, from 4 to 1,000. Do
    * not use it for methods whose duration depends on the request or on an event, such as long polls.
    * @defaultValue none
    */
@@ -162,6 +163,6 @@ export interface ResolvedServerOptions {
   methodOptions(service: string, method: string): ResolvedServerMethod;
   /** Method patterns in `methods`. */
   readonly patterns: readonly string[];
-  /** Log lines, written at startup, about options that are valid but have surprising effects. */
+  /** Log lines, written at startup, about valid options that have no effect or conflict with each other. */
   readonly warnings: readonly string[];
 }

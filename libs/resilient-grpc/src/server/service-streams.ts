@@ -62,7 +62,7 @@ export function addStandardService(
     server.addService(service, implementation);
     return true;
   } catch (error) {
-    // grpc-js has no API to check for a service.
+    // grpc-js has no API that returns the added services.
     if (!(error instanceof Error && error.message.endsWith('already provided.'))) throw error;
     return false;
   }

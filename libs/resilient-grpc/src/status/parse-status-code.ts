@@ -11,7 +11,7 @@ function isName(name: string): name is StatusName {
   return Object.hasOwn(StatusCode, name);
 }
 
-/** Returns the correct form of a misspelled code, such as '14', 'unavailable ', or 'OutOfRange'. */
+/** Returns the correct form of a misspelled code, such as '14', 'unavailable ', or 'OutOfRange'; `undefined` if no code is similar. */
 export function suggestStatusCode(value: unknown): string | undefined {
   if (typeof value !== 'string') return undefined;
   const number = value.trim() === '' ? NaN : Number(value);

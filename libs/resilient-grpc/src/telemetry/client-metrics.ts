@@ -32,7 +32,7 @@ export interface MeasuredAttemptEnd {
   readonly peer: string | undefined;
 }
 
-/** Maximum number of cached attributes per method. Endpoints of a name change with each deployment. */
+/** Maximum number of cached endpoint attributes per method. A name has new endpoints after each deployment. */
 const MAX_CACHED = 1_000;
 
 /** Metric attributes of one method. They are created once and reused by every measurement. */
@@ -209,7 +209,7 @@ export class ClientMetrics {
   close(): void {
     this.observed.close(this.client);
     if (this.outageStartedAt === undefined) return;
-    // Otherwise the outage of a closed client would count as ongoing.
+    // Otherwise, the outage of a closed client would count as ongoing.
     this.instruments.outageDuration.record((this.clock.now() - this.outageStartedAt) / 1_000, this.client);
     this.outageStartedAt = undefined;
   }

@@ -51,7 +51,7 @@ class ClientCallRecorder implements CallTelemetry {
   private transparentRetries = 0;
   private hedges = 0;
   private running = 0;
-  /** End of the last attempt, in monotonic milliseconds; `undefined` while an attempt is running. */
+  /** End of the last attempt, in monotonic milliseconds; `undefined` before the first attempt and while an attempt is running. */
   private idleSince: number | undefined;
   private retryDelayMs = 0;
   /** True if the call waited for the channel and the attempt after that wait has not started. */
@@ -77,7 +77,7 @@ class ClientCallRecorder implements CallTelemetry {
 
   attempt(metadata: Metadata): AttemptTelemetry {
     const now = this.clock.now();
-    // Several hedged attempts may be in preparation; the first one to start is the original attempt.
+    // Several hedged attempts may be in preparation; the first one to start counts as the original attempt.
     const kind = this.next === 'hedge' && this.attempts === 0 ? 'original' : this.next;
     this.nextBegan ||= kind === this.next;
     const transparent = kind === 'transparent-retry';

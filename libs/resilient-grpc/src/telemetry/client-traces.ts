@@ -100,8 +100,8 @@ export class TracedClientCall {
 
   /**
    * Starts the span of an attempt.
-   * @param previous the number of earlier attempts, except transparent retries
-   * @param delayed true if the call waited for the channel
+   * @param previous number of earlier attempts; transparent retries and the attempt that they repeat count as one
+   * @param delayed true if the call waited for the channel before this attempt
    */
   attempt(metadata: Metadata, previous: number, transparent: boolean, delayed: boolean): TracedAttempt {
     const attributes = { 'previous-rpc-attempts': previous, 'transparent-retry': transparent };

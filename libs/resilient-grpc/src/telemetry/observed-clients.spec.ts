@@ -52,7 +52,7 @@ function make() {
 }
 
 describe('ObservedClients', () => {
-  it('observes all clients in one callback and removes it after the last client closed', async () => {
+  it('observes all clients in one callback and removes it after the last client has closed', async () => {
     const { add, collect, callbacks } = make();
     const closeOne = add('one');
     const closeTwo = add('two');

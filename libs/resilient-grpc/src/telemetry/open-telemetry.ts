@@ -25,10 +25,10 @@ export interface TelemetryParts {
 
 /**
  * Records metrics and traces through the OpenTelemetry API. A server uses the providers registered when it starts to listen. A client uses
- * the providers registered when it is created. If no provider is registered by then, the client waits until the application has started.
+ * the providers registered when it is created or, without any, those registered when the application has started.
  */
 export class OpenTelemetry implements GrpcTelemetry {
-  /** Clients created before a provider was registered. `undefined` after the application has started. */
+  /** Clients created while no provider was registered. `undefined` after the application has started. */
   private pendingClients: ObservableClient[] | undefined = [];
   private measured: { readonly instruments: ClientInstruments; readonly clients: ObservedClients } | undefined;
 
@@ -53,7 +53,7 @@ export class OpenTelemetry implements GrpcTelemetry {
     else client.setTelemetry(telemetry);
   }
 
-  /** Sets the telemetry of pending clients. Called once, when the application has started; providers registered later are ignored. */
+  /** Sets the telemetry of pending clients. Called once, when the application has started; these clients ignore later providers. */
   started(): void {
     const { pendingClients = [] } = this;
     this.pendingClients = undefined;

@@ -45,9 +45,9 @@ const telemetryOf = (parts: TelemetryParts): Provider => ({
 });
 
 /**
- * Records metrics and traces of the application's clients and servers through the OpenTelemetry API. An
- * OpenTelemetry SDK exports them if it is registered before the application is created. Without an SDK, nothing is recorded. Importing
- * the class without {@link forRoot} enables metrics and traces.
+ * Records metrics and traces of the application's clients and servers through the OpenTelemetry API. An OpenTelemetry SDK exports them if
+ * it is registered before the application is created. Without an SDK, nothing is recorded. Importing the class without {@link forRoot}
+ * enables metrics and traces.
  */
 @Global()
 @Module({ providers: [telemetryOf(DEFAULT_TELEMETRY_OPTIONS)], exports: [GRPC_TELEMETRY] })

@@ -113,7 +113,7 @@ export interface MeasuredCall {
   received: number;
 }
 
-/** Creates the instruments that all servers of one meter share. */
+/** Creates the instruments of a server. Servers with the same meter record into the same metrics. */
 export function serverInstruments(meter: Meter) {
   return {
     started: meter.createCounter('grpc.server.call.started', {

@@ -1,7 +1,7 @@
 import type { Clock } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 
-/** Waits for `ms`, or until `signal` is aborted. Resolves to false on abort. */
+/** Waits for `ms` milliseconds, or until `signal` is aborted. Resolves to false on abort, and to true otherwise. */
 export async function pause(ms: number, clock: Clock, signal: AbortSignal): Promise<boolean> {
   if (signal.aborted) return false;
   const wait = new Wait(clock, ms);

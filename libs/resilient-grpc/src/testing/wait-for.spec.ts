@@ -11,8 +11,8 @@ describe('waitFor', () => {
 
   it('checks an awaited condition at least once and describes it in the error message', async () => {
     let checks = 0;
-    const never = waitFor(() => ++checks < 0, { timeoutMs: 0, describe: () => `a miracle (${checks})` });
-    await expect(never).rejects.toThrow('Waited 0 ms for: a miracle (1)');
+    const never = waitFor(() => ++checks < 0, { timeoutMs: 0, describe: () => `checks to be negative (${checks})` });
+    await expect(never).rejects.toThrow('Waited 0 ms for: checks to be negative (1)');
   });
 
   it('counts an awaited condition as unmet if it throws, and keeps its last error as the cause', async () => {

@@ -20,8 +20,8 @@ const MAX_LAG_MS = 100;
 const MIN_EXTENSION_MS = 10_000;
 
 /**
- * Polls until `condition` returns a truthy value, and resolves to that value. A condition that throws counts as not met. Time during
- * which the operating system had stopped this process does not count toward `timeoutMs`.
+ * Polls until `condition` returns a truthy value, and resolves to that value. A condition that throws counts as not met. Time in which this
+ * process was stopped or blocked extends the timeout, by at most 10 s or `timeoutMs`, whichever is larger.
  * @throws Error after `timeoutMs`, with `describe` in its message and the condition's last error as its cause
  */
 export async function waitFor<T>(

@@ -1,6 +1,6 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 
-// One significant figure keeps values within 1/16 and takes 12 KB; two take 26 KB.
+// One significant figure keeps values within 6 % and uses 12 KB; two use 26 KB.
 const SIGNIFICANT_FIGURES = 1;
 const MAX_MICROSECONDS = 3_600_000_000;
 

@@ -9,8 +9,8 @@ const BUCKETS = OCTAVES * BUCKETS_PER_OCTAVE;
 const MAX_UNIT = 1e100;
 
 /**
- * Histogram of durations in which older values count less, so that a percentile describes recent values. Takes 3.3 KB and allocates
- * nothing after its creation.
+ * Histogram of durations in which older values count less, so that a percentile describes recent values. Uses 3.3 KB and allocates nothing
+ * after its creation.
  */
 export class RecentLatencies {
   private readonly buckets = new Float64Array(BUCKETS);
@@ -45,7 +45,7 @@ export class RecentLatencies {
    * less than or equal to the result.
    */
   percentile(share: number): number {
-    // Summed from above, because only few values are greater.
+    // Summed from above, because only a few values are greater than a high percentile.
     let greater = (1 - share / 100) * this.sum;
     // The tolerance covers rounding errors, because divided buckets do not add up exactly to `sum`.
     for (let bucket = BUCKETS - 1; bucket >= 0; bucket--) {

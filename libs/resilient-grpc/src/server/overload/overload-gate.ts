@@ -13,12 +13,12 @@ import { EXPIRED, REFUSED } from './refusal.js';
 
 /**
  * Maximum time in milliseconds for which handlers run before the event loop reads sockets and resets, and runs timers. A single handler may
- * exceed it.
+ * exceed it, and the gate exceeds it above `MAX_UNLIMITED`.
  */
 export const SLICE_MS = 10;
 /**
- * Maximum number of waiting calls without a deadline. Above it, handlers run without a pause and no further request is read, so that TCP
- * flow control stops the clients. Calls without a deadline are not refused; without this limit, they would fill the memory.
+ * Number of waiting calls without a deadline above which handlers run without a pause. No request is then read, so that TCP flow control
+ * stops the clients. Calls without a deadline are not refused; without this limit, they would fill the memory.
  */
 const MAX_UNLIMITED = 5_000;
 
@@ -52,8 +52,8 @@ export class OverloadGate {
   }
 
   /**
-   * Returns true, and counts a refused call, if a call on `session` whose request has not been read could not be served in time. In an
-   * overload, a server would otherwise spend most of its time on requests that it refuses.
+   * Returns true if a call on `session` whose request has not been read must be refused, because it could not be served in time. Counts the
+   * refused call and emits its events. Otherwise, an overloaded server would read and parse many requests only to refuse them.
    * @param timeoutMs timeout of the call in milliseconds; Infinity without one
    */
   refuseUnread(method: ServedMethod, timeoutMs: number, session: Http2Session | undefined): boolean {
@@ -135,7 +135,7 @@ export class OverloadGate {
   private readonly step = (): void => {
     const now = this.clock.now();
     const lastMs = this.noteServed(now);
-    // The next handler is expected to take as long as this one.
+    // The next handler is expected to run as long as the last one.
     if (now + lastMs > this.sliceEndsAt && this.queue.unlimitedSize <= MAX_UNLIMITED) {
       this.busy.end(now);
       this.clock.defer(this.work);
@@ -176,7 +176,7 @@ export class OverloadGate {
     }
   }
 
-  /** Returns the duration of the handler that has just run; 0 if none has. */
+  /** Records the handler that has just run, and returns its duration in milliseconds; 0 if none has run. */
   private noteServed(now: number): number {
     const { running } = this;
     if (running === undefined) return 0;

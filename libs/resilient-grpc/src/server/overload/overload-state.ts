@@ -15,8 +15,8 @@ export interface OverloadSource {
 }
 
 /**
- * The overload of a server. It begins with the first refused or expired call. It ends when all queues are empty and no call was refused or
- * has expired for one second.
+ * The overload of a server. It begins with the first refused or expired call. It ends when the overloaded queues are empty, and none of
+ * them has refused a call or let one expire for one second.
  */
 export class OverloadState {
   private readonly sources = new Set<OverloadSource>();
@@ -51,7 +51,7 @@ export class OverloadState {
     return { since, queued, shed: this.shed, limits };
   }
 
-  /** Refuses `call`, whose handler has not started. */
+  /** Counts and refuses `call`, whose handler has not started. */
   refuse(call: ServedCall, status: StatusLike, source: OverloadSource): void {
     this.noteRefused(call.method, source);
     call.refuse(status);

@@ -7,7 +7,7 @@ import type { StatusLike } from '../calls/wire-call.js';
 /** Status of a refused call. */
 type Refusal = StatusLike & { readonly code: StatusCode; readonly metadata: Metadata };
 
-/** Returns the status of a call that is refused because of an overload. It is shared by all refused calls, because there may be thousands. */
+/** Creates the status of calls that are refused because of an overload. Such calls share one status, because there may be thousands. */
 export function overloadRefusal(details: string): Refusal {
   const metadata = new Metadata();
   // Without pushback, clients would retry refused calls, and the retries would keep the server overloaded.

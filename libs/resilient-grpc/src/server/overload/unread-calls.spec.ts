@@ -82,7 +82,7 @@ beforeEach(async () => {
   });
 });
 
-/** A client of grpc-js. Its calls resolve to the response, and reject with the status. */
+/** A grpc-js client. Its calls resolve to the response, or reject with the status. */
 class GrpcClient {
   private readonly client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
 
@@ -105,7 +105,7 @@ class GrpcClient {
   }
 }
 
-/** Returns an HTTP/2 connection to the server, for requests that grpc-js does not send. */
+/** Opens an HTTP/2 connection to the server, for requests that a grpc-js client cannot send. */
 function http2Session(): ClientHttp2Session {
   const session = connect(`http://127.0.0.1:${port}`);
   onTestFinished(() => {

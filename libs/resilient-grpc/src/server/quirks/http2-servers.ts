@@ -10,8 +10,8 @@ export function canObserveHttp2Servers(server: object): boolean {
 }
 
 /**
- * Reports each http2 server that `server` creates from now on, before it listens. grpc-js has no public access to its connections, so
- * this wraps a private method. Returns false, and reports nothing, if another version of grpc-js has no such method.
+ * Reports each http2 server that `server` creates from now on, before the http2 server listens. grpc-js has no public access to its
+ * connections, so this function wraps a private method. Returns false, and reports nothing, if the installed grpc-js has no such method.
  */
 export function observeHttp2Servers(server: Server, onServer: (http2Server: NodeHttp2Server) => void): boolean {
   const create: unknown = Reflect.get(server, 'createHttp2Server');
@@ -28,8 +28,8 @@ export function observeHttp2Servers(server: Server, onServer: (http2Server: Node
 export type StreamFilter = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean;
 
 /**
- * Calls `filter` once for each stream of `http2Server`, before the current listeners, which are those of grpc-js and of telemetry. They do
- * not receive a stream that `filter` has ended.
+ * Calls `filter` once for each stream of `http2Server`. Its current listeners, which are those of grpc-js and telemetry, receive only
+ * streams that `filter` has not ended. Listeners that are added later receive all streams.
  */
 export function filterStreams(http2Server: NodeHttp2Server, filter: StreamFilter): void {
   // The cast is safe because Node emits 'stream' with these arguments.

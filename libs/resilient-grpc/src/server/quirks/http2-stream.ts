@@ -95,7 +95,7 @@ function detailsOf(message: unknown): string {
 
 /**
  * Returns the HTTP/2 stream of a server call. In the call that handlers receive, `call.call` is grpc-js's internal call, possibly wrapped
- * by interceptors (`nextCall`); it has the `stream`. An internal call is accepted, too. Returns `undefined` for incompatible versions.
+ * by interceptors (`nextCall`); it has the `stream`. `serverCall` can also be an internal call. Returns `undefined` if no stream was found.
  */
 export function streamOf(serverCall: object): Http2StreamPart | undefined {
   let call: unknown = Reflect.get(serverCall, 'call') ?? serverCall;

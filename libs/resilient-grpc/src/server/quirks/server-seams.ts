@@ -16,7 +16,7 @@ export const SERVER_SEAMS: readonly Seam[] = [
     lostWithout: 'detection of connections stopped by a client protocol error (keepalive ends them later)',
   },
   {
-    // Refers to `call.call` of the call that a handler receives, below the interceptors' (`nextCall`).
+    // The internal call: `call.call` of the call that a handler receives, without the wrappers of interceptors (`nextCall`).
     on: 'server call',
     needs: ['stream.close()'],
     lostWithout: 'reset of streams whose client does not read, and sizes and statuses of calls in telemetry',

@@ -146,7 +146,7 @@ describe('recurring outages', () => {
       expect(first).toBe('outage');
       const each = Array.from({ length: outages }, () => lines).flat();
       expect(later).toEqual(lines[0] === 'outage' ? each.slice(1) : each);
-      expect(maxLinesPerMinute(written.filter((one) => !ofOutages.includes(one)).map(({ at }) => at))).toBe(1);
+      expect(maxLinesPerMinute(written.filter((line) => !ofOutages.includes(line)).map(({ at }) => at))).toBe(1);
     },
   );
 });
@@ -236,7 +236,7 @@ describe('attempt-end event', () => {
     expect(lines).toEqual([]);
   });
 
-  it('logs the status details of the server truncated to one line', () => {
+  it('logs the status details of the server on one line and truncates them', () => {
     const { take, aboveDebug } = make();
     const details = `evil\n${'x'.repeat(10_000)}`;
     take(failed({ attempt: { number: 1, code: 14, details, durationMs: 5, hedge: false } }));

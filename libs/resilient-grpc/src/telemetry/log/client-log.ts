@@ -20,7 +20,7 @@ export interface LoggedClient {
   readonly impact: () => OutageImpact;
   /** Shell command that examines the target; `undefined` without one. */
   readonly doctorCommand?: string | undefined;
-  /** Returns true if the `debug` level is enabled. Otherwise debug messages are not built. */
+  /** Returns true if the `debug` level is enabled. Otherwise, debug messages are not built. */
   readonly isDebugEnabled: () => boolean;
 }
 
@@ -287,7 +287,7 @@ export class ClientLog {
   private endpoint(event: EventOf<'endpoint'>): void {
     const [level, text, fields] = endpointLine(event);
     if (level === 'debug') this.debug(() => [text, fields]);
-    // Each endpoint is logged at most once a minute for each kind of change.
+    // Each kind of change of an endpoint is logged at most once a minute.
     else this.repeats.log(`endpoint ${event.address} ${event.change}`, this.line(level, text, fields));
   }
 
@@ -328,7 +328,7 @@ export class ClientLog {
     );
   }
 
-  /** Logs one line per call site, because a leak usually affects many streams from the same place. */
+  /** Logs at most one line a minute per method and call site, because a leak usually affects many streams from the same place. */
   private streamLeak({ type, path, openMs, unreadMs, openedAt }: EventOf<'unread-stream'>): void {
     const place =
       openedAt === undefined ? 'set traceStreams: true to log where it was opened' : `opened at ${openedAt}`;

@@ -7,16 +7,16 @@ function make() {
   const clock = new VirtualClock();
   const written: LogLine[] = [];
   const limit = new CombinedLines((line) => written.push(line), clock);
-  const say = (level: 'log' | 'warn', text: string, fields: LogFields) => limit.add(new LogLine(level, text, fields));
+  const add = (level: 'log' | 'warn', text: string, fields: LogFields) => limit.add(new LogLine(level, text, fields));
   const circuit = (path: string, to: 'open' | 'closed') =>
-    say(to === 'open' ? 'warn' : 'log', `${path}: circuit ${to}`, { event: 'circuit', path, to });
+    add(to === 'open' ? 'warn' : 'log', `${path}: circuit ${to}`, { event: 'circuit', path, to });
   /** Uses up the limit of the next minute. */
   const fill = () => {
     limit.connectionUnstable();
-    say('log', 'the first', { event: 'drain' });
+    add('log', 'the first', { event: 'drain' });
     written.length = 0;
   };
-  return { clock, written, limit, say, circuit, fill };
+  return { clock, written, limit, add, circuit, fill };
 }
 const texts = (written: readonly LogLine[]) => written.map(({ msg }) => msg);
 
@@ -62,9 +62,9 @@ describe('CombinedLines', () => {
   });
 
   it('counts the unlisted methods and addresses of a combined line separately, with the correct singular or plural', () => {
-    const { clock, written, say, circuit, fill } = make();
+    const { clock, written, add, circuit, fill } = make();
     fill();
-    for (let i = 1; i <= 23; i++) say('warn', 'could not connect', { event: 'connection', address: `10.0.0.${i}:1` });
+    for (let i = 1; i <= 23; i++) add('warn', 'could not connect', { event: 'connection', address: `10.0.0.${i}:1` });
     for (let i = 1; i <= 22; i++) circuit(`/a.A/M${i}`, 'open');
     clock.advance(60_000);
     expect(written[0]!.msg).toMatch(
@@ -85,9 +85,9 @@ describe('CombinedLines', () => {
   });
 
   it('uses the fields of the most severe line for a combined line and lists all kinds of events', () => {
-    const { clock, written, say, circuit, fill } = make();
+    const { clock, written, add, circuit, fill } = make();
     fill();
-    say('warn', 'lost', { event: 'attempt-end', path: '/a', reason: 'not-safe-to-repeat' });
+    add('warn', 'lost', { event: 'attempt-end', path: '/a', reason: 'not-safe-to-repeat' });
     circuit('/b', 'open');
     circuit('/c', 'closed');
     clock.advance(60_000);

@@ -5,7 +5,7 @@ import { counted, duration, listed } from './log-text.js';
 
 /** Maximum number of lines per minute. */
 const MAX_LINES = 4;
-/** Maximum number of lines per minute after an outage started or ended, when most events have the same cause. */
+/** Maximum number of lines during the minute after an outage started or ended, when most events have the same cause. */
 const MAX_LINES_WHILE_UNSTABLE = 1;
 /** Maximum number of methods listed in a combined line. */
 const MAX_LISTED_PATHS = 20;
@@ -22,8 +22,8 @@ interface PendingLine {
 /**
  * Limits the lines of one client above `debug`, except outage lines, which have a separate limit. The limit is four lines a minute, or one
  * line during the minute after an outage started or ended. Excess lines are combined and written within a minute as one line. For each
- * kind, this line contains the latest message, its age, and the methods and number of the other messages. For each method only the latest
- * message counts, so a circuit that has closed again is not reported as open.
+ * kind, this line contains the latest message, its age, and the methods and number of the other messages. It shows only the latest state of
+ * a method, so a circuit that has closed again is not reported as open.
  */
 export class CombinedLines {
   /** Pending lines by kind and method, the latest last. */
@@ -82,9 +82,9 @@ export class CombinedLines {
 /** Groups lines by level and kind, the most severe first. The level separates opened circuits from closed circuits. */
 function byKind(pending: readonly PendingLine[]): readonly (readonly PendingLine[])[] {
   const kinds = new Map<string, PendingLine[]>();
-  for (const one of pending) {
-    const kind = `${one.line.level} ${kindOf(one.line)}`;
-    kinds.set(kind, [...(kinds.get(kind) ?? []), one]);
+  for (const entry of pending) {
+    const kind = `${entry.line.level} ${kindOf(entry.line)}`;
+    kinds.set(kind, [...(kinds.get(kind) ?? []), entry]);
   }
   return [...kinds.values()].sort(([a], [b]) => severity(b) - severity(a));
 }

@@ -5,7 +5,7 @@ import { counted, duration } from './log-text.js';
 
 type EndpointEvent = Extract<GrpcClientEvent, { readonly type: 'endpoint' }>;
 
-/** Describes the ejection, the spared ejection, the return, or the health of an endpoint. */
+/** Describes an event of an endpoint: its ejection, an ejection that a limit prevented, its return, or a change of its health. */
 export function endpointLine(
   event: EndpointEvent,
 ): readonly [level: 'debug' | 'log' | 'warn', text: string, fields: LogFields] {
@@ -31,7 +31,7 @@ export function endpointLine(
     case 'health': {
       const { from, to } = event;
       const [level, text] = HEALTH[to];
-      // The first report of a new connection is expected if the endpoint serves.
+      // On a new connection, SERVING is the expected first report.
       const effectiveLevel = level === 'log' && from === 'pending' && to === 'serving' ? 'debug' : level;
       return [effectiveLevel, `endpoint ${address} ${text}`, { ...fields, from, to }];
     }

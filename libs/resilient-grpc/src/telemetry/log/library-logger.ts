@@ -3,9 +3,9 @@ import type { LogLevel } from './log-line.js';
 import { oneLine } from './log-text.js';
 
 /**
- * The Nest logger through which this library writes all its lines. It catches errors thrown by the application's logger. Most lines are
- * written in timers and connection events, where an uncaught error would crash the process during an outage. A failing logger must also
- * never fail a call or the application start.
+ * The Nest logger for the lines of this library. It catches errors that the application's logger throws. Most lines are written in timers
+ * and connection events, where an uncaught error would crash the process during an outage. A failing logger must also never fail a call or
+ * the application start.
  */
 export class LibraryLogger extends Logger {
   private isReported = false;
@@ -43,7 +43,7 @@ export class LibraryLogger extends Logger {
 
 /**
  * True unless Nest has a list of log levels that excludes `debug`. Without a list, Nest 11 reports every level as disabled. This case is
- * detected with 'fatal', which every list contains.
+ * detected with 'fatal', which every non-empty list enables.
  */
 export function isDebugEnabled(): boolean {
   return Logger.isLevelEnabled('debug') || !Logger.isLevelEnabled('fatal');

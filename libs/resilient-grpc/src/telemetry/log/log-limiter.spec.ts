@@ -12,72 +12,72 @@ function make(maxKinds?: number) {
     },
     maxKinds === undefined ? {} : { maxKinds },
   );
-  const say = (kind: string, text: string) => limit.log(kind, text);
-  return { clock, written, limit, say };
+  const add = (kind: string, text: string) => limit.log(kind, text);
+  return { clock, written, limit, add };
 }
 
 describe('LogLimiter', () => {
   it('writes the first log entry of a kind, counts repeats, and writes the latest repeat with the count', () => {
-    const { clock, written, say } = make();
-    for (let i = 1; i <= 100; i++) say('a', `failure ${i}`);
+    const { clock, written, add } = make();
+    for (let i = 1; i <= 100; i++) add('a', `failure ${i}`);
     expect(written).toEqual(['failure 1']);
     clock.advance(60_000);
     expect(written).toEqual(['failure 1', 'failure 100 +99']);
   });
 
   it('writes one summary of log entries per interval while repeats continue', () => {
-    const { clock, written, say } = make();
+    const { clock, written, add } = make();
     for (let second = 0; second < 180; second++) {
-      say('a', `failure ${second}`);
+      add('a', `failure ${second}`);
       clock.advance(1_000);
     }
     expect(written).toEqual(['failure 0', 'failure 59 +59', 'failure 119 +60', 'failure 179 +60']);
   });
 
   it('writes a log entry immediately if an interval without repeats has passed', () => {
-    const { clock, written, say } = make();
-    say('a', 'one');
+    const { clock, written, add } = make();
+    add('a', 'one');
     clock.advance(60_000);
     expect(written).toEqual(['one']);
-    say('a', 'two');
+    add('a', 'two');
     expect(written).toEqual(['one', 'two']);
   });
 
   it('limits each kind of log entry separately', () => {
-    const { written, say } = make();
-    say('a', 'of a');
-    say('b', 'of b');
-    say('a', 'of a again');
+    const { written, add } = make();
+    add('a', 'of a');
+    add('b', 'of b');
+    add('a', 'of a again');
     expect(written).toEqual(['of a', 'of b']);
   });
 
   it('limits log entries of all kinds beyond the maximum as one kind', () => {
-    const { clock, written, say } = make(2);
-    for (const kind of ['a', 'b', 'c', 'd', 'e', 'a']) say(kind, `of ${kind}`);
+    const { clock, written, add } = make(2);
+    for (const kind of ['a', 'b', 'c', 'd', 'e', 'a']) add(kind, `of ${kind}`);
     expect(written).toEqual(['of a', 'of b', 'of c']);
     expect(clock.pending).toBe(3);
     clock.advance(60_000);
     expect(written.slice(3)).toEqual(['of a +1', 'of e +2 of others']);
     // After the earlier kinds have expired, later kinds are counted separately.
     clock.advance(120_000);
-    for (const kind of ['d', 'd', 'e']) say(kind, `of ${kind}`);
+    for (const kind of ['d', 'd', 'e']) add(kind, `of ${kind}`);
     expect(written.slice(5)).toEqual(['of d', 'of e']);
   });
 
   it('writes suppressed log entries and clears all timers on close()', () => {
-    const { clock, written, limit, say } = make();
-    say('a', 'one');
-    say('a', 'two');
-    say('b', 'three');
+    const { clock, written, limit, add } = make();
+    add('a', 'one');
+    add('a', 'two');
+    add('b', 'three');
     limit.close();
     expect(written).toEqual(['one', 'three', 'two +1']);
     expect(clock.pending).toBe(0);
   });
 
   it('drops suppressed log entries and clears all timers on clear()', () => {
-    const { clock, written, limit, say } = make();
-    say('a', 'one');
-    say('a', 'two');
+    const { clock, written, limit, add } = make();
+    add('a', 'one');
+    add('a', 'two');
     expect(limit.isLimiting('a')).toBe(true);
     limit.clear();
     expect(written).toEqual(['one']);

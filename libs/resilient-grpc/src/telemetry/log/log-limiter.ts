@@ -20,8 +20,8 @@ interface LimitedKind<Entry> {
 }
 
 /**
- * Limits log lines. Writes the first entry of each kind immediately and counts its repeats. Writes the repeats as one line per interval,
- * until an interval passes without repeats.
+ * Limits log lines. Writes the first entries of each kind immediately, one by default, and counts the repeats. Writes the repeats as one
+ * line per interval, until an interval passes without repeats.
  */
 export class LogLimiter<Entry> {
   private readonly kinds = new Map<Kind, LimitedKind<Entry>>();
@@ -54,7 +54,7 @@ export class LogLimiter<Entry> {
     this.check(key, limited, now);
   }
 
-  /** True if a line of this kind was written within the last interval. */
+  /** True if a line of this kind was written within the last interval. Not supported for kinds beyond `maxKinds`. */
   isLimiting(kind: string): boolean {
     return this.kinds.has(kind);
   }
@@ -108,7 +108,7 @@ export class LogLimiter<Entry> {
 /**
  * Returns `line` with the number of its repeats; unchanged if it has no repeats. Omits the stack, which the first line contains.
  *
- * @param among text appended to the number
+ * @param among text appended to the number of repeats
  */
 export function withRepeats(line: LogLine, repeats: number, among = ''): LogLine {
   if (repeats === 0) return line;

@@ -13,7 +13,7 @@ const MAX_STACK_FRAMES = 20;
  * Makes text from a peer safe to log: truncates it, masks secrets, and escapes control characters that would start a line or color a
  * terminal.
  *
- * @param maxLength maximum number of characters
+ * @param maxLength maximum number of characters before the ellipsis
  */
 export function oneLine(text: string, maxLength = MAX_TEXT_LENGTH): string {
   const isCut = text.length > MAX_SCANNED_LENGTH;

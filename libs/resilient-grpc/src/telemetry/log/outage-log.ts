@@ -8,8 +8,8 @@ import { counted, duration, oneLine } from './log-text.js';
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
 
 /**
- * The age at which an outage is logged as a warning. Shorter outages are usually ordinary restarts: if a server was down for one second,
- * the client reconnects within 0.4 s after the server accepts connections again.
+ * The age at which an outage is logged as a warning. Shorter outages are usually ordinary restarts: if a server was down for one second and
+ * a call is waiting, the client reconnects within 0.4 s after the server accepts connections again.
  */
 const OUTAGE_WARNING_DELAY_MS = 1_500;
 const FLAPPING = 'flapping';
@@ -52,7 +52,8 @@ interface CurrentOutage {
  * Writes the log lines of outages. An outage gets at most three lines. The first is a warning when the outage is 1.5 s old and a call is
  * waiting or has failed. The second is a warning when the grace period is over and calls fail. The third reports the end of the outage. A
  * second outage within a minute gets only the second and the third line. A flapping server gets one line a minute. An outage of a flapping
- * server gets its own lines, including its end, only if it outlasts the grace period and no flapping line was written in the last minute.
+ * server gets its own second and third line only if it outlasts the grace period. These lines follow the first flapping line, and the lines
+ * of an earlier outage, by at least a minute.
  */
 export class OutageLog {
   private outage: CurrentOutage | undefined;
@@ -62,7 +63,7 @@ export class OutageLog {
   private flapCalls = { ...NO_CALLS };
   /** Time of the last outage warning. */
   private reportedAt = -Infinity;
-  /** Time of the last line about a flapping outage. */
+  /** Time of the last line about a flapping outage, except the summaries. */
   private flapLoggedAt = -Infinity;
 
   constructor(
@@ -175,7 +176,7 @@ export class OutageLog {
     );
   }
 
-  /** Logs the first flapping outage of a minute, or a summary of its `repeats`. */
+  /** Logs a flapping outage, or a summary of the `repeats` in the last minute. */
   private logFlapping(start: EventOf<'outage-start'>, repeats: number): void {
     const { waitedCalls, abandonedCalls, failedCalls } = this.flapCalls;
     this.flapCalls = { ...NO_CALLS };
@@ -208,7 +209,10 @@ export class OutageLog {
     };
   }
 
-  /** Returns the latest cause, prefixed with the target if the cause does not contain it. A bare IP address does not identify the service. */
+  /**
+   * Returns the latest cause, prefixed with the target if the cause does not contain it, because a bare IP address does not identify the
+   * service.
+   */
   private causeOf(start: EventOf<'outage-start'>): string {
     const cause = this.impact().failure?.cause ?? start.cause;
     return cause.includes(this.target) ? oneLine(cause) : `${this.target}: ${oneLine(cause)}`;

@@ -13,7 +13,7 @@ const DEFAULT_GRACE_MS = 20_000;
 /** Options common to all chaos runs. */
 export interface ChaosSettings {
   readonly faults: readonly ChaosFault[];
-  /** Ends the run early when aborted. The active fault is healed first. */
+  /** Ends the run early when aborted. The active fault is healed before `chaos` rejects. */
   readonly signal?: AbortSignal | undefined;
   /**
    * Maximum time, in milliseconds, for each `begin`, for each `end`, and for `run` to end after its signal was aborted. When it is

@@ -15,7 +15,7 @@ export interface PlannedFault {
 
 /** Options of `planChaos`. */
 export interface ChaosPlanOptions {
-  /** A signed or unsigned 32-bit integer. The same seed gives the same plan. */
+  /** A signed or unsigned 32-bit integer. With the same other options, the same seed produces the same plan. */
   readonly seed: number;
   /** Total duration in milliseconds. The longest possible distance and fault must fit before `quietMs`. */
   readonly durationMs: number;
@@ -44,8 +44,8 @@ export interface ChaosPlan {
 const DEFAULT_DISTANCE_MS: RangeMs = [500, 1_500];
 
 /**
- * Draws a plan. The same options give the same plan; a shorter `durationMs` gives its beginning. Faults never overlap, so that a failure
- * has a single cause.
+ * Draws a plan. The same options produce the same plan; a shorter `durationMs` produces the beginning of the plan. Faults never overlap, so
+ * that a failure has a single cause.
  * @throws RangeError that names the invalid option
  */
 export function planChaos(options: ChaosPlanOptions): ChaosPlan {
@@ -104,7 +104,7 @@ function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOption
   ];
   const wrong = checks.find(([holds]) => !holds);
   if (wrong !== undefined) throw new RangeError(`chaos: expected ${wrong[1]}`);
-  // Checked independently of the seed. With some seeds the plan would otherwise be empty, and the test would prove nothing.
+  // Checked independently of the seed. With some seeds, the plan would otherwise be empty, and the test would prove nothing.
   const longestMs = Math.max(...faults.filter(({ weight = 1 }) => weight > 0).map(({ forMs = [0, 0] }) => forMs[1]));
   const neededMs = distanceMs[1] + longestMs;
   const roomMs = durationMs - quietMs;

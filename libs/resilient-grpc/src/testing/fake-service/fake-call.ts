@@ -10,11 +10,11 @@ export interface FakeCall {
   readonly options: GrpcCallOptions;
   /** Deadline in milliseconds since 1970; `Infinity` if there is none. */
   readonly deadline: number;
-  /** Aborted when the caller cancels or the deadline expires. */
+  /** Aborted when the caller cancels, or when a timeout of the call expires. */
   readonly signal: AbortSignal;
 }
 
-/** The state of a call: 'open', 'answered' by the handler with a response or an error, or 'cancelled' by the caller or its deadline. */
+/** The state of a call: 'open', 'answered' by the handler with a response or an error, or 'cancelled' by the caller or a timeout. */
 export type FakeCallOutcome = 'open' | 'answered' | 'cancelled';
 
 /** The record of a call to a fake service. */

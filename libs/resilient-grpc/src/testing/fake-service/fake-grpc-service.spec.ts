@@ -296,7 +296,7 @@ describe('fakeGrpcService', () => {
     expect(upper.calls.map(({ method }) => method)).toEqual(['Get']);
   });
 
-  it('gives a fake service no methods of a promise or an Observable, and no Nest lifecycle hooks', async () => {
+  it('creates a fake service that is neither a promise nor an Observable, and has no Nest lifecycle hooks', async () => {
     const shop = fake({});
     expect(await Promise.resolve(shop)).toBe(shop);
     expect(isObservable(shop)).toBe(false);

@@ -17,8 +17,8 @@ export type FakeGrpcService<S> = Resilient<S> & {
 };
 
 /**
- * Creates a fake service without a server or socket, to be injected in place of a stub. Each call runs its handler once, through the same
- * code as calls of a real client: calls are cold, `for await` pulls messages, and `timeoutMs`, `signal`, and unsubscribing end the
+ * Creates a fake service without a server or socket, to be injected in place of a stub. Each call runs its handler at most once, through
+ * the same code as calls of a real client: calls are cold, `for await` pulls messages, and `timeoutMs`, `signal`, and unsubscribing end the
  * handler. Client settings and call policies do not apply. A method without a handler fails with UNIMPLEMENTED.
  * @throws TypeError if a handler is not a function, or if a method is named `calls`
  */

@@ -21,7 +21,7 @@ export interface GrpcErrorOptions {
   readonly cause?: unknown;
 }
 
-/** Default `reachedServer` by reason: the farthest point that a call with one attempt and no response may have reached. */
+/** Default `reachedServer` by reason: the furthest point that a call with one attempt and no response message may have reached. */
 const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {
   server: 'yes',
   http: 'maybe',

@@ -169,7 +169,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
     listener.onEnd(end);
   }
 
-  /** Ends the handler in any state. */
+  /** Ends the handler's requests, aborts its signal if the call was cancelled, and closes its responses. */
   private stop(outcome: FakeCallOutcome): void {
     this.listener = undefined;
     this.record.outcome = outcome;

@@ -119,8 +119,8 @@ export class FaultProxy {
   }
 
   /**
-   * Turns the open connections into black holes: they stay open but pass no bytes. Data sent during this time, including FIN and RST,
-   * passes after `releaseBytes`. New connections are not affected; use `staySilent` for those.
+   * Turns the open connections into black holes: they stay open but pass no bytes in `direction`. Data sent during this time, including FIN
+   * and RST, passes after `releaseBytes`. New connections are not affected; use `staySilent` for those.
    * @throws RangeError that names the invalid argument
    */
   holdBytes(direction: Direction | 'both' = 'both'): void {
@@ -129,7 +129,7 @@ export class FaultProxy {
   }
 
   /**
-   * Ends `holdBytes`.
+   * Ends `holdBytes` in `direction`.
    * @throws RangeError that names the invalid argument
    */
   releaseBytes(direction: Direction | 'both' = 'both'): void {
@@ -139,7 +139,7 @@ export class FaultProxy {
 
   /**
    * Cuts each present or future connection on which no byte has arrived for `ms`. With 'silent', neither side is notified, and no further
-   * data passes on that connection. `undefined` turns this off.
+   * data passes on that connection. `undefined` disables the cuts.
    * @throws RangeError that names the invalid argument
    */
   cutIdleAfter(ms: number | undefined, how: IdleCloseMode = 'fin'): void {
@@ -149,7 +149,7 @@ export class FaultProxy {
   }
 
   /**
-   * Delays bytes by `ms`, in order, on present and future connections. 0 turns this off.
+   * Delays bytes by `ms`, in order, on present and future connections. 0 disables the delay.
    * @throws RangeError that names the invalid argument
    */
   delay(ms: number, direction: Direction | 'both' = 'both'): void {
@@ -162,8 +162,8 @@ export class FaultProxy {
 
   /**
    * Ends a connection after `bytes` bytes have passed in `direction`, even in the middle of a write. On open connections, bytes are counted
-   * from now; on future connections, from their start. The fault ends after `times` connections (default 1). `Infinity` as `bytes` turns
-   * this off immediately.
+   * from now; on future connections, from their start. The fault ends after `times` connections (default 1), or immediately if `bytes` is
+   * `Infinity`.
    * @throws RangeError that names the invalid argument
    */
   closeAfterBytes(bytes: number, direction: Direction, how: CloseMode = 'rst', times = 1): void {

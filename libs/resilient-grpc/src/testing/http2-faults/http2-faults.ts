@@ -46,7 +46,7 @@ export type CallFault = ResetFault | MissingTrailersFault | GoawayFault;
 export interface CallFilter {
   /** 'Get', 'Orders/Get', or a full path. @defaultValue every method */
   readonly method?: string | undefined;
-  /** Number of calls, starting with the next one. `Infinity` means until `heal`. @defaultValue 1 */
+  /** Number of calls, starting with the next one. `Infinity` means until the fault is removed. @defaultValue 1 */
   readonly times?: number | undefined;
 }
 

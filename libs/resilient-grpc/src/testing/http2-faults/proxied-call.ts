@@ -145,7 +145,7 @@ export class ProxiedCall {
   private async passEnd(code: number): Promise<void> {
     if (code === NO_ERROR && (await this.response) === true) {
       await this.notified;
-      // If the client has ended its side, the stream closes automatically. Otherwise it needs a reset, after the pending trailers.
+      // If the client has ended its side, the stream closes automatically. Otherwise, it needs a reset, after the pending trailers.
       if (this.client.readableEnded) return;
       await this.callbacks.clientIdle();
     }

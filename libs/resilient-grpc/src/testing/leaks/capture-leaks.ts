@@ -16,7 +16,7 @@ export interface LeakOptions {
 export interface LeakCheck {
   /**
    * Waits until no socket, server, pipe, timer, watched file, or child process opened since then keeps the process alive. Also waits until
-   * no call started since then by a client of this package is open. Then stops the tracking of timers.
+   * no call started since then by a client of this package is open. Then stops recording, even after a failure.
    * @throws Error that lists the resources that are still open, after `timeoutMs` (default 2,000)
    */
   settled(options?: { readonly timeoutMs?: number }): Promise<void>;
@@ -61,8 +61,8 @@ export function failOnLeaks(
 }
 
 /**
- * Snapshot of the open resources. Compares identities. A count would hide a new resource if an old one was closed, and two calls may start
- * in the same millisecond.
+ * Snapshot of the open resources. Compares identities, because a count would hide a new resource if an old one was closed, and start times
+ * are not unique.
  */
 class Baseline {
   readonly trace: ResourceTrace;

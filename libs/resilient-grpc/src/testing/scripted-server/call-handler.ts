@@ -135,7 +135,7 @@ function newRecord(method: LoadedMethod, call: DuplexCall): OpenRecord {
   };
 }
 
-/** Converts an error thrown by a script to a status: unchanged if the error has a code, INTERNAL otherwise. */
+/** Converts an error thrown by a script to a status: unchanged if the error has a numeric code, INTERNAL otherwise. */
 function asStatus(error: unknown, path: string): Error & { readonly code: number } {
   if (error instanceof Error && 'code' in error && typeof error.code === 'number') {
     // Safe cast: checked above.

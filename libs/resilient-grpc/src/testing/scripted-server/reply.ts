@@ -4,7 +4,7 @@ import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import type { StatusName } from '../../status/status-code.js';
 import type { ScriptedCall } from './scripted-call.js';
 
-/** Metadata as a plain object. An array gives a key several values. */
+/** Metadata as a plain object. An array sets several values for a key. */
 export type MetadataRecord = Readonly<Record<string, string | Buffer | readonly (string | Buffer)[]>>;
 
 /** The reply of a scripted server to one call. An empty reply succeeds, with an empty message or an empty stream. */
@@ -15,7 +15,7 @@ export interface Reply<Request = unknown> {
   readonly messages?: MessageSource | ((call: ScriptedCall<Request>) => MessageSource) | undefined;
   /** Time between two messages and between the last message and the status, in milliseconds. @defaultValue 0 */
   readonly intervalMs?: number | undefined;
-  /** Response headers, sent first. Without them, an error status without messages is sent as trailers only. */
+  /** Response headers, sent first; `true` sends empty headers. Without them, an error status without messages is sent as trailers only. */
   readonly headers?: MetadataRecord | true | undefined;
   /** A status name or any number, including invalid ones. @defaultValue 'OK' */
   readonly status?: StatusName | number | undefined;

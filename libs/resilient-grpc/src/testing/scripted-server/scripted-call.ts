@@ -11,17 +11,17 @@ export interface ScriptedCall<Request = unknown> {
   readonly peer: string;
   /** Number of calls of this method so far, including this one: 1 for the first call. */
   readonly number: number;
-  /** Number of calls with the same key so far, including this one; 1 if the call has no key. */
+  /** Number of calls of this method with the same key so far, including this one; 1 if the call has no key. */
   readonly attempt: number;
   /** Value of `grpc-previous-rpc-attempts`; 0 if absent. */
   readonly previousAttempts: number;
   /** Deadline in milliseconds since 1970; `Infinity` if there is none. */
   readonly deadline: number;
-  /** The request; for a request stream, the first message, or `undefined` until it arrives. */
+  /** The request; for a request stream, the first message, or `undefined` until the server has read it. */
   readonly request: Request;
   /** The requests of a request stream. Can be iterated only once. */
   readonly requests: AsyncIterable<Request>;
-  /** Aborted when the client cancels, the deadline expires, or the connection is lost. */
+  /** Aborted when the call ends, for example because the client cancels, the deadline expires, or the connection is lost. */
   readonly signal: AbortSignal;
 }
 

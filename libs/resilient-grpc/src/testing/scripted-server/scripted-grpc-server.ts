@@ -31,7 +31,7 @@ export class ScriptedGrpcServer {
   /** The servers started so far. Earlier ones may still have calls in flight. Empty after a stop that is not graceful. */
   private readonly servers: Server[] = [];
   private injector: ConnectionInjector | undefined;
-  /** True while this server cuts its connections. */
+  /** True from a stop that is not graceful until the next start. Calls that end in this time are recorded as disconnected. */
   private cutting = false;
 
   private constructor(private readonly options: ScriptedGrpcServerOptions) {

@@ -1,7 +1,7 @@
 import type { ChannelSettings } from '../../channel/channel-settings.js';
 import { insecureCredentials } from '../../channel/channel-checks.js';
 
-/** Creates settings of a channel for tests, and a function that rotates its credentials. */
+/** Creates channel settings for tests, and a function that rotates their credentials. */
 export function channelSettings(changes: Partial<ChannelSettings> & Pick<ChannelSettings, 'target'>): {
   readonly settings: ChannelSettings;
   readonly rotate: () => void;

@@ -166,7 +166,7 @@ export function sessionOptions(scheduler: VirtualScheduler) {
   };
 }
 
-/** Returns a function that starts sessions with `sessionOptions`, each on the scheduler that `time` then returns. */
+/** Returns a function that starts sessions with `sessionOptions`, each on the scheduler that `time` returns at its start. */
 export function sessionStarter(time: () => VirtualScheduler) {
   return (
     server: Pick<MemorySessions, 'factory'>,

@@ -1,6 +1,6 @@
 /**
- * Import rules. They are created from the table below; test/architecture.spec.ts runs them, and checks that each
- * one detects violations.
+ * Import rules. The rules of the library's folders are created from the table below. test/architecture.spec.ts runs all rules, and checks
+ * that each one detects violations.
  */
 
 const LIBRARY = 'libs/resilient-grpc/src';
@@ -8,10 +8,11 @@ const LIBRARY = 'libs/resilient-grpc/src';
 const NEST = ['@nestjs/common', '@nestjs/core', '@nestjs/microservices', 'reflect-metadata'];
 
 /**
- * Folders of the library: description, level, packages that each may import, and packages of which it may import only types.
- * Imports point to lower levels; folders of one level never import each other. docs/architecture.md shows them.
+ * Folders of the library: description, level, packages that each may import, packages of which it may import only types, and true for
+ * `node` if it may import Node modules. Imports point to lower levels; folders of one level never import each other. docs/architecture.md
+ * shows the table.
  *
- * `@grpc/grpc-js` is imported at run time only by the folders that create connections.
+ * Only folders that create connections, servers, or resolvers import `@grpc/grpc-js` at run time.
  */
 export const FOLDERS = {
   status: { is: 'status codes and their names', level: 0, packages: [] },
@@ -94,7 +95,7 @@ export const FOLDERS = {
     packages: ['ts-morph'],
     node: true,
   },
-  // Uses all other folders.
+  // The only folder at its level, because it imports folders of level 7.
   doctor: {
     is: 'the command-line tool',
     level: 8,

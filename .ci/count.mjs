@@ -1,5 +1,5 @@
-// node .ci/count.mjs RESULTS [FAILED_STEP...]: prints the failures in vitest's JSON, then `N passed, N failed`. Exits with 1 if anything
-// failed.
+// node .ci/count.mjs RESULTS [FAILED_STEP...]: prints the failed steps and the failures in vitest's JSON, then `N passed, N failed`. Exits
+// with 1 if anything failed.
 import { existsSync, readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 
@@ -9,7 +9,7 @@ const results = finished
   ? JSON.parse(readFileSync(path, 'utf8'))
   : { numPassedTests: 0, testResults: [], success: false };
 
-/** Returns the first lines of the messages, because the output of the tests may be too long to keep. */
+/** Returns the first five lines of each message, because the output of the tests may be too long to keep. */
 function startOf(messages) {
   return messages.flatMap((message) => ['', ...message.split('\n').slice(0, 5)]).join('\n  ');
 }

@@ -32,14 +32,15 @@ export const USAGE = `Usage: npm run bench -- [name] [options]
 Runs all contenders and prints one table (about 45 minutes), or runs one of
   ${IN_THE_TABLE.join(', ')}
 or a benchmark of this library: telemetry, memory, many-streams; server, overload: its server compared with Nest's
-  --rounds N          measured rounds, after one warm-up round (60; unary: 120; open-streams: 15;
-                      slow-readers: 3; first-call: 11, in the overall table: 7)
-  --seconds S         unary, stream, upload, bidi, telemetry, server: duration per contender, workload, and round (0.2)
+  --rounds N          measured rounds (60; unary: 120; open-streams: 15; slow-readers: 3;
+                      first-call: 11, in the overall table: 7; overload: 5)
+  --seconds S         unary, stream, upload, bidi, telemetry, server: duration per contender, workload, and round (0.2);
+                      overload: duration of each load (5)
   --in-flight A,B     unary, telemetry, server: concurrent calls (1,32,512; telemetry, server: 32)
   --size A,B          stream, upload, bidi, memory: message size in bytes (100,1024,65536; memory: 1024,65536)
   --streams N         open-streams, many-streams: concurrent streams (2000; many-streams: 10000)
-  --messages N        slow-readers: 16 KiB messages per stream (4096); memory: messages below 64 KiB per stream (1000000)
-  --factors A,B       overload: loads as multiples of the capacity (3,10); 5 rounds of 5 s by default
+  --messages N        slow-readers: 16 KiB messages per stream (4096); memory: messages per stream (1000000), if smaller than 64 KiB
+  --factors A,B       overload: loads as multiples of the capacity (3,10)
   --work A,B          overload: handlers (${OVERLOAD_WORK.join(',')}); see bench/overload/server-process.mjs
   --restarts N        recovery: number of restarts (50)
   --only A,B          only these contenders and ${BASELINE}: ${CONTENDERS.map(({ name }) => name).join(', ')}
@@ -60,7 +61,7 @@ const OF_UNARY = /** @type {const} */ (['rounds', 'seconds', 'in-flight', 'profi
 const OF_MESSAGES = /** @type {const} */ (['rounds', 'seconds', 'size', 'profile', ...OF_CONTENDERS]);
 
 /**
- * The options of each benchmark. The overall table takes the options of all its benchmarks, except `--profile`.
+ * The options of each benchmark. The overall table accepts the options of all its benchmarks, except `--profile`.
  *
  * @type {Readonly<Record<string, readonly (keyof Values)[]>>}
  */
@@ -149,13 +150,13 @@ function rejectOthers(bench, values) {
     bench === undefined
       ? new Set(IN_THE_TABLE.flatMap((name) => OPTIONS[name] ?? []).filter((option) => option !== 'profile'))
       : new Set(OPTIONS[bench]?.filter((option) => values.profile === undefined || OF_PROFILE.includes(option)));
-  const of =
+  const subject =
     bench === undefined ? 'the overall benchmark' : values.profile === undefined ? bench : `a profile of ${bench}`;
   // Safe cast: these are the options of `parse`.
   for (const option of /** @type {(keyof Values)[]} */ (Object.keys(values))) {
     if (values[option] === undefined || applies.has(option)) continue;
     const list = [...applies].map((each) => `--${each}`).join(', ');
-    throw new UsageError(`--${option} does not apply to ${of}; supported options: ${list}`);
+    throw new UsageError(`--${option} does not apply to ${subject}; supported options: ${list}`);
   }
 }
 

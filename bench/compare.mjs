@@ -18,7 +18,7 @@ import { rehearse } from './workloads.mjs';
  * @typedef {object} Comparison
  * @property {keyof typeof QUESTIONS} bench
  * @property {readonly Entry[]} entries
- * @property {string} baseline All ratios are to this entry.
+ * @property {string} baseline Ratios are relative to this entry, except the ratio to a peer.
  * @property {readonly import('./workloads.mjs').Workload[]} workloads
  * @property {number} rounds
  * @property {number} seconds
@@ -72,7 +72,7 @@ export async function compare(plan) {
 }
 
 /**
- * Profiles a contender in this process, which has the given Node flags.
+ * Profiles a contender in this process, so that the Node flags of the command line apply.
  *
  * @param {Contender | Promise<Contender>} opened
  * @param {Comparison} plan
@@ -125,15 +125,15 @@ async function inTurns({ bench, entries, baseline, workloads, rounds, seconds },
 }
 
 /**
- * @param {object} of
- * @param {string} of.bench
- * @param {string} of.question
- * @param {readonly Partial<Pick<Entry, 'name' | 'about' | 'peer'>>[]} of.entries
- * @param {readonly import('./workloads.mjs').Workload[]} of.workloads At least one.
- * @param {number} of.rounds
- * @param {number} of.seconds
- * @param {string} of.baseline
- * @param {string} of.apart How contenders are isolated from each other.
+ * @param {object} plan
+ * @param {string} plan.bench
+ * @param {string} plan.question
+ * @param {readonly Partial<Pick<Entry, 'name' | 'about' | 'peer'>>[]} plan.entries
+ * @param {readonly import('./workloads.mjs').Workload[]} plan.workloads At least one.
+ * @param {number} plan.rounds
+ * @param {number} plan.seconds
+ * @param {string} plan.baseline
+ * @param {string} plan.apart How contenders are isolated from each other.
  * @returns {import('./report.mjs').Outline}
  */
 export function outlineOfRounds({ bench, question, entries, workloads, rounds, seconds, baseline, apart }) {

@@ -1,15 +1,15 @@
 /**
- * A client under test, connected to the server. Its methods take callbacks, because callbacks add the least overhead. The implementation
- * uses each client as the client's docs recommend.
+ * A client under test. All methods except `read` and `close` take callbacks, because callbacks add the least overhead. Each implementation
+ * uses its client as the client's docs recommend.
  *
  * @typedef {object} Contender
  * @property {(id: string, done: (error: unknown, order?: { id: string }) => void) => void} get Makes a unary call.
  * @property {(request: WatchRequest, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} watch
  *   Reads a server stream to its end.
  * @property {(request: WatchRequest, pause: () => Promise<void>) => Promise<void>} read Reads a server stream and pauses after each
- *   message. A client that supports pulling takes no message during a pause.
+ *   message. A client with flow control reads no message during a pause.
  * @property {(chunks: Iterable<Chunk>, done: (error: unknown, received?: { count: number }) => void) => void} upload Sends a
- *   client stream. A client that supports pulling takes a chunk when it can send it.
+ *   client stream. A client that pulls requests takes a chunk when it can send it.
  * @property {(chunks: Iterable<Chunk>, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} echo Runs a
  *   bidirectional stream on which the server returns each message.
  * @property {() => unknown} close Closes the client.
@@ -31,18 +31,18 @@
 
 /**
  * @typedef {object} ContenderModule
- * @property {(address: string) => Contender | Promise<Contender>} open Opens the contender with default options.
+ * @property {(address: string) => Contender | Promise<Contender>} open Opens the contender.
  * @property {(address: string) => Contender | Promise<Contender>} [openTuned] Opens the contender with the best options for restarts.
  */
 
-/** All ratios are relative to this contender. It retries only calls that its server has not processed. */
+/** Baseline of the ratios in the overall table. It retries only calls that its server has not processed. */
 export const BASELINE = 'grpc-js';
 
 const GRPC_JS = ['@grpc/grpc-js', '@grpc/proto-loader'];
 const RESILIENT_GRPC = ['nestjs-resilient-grpc', ...GRPC_JS];
 
 /**
- * All contenders, in the order of the report. Loaded on demand, so that a profile contains only one.
+ * The contenders that run by default, in the order of the report. Each is loaded on demand, so that a profile contains only one.
  *
  * @type {readonly Entry[]}
  */
@@ -151,7 +151,7 @@ const ON_DEMAND = [CHANNEL, CLASSIC, ...POLICIES, ...RETRY_BUFFERS];
 const placeOf = ({ packages }) => CONTENDERS.findIndex((contender) => contender.packages[0] === packages[0]);
 
 /** All contenders in the order of the report, grouped by package. */
-export const ALL_CONTENDERS = [...CONTENDERS, ...ON_DEMAND].sort((one, other) => placeOf(one) - placeOf(other));
+export const ALL_CONTENDERS = [...CONTENDERS, ...ON_DEMAND].sort((a, b) => placeOf(a) - placeOf(b));
 
 /**
  * @param {string} name Name of any contender, including those of {@link TELEMETRY}.

@@ -6,7 +6,7 @@ export const PROTO_PATH = fileURLToPath(new URL('./bench.proto', import.meta.url
 /** The package of {@link PROTO_PATH}. */
 export const PROTO_PACKAGE = 'bench';
 
-/** The order that all contenders request. The server has no other orders. */
+/** Id of the order that all contenders request. */
 export const ORDER_ID = 'order-000042';
 
 /**

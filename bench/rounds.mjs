@@ -130,8 +130,8 @@ export async function takeRounds(turns, workloads, { rounds, seconds }) {
 }
 
 /**
- * Returns the order of a round. Each round starts with another contender, and every second round is reversed. With rotation alone, each
- * contender would always follow the same contender.
+ * Returns the order of a round. The order is rotated by one contender in each round, and every second round is reversed. With rotation
+ * alone, each contender would always follow the same contender.
  *
  * @param {readonly string[]} names
  * @param {number} round

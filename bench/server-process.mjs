@@ -1,5 +1,5 @@
-// The server of the benchmarks, in a separate process so that its CPU is not counted. Its messages are encoded once at the start, so that
-// the client limits the throughput.
+// The server of the benchmarks, in a separate process so that its CPU is not counted. It encodes each message only once, so that the client
+// limits the throughput.
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { ORDER_ID } from './contract.mjs';
 import { loadContract, loadService } from './load-contract.mjs';

@@ -190,14 +190,14 @@ function threeMessages(begin) {
 }
 
 /**
- * Keeps `inFlight` repetitions of `one` running until the time is up, then lets them finish.
+ * Keeps `inFlight` repetitions of `start` running until the time is up, then lets them finish.
  *
  * @param {number} milliseconds
  * @param {number} inFlight
- * @param {(done: (error: unknown, amount: number) => void) => void} one
+ * @param {(done: (error: unknown, amount: number) => void) => void} start
  * @returns {Promise<number>} The sum of the amounts.
  */
-function repeat(milliseconds, inFlight, one) {
+function repeat(milliseconds, inFlight, start) {
   return new Promise((resolve, reject) => {
     let total = 0;
     let running = inFlight;
@@ -215,10 +215,10 @@ function repeat(milliseconds, inFlight, one) {
         return;
       }
       total += amount;
-      if (!over) one(done);
+      if (!over) start(done);
       else if (--running === 0) resolve(total);
     };
-    for (let started = 0; started < inFlight; started++) one(done);
+    for (let started = 0; started < inFlight; started++) start(done);
   });
 }
 

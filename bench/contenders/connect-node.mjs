@@ -16,7 +16,7 @@ export function open(address) {
 }
 
 /**
- * Opens the client with the best options for restarts. The client has no retries.
+ * Opens the client with the best options for restarts. The client has no option for retries.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}

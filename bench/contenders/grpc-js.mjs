@@ -27,7 +27,7 @@ export function open(address) {
   return openWith(address);
 }
 
-/** The baseline with a deadline for each call, like the contender with policies. */
+/** The baseline with a deadline for each unary call, like the contender with policies. */
 export const withDeadline = {
   /** @param {string} address */
   open: (address) => openWith(address, {}, () => [new Metadata(), { deadline: Date.now() + 60_000 }]),

@@ -5,7 +5,7 @@ import { loadService } from '../load-contract.mjs';
 
 /**
  * The lower bound for clients on Node's HTTP/2: `node:http2` with hand-written gRPC framing and the same codec. It has no deadlines, no
- * metadata, no status except OK, and no backoff. The next call reconnects.
+ * metadata, and no backoff, and reports every status except OK as a plain error. After a lost connection, the next call reconnects.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}

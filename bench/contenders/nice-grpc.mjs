@@ -19,7 +19,7 @@ export function open(address) {
 
 /**
  * Opens the client with the best options for restarts: its middleware retries until the deadline. The client cannot wait until a lost
- * connection is restored. The channel's own retries stay disabled, because they would multiply those of the middleware.
+ * connection is restored. The channel has no retry policy, because its retries would multiply those of the middleware.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}

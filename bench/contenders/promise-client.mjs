@@ -3,7 +3,7 @@ import { readAtPace } from './read-at-pace.mjs';
 /** @typedef {import('../contract.mjs').Chunk} Chunk */
 
 /**
- * A client whose unary methods return promises and whose streams are async iterables.
+ * A client that returns a promise for a single response, and an async iterable for a stream of responses.
  *
  * @typedef {object} PromiseClient
  * @property {(request: { id: string }) => Promise<{ id: string }>} get

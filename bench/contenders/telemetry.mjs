@@ -20,12 +20,12 @@ class IdleReader extends MetricReader {
 /**
  * @param {string} address
  * @param {readonly import('@nestjs/common').DynamicModule[]} modules
- * @param {(client: import('nestjs-resilient-grpc').ResilientGrpcClient) => void} [look]
+ * @param {(client: import('nestjs-resilient-grpc').ResilientGrpcClient) => void} [prepare] Called before the first call.
  * @returns {Promise<Contender>}
  */
-async function openWith(address, modules, look) {
+async function openWith(address, modules, prepare) {
   const app = await openApp(address, {}, modules);
-  look?.(app.get(getGrpcClientToken('bench')));
+  prepare?.(app.get(getGrpcClientToken('bench')));
   return overService(app.get(getGrpcServiceToken('bench', 'Bench')), () => app.close());
 }
 

@@ -23,7 +23,7 @@ export const TUNED_CONNECTION = {
   'grpc.keepalive_permit_without_calls': 1,
 };
 
-/** `TUNED_CONNECTION`, plus grpc-js's retries for every status code that a lost connection can cause. */
+/** `TUNED_CONNECTION`, plus grpc-js's retries for the status codes that a killed server causes. */
 export const TUNED_CHANNEL = {
   ...TUNED_CONNECTION,
   'grpc.service_config': JSON.stringify({
@@ -34,5 +34,5 @@ export const TUNED_CHANNEL = {
   }),
 };
 
-/** Timeout of each call in the tuned contenders, in milliseconds. */
+/** Timeout of each unary call in the tuned contenders, in milliseconds. */
 export const TUNED_TIMEOUT_MS = 10_000;

@@ -17,7 +17,7 @@ const FLOWS = /** @type {const} */ ([
 
 const QUESTION = 'Is memory bounded for streams of any length and readers of any speed?';
 
-/** Minimum size of a large message. A stream contains LARGE_MESSAGES of them. */
+/** Minimum size of a large message in bytes. A stream of large messages contains LARGE_MESSAGES. */
 const LARGE = 65_536;
 const LARGE_MESSAGES = 3_000;
 

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 
-/** Time that a child has to exit after `stop()` before it is killed. On a busy machine, exiting can take seconds. */
+/** Time after `stop()` until a child that has not exited is killed. On a busy machine, exiting can take seconds. */
 const END_MS = 60_000;
 
 /**

@@ -19,7 +19,7 @@ import { pace } from './pace.mjs';
  * @property {number} size Message size in bytes.
  * @property {number} count Number of messages.
  * @property {number} [perSecond] Messages read per second, by this process in a watch, otherwise by the server. `undefined` for full
- *   speed; 0 to read the first message and then stop.
+ *   speed. In an upload or a talk, 0 reads the first message and then stops.
  */
 
 const [address = '', channelOptions = '{}'] = process.argv.slice(2);
@@ -111,7 +111,7 @@ async function* toAsync(items) {
   yield* items;
 }
 
-/** Counts of the streams that stay open. */
+/** Received messages and ends of the streams of `openMany`. */
 const many = { received: 0, completed: 0, failed: 0 };
 /** @type {import('rxjs').Subscription[]} */
 let subscriptions = [];

@@ -1,5 +1,5 @@
-// Opens many streams on one connection, each with one received message, with client and server in separate processes. Then ends all of
-// them, in each of the possible ways.
+// Opens many streams on one connection, each of which receives one message, with client and server in separate processes. Then ends all of
+// them, once in each possible way.
 import { machineLines, tableLines } from '../report.mjs';
 import { measureManyStreams } from './measure.mjs';
 import { MEMORY_HEAD, memoryCells, ourMachine } from './report.mjs';

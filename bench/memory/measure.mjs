@@ -7,9 +7,9 @@ import { difference, withPair } from './pair.mjs';
 
 /** Factor by which the slow reader is slower than the sender. */
 const SLOWER = 10;
-/** Number of parts of an unthrottled stream. The fastest part counts, because the machine may be busy. */
+/** Number of streams among which the unthrottled messages are divided. The fastest stream counts, because the machine may be busy. */
 const PARTS = 5;
-/** Number of polls, each after 50 ms, after which an unchanged number is considered final. */
+/** Number of polls, 50 ms apart, after which an unchanged number above 0 is considered final. */
 const STILL = 15;
 const PATIENCE_MS = 60_000;
 const DRAIN_MS = 500;
@@ -48,7 +48,7 @@ export function measureSlowReader(stream, count) {
 
 /**
  * @typedef {object} StoppedReader
- * @property {number} taken Messages taken from the source until no more were requested.
+ * @property {number} taken Messages that the client had taken from the source when it stopped taking more.
  * @property {Memories} growth Memory growth at that point.
  * @property {string} end Error that the caller received after cancelling.
  * @property {boolean} sourceEnded True if the source was closed after that.
@@ -91,8 +91,8 @@ export function measureStoppedReader(stream, channelOptions = {}) {
 /**
  * @typedef {object} ManyStreams
  * @property {number} openMs Time until each stream has received its first message.
- * @property {number} active Open calls of the client when all are open.
- * @property {Memories} growth Memory growth when all are open.
+ * @property {number} active Open calls of the client when all streams are open.
+ * @property {Memories} growth Memory growth when all streams are open.
  * @property {number} endMs Time until neither side has open calls.
  * @property {{ received: number, completed: number, failed: number, open: number }} left Total messages and ends, and the open
  *   calls of the client.
@@ -135,14 +135,14 @@ export function measureManyStreams(count, ending) {
  * @param {number} count
  */
 async function fastest(pair, stream, count) {
-  let most = 0;
-  for (let part = 0; part < PARTS; part++) most = Math.max(most, await pair.run(stream, Math.ceil(count / PARTS)));
-  return most;
+  let max = 0;
+  for (let part = 0; part < PARTS; part++) max = Math.max(max, await pair.run(stream, Math.ceil(count / PARTS)));
+  return max;
 }
 
 /**
  * @param {() => Promise<number>} read
- * @returns {Promise<number>} The value when it no longer changes.
+ * @returns {Promise<number>} The value, above 0, after it has stopped changing.
  */
 export async function standstill(read) {
   let last = 0;

@@ -21,7 +21,10 @@ const SERVER = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
 
 /** Polling interval of resident memory. */
 const POLL_INTERVAL_MS = 100;
-/** The heap is measured only in every 20th poll. Measuring forces a garbage collection, and V8's own collections should occur, too. */
+/**
+ * The heap is measured only in every 20th poll and at the end, because measuring forces a garbage collection, and V8's own collections
+ * should occur, too.
+ */
 const COLLECT_EVERY = 20;
 
 /**
@@ -83,7 +86,8 @@ export class Pair {
    *
    * @param {Stream} stream
    * @param {number} count Messages.
-   * @param {number} [perSecond] Messages read per second; `undefined` for full speed; 0 to read one message and then stop.
+   * @param {number} [perSecond] Messages read per second; `undefined` for full speed. In an upload or a talk, 0 reads one message and then
+   *   stops.
    * @returns {Promise<number>} Messages per second.
    */
   async run(stream, count, perSecond) {
@@ -111,9 +115,9 @@ export class Pair {
     });
     // A failure of `work` is reported below.
     watched.catch(() => undefined);
-    for (let looks = 1; !done; looks++) {
+    for (let polls = 1; !done; polls++) {
       await Promise.race([watched, wait(POLL_INTERVAL_MS)]);
-      const command = looks % COLLECT_EVERY === 0 || done ? 'memory' : 'resident';
+      const command = polls % COLLECT_EVERY === 0 || done ? 'memory' : 'resident';
       const [client, server] = await Promise.all([this.client.ask(command), this.server.ask(command)]);
       for (const [side, now] of /** @type {const} */ ([
         ['client', client],
@@ -136,9 +140,9 @@ export class Pair {
  */
 export function difference(after, before) {
   /** @param {'client' | 'server'} side */
-  const of = (side) => ({
+  const growthOf = (side) => ({
     heap: after[side].heap - before[side].heap,
     resident: after[side].resident - before[side].resident,
   });
-  return { client: of('client'), server: of('server') };
+  return { client: growthOf('client'), server: growthOf('server') };
 }

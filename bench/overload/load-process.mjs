@@ -36,7 +36,7 @@ const HEADERS = { ':method': 'POST', ':path': Get.path, 'content-type': 'applica
  * @property {(() => void) | undefined} expire Ends the call; `undefined` after its end, so that its stream can be collected.
  */
 
-/** Calls with a deadline in the sequence in which they were sent; some may have ended. @type {OpenCall[]} */
+/** Calls with a deadline, in the order in which they were sent; some may have ended. @type {OpenCall[]} */
 const withDeadline = [];
 
 /**
@@ -75,11 +75,11 @@ function call(deadlineMs, done) {
   withDeadline.push(open);
 }
 
-/** Ends the calls whose deadlines have passed. The deadlines pass in the sequence in which the calls were sent. */
+/** Ends the calls whose deadlines have passed. A call that was sent after one with a later deadline is ended only together with it. */
 function expireCalls() {
   const now = performance.now();
   const first = withDeadline.findIndex(({ deadlineAt }) => deadlineAt > now);
-  for (const one of withDeadline.splice(0, first < 0 ? withDeadline.length : first)) one.expire?.();
+  for (const { expire } of withDeadline.splice(0, first < 0 ? withDeadline.length : first)) expire?.();
 }
 
 /**
@@ -126,7 +126,7 @@ async function load({ perSecond, seconds, deadlineMs, noDeadlinePerSecond = 0, h
     openLoop(noDeadlinePerSecond, seconds, Infinity),
   ]);
   const endedAt = performance.now();
-  // Calls without a deadline may be answered much later.
+  // Does not wait for calls without a deadline, which may be answered much later.
   const goodAgainMs = await goodAgain(endedAt);
   await wait(Math.max(0, endedAt + deadlineMs + 200 - performance.now()));
   const others = await side();
@@ -185,7 +185,8 @@ const MAX_WAIT_MS = 30_000;
 
 /**
  * @param {number} endedAt
- * @returns {Promise<number>} Time from the end of the load to the first of five probes in a row that were answered within 200 ms.
+ * @returns {Promise<number>} Milliseconds from the end of the load to the first of five responses in a row within 200 ms, at most
+ *   MAX_WAIT_MS.
  */
 async function goodAgain(endedAt) {
   /** @type {Result[]} */
@@ -204,7 +205,7 @@ async function goodAgain(endedAt) {
 }
 
 /**
- * Observes a health check every 100 ms and a response stream, on a second connection.
+ * Observes a response stream and, if `health` is true, a health check every 100 ms, on a second connection.
  *
  * @param {boolean} health
  */

@@ -30,7 +30,7 @@ const CALLERS = 16;
  * @property {'resilient-grpc' | 'nest'} server
  * @property {readonly string[]} packages
  * @property {Readonly<Record<string, unknown>>} [options] Options of the server.
- * @property {boolean} [limits] True if it limits concurrent handlers. It is then measured only with handlers that wait.
+ * @property {boolean} [limits] True if the server limits concurrent handlers. It is then measured only with handlers that wait.
  */
 
 const RESILIENT_GRPC = ['nestjs-resilient-grpc'];
@@ -38,7 +38,7 @@ const RESILIENT_GRPC = ['nestjs-resilient-grpc'];
 /** @type {readonly OverloadEntry[]} */
 export const OVERLOADED_SERVERS = [
   { name: 'resilient-grpc', server: 'resilient-grpc', packages: RESILIENT_GRPC },
-  // A limit slightly above the pool of 10 connections, so that a call is ready whenever a connection becomes free.
+  // A limit slightly above a pool of 10 connections (--work pool:10:MS), so that a call is ready whenever a connection becomes free.
   {
     name: 'limit 16',
     server: 'resilient-grpc',
@@ -69,8 +69,8 @@ export function outlineOfOverload({ bench, rounds, seconds }) {
     question: 'How does a server behave if it receives more calls than it can serve?',
     how: [
       `medians of ${String(rounds)} runs of ${String(seconds)} s, deadline ${String(DEADLINE_MS)} ms, open loop from another process;`,
-      'goodput: calls answered in time, as a share of the capacity measured in the same run; ran late: handlers that started after the deadline of their client;',
-      'p99 of served calls sent after the first second; serves calls again: from the end of the load to five responses in a row within 200 ms',
+      'goodput: calls answered in time, as a share of the capacity measured in the same run; ran late: handlers that started after the deadline of their call;',
+      'p99 of served calls sent after the first second; serves calls again: from the end of the load to the first of five responses in a row within 200 ms',
     ].join(' '),
     varied: { name: 'load', title: 'load', label: String },
     figures: [
@@ -113,7 +113,7 @@ export async function measureOverload({ bench, entries, work, factors, rounds, s
 }
 
 /**
- * Measures the capacity of a new server, and then sends it a multiple of that number of calls.
+ * Measures the capacity of a new server, and then sends it calls at a multiple of that rate.
  *
  * @param {{
  *   server: OverloadEntry['server'], options?: OverloadEntry['options'], work: string,

@@ -3,8 +3,8 @@
 //   WORK     sync:MS             uses the CPU for MS milliseconds
 //            pool:SIZE:MS        waits for one of SIZE slots, and holds it for MS milliseconds, like a database connection
 //            wait:WAIT:MS        waits for WAIT milliseconds, then uses the CPU for MS milliseconds
-//   OPTIONS  further options of the server as JSON
-// The id of a request is its client's deadline in milliseconds since 1970, so that the handler can count calls that are already expired.
+//   OPTIONS  additional options of the server as JSON
+// The id of a request is the deadline of its call in milliseconds since 1970, or Infinity, so that the handler can count expired calls.
 import 'reflect-metadata';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Controller } from '@nestjs/common';
@@ -111,7 +111,7 @@ async function listen() {
 
 obey({
   listen,
-  /** Returns the numbers of handled calls since the last request. */
+  /** Returns the numbers of handled calls since the last `counts`. */
   counts() {
     const counts = { handled, handledLate };
     handled = handledLate = 0;

@@ -77,7 +77,7 @@ function installedWith(packages) {
 }
 
 /**
- * Finds the folder of a package like Node. Does not resolve it, because most packages do not export their package.json.
+ * Finds the folder of a package in the same way as Node. Does not call `resolve`, because most packages do not export their package.json.
  *
  * @param {string} name
  * @param {string} from
@@ -95,7 +95,7 @@ const sizes = new Map();
 
 /**
  * @param {string} folder Folder of a package.
- * @returns {number} Published size in bytes.
+ * @returns {number} Size in bytes, without nested packages.
  */
 function sizeOf(folder) {
   const known = sizes.get(folder);
@@ -106,13 +106,14 @@ function sizeOf(folder) {
 }
 
 /**
- * Returns the published size of a package of this workspace, whose folder also contains its sources.
+ * Returns the approximate published size of a package of this workspace in bytes. Its folder also contains its sources.
  *
  * @param {string} folder
  * @returns {number}
  */
 function packedSize(folder) {
-  // Runs no package scripts, because they would write files. They would also add the README, whose size is added below.
+  // Runs no package scripts, because they write files: they remove comments from `dist`, and add the CommonJS build, the changelog, the
+  // docs, and the README. Only the size of the README is added below.
   const pack = ['pack', '--dry-run', '--json', '--ignore-scripts', '--loglevel=error'];
   const [{ unpackedSize }] = JSON.parse(execFileSync('npm', pack, { cwd: folder, encoding: 'utf8' }));
   return unpackedSize + statSync(join(ROOT, 'README.md')).size;
@@ -120,7 +121,7 @@ function packedSize(folder) {
 
 /**
  * @param {string} folder
- * @returns {number} Size in bytes without nested packages.
+ * @returns {number} Size in bytes, without nested packages.
  */
 function sizeOfFiles(folder) {
   return readdirSync(folder, { withFileTypes: true }).reduce((sum, entry) => {

@@ -108,16 +108,16 @@ function turn({ kind, of, seconds }) {
 }
 
 /**
- * Verifies this contender. Also loads and opens the other contenders, so that all processes hold the same memory and garbage collections
- * cost the same.
+ * Verifies this contender, and then loads, opens, and verifies the others, so that all processes hold the same memory and garbage
+ * collections cost the same.
  *
- * @param {{ names: readonly string[] }} given Names of all contenders, in their order.
+ * @param {{ names: readonly string[] }} given Names of all contenders, in the order of the report.
  */
 async function rehearseBeside({ names }) {
   for (const each of [name, ...names.filter((other) => other !== name)]) {
-    const taking = each === name ? contender : await (await contenderNamed(each)?.load())?.open(address);
-    if (taking === undefined) throw new Error(`expected a contender, got ${each}`);
-    await rehearse(taking).catch((/** @type {unknown} */ error) => {
+    const opened = each === name ? contender : await (await contenderNamed(each)?.load())?.open(address);
+    if (opened === undefined) throw new Error(`expected a contender, got ${each}`);
+    await rehearse(opened).catch((/** @type {unknown} */ error) => {
       throw new Error(`${each} returned wrong responses`, { cause: error });
     });
   }

@@ -50,11 +50,11 @@ export async function measureSlowReadersOfAll({ bench, entries, rounds, messages
       withContenders(entries, address, async (children) => {
         /** @param {string} direction @param {(child: Child) => Promise<number>} held */
         const measure = (direction, held) =>
-          // Runs in parallel, which does not affect memory.
+          // Runs the contenders in parallel, which does not affect their memory.
           Promise.all(
-            taken.map(async ({ name, bytes, direction: of }) => {
+            taken.map(async ({ name, bytes, direction: measured }) => {
               const child = children.get(name);
-              if (of === direction && child !== undefined) bytes.push(await held(child));
+              if (measured === direction && child !== undefined) bytes.push(await held(child));
             }),
           );
         await Promise.all(
@@ -78,7 +78,7 @@ export async function measureSlowReadersOfAll({ bench, entries, rounds, messages
  * @param {'stopReading' | 'beginUpload'} command
  * @param {Messages} stream
  * @param {() => Promise<number>} progress Progress of the sender.
- * @returns {Promise<number>} Buffered bytes when the sender makes no more progress.
+ * @returns {Promise<number>} Growth of the memory of the child in bytes when the sender makes no more progress.
  */
 async function heldOf(child, command, stream, progress) {
   const { heap: before } = await child.ask('memory');

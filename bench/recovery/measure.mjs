@@ -17,11 +17,11 @@ const CALLER = fileURLToPath(new URL('./caller-process.mjs', import.meta.url));
 /** Minimum and maximum downtime of the server. The downtimes are evenly distributed between them. */
 const MIN_MS = 200;
 const MAX_MS = 800;
-/** Golden ratio. Any number of its multiples modulo 1 are evenly distributed, and they are the same in each run. */
+/** Golden ratio minus 1. Any number of its multiples modulo 1 are evenly distributed, and they are the same in each run. */
 const STEP = (Math.sqrt(5) - 1) / 2;
 /** Time with a running server before each kill. */
 const CALM_MS = 100;
-/** Maximum recovery time. A client without a response by then counts with this time. */
+/** Maximum recovery time, which is also recorded for a client that received no response. */
 const PATIENCE_MS = 20_000;
 
 /**

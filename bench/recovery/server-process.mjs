@@ -1,4 +1,4 @@
-// A server that is killed, or its replacement, which is started in advance and listens on command.
+// A server that listens on command and is later killed. Its replacement is another such process, which is started in advance.
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { ORDER_ID } from '../contract.mjs';
 import { loadService } from '../load-contract.mjs';

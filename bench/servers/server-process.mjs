@@ -1,5 +1,6 @@
 // A server under test in a separate process: node server-process.mjs resilient-grpc|unprotected|nest|grpc-js
-// All return the same response from the shortest possible handler, with only the contract and the address as options.
+// All return the same response from the shortest possible handler. Their only options are the contract, the address, and, for this
+// library's server, `overloadProtection`.
 import 'reflect-metadata';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -89,7 +90,7 @@ await START[process.argv[2] ?? '']?.();
 process.on('message', () => process.send?.(process.cpuUsage()));
 process.send?.({ address: url });
 
-// Exits when the benchmark exits.
+// Exits if the benchmark exits.
 process.once('disconnect', () => {
   rmSync(folder, { recursive: true });
   process.exit();

@@ -4,13 +4,13 @@ import { TimedHeap } from './timed-heap.mjs';
 /** Phases of a call. */
 export const PHASE = { ended: 0, waiting: 1, backoff: 2, running: 3 };
 
-/** The open calls, by number. The index of a call is reused after the call ends. */
+/** The open calls, by number. The length of the arrays ensures that a call has ended before a later call reuses its index. */
 export class Calls {
-  /** Deadlines of all calls, in ascending order. */
+  /** Deadlines that have not passed, in ascending order, including those of calls that have ended. */
   deadlines = new Ring();
   /** Attempt timeouts by call and attempt, if the policy has any. */
   timeouts = new Ring();
-  /** @type {TimedHeap<number>} Calls in backoff. */
+  /** @type {TimedHeap<number>} Calls in backoff; some may have ended. */
   backoffs = new TimedHeap();
   #mask;
   #next = 0;

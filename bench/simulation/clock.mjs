@@ -2,7 +2,7 @@
  * @typedef {object} SimulatedTimer
  * @property {number} at
  * @property {number} order
- * @property {(() => void) | undefined} task `undefined` after it was cleared.
+ * @property {(() => void) | undefined} task `undefined` after the timer was cleared.
  */
 
 // Gives deadlines a realistic magnitude.

@@ -7,7 +7,7 @@ import { SAMPLE_MS } from './meter.mjs';
  * @typedef {object} Figures
  * @property {number} amplification Attempts per call in the second half of the worst fault, when any retry budget is spent.
  * @property {number} peakLoadRatio Maximum rate of arriving attempts after a fault, relative to the usual load.
- * @property {number} goodput Share of all calls that succeed in time.
+ * @property {number} goodput Share of the calls after the first 2 s that succeed in time.
  * @property {number} newCallsFailed Share of failures among the calls that start within 10 s after the worst fault.
  * @property {number} newCallsFailedConnected Share of failures among those calls whose client was connected.
  * @property {number | null} recoverySeconds Time from the end of the worst fault until at least 99 % of calls succeed permanently; null if
@@ -74,9 +74,9 @@ function shareFailed({ begun, failed }) {
  */
 export function peakOf({ load, usual }, begin, end) {
   const together = Math.min(Math.ceil(MIN_COMBINED_CALLS / usual), SAMPLES_PER_SECOND);
-  let most = 0;
-  for (let from = begin; from + together <= end; from++) most = Math.max(most, sum(load, from, from + together));
-  return most / (usual * together);
+  let max = 0;
+  for (let from = begin; from + together <= end; from++) max = Math.max(max, sum(load, from, from + together));
+  return max / (usual * together);
 }
 
 /**

@@ -22,11 +22,11 @@ import { ANSWER, Server } from './server.mjs';
  * @property {number} queueMs
  * @property {number} shedCost
  * @property {number} handshakeCost
- * @property {number} latencyMs Latency of a response, in addition to processing and queueing.
+ * @property {number} latencyMs Time from the end of processing until the client receives the response.
  * @property {number} seed
  */
 
-/** Number of different {@link ANSWER}s. */
+/** Number of values of {@link ANSWER}. */
 const ANSWERS = Object.keys(ANSWER).length;
 
 /** Simulates a fleet of clients with one policy, and its servers, event by event in virtual time. */
@@ -251,7 +251,7 @@ export class Fleet {
   }
 
   /**
-   * Records the success of a call.
+   * Ends a call that succeeded.
    *
    * @param {number} call
    */
@@ -261,7 +261,7 @@ export class Fleet {
   }
 
   /**
-   * Records the failure of a call.
+   * Ends a call that failed.
    *
    * @param {number} call
    */

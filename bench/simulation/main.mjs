@@ -1,5 +1,5 @@
 // Simulates how a fleet of clients affects failing servers and itself, for example with `npm run simulate -- outage`. Compares the
-// library's policies with three others, in virtual time. The same seed gives the same figures. endpoints/command.mjs runs the scenarios
+// library's policies with three others, in virtual time. The same seed produces the same figures. endpoints/command.mjs runs the scenarios
 // with several endpoints.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -14,7 +14,7 @@ const SERVER_KINDS = /** @type {const} */ (['bounded', 'plain', 'gate']);
 const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [options]
   --clients N      number of clients (200)
   --rate R         calls per second of each client (10000 / clients)
-  --seconds S      simulated time, 60 or more; faults are scaled down from 600 (600)
+  --seconds S      simulated time, 60 or more; faults are defined for 600 s and scaled (600)
   --deadline MS    deadline of every call (${String(DEFAULT_WORLD.patienceMs)})
   --handshake C    cost of a connection in calls (${String(DEFAULT_WORLD.handshakeCost)}; TLS: about 20)
   --server KIND    bounded: rejects calls that would wait for more than ${String(DEFAULT_WORLD.queueMs / 1_000)} s; plain: processes all calls, as Nest's server does;

@@ -1,4 +1,4 @@
-/** Duration of a sample. */
+/** Duration of a sample. Figures are counted per sample. */
 export const SAMPLE_MS = 100;
 /** Calls that start within this time after a fault count as new. */
 const NEW_MS = 10_000;

@@ -4,7 +4,7 @@
 
 const ROUND_TRIP_MS = 1;
 
-/** Connects clients to a random running server, like a Service address in Kubernetes. */
+/** Connects each client to a random running server, as the address of a Kubernetes service does. */
 export class Network {
   /** @type {Map<number, { readonly subchannel: Subchannel, readonly server: number }>} */
   #connecting = new Map();

@@ -13,8 +13,8 @@ import { Subchannel } from './subchannel.mjs';
  */
 
 /**
- * A client on a grpc-js channel with pick_first. Calls wait for the first connection attempt. After this attempt has failed, calls fail
- * immediately. With retries, it retries all failures except RESOURCE_EXHAUSTED, as often as this library's default policy.
+ * A client on a grpc-js channel with pick_first. Calls wait for the first connection attempt. If it fails, calls fail immediately until the
+ * client is connected. With retries, the client retries all failures except RESOURCE_EXHAUSTED, as often as this library's default policy.
  *
  * @implements {import('./policies.mjs').Client}
  */

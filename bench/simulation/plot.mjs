@@ -78,7 +78,7 @@ export function plot(results, faults, seconds, title, panels = FLEET_PANELS) {
         type: 'line',
         showSymbol: false,
         lineStyle: { width: place === 0 ? 2 : 1.2 },
-        // This library is drawn on top.
+        // The first policy is drawn on top.
         z: results.length - place,
         xAxisIndex: index,
         yAxisIndex: index,

@@ -59,8 +59,7 @@ export const POLICIES = [
   },
   {
     name: 'grpc-js',
-    title:
-      'grpc-js with default options: fails fast, retries calls that the transport refused, reconnects after 1 to 120 s',
+    title: 'grpc-js with default options: one attempt per call; fails fast; reconnects after 1 to 120 s',
     open: (fleet) => new PlainClient(fleet, { backoff: GRPC_JS_BACKOFF, retries: false }),
   },
   {
@@ -70,7 +69,7 @@ export const POLICIES = [
   },
 ];
 
-/** Names of the constants that can be varied: 'release.growth' and so on. */
+/** Names of the constants that can be varied, such as 'release.growth'. */
 export const VARIABLE = Object.entries(CONSTANTS).flatMap(([group, constants]) =>
   Object.keys(constants).map((name) => `${group}.${name}`),
 );

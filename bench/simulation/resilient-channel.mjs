@@ -147,11 +147,11 @@ class SimulatedWireChannel {
   }
 
   attemptStarted() {
-    // Not needed, because the channel is not closed after its last attempt.
+    // Not needed, because no channel is closed after its last attempt.
   }
 
   attemptEnded() {
-    // Not needed either.
+    // Not needed, for the same reason.
   }
 
   timedOut(startedAt, waitedMs) {

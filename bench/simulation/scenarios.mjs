@@ -18,7 +18,7 @@
  * @property {(seconds: number) => readonly Fault[]} faults In chronological order, without overlap.
  */
 
-/** Scenarios are defined for ten minutes and scaled down. No fault is scaled to less than three seconds. */
+/** Scenarios are defined for ten minutes and scaled to the simulated time. No fault is scaled to less than three seconds. */
 const FULL_SECONDS = 600;
 const MIN_FAULT_SECONDS = 3;
 
@@ -50,8 +50,8 @@ export const SCENARIOS = {
   },
   rolling: {
     title: 'ten servers are killed and restarted in turn, each down for 5 s',
-    // Connections are distributed randomly, so some servers have 50 % more connections than others. In addition, one server at a time is
-    // down.
+    // Twice the capacity, because connections are distributed randomly, and some servers have 50 % more connections than others. In
+    // addition, one server at a time is down.
     world: { servers: 10, capacity: 2 },
     faults: (seconds) =>
       Array.from({ length: 10 }, (_, index) => {

@@ -20,7 +20,7 @@ import { Ring } from './ring.mjs';
  * @property {(call: number, attempt: number, timeoutMs: number, costMs: number) => boolean} add Returns false if the call is refused.
  * @property {() => QueuedCall | undefined} next Removes and returns the next call.
  * @property {(served: QueuedCall, costMs: number) => void} served
- * @property {(call: number) => void} cancelled The client reset the call.
+ * @property {(call: number) => void} cancelled Called when the client has reset the call.
  */
 
 /**
@@ -65,7 +65,7 @@ export class BoundedQueue {
   }
 
   cancelled() {
-    // Such a server ignores the end of a call.
+    // The server does not detect that the call has ended, and processes it.
   }
 }
 

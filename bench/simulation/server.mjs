@@ -16,7 +16,7 @@ export const ANSWER = {
 /**
  * The way a server treats calls that it cannot process at once:
  * - 'plain': it processes all of them, as Nest's server does;
- * - 'bounded': it rejects calls that would wait for more than `queueMs` with UNAVAILABLE;
+ * - 'bounded': it returns UNAVAILABLE for calls that would wait for more than `queueMs`;
  * - 'gate': it has this library's protection against overload.
  *
  * @typedef {'plain' | 'bounded' | 'gate'} ServerKind
@@ -27,7 +27,7 @@ export const ANSWER = {
  * @property {number} callsPerSecond Capacity in calls per second.
  * @property {ServerKind} kind
  * @property {number} queueMs Maximum queued work of a bounded server.
- * @property {number} shedCost Cost of a refused call, as a share of a call.
+ * @property {number} shedCost Cost of a refused call in calls.
  * @property {number} handshakeCost Cost of a new connection in calls.
  */
 
@@ -50,7 +50,7 @@ export class Server {
   /** @type {QueuedCall | number} */
   #current = 0;
   #currentMs = 0;
-  /** Cost of refused calls, added to the next item. */
+  /** Cost of calls refused since the current item started, added to the next item. */
   #owedMs = 0;
   /** Greater than 0 if handshakes got more than half of the capacity. */
   #balanceMs = 0;

@@ -17,20 +17,20 @@ class Second {
 
 /** Counts calls, attempts on the watched replicas, and ejections. */
 export class EndpointMeter {
-  /** Attempts on the watched replicas, per sample and replica. */
+  /** Mean number of attempts on a watched replica, per sample. */
   load;
-  /** Usual number of attempts per sample and replica. */
+  /** Usual number of attempts on a replica per sample. */
   usual;
   /** Attempts on replicas that are not healthy, and all attempts. */
   sickAttempts = 0;
   attempts = 0;
   /** Ejections of watched replicas, in chronological order. @type {{ at: number, forMs: number, number: number, reason: string }[]} */
   ejections = [];
-  /** Ejections of other replicas, by their rule. @type {Map<string, number>} */
+  /** Number of ejections of other replicas, by reason. @type {Map<string, number>} */
   falseEjections = new Map();
   /** Returns of watched replicas. @type {{ at: number, reason: string }[]} */
   returns = [];
-  /** Smallest number of replicas that a client used. */
+  /** Smallest number of replicas that any client used. */
   minInUse;
   /** @type {Second[]} */
   #seconds = [];

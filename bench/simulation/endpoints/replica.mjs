@@ -1,15 +1,16 @@
 /** Latencies of a healthy replica: median 20 ms, p99 100 ms. */
 const MEDIAN_MS = 20;
 const SIGMA = 0.7;
-/** About once a minute, a replica pauses, as for a garbage collection. Its responses wait until the end of the pause. */
+/** About once a minute, a replica pauses, as for a garbage collection. Attempts that arrive during the pause are answered after it. */
 const PAUSE_MS = 300;
 const PAUSE_PERIOD_MS = 61_000;
 /** Shifts the pauses of the replicas against each other. */
 const PAUSE_SHIFT_MS = 17_000;
-/** Share of the attempts that fail on a healthy replica. */
+/** Share of the attempts that fail on a healthy or slow replica. */
 const ERRORS = 0.001;
-/** Latency of an UNAVAILABLE of a failing replica. */
+/** Latency of the UNAVAILABLE status of a failing replica. */
 const FAILURE_MS = 5;
+/** Factor by which a slow replica is slower. */
 const SLOWNESS = 25;
 
 const PORT = 50051;

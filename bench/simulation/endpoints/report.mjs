@@ -57,7 +57,7 @@ export function toTable(
     `${String(clients)} clients of ${String(callsPerSecond)} calls/s with ${String(endpoints)} endpoints for ${String(seconds)} s; deadlines of ${String(patienceMs)} ms, attempts of ${String(attemptTimeoutMs)} ms`,
     `p99 before the fault: ${(results[0]?.figures.p99Before ?? 0).toFixed(0)} ms`,
     '',
-    ...tableLines(['policy', ...COLUMNS.map(({ title: one }) => one)], rows),
+    ...tableLines(['policy', ...COLUMNS.map((column) => column.title)], rows),
     '',
     ...results.flatMap(({ policy, figures }) => ejectionLine(policy.name, figures)),
     ...results.map(({ policy }) => `${policy.name}: ${policy.title}`),

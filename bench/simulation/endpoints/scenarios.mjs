@@ -8,7 +8,8 @@
  * @property {number} seconds
  * @property {{ readonly from: number, readonly to: number }} fault Seconds.
  * @property {(endpoints: number) => readonly number[]} watched Replicas whose load and ejections are measured.
- * @property {(endpoints: number) => readonly { readonly at: number, readonly play: (fleet: EndpointFleet) => void }[]} changes
+ * @property {(endpoints: number) => readonly { readonly at: number, readonly play: (fleet: EndpointFleet) => void }[]} changes By time in
+ *   milliseconds.
  */
 
 const FAULT = { from: 10, to: 35 };
@@ -18,23 +19,23 @@ const FLAP_SECONDS = 10;
 const LATER = { from: 930, to: 950 };
 const APPEARS_AT = 20;
 /** Share of the replicas that fail in `endpoints-fail`. */
-const MOST = 0.6;
+const FAILING_SHARE = 0.6;
 /** Maximum time until a client receives a change of the addresses, as with a watch of EndpointSlices. */
 const RESOLVED_WITHIN_MS = 100;
 
 /** @type {Readonly<Record<string, EndpointScenario>>} */
 export const ENDPOINT_SCENARIOS = {
-  'endpoint-fails': sick('one endpoint fails every call for 25 s', 'failing', one),
-  'endpoint-slow': sick('one endpoint is 25 times slower for 25 s', 'slow', one),
-  'endpoint-freezes': sick('one endpoint does not respond for 25 s', 'frozen', one),
-  'endpoints-fail': sick('60 % of the endpoints fail every call for 25 s', 'failing', most),
+  'endpoint-fails': sick('one endpoint fails every call for 25 s', 'failing', firstReplica),
+  'endpoint-slow': sick('one endpoint is 25 times slower for 25 s', 'slow', firstReplica),
+  'endpoint-freezes': sick('one endpoint does not respond for 25 s', 'frozen', firstReplica),
+  'endpoints-fail': sick('60 % of the endpoints fail every call for 25 s', 'failing', failingReplicas),
   'endpoint-flaps': {
     title:
       'one endpoint alternately fails for 10 s and works for 10 s, for 10 min; 5 min later, it fails once for 20 s',
     world: { clients: 20, callsPerSecond: 100 },
     seconds: 1_080,
     fault: FLAPS,
-    watched: one,
+    watched: firstReplica,
     changes: () => {
       const changes = [];
       for (let at = FLAPS.from; at < FLAPS.to; at += 2 * FLAP_SECONDS) {
@@ -67,13 +68,13 @@ export const ENDPOINT_SCENARIOS = {
   },
 };
 
-function one() {
+function firstReplica() {
   return [0];
 }
 
 /** @param {number} endpoints */
-function most(endpoints) {
-  return Array.from({ length: Math.round(endpoints * MOST) }, (_, index) => index);
+function failingReplicas(endpoints) {
+  return Array.from({ length: Math.round(endpoints * FAILING_SHARE) }, (_, index) => index);
 }
 
 /**

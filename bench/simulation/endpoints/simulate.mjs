@@ -28,15 +28,16 @@ const REACTION_SECONDS = 2;
  * @property {number} failed Share of failures among the calls that start later in the fault.
  * @property {number} failedAfter Share of failures among the calls that start after the fault.
  * @property {number} p99Before p99 of the calls before the fault in milliseconds, including failed calls.
- * @property {number} p99 p99 of the calls that start after the first 2 s of the fault.
+ * @property {number} p99 p99 of the calls that start later in the fault in milliseconds, including failed calls.
  * @property {number} ejected Share of the pairs of a client and a sick endpoint that were ejected during the fault.
- * @property {number | undefined} ejectedAfter Median time of the first ejection.
+ * @property {number | undefined} ejectedAfter Median time of the first ejections.
  * @property {readonly [number, number] | undefined} returned 5th and 95th percentile of the times of the first returns.
- * @property {number} peak Maximum load on a watched endpoint after the first return, or after the fault, relative to its fair share.
- * @property {number} shareAfter Load on a watched endpoint 2 s after the end of the fault, relative to its fair share.
- * @property {number} minInUse Smallest number of endpoints that a client used.
- * @property {number} falseEjections Ejections of healthy endpoints.
- * @property {number} sickAttempts Share of all attempts that sick endpoints received.
+ * @property {number} peak Maximum mean load on the watched endpoints, relative to their fair share, after the first return or the end of
+ *   the fault, whichever is later.
+ * @property {number} shareAfter Maximum mean load on the watched endpoints, relative to their fair share, from 1 to 2 s after the fault.
+ * @property {number} minInUse Smallest number of endpoints that any client used.
+ * @property {number} falseEjections Number of ejections of endpoints without a fault.
+ * @property {number} sickAttempts Share of all attempts that endpoints received during their fault.
  * @property {readonly { readonly number: number, readonly count: number, readonly seconds: number }[]} ejections Count and mean duration by number.
  */
 

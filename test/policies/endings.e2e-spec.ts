@@ -80,7 +80,7 @@ async function played(server: FrameServer, write: Write): Promise<unknown> {
   return error;
 }
 
-/** Makes a write that waits while another request uses the only stream, then runs `play`. Expects the write to be sent once and to succeed. */
+/** Makes a write that waits while another request uses the only stream, then runs `play`. Expects the write to succeed and be sent once. */
 async function writeInQueue(connect: (url: string) => Promise<Write>, play: Ending['play']): Promise<void> {
   const server = await FrameServer.start(
     (request) => {

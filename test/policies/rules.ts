@@ -72,7 +72,7 @@ async function attemptsOf({ server, client }: Scene, count = 1, call = () => cli
   return made;
 }
 
-/** Number of characters in the largest request that fits the retry buffer of a call. A message has a prefix of 5 bytes, and its text field one of 4. */
+/** Number of characters in the largest request that fits the retry buffer of a call. The message needs 5 more bytes, its text field 4. */
 const LARGEST_KEPT = (1 << 20) - 9;
 
 const attempts = async (scene: Scene, characters = 0) => {
@@ -567,7 +567,7 @@ async function remaining({ another }: Scene, timeout: string): Promise<string> {
   return statuses.includes('OK') ? `OK, ${Math.ceil(Math.max(...leftMs) / 100) * 100} ms` : statuses[0]!;
 }
 
-/** Resolves after the server has received all previous calls of `client`, because calls on one connection arrive in the order of their start. */
+/** Resolves after the server has received all previous calls of `client`, because calls on one connection cannot overtake each other. */
 export async function arrived(client: Contender): Promise<void> {
   for (let i = 0; i < 2; i++) await client.serverStream().ended;
 }

@@ -34,13 +34,13 @@ export async function judgedBetween(
   judgements: readonly Judgement[],
 ): Promise<Pick<JudgedRun, 'rows' | 'busy'>> {
   const busy = whyNotJudged(await sentinel.loadBetween(from, until));
-  const rows = judgements.map((one) => ({ ...one, verdict: verdictOf(one, busy !== undefined) }));
+  const rows = judgements.map((judgement) => ({ ...judgement, verdict: verdictOf(judgement, busy !== undefined) }));
   return { rows, busy };
 }
 
 /**
- * Plays `situation` once while `sentinel` watches the machine. Never throws. The result contains all errors, including unhandled
- * rejections.
+ * Plays `situation` once while `sentinel` watches the machine. Errors of the play, including unhandled rejections, are in the result; they
+ * do not reject the promise.
  */
 export async function playWatched(
   situation: Situation,

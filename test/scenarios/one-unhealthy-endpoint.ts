@@ -72,7 +72,7 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
     url: `ipv4:${fault.urls.join(',')}`,
     loadBalancing: 'round_robin',
     ejectUnhealthy: true,
-    // A call that waits for a busy machine is not a failure of the promise.
+    // A delay of a busy machine must not fail a call.
     timeoutMs: run.which === 'counts' ? 60_000 : 10_000,
     methods: { Get: { idempotent: true, attemptTimeoutMs: 1_000 } },
     ...outageGrace(run),

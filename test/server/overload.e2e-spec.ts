@@ -103,13 +103,13 @@ async function burst(client: PlainClient, count = CALLS, timeoutMs: number | und
     ),
   );
   await Promise.all(calls);
-  const count8 = errors.filter(({ code }) => code === status.RESOURCE_EXHAUSTED);
+  const refused = errors.filter(({ code }) => code === status.RESOURCE_EXHAUSTED);
   const others = errors.filter(({ code }) => code !== status.RESOURCE_EXHAUSTED && code !== status.DEADLINE_EXCEEDED);
-  return { ok, refused: count8, others };
+  return { ok, refused, others };
 }
 
 describe('a server that receives more calls than it can serve', { timeout: 60_000 }, () => {
-  it('refuses calls in an overload with a status that stops retries, and serves later calls on the same connection', async () => {
+  it('refuses calls in an overload with a status that stops retries, serves a later call, and keeps its health SERVING', async () => {
     const server = await start();
     const client = new PlainClient(server.url);
     await warmUp(client);
@@ -257,7 +257,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
     expect(Math.max(...startsPerTurn)).toBeLessThanOrEqual(2 * maxConcurrentCalls);
   });
 
-  it('ends unary calls and streams at maxCallMs if they have no deadline', async () => {
+  it('ends unary calls and streams at maxCallMs if their deadline is later or absent', async () => {
     const server = await NestServer.start({ maxCallMs: 200 });
     onTestFinished(() => server.close());
     const client = new PlainClient(server.url);

@@ -61,7 +61,7 @@ class WaitingController {
 @Module({ controllers: [WaitingController] })
 class WaitingModule {}
 
-/** Starts a server in this process. Closed at the end of the test. */
+/** Starts a server in this process; closed at the end of the test. */
 async function serveHere(module: Type, options: ResilientGrpcServerOptions): Promise<ResilientGrpcServer> {
   const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(
     { module, imports: [ResilientGrpcServerModule.forRoot(options)] },
@@ -244,7 +244,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
     expect(settled.filter((one) => one === 'ok')).toHaveLength(5);
   });
 
-  it('lets the event loop turn while waiting calls start whose handlers wait and then use the CPU', async () => {
+  it('lets the event loop turn between the starts of waiting calls whose handlers wait and then use the CPU', async () => {
     const url = ownUrl();
     const maxConcurrentCalls = 4;
     await serveHere(WaitingModule, ordersOptions(url, { methods: { Get: { maxConcurrentCalls } } }));
@@ -253,7 +253,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
     countTurns();
     await Promise.all(Array.from({ length: 50 }, () => client.get()));
     const startsPerTurn = startedInTurn.map((turn) => startedInTurn.filter((other) => other === turn).length);
-    // The permits, and the calls that start for 10 ms while handlers end.
+    // In one turn, calls start on all free permits and, for 10 ms, on the permits that ended calls return.
     expect(Math.max(...startsPerTurn)).toBeLessThanOrEqual(2 * maxConcurrentCalls);
   });
 

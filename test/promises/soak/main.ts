@@ -1,5 +1,5 @@
-// npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]: plays every situation whose programs are installed in full,
-// repeatedly, in an order drawn from the seed, and judges them as `npm run promises` does. The exit code is 1 if a promise was broken, a
+// npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]: plays in full, repeatedly, every situation whose programs
+// are installed, in an order drawn from the seed, and judges them as `npm run promises` does. The exit code is 1 if a promise was broken, a
 // situation was never played, or handles stay open. Ctrl-C ends the soak after the cleanup of the current play; a second Ctrl-C exits
 // immediately.
 import 'reflect-metadata';

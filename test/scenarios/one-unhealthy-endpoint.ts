@@ -18,11 +18,11 @@ const CALLS_PER_SECOND = { counts: 60, all: 200 };
 const MAX_EJECTION_DELAY_MS = 2_000;
 const MEASURED_MS = { short: 4_000, full: 20_000 };
 
-/** A fault of one of the endpoints. */
+/** A fault of the first endpoints. */
 interface Fault {
   readonly name: string;
   readonly urls: readonly string[];
-  /** Number of faulty endpoints, the first ones of `urls`. @defaultValue 1 */
+  /** Number of faulty endpoints, which are the first ones in `urls`. @defaultValue 1 */
   readonly count?: number;
   start(): void;
   end?(): void;

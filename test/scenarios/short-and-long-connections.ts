@@ -64,7 +64,7 @@ async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   for (let used = CLIENTS; proxy !== undefined && used < cycles; used = connectionsTo(upstream)) {
     proxy.goaway({ lastStreamId: 'none' });
     const sentAt = performance.now();
-    // A client that has no connection receives no GOAWAY and opens no further connection.
+    // A client that has no connection receives no GOAWAY and does not replace a connection.
     const expected = () => used + (performance.now() - sentAt < TURN_MS ? CLIENTS : 1);
     await reach(() => connectionsTo(upstream) >= expected(), { intervalMs: 20 });
   }

@@ -65,8 +65,8 @@ function block(isOver = () => true): void {
 
 /**
  * Functions that block the event loop before the request is sent, or while the server responds. The first one blocks, lets the client send
- * the request and, if `event` is given, blocks again until the server has sent `event`. The second one freezes the server, lets the client
- * send the request, and blocks until the server has sent `event`. The speed of the server therefore does not matter.
+ * the request and, if `event` is given, blocks again until the server has sent `event`. The second one freezes the server while the client
+ * sends the request, and then blocks until the server has sent `event`. The speed of the server therefore does not matter.
  */
 const MOMENTS: readonly [string, (server: ObservedServer, event?: ServerEvent) => Promise<void>][] = [
   [

@@ -107,7 +107,7 @@ async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'our
   const started: Promise<Upstream>[] = [];
   const start = () => {
     const upstream = Upstream.start(kind, { delayMs: DELAY_MS });
-    // A failure is reported where the promise is awaited. If the play ends first, it never is.
+    // Prevents an unhandled rejection if the play ends before the upstream is awaited.
     upstream.catch(() => undefined);
     started.push(upstream);
     return upstream;

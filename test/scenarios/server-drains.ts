@@ -47,7 +47,7 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
   // The successor starts while the old server still serves.
   const successor = () => {
     const started = server();
-    // A failure is reported where the promise is awaited. If the play fails first, it never is.
+    // Prevents an unhandled rejection if the play fails before the upstream is awaited.
     started.catch(() => undefined);
     return started;
   };

@@ -40,8 +40,8 @@ class Orders {
     this.upstream = upstream;
   }
 
-  // Responds to 'slow:300' after 300 ms and to 'held' after the next message 'release'. Then calls the upstream if one is configured.
-  // Uses the CPU for `--busy` milliseconds first.
+  // Uses the CPU for `--busy` milliseconds. Then waits 300 ms for 'slow:300', or until the next message 'release' for 'held'. Responds with
+  // the order, or with that of the upstream if one is configured.
   get({ id }) {
     handled += 1;
     for (const until = performance.now() + Number(values.busy); performance.now() < until;);

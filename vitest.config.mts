@@ -82,10 +82,10 @@ export const TEST_CODE = {
   },
 };
 
-/** Files that share processes. Each process loads a module once. */
+/** Settings of files that share processes. Each process loads a module once. */
 const SHARED = { isolate: false, fileParallelism: true };
 
-/** Projects of the same group run concurrently. Most tests wait, so there are more processes than cores. */
+/** Projects of the same group run concurrently. Most tests wait, so there may be more processes than cores. */
 const FIRST = { maxWorkers: 3, sequence: { groupOrder: 1 } };
 const SECOND = { maxWorkers: 6, sequence: { groupOrder: 2 } };
 

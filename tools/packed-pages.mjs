@@ -1,5 +1,5 @@
-// node tools/packed-pages.mjs write|remove: npm runs it before and after packing. Adds the pages for users to the package, with links that
-// work in the package.
+// node tools/packed-pages.mjs write|remove: npm runs it before and after packing. `write` adds the pages for users to the library's folder,
+// with links that work in the package; `remove` deletes them.
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -40,7 +40,7 @@ export function packedPages({ version, repository }) {
         if (/^(https?:|#)/.test(target)) return written;
         const [file = ''] = target.split('#');
         const inRepository = join(dirname(path), target);
-        // On the web, relative links do not work.
+        // On the package's web page, relative links do not work.
         if (address !== undefined)
           return `${image}[${label}](${address}/${image ? 'raw' : 'blob'}/v${version}/${inRepository})`;
         return [...paths, ...PICTURES].includes(join(dirname(path), file)) ? written : image ? `_${label}_` : label;

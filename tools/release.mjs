@@ -1,5 +1,5 @@
-// npm run release: runs all checks before a release, and publishes as a dry run. `npm run release -- --publish` uploads the package; it
-// must run in a CI system for which npm supports signed provenance.
+// npm run release: checks the repository, runs `pack:check`, `test:fast`, and `build`, and publishes as a dry run.
+// `npm run release -- --publish` uploads the package; it must run in a CI system for which npm supports signed provenance.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';
 

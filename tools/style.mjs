@@ -1,5 +1,5 @@
-// npm run check:style: finds wording that CONTRIBUTING.md forbids, in sources, tests, and docs. `tools/style-allowed.json` lists the hits
-// that are allowed, by file and rule; a file may not have more. With --write the list shrinks to the hits that are left; it never grows.
+// npm run check:style: finds wording that `RULES` forbids, in sources, tests, and docs. `tools/style-allowed.json` lists how many hits are
+// allowed, by file and rule. With --write, the list shrinks to the hits that are left; it never grows. With --start, it allows all hits.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -78,7 +78,7 @@ if (process.argv.includes('--write') || process.argv.includes('--start')) {
   writeFileSync(LIST, `${JSON.stringify(kept, undefined, 2)}\n`);
 } else {
   if (isTooLong && problems.length === 0)
-    problems.push('tools/style-allowed.json allows more than there is: node tools/style.mjs --write');
+    problems.push('tools/style-allowed.json allows more hits than there are; run node tools/style.mjs --write');
   for (const problem of problems) console.error(problem);
   process.exitCode = problems.length === 0 ? 0 : 1;
 }

@@ -1,5 +1,5 @@
-// Checks the packages that an application installs with the library and the demo: that each license is on the list, and that no package has
-// an install script. Reads npm's SBOM and the lock file. `npm run check` runs it.
+// Checks the packages that an application installs with the library and the demo: each license must be on the list, and only packages in
+// `SCRIPTS` may have an install script. Reads npm's SBOM and the lock file. `npm run check` runs it.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -94,4 +94,5 @@ for (const [path, { dev, hasInstallScript }] of Object.entries(lock.packages)) {
 
 for (const problem of problems) console.error(problem);
 console.log(`${String(found.length)} packages, ${String(problems.length)} problems`);
+// An SBOM with fewer packages is incomplete.
 process.exitCode = problems.length > 0 || found.length < 50 ? 1 : 0;

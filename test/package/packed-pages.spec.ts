@@ -27,7 +27,7 @@ it('links packed pages to existing files of the tagged repository if package.jso
   expect(files.filter((file) => !existsSync(join(ROOT, file)))).toEqual([]);
 });
 
-it('links images of packed pages to raw files and pages to rendered files', () => {
+it('links images of packed pages to raw files, and other pages to the file views of the repository', () => {
   expect(pages['README.md']).toContain('](https://git.example/orders/grpc/raw/v1.2.3/docs/demo.png)');
   expect(pages['docs/streams.md']).toContain('](https://git.example/orders/grpc/blob/v1.2.3/docs/');
 });

@@ -7,7 +7,7 @@ import { ROOT } from '../consumers/packed-library.js';
 
 const LIBRARY = 'libs/resilient-grpc/package.json';
 
-/** Scripts that a release runs first, replaced by quick ones. */
+/** Quick replacements of the scripts that a release runs. */
 const QUICK = { 'pack:check': 'echo packed', 'test:fast': 'echo tested', build: 'echo built' };
 
 // npm starts many processes.
@@ -18,14 +18,14 @@ beforeEach(() => {
   repository = mkdtempSync(join(tmpdir(), 'release-'));
   for (const path of ['tools', 'docs', 'README.md', 'CHANGELOG.md', LIBRARY])
     cpSync(join(ROOT, path), join(repository, path), { recursive: true });
-  // The replaced build produces no files that packed-dist.mjs could shrink.
+  // The replaced build produces no files for packed-dist.mjs.
   const library = readFileSync(join(repository, LIBRARY), 'utf8');
   writeFileSync(join(repository, LIBRARY), library.replace('node ../../tools/packed-dist.mjs && ', ''));
   begin(QUICK);
   return () => rmSync(repository, { recursive: true });
 });
 
-/** Creates the repository with `scripts` in its first commit. */
+/** Writes a root package.json with `scripts` and commits everything; the first call creates the repository. */
 function begin(scripts: Readonly<Record<string, string>>): void {
   writeFileSync(join(repository, 'package.json'), JSON.stringify({ private: true, workspaces: ['libs/*'], scripts }));
   git('init', '--quiet');
@@ -83,7 +83,7 @@ describe('npm run release', () => {
     expect(status).toBe(1);
   });
 
-  it('publishes nothing without a tag of the commit and a repository in package.json', () => {
+  it('publishes nothing if the commit has no tag and package.json names no repository', () => {
     const { status, printed } = release('--publish');
     expect(printed).toMatch(/^- this commit has no tag; run git tag v/m);
     expect(printed).toMatch(/has no "repository", which provenance requires/);

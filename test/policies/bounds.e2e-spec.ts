@@ -76,7 +76,7 @@ describe('attemptTimeoutMs', () => {
   it('keeps the evidence of an attempt whose timeout the server detects first', async () => {
     const server = await startHttp2Server((stream) => {
       stream.resume();
-      // A server that forwards the deadline fails slightly before it.
+      // A server that forwards the deadline fails the call slightly before the deadline.
       setTimeout(() => fail(stream, 4), 920);
     });
     const client = await startClient({ url: server.url, methods: { '*': { attemptTimeoutMs: 1_000 } } });
@@ -181,7 +181,7 @@ describe('circuitBreaker', () => {
     return { echo, server, client, circuits };
   };
 
-  it('opens the circuit and rejects calls immediately while most attempts fail', async () => {
+  it('opens the circuit and rejects calls immediately if all attempts fail', async () => {
     const { echo, server, client } = await opened(60_000);
     const refused = await failureOf(echo.unsafeUnary({}));
     expect(refused).toMatchObject({ code: 14, reason: 'circuit-open', reachedServer: 'no', attempts: [] });

@@ -54,7 +54,7 @@ interface ObservedServer {
 
 const sleeping = new Int32Array(new SharedArrayBuffer(4));
 
-/** Blocks the event loop of this process for `BLOCKED_MS`, and until `isOver` is true. */
+/** Blocks the event loop of this process for at least `BLOCKED_MS`, until `isOver` returns true. */
 function block(isOver = () => true): void {
   const beganAt = performance.now();
   do {
@@ -64,9 +64,9 @@ function block(isOver = () => true): void {
 }
 
 /**
- * Functions that block the event loop, before the request is sent or while the server responds. In the second case, the server is frozen
- * until the event loop is blocked. The event loop stays blocked until the server has sent `event`, so that the speed of the server does
- * not matter.
+ * Functions that block the event loop before the request is sent, or while the server responds. The first one blocks, lets the client send
+ * the request and, if `event` is given, blocks again until the server has sent `event`. The second one freezes the server while the client
+ * sends the request, and then blocks until the server has sent `event`. The speed of the server therefore does not matter.
  */
 const MOMENTS: readonly [string, (server: ObservedServer, event?: ServerEvent) => Promise<void>][] = [
   [

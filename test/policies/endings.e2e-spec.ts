@@ -27,7 +27,7 @@ import {
   type Ending,
 } from './endings.js';
 
-/** Makes a call of the method that is not declared safe, and resolves to its error. */
+/** Makes a unary call whose metadata contains `key`. Resolves to its error, or to `undefined` if it succeeds. */
 type Write = (key: string) => Promise<unknown>;
 
 async function resilient(
@@ -71,7 +71,7 @@ function writeOf(client: Client): Write {
 
 const toUndefined = (): undefined => undefined;
 
-/** Makes one write to a server that plays an ending; resolves to the error of the write. */
+/** Makes a write, which the server ends, between two calls that succeed. Resolves to the error of the write. */
 async function played(server: FrameServer, write: Write): Promise<unknown> {
   await write('before');
   const error = await write('write');
@@ -80,7 +80,7 @@ async function played(server: FrameServer, write: Write): Promise<unknown> {
   return error;
 }
 
-/** Makes a write that waits for the only stream, then ends the connection by `play`. Expects that the write is sent once and succeeds. */
+/** Makes a write that waits while another request uses the only stream, then runs `play`. Expects the write to succeed and be sent once. */
 async function writeInQueue(connect: (url: string) => Promise<Write>, play: Ending['play']): Promise<void> {
   const server = await FrameServer.start(
     (request) => {
@@ -139,7 +139,7 @@ describe('write', () => {
   });
 
   it.each(byEnding(ENDINGS))(
-    'executes a write of the grpc-js client on the library channel at most once, with success if plain grpc-js succeeds: %s',
+    'executes a write of the grpc-js client on the library channel at most once, and successfully if plain grpc-js executes it once and succeeds: %s',
     async (_ending, row) => {
       const [ours, plain] = [await startServer(row), await startServer(row)];
       const [error, plainError] = await Promise.all([
@@ -149,20 +149,20 @@ describe('write', () => {
       expect(ours.executable('write').length).toBeLessThanOrEqual(1);
       // Plain grpc-js also resends requests that may have been executed.
       if (plainError === undefined && plain.executable('write').length === 1) expect(error).toBeUndefined();
-      // grpc-js resends once.
+      // The library resends a write of the grpc-js client at most once, as grpc-js does.
       expect(ours.requests('write').length).toBeLessThanOrEqual(2);
     },
   );
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
-    'sends exactly once, and with success, a write that waits for a stream: %s',
+    'sends a write that waits for a stream exactly once, and successfully: %s',
     async (_ending, { play }) => {
       await writeInQueue(resilient, play);
     },
   );
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
-    'sends exactly once, and with success, a write of the grpc-js client that waits for a stream of the library channel: %s',
+    'sends a write of the grpc-js client that waits for a stream of the library channel exactly once, and successfully: %s',
     async (_ending, { play }) => {
       await writeInQueue(callbacks, play);
     },
@@ -221,22 +221,25 @@ describe('REFUSED_STREAM', () => {
 /** Number of calls; larger than the number of tokens in the default budget. */
 const TOGETHER = 40;
 
-it.each(ENDINGS_TOGETHER)('charges the retry budget one token per lost connection: %s', async (_ending, play) => {
-  const held: FrameRequest[] = [];
-  const server = await FrameServer.start((request) => {
-    if (request.connection !== server.connections[0] || request.key === 'before')
-      request.connection.write(request.success());
-    else held.push(request);
-  });
-  const read = await resilient(server.url, {}, 'unary');
-  await read('before');
-  const results = Array.from({ length: TOGETHER }, (_, index) => read(`read${index}`));
-  await waitFor(() => held.length === TOGETHER, { timeoutMs: 30_000 });
-  await play(held);
-  expect((await Promise.all(results)).filter((error) => error !== undefined)).toEqual([]);
-});
+it.each(ENDINGS_TOGETHER)(
+  'retries more reads of a lost connection than the retry budget has tokens: %s',
+  async (_ending, play) => {
+    const held: FrameRequest[] = [];
+    const server = await FrameServer.start((request) => {
+      if (request.connection !== server.connections[0] || request.key === 'before')
+        request.connection.write(request.success());
+      else held.push(request);
+    });
+    const read = await resilient(server.url, {}, 'unary');
+    await read('before');
+    const results = Array.from({ length: TOGETHER }, (_, index) => read(`read${index}`));
+    await waitFor(() => held.length === TOGETHER, { timeoutMs: 30_000 });
+    await play(held);
+    expect((await Promise.all(results)).filter((error) => error !== undefined)).toEqual([]);
+  },
+);
 
-it('charges the retry budget one token for a lost connection whose calls fail one by one during a drain', async () => {
+it('charges the retry budget at most one token for a lost connection whose calls fail one by one during a drain', async () => {
   const held: FrameRequest[] = [];
   const server = await FrameServer.start((request) => {
     if (request.connection !== server.connections[0] || request.key === 'before')

@@ -13,7 +13,7 @@ export interface Ending {
   readonly sent?: number;
   /** HEADERS frames of the same write with plain grpc-js. @defaultValue 1 */
   readonly sentByGrpcJs?: number;
-  /** Number of requests of the write that end this way. Later requests succeed. @defaultValue each one */
+  /** Number of requests of the write that end this way. Later requests succeed. @defaultValue all */
   readonly times?: number;
 }
 
@@ -52,7 +52,7 @@ const succeed = writing((request) => request.success());
 const fin: Play = ({ connection }) => void connection.socket.end();
 const rst: Play = ({ connection }) => void connection.socket.resetAndDestroy();
 
-/** Id of the stream before the stream of `request`. */
+/** ID of the client's stream before that of `request`; 0 if there is no such stream. */
 const below = ({ streamId }: Pick<FrameRequest, 'streamId'>) => Math.max(0, streamId - 2);
 /** GOAWAY with a last stream ID below the request's stream, which means that the server has not processed the request. */
 const goawayBelow =
@@ -88,7 +88,7 @@ const LOST_WITHIN_ANSWER = 'connection-lost, yes';
 const ANSWERED = 'server, yes';
 const UNPROVEN = 'server, maybe';
 
-/** The response is a status. Its message has no effect, except while the server's transport shuts down. */
+/** Complete responses. The message of a status has no effect, except while the server's transport shuts down. */
 const STATUSES: readonly Ending[] = [
   ...['Stream refused by server', 'No connection established', 'Connection dropped', 'Cancelling all calls'].flatMap(
     (text): Ending[] => [
@@ -132,7 +132,7 @@ const STATUSES: readonly Ending[] = [
   { ending: 'success', play: succeed, outcome: 'OK' },
 ];
 
-/** Statuses that a server's transport sends while it shuts down, in place of a reset. */
+/** Statuses around a GOAWAY: those that a transport sends instead of a reset while it shuts down, and those of applications. */
 const SHUTDOWN_STATUSES: readonly Ending[] = [
   ...[
     { code: UNAVAILABLE, text: 'Cancelling all calls' },
@@ -159,7 +159,7 @@ const SHUTDOWN_STATUSES: readonly Ending[] = [
     ),
     outcome: LOST,
   },
-  // Only a method that is safe to repeat waits for the GOAWAY.
+  // Only a call that is safe to repeat waits for the GOAWAY.
   {
     ending: "CANCELLED 'CANCELLED', then GOAWAY at its stream",
     play: cancelledBeforeGoaway,
@@ -425,8 +425,8 @@ export const ENDINGS: readonly Ending[] = [
 ];
 
 /**
- * Endings of a connection on which another request holds the only stream (MAX_CONCURRENT_STREAMS 1); `play` gets that request. The
- * write is still queued in the client.
+ * Events on a connection whose only stream (MAX_CONCURRENT_STREAMS 1) another request uses; `play` receives that request. The write is
+ * still queued in the client.
  */
 export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'play'>[] = [
   { ending: 'the other request is answered', play: succeed },
@@ -459,7 +459,7 @@ export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'play'>[] = [
   ]),
 ];
 
-/** Endings of many requests on one connection. */
+/** Ways in which a server ends many requests on one connection. */
 export const ENDINGS_TOGETHER: readonly (readonly [string, (requests: readonly FrameRequest[]) => Promise<void>])[] = [
   ["GOAWAY, then each gets UNAVAILABLE 'Cancelling all calls'", together(status(UNAVAILABLE, 'Cancelling all calls'))],
   ["GOAWAY, then each gets CANCELLED 'CANCELLED'", together(status(CANCELLED, 'CANCELLED'))],

@@ -22,7 +22,7 @@ const firstHangs = ({ previousAttempts }: ScriptedCall): Reply =>
   previousAttempts === 0 ? { never: true } : { message: { number: previousAttempts } };
 
 describe('hedged call', () => {
-  it('succeeds with a hedge if the original attempt is slow, and cancels the original immediately', async () => {
+  it('succeeds with a hedge if the original attempt is slow, and cancels the original', async () => {
     const { echo, server } = await scene(hedged('0.05s', 2));
     server.script('Unary', firstHangs);
     const ends: CallEnd[] = [];
@@ -33,7 +33,7 @@ describe('hedged call', () => {
     expect(ends).toMatchObject([{ code: 0 }]);
   });
 
-  it('delivers the messages of the attempt of a hedged stream whose first message arrives first', async () => {
+  it('delivers a hedged stream from the attempt whose first message arrives first', async () => {
     const { echo, server } = await scene(hedged());
     server.script('ServerStream', ({ previousAttempts }) =>
       previousAttempts === 0 ? { never: true } : { messages: [{ number: 1 }, { number: 2 }] },
@@ -144,7 +144,7 @@ describe('hedged call', () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  it('adds at most 5 % of the calls as hedges, plus five, if all calls are slow', async () => {
+  it('sends hedges for at most 5 % of the calls, plus five, if all calls are slow', async () => {
     const { echo, server } = await scene(hedged('0.01s'));
     server.script('Unary', { delayMs: 40, message: {} });
     for (let round = 0; round < 10; round++) {
@@ -154,12 +154,15 @@ describe('hedged call', () => {
     expect(server.counts().calls).toBeLessThanOrEqual(200 * 1.05 + 5);
   });
 
-  it.each([{ retry: false }, { idempotent: false }] as const)('sends no hedge with %j', async (options) => {
-    const { echo, server } = await scene(hedged('0.01s'));
-    server.script('Unary', { delayMs: 60, message: {} });
-    await firstValueFrom(echo.unary({}, options));
-    expect(server.counts().calls).toBe(1);
-  });
+  it.each([{ retry: false }, { idempotent: false }] as const)(
+    'sends no hedge for a call with the options %j',
+    async (options) => {
+      const { echo, server } = await scene(hedged('0.01s'));
+      server.script('Unary', { delayMs: 60, message: {} });
+      await firstValueFrom(echo.unary({}, options));
+      expect(server.counts().calls).toBe(1);
+    },
+  );
 });
 
 describe('hedgingDelay that follows latency', () => {

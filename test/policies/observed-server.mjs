@@ -1,7 +1,7 @@
-// An HTTP/2 server in its own process that answers each call with its own messages:
+// An HTTP/2 server in its own process that echoes the messages of each call:
 //   node observed-server.mjs --port 0 --log FILE
-// It writes 'connected' to the log after it has sent its SETTINGS, and 'answered' after it has sent a complete response. A client reads
-// the log without a turn of its own event loop, to detect that these bytes wait in its socket.
+// It writes 'connected' to the log after it has sent its SETTINGS, and 'answered' after it has sent a complete response. A client whose
+// event loop is blocked reads the log to detect that these bytes wait in its socket.
 import { appendFileSync } from 'node:fs';
 import { createServer } from 'node:http2';
 import { parseArgs } from 'node:util';

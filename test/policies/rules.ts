@@ -20,13 +20,13 @@ export interface Scene {
   another(serviceConfig: ServiceConfig, url?: string): Promise<Contender>;
 }
 
-/** A rule, its observation, and the results of both clients. */
+/** A rule, its observation, and the expected results of both clients. */
 export interface Rule {
   readonly rule: string;
   /** Source of the rule. */
   readonly from: 'A6' | 'service config' | 'grpc-go' | 'ours';
   readonly config: ServiceConfig;
-  /** Returns the observation of the server or the caller as a short string. */
+  /** Returns what the server or the caller observed, as a short string. */
   observe(scene: Scene): Promise<string>;
   /** Result of a client that follows the rule. This library always does. */
   readonly right: string;
@@ -72,7 +72,7 @@ async function attemptsOf({ server, client }: Scene, count = 1, call = () => cli
   return made;
 }
 
-/** Number of characters in the largest request that fits the retry buffer of a call. A message needs 5 more bytes, and its text 4. */
+/** Number of characters in the largest request that fits the retry buffer of a call. The message needs 5 more bytes, its text field 4. */
 const LARGEST_KEPT = (1 << 20) - 9;
 
 const attempts = async (scene: Scene, characters = 0) => {
@@ -433,7 +433,7 @@ export const RULES: readonly Rule[] = [
       scene.server.script('Unary', UNAVAILABLE);
       const call = scene.client.unary(NEVER_MS);
       if (await endsAtOnce(scene, call)) {
-        scene.record('retry that the throttle refuses returns after, ms', (await call.ended).ms, 300);
+        scene.record('call whose retry the throttle refuses fails after, ms', (await call.ended).ms, 300);
         return 'at once';
       }
       call.cancel();
@@ -445,7 +445,7 @@ export const RULES: readonly Rule[] = [
     timed: true,
   },
   {
-    rule: 'a second channel to a target keeps the throttle of the first',
+    rule: 'a second channel to a target does not reset the throttle',
     from: 'grpc-go',
     config: throttled(2, 0.1),
     async observe(scene) {
@@ -475,7 +475,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: 'OK, 1000 ms',
   },
   {
-    rule: '`waitForReady: true` waits for a server that has not started',
+    rule: '`waitForReady: true` waits for a server that is not running',
     from: 'service config',
     config: { methodConfig: [{ name: ALL, waitForReady: true }] },
     async observe({ server, client }) {
@@ -552,8 +552,8 @@ export const RULES: readonly Rule[] = [
 ];
 
 /**
- * Returns the timeout that the client sends, rounded up to 100 ms, or the status if no call succeeds. The timeout is the maximum of
- * 20 calls, because a busy machine sends some of them late.
+ * Returns the timeout that the client sends, rounded up to 100 ms, or the status of the first call if no call succeeds. The timeout
+ * is the maximum of 20 calls, because a busy machine sends some of them late.
  */
 async function remaining({ another }: Scene, timeout: string): Promise<string> {
   const server = await startHttp2Server((stream, _number, headers) => {
@@ -567,7 +567,7 @@ async function remaining({ another }: Scene, timeout: string): Promise<string> {
   return statuses.includes('OK') ? `OK, ${Math.ceil(Math.max(...leftMs) / 100) * 100} ms` : statuses[0]!;
 }
 
-/** Resolves after the server has received all previous calls of `client`, because calls on one connection arrive in sequence. */
+/** Resolves after the server has received all previous calls of `client`, because calls on one connection cannot overtake each other. */
 export async function arrived(client: Contender): Promise<void> {
   for (let i = 0; i < 2; i++) await client.serverStream().ended;
 }

@@ -6,7 +6,7 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 interface Sample {
   /** End of the second, in milliseconds since 1970. */
   readonly at: number;
-  /** Delay of the latest of its timers, in milliseconds. */
+  /** Longest delay of its timers, in milliseconds. */
   readonly latestMs: number;
   /** CPU time that other programs used, in percent of all cores; absent if the system does not report it. */
   readonly othersPercent?: number;
@@ -22,7 +22,7 @@ const MAX_TIMER_DELAY_MS = 100;
 const MAX_OTHERS_PERCENT = 20;
 const MAX_STOLEN_PERCENT = 10;
 
-/** Measures the machine load that the plays do not cause. Runs in a separate process. */
+/** Measures the load of the machine in a separate process. */
 export class Sentinel {
   private readonly samples: Sample[] = [];
 
@@ -41,7 +41,7 @@ export class Sentinel {
     return sentinel;
   }
 
-  /** Returns the worst load of the period from one second before `from` until `until`, both in milliseconds since 1970. */
+  /** Returns the worst load of all samples of the time from one second before `from` until `until`, in milliseconds since 1970. */
   async loadBetween(from: number, until: number): Promise<MachineLoad> {
     // Waits for the sample that covers the end of the period.
     await waitFor(() => (this.samples.at(-1)?.at ?? 0) >= until, { timeoutMs: 60_000 });

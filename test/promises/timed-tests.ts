@@ -13,7 +13,7 @@ export interface TimedTest extends JudgedRun {
   readonly name: string;
 }
 
-/** Files below test/ whose tests record timings, themselves or in a file of their folder that they import; paths from the root. */
+/** Paths, from the root, of the specs below test/ that record timings, directly or in a file that they import by a relative path. */
 export function timedFiles(): readonly string[] {
   const files = readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
     .map((file) => join('test', file))
@@ -45,7 +45,7 @@ export async function runTimedTests(
         onTestCaseResult(test) {
           const result = test.result();
           const file = relative(ROOT, test.module.moduleId);
-          // A test that skips itself gives a reason; a test without the tag has none.
+          // A test that skips itself has a note; a test that lacks the tag has none.
           if (result.state === 'skipped' && result.note === undefined) return;
           filesWithResult.add(file);
           if (result.state === 'skipped') {
@@ -71,8 +71,8 @@ export async function runTimedTests(
   const failure = (name: string, messages: readonly string[]) => {
     onResult({ name, rows: [], errors: messages, seconds: 0, busy: undefined });
   };
-  if (errors.length > 0) failure('outside of the tests', errors);
-  for (const file of files) if (!filesWithResult.has(file)) failure(file, ["no test tagged 'timed' gave a result"]);
+  if (errors.length > 0) failure('outside the tests', errors);
+  for (const file of files) if (!filesWithResult.has(file)) failure(file, ["no test tagged 'timed' has a result"]);
 }
 
 async function judgedTest(test: TestCase, sentinel: Sentinel): Promise<TimedTest> {

@@ -15,13 +15,13 @@ describe('verdictOf', () => {
       'broken',
     ],
     [
-      'reports a count above its bound as broken on a busy machine too',
+      'reports a count above its bound as broken even on a busy machine',
       { ...failures, value: 1, ok: false },
       true,
       'broken',
     ],
     [
-      'reports a duration within its bound as kept on a busy machine too',
+      'reports a duration within its bound as kept even on a busy machine',
       { ...latency, value: 499.9, ok: true },
       true,
       'kept',
@@ -39,7 +39,7 @@ describe('verdictOf', () => {
       'not judged',
     ],
     [
-      'reports a missing duration as broken on a busy machine too',
+      'reports a missing duration as broken even on a busy machine',
       { ...latency, value: undefined, ok: false },
       true,
       'broken',

@@ -3,8 +3,8 @@ import type { Judgement } from '../scenarios/support/judge.js';
 export type Verdict = 'kept' | 'broken' | 'not judged';
 
 /**
- * Returns 'kept' for a bound that holds, even on a busy machine. A timed bound that does not hold is 'broken' only on a quiet machine. All
- * other bounds, and missing figures, are always judged.
+ * Returns 'kept' for a bound that holds. A timed bound that does not hold is 'not judged' if the machine was busy while its figure was
+ * measured. Any other bound that does not hold, or whose figure is missing, is 'broken'.
  */
 export function verdictOf({ ok, timed, value }: Judgement, isMachineBusy: boolean): Verdict {
   if (ok) return 'kept';

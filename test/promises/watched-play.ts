@@ -4,7 +4,7 @@ import type { Situation } from '../scenarios/support/situation.js';
 import { whyNotJudged, type Sentinel } from './sentinel.js';
 import { verdictOf, type Verdict } from './verdict.js';
 
-/** Longer than any play (a full play of quiet feeds takes 10 minutes). A play that exceeds this limit hangs. */
+/** Longer than any play (a full play of quiet feeds takes 10 minutes). A play that exceeds this limit hangs, and is aborted. */
 const PLAY_LIMIT_MS = 15 * 60_000;
 
 /** A figure with its bound and its verdict: a row of the table. */
@@ -34,13 +34,13 @@ export async function judgedBetween(
   judgements: readonly Judgement[],
 ): Promise<Pick<JudgedRun, 'rows' | 'busy'>> {
   const busy = whyNotJudged(await sentinel.loadBetween(from, until));
-  const rows = judgements.map((one) => ({ ...one, verdict: verdictOf(one, busy !== undefined) }));
+  const rows = judgements.map((judgement) => ({ ...judgement, verdict: verdictOf(judgement, busy !== undefined) }));
   return { rows, busy };
 }
 
 /**
- * Plays `situation` once while `sentinel` watches the machine. Never throws. The result contains all errors, including unhandled
- * rejections.
+ * Plays `situation` once while `sentinel` watches the machine. Errors of the play, including unhandled rejections, are in the result; they
+ * do not reject the promise.
  */
 export async function playWatched(
   situation: Situation,

@@ -99,7 +99,7 @@ function standStillUntil(leastMs: number, isOver: () => boolean): void {
   const forMs = () => performance.now() - beganAt;
   const nothing = new Int32Array(new SharedArrayBuffer(4));
   while (forMs() < leastMs || !isOver()) {
-    if (forMs() > 60_000) throw new Error('connections: expected to end within 60 s, got open ones');
+    if (forMs() > 60_000) throw new Error('connections: expected the server to close them within 60 s, got open ones');
     Atomics.wait(nothing, 0, 0, 20);
   }
 }

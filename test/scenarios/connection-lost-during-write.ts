@@ -11,7 +11,7 @@ const CUTS = { short: 8, full: 100 };
 const FAILED_WRITES = 1;
 const ITEM = 'tea '.repeat(5_000);
 
-/** Connections that are cut in the middle of 20 kB requests. */
+/** Connections that are cut while 20 kB requests are in flight. */
 export const connectionLostDuringWrite: Situation = {
   name: 'connection-lost-during-write',
   promise:
@@ -43,20 +43,20 @@ async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {
     proxy.closeAfterBytes(Math.trunc(run.random() * 3 * ITEM.length), 'to-upstream', cut % 2 === 0 ? 'rst' : 'fin');
     await reach(() => proxy.counters.accepted > accepted);
     // One cut at a time. The calls that this cut affected end before the next cut, even on a slow machine.
-    const met = [...gets.open, ...creates.open];
+    const inFlight = [...gets.open, ...creates.open];
     const answered = creates.succeeded.length + gets.succeeded.length;
-    await reach(() => met.every(({ endedAt }) => endedAt !== undefined));
+    await reach(() => inFlight.every(({ endedAt }) => endedAt !== undefined));
     await reach(() => creates.succeeded.length + gets.succeeded.length > answered + 20);
   }
   await Promise.all([stop(gets), stop(creates)]);
   const arrived = new Set(upstream.arrived('Create').map(({ key }) => key));
-  const otherwise = creates.failed.filter(({ error }) => (error as GrpcCallError).reason !== 'connection-lost');
+  const otherFailures = creates.failed.filter(({ error }) => (error as GrpcCallError).reason !== 'connection-lost');
   return {
     cuts: cut,
     ...figuresOf(gets, 'reads'),
     ...figuresOf(creates, 'writes'),
-    'writes failed with another error': otherwise.length,
-    ...(otherwise[0] && { 'first otherwise': String(otherwise[0].error) }),
+    'writes failed with another error': otherFailures.length,
+    ...(otherFailures[0] && { 'first other error': String(otherFailures[0].error) }),
     'writes sent twice': upstream.duplicates('Create'),
     'writes acknowledged and lost': creates.succeeded.filter(({ number }) => !arrived.has(String(number))).length,
   };

@@ -9,9 +9,9 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 import { Upstream } from './support/upstream.js';
 
-/** Rate of the reads, and also of the writes. */
+/** Calls per second; half of them are reads, and half are writes. */
 const PER_SECOND = { counts: 50, all: 500 };
-/** Minimum number of calls to all servers together. */
+/** Minimum number of calls to all servers together, divided equally among the plays. */
 const CALLS = { counts: 400, all: 10_000 };
 const DRAINS = 2;
 const DELAY_MS = 20;
@@ -23,7 +23,7 @@ interface Drained {
   readonly app: OrdersApp;
   /** Servers that receive the calls. */
   readonly upstreams: readonly Upstream[];
-  /** Announces the end of the connection by GOAWAY; resolves when calls use another connection. */
+  /** Causes a GOAWAY; resolves when calls arrive on another connection, or when the old connection has ended. */
   drain(): Promise<void>;
 }
 
@@ -107,7 +107,7 @@ async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'our
   const started: Promise<Upstream>[] = [];
   const start = () => {
     const upstream = Upstream.start(kind, { delayMs: DELAY_MS });
-    // Awaited later, or never if the play ends first.
+    // Prevents an unhandled rejection if the play ends before the upstream is awaited.
     upstream.catch(() => undefined);
     started.push(upstream);
     return upstream;
@@ -134,7 +134,7 @@ async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'our
   return { app, upstreams, drain };
 }
 
-/** Starts a server that sends GOAWAY at the maximum connection age. It gets no SIGTERM, at which grpcio fails late writes with a status. */
+/** Starts a server that sends GOAWAY at the maximum connection age. At SIGTERM, grpcio would fail late writes with a status. */
 async function ages(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Drained> {
   const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
   const kind: UpstreamKind = { implementation, security: 'plain' };

@@ -9,7 +9,7 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const LIVES_MS = 1_000;
-/** Number of drops. If only counts are judged, it is below the attempts of a read, because all drops can hit one read on a busy machine. */
+/** Number of drops. If only counts are judged, it is below the attempts of a read, because on a busy machine all drops can hit one. */
 const DROPS = { counts: 3, all: Infinity };
 /** Duration of a play that judges everything. */
 const PLAY_MS = { short: 10_000, full: 180_000 };
@@ -62,7 +62,7 @@ async function drop(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** Resets every connection one second after it was opened. */
+/** Resets each connection one second after it became READY, until the maximum number of drops. */
 function dropEach(run: Run, { client }: OrdersOf, proxy: FaultProxy) {
   const drops = { count: 0 };
   const timer = setInterval(() => {
@@ -76,7 +76,7 @@ function dropEach(run: Run, { client }: OrdersOf, proxy: FaultProxy) {
   return drops;
 }
 
-/** Measures at the proxy the longest time without a connection after the first one. */
+/** Measures, at the proxy, the longest time without a connection after the first one. */
 function watchOpen(run: Run, proxy: FaultProxy) {
   let longestMs = 0;
   let noneSince = Infinity;

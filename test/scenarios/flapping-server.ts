@@ -45,8 +45,8 @@ export const flappingServer: Situation = {
 };
 
 /**
- * Repeats the play if this process was suspended while a connection was open. The client then measures a longer lifetime. If the measured
- * lifetime is at least a second, the outage ends, and the next outage has its own grace and log lines.
+ * Repeats the play if the client measured a lifetime of at least a second, because this process was suspended while a connection was
+ * open. Such a lifetime ends the outage, and the next outage has its own grace and log lines.
  */
 async function diesAtOnce(run: Run, lengthMs: number): Promise<Measured> {
   for (;;) {

@@ -12,7 +12,7 @@ const GRACE_MS = { counts: 600_000, all: 7_000 };
 const TIMEOUT_MS = { counts: 600_000, all: 30_000 };
 /** Maximum queueing time on the server; requests beyond it fail with UNAVAILABLE. */
 const QUEUE_MS = { counts: 60_000, all: 3_000 };
-/** Capacity of the server as a share of the usual load. */
+/** Capacity of the server as a multiple of the usual load. */
 const TIGHT = 1.2;
 const AMPLE = 2;
 
@@ -65,8 +65,8 @@ async function comeBack(run: Run, kind: UpstreamKind, capacity: number): Promise
     startedAt <= readyAt && endedAt > readyAt;
   const held = load.calls.filter(isHeld);
   await reach(() => held.every(({ endedAt }) => endedAt !== undefined), { intervalMs: 50 });
-  const begunAnew = () => load.calls.filter(({ startedAt }) => startedAt > readyAt);
-  await reach(() => begunAnew().length > 50, { intervalMs: 50 });
+  const laterCalls = () => load.calls.filter(({ startedAt }) => startedAt > readyAt);
+  await reach(() => laterCalls().length > 50, { intervalMs: 50 });
   await stop(load);
   const sentAt = new Map(
     upstream
@@ -75,7 +75,7 @@ async function comeBack(run: Run, kind: UpstreamKind, capacity: number): Promise
       .map(({ key, at }) => [key, at]),
   );
   const sent = held.flatMap(({ number }) => sentAt.get(String(number)) ?? []);
-  const newCalls = begunAnew();
+  const newCalls = laterCalls();
   return {
     lastSentMs: Math.max(...sent) - readyAt,
     'waiting calls': held.length,

@@ -24,37 +24,37 @@ export const idleAndWarm: Situation = {
 
 async function closeBoth(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
-  const way = async () => {
+  const startProxy = async () => {
     const proxy = await FaultProxy.start(upstream.url);
     run.onEnd(() => proxy.close());
     return proxy;
   };
-  const [idleWay, warmWay] = [await way(), await way()];
-  const idle = await startClientOf(run, upstream, { url: idleWay.url });
+  const [idleProxy, warmProxy] = [await startProxy(), await startProxy()];
+  const idle = await startClientOf(run, upstream, { url: idleProxy.url });
   let endedAt = performance.now();
-  const warm = await startClientOf(run, upstream, { url: warmWay.url, connection: 'warm' });
+  const warm = await startClientOf(run, upstream, { url: warmProxy.url, connection: 'warm' });
 
   const afterMs: number[] = [];
   for (let ends = 0; ends <= ENDS; ends++) {
-    await reach(() => warmWay.counters.accepted === ends + 1 && warm.client.connectivity.state === 'READY');
+    await reach(() => warmProxy.counters.accepted === ends + 1 && warm.client.connectivity.state === 'READY');
     afterMs.push(performance.now() - endedAt);
-    // The connection must have been used, because losing an unused connection is an outage, which is handled separately.
+    // The connection must carry a response first, because the early loss of a connection without a response starts an outage.
     await firstValueFrom(warm.orders.get({ id: '1' }));
     endedAt = performance.now();
-    if (ends < ENDS) warmWay.closeAll();
+    if (ends < ENDS) warmProxy.closeAll();
   }
-  const beforeFirstCall = idleWay.counters.accepted;
+  const beforeFirstCall = idleProxy.counters.accepted;
   await firstValueFrom(idle.orders.get({ id: '1' }));
-  idleWay.closeAll();
+  idleProxy.closeAll();
   await reach(() => idle.client.connectivity.state === 'IDLE');
   await pass(run, run.length === 'short' ? 1_500 : 20_000);
-  const again = idleWay.counters.accepted - 1;
+  const again = idleProxy.counters.accepted - 1;
   const calledAt = performance.now();
   await firstValueFrom(idle.orders.get({ id: '2' }));
   return {
     'connections without a call': beforeFirstCall + again,
     'next call of the idle channel, ms': performance.now() - calledAt,
-    'warm connections': warmWay.counters.accepted,
+    'warm connections': warmProxy.counters.accepted,
     'slowest warm connection, ms': Math.max(...afterMs),
     failed: idle.client.snapshot().counters.failed + warm.client.snapshot().counters.failed,
   };

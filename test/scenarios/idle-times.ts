@@ -42,23 +42,24 @@ async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
   run.onEnd(() => balancer.close());
   // Scaled down from a balancer's idle timeout of 240 or 350 s and the client's of 200 s.
   balancer.cutIdleAfter(BALANCER_MS[run.which], 'silent');
-  const ours = await Promise.all(Array.from({ length: CALLERS }, () => startClientOf(run, closing, outageGrace(run))));
-  const theirs = await Promise.all(
+  const direct = await Promise.all(
+    Array.from({ length: CALLERS }, () => startClientOf(run, closing, outageGrace(run))),
+  );
+  const balanced = await Promise.all(
     Array.from({ length: CALLERS }, () =>
       startClientOf(run, patient, { url: balancer.url, connectionIdleTimeoutMs: 1_000, ...outageGrace(run) }),
     ),
   );
   const closed = () => new Set(closing.arrived('Get', 'Create').map(({ peer }) => peer)).size - CALLERS;
   const [atServer, behindBalancer] = await Promise.all([
-    pausingCalls(run, ours, () => 300 + run.random() * 1_000, { until: () => closed() >= CALLERS }),
-    pausingCalls(run, theirs, () => 200 + run.random() * 1_800),
+    pausingCalls(run, direct, () => 300 + run.random() * 1_000, { until: () => closed() >= CALLERS }),
+    pausingCalls(run, balanced, () => 200 + run.random() * 1_800),
   ]);
-  // Longer than the balancer's idle timeout. Any connection that the client has not closed by now was dropped, and the last calls on it
-  // hang.
+  // Longer than the balancer's idle timeout. A connection that is still open was dropped silently, and the last calls on it hang.
   if (run.which === 'all') await pass(run, BALANCER_MS.all + 500);
   else await reach(() => balancer.counters.open === 0, { timeoutMs: BALANCER_MS.counts / 2 }).catch(() => undefined);
   const dropped = balancer.counters.open;
-  const last = await pausingCalls(run, theirs, () => 0, { prefix: 'last' });
+  const last = await pausingCalls(run, balanced, () => 0, { prefix: 'last' });
   const failures = [...atServer.failures, ...behindBalancer.failures, ...last.failures];
   const latencies = [...atServer.latencies, ...behindBalancer.latencies, ...last.latencies];
   return {

@@ -9,7 +9,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const UNREAD_MS = 300;
 
-/** A stream is opened and never closed, and an application is not closed. */
+/** A stream is opened and never read to its end, and the leak check runs before and after its application is closed. */
 export const leaksFound: Situation = {
   name: 'leaks-found',
   promise:

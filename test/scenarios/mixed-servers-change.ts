@@ -11,7 +11,7 @@ import type { Upstream } from './support/upstream.js';
 const PER_SECOND = { counts: 50, all: 200 };
 /** Latency of the servers, so that calls are in flight when the records change. */
 const LATENCY_MS = 100;
-/** Number of times each server is added and removed. */
+/** Number of times each server is removed and added again. */
 const ROUNDS = { short: 1, full: 5 };
 
 /** The DNS records of servers of grpcio, grpc-go, and grpc-js change in dnsmasq. */
@@ -44,7 +44,7 @@ async function changes(run: Run) {
     if (event.type === 'connection' && event.change === 'ended') ended += 1;
   });
   const [gets, creates] = [reads(run, app, PER_SECOND[run.which]), writes(run, app, PER_SECOND[run.which])];
-  // At least one feed must run on each server.
+  // One feed must run on each server.
   const feeds = servers.all.map(() => Feed.follow(run, app));
   await reach(() => servers.all.every((server) => server.arrived('Watch').length === 1), { intervalMs: 20 });
   const figures = { changes: 0, usedAfter: 0, late: 0 };

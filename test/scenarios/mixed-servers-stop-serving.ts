@@ -8,7 +8,7 @@ import type { Measured, Run, Situation } from './support/situation.js';
 const CALLS_PER_SECOND = { counts: 60, all: 200 };
 const NOT_SERVING_MS = { short: 1_000, full: 10_000 };
 
-/** Servers of grpcio, grpc-go, and grpc-js report NOT_SERVING in turn, then have no health service. */
+/** Servers of grpcio, grpc-go, and grpc-js report NOT_SERVING in turn; a second set of servers has no health service. */
 export const mixedServersStopServing: Situation = {
   name: 'mixed-servers-stop-serving',
   needs: MIXED_SERVERS_NEED,

@@ -5,7 +5,7 @@ import { reach } from './support/reach.js';
 import type { Run, Situation } from './support/situation.js';
 
 const DRAIN_MS = 1_500;
-/** Outage grace of the clients, and the minimum time for which health is watched after it. */
+/** Outage grace of each gateway's client of the upstream. */
 const GRACE_MS = { counts: 1_000, all: 5_000 };
 const ANSWERS = 100;
 const LOOKS = 5;

@@ -11,7 +11,7 @@ const PER_SECOND = { counts: 100, all: 400 };
 /** Timeout of an attempt, which each attempt on the frozen replica reaches. Longer on a machine that may be busy. */
 const ATTEMPT_TIMEOUT_MS = { counts: 2_000, all: 250 };
 const SICKNESSES = ['failing', 'frozen'] as const;
-/** Rejects each request immediately with UNAVAILABLE. */
+/** Options of a server that rejects each request immediately with UNAVAILABLE. */
 const REJECTING = { queueMs: -1_000_000_000 };
 
 const METHOD_CONFIG = [
@@ -94,7 +94,7 @@ function settings(run: Run): Partial<GrpcClientSettings> {
   };
 }
 
-/** Under round_robin, half of all attempts fail. The default budget permits retries of a tenth of the calls. */
+/** Settings for round_robin, under which half of the first attempts fail; the default budget permits retries of a tenth of the calls. */
 function withBudget(run: Run): Partial<GrpcClientSettings> {
   return {
     ...settings(run),

@@ -18,11 +18,11 @@ const CALLS_PER_SECOND = { counts: 60, all: 200 };
 const MAX_EJECTION_DELAY_MS = 2_000;
 const MEASURED_MS = { short: 4_000, full: 20_000 };
 
-/** A fault of one of the endpoints. */
+/** A fault of the first endpoints. */
 interface Fault {
   readonly name: string;
   readonly urls: readonly string[];
-  /** Number of faulty endpoints, the first ones of `urls`. @defaultValue 1 */
+  /** Number of faulty endpoints, which are the first ones in `urls`. @defaultValue 1 */
   readonly count?: number;
   start(): void;
   end?(): void;
@@ -72,7 +72,7 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
     url: `ipv4:${fault.urls.join(',')}`,
     loadBalancing: 'round_robin',
     ejectUnhealthy: true,
-    // A call that waits for a busy machine is not a failure of the promise.
+    // A delay of a busy machine must not fail a call.
     timeoutMs: run.which === 'counts' ? 60_000 : 10_000,
     methods: { Get: { idempotent: true, attemptTimeoutMs: 1_000 } },
     ...outageGrace(run),

@@ -14,14 +14,14 @@ import { timed } from './support/timed.js';
 const CALLS_PER_SECOND = 10;
 const MIN_MS = 300;
 const MAX_MS = 1_400;
-/** Minimum lifetime of a connection. */
+/** Minimum time between two cuts. */
 const CUT_EACH_MS = 250;
 const PLAY_MS = { short: 1_000, full: 20_000 };
-/** Number of calls of each kind. */
+/** Minimum number of calls of each kind. */
 const CALLS = 10;
 const ATTEMPTS = 3;
 
-/** Calls that would never end: retries, attempts without a response, waits for a channel, streams and resumed streams. */
+/** Calls that would never end without a deadline: retries, hanging attempts, waits for a channel, streams, and resumed streams. */
 export const overallTimeouts: Situation = {
   name: 'overall-timeouts',
   promise:

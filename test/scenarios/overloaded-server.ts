@@ -2,14 +2,14 @@ import { overload } from '../../bench/overload/measure.mjs';
 import { median } from '../support/call-load.js';
 import type { Measured, Run, Situation } from './support/situation.js';
 
-/** Duration of each load in seconds, and the number of runs whose medians are judged. */
+/** Duration of a run in seconds, and the number of runs of each load. Counts are judged by the worst run, other figures by the median. */
 const SECONDS = { counts: 2, all: 5 };
 const RUNS = { counts: 1, all: 5 };
 const DEADLINE_MS = 1_000;
 /** A burst of 1.5 s of work within 0.1 s. */
 const BURST = { factor: 15, seconds: 0.1, deadlineMs: 10_000 };
 
-/** If only counts are judged, only this load is played. It exceeds the capacity even if a busy machine made the capacity seem small. */
+/** The only load, besides the burst, if only counts are judged. It exceeds the capacity even if the capacity was measured too low. */
 const COUNTED_LOAD = '5 ms of CPU ×10';
 
 /** Loads beyond the capacity of a server, from another process. */
@@ -67,8 +67,8 @@ async function play(run: Run): Promise<Measured> {
       run.signal.throwIfAborted();
       runs.push(await overload({ server: 'resilient-grpc', seconds, deadlineMs: DEADLINE_MS, ...load }));
     }
-    const all = (of: string): number[] => runs.map((figures) => figures[of] ?? NaN);
-    const figure = (of: string): number => median(all(of));
+    const all = (key: string): number[] => runs.map((figures) => figures[key] ?? NaN);
+    const figure = (key: string): number => median(all(key));
     sums.lost += Math.max(...all('lost'));
     sums.unanswered += Math.max(...all('unanswered'));
     sums.refused = Math.min(sums.refused, ...all('refused'));

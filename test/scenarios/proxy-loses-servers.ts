@@ -14,7 +14,7 @@ const AT_ONCE = { counts: 8, all: 40 };
 const WRITES = { counts: 48, all: 2_000 };
 const BETWEEN_CUTS_MS = 10;
 
-/** A proxy whose connections to its servers are cut repeatedly while the servers execute writes. */
+/** A proxy whose connections to its server are cut repeatedly while the server executes writes. */
 export const proxyLosesServers: Situation = {
   name: 'proxy-loses-servers',
   needs: ['haproxy'],
@@ -85,7 +85,7 @@ async function loses(run: Run): Promise<Measured> {
     'maximum executions of a write': Math.max(...executed.values()),
     'writes failed': failures.length,
     'failed writes reported as not executed': denying.length,
-    ...(denying[0] && { 'first of those': String(denying[0]) }),
+    ...(denying[0] && { 'first such failure': String(denying[0]) }),
     'writes acknowledged and lost': succeeded.filter((requestId) => !executed.has(requestId)).length,
   };
 }

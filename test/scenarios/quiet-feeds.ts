@@ -13,13 +13,13 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 /** Lifetime of a call. */
 const LIFE_MS = { counts: 2_000, all: 6_000 };
-/** Value of `minHealthyMs`: the default, or the minimum that a client accepts. */
+/** Value of `minHealthyMs`: the default, or the minimum that has an effect. */
 const MIN_HEALTHY_MS = { counts: 1_000, all: undefined };
 const RESUMES = { short: 5, full: 85 };
 /** Grace of calls on a connection that has reached its maximum age. */
 const GRACE_MS = 100;
 
-/** Feeds and sessions without messages, on servers that end them every 6 s. */
+/** Feeds and sessions without messages, whose calls a server or a proxy ends every 6 s. */
 export const quietFeeds: Situation = {
   name: 'quiet-feeds',
   promise:
@@ -77,8 +77,8 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   run.onEnd(() => app.close());
   const [feed, session] = app.clients as [OrdersOf, OrdersOf];
   const pace = { minHealthyMs: MIN_HEALTHY_MS[run.which] };
-  // Each call starts at 0, so that our server sends one event, which was already delivered, and then none. The calls are not retried,
-  // because the retry policy would repeat most calls instead of a resume if a server sends no headers before its first event.
+  // Each call starts at 0, so that our server sends one event, which is new only in the first call, and then none. The calls are not
+  // retried, because a retry would replace the resume if the server has sent no headers before its first event.
   const watch = () => feed.orders.watch({ from: '0' }, { retry: false });
   const send = (outgoing: AsyncIterable<SessionRequest>) => session.orders.session(outgoing);
   const id = ({ messageId }: SessionRequest | SessionReply) => messageId;
@@ -101,7 +101,7 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
 
 const isUnrepeated = ({ level, text }: LogLine): boolean => level === 'warn' && text.includes('was not retried');
 
-/** Records the delay before each further call, and the end of the stream. The stream must not end. */
+/** Records the delay before each resume, and the end of the stream. The stream must not end. */
 function quiet(run: Run, { client }: OrdersOf, stream: Observable<unknown>) {
   const [gapsMs, ends]: [number[], unknown[]] = [[], []];
   const events = client.events$.subscribe((event) => {

@@ -62,7 +62,7 @@ async function replays(run: Run, kind: UpstreamKind): Promise<Measured> {
   });
   const ended = Promise.all(replies);
   const breaks = BREAKS[run.length];
-  let met: readonly LoadCall[] = [];
+  let interrupted: readonly LoadCall[] = [];
   for (let cut = 1; cut <= breaks; cut++) {
     const due = (cut / (breaks + 1)) * count * SESSIONS * (0.9 + 0.1 * run.random());
     await reach(() => sent.reduce((sum, one) => sum + one) >= due, {
@@ -70,8 +70,8 @@ async function replays(run: Run, kind: UpstreamKind): Promise<Measured> {
       describe: () => `${Math.trunc(due)} messages to be sent before cut ${cut}; so far ${sent.join(', ')}`,
     });
     // Reads that the previous break interrupted must end first, because each read has a limited number of attempts.
-    await reach(() => met.every(({ endedAt }) => endedAt !== undefined));
-    met = gets.open;
+    await reach(() => interrupted.every(({ endedAt }) => endedAt !== undefined));
+    interrupted = gets.open;
     if (cut % 4 === 0) await upstream.restartAfter(0);
     else proxy.resetAll();
   }

@@ -37,7 +37,7 @@ async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {
   const from = failing.calls.length;
   await reach(() => failing.calls.length > from + FAILING[run.length], { timeoutMs: 180_000, intervalMs: 50 });
   await stop(failing);
-  const requests = requestsACall(upstream, 'f', failing, from);
+  const requests = requestsPerCall(upstream, 'f', failing, from);
 
   const killed = load(run, perSecond, (number) => app.orders.get({ id: `k${number}` }));
   await upstream.prepareRestart();
@@ -54,13 +54,13 @@ async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {
     'calls while all fail': failing.calls.length - from,
     'requests per call while all fail': requests,
     ...figuresOf(killed, 'calls through a kill'),
-    'requests per call during a kill': requestsACall(upstream, 'k', killed, 0),
+    'requests per call during a kill': requestsPerCall(upstream, 'k', killed, 0),
     'calls failed afterwards': well.failed.length,
   };
 }
 
-/** Requests per call, for the calls after the first `from`. */
-function requestsACall(upstream: Upstream, prefix: string, { calls }: CallLoad, from: number): number {
+/** Requests per call, without the first `from` calls. */
+function requestsPerCall(upstream: Upstream, prefix: string, { calls }: CallLoad, from: number): number {
   const keys = new Set(calls.slice(from).map(({ number }) => `${prefix}${number}`));
   return upstream.arrived('Get').filter(({ key }) => keys.has(key.split('/', 1)[0] ?? '')).length / keys.size;
 }

@@ -11,7 +11,7 @@ import type { Measured, Run, Situation } from './support/situation.js';
 const PODS = 10;
 const PER_SECOND = { counts: 100, all: 300 };
 const LATENCY_MS = 20;
-/** Maximum number of open calls. It prevents a growing backlog on a machine that is too slow for the rate. */
+/** Maximum number of open reads, and of open writes. It prevents a growing backlog on a machine that is too slow for the rate. */
 const MAX_OPEN = 100;
 /** Number of calls over which the share of a new pod is measured: ten per pod, including the new one. */
 const CALLS_FOR_SHARE = 10 * (PODS + 1);
@@ -23,7 +23,7 @@ interface Directory {
   readonly url: string;
   /** Lists a pod that is ready. */
   add(pod: Replica): void;
-  /** Marks a pod that terminates: removes its DNS record, or changes its EndpointSlice. */
+  /** Marks a pod as terminating: removes its DNS record, or changes its EndpointSlice. */
   terminate(pod: Replica): void;
   /** Removes a pod whose process has ended. */
   remove(pod: Replica): void;

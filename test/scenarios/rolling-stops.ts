@@ -5,7 +5,7 @@ import type { Measured, Run, Situation } from './support/situation.js';
 
 const PER_SECOND = { counts: 50, all: 500 };
 const CALLS = { counts: 200, all: 10_000 };
-/** Total number of stops of both servers. */
+/** Minimum number of stops of both servers together. */
 const STOPS = { short: 4, full: 20 };
 const DELAY_MS = 50;
 

@@ -19,7 +19,7 @@ const GOAWAYS = { short: 3, full: 20 };
  */
 const AGE_GRACE_MS = { counts: 60_000, all: 1_000 };
 
-/** A server sends GOAWAY to its clients under reads, writes and a feed. */
+/** A server sends GOAWAY to its client under reads, writes and a feed. */
 export const serverDrains: Situation = {
   name: 'server-drains',
   promise:
@@ -44,10 +44,10 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
   const age = { 'grpc.max_connection_age_ms': 1_000, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS[run.which] };
   const server = () => startUpstream(run, kind, { delayMs: DELAY_MS, serverOptions: byAge ? age : {} });
   const first = await server();
-  // Starts while the old server still serves.
+  // The successor starts while the old server still serves.
   const successor = () => {
     const started = server();
-    // Awaited later, or never if the play fails first.
+    // Prevents an unhandled rejection if the play fails before the upstream is awaited.
     started.catch(() => undefined);
     return started;
   };

@@ -17,7 +17,7 @@ const DEADLINE_MS = 1_000;
 /** Keepalive of the servers, which close a connection if a ping is not answered. */
 const [PING_MS, ANSWER_MS] = [1_000, 500];
 
-/** All bytes to the server, or from it, are dropped while handlers wait for the next request of their streams. */
+/** All bytes to the server, or from it, are held back while handlers wait for the next request of their streams. */
 export const serverLeftWaiting: Situation = {
   name: 'server-left-waiting',
   promise:
@@ -34,7 +34,7 @@ export const serverLeftWaiting: Situation = {
     'events lost or repeated': { atMost: 0 },
   },
   async play(run) {
-    // If bytes to the client are dropped, the client must detect the loss itself, which takes longer.
+    // If bytes to the client are held back, the client must detect the loss itself, which takes longer.
     const ways: readonly Direction[] = run.length === 'short' ? ['to-upstream'] : ['to-upstream', 'to-client'];
     const plays = ways.map(async (way) => {
       const measured = await againstEach(run, (kind) => cut(run, way, () => theirs(run, kind)));
@@ -126,7 +126,7 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
   let notCancelled = SESSIONS;
   const areCancelled = async () => (notCancelled = await server.waiting()) === 0;
   const isResumed = () => feed === undefined || (feed.events > heldEvents && proxy.counters.accepted > 1);
-  const [cancelledMs, resumedMs] = await Promise.all([areCancelled, isResumed].map((one) => lengthOf(cutAt, one)));
+  const [cancelledMs, resumedMs] = await Promise.all([areCancelled, isResumed].map((one) => timeUntil(cutAt, one)));
   await stop(load);
   const failures = load.failed.map(({ error }) => error as GrpcCallError);
   return {
@@ -134,9 +134,9 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
       'handlers cancelled after, ms': cancelledMs,
       'handlers never cancelled': notCancelled,
     }),
-    'calls ended by the deadline': failures.filter(isOver).length,
+    'calls ended by the deadline': failures.filter(isDeadline).length,
     'latest end after the deadline, ms': Math.max(...late),
-    'calls failed with another error': failures.filter((error) => !isOver(error)).length,
+    'calls failed with another error': failures.filter((error) => !isDeadline(error)).length,
     ...(feed !== undefined && {
       ...(way === 'to-upstream' && { 'feed resumed after, ms': resumedMs }),
       'feeds silent for 20 s': Number((resumedMs ?? Infinity) > 20_000),
@@ -147,7 +147,7 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
 }
 
 /** Time from `since` until `condition` holds; Infinity if it does not hold in time. */
-function lengthOf(since: number, condition: () => boolean | Promise<boolean>): Promise<number> {
+function timeUntil(since: number, condition: () => boolean | Promise<boolean>): Promise<number> {
   return reach(condition, { intervalMs: 20 }).then(
     () => performance.now() - since,
     () => Infinity,
@@ -155,6 +155,6 @@ function lengthOf(since: number, condition: () => boolean | Promise<boolean>): P
 }
 
 /** True if the call failed at its deadline, or because no retry could start before its deadline. */
-function isOver({ reason, notRetriedBecause }: GrpcCallError): boolean {
+function isDeadline({ reason, notRetriedBecause }: GrpcCallError): boolean {
   return reason === 'deadline' || notRetriedBecause === 'deadline';
 }

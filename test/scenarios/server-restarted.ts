@@ -35,7 +35,7 @@ export const serverRestarted: Situation = {
   },
 };
 
-/** Adds the time of the first response after each restart to `firsts`. */
+/** Adds to `firsts`, for each restart, the time from the moment the server listens to its first response. */
 async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 40 });
   const app = await startClientOf(run, upstream, outageGrace(run));
@@ -47,7 +47,7 @@ async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise
     calls().filter(({ endedAt = 0, error }) => endedAt >= since && error === undefined);
   const listened: number[] = [];
   for (let restart = 0; restart < RESTARTS[run.length]; restart++) {
-    // The connection must have been open for a second and have received a response.
+    // The connection is over 1 s old and carries responses, so its end is a lost connection, not a failed connection attempt.
     await reach(() => Date.now() - app.client.connectivity.since.getTime() > 1_100);
     const began = Date.now();
     await reach(() => answered(began).length > 20);

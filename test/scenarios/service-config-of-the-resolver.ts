@@ -44,24 +44,24 @@ async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {
     serviceConfig: dnsServiceConfig({ servers: [names.url], refreshMs: 1_000 }),
   });
   const gets = reads(run, app, 50);
-  const first = await isRepeated(app, 'ABORTED');
+  const first = await isRetried(app, 'ABORTED');
   names.text = record('DATA_LOSS');
-  const changedAfter = await until(() => isRepeated(app, 'DATA_LOSS'));
+  const changedAfter = await until(() => isRetried(app, 'DATA_LOSS'));
   names.text =
     'grpc_config=[{"serviceConfig":{"methodConfig":[{"name":[{"service":"orders.v1.Orders"}],"timeout":"soon"}]}}]';
   const { queries } = names;
   await reach(() => names.queries >= queries + 2, { intervalMs: 20 });
-  const outlived = await isRepeated(app, 'DATA_LOSS');
+  const isStillRetried = await isRetried(app, 'DATA_LOSS');
   names.text = record('ABORTED');
-  const mendedAfter = await until(
-    async () => (await isRepeated(app, 'ABORTED')) && !(await isRepeated(app, 'DATA_LOSS')),
+  const correctedAfter = await until(
+    async () => (await isRetried(app, 'ABORTED')) && !(await isRetried(app, 'DATA_LOSS')),
   );
   await stop(gets);
   return {
     'first record applied': Number(first),
     'change applied after, ms': changedAfter,
-    'invalid record ignored': Number(outlived),
-    'corrected record applied after, ms': mendedAfter,
+    'invalid record ignored': Number(isStillRetried),
+    'corrected record applied after, ms': correctedAfter,
     ...figuresOf(gets, 'reads'),
   };
 }
@@ -69,7 +69,7 @@ async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {
 let calls = 0;
 
 /** True if a call succeeds although its first attempt fails with `code`. */
-async function isRepeated({ orders }: OrdersOf, code: string): Promise<boolean> {
+async function isRetried({ orders }: OrdersOf, code: string): Promise<boolean> {
   return firstValueFrom(orders.get({ id: `c${++calls}/${code}/1` })).then(
     () => true,
     () => false,

@@ -7,12 +7,12 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 import type { Upstream } from './support/upstream.js';
 
 const CLIENTS = 2;
-/** Number of connections to each upstream. */
+/** Minimum number of connections to each server that ends them. */
 const CYCLES = { short: 50, full: 1_000 };
 const AGE_MS = 100;
 /** Time after which the next GOAWAY is sent although the previous one did not reach every client. */
 const TURN_MS = 1_000;
-/** Longer than the connection age, so that connections end before their first response. */
+/** Longer than the connection age, so that GOAWAY precedes the first response of a connection. */
 const ANSWER_DELAY_MS = 150;
 
 /** A server that ends each connection at a short age, and one that never does. */
@@ -64,7 +64,7 @@ async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   for (let used = CLIENTS; proxy !== undefined && used < cycles; used = connectionsTo(upstream)) {
     proxy.goaway({ lastStreamId: 'none' });
     const sentAt = performance.now();
-    // A client that has no connection receives no GOAWAY and opens no further connection.
+    // A client that has no connection receives no GOAWAY and does not replace a connection.
     const expected = () => used + (performance.now() - sentAt < TURN_MS ? CLIENTS : 1);
     await reach(() => connectionsTo(upstream) >= expected(), { intervalMs: 20 });
   }

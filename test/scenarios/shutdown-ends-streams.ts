@@ -13,7 +13,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 const STREAMS = 50;
 const DRAIN_MS = 1_500;
 
-/** Our server gets SIGTERM under feeds, plain streams, sessions and one client that reads nothing; feeds resume on another server. */
+/** A server of this library gets SIGTERM under feeds, plain streams, sessions, and one unread stream; feeds resume on another server. */
 export const shutdownEndsStreams: Situation = {
   name: 'shutdown-ends-streams',
   promise:
@@ -61,7 +61,7 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
       subscription.unsubscribe();
     });
   }
-  // This stream is not read, so that the buffers of the connection fill up.
+  // Only one message of this stream is read, so that the buffers of the connection fill up.
   const stuck = orders.watch({ from: '1' })[Symbol.asyncIterator]();
   await stuck.next();
   await reach(() => begun.count === plain.length && feeds.every(({ events }) => events.length === 1));

@@ -15,7 +15,7 @@ const DEADLINE_MS = 1_000;
 const CALLS_PER_SECOND = 20;
 const FROZEN_MS = 5_000;
 
-/** A server is frozen, and then its connection is black-holed. Keepalive is off, as by default. */
+/** One server is frozen, and the connection to another is black-holed. Keepalive is off, as by default. */
 export const stalledAndBlackholedPeer: Situation = {
   name: 'stalled-and-blackholed-peer',
   promise:
@@ -77,14 +77,14 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
   const holeAt = performance.now();
   proxy.holdBytes();
   await reach(() => watched.replaced > 0);
-  const leftAt = performance.now();
+  const replacedAt = performance.now();
   const before = feed.events;
   // The feed that hung on the old connection continues on the new one.
   await reach(() => feed.events > before && proxy.counters.open === 1);
   const [failed, patientFailed] = await Promise.all([failuresOfNext(load), patientFailures(app)]);
   await stop(load);
   return {
-    'black-holed connection replaced after, ms': leftAt - holeAt,
+    'black-holed connection replaced after, ms': replacedAt - holeAt,
     'connections replaced in the black hole': watched.replaced,
     'connections open at the replacement': open,
     'times the channel left READY': watched.left,

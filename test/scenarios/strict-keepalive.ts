@@ -72,11 +72,11 @@ async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
   // Waits for the end of the next interval.
   if (run.length === 'full') await pass(run, EVERY_MS * 2 ** COMPLAINTS);
   await Promise.all([stop(gets), stop(creates)]);
-  const otherwise = creates.failed.filter(({ error }) => (error as GrpcCallError).reason !== 'connection-lost');
+  const otherFailures = creates.failed.filter(({ error }) => (error as GrpcCallError).reason !== 'connection-lost');
   return {
     ...figuresOf(gets, 'reads'),
     ...figuresOf(creates, 'writes'),
-    'writes failed that were not on the wire': otherwise.length,
+    'writes failed that were not on the wire': otherFailures.length,
     'writes sent twice': upstream.duplicates('Create'),
     'interval at the end, times': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,
     pings: proxy.counters.pings,
@@ -86,8 +86,8 @@ async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
 }
 
 /**
- * grpcio with a minimum of 15 s rejects pings every 10 s and accepts pings every 20 s. Data that grpcio sends resets its limit, so the
- * feed sends no events.
+ * Uses a grpcio server with a minimum interval of 15 s, which rejects pings every 10 s and accepts pings every 20 s. Data that grpcio sends
+ * resets its limit, so the feed sends no events.
  */
 async function grpciosOwn(run: Run): Promise<Measured> {
   const serverOptions = { 'grpc.http2.min_ping_interval_without_data_ms': 15_000, 'grpc.http2.max_ping_strikes': 1 };
@@ -118,7 +118,7 @@ async function grpciosOwn(run: Run): Promise<Measured> {
   };
 }
 
-/** The keepalive intervals after each increase. */
+/** The keepalive interval after each increase, in milliseconds. */
 function intervalsOf({ client }: OrdersApp): readonly number[] {
   const intervals: number[] = [];
   client.events$.subscribe((event) => {

@@ -11,9 +11,9 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 // This process can run this many clients without becoming the bottleneck. With fewer clients, single calls dominate the measurement.
 const CLIENTS = 20;
 /**
- * Calls per second and client. A release starts at a quarter of this rate, at least 2 per second. At 8 calls per second, random variation
- * alone moves the peak by 10 % of the usual load. In simulations with 16 seeds, the peak is 1.35 to 1.61 at 8 calls per second, and 1.32
- * to 1.48 at 16.
+ * Calls per second and client. A release starts at a quarter of this rate, but not below 2 per second. At 8 calls per second, random
+ * variation alone moves the peak by 10 % of the usual load. In simulations with 16 seeds, the peak is 1.35 to 1.61 at 8 calls per second,
+ * and 1.32 to 1.48 at 16.
  */
 const PER_SECOND = { counts: 8, all: 16 };
 /** Capacity of the server relative to its usual load. */
@@ -23,7 +23,7 @@ const PATIENCE_MS = { counts: 600_000, all: 2_000 };
 const DOWN_MS = { short: [3_000], full: [3_000, 8_000, 60_000] };
 /** Window in which the load is measured. On a busy machine, calls arrive in bursts. */
 const WINDOW_MS = 1_000;
-/** Maximum time of a call from its caller to the server. */
+/** Maximum time in milliseconds from the start of a call to its arrival on the server. */
 const HEAP_MS = 200;
 const AFTER_MS = { counts: 1_500, all: 4_000 };
 /** Minimum number of held calls if the server restarts within the grace. */

@@ -20,7 +20,7 @@ const PERMANENT = [
   ...['FAILED_PRECONDITION', 'OUT_OF_RANGE', 'UNIMPLEMENTED', 'INTERNAL', 'DATA_LOSS', 'UNAUTHENTICATED'],
 ];
 
-/** A server that usually succeeds, but also returns every kind of error. */
+/** A server that usually succeeds, but also returns transient and permanent errors. */
 export const transientAndPermanentErrors: Situation = {
   name: 'transient-and-permanent-errors',
   promise:
@@ -44,7 +44,7 @@ async function errors(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
   const app = await startClientOf(run, upstream);
   const well = reads(run, app, 100);
-  // Each of these reads is retried once. Two retries per second need less than a fifth of the tokens that 100 successes per second earn.
+  // Each of these reads is retried once. Two retries per second cost about a sixth of the tokens that 100 successes per second earn.
   const transient = load(run, 2, (number) => app.orders.get({ id: `t${number}/UNAVAILABLE/1` }));
   const permanent = load(run, 20, (number) => app.orders.get({ id: `p${number}/${permanentCode(number)}` }));
   const write = (number: number) => ({ requestId: `w${number}/UNAVAILABLE/1`, item: 'tea', quantity: 1 });

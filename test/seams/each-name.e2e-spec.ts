@@ -31,7 +31,7 @@ function newest(): string {
 /** Private names that a supported release of Node lacks. Users of that release receive the warning about the lost feature. */
 const LACKING: Readonly<Record<string, string>> = { '22.12.0': 'hasPendingData()' };
 
-/** The version of this Node and the other supported ones. */
+/** The version of this Node and other supported versions. */
 const NODES = [process.versions.node, ...OTHER_NODES];
 let nodes: OtherNodes;
 beforeAll(async () => {

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { PRIVATE_NAMES, play, untested } from './renamed.js';
 
-/** Names whose absence is detected before the first connection (AT_THE_START) or only on a connection (BELOW). */
+/** Names whose absence is detected before the first connection (AT_THE_START) or only on a connection (ON_A_CONNECTION). */
 const AT_THE_START =
   /^(registerLoadBalancerType|parseLoadBalancingConfig|getChannel|_createSecureConnector|unrefUnusedSubchannels|onCallStart|createHttp2Server)$/;
-const BELOW = /^(resetBackoff|getEndTime|transport|http2Stream|node:getpeername|\[state\]|\[kHandle\]|stream)$/;
+const ON_A_CONNECTION =
+  /^(resetBackoff|getEndTime|transport|http2Stream|node:getpeername|\[state\]|\[kHandle\]|stream)$/;
 
 // Only `npm run pack:check` removes each name alone, because each play needs a process.
 describe.concurrent('grpc-js without private names', () => {
@@ -16,7 +17,7 @@ describe.concurrent('grpc-js without private names', () => {
 
   it.each([
     ['the private names that are probed at the start', AT_THE_START, 7],
-    ['the private names of connections and calls', BELOW, 8],
+    ['the private names of connections and calls', ON_A_CONNECTION, 8],
   ])('serves and makes calls without %s, and logs one warning for each lost feature', async (_what, pattern, count) => {
     const names = PRIVATE_NAMES.filter(({ name }) => pattern.test(name));
     expect(names).toHaveLength(count);

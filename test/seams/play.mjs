@@ -1,5 +1,5 @@
 // Plays a client and a server of the library on a grpc-js that lacks private names: calls of all kinds, a drain, a restart, writes
-// while the server restarts, and writes during a kill. Prints the result as one line of JSON and must then exit on its own.
+// while the server restarts, and writes whose connection is reset. Prints the result as one line of JSON and must then exit on its own.
 //   node play.mjs '{ "names": ["http2Stream"], "tls": true }'
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -31,7 +31,7 @@ const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const pem = (name) => readFileSync(file(`test/fixtures/tls/${name}.pem`));
 const protoPath = file('protos/orders.proto');
 
-/** Lines of the library above `log`. */
+/** Log lines at `warn` and `error`. */
 const warnings = [];
 const logger = {
   log() {},
@@ -201,7 +201,7 @@ async function play() {
   await Promise.all(['a', 'b', 'c', 'd'].map(write));
   await restarted;
 
-  // Writes during a kill.
+  // Writes whose connection is reset.
   const cut = Array.from({ length: 5 }, (_, n) => [
     `cut ${n}`,
     outcome(orders.create({ requestId: `cut ${n}`, item: 'held' })),
@@ -211,7 +211,7 @@ async function play() {
   for (const [requestId, end] of cut) writes.set(requestId, await end);
   release();
   const after = await outcome(orders.get({ id: 'c' }));
-  expect(`a read after a kill: ${JSON.stringify(after)}`, after.ok);
+  expect(`a read after a reset: ${JSON.stringify(after)}`, after.ok);
 
   for (const [requestId, { ok, reachedServer, text }] of writes) {
     const times = executed.get(requestId) ?? 0;

@@ -9,9 +9,9 @@ export interface Sabotage {
   readonly tls?: boolean;
   /** True if all calls pass through grpc-js's channel. */
   readonly channelPath?: boolean;
-  /** Version that the package.json of grpc-js names. */
+  /** Version that the package.json of grpc-js reports. */
   readonly version?: string;
-  /** Folder of another copy of grpc-js. */
+  /** Folder of another copy of grpc-js to load. */
   readonly folder?: string;
 }
 

@@ -29,7 +29,7 @@ function hideSymbol(name) {
 /**
  * @param {readonly string[]} names 'http2Stream', 'server-interceptors.js:stream' of one file, 'a.js:subchannel.createCall' of one object,
  *   or 'node:state'
- * @param {{ version?: string, folder?: string }} grpcJs the version in its package.json; the folder of another copy of it
+ * @param {{ version?: string, folder?: string }} grpcJs the version that its package.json reports; the folder of another copy to load
  */
 export function sabotage(names, { version, folder } = {}) {
   if (folder !== undefined) redirect(folder);

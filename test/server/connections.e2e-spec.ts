@@ -33,7 +33,7 @@ async function proxyOf(onTestFinished: Cleanup, server: NestServer): Promise<Fau
   return proxy;
 }
 
-/** Url of a proxy to `server` that delays bytes by `ms` milliseconds in each direction. */
+/** URL of a new proxy to `server` that delays bytes by `ms` milliseconds in each direction. */
 async function distant(onTestFinished: Cleanup, server: NestServer, ms: number): Promise<string> {
   const proxy = await proxyOf(onTestFinished, server);
   proxy.delay(ms);
@@ -67,7 +67,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
       // On an idle machine, far fewer calls are open at the same time.
       const maxOpen = 100;
       const load = CallLoad.start(200, (number) => (clients[number % clients.length] as PlainClient).get$(), maxOpen);
-      // Each connection and its replacement received a GOAWAY.
+      // On average, each client has replaced two connections.
       await waitFor(() => server.connectionEnds.length >= 20, { timeoutMs: 45_000 });
       recordTiming(task, '20 connections ended for their age of 1000 ms after, ms', performance.now() - beganAt, {
         atMost: 8_000,

@@ -163,7 +163,7 @@ const pipe = (options?: ConstructorParameters<typeof ValidationPipe>[0]): Provid
   provide: APP_PIPE,
   useFactory: () => new ValidationPipe(options),
 });
-// Nest 12 and later have their own filter.
+// Nest 12 and later have a filter for gRPC.
 const NEST_FILTER: [filter: string, providers: Provider[]][] =
   (GrpcExceptionFilter as unknown) === undefined
     ? []

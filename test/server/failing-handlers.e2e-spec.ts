@@ -66,7 +66,7 @@ describe('failing handler', () => {
     expect(log.lines.map(({ text }) => text)).toContainEqual(expect.stringContaining(failed));
   });
 
-  it('joins several messages of an exception as Nest does', async () => {
+  it('joins the messages of an exception with a list of messages as Nest does', async () => {
     const error = new RpcException({ code: 3, message: ['a must be b', 'c must be d'] });
     const { unary, stream } = await failingWith(throwing(error));
     for (const status of [await unary(), await stream()]) {

@@ -6,7 +6,7 @@ const WATCHERS = Number(process.env['WATCHERS'] ?? 1_500);
 const PATH = '/grpc.health.v1.Health/Watch';
 const bytes = (value: Buffer) => value;
 
-/** Bytes that a server holds for each of `WATCHERS` watchers of its health. */
+/** Bytes of heap that a server uses for each of `WATCHERS` watchers of its health. */
 async function perWatcher(kind: 'ours' | 'nest'): Promise<number> {
   const child = await ChildServer.start({
     script: new URL('./support/watched-server.mjs', import.meta.url),

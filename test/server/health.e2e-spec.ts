@@ -37,7 +37,7 @@ describe('health of an application', () => {
     expect(await ask('check', { service: ORDERS })).toEqual(SERVING);
   });
 
-  it('reports SERVING from the first response on if the application started before the port opened', async () => {
+  it('reports SERVING in the first response if the application started before the port opened', async () => {
     const { app, url } = await serveOrders();
     await app.listen(0, '127.0.0.1');
     await app.startAllMicroservices();

@@ -61,7 +61,7 @@ describe('ResilientGrpcServer', () => {
     const served = await serveOrders({ drain: { readinessDelayMs: 60_000, timeoutMs: 1_000 } });
     await served.app.init();
     const { advance, until } = holdTimers();
-    // Nest's first shutdown hook begins the drain while the server starts to listen.
+    // As Nest's first shutdown hook does.
     served.server.drain.begin();
     await served.app.startAllMicroservices();
     expect(await healthOf(served.url).ask('check', { service: '' })).toEqual({ status: 'NOT_SERVING' });

@@ -36,7 +36,7 @@ it.each<[string, Parameters<typeof ResilientGrpcServerModule.forRootAsync>[0]]>(
   ],
   ['a provider', { imports, useExisting: Configuration }],
   ['a class', { useClass: Configuration }],
-])('takes the server options of a standalone microservice from %s', async (_what, source) => {
+])('reads the server options of a standalone microservice from %s', async (_what, source) => {
   const app = await NestFactory.createMicroservice(ordersModule(ResilientGrpcServerModule.forRootAsync(source)), {
     inject: [ResilientGrpcServer],
     useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),

@@ -61,7 +61,7 @@ class WaitingController {
 @Module({ controllers: [WaitingController] })
 class WaitingModule {}
 
-/** Starts a server in this process. Closed at the end of the test. */
+/** Starts a server in this process; closed at the end of the test. */
 async function serveHere(module: Type, options: ResilientGrpcServerOptions): Promise<ResilientGrpcServer> {
   const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(
     { module, imports: [ResilientGrpcServerModule.forRoot(options)] },
@@ -103,13 +103,13 @@ async function burst(client: PlainClient, count = CALLS, timeoutMs: number | und
     ),
   );
   await Promise.all(calls);
-  const count8 = errors.filter(({ code }) => code === status.RESOURCE_EXHAUSTED);
+  const refused = errors.filter(({ code }) => code === status.RESOURCE_EXHAUSTED);
   const others = errors.filter(({ code }) => code !== status.RESOURCE_EXHAUSTED && code !== status.DEADLINE_EXCEEDED);
-  return { ok, refused: count8, others };
+  return { ok, refused, others };
 }
 
 describe('a server that receives more calls than it can serve', { timeout: 60_000 }, () => {
-  it('refuses calls in an overload with a status that stops retries, and serves later calls on the same connection', async () => {
+  it('refuses calls in an overload with a status that stops retries, serves a later call, and keeps its health SERVING', async () => {
     const server = await start();
     const client = new PlainClient(server.url);
     await warmUp(client);
@@ -244,7 +244,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
     expect(settled.filter((one) => one === 'ok')).toHaveLength(5);
   });
 
-  it('lets the event loop turn while waiting calls start whose handlers wait and then use the CPU', async () => {
+  it('lets the event loop turn between the starts of waiting calls whose handlers wait and then use the CPU', async () => {
     const url = ownUrl();
     const maxConcurrentCalls = 4;
     await serveHere(WaitingModule, ordersOptions(url, { methods: { Get: { maxConcurrentCalls } } }));
@@ -253,11 +253,11 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
     countTurns();
     await Promise.all(Array.from({ length: 50 }, () => client.get()));
     const startsPerTurn = startedInTurn.map((turn) => startedInTurn.filter((other) => other === turn).length);
-    // The permits, and the calls that start for 10 ms while handlers end.
+    // In one turn, calls start on all free permits and, for 10 ms, on the permits that ended calls return.
     expect(Math.max(...startsPerTurn)).toBeLessThanOrEqual(2 * maxConcurrentCalls);
   });
 
-  it('ends unary calls and streams at maxCallMs if they have no deadline', async () => {
+  it('ends unary calls and streams at maxCallMs if their deadline is later or absent', async () => {
     const server = await NestServer.start({ maxCallMs: 200 });
     onTestFinished(() => server.close());
     const client = new PlainClient(server.url);

@@ -33,7 +33,7 @@ describe('reflection', () => {
     expect(seen[1]).toBe('14 The server is shutting down');
   });
 
-  it('omits a package that is loaded but not served from reflection', async () => {
+  it('lists by reflection no package that is loaded but not served', async () => {
     const { url } = await started(await serveOrders({ reflection: true, protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] }));
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });

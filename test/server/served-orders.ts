@@ -52,7 +52,7 @@ export function ordersModule(server: DynamicModule): DynamicModule {
   return { module: OrdersModule, imports: [server], controllers: [OrdersController] };
 }
 
-/** A new Unix-socket url; its folder is removed after the test. */
+/** The URL of a new Unix socket; its folder is removed after the test. */
 export function ownUrl(): string {
   const folder = mkdtempSync(join(tmpdir(), 'orders-'));
   onTestFinished(() => {

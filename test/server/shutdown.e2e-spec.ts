@@ -10,7 +10,7 @@ import { HEALTH_PROTO } from './served-orders.js';
 import { NestServer, type PlainServerOptions, type ServerFlag } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
-/** Longer than the timeout of a test, so that a server that waits for the end of its drain timeout fails the test. */
+/** Timeout of a test. A server that waits for the end of this drain timeout therefore fails the test. */
 const NOT_IN_THIS_TEST_MS = 60_000;
 const LONG_DRAIN = { drain: { timeoutMs: NOT_IN_THIS_TEST_MS } };
 /** Drain timeout of servers that use the whole timeout, and the time that Node needs to exit after it. */
@@ -264,7 +264,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
     });
     onTestFinished(() => frozen.close());
     frozen.freeze();
-    // The endless stream then fills the socket buffers of the system.
+    // From here, the endless stream fills the socket buffers of the system.
     await waitFor(async () => (await server.counts()).streams === 2, PATIENTLY);
     recordTiming(task, 'server with a frozen client ended after, ms', await server.terminate(), {
       atMost: TIME_MS + TO_END_MS,

@@ -1,8 +1,8 @@
 // A plain grpc-js server of orders.v1.Orders in its own process that behaves like the simulated one: it processes calls sequentially at
-// a fixed rate and immediately fails with UNAVAILABLE each call that would wait too long:
+// a fixed rate. A call that would wait too long fails with UNAVAILABLE without waiting. Each response is delayed by the latency:
 //   node bounded-server.mjs --port 0 --rate 600 --queue 1000 --latency 5
-// Over IPC, it accepts { unreachable: true | false } and { goneUntil: epoch }. It responds to { report: true } with { arrivals }, the
-// times of all requests in milliseconds since 1970.
+// Over IPC, it accepts { unreachable }, which makes all calls fail if true, and { goneUntil }, which stops the server until that time. It
+// responds to { report: true } with { arrivals }, the times of all requests. Times are in milliseconds since 1970.
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';

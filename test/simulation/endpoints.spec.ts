@@ -5,7 +5,7 @@ import { ENDPOINT_SCENARIOS } from '../../bench/simulation/endpoints/scenarios.m
 import { DEFAULT_ENDPOINT_WORLD, simulateEndpoints } from '../../bench/simulation/endpoints/simulate.mjs';
 
 const EJECTING = 'ejectUnhealthy';
-/** A simulation only computes. The limit allows for a busy machine. */
+/** A simulation waits for nothing. The limit allows for a busy machine. */
 const SLOW = { timeout: 300_000 };
 /** Each client makes 10 calls per second to each endpoint. */
 const BUSY = { clients: 10, callsPerSecond: 100, endpoints: 10 };
@@ -38,7 +38,7 @@ it.each([
   ['endpoint-slow', 'round_robin'],
   ['endpoint-freezes', 'round_robin'],
 ])(
-  'lets every client eject only the faulty endpoint in the scenario %s, with a lower p99 than %s has without ejection',
+  'lets every client eject only the faulty endpoint in the scenario %s, with a lower p99 than under %s without ejection',
   SLOW,
   (scenario, without) => {
     const { figures } = simulate(scenario, BUSY);

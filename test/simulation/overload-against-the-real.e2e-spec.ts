@@ -20,7 +20,7 @@ function inSimulation(serverKind: ServerKind, factor: number): number {
 }
 
 it.each([3, 10])(
-  'simulates a protected server that serves nearly its capacity at a load of %s times its capacity',
+  'simulates that a protected server serves nearly its capacity at a load of %s times its capacity, and an unprotected one almost nothing',
   (factor) => {
     expect(inSimulation('gate', factor)).toBeGreaterThan(0.85);
     expect(inSimulation('plain', factor)).toBeLessThan(0.1);

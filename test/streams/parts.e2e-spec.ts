@@ -58,7 +58,7 @@ describe('stream of several calls', () => {
     await waitFor(() => counters(b).cancelled === 1);
   });
 
-  it('excludes from a resumable stream a call that is the request source of an inner call', async () => {
+  it('does not include the request source of an inner call in a resumable stream', async () => {
     const one = await side();
     one.server.script('ClientStream', { requests: 'leave', message: {} });
     await one.client.waitForReady();
@@ -74,7 +74,7 @@ describe('stream of several calls', () => {
     expect(one.client.activeCalls()).toMatchObject([{ path: '/testing.v1.Echo/Bidi', sent: 0 }]);
   });
 
-  it('excludes from a resumable stream a call that the factory subscribes to separately', async () => {
+  it('does not include a call that the factory subscribes to separately in a resumable stream', async () => {
     const one = await side();
     const separate: { received: number; end: string }[] = [];
     const seen = watch(
@@ -139,7 +139,7 @@ describe('stream of several calls', () => {
   it.each([
     ['the response of another call', ({ echo }: Side) => echo.unary({}).pipe(switchMap(() => echo.serverStream({})))],
     ['defer()', ({ echo }: Side) => defer(() => echo.serverStream({})).pipe(map((message) => message))],
-  ])('includes in a resumable stream a call that is started by %s', async (_, stream) => {
+  ])('includes a call that is started by %s in a resumable stream', async (_, stream) => {
     const one = await side();
     const seen = watch(resumable(() => stream(one), { ...BY_NUMBER, ...quick }));
     await waitFor(() => seen.received === 1);

@@ -11,7 +11,7 @@ const idle = idleAfter(IDLE_MS);
 /** Longer than the server process can be silent on a busy machine. */
 const LONG_IDLE_MS = 2_000;
 
-/** A server in its own process, which continues while this process is blocked. */
+/** A server in its own process, which continues while this process is blocked, and its client. */
 async function distant() {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -95,7 +95,7 @@ describe('streamIdleTimeoutMs', () => {
     expect(server.counts('ServerStream').calls).toBe(2);
   });
 
-  it('does not run streamIdleTimeoutMs while the reader pauses', async () => {
+  it('does not count a pause of the reader toward streamIdleTimeoutMs', async () => {
     const { echo, server } = await scene(idleAfter(LONG_IDLE_MS));
     const payload = Buffer.alloc(64 * 1024);
     server.script('ServerStream', { messages: Array.from({ length: 100 }, () => ({ payload })) });

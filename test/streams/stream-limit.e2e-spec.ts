@@ -96,7 +96,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     expect(client.snapshot()).toMatchObject({ waitingForStream: 0, waiting: 0 });
   });
 
-  it('runs calls over the stream limit on further connections, up to maxConnectionsPerEndpoint', async () => {
+  it('runs calls over the stream limit on additional connections, up to maxConnectionsPerEndpoint', async () => {
     const { client, server } = await fullConnection({ ...settings, maxConnectionsPerEndpoint: 3 });
     const more = openFeeds(client, 10);
     await waitFor(() => more.opened === 4);
@@ -109,7 +109,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     expect(more.failed).toEqual([]);
   });
 
-  it('runs calls over the stream limit on further connections as soon as connectionScaling of a live service config permits them', async () => {
+  it('runs calls over the stream limit on additional connections as soon as connectionScaling of a live service config permits them', async () => {
     const scaled = (maxConnectionsPerSubchannel: number) => ({ connectionScaling: { maxConnectionsPerSubchannel } });
     const configs = new BehaviorSubject<object>(scaled(1));
     const { client } = await fullConnection({ ...settings, serviceConfig: configs });
@@ -138,7 +138,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
       .calls('ServerStream')
       .map(({ requests: [request] }) => Number((request as { number?: unknown } | undefined)?.number));
     for (const number of numbers) feeds.subscriptions[number]!.unsubscribe();
-    // Connections are listed in the sequence in which they became READY.
+    // Connections are listed in the order in which they became READY.
     const emptied = () => client.snapshot().connections.find(({ address }) => address === servers[1].url);
     await waitFor(() => emptied()?.streams?.open === 0);
     const next = openFeeds(client, 2);
@@ -182,8 +182,8 @@ describe('a wait for a free stream', () => {
   });
 });
 
-describe('further connections', () => {
-  it('moves calls that a GOAWAY of the first connection rejects to further connections, without repeating a write', async () => {
+describe('additional connections', () => {
+  it('makes calls on other connections after a GOAWAY on the first one, without repeating a write', async () => {
     const { client, server, echo, feeds } = await fullConnection({ maxConnectionsPerEndpoint: 2 });
     const more = openFeeds(client, 1);
     await waitFor(() => more.opened === 1);

@@ -6,11 +6,11 @@ import { CHROMIUM } from './programs.js';
 /** Timeout for the browser and for pages; only a browser that hangs reaches it. */
 const LIMIT_MS = 60_000;
 
-/** Host name of this machine in the browser. The browser does not trust its pages like those of localhost. */
+/** Host name of this machine in the browser. Unlike the pages of localhost, its pages have no secure context. */
 export const PLAIN_HOST = 'plain.test';
 
 export function startBrowser(): Promise<Browser> {
-  // A page of PLAIN_HOST has no secure context, like a page that another machine serves over plain HTTP.
+  // A page of PLAIN_HOST is like a page that another machine serves over plain HTTP.
   const args = ['--no-sandbox', '--disable-quic', `--host-resolver-rules=MAP ${PLAIN_HOST} 127.0.0.1`];
   return chromium.launch({ executablePath: CHROMIUM!, args, timeout: LIMIT_MS });
 }
@@ -37,7 +37,7 @@ export type Sightings = Readonly<Record<string, { readonly selector: string; rea
 /** A page in the browser, with the problems that it has reported. */
 export interface WatchedPage {
   readonly page: Page;
-  /** Errors on its console, exceptions, and requests to other hosts. */
+  /** Errors on its console, exceptions, dialogs, and requests to other hosts. */
   readonly problems: readonly string[];
   /**
    * Waits until the page has shown the sighting `name`, however briefly. Resolves to the moment, in milliseconds by the clock of the

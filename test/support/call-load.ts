@@ -15,7 +15,7 @@ export interface LoadCall {
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** Starts calls at a steady rate until it is stopped, and records the result of each. */
+/** Starts calls at a steady rate until `pause()` or `stop()`, and records the result of each. */
 export class CallLoad {
   readonly calls: LoadCall[] = [];
   private openCount = 0;

@@ -99,7 +99,7 @@ export async function reportOf<T>(scenario: string, seconds: number, ...more: re
   return JSON.parse(stdout) as T;
 }
 
-/** Runs a scenario and returns its report, which must contain nothing but the figures. */
+/** Runs a scenario and returns its report, which must contain only the scenario, its duration, and the figures. */
 export async function figuresOf<F>(scenario: string, seconds: number, ...more: readonly string[]): Promise<Report<F>> {
   const report = await reportOf<Report<F>>(scenario, seconds, ...more);
   expect(Object.keys(report)).toEqual(['scenario', 'seconds', ...CONTENDERS]);

@@ -37,7 +37,7 @@ export class Dnsmasq {
   /** Sets the addresses of the name. */
   list(addresses: readonly string[]): void {
     writeFileSync(this.hosts, addresses.map((address) => `${address} ${this.name}\n`).join(''));
-    // dnsmasq reads the file again.
+    // At SIGHUP, dnsmasq reads the file again.
     this.process?.kill('SIGHUP');
   }
 
@@ -57,7 +57,7 @@ export class Dnsmasq {
   private async startProcess(): Promise<void> {
     const own = ['--no-daemon', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', `--addn-hosts=${this.hosts}`];
     const listen = ['--listen-address=127.0.0.1', '--bind-interfaces', `--port=${String(this.port)}`];
-    // setpriv ends dnsmasq with this process.
+    // setpriv makes the kernel kill dnsmasq when this process ends.
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'dnsmasq', ...own, ...listen], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });

@@ -25,7 +25,7 @@ const MAX_WINDOW = 2 ** 31 - 1 - 65_535;
 /** Metadata key of a request's key. */
 export const KEY = 'x-call';
 
-/** Value of the metadata `KEY`. In Huffman coding a brace takes 15 bits, so that HPACK sends a short value in braces as plain text. */
+/** Value of the metadata `KEY`. Braces take 15 and 14 bits in Huffman coding, so that HPACK sends a short value in braces as plain text. */
 export const keyed = (key: string): Readonly<Record<string, string>> => ({ [KEY]: `{${key}}` });
 
 /** A request as received from the wire. */
@@ -88,7 +88,7 @@ class FrameConnection {
   readonly requests: FrameRequest[] = [];
   /** RST_STREAM frames of the client. */
   readonly resets: { readonly streamId: number; readonly code: number }[] = [];
-  /** The lowest last stream id of the GOAWAYs sent. The server's application never receives a stream above it. */
+  /** The lowest last stream ID of the GOAWAYs sent. The server's application never receives a stream above it. */
   lastStreamId = Infinity;
   private pingsAnswered = 0;
   private pingsSent = 0;
@@ -105,7 +105,7 @@ class FrameConnection {
     socket.on('data', (bytes) => {
       this.reader.read(bytes);
     });
-    // Without a header table, the client sends each field in full every time.
+    // Without a dynamic table, the client sends the key of each request in full.
     this.write(
       settings([SETTING.headerTableSize, 0], [SETTING.maxConcurrentStreams, maxConcurrentStreams]),
       windowUpdate(0, MAX_WINDOW),

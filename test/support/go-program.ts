@@ -23,7 +23,7 @@ async function build(source: string): Promise<string> {
     rmSync(folder, { recursive: true, force: true });
   });
   const program = join(folder, 'program');
-  // Only one process at a time can use Go's build cache.
+  // With the lock, test processes build a source one after another, so that all except the first use Go's build cache.
   await promisify(execFile)('flock', [source, 'go', 'build', '-o', program, source], {
     env: { ...process.env, GO111MODULE: 'off', GOPATH: GO_PATH },
     timeout: BUILT_WITHIN_MS,

@@ -5,8 +5,8 @@ const nameServers = new Map<string, string>();
 let isInstalled = false;
 
 /**
- * Lets `dns.lookup()` query the server at `nameServer` for `name`, as if the machine were configured to use it. Other names are resolved as
- * before. Returns a function that restores the lookup.
+ * Makes `dns.promises.lookup()` query the server at `nameServer` for `name`, as if the machine were configured to use it. Other names are
+ * resolved as before. Returns a function that restores the lookup of `name`.
  */
 export function resolveAt(name: string, nameServer: string): () => void {
   install();

@@ -9,7 +9,7 @@ export interface BoundPort {
   readonly at: number;
 }
 
-/** A server of `orders.v1.Orders` in its own process, which logs the requests that it receives across restarts. */
+/** A server of `orders.v1.Orders` in its own process, which can be restarted. Its log contains the requests of all its processes. */
 export class OrdersProcess {
   private readonly folder = mkdtempSync(join(tmpdir(), 'orders-'));
   private readonly log = join(this.folder, 'arrived');
@@ -29,7 +29,7 @@ export class OrdersProcess {
     return this.process.url;
   }
 
-  /** The ports since the latest restart. */
+  /** The ports, with the times from which they listen since the latest restart. */
   get bound(): readonly BoundPort[] {
     return boundBy(this.process) ?? [];
   }
@@ -39,7 +39,7 @@ export class OrdersProcess {
     return existsSync(this.log) ? readFileSync(this.log, 'utf8').trimEnd().split('\n') : [];
   }
 
-  /** Kills the server (SIGKILL) or terminates it cleanly (SIGTERM). Resolves when it listens again, `downMs` later. */
+  /** Kills the server (SIGKILL) or terminates it cleanly (SIGTERM). Resolves when it listens again, at least `downMs` later. */
   async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<void> {
     const next = await this.spawn(['--standby']);
     const listenAt = Date.now() + downMs;
@@ -84,7 +84,7 @@ export class OrdersProcess {
   }
 
   private get process(): ChildServer {
-    if (this.server === undefined) throw new Error('OrdersProcess is made by OrdersProcess.start()');
+    if (this.server === undefined) throw new Error('OrdersProcess is created by OrdersProcess.start()');
     return this.server;
   }
 

@@ -1,7 +1,7 @@
 import { createServer as createHttp2Server } from 'node:http2';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-/** A server on 127.0.0.1 that does not speak gRPC. */
+/** A server on 127.0.0.1 that is not a gRPC server. */
 export interface Peer {
   /** '127.0.0.1:port' */
   readonly url: string;

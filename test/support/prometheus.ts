@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { onTestFinished } from 'vitest';
 
-/** The state of an alert. */
+/** A pending or firing alert. */
 export interface Alert {
   readonly state: 'pending' | 'firing';
   readonly labels: Readonly<Record<string, string>>;

@@ -10,7 +10,7 @@ import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from './orders-app.js';
 /** A grpc-js server of `orders.v1.Orders` on its own loopback address, just as each pod has its own address. */
 export interface Replica {
   readonly address: string;
-  /** Calls that it received. */
+  /** Number of calls that it received. */
   calls: number;
   /** Client addresses of the connections with calls. */
   readonly peers: Set<string>;
@@ -57,7 +57,7 @@ export class Replicas {
   readonly all: Replica[] = [];
   /** Request IDs of the writes that the replicas executed. */
   readonly writes: string[] = [];
-  /** Time until a Get or a Create is answered. */
+  /** Time in milliseconds until a Get or a Create is answered. */
   latencyMs = 0;
   private readonly servers: Server[] = [];
   private readonly held = new Set<() => void>();

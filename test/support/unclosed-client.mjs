@@ -1,4 +1,4 @@
-// Makes two calls, prints the answer and the health of the connections after each, and neither closes its client nor calls exit():
+// Makes two calls and prints the id of the order and the health of the connections after each. Does not close its client or call exit():
 //   node unclosed-client.mjs URL PROTO SETTINGS
 // SETTINGS are JSON.
 import 'reflect-metadata';

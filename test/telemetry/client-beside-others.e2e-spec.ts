@@ -32,7 +32,7 @@ async function scene() {
   // Replaces the provider of the previous test, as the Node SDK does at its start.
   instrumentation.setTracerProvider(trace.getTracerProvider());
   const { client, echo, server } = await instrumentedScene();
-  /** '<scope> <name>' of ended client spans. Skips server spans, because the server in this process is instrumented too. */
+  /** '<scope> <name>' of ended client spans. Skips server spans, because the server in this process is also instrumented. */
   const spans = () =>
     telemetry
       .spans()

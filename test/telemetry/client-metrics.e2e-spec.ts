@@ -12,7 +12,7 @@ import { bytesOfEcho, hedged, instrumentedClient, instrumentedScene } from './in
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-const EMPTY = 'grpc.client.call.transparent_retries';
+const TRANSPARENT_RETRIES = 'grpc.client.call.transparent_retries';
 
 describe('gRPC metrics of a client', () => {
   it.each([
@@ -183,7 +183,7 @@ describe('gRPC metrics of a client', () => {
     expect(await telemetry.count('grpc.client.attempt.started')).toBe(3);
     const unavailable = { 'grpc.status': 'UNAVAILABLE' };
     expect(await telemetry.recorded('grpc.client.attempt.duration', unavailable)).toMatchObject({ count: 2 });
-    expect(await telemetry.recorded(EMPTY)).toBeUndefined();
+    expect(await telemetry.recorded(TRANSPARENT_RETRIES)).toBeUndefined();
   });
 
   it('counts hedges and records a losing attempt as CANCELLED', async () => {
@@ -206,7 +206,7 @@ describe('gRPC metrics of a client', () => {
     ['connection reset', 'reset'],
     ['unknown', 'end'],
     ['subchannel shutdown', 'close'],
-  ])('records the reason of a disconnect: %s', async (reason, how) => {
+  ])('records the reason for a disconnect: %s', async (reason, how) => {
     const telemetry = collectTelemetry();
     const peer = await startHttp2Server(succeed);
     const { echo, close } = await instrumentedClient(peer.url);
@@ -323,7 +323,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(await resumes(true)).toBe(1);
     expect(await resumes(false)).toBe(1);
     expect(await telemetry.count('resilient_grpc.client.streams')).toBe(0);
-    // Each call of the stream has a span that links to the previous one.
+    // Each call of the stream has a span, which links to that of the previous call.
     const spans = telemetry.spans().filter(({ name }) => name === 'Sent.testing.v1.Echo.ServerStream');
     expect(spans.map(({ attributes }) => attributes['resilient_grpc.resumes'])).toEqual([undefined, 1, 2]);
     expect(spans.map(({ links }) => links.map(({ context }) => context.spanId))).toEqual([

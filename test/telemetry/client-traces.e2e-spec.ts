@@ -140,7 +140,7 @@ describe('spans of a call', () => {
     expect(await telemetry.recorded('grpc.client.call.transparent_retries')).toMatchObject({ sum: 1 });
   });
 
-  it('creates a span per hedge, and ends the span of the losing hedge as CANCELLED with its call', async () => {
+  it('creates a span per hedged attempt, and ends the span of the losing attempt as CANCELLED with its call', async () => {
     const telemetry = collectTelemetry();
     const name = [{ service: 'testing.v1.Echo' }];
     const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };

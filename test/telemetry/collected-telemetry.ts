@@ -96,7 +96,7 @@ export function collectTelemetry() {
     nested: (name: string) => {
       tracer.startSpan(name).end();
     },
-    /** Runs `work` in the context of a span from elsewhere. */
+    /** Runs `work` in the context of a span that another process created. */
     inContextOf: <T>(span: SpanContext, work: () => Promise<T>): Promise<T> =>
       context.with(trace.setSpanContext(ROOT_CONTEXT, span), work),
     /** Runs `work` within a span of the application. */
@@ -111,7 +111,7 @@ export function collectTelemetry() {
   };
 }
 
-/** Serves `Orders` by `controller` in a microservice with the telemetry module; closed after the test. */
+/** Serves `Orders` with `controller` in a microservice with the telemetry module; closed after the test. */
 export async function serveInstrumented(
   controller: Type,
   options: Partial<ResilientGrpcServerOptions> = {},
@@ -148,7 +148,7 @@ export function compressingOrders(url: string): any {
   return client;
 }
 
-/** Bytes of a message, by the client's own serializer. */
+/** Serialized size of a message in bytes. */
 export function bytesOf(client: Client, method: string, side: 'request' | 'response', message: object): number {
   const { service } = client.constructor as unknown as {
     service: Record<string, Record<string, (message: object) => Buffer>>;

@@ -22,7 +22,7 @@ export interface InstrumentedClient {
   close(): Promise<void>;
 }
 
-/** The client 'echo' of an application with the telemetry module; closed after the test. */
+/** Starts an application with the client 'echo' and, by default, the telemetry module; closed after the test. */
 export async function instrumentedClient(
   url: string,
   settings: Partial<GrpcClientSettings> = {},
@@ -63,12 +63,12 @@ export async function instrumentedScene(
   return { server, ...(await instrumentedClient(server.url, settings, telemetry)) };
 }
 
-/** Bytes of a message on the wire, before it is compressed. */
+/** Serialized size of a message in bytes, before compression. */
 export function bytesOfEcho(message: object): number {
   return ECHO.service.Unary.requestSerialize(message).length;
 }
 
-/** Hedges a stream with a second attempt after 20 ms. */
+/** Service config that hedges ServerStream with a second attempt after 20 ms. */
 export const hedged = {
   methodConfig: [
     {

@@ -232,7 +232,7 @@ describe('gRPC metrics of a server', () => {
     expect(telemetry.spans()[0]?.status.message).toMatch(new RegExp(`^${name}`));
   });
 
-  it('records exactly once, as CANCELLED, a call that the client cancels', async () => {
+  it('records a call that the client cancels exactly once, as CANCELLED', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = () => NEVER;

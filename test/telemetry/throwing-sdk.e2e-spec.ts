@@ -30,7 +30,7 @@ function tracers(parts: { sampler?: Sampler; processor?: Partial<SpanProcessor> 
   );
 }
 
-/** Parts of an SDK that may throw. */
+/** Functions that register an SDK, by the part of it that throws. */
 const PLACES: Readonly<Record<string, () => void>> = {
   'a sampler': () => {
     tracers({ sampler: { shouldSample: fail, toString: () => 'throws' } });

@@ -73,7 +73,7 @@ describe('ChildServer', () => {
     await other.close();
   });
 
-  it('includes in the error the output of a script that exits or never listens', async () => {
+  it('includes the output of a script in the error if the script exits or never listens', async () => {
     let lastMs = 400;
     await expect(ChildServer.start({ script, args: () => ['--nonsense'] })).rejects.toThrow(
       /^Process ended before listening: .*nonsense/s,
@@ -88,7 +88,7 @@ describe('ChildServer', () => {
     }
   });
 
-  it('includes in the error a last line of output without a newline', async () => {
+  it('includes a last line of output without a newline in the error', async () => {
     const unfinished = new URL('./fixtures/unfinished-line.mjs', import.meta.url);
     await expect(ChildServer.start({ script: unfinished })).rejects.toThrow(/its output:\ncannot open the database$/);
   });

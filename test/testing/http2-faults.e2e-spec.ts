@@ -53,7 +53,7 @@ describe('Http2FaultProxy', () => {
   };
 
   describe('failCalls', () => {
-    it.each(FAILURES)('fails a unary call by the fault %j', async (fault, { code, details }, seen) => {
+    it.each(FAILURES)('fails a unary call with the fault %j', async (fault, { code, details }, seen) => {
       proxy.failCalls(fault, { method: 'Unary' });
       expect((await plain.unary({})).status).toMatchObject({ code, details: expect.stringMatching(details) });
       expect(server.counts().calls).toBe(seen);

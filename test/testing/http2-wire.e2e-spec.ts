@@ -94,7 +94,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(Buffer.concat(bytes)).toEqual(Buffer.concat([message(1), message(2)]));
   });
 
-  it('sends GOAWAY with the given last stream id and debug data', async () => {
+  it('sends GOAWAY with the given last stream ID and debug data', async () => {
     call();
     await waitFor(() => served.length === 1);
     proxy.goaway({ lastStreamId: 'none', debugData: 'soon' });

@@ -151,7 +151,7 @@ describe('overrideGrpcClient', () => {
 });
 
 describe('fakeGrpcService', () => {
-  it('replaces a service of an application by a fake, which receives no calls of lifecycle hooks', async () => {
+  it('replaces a service of an application with a fake, which receives no calls of lifecycle hooks', async () => {
     const orders = fakeGrpcService<OrdersClient>({
       get: ({ id }) => {
         if (id !== '7') throw grpcError('NOT_FOUND', `no order ${id}`);

@@ -315,7 +315,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(() => signal?.aborted);
     });
 
-    it('keeps counting calls beyond maxRecords', async () => {
+    it('counts all calls but records only the latest maxRecords calls', async () => {
       const small = await ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, maxRecords: 2, scripts: { Unary: {} } });
       const caller = new EchoClient(small.url);
       for (const number of [1, 2, 3, 4, 5]) await caller.unary({ number });
@@ -368,7 +368,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(() => server.counts('UnsafeUnary').disconnected === 1);
     });
 
-    it('ends, on a forced stop after a restart, the calls that an earlier graceful stop still waits for', async () => {
+    it('ends the calls that an earlier graceful stop still waits for if a forced stop follows a restart', async () => {
       const { answer } = await held();
       const stopped = server.stop('graceful');
       await server.restart();

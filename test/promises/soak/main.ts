@@ -1,6 +1,7 @@
-// npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]: plays every situation in full repeatedly, in an order drawn by
-// the seed, and judges them as `npm run promises` does. The exit code is 1 if a promise was broken, a situation was never played,
-// or handles stay open. Ctrl-C ends it after the cleanup of the current play; a second Ctrl-C exits immediately.
+// npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]: plays in full, repeatedly, every situation whose programs
+// are installed, in an order drawn from the seed, and judges them as `npm run promises` does. The exit code is 1 if a promise was broken, a
+// situation was never played, or handles stay open. Ctrl-C ends the soak after the cleanup of the current play; a second Ctrl-C exits
+// immediately.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { allSituations } from '../../scenarios/support/situations.js';

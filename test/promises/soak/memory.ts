@@ -6,7 +6,7 @@ export interface Held {
   readonly handles: number;
 }
 
-/** Measures after a garbage collection; requires `--expose-gc`. */
+/** Measures the resources of the process; with `--expose-gc`, after a garbage collection. */
 export function heldNow(): Held {
   gc?.();
   const { rss, heapUsed } = process.memoryUsage();

@@ -1,7 +1,7 @@
 import type { Held } from './memory.js';
 import type { Tally } from './tally.js';
 
-/** Formats plays and failures per situation, and the memory at the start, in the middle, and at the end. */
+/** Formats the results of each situation, and the memory and handles at the start, in the middle, and at the end. */
 export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[]): string {
   const rows = [...tallies].map(([name, { plays, seconds, calls, failures }]) => [
     name,
@@ -25,13 +25,13 @@ export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[
   return [
     table(['situation', 'plays', 'failures', 'seconds', 'calls'], rows),
     table(['after gc', 'RSS, MB', 'heap, MB', 'handles'], memory),
-    ...(missed.length > 0 ? [`Not played because the time was over: ${missed.join(', ')}`] : []),
+    ...(missed.length > 0 ? [`Not played before the soak ended: ${missed.join(', ')}`] : []),
     ...(leftHandles(held) > 0 ? [`Handles left: ${leftHandles(held)}`] : []),
     ...[...tallies].flatMap(([name, { failures }]) => failures.map((failure) => `${name}: ${failure}`)),
   ].join('\n\n');
 }
 
-/** Number of handles open at the end minus the number at the start, or 0. A positive number is a leak. */
+/** Number of handles open at the end minus the number at the start; at least 0. A positive number indicates a leak. */
 export function leftHandles(held: readonly Held[]): number {
   return Math.max(0, (held.at(-1)?.handles ?? 0) - (held.at(0)?.handles ?? 0));
 }

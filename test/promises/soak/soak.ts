@@ -10,9 +10,9 @@ import { NOT_PLAYED, withPlay, type Tally } from './tally.js';
 export interface SoakOptions {
   readonly minutes: number;
   readonly seed: number;
-  /** Seed of every play. By default, each play has a separate seed, drawn by `seed`. */
+  /** Seed of every play. By default, each play has its own seed, drawn from `seed`. */
   readonly playSeed?: number | undefined;
-  /** Ends the soak when the current play has been cleaned up. */
+  /** Aborts the current play; the soak ends after the cleanup of the play. */
   readonly signal: AbortSignal;
   readonly sentinel: Sentinel;
   readonly say: (line: string) => void;
@@ -20,11 +20,11 @@ export interface SoakOptions {
 
 export interface Soaked {
   readonly tallies: ReadonlyMap<string, Tally>;
-  /** Resources held at the start and after each play. */
+  /** Resources held at the start and after each complete play. */
   readonly held: readonly Held[];
 }
 
-/** Plays all `situations` in full repeatedly, in a new order each round, until the time is over; failures do not end it. */
+/** Plays all `situations` in full repeatedly, in a new order each round, until the time is over or `signal` aborts. */
 export async function soak(
   situations: readonly Situation[],
   { minutes, seed, playSeed: given, signal, sentinel, say }: SoakOptions,

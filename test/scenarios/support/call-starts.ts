@@ -1,7 +1,7 @@
 import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
 import type { OrdersOf } from '../../support/orders-app.js';
 
-/** Start times of a client's calls in milliseconds since 1970, grouped by the server that answered. */
+/** Start times of a client's ended calls in milliseconds since 1970, grouped by the server of their last attempt. */
 export class CallStarts {
   private readonly times = new Map<string, number[]>();
 
@@ -19,7 +19,7 @@ export class CallStarts {
     return this.times.get(url) ?? [];
   }
 
-  /** Share of the server at `url` in the calls that started in the time from `from` to `until`, and have ended. */
+  /** Share of the server at `url` in the ended calls that started between `from` (inclusive) and `until`. */
   share(url: string, from: number, until: number): number {
     const within = (times: readonly number[]) => times.filter((at) => at >= from && at < until).length;
     const all = [...this.times.values()].reduce((sum, times) => sum + within(times), 0);

@@ -5,7 +5,7 @@ import type { Measured, Run } from './situation.js';
 import type { OrdersOf } from '../../support/orders-app.js';
 import type { ServingStatus } from './upstream.js';
 
-/** Time after a change of the status in which calls can still start, in milliseconds. */
+/** Maximum time after a change of the status for which calls still start, in milliseconds. */
 const MAX_REACTION_MS = 100;
 
 /** A server whose health the play changes. */
@@ -22,7 +22,7 @@ export const STOP_SERVING_BOUNDS = {
   'calls after SERVING': { atLeast: 1 },
 } as const;
 
-/** Lets `server` report NOT_SERVING for `ms` and then SERVING, while calls run, and counts the calls that start on it. */
+/** Makes `server` report NOT_SERVING and, `ms` after the client received this, SERVING again. Counts the calls that start on it. */
 export async function stopServing(run: Run, app: OrdersOf, server: CheckedServer, ms: number): Promise<Measured> {
   const starts = new CallStarts(app);
   const started = () => starts.on(server.url);

@@ -11,7 +11,7 @@ export class Feed {
   lost = 0;
   /** Number of events that arrived again or out of order. */
   repeated = 0;
-  /** Time of the last event, by `performance.now()`. */
+  /** Time of the last event, by `performance.now()`; NaN before the first event. */
   lastAt = NaN;
   /** Reason for the end of the feed; `undefined` while it runs. */
   end: unknown;
@@ -38,11 +38,11 @@ export class Feed {
   /** Subscribes from the first event until the end of the play. */
   static follow(run: Run, client: OrdersOf, call: object = {}): Feed {
     const feed = new Feed(client, call);
-    run.onEnd(() => feed.leave());
+    run.onEnd(() => feed.unsubscribe());
     return feed;
   }
 
-  leave(): void {
+  unsubscribe(): void {
     this.subscription.unsubscribe();
   }
 }

@@ -1,7 +1,7 @@
-// A gateway in its own process: three health routes, GET /orders/:id and the feed as server-sent events over HTTP, and orders.v1.Orders
-// over gRPC, all served from an upstream:
+// A gateway in its own process, in front of an upstream. Over HTTP, it serves three health routes, GET /orders/:id, GET /peer/:id, which
+// calls another gateway, and the feed as server-sent events; over gRPC, it serves Get of orders.v1.Orders:
 //   node gateway-process.mjs --port 0 --upstream URL [--client JSON] [--drain MS]
-// Over IPC, it sends its gRPC address and accepts { peer }, another gateway to check.
+// Over IPC, it sends its gRPC address and accepts { peer }, the gRPC address of the other gateway, to call it and to check its health.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

@@ -61,12 +61,12 @@ export class Gateway {
     return (await this.get(path)).code;
   }
 
-  /** Requests `path` every 100 ms until `stop()`. */
+  /** Requests `path` repeatedly, with pauses of 100 ms, until `stop()` or the end of the run. */
   follow(path: string): { readonly count: number; stop(): Promise<Followed> } {
     const others: string[] = [];
     let count = 0;
     let isOver = false;
-    const asking = (async () => {
+    const polling = (async () => {
       while (!isOver && !this.run.signal.aborted) {
         const code = await this.code(path).catch(String);
         count += 1;
@@ -76,7 +76,7 @@ export class Gateway {
     })();
     const stop = async () => {
       isOver = true;
-      await asking;
+      await polling;
       return { count, others };
     };
     this.run.onEnd(stop);

@@ -5,8 +5,8 @@ import { playSituation } from './play.js';
 import type { Situation } from './situation.js';
 
 /**
- * Plays `situation` short and expects its promise to hold; timed bounds are not judged. The environment variable
- * SCENARIO_SEED repeats a play.
+ * Plays `situation` at its short length and expects its promise to hold; timed bounds are not judged. The environment variable
+ * SCENARIO_SEED sets the seed, to repeat a play.
  */
 export function itHolds(situation: Situation): void {
   it(situation.promise, { timeout: 300_000 }, async ({ skip }) => {

@@ -20,7 +20,7 @@ function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situation['bo
   return length === 'full' ? { ...bounds, ...fullBounds } : bounds;
 }
 
-/** Compares figures with their bounds. A figure that was not measured is not ok. */
+/** Compares figures with their bounds; omits timed bounds if `which` is 'counts'. A figure that was not measured is not ok. */
 export function judge(situation: Judged, measured: Measured, length: Length, which: Which): readonly Judgement[] {
   return Object.entries(boundsOf(situation, length)).flatMap(
     ([name, { timed = false, ...bound }]): readonly Judgement[] => {

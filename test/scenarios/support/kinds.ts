@@ -2,8 +2,8 @@ import { isInstalled } from '../../support/programs.js';
 import type { Measured, Run, UpstreamKind } from './situation.js';
 
 /**
- * Returns both implementations, one in plain text and the other over TLS, or only grpc-js if grpcio is not installed. `swapped` exchanges
- * plain text and TLS.
+ * Returns both implementations, one in plaintext and the other over TLS, or only grpc-js if grpcio is not installed. `swapped` exchanges
+ * plaintext and TLS.
  */
 export function upstreamKinds(swapped: boolean): readonly UpstreamKind[] {
   const own: UpstreamKind = { implementation: 'grpc-js', security: swapped ? 'TLS' : 'plain' };

@@ -6,7 +6,7 @@ import type { Measured } from './situation.js';
 /** Maximum time by which the error of a call may precede the event of its channel on a busy machine. */
 const BEFORE_EVENT_MS = 250;
 
-/** Times at which a client lost connections, in milliseconds since 1970; the array grows while the client runs. */
+/** Times at which the channel of a client left READY, in milliseconds since 1970; the array grows while the client runs. */
 export function lostConnections({ client }: OrdersOf): readonly number[] {
   const lostAt: number[] = [];
   client.events$.subscribe((event) => {
@@ -24,11 +24,11 @@ export function failedWrites({ calls, failed }: CallLoad, lostAt: readonly numbe
     const isLost = reason === 'connection-lost' && reachedServer !== 'no';
     return isLost && lostAt.some((at) => startedAt <= at && endedAt >= at - BEFORE_EVENT_MS);
   };
-  const otherwise = failed.filter((call) => !wasOnTheWire(call));
+  const otherFailures = failed.filter((call) => !wasOnTheWire(call));
   return {
     writes: calls.length,
     'writes failed on the wire': failed.filter(wasOnTheWire).length,
-    'writes failed that were not on the wire': otherwise.length,
-    ...(otherwise[0] && { 'first of those': String(otherwise[0].error) }),
+    'writes failed that were not on the wire': otherFailures.length,
+    ...(otherFailures[0] && { 'first such failure': String(otherFailures[0].error) }),
   };
 }

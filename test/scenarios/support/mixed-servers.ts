@@ -14,7 +14,7 @@ const IMPLEMENTATIONS = ['grpcio', 'grpc-go', 'grpc-js'] as const;
 
 export type MixedImplementation = (typeof IMPLEMENTATIONS)[number];
 
-/** Servers of three gRPC implementations, none of this library. They listen on one port of different loopback addresses. */
+/** Servers of three gRPC implementations other than this library. They listen on the same port of different loopback addresses. */
 export interface MixedServers {
   /** Target with the name of all listed servers: 'dns:///mixed-1.test:port'. */
   readonly url: string;
@@ -53,7 +53,7 @@ export async function startMixedServers(run: Run, options: UpstreamOptions = {})
   };
 }
 
-/** Starts a client that balances over the listed servers and looks their name up each second; resolves when it is connected to `count` of them. */
+/** Starts a client that balances over the listed servers and resolves their name each second; waits until it is connected to `count`. */
 export async function startMixedClient(
   run: Run,
   servers: MixedServers,

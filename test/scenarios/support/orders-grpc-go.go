@@ -1,6 +1,6 @@
-// A grpc-go server of orders.v1.Orders in its own process: orders-grpc-go - '{ "port": 0, … }'. Its arguments, responses and log
-// are described in upstream.ts; orders-grpc-js.mjs does the same. It serves Get, Create and Watch in plain text; its queue is either unlimited
-// or, if queueMs is negative, always full. Like a child of Node it exchanges lines of JSON over the socket in NODE_CHANNEL_FD.
+// A grpc-go server of orders.v1.Orders in its own process: orders-grpc-go - '{ "port": 0, … }'. upstream.ts describes its arguments,
+// responses, and log; orders-grpc-js.mjs behaves the same. It serves Get, Create, and Watch in plaintext; its queue is either unlimited or,
+// if queueMs is negative, always full. Like a child of Node, it exchanges lines of JSON over the socket in NODE_CHANNEL_FD.
 package main
 
 import (
@@ -94,7 +94,7 @@ func number(out []byte, tag int, value uint64) []byte {
 	return append(out, buffer[:size]...)
 }
 
-// Reads field 1 of a request that has no field before it: its text and its number.
+// Returns field 1, as text or as a number. It must be the first field of the request.
 func firstField(data []byte) (string, uint64) {
 	if len(data) == 0 {
 		return "", 0

@@ -1,5 +1,5 @@
-// A bare grpc-js server of orders.v1.Orders in its own process: node orders-grpc-js.mjs '{ "port": 0, … }'. Its arguments, responses
-// and log are described in upstream.ts; orders-grpcio.py does the same.
+// A bare grpc-js server of orders.v1.Orders in its own process: node orders-grpc-js.mjs '{ "port": 0, … }'. upstream.ts describes
+// its arguments, responses, and log; orders-grpcio.py behaves the same.
 import { appendFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -102,7 +102,7 @@ function listen() {
 }
 
 if (standby) {
-  // The parent process has unreferenced the IPC channel, so this process would exit while it waits.
+  // ChildServer has unreferenced the IPC channel of this process, which would therefore exit while it waits.
   process.channel.ref();
   process.once('message', ({ listenAt }) => setTimeout(listen, listenAt - Date.now()));
   process.send({ listening: port });

@@ -1,7 +1,7 @@
 """A grpcio server of orders.v1.Orders in its own process: python3 orders-grpcio.py '{ "port": 0, ... }'.
 
-Its arguments, responses and log are described in upstream.ts; orders-grpc-js.mjs does the same. Like a child of Node it exchanges
-lines of JSON with its parent process over the socket in NODE_CHANNEL_FD.
+upstream.ts describes its arguments, responses, and log; orders-grpc-js.mjs behaves the same. Like a child of Node, it exchanges lines
+of JSON with its parent process over the socket in NODE_CHANNEL_FD.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ ending = asyncio.Event()
 
 
 def decode(data):
-    """Returns the fields of a message by number. Their types are varint and text."""
+    """Returns the fields of a message by number. Each must be a varint or text."""
     fields, at = {}, 0
 
     def varint():
@@ -87,7 +87,7 @@ def next_sequence():
 
 
 def queued():
-    """Seconds until the server has processed the queued requests and this one."""
+    """Queues a request. Returns the seconds until the server has processed it and the requests before it."""
     global free_at
     free_at = max(free_at, time.monotonic()) + 1 / settings["perSecond"]
     return free_at - time.monotonic()

@@ -1,5 +1,5 @@
-// A server of orders.v1.Orders by this library in its own process: node orders-nest.mjs '{ "port": 0, … }'. Its arguments, responses
-// and log are described in upstream.ts; orders-grpc-js.mjs does the same. It serves Get and Create.
+// A server of orders.v1.Orders with this library's strategy in its own process: node orders-nest.mjs '{ "port": 0, … }'. upstream.ts
+// describes its arguments, responses, and log; orders-grpc-js.mjs behaves the same. It serves Get and Create, and has no queue.
 import 'reflect-metadata';
 import { appendFileSync, readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -76,7 +76,7 @@ async function listen() {
 }
 
 if (standby) {
-  // The parent process has unreferenced the IPC channel, so this process would exit while it waits.
+  // ChildServer has unreferenced the IPC channel of this process, which would therefore exit while it waits.
   process.channel.ref();
   process.once('message', ({ listenAt }) => setTimeout(listen, listenAt - Date.now()));
   process.send({ listening: port });

@@ -14,7 +14,7 @@ describe('playSituation()', () => {
   const lines: string[] = [];
   const options = { length: 'short', which: 'all', seed: 1, say: (line: string) => void lines.push(line) } as const;
 
-  /** A situation with three cleanups, of which the second fails. */
+  /** A situation with three cleanups; the second one fails. */
   function badlyCleanedUp(cleaned: string[], failWith?: Error): Situation {
     return situation(async ({ onEnd }) => {
       onEnd(() => cleaned.push('first'));
@@ -28,14 +28,14 @@ describe('playSituation()', () => {
   }
 
   it.each(['counts', 'all'] as const)(
-    'playSituation() passes the kind of bounds to its situation: %s',
+    'playSituation() passes the kind of bounds that are judged to its situation: %s',
     async (which) => {
-      let given: Run | undefined;
+      let received: Run | undefined;
       await playSituation(
-        situation((run) => Promise.resolve((given = run))),
+        situation((run) => Promise.resolve((received = run))),
         { ...options, which },
       );
-      expect(given?.which).toBe(which);
+      expect(received?.which).toBe(which);
     },
   );
 

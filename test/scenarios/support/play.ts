@@ -17,7 +17,8 @@ export interface Play {
 
 /**
  * Plays `situation` once, runs its cleanups, and checks that they leave no handle open.
- * @throws the error of the play, or else of the first cleanup that failed, or the signal's reason
+ * @throws the error of the play or the reason of the aborted signal; otherwise, the error of the first cleanup that failed; otherwise, an
+ * error that lists the open handles
  */
 export async function playSituation(
   situation: Situation,
@@ -46,12 +47,12 @@ export async function playSituation(
     // Reports the error before the cleanup, which can take long if the play hangs.
     say(`failed: ${String(error)}`);
     await cleanUpAll(ending, say);
-    await endWatch(leaks);
+    await endLeakCheck(leaks);
     throw error;
   }
   const [failedCleanUp] = await cleanUpAll(ending, say);
   if (failedCleanUp !== undefined) {
-    await endWatch(leaks);
+    await endLeakCheck(leaks);
     throw failedCleanUp;
   }
   await leaks.settled({ timeoutMs: 15_000 });
@@ -59,8 +60,8 @@ export async function playSituation(
   return { measured, judgements: judge(situation, measured, length, which), seconds };
 }
 
-/** Ends the watch over timers, which would slow down later plays. Ignores leaks, because the play has already failed. */
-async function endWatch(leaks: LeakCheck): Promise<void> {
+/** Ends the leak check, which would slow down later plays. Ignores leaks, because the play has already failed. */
+async function endLeakCheck(leaks: LeakCheck): Promise<void> {
   await leaks.settled({ timeoutMs: 0 }).catch(() => undefined);
 }
 

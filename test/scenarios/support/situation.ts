@@ -25,7 +25,7 @@ export interface Run {
   readonly kinds: readonly UpstreamKind[];
   /** Aborted when the result is no longer needed. Then the functions passed to `onEnd` run. */
   readonly signal: AbortSignal;
-  /** Reports one line to the reader of the run. */
+  /** Adds a line to the output of the run. */
   say(line: string): void;
   /** Registers a cleanup; cleanups run when the play has ended, the last one first. */
   onEnd(cleanUp: () => unknown): void;
@@ -36,13 +36,13 @@ export type Measured = Readonly<Record<string, number | string>>;
 
 /** The required range of a figure, against each upstream. */
 export interface SituationBound extends Bound {
-  /** True for a duration, a rate or a share that a busy machine changes; only `npm run promises` and `npm run soak` judge it. */
+  /** True for a duration, a rate or a share that a busy machine changes; ignored if `which` is 'counts'. */
   readonly timed?: boolean;
 }
 
 /** A promise of the library in one situation, measured from outside the library. */
 export interface Situation {
-  /** Name of its file. */
+  /** Name of its file, without '.ts'. */
   readonly name: string;
   /** Programs that the play needs. Without one of them, the situation is skipped. */
   readonly needs?: readonly OptionalProgram[];

@@ -12,7 +12,7 @@ export async function allSituations(): Promise<ReadonlyMap<string, Situation>> {
     const exported: unknown[] = Object.values((await import(join(FOLDER, file))) as object);
     const [situation] = exported.filter(isSituation);
     if (exported.length !== 1 || situation === undefined || `${situation.name}.ts` !== file)
-      throw new Error(`${file}: expected one export, a situation of the name of its file`);
+      throw new Error(`${file}: expected one export, a situation with the name of its file`);
     all.set(situation.name, situation);
   }
   return all;

@@ -10,25 +10,30 @@ import { goProgram } from '../../support/go-program.js';
 import { reach } from './reach.js';
 import type { UpstreamKind } from './situation.js';
 
+/**
+ * Options of an upstream. The server of this library supports only `port`, `delayMs`, `drainMs`, and the connection ages of
+ * `serverOptions`. The server of grpc-go supports no `perSecond`.
+ */
 export interface UpstreamOptions {
   /** IP address to listen on. @defaultValue '127.0.0.1' */
   readonly host?: string;
   /** @defaultValue 0, which means any unused port */
   readonly port?: number;
-  /** Status that the health service reports to each Watch. The servers of this library have their own. @defaultValue no health service */
+  /** Status that the health service reports to each Watch. @defaultValue no health service */
   readonly health?: ServingStatus;
   /** Processing time of a unary request. @defaultValue 0 */
   readonly delayMs?: number;
   /** Capacity in unary requests per second; requests beyond it are queued. @defaultValue unlimited */
   readonly perSecond?: number;
-  /** Unary requests that would be queued for longer fail with UNAVAILABLE immediately. @defaultValue unlimited */
+  /** Unary requests that would be queued for longer fail with UNAVAILABLE immediately; if negative, all do. @defaultValue unlimited */
   readonly queueMs?: number;
   /** Time between two events of a feed. @defaultValue 10 */
   readonly eventsEveryMs?: number;
   /** Maximum time for calls to continue after SIGTERM; then the server ends them. @defaultValue an hour */
   readonly drainMs?: number;
   /**
-   * Server options by their gRPC names, such as 'grpc.max_connection_age_ms'. Our server supports only the options of the connection age.
+   * Server options by their gRPC names, such as 'grpc.max_connection_age_ms'. The server of grpc-go supports only the connection ages and
+   * 'grpc.max_concurrent_streams'.
    */
   readonly serverOptions?: Readonly<Record<string, number>>;
 }
@@ -46,7 +51,7 @@ export interface Arrival {
   /** Milliseconds since 1970. */
   readonly at: number;
   readonly what: ArrivedWhat;
-  /** `id` of Get, `requestId` of Create, `from` of Watch, `messageId` of Session, or the method of a call that ended; '-' for Health. */
+  /** `id` of Get, `requestId` of Create and Upload, `from` of Watch, `messageId` of Session; the method if a call ended; '-' for Health. */
   readonly key: string;
   readonly previousAttempts: number;
   /** Address of the client's connection. */
@@ -63,7 +68,7 @@ const SCRIPTS = {
   ours: 'orders-nest.mjs',
 } as const;
 
-/** The programs that run a script; Node runs the others. The server of grpc-go is built from its script, and ignores the argument. */
+/** The programs that run a script; Node runs the others. The server of grpc-go is built from its script and ignores the path. */
 const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => string | Promise<string>>>> = {
   grpcio: () => PYTHON,
   'grpc-go': () => goProgram(join(import.meta.dirname, SCRIPTS['grpc-go'])),
@@ -130,7 +135,8 @@ export class Upstream {
 
   /**
    * Sends SIGKILL, or SIGTERM (the server sends GOAWAY and exits when all calls have ended). Another process listens on the same port
-   * after `downMs`, or as soon as the port is free. Resolves to the time at which it listens, in milliseconds since 1970.
+   * `downMs` later, or when the old process has exited if that is later. Resolves to the time at which it listens, in milliseconds since
+   * 1970.
    */
   async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<number> {
     await this.prepareRestart();
@@ -181,7 +187,7 @@ export class Upstream {
   }
 
   private get process(): ChildServer {
-    if (this.server === undefined) throw new Error('Upstream is made by Upstream.start()');
+    if (this.server === undefined) throw new Error('Upstream is created by Upstream.start()');
     return this.server;
   }
 

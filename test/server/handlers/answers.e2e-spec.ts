@@ -110,10 +110,10 @@ describe('unary handler', () => {
 
   it('aborts the signal of a unary handler when the client cancels', async () => {
     let signal: AbortSignal | undefined;
-    handler = (_request, given) => {
-      signal = given;
+    handler = (_request, callSignal) => {
+      signal = callSignal;
       return new Promise((resolve) => {
-        given.addEventListener('abort', () => {
+        callSignal.addEventListener('abort', () => {
           resolve({});
         });
       });
@@ -128,8 +128,8 @@ describe('unary handler', () => {
 
   it('does not abort the signal of a unary handler after its response', async () => {
     let signal: AbortSignal | undefined;
-    handler = (_request, given) => {
-      signal = given;
+    handler = (_request, callSignal) => {
+      signal = callSignal;
       return { id: '7' };
     };
     await get();

@@ -36,7 +36,7 @@ export interface OrdersService {
   readonly server: ResilientGrpcServer;
   readonly client: PlainOrders;
   readonly log: CapturedLog;
-  /** Creates a client with its own connection to `url`. @defaultValue the server */
+  /** Creates a client with its own connection to `url`. @defaultValue the URL of the server */
   newClient(url?: string): PlainOrders;
   close(): Promise<void>;
 }

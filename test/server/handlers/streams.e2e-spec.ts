@@ -74,7 +74,7 @@ async function read(stream: AsyncIterable<{ sequence?: string; messageId?: strin
   }
 }
 
-/** Reads one message and then pauses. grpc-js keeps reading a stream that was never read. */
+/** Reads one message and then pauses. Before the first read, grpc-js would receive the stream without flow control. */
 function readOne(stream: ClientReadableStream<unknown>): void {
   stream.on('error', () => undefined);
   stream.once('data', () => stream.pause());
@@ -179,7 +179,7 @@ describe('response stream', () => {
     await waitFor(() => orders.server.activeStreams().length === 0);
   });
 
-  it('delivers any number of messages emitted in one turn and logs a warning about a large burst', async () => {
+  it('delivers 2,000 messages that a handler emits in one turn and logs a warning about the burst', async () => {
     handlers.watch = () =>
       new Observable((subscriber) => {
         for (let sequence = 1; sequence <= 2_000; sequence++) subscriber.next(event(sequence));
@@ -195,8 +195,8 @@ describe('response stream', () => {
 
   it('aborts the signal of a streaming handler when the client cancels the stream', async () => {
     let signal: AbortSignal | undefined;
-    handlers.watch = (_request, given) => {
-      signal = given;
+    handlers.watch = (_request, callSignal) => {
+      signal = callSignal;
       return new Observable(() => undefined);
     };
     const stream = orders.client.watch({ from: '0' });

@@ -38,22 +38,22 @@ process.send?.({ listening: port });
 async function startNestServer() {
   class AppModule {}
   const options = { ...grpc, gracefulShutdown: true };
-  const one = await NestFactory.createMicroservice(
+  const microservice = await NestFactory.createMicroservice(
     { module: AppModule, controllers: [OrdersController] },
     { transport: Transport.GRPC, options, logger: false },
   );
-  await one.listen();
-  return one;
+  await microservice.listen();
+  return microservice;
 }
 
 async function startResilientServer() {
   const { ResilientGrpcServer, ResilientGrpcServerModule } = await import('nestjs-resilient-grpc/server');
   class AppModule {}
   const imports = [ResilientGrpcServerModule.forRoot(grpc)];
-  const one = await NestFactory.createMicroservice(
+  const microservice = await NestFactory.createMicroservice(
     { module: AppModule, controllers: [OrdersController], imports },
     { inject: [ResilientGrpcServer], useFactory: (strategy) => ({ strategy }), logger: false },
   );
-  await one.listen();
-  return one;
+  await microservice.listen();
+  return microservice;
 }

@@ -1,4 +1,4 @@
-// Makes unary calls at once with grpc-go, and retries what its retry policy permits:
+// Makes 15 unary calls one after another, and then CALLS at once, with grpc-go, which retries them by its retry policy:
 //
 //	overload-grpc-go TARGET CALLS TIMEOUT_SECONDS SERVICE_CONFIG
 //

@@ -1,4 +1,4 @@
-"""Makes concurrent unary calls with grpcio, which retries them by its retry policy.
+"""Makes 15 unary calls one after another, and then CALLS at once, with grpcio, which retries them by its retry policy.
 
     python3 overload_grpcio.py TARGET CALLS TIMEOUT_SECONDS SERVICE_CONFIG
 

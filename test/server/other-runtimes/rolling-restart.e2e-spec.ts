@@ -14,7 +14,7 @@ import { PYTHON, isInstalled, skipWithout } from '../../support/programs.js';
 const POLICIES = ['pick_first', 'round_robin'] as const;
 type Policy = (typeof POLICIES)[number];
 
-/** A client of another implementation that calls at a steady rate. */
+/** A client of an implementation other than this library that makes calls at a steady rate. */
 interface LoadClient {
   /** Pids of the servers that have responded. */
   readonly from: readonly string[];

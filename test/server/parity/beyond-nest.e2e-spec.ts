@@ -150,7 +150,7 @@ describe('ResilientGrpcServer, intended differences', () => {
         expect((await call.ended).status.code).toBe(Code.DEADLINE_EXCEEDED);
         return handlers.began > 0;
       });
-      // The server receives the calls of a connection in sequence, so the handlers of all calls above have started.
+      // Calls on one connection cannot overtake each other, so the handlers of all calls above have started.
       await client.call('parity.v1.Kinds/Watch', { number: 1 });
       await waitFor(() => handlers.over >= handlers.began);
       expect(handlers.over).toBe(handlers.began);

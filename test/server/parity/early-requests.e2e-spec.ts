@@ -76,20 +76,23 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) =
     return call;
   }
 
-  it.each(ENHANCERS)('delivers early requests to the handler in sequence after the %s completes', async (enhancer) => {
-    busy = enhancer;
-    for (const method of ['parity.v1.Kinds/Chat', 'parity.v1.Kinds/Collect']) {
-      const call = await arrived(method);
-      release?.();
-      const { requests } = server.app.get(KindsController);
-      await waitFor(() => handled(server.app).length === 5 && handled(server.app) !== requests);
-      await call.send({ number: 6 });
-      call.finish();
-      const answer = await call.ended;
-      expect(handled(server.app)).toEqual([1, 2, 3, 4, 5, 6, 'completed']);
-      expect(numbers(answer)).toEqual(method.endsWith('Chat') ? [1, 2, 3, 4, 5, 6] : [6]);
-    }
-  });
+  it.each(ENHANCERS)(
+    'delivers early requests to the handler in their original order after the %s completes',
+    async (enhancer) => {
+      busy = enhancer;
+      for (const method of ['parity.v1.Kinds/Chat', 'parity.v1.Kinds/Collect']) {
+        const call = await arrived(method);
+        release?.();
+        const { requests } = server.app.get(KindsController);
+        await waitFor(() => handled(server.app).length === 5 && handled(server.app) !== requests);
+        await call.send({ number: 6 });
+        call.finish();
+        const answer = await call.ended;
+        expect(handled(server.app)).toEqual([1, 2, 3, 4, 5, 6, 'completed']);
+        expect(numbers(answer)).toEqual(method.endsWith('Chat') ? [1, 2, 3, 4, 5, 6] : [6]);
+      }
+    },
+  );
 
   it('delivers all requests to the handler if an interceptor also reads them', async () => {
     busy = 'guard';

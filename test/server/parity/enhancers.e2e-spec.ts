@@ -81,7 +81,7 @@ class DoublingInterceptor implements NestInterceptor<Partial<Note>, Partial<Note
 const invalid = (errors: { property: string }[]) =>
   new RpcException({ code: Code.INVALID_ARGUMENT, message: errors.map(({ property }) => property).join() });
 
-/** Creates the exception that the handler throws, by the text of the request. */
+/** Functions that create the exception that the handler throws, by the text of the request. */
 const THROWN: Record<string, () => unknown> = {
   'an error': () => new Error('a secret'),
   'an HTTP exception': () => new BadRequestException('a secret'),
@@ -162,7 +162,7 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       await server.close();
     });
 
-    it('runs guard, interceptor, and pipe around the handler in the sequence of Nest', async () => {
+    it("runs guard, interceptor, and pipe around the handler in Nest's order", async () => {
       expect(numbers(await client.call(UNARY, { number: 3 }, NAMED_CALL))).toEqual([6]);
       expect(actions).toEqual([
         'guard of rpc EnhancedController.unary',
@@ -289,7 +289,7 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       },
     };
     await serving({ controllers: [KindsController], inheritAppConfig, ...global }, async (client) => {
-      // The handler adds 1. If they are inherited, the pipe adds 1 and the interceptor doubles the number.
+      // The handler adds 1. If the enhancers are inherited, the pipe adds 1 to the request, and the interceptor doubles the response.
       const { messages } = await client.call(UNARY, { number: inheritAppConfig ? 1 : 3 }, NAMED_CALL);
       expect(numbers({ messages })).toEqual(expected);
       expect((await client.call(UNARY)).status.code).toBe(inheritAppConfig ? Code.UNKNOWN : Code.OK);

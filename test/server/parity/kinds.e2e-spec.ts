@@ -70,7 +70,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
 
   describe('server-streaming method', () => {
     it.each(['observable', 'promise'])(
-      'streams the values of a server-streaming handler in sequence (%s)',
+      'streams the values of a server-streaming handler in their original order (%s)',
       async (text) => {
         const answer = await client.call('parity.v1.Kinds/Watch', { text, number: 20 });
         expect(numbers(answer)).toEqual(numbers({ messages: notes(20) }));
@@ -98,20 +98,23 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
     it.each([
       ['ends with OK', 'all'],
       ['fails', 'broken'],
-    ])('delivers all messages in sequence to a client that pauses if the response stream %s', async (_how, text) => {
-      const request = { text, number: 100, payload: Buffer.alloc(65_536) };
-      const call = client.open('parity.v1.Kinds/Watch', request, { stopsAfter: 1 });
-      await received(call, 1);
-      // A response on the same connection shows that the server paused this stream only.
-      await client.call('parity.v1.Kinds/Unary');
-      expect(call.messages).toHaveLength(1);
-      call.resume();
-      const answer = await call.ended;
-      expect(numbers(answer)).toEqual(numbers({ messages: notes(100) }));
-      expect(answer.status.code).toBe(text === 'broken' ? Code.DATA_LOSS : Code.OK);
-    });
+    ])(
+      'delivers all messages in their original order to a client that pauses if the response stream %s',
+      async (_how, text) => {
+        const request = { text, number: 100, payload: Buffer.alloc(65_536) };
+        const call = client.open('parity.v1.Kinds/Watch', request, { stopsAfter: 1 });
+        await received(call, 1);
+        // A response on the same connection shows that only this stream is paused.
+        await client.call('parity.v1.Kinds/Unary');
+        expect(call.messages).toHaveLength(1);
+        call.resume();
+        const answer = await call.ended;
+        expect(numbers(answer)).toEqual(numbers({ messages: notes(100) }));
+        expect(answer.status.code).toBe(text === 'broken' ? Code.DATA_LOSS : Code.OK);
+      },
+    );
 
-    it('delivers all messages of a response stream in sequence if its Observable is faster than the connection', async () => {
+    it('delivers all messages of a response stream in their original order if its Observable is faster than the connection', async () => {
       const payload = Buffer.alloc(1_024 * 1_024);
       const answer = await client.call('parity.v1.Kinds/Watch', { text: 'a turn each', number: 100, payload });
       expect(numbers(answer)).toEqual(numbers({ messages: notes(100) }));
@@ -141,7 +144,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
         expect(got).toEqual([1, 2].slice(0, got.length));
         return got.length === 2;
       });
-      // The server receives the calls of a connection in sequence, so the handlers of all calls above have started.
+      // Calls on one connection cannot overtake each other, so the handlers of all calls above have started.
       await client.call('parity.v1.Kinds/Watch', { number: 2 });
       await waitFor(() => handlers.over >= handlers.begun);
       expect(handlers.over).toBe(handlers.begun);

@@ -121,7 +121,7 @@ async function startAlone(settings: ServerSettings, options: ResilientGrpcServer
   }
 }
 
-/** Nest's server belongs to no module; ResilientGrpcServer has its own. */
+/** Module of the application. Nest's server belongs to no module; ResilientGrpcServer has its own. */
 function moduleOf({ which, controllers, providers = [] }: ServerSettings, options: ResilientGrpcServerOptions) {
   class AppModule {}
   return {

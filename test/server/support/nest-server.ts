@@ -65,7 +65,7 @@ export class NestServer {
     return this.messages<{ http: number }>('http').at(-1)?.http ?? 0;
   }
 
-  /** The reasons for which the server closed connections. */
+  /** The reason for the end of each closed connection. */
   get connectionEnds(): readonly string[] {
     return this.messages<{ reason: string }>('reason').map(({ reason }) => reason);
   }

@@ -1,7 +1,8 @@
 // A Nest application with ResilientGrpcServer that serves orders.v1.Orders in its own process:
 //   node orders-app.mjs --port 0 [--options JSON] [--tls] [--hybrid] [--busy MS] [--upstream URL [--clients JSON]]
 // SIGTERM closes the application, after which the process must exit on its own and prints the duration. A hybrid application leaves
-// signals to Nest. Over IPC, the process reports its open streams and sockets on request, and the reason for each closed connection.
+// signals to Nest. Over IPC, the process reports the HTTP port of a hybrid application and the reason for each closed connection. On
+// 'release', it ends held calls; on any other message, it reports its open streams, its sockets, and the number of attempts.
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -39,8 +40,8 @@ class Orders {
     this.upstream = upstream;
   }
 
-  // Responds to 'slow:300' after 300 ms and to 'held' after the next message 'release'. Then calls the upstream if one is configured.
-  // Uses the CPU for `--busy` milliseconds first.
+  // Uses the CPU for `--busy` milliseconds. Then waits 300 ms for 'slow:300', or until the next message 'release' for 'held'. Responds with
+  // the order, or with that of the upstream if one is configured.
   get({ id }) {
     handled += 1;
     for (const until = performance.now() + Number(values.busy); performance.now() < until;);

@@ -68,7 +68,7 @@ export class PlainClient {
     this.health.close();
   }
 
-  /** `orders.v1.Orders/Get` */
+  /** `orders.v1.Orders/Get`, with a timeout of 40 s by default */
   get(id = '1', timeoutMs?: number): Promise<unknown> {
     return this.unary(this.orders, 'Get', { id }, timeoutMs);
   }

@@ -1,6 +1,7 @@
 // A Nest application in its own process whose Watch streams 3,000 messages of 64 KiB.
 //   node --expose-gc pouring-server.mjs --port 0 --source generator|observable --options JSON
-// On an IPC message, it reports its memory, the number of created messages, and its open streams and lingering handlers.
+// On the IPC message 'pour', the Observable continues; on any other, the process reports its memory, the number of created messages, and
+// its open streams and lingering handlers.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -27,7 +28,7 @@ let made = 0;
 let startPouring = () => {};
 /** @type {Promise<void>} */
 const pour = new Promise((resolve) => (startPouring = resolve));
-// Each message has its own buffer, so that the memory of all queued messages counts.
+// Each message has its own string, so that the memory of all queued messages counts.
 const message = () => ({ sequence: ++made, order: { item: Buffer.alloc(SIZE, (made % 26) + 97).toString('latin1') } });
 
 class Orders {
@@ -42,7 +43,8 @@ async function* generated() {
 
 /**
  * Emits one message in each turn of the event loop. Pauses after the first 32 messages, which fill the windows and buffers of a client
- * that does not read, until the IPC message 'pour'. Without the pause, the test could not distinguish a busy client from a reading one.
+ * that does not read, until the IPC message 'pour'. Without the pause, the test could not distinguish a client that does not read from
+ * one that is busy.
  */
 function pushed() {
   return new Observable((subscriber) => {

@@ -172,7 +172,7 @@ describe('metadata', () => {
     },
   );
 
-  it('accepts a call with metadata as an argument (as in Nest), as an option, or without metadata', async () => {
+  it('accepts a call with metadata as an argument (as in Nest) or as an option, and a call without metadata', async () => {
     const { echo, server } = await scene();
     const metadata = new Metadata();
     metadata.set('x-argument', 'argument');
@@ -235,25 +235,25 @@ describe('call credentials', () => {
 });
 
 describe('compression', () => {
-  it.each(['br', undefined])(
-    'fails a call with INTERNAL if its compressed response has the encoding %s',
-    async (encoding) => {
-      const server = await startHttp2Server((stream) => {
-        stream.resume();
-        stream.respond({
-          ':status': 200,
-          'content-type': 'application/grpc',
-          ...(encoding !== undefined && { 'grpc-encoding': encoding }),
-        });
-        // A message of one byte that is marked as compressed.
-        stream.end(Buffer.from([1, 0, 0, 0, 1, 0]));
+  it.each([
+    ['the encoding br', 'br'],
+    ['no encoding', undefined],
+  ])('fails a call with INTERNAL if its compressed response declares %s', async (_what, encoding) => {
+    const server = await startHttp2Server((stream) => {
+      stream.resume();
+      stream.respond({
+        ':status': 200,
+        'content-type': 'application/grpc',
+        ...(encoding !== undefined && { 'grpc-encoding': encoding }),
       });
-      const client = await startClient({ url: server.url });
-      const error = await failureOf(client.getService<EchoService>('Echo').unary({}));
-      expect(error).toMatchObject({ code: 13, reason: 'protocol', reachedServer: 'yes' });
-      expect(error.details).toMatch(/^Compression method not supported: |"grpc-encoding" header was identity$/);
-    },
-  );
+      // A message of one byte that is marked as compressed.
+      stream.end(Buffer.from([1, 0, 0, 0, 1, 0]));
+    });
+    const client = await startClient({ url: server.url });
+    const error = await failureOf(client.getService<EchoService>('Echo').unary({}));
+    expect(error).toMatchObject({ code: 13, reason: 'protocol', reachedServer: 'yes' });
+    expect(error.details).toMatch(/^Compression method not supported: |"grpc-encoding" header was identity$/);
+  });
 
   it('compresses requests and decompresses responses if channelOptions set a compression', async () => {
     const { server } = await scene();
@@ -341,7 +341,7 @@ describe('parent option', () => {
       return seen.length > 0;
     });
     await waitFor(() => failures.length > 0);
-    // A server adds the remaining time to the arrival time, which a busy machine delays. Two hops round by at most 6 ms.
+    // A server adds the remaining time to the arrival time, which a busy machine delays. Rounding on two hops adds at most 6 ms.
     expect(seen[0]!.deadline).toBeGreaterThanOrEqual(deadline - 3);
     expect(seen[0]!.deadline).toBeLessThanOrEqual(seen[0]!.at + 300 + 6);
     await waitFor(() => server.counts().open === 0);

@@ -161,7 +161,7 @@ describe('stream reset', () => {
       else succeed(stream);
     });
 
-  it('resends a safe call one second after a reset with ENHANCE_YOUR_CALM', async () => {
+  it('resends a safe call no earlier than 0.8 s after a reset with ENHANCE_YOUR_CALM', async () => {
     const server = await startHttp2Server((stream, number) => {
       if (number === 1) reset(stream, 'NGHTTP2_ENHANCE_YOUR_CALM');
       else succeed(stream);
@@ -299,7 +299,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
     expect(arrived.toSorted()).toEqual(['first', 'second', 'third']);
   });
 
-  it('sends a queued call on the next connection if the peer answers no keepalive ping', async () => {
+  it('sends a queued call on the next connection if the server does not answer a keepalive ping', async () => {
     const { server, arrived } = await startOneAtATime();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -341,7 +341,7 @@ describe('GOAWAY', () => {
   });
 
   describe('on a connection younger than 1 s', () => {
-    /** Rejects each of the first `times` calls by a GOAWAY. */
+    /** Starts a proxy that rejects each of the first `times` calls with a GOAWAY. */
     const rejecting = async (times: number) => {
       const proxy = await Http2FaultProxy.start((await startServer()).url);
       onTestFinished(() => proxy.close());
@@ -369,7 +369,7 @@ describe('GOAWAY', () => {
       },
     );
 
-    it('opens at most two more connections in 3 s if the server rejects each call by GOAWAY', async () => {
+    it('opens at most two more connections in 3 s if the server rejects each call with a GOAWAY', async () => {
       const proxy = await rejecting(Infinity);
       const echo = await echoOf({ url: proxy.url });
       const error = await failureOf(echo.unsafeUnary({}, { timeoutMs: 3_000, waitForReady: true }));
@@ -388,17 +388,20 @@ describe('GOAWAY', () => {
       return { proxy, echo };
     };
 
-    it.each(EACH_METHOD)(`resends a %s call above the last stream id of a GOAWAY with ${code}`, async (method) => {
-      const server = await startServer();
-      const { proxy, echo } = await behindProxy(server);
-      proxy.failCalls({ kind: 'goaway', code });
-      const request = { number: 1 };
-      const call = method === 'serverStream' ? echo.serverStream(request) : callOnce(echo, method);
-      expect(await toList(call)).toHaveLength(1);
-      expect(proxy.counters).toMatchObject({ accepted: 2, failed: 1 });
-    });
+    it.each(EACH_METHOD)(
+      `resends a %s call whose stream ID is above the last one of a GOAWAY with ${code}`,
+      async (method) => {
+        const server = await startServer();
+        const { proxy, echo } = await behindProxy(server);
+        proxy.failCalls({ kind: 'goaway', code });
+        const request = { number: 1 };
+        const call = method === 'serverStream' ? echo.serverStream(request) : callOnce(echo, method);
+        expect(await toList(call)).toHaveLength(1);
+        expect(proxy.counters).toMatchObject({ accepted: 2, failed: 1 });
+      },
+    );
 
-    it(`resends many large calls after a GOAWAY with ${code} and either completes or loses the earlier call`, async () => {
+    it(`resends many large calls after a GOAWAY with ${code} and ${code === 'NO_ERROR' ? 'completes' : 'fails'} the earlier call`, async () => {
       const server = await startServer({
         scripts: {
           ...ECHOES,

@@ -178,11 +178,11 @@ describe('call that cannot start', () => {
     const { echo, client } = await scene();
     await client.waitForReady();
     const broken: Interceptor = () => {
-      throw new Error('a bug of the interceptor');
+      throw new Error('a bug in the interceptor');
     };
     const error = await failureOf(echo.unary({}, { interceptors: [broken] }));
     expect(error).toMatchObject({ code: 13, reason: 'not-sent', reachedServer: 'no' });
-    expect(error.details).toContain('a bug of the interceptor');
+    expect(error.details).toContain('a bug in the interceptor');
     expect(await firstValueFrom(echo.unary({ text: 'well' }))).toMatchObject({ text: 'well' });
   });
 

@@ -13,7 +13,7 @@ import { onTestFinished } from 'vitest';
 /** An HTTP/2 server without gRPC, so that a test controls each stream. Closed at the end of the test. */
 export interface RawHttp2Server {
   readonly url: string;
-  /** Paths of the received streams, in sequence of arrival. */
+  /** Paths of the received streams, in arrival order. */
   readonly streams: readonly string[];
   readonly sessions: ReadonlySet<ServerHttp2Session>;
 }
@@ -54,13 +54,13 @@ export function succeed(stream: ServerHttp2Stream): void {
   stream.end(Buffer.alloc(5));
 }
 
-/** Sends RST_STREAM with `code` after the request has arrived. */
+/** Sends RST_STREAM with `code` immediately, even if the request has not ended. */
 export function reset(stream: ServerHttp2Stream, code: keyof typeof constants & `NGHTTP2_${string}`): void {
   stream.resume();
   stream.close(constants[code]);
 }
 
-/** Answers a call with status `code`, without headers before it. */
+/** Answers a call with status `code` in a Trailers-Only response. */
 export function fail(stream: ServerHttp2Stream, code: number, trailers: OutgoingHttpHeaders = {}): void {
   stream.resume();
   const status = { ':status': 200, 'content-type': 'application/grpc', 'grpc-status': String(code), ...trailers };
@@ -72,7 +72,7 @@ export function failToRetry(stream: ServerHttp2Stream, pushbackMs?: number): voi
   fail(stream, 14, pushbackMs === undefined ? {} : { 'grpc-retry-pushback-ms': String(pushbackMs) });
 }
 
-/** Remaining time of a call when the client sends it, in milliseconds; NaN if the call has no deadline. */
+/** Value of `grpc-timeout` in milliseconds; NaN if the call has no deadline or uses another unit. */
 export function timeoutOf({ 'grpc-timeout': timeout }: IncomingHttpHeaders): number {
   // grpc-js writes the timeout in milliseconds if the number has at most 8 digits.
   return Number(/^(\d+)m$/.exec(String(timeout))?.[1] ?? NaN);

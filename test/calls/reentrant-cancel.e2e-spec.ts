@@ -35,7 +35,7 @@ describe('reentrant cancellation', () => {
 });
 
 describe('process', () => {
-  it('clears the timers of a client whose calls have waited', async () => {
+  it('clears the timers of a call that waited for the connection', async () => {
     const timers = () => process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length;
     const { echo } = await scene();
     const before = timers();
@@ -46,7 +46,7 @@ describe('process', () => {
 });
 
 describe('grpc-js callback client', () => {
-  it('completes a call of the callback client although the channel is replaced', async () => {
+  it('completes a call of the callback client if the channel is replaced during the call', async () => {
     const { server, client } = await scene({
       maxConnectionAgeMs: 1_000,
       keepalive: { keepaliveTimeMs: 10_000, keepaliveTimeoutMs: 1_000, keepalivePermitWithoutCalls: 1 },

@@ -315,7 +315,7 @@ describe.each(STREAMS)('release of the request source of %s', (method) => {
       try {
         for (;;) yield { number: 1 };
       } finally {
-        throw new Error('a bug of the cleanup');
+        throw new Error('a bug in the cleanup');
       }
     })();
     expect(await failureOf(echo[method](broken))).toMatchObject({ code: 10 });
@@ -323,13 +323,13 @@ describe.each(STREAMS)('release of the request source of %s', (method) => {
       [Symbol.iterator]: () => ({
         next: () => ({ done: false, value: { number: 1 } }),
         return: () => {
-          throw new Error('a bug of the cleanup');
+          throw new Error('a bug in the cleanup');
         },
       }),
     };
     expect(await failureOf(echo[method](iterable))).toMatchObject({ code: 10 });
     const observable = new Observable<EchoRequest>(() => () => {
-      throw new Error('a bug of the cleanup');
+      throw new Error('a bug in the cleanup');
     });
     expect(await failureOf(echo[method](observable))).toMatchObject({ code: 10 });
   });

@@ -15,7 +15,7 @@ function oldSpace(): number {
 
 it('releases the memory of the closures of a caller without a major garbage collection', async () => {
   setFlagsFromString('--expose-gc');
-  // The cast is safe because the flag above gives each new context a `gc`.
+  // The cast is safe because the flag above adds `gc` to each new context.
   const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void;
   const { echo } = await scene();
   const call = async () => {

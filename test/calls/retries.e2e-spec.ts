@@ -81,7 +81,7 @@ describe('call that is safe to repeat', () => {
     const { echo, server } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 120_000 });
     const beganAt = performance.now();
-    // Longer than this test can run, so the call must fail immediately.
+    // The timeout equals that of the test, so the call must fail immediately.
     const error = await failureOf(echo.unary({}, { timeoutMs: 60_000 }));
     recordTiming(task, 'call that cannot be retried before its deadline fails after, ms', performance.now() - beganAt, {
       atMost: 2_000,
@@ -195,7 +195,7 @@ describe('call that is not declared safe', () => {
 });
 
 describe('pushback', () => {
-  /** Milliseconds between two attempts of a method whose configured backoff is longer than a test can run. */
+  /** Returns the milliseconds between two attempts, with `pushback` in between and a backoff longer than a test can run. */
   async function gapAfter(pushback: Reply['pushback']) {
     const retryPolicy = {
       maxAttempts: 2,

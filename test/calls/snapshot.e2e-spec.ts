@@ -8,7 +8,7 @@ const UNARY = '/testing.v1.Echo/Unary';
 const UNSAFE = '/testing.v1.Echo/UnsafeUnary';
 
 const method = (client: ResilientGrpcClient, path: string) =>
-  client.snapshot().methods.find((one) => one.path === path);
+  client.snapshot().methods.find((counted) => counted.path === path);
 
 const retrying = (maxAttempts: number): { readonly serviceConfig: ServiceConfig } => ({
   serviceConfig: {
@@ -110,7 +110,7 @@ describe('client snapshot', () => {
     expect(first?.details).toHaveLength(201);
     expect(second).toMatchObject({ path: UNSAFE, code: 'NOT_FOUND', details: 'no such thing', count: 2 });
     expect(snapshot.retryBudget.maxTokens).toBe(10);
-    // Three retries spend tokens; two seconds and one success return some.
+    // Three retries cost three tokens; the elapsed time and one success return some.
     expect(snapshot.retryBudget.tokens).toBeGreaterThan(6.5);
     expect(snapshot.retryBudget.tokens).toBeLessThan(8);
   });

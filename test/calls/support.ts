@@ -34,7 +34,7 @@ export interface EchoService {
 }
 export type EchoStub = Resilient<EchoService> & EchoService;
 
-/** The five methods, each called with one request, for tests that apply to all kinds. */
+/** The methods of the Echo service, which cover all kinds of calls. */
 export const EACH_METHOD = ['unary', 'unsafeUnary', 'clientStream', 'serverStream', 'bidi'] as const;
 export type MethodName = (typeof EACH_METHOD)[number];
 
@@ -70,7 +70,7 @@ export async function scene(
   return { server, client, echo: client.getService<EchoService>('Echo') };
 }
 
-/** Starts an echo server. It is closed at the end of the test, which fails if a call is still open. */
+/** Starts an echo server. It is closed at the end of the test, which fails if a call stays open or a resource leaks. */
 export async function startServer(options: ServerSettings = {}): Promise<ScriptedGrpcServer> {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());

@@ -35,7 +35,7 @@ const PACKAGES = [
 
 const TYPESCRIPT_6 = 'node_modules/typescript/bin/tsc';
 const TYPESCRIPT_5 = 'test/nest-11/node_modules/typescript/bin/tsc';
-/** Both module systems, each with both versions of Nest, all module resolutions, and the last TypeScript 5 and 6 compilers. */
+/** Module systems of the applications. With both versions of Nest, they cover all module resolutions and the last TypeScript 5 and 6. */
 const BUILDS = [
   { modules: 'ESM', folder: 'esm', type: 'module', compiler: TYPESCRIPT_6 },
   { modules: 'CommonJS', folder: 'cjs', type: 'commonjs', compiler: TYPESCRIPT_5 },
@@ -76,7 +76,7 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
   let folder: string;
   beforeAll(() => {
     folder = applicationFolder();
-    // Compiles to CommonJS, because with `useDate` ts-proto generates an import from protobufjs that fails in ES modules.
+    // Written to the CommonJS build, because with `useDate` ts-proto generates an import from protobufjs that fails in ES modules.
     if (nest === 11) writeInterfaces(folder, 'cjs/test/consumers/apps');
     install(packed, folder, { nest, packages: PACKAGES, own: { '@example/orders-client': 'orders-client' } });
     return () => {
@@ -93,7 +93,7 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
     await node(process.execPath, folder, join(ROOT, TYPESCRIPT_6), '-p', 'orders-client');
   });
 
-  // The programs in docs/testing.md run these test runners with Nest 12.
+  // With Nest 12, the tests in docs/testing.md cover these runners.
   if (nest === 11) {
     const apps = 'esm/test/consumers/apps';
     const jest = ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', '--config', `${apps}/jest.config.json`];
@@ -113,7 +113,7 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
       await node(process.execPath, folder, join(ROOT, compiler), '-p', project);
     });
 
-    // The tests run concurrently because their processes spend most of their time starting.
+    // The tests run concurrently because most of their time is process startup.
     describe.concurrent('output', () => {
       it.each(namesFor(nest, build))('prints the expected output of %s', async (name) => {
         expect(await run(process.execPath, build, name)).toEqual(APPLICATIONS[name]);

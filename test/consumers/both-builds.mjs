@@ -18,7 +18,7 @@ const server = await ScriptedGrpcServer.start({
 });
 const options = (name) => [{ name, url: server.url, protoPath: 'protos/orders.proto', outageGraceMs: 60_000 }];
 
-/** Defines a controller whose route fails with the error of one build, behind the filter of the other. */
+/** Creates an application whose route fails with `error`, which `filter` of the other build handles. */
 function failing(path, error, filter) {
   class FailingController {
     fail() {

@@ -9,7 +9,7 @@ export interface Dependencies {
   readonly nest: Nest;
   /** Packages of the workspace. */
   readonly packages: readonly string[];
-  /** Folders of the application that are packages themselves, by name. */
+  /** Folders inside the application that are packages, by package name. */
   readonly own?: Readonly<Record<string, string>>;
 }
 

@@ -6,14 +6,14 @@ import { promisify } from 'node:util';
 
 const start = promisify(execFile);
 
-/** Node versions of the supported lines other than the current one: the first with `require()` of ES modules, or a recent one. */
+/** One Node version per supported release line except the current one: the first with `require()` of ES modules, or a recent one. */
 export const OTHER_NODES = ['20.19.0', '22.12.0', '24.21.0', '26.10.0'].filter(
   (version) => parseInt(version) !== parseInt(process.versions.node),
 );
 
 /** Other versions of Node that could be downloaded, and the missing ones. */
 export interface OtherNodes {
-  /** Path of the program, by version. */
+  /** Path of the executable, by version. */
   readonly programs: ReadonlyMap<string, string>;
   /** Reason for each version that is missing. */
   readonly missing: ReadonlyMap<string, string>;

@@ -31,7 +31,8 @@ export interface PackedLibrary {
 }
 
 /**
- * Builds and packs the library in a temporary folder, without network access. Builds only the outputs that the workspace's build lacks.
+ * Builds and packs the library in a temporary folder, without network access. Recompiles only outdated outputs if the workspace's build
+ * is complete.
  */
 export function packLibrary(): PackedLibrary {
   const temporary = mkdtempSync(join(tmpdir(), 'packed-'));
@@ -73,7 +74,7 @@ export function packLibrary(): PackedLibrary {
 }
 
 /**
- * Copies the workspace's build to `library` for an incremental compilation, because a full one takes ten seconds. Copies nothing if
+ * Copies the workspace's build to `library` for an incremental compilation, because a full one takes about ten seconds. Copies nothing if
  * an output is missing or belongs to a deleted source.
  */
 function copyBuild(library: string): void {
@@ -121,7 +122,7 @@ export interface Consumer {
   remove(): void;
 }
 
-/** Packages that an application has installed besides the library. */
+/** Contents of an application besides the library. */
 export interface Installation {
   /** Files and folders of the workspace to copy into the application. */
   readonly copied: readonly string[];

@@ -6,7 +6,7 @@ import { PROJECTS, RESOLUTIONS, TOOLS, TYPESCRIPTS, type Project } from './proje
 import { createProject, installProjects, type Installation } from './projects/nest-project.js';
 import { checkTypes, copiesIn, runBuild, runTests } from './projects/run-project.js';
 
-/** The first line of Node on which Jest can load ES modules with `require()`. */
+/** A version of the first Node release line on which Jest can load ES modules with `require()`. */
 const NODE_24 = '24.21.0';
 
 /** The output of `projects/sources/main.ts`. */
@@ -34,7 +34,7 @@ beforeAll(async () => {
   };
 });
 
-/** Returns the executable of another version of Node. Logs the reason if it could not be downloaded. */
+/** Returns the executable of a Node version; `undefined`, after logging the reason, if it could not be downloaded. */
 function nodeOf(version: string): string | undefined {
   if (version === process.versions.node) return process.execPath;
   const program = nodes.programs.get(version);

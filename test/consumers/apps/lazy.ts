@@ -6,7 +6,7 @@ import { GrpcClients, InjectGrpcService, ResilientGrpcModule, type Resilient } f
 import { firstValueFrom } from 'rxjs';
 import type { Order, OrdersClient } from '../../../src/gen/orders.pb.js';
 
-// The loader is in the root module, so that Nest closes modules that are loaded later.
+// Nest calls no shutdown hooks of modules that are loaded later, so the root module imports `forRoot()`, whose hooks close their clients.
 @Module({ imports: [ResilientGrpcModule.forRoot()] })
 class AppModule {}
 

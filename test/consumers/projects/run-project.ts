@@ -7,7 +7,7 @@ import { PROJECTS, RESOLUTIONS, type Project } from './matrix.mjs';
 
 /** Runs Node in `folder` and returns its output. Throws with the output if the program fails. */
 async function node(folder: string, args: readonly string[], program = process.execPath): Promise<string> {
-  // Vitest's variables would configure the test runners of the project.
+  // Variables of the current test run would configure the test runners of the project.
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(VITEST|JEST|NODE_OPTIONS)/.test(name)),
   );
@@ -78,7 +78,7 @@ export async function checkTypes(
       types: ['node'],
       // node10 rejects this setting of the template.
       ...(moduleResolution === 'node10' ? { resolvePackageJsonExports: null } : {}),
-      // TypeScript 6 reports node10 and the template's baseUrl.
+      // TypeScript 6 reports node10 and the template's baseUrl as deprecated.
       ...(typescript === '6.0' ? { ignoreDeprecations: '6.0' } : {}),
     };
     const name = `tsconfig.${moduleResolution}.json`;

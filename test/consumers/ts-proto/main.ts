@@ -1,4 +1,4 @@
-/** Calls a real server through the interfaces that ts-proto generates with each of its options for Nest. */
+/** Calls a real server through the interfaces that ts-proto generates in each mode of `generated-interfaces.ts`. */
 import 'reflect-metadata';
 import { Metadata } from '@grpc/grpc-js';
 import { NestFactory } from '@nestjs/core';

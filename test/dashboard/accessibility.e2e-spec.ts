@@ -9,7 +9,7 @@ import { startViews, type Views } from './views.js';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** Violations that axe-core finds, one string per violation. */
+/** Violations that axe-core finds, one string per element. */
 async function violations(page: Page): Promise<readonly string[]> {
   // Evaluated by the debugger, because the content security policy of the page blocks other scripts.
   await page.evaluate(AXE);

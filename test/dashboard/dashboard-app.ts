@@ -34,7 +34,7 @@ class Keys {
 @Module({ providers: [Keys], exports: [Keys] })
 export class KeysModule {}
 
-/** Admits requests with the key. */
+/** Admits requests whose `x-key` header is the key. */
 @Injectable()
 export class KeyGuard implements CanActivate {
   constructor(private readonly keys: Keys) {}
@@ -49,9 +49,11 @@ export interface DashboardAppOptions {
   readonly clients?: readonly (GrpcClientSettings & { readonly name: string | symbol })[];
   readonly dashboard?: ResilientGrpcDashboardOptions;
   readonly adapter?: () => AbstractHttpAdapter;
-  /** Settings of the application: a global prefix, versions in the path, an interceptor that wraps every response. */
+  /** Global prefix of the application's routes. */
   readonly prefix?: string;
+  /** True if the paths of the routes contain a version, by default v1. */
   readonly versioned?: boolean;
+  /** True if a global interceptor wraps every response in `{ data }`. */
   readonly wrapped?: boolean;
   readonly interceptors?: readonly NestInterceptor[];
   /** A gRPC server of the application, and its controllers. */
@@ -59,7 +61,7 @@ export interface DashboardAppOptions {
   readonly controllers?: readonly Type[];
   readonly port?: number;
   readonly readinessDelayMs?: number;
-  /** Runs during the shutdown. The HTTP server closes only after this promise has resolved. */
+  /** Runs during the shutdown. The HTTP server closes only after the returned promise has resolved. */
   readonly beforeClosed?: () => Promise<void>;
 }
 
@@ -137,7 +139,7 @@ export async function startDashboardApp({
 
 /** Server-sent events received on a separate connection. */
 export class Events {
-  /** `more` is the second line of the data: the event of a process. */
+  /** `more` is the second line of the data: the relayed event of a process. */
   readonly received: { readonly event: string; readonly data: any; readonly more?: any; readonly atMs: number }[] = [];
   ended = false;
 

@@ -1,6 +1,6 @@
 // An application in its own process, with a dashboard whose guard requires the key 'sesame':
 //   node dashboard-process.mjs --port 0 --target 127.0.0.1:1 --waiting 2
-// Its client `orders` has calls that wait for `target`.
+// Its client `orders` makes `--waiting` calls, which wait for a connection to `--target`.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

@@ -33,7 +33,7 @@ async function open(url: string, headers: Record<string, string> = {}): Promise<
   return events;
 }
 
-/** An HTTP server that records the requests that it receives. */
+/** Starts an HTTP server that records the requests that it receives. */
 async function startRecorder(respond: Parameters<typeof createServer>[1]): Promise<{ url: string; seen: string[] }> {
   const seen: string[] = [];
   const server: Server = createServer((request, response) => {

@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 
 const ASSETS = join(import.meta.dirname, '../../libs/resilient-grpc/assets/dashboard');
-/** An untyped module of the page. */
+/** Imports a module of the page, untyped. */
 const moduleOf = (name: string): Promise<any> => import(pathToFileURL(join(ASSETS, name)).href);
 const { ClientState, assess, faultsOf, shownMs } = await moduleOf('client-state.js');
 const { SummedClient } = await moduleOf('summed-client.js');
@@ -87,7 +87,7 @@ describe('client rates', () => {
     expect(client.oldest).toBe(T - 2_000);
   });
 
-  it('drops samples of a client that are older than ten minutes', () => {
+  it('drops samples of a client that are older than ten minutes, and shows at most ten minutes', () => {
     const client = clientOf(1, 700);
     expect(client.column('at')[0]).toBe(T + 100_000);
     expect([shownMs(T, T + 59_000), shownMs(T, T + 61_000), shownMs(T, T + 9e6)]).toEqual([60_000, 120_000, 600_000]);
@@ -162,9 +162,9 @@ describe('client of several processes', () => {
       sentence: expect.stringMatching(/^In 1 of 2 processes, for example one: /),
     });
     // Samples of processes whose clocks differ are added at the same moments.
-    const [moments, started, waiting] = client.columns(['started', 'failed'], 10_000, T + 10_000);
+    const [moments, started, failed] = client.columns(['started', 'failed'], 10_000, T + 10_000);
     expect(moments).toEqual([0, 2, 4, 6, 8].map((second) => T / 1_000 + second));
-    expect([started, waiting]).toEqual([Array(5).fill(30), Array(5).fill(0)]);
+    expect([started, failed]).toEqual([Array(5).fill(30), Array(5).fill(0)]);
     expect(client.columns(['waiting'], 10_000, T + 10_000)[1]).toEqual(Array(5).fill(4));
   });
 

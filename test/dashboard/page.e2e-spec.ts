@@ -125,7 +125,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     }, IN_TIME);
     const healthy = page.locator('table tr', { hasText: servers[1]!.url }).filter({ hasText: /in use.*\d+ %/ });
     await healthy.waitFor();
-    // Three addresses fit on a phone, and no table is clipped on a wide screen.
+    // Neither a phone nor a wide screen clips a table with three addresses.
     for (const width of [390, 1_440]) {
       await page.setViewportSize({ width, height: 800 });
       await waitFor(async () => (await page.evaluate('document.documentElement.scrollWidth')) === width, IN_TIME);
@@ -139,7 +139,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   });
 
   it(
-    'shows a server kill within a second, the waiting calls, and finally the calls counted by the server',
+    'shows a server kill within a second, the waiting calls, and finally as many calls as the server counts',
     { tags: ['timed'] },
     async (test) => {
       const server = await OrdersProcess.start();
@@ -219,7 +219,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
         await page.getByText('Copied.').waitFor({ state: 'detached' });
         return text;
       };
-      // The remedy is to remove `tls`, and the command checks this.
+      // The remedy is to remove `tls`, so the command connects without TLS.
       const command = `npx nestjs-resilient-grpc doctor ${server.url}`;
       expect(await copied('Copy the command')).toBe(command);
       const snapshot = JSON.parse(await copied('Copy the snapshot (JSON)')) as Record<string, unknown>;
@@ -271,71 +271,75 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     expect(problems.filter((problem) => !problem.includes('Content Security Policy'))).toEqual([]);
   });
 
-  it('distinguishes client faults from request errors and sorts by any column', { tags: ['timed'] }, async (test) => {
-    const server = await ScriptedGrpcServer.start({
-      protoPath: ORDERS_PROTO,
-      scripts: {
-        Get: Array.from({ length: 20 }, (_none, i) => (i < 2 ? { status: 'NOT_FOUND' } : { message: {} })),
-        Create: { status: 'INTERNAL' },
-      },
-    });
-    test.onTestFinished(() => server.close());
-    const clients = ['reader', 'writer'].map((name) => ({ name, url: server.url }));
-    const { url, orders, clients: all } = await start(test, { clients });
-    for (let i = 0; i < 20; i++) await firstValueFrom(orders('reader').get({ id: '1' })).catch(() => undefined);
-    for (let i = 0; i < 5; i++) await firstValueFrom(orders('writer').create(ORDER)).catch(() => undefined);
-    const { page, problems } = await open(test, `${url}/grpc`);
-    await page.getByText('1 of 2 clients is unhealthy.').waitFor();
-    const cellsOf = (name: string) =>
-      page
-        .getByRole('row')
-        .filter({ has: page.getByRole('link', { name }) })
-        .locator('td.number');
-    expect(await cellsOf('reader').nth(1).textContent()).toBe('2 (10 %)');
-    expect(await cellsOf('reader').nth(1).getAttribute('data-tone')).toBe('');
-    expect(await cellsOf('writer').nth(1).textContent()).toBe('5 (100 %)');
-    expect(await cellsOf('writer').nth(1).getAttribute('data-tone')).toBe('bad');
+  it(
+    'distinguishes faults from errors caused by the request, and sorts by any column',
+    { tags: ['timed'] },
+    async (test) => {
+      const server = await ScriptedGrpcServer.start({
+        protoPath: ORDERS_PROTO,
+        scripts: {
+          Get: Array.from({ length: 20 }, (_none, i) => (i < 2 ? { status: 'NOT_FOUND' } : { message: {} })),
+          Create: { status: 'INTERNAL' },
+        },
+      });
+      test.onTestFinished(() => server.close());
+      const clients = ['reader', 'writer'].map((name) => ({ name, url: server.url }));
+      const { url, orders, clients: all } = await start(test, { clients });
+      for (let i = 0; i < 20; i++) await firstValueFrom(orders('reader').get({ id: '1' })).catch(() => undefined);
+      for (let i = 0; i < 5; i++) await firstValueFrom(orders('writer').create(ORDER)).catch(() => undefined);
+      const { page, problems } = await open(test, `${url}/grpc`);
+      await page.getByText('1 of 2 clients is unhealthy.').waitFor();
+      const cellsOf = (name: string) =>
+        page
+          .getByRole('row')
+          .filter({ has: page.getByRole('link', { name }) })
+          .locator('td.number');
+      expect(await cellsOf('reader').nth(1).textContent()).toBe('2 (10 %)');
+      expect(await cellsOf('reader').nth(1).getAttribute('data-tone')).toBe('');
+      expect(await cellsOf('writer').nth(1).textContent()).toBe('5 (100 %)');
+      expect(await cellsOf('writer').nth(1).getAttribute('data-tone')).toBe('bad');
 
-    // The page adds and removes clients at run time.
-    all.create({ name: 'tenant', protoPath: ORDERS_PROTO, url: UNREACHABLE });
-    const tenant = page.getByRole('link', { name: 'tenant' });
-    await changed(test, 'a new client shown', tenant, { atMost: NEXT_UPDATE_MS });
-    await all.get('tenant').close();
-    await changed(test, 'a closed client removed', tenant, { atMost: NEXT_UPDATE_MS, state: 'detached' });
+      // The page also shows clients that are created at run time, and removes closed ones.
+      all.create({ name: 'tenant', protoPath: ORDERS_PROTO, url: UNREACHABLE });
+      const tenant = page.getByRole('link', { name: 'tenant' });
+      await changed(test, 'a new client shown', tenant, { atMost: NEXT_UPDATE_MS });
+      await all.get('tenant').close();
+      await changed(test, 'a closed client removed', tenant, { atMost: NEXT_UPDATE_MS, state: 'detached' });
 
-    await firstValueFrom(orders('reader').create(ORDER)).catch(() => undefined);
-    await page.getByRole('link', { name: 'reader' }).click();
-    await waitFor(async () => (await rows(page, 'Methods')).length === 2, IN_TIME);
-    const order = async () => (await rows(page, 'Methods')).map(([path]) => path!.slice(path!.lastIndexOf('/') + 1));
-    const table = page.getByRole('table', { name: 'Methods' });
-    expect(await order()).toEqual(['Get', 'Create']);
-    await table.getByRole('button', { name: 'calls' }).click();
-    expect(await order()).toEqual(['Create', 'Get']);
-    expect(await table.locator('[aria-sort=ascending]').textContent()).toBe('calls');
-    await table.getByRole('button', { name: 'method' }).click();
-    expect(await order()).toEqual(['Create', 'Get']);
-    await table.getByRole('button', { name: 'method' }).click();
-    expect(await order()).toEqual(['Get', 'Create']);
-    // A method without a successful call has no latency and is sorted last.
-    await table.getByRole('button', { name: 'method' }).click();
-    await table.getByRole('button', { name: 'p50' }).click();
-    expect(await order()).toEqual(['Get', 'Create']);
-    await table.getByRole('button', { name: 'p50' }).click();
-    expect(await order()).toEqual(['Create', 'Get']);
-    expect(
-      await page
-        .getByRole('region', { name: 'Last errors' })
-        .getByText('NOT_FOUND', { exact: true })
-        .getAttribute('data-tone'),
-    ).toBe('');
+      await firstValueFrom(orders('reader').create(ORDER)).catch(() => undefined);
+      await page.getByRole('link', { name: 'reader' }).click();
+      await waitFor(async () => (await rows(page, 'Methods')).length === 2, IN_TIME);
+      const order = async () => (await rows(page, 'Methods')).map(([path]) => path!.slice(path!.lastIndexOf('/') + 1));
+      const table = page.getByRole('table', { name: 'Methods' });
+      expect(await order()).toEqual(['Get', 'Create']);
+      await table.getByRole('button', { name: 'calls' }).click();
+      expect(await order()).toEqual(['Create', 'Get']);
+      expect(await table.locator('[aria-sort=ascending]').textContent()).toBe('calls');
+      await table.getByRole('button', { name: 'method' }).click();
+      expect(await order()).toEqual(['Create', 'Get']);
+      await table.getByRole('button', { name: 'method' }).click();
+      expect(await order()).toEqual(['Get', 'Create']);
+      // A method without a successful call has no latency and is sorted last.
+      await table.getByRole('button', { name: 'method' }).click();
+      await table.getByRole('button', { name: 'p50' }).click();
+      expect(await order()).toEqual(['Get', 'Create']);
+      await table.getByRole('button', { name: 'p50' }).click();
+      expect(await order()).toEqual(['Create', 'Get']);
+      expect(
+        await page
+          .getByRole('region', { name: 'Last errors' })
+          .getByText('NOT_FOUND', { exact: true })
+          .getAttribute('data-tone'),
+      ).toBe('');
 
-    // A hash typed by hand may be malformed.
-    await page.evaluate(`location.hash = '#client=100%'`);
-    await changed(test, 'an unknown client reported', page.getByText('There is no client ‘100%’.'));
-    expect(problems).toEqual([]);
-  });
+      // A hash typed by hand may be malformed.
+      await page.evaluate(`location.hash = '#client=100%'`);
+      await changed(test, 'an unknown client reported', page.getByText('There is no client ‘100%’.'));
+      expect(problems).toEqual([]);
+    },
+  );
 
-  it('shows the process that responds, and reloads the page once if the release of the process differs', async (test) => {
+  it('shows the process that responds, and reloads the page at most once per release of the process', async (test) => {
     const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
     const { page, problems } = await open(test, `${url}/grpc`);
     let loads = 0;
@@ -541,13 +545,13 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     });
     const { page } = watched;
     await page.getByRole('link', { name: 'orders' }).waitFor();
-    const [ground, ...inks] = await page.evaluate<string[]>(
+    const [background, ...inks] = await page.evaluate<string[]>(
       `['--card', '--ink', '--dim', '--ok', '--bad', '--wait', '--ours']
         .map((name) => getComputedStyle(document.documentElement).getPropertyValue(name))`,
     );
-    expect(luminance(ground!) > 0.5).toBe(colorScheme === 'light');
+    expect(luminance(background!) > 0.5).toBe(colorScheme === 'light');
     // WCAG AA requires a contrast of at least 4.5.
-    for (const ink of inks) expect(contrast(ink, ground!), `${ink} on ${ground!}`).toBeGreaterThanOrEqual(4.5);
+    for (const ink of inks) expect(contrast(ink, background!), `${ink} on ${background!}`).toBeGreaterThanOrEqual(4.5);
     // Nothing overflows on a phone, neither in the list nor in the details.
     for (const link of ['orders', undefined]) {
       expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360);
@@ -579,15 +583,15 @@ async function rows(page: Page, table: string): Promise<string[][]> {
   return Promise.all(all.map((row) => row.locator('td').allTextContents()));
 }
 
-/** Text of the focused element; empty if the page itself has the focus. */
+/** Text of the focused element, or its tag name if it has no text; empty if the page itself has the focus. */
 async function focused(page: Page): Promise<string> {
   return page.evaluate<string>(
     `document.activeElement === document.body ? '' : document.activeElement.textContent || document.activeElement.tagName`,
   );
 }
 
-function luminance(colour: string): number {
-  const hex = colour.trim().replace(/^#(.)(.)(.)$/, '#$1$1$2$2$3$3');
+function luminance(color: string): number {
+  const hex = color.trim().replace(/^#(.)(.)(.)$/, '#$1$1$2$2$3$3');
   const [r, g, b] = [1, 3, 5].map((at) => {
     const value = parseInt(hex.slice(at, at + 2), 16) / 255;
     return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;

@@ -279,10 +279,10 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     const { url, app, clients } = await start();
     const events = await Events.open(`${url}/grpc/events`);
     await waitFor(() => events.last('whole'));
-    const askedAt = performance.now();
+    const closeCalledAt = performance.now();
     // This application does not force connections closed, so close() would never resolve if it waited for open pages.
     await app.close();
-    recordTiming(task, 'application with an open page closed after, ms', performance.now() - askedAt, {
+    recordTiming(task, 'application with an open page closed after, ms', performance.now() - closeCalledAt, {
       atMost: 2_000,
     });
     expect(clients.accepting).toBe(false);

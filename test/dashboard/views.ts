@@ -23,7 +23,7 @@ export interface Views {
 
 const UNREACHABLE = '127.0.0.1:1';
 const ORDER = { requestId: '1', item: 'tea', quantity: 1 };
-/** Details with a path that has no place for a line break. */
+/** Error details with a long path in which no line can break. */
 const LONG_DETAILS =
   'cannot read the order: relation "orders_by_customer_and_region" does not exist in /var/lib/postgresql/data/pg_tblspc/16385/PG_16_202307071/16386';
 
@@ -103,7 +103,7 @@ export async function startViews(): Promise<Views> {
       .watch({ from: '0' })
       .subscribe({ error: () => undefined }),
   );
-  // One client has an outage that has ended, and another has an outage that continues.
+  // The client `billing` has a past outage and a current one, in which calls wait. `payments` is down: its grace period has passed.
   await settled('billing', 20);
   await lost.stop('kill-connections');
   call('billing');

@@ -15,7 +15,7 @@ const OURS = /^(LOG|WARN|ERROR) +\[ResilientGrpc(:orders)?\]/;
 /** A log line with its numbers masked. */
 const form = (line: string) => line.replaceAll(/\d+(\.\d+)?/g, '#');
 
-// Two concurrent tests, because they mostly wait.
+// The first two tests run concurrently, because they mostly wait.
 describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
   it.concurrent('delivers each event of a feed once and in sequence through all faults that end streams', async () => {
     const { plain, tuned, resilient } = await figuresOf<FeedFigures & SessionFigures>('feed', 15);

@@ -17,7 +17,7 @@ const SIGHTINGS: Sightings = {
   countdown: { selector: '#countdown:not([hidden])', text: 'killed; back in' },
 };
 
-// Runs the program that `npm start` runs; `npm test` builds it first.
+// Runs the program that `npm start` runs; `npm run pack:check` builds it first.
 describe('demo page', { timeout: 120_000 }, () => {
   let gateway: ChildProcess;
   let url: string;
@@ -88,10 +88,10 @@ describe('demo page', { timeout: 120_000 }, () => {
       expect(opening.phaseEndsInMs).toBeLessThan(5_000);
       expect(opening.results.map((result: any) => result.name)).toEqual(['plain', 'tuned', 'resilient']);
 
-      const askedAt = performance.now();
+      const signaledAt = performance.now();
       gateway.kill('SIGTERM');
       await once(gateway, 'exit');
-      recordTiming(task, 'process exited after SIGTERM, ms', performance.now() - askedAt, { atMost: 5_000 });
+      recordTiming(task, 'process exited after SIGTERM, ms', performance.now() - signaledAt, { atMost: 5_000 });
       // The stream ends or its connection closes; it must not stay open.
       while (!(await reader.read().catch(() => ({ done: true }))).done);
     },
@@ -108,7 +108,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
   });
 
-  /** Reads the state of the page until `isReached`. The load runs while the state is read. */
+  /** Reads the live state until `isReached`, and returns that state. Load runs only while the state is read. */
   const liveUntil = async (isReached: (state: any) => boolean): Promise<any> => {
     const reader = (await fetch(`${url}/live`)).body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';
@@ -149,7 +149,6 @@ describe('demo page', { timeout: 120_000 }, () => {
     expect(await once(gateway, 'exit')).toEqual([null, 'SIGTERM']);
   });
 
-  // Needs a browser.
   it.skipIf(!isInstalled('Chromium'))('shows the figures of three overloaded servers on the demo page', async () => {
     const browser = await startBrowser();
     try {
@@ -196,7 +195,6 @@ describe('demo page', { timeout: 120_000 }, () => {
     expect(await liveUntil(({ phase }) => phase === 'opening')).not.toHaveProperty('overload');
   });
 
-  // Needs a browser.
   it.skipIf(!isInstalled('Chromium'))(
     'shows the figures of three clients that call replicas on the demo page',
     async () => {
@@ -240,9 +238,8 @@ describe('demo page', { timeout: 120_000 }, () => {
     },
   );
 
-  // Needs a browser.
   it.skipIf(!isInstalled('Chromium'))(
-    'shows only our client in the dashboard, shows a kill in the demo and in the dashboard, and performs the actions of all buttons',
+    'shows only our client in the dashboard, shows a kill in the demo and in the dashboard, and obeys the buttons Kill, Keep down, and Start',
     { tags: ['timed'] },
     async ({ task }) => {
       const browser = await startBrowser();
@@ -253,7 +250,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         expect(await page.locator('#columns canvas').count()).toBe(3);
         expect(await dashboard.locator('canvas').count()).toBe(3);
         expect((await json('/grpc/snapshot')).clients.map(({ name }: any) => name)).toEqual(['orders']);
-        // Checks the first kill. The third outage in a minute shares the grace period of the others, so calls might not wait in it.
+        // Checks the first kill. The third outage in a minute shares the grace period of the first two, so its calls might not wait.
         const [down, outage, waiting] = [await sighted('down'), await sighted('outage'), await sighted('waiting')];
         recordTiming(task, 'outage shown after the kill, ms', outage - down, { atMost: 1_000 });
         recordTiming(task, 'waiting calls shown after the outage, ms', waiting - outage, { atMost: 1_500 });

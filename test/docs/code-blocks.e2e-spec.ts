@@ -21,7 +21,7 @@ const DRIVER = 'test/docs/drive-readme.mjs';
 /** Tests with and without leaks that the runners run together with the tests of docs/testing.md. */
 const LEAKING = 'test/docs/leaking.mjs';
 
-// One test per core. The test timeout exceeds that of a process, so that the process is stopped first.
+// Two tests run at a time. The test timeout exceeds that of a process, so that the process is stopped first.
 vi.setConfig({ maxConcurrency: 2, testTimeout: RUN_LIMIT_MS + 20_000, hookTimeout: 2 * RUN_LIMIT_MS });
 
 let packed: PackedLibrary;

@@ -9,7 +9,7 @@ export const HELPER = 'test/docs/name-server.mjs';
 /** Runs programs sequentially; also copied to the application. */
 export const RUNNER = 'test/docs/run-programs.mjs';
 
-/** Code that affects later programs of the process. Each program of a page with such code, even in a module, has a separate process. */
+/** Code that affects later programs of its process. Each program of a page with this code, even in a module, has a separate process. */
 const UNSHARED = /\bprocess\.(env\[[^\]]*\] = |chdir|exit|kill|on)|'node:test'|\b(setGlobal|overrideLogger)/;
 
 /**
@@ -38,7 +38,7 @@ function byProcess(): readonly (readonly string[])[] {
 
 /**
  * Declarations for a block without imports, which is a part of a program. The types are real, so that the block compiles only if it
- * is correct.
+ * uses the API correctly.
  */
 const AROUND_A_PART = `
 import { ResilientGrpcModule, isGrpcCallError, type Resilient, type ResilientGrpcClient } from 'nestjs-resilient-grpc';

@@ -79,5 +79,5 @@ const notPlaced = await unsent;
 await app.close();
 await proxy.close();
 await server.close();
-// Does not call process.exit(), so that a leaked timer or socket would keep this process running.
+// Without process.exit(), a leaked timer or socket keeps this process running.
 process.stdout.write(`${JSON.stringify({ order, health, events, placed, refused, cutOff, outage, notPlaced })}\n`);

@@ -13,7 +13,7 @@ interface ShownGuarantee {
   readonly promise: string;
   /** Targets of the explanation and of the test. */
   readonly links: readonly string[];
-  /** 'reads failed: 0'. */
+  /** Lines such as 'reads failed: 0'. */
   readonly bounds: readonly string[];
 }
 
@@ -38,7 +38,7 @@ const shown: readonly ShownGuarantee[] = PAGES.filter((page) => page.startsWith(
 
 const shownNumber = (value: number) => value.toLocaleString('en-US');
 
-/** One entry per figure: 'reads failed: 0', 'first answer: ≤ 1,000 ms'. */
+/** One line per figure, such as 'reads failed: 0' or 'first answer: ≤ 1,000 ms'. */
 function boundLines(bounds: Readonly<Record<string, Bound>>): readonly string[] {
   return Object.entries(bounds).map(([figure, { atLeast, atMost }]) => {
     const [, name, unit] = /^(.+?)(?:,? (ms|%|times))?$/.exec(figure)!;
@@ -65,7 +65,7 @@ describe('docs/guarantees', () => {
     },
   );
 
-  it.each([...situations])('links to a test that plays %s', (name, situation) => {
+  it.each([...situations])('plays the situation %s in a spec with its name', (name, situation) => {
     const spec = readFileSync(join(import.meta.dirname, `../scenarios/${name}.e2e-spec.ts`), 'utf8');
     const exported = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
     expect(situation.name).toBe(name);

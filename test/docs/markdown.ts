@@ -21,7 +21,7 @@ export interface CodeBlock {
   readonly page: string;
   readonly line: number;
   readonly language: string;
-  /** Words after the language: 'program'. */
+  /** Words after the language, such as 'program'. */
   readonly marks: readonly string[];
   readonly text: string;
 }
@@ -37,7 +37,7 @@ export function pageText(page: string): string {
   return readFileSync(join(ROOT, page), 'utf8');
 }
 
-/** The fenced blocks of a page, first one first. */
+/** The fenced blocks of a page, from top to bottom. */
 export function codeBlocks(page: string): readonly CodeBlock[] {
   const blocks: CodeBlock[] = [];
   let open: { line: number; words: string[]; text: string[] } | undefined;

@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
 /**
- * A name server on loopback that answers every query with one TXT record.
+ * Starts a name server on loopback that answers every query with one TXT record.
  *
  * @param {string} record
  */

@@ -16,7 +16,7 @@ const SHOWN: readonly (readonly [SituationName, page: string])[] = [
   ['the server sends too_many_pings', 'too-many-pings'],
 ];
 
-/** Removes text that differs between runs: times, addresses, and the call stages, which are listed only if they took 1 ms or more. */
+/** Masks text that differs between runs: addresses, times, attempt counts, and call stages, which are listed only from 1 ms. */
 function withoutNumbers(text: string): string {
   return text
     .replace(/(name resolution|metadata filters|time to current attempt start|LB pick): [\d.]+s,/g, '')

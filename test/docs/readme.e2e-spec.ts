@@ -141,7 +141,7 @@ function contract(path: string) {
 }
 
 describe('README picture', () => {
-  it('contains a README picture of 1200 × 750 pixels and less than 200 KiB', () => {
+  it('keeps the README picture at 1200 × 750 pixels and below 200 KiB', () => {
     const png = readFileSync(join(ROOT, 'docs/demo.png'));
     expect(png.subarray(1, 4).toString()).toBe('PNG');
     expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([1_200, 750]);

@@ -189,7 +189,7 @@ describe('attach with a terminal', () => {
   });
 });
 
-describe('attach to something else', () => {
+describe('attach to an unusable URL', () => {
   it('reports missing credentials for a dashboard, and sends the header of --header', async () => {
     const guarded = { guards: [KeyGuard], imports: [KeysModule] };
     const { url } = await dashboard({ dashboard: guarded, clients: [clientOf('orders', '127.0.0.1:1')] });
@@ -203,7 +203,7 @@ describe('attach to something else', () => {
   it.each([
     ['another path of the application', '/grpcs', 'is not a dashboard (404)'],
     ['the path of the snapshot', '/grpc/snapshot', 'is not a dashboard (404)'],
-  ])('asks for the path of the dashboard if attach gets %s', async (_what, path, message) => {
+  ])('suggests the path of the dashboard if attach receives %s', async (_what, path, message) => {
     const { url } = await dashboard({});
     const { code, stderr } = await attachOnce(`${url}${path}`);
     expect(code).toBe(1);
@@ -227,7 +227,7 @@ describe('attach to something else', () => {
       (_request, response) => response.end(JSON.stringify({ version: 2, clients: [] })),
       'sends snapshots of version 2, and this doctor reads version 1',
     ],
-  ])('reports the cause if attach gets %s instead of a dashboard', async (_what, answer, message) => {
+  ])('reports the cause if attach receives %s instead of a dashboard', async (_what, answer, message) => {
     const server = createServer(answer).listen(0, '127.0.0.1');
     await once(server, 'listening');
     onTestFinished(() => {
@@ -259,7 +259,7 @@ describe('arguments of attach', () => {
     expect(stderr).not.toContain('sesame@');
   });
 
-  it('prints a JSON document that names the URL of the data if attach gets --json', async () => {
+  it('prints a JSON document that names the URL of the data if attach receives --json', async () => {
     const { code, stdout, stderr } = await attachOnce('http://127.0.0.1/grpc', '--json');
     expect([code, stderr]).toEqual([2, '']);
     const message = 'has no effect on attach; GET …/snapshot of the dashboard returns JSON';

@@ -42,7 +42,7 @@ describe('command', () => {
   });
 });
 
-/** A JSON value with the same keys and the types of its values. Lists have the union of the keys of their elements. */
+/** Replaces the values in a JSON document by their types. A list of objects becomes one object with all keys of its elements. */
 function typesOf(value: unknown): unknown {
   if (Array.isArray(value)) {
     const objects = value.filter((one): one is object => typeof one === 'object' && one !== null);

@@ -15,7 +15,7 @@ beforeEach(({ onTestFinished }) => {
   onTestFinished(() => leaks.settled());
 });
 
-/** The idle timeout of the peers. */
+/** The shortest idle timeout of the peers. */
 const TIMEOUT_MS = 1_200;
 /** A limit longer than the idle timeout of every peer. */
 const LIMIT = '60s';
@@ -33,14 +33,14 @@ async function scripted(): Promise<ScriptedGrpcServer> {
   return server;
 }
 
-/** A proxy in front of a server without an idle timeout. */
+/** Starts a proxy in front of a server without an idle timeout. */
 async function proxied(): Promise<FaultProxy> {
   const proxy = await FaultProxy.start((await scripted()).url);
   onTestFinished(() => proxy.close());
   return proxy;
 }
 
-/** Returns the address of a server of grpc-js. */
+/** Starts a grpc-js server and returns its address. */
 async function served(options: ServerOptions): Promise<string> {
   const server = new Server(options);
   const port = await new Promise<number>((resolve, reject) => {

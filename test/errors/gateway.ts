@@ -29,7 +29,7 @@ import type { OrdersClient } from '../nest/orders-client.js';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { CapturedLog } from '../support/captured-log.js';
 
-/** Length of a response body that takes several event-loop turns to send. */
+/** Length of a response body, in characters, that takes several event-loop turns to send. */
 export const BODY_LENGTH = 8 * 1_024 * 1_024;
 
 @Controller()
@@ -95,8 +95,8 @@ class GatewayController {
   }
 
   /** Sends the whole response before the call fails. */
-  @Get('given/:id')
-  async given(
+  @Get('sent/:id')
+  async sent(
     @Param('id') id: string,
     @Res() response: ServerResponse & { readonly raw?: ServerResponse },
   ): Promise<void> {
@@ -140,7 +140,7 @@ export interface Gateway {
   readonly app: INestApplication;
   readonly log: CapturedLog;
   readonly url: string;
-  /** Status, body and headers of the response. */
+  /** Sends a GET request and returns the status, the JSON body, and the headers of the response. */
   get(path: string): Promise<{ readonly status: number; readonly body: unknown; readonly headers: Headers }>;
   close(): Promise<void>;
 }

@@ -163,7 +163,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
 
     it('completes an HTTP response that was sent before the call failed', async () => {
       server.script('Create', { status: 'INTERNAL', details: SECRET });
-      const answer = await fetch(`${gateway.url}/given/7`);
+      const answer = await fetch(`${gateway.url}/sent/7`);
       expect(await answer.text()).toHaveLength(BODY_LENGTH);
     });
 

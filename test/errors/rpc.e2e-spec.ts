@@ -167,7 +167,7 @@ describe.each<[name: string, kind: Kind]>([
     }
   });
 
-  it(`relays listed codes without debug info and application trailers on ${name}`, async () => {
+  it(`relays listed codes without debug info or application trailers on ${name}`, async () => {
     const { orders } = await serve(kind, [filter({ relay: ['NOT_FOUND', 'INVALID_ARGUMENT', 'INTERNAL'] })]);
     const info = {
       typeUrl: 'type.googleapis.com/google.rpc.ErrorInfo',

@@ -24,7 +24,7 @@ interface Socket extends EventEmitter {
   send(text: string): void;
   close(): void;
 }
-// Node 20 has no WebSocket client, so the tests use the client in the package of Nest's adapter.
+// Node 20 has no WebSocket client by default, so the tests use the client in the package of Nest's adapter.
 const { WebSocket } = createRequire(import.meta.resolve('@nestjs/platform-ws'))('ws') as {
   readonly WebSocket: new (url: string) => Socket;
 };

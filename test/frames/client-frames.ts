@@ -7,7 +7,7 @@ export interface ClientSequence {
   /** Ids of the streams that the sequence uses. */
   readonly streams: readonly number[];
   readonly steps: readonly Step[];
-  /** End of the connection after the steps: immediately by FIN or RST, or after a pause. */
+  /** End of the connection after the steps: immediately by FIN or RST, or by FIN after a pause. */
   readonly ending: 'fin' | 'rst' | 'linger';
 }
 

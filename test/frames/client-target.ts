@@ -137,7 +137,7 @@ function observe(echo: EchoStub, { kind, requests }: ServerSequence['calls'][num
     };
     call.subscribe({
       next: () => {
-        if (isSettled) broken.push(`${kind} got a message after its end`);
+        if (isSettled) broken.push(`${kind} received a message after its end`);
       },
       complete: settle,
       error: (error: unknown) => {

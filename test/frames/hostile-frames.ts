@@ -18,13 +18,13 @@ import type { Dice } from './dice.js';
 
 /** One step of a sequence: bytes for the peer, or an action on the connection. */
 export interface Step {
-  /** Label for reports: 'RST_STREAM 8 ×200'. */
+  /** Label for reports, such as 'RST_STREAM 8 ×200'. */
   readonly what: string;
   /** Bytes to send, given the ids of the sequence's streams. */
   readonly bytes?: (streams: readonly number[]) => Buffer;
   /** 'turn': lets the peer read all bytes sent so far; 'stall': this side stops reading. */
   readonly act?: 'turn' | 'fin' | 'rst' | 'stall';
-  /** True if the peer cannot parse later frames, so that the connection must end. */
+  /** True if the peer might not be able to parse later frames, so that the connection must end. */
   readonly breaksFraming?: boolean;
 }
 
@@ -38,9 +38,9 @@ const EMPTY: Buffer = Buffer.alloc(0);
 const MAX_FRAME = 16 * KiB;
 /** Boundary values of HTTP/2 fields and 32-bit integers. */
 const EDGES = [0, 1, 2, 100, 16_383, 16_384, 65_535, 65_536, 2 ** 24 - 1, 2 ** 24, MAX, 2 ** 31, 2 ** 32 - 1];
-/** Lengths of floods, below and above the limits of nghttp2. */
+/** Numbers of frames in floods, below and above the limits of nghttp2. */
 const FLOODS = [3, 20, 200, 1_500];
-/** A compressed message of 30 MiB, in 30 KiB. */
+/** A message of 30 MiB, compressed to 30 KiB. */
 const BOMB = message(gzipSync(Buffer.alloc(30 * KiB * KiB)), 1);
 
 const write = (what: string, bytes: (streams: readonly number[]) => Buffer, breaksFraming = false): Step => ({

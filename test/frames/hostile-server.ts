@@ -30,7 +30,7 @@ export async function turns(count = 4): Promise<void> {
   for (let i = 0; i < count; i++) await turn();
 }
 
-/** Plays `steps` on `socket`, with one write for steps without a turn between them. Returns true if the framing is broken. */
+/** Plays `steps` on `socket`, with one write for all bytes between two actions. Resolves to true if the framing may be broken. */
 export async function play(socket: Socket, steps: readonly Step[], streams: readonly number[]): Promise<boolean> {
   let isBroken = false;
   let pending: Buffer[] = [];
@@ -52,7 +52,7 @@ export async function play(socket: Socket, steps: readonly Step[], streams: read
   return isBroken;
 }
 
-/** Resolves when `socket` is closed, by RST if `byReset`, else by FIN after all written bytes. */
+/** Closes `socket`, by RST if `byReset`, else by FIN after all written bytes. Resolves when it is closed. */
 export async function end(socket: Socket, byReset: boolean): Promise<void> {
   if (socket.closed) return;
   // `once` of node:events would reject on 'error', which occurs if the peer resets the connection during a write.
@@ -108,7 +108,7 @@ export class HostileServer {
     });
   }
 
-  /** Ends every connection and starts new ones with `steps`, before SETTINGS. */
+  /** Ends every connection, and from now on plays `steps` on each new one before SETTINGS. */
   async greetWith(steps: readonly Step[]): Promise<void> {
     this.greeting = steps;
     await this.endAll(false);

@@ -68,8 +68,8 @@ async function playInProcess(
   });
   const output: string[] = [];
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes) => output.push(String(bytes)));
-  const again = (of: readonly number[]): string =>
-    `node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side ${side} --lanes 1 --seeds ${of.join()}`;
+  const again = (failed: readonly number[]): string =>
+    `node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side ${side} --lanes 1 --seeds ${failed.join()}`;
   const notBegun = new Set(seeds);
   const inFlight = new Set<number>();
   // Kills a process that makes no progress or does not exit.

@@ -1,6 +1,6 @@
 import { codeBlocks } from '../docs/markdown.js';
 
-/** Replacements by the text on a page. */
+/** Replacement for each text on a page. */
 export type Changes = Readonly<Record<string, string>>;
 
 /**

@@ -55,7 +55,7 @@ describe.each(MANIFESTS)('%s', (name) => {
     expect(Service.spec!.ports![0]!.targetPort).toBe(container.ports![0]!.name);
   });
 
-  it(`covers the drain of ${name} by the grace period, and the failure of its readiness probe by the readiness delay`, () => {
+  it(`covers the drain of ${name} with its grace period, and the failure of its readiness probe with its readiness delay`, () => {
     const preStopS = container.lifecycle?.preStop?.sleep?.seconds ?? 0;
     expect(spec!.terminationGracePeriodSeconds).toBe(preStopS + drainS + MARGIN_S);
     expect(delayS).toBeLessThan(drainS);
@@ -133,7 +133,7 @@ describe('sums on the page', () => {
     }
   });
 
-  it('shows drain times in docs/guides/kubernetes.md that match the manifests and the defaults', () => {
+  it('shows a drain of 25 s first, and a row with the default drain times, in docs/guides/kubernetes.md', () => {
     const { timeoutMs, readinessDelayMs } = DEFAULT_DRAIN;
     const shown = rows.map(([, drain, delay]) => [drain, delay]);
     expect(shown[0]).toEqual([25, 5]);

@@ -22,7 +22,7 @@ export interface Manifest {
 export function manifest(name: (typeof MANIFESTS)[number]): Manifest {
   const text = readFileSync(join(ROOT, 'docs/guides/kubernetes', `${name}.yaml`), 'utf8');
   const documents = parseAllDocuments(text).map((document) => document.toJS({ mapAsMap: false }) as { kind: string });
-  // The cast is safe if `structuralProblems` returns none.
+  // The cast is safe if `structuralProblems` finds no problems.
   return Object.assign({ text }, ...documents.map((document) => ({ [document.kind]: document }))) as Manifest;
 }
 

@@ -26,7 +26,7 @@ class OrdersController {
   }
 }
 
-/** Installs the certificates of `name` for the server or the client. */
+/** Installs the certificate and the key `name` for the server or the client. */
 function installCertificate(side: 'server' | 'client', name: string): void {
   copyFileSync(certificate(`${name}-key`), join(folder, `${side}.key`));
   copyFileSync(certificate(name), join(folder, `${side}.crt`));
@@ -67,7 +67,7 @@ afterAll(async () => {
   await leaks.settled();
 });
 
-/** Makes one call with the client on the page, using the certificates of `name`. */
+/** Makes one call with the client on the page, using the certificate and the key `name`. */
 async function call(name: string, serverName: string, outageGraceMs: number): Promise<unknown> {
   installCertificate('client', name);
   const GatewayModule = await moduleOf('gateway.module.ts', {

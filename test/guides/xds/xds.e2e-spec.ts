@@ -29,7 +29,7 @@ beforeAll(async () => {
     readyTimeoutMs: 60_000,
   });
 }, 90_000);
-// Runs last, because Vitest runs hooks in reverse order.
+// Runs last, because Vitest runs afterAll hooks in reverse order.
 afterAll(() => leaks.settled());
 afterAll(async () => {
   await gateway.close();

@@ -131,7 +131,7 @@ describe('GrpcChannelHealthIndicator', () => {
     await expect(indicator.check('order')).rejects.toThrow("No gRPC client 'order'; did you mean 'orders'?");
   });
 
-  it('reports a channel as down as soon as the shutdown begins', async () => {
+  it('reports a channel as down after the application has shut down', async () => {
     const indicator = app.get(GrpcChannelHealthIndicator);
     await app.close();
     expect((await indicator.check('orders'))['orders']).toMatchObject({ status: 'down' });

@@ -74,15 +74,15 @@ describe.each(PATHS)('health of each endpoint, calls %s', (_, direct) => {
 
   it('makes no call to an endpoint that is NOT_SERVING from the start', async () => {
     vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
-    const not = await startScripted(onTestFinished, {
+    const notServing = await startScripted(onTestFinished, {
       'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true },
     });
     const serving = await startScripted(onTestFinished, {
       'Health/Watch': { messages: [{ status: 'SERVING' }], never: true },
     });
-    const app = await startApp(onTestFinished, settingsFor([not, serving]));
+    const app = await startApp(onTestFinished, settingsFor([notServing, serving]));
     for (let call = 0; call < 50; call++) await firstValueFrom(app.orders.get({ id: '1' }));
-    expect(not.counts('Orders/Get').calls).toBe(0);
+    expect(notServing.counts('Orders/Get').calls).toBe(0);
     expect(app.client.snapshot().outages.total).toBe(0);
   });
 });
@@ -167,7 +167,7 @@ describe('health of each endpoint', () => {
       [1, 2].map(() =>
         startScripted(onTestFinished, {
           'Health/Watch': { messages: [{ status: 'SERVING' }], never: true },
-          // Without a call, the process exits within this time.
+          // Without an open call, the process would exit within this time.
           'Orders/Get': { delayMs: 1_000, message: { id: '7' } },
         }),
       ),

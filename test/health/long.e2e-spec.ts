@@ -49,7 +49,6 @@ describe('health', () => {
     expect((await channelOf(app)).status).toBe('down');
     const refused = await outcomeOf(get());
     expect([refused.error?.reason, refused.isImmediate]).toEqual(['outage', true]);
-    // From here, the proxy forwards again.
     await proxy.forward();
     await repeatUntil('the client connects once the path is free', async () => {
       await advance(1_000);

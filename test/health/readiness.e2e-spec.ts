@@ -183,7 +183,7 @@ async function started(imports: Imports, listens: boolean): Promise<INestApplica
   return app;
 }
 
-/** Starts an application and then closes it on fake timers. */
+/** Starts an application, and then its shutdown on fake timers. */
 async function closing(imports: Imports, listens = false) {
   const app = await started(imports, listens);
   const timers = holdTimers();

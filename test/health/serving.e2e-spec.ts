@@ -25,7 +25,7 @@ beforeAll(() => {
 });
 afterAll(() => leaks.settled());
 
-/** A grpc-js server with the health service of grpc-health-check. */
+/** Starts a grpc-js server with the health service of grpc-health-check. */
 async function standardServer() {
   const server = new Server();
   const orders = loadSync(ORDERS_PROTO)['orders.v1.Orders'];

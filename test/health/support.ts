@@ -15,14 +15,14 @@ const HEALTH_PROTO = join(
 /** `onTestFinished` of the test context, because tests run concurrently. */
 export type Cleanup = TestContext['onTestFinished'];
 
-/** An application with a client; closed after the test. */
+/** Starts an application with a client. It is closed after the test. */
 export async function startApp(onTestFinished: Cleanup, settings: GrpcClientSettings): Promise<OrdersApp> {
   const app = await startOrdersApp(settings);
   onTestFinished(() => app.close());
   return app;
 }
 
-/** An orders server, with the health service if its scripts are given; closed after the test. */
+/** Starts an orders server, with the health service if its scripts are given. It is closed after the test. */
 export async function startScripted(
   onTestFinished: Cleanup,
   health: NonNullable<Parameters<typeof ScriptedGrpcServer.start>[0]['scripts']> | undefined,
@@ -38,7 +38,7 @@ export async function startScripted(
   return server;
 }
 
-/** Longer than the timeout of a test. */
+/** A duration equal to the timeout of a test. */
 export const NOT_IN_THIS_TEST_MS = 60_000;
 
 /** One entry of a report. */
@@ -67,8 +67,8 @@ export async function channelOf({ health, client }: OrdersApp): Promise<Entry> {
 }
 
 /**
- * Checks if the server of the application's first client is serving. By default, the timeout of the check exceeds the timeout of a
- * test. A slow response on a busy machine therefore passes, and a check that gets no response fails the test.
+ * Checks if the server of the application's first client is serving. By default, the check has the timeout of a test. A slow response
+ * on a busy machine therefore passes, and a check that receives no response fails the test.
  */
 export async function servingOf(
   { serving, client }: OrdersApp,
@@ -77,7 +77,7 @@ export async function servingOf(
   return entryOf(await serving.check(client.name, { timeoutMs: NOT_IN_THIS_TEST_MS, ...options }));
 }
 
-/** Status and time of the end of a call. */
+/** Error and end time of a call. */
 export interface CallOutcome {
   readonly error: GrpcCallError | undefined;
   /** True if the call ended within 100 ms or a few event-loop turns later, so that a pause of this process does not count. */

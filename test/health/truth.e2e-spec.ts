@@ -115,7 +115,7 @@ describe.concurrent('health of a channel', () => {
       let samplesAfterRefusal = 0;
       const samples = await takeSamples(
         app,
-        // At least twenty samples.
+        // Takes twenty more samples after the first refused call.
         () => app.client.snapshot().waits.refused > 0 && (samplesAfterRefusal += 1) > 20,
       );
       expect(contradictions(samples)).toEqual([]);
@@ -142,8 +142,8 @@ describe.concurrent('health of a channel', () => {
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await startScripted(onTestFinished, undefined);
-      const one = { url: server.url, outageGraceMs: 300, connection: 'warm' as const };
-      const app = await startOrdersApp(Array.from({ length: 12 }, () => one));
+      const settings = { url: server.url, outageGraceMs: 300, connection: 'warm' as const };
+      const app = await startOrdersApp(Array.from({ length: 12 }, () => settings));
       onTestFinished(() => app.close());
       await Promise.all(app.clients.map(({ client }) => client.waitForReady()));
       await server.stop('kill-connections');

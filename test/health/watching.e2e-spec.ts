@@ -76,7 +76,7 @@ describe.concurrent('Watch', () => {
   });
 
   it(
-    'reports a server as down after the timeout if the Watch gets no response',
+    'reports a server as down after the timeout if the Watch receives no response',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await startScripted(onTestFinished, { 'Health/Watch': { never: true } });

@@ -53,7 +53,7 @@ export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto
 export interface Hop {
   /** URL of its gRPC server. */
   readonly url: string;
-  /** URL of its HTTP server: 'http://127.0.0.1:port'. */
+  /** URL of its HTTP server, such as 'http://127.0.0.1:3000'; empty for a microservice without HTTP. */
   readonly http: string;
   close(): Promise<void>;
 }

@@ -114,7 +114,7 @@ describe('inbound gRPC call', () => {
     expect(seen[0]?.metadata.get('x-request-id')).toEqual([]);
   });
 
-  it('propagates the metadata of each of many concurrent calls on one connection only to its own outbound calls', async () => {
+  it('propagates the metadata of a call only to its own outbound calls, with many concurrent calls on one connection', async () => {
     const ids = Array.from({ length: 60 }, (_, index) => `${WAYS[index % WAYS.length]!}:${index}`);
     await Promise.all(ids.map((id) => get(id, { timeoutMs: TIMEOUT_MS, metadata: { 'x-request-id': id } })));
     expect(seen.length).toBeGreaterThan(60);

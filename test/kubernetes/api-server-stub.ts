@@ -73,7 +73,7 @@ export type StubFault =
   /** Responds to a list, and ends each watch at once. */
   | 'short-watches';
 
-/** A pod of a service in the stub. Each pod has an EndpointSlice of its own, because slices have one port for all their endpoints. */
+/** A pod of a service in the stub. Each pod has an EndpointSlice of its own, because all endpoints of a slice have the same ports. */
 export interface Pod {
   readonly service?: string;
   readonly name: string;
@@ -111,7 +111,7 @@ export class ApiServerStub {
     return stub;
   }
 
-  /** Listens, on the same port as before. */
+  /** Starts listening. After `kill()`, the port is the same as before. */
   async start(): Promise<void> {
     const [cert, key] = ['server', 'server-key'].map((name) => readFileSync(certificate(name)));
     const ca = readFileSync(certificate('ca'));
@@ -246,7 +246,7 @@ export class ApiServerStub {
     return resourceVersion;
   }
 
-  /** Discards the events so far, so that a watch from an earlier version gets 410 Gone. */
+  /** Discards the events so far, so that a watch from an earlier version receives 410 Gone. */
   compact(): void {
     this.compacted = ++this.version;
     this.events = [];

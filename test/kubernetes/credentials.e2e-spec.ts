@@ -21,7 +21,7 @@ const IN_POD =
   'ln -s "$1" /run/secrets/kubernetes.io/serviceaccount && shift && exec "$@"';
 
 /**
- * Starts a process with the files and the environment of a pod. `call` makes a call in this process and returns the name of the pod
+ * Starts a process with the files and the environment of a pod. `call` makes a call in that process and returns the name of the pod
  * that served the call.
  */
 function startInPod(api: ApiServerStub): { call(): Promise<string> } {

@@ -207,7 +207,7 @@ describe('EndpointSlices of a service', () => {
     const ready = caller.client.snapshot().connections.filter(({ state }) => state === 'READY');
     expect(ready).toHaveLength(2);
     const counts = [both, other].map(({ server }) => server.counts().calls);
-    // A pod with two addresses gets one share.
+    // A pod with two addresses receives one share.
     expect(Math.abs(counts[0]! - counts[1]!)).toBeLessThanOrEqual(3);
   });
 

@@ -35,7 +35,7 @@ const shape = (line: string): string =>
     .replace(/\d+ address(es)?/, 'ADDRESSES')
     .replace(/after [\d.]+ m?s$/, 'after TIME');
 
-/** An application with a client of the pods, its log, and its events. */
+/** Starts an application with a client of the pods, and records its log and its events. */
 async function startApp(settings: ClientSettings = {}) {
   const log = new CapturedLog();
   class AppModule {}

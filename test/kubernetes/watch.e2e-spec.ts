@@ -42,7 +42,6 @@ describe('watch', () => {
     await api.kill();
     for (let i = 0; i < 10; i++)
       for (const method of EACH_METHOD) await lastValueFrom(callOnce(caller.echo, method).pipe(toArray()));
-    // A client can also reconnect to a pod without the API server.
     await startPods(api, 'c');
     await api.start();
     await callUntil(caller, are('a', 'b', 'c'));

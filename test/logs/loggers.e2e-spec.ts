@@ -65,7 +65,7 @@ async function written(
     .filter((line) => /ResilientGrpc[:\]"]/.test(line));
 }
 
-/** Fields of the log lines of the start, of the lost call and of the drain. */
+/** Fields of the log lines for the start, the lost call, and the drain. */
 const FIELDS = {
   start: { client: 'orders', event: 'start-up', services: 'orders.v1.Orders', outageGraceMs: expect.any(Number) },
   lost: {

@@ -45,7 +45,7 @@ export class Application {
     return readFileSync(join(this.folder, path), 'utf8');
   }
 
-  /** Compiles the application; throws with the output of the compiler. */
+  /** Compiles the application; throws with the compiler's output if that fails. */
   async compile(): Promise<void> {
     await this.node({}, join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', '.');
   }

@@ -57,7 +57,7 @@ const foreignMetadata = () => ({
 const cycle: Record<string, unknown> = {};
 cycle['self'] = cycle;
 
-/** Values that no option expects. */
+/** Values that most options reject, including values that cannot be read. */
 const HOSTILE: readonly (() => unknown)[] = [
   () => new Proxy({}, { get: throwing, ownKeys: throwing, getPrototypeOf: throwing }),
   () =>
@@ -201,7 +201,7 @@ const KEYS = [
   'transport',
   'retries',
 ];
-/** Keys of the objects inside options. */
+/** Keys of objects that are nested in options. */
 const INNER = [
   'ca',
   'cert',
@@ -266,20 +266,21 @@ const wrong = fc.oneof(
     fc.dictionary(fc.constantFrom(...CHANNEL_OPTIONS), leaf, { minKeys: 1, maxKeys: 2 }),
   ),
 );
-/** Valid options with a few keys replaced, valid options with one getter that throws, or an arbitrary value. */
+/** Valid options with up to two keys set, valid options with one getter that throws, or an arbitrary value. */
 const anyOptions = fc.oneof(
   { weight: 20, arbitrary: fc.tuple(fc.constant('keys' as const), fc.array(wrong, { maxLength: 2 })) },
   { weight: 1, arbitrary: fc.tuple(fc.constant('getter' as const), fc.constantFrom(...KEYS)) },
   { weight: 1, arbitrary: fc.tuple(fc.constant('value' as const), value) },
 );
 
-function optionsOf([kind, with_]: readonly [string, unknown]): unknown {
-  if (kind === 'value') return materialize(with_);
+function optionsOf([kind, drawn]: readonly [string, unknown]): unknown {
+  if (kind === 'value') return materialize(drawn);
   const base = { name: 'any', packageDefinition, url: server.url };
   if (kind === 'getter')
-    return Object.defineProperty(base, with_ as string, { enumerable: true, configurable: true, get: throwing });
-  for (const [key, one] of with_ as readonly [string, unknown][]) {
-    Object.defineProperty(base, key, { enumerable: true, configurable: true, writable: true, value: materialize(one) });
+    return Object.defineProperty(base, drawn as string, { enumerable: true, configurable: true, get: throwing });
+  for (const [key, replacement] of drawn as readonly [string, unknown][]) {
+    const value = materialize(replacement);
+    Object.defineProperty(base, key, { enumerable: true, configurable: true, writable: true, value });
   }
   return base;
 }

@@ -24,7 +24,7 @@ import { recordTiming } from '../support/timing.js';
 import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO } from './places.js';
 
-/** Longer than a test can take, so that a shutdown that waits for its timeout fails the test. */
+/** A duration equal to the timeout of a test, so that a shutdown that waits for its own timeout fails the test. */
 const NOT_IN_THIS_TEST_MS = 60_000;
 
 let server: ScriptedGrpcServer;
@@ -49,7 +49,7 @@ interface Gateway {
   get(path: string): Promise<number>;
 }
 
-/** An application with an HTTP server in front of its client. */
+/** Starts an application with an HTTP server in front of its client. */
 async function gateway(
   drain: DrainOptions = { timeoutMs: NOT_IN_THIS_TEST_MS },
   settings: Partial<GrpcClientSettings> = {},

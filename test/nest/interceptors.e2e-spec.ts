@@ -51,12 +51,12 @@ const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve
 /** A provider of access tokens. */
 @Injectable()
 class Tokens {
-  private given = 0;
+  private issued = 0;
 
   async next(): Promise<string> {
     await pause();
-    this.given += 1;
-    return `token-${this.given}`;
+    this.issued += 1;
+    return `token-${this.issued}`;
   }
 }
 

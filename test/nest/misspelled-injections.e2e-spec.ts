@@ -19,7 +19,7 @@ let clients = 0;
 const uniqueName = () => `billing-${String.fromCharCode(97 + clients++).repeat(4)}`;
 const options = (name: string) => ({ name, protoPath: ORDERS_PROTO, url: '127.0.0.1:1' });
 
-/** Starts an application with `imports` and `host` in its root module, and returns the error of the start. */
+/** Starts an application with `imports` and `host` in its root module. Returns the error of the start; `undefined` if it starts. */
 async function startError(imports: DynamicModule[], host: Type): Promise<unknown> {
   @Module({ imports, providers: [host] })
   class AppModule {}
@@ -119,7 +119,7 @@ describe('misspelled injection', () => {
     expect(problemOf(error)?.message).toBe("no service 'orders.v1.Order'; did you mean 'orders.v1.Orders'?");
   });
 
-  it('starts an application if no provider uses the class with the misspelled injection', async () => {
+  it('starts an application if the class with the misspelled injection is not a provider', async () => {
     const name = uniqueName();
     @Injectable()
     class Unused {

@@ -51,7 +51,7 @@ afterAll(async () => {
 
 const orders = () => ({ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }) as const;
 
-/** A standalone application context that imports these modules. */
+/** Starts a standalone application context that imports these modules. */
 async function start(...imports: (DynamicModule | (new () => object))[]): Promise<INestApplicationContext> {
   @Module({ imports })
   class AppModule {}

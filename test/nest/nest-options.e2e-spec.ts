@@ -16,7 +16,7 @@ import type { OrdersClient } from '../../src/gen/orders.pb.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** Options that an application shares between its server and its clients, with all keys that Nest's type has for both. */
+/** Options that an application shares between its server and its clients, including keys that only one of the two uses. */
 const shared: GrpcOptions = {
   transport: Transport.GRPC,
   options: {
@@ -52,7 +52,7 @@ const CLIENTS: readonly [string, (url: string) => NestGrpcClientOptions][] = [
   ['GrpcOptions', (url) => ({ name: 'orders', ...shared, options: { ...shared.options, url } })],
   ["the 'options' of GrpcOptions", (url) => ({ name: 'orders', ...shared.options, url })],
   [
-    "the 'options' of GrpcOptions and further settings",
+    "the 'options' of GrpcOptions and settings of this library",
     (url) => ({ name: 'orders', ...shared.options, url, methods: { Get: { waitForReady: true } } }),
   ],
 ];

@@ -71,7 +71,7 @@ describe('option types', () => {
     expectTypeOf(settings).toExtend<GrpcClientSettings>();
   });
 
-  it('accepts a constant of the type ClientOptions, with further settings', () => {
+  it('accepts a constant of the type ClientOptions, with settings of this library', () => {
     const accepts = (shared: ClientOptions) => ResilientGrpcModule.forFeature([{ name: 'x', ...shared, timeoutMs: 5 }]);
     expectTypeOf(accepts).toBeFunction();
   });

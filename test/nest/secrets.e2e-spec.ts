@@ -18,9 +18,9 @@ import { ORDERS_PROTO } from './places.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** Shaped like a token or password: 24 letters and digits that occur nowhere else. */
+/** Strings shaped like a token or password: 24 letters and digits that occur nowhere else. */
 const secrets = fc.stringMatching(/^Zq[a-z0-9]{22}$/);
-/** Characters that occur in passwords but are not plain in URLs. */
+/** Characters that occur in passwords and have a special meaning in URLs. */
 const suffixes = fc.constantFrom('', '!', '#1', '%40', '/x', '@x', '?', '&a=b', ':y');
 
 /** A key without its first line. */
@@ -59,7 +59,7 @@ const WRONG: readonly ((secret: string) => Record<string, unknown>)[] = [
     }),
 ];
 
-/** Starts an application that writes logs, metrics, spans and the dashboard. */
+/** Starts an application with a log, metrics, spans, and the dashboard. */
 async function scene() {
   const telemetry = collectTelemetry();
   const log = new CapturedLog();
@@ -96,7 +96,7 @@ async function scene() {
   };
 }
 
-/** Reports no address. */
+/** A resolver that reports no addresses. */
 class EmptyResolver {
   constructor(
     _target: unknown,

@@ -37,14 +37,14 @@ const UNUSED = [
   'Open streams of servers',
 ];
 
-/** A started cause of an alert. */
+/** A cause of an alert, which lasts until `end()`. */
 interface Cause {
   /** Labels of the alert, in addition to the labels that every alert has. */
   readonly labels: Readonly<Record<string, string>>;
   end(): unknown;
 }
 
-/** Begins the cause of each alert, with real servers and clients. */
+/** Functions that start the cause of each alert, with real servers and clients. */
 const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>>> = {
   async GrpcClientOutage() {
     const { echo, server } = await instrumentedScene({ outageGraceMs: 60_000 });

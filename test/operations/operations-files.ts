@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { ROOT } from '../docs/markdown.js';
 
-/** The alert rules, as a path from the root. */
+/** Path of the alert rules from the root of the workspace. */
 export const RULES_FILE = 'docs/operations/prometheus-rules.yml';
 export const RULES_TEXT = readFileSync(join(ROOT, RULES_FILE), 'utf8');
 

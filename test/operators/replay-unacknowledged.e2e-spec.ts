@@ -41,7 +41,7 @@ const QUICK = { minHealthyMs: 0, backoff: { initialBackoffMs: 10, maxBackoffMs: 
 
 type Rules = BaseReplayOptions<EchoRequest, Echo, number>;
 
-/** A session of numbered messages; the server acknowledges each with a message of the same number. */
+/** Creates a session of numbered messages. A response with the number of a message acknowledges it. */
 function sessionOf(
   echo: { bidi(messages: AsyncIterable<EchoRequest>): Observable<Echo> },
   outgoing: AsyncIterable<EchoRequest> | Iterable<EchoRequest> | Observable<EchoRequest>,
@@ -192,7 +192,7 @@ async function* failAt(call: ScriptedCall<Echo>, poison: number): AsyncGenerator
 }
 
 describe('end of a session', () => {
-  /** A session whose server has read 50 messages and acknowledges them after `acknowledgeAll()`. */
+  /** Starts a session whose server has read 50 messages and acknowledges them after `acknowledgeAll()`. */
   async function halfWay(backoff: Rules['backoff'] = QUICK.backoff) {
     const server = await startServer();
     const client = await startClient({ url: server.url });

@@ -165,7 +165,7 @@ describe('reader of a resumable stream', () => {
       const calls = server.counts('ServerStream').calls;
       proxy.resetAll();
       await waitFor(() => server.counts('ServerStream').open === 0);
-      // A stream that lost its call starts no further call while the reader pauses.
+      // A stream that lost its call starts no new call while the reader pauses.
       await quietTime();
       expect(server.counts('ServerStream').calls).toBe(calls);
     }
@@ -174,7 +174,7 @@ describe('reader of a resumable stream', () => {
     expect(server.counts('ServerStream').calls).toBe(3);
   });
 
-  it('cancels the call of a stream on break or unsubscribe, and starts no further call', async () => {
+  it('cancels the call of a stream on break or unsubscribe, and starts no new call', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), fromOf(call) + 5), never: true }));
     for await (const { number } of feed(echo)) if (number === 3) break;

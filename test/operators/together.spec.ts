@@ -53,12 +53,12 @@ describe('combined operators', () => {
     await expect(lastValueFrom(second.pipe(hedge({ maxAttempts: 2, delayMs: 5 })))).resolves.toBe('second');
   });
 
-  it('runs at most as many calls at once as the concurrency limit allows', async () => {
+  it('runs at most as many calls at once as the concurrency limit allows, and fails if its queue is full', async () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 3, maxQueued: 20 });
     let running = 0;
-    let most = 0;
+    let maxRunning = 0;
     const work = defer(() => {
-      most = Math.max(most, ++running);
+      maxRunning = Math.max(maxRunning, ++running);
       return timer(1).pipe(
         switchMap(() => {
           running--;
@@ -67,7 +67,7 @@ describe('combined operators', () => {
       );
     }).pipe(limitConcurrency(limit));
     await lastValueFrom(from(Array(20).keys()).pipe(mergeMap(() => work)));
-    expect([most, running, limit.running, limit.queued]).toEqual([3, 0, 0, 0]);
+    expect([maxRunning, running, limit.running, limit.queued]).toEqual([3, 0, 0, 0]);
     const crowd = from(Array(24).keys()).pipe(mergeMap(() => work));
     await expect(lastValueFrom(crowd)).rejects.toBeInstanceOf(ConcurrencyLimitError);
     expect([limit.running, limit.queued]).toEqual([0, 0]);

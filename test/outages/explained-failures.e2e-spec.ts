@@ -67,7 +67,7 @@ interface Case {
   readonly route?: string;
   /** Options of the doctor that correspond to the settings of the client. */
   readonly options?: readonly string[];
-  /** Options in the command of the client. @defaultValue `options` */
+  /** Options in the doctor command that the client suggests. @defaultValue `options` */
   readonly suggested?: readonly string[];
   /** The check of the doctor that explains the failure. */
   readonly check?: 'address' | 'certificate' | 'target';

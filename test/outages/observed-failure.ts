@@ -15,7 +15,7 @@ export interface FailingConnection {
   readonly check: string;
 }
 
-/** The explanations of a failed connection, as JSON. */
+/** The explanations of a failed connection, as JSON values. */
 export interface ObservedFailure {
   readonly error: Pick<GrpcCallError, 'code' | 'reason' | 'reachedServer' | 'details' | 'message'>;
   /** The line of the log. */

@@ -25,7 +25,7 @@ const UNREACHABLE =
 /** Backoff with which grpc-js alone would try to connect once per test. */
 const FAR_BACKOFF = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
 const HTTP_1 = 'HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n';
-/** Longer than any test. */
+/** Longer than any wait in these tests. */
 const FAR_MS = 60_000;
 
 type Settings = Parameters<typeof startOrdersApp>;
@@ -51,7 +51,7 @@ async function startProxy(onTestFinished: Cleanup, tls?: ScriptedServerTls): Pro
   return proxy;
 }
 
-/** A call that must fail. Times are in milliseconds since 1970. */
+/** A call that must fail. `startedAt` and `endedAt` are in milliseconds since 1970. */
 interface FailingCall {
   readonly startedAt: number;
   /** Undefined while the call runs. */
@@ -183,7 +183,7 @@ describe.concurrent('server that stays down', () => {
       const call = create(app).subscribe({ error: () => undefined });
       await waitFor(() => peer.acceptedAt.length >= 12, { timeoutMs: 20_000 });
       call.unsubscribe();
-      // Backoffs of 100, 160, and then 250 ms, less 50 % jitter, allow fewer than sixty attempts in 5 s.
+      // With backoffs of 100, 160, and then 250 ms, each less at most 50 % jitter, twelve attempts take at least 1,255 ms.
       expect(peer.acceptedAt[11]! - beganAt).toBeGreaterThan(1_100);
       const within = gaps(peer.acceptedAt);
       recordTiming(task, 'shortest time between attempts in the grace, ms', Math.min(...within), { atLeast: 45 });
@@ -349,12 +349,12 @@ describe.concurrent('peer that accepts and stays silent', () => {
         await waitFor(() => proxy.counters.accepted > 0, { timeoutMs: 20_000 });
         const connectedAt = performance.now();
         await waitFor(() => proxy.counters.accepted > proxy.counters.open, { timeoutMs: 20_000 });
-        const leftAt = performance.now();
-        expect(leftAt - beganAt).toBeGreaterThan(490);
+        const closedAt = performance.now();
+        expect(closedAt - beganAt).toBeGreaterThan(490);
         expect(causes[0]).toContain('timed out after 0.5 s');
         expect(await call.ended).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reachedServer: 'no' });
         expect(await acceptedByEnd).toBeLessThanOrEqual(2);
-        recordTiming(task, 'connection to a silent peer closed after, ms', leftAt - connectedAt, { atMost: 650 });
+        recordTiming(task, 'connection to a silent peer closed after, ms', closedAt - connectedAt, { atMost: 650 });
         recordTiming(task, 'call ended after its deadline, ms', call.latencyMs - 1_300, { atMost: 150 });
       },
     );

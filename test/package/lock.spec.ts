@@ -8,7 +8,7 @@ interface Lock {
 }
 
 describe('package-lock.json', () => {
-  it('contains every optional package that package-lock.json names, because npm ci fails in a fresh clone otherwise', () => {
+  it('contains an entry for every optional dependency in package-lock.json, because npm ci fails in a fresh clone otherwise', () => {
     const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as Lock;
     const missing = Object.entries(lock.packages).flatMap(([at, { optionalDependencies = {} }]) =>
       Object.keys(optionalDependencies)

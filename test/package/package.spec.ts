@@ -79,7 +79,7 @@ describe('published package', () => {
     expect(assets).toBeLessThan(125);
   });
 
-  it('publishes every file that package.json names', () => {
+  it('publishes every file that the exports, main, types, and typesVersions of package.json name', () => {
     const { exports, main, types, typesVersions } = json<Manifest & Record<string, string>>(
       join(packed.folder, 'package.json'),
     );

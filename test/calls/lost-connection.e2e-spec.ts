@@ -312,7 +312,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
     const queued = toList(echo.unsafeUnary({}, { metadata: { 'x-call': 'second' } }));
     for (let turn = 0; turn < 3; turn += 1) await new Promise(setImmediate);
     proxy.holdBytes();
-    // The channel is IDLE only briefly, because the queued call makes it connect again at once.
+    // The channel is IDLE only briefly, because the queued call makes it reconnect immediately.
     await waitFor(() => client.history.some(({ to }) => to === 'IDLE'), { timeoutMs: 50_000 });
     proxy.releaseBytes();
     expect(await queued).toHaveLength(1);

@@ -416,8 +416,7 @@ export function hostileStep(dice: Dice, list: FieldList): Step {
 const TURN: Step = { what: 'turn', act: 'turn' };
 
 /**
- * Mixes hostile steps into `valid`, and drops, repeats, moves, or damages some of its steps. The peer gets a turn after some of the
- * steps.
+ * Mixes hostile steps into `valid`, and drops, repeats, moves, or damages some of its steps. Inserts turns in which the peer reads.
  */
 export function mutated(dice: Dice, valid: readonly Step[], list: FieldList): readonly Step[] {
   const steps = valid.filter(() => dice.chance(0.9));

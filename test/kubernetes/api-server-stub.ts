@@ -70,7 +70,7 @@ export type StubFault =
   | 'forbidden'
   /** Accepts requests and never responds. */
   | 'silent'
-  /** Responds to a list, and ends each watch at once. */
+  /** Responds to a list, and ends each watch immediately. */
   | 'short-watches';
 
 /** A pod of a service in the stub. Each pod has an EndpointSlice of its own, because all endpoints of a slice have the same ports. */

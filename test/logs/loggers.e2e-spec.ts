@@ -99,7 +99,7 @@ describe('client log lines', () => {
     expect(lines[0]).toContain(' LOG [ResilientGrpc:orders] 127.0.0.1:');
   });
 
-  it('colors each line by its level with ConsoleLogger', async () => {
+  it('colors a warning yellow with ConsoleLogger', async () => {
     const logger = new ConsoleLogger({ colors: true });
     const lines = await written(logger);
     const warned = lines.find((line) => line.includes('WARN'));

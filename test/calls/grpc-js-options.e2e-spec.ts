@@ -149,7 +149,7 @@ describe('metadata', () => {
     );
 
   it.each(EACH_METHOD)(
-    'merges the metadata of the client, the argument and the option for a %s call',
+    'merges the metadata of the client, the argument, and the option for a %s call',
     async (method) => {
       const { echo, server } = await scene({ metadata: { 'x-client': 'client', 'x-many': ['1', '2'] } });
       const argument = new Metadata();

@@ -10,7 +10,7 @@ import {
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 
-/** An HTTP/2 server without gRPC, so that a test controls each stream. Closed at the end of the test. */
+/** An HTTP/2 server without gRPC, so that a test controls each stream. It is closed at the end of the test. */
 export interface RawHttp2Server {
   readonly url: string;
   /** Paths of the received streams, in arrival order. */

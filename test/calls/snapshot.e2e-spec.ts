@@ -28,7 +28,7 @@ const retrying = (maxAttempts: number): { readonly serviceConfig: ServiceConfig 
 });
 
 describe('client snapshot', () => {
-  it('serializes a snapshot to JSON before the first call, during calls and after close()', async () => {
+  it('serializes a snapshot to JSON before the first call, during calls, and after close()', async () => {
     const { client, echo } = await scene();
     const isJson = () => {
       const snapshot = client.snapshot();
@@ -54,7 +54,7 @@ describe('client snapshot', () => {
     expect(isJson()).toMatchObject({ connectivity: { state: 'SHUTDOWN' }, drain: { state: 'closed' } });
   });
 
-  it.each(EACH_METHOD)('counts calls, attempts and latencies of a %s method in the snapshot', async (name) => {
+  it.each(EACH_METHOD)('counts calls, attempts, and latencies of a %s method in the snapshot', async (name) => {
     const { server, client, echo } = await scene();
     const beganAt = performance.now();
     for (let i = 0; i < 3; i++) await toList(callOnce(echo, name));
@@ -216,7 +216,7 @@ describe('client snapshot', () => {
     expect(changes).toEqual(['connected', 'closed', 'connected', 'closed']);
   });
 
-  it('lists streams (oldest first), limits, circuits and the drain in a snapshot', async () => {
+  it('lists streams (oldest first), limits, circuits, and the drain in a snapshot', async () => {
     const { client, echo, server } = await scene({
       maxConcurrentCalls: 2,
       methods: {

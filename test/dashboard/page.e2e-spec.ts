@@ -35,7 +35,7 @@ const IN_TIME = { timeoutMs: 60_000 };
 const UNREACHABLE = '127.0.0.1:1';
 const ORDER = { requestId: '1', item: 'tea', quantity: 1 };
 
-// Runs in a real browser, found where a Linux distribution installs it.
+// Runs in a real browser, at the path where Linux distributions install it.
 describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }, () => {
   const browser = sharedBrowser();
 

@@ -71,7 +71,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     expect((await fetch(`${url}/grpc/..%2f..%2fpackage.json`)).status).toBe(404);
   });
 
-  it('serves the dashboard page with a trailing slash, a global prefix and versioning, and uses relative links only', async () => {
+  it('serves the dashboard page with a trailing slash, a global prefix, and versioning, and uses relative links only', async () => {
     const { url } = await start({ prefix: 'api', versioned: true, dashboard: { path: '/ops/grpc', public: true } });
     for (const at of [`${url}/api/ops/grpc`, `${url}/api/ops/grpc/`, `${url}/api/ops/grpc?from=mail`]) {
       const text = await (await fetch(at)).text();

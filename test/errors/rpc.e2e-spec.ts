@@ -372,14 +372,17 @@ describe('invalid filter options', () => {
     ],
     [{ relays: [] }, 'GrpcToRpcExceptionFilter.relays', /did you mean 'relay'\?/],
     ['NOT_FOUND', 'GrpcToRpcExceptionFilter', /such as \{ relay: \['NOT_FOUND'\] \}/],
-  ])('throws a configuration error with path, value and remedy for the filter options %j', (options, path, message) => {
-    const create = (): unknown => new GrpcToRpcExceptionFilter(options as GrpcToRpcOptions);
-    expect(create).toThrow(
-      expect.toSatisfy(
-        (error: unknown) =>
-          isGrpcConfigurationError(error) &&
-          error.problems.some((problem) => problem.path === path && message.test(problem.message)),
-      ),
-    );
-  });
+  ])(
+    'throws a configuration error with path, value, and remedy for the filter options %j',
+    (options, path, message) => {
+      const create = (): unknown => new GrpcToRpcExceptionFilter(options as GrpcToRpcOptions);
+      expect(create).toThrow(
+        expect.toSatisfy(
+          (error: unknown) =>
+            isGrpcConfigurationError(error) &&
+            error.problems.some((problem) => problem.path === path && message.test(problem.message)),
+        ),
+      );
+    },
+  );
 });

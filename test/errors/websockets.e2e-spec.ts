@@ -39,7 +39,7 @@ class OwnFilter extends BaseWsExceptionFilter {
 
 type Filter = typeof GrpcToHttpExceptionFilter | typeof GrpcToRpcExceptionFilter;
 
-/** A gateway with `filters`. Nest does not apply global filters to gateways. */
+/** Creates a gateway with `filters`. Nest does not apply global filters to gateways. */
 function gatewayWith(filters: readonly Filter[]) {
   @UseFilters(...filters)
   @WebSocketGateway()

@@ -4,7 +4,8 @@ import { codeBlocks } from '../docs/markdown.js';
 export type Changes = Readonly<Record<string, string>>;
 
 /**
- * Returns the first block of a guide that starts with `// file` or is in `language`, with `changes` applied.
+ * Returns the first block of a guide whose first line is `// <fileOrLanguage>` or whose language is `fileOrLanguage`, with `changes`
+ * applied.
  *
  * @throws if the page lacks the block or a replaced text
  */

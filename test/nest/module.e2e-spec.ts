@@ -73,7 +73,7 @@ class Config {
 class ConfigModule {}
 
 describe('clients and services', () => {
-  it('injects clients and services by client name, short service name, full service name and bare token', async () => {
+  it('injects clients and services by client name, short service name, full service name, and bare token', async () => {
     @Injectable()
     class Consumer {
       constructor(

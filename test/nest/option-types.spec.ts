@@ -50,7 +50,7 @@ describe('option types', () => {
     expectTypeOf({ ...orders, url: 'orders:1', serviceConfig, timeoutMs: maybe }).toExtend<GrpcClientOptions>();
   });
 
-  it('accepts a service config Observable, interceptor classes and a metadata function', () => {
+  it('accepts a service config Observable, interceptor classes, and a metadata function', () => {
     class TokenInterceptor {
       constructor(readonly tokens: Map<string, string>) {}
       async onAttempt({ metadata }: OutgoingAttempt): Promise<void> {

@@ -136,7 +136,7 @@ describe('secret', () => {
     );
   });
 
-  it('leaks no secret from metadata, credentials or messages into logs, snapshots, pages, metrics, spans or errors', async () => {
+  it('leaks no secret from metadata, credentials, or messages into logs, snapshots, pages, metrics, spans, or errors', async () => {
     const { clients, server, written } = await scene();
     const errors: string[] = [];
     const planted: string[] = [];
@@ -189,7 +189,7 @@ describe('secret', () => {
     }
   });
 
-  it('leaks no secret from the target of a custom resolver into logs, snapshots, pages, metrics, spans or errors', async () => {
+  it('leaks no secret from the target of a custom resolver into logs, snapshots, pages, metrics, spans, or errors', async () => {
     const { clients, written } = await scene();
     const errors: string[] = [];
     const secret = 'Zq0000000000000000000000';

@@ -112,7 +112,7 @@ describe('shutdown', () => {
 });
 
 describe('start', () => {
-  it('logs one line per client at startup, with its target, services and settings', async () => {
+  it('logs one line per client at startup, with its target, services, and settings', async () => {
     const { app } = await start();
     expect(lines.filter((line) => line.includes('[ResilientGrpc:orders]'))).toEqual([
       expect.stringMatching(

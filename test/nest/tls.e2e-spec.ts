@@ -51,7 +51,7 @@ async function call(settings: Partial<GrpcClientSettings>): Promise<unknown> {
 }
 
 describe('TLS', () => {
-  it('trusts the given CA, passed as a path, a PEM string or a Buffer', async () => {
+  it('trusts the given CA, passed as a path, a PEM string, or a Buffer', async () => {
     await serve('server');
     for (const ca of [certificate('ca'), pem('ca'), Buffer.from(pem('ca'))]) {
       expect(await call({ tls: { ca } })).toMatchObject({ item: 'tea' });

@@ -30,7 +30,7 @@ describe.each(QUERIES)('%s', (title, query) => {
 });
 
 describe('the dashboard for Grafana', () => {
-  it('matches the Grafana dashboard to the rendered list of panels; `node docs/render.mjs` updates it', async () => {
+  it('keeps the Grafana dashboard up to date with its list of panels; `node docs/render.mjs` updates it', async () => {
     const { text, rendered } = await grafanaDashboard();
     expect(text).toBe(rendered);
   });

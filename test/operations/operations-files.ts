@@ -33,7 +33,7 @@ export const DASHBOARD = JSON.parse(
   readFileSync(join(ROOT, 'docs/operations/grafana-dashboard.json'), 'utf8'),
 ) as GrafanaDashboard;
 
-/** The queries of the panels with the title of their panel. */
+/** The queries of the panels, each with the title of its panel. */
 export const PANEL_QUERIES = DASHBOARD.panels.flatMap(({ title, targets = [] }) =>
   targets.map(({ expr }) => [title, expr] as const),
 );

@@ -56,7 +56,7 @@ function sessionOf(
   });
 }
 
-/** Numbered messages, generated on demand. */
+/** Creates a source that generates numbered messages on demand. */
 function numbered(count: number, filling: Buffer = Buffer.alloc(0)) {
   const source = {
     taken: 0,

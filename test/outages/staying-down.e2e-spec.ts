@@ -183,7 +183,7 @@ describe.concurrent('server that stays down', () => {
       const call = create(app).subscribe({ error: () => undefined });
       await waitFor(() => peer.acceptedAt.length >= 12, { timeoutMs: 20_000 });
       call.unsubscribe();
-      // With backoffs of 100, 160, and then 250 ms, each less at most 50 % jitter, twelve attempts take at least 1,255 ms.
+      // With backoffs of 100, 160, and then 250 ms, and a jitter of ±50 %, twelve attempts take at least 1,255 ms.
       expect(peer.acceptedAt[11]! - beganAt).toBeGreaterThan(1_100);
       const within = gaps(peer.acceptedAt);
       recordTiming(task, 'shortest time between attempts in the grace, ms', Math.min(...within), { atLeast: 45 });

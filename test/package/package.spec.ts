@@ -74,8 +74,8 @@ describe('published package', () => {
     expect(unpacked).toBeLessThan(UNPACKED_KB * 1.1);
     // The limit of the project: users download at most 2 MB.
     expect(tarball).toBeLessThan(2_000);
-    // The page of the dashboard is read from node_modules as it is, unbundled and with its comments: now 120 kB. A larger size shows
-    // that a library or a picture was added to it.
+    // The dashboard page is served from node_modules, unbundled and with its comments: now 120 kB. A larger size shows that a library or a
+    // picture was added.
     expect(assets).toBeLessThan(125);
   });
 

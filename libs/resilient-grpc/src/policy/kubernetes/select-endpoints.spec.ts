@@ -159,8 +159,8 @@ describe('selectEndpoints', () => {
       terminating: fc.boolean(),
     });
     fc.assert(
-      fc.property(fc.array(anyPod), fc.array(anyPod), (one, other) => {
-        const slices = [one, other].map((pods) => slice(pods.map(({ address, ...state }) => pod(address, state))));
+      fc.property(fc.array(anyPod), fc.array(anyPod), (first, second) => {
+        const slices = [first, second].map((pods) => slice(pods.map(({ address, ...state }) => pod(address, state))));
         const reversed = slices
           .map((each) => ({ ...each, endpoints: [...(each.endpoints ?? [])].reverse() }))
           .reverse();

@@ -133,7 +133,7 @@ export class ServerConnection {
     });
   };
 
-  /** Runs `task` if the idle timeout has passed; otherwise schedules another check. */
+  /** Runs `task` if the idle timeout has passed, or schedules another check. Does nothing if a stream is open or the session is closed. */
   private whenIdle(task: () => void): void {
     const timeoutMs = this.limits.connectionIdleTimeoutMs;
     if (timeoutMs === undefined || this.openStreams > 0 || this.session.closed) return;

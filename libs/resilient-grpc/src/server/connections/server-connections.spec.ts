@@ -210,7 +210,7 @@ describe('ServerConnections', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('keeps a connection with an incomplete request until destroyAll(), which counts this connection', async () => {
+  it('keeps a connection with an incomplete request until destroyAll(), which counts the connections that it closes', async () => {
     const { connections, port, clock, calls } = await bound();
     const halfway = session(port);
     const half = halfway.request(HEADERS, { endStream: false });

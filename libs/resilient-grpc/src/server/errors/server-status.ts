@@ -93,6 +93,7 @@ function hasGetError(error: object): error is WithGetError {
 function readableText(message: unknown): string {
   if (typeof message === 'string') return wellFormed(message);
   // For example, the messages of a ValidationPipe.
-  if (Array.isArray(message) && message.every((one) => typeof one === 'string')) return wellFormed(message.join(','));
+  if (Array.isArray(message) && message.every((entry) => typeof entry === 'string'))
+    return wellFormed(message.join(','));
   return typeof message === 'number' || typeof message === 'boolean' ? String(message) : 'Unknown Error';
 }

@@ -56,7 +56,7 @@ export interface StreamOperator<T> {
   onCallEnd(failure: CallFailed | undefined): void;
   /** The user's decision about `error`. An exception ends the stream. */
   onError(error: unknown): EndedCall['requested'];
-  /** Describes the position at which the server fails repeatedly, and how to avoid it. */
+  /** Describes where the server fails repeatedly, and the remedy. */
   describePoison(): { readonly where: string; readonly remedy: string };
   /** Called when the current call reaches its maximum age. @defaultValue the next call replaces it */
   onMaxAge?(): void;

@@ -8,14 +8,15 @@ export interface EjectUnhealthyOptions {
    */
   readonly consecutiveFailures?: number | undefined;
   /**
-   * Share of failed attempts in percent, above 0 and at most 100, above which an endpoint with at least 20 recent attempts is ejected (gRFC
-   * A50). The endpoint's share must also be at least twice that of the other endpoints.
+   * Share of failed attempts in percent, above 0 and at most 100, above which an endpoint is ejected (gRFC A50). This endpoint and another
+   * one must have at least 20 recent attempts each. The endpoint's share must also be at least twice that of the other endpoints.
    * @defaultValue 50
    */
   readonly failurePercent?: number | undefined;
   /**
-   * Factor above 1. An endpoint is ejected if its median latency exceeds that of the other endpoints by this factor and by 10 ms. It is
-   * also ejected if it stops responding. Only unary calls are measured. `Infinity` disables both rules.
+   * Factor above 1. An endpoint is ejected if the median of at least 16 recent latencies is significantly higher than that of the other
+   * endpoints: by this factor and by 10 ms. It is also ejected if it stops responding. Only unary calls are measured. `Infinity` disables
+   * both rules.
    * @defaultValue 5
    */
   readonly latencyFactor?: number | undefined;

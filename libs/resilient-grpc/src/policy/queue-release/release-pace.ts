@@ -134,7 +134,7 @@ export class ReleasePace {
     while (now >= this.stepEndsAt) {
       this.earn(this.stepEndsAt);
       this.step(this.stepEndsAt);
-      // A process that was suspended or blocked gets neither growth nor credit for that time.
+      // Time in which the process was suspended or blocked counts as at most two steps, and the credit is limited to one step.
       this.stepEndsAt = Math.max(this.stepEndsAt, now - POLICY.stepMs) + POLICY.stepMs;
     }
     this.earn(now);

@@ -22,7 +22,7 @@ export interface ServedMethod {
   readonly options: ResolvedServerMethod;
   /** Nest's handler, with its guards, pipes, interceptors, and filters. */
   readonly handler: ServedHandler;
-  /** CPU time of the handler, measured while calls wait. */
+  /** CPU time of the handler before it waits or ends, measured for calls that waited in the gate or ran alone. */
   readonly serviceTime: ServiceTime;
   /** Time from the start of the handler to its end, measured if there is a limit of concurrent calls. */
   readonly runTime: ServiceTime;
@@ -253,7 +253,7 @@ export abstract class ServedCall {
       this.onWireEnd();
       return;
     }
-    // A status would be queued behind the waiting messages.
+    // A status would be sent only after the waiting messages.
     const stuck = this.streamsResponses && this.wire.writableLength > 0;
     this.stop(status);
     // The cast is needed because `stop` may have changed `over`.

@@ -13,7 +13,7 @@ export interface ConnectionLifetime {
   readonly connectionIdleTimeoutMs: number | undefined;
   /** Interval between pings, with or without open calls. */
   readonly keepaliveTimeMs: number;
-  /** Time within which the peer must answer a ping; otherwise its connection is closed. */
+  /** Time within which the peer must acknowledge a ping; otherwise, its connection is closed. */
   readonly keepaliveTimeoutMs: number;
 }
 

@@ -271,7 +271,7 @@ describe('ServerConnections', () => {
     await connections.closed();
   });
 
-  it('keeps sending probes after GOAWAY and keeps connections that answer', async () => {
+  it('keeps sending probes after GOAWAY and keeps connections that acknowledge them', async () => {
     const { connections, port, clock, calls, reported } = await bound({ keepaliveTimeMs: 60_000 });
     const busy = session(port);
     let probesReceived = 0;

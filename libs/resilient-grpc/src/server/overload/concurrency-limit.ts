@@ -143,7 +143,7 @@ export class ConcurrencyLimit {
 
   /**
    * True if waiting calls must not start before the next turn of the event loop. If handlers wait with timers and then use the CPU, the
-   * timers of newly started calls are soon due. Without a limit, Node would run timers, and read no sockets, until the queue is empty.
+   * timers of newly started calls expire soon. Without a limit, Node would run timers, and read no sockets, until the queue is empty.
    */
   private isSliceOver(): boolean {
     if (this.queue.size === 0) return false;

@@ -26,12 +26,13 @@ const DEFAULT_MAX_UNACKNOWLEDGED = 1_000;
 export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeBackoffOptions, SchedulerOptions {
   /**
    * Id by which `acknowledges` identifies a message. Messages that are unacknowledged at the same time must have different ids. Ids are
-   * compared like the keys of a Map: a number never equals a string. An object as an id, such as a Long, ends the session (use `String(…)`).
+   * compared like the keys of a Map: a number never equals a string. An object as an id, such as a Long, ends the session (use
+   * `String(…)`).
    */
   readonly id: (message: Out) => Id;
   /**
    * Id of the message that a server message acknowledges; `undefined` if it acknowledges none. Unknown ids and repeated acknowledgements
-   * are ignored. An id of another type than those of the messages ends the session.
+   * are ignored. An id whose type matches no message id ends the session.
    */
   readonly acknowledges: (message: In) => Id | undefined;
   /**
@@ -52,8 +53,9 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
   readonly hello?: (() => Out) | undefined;
   /**
    * Maximum time in milliseconds without an acknowledgement, counted from the first unacknowledged message sent on a call; each
-   * acknowledgement restarts it. The call then counts as broken and is replaced by the next one. The timeout does not run while all messages
-   * are acknowledged, or while the buffer of an iterating reader is full, because no acknowledgement can arrive then. @defaultValue none
+   * acknowledgement restarts it. The call then counts as broken and is replaced by the next one. The timeout does not run while all
+   * messages are acknowledged, or while the buffer of an iterating reader is full, because no acknowledgement can arrive then.
+   * @defaultValue none
    */
   readonly ackTimeoutMs?: number | undefined;
   /**
@@ -80,7 +82,7 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
     | {
         /**
          * Maximum number of unacknowledged bytes, in addition to `maxUnacknowledged`; above 0. A larger message is sent only when nothing
-         * else is unacknowledged. From an Observable, the same number of bytes again or 1 MiB, whichever is greater, is buffered.
+         * else is unacknowledged. For an Observable, the same number of bytes again or 1 MiB, whichever is greater, is buffered.
          * @defaultValue not counted
          */
         readonly maxUnacknowledgedBytes: number;
@@ -99,9 +101,9 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * duplicates. If it responds twice, both responses are delivered.
  *
  * A call is half-closed when `outgoing` has ended and every unacknowledged message was sent on the call. The session completes once
- * everything is acknowledged and the call has ended cleanly. If a call ends cleanly before that, for example because the server drains, another call
- * follows. An error of `outgoing` ends the session. At shutdown, the session reads nothing more from `outgoing` and completes once the
- * messages already read are acknowledged.
+ * everything is acknowledged and the call has ended cleanly. If a call ends cleanly before that, for example because the server drains,
+ * another call follows. An error of `outgoing` ends the session. At shutdown, the session reads nothing more from `outgoing` and completes
+ * once the messages already read are acknowledged.
  *
  * Iteration applies flow control in both directions only if `factory` returns the client's call without a `pipe()`; apply operators after
  * `replayUnacknowledged`. If the reader stops reading, no acknowledgements arrive, so the session stops sending at its limits.

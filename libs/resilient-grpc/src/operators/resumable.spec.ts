@@ -478,7 +478,7 @@ describe('subscriber of a resumable stream', () => {
     expect(emitted).toBe(3);
   });
 
-  it('does not start the call of a factory during which the subscriber unsubscribes', () => {
+  it('does not subscribe to the call that the factory returns if the subscriber unsubscribes while the factory runs', () => {
     let subscribed = 0;
     const subscription = new Subscription();
     const scheduler = clock();

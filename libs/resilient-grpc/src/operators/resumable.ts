@@ -39,7 +39,9 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    * later cursors. Messages with the same cursor count as one if a call fails between them: the undelivered ones are skipped.
    */
   readonly cursor: (message: T) => C;
-  /** Cursor of the first call. The first message is delivered at any cursor; a heartbeat before it counts only if it is newer than the seed. */
+  /**
+   * Cursor of the first call. The first message is delivered at any cursor; a heartbeat before it counts only if it is newer than the seed.
+   */
   readonly seed: C;
   /** Action after the server ends a call cleanly. Use 'resume' for feeds without an end. @defaultValue 'complete' */
   readonly onComplete?: 'complete' | 'resume' | undefined;

@@ -22,7 +22,7 @@ export type CircuitAdmission =
     }
   | {
       readonly admitted: false;
-      /** Milliseconds until the next probe, if the running probe, if any, does not end before. */
+      /** Milliseconds until an attempt can be admitted, if no running probe ends before then. */
       readonly retryAfterMs: number;
     };
 

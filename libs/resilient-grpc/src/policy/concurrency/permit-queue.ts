@@ -40,8 +40,8 @@ export interface LimitChange {
 /** Waiter for a permit. */
 export interface PermitWaiter {
   /**
-   * Deadline in milliseconds, on the clock of `now` in `PermitQueue.release`; Infinity if there is none. A waiter whose deadline has
-   * passed receives no permit.
+   * Deadline in milliseconds, on the clock of `now` in `PermitQueue.release`; Infinity if there is none. A waiter whose deadline has passed
+   * receives no permit.
    */
   readonly deadline: number;
   /** Called when the waiter receives a permit, which it must return with `release`. Never called inside `acquire`. */

@@ -744,7 +744,7 @@ describe('classify with any evidence', () => {
     );
   });
 
-  it('never reports reachedServer no for a gRPC response on a picked connection that rejected no stream', () => {
+  it('never reports reachedServer no for a gRPC response on a picked connection that did not reject the stream', () => {
     fc.assert(
       fc.property(evidence, (e) => {
         fc.pre(e.picked && e.contentType === 'application/grpc' && e.endedHere === 'no');

@@ -55,14 +55,14 @@ export interface OverloadQueueLimits {
  * Holds calls that wait for a server, and decides which of them are refused. Without an overload, the queue is first in, first out, and no
  * call is refused.
  *
- * A call with a deadline is refused on arrival only if `maxQueued` such calls are waiting, or if two conditions are both true. First, a server that
- * queues everything could not start the call before its deadline. Second, the call would wait here for more than 100 ms or beyond its
- * deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including refused calls, minus the
- * calls that were served since then. A burst that the server can still serve in time is therefore served, and the queue stays short in an
- * overload that lasts.
+ * A call with a deadline is refused on arrival only if `maxQueued` such calls are waiting, or if two conditions are both true. First, a
+ * server that queues everything could not start the call before its deadline. Second, the call would wait here for more than 100 ms or
+ * beyond its deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including refused calls,
+ * minus the calls that were served since then. A burst that the server can still serve in time is therefore served, and the queue stays
+ * short in an overload that lasts.
  *
- * Calls without a deadline are refused only if `maxQueued` such calls are waiting. In an overload, they share the server equally with calls that have
- * a deadline, but never overtake an older call.
+ * Calls without a deadline are refused only if `maxQueued` such calls are waiting. In an overload, they share the server equally with calls
+ * that have a deadline, but never overtake an older call.
  */
 export class OverloadQueue<T extends WaitingCall> {
   private readonly limited = new CallFifo<T>();

@@ -6,8 +6,8 @@ import type { Pushback } from '../pushback/parse-pushback.js';
 /** Failure of a call of a resumable stream, with the data that the resume decision needs. */
 export interface StreamFailure {
   /**
-   * Reason of the failure: of a GrpcCallError (possibly from a later version of this library), or derived from the error's type, status code,
-   * and message; `undefined` if the error has no gRPC status and no known type.
+   * Reason of the failure: of a GrpcCallError (possibly from a later version of this library), or derived from the error's type, status
+   * code, and message; `undefined` if the error has no gRPC status and no known type.
    */
   readonly reason: string | undefined;
   readonly code: StatusCode | undefined;

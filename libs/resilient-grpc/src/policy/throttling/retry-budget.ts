@@ -9,7 +9,7 @@ export interface RetryBudget {
   /** Records a passed deadline of a call whose last attempt, started at `startedAt`, had no response. */
   onDeadline(now: number, startedAt: number): void;
   /**
-   * Requests one retry. Returns true and debits its cost, if it has one, if the retry is allowed.
+   * Requests one retry. If it is allowed, debits its cost, if any, and returns true.
    *
    * @param lostWith `undefined` if the attempt was not lost with a connection
    */

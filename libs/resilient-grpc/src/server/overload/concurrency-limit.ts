@@ -38,7 +38,9 @@ export class ConcurrencyLimit {
   private readonly adaptive: AdaptiveLimit | undefined;
   private runningCount = 0;
   private isDispatching = false;
-  /** End of the time in which this event-loop turn may start waiting calls, in monotonic milliseconds; `undefined` if it has started none. */
+  /**
+   * End of the time in which this event-loop turn may start waiting calls, in monotonic milliseconds; `undefined` if it has started none.
+   */
   private sliceEndsAt: number | undefined;
 
   constructor(

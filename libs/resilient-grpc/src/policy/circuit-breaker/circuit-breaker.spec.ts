@@ -254,7 +254,7 @@ describe('reclosed circuit', () => {
 });
 
 describe('circuit with any history', () => {
-  it('admits another circuit breaker probe only after the current one ends or times out, and an attempt after the longest break', () => {
+  it('admits another circuit breaker probe only after the current one ends or times out, and always admits an attempt after the longest break', () => {
     const step = fc.record({
       afterMs: fc.integer({ min: 0, max: 2_000 }),
       outcome: fc.constantFrom<AttemptOutcome | 'none'>('success', 'failure', 'failure', 'ignored', 'none'),

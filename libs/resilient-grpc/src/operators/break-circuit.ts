@@ -5,8 +5,9 @@ import type { CircuitBreaker } from './circuit-breaker.js';
 import { outcomeOf } from './error-status.js';
 
 /**
- * Fails immediately with `CircuitOpenError` while `breaker` is open. The first value or the completion of a subscription counts as a
- * success, an error counts by its status, and an unsubscription before any of these is ignored.
+ * Fails immediately with `CircuitOpenError` while `breaker` is open, or half-open with a probe running. The first value or the completion
+ * of a subscription counts as a success. An error before the first value counts by its reason and status. An unsubscription before any of
+ * these is ignored.
  *
  * Place `breakCircuit` inside `retryBackoff` and outside `deadline`, so that each attempt counts, and an attempt that hangs counts as a
  * failure.

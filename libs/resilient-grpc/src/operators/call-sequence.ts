@@ -35,7 +35,7 @@ export interface CallFailed {
   readonly error: unknown;
   /** Failure on which the decision about the next call is based. @defaultValue read from `error` */
   readonly streamFailure?: StreamFailure | undefined;
-  /** Idle time in milliseconds after which this side ended the call. @defaultValue 0 */
+  /** Time without progress, in milliseconds, after which this side ended the call. @defaultValue 0 */
   readonly silentMs?: number;
 }
 
@@ -56,7 +56,7 @@ export interface StreamOperator<T> {
   onCallEnd(failure: CallFailed | undefined): void;
   /** The user's decision about `error`. An exception ends the stream. */
   onError(error: unknown): EndedCall['requested'];
-  /** Describes the position at which the server fails repeatedly, and how to avoid it. */
+  /** Describes where the server fails repeatedly, and the remedy. */
   describePoison(): { readonly where: string; readonly remedy: string };
   /** Called when the current call reaches its maximum age. @defaultValue the next call replaces it */
   onMaxAge?(): void;
@@ -281,13 +281,13 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     let ended: EndedCall;
     try {
       const streamFailure = failure && (failure.streamFailure ?? readStreamFailure(failure.error));
-      const isAsked = streamFailure !== undefined && failureKind(streamFailure) !== 'client-closing';
+      const callsOnError = streamFailure !== undefined && failureKind(streamFailure) !== 'client-closing';
       ended = {
         failure: streamFailure,
         aged,
         progressed,
         livedMs,
-        requested: isAsked ? operator.onError(failure?.error) : undefined,
+        requested: callsOnError ? operator.onError(failure?.error) : undefined,
       };
     } catch (error) {
       this.fail(error);
@@ -358,7 +358,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     return true;
   }
 
-  /** Detaches the current call; its later events are ignored. */
+  /** Detaches the current call, so that its later events are ignored. Returns its source if it has one. */
   private detachCall(): StreamSource | undefined {
     const { call } = this;
     if (call === undefined) return undefined;
@@ -386,8 +386,8 @@ export class CallSequence<T> implements StreamSource, StreamScope {
 }
 
 /**
- * Creates the Observable that users receive. Each subscription or iteration runs its own sequence of calls, with the operator that
- * `operatorOf` creates.
+ * Creates the Observable that users receive. Each subscription or iteration runs its own sequence of calls, with its own operator from
+ * `operatorOf`.
  */
 export function streamOf<T>(
   settings: SequenceSettings,

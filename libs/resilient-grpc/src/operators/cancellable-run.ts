@@ -2,13 +2,14 @@ import { Subject, takeUntil, type Observable, type Observer, type Subscription }
 
 /**
  * Subscription that can be cancelled from outside, even while its source emits synchronously and no `Subscription` exists yet. Nothing is
- * emitted after `stop`, and the source is torn down when `stop` returns. The source is also torn down before its error or completion is
- * emitted, so that work started in response does not overlap with it.
+ * emitted after `stop`. The source is torn down before `stop` returns or, while it is being subscribed to, once its subscribe function
+ * returns. The source is also torn down before its error or completion is emitted, so that work started in response does not overlap with
+ * it.
  */
 export class CancellableRun<T> {
   private readonly stopped = new Subject<void>();
   private subscription: Subscription | undefined;
-  /** Emits the end of a source that ended before `subscribe` returned. */
+  /** Emits the error or completion of a source that has ended but is not torn down yet. */
   private end: (() => void) | undefined;
   private isOver = false;
 
@@ -24,7 +25,7 @@ export class CancellableRun<T> {
     this.tearDown();
   }
 
-  /** Cancels the run; has no effect after its end. */
+  /** Cancels the run and drops an end that was not emitted yet. Has no effect after the end was emitted. */
   stop(): void {
     this.end = undefined;
     if (this.isOver) return;

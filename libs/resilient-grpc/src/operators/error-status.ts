@@ -47,7 +47,7 @@ export function isTransient(error: unknown): boolean {
   return code === undefined || DEFAULT_RETRY_POLICY.retryableStatusCodes.has(code);
 }
 
-/** Outcome of an error for a circuit breaker. An error without a gRPC status code is a failure. */
+/** Outcome of an error for a circuit breaker. An error with neither a reason nor a gRPC status code is a failure. */
 export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): AttemptOutcome {
   const reason = failureReason(error);
   if (INCONCLUSIVE_REASONS.has(reason)) return 'ignored';
@@ -58,7 +58,7 @@ export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): Attempt
   return code === StatusCode.CANCELLED && outcome === 'success' ? 'ignored' : outcome;
 }
 
-/** Reason of an error of a client or an operator; `undefined` for other errors. */
+/** Reason of an error of a client or an operator; 'cancelled' for an AbortError, `undefined` for other errors. */
 export function failureReason(error: unknown): FailureReason | undefined {
   if (isGrpcCallError(error)) return error.reason;
   // A `deadline` or `idleTimeout` inside a factory or `retryBackoff` bounds one of several calls.

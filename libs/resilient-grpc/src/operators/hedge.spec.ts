@@ -50,7 +50,7 @@ describe('hedge', () => {
     });
   });
 
-  it('makes all attempts at once without a hedging delay', () => {
+  it('makes all attempts at once if the hedging delay is 0', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('--a|');
@@ -149,7 +149,7 @@ describe('hedge', () => {
     });
   });
 
-  it('subscribes to a synchronous source once, even without a hedging delay', () => {
+  it('subscribes to a synchronous source once, even if the hedging delay is 0', () => {
     let subscribed = 0;
     const seen: number[] = [];
     const source = defer(() => of(++subscribed));

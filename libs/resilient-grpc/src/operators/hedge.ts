@@ -30,9 +30,9 @@ export interface HedgeOptions extends SchedulerOptions {
 
 /**
  * Starts another attempt if the first value is slow, and uses the attempt that first emits or completes. All other attempts are
- * unsubscribed before its value is emitted. A failed attempt is replaced immediately. A final error, which `retryBackoff` would not retry
- * by default, ends all attempts. If all attempts fail, the last error is emitted. Time in which the event loop of this process was blocked
- * does not count toward `delayMs`.
+ * unsubscribed before its value is emitted. A failed attempt is replaced immediately, up to `maxAttempts`. A final error, which
+ * `retryBackoff` would not retry by default, ends all attempts and is emitted. If all attempts fail, the last error is emitted. Time in
+ * which the event loop of this process was blocked does not count toward `delayMs`.
  *
  * The operator has no budget: if all attempts are slow, it multiplies the load by `maxAttempts`. A `hedgingPolicy` of the client has a
  * budget.
@@ -82,7 +82,7 @@ class HedgedRun<T> {
     this.processEvent({ type: 'due', at: Math.max(this.clock.now(), this.state.dueAt) });
   };
 
-  /** Processes `event` and sends all attempts that are due. Returns the action that ended the loop. */
+  /** Processes `event` and starts all attempts that are due. Returns 'fail' if the error of `event` ends the subscription. */
   private processEvent(event: HedgeEvent): 'wait' | 'win' | 'fail' {
     for (let next = event; ; next = { type: 'due', at: this.state.dueAt }) {
       const { state, action } = decideHedge(this.state, next, this.gates);

@@ -84,13 +84,13 @@ describe('limitConcurrency', () => {
   it('tears down an unsubscribed source before the next source starts', () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
     const log: string[] = [];
-    const one = (name: string) =>
+    const limited = (name: string) =>
       defer(() => {
         log.push(`${name} begins`);
         return NEVER.pipe(finalize(() => log.push(`${name} ends`)));
       }).pipe(limitConcurrency(limit));
-    const first = one('a').subscribe();
-    const second = one('b').subscribe();
+    const first = limited('a').subscribe();
+    const second = limited('b').subscribe();
     first.unsubscribe();
     second.unsubscribe();
     expect(log).toEqual(['a begins', 'a ends', 'b begins', 'b ends']);
@@ -135,12 +135,12 @@ describe('limitConcurrency', () => {
     expect(limit.running).toBe(0);
   });
 
-  it('counts each subscription to one source toward the concurrency limit', () => {
+  it('counts each subscription to the same source toward the concurrency limit', () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 2 });
     const limited = NEVER.pipe(limitConcurrency(limit));
     const subscriptions = [limited.subscribe(), limited.subscribe(), limited.subscribe()];
     expect([limit.running, limit.queued]).toEqual([2, 1]);
-    for (const one of subscriptions) one.unsubscribe();
+    for (const subscription of subscriptions) subscription.unsubscribe();
     expect([limit.running, limit.queued]).toEqual([0, 0]);
   });
 

@@ -1,6 +1,9 @@
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 
-/** Checks the options of an operator. `messages` maps each path to its message, or to `undefined` if the value is valid. */
+/**
+ * Checks the options of an operator. `messages` maps each path to its message, or to `undefined` if the value is valid.
+ * @throws {GrpcConfigurationError} if any value is invalid.
+ */
 export function checkOptions(messages: Readonly<Record<string, string | undefined>>): void {
   const problems = Object.entries(messages).flatMap(([path, message]) =>
     message === undefined ? [] : [{ path, message }],

@@ -11,8 +11,9 @@ export const MAX_HELD_MESSAGES = 1_000;
 /** `prefetch` of a source without flow control; it does not limit the source. */
 export const PLAIN_PREFETCH = 16;
 
-/** Messages that a `PlainSource` may buffer. */
+/** Maximum number and total size of the messages that a `PlainSource` may buffer. */
 export interface HeldLimits<T> extends LedgerLimits {
+  /** Size of a message in bytes. */
   readonly bytesOf: (message: T) => number;
 }
 
@@ -34,7 +35,7 @@ export class PlainSource<T> implements StreamSource {
   constructor(
     private readonly observable: Observable<T>,
     private readonly sink: StreamSink<T>,
-    /** Called if a message exceeds the limit, with the amount that was buffered before that message; no event follows. */
+    /** Called if a message exceeds a limit, with the amount that was buffered before that message; no event follows. */
     private readonly overflow: (held: LedgerLimits) => void,
     private readonly limits: HeldLimits<T> = DEFAULT_LIMITS,
     private isSinkReady = true,
@@ -104,7 +105,7 @@ export function bufferOverflowError(): ResumeError {
   return new ResumeError(
     'slow-reader',
     StatusCode.RESOURCE_EXHAUSTED,
-    `More than ${String(MAX_HELD_MESSAGES)} messages arrived before the reader requested them, because the Observable of the factory has no ` +
-      "flow control; return the client's call itself from the factory, and apply pipe() after resumable()",
+    `More than ${String(MAX_HELD_MESSAGES)} messages arrived before the reader requested them, because the Observable that the factory ` +
+      "returned has no flow control; return the client's call itself from the factory, and apply pipe() to the resulting stream",
   );
 }

@@ -41,7 +41,7 @@ describe('readStreamFailure', () => {
     ['an IdleTimeoutError', new IdleTimeoutError(5), 'stream-idle', 14],
     ['a CircuitOpenError', new CircuitOpenError('orders', 5), 'circuit-open', 14],
     ['a ConcurrencyLimitError', new ConcurrencyLimitError(1, 0), 'concurrency-limit', 8],
-    ['an AbortError', Object.assign(new Error('left'), { name: 'AbortError', code: 14 }), 'cancelled', 14],
+    ['an AbortError', Object.assign(new Error('aborted'), { name: 'AbortError', code: 14 }), 'cancelled', 14],
     ['an application error', new TypeError('slip'), undefined, undefined],
     ['an error with a code outside gRPC', grpcJs(404, 'Connection dropped'), undefined, undefined],
     ['an error of Node', Object.assign(new Error(), { code: 'ECONNRESET' }), undefined, undefined],
@@ -59,7 +59,7 @@ describe('readStreamFailure', () => {
     ['NaN', { retryAfterMs: NaN }, undefined],
     ['a negative number', { retryAfterMs: -5 }, undefined],
     ['a string', { retryAfterMs: '700' }, undefined],
-  ])('reads retryAfterMs of an error only if it is 0 or more (value: %s)', (_, extra, retryAfterMs) => {
+  ])('reads retryAfterMs of an error only if it is a number of 0 or more (value: %s)', (_, extra, retryAfterMs) => {
     expect(readStreamFailure(grpcJs(14, 'busy', extra)).retryAfterMs).toBe(retryAfterMs);
   });
 

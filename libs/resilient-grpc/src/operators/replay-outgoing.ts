@@ -27,9 +27,9 @@ export interface OutgoingRules<Out, Id extends ReplayId> {
 export interface OutgoingCallbacks {
   /** Called after a message that requires an acknowledgement was passed to the current call. */
   onSent(): void;
-  /** Called after the source has ended. */
+  /** Called after the source has completed. */
   onSourceEnd(): void;
-  /** Called if the source or a user function failed. The session cannot continue. */
+  /** Called if a message cannot be read, buffered, or sent. The session cannot continue. */
   onOutgoingError(error: unknown): void;
 }
 

@@ -30,7 +30,7 @@ const optionsOf = () => sessionOptions(time);
 const start = sessionStarter(() => time);
 
 describe('replay session after a call', () => {
-  it('makes another call after a call ends cleanly while the source continues or messages are unacknowledged', async () => {
+  it('makes another call after a clean end of a call if the source continues or messages are unacknowledged', async () => {
     const server = new MemorySessions();
     const errors: unknown[] = [];
     const onError = (error: unknown) => void errors.push(error);
@@ -266,7 +266,7 @@ describe('acknowledgement timeout', () => {
     expect(ends).toEqual([]);
   });
 
-  it('fails the session after five consecutive acknowledgement timeouts, even if the timeout exceeds minHealthyMs', async () => {
+  it('fails the session after five acknowledgement timeouts of a server that sends other messages, even if the timeout exceeds minHealthyMs', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource(), { ackTimeoutMs: 30_000 });
     for (let calls = 1; calls <= 5; calls++) {

@@ -136,7 +136,7 @@ describe('replay session', () => {
     expect(server.call.received).toEqual(upTo(4, 4));
   });
 
-  it('does not replay messages that the next call acknowledges before their turn', async () => {
+  it('does not resend messages that the server acknowledges on the next call before reading them', async () => {
     const server = new MemorySessions(false);
     start(server, new NumberedSource(), { acknowledgement: 'cumulative' });
     void server.call.readAll();
@@ -212,7 +212,7 @@ describe('buffer limits', () => {
     expect(server.call.received).toEqual([1, 2]);
     server.call.ack(1);
     await turn();
-    // A message of 500 bytes exceeds the limit, so it is sent when nothing else is unacknowledged.
+    // Message 4 (500 bytes) exceeds the limit, so it is sent only when nothing else is unacknowledged.
     expect(server.call.received).toEqual([1, 2, 3]);
     server.call.ack(2);
     await turn();
@@ -264,7 +264,7 @@ describe('buffer limits', () => {
     expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and no further message after one above the byte limit', async () => {
+  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and fails if a message follows one above the byte limit', async () => {
     const size = ({ bytes = 0 }: Numbered) => bytes;
     const pushed = new Subject<Numbered>();
     const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });
@@ -383,7 +383,7 @@ describe('end of a replay session', () => {
       /^replayUnacknowledged\.acknowledges: .*or undefined if there is none, got null$/,
     ],
     [
-      'acknowledges returns another type than id',
+      'acknowledges returns an id of another type',
       { acknowledges: ({ ack }) => String(ack) },
       [{ ack: 1 }],
       'replayUnacknowledged.acknowledges: expected a number, like the ids of messages, got the string "1", which matches none of them',
@@ -465,8 +465,8 @@ describe('options of replayUnacknowledged', () => {
     );
   });
 
-  it.each([undefined, null, 5])('rejects %s instead of the options of replayUnacknowledged', (none) => {
-    expect(pathsOf(() => replayUnacknowledged(() => of(), [], none as any))).toContain('replayUnacknowledged');
+  it.each([undefined, null, 5])('rejects %s as the options of replayUnacknowledged', (options) => {
+    expect(pathsOf(() => replayUnacknowledged(() => of(), [], options as any))).toContain('replayUnacknowledged');
   });
 
   it('rejects acknowledges at compile time if its type differs from that of id', () => {

@@ -26,12 +26,13 @@ const DEFAULT_MAX_UNACKNOWLEDGED = 1_000;
 export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeBackoffOptions, SchedulerOptions {
   /**
    * Id by which `acknowledges` identifies a message. Messages that are unacknowledged at the same time must have different ids. Ids are
-   * compared like the keys of a Map: a number never equals a string, and a Long never equals another Long (use `String(…)`).
+   * compared like the keys of a Map: a number never equals a string. An object as an id, such as a Long, ends the session (use
+   * `String(…)`).
    */
   readonly id: (message: Out) => Id;
   /**
    * Id of the message that a server message acknowledges; `undefined` if it acknowledges none. Unknown ids and repeated acknowledgements
-   * are ignored.
+   * are ignored. An id whose type matches no message id ends the session.
    */
   readonly acknowledges: (message: In) => Id | undefined;
   /**
@@ -51,9 +52,10 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    */
   readonly hello?: (() => Out) | undefined;
   /**
-   * Maximum time in milliseconds without an acknowledgement, counted from the first unacknowledged message sent on a call. The call then
-   * counts as broken and is replaced by the next one. The timeout does not run while all messages are acknowledged, or while the buffer of
-   * an iterating reader is full, because no acknowledgement can arrive then. @defaultValue none
+   * Maximum time in milliseconds without an acknowledgement, counted from the first unacknowledged message sent on a call; each
+   * acknowledgement restarts it. The call then counts as broken and is replaced by the next one. The timeout does not run while all
+   * messages are acknowledged, or while the buffer of an iterating reader is full, because no acknowledgement can arrive then.
+   * @defaultValue none
    */
   readonly ackTimeoutMs?: number | undefined;
   /**
@@ -79,8 +81,9 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
   (
     | {
         /**
-         * Maximum number of unacknowledged bytes, in addition to `maxUnacknowledged`. A larger message is sent when nothing else is
-         * unacknowledged. @defaultValue not counted
+         * Maximum number of unacknowledged bytes, in addition to `maxUnacknowledged`; above 0. A larger message is sent only when nothing
+         * else is unacknowledged. For an Observable, the same number of bytes again or 1 MiB, whichever is greater, is buffered.
+         * @defaultValue not counted
          */
         readonly maxUnacknowledgedBytes: number;
         /** Size of a message in bytes; 0 or more. */
@@ -97,17 +100,18 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * in order. An unacknowledged message may arrive again even if the server has already processed it, so the server must detect
  * duplicates. If it responds twice, both responses are delivered.
  *
- * A call is half-closed when `outgoing` has ended and all its messages were sent on the call. The session completes once everything is
- * acknowledged and the call has ended cleanly. If a call ends cleanly before that, for example because the server drains, another call
- * follows. An error of `outgoing` ends the session. At shutdown, the session reads nothing more from `outgoing` and completes once the
- * messages already read are acknowledged.
+ * A call is half-closed when `outgoing` has ended and every unacknowledged message was sent on the call. The session completes once
+ * everything is acknowledged and the call has ended cleanly. If a call ends cleanly before that, for example because the server drains,
+ * another call follows. An error of `outgoing` ends the session. At shutdown, the session reads nothing more from `outgoing` and completes
+ * once the messages already read are acknowledged.
  *
  * Iteration applies flow control in both directions only if `factory` returns the client's call without a `pipe()`; apply operators after
- * `replayUnacknowledged`. If the reader stops reading, no acknowledgements arrive, so the session stops sending.
+ * `replayUnacknowledged`. If the reader stops reading, no acknowledgements arrive, so the session stops sending at its limits.
  *
- * After a lost connection, the session retries until it succeeds, at the pace of `backoff`. Five server failures without an
- * acknowledgement, each soon after its call started, end the session with `ResumeError`. A call that lasted `minHealthyMs` resets backoff
- * and counters. Progress resets them, too: an acknowledgement, or a message received while all messages were acknowledged.
+ * After a lost connection, the session by default retries until it succeeds, at the pace of `backoff`. Five server failures without an
+ * acknowledgement, each soon after its call started, end the session with `ResumeError`; UNAVAILABLE does not count. A call that lasted
+ * `minHealthyMs` resets backoff and counters. Progress resets them, too: an acknowledgement, or a message received while all messages were
+ * acknowledged.
  * @param factory Creates one call; `outgoing` provides the messages of that call. An exception from it ends the session.
  * @throws {GrpcConfigurationError} if the options are invalid, or `outgoing` is not a source of messages.
  */

@@ -190,7 +190,7 @@ describe('iterated resumable stream', () => {
     expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('continues reading after heartbeats and repeated messages, which are not delivered', () => {
+  it('continues reading a call after heartbeats and repeated messages', () => {
     const { stream, calls, scheduler } = make({ heartbeat: (message) => message === 7 });
     stream.subscribe();
     expect(calls[0]!.sink.next(3)).toBe(true);
@@ -264,7 +264,7 @@ describe('iterated plain Observable', () => {
     await expect(read()).rejects.toMatchObject({
       reason: 'slow-reader',
       code: 8,
-      message: expect.stringMatching(/^More than 1000 messages arrived .*apply pipe\(\) after resumable\(\)$/),
+      message: expect.stringMatching(/^More than 1000 messages arrived .*apply pipe\(\) to the resulting stream$/),
     });
     expect(seen).toEqual(Array.from({ length: seen.length }, (_, index) => index + 1));
     expect(seen.length).toBeLessThan(MAX_HELD_MESSAGES);

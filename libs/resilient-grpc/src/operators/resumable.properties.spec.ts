@@ -32,7 +32,7 @@ interface Plan {
   readonly source: 'call' | 'piped';
   readonly onComplete: 'complete' | 'resume';
   readonly maxAgeMs: number | undefined;
-  /** Number of places by which each call starts before its cursor; calls use the list in a cycle. */
+  /** Number of places by which each call starts before its cursor. The calls cycle through the list. */
   readonly overlaps: readonly number[];
   readonly steps: readonly Step[];
 }
@@ -216,7 +216,7 @@ class World {
     await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** The server sends the rest of its log and completes, and the reader reads everything. */
+  /** The server sends the rest of its log, and the reader reads everything. The call ends if `onComplete` is 'complete'. */
   async finish(): Promise<void> {
     const isUnfinished = (): boolean =>
       this.plan.onComplete === 'complete' ? !this.completed : this.seen.length < EXPECTED_PLACES.length;

@@ -39,7 +39,10 @@ const own = new TypeError('a bug');
 
 const MESSAGES = { a: 1, b: 2, c: 3, d: 4, e: 5 };
 
-/** Creates a stream whose calls are `streams` in turn, then the last one repeatedly. `requests`: time, cursor, number of each call. */
+/**
+ * Creates a stream whose calls are `streams` in turn, then the last one repeatedly. `requests` records the time, the cursor, and the number
+ * of each call.
+ */
 function calls(scheduler: VirtualTimeScheduler, streams: readonly Observable<number>[], options: Options = {}) {
   const requests: unknown[] = [];
   const stream = resumable<number, number>(
@@ -231,7 +234,7 @@ describe('clean end of a call', () => {
     expect(requests.map(([at]: any) => at)).toEqual([0, 6_051, 12_101]);
   });
 
-  it('backs off if calls end cleanly at once, and does not end the stream', () => {
+  it('backs off if calls end cleanly at once, and does not end the stream after maxAttempts', () => {
     const scheduler = virtual();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('|')], { onComplete: 'resume', backoff: { maxAttempts: 2 } });
@@ -385,7 +388,7 @@ describe('failed delivery', () => {
     const error = failureOf([concat(of(5, 2 ** 53), NEVER)]);
     expect(error).toMatchObject({ reason: 'cursor', code: 13, seen: [5] });
     expect(error.message).toBe(
-      'The cursor of a message is 9007199254740992, a number beyond 2^53, which is rounded, so the next message could ' +
+      'The cursor of a message is 9007199254740992, a number beyond 2^53 - 1, which may be rounded, so the next message could ' +
         'be dropped as a duplicate; load 64-bit fields with `longs: String`, and return a BigInt from `cursor`',
     );
   });
@@ -475,7 +478,7 @@ describe('subscriber of a resumable stream', () => {
     expect(emitted).toBe(3);
   });
 
-  it('makes no call if the subscriber unsubscribes while the factory runs', () => {
+  it('does not subscribe to the call that the factory returns if the subscriber unsubscribes while the factory runs', () => {
     let subscribed = 0;
     const subscription = new Subscription();
     const scheduler = clock();
@@ -548,8 +551,8 @@ describe('subscriber of a resumable stream', () => {
     expect(seen).toBe(many);
 
     const scheduler = clock();
-    const one = (from: number) => of(from + 1);
-    resumable(one, { cursor: (message) => message, seed: 0, onComplete: 'resume', minHealthyMs: 0, scheduler })
+    const next = (from: number) => of(from + 1);
+    resumable(next, { cursor: (message) => message, seed: 0, onComplete: 'resume', minHealthyMs: 0, scheduler })
       .pipe(take(20_000))
       .subscribe((message) => (seen = message));
     scheduler.flush();
@@ -572,9 +575,9 @@ describe('options of resumable', () => {
       minHealthyMs: -1,
       backoff: { maxAttempts: 0, initialBackoffMs: '1', maxBackoffMs: NaN, backoffMultiplier: -1, jitter: 'some' },
     };
-    const problems = (given: unknown, of: unknown = wrong): readonly string[] => {
+    const problems = (calls: unknown, options: unknown = wrong): readonly string[] => {
       try {
-        resumable(given as any, of as any);
+        resumable(calls as any, options as any);
         return [];
       } catch (error) {
         return (error as GrpcConfigurationError).problems.map(({ path, message }) => `${path}: ${message}`);
@@ -585,7 +588,7 @@ describe('options of resumable', () => {
       'resumable.cursor: expected a function, got "id"',
       'resumable.heartbeat: expected a function, got true',
       'resumable.onError: expected a function, got an empty object',
-      expect.stringMatching(/^resumable\.seed: expected a number up to 2\^53 or a bigint, got "x"; /),
+      expect.stringMatching(/^resumable\.seed: expected a number up to 2\^53 - 1 or a bigint, got "x"; /),
       `resumable.onComplete: expected 'complete' or 'resume', got "again"`,
       'resumable.maxAgeMs: expected a number of milliseconds above 0, got 0',
       'resumable.minHealthyMs: expected a number of milliseconds of 0 or more, got -1',
@@ -605,13 +608,13 @@ describe('options of resumable', () => {
     'requires compare for the seed %o',
     (seed) => {
       expect(() => resumable(factory, { cursor, seed } as any)).toThrow(
-        /^resumable\.seed: expected a number up to 2\^53 or a bigint, got .*; write compare if .*compare: \(a, b\) => Number\(BigInt\(a\) - BigInt\(b\)\)/,
+        /^resumable\.seed: expected a number up to 2\^53 - 1 or a bigint, got .*; write compare if .*compare: \(a, b\) => Number\(BigInt\(a\) - BigInt\(b\)\)/,
       );
       expect(() => resumable(factory, { cursor, seed, compare: () => 0 } as any)).not.toThrow();
     },
   );
 
-  it('accepts single backoff options and an infinite maxAttempts', () => {
+  it('accepts a partial backoff and an infinite maxAttempts', () => {
     const scheduler = clock();
     const { stream, requests } = calls(scheduler, [throwError(() => lost), throwError(() => lost), EMPTY], {
       backoff: { initialBackoffMs: 10, maxAttempts: Infinity, jitter: undefined },

@@ -39,7 +39,9 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    * later cursors. Messages with the same cursor count as one if a call fails between them: the undelivered ones are skipped.
    */
   readonly cursor: (message: T) => C;
-  /** Cursor of the first call. It is not compared before the first message has arrived. */
+  /**
+   * Cursor of the first call. The first message is delivered at any cursor; a heartbeat before it counts only if it is newer than the seed.
+   */
   readonly seed: C;
   /** Action after the server ends a call cleanly. Use 'resume' for feeds without an end. @defaultValue 'complete' */
   readonly onComplete?: 'complete' | 'resume' | undefined;
@@ -66,7 +68,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
 
 /**
  * Options of `resumable`. Numbers and bigints are compared by default. Any other type requires `compare`, because 64-bit ids arrive as
- * strings or Longs, and `"9" > "10"`. Numbers above 2^53, as produced by `longs: Number`, end the stream because they are rounded.
+ * strings or Longs, and `"9" > "10"`. Without `compare`, integers beyond 2^53 - 1, as produced by `longs: Number`, end the stream because
+ * they may be rounded.
  */
 export type ResumeOptions<T, C> = BaseResumeOptions<T, C> &
   ([C] extends [number | bigint]
@@ -87,9 +90,9 @@ export type ResumeOptions<T, C> = BaseResumeOptions<T, C> &
  * `CursorRegressionError` (DATA_LOSS). Iteration applies flow control to the server only if `factory` returns the client's call without a
  * `pipe()`; apply operators after `resumable`.
  *
- * After a lost connection, the stream retries until it succeeds, at the pace of `backoff`. Five server failures at one cursor, each soon
- * after its call started, end the stream with `ResumeError`. Progress (a cursor that advanced) and a call that lasted `minHealthyMs` reset
- * backoff and counters.
+ * After a lost connection, the stream by default retries until it succeeds, at the pace of `backoff`. Five server failures at one cursor,
+ * each soon after its call started, end the stream with `ResumeError`; UNAVAILABLE does not count. Progress (a cursor that advanced) and a
+ * call that lasted `minHealthyMs` reset backoff and counters.
  * @param factory Creates the call that starts after `cursor`; `attempt` is 1 for the first call and increases by 1 with each call. An
  * exception from it ends the stream.
  * @throws {GrpcConfigurationError} if the options are invalid, or if `seed` requires `compare`.
@@ -126,7 +129,7 @@ function readSettings<T, C>(
     'resumable.seed':
       compare !== undefined || isNumeric(seed)
         ? undefined
-        : problemMessage('a number up to 2^53 or a bigint', seed, REMEDY),
+        : problemMessage('a number up to 2^53 - 1 or a bigint', seed, REMEDY),
     'resumable.onComplete': choiceProblem(onComplete, ['complete', 'resume']),
     'resumable.maxAgeMs': numberProblem(maxAgeMs, millisecondsRule(POSITIVE)),
     ...resumePaceMessages(pace, 'resumable'),
@@ -237,7 +240,7 @@ function placementError(
         'cursor',
         StatusCode.INTERNAL,
         isRounded(cursor)
-          ? `The cursor of a message is ${describeData(cursor)}, a number beyond 2^53, which is rounded, so the next message could ` +
+          ? `The cursor of a message is ${describeData(cursor)}, a number beyond 2^53 - 1, which may be rounded, so the next message could ` +
               'be dropped as a duplicate; load 64-bit fields with `longs: String`, and return a BigInt from `cursor`'
           : `The cursor of a message is ${describeData(cursor)} (${typeof cursor}), which cannot be compared with ${describeData(previous)}; return ` +
               'a number or a BigInt from `cursor`, or set `compare`',

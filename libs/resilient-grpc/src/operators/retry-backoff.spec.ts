@@ -19,7 +19,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('forwards the attempt that succeeds', () => {
+  it('forwards the values of the attempt that succeeds', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const attempts = [cold('--#', undefined, unavailable), cold('-a-b|')];

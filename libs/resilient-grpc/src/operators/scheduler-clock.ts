@@ -31,7 +31,7 @@ export function schedulerClock(scheduler: SchedulerLike | undefined): Clock {
   };
 }
 
-/** Returns `ms`, rounded and clamped to the range of a Node timer: 0 to about 24 days. */
+/** Returns `ms`, rounded and clamped to the range of a Node timer: 0 to 24.8 days. */
 export function timerMs(ms: number): number {
   return Math.min(Math.max(Math.round(ms), 0), MAX_TIMER_MS);
 }

@@ -12,7 +12,7 @@ import type { ProcessLoadSource } from '../time/process-load.js';
 /** Status of a call as grpc-js sends it. */
 export type SentStatus = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
 
-/** Period of the measured rates in milliseconds. Clients update their weights once a second by default (gRFC A58). */
+/** Minimum period of the measured rates in milliseconds. Clients update their weights once a second by default (gRFC A58). */
 const PERIOD_MS = 1_000;
 
 /** Statuses that count as errors: the server failed, or was overloaded. */
@@ -27,8 +27,8 @@ const SERVER_FAULTS: ReadonlySet<number> = new Set([
 
 /**
  * Reports the load of this process in the trailers of each call (ORCA, gRFC A51), for clients with `weighted_round_robin`. A report is
- * measured and encoded once per second. grpc-js's own recorder would parse its `.proto` files for each call
- * (`grpc.server_call_metric_recording`).
+ * measured and encoded at most once per second, when a call ends. Calls in the first second have none. grpc-js's own recorder would parse
+ * its `.proto` files for each call (`grpc.server_call_metric_recording`).
  */
 export class LoadReports {
   private startedAt: number;

@@ -46,7 +46,7 @@ class MessageSizes {
     };
   }
 
-  /** Returns the size of a received message; 0 if it is unknown, which only a custom serializer can cause. */
+  /** Returns the size of a received message; 0 if it is unknown, which only a custom deserializer can cause. */
   sizeOf(message: unknown): number {
     // The cast is safe: a value that is not an object is never found.
     return this.read.get(message as object) ?? 0;

@@ -14,7 +14,7 @@ const DECAY_MS = 2_000;
  * the average returns to its previous value after 2.8 s, and the next attempt tests the endpoint.
  */
 const FAILURE_FACTOR = 4;
-/** Smallest measured latency in milliseconds, so that the factor has an effect. */
+/** Minimum recorded latency in milliseconds. `FAILURE_FACTOR` would not raise an average of 0. */
 const MIN_LATENCY_MS = 0.01;
 
 /**
@@ -28,7 +28,7 @@ export class EndpointLoad {
   /** Average latency at `measuredAt` in milliseconds; `undefined` before the first measurement. */
   private averageMs: number | undefined;
   private measuredAt = 0;
-  /** Time since which no attempt is running. */
+  /** Time at which an attempt last ended. */
   private idleSince = 0;
 
   started(now: number): void {

@@ -74,10 +74,10 @@ describe('chooseLeastLoaded', () => {
     const running: { readonly index: number; readonly endsAt: number }[] = [];
     const counts = [0, 0, 0];
     for (let now = 0; now < 60_000; now += 2) {
-      for (const one of running.filter(({ endsAt }) => endsAt <= now)) {
-        running.splice(running.indexOf(one), 1);
-        loads[one.index]!.ended(one.endsAt);
-        loads[one.index]!.measured(latencies[one.index]!, 'succeeded', one.endsAt);
+      for (const call of running.filter(({ endsAt }) => endsAt <= now)) {
+        running.splice(running.indexOf(call), 1);
+        loads[call.index]!.ended(call.endsAt);
+        loads[call.index]!.measured(latencies[call.index]!, 'succeeded', call.endsAt);
       }
       const index = chooseLeastLoaded(loads, 2, random, now);
       counts[index]! += 1;

@@ -60,7 +60,7 @@ describe('AttemptSample', () => {
           seen.push({ bucket: Math.floor(now / 100), isFailure });
           const kept = seen.filter(({ bucket }) => bucket > Math.floor(now / 100) - 10);
           expect(sample.total).toBe(kept.length);
-          expect(sample.failures).toBe(kept.filter((one) => one.isFailure).length);
+          expect(sample.failures).toBe(kept.filter((entry) => entry.isFailure).length);
         }
       }),
     );

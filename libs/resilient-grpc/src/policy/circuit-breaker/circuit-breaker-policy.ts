@@ -1,6 +1,6 @@
 import type { StatusCode, StatusName } from '../../status/status-code.js';
 
-/** Options of a method's circuit breaker. */
+/** Options of a circuit breaker. */
 export interface CircuitBreakerOptions {
   /** Share of failed attempts at which the circuit opens; greater than 0, at most 1. @defaultValue 0.5 */
   readonly failureRatio?: number | undefined;
@@ -9,8 +9,8 @@ export interface CircuitBreakerOptions {
   /** Sampling time in milliseconds; 100 or more. Choose at least twice `attemptTimeoutMs`. @defaultValue 10000 */
   readonly samplingDurationMs?: number | undefined;
   /**
-   * Time in milliseconds for which an open circuit rejects attempts before it admits a probe. Doubles with each failed probe, up to
-   * 30,000 or to this value if it is greater. Jittered by ±20 %, so that the clients of a fleet do not all probe at once.
+   * Time in milliseconds for which an open circuit rejects attempts before it admits a probe; above 0. Doubles with each failed probe, up
+   * to 30,000 or to this value if it is greater. Jittered by ±20 %, so that the clients of a fleet do not all probe at once.
    * @defaultValue 5000
    */
   readonly breakDurationMs?: number | undefined;
@@ -29,14 +29,14 @@ export interface CircuitBreakerPolicy {
   readonly samplingDurationMs: number;
   readonly breakDurationMs: number;
   readonly maxBreakDurationMs: number;
-  /** Time after which a probe without a result returns its permit. */
+  /** Time in milliseconds after which a probe without a result loses its permit to the next attempt. */
   readonly probeTimeoutMs: number;
   readonly statusCodes: ReadonlySet<StatusCode>;
 }
 
 /**
- * Default options. INTERNAL and UNKNOWN are not listed because servers use them for errors of a single request.
- * RESOURCE_EXHAUSTED is not listed because it may mean the quota of a single user.
+ * Default options. INTERNAL and UNKNOWN are not listed because servers use them for errors of a single request. RESOURCE_EXHAUSTED is not
+ * listed because it may mean that a single user exceeded a quota.
  */
 export const DEFAULT_CIRCUIT_BREAKER: CircuitBreakerPolicy = {
   failureRatio: 0.5,

@@ -10,7 +10,7 @@ const MIDDLE = () => 0.5;
 
 function make(over = {}, random = MIDDLE) {
   const transitions: CircuitTransition[] = [];
-  const breaker = new CircuitBreakerCore({ ...DEFAULT, ...over }, random, (one) => transitions.push(one));
+  const breaker = new CircuitBreakerCore({ ...DEFAULT, ...over }, random, (transition) => transitions.push(transition));
   return { breaker, transitions };
 }
 
@@ -140,7 +140,7 @@ describe('open circuit', () => {
 });
 
 describe('half-open circuit', () => {
-  it('admits one probe of a half-open circuit, and rejects other attempts with the time until the probe times out', () => {
+  it('admits one circuit breaker probe after the break, and rejects other attempts with the time until the probe times out', () => {
     const { breaker } = makeOpened();
     acquire(breaker, 5_000);
     expect(breaker.state).toBe('half-open');
@@ -254,7 +254,7 @@ describe('reclosed circuit', () => {
 });
 
 describe('circuit with any history', () => {
-  it('admits a further probe of a circuit only after the current one ends or times out, and always admits an attempt after the longest break', () => {
+  it('admits another circuit breaker probe only after the current one ends or times out, and always admits an attempt after the longest break', () => {
     const step = fc.record({
       afterMs: fc.integer({ min: 0, max: 2_000 }),
       outcome: fc.constantFrom<AttemptOutcome | 'none'>('success', 'failure', 'failure', 'ignored', 'none'),

@@ -22,7 +22,7 @@ export type CircuitAdmission =
     }
   | {
       readonly admitted: false;
-      /** Maximum time until the next probe, in milliseconds. */
+      /** Milliseconds until an attempt can be admitted, if no running probe ends before then. */
       readonly retryAfterMs: number;
     };
 
@@ -31,19 +31,20 @@ export interface CircuitTransition {
   readonly from: 'closed' | 'open' | 'half-open';
   readonly to: 'closed' | 'open' | 'half-open';
   readonly reason: 'too-many-failures' | 'break-over' | 'probe-failed' | 'probe-succeeded';
-  /** Time in milliseconds until the first probe if the circuit opened; otherwise 0. */
+  /** Time in milliseconds until the first probe if this transition opened the circuit; otherwise 0. */
   readonly breakMs: number;
-  /** Failed attempts within the sampling time before the circuit opened. */
+  /** Number of failed attempts within the sampling time before the circuit opened. */
   readonly failures: number;
-  /** All attempts within the sampling time before the circuit opened. */
+  /** Number of all attempts within the sampling time before the circuit opened. */
   readonly total: number;
 }
 
 /** Attempts on one open connection count as lost together if they fail within this time of the first. */
 const LOSS_WINDOW_MS = 250;
 
-/** First attempt that was lost with a connection. */
+/** The last counted loss of attempts on one connection. */
 interface Loss {
+  /** Time at which its first attempt was lost. */
   readonly at: number;
   /** True if the connection accepted no more streams at this loss, or at another loss within `LOSS_WINDOW_MS`. */
   acceptsNoStreams: boolean;

@@ -35,7 +35,7 @@ export type CircuitState =
 /** Initial state. */
 export const CLOSED: CircuitState = { kind: 'closed', token: 0 };
 
-/** Number of attempts within the sampling time. */
+/** Numbers of failed attempts and of all attempts within the sampling time. */
 export interface AttemptCounts {
   readonly failures: number;
   readonly total: number;

@@ -104,7 +104,7 @@ const SERVERS: readonly (readonly [name: string, server: Server])[] = [
   ['a pool of 10', { ...POOL_OF_10, serviceMs: () => 50 }],
   ['a pool of 10 with exponential service times', POOL_OF_10],
   [
-    'a pool of 10 with a tenth of the calls 16 times slower',
+    'a pool of 10 with a tenth of the calls 16 times as slow',
     { ...POOL_OF_10, serviceMs: (random) => (random() < 0.9 ? 20 : 320) },
   ],
   ['a pool of 3', { ...POOL_OF_10, workers: () => 3, serviceMs: exponential(20), offered: 400 }],
@@ -120,7 +120,7 @@ const SERVERS: readonly (readonly [name: string, server: Server])[] = [
 ];
 
 describe('AdaptiveLimit simulation', { timeout: 300_000 }, () => {
-  it.each(SERVERS)('reaches 0.9 of the goodput of the best fixed limit with an adaptive limit (%s)', (_, server) => {
+  it.each(SERVERS)('reaches 90 % of the goodput of the best fixed limit if the limit is adaptive (%s)', (_, server) => {
     const best = Math.max(...[4, 6, 8, 10, 15, 20, 40].map((limit) => simulate(server, limit).goodput));
     expect(simulate(server, 'adaptive').goodput / best).toBeGreaterThan(0.9);
   });

@@ -53,10 +53,10 @@ interface Decrease {
  * Concurrency limit that follows latency. It increases while calls take about as long as without load. It decreases while they take longer,
  * because the additional time is spent in a queue of the server.
  *
- * Measurements count calls, not time: each one covers about one round trip of all concurrent calls. The unloaded latency is measured while
- * fewer than half of the permits are in use, and by probes, which halve the limit for two round trips. It is also raised if latency stays
- * high although the limit was halved, because the service time itself has then grown. Probes and this last rule raise it slowly, so that
- * the limit does not follow a queue that other clients cause.
+ * Measurements count calls, not time: each one covers at least one round trip of all concurrent calls. The unloaded latency is measured
+ * with the first calls, while fewer than half of the permits are in use, and by probes, which halve the limit until 50 calls are measured.
+ * It is also raised if latency stays high at the minimum limit or at half the load, because the service time itself may have grown. Probes
+ * and these two rules raise it slowly, so that the limit does not follow a queue that other clients cause.
  */
 export class AdaptiveLimit {
   private limit: number;

@@ -156,7 +156,7 @@ describe('PermitQueue', () => {
   });
 
   it('never exceeds the concurrency limit and loses no permit, in any order of events', () => {
-    const event = fc.constantFrom('acquire', 'return', 'release', 'leave');
+    const event = fc.constantFrom('acquire', 'return', 'release', 'remove');
     fc.assert(
       fc.property(fc.array(event, { maxLength: 300 }), fc.integer({ min: 1, max: 4 }), (events, maxConcurrent) => {
         const queue = new PermitQueue({ maxConcurrent, maxQueued: 3 });
@@ -167,20 +167,20 @@ describe('PermitQueue', () => {
             if (held === 0) continue;
             held--;
             queue.release('succeeded', 5);
-          } else if (what === 'leave') {
-            const one = waiting.pop();
-            if (one) queue.remove(one);
+          } else if (what === 'remove') {
+            const removed = waiting.pop();
+            if (removed) queue.remove(removed);
           } else {
-            const one: PermitWaiter = {
+            const added: PermitWaiter = {
               deadline: Infinity,
               permitted: () => {
-                waiting.splice(waiting.indexOf(one), 1);
+                waiting.splice(waiting.indexOf(added), 1);
                 held++;
               },
             };
-            const result = queue.acquire(one, what === 'return');
+            const result = queue.acquire(added, what === 'return');
             if (result === 'permitted') held++;
-            if (result === 'queued') waiting.push(one);
+            if (result === 'queued') waiting.push(added);
           }
           expect(held).toBe(queue.running);
           expect(waiting.length).toBe(queue.queued);

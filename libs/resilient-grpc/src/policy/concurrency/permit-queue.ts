@@ -40,11 +40,11 @@ export interface LimitChange {
 /** Waiter for a permit. */
 export interface PermitWaiter {
   /**
-   * Deadline in milliseconds, on the clock of `now` in `PermitQueue.release`; Infinity if there is none. A waiter whose deadline has
-   * passed gets no permit.
+   * Deadline in milliseconds, on the clock of `now` in `PermitQueue.release`; Infinity if there is none. A waiter whose deadline has passed
+   * receives no permit.
    */
   readonly deadline: number;
-  /** Called when the waiter gets a permit, which it must return with `release`. Never called inside `acquire`. */
+  /** Called when the waiter receives a permit, which it must return with `release`. Never called inside `acquire`. */
   permitted(): void;
 }
 

@@ -51,7 +51,7 @@ describe('connectFailureKind', () => {
 
 describe('CONNECT_FAILURES', () => {
   it.each(Object.entries(CONNECT_FAILURES))(
-    'explains the connect failure kind %s in a sentence that fits a log line',
+    'has a cause and a remedy that fit a log line for the connect failure kind %s',
     (_kind, row) => {
       expect(row.cause).toMatch(/^[a-z].*[^.]$/);
       expect(row.remedy).toMatch(/^[a-z].*[^.]$/);

@@ -15,7 +15,7 @@ const SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'unix', 'un
  * support the scheme.
  *
  * @param target without credentials
- * @param tls `undefined` without TLS
+ * @param tls `undefined` if the client does not use TLS
  */
 export function doctorCommand(target: string, tls: DoctorTls | undefined): string | undefined {
   const scheme = /^([a-z][a-z\d+.-]*):(?!\d+$)/i.exec(target)?.[1];

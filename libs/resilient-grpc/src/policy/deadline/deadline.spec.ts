@@ -7,10 +7,10 @@ describe('validateDeadline', () => {
   it.each([
     ['a Date', new Date(NOW), NOW],
     ['milliseconds since 1970', NOW, NOW],
-    ['a deadline that has passed', new Date(Date.UTC(1999, 0, 1)), Date.UTC(1999, 0, 1)],
-    ['Infinity, which means no deadline', Infinity, Infinity],
-    ['a deadline beyond the longest timer', NOW * 100, NOW * 100],
-  ])('accepts as a deadline: %s', (_, value, expected) => {
+    ['a time in the past', new Date(Date.UTC(1999, 0, 1)), Date.UTC(1999, 0, 1)],
+    ['Infinity (no deadline)', Infinity, Infinity],
+    ['a time beyond the longest timer', NOW * 100, NOW * 100],
+  ])('accepts %s as a deadline', (_, value, expected) => {
     expect(validateDeadline(value)).toBe(expected);
   });
 
@@ -34,7 +34,7 @@ describe('validateDeadline', () => {
     ['null', null, 'got null'],
     ['an object', { seconds: 1 }, 'got an object'],
     ['a bigint', 1n, 'got a value of type bigint'],
-  ])('rejects %s as a deadline and suggests a fix', (_, value, expected) => {
+  ])('rejects %s as a deadline and reports the received value', (_, value, expected) => {
     const result = validateDeadline(value);
     expect(result).toHaveProperty('problem');
     expect((result as { problem: string }).problem).toContain('expected a Date or milliseconds since 1970, ');

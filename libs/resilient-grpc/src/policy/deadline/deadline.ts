@@ -3,7 +3,7 @@ export interface DeadlineProblem {
   readonly problem: string;
 }
 
-// Maximum of `grpc-timeout`: eight digits of hours, 11,415 years.
+// Just below the maximum of `grpc-timeout`: eight digits of hours, about 11,400 years.
 const MAX_GRPC_TIMEOUT_MS = 99_999_998 * 3_600_000;
 
 // Year 1973. An earlier deadline is almost always a duration passed by mistake.

@@ -7,7 +7,7 @@ const MS_PER_UNIT: Readonly<Record<string, number>> = {
   n: 0.000_001,
 };
 
-/** Maximum of `grpc-timeout` in milliseconds: eight digits, 27 hours. */
+/** Maximum value of a `grpc-timeout` with the unit milliseconds: eight digits, about 27.8 hours. */
 const MAX_MS = 99_999_999;
 
 /**
@@ -20,7 +20,7 @@ export function parseGrpcTimeout(text: string): number | undefined {
   return perUnit === undefined ? undefined : Number(digits) * perUnit;
 }
 
-/** Formats `ms` milliseconds as a `grpc-timeout` header; returns `undefined` if they exceed eight digits. */
+/** Formats `ms` as a `grpc-timeout` header in whole milliseconds, rounded up; returns `undefined` if that exceeds eight digits. */
 export function formatGrpcTimeout(ms: number): string | undefined {
   return ms <= MAX_MS ? `${String(Math.ceil(ms))}m` : undefined;
 }

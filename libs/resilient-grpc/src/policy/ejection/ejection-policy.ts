@@ -2,20 +2,21 @@
 export interface EjectUnhealthyOptions {
   /**
    * Number of consecutive failed attempts after which an endpoint is ejected, 1 or more. Only failures that count against the endpoint are
-   * counted: UNAVAILABLE, timeouts after at least three times the usual latency, resets, and HTTP 502 to 504. A lost connection counts
-   * once. The rule applies only while the other endpoints fail at most half as often. Envoy: `consecutive_gateway_failure`.
+   * counted: UNAVAILABLE, timeouts after at least 100 ms and three times the usual latency, resets, and HTTP 502 to 504. A lost connection
+   * counts once. The rule applies only while the other endpoints fail at most half as often. Envoy: `consecutive_gateway_failure`.
    * @defaultValue 5
    */
   readonly consecutiveFailures?: number | undefined;
   /**
-   * Share of failed attempts in percent, above 0 and at most 100, above which an endpoint with at least 20 recent attempts is ejected (gRFC
-   * A50). The endpoint's share must also be at least twice that of the other endpoints.
+   * Share of failed attempts in percent, above 0 and at most 100, above which an endpoint is ejected (gRFC A50). This endpoint and another
+   * one must have at least 20 recent attempts each. The endpoint's share must also be at least twice that of the other endpoints.
    * @defaultValue 50
    */
   readonly failurePercent?: number | undefined;
   /**
-   * Factor above 1. An endpoint is ejected if its median latency exceeds that of the other endpoints by this factor and by 10 ms. It is
-   * also ejected if it stops responding. Only unary calls are measured. `Infinity` disables both rules.
+   * Factor above 1. An endpoint is ejected if the median of at least 16 recent latencies is significantly higher than that of the other
+   * endpoints: by this factor and by 10 ms. It is also ejected if it stops responding. Only unary calls are measured. `Infinity` disables
+   * both rules.
    * @defaultValue 5
    */
   readonly latencyFactor?: number | undefined;
@@ -37,8 +38,8 @@ export interface EjectUnhealthyOptions {
    */
   readonly panicThresholdPercent?: number | undefined;
   /**
-   * Time in milliseconds, 0 or more, over which an endpoint that returns or appears gets its full share of the calls. It starts with a
-   * tenth of that share. 0 disables slow start.
+   * Time in milliseconds, 0 or more, over which an endpoint that returns or appears ramps up to its full share of the calls. It starts with
+   * a tenth of that share. 0 disables slow start.
    * @defaultValue 10000
    */
   readonly slowStartMs?: number | undefined;
@@ -46,7 +47,7 @@ export interface EjectUnhealthyOptions {
 
 /** A rule of gRFC A50 about the share of successful or failed attempts. */
 export interface RateRule {
-  /** Probability in percent with which a detected endpoint is ejected. */
+  /** Probability in percent with which a detected outlier is ejected. */
   readonly enforcementPercent: number;
   /** Minimum number of endpoints with enough attempts. */
   readonly minimumEndpoints: number;
@@ -58,7 +59,7 @@ export interface RateRule {
 export interface EjectionPolicy {
   /** Length of the period in which successes and failures are counted for the two rate rules. */
   readonly intervalMs: number;
-  /** Number of further periods for which counts below the minimum are kept; 0 as in gRFC A50. */
+  /** Number of further periods for which counts below the minimum are kept; 0 in gRFC A50. */
   readonly carriedIntervals: number;
   readonly baseEjectionMs: number;
   readonly maxEjectionMs: number;

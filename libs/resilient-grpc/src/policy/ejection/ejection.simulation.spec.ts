@@ -33,18 +33,18 @@ function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }
 
-/** Returns latencies with a median of 20 ms and a p99 of 100 ms. About once a minute, a pause such as a garbage collection takes 300 ms. */
+/** Draws a latency. The median is 20 ms, the p99 is 100 ms. About once a minute, a pause such as a garbage collection takes 300 ms. */
 function usual(random: () => number, endpoint: number, at: number): number {
   const pauseEndsIn = 300 - ((at + endpoint * 17_000) % 61_000);
   return Math.max(20 * Math.exp(0.7 * normal(random)), pauseEndsIn);
 }
 
-/** Returns latencies of two kinds of methods: a third of the calls take about 400 ms, the others about 5 ms. */
+/** Draws a latency of one of two kinds of methods: a third of the calls take about 400 ms, the others about 5 ms. */
 function mixed(random: () => number): number {
   return (random() < 0.33 ? 400 : 5) * Math.exp(0.3 * normal(random));
 }
 
-/** Returns latencies of about 20 ms, and of about 5 s for a fifth of the calls. */
+/** Draws a latency: about 5 s for a fifth of the calls, about 20 ms for the others. */
 function long(random: () => number): number {
   return (random() < 0.2 ? 5_000 : 20) * Math.exp(0.2 * normal(random));
 }
@@ -58,15 +58,15 @@ function simulate({ endpoints, callsPerSecond, durationMs, failures = 0.001, lat
   const ejections: { readonly at: number; readonly address: string; readonly reason: string }[] = [];
   let calls = 0;
   let intervalEndsAt = intervalMs;
-  const endOf = (one: Simulated, now: number): void => {
-    for (let index = 0; index < one.running.length;) {
-      const call = one.running[index]!;
+  const endCalls = ({ running, record }: Simulated, now: number): void => {
+    for (let index = 0; index < running.length;) {
+      const call = running[index]!;
       if (call.until > now) index += 1;
       else {
-        one.running.splice(index, 1);
-        one.record.respondedAt = Math.max(one.record.respondedAt, call.until);
-        one.record.count(random() < failures ? 'failure' : 'success');
-        one.record.addLatency(call.until - call.from, call.until);
+        running.splice(index, 1);
+        record.respondedAt = Math.max(record.respondedAt, call.until);
+        record.count(random() < failures ? 'failure' : 'success');
+        record.addLatency(call.until - call.from, call.until);
       }
     }
   };
@@ -80,9 +80,9 @@ function simulate({ endpoints, callsPerSecond, durationMs, failures = 0.001, lat
     }));
     for (const decision of decideEjections(views, now, isIntervalOver, DEFAULT_EJECTION, random)) {
       if (decision.kind === 'spare') continue;
-      const one = fleet[Number(decision.address)]!;
-      one.state = decision.state;
-      one.record.clear();
+      const endpoint = fleet[Number(decision.address)]!;
+      endpoint.state = decision.state;
+      endpoint.record.clear();
       if (decision.kind !== 'eject') continue;
       ejections.push({ at: now, address: decision.address, reason: decision.state.evidence.reason });
     }
@@ -91,12 +91,12 @@ function simulate({ endpoints, callsPerSecond, durationMs, failures = 0.001, lat
     for (let due = Math.floor((now / 1_000) * callsPerSecond); calls < due; calls++) {
       const at = now - SWEEP_MS * random();
       const usable = fleet.filter(({ state }) => state.kind === 'included');
-      const one = usable[calls % usable.length]!;
-      one.running.push({ from: at, until: at + latencyMs(random, fleet.indexOf(one), at) });
+      const endpoint = usable[calls % usable.length]!;
+      endpoint.running.push({ from: at, until: at + latencyMs(random, fleet.indexOf(endpoint), at) });
     }
-    for (const one of fleet) {
-      one.running.sort((a, b) => a.until - b.until);
-      endOf(one, now);
+    for (const endpoint of fleet) {
+      endpoint.running.sort((a, b) => a.until - b.until);
+      endCalls(endpoint, now);
     }
     const isIntervalOver = now >= intervalEndsAt;
     decide(now, isIntervalOver);
@@ -146,7 +146,7 @@ describe('unhealthy endpoint', () => {
   const FAULT_AT_MS = 60_000;
 
   it.each([
-    ['25 times slower', (latency: number) => latency * 25],
+    ['25 times as slow', (latency: number) => latency * 25],
     ['frozen', () => Infinity],
   ])('ejects one endpoint of three within 2 s at 100 calls per second if it is %s', (_, slowed) => {
     for (let seed = 1; seed <= 10; seed++) {

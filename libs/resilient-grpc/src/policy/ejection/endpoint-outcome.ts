@@ -32,7 +32,7 @@ export function endpointOutcome(
 ): EndpointOutcome {
   switch (verdict.kind) {
     case 'ok':
-    // Ejecting an endpoint would overload the others.
+    // Ejecting an overloaded endpoint would overload the others.
     case 'overloaded':
       return 'success';
     case 'unsent':
@@ -55,7 +55,7 @@ export function endpointOutcome(
       if (verdict.connectionLost) return lost(wire);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
     case 'server':
-      // The transport reports other resets as INTERNAL or UNKNOWN.
+      // Without proof of a gRPC response: other resets, and statuses without a content-type.
       if (verdict.reachedServer === 'maybe') return 'failure';
       if (verdict.code === StatusCode.DEADLINE_EXCEEDED) return timedOut(elapsedMs, usualMs);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';

@@ -1,8 +1,8 @@
 /** Maximum number of latencies that are kept. */
 const MAX_SAMPLES = 32;
 /**
- * Minimum time between two samples, so that the samples span at least a second. Otherwise, at a thousand calls per second, a pause of 200
- * ms (garbage collection) would fill the samples with slow responses.
+ * Minimum time between two samples in milliseconds, so that `MAX_SAMPLES` samples span about a second or more. Otherwise, at a thousand
+ * calls per second, a pause of 200 ms (garbage collection) would fill the samples with slow responses.
  */
 const SAMPLE_SPACING_MS = 1_000 / MAX_SAMPLES;
 const MAX_SAMPLE_AGE_MS = 30_000;
@@ -33,7 +33,7 @@ export class EndpointRecord {
     this.failureShare += (failed - this.failureShare) * FAILURE_WEIGHT;
   }
 
-  /** Adds the time until a response, or until this side stopped waiting for one. */
+  /** Adds the time until a response, or until this side stopped waiting for one. Ignored less than `SAMPLE_SPACING_MS` after the last. */
   addLatency(ms: number, at: number): void {
     const last = this.latencies.at(-1);
     if (last !== undefined && at - last.at < SAMPLE_SPACING_MS) return;
@@ -42,7 +42,7 @@ export class EndpointRecord {
     if (isOld || this.latencies.length > MAX_SAMPLES) this.latencies.shift();
   }
 
-  /** Number of kept latencies, an upper limit of the number of recent ones. */
+  /** Number of kept latencies; some of them may no longer be recent. */
   get keptLatencies(): number {
     return this.latencies.length;
   }
@@ -58,7 +58,7 @@ export class EndpointRecord {
     this.carried = 0;
   }
 
-  /** Discards the evidence from before an ejection. */
+  /** Discards all evidence. Called when the endpoint is ejected and when it returns. */
   clear(): void {
     this.startInterval();
     this.consecutiveFailures = 0;

@@ -13,7 +13,7 @@ import { readOutlierDetection } from './outlier-detection.js';
 const NOW = 1_000_000;
 const HALF = () => 0.5;
 
-interface Given {
+interface History {
   readonly successes?: number;
   readonly failures?: number;
   /** Consecutive failures at the end. */
@@ -26,25 +26,25 @@ interface Given {
 }
 
 /** Creates an endpoint with the given history: failures first, then successes, then consecutive failures. */
-function endpoint(address: string, given: Given = {}): EndpointView {
+function endpoint(address: string, history: History = {}): EndpointView {
   const record = new EndpointRecord();
-  const { successes = 0, failures = 0, consecutive = 0, latencyMs, unanswered } = given;
+  const { successes = 0, failures = 0, consecutive = 0, latencyMs, unanswered } = history;
   for (let index = 0; index < failures; index++) record.count('failure');
   for (let index = 0; index < successes; index++) record.count('success');
   for (let index = 0; index < consecutive; index++) record.count('failure');
   if (latencyMs !== undefined)
     for (let at = 32; at > 0; at--) record.addLatency(latencyMs * (1 + at / 1_000), NOW - at * 40);
-  record.respondedAt = NOW - (given.respondedAgoMs ?? 10);
+  record.respondedAt = NOW - (history.respondedAgoMs ?? 10);
   return {
     address,
     record,
-    state: given.state ?? NEVER_EJECTED,
-    isUsable: given.isUsable ?? true,
+    state: history.state ?? NEVER_EJECTED,
+    isUsable: history.isUsable ?? true,
     unanswered: { count: unanswered?.count ?? 0, oldestAt: NOW - (unanswered?.forMs ?? 0) },
   };
 }
 
-function fleet(first: Given, others: Given = { successes: 50 }, size = 3): EndpointView[] {
+function fleet(first: History, others: History = { successes: 50 }, size = 3): EndpointView[] {
   return Array.from({ length: size }, (_, index) => endpoint(String(index), index === 0 ? first : others));
 }
 
@@ -62,9 +62,9 @@ function decide(endpoints: readonly EndpointView[], policy: EjectionPolicy = DEF
 
 /** Formats decisions: 'eject 0 latency', 'return 1 panic', 'spare 2 panic-threshold'. */
 function formatted(decisions: readonly EjectionDecision[]): string[] {
-  return decisions.map((one) => {
-    if (one.kind === 'eject') return `eject ${one.address} ${one.state.evidence.reason}`;
-    return `${one.kind} ${one.address} ${one.reason}`;
+  return decisions.map((decision) => {
+    if (decision.kind === 'eject') return `eject ${decision.address} ${decision.state.evidence.reason}`;
+    return `${decision.kind} ${decision.address} ${decision.reason}`;
   });
 }
 
@@ -220,7 +220,7 @@ describe('decideEjections', () => {
     ]);
   });
 
-  it('jitters the duration of an ejection by 10 %', () => {
+  it('jitters the duration of an ejection by ±10 %', () => {
     const untilAt = (random: number) => decide(fleet({ consecutive: 5 }), undefined, () => random)[0];
     expect(untilAt(0)).toMatchObject({ state: { until: NOW + 27_000 } });
     expect(untilAt(1)).toMatchObject({ state: { until: NOW + 33_000 } });

@@ -49,7 +49,7 @@ export interface EndpointView {
   readonly unanswered: { readonly count: number; readonly oldestAt: number };
 }
 
-/** A change of an endpoint's state, or the reason why a detected endpoint stays. */
+/** A change of an endpoint's state, or the reason why a detected outlier is not ejected. */
 export type EjectionDecision =
   | {
       readonly kind: 'eject';
@@ -83,7 +83,8 @@ const MIN_UNANSWERED = 5;
 const MAX_OTHERS_FAILURE_FACTOR = 0.5;
 
 /**
- * Decides which endpoints are ejected and which return. It is called every 250 ms, and after consecutive failures of an endpoint.
+ * Decides which endpoints are ejected and which return. It is called every 250 ms while calls run or an endpoint is ejected, and after
+ * consecutive failures of an endpoint.
  *
  * @param isIntervalOver true if the counts of the interval are complete; the two rate rules apply only then
  * @param failing address of the endpoint that has just failed. Only the rule of consecutive failures is then applied, and only to this
@@ -122,7 +123,7 @@ export function decideEjections(
   return decisions;
 }
 
-/** Decides which endpoints return. It is called whenever an endpoint becomes usable or unusable. */
+/** Decides which endpoints return. It is called after a change of the addresses, or of the connection or health of an endpoint. */
 export function decideReturns(
   endpoints: readonly EndpointView[],
   now: number,
@@ -175,7 +176,7 @@ class Fleet {
     return this.sorted;
   }
 
-  /** Included endpoints that may be ejected now. Excludes an endpoint that has just returned, because it has no evidence yet. */
+  /** Included endpoints that may be ejected now. Excludes an endpoint that has just returned, because it has no new evidence yet. */
   get candidates(): readonly EndpointView[] {
     return this.included.filter(({ address }) => !this.returned.has(address));
   }
@@ -184,7 +185,7 @@ class Fleet {
     return this.included.length < this.minimum;
   }
 
-  /** Reason why no further endpoint may be ejected. */
+  /** Reason why no further endpoint may be ejected; `undefined` if another one may be. */
   get sparedBy(): 'panic-threshold' | 'max-ejection-percent' | undefined {
     if (this.included.length - 1 < this.minimum) return 'panic-threshold';
     const percent = (this.ejected.size * 100) / this.endpoints.length;
@@ -296,7 +297,7 @@ function successRateThreshold(included: readonly EndpointView[], { successRate }
   return mean - Math.sqrt(variance) * (successRate.stdevFactor / 1_000);
 }
 
-/** Returns the silence of an endpoint that stopped responding while others respond. */
+/** Returns the evidence that an endpoint stopped responding while others respond. */
 function noResponseEvidence(endpoint: EndpointView, fleet: Fleet, now: number): EjectionEvidence | undefined {
   const { record, unanswered } = endpoint;
   if (unanswered.count < MIN_UNANSWERED) return undefined;

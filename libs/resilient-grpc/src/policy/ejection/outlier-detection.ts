@@ -53,7 +53,7 @@ const OUTLIER_DETECTION_NAMES: ReadonlySet<string> = new Set([
 
 const percent = integer(0, 100);
 
-/** A duration as a string, or in the form that grpc-js takes: `{ seconds, nanos }`. */
+/** A duration as a string, or in the form of grpc-js: `{ seconds, nanos }`. */
 function anyDuration(): Schema<number> {
   const text = duration(true);
   return v.pipe(
@@ -129,9 +129,9 @@ function json<const E extends v.ObjectEntries>(fields: E) {
 function camelCaseKeys(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([key, one]) => [
+    Object.entries(value).map(([key, entry]) => [
       key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()),
-      one,
+      entry,
     ]),
   );
 }

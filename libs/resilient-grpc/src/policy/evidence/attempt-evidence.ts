@@ -24,7 +24,7 @@ export interface AttemptEvidence {
   readonly details: string;
   /** True if a connection was picked, so that bytes may have been sent. */
   readonly picked: boolean;
-  /** True if the channel was READY when the attempt ended. A failure on a READY channel without a connection is local. */
+  /** True if the channel was READY when the attempt ended. A failure without a picked connection is then usually local. */
   readonly channelReady: boolean;
   /** Reason why this side ended the attempt; 'no' if it did not. */
   readonly endedHere:

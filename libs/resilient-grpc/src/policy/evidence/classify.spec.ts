@@ -245,7 +245,7 @@ describe('connection lost after sending', () => {
     ['a GOAWAY because of too many pings', RESOURCE_EXHAUSTED, 'Bandwidth exhausted or memory limit exceeded', 11],
   ];
 
-  it.each(LOSS_STATUSES)('reports UNAVAILABLE with reachedServer maybe: %s', (_, code, details, resetCode) => {
+  it.each(LOSS_STATUSES)('reports a lost connection with reachedServer maybe for %s', (_, code, details, resetCode) => {
     const verdict = classify({ ...SENT, code, details, wire: { ...NO_MORE_STREAMS, resetCode } });
     expect(verdict).toMatchObject({
       kind: 'connection-lost',
@@ -744,7 +744,7 @@ describe('classify with any evidence', () => {
     );
   });
 
-  it('never reports reachedServer no if the response is gRPC', () => {
+  it('never reports reachedServer no for a gRPC response on a picked connection that did not reject the stream', () => {
     fc.assert(
       fc.property(evidence, (e) => {
         fc.pre(e.picked && e.contentType === 'application/grpc' && e.endedHere === 'no');

@@ -110,7 +110,7 @@ function classifyWithoutResponse(e: AttemptEvidence): Verdict {
   return reportedVerdict('server', 'maybe', e);
 }
 
-/** True if a response arrived, so that the server wrote the code and the message. */
+/** True if a response arrived, from the server or from a proxy. */
 function responded(e: AttemptEvidence): boolean {
   return e.wire?.httpStatus !== undefined || e.contentType !== undefined;
 }

@@ -1,6 +1,6 @@
 import { HTTP_STATUS } from './grpc-js-texts.js';
 
-/** Remedy for an HTTP response that is not gRPC. Clients and the doctor show it. */
+/** Remedy that the doctor shows for an HTTP response that is not gRPC. */
 export const HTTP_RESPONSE_REMEDY =
   'check the routes of the proxy and its connection to the server, or use the gRPC port of the server';
 
@@ -23,7 +23,7 @@ export function httpResponseOf(details: string, contentType: string | undefined)
   return isHttp ? describeHttpResponse(status === undefined ? undefined : Number(status), contentType) : undefined;
 }
 
-/** True for 'application/grpc', also if '+proto' or ';…' follows. 'application/grpc-web' is another protocol. */
+/** True for 'application/grpc', also if '+…', ';…', or a space follows. 'application/grpc-web' is another protocol. */
 export function isGrpcContentType(type: string): boolean {
   return /^application\/grpc(?:$|[+; ])/i.test(type);
 }

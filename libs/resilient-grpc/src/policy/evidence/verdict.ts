@@ -37,7 +37,7 @@ export type VerdictKind =
   | 'stream-idle'
   /** Cancelled by the caller, its parent call, an interceptor, or `close()`. */
   | 'cancelled'
-  /** The response violated the protocol of its method: no message, a second message, or an unreadable one. */
+  /** The response was invalid: no message, a second message, an unreadable or too large message, or an invalid status code. */
   | 'protocol'
   /** A request message could not be serialized. */
   | 'serialize';
@@ -56,7 +56,7 @@ export interface Verdict {
    * is true.
    */
   readonly connectionLost: boolean;
-  /** Code that grpc-js reported; present if `code` replaces it. */
+  /** Valid code that grpc-js reported for a lost connection or stream, for which `code` is always UNAVAILABLE; otherwise absent. */
   readonly originalCode?: StatusCode;
   /** True if the server requested less load: it reset the stream with ENHANCE_YOUR_CALM and kept the connection. */
   readonly overloaded?: boolean;

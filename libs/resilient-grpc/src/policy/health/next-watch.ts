@@ -3,9 +3,9 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Random } from '../../time/random.js';
 
 const BACKOFF = Object.freeze({ initialBackoffMs: 1_000, maxBackoffMs: 30_000, backoffMultiplier: 1.6 });
-/** A Watch that received a response and lasted at least this long restarts immediately. */
+/** A Watch that received a response and lasted at least this long restarts without a backoff. */
 const MIN_HEALTHY_MS = 1_000;
-/** Upper limit of the random delay of an immediate restart, so that not all clients of a server restart at the same moment. */
+/** Upper limit of the random delay of a restart, so that not all clients of a server restart at the same moment. */
 const MAX_RESTART_DELAY_MS = 100;
 
 /** A Watch of grpc.health.v1 that ended. */
@@ -43,7 +43,7 @@ export function nextWatch({ answered, livedMs, failures, end }: EndedWatch, rand
   return { kind: 'retry', delayMs: backoffMs(BACKOFF, before, random), failures: before + 1 };
 }
 
-/** Random delay of an immediate restart in milliseconds. */
+/** Random delay of a restart without a backoff, in milliseconds. */
 export function restartDelayMs(random: Random): number {
   return MAX_RESTART_DELAY_MS * random();
 }

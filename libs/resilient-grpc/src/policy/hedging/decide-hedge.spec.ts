@@ -209,7 +209,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('fails a hedged call if an attempt stays unsent for the eleventh time', () => {
+  it('fails a hedged call if an attempt is unsent for the eleventh time', () => {
     const unsent = { ...UNSENT, sent: 1, inFlight: 1, unsent: 10 };
     expect(decideHedge(unsent, ended(1, 'unsent'), gates())).toMatchObject({
       action: 'fail',
@@ -217,7 +217,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('resends a GOAWAY-rejected attempt once, without counting it and without a token', () => {
+  it('resends a GOAWAY-rejected attempt once, without counting it or taking a token', () => {
     const rejected = { reachedServer: 'no' } as const;
     const throttled = gates({ retries: { onFailure: () => {}, tryRetry: () => false } });
     const alone = last(throttled, ended(10, 'refused', rejected));

@@ -182,7 +182,10 @@ function decideEnded(before: HedgeState, event: EndedEvent, gates: HedgeGates): 
   return replace(state, event, 0, gates);
 }
 
-/** Handles an attempt that was never sent and does not count. If no other attempt is in flight, the call waits for the channel. */
+/**
+ * Handles an attempt that was never sent and does not count. If no other attempt is in flight, the attempt is sent again, at most
+ * `MAX_UNSENT` times.
+ */
 function decideUnsent(before: HedgeState): HedgeDecision {
   const state = { ...before, unsent: before.unsent + 1 };
   if (state.inFlight > 0) return { state: { ...state, sent: state.sent - 1 }, action: 'wait', because: 'in-flight' };

@@ -54,12 +54,15 @@ describe('MeasuredDelay simulation', { timeout: 300_000 }, () => {
     it.each<[string, Drift, number]>([
       ['latencies are stable', NO_DRIFT, 1.1],
       ['latencies triple within a minute', TRIPLES, 1.1],
-      // The factor is larger, because the best fixed delay is chosen in hindsight and suits the slow beginning.
+      // The factor is greater, because the best fixed delay is chosen in hindsight and suits the slow beginning.
       ['latencies fall to a third within a minute', FALLS_TO_A_THIRD, 1.2],
-    ])('reaches the p99 of the best fixed delay at 1.05 attempts per call if %s', (__, drift, factor) => {
-      const measured = run(new MeasuredDelay('p95'), shape, drift);
-      expect(measured.attemptsPerCall).toBeLessThanOrEqual(1.05);
-      expect(measured.p99Ms / p99OfBestFixedDelay(shape, drift)).toBeLessThan(factor);
-    });
+    ])(
+      'comes close to the p99 of the best fixed delay with at most 1.05 attempts per call if %s',
+      (__, drift, factor) => {
+        const measured = run(new MeasuredDelay('p95'), shape, drift);
+        expect(measured.attemptsPerCall).toBeLessThanOrEqual(1.05);
+        expect(measured.p99Ms / p99OfBestFixedDelay(shape, drift)).toBeLessThan(factor);
+      },
+    );
   });
 });

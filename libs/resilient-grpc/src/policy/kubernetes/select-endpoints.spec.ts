@@ -68,9 +68,9 @@ describe('selectEndpoints', () => {
   >([
     ['a number that the slice has', GRPC, 50_051, ['10.0.0.1:50051']],
     ['a number that the slice lacks', GRPC, 80, 'port'],
-    ['a number without any port in the slice', [], 80, ['10.0.0.1:80']],
-    ['a number with a null port list', null, 80, ['10.0.0.1:80']],
-    ['a number if the slice has every port', [{ port: null }], 80, ['10.0.0.1:80']],
+    ['a number and no port in the slice', [], 80, ['10.0.0.1:80']],
+    ['a number and a null port list', null, 80, ['10.0.0.1:80']],
+    ['a number and every port in the slice', [{ port: null }], 80, ['10.0.0.1:80']],
     ['a name that the slice has', [{ name: 'http', port: 80 }, ...GRPC], 'grpc', ['10.0.0.1:50051']],
     ['a name that the slice lacks', GRPC, 'http', 'port'],
     ['a name whose port is null', [{ name: 'grpc', port: null }], 'grpc', 'port'],
@@ -82,7 +82,7 @@ describe('selectEndpoints', () => {
       ['10.0.0.1:50051'],
     ],
     ['no port, and no port in the slice', [], undefined, 'port'],
-  ])('resolves the port of a target: %s', (_, ports, port, expected) => {
+  ])('resolves the port of a target with %s', (_, ports, port, expected) => {
     expect(hosts(selectEndpoints([slice([pod('10.0.0.1')], { ports })], port, undefined))).toEqual(expected);
   });
 
@@ -159,8 +159,8 @@ describe('selectEndpoints', () => {
       terminating: fc.boolean(),
     });
     fc.assert(
-      fc.property(fc.array(anyPod), fc.array(anyPod), (one, other) => {
-        const slices = [one, other].map((pods) => slice(pods.map(({ address, ...state }) => pod(address, state))));
+      fc.property(fc.array(anyPod), fc.array(anyPod), (first, second) => {
+        const slices = [first, second].map((pods) => slice(pods.map(({ address, ...state }) => pod(address, state))));
         const reversed = slices
           .map((each) => ({ ...each, endpoints: [...(each.endpoints ?? [])].reverse() }))
           .reverse();

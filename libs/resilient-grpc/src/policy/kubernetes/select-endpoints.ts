@@ -22,7 +22,7 @@ export interface EndpointCounts {
 export type EndpointSelection =
   | {
       readonly found: true;
-      /** Sorted by address, so that the same endpoints always give the same list. */
+      /** Sorted by address, so that the same endpoints always produce the same list. */
       readonly endpoints: readonly SelectedEndpoint[];
       /**
        * - 'ready': all ready endpoints.
@@ -142,12 +142,12 @@ const portText = ({ name, port }: SlicePort): string =>
 function endpointsOf(pods: readonly Pod[]): readonly SelectedEndpoint[] {
   return pods
     .map(({ addresses }) => ({ addresses: [...addresses.values()].sort(byAddress) }))
-    .sort((one, other) => byAddress(one.addresses[0], other.addresses[0]));
+    .sort((first, second) => byAddress(first.addresses[0], second.addresses[0]));
 }
 
 type Address = SelectedEndpoint['addresses'][number];
 
-function byAddress(one: Address | undefined, other: Address | undefined): number {
-  const [a, b] = [one?.host ?? '', other?.host ?? ''];
-  return a < b ? -1 : a > b ? 1 : (one?.port ?? 0) - (other?.port ?? 0);
+function byAddress(first: Address | undefined, second: Address | undefined): number {
+  const [a, b] = [first?.host ?? '', second?.host ?? ''];
+  return a < b ? -1 : a > b ? 1 : (first?.port ?? 0) - (second?.port ?? 0);
 }

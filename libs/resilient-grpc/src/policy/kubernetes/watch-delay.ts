@@ -11,7 +11,7 @@ const MAX_BACKOFF_MS = 30_000;
 /**
  * Returns the milliseconds from the end of a watch to the next request.
  *
- * @param failures requests in a row that failed or ended within `STABLE_MS`
+ * @param failures number of consecutive requests that failed or ended within `STABLE_MS`
  */
 export function watchDelayMs(failures: number, random: Random): number {
   if (failures === 0) return SPREAD_MS * random();

@@ -32,7 +32,7 @@ export function describeData(value: unknown): string {
   return 'an object that is not valid JSON';
 }
 
-/** Describes `value` without revealing anything that could be a secret. */
+/** Describes `value` without the contents of strings and objects, which may be secrets. */
 export function describeSecret(value: unknown): string {
   if (typeof value === 'string') return `a string of ${String(value.length)} characters`;
   return typeof value === 'object' && value !== null && !ArrayBuffer.isView(value) && !Array.isArray(value)

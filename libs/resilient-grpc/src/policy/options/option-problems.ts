@@ -18,7 +18,7 @@ export type ParsedOptions<T> =
  * Parses `value`, with the defaults of `schema` applied.
  *
  * @param path path of the value in problems, such as 'clients.orders.serviceConfig'
- * @param rules returns further problems; they are listed with those of the schema
+ * @param rules returns further problems, which are listed after those of the schema
  */
 export function parseOptions<S extends v.GenericSchema>(
   schema: S,
@@ -29,7 +29,7 @@ export function parseOptions<S extends v.GenericSchema>(
   const { success, output, issues = [] } = v.safeParse(schema, value);
   const found = [...issues.filter(isUnknownKey), ...issues.filter((issue) => !isUnknownKey(issue)), ...rules()];
   if (success && found.length === 0) return { ok: true, options: output };
-  const problems = found.slice(0, MAX_PROBLEMS + 1).map((one) => ('kind' in one ? problemOf(one, path) : one));
+  const problems = found.slice(0, MAX_PROBLEMS + 1).map((entry) => ('kind' in entry ? problemOf(entry, path) : entry));
   const next = problems[MAX_PROBLEMS];
   if (next === undefined) return { ok: false, problems };
   const more = {
@@ -40,8 +40,8 @@ export function parseOptions<S extends v.GenericSchema>(
 }
 
 /**
- * Returns the problems of `value` against `schema`: unknown keys first, then invalid values, each with a remedy. Beyond 100 problems, the
- * last entry counts the others.
+ * Returns the problems of `value` against `schema`: unknown keys first, then invalid values, with a remedy if one is known. Beyond 100
+ * problems, the last entry counts the others.
  */
 export function optionProblems(schema: v.GenericSchema, value: unknown, path: string): ConfigurationProblem[] {
   const parsed = parseOptions(schema, value, path);
@@ -59,8 +59,8 @@ function problemOf(issue: v.BaseIssue<unknown>, root: string): ConfigurationProb
   const path = (issue.path ?? []).reduce((before, { key }) => pathOf(before, keyOf(key)), root);
   // The message of a rule is complete.
   if (issue.type === 'raw_check') return { path, message: issue.message };
-  const [expected = '', ...given] = issue.message.split('; ');
-  const remedy = given.length > 0 ? given.join('; ') : remedyFor(issue.expected ?? '', issue.input);
+  const [expected = '', ...remedies] = issue.message.split('; ');
+  const remedy = remedies.length > 0 ? remedies.join('; ') : remedyFor(issue.expected ?? '', issue.input);
   const describe = SECRET_PATH.test(path) ? describeSecret : describeValue;
   return { path, message: problemMessage(expected, issue.input, remedy, describe) };
 }

@@ -67,7 +67,7 @@ export function isUnknownKey(issue: v.BaseIssue<unknown>): boolean {
 
 function withoutNulls(value: unknown): unknown {
   if (!isObject(value)) return value;
-  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== null && one !== undefined));
+  return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== null && entry !== undefined));
 }
 
 /** A list of at most 1000 entries. */
@@ -133,8 +133,8 @@ export function oneOf<const T extends string>(...values: readonly T[]) {
 }
 
 /**
- * A duration in milliseconds of `min` or more, for an option with a default. `noLimitHint` is appended to the message for a value above
- * the maximum.
+ * A duration in milliseconds from `min` to the maximum of a timer, for an option with a default. `noLimitHint` is appended to the message
+ * for a value above the maximum.
  */
 export function milliseconds(min: number, noLimitHint = ''): Schema<number> {
   const expected = millisecondsRule(min).expected;

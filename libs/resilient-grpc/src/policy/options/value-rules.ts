@@ -60,7 +60,7 @@ export function numberProblem(value: unknown, { expected, isValid }: NumberRule)
 
 /** Returns the message for a value that `values` does not contain; `undefined` for a valid one. */
 export function choiceProblem(value: unknown, values: readonly string[]): string | undefined {
-  return values.some((one) => one === value) ? undefined : problemMessage(choiceText(values), value);
+  return values.some((choice) => choice === value) ? undefined : problemMessage(choiceText(values), value);
 }
 
 /** Describes a choice of values: "'a', 'b' or 'c'". */
@@ -81,7 +81,7 @@ export function unknownKeyMessage(key: string, known: readonly string[], remedie
   return `unknown key; ${remedy ?? (meant === undefined ? `known keys: ${known.join(', ')}` : `did you mean '${meant}'?`)}`;
 }
 
-/** Returns the remedy for a number written as a string, such as '5' or '10s'; `undefined` for any other value. */
+/** Returns the remedy for a number written as a string, such as '5', or '10s' for 10000 ms; `undefined` for any other value. */
 export function numberRemedy(value: unknown): string | undefined {
   if (typeof value !== 'string' || value.trim() === '') return undefined;
   if (Number.isFinite(Number(value))) return `write ${String(Number(value))} without quotes`;

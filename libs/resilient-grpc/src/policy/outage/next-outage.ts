@@ -11,7 +11,7 @@ export const DEFAULT_OUTAGE_POLICY = {
   flapWindowMs: 60_000,
 };
 
-/** Thresholds of one client. `graceMs`: maximum time that calls wait in an outage before they fail. */
+/** Thresholds of one client. `graceMs`: maximum time that calls without `waitForReady` wait in an outage before they fail. */
 export type OutagePolicy = Readonly<Record<keyof typeof DEFAULT_OUTAGE_POLICY | 'graceMs', number>>;
 
 /** Period without a server: from the first failed connection attempt until a server is confirmed. Times are monotonic. */
@@ -34,7 +34,7 @@ export interface OutageInterval {
 /** Current outage and recent past outages. */
 export interface OutageState {
   readonly current: Outage | undefined;
-  /** Past outages of the last minute, used to detect flapping. */
+  /** At most 60 past outages, to detect flapping. Those that started over `flapWindowMs` ago are dropped when the next outage starts. */
   readonly past: readonly OutageInterval[];
 }
 
@@ -44,7 +44,7 @@ export type OutageEvent =
   | { readonly type: 'attempt-failed'; readonly at: number }
   /** The channel became READY. */
   | { readonly type: 'ready'; readonly at: number }
-  /** An established connection closed; `answered` is true if the server had answered a call on it. */
+  /** An established connection closed; `answered` is true if a call had received a response on it. */
   | { readonly type: 'connection-ended'; readonly at: number; readonly livedMs: number; readonly answered: boolean }
   /** A call received a response from the server. */
   | { readonly type: 'answered'; readonly at: number }

@@ -57,7 +57,7 @@ export class CallFifo<T extends FifoEntry> {
     return entry;
   }
 
-  /** Returns the entries, oldest first. Entries may be removed during the iteration. */
+  /** Iterates over the entries, oldest first. Entries may be removed during the iteration. */
   *[Symbol.iterator](): IterableIterator<T> {
     for (let index = this.head; index < this.entries.length; index++) {
       const entry = this.entries[index];
@@ -65,7 +65,7 @@ export class CallFifo<T extends FifoEntry> {
     }
   }
 
-  /** Changes the weights. */
+  /** Calls `change` to set the weight of each entry, and recomputes the total. */
   reweigh(change: (entry: T) => void): void {
     this.total = 0;
     for (const entry of this) {

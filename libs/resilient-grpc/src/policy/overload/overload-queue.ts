@@ -23,7 +23,7 @@ const DEVIATIONS = 6;
 
 /**
  * Time that a request may have spent in buffers before the server read its timeout, in milliseconds. Meanwhile, the server ran other
- * handlers or read other requests. The client's deadline is earlier than the server's by this time.
+ * handlers or read other requests. The client's deadline is earlier than the server's by up to this time.
  */
 const MAX_UNSEEN_MS = 30;
 
@@ -55,14 +55,14 @@ export interface OverloadQueueLimits {
  * Holds calls that wait for a server, and decides which of them are refused. Without an overload, the queue is first in, first out, and no
  * call is refused.
  *
- * A call with a deadline is refused on arrival only if `maxQueued` is exceeded, or if two conditions are both true. First, a server that
- * queues everything could not start the call before its deadline. Second, the call would wait here for more than 100 ms or beyond its
- * deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including refused calls, minus the
- * calls that were served since then. A burst that the server can still serve in time is therefore served, and the queue stays short in an
- * overload that lasts.
+ * A call with a deadline is refused on arrival only if `maxQueued` such calls are waiting, or if two conditions are both true. First, a
+ * server that queues everything could not start the call before its deadline. Second, the call would wait here for more than 100 ms or
+ * beyond its deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including refused calls,
+ * minus the calls that were served since then. A burst that the server can still serve in time is therefore served, and the queue stays
+ * short in an overload that lasts.
  *
- * Calls without a deadline are refused only if `maxQueued` is exceeded. In an overload, they share the server equally with calls that have
- * a deadline, but never overtake an older call.
+ * Calls without a deadline are refused only if `maxQueued` such calls are waiting. In an overload, they share the server equally with calls
+ * that have a deadline, but never overtake an older call.
  */
 export class OverloadQueue<T extends WaitingCall> {
   private readonly limited = new CallFifo<T>();
@@ -200,7 +200,7 @@ export class OverloadQueue<T extends WaitingCall> {
     return hopeless;
   }
 
-  /** Records that a call ended before `take` returned it. */
+  /** Records that a call had already ended when `take` returned it. */
   drop(call: T, now: number): void {
     this.skip(call);
     this.noteEnded(call, now);
@@ -300,7 +300,7 @@ export class OverloadQueue<T extends WaitingCall> {
     this.noteEmpty(now);
   }
 
-  /** Records a call that is not served at its turn. A server that queues everything would have served the call before the call ended. */
+  /** Records a call that is not served at its turn. A server that queues everything would have served it before it ended. */
   private skip({ weight, variance }: T): void {
     this.skipped += weight;
     this.skippedVariance += variance;
@@ -324,13 +324,13 @@ export class OverloadQueue<T extends WaitingCall> {
 
   private next(): CallFifo<T> {
     const { limited, unlimited } = this;
-    const [one, other] = [limited.peek(), unlimited.peek()];
-    if (other === undefined) return limited;
-    if (one === undefined) return unlimited;
-    const isOlder = one.order < other.order;
-    if (!this.isShared || isOlder) return isOlder ? limited : unlimited;
+    const [firstLimited, firstUnlimited] = [limited.peek(), unlimited.peek()];
+    if (firstUnlimited === undefined) return limited;
+    if (firstLimited === undefined) return unlimited;
+    const isLimitedOlder = firstLimited.order < firstUnlimited.order;
+    if (!this.isShared || isLimitedOlder) return isLimitedOlder ? limited : unlimited;
     const chosen = this.balance > 0 ? limited : unlimited;
-    this.balance += chosen === limited ? -one.weight : other.weight;
+    this.balance += chosen === limited ? -firstLimited.weight : firstUnlimited.weight;
     return chosen;
   }
 

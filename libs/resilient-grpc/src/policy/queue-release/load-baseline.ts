@@ -5,8 +5,8 @@ const FINE_STEP = 1.01;
 const COARSE_SAMPLES = 100;
 
 /**
- * Measures a client's normal load: calls per second over the last ten seconds, and the median latency. Runs on every call, so
- * it takes a few operations and allocates nothing. Times are monotonic milliseconds.
+ * Measures a client's normal load: calls per second over the last ten seconds, and the median latency. Runs on every call, so it is cheap
+ * and allocates nothing. Times are monotonic milliseconds.
  */
 export class LoadBaseline {
   private readonly buckets = new Float64Array(BUCKETS);

@@ -18,7 +18,7 @@ export interface ReleaseTimes {
   readonly readyAt: number;
   /** Maximum delay of a call after READY, or after it was queued if that is later. */
   readonly boundMs: number;
-  /** Time from a request to its response. */
+  /** Expected time from a request to its response. */
   readonly latencyMs: number;
 }
 

@@ -4,7 +4,7 @@ import { ReleasePace } from './release-pace.js';
 const DEMAND = { floorPerSecond: 0, deadlinePacePerSecond: 0 };
 const USUAL = { now: 0, usualCallsPerSecond: 200, usualLatencyMs: 10, demand: DEMAND };
 
-/** Takes calls every 10 ms and answers each immediately, or never if `latencyMs` is `undefined`. Returns the number taken. */
+/** Takes calls every 10 ms and reports a response to each after `latencyMs`, or none if it is `undefined`. Returns the number taken. */
 function run(pace: ReleasePace, from: number, until: number, latencyMs: number | undefined): number {
   let released = 0;
   for (let now = from; now < until; now += 10) {
@@ -327,7 +327,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeGreaterThan(50);
   });
 
-  it('takes the usual latency from the first response if no latency is known', () => {
+  it('uses the latency of the first response as the usual latency if none is known', () => {
     const pace = new ReleasePace({ ...USUAL, usualLatencyMs: 0 });
     run(pace, 0, 101, 400);
     expect(pace.callsPerSecond).toBeGreaterThan(50);

@@ -22,8 +22,8 @@ export type ReleasedKind = 'unary' | 'stream';
 
 /**
  * Controls the pace at which waiting calls are released to a recovered server. The pace starts low, rises while the server responds at
- * normal latency, and otherwise falls, but never below the floor of the demand. A stream that has not failed counts as a response. Create
- * one object per release.
+ * normal latency, and falls after slow responses and failures, but never below the floor of the demand. A stream that has not failed counts
+ * as a response. Create one object per release.
  */
 export class ReleasePace {
   private readonly start: number;
@@ -112,7 +112,7 @@ export class ReleasePace {
     this.settle(kind);
   }
 
-  /** Ignores slow responses for one step, because this process itself was delayed. */
+  /** Ignores the slow responses of this step so far, and those of the next 100 ms, because this process itself was delayed. */
   excuse(now: number): void {
     this.slow = 0;
     this.excusedUntil = now + POLICY.stepMs;
@@ -134,7 +134,7 @@ export class ReleasePace {
     while (now >= this.stepEndsAt) {
       this.earn(this.stepEndsAt);
       this.step(this.stepEndsAt);
-      // A process that was suspended or blocked gets neither growth nor credit for that time.
+      // Time in which the process was suspended or blocked counts as at most two steps, and the credit is limited to one step.
       this.stepEndsAt = Math.max(this.stepEndsAt, now - POLICY.stepMs) + POLICY.stepMs;
     }
     this.earn(now);

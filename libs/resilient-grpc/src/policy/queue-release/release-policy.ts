@@ -8,9 +8,9 @@ export const DEFAULT_RELEASE_POLICY = {
   startWithoutUsual: 10,
   /** Bound for sending every held call after READY, as a multiple of the outage grace, or of the longest wait if that is longer. */
   boundGraces: 3,
-  /** Minimum of the bound, for clients with a short outage grace or none. */
+  /** Minimum of the bound in milliseconds, for clients with a short outage grace or none. */
   minBoundMs: 3_000,
-  /** Maximum of the bound. A long grace permits long outages, but must not slow down the release after a short one. */
+  /** Maximum bound from the grace, in milliseconds. A long grace permits long outages, but must not slow the release after a short one. */
   maxBoundMs: 15_000,
   /** Share of the bound reserved for delays of this process. */
   boundMargin: 0.05,

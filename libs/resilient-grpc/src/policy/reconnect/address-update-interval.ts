@@ -2,9 +2,9 @@
 const MIN_INTERVAL_MS = 100;
 /** Maximum interval between updates without addresses. The interval doubles with each update without addresses. */
 const MAX_EMPTY_INTERVAL_MS = 1_000;
-/** Interval between two updates, as a multiple of the duration of the first. */
+/** Pause after an update, as a multiple of its duration. */
 const INTERVAL_PER_DURATION = 10;
-/** Upper bound of the interval, because a process that was suspended during an update must not keep old addresses for minutes. */
+/** Maximum pause after an update, because a process that was suspended during an update must not keep old addresses for minutes. */
 const MAX_INTERVAL_MS = 5_000;
 
 /** Returns the milliseconds from the start of an update to the next one. `emptyUpdates`: consecutive updates without addresses. */

@@ -2,7 +2,7 @@ import type { Random } from '../../time/random.js';
 
 /** Maximum share of the delay that is added, so that the clients of one name spread over time. */
 const JITTER = 0.2;
-/** Upper bound of the delay while lookups fail, if `refreshMs` is smaller. */
+/** Upper bound of the delay while lookups fail, before jitter, if `refreshMs` is smaller. */
 const MAX_FAILURE_DELAY_MS = 30_000;
 
 /**

@@ -1,8 +1,9 @@
 import { jitter, type Random } from '../../time/random.js';
 
 /**
- * Class of a failed connection attempt. 'refused': no listener, a reset, or no such name. 'timeout': no response. 'not-http2': the peer
- * closed the connection or sent something other than HTTP/2 or TLS. 'other': any other failure, for example a failed TLS handshake.
+ * Class of a failed connection attempt. 'refused': no listener, a reset, or a target that does not resolve. 'timeout': no response.
+ * 'not-http2': the peer closed the connection, or does not use the expected protocol (HTTP/2, with or without TLS). 'other': any other
+ * failure, for example a failed TLS handshake.
  */
 export type ReconnectClass = 'refused' | 'timeout' | 'not-http2' | 'other';
 
@@ -12,7 +13,7 @@ export interface EarlyReconnectInput {
   readonly insideGrace: boolean;
   /** True if a call is waiting for the channel. */
   readonly waiting: boolean;
-  /** True if the connection before the outage closed immediately, without a response. */
+  /** True if the last established connection closed immediately, without a response. */
   readonly lastClosedImmediately: boolean;
   /** Class of the last failure; `undefined` if no attempt has failed. */
   readonly failure: ReconnectClass | undefined;

@@ -81,7 +81,7 @@ describe('shortLivedBackoffMs', () => {
     ]);
   });
 
-  it('opens at most 35 connections in 60 s to a server that closes them immediately', () => {
+  it('opens from 10 to 35 connections in 60 s to a server that closes them immediately', () => {
     fc.assert(
       fc.property(chance, (random) => {
         let connections = 0;

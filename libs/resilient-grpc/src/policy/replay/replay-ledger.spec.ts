@@ -71,7 +71,7 @@ describe('ReplayLedger', () => {
   it.each<[Acknowledgement, number[]]>([
     ['single', [1, 2, 4, 5]],
     ['cumulative', [4, 5]],
-  ])('does not resend a message that was acknowledged before its turn (%s)', (kind, left) => {
+  ])('does not resend a message that was acknowledged after the call started (%s)', (kind, left) => {
     const ledger = ledgerOf(5, 4);
     ledger.startCall();
     expect(ledger.acknowledge(3, kind)).toBe(5 - left.length);
@@ -141,23 +141,25 @@ describe('ReplayLedger', () => {
         const ledger = new ReplayLedger<number, number>(NO_LIMIT);
         let list: { id: number; bytes: number; everSent: boolean; sentHere: boolean }[] = [];
         let added = 0;
-        for (const one of steps) {
-          if (one.do === 'add') {
-            const entry = { id: ++added, bytes: one.bytes };
+        for (const operation of steps) {
+          if (operation.do === 'add') {
+            const entry = { id: ++added, bytes: operation.bytes };
             ledger.add({ ...entry, message: added });
             list.push({ ...entry, everSent: false, sentHere: false });
-          } else if (one.do === 'send') {
+          } else if (operation.do === 'send') {
             const next = list.find(({ sentHere }) => !sentHere);
             if (next !== undefined) next.everSent = next.sentHere = true;
             expect(ledger.send()?.id).toBe(next?.id);
-          } else if (one.do === 'start-call') {
+          } else if (operation.do === 'start-call') {
             for (const entry of list) entry.sentHere = false;
             ledger.startCall();
           } else {
-            const named = list.find(({ id, everSent }) => id === one.id && everSent);
-            const isCovered = ({ id }: { id: number }) => (one.kind === 'single' ? id === one.id : id <= one.id);
+            const { id: acknowledged, kind } = operation;
+            const named = list.find(({ id, everSent }) => id === acknowledged && everSent);
+            const isCovered = ({ id }: { id: number }) =>
+              kind === 'single' ? id === acknowledged : id <= acknowledged;
             const left = named === undefined ? list : list.filter((entry) => !isCovered(entry));
-            expect(ledger.acknowledge(one.id, one.kind)).toBe(list.length - left.length);
+            expect(ledger.acknowledge(acknowledged, kind)).toBe(list.length - left.length);
             list = left;
           }
           expect(ledger.size).toBe(list.length);

@@ -63,7 +63,7 @@ export class ReplayLedger<Id, Message> {
     return this.first?.entry;
   }
 
-  /** True if no further message fits. */
+  /** True if the limit of messages or of bytes is reached. */
   get isFull(): boolean {
     return this.size >= this.limits.messages || this.bytes >= this.limits.bytes;
   }
@@ -118,10 +118,10 @@ export class ReplayLedger<Id, Message> {
       return 1;
     }
     let count = 0;
-    for (let one = this.first; one !== undefined; one = one.next) {
-      this.remove(one);
+    for (let covered = this.first; covered !== undefined; covered = covered.next) {
+      this.remove(covered);
       count += 1;
-      if (one === node) break;
+      if (covered === node) break;
     }
     return count;
   }

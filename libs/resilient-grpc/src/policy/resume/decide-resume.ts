@@ -25,7 +25,7 @@ export interface EndedCall {
   readonly aged?: boolean;
   /** True if the stream made progress: its cursor advanced, or a message was acknowledged. */
   readonly progressed: boolean;
-  /** Duration since the start of the last attempt, excluding the idle time after which the client ended the call. */
+  /** Milliseconds since the start of the last attempt, excluding the time without progress after which the client ended the call. */
   readonly livedMs: number;
   /** Decision of the user's error handler; `undefined` for the default. The handler is not called for failures of kind 'client-closing'. */
   readonly requested?: 'resume' | 'complete' | 'fail' | undefined;
@@ -56,7 +56,7 @@ export type ResumeDecision =
 
 /**
  * Decides if and when another call resumes a stream. Progress, or a call that lasted `minHealthyMs`, resets the backoff and the counters. A
- * shorter call that ended cleanly resets nothing. It is not a failure, but a backoff follows it.
+ * shorter call without progress that ended cleanly resets nothing. It is not a failure, but a backoff follows it.
  */
 export function decideResume(
   before: ResumeState,

@@ -5,7 +5,10 @@ import type { Pushback } from '../pushback/parse-pushback.js';
 
 /** Failure of a call of a resumable stream, with the data that the resume decision needs. */
 export interface StreamFailure {
-  /** `reason` of the GrpcCallError, possibly from a later version of this library; `undefined` if the error has no gRPC status. */
+  /**
+   * Reason of the failure: of a GrpcCallError (possibly from a later version of this library), or derived from the error's type, status
+   * code, and message; `undefined` if the error has no gRPC status and no known type.
+   */
   readonly reason: string | undefined;
   readonly code: StatusCode | undefined;
   /** Pushback in the server's trailers. */

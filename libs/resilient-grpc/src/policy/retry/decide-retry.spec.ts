@@ -336,7 +336,7 @@ describe('final attempt', () => {
     ],
     ['a lost call that serves a retry', { inRetryChain: true }, 'retry-chain'],
     [
-      'a server status for a call that serves a retry',
+      'a call that serves a retry and failed with a server status',
       { inRetryChain: true, verdict: verdict('server') },
       'retry-chain',
     ],
@@ -407,7 +407,7 @@ describe('retry budget', () => {
   it.each<[string, Partial<RetryInput>]>([
     ['has no attempts left', { attempts: 4 }],
     ['ends during a drain', { draining: true }],
-    ['is out of time', { remainingMs: 1 }],
+    ['has too little time left', { remainingMs: 1 }],
     ['waits for the channel', { verdict: verdict('unsent') }],
   ])('takes no token for a call that %s', (_, change) => {
     const budget = new DefaultBudget();

@@ -459,7 +459,7 @@ describe('nearly valid service config', () => {
       ['$.methodConfig[0].maxRequestMessageBytes: expected an integer of 0 or more, got " 5 "; write 5 without quotes'],
     ],
   ])('rejects a service config because of %s', (_title, document, problems) => {
-    expect(problemsOf(document).map((one) => one.replaceAll(PATH, '$'))).toEqual(problems);
+    expect(problemsOf(document).map((problem) => problem.replaceAll(PATH, '$'))).toEqual(problems);
   });
 
   it('accepts the smallest tokenRatio', () => {

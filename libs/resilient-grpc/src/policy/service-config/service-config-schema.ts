@@ -118,7 +118,7 @@ const balancingPolicy = v.pipe(
 const policyName = 'the name of a policy; write "round_robin"';
 const MAX_TOKENS = 1_000;
 
-/** gRFC A17. Without a service name, health is not checked. */
+/** `healthCheckConfig` (gRFC A17). Without a service name, health is not checked. */
 export const healthCheckConfigSchema = jsonObject(
   { serviceName: v.exactOptional(v.string("the full name of a service, or '' for the server as a whole")) },
   "an object such as { serviceName: 'orders.v1.Orders' }",
@@ -128,7 +128,7 @@ export const healthCheckConfigSchema = jsonObject(
 /** Limit of the client for `maxConnectionsPerSubchannel` (gRFC A105). The option `maxConnectionsPerEndpoint` has no limit. */
 const MAX_CONNECTIONS_PER_SUBCHANNEL = 10;
 
-/** gRFC A105. */
+/** `connectionScaling` (gRFC A105). */
 const connectionScaling = jsonObject(
   {
     maxConnectionsPerSubchannel: v.exactOptional(

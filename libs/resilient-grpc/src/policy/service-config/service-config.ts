@@ -9,7 +9,7 @@ export type LoadBalancingConfig = readonly Readonly<Record<string, unknown>>[];
 export interface RetryThrottling {
   /** Size of the token bucket; an integer from 1 to 1000. */
   readonly maxTokens: number;
-  /** Tokens that a successful call returns; greater than 0. Only three decimals are used. */
+  /** Tokens that a successful call returns; 0.001 or more. Only three decimals are used. */
   readonly tokenRatio: number;
 }
 

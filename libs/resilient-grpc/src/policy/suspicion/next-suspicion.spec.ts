@@ -167,7 +167,7 @@ describe('dead connection', () => {
     expect(from(givenUp, checked(14_000, { otherReady: true }), checked(15_000, { late: true }))).toBe(givenUp);
   });
 
-  it('keeps a replaceable connection if the other connection is no longer READY', () => {
+  it('marks a replaceable connection as dead again if the other connection is no longer READY', () => {
     expect(after(...REPLACEABLE, checked(13_500)).kind).toBe('dead');
   });
 

@@ -5,7 +5,7 @@ import type { SuspicionPolicy } from './suspicion-policy.js';
 export interface SuspicionEvidence {
   /** Time of the first timed-out call; the connection was not observed before that. */
   readonly since: number;
-  /** Bytes that the connection had received by then. */
+  /** Number of bytes that the connection had received at that time. */
   readonly bytesRead: number;
   /** Number of timed-out calls. */
   readonly timeouts: number;
@@ -110,7 +110,7 @@ function recordTimeout(
     const longestMs = Math.max(evidence.longestMs, waitedMs);
     return { ...state, evidence: { ...evidence, timeouts, longestMs, lastTimeoutAt: at } };
   }
-  // The silence starts with this timeout, because the connection was trusted, or has received bytes since the last check.
+  // The silence starts with this timeout, because the connection was trusted, or has received bytes since the earlier timeouts.
   const spreadMs = random() * policy.spreadMs;
   const evidence = { since: at, bytesRead, timeouts: 1, longestMs: waitedMs, lastTimeoutAt: at, spreadMs };
   return { kind: 'suspected', evidence, probes: state.probes };

@@ -19,7 +19,7 @@ export const DEFAULT_BUDGET_POLICY = {
    * because a release paces them.
    */
   leftByStall: 0.25,
-  /** Time after the last deadline of a stall until the withheld tokens return. By then, the server has rejected the accumulated calls. */
+  /** Time after the last deadline of a stall until the withheld tokens return. A server rejects the accumulated calls within this time. */
   stallMs: 5_000,
   /** Attempts on one open connection count as lost together if they fail within this time of the first. */
   togetherMs: 250,
@@ -37,8 +37,8 @@ interface Loss {
 }
 
 /**
- * Retry budget with one token per retry. All attempts that are lost with one connection cost one token together, regardless of the time
- * between their failures. One stop of a busy server is one event. The number of these attempts is bounded, because an ended connection
+ * Retry budget with one token per retry. All attempts that are lost with one closed connection cost one token together, regardless of the
+ * time between their failures. One stop of a busy server is one event. The number of these attempts is bounded, because a closed connection
  * accepts no more streams.
  */
 export class DefaultBudget implements RetryBudget {

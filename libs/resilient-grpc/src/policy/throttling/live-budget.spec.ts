@@ -104,13 +104,13 @@ describe('LiveBudget', () => {
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const budget = new LiveBudget(SAMPLE);
         let max = SAMPLE.maxTokens;
-        steps.forEach((one, now) => {
-          if (one === 'success') budget.current.onSuccess(now);
-          else if (one === 'failure') budget.current.onFailure();
-          else if (one === 'retry') budget.current.tryRetry(now);
+        steps.forEach((event, now) => {
+          if (event === 'success') budget.current.onSuccess(now);
+          else if (event === 'failure') budget.current.onFailure();
+          else if (event === 'retry') budget.current.tryRetry(now);
           else {
-            budget.change(one.change, now);
-            max = one.change?.maxTokens ?? 10;
+            budget.change(event.change, now);
+            max = event.change?.maxTokens ?? 10;
           }
           expect(budget.current.tokens(now)).toBeGreaterThanOrEqual(0);
           expect(budget.current.tokens(now)).toBeLessThanOrEqual(max);

@@ -1,6 +1,6 @@
 import type { LostConnection } from '../evidence/verdict.js';
 
-/** Limits the retries of one channel, so that they never worsen an outage. Times are monotonic milliseconds. */
+/** Limits the retries of one channel, so that they do not worsen an outage. Times are monotonic milliseconds. */
 export interface RetryBudget {
   /** Records a successful call. */
   onSuccess(now: number): void;
@@ -9,7 +9,7 @@ export interface RetryBudget {
   /** Records a passed deadline of a call whose last attempt, started at `startedAt`, had no response. */
   onDeadline(now: number, startedAt: number): void;
   /**
-   * Requests one retry. Returns true and debits its cost if it is allowed.
+   * Requests one retry. If it is allowed, debits its cost, if any, and returns true.
    *
    * @param lostWith `undefined` if the attempt was not lost with a connection
    */

@@ -245,11 +245,11 @@ describe('DefaultBudget', () => {
   it('refuses the retries of all attempts of a connection that fail within 250 ms of a refused retry', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0));
-    const [one, two] = [over(), over()];
-    expect(budget.tryRetry(0, one)).toBe(false);
+    const [refused, other] = [over(), over()];
+    expect(budget.tryRetry(0, refused)).toBe(false);
     repeat(20, () => budget.onSuccess(0));
-    expect(budget.tryRetry(1, one)).toBe(false);
-    expect(budget.tryRetry(1, two)).toBe(true);
+    expect(budget.tryRetry(1, refused)).toBe(false);
+    expect(budget.tryRetry(1, other)).toBe(true);
   });
 
   it('takes further tokens while streams of an open connection are reset', () => {

@@ -27,7 +27,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   /** True if a message was requested from the source and has not arrived. */
   private isRequested = false;
   private isPumping = false;
-  /** True if the handler has returned its result. */
+  /** True if the handler has returned its result or failed. */
   private answered = false;
   private ending = false;
   /** Final status; set before the client receives it. */

@@ -22,7 +22,7 @@ export interface ServedMethod {
   readonly options: ResolvedServerMethod;
   /** Nest's handler, with its guards, pipes, interceptors, and filters. */
   readonly handler: ServedHandler;
-  /** CPU time of the handler, measured while calls wait. */
+  /** CPU time of the handler before it waits or ends, measured for calls that waited in the gate or ran alone. */
   readonly serviceTime: ServiceTime;
   /** Time from the start of the handler to its end, measured if there is a limit of concurrent calls. */
   readonly runTime: ServiceTime;
@@ -41,7 +41,7 @@ export interface CallHost {
   readonly captures: boolean;
   /** Called when the call is over for its caller; its handler may still run. */
   callOver(call: ServedCall): void;
-  /** Called when the handler has ended. */
+  /** Called when the handler of a call that is over has ended. */
   handlerDone(call: ServedCall): void;
 }
 
@@ -172,18 +172,18 @@ export abstract class ServedCall {
     this.stop(OK);
   }
 
-  /** Trailers that are sent with the status. The handler adds its own trailers. */
+  /** Trailers that are sent with the status; the handler adds entries. */
   get trailers(): Metadata {
     this.handlerTrailers ??= new Metadata();
     return this.handlerTrailers;
   }
 
-  /** Trailers of a call that ends OK; `undefined` without any. */
+  /** Trailers of a call that ends OK; `undefined` if the handler requested none. */
   protected get okTrailers(): Metadata | undefined {
     return this.handlerTrailers === undefined ? undefined : this.withTrailers(OK).metadata;
   }
 
-  /** Adds the handler's trailers to `status`, except those that cannot be sent, which are logged. */
+  /** Adds the handler's trailers to `status`, except those that cannot be sent. Logs that trailers were omitted. */
   protected withTrailers(status: StatusLike): StatusLike {
     if (this.handlerTrailers === undefined) return status;
     const metadata = this.handlerTrailers.clone();
@@ -229,7 +229,7 @@ export abstract class ServedCall {
     return kind === 'server-stream' || kind === 'bidi';
   }
 
-  /** Ends the call before its handler does: releases the handler, and sends `status` after the messages already written. */
+  /** Ends the call before its handler does: sends `status` after the messages already written, then releases the handler. */
   stop(status: StatusLike): void {
     if (this.over || this.stoppedBy !== undefined) return;
     this.stoppedBy = new Error(status.details);
@@ -253,7 +253,7 @@ export abstract class ServedCall {
       this.onWireEnd();
       return;
     }
-    // A status would be queued behind the waiting messages.
+    // A status would be sent only after the waiting messages.
     const stuck = this.streamsResponses && this.wire.writableLength > 0;
     this.stop(status);
     // The cast is needed because `stop` may have changed `over`.

@@ -77,7 +77,7 @@ class Wire extends EventEmitter {
   }
 }
 
-function scene(options: Partial<ResolvedServerMethod> = {}, leakWarningMs = 60_000) {
+function makeServer(options: Partial<ResolvedServerMethod> = {}, leakWarningMs = 60_000) {
   const clock = new BusyClock();
   const reported: GrpcServerEvent[] = [];
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
@@ -126,7 +126,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('streamIdleTimeoutMs', () => {
   it('restarts the idle timeout of a stream with each message', async () => {
-    const { clock, serve, types } = scene({ streamIdleTimeoutMs: 1_000 });
+    const { clock, serve, types } = makeServer({ streamIdleTimeoutMs: 1_000 });
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);
     for (let i = 0; i < 5; i++) {
@@ -141,7 +141,7 @@ describe('streamIdleTimeoutMs', () => {
   });
 
   it('does not count time in which the process was blocked toward the idle time of a stream', async () => {
-    const { clock, serve, types } = scene({ streamIdleTimeoutMs: 1_000 });
+    const { clock, serve, types } = makeServer({ streamIdleTimeoutMs: 1_000 });
     serve('server-stream', () => NEVER);
     await clock.advanceAsync(500);
     clock.block(3_000);
@@ -152,14 +152,14 @@ describe('streamIdleTimeoutMs', () => {
   });
 
   it('does not apply the idle timeout to a handler that owns its stream', async () => {
-    const { clock, serve, types } = scene({ streamIdleTimeoutMs: 1_000 });
+    const { clock, serve, types } = makeServer({ streamIdleTimeoutMs: 1_000 });
     const { wire } = serve('bidi', () => undefined, PT);
     await clock.advanceAsync(10_000);
     expect([types(), wire.status]).toEqual([[], undefined]);
   });
 
   it('resets an idle stream if its client does not read, because no status would arrive', async () => {
-    const { clock, serve } = scene({ streamIdleTimeoutMs: 1_000 });
+    const { clock, serve } = makeServer({ streamIdleTimeoutMs: 1_000 });
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);
     wire.reads = false;
@@ -172,7 +172,7 @@ describe('streamIdleTimeoutMs', () => {
 
 describe('deadline', () => {
   it('resets a stream past its deadline if the client does not read', async () => {
-    const { clock, serve } = scene();
+    const { clock, serve } = makeServer();
     const { wire } = serve('server-stream', () => concat(of(1), NEVER), RX, undefined, {
       reads: false,
       deadline: clock.epoch() + 200,
@@ -186,7 +186,7 @@ describe('deadline', () => {
 
 describe('stopped call', () => {
   it('aborts the signal of a stopped handler, even if the signal is first read later', () => {
-    const { calls, serve } = scene();
+    const { calls, serve } = makeServer();
     const { call } = serve('server-stream', () => NEVER);
     const { signal } = call.inbound;
     const { call: other } = serve('server-stream', () => NEVER);
@@ -195,7 +195,7 @@ describe('stopped call', () => {
   });
 
   it('sends the status of a stopped call and reports an error thrown by its teardown', () => {
-    const { calls, serve, types } = scene();
+    const { calls, serve, types } = makeServer();
     const failing = () =>
       new Observable(() => () => {
         throw new Error('teardown');
@@ -210,7 +210,7 @@ describe('stopped call', () => {
   });
 
   it("delivers queued messages before it ends the stream with OK if onDrain is 'complete'", async () => {
-    const { calls, serve } = scene({ onDrain: 'complete' });
+    const { calls, serve } = makeServer({ onDrain: 'complete' });
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);
     wire.writableHighWaterMark = 1;
@@ -224,7 +224,7 @@ describe('stopped call', () => {
   });
 
   it('does not interrupt a draining stream whose handler has completed', async () => {
-    const { calls, serve } = scene();
+    const { calls, serve } = makeServer();
     const { wire } = serve('server-stream', () => of(1, 2, 3));
     const { wire: slow } = serve('server-stream', (_request, _metadata, call) => {
       Object.assign(call as Wire, { reads: false, writableHighWaterMark: 1 });
@@ -238,7 +238,7 @@ describe('stopped call', () => {
   });
 
   it('schedules no further batch of draining streams after all calls have ended', async () => {
-    const { clock, calls, serve } = scene();
+    const { clock, calls, serve } = makeServer();
     for (let i = 0; i < 250; i++) serve('server-stream', () => NEVER);
     const notified = calls.notifyStreams();
     expect(calls.endAll()).toBe(250);
@@ -251,7 +251,7 @@ describe('call whose stream is closed on arrival', () => {
   it.each<MethodKind>(['unary', 'client-stream', 'server-stream', 'bidi'])(
     'does not run the handler of a %s call whose stream is already closed',
     (kind) => {
-      const { calls, gate, serve } = scene();
+      const { calls, gate, serve } = makeServer();
       let served = 0;
       const handler = () => {
         served += 1;
@@ -289,7 +289,7 @@ describe('call whose stream is closed on arrival', () => {
 
 describe('handler that outlives its call', () => {
   it('reports a handler leak once', async () => {
-    const { clock, calls, serve, types } = scene({}, 5_000);
+    const { clock, calls, serve, types } = makeServer({}, 5_000);
     const { wire } = serve('unary', () => new Promise(() => undefined));
     wire.disconnect();
     expect([calls.size, calls.lingeringHandlers]).toEqual([0, 1]);
@@ -298,7 +298,7 @@ describe('handler that outlives its call', () => {
   });
 
   it('does not count time in which the process was blocked toward the age of a handler leak', async () => {
-    const { clock, serve, types } = scene({}, 5_000);
+    const { clock, serve, types } = makeServer({}, 5_000);
     const { wire } = serve('unary', () => new Promise(() => undefined));
     wire.disconnect();
     await clock.advanceAsync(500);
@@ -310,12 +310,12 @@ describe('handler that outlives its call', () => {
   });
 
   it('closes an async generator that the handler returns after its call ended', async () => {
-    const { calls, serve } = scene();
-    let give: (value: unknown) => void = () => undefined;
+    const { calls, serve } = makeServer();
+    let resolveResult: (value: unknown) => void = () => undefined;
     let returned = 0;
-    const { wire } = serve('server-stream', () => new Promise((resolve) => (give = resolve)));
+    const { wire } = serve('server-stream', () => new Promise((resolve) => (resolveResult = resolve)));
     wire.disconnect();
-    give({
+    resolveResult({
       [Symbol.asyncIterator]: () => ({
         next: () => new Promise(() => undefined),
         return: () => Promise.resolve({ done: true, value: (returned += 1) }),
@@ -326,7 +326,7 @@ describe('handler that outlives its call', () => {
   });
 
   it('does not crash the process if the iterable of a handler throws', async () => {
-    const { serve } = scene();
+    const { serve } = makeServer();
     const locked = {
       [Symbol.asyncIterator]: () => {
         throw new TypeError('locked');
@@ -344,7 +344,7 @@ describe('handler that outlives its call', () => {
 describe('Observable that outruns its client', () => {
   /** Pushes up to 2,000 messages, until the source is unsubscribed. The client reads one in `takes` messages, or none if `takes` is 0. */
   async function pushMessages(takes: number, gapMs: number) {
-    const { clock, serve, reported } = scene();
+    const { clock, serve, reported } = makeServer();
     const source = new Subject<unknown>();
     const { wire } = serve('server-stream', () => source);
     wire.writableHighWaterMark = 1;
@@ -376,7 +376,7 @@ describe('handler that owns its stream', () => {
   it('unsubscribes from the Observable of a handler that owns its stream when the client disconnects, and reports the end of the handler once', () => {
     const source = new Subject();
     let ended = 0;
-    const { serve } = scene();
+    const { serve } = makeServer();
     const { wire } = serve(
       'bidi',
       () => source,
@@ -389,9 +389,9 @@ describe('handler that owns its stream', () => {
     expect([source.observed, ended]).toEqual([false, 1]);
   });
 
-  it('ignores the answer of a handler that responds after the call ended', () => {
+  it('ignores the response of a handler that responds after the call ended', () => {
     let answer: (error: null, value: unknown) => void = () => undefined;
-    const { calls, serve } = scene();
+    const { calls, serve } = makeServer();
     const { answers } = serve(
       'client-stream',
       (_call, callback) => {
@@ -414,7 +414,7 @@ describe('unary handler', () => {
     ['returns an Observable that fails', () => throwError(() => new Error('no'))],
     ['returns a promise that rejects', () => Promise.reject(new Error('no'))],
   ])('ends a unary call once and reports no leak if its handler %s', async (_what, handler) => {
-    const { clock, calls, serve } = scene();
+    const { clock, calls, serve } = makeServer();
     let ended = 0;
     const { answers } = serve('unary', handler, RX, () => (ended += 1));
     await turn();
@@ -429,7 +429,7 @@ describe('unary handler', () => {
         resolve({ id: '7' });
       },
     };
-    const { serve } = scene();
+    const { serve } = makeServer();
     const { answers } = serve('unary', () => thenable);
     const { answers: emitted } = serve('unary', () => of(thenable));
     await turn();

@@ -173,7 +173,7 @@ export class ServerCalls implements CallHost {
     return new Promise((resolve) => this.waiting.push(resolve));
   }
 
-  /** Clears the timer. */
+  /** Clears the sweep timer. */
   close(): void {
     this.sweepTimer?.clear();
     this.sweepTimer = undefined;

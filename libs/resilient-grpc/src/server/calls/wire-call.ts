@@ -36,7 +36,7 @@ export interface ReadableCall extends WireCall {
   iterator(options: { readonly destroyOnReturn: boolean }): AsyncIterableIterator<unknown>;
 }
 
-/** Ends a response stream after the messages already written: with `status` if it is given, otherwise with OK and `trailers`. */
+/** Ends a response stream after the messages already written: with `status` if it is an error, otherwise with OK and `trailers`. */
 export function endStream(call: WireCall, status?: StatusLike, trailers?: Metadata): void {
   if (call.writableEnded) return;
   // As documented by grpc-js, an 'error' event sets the status of the call.

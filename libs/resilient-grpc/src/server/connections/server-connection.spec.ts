@@ -89,7 +89,7 @@ describe('maxConnectionAgeMs', () => {
     expect(log).toEqual(['10.0.0.7:4711 age']);
   });
 
-  it('waits a limited time for the answer to a ping before it closes an old connection', async () => {
+  it('waits at most PEER_QUIET_MS for the acknowledgement of a ping before it closes an old connection', async () => {
     const { clock, session } = connection({ maxConnectionAgeMs: 10_000 });
     session.answers = false;
     await clock.advanceAsync(10_000 + PEER_QUIET_MS - 1);
@@ -220,14 +220,14 @@ describe('connectionIdleTimeoutMs', () => {
 describe('keepalive', () => {
   const KEEPALIVE = { keepaliveTimeMs: 60_000, keepaliveTimeoutMs: 20_000 };
 
-  it('sends pings at the keepalive interval while the peer answers', async () => {
+  it('sends pings at the keepalive interval while the peer acknowledges them', async () => {
     const { clock, session, socket } = connection(KEEPALIVE);
     await clock.advanceAsync(60_000 * 3);
     expect(session.probes).toEqual(['ping', 'ping', 'ping']);
     expect(socket.destroyed).toBe(false);
   });
 
-  it('closes and reports a connection that does not answer a ping in time', async () => {
+  it('closes and reports a connection that does not acknowledge a ping in time', async () => {
     const { clock, session, socket, log } = connection(KEEPALIVE);
     session.answers = false;
     await clock.advanceAsync(79_999);
@@ -237,7 +237,7 @@ describe('keepalive', () => {
     expect(log).toEqual(['10.0.0.7:4711 keepalive']);
   });
 
-  it('accepts a ping answer that is read only after the process was blocked, regardless of when the block starts', async () => {
+  it('accepts a ping acknowledgement that is read only after the process was blocked, regardless of when the block starts', async () => {
     for (const blockedAt of [60_000, 65_000, 79_900]) {
       const { clock, session, socket } = connection(KEEPALIVE);
       session.answers = false;

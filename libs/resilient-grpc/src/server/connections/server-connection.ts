@@ -13,7 +13,7 @@ export interface ConnectionLifetime {
   readonly connectionIdleTimeoutMs: number | undefined;
   /** Interval between pings, with or without open calls. */
   readonly keepaliveTimeMs: number;
-  /** Time within which the peer must answer a ping; otherwise its connection is closed. */
+  /** Time within which the peer must acknowledge a ping; otherwise, its connection is closed. */
   readonly keepaliveTimeoutMs: number;
 }
 
@@ -133,7 +133,7 @@ export class ServerConnection {
     });
   };
 
-  /** Runs `task` if the idle timeout has passed; otherwise schedules another check. */
+  /** Runs `task` if the idle timeout has passed, or schedules another check. Does nothing if a stream is open or the session is closed. */
   private whenIdle(task: () => void): void {
     const timeoutMs = this.limits.connectionIdleTimeoutMs;
     if (timeoutMs === undefined || this.openStreams > 0 || this.session.closed) return;

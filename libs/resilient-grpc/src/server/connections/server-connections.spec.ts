@@ -210,7 +210,7 @@ describe('ServerConnections', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('keeps a connection with an incomplete request until destroyAll(), which counts this connection', async () => {
+  it('keeps a connection with an incomplete request until destroyAll(), which counts the connections that it closes', async () => {
     const { connections, port, clock, calls } = await bound();
     const halfway = session(port);
     const half = halfway.request(HEADERS, { endStream: false });
@@ -271,7 +271,7 @@ describe('ServerConnections', () => {
     await connections.closed();
   });
 
-  it('keeps sending probes after GOAWAY and keeps connections that answer', async () => {
+  it('keeps sending probes after GOAWAY and keeps connections that acknowledge them', async () => {
     const { connections, port, clock, calls, reported } = await bound({ keepaliveTimeMs: 60_000 });
     const busy = session(port);
     let probesReceived = 0;

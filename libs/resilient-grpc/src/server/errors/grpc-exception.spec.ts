@@ -24,7 +24,7 @@ describe('GrpcException', () => {
     expect(exception.cause).toBe(cause);
   });
 
-  it('gives a GrpcException the same status through Nest and through grpc-js alone', async () => {
+  it('produces the same status from a GrpcException through Nest and through grpc-js alone', async () => {
     const exception = new GrpcException('RESOURCE_EXHAUSTED', 'no more', { metadata: { 'x-shard': 'a' } });
     for (const error of [await throughNest(exception), exception]) {
       const status = serverErrorToStatus(error);

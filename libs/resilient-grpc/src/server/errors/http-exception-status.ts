@@ -20,6 +20,7 @@ const CODES_BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
   // Not in the table: thrown by the timeout interceptor in Nest's documentation.
   408: StatusCode.DEADLINE_EXCEEDED,
   409: StatusCode.ABORTED,
+  // Not in the table, which maps OUT_OF_RANGE to 400.
   416: StatusCode.OUT_OF_RANGE,
   // Not in the table: a common `errorHttpStatusCode` of ValidationPipe.
   422: StatusCode.INVALID_ARGUMENT,
@@ -88,7 +89,7 @@ function formatPath(path: string): string {
 }
 
 function isListOfStrings(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.every((one) => typeof one === 'string');
+  return Array.isArray(value) && value.every((entry) => typeof entry === 'string');
 }
 
 function isKeyed(value: unknown): value is Readonly<Record<string, unknown>> {

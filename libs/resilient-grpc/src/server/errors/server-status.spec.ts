@@ -81,7 +81,7 @@ describe('given status', () => {
       serverErrorToStatus(error);
     const status = serverStatusOf(error, false);
     expect(status).toEqual({ code, details: String(details), ...(metadata !== null && { metadata }) });
-    // An RpcException of any Nest version gives the same status.
+    // An RpcException of any Nest version produces the same status.
     expect(serverStatusOf(new RpcException(error), false)).toEqual(status);
   });
 
@@ -216,7 +216,7 @@ describe('trailers that cannot be sent', () => {
 });
 
 describe('status that is too long for trailers', () => {
-  // Beyond 64 KiB, Node never sends the trailers, nor anything for later calls on the connection.
+  // A field of more than 64 KiB breaks its connection; see `MAX_BYTES` in truncate-status.ts.
   it('drops the metadata of a status if it is too long, and marks the error as unexpected', () => {
     const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(50_000) } }];
     expect(serverStatusOf(new GrpcException('NOT_FOUND', 'no order 7', { details }), false)).toEqual({

@@ -11,7 +11,7 @@ const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal 
 
 /**
  * Returns the status for any error that a handler throws. Never throws itself.
- * @param filtered true if the error has passed Nest's exception filters and is thus intended for the caller; then the status is the
+ * @param filtered true if the error has passed Nest's exception filters and is therefore intended for the caller; then the status is the
  * one that grpc-js derives. Otherwise, as for a generator, only the details of gRPC errors are sent
  */
 export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus {
@@ -93,6 +93,7 @@ function hasGetError(error: object): error is WithGetError {
 function readableText(message: unknown): string {
   if (typeof message === 'string') return wellFormed(message);
   // For example, the messages of a ValidationPipe.
-  if (Array.isArray(message) && message.every((one) => typeof one === 'string')) return wellFormed(message.join(','));
+  if (Array.isArray(message) && message.every((entry) => typeof entry === 'string'))
+    return wellFormed(message.join(','));
   return typeof message === 'number' || typeof message === 'boolean' ? String(message) : 'Unknown Error';
 }

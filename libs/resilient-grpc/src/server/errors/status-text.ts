@@ -9,8 +9,8 @@ export function wellFormed(text: string): string {
 /** Joins messages and truncates the result if it is too long. */
 export function joinMessages(texts: readonly string[]): string {
   let text = '';
-  for (const [at, one] of texts.entries()) {
-    text += at === 0 ? one : `; ${one}`;
+  for (const [index, message] of texts.entries()) {
+    text += index === 0 ? message : `; ${message}`;
     if (text.length > MAX_DETAILS_LENGTH) return wellFormed(`${text.slice(0, MAX_DETAILS_LENGTH)}...`);
   }
   return wellFormed(text);

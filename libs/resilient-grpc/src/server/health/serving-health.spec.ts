@@ -187,7 +187,7 @@ describe('Watch', () => {
     await waitFor(() => serviceStreams.size === 0);
   });
 
-  it('rejects a Watch that starts after endWatches(), but still answers Check', async () => {
+  it('rejects a Watch that starts after endWatches(), but still responds to Check', async () => {
     const { health, serviceStreams, check, watch, serve } = await make();
     serve();
     health.turnNotServing();

@@ -24,7 +24,7 @@ interface HealthRequest {
 
 /**
  * One Watch call. A repeated status is sent once. A client that stops reading receives only the latest status when it reads again, so that
- * outdated statuses do not accumulate. There may be thousands of watchers, so an idle watcher holds only two fields.
+ * outdated statuses do not accumulate. There may be thousands of watchers, so each has only three fields.
  */
 export class WatchStream {
   private sent: string | undefined;
@@ -77,7 +77,8 @@ export class GrpcServerHealth {
   }
 
   /**
-   * Sets a service to SERVING. It is still reported as NOT_SERVING before the application has started and during shutdown.
+   * Sets a service to SERVING. It is still reported as NOT_SERVING before the application has started, in an overload with
+   * `notServingInOverload`, and during shutdown.
    *
    * @param service full name, such as 'orders.v1.Orders', from the contract or custom; defaults to the server as a whole, which probes
    * check

@@ -25,14 +25,14 @@ class CpuClock extends VirtualClock {
   }
 }
 
-interface SceneOptions {
+interface LimitOptions {
   readonly max?: number | 'adaptive';
   readonly maxQueued?: number;
   readonly serverMax?: number;
   readonly maxCallMs?: number;
 }
 
-function scene({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallMs }: SceneOptions = {}) {
+function makeServer({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallMs }: LimitOptions = {}) {
   const clock = new CpuClock();
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   const state = new OverloadState(clock, events, () => undefined);
@@ -100,7 +100,7 @@ function scene({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallMs }: 
 
 describe('ConcurrencyLimit', () => {
   it('runs at most maxConcurrent handlers at once, and starts waiting calls in the order of their arrival', async () => {
-    const { call, finish, running } = scene();
+    const { call, finish, running } = makeServer();
     for (let index = 0; index < 5; index++) call();
     expect([...running.keys()]).toEqual([0, 1]);
     await finish(1);
@@ -110,7 +110,7 @@ describe('ConcurrencyLimit', () => {
   });
 
   it('starts no more waiting calls in an event-loop turn in which handlers have run for 10 ms', async () => {
-    const { clock, call, finish, running } = scene();
+    const { clock, call, finish, running } = makeServer();
     for (let index = 0; index < 5; index++) call();
     await finish(0);
     expect([...running.keys()]).toEqual([1, 2]);
@@ -124,7 +124,7 @@ describe('ConcurrencyLimit', () => {
   });
 
   it('applies both the concurrency limit of the method and that of the server', async () => {
-    const { call, finish, running } = scene({ max: 3, serverMax: 1 });
+    const { call, finish, running } = makeServer({ max: 3, serverMax: 1 });
     for (let index = 0; index < 3; index++) call();
     expect([...running.keys()]).toEqual([0]);
     await finish(0);
@@ -132,7 +132,7 @@ describe('ConcurrencyLimit', () => {
   });
 
   it('refuses calls beyond maxQueued', () => {
-    const { call, codes, answers } = scene({ maxQueued: 1 });
+    const { call, codes, answers } = makeServer({ maxQueued: 1 });
     for (let index = 0; index < 4; index++) call();
     expect(codes()).toEqual([StatusCode.RESOURCE_EXHAUSTED]);
     const [status] = answers.values();
@@ -143,7 +143,7 @@ describe('ConcurrencyLimit', () => {
   });
 
   it('keeps the permit of a cancelled call until its handler ends, and skips cancelled calls that wait', async () => {
-    const { call, calls, finish, running } = scene({ max: 1 });
+    const { call, calls, finish, running } = makeServer({ max: 1 });
     const first = call();
     const waiting = call();
     const last = call();
@@ -157,7 +157,7 @@ describe('ConcurrencyLimit', () => {
   });
 
   it('uses nearly the whole capacity for calls that can meet their deadlines, and refuses the other calls, at a load of ten times the capacity', async () => {
-    const { call, clock, finish, running, codes, started } = scene({ max: 10 });
+    const { call, clock, finish, running, codes, started } = makeServer({ max: 10 });
     const endsAt = new Map<number, number>();
     // 10 handlers of 50 ms serve 200 calls per second.
     for (let ms = 0; ms < 5_000; ms++) {
@@ -170,7 +170,7 @@ describe('ConcurrencyLimit', () => {
       }
       await clock.advanceAsync(1);
     }
-    const count = (code: StatusCode) => codes().filter((one) => one === code).length;
+    const count = (code: StatusCode) => codes().filter((found) => found === code).length;
     expect(count(StatusCode.OK)).toBeGreaterThan(900);
     expect(count(StatusCode.RESOURCE_EXHAUSTED)).toBeGreaterThan(8_000);
     expect(count(StatusCode.DEADLINE_EXCEEDED)).toBeLessThan(20);
@@ -181,7 +181,7 @@ describe('ConcurrencyLimit', () => {
 describe("ConcurrencyLimit 'adaptive'", () => {
   /** Offers ten times the capacity of a resource that serves 10 handlers at once, 50 ms each. */
   const load = async ({ seconds = 20, max }: { readonly seconds?: number; readonly max: number | 'adaptive' }) => {
-    const { call, clock, finish, running, codes, state } = scene({ max });
+    const { call, clock, finish, running, codes, state } = makeServer({ max });
     const limits: number[] = [];
     /** Ids of the handlers that use the resource, with the time at which each ends. */
     const endsAt = new Map<number, number>();
@@ -211,7 +211,7 @@ describe("ConcurrencyLimit 'adaptive'", () => {
   });
 
   it('reports the current adaptive limit and the numbers of running and waiting calls', () => {
-    const { call, state } = scene({ max: 'adaptive', serverMax: 30 });
+    const { call, state } = makeServer({ max: 'adaptive', serverMax: 30 });
     for (let index = 0; index < 25; index++) call();
     expect(state.snapshot().limits).toEqual([
       { path: PATH, maxConcurrent: 20, running: 20, queued: 5 },
@@ -220,7 +220,7 @@ describe("ConcurrencyLimit 'adaptive'", () => {
   });
 
   it('ignores failed handlers in the adaptive limit', async () => {
-    const { call, clock, finish, state } = scene({ max: 'adaptive' });
+    const { call, clock, finish, state } = makeServer({ max: 'adaptive' });
     for (let index = 0; index < 1_000; index++) {
       const { id } = call();
       // First slow, then fast failures.
@@ -233,7 +233,7 @@ describe("ConcurrencyLimit 'adaptive'", () => {
 
 describe('maxCallMs', () => {
   it('ends a running call without a deadline, and a call that waits for a permit, after maxCallMs', async () => {
-    const { call, calls, clock, codes, finish, answers, running } = scene({ max: 1, maxCallMs: 500 });
+    const { call, calls, clock, codes, finish, answers, running } = makeServer({ max: 1, maxCallMs: 500 });
     const first = call();
     call();
     clock.advance(499);
@@ -247,7 +247,7 @@ describe('maxCallMs', () => {
   });
 
   it('clears the maxCallMs timer at the end of a call', async () => {
-    const { call, clock, finish } = scene({ maxCallMs: 500 });
+    const { call, clock, finish } = makeServer({ maxCallMs: 500 });
     const { id } = call();
     await finish(id);
     clock.advance(0);

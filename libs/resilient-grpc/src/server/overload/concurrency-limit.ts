@@ -38,7 +38,9 @@ export class ConcurrencyLimit {
   private readonly adaptive: AdaptiveLimit | undefined;
   private runningCount = 0;
   private isDispatching = false;
-  /** End of the time in which this event-loop turn may start waiting calls, in monotonic milliseconds; `undefined` if it has started none. */
+  /**
+   * End of the time in which this event-loop turn may start waiting calls, in monotonic milliseconds; `undefined` if it has started none.
+   */
   private sliceEndsAt: number | undefined;
 
   constructor(
@@ -143,7 +145,7 @@ export class ConcurrencyLimit {
 
   /**
    * True if waiting calls must not start before the next turn of the event loop. If handlers wait with timers and then use the CPU, the
-   * timers of newly started calls are soon due. Without a limit, Node would run timers, and read no sockets, until the queue is empty.
+   * timers of newly started calls expire soon. Without a limit, Node would run timers, and read no sockets, until the queue is empty.
    */
   private isSliceOver(): boolean {
     if (this.queue.size === 0) return false;

@@ -15,7 +15,7 @@ import { implementationOf } from '../served-methods.js';
 import { OverloadGate } from './overload-gate.js';
 import { OverloadState } from './overload-state.js';
 
-/** A clock whose time passes only while handlers use the CPU. */
+/** A clock whose time passes while handlers use the CPU, and when a test advances it. */
 class WorkClock extends VirtualClock {
   private workedMs = 0;
 
@@ -42,7 +42,7 @@ interface Answer {
   readonly status: StatusLike | undefined;
 }
 
-function scene(workMs = 5, overloadProtection = true) {
+function makeServer(workMs = 5, overloadProtection = true) {
   const clock = new WorkClock();
   const reported: GrpcServerEvent[] = [];
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
@@ -125,7 +125,7 @@ function scene(workMs = 5, overloadProtection = true) {
 
 describe('OverloadGate', () => {
   it('runs a handler when its call arrives if the process is not busy', () => {
-    const { call, handled } = scene();
+    const { call, handled } = makeServer();
     call();
     expect(handled).toEqual([0]);
     call();
@@ -133,7 +133,7 @@ describe('OverloadGate', () => {
   });
 
   it('queues calls after 10 ms of handlers without a pause, and serves them in the order of their arrival', async () => {
-    const { call, handled, settle } = scene();
+    const { call, handled, settle } = makeServer();
     for (let index = 0; index < 6; index++) call();
     expect(handled).toEqual([0, 1, 2]);
     await settle();
@@ -145,7 +145,7 @@ describe('OverloadGate', () => {
     { workMs: 7, expected: 1 },
     { workMs: 20, expected: 1 },
   ])('limits handlers of $workMs ms to $expected per turn of the event loop', async ({ workMs, expected }) => {
-    const { call, handled, occupy, settle } = scene(workMs);
+    const { call, handled, occupy, settle } = makeServer(workMs);
     await occupy();
     const handledAtTurns: number[] = [];
     for (let index = 0; index < 13; index++) call();
@@ -160,7 +160,7 @@ describe('OverloadGate', () => {
   });
 
   it('starts a handler after the microtasks of the previous handler', async () => {
-    const { call, clock, methodOf, settle } = scene();
+    const { call, clock, methodOf, settle } = makeServer();
     const log: string[] = [];
     const slow = methodOf(async (request) => {
       log.push(`${String(request)} starts`);
@@ -171,18 +171,18 @@ describe('OverloadGate', () => {
     });
     for (let index = 0; index < 4; index++) call();
     log.length = 0;
-    const [one, other] = [call(Infinity, slow), call(Infinity, slow)];
+    const [first, second] = [call(Infinity, slow), call(Infinity, slow)];
     await settle();
     expect(log).toEqual([
-      `${String(one.id)} starts`,
-      `${String(one.id)} ends`,
-      `${String(other.id)} starts`,
-      `${String(other.id)} ends`,
+      `${String(first.id)} starts`,
+      `${String(first.id)} ends`,
+      `${String(second.id)} starts`,
+      `${String(second.id)} ends`,
     ]);
   });
 
   it('refuses calls that cannot be served in time, and runs no handler for an expired call', async () => {
-    const { call, clock, handled, occupy, refused, answers, settle, types } = scene();
+    const { call, clock, handled, occupy, refused, answers, settle, types } = makeServer();
     await occupy();
     const load = Array.from({ length: 1_000 }, () => call(1_000).id);
     await settle();
@@ -196,7 +196,7 @@ describe('OverloadGate', () => {
   });
 
   it('refuses a call with a status that names the overload and that clients do not retry', async () => {
-    const { call, occupy, refused, settle } = scene();
+    const { call, occupy, refused, settle } = makeServer();
     await occupy();
     for (let index = 0; index < 1_000; index++) call(1_000);
     await settle();
@@ -206,7 +206,7 @@ describe('OverloadGate', () => {
   });
 
   it('serves all calls of a burst if they can meet their deadlines', async () => {
-    const { call, handled, occupy, refused, settle } = scene();
+    const { call, handled, occupy, refused, settle } = makeServer();
     await occupy();
     for (let index = 0; index < 180; index++) call(1_000);
     await settle();
@@ -214,8 +214,8 @@ describe('OverloadGate', () => {
     expect(refused()).toEqual([]);
   });
 
-  it('never refuses a call without a deadline, and divides the time between calls with and without a deadline', async () => {
-    const { call, handled, occupy, refused, settle } = scene();
+  it('refuses none of 1,000 calls without a deadline, and divides the time between calls with and without a deadline', async () => {
+    const { call, handled, occupy, refused, settle } = makeServer();
     await occupy();
     for (let index = 0; index < 1_000; index++) call();
     const limited = Array.from({ length: 10 }, () => call(1_000).id);
@@ -226,7 +226,7 @@ describe('OverloadGate', () => {
   });
 
   it('serves the backlog without yielding to the event loop if more than 5,000 calls without a deadline wait', async () => {
-    const { call, handled, settle } = scene(1);
+    const { call, handled, settle } = makeServer(1);
     for (let index = 0; index < 6_000; index++) call();
     const before = handled.length;
     await turn();
@@ -237,7 +237,7 @@ describe('OverloadGate', () => {
   });
 
   it('does not run the handler of a call that was cancelled while it waited', async () => {
-    const { call, calls, handled, settle } = scene();
+    const { call, calls, handled, settle } = makeServer();
     for (let index = 0; index < 4; index++) call();
     const cancelled = call();
     const last = call();
@@ -249,7 +249,7 @@ describe('OverloadGate', () => {
   });
 
   it('counts queued calls as open, so that a drain ends them without running their handlers', async () => {
-    const { call, calls, handled, answers, settle } = scene();
+    const { call, calls, handled, answers, settle } = makeServer();
     for (let index = 0; index < 8; index++) call();
     expect(calls.size).toBe(5);
     expect(calls.endAll()).toBe(5);
@@ -260,7 +260,7 @@ describe('OverloadGate', () => {
   });
 
   it('runs the handler of a queued call in the async context in which the call arrived', async () => {
-    const { call, methodOf, settle } = scene();
+    const { call, methodOf, settle } = makeServer();
     const context = new AsyncLocalStorage<number>();
     const seen: (number | undefined)[] = [];
     const reading = methodOf(() => {
@@ -274,7 +274,7 @@ describe('OverloadGate', () => {
   });
 
   it('reports the beginning and the end of an overload once', async () => {
-    const { call, changes, clock, occupy, refused, reported, settle, state } = scene();
+    const { call, changes, clock, occupy, refused, reported, settle, state } = makeServer();
     await occupy();
     for (let index = 0; index < 1_000; index++) call(1_000);
     expect(state.snapshot().queued).toBeGreaterThan(100);
@@ -289,7 +289,7 @@ describe('OverloadGate', () => {
   });
 
   it('runs every handler on arrival if overloadProtection is false', () => {
-    const { call, handled } = scene(5, false);
+    const { call, handled } = makeServer(5, false);
     for (let index = 0; index < 100; index++) call(1);
     expect(handled).toHaveLength(100);
   });

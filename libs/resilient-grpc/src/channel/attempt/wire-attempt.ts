@@ -102,7 +102,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       } else {
         const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this);
         this.call = call;
-        // Interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
+        // A copy, because interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
         call.start(withTried(metadata, tried), this);
       }
     } catch (error) {
@@ -247,7 +247,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /**
    * Delays `status` if servers send this status at a shutdown, because the GOAWAY that proves the shutdown may arrive later. Returns false
-   * if the GOAWAY has already arrived, or if it would not change the outcome.
+   * for other statuses, if the GOAWAY has already arrived, or if it would not change the outcome.
    */
   private tryDelay(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;

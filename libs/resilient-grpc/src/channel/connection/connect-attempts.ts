@@ -31,7 +31,7 @@ export class ConnectAttempts {
   ) {}
 
   /**
-   * Returns `address` with an abort signal of the current attempt, which `net.connect` honors. Reading the signal of an aborted attempt
+   * Returns `address` with the abort signal of the current attempt, which `net.connect` honors. Reading the signal of an aborted attempt
    * throws its error, because Node would otherwise connect anyway, and nothing would close that socket.
    */
   abortable(address: SubchannelAddress, key: string): SubchannelAddress {
@@ -40,7 +40,7 @@ export class ConnectAttempts {
       signal?.throwIfAborted();
       return signal;
     };
-    // Own and enumerable, because `net.connect` copies its options; a getter, because each attempt has its own signal.
+    // The property is own and enumerable, because `net.connect` copies its options. It is a getter, because each attempt has a new signal.
     return Object.defineProperty({ ...address }, 'signal', { enumerable: true, get: signalOf });
   }
 

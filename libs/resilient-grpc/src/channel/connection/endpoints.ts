@@ -38,7 +38,7 @@ export interface EndpointAttempt extends AttemptEvidence {
 
 /** A load-balancing policy whose picks depend on weights and health. */
 export interface WeightedPolicy {
-  /** Called when slow start begins or ends, or when the health of a connection becomes known or changes. */
+  /** Called after the health, the ejection, or the slow start of an endpoint changes, and periodically during a slow start. */
   refresh(): void;
 }
 

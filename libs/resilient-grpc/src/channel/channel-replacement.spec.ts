@@ -90,7 +90,7 @@ function make(state: ConnectivityState = 'READY') {
 
 describe('channel replacement', () => {
   it.each(['credentials', 'age'] as const)(
-    'uses a replacement channel, created for the reason %s, when the replacement is READY',
+    'uses a replacement channel (reason: %s) when the replacement is READY',
     (reason) => {
       const { made, promoted, enter, begin, current } = make();
       begin[reason]();

@@ -35,7 +35,7 @@ export interface ChannelSettings extends BalancingSettings {
   readonly maxConnectionAgeMs: number | undefined;
   /** Ejection rules. If `undefined`, the rules of outlier detection in `loadBalancing` apply, if present. */
   readonly ejection?: EjectionPolicy | undefined;
-  /** Options for grpc-js: the library's, overridden by the user's. Includes keepalive, idle timeout, and size limits. */
+  /** Options for grpc-js: the library's, overridden by the user's. They include keepalive, idle timeout, and size limits. */
   readonly channelOptions: ChannelOptions;
 }
 

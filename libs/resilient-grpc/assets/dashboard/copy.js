@@ -49,7 +49,7 @@ function copyWithoutApi(text) {
     close,
   );
   document.querySelector('.dashboard').append(dialog);
-  // A modal dialog takes the focus, and returns it when it closes.
+  // A modal dialog receives the focus, and restores the previous focus when it closes.
   dialog.showModal();
   area.select();
   const copied = document.execCommand('copy');

@@ -4,7 +4,7 @@ import type { Attempt, AttemptListener, AttemptRequest } from './attempt.js';
 export interface ReadBarrier {
   /** True if a call that begins now must wait for `whenRead`. */
   readonly isDue: boolean;
-  /** Runs `task` after the data has been read, in a later turn of the event loop. The transport may no longer be `ready` by then. */
+  /** Runs `task` after the data has been read, in a later turn of the event loop. The transport may no longer be `ready` in that turn. */
   whenRead(task: () => void): void;
 }
 

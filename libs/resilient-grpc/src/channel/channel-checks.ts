@@ -57,7 +57,7 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
 }
 
 /**
- * True if the application registered a resolver for the scheme of `url`. Targets with such a scheme may contain credentials, such as
+ * True if the application registered a resolver for the scheme of `url`. The target may then contain credentials, such as
  * 'consul://token@agent:8500/orders'.
  */
 function hasCustomResolver(url: string): boolean {

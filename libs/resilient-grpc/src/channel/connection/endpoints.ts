@@ -561,7 +561,7 @@ export class Endpoints {
     return endpoint;
   }
 
-  /** Creates an endpoint with `addresses`, which takes over the state of the endpoint that had the first address. */
+  /** Creates an endpoint with `addresses`, with the state of the endpoint that had the first address. */
   private regroup(addresses: readonly string[]): void {
     const former = new Set(addresses.map((address) => this.byAddress.get(address)));
     const known = this.byAddress.get(addresses[0] ?? '');
@@ -572,7 +572,7 @@ export class Endpoints {
       if (one === undefined) continue;
       for (const gate of one.gates) if (addresses.includes(gate.address)) endpoint.gates.add(gate);
       this.endpoints.delete(one);
-      // An address that is now reported as an endpoint of its own starts without a history.
+      // An address that is now reported as a separate endpoint starts without a history.
       for (const address of one.addresses) {
         if (this.byAddress.get(address) !== one) continue;
         const rest = this.create([address]);

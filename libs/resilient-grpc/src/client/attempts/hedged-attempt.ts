@@ -35,7 +35,7 @@ export interface HedgeListener extends AttemptListener {
  * failed. The first attempt that receives a response wins, and the others are cancelled immediately.
  */
 export class HedgedAttempt implements Attempt {
-  /** Number of the attempt that won, or of the last one that failed. */
+  /** Number of the attempt that decided the call; before that, of the latest attempt. */
   number = 0;
   /** Reason why no further attempt was sent. */
   because: HedgeDecision['because'] = 'first';

@@ -184,7 +184,7 @@ describe('change of load balancing', () => {
     expect(made).toHaveLength(3);
   });
 
-  it('clears the timer of the next channel replacement when the managed channel closes', () => {
+  it('creates no replacement channel after the managed channel is closed', () => {
     const { clock, made, channel } = make();
     channel.balance(ROUND_ROBIN);
     channel.balance(PICK_FIRST);

@@ -187,7 +187,7 @@ const count = (feeds: readonly Feed[], state: Feed['state']): number =>
   feeds.filter((feed) => feed.state === state).length;
 
 describe('further connections', () => {
-  it('opens further connections one by one up to the maximum while calls wait, and starts the calls in their order of arrival', async () => {
+  it('opens further connections up to the maximum while calls wait, and starts the calls in their order of arrival', async () => {
     const peer = await startPeer(2);
     const { channel, startAll, reach } = await open(peer);
     const feeds = startAll(8);

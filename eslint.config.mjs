@@ -4,11 +4,11 @@ import tseslint from 'typescript-eslint';
 
 const TESTS = ['**/*.spec.ts', '**/*.e2e-spec.ts', 'test/**'];
 
-const ONE_DOOR =
+const USE_TIME =
   'Use Clock and Random of time/ for time and randomness, so that policies can be tested in virtual time.';
 
-/** Constructs that are not allowed anywhere in the repository. */
-const house = [
+/** Constructs that are not allowed in TypeScript files, except in configuration files. */
+const forbiddenConstructs = [
   {
     selector: 'TSEnumDeclaration',
     message: 'Write a union of strings, or a const object with its type, instead of an enum.',
@@ -16,8 +16,8 @@ const house = [
   { selector: 'ExportDefaultDeclaration', message: 'Use a named export, so that the name is the same everywhere.' },
 ];
 
-/** Expressions that read the clock or return random numbers. `new Date(ms)` only converts, and is allowed. */
-const clocksAndDice = [
+/** Expressions that read the clock, start timers, or return random numbers. `new Date(ms)` only converts, and is allowed. */
+const timeAndRandomness = [
   "MemberExpression[object.name='Date'][property.name='now']",
   "NewExpression[callee.name='Date'][arguments.length=0]",
   "CallExpression[callee.name='Date']",
@@ -26,17 +26,20 @@ const clocksAndDice = [
   "MemberExpression[object.name='AbortSignal'][property.name='timeout']",
   "MemberExpression[object.name='globalThis'][property.name=/^(performance|setTimeout|setInterval|Date|Math)$/]",
   "MemberExpression[object.name='crypto'][property.name=/^(getRandomValues|randomUUID)$/]",
-].map((selector) => ({ selector, message: ONE_DOOR }));
+].map((selector) => ({ selector, message: USE_TIME }));
 
-const doors = ['node:timers', 'node:timers/promises', 'node:perf_hooks'].map((name) => ({ name, message: ONE_DOOR }));
+const timeModules = ['node:timers', 'node:timers/promises', 'node:perf_hooks'].map((name) => ({
+  name,
+  message: USE_TIME,
+}));
 const bareBuiltins = builtinModules
   .filter((name) => !name.startsWith('node:'))
   .map((name) => ({ name, message: `Write node:${name}.` }));
 
 /**
- * In the library, only time/ accesses timers, clocks and random numbers. setImmediate is allowed, because it has no duration, and because
- * nothing else works for a call that is cancelled in the tick in which it started. test/architecture.spec.ts checks that these rules detect
- * violations.
+ * In the library, only time/ accesses timers, clocks and random numbers; testing/ and specs are exempt. setImmediate is allowed, because it
+ * has no duration, and because nothing else works for a call that is cancelled in the tick in which it started. test/architecture.spec.ts
+ * checks that these rules detect violations.
  *
  * @type {import('eslint').Linter.Config}
  */
@@ -46,10 +49,10 @@ export const oneDoor = {
   rules: {
     'no-restricted-globals': [
       'error',
-      ...['performance', 'setTimeout', 'setInterval'].map((name) => ({ name, message: ONE_DOOR })),
+      ...['performance', 'setTimeout', 'setInterval'].map((name) => ({ name, message: USE_TIME })),
     ],
-    'no-restricted-syntax': ['error', ...house, ...clocksAndDice],
-    'no-restricted-imports': ['error', { paths: [...bareBuiltins, ...doors] }],
+    'no-restricted-syntax': ['error', ...forbiddenConstructs, ...timeAndRandomness],
+    'no-restricted-imports': ['error', { paths: [...bareBuiltins, ...timeModules] }],
   },
 };
 
@@ -64,7 +67,7 @@ export default defineConfig(
     rules: {
       eqeqeq: 'error',
       'no-console': 'error',
-      'no-restricted-syntax': ['error', ...house],
+      'no-restricted-syntax': ['error', ...forbiddenConstructs],
       'no-restricted-imports': ['error', { paths: bareBuiltins }],
       // Ignores classes that Nest injects, because emitDecoratorMetadata needs them as values.
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],

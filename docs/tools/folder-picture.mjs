@@ -9,10 +9,10 @@ const LIBRARY = 'libs/resilient-grpc/src';
 const PICTURE = 'docs/architecture.svg';
 const ENTRY = '#dbeafe';
 const INNER = '#f8fafc';
-// Labels are plain text, because viewers center plain text, so it fits with any font. HTML labels do not fit with every font.
+// Labels are plain text, which viewers center in any font. HTML labels do not fit into the boxes with every font.
 const BOLD_NAMES = '<style>.node text:first-of-type { font-weight: bold }</style>';
 
-/** Returns the imports of the library's files, by dependency-cruiser. */
+/** Returns the files of the library with their imports, as dependency-cruiser reports them. */
 export async function libraryModules() {
   const { output } = await cruise([LIBRARY], { ...rules.options, baseDir: ROOT });
   return output.modules;
@@ -62,7 +62,7 @@ function withoutDetours(imports) {
   });
 }
 
-/** Returns the folders that are entries of the package. */
+/** Returns the folders that are entry points of the package. */
 function entries() {
   const { exports } = JSON.parse(readFileSync(join(ROOT, 'libs/resilient-grpc/package.json'), 'utf8'));
   return new Set(Object.keys(exports).map((entry) => entry.slice('./'.length)));

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { format, resolveConfig } from 'prettier';
 import { ROOT } from './source-file.mjs';
 
-/** The dashboard for Grafana, as a path from the root. */
+/** Path of the Grafana dashboard, relative to the root. */
 const GRAFANA_DASHBOARD = 'docs/operations/grafana-dashboard.json';
 
 const JOB = 'job=~"$job"';
@@ -457,14 +457,14 @@ function dashboard() {
   };
 }
 
-/** Returns the file of the dashboard as it is, and as the panels of this module define it. */
+/** Returns the current text of the dashboard file, and the text rendered from the panels of this module. */
 export async function grafanaDashboard() {
   const path = join(ROOT, GRAFANA_DASHBOARD);
   let text = '';
   try {
     text = readFileSync(path, 'utf8');
   } catch {
-    // Written for the first time.
+    // The file does not exist yet.
   }
   const rendered = await format(JSON.stringify(dashboard()), { ...(await resolveConfig(path)), filepath: path });
   return { path, text, rendered };

@@ -1,12 +1,14 @@
 import ts from 'typescript';
 import { sourceFile } from './source-file.mjs';
 
-/** Renders a Markdown table of the kinds of failed connections. */
+/** Renders a Markdown table of the kinds of failed attempts to connect. */
 export function connectFailureTable() {
   const rows = [];
   const visit = (node) => {
     if (ts.isPropertyAssignment(node) && ts.isObjectLiteralExpression(node.initializer)) {
-      const texts = new Map(node.initializer.properties.map((one) => [one.name.text, one.initializer.text]));
+      const texts = new Map(
+        node.initializer.properties.map((property) => [property.name.text, property.initializer.text]),
+      );
       if (texts.has('cause')) rows.push([node.name.text, texts.get('cause'), texts.get('remedy')]);
     }
     ts.forEachChild(node, visit);
@@ -21,7 +23,7 @@ export function notRetriedTable() {
   const { text } = sourceFile('errors/not-retried-reason.ts');
   const members = [...text.matchAll(/\/\*\* (.+?)\.? \*\/\n {2}\| '([\w-]+)'/g)];
   const count = [...text.matchAll(/^ {2}\| '/gm)].length;
-  if (members.length !== count) throw new Error('a member of RetryRefusal has no doc comment of one line');
+  if (members.length !== count) throw new Error('a member of RetryRefusal has no single-line doc comment');
   const lines = members.map(([, comment, name]) => `| \`${name}\` | ${comment} |`);
   return ['| `notRetriedBecause` | Meaning |', '| --- | --- |', ...lines].join('\n');
 }

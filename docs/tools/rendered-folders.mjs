@@ -6,8 +6,8 @@ export function folderTable() {
     .sort(([, a], [, b]) => b.level - a.level)
     .map(([name, { is, level, packages, types = [], node = false }]) => {
       const named = [
-        ...packages.map((of) => `\`${of}\``),
-        ...types.map((of) => `types of \`${of}\``),
+        ...packages.map((module) => `\`${module}\``),
+        ...types.map((module) => `types of \`${module}\``),
         ...(node ? ['Node'] : []),
       ];
       return `| ${level} | \`${name}/\` | ${is} | ${named.join(', ') || 'nothing'} |`;

@@ -23,14 +23,14 @@ export function optionList(group) {
 /** Renders the README's table as Markdown, with the first sentence of each option. */
 export function shortOptions() {
   const rows = SHORT.map(([group, name, label = name]) => {
-    const option = optionsOf(group).find((one) => one.name === name);
+    const option = optionsOf(group).find((candidate) => candidate.name === name);
     if (option === undefined) throw new Error(`${group} has no option ${name}`);
     return `| \`${label}\` | ${asCode(option.defaultValue ?? 'none')} | ${cell(withCode(firstSentence(option.meaning)))} |`;
   });
   return ['| Option | Default | What it is |', '| --- | --- | --- |', ...rows].join('\n');
 }
 
-// Formats values as code, but not words.
+/** Formats a literal value as code; leaves other text unchanged. */
 function asCode(value) {
   return /^(\d+|'.*'|true|false|undefined)$/.test(value) ? `\`${value}\`` : value;
 }

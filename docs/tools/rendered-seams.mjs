@@ -1,6 +1,6 @@
 import { seams } from './source-seams.mjs';
 
-/** Renders a Markdown table of the private names that the client or the server needs. */
+/** Renders a Markdown table of the private names that `half` of the library ('client' or 'server') needs. */
 export function seamTable(half) {
   const rows = seams()
     .filter((seam) => seam.half === half)

@@ -11,7 +11,7 @@ export function constant(path, name) {
   const declarations = sourceFile(path)
     .statements.filter((statement) => ts.isVariableStatement(statement))
     .flatMap(({ declarationList }) => declarationList.declarations);
-  const initializer = declarations.find((one) => one.name.getText() === name)?.initializer;
+  const initializer = declarations.find((declaration) => declaration.name.getText() === name)?.initializer;
   const found = initializer && valueOf(initializer);
   if (found === undefined) throw new Error(`${path} has no constant ${name}; fix its entry in docs/tools`);
   return found;

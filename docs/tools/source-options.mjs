@@ -56,7 +56,7 @@ export function optionsOf(group) {
   return propertiesOf(declaration).map((property) => optionOf(property, group, constants));
 }
 
-/** Returns the properties of a type at any depth, including those of union members. Excludes keys that a member forbids (`undefined`). */
+/** Returns the properties of a type at any depth, including those of union members, except keys that a member forbids (`undefined`). */
 function propertiesOf(node) {
   const own = [];
   const visit = (child) => {

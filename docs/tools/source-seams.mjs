@@ -18,7 +18,7 @@ export function seams() {
       sourceFile(path)
         .statements.filter((statement) => ts.isVariableStatement(statement))
         .flatMap(({ declarationList }) => declarationList.declarations)
-        .map((one) => [one.name.getText(), one.initializer]),
+        .map((declaration) => [declaration.name.getText(), declaration.initializer]),
     );
     return valueOf(constants.get(name), constants).map((seam) => ({ half, ...seam }));
   });
@@ -31,7 +31,9 @@ function valueOf(node, constants) {
   if (ts.isPropertyAccessExpression(node)) return valueOf(node.expression, constants)[node.name.text];
   if (ts.isArrayLiteralExpression(node)) return node.elements.map((element) => valueOf(element, constants));
   if (ts.isObjectLiteralExpression(node)) {
-    return Object.fromEntries(node.properties.map((one) => [one.name.getText(), valueOf(one.initializer, constants)]));
+    return Object.fromEntries(
+      node.properties.map(({ name, initializer }) => [name.getText(), valueOf(initializer, constants)]),
+    );
   }
   throw new Error(`docs/tools/source-seams.mjs: cannot evaluate ${node.getText()}`);
 }

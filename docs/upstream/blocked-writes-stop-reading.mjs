@@ -5,7 +5,7 @@ import { reproduce } from './tools/reproduce.mjs';
 import { within } from './tools/waiting.mjs';
 
 const WINDOW = 2 ** 30;
-/** More than the buffers of both sockets. */
+/** Larger than the buffers of both sockets together. */
 const BODY = Buffer.alloc(32 * 1024 * 1024);
 const LIMIT_MS = 10_000;
 

@@ -35,6 +35,6 @@ await reproduce('@grpc/grpc-js', async () => {
   await pass(300);
   calls.fill(0);
   for (let call = 0; call < CALLS; call++) await answerOf(client);
-  // gRFC A58: an endpoint without a weight has the average weight of the others, and so a third of the calls.
+  // gRFC A58: an endpoint without a weight has the average weight of the others, so it should receive a third of the calls.
   return calls[2] < CALLS / 10;
 });

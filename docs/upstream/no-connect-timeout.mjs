@@ -10,7 +10,7 @@ await reproduce('@grpc/grpc-js', async () => {
   await once(silent, 'listening');
   const client = textClient(`127.0.0.1:${silent.address().port}`);
   const channel = client.getChannel();
-  // All timers fire early, so that the program does not wait for an hour. If grpc-js had a timeout, the channel would leave CONNECTING.
+  // Timers of more than 1 s fire after 50 ms. If grpc-js had a connect timeout, the channel would therefore leave CONNECTING.
   const setTimer = globalThis.setTimeout;
   globalThis.setTimeout = (task, ms, ...rest) => setTimer(task, ms > 1_000 ? 50 : ms, ...rest);
   channel.getConnectivityState(true);

@@ -7,7 +7,7 @@ import { pass, within } from './tools/waiting.mjs';
 
 const pem = (name) => readFileSync(new URL(`../../test/fixtures/tls/${name}.pem`, import.meta.url));
 
-/** Returns an HTTP/2 frame filled with zeros. */
+/** Returns an HTTP/2 frame with a payload of zeros. */
 function frame(type, length) {
   const made = Buffer.alloc(9 + length);
   made.writeUIntBE(length, 0, 3);
@@ -38,7 +38,7 @@ async function missesReset() {
   session.request({ ':path': '/' }).on('error', () => undefined);
   // Wait until the request has been written.
   await pass(50);
-  // Each of the two TLS records requires a response. Writing the first response fails because of the reset; the second waits for it.
+  // Each of the two TLS records requires a response. The write of the first response fails because of the reset; the second waits for it.
   secured.write(Buffer.concat([PING, UNKNOWN, PING]));
   tcp.resetAndDestroy();
   return !(await within(800, ended, false));

@@ -15,7 +15,7 @@ export async function startNameServer() {
   return state;
 }
 
-/** Returns the response (RFC 1035, 4.1): the question, and the address if the query asks for an IPv4 address. */
+/** Returns the response (RFC 1035, 4.1): the question, and the address if `knows` is true and the query requests an IPv4 address. */
 function answerTo(query, knows) {
   const end = query.indexOf(0, 12) + 5;
   const record = knows && query.readUInt16BE(end - 4) === 1;

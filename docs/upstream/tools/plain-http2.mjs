@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import http2 from 'node:http2';
 
-/** Starts a node:http2 server on 127.0.0.1. `onStream` receives each stream. */
+/** Starts a node:http2 server on 127.0.0.1. `onStream` receives each stream and its headers. */
 export async function startHttp2Server(onStream, options = {}) {
   const server = http2.createServer(options);
   server.on('stream', (stream, headers) => {
@@ -21,7 +21,7 @@ export async function startHttp2Session(target) {
   return session;
 }
 
-/** Starts a gRPC call of a method without a gRPC client. */
+/** Starts a gRPC call on a node:http2 session, without a gRPC client. */
 export function beginCall(session, method, headers = {}) {
   const stream = session.request({
     ':method': 'POST',

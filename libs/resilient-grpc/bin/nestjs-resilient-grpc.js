@@ -5,7 +5,8 @@ if (command === 'migrate') {
   const { runMigrate } = await import('../dist/migrate/run-migrate.js');
   code = await runMigrate(args, process);
 } else {
-  // grpc-js passes IP addresses as TLS server names, so Node would print a deprecation warning (DEP0123) in every run.
+  // For a target that is an IP address, grpc-js passes the address as the TLS server name. Node would then print a deprecation warning
+  // (DEP0123).
   process.noDeprecation = true;
   const { runDoctor } = await import('../dist/doctor/run-doctor.js');
   code = await runDoctor(process.argv.slice(2), process);

@@ -3,7 +3,7 @@ import { age, counted, duration, percent } from './format.js';
 /** Maximum time range shown, in milliseconds. */
 const SHOWN_MS = 10 * 60_000;
 const WINDOWS_MS = [60_000, 120_000, 300_000, SHOWN_MS];
-/** Time range over which a current rate is averaged, in milliseconds. */
+/** Minimum time range over which a current rate is averaged, in milliseconds, if there are samples for it. */
 const RATE_MS = 5_000;
 /** Codes that indicate a problem of the server or the connection. All others describe the request. */
 const FAULTS = new Set([
@@ -48,7 +48,7 @@ export class ClientState {
     this.samples = fields.map(() => []);
   }
 
-  /** Replaces the state. Properties that are missing from `properties` are discarded. */
+  /** Replaces the snapshot. Discards the samples if the client was recreated. */
   takeWhole(properties) {
     // The counters of a recreated client start at zero.
     if (this.snapshot !== undefined && properties.createdAt !== this.snapshot.createdAt)
@@ -64,7 +64,7 @@ export class ClientState {
     this.#sample(at);
   }
 
-  /** Prepends samples that the server took earlier. Ignores them if the samples of this object start earlier. */
+  /** Prepends samples that the server took earlier. Ignores them if they do not start before the samples of this object. */
   takeSamples(rows) {
     const known = this.samples[0];
     if (rows.length === 0 || (known.length > 0 && known[0] <= rows[0][0])) return;
@@ -108,7 +108,7 @@ export class ClientState {
     return this.samples[this.fields.indexOf(field)] ?? [];
   }
 
-  /** Adds a sample of the current counters, at most one per second. */
+  /** Adds a sample of the current counters. Keeps about one sample per second. */
   #sample(at) {
     this.at = at;
     const { counters, waiting } = this.snapshot;

@@ -27,10 +27,10 @@ export function copyButton(title, textOf) {
   );
 }
 
-/** Copies `text`, or shows the selected text if the browser does not permit copying. Resolves to true if the text was copied. */
+/** Copies `text`. Resolves to false, and shows the selected text, if the browser does not permit copying. */
 async function copyText(text) {
   try {
-    // `navigator.clipboard` is missing on a page without TLS.
+    // `navigator.clipboard` is missing on a page without TLS, except on localhost.
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
@@ -49,7 +49,7 @@ function copyWithoutApi(text) {
     close,
   );
   document.querySelector('.dashboard').append(dialog);
-  // A modal dialog takes the focus, and returns it when it closes.
+  // A modal dialog receives the focus, and restores the previous focus when it closes.
   dialog.showModal();
   area.select();
   const copied = document.execCommand('copy');

@@ -8,7 +8,7 @@ import { ProcessState } from './process-state.js';
 import { Servers } from './servers.js';
 
 export const HASH = '#client=';
-/** Word and sentence for each state of a connection. */
+/** Word and sentence for each state of the link to the application. */
 export const LINKS = {
   connecting: ['Connecting', 'Connecting to the application.'],
   live: ['Live', ''],
@@ -21,8 +21,8 @@ export const LINKS = {
 };
 
 /**
- * The dashboard, embeddable in any page. `onVerdict({ bad, all, link })` receives the number of unhealthy clients and the link state.
- * `process`: key of another process to show; `release`: the release of this page.
+ * The dashboard, embeddable in any page. `onVerdict({ bad, all, link })` receives the number of unhealthy clients, the number of all shown
+ * clients, and the link state. `process`: key of another process to show; `release`: the release of this page.
  */
 export class Dashboard {
   #state = new ProcessState();
@@ -38,7 +38,7 @@ export class Dashboard {
     this.pageRelease = release;
     this.status = el('p', { class: 'link', role: 'status' });
     this.clock = el('span', { class: 'dim' });
-    this.process = el('span', { class: 'dim', title: 'Process that serves this page' });
+    this.process = el('span', { class: 'dim', title: 'Process that the data describes' });
     this.verdict = el('p', { class: 'verdict-line', role: 'status' });
     this.notice = el('p', { class: 'notice', role: 'alert', hidden: true });
     this.back = el('a', { class: 'back', text: '← all clients', href: this.#address('') });
@@ -246,7 +246,7 @@ export function selectedClient() {
   }
 }
 
-/** Fetches the snapshot, because the page has the details of one client at most. */
+/** Fetches the snapshot of all clients as JSON text, because the page has the details of at most one client. */
 async function fetchSnapshot() {
   const response = await fetch(new URL('snapshot', import.meta.url), { cache: 'no-store' });
   if (!response.ok) throw new Error(`the application responded with ${response.status}`);
@@ -254,8 +254,8 @@ async function fetchSnapshot() {
 }
 
 /**
- * Reloads the page, because only the page of a release can read its events. Reloads once per release. Otherwise, the page would reload
- * forever behind a load balancer that alternates between releases.
+ * Reloads the page, because only a page of the same release can read the events. Reloads once per release and browser tab. Otherwise, the
+ * page would reload forever behind a load balancer that alternates between releases.
  */
 export function reloadFor(release) {
   const key = `nestjs-resilient-grpc.reloaded-for.${release}`;
@@ -264,7 +264,7 @@ export function reloadFor(release) {
   location.reload();
 }
 
-/** Sentence with the number of unhealthy clients. */
+/** Returns a sentence with the number of unhealthy clients. */
 export function verdict(bad, all) {
   if (bad === 0) return `All ${counted(all, 'client')} are healthy.`;
   return `${bad} of ${counted(all, 'client')} ${bad === 1 ? 'is' : 'are'} unhealthy.`;

@@ -25,7 +25,7 @@ export const REASONS = {
   overloaded: 'refused by an overloaded server',
 };
 
-/** Creates a table that reads its items from a snapshot with `itemsOf`. */
+/** Creates a table with a function that reads its items from a snapshot; empty if `itemsOf` returns `undefined`. */
 function tableOf(itemsOf, options) {
   return Object.assign(new Table(options), { itemsOf: (snapshot) => itemsOf(snapshot) ?? [] });
 }
@@ -134,10 +134,10 @@ export function callTables() {
   };
 }
 
-/** Reported health of an endpoint that gets no calls. */
+/** Health values with which an endpoint gets no calls. */
 const UNUSABLE = new Set(['pending', 'not-serving', 'unanswered', 'failed']);
 
-/** Describes whether an endpoint gets calls. */
+/** Describes whether an endpoint gets calls, and why not. */
 function endpointText({ state, ejected, health, weight }, now) {
   if (ejected) return `ejected (${ejected.reason}) for ${duration(Math.max(0, Date.parse(ejected.until) - now))} more`;
   if (health !== undefined && health !== 'serving' && health !== 'unimplemented') return health;

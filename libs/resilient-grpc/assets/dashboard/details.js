@@ -18,12 +18,12 @@ export class Details {
     this.command = el('code', { class: 'command', tabindex: '0', 'aria-label': 'Doctor command' });
     this.commandNote = el('p', {
       class: 'dim',
-      text: 'Replace each FILE by a file; the client has its content in memory.',
+      text: 'Replace each FILE with the path of a file. The options of the client contain its content, not its path.',
     });
     this.commands = el(
       'div',
       {},
-      el('p', { text: 'Run the doctor on the machine of the application:' }),
+      el('p', { text: 'Run the doctor on the machine on which the application runs:' }),
       this.command,
       this.commandNote,
     );
@@ -54,7 +54,10 @@ export class Details {
       'retries',
       'A retry costs a token; successful calls and time return tokens. Retries stop at 0, or at half with retryThrottling.',
     );
-    this.hedges = new Meter('hedges', 'A hedge costs a token. Hedges are limited to 5 % of calls.');
+    this.hedges = new Meter(
+      'hedges',
+      'A hedge costs a token; each call returns 0.05 tokens. Hedges are limited to 5 % of calls, plus five.',
+    );
     this.tables = callTables();
     this.more = connectionTables();
     this.totals = new Facts();
@@ -258,7 +261,7 @@ function watchFacts({ state, since, endpoints, changedAt, server, error, remedy 
   ];
 }
 
-/** List of names and values. Each entry is [name, value, tone?, 'wide'?]. A wide entry takes a row of its own. */
+/** List of names and values. Each entry is [name, value, tone?, 'wide'?]. A wide entry fills a row. */
 export class Facts {
   constructor() {
     this.element = el('dl', { class: 'facts' });

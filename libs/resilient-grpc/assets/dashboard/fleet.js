@@ -26,7 +26,7 @@ const addressOf = ({ key }, client) =>
 class Process {
   state = new ProcessState();
   link = { state: 'connecting' };
-  /** Time at which the link changed. */
+  /** Time at which the state of the link last changed, by the browser's clock. */
   since = Date.now();
 
   constructor(key) {
@@ -80,7 +80,7 @@ class Process {
   }
 }
 
-/** The page of several processes, with summed values. Each process and each of its clients is a link to the page of that process. */
+/** The page of several processes, with summed values. Each process, and each of its clients, links to the page of that process. */
 export class Fleet {
   #processes = new Map();
   #list = { keys: [], omitted: 0 };

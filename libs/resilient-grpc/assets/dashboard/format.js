@@ -1,4 +1,4 @@
-// Formats numbers and times for people, always with units.
+// Formats numbers, durations, and times for display.
 
 const whole = new Intl.NumberFormat('en');
 const precise = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
@@ -40,7 +40,7 @@ export function duration(ms) {
   }
 }
 
-/** Formats as {@link duration}, in whole seconds, because fractions would flicker. */
+/** Formats as {@link duration}, in whole seconds and at least 1 s, because fractions would flicker. */
 export function age(ms) {
   return duration(Math.max(ms < 1_000 ? 1_000 : Math.floor(ms / 1_000) * 1_000, 0)).replace('.0 s', ' s');
 }

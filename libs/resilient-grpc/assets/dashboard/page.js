@@ -4,7 +4,7 @@ const icon = document.querySelector('link[rel=icon]');
 const icons = { well: icon.href, trouble: icon.dataset.trouble };
 
 const main = document.querySelector('main');
-// Present if the page shows several processes.
+// Present if the dashboard covers several processes.
 const { release } = main.dataset;
 const process = new URLSearchParams(location.search).get('process') ?? undefined;
 const isFleet = release !== undefined && process === undefined;

@@ -11,11 +11,11 @@ export class ProcessState {
   process;
   /** Time of the state by the clock of the process, in milliseconds since 1970. */
   at = 0;
-  /** Difference between the clock of the process and the browser's clock, in milliseconds. */
+  /** Time by which the clock of the process is ahead of the browser's clock, in milliseconds. */
   skew = 0;
   #fields = [];
 
-  /** Takes the data of an event: the full state ('whole'), changes ('change'), or a snapshot ('snapshot'). */
+  /** Applies the data of an event: the full state ('whole'), changes ('change'), or a snapshot ('snapshot'). */
   take(event, data) {
     const at = typeof data.at === 'string' ? Date.parse(data.at) : data.at;
     this.at = at;

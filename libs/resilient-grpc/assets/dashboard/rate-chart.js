@@ -11,8 +11,8 @@ export function colour(name) {
 
 /**
  * Chart of values over time. `series`: { label, colour, fill?, dash? } for each line. `colour` names a custom property of the page. `value`
- * formats a value; `times` replaces the time axis. `legend` shows the names of the lines with their values, at the pointer or now. Charts
- * with the same `sync` share the pointer position.
+ * formats a value; `times` replaces the time axis. `legend` shows the names of the lines with their values, at the pointer or at the end.
+ * Charts with the same `sync` share the pointer position.
  */
 export class TimeChart {
   #chart;
@@ -30,8 +30,8 @@ export class TimeChart {
   }
 
   /**
-   * `data`: times in seconds, then a column for each series. `min`, `max`: time range shown. `highest`: minimum upper limit of the value
-   * axis. `marks`: times at which a connection was lost or restored.
+   * `data`: times in seconds, then a column for each series. `min`, `max`: time range shown. `highest`: the value axis ends 5 % above it.
+   * `marks`: vertical lines, as { atSeconds, well }; `well` is true for a recovery, and false for a failure.
    */
   draw(data, { min, max, highest, marks = [] }) {
     if (!this.box.isConnected || this.box.clientWidth === 0) return;

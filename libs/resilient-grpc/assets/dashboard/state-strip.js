@@ -34,7 +34,7 @@ export function stretches({ history, connectivity, createdAt }, begin, now) {
     from = at;
   }
   all.push({ state, from, to: now, cause });
-  return all.filter(({ to }) => to > begin).map((one) => ({ ...one, from: Math.max(one.from, begin) }));
+  return all.filter(({ to }) => to > begin).map((stretch) => ({ ...stretch, from: Math.max(stretch.from, begin) }));
 }
 
 /** Strip of the state over time, by color, pattern, and, if it fits, word. */
@@ -91,7 +91,7 @@ class Stretch {
     setAttribute(this.element, 'data-state', state ?? 'none');
     this.element.style.flexGrow = String(Math.max(share, 0.01));
     setText(this.word, word);
-    if (state === undefined) setAttribute(this.element, 'title', 'before this client was created');
+    if (state === undefined) setAttribute(this.element, 'title', 'no data');
     else {
       const until = to === now ? 'now' : moment(to, now);
       const why = cause === undefined ? '' : `\n${cause}`;

@@ -33,12 +33,12 @@ function summedMethod(all) {
     ...summed(all.map(({ started, failed, retried, hedged }) => ({ started, failed, retried, hedged }))),
     codes: summed(all.map(({ codes }) => codes)),
     recent: summedRecent(all.map(({ recent }) => recent)),
-    // Percentiles of several processes cannot be summed.
+    // Percentiles of several processes cannot be combined, so the highest is shown.
     latency:
       latencies.length === 0
         ? undefined
         : Object.fromEntries(
-            Object.keys(latencies[0]).map((which) => [which, highest(latencies, (one) => one[which])]),
+            Object.keys(latencies[0]).map((which) => [which, highest(latencies, (latency) => latency[which])]),
           ),
   };
 }
@@ -52,7 +52,7 @@ function summedError(all) {
 const STEP_MS = 2_000;
 
 /**
- * One client of several processes. `parts`: { process, client } for each process with current data. `process.now` is the time by the clock
+ * One client in several processes. `parts`: { process, client } for each process with current data. `process.now` is the time by the clock
  * of that process. Has the interface of ClientState that the overview uses.
  */
 export class SummedClient {

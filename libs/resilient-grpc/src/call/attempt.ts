@@ -10,7 +10,7 @@ export interface AttemptRequest {
   readonly deadline: number;
   /** Metadata to send. Several attempts may share the object, so the transport copies it before changing it. */
   readonly metadata: Metadata;
-  /** grpc-js's own options of this call (host, parent, propagate_flags, credentials), passed on unchanged. */
+  /** grpc-js's own options of this call (host, parent, propagate_flags, credentials), forwarded unchanged. */
   readonly options: CallOptions | undefined;
   /** grpc-js's interceptors, outermost first. `undefined` if there are none; messages are then sent as bytes. */
   readonly interceptors: readonly Interceptor[] | undefined;
@@ -29,7 +29,7 @@ export interface AttemptRequest {
   readonly telemetry?: CallTelemetry | undefined;
 }
 
-/** Callbacks of an attempt: headers at most once, messages as requested by `startRead`, the end exactly once and last. */
+/** Callbacks of an attempt: headers at most once, messages as requested by `startRead`, the end once and last. None after `abandon`. */
 export interface AttemptListener {
   onHeaders(headers: Metadata): void;
   onMessage(message: unknown): void;
@@ -58,7 +58,7 @@ export interface Attempt {
    */
   send(message: unknown, written?: () => void): void;
   halfClose(): void;
-  /** Ends the attempt on this side and on the wire. `onEnd` follows if the attempt had not ended before. */
+  /** Ends the attempt on this side and on the wire. `onEnd` follows if the attempt has not ended yet. */
   cancel(why: AttemptEvidence['endedHere'], code: number, details: string): void;
   /** Like `cancel`, but no callback follows. Used if the caller cancelled, or the deadline has passed. */
   abandon(because?: 'deadline'): void;

@@ -165,8 +165,8 @@ export type GrpcClientEvent = {
     }
   /** A call was awaited, but not subscribed to within 1 s, so it was not made. Only in development (`NODE_ENV` is not 'production'). */
   | { readonly type: 'awaited-call'; readonly path: string; readonly awaitedAt?: string }
+  /** A stream that is read on demand has been left unread. */
   | {
-      /** A stream that is read on demand has been left unread. */
       readonly type: 'unread-stream';
       readonly path: string;
       readonly openMs: number;
@@ -191,8 +191,8 @@ export type GrpcClientEvent = {
       readonly total: number;
     }
   /**
-   * The name of the target could not be resolved. Emitted again only after a lookup has succeeded. Earlier addresses stay
-   * in use; `addresses` is their number.
+   * The name of the target could not be resolved. Emitted again only after a lookup has succeeded. Earlier addresses stay in use;
+   * `addresses` is their number.
    */
   | { readonly type: 'lookup-failed'; readonly addresses: number }
   /**

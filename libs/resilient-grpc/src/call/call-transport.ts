@@ -4,21 +4,21 @@ import type { Attempt, AttemptListener, AttemptRequest } from './attempt.js';
 export interface ReadBarrier {
   /** True if a call that begins now must wait for `whenRead`. */
   readonly isDue: boolean;
-  /** Runs `task` after the data has been read, in a later turn of the event loop. The transport may no longer be `ready` by then. */
+  /** Runs `task` after the data has been read, in a later turn of the event loop. The transport may no longer be `ready` in that turn. */
   whenRead(task: () => void): void;
 }
 
 /** Carries attempts. The only interface between calls and channels. */
 export interface CallTransport {
   readonly target: string;
-  /** True if an attempt may begin now: the channel is READY, and a connection has a free stream. */
+  /** True if an attempt may begin now: the channel is READY, a connection has a free stream, and no earlier call is waiting for one. */
   readonly ready: boolean;
   /** True if the channel is READY. */
   readonly isConnected: boolean;
   readonly readBarrier: ReadBarrier;
   /** Starts an attempt. Requires `ready`. */
   start(request: AttemptRequest, listener: AttemptListener): Attempt;
-  /** Queues `waiter` until the channel is usable, and connects an idle channel. */
+  /** Queues `waiter` until the channel is usable, or refuses it. Connects an idle channel. */
   wait(waiter: Waiter): void;
   /** Removes a waiter from the queue. Does nothing if it is not queued. */
   dequeue(waiter: Waiter): void;

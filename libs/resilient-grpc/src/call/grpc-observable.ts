@@ -3,8 +3,8 @@ import { StreamIterator } from './stream-iterator.js';
 import type { StreamFactory } from './stream-source.js';
 
 /**
- * A call that starts when it is subscribed to or iterated over. Each subscription makes one call, whose messages are pushed. Each
- * `for await` makes one call that is read with flow control; `break` cancels it. `pipe()` returns a plain Observable.
+ * A call that starts when it is subscribed to or iterated over. Each subscription starts one call, whose messages are pushed. Each
+ * `for await` starts one call that is read with flow control; `break` cancels it. `pipe()` returns a plain Observable.
  */
 export class GrpcObservable<T> extends Observable<T> implements AsyncIterable<T> {
   /** Creates a run that the reader can pause. Operators use it to keep flow control. @internal */
@@ -17,8 +17,8 @@ export class GrpcObservable<T> extends Observable<T> implements AsyncIterable<T>
   }
 
   /**
-   * Returns a lazy iterator: the first `next()` starts the call. Nest creates an iterator of every result and discards it, so creating
-   * one must be cheap and must not start a call.
+   * Returns a lazy iterator: the first `next()` starts the call. Nest creates an iterator of each result of a handler and discards it, so
+   * the creation must be cheap and must not start a call.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T> {
     return new StreamIterator(this.openStream);

@@ -5,7 +5,7 @@ export interface IteratorConsumer<M> {
   onMessagesError(error: unknown): void;
 }
 
-/** Pulls the messages of an iterator, synchronous or not, one at a time. Nothing is delivered after `close`. */
+/** Pulls the messages of a sync or async iterator, one at a time. Nothing is delivered after `close`. */
 export class IteratorSource<M> {
   private isClosed = false;
 
@@ -54,12 +54,12 @@ export class IteratorSource<M> {
   };
 }
 
-/** True if `for await` accepts the value. */
+/** True if the value is an async iterable. */
 export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
   return isNonNullObject(value) && Symbol.asyncIterator in value;
 }
 
-/** True if `for...of` accepts the value. Strings are excluded, because a string is almost certainly a mistake. */
+/** True if the value is an iterable object. Strings are excluded, because a string is almost certainly a mistake. */
 export function isIterable(value: unknown): value is Iterable<unknown> {
   return isNonNullObject(value) && Symbol.iterator in value;
 }

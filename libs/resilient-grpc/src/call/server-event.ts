@@ -14,7 +14,7 @@ export type GrpcServerEvent = {
   | { readonly type: 'call-end'; readonly path: string; readonly kind: MethodKind; readonly end: ServerCallEnd }
   | { readonly type: 'drain'; readonly phase: 'begin'; readonly running: number }
   | ({ readonly type: 'drain'; readonly phase: 'end' } & ServerDrainReport)
-  /** The server closed a connection: by GOAWAY, or because its peer did not respond. */
+  /** The server ended a connection: by GOAWAY ('age', 'idle'), or by closing it ('age-grace', 'keepalive'). */
   | {
       readonly type: 'connection-end';
       readonly peer: string;
@@ -30,7 +30,7 @@ export type GrpcServerEvent = {
   | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }
   /** The handler of a unary or client-streaming method emitted more than one response. */
   | { readonly type: 'extra-response'; readonly path: string }
-  /** An overload began or ended. During an overload, calls wait longer than their deadlines allow, and the server refuses calls. */
+  /** An overload began or ended. During an overload, the server refuses calls that it cannot start in time. */
   | { readonly type: 'overload'; readonly phase: 'begin'; readonly queued: number }
   | { readonly type: 'overload'; readonly phase: 'end'; readonly shed: number; readonly durationMs: number }
   /** A call was refused because of an overload. Its handler did not run. */

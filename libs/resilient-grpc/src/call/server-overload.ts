@@ -1,10 +1,10 @@
-/** State of a server that refuses calls it cannot serve in time. */
+/** Overload state of a server. In an overload, the server refuses calls that it cannot start in time. */
 export interface ServerOverload {
   /** Start of the current overload; `undefined` without one. */
   readonly since: Date | undefined;
   /** Number of unary calls that wait for their handler. */
   readonly queued: number;
-  /** Number of calls refused since the server was created. */
+  /** Number of calls refused because of an overload, since the server was created. */
   readonly shed: number;
   /** Limits that `maxConcurrentCalls` sets for the server and for its methods. */
   readonly limits: readonly ServerConcurrencyLimit[];

@@ -22,7 +22,7 @@ describe('StreamBatches', () => {
     [101, ['0 ms: 100', '10 ms: 1']],
     [200, ['0 ms: 100', '10 ms: 100']],
     [350, ['0 ms: 100', '10 ms: 100', '20 ms: 100', '30 ms: 50']],
-  ])('ends streams in sequence, in batches of 100 every 10 ms (%i in all)', async (count, expected) => {
+  ])('ends streams in sequence, in batches of 100 every 10 ms (%i streams)', async (count, expected) => {
     const { clock, over, sizes, ended, streams } = make(count);
     await clock.advanceAsync(1_000);
     await over;

@@ -14,7 +14,7 @@ export class StreamBatches {
 
   constructor(private readonly clock: Clock) {}
 
-  /** Calls `endStream` for each stream: for the first batch immediately, for each further batch after an interval. */
+  /** Calls `endStream` for each stream: for the first batch immediately, and for each later batch after an interval. */
   async end<Stream>(streams: readonly Stream[], endStream: (stream: Stream) => void): Promise<void> {
     for (let from = 0; from < streams.length; from += STREAM_BATCH_SIZE) {
       if (from > 0) {

@@ -6,8 +6,8 @@ import type { StreamSink } from './stream-source.js';
 function make<T = number>() {
   const did: string[] = [];
   let sink: StreamSink<T> | undefined;
-  const iterator = new StreamIterator<T>((given) => {
-    sink = given;
+  const iterator = new StreamIterator<T>((created) => {
+    sink = created;
     return {
       prefetch: 16,
       begin: () => void did.push('begin'),

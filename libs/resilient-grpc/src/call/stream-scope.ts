@@ -1,4 +1,4 @@
-/** Read state of a stream that is read on demand. Serves to detect streams that are no longer read. */
+/** Read state of a stream that is read on demand. Used to detect streams that are no longer read. */
 export interface StreamDemand {
   /** Number of messages requested so far. */
   readonly requested: number;

@@ -38,8 +38,8 @@ interface Message {
 
 /**
  * A call of grpc-js's own client. grpc-js's retries are off on the library's channels, so this class resends calls that no server
- * application received. As in a plain channel, a call is resent once if a GOAWAY rejected its stream, and up to ten times if its request
- * was never sent.
+ * application received: once if a GOAWAY rejected its stream (or REFUSED_STREAM, if it is trusted), as in a plain channel, and up to ten
+ * times if its request was never sent.
  */
 export class CallbackCall implements Call, Listener {
   private wire: WireChannel;

@@ -57,7 +57,7 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
 }
 
 /**
- * True if the application registered a resolver for the scheme of `url`. Targets with such a scheme may contain credentials, such as
+ * True if the application registered a resolver for the scheme of `url`. The target may then contain credentials, such as
  * 'consul://token@agent:8500/orders'.
  */
 function hasCustomResolver(url: string): boolean {
@@ -114,10 +114,12 @@ export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[
   return outliers?.ok === true ? policyNameOf(outliers.childPolicy) : Object.keys(usable)[0];
 }
 
-/** Describes the problem of a `loadBalancingConfig`; `undefined` if grpc-js can use one of its policies. */
+/**
+ * Describes the problem of a `loadBalancingConfig`; `undefined` if grpc-js can use one of its policies. Without this check, grpc-js reports
+ * an invalid config as the failure of each call.
+ */
 export function loadBalancingProblem(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
   const { parseLoadBalancingConfig: parse } = experimental;
-  // Without this check, grpc-js reports an invalid config as the failure of each call.
   if (parse === undefined) return undefined;
   const reasons: string[] = [];
   for (const policy of config) {
@@ -168,7 +170,7 @@ export function insecureCredentials(): ChannelCredentials {
 
 /** True if connections with `value` use TLS. */
 export function isSecure(value: ChannelCredentials): boolean {
-  // Safe: the class of the object is a constructor, which grpc-js does not export.
+  // Safe: the constructor of an object is its class, which grpc-js does not export.
   return !(value instanceof (insecureCredentials().constructor as new () => object));
 }
 

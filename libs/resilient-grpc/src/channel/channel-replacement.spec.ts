@@ -90,7 +90,7 @@ function make(state: ConnectivityState = 'READY') {
 
 describe('channel replacement', () => {
   it.each(['credentials', 'age'] as const)(
-    'uses a replacement channel, created for the reason %s, when the replacement is READY',
+    'uses a replacement channel (reason: %s) when the replacement is READY',
     (reason) => {
       const { made, promoted, enter, begin, current } = make();
       begin[reason]();
@@ -184,7 +184,7 @@ describe('change of load balancing', () => {
     expect(made).toHaveLength(3);
   });
 
-  it('clears the timer of the next channel replacement when the managed channel closes', () => {
+  it('creates no replacement channel after the managed channel is closed', () => {
     const { clock, made, channel } = make();
     channel.balance(ROUND_ROBIN);
     channel.balance(PICK_FIRST);

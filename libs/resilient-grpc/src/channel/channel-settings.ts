@@ -21,7 +21,7 @@ export interface ChannelSettings extends BalancingSettings {
   /** `doctorCommand` with TLS if the client does not use TLS, and without TLS if the client uses it. */
   readonly otherTlsCommand?: string | undefined;
   readonly credentials: CredentialsSource;
-  /** Maximum time that calls wait in an outage, with the ±10 % jitter applied. */
+  /** Maximum time that calls without `waitForReady` wait in an outage, with the ±10 % jitter applied. */
   readonly outageGraceMs: number;
   /** Milliseconds after READY within which calls that waited in an outage are sent. */
   readonly releaseWithinMs: number;
@@ -35,7 +35,7 @@ export interface ChannelSettings extends BalancingSettings {
   readonly maxConnectionAgeMs: number | undefined;
   /** Ejection rules. If `undefined`, the rules of outlier detection in `loadBalancing` apply, if present. */
   readonly ejection?: EjectionPolicy | undefined;
-  /** Options for grpc-js: the library's, overridden by the user's. Includes keepalive, idle timeout, and size limits. */
+  /** Options for grpc-js: the library's, overridden by the user's. They include keepalive, idle timeout, and size limits. */
   readonly channelOptions: ChannelOptions;
 }
 

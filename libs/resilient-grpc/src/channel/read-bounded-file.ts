@@ -30,7 +30,7 @@ export async function reloadBoundedFile(path: string): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let total = 0;
   for await (const chunk of createReadStream(path)) {
-    // Safe: a stream without an encoding gives buffers.
+    // Safe: a stream without an encoding emits buffers.
     chunks.push(chunk as Buffer);
     total += (chunk as Buffer).length;
     if (total > MAX_FILE_BYTES) throw tooLarge(path);

@@ -3,7 +3,7 @@ import type { EndpointWatchSnapshot, ResolutionSnapshot } from '../call/connecti
 import type { EventHub } from '../call/event-hub.js';
 import { moment, type Clock } from '../time/clock.js';
 
-/** The addresses that a channel uses, and the result of its last lookup. Emits an event for each change. */
+/** The addresses that a channel uses, and the result of its last lookup. Emits events for changes and failures. */
 export class ResolvedAddresses {
   private used: ReadonlySet<string> = new Set();
   private hasUsed = false;

@@ -71,7 +71,7 @@ export interface MethodContext {
   readonly start: StartAttempt;
   /** Returns `start` with other timeouts, for a call that overrides them. */
   readonly startWithin: (bounds: AttemptBounds) => StartAttempt;
-  /** True if calls may be executed more than once, unless their options say otherwise. */
+  /** True if calls may be executed more than once. The options of a call may override it. */
   readonly isSafeToRepeat: boolean;
   /** Present if the method's calls are hedged. */
   readonly hedging: Hedging | undefined;

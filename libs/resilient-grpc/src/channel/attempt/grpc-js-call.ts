@@ -15,7 +15,7 @@ type MessageContext = Parameters<CallStream['sendMessageWithContext']>[0];
 /** Maximum time in milliseconds by which Node's timers, and therefore grpc-js's deadlines, may fire early. */
 export const EARLY_MS = 1;
 
-/** Receives the facts of a call that its interceptors may hide. */
+/** Receives facts about a call that its interceptors may hide. */
 export interface InterceptedCallCallbacks {
   /** Receives the sizes of messages below the interceptors. */
   readonly telemetry: Pick<AttemptTelemetry, 'sent' | 'received'> | undefined;
@@ -26,7 +26,7 @@ export interface InterceptedCallCallbacks {
 }
 
 /**
- * The innermost call, below all interceptors. Replaces a class that grpc-js does not export, and gives interceptors the same guarantees.
+ * The innermost call, below all interceptors. Replaces a class that grpc-js does not export, with the same guarantees for interceptors.
  * Messages are objects. A unary or client-streaming call starts to read automatically, and delivers `null` if it ends without a message.
  */
 class BottomCall implements InterceptingCallInterface {

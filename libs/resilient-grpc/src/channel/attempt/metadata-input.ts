@@ -10,7 +10,7 @@ export function toMetadata(input: Metadata | Values): Metadata {
   for (const [key, value] of Object.entries(input)) {
     if (value === undefined) continue;
     const values = typeof value === 'string' || Buffer.isBuffer(value) ? [value] : value;
-    for (const one of values) metadata.add(key, one);
+    for (const entry of values) metadata.add(key, entry);
   }
   return metadata;
 }
@@ -21,13 +21,14 @@ export function metadataEntryProblem(key: string, value: unknown): string | unde
   if (/^grpc-/i.test(key)) return "expected a key that does not start with 'grpc-', which gRPC reserves";
   const binary = /-bin$/i.test(key);
   const values: readonly unknown[] = Array.isArray(value) ? value : [value];
-  for (const one of values) {
-    if (binary && !Buffer.isBuffer(one)) return `expected a Buffer, because the key ends in '-bin', got ${kind(one)}`;
+  for (const entry of values) {
+    if (binary && !Buffer.isBuffer(entry))
+      return `expected a Buffer, because the key ends in '-bin', got ${kind(entry)}`;
     if (binary) continue;
-    if (Buffer.isBuffer(one))
+    if (Buffer.isBuffer(entry))
       return `expected a string, got a Buffer; write a key that ends in '-bin' for binary values`;
-    if (typeof one !== 'string') return `expected a string or an array of strings, got ${kind(one)}`;
-    if (!/^[ -~]*$/.test(one))
+    if (typeof entry !== 'string') return `expected a string or an array of strings, got ${kind(entry)}`;
+    if (!/^[ -~]*$/.test(entry))
       return "expected printable ASCII; write a key that ends in '-bin' and a Buffer for other values";
   }
   return undefined;

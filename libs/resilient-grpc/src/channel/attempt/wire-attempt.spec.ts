@@ -247,7 +247,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(owner.ended).toBe(1);
     });
 
-    it('takes the content-type of a response without headers from its trailers', () => {
+    it('reads the content-type of a response without headers from its trailers', () => {
       const { call, ends } = make();
       call.end(5, 'none', grpcHeaders());
       expect(ends[0]).toMatchObject({ headersReceived: false, contentType: 'application/grpc+proto' });
@@ -331,17 +331,17 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
 
   describe('status of a server that shuts down', () => {
     const repeatable = (change: Partial<AttemptRequest> = {}) => {
-      const scene = make({ mayRepeat: true, ...change });
+      const made = make({ mayRepeat: true, ...change });
       const session = { closed: false, destroyed: false };
       const transport = { session };
       const child = { http2Stream: { rstCode: 0 }, httpStatusCode: 200, transport };
-      scene.call.child = { underlyingCalls: [{ call: { child } }] };
+      made.call.child = { underlyingCalls: [{ call: { child } }] };
       const connection = connectionRecord(transport);
       /** Calls the connection's end listeners. */
       const endConnection = () => {
         for (const ended of connection.endListeners) ended();
       };
-      return { ...scene, session, connection, endConnection };
+      return { ...made, session, connection, endConnection };
     };
 
     it.each([
@@ -405,18 +405,18 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(clock.pending).toBe(0);
     });
 
-    it.each<[string, Partial<AttemptRequest>, (scene: ReturnType<typeof repeatable>) => void]>([
+    it.each<[string, Partial<AttemptRequest>, (made: ReturnType<typeof repeatable>) => void]>([
       ['no further attempt is allowed', { mayRepeat: false }, () => undefined],
       ['the deadline is within 20 ms', { deadline: Date.UTC(2026, 0, 1) + 20 }, () => undefined],
       ['headers have arrived', {}, ({ call }) => call.listener?.onReceiveMetadata(grpcHeaders())],
       ['GOAWAY has arrived', {}, ({ connection }) => void (connection.goawayCode = 0)],
       ['the connection has closed', {}, ({ session }) => void (session.closed = true)],
     ])('delivers the status of a shutdown immediately if %s', (_why, change, prepare) => {
-      const scene = repeatable(change);
-      prepare(scene);
-      scene.call.end(1, 'CANCELLED', grpcHeaders());
-      expect(scene.ends).toMatchObject([{ code: 1, details: 'CANCELLED' }]);
-      expect(scene.clock.pending).toBe(0);
+      const made = repeatable(change);
+      prepare(made);
+      made.call.end(1, 'CANCELLED', grpcHeaders());
+      expect(made.ends).toMatchObject([{ code: 1, details: 'CANCELLED' }]);
+      expect(made.clock.pending).toBe(0);
     });
 
     it.each([
@@ -432,14 +432,14 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   });
 
   describe('attempt that took too long', () => {
-    type Scene = ReturnType<typeof make>;
+    type Made = ReturnType<typeof make>;
     const STREAM: MethodDescriptor = { ...METHOD, kind: 'server-stream', responseStream: true };
-    const cancelled = (why: AttemptEnd['endedHere'], code: number) => (scene: Scene) => {
-      scene.attempt.cancel(why, code, '');
-      scene.call.end(code);
+    const cancelled = (why: AttemptEnd['endedHere'], code: number) => (made: Made) => {
+      made.attempt.cancel(why, code, '');
+      made.call.end(code);
     };
 
-    it.each<[string, (scene: Scene) => void]>([
+    it.each<[string, (made: Made) => void]>([
       ['its deadline', cancelled('deadline', 4)],
       ['the attempt timeout', cancelled('attempt-timeout', 1)],
       ['the idle timeout of a stream', cancelled('stream-idle', 1)],
@@ -457,13 +457,13 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
         },
       ],
     ])('counts an attempt against its connection if it was ended by %s', (_, end) => {
-      const scene = make({ deadline: Date.UTC(2026, 0, 1) + 1_000 });
-      scene.clock.advance(1_000);
-      end(scene);
-      expect(scene.owner.tooLong).toEqual([{ peer: '127.0.0.1:50051', startedAt: 0, waitedMs: 1_000 }]);
+      const made = make({ deadline: Date.UTC(2026, 0, 1) + 1_000 });
+      made.clock.advance(1_000);
+      end(made);
+      expect(made.owner.tooLong).toEqual([{ peer: '127.0.0.1:50051', startedAt: 0, waitedMs: 1_000 }]);
     });
 
-    it.each<[string, (scene: Scene) => void]>([
+    it.each<[string, (made: Made) => void]>([
       [
         'receives a response',
         ({ call }) => {
@@ -492,10 +492,10 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
         },
       ],
     ])('does not count an attempt against its connection if it %s', (_, end) => {
-      const scene = make();
-      scene.clock.advance(1_000);
-      end(scene);
-      expect(scene.owner.tooLong).toEqual([]);
+      const made = make();
+      made.clock.advance(1_000);
+      end(made);
+      expect(made.owner.tooLong).toEqual([]);
     });
 
     it('reports how long a timed-out attempt waited: 0 ms for a stream that received headers', () => {
@@ -587,7 +587,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(call.did).toEqual(['start', 'read']);
     });
 
-    it('delivers no message to a call with interceptors that fails without one', () => {
+    it('delivers no message if a call with interceptors fails without one', () => {
       const { call, reported } = make({ interceptors: [through] });
       call.end(5, 'none');
       expect(reported).toEqual(['end']);

@@ -102,7 +102,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       } else {
         const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this);
         this.call = call;
-        // Interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
+        // A copy, because interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
         call.start(withTried(metadata, tried), this);
       }
     } catch (error) {
@@ -220,7 +220,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   private end(status: StatusObject): void {
     this.ended = true;
     // grpc-js ends a call with neither code nor details if it receives a compressed message whose encoding is neither gzip nor deflate. The
-    // header has been removed by then.
+    // encoding is unknown here, because grpc-js has removed its header.
     const { code, details = UNSUPPORTED_ENCODING } = status as Partial<StatusObject>;
     if (code === undefined && this.endedHere === 'no') this.endedHere = 'protocol';
     this.code = code ?? StatusCode.INTERNAL;
@@ -247,7 +247,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /**
    * Delays `status` if servers send this status at a shutdown, because the GOAWAY that proves the shutdown may arrive later. Returns false
-   * if the GOAWAY has already arrived, or if it would not change the outcome.
+   * for other statuses, if the GOAWAY has already arrived, or if it would not change the outcome.
    */
   private tryDelay(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;
@@ -359,7 +359,7 @@ class DelayedStatus {
     this.isDue = true;
     this.timer.clear();
     this.connection.endListeners.delete(this.due);
-    // Node and grpc-js have handled the GOAWAY by then.
+    // In the next turn, Node and grpc-js have handled the GOAWAY.
     this.clock.defer(() => {
       this.deliver(this.status);
     });

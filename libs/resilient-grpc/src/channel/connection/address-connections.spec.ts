@@ -187,7 +187,7 @@ const count = (feeds: readonly Feed[], state: Feed['state']): number =>
   feeds.filter((feed) => feed.state === state).length;
 
 describe('further connections', () => {
-  it('opens further connections one by one up to the maximum while calls wait, and starts the calls in their order of arrival', async () => {
+  it('opens further connections up to the maximum while calls wait, and starts the calls in their order of arrival', async () => {
     const peer = await startPeer(2);
     const { channel, startAll, reach } = await open(peer);
     const feeds = startAll(8);
@@ -321,19 +321,19 @@ describe('further connections', () => {
   });
 
   it('opens further connections only after the free streams of other endpoints are in use', async () => {
-    const [one, two] = [await startPeer(2), await startPeer(2)];
+    const [first, second] = [await startPeer(2), await startPeer(2)];
     const { startAll, reach } = await open(
-      one,
+      first,
       { loadBalancing: [{ round_robin: {} }], maxConnectionsPerEndpoint: 2 },
-      `ipv4:${one.address},${two.address}`,
+      `ipv4:${first.address},${second.address}`,
     );
-    await reach(() => two.sessions.length === 1);
+    await reach(() => second.sessions.length === 1);
     const feeds = startAll(4);
     await reach(() => count(feeds, 'open') === 4);
-    expect([one.sessions.length, two.sessions.length]).toEqual([1, 1]);
+    expect([first.sessions.length, second.sessions.length]).toEqual([1, 1]);
     const more = startAll(4);
     await reach(() => count(more, 'open') === 4);
-    expect([one.sessions.length, two.sessions.length]).toEqual([2, 2]);
+    expect([first.sessions.length, second.sessions.length]).toEqual([2, 2]);
   });
 });
 

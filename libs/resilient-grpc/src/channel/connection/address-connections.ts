@@ -110,14 +110,14 @@ export class AddressConnections {
     if (further.some(({ connection }) => connection.streams === undefined)) return true;
     if (this.count >= dependencies.maximum()) return false;
     let number = 2;
-    while (further.some((one) => one.number === number)) number += 1;
+    while (further.some((connection) => connection.number === number)) number += 1;
     const opened = new FurtherConnection(number, dependencies.create(number), dependencies.clock, {
       isNeeded: () => this.first?.isReady !== true,
       changed: () => {
         for (const listener of [...this.listeners]) listener();
       },
       dropped: (wasOpen) => {
-        this.further = this.further.filter((one) => one !== opened);
+        this.further = this.further.filter((connection) => connection !== opened);
         dependencies.dropped(wasOpen);
       },
     });
@@ -128,7 +128,7 @@ export class AddressConnections {
 
   /** Drops all further connections. Calls on them may finish. */
   release(): void {
-    for (const one of this.further) one.drop(false);
+    for (const connection of this.further) connection.drop(false);
   }
 }
 
@@ -177,7 +177,10 @@ class FurtherConnection {
     this.callbacks.dropped(isIdle);
   }
 
-  /** After a failed attempt, the state changes to IDLE when grpc-js's backoff ends. Calls that still wait open the connection again. */
+  /**
+   * Drops the connection in IDLE: when it has ended, or when grpc-js's backoff after a failed attempt ends. Calls that still wait open
+   * another connection.
+   */
   private readonly stateChanged: Listener = (_, from, to) => {
     if (stateName(to) === 'IDLE' && from !== to) this.drop(false);
     this.callbacks.changed();

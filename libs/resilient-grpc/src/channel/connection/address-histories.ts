@@ -169,7 +169,7 @@ export class AddressHistories {
     history.connection = connection;
     socket.once('close', () => {
       this.draining.delete(connection);
-      // The load-balancing policy reports the end of a connection in use, in sequence with the resulting change of the channel's state.
+      // The load-balancing policy reports the end of a connection in use, together with the resulting change of the channel's state.
       if (history.connection === connection && history.isReleased) this.closed(address, history);
       const undecided = history.undecided.find((one) => one.connection === connection);
       if (undecided !== undefined) this.judge(history, [undecided], false);

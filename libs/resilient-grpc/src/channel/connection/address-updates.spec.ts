@@ -56,9 +56,9 @@ describe('rate of address updates', () => {
     expect(applied).toEqual([['a'], ['b']]);
   });
 
-  it('spends at most a tenth of the time on slow address updates', () => {
-    const { clock, applied, report } = make((_, of) => {
-      of.advance(200);
+  it('limits slow address updates to a tenth of the time', () => {
+    const { clock, applied, report } = make((_update, time) => {
+      time.advance(200);
       return true;
     });
     report('a');
@@ -70,8 +70,8 @@ describe('rate of address updates', () => {
   });
 
   it('delays the next address update by at most 5 s, even if the process was suspended during an update', () => {
-    const { clock, applied, report } = make((_, of) => {
-      of.advance(60_000);
+    const { clock, applied, report } = make((_update, time) => {
+      time.advance(60_000);
       return true;
     });
     report('a');
@@ -196,7 +196,7 @@ describe('address limit', () => {
     expect(applied[2]).toEqual(expect.arrayContaining(kept));
   });
 
-  it('uses an address once even if it is reported many times', () => {
+  it('uses an address once if it is reported more than 1,000 times', () => {
     const { applied, report } = make();
     report(...Array.from({ length: 5_000 }, () => 'a'), 'b');
     expect(applied[0]).toEqual(['a', 'b']);

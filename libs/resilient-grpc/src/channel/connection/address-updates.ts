@@ -11,17 +11,17 @@ export type AddressUpdate = Parameters<LoadBalancer['updateAddressList']>;
 export type EndpointList = Extract<AddressUpdate[0], { readonly ok: true }>['value'];
 
 /**
- * Maximum number of addresses that are used per name. grpc-js compares each address with all others, so that an update blocks the event
- * loop for 0.1 s with 1,000 addresses, and for seconds with 10,000.
+ * Maximum number of addresses that are used per name. grpc-js compares each address with all others, so an update blocks the event loop for
+ * 0.1 s with 1,000 addresses, and for seconds with 10,000.
  */
 export const MAX_ADDRESSES = 1_000;
 
 /**
  * Passes the updates of a resolver to a load-balancing policy at a bounded rate: the first one immediately, then the latest one every
- * 100 ms. Addresses that follow an empty update are used immediately. Without the bounded rate, a resolver could use all CPU time of the
- * process. For example, grpc-js immediately calls a resolver again if it reports no addresses.
+ * 100 ms, or less often if updates are slow or empty. Addresses that follow an empty update are used immediately. Without the bounded rate,
+ * a resolver could use all CPU time of the process. For example, grpc-js immediately calls a resolver again if it reports no addresses.
  *
- * An update with the same addresses, in any order, is not passed on, because round_robin would recreate its state for each address.
+ * An update with the same addresses, in any order, is skipped, because round_robin would recreate its state for each address.
  * pick_first prefers the first addresses, so it receives each update.
  */
 export class AddressUpdates {
@@ -53,7 +53,7 @@ export class AddressUpdates {
     // Calls are waiting for the first addresses after an empty update.
     const isUrgent = this.empty > 0 && hasAddresses(update[0]);
     const waitMs = this.dueAt - this.clock.now();
-    // Some resolvers report again while an update is being passed on.
+    // Some resolvers report again while an update is being applied.
     if (!this.isPassing && (waitMs <= 0 || isUrgent)) return this.pass(update);
     // An error does not replace addresses that were reported before.
     if (update[0].ok || this.held?.[0].ok !== true) this.held = update;

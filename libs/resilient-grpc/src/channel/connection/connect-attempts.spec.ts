@@ -103,7 +103,7 @@ describe('ConnectAttempts', () => {
     expect(attempts.settle(KEY, false)?.socket).toBe(socket);
   });
 
-  it('gives each attempt to connect its own signal and timeout', () => {
+  it('creates a signal and a timeout for each attempt to connect', () => {
     const limits = [100, 300];
     const { clock, attempts } = make(() => limits.shift() ?? 0);
     const address = attempts.abortable(ADDRESS, KEY);

@@ -31,7 +31,7 @@ export class ConnectAttempts {
   ) {}
 
   /**
-   * Returns `address` with an abort signal of the current attempt, which `net.connect` honors. Reading the signal of an aborted attempt
+   * Returns `address` with the abort signal of the current attempt, which `net.connect` honors. Reading the signal of an aborted attempt
    * throws its error, because Node would otherwise connect anyway, and nothing would close that socket.
    */
   abortable(address: SubchannelAddress, key: string): SubchannelAddress {
@@ -40,7 +40,7 @@ export class ConnectAttempts {
       signal?.throwIfAborted();
       return signal;
     };
-    // Own and enumerable, because `net.connect` copies its options; a getter, because each attempt has its own signal.
+    // The property is own and enumerable, because `net.connect` copies its options. It is a getter, because each attempt has a new signal.
     return Object.defineProperty({ ...address }, 'signal', { enumerable: true, get: signalOf });
   }
 
@@ -49,13 +49,13 @@ export class ConnectAttempts {
     this.running.get(key)?.end();
     const attempt = new ConnectAttempt(key, this.timeoutMs(), this.clock);
     this.running.set(key, attempt);
-    // grpc-js starts an attempt one turn after the request, so the channel may be closed by then. Without this abort, grpc-js would keep
-    // the connection until it cleans up its pool.
+    // grpc-js starts an attempt one turn after the request, and the channel may have been closed in between. Without this abort, grpc-js
+    // would keep the connection until it cleans up its pool.
     if (this.isClosed) attempt.abort(CLOSED);
     return attempt;
   }
 
-  /** State of the oldest attempt that the channel uses, as 'connecting for 2.1 s: …'; `undefined` without such an attempt. */
+  /** State of the oldest attempt that the channel uses, such as 'connecting for 2.1 s: …'; `undefined` if no attempt is running. */
   get progress(): string | undefined {
     const [oldest] = [...this.running.values()]
       .filter(({ isUsed }) => isUsed)

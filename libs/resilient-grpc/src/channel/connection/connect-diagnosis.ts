@@ -86,7 +86,7 @@ export class ConnectDiagnosis {
     });
   }
 
-  /** Records the error with which the channel became unusable. */
+  /** Records the error that made the channel unusable. */
   channelFailed(error: string): void {
     const { kind, message } = connectFailureOf(error);
     this.lastError = kind === 'other' ? error : message;

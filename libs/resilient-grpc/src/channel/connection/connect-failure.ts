@@ -8,7 +8,7 @@ export interface ConnectFailure {
   readonly message: string;
 }
 
-/** Maximum length of the part of a message that comes from a peer, from OpenSSL, or from grpc-js. */
+/** Maximum length in characters of the part of a message that comes from a peer, from OpenSSL, or from grpc-js. */
 const MAX_DETAIL_LENGTH = 200;
 
 /**

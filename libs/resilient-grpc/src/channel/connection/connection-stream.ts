@@ -85,7 +85,7 @@ export class ConnectionStream {
         call.startRead();
       },
       onReceiveStatus: ({ code, details, metadata }: StatusObject) => {
-        // A response without a body has no headers, only trailers.
+        // A trailers-only response has no headers.
         const [contentType] = (received ?? metadata).get('content-type');
         this.end({ code, details, http: httpResponseOf(details, contentType?.toString()) });
       },

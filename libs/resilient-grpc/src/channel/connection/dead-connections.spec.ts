@@ -68,13 +68,13 @@ interface Running {
   readonly end: AttemptEnd | undefined;
 }
 
-interface SceneOptions {
+interface SetUpOptions {
   readonly loadBalancing?: 'pick_first' | 'round_robin';
   readonly connection?: 'warm' | 'on-demand';
   readonly idleTimeoutMs?: number;
 }
 
-async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {}) {
+async function setUp(proxies: readonly FaultProxy[], options: SetUpOptions = {}) {
   const { loadBalancing = 'pick_first', connection = 'warm', idleTimeoutMs = 200_000 } = options;
   const clock = new VirtualClock();
   const events: GrpcClientEvent[] = [];
@@ -135,7 +135,7 @@ async function scene(proxies: readonly FaultProxy[], options: SceneOptions = {})
     expect(call.end).toMatchObject({ code: 0 });
     return call.end!;
   };
-  /** Starts calls and cancels those without a response after a second. Returns the peers of the cancelled calls. */
+  /** Starts calls and cancels those without a response after a second. Returns their peers; `undefined` for calls that were not cancelled. */
   const timeOut = async (count = 3, path = ANSWERED): Promise<readonly (string | undefined)[]> => {
     const calls = Array.from({ length: count }, () => start(path));
     await turns();
@@ -160,7 +160,7 @@ beforeEach(() => {
 describe('black-holed connection', () => {
   it('closes a black-holed connection when its replacement is READY', async () => {
     const { proxy } = await startServer();
-    const { clock, channel, start, answered, timeOut, replacements, states } = await scene([proxy]);
+    const { clock, channel, start, answered, timeOut, replacements, states } = await setUp([proxy]);
     await answered();
     const hangs = start(SILENT);
     proxy.holdBytes();
@@ -186,7 +186,7 @@ describe('black-holed connection', () => {
 
   it('keeps a suspected connection while its replacement is not READY and after bytes arrive again', async () => {
     const { proxy } = await startServer();
-    const { clock, answered, start, timeOut, replacements, states } = await scene([proxy]);
+    const { clock, answered, start, timeOut, replacements, states } = await setUp([proxy]);
     await answered();
     const hangs = start(SILENT);
     proxy.holdBytes();
@@ -212,7 +212,7 @@ describe('black-holed connection', () => {
 
   it('reconnects as usual if a black-holed connection is reset before its replacement is READY', async () => {
     const { proxy } = await startServer();
-    const { clock, answered, timeOut, replacements, states } = await scene([proxy]);
+    const { clock, answered, timeOut, replacements, states } = await setUp([proxy]);
     await answered();
     proxy.holdBytes();
     await proxy.staySilent();
@@ -232,7 +232,7 @@ describe('black-holed connection', () => {
 
   it('ends the suspicion of a connection if the channel goes idle', async () => {
     const { proxy } = await startServer();
-    const { clock, timeOut, replacements, states } = await scene([proxy], {
+    const { clock, timeOut, replacements, states } = await setUp([proxy], {
       connection: 'on-demand',
       idleTimeoutMs: 1_000,
     });
@@ -250,7 +250,7 @@ describe('black-holed connection', () => {
 
   it('creates no replacement for a connection that was already replaced for new credentials', async () => {
     const { proxy } = await startServer();
-    const { clock, answered, start, replacements, rotate } = await scene([proxy]);
+    const { clock, answered, start, replacements, rotate } = await setUp([proxy]);
     await answered();
     const old = Array.from({ length: 3 }, () => start(SILENT));
     const last = start(SILENT);
@@ -269,7 +269,7 @@ describe('black-holed connection', () => {
 
   it('clears all timers if the channel is closed during a probe', async () => {
     const { proxy } = await startServer();
-    const { clock, channel, answered, timeOut } = await scene([proxy]);
+    const { clock, channel, answered, timeOut } = await setUp([proxy]);
     await answered();
     proxy.holdBytes();
     await timeOut();
@@ -284,7 +284,7 @@ describe('black-holed connection', () => {
 describe('dead connection with several addresses', () => {
   it('sends new calls to another address under pick_first after a connection is found dead', async () => {
     const [a, b] = [await startServer(), await startServer()];
-    const { clock, answered, timeOut, replacements, states } = await scene([a.proxy, b.proxy]);
+    const { clock, answered, timeOut, replacements, states } = await setUp([a.proxy, b.proxy]);
     expect((await answered()).peer).toBe(a.proxy.url);
     a.proxy.holdBytes();
     await a.proxy.staySilent();
@@ -303,7 +303,7 @@ describe('dead connection with several addresses', () => {
     const servers = [await startServer(), await startServer(), await startServer()] as const;
     const [dead, ...live] = servers;
     const proxies = servers.map(({ proxy }) => proxy);
-    const { clock, answered, timeOut, replacements, states } = await scene(proxies, { loadBalancing: 'round_robin' });
+    const { clock, answered, timeOut, replacements, states } = await setUp(proxies, { loadBalancing: 'round_robin' });
     const open = () => servers.map(({ proxy }) => proxy.counters.open);
     await waitFor(() => open().every((count) => count === 1));
     await waitFor(async () => (await answered()).peer === dead.proxy.url);
@@ -326,7 +326,7 @@ describe('dead connection with several addresses', () => {
 describe('suspected connection with several addresses', () => {
   it('ends the suspicion of a connection if the connection is reset', async () => {
     const [a, b] = [await startServer(), await startServer()];
-    const { clock, answered, timeOut, replacements } = await scene([a.proxy, b.proxy], {
+    const { clock, answered, timeOut, replacements } = await setUp([a.proxy, b.proxy], {
       loadBalancing: 'round_robin',
     });
     await waitFor(() => a.proxy.counters.open + b.proxy.counters.open === 2);
@@ -346,7 +346,7 @@ describe('suspected connection with several addresses', () => {
 describe('server that responds', () => {
   it('keeps a connection without a free stream if the server answers a PING', async () => {
     const { proxy, calls, seen } = await startServer({ settings: { maxConcurrentStreams: 1 } });
-    const { clock, start, answered, timeOut, replacements } = await scene([proxy]);
+    const { clock, start, answered, timeOut, replacements } = await setUp([proxy]);
     await answered();
     const hangs = start(SILENT);
     await waitFor(() => calls.includes(SILENT));
@@ -363,7 +363,7 @@ describe('server that responds', () => {
 
   it('sends one health check, and no PING if the server responds to the health check', async () => {
     const { proxy, calls, seen } = await startServer();
-    const { clock, answered, timeOut } = await scene([proxy]);
+    const { clock, answered, timeOut } = await setUp([proxy]);
     await answered();
     await timeOut(3, SILENT);
     await clock.advanceAsync(VERDICT_MS - 5_000);

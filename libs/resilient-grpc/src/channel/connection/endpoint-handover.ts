@@ -11,7 +11,7 @@ export class EndpointHandover {
   private used: EndpointList = [];
   /** Endpoints that the resolver removed and the policy still uses. */
   private kept: EndpointList = [];
-  /** Latest update, without `kept`; `undefined` if the policy has received it. */
+  /** Latest update, without `kept`; `undefined` if no endpoint is kept. */
   private pending: AddressUpdate | undefined;
   private isScheduled = false;
 

@@ -73,7 +73,7 @@ export class EndpointPicker implements Picker {
       const pick = this.child.pick(args);
       if (isComplete(pick) && this.isUntried(pick, tried)) return pick;
     }
-    // The policy may give the tried endpoint by far the highest weight.
+    // The tried endpoint may have by far the highest weight.
     const subchannel = others[Math.floor(this.random() * others.length)] ?? null;
     return { pickResultType: COMPLETE, subchannel, status: null, onCallStarted: null, onCallEnded: null };
   }

@@ -38,7 +38,7 @@ export interface EndpointAttempt extends AttemptEvidence {
 
 /** A load-balancing policy whose picks depend on weights and health. */
 export interface WeightedPolicy {
-  /** Called when slow start begins or ends, or when the health of a connection becomes known or changes. */
+  /** Called after the health, the ejection, or the slow start of an endpoint changes, and periodically during a slow start. */
   refresh(): void;
 }
 
@@ -561,7 +561,7 @@ export class Endpoints {
     return endpoint;
   }
 
-  /** Creates an endpoint with `addresses`, which takes over the state of the endpoint that had the first address. */
+  /** Creates an endpoint with `addresses`, with the state of the endpoint that had the first address. */
   private regroup(addresses: readonly string[]): void {
     const former = new Set(addresses.map((address) => this.byAddress.get(address)));
     const known = this.byAddress.get(addresses[0] ?? '');
@@ -572,7 +572,7 @@ export class Endpoints {
       if (one === undefined) continue;
       for (const gate of one.gates) if (addresses.includes(gate.address)) endpoint.gates.add(gate);
       this.endpoints.delete(one);
-      // An address that is now reported as an endpoint of its own starts without a history.
+      // An address that is now reported as a separate endpoint starts without a history.
       for (const address of one.addresses) {
         if (this.byAddress.get(address) !== one) continue;
         const rest = this.create([address]);

@@ -10,7 +10,7 @@ import type { Metadata } from '@grpc/grpc-js';
 /** Health of one connection (gRFC A17). 'pending': the server has not reported it yet. */
 export type EndpointHealth = NonNullable<EndpointSnapshot['health']>;
 
-/** Parts that a watch needs. */
+/** Dependencies of a health watch. */
 export interface HealthWatchDependencies {
   readonly clock: Clock;
   readonly random: Random;
@@ -24,7 +24,7 @@ const PATH = '/grpc.health.v1.Health/Watch';
 const SERVICE_FIELD = 1;
 const STATUS_FIELD = 1;
 const SERVING = 1n;
-/** Time after which a connection without a response counts as not serving. */
+/** Time after which a connection without a response is reported as 'unanswered'. */
 const FIRST_RESPONSE_TIMEOUT_MS = 5_000;
 
 /**

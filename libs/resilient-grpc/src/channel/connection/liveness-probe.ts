@@ -4,7 +4,7 @@ import { ConnectionStream } from './connection-stream.js';
 
 type SubchannelInterface = experimental.SubchannelInterface;
 
-/** Method of the probe. Every server responds, even one that does not implement it. */
+/** Method of the probe. Every gRPC server responds, even one that does not implement the method. */
 const METHOD = '/grpc.health.v1.Health/Check';
 /** A `HealthCheckRequest` for the server as a whole. */
 const REQUEST = Buffer.alloc(0);

@@ -549,12 +549,12 @@ describe('child policy', () => {
 describe('several channels', () => {
   it('reports events only to the observer of their own channel', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
-    const [one, two] = [watched(a.address), watched(b.address)];
-    one.channel.getConnectivityState(true);
-    two.channel.getConnectivityState(true);
-    await waitFor(() => one.seen.states.at(-1) === 'READY' && two.seen.states.at(-1) === 'READY');
-    expect(one.seen.connections.every((change) => change.startsWith(`${a.address} `))).toBe(true);
-    expect(two.seen.connections.every((change) => change.startsWith(`${b.address} `))).toBe(true);
+    const [first, second] = [watched(a.address), watched(b.address)];
+    first.channel.getConnectivityState(true);
+    second.channel.getConnectivityState(true);
+    await waitFor(() => first.seen.states.at(-1) === 'READY' && second.seen.states.at(-1) === 'READY');
+    expect(first.seen.connections.every((change) => change.startsWith(`${a.address} `))).toBe(true);
+    expect(second.seen.connections.every((change) => change.startsWith(`${b.address} `))).toBe(true);
   });
 
   it('does not connect if the channel is closed during name resolution', async () => {

@@ -86,7 +86,7 @@ interface ChildState {
   readonly error: string | null;
 }
 
-/** Owner of the policy of one channel: installs it with channel options, and gives access to it. */
+/** Owner of the policy of one channel: installs it with channel options, and provides access to it. */
 export class PolicyOwner {
   /** Random, so that an external service config cannot contain it. */
   readonly id = randomUUID();
@@ -163,7 +163,7 @@ let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
  * Wraps the configured child policies in a policy that reports to the channel. Returns `undefined` if this grpc-js lacks the private names.
  *
  * grpc-js's public channel exposes too little (42 attempts to connect appeared as two state changes) and cannot end a backoff. A
- * load-balancing policy observes each connection and passes on every call unchanged.
+ * load-balancing policy can observe each connection.
  */
 export function observeConnections(children: Policies, dependencies: PolicyDependencies): PolicyOwner | undefined {
   return register() ? new PolicyOwner(children, dependencies) : undefined;
@@ -182,7 +182,7 @@ export function supported(policy: Policies[number]): Policies[number] {
   return leastRequestName === '' ? { round_robin: {} } : { [leastRequestName]: policy[LEAST_REQUEST_POLICY_NAME] };
 }
 
-/** True if `name` is this library's own policy. Only the library may use it. */
+/** True if `name` is a policy that this library registered for internal use. */
 export function isObservingPolicy(name: string): boolean {
   return name.startsWith(POLICY_NAME);
 }

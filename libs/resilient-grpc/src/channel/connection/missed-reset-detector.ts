@@ -19,8 +19,8 @@ export interface UnreadConnection {
 const POLL_INTERVAL_MS = 250;
 
 /**
- * Finds and closes connections that are READY for grpc-js but no longer work, because Node does not read their end. Every call on such a
- * connection hangs. The timer runs only while calls are active.
+ * Finds and closes connections that are READY for grpc-js but no longer work, because Node does not read their end. Every call on these
+ * connections hangs. The timer runs only while calls are active.
  *
  * - HTTP/2 has stopped after a protocol error of the peer (`isStopped`). One check is enough.
  * - The peer has reset a TLS connection. If a write fails because of the reset, Node drops the write without notifying HTTP/2 (`TLSWrap`).

@@ -6,11 +6,11 @@ export type PolicyEvent =
   /** The state of the whole channel, after grpc-js has received it. `error` is set for TRANSIENT_FAILURE. */
   | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
   /**
-   * The resolver returned a result. `ok` is false if the resolver could not resolve the name, or found no address. Earlier addresses stay
+   * The resolver returned a result. `ok` is false after an error (`isError`), or if the resolver found no address. Earlier addresses stay
    * in use only after an error.
    */
   | { readonly type: 'lookup-ended'; readonly ok: boolean; readonly isError: boolean }
-  /** The child policy uses these addresses, which may be the same as before. */
+  /** The resolver returned these addresses, and the policy uses them. They may be the same as before. */
   | { readonly type: 'addresses'; readonly addresses: readonly string[] }
   /** The name could not be resolved, or has no address. `details` is the resolver's reason. A 'state' event follows. */
   | { readonly type: 'unresolved'; readonly details: string }

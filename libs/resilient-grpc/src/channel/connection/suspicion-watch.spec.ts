@@ -105,11 +105,11 @@ function make() {
   return { clock, events, owner, watch, connection, timeOut };
 }
 
-/** Advances `scene` to the end of a probe without a response. */
-function makeDead(scene = make()) {
-  scene.timeOut();
-  scene.clock.advance(12_500);
-  return scene;
+/** Advances `watched` to the end of a probe without a response. */
+function makeDead(watched = make()) {
+  watched.timeOut();
+  watched.clock.advance(12_500);
+  return watched;
 }
 
 describe('SuspicionWatch', () => {
@@ -343,10 +343,10 @@ describe('dead connection', () => {
 
 describe('dead connection among several', () => {
   function several() {
-    const scene = make();
+    const watched = make();
     const others = ['10.0.0.8:50051', '10.0.0.9:50051'].map((address) => new FakeConnection(address));
-    scene.connection.others = others;
-    return { ...scene, others: others as [FakeConnection, FakeConnection] };
+    watched.connection.others = others;
+    return { ...watched, others: others as [FakeConnection, FakeConnection] };
   }
 
   it('closes a dead connection without a new channel if another connection received data during the probe', () => {

@@ -123,7 +123,7 @@ export class SuspicionWatch {
     this.timer = this.clock.setTimer(() => {
       this.timer = undefined;
       const late = this.clock.now() - this.dueAt > MAX_CHECK_DELAY_MS;
-      // In a turn of the event loop, timers run before sockets are read. A late timer therefore waits for data that is read in this turn.
+      // In a turn of the event loop, timers run before sockets are read. The check therefore waits for the data that is read in this turn.
       this.clock.defer(() => {
         this.check(late);
       });

@@ -9,9 +9,9 @@ const TIMEOUT_MS = 5_000;
 const ALERT = /^ERR_SSL_.*(?:ALERT|UNRECOGNIZED_NAME)/;
 
 /**
- * Detects that a server uses TLS although its client does not. Such a server closes each connection without a response, like a proxy
- * without a reachable server. Each client opens at most one connection with a TLS handshake. It does so only if it was never connected, so
- * that a working server receives no additional connections in an outage.
+ * Detects that a server uses TLS although its client does not. The server then closes each connection without a response, as a proxy
+ * without a reachable server does. Each client opens at most one connection with a TLS handshake, and only if it was never connected. A
+ * working server therefore receives no additional connections in an outage.
  */
 export class TlsDetection {
   private hasBegun = false;

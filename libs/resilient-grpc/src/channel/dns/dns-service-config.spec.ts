@@ -174,17 +174,17 @@ describe('dnsServiceConfig', () => {
   it('reads the TXT record every minute and emits only changes', async () => {
     const server = await TxtServer.start();
     server.answer = [record([{ serviceConfig: timeout('1s') }])];
-    const scene = startReading(server);
-    await waitFor(() => scene.clock.pending === 1);
-    expect(scene.clock.nextTimerInMs).toBe(60_000);
-    await nextRead(scene);
-    expect(scene.found).toHaveLength(1);
+    const reading = startReading(server);
+    await waitFor(() => reading.clock.pending === 1);
+    expect(reading.clock.nextTimerInMs).toBe(60_000);
+    await nextRead(reading);
+    expect(reading.found).toHaveLength(1);
     server.answer = [record([{ serviceConfig: timeout('2s') }])];
-    await nextRead(scene);
+    await nextRead(reading);
     server.answer = 'no such name';
-    await nextRead(scene);
-    await nextRead(scene);
-    expect(scene.found).toEqual([timeout('1s'), timeout('2s'), {}]);
+    await nextRead(reading);
+    await nextRead(reading);
+    expect(reading.found).toEqual([timeout('1s'), timeout('2s'), {}]);
     expect(server.queried).toHaveLength(5);
   });
 
@@ -220,46 +220,46 @@ describe('failed TXT lookup', () => {
     async (answer) => {
       const server = await TxtServer.start();
       server.answer = answer;
-      const scene = startReading(server);
+      const reading = startReading(server);
       const waits: number[] = [];
-      await waitFor(() => scene.clock.pending === 1, { timeoutMs: 10_000 });
+      await waitFor(() => reading.clock.pending === 1, { timeoutMs: 10_000 });
       for (let i = 0; i < (answer === 'silence' ? 1 : 3); i++) {
-        waits.push(scene.clock.nextTimerInMs!);
-        if (answer === 'failure') await nextRead(scene);
+        waits.push(reading.clock.nextTimerInMs!);
+        if (answer === 'failure') await nextRead(reading);
       }
       expect(waits).toEqual([1_000, 1_600, 2_560].slice(0, waits.length).map((ms) => expect.closeTo(ms, 3)));
-      expect(scene.found).toEqual([]);
-      expect(scene.reports).toEqual([
+      expect(reading.found).toEqual([]);
+      expect(reading.reports).toEqual([
         expect.stringMatching(
           /^_grpc_config\.orders\.shop: DNS lookup failed \(.+\); the current service config stays in effect, and the lookup/,
         ),
       ]);
       server.answer = [record([{ serviceConfig: timeout('1s') }])];
-      await nextRead(scene);
-      expect(scene.found).toEqual([timeout('1s')]);
-      expect(scene.clock.nextTimerInMs).toBe(60_000);
+      await nextRead(reading);
+      expect(reading.found).toEqual([timeout('1s')]);
+      expect(reading.clock.nextTimerInMs).toBe(60_000);
     },
   );
 
   it('reports a failed TXT lookup again after a response', async () => {
     const server = await TxtServer.start();
-    const scene = startReading(server);
+    const reading = startReading(server);
     for (const answer of ['failure', 'failure', [], 'failure'] as const) {
       server.answer = answer;
-      await nextRead(scene);
+      await nextRead(reading);
     }
-    expect(scene.reports).toHaveLength(2);
+    expect(reading.reports).toHaveLength(2);
   });
 
-  it('sends no more TXT queries after unsubscribe()', async () => {
+  it('reports no failure and schedules no further TXT query after unsubscribe() during a query', async () => {
     const server = await TxtServer.start();
     server.answer = 'silence';
-    const scene = startReading(server);
+    const reading = startReading(server);
     await waitFor(() => server.queried.length > 0);
-    scene.subscription.unsubscribe();
+    reading.subscription.unsubscribe();
     server.answer = [];
-    await waitFor(() => scene.clock.pending === 0);
-    expect(scene.reports).toEqual([]);
+    await waitFor(() => reading.clock.pending === 0);
+    expect(reading.reports).toEqual([]);
   });
 });
 

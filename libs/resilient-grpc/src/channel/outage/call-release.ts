@@ -11,7 +11,7 @@ import type { Clock, Timer } from '../../time/clock.js';
 const RELEASE_BATCH_SIZE = 256;
 /** Maximum delay of a tick. A longer delay shows that the process was busy. Equals the tolerance for slow responses. */
 const MAX_TICK_DELAY_MS = 20;
-/** Interval of the checks for a free stream. The end of each call is checked, too, but the end of a health Watch also frees a stream. */
+/** Interval of the checks for a free stream. The end of a call starts a check immediately, but the end of a health Watch does not. */
 const STREAM_POLL_MS = 250;
 
 /** Dependencies of a release. */
@@ -29,9 +29,9 @@ export interface ReleaseDependencies {
 }
 
 /**
- * Sends waiting calls when the channel is usable. After an outage, or if a waiting call was lost with a connection, calls are ordered by
- * their deadlines and the release bound, and paced by the responses of the server. Otherwise, the oldest call goes first. If a fleet sent
- * all its waiting calls at once, the recovering server would receive 36 times its usual load.
+ * Sends waiting calls when the channel is usable. After an outage, or if a waiting call lost its connection or resumes a stream, calls are
+ * ordered by their deadlines and the release bound, and paced by the responses of the server. Otherwise, the oldest call is sent first. If
+ * a fleet sent all its waiting calls at once, the recovering server would receive 36 times its usual load.
  */
 export class CallRelease {
   private pace: ReleasePace | undefined;

@@ -31,7 +31,7 @@ export type OutageChange =
   | 'began'
   /** Only calls with `waitForReady: true` may still wait. */
   | 'grace-ended'
-  /** Another attempt to connect failed, or the outage ended. */
+  /** Another attempt to connect failed, the channel became READY, or the outage ended. */
   | 'other';
 
 /** Time after which a running attempt to connect is reported if calls wait for it. The outage log uses the same time. */

@@ -29,7 +29,7 @@ export function outageRefusal(outage: OutageDetails): WaitRefusal {
   };
 }
 
-/** Returns a refusal that names the limit if another call with a request of `bytes` would exceed a limit; `undefined` otherwise. */
+/** Returns a refusal that names the limit if another call with a request of `bytes` bytes would exceed a limit; `undefined` otherwise. */
 export function tooManyWaiting(
   target: string,
   waiting: { readonly size: number; readonly bytes: number },

@@ -91,14 +91,14 @@ describe('WaitingCalls', () => {
     );
   });
 
-  it('reports whether the waiting calls include one that was lost with a connection', () => {
+  it('reports whether a waiting call must be sent at a limited rate', () => {
     const calls = new WaitingCalls(new VirtualClock());
-    const lost = waiter(0, { rateLimited: true });
+    const rateLimited = waiter(0, { rateLimited: true });
     calls.push(waiter());
     expect(calls.hasRateLimited).toBe(false);
-    calls.push(lost);
+    calls.push(rateLimited);
     expect(calls.hasRateLimited).toBe(true);
-    calls.remove(lost);
+    calls.remove(rateLimited);
     expect(calls.hasRateLimited).toBe(false);
   });
 });

@@ -9,7 +9,7 @@ export class WaitingCalls implements Iterable<Waiter> {
   private readonly present = new Set<Waiter>();
   /** Bytes of the waiting requests. */
   bytes = 0;
-  private lost = 0;
+  private rateLimited = 0;
 
   private keepAlive: Timer | undefined;
 
@@ -29,23 +29,23 @@ export class WaitingCalls implements Iterable<Waiter> {
     return oldest === undefined ? 0 : now - oldest.waitingSince;
   }
 
-  /** True if the release is rate-limited, because at least one call was lost with a connection. */
+  /** True if at least one waiting call must be sent at a limited rate (`Waiter.rateLimited`). */
   get hasRateLimited(): boolean {
-    return this.lost > 0;
+    return this.rateLimited > 0;
   }
 
   push(waiter: Waiter): void {
     this.keepAlive ??= this.clock.setTimer(() => undefined, Infinity, true);
     this.present.add(waiter);
     this.bytes += waiter.bytes;
-    if (waiter.rateLimited) this.lost += 1;
+    if (waiter.rateLimited) this.rateLimited += 1;
   }
 
   /** Returns true if the call was waiting. */
   remove(waiter: Waiter): boolean {
     if (!this.present.delete(waiter)) return false;
     this.bytes -= waiter.bytes;
-    if (waiter.rateLimited) this.lost -= 1;
+    if (waiter.rateLimited) this.rateLimited -= 1;
     if (this.present.size === 0) {
       this.keepAlive?.clear();
       this.keepAlive = undefined;

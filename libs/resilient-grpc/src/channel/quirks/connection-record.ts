@@ -114,7 +114,7 @@ function record(calls: Iterable<ActiveCall>, lastStreamId: number): readonly Act
 }
 
 /**
- * Refuses a stream that the server pushed, because gRPC does not use server push. grpc-js has no 'error' listener for such a stream, so an
+ * Refuses a stream that the server pushed, because gRPC does not use server push. grpc-js adds no 'error' listener to pushed streams, so an
  * error (for example, after a GOAWAY with an error) would end the process.
  */
 function refusePushedStream(stream: ClientHttp2Stream): void {

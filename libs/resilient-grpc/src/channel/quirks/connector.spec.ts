@@ -295,8 +295,8 @@ describe('established connection', () => {
       (secured) => {
         secured.on('error', () => undefined).write(settings);
         reset = () => {
-          // Two TLS records, each of which requires a response. The write of the first response is reset, and the write of the second
-          // response waits for the first one.
+          // Two TLS records, each of which requires a response. The write of the first response fails because of the reset, and the second
+          // write waits for it.
           secured.write(Buffer.concat([ping, unknown, ping]));
           tcp?.resetAndDestroy();
         };

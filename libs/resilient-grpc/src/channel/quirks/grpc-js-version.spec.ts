@@ -31,8 +31,8 @@ describe('grpc-js version', () => {
     ['2.0.0', 'untested'],
     ['', 'tested'],
     ['workspace:*', 'tested'],
-  ])('classifies grpc-js version %j as %s (row %$)', (given, verdict) => {
-    const found = grpcJsProblem(given) !== undefined ? 'unusable' : isUntested(given) ? 'untested' : 'tested';
+  ])('classifies grpc-js version %j as %s (row %$)', (installed, verdict) => {
+    const found = grpcJsProblem(installed) !== undefined ? 'unusable' : isUntested(installed) ? 'untested' : 'tested';
     expect(found).toBe(verdict);
   });
 

@@ -47,7 +47,7 @@ interface Missing {
 const probed = new Set<string>();
 let isVersionReported = false;
 
-/** Reports, once per process, the private names that this grpc-js or Node lacks. */
+/** Reports the private names that this grpc-js or Node lacks, once per process and kind of object. */
 export class SeamReport {
   constructor(
     private readonly seams: readonly Seam[],

@@ -9,7 +9,7 @@ import { CallRegistry } from '../call/call-registry.js';
 import type { ResolvedMethodPolicy } from '../settings/resolved-settings.js';
 
 /** Simulates calls to an idempotent method for `seconds`. The server fails the fraction `failing` of all attempts. */
-function play(callsPerSecond: number, seconds: number, failing: number) {
+function simulate(callsPerSecond: number, seconds: number, failing: number) {
   const clock = new VirtualClock();
   const chance = seededRandom(7);
   const counts = { calls: 0, attempts: 0, succeeded: 0, failed: 0 };
@@ -44,8 +44,8 @@ describe('amplification while all attempts fail', { timeout: 300_000 }, () => {
     [1, 1.25],
     [10, 1.1],
     [1_000, 1.1],
-  ])('limits a client with %i call/s to %f attempts per call if all attempts fail', (callsPerSecond, maxPerCall) => {
-    const { perCall, failed, calls, open } = play(callsPerSecond, 60, 1);
+  ])('limits a client with %i calls/s to %f attempts per call if all attempts fail', (callsPerSecond, maxPerCall) => {
+    const { perCall, failed, calls, open } = simulate(callsPerSecond, 60, 1);
     expect(perCall).toBeLessThanOrEqual(maxPerCall);
     expect(perCall).toBeGreaterThan(1);
     expect({ failed, open }).toEqual({ failed: calls, open: 0 });
@@ -54,7 +54,7 @@ describe('amplification while all attempts fail', { timeout: 300_000 }, () => {
 
 describe('success rate while one attempt in ten fails', { timeout: 300_000 }, () => {
   it('completes at least 99 of 100 calls to an idempotent method if one attempt in ten fails', () => {
-    const { succeeded, calls } = play(100, 60, 0.1);
+    const { succeeded, calls } = simulate(100, 60, 0.1);
     expect(succeeded / calls).toBeGreaterThanOrEqual(0.99);
   });
 });

@@ -29,7 +29,7 @@ function make(change: Partial<Omit<AttemptRequest, 'deadline'>> & { deadlineMs?:
   };
   const ends: AttemptEnd[] = [];
   const ignore = { onHeaders: () => undefined, onMessage: () => undefined };
-  const start = withAttemptTimeout((...given) => transport.start(...given), 1_000, clock);
+  const start = withAttemptTimeout((...args) => transport.start(...args), 1_000, clock);
   const attempt = start(request, { ...ignore, onEnd: (end) => ends.push(end) });
   const [wire] = transport.attempts;
   const sentTimeout = (): unknown[] => wire!.request.metadata.get('grpc-timeout');
@@ -85,7 +85,7 @@ describe('attempt timeout', () => {
     },
   );
 
-  it('keeps a DEADLINE_EXCEEDED of the server that arrives before 90 % of the attempt timeout', () => {
+  it('keeps a DEADLINE_EXCEEDED from the server that arrives before 90 % of the attempt timeout', () => {
     const { clock, wire, kinds } = make();
     clock.advance(899);
     wire.end(SERVER_TIMEOUT);

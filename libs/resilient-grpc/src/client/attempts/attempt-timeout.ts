@@ -17,8 +17,8 @@ const MIN_TIMEOUT_SHARE = 0.9;
 
 /**
  * Bounds the time of each attempt until its end for a unary response, or until the response headers for a response stream. gRPC has no such
- * timeout (gRFC A44 explains why). Without an attempt timeout, a call spends its deadline on one slow server. A timeout counts against the
- * server, so it excludes time in which this process did not run.
+ * timeout (gRFC A44 explains why). Without an attempt timeout, one slow server can use up the whole deadline of a call. A timeout counts
+ * against the server, so it excludes time in which this process did not run.
  */
 export function withAttemptTimeout(start: StartAttempt, timeoutMs: number, clock: Clock): StartAttempt {
   return (request, listener) => new AttemptTimeoutAttempt(start, request, listener, timeoutMs, clock);

@@ -35,7 +35,7 @@ export interface HedgeListener extends AttemptListener {
  * failed. The first attempt that receives a response wins, and the others are cancelled immediately.
  */
 export class HedgedAttempt implements Attempt {
-  /** Number of the attempt that won, or of the last one that failed. */
+  /** Number of the attempt that decided the call; before that, of the latest attempt. */
   number = 0;
   /** Reason why no further attempt was sent. */
   because: HedgeDecision['because'] = 'first';
@@ -116,7 +116,7 @@ export class HedgedAttempt implements Attempt {
   /** Starts the pending attempt, because a channel is ready again. */
   resume(): void {
     this.awaitsChannel = false;
-    // Time spent waiting for a channel does not count as a slow response.
+    // The wait for a channel does not count as a slow response.
     const dueAt = Math.max(this.state.dueAt, this.client.clock.now() + this.hedging.policy.hedgingDelayMs);
     this.state = { ...this.state, dueAt };
     this.begin();
@@ -418,8 +418,8 @@ class HedgeAttempt implements AttemptListener {
 
 /**
  * Returns the metadata of an attempt. An attempt that is sent because other attempts are slow gets the hedge mark. It has an attempt count
- * like a retry, but no attempt has failed, so its server may retry its own calls. An attempt of a call that itself serves a retry gets no
- * mark. An attempt that replaces a failed attempt is a retry.
+ * like a retry, but no attempt has failed, so its server may retry its own calls. An attempt of a call that itself serves a retry keeps its
+ * retry mark instead. An attempt that replaces a failed attempt is a retry.
  */
 function hedgeMetadata(metadata: Metadata, number: number, othersAreSlow: boolean): Metadata {
   const copy = attemptMetadata(metadata, number);

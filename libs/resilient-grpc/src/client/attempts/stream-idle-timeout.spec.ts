@@ -84,11 +84,11 @@ describe('stream idle timeout', () => {
     ['is abandoned', ({ attempt }: ReturnType<typeof make>) => attempt.abandon()],
     ['ends', ({ server }: ReturnType<typeof make>) => server.onEnd(ended)],
   ])('does not cancel an attempt that %s in the turn in which its idle timeout expires', (_how, end) => {
-    const scene = make();
-    scene.attempt.startRead();
-    scene.clock.setTimer(() => end(scene), 100);
-    scene.clock.advance(1_000);
-    expect([scene.cancelledAt, scene.clock.pending]).toEqual([[], 0]);
+    const made = make();
+    made.attempt.startRead();
+    made.clock.setTimer(() => end(made), 100);
+    made.clock.advance(1_000);
+    expect([made.cancelledAt, made.clock.pending]).toEqual([[], 0]);
   });
 });
 

@@ -118,7 +118,7 @@ export class AttemptHistory {
   }
 }
 
-/** Returns the value that is further along: 'no', 'maybe', 'yes'. A later attempt never lowers the result of the call. */
+/** Returns the higher value in the order 'no', 'maybe', 'yes'. A later attempt never lowers the result of the call. */
 export function maxReach(a: Verdict['reachedServer'], b: Verdict['reachedServer']): Verdict['reachedServer'] {
   return REACH_RANK[a] >= REACH_RANK[b] ? a : b;
 }

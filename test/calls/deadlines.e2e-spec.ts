@@ -170,6 +170,32 @@ describe.each(EACH_METHOD)('deadline of a %s call', (method) => {
   });
 });
 
+describe('wrong call options', () => {
+  it('puts the problems of several wrong call options on one line of the error, each with its remedy', async () => {
+    const { echo, client } = await scene();
+    await client.waitForReady();
+    const options = { timeout: 1, prefetch: 0, deadline: 500, metadata: { 'x tenant': 'shop' } };
+    const error = await failureOf(callOnce(echo, 'unary', options));
+    expect(error).toMatchObject(INVALID_OPTIONS);
+    const path = 'echo/testing.v1.Echo/Unary: options';
+    expect(error.message).toBe(
+      `13 INTERNAL: The call could not be prepared: 4 problems: (1) ${path}.timeout: unknown key; did you mean 'timeoutMs'? ` +
+        `(2) ${path}.prefetch: expected an integer of 1 or more, got 0 ` +
+        `(3) ${path}.deadline: expected a Date or milliseconds since 1970, got 500, which is a duration or a time far in the past; ` +
+        'write timeoutMs: 500, or deadline: Date.now() + 500 ' +
+        `(4) ${path}.metadata["x tenant"]: expected a key of letters, digits, "_", "." and "-"`,
+    );
+    expect((error.cause as GrpcConfigurationError).problems).toHaveLength(4);
+  });
+
+  it('counts the wrong call options after the first 10', async () => {
+    const { echo } = await scene();
+    const wrong = Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`key${String(index)}`, 1]));
+    const { message } = await failureOf(callOnce(echo, 'unary', wrong));
+    expect(message).toMatch(/ 12 problems: \(1\) .* \(10\) [^(]* and 2 more in `cause\.problems`$/);
+  });
+});
+
 describe('distant deadline', () => {
   it.each([
     ['Infinity', Infinity],

@@ -11,7 +11,7 @@ import {
 import type { MethodContext } from '../call-context.js';
 import type { GrpcCallOptions } from '../resilient-types.js';
 import { pathOf } from '../../policy/options/describe-value.js';
-import { requireOptions } from '../../policy/options/option-problems.js';
+import { optionProblems } from '../../policy/options/option-problems.js';
 import { areCallOptionsValid, callOptionsSchema } from '../settings/method-options.js';
 
 /** grpc-js's bits of `propagate_flags`. Without flags, all of them are set. */
@@ -59,11 +59,13 @@ export function callMetadata(
     return joinMetadata(base, options.metadata);
   } catch {
     // grpc-js's error contains the value, which may be a secret.
-    throw new GrpcConfigurationError(metadataProblems(options.metadata, pathOf(optionsPath(context), 'metadata')));
+    throw new GrpcConfigurationError(metadataProblems(context, options.metadata));
   }
 }
 
-function metadataProblems(metadata: unknown, path: string): ConfigurationProblem[] {
+/** Returns the problems of metadata that `joinMetadata()` rejects. */
+function metadataProblems(context: MethodContext, metadata: unknown): ConfigurationProblem[] {
+  const path = pathOf(optionsPath(context), 'metadata');
   const problems = Object.entries(Object(metadata) as Record<string, unknown>).flatMap(([key, value]) => {
     const message = value === undefined ? undefined : metadataEntryProblem(key, value);
     return message === undefined ? [] : [{ path: pathOf(path, key), message }];
@@ -85,11 +87,10 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   const byMethod = deadlineFromTimeout(epochNow, context.policy.timeoutMs);
   if (options === undefined) return byMethod;
   const { timeoutMs, deadline, parent, propagate_flags: flags } = options;
-  // Checks types, too, because a string from an environment variable would be concatenated with the current time, not added.
-  if (!areCallOptionsValid(options)) requireOptions(callOptionsSchema, options, optionsPath(context));
   const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
-  if (typeof instant !== 'number') {
-    throw new GrpcConfigurationError([{ path: pathOf(optionsPath(context), 'deadline'), message: instant.problem }]);
+  // Checks types, too, because a string from an environment variable would be concatenated with the current time, not added.
+  if (typeof instant !== 'number' || !areCallOptionsValid(options)) {
+    throw new GrpcConfigurationError(callOptionProblems(context, options));
   }
   const byOptions = earliestDeadline(
     byMethod,
@@ -99,6 +100,23 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   if (parent === undefined || ((flags ?? PROPAGATE_DEADLINE) & PROPAGATE_DEADLINE) === 0) return byOptions;
   const inbound = parent.getDeadline();
   return earliestDeadline(byOptions, inbound instanceof Date ? inbound.getTime() : inbound);
+}
+
+/** Returns all problems of invalid call options, so that the caller can correct them at once. */
+function callOptionProblems(context: MethodContext, options: GrpcCallOptions): ConfigurationProblem[] {
+  const { deadline, metadata } = options;
+  const problems = optionProblems(callOptionsSchema, options, optionsPath(context));
+  const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
+  if (typeof instant !== 'number') {
+    problems.push({ path: pathOf(optionsPath(context), 'deadline'), message: instant.problem });
+  }
+  if (metadata === undefined) return problems;
+  try {
+    joinMetadata(context.metadata, metadata);
+    return problems;
+  } catch {
+    return [...problems, ...metadataProblems(context, metadata)];
+  }
 }
 
 /** True if cancellation of the caller's inbound call (`parent`) cancels this call. */

@@ -4,6 +4,7 @@ import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { ConcurrencyLimitError } from '../../errors/concurrency-limit-error.js';
 import { errorMessage } from '../../errors/error-message.js';
+import { isGrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { GrpcCallError, type FailureReason } from '../../errors/grpc-call-error.js';
 import type { NotRetriedReason } from '../../errors/grpc-call-error.js';
 import type { PermitQueue } from '../../policy/concurrency/permit-queue.js';
@@ -150,13 +151,26 @@ export function startFailure(error: unknown): CallFailure {
  */
 export function preparationFailure(error: unknown): CallFailure {
   const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
+  const what = isGrpcConfigurationError(error) ? describeProblems(error.problems) : errorMessage(error);
   return {
     code: isStatusCode(code) && !REQUEST_CODES.has(code) ? code : StatusCode.INTERNAL,
-    details: `The call could not be prepared: ${errorMessage(error)}`,
+    details: `The call could not be prepared: ${what}`,
     reason: 'not-sent',
     notRetriedBecause: 'local',
     cause: error,
   };
+}
+
+/** Maximum number of problems in the details of a call. The `cause` has all of them. */
+const MAX_SHOWN_PROBLEMS = 10;
+
+/** Returns the problems on one line. The message of GrpcConfigurationError has one line per problem, which would break the lines of a log. */
+function describeProblems(problems: readonly ConfigurationProblem[]): string {
+  const texts = problems.slice(0, MAX_SHOWN_PROBLEMS).map(({ path, message }) => `${path}: ${message}`);
+  if (problems.length === 1) return texts.join('');
+  const numbered = texts.map((text, index) => `(${String(index + 1)}) ${text}`).join(' ');
+  const more = problems.length - texts.length;
+  return `${String(problems.length)} problems: ${numbered}${more > 0 ? ` and ${String(more)} more in \`cause.problems\`` : ''}`;
 }
 
 /** Failure of a call for which both a concurrency limit and its queue are full. */

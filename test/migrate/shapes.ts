@@ -304,4 +304,175 @@ const clients = ResilientGrpcModule.forFeatureAsync([
 export class FactoriesModule {}
 `,
   },
+  {
+    path: 'src/urls.ts',
+    before: `import { ClientsModule, Transport } from '@nestjs/microservices';
+
+declare class ConfigService {
+  // The type is \`any\`, as in Nest's.
+  get(key: string, fallback?: string): any;
+  getOrThrow(key: string): any;
+}
+declare const config: ConfigService;
+declare function required(name: string): { url: string; package: string; protoPath: string };
+declare function optional(name: string): { url?: string; package: string; protoPath: string };
+const { env } = process;
+const base = { package: 'p', protoPath: 'p.proto' };
+const fixed = process.env.URL ?? 'a:1';
+const asserted = process.env.URL as string;
+
+export const clients = [
+  ClientsModule.register([{ name: 'literal', transport: Transport.GRPC, options: { ...base, url: 'a:1' } }]),
+  ClientsModule.register([{ name: 'template', transport: Transport.GRPC, options: { ...base, url: \`\${process.env.HOST}:1\` } }]),
+  ClientsModule.register([{ name: 'sum', transport: Transport.GRPC, options: { ...base, url: process.env.HOST + ':1' } }]),
+  ClientsModule.register([{ name: 'nullish', transport: Transport.GRPC, options: { ...base, url: process.env.URL ?? 'a:1' } }]),
+  ClientsModule.register([{ name: 'or', transport: Transport.GRPC, options: { ...base, url: process.env.URL || 'a:1' } }]),
+  ClientsModule.register([{ name: 'condition', transport: Transport.GRPC, options: { ...base, url: process.env.TEST ? 'a:1' : 'b:1' } }]),
+  ClientsModule.register([{ name: 'constant', transport: Transport.GRPC, options: { ...base, url: fixed } }]),
+  ClientsModule.register([{ name: 'thrown', transport: Transport.GRPC, options: { ...base, url: config.getOrThrow('URL') } }]),
+  ClientsModule.register([{ name: 'fallback', transport: Transport.GRPC, options: { ...base, url: config.get('URL', 'a:1') } }]),
+  ClientsModule.register([{ name: 'property', transport: Transport.GRPC, options: { ...required('a') } }]),
+  ClientsModule.register([{ name: 'replaced', transport: Transport.GRPC, options: { ...optional('a'), url: 'a:1' } }]),
+  ClientsModule.register([{ name: 'variable', transport: Transport.GRPC, options: { ...base, url: env.URL } }]),
+  ClientsModule.register([{ name: 'sure', transport: Transport.GRPC, options: { ...base, url: process.env.URL! } }]),
+  ClientsModule.register([{ name: 'asserted', transport: Transport.GRPC, options: { ...base, url: asserted } }]),
+  ClientsModule.register([{ name: 'empty', transport: Transport.GRPC, options: { ...base, url: process.env.URL ?? '' } }]),
+  ClientsModule.register([{ name: 'nothing', transport: Transport.GRPC, options: { ...base, url: '' } }]),
+  ClientsModule.register([{ name: 'config', transport: Transport.GRPC, options: { ...base, url: config.get('URL') } }]),
+  ClientsModule.register([{ name: 'optional', transport: Transport.GRPC, options: { ...optional('a') } }]),
+];
+`,
+    after: `import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
+
+declare class ConfigService {
+  // The type is \`any\`, as in Nest's.
+  get(key: string, fallback?: string): any;
+  getOrThrow(key: string): any;
+}
+declare const config: ConfigService;
+declare function required(name: string): { url: string; package: string; protoPath: string };
+declare function optional(name: string): { url?: string; package: string; protoPath: string };
+const { env } = process;
+const base = { package: 'p', protoPath: 'p.proto' };
+const fixed = process.env.URL ?? 'a:1';
+const asserted = process.env.URL as string;
+
+export const clients = [
+  ResilientGrpcModule.forFeature([{ name: 'literal', ...base, url: 'a:1' }]),
+  ResilientGrpcModule.forFeature([{ name: 'template', ...base, url: \`\${process.env.HOST}:1\` }]),
+  ResilientGrpcModule.forFeature([{ name: 'sum', ...base, url: process.env.HOST + ':1' }]),
+  ResilientGrpcModule.forFeature([{ name: 'nullish', ...base, url: process.env.URL ?? 'a:1' }]),
+  ResilientGrpcModule.forFeature([{ name: 'or', ...base, url: process.env.URL || 'a:1' }]),
+  ResilientGrpcModule.forFeature([{ name: 'condition', ...base, url: process.env.TEST ? 'a:1' : 'b:1' }]),
+  ResilientGrpcModule.forFeature([{ name: 'constant', ...base, url: fixed }]),
+  ResilientGrpcModule.forFeature([{ name: 'thrown', ...base, url: config.getOrThrow('URL') }]),
+  ResilientGrpcModule.forFeature([{ name: 'fallback', ...base, url: config.get('URL', 'a:1') }]),
+  ResilientGrpcModule.forFeature([{ name: 'property', ...required('a') }]),
+  ResilientGrpcModule.forFeature([{ name: 'replaced', ...optional('a'), url: 'a:1' }]),
+  ResilientGrpcModule.forFeature([{ name: 'variable', ...base, url: env.URL || 'localhost:5000' }]),
+  ResilientGrpcModule.forFeature([{ name: 'sure', ...base, url: process.env.URL! || 'localhost:5000' }]),
+  ResilientGrpcModule.forFeature([{ name: 'asserted', ...base, url: asserted || 'localhost:5000' }]),
+  ResilientGrpcModule.forFeature([{ name: 'empty', ...base, url: (process.env.URL ?? '') || 'localhost:5000' }]),
+  ResilientGrpcModule.forFeature([{ name: 'nothing', ...base, url: 'localhost:5000' }]),
+  ResilientGrpcModule.forFeature([{ name: 'config', ...base, url: config.get('URL') || 'localhost:5000' }]),
+  ResilientGrpcModule.forFeature([{ name: 'optional', ...optional('a'), url: optional('a').url || 'localhost:5000' }]),
+];
+`,
+  },
+  {
+    path: 'src/comments.ts',
+    before: `// Nest.
+import { ClientsModule, Transport } from '@nestjs/microservices'; // beside the import
+
+const base = { package: 'p', protoPath: 'p.proto' };
+
+export const clients = [
+  ClientsModule.register([{ name: 'one', transport: Transport.GRPC, options: { ...base, url: 'a:1' } }]), // beside one
+  // above mixed
+  ClientsModule.register([
+    { name: 'tcp', transport: Transport.TCP, options: { port: 1 } }, // beside tcp
+    /* before two */ { name: 'two', transport: Transport.GRPC, options: { ...base, url: 'a:1' } } /* after two */,
+    { name: 'log', transport: Transport.KAFKA, options: {} }, // beside log
+  ]), // beside mixed
+  ClientsModule.register([
+    {
+      name: 'three', // beside name
+      transport: Transport.GRPC, // beside transport
+      // above options
+      options: {
+        url: 'a:1', // beside url
+        maxMetadataSize: 5, // beside maxMetadataSize
+        ...base, // beside base
+      }, // beside options
+    }, // beside three
+  ]),
+  ClientsModule.register({
+    isGlobal: true, // beside isGlobal
+    // above clients
+    clients: [
+      { name: 'four', transport: Transport.GRPC, options: { ...base, url: 'a:1' } }, // beside four
+    ], // beside clients
+  }), // beside global
+  ClientsModule.registerAsync([
+    {
+      name: 'five', // beside name
+      useFactory: () => ({
+        transport: Transport.GRPC, // beside transport
+        options: {
+          url: 'a:1', // beside url
+          // above package
+          package: 'p', // beside package
+          protoPath: 'p.proto', // beside protoPath
+        },
+      }), // beside factory
+    },
+  ]), // beside async
+];
+`,
+    after: `// Nest.
+import { ClientsModule, Transport } from '@nestjs/microservices'; // beside the import
+import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
+
+const base = { package: 'p', protoPath: 'p.proto' };
+
+export const clients = [
+  ResilientGrpcModule.forFeature([{ name: 'one', ...base, url: 'a:1' }]), // beside one
+  // above mixed
+  ClientsModule.register([
+    { name: 'tcp', transport: Transport.TCP, options: { port: 1 } }, // beside tcp
+    { name: 'log', transport: Transport.KAFKA, options: {} }, // beside log
+  ]), // beside mixed
+  ResilientGrpcModule.forFeature([
+    /* before two */ { name: 'two', ...base, url: 'a:1' } /* after two */,
+  ]),
+  ResilientGrpcModule.forFeature([
+    {
+      name: 'three', // beside name
+      // above options
+      url: 'a:1', // beside url
+      ...base, // beside base
+      // beside options
+    }, // beside three
+  ]),
+  ResilientGrpcModule.forFeature([
+    // above clients
+    // beside clients
+    { name: 'four', ...base, url: 'a:1' }, // beside four
+  ], {
+    isGlobal: true, // beside isGlobal
+  }), // beside global
+  ResilientGrpcModule.forFeatureAsync([
+    {
+      name: 'five', // beside name
+      // above package
+      package: 'p', // beside package
+      protoPath: 'p.proto', // beside protoPath
+      useFactory: () => ({
+        url: 'a:1', // beside url
+      }), // beside factory
+    },
+  ]), // beside async
+];
+`,
+  },
 ];

@@ -1,15 +1,18 @@
 import {
   Node,
+  SyntaxKind,
   type Expression,
   type ObjectLiteralElementLike,
   type ObjectLiteralExpression,
   type SourceFile,
+  type Type,
   type VariableDeclaration,
 } from 'ts-morph';
 import { CONTRACT_KEYS } from '../client/settings/contract.js';
 import { OWNED_CHANNEL_OPTIONS } from '../client/settings/resolve-channel-settings.js';
 import { annotatedConstants, keysOf, keysOfProperty, nameOf, unwrapped } from './constants.js';
-import { applyEdits, indentAt, reindent, removal, type TextEdit } from './text-edits.js';
+import { isMaybeEmpty, isPropertyMaybeEmpty } from './maybe-empty.js';
+import { afterComma, afterComment, applyEdits, indentAt, reindent, removal, type TextEdit } from './text-edits.js';
 
 /** An edit, and the file that it changes. */
 export interface FileEdit extends TextEdit {
@@ -109,10 +112,17 @@ function returnedBy(factory: ReturnType<typeof factoryOf>): Expression | undefin
 /** Place of the options of a client: in the array of clients, or in a factory. */
 interface Place {
   /** Receives the options of the contract that are in a factory; `undefined` outside of factories. */
-  readonly contract: string[] | undefined;
+  readonly contract: ContractOption[] | undefined;
   readonly factory: Node | undefined;
   /** Indentation of the contract options. */
   readonly indent: string;
+}
+
+/** An option of the contract that moves out of a factory. */
+interface ContractOption {
+  readonly text: string;
+  /** Comment beside the option; the empty string if absent. */
+  readonly comment: string;
 }
 
 const OUTSIDE: Place = { contract: undefined, factory: undefined, indent: '' };
@@ -160,12 +170,11 @@ class ClientWriter {
     if (factory === undefined || expression === undefined || returned === undefined || name === undefined)
       throw new ByHand('has a factory that does not return one object literal; write forFeatureAsync');
     const indent = indentAt(this.source, name.getStart());
-    const contract: string[] = [];
+    const contract: ContractOption[] = [];
     const text = this.clientText(returned, { contract, factory, indent });
-    const separator = isOnLines(client) ? `,\n${indent}` : ', ';
     const inner = Node.isParenthesizedExpression(expression) ? expression.getExpression() : expression;
     const edits: TextEdit[] = [
-      { start: name.getEnd(), end: name.getEnd(), text: contract.map((one) => separator + one).join('') },
+      ...this.contractEdits(name, contract, isOnLines(client)),
       { start: inner.getStart(), end: inner.getEnd(), text },
     ];
     // The type would be Nest's; TypeScript infers the correct one.
@@ -177,10 +186,36 @@ class ClientWriter {
     return applyEdits(this.source, edits, client.getStart(), client.getEnd());
   }
 
+  /** Returns the edits that insert the contract after the name of a client and the comment beside the name. */
+  private contractEdits(name: Node, contract: readonly ContractOption[], isOnLines: boolean): readonly TextEdit[] {
+    const end = name.getEnd();
+    const comma = afterComma(this.source, end);
+    const isLast = comma === end;
+    const position = afterComment(this.source, comma);
+    const indent = indentAt(this.source, name.getStart());
+    const texts = contract.map(({ text, comment }, index) => {
+      const option = isLast && index === contract.length - 1 ? text : `${text},`;
+      if (comment === '') return option;
+      return isOnLines ? `${option} ${comment}` : `${comment}\n${indent}${option}`;
+    });
+    const inserted = texts.map((text) => (isOnLines ? `\n${indent}` : ' ') + text).join('');
+    if (inserted === '' || !isLast) return [{ start: position, end: position, text: inserted }];
+    if (position === end) return [{ start: end, end, text: `,${inserted}` }];
+    return [
+      { start: end, end, text: ',' },
+      { start: position, end: position, text: inserted },
+    ];
+  }
+
   /** Replaces a property and its comma with properties that each end with a comma. */
   private instead(property: Node, text: string): TextEdit {
-    const end = property.getEnd() + (/^\s*,/.exec(this.source.slice(property.getEnd()))?.[0].length ?? 0);
-    return { start: property.getStart(), end, text };
+    const start = property.getStart();
+    const end = afterComma(this.source, property.getEnd());
+    const commentEnd = afterComment(this.source, end);
+    if (commentEnd === end || !text.includes('\n')) return { start, end, text };
+    // On the last line of `text`, the comment would describe only the last option.
+    const comment = this.source.slice(end, commentEnd).trim();
+    return { start, end: commentEnd, text: `${text}\n${indentAt(this.source, start)}${comment}` };
   }
 
   /** Returns the properties in `options: { … }`, without the object around them. */
@@ -191,7 +226,8 @@ class ClientWriter {
     if (given === undefined || options === undefined) throw new ByHand('has options that are not an expression');
     if (!Node.isObjectLiteralExpression(options)) {
       const keys = this.checked(keysOf(given), given.getText());
-      return this.spreadText({ text: given.getText(), keys, root: given }, property, place, true);
+      const spread = { text: given.getText(), keys, root: given, type: given.getType() };
+      return this.spreadText(spread, property, place, 'always');
     }
 
     const edits: TextEdit[] = [];
@@ -221,7 +257,11 @@ class ClientWriter {
     if (Node.isSpreadAssignment(property)) {
       const root = property.getExpression();
       const keys = this.checked(keysOf(root), root.getText());
-      const text = this.spreadText({ text: root.getText(), keys, root }, property, place, false);
+      const spread = { text: root.getText(), keys, root, type: root.getType() };
+      // A `url` of the literal itself is not replaced.
+      const isOverridden =
+        property.getParentIfKind(SyntaxKind.ObjectLiteralExpression)?.getProperty('url') !== undefined;
+      const text = this.spreadText(spread, property, place, isOverridden ? 'never' : 'if-spread');
       const isSame = text === `...${root.getText()},`;
       return { edit: isSame ? [] : [this.instead(property, text)], isUrl: keys.has('url') };
     }
@@ -234,16 +274,16 @@ class ClientWriter {
       this.checkOutside(property, place);
       const start = property.getLeadingCommentRanges()[0]?.getPos() ?? property.getStart();
       const text = this.source.slice(start, property.getEnd());
-      place.contract.push(reindent(text, indentAt(this.source, property.getStart()), place.indent));
-      return { edit: [removal(this.source, start, property.getEnd())], isUrl: false };
+      const edit = removal(this.source, start, property.getEnd());
+      place.contract.push({
+        text: reindent(text, indentAt(this.source, property.getStart()), place.indent),
+        comment: this.source.slice(afterComma(this.source, property.getEnd()), edit.end).trim(),
+      });
+      return { edit: [edit], isUrl: false };
     }
     const edit: TextEdit[] = [];
-    if (name === 'url' && value !== undefined && isMaybeUndefined(value)) {
-      const text =
-        Node.isBinaryExpression(value) || Node.isConditionalExpression(value)
-          ? `(${value.getText()})`
-          : value.getText();
-      edit.push({ start: property.getStart(), end: property.getEnd(), text: `url: ${text} || ${DEFAULT_URL}` });
+    if (name === 'url' && value !== undefined && isMaybeEmpty(value)) {
+      edit.push({ start: property.getStart(), end: property.getEnd(), text: `url: ${withDefaultUrl(value)}` });
     }
     const literal = value === undefined ? undefined : unwrapped(value);
     if (name === 'keepalive' && Node.isObjectLiteralExpression(literal)) {
@@ -264,24 +304,36 @@ class ClientWriter {
     for (const key of keys.keys())
       if (key !== 'transport' && key !== 'options') throw new ByHand(`has the key ${key} in ${text}`);
     if (!keys.has('options')) return '';
+    const keysOfOptions = this.checked(keysOfProperty(expression, 'options'), text);
+    const type = expression.getType().getProperty('options')?.getTypeAtLocation(expression);
     return this.spreadText(
-      { text: `${text}.options`, keys: this.checked(keysOfProperty(expression, 'options'), text), root: expression },
+      { text: `${text}.options`, keys: keysOfOptions, root: expression, type },
       property,
       place,
-      true,
+      'always',
     );
   }
 
   /**
    * Returns the properties that replace an object with options that is not a literal: a spread, or one property for each of its options if
    * an option must be left out.
+   *
+   * @param defaultUrl when Nest's default replaces a missing `url`: 'always'; 'if-spread': only a `url` that the object has; or 'never'
    */
-  private spreadText({ text, keys, root }: Spread, property: Node, place: Place, withUrl: boolean): string {
+  private spreadText(
+    { text, keys, root, type }: Spread,
+    property: Node,
+    place: Place,
+    defaultUrl: 'always' | 'if-spread' | 'never',
+  ): string {
     const dropped = [...keys.keys()].filter((key) => this.hasNoEffect(key, keys.get(key), text));
     for (const constant of annotatedConstants(root)) this.retype(constant);
     const url = keys.get('url');
-    const maybeNoUrl = keys.has('url') && (url === undefined || isMaybeUndefined(url));
-    const parts: string[] = keys.has('url') || !withUrl ? [] : [`url: ${DEFAULT_URL},`];
+    const maybeNoUrl =
+      defaultUrl !== 'never' &&
+      keys.has('url') &&
+      (url === undefined ? isPropertyMaybeEmpty(type, 'url', root) : isMaybeEmpty(url));
+    const parts: string[] = keys.has('url') || defaultUrl !== 'always' ? [] : [`url: ${DEFAULT_URL},`];
     const takesAll = dropped.length === 0 && place.contract === undefined;
     if (takesAll) parts.push(`...${text},`);
     else if (!/^[\w$.]+$/.test(text)) throw new ByHand(`has options that are not a constant: ${text}`);
@@ -289,7 +341,7 @@ class ClientWriter {
       if (dropped.includes(key)) continue;
       if (place.contract !== undefined && CONTRACT.has(key)) {
         this.checkOutside(root, place);
-        place.contract.push(`${key}: ${text}.${key}`);
+        place.contract.push({ text: `${key}: ${text}.${key}`, comment: '' });
       } else if (key === 'url' && maybeNoUrl) parts.push(`url: ${text}.url || ${DEFAULT_URL},`);
       else if (!takesAll) parts.push(`${key}: ${text}.${key},`);
     }
@@ -369,17 +421,21 @@ interface Spread {
   readonly keys: ReadonlyMap<string, Node | undefined>;
   /** Expression with the constants that contain the options. */
   readonly root: Node;
+  /** Type of the options. */
+  readonly type: Type | undefined;
+}
+
+/** Returns an expression for `value`, or Nest's default if `value` is empty. */
+function withDefaultUrl(value: Node): string {
+  // The compiler rejects `'' || …`.
+  if (Node.isStringLiteral(value)) return DEFAULT_URL;
+  const isOperation = Node.isBinaryExpression(value) || Node.isConditionalExpression(value);
+  return `${isOperation ? `(${value.getText()})` : value.getText()} || ${DEFAULT_URL}`;
 }
 
 /** True if an object or array has its items on lines of their own. */
 function isOnLines(node: Node): boolean {
   return /^[{[][ \t]*(\/[/*].*)?\r?\n/.test(node.getText());
-}
-
-/** True if a value can be `undefined` or null. Environment variables can be, regardless of the compiler's options. */
-function isMaybeUndefined(value: Node): boolean {
-  const plain = unwrapped(value);
-  return value.getType().isNullable() || /^process\.env\b/.test(plain.getText());
 }
 
 /** True for the package that this library and Nest use by default. */

@@ -1,5 +1,5 @@
 import { ts } from 'ts-morph';
-import { applyEdits, type TextEdit } from './text-edits.js';
+import { afterComment, applyEdits, type TextEdit } from './text-edits.js';
 
 const LIBRARY = 'nestjs-resilient-grpc';
 
@@ -33,13 +33,14 @@ export function withImports(before: string, text: string, from: string): string 
     const elements = bindingsOf(one)?.elements;
     if (moduleOf(one) !== from || elements === undefined) continue;
     const kept = elements.filter(({ name }) => !unused.has(name.text));
-    position ??= one.getEnd();
+    const afterLine = afterComment(text, one.getEnd());
+    position ??= afterLine;
     if (kept.length === elements.length) continue;
     if (kept.length === 0 && one.importClause?.name === undefined) {
-      if (addsLine && position === one.getEnd()) {
+      if (addsLine && position === afterLine) {
         edits.push({ start: one.getStart(), end: one.getEnd(), text: line });
         position = -1;
-      } else edits.push({ start: one.getStart(), end: one.getEnd() + newline.length, text: '' });
+      } else edits.push({ start: one.getStart(), end: afterLine + newline.length, text: '' });
       continue;
     }
     const [first] = elements;
@@ -50,7 +51,7 @@ export function withImports(before: string, text: string, from: string): string 
     const names = kept.map((element) => element.getText()).join(`,${separator}`);
     edits.push({ start: first.getStart(), end: final.getEnd(), text: names });
   }
-  const at = position ?? last?.getEnd() ?? 0;
+  const at = position ?? (last === undefined ? 0 : afterComment(text, last.getEnd()));
   if (addsLine && at >= 0) edits.push({ start: at, end: at, text: at === 0 ? line + newline : newline + line });
   return applyEdits(text, edits);
 }

@@ -14,7 +14,7 @@ import {
   type RewrittenClient,
 } from './client-text.js';
 import { constantOf, nameOf, transportOf, unwrapped } from './constants.js';
-import { applyEdits, indentAt, reindent, removal, type TextEdit } from './text-edits.js';
+import { afterComma, afterComment, applyEdits, indentAt, reindent, removal, type TextEdit } from './text-edits.js';
 
 export const NEST_PACKAGE = '@nestjs/microservices';
 
@@ -214,11 +214,30 @@ function callEdits(
   const [argument] = call.getArguments();
   if (argument === undefined || argument === clients) return edits;
   const text = applyEdits(source, edits, clients.getStart(), clients.getEnd());
-  const array = reindent(text, indentAt(source, clients.getStart()), indentAt(source, call.getStart()));
+  const indent = indentAt(source, call.getStart());
+  const array = withComments(reindent(text, indentAt(source, clients.getStart()), indent), commentsOf(clients), indent);
   return [
     ...edits.slice(0, 1),
     { start: argument.getStart(), end: argument.getEnd(), text: array + extrasText(argument, clients) },
   ];
+}
+
+/** Returns the comments above and beside the property with this array. */
+function commentsOf(clients: ArrayLiteralExpression): readonly string[] {
+  const property = clients.getParentOrThrow();
+  const source = property.getSourceFile().getFullText();
+  const comma = afterComma(source, property.getEnd());
+  const beside = source.slice(comma, afterComment(source, comma)).trim();
+  const above = property.getLeadingCommentRanges().map((comment) => comment.getText());
+  return beside === '' ? above : [...above, beside];
+}
+
+/** Inserts comments at the start of an array, on lines of their own. */
+function withComments(array: string, comments: readonly string[], indent: string): string {
+  if (comments.length === 0) return array;
+  const [lines, inner = `${indent}  `] = /^\[[ \t]*\r?\n([ \t]*)/.exec(array) ?? [];
+  const text = comments.map((comment) => `\n${inner}${comment}`).join('');
+  return `[${text}${lines === undefined ? `\n${inner}` : ''}${array.slice(1)}`;
 }
 
 /** Returns the second argument of `forFeature`: the object around the array, without the array. */
@@ -228,13 +247,14 @@ function extrasText(argument: Node, clients: ArrayLiteralExpression): string {
   const others = Node.isObjectLiteralExpression(argument)
     ? argument.getProperties().filter((one) => one !== property)
     : [];
-  const comments = argument
-    .getDescendants()
-    .some((node) => node.getLeadingCommentRanges().length > 0 && !clients.containsRange(node.getPos(), node.getEnd()));
   if (others.length === 0) return '';
-  if (!comments) return `, { ${others.map((one) => one.getText()).join(', ')} }`;
-  const edit = removal(source, property.getStart(), property.getEnd());
-  return `, ${applyEdits(source, [edit], argument.getStart(), argument.getEnd())}`;
+  const start = property.getLeadingCommentRanges()[0]?.getPos() ?? property.getStart();
+  const edit = removal(source, start, property.getEnd());
+  const withLayout = applyEdits(source, [edit], argument.getStart(), argument.getEnd());
+  const onOneLine = `{ ${others.map((one) => one.getText()).join(', ')} }`;
+  const plain = (text: string) => text.replace(/[\s,]/g, '');
+  // They differ if there are comments between the properties.
+  return `, ${plain(withLayout) === plain(onOneLine) ? onOneLine : withLayout}`;
 }
 
 /** Splits a call into two: one with the clients that stay, and one with the clients that move. */
@@ -262,22 +282,21 @@ function splitEdit(
   const isOwnLine = source.slice(0, call.getStart()).endsWith(`\n${indentAt(source, call.getStart())}`);
   const separator = isOwnLine && parent.getText().includes('\n') ? `,\n${indentAt(source, call.getStart())}` : ', ';
   const first = applyEdits(source, [stays], call.getStart(), call.getEnd());
-  return {
-    start: call.getStart(),
-    end: call.getEnd(),
-    text: `${first}${separator}ResilientGrpcModule.${name}(${moves}${extras})`,
-  };
+  const second = `ResilientGrpcModule.${name}(${moves}${extras})`;
+  const start = call.getStart();
+  const comma = afterComma(source, call.getEnd());
+  const commentEnd = afterComment(source, comma);
+  if (commentEnd === comma || !separator.includes('\n'))
+    return { start, end: call.getEnd(), text: first + separator + second };
+  // The comment stays beside the call that stays.
+  const line = separator.replace(',', `,${source.slice(comma, commentEnd)}`);
+  return { start, end: commentEnd, text: first + line + second + source.slice(call.getEnd(), comma) };
 }
 
 /** Removes an element with its comments. */
 function elementRemoval(source: string, element: Node): TextEdit {
   const start = element.getLeadingCommentRanges()[0]?.getPos() ?? element.getStart();
-  const edit = removal(source, start, element.getEnd());
-  // A comment after the comma, on the same line, belongs to the element, too.
-  const comment = /^(?:,[ \t]*)?\/\/[^\n]*\r?\n/.exec(source.slice(edit.end));
-  const indent = indentAt(source, start);
-  if (comment === null || source.slice(start - indent.length - 1, start) !== `\n${indent}`) return edit;
-  return { start: start - indent.length, end: edit.end + comment[0].length, text: '' };
+  return removal(source, start, element.getEnd());
 }
 
 /** Returns the edits of `exports: [ClientsModule]` in the modules whose clients move. */

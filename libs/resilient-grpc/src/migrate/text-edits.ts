@@ -26,17 +26,28 @@ const isSame = (a: TextEdit) => (b: TextEdit) => a.start === b.start && a.end ==
 
 /**
  * Returns the edit that removes an item of a list, such as a property of an object, with the comma after it. An item on lines of its own
- * is removed with these lines. Comments before `start` and after the comma are kept.
+ * is removed with these lines and the comment beside it. Comments before `start` are kept.
  */
 export function removal(text: string, start: number, end: number): TextEdit {
-  const afterComma = end + (/^\s*,/.exec(text.slice(end))?.[0].length ?? 0);
+  const comma = afterComma(text, end);
   const indent = start - lineStart(text, start);
   const isFirstOnLine = text.slice(start - indent, start).trim() === '';
-  const lineEnd = /^[ \t]*(\r?\n|$)/.exec(text.slice(afterComma));
+  const lineEnd = /^[ \t]*(\r?\n|$)/.exec(text.slice(afterComment(text, comma)));
   if (isFirstOnLine && lineEnd !== null)
-    return { start: start - indent, end: afterComma + lineEnd[0].length, text: '' };
-  const spaces = /^[ \t]*/.exec(text.slice(afterComma))?.[0].length ?? 0;
-  return { start, end: afterComma + spaces, text: '' };
+    return { start: start - indent, end: afterComment(text, comma) + lineEnd[0].length, text: '' };
+  const spaces = /^[ \t]*/.exec(text.slice(comma))?.[0].length ?? 0;
+  return { start, end: comma + spaces, text: '' };
+}
+
+/** Returns the position after the comma that follows `position`, or `position` if there is no comma. A comment may precede the comma. */
+export function afterComma(text: string, position: number): number {
+  return position + (/^(?:\s|\/\*(?:(?!\*\/)[^])*\*\/)*,/.exec(text.slice(position))?.[0].length ?? 0);
+}
+
+/** Returns the position after the comment that ends the line of `position`, or `position` if other text or no comment follows. */
+export function afterComment(text: string, position: number): number {
+  const comment = /^[ \t]*(?:\/\/[^\r\n]*|\/\*(?:(?!\*\/).)*\*\/(?=[ \t]*(?:\r?\n|$)))/.exec(text.slice(position));
+  return position + (comment?.[0].length ?? 0);
 }
 
 /** Returns the indentation of the line that contains `position`. */

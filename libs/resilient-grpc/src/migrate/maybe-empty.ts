@@ -1,0 +1,68 @@
+import { Node, SyntaxKind, ts, type BinaryExpression, type CallExpression, type Type } from 'ts-morph';
+import { constantOf, keysOf, unwrapped } from './constants.js';
+
+/**
+ * True if a string, such as a `url`, can be `undefined`, null, or the empty string, so that Nest's client would use its default. A value of
+ * type `string` is assumed not to be empty.
+ */
+export function isMaybeEmpty(value: Node): boolean {
+  // An assertion, such as in `process.env.URL!`, hides `undefined` but does not prevent it.
+  const plain = unwrapped(value);
+  if (Node.isStringLiteral(plain) || Node.isNoSubstitutionTemplateLiteral(plain)) return plain.getLiteralText() === '';
+  if (Node.isTemplateExpression(plain)) return false;
+  if (Node.isConditionalExpression(plain))
+    return isMaybeEmpty(plain.getWhenTrue()) || isMaybeEmpty(plain.getWhenFalse());
+  const parts = Node.isBinaryExpression(plain) ? isOperationMaybeEmpty(plain) : undefined;
+  const call = Node.isCallExpression(plain) ? isCallMaybeEmpty(plain) : undefined;
+  const constant = constantValueOf(plain);
+  return parts ?? call ?? (constant === undefined ? isTypeMaybeEmpty(plain.getType(), plain) : isMaybeEmpty(constant));
+}
+
+/** True if the property `name` of an object of this type can be `undefined`, null, or the empty string. */
+export function isPropertyMaybeEmpty(type: Type | undefined, name: string, location: Node): boolean {
+  const property = type?.getProperty(name);
+  if (property === undefined || property.isOptional()) return true;
+  return isTypeMaybeEmpty(property.getTypeAtLocation(location), location);
+}
+
+/** Returns the result for an operator; `undefined` if only the type of the operation is known. */
+function isOperationMaybeEmpty(operation: BinaryExpression): boolean | undefined {
+  switch (operation.getOperatorToken().getKind()) {
+    case SyntaxKind.PlusToken:
+      return false;
+    case SyntaxKind.BarBarToken:
+    case SyntaxKind.QuestionQuestionToken:
+      return isMaybeEmpty(operation.getRight());
+    default:
+      return undefined;
+  }
+}
+
+/** Returns the result for a call of Nest's ConfigService, whose type is often `any`; `undefined` for other calls. */
+function isCallMaybeEmpty(call: CallExpression): boolean | undefined {
+  const callee = call.getExpression();
+  const name = Node.isPropertyAccessExpression(callee) ? callee.getName() : undefined;
+  if (name === 'getOrThrow') return false;
+  // The second argument of `get` is the default value, or an object with options.
+  const [key, fallback] = call.getArguments();
+  const hasFallback = fallback !== undefined && !Node.isObjectLiteralExpression(fallback);
+  return name === 'get' && hasFallback && Node.isStringLiteral(key) ? isMaybeEmpty(fallback) : undefined;
+}
+
+/** Returns the value of a constant, or of a property of a constant object; `undefined` if it is not known before the program runs. */
+function constantValueOf(node: Node): Node | undefined {
+  return Node.isPropertyAccessExpression(node)
+    ? keysOf(node.getExpression())?.get(node.getName())
+    : constantOf(node)?.getInitializer();
+}
+
+function isTypeMaybeEmpty(type: Type, location: Node): boolean {
+  if (type.isLiteral() && !type.isNullable()) return type.getLiteralValue() === '';
+  return type.isAny() || type.isUnknown() || type.isNullable() || !hasStrictNullChecks(location);
+}
+
+/** True if the type of a value that can be `undefined` shows this. */
+function hasStrictNullChecks(location: Node): boolean {
+  const { strict, strictNullChecks } = location.getProject().compilerOptions.get();
+  return strictNullChecks ?? strict ?? !ts.version.startsWith('5');
+}

@@ -1,7 +1,9 @@
 import { createServer, type RequestListener } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { resumable } from 'nestjs-resilient-grpc/operators';
 import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+
 import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { runDoctor } from '../../libs/resilient-grpc/dist/doctor/run-doctor.js';
@@ -117,6 +119,29 @@ describe('attach without a terminal', () => {
     expect(stdout).toMatch(new RegExp(`^  ${one.url} +READY`, 'm'));
     expect(stdout).toMatch(new RegExp(`^  ${two.url} +READY`, 'm'));
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  it('shows a stream that resumed after its connection was lost as no failure', async () => {
+    const server = await scripted();
+    server.script('Watch', ({ request }) => ({
+      messages: [{ sequence: String(Number((request as { readonly from: string }).from) + 1) }],
+      never: true,
+    }));
+    const { url, orders } = await dashboard({ clients: [clientOf('orders', server.url)] });
+    await firstValueFrom(orders('orders').get({ id: '1' }));
+    const received: string[] = [];
+    const feed = resumable((from: string) => orders('orders').watch({ from }), {
+      cursor: ({ sequence }) => sequence,
+      seed: '0',
+      compare: (a, b) => Number(a) - Number(b),
+    }).subscribe(({ sequence }) => received.push(sequence));
+    onTestFinished(() => feed.unsubscribe());
+    await waitFor(() => received.length === 1);
+    await server.restart('kill-connections');
+    await waitFor(() => received.length === 2);
+    await waitFor(async () => (await attachOnce(`${url}/grpc`)).stdout.includes('Healthy'));
+    const { stdout } = await attachOnce(`${url}/grpc`);
+    expect(stdout).toMatch(/^orders +Healthy +\S+ +0 % +0 +1$/m);
   });
 
   it('shows the servers of the attached application', async () => {

@@ -103,6 +103,46 @@ describe('resumed stream', () => {
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
+  it('counts a call that was lost as interrupted, not as failed, if its stream resumes', async () => {
+    const app = await start();
+    const feed = follow(app);
+    await waitFor(() => feed.events.length === 3);
+    await server.restart('kill-connections');
+    await waitFor(() => feed.events.length === 6);
+    const { recent, failures, notRetried, errors, methods } = app.client.snapshot();
+    expect({ recent, failures, notRetried, errors }).toMatchObject({
+      recent: { ended: 0, failed: 0, codes: {} },
+      failures: {},
+      notRetried: {},
+      errors: [],
+    });
+    expect(methods).toMatchObject([{ started: 2, succeeded: 0, failed: 0, cancelled: 0, interrupted: 1 }]);
+  });
+
+  it.each<[string, FeedOptions]>([
+    ['reaches its deadline before it resumes', { backoff: LONG, call: { timeoutMs: 300 } }],
+    ['ends because onError returns fail', { onError: () => 'fail' }],
+  ])('counts a lost stream as failed once if it %s', async (_when, options) => {
+    const app = await start();
+    const feed = follow(app, options);
+    await waitFor(() => feed.events.length === 3);
+    await server.restart('kill-connections');
+    await waitFor(() => feed.end !== 'open');
+    const { counters, recent, methods, errors } = app.client.snapshot();
+    expect([counters.failed, recent.failed, methods[0]?.failed]).toEqual([1, 1, 1]);
+    expect(errors).toMatchObject([{ path: '/orders.v1.Orders/Watch', count: 1 }]);
+  });
+
+  it('counts a call that the server rejects as failed, even if its stream resumes', async () => {
+    let calls = 0;
+    server.script('Watch', (call) => (calls++ === 0 ? { status: 'UNAVAILABLE' } : threeMore(call)));
+    const app = await start();
+    const feed = follow(app, { call: { retry: false } });
+    await waitFor(() => feed.events.length === 3);
+    const [watch] = app.client.snapshot().methods;
+    expect(watch).toMatchObject({ started: 2, failed: 1, interrupted: 0, codes: { UNAVAILABLE: 1 } });
+  });
+
   it('lists a resumed stream as an active call that can be cancelled between two of its calls', async () => {
     const app = await start();
     const feed = follow(app, { backoff: LONG });

@@ -127,7 +127,7 @@ export interface ClientCounters {
 export interface RecentCalls {
   /** Length of the window in milliseconds: 30 to 60 seconds, or less if the client is younger. */
   readonly windowMs: number;
-  /** Number of calls that ended, except cancelled calls and calls whose request source failed. */
+  /** Number of calls that ended, except cancelled and interrupted calls, and calls whose request source failed. */
   readonly ended: number;
   readonly failed: number;
   /** Failed calls by status code. */
@@ -143,6 +143,8 @@ export interface MethodSnapshot {
   readonly succeeded: number;
   readonly failed: number;
   readonly cancelled: number;
+  /** Calls that were lost, and whose streams continued with another call (`resumable`). They do not count as failed. */
+  readonly interrupted: number;
   readonly attempts: number;
   readonly retried: number;
   readonly hedged: number;

@@ -70,13 +70,17 @@ export class CallReport {
 
   // ── the end ──
 
-  /** Counts the failure and returns the error for the caller. `cutOff` is `reachedServer` of the attempt that the failure interrupts. */
-  failed(failure: CallFailure, cutOff: Verdict['reachedServer'], now: number): GrpcCallError {
+  /** Returns the error for the caller. `cutOff` is `reachedServer` of the attempt that the failure interrupts. */
+  errorOf(failure: CallFailure, cutOff: Verdict['reachedServer']): GrpcCallError {
+    return callError(this.context, failure, this.records, cutOff);
+  }
+
+  /** Counts the failure of the call. */
+  failed(failure: CallFailure, now: number): void {
     const { statistics } = this.context;
     const attempted = (this.records?.records.length ?? 0) > 0;
     if (isCancelled(failure)) statistics.cancelled();
     else statistics.failed(failure, attempted, now);
-    return callError(this.context, failure, this.records, cutOff);
   }
 
   /** Reports that the server ended the call with OK. */

@@ -540,10 +540,26 @@ export class ClientCall
     const isDeadline = failure.reason === 'deadline';
     if (isDeadline && this.phase === 'running' && !this.hasHeaders)
       budget.current.onDeadline(now, this.attemptStartedAt);
-    const error = report.failed(failure, this.interruptedReach(), now);
+    const error = report.errorOf(failure, this.interruptedReach());
+    const stream = this.streamInterruptedBy(failure);
+    if (stream === undefined) report.failed(failure, now);
     this.stop(isCancelled(failure) ? 'cancelled' : 'failed', isDeadline ? 'deadline' : undefined);
     report.ended(error);
     this.sink.error(error);
+    if (stream === undefined) return;
+    // Counted last, because the sink determines whether the stream resumes.
+    if (stream.isOver) report.failed(failure, now);
+    else this.stream?.interrupted(this.context.statistics);
+  }
+
+  /**
+   * Returns the stream that a failure of its established call may only interrupt. A call that fails without a response is a failure even if
+   * the stream resumes, unless the call was lost with its connection.
+   */
+  private streamInterruptedBy(failure: CallFailure): StreamScope | undefined {
+    if (!this.method.responseStream || isCancelled(failure)) return undefined;
+    if (!this.hasHeaders && failure.reason !== 'connection-lost') return undefined;
+    return outermost(this.part?.scope, undefined);
   }
 
   /** `reachedServer` of the attempt that is interrupted; 'no' if none is running. */

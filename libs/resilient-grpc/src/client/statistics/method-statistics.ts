@@ -28,6 +28,7 @@ export class MethodStatistics {
   attempts = 0;
   retried = 0;
   hedged = 0;
+  private interruptedCalls = 0;
   private succeededCalls = 0;
   private failedCalls = 0;
   private cancelledCalls = 0;
@@ -74,6 +75,11 @@ export class MethodStatistics {
     this.countFailure(this.method.path, failure, attempted);
   }
 
+  /** Counts a call that failed while its stream continues with another call. It is not a failure of the stream. */
+  interrupted(): void {
+    this.interruptedCalls += 1;
+  }
+
   /** Counts a call whose request source failed. */
   sourceFailed(): void {
     this.failedCalls += 1;
@@ -102,6 +108,7 @@ export class MethodStatistics {
       succeeded: this.succeededCalls,
       failed: this.failedCalls,
       cancelled: this.cancelledCalls,
+      interrupted: this.interruptedCalls,
       attempts: this.attempts,
       retried: this.retried,
       hedged: this.hedged,

@@ -2,13 +2,14 @@ import type { MethodKind } from '../../call/method.js';
 import type { StreamHost, StreamOutcome, StreamScope } from '../../call/stream-scope.js';
 import type { Endable } from '../call/call-bindings.js';
 import type { MethodContext } from '../call-context.js';
-import { callError, cancelled, deadlineFailure, type CallFailure } from '../call/call-failure.js';
+import { callError, cancelled, deadlineFailure, isCancelled, type CallFailure } from '../call/call-failure.js';
 import type { CallPlace, OnDrain, RegisteredCall } from '../call/call-registry.js';
 import { reportUnread } from '../call/call-report.js';
 import { DeadlineTimer } from '../call/deadline-timer.js';
 import { describeCall } from '../call/describe-call.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { ActiveCall } from '../active-call.js';
+import type { MethodStatistics } from '../statistics/method-statistics.js';
 import type { UnreadStream } from './unread-streams.js';
 
 /** Stream that a call belongs to. */
@@ -44,6 +45,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private sent = 0;
   private lastMessageAt: number | undefined;
   private brokenAt: number | undefined;
+  /** True if the last call was counted as interrupted. A stream that then fails without another call must be counted as failed. */
+  private isInterrupted = false;
   /** Number of messages that were delivered when the stream last resumed. */
   private deliveredBefore = 0;
   private deadline: DeadlineTimer | undefined;
@@ -110,6 +113,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     if (!this.calls.delete(call)) return;
     const { scope } = this;
     const { clock } = this.context.client;
+    this.isInterrupted = false;
     this.sent += call.sent;
     this.lastMessageAt = call.lastMessageAt ?? this.lastMessageAt;
     // With operators between the stream and its calls, several calls may run in sequence. The deadline of a successful call applies to that
@@ -125,6 +129,12 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.unbind = call.bindTo(this);
   }
 
+  /** Counts the call that ended last as interrupted, because the stream continues. */
+  interrupted(statistics: MethodStatistics): void {
+    this.isInterrupted = true;
+    statistics.interrupted();
+  }
+
   ended(outcome: StreamOutcome): void {
     this.stopWatching();
     const { registry, unread } = this.context.client;
@@ -138,6 +148,10 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   end(failure: CallFailure): void {
     this.stopWatching();
+    const { statistics, client } = this.context;
+    if (this.isInterrupted && this.calls.size === 0 && !isCancelled(failure)) {
+      statistics.failed(failure, true, client.clock.now());
+    }
     const reached = this.scope.delivered > 0 ? 'yes' : 'maybe';
     this.scope.fail(callError(this.context, failure, undefined, reached));
   }

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { request } from 'node:http';
+import { request, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -164,7 +164,7 @@ describe('first phase of a shutdown', () => {
     await closing;
     expect(client.connectivity.state).toBe('SHUTDOWN');
     expect(aboutDrain().at(-1)).toMatch(
-      /^LOG \[ResilientGrpc\] drained 1 client in \d+ ms: 0 calls finished, 1 stream completed, 1 cut off$/,
+      /^LOG \[ResilientGrpc\] drained 1 client in \d+ ms: 1 call finished, 1 stream completed, 1 cut off$/,
     );
   });
 
@@ -266,6 +266,20 @@ describe('stream without onDrain during a shutdown', () => {
     await waitFor(() => !app.get(GrpcClients).get('orders').accepting);
     server.release('Watch');
     expect(await whole).toHaveLength(2);
+    await closing;
+    expect(aboutDrain().at(-1)).toContain('1 call finished, 0 streams completed, 0 cut off');
+  });
+
+  it('counts a call that finishes after the shutdown began, but before the clients drain', async () => {
+    const { app, hung, orders, get } = await gateway();
+    // Nest closes its HTTP server, and waits for this request, before the clients drain.
+    const request = get('/hung');
+    await waitFor(() => hung.count === 1);
+    const closing = app.close();
+    await waitFor(() => !(app.getHttpServer() as Server).listening);
+    await firstValueFrom(orders.get({ id: '1' }));
+    hung.answer();
+    expect(await request).toBe(200);
     await closing;
     expect(aboutDrain().at(-1)).toContain('1 call finished, 0 streams completed, 0 cut off');
   });

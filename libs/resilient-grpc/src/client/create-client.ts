@@ -415,6 +415,11 @@ class GrpcClient implements ResilientGrpcClient {
     return this.registry.endStreams();
   }
 
+  /** Notes that the shutdown of the application begins: its drain will report the calls that finish from now on. */
+  noteShutdown(): void {
+    this.registry.noteShutdown();
+  }
+
   close(): Promise<void> {
     this.closing ??= this.closeOnce();
     return this.closing;

@@ -1,6 +1,6 @@
 /** Result of a drain. */
 export interface DrainReport {
-  /** Number of calls that finished within the drain. */
+  /** Number of calls that finished since the drain began, or since the shutdown of the application began, if that was earlier. */
   readonly finished: number;
   /** Number of streams that were completed. */
   readonly completed: number;

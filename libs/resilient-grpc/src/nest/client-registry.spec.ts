@@ -33,6 +33,7 @@ function fakeClient(settings: ResolvedClientSettings) {
     endStreams: async () => {
       methodCalls.push('end streams');
     },
+    noteShutdown: () => undefined,
     activeCalls: () => [{ path: '/shop.v1.Shop/Buy' }],
     close: async () => {
       methodCalls.push('close');

@@ -244,9 +244,10 @@ export class ClientRegistry extends GrpcClients {
     for (const { client } of [...this.entries.values()]) yield client;
   }
 
-  /** Turns readiness off and changes nothing else. */
-  turnUnready(): void {
+  /** Turns readiness off. From now on, the clients count the calls that finish, for the report of the drain. */
+  beginShutdown(): void {
     this.ready = false;
+    for (const client of this) client.noteShutdown();
   }
 
   /** Rejects new clients; existing clients still start calls. */
@@ -301,7 +302,9 @@ export class ClientRegistry extends GrpcClients {
     logger: LibraryLogger,
   ): InternalGrpcClient {
     try {
-      return this.dependencies.createClient(resolved, logger);
+      const client = this.dependencies.createClient(resolved, logger);
+      if (!this.ready) client.noteShutdown();
+      return client;
     } catch (error) {
       release(resolved);
       throw new GrpcConfigurationError([unreadable(path, error)]);

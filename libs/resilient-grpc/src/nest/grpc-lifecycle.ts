@@ -113,7 +113,7 @@ export class GrpcLifecycle
     if (this.endingSince !== undefined) return this.endingSince;
     const { clock } = this.dependencies;
     this.endingSince = clock.now();
-    this.registry.turnUnready();
+    this.registry.beginShutdown();
     this.hooksCheck?.clear();
     this.watch(this.registry.drainOptions.timeoutMs);
     return this.endingSince;

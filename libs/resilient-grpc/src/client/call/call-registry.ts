@@ -60,8 +60,10 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private readonly completing = new Set<RegisteredCall>();
   /** Number of streams that a drain has completed. */
   private completed = 0;
-  /** Number of calls that finished during a drain. */
+  /** Number of calls that finished since the drain, or since the shutdown of the application, began. */
   private finished = 0;
+  /** True from `noteShutdown()` on. */
+  private isShuttingDown = false;
   /** Number of calls that a drain or close() failed. */
   private cutOff = 0;
   private isTerminating = false;
@@ -89,7 +91,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   delete(call: RegisteredCall, outcome: StreamOutcome): void {
     if (!this.calls.delete(call)) return;
     this[outcome] += 1;
-    if (this.areStreamsEnding) this.countInDrain(call, outcome);
+    if (this.areStreamsEnding || this.isShuttingDown) this.countInDrain(call, outcome);
     if (this.calls.size === 0) this.wait?.end();
   }
 
@@ -120,7 +122,13 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
 
   private countInDrain(call: RegisteredCall, outcome: StreamOutcome): void {
     if (this.completing.delete(call) && outcome !== 'failed') this.completed += 1;
-    else if (this.accepting !== 'yes' && !this.isTerminating && outcome !== 'cancelled') this.finished += 1;
+    else if (this.isTerminating || outcome === 'cancelled') return;
+    else if (this.isShuttingDown || this.accepting !== 'yes') this.finished += 1;
+  }
+
+  /** Starts to count finished calls for the report of the drain. Nest may close its servers, and their calls, before the drain begins. */
+  noteShutdown(): void {
+    this.isShuttingDown = true;
   }
 
   /** Ends the streams whose `onDrain` requires it, cleanly or with an error, in batches. Other calls continue, and new calls may start. */

@@ -3,7 +3,7 @@ import type { ServiceTime } from './service-time.js';
 
 /** Maximum wait in an overload, in milliseconds. Calls that would wait longer are refused. */
 const MAX_OVERLOAD_WAIT_MS = 100;
-/** An overload ends when the queue is empty and no call was refused or expired for this time, in milliseconds. */
+/** `settle` ends an overload only if no call was refused or expired for this time, in milliseconds. */
 export const OVERLOAD_STAY_MS = 1_000;
 /** Period over which the speed is measured, in milliseconds. */
 const SPEED_PERIOD_MS = 100;
@@ -103,7 +103,10 @@ export class OverloadQueue<T extends WaitingCall> {
     return this.unlimited.size;
   }
 
-  /** True from the first refusal, or the first call whose deadline passed in the queue, until `settle` returns true. */
+  /**
+   * True from the first refused or expired call until `settle` returns true. A call is expired if its deadline passed before it was served,
+   * even if its caller cancelled it afterwards.
+   */
   get isOverloaded(): boolean {
     return this.isOverloadedNow;
   }
@@ -223,7 +226,10 @@ export class OverloadQueue<T extends WaitingCall> {
     if (now - this.periodStartedAt >= SPEED_PERIOD_MS) this.measureSpeed(now);
   }
 
-  /** Ends the overload if the queue is empty and no call was refused or expired for a second. Returns true if the overload ended now. */
+  /**
+   * Ends the overload if no call is waiting and no call was refused or expired for a second; calls may still be running. Returns true if the
+   * overload ended now. The overload lasts until this method is called.
+   */
   settle(now: number): boolean {
     if (!this.isOverloadedNow || this.size > 0 || now - this.lastEvidenceAt < OVERLOAD_STAY_MS) return false;
     this.isOverloadedNow = false;

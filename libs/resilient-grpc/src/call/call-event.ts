@@ -94,7 +94,7 @@ export type GrpcClientEvent = {
       readonly attempt: AttemptRecord;
       readonly reachedServer: 'no' | 'maybe' | 'yes';
       /** Next step after the attempt. 'resume': another call continues the stream. */
-      readonly next: 'none' | 'retry' | 'wait' | 'resume';
+      readonly next: 'none' | 'retry' | 'resume';
       readonly reason: string;
     }
   /** Calls have waited 1.5 s for a connection, but no attempt to connect has failed, so there is no outage. */

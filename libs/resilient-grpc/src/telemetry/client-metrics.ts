@@ -147,7 +147,7 @@ export class ClientMetrics {
         instruments.outageDuration.record(event.durationMs / 1_000, client);
         return;
       case 'attempt-end':
-        if (event.next === 'retry' || event.next === 'wait') return;
+        if (event.next === 'retry') return;
         instruments.notRetried.add(1, { ...this.of(event.path).own, 'resilient_grpc.reason': event.reason });
         return;
       case 'connection-replaced':

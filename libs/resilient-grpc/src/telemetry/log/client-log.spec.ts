@@ -218,14 +218,12 @@ describe('attempt-end event', () => {
     expect(aboveDebug()).toEqual([]);
   });
 
-  it('logs retried, waiting, and resumed calls at debug', () => {
+  it('logs retried and resumed calls at debug', () => {
     const { take, lines } = make();
     take(failed({ next: 'retry', reason: 'connection-lost' }));
-    take(failed({ next: 'wait', reason: 'unsent' }));
     take(failed({ next: 'resume', reason: 'not-safe-to-repeat' }));
     expect(lines).toEqual([
       'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; retrying (connection-lost)',
-      'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; waiting for the channel (unsent)',
       'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; resuming the stream',
     ]);
   });
@@ -642,7 +640,7 @@ describe('events', () => {
     take({ ...OUTAGE, cause: evil });
     clock.advance(6_000);
     take({ ...OUTAGE, cause: evil, flapping: true });
-    for (const next of ['none', 'retry', 'wait', 'resume'] as const)
+    for (const next of ['none', 'retry', 'resume'] as const)
       take(failed({ attempt: { ...ATTEMPT, details: evil }, next }));
     take({ type: 'connectivity', from: 'READY', to: 'IDLE', cause: evil });
     expect(kept.length).toBeGreaterThan(6);

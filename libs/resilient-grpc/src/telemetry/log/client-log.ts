@@ -255,8 +255,7 @@ export class ClientLog {
     const { attempt, next, reason, reachedServer } = event;
     if (attempt.code === StatusCode.OK) return;
     if (next !== 'none') {
-      const callText = next === 'wait' ? `waiting for the channel (${reason})` : `retrying (${reason})`;
-      const text = next === 'resume' ? 'resuming the stream' : callText;
+      const text = next === 'resume' ? 'resuming the stream' : `retrying (${reason})`;
       this.debug(() => [`${attemptText(event)}; ${text}`, attemptFields(event)]);
       return;
     }

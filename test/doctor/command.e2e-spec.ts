@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { runDoctor } from '../../libs/resilient-grpc/dist/doctor/run-doctor.js';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { command, doctor, fileOf } from './support.js';
@@ -209,5 +211,27 @@ describe('service config file', () => {
     expect(of('service-config').problems).toMatchObject([
       { path: '--proto', message: expect.stringContaining('ENOENT') },
     ]);
+  });
+});
+
+describe('migrate without ts-morph', () => {
+  it('prints one command that installs the packages of migrate and runs it again', async () => {
+    const cwd = mkdtempSync(join(tmpdir(), 'migrate-'));
+    onTestFinished(() => rmSync(cwd, { recursive: true }));
+    writeFileSync(join(cwd, 'tsconfig.json'), '{}');
+    writeFileSync(join(cwd, 'module.ts'), "import { ClientsModule } from '@nestjs/microservices';\n");
+    const module = (source: string) => `data:text/javascript,${encodeURIComponent(source)}`;
+    const hook = module(`export function resolve(name, context, next) {
+      if (name !== 'ts-morph') return next(name, context);
+      throw Object.assign(new Error("Cannot find package 'ts-morph'"), { code: 'ERR_MODULE_NOT_FOUND' });
+    }`);
+    const env = { NODE_OPTIONS: `--import ${module(`import { register } from 'node:module'; register("${hook}");`)}` };
+    expect(await command(['migrate'], { cwd, env })).toEqual({
+      code: 2,
+      stdout: '',
+      stderr:
+        'migrate requires ts-morph next to nestjs-resilient-grpc; ' +
+        'run npm i nestjs-resilient-grpc && npm i --no-save ts-morph && npx nestjs-resilient-grpc migrate\n',
+    });
   });
 });

@@ -12,6 +12,9 @@ export interface MigrateTerminal {
   readonly stderr: { write(text: string): unknown };
 }
 
+/** The order matters, because `npm i` removes packages that were not saved. */
+const INSTALL = 'npm i nestjs-resilient-grpc && npm i --no-save ts-morph';
+
 const HELP = `Usage: nestjs-resilient-grpc migrate [paths] [options]
 
 Rewrites the gRPC clients of ClientsModule.register() and registerAsync() to ResilientGrpcModule.forFeature() and forFeatureAsync().
@@ -21,7 +24,7 @@ only if the result compiles. Clients of other transports stay. Prints the change
   --write                  write the changes
   --help                   print this help
 
-Requires nestjs-resilient-grpc and ts-morph in node_modules: npm i nestjs-resilient-grpc && npm i --no-save ts-morph
+Requires nestjs-resilient-grpc and ts-morph in node_modules: ${INSTALL}
 Exit code: 0 after a complete run, even if it lists changes to make by hand; 2 for invalid usage or a missing package.`;
 
 const OK = 0;
@@ -55,7 +58,9 @@ export async function runMigrate(args: readonly string[], { stdout, stderr }: Mi
   if (sources.groups.length > 0) {
     const compiler = await loadMigration();
     if (compiler === undefined)
-      return fail('migrate requires ts-morph; run npm i --no-save ts-morph, and run migrate again');
+      return fail(
+        `migrate requires ts-morph next to nestjs-resilient-grpc; run ${INSTALL} && npx nestjs-resilient-grpc migrate`,
+      );
     const { migrate, MissingPackage } = compiler;
     for (const { tsConfig, paths } of sources.groups) {
       try {

@@ -387,10 +387,12 @@ export const RULES: readonly Rule[] = [
     config: throttled(4, 1),
     async observe(scene) {
       const fatal: Reply[] = Array.from({ length: 5 }, () => ({ status: 'INVALID_ARGUMENT' }));
-      scene.server.script('Unary', [...fatal, UNAVAILABLE]);
-      return (await attemptsOf(scene, 6)).at(-1)!.toString();
+      // The bucket is full before the first fatal codes, which would cost tokens, and half full before the others, which would return them.
+      scene.server.script('Unary', [...fatal, UNAVAILABLE, UNAVAILABLE, ...fatal, UNAVAILABLE]);
+      const made = await attemptsOf(scene, 12);
+      return `${made[5]}, ${made[11]}`;
     },
-    right: '2',
+    right: '2, 1',
   },
   {
     rule: 'the failure of the last attempt costs a token, too',

@@ -149,8 +149,9 @@ export const RULES: readonly Rule[] = [
       record('second backoff of 200 ms ±20 %, ms', second!, 240 + LATE_MS);
       record('third backoff of 200 ms ±20 %, ms', third!, 240 + LATE_MS);
       const isCapped = isAtLeast(first, 80) && isAtLeast(second, 160) && isAtLeast(third, 160) && more.length === 0;
-      // The first backoff is not the maximum. Otherwise, there would be no second attempt before the test ends.
-      const slow = await scene.another(retrying({ initialBackoff: '0.1s', backoffMultiplier: 600, maxBackoff: '60s' }));
+      // The first backoff is not the maximum, 80 s or more with jitter. Otherwise, there would be no second attempt before the test ends.
+      const policy = { initialBackoff: '0.1s', backoffMultiplier: 1_000, maxBackoff: '100s' };
+      const slow = await scene.another(retrying(policy));
       const before = server.counts().calls;
       const call = slow.unary(NEVER_MS);
       await waitFor(() => server.counts().calls === before + 2, HANG_LIMIT);

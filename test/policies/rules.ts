@@ -149,8 +149,9 @@ export const RULES: readonly Rule[] = [
       record('second backoff of 200 ms ±20 %, ms', second!, 240 + LATE_MS);
       record('third backoff of 200 ms ±20 %, ms', third!, 240 + LATE_MS);
       const isCapped = isAtLeast(first, 80) && isAtLeast(second, 160) && isAtLeast(third, 160) && more.length === 0;
-      // The first backoff is not the maximum. Otherwise, there would be no second attempt before the test ends.
-      const slow = await scene.another(retrying({ initialBackoff: '0.1s', backoffMultiplier: 600, maxBackoff: '60s' }));
+      // The first backoff is not the maximum, 80 s or more with jitter. Otherwise, there would be no second attempt before the test ends.
+      const policy = { initialBackoff: '0.1s', backoffMultiplier: 1_000, maxBackoff: '100s' };
+      const slow = await scene.another(retrying(policy));
       const before = server.counts().calls;
       const call = slow.unary(NEVER_MS);
       await waitFor(() => server.counts().calls === before + 2, HANG_LIMIT);
@@ -387,10 +388,12 @@ export const RULES: readonly Rule[] = [
     config: throttled(4, 1),
     async observe(scene) {
       const fatal: Reply[] = Array.from({ length: 5 }, () => ({ status: 'INVALID_ARGUMENT' }));
-      scene.server.script('Unary', [...fatal, UNAVAILABLE]);
-      return (await attemptsOf(scene, 6)).at(-1)!.toString();
+      // The bucket is full before the first fatal codes, which would cost tokens, and half full before the others, which would return them.
+      scene.server.script('Unary', [...fatal, UNAVAILABLE, UNAVAILABLE, ...fatal, UNAVAILABLE]);
+      const made = await attemptsOf(scene, 12);
+      return `${made[5]}, ${made[11]}`;
     },
-    right: '2',
+    right: '2, 1',
   },
   {
     rule: 'the failure of the last attempt costs a token, too',

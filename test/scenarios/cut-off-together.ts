@@ -34,6 +34,8 @@ export const cutOffTogether: Situation = {
     calls: { atLeast: IN_FLIGHT },
     failed: { atMost: 0 },
     'calls in flight that were retried, %': { atLeast: 100 },
+    // Less than one, because the budget also gains tokens over time, and reads that start at the maximum age may use two connections.
+    'tokens spent per connection': { atLeast: 0.4, atMost: 1 },
   },
   play: async (run) => {
     const ends = ENDS.filter(({ implementation }) => implementation === 'ours' || isInstalled(implementation));
@@ -53,6 +55,12 @@ async function cutOff(run: Run, { implementation, options, stops }: End): Promis
   const upstream = await startUpstream(run, { implementation, security: 'plain' }, options);
   const { client, orders } = await startClientOf(run, upstream, outageGrace(run));
   await firstValueFrom(orders.get({ id: 'first' }));
+  const { maxTokens } = client.snapshot().retryBudget;
+  let minTokens = maxTokens;
+  client.events$.subscribe((event) => {
+    // Measured at each retry, because the reads that succeed return tokens.
+    if (event.type === 'attempt-end') minTokens = Math.min(minTokens, client.snapshot().retryBudget.tokens);
+  });
   if (stops) await upstream.prepareRestart();
   const calls = Array.from({ length: IN_FLIGHT }, (_, index) => firstValueFrom(orders.get({ id: `${index}/NEVER/1` })));
   const settled = Promise.allSettled(calls);
@@ -60,10 +68,14 @@ async function cutOff(run: Run, { implementation, options, stops }: End): Promis
   await reach(() => upstream.arrived('Get').length > IN_FLIGHT, { intervalMs: 50 });
   if (stops) await upstream.restartAfter(0, 'terminate');
   const failures = (await settled).flatMap((result) => (result.status === 'rejected' ? [String(result.reason)] : []));
+  const firstAttempts = upstream
+    .arrived('Get')
+    .filter(({ key, previousAttempts }) => key !== 'first' && !previousAttempts);
   return {
     calls: IN_FLIGHT,
     failed: failures.length,
     'calls in flight that were retried, %': (100 * client.snapshot().counters.retried) / IN_FLIGHT,
+    'tokens spent per connection': (maxTokens - minTokens) / new Set(firstAttempts.map(({ peer }) => peer)).size,
     ...(failures[0] !== undefined && { 'first failure': failures[0] }),
   };
 }

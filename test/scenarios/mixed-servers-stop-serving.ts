@@ -20,6 +20,7 @@ export const mixedServersStopServing: Situation = {
     'calls failed': { atMost: 0 },
     'calls to the quietest server without health service': { atLeast: 100 },
     'health requests to servers without health service': { atMost: 1 },
+    'calls failed, without health service': { atMost: 0 },
   },
   async play(run) {
     return { ...(await withHealth(run)), ...(await withoutHealth(run)) };
@@ -69,5 +70,6 @@ async function withoutHealth(run: Run): Promise<Measured> {
       ]),
     ),
     'calls failed, without health service': calls.failed.length,
+    ...(calls.failed[0] && { 'first failure, without health service': String(calls.failed[0].error) }),
   };
 }

@@ -1,8 +1,10 @@
+import { status } from '@grpc/grpc-js';
 import { Gateway } from './support/gateway.js';
 import { startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Run, Situation } from './support/situation.js';
+import type { Situation } from './support/situation.js';
+import type { Upstream } from './support/upstream.js';
 
 const DRAIN_MS = 1_500;
 /** Outage grace of each gateway's client of the upstream. */
@@ -70,7 +72,7 @@ export const mutuallyDependentGateways: Situation = {
     const backMs = performance.now() - backAt;
     clearInterval(calls);
     const answers = await Promise.all(followed.map(({ stop }) => stop()));
-    const ends = await Promise.all(gateways.map((gateway) => end(run, gateway)));
+    const ends = await Promise.all(gateways.map((gateway, index) => end(gateway, upstream, index)));
     return {
       seconds: awaySeconds,
       'health responses': answers.reduce((sum, { count }) => sum + count, 0),
@@ -84,15 +86,22 @@ export const mutuallyDependentGateways: Situation = {
 };
 
 /** Sends SIGTERM while the gateway serves a request with a hanging call, a request with a call in backoff, and the feed. */
-async function end(run: Run, gateway: Gateway): Promise<{ readonly goneMs: number; readonly events: number }> {
-  const answers = ['/orders/hangs%2FNEVER', '/orders/waits%2FABORTED'].map((path) =>
-    gateway.open(path).catch(() => undefined),
+async function end(
+  gateway: Gateway,
+  upstream: Upstream,
+  number: number,
+): Promise<{ readonly goneMs: number; readonly events: number }> {
+  const hanging = `hangs${number}/NEVER`;
+  const answers = [hanging, `waits${number}/ABORTED`].map((id) =>
+    gateway.open(`/orders/${encodeURIComponent(id)}`).catch(() => undefined),
   );
   let events = 0;
   const feed = gateway.open('/feed').then(async ({ body }) => {
     for await (const _chunk of body ?? []) events += 1;
   });
-  await reach(() => events > 0);
+  await reach(() => events > 0, { describe: 'an event of the feed' });
+  await reach(() => gateway.hasRetried(status.ABORTED), { describe: 'a call in backoff' });
+  await reach(() => upstream.arrived('Get').some(({ key }) => key === hanging), { describe: 'the hanging request' });
   const goneMs = await gateway.terminate();
   await Promise.all([...answers, feed.catch(() => undefined)]);
   return { goneMs, events };

@@ -1,5 +1,6 @@
 import { Metadata } from '@grpc/grpc-js';
 import { SpanKind, SpanStatusCode, context, propagation, trace } from '@opentelemetry/api';
+import { hrTimeToMilliseconds } from '@opentelemetry/core';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace-base';
 import { captureLeaks, waitFor, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, lastValueFrom, mergeMap, toArray, tap } from 'rxjs';
@@ -164,12 +165,17 @@ describe('spans of a call', () => {
     await server.stop('kill-connections');
     await waitFor(() => client.connectivity.state !== 'READY');
     const call = firstValueFrom(echo.unary({}));
+    await waitFor(() => client.snapshot().waiting === 1);
+    const waitedAt = Date.now();
+    await waitFor(() => Date.now() > waitedAt);
     await server.restart();
     await call;
     const [, late] = all(telemetry, ATTEMPT);
     expect(late!.events[0]!.name).toBe('Delayed LB pick complete');
     const [, sent] = all(telemetry, SENT);
-    expect(sent!.duration[0] + sent!.duration[1]).toBeGreaterThan(late!.duration[0] + late!.duration[1]);
+    // The span of the call includes the wait, and the span of the attempt starts after it.
+    expect(hrTimeToMilliseconds(sent!.startTime)).toBeLessThanOrEqual(waitedAt);
+    expect(hrTimeToMilliseconds(late!.startTime)).toBeGreaterThan(waitedAt);
   });
 
   it('ends the spans of a call with the call on failure, unsubscribe, deadline and drain', async () => {

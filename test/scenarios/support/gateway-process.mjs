@@ -1,7 +1,8 @@
 // A gateway in its own process, in front of an upstream. Over HTTP, it serves three health routes, GET /orders/:id, GET /peer/:id, which
 // calls another gateway, and the feed as server-sent events; over gRPC, it serves Get of orders.v1.Orders:
 //   node gateway-process.mjs --port 0 --upstream URL [--client JSON] [--drain MS]
-// Over IPC, it sends its gRPC address and accepts { peer }, the gRPC address of the other gateway, to call it and to check its health.
+// Over IPC, it sends its gRPC address, and { retried: code } for each attempt to the upstream that is retried after its backoff. It accepts
+// { peer }, the gRPC address of the other gateway, to call it and to check its health.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -120,6 +121,9 @@ await app.listen(Number(values.port), '127.0.0.1');
 process.on('message', ({ peer: url }) => {
   peer = app.get(GrpcClients, { strict: false }).create({ ...contract, name: 'peer', url });
   process.send({ checks: url });
+});
+app.get(getGrpcClientToken('upstream')).events$.subscribe((event) => {
+  if (event.type === 'attempt-end' && event.next === 'retry') process.send({ retried: event.attempt.code });
 });
 process.send({ grpc: `127.0.0.1:${server.port}` });
 console.log(`listening on ${await app.getUrl()}`);

@@ -11,6 +11,14 @@ export interface Followed {
   readonly others: readonly string[];
 }
 
+/** A message of the gateway's process. */
+interface Message {
+  /** Its gRPC address. */
+  readonly grpc?: string;
+  /** Status code of an attempt that is retried after its backoff. */
+  readonly retried?: number;
+}
+
 /** A Nest gateway in its own process: HTTP and gRPC in front of an upstream. */
 export class Gateway {
   private constructor(
@@ -95,8 +103,17 @@ export class Gateway {
     return performance.now() - signalledAt;
   }
 
+  /** True if an attempt to the upstream has failed with `code`, and its call has begun its backoff of 60 s. */
+  hasRetried(code: number): boolean {
+    return this.messages.some(({ retried }) => retried === code);
+  }
+
   private get grpc(): string {
-    const messages = this.server.messages as readonly { readonly grpc?: string }[];
-    return messages.find(({ grpc }) => grpc !== undefined)?.grpc ?? '';
+    return this.messages.find(({ grpc }) => grpc !== undefined)?.grpc ?? '';
+  }
+
+  private get messages(): readonly Message[] {
+    // The cast is safe because all messages of the script are objects.
+    return this.server.messages as readonly Message[];
   }
 }

@@ -146,7 +146,11 @@ func unary(what string) grpc.MethodDesc {
 			return nil, ctx.Err()
 		}
 		if fails {
-			return nil, status.Errorf(codesByName[parts[1]], "requested by %s", key)
+			code, listed := codesByName[parts[1]]
+			if !listed {
+				return nil, status.Errorf(codes.Unknown, "codesByName: expected a code, got %s", parts[1])
+			}
+			return nil, status.Errorf(code, "requested by %s", key)
 		}
 		order := text(text(text(nil, 1, key), 2, key), 3, strconv.Itoa(os.Getpid()))
 		order = number(order, 5<<3, uint64(atomic.AddInt64(&sequence, 1)))

@@ -556,7 +556,8 @@ export class ClientCall
   /** Cancels the call, because the reader unsubscribed. */
   unsubscribe(): void {
     if (this.phase === 'ended') return;
-    this.context.statistics.cancelled();
+    // A stream that `completeLater` holds is not registered, and was not counted as started.
+    if (this.place !== undefined) this.context.statistics.cancelled();
     this.stop('cancelled');
     this.report.cancelled('The reader unsubscribed');
   }

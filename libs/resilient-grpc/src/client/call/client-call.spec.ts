@@ -131,3 +131,22 @@ it('counts no cancelled call if the reader unsubscribes from a stream that waits
   expect(clock.pending).toBe(0);
   expect([transport.attempts, sink.error.mock.calls, sink.complete.mock.calls]).toEqual([[], [], []]);
 });
+
+it("ends a call with CANCELLED without sending it if a listener of 'call-start' aborts its signal", () => {
+  const { clock, transport, events, context } = setUp();
+  const abort = new AbortController();
+  const reason = new Error('no longer needed');
+  events.listen((event) => {
+    if (event.type === 'call-start') abort.abort(reason);
+  }, true);
+  const input = { ...INPUT, given: { metadata: undefined, options: { signal: abort.signal } } };
+  const sink = { next: () => true, error: vi.fn(), complete: vi.fn() };
+  const call = new ClientCall(context, input, sink);
+  call.begin();
+  expect(call.isOpen()).toBe(false);
+  expect(sink.error).toHaveBeenCalledExactlyOnceWith(
+    expect.objectContaining({ code: 1, reason: 'cancelled', reachedServer: 'no', cause: reason }),
+  );
+  expect(context.statistics.snapshot(0)).toMatchObject({ started: 1, failed: 0, cancelled: 1 });
+  expect([transport.attempts, clock.pending]).toEqual([[], 0]);
+});

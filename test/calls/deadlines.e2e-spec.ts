@@ -343,3 +343,54 @@ describe('call delayed by an interceptor', () => {
     expect(await failure).toMatchObject({ code: 14, reason: 'closed' });
   });
 });
+
+describe('attempt whose deadline passes before it is sent', () => {
+  /** Blocks the event loop, so that no timer ends the call at its deadline. */
+  const block = (): void => {
+    const until = performance.now() + 60;
+    while (performance.now() < until);
+  };
+  const NOT_SENT = {
+    code: 4,
+    details: 'Deadline exceeded before the attempt was sent',
+    reason: 'deadline',
+    reachedServer: 'no',
+    notRetriedBecause: 'deadline',
+    attempts: [expect.objectContaining({ number: 1 })],
+  };
+
+  it.each(EACH_METHOD)(
+    'does not send a %s call whose metadata function resolves after the deadline',
+    async (method) => {
+      let blocks = true;
+      const { echo, server, client } = await scene({
+        metadata: async () => {
+          await Promise.resolve();
+          if (blocks) block();
+          return {};
+        },
+      });
+      await client.waitForReady();
+      expect(await failureOf(callOnce(echo, method, { timeoutMs: 30 }))).toMatchObject(NOT_SENT);
+      blocks = false;
+      await firstValueFrom(echo.unary({ text: 'last' }));
+      expect(server.counts().calls).toBe(1);
+    },
+  );
+
+  it.each(EACH_METHOD)('does not send a %s call that an interceptor starts after the deadline', async (method) => {
+    const { echo, server, client } = await scene();
+    await client.waitForReady();
+    const slow: Interceptor = (options, next) =>
+      new InterceptingCall(next(options), {
+        start: (metadata, listener, start) => {
+          block();
+          start(metadata, listener);
+        },
+      });
+    const failure = failureOf(callOnce(echo, method, { timeoutMs: 30, interceptors: [slow] }));
+    expect(await failure).toMatchObject(NOT_SENT);
+    await firstValueFrom(echo.unary({ text: 'last' }));
+    expect(server.counts().calls).toBe(1);
+  });
+});

@@ -67,9 +67,10 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
     let timer: Timer | undefined;
     const refresh = async (): Promise<void> => {
       const { urls, problem } = await this.current();
+      await stream.writable();
+      // The relays and the timer of a closed stream would never be released.
       if (stream.isOver) return;
       const shown = urls.slice(0, MAX_PROCESSES);
-      await stream.writable();
       const message = JSON.stringify({ keys: [OWN_KEY, ...shown], omitted: urls.length - shown.length, problem });
       if (message !== sent) stream.push('processes', message);
       sent = message;

@@ -482,6 +482,17 @@ describe('service config that arrives later', () => {
     expect(serviceConfig.observed).toBe(false);
   });
 
+  it('rejects a client created at run time whose name belongs to a client that waits for its first service config', async () => {
+    const serviceConfig = source();
+    const obtained = obtain({ ...shop, serviceConfig });
+    expect(() => registry.create(shop)).toThrow('clients.shop: the client defined at a.ts:1 already has this name');
+    serviceConfig.next({});
+    const client = await obtained;
+    expect(made).toEqual([client]);
+    expect([...registry]).toEqual([client]);
+    made[0]?.settings.live?.close();
+  });
+
   it('does not wait for the service config of a client created at run time', () => {
     const serviceConfig = source();
     registry.create({ ...shop, serviceConfig });

@@ -222,7 +222,7 @@ export class ClientRegistry extends GrpcClients {
     const [definition] = defined.definitions;
     if (definition === undefined)
       throw new GrpcConfigurationError([{ path: 'clients', message: 'expected a client, got nothing' }]);
-    const known = this.entries.get(definition.name);
+    const known = this.entries.get(definition.name) ?? this.waiting.get(definition.name);
     if (known !== undefined) {
       const message = `the client defined at ${known.definition.callSite} already has this name; close it first, or choose another name`;
       throw new GrpcConfigurationError([{ path: definition.path, message }]);

@@ -74,8 +74,7 @@ export class DirectCall implements ConnectionCallListener {
     // grpc-js's channel rejects a call with several `authorization` values.
     if (metadata.get('authorization').length > 1) return false;
     const startedAt = deadline === Infinity ? 0 : this.clock.epoch();
-    // A hedged attempt can start after its deadline. grpc-js's channel then creates the call, which fails but is sent anyway
-    // (docs/upstream/past-deadline-is-sent.mjs).
+    // A hedged attempt, or an attempt that waited for its metadata, can start after its deadline. It must not reach the server.
     if (deadline <= startedAt) return false;
     const headers = metadata.clone();
     if (tried !== undefined) setTriedEndpoints(headers, tried);

@@ -4,6 +4,7 @@ import type { MethodDescriptor } from '../../call/method.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { peerOf } from '../quirks/wire-evidence.js';
 import { StatusCode } from '../../status/status-code.js';
+import type { Clock } from '../../time/clock.js';
 
 type CallStream = experimental.CallStream;
 type NextCall = Parameters<Interceptor>[1];
@@ -11,6 +12,7 @@ type InterceptingCallInterface = ReturnType<NextCall>;
 type InterceptorOptions = Parameters<NextCall>[0];
 type Listener = NonNullable<Parameters<InterceptingCallInterface['start']>[1]>;
 type MessageContext = Parameters<CallStream['sendMessageWithContext']>[0];
+type CallStreamListener = Parameters<CallStream['start']>[1];
 
 /** Maximum time in milliseconds by which Node's timers, and therefore grpc-js's deadlines, may fire early. */
 export const EARLY_MS = 1;
@@ -34,13 +36,15 @@ class BottomCall implements InterceptingCallInterface {
     private readonly call: CallStream,
     private readonly method: MethodDescriptor,
     private readonly callbacks: InterceptedCallCallbacks,
+    private readonly deadline: CallOptions['deadline'],
+    private readonly clock: Clock,
   ) {}
 
   start(metadata: Metadata, listener?: Listener): void {
-    const { method, call, callbacks } = this;
+    const { method, call, callbacks, deadline, clock } = this;
     let received = false;
     let unreadable: string | undefined;
-    call.start(metadata, {
+    const bottomListener: CallStreamListener = {
       onReceiveMetadata: (headers: Metadata) => listener?.onReceiveMetadata?.(headers),
       onReceiveMessage: (bytes: Buffer) => {
         let message: unknown;
@@ -64,7 +68,8 @@ class BottomCall implements InterceptingCallInterface {
             : { code: StatusCode.INTERNAL, details: unreadable, metadata: new Metadata() },
         );
       },
-    });
+    };
+    startUnlessExpired(call, deadline, clock, metadata, bottomListener);
     if (!method.responseStream) call.startRead();
   }
 
@@ -119,6 +124,32 @@ export function createCall(
   return call;
 }
 
+/**
+ * Starts `call`, a call of grpc-js's channel. If its deadline has passed, ends it with DEADLINE_EXCEEDED and sends nothing, because grpc-js
+ * would send it, and the server would run it.
+ */
+export function startUnlessExpired(
+  call: CallStream,
+  deadline: CallOptions['deadline'],
+  clock: Clock,
+  metadata: Metadata,
+  listener: CallStreamListener,
+): void {
+  // An interceptor may set a Date.
+  if (deadline === undefined || Number(deadline) > clock.epoch()) {
+    call.start(metadata, listener);
+    return;
+  }
+  const code = StatusCode.DEADLINE_EXCEEDED;
+  const details = 'Deadline exceeded before the attempt was sent';
+  // Releases what grpc-js keeps for the call. A call that was never started does not report its status.
+  call.cancelWithStatus(code, details);
+  // Before any timer, because a deadline timer would end the call as one that may have reached the server.
+  process.nextTick(() => {
+    listener.onReceiveStatus({ code, details, metadata: new Metadata() });
+  });
+}
+
 /** Creates a call through `interceptors`, outermost first, in the same way as grpc-js's own client. */
 export function interceptedCall(
   channel: Channel,
@@ -127,11 +158,12 @@ export function interceptedCall(
   options: CallOptions | undefined,
   interceptors: readonly Interceptor[],
   callbacks: InterceptedCallCallbacks,
+  clock: Clock,
 ): InterceptingCallInterface {
   const bottom: NextCall = (final) => {
     const call = createCall(channel, method.path, final.deadline, final);
     callbacks.onCreated(call);
-    return new BottomCall(call, method, callbacks);
+    return new BottomCall(call, method, callbacks, final.deadline, clock);
   };
   const first = interceptors.reduceRight<NextCall>((next, interceptor) => (given) => interceptor(given, next), bottom);
   // Safe: interceptors read the path, the kind, and the two codecs of the definition, which a MethodDescriptor has.

@@ -3,6 +3,7 @@ import { EventEmitter } from 'node:events';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { AttemptEnd, AttemptRequest } from '../../call/attempt.js';
 import type { MethodDescriptor } from '../../call/method.js';
+import { classify } from '../../policy/evidence/classify.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import type { Endpoints } from '../connection/endpoints.js';
 import { connectionRecord } from '../quirks/connection-record.js';
@@ -139,8 +140,7 @@ function make(change: Partial<AttemptRequest> = {}) {
     startDirect: (_path: string, deadline: number, metadata: Metadata, listener: DirectCallListener) => {
       if (path === 'channel') return undefined;
       const direct = new DirectCall(new FakeDirectChannel(call), NO_LIMITS, listener, clock);
-      direct.start({} as never, METHOD.path, deadline, metadata);
-      return direct;
+      return direct.start({} as never, METHOD.path, deadline, metadata) ? direct : undefined;
     },
     callCreated: () => {},
     attemptEnded: () => void (owner.ended += 1),
@@ -180,6 +180,9 @@ function make(change: Partial<AttemptRequest> = {}) {
   );
   return { clock, call, owner, created, reported, ends, attempt, request };
 }
+
+/** Sets a deadline that has passed, as a Date. */
+const earlier: Interceptor = (options, next) => new InterceptingCall(next({ ...options, deadline: new Date(0) }));
 
 const grpcHeaders = (): Metadata => {
   const headers = new Metadata();
@@ -535,6 +538,29 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       const { call, ends } = make({ options: { parent: { cancelled: false } as never } });
       call.end(1, 'Call cancelled');
       expect(ends[0]).toMatchObject({ endedHere: 'no' });
+    });
+  });
+
+  describe('attempt whose deadline has passed', () => {
+    const through: Interceptor = (options, next) => new InterceptingCall(next(options));
+
+    it.each([
+      ['without interceptors', undefined, 0],
+      ['with interceptors', [through], 0],
+      ['with interceptors that set an earlier deadline', [earlier], 60_000],
+    ])('ends an attempt whose deadline has passed without sending it (%s)', async (_how, interceptors, leftMs) => {
+      const deadline = new VirtualClock().epoch() + leftMs;
+      const { call, clock, owner, ends, reported } = make({ deadline, interceptors });
+      expect(call.did).not.toContain('start');
+      expect(reported).toEqual([]);
+      // grpc-js reports no status for a call that was never started, and picks no connection for it.
+      call.peer = 'dns:orders:50051';
+      await new Promise(process.nextTick);
+      expect(reported).toEqual(['end']);
+      expect(ends[0]).toMatchObject({ code: 4, picked: false });
+      expect(classify(ends[0]!)).toMatchObject({ kind: 'deadline', reachedServer: 'no' });
+      expect([owner.ended, owner.tooLong]).toMatchObject([1, leftMs === 0 ? [{ peer: undefined }] : []]);
+      expect(clock.pending).toBe(0);
     });
   });
 

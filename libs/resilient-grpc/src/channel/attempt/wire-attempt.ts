@@ -12,7 +12,14 @@ import { PeerTimer } from '../../time/peer-timer.js';
 import type { EndpointLoads } from '../connection/endpoint-loads.js';
 import { withTried } from '../connection/endpoint-picker.js';
 import type { DirectCall, DirectCallListener } from './direct-call.js';
-import { EARLY_MS, createCall, interceptedCall, pickedPeer, type InterceptedCallCallbacks } from './grpc-js-call.js';
+import {
+  EARLY_MS,
+  createCall,
+  interceptedCall,
+  pickedPeer,
+  startUnlessExpired,
+  type InterceptedCallCallbacks,
+} from './grpc-js-call.js';
 import type { ConnectionRecord } from '../quirks/connection-record.js';
 import {
   cancelWithEvidence,
@@ -98,9 +105,9 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
         const call = createCall(wireChannel.channel, method.path, deadline, options);
         this.call = call;
         this.onCreated(call);
-        call.start(tried === undefined ? metadata : withTried(metadata, tried), this);
+        startUnlessExpired(call, deadline, clock, tried === undefined ? metadata : withTried(metadata, tried), this);
       } else {
-        const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this);
+        const call = interceptedCall(wireChannel.channel, method, deadline, options, interceptors, this, clock);
         this.call = call;
         // A copy, because interceptors may change the metadata that they receive, and attempts, calls, and even clients share metadata.
         call.start(withTried(metadata, tried), this);

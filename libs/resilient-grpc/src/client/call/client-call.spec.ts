@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
 import type { MethodDescriptor } from '../../call/method.js';
 import type { StreamScope } from '../../call/stream-scope.js';
@@ -55,7 +55,8 @@ function setUp() {
     throttled: () => undefined,
   });
   const policy = { safeToRepeat: true, safeBecause: 'test', retry: DEFAULT_RETRY_POLICY } as ResolvedMethodPolicy;
-  return { clock, transport, replayLimits, events, context: runtime.contextOf(METHOD, policy) };
+  const context = runtime.contextOf(METHOD, policy);
+  return { clock, transport, replayLimits, events, registry: context.client.registry, context };
 }
 
 it("releases the call's share of the retry buffers if a listener of 'stream-resumed' ends the call", () => {
@@ -115,4 +116,37 @@ it('does not wait for the channel if the call is ended by the call that receives
   expect(gate.isWaiting).toBe(false);
   expect(clock.pending).toBe(0);
   expect(transport.waiters.size).toBe(0);
+});
+
+it('counts no cancelled call if the reader unsubscribes from a stream that waits for its completion at a shutdown', async () => {
+  const { clock, transport, registry, context } = setUp();
+  await registry.endStreams();
+  const input = { ...INPUT, given: { metadata: undefined, options: { onDrain: 'complete' as const } } };
+  const sink = { next: () => true, error: vi.fn(), complete: vi.fn() };
+  const call = new ClientCall(context, input, sink);
+  call.begin();
+  expect(call.isOpen()).toBe(true);
+  call.unsubscribe();
+  expect(context.statistics.snapshot(0)).toMatchObject({ started: 0, succeeded: 0, failed: 0, cancelled: 0 });
+  expect(clock.pending).toBe(0);
+  expect([transport.attempts, sink.error.mock.calls, sink.complete.mock.calls]).toEqual([[], [], []]);
+});
+
+it("ends a call with CANCELLED without sending it if a listener of 'call-start' aborts its signal", () => {
+  const { clock, transport, events, context } = setUp();
+  const abort = new AbortController();
+  const reason = new Error('no longer needed');
+  events.listen((event) => {
+    if (event.type === 'call-start') abort.abort(reason);
+  }, true);
+  const input = { ...INPUT, given: { metadata: undefined, options: { signal: abort.signal } } };
+  const sink = { next: () => true, error: vi.fn(), complete: vi.fn() };
+  const call = new ClientCall(context, input, sink);
+  call.begin();
+  expect(call.isOpen()).toBe(false);
+  expect(sink.error).toHaveBeenCalledExactlyOnceWith(
+    expect.objectContaining({ code: 1, reason: 'cancelled', reachedServer: 'no', cause: reason }),
+  );
+  expect(context.statistics.snapshot(0)).toMatchObject({ started: 1, failed: 0, cancelled: 1 });
+  expect([transport.attempts, clock.pending]).toEqual([[], 0]);
 });

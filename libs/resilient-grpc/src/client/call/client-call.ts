@@ -160,10 +160,11 @@ export class ClientCall
     }
     this.prepared = prepared;
     this.register(scope);
+    // Bound first, because a listener of 'call-start' may abort the signal.
+    if (this.options !== undefined || prepared.binding !== undefined) this.unbind = this.bindTo(this);
     this.report.started(prepared.startedAt, prepared.outgoing);
     // A listener may have ended the call.
     if (!this.isOpen()) return;
-    if (this.options !== undefined || prepared.binding !== undefined) this.unbind = this.bindTo(this);
     if (this.method.requestStream && !this.openRequests()) return;
     if (prepared.outgoing === undefined) this.proceed();
     else this.runInterceptors(prepared.outgoing);
@@ -572,7 +573,8 @@ export class ClientCall
   /** Cancels the call, because the reader unsubscribed. */
   unsubscribe(): void {
     if (this.phase === 'ended') return;
-    this.context.statistics.cancelled();
+    // A stream that `completeLater` holds is not registered, and was not counted as started.
+    if (this.place !== undefined) this.context.statistics.cancelled();
     this.stop('cancelled');
     this.report.cancelled('The reader unsubscribed');
   }

@@ -245,6 +245,23 @@ describe('service config update', () => {
     expect(notified).toHaveLength(1);
   });
 
+  it('logs the error of a listener, applies the service config update, and notifies the other listeners', () => {
+    const source = new BehaviorSubject<unknown>(config('1s'));
+    const { live: subject, timeoutMs, warnings } = live(source);
+    const notified: ParsedServiceConfig[] = [];
+    subject.onChange(throwing);
+    subject.onChange((one) => notified.push(one));
+    source.next(config('2s'));
+    expect(timeoutMs()).toBe(2_000);
+    expect(notified).toEqual([subject.config]);
+    expect(warnings).toEqual([
+      'clients.shop.serviceConfig: the new service config is in effect for calls, but the client cannot apply all of it: not for you',
+    ]);
+    source.next(config('3s'));
+    expect(timeoutMs()).toBe(3_000);
+    expect(notified).toHaveLength(2);
+  });
+
   it('provides the load balancing of the current service config, or of the options if it has none', () => {
     const balanced = (name: string) => config('1s', { loadBalancingConfig: [{ [name]: {} }] });
     const source = new BehaviorSubject<unknown>(balanced('round_robin'));

@@ -6,6 +6,7 @@ import {
   UnreadableServiceConfig,
   needsTarget,
 } from '../../channel/dns/dns-service-config.js';
+import { errorMessage } from '../../errors/error-message.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
@@ -160,7 +161,18 @@ export class LiveServiceConfig {
     this.policies = this.input.policies(config);
     this.config = config;
     this.begin([]);
-    for (const listener of [...this.listeners]) listener(config);
+    for (const listener of [...this.listeners]) this.notify(listener, config);
+  }
+
+  /** Calls `listener`. An error of it is not a problem of the service config, which is already in effect. */
+  private notify(listener: (config: ParsedServiceConfig) => void, config: ParsedServiceConfig): void {
+    try {
+      listener(config);
+    } catch (error) {
+      const problem = `the client cannot apply all of it: ${oneLine(errorMessage(error))}`;
+      const line = `${this.input.path}: the new service config is in effect for calls, but ${problem}`;
+      this.lines.log('not-applied', line);
+    }
   }
 
   private parse(

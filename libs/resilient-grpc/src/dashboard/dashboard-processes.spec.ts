@@ -1,0 +1,47 @@
+import { setImmediate } from 'node:timers/promises';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { VirtualClock } from '../testing/virtual-clock.js';
+import type { DashboardFeed } from './dashboard-feed.js';
+import { DashboardProcesses } from './dashboard-processes.js';
+import type { EventStream } from './event-stream.js';
+
+/** A blocked stream that the test closes. */
+function blockedStream() {
+  const listeners: (() => void)[] = [];
+  const pushed: string[] = [];
+  const stream = {
+    isOver: false,
+    isBlocked: true,
+    writable: () => new Promise<void>((resolve) => listeners.push(resolve)),
+    onClose: (listener: () => void) => void listeners.push(listener),
+    push: (event: string) => void pushed.push(event),
+  };
+  const close = (): void => {
+    stream.isOver = true;
+    for (const listener of listeners) listener();
+  };
+  // Safe: DashboardProcesses uses only these members.
+  return { stream: stream as unknown as EventStream, close, pushed };
+}
+
+describe('DashboardProcesses', () => {
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+
+  it('connects to no process after a visitor disconnected while its stream was blocked', async () => {
+    const fetched = vi.fn(() => new Promise(() => undefined));
+    vi.stubGlobal('fetch', fetched);
+    const clock = new VirtualClock();
+    const feed = { join: vi.fn(), leave: vi.fn() };
+    const urls = ['http://127.0.0.1:1/grpc'];
+    const processes = new DashboardProcesses(urls, feed as unknown as DashboardFeed, clock);
+    const { stream, close, pushed } = blockedStream();
+    processes.visitAll({ stream, headers: {}, openClient: undefined });
+    await setImmediate();
+    close();
+    await setImmediate();
+    expect(feed.leave).toHaveBeenCalledOnce();
+    expect([pushed, fetched.mock.calls, clock.pending]).toEqual([[], [], 0]);
+  });
+});

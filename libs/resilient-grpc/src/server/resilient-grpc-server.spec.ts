@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { Logger } from '@nestjs/common';
+import { ConsoleLogger, Logger } from '@nestjs/common';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { EventHub } from '../call/event-hub.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
@@ -19,7 +19,7 @@ async function startServer() {
   const write = (line: unknown): void => void lines.push(String(line));
   Logger.overrideLogger({ log: write, warn: write, error: write });
   onTestFinished(() => {
-    Logger.overrideLogger(false);
+    Logger.overrideLogger(new ConsoleLogger());
   });
   const stopObserving = vi.fn<() => void>();
   const recorded: GrpcServerEvent[] = [];

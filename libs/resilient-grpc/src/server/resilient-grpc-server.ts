@@ -41,9 +41,9 @@ import { ServerLog } from './server-log.js';
 import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
 import type { ResolvedServerMethod, ResolvedServerOptions } from './server-options.js';
+import { ServiceStreams } from './service-streams.js';
 
 type ConcurrencyOptions = Pick<ResolvedServerMethod, 'maxConcurrentCalls' | 'maxQueuedCalls'>;
-import { ServiceStreams } from './service-streams.js';
 
 /** Dependencies of a server. */
 export interface ServerDependencies {

@@ -193,6 +193,7 @@ describe('refuseUnreadCalls', () => {
     for (const stream of streams) if (!stream.destroyed) await once(stream, 'close');
     const client = new GrpcClient();
     await client.call(OTHER_PATH);
+    expect(gate.timeouts).not.toEqual([]);
     expect(handled).toEqual([OTHER_PATH]);
   });
 });

@@ -5,13 +5,12 @@ import { OverloadedServerProcess } from '../chaos/overloaded-server-process.js';
 import type { ContenderName } from '../contenders/contender.js';
 import { ORDERS_SERVICE_NAME } from '../gen/orders.pb.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
+import { DEADLINE_MS } from '../overloaded-server/messages.js';
 import { PATIENCE } from '../patience.js';
 import { LatencyHistogram } from './latency-histogram.js';
 
 /** Ratio of the load to the capacity of the server. */
 const FACTOR = 3;
-/** Deadline of each call. */
-const DEADLINE_MS = 1_000 * PATIENCE;
 /** Number of callers that measure the capacity. Each calls again as soon as it has a response. */
 const CALLERS = 16;
 const CAPACITY_MS = 1_500;

@@ -16,10 +16,7 @@ import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient
 import { timeout, throwError } from 'rxjs';
 import type { GetOrderRequest } from '../gen/orders.pb.js';
 import { ORDERS_CONTRACT } from '../orders-contract.js';
-import { type OverloadedServerCommand, type OverloadedServerNotice, WORK_MS } from './messages.js';
-
-/** Time after which the interceptor of the tuned server fails a call. */
-const TIMEOUT_MS = 1_000;
+import { DEADLINE_MS, type OverloadedServerCommand, type OverloadedServerNotice, WORK_MS } from './messages.js';
 
 const { values } = parseArgs({
   options: { port: { type: 'string', default: '50051' }, server: { type: 'string', default: 'resilient' } },
@@ -43,7 +40,7 @@ const timeoutInterceptor: NestInterceptor = {
   intercept: (_context, next) =>
     next.handle().pipe(
       timeout({
-        each: TIMEOUT_MS,
+        each: DEADLINE_MS,
         with: () => throwError(() => new RpcException({ code: status.DEADLINE_EXCEEDED, message: 'timed out' })),
       }),
     ),

@@ -16,7 +16,7 @@ describe('nextReadMs', () => {
   });
 
   it('never returns the slow duration of a read for NORMAL_WORK', () => {
-    expect(nextReadMs(NORMAL_WORK, 0, 0.5)).toBe(5);
+    expect(nextReadMs({ ...NORMAL_WORK, slowFactor: 20 }, 0, 0.5)).toBe(5);
   });
 });
 

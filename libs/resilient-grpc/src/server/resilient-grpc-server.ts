@@ -41,9 +41,9 @@ import { ServerLog } from './server-log.js';
 import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
 import type { ResolvedServerMethod, ResolvedServerOptions } from './server-options.js';
+import { ServiceStreams } from './service-streams.js';
 
 type ConcurrencyOptions = Pick<ResolvedServerMethod, 'maxConcurrentCalls' | 'maxQueuedCalls'>;
-import { ServiceStreams } from './service-streams.js';
 
 /** Dependencies of a server. */
 export interface ServerDependencies {
@@ -89,6 +89,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   /** Set when the server starts to listen; `undefined` before that, and after a failed start. */
   private listening: Promise<void> | undefined;
   private readonly ownLogger = new LibraryLogger('ResilientGrpcServer');
+  private readonly log: ServerLog;
   private closed = false;
   private hasStartHook = false;
   private hasEndHook = false;
@@ -123,9 +124,9 @@ export class ResilientGrpcServer extends ServerGrpc {
     );
     const { ownLogger: logger } = this;
     for (const warning of resolved.warnings) logger.warn(warning);
-    const log = new ServerLog(logger, clock, isDebugEnabled);
+    this.log = new ServerLog(logger, clock, isDebugEnabled);
     events.listen((event) => {
-      log.take(event);
+      this.log.take(event);
     }, false);
     this.health = new GrpcServerHealth(this.serviceStreams);
     this.calls = new ServerCalls(clock, events, resolved.leakWarningMs, this.seamReport);
@@ -159,9 +160,9 @@ export class ResilientGrpcServer extends ServerGrpc {
       connections: this.connections,
       health: this.health,
     });
-    // Writes pending summary lines.
+    // Writes pending summary lines, even if another shutdown hook hangs and Nest never calls `close`.
     this.drain.onEnd(() => {
-      log.close();
+      this.log.close();
     });
   }
 
@@ -222,12 +223,17 @@ export class ResilientGrpcServer extends ServerGrpc {
     // The cast is safe: `listen` assigns this property.
     const server = this.grpcClient as Server | null | undefined;
     if (server === undefined || server === null) return;
-    await this.drain.run();
-    this.grpcClient = null;
-    this.boundPort = undefined;
-    this.unsubscribeTelemetry?.();
-    this.calls.close();
-    this.overloadState.close();
+    try {
+      await this.drain.run();
+    } finally {
+      // Runs even after a failure. The drain has then closed the port and the connections, but has not notified its listeners.
+      this.grpcClient = null;
+      this.boundPort = undefined;
+      this.unsubscribeTelemetry?.();
+      this.calls.close();
+      this.overloadState.close();
+      this.log.close();
+    }
   }
 
   /** @internal Called by tracing libraries. */

@@ -220,6 +220,7 @@ describe('grpcServerOptions', () => {
     const server = new Server(forGrpcJs({ maxConcurrentStreams: 5, credentials: ServerCredentials.createInsecure() }));
     expect(Reflect.get(server, 'keepaliveTimeMs')).toBe(60_000);
     expect(Reflect.get(server, 'channelzEnabled')).toBe(false);
+    expect(Reflect.get(server, 'commonServerOptions')).toMatchObject({ settings: { maxConcurrentStreams: 5 } });
     server.forceShutdown();
   });
 });

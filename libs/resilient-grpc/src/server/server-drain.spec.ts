@@ -256,6 +256,15 @@ describe('ServerDrain', () => {
     expect(clock.pending).toBe(0);
   });
 
+  it('clears the timers of a drain immediately if notifying the streams fails, so that the process can exit', async () => {
+    const { clock, server, drain } = drainOf({});
+    server.notifyStreams = () => Promise.reject(new Error('broken'));
+    const failed = expect(drain.run()).rejects.toThrow('broken');
+    await clock.advanceAsync(0);
+    await failed;
+    expect(clock.pending).toBe(0);
+  });
+
   it.each<[what: string, breaks: Partial<FakeServer>]>([
     ['streams', { notifyStreams: () => Promise.reject(new Error('broken')) }],
     ['calls', { endAll: () => assert.fail('broken') }],

@@ -166,8 +166,11 @@ export class ServerDrain {
 
   private async within(over: Promise<void>, ms: number): Promise<void> {
     const late = new Wait(this.dependencies.clock, ms, true);
-    await Promise.race([over, late.over]);
-    late.end();
+    try {
+      await Promise.race([over, late.over]);
+    } finally {
+      late.end();
+    }
   }
 }
 

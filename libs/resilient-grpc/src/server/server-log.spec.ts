@@ -119,11 +119,13 @@ describe('ServerLog', () => {
   });
 
   it('logs the stack of an error once if the error repeats within a minute', () => {
-    const { stacks, take } = make();
+    const { clock, stacks, take } = make();
     const error = new Error('no table');
     take({ type: 'handler-failed', path, error });
     take({ type: 'handler-failed', path, error });
-    expect(stacks).toEqual([error.stack]);
+    // Writes the line with the number of repeats.
+    clock.advance(60_000);
+    expect(stacks).toEqual([error.stack, undefined]);
   });
 
   it('reads the message of an error only when it writes the log line', () => {

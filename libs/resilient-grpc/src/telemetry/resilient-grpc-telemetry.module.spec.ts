@@ -1,5 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { ConsoleLogger, Logger } from '@nestjs/common';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { systemClock } from '../time/clock.js';
+import { OpenTelemetry } from './open-telemetry.js';
 import { ResilientGrpcTelemetryModule } from './resilient-grpc-telemetry.module.js';
 
 describe('ResilientGrpcTelemetryModule.forRoot', () => {
@@ -25,5 +28,28 @@ describe('ResilientGrpcTelemetryModule.forRoot', () => {
         { path: 'ResilientGrpcTelemetryModule.forRoot.metrics', message: 'expected true or false, got "yes"' },
       ]),
     );
+  });
+});
+
+describe('ResilientGrpcTelemetryModule', () => {
+  it('starts without a registered SDK even if the logger of the application throws, and emits a process warning', () => {
+    const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
+    const fail = () => {
+      throw new TypeError('no text');
+    };
+    Logger.overrideLogger({ log: fail, warn: fail, error: fail });
+    onTestFinished(() => {
+      Logger.overrideLogger(new ConsoleLogger());
+      vi.restoreAllMocks();
+    });
+    const telemetry = new OpenTelemetry({ metrics: true, traces: true, endpointMetrics: false }, systemClock);
+    new ResilientGrpcTelemetryModule(telemetry).onApplicationBootstrap();
+    expect(warned.mock.calls).toEqual([
+      [
+        expect.stringMatching(
+          /^The application's logger threw TypeError: no text; .*: no OpenTelemetry SDK is registered/,
+        ),
+      ],
+    ]);
   });
 });

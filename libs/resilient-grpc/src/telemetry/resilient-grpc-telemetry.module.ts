@@ -1,17 +1,10 @@
-import {
-  Global,
-  Inject,
-  Logger,
-  Module,
-  type DynamicModule,
-  type OnApplicationBootstrap,
-  type Provider,
-} from '@nestjs/common';
+import { Global, Inject, Module, type DynamicModule, type OnApplicationBootstrap, type Provider } from '@nestjs/common';
 import * as v from 'valibot';
 import { requireOptions } from '../policy/options/option-problems.js';
 import { flag, object } from '../policy/options/option-schemas.js';
 import { systemClock } from '../time/clock.js';
 import { GRPC_TELEMETRY } from './grpc-telemetry.js';
+import { LibraryLogger } from './log/library-logger.js';
 import { LogLine } from './log/log-line.js';
 import { OpenTelemetry, type TelemetryParts } from './open-telemetry.js';
 
@@ -60,7 +53,7 @@ export class ResilientGrpcTelemetryModule implements OnApplicationBootstrap {
     if (!this.telemetry.isIdle) return;
     const text =
       'no OpenTelemetry SDK is registered, so nothing is collected; register one before the application is created';
-    new Logger('ResilientGrpc').log(new LogLine('log', text, { event: 'no-sdk' }));
+    new LibraryLogger('ResilientGrpc').log(new LogLine('log', text, { event: 'no-sdk' }));
   }
 
   /** Enables the signals that `options` select. @throws GrpcConfigurationError if an option is unknown or not a boolean. */

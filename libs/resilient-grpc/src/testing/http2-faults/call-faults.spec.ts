@@ -26,6 +26,19 @@ describe('CallFaults', () => {
     },
   );
 
+  it.each(['get', 'Get', 'Orders/get', 'orders.v1.Orders/get', '/orders.v1.Orders/get', '/orders.v1.Orders/Get'])(
+    'matches a method whose proto name starts with a lowercase letter by the name %s',
+    (method) => {
+      const faults = new CallFaults();
+      faults.add(refused, { method });
+      expect(['/orders.v1.Orders/forget', '/orders.v1.Orders/getter'].map((path) => faults.claim(path))).toEqual([
+        undefined,
+        undefined,
+      ]);
+      expect(faults.claim('/orders.v1.Orders/get')).toBe(refused);
+    },
+  );
+
   it('applies the call fault that was added first if several match a call', () => {
     const faults = new CallFaults();
     faults.add(missing, {});

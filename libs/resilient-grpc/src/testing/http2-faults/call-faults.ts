@@ -49,7 +49,13 @@ export class CallFaults {
  * first letter in either case.
  */
 function isMethod(path: string, method: string): boolean {
-  const slash = method.lastIndexOf('/') + 1;
-  const wanted = method.slice(0, slash) + method.charAt(slash).toUpperCase() + method.slice(slash + 1);
-  return [wanted, `/${wanted}`].includes(path) || path.endsWith(`/${wanted}`) || path.endsWith(`.${wanted}`);
+  const wanted = withUpperFirst(method);
+  const called = withUpperFirst(path);
+  return [wanted, `/${wanted}`].includes(called) || called.endsWith(`/${wanted}`) || called.endsWith(`.${wanted}`);
+}
+
+/** Returns `path` with the first letter of its method in upper case. */
+function withUpperFirst(path: string): string {
+  const start = path.lastIndexOf('/') + 1;
+  return path.slice(0, start) + path.charAt(start).toUpperCase() + path.slice(start + 1);
 }

@@ -130,17 +130,17 @@ export async function takeRounds(turns, workloads, { rounds, seconds }) {
 }
 
 /**
- * Returns the order of a round. The order is rotated by one contender in each round, and every second round is reversed. With rotation
- * alone, each contender would always follow the same contender.
+ * Returns the order of a round. Each round starts with the next contender, and every second round runs the others in reverse. With
+ * rotation alone, each contender would always follow the same contender.
  *
  * @param {readonly string[]} names
  * @param {number} round
  * @returns {string[]}
  */
 function orderOfRound(names, round) {
-  const first = Math.max(0, round) % names.length;
-  const order = [...names.slice(first), ...names.slice(0, first)];
-  return round % 2 === 0 ? order : order.reverse();
+  const start = Math.max(0, round) % names.length;
+  const others = [...names.slice(start + 1), ...names.slice(0, start)];
+  return [...names.slice(start, start + 1), ...(round % 2 === 0 ? others : others.reverse())];
 }
 
 /**

@@ -128,7 +128,7 @@ describe('npm run bench', () => {
 
   it.each([
     ['telemetry', ['no-module', 'module-no-sdk', 'events-subscriber', 'sdk-metrics']],
-    ['server', ['resilient-grpc', 'nest', 'grpc-js']],
+    ['server', ['resilient-grpc', 'unprotected', 'nest', 'grpc-js']],
   ])('runs the contenders specific to the benchmark %s', async (name, contenders) => {
     const { stdout } = await bench(name, ...'--rounds 1 --seconds 0.01 --json'.split(' '));
     const { results } = JSON.parse(stdout) as Bench;

@@ -7,10 +7,12 @@ const MIN_WAIT_MS = 5;
  * Limits reading to `perSecond` messages per second. Admits all due messages at once and then waits, because a timer per message would
  * be too slow. During the wait, the process can receive data.
  *
- * @param {number} perSecond Infinity for no limit.
+ * @param {number} perSecond Above 0; Infinity for no limit.
  * @returns {() => Promise<void> | undefined} To be called after each message. Returns `undefined` if no wait is due.
  */
 export function pace(perSecond) {
+  // Node would replace the infinite wait for 0 with a wait of 1 ms.
+  if (!(perSecond > 0)) throw new RangeError(`perSecond: expected a number above 0, got ${String(perSecond)}`);
   const beganAt = performance.now();
   let taken = 0;
   return () => {

@@ -36,8 +36,12 @@ const HEADERS = { ':method': 'POST', ':path': Get.path, 'content-type': 'applica
  * @property {(() => void) | undefined} expire Ends the call; `undefined` after its end, so that its stream can be collected.
  */
 
-/** Calls with a deadline, in the order in which they were sent; some may have ended. @type {OpenCall[]} */
-const withDeadline = [];
+/**
+ * Calls by their deadline in milliseconds. Calls with the same deadline expire in the order in which they were sent; some may have ended.
+ *
+ * @type {Map<number, OpenCall[]>}
+ */
+const withDeadline = new Map();
 
 /**
  * Sends a call without grpc-js, which uses more than twice the CPU time. The clients should slow down the server as little as possible,
@@ -72,14 +76,18 @@ function call(deadlineMs, done) {
     end();
     stream.close(constants.NGHTTP2_CANCEL);
   };
-  withDeadline.push(open);
+  const alike = withDeadline.get(deadlineMs);
+  if (alike === undefined) withDeadline.set(deadlineMs, [open]);
+  else alike.push(open);
 }
 
-/** Ends the calls whose deadlines have passed. A call that was sent after one with a later deadline is ended only together with it. */
+/** Ends the calls whose deadlines have passed. */
 function expireCalls() {
   const now = performance.now();
-  const first = withDeadline.findIndex(({ deadlineAt }) => deadlineAt > now);
-  for (const { expire } of withDeadline.splice(0, first < 0 ? withDeadline.length : first)) expire?.();
+  for (const alike of withDeadline.values()) {
+    const first = alike.findIndex(({ deadlineAt }) => deadlineAt > now);
+    for (const { expire } of alike.splice(0, first < 0 ? alike.length : first)) expire?.();
+  }
 }
 
 /**

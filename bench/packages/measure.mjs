@@ -1,10 +1,10 @@
 // Measures the installed size of a contender: its own package, and all packages that are installed with it.
-import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const LIBRARY = join(ROOT, 'libs/resilient-grpc');
 
 /**
  * @typedef {object} PackagePlan
@@ -39,19 +39,23 @@ export function outlineOfPackages({ bench }) {
 
 /**
  * @param {PackagePlan} plan
- * @returns {readonly import('../report.mjs').Row[]}
+ * @returns {Promise<readonly import('../report.mjs').Row[]>}
  */
-export function measurePackages({ entries }) {
-  return entries.map(({ name, packages }) => {
+export async function measurePackages({ entries }) {
+  const rows = [];
+  for (const { name, packages } of entries) {
     const installed = installedWith(packages);
     const [own] = packages;
-    return {
+    let installedBytes = 0;
+    for (const folder of installed) installedBytes += await sizeOf(folder);
+    rows.push({
       contender: name,
-      ownKib: own === undefined ? 0 : sizeOf(folderOf(own, ROOT)) / 1_024,
-      installedKib: [...installed].reduce((sum, folder) => sum + sizeOf(folder), 0) / 1_024,
+      ownKib: own === undefined ? 0 : (await sizeOf(folderOf(own, ROOT))) / 1_024,
+      installedKib: installedBytes / 1_024,
       installedPackages: installed.size,
-    };
-  });
+    });
+  }
+  return rows;
 }
 
 /**
@@ -95,28 +99,30 @@ const sizes = new Map();
 
 /**
  * @param {string} folder Folder of a package.
- * @returns {number} Size in bytes, without nested packages.
+ * @returns {Promise<number>} Size in bytes, without nested packages.
  */
-function sizeOf(folder) {
+async function sizeOf(folder) {
   const known = sizes.get(folder);
   if (known !== undefined) return known;
-  const size = folder.startsWith(join(ROOT, 'libs')) ? packedSize(folder) : sizeOfFiles(folder);
+  const size = folder === LIBRARY ? await packedSize() : sizeOfFiles(folder);
   sizes.set(folder, size);
   return size;
 }
 
 /**
- * Returns the approximate published size of a package of this workspace in bytes. Its folder also contains its sources.
+ * Packs the library as for publication, because its folder also contains its sources.
  *
- * @param {string} folder
- * @returns {number}
+ * @returns {Promise<number>} Unpacked size in bytes.
  */
-function packedSize(folder) {
-  // Runs no package scripts, because they write files: they remove comments from `dist`, and add the CommonJS build, the changelog, the
-  // docs, and the README. Only the size of the README is added below.
-  const pack = ['pack', '--dry-run', '--json', '--ignore-scripts', '--loglevel=error'];
-  const [{ unpackedSize }] = JSON.parse(execFileSync('npm', pack, { cwd: folder, encoding: 'utf8' }));
-  return unpackedSize + statSync(join(ROOT, 'README.md')).size;
+async function packedSize() {
+  await import('../../test/support/typescript.mjs');
+  const { packLibrary } = await import('../../test/consumers/packed-library.js');
+  const packed = packLibrary();
+  try {
+    return sizeOfFiles(packed.folder);
+  } finally {
+    packed.remove();
+  }
 }
 
 /**

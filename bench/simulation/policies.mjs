@@ -32,8 +32,8 @@ import { ResilientClient } from './resilient-client.mjs';
 
 const { initialBackoffMs, maxAttempts, maxBackoffMs, backoffMultiplier } = DEFAULT_RETRY_POLICY;
 
-/** Constants of this library that a simulation can vary. */
-const CONSTANTS = {
+/** Constants of this library. */
+export const CONSTANTS = {
   budget: DEFAULT_BUDGET_POLICY,
   release: DEFAULT_RELEASE_POLICY,
   retry: { initialBackoffMs, maxAttempts, maxBackoffMs, backoffMultiplier },
@@ -69,10 +69,16 @@ export const POLICIES = [
   },
 ];
 
+/**
+ * Constants that have no effect here. All calls of a lost connection fail at once, and `release.boundGraces` is varied beyond
+ * `release.maxBoundMs`.
+ */
+const WITHOUT_EFFECT = ['budget.togetherMs', 'release.maxBoundMs'];
+
 /** Names of the constants that can be varied, such as 'release.growth'. */
-export const VARIABLE = Object.entries(CONSTANTS).flatMap(([group, constants]) =>
-  Object.keys(constants).map((name) => `${group}.${name}`),
-);
+export const VARIABLE = Object.entries(CONSTANTS)
+  .flatMap(([group, constants]) => Object.keys(constants).map((name) => `${group}.${name}`))
+  .filter((path) => !WITHOUT_EFFECT.includes(path));
 
 /**
  * Returns a policy of this library for each value of a constant.

@@ -201,6 +201,14 @@ describe('client assessment', () => {
       'bad Failing: Connected, but 10 % of calls failed in the last 45 s: UNAVAILABLE, INTERNAL',
       { recent: recentOf({ UNAVAILABLE: 1, NOT_FOUND: 9, INTERNAL: 1 }, 20) },
     ],
+    ...['IDLE', 'CONNECTING'].map((state): [string, Record<string, unknown>] => [
+      'bad Failing: 50 % of calls failed in the last 45 s: DEADLINE_EXCEEDED',
+      { connectivity: { state }, recent: recentOf({ DEADLINE_EXCEEDED: 10 }, 20) },
+    ]),
+    [
+      'bad Unreachable: The last connection attempt failed: ECONNREFUSED',
+      { connectivity: unreachable, recent: recentOf({ UNAVAILABLE: 10 }, 20) },
+    ],
     ['ok Healthy: Connected; 4 calls failed in the last 45 s.', { recent: recentOf({ UNAVAILABLE: 4 }, 100) }],
     ['ok Healthy: Connected; 4 calls failed in the last 45 s.', { recent: recentOf({ UNAVAILABLE: 4 }, 4) }],
     [

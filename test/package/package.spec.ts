@@ -79,6 +79,14 @@ describe('published package', () => {
     expect(assets).toBeLessThan(125);
   });
 
+  it('reports the size of the published package in npm run bench', () => {
+    const printed = run(process.execPath, ['bench/main.mjs', 'package', '--only', 'resilient-grpc', '--json'], ROOT);
+    const { results } = JSON.parse(printed) as { results: { contender: string; ownKib: number }[] };
+    const { ownKib } = results.find(({ contender }) => contender === 'resilient-grpc')!;
+    const bytes = packed.files.reduce((sum, file) => sum + statSync(join(packed.folder, file)).size, 0);
+    expect(ownKib).toBeCloseTo(bytes / 1_024, 2);
+  });
+
   it('publishes every file that the exports, main, types, and typesVersions of package.json name', () => {
     const { exports, main, types, typesVersions } = json<Manifest & Record<string, string>>(
       join(packed.folder, 'package.json'),

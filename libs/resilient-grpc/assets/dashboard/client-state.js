@@ -157,13 +157,15 @@ export function assess({ connectivity, circuits, recent, waiting, waitingForStre
     const paths = open.map(({ path }) => path).join(', ');
     return { tone: 'bad', rank: 5, word: 'Circuit open', sentence: `Calls to ${paths} are rejected by the client.` };
   }
+  if (state === 'TRANSIENT_FAILURE')
+    return { tone: 'bad', rank: 5, word: 'Unreachable', sentence: `The last connection attempt failed${because}` };
   const faults = faultsOf(recent.codes);
   if (recent.ended >= 5 && faults / recent.ended >= BAD_SHARE) {
     const codes = Object.keys(recent.codes).filter((code) => FAULTS.has(code));
     const share = `${percent(faults, recent.ended)} of calls failed in the last ${age(recent.windowMs)}: ${codes.join(', ')}`;
     return isClean
       ? { tone: 'warn', rank: 3.2, word: 'Recovered', sentence: `Calls succeed again; ${share}` }
-      : { tone: 'bad', rank: 4, word: 'Failing', sentence: `Connected, but ${share}` };
+      : { tone: 'bad', rank: 4, word: 'Failing', sentence: state === 'READY' ? `Connected, but ${share}` : share };
   }
   if (state === 'READY' && waitingForStream > 0) {
     const calls = waitingForStream === 1 ? '1 call waits' : `${counted(waitingForStream, 'call')} wait`;
@@ -183,8 +185,6 @@ export function assess({ connectivity, circuits, recent, waiting, waitingForStre
       sentence: `Connected; ${calls} being sent at a limited rate.`,
     };
   }
-  if (state === 'TRANSIENT_FAILURE')
-    return { tone: 'bad', rank: 5, word: 'Unreachable', sentence: `The last connection attempt failed${because}` };
   if (state === 'CONNECTING')
     return { tone: 'warn', rank: 2, word: 'Connecting', sentence: 'Connecting to the server.' };
   if (state === 'IDLE')

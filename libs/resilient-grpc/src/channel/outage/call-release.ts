@@ -3,7 +3,7 @@ import type { WaitingCalls } from './waiting-calls.js';
 import type { ReleasedCallResult, Waiter } from '../../call/call-transport.js';
 import { inSendOrder, spareMs, type ReleaseTimes, releaseDemand } from '../../policy/queue-release/release-demand.js';
 import { ReleasePace } from '../../policy/queue-release/release-pace.js';
-import { DEFAULT_RELEASE_POLICY as POLICY } from '../../policy/queue-release/release-policy.js';
+import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from '../../policy/queue-release/release-policy.js';
 import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
@@ -26,6 +26,8 @@ export interface ReleaseDependencies {
   readonly streamWait: Pick<StreamWait, 'continues' | 'ended'>;
   /** Milliseconds after READY within which every waiting call is sent. */
   readonly withinMs: number;
+  /** Varied by the fleet simulation. Default: `DEFAULT_RELEASE_POLICY`. */
+  readonly policy?: ReleasePolicy;
 }
 
 /**
@@ -34,6 +36,7 @@ export interface ReleaseDependencies {
  * a fleet sent all its waiting calls at once, the recovering server would receive 36 times its usual load.
  */
 export class CallRelease {
+  private readonly policy: ReleasePolicy;
   private pace: ReleasePace | undefined;
   private timer: Timer | undefined;
   private running = false;
@@ -54,7 +57,9 @@ export class CallRelease {
   constructor(
     private readonly waiting: WaitingCalls,
     private readonly dependencies: ReleaseDependencies,
-  ) {}
+  ) {
+    this.policy = dependencies.policy ?? DEFAULT_RELEASE_POLICY;
+  }
 
   /** Starts to send the waiting calls. `afterOutage` is false if they only waited for the channel to connect. */
   begin(afterOutage: boolean): void {
@@ -69,10 +74,10 @@ export class CallRelease {
     this.readyAt = now;
     const isPaced = afterOutage || this.waiting.hasRateLimited;
     // The bound grows with the longest wait, because more calls are waiting after a long outage (long grace, or `waitForReady: true`).
-    this.boundMs = isPaced ? Math.max(withinMs, this.waiting.oldestMs(now) * POLICY.boundGraces) : 0;
+    this.boundMs = isPaced ? Math.max(withinMs, this.waiting.oldestMs(now) * this.policy.boundGraces) : 0;
     if (isPaced) {
       const usual = { now, usualCallsPerSecond: load.callsPerSecond(now), usualLatencyMs: load.medianMs };
-      this.pace = new ReleasePace({ ...usual, demand: this.survey(now) });
+      this.pace = new ReleasePace({ ...usual, demand: this.survey(now) }, this.policy);
     }
     // In a separate turn, because the caller is in the middle of a state change.
     this.tickNext();
@@ -107,7 +112,7 @@ export class CallRelease {
       this.stop();
       return;
     }
-    if (now - this.surveyedAt >= POLICY.stepMs) this.pace?.require(this.survey(now));
+    if (now - this.surveyedAt >= this.policy.stepMs) this.pace?.require(this.survey(now));
     const { hasFreeStream } = this.dependencies;
     this.awaitsStream = !hasFreeStream();
     if (!this.awaitsStream) {
@@ -185,7 +190,7 @@ export class CallRelease {
   /** Sorts the waiting calls, and returns the rates that they require. */
   private survey(now: number): ReturnType<typeof releaseDemand> {
     this.sort(now);
-    return releaseDemand(this.order, this.times(now), POLICY);
+    return releaseDemand(this.order, this.times(now), this.policy);
   }
 
   private sort(now: number): void {

@@ -1,6 +1,6 @@
 import { nextPace } from './next-pace.js';
 import type { ReleaseDemand } from './release-demand.js';
-import { DEFAULT_RELEASE_POLICY as POLICY } from './release-policy.js';
+import { DEFAULT_RELEASE_POLICY, type ReleasePolicy } from './release-policy.js';
 
 /** Weight of one response in the moving average of latencies. */
 const LATENCY_WEIGHT = 0.1;
@@ -51,8 +51,11 @@ export class ReleasePace {
   /** `openedCount` of the previous step; a server that rejects streams has already rejected them. */
   private quiet = 0;
 
-  constructor(input: ReleasePaceInput) {
-    const { startShare, minStartPerSecond, startWithoutUsual } = POLICY;
+  constructor(
+    input: ReleasePaceInput,
+    private readonly policy: ReleasePolicy = DEFAULT_RELEASE_POLICY,
+  ) {
+    const { startShare, minStartPerSecond, startWithoutUsual } = policy;
     const usual = input.usualCallsPerSecond;
     this.floor = input.demand.floorPerSecond;
     this.wanted = input.demand.deadlinePacePerSecond;
@@ -64,7 +67,7 @@ export class ReleasePace {
     this.latencyMs = input.usualLatencyMs;
     this.slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
     this.creditedAt = input.now;
-    this.stepEndsAt = input.now + POLICY.stepMs;
+    this.stepEndsAt = input.now + policy.stepMs;
   }
 
   /** Updates the demand. The floor never decreases within a release, because calls sent later need it to meet their bound. */
@@ -115,7 +118,7 @@ export class ReleasePace {
   /** Ignores the slow responses of this step so far, and those of the next 100 ms, because this process itself was delayed. */
   excuse(now: number): void {
     this.slow = 0;
-    this.excusedUntil = now + POLICY.stepMs;
+    this.excusedUntil = now + this.policy.stepMs;
   }
 
   /** Returns the milliseconds until `take` returns at least 1. */
@@ -135,7 +138,7 @@ export class ReleasePace {
       this.earn(this.stepEndsAt);
       this.step(this.stepEndsAt);
       // Time in which the process was suspended or blocked counts as at most two steps, and the credit is limited to one step.
-      this.stepEndsAt = Math.max(this.stepEndsAt, now - POLICY.stepMs) + POLICY.stepMs;
+      this.stepEndsAt = Math.max(this.stepEndsAt, now - this.policy.stepMs) + this.policy.stepMs;
     }
     this.earn(now);
   }
@@ -144,7 +147,7 @@ export class ReleasePace {
     const elapsedMs = until - this.creditedAt;
     if (elapsedMs <= 0) return;
     this.creditedAt = until;
-    const maxCredit = Math.max((this.callsPerSecond * POLICY.stepMs) / 1_000, 1);
+    const maxCredit = Math.max((this.callsPerSecond * this.policy.stepMs) / 1_000, 1);
     this.credit = Math.min(this.credit + (this.callsPerSecond * elapsedMs) / 1_000, maxCredit);
   }
 
@@ -162,7 +165,7 @@ export class ReleasePace {
       outstandingBefore: this.outstandingBefore,
       sinceSlowedMs: at - this.slowedAt,
     };
-    const { perSecond, because } = nextPace(step, POLICY);
+    const { perSecond, because } = nextPace(step, this.policy);
     this.callsPerSecond = perSecond;
     if (because === 'too-slow') this.slowedAt = at;
     this.outstandingBefore = this.outstanding;

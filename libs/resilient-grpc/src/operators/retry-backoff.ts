@@ -10,7 +10,7 @@ import {
 import { backoffMs, type BackoffJitter } from '../policy/retry/backoff.js';
 import { systemRandom } from '../time/random.js';
 import { isTransient } from './error-status.js';
-import { checkOptions } from './options.js';
+import { checkOptions, objectProblem, readableOptions } from './options.js';
 import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
 
 /** Number of attempts and the backoff between them. */
@@ -47,9 +47,12 @@ const JITTERS = ['grpc', 'full'] as const satisfies BackoffJitter[];
  * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorFunction<T> {
-  const { backoffMultiplier = 2, jitter = 'grpc' } = options;
+  const { backoffMultiplier = 2, jitter = 'grpc' } = readableOptions(options);
   const policy = { ...options, backoffMultiplier, jitter };
-  checkOptions(backoffMessages(policy, 'retryBackoff'));
+  checkOptions({
+    retryBackoff: objectProblem(options, '{ maxAttempts, initialBackoffMs, maxBackoffMs }'),
+    ...backoffMessages(policy, 'retryBackoff'),
+  });
   const { retryOn = isTransient, scheduler = asyncScheduler, random = systemRandom } = options;
   return retry<T>({
     delay: (error: unknown, attempt) => {

@@ -390,6 +390,25 @@ describe('scope of a replay session', () => {
     expect(server.call).toMatchObject({ received: [1, 2, 3, 4], isUnsubscribed: true });
   });
 
+  it.each([
+    ['before', 59_999],
+    ['after', 60_000],
+  ])(
+    'waits for acknowledgements beyond the maximum age if the host completes the session just %s that age',
+    async (_, ms) => {
+      const server = new MemorySessions();
+      const { ends } = start(server, new NumberedSource(), { maxAgeMs: 60_000 });
+      await time.pass(ms);
+      server.call.scope!.complete();
+      await time.pass(60_000);
+      expect(ends).toEqual([]);
+      server.call.ack(1, 2, 3, 4);
+      expect(ends).toEqual(['complete']);
+      expect(server.calls).toHaveLength(1);
+      expect(time.pending).toBe(0);
+    },
+  );
+
   it('completes a session without unacknowledged messages at once if its host completes it', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, NEVER);

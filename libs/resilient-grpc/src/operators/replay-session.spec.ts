@@ -160,12 +160,11 @@ describe('replay session after a call', () => {
       const { ends } = start(server, new NumberedSource());
       for (let calls = 1; calls <= 20; calls++) {
         await time.pass(6_000);
-        expect(server.calls).toHaveLength(calls);
         server.call.sink.error(error);
         await time.pass(50);
+        expect(server.calls).toHaveLength(calls + 1);
       }
       expect(ends).toEqual([]);
-      expect(server.calls).toHaveLength(21);
       expect(server.call.received).toEqual([1, 2, 3, 4]);
     },
   );

@@ -3,7 +3,7 @@ import type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-br
 import { circuitBreakerProblems, completeCircuitBreaker } from '../policy/circuit-breaker/circuit-breaker-options.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import { systemRandom } from '../time/random.js';
-import { checkOptions } from './options.js';
+import { checkOptions, objectProblem, readableOptions } from './options.js';
 import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 
 /** Name of a circuit breaker, and the listener for its transitions. */
@@ -27,11 +27,12 @@ export class CircuitBreaker {
 
   /** @throws {GrpcConfigurationError} if the options are invalid. */
   constructor(options: CircuitBreakerOptions & CircuitBreakerInstanceOptions & SchedulerOptions = {}) {
-    const { scheduler, random = systemRandom, name = 'the source', onTransition, ...policy } = options;
+    const { scheduler, random = systemRandom, name = 'the source', onTransition, ...policy } = readableOptions(options);
     const problems = circuitBreakerProblems(policy);
-    checkOptions(
-      Object.fromEntries(problems.map(({ keys, message }) => [keys.reduce(pathOf, 'circuitBreaker'), message])),
-    );
+    checkOptions({
+      circuitBreaker: objectProblem(options, '{ failureRatio }'),
+      ...Object.fromEntries(problems.map(({ keys, message }) => [keys.reduce(pathOf, 'circuitBreaker'), message])),
+    });
     this.circuit = new Circuit(completeCircuitBreaker(policy), random, onTransition);
     this.name = name;
     const clock = schedulerClock(scheduler);

@@ -1,6 +1,6 @@
 import { DEFAULT_MAX_QUEUED, PermitQueue } from '../policy/concurrency/permit-queue.js';
 import { integerRule, numberProblem } from '../policy/options/value-rules.js';
-import { checkOptions } from './options.js';
+import { checkOptions, objectProblem, readableOptions } from './options.js';
 
 /** Options of a `ConcurrencyLimit`. */
 export interface ConcurrencyLimitOptions {
@@ -17,9 +17,10 @@ export class ConcurrencyLimit {
 
   /** @throws {GrpcConfigurationError} if the options are invalid. */
   constructor(options: ConcurrencyLimitOptions) {
-    const { maxConcurrent } = options;
-    const maxQueued = options.maxQueued ?? DEFAULT_MAX_QUEUED;
+    const { maxConcurrent, maxQueued: givenMaxQueued } = readableOptions(options);
+    const maxQueued = givenMaxQueued ?? DEFAULT_MAX_QUEUED;
     checkOptions({
+      concurrencyLimit: objectProblem(options, '{ maxConcurrent }'),
       'concurrencyLimit.maxConcurrent': numberProblem(maxConcurrent, integerRule(1)),
       'concurrencyLimit.maxQueued': numberProblem(maxQueued, integerRule(0)),
     });

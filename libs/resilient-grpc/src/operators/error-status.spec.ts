@@ -41,6 +41,14 @@ describe('isTransient and outcomeOf', () => {
     },
   );
 
+  it.each([
+    ['a web API', new DOMException('This operation was aborted', 'AbortError')],
+    ['Node', Object.assign(new Error('The operation was aborted'), { name: 'AbortError', code: 'ABORT_ERR' })],
+  ])('treats an AbortError of %s as final, and ignores it in a circuit breaker', (_, error) => {
+    expect(isTransient(error)).toBe(false);
+    expect(outcomeOf(error, DEFAULT_CIRCUIT_BREAKER)).toBe('ignored');
+  });
+
   it('treats the error of a call as final if the call was not safe to repeat', () => {
     expect(isTransient(callError('connection-lost', 14, 'not-safe-to-repeat'))).toBe(false);
   });

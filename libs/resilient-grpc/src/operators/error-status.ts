@@ -26,8 +26,10 @@ const FAILURE_REASONS: ReadonlySet<string | undefined> = new Set([
   'attempt-timeout',
   'stream-idle',
 ]);
-// Another attempt would be rejected, too.
-const REJECTION_REASONS: ReadonlySet<string | undefined> = new Set([
+// Another attempt would be rejected, too, or is unwanted because the call was cancelled.
+const FINAL_REASONS: ReadonlySet<string | undefined> = new Set([
+  'cancelled',
+  'inbound-cancelled',
   'concurrency-limit',
   'circuit-open',
   'draining',
@@ -35,13 +37,13 @@ const REJECTION_REASONS: ReadonlySet<string | undefined> = new Set([
 ]);
 
 /**
- * True if another attempt may succeed: UNAVAILABLE, a `DeadlineError`, and errors without a gRPC status code. False for calls that
- * the client itself does not retry because of side effects. Also false for rejections by a circuit breaker, a limit, or a client that shuts
- * down, because another attempt would be rejected, too.
+ * True if another attempt may succeed: UNAVAILABLE, a `DeadlineError`, and errors without a gRPC status code. False for calls that the
+ * client itself does not retry because of side effects, and for cancelled calls, including an AbortError. Also false for rejections by a
+ * circuit breaker, a limit, or a client that shuts down, because another attempt would be rejected, too.
  */
 export function isTransient(error: unknown): boolean {
   if (isDeadlineError(error)) return true;
-  if (REJECTION_REASONS.has(failureReason(error))) return false;
+  if (FINAL_REASONS.has(failureReason(error))) return false;
   if (isGrpcCallError(error) && error.notRetriedBecause === 'not-safe-to-repeat') return false;
   const code = statusOf(error);
   return code === undefined || DEFAULT_RETRY_POLICY.retryableStatusCodes.has(code);

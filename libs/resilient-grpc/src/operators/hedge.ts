@@ -13,7 +13,7 @@ import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { isTransient } from './error-status.js';
-import { checkOptions } from './options.js';
+import { checkOptions, objectProblem, readableOptions } from './options.js';
 import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
@@ -39,8 +39,9 @@ export interface HedgeOptions extends SchedulerOptions {
  * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function hedge<T>(options: HedgeOptions): MonoTypeOperatorFunction<T> {
-  const { delayMs, maxAttempts } = options;
+  const { delayMs, maxAttempts } = readableOptions(options);
   checkOptions({
+    hedge: objectProblem(options, '{ maxAttempts, delayMs }'),
     'hedge.delayMs': numberProblem(delayMs, millisecondsRule(0)),
     'hedge.maxAttempts': numberProblem(maxAttempts, integerRule(1)),
   });

@@ -1,4 +1,5 @@
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { problemMessage } from '../policy/options/describe-value.js';
 
 /**
  * Checks the options of an operator. `messages` maps each path to its message, or to `undefined` if the value is valid.
@@ -9,4 +10,18 @@ export function checkOptions(messages: Readonly<Record<string, string | undefine
     message === undefined ? [] : [{ path, message }],
   );
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
+}
+
+/** Returns the message for `options` that are not an object; `example` shows the required keys. */
+export function objectProblem(options: unknown, example: string): string | undefined {
+  return isObject(options) ? undefined : problemMessage(`an options object, such as ${example}`, options);
+}
+
+/** Returns `options`, or an empty object if it is not an object, so that its keys can be read before `checkOptions` reports it. */
+export function readableOptions<T extends object>(options: T): T {
+  return isObject(options) ? options : ({} as T);
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -144,6 +144,8 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
   }
 
   onMaxAge(): void {
+    // No call would replace this one.
+    if (this.isShuttingDown) return;
     this.isRetiring = true;
     this.outgoing.retire();
     this.retirement = this.calls.clock.setTimer(() => this.replaceCall(undefined), MAX_RETIREMENT_MS);
@@ -153,6 +155,8 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
   /** Stops reading from the source, and completes once all messages already read are acknowledged. */
   onShutdown(): void {
     this.isShuttingDown = true;
+    // No call replaces a retiring one, so it may wait longer for its acknowledgements.
+    this.retirement?.clear();
     this.outgoing.finish();
     if (this.calls.isRunning) this.afterAcknowledgement();
     else this.resumeOrEnd(this.lastError === undefined ? undefined : { error: this.lastError });

@@ -8,6 +8,7 @@ import {
   NumberedSource,
   sessionOptions,
   sessionStarter,
+  watchSession,
   type Answer,
   type Numbered,
 } from '../testing/spec-support/memory-session.js';
@@ -149,17 +150,23 @@ describe('replay session', () => {
     expect(server.call.received).toEqual([4, 5, 6, 7]);
   });
 
-  it('keeps separate state for each replay session', async () => {
+  it('runs a separate replay session for each subscription to one Observable', async () => {
     const server = new MemorySessions();
-    const first = start(
-      server,
-      upTo(2).map((id) => ({ id })),
-    );
+    const outgoing = upTo(6).map((id) => ({ id }));
+    const session = replayUnacknowledged(server.factory, outgoing, optionsOf());
+    const [first, second] = [watchSession(session), watchSession(session)];
     await turn();
-    first.subscription.unsubscribe();
-    start(server, [{ id: 7 }]);
+    server.calls[0]!.ack(...upTo(4));
     await turn();
-    expect(server.calls.map(({ received }) => received)).toEqual([[1, 2], [7]]);
+    expect(server.calls.map(({ received }) => received)).toEqual([upTo(6), upTo(4)]);
+    server.calls[0]!.ack(5, 6);
+    server.calls[0]!.sink.complete();
+    expect([first.ends, second.ends]).toEqual([['complete'], []]);
+    expect([first.seen.length, second.seen.length]).toEqual([6, 0]);
+    second.subscription.unsubscribe();
+    watchSession(session);
+    await turn();
+    expect(server.calls.map(({ received }) => received)).toEqual([upTo(6), upTo(4), upTo(4)]);
   });
 
   it('resends all unacknowledged messages if the outgoing messages of a call are iterated again', async () => {

@@ -12,7 +12,7 @@ import {
   POSITIVE_RULE,
 } from '../policy/options/value-rules.js';
 import { streamOf } from './call-sequence.js';
-import { checkOptions } from './options.js';
+import { checkOptions, objectProblem, readableOptions } from './options.js';
 import type { ReplayId } from './replay-outgoing.js';
 import { ReplaySession, type ReplaySettings } from './replay-session.js';
 import { toSourceInput } from './replay-source.js';
@@ -130,10 +130,7 @@ function readSettings<Out, In, Id extends ReplayId>(
   options: ReplayOptions<Out, In, Id>,
 ): ReplaySettings<Out, In, Id> {
   const path = 'replayUnacknowledged';
-  const given: unknown = options;
-  const isObject = typeof given === 'object' && given !== null && !Array.isArray(given);
-  // If `options` is not an object, the other problems are still reported.
-  const known = isObject ? options : ({} as typeof options);
+  const known = readableOptions(options);
   const { id, acknowledges, acknowledgement = 'single', size, hello, onError } = known;
   const { maxUnacknowledged = DEFAULT_MAX_UNACKNOWLEDGED, maxUnacknowledgedBytes } = known;
   const { ackTimeoutMs = Infinity, maxAgeMs = Infinity } = known;
@@ -141,7 +138,7 @@ function readSettings<Out, In, Id extends ReplayId>(
   const input = toSourceInput(outgoing);
   const pace = completeResumePace(known);
   checkOptions({
-    [path]: isObject ? undefined : problemMessage('an options object, such as { id, acknowledges }', given),
+    [path]: objectProblem(options, '{ id, acknowledges }'),
     [`${path}.factory`]: functionProblem(factory),
     [`${path}.id`]: functionProblem(id),
     [`${path}.acknowledges`]: functionProblem(acknowledges),

@@ -28,7 +28,7 @@ import {
   type SequenceSettings,
   type StreamOperator,
 } from './call-sequence.js';
-import { checkOptions } from './options.js';
+import { checkOptions, objectProblem, readableOptions } from './options.js';
 import { completeResumePace, resumePaceMessages, type ResumeBackoffOptions } from './resume-pace.js';
 import type { SchedulerOptions } from './scheduler-clock.js';
 
@@ -115,12 +115,14 @@ type ReadableOptions<T, C> = BaseResumeOptions<T, C> & { readonly compare?: Comp
 
 function readSettings<T, C>(
   factory: ResumeSettings<T, C>['factory'],
-  options: ReadableOptions<T, C>,
+  given: ReadableOptions<T, C>,
 ): ResumeSettings<T, C> {
+  const options = readableOptions(given);
   const { cursor, seed, compare, heartbeat, onError, maxAgeMs = Infinity } = options;
   const onComplete = options.onComplete ?? 'complete';
   const pace = completeResumePace(options);
   checkOptions({
+    resumable: objectProblem(given, '{ cursor, seed }'),
     'resumable.factory': functionProblem(factory),
     'resumable.cursor': functionProblem(cursor),
     'resumable.compare': compare === undefined ? undefined : functionProblem(compare),

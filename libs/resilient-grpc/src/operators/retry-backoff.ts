@@ -10,7 +10,7 @@ import {
 import { backoffMs, type BackoffJitter } from '../policy/retry/backoff.js';
 import { systemRandom } from '../time/random.js';
 import { isTransient } from './error-status.js';
-import { checkOptions } from './options.js';
+import { checkOptions, objectProblem, readableOptions } from './options.js';
 import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
 
 /** Number of attempts and the backoff between them. */
@@ -31,8 +31,8 @@ export interface Backoff {
 export interface RetryBackoffOptions extends Backoff, SchedulerOptions {
   /**
    * True if another attempt may follow attempt number `attempt` (1 = the original), which failed with `error`.
-   * @defaultValue true for UNAVAILABLE, DeadlineError, and errors without a gRPC status code, except calls that are not safe to repeat
-   * and rejections by a circuit breaker, a concurrency limit, or a client that shuts down
+   * @defaultValue true for UNAVAILABLE, DeadlineError, and errors without a gRPC status code, except cancelled calls, calls that are
+   * not safe to repeat, and rejections by a circuit breaker, a concurrency limit, or a client that shuts down
    */
   readonly retryOn?: ((error: unknown, attempt: number) => boolean) | undefined;
 }
@@ -47,9 +47,12 @@ const JITTERS = ['grpc', 'full'] as const satisfies BackoffJitter[];
  * @throws {GrpcConfigurationError} if the options are invalid.
  */
 export function retryBackoff<T>(options: RetryBackoffOptions): MonoTypeOperatorFunction<T> {
-  const { backoffMultiplier = 2, jitter = 'grpc' } = options;
+  const { backoffMultiplier = 2, jitter = 'grpc' } = readableOptions(options);
   const policy = { ...options, backoffMultiplier, jitter };
-  checkOptions(backoffMessages(policy, 'retryBackoff'));
+  checkOptions({
+    retryBackoff: objectProblem(options, '{ maxAttempts, initialBackoffMs, maxBackoffMs }'),
+    ...backoffMessages(policy, 'retryBackoff'),
+  });
   const { retryOn = isTransient, scheduler = asyncScheduler, random = systemRandom } = options;
   return retry<T>({
     delay: (error: unknown, attempt) => {

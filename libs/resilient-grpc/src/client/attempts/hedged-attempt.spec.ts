@@ -38,6 +38,42 @@ it.each([
   },
 );
 
+it.each<[string, (transport: MemoryTransport) => void]>([
+  ['was queued on a lost connection', (transport) => transport.attempts[1]!.end(ENDS.queued)],
+  [
+    'was rejected while the channel was not READY',
+    (transport) => {
+      transport.ready = false;
+      transport.attempts[1]!.end(ENDS.rejected);
+      transport.ready = true;
+    },
+  ],
+])('replaces a failed attempt if the last allowed attempt %s', (_, drop) => {
+  const clock = new VirtualClock();
+  const transport = new MemoryTransport(clock, () => undefined);
+  const policy = { safeToRepeat: true, safeBecause: 'test', hedging: { ...HEDGING, maxAttempts: 2 } };
+  const context = memoryRuntime(transport).contextOf(
+    MEMORY_METHOD,
+    policy as Partial<ResolvedMethodPolicy> as ResolvedMethodPolicy,
+  );
+  const input = { request: 'x', given: { metadata: undefined, options: undefined }, createdIn: undefined };
+  const events: unknown[] = [];
+  const sink = {
+    next: (message: unknown) => events.push(message) > 0,
+    error: (error: unknown) => events.push(error),
+    complete: () => events.push('complete'),
+  };
+  new ClientCall(context, input, sink).begin();
+  clock.advance(10);
+  expect(transport.attempts).toHaveLength(2);
+  drop(transport);
+  transport.attempts[0]!.end(ENDS.busy);
+  expect(transport.attempts).toHaveLength(3);
+  transport.attempts[2]!.message();
+  transport.attempts[2]!.end(ENDS.ok);
+  expect(events).toEqual(['answer', 'complete']);
+});
+
 describe('hedging delay that follows latency', () => {
   function setUp(options: Pick<ResolvedMethodPolicy, 'hedgingDelay'> = { hedgingDelay: 'p95' }) {
     const clock = new VirtualClock();

@@ -11,6 +11,7 @@ import {
   type HedgeGates,
   UNSENT,
   type HedgeState,
+  uncountLast,
 } from '../../policy/hedging/decide-hedge.js';
 import { HEDGE_MARK, RETRY_CHAIN_KEY } from '../../policy/retry/retry-chain.js';
 import { lostConnection, pushbackOf, verdictOf } from '../call/attempt-history.js';
@@ -267,8 +268,8 @@ export class HedgedAttempt implements Attempt {
       this.listener.needChannel();
       return;
     }
-    const { sent, inFlight } = this.state;
-    this.state = { ...this.state, sent: sent - 1, inFlight: inFlight - 1, dueAt: Infinity };
+    const { state } = this;
+    this.state = { ...state, ...uncountLast(state), inFlight: state.inFlight - 1, dueAt: Infinity };
   }
 
   private begin(): void {

@@ -55,8 +55,8 @@ export function endpointOutcome(
       if (verdict.connectionLost) return lost(wire);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
     case 'server':
-      // Without proof of a gRPC response: other resets, and statuses without a content-type.
-      if (verdict.reachedServer === 'maybe') return 'failure';
+      // The stream was reset without a response. A response without a content-type counts by its status.
+      if (verdict.reachedServer === 'maybe' && wire?.httpStatus === undefined) return 'failure';
       if (verdict.code === StatusCode.DEADLINE_EXCEEDED) return timedOut(elapsedMs, usualMs);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
     case 'deadline':

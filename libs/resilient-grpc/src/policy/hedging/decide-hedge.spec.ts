@@ -199,6 +199,21 @@ describe('hedged call', () => {
     });
   });
 
+  it('replaces a failed attempt in place of the last allowed one if the last was never sent', () => {
+    const [unsent, failed] = play(gates(), 100, 200, ended(201, 'unsent'), ended(210, 'server')).slice(-2);
+    expect(unsent).toMatchObject({ action: 'wait', state: { sent: 2, stopped: undefined, dueAt: Infinity } });
+    expect(failed).toMatchObject({ action: 'send', because: 'replaces-failed', state: { sent: 3, inFlight: 2 } });
+  });
+
+  it('replaces no failed attempt if an attempt was never sent after a pushback stopped further attempts', () => {
+    const stop = ended(110, 'server', { pushback: '-1' });
+    const events = [100, 200, stop, ended(201, 'unsent'), ended(210, 'server')];
+    expect(last(gates({ policy: { ...POLICY, maxAttempts: 4 } }), ...events)).toMatchObject({
+      action: 'fail',
+      because: 'pushback',
+    });
+  });
+
   it('replaces only attempts that reached no server if the call serves a retry', () => {
     const inChain = gates({ inRetryChain: true });
     expect(last(inChain, ended(10, 'server'))).toMatchObject({ action: 'fail', because: 'retry-chain' });

@@ -188,9 +188,14 @@ function decideEnded(before: HedgeState, event: EndedEvent, gates: HedgeGates): 
  */
 function decideUnsent(before: HedgeState): HedgeDecision {
   const state = { ...before, unsent: before.unsent + 1 };
-  if (state.inFlight > 0) return { state: { ...state, sent: state.sent - 1 }, action: 'wait', because: 'in-flight' };
+  if (state.inFlight > 0) return { state: { ...state, ...uncountLast(state) }, action: 'wait', because: 'in-flight' };
   if (state.unsent > MAX_UNSENT) return { state, action: 'fail', because: 'attempts-exhausted' };
   return resend(state, 'unsent');
+}
+
+/** Returns the changes to `state` after an attempt that was never sent: another attempt can be sent in its place if one fails. */
+export function uncountLast({ sent, stopped }: HedgeState): Pick<HedgeState, 'sent' | 'stopped'> {
+  return { sent: sent - 1, stopped: stopped === 'attempts-exhausted' ? undefined : stopped };
 }
 
 /** Sends the same attempt again. Does not change whether and when the next hedge is due. */

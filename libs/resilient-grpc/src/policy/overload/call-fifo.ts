@@ -6,7 +6,7 @@ export interface FifoEntry {
   isRemoved: boolean;
 }
 
-/** Consumed entries are dropped in chunks of this size, because shifting each one would copy the whole array. */
+/** Consumed entries are dropped in chunks of at least this size, because shifting each one would copy the whole array. */
 const CHUNK = 1_024;
 
 /** A first-in, first-out queue with removal from the middle. Counts its entries and their total weight. */
@@ -49,8 +49,9 @@ export class CallFifo<T extends FifoEntry> {
     if (entry === undefined) return undefined;
     this.entries[this.head] = undefined;
     this.head += 1;
-    if (this.head === CHUNK) {
-      this.entries.splice(0, CHUNK);
+    // `peek` may have moved the head past the end of a chunk.
+    if (this.head >= CHUNK) {
+      this.entries.splice(0, this.head);
       this.head = 0;
     }
     this.subtract(entry);

@@ -37,7 +37,7 @@ const STATUS_FLUSH_MS = 100;
 export const PEER_QUIET_MS = 2_000;
 
 /** Name of a peer without an address, such as one on a Unix socket. */
-const UNKNOWN_PEER = 'unknown';
+export const UNKNOWN_PEER = 'unknown';
 
 type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet';
 

@@ -1,7 +1,9 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect as connectHttp2, type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { EventHub } from '../../call/event-hub.js';
@@ -30,12 +32,13 @@ async function untilReported(clock: VirtualClock, reported: readonly GrpcServerE
   });
 }
 
-/** A grpc-js server on a free port, with one method that never responds. */
+/** A grpc-js server on a free port or at `address`, with one method that never responds. */
 async function bound({
   tls = false,
   backlog = 511,
+  address = '127.0.0.1:0',
   ...limits
-}: Partial<ConnectionLifetime> & { tls?: boolean; backlog?: number } = {}) {
+}: Partial<ConnectionLifetime> & { tls?: boolean; backlog?: number; address?: string } = {}) {
   const clock = new VirtualClock();
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
   const reported: GrpcServerEvent[] = [];
@@ -87,7 +90,7 @@ async function bound({
   const pair = { private_key: pem('server-key'), cert_chain: pem('server') };
   const security = tls ? ServerCredentials.createSsl(null, [pair]) : ServerCredentials.createInsecure();
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', security, (error, found) => {
+    server.bindAsync(address, security, (error, found) => {
       if (error === null) resolve(found);
       else reject(error);
     });
@@ -99,8 +102,8 @@ async function bound({
   return { clock, connections, port, reported, endedCalls, calls, http2Servers, listened };
 }
 
-function rawSocket(port: number): Socket {
-  const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+function rawSocket(port: number | string): Socket {
+  const socket = (typeof port === 'number' ? connect(port, '127.0.0.1') : connect(port)).on('error', () => undefined);
   closing.push(() => socket.destroy());
   return socket;
 }
@@ -199,6 +202,34 @@ describe('ServerConnections', () => {
     await waitFor(() => connections.size === 1);
     expect(busy.destroyed).toBe(false);
   });
+
+  it.each([false, true])(
+    'closes silent connections to a Unix socket shortly after announceEnd(), and keeps those with calls (TLS: %s)',
+    async (tls) => {
+      const directory = mkdtempSync(join(tmpdir(), 'server-'));
+      closing.push(() => rmSync(directory, { recursive: true }));
+      const path = join(directory, 'orders.sock');
+      const { connections, clock, calls } = await bound({ tls, address: `unix:${path}` });
+      rawSocket(path);
+      const socket = tls
+        ? connectTls({ path, ca: pem('ca'), servername: 'localhost', ALPNProtocols: ['h2'] })
+        : rawSocket(path);
+      const busy = connectHttp2('https://localhost', { createConnection: () => socket });
+      busy.on('error', () => undefined);
+      closing.push(() => busy.destroy());
+      stream(busy);
+      await waitFor(() => connections.size === 2 && calls.length === 1);
+      connections.announceEnd();
+      await waitFor(async () => {
+        await clock.advanceAsync(PEER_QUIET_MS);
+        return connections.size === 1;
+      });
+      expect(busy.destroyed).toBe(false);
+      calls[0]?.end();
+      await connections.closed();
+      expect(connections.cutOff).toBe(0);
+    },
+  );
 
   it('destroys all connections immediately, including those in a TLS handshake', async () => {
     const { connections, port, clock, calls } = await bound({ tls: true, keepaliveTimeMs: 60_000 });

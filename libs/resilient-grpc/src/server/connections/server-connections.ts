@@ -10,6 +10,7 @@ import { observeHttp2Servers, listenWith, type NodeHttp2Server } from '../quirks
 import {
   PEER_QUIET_MS,
   ServerConnection,
+  UNKNOWN_PEER,
   peerOf,
   type ConnectionLifetime,
   type ServerConnectionDependencies,
@@ -131,9 +132,20 @@ export class ServerConnections {
     for (const [session, connection] of this.connections) if (isStopped(session)) connection.destroy();
   };
 
-  /** Closes sockets without an HTTP/2 session, which have had enough time to start one. */
+  /**
+   * Closes sockets without an HTTP/2 session, which have had enough time to start one. Only TLS servers have such sockets. The session of a
+   * TLS connection does not expose its underlying socket, so both are matched by their peer. Peers on Unix sockets share one name, so only
+   * those that have sent nothing are closed; Node closes the others at its TLS handshake timeout.
+   */
   private readonly endStrays = (): void => {
     const peers = new Set([...this.connections.values()].map(({ peer }) => peer));
-    for (const socket of [...this.sockets]) if (!peers.has(peerOf(socket))) socket.destroy();
+    for (const socket of [...this.sockets]) {
+      const peer = peerOf(socket);
+      if (!peers.has(peer) || (peer === UNKNOWN_PEER && hasReadNothing(socket))) socket.destroy();
+    }
   };
+}
+
+function hasReadNothing(socket: Duplex): boolean {
+  return 'bytesRead' in socket && socket.bytesRead === 0;
 }

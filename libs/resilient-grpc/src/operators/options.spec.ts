@@ -1,0 +1,35 @@
+import { EMPTY } from 'rxjs';
+import { describe, expect, it } from 'vitest';
+import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { CircuitBreaker } from './circuit-breaker.js';
+import { ConcurrencyLimit } from './concurrency-limit.js';
+import { hedge } from './hedge.js';
+import { replayUnacknowledged } from './replay-unacknowledged.js';
+import { resumable } from './resumable.js';
+import { retryBackoff } from './retry-backoff.js';
+
+describe.each<[string, (options: never) => unknown]>([
+  ['resumable', (options) => resumable(() => EMPTY, options)],
+  ['replayUnacknowledged', (options) => replayUnacknowledged(() => EMPTY, [], options)],
+  ['retryBackoff', (options) => retryBackoff(options)],
+  ['hedge', (options) => hedge(options)],
+  ['concurrencyLimit', (options) => new ConcurrencyLimit(options)],
+  ['circuitBreaker', (options) => new CircuitBreaker(options)],
+])('%s', (path, create) => {
+  // A circuit breaker needs no options.
+  const invalid = path === 'circuitBreaker' ? [null, 5, []] : [undefined, null, 5, []];
+
+  it.each(invalid)(`rejects %j as the options of ${path} with a GrpcConfigurationError`, (options) => {
+    let error: unknown;
+    try {
+      create(options as never);
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(GrpcConfigurationError);
+    expect((error as GrpcConfigurationError).problems[0]).toMatchObject({
+      path,
+      message: expect.stringMatching(/^expected an options object, such as \{ \w+/) as string,
+    });
+  });
+});

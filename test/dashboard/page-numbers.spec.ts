@@ -6,6 +6,7 @@ const ASSETS = join(import.meta.dirname, '../../libs/resilient-grpc/assets/dashb
 /** Imports a module of the page, untyped. */
 const moduleOf = (name: string): Promise<any> => import(pathToFileURL(join(ASSETS, name)).href);
 const { ClientState, assess, faultsOf, shownMs } = await moduleOf('client-state.js');
+const { verdict } = await moduleOf('dashboard.js');
 const { SummedClient } = await moduleOf('summed-client.js');
 const { age, duration, moment, percent, rate, shortPath } = await moduleOf('format.js');
 const { stretches } = await moduleOf('state-strip.js');
@@ -38,6 +39,18 @@ function clientOf(perSecond: number, seconds: number, failing = 0) {
   }
   return client;
 }
+
+describe('verdict', () => {
+  it.each([
+    [0, 0, ''],
+    [0, 1, '1 client is healthy.'],
+    [0, 2, 'All 2 clients are healthy.'],
+    [1, 1, '1 of 1 client is unhealthy.'],
+    [2, 3, '2 of 3 clients are unhealthy.'],
+  ])('describes %d unhealthy clients of %d as "%s"', (bad, all, expected) => {
+    expect(verdict(bad, all)).toBe(expected);
+  });
+});
 
 describe('client rates', () => {
   it('computes the rates of a client per second for any interval between samples', () => {

@@ -264,8 +264,9 @@ export function reloadFor(release) {
   location.reload();
 }
 
-/** Returns a sentence with the number of unhealthy clients. */
+/** Returns a sentence with the number of unhealthy clients; an empty string if there are no clients. */
 export function verdict(bad, all) {
-  if (bad === 0) return `All ${counted(all, 'client')} are healthy.`;
+  if (all === 0) return '';
+  if (bad === 0) return all === 1 ? '1 client is healthy.' : `All ${counted(all, 'client')} are healthy.`;
   return `${bad} of ${counted(all, 'client')} ${bad === 1 ? 'is' : 'are'} unhealthy.`;
 }

@@ -189,8 +189,15 @@ describe('change of load balancing', () => {
     channel.balance(ROUND_ROBIN);
     channel.balance(PICK_FIRST);
     channel.close();
-    clock.advance(60_000);
+    expect(clock.pending).toBe(0);
     expect(made).toHaveLength(2);
+  });
+
+  it('ignores a change of load balancing after the managed channel is closed', () => {
+    const { clock, made, channel } = make();
+    channel.close();
+    channel.balance(ROUND_ROBIN);
+    expect([made.length, clock.pending]).toEqual([1, 0]);
   });
 });
 

@@ -224,8 +224,8 @@ const TIMEOUT_UNITS = [
 /** Formats `ms` as a value of `grpc-timeout`: at most eight digits, rounded up (gRPC over HTTP/2, "Requests"). */
 export function timeoutValue(ms: number): string {
   for (const [unit, factor] of TIMEOUT_UNITS) {
-    const amount = Math.max(ms, 0) / factor;
-    if (amount < 1e8) return `${String(Math.ceil(amount))}${unit}`;
+    const amount = Math.ceil(Math.max(ms, 0) / factor);
+    if (amount < 1e8) return `${String(amount)}${unit}`;
   }
   // 11,000 years: the longest timeout that the header can express.
   return '99999999H';

@@ -143,9 +143,14 @@ async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target 
       attempt.abandon();
     });
   };
+  const create = (): Feed => ({ number: (feeds += 1), state: 'waiting', end: undefined, cancel: () => undefined });
+  /** Starts a feed even if no stream is free, like a call of grpc-js's own client. */
+  const startAnyway = (): void => {
+    begin(create());
+  };
   /** Starts a feed in the same way as a call: immediately, or from the queue of the channel. */
   const start = (): Feed => {
-    const feed: Feed = { number: (feeds += 1), state: 'waiting', end: undefined, cancel: () => undefined };
+    const feed = create();
     if (channel.ready) {
       begin(feed);
       return feed;
@@ -180,7 +185,7 @@ async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target 
     return channel.isConnected;
   });
   await reach(() => channel.current.streamCapacity !== undefined);
-  return { channel, clock, events, start, startAll, reach, states };
+  return { channel, clock, events, start, startAnyway, startAll, reach, states };
 }
 
 const count = (feeds: readonly Feed[], state: Feed['state']): number =>
@@ -205,6 +210,22 @@ describe('further connections', () => {
     feeds[3]!.cancel();
     await reach(() => feeds[6]!.state === 'open');
     expect(feeds[7]!.state).toBe('waiting');
+  });
+
+  it('opens further connections one at a time if calls start while no stream is free', async () => {
+    const peer = await startPeer(1);
+    const { channel, start, startAnyway, reach } = await open(peer, { maxConnectionsPerEndpoint: 4 });
+    const first = start();
+    await reach(() => first.state === 'open');
+    const numbers = () => channel.describe().connections.map(({ address }) => address.replace(peer.address, ''));
+    for (let call = 0; call < 3; call += 1) startAnyway();
+    await reach(() => numbers().length > 1);
+    expect(numbers()).toEqual(['', '#2']);
+    const second = start();
+    await reach(() => second.state === 'open');
+    startAnyway();
+    await reach(() => numbers().length > 2);
+    expect(numbers()).toEqual(['', '#2', '#3']);
   });
 
   it('closes further connections after one to two idle periods, but not while a call uses them', async () => {

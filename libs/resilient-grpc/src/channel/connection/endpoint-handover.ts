@@ -47,8 +47,6 @@ export class EndpointHandover {
 
   stop(): void {
     this.pending = undefined;
-    this.used = [];
-    this.kept = [];
   }
 
   private readonly reconsider = (): void => {

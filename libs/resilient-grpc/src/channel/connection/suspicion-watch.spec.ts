@@ -332,6 +332,15 @@ describe('dead connection', () => {
     expect(clock.pending).toBe(0);
   });
 
+  it('ends the probe of a silent connection on forget()', () => {
+    const { clock, watch, connection, timeOut } = make();
+    timeOut();
+    clock.advance(8_000);
+    watch.forget();
+    expect(connection.probed).toEqual(['check 5000', 'end']);
+    expect(clock.pending).toBe(0);
+  });
+
   it('closes the replacement channel and keeps the suspected connection on forget()', () => {
     const { clock, owner, watch, connection } = makeDead();
     watch.forget();

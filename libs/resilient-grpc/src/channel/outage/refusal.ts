@@ -36,11 +36,15 @@ export function tooManyWaiting(
   bytes: number,
   { maxWaitingCalls, maxWaitingBytes }: Pick<ChannelSettings, 'maxWaitingCalls' | 'maxWaitingBytes'>,
 ): WaitRefusal | undefined {
-  const refusal = (limit: string): WaitRefusal => ({
-    reason: 'too-many-waiting',
-    details: `${target} is not ready, and ${String(waiting.size)} calls with ${String(waiting.bytes)} request bytes are already waiting (${limit})`,
-    retryAfterMs: undefined,
-  });
+  const refusal = (limit: string): WaitRefusal => {
+    const [calls, are] = waiting.size === 1 ? ['call', 'is'] : ['calls', 'are'];
+    const waitingBytes = `${String(waiting.bytes)} request ${waiting.bytes === 1 ? 'byte' : 'bytes'}`;
+    return {
+      reason: 'too-many-waiting',
+      details: `${target} is not ready, and ${String(waiting.size)} ${calls} with ${waitingBytes} ${are} already waiting (${limit})`,
+      retryAfterMs: undefined,
+    };
+  };
   if (waiting.size >= maxWaitingCalls) return refusal(`maxWaitingCalls: ${String(maxWaitingCalls)}`);
   if (waiting.bytes + bytes <= maxWaitingBytes) return undefined;
   return refusal(`maxWaitingBytes: ${String(maxWaitingBytes)}; this request: ${String(bytes)}`);

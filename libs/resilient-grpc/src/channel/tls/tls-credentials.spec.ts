@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Clock } from '../../time/clock.js';
+import { turn } from '../../testing/virtual-clock.js';
 import { openTlsCredentials } from './tls-credentials.js';
 import type { TlsOptions } from './tls-material.js';
 
@@ -223,6 +224,38 @@ describe('TLS file reload', () => {
     source.watch(() => undefined);
     source.close();
     expect(timers).toHaveLength(0);
+  });
+
+  it('runs one TLS reload timer after a check during which the last listener was removed and another one was added', async () => {
+    place('client');
+    const source = open(paths());
+    const stop = source.watch(() => undefined);
+    place('next');
+    timers.shift()!();
+    stop();
+    await new Promise<void>((resolve) => {
+      source.watch(resolve);
+    });
+    await turn();
+    expect(timers).toHaveLength(1);
+  });
+
+  it.each([
+    ['a', 'and a listener remains', false, 1],
+    ['no', 'and no listener remains', true, 0],
+  ])('sets %s further TLS reload timer if a check has ended %s', async (_which, _when, leaves, count) => {
+    place('client');
+    const source = open(paths());
+    place('next');
+    await new Promise<void>((resolve) => {
+      const stop = source.watch(() => {
+        if (leaves) stop();
+        resolve();
+      });
+      timers.shift()!();
+    });
+    await turn();
+    expect(timers).toHaveLength(count);
   });
 
   it('runs no TLS reload timer if `reload` is off', () => {

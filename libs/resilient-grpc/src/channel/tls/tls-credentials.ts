@@ -123,12 +123,15 @@ class TlsCredentials implements CredentialsSource {
 
   private arm(): void {
     if (this.timer !== undefined || this.closed || this.options.reload !== true) return;
-    this.timer = this.dependencies.clock.setTimer(() => {
+    const timer = this.dependencies.clock.setTimer(() => {
       void this.check().finally(() => {
+        // During the check, the last listener may have left, and another one may have set a new timer.
+        if (this.timer !== timer) return;
         this.timer = undefined;
-        if (this.listeners.size > 0) this.arm();
+        this.arm();
       });
     }, TLS_RELOAD_CHECK_MS);
+    this.timer = timer;
   }
 
   private disarm(): void {

@@ -66,7 +66,5 @@ class StreamIdleTimeoutAttempt extends StagedAttempt {
 
   protected override stop(): void {
     this.timer?.clear();
-    this.timer = undefined;
-    this.silentSince = undefined;
   }
 }

@@ -348,10 +348,15 @@ describe.each(STREAMS)('release of the request source of %s', (method) => {
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('completes the call if the request source is empty', async () => {
-    const { echo } = await scene();
+  it('completes the call if the request source is empty, and keeps the call open if the source never emits', async () => {
+    const { echo, server } = await scene();
     expect(await toList(echo[method](EMPTY))).toHaveLength(method === 'bidi' ? 0 : 1);
     const subscription = echo[method](NEVER).subscribe();
+    await waitFor(() => server.counts().calls === 2);
+    // A call whose requests ended would be answered during these turns.
+    for (let i = 0; i < 20; i++) await turns();
+    expect({ open: server.counts().open, closed: subscription.closed }).toEqual({ open: 1, closed: false });
     subscription.unsubscribe();
+    await waitFor(() => server.counts().open === 0);
   });
 });

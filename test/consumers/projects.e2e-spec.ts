@@ -27,7 +27,7 @@ let packed: PackedLibrary;
 let nodes: OtherNodes;
 beforeAll(async () => {
   packed = packLibrary();
-  nodes = await downloadNodes(OTHER_NODES);
+  nodes = await downloadNodes([...new Set([...OTHER_NODES, NODE_24])]);
   return () => {
     packed.remove();
     nodes.remove();

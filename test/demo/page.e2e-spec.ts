@@ -99,12 +99,15 @@ describe('demo page', { timeout: 120_000 }, () => {
 
   it('kills and restarts the server on request', async () => {
     const state = async () => (await json('/health/dependencies')).details.orders.state as string;
+    const outages = async () => (await json('/grpc/snapshot')).clients[0].outages.total as number;
     expect(await state()).toBe('READY');
+    const before = await outages();
     expect((await fetch(`${url}/faults/kill`, { method: 'POST' })).status).toBe(204);
     // Repeats the call, because its deadline is 2 s and a process takes longer to start on a slow machine.
     const answered = waitFor(async () => (await json('/orders/order-1')).id === 'order-1', { timeoutMs: 60_000 });
     expect((await fetch(`${url}/faults/start`, { method: 'POST' })).status).toBe(204);
     await answered;
+    await waitFor(async () => (await outages()) > before, { timeoutMs: 60_000 });
     expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
   });
 

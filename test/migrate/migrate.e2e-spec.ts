@@ -98,7 +98,8 @@ describe('migrate', { timeout: 240_000 }, () => {
   it('lists every option of migrate with --help', async () => {
     const { code, stdout } = await applicationOf({}).migrate('--help');
     expect(code).toBe(0);
-    expect(stdout).toMatch(/migrate \[paths\][\s\S]*--write/);
+    expect(stdout).toMatch(/^Usage: nestjs-resilient-grpc migrate \[paths\]/);
+    expect(stdout.match(/^ {2}--[\w-]+/gm)).toEqual(['  --write', '  --help']);
   });
 });
 

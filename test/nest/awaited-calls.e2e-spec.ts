@@ -103,12 +103,12 @@ describe('awaited call', () => {
   it('logs an awaited, unsubscribed call once per call site, and no call that a handler returns or reads', async () => {
     const { server, fetched, warnings } = await startApp();
     for (const path of CORRECT) expect(JSON.parse(await fetched(path))).toMatchObject({ id: '7' });
-    const { length } = server.calls;
+    const { length } = server.calls();
     // The calls above are checked before this one.
     expect(await fetched('wrong')).toBe('AwaitableCall');
     await fetched('wrong');
     await waitFor(() => warnings().length > 0, { timeoutMs: 20_000 });
-    expect(server.calls).toHaveLength(length);
+    expect(server.calls()).toHaveLength(length);
     // The calls above are also checked before this call site.
     const app = await startOrdersApp({ url: server.url });
     onTestFinished(() => app.close());

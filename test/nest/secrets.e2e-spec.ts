@@ -1,12 +1,12 @@
 import { inspect } from 'node:util';
-import { Metadata, experimental, status } from '@grpc/grpc-js';
+import { Metadata, experimental } from '@grpc/grpc-js';
 import { Test } from '@nestjs/testing';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import fc from 'fast-check';
-import { GrpcClients, ResilientGrpcModule, type ResilientGrpcClient } from 'nestjs-resilient-grpc';
+import { GrpcCallError, GrpcClients, ResilientGrpcModule, type ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import { ResilientGrpcDashboardModule } from 'nestjs-resilient-grpc/dashboard';
 import { ResilientGrpcTelemetryModule } from 'nestjs-resilient-grpc/telemetry';
-import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { FaultProxy, ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { command } from '../doctor/support.js';
@@ -113,6 +113,10 @@ class EmptyResolver {
   }
 }
 
+/** The status of a call for each way to serve it. */
+const STATUS = { ok: 'OK', failed: 'INTERNAL', reset: 'UNAVAILABLE', down: 'UNAVAILABLE' } as const;
+type Way = keyof typeof STATUS;
+
 /** An error as loggers print it. */
 const printed = (error: unknown) => inspect(error, { depth: 9, showHidden: true, maxStringLength: null });
 
@@ -138,24 +142,25 @@ describe('secret', () => {
 
   it('leaks no secret from metadata, credentials, or messages into logs, snapshots, pages, metrics, spans, or errors', async () => {
     const { clients, server, written } = await scene();
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
     const errors: string[] = [];
     const planted: string[] = [];
     await fc.assert(
-      fc.asyncProperty(secrets, fc.constantFrom('ok', 'failed', 'reset', 'down'), async (secret, how) => {
+      fc.asyncProperty(secrets, fc.constantFrom<Way[]>('ok', 'failed', 'reset', 'down'), async (secret, how) => {
         planted.push(secret);
-        server.script<{ id: string }>('orders.v1.Orders/Get', ({ request }) =>
-          how === 'failed'
-            ? { error: { code: status.INTERNAL, details: 'no' } }
-            : how === 'reset'
-              ? { reset: 2 }
-              : { message: { id: request.id, item: secret } },
-        );
+        server.script<{ id: string }>('orders.v1.Orders/Get', ({ request }) => {
+          if (how === 'failed') return { status: 'INTERNAL', details: 'no' };
+          if (how !== 'reset') return { message: { id: request.id, item: secret } };
+          proxy.resetAll();
+          return { never: true };
+        });
         const metadata = new Metadata();
         metadata.set('x-api-key', secret);
         const client: ResilientGrpcClient = clients.create({
           name: `orders-${how}`,
           protoPath: ORDERS_PROTO,
-          url: how === 'down' ? '127.0.0.1:1' : server.url,
+          url: how === 'down' ? '127.0.0.1:1' : proxy.url,
           outageGraceMs: 0,
           metadata: {
             authorization: `Bearer ${secret}`,
@@ -164,9 +169,11 @@ describe('secret', () => {
           },
         });
         const orders = client.getService<OrdersClient>('orders.v1.Orders');
-        await firstValueFrom(orders.get({ id: secret }, metadata)).catch((error: unknown) =>
-          errors.push(printed(error)),
-        );
+        let ended = 'OK';
+        await firstValueFrom(orders.get({ id: secret }, metadata)).catch((error: unknown) => {
+          ended = error instanceof GrpcCallError ? error.codeName : String(error);
+          errors.push(printed(error));
+        });
         await firstValueFrom(orders.get({ id: secret }, { metadata: { 'x-api-key': `${secret}\n` } })).catch(
           (error: unknown) => errors.push(printed(error)),
         );
@@ -178,6 +185,7 @@ describe('secret', () => {
           JSON.stringify({ client, clients }),
         );
         await client.close();
+        expect(ended).toBe(STATUS[how]);
       }),
       { numRuns: 24 },
     );

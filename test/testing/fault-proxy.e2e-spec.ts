@@ -120,6 +120,14 @@ describe('FaultProxy', () => {
     expect(proxy).toMatchObject({ mode: 'forward', counters: { accepted: 2, open: 1 } });
   });
 
+  it('does not count time in which its process was blocked as idle time of a connection', async () => {
+    proxy.cutIdleAfter(1_000, 'silent');
+    const answer = client.unary({ text: 'late' }, deadline(20_000));
+    await waitFor(() => proxy.counters.accepted === 1, { intervalMs: 1 });
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_200);
+    expect((await answer).value?.text).toBe('late');
+  });
+
   it('ends a call in flight with ECONNRESET after resetAll()', async () => {
     const { answer } = await held();
     expect(proxy.resetAll()).toBe(1);

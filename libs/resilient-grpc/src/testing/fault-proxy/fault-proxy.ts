@@ -139,7 +139,7 @@ export class FaultProxy {
 
   /**
    * Cuts each present or future connection on which no byte has arrived for `ms`. With 'silent', neither side is notified, and no further
-   * data passes on that connection. `undefined` disables the cuts.
+   * data passes on that connection. Time in which this process did not run does not count. `undefined` disables the cuts.
    * @throws RangeError that names the invalid argument
    */
   cutIdleAfter(ms: number | undefined, how: IdleCloseMode = 'fin'): void {

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../time/clock.js';
+import { PeerTimer } from '../../time/peer-timer.js';
 import { destroySocket, resetSocket } from '../tcp-listener.js';
 import type { Direction, CloseMode, IdleCut } from './faults.js';
 import { Pipe } from './pipe.js';
@@ -97,10 +98,11 @@ export class ProxiedConnection {
     if (cut === undefined || this.isSilenced || this.openSockets === 0) return;
     const leftMs = this.lastByteAt + cut.ms - this.clock.now();
     // One timer that checks the last arrival and rearms itself. Resetting a timer per read would be too expensive on busy connections.
-    this.idleTimer = this.clock.setTimer(() => {
+    // After a pause of this process, bytes of the peers may be unread, so the connection is not necessarily idle.
+    this.idleTimer = new PeerTimer(this.clock, leftMs, () => {
       if (this.lastByteAt + cut.ms > this.clock.now()) this.armIdleTimer();
       else this.cut(cut);
-    }, leftMs);
+    });
   }
 
   private cut(cut: IdleCut): void {

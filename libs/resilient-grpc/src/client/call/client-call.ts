@@ -4,7 +4,7 @@ import type { WaitEnd } from '../../call/call-telemetry.js';
 import type { MethodDescriptor, MethodKind } from '../../call/method.js';
 import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope } from '../../call/stream-scope.js';
 import type { StreamSink, StreamSource } from '../../call/stream-source.js';
-import { attemptMetadata, NO_METADATA } from '../../channel/attempt/call-metadata.js';
+import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
 import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
 import { HTTP_RESPONSE_REMEDY } from '../../policy/evidence/http-response.js';
@@ -40,7 +40,7 @@ import { CallReport, notifyCaller, reportUnread } from './call-report.js';
 import { inCallerContext, currentCallerContext } from './caller-context.js';
 import { describeCall } from './describe-call.js';
 import { sinkInContext } from './inbound-binding.js';
-import { prepareCall, type CallInput, type PreparedCall } from './prepare-call.js';
+import { prepareCall, UNPREPARED, type CallInput, type PreparedCall } from './prepare-call.js';
 
 /** Delay before the completion of a stream that starts while streams are being ended. */
 const COMPLETION_DELAY_MS = 100;
@@ -51,18 +51,6 @@ const NOT_BUFFERED = -1;
 
 /** Phase of a call. 'held': before an attempt, or between two; the gate holds the call if it cannot continue immediately. */
 type Phase = 'held' | 'running' | 'ended';
-
-const UNPREPARED: PreparedCall = {
-  startedAt: 0,
-  deadline: Infinity,
-  metadata: NO_METADATA,
-  waitForReady: undefined,
-  interceptors: undefined,
-  payload: undefined,
-  bytes: 0,
-  binding: undefined,
-  outgoing: undefined,
-};
 
 /**
  * One call, from its subscription to its end, with all its attempts. It listens to its attempts, and is itself the entry in the registry
@@ -553,10 +541,7 @@ export class ClientCall
     else this.stream?.interrupted(this.context.statistics);
   }
 
-  /**
-   * Returns the stream that a failure of its established call may only interrupt. A call that fails without a response is a failure even if
-   * the stream resumes, unless the call was lost with its connection.
-   */
+  /** Returns the stream that `failure` may only interrupt. Without a response, only the loss of the connection interrupts a stream. */
   private streamInterruptedBy(failure: CallFailure): StreamScope | undefined {
     if (!this.method.responseStream || isCancelled(failure)) return undefined;
     if (!this.hasHeaders && failure.reason !== 'connection-lost') return undefined;
@@ -639,10 +624,7 @@ export class ClientCall
     return this.phase !== 'ended';
   }
 
-  /**
-   * Binds `call` to the abort signal, the inbound call, and the `parent` of this call. Returns a function that removes the bindings, if
-   * any.
-   */
+  /** Binds `call` to the abort signal, the inbound call, and the `parent` of this call. Returns a function that unbinds it, if bound. */
   bindTo(call: Endable): (() => void) | undefined {
     return bindCall(this.options, this.prepared.binding?.signal, call);
   }

@@ -1,5 +1,6 @@
 import type { Interceptor, Metadata } from '@grpc/grpc-js';
 import type { StreamScope } from '../../call/stream-scope.js';
+import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import { errorMessage } from '../../errors/error-message.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
@@ -38,6 +39,19 @@ export interface PreparedCall {
   /** The call in the form that the client's interceptors and metadata function receive; `undefined` if the client has neither. */
   readonly outgoing: OutgoingCall | undefined;
 }
+
+/** Properties of a call that has not been prepared. */
+export const UNPREPARED: PreparedCall = {
+  startedAt: 0,
+  deadline: Infinity,
+  metadata: NO_METADATA,
+  waitForReady: undefined,
+  interceptors: undefined,
+  payload: undefined,
+  bytes: 0,
+  binding: undefined,
+  outgoing: undefined,
+};
 
 /**
  * Computes the properties that all attempts of a call share, when the call is subscribed to. `interceptors` are grpc-js's interceptors of

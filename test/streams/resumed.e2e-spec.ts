@@ -120,7 +120,7 @@ describe('resumed stream', () => {
   });
 
   it.each<[string, FeedOptions]>([
-    ['reaches its deadline before it resumes', { backoff: LONG, call: { timeoutMs: 300 } }],
+    ['reaches its deadline before it resumes', { backoff: LONG, call: { timeoutMs: 1_000 } }],
     ['ends because onError returns fail', { onError: () => 'fail' }],
   ])('counts a lost stream as failed once if it %s', async (_when, options) => {
     const app = await start();
@@ -130,7 +130,10 @@ describe('resumed stream', () => {
     await waitFor(() => feed.end !== 'open');
     const { counters, recent, methods, errors } = app.client.snapshot();
     expect([counters.failed, recent.failed, methods[0]?.failed]).toEqual([1, 1, 1]);
-    expect(errors).toMatchObject([{ path: '/orders.v1.Orders/Watch', count: 1 }]);
+    // On a busy machine, a second call may start after the deadline. It is rejected, and has an error of its own.
+    expect(new Set(errors.map(({ path, count }) => `${path} ${String(count)}`))).toEqual(
+      new Set(['/orders.v1.Orders/Watch 1']),
+    );
   });
 
   it('counts a call that the server rejects as failed, even if its stream resumes', async () => {

@@ -538,7 +538,7 @@ export class ClientCall
     if (stream === undefined) return;
     // Counted last, because the sink determines whether the stream resumes.
     if (stream.isOver) report.failed(failure, now);
-    else this.stream?.interrupted(this.context.statistics);
+    else this.stream?.interrupted(failure, this.context.statistics);
   }
 
   /** Returns the stream that `failure` may only interrupt. Without a response, only the loss of the connection interrupts a stream. */

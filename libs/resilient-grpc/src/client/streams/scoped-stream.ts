@@ -45,8 +45,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private sent = 0;
   private lastMessageAt: number | undefined;
   private brokenAt: number | undefined;
-  /** True if the last call was counted as interrupted. A stream that then fails without another call must be counted as failed. */
-  private isInterrupted = false;
+  /** Failure of the last call, if it was counted as interrupted. A stream that then fails without another call is counted as failed. */
+  private interruption: CallFailure | undefined;
   /** Number of messages that were delivered when the stream last resumed. */
   private deliveredBefore = 0;
   private deadline: DeadlineTimer | undefined;
@@ -113,7 +113,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     if (!this.calls.delete(call)) return;
     const { scope } = this;
     const { clock } = this.context.client;
-    this.isInterrupted = false;
+    this.interruption = undefined;
     this.sent += call.sent;
     this.lastMessageAt = call.lastMessageAt ?? this.lastMessageAt;
     // With operators between the stream and its calls, several calls may run in sequence. The deadline of a successful call applies to that
@@ -129,17 +129,20 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.unbind = call.bindTo(this);
   }
 
-  /** Counts the call that ended last as interrupted, because the stream continues. */
-  interrupted(statistics: MethodStatistics): void {
-    this.isInterrupted = true;
+  /** Counts the call that ended last, with `failure`, as interrupted, because the stream continues. */
+  interrupted(failure: CallFailure, statistics: MethodStatistics): void {
+    this.interruption = failure;
     statistics.interrupted();
   }
 
   ended(outcome: StreamOutcome): void {
     this.stopWatching();
-    const { registry, unread } = this.context.client;
-    unread.forget(this);
-    registry.delete(this, outcome);
+    const { statistics, client } = this.context;
+    if (outcome === 'failed' && this.interruption !== undefined) {
+      statistics.failed(this.interruption, true, client.clock.now());
+    }
+    client.unread.forget(this);
+    client.registry.delete(this, outcome);
   }
 
   unread(unreadMs: number): void {
@@ -148,10 +151,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   end(failure: CallFailure): void {
     this.stopWatching();
-    const { statistics, client } = this.context;
-    if (this.isInterrupted && this.calls.size === 0 && !isCancelled(failure)) {
-      statistics.failed(failure, true, client.clock.now());
-    }
+    if (this.interruption !== undefined) this.interruption = isCancelled(failure) ? undefined : failure;
     const reached = this.scope.delivered > 0 ? 'yes' : 'maybe';
     this.scope.fail(callError(this.context, failure, undefined, reached));
   }

@@ -8,8 +8,8 @@ const LIBRARY = 'libs/resilient-grpc/src';
 const NEST = ['@nestjs/common', '@nestjs/core', '@nestjs/microservices', 'reflect-metadata'];
 
 /**
- * Folders of the library: description, level, packages that each may import, packages of which it may import only types, and true for
- * `node` if it may import Node modules. Imports point to lower levels; folders of one level never import each other. docs/architecture.md
+ * Folders of the library. `packages` lists the packages that a folder may import, and `types` those of which it may import only types.
+ * `node` is true if it may import Node modules. Imports point to lower levels; folders of one level never import each other. docs/architecture.md
  * shows the table.
  *
  * Only folders that create connections, servers, or resolvers import `@grpc/grpc-js` at run time.
@@ -119,7 +119,7 @@ function rulesOf([folder, { level, packages, types = [], node = false }]) {
   return [
     {
       name: `${folder}-imports-down`,
-      comment: `${folder}/ is at level ${level}: it may import lower levels, but not ${notBelow.join(', ')} or an index.ts.`,
+      comment: `${folder}/ is at level ${level}: it may import lower levels, but none of: ${[...notBelow, 'an index.ts'].join(', ')}.`,
       severity: 'error',
       from: source(folder),
       to: {
@@ -128,7 +128,7 @@ function rulesOf([folder, { level, packages, types = [], node = false }]) {
     },
     {
       name: `${folder}-packages`,
-      comment: `${folder}/ may import ${packages.join(', ') || 'no package'}${types.length ? `, and types of ${types.join(', ')}` : ''}.`,
+      comment: `${folder}/ may import only ${[...packages, ...types.map((name) => `types of ${name}`)].join(', ') || 'Node modules'}.`,
       severity: 'error',
       from: source(folder),
       to: { path: '(^|/)node_modules/', pathNot: anyOf([...packages, ...types]), dependencyTypesNot: ['core'] },

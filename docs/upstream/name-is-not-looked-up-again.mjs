@@ -17,7 +17,9 @@ await reproduce('@grpc/grpc-js', async () => {
   const channel = client.getChannel();
   const becomes = (ms, state) => becomesTrue(ms, () => channel.getConnectivityState(false) === state);
   channel.getConnectivityState(true);
-  if (!(await becomes(60_000, grpc.connectivityState.TRANSIENT_FAILURE))) throw new Error('the name was found');
+  if (!(await becomes(60_000, grpc.connectivityState.TRANSIENT_FAILURE))) {
+    throw new Error('orders.test: expected TRANSIENT_FAILURE within 60 s');
+  }
   names.knows = true;
   return !(await becomes(1_500, grpc.connectivityState.READY));
 });

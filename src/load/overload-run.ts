@@ -16,7 +16,7 @@ const CALLERS = 16;
 const CAPACITY_MS = 1_500;
 /** Latencies are measured from this time on, because the first calls reach an idle server. */
 const SETTLED_MS = 1_000;
-/** The server has recovered when it sends the first of this many consecutive responses within `GOOD_MS`. */
+/** The server has recovered at the first of this many consecutive responses, each with a latency of at most `GOOD_MS`. */
 const GOOD_CALLS = 5;
 const GOOD_MS = 200 * PATIENCE;
 const GOOD_INTERVAL_MS = 50;
@@ -60,7 +60,7 @@ export interface OverloadOptions {
   readonly seconds: number;
   /** Receives progress messages. */
   readonly say: (text: string) => void;
-  /** Ends the run early; the result then rejects. */
+  /** Aborts the run. The returned promise then rejects. */
   readonly signal?: AbortSignal;
 }
 

@@ -23,7 +23,7 @@ const PAUSE_MS = 1_500;
 const SETTLE_MS = 10_000 * PATIENCE;
 
 /**
- * A rolling deploy of two servers, twice. Each server in turn receives SIGTERM, and the next process listens on its port after its exit.
+ * A rolling deploy of two servers, twice. Each server in turn receives SIGTERM. After it exits, a new process listens on the same port.
  * All contenders call both servers by round robin and follow the shared log. No contender is notified in advance.
  */
 export const rolling: Scenario = {

@@ -83,7 +83,9 @@ describe('operators that unsubscribe synchronously', () => {
         .pipe(switchMap(() => callOnce(parts.echo, method)))
         .subscribe();
       await allArrived(parts);
-      await waitFor(() => parts.server.counts().open === 1, { describe: () => `one of ${parts.server.counts().open}` });
+      await waitFor(() => parts.server.counts().open === 1, {
+        describe: () => `1 open call, got ${parts.server.counts().open}`,
+      });
       expect(parts.client.activeCalls()).toHaveLength(1);
       subscription.unsubscribe();
       await expectNoOpenCalls(parts);

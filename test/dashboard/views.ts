@@ -7,7 +7,7 @@ import { firstValueFrom, type Subscription } from 'rxjs';
 import { ordersOptions } from '../server/served-orders.js';
 import { ORDERS_PROTO, startDashboardApp } from './dashboard-app.js';
 
-/** A view of the page, arranged by real calls and faults. */
+/** A view of the page, produced by real calls and faults. */
 export interface View {
   readonly name: string;
   readonly url: string;

@@ -21,17 +21,17 @@ for (const trace of [false, true]) {
   describe(`trace ${trace}`, () => {
     failOnLeaks(beforeEach, afterEach, { trace, timeoutMs: 200 });
 
-    test('clean', () => new Promise((resolve) => setTimeout(resolve, 5)));
+    test('passes if a timer has fired before the test ends', () => new Promise((resolve) => setTimeout(resolve, 5)));
     test('leaks a timer', leakTimer);
-    test('leaks another', leakTimer);
-    test('is clean again', async () => (await listen()).close());
+    test('leaks a second timer', leakTimer);
+    test('passes after tests that leaked, if it closes its server', async () => (await listen()).close());
 
     describe('with its own hooks', () => {
       let own;
       beforeEach(async () => (own = await listen()));
       afterEach(() => own.close());
 
-      test('is clean too', () => {});
+      test('passes if its hooks close the server that they opened', () => {});
       test('leaks a server', async () => {
         const server = await listen();
         leaked.push(() => server.close());
@@ -48,7 +48,7 @@ describe('hooks outside the leak check', () => {
   failOnLeaks(beforeEach, afterEach, { timeoutMs: 200 });
   if (globalThis.jest === undefined) afterEach(() => own.close());
 
-  test('leaks what its hooks open', async () => {
+  test('leaks a server although the hooks close theirs', async () => {
     const server = await listen();
     leaked.push(() => server.close());
   });

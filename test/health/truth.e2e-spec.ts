@@ -152,7 +152,7 @@ describe.concurrent('health of a channel', () => {
       await server.restart();
       const restartedAt = performance.now();
       await waitFor(() => outages() === 0, { timeoutMs: 25_000 });
-      recordTiming(task, 'outages of 12 warm clients over after, ms', performance.now() - restartedAt, {
+      recordTiming(task, 'outages of 12 warm clients ended after, ms', performance.now() - restartedAt, {
         atMost: 8_000,
       });
       expect(server.counts().calls).toBe(0);
@@ -226,7 +226,7 @@ describe.concurrent('health of a channel', () => {
     const ask = async (rounds: number) => {
       for (let round = 0; round < rounds; round++) {
         await app.health.checkAll();
-        // Lets work run that a check may have scheduled for later turns.
+        // Runs any work that a check may have scheduled for a later turn.
         if (round % 100 === 99) await new Promise(setImmediate);
       }
     };

@@ -14,7 +14,7 @@ const MIN_ENDPOINTS = 2;
 const LATENCY_MS = 20;
 const SLOWDOWN_FACTOR = 25;
 const CALLS_PER_SECOND = { counts: 60, all: 200 };
-/** Time that the client has to eject the endpoint. */
+/** Maximum time from the fault to the ejection. */
 const MAX_EJECTION_DELAY_MS = 2_000;
 const MEASURED_MS = { short: 4_000, full: 20_000 };
 
@@ -72,7 +72,7 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
     url: `ipv4:${fault.urls.join(',')}`,
     loadBalancing: 'round_robin',
     ejectUnhealthy: true,
-    // A delay of a busy machine must not fail a call.
+    // A delay on a busy machine must not fail a call.
     timeoutMs: run.which === 'counts' ? 60_000 : 10_000,
     methods: { Get: { idempotent: true, attemptTimeoutMs: 1_000 } },
     ...outageGrace(run),

@@ -22,7 +22,7 @@ it("forwards calls of Python's grpcio through Http2FaultProxy and injects the co
         headers: { 'x-seen-bin': metadata.get('x-sent-bin') as Buffer[] },
         trailers: { 'x-last': 'one' },
       }),
-      // grpcio 1.51 crashes with SIGILL on a response without messages and trailers.
+      // grpcio 1.51 crashes with SIGILL on a response that has neither messages nor trailers.
       ServerStream: { messages: upTo(2) },
     },
   });

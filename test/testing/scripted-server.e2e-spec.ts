@@ -136,7 +136,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.heldCount()).toBe(0);
     });
 
-    it('holds messages after the headers, or the status after the messages', async () => {
+    it('sends the headers and holds the messages, or sends the messages and holds the status', async () => {
       const headersOf = (stream: ReturnType<typeof client.serverStream>) =>
         new Promise((resolve) => stream.call.on('metadata', resolve));
       server.script('ServerStream', { headers: true, hold: 'messages', messages: [{ number: 1 }] });

@@ -6,7 +6,7 @@ import { GatewayModule } from './gateway.js';
 
 failOnLeaks(beforeEach, afterEach, { timeoutMs: 60_000 });
 
-test('reads an order although the server restarts', async () => {
+test('reads an order while the server restarts', async () => {
   const scripts = { Get: { message: { id: '7', item: 'tea' } } };
   const server = await ScriptedGrpcServer.start({ protoPath: 'protos/orders.proto', scripts });
   const builder = overrideGrpcClient(Test.createTestingModule({ imports: [GatewayModule] }), 'orders', {

@@ -1,8 +1,8 @@
-// A gateway in its own process, in front of an upstream. Over HTTP, it serves three health routes, GET /orders/:id, GET /peer/:id, which
-// calls another gateway, and the feed as server-sent events; over gRPC, it serves Get of orders.v1.Orders:
+// A gateway in its own process, in front of an upstream. It serves three health routes, GET /orders/:id, GET /peer/:id (calls another
+// gateway), and the feed (server-sent events) over HTTP, and Get of orders.v1.Orders over gRPC:
 //   node gateway-process.mjs --port 0 --upstream URL [--client JSON] [--drain MS]
-// Over IPC, it sends its gRPC address, and { retried: code } for each attempt to the upstream that is retried after its backoff. It accepts
-// { peer }, the gRPC address of the other gateway, to call it and to check its health.
+// It sends three messages over IPC: its gRPC address, { retried: code } when an attempt to the upstream has failed and will be retried, and
+// { checks } when it has accepted a peer. It accepts { peer }, the gRPC address of the other gateway, to call it and to check its health.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

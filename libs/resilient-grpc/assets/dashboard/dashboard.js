@@ -18,6 +18,10 @@ export const LINKS = {
   forbidden: ['Forbidden', 'Access to this page was denied; the application responded with'],
   unlisted: ['Not listed', 'This process is not listed; another one may have replaced it.'],
   refused: ['Unexpected response', 'The server did not return dashboard data; retrying. Response:'],
+  unreadable: [
+    'Other release',
+    'This page cannot read the data of the process, which runs another release of the library.',
+  ],
 };
 
 /**
@@ -101,7 +105,7 @@ export class Dashboard {
     try {
       this.#takeData(event, data);
     } catch {
-      this.#setLink({ state: 'refused', text: 'data of another release' });
+      this.#setLink({ state: 'unreadable' });
     }
   }
 
@@ -172,7 +176,7 @@ export class Dashboard {
   #showView(now) {
     const key = this.#shownKey();
     const client = key === undefined ? undefined : this.#state.clients.get(key);
-    // The details of a client that was not open arrive with the next full state.
+    // The details of a newly selected client arrive with the next full state.
     if (client?.snapshot.methods !== undefined) {
       if (this.detailsOf !== key) {
         this.#details?.charts.destroy();

@@ -18,7 +18,7 @@ export class Details {
     this.command = el('code', { class: 'command', tabindex: '0', 'aria-label': 'Doctor command' });
     this.commandNote = el('p', {
       class: 'dim',
-      text: 'Replace each FILE with the path of a file. The options of the client contain its content, not its path.',
+      text: 'Replace each FILE with the path of a file. The client options contain the content of the file, not its path.',
     });
     this.commands = el(
       'div',
@@ -52,7 +52,7 @@ export class Details {
     this.charts = new CallCharts();
     this.retries = new Meter(
       'retries',
-      'A retry costs a token; successful calls and time return tokens. Retries stop at 0, or at half with retryThrottling.',
+      'A retry costs a token. Successful calls return tokens, and so does time without retryThrottling. Retries stop at 0, or at half with retryThrottling.',
     );
     this.hedges = new Meter(
       'hedges',
@@ -148,7 +148,9 @@ export class Details {
         ['since', momentAndAge(outage.since, now)],
         [
           'calls',
-          left > 0 ? `wait; fail in ${duration(left)}` : `fail immediately since ${moment(outage.graceEndsAt, now)}`,
+          left > 0
+            ? `waiting; fail in ${duration(left)}`
+            : `failing immediately since ${moment(outage.graceEndsAt, now)}`,
           left > 0 ? 'warn' : 'bad',
         ],
         ['connection attempts', `${count(outage.attempts)} failed`],

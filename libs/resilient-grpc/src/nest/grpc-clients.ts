@@ -11,6 +11,6 @@ export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
    */
   abstract create(options: GrpcClientOptions | NestGrpcClientOptions): ResilientGrpcClient;
   abstract [Symbol.iterator](): Iterator<ResilientGrpcClient>;
-  /** False from the start of the application's shutdown. */
+  /** True if clients can be created: until the application starts to shut down. */
   abstract readonly accepting: boolean;
 }

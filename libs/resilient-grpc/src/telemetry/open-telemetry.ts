@@ -25,7 +25,7 @@ export interface TelemetryParts {
 
 /**
  * Records metrics and traces through the OpenTelemetry API. A server uses the providers registered when it starts to listen. A client uses
- * the providers registered when it is created or, without any, those registered when the application has started.
+ * the providers registered when it is created. If none is registered by then, it uses those registered when the application has started.
  */
 export class OpenTelemetry implements GrpcTelemetry {
   /** Clients created while no provider was registered. `undefined` after the application has started. */

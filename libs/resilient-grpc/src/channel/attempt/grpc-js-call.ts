@@ -144,7 +144,7 @@ export function startUnlessExpired(
   const details = 'Deadline exceeded before the attempt was sent';
   // Releases what grpc-js keeps for the call. A call that was never started does not report its status.
   call.cancelWithStatus(code, details);
-  // Before any timer, because a deadline timer would end the call as one that may have reached the server.
+  // Reports the status before any timer fires. A deadline timer would report that the call may have reached the server.
   process.nextTick(() => {
     listener.onReceiveStatus({ code, details, metadata: new Metadata() });
   });

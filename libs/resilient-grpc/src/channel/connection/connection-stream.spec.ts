@@ -125,7 +125,7 @@ describe('ConnectionStream', () => {
     expect(ends).toEqual([{ code: StatusCode.INTERNAL, details: 'Error: no such header' }]);
   });
 
-  it('ConnectionStream.open() returns undefined if this grpc-js cannot bind a call to one connection', () => {
+  it('returns undefined from ConnectionStream.open() if the installed grpc-js cannot bind a call to one connection', () => {
     expect(ConnectionStream.open({} as SubchannelInterface, {} as never)).toBeUndefined();
   });
 });

@@ -40,7 +40,7 @@ export function withDecodedReports(picker: Picker): Picker {
 
 function decodeReportOf(metadata: Metadata): void {
   const [report] = metadata.get(LOAD_REPORT_KEY);
-  // Other releases of grpc-js, which may lack the method, decode the report themselves.
+  // Releases of grpc-js without this method decode the report themselves.
   if (!Buffer.isBuffer(report) || (metadata as Partial<Metadata>).setOpaque === undefined) return;
   const decoded = decodeLoadReport(report);
   metadata.setOpaque(DECODED_KEY, decoded === undefined ? EMPTY_REPORT : grpcJsReport(decoded));

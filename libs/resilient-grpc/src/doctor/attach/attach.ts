@@ -15,7 +15,7 @@ export interface AttachTerminal {
     hasColors?(): boolean;
   };
   readonly stderr: { write(text: string): unknown };
-  /** Source of keys; the terminal is not read if it is absent. */
+  /** Source of keys. If absent, no keys are read. */
   readonly stdin?: Keys | undefined;
 }
 
@@ -151,7 +151,7 @@ class Frames {
       const key = keys[index] ?? client.name;
       const view = this.views.get(key) ?? this.createView(key);
       this.views.set(key, view);
-      // Discards the samples of a client that an earlier process created.
+      // Discards the earlier samples of a client that was recreated, for example because its process restarted.
       view.takeWhole(client);
       view.take(client, at);
     });

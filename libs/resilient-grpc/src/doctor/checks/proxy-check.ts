@@ -5,8 +5,8 @@ import { targetUri } from '../resolve-target.js';
 const PROXY_VARIABLES = ['grpc_proxy', 'https_proxy', 'http_proxy'] as const;
 
 /**
- * Reports the HTTP proxy that grpc-js reads from the environment. Detects the proxy from the target that grpc-js derived, so that grpc-js's
- * rules for exceptions apply. Returns `undefined` if no proxy is used.
+ * Reports the HTTP proxy that grpc-js reads from the environment. Compares the target with the one that grpc-js derived, so
+ * that grpc-js's `no_proxy` rules apply. Returns `undefined` if no proxy is used.
  */
 export function proxyCheck(target: string, canonicalTarget: string, env: Env): CheckResult | undefined {
   const proxy = targetUri(canonicalTarget).path;

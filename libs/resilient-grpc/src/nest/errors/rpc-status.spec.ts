@@ -64,7 +64,7 @@ describe('rpcStatusOf', () => {
     ["relays the server's status if its code is listed", {}, true, false],
     ['does not relay a status that the client produced', { reason: 'deadline', reachedServer: 'maybe' }, false, false],
     ['does not relay a fault, even if its code is listed', { code: 15 }, false, true],
-    ['does not relay a code that is not listed', { code: 7 }, false, true],
+    ['relays a status only if its code is listed', { code: 7 }, false, true],
     ['forwards the code RESOURCE_EXHAUSTED without its details', { code: 8 }, false, false],
   ])('%s', (_what, change, isRelayed, isFault) => {
     expect(rpcStatusOf(failure(change), new Set(['NOT_FOUND', 'DATA_LOSS']))).toMatchObject({ isRelayed, isFault });

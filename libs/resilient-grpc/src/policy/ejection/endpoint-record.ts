@@ -21,7 +21,7 @@ export class EndpointRecord {
   failureShare = 0;
   /** Time of the last response; −Infinity before the first. */
   respondedAt = -Infinity;
-  /** Number of intervals for which the counts were kept. */
+  /** Number of further intervals into which the counts were carried over. */
   carried = 0;
   private readonly latencies: { readonly at: number; readonly ms: number }[] = [];
 
@@ -33,7 +33,10 @@ export class EndpointRecord {
     this.failureShare += (failed - this.failureShare) * FAILURE_WEIGHT;
   }
 
-  /** Adds the time until a response, or until this side stopped waiting for one. Ignored less than `SAMPLE_SPACING_MS` after the last. */
+  /**
+   * Adds a latency: the time until a response, or until the client stopped waiting for one. Has no effect if less than `SAMPLE_SPACING_MS` has
+   * passed since the last sample.
+   */
   addLatency(ms: number, at: number): void {
     const last = this.latencies.at(-1);
     if (last !== undefined && at - last.at < SAMPLE_SPACING_MS) return;

@@ -12,6 +12,9 @@ const CONNECTION_LOSS_CODES: ReadonlySet<number> = new Set([NO_ERROR, INTERNAL_E
 /** Transient HTTP statuses of gateways and proxies. */
 const TRANSIENT_HTTP_STATUSES: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
+/** Start of the details if the connection was lost within the response. */
+export const LOST_IN_RESPONSE = 'Connection lost after the response had started';
+
 /** Verdict of every successful attempt. */
 export const SUCCESS: Verdict = {
   kind: 'ok',
@@ -73,7 +76,7 @@ function classifyNotPicked(e: AttemptEvidence): Verdict {
 /** Classifies an attempt that had a connection and received headers or messages. */
 function classifyWithResponse(e: AttemptEvidence): Verdict {
   if (isHttp(e)) return http(e);
-  if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', 'Connection lost after the response had started', e);
+  if (wasReset(e) || isDropped(e)) return lost('committed', 'yes', LOST_IN_RESPONSE, e);
   if (isResponseTooLarge(e)) {
     const details = `${e.details}; raise maxReceiveMessageLength to accept it`;
     return verdict('protocol', 'yes', StatusCode.RESOURCE_EXHAUSTED, details);

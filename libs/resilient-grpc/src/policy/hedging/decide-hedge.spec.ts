@@ -199,13 +199,13 @@ describe('hedged call', () => {
     });
   });
 
-  it('replaces a failed attempt in place of the last allowed one if the last was never sent', () => {
+  it('replaces a failed attempt if the last allowed attempt was never sent', () => {
     const [unsent, failed] = play(gates(), 100, 200, ended(201, 'unsent'), ended(210, 'server')).slice(-2);
     expect(unsent).toMatchObject({ action: 'wait', state: { sent: 2, stopped: undefined, dueAt: Infinity } });
     expect(failed).toMatchObject({ action: 'send', because: 'replaces-failed', state: { sent: 3, inFlight: 2 } });
   });
 
-  it('replaces no failed attempt if an attempt was never sent after a pushback stopped further attempts', () => {
+  it('replaces no failed attempt after a pushback stopped further attempts, even if one attempt was not sent', () => {
     const stop = ended(110, 'server', { pushback: '-1' });
     const events = [100, 200, stop, ended(201, 'unsent'), ended(210, 'server')];
     expect(last(gates({ policy: { ...POLICY, maxAttempts: 4 } }), ...events)).toMatchObject({
@@ -335,11 +335,14 @@ describe('pushback of a hedged call', () => {
       'of another server',
       [ended(110, 'server', { pushback: '300' }), ended(120, 'connection-lost', { lostWith: LOST })],
     ],
-  ])('charges the replacement of a lost attempt to its connection after the pushback %s', (_, ends) => {
-    const { requested, retries } = recordingBudget();
-    expect(last(gates({ retries }), 100, ...ends, 410)).toMatchObject({ action: 'send', because: 'replaces-failed' });
-    expect(requested).toEqual([undefined, LOST]);
-  });
+  ])(
+    'passes the lost connection to the retry budget when it replaces a lost attempt after the pushback %s',
+    (_, ends) => {
+      const { requested, retries } = recordingBudget();
+      expect(last(gates({ retries }), 100, ...ends, 410)).toMatchObject({ action: 'send', because: 'replaces-failed' });
+      expect(requested).toEqual([undefined, LOST]);
+    },
+  );
 
   it('applies the later of two pushbacks', () => {
     const two = [ended(110, 'server', { pushback: '300' }), ended(120, 'server', { pushback: '10' })];

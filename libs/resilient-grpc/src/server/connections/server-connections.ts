@@ -126,14 +126,14 @@ export class ServerConnections {
     if (this.ending) connection.end();
   }
 
-  /** Closes connections whose clients have violated the protocol. Node reads neither requests nor the end of such connections. */
+  /** Closes connections whose clients have violated the protocol. Node no longer reads from such a connection. */
   private readonly endStopped = (): void => {
     this.pollTimer = this.dependencies.clock.setTimer(this.endStopped, POLL_INTERVAL_MS);
     for (const [session, connection] of this.connections) if (isStopped(session)) connection.destroy();
   };
 
   /**
-   * Closes sockets without an HTTP/2 session, which have had enough time to start one. Only TLS servers have such sockets. The session of a
+   * Closes sockets that have had enough time to start an HTTP/2 session but have none. Only TLS servers have such sockets. The session of a
    * TLS connection does not expose its underlying socket, so both are matched by their peer. Peers on Unix sockets share one name, so only
    * those that have sent nothing are closed; Node closes the others at its TLS handshake timeout.
    */

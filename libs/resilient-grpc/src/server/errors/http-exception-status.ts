@@ -59,7 +59,7 @@ function codeOfHttpStatus(status: number): StatusCode {
   return status >= 500 && status < 600 ? StatusCode.INTERNAL : StatusCode.UNKNOWN;
 }
 
-/** Returns a `google.rpc.BadRequest` with `violations`, or with the first of them if not all fit into trailers. */
+/** Returns a `google.rpc.BadRequest` with `violations`. Omits the last ones if not all fit into the trailers. */
 function badRequestDetail(violations: readonly FieldViolation[]): StatusDetail {
   const fieldViolations: FieldViolation[] = [];
   let bytes = 0;

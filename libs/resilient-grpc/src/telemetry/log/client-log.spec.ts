@@ -338,6 +338,26 @@ describe('events', () => {
       },
     ],
     [
+      {
+        ...failed({ path, reachedServer: 'yes', reason: 'committed' }),
+        attempt: { ...ATTEMPT, details: 'Connection lost after the response had started (UNAVAILABLE: dropped)' },
+      },
+      'warn',
+      /^\/orders\.v1\.Orders\/Get at a:1: UNAVAILABLE: Connection lost after .*; neither retried nor resumed$/,
+      {
+        path,
+        code: 'UNAVAILABLE',
+        details: 'Connection lost after the response had started (UNAVAILABLE: dropped)',
+        peer: 'a:1',
+        attempt: 2,
+        durationMs: 5,
+        hedge: undefined,
+        reachedServer: 'yes',
+        next: 'none',
+        reason: 'committed',
+      },
+    ],
+    [
       { ...CIRCUIT, from: 'closed', to: 'open' },
       'warn',
       /circuit open for 5 s: 11 of 20 attempts failed; calls fail immediately/,

@@ -1,4 +1,5 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
+import { LOST_IN_RESPONSE } from '../../policy/evidence/classify.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { CombinedLines } from './combined-lines.js';
@@ -259,9 +260,9 @@ export class ClientLog {
       this.debug(() => [`${attemptText(event)}; ${text}`, attemptFields(event)]);
       return;
     }
+    if (reason === 'cancelled' || reason === 'deadline') return;
     // Outages are logged separately, and callers handle error statuses that a server returns.
-    if (reachedServer !== 'maybe' || reason === 'cancelled' || reason === 'deadline') return;
-    this.unretried.failed(event);
+    if (reachedServer === 'maybe' || attempt.details.startsWith(LOST_IN_RESPONSE)) this.unretried.failed(event);
   }
 
   private replaced(event: EventOf<'connection-replaced'>): void {

@@ -33,17 +33,16 @@ export class LibraryLogger extends Logger {
       if (this.isReported) return;
       this.isReported = true;
       process.emitWarning(
-        `The application's logger threw ${oneLine(String(error))}; log lines of nestjs-resilient-grpc are lost, ` +
-          'the first: ' +
-          oneLine(String(message)),
+        `The application's logger threw ${oneLine(String(error))}; nestjs-resilient-grpc loses log lines until you fix the logger. ` +
+          `First lost line: ${oneLine(String(message))}`,
       );
     }
   }
 }
 
 /**
- * True unless Nest has a list of log levels that excludes `debug`. Without a list, Nest 11 reports every level as disabled. This case is
- * detected with 'fatal', which every non-empty list enables.
+ * True if Nest's log levels include `debug`, or if Nest has no list of log levels. Without a list, Nest 11 reports every level as disabled.
+ * This case is detected with 'fatal', which every non-empty list enables.
  */
 export function isDebugEnabled(): boolean {
   return Logger.isLevelEnabled('debug') || !Logger.isLevelEnabled('fatal');

@@ -34,7 +34,8 @@ export function attemptFields({ path, attempt, reachedServer, next, reason }: At
 }
 
 /**
- * Logs failed calls that may have had an effect on the server and were not retried, because an operator may have to check them. The first
+ * Logs failed calls that may have had an effect on the server and were not retried, because an operator may have to check them. Calls that
+ * lost their connection within the response are logged, too. The first
  * call is logged immediately. Further calls are counted by method and reason and logged once a minute, until a minute passes without such a
  * call.
  */
@@ -81,6 +82,7 @@ export class UnretriedCalls {
 }
 
 function unretriedText(event: AttemptEndEvent): string {
+  if (event.reachedServer === 'yes') return `${attemptText(event)}; neither retried nor resumed`;
   const remedy =
     event.reason === 'not-safe-to-repeat'
       ? '; check whether it took effect, or declare the method idempotent if calls may be sent twice'

@@ -15,7 +15,7 @@ export interface View {
   ready(page: Page): Promise<unknown>;
 }
 
-/** All views, and the applications and servers behind them. */
+/** All views, and the applications and servers that they show. */
 export interface Views {
   readonly all: readonly View[];
   close(): Promise<void>;
@@ -38,7 +38,7 @@ class HeldOrders {
   }
 }
 
-/** Starts the applications behind the views. */
+/** Starts the applications that the views show. */
 export async function startViews(): Promise<Views> {
   const closing: (() => Promise<unknown>)[] = [];
   const serve = async (scripts: Parameters<typeof ScriptedGrpcServer.start>[0]['scripts']) => {

@@ -1,6 +1,5 @@
-import { setImmediate } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { VirtualClock } from '../testing/virtual-clock.js';
+import { VirtualClock, turn } from '../testing/virtual-clock.js';
 import type { DashboardFeed } from './dashboard-feed.js';
 import { DashboardProcesses } from './dashboard-processes.js';
 import type { EventStream } from './event-stream.js';
@@ -38,9 +37,9 @@ describe('DashboardProcesses', () => {
     const processes = new DashboardProcesses(urls, feed as unknown as DashboardFeed, clock);
     const { stream, close, pushed } = blockedStream();
     processes.visitAll({ stream, headers: {}, openClient: undefined });
-    await setImmediate();
+    await turn();
     close();
-    await setImmediate();
+    await turn();
     expect(feed.leave).toHaveBeenCalledOnce();
     expect([pushed, fetched.mock.calls, clock.pending]).toEqual([[], [], 0]);
   });

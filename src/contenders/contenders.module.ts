@@ -18,7 +18,7 @@ const PLAIN_CLIENT = Symbol('plain ClientGrpc');
 const TUNED_CLIENT = Symbol('tuned ClientGrpc');
 
 const IPV4 = 'ipv4:';
-/** Default outage grace of this library's client. */
+/** Default outage grace period of this library's client. */
 const OUTAGE_GRACE_MS = 5_000;
 
 /** Token of the contenders, in the order of {@link CONTENDER_NAMES}. */

@@ -127,7 +127,7 @@ describe.concurrent('health of a channel', () => {
       expect(samples.filter(({ at, status }) => status === 'down' && at < graceEndsAt - 1)).toEqual([]);
       const firstDown = samples.findIndex(({ status }) => status === 'down');
       expect(statuses(samples.slice(firstDown))).toEqual(['down']);
-      recordTiming(task, 'health down after the end of the grace, ms', samples[firstDown]!.at - graceEndsAt, {
+      recordTiming(task, 'health down after the end of the grace period, ms', samples[firstDown]!.at - graceEndsAt, {
         atMost: 100,
       });
       await server.restart();

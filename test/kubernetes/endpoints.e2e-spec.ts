@@ -260,7 +260,7 @@ describe('EndpointSlices of a service', () => {
     expect(events).not.toContain('lookup-failed');
   });
 
-  it('keeps calls waiting within the outage grace while no pod is ready', async () => {
+  it('keeps calls waiting within the outage grace period while no pod is ready', async () => {
     const api = await startApiServer();
     const [a] = await startPods(api, 'a');
     const { call, client } = await startPodClient({ outageGraceMs: 20_000 });

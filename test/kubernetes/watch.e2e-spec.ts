@@ -149,7 +149,7 @@ describe('watch', () => {
   it.each([
     ['refuses connections', undefined],
     ['does not permit the watch', 'forbidden'],
-  ] as const)('keeps calls waiting within the grace if the API server %s at the start', async (_, fault) => {
+  ] as const)('keeps calls waiting within the grace period if the API server %s at the start', async (_, fault) => {
     const api = await startApiServer();
     await startPods(api, 'a');
     api.fault = fault;
@@ -167,7 +167,7 @@ describe('watch', () => {
     expect(await waiting).toBe('a');
   });
 
-  it('fails calls with the reason after the grace if the API server refuses connections', async () => {
+  it('fails calls with the reason after the grace period if the API server refuses connections', async () => {
     const api = await startApiServer();
     await api.kill();
     const { echo } = await startPodClient({ outageGraceMs: 50 });

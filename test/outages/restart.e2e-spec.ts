@@ -8,7 +8,7 @@ import { OrdersProcess } from '../support/orders-process.js';
 import { recordTiming } from '../support/timing.js';
 
 const GET = (number: number) => `get ${number}`;
-/** Longer than any outage in these tests, so that neither the grace nor grpc-js's backoff ends during one. */
+/** Longer than any outage in these tests, so that neither the grace period nor grpc-js's backoff ends during one. */
 const FAR_MS = 60_000;
 const PATIENT = {
   outageGraceMs: FAR_MS,

@@ -93,7 +93,9 @@ async function failsAtOnce(call: () => Parameters<typeof firstValueFrom>[0]): Pr
   return started;
 }
 
-/** Runs `begin` in the event-loop turn in which an outage of `app` begins, so that no delay of this process can end the grace first. */
+/**
+ * Runs `begin` in the event-loop turn in which an outage of `app` begins, so that no delay of this process can end the grace period first.
+ */
 function atOutage<T>({ client, orders }: OrdersApp, begin: () => T): Promise<T> {
   return new Promise((resolve) => {
     client.events$.subscribe((event) => {
@@ -117,11 +119,11 @@ afterAll(() => leaks.settled({ timeoutMs: 20_000 }));
 
 describe.concurrent('server that stays down', () => {
   it(
-    'makes calls wait for the grace, and fails later calls immediately with the cause',
+    'makes calls wait for the grace period, and fails later calls immediately with the cause',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const graceMs = 2_000;
-      // The backoff is constant, so that an early attempt during the grace does not delay the attempts after it.
+      // The backoff is constant, so that an early attempt during the grace period does not delay the attempts after it.
       const backoff = { 'grpc.initial_reconnect_backoff_ms': 1_000, 'grpc.max_reconnect_backoff_ms': 1_000 };
       const peer = await startPeer(onTestFinished);
       const app = await startApp(onTestFinished, { url: peer.url, outageGraceMs: graceMs, channelOptions: backoff });
@@ -154,23 +156,24 @@ describe.concurrent('server that stays down', () => {
       const beyond = () => peer.acceptedAt.filter((at) => at > graceEndsAt.getTime());
       await waitFor(() => peer.acceptedAt.length > attempts && beyond().length >= 4, { timeoutMs: 20_000 });
       expect(peer.acceptedAt[attempts]!).toBeGreaterThanOrEqual(nextAttemptAt - 50);
-      // The first two attempts may have been due before the grace ended. The gaps vary, because a busy process accepts a connection late.
+      // The first two attempts may have been due before the grace period ended. The gaps vary, because a busy process accepts a connection
+      // late.
       expect(beyond()[3]! - graceEndsAt.getTime()).toBeGreaterThan(2 * 750);
 
-      recordTiming(task, 'waiting call failed after its grace, ms', Math.max(...overdueMs), { atMost: 250 });
+      recordTiming(task, 'waiting call failed after its grace period, ms', Math.max(...overdueMs), { atMost: 250 });
       const latenciesMs = later.map(({ latencyMs }) => latencyMs);
-      recordTiming(task, 'call after the grace failed in (median), ms', median(latenciesMs), { atMost: 5 });
+      recordTiming(task, 'call after the grace period failed in (median), ms', median(latenciesMs), { atMost: 5 });
       const lateMs = peer.acceptedAt[attempts]! - nextAttemptAt;
       recordTiming(task, 'attempt after the time in the error, ms', lateMs, { atMost: 200 });
       // The bound is a backoff of 1 s + 20 %, plus 200 ms.
-      recordTiming(task, 'longest time between attempts after the grace, ms', Math.max(...gaps(beyond())), {
+      recordTiming(task, 'longest time between attempts after the grace period, ms', Math.max(...gaps(beyond())), {
         atMost: 1_400,
       });
     },
   );
 
   it(
-    'makes repeated connection attempts during the grace while calls wait, long before the backoff of grpc-js ends',
+    'makes repeated connection attempts during the grace period while calls wait, long before the backoff of grpc-js ends',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const peer = await startPeer(onTestFinished);
@@ -186,8 +189,10 @@ describe.concurrent('server that stays down', () => {
       // With backoffs of 100, 160, and then 250 ms, and a jitter of ±50 %, twelve attempts take at least 1,255 ms.
       expect(peer.acceptedAt[11]! - beganAt).toBeGreaterThan(1_100);
       const within = gaps(peer.acceptedAt);
-      recordTiming(task, 'shortest time between attempts in the grace, ms', Math.min(...within), { atLeast: 45 });
-      recordTiming(task, 'longest time between attempts in the grace, ms', Math.max(...within), { atMost: 525 });
+      recordTiming(task, 'shortest time between attempts in the grace period, ms', Math.min(...within), {
+        atLeast: 45,
+      });
+      recordTiming(task, 'longest time between attempts in the grace period, ms', Math.max(...within), { atMost: 525 });
     },
   );
 
@@ -221,12 +226,12 @@ describe.concurrent('server that stays down', () => {
   );
 
   it(
-    'makes a call with waitForReady wait until its deadline, and a call without it until the grace ends',
+    'makes a call with waitForReady wait until its deadline, and a call without it until the grace period ends',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const proxy = await startProxy(onTestFinished);
       proxy.refuse();
-      // The second attempt outlasts the test, so that only the end of the grace ends the wait.
+      // The second attempt outlasts the test, so that only the end of the grace period ends the wait.
       const settings = { url: proxy.url, outageGraceMs: 600, connectTimeoutMs: FAR_MS };
       const app = await startApp(onTestFinished, settings);
       const { orders } = app;
@@ -243,7 +248,7 @@ describe.concurrent('server that stays down', () => {
       expect(Math.min(...usual.map(({ latencyMs }) => latencyMs))).toBeGreaterThan(530);
       expect(patient.latencyMs).toBeGreaterThan(1_190);
       const usualMs = Math.max(...usual.map(({ latencyMs }) => latencyMs));
-      recordTiming(task, 'call failed after a grace of 600 ms in, ms', usualMs, { atMost: 1_000 });
+      recordTiming(task, 'call failed after a grace period of 600 ms in, ms', usualMs, { atMost: 1_000 });
       recordTiming(task, 'call ended after its deadline, ms', patient.latencyMs - 1_200, { atMost: 250 });
     },
   );

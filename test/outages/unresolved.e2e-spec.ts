@@ -42,7 +42,7 @@ describe('name that cannot be resolved', () => {
   );
 
   it.for(['pick_first', 'round_robin'] as const)(
-    'fails calls immediately with the cause after the grace of an unresolvable name (%s)',
+    'fails calls immediately with the cause after the grace period of an unresolvable name (%s)',
     { tags: ['timed'] },
     async (loadBalancing, { task }) => {
       const app = await startOrdersApp({ url: NOWHERE, outageGraceMs: 500, loadBalancing });
@@ -57,7 +57,7 @@ describe('name that cannot be resolved', () => {
       let late: unknown;
       const failed = failureOf(orders.get({ id: '9' })).then((failure) => {
         late = failure;
-        recordTiming(task, 'call after the grace failed in, ms', performance.now() - latency, { atMost: 500 });
+        recordTiming(task, 'call after the grace period failed in, ms', performance.now() - latency, { atMost: 500 });
       });
       // The limit is a number of event-loop turns, so that the speed of the machine does not matter.
       await turns();

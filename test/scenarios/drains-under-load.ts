@@ -16,7 +16,10 @@ const CALLS = { counts: 400, all: 10_000 };
 const DRAINS = 2;
 const DELAY_MS = 20;
 const AGE_MS = 500;
-/** Grace of the maximum connection age. It is long, because calls on a busy machine would outlast a short grace and fail at its end. */
+/**
+ * Grace period of the maximum connection age. It is long, because calls on a busy machine would outlast a short grace period and fail at
+ * its end.
+ */
 const AGE_GRACE_MS = 60_000;
 
 interface Drained {

@@ -10,7 +10,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 /** Minimum of each grpc-js backoff: 1, 1.6, 2.6, 4.1 and then 5 s, less 20 % jitter. */
 const BACKOFFS_MS = [800, 1_280, 2_048, 3_277, 4_000];
-/** The client's outage grace. */
+/** The client's outage grace period. */
 const GRACE_MS = { counts: 1_500, all: 5_000 };
 /** Lifetime after which a connection ends an outage, in milliseconds. */
 const LASTING_MS = 1_000;
@@ -21,14 +21,14 @@ const TIMES = 2;
 export const flappingServer: Situation = {
   name: 'flapping-server',
   promise:
-    'A server that closes each connection 5 ms after its SETTINGS receives at most 35 connections in a minute, and its health stays down after the grace. This server, and a server that is unreachable from time to time, each cause at most four log lines.',
+    'A server that closes each connection 5 ms after its SETTINGS receives at most 35 connections in a minute, and its health stays down after the grace period. This server, and a server that is unreachable from time to time, each cause at most four log lines.',
   bounds: {
     connections: { atLeast: CONNECTIONS },
     // The client makes one connection at first, or two if no call started on the first one. Then it makes one after each backoff.
     'connections sooner than the backoff': { atMost: 0, timed: true },
     // Even if accepts are delayed, connections are on average no closer than the shortest backoff.
     'connections above one per 0.8 s': { atMost: 0 },
-    'health states after the grace other than down': { atMost: 0 },
+    'health states after the grace period other than down': { atMost: 0 },
     'log lines': { atLeast: 1, atMost: 4 },
     'returns of the server': { atLeast: TIMES },
     'log lines about the returns': { atLeast: 1, atMost: 4 },
@@ -46,7 +46,7 @@ export const flappingServer: Situation = {
 
 /**
  * Repeats the play if the client measured a lifetime of at least a second, because this process was suspended while a connection was
- * open. Such a lifetime ends the outage, and the next outage has its own grace and log lines.
+ * open. Such a lifetime ends the outage, and the next outage has its own grace period and log lines.
  */
 async function diesAtOnce(run: Run, lengthMs: number): Promise<Measured> {
   for (;;) {
@@ -72,7 +72,7 @@ async function connectionsThatDie(run: Run, lengthMs: number) {
   await pass(run, graceEndsAt.getTime() + 20 - Date.now());
   const endsAt = (peer.acceptedAt[0] ?? NaN) + lengthMs;
   let other = 0;
-  // Waits for at least one more connection after the grace, because health must stay down even while the channel is READY.
+  // Waits for at least one more connection after the grace period, because health must stay down even while the channel is READY.
   const enough = Math.max(CONNECTIONS, peer.acceptedAt.length + 1);
   while (!run.signal.aborted && (Date.now() < endsAt || peer.acceptedAt.length < enough)) {
     if ((await health.check(client.name))[client.name]?.status !== 'down') other += 1;
@@ -86,7 +86,7 @@ async function connectionsThatDie(run: Run, lengthMs: number) {
     connections: acceptedAt.length,
     'connections sooner than the backoff': acceptedAt.filter((at, index) => at - first < leastMsUntil(index)).length,
     'connections above one per 0.8 s': Math.max(0, acceptedAt.length - 3 - seconds / 0.8),
-    'health states after the grace other than down': other,
+    'health states after the grace period other than down': other,
     'log lines': aboveDebug(app).length,
     'calls failed': calls.failed.length,
   };

@@ -7,7 +7,7 @@ import type { Situation } from './support/situation.js';
 import type { Upstream } from './support/upstream.js';
 
 const DRAIN_MS = 1_500;
-/** Outage grace of each gateway's client of the upstream. */
+/** Outage grace period of each gateway's client of the upstream. */
 const GRACE_MS = { counts: 1_000, all: 5_000 };
 const ANSWERS = 100;
 const LOOKS = 5;

@@ -54,7 +54,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const methodConfig = [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }];
   const retryThrottling = { maxTokens: 1_000, tokenRatio: 1 };
   const { client, orders } = await startClientOf(run, upstream, { serviceConfig: { methodConfig, retryThrottling } });
-  // Connections that are cut before their first response cause an outage, whose default grace a busy machine would exceed.
+  // Connections that are cut before their first response cause an outage, whose default grace period a busy machine would exceed.
   const cut = await startClientOf(run, upstream, { url: broken.url, ...outageGrace(run) });
   const waiting = await startClientOf(run, upstream, { url: away.url });
 

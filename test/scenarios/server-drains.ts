@@ -14,8 +14,8 @@ const PER_SECOND = 50;
 const DELAY_MS = 100;
 const GOAWAYS = { short: 3, full: 20 };
 /**
- * Grace of the maximum connection age. It is long if only counts are judged, because calls on a busy machine outlast a short grace. The
- * feed of grpcio resumes on another connection only at the end of the grace.
+ * Grace period of the maximum connection age. It is long if only counts are judged, because calls on a busy machine outlast a short grace
+ * period. The feed of grpcio resumes on another connection only at the end of the grace period.
  */
 const AGE_GRACE_MS = { counts: 60_000, all: 1_000 };
 

@@ -26,10 +26,10 @@ const WINDOW_MS = 1_000;
 /** Maximum time in milliseconds from the start of a call to its arrival on the server. */
 const HEAP_MS = 200;
 const AFTER_MS = { counts: 1_500, all: 4_000 };
-/** Minimum number of held calls if the server restarts within the grace. */
+/** Minimum number of held calls if the server restarts within the grace period. */
 const HELD = 40;
 const NEW_CALLS = 100;
-/** Minimum grace: 5 s less 10 %. */
+/** Minimum grace period: 5 s less 10 %. */
 const GRACE_MS = 4_500;
 
 /** A server restarts while 20 clients wait. `npm run simulate -- outage --clients 10000` simulates a large fleet. */
@@ -42,7 +42,7 @@ export const thunderingHerd: Situation = {
     'new calls that succeed, %': { atLeast: 99.9, timed: true },
     'new calls failed before their deadline': { atMost: 0 },
     'reconnected after, ms': { atMost: 7_000, timed: true },
-    // Applies if the server restarts within the grace, because no call waits after it.
+    // Applies if the server restarts within the grace period, because no call waits after it.
     'waiting calls': { atLeast: HELD },
     'new calls': { atLeast: NEW_CALLS },
   },

@@ -10,7 +10,9 @@ export async function startUpstream(run: Run, kind: UpstreamKind, options: Upstr
   return upstream;
 }
 
-/** Outage grace of a client: the default, or ten minutes if only counts are judged, because a busy machine may exceed the default. */
+/**
+ * Outage grace period of a client: the default, or ten minutes if only counts are judged, because a busy machine may exceed the default.
+ */
 export function outageGrace({ which }: Run): Pick<GrpcClientSettings, 'outageGraceMs'> {
   return which === 'counts' ? { outageGraceMs: 600_000 } : {};
 }

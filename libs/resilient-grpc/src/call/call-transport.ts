@@ -46,8 +46,8 @@ export type ReleasedCallResult = number | 'failed' | 'cancelled';
  */
 export interface Waiter {
   /**
-   * Limit of the wait. `undefined`: until the outage grace ends. `false`: only while the channel connects, not during an outage. `true`: no
-   * limit.
+   * Limit of the wait. `undefined`: until the outage grace period ends. `false`: only while the channel connects, not during an outage.
+   * `true`: no limit.
    */
   readonly waitForReady: boolean | undefined;
   /** Milliseconds since 1970, or Infinity. A call with less time left than calls usually take is not released. */

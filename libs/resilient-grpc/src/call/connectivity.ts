@@ -22,12 +22,12 @@ export interface Connectivity {
   /** Present from the first failed attempt to connect until the server has answered a call, or READY has lasted 1 s. */
   readonly outage?: {
     readonly since: Date;
-    /** End of the outage grace. Calls wait until then; after that, they fail immediately. */
+    /** End of the outage grace period. Calls wait until then; after that, they fail immediately. */
     readonly graceEndsAt: Date;
     /** Number of failed attempts to connect in this outage. */
     readonly attempts: number;
     readonly nextAttemptAt?: Date;
-    /** True if this is at least the third outage within a minute. These outages share one grace. */
+    /** True if this is at least the third outage within a minute. These outages share one grace period. */
     readonly flapping: boolean;
   };
 }

@@ -371,7 +371,7 @@ it('increases the connect timeout while attempts time out, and resets it after a
   const clock = new VirtualClock();
   const channel = openChannel(server.url, clock, {
     connection: 'warm',
-    // The outage grace is shorter, so the timeout grows from the second attempt on.
+    // The outage grace period is shorter, so the timeout grows from the second attempt on.
     connectTimeoutMs: 2_000,
     // Each backoff ends before its attempt times out, so the next attempt follows immediately.
     channelOptions: { 'grpc.initial_reconnect_backoff_ms': 1, 'grpc.max_reconnect_backoff_ms': 1 },

@@ -494,7 +494,7 @@ export class ManagedChannel implements CallTransport {
     this.suspicion.forget();
     this.stopAge();
     this.release.stop();
-    // A grace may have ended, or an outage may have begun, while the channel was READY. Waiting calls were not refused at that time.
+    // A grace period may have ended, or an outage may have begun, while the channel was READY. Waiting calls were not refused at that time.
     this.refuseInBatches((waiter) => !this.mayWaitOut(waiter));
     if (this.replacement !== undefined && state !== 'CONNECTING') {
       // The replacement is needed anyway (new credentials, age), and no working connection is left to keep.

@@ -16,7 +16,7 @@ export type FailureReason =
   | 'connection-lost'
   /** The server's transport rejected the stream. `reachedServer` is 'no' after a GOAWAY, 'maybe' after REFUSED_STREAM. */
   | 'refused'
-  /** No connection was available, and the call did not wait, or waited until the outage grace ended. */
+  /** No connection was available, and the call did not wait, or waited until the outage grace period ended. */
   | 'outage'
   /** Too many calls were waiting for the channel. */
   | 'too-many-waiting'

@@ -22,8 +22,8 @@ describe('channelHealth', () => {
     ['up if READY', {}, 2_000, true, 'up'],
     ['up if IDLE', { state: 'IDLE' }, 2_000, true, 'up'],
     ['up if connecting for the first time', { state: 'CONNECTING' }, 2_000, true, 'up'],
-    ['degraded in an outage within its grace', { state: 'TRANSIENT_FAILURE', outage }, 5_999, true, 'degraded'],
-    ['down in an outage beyond its grace', { state: 'TRANSIENT_FAILURE', outage }, 6_000, true, 'down'],
+    ['degraded in an outage within its grace period', { state: 'TRANSIENT_FAILURE', outage }, 5_999, true, 'degraded'],
+    ['down in an outage beyond its grace period', { state: 'TRANSIENT_FAILURE', outage }, 6_000, true, 'down'],
     ['down if READY again in an outage that has not ended', { outage }, 7_000, true, 'down'],
     ['down if draining', {}, 2_000, false, 'down'],
     ['down if closed', { state: 'SHUTDOWN' }, 2_000, false, 'down'],
@@ -32,10 +32,10 @@ describe('channelHealth', () => {
   });
 
   it.each([
-    ['up within the grace', 5_000, 1, 1, 'up'],
-    ['up beyond the grace if no call needs it', 60_000, 0, 0, 'up'],
-    ['degraded beyond the grace if a call is waiting', 5_001, 1, 0, 'degraded'],
-    ['degraded beyond the grace if calls have failed', 5_001, 0, 1, 'degraded'],
+    ['up within the grace period', 5_000, 1, 1, 'up'],
+    ['up beyond the grace period if no call needs it', 60_000, 0, 0, 'up'],
+    ['degraded beyond the grace period if a call is waiting', 5_001, 1, 0, 'degraded'],
+    ['degraded beyond the grace period if calls have failed', 5_001, 0, 1, 'degraded'],
   ])('reports a channel that connects for the first time as %s', (_, now, waiting, failed, status) => {
     expect(read({ state: 'CONNECTING' }, now, true, waiting, failed).status).toBe(status);
   });

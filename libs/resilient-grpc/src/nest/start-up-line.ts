@@ -3,7 +3,7 @@ import { LogLine } from '../telemetry/log/log-line.js';
 
 const MAX_LISTED_METHODS = 12;
 
-/** Describes a client in one log line: target, services, methods that are safe to repeat and why, and outage grace. */
+/** Describes a client in one log line: target, services, methods that are safe to repeat and why, and outage grace period. */
 export function startUpLine(settings: ResolvedClientSettings): LogLine {
   const { name: client, target } = settings;
   const services = [...settings.services.keys()].join(', ');

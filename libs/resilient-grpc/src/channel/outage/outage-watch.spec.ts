@@ -46,7 +46,7 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
     expect(reported).toEqual(['grace ended at 500, inside: false']);
   });
 
-  it('ends the outage without a grace report if a response arrived while the process was suspended', async () => {
+  it('ends the outage without reporting the end of the grace period if a response arrived while the process was suspended', async () => {
     const { clock, outage, reported } = watch();
     clock.setTimer(() => outage.answered(), 600);
     clock.block(3_000);

@@ -76,7 +76,7 @@ export class OutageWatch {
     return this.state.current;
   }
 
-  /** True during the outage grace, in which calls wait instead of failing. */
+  /** True during the outage grace period, in which calls wait instead of failing. */
   get insideGrace(): boolean {
     return insideGrace(this.state, this.clock.now());
   }
@@ -187,7 +187,7 @@ export class OutageWatch {
   }
 
   // Node's timers may fire slightly early, because Node caches the time and rounds to milliseconds. The timers below therefore check the
-  // clock and start again if needed. Otherwise, calls would wait beyond the grace, and an outage would last until the next call.
+  // clock and start again if needed. Otherwise, calls would wait beyond the grace period, and an outage would last until the next call.
 
   private endGraceAt(graceEndsAt: number): void {
     const timer = this.clock.setTimer(() => {

@@ -92,9 +92,9 @@ export interface GrpcClientDefaults {
   readonly loadBalancing?: 'pick_first' | 'round_robin' | 'least_request' | LoadBalancingConfig | undefined;
   /**
    * Maximum duration of one connection attempt in milliseconds, including TLS. It grows by a factor of 1.6 with each attempt that times
-   * out, up to two minutes; a value below `outageGraceMs` does not grow during the grace. If a peer accepts the connection but does not
-   * respond, the outage starts only after this time. Calls then wait for this time plus `outageGraceMs`, or until their deadline. A warning
-   * is logged after 1.5 s.
+   * out, up to two minutes; a value below `outageGraceMs` does not grow during the grace period. If a peer accepts the connection but does
+   * not respond, the outage starts only after this time. Calls then wait for this time plus `outageGraceMs`, or until their deadline. A
+   * warning is logged after 1.5 s.
    * @defaultValue 20000
    */
   readonly connectTimeoutMs?: number | undefined;
@@ -180,7 +180,10 @@ export interface GrpcClientDefaults {
 
 /** Settings of one client, which depend on the environment. The contract (`GrpcContract`) depends only on the code. */
 export interface GrpcClientSettings extends GrpcClientDefaults {
-  /** Target in grpc-js syntax: 'orders:50051', 'dns:///orders:50051', 'unix:/run/o.sock', 'xds:///orders', 'kubernetes:///orders.shop:50051'. */
+  /**
+   * Target in grpc-js syntax: 'orders:50051', 'dns:///orders:50051', 'unix:/run/o.sock', 'xds:///orders',
+   * 'kubernetes:///orders.shop:50051'.
+   */
   readonly url: string;
   /**
    * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each key, the most specific pattern wins. A
@@ -221,8 +224,8 @@ export interface MethodOptions {
   readonly timeoutMs?: number | undefined;
   /**
    * Timeout of one attempt in milliseconds, more than 0. An attempt that exceeds it is cancelled, and retried if the method is safe to
-   * repeat. For a response stream, the timeout ends at the response headers. Time spent waiting for the channel does not count. Unary calls send it
-   * to the server as `grpc-timeout`, unless the call's deadline is earlier.
+   * repeat. For a response stream, the timeout ends at the response headers. Time spent waiting for the channel does not count. Unary calls
+   * send it to the server as `grpc-timeout`, unless the call's deadline is earlier.
    * @defaultValue none
    */
   readonly attemptTimeoutMs?: number | undefined;
@@ -314,5 +317,5 @@ export const DEFAULT_CLIENT_SETTINGS = {
 /** Minimum interval between two HTTP/2 pings, as in gRPC (gRFC A8). Smaller values are raised to this interval. */
 export const MIN_KEEPALIVE_TIME_MS = 10_000;
 
-/** Maximum share by which each client randomly lengthens or shortens the outage grace. */
+/** Maximum share by which each client randomly lengthens or shortens the outage grace period. */
 export const OUTAGE_GRACE_JITTER = 0.1;

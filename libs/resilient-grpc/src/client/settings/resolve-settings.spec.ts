@@ -71,7 +71,7 @@ describe('default settings', () => {
     [1_000, 3_000],
     [0, 3_000],
   ])(
-    'limits the release of waiting calls after a grace of %i ms to %i ms, without jitter',
+    'limits the release of waiting calls after a grace period of %i ms to %i ms, without jitter',
     (outageGraceMs, withinMs) => {
       expect(resolve({ outageGraceMs }, undefined, () => 0.999_999).settings.channel.releaseWithinMs).toBe(withinMs);
     },

@@ -6,7 +6,7 @@ export const DEFAULT_OUTAGE_POLICY = {
   confirmMs: 1_000,
   /** Lifetime below which a connection that closes without a response counts as a failed connection attempt. */
   shortLivedMs: SHORT_LIVED_MS,
-  /** Number of outages within `flapWindowMs` at which they start to share one grace. */
+  /** Number of outages within `flapWindowMs` at which they start to share one grace period. */
   flapCount: 3,
   flapWindowMs: 60_000,
 };
@@ -54,12 +54,12 @@ export type OutageEvent =
 /** Initial state, without an outage. */
 export const NO_OUTAGE: OutageState = { current: undefined, past: [] };
 
-/** True during an outage whose grace has not expired. Calls wait during that time. */
+/** True during an outage whose grace period has not expired. Calls wait during that time. */
 export function insideGrace(state: OutageState, now: number): boolean {
   return state.current !== undefined && now < state.current.graceEndsAt;
 }
 
-/** Maximum number of past outages kept. If more occur in a minute, only the latest ones use up the shared grace. */
+/** Maximum number of past outages kept. If more occur in a minute, only the latest ones use up the shared grace period. */
 const MAX_KEPT_OUTAGES = 60;
 
 /** Returns the state after `event`, or the same object if nothing changes. */
@@ -94,8 +94,8 @@ function afterFailedAttempt(state: OutageState, at: number, policy: OutagePolicy
 
   const past = state.past.filter(({ startedAt }) => at - startedAt < policy.flapWindowMs);
   const flapping = past.length + 1 >= policy.flapCount;
-  // Outages of a flapping server share one grace, and each outage uses up its own duration. A rolling deploy with short gaps stays within
-  // the grace. Callers of an unstable server do not wait the full grace in every outage.
+  // Outages of a flapping server share one grace period, and each outage uses up its own duration. A rolling deploy with short gaps stays
+  // within the grace period. Callers of an unstable server do not wait the full grace period in every outage.
   const usedMs = flapping ? past.reduce((sum, { startedAt, endedAt }) => sum + endedAt - startedAt, 0) : 0;
   const graceEndsAt = at + Math.max(0, policy.graceMs - usedMs);
   return { current: { startedAt: at, graceEndsAt, connectAttempts: 1, flapping, readySince: undefined }, past };

@@ -6,11 +6,14 @@ export const DEFAULT_RELEASE_POLICY = {
   minStartPerSecond: 2,
   /** Starting pace of a client without history, in calls per second. Such a client holds few calls, or its bound requires a higher pace. */
   startWithoutUsual: 10,
-  /** Bound for sending every held call after READY, as a multiple of the outage grace, or of the longest wait if that is longer. */
+  /** Bound for sending every held call after READY, as a multiple of the outage grace period, or of the longest wait if that is longer. */
   boundGraces: 3,
-  /** Minimum of the bound in milliseconds, for clients with a short outage grace or none. */
+  /** Minimum of the bound in milliseconds, for clients with a short outage grace period or none. */
   minBoundMs: 3_000,
-  /** Maximum bound from the grace, in milliseconds. A long grace permits long outages, but must not slow the release after a short one. */
+  /**
+   * Maximum bound from the grace period, in milliseconds. A long grace period permits long outages, but must not slow the release after a
+   * short one.
+   */
   maxBoundMs: 15_000,
   /** Share of the bound reserved for delays of this process. */
   boundMargin: 0.05,

@@ -11,7 +11,7 @@ export interface ConnectTimeoutInput {
   /** Number of consecutive attempts that timed out. */
   readonly timeouts: number;
   readonly graceMs: number;
-  /** True during an outage whose grace has not expired. */
+  /** True during an outage whose grace period has not expired. */
   readonly insideGrace: boolean;
 }
 
@@ -20,7 +20,7 @@ export interface ConnectTimeoutInput {
  * a busy server would otherwise never finish their handshakes. A `baseMs` above two minutes is used unchanged.
  */
 export function connectTimeoutMs({ baseMs, timeouts, graceMs, insideGrace }: ConnectTimeoutInput): number {
-  // Several short attempts that fit into the grace find a recovered server sooner.
+  // Several short attempts that fit into the grace period find a recovered server sooner.
   if (insideGrace && baseMs < graceMs) return baseMs;
   return Math.max(Math.min(baseMs * TIMEOUT_GROWTH ** timeouts, MAX_TIMEOUT_MS), baseMs);
 }

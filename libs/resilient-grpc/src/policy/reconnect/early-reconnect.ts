@@ -9,7 +9,7 @@ export type ReconnectClass = 'refused' | 'timeout' | 'not-http2' | 'other';
 
 /** Input for the decision to reconnect before the backoff ends. */
 export interface EarlyReconnectInput {
-  /** True during an outage whose grace has not expired. */
+  /** True during an outage whose grace period has not expired. */
   readonly insideGrace: boolean;
   /** True if a call is waiting for the channel. */
   readonly waiting: boolean;
@@ -32,7 +32,7 @@ const NO_HTTP2_JITTER = 0.2;
 /** Returns the milliseconds to wait instead of the backoff, or `undefined` to keep the backoff. */
 export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): number | undefined {
   const { insideGrace, waiting, lastClosedImmediately, failure, connectAttempts } = input;
-  // The backoff limits connections to a server that closes each one immediately. The shared grace of flapping outages limits
+  // The backoff limits connections to a server that closes each one immediately. The shared grace period of flapping outages limits
   // connections to a server that fails more slowly.
   if (!insideGrace || !waiting || lastClosedImmediately) return undefined;
   switch (failure) {
@@ -41,8 +41,8 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
       // calls must not wait seconds for the next attempt if the server has recovered.
       return jitter(TIMEOUT_DELAY_MS, JITTER, random);
     case 'not-http2':
-      // A proxy closes such connections while its server restarts. Eight attempts fit into the default grace; the backoff would allow
-      // three.
+      // A proxy closes such connections while its server restarts. Eight attempts fit into the default grace period; the backoff would
+      // allow three.
       return jitter(NOT_HTTP2_DELAY_MS, NO_HTTP2_JITTER, random);
     case 'refused': {
       const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);

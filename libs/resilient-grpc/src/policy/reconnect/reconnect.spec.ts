@@ -114,7 +114,7 @@ describe('connectTimeoutMs', () => {
     [1_000, 5_000, false, 2_560],
     [5_000, 5_000, true, 12_800],
   ])(
-    'maps a base connect timeout of %i ms and a grace of %i ms (inside the grace: %s) to a connect timeout of %i ms',
+    'maps a base connect timeout of %i ms and a grace period of %i ms (inside the grace period: %s) to a connect timeout of %i ms',
     (baseMs, graceMs, insideGrace, ms) => {
       expect(connectTimeoutMs({ baseMs, timeouts: 2, graceMs, insideGrace })).toBeCloseTo(ms);
     },

@@ -6,7 +6,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const IN_FLIGHT = 512;
 const AWAY_MS = 1_000;
-/** At most two, because from the third outage per minute on, outages share one grace (policy/outage). */
+/** At most two, because from the third outage per minute on, outages share one grace period (policy/outage). */
 const KILLS = { short: 1, full: 2 };
 
 /** A server is killed with many reads in flight. The situation retry-budget-in-an-outage covers calls that all fail. */

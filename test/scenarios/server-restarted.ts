@@ -7,7 +7,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const PER_SECOND = { counts: 50, all: 75 };
 const DOWN_MS = { short: 1_500, full: 3_000 };
-/** At most two, because from the third outage per minute on, outages share one grace (policy/outage). */
+/** At most two, because from the third outage per minute on, outages share one grace period (policy/outage). */
 const RESTARTS = { short: 1, full: 2 };
 
 /** The only server of a client is killed and restarted under reads and writes. */

@@ -121,10 +121,10 @@ describe.skipIf(!isInstalled('Chromium'))('page of several processes', { timeout
     });
     const { url } = await start(() => [`http://127.0.0.1:${String((server.address() as AddressInfo).port)}/grpc`]);
     const { page, problems } = await open(`${url}/grpc`);
-    await page.getByRole('row', { name: /old, process 9 .*Unexpected response .*another release 0\.0\.1/ }).waitFor();
+    await page.getByRole('row', { name: /old, process 9 .*Other release .*0\.0\.1/ }).waitFor();
     await shows(page, 'waiting', '1');
     await page.getByRole('link', { name: 'old, process 9' }).click();
-    await page.getByText('data of another release').waitFor();
+    await page.getByText('This page cannot read the data of the process').waitFor();
     expect(problems).toEqual([]);
   });
 });

@@ -43,7 +43,7 @@ class Process {
       this.state.take(event, data);
       this.setLink({ state: data.accepting ? 'live' : 'ending' });
     } catch {
-      this.setLink({ state: 'refused', text: 'data of another release' });
+      this.setLink({ state: 'unreadable' });
     }
   }
 

@@ -18,7 +18,7 @@ beforeEach(async ({ onTestFinished }) => {
   port = server.port;
 });
 
-/** Runs the doctor for a target whose name the name server above resolves. */
+/** Runs the doctor for a target whose name is resolved by the name server above. */
 function doctorOfName(use = 'true') {
   return doctor([`dns://${names.url}/orders.example:${port}`], { env: { GRPC_NODE_USE_ALTERNATIVE_RESOLVER: use } });
 }

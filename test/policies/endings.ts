@@ -11,7 +11,7 @@ export interface Ending {
   readonly outcome: 'OK' | `${FailureReason}, ${ReachedServer}`;
   /** HEADERS frames of this write on the wire. @defaultValue 1 */
   readonly sent?: number;
-  /** HEADERS frames of the same write with plain grpc-js. @defaultValue 1 */
+  /** Number of HEADERS frames that plain grpc-js sends for the same write. @defaultValue 1 */
   readonly sentByGrpcJs?: number;
   /** Number of requests of the write that end this way. Later requests succeed. @defaultValue all */
   readonly times?: number;

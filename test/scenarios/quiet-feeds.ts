@@ -101,7 +101,7 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
 
 const isUnrepeated = ({ level, text }: LogLine): boolean => level === 'warn' && text.includes('was not retried');
 
-/** Records the delay before each resume, and the end of the stream. The stream must not end. */
+/** Records the delay before each resume, and whether the stream ends, which is an error. */
 function quiet(run: Run, { client }: OrdersOf, stream: Observable<unknown>) {
   const [gapsMs, ends]: [number[], unknown[]] = [[], []];
   const events = client.events$.subscribe((event) => {

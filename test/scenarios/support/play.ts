@@ -44,7 +44,7 @@ export async function playSituation(
     });
     measured = await Promise.race([play, aborted(abort)]);
   } catch (error) {
-    // Reports the error before the cleanup, which can take long if the play hangs.
+    // Reports the error before the cleanup, which can take a long time if the play hangs.
     say(`failed: ${String(error)}`);
     await cleanUpAll(ending, say);
     await endLeakCheck(leaks);

@@ -69,7 +69,7 @@ export interface MethodContext {
   readonly maxReceiveBytes: number;
   /** Starts one attempt through the stages of this method. */
   readonly start: StartAttempt;
-  /** Returns `start` with other timeouts, for a call that overrides them. */
+  /** Returns a variant of `start` for a call that overrides the method's timeouts. */
   readonly startWithin: (bounds: AttemptBounds) => StartAttempt;
   /** True if calls may be executed more than once. The options of a call may override it. */
   readonly isSafeToRepeat: boolean;

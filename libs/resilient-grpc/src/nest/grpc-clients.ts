@@ -11,6 +11,6 @@ export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
    */
   abstract create(options: GrpcClientOptions | NestGrpcClientOptions): ResilientGrpcClient;
   abstract [Symbol.iterator](): Iterator<ResilientGrpcClient>;
-  /** True if clients can be created: until the application starts to shut down. */
+  /** True if clients can be created. False once the application starts to shut down. */
   abstract readonly accepting: boolean;
 }

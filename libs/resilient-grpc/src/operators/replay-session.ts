@@ -201,7 +201,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     this.replaceCall({
       error,
       streamFailure: { reason, code: StatusCode.DEADLINE_EXCEEDED, pushback: NO_PUSHBACK, retryAfterMs: undefined },
-      // A call that is stuck from its start was never healthy, however long the timeout is.
+      // A call that was stuck from the start was never healthy, however long the timeout is.
       silentMs: ackTimeoutMs,
     });
   };

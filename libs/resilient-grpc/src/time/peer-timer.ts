@@ -5,7 +5,7 @@ const MAX_LAG_MS = 50;
 /** Number of parts into which the time is divided. A part that ends late is measured again. */
 const PART_COUNT = 8;
 const MIN_PART_MS = 50;
-/** Maximum length of a part. The part is measured again as a whole, and a pause that ends before the part ends is not detected. */
+/** Maximum length of a part. After a pause, the whole part is measured again. A pause that ends before the part ends is not detected. */
 const MAX_PART_MS = 5_000;
 /**
  * Node's timers may fire early by up to this much. A part of at most twice this duration counts as complete when its timer fires,

@@ -102,7 +102,7 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   return earliestDeadline(byOptions, inbound instanceof Date ? inbound.getTime() : inbound);
 }
 
-/** Returns all problems of invalid call options, so that the caller can correct them at once. */
+/** Returns all problems of invalid call options together, so that the caller can correct them in one pass. */
 function callOptionProblems(context: MethodContext, options: GrpcCallOptions): ConfigurationProblem[] {
   const { deadline, metadata } = options;
   const problems = optionProblems(callOptionsSchema, options, optionsPath(context));

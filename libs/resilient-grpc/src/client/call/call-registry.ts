@@ -205,7 +205,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     }
   }
 
-  /** Returns the time for which a drain waits, so that it also has time to cut off the remaining calls. */
+  /** Returns how long a drain may wait and still have time to cut off the remaining calls. */
   private waitMs(): number {
     const perhapsCutOff = [...this.calls].filter(({ onDrain }) => onDrain === 'finish').length;
     return this.drainUntil - this.clock.now() - Math.floor(CUT_OFF_MS * perhapsCutOff);

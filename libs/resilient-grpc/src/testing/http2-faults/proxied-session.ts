@@ -174,7 +174,10 @@ export class ProxiedSession implements ProxiedCallCallbacks {
     this.goaway({ code, lastStreamId: last, debugData });
   }
 
-  /** Ends the client's connection the same way as the upstream's. After a FIN, first forwards the completely received responses. */
+  /**
+   * Ends the client's connection in the same way as the upstream's connection ended. After a FIN, first forwards the completely received
+   * responses.
+   */
   private async endAfterResponses(): Promise<void> {
     const how = this.wires.upstream.lost ?? 'fin';
     if (how === 'fin') {

@@ -109,7 +109,7 @@ function returnedBy(factory: ReturnType<typeof factoryOf>): Expression | undefin
   return own.length === 1 && own[0]?.getParent() === body ? own[0].getExpression() : undefined;
 }
 
-/** Where a client's options are: in the array of clients, or in a factory. */
+/** Location of a client's options: in the array of clients, or in a factory. */
 interface Place {
   /** Receives the options of the contract that are in a factory; `undefined` outside of factories. */
   readonly contract: ContractOption[] | undefined;

@@ -44,7 +44,10 @@ describe('command', () => {
   });
 });
 
-/** Replaces the values in a JSON document, except facts, by their types. A list of objects becomes one object with all their keys. */
+/**
+ * Replaces the values in a JSON document, except facts, with their types. A list of objects becomes a list of one object with all their
+ * keys.
+ */
 function typesOf(value: unknown): unknown {
   if (Array.isArray(value)) {
     const objects = value.filter((one): one is object => typeof one === 'object' && one !== null);

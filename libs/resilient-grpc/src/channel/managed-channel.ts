@@ -234,15 +234,7 @@ export class ManagedChannel implements CallTransport {
     const { clock } = this.dependencies;
     const now = clock.now();
     this.load.callStarted(now);
-    const { current } = this;
-    // Counted first, because an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
-    current.attemptStarted();
-    try {
-      return new WireAttempt(current, request, listener, clock, now);
-    } catch (error) {
-      current.attemptEnded();
-      throw error;
-    }
+    return new WireAttempt(this.current, request, listener, clock, now);
   }
 
   /** Creates a call of grpc-js's own client. */

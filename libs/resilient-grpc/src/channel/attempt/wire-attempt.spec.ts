@@ -116,6 +116,8 @@ class FakeDirectChannel implements Pick<DirectChannel, 'createCall' | 'callEnded
 
 /** Path of each attempt: through grpc-js's channel, or directly on a connection. */
 let path: 'channel' | 'connection' = 'channel';
+/** Attempts that the channel counts as running. */
+let active = 0;
 
 function make(change: Partial<AttemptRequest> = {}) {
   const clock = new VirtualClock();
@@ -143,7 +145,11 @@ function make(change: Partial<AttemptRequest> = {}) {
       return direct.start({} as never, METHOD.path, deadline, metadata) ? direct : undefined;
     },
     callCreated: () => {},
-    attemptEnded: () => void (owner.ended += 1),
+    attemptStarted: () => void (active += 1),
+    attemptEnded: () => {
+      active -= 1;
+      owner.ended += 1;
+    },
     tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],
     timedOut: (peer: string | undefined, startedAt: number, waitedMs: number) =>
       void owner.tooLong.push({ peer, startedAt, waitedMs }),
@@ -193,6 +199,7 @@ const grpcHeaders = (): Metadata => {
 describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) => {
   beforeEach(() => {
     path = chosen;
+    active = 0;
   });
 
   describe('WireAttempt', () => {
@@ -272,6 +279,21 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       call.listener?.onReceiveMessage(Buffer.from('{}'));
       expect(reported).toEqual(['end']);
       expect(owner.ended).toBe(1);
+    });
+
+    it('counts an attempt as running from its start to its end', () => {
+      const { call } = make();
+      expect(active).toBe(1);
+      call.end(0);
+      expect(active).toBe(0);
+    });
+
+    it('does not count an attempt as running if its start throws', () => {
+      const thrower: Interceptor = () => {
+        throw new Error('from an interceptor');
+      };
+      expect(() => make({ interceptors: [thrower] })).toThrow('from an interceptor');
+      expect(active).toBe(0);
     });
 
     it('forwards the requests, reads, and half-close of an attempt to its call', async () => {

@@ -39,7 +39,7 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> 
 /** Members of the channel that carries an attempt. */
 type AttemptChannel = Pick<
   WireChannel,
-  'channel' | 'ready' | 'loads' | 'startDirect' | 'callCreated' | 'attemptEnded' | 'timedOut'
+  'channel' | 'ready' | 'loads' | 'startDirect' | 'callCreated' | 'attemptStarted' | 'attemptEnded' | 'timedOut'
 > & {
   readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
   readonly seams: Pick<WireChannel['seams'], 'check'>;
@@ -95,8 +95,10 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.intercepted = interceptors !== undefined;
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
+    // Counted first, because an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
+    wireChannel.attemptStarted();
     try {
-      if (interceptors === undefined && !needsChannel(options)) {
+      if (interceptors === undefined && (options === undefined || !needsChannel(options))) {
         this.direct = wireChannel.startDirect(method.path, deadline, metadata, this, tried);
       }
       if (this.direct !== undefined) {
@@ -114,6 +116,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       }
     } catch (error) {
       this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error), undefined);
+      wireChannel.attemptEnded();
       throw error;
     }
     // An interceptor may have ended the attempt already.
@@ -233,8 +236,10 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.code = code ?? StatusCode.INTERNAL;
     this.details = details;
     this.metadata = status.metadata;
-    this.channelReady = this.wireChannel.ready;
-    if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.detectLocalEnd(status.code);
+    if (status.code !== StatusCode.OK) {
+      this.channelReady = this.wireChannel.ready;
+      if (this.endedHere === 'no') this.endedHere = this.detectLocalEnd(status.code);
+    }
     if (this.endedHere !== 'no') this.reportTimeout();
     // A trailers-only response has no headers.
     if (this.wireChannel.histories.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
@@ -374,8 +379,6 @@ class DelayedStatus {
 }
 
 /** True if only grpc-js's channel supports `options`. */
-function needsChannel(options: CallOptions | undefined): boolean {
-  if (options === undefined) return false;
-  const { host, parent, credentials } = options;
+function needsChannel({ host, parent, credentials }: CallOptions): boolean {
   return host !== undefined || (parent ?? undefined) !== undefined || credentials !== undefined;
 }

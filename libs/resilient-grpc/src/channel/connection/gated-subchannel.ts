@@ -56,7 +56,8 @@ export function gatedSubchannelClass(
 
     override getConnectivityState(): connectivityState {
       const state = this.child.getConnectivityState();
-      return stateName(state) !== 'READY' && this.connections?.hasReady === true ? connectivityState.READY : state;
+      if (state === connectivityState.READY || this.connections?.hasReady !== true) return state;
+      return connectivityState.READY;
     }
 
     override addConnectivityStateListener(listener: Listener): void {

@@ -85,9 +85,10 @@ export class CallReport {
 
   /** Reports that the server ended the call with OK. */
   succeeded(number: number, end: AttemptEnd, attemptMs: number): void {
-    const { details, metadata, peer } = end;
+    const { details } = end;
     const code = StatusCode.OK;
     if (this.isEndObserved()) {
+      const { metadata, peer } = end;
       this.history.add(number, end, { code, details }, attemptMs);
       this.ended({ code, details, metadata, peer });
     } else {

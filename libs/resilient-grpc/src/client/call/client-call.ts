@@ -256,12 +256,9 @@ export class ClientCall
   }
 
   private startAttempt(): void {
-    const { context, prepared, options } = this;
-    const { client, hedging } = context;
-    const { outgoing, binding } = prepared;
-    const { method, maxReceiveBytes } = context;
-    const { deadline, interceptors } = prepared;
-    const { number } = this;
+    const { context, prepared, options, number, tried } = this;
+    const { client, method, hedging, maxReceiveBytes } = context;
+    const { deadline, interceptors, outgoing, binding } = prepared;
     const metadata = number === 1 ? prepared.metadata : attemptMetadata(prepared.metadata, number);
     const mayRepeat = options?.retry !== false && (options?.idempotent ?? context.isSafeToRepeat);
     const { telemetry } = this.report;
@@ -275,7 +272,7 @@ export class ClientCall
       mayRepeat,
       maxReceiveBytes,
       telemetry,
-      tried: this.tried,
+      tried,
     };
     if (mayRepeat && this.bufferedBytes === 0 && this.requests === undefined) this.bufferRequest();
     const start = options === undefined && outgoing === undefined ? context.start : this.ownStages(outgoing);

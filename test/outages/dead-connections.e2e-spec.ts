@@ -136,7 +136,9 @@ describe('call that reaches its deadline', () => {
     server.script('Create', { never: true });
     const { app } = await startApp(onTestFinished, { url: server.url });
     await startLoad(onTestFinished, app);
-    const create = firstValueFrom(app.orders.create({ requestId: '1' }, { timeoutMs: DEADLINE_MS }));
+    const create = firstValueFrom(
+      app.orders.create({ requestId: '1', item: 'tea', quantity: 1 }, { timeoutMs: DEADLINE_MS }),
+    );
     const error: unknown = await create.catch((failure: unknown) => failure);
     expect(error).toMatchObject({ reason: 'deadline', message: expect.not.stringContaining('nothing received') });
   });

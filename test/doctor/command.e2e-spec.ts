@@ -24,7 +24,7 @@ describe('command', () => {
     const { code, stdout, stderr } = await command(['doctor', 'orders:50051', '--keepalive', '10']);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toBe(
-      '--keepalive: expected a duration above 0, in seconds as a string, got "10"; write "10s"\n' +
+      '--keepalive: expected a duration above 0 such as 30s or 10m, got "10"; write --keepalive 10s\n' +
         'see nestjs-resilient-grpc --help\n',
     );
   });

@@ -3,6 +3,8 @@ import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } 
 import type { CallPath, ChannelPathReason } from '../call/call-path.js';
 import type { ConnectionSnapshot, ConnectivityState } from '../call/connectivity.js';
 import { maskAddress } from '../errors/mask-credentials.js';
+import { withDoctor } from '../policy/connect-failure/doctor-command.js';
+import { silenceRemedy } from '../policy/deadline/silent-peer.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { DirectCall, type DirectCallListener, type MessageLimits } from './attempt/direct-call.js';
@@ -47,6 +49,8 @@ import { stateName } from './state-name.js';
 /** Settings of a wire channel. */
 export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalancing' | 'dnsRefreshMs'> {
   readonly target: string;
+  /** The shell command that examines the target; absent if the doctor does not support it. */
+  readonly doctorCommand?: string | undefined;
   readonly credentials: ChannelCredentials;
   readonly channelOptions: ChannelOptions;
   /** Returns the timeout of the next attempt to connect. */
@@ -91,6 +95,7 @@ export class WireChannel {
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
   private readonly hasKeepalive: boolean;
+  private readonly doctorCommand: string | undefined;
   /** True if the server of a connection limits its streams. */
   private isLimited = false;
   /** Calls for which grpc-js's channel creates a stream later in this turn. */
@@ -121,6 +126,7 @@ export class WireChannel {
       clock,
     );
     this.authority = settings.channelOptions['grpc.default_authority'];
+    this.doctorCommand = settings.doctorCommand;
     this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
     const { dnsRefreshMs } = settings;
     this.refresh = dnsRefreshMs === undefined ? undefined : new DnsRefresh(dnsRefreshMs, clock, random);
@@ -299,6 +305,14 @@ export class WireChannel {
     // A call that began earlier runs on a previous connection, which the server is draining.
     if (connection === undefined || startedAt < connection.readyAt) return;
     this.handle(this, { type: 'call-timed-out', connection, waitedMs });
+  }
+
+  /** Remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began. */
+  silenceRemedy(peer: string | undefined, startedAt: number): string | undefined {
+    const silentMs = peer === undefined ? undefined : this.histories.at(peer)?.silenceMs(startedAt, this.clock.now());
+    return silentMs === undefined
+      ? undefined
+      : withDoctor(silenceRemedy(silentMs, this.hasKeepalive), this.doctorCommand);
   }
 
   /** Opens a stream that is not a call of the channel; `undefined` if no connection is READY. */

@@ -153,6 +153,7 @@ function make(change: Partial<AttemptRequest> = {}) {
     tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],
     timedOut: (peer: string | undefined, startedAt: number, waitedMs: number) =>
       void owner.tooLong.push({ peer, startedAt, waitedMs }),
+    silenceRemedy: () => 'nothing received',
     seams: { check: () => undefined },
     // Safe: an attempt calls only these methods.
     endpoints: { started: vi.fn(), answered: vi.fn(), ended: vi.fn() } as unknown as Endpoints,
@@ -521,6 +522,18 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       made.clock.advance(1_000);
       end(made);
       expect(made.owner.tooLong).toEqual([]);
+    });
+
+    it('gives the remedy for a silent connection only to an attempt that timed out before its headers', () => {
+      const withoutHeaders = make({ method: STREAM });
+      cancelled('attempt-timeout', 1)(withoutHeaders);
+      const withHeaders = make({ method: STREAM });
+      withHeaders.call.listener?.onReceiveMetadata(grpcHeaders());
+      cancelled('attempt-timeout', 1)(withHeaders);
+      const lost = make({ method: STREAM });
+      lost.call.end(14);
+      const remedies = [withoutHeaders, withHeaders, lost].map(({ ends }) => ends[0]?.remedy);
+      expect(remedies).toEqual(['nothing received', undefined, undefined]);
     });
 
     it('reports how long a timed-out attempt waited: 0 ms for a stream that received headers', () => {

@@ -39,7 +39,15 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> 
 /** Members of the channel that carries an attempt. */
 type AttemptChannel = Pick<
   WireChannel,
-  'channel' | 'ready' | 'loads' | 'startDirect' | 'callCreated' | 'attemptStarted' | 'attemptEnded' | 'timedOut'
+  | 'channel'
+  | 'ready'
+  | 'loads'
+  | 'startDirect'
+  | 'callCreated'
+  | 'attemptStarted'
+  | 'attemptEnded'
+  | 'timedOut'
+  | 'silenceRemedy'
 > & {
   readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
   readonly seams: Pick<WireChannel['seams'], 'check'>;
@@ -320,6 +328,12 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   get wire(): WireEvidence | undefined {
     return this.wireFacts?.evidence;
+  }
+
+  get remedy(): string | undefined {
+    // The headers of a response stream that waits for a message prove that the server responded.
+    if (this.headersReceived || !TIMEOUT_ENDS.has(this.endedHere)) return undefined;
+    return this.wireChannel.silenceRemedy(this.address, this.startedAt);
   }
 
   get contentType(): string | undefined {

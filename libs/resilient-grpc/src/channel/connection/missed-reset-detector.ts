@@ -4,6 +4,8 @@ import type { Clock, Timer } from '../../time/clock.js';
 export interface UnreadConnection {
   /** Total number of bytes received from the peer. */
   readonly bytesRead: number;
+  /** Records the received bytes, for the error of a call that reaches its deadline. */
+  checkReceived(now: number): void;
   /** True if the kernel no longer has a peer for the socket. */
   readonly isReset: boolean;
   /** True if HTTP/2 has stopped on the connection and Node has not reported the end. */
@@ -69,6 +71,8 @@ export class MissedResetDetector {
 
   private check(): void {
     this.endStopped();
+    const now = this.clock.now();
+    for (const connection of this.connections()) connection.checkReceived(now);
     const before = this.resetConnections;
     const reset = this.connections().filter(({ isReset }) => isReset);
     this.resetConnections = new Map(reset.map((connection) => [connection, connection.bytesRead]));

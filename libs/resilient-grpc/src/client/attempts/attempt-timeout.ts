@@ -84,7 +84,7 @@ class AttemptTimeoutAttempt extends StagedAttempt {
 
 /** Returns `end` with other `details`, as if this side had detected the timeout. Spread syntax would omit the getters of `end`. */
 function timedOut(end: AttemptEnd, details: string): AttemptEnd {
-  const { code, metadata, peer, connection, picked, channelReady, wire } = end;
+  const { code, metadata, peer, connection, picked, channelReady, wire, remedy } = end;
   const { headersReceived, messagesReceived, contentType } = end;
   return {
     code,
@@ -99,6 +99,7 @@ function timedOut(end: AttemptEnd, details: string): AttemptEnd {
     headersReceived,
     messagesReceived,
     contentType,
+    remedy,
   };
 }
 

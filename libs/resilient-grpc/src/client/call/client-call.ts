@@ -416,7 +416,7 @@ export class ClientCall
       code: verdict.code,
       details: verdict.kind === 'deadline' ? deadlineDetails(end, this.number, latencyMs, ageMs) : verdict.details,
       reason: failureReason(verdict),
-      remedy: verdict.kind === 'http' ? withDoctor(HTTP_RESPONSE_REMEDY, transport.doctorCommand) : undefined,
+      remedy: verdict.kind === 'http' ? withDoctor(HTTP_RESPONSE_REMEDY, transport.doctorCommand) : end.remedy,
       // A success does not fail the call. The failure of an attempt that is retried is replaced by a later one.
       notRetriedBecause: decision.retry || decision.because === 'success' ? undefined : decision.because,
       metadata: end.metadata,

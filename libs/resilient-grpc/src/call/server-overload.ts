@@ -1,4 +1,4 @@
-/** Overload state of a server. In an overload, the server refuses calls that it cannot start in time. */
+/** Overload state of a server. During an overload, the server refuses calls that it cannot start in time. */
 export interface ServerOverload {
   /** Start of the current overload; `undefined` without one. */
   readonly since: Date | undefined;

@@ -23,7 +23,7 @@ export interface StreamScope {
   readonly delivered: number;
   /** Read state of a stream that is read on demand; `undefined` for other streams. */
   readonly demand: StreamDemand | undefined;
-  /** True if no call follows the last one. */
+  /** True if the stream makes no further calls. */
   readonly isOver: boolean;
   /**
    * Reports the start of an attempt. The age of a call excludes the time before the attempt: the wait for the channel, or the backoff of a

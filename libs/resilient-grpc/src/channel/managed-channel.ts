@@ -446,7 +446,7 @@ export class ManagedChannel implements CallTransport {
   }
 
   private currentStateChanged(state: ConnectivityState, error?: string): void {
-    // Errors of single connections are more precise than the child policy's summary, which it repeats after a lookup of the name.
+    // Errors of single connections are more precise than the summary that the child policy reports, and reports again after a name lookup.
     if (error !== undefined && error !== this.summary) {
       if (this.failures > 0) this.summary = error;
       else this.diagnosis.channelFailed(error);
@@ -476,7 +476,7 @@ export class ManagedChannel implements CallTransport {
     this.timeouts = 0;
     this.cancelReconnect();
     if (this.replacement === undefined) this.startAge();
-    // Called before the outage may end, so that calls that waited in the outage are released at a limited rate.
+    // Called before the outage may end, so that calls that waited during the outage are released at a limited rate.
     this.release.begin(this.outage.current !== undefined);
     this.outage.becameReady();
   }
@@ -578,7 +578,7 @@ export class ManagedChannel implements CallTransport {
 
   private readonly maxConnectionsPerEndpoint = (): number => this.wantedBalancing.maxConnectionsPerEndpoint;
 
-  /** Rules of ejection under `balancing`; `undefined` if endpoints are not ejected. */
+  /** Ejection rules under `balancing`; `undefined` if endpoints are not ejected. */
   private ejectionOf({ loadBalancing }: BalancingSettings): EjectionPolicy | undefined {
     return this.settings.ejection ?? childPolicies(loadBalancing).ejection;
   }

@@ -42,7 +42,7 @@ export interface GrpcClientSnapshot {
   readonly connectivity: Serialized<Connectivity>;
   /** The last 100 state changes, oldest first. */
   readonly history: Serialized<readonly ConnectivityTransition[]>;
-  /** Path of the calls: directly on a connection, or through grpc-js's channel with the reason. */
+  /** Path that calls take: directly on a connection, or through grpc-js's channel for the given reason. */
   readonly calls: CallPath;
   /**
    * Addresses that the channel has resolved, including those no longer in use: up to 256, or more if more are in use. Empty without the

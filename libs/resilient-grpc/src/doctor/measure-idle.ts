@@ -58,7 +58,7 @@ const USE_SHARE = 0.25;
 const MIN_USE_INTERVAL_MS = 250;
 const MAX_USE_INTERVAL_MS = 10_000;
 /**
- * Time to wait for the connection in use to end, too, as a share of the measured time. The wait is necessary because maximum connection
+ * Share of the measured time for which to wait in case the connection in use ends, too. The wait is necessary because maximum connection
  * ages vary by up to 10 %.
  */
 const CONFIRMATION_SHARE = 0.25;

@@ -41,7 +41,7 @@ export interface AddressConnectionsDependencies {
 /**
  * The connections to one address in addition to the first one, which the load-balancing policy selects (gRFC A105). They are opened when
  * the streams of the first are used up, because a server or a proxy limits the streams of one connection. Each connection to a balancer may
- * reach another server.
+ * reach a different server.
  */
 export class AddressConnections {
   /** The connection that the load-balancing policy selects. */
@@ -178,8 +178,8 @@ class FurtherConnection {
   }
 
   /**
-   * Drops the connection in IDLE: when it has ended, or when grpc-js's backoff after a failed attempt ends. Calls that still wait open
-   * another connection.
+   * Drops the connection when it becomes IDLE: after it has ended, or after grpc-js's backoff for a failed attempt. Calls that still wait
+   * open another connection.
    */
   private readonly stateChanged: Listener = (_, from, to) => {
     if (stateName(to) === 'IDLE' && from !== to) this.drop(false);

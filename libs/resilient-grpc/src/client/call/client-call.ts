@@ -538,7 +538,10 @@ export class ClientCall
     else this.stream?.interrupted(failure, this.context.statistics);
   }
 
-  /** Returns the stream that `failure` may only interrupt. Without a response, only the loss of the connection interrupts a stream. */
+  /**
+   * Returns the stream that `failure` may interrupt without ending it. Before headers arrive, only the loss of the connection interrupts a
+   * stream.
+   */
   private streamInterruptedBy(failure: CallFailure): StreamScope | undefined {
     if (!this.method.responseStream || isCancelled(failure)) return undefined;
     if (!this.hasHeaders && failure.reason !== 'connection-lost') return undefined;

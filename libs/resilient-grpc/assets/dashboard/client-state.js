@@ -64,7 +64,7 @@ export class ClientState {
     this.#sample(at);
   }
 
-  /** Prepends samples that the server took earlier. Ignores them if they do not start before the samples of this object. */
+  /** Prepends samples that the server took earlier. Uses them only if they start before the existing samples. */
   takeSamples(rows) {
     const known = this.samples[0];
     if (rows.length === 0 || (known.length > 0 && known[0] <= rows[0][0])) return;
@@ -88,7 +88,7 @@ export class ClientState {
     return [moments.map((ms) => ms / 1_000), ...perSecond];
   }
 
-  /** Returns the current rate of `field` per second; `undefined` with fewer than two samples. */
+  /** Returns the current rate of `field` per second; `undefined` if there are fewer than two samples. */
   rateNow(field) {
     const at = this.column('at');
     const last = at.length - 1;

@@ -161,7 +161,7 @@ export class TimeChart {
   }
 }
 
-/** Names of the lines of a chart next to their colors, with their values at one time. */
+/** Legend of a chart: the color and name of each line, with its value at one time. */
 class Legend {
   constructor(series) {
     this.values = series.map(() => el('b'));

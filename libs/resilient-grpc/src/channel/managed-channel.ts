@@ -360,7 +360,7 @@ export class ManagedChannel implements CallTransport {
   handle(from: WireChannel, event: ConnectionEvent): void {
     const { events } = this.dependencies;
     const isCurrent = from === this.current && !this.isClosed;
-    // A replacement resolves the same name, so its lookups count before it carries new calls.
+    // A replacement resolves the same name, so its lookups count even before it carries new calls.
     const isReplacement = from === this.replacement?.channel && !this.isClosed;
     switch (event.type) {
       case 'state':

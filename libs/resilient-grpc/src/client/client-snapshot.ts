@@ -35,8 +35,8 @@ export interface GrpcClientSnapshot {
   readonly name: string;
   readonly target: string;
   /**
-   * Shell command that examines the target with the TLS options of the client, for the machine of the application; absent if the doctor does
-   * not support the target. Certificates and keys that are not files appear as FILE.
+   * Shell command that examines the target with the TLS options of the client, to be run on the application's machine. Absent if the doctor
+   * does not support the target. Certificates and keys that are not files appear as FILE.
    */
   readonly doctorCommand?: string;
   readonly connectivity: Serialized<Connectivity>;

@@ -177,7 +177,7 @@ class IdleMeasurement {
     return endOf(session, true) ?? { kind: 'silent', lostMs: idleMs };
   }
 
-  /** Returns the age at which connection `index` is used. The ages ascend to the limit. */
+  /** Returns the age at which connection `index` is used. The ages increase up to the limit. */
   private ageOf(index: number): number {
     return this.parameters.limitMs / STEP ** (CONNECTIONS - 1 - index);
   }

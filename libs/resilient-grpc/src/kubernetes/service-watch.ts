@@ -30,7 +30,7 @@ export interface WatchDependencies {
   readonly random: Random;
 }
 
-/** The API server ends a watch after a random time in this range, in seconds, as for client-go's reflector. */
+/** The API server ends a watch after a random time in this range, in seconds, as with client-go's reflector. */
 const MIN_WATCH_SECONDS = 300;
 const MAX_WATCH_SECONDS = 600;
 /**

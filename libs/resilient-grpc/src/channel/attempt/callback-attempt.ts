@@ -11,7 +11,7 @@ import { pickedPeer } from './grpc-js-call.js';
 
 type EndpointChannel = Pick<WireChannel, 'channel' | 'endpoints' | 'loads' | 'ready' | 'hasFreeStream'>;
 
-/** Reports one attempt of a call of grpc-js's own client as evidence about its endpoint. */
+/** Reports one attempt of a call from grpc-js's own client, as evidence about the attempt's endpoint. */
 export class CallbackAttempt implements EndpointAttempt {
   readonly startedAt: number;
   code: number = StatusCode.OK;

@@ -12,7 +12,7 @@ import {
 import { setTriedEndpoints } from '../connection/endpoint-picker.js';
 import { inflate, isInflatable } from './inflate.js';
 
-/** Header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): a compressed flag and the length. */
+/** Header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): the compressed flag and the message length. */
 const HEADER_BYTES = 5;
 const COMPRESSED = 1;
 /** While fewer bytes than this are queued, the next message is sent immediately, so that Node writes the messages of one turn together. */

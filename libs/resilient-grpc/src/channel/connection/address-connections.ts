@@ -103,10 +103,10 @@ export class AddressConnections {
     return found?.subchannel;
   }
 
-  /** Opens a further connection, one at a time. Returns false if the maximum is reached. */
+  /** Opens a further connection if none is being opened. Returns false if the maximum is reached. */
   open(): boolean {
     const { further, dependencies } = this;
-    // A further connection has no `streams` while it is connecting, and in the backoff after a failed attempt.
+    // A further connection has no `streams` while it is connecting, or in backoff after a failed attempt.
     if (further.some(({ connection }) => connection.streams === undefined)) return true;
     if (this.count >= dependencies.maximum()) return false;
     let number = 2;

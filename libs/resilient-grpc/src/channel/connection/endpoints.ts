@@ -564,7 +564,7 @@ export class Endpoints {
     return endpoint;
   }
 
-  /** Creates an endpoint with `addresses`, with the state of the endpoint that had the first address. */
+  /** Creates an endpoint with `addresses` and the state of the endpoint that had the first address. */
   private regroup(addresses: readonly string[]): void {
     const former = new Set(addresses.map((address) => this.byAddress.get(address)));
     const known = this.byAddress.get(addresses[0] ?? '');

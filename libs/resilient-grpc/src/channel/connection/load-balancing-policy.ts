@@ -472,7 +472,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return { connections, limit, isGrowing };
   }
 
-  /** The connection to `address`, a READY one if there are several; `undefined` if the child policy uses none. */
+  /** Returns the connection to `address`, preferably a READY one; `undefined` if the child policy uses none. */
   at(address: string): ObservedConnection | undefined {
     let found: ObservedConnection | undefined;
     for (const connection of this.connections) {

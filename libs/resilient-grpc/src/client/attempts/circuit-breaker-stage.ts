@@ -27,7 +27,7 @@ export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerC
 class CircuitBreakerAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   private recorded = false;
-  /** Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before. */
+  /** Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before that. */
   private sentAt = Infinity;
 
   constructor(

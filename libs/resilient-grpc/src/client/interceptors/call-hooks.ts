@@ -41,7 +41,9 @@ export class CallHooks {
     return this.each(attempt, (one) => one.onAttempt?.(attempt));
   }
 
-  /** Notifies all interceptors. An error of an interceptor affects neither the call, which has ended, nor the other interceptors. */
+  /**
+   * Notifies all interceptors. An error that an interceptor throws affects neither the call, which has ended, nor the other interceptors.
+   */
   onEnd(call: OutgoingCall, end: CallEnd): void {
     void this.each(call, (one) => {
       try {

@@ -337,7 +337,7 @@ export class ManagedChannel implements CallTransport {
     this.reconnectAt = undefined;
   }
 
-  /** Starts the timer of the maximum age if it is not running. */
+  /** Starts the maximum-age timer if it is not running. */
   private startAge(): void {
     const { maxConnectionAgeMs } = this.settings;
     if (maxConnectionAgeMs === undefined || this.ageTimer !== undefined) return;
@@ -446,7 +446,8 @@ export class ManagedChannel implements CallTransport {
   }
 
   private currentStateChanged(state: ConnectivityState, error?: string): void {
-    // Errors of single connections are more precise than the summary that the child policy reports, and reports again after a name lookup.
+    // Errors of individual connections are more precise than the child policy's summary. After a name lookup, the policy reports the same
+    // summary again.
     if (error !== undefined && error !== this.summary) {
       if (this.failures > 0) this.summary = error;
       else this.diagnosis.channelFailed(error);

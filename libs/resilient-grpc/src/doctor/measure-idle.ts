@@ -3,7 +3,7 @@ import { within } from './time-budget.js';
 
 /** A finding about idle connections. Times are in milliseconds since a connection first became idle. */
 export type IdleOutcome =
-  /** All connections answered a ping, up to the longest time. */
+  /** All connections answered a ping, up to the longest idle time. */
   | { readonly kind: 'kept'; readonly idleMs: number }
   /** The peer ends idle connections, but not those in use. */
   | { readonly kind: 'closed'; readonly idleMs: number; readonly end: PeerEnd }
@@ -30,7 +30,7 @@ export interface IdleProgress {
   readonly limitMs: number;
   /** Number of connections that are still idle. */
   readonly idle: number;
-  /** Longest time after which a connection answered. */
+  /** Longest idle time after which a connection still answered. */
   readonly answeredMs: number;
 }
 

@@ -47,7 +47,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private draining: Promise<DrainReport> | undefined;
   private endingStreams: Promise<void> | undefined;
   private readonly streamBatches: StreamBatches;
-  /** True if the streams that end at a shutdown are being ended or have ended. These streams no longer start or resume. */
+  /** True if the streams that end at shutdown are being ended or have ended. These streams no longer start or resume. */
   areStreamsEnding = false;
   /** Time at which the drain cuts off calls that are still running, in monotonic milliseconds; `Infinity` before a drain. */
   drainUntil = Infinity;

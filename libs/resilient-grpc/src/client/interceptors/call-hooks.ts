@@ -36,7 +36,7 @@ export class CallHooks {
     return this.each(call, (one) => one.onCall?.(call));
   }
 
-  /** Runs the `onAttempt` hooks. Returns `undefined` if all of them completed synchronously. @throws as `onCall` */
+  /** Runs the `onAttempt` hooks. Returns `undefined` if all of them completed synchronously. @throws like `onCall` */
   onAttempt(attempt: OutgoingAttempt): Promise<void> | undefined {
     return this.each(attempt, (one) => one.onAttempt?.(attempt));
   }

@@ -16,7 +16,7 @@ export type GrpcContract = (
       /** One or more .proto files, relative to the working directory or to `loader.includeDirs`. */
       readonly protoPath: string | readonly string[];
       readonly packageDefinition?: undefined;
-      /** Options of proto-loader, passed on unchanged, as in Nest. */
+      /** Options for proto-loader, passed on unchanged, as in Nest. */
       readonly loader?: Options | undefined;
     }
   | {

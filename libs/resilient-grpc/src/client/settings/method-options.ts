@@ -130,7 +130,7 @@ function areOtherOptionsValid(call: GrpcCallOptions): boolean {
   return true;
 }
 
-/** Accepts signals of polyfills and other realms, too. */
+/** Also accepts signals from polyfills and other realms. */
 function isSignal(value: unknown): boolean {
   return typeof (value as Partial<AbortSignal> | null)?.addEventListener === 'function';
 }

@@ -29,7 +29,10 @@ export interface AttemptRequest {
   readonly telemetry?: CallTelemetry | undefined;
 }
 
-/** Callbacks of an attempt: headers at most once, messages as requested by `startRead`, the end once and last. None after `abandon`. */
+/**
+ * Callbacks of an attempt. `onHeaders` is called at most once, `onMessage` at most once per `startRead`, and `onEnd` once and last. No
+ * callback follows `abandon`.
+ */
 export interface AttemptListener {
   onHeaders(headers: Metadata): void;
   onMessage(message: unknown): void;

@@ -400,9 +400,9 @@ export class WireChannel {
 
   private nameUnresolved(details: string): void {
     if (this.closed) return;
-    // Included only for this library's resolvers, because the reason of another resolver may contain credentials of its target.
+    // Included only for this library's resolvers, because a reason from another resolver may contain credentials from its target.
     this.connectFailed(this.resolutionFailure(hasLibraryResolver(this.channel.getTarget()) ? details : ''));
-    // After a failed lookup, grpc-js resolves the name again only on a request to connect, when its backoff has ended.
+    // After a failed lookup, grpc-js resolves the name again only if a connection is requested, and not before its backoff has ended.
     this.clock.defer(() => {
       this.connect();
     });
@@ -452,7 +452,7 @@ export class WireChannel {
     if (this.closed) return;
     if (this.histories.hasReleased) closeUnused(this.channel);
     this.enter('IDLE');
-    // If a service config of the resolver replaced the policy, the channel may be READY through another policy.
+    // If a service config from the resolver replaced the policy, the channel may be READY through another policy.
     queueMicrotask(() => {
       this.readPublicState();
     });

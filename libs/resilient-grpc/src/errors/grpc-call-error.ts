@@ -90,7 +90,7 @@ export class GrpcCallError extends Error {
   readonly attempts: readonly AttemptRecord[];
   /** Reason why no further attempt was made. */
   readonly notRetriedBecause: NotRetriedReason;
-  /** Milliseconds until a retry makes sense; `undefined` if unknown. Set by circuit breaker, pushback, outage, or RetryInfo. */
+  /** Milliseconds until a retry makes sense; `undefined` if unknown. Set by a circuit breaker, a pushback, an outage, or a RetryInfo. */
   readonly retryAfterMs: number | undefined;
   #details: readonly StatusDetail[] | undefined;
 

@@ -266,8 +266,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   /**
-   * Delays `status` if servers send this status at a shutdown, because the GOAWAY that proves the shutdown may arrive later. Returns false
-   * for other statuses, if the GOAWAY has already arrived, or if it would not change the outcome.
+   * Delays `status` if servers send this status during shutdown, because the GOAWAY that proves the shutdown may arrive later. Returns
+   * false for other statuses, if the GOAWAY has already arrived, or if a GOAWAY would not change the outcome.
    */
   private tryDelay(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;
@@ -287,7 +287,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   /** Reports an attempt that took too long, which counts against its connection. */
   private reportTimeout(): void {
     if (!TIMEOUT_ENDS.has(this.endedHere)) return;
-    // A response stream with headers waited only for its next message. The start of that wait is unknown.
+    // A response stream that had received headers was only waiting for its next message. The start of that wait is unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
     this.wireChannel.timedOut(this.address, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }

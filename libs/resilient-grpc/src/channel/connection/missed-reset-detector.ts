@@ -24,7 +24,7 @@ const POLL_INTERVAL_MS = 250;
  * Finds and closes connections that are READY for grpc-js but no longer work, because Node does not read their end. Every call on these
  * connections hangs. The timer runs only while calls are active.
  *
- * - HTTP/2 has stopped after a protocol error of the peer (`isStopped`). One check is enough.
+ * - HTTP/2 has stopped after a protocol error by the peer (`isStopped`). One check is enough.
  * - The peer has reset a TLS connection. If a write fails because of the reset, Node drops the write without notifying HTTP/2 (`TLSWrap`).
  * The next write then waits forever for the dropped one, and HTTP/2 does not read while a write is pending.
  */

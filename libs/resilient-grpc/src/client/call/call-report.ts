@@ -150,7 +150,8 @@ export function reportUnread(
 }
 
 /**
- * Calls a callback of the caller. An error of the callback does not end the call. It is rethrown in a microtask, so that it is not lost.
+ * Calls a callback of the caller. An error that the callback throws does not end the call. It is rethrown in a microtask, so that it is not
+ * lost.
  */
 export function notifyCaller<T>(callback: (value: T) => void, value: T): void {
   try {

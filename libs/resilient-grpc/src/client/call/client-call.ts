@@ -356,7 +356,7 @@ export class ClientCall
     } else if (this.hasResult) {
       this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, TOO_MANY_RESPONSES);
     } else {
-      // A single response is kept until its status arrives. Reading continues, because a second response must fail the call.
+      // A single response is kept until its status arrives. Reading continues, because a second response must make the call fail.
       this.hasResult = true;
       this.result = message;
       this.readOn();
@@ -417,7 +417,7 @@ export class ClientCall
       details: verdict.kind === 'deadline' ? deadlineDetails(end, this.number, latencyMs, ageMs) : verdict.details,
       reason: failureReason(verdict),
       remedy: verdict.kind === 'http' ? withDoctor(HTTP_RESPONSE_REMEDY, transport.doctorCommand) : end.remedy,
-      // A success does not fail the call. The failure of an attempt that is retried is replaced by a later one.
+      // Absent after a success, and for a failure that is retried, which a later one replaces.
       notRetriedBecause: decision.retry || decision.because === 'success' ? undefined : decision.because,
       metadata: end.metadata,
       peer: end.peer,
@@ -538,7 +538,10 @@ export class ClientCall
     else this.stream?.interrupted(failure, this.context.statistics);
   }
 
-  /** Returns the stream that `failure` may only interrupt. Without a response, only the loss of the connection interrupts a stream. */
+  /**
+   * Returns the stream that `failure` may interrupt without ending it. Before headers arrive, only the loss of the connection interrupts a
+   * stream.
+   */
   private streamInterruptedBy(failure: CallFailure): StreamScope | undefined {
     if (!this.method.responseStream || isCancelled(failure)) return undefined;
     if (!this.hasHeaders && failure.reason !== 'connection-lost') return undefined;

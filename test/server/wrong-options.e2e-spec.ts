@@ -1,13 +1,18 @@
 import 'reflect-metadata';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { NestFactory } from '@nestjs/core';
-import { connectivityState } from '@grpc/grpc-js';
+import { connectivityState, loadPackageDefinition } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
 import type { GrpcConfigurationError } from 'nestjs-resilient-grpc';
 import { isGrpcConfigurationError } from 'nestjs-resilient-grpc';
-import { ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { ResilientGrpcServerModule, type ResilientGrpcServerOptions } from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it } from 'vitest';
+import { ORDERS_PROTO } from '../nest/places.js';
 import { ordersModule, ordersOf, ordersOptions, ownUrl, serveOrders, started } from './served-orders.js';
 
 const leaks = captureLeaks();
@@ -21,6 +26,12 @@ async function failureOf(start: Promise<unknown>): Promise<GrpcConfigurationErro
   if (!isGrpcConfigurationError(failure)) throw new Error(`expected a GrpcConfigurationError, got ${String(failure)}`);
   return failure;
 }
+
+const FOLDER = mkdtempSync(join(tmpdir(), 'protos-'));
+writeFileSync(join(FOLDER, 'broken.proto'), 'syntax = "proto3";\nmessage {');
+afterAll(() => {
+  rmSync(FOLDER, { recursive: true });
+});
 
 const WRONG = { onDrain: 'never', maxConnectionAgeMs: 5, colour: 'red' } as never;
 
@@ -43,6 +54,65 @@ describe('start with invalid options', () => {
     const { message } = await failureOf(app.startAllMicroservices());
     expect(message).toMatch(
       /methods\["Orders\/Wach"\]: expected a pattern that matches a method.*did you mean 'Orders\/Watch'\?/,
+    );
+  });
+});
+
+describe('start without usable protos or address', () => {
+  it.each<[string, Partial<ResilientGrpcServerOptions>, RegExp]>([
+    [
+      'a misspelled package',
+      { package: 'order.v1' },
+      /\.package: expected .* got 'order\.v1'; did you mean 'orders\.v1'\?$/,
+    ],
+    [
+      'an unknown package in a list',
+      { package: ['orders.v1', 'billing'] },
+      /\.package\[1\]: expected .* got 'billing'; known packages: 'orders\.v1'$/,
+    ],
+    [
+      'a missing file',
+      { protoPath: 'nope.proto' },
+      /\.protoPath: expected an existing file, got "nope\.proto" \(resolved to .*nest-cli\.json$/,
+    ],
+    [
+      'a file with a syntax error',
+      { protoPath: join(FOLDER, 'broken.proto') },
+      /\.protoPath: expected a valid \.proto file, got "illegal .*broken\.proto, line 2\)"; correct the file at that line$/,
+    ],
+    [
+      'a package definition that grpc-js has already loaded',
+      { protoPath: undefined as never, packageDefinition: loadPackageDefinition(loadSync(ORDERS_PROTO)) as never },
+      /\.packageDefinition: expected the result of proto-loader's loadSync\(\)/,
+    ],
+    [
+      'an address of another host',
+      { url: '192.0.2.1:50051' },
+      /\.url: expected an address of this host, got '192\.0\.2\.1:50051' \(listen EADDRNOTAVAIL.*; write '0\.0\.0\.0:50051'$/,
+    ],
+    [
+      'a Unix socket in a missing folder',
+      { url: 'unix:/missing/grpc.sock' },
+      /\.url: expected a path that can be created, got 'unix:\/missing\/grpc\.sock' \(.*; write a path in an existing folder/,
+    ],
+    [
+      'a host name that does not resolve',
+      { url: 'no.such.host.invalid:50051' },
+      /\.url: expected an address of this host with a port, got 'no\.such\.host\.invalid:50051' \(Name resolution failed/,
+    ],
+  ])('fails with one line that names the option and the remedy for %s', async (_what, options, message) => {
+    const { app, log } = await serveOrders(options);
+    const failure = await failureOf(app.startAllMicroservices());
+    expect(failure.message).toMatch(message);
+    expect(failure.message).toMatch(/^ResilientGrpcServerModule\.forRoot\.[^\n]*$/);
+    expect(log.lines.filter(({ level }) => level === 'error')).toEqual([]);
+  });
+
+  it('names the address and the remedy if another process listens on it', async () => {
+    const { url } = await started(await serveOrders());
+    const { app } = await serveOrders({ url });
+    expect((await failureOf(app.startAllMicroservices())).message).toMatch(
+      /\.url: expected a free address, got 'unix:[^']*' \(listen EADDRINUSE: .*\); stop the process that listens there/,
     );
   });
 });

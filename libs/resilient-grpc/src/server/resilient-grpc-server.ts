@@ -1,12 +1,13 @@
-import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
-import type { PackageDefinition } from '@grpc/proto-loader';
+import { loadPackageDefinition, Server, ServerCredentials, type GrpcObject, type ServerOptions } from '@grpc/grpc-js';
+import type { loadSync, PackageDefinition } from '@grpc/proto-loader';
 import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices';
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
 import { SeamReport } from '../channel/quirks/seam.js';
-import { loadContract } from '../client/settings/contract.js';
+import { loadContract, loadDefinition, packageOf, unknownPackageMessage } from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { pathOf } from '../policy/options/describe-value.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
 import { measureProcess } from '../time/process-load.js';
@@ -24,6 +25,8 @@ import { refuseUnreadCalls } from './overload/unread-calls.js';
 import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { LoadReports } from './load-reports.js';
+import { listenProblem } from './listen-problem.js';
+import { requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
 import {
@@ -104,14 +107,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     private readonly dependencies: ServerDependencies,
   ) {
     const { clock, random } = dependencies;
-    const { onLoadPackageDefinition } = resolved.nest;
-    super({
-      ...resolved.nest,
-      onLoadPackageDefinition: (definition: PackageDefinition, server: unknown) => {
-        this.packageDefinition = definition;
-        onLoadPackageDefinition?.(definition, server);
-      },
-    });
+    super(resolved.nest);
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
     this.events = events;
     this.seamReport = new SeamReport(SERVER_SEAMS, (untested) => {
@@ -248,6 +244,43 @@ export class ResilientGrpcServer extends ServerGrpc {
     super.setOnProcessingEndHook(hook);
   }
 
+  /** @internal Called by Nest, whose own method names neither the option nor the remedy if it fails. */
+  override loadProto(): GrpcObject {
+    const { nest, path } = this.resolved;
+    // The casts are safe: the options were validated, and the loader has `loadSync`.
+    const given = nest.packageDefinition as PackageDefinition | undefined;
+    const loader = requireProtoLoader(nest.protoLoader) as { readonly loadSync: typeof loadSync };
+    const load: typeof loadSync = (files, options) => loader.loadSync(files, options);
+    const definition = given ?? loadDefinition(nest, path, load);
+    this.packageDefinition = definition;
+    nest.onLoadPackageDefinition?.(definition, this.grpcClient);
+    const root = loadPackageDefinition(definition);
+    const packages: readonly (string | undefined)[] = [nest.package].flat();
+    const isMissing = (name: string | undefined) => this.lookupPackage(root, name) === undefined;
+    if (!packages.some(isMissing)) return root;
+    const contract = loadContract({ packageDefinition: definition }, path);
+    if (!contract.ok) throw new GrpcConfigurationError(contract.problems);
+    const known = new Set([...contract.services.keys()].map(packageOf));
+    const at = pathOf(path, 'package');
+    const problems = packages.flatMap((name, index) => {
+      if (name === undefined || !isMissing(name)) return [];
+      return [
+        { path: Array.isArray(nest.package) ? pathOf(at, index) : at, message: unknownPackageMessage(name, known) },
+      ];
+    });
+    throw new GrpcConfigurationError(problems);
+  }
+
+  /** @internal Called by Nest. Nest 11's own method fails if there is no package. */
+  override lookupPackage(root: GrpcObject, name: string | undefined): unknown {
+    let found: unknown = root;
+    for (const part of name ? name.split('.') : []) {
+      if (typeof found !== 'object' && typeof found !== 'function') return undefined;
+      found = Reflect.get(found ?? {}, part);
+    }
+    return found;
+  }
+
   /** @internal Called by Nest. */
   // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- Nest's own signature
   override createServiceMethod(handler: Function, native: NativeMethod, streaming: GrpcMethodStreamingType): Function {
@@ -352,11 +385,13 @@ export class ResilientGrpcServer extends ServerGrpc {
 
   private bind(server: Server): Promise<number> {
     // The cast is needed because Nest's options do not type the credentials.
-    const credentials = this.resolved.nest.credentials as ServerCredentials | undefined;
+    const { nest, path } = this.resolved;
+    const credentials = nest.credentials as ServerCredentials | undefined;
     return new Promise((resolve, reject) => {
       server.bindAsync(this.url, credentials ?? ServerCredentials.createInsecure(), (error, port) => {
         if (error === null) resolve(port);
-        else reject(error);
+        else
+          reject(new GrpcConfigurationError([{ path: pathOf(path, 'url'), message: listenProblem(this.url, error) }]));
       });
     });
   }

@@ -4,15 +4,29 @@ import { connect } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Controller, type DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import {
+  EventPattern,
+  GrpcMethod,
+  GrpcStreamMethod,
+  MessagePattern,
+  Transport,
+  type MicroserviceOptions,
+} from '@nestjs/microservices';
 import { connectivityState, loadPackageDefinition } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import type { GrpcConfigurationError } from 'nestjs-resilient-grpc';
 import { isGrpcConfigurationError } from 'nestjs-resilient-grpc';
-import { ResilientGrpcServerModule, type ResilientGrpcServerOptions } from 'nestjs-resilient-grpc/server';
+import {
+  ResilientGrpcServer,
+  ResilientGrpcServerModule,
+  type ResilientGrpcServerOptions,
+} from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { afterAll, describe, expect, it } from 'vitest';
-import { ORDERS_PROTO } from '../nest/places.js';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { ARCHIVE_PROTO, ORDERS_PROTO } from '../nest/places.js';
+import { CapturedLog } from '../support/captured-log.js';
 import { ordersModule, ordersOf, ordersOptions, ownUrl, serveOrders, started } from './served-orders.js';
 
 const leaks = captureLeaks();
@@ -114,6 +128,129 @@ describe('start without usable protos or address', () => {
     expect((await failureOf(app.startAllMicroservices())).message).toMatch(
       /\.url: expected a free address, got 'unix:[^']*' \(listen EADDRINUSE: .*\); stop the process that listens there/,
     );
+  });
+});
+
+describe('server that is not connected', () => {
+  it('logs a server that is not connected when the application starts', async () => {
+    const log = new CapturedLog();
+    const url = ownUrl();
+    const module = ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url)));
+    const app = await NestFactory.create(module, { logger: log, abortOnError: false });
+    onTestFinished(() => app.close());
+    await app.init();
+    expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual([
+      `the server of ${url} is not connected to this application and serves no calls; call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) before app.listen(), or ignore this line if another application starts the server`,
+    ]);
+  });
+
+  it('does not log a server that is connected before the application starts', async () => {
+    const { log } = await started(await serveOrders());
+    expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
+  });
+});
+
+describe('handler that serves no method', () => {
+  @Controller()
+  class OrdersController {
+    @GrpcMethod('Order', 'Get')
+    misspelledService(): void {}
+    @GrpcMethod('Orders', 'Gte')
+    misspelledMethod(): void {}
+    @GrpcMethod()
+    create(): void {}
+    @GrpcMethod('Orders', 'Upload')
+    notAStream(): void {}
+    @GrpcStreamMethod('Orders', 'Watch')
+    aStream(requests: unknown): unknown {
+      return requests;
+    }
+    @GrpcMethod('Index', 'Find')
+    ofAnotherPackage(): void {}
+    @GrpcMethod('Billing', 'Charge')
+    ofAnotherServer(): void {}
+    @GrpcMethod('orders.v1.Orders', 'Get')
+    get(): void {}
+    @GrpcMethod('Orders', 'Get')
+    preferred(): void {}
+    @MessagePattern({ service: 'Order', rpc: 'Get' })
+    ofAnotherTransport(data: unknown): unknown {
+      return data;
+    }
+    @EventPattern('Order/Get')
+    event(data: unknown): unknown {
+      return data;
+    }
+  }
+
+  /** Starts an application with `OrdersController` and the given servers, and returns its warnings. */
+  async function warningsOf(servers: readonly DynamicModule[], ...others: MicroserviceOptions[]): Promise<string[]> {
+    const log = new CapturedLog();
+    // Two servers of the same class in one application need their own provider tokens.
+    const tokens = servers.map(() => Symbol('server'));
+    const imports = servers.map((server, index) => ({
+      module: class ServerModule {},
+      imports: [server],
+      providers: [{ provide: tokens[index]!, useExisting: ResilientGrpcServer }],
+    }));
+    const module = { module: class AppModule {}, imports, controllers: [OrdersController] };
+    const app = await NestFactory.create(module, { logger: log, abortOnError: false });
+    onTestFinished(() => app.close());
+    for (const token of tokens) app.connectMicroservice({ strategy: app.get<ResilientGrpcServer>(token) });
+    for (const other of others) app.connectMicroservice(other);
+    await app.startAllMicroservices();
+    return log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+  }
+  const server = (options: Partial<ResilientGrpcServerOptions> = {}) =>
+    ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl(), options));
+
+  const OF_ORDERS = [
+    "@GrpcMethod('Orders', 'Gte') of OrdersController.misspelledMethod receives no calls: service orders.v1.Orders has no method 'Gte'; did you mean @GrpcMethod('Orders', 'Get')?",
+    "@GrpcMethod('Orders', 'Upload') of OrdersController.notAStream receives no calls: /orders.v1.Orders/Upload streams its requests; write @GrpcStreamMethod('Orders', 'Upload')",
+    "@GrpcStreamMethod('Orders', 'Watch') of OrdersController.aStream receives no calls: /orders.v1.Orders/Watch takes a single request; write @GrpcMethod('Orders', 'Watch')",
+    "@GrpcMethod('orders.v1.Orders', 'Get') of OrdersController.get receives no calls: another handler serves /orders.v1.Orders/Get; remove one of them",
+  ];
+  const OF_NO_SERVICE = [
+    "@GrpcMethod('Order', 'Get') of OrdersController.misspelledService receives no calls: no service 'Order' is served; did you mean @GrpcMethod('Orders', 'Get')?",
+    "@GrpcMethod('OrdersController', 'Create') of OrdersController.create receives no calls: no service 'OrdersController' is served (Nest uses the class name if the decorator names no service); did you mean @GrpcMethod('Orders', 'Create')?",
+    "@GrpcMethod('Billing', 'Charge') of OrdersController.ofAnotherServer receives no calls: no service 'Billing' is served; write one of the served services: 'Orders'",
+  ];
+
+  it('logs at the start each handler that serves no method, with the closest service, method, or decorator', async () => {
+    const protoPath = [ORDERS_PROTO, ARCHIVE_PROTO];
+    const warnings = await warningsOf([server({ protoPath })]);
+    const ofIndex =
+      "@GrpcMethod('Index', 'Find') of OrdersController.ofAnotherPackage receives no calls: package 'archive.v1' of its service is not served; add it to `package`";
+    expect(warnings.toSorted()).toEqual([...OF_ORDERS, ...OF_NO_SERVICE, ofIndex].toSorted());
+  });
+
+  it('suggests the full name of the service for a handler if the server has no `package`', async () => {
+    expect(await warningsOf([server({ package: undefined as never })])).toContain(
+      "@GrpcMethod('Orders', 'Get') of OrdersController.preferred receives no calls: no service 'Orders' is served; did you mean @GrpcMethod('orders.v1.Orders', 'Get')?",
+    );
+  });
+
+  it('names `package` for a handler if the server serves no service', async () => {
+    expect(
+      await warningsOf([server({ package: 'google.protobuf', protoPath: 'google/protobuf/empty.proto' })]),
+    ).toContain(
+      "@GrpcMethod('Orders', 'Get') of OrdersController.preferred receives no calls: no service 'Orders' is served, because the server has none; write the package of the service in `package`",
+    );
+  });
+
+  it('logs a handler once, and only if no server of the application serves it', async () => {
+    const archive = server({ package: 'archive.v1', protoPath: ARCHIVE_PROTO });
+    const warnings = await warningsOf([archive, server()]);
+    const expected = [...OF_ORDERS, ...OF_NO_SERVICE].map((line) =>
+      line.replace(/services: 'Orders'$/, "services: 'Orders', 'Index'"),
+    );
+    expect(warnings.toSorted()).toEqual(expected.toSorted());
+  });
+
+  it('logs no handler of an unknown service if the application has a server of Transport.GRPC, which may serve it', async () => {
+    const options = { url: ownUrl(), package: 'archive.v1', protoPath: ARCHIVE_PROTO };
+    const warnings = await warningsOf([server()], { transport: Transport.GRPC, options });
+    expect(warnings.toSorted()).toEqual(OF_ORDERS.toSorted());
   });
 });
 

@@ -1,10 +1,17 @@
 import { loadPackageDefinition, Server, ServerCredentials, type GrpcObject, type ServerOptions } from '@grpc/grpc-js';
 import type { loadSync, PackageDefinition } from '@grpc/proto-loader';
+import type { ModulesContainer } from '@nestjs/core';
 import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices';
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
 import { SeamReport } from '../channel/quirks/seam.js';
-import { loadContract, loadDefinition, packageOf, unknownPackageMessage } from '../client/settings/contract.js';
+import {
+  loadContract,
+  loadDefinition,
+  packageOf,
+  unknownPackageMessage,
+  type Services,
+} from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { pathOf } from '../policy/options/describe-value.js';
@@ -25,9 +32,12 @@ import { refuseUnreadCalls } from './overload/unread-calls.js';
 import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { LoadReports } from './load-reports.js';
+import { connectedServers, handlerNames } from './application-handlers.js';
 import { listenProblem } from './listen-problem.js';
 import { requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
+import { ServedHandlers } from './served-handlers.js';
+import { unmatchedHandlerLines } from './unmatched-handlers.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
 import {
   implementationOf,
@@ -43,6 +53,7 @@ import type { ServerOverload } from '../call/server-overload.js';
 import { ServerLog } from './server-log.js';
 import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
+import { listed } from '../telemetry/log/log-text.js';
 import type { ResolvedServerMethod, ResolvedServerOptions } from './server-options.js';
 import { ServiceStreams } from './service-streams.js';
 
@@ -56,7 +67,12 @@ export interface ServerDependencies {
   readonly captures: () => boolean;
   /** Telemetry; `undefined` if its module is not imported. */
   readonly telemetry?: GrpcTelemetry | undefined;
+  /** Modules of the application. */
+  readonly modules: ModulesContainer;
 }
+
+/** Maximum number of methods in the line about methods without a handler. */
+const MAX_LISTED_METHODS = 20;
 
 const CLOSED_MESSAGE =
   'This ResilientGrpcServer is closed and cannot listen again; close the application and create a new one (NestFactory.create)';
@@ -87,6 +103,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly connections: ServerConnections;
   private readonly grpcOptions: ServerOptions;
   private readonly loadReports: LoadReports | undefined;
+  private readonly servedHandlers = new ServedHandlers(this.getHandlers());
   private packageDefinition: PackageDefinition | undefined;
   private boundPort: number | undefined;
   /** Set when the server starts to listen; `undefined` before that, and after a failed start. */
@@ -209,7 +226,19 @@ export class ResilientGrpcServer extends ServerGrpc {
     }
     const address = this.url.replace(/:0$/, `:${String(this.boundPort)}`);
     this.ownLogger.log(new LogLine('log', `listening on ${address}`, { event: 'listening', address }));
+    this.reportHandlers();
     callback();
+  }
+
+  /** Sets the health to SERVING once the server listens, and logs a server that is not connected. @internal Called by the module. */
+  markBootstrapped(): void {
+    this.health.markBootstrapped();
+    if (this.listening !== undefined || connectedServers(this.dependencies.modules).includes(this)) return;
+    const text =
+      `the server of ${this.url} is not connected to this application and serves no calls; ` +
+      'call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) before app.listen(), ' +
+      'or ignore this line if another application starts the server';
+    this.ownLogger.warn(new LogLine('warn', text, { event: 'not-connected', address: this.url }));
   }
 
   /** Waits for a pending `listen()`, starts the drain if Nest's hooks have not, and resolves when the drain is over. */
@@ -286,6 +315,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   override createServiceMethod(handler: Function, native: NativeMethod, streaming: GrpcMethodStreamingType): Function {
     // The cast is safe: Nest calls the handler with messages, metadata, and the call.
     const method = servedMethod(native, handler as ServedHandler, this.resolved);
+    this.servedHandlers.add(handler, method.path);
     const { calls, gate, onCall } = this;
     const limits = [this.limitOf(method.options, method.path), this.serverLimit].filter((limit) => limit !== undefined);
     if (limits.length === 0 && isGated(method, streaming)) this.gatedMethods.set(method.path, method);
@@ -342,6 +372,31 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.health.markListening();
   }
 
+  /**
+   * Logs the handlers that no server of the application serves, and the methods without a handler. The last server that starts logs the
+   * handlers, because another server may serve a handler that this one does not.
+   */
+  private reportHandlers(): void {
+    const { servedHandlers, ownLogger } = this;
+    servedHandlers.isComplete = true;
+    const unhandled = isDebugEnabled() ? servedHandlers.unhandledPaths() : [];
+    if (unhandled.length > 0) {
+      const methods = listed(unhandled, MAX_LISTED_METHODS, (count) => `${String(count)} more`);
+      const text = `methods without a handler (UNIMPLEMENTED): ${methods}`;
+      ownLogger.debug(new LogLine('debug', text, { event: 'methods-unhandled', methods }));
+    }
+    const { modules } = this.dependencies;
+    const connected = connectedServers(modules);
+    const servers = connected.flatMap((server) =>
+      server instanceof ResilientGrpcServer ? [server.servedHandlers] : [],
+    );
+    if (servers.some(({ isComplete }) => !isComplete)) return;
+    const hasOtherServers = servers.length < connected.length;
+    for (const line of unmatchedHandlerLines({ servers, hasOtherServers, names: handlerNames(modules) })) {
+      ownLogger.warn(line);
+    }
+  }
+
   private newServer(): Server {
     const { telemetry, clock } = this.dependencies;
     if (telemetry === undefined) return this.filtered(new Server(this.grpcOptions));
@@ -373,7 +428,9 @@ export class ResilientGrpcServer extends ServerGrpc {
     const definition = this.packageDefinition;
     if (definition === undefined) return;
     const contract = loadContract({ packageDefinition: definition }, 'server');
-    const services = servedServices(contract.ok ? contract.services : new Map(), this.resolved.nest.package);
+    const defined: Services = contract.ok ? contract.services : new Map();
+    const services = servedServices(defined, this.resolved.nest.package);
+    Object.assign(this.servedHandlers, { defined, services, packages: [this.resolved.nest.package].flat() });
     const problems = patternProblems(patterns, services, path);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     if (health) this.health.addTo(server, [...services.keys()]);

@@ -1,4 +1,10 @@
-import { loadPackageDefinition, Server, ServerCredentials, type GrpcObject, type ServerOptions } from '@grpc/grpc-js';
+import {
+  loadPackageDefinition,
+  ServerCredentials,
+  type GrpcObject,
+  type Server,
+  type ServerOptions,
+} from '@grpc/grpc-js';
 import type { loadSync, PackageDefinition } from '@grpc/proto-loader';
 import type { ModulesContainer } from '@nestjs/core';
 import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices';
@@ -13,6 +19,7 @@ import {
   type Services,
 } from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
+import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
@@ -36,6 +43,7 @@ import { connectedServers, handlerNames } from './application-handlers.js';
 import { listenProblem } from './listen-problem.js';
 import { requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
+import { ReportingServer } from './reporting-server.js';
 import { ServedHandlers } from './served-handlers.js';
 import { unmatchedHandlerLines } from './unmatched-handlers.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
@@ -397,9 +405,21 @@ export class ResilientGrpcServer extends ServerGrpc {
     }
   }
 
+  private readonly onUnserializable = (path: string, error: unknown): void => {
+    if (!this.events.wanted) return;
+    const route = this.servedHandlers.routeOf(path);
+    const handler = route === undefined ? undefined : handlerNames(this.dependencies.modules).get(route);
+    const source = handler === undefined ? '' : ` of ${handler}`;
+    const text = `the response${source} does not match the proto: ${errorMessage(error)}; the caller received INTERNAL`;
+    const failure = new TypeError(text, { cause: error });
+    // Its frames are those of grpc-js and of this library, not of the handler.
+    delete failure.stack;
+    this.events.emit({ type: 'handler-failed', path, error: failure });
+  };
+
   private newServer(): Server {
     const { telemetry, clock } = this.dependencies;
-    if (telemetry === undefined) return this.filtered(new Server(this.grpcOptions));
+    if (telemetry === undefined) return this.filtered(new ReportingServer(this.grpcOptions, this.onUnserializable));
     this.unsubscribeTelemetry?.();
     const recorder = telemetry.forServer(isTracedByOthers());
     const unsubscribe = this.events.listen((event) => {
@@ -410,7 +430,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       unsubscribe();
       stopObserving();
     };
-    return this.filtered(observedServer(this.grpcOptions, recorder, clock), recorder);
+    return this.filtered(observedServer(this.grpcOptions, recorder, clock, this.onUnserializable), recorder);
   }
 
   /** Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. */

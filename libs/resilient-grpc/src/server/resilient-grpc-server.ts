@@ -4,6 +4,7 @@ import {
   type GrpcObject,
   type Server,
   type ServerOptions,
+  type ServiceClientConstructor,
 } from '@grpc/grpc-js';
 import type { loadSync, PackageDefinition } from '@grpc/proto-loader';
 import type { ModulesContainer } from '@nestjs/core';
@@ -52,6 +53,7 @@ import {
   isGated,
   servedMethod,
   servedServices,
+  unimplemented,
   type CallHook,
   type NativeMethod,
 } from './served-methods.js';
@@ -316,6 +318,19 @@ export class ResilientGrpcServer extends ServerGrpc {
       found = Reflect.get(found ?? {}, part);
     }
     return found;
+  }
+
+  /** @internal Called by Nest. Adds the methods without a handler, so that the status of their calls names the path. */
+  override async createService(constructor: ServiceClientConstructor, name: string): Promise<object> {
+    // The cast is safe: Nest returns the implementations by name.
+    const service = (await super.createService(constructor, name)) as Record<string, unknown>;
+    for (const [method, definition] of Object.entries(constructor.service)) {
+      const isHandled = [method, definition.originalName].some(
+        (key) => key !== undefined && Object.hasOwn(service, key),
+      );
+      if (!isHandled) service[method] = unimplemented(definition);
+    }
+    return service;
   }
 
   /** @internal Called by Nest. */

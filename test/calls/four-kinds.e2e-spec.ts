@@ -176,6 +176,18 @@ describe('single response', () => {
     expect(error).toMatchObject({ code: 10, details: 'after all', reachedServer: 'yes' });
   });
 
+  it.each([
+    ['without its path', 'Method not found!', 'Method not found! (/testing.v1.Echo/Unary)'],
+    ['with its path', 'no method /testing.v1.Echo/Unary', 'no method /testing.v1.Echo/Unary'],
+  ])(
+    'names the path of an unimplemented method once if the server sends the status %s',
+    async (_how, details, message) => {
+      const { echo, server } = await scene();
+      server.script('Unary', { status: 'UNIMPLEMENTED', details });
+      expect(await failureOf(echo.unary({}))).toMatchObject({ details, message: `12 UNIMPLEMENTED: ${message}` });
+    },
+  );
+
   it.each(SINGLE_RESPONSE)(
     'fails a %s call with UNIMPLEMENTED if the server sends more than one message',
     async (method) => {

@@ -25,6 +25,7 @@ describe('docs/logs.md', () => {
         'nest/errors/failure-log.ts',
         'server/server-lifecycle.ts',
         'server/resilient-grpc-server.ts',
+        'server/unmatched-handlers.ts',
       ),
     ]);
     const rows = [...pageText('docs/logs.md').matchAll(/^\| `(?!event`)([a-z-]+)` +\|/gm)].map((match) => match[1]!);

@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process';
 import { constants } from 'node:http2';
+import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import { Catch, Controller, NotFoundException, UseFilters, type ExceptionFilter } from '@nestjs/common';
-import { GrpcMethod, RpcException } from '@nestjs/microservices';
+import { GrpcMethod, GrpcStreamCall, GrpcStreamMethod, RpcException } from '@nestjs/microservices';
 import { GrpcException } from 'nestjs-resilient-grpc/server';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
-import { throwError, type Observable } from 'rxjs';
+import { map, throwError, type Observable } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { serveOrders, type PlainOrders } from './handlers/orders-service.js';
 
@@ -126,16 +127,84 @@ describe('failing handler', () => {
   });
 });
 
+describe('response that does not match its proto', () => {
+  it('ends the call with INTERNAL and logs the method, its handler, and the wrong field, for each kind of method', async () => {
+    @Controller()
+    class WrongController {
+      @GrpcMethod('Orders', 'Get')
+      forgetsReturn(): void {
+        // A user forgets to return the order.
+      }
+
+      @GrpcMethod('Orders', 'Watch')
+      async *wrongOrder(): AsyncGenerator<object> {
+        yield { sequence: '1' };
+        yield { sequence: '2', order: 'order 7' };
+        yield { sequence: '3' };
+      }
+
+      @GrpcStreamMethod('Orders', 'Session')
+      wrongReply(requests: Observable<object>): Observable<unknown> {
+        return requests.pipe(map(() => 'order 7'));
+      }
+
+      @GrpcStreamCall('Orders', 'Upload')
+      wrongUpload(call: Readable, answer: (error: null, reply: unknown) => void): void {
+        call.resume();
+        call.on('end', () => {
+          answer(null, 7);
+        });
+      }
+    }
+    const service = await serveOrders(WrongController);
+    onTestFinished(() => service.close());
+    const { client, log } = service;
+    log.lines.length = 0;
+    const got: unknown[] = [];
+    const statuses = [
+      await unaryStatus(client),
+      await streamStatus(client, (message) => got.push(message)),
+      await new Promise<StatusObject>((resolve) => {
+        const call = client.session();
+        call.on('data', () => undefined).on('error', () => undefined);
+        call.on('status', resolve);
+        call.write({ messageId: '1' });
+      }),
+      await new Promise<StatusObject>((resolve) => {
+        const call = client.upload(deadline(), () => undefined);
+        call.on('status', resolve);
+        call.end();
+      }),
+    ];
+    for (const status of statuses) expect(status).toMatchObject({ code: 13, details: 'Error serializing response' });
+    expect(got).toEqual([expect.objectContaining({ sequence: '1' })]);
+    expect(log.lines).toEqual(
+      [
+        ['Get', 'forgetsReturn', '.orders.v1.Order: object expected'],
+        ['Watch', 'wrongOrder', '.orders.v1.OrderEvent.order: object expected'],
+        ['Session', 'wrongReply', '.orders.v1.SessionReply: object expected'],
+        ['Upload', 'wrongUpload', '.orders.v1.UploadReply: object expected'],
+      ].map(([method, handler, problem]) => ({
+        level: 'error',
+        context: 'ResilientGrpcServer',
+        text:
+          `/orders.v1.Orders/${method!}: handler failed: TypeError: the response of WrongController.${handler!} does not match the proto: ` +
+          `${problem!}; the caller received INTERNAL`,
+      })),
+    );
+  });
+});
+
 function unaryStatus(client: PlainOrders): Promise<StatusObject> {
   return new Promise((resolve) => {
     client.get({ id: '7' }, deadline(), () => undefined).on('status', resolve);
   });
 }
 
-function streamStatus(client: PlainOrders): Promise<StatusObject> {
-  return new Promise((resolve) => {
+function streamStatus(client: PlainOrders, onMessage: (message: unknown) => unknown = () => undefined) {
+  return new Promise<StatusObject>((resolve) => {
     const call = client.watch({ from: '0' }, deadline());
-    call.on('data', () => undefined).on('error', () => undefined);
+    call.on('data', onMessage).on('error', () => undefined);
     call.on('status', resolve);
   });
 }

@@ -1,13 +1,32 @@
 import 'reflect-metadata';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Controller, type DynamicModule } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { connectivityState } from '@grpc/grpc-js';
+import {
+  EventPattern,
+  GrpcMethod,
+  GrpcStreamMethod,
+  MessagePattern,
+  Transport,
+  type MicroserviceOptions,
+} from '@nestjs/microservices';
+import { connectivityState, loadPackageDefinition } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
 import type { GrpcConfigurationError } from 'nestjs-resilient-grpc';
 import { isGrpcConfigurationError } from 'nestjs-resilient-grpc';
-import { ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import {
+  ResilientGrpcServer,
+  ResilientGrpcServerModule,
+  type ResilientGrpcServerOptions,
+} from 'nestjs-resilient-grpc/server';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
+import { ARCHIVE_PROTO, ORDERS_PROTO } from '../nest/places.js';
+import { CapturedLog } from '../support/captured-log.js';
 import { ordersModule, ordersOf, ordersOptions, ownUrl, serveOrders, started } from './served-orders.js';
 
 const leaks = captureLeaks();
@@ -21,6 +40,12 @@ async function failureOf(start: Promise<unknown>): Promise<GrpcConfigurationErro
   if (!isGrpcConfigurationError(failure)) throw new Error(`expected a GrpcConfigurationError, got ${String(failure)}`);
   return failure;
 }
+
+const FOLDER = mkdtempSync(join(tmpdir(), 'protos-'));
+writeFileSync(join(FOLDER, 'broken.proto'), 'syntax = "proto3";\nmessage {');
+afterAll(() => {
+  rmSync(FOLDER, { recursive: true });
+});
 
 const WRONG = { onDrain: 'never', maxConnectionAgeMs: 5, colour: 'red' } as never;
 
@@ -44,6 +69,188 @@ describe('start with invalid options', () => {
     expect(message).toMatch(
       /methods\["Orders\/Wach"\]: expected a pattern that matches a method.*did you mean 'Orders\/Watch'\?/,
     );
+  });
+});
+
+describe('start without usable protos or address', () => {
+  it.each<[string, Partial<ResilientGrpcServerOptions>, RegExp]>([
+    [
+      'a misspelled package',
+      { package: 'order.v1' },
+      /\.package: expected .* got 'order\.v1'; did you mean 'orders\.v1'\?$/,
+    ],
+    [
+      'an unknown package in a list',
+      { package: ['orders.v1', 'billing'] },
+      /\.package\[1\]: expected .* got 'billing'; known packages: 'orders\.v1'$/,
+    ],
+    [
+      'a missing file',
+      { protoPath: 'nope.proto' },
+      /\.protoPath: expected an existing file, got "nope\.proto" \(resolved to .*nest-cli\.json$/,
+    ],
+    [
+      'a file with a syntax error',
+      { protoPath: join(FOLDER, 'broken.proto') },
+      /\.protoPath: expected a valid \.proto file, got "illegal .*broken\.proto, line 2\)"; correct the file at that line$/,
+    ],
+    [
+      'a package definition that grpc-js has already loaded',
+      { protoPath: undefined as never, packageDefinition: loadPackageDefinition(loadSync(ORDERS_PROTO)) as never },
+      /\.packageDefinition: expected the result of proto-loader's loadSync\(\)/,
+    ],
+    [
+      'an address of another host',
+      { url: '192.0.2.1:50051' },
+      /\.url: expected an address of this host, got '192\.0\.2\.1:50051' \(listen EADDRNOTAVAIL.*; write '0\.0\.0\.0:50051'$/,
+    ],
+    [
+      'a Unix socket in a missing folder',
+      { url: 'unix:/missing/grpc.sock' },
+      /\.url: expected a path that can be created, got 'unix:\/missing\/grpc\.sock' \(.*; write a path in an existing folder/,
+    ],
+    [
+      'a host name that does not resolve',
+      { url: 'no.such.host.invalid:50051' },
+      /\.url: expected an address of this host with a port, got 'no\.such\.host\.invalid:50051' \(Name resolution failed/,
+    ],
+  ])('fails with one line that names the option and the remedy for %s', async (_what, options, message) => {
+    const { app, log } = await serveOrders(options);
+    const failure = await failureOf(app.startAllMicroservices());
+    expect(failure.message).toMatch(message);
+    expect(failure.message).toMatch(/^ResilientGrpcServerModule\.forRoot\.[^\n]*$/);
+    expect(log.lines.filter(({ level }) => level === 'error')).toEqual([]);
+  });
+
+  it('names the address and the remedy if another process listens on it', async () => {
+    const { url } = await started(await serveOrders());
+    const { app } = await serveOrders({ url });
+    expect((await failureOf(app.startAllMicroservices())).message).toMatch(
+      /\.url: expected a free address, got 'unix:[^']*' \(listen EADDRINUSE: .*\); stop the process that listens there/,
+    );
+  });
+});
+
+describe('server that is not connected', () => {
+  it('logs a server that is not connected when the application starts', async () => {
+    const log = new CapturedLog();
+    const url = ownUrl();
+    const module = ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url)));
+    const app = await NestFactory.create(module, { logger: log, abortOnError: false });
+    onTestFinished(() => app.close());
+    await app.init();
+    expect(log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text)).toEqual([
+      `the server of ${url} is not connected to this application and serves no calls; call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) before app.listen(), or ignore this line if another application starts the server`,
+    ]);
+  });
+
+  it('does not log a server that is connected before the application starts', async () => {
+    const { log } = await started(await serveOrders());
+    expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
+  });
+});
+
+describe('handler that serves no method', () => {
+  @Controller()
+  class OrdersController {
+    @GrpcMethod('Order', 'Get')
+    misspelledService(): void {}
+    @GrpcMethod('Orders', 'Gte')
+    misspelledMethod(): void {}
+    @GrpcMethod()
+    create(): void {}
+    @GrpcMethod('Orders', 'Upload')
+    notAStream(): void {}
+    @GrpcStreamMethod('Orders', 'Watch')
+    aStream(requests: unknown): unknown {
+      return requests;
+    }
+    @GrpcMethod('Index', 'Find')
+    ofAnotherPackage(): void {}
+    @GrpcMethod('Billing', 'Charge')
+    ofAnotherServer(): void {}
+    @GrpcMethod('orders.v1.Orders', 'Get')
+    get(): void {}
+    @GrpcMethod('Orders', 'Get')
+    preferred(): void {}
+    @MessagePattern({ service: 'Order', rpc: 'Get' })
+    ofAnotherTransport(data: unknown): unknown {
+      return data;
+    }
+    @EventPattern('Order/Get')
+    event(data: unknown): unknown {
+      return data;
+    }
+  }
+
+  /** Starts an application with `OrdersController` and the given servers, and returns its warnings. */
+  async function warningsOf(servers: readonly DynamicModule[], ...others: MicroserviceOptions[]): Promise<string[]> {
+    const log = new CapturedLog();
+    // Two servers of the same class in one application need their own provider tokens.
+    const tokens = servers.map(() => Symbol('server'));
+    const imports = servers.map((server, index) => ({
+      module: class ServerModule {},
+      imports: [server],
+      providers: [{ provide: tokens[index]!, useExisting: ResilientGrpcServer }],
+    }));
+    const module = { module: class AppModule {}, imports, controllers: [OrdersController] };
+    const app = await NestFactory.create(module, { logger: log, abortOnError: false });
+    onTestFinished(() => app.close());
+    for (const token of tokens) app.connectMicroservice({ strategy: app.get<ResilientGrpcServer>(token) });
+    for (const other of others) app.connectMicroservice(other);
+    await app.startAllMicroservices();
+    return log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+  }
+  const server = (options: Partial<ResilientGrpcServerOptions> = {}) =>
+    ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl(), options));
+
+  const OF_ORDERS = [
+    "@GrpcMethod('Orders', 'Gte') of OrdersController.misspelledMethod receives no calls: service orders.v1.Orders has no method 'Gte'; did you mean @GrpcMethod('Orders', 'Get')?",
+    "@GrpcMethod('Orders', 'Upload') of OrdersController.notAStream receives no calls: /orders.v1.Orders/Upload streams its requests; write @GrpcStreamMethod('Orders', 'Upload')",
+    "@GrpcStreamMethod('Orders', 'Watch') of OrdersController.aStream receives no calls: /orders.v1.Orders/Watch takes a single request; write @GrpcMethod('Orders', 'Watch')",
+    "@GrpcMethod('orders.v1.Orders', 'Get') of OrdersController.get receives no calls: another handler serves /orders.v1.Orders/Get; remove one of them",
+  ];
+  const OF_NO_SERVICE = [
+    "@GrpcMethod('Order', 'Get') of OrdersController.misspelledService receives no calls: no service 'Order' is served; did you mean @GrpcMethod('Orders', 'Get')?",
+    "@GrpcMethod('OrdersController', 'Create') of OrdersController.create receives no calls: no service 'OrdersController' is served (Nest uses the class name if the decorator names no service); did you mean @GrpcMethod('Orders', 'Create')?",
+    "@GrpcMethod('Billing', 'Charge') of OrdersController.ofAnotherServer receives no calls: no service 'Billing' is served; write one of the served services: 'Orders'",
+  ];
+
+  it('logs at the start each handler that serves no method, with the closest service, method, or decorator', async () => {
+    const protoPath = [ORDERS_PROTO, ARCHIVE_PROTO];
+    const warnings = await warningsOf([server({ protoPath })]);
+    const ofIndex =
+      "@GrpcMethod('Index', 'Find') of OrdersController.ofAnotherPackage receives no calls: package 'archive.v1' of its service is not served; add it to `package`";
+    expect(warnings.toSorted()).toEqual([...OF_ORDERS, ...OF_NO_SERVICE, ofIndex].toSorted());
+  });
+
+  it('suggests the full name of the service for a handler if the server has no `package`', async () => {
+    expect(await warningsOf([server({ package: undefined as never })])).toContain(
+      "@GrpcMethod('Orders', 'Get') of OrdersController.preferred receives no calls: no service 'Orders' is served; did you mean @GrpcMethod('orders.v1.Orders', 'Get')?",
+    );
+  });
+
+  it('names `package` for a handler if the server serves no service', async () => {
+    expect(
+      await warningsOf([server({ package: 'google.protobuf', protoPath: 'google/protobuf/empty.proto' })]),
+    ).toContain(
+      "@GrpcMethod('Orders', 'Get') of OrdersController.preferred receives no calls: no service 'Orders' is served, because the server has none; write the package of the service in `package`",
+    );
+  });
+
+  it('logs a handler once, and only if no server of the application serves it', async () => {
+    const archive = server({ package: 'archive.v1', protoPath: ARCHIVE_PROTO });
+    const warnings = await warningsOf([archive, server()]);
+    const expected = [...OF_ORDERS, ...OF_NO_SERVICE].map((line) =>
+      line.replace(/services: 'Orders'$/, "services: 'Orders', 'Index'"),
+    );
+    expect(warnings.toSorted()).toEqual(expected.toSorted());
+  });
+
+  it('logs no handler of an unknown service if the application has a server of Transport.GRPC, which may serve it', async () => {
+    const options = { url: ownUrl(), package: 'archive.v1', protoPath: ARCHIVE_PROTO };
+    const warnings = await warningsOf([server()], { transport: Transport.GRPC, options });
+    expect(warnings.toSorted()).toEqual(OF_ORDERS.toSorted());
   });
 });
 

@@ -28,7 +28,9 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
   const scheme = /^(https?|grpcs?|tcp|tls):\/\//i.exec(url);
   if (scheme !== null) {
     const rest = url.slice(scheme[0].length).replace(/\/+$/, '');
-    const secure = /^(https|grpcs|tls)$/i.test(scheme[1] ?? '') ? ' and `tls: {}`' : '';
+    // Only servers may listen on port 0.
+    const tls = minPort === 0 ? 'credentials' : 'tls: {}';
+    const secure = /^(https|grpcs|tls)$/i.test(scheme[1] ?? '') ? ` and \`${tls}\`` : '';
     return `expected a gRPC target, got '${maskAddress(url)}', whose scheme gRPC does not support; write '${rest.slice(rest.lastIndexOf('@') + 1)}'${secure}`;
   }
   const shown = maskAddress(url);

@@ -66,7 +66,7 @@ function answered(client: Client, path: string): Promise<status> {
 
 it('does not report a call as refused if it is answered in the event-loop turn in which it arrived', async () => {
   const { recorded, telemetry } = recording();
-  const server = observedServer({}, telemetry, systemClock);
+  const server = observedServer({}, telemetry, systemClock, () => undefined);
   const refuse = (call: { emit(event: string, status: object): void }): void => {
     call.emit('error', { code: status.UNAVAILABLE, details: 'not now' });
   };
@@ -78,7 +78,7 @@ it('does not report a call as refused if it is answered in the event-loop turn i
 
 it('reports a call of an unknown method only as refused', async () => {
   const { recorded, telemetry } = recording();
-  const client = await listening(observedServer({}, telemetry, systemClock));
+  const client = await listening(observedServer({}, telemetry, systemClock, () => undefined));
   expect(await answered(client, '/a.B/D')).toBe(status.UNIMPLEMENTED);
   expect(recorded).toEqual(['refused 12']);
 });
@@ -104,7 +104,7 @@ it('runs the given server interceptors in the telemetry context of the call', as
         });
       },
     });
-  const server = observedServer({ interceptors: [given] }, telemetry, systemClock);
+  const server = observedServer({ interceptors: [given] }, telemetry, systemClock, () => undefined);
   server.register('/a.B/C', (call: { end(): void }) => call.end(), plain, plain, 'bidi');
   await answered(await listening(server), '/a.B/C');
   expect(seen).toEqual([true]);

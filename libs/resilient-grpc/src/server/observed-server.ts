@@ -13,6 +13,7 @@ import { kindOf } from '../call/method.js';
 import { StatusCode } from '../status/status-code.js';
 import type { ServedCallEnd, ServedCallTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
+import { ReportingServer, type UnserializableListener } from './reporting-server.js';
 import { observeHttp2Servers } from './quirks/http2-servers.js';
 import { observeData, sentStatusOf, statusSentBy } from './quirks/http2-stream.js';
 
@@ -137,16 +138,17 @@ class ObservedCall extends ServerInterceptingCall {
   }
 }
 
-/** A grpc-js server that records the paths of its methods and the sizes of its messages. */
-class MeasuredServer extends Server {
+/** A server that records the paths of its methods and the sizes of its messages. */
+class MeasuredServer extends ReportingServer {
   /** Paths of the registered methods. */
   readonly paths = new Set<string>();
 
   constructor(
     options: ServerOptions,
+    onUnserializable: UnserializableListener,
     private readonly sizes: MessageSizes,
   ) {
-    super(options);
+    super(options, onUnserializable);
   }
 
   override register<Q, R>(
@@ -162,12 +164,18 @@ class MeasuredServer extends Server {
 }
 
 /** Creates a grpc-js server that reports all calls to `telemetry`, including those of health and reflection. */
-export function observedServer(options: ServerOptions, telemetry: ServerTelemetry, clock: Clock): Server {
+export function observedServer(
+  options: ServerOptions,
+  telemetry: ServerTelemetry,
+  clock: Clock,
+  onUnserializable: UnserializableListener,
+): Server {
   const sizes = new MessageSizes();
   const observer = { telemetry, sizes, clock };
   // The first interceptor is closest to the wire, so it also observes the effects of other interceptors.
   const observe: ServerInterceptor = (method, call) => new ObservedCall(method, call, observer);
-  const server = new MeasuredServer({ ...options, interceptors: [observe, ...(options.interceptors ?? [])] }, sizes);
+  const interceptors = [observe, ...(options.interceptors ?? [])];
+  const server = new MeasuredServer({ ...options, interceptors }, onUnserializable, sizes);
   observeHttp2Servers(server, (http2Server) => {
     http2Server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
       if (server.paths.has(headers[':path'] ?? '')) return;

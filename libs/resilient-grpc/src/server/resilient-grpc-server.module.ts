@@ -1,4 +1,5 @@
 import { Module, type DynamicModule, type ModuleMetadata, type Provider } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
 import type { GrpcOptions } from '@nestjs/microservices';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from '../nest/async-source.js';
@@ -43,9 +44,15 @@ export class ResilientGrpcServerModule {
 function serverModule(given: Provider[], imports: ModuleMetadata['imports'], path: string): DynamicModule {
   const server: Provider = {
     provide: ResilientGrpcServer,
-    inject: [GIVEN_OPTIONS, { token: ClientRegistry, optional: true }, { token: GRPC_TELEMETRY, optional: true }],
+    inject: [
+      GIVEN_OPTIONS,
+      ModulesContainer,
+      { token: ClientRegistry, optional: true },
+      { token: GRPC_TELEMETRY, optional: true },
+    ],
     useFactory: (
       options: ResilientGrpcServerOptions,
+      modules: ModulesContainer,
       clients: ClientRegistry | undefined,
       telemetry: GrpcTelemetry | undefined,
     ) => {
@@ -54,6 +61,7 @@ function serverModule(given: Provider[], imports: ModuleMetadata['imports'], pat
         random: systemRandom,
         captures: () => clients?.capturesInbound ?? false,
         telemetry,
+        modules,
       });
       clients?.servers.add(created);
       return created;

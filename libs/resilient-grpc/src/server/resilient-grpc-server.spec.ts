@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { ConsoleLogger, Logger } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { EventHub } from '../call/event-hub.js';
 import type { GrpcServerEvent } from '../call/server-event.js';
@@ -34,6 +35,7 @@ async function startServer() {
     clock,
     random: () => 0.5,
     captures: () => false,
+    modules: new ModulesContainer(),
     telemetry: { forServer: () => recorder, forClient: () => undefined },
   });
   const failure = await new Promise((resolve) => void server.listen(resolve));

@@ -1,12 +1,28 @@
-import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
-import type { PackageDefinition } from '@grpc/proto-loader';
+import {
+  loadPackageDefinition,
+  ServerCredentials,
+  type GrpcObject,
+  type Server,
+  type ServerOptions,
+  type ServiceClientConstructor,
+} from '@grpc/grpc-js';
+import type { loadSync, PackageDefinition } from '@grpc/proto-loader';
+import type { ModulesContainer } from '@nestjs/core';
 import { ServerGrpc, type GrpcMethodStreamingType } from '@nestjs/microservices';
 import { Observable } from 'rxjs';
 import { EventHub } from '../call/event-hub.js';
 import { SeamReport } from '../channel/quirks/seam.js';
-import { loadContract } from '../client/settings/contract.js';
+import {
+  loadContract,
+  loadDefinition,
+  packageOf,
+  unknownPackageMessage,
+  type Services,
+} from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
+import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { pathOf } from '../policy/options/describe-value.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
 import type { Clock } from '../time/clock.js';
 import { measureProcess } from '../time/process-load.js';
@@ -24,13 +40,20 @@ import { refuseUnreadCalls } from './overload/unread-calls.js';
 import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { LoadReports } from './load-reports.js';
+import { connectedServers, handlerNames } from './application-handlers.js';
+import { listenProblem } from './listen-problem.js';
+import { requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
+import { ReportingServer } from './reporting-server.js';
+import { ServedHandlers } from './served-handlers.js';
+import { unmatchedHandlerLines } from './unmatched-handlers.js';
 import { grpcServerOptions, takeKeepalive } from './grpc-server-options.js';
 import {
   implementationOf,
   isGated,
   servedMethod,
   servedServices,
+  unimplemented,
   type CallHook,
   type NativeMethod,
 } from './served-methods.js';
@@ -40,6 +63,7 @@ import type { ServerOverload } from '../call/server-overload.js';
 import { ServerLog } from './server-log.js';
 import { isDebugEnabled, LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
+import { listed } from '../telemetry/log/log-text.js';
 import type { ResolvedServerMethod, ResolvedServerOptions } from './server-options.js';
 import { ServiceStreams } from './service-streams.js';
 
@@ -53,7 +77,12 @@ export interface ServerDependencies {
   readonly captures: () => boolean;
   /** Telemetry; `undefined` if its module is not imported. */
   readonly telemetry?: GrpcTelemetry | undefined;
+  /** Modules of the application. */
+  readonly modules: ModulesContainer;
 }
+
+/** Maximum number of methods in the line about methods without a handler. */
+const MAX_LISTED_METHODS = 20;
 
 const CLOSED_MESSAGE =
   'This ResilientGrpcServer is closed and cannot listen again; close the application and create a new one (NestFactory.create)';
@@ -84,6 +113,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly connections: ServerConnections;
   private readonly grpcOptions: ServerOptions;
   private readonly loadReports: LoadReports | undefined;
+  private readonly servedHandlers = new ServedHandlers(this.getHandlers());
   private packageDefinition: PackageDefinition | undefined;
   private boundPort: number | undefined;
   /** Set when the server starts to listen; `undefined` before that, and after a failed start. */
@@ -104,14 +134,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     private readonly dependencies: ServerDependencies,
   ) {
     const { clock, random } = dependencies;
-    const { onLoadPackageDefinition } = resolved.nest;
-    super({
-      ...resolved.nest,
-      onLoadPackageDefinition: (definition: PackageDefinition, server: unknown) => {
-        this.packageDefinition = definition;
-        onLoadPackageDefinition?.(definition, server);
-      },
-    });
+    super(resolved.nest);
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
     this.events = events;
     this.seamReport = new SeamReport(SERVER_SEAMS, (untested) => {
@@ -213,7 +236,19 @@ export class ResilientGrpcServer extends ServerGrpc {
     }
     const address = this.url.replace(/:0$/, `:${String(this.boundPort)}`);
     this.ownLogger.log(new LogLine('log', `listening on ${address}`, { event: 'listening', address }));
+    this.reportHandlers();
     callback();
+  }
+
+  /** Sets the health to SERVING once the server listens, and logs a server that is not connected. @internal Called by the module. */
+  markBootstrapped(): void {
+    this.health.markBootstrapped();
+    if (this.listening !== undefined || connectedServers(this.dependencies.modules).includes(this)) return;
+    const text =
+      `the server of ${this.url} is not connected to this application and serves no calls; ` +
+      'call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) before app.listen(), ' +
+      'or ignore this line if another application starts the server';
+    this.ownLogger.warn(new LogLine('warn', text, { event: 'not-connected', address: this.url }));
   }
 
   /** Waits for a pending `listen()`, starts the drain if Nest's hooks have not, and resolves when the drain is over. */
@@ -248,11 +283,62 @@ export class ResilientGrpcServer extends ServerGrpc {
     super.setOnProcessingEndHook(hook);
   }
 
+  /** @internal Called by Nest, whose own method names neither the option nor the remedy if it fails. */
+  override loadProto(): GrpcObject {
+    const { nest, path } = this.resolved;
+    // The casts are safe: the options were validated, and the loader has `loadSync`.
+    const given = nest.packageDefinition as PackageDefinition | undefined;
+    const loader = requireProtoLoader(nest.protoLoader) as { readonly loadSync: typeof loadSync };
+    const load: typeof loadSync = (files, options) => loader.loadSync(files, options);
+    const definition = given ?? loadDefinition(nest, path, load);
+    this.packageDefinition = definition;
+    nest.onLoadPackageDefinition?.(definition, this.grpcClient);
+    const root = loadPackageDefinition(definition);
+    const packages: readonly (string | undefined)[] = [nest.package].flat();
+    const isMissing = (name: string | undefined) => this.lookupPackage(root, name) === undefined;
+    if (!packages.some(isMissing)) return root;
+    const contract = loadContract({ packageDefinition: definition }, path);
+    if (!contract.ok) throw new GrpcConfigurationError(contract.problems);
+    const known = new Set([...contract.services.keys()].map(packageOf));
+    const at = pathOf(path, 'package');
+    const problems = packages.flatMap((name, index) => {
+      if (name === undefined || !isMissing(name)) return [];
+      return [
+        { path: Array.isArray(nest.package) ? pathOf(at, index) : at, message: unknownPackageMessage(name, known) },
+      ];
+    });
+    throw new GrpcConfigurationError(problems);
+  }
+
+  /** @internal Called by Nest. Nest 11's own method fails if there is no package. */
+  override lookupPackage(root: GrpcObject, name: string | undefined): unknown {
+    let found: unknown = root;
+    for (const part of name ? name.split('.') : []) {
+      if (typeof found !== 'object' && typeof found !== 'function') return undefined;
+      found = Reflect.get(found ?? {}, part);
+    }
+    return found;
+  }
+
+  /** @internal Called by Nest. Adds the methods without a handler, so that the status of their calls names the path. */
+  override async createService(constructor: ServiceClientConstructor, name: string): Promise<object> {
+    // The cast is safe: Nest returns the implementations by name.
+    const service = (await super.createService(constructor, name)) as Record<string, unknown>;
+    for (const [method, definition] of Object.entries(constructor.service)) {
+      const isHandled = [method, definition.originalName].some(
+        (key) => key !== undefined && Object.hasOwn(service, key),
+      );
+      if (!isHandled) service[method] = unimplemented(definition);
+    }
+    return service;
+  }
+
   /** @internal Called by Nest. */
   // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- Nest's own signature
   override createServiceMethod(handler: Function, native: NativeMethod, streaming: GrpcMethodStreamingType): Function {
     // The cast is safe: Nest calls the handler with messages, metadata, and the call.
     const method = servedMethod(native, handler as ServedHandler, this.resolved);
+    this.servedHandlers.add(handler, method.path);
     const { calls, gate, onCall } = this;
     const limits = [this.limitOf(method.options, method.path), this.serverLimit].filter((limit) => limit !== undefined);
     if (limits.length === 0 && isGated(method, streaming)) this.gatedMethods.set(method.path, method);
@@ -309,9 +395,46 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.health.markListening();
   }
 
+  /**
+   * Logs the handlers that no server of the application serves, and the methods without a handler. The last server that starts logs the
+   * handlers, because another server may serve a handler that this one does not.
+   */
+  private reportHandlers(): void {
+    const { servedHandlers, ownLogger } = this;
+    servedHandlers.isComplete = true;
+    const unhandled = isDebugEnabled() ? servedHandlers.unhandledPaths() : [];
+    if (unhandled.length > 0) {
+      const methods = listed(unhandled, MAX_LISTED_METHODS, (count) => `${String(count)} more`);
+      const text = `methods without a handler (UNIMPLEMENTED): ${methods}`;
+      ownLogger.debug(new LogLine('debug', text, { event: 'methods-unhandled', methods }));
+    }
+    const { modules } = this.dependencies;
+    const connected = connectedServers(modules);
+    const servers = connected.flatMap((server) =>
+      server instanceof ResilientGrpcServer ? [server.servedHandlers] : [],
+    );
+    if (servers.some(({ isComplete }) => !isComplete)) return;
+    const hasOtherServers = servers.length < connected.length;
+    for (const line of unmatchedHandlerLines({ servers, hasOtherServers, names: handlerNames(modules) })) {
+      ownLogger.warn(line);
+    }
+  }
+
+  private readonly onUnserializable = (path: string, error: unknown): void => {
+    if (!this.events.wanted) return;
+    const route = this.servedHandlers.routeOf(path);
+    const handler = route === undefined ? undefined : handlerNames(this.dependencies.modules).get(route);
+    const source = handler === undefined ? '' : ` of ${handler}`;
+    const text = `the response${source} does not match the proto: ${errorMessage(error)}; the caller received INTERNAL`;
+    const failure = new TypeError(text, { cause: error });
+    // Its frames are those of grpc-js and of this library, not of the handler.
+    delete failure.stack;
+    this.events.emit({ type: 'handler-failed', path, error: failure });
+  };
+
   private newServer(): Server {
     const { telemetry, clock } = this.dependencies;
-    if (telemetry === undefined) return this.filtered(new Server(this.grpcOptions));
+    if (telemetry === undefined) return this.filtered(new ReportingServer(this.grpcOptions, this.onUnserializable));
     this.unsubscribeTelemetry?.();
     const recorder = telemetry.forServer(isTracedByOthers());
     const unsubscribe = this.events.listen((event) => {
@@ -322,7 +445,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       unsubscribe();
       stopObserving();
     };
-    return this.filtered(observedServer(this.grpcOptions, recorder, clock), recorder);
+    return this.filtered(observedServer(this.grpcOptions, recorder, clock, this.onUnserializable), recorder);
   }
 
   /** Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. */
@@ -340,7 +463,9 @@ export class ResilientGrpcServer extends ServerGrpc {
     const definition = this.packageDefinition;
     if (definition === undefined) return;
     const contract = loadContract({ packageDefinition: definition }, 'server');
-    const services = servedServices(contract.ok ? contract.services : new Map(), this.resolved.nest.package);
+    const defined: Services = contract.ok ? contract.services : new Map();
+    const services = servedServices(defined, this.resolved.nest.package);
+    Object.assign(this.servedHandlers, { defined, services, packages: [this.resolved.nest.package].flat() });
     const problems = patternProblems(patterns, services, path);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);
     if (health) this.health.addTo(server, [...services.keys()]);
@@ -352,11 +477,13 @@ export class ResilientGrpcServer extends ServerGrpc {
 
   private bind(server: Server): Promise<number> {
     // The cast is needed because Nest's options do not type the credentials.
-    const credentials = this.resolved.nest.credentials as ServerCredentials | undefined;
+    const { nest, path } = this.resolved;
+    const credentials = nest.credentials as ServerCredentials | undefined;
     return new Promise((resolve, reject) => {
       server.bindAsync(this.url, credentials ?? ServerCredentials.createInsecure(), (error, port) => {
         if (error === null) resolve(port);
-        else reject(error);
+        else
+          reject(new GrpcConfigurationError([{ path: pathOf(path, 'url'), message: listenProblem(this.url, error) }]));
       });
     });
   }

@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module';
 import { targetProblem } from '../channel/channel-checks.js';
 import { grpcJsProblem } from '../channel/quirks/grpc-js-version.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
@@ -15,6 +14,7 @@ import {
 import { resolveDrain } from '../nest/module-options.js';
 import { flattenNestOptions } from '../nest/nest-grpc-options.js';
 import { channelOptionProblems, connectionLimits, ignoredByGrpcJs } from './grpc-server-options.js';
+import { requireProtoLoader } from './proto-loader.js';
 import {
   DEFAULT_SERVER_OPTIONS,
   type ResilientGrpcServerOptions,
@@ -111,8 +111,6 @@ function contractProblems(options: Partial<ResilientGrpcServerOptions>, path: st
   return problem === undefined ? [] : [{ path: pathOf(path, problem.key), message: problem.message }];
 }
 
-const require = createRequire(import.meta.url);
-
 /** Checks `protoLoader` here, because Nest exits the process if it cannot load the package. */
 function protoLoaderProblems(
   { protoLoader }: Partial<ResilientGrpcServerOptions>,
@@ -120,7 +118,7 @@ function protoLoaderProblems(
 ): ConfigurationProblem[] {
   if (protoLoader === undefined) return [];
   try {
-    const loaded: unknown = createRequire(require.resolve('@nestjs/microservices'))(protoLoader);
+    const loaded = requireProtoLoader(protoLoader);
     if (typeof loaded === 'object' && loaded !== null && 'loadSync' in loaded) return [];
     const message = `expected a package with loadSync(), got "${protoLoader}"; leave it out to use @grpc/proto-loader`;
     return [{ path: pathOf(path, 'protoLoader'), message }];

@@ -8,7 +8,8 @@ import type { ServedCall, ServedHandler, ServedMethod } from './calls/served-cal
 import type { ServerCalls } from './calls/server-calls.js';
 import { ServiceTime } from '../policy/overload/service-time.js';
 import { UnaryCall } from './calls/unary-call.js';
-import type { AnswerCallback, ReadableCall, WireCall } from './calls/wire-call.js';
+import { endStream, type AnswerCallback, type ReadableCall, type WireCall } from './calls/wire-call.js';
+import { StatusCode } from '../status/status-code.js';
 import type { ConcurrencyLimit, ServeNext } from './overload/concurrency-limit.js';
 import type { OverloadGate } from './overload/overload-gate.js';
 import type { ResolvedServerOptions } from './server-options.js';
@@ -24,6 +25,18 @@ export interface NativeMethod {
 
 /** Function that grpc-js runs for each call of a method. */
 export type MethodImplementation = (call: WireCall, callback?: AnswerCallback) => void;
+
+/** Returns the implementation of a method without a handler. grpc-js's own names the method without its service. */
+export function unimplemented({
+  path,
+  responseStream,
+}: Pick<NativeMethod, 'path' | 'responseStream'>): MethodImplementation {
+  const status = { code: StatusCode.UNIMPLEMENTED, details: `The server does not implement the method ${path}` };
+  return (wire, callback) => {
+    if (responseStream) endStream(wire, status);
+    else callback?.(status);
+  };
+}
 
 /** Hook for the start of a call. The returned function is called at the end of its handler. */
 export type CallHook = (call: WireCall) => (() => void) | undefined;

@@ -19,7 +19,7 @@ function lifecycle() {
   let ready: () => void = () => undefined;
   const readiness = new Promise<void>((resolve) => (ready = resolve));
   const server = {
-    health: { markBootstrapped: () => log.push('bootstrapped') },
+    markBootstrapped: () => log.push('bootstrapped'),
     drain: {
       begin: () => log.push('begin'),
       draining: false,

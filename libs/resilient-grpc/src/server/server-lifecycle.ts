@@ -15,7 +15,7 @@ export interface DrainingServer {
     ServerDrain,
     'begin' | 'draining' | 'ready' | 'run' | 'runInBackground' | 'streamsNotified' | 'onEnd'
   >;
-  readonly health: { markBootstrapped(): void };
+  markBootstrapped(): void;
 }
 
 /**
@@ -36,7 +36,7 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
   }
 
   onApplicationBootstrap(): void {
-    this.server.health.markBootstrapped();
+    this.server.markBootstrapped();
   }
 
   onModuleDestroy(): void {

@@ -100,10 +100,15 @@ export function callError(
     reachedServer: maxReach(reached, cutOff),
     attempts: history?.records ?? [],
     notRetriedBecause,
-    remedy: failure.remedy ?? REMEDIES.get(notRetriedBecause),
+    remedy: failure.remedy ?? REMEDIES.get(notRetriedBecause) ?? missingPath(failure, context.method.path),
     retryAfterMs: failure.retryAfterMs,
     cause: failure.cause ?? history?.lastStatus,
   });
+}
+
+/** Returns the path of a method that the server does not implement if its status lacks the path ("Method not found!" of grpcio). */
+function missingPath({ code, reason, details }: CallFailure, path: string): string | undefined {
+  return code === StatusCode.UNIMPLEMENTED && reason === 'server' && !details.includes(path) ? path : undefined;
 }
 
 /** Failure of a call that is rejected because the client is shutting down. */

@@ -53,13 +53,31 @@ export function loadContract(contract: GivenContract, path: string): LoadedContr
   }
 }
 
-function loadChecked(contract: GivenContract, path: string): LoadedContract {
+/**
+ * Loads the definition of a contract without checking its packages.
+ * @param load `loadSync` of the proto-loader to use
+ * @throws GrpcConfigurationError if the files cannot be loaded
+ */
+export function loadDefinition(contract: GivenContract, path: string, load: typeof loadSync): PackageDefinition {
+  const { problems, refuse } = problemsAt(path);
+  const definition = definitionOf(contract, refuse, load);
+  if (definition === null) throw new GrpcConfigurationError(problems);
+  return definition;
+}
+
+/** Returns an empty list of problems, and the function that adds to it. */
+function problemsAt(path: string): { readonly problems: ConfigurationProblem[]; readonly refuse: Refuse } {
   const problems: ConfigurationProblem[] = [];
   const refuse: Refuse = (key, message, index) => {
     const at = pathOf(path, key);
     problems.push({ path: index === undefined ? at : pathOf(at, index), message });
     return null;
   };
+  return { problems, refuse };
+}
+
+function loadChecked(contract: GivenContract, path: string): LoadedContract {
+  const { problems, refuse } = problemsAt(path);
   const definition = definitionOf(contract, refuse);
   const wanted = packagesOf(contract.package, refuse);
   if (definition === null || wanted === null) return { ok: false, problems };
@@ -73,16 +91,19 @@ function loadChecked(contract: GivenContract, path: string): LoadedContract {
   }
   for (const [index, name] of wanted.names.entries()) {
     if (packages.has(name)) continue;
-    const meant = closest(name, packages);
-    const has = [...packages].map((known) => `'${known}'`).join(', ');
-    const remedy = meant === undefined ? `known packages: ${has}` : `did you mean '${meant}'?`;
-    const message = `expected a package with a service, got '${name}'; ${remedy}`;
-    refuse('package', message, wanted.list ? index : undefined);
+    refuse('package', unknownPackageMessage(name, packages), wanted.list ? index : undefined);
   }
   if (problems.length > 0) return { ok: false, problems };
   if (wanted.names.length === 0) return { ok: true, services: all };
   const chosen = new Set(wanted.names);
   return { ok: true, services: new Map([...all].filter(([name]) => chosen.has(packageOf(name)))) };
+}
+
+/** Describes a package that is not in a definition. `packages` are those that have a service. */
+export function unknownPackageMessage(name: string, packages: Iterable<string>): string {
+  const meant = closest(name, packages);
+  const remedy = meant === undefined ? `known packages: ${quoted([...packages])}` : `did you mean '${meant}'?`;
+  return `expected a package with a service, got '${name}'; ${remedy}`;
 }
 
 /** True for a message, an enum, or a service whose methods have the properties that a call needs. */
@@ -100,11 +121,11 @@ function isMethodDefinition(method: unknown): boolean {
 }
 
 /** Returns the package of a full service name: 'orders.v1' for 'orders.v1.Orders'. */
-function packageOf(service: string): string {
+export function packageOf(service: string): string {
   return service.slice(0, Math.max(service.lastIndexOf('.'), 0));
 }
 
-function definitionOf(contract: GivenContract, refuse: Refuse): PackageDefinition | null {
+function definitionOf(contract: GivenContract, refuse: Refuse, load = loadSync): PackageDefinition | null {
   const { protoPath, packageDefinition, loader } = contract;
   const unusable = contractKeysProblem(contract);
   if (unusable !== undefined) return refuse(unusable.key, unusable.message);
@@ -133,10 +154,10 @@ function definitionOf(contract: GivenContract, refuse: Refuse): PackageDefinitio
   if (loader !== undefined && (typeof loader !== 'object' || loader === null)) {
     return refuse('loader', `expected proto-loader options, got ${describeValue(loader)}; write { longs: String }`);
   }
-  // Both were validated above.
+  // The casts are safe: all were validated above.
   const [paths, options] = [files as string[], loader as Options | undefined];
   try {
-    return loadSync(paths, options);
+    return load(protoPath as string | string[], options);
   } catch (error) {
     return refuse('protoPath', loadProblem(error, paths, options?.includeDirs ?? []));
   }
@@ -168,7 +189,7 @@ function isNotRegularFile(path: string): boolean {
 function loadProblem(error: unknown, files: readonly string[], folders: readonly string[]): string {
   const text = error instanceof Error ? error.message : String(error);
   if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT'))
-    return `expected a valid .proto file, got "${text}"; correct the file at that line`;
+    return `expected a valid .proto file, got "${text}"${text.includes('.proto') ? '' : ` in ${quoted(files)} or an imported file`}; correct the file at that line`;
   const missing = files.find((file) => ['', ...folders].every((folder) => !existsSync(resolve(folder, file))));
   if (missing === undefined)
     return `expected existing imports, got "${text}"; add the folders that contain the imports to loader.includeDirs`;

@@ -55,7 +55,7 @@ beforeEach(async () => {
     observe: () => () => undefined,
   };
   const methods = new Map([[PATH, { path: PATH, kind: 'unary' } as ServedMethod]]);
-  const server = observedServer({}, telemetry, clock);
+  const server = observedServer({}, telemetry, clock, () => undefined);
   for (const path of [PATH, OTHER_PATH]) {
     const handler = (call: { request: Buffer }, callback: (error: null, response: Buffer) => void) => {
       handled.push(path);

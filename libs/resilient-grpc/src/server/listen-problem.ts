@@ -1,0 +1,23 @@
+import { errorMessage } from '../errors/error-message.js';
+
+/** Describes why a server could not listen on `url`, from the error of grpc-js: expected and actual value, cause, and remedy. */
+export function listenProblem(url: string, error: unknown): string {
+  const text = errorMessage(error);
+  // grpc-js lists the errors of all addresses to which the name resolves.
+  const reason = /errors: \[(.*)\]$/.exec(text)?.[1] ?? text;
+  const [expected, remedy] = explain(url, reason);
+  return `expected ${expected}, got '${url}' (${reason}); ${remedy}`;
+}
+
+function explain(url: string, reason: string): readonly [expected: string, remedy: string] {
+  const isSocket = url.startsWith('unix:');
+  if (reason.includes('EADDRINUSE')) {
+    if (isSocket) return ['a free address', 'stop the process that listens there, or remove the file if none does'];
+    return ['a free address', 'stop the process that listens there, or write another port'];
+  }
+  if (isSocket) return ['a path that can be created', 'write a path in an existing folder that this process may write'];
+  const port = /:(\d+)$/.exec(url)?.[1] ?? '50051';
+  if (reason.includes('EACCES')) return ['a port that this process may open', 'write a port of 1024 or more'];
+  if (reason.includes('EADDRNOTAVAIL')) return ['an address of this host', `write '0.0.0.0:${port}'`];
+  return ['an address of this host with a port', `write '0.0.0.0:${port}'`];
+}

@@ -1,0 +1,153 @@
+import { GrpcMethodStreamingType } from '@nestjs/microservices';
+import type { MethodDescriptor } from '../call/method.js';
+import { packageOf, shortName } from '../client/settings/contract.js';
+import { closest } from '../errors/closest.js';
+import { LogLine } from '../telemetry/log/log-line.js';
+import { counted, listed } from '../telemetry/log/log-text.js';
+import type { HandlerPattern, ServedHandlers } from './served-handlers.js';
+
+/** Maximum number of names in a line. */
+const MAX_LISTED = 5;
+
+const DECORATORS: Readonly<Record<GrpcMethodStreamingType, string>> = {
+  [GrpcMethodStreamingType.NO_STREAMING]: 'GrpcMethod',
+  [GrpcMethodStreamingType.RX_STREAMING]: 'GrpcStreamMethod',
+  [GrpcMethodStreamingType.PT_STREAMING]: 'GrpcStreamCall',
+};
+
+/** Servers of an application, and the names of its handlers. */
+interface ApplicationHandlers {
+  readonly servers: readonly ServedHandlers[];
+  /** True if the application has a server of `Transport.GRPC`, whose services are unknown. */
+  readonly hasOtherServers: boolean;
+  /** Class and method of a handler by pattern, such as 'OrdersController.get'. */
+  readonly names: ReadonlyMap<string, string>;
+}
+
+/** Returns a line for each gRPC handler that serves no method of any server. Nest ignores such a handler without a message. */
+export function unmatchedHandlerLines({ servers, hasOtherServers, names }: ApplicationHandlers): LogLine[] {
+  const unmatched = new Map<string, HandlerPattern>();
+  const matched = new Set<string>();
+  for (const server of servers) {
+    for (const [route, { pattern, isServing }] of server.patterns()) {
+      if (isServing) matched.add(route);
+      else unmatched.set(route, pattern);
+    }
+  }
+  const lines: LogLine[] = [];
+  for (const [route, pattern] of unmatched) {
+    if (matched.has(route)) continue;
+    const name = names.get(route);
+    const problem =
+      methodProblem(pattern, servers) ?? (hasOtherServers ? undefined : serviceProblem(pattern, servers, name));
+    if (problem === undefined) continue;
+    const owner = name === undefined ? '' : ` of ${name}`;
+    const text = `${decorator(pattern)}${owner} receives no calls: ${problem}`;
+    const { service, rpc: method } = pattern;
+    lines.push(new LogLine('warn', text, { event: 'handler-unmatched', handler: name, service, method }));
+  }
+  return lines;
+}
+
+/** Describes a handler whose service is served; `undefined` if it is not. */
+function methodProblem(pattern: HandlerPattern, servers: readonly ServedHandlers[]): string | undefined {
+  const methods: MethodDescriptor[] = [];
+  for (const server of servers) {
+    for (const [service, own] of server.services) {
+      if (server.namesOf(service).includes(pattern.service)) methods.push(...own.values());
+    }
+  }
+  const [first] = methods;
+  if (first === undefined) return undefined;
+  const { rpc } = pattern;
+  const same = methodNamed(rpc, methods);
+  if (same === undefined) {
+    const meant = nearestMethod(rpc, methods);
+    const problem = `service ${(meant ?? first).service} has no method '${rpc}'`;
+    if (meant === undefined)
+      return `${problem}; write one of its methods: ${listNames(methods.map(({ method }) => method))}`;
+    return `${problem}; did you mean ${decoratorOf(meant, pattern.service, pattern)}?`;
+  }
+  const isStreamHandler = pattern.streaming !== GrpcMethodStreamingType.NO_STREAMING;
+  if (isStreamHandler === same.requestStream) return `another handler serves ${same.path}; remove one of them`;
+  const streams = same.requestStream ? 'streams its requests' : 'takes a single request';
+  return `${same.path} ${streams}; write ${decoratorOf(same, pattern.service, pattern)}`;
+}
+
+/** Describes a handler whose service is not served. */
+function serviceProblem(pattern: HandlerPattern, servers: readonly ServedHandlers[], name: string | undefined): string {
+  const { service, rpc } = pattern;
+  const isDefault = name?.startsWith(`${service}.`) === true;
+  const cause = isDefault ? ' (Nest uses the class name if the decorator names no service)' : '';
+  const problem = `no service '${service}' is served${cause}`;
+  for (const { defined, services } of servers) {
+    const isMeant = (full: string) => !services.has(full) && (full === service || shortName(full) === service);
+    const unserved = [...defined.keys()].find(isMeant);
+    if (unserved !== undefined)
+      return `package '${packageOf(unserved)}' of its service is not served; add it to \`package\``;
+  }
+  const served = servers.flatMap((server) =>
+    [...server.services].map(([full, methods]) => ({
+      full,
+      methods: [...methods.values()],
+      names: server.namesOf(full),
+    })),
+  );
+  if (served.length === 0)
+    return `${problem}, because the server has none; write the package of the service in \`package\``;
+  // The class of a handler is often named after its service.
+  for (const guess of [service, service.replace(/(Grpc)?(Controller|Service)?$/, '')]) {
+    const short = served.filter(({ full }) => shortName(full) === shortName(guess));
+    const name = closest(
+      guess,
+      served.flatMap((one) => one.names),
+    );
+    const near = short.length > 0 ? short : served.filter((one) => name !== undefined && one.names.includes(name));
+    const [first] = near;
+    if (first === undefined) continue;
+    const methods = near.flatMap((one) => one.methods);
+    const meant = methodNamed(rpc, methods) ?? nearestMethod(rpc, methods);
+    const owner = near.find(({ full }) => full === meant?.service) ?? first;
+    const write = owner.names[0] ?? owner.full;
+    return `${problem}; did you mean ${meant === undefined ? `service '${write}'` : decoratorOf(meant, write, pattern)}?`;
+  }
+  const known = new Set(served.map(({ names: [shortest], full }) => shortest ?? full));
+  return `${problem}; write one of the served services: ${listNames([...known])}`;
+}
+
+/** Finds a method by the name in its proto, or by the name in Nest if that differs. */
+function methodNamed(name: string, methods: readonly MethodDescriptor[]): MethodDescriptor | undefined {
+  return methods.find(({ method, alias }) => method === name || alias === name);
+}
+
+function nearestMethod(name: string, methods: readonly MethodDescriptor[]): MethodDescriptor | undefined {
+  const nearest = closest(
+    name,
+    methods.map(({ method }) => method),
+  );
+  return methods.find(({ method }) => method === nearest);
+}
+
+/** Returns the decorator as the user wrote it. */
+function decorator({ service, rpc, streaming }: HandlerPattern): string {
+  return `@${DECORATORS[streaming]}('${service}', '${rpc}')`;
+}
+
+/** Returns a decorator that serves `method`. */
+function decoratorOf(
+  { method, requestStream }: MethodDescriptor,
+  service: string,
+  { streaming }: HandlerPattern,
+): string {
+  const { NO_STREAMING, RX_STREAMING } = GrpcMethodStreamingType;
+  const fitting = streaming === NO_STREAMING ? RX_STREAMING : streaming;
+  return decorator({ service, rpc: method, streaming: requestStream ? fitting : NO_STREAMING });
+}
+
+function listNames(known: readonly string[]): string {
+  return listed(
+    known.map((name) => `'${name}'`),
+    MAX_LISTED,
+    (count) => `and ${counted(count, 'other')}`,
+  );
+}

@@ -58,8 +58,8 @@ export class ClientLog {
     this.unretried = new UnretriedCalls((text, fields) => {
       this.warn(text, fields);
     }, clock);
-    this.repeats = new LogLimiter(clock, (line, repeats) => {
-      this.lines.add(withRepeats(line, repeats));
+    this.repeats = new LogLimiter(clock, (line, repeats, _isOfOthers, ageMs) => {
+      this.lines.add(withRepeats(line, repeats, ageMs));
     });
   }
 

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { cruise, type ICruiseResult } from 'dependency-cruiser';
 import { ESLint, type Linter } from 'eslint';
 import ts from 'typescript';
@@ -85,6 +87,21 @@ describe('operators entry', () => {
   it('loads only the library folders that the operators depend on', () => {
     const folders = new Set(loaded.flatMap((file) => /^libs\/resilient-grpc\/src\/([^/]+)\//.exec(file)?.[1] ?? []));
     expect([...folders].sort()).toEqual(['call', 'errors', 'operators', 'policy', 'status', 'time']);
+  });
+});
+
+describe('a unary call', () => {
+  const [onConnection, onChannel] = [...read('docs/architecture.md').matchAll(/(\d+) functions .*?in (\d+) files/g)];
+
+  it.each([
+    { carrier: 'a connection', setting: 'on', limits: onConnection },
+    { carrier: "grpc-js's channel", setting: 'off', limits: onChannel },
+  ])('passes no more functions and files on $carrier than docs/architecture.md states', async ({ setting, limits }) => {
+    const env = { ...process.env, NODE_ENV: 'development', NESTJS_RESILIENT_GRPC_DIRECT_CALLS: setting };
+    const { stdout } = await promisify(execFile)(process.execPath, ['tools/call-path.mjs'], { cwd: ROOT, env });
+    const [, files, functions] = /passes (\d+) files and (\d+) functions/.exec(stdout) ?? [];
+    expect(Number(functions)).toBeLessThanOrEqual(Number(limits?.[1]));
+    expect(Number(files)).toBeLessThanOrEqual(Number(limits?.[2]));
   });
 });
 

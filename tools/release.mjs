@@ -32,7 +32,9 @@ try {
   console.error('\nNot released.');
   process.exit(1);
 }
-console.log(isDryRun ? '\nReady. `npm run release -- --publish` uploads it.' : '\nReleased.');
+console.log(
+  isDryRun ? '\nThe dry run passed. To publish the package, run `npm run release -- --publish`.' : '\nReleased.',
+);
 
 /**
  * Returns all problems that prevent a release, each with its remedy.

@@ -17,7 +17,7 @@ const CALLER = fileURLToPath(new URL('./caller-process.mjs', import.meta.url));
 /** Minimum and maximum downtime of the server. The downtimes are evenly distributed between them. */
 const MIN_MS = 200;
 const MAX_MS = 800;
-/** Golden ratio minus 1. Any number of its multiples modulo 1 are evenly distributed, and they are the same in each run. */
+/** Golden ratio minus 1. Its first n multiples modulo 1 are evenly distributed for any n, and are the same in each run. */
 const STEP = (Math.sqrt(5) - 1) / 2;
 /** Time with a running server before each kill. */
 const CALM_MS = 100;

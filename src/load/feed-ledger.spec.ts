@@ -45,7 +45,7 @@ describe('FeedLedger', () => {
   });
 
   describe('the longest gap', () => {
-    it('starts the longest gap of a feed when an event is available, not when the reader starts to wait', () => {
+    it('starts the longest gap of a feed when the event becomes available, if the reader was already waiting', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 1_000);
       ledger.accept('2', 1_030);

@@ -66,7 +66,8 @@ describe('client snapshot', () => {
     const { p50Ms, p99Ms, maxMs } = counted!.latency!;
     expect(p50Ms).toBeGreaterThan(0);
     expect([p50Ms, p99Ms, maxMs]).toEqual([p50Ms, p99Ms, maxMs].sort((a, b) => a - b));
-    expect(maxMs).toBeLessThan(performance.now() - beganAt);
+    // The histogram reports a duration up to a sixteenth too long.
+    expect(maxMs).toBeLessThan((performance.now() - beganAt) * (17 / 16));
   });
 
   it('reports latency percentiles within a sixteenth of the actual durations', async () => {

@@ -209,7 +209,9 @@ describe('demo page', { timeout: 120_000 }, () => {
         await waitFor(() => button.isEnabled(), { timeoutMs: 60_000 });
         await button.click();
         const region = page.getByRole('region', { name: 'Three replicas, one of them sick' });
-        await region.getByText('replica 1: failing').waitFor();
+        const state = region.getByText(/^replica 1: failing$|^the run failed/);
+        await state.waitFor();
+        expect(await state.textContent()).toBe('replica 1: failing');
         const headings = await region.getByRole('columnheader').allTextContents();
         expect(headings).toEqual(['', 'Nest ClientGrpc', 'Nest ClientGrpc, tuned', 'nestjs-resilient-grpc']);
         const rows = await region.getByRole('rowheader').allTextContents();

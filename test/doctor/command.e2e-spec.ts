@@ -24,7 +24,7 @@ describe('command', () => {
     const { code, stdout, stderr } = await command(['doctor', 'orders:50051', '--keepalive', '10']);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toBe(
-      '--keepalive: expected a duration above 0, in seconds as a string, got "10"; write "10s"\n' +
+      '--keepalive: expected a duration above 0 such as 30s or 10m, got "10"; write --keepalive 10s\n' +
         'see nestjs-resilient-grpc --help\n',
     );
   });
@@ -44,7 +44,10 @@ describe('command', () => {
   });
 });
 
-/** Replaces the values in a JSON document, except facts, by their types. A list of objects becomes one object with all their keys. */
+/**
+ * Replaces the values in a JSON document, except facts, with their types. A list of objects becomes a list of one object with all their
+ * keys.
+ */
 function typesOf(value: unknown): unknown {
   if (Array.isArray(value)) {
     const objects = value.filter((one): one is object => typeof one === 'object' && one !== null);

@@ -119,6 +119,37 @@ describe('misspelled injection', () => {
     expect(problemOf(error)?.message).toBe("no service 'orders.v1.Order'; did you mean 'orders.v1.Orders'?");
   });
 
+  it.each([
+    ['defined in another module', true],
+    ['not defined', false],
+  ])(
+    'names forFeature and the export of the module in the error of Nest if a client is %s',
+    async (_state, isDefined) => {
+      const name = uniqueName();
+      @Injectable()
+      class OfService {
+        constructor(@InjectGrpcService(name, 'Orders') readonly orders: unknown) {}
+      }
+      @Injectable()
+      class OfClient {
+        @InjectGrpcClient(name) readonly client: unknown;
+      }
+      class OrdersModule {}
+      const imports = isDefined ? [ResilientGrpcModule.forFeature([options(name)])] : [];
+      for (const [host, dependency] of [
+        [OfService, `gRPC service 'Orders' of client '${name}'`],
+        [OfClient, `gRPC client '${name}'`],
+      ] as const) {
+        const error = await startError([{ module: OrdersModule, imports }], host);
+        expect(String(error)).toContain(
+          `"${dependency} (from ResilientGrpcModule.forFeature([...]), shared by exports: [ResilientGrpcModule])"`,
+        );
+        const shared = { module: OrdersModule, imports, exports: isDefined ? [ResilientGrpcModule] : [] };
+        expect(await startError([shared], host)).toEqual(isDefined ? undefined : expect.any(Error));
+      }
+    },
+  );
+
   it('starts an application if the class with the misspelled injection is not a provider', async () => {
     const name = uniqueName();
     @Injectable()

@@ -1,4 +1,4 @@
-import type { GrpcClientEvent } from 'nestjs-resilient-grpc';
+import type { GrpcCallError, GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
@@ -101,6 +101,46 @@ describe('event loop of the client, blocked for 3 s', () => {
     expect(new Set(server.streams)).toEqual(new Set(['/orders.v1.Orders/Get']));
     expect([replacements, states]).toEqual([[], READY_THROUGHOUT]);
     expect(aboveDebug(app)).toEqual([]);
+  });
+});
+
+describe('call that reaches its deadline', () => {
+  it('explains in the error that a frozen server sent nothing', async ({ onTestFinished }) => {
+    const orders = await startProcess(onTestFinished);
+    const { app } = await startApp(onTestFinished, { url: orders.url });
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    orders.freeze();
+    // A busy machine delays the checks of the connection, and the error then has no explanation.
+    let error: unknown;
+    await waitFor(
+      async () => {
+        error = await firstValueFrom(app.orders.get({ id: '1' }, { timeoutMs: 800 })).catch(
+          (failure: unknown) => failure,
+        );
+        return String(error).includes('nothing received');
+      },
+      { timeoutMs: 20_000, describe: () => `an explanation in ${String(error)}` },
+    );
+    orders.thaw();
+    const { message, details } = error as GrpcCallError;
+    expect(details).toMatch(/^Deadline exceeded after 0\.\d+s,(?:LB pick: [\d.]+s,)?remote_addr=[\d.:]+$/);
+    expect(message.replace(details, '<details>').replace(/\d\.\d s/, '<duration>')).toBe(
+      '4 DEADLINE_EXCEEDED: <details> (nothing received on the connection for <duration>: the server is slow, stuck, or unreachable; ' +
+        'set keepalive to detect connections that no longer respond; ' +
+        `to diagnose, run: npx nestjs-resilient-grpc doctor ${orders.url})`,
+    );
+  });
+
+  it('does not claim that the server is silent if the connection receives data', async ({ onTestFinished }) => {
+    const server = await startServer(onTestFinished);
+    server.script('Create', { never: true });
+    const { app } = await startApp(onTestFinished, { url: server.url });
+    await startLoad(onTestFinished, app);
+    const create = firstValueFrom(
+      app.orders.create({ requestId: '1', item: 'tea', quantity: 1 }, { timeoutMs: DEADLINE_MS }),
+    );
+    const error: unknown = await create.catch((failure: unknown) => failure);
+    expect(error).toMatchObject({ reason: 'deadline', message: expect.not.stringContaining('nothing received') });
   });
 });
 

@@ -155,14 +155,14 @@ describe('write', () => {
   );
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
-    'sends a write that waits for a stream exactly once, and successfully: %s',
+    'sends a waiting write exactly once, and completes it, when a stream becomes free: %s',
     async (_ending, { play }) => {
       await writeInQueue(resilient, play);
     },
   );
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
-    'sends a write of the grpc-js client that waits for a stream of the library channel exactly once, and successfully: %s',
+    'sends a waiting write of a grpc-js client exactly once, and completes it, when a stream of the library channel becomes free: %s',
     async (_ending, { play }) => {
       await writeInQueue(callbacks, play);
     },

@@ -77,7 +77,7 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   run.onEnd(() => app.close());
   const [feed, session] = app.clients as [OrdersOf, OrdersOf];
   const pace = { minHealthyMs: MIN_HEALTHY_MS[run.which] };
-  // Each call starts at 0, so that our server sends one event, which is new only in the first call, and then none. The calls are not
+  // Each call starts at 0, so that our server sends exactly one event per call. The event is new only in the first call. The calls are not
   // retried, because a retry would replace the resume if the server has sent no headers before its first event.
   const watch = () => feed.orders.watch({ from: '0' }, { retry: false });
   const send = (outgoing: AsyncIterable<SessionRequest>) => session.orders.session(outgoing);

@@ -24,7 +24,7 @@ export const strictKeepalive: Situation = {
   promise:
     'If a server rejects keepalive pings as too frequent, the client halves their rate. No read fails, and only writes on the wire fail.',
   bounds: {
-    'interval at the end, times': { atLeast: 2 ** COMPLAINTS, atMost: 2 ** COMPLAINTS },
+    'final ping interval compared with the first, times': { atLeast: 2 ** COMPLAINTS, atMost: 2 ** COMPLAINTS },
     // At most one ping per interval of 10, 20 and 40 s.
     pings: { atMost: COMPLAINTS + 1 },
     'later reductions of the ping rate': { atMost: 0 },
@@ -79,7 +79,7 @@ async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
     ...figuresOf(creates, 'writes'),
     'writes failed that were not on the wire': otherFailures.length,
     'writes sent twice': upstream.duplicates('Create'),
-    'interval at the end, times': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,
+    'final ping interval compared with the first, times': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,
     pings: proxy.counters.pings,
     'later reductions of the ping rate': throttled.length - COMPLAINTS,
     'connections lost per reduction of the ping rate': (proxy.counters.accepted - 1) / throttled.length,

@@ -20,7 +20,7 @@ export interface Played {
   readonly writes: number;
   /** Writes that failed, with their errors. */
   readonly failed: readonly string[];
-  /** Events that must not happen; empty if the play succeeded. */
+  /** Forbidden events that occurred; empty if the play succeeded. */
   readonly failures: readonly string[];
   /** Lines of the log at `warn` or above. */
   readonly warnings: readonly string[];

@@ -18,7 +18,7 @@ const limitedTo = (streams: number, options = {}) => ({
 });
 const FEED = { messages: [{}], never: true };
 const interceptor: Interceptor = (options, next) => new InterceptingCall(next(options));
-/** Options of both paths of a call. grpc-js's channel carries calls with interceptors. */
+/** Client settings for each of the two paths that a call can take. Calls with interceptors use grpc-js's channel. */
 const PATHS: readonly (readonly [string, ClientSettings])[] = [
   ['on a connection', {}],
   ["through grpc-js's channel", { channelOptions: { interceptors: [interceptor] } }],

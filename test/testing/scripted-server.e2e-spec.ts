@@ -420,7 +420,7 @@ describe('ScriptedGrpcServer', () => {
   });
 
   it('lists the methods if a method name matches none, and accepts all forms of a method name', async () => {
-    expect(() => server.script('Nothing', {})).toThrow("'Nothing' matches none of /testing.v1.Echo/Unary,");
+    expect(() => server.script('Nothing', {})).toThrow("no method 'Nothing'; known methods: /testing.v1.Echo/Unary,");
     await expect(ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, package: 'other' })).rejects.toThrow(
       'expected a service in',
     );

@@ -5,7 +5,7 @@ const SHOWN_MS = 10 * 60_000;
 const WINDOWS_MS = [60_000, 120_000, 300_000, SHOWN_MS];
 /** Minimum time range over which a current rate is averaged, in milliseconds, if there are samples for it. */
 const RATE_MS = 5_000;
-/** Codes that indicate a problem of the server or the connection. All others describe the request. */
+/** Codes that indicate a problem with the server or the connection. All others describe the request. */
 const FAULTS = new Set([
   'UNAVAILABLE',
   'DEADLINE_EXCEEDED',
@@ -64,7 +64,7 @@ export class ClientState {
     this.#sample(at);
   }
 
-  /** Prepends samples that the server took earlier. Ignores them if they do not start before the samples of this object. */
+  /** Prepends samples that the server took earlier. Uses them only if they start before the existing samples. */
   takeSamples(rows) {
     const known = this.samples[0];
     if (rows.length === 0 || (known.length > 0 && known[0] <= rows[0][0])) return;
@@ -88,7 +88,7 @@ export class ClientState {
     return [moments.map((ms) => ms / 1_000), ...perSecond];
   }
 
-  /** Returns the current rate of `field` per second; `undefined` with fewer than two samples. */
+  /** Returns the current rate of `field` per second; `undefined` if there are fewer than two samples. */
   rateNow(field) {
     const at = this.column('at');
     const last = at.length - 1;
@@ -114,7 +114,8 @@ export class ClientState {
     const { counters, waiting } = this.snapshot;
     const row = this.fields.map((field) => (field === 'at' ? at : field === 'waiting' ? waiting : counters[field]));
     const moments = this.samples[0];
-    // Within a second, the last sample is replaced, so that the chart ends with current values. Two samples at one time would have no rate.
+    // Within a second, the last sample is replaced, so that the chart ends with current values. No rate can be computed between two samples
+    // taken at the same time.
     if (at - moments.at(-1) < 100 || at - moments.at(-2) < 900) for (const column of this.samples) column.pop();
     this.samples.forEach((column, i) => column.push(row[i]));
     while (moments[0] < at - SHOWN_MS) for (const column of this.samples) column.shift();
@@ -122,8 +123,8 @@ export class ClientState {
 }
 
 /**
- * Returns the assessment of a client: a tone (bad, warn, ok, off), a rank (higher is worse), a word, and an explanation.
- * `now` is in milliseconds since 1970, by the server's clock. `isClean` is true if calls succeeded in the last seconds and none failed.
+ * Returns the assessment of a client: a tone (bad, warn, ok, off), a rank (higher is worse), a word, and an explanation. `now` is in
+ * milliseconds since 1970, by the server's clock. `isClean` is true if calls succeeded in the last few seconds and none failed.
  */
 export function assess({ connectivity, circuits, recent, waiting, waitingForStream, drain }, now, isClean) {
   const { state, outage, lastError } = connectivity;

@@ -1,9 +1,9 @@
 import { el, setText } from './parts.js';
 
-/** Time for which a button reports its result, in milliseconds. */
+/** Time that a button shows its result, in milliseconds. */
 const REPORTED_MS = 3_000;
 
-/** Creates a button that copies the text that `textOf()` returns or resolves to, and the status that reports the result. */
+/** Creates a button and a status. The button copies the text that `textOf()` returns or resolves to; the status reports the result. */
 export function copyButton(title, textOf) {
   const result = el('span', { class: 'dim', role: 'status' });
   let timer;

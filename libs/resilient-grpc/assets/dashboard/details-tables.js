@@ -25,7 +25,7 @@ export const REASONS = {
   overloaded: 'refused by an overloaded server',
 };
 
-/** Creates a table with a function that reads its items from a snapshot; empty if `itemsOf` returns `undefined`. */
+/** Creates a table. `itemsOf` reads its items from a snapshot; the table is empty if it returns `undefined`. */
 function tableOf(itemsOf, options) {
   return Object.assign(new Table(options), { itemsOf: (snapshot) => itemsOf(snapshot) ?? [] });
 }
@@ -134,7 +134,7 @@ export function callTables() {
   };
 }
 
-/** Health values with which an endpoint gets no calls. */
+/** Health values of an endpoint that gets no calls. */
 const UNUSABLE = new Set(['pending', 'not-serving', 'unanswered', 'failed']);
 
 /** Describes whether an endpoint gets calls, and why not. */
@@ -145,7 +145,7 @@ function endpointText({ state, ejected, health, weight }, now) {
   return health ?? (state === 'READY' ? 'in use' : NONE);
 }
 
-/** Describes the latency that an adaptive limit follows. */
+/** Describes the latencies that determine an adaptive limit. */
 function limitLatency({ latencyMs, unloadedLatencyMs }) {
   if (unloadedLatencyMs === undefined) return 'measuring';
   const unloaded = `${duration(unloadedLatencyMs)} without load`;

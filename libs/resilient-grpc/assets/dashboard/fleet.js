@@ -246,7 +246,7 @@ const failedOf = (clients) => sumOf(clients, ({ snapshot }) => snapshot.recent.f
 const waitingOf = (clients) => sumOf(clients, ({ snapshot }) => snapshot.waiting);
 const unhealthyOf = (process) => clientsOf(process)?.filter((client) => client.assess(process.now).rank >= 4).length;
 
-/** Facts of all `processes` together. */
+/** Facts about all `processes` combined. */
 function sums(processes) {
   const clients = processes.flatMap((process) => clientsOf(process));
   const failed = failedOf(clients);

@@ -40,7 +40,7 @@ export function duration(ms) {
   }
 }
 
-/** Formats as {@link duration}, in whole seconds and at least 1 s, because fractions would flicker. */
+/** Formats a duration like {@link duration}, but in whole seconds, because fractions would flicker. The minimum is 1 s. */
 export function age(ms) {
   return duration(Math.max(ms < 1_000 ? 1_000 : Math.floor(ms / 1_000) * 1_000, 0)).replace('.0 s', ' s');
 }
@@ -54,7 +54,7 @@ export function percent(part, all) {
   if (all === 0) return NONE;
   const share = (part / all) * 100;
   if (share > 0 && share < 0.1) return '<0.1 %';
-  // Shows 100 % only if all are included.
+  // A share below 100 % is never rounded up to it.
   if (share < 100 && share > 99.9) return '>99.9 %';
   const isRound = Number.isInteger(share) || (share >= 10 && share <= 99);
   return `${isRound ? Math.round(share) : share.toFixed(1)} %`;

@@ -55,8 +55,8 @@ export class Children {
 
 /**
  * A table of `columns`: { title, text(item, now), note?, hint?, tone?, number?, cell?, order?, href? }. `note` explains the title, `hint`
- * explains an item, and `href(item)` turns the item into a link. With `sortBy`, the title of a column, columns with `order(item)` are
- * sortable. `empty` is shown instead if there are no items.
+ * explains an item, and `href(item)` turns the item into a link. `sortBy` is the title of the column to sort by; if it is given, columns
+ * with `order(item)` are sortable. `empty` is shown instead if there are no items.
  */
 export class Table {
   #descending = true;

@@ -134,7 +134,7 @@ export class TimeChart {
       ctx.textBaseline = 'top';
       ctx.fillStyle = colour(`--${this.series[i].colour}`);
       const text = `↑ ${this.options.value(Math.round(column[highest]))}`;
-      // Drawn to the right of the point, because marks of its cause are to the left.
+      // Drawn to the right of the point, because the marks that show its cause are to the left.
       const x = chart.valToPos(moments[highest], 'x', true) + 8 * devicePixelRatio;
       const last = bbox.left + bbox.width - ctx.measureText(text).width;
       ctx.fillText(text, Math.min(x, last), bbox.top + 2 * devicePixelRatio);
@@ -161,7 +161,7 @@ export class TimeChart {
   }
 }
 
-/** Names of the lines of a chart next to their colors, with their values at one time. */
+/** Legend of a chart: the color and name of each line, with its value at one time. */
 class Legend {
   constructor(series) {
     this.values = series.map(() => el('b'));

@@ -29,7 +29,10 @@ export interface AttemptRequest {
   readonly telemetry?: CallTelemetry | undefined;
 }
 
-/** Callbacks of an attempt: headers at most once, messages as requested by `startRead`, the end once and last. None after `abandon`. */
+/**
+ * Callbacks of an attempt. `onHeaders` is called at most once, `onMessage` at most once per `startRead`, and `onEnd` once and last. No
+ * callback follows `abandon`.
+ */
 export interface AttemptListener {
   onHeaders(headers: Metadata): void;
   onMessage(message: unknown): void;
@@ -44,6 +47,8 @@ export interface AttemptEnd extends AttemptEvidence {
   readonly peer: string | undefined;
   /** Identifies the connection: the same object for all attempts on it. `undefined` if the attempt had none. */
   readonly connection: object | undefined;
+  /** Observation of the transport and its remedy, for the message of the error; absent if it observed nothing. */
+  readonly remedy?: string | undefined;
   /** Error thrown on this side, if it ended the attempt. */
   readonly cause?: unknown;
 }

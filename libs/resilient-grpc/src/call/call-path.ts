@@ -9,7 +9,7 @@
 export type ChannelPathReason = 'disabled' | 'resolver' | 'send-compression' | 'call-credentials' | 'grpc-js-release';
 
 /**
- * Path of the calls of a client. Calls with grpc-js interceptors, or with one of the options `host`, `parent`, and `credentials`, always
+ * Path that a client's calls take. Calls with grpc-js interceptors, or with one of the options `host`, `parent`, and `credentials`, always
  * pass through grpc-js's channel.
  */
 export type CallPath =

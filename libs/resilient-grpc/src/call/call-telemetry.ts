@@ -59,7 +59,7 @@ export interface WatchFigures {
   readonly ready: number;
   /** Number of endpoints that are neither ready nor terminating. */
   readonly notReady: number;
-  /** Number of endpoints that terminate. */
+  /** Number of endpoints that are terminating. */
   readonly terminating: number;
 }
 

@@ -61,7 +61,7 @@ export interface Waiter {
    * ready.
    */
   readonly rateLimited: boolean;
-  /** True if a response should follow soon after the release. A response stream may stay silent for any time. */
+  /** True if a response should follow soon after the release. A response stream may stay silent for any length of time. */
   readonly expectsPromptResponse: boolean;
   release(): void;
   refuse(refusal: WaitRefusal): void;

@@ -91,7 +91,7 @@ export interface EndpointWatchSnapshot {
   /**
    * - 'listing': the first list was requested.
    * - 'watching': the API server reports changes.
-   * - 'failing': requests fail, and are repeated. Earlier endpoints stay in use.
+   * - 'failing': requests fail and are retried. Earlier endpoints stay in use.
    * - 'stopped': the channel is idle.
    */
   readonly state: 'listing' | 'watching' | 'failing' | 'stopped';

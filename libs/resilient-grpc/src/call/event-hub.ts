@@ -29,7 +29,9 @@ export class EventHub<E extends AnyEvent = GrpcClientEvent> {
     private readonly epoch: () => number,
   ) {}
 
-  /** Adds `listener`, and returns a function that removes it. Errors of the listener are rethrown in a microtask, outside the call. */
+  /**
+   * Adds `listener`, and returns a function that removes it. Errors that the listener throws are rethrown in a microtask, outside the call.
+   */
   listen(listener: EventListener<E>, everyCall: boolean): () => void {
     this.listeners.set(listener, everyCall);
     this.count();

@@ -7,7 +7,7 @@ import type { StreamFactory } from './stream-source.js';
  * `for await` starts one call that is read with flow control; `break` cancels it. `pipe()` returns a plain Observable.
  */
 export class GrpcObservable<T> extends Observable<T> implements AsyncIterable<T> {
-  /** Creates a run that the reader can pause. Operators use it to keep flow control. @internal */
+  /** Creates a run that the reader can pause. Operators use it to preserve flow control. @internal */
   readonly openStream: StreamFactory<T>;
 
   /** @internal Created by the methods of a client. */
@@ -17,8 +17,8 @@ export class GrpcObservable<T> extends Observable<T> implements AsyncIterable<T>
   }
 
   /**
-   * Returns a lazy iterator: the first `next()` starts the call. Nest creates an iterator of each result of a handler and discards it, so
-   * the creation must be cheap and must not start a call.
+   * Returns a lazy iterator: the first `next()` starts the call. Nest creates an iterator for each handler result and discards it, so the
+   * creation must be cheap and must not start a call.
    */
   [Symbol.asyncIterator](): AsyncIterableIterator<T> {
     return new StreamIterator(this.openStream);

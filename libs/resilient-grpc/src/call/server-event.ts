@@ -24,7 +24,7 @@ export type GrpcServerEvent = {
   | { readonly type: 'stream-idle'; readonly path: string; readonly peer: string; readonly idleMs: number }
   /** A handler still runs after its call has ended. */
   | { readonly type: 'handler-leak'; readonly path: string; readonly overMs: number }
-  /** An Observable emitted more bytes ahead of its client than the limit allows. */
+  /** An Observable got more bytes ahead of its client than the limit allows. */
   | { readonly type: 'responses-overflow'; readonly path: string; readonly bytes: number }
   /** An Observable emitted many messages in one turn. They are buffered in memory. */
   | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }

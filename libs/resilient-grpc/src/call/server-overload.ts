@@ -1,6 +1,6 @@
-/** Overload state of a server. In an overload, the server refuses calls that it cannot start in time. */
+/** Overload state of a server. During an overload, the server refuses calls that it cannot start in time. */
 export interface ServerOverload {
-  /** Start of the current overload; `undefined` without one. */
+  /** Start of the current overload; `undefined` if the server is not overloaded. */
   readonly since: Date | undefined;
   /** Number of unary calls that wait for their handler. */
   readonly queued: number;

@@ -23,14 +23,14 @@ export interface StreamScope {
   readonly delivered: number;
   /** Read state of a stream that is read on demand; `undefined` for other streams. */
   readonly demand: StreamDemand | undefined;
-  /** True if no call follows the last one. */
+  /** True if the stream makes no further calls. */
   readonly isOver: boolean;
   /**
    * Reports the start of an attempt. The age of a call excludes the time before the attempt: the wait for the channel, or the backoff of a
    * retry.
    */
   attemptBegan(): void;
-  /** Completes the stream, for example at a shutdown. The stream is not resumed afterwards. */
+  /** Completes the stream, for example at shutdown. The stream is not resumed afterwards. */
   complete(): void;
   /** Ends the stream with `error`: at the end of a drain, on close, or manually. */
   fail(error: unknown): void;

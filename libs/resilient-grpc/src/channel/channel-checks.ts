@@ -12,7 +12,7 @@ import { registeredResolver } from './quirks/library-resolver.js';
 
 /** Maximum length of a target. A list of 1,000 addresses is shorter. */
 const MAX_TARGET_LENGTH = 65_536;
-/** Maximum number of policies of one list whose problems are shown. */
+/** Maximum number of policies in one list whose problems are shown. */
 const MAX_REASONS = 3;
 
 /**
@@ -115,8 +115,8 @@ export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[
 }
 
 /**
- * Describes the problem of a `loadBalancingConfig`; `undefined` if grpc-js can use one of its policies. Without this check, grpc-js reports
- * an invalid config as the failure of each call.
+ * Describes the problem with a `loadBalancingConfig`; `undefined` if grpc-js can use one of its policies. Without this check, grpc-js would
+ * report an invalid config by failing every call.
  */
 export function loadBalancingProblem(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
   const { parseLoadBalancingConfig: parse } = experimental;

@@ -27,7 +27,7 @@ export interface ChannelSettings extends BalancingSettings {
   readonly releaseWithinMs: number;
   /** Maximum number of calls that wait in an outage. */
   readonly maxWaitingCalls: number;
-  /** Maximum size of all requests that wait in an outage, in bytes. */
+  /** Maximum total size of the requests that wait in an outage, in bytes. */
   readonly maxWaitingBytes: number;
   readonly connection: 'on-demand' | 'warm';
   /** Timeout of the first attempt to connect; grows while attempts time out. */

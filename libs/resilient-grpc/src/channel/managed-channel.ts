@@ -234,15 +234,7 @@ export class ManagedChannel implements CallTransport {
     const { clock } = this.dependencies;
     const now = clock.now();
     this.load.callStarted(now);
-    const { current } = this;
-    // Counted first, because an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
-    current.attemptStarted();
-    try {
-      return new WireAttempt(current, request, listener, clock, now);
-    } catch (error) {
-      current.attemptEnded();
-      throw error;
-    }
+    return new WireAttempt(this.current, request, listener, clock, now);
   }
 
   /** Creates a call of grpc-js's own client. */
@@ -345,7 +337,7 @@ export class ManagedChannel implements CallTransport {
     this.reconnectAt = undefined;
   }
 
-  /** Starts the timer of the maximum age if it is not running. */
+  /** Starts the maximum-age timer if it is not running. */
   private startAge(): void {
     const { maxConnectionAgeMs } = this.settings;
     if (maxConnectionAgeMs === undefined || this.ageTimer !== undefined) return;
@@ -368,7 +360,7 @@ export class ManagedChannel implements CallTransport {
   handle(from: WireChannel, event: ConnectionEvent): void {
     const { events } = this.dependencies;
     const isCurrent = from === this.current && !this.isClosed;
-    // A replacement resolves the same name, so its lookups count before it carries new calls.
+    // A replacement resolves the same name, so its lookups count even before it carries new calls.
     const isReplacement = from === this.replacement?.channel && !this.isClosed;
     switch (event.type) {
       case 'state':
@@ -454,7 +446,8 @@ export class ManagedChannel implements CallTransport {
   }
 
   private currentStateChanged(state: ConnectivityState, error?: string): void {
-    // Errors of single connections are more precise than the child policy's summary, which it repeats after a lookup of the name.
+    // Errors of individual connections are more precise than the child policy's summary. After a name lookup, the policy reports the same
+    // summary again.
     if (error !== undefined && error !== this.summary) {
       if (this.failures > 0) this.summary = error;
       else this.diagnosis.channelFailed(error);
@@ -484,7 +477,7 @@ export class ManagedChannel implements CallTransport {
     this.timeouts = 0;
     this.cancelReconnect();
     if (this.replacement === undefined) this.startAge();
-    // Called before the outage may end, so that calls that waited in the outage are released at a limited rate.
+    // Called before the outage may end, so that calls that waited during the outage are released at a limited rate.
     this.release.begin(this.outage.current !== undefined);
     this.outage.becameReady();
   }
@@ -586,7 +579,7 @@ export class ManagedChannel implements CallTransport {
 
   private readonly maxConnectionsPerEndpoint = (): number => this.wantedBalancing.maxConnectionsPerEndpoint;
 
-  /** Rules of ejection under `balancing`; `undefined` if endpoints are not ejected. */
+  /** Ejection rules under `balancing`; `undefined` if endpoints are not ejected. */
   private ejectionOf({ loadBalancing }: BalancingSettings): EjectionPolicy | undefined {
     return this.settings.ejection ?? childPolicies(loadBalancing).ejection;
   }

@@ -3,6 +3,8 @@ import { Channel, type ChannelCredentials, type ChannelOptions, type Metadata } 
 import type { CallPath, ChannelPathReason } from '../call/call-path.js';
 import type { ConnectionSnapshot, ConnectivityState } from '../call/connectivity.js';
 import { maskAddress } from '../errors/mask-credentials.js';
+import { withDoctor } from '../policy/connect-failure/doctor-command.js';
+import { silenceRemedy } from '../policy/deadline/silent-peer.js';
 import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { DirectCall, type DirectCallListener, type MessageLimits } from './attempt/direct-call.js';
@@ -47,6 +49,8 @@ import { stateName } from './state-name.js';
 /** Settings of a wire channel. */
 export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalancing' | 'dnsRefreshMs'> {
   readonly target: string;
+  /** The shell command that examines the target; absent if the doctor does not support it. */
+  readonly doctorCommand?: string | undefined;
   readonly credentials: ChannelCredentials;
   readonly channelOptions: ChannelOptions;
   /** Returns the timeout of the next attempt to connect. */
@@ -91,6 +95,7 @@ export class WireChannel {
   /** Streams that are not calls of the channel, such as a health Watch. */
   private streams: readonly ConnectionStream[] = [];
   private readonly hasKeepalive: boolean;
+  private readonly doctorCommand: string | undefined;
   /** True if the server of a connection limits its streams. */
   private isLimited = false;
   /** Calls for which grpc-js's channel creates a stream later in this turn. */
@@ -121,6 +126,7 @@ export class WireChannel {
       clock,
     );
     this.authority = settings.channelOptions['grpc.default_authority'];
+    this.doctorCommand = settings.doctorCommand;
     this.hasKeepalive = (settings.channelOptions['grpc.keepalive_time_ms'] ?? 0) > 0;
     const { dnsRefreshMs } = settings;
     this.refresh = dnsRefreshMs === undefined ? undefined : new DnsRefresh(dnsRefreshMs, clock, random);
@@ -301,6 +307,14 @@ export class WireChannel {
     this.handle(this, { type: 'call-timed-out', connection, waitedMs });
   }
 
+  /** Remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began. */
+  silenceRemedy(peer: string | undefined, startedAt: number): string | undefined {
+    const silentMs = peer === undefined ? undefined : this.histories.at(peer)?.silenceMs(startedAt, this.clock.now());
+    return silentMs === undefined
+      ? undefined
+      : withDoctor(silenceRemedy(silentMs, this.hasKeepalive), this.doctorCommand);
+  }
+
   /** Opens a stream that is not a call of the channel; `undefined` if no connection is READY. */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     return this.track(this.policy?.control?.openStream({ ...opening, authority: this.authority }));
@@ -386,9 +400,9 @@ export class WireChannel {
 
   private nameUnresolved(details: string): void {
     if (this.closed) return;
-    // Included only for this library's resolvers, because the reason of another resolver may contain credentials of its target.
+    // Included only for this library's resolvers, because a reason from another resolver may contain credentials from its target.
     this.connectFailed(this.resolutionFailure(hasLibraryResolver(this.channel.getTarget()) ? details : ''));
-    // After a failed lookup, grpc-js resolves the name again only on a request to connect, when its backoff has ended.
+    // After a failed lookup, grpc-js resolves the name again only if a connection is requested, and not before its backoff has ended.
     this.clock.defer(() => {
       this.connect();
     });
@@ -438,7 +452,7 @@ export class WireChannel {
     if (this.closed) return;
     if (this.histories.hasReleased) closeUnused(this.channel);
     this.enter('IDLE');
-    // If a service config of the resolver replaced the policy, the channel may be READY through another policy.
+    // If a service config from the resolver replaced the policy, the channel may be READY through another policy.
     queueMicrotask(() => {
       this.readPublicState();
     });

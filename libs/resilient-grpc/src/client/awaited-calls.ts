@@ -45,7 +45,7 @@ export class AwaitedCalls {
     });
   }
 
-  /** Checks the awaited calls now: the client or the process ends, so they cannot be subscribed to anymore. */
+  /** Checks the awaited calls now, because the client or the process is ending, and they can no longer be subscribed to. */
   close(): void {
     for (const [timer, check] of this.timers) {
       timer.clear();

@@ -35,14 +35,14 @@ export interface GrpcClientSnapshot {
   readonly name: string;
   readonly target: string;
   /**
-   * Shell command that examines the target with the TLS options of the client, for the machine of the application; absent if the doctor does
-   * not support the target. Certificates and keys that are not files appear as FILE.
+   * Shell command that examines the target with the TLS options of the client, to be run on the application's machine. Absent if the doctor
+   * does not support the target. Certificates and keys that are not files appear as FILE.
    */
   readonly doctorCommand?: string;
   readonly connectivity: Serialized<Connectivity>;
   /** The last 100 state changes, oldest first. */
   readonly history: Serialized<readonly ConnectivityTransition[]>;
-  /** Path of the calls: directly on a connection, or through grpc-js's channel with the reason. */
+  /** Path that calls take: directly on a connection, or through grpc-js's channel for the given reason. */
   readonly calls: CallPath;
   /**
    * Addresses that the channel has resolved, including those no longer in use: up to 256, or more if more are in use. Empty without the

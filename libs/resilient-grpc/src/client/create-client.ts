@@ -408,8 +408,8 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   /**
-   * Ends the streams whose `onDrain` is 'complete', which is the default of resumable streams, or 'fail'. These streams no longer start or
-   * resume. Other calls continue, and new calls may start.
+   * Ends the streams whose `onDrain` is 'complete' (the default for resumable streams) or 'fail'. These streams no longer start or resume.
+   * Other calls continue, and new calls may start.
    */
   endStreams(): Promise<void> {
     return this.registry.endStreams();

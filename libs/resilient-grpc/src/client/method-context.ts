@@ -206,7 +206,7 @@ function describeLimit({ running, queued, maxConcurrent, adaptive }: PermitQueue
 }
 
 /**
- * Returns grpc-js's limit of request bytes; `Infinity` if it is absent or negative. Enforced here, too, so that a call with a larger
+ * Returns grpc-js's limit on request bytes; `Infinity` if it is absent or negative. Enforced here, too, so that a call with a larger
  * message is never started.
  */
 function maxSendLength(settings: ResolvedClientSettings): number {

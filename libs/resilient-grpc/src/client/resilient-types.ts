@@ -51,9 +51,7 @@ export interface GrpcCallOptions extends CallOptions {
   readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
   /** True if this call is safe to repeat; overrides the option of the method. */
   readonly idempotent?: boolean | undefined;
-  /**
-   * Behavior while the channel is lost: `true` waits until the deadline, `false` fails immediately; overrides the behavior of the method.
-   */
+  /** Behavior during an outage: `true` waits until the deadline, `false` fails immediately; overrides the behavior of the method. */
   readonly waitForReady?: boolean | undefined;
   /** Metadata sent with this call; overrides the metadata of the client, key by key. */
   readonly metadata?: MetadataInput | undefined;

@@ -15,7 +15,7 @@ const MAX_PROCESSES = 100;
 /** Interval at which the processes are listed while a page is open, and minimum interval between two listings. */
 const LIST_INTERVAL_MS = 5_000;
 
-/** Request of a page for the events of processes. */
+/** A page's request for the events of processes. */
 export interface ProcessVisit {
   readonly stream: EventStream;
   /** Headers for the requests to other processes. */

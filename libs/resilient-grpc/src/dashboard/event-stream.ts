@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Clock, Timer } from '../time/clock.js';
 import type { Visitor } from './dashboard-feed.js';
 
-/** Maximum time for which a connection may accept no data before it is closed. */
+/** Maximum time that a connection may be blocked before it is closed. */
 const MAX_BLOCKED_MS = 30_000;
 /** Maximum time to flush the last event. */
 const STATUS_FLUSH_MS = 500;

@@ -20,9 +20,7 @@ export type CheckName =
 /** A finding and the recommended action. */
 export type Finding = readonly [message: string, remedy: string];
 
-/**
- * Returns the cause and the remedy that clients report for this kind of failure, with the equivalent option of the doctor if there is one.
- */
+/** Returns the cause and the remedy that clients report for this kind of failure, with the doctor's equivalent option if there is one. */
 export function findingOf(kind: ConnectFailureKind, detail?: string): Finding {
   const { cause, remedy, doctorOption } = CONNECT_FAILURES[kind];
   const more = detail === undefined ? '' : ` (${detail})`;

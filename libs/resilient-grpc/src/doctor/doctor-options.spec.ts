@@ -68,11 +68,15 @@ describe('doctor arguments', () => {
     [['doctor', 'a:1', 'b:1'], 'target: expected one target, got "a:1" and "b:1"'],
     [
       ['doctor', 'a:1', '--keepalive', '10'],
-      '--keepalive: expected a duration above 0, in seconds as a string, got "10"; write "10s"',
+      '--keepalive: expected a duration above 0 such as 30s or 10m, got "10"; write --keepalive 10s',
     ],
     [
       ['doctor', 'a:1', '--timeout', '500ms'],
-      '--timeout: expected a duration above 0, in seconds as a string, got "500ms"; write "0.5s"',
+      '--timeout: expected a duration above 0 such as 30s or 10m, got "500ms"; write --timeout 0.5s',
+    ],
+    [
+      ['doctor', '--drain', '5 parsecs'],
+      '--drain: expected a duration of 0 or more such as 30s or 10m, got "5 parsecs"',
     ],
     [['doctor', 'a:1', '--keepalve', '10s'], "arguments: Unknown option '--keepalve'; did you mean --keepalive?"],
     [['doctor', 'a:1', '--ca'], "arguments: Option '--ca <value>' argument missing"],

@@ -22,8 +22,8 @@ export async function checkIdleConnections(
       return failure.message;
     }
     const session = new IdleSession(socket, origin);
-    // Makes a first call, because proxies apply other timeouts to connections that never carried a call. By default, clients have no such
-    // connections.
+    // Makes a first call, because proxies apply different timeouts to connections that never carried a call. By default, clients have no
+    // such connections.
     const answer = await session.call(connectTimeoutMs);
     session.rest();
     if (answer === 'answered') return session;

@@ -85,7 +85,7 @@ export class IdleSession {
     });
   }
 
-  /** Makes a health check. Any response counts as an answer. */
+  /** Runs a health check. Any response counts as an answer. */
   call(timeoutMs: number): Promise<Answer> {
     return this.answer(timeoutMs, (answered) => {
       const stream = this.session.request(REQUEST);

@@ -3,7 +3,7 @@ import { within } from './time-budget.js';
 
 /** A finding about idle connections. Times are in milliseconds since a connection first became idle. */
 export type IdleOutcome =
-  /** All connections answered a ping, up to the longest time. */
+  /** All connections answered a ping, up to the longest idle time. */
   | { readonly kind: 'kept'; readonly idleMs: number }
   /** The peer ends idle connections, but not those in use. */
   | { readonly kind: 'closed'; readonly idleMs: number; readonly end: PeerEnd }
@@ -30,7 +30,7 @@ export interface IdleProgress {
   readonly limitMs: number;
   /** Number of connections that are still idle. */
   readonly idle: number;
-  /** Longest time after which a connection answered. */
+  /** Longest idle time after which a connection still answered. */
   readonly answeredMs: number;
 }
 
@@ -58,7 +58,7 @@ const USE_SHARE = 0.25;
 const MIN_USE_INTERVAL_MS = 250;
 const MAX_USE_INTERVAL_MS = 10_000;
 /**
- * Time to wait for the connection in use to end, too, as a share of the measured time. The wait is necessary because maximum connection
+ * Share of the measured time for which to wait in case the connection in use ends, too. The wait is necessary because maximum connection
  * ages vary by up to 10 %.
  */
 const CONFIRMATION_SHARE = 0.25;
@@ -177,7 +177,7 @@ class IdleMeasurement {
     return endOf(session, true) ?? { kind: 'silent', lostMs: idleMs };
   }
 
-  /** Returns the age at which connection `index` is used. The ages ascend to the limit. */
+  /** Returns the age at which connection `index` is used. The ages increase up to the limit. */
   private ageOf(index: number): number {
     return this.parameters.limitMs / STEP ** (CONNECTIONS - 1 - index);
   }

@@ -39,9 +39,9 @@ export interface OpenedConnection {
 }
 
 /**
- * Creates credentials with the same authorities and client certificate as those of a client. grpc-js's own connector uses them, so that
- * the ciphers, the server name, and ALPN are also the same. The only difference is that an untrusted certificate does not fail the
- * handshake, so that the certificate can be examined.
+ * Creates credentials with the same certificate authorities and client certificate as a client's credentials. grpc-js's own connector uses
+ * them, so that the ciphers, the server name, and ALPN are also the same. The only difference is that an untrusted certificate does not
+ * make the handshake fail, so that the certificate can be examined.
  */
 export function probeCredentials(options: TlsOptions): ChannelCredentials {
   const material: TlsMaterial = {};

@@ -62,7 +62,7 @@ export function probeAddresses(
   );
 }
 
-/** Connects to one address like a client and closes the connection. Stops at a rejected certificate, like a client. */
+/** Connects to one address and closes the connection. Like a client, stops if the certificate is rejected. */
 async function probeConnection(address: TargetAddress, parameters: ConnectParameters): Promise<ConnectionProbeResult> {
   const startedAt = systemClock.now();
   const { socket, ...opened } = await openConnection(address, parameters);

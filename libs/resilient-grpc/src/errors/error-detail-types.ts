@@ -41,7 +41,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
 
 /** Type of the detail that lists the invalid fields of a request. */
 export const BAD_REQUEST = 'google.rpc.BadRequest';
-/** Type of the detail with the delay before a retry. */
+/** Type of the detail that contains the delay before a retry. */
 export const RETRY_INFO = 'google.rpc.RetryInfo';
 
 /** True if `kind` is a repeated field. Needed because `Array.isArray` does not narrow readonly arrays. */

@@ -191,6 +191,15 @@ describe('GrpcCallError', () => {
     expect(new Mine(error) instanceof Mine).toBe(true);
   });
 
+  it('names the path and the client of the call in String(error), but not in the message', () => {
+    const error = failed(new Metadata(), { remedy: 'raise the quota' });
+    expect(String(error)).toBe(
+      "GrpcCallError: 8 RESOURCE_EXHAUSTED: no more (raise the quota) [call /orders.v1.Orders/Get of client 'orders']",
+    );
+    expect(error.message).toBe('8 RESOURCE_EXHAUSTED: no more (raise the quota)');
+    expect(String(failed(new Metadata(), { path: '' }))).toBe('GrpcCallError: 8 RESOURCE_EXHAUSTED: no more');
+  });
+
   it('starts the error message in the form of grpc-js and hides metadata from logs', () => {
     const metadata = new Metadata();
     metadata.set('x-secret', 'hush');

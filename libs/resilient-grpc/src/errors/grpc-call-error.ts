@@ -72,8 +72,8 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcCallError');
 
 /**
  * Error of every failed call. If the server sent a status, `code`, `details`, and `metadata` are the server's, unchanged. `message` begins
- * like grpc-js's ("14 UNAVAILABLE: …") and ends with a remedy if one is known. `cause` is the transport's status, the abort reason, or the
- * error that prevented the call.
+ * like grpc-js's ("14 UNAVAILABLE: …") and ends with a remedy if one is known. `String(error)` adds the path and the client. `cause` is the
+ * transport's status, the abort reason, or the error that prevented the call.
  */
 export class GrpcCallError extends Error {
   override readonly name = 'GrpcCallError';
@@ -90,7 +90,7 @@ export class GrpcCallError extends Error {
   readonly attempts: readonly AttemptRecord[];
   /** Reason why no further attempt was made. */
   readonly notRetriedBecause: NotRetriedReason;
-  /** Milliseconds until a retry makes sense; `undefined` if unknown. Set by circuit breaker, pushback, outage, or RetryInfo. */
+  /** Milliseconds until a retry makes sense; `undefined` if unknown. Set by a circuit breaker, a pushback, an outage, or a RetryInfo. */
   readonly retryAfterMs: number | undefined;
   #details: readonly StatusDetail[] | undefined;
 
@@ -131,6 +131,15 @@ export class GrpcCallError extends Error {
    */
   get statusDetails(): readonly StatusDetail[] {
     return (this.#details ??= statusDetailsOf(this.metadata));
+  }
+
+  /**
+   * Returns the name, the message, the path, and the client, for logs that contain only a string. The message itself has neither path nor
+   * client, like grpc-js's.
+   */
+  override toString(): string {
+    const call = this.path === '' ? '' : ` [call ${this.path} of client '${this.client}']`;
+    return `${this.name}: ${this.message}${call}`;
   }
 
   /** Returns the properties for JSON: without the metadata, the status details, the cause, and the stack. */

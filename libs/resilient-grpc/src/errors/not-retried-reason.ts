@@ -28,5 +28,5 @@ export type RetryRefusal =
   | 'request-not-replayable'
   /** The response is not valid gRPC. Another attempt would get the same response. */
   | 'protocol'
-  /** Hedged attempts have reached their share of the calls of the client. */
+  /** Hedged attempts have reached their share of the client's calls. */
   | 'hedge-budget';

@@ -4,7 +4,7 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.ResumeError');
 
 /** Reason why a resumed stream cannot continue. */
 export type ResumeFailureReason =
-  /** The server failed repeatedly at the same position of the stream. */
+  /** The server failed repeatedly at the same position in the stream. */
   | 'poison'
   /** The server repeats only messages that were already delivered. */
   | 'overlap'

@@ -15,9 +15,9 @@ export type ClientState = Pick<
 >;
 
 /**
- * Returns the health of a channel. READY and IDLE are up. An outage is degraded within its grace period, and down after it. Draining and
- * closed are down. CONNECTING without an outage is up, but degraded if it lasts longer than the grace period while calls are waiting or
- * have failed. An attempt to connect that receives no response starts an outage only when it fails.
+ * Returns the health of a channel. READY and IDLE are up. During an outage, the channel is degraded until the grace period ends, and then
+ * down. A draining or closed client is down. CONNECTING without an outage is up, but degraded if it lasts longer than the grace period
+ * while calls are waiting or have failed. An attempt to connect that receives no response starts an outage only when it fails.
  *
  * @param applicationAccepts false from the start of the application's shutdown
  * @param epochNow milliseconds since 1970

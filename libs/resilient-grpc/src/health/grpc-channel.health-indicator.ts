@@ -25,7 +25,7 @@ export interface ChannelCheckAllOptions {
 
 /**
  * Reports the health of clients from the state of their channels. Makes no calls, opens no connections, and wakes no idle channel. An idle
- * channel is up; an outage is degraded while calls wait for its end, then down.
+ * channel is up. During an outage, a channel is degraded while calls wait for the end of the outage, and then down.
  */
 @Injectable()
 export class GrpcChannelHealthIndicator {

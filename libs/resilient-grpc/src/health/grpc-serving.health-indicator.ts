@@ -45,7 +45,7 @@ const DEFAULT_SERVING_CHECK = Object.freeze({ service: '', timeoutMs: 1_000, mod
  * Reports whether a client's server is serving. Calls the standard health service grpc.health.v1 over the client's own channel. If the
  * channel is not up, no call is made, and the result is that of {@link GrpcChannelHealthIndicator}. If the client watches the health of
  * this service on each connection (`healthCheckConfig`), no call is made, either. The result then lists the endpoints, and is up while at
- * least half of them serve.
+ * least half of them are serving.
  */
 @Injectable()
 export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {

@@ -62,7 +62,7 @@ export function servingHealth(
 
 /**
  * Returns the health of a channel that watches the health of each endpoint. A channel that is up stays up while at least half of the
- * endpoints serve. It is degraded while at least one serves, and otherwise down.
+ * endpoints are serving. It is degraded while at least one is serving, and otherwise down.
  */
 export function endpointsHealth(
   channel: ChannelHealth,

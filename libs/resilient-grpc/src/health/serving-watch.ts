@@ -135,7 +135,7 @@ export class ServingWatch {
       return;
     }
     this.failures = next.failures;
-    // After a restart, checks wait for the response of the next Watch.
+    // After a restart, checks wait for the response to the next Watch.
     const isFailure = next.kind === 'retry' && end !== undefined;
     this.startAfter(next.delayMs, isFailure ? failedAnswer(end) : undefined);
   }

@@ -13,8 +13,8 @@ import { ServiceWatch } from './service-watch.js';
  * Registers the scheme `kubernetes:` with grpc-js, so that a client with the `url` 'kubernetes:///orders.shop:50051'
  * (service.namespace:port) sends its calls to the ready pods of the service. Call it before `ResilientGrpcModule` is configured, for
  * example at the top of the file of the root module. It reads the Kubernetes configuration and sends no request. The first call of a client
- * starts the watch of its service. The watch stops when no client uses it, because all are closed or idle. A later call of this function
- * applies to the clients that are created after it.
+ * starts the watch of its service. The watch stops when all clients that use it are closed or idle. A later call of this function applies
+ * to the clients that are created after it.
  *
  * @throws GrpcConfigurationError if an option is invalid, or if there is no usable Kubernetes configuration
  */

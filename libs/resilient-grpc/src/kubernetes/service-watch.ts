@@ -14,7 +14,7 @@ export interface WatchState {
   readonly slices: readonly EndpointSlice[] | undefined;
   /** Time of the last list or change; `undefined` before the first list. */
   readonly changedAt: number | undefined;
-  /** Present while requests fail. Failed requests are repeated. */
+  /** Present while requests fail. Failed requests are retried. */
   readonly failure: RequestFailure | undefined;
 }
 
@@ -30,13 +30,16 @@ export interface WatchDependencies {
   readonly random: Random;
 }
 
-/** The API server ends a watch after a random time in this range, in seconds, as for client-go's reflector. */
+/** The API server ends a watch after a random time in this range, in seconds, as with client-go's reflector. */
 const MIN_WATCH_SECONDS = 300;
 const MAX_WATCH_SECONDS = 600;
-/** The API server sends a bookmark about once a minute, so a watch without an event for this time has lost its connection. */
+/**
+ * The API server sends a bookmark about once a minute, so a watch that receives no event for this long is assumed to have lost its
+ * connection.
+ */
 const SILENT_WATCH_MS = 90_000;
 /**
- * Slices are kept for this time after the last channel has closed or become idle, in case the API server is unreachable when the watch
+ * Slices are kept for this long after the last channel has closed or become idle, in case the API server is unreachable when the watch
  * restarts.
  */
 const KEPT_MS = 600_000;
@@ -53,7 +56,7 @@ interface WatchEvent {
  *
  * The official client library provides the configuration and the credentials. Its `ListWatch` is not used, because it stops at the first
  * error, restarts without a delay if the server ends each watch immediately, and requests no bookmarks. Its `Watch` discards the body of an
- * error response, and exceptions of the callback.
+ * error response, and exceptions thrown by the callback.
  */
 export class ServiceWatch {
   private readonly listeners = new Set<WatchListener>();

@@ -164,6 +164,15 @@ describe('start-up', () => {
     ]);
   });
 
+  it('logs how to declare methods safe to repeat if a client has none', async () => {
+    await obtain({ ...shop, methods: { '*': { idempotent: false } } });
+    expect(lines).toEqual([
+      expect.stringContaining(
+        '| safe to repeat: none (declare reads by idempotency_level in the proto, or by methods: { <method>: { idempotent: true } }) |',
+      ),
+    ]);
+  });
+
   it('logs warnings with the name of the client', async () => {
     await obtain({ ...shop, url: 'shop' });
     expect(lines[1]).toBe("WARN [ResilientGrpc:shop] url 'shop' has no port; gRPC uses 443");

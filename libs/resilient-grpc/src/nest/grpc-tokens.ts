@@ -1,9 +1,15 @@
 import type { InjectionToken } from '@nestjs/common';
 
+/**
+ * Part of the tokens, because Nest prints the token of a dependency that it cannot resolve, and adds only general advice. The client is
+ * then missing, or defined in a module that is not imported.
+ */
+const SOURCE = '(from ResilientGrpcModule.forFeature([...]), shared by exports: [ResilientGrpcModule])';
+
 /** Returns the injection token of a client. */
 export function getGrpcClientToken(client: string | symbol): InjectionToken {
   // A symbol is unique; a plain string could be another provider's token.
-  return typeof client === 'symbol' ? client : `gRPC client '${client}'`;
+  return typeof client === 'symbol' ? client : `gRPC client '${client}' ${SOURCE}`;
 }
 
 /**
@@ -11,7 +17,7 @@ export function getGrpcClientToken(client: string | symbol): InjectionToken {
  * short name resolves to that of the full name, so that overriding the full name in a test overrides both.
  */
 export function getGrpcServiceToken(client: string | symbol, service: string): InjectionToken {
-  return `gRPC service '${service}' of client ${label(client)}`;
+  return `gRPC service '${service}' of client ${label(client)} ${SOURCE}`;
 }
 
 /** Returns the injection token of a client's settings. Override it in tests with `overrideProvider()` to replace all settings. */

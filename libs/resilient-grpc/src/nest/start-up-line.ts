@@ -2,6 +2,9 @@ import type { ResolvedClientSettings } from '../client/settings/resolved-setting
 import { LogLine } from '../telemetry/log/log-line.js';
 
 const MAX_LISTED_METHODS = 12;
+const NO_SAFE_METHOD = 'none';
+const DECLARATION_HINT =
+  'declare reads by idempotency_level in the proto, or by methods: { <method>: { idempotent: true } }';
 
 /** Describes a client in one log line: target, services, methods that are safe to repeat and why, and outage grace period. */
 export function startUpLine(settings: ResolvedClientSettings): LogLine {
@@ -16,7 +19,7 @@ export function startUpLine(settings: ResolvedClientSettings): LogLine {
   const text = [
     `${target}${connection === 'warm' ? ' (warm)' : ''}`,
     services,
-    `safe to repeat: ${safeToRepeat}`,
+    `safe to repeat: ${safeToRepeat === NO_SAFE_METHOD ? `none (${DECLARATION_HINT})` : safeToRepeat}`,
     wait,
   ].join(' | ');
   return new LogLine('log', text, {
@@ -43,7 +46,7 @@ function describeSafeMethods(settings: ResolvedClientSettings): string {
       byReason.set(policy.safeBecause, [...(byReason.get(policy.safeBecause) ?? []), name]);
     }
   }
-  if (count === 0) return 'none';
+  if (count === 0) return NO_SAFE_METHOD;
   return [...byReason].map(([reason, names]) => `${formatNames(names)} (${reason})`).join('; ');
 }
 

@@ -1,10 +1,10 @@
 import { Metadata } from '@grpc/grpc-js';
 import { toMetadata } from './metadata-input.js';
 
-/** Metadata of a call that has none. Can be shared, because grpc-js copies metadata before it changes it. */
+/** Empty metadata, for calls that have none. Can be shared, because grpc-js copies metadata before it changes it. */
 export const NO_METADATA = new Metadata();
 
-/** True if `value` is `Metadata` of any copy of grpc-js. */
+/** True if `value` is a `Metadata` object from any copy of grpc-js. */
 export function isMetadataLike(value: unknown): value is Metadata {
   if (value instanceof Metadata) return true;
   return typeof value === 'object' && value !== null && 'getMap' in value && typeof value.getMap === 'function';

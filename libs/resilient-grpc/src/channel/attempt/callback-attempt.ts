@@ -11,7 +11,7 @@ import { pickedPeer } from './grpc-js-call.js';
 
 type EndpointChannel = Pick<WireChannel, 'channel' | 'endpoints' | 'loads' | 'ready' | 'hasFreeStream'>;
 
-/** Reports one attempt of a call of grpc-js's own client as evidence about its endpoint. */
+/** Reports one attempt of a call from grpc-js's own client, as evidence about the attempt's endpoint. */
 export class CallbackAttempt implements EndpointAttempt {
   readonly startedAt: number;
   code: number = StatusCode.OK;
@@ -25,7 +25,7 @@ export class CallbackAttempt implements EndpointAttempt {
   private constructor(
     private readonly call: ReturnType<Channel['createCall']>,
     private readonly wireChannel: EndpointChannel,
-    /** True for a unary call that starts immediately. Only the response time of these calls is the latency of the endpoint. */
+    /** True for a unary call that starts immediately. Only the response times of these calls measure the endpoint's latency. */
     readonly isUnary: boolean,
     private readonly clock: Clock,
   ) {

@@ -12,10 +12,10 @@ import {
 import { setTriedEndpoints } from '../connection/endpoint-picker.js';
 import { inflate, isInflatable } from './inflate.js';
 
-/** Header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): a compressed flag and the length. */
+/** Header of each message (gRPC over HTTP/2, "Length-Prefixed-Message"): the compressed flag and the message length. */
 const HEADER_BYTES = 5;
 const COMPRESSED = 1;
-/** The next message is sent immediately while fewer bytes are queued, so that Node writes the messages of one turn together. */
+/** While fewer bytes than this are queued, the next message is sent immediately, so that Node writes the messages of one turn together. */
 const QUEUE_BYTES = 65_536;
 /**
  * Bytes counted per queued message in addition to its size, for the memory that Node and grpc-js need for the message. Without this
@@ -199,7 +199,7 @@ export class DirectCall implements ConnectionCallListener {
     this.deadlineTimer?.clear();
     this.channel.callEnded(status);
     try {
-      // May throw, because weighted_round_robin decodes a load report of the server.
+      // May throw, because weighted_round_robin decodes a load report from the server.
       this.picked.onCallEnded?.(status.code, status.details, status.metadata);
     } finally {
       this.listener.onReceiveStatus(status);

@@ -15,7 +15,7 @@ export function toMetadata(input: Metadata | Values): Metadata {
   return metadata;
 }
 
-/** Returns the problem of one entry; `undefined` if the entry is valid. The result contains no values, because they may be secrets. */
+/** Returns the problem with one entry; `undefined` if the entry is valid. The result contains no values, because they may be secrets. */
 export function metadataEntryProblem(key: string, value: unknown): string | undefined {
   if (!/^[0-9a-z_.-]+$/i.test(key)) return 'expected a key of letters, digits, "_", "." and "-"';
   if (/^grpc-/i.test(key)) return "expected a key that does not start with 'grpc-', which gRPC reserves";

@@ -116,6 +116,8 @@ class FakeDirectChannel implements Pick<DirectChannel, 'createCall' | 'callEnded
 
 /** Path of each attempt: through grpc-js's channel, or directly on a connection. */
 let path: 'channel' | 'connection' = 'channel';
+/** Attempts that the channel counts as running. */
+let active = 0;
 
 function make(change: Partial<AttemptRequest> = {}) {
   const clock = new VirtualClock();
@@ -143,10 +145,15 @@ function make(change: Partial<AttemptRequest> = {}) {
       return direct.start({} as never, METHOD.path, deadline, metadata) ? direct : undefined;
     },
     callCreated: () => {},
-    attemptEnded: () => void (owner.ended += 1),
+    attemptStarted: () => void (active += 1),
+    attemptEnded: () => {
+      active -= 1;
+      owner.ended += 1;
+    },
     tooLong: [] as { peer: string | undefined; startedAt: number; waitedMs: number }[],
     timedOut: (peer: string | undefined, startedAt: number, waitedMs: number) =>
       void owner.tooLong.push({ peer, startedAt, waitedMs }),
+    silenceRemedy: () => 'nothing received',
     seams: { check: () => undefined },
     // Safe: an attempt calls only these methods.
     endpoints: { started: vi.fn(), answered: vi.fn(), ended: vi.fn() } as unknown as Endpoints,
@@ -193,6 +200,7 @@ const grpcHeaders = (): Metadata => {
 describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) => {
   beforeEach(() => {
     path = chosen;
+    active = 0;
   });
 
   describe('WireAttempt', () => {
@@ -272,6 +280,21 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       call.listener?.onReceiveMessage(Buffer.from('{}'));
       expect(reported).toEqual(['end']);
       expect(owner.ended).toBe(1);
+    });
+
+    it('counts an attempt as running from its start to its end', () => {
+      const { call } = make();
+      expect(active).toBe(1);
+      call.end(0);
+      expect(active).toBe(0);
+    });
+
+    it('does not count an attempt as running if its start throws', () => {
+      const thrower: Interceptor = () => {
+        throw new Error('from an interceptor');
+      };
+      expect(() => make({ interceptors: [thrower] })).toThrow('from an interceptor');
+      expect(active).toBe(0);
     });
 
     it('forwards the requests, reads, and half-close of an attempt to its call', async () => {
@@ -499,6 +522,18 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       made.clock.advance(1_000);
       end(made);
       expect(made.owner.tooLong).toEqual([]);
+    });
+
+    it('gives the remedy for a silent connection only to an attempt that timed out before its headers', () => {
+      const withoutHeaders = make({ method: STREAM });
+      cancelled('attempt-timeout', 1)(withoutHeaders);
+      const withHeaders = make({ method: STREAM });
+      withHeaders.call.listener?.onReceiveMetadata(grpcHeaders());
+      cancelled('attempt-timeout', 1)(withHeaders);
+      const lost = make({ method: STREAM });
+      lost.call.end(14);
+      const remedies = [withoutHeaders, withHeaders, lost].map(({ ends }) => ends[0]?.remedy);
+      expect(remedies).toEqual(['nothing received', undefined, undefined]);
     });
 
     it('reports how long a timed-out attempt waited: 0 ms for a stream that received headers', () => {

@@ -39,7 +39,15 @@ type AnyCall = Pick<CallStream, 'startRead' | 'halfClose' | 'cancelWithStatus'> 
 /** Members of the channel that carries an attempt. */
 type AttemptChannel = Pick<
   WireChannel,
-  'channel' | 'ready' | 'loads' | 'startDirect' | 'callCreated' | 'attemptEnded' | 'timedOut'
+  | 'channel'
+  | 'ready'
+  | 'loads'
+  | 'startDirect'
+  | 'callCreated'
+  | 'attemptStarted'
+  | 'attemptEnded'
+  | 'timedOut'
+  | 'silenceRemedy'
 > & {
   readonly histories: Pick<WireChannel['histories'], 'isUndecided' | 'answeredTo'>;
   readonly seams: Pick<WireChannel['seams'], 'check'>;
@@ -95,8 +103,10 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.intercepted = interceptors !== undefined;
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
+    // Counted first, because an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
+    wireChannel.attemptStarted();
     try {
-      if (interceptors === undefined && !needsChannel(options)) {
+      if (interceptors === undefined && (options === undefined || !needsChannel(options))) {
         this.direct = wireChannel.startDirect(method.path, deadline, metadata, this, tried);
       }
       if (this.direct !== undefined) {
@@ -114,6 +124,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
       }
     } catch (error) {
       this.telemetry?.end(StatusCode.INTERNAL, errorMessage(error), undefined);
+      wireChannel.attemptEnded();
       throw error;
     }
     // An interceptor may have ended the attempt already.
@@ -233,8 +244,10 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.code = code ?? StatusCode.INTERNAL;
     this.details = details;
     this.metadata = status.metadata;
-    this.channelReady = this.wireChannel.ready;
-    if (this.endedHere === 'no' && status.code !== StatusCode.OK) this.endedHere = this.detectLocalEnd(status.code);
+    if (status.code !== StatusCode.OK) {
+      this.channelReady = this.wireChannel.ready;
+      if (this.endedHere === 'no') this.endedHere = this.detectLocalEnd(status.code);
+    }
     if (this.endedHere !== 'no') this.reportTimeout();
     // A trailers-only response has no headers.
     if (this.wireChannel.histories.isUndecided && !this.headersReceived && classify(this).reachedServer === 'yes') {
@@ -253,8 +266,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 
   /**
-   * Delays `status` if servers send this status at a shutdown, because the GOAWAY that proves the shutdown may arrive later. Returns false
-   * for other statuses, if the GOAWAY has already arrived, or if it would not change the outcome.
+   * Delays `status` if servers send this status during shutdown, because the GOAWAY that proves the shutdown may arrive later. Returns
+   * false for other statuses, if the GOAWAY has already arrived, or if a GOAWAY would not change the outcome.
    */
   private tryDelay(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;
@@ -274,7 +287,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   /** Reports an attempt that took too long, which counts against its connection. */
   private reportTimeout(): void {
     if (!TIMEOUT_ENDS.has(this.endedHere)) return;
-    // A response stream with headers waited only for its next message. The start of that wait is unknown.
+    // A response stream that had received headers was only waiting for its next message. The start of that wait is unknown.
     const hadHeaders = this.request.method.responseStream && this.headersReceived;
     this.wireChannel.timedOut(this.address, this.startedAt, hadHeaders ? 0 : this.clock.now() - this.startedAt);
   }
@@ -315,6 +328,12 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   get wire(): WireEvidence | undefined {
     return this.wireFacts?.evidence;
+  }
+
+  get remedy(): string | undefined {
+    // The headers of a response stream that waits for a message prove that the server responded.
+    if (this.headersReceived || !TIMEOUT_ENDS.has(this.endedHere)) return undefined;
+    return this.wireChannel.silenceRemedy(this.address, this.startedAt);
   }
 
   get contentType(): string | undefined {
@@ -374,8 +393,6 @@ class DelayedStatus {
 }
 
 /** True if only grpc-js's channel supports `options`. */
-function needsChannel(options: CallOptions | undefined): boolean {
-  if (options === undefined) return false;
-  const { host, parent, credentials } = options;
+function needsChannel({ host, parent, credentials }: CallOptions): boolean {
   return host !== undefined || (parent ?? undefined) !== undefined || credentials !== undefined;
 }

@@ -41,7 +41,7 @@ export interface AddressConnectionsDependencies {
 /**
  * The connections to one address in addition to the first one, which the load-balancing policy selects (gRFC A105). They are opened when
  * the streams of the first are used up, because a server or a proxy limits the streams of one connection. Each connection to a balancer may
- * reach another server.
+ * reach a different server.
  */
 export class AddressConnections {
   /** The connection that the load-balancing policy selects. */
@@ -103,10 +103,10 @@ export class AddressConnections {
     return found?.subchannel;
   }
 
-  /** Opens a further connection, one at a time. Returns false if the maximum is reached. */
+  /** Opens a further connection if none is being opened. Returns false if the maximum is reached. */
   open(): boolean {
     const { further, dependencies } = this;
-    // A further connection has no `streams` while it is connecting, and in the backoff after a failed attempt.
+    // A further connection has no `streams` while it is connecting, or in backoff after a failed attempt.
     if (further.some(({ connection }) => connection.streams === undefined)) return true;
     if (this.count >= dependencies.maximum()) return false;
     let number = 2;
@@ -178,8 +178,8 @@ class FurtherConnection {
   }
 
   /**
-   * Drops the connection in IDLE: when it has ended, or when grpc-js's backoff after a failed attempt ends. Calls that still wait open
-   * another connection.
+   * Drops the connection when it becomes IDLE: after it has ended, or after grpc-js's backoff for a failed attempt. Calls that still wait
+   * open another connection.
    */
   private readonly stateChanged: Listener = (_, from, to) => {
     if (stateName(to) === 'IDLE' && from !== to) this.drop(false);

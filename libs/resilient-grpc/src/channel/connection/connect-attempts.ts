@@ -115,9 +115,9 @@ export class ConnectAttempt {
   readonly startedAt: number;
   /** The TCP socket; `undefined` until TCP is connected. With TLS, it is the underlying socket. */
   socket: Socket | undefined;
-  /** TLS socket on top of `socket`; `undefined` without TLS, or before the end of its handshake. */
+  /** TLS socket on top of `socket`; `undefined` without TLS, and until the TLS handshake ends. */
   private secured: Socket | undefined;
-  /** Code and explanation of the error that ended the attempt; `undefined` without an error. */
+  /** Code and explanation of the error that ended the attempt; `undefined` if no error ended it. */
   private error: ConnectError | undefined;
   /** The failure, which describes the incomplete step; `undefined` if the attempt has not timed out. */
   private timedOut: ConnectFailure | undefined;
@@ -220,7 +220,7 @@ export class ConnectAttempt {
   }
 }
 
-/** An error of Node or OpenSSL that ended an attempt. */
+/** An error from Node or OpenSSL that ended an attempt. */
 interface ConnectError {
   readonly code: string | undefined;
   /** Details for the message, in addition to the code. */

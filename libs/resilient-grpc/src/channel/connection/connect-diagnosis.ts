@@ -25,7 +25,7 @@ export interface DiagnosisDependencies {
   readonly changed: () => void;
 }
 
-/** The last failure to connect of a channel, and its explanation. */
+/** A channel's last failure to connect, and its explanation. */
 export class ConnectDiagnosis {
   /** Last failure to connect, or the reason why the last connection ended. */
   lastError: string | undefined;

@@ -72,7 +72,7 @@ export class ConnectionStream {
     const { authority, request } = opening;
     this.subchannel.addConnectivityStateListener(this.endWithConnection);
     if (authority !== undefined) setAuthority(call, authority);
-    // Safe, although the types differ: these methods return promises, and their rejections would be unhandled.
+    // Safe, although the types differ: these methods return promises. Without a handler, their rejections would be unhandled.
     const begun = call as unknown as Record<'start' | 'sendMessageWithContext', (...args: unknown[]) => unknown>;
     let received: Metadata | undefined;
     const listener = {

@@ -16,7 +16,7 @@ export class EndpointHandover {
   private isScheduled = false;
 
   /**
-   * @param isUsable true if a connection to an address of the endpoint is READY, and the endpoint serves
+   * @param isUsable true if a connection to an address of the endpoint is READY, and the endpoint is serving
    * @param apply returns false if the policy cannot use the update
    */
   constructor(

@@ -8,8 +8,8 @@ type PickResult = experimental.PickResult;
 type SubchannelInterface = experimental.SubchannelInterface;
 
 /**
- * Maximum number of further picks of the child policy. These picks follow the weights of the policy. Each pick advances the schedule of the
- * policy, so the number is small.
+ * Maximum number of additional picks that are requested from the child policy. They follow the weights of the policy. Each pick advances
+ * the policy's schedule, so the number is small.
  */
 const MAX_FURTHER_PICKS = 3;
 

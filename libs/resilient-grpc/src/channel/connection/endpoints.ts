@@ -73,9 +73,12 @@ interface Endpoint {
 }
 
 const SWEEP_MS = 250;
-/** A longer delay of a sweep shows that the process was blocked. Endpoints then seem silent, because their responses are unread. */
+/**
+ * Maximum delay of a sweep. A longer delay shows that the process was blocked. Endpoints then seem silent, because their responses are
+ * unread.
+ */
 const MAX_SWEEP_DELAY_MS = 250;
-/** An endpoint is warm after this time in use. A shorter interruption requires no slow start. */
+/** An endpoint is warm after it has been in use for this long. An interruption shorter than this requires no slow start. */
 const WARM_MS = 1_000;
 const SHARE_PERIOD_MS = 10_000;
 /** Maximum number of endpoints that are kept, unless more are in use. */
@@ -83,7 +86,7 @@ const MAX_KNOWN_ENDPOINTS = 256;
 
 /**
  * Health of the endpoints of a channel. Ejects the endpoints that perform worse than the others, and excludes those that report that they
- * do not serve. The wire channels that replace each other share this object, so that a replacement ejects the same endpoints. It exists
+ * are not serving. The wire channels that replace each other share this object, so that a replacement ejects the same endpoints. It exists
  * only if the client ejects or checks endpoints.
  */
 export class Endpoints {
@@ -104,7 +107,7 @@ export class Endpoints {
   private isClosed = false;
 
   constructor(
-    /** Ejection rules; `undefined` if endpoints are only checked. */
+    /** Ejection rules; `undefined` if endpoints are checked but never ejected. */
     private readonly policy: EjectionPolicy | undefined,
     /** Full name of the service whose health the endpoints report; `undefined` if it is not checked. */
     private readonly healthService: string | undefined,
@@ -190,7 +193,7 @@ export class Endpoints {
     const endpoint = this.endpoint(gate.address);
     endpoint.gates.delete(gate);
     this.usabilityChanged(endpoint);
-    // Returns are not decided here, because round_robin releases all connections before it uses them again.
+    // Ejected endpoints are not included again here, because round_robin releases all connections before it uses them again.
   }
 
   /** Reports that a policy has used and released connections after a change of its addresses. */
@@ -231,7 +234,7 @@ export class Endpoints {
     this.refresh();
   }
 
-  /** True if the endpoint at `address` reports that it serves, or if its health is not checked. */
+  /** True if the endpoint at `address` reports that it is serving, or if its health is not checked. */
   isServingAt(address: string): boolean {
     return this.isServing(this.endpoint(address));
   }
@@ -313,8 +316,8 @@ export class Endpoints {
     if (outcome !== 'none') endpoint.record.count(outcome);
     const { kind } = verdict;
     if (kind === 'server' && verdict.reachedServer === 'yes') endpoint.record.respondedAt = now;
-    // An attempt that the client ended would have taken longer, so its duration is sampled. Errors are often faster than responses, so they
-    // are not sampled.
+    // An attempt that the client ended would have taken even longer, so its duration is sampled as a lower bound. Errors are often faster
+    // than responses, so they are not sampled.
     if (isFirst && (kind === 'cancelled' || kind === 'deadline' || kind === 'attempt-timeout')) {
       this.addLatency(endpoint, attempt);
     }
@@ -561,7 +564,7 @@ export class Endpoints {
     return endpoint;
   }
 
-  /** Creates an endpoint with `addresses`, with the state of the endpoint that had the first address. */
+  /** Creates an endpoint with `addresses` and the state of the endpoint that had the first address. */
   private regroup(addresses: readonly string[]): void {
     const former = new Set(addresses.map((address) => this.byAddress.get(address)));
     const known = this.byAddress.get(addresses[0] ?? '');
@@ -584,7 +587,7 @@ export class Endpoints {
     this.update(endpoint);
   }
 
-  /** Removes the oldest unused endpoint if there are too many, because names resolve to other addresses over time. */
+  /** Removes the oldest unused endpoint if there are too many, because names resolve to different addresses over time. */
   private forgetUnused(): void {
     if (this.endpoints.size < MAX_KNOWN_ENDPOINTS) return;
     for (const endpoint of this.endpoints) {

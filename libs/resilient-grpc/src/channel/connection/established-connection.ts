@@ -3,6 +3,7 @@ import type { ConnectionEnd } from '../../call/call-event.js';
 import { DisconnectReasonWatch, type WatchedSession } from './disconnect-reason-watch.js';
 import type { LivenessProbe } from './liveness-probe.js';
 import { isReset } from '../quirks/socket-peer.js';
+import { checkReceived, silenceMs, type ReceivedBytes } from '../../policy/deadline/silent-peer.js';
 import { isStopped } from '../quirks/stopped-session.js';
 
 /** A connection that became READY, with its socket. */
@@ -10,6 +11,7 @@ export class EstablishedConnection {
   private watch: DisconnectReasonWatch | undefined;
   private session: WatchedSession | undefined;
   private givenUp: ConnectionEnd | undefined;
+  private received: ReceivedBytes | undefined;
 
   constructor(
     readonly address: string,
@@ -23,6 +25,17 @@ export class EstablishedConnection {
   /** Total number of bytes received from the peer. */
   get bytesRead(): number {
     return this.socket.bytesRead;
+  }
+
+  /** Records the received bytes. Called periodically while calls are active. */
+  checkReceived(now: number): void {
+    this.received = checkReceived(this.received, this.bytesRead, now);
+  }
+
+  /** Milliseconds for which nothing was received during an attempt that began at `startedAt`; `undefined` if it is unknown, or short. */
+  silenceMs(startedAt: number, now: number): number | undefined {
+    if (startedAt < this.readyAt) return undefined;
+    return silenceMs(this.received, this.bytesRead, startedAt, now);
   }
 
   /** READY connections to other addresses. */

@@ -16,8 +16,8 @@ type HoldOffs = Pick<AddressHistories, 'holdOffMs' | 'afterHoldOff'>;
 /**
  * A subchannel that does not connect before its hold-off ends. grpc-js resets its backoff when a connection is READY. Without the hold-off,
  * grpc-js would connect 150 times a second to a server that closes each connection after its SETTINGS. The subchannel is unhealthy while
- * its endpoint is ejected or does not serve, so that balancing policies do not pick it. If its connection ends while a further connection
- * to the address is READY, it stays READY (gRFC A105).
+ * its endpoint is ejected or not serving, so that balancing policies do not pick it. If its connection ends while a further connection to
+ * the address is READY, it stays READY (gRFC A105).
  */
 export function gatedSubchannelClass(
   Base: typeof experimental.BaseSubchannelWrapper,
@@ -56,7 +56,8 @@ export function gatedSubchannelClass(
 
     override getConnectivityState(): connectivityState {
       const state = this.child.getConnectivityState();
-      return stateName(state) !== 'READY' && this.connections?.hasReady === true ? connectivityState.READY : state;
+      if (state === connectivityState.READY || this.connections?.hasReady !== true) return state;
+      return connectivityState.READY;
     }
 
     override addConnectivityStateListener(listener: Listener): void {

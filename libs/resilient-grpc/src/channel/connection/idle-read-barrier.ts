@@ -2,7 +2,8 @@ import type { ReadBarrier } from '../../call/call-transport.js';
 import type { Clock } from '../../time/clock.js';
 
 /**
- * Idle time after which a call waits. Idle timeouts of servers are longer. Calls of a busy channel follow each other in less time.
+ * Idle time after which a call waits. It is shorter than the idle timeouts of servers, and longer than the gaps between the calls of a busy
+ * channel.
  */
 const MIN_IDLE_MS = 100;
 /** Maximum number of turns to wait after Node has read the end of a connection. Its channel leaves READY after two or three turns. */

@@ -171,7 +171,7 @@ export function observeConnections(children: Policies, dependencies: PolicyDepen
 
 /**
  * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if this grpc-js lacks the
- * names that the policy needs. A policy that the application registered under this name is used as it is.
+ * names that the policy needs. A policy that the application registered under this name is used unchanged.
  */
 export function supported(policy: Policies[number]): Policies[number] {
   if (
@@ -472,7 +472,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return { connections, limit, isGrowing };
   }
 
-  /** The connection to `address`, a READY one if there are several; `undefined` if the child policy uses none. */
+  /** Returns the connection to `address`, preferably a READY one; `undefined` if the child policy uses none. */
   at(address: string): ObservedConnection | undefined {
     let found: ObservedConnection | undefined;
     for (const connection of this.connections) {
@@ -509,7 +509,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     if (!(config instanceof ObservingPolicyConfig)) return false;
     const owner: unknown = options[OWNER_OPTION];
     if (!(owner instanceof PolicyOwner)) return this.refuse(isRefusable(owner) ? owner : undefined);
-    // The channel was closed while the name was being resolved. The child policy would connect to the result.
+    // The channel was closed while the name was being resolved. The child policy would connect to the resolved addresses.
     if (owner.isReleased) return true;
     if (owner.id !== config.id || !owner.claim(this)) return this.refuse(owner);
     this.owner = owner;
@@ -546,7 +546,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     });
   }
 
-  /** Requests a lookup; returns false for an idle channel, because grpc-js would connect to the result. */
+  /** Requests a lookup; returns false for an idle channel, because grpc-js would connect to the resolved addresses. */
   private readonly lookUp = (): boolean => {
     if (this.state === 'IDLE') return false;
     this.helper.requestReresolution();

@@ -4,7 +4,10 @@ import { MissedResetDetector } from './missed-reset-detector.js';
 
 function connection() {
   const made = { bytesRead: 0, isReset: false, isStopped: false, destroyed: [] as string[] };
-  return Object.assign(made, { destroy: (because: string) => void made.destroyed.push(because) });
+  return Object.assign(made, {
+    destroy: (because: string) => void made.destroyed.push(because),
+    checkReceived: () => undefined,
+  });
 }
 
 describe('MissedResetDetector', () => {

@@ -4,6 +4,8 @@ import type { Clock, Timer } from '../../time/clock.js';
 export interface UnreadConnection {
   /** Total number of bytes received from the peer. */
   readonly bytesRead: number;
+  /** Records the received bytes, for the error of a call that reaches its deadline. */
+  checkReceived(now: number): void;
   /** True if the kernel no longer has a peer for the socket. */
   readonly isReset: boolean;
   /** True if HTTP/2 has stopped on the connection and Node has not reported the end. */
@@ -22,7 +24,7 @@ const POLL_INTERVAL_MS = 250;
  * Finds and closes connections that are READY for grpc-js but no longer work, because Node does not read their end. Every call on these
  * connections hangs. The timer runs only while calls are active.
  *
- * - HTTP/2 has stopped after a protocol error of the peer (`isStopped`). One check is enough.
+ * - HTTP/2 has stopped after a protocol error by the peer (`isStopped`). One check is enough.
  * - The peer has reset a TLS connection. If a write fails because of the reset, Node drops the write without notifying HTTP/2 (`TLSWrap`).
  * The next write then waits forever for the dropped one, and HTTP/2 does not read while a write is pending.
  */
@@ -69,6 +71,8 @@ export class MissedResetDetector {
 
   private check(): void {
     this.endStopped();
+    const now = this.clock.now();
+    for (const connection of this.connections()) connection.checkReceived(now);
     const before = this.resetConnections;
     const reset = this.connections().filter(({ isReset }) => isReset);
     this.resetConnections = new Map(reset.map((connection) => [connection, connection.bytesRead]));

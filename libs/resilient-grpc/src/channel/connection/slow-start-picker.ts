@@ -8,8 +8,8 @@ type Picker = experimental.Picker;
 const MAX_PICKS = 8;
 
 /**
- * Reduces the picks of an endpoint in its slow start by picking again. Used only during a slow start. A picker has no side effects until
- * its call starts, except that round_robin advances.
+ * Picks again to reduce how often an endpoint in its slow start is picked. Used only during a slow start. A picker has no side effects
+ * until its call starts, except that round_robin advances.
  */
 export class SlowStartPicker implements Picker {
   constructor(

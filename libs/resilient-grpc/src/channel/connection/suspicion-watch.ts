@@ -179,8 +179,8 @@ export class SuspicionWatch {
     if (!decision.replace) {
       this.apply(suspect, { type: 'cleared' });
     } else if (connection.others.some((other) => other.bytesRead !== othersRead.get(other))) {
-      // Another connection receives data, so no new channel is needed. It would reconnect all working connections, too. The load-balancing
-      // policy skips this address until it is connected again.
+      // Another connection receives data, so no new channel is needed. A new channel would reconnect all working connections, too. The
+      // load-balancing policy skips this address until it is connected again.
       this.suspects.delete(connection.address);
       this.replacedByOthers += 1;
       this.report(connection, state, 'other-connections');

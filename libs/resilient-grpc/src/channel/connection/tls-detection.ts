@@ -2,16 +2,16 @@ import { connect } from 'node:tls';
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../time/clock.js';
 
-/** Time for the TLS handshake, in milliseconds. */
+/** Timeout of the TLS handshake, in milliseconds. */
 const TIMEOUT_MS = 5_000;
 
-// An alert of TLS. Other errors of OpenSSL mean that the peer sent data that is not TLS.
+// A TLS alert. Other OpenSSL errors mean that the peer sent data that is not TLS.
 const ALERT = /^ERR_SSL_.*(?:ALERT|UNRECOGNIZED_NAME)/;
 
 /**
  * Detects that a server uses TLS although its client does not. The server then closes each connection without a response, as a proxy
- * without a reachable server does. Each client opens at most one connection with a TLS handshake, and only if it was never connected. A
- * working server therefore receives no additional connections in an outage.
+ * without a reachable server does. Each client opens at most one connection with a TLS handshake, and only if it has never been connected.
+ * A working server therefore receives no additional connections during an outage.
  */
 export class TlsDetection {
   private hasBegun = false;

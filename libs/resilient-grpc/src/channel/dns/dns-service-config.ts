@@ -67,7 +67,7 @@ export function needsTarget(source: Observable<unknown>): source is TargetServic
 const DEFAULT_DNS_REFRESH_MS = 60_000;
 const MIN_REFRESH_MS = 1_000;
 const REFRESH_JITTER = 0.1;
-// A query that fails is repeated with gRPC's backoff, which grows at most to the regular interval.
+// Failed queries are retried with gRPC's backoff, which grows to the regular interval at most.
 const FIRST_RETRY_MS = 1_000;
 const RETRY_MULTIPLIER = 1.6;
 const RETRY_JITTER = 0.2;

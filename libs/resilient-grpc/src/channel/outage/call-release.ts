@@ -168,7 +168,7 @@ export class CallRelease {
     while (remaining > 0 && this.dependencies.hasFreeStream()) {
       const waiter = this.shift();
       if (waiter === undefined) return;
-      // A call with less time left than calls usually take would only load the server. Its own deadline ends it.
+      // A call with less time left than calls usually take would only add load to the server. Its own deadline ends it.
       if (spareMs(waiter, times) <= 0) continue;
       remaining -= 1;
       if (!waiter.expectsPromptResponse) this.pace?.opened();

@@ -31,7 +31,7 @@ export interface ConnectionRecord {
 
 type Unprocessed = WireEvidence['unprocessed'];
 
-/** nghttp2's state of a stream that it has not sent yet, or no longer tracks. */
+/** nghttp2's state for a stream that it has not sent yet, or no longer tracks. */
 const IDLE = 1;
 
 const records = new WeakMap<object, ConnectionRecord>();

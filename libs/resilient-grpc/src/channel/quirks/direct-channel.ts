@@ -76,7 +76,8 @@ const BUILT_IN_SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'u
 
 /** Creates calls on the connections of one grpc-js channel, without the layers of the channel. */
 export class DirectChannel {
-  private readonly noCredentials = CallCredentials.createEmpty();
+  /** Class of the credentials of a connection that needs no call credentials. grpc-js does not export it. */
+  private readonly emptyCredentials = CallCredentials.createEmpty().constructor;
   /** Reason why calls need grpc-js's channel; set when a connection requires it. */
   reason: ChannelPathReason | undefined;
 
@@ -110,7 +111,7 @@ export class DirectChannel {
     const { pickResultType, subchannel, onCallStarted, onCallEnded } = picker.pick(args);
     if ((pickResultType as number) !== COMPLETE || subchannel === null) return undefined;
     if ((subchannel.getConnectivityState() as number) !== READY) return undefined;
-    if (!this.isEmpty(subchannel.getCallCredentials())) {
+    if (subchannel.getCallCredentials().constructor !== this.emptyCredentials) {
       this.reason = 'call-credentials';
       return undefined;
     }
@@ -136,10 +137,6 @@ export class DirectChannel {
   /** Reports the end of a call to grpc-js, which counts running calls, because a channel without running calls becomes idle. */
   callEnded(status: Pick<StatusObject, 'code'>): void {
     this.internals.onCallEnd(status);
-  }
-
-  private isEmpty(credentials: CallCredentials): boolean {
-    return credentials === this.noCredentials || credentials.constructor === this.noCredentials.constructor;
   }
 }
 

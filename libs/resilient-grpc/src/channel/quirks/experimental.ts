@@ -22,7 +22,7 @@ export type PolicyParts = Pick<
   | 'selectLbConfigFromList'
 >;
 
-/** The names that the policy least_request needs in addition. */
+/** The names that the policy least_request needs. */
 export type LeafParts = PolicyParts & Pick<Experimental, 'LeafLoadBalancer' | 'QueuePicker'>;
 
 /** Returns the names that the policy least_request needs; `undefined` if this grpc-js lacks one. */

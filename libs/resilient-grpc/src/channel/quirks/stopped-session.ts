@@ -21,7 +21,7 @@ const OPEN_STATES: readonly unknown[] = [
 ];
 
 /**
- * True if HTTP/2 has stopped on `session` and Node has not reported the end. After a protocol error of the peer, such as a SETTINGS frame
+ * True if HTTP/2 has stopped on `session` and Node has not reported the end. After a protocol error by the peer, such as a SETTINGS frame
  * of 5 bytes, nghttp2 sends GOAWAY and then neither reads nor writes. For most of these errors, Node emits no event: the socket stays open,
  * its end is not read, and each stream waits forever. The only symptom is that nghttp2 has no pending reads or writes, which Node exposes
  * on a private handle. False if this Node does not expose the handle.

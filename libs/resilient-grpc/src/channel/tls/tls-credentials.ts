@@ -83,7 +83,7 @@ class TlsCredentials implements CredentialsSource {
     };
   }
 
-  /** Reads the files again now, in addition to the periodic check. Resolves after the listeners were notified of changed files. */
+  /** Reads the files again now, in addition to the periodic check. Resolves after the listeners have been notified of changed files. */
   async check(): Promise<void> {
     const next: TlsMaterial = { ...this.material };
     try {
@@ -125,7 +125,7 @@ class TlsCredentials implements CredentialsSource {
     if (this.timer !== undefined || this.closed || this.options.reload !== true) return;
     const timer = this.dependencies.clock.setTimer(() => {
       void this.check().finally(() => {
-        // During the check, the last listener may have left, and another one may have set a new timer.
+        // During the check, the last listener may have been removed, and another one may have set a new timer.
         if (this.timer !== timer) return;
         this.timer = undefined;
         this.arm();

@@ -10,13 +10,14 @@ import { StagedAttempt } from './staged-attempt.js';
 
 const TIMEOUT_KEY = 'grpc-timeout';
 /**
- * Minimum share of the timeout after which a DEADLINE_EXCEEDED from the server counts as the timeout. The server's timer starts later than
- * the client's. However, a server that forwards the deadline to other servers receives their failure slightly before its own deadline.
+ * Minimum share of the timeout that must have passed for a DEADLINE_EXCEEDED from the server to count as the timeout. The server's timer
+ * starts later than the client's. However, a server that forwards the deadline to other servers receives their failure slightly before its
+ * own deadline.
  */
 const MIN_TIMEOUT_SHARE = 0.9;
 
 /**
- * Bounds the time of each attempt until its end for a unary response, or until the response headers for a response stream. gRPC has no such
+ * Limits how long each attempt may take: until its end for a unary response, or until the headers for a response stream. gRPC has no such
  * timeout (gRFC A44 explains why). Without an attempt timeout, one slow server can use up the whole deadline of a call. A timeout counts
  * against the server, so it excludes time in which this process did not run.
  */
@@ -84,7 +85,7 @@ class AttemptTimeoutAttempt extends StagedAttempt {
 
 /** Returns `end` with other `details`, as if this side had detected the timeout. Spread syntax would omit the getters of `end`. */
 function timedOut(end: AttemptEnd, details: string): AttemptEnd {
-  const { code, metadata, peer, connection, picked, channelReady, wire } = end;
+  const { code, metadata, peer, connection, picked, channelReady, wire, remedy } = end;
   const { headersReceived, messagesReceived, contentType } = end;
   return {
     code,
@@ -99,6 +100,7 @@ function timedOut(end: AttemptEnd, details: string): AttemptEnd {
     headersReceived,
     messagesReceived,
     contentType,
+    remedy,
   };
 }
 

@@ -27,7 +27,7 @@ export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerC
 class CircuitBreakerAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   private recorded = false;
-  /** Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before. */
+  /** Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before that. */
   private sentAt = Infinity;
 
   constructor(
@@ -54,7 +54,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
   }
 
   override abandon(because?: 'deadline'): void {
-    // A cancellation is no evidence about the server. A deadline counts against the server, except if this process was paused.
+    // A cancellation is no evidence about the server. An expired deadline counts against the server unless this process was paused.
     const counts = because === 'deadline' && !this.wasPaused;
     this.record(counts ? outcomeOfCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
     super.abandon(because);
@@ -79,7 +79,8 @@ class CircuitBreakerAttempt extends StagedAttempt {
 
   /**
    * True if this process was paused for more than half of the attempt. The request was then sent late, or the deadline was detected late
-   * and the response may be unread. Shorter delays are usual when the process is busy in an outage, and must not keep the circuit closed.
+   * and the response may be unread. Shorter delays are usual when the process is busy during an outage, and must not keep the circuit
+   * closed.
    */
   private get wasPaused(): boolean {
     const now = this.clock.now();

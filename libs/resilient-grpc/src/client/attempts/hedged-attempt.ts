@@ -309,9 +309,9 @@ export class HedgedAttempt implements Attempt {
     const { clock } = this.client;
     const delayMs = dueAt - clock.now();
     // A hedge is sent because servers are slow, so its delay excludes time in which this process did not run. A delay that a server
-    // requested is kept as it is.
+    // requested is kept unchanged.
     if (inFlight > 0 && !replaces && delayMs > 0) this.timer = new PeerTimer(clock, delayMs, this.due);
-    // The timer keeps the process running only if no attempt is in flight and the caller waits for the timer.
+    // The timer keeps the process running only if no attempt is in flight, because the caller then waits for the timer.
     else this.timer = clock.setTimer(this.due, delayMs, inFlight === 0);
   }
 

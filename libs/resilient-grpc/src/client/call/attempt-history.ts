@@ -153,7 +153,7 @@ function retryPolicy(context: MethodContext, options: GrpcCallOptions | undefine
   if (!(options?.idempotent ?? context.isSafeToRepeat)) return undefined;
   const { policy, hedging } = context;
   if (hedging === undefined) return policy.retry ?? DEFAULT_RETRY_POLICY;
-  // The request of this hedged call does not fit the retry buffers. The policy only determines after which failures a smaller request would
-  // have been resent.
+  // The request of this hedged call does not fit the retry buffers. The policy only determines whether a smaller request would have been
+  // resent after a failure.
   return { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: hedging.policy.nonFatalStatusCodes };
 }

@@ -146,8 +146,8 @@ export function startFailure(error: unknown): CallFailure {
 }
 
 /**
- * Returns the failure of a call that was not sent because an interceptor or metadata function threw `error`. A gRPC code of the error is
- * kept if it does not describe the request.
+ * Returns the failure of a call that was not sent because an interceptor or metadata function threw `error`. If the error has a gRPC code
+ * that does not describe the request, the code is kept.
  */
 export function preparationFailure(error: unknown): CallFailure {
   const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
@@ -194,7 +194,7 @@ export function deadlineFailure(tookMs: number, during: string): CallFailure {
 const ATTEMPT_DEADLINE = /^Deadline exceeded after [\d.]+s/;
 
 /**
- * Returns the details of a call whose attempt `number` reached the deadline `ageMs` after the start of the call, in the form of grpc-js. The
+ * Returns the details of a call whose attempt `number` reached the deadline `ageMs` after the start of the call, in grpc-js's format. The
  * details of the attempt contain only its own duration, `attemptMs`.
  */
 export function deadlineDetails(end: AttemptEnd, number: number, attemptMs: number, ageMs: number): string {

@@ -253,7 +253,7 @@ export class CallGate implements Waiter, PermitWaiter {
 
   // ── the end of the call ──
 
-  /** Closes the gate, and removes the call from the queue of the channel if it is there. */
+  /** Closes the gate. Removes the call from the channel's queue if it is queued. */
   dequeue(): void {
     const wasWaiting = this.hold === 'channel';
     this.hold = 'closed';

@@ -21,7 +21,7 @@ export interface RegisteredCall {
   terminate(reason: 'draining' | 'closed', details: string): void;
   /** Completes the stream of the call, as if the server had ended the stream. */
   complete(): void;
-  /** Fails the call now if it waits to retry until `until` (monotonic milliseconds) or longer. Returns true if so. */
+  /** Fails the call now if its retry is due at `until` (monotonic milliseconds) or later. Returns true if so. */
   failBackoff(until: number): boolean;
 }
 
@@ -35,7 +35,7 @@ type Accepting = 'yes' | 'draining' | 'closed';
 
 /**
  * Maximum number of streams that a drain resets while other calls are running. A Node server accepts 1,000 resets in a row on one
- * connection (nghttp2), and then closes the connection, including the calls that could have finished.
+ * connection (nghttp2), and then closes the connection, which ends calls that could have finished.
  */
 const MAX_RESETS = 900;
 /** Estimated time to cut off one call. A drain reserves it, so that it ends within its timeout regardless of the number of calls. */
@@ -47,11 +47,11 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private draining: Promise<DrainReport> | undefined;
   private endingStreams: Promise<void> | undefined;
   private readonly streamBatches: StreamBatches;
-  /** True if the streams that end at a shutdown are being ended or have ended. These streams no longer start or resume. */
+  /** True if the streams that end at shutdown are being ended or have ended. These streams no longer start or resume. */
   areStreamsEnding = false;
   /** Time at which the drain cuts off calls that are still running, in monotonic milliseconds; `Infinity` before a drain. */
   drainUntil = Infinity;
-  /** Wait of a drain for the running calls. */
+  /** The drain's wait for the running calls. */
   private wait: Wait | undefined;
   /** Attempts that were abandoned during a drain, to be reset on close(). */
   private readonly toReset: { readonly attempt: Attempt; readonly because: 'deadline' | undefined }[] = [];
@@ -60,7 +60,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private readonly completing = new Set<RegisteredCall>();
   /** Number of streams that a drain has completed. */
   private completed = 0;
-  /** Number of calls that finished since the drain, or since the shutdown of the application, began. */
+  /** Number of calls that have finished since the drain or the shutdown of the application began. */
   private finished = 0;
   /** True from `noteShutdown()` on. */
   private isShuttingDown = false;
@@ -132,7 +132,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     else if (this.isShuttingDown || this.accepting !== 'yes') this.finished += 1;
   }
 
-  /** Starts to count finished calls for the report of the drain. Nest may close its servers, and their calls, before the drain begins. */
+  /** Starts to count finished calls for the drain report. Nest may close its servers, and their calls, before the drain begins. */
   noteShutdown(): void {
     this.isShuttingDown = true;
   }

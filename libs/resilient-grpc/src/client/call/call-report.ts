@@ -85,9 +85,10 @@ export class CallReport {
 
   /** Reports that the server ended the call with OK. */
   succeeded(number: number, end: AttemptEnd, attemptMs: number): void {
-    const { details, metadata, peer } = end;
+    const { details } = end;
     const code = StatusCode.OK;
     if (this.isEndObserved()) {
+      const { metadata, peer } = end;
       this.history.add(number, end, { code, details }, attemptMs);
       this.ended({ code, details, metadata, peer });
     } else {
@@ -149,7 +150,8 @@ export function reportUnread(
 }
 
 /**
- * Calls a callback of the caller. An error of the callback does not end the call. It is rethrown in a microtask, so that it is not lost.
+ * Calls a callback of the caller. An error that the callback throws does not end the call. It is rethrown in a microtask, so that it is not
+ * lost.
  */
 export function notifyCaller<T>(callback: (value: T) => void, value: T): void {
   try {

@@ -42,7 +42,7 @@ let traces: TraceContexts | undefined;
 let tracedClients = 0;
 
 /**
- * Keeps trace contexts, too, for all clients of this process until every registration is removed. Returns a function that removes this
+ * Also keeps trace contexts, for all clients of this process, until every registration is removed. Returns a function that removes this
  * registration; it must be called only once.
  */
 export function keepTraces(contexts: TraceContexts): () => void {

@@ -256,12 +256,9 @@ export class ClientCall
   }
 
   private startAttempt(): void {
-    const { context, prepared, options } = this;
-    const { client, hedging } = context;
-    const { outgoing, binding } = prepared;
-    const { method, maxReceiveBytes } = context;
-    const { deadline, interceptors } = prepared;
-    const { number } = this;
+    const { context, prepared, options, number, tried } = this;
+    const { client, method, hedging, maxReceiveBytes } = context;
+    const { deadline, interceptors, outgoing, binding } = prepared;
     const metadata = number === 1 ? prepared.metadata : attemptMetadata(prepared.metadata, number);
     const mayRepeat = options?.retry !== false && (options?.idempotent ?? context.isSafeToRepeat);
     const { telemetry } = this.report;
@@ -275,7 +272,7 @@ export class ClientCall
       mayRepeat,
       maxReceiveBytes,
       telemetry,
-      tried: this.tried,
+      tried,
     };
     if (mayRepeat && this.bufferedBytes === 0 && this.requests === undefined) this.bufferRequest();
     const start = options === undefined && outgoing === undefined ? context.start : this.ownStages(outgoing);
@@ -359,7 +356,7 @@ export class ClientCall
     } else if (this.hasResult) {
       this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, TOO_MANY_RESPONSES);
     } else {
-      // A single response is kept until its status arrives. Reading continues, because a second response must fail the call.
+      // A single response is kept until its status arrives. Reading continues, because a second response must make the call fail.
       this.hasResult = true;
       this.result = message;
       this.readOn();
@@ -419,8 +416,8 @@ export class ClientCall
       code: verdict.code,
       details: verdict.kind === 'deadline' ? deadlineDetails(end, this.number, latencyMs, ageMs) : verdict.details,
       reason: failureReason(verdict),
-      remedy: verdict.kind === 'http' ? withDoctor(HTTP_RESPONSE_REMEDY, transport.doctorCommand) : undefined,
-      // A success does not fail the call. The failure of an attempt that is retried is replaced by a later one.
+      remedy: verdict.kind === 'http' ? withDoctor(HTTP_RESPONSE_REMEDY, transport.doctorCommand) : end.remedy,
+      // Absent after a success, and for a failure that is retried, which a later one replaces.
       notRetriedBecause: decision.retry || decision.because === 'success' ? undefined : decision.because,
       metadata: end.metadata,
       peer: end.peer,
@@ -541,7 +538,10 @@ export class ClientCall
     else this.stream?.interrupted(failure, this.context.statistics);
   }
 
-  /** Returns the stream that `failure` may only interrupt. Without a response, only the loss of the connection interrupts a stream. */
+  /**
+   * Returns the stream that `failure` may interrupt without ending it. Before headers arrive, only the loss of the connection interrupts a
+   * stream.
+   */
   private streamInterruptedBy(failure: CallFailure): StreamScope | undefined {
     if (!this.method.responseStream || isCancelled(failure)) return undefined;
     if (!this.hasHeaders && failure.reason !== 'connection-lost') return undefined;

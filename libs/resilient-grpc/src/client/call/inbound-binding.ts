@@ -57,7 +57,7 @@ export function argumentsInContext(given: CallArguments): CallArguments {
   };
 }
 
-/** Omits values that gRPC does not allow, because untrusted inbound metadata must not fail a call. */
+/** Omits values that gRPC does not allow, because untrusted inbound metadata must not make a call fail. */
 function metadataOf(entries: readonly (readonly [string, string])[]): InboundBinding['metadata'] {
   const metadata: Record<string, string | readonly Buffer[]> = {};
   for (const [key, text] of entries) {

@@ -36,12 +36,14 @@ export class CallHooks {
     return this.each(call, (one) => one.onCall?.(call));
   }
 
-  /** Runs the `onAttempt` hooks. Returns `undefined` if all of them completed synchronously. @throws as `onCall` */
+  /** Runs the `onAttempt` hooks. Returns `undefined` if all of them completed synchronously. @throws like `onCall` */
   onAttempt(attempt: OutgoingAttempt): Promise<void> | undefined {
     return this.each(attempt, (one) => one.onAttempt?.(attempt));
   }
 
-  /** Notifies all interceptors. An error of an interceptor affects neither the call, which has ended, nor the other interceptors. */
+  /**
+   * Notifies all interceptors. An error that an interceptor throws affects neither the call, which has ended, nor the other interceptors.
+   */
   onEnd(call: OutgoingCall, end: CallEnd): void {
     void this.each(call, (one) => {
       try {

@@ -10,7 +10,7 @@ export type MetadataFunction = (call: OutgoingCall) => MetadataInput | Promise<M
 /** Returns the metadata that a client sends with an attempt, if a function determines it. */
 export type MetadataSource = (call: OutgoingCall) => Metadata | Promise<Metadata>;
 
-/** Merges `base` (of the defaults) and `over` (of the client); at least one is a function. `over` overrides `base` key by key. */
+/** Merges `base` (from the defaults) and `over` (from the client); at least one is a function. `over` overrides `base` key by key. */
 export function metadataSource(
   base: MetadataInput | MetadataFunction | undefined,
   over: MetadataInput | MetadataFunction | undefined,

@@ -14,13 +14,13 @@ export interface BufferedMessages {
   readonly oldestAt: number | undefined;
 }
 
-/** Receives the messages of a source, one event per pull. An Observable may be any number of messages ahead. */
+/** Receives the messages of a source, one event per pull. An Observable may push any number of messages ahead of the pulls. */
 export interface UnlimitedConsumer extends IteratorConsumer<unknown> {
   /** True if an Observable's error is delivered after its buffered messages; otherwise, the error is delivered immediately. */
   readonly failsInOrder?: boolean;
 }
 
-/** Consumer that limits how far an Observable may be ahead. */
+/** Consumer that limits how far an Observable may get ahead of the connection. */
 export interface MessageConsumer extends UnlimitedConsumer {
   /** Maximum bytes of messages that may be pushed ahead of the connection. */
   readonly maxQueuedBytes: number;
@@ -28,7 +28,7 @@ export interface MessageConsumer extends UnlimitedConsumer {
   encode(message: unknown): unknown;
   /** Returns the size on the wire of a payload from `encode`. */
   bytesOf(payload: unknown): number;
-  /** True if a push source is too far ahead. Called if more than `maxQueuedBytes` are buffered. @defaultValue true */
+  /** True if a push source is too far ahead of the connection. Called if more than `maxQueuedBytes` are buffered. @defaultValue true */
   exceedsLimit?(ahead: BufferedMessages): boolean;
   /** Returns monotonic milliseconds, to measure how long a message is buffered. */
   now?(): number;
@@ -36,7 +36,7 @@ export interface MessageConsumer extends UnlimitedConsumer {
   defer(task: () => void): void;
   /** Receives a message as a payload from `encode`. */
   onEncodedMessage(payload: unknown): void;
-  /** Called if a push source is too far ahead. */
+  /** Called if a push source is too far ahead of the connection. */
   onOverflow(queuedBytes: number): void;
   /** Called if a source pushed many messages in one event-loop turn, in which backpressure cannot slow it down. */
   onBurst(messages: number): void;

@@ -58,7 +58,7 @@ export class ObservableRequests implements RequestSource {
       },
       error: (error: unknown) => {
         if (this.consumer.failsInOrder === true) this.push('error', error, 0);
-        // An error of the requests ends the call now, not after buffered messages that the server would discard.
+        // An error from the Observable ends the call now, not after the buffered messages, which the server would discard.
         else if (!this.closed) this.consumer.onMessagesError(error);
       },
       complete: () => {

@@ -95,7 +95,7 @@ export class RequestPump implements MessageConsumer {
 
   bytesOf(payload: unknown): number {
     if (payload instanceof Uint8Array) return payload.length;
-    // With interceptors, the message is serialized after them. Here it is serialized only to determine its size.
+    // With interceptors, the message is serialized after they have run. Here, it is serialized only to determine its size.
     try {
       return this.context.method.requestSerialize(payload).length;
     } catch {

@@ -38,7 +38,7 @@ export interface GrpcClientDefaults {
   /** Records the call site of each opened stream, for `activeCalls()` and the warning about unread streams. @defaultValue false */
   readonly traceStreams?: boolean | undefined;
   /**
-   * Maximum time in milliseconds, from the start of an outage, that calls wait for a lost channel; 0 disables waiting. After that time,
+   * Maximum time in milliseconds, from the start of an outage, that calls wait for the channel; 0 disables waiting. After that time,
    * waiting calls fail, and further calls fail immediately. Each client applies ±10 % jitter, so that the clients of a fleet do not fail
    * their calls at the same moment. `methods[…].waitForReady` overrides it for a method.
    * @defaultValue 5000
@@ -187,7 +187,7 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
   readonly url: string;
   /**
    * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each key, the most specific pattern wins. A
-   * pattern that matches no method fails the startup.
+   * pattern that matches no method makes startup fail.
    */
   readonly methods?: Readonly<Record<string, MethodOptions>> | undefined;
   /**
@@ -198,7 +198,7 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
   readonly serviceConfig?: ServiceConfig | string | Observable<ServiceConfig | string> | undefined;
 }
 
-/** Data of an inbound call that is propagated to the calls made while it is served. Nothing else is propagated. */
+/** Data of an inbound call that is propagated to the calls made while serving it. Nothing else is propagated. */
 export interface PropagationOptions {
   /** Bounds outgoing calls by the inbound deadline (of a gRPC call, or an HTTP `grpc-timeout` header). @defaultValue false */
   readonly deadline?: boolean | undefined;
@@ -236,8 +236,8 @@ export interface MethodOptions {
    */
   readonly idempotent?: boolean | undefined;
   /**
-   * Behavior while the channel is lost: `true` waits until the deadline, `false` fails immediately (gRPC's default), `undefined` waits for
-   * up to `outageGraceMs`.
+   * Behavior during an outage: `true` waits until the deadline, `false` fails immediately (gRPC's default), `undefined` waits for up to
+   * `outageGraceMs`.
    * @defaultValue undefined
    */
   readonly waitForReady?: boolean | undefined;

@@ -16,7 +16,7 @@ export type GrpcContract = (
       /** One or more .proto files, relative to the working directory or to `loader.includeDirs`. */
       readonly protoPath: string | readonly string[];
       readonly packageDefinition?: undefined;
-      /** Options of proto-loader, passed on unchanged, as in Nest. */
+      /** Options for proto-loader, passed on unchanged, as in Nest. */
       readonly loader?: Options | undefined;
     }
   | {
@@ -142,7 +142,7 @@ function definitionOf(contract: GivenContract, refuse: Refuse): PackageDefinitio
   }
 }
 
-/** Returns the problem of a contract whose keys do not name exactly one definition; `undefined` if they do. */
+/** Returns the problem with a contract whose keys do not name exactly one definition; `undefined` if they do. */
 export function contractKeysProblem({
   protoPath,
   packageDefinition,
@@ -164,7 +164,7 @@ function isNotRegularFile(path: string): boolean {
   }
 }
 
-/** Returns the problem of a contract that proto-loader could not load. */
+/** Returns the problem with a contract that proto-loader could not load. */
 function loadProblem(error: unknown, files: readonly string[], folders: readonly string[]): string {
   const text = error instanceof Error ? error.message : String(error);
   if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT'))

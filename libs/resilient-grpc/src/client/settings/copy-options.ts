@@ -8,7 +8,7 @@ export type CopiedOptions =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
-/** Maximum characters of one string. PEM bundles and service configs are the longest. */
+/** Maximum number of characters in one string. PEM bundles and service configs are the longest. */
 const MAX_CHARACTERS = 2 ** 20;
 /** Maximum depth of nested objects and arrays. A cycle exceeds it. */
 const MAX_DEPTH = 16;

@@ -36,15 +36,15 @@ export interface LiveServiceConfigInput {
   readonly warn: (message: string) => void;
 }
 
-/** Time that the start waits for the first service config. */
+/** Maximum time that the start waits for the first service config. */
 const FIRST_SERVICE_CONFIG_TIMEOUT_MS = 5_000;
 
 /**
  * A service config that changes while its client is open. Each value is validated as a whole. An invalid update is logged, and the current
  * service config remains in effect. A call keeps the policy with which it started.
  *
- * Before the first value there is no service config to keep. An invalid first value therefore fails the start. A source that fails or
- * completes without a value fails the start, too. Two cases do not fail it:
+ * Before the first value there is no service config to keep. An invalid first value therefore makes the start fail, as does a source that
+ * fails or completes without a value. In two cases, the start succeeds anyway:
  * - A late value, because otherwise an outage of the config service would prevent every start. After 5 s, the client starts without a
  * service config, logs a warning, and uses the value when it arrives.
  * - An invalid DNS record. Running processes ignore it, so the next deployment would otherwise fail because of an unrelated mistake.
@@ -134,7 +134,7 @@ export class LiveServiceConfig {
       },
     });
     this.subscription = subscription;
-    // close() is not called after a failed start, and the source may have failed the start during subscribe().
+    // close() is not called after a failed start, and the source may have made the start fail during subscribe().
     if (this.failed) subscription.unsubscribe();
   }
 
@@ -164,7 +164,7 @@ export class LiveServiceConfig {
     for (const listener of [...this.listeners]) this.notify(listener, config);
   }
 
-  /** Calls `listener`. An error of it is not a problem of the service config, which is already in effect. */
+  /** Calls `listener`. An error that it throws is not a problem with the service config, which is already in effect. */
   private notify(listener: (config: ParsedServiceConfig) => void, config: ParsedServiceConfig): void {
     try {
       listener(config);

@@ -22,7 +22,9 @@ interface MethodOption {
   readonly default?: unknown;
   /** True if the client's option of the same name is the default. */
   readonly inherited?: true;
-  /** Example of the option in `methods`, shown if it is written next to `url`. Absent if clients have an option of the same name. */
+  /**
+   * Example of the option in `methods`, shown if the option is written next to `url`. Absent if clients have an option of the same name.
+   */
   readonly example?: string;
 }
 
@@ -128,7 +130,7 @@ function areOtherOptionsValid(call: GrpcCallOptions): boolean {
   return true;
 }
 
-/** Accepts signals of polyfills and other realms, too. */
+/** Also accepts signals from polyfills and other realms. */
 function isSignal(value: unknown): boolean {
   return typeof (value as Partial<AbortSignal> | null)?.addEventListener === 'function';
 }

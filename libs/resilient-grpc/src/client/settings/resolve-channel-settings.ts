@@ -45,7 +45,7 @@ const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   // Each client has its own connections, so that backoff, keepalive and replacement of one client do not affect another.
   'grpc.use_local_subchannel_pool': 1,
   'grpc.dns_min_time_between_resolutions_ms': 5_000,
-  // A TXT record would replace the load-balancing policy, and a malformed record fails every call.
+  // A TXT record would replace the load-balancing policy, and a malformed record makes every call fail.
   'grpc.service_config_disable_resolution': 1,
   'grpc.max_reconnect_backoff_ms': MAX_BACKOFF_MS,
   // Bounds how far requests run ahead of the connection, because grpc-js reports a message as written once it is in this buffer. This

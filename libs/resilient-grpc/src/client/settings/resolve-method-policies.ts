@@ -55,7 +55,7 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
     waitForReady: resolved.waitForReady ?? config?.waitForReady,
     safeToRepeat: safe,
     safeBecause,
-    // A hedged call is not retried in addition (gRFC A6).
+    // A hedged call is not also retried (gRFC A6).
     retry: safe && hedging === undefined ? limited(retry, input) : undefined,
     hedging: safe && hedging !== undefined ? limited(hedging, input) : undefined,
     maxRequestMessageBytes: config?.maxRequestMessageBytes,

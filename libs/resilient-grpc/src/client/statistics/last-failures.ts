@@ -19,7 +19,7 @@ interface Kind {
 const MAX_KINDS = 20;
 const MAX_DETAILS_LENGTH = 200;
 
-/** The most recent kinds of failures. Failures are grouped, because thousands of calls fail for one reason in an outage. */
+/** The most recent kinds of failures. Failures are grouped, because thousands of calls fail for the same reason during an outage. */
 export class LastFailures {
   /** Ordered by the last failure, the latest at the end. */
   private readonly kinds = new Map<string, Kind>();

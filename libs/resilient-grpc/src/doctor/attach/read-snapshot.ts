@@ -6,7 +6,7 @@ import type { DashboardSnapshot } from '../../dashboard/dashboard-feed.js';
 import { duration, oneLine } from '../../telemetry/log/log-text.js';
 import type { Finding } from '../check-result.js';
 
-/** Maximum time to connect, or without data on the connection. */
+/** Maximum time to connect, and maximum time without data on the connection. */
 const TIMEOUT_MS = 5_000;
 /** Maximum size of a snapshot. 1,000 clients with 100 methods each take less. */
 const MAX_BYTES = 64 * 1024 * 1024;

@@ -68,7 +68,7 @@ function recommendation(idleMs: number): string {
     : `set connectionIdleTimeoutMs to ${String(timeoutMs)} or less in the client, or increase this timeout`;
 }
 
-/** Returns the settings that avoid the finding, for programs. */
+/** Returns the settings that would prevent the finding, for programs. */
 function settingsFor(outcome: IdleOutcome): Readonly<Record<string, number | undefined>> {
   const safeMs =
     outcome.kind === 'dropped' ? outcome.answeredMs : outcome.kind === 'closed' ? outcome.idleMs : undefined;

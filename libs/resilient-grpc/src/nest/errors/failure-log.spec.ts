@@ -58,6 +58,13 @@ describe('FailureLog', () => {
     expect(clock.pending).toBe(0);
   });
 
+  it('logs the remedy of a failed call after its details', () => {
+    const { lines, log } = make();
+    log.log(failure({ code: 4, details: 'too late', remedy: 'run the doctor' }), '504', false);
+    log.close();
+    expect(lines[0]?.msg).toContain(' failed: DEADLINE_EXCEEDED: too late (run the doctor) (server, reached');
+  });
+
   it('logs at most 21 kinds of failure a minute for any number of methods', () => {
     const { clock, lines, log } = make();
     for (let method = 0; method < 1_000; method++)

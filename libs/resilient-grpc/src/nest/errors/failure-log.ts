@@ -46,9 +46,11 @@ export class FailureLog {
    * process, is logged as an error.
    */
   log(error: GrpcCallError, answered: string, isFault: boolean): void {
-    const { client, path, peer, codeName, reason, reachedServer } = error;
+    const { client, path, peer, code, codeName, reason, reachedServer } = error;
     if (REASONS_LOGGED_ELSEWHERE.has(reason)) return;
     const details = oneLine(error.details);
+    // The message without the number of its code: the name, the details, and the remedy.
+    const status = oneLine(error.message.slice(`${String(code)} `.length));
     const where = peer === undefined ? path : `${path} at ${peer}`;
     const failed =
       CALLER_FAULT_CODES.has(codeName) && (reason === 'server' || reason === 'http')
@@ -56,7 +58,7 @@ export class FailureLog {
         : 'failed';
     const line = new LogLine(
       isFault ? 'error' : 'warn',
-      `${client} ${where} ${failed}: ${codeName}: ${details} (${reason}, reached the server: ${reachedServer}); the caller received ${answered}`,
+      `${client} ${where} ${failed}: ${status} (${reason}, reached the server: ${reachedServer}); the caller received ${answered}`,
       { client, event: 'call-failed', path, peer, code: codeName, details, reason, reachedServer, answered },
     );
     this.repeats.log(`${path} ${codeName} ${answered}`, line);

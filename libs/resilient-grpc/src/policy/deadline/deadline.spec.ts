@@ -26,7 +26,7 @@ describe('validateDeadline', () => {
       'got 500, which is a duration or a time far in the past; write timeoutMs: 500, or deadline: Date.now() + 500',
     ],
     ['a Date made from a duration', new Date(2_500), 'got 1970-01-01T00:00:02.500Z, which is a duration'],
-    ['NaN', NaN, 'got NaN; write deadline: Date.now() + 500 with a defined number'],
+    ['NaN', NaN, 'got NaN; write deadline: Date.now() + 500'],
     ['an invalid Date', new Date(NaN), 'got an invalid Date'],
     ['-Infinity', -Infinity, 'got -Infinity'],
     ['0', 0, 'got 0'],

@@ -20,7 +20,7 @@ export function validateDeadline(value: unknown): number | DeadlineProblem {
   }
   if (Number.isNaN(epochMs)) {
     const got = isDate(value) ? 'an invalid Date' : 'NaN';
-    return problem(`got ${got}`, 'deadline: Date.now() + 500 with a defined number, or timeoutMs: 500');
+    return problem(`got ${got}`, 'deadline: Date.now() + 500, or timeoutMs: 500');
   }
   if (epochMs < EARLIEST_EPOCH_MS) {
     const durationMs = Number.isFinite(epochMs) && epochMs > 0 ? epochMs : 500;

@@ -16,7 +16,7 @@ interface Scenario {
   readonly timeoutMs: number;
   readonly serviceMs: number;
   readonly durationMs: number;
-  /** Time after its start during which the server answers in `coldLatencyMs`. */
+  /** Period after the start of the server in which it answers in `coldLatencyMs`. */
   readonly coldMs?: number;
   readonly coldLatencyMs?: number;
 }

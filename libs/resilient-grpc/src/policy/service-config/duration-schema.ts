@@ -40,8 +40,8 @@ function toMs(seconds: string): number {
   return Number(`${whole}${shifted.slice(0, 3)}.${shifted.slice(3)}`);
 }
 
-// Returns the duration to write instead of a number, a string with another unit, or grpc-js's object form.
-function suggestDuration(value: unknown): string | undefined {
+/** Returns the duration to write, in quotes, instead of a number, a string with another unit, or grpc-js's object form. */
+export function suggestDuration(value: unknown): string | undefined {
   if (typeof value === 'number' && value > 0 && Number.isFinite(value)) {
     return `"${value}s" if it is in seconds, "${value / 1_000}s" if it is in milliseconds`;
   }

@@ -44,10 +44,12 @@ describe('findPath', () => {
   });
 
   it.each([
-    ['Get', "'Get' matches more than one of /a.v1.Orders/Get, /b.v1.Orders/Get"],
-    ['Orders/Get', "'Orders/Get' matches more than one of /a.v1.Orders/Get, /b.v1.Orders/Get"],
-    ['All', "'All' matches none of /a.v1.Orders/Get, /b.v1.Orders/Get, /b.v1.Orders/GetAll"],
-  ])('rejects the method name %s and lists the methods', (name, message) => {
+    ['Get', "'Get' is the name of several methods; write /a.v1.Orders/Get or /b.v1.Orders/Get"],
+    ['Orders/Get', "'Orders/Get' is the name of several methods; write /a.v1.Orders/Get or /b.v1.Orders/Get"],
+    ['All', "no method 'All'; known methods: /a.v1.Orders/Get, /b.v1.Orders/Get, /b.v1.Orders/GetAll"],
+    ['GetAl', "no method 'GetAl'; did you mean 'GetAll'?"],
+    ['Orders/Gett', "no method 'Orders/Gett'; did you mean 'Orders/Get'?"],
+  ])('rejects the method name %s, and suggests a method or lists them', (name, message) => {
     expect(() => findPath(methods, name)).toThrow(message);
   });
 });

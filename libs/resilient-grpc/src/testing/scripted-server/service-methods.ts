@@ -1,5 +1,6 @@
 import { loadSync } from '@grpc/proto-loader';
 import type { MethodDefinition, Options } from '@grpc/proto-loader';
+import { closest } from '../../errors/closest.js';
 
 /** Options that define the services of a scripted server. */
 export interface ServiceDefinitionOptions {
@@ -47,8 +48,15 @@ export function findPath(methods: ReadonlyMap<string, LoadedMethod>, name: strin
   });
   const [first] = found;
   if (first !== undefined && found.length === 1) return first.path;
-  const paths = (found.length === 0 ? [...methods.values()] : found).map(({ path }) => path).join(', ');
-  throw new Error(
-    `ScriptedGrpcServer: '${name}' ${found.length === 0 ? 'matches none of' : 'matches more than one of'} ${paths}`,
+  if (found.length > 1) {
+    const paths = found.map(({ path }) => path).join(' or ');
+    throw new Error(`ScriptedGrpcServer: '${name}' is the name of several methods; write ${paths}`);
+  }
+  const forms = [...methods.keys()].map((path) => path.slice(1).split(/[./]/));
+  const meant = closest(
+    wanted,
+    forms.flatMap((parts) => [parts.slice(-1).join(), parts.slice(-2).join('/')]),
   );
+  const remedy = meant === undefined ? `known methods: ${[...methods.keys()].join(', ')}` : `did you mean '${meant}'?`;
+  throw new Error(`ScriptedGrpcServer: no method '${name}'; ${remedy}`);
 }

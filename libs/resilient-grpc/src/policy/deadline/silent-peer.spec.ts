@@ -1,0 +1,34 @@
+import { describe, expect, it } from 'vitest';
+import { checkReceived, silenceMs, silenceRemedy, type ReceivedBytes } from './silent-peer.js';
+
+/** Result of checks every 250 ms, each with the bytes that the connection had received. The first check is at 250. */
+const checked = (...bytes: readonly number[]) =>
+  bytes.reduce<ReceivedBytes | undefined>(
+    (last, read, index) => checkReceived(last, read, (index + 1) * 250),
+    undefined,
+  );
+
+describe('silenceMs', () => {
+  it.each([
+    ['counts from the first check that found the bytes', checked(7, 7, 7, 7), 7, 0, 1_000, 750],
+    ['counts from the start of the attempt if the silence is older', checked(7, 7, 7, 7), 7, 600, 1_000, 400],
+    ['is undefined if data arrived after the last check', checked(7, 7, 7, 7), 8, 0, 1_000, undefined],
+    ['is undefined if data arrived during the attempt', checked(7, 7, 9, 9), 9, 0, 1_000, undefined],
+    ['is undefined below 250 ms', checked(7, 7), 7, 300, 549, undefined],
+    ['is undefined before the first check', checked(), 7, 0, 200, undefined],
+    ['is undefined if the checks were delayed, because data may be unread', checked(7, 7), 7, 0, 1_001, undefined],
+  ])('%s', (_title, last, bytesRead, startedAt, now, expected) => {
+    expect(silenceMs(last, bytesRead, startedAt, now)).toBe(expected);
+  });
+});
+
+describe('silenceRemedy', () => {
+  it('recommends keepalive only if it is off', () => {
+    expect(silenceRemedy(2_849, false)).toBe(
+      'nothing received on the connection for 2.8 s: the server is slow, stuck, or unreachable; set keepalive to detect connections that no longer respond',
+    );
+    expect(silenceRemedy(400, true)).toBe(
+      'nothing received on the connection for 0.4 s: the server is slow, stuck, or unreachable',
+    );
+  });
+});

@@ -1,0 +1,41 @@
+/** Minimum silence to report. Shorter pauses are common. */
+const MIN_SILENCE_MS = 250;
+/** Maximum time from the start of an attempt to the start of the observed silence. It contains two checks of the connection. */
+const MAX_OBSERVED_LATE_MS = 500;
+
+/** Received bytes of a connection, as its periodic checks found them. Times are monotonic milliseconds. */
+export interface ReceivedBytes {
+  readonly bytesRead: number;
+  /** Time of the first check that found `bytesRead`. */
+  readonly since: number;
+  /** Time of the latest check. */
+  readonly checkedAt: number;
+}
+
+/** Returns the received bytes after a check at `now`. */
+export function checkReceived(last: ReceivedBytes | undefined, bytesRead: number, now: number): ReceivedBytes {
+  return { bytesRead, since: last?.bytesRead === bytesRead ? last.since : now, checkedAt: now };
+}
+
+/**
+ * Returns the duration for which a connection has received nothing while an attempt on it was running, from `startedAt` to `now`.
+ * `undefined` if it received data, if the silence is short, or if the last check is old: this process may then have been blocked, with
+ * unread data.
+ */
+export function silenceMs(
+  last: ReceivedBytes | undefined,
+  bytesRead: number,
+  startedAt: number,
+  now: number,
+): number | undefined {
+  if (last?.bytesRead !== bytesRead || now - last.checkedAt > MAX_OBSERVED_LATE_MS) return undefined;
+  if (last.since - startedAt > MAX_OBSERVED_LATE_MS) return undefined;
+  const silentMs = now - Math.max(last.since, startedAt);
+  return silentMs >= MIN_SILENCE_MS ? silentMs : undefined;
+}
+
+/** Describes the silence and what to do, for the message of a call that reached its deadline. */
+export function silenceRemedy(silentMs: number, hasKeepalive: boolean): string {
+  const keepalive = hasKeepalive ? '' : '; set keepalive to detect connections that no longer respond';
+  return `nothing received on the connection for ${(silentMs / 1_000).toFixed(1)} s: the server is slow, stuck, or unreachable${keepalive}`;
+}

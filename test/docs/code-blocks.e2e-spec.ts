@@ -151,9 +151,13 @@ describe('code in the README and the docs', () => {
     [
       'main',
       '[ResilientGrpc:orders] localhost:50051 | orders.v1.Orders | safe to repeat: Get, Watch',
-      /\[ResilientGrpc\] drained 1 client in \d+ ms/,
+      /\[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started/,
     ],
-    ['orders-service', '[NestMicroservice]', /\[ResilientGrpcServer\] drained in \d+ ms: 0 calls finished/],
+    [
+      'orders-service',
+      '[NestMicroservice]',
+      /\[ResilientGrpcServer\] server drained [\d.]+ m?s after the shutdown started: 0 calls finished/,
+    ],
   ])('shuts down on SIGTERM as the tour describes: %s', async (program, started, drained) => {
     const main = spawn(process.execPath, [compiled(`blocks/readme/${program}`)], {
       cwd: application.folder,

@@ -22,6 +22,7 @@ describe('docs/logs.md', () => {
         'nest/start-up-line.ts',
         'telemetry/resilient-grpc-telemetry.module.ts',
         'nest/grpc-lifecycle.ts',
+        'nest/shutdown-lines.ts',
         'nest/errors/failure-log.ts',
         'server/server-lifecycle.ts',
         'server/resilient-grpc-server.ts',

@@ -53,7 +53,8 @@ export class LiteralModule {}
         loader: {
           longs: String, // exact
         },
-        keepalive: { keepaliveTimeMs: 20_000, },
+        keepalive: { keepaliveTimeMs: 20_000, http2MaxPingsWithoutData: 0 },
+        maxMetadataSize: 16_384,
         channelOptions: { 'grpc.max_reconnect_backoff_ms': 1_000 },
       },
     ]),
@@ -118,7 +119,7 @@ export const plain = { package: 'plain', protoPath: 'plain.proto' };
 `,
     after: `import { Transport, type GrpcOptions } from '@nestjs/microservices';
 
-export const shared = {
+export const shared: GrpcOptions = {
   transport: Transport.GRPC,
   options: {
     url: 'shared:50051',
@@ -126,7 +127,7 @@ export const shared = {
     protoPath: 'shared.proto',
     onLoadPackageDefinition: () => undefined,
   },
-} satisfies GrpcOptions;
+};
 
 export const plain = { package: 'plain', protoPath: 'plain.proto' };
 `,
@@ -154,19 +155,71 @@ export class SharedModule {}
 import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
 import { plain, shared } from './shared-options';
 
-const limits = { maxReceiveMessageLength: 1_024 } satisfies Partial<GrpcOptions['options']>;
+const limits: Partial<GrpcOptions['options']> = { maxReceiveMessageLength: 1_024 };
 const options = { ...plain, url: 'own:50051' };
 
 @Module({
   imports: [
     ResilientGrpcModule.forFeature([
-      { name: 'shared', url: shared.options.url, package: shared.options.package, protoPath: shared.options.protoPath },
+      { name: 'shared', ...shared },
       { name: 'plain', url: 'localhost:5000', ...plain, ...limits },
       { name: 'own', ...options },
     ]),
   ],
 })
 export class SharedModule {}
+`,
+  },
+  {
+    path: 'src/constants.ts',
+    before: `import { ClientsModule, Transport, type ClientOptions, type GrpcOptions } from '@nestjs/microservices';
+import { plain } from './shared-options';
+
+const kept: GrpcOptions = { transport: Transport.GRPC, options: { url: 'kept:1', ...plain } };
+const client: ClientOptions = { transport: Transport.GRPC, options: { url: 'client:1', ...plain } };
+const noUrl: GrpcOptions = { transport: Transport.GRPC, options: plain };
+const maybeUrl: ClientOptions = { transport: Transport.GRPC, options: { url: process.env.URL, ...plain } };
+const factory: GrpcOptions = { transport: Transport.GRPC, options: { ...plain, gracefulShutdown: true } };
+const flat: GrpcOptions['options'] = { url: 'flat:1', ...plain };
+const onLoadPackageDefinition = () => undefined;
+
+export const clients = [
+  ClientsModule.register([{ name: 'kept', ...kept }]),
+  ClientsModule.register([{ ...client, name: 'client' }]),
+  ClientsModule.register([{ name: 'nested', ...kept, options: { ...kept.options, maxMetadataSize: 5 } }]),
+  ClientsModule.register([{ name: 'noUrl', ...noUrl }]),
+  ClientsModule.register([{ name: 'maybeUrl', ...maybeUrl }]),
+  ClientsModule.register([{ name: 'maybeNested', ...noUrl, options: { ...noUrl.options, url: process.env.URL } }]),
+  ClientsModule.register([{ name: 'flat', transport: Transport.GRPC, options: { ...flat, onLoadPackageDefinition } }]),
+  ClientsModule.register([{ name: 'options', transport: Transport.GRPC, options: kept.options }]),
+  ClientsModule.registerAsync([{ name: 'factory', useFactory: () => ({ ...factory, options: { ...factory.options, url: 'f:1' } }) }]),
+];
+export const server = { ...kept.options };
+`,
+    after: `import { Transport, type ClientOptions, type GrpcOptions } from '@nestjs/microservices';
+import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
+import { plain } from './shared-options';
+
+const kept: GrpcOptions = { transport: Transport.GRPC, options: { url: 'kept:1', ...plain } };
+const client: ClientOptions = { transport: Transport.GRPC, options: { url: 'client:1', ...plain } };
+const noUrl: GrpcOptions = { transport: Transport.GRPC, options: plain };
+const maybeUrl: ClientOptions = { transport: Transport.GRPC, options: { url: process.env.URL, ...plain } };
+const factory = { transport: Transport.GRPC, options: { ...plain, gracefulShutdown: true } } satisfies GrpcOptions;
+const flat: GrpcOptions['options'] = { url: 'flat:1', ...plain };
+const onLoadPackageDefinition = () => undefined;
+
+export const clients = [
+  ResilientGrpcModule.forFeature([{ name: 'kept', ...kept }]),
+  ResilientGrpcModule.forFeature([{ ...client, name: 'client' }]),
+  ResilientGrpcModule.forFeature([{ name: 'nested', ...kept, options: { ...kept.options, maxMetadataSize: 5 } }]),
+  ResilientGrpcModule.forFeature([{ name: 'noUrl', url: 'localhost:5000', ...noUrl.options }]),
+  ResilientGrpcModule.forFeature([{ name: 'maybeUrl', ...maybeUrl.options, url: maybeUrl.options.url || 'localhost:5000' }]),
+  ResilientGrpcModule.forFeature([{ name: 'maybeNested', ...noUrl.options, url: process.env.URL || 'localhost:5000' }]),
+  ResilientGrpcModule.forFeature([{ name: 'flat', ...flat, onLoadPackageDefinition }]),
+  ResilientGrpcModule.forFeature([{ name: 'options', ...kept.options }]),
+  ResilientGrpcModule.forFeatureAsync([{ name: 'factory', package: factory.options.package, protoPath: factory.options.protoPath, useFactory: () => ({ url: 'f:1' }) }]),
+];
+export const server = { ...kept.options };
 `,
   },
   {
@@ -450,6 +503,7 @@ export const clients = [
       name: 'three', // beside name
       // above options
       url: 'a:1', // beside url
+      maxMetadataSize: 5, // beside maxMetadataSize
       ...base, // beside base
       // beside options
     }, // beside three

@@ -164,7 +164,7 @@ describe('first phase of a shutdown', () => {
     await closing;
     expect(client.connectivity.state).toBe('SHUTDOWN');
     expect(aboutDrain().at(-1)).toMatch(
-      /^LOG \[ResilientGrpc\] drained 1 client in \d+ ms: 1 call finished, 1 stream completed, 1 cut off$/,
+      /^LOG \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: 1 call finished, 1 stream completed, 1 cut off$/,
     );
   });
 
@@ -213,7 +213,10 @@ describe('feed relayed to an HTTP request', () => {
         atMost: 1_500,
       });
       expect(await relayed).toBe(200);
-      expect(aboutDrain()).toEqual([expect.stringMatching(/: 0 calls finished, 1 stream completed, 0 cut off$/)]);
+      expect(aboutDrain()).toEqual([
+        expect.stringMatching(/shutdown started: waiting up to 60 s/),
+        expect.stringMatching(/: 0 calls finished, 1 stream completed, 0 cut off$/),
+      ]);
     },
   );
 });
@@ -320,15 +323,17 @@ describe('application that does not close', () => {
       expect(feed.end).toBe('failed: draining');
       expect(client.activeCalls()).toEqual([]);
       expect(aboutDrain()).toEqual([
+        'LOG [ResilientGrpc] shutdown started: waiting up to 300 ms (drain.timeoutMs of ResilientGrpcModule) for ' +
+          '1 call of /orders.v1.Orders/Watch',
         'WARN [ResilientGrpc] the application did not close within 300 ms (1 open HTTP connection, 1 call of /orders.v1.Orders/Watch); ' +
           'closing gRPC clients now',
         expect.stringMatching(
-          /^LOG \[ResilientGrpc\] drained 1 client in \d+ ms: 0 calls finished, 0 streams completed, 1 cut off$/,
+          /^WARN \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: 0 calls finished, 0 streams completed, 1 cut off \(at/,
         ),
       ]);
       hung.answer();
       await Promise.all([served, closing]);
-      expect(aboutDrain()).toHaveLength(2);
+      expect(aboutDrain()).toHaveLength(3);
     },
   );
 });

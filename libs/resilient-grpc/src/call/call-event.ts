@@ -230,6 +230,7 @@ export type GrpcClientEvent = {
       readonly finished: number;
       readonly completed: number;
       readonly cancelled: number;
+      readonly cutOff?: Readonly<Record<string, number>>;
       readonly durationMs: number;
     }
 );

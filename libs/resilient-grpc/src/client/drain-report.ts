@@ -6,5 +6,7 @@ export interface DrainReport {
   readonly completed: number;
   /** Number of calls that the drain failed: at its timeout, because of `onDrain: 'fail'`, or because their retry was due too late. */
   readonly cancelled: number;
+  /** Number of calls that were still running at the timeout and failed, by method path; absent if all calls ended in time. */
+  readonly cutOff?: Readonly<Record<string, number>>;
   readonly durationMs: number;
 }

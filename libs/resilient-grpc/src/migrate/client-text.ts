@@ -26,8 +26,8 @@ export type RewrittenClient =
   | {
       readonly ok: true;
       readonly text: string;
-      /** Edits of the constants that the client uses. */
-      readonly edits: readonly FileEdit[];
+      /** Edits of the types of constants that the client uses, for the case that the text does not compile without them. */
+      readonly retypes: readonly FileEdit[];
       readonly notes: readonly string[];
     }
   | { readonly ok: false; readonly because: string };
@@ -46,7 +46,7 @@ const SAME: ReadonlySet<string> = new Set([
   'maxReceiveMessageLength',
   'channelOptions',
 ]);
-/** Options of Nest that have no effect on a gRPC client. */
+/** Options of Nest that have no effect on a gRPC client. `forFeature` accepts them, and a factory of `forFeatureAsync` does not. */
 const WITHOUT_EFFECT: ReadonlySet<string> = new Set(['maxMetadataSize', 'gracefulShutdown', 'onLoadPackageDefinition']);
 /** The keys of `keepalive` that have an effect on a gRPC client. */
 const KEEPALIVE: ReadonlySet<string> = new Set([
@@ -74,7 +74,7 @@ export function rewriteAsyncClient(client: ObjectLiteralExpression): RewrittenCl
 function rewritten(client: ObjectLiteralExpression, write: (writer: ClientWriter) => string): RewrittenClient {
   const writer = new ClientWriter(client.getSourceFile());
   try {
-    return { ok: true, text: write(writer), edits: writer.edits, notes: writer.notes };
+    return { ok: true, text: write(writer), retypes: writer.retypes, notes: writer.notes };
   } catch (error) {
     if (error instanceof ByHand) return { ok: false, because: error.message };
     throw error;
@@ -109,7 +109,7 @@ function returnedBy(factory: ReturnType<typeof factoryOf>): Expression | undefin
   return own.length === 1 && own[0]?.getParent() === body ? own[0].getExpression() : undefined;
 }
 
-/** Location of a client's options: in the array of clients, or in a factory. */
+/** Place of a client's options: the array of clients, or a factory. */
 interface Place {
   /** Receives the options of the contract that are in a factory; `undefined` outside of factories. */
   readonly contract: ContractOption[] | undefined;
@@ -128,7 +128,7 @@ interface ContractOption {
 const OUTSIDE: Place = { contract: undefined, factory: undefined, indent: '' };
 
 class ClientWriter {
-  readonly edits: FileEdit[] = [];
+  readonly retypes: FileEdit[] = [];
   readonly notes: string[] = [];
   private readonly source: string;
 
@@ -139,6 +139,7 @@ class ClientWriter {
   clientText(client: ObjectLiteralExpression, place = OUTSIDE): string {
     const edits: TextEdit[] = [];
     const isFactory = place.contract !== undefined;
+    if (!isFactory && this.isAcceptedAsIs(client)) return client.getText();
     for (const property of client.getProperties()) {
       if (Node.isSpreadAssignment(property)) {
         edits.push(this.instead(property, this.spreadClient(property.getExpression(), property, place)));
@@ -151,6 +152,17 @@ class ClientWriter {
     }
     const text = applyEdits(this.source, edits, client.getStart(), client.getEnd());
     return client.compilerNode.properties.hasTrailingComma ? text : text.replace(/,(\s*)\}$/, '$1}');
+  }
+
+  /** True for a client with a spread of Nest's options, such as `...shared`, that `forFeature` accepts unchanged. */
+  private isAcceptedAsIs(client: ObjectLiteralExpression): boolean {
+    if (!client.getProperties().some(Node.isSpreadAssignment)) return false;
+    const keys = keysOf(client);
+    const options = keysOfProperty(client, 'options');
+    if (keys === undefined || options === undefined) return false;
+    if (![...keys.keys()].every((key) => key === 'name' || key === 'transport' || key === 'options')) return false;
+    const type = client.getType().getProperty('options')?.getTypeAtLocation(client);
+    return !isUrlMaybeEmpty(this.checked(options, client.getText()), type, client);
   }
 
   asyncClientText(client: ObjectLiteralExpression): string {
@@ -210,6 +222,7 @@ class ClientWriter {
   /** Replaces a property and its comma with properties that each end with a comma. */
   private instead(property: Node, text: string): TextEdit {
     const start = property.getStart();
+    if (text === '') return removal(this.source, start, property.getEnd());
     const end = afterComma(this.source, property.getEnd());
     const commentEnd = afterComment(this.source, end);
     if (commentEnd === end || !text.includes('\n')) return { start, end, text };
@@ -268,6 +281,8 @@ class ClientWriter {
     const name = nameOf(property.getNameNode());
     const value = Node.isPropertyAssignment(property) ? property.getInitializer() : property.getNameNode();
     const removed = removal(this.source, property.getStart(), property.getEnd());
+    const isFactory = place.contract !== undefined;
+    if (WITHOUT_EFFECT.has(name) && !isFactory) return { edit: [], isUrl: false };
     if (this.hasNoEffect(name, value)) return { edit: [removed], isUrl: false };
     this.check(name, value);
     if (place.contract !== undefined && CONTRACT.has(name)) {
@@ -286,7 +301,7 @@ class ClientWriter {
       edit.push({ start: property.getStart(), end: property.getEnd(), text: `url: ${withDefaultUrl(value)}` });
     }
     const literal = value === undefined ? undefined : unwrapped(value);
-    if (name === 'keepalive' && Node.isObjectLiteralExpression(literal)) {
+    if (isFactory && name === 'keepalive' && Node.isObjectLiteralExpression(literal)) {
       for (const one of literal.getProperties()) {
         if (Node.isSpreadAssignment(one) || KEEPALIVE.has(nameOf(one.getNameNode()))) continue;
         edit.push(removal(this.source, one.getStart(), one.getEnd()));
@@ -303,7 +318,9 @@ class ClientWriter {
     if (keys === undefined || unwrapped(expression) !== expression) throw new ByHand(`has unknown options: ...${text}`);
     for (const key of keys.keys())
       if (key !== 'transport' && key !== 'options') throw new ByHand(`has the key ${key} in ${text}`);
-    if (!keys.has('options')) return '';
+    // Options of the client itself replace those of the spread.
+    const own = property.getParentIfKind(SyntaxKind.ObjectLiteralExpression)?.getProperty('options');
+    if (!keys.has('options') || own !== undefined) return '';
     const keysOfOptions = this.checked(keysOfProperty(expression, 'options'), text);
     const type = expression.getType().getProperty('options')?.getTypeAtLocation(expression);
     return this.spreadText(
@@ -326,24 +343,20 @@ class ClientWriter {
     place: Place,
     defaultUrl: 'always' | 'if-spread' | 'never',
   ): string {
-    const dropped = [...keys.keys()].filter((key) => this.hasNoEffect(key, keys.get(key), text));
+    const isFactory = place.contract !== undefined;
+    const dropped = isFactory ? [...keys.keys()].filter((key) => this.hasNoEffect(key, keys.get(key), text)) : [];
     for (const constant of annotatedConstants(root)) this.retype(constant);
-    const url = keys.get('url');
-    const maybeNoUrl =
-      defaultUrl !== 'never' &&
-      keys.has('url') &&
-      (url === undefined ? isPropertyMaybeEmpty(type, 'url', root) : isMaybeEmpty(url));
+    const maybeNoUrl = defaultUrl !== 'never' && keys.has('url') && isUrlMaybeEmpty(keys, type, root);
     const parts: string[] = keys.has('url') || defaultUrl !== 'always' ? [] : [`url: ${DEFAULT_URL},`];
-    const takesAll = dropped.length === 0 && place.contract === undefined;
-    if (takesAll) parts.push(`...${text},`);
+    if (!isFactory) parts.push(`...${text},`);
     else if (!/^[\w$.]+$/.test(text)) throw new ByHand(`has options that are not a constant: ${text}`);
     for (const key of keys.keys()) {
       if (dropped.includes(key)) continue;
-      if (place.contract !== undefined && CONTRACT.has(key)) {
+      if (isFactory && CONTRACT.has(key)) {
         this.checkOutside(root, place);
         place.contract.push({ text: `${key}: ${text}.${key}`, comment: '' });
       } else if (key === 'url' && maybeNoUrl) parts.push(`url: ${text}.url || ${DEFAULT_URL},`);
-      else if (!takesAll) parts.push(`${key}: ${text}.${key},`);
+      else if (isFactory) parts.push(`${key}: ${text}.${key},`);
     }
     const separator = isOnLines(property.getParentOrThrow()) ? `\n${indentAt(this.source, property.getStart())}` : ' ';
     return parts.join(separator);
@@ -396,13 +409,13 @@ class ClientWriter {
     }
   }
 
-  /** Replaces Nest's type of a constant with `satisfies`, so that TypeScript infers which of the optional keys are set. */
+  /** Lists the edits that replace Nest's type of a constant with `satisfies`, so that TypeScript infers which of the optional keys are set. */
   private retype(constant: VariableDeclaration): void {
     const type = constant.getTypeNode();
     const value = constant.getInitializer();
     if (type === undefined || value === undefined || !isTypeOfNest(type)) return;
     const file = constant.getSourceFile();
-    this.edits.push(
+    this.retypes.push(
       { file, start: constant.getNameNode().getEnd(), end: type.getEnd(), text: '' },
       {
         file,
@@ -423,6 +436,13 @@ interface Spread {
   readonly root: Node;
   /** Type of the options. */
   readonly type: Type | undefined;
+}
+
+/** True if the `url` of options can be missing or empty. */
+function isUrlMaybeEmpty(keys: ReadonlyMap<string, Node | undefined>, type: Type | undefined, location: Node): boolean {
+  const url = keys.get('url');
+  if (url !== undefined) return isMaybeEmpty(url);
+  return !keys.has('url') || isPropertyMaybeEmpty(type, 'url', location);
 }
 
 /** Returns an expression for `value`, or Nest's default if `value` is empty. */

@@ -71,7 +71,10 @@ function openProject(tsConfigFilePath: string): Project {
   return project;
 }
 
-/** Returns the registrations whose rewritten code compiles, and the reasons for the others. */
+/**
+ * Returns the registrations whose rewritten code compiles, and the reasons for the others. The types of shared constants change only if
+ * the code does not compile otherwise.
+ */
 function compiling(
   compiler: Compiler,
   files: readonly SourceFile[],
@@ -88,8 +91,13 @@ function compiling(
   const chosen: Registration[] = [];
   const failed: ManualStep[] = [];
   for (const registration of registrations) {
-    const problem = problemOf([...chosen, registration]);
-    if (problem === undefined) chosen.push(registration);
+    if (problemOf([...chosen, registration]) === undefined) {
+      chosen.push(registration);
+      continue;
+    }
+    const retyped = { ...registration, edits: [...registration.edits, ...registration.retypes] };
+    const problem = problemOf([...chosen, retyped]);
+    if (problem === undefined) chosen.push(retyped);
     else {
       const names = registration.clients.map(({ name }) => name).join(', ');
       failed.push({ node: registration.call, text: `${names}: the rewritten code does not compile: ${problem}` });

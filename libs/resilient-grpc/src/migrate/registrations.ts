@@ -41,6 +41,8 @@ export interface Registration {
   readonly isWhole: boolean;
   /** Edits without imports and exports. */
   readonly edits: readonly FileEdit[];
+  /** Edits of the types of shared constants, for the case that `edits` do not compile without them. */
+  readonly retypes: readonly FileEdit[];
   /** The names of the clients and their new options. */
   readonly clients: readonly MovedClient[];
   readonly notes: readonly string[];
@@ -146,7 +148,8 @@ function register(call: CallExpression, isAsync: boolean): Found {
     registration: {
       call,
       isWhole,
-      edits: [...own.map((edit) => ({ file, ...edit })), ...moved.flatMap(({ client }) => client.edits)],
+      edits: own.map((edit) => ({ file, ...edit })),
+      retypes: moved.flatMap(({ client }) => client.retypes),
       clients: moved.map(({ node, client }) => ({
         name: labelOf(node),
         token: tokenOf(node),

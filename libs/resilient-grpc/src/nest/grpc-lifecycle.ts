@@ -8,15 +8,14 @@ import {
 import type { DrainReport } from '../client/drain-report.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
-import { counted, duration, listed } from '../telemetry/log/log-text.js';
+import { callsByPath, counted, duration } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
+import { moreTime, shutdownLine } from './shutdown-lines.js';
 
 // enableShutdownHooks() is usually called between init and listen, so the check is delayed.
 const HOOKS_CHECK_DELAY_MS = 1_000;
-/** Maximum number of method paths listed for calls that have not ended. */
-const MAX_LISTED_PATHS = 5;
 
 /** External dependencies of the lifecycle. */
 export interface LifecycleDependencies {
@@ -116,6 +115,8 @@ export class GrpcLifecycle
     this.registry.beginShutdown();
     this.hooksCheck?.clear();
     this.watch(this.registry.drainOptions.timeoutMs);
+    const open = this.openCalls();
+    if (open !== '') this.logger.log(shutdownLine(open, this.registry.drainOptions, 'ResilientGrpcModule'));
     return this.endingSince;
   }
 
@@ -171,8 +172,7 @@ export class GrpcLifecycle
     for (const client of this.registry) {
       for (const { path } of client.activeCalls()) counts.set(path, (counts.get(path) ?? 0) + 1);
     }
-    const named = [...counts].map(([path, count]) => `${counted(count, 'call')} of ${path}`);
-    return listed(named, MAX_LISTED_PATHS, (count) => `calls of ${counted(count, 'more method')}`);
+    return callsByPath(counts);
   }
 
   private async drain(): Promise<void> {
@@ -196,9 +196,23 @@ export class GrpcLifecycle
       reports.reduce((total, report) => total + report[key], 0);
     const [finished, completed, cancelled] = [sum('finished'), sum('completed'), sum('cancelled')];
     const durationMs = Math.round(ms);
-    const done = `${counted(finished, 'call')} finished, ${counted(completed, 'stream')} completed`;
-    const text = `drained ${counted(reports.length, 'client')} in ${String(durationMs)} ms: ${done}, ${String(cancelled)} cut off`;
+    const cutOff = reports.some((report) => report.cutOff !== undefined);
+    const { timeoutMs } = this.registry.drainOptions;
+    const text =
+      `${counted(reports.length, 'client')} drained ${duration(ms)} after the shutdown started: ` +
+      `${counted(finished, 'call')} finished, ${counted(completed, 'stream')} completed, ${String(cancelled)} cut off` +
+      (cutOff
+        ? ` (at the timeout: ${callsByPath(sumsByPath(reports))})${moreTime(timeoutMs, 'ResilientGrpcModule')}`
+        : '');
+    const level = cutOff ? 'warn' : 'log';
     const fields = { event: 'drain', clients: reports.length, finished, completed, cancelled, durationMs };
-    this.logger.log(new LogLine('log', text, fields));
+    this.logger[level](new LogLine(level, text, fields));
   }
+}
+
+function sumsByPath(reports: readonly DrainReport[]): ReadonlyMap<string, number> {
+  const sums = new Map<string, number>();
+  for (const { cutOff = {} } of reports)
+    for (const [path, count] of Object.entries(cutOff)) sums.set(path, (sums.get(path) ?? 0) + count);
+  return sums;
 }

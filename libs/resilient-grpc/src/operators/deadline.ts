@@ -1,7 +1,7 @@
 import { asyncScheduler, Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { DeadlineError } from '../errors/deadline-error.js';
 import { numberProblem } from '../policy/options/value-rules.js';
-import { checkOptions } from './options.js';
+import { checkOptions, objectProblem } from './options.js';
 import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
@@ -14,6 +14,7 @@ import { CancellableRun } from './cancellable-run.js';
 export function deadline<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {
   checkOptions({
     deadline: numberProblem(ms, { expected: 'a number of milliseconds', isValid: (value) => !Number.isNaN(value) }),
+    'deadline.options': objectProblem(dependencies, '{ scheduler }'),
   });
   const { scheduler = asyncScheduler } = dependencies;
   if (ms === Infinity) return (source) => source;

@@ -2,7 +2,7 @@ import { Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
 import { PeerTimer } from '../time/peer-timer.js';
 import { millisecondsRule, numberProblem, POSITIVE } from '../policy/options/value-rules.js';
-import { checkOptions } from './options.js';
+import { checkOptions, objectProblem } from './options.js';
 import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
@@ -12,7 +12,10 @@ import { CancellableRun } from './cancellable-run.js';
  * @throws {GrpcConfigurationError} if `ms` is not a number above 0.
  */
 export function idleTimeout<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {
-  checkOptions({ idleTimeout: numberProblem(ms, millisecondsRule(POSITIVE)) });
+  checkOptions({
+    idleTimeout: numberProblem(ms, millisecondsRule(POSITIVE)),
+    'idleTimeout.options': objectProblem(dependencies, '{ scheduler }'),
+  });
   if (ms === Infinity) return (source) => source;
   const clock = schedulerClock(dependencies.scheduler);
   return (source) =>

@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { CircuitBreaker } from './circuit-breaker.js';
 import { ConcurrencyLimit } from './concurrency-limit.js';
+import { deadline } from './deadline.js';
 import { hedge } from './hedge.js';
+import { idleTimeout } from './idle-timeout.js';
 import { replayUnacknowledged } from './replay-unacknowledged.js';
 import { resumable } from './resumable.js';
 import { retryBackoff } from './retry-backoff.js';
@@ -12,12 +14,16 @@ describe.each<[string, (options: never) => unknown]>([
   ['resumable', (options) => resumable(() => EMPTY, options)],
   ['replayUnacknowledged', (options) => replayUnacknowledged(() => EMPTY, [], options)],
   ['retryBackoff', (options) => retryBackoff(options)],
+  ['deadline.options', (options) => deadline(5, options)],
+  ['idleTimeout.options', (options) => idleTimeout(5, options)],
   ['hedge', (options) => hedge(options)],
   ['concurrencyLimit', (options) => new ConcurrencyLimit(options)],
   ['circuitBreaker', (options) => new CircuitBreaker(options)],
 ])('%s', (path, create) => {
-  // A circuit breaker needs no options.
-  const invalid = path === 'circuitBreaker' ? [null, 5, []] : [undefined, null, 5, []];
+  // Some operators need no options.
+  const invalid = ['circuitBreaker', 'deadline.options', 'idleTimeout.options'].includes(path)
+    ? [null, 5, []]
+    : [undefined, null, 5, []];
 
   it.each(invalid)(`rejects %j as the options of ${path} with a GrpcConfigurationError`, (options) => {
     let error: unknown;

@@ -48,10 +48,11 @@ export class ServerDrain {
   private watchdog: Timer | undefined;
   private running: Promise<ServerDrainReport> | undefined;
   private notifying: Promise<void> | undefined;
+  private readonly beginListeners: (() => void)[] = [];
   private readonly listeners: DrainListener[] = [];
 
   constructor(
-    private readonly options: ResolvedDrain,
+    readonly options: ResolvedDrain,
     private readonly dependencies: ServerDrainDependencies,
   ) {}
 
@@ -59,6 +60,16 @@ export class ServerDrain {
   setServer(server: DrainedServer): void {
     this.server = server;
     if (this.draining) this.begin();
+  }
+
+  /** Adds a listener for the start of the drain. */
+  onBegin(listener: () => void): void {
+    this.beginListeners.push(listener);
+  }
+
+  /** Returns the number of open calls by method path. */
+  openPaths(): ReadonlyMap<string, number> {
+    return this.dependencies.calls.openPaths();
   }
 
   /** Adds a listener for the end of the drain. */
@@ -78,6 +89,9 @@ export class ServerDrain {
     if (delayMs > 0) this.ready = new Wait(clock, delayMs).over;
     // A shutdown hook of the application may hang and block Nest; the watchdog then starts the drain.
     this.watchdog = clock.setTimer(this.runInBackground, this.cutAfterMs, true);
+    notify(this.beginListeners, (listener) => {
+      listener();
+    });
   }
 
   /** Starts the drain. Resolves when the streams that it ends have been notified; immediately if there is nothing to drain. */
@@ -155,13 +169,9 @@ export class ServerDrain {
   private logReport(report: ServerDrainReport, cutOff: ReadonlyMap<string, number>): void {
     const { events } = this.dependencies;
     if (events.wanted) events.emit({ type: 'drain', phase: 'end', ...report });
-    for (const listener of this.listeners) {
-      try {
-        listener(report, cutOff);
-      } catch {
-        // Listeners write to the application's log. If that fails, the error cannot be reported, and the shutdown continues.
-      }
-    }
+    notify(this.listeners, (listener) => {
+      listener(report, cutOff);
+    });
   }
 
   private async within(over: Promise<void>, ms: number): Promise<void> {
@@ -170,6 +180,16 @@ export class ServerDrain {
       await Promise.race([over, late.over]);
     } finally {
       late.end();
+    }
+  }
+}
+
+function notify<Listener>(listeners: readonly Listener[], call: (listener: Listener) => void): void {
+  for (const listener of listeners) {
+    try {
+      call(listener);
+    } catch {
+      // Listeners write to the application's log. If that fails, the error cannot be reported, and the shutdown continues.
     }
   }
 }

@@ -15,6 +15,8 @@ const REPORT: ServerDrainReport = {
 
 function lifecycle() {
   const log: string[] = [];
+  const open: [string, number][] = [];
+  let logStart: () => void = () => undefined;
   let logDrain: DrainListener = () => undefined;
   let ready: () => void = () => undefined;
   const readiness = new Promise<void>((resolve) => (ready = resolve));
@@ -30,7 +32,10 @@ function lifecycle() {
       },
       runInBackground: () => log.push('run'),
       streamsNotified: () => Promise.resolve(),
+      onBegin: (listener: () => void) => (logStart = listener),
       onEnd: (listener: DrainListener) => (logDrain = listener),
+      openPaths: () => new Map(open),
+      options: { timeoutMs: 10_000, readinessDelayMs: 5_000 },
     },
   };
   const endAfter: ServerDrainHandle[] = [];
@@ -46,6 +51,10 @@ function lifecycle() {
     ready,
     server,
     endAfter,
+    drainStarted: (...paths: typeof open) => {
+      open.push(...paths);
+      logStart();
+    },
     drainEnded: (...result: Parameters<DrainListener>) => {
       logDrain(...result);
     },
@@ -75,13 +84,23 @@ describe('ServerLifecycle', () => {
     expect(endAfter).toEqual([server.drain]);
   });
 
+  it('logs the calls that a shutdown waits for, and the option that limits the wait, when the drain starts', () => {
+    const { log, drainStarted } = lifecycle();
+    drainStarted();
+    drainStarted(['/a.B/M', 1], ['/a.B/N', 2]);
+    expect(log).toEqual([
+      'shutdown started: waiting up to 10 s (drain.timeoutMs of ResilientGrpcServerModule) for 2 calls of /a.B/N, 1 call of /a.B/M; ' +
+        'new calls are accepted for 5 s (readinessDelayMs)',
+    ]);
+  });
+
   it('logs the drain in one line', () => {
     const { log, drainEnded: logDrain } = lifecycle();
     logDrain(REPORT, new Map());
     logDrain({ ...REPORT, finished: 1, completed: 3 }, new Map());
     expect(log).toEqual([
-      'drained in 312 ms: 12 calls finished, 50 streams ended, 0 cut off',
-      'drained in 312 ms: 1 call finished, 3 streams completed, 50 streams ended, 0 cut off',
+      'server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 0 cut off',
+      'server drained 312 ms after the shutdown started: 1 call finished, 3 streams completed, 50 streams ended, 0 cut off',
     ]);
   });
 
@@ -90,8 +109,8 @@ describe('ServerLifecycle', () => {
     const paths = new Map(Array.from({ length: 7 }, (_, number) => [`/a.B/M${String(number)}`, number + 1]));
     logDrain({ ...REPORT, cutOff: 28 }, paths);
     expect(log).toEqual([
-      'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 28 cut off (1 call to /a.B/M0, 2 calls to /a.B/M1, ' +
-        '3 calls to /a.B/M2, 4 calls to /a.B/M3, 5 calls to /a.B/M4, calls to 2 more methods)',
+      'WARN server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 28 cut off (7 calls of /a.B/M6, 6 calls of /a.B/M5, ' +
+        '5 calls of /a.B/M4, 4 calls of /a.B/M3, 3 calls of /a.B/M2, calls of 2 more methods); to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcServerModule.forRoot()',
     ]);
   });
 
@@ -100,8 +119,8 @@ describe('ServerLifecycle', () => {
     logDrain({ ...REPORT, connectionsCutOff: 1 }, new Map());
     logDrain({ ...REPORT, cutOff: 2, connectionsCutOff: 2 }, new Map([['/a.B/M', 2]]));
     expect(log).toEqual([
-      'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 0 cut off, 1 connection cut off',
-      'WARN drained in 312 ms: 12 calls finished, 50 streams ended, 2 cut off (2 calls to /a.B/M), 2 connections cut off',
+      'WARN server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 0 cut off, 1 connection cut off',
+      'WARN server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 2 cut off (2 calls of /a.B/M), 2 connections cut off; to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcServerModule.forRoot()',
     ]);
   });
 });

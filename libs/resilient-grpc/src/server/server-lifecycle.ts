@@ -1,19 +1,26 @@
 import { type BeforeApplicationShutdown, type OnApplicationBootstrap, type OnModuleDestroy } from '@nestjs/common';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
-import { counted, listed } from '../telemetry/log/log-text.js';
+import { callsByPath, counted, duration } from '../telemetry/log/log-text.js';
 import type { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
+import { moreTime, shutdownLine } from '../nest/shutdown-lines.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { ServerDrain } from './server-drain.js';
-
-/** Maximum number of methods listed for calls that a drain ended by force. */
-const MAX_LISTED_METHODS = 5;
 
 /** The parts of a server that follow the application lifecycle. */
 export interface DrainingServer {
   readonly drain: Pick<
     ServerDrain,
-    'begin' | 'draining' | 'ready' | 'run' | 'runInBackground' | 'streamsNotified' | 'onEnd'
+    | 'begin'
+    | 'draining'
+    | 'ready'
+    | 'run'
+    | 'runInBackground'
+    | 'streamsNotified'
+    | 'onBegin'
+    | 'onEnd'
+    | 'openPaths'
+    | 'options'
   >;
   markBootstrapped(): void;
 }
@@ -30,6 +37,10 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
   ) {
     const { drain } = server;
     clients?.endAfter(drain);
+    drain.onBegin(() => {
+      const open = drain.openPaths();
+      if (open.size > 0) logger.log(shutdownLine(callsByPath(open), drain.options, 'ResilientGrpcServerModule'));
+    });
     drain.onEnd((report, cutOff) => {
       this.logDrain(report, cutOff);
     });
@@ -53,19 +64,15 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
     { finished, completed, ended, cutOff, connectionsCutOff, durationMs }: ServerDrainReport,
     paths: ReadonlyMap<string, number>,
   ): void {
-    const cutOffPaths = listed(
-      [...paths].map(([path, count]) => `${counted(count, 'call')} to ${path}`),
-      MAX_LISTED_METHODS,
-      (count) => `calls to ${counted(count, 'more method')}`,
-    );
     const parts = [
       `${counted(finished, 'call')} finished`,
       ...(completed > 0 ? [`${counted(completed, 'stream')} completed`] : []),
       `${counted(ended, 'stream')} ended`,
-      `${String(cutOff)} cut off${cutOff > 0 ? ` (${cutOffPaths})` : ''}`,
+      `${String(cutOff)} cut off${cutOff > 0 ? ` (${callsByPath(paths)})` : ''}`,
       ...(connectionsCutOff > 0 ? [`${counted(connectionsCutOff, 'connection')} cut off`] : []),
     ];
-    const text = `drained in ${String(Math.round(durationMs))} ms: ${parts.join(', ')}`;
+    const remedy = cutOff > 0 ? moreTime(this.server.drain.options.timeoutMs, 'ResilientGrpcServerModule') : '';
+    const text = `server drained ${duration(durationMs)} after the shutdown started: ${parts.join(', ')}${remedy}`;
     const level = cutOff + connectionsCutOff === 0 ? 'log' : 'warn';
     this.logger[level](
       new LogLine(level, text, {

@@ -99,15 +99,23 @@ describe('ServerLog', () => {
     expect(lines).toHaveLength(1);
     clock.advance(60_000);
     expect(lines).toHaveLength(2);
-    expect(lines[1]).toMatch(new RegExp(`^${level} .*\\(999 more in the last minute\\)$`));
+    expect(lines[1]).toMatch(new RegExp(`^${level} .*\\(999 more in the last minute, the last one 60 s ago\\)$`));
     take(event);
     expect(lines).toHaveLength(2);
     clock.advance(60_000);
-    expect(lines[2]).toMatch(/\(1 more in the last minute\)$/);
+    expect(lines[2]).toMatch(/\(1 more in the last minute, the last one 60 s ago\)$/);
     // After a minute without repeats, the next event is logged immediately.
     clock.advance(60_000);
     take(event);
     expect(lines).toHaveLength(4);
+  });
+
+  it('logs the age of the latest repeat if the server closes before the minute has passed', () => {
+    const { clock, lines, log, take } = make();
+    for (let i = 0; i < 4; i++) take({ type: 'extra-response', path });
+    clock.advance(40_000);
+    log.close();
+    expect(lines.at(-1)).toMatch(/\(3 more in the last minute, the last one 40 s ago\)$/);
   });
 
   it('limits repeated log lines separately for each method and event type', () => {

@@ -34,8 +34,8 @@ export class ServerLog {
     private readonly isDebugEnabled: () => boolean,
   ) {
     // Lines are built only if they are written, because there may be thousands of failures per second.
-    this.repeats = new LogLimiter(clock, (event, repeats) => {
-      const line = withRepeats(lineOf(event), repeats);
+    this.repeats = new LogLimiter(clock, (event, repeats, _isOfOthers, ageMs) => {
+      const line = withRepeats(lineOf(event), repeats, ageMs);
       sink[line.level](line);
     });
   }

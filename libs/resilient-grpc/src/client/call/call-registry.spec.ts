@@ -84,7 +84,13 @@ describe('drain', () => {
     clock.advance(1_000);
     registry.delete(calls[0]!, 'succeeded');
     clock.advance(9_000);
-    expect(await report).toEqual({ finished: 1, completed: 0, cancelled: 2, durationMs: 10_000 });
+    expect(await report).toEqual({
+      finished: 1,
+      completed: 0,
+      cancelled: 2,
+      cutOff: { '/1': 1, '/2': 1 },
+      durationMs: 10_000,
+    });
     const details = 'The client was shut down: the call did not finish within 10000 ms';
     expect(ended).toEqual([`1 draining: ${details}`, `2 draining: ${details}`]);
     expect(registry.size).toBe(0);

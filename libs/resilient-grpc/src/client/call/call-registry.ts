@@ -120,6 +120,12 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     return this.calls.values();
   }
 
+  private countByPath(): Readonly<Record<string, number>> {
+    const counts: Record<string, number> = {};
+    for (const { path } of this.list()) counts[path] = (counts[path] ?? 0) + 1;
+    return counts;
+  }
+
   private countInDrain(call: RegisteredCall, outcome: StreamOutcome): void {
     if (this.completing.delete(call) && outcome !== 'failed') this.completed += 1;
     else if (this.isTerminating || outcome === 'cancelled') return;
@@ -191,9 +197,10 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
       this.wait = undefined;
     }
     const lastedMs = Math.round(this.clock.now() - beganAt);
+    const open = this.calls.size > 0 ? { cutOff: this.countByPath() } : {};
     this.terminateAll('draining', `The client was shut down: the call did not finish within ${String(lastedMs)} ms`);
     const { finished, completed, cutOff } = this;
-    return { finished, completed, cancelled: cutOff, durationMs: this.clock.now() - beganAt };
+    return { finished, completed, cancelled: cutOff, ...open, durationMs: this.clock.now() - beganAt };
   }
 
   /** Fails calls whose retry is due after the drain. They cannot finish in time, and waiting would only delay their failure. */

@@ -213,7 +213,9 @@ describe('service config update', () => {
     expect(warnings).toHaveLength(1);
     clock.advance(60_000);
     expect(warnings).toHaveLength(2);
-    expect(warnings[1]).toMatch(/unknown key; .+ \(9999 similar messages in the last minute\)$/);
+    expect(warnings[1]).toMatch(
+      /unknown key; .+ \(9999 similar messages in the last minute, the last one [\d.]+ s ago\)$/,
+    );
     for (const line of warnings) expect(line.length).toBeLessThan(500);
     source.next({ retries: 1 });
     subject.close();

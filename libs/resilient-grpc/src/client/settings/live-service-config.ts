@@ -11,7 +11,7 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/
 import { parseServiceConfig } from '../../policy/service-config/parse-service-config.js';
 import type { ParsedServiceConfig } from '../../policy/service-config/service-config.js';
 import { counted, oneLine } from '../../telemetry/log/log-text.js';
-import { LogLimiter } from '../../telemetry/log/log-limiter.js';
+import { LogLimiter, lastMinute } from '../../telemetry/log/log-limiter.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import { unreadable } from './copy-options.js';
@@ -71,8 +71,8 @@ export class LiveServiceConfig {
 
   constructor(input: LiveServiceConfigInput) {
     this.input = input;
-    this.lines = new LogLimiter(input.clock, (latest, repeats) => {
-      input.warn(repeats === 0 ? latest : `${latest} (${counted(repeats, 'similar message')} in the last minute)`);
+    this.lines = new LogLimiter(input.clock, (latest, repeats, _isOfOthers, ageMs) => {
+      input.warn(repeats === 0 ? latest : `${latest} (${counted(repeats, 'similar message')} ${lastMinute(ageMs)})`);
     });
     this.policies = input.policies(undefined);
     this.first = new Promise((resolve, reject) => {

@@ -39,7 +39,9 @@ describe('FailureLog', () => {
       'warn orders /orders.v1.Orders/Get at 10.0.0.7:50051 failed: UNAVAILABLE: no table (server, reached the server: yes); the caller received 503',
     ]);
     clock.advance(60_000);
-    expect(lines.slice(2).map(({ msg }) => msg)).toEqual([`${lines[0]!.msg} (99 more in the last minute)`]);
+    expect(lines.slice(2).map(({ msg }) => msg)).toEqual([
+      `${lines[0]!.msg} (99 more in the last minute, the last one 60 s ago)`,
+    ]);
     expect(lines[2]?.fields).toEqual({
       client: 'orders',
       event: 'call-failed',
@@ -71,7 +73,9 @@ describe('FailureLog', () => {
     expect(clock.pending).toBeLessThanOrEqual(21);
     clock.advance(60_000);
     expect(lines.slice(21).map(({ msg }) => msg)).toEqual([
-      expect.stringMatching(/Orders\/M999 at .* \(979 more in the last minute, including other methods and codes\)$/),
+      expect.stringMatching(
+        /Orders\/M999 at .* \(979 more in the last minute, the last one 60 s ago, including other methods and codes\)$/,
+      ),
     ]);
     clock.advance(60_000);
     expect([lines.length, clock.pending]).toEqual([22, 0]);

@@ -33,8 +33,8 @@ export class FailureLog {
   private readonly repeats: LogLimiter<LogLine>;
 
   constructor(sink: Pick<LogSink, 'warn' | 'error'> = new LibraryLogger('ResilientGrpc'), clock: Clock = systemClock) {
-    const write = (first: LogLine, repeats: number, isOfOthers: boolean): void => {
-      const line = withRepeats(first, repeats, isOfOthers ? ', including other methods and codes' : '');
+    const write = (first: LogLine, repeats: number, isOfOthers: boolean, ageMs: number): void => {
+      const line = withRepeats(first, repeats, ageMs, isOfOthers ? ', including other methods and codes' : '');
       if (line.level === 'error') sink.error(line);
       else sink.warn(line);
     };

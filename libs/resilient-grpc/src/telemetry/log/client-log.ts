@@ -5,7 +5,7 @@ import type { Clock } from '../../time/clock.js';
 import { CombinedLines } from './combined-lines.js';
 import { endpointLine } from './endpoint-lines.js';
 import { LogLine, type LogFields, type LogSink } from './log-line.js';
-import { counted, duration, listed, oneLine } from './log-text.js';
+import { callsByPath, counted, duration, listed, oneLine } from './log-text.js';
 import { OutageLog, type OutageImpact } from './outage-log.js';
 import { LogLimiter, withRepeats } from './log-limiter.js';
 import { attemptFields, attemptText, UnretriedCalls } from './unretried-calls.js';
@@ -58,8 +58,8 @@ export class ClientLog {
     this.unretried = new UnretriedCalls((text, fields) => {
       this.warn(text, fields);
     }, clock);
-    this.repeats = new LogLimiter(clock, (line, repeats) => {
-      this.lines.add(withRepeats(line, repeats));
+    this.repeats = new LogLimiter(clock, (line, repeats, _isOfOthers, ageMs) => {
+      this.lines.add(withRepeats(line, repeats, ageMs));
     });
   }
 
@@ -339,15 +339,18 @@ export class ClientLog {
     );
   }
 
-  private drain({ type, phase, running, finished, completed, cancelled, durationMs }: EventOf<'drain'>): void {
+  /** The duration is only a field, because the text of a shutdown contains the duration since its start. */
+  private drain(event: EventOf<'drain'>): void {
+    const { type, phase, running, finished, completed, cancelled, cutOff, durationMs } = event;
     if (phase === 'begin') {
       this.debug(() => [`draining: ${counted(running, 'call')} running`, { event: type, phase, running }]);
       return;
     }
     const fields = { event: type, phase, finished, completed, cancelled, durationMs: Math.round(durationMs) };
-    const cut = cancelled === 0 ? '' : `, ${String(cancelled)} cut off`;
+    const open = cutOff === undefined ? '' : ` (at the timeout: ${callsByPath(Object.entries(cutOff))})`;
+    const cut = cancelled === 0 ? '' : `, ${String(cancelled)} cut off${open}`;
     const done = completed === 0 ? '' : `, ${counted(completed, 'stream')} completed`;
-    const text = `drained in ${duration(durationMs)}: ${counted(finished, 'call')} finished${done}${cut}`;
+    const text = `drained: ${counted(finished, 'call')} finished${done}${cut}`;
     if (cancelled === 0) this.debug(() => [text, fields]);
     else this.warn(text, fields);
   }

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../../time/clock.js';
 import { LogLine } from './log-line.js';
+import { duration } from './log-text.js';
 
 /** Interval over which the lines of a kind are limited and summarized. */
 export const LOG_INTERVAL_MS = 60_000;
@@ -10,6 +11,7 @@ type Kind = string | typeof OTHERS;
 
 interface LimitedKind<Entry> {
   latest: Entry;
+  latestAt: number;
   /** Number of entries since the last line. */
   suppressed: number;
   /** Times of the lines within the last interval. */
@@ -30,13 +32,13 @@ export class LogLimiter<Entry> {
 
   /**
    * @param write receives the latest entry of a kind, the number of suppressed entries (0 if it is written immediately), and whether they
-   * belong to several kinds
+   * belong to several kinds; then the age of the latest entry in milliseconds
    * @param options.maxKinds the maximum number of kinds tracked separately; all further kinds share one limit
    * @param options.maxLines returns the current maximum number of lines per kind and interval
    */
   constructor(
     private readonly clock: Clock,
-    private readonly write: (latest: Entry, repeats: number, isOfOthers: boolean) => void,
+    private readonly write: (latest: Entry, repeats: number, isOfOthers: boolean, ageMs: number) => void,
     { maxKinds = Infinity, maxLines = () => 1 }: { readonly maxKinds?: number; readonly maxLines?: () => number } = {},
   ) {
     this.maxKinds = maxKinds;
@@ -45,10 +47,18 @@ export class LogLimiter<Entry> {
 
   log(kind: string, entry: Entry): void {
     const key = this.kinds.has(kind) || this.kinds.size < this.maxKinds ? kind : OTHERS;
-    const limited = this.kinds.get(key) ?? { latest: entry, suppressed: 0, writtenAt: [], timer: undefined, dueAt: 0 };
+    const now = this.clock.now();
+    const limited = this.kinds.get(key) ?? {
+      latest: entry,
+      latestAt: now,
+      suppressed: 0,
+      writtenAt: [],
+      timer: undefined,
+      dueAt: 0,
+    };
     this.kinds.set(key, limited);
     limited.latest = entry;
-    const now = this.clock.now();
+    limited.latestAt = now;
     if (limited.suppressed === 0 && this.allowedAt(limited) <= now) this.writeLine(key, limited, now);
     else limited.suppressed += 1;
     this.check(key, limited, now);
@@ -79,10 +89,10 @@ export class LogLimiter<Entry> {
   }
 
   private writeLine(kind: Kind, limited: LimitedKind<Entry>, now: number): void {
-    const { latest, suppressed, writtenAt } = limited;
+    const { latest, latestAt, suppressed, writtenAt } = limited;
     limited.suppressed = 0;
     limited.writtenAt = [...writtenAt.filter((at) => now - at < LOG_INTERVAL_MS), now];
-    this.write(latest, suppressed, kind === OTHERS);
+    this.write(latest, suppressed, kind === OTHERS, now - latestAt);
   }
 
   /** Writes the suppressed entries if the limit allows it, and schedules the next check. Removes a kind after an interval without lines. */
@@ -106,13 +116,22 @@ export class LogLimiter<Entry> {
 }
 
 /**
+ * Returns the period of repeats. Contains the age of the latest one if it is a second or more, because the end of the process or of the
+ * minute can write it late, with a current timestamp.
+ */
+export function lastMinute(ageMs: number): string {
+  return `in the last minute${ageMs < 1_000 ? '' : `, the last one ${duration(ageMs)} ago`}`;
+}
+
+/**
  * Returns `line` with the number of its repeats; unchanged if it has no repeats. Omits the stack, which the first line contains.
  *
+ * @param ageMs age of the latest repeat
  * @param among text appended to the number of repeats
  */
-export function withRepeats(line: LogLine, repeats: number, among = ''): LogLine {
+export function withRepeats(line: LogLine, repeats: number, ageMs: number, among = ''): LogLine {
   if (repeats === 0) return line;
   const { stack: _shown, ...fields } = line.fields;
-  const text = `${line.msg} (${String(repeats)} more in the last minute${among})`;
+  const text = `${line.msg} (${String(repeats)} more ${lastMinute(ageMs)}${among})`;
   return new LogLine(line.level, text, { ...fields, repeats });
 }

@@ -50,6 +50,17 @@ export function counted(count: number, one: string, many = `${one}s`): string {
   return `${String(count)} ${count === 1 ? one : many}`;
 }
 
+/** Maximum number of method paths in a list of calls. */
+const MAX_LISTED_PATHS = 5;
+
+/** Lists numbers of calls by method path, the highest first: '2 calls of /orders.v1.Orders/Get, 1 call of /orders.v1.Orders/Watch'. */
+export function callsByPath(counts: Iterable<readonly [path: string, count: number]>): string {
+  const named = [...counts]
+    .sort(([, a], [, b]) => b - a)
+    .map(([path, count]) => `${counted(count, 'call')} of ${path}`);
+  return listed(named, MAX_LISTED_PATHS, (count) => `calls of ${counted(count, 'more method')}`);
+}
+
 /** Lists the first `max` of `items`. `others` describes the number of the remaining items. */
 export function listed(items: readonly string[], max: number, others: (count: number) => string): string {
   const rest = items.length > max ? [others(items.length - max)] : [];

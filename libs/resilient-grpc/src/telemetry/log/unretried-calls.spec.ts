@@ -37,7 +37,7 @@ describe('UnretriedCalls', () => {
     expect(written().slice(1)).toEqual([
       'warn 51 more calls in the last minute may have reached the server and were not retried: 49 to /orders.v1.Orders/Create ' +
         '(not-safe-to-repeat), 1 to /orders.v1.Orders/Watch (not-safe-to-repeat), 1 to /orders.v1.Orders/Create (throttled); ' +
-        'latest: /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending',
+        'latest, 60 s ago: /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending',
     ]);
   });
 
@@ -56,7 +56,7 @@ describe('UnretriedCalls', () => {
     expect(written()[0]).toMatch(
       /^warn \/orders\.v1\.Orders\/Create at 10\.0\.0\.7:50051: UNAVAILABLE: lost; the call may have .*\(throttled\)$/,
     );
-    expect(written().slice(1)).toEqual([`${written()[0]!} (49 more in the last minute)`]);
+    expect(written().slice(1)).toEqual([`${written()[0]!} (49 more in the last minute, the last one 60 s ago)`]);
     clock.advance(60_000);
     expect(clock.pending).toBe(0);
   });

@@ -1,9 +1,9 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import { statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
-import { LogLimiter } from './log-limiter.js';
+import { LogLimiter, lastMinute } from './log-limiter.js';
 import type { LogFields } from './log-line.js';
-import { counted, listed, oneLine } from './log-text.js';
+import { counted, duration, listed, oneLine } from './log-text.js';
 
 type AttemptEndEvent = Extract<GrpcClientEvent, { readonly type: 'attempt-end' }>;
 
@@ -48,8 +48,8 @@ export class UnretriedCalls {
     private readonly write: (text: string, fields: LogFields) => void,
     clock: Clock,
   ) {
-    this.limiter = new LogLimiter(clock, (latest, repeats) => {
-      this.writeLine(latest, repeats);
+    this.limiter = new LogLimiter(clock, (latest, repeats, _isOfOthers, ageMs) => {
+      this.writeLine(latest, repeats, ageMs);
     });
   }
 
@@ -65,7 +65,7 @@ export class UnretriedCalls {
     this.limiter.close();
   }
 
-  private writeLine(latest: AttemptEndEvent, repeats: number): void {
+  private writeLine(latest: AttemptEndEvent, repeats: number, ageMs: number): void {
     const kinds = [...this.counts];
     this.counts.clear();
     if (repeats === 0) {
@@ -74,9 +74,9 @@ export class UnretriedCalls {
     }
     const text =
       kinds.length === 1
-        ? `${unretriedText(latest)} (${String(repeats)} more in the last minute)`
+        ? `${unretriedText(latest)} (${String(repeats)} more ${lastMinute(ageMs)})`
         : `${counted(repeats, 'more call')} in the last minute may have reached the server and were not retried: ` +
-          `${mostFrequent(kinds)}; latest: ${attemptText(latest)}`;
+          `${mostFrequent(kinds)}; latest${ageMs < 1_000 ? '' : `, ${duration(ageMs)} ago`}: ${attemptText(latest)}`;
     this.write(text, { ...attemptFields(latest), repeats });
   }
 }

@@ -1,0 +1,27 @@
+import { LogLine } from '../telemetry/log/log-line.js';
+import { duration } from '../telemetry/log/log-text.js';
+import type { ResolvedDrain } from './module-options.js';
+
+/** Module with the `drain` options of a server or of the clients. */
+type DrainedModule = 'ResilientGrpcModule' | 'ResilientGrpcServerModule';
+
+/**
+ * Returns the line for the start of a shutdown.
+ *
+ * @param open calls that are running
+ */
+export function shutdownLine(
+  open: string,
+  { timeoutMs, readinessDelayMs }: ResolvedDrain,
+  module: DrainedModule,
+): LogLine {
+  const delay =
+    readinessDelayMs === 0 ? '' : `; new calls are accepted for ${duration(readinessDelayMs)} (readinessDelayMs)`;
+  const text = `shutdown started: waiting up to ${duration(timeoutMs)} (drain.timeoutMs of ${module}) for ${open}${delay}`;
+  return new LogLine('log', text, { event: 'drain-start', open, timeoutMs, readinessDelayMs });
+}
+
+/** Returns the remedy for calls that were cut off at the timeout. */
+export function moreTime(timeoutMs: number, module: DrainedModule): string {
+  return `; to give calls more time, raise drain.timeoutMs (${duration(timeoutMs)}) of ${module}.forRoot()`;
+}

@@ -21,12 +21,12 @@ export interface FileEdit extends TextEdit {
   readonly constant?: string;
 }
 
-/** The options of one client, rewritten, or the reason why they must be rewritten by hand. */
+/** The rewritten options of one client, or the reason why they must be rewritten by hand. */
 export type RewrittenClient =
   | {
       readonly ok: true;
       readonly text: string;
-      /** Edits of the constants that the client uses. */
+      /** Edits to the constants that the client uses. */
       readonly edits: readonly FileEdit[];
       readonly notes: readonly string[];
     }
@@ -36,7 +36,7 @@ export type RewrittenClient =
 const DEFAULT_URL = "'localhost:5000'";
 
 const CONTRACT: ReadonlySet<string> = new Set(CONTRACT_KEYS);
-/** Options of Nest that have the same name and meaning in this library. */
+/** Nest options that have the same name and meaning in this library. */
 const SAME: ReadonlySet<string> = new Set([
   ...CONTRACT_KEYS,
   'url',
@@ -46,7 +46,7 @@ const SAME: ReadonlySet<string> = new Set([
   'maxReceiveMessageLength',
   'channelOptions',
 ]);
-/** Options of Nest that have no effect on a gRPC client. */
+/** Nest options that have no effect on a gRPC client. */
 const WITHOUT_EFFECT: ReadonlySet<string> = new Set(['maxMetadataSize', 'gracefulShutdown', 'onLoadPackageDefinition']);
 /** The keys of `keepalive` that have an effect on a gRPC client. */
 const KEEPALIVE: ReadonlySet<string> = new Set([
@@ -64,8 +64,8 @@ export function rewriteClient(client: ObjectLiteralExpression): RewrittenClient 
 }
 
 /**
- * Rewrites an object with `name` and `useFactory` for `forFeatureAsync`. The factory then returns the settings, and the contract is next to
- * the factory.
+ * Rewrites an object with `name` and `useFactory` for `forFeatureAsync`. The factory then returns only the settings; the contract moves
+ * beside the factory.
  */
 export function rewriteAsyncClient(client: ObjectLiteralExpression): RewrittenClient {
   return rewritten(client, (writer) => writer.asyncClientText(client));
@@ -111,14 +111,14 @@ function returnedBy(factory: ReturnType<typeof factoryOf>): Expression | undefin
 
 /** Location of a client's options: in the array of clients, or in a factory. */
 interface Place {
-  /** Receives the options of the contract that are in a factory; `undefined` outside of factories. */
+  /** Receives the contract options that are in a factory; `undefined` outside of factories. */
   readonly contract: ContractOption[] | undefined;
   readonly factory: Node | undefined;
   /** Indentation of the contract options. */
   readonly indent: string;
 }
 
-/** An option of the contract that moves out of a factory. */
+/** A contract option that moves out of a factory. */
 interface ContractOption {
   readonly text: string;
   /** Comment beside the option; the empty string if absent. */
@@ -177,7 +177,7 @@ class ClientWriter {
       ...this.contractEdits(name, contract, isOnLines(client)),
       { start: inner.getStart(), end: inner.getEnd(), text },
     ];
-    // The type would be Nest's; TypeScript infers the correct one.
+    // The declared return type is Nest's. Without it, TypeScript infers the correct one.
     const type = factory.getReturnTypeNode();
     if (type !== undefined) {
       const colon = this.source.lastIndexOf(':', type.getStart());
@@ -186,7 +186,7 @@ class ClientWriter {
     return applyEdits(this.source, edits, client.getStart(), client.getEnd());
   }
 
-  /** Returns the edits that insert the contract after the name of a client and the comment beside the name. */
+  /** Returns the edits that insert the contract after a client's name and the comment beside it. */
   private contractEdits(name: Node, contract: readonly ContractOption[], isOnLines: boolean): readonly TextEdit[] {
     const end = name.getEnd();
     const comma = afterComma(this.source, end);
@@ -258,7 +258,7 @@ class ClientWriter {
       const root = property.getExpression();
       const keys = this.checked(keysOf(root), root.getText());
       const spread = { text: root.getText(), keys, root, type: root.getType() };
-      // A `url` of the literal itself is not replaced.
+      // The default must not replace a `url` of the literal itself.
       const isOverridden =
         property.getParentIfKind(SyntaxKind.ObjectLiteralExpression)?.getProperty('url') !== undefined;
       const text = this.spreadText(spread, property, place, isOverridden ? 'never' : 'if-spread');
@@ -296,7 +296,7 @@ class ClientWriter {
     return { edit, isUrl: name === 'url' };
   }
 
-  /** Returns the properties that replace a spread of the options of a client, such as `...shared`. */
+  /** Returns the properties that replace a spread of a client's options, such as `...shared`. */
   private spreadClient(expression: Expression, property: Node, place: Place): string {
     const text = expression.getText();
     const keys = keysOf(expression);
@@ -315,8 +315,8 @@ class ClientWriter {
   }
 
   /**
-   * Returns the properties that replace an object with options that is not a literal: a spread, or one property for each of its options if
-   * an option must be left out.
+   * Returns the properties that replace an options object that is not a literal: a spread, or, if an option must be left out, one property
+   * for each remaining option.
    *
    * @param defaultUrl when Nest's default replaces a missing `url`: 'always'; 'if-spread': only a `url` that the object has; or 'never'
    */
@@ -419,7 +419,7 @@ class ClientWriter {
 interface Spread {
   readonly text: string;
   readonly keys: ReadonlyMap<string, Node | undefined>;
-  /** Expression with the constants that contain the options. */
+  /** Expression whose constants contain the options. */
   readonly root: Node;
   /** Type of the options. */
   readonly type: Type | undefined;

@@ -71,7 +71,7 @@ function openProject(tsConfigFilePath: string): Project {
   return project;
 }
 
-/** Returns the registrations whose rewritten code compiles, and the reasons for the others. */
+/** Returns the registrations whose rewritten code compiles, and the reasons why the others do not. */
 function compiling(
   compiler: Compiler,
   files: readonly SourceFile[],

@@ -39,7 +39,7 @@ export interface Registration {
   readonly call: CallExpression;
   /** False if other clients stay in `ClientsModule`. */
   readonly isWhole: boolean;
-  /** Edits without imports and exports. */
+  /** Edits other than those to imports and exports. */
   readonly edits: readonly FileEdit[];
   /** The names of the clients and their new options. */
   readonly clients: readonly MovedClient[];
@@ -198,7 +198,7 @@ function nameNodeOf(element: Node): Node | undefined {
   return Node.isPropertyAssignment(property) ? property.getInitializer() : undefined;
 }
 
-/** Rewrites a call in place, so that its layout and comments stay. */
+/** Rewrites a call in place, so that its layout and comments are preserved. */
 function callEdits(
   call: CallExpression,
   clients: ArrayLiteralExpression,
@@ -222,7 +222,7 @@ function callEdits(
   ];
 }
 
-/** Returns the comments above and beside the property with this array. */
+/** Returns the comments above and beside the property that contains this array. */
 function commentsOf(clients: ArrayLiteralExpression): readonly string[] {
   const property = clients.getParentOrThrow();
   const source = property.getSourceFile().getFullText();
@@ -232,7 +232,7 @@ function commentsOf(clients: ArrayLiteralExpression): readonly string[] {
   return beside === '' ? above : [...above, beside];
 }
 
-/** Inserts comments at the start of an array, on lines of their own. */
+/** Inserts comments at the start of an array, each on its own line. */
 function withComments(array: string, comments: readonly string[], indent: string): string {
   if (comments.length === 0) return array;
   const [lines, inner = `${indent}  `] = /^\[[ \t]*\r?\n([ \t]*)/.exec(array) ?? [];
@@ -253,7 +253,7 @@ function extrasText(argument: Node, clients: ArrayLiteralExpression): string {
   const withLayout = applyEdits(source, [edit], argument.getStart(), argument.getEnd());
   const onOneLine = `{ ${others.map((one) => one.getText()).join(', ')} }`;
   const plain = (text: string) => text.replace(/[\s,]/g, '');
-  // They differ if there are comments between the properties.
+  // The two texts differ if there are comments between the properties.
   return `, ${plain(withLayout) === plain(onOneLine) ? onOneLine : withLayout}`;
 }
 
@@ -299,7 +299,7 @@ function elementRemoval(source: string, element: Node): TextEdit {
   return removal(source, start, element.getEnd());
 }
 
-/** Returns the edits of `exports: [ClientsModule]` in the modules whose clients move. */
+/** Returns the edits to `exports: [ClientsModule]` in the modules whose clients move. */
 export function exportEdits(
   file: SourceFile,
   moved: readonly Registration[],

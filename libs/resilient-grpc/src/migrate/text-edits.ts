@@ -25,8 +25,8 @@ export function applyEdits(text: string, edits: readonly TextEdit[], from = 0, t
 const isSame = (a: TextEdit) => (b: TextEdit) => a.start === b.start && a.end === b.end && a.text === b.text;
 
 /**
- * Returns the edit that removes an item of a list, such as a property of an object, with the comma after it. An item on lines of its own
- * is removed with these lines and the comment beside it. Comments before `start` are kept.
+ * Returns the edit that removes an item of a list, such as a property of an object, with the comma after it. An item that occupies whole
+ * lines is removed with those lines and the comment beside it. Comments before `start` are kept.
  */
 export function removal(text: string, start: number, end: number): TextEdit {
   const comma = afterComma(text, end);

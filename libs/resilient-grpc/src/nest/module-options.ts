@@ -59,7 +59,7 @@ export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContrac
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | GrpcOptions
   | GrpcOptions['options']
-  // All keys of some transports are optional, so flat options that lack a key would match them.
+  // Some transports have only optional keys, so flat options that lack a key would match them.
   | (Exclude<ClientOptions, GrpcOptions> &
       Readonly<Partial<Record<'url' | 'protoPath' | 'packageDefinition', undefined>>>)
 ) &

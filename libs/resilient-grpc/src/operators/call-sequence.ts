@@ -21,7 +21,7 @@ import { bufferOverflowError, PLAIN_PREFETCH, PlainSource } from './plain-source
 import { readStreamFailure } from './read-stream-failure.js';
 import { schedulerClock } from './scheduler-clock.js';
 
-/** Options shared by all streams of several calls, with defaults applied. */
+/** Options shared by all streams that consist of several calls, with defaults applied. */
 export interface SequenceSettings {
   readonly pace: ResumePolicy;
   /** Infinity means no limit. */

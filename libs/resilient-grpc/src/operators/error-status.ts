@@ -26,7 +26,7 @@ const FAILURE_REASONS: ReadonlySet<string | undefined> = new Set([
   'attempt-timeout',
   'stream-idle',
 ]);
-// Another attempt would be rejected, too, or is unwanted because the call was cancelled.
+// Reasons after which another attempt would be rejected, too, or is unwanted because the call was cancelled.
 const FINAL_REASONS: ReadonlySet<string | undefined> = new Set([
   'cancelled',
   'inbound-cancelled',

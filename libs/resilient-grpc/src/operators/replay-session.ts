@@ -144,7 +144,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
   }
 
   onMaxAge(): void {
-    // No call would replace this one.
+    // During a shutdown, no call would replace this one.
     if (this.isShuttingDown) return;
     this.isRetiring = true;
     this.outgoing.retire();

@@ -69,8 +69,8 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    */
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
-   * Maximum age of a call in milliseconds, ±10 %. After that, nothing more is sent on the call. The next call replaces it when its messages
-   * are acknowledged, at most one second later. Use a value above `minHealthyMs`, so that the next call starts immediately.
+   * Maximum age of a call in milliseconds, ±10 %. After that, nothing more is sent on the call. The next call replaces it once its messages
+   * are acknowledged, or after one second. Use a value above `minHealthyMs`, so that the next call starts immediately.
    * @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
@@ -82,7 +82,7 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
     | {
         /**
          * Maximum number of unacknowledged bytes, in addition to `maxUnacknowledged`; above 0. A larger message is sent only when nothing
-         * else is unacknowledged. For an Observable, the same number of bytes again or 1 MiB, whichever is greater, is buffered.
+         * else is unacknowledged. For an Observable, up to the same number of bytes again or 1 MiB, whichever is greater, is buffered.
          * @defaultValue not counted
          */
         readonly maxUnacknowledgedBytes: number;

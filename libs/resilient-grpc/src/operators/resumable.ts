@@ -40,7 +40,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    */
   readonly cursor: (message: T) => C;
   /**
-   * Cursor of the first call. The first message is delivered at any cursor; a heartbeat before it counts only if it is newer than the seed.
+   * Cursor of the first call. The first message is delivered whatever its cursor is; a heartbeat before it counts only if it is newer than
+   * the seed.
    */
   readonly seed: C;
   /** Action after the server ends a call cleanly. Use 'resume' for feeds without an end. @defaultValue 'complete' */

@@ -44,7 +44,7 @@ export type ConnectFailureKind =
   | 'certificate-expired'
   /** The certificate of the server is not valid yet. */
   | 'certificate-not-yet-valid'
-  /** The certificate of the server is for another name. */
+  /** The server's certificate is for a different name. */
   | 'certificate-name'
   /** The certificate of the server is self-signed, and the client does not trust it. */
   | 'certificate-self-signed'
@@ -52,7 +52,7 @@ export type ConnectFailureKind =
   | 'certificate-untrusted'
   /** Any other rejected certificate, such as a revoked one. */
   | 'certificate-rejected'
-  /** The connections are established, but the health of no endpoint permits calls. */
+  /** The connections are established, but no endpoint's health status permits calls. */
   | 'not-serving'
   /** Any other failure. */
   | 'other';
@@ -63,7 +63,7 @@ export interface ConnectFailureRow {
   readonly cause: string;
   /** Remedy, as an imperative. */
   readonly remedy: string;
-  /** The option of the doctor that does the same as the option of the client in `remedy`. */
+  /** Doctor option equivalent to the client option in `remedy`. */
   readonly doctorOption?: string;
   /** Class that determines how soon the client reconnects. */
   readonly reconnect: ReconnectClass;

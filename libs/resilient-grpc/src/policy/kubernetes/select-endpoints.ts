@@ -11,7 +11,7 @@ export interface SelectedEndpoint {
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
 }
 
-/** Number of endpoints of a service by condition. */
+/** Numbers of a service's endpoints by condition. */
 export interface EndpointCounts {
   readonly ready: number;
   readonly notReady: number;
@@ -73,7 +73,7 @@ export function selectEndpoints(
     for (const endpoint of slice.endpoints ?? []) {
       const host = endpoint.addresses?.[0];
       if (host === undefined) continue;
-      // Backends without a pod, such as two processes of one host, differ by their ports, as in kube-proxy.
+      // Backends without a pod, such as two processes on one host, differ by their ports, as in kube-proxy.
       const key = endpoint.targetRef?.uid ?? `${host} ${String(number)}`;
       merge(seen, key, endpoint);
       if (number === undefined) continue;

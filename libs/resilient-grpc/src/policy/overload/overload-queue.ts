@@ -177,8 +177,8 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   /**
-   * Removes up to 100 calls that can no longer be served in time, because the server is slower than expected at their arrival. If these
-   * calls expired instead, their clients would reset the streams, and Node ends connections with many resets.
+   * Removes up to 100 calls that can no longer be served in time, because the server is slower than was expected when they arrived. If
+   * these calls expired instead, their clients would reset the streams, and Node ends connections with many resets.
    */
   takeHopeless(now: number): T[] {
     const { limited, unlimited, speed } = this;
@@ -306,7 +306,7 @@ export class OverloadQueue<T extends WaitingCall> {
     this.noteEmpty(now);
   }
 
-  /** Records a call that is not served at its turn. A server that queues everything would have served it before it ended. */
+  /** Records a call that is not served although it is its turn. A server that queues everything would have served it before it ended. */
   private skip({ weight, variance }: T): void {
     this.skipped += weight;
     this.skippedVariance += variance;

@@ -22,8 +22,8 @@ export interface LedgerLimits {
 }
 
 /**
- * Returns the buffer limits of a source that cannot be paused, for the time while the ledger is full: `limits`, raised to the size of a
- * burst.
+ * Returns the limits of the buffer that holds the messages of a source that cannot be paused while the ledger is full: `limits`, raised to
+ * the size of a burst.
  */
 export function bufferLimits(limits: LedgerLimits): LedgerLimits {
   return { messages: Math.max(limits.messages, MIN_MESSAGES), bytes: Math.max(limits.bytes, MIN_BYTES) };

@@ -51,7 +51,7 @@ export class DefaultBudget implements RetryBudget {
   private succeededAt = -Infinity;
   /** Time at which a deadline last passed. */
   private deadlineAt = -Infinity;
-  /** Time at which a passed deadline last withheld tokens. */
+  /** Time at which tokens were last withheld because a deadline passed. */
   private stalledAt = -Infinity;
 
   /** @param share initial fill level, from 0 to 1 */

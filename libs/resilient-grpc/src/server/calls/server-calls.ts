@@ -19,8 +19,8 @@ export interface ActiveServerStream {
   /** Time of the latest message in either direction; the start if there is none. */
   readonly lastActivityAt: Date;
   /**
-   * Messages accepted by the client or its flow-control window. Messages of a `@GrpcStreamCall` are not counted, because its handler
-   * writes and reads them.
+   * Number of messages accepted by the client or its flow-control window. Messages of a `@GrpcStreamCall` are not counted, because its
+   * handler writes and reads them.
    */
   readonly sent: number;
   readonly received: number;

@@ -15,8 +15,8 @@ interface Observers {
 }
 
 /**
- * Returns a filter that refuses calls during an overload before grpc-js receives them and reads their requests. grpc-js and its interceptors
- * would take two thirds of the time of a refusal. This leaves the time to the handlers.
+ * Returns a filter that refuses calls during an overload before grpc-js receives them and reads their requests. grpc-js and its
+ * interceptors would take two thirds of the time of a refusal. The filter leaves this time to the handlers.
  * @param methods methods whose calls pass the gate and have no other limit, by path
  */
 export function refuseUnreadCalls(

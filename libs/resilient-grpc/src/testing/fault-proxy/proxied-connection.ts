@@ -16,7 +16,7 @@ export interface ConnectionEvents {
   onClosed(): void;
 }
 
-/** A client connection and its counterpart to the upstream. */
+/** A client connection and the corresponding upstream connection. */
 export class ProxiedConnection {
   /** True if the connection was cut without notifying either side. */
   isSilenced = false;

@@ -383,7 +383,7 @@ class ClientWriter {
     return name === 'protoLoader' && isDefaultLoader(value);
   }
 
-  /** Throws if a part of the contract depends on the arguments of the factory, because the contract moves out of the factory. */
+  /** Throws if a part of the contract depends on the factory's arguments, because the contract moves out of the factory. */
   private checkOutside(part: Node, { factory }: Place): void {
     if (factory === undefined) return;
     const isInside = (node: Node, outer: Node) => node === outer || node.getAncestors().includes(outer);
@@ -396,7 +396,7 @@ class ClientWriter {
     }
   }
 
-  /** Replaces Nest's type of a constant with `satisfies`, so that TypeScript infers which of the optional keys are set. */
+  /** Replaces the Nest type of a constant with `satisfies`, so that TypeScript infers which optional keys are set. */
   private retype(constant: VariableDeclaration): void {
     const type = constant.getTypeNode();
     const value = constant.getInitializer();

@@ -140,7 +140,7 @@ export class ClientRegistry extends GrpcClients {
       return;
     }
     this.verdict = this.fail(problems);
-    // `rootVerdict` rethrows the error. If the start fails elsewhere first, the rejection must not be reported as unhandled.
+    // `rootVerdict` rethrows the error. If startup fails for another reason first, the rejection must not be reported as unhandled.
     this.verdict.catch(() => undefined);
   }
 
@@ -171,7 +171,7 @@ export class ClientRegistry extends GrpcClients {
     }
     const resolved = this.resolve(defined);
     if (!resolved.ok) return this.fail(resolved.problems);
-    // If forRoot is invalid, the start fails, so no client is created.
+    // If forRoot is invalid, startup fails, so no client is created.
     if (!this.hasStarted && this.verdict !== undefined) {
       release(resolved.settings);
       return this.verdict;

@@ -54,7 +54,7 @@ export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContrac
 
 /**
  * Options of a client in Nest's form: `name`, `GrpcOptions` or the keys of their `options`, and further settings. Options that only a
- * server uses are ignored. A constant of the type `ClientOptions` is accepted, too; the start fails if its transport is not gRPC.
+ * server uses are ignored. A constant of the type `ClientOptions` is accepted, too; startup fails if its transport is not gRPC.
  */
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | GrpcOptions

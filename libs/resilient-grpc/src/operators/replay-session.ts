@@ -115,7 +115,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
       return;
     }
     this.wasEnded = true;
-    // Detects the end of the source. Otherwise a server that ends the call with the last acknowledgement would receive another call.
+    // Detects the end of the source. Otherwise, a server that ends the call with the last acknowledgement would receive another call.
     if (!outgoing.isSettled) outgoing.lookAhead();
     if (calls.isOver) return;
     if (outgoing.isSettled) calls.succeed();

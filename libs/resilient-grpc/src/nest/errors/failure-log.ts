@@ -42,8 +42,8 @@ export class FailureLog {
   }
 
   /**
-   * Logs `error`. `answered` is the status that the caller received, such as '503' or 'INTERNAL'. A fault, of the upstream or of this
-   * process, is logged as an error.
+   * Logs `error`. `answered` is the status that the caller received, such as '503' or 'INTERNAL'. A fault of the upstream or of this
+   * process is logged as an error.
    */
   log(error: GrpcCallError, answered: string, isFault: boolean): void {
     const { client, path, peer, code, codeName, reason, reachedServer } = error;

@@ -15,9 +15,9 @@ const MIN_DIFFERENCE_MS = 10;
 const MIN_SCORE = 5;
 
 /**
- * Compares the latencies of an endpoint with those of the others, in milliseconds. The endpoint is an outlier if its median is higher by
- * `factor` and by 10 ms, and the difference is statistically significant. The medians alone would eject healthy endpoints: if methods take
- * 5 ms and 200 ms, the median of few samples can be either value.
+ * Compares the latencies of an endpoint with those of the others, in milliseconds. The endpoint is an outlier if its median is higher by at
+ * least `factor` and at least 10 ms, and the difference is statistically significant. The medians alone would eject healthy endpoints: if
+ * methods take 5 ms and 200 ms, the median of a small sample can be either value.
  *
  * @param all latencies of all endpoints including `own`, sorted
  */

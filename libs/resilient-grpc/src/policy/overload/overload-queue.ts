@@ -3,14 +3,14 @@ import type { ServiceTime } from './service-time.js';
 
 /** Maximum wait in an overload, in milliseconds. Calls that would wait longer are refused. */
 const MAX_OVERLOAD_WAIT_MS = 100;
-/** `settle` ends an overload only if no call was refused or expired for this time, in milliseconds. */
+/** `settle` ends an overload only if no call has been refused or has expired for this time, in milliseconds. */
 export const OVERLOAD_STAY_MS = 1_000;
 /** Period over which the speed is measured, in milliseconds. */
 const SPEED_PERIOD_MS = 100;
 /** Weight of the latest period in the moving average of the speed. */
 const SPEED_SMOOTHING = 0.3;
 /**
- * A call is too late only if its expected wait exceeds its remaining time by this factor. The factor covers errors of the measured speed.
+ * A call is too late only if its expected wait exceeds its remaining time by this factor. The factor covers errors in the measured speed.
  */
 const CERTAINTY = 1.5;
 /** Maximum number of calls that are refused at once, so that the refusals do not delay the handlers. */
@@ -227,8 +227,8 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   /**
-   * Ends the overload if no call is waiting and no call was refused or expired for a second; calls may still be running. Returns true if the
-   * overload ended now. The overload lasts until this method is called.
+   * Ends the overload if no call is waiting and no call has been refused or has expired for a second; calls may still be running. Returns
+   * true if the overload ended now. The overload lasts until this method is called.
    */
   settle(now: number): boolean {
     if (!this.isOverloadedNow || this.size > 0 || now - this.lastEvidenceAt < OVERLOAD_STAY_MS) return false;

@@ -108,7 +108,7 @@ export class ReplayLedger<Id, Message> {
   /**
    * Removes the messages that an acknowledgement of `id` covers and returns their number. Includes messages not yet sent on the current
    * call, because the server may have received them on an earlier call. Returns 0 for an unknown id (a repeated acknowledgement) and for a
-   * message that was never sent (the id must belong to another message).
+   * message that was never sent (the id then belongs to a different message).
    */
   acknowledge(id: Id, kind: Acknowledgement): number {
     const node = this.nodes.get(id);

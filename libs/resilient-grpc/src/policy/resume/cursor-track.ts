@@ -21,7 +21,9 @@ export type CursorPlace =
  */
 export const MAX_OVERLAP = 10_000;
 
-/** Compares numbers and bigints, also mixed. Returns NaN for other values, and for numbers that are unsafe integers. */
+/**
+ * Compares numbers and bigints, including a number with a bigint. Returns NaN for other values, and for numbers that are unsafe integers.
+ */
 export function compareNumbers(a: unknown, b: unknown): number {
   if (!isNumeric(a) || !isNumeric(b)) return NaN;
   if (a < b) return -1;

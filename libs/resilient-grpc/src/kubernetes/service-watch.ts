@@ -106,7 +106,7 @@ export class ServiceWatch {
 
   private start(): void {
     const { clock } = this.dependencies;
-    // The addresses may belong to other pods after this time.
+    // After this time, the addresses may belong to other pods.
     if (clock.now() - this.stoppedAt > KEPT_MS) this.slices = undefined;
     this.resourceVersion = undefined;
     this.failure = undefined;

@@ -32,7 +32,7 @@ export type RewrittenClient =
     }
   | { readonly ok: false; readonly because: string };
 
-/** Address of Nest's client if it has no `url`. */
+/** Address that Nest's client uses if it has no `url`. */
 const DEFAULT_URL = "'localhost:5000'";
 
 const CONTRACT: ReadonlySet<string> = new Set(CONTRACT_KEYS);
@@ -55,7 +55,7 @@ const KEEPALIVE: ReadonlySet<string> = new Set([
   'keepalivePermitWithoutCalls',
 ]);
 
-/** Thrown if a client must be rewritten by hand. The message continues a sentence that starts with the client. */
+/** Thrown if a client must be rewritten by hand. The message continues a sentence whose subject is the client. */
 class ByHand extends Error {}
 
 /** Rewrites the options of one client for `forFeature`. */
@@ -349,7 +349,7 @@ class ClientWriter {
     return parts.join(separator);
   }
 
-  /** Returns the keys of options. Throws if an option has no equivalent. */
+  /** Returns the keys of an options object. Throws if an option has no equivalent. */
   private checked(keys: ReturnType<typeof keysOf>, text: string): ReadonlyMap<string, Node | undefined> {
     if (keys === undefined) throw new ByHand(`has unknown options: ${text}`);
     for (const [key, value] of keys) if (!WITHOUT_EFFECT.has(key)) this.check(key, value);
@@ -433,7 +433,7 @@ function withDefaultUrl(value: Node): string {
   return `${isOperation ? `(${value.getText()})` : value.getText()} || ${DEFAULT_URL}`;
 }
 
-/** True if an object or array has its items on lines of their own. */
+/** True if the items of an object or array start on a new line. */
 function isOnLines(node: Node): boolean {
   return /^[{[][ \t]*(\/[/*].*)?\r?\n/.test(node.getText());
 }

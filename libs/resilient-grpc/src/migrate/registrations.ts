@@ -34,7 +34,7 @@ export interface MovedClient {
   readonly text: string;
 }
 
-/** A call of `ClientsModule.register` or `registerAsync` with gRPC clients. */
+/** A call to `ClientsModule.register` or `registerAsync` with gRPC clients. */
 export interface Registration {
   readonly call: CallExpression;
   /** False if other clients stay in `ClientsModule`. */
@@ -327,7 +327,7 @@ export function exportEdits(
   return { edits, steps };
 }
 
-/** Returns the calls of `ClientsModule` in a list of imports, including those in constants. */
+/** Returns the calls to `ClientsModule` in a list of imports, including those in constants. */
 function callsIn(imports: Node): readonly CallExpression[] {
   const nodes = [imports, ...imports.getDescendants()];
   const values = nodes.flatMap((node) => constantOf(node)?.getInitializer() ?? []);

@@ -1,4 +1,4 @@
-/** Replacement of the characters from `start` to `end` (exclusive) of a text. */
+/** Replacement for the characters of a text from `start` to `end` (exclusive). */
 export interface TextEdit {
   readonly start: number;
   readonly end: number;
@@ -55,7 +55,7 @@ export function indentAt(text: string, position: number): string {
   return /^[ \t]*/.exec(text.slice(lineStart(text, position)))?.[0] ?? '';
 }
 
-/** Moves all lines except the first from the indentation `from` to the indentation `to`. */
+/** Changes the indentation of all lines except the first from `from` to `to`. */
 export function reindent(text: string, from: string, to: string): string {
   // Spaces inside a template literal are part of its value.
   if (from === to || text.includes('`')) return text;

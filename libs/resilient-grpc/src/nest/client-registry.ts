@@ -250,7 +250,7 @@ export class ClientRegistry extends GrpcClients {
     for (const client of this) client.noteShutdown();
   }
 
-  /** Rejects new clients; existing clients still start calls. */
+  /** Rejects new clients; existing clients can still start calls. */
   refuseNew(): void {
     this.open = false;
   }

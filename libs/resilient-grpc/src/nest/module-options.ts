@@ -97,7 +97,7 @@ export type AsyncOptions<T> = Pick<ModuleMetadata, 'imports'> &
       }
   );
 
-/** Class for `useClass` and `useExisting`, which creates the options. */
+/** Class that creates the options, for `useClass` and `useExisting`. */
 export interface OptionsFactory<T> {
   createGrpcOptions(): T | Promise<T>;
 }

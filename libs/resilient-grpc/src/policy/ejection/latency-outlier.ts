@@ -1,4 +1,4 @@
-/** Figures of an endpoint that is slower than the others. */
+/** Median latencies of an endpoint that is slower than the others, and of these others. */
 export interface LatencyOutlier {
   readonly medianMs: number;
   readonly othersMs: number;
@@ -47,7 +47,7 @@ function medianOfSorted(sorted: Float64Array): number {
 
 /** Returns `values` in ascending order. */
 export function sortedNumbers(values: readonly number[]): Float64Array {
-  // Typed arrays are sorted ten times as fast as plain arrays.
+  // Sorting a typed array is ten times as fast as sorting a plain array.
   return new Float64Array(values).sort();
 }
 

@@ -42,7 +42,7 @@ export type EndpointSelection =
        */
       readonly reason: 'no-slices' | 'no-endpoints' | 'port' | 'not-ready';
       readonly counts: EndpointCounts;
-      /** Ports of the slices: '50051 (grpc)'. */
+      /** Ports of the slices, such as '50051 (grpc)'. */
       readonly ports: readonly string[];
     };
 

@@ -2,7 +2,7 @@ import { SHORT_LIVED_MS } from '../reconnect/backoff.js';
 
 /** Defaults of the thresholds that define an outage; durations in milliseconds. */
 export const DEFAULT_OUTAGE_POLICY = {
-  /** Time in READY after which an outage ends without a response. */
+  /** Time in READY after which an outage ends even if no response has arrived. */
   confirmMs: 1_000,
   /** Lifetime below which a connection that closes without a response counts as a failed connection attempt. */
   shortLivedMs: SHORT_LIVED_MS,

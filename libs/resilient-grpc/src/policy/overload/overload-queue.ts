@@ -32,7 +32,7 @@ export interface WaitingCall extends FifoEntry {
   /** Deadline in monotonic milliseconds; Infinity without one. */
   readonly deadline: number;
   readonly arrivedAt: number;
-  /** Work of the calls of its method. */
+  /** Mean and variance of the work of its method's calls. */
   readonly serviceTime: Pick<ServiceTime, 'meanMs' | 'variance'>;
   /** Variance of the weight. The queue sets the variance, the weight, and the order. */
   variance: number;
@@ -45,7 +45,7 @@ export type Turn = 'run' | 'expired' | 'refuse';
 
 /** Limits of an {@link OverloadQueue}. */
 export interface OverloadQueueLimits {
-  /** Maximum number of waiting calls, of each kind: with a deadline, and without. */
+  /** Maximum number of waiting calls with a deadline, and of waiting calls without one. */
   readonly maxQueued: number;
   /** Maximum work per millisecond, which is assumed until the speed is measured. */
   readonly maxSpeed: number;

@@ -55,7 +55,7 @@ export class ServerCalls implements CallHost {
   private readonly notified = new Map<ServedCall, 'endedByDrain' | 'completedByDrain'>();
   private readonly waiting: (() => void)[] = [];
   private sweepTimer: Timer | undefined;
-  /** Time that this process was suspended or blocked since the last message of a stream. */
+  /** Time for which this process was suspended or blocked since the last message of a stream. */
   private readonly suspended = new WeakMap<ServedCall, { readonly since: number; readonly ms: number }>();
   private notifiesStreams = false;
   private readonly batches: StreamBatches;

@@ -8,7 +8,7 @@ import type { StreamFilter } from '../quirks/http2-servers.js';
 import type { OverloadGate } from './overload-gate.js';
 import { REFUSED } from './refusal.js';
 
-/** Parts of a server that receive each refused call. */
+/** Parts of a server that are notified of each refused call. */
 interface Observers {
   readonly telemetry?: ServerTelemetry | undefined;
   readonly loadReports?: LoadReports | undefined;

@@ -39,7 +39,7 @@ class FakeService {
   private readonly calls: FakeCallRecord[] = [];
   private readonly contextOf = fakeContexts((fakeMethod, request, listener) => {
     const { method } = fakeMethod;
-    // Safe cast: the options come from a call of the stub below.
+    // Safe cast: the options come from a call to the stub below.
     const options = (request.options ?? {}) as GrpcCallOptions;
     const { metadata, deadline } = request;
     const record = { method, request: undefined, metadata, options, outcome: 'open' as const };

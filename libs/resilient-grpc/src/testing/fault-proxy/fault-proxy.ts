@@ -103,7 +103,7 @@ export class FaultProxy {
     this.currentMode = 'silent';
   }
 
-  /** Forwards new connections to another upstream, 'host:port'. */
+  /** Forwards new connections to a different upstream, 'host:port'. */
   retarget(upstream: string): void {
     this.upstream = parseUpstream('FaultProxy', upstream);
   }

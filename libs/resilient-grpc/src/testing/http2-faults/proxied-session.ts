@@ -162,7 +162,7 @@ export class ProxiedSession implements ProxiedCallCallbacks {
     return lastStreamId === 'newest' ? this.newestId : lastStreamId;
   }
 
-  /** Forwards a GOAWAY of the upstream, with its last stream ID converted to the IDs of the client's session. */
+  /** Forwards a GOAWAY from the upstream, with its last stream ID converted to that of the client's session. */
   private passGoaway(code: number, lastStreamId: number, debugData: string | undefined): void {
     const unprocessed = [...this.calls].filter(({ upstreamId = 0 }) => upstreamId > lastStreamId).map(({ id }) => id);
     const last =

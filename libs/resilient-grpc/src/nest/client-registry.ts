@@ -329,7 +329,7 @@ export class ClientRegistry extends GrpcClients {
     throw new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
   }
 
-  /** Makes startup fail with the problems of all failures in the same turn of the event loop, so that one start shows all of them. */
+  /** Rejects with the problems of all failures in the same turn of the event loop, so that one start shows all of them. */
   private async fail(problems: readonly ConfigurationProblem[]): Promise<never> {
     const all = (this.pending ??= []);
     // A problem with grpc-js is the same for each client; list it once.

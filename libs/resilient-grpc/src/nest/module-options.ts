@@ -77,7 +77,7 @@ export type AsyncOptions<T> = Pick<ModuleMetadata, 'imports'> &
   (
     | {
         readonly inject?: readonly (InjectionToken | OptionalFactoryDependency)[];
-        // TypeScript cannot derive the injected types, as in Nest's own factories.
+        // As in Nest's own factories, TypeScript cannot derive the injected types.
         // eslint-disable-next-line @typescript-eslint/no-explicit-any
         readonly useFactory: (...args: any[]) => T | Promise<T>;
         readonly useClass?: undefined;

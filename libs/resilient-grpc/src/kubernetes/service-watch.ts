@@ -106,7 +106,7 @@ export class ServiceWatch {
 
   private start(): void {
     const { clock } = this.dependencies;
-    // The addresses may belong to other pods after this time.
+    // After this time, the addresses may belong to other pods.
     if (clock.now() - this.stoppedAt > KEPT_MS) this.slices = undefined;
     this.resourceVersion = undefined;
     this.failure = undefined;
@@ -144,7 +144,7 @@ export class ServiceWatch {
           this.failed(error);
         }
       }
-      // The slices are outdated after 410 Gone, so a list follows immediately, but not repeatedly.
+      // After 410 Gone, the slices are outdated, so a list follows without a delay, but not twice in a row.
       isRelisted = this.isExpired && !isRelisted;
       if (!isRelisted) await this.pause(watchDelayMs(failures, random), signal);
     }
@@ -225,7 +225,7 @@ export class ServiceWatch {
   }
 }
 
-/** True until `signal` is aborted. A function, because the compiler assumes that the property does not change. */
+/** True until `signal` is aborted. This is a function because the compiler would assume that the property does not change. */
 function isActive(signal: AbortSignal): boolean {
   return !signal.aborted;
 }

@@ -10,7 +10,7 @@ export interface ServiceName {
   readonly namespace: string;
 }
 
-/** The response to a list. */
+/** Response to a list request. */
 export interface SliceList {
   readonly metadata?: { readonly resourceVersion?: string };
   /** `null` or absent if the service has no slices. */
@@ -27,7 +27,7 @@ export interface RequestFailure {
 
 const FORBIDDEN = 403;
 
-/** Returns the path of a request for the EndpointSlices of a service. */
+/** Returns the path of a request for a service's EndpointSlices. */
 export function slicesPath({ service, namespace }: ServiceName, parameters: Readonly<Record<string, string>>): string {
   const query = new URLSearchParams({ labelSelector: `kubernetes.io/service-name=${service}`, ...parameters });
   return `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices?${query.toString()}`;
@@ -35,7 +35,7 @@ export function slicesPath({ service, namespace }: ServiceName, parameters: Read
 
 /** Describes the failure of a request for EndpointSlices. */
 export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, namespace: string): RequestFailure {
-  // An AggregateError of several addresses has no message.
+  // The AggregateError of a host with several addresses has no message.
   const text = oneLine(errorMessage(error)) || String((error as { readonly code?: unknown }).code);
   const message = `cannot watch EndpointSlices at ${server.url}: ${text}`;
   return error instanceof ApiServerError && error.status === FORBIDDEN
@@ -44,7 +44,7 @@ export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, n
 }
 
 /**
- * Checks both permissions that a watch needs. Lists the EndpointSlices of a service, and opens a watch, which it closes immediately.
+ * Checks both permissions that a watch needs: lists a service's EndpointSlices, then opens a watch and closes it immediately.
  *
  * @throws ApiServerError if the API server rejects a request
  */

@@ -26,7 +26,7 @@ export type RewrittenClient =
   | {
       readonly ok: true;
       readonly text: string;
-      /** Edits of the types of constants that the client uses, for the case that the text does not compile without them. */
+      /** Edits of the types of constants that the client uses, needed if the text does not compile without them. */
       readonly retypes: readonly FileEdit[];
       readonly notes: readonly string[];
     }

@@ -9,7 +9,7 @@ export class Compiler {
 
   /**
    * Returns the first compiler error that the changed files cause in themselves or in `users`; `undefined` if they cause none. Errors that
-   * the code had before are ignored.
+   * existed before the change are ignored.
    */
   newProblem(changed: ReadonlyMap<string, string>, users: readonly string[]): string | undefined {
     const paths = [...new Set([...changed.keys(), ...users])];

@@ -115,7 +115,7 @@ export function nameOf(name: Node): string {
     : name.getText();
 }
 
-/** Returns the constants with a type annotation that an object, its spreads, and its property values use. */
+/** Returns the type-annotated constants that an object, its spreads, and its property values use. */
 export function annotatedConstants(expression: Node): readonly VariableDeclaration[] {
   const object = constantObject(expression);
   if (object === undefined) return [];
@@ -131,7 +131,7 @@ export function annotatedConstants(expression: Node): readonly VariableDeclarati
   ];
 }
 
-/** Returns the transport of an object with the options of a client. */
+/** Returns the transport in a client's options object. */
 export function transportOf(expression: Node): 'grpc' | 'other' | 'unknown' {
   const object = constantObject(expression);
   if (object !== undefined) {

@@ -4,7 +4,7 @@ import { afterComment, applyEdits, type TextEdit } from './text-edits.js';
 const LIBRARY = 'nestjs-resilient-grpc';
 
 /**
- * Imports `ResilientGrpcModule` in `text` if it uses that name, and removes the names of `from` that `before` used and `text` no longer
+ * Imports `ResilientGrpcModule` in `text` if it uses that name, and removes the imports from `from` that `before` used and `text` no longer
  * uses.
  */
 export function withImports(before: string, text: string, from: string): string {
@@ -71,7 +71,7 @@ function bindingsOf({ importClause }: ts.ImportDeclaration): ts.NamedImports | u
 const namesOf = (declaration: ts.ImportDeclaration) =>
   (bindingsOf(declaration)?.elements ?? []).map(({ name }) => name.text);
 
-/** Returns the names that a file uses outside its imports, without the names of properties. */
+/** Returns the names that a file uses outside its imports, except property names. */
 function usedNames(file: ts.SourceFile): ReadonlySet<string> {
   const names = new Set<string>();
   const visit = (node: ts.Node): void => {

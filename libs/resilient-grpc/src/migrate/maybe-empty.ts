@@ -38,7 +38,7 @@ function isOperationMaybeEmpty(operation: BinaryExpression): boolean | undefined
   }
 }
 
-/** Returns the result for a call of Nest's ConfigService, whose type is often `any`; `undefined` for other calls. */
+/** Returns the result for a call to Nest's ConfigService, whose type is often `any`; `undefined` for other calls. */
 function isCallMaybeEmpty(call: CallExpression): boolean | undefined {
   const callee = call.getExpression();
   const name = Node.isPropertyAccessExpression(callee) ? callee.getName() : undefined;
@@ -61,7 +61,7 @@ function isTypeMaybeEmpty(type: Type, location: Node): boolean {
   return type.isAny() || type.isUnknown() || type.isNullable() || !hasStrictNullChecks(location);
 }
 
-/** True if the type of a value that can be `undefined` shows this. */
+/** True if types show whether a value can be `undefined`. */
 function hasStrictNullChecks(location: Node): boolean {
   const { strict, strictNullChecks } = location.getProject().compilerOptions.get();
   return strictNullChecks ?? strict ?? !ts.version.startsWith('5');

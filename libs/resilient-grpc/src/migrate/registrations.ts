@@ -34,12 +34,12 @@ export interface MovedClient {
   readonly text: string;
 }
 
-/** A call of `ClientsModule.register` or `registerAsync` with gRPC clients. */
+/** A call to `ClientsModule.register` or `registerAsync` with gRPC clients. */
 export interface Registration {
   readonly call: CallExpression;
   /** False if other clients stay in `ClientsModule`. */
   readonly isWhole: boolean;
-  /** Edits without imports and exports. */
+  /** Edits other than those to imports and exports. */
   readonly edits: readonly FileEdit[];
   /** Edits of the types of shared constants, for the case that `edits` do not compile without them. */
   readonly retypes: readonly FileEdit[];
@@ -201,7 +201,7 @@ function nameNodeOf(element: Node): Node | undefined {
   return Node.isPropertyAssignment(property) ? property.getInitializer() : undefined;
 }
 
-/** Rewrites a call in place, so that its layout and comments stay. */
+/** Rewrites a call in place, so that its layout and comments are preserved. */
 function callEdits(
   call: CallExpression,
   clients: ArrayLiteralExpression,
@@ -225,7 +225,7 @@ function callEdits(
   ];
 }
 
-/** Returns the comments above and beside the property with this array. */
+/** Returns the comments above and beside the property that contains this array. */
 function commentsOf(clients: ArrayLiteralExpression): readonly string[] {
   const property = clients.getParentOrThrow();
   const source = property.getSourceFile().getFullText();
@@ -235,7 +235,7 @@ function commentsOf(clients: ArrayLiteralExpression): readonly string[] {
   return beside === '' ? above : [...above, beside];
 }
 
-/** Inserts comments at the start of an array, on lines of their own. */
+/** Inserts comments at the start of an array, each on its own line. */
 function withComments(array: string, comments: readonly string[], indent: string): string {
   if (comments.length === 0) return array;
   const [lines, inner = `${indent}  `] = /^\[[ \t]*\r?\n([ \t]*)/.exec(array) ?? [];
@@ -256,7 +256,7 @@ function extrasText(argument: Node, clients: ArrayLiteralExpression): string {
   const withLayout = applyEdits(source, [edit], argument.getStart(), argument.getEnd());
   const onOneLine = `{ ${others.map((one) => one.getText()).join(', ')} }`;
   const plain = (text: string) => text.replace(/[\s,]/g, '');
-  // They differ if there are comments between the properties.
+  // The two texts differ if there are comments between the properties.
   return `, ${plain(withLayout) === plain(onOneLine) ? onOneLine : withLayout}`;
 }
 
@@ -302,7 +302,7 @@ function elementRemoval(source: string, element: Node): TextEdit {
   return removal(source, start, element.getEnd());
 }
 
-/** Returns the edits of `exports: [ClientsModule]` in the modules whose clients move. */
+/** Returns the edits to `exports: [ClientsModule]` in the modules whose clients move. */
 export function exportEdits(
   file: SourceFile,
   moved: readonly Registration[],
@@ -330,7 +330,7 @@ export function exportEdits(
   return { edits, steps };
 }
 
-/** Returns the calls of `ClientsModule` in a list of imports, including those in constants. */
+/** Returns the calls to `ClientsModule` in a list of imports, including those in constants. */
 function callsIn(imports: Node): readonly CallExpression[] {
   const nodes = [imports, ...imports.getDescendants()];
   const values = nodes.flatMap((node) => constantOf(node)?.getInitializer() ?? []);

@@ -1,4 +1,4 @@
-/** Replacement of the characters from `start` to `end` (exclusive) of a text. */
+/** Replacement for the characters of a text from `start` to `end` (exclusive). */
 export interface TextEdit {
   readonly start: number;
   readonly end: number;
@@ -25,8 +25,8 @@ export function applyEdits(text: string, edits: readonly TextEdit[], from = 0, t
 const isSame = (a: TextEdit) => (b: TextEdit) => a.start === b.start && a.end === b.end && a.text === b.text;
 
 /**
- * Returns the edit that removes an item of a list, such as a property of an object, with the comma after it. An item on lines of its own
- * is removed with these lines and the comment beside it. Comments before `start` are kept.
+ * Returns the edit that removes an item of a list, such as a property of an object, with the comma after it. An item that occupies whole
+ * lines is removed with those lines and the comment beside it. Comments before `start` are kept.
  */
 export function removal(text: string, start: number, end: number): TextEdit {
   const comma = afterComma(text, end);
@@ -55,7 +55,7 @@ export function indentAt(text: string, position: number): string {
   return /^[ \t]*/.exec(text.slice(lineStart(text, position)))?.[0] ?? '';
 }
 
-/** Moves all lines except the first from the indentation `from` to the indentation `to`. */
+/** Changes the indentation of all lines except the first from `from` to `to`. */
 export function reindent(text: string, from: string, to: string): string {
   // Spaces inside a template literal are part of its value.
   if (from === to || text.includes('`')) return text;

@@ -134,7 +134,7 @@ function namedOptions(
     // The cast is safe: an object was copied.
     const flat = flattenNestOptions(copied.value as object, pathOfClient(name));
     problems.push(...flat.problems);
-    // The checked name is kept, because a getter can return another name later.
+    // The checked name is kept, because a getter can return a different name later.
     return { ...withoutServerOptions(flat.options), name };
   }
   problems.push({ path: `${path}.name`, message: `expected a name, got ${describeValue(name)}; write name: 'orders'` });

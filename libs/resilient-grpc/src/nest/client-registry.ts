@@ -34,7 +34,7 @@ import {
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
 
-/** `inspect.custom` of node:util, created without its types, which would enter the package's declarations. */
+/** `inspect.custom` of node:util, not imported, because its type would appear in the package's declarations. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
 /** External dependencies of the registry. */
@@ -140,7 +140,7 @@ export class ClientRegistry extends GrpcClients {
       return;
     }
     this.verdict = this.fail(problems);
-    // `rootVerdict` rethrows the error. If the start fails elsewhere first, the rejection must not be reported as unhandled.
+    // `rootVerdict` rethrows the error. If startup fails for another reason first, the rejection must not be reported as unhandled.
     this.verdict.catch(() => undefined);
   }
 
@@ -171,7 +171,7 @@ export class ClientRegistry extends GrpcClients {
     }
     const resolved = this.resolve(defined);
     if (!resolved.ok) return this.fail(resolved.problems);
-    // If forRoot is invalid, the start fails, so no client is created.
+    // If forRoot is invalid, startup fails, so no client is created.
     if (!this.hasStarted && this.verdict !== undefined) {
       release(resolved.settings);
       return this.verdict;
@@ -244,13 +244,13 @@ export class ClientRegistry extends GrpcClients {
     for (const { client } of [...this.entries.values()]) yield client;
   }
 
-  /** Turns readiness off. From now on, the clients count the calls that finish, for the report of the drain. */
+  /** Turns readiness off. From now on, the clients count the calls that finish, for the drain report. */
   beginShutdown(): void {
     this.ready = false;
     for (const client of this) client.noteShutdown();
   }
 
-  /** Rejects new clients; existing clients still start calls. */
+  /** Rejects new clients; existing clients can still start calls. */
   refuseNew(): void {
     this.open = false;
   }
@@ -329,7 +329,7 @@ export class ClientRegistry extends GrpcClients {
     throw new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
   }
 
-  /** Fails the start with the problems of all failures in the same turn of the event loop, so that one start shows all of them. */
+  /** Rejects with the problems of all failures in the same turn of the event loop, so that one start shows all of them. */
   private async fail(problems: readonly ConfigurationProblem[]): Promise<never> {
     const all = (this.pending ??= []);
     // A problem with grpc-js is the same for each client; list it once.

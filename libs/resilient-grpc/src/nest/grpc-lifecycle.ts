@@ -42,7 +42,7 @@ export interface ServerDrainHandle {
  * Ties the clients to the application's shutdown, which has two steps. Before Nest closes its servers, readiness turns off and streams end
  * according to their `onDrain`, because a request that relays an open stream would keep the server open. Calls of requests that are still
  * being served continue. After Nest has closed its servers, calls finish and channels close. The drain timeout covers both steps. It starts
- * with the first hook that Nest calls, and includes the time in which Nest closes its servers.
+ * with the first hook that Nest calls, and includes the time that Nest takes to close its servers.
  */
 export class GrpcLifecycle
   implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown
@@ -147,7 +147,7 @@ export class GrpcLifecycle
   }
 
   /**
-   * Closes the clients if Nest's own closing hangs, for example on a request that does not end, an event stream, or a busy keep-alive
+   * Closes the clients if Nest's own shutdown hangs, for example on a request that does not end, an event stream, or a busy keep-alive
    * connection.
    */
   private async giveUpOnNest(): Promise<void> {
@@ -182,7 +182,7 @@ export class GrpcLifecycle
     if (this.registry.size > 0) await this.serversOver();
     this.readinessDelay?.end();
     if (this.registry.size === 0) return;
-    // The timeout covers the whole shutdown, including the time in which Nest closed its servers.
+    // The timeout covers the whole shutdown, including the time that Nest took to close its servers.
     const remainingMs = this.registry.drainOptions.timeoutMs - (clock.now() - beganAt);
     this.logReports(await this.registry.drainAll(Math.max(remainingMs, 0)), clock.now() - beganAt);
   }

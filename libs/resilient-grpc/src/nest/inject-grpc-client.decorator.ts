@@ -3,8 +3,8 @@ import { getGrpcClientToken } from './grpc-tokens.js';
 import { recordInjection } from './misspelled-injections.js';
 
 /**
- * Injects a client, a `ResilientGrpcClient`, by its name. A misspelled name fails the start with a `GrpcConfigurationError` that suggests
- * the closest one.
+ * Injects a client, a `ResilientGrpcClient`, by its name. A misspelled name makes startup fail with a `GrpcConfigurationError` that
+ * suggests the closest one.
  */
 export function InjectGrpcClient(client: string | symbol): PropertyDecorator & ParameterDecorator {
   const token = getGrpcClientToken(client);

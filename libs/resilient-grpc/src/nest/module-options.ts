@@ -54,12 +54,12 @@ export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContrac
 
 /**
  * Options of a client in Nest's form: `name`, `GrpcOptions` or the keys of their `options`, and further settings. Options that only a
- * server uses are ignored. A constant of the type `ClientOptions` is accepted, too; the start fails if its transport is not gRPC.
+ * server uses are ignored. A constant of the type `ClientOptions` is accepted, too; startup fails if its transport is not gRPC.
  */
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | GrpcOptions
   | GrpcOptions['options']
-  // All keys of some transports are optional, so flat options that lack a key would match them.
+  // Some transports have only optional keys, so flat options that lack a key would match them.
   | (Exclude<ClientOptions, GrpcOptions> &
       Readonly<Partial<Record<'url' | 'protoPath' | 'packageDefinition', undefined>>>)
 ) &
@@ -77,7 +77,7 @@ export type AsyncOptions<T> = Pick<ModuleMetadata, 'imports'> &
   (
     | {
         readonly inject?: readonly (InjectionToken | OptionalFactoryDependency)[];
-        // TypeScript cannot derive the injected types, as in Nest's own factories.
+        // As in Nest's own factories, TypeScript cannot derive the injected types.
         // eslint-disable-next-line @typescript-eslint/no-explicit-any
         readonly useFactory: (...args: any[]) => T | Promise<T>;
         readonly useClass?: undefined;
@@ -97,7 +97,7 @@ export type AsyncOptions<T> = Pick<ModuleMetadata, 'imports'> &
       }
   );
 
-/** Class for `useClass` and `useExisting`, which creates the options. */
+/** Class that creates the options, for `useClass` and `useExisting`. */
 export interface OptionsFactory<T> {
   createGrpcOptions(): T | Promise<T>;
 }

@@ -36,7 +36,7 @@ export function flattenNestOptions(given: object, path: string): Flattened {
   return { options: { ...options, ...own }, problems };
 }
 
-/** Options of Nest that only a server uses, or that grpc-js ignores on clients. Nest's client ignores them, too. */
+/** Nest options that only a server uses, or that grpc-js ignores on clients. Nest's client ignores them, too. */
 const IGNORED_BY_CLIENTS: readonly string[] = ['gracefulShutdown', 'onLoadPackageDefinition', 'maxMetadataSize'];
 const IGNORED_KEEPALIVE =
   /^http2(?:MaxPingsWithoutData|MinTimeBetweenPingsMs|MinPingIntervalWithoutDataMs|MaxPingStrikes)$/;

@@ -96,7 +96,7 @@ function createLoggedClient(
   return client;
 }
 
-/** Returns the last failure to connect of a client that is not connected; `undefined` otherwise. */
+/** Returns the last connection failure of a client that is not connected; `undefined` otherwise. */
 function failureOf(connectivity: Connectivity | undefined): LoggedFailure | undefined {
   const { lastError: cause, lastFailure } = connectivity ?? {};
   return cause === undefined || lastFailure === undefined ? undefined : { cause, ...lastFailure };
@@ -104,7 +104,7 @@ function failureOf(connectivity: Connectivity | undefined): LoggedFailure | unde
 
 /** Returns the number of open connections to the application's HTTP server; `undefined` if there is no server. */
 async function httpConnections(host: HttpAdapterHost | undefined): Promise<number | undefined> {
-  // An HTTP application has an adapter and a server after its start, with any adapter; a standalone application has neither.
+  // After startup, an HTTP application has an adapter and a server, whatever the adapter is. A standalone application has neither.
   const server = (host as Partial<HttpAdapterHost> | undefined)?.httpAdapter?.getHttpServer() as
     { getConnections?: (callback: (error: Error | null, count: number) => void) => void } | undefined;
   if (typeof server?.getConnections !== 'function') return undefined;

@@ -54,9 +54,9 @@ const INBOUND_INTERCEPTOR: Provider = {
 @Module({})
 export class ResilientGrpcModule {
   /**
-   * Sets the defaults of all clients and configures the shutdown. Optional and global; a second forRoot fails the start. If every client
+   * Sets the defaults of all clients and configures the shutdown. Optional and global; a second forRoot makes startup fail. If every client
    * belongs to a lazily loaded module, call `forRoot` in the root module, because Nest calls shutdown hooks only of modules that existed at
-   * the start.
+   * startup.
    */
   static forRoot(options: ResilientGrpcModuleOptions = {}): DynamicModule {
     const place = callSite();
@@ -77,7 +77,7 @@ export class ResilientGrpcModule {
 
   /**
    * Defines clients, and exports them and their services to importing modules (`isGlobal`: to all modules). Nest's `GrpcOptions` are
-   * accepted next to `name`. Invalid settings fail the start.
+   * accepted next to `name`. Invalid settings make startup fail.
    * @throws GrpcConfigurationError if a contract cannot be loaded, or a name is missing or defined twice.
    */
   static forFeature(

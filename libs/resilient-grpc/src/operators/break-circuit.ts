@@ -6,8 +6,8 @@ import { outcomeOf } from './error-status.js';
 
 /**
  * Fails immediately with `CircuitOpenError` while `breaker` is open, or half-open with a probe running. The first value or the completion
- * of a subscription counts as a success. An error before the first value counts by its reason and status. An unsubscription before any of
- * these is ignored.
+ * of a subscription counts as a success. The reason and status of an error before the first value determine whether it counts as a failure.
+ * An unsubscription before any of these is ignored.
  *
  * Place `breakCircuit` inside `retryBackoff` and outside `deadline`, so that each attempt counts, and an attempt that hangs counts as a
  * failure.

@@ -21,7 +21,7 @@ import { bufferOverflowError, PLAIN_PREFETCH, PlainSource } from './plain-source
 import { readStreamFailure } from './read-stream-failure.js';
 import { schedulerClock } from './scheduler-clock.js';
 
-/** Options shared by all streams of several calls, with defaults applied. */
+/** Options shared by all streams that consist of several calls, with defaults applied. */
 export interface SequenceSettings {
   readonly pace: ResumePolicy;
   /** Infinity means no limit. */
@@ -54,7 +54,7 @@ export interface StreamOperator<T> {
   onMessage(message: T): void;
   /** Called after the current call has ended; `failure` is `undefined` if the server ended it cleanly. */
   onCallEnd(failure: CallFailed | undefined): void;
-  /** The user's decision about `error`. An exception ends the stream. */
+  /** Returns the user's decision about `error`. An exception ends the stream. */
   onError(error: unknown): EndedCall['requested'];
   /** Describes where the server fails repeatedly, and the remedy. */
   describePoison(): { readonly where: string; readonly remedy: string };

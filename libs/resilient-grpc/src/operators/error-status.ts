@@ -26,7 +26,7 @@ const FAILURE_REASONS: ReadonlySet<string | undefined> = new Set([
   'attempt-timeout',
   'stream-idle',
 ]);
-// Another attempt would be rejected, too, or is unwanted because the call was cancelled.
+// Reasons after which another attempt would be rejected, too, or is unwanted because the call was cancelled.
 const FINAL_REASONS: ReadonlySet<string | undefined> = new Set([
   'cancelled',
   'inbound-cancelled',
@@ -37,7 +37,7 @@ const FINAL_REASONS: ReadonlySet<string | undefined> = new Set([
 ]);
 
 /**
- * True if another attempt may succeed: UNAVAILABLE, a `DeadlineError`, and errors without a gRPC status code. False for calls that the
+ * True if another attempt may succeed: for UNAVAILABLE, a `DeadlineError`, and errors without a gRPC status code. False for calls that the
  * client itself does not retry because of side effects, and for cancelled calls, including an AbortError. Also false for rejections by a
  * circuit breaker, a limit, or a client that shuts down, because another attempt would be rejected, too.
  */

@@ -29,7 +29,7 @@ export interface HedgeOptions extends SchedulerOptions {
 }
 
 /**
- * Starts another attempt if the first value is slow, and uses the attempt that first emits or completes. All other attempts are
+ * Starts another attempt if the first value is slow, and uses the first attempt that emits or completes. All other attempts are
  * unsubscribed before its value is emitted. A failed attempt is replaced immediately, up to `maxAttempts`. A final error, which
  * `retryBackoff` would not retry by default, ends all attempts and is emitted. If all attempts fail, the last error is emitted. Time in
  * which the event loop of this process was blocked does not count toward `delayMs`.

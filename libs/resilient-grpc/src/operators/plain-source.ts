@@ -35,7 +35,7 @@ export class PlainSource<T> implements StreamSource {
   constructor(
     private readonly observable: Observable<T>,
     private readonly sink: StreamSink<T>,
-    /** Called if a message exceeds a limit, with the amount that was buffered before that message; no event follows. */
+    /** Called if a message exceeds a limit, with the number and size of the messages buffered before it; no event follows. */
     private readonly overflow: (held: LedgerLimits) => void,
     private readonly limits: HeldLimits<T> = DEFAULT_LIMITS,
     private isSinkReady = true,
@@ -100,7 +100,7 @@ export class PlainSource<T> implements StreamSource {
   }
 }
 
-/** Error for a pulled stream whose reader is slower than a source without flow control. */
+/** Error for a pulled stream whose source has no flow control and is faster than the reader. */
 export function bufferOverflowError(): ResumeError {
   return new ResumeError(
     'slow-reader',

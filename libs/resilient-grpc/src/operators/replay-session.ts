@@ -115,7 +115,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
       return;
     }
     this.wasEnded = true;
-    // Detects the end of the source. Otherwise a server that ends the call with the last acknowledgement would receive another call.
+    // Detects the end of the source. Otherwise, a server that ends the call with the last acknowledgement would receive another call.
     if (!outgoing.isSettled) outgoing.lookAhead();
     if (calls.isOver) return;
     if (outgoing.isSettled) calls.succeed();
@@ -144,7 +144,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
   }
 
   onMaxAge(): void {
-    // No call would replace this one.
+    // During a shutdown, no call would replace this one.
     if (this.isShuttingDown) return;
     this.isRetiring = true;
     this.outgoing.retire();

@@ -54,7 +54,7 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
   /**
    * Maximum time in milliseconds without an acknowledgement, counted from the first unacknowledged message sent on a call; each
    * acknowledgement restarts it. The call then counts as broken and is replaced by the next one. The timeout does not run while all
-   * messages are acknowledged, or while the buffer of an iterating reader is full, because no acknowledgement can arrive then.
+   * messages are acknowledged, or while an iterating reader's buffer is full, because no acknowledgement can arrive then.
    * @defaultValue none
    */
   readonly ackTimeoutMs?: number | undefined;
@@ -69,8 +69,8 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    */
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
-   * Maximum age of a call in milliseconds, ±10 %. After that, nothing more is sent on the call. The next call replaces it when its messages
-   * are acknowledged, at most one second later. Use a value above `minHealthyMs`, so that the next call starts immediately.
+   * Maximum age of a call in milliseconds, ±10 %. After that, nothing more is sent on the call. The next call replaces it once its messages
+   * are acknowledged, or after one second. Use a value above `minHealthyMs`, so that the next call starts immediately.
    * @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
@@ -82,7 +82,7 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
     | {
         /**
          * Maximum number of unacknowledged bytes, in addition to `maxUnacknowledged`; above 0. A larger message is sent only when nothing
-         * else is unacknowledged. For an Observable, the same number of bytes again or 1 MiB, whichever is greater, is buffered.
+         * else is unacknowledged. For an Observable, up to the same number of bytes again or 1 MiB, whichever is greater, is buffered.
          * @defaultValue not counted
          */
         readonly maxUnacknowledgedBytes: number;
@@ -96,8 +96,8 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * Combines several bidirectional calls into one session. Unacknowledged messages are kept, within limits. If a call fails mid-stream, the
  * next one resends them first, in the original order, and then sends new messages.
  *
- * Within one subscription, every message is sent at least once. The first arrivals are in order, provided that the server reads each call
- * in order. An unacknowledged message may arrive again even if the server has already processed it, so the server must detect
+ * Within one subscription, every message is sent at least once. On first arrival, messages are in order, provided that the server reads
+ * each call in order. An unacknowledged message may arrive again even if the server has already processed it, so the server must detect
  * duplicates. If it responds twice, both responses are delivered.
  *
  * A call is half-closed when `outgoing` has ended and every unacknowledged message was sent on the call. The session completes once

@@ -40,7 +40,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    */
   readonly cursor: (message: T) => C;
   /**
-   * Cursor of the first call. The first message is delivered at any cursor; a heartbeat before it counts only if it is newer than the seed.
+   * Cursor of the first call. The first message is delivered whatever its cursor is; a heartbeat before it counts only if it is newer than
+   * the seed.
    */
   readonly seed: C;
   /** Action after the server ends a call cleanly. Use 'resume' for feeds without an end. @defaultValue 'complete' */
@@ -60,8 +61,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    */
   readonly onError?: ((error: unknown, cursor: C) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
-   * Maximum age of a call in milliseconds, ±10 %. The call is then cancelled and replaced by the next one, before a proxy closes it. Use a
-   * value above `minHealthyMs`, so that the next call starts immediately. @defaultValue none
+   * Maximum age of a call in milliseconds, ±10 %. At this age, the call is cancelled and replaced by the next one, so that a proxy does not
+   * close it first. Use a value above `minHealthyMs`, so that the next call starts immediately. @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
 }

@@ -60,8 +60,8 @@ export function connectionLimits(options: Given): Pick<ResolvedServerOptions, Li
 
 /**
  * Returns the options of grpc-js's server: the given options, and default keepalive pings, which detect unresponsive peers. Excludes the
- * age and idle limits of connections. This library enforces these limits itself. Therefore, it can emit events, and calls end after the
- * grace period with a status instead of a lost connection.
+ * age and idle limits of connections. This library enforces these limits itself, so that it can emit events, and so that calls end after
+ * the grace period with a status instead of a lost connection.
  */
 export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOptions {
   const { nest } = resolved;

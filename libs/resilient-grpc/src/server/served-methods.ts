@@ -23,7 +23,7 @@ export interface NativeMethod {
   responseSerialize(message: unknown): Uint8Array;
 }
 
-/** Function that grpc-js runs for each call of a method. */
+/** Function that grpc-js runs for each call to a method. */
 export type MethodImplementation = (call: WireCall, callback?: AnswerCallback) => void;
 
 /** Returns the implementation of a method without a handler. grpc-js's own names the method without its service. */

@@ -8,7 +8,7 @@ export type ServerDrainMode = 'fail' | 'complete' | 'finish';
 export interface ServerMethodOptions {
   /**
    * Mode in which open response streams end at shutdown, after `drain.readinessDelayMs`. 'fail': stops the handler (unsubscribes from its
-   * Observable, returns its iterator, aborts its `AbortSignal`) and ends the stream with UNAVAILABLE, so that a resumable client resumes on
+   * Observable, closes its iterator, aborts its `AbortSignal`) and ends the stream with UNAVAILABLE, so that a resumable client resumes on
    * another server. 'complete': the same, but ends the stream with OK. 'finish': lets the stream finish until shortly before the drain
    * timeout, then acts like 'fail'; the default with Nest's `gracefulShutdown: true`. In every mode, unary and client-streaming calls can
    * finish until shortly before the drain timeout.
@@ -27,8 +27,8 @@ export interface ServerMethodOptions {
    * Maximum number of bytes of responses, greater than 0, that an Observable can push ahead of its client. Beyond this limit, the stream
    * ends with RESOURCE_EXHAUSTED if the client reads nothing, or if the oldest waiting response is 30 s old. Each response counts as its
    * size plus 128 bytes. Responses count only if they are pushed while a response from an earlier turn of the event loop is still waiting.
-   * Up to 128 responses can wait even if they exceed the limit, to at most 16 times the limit. Iterables are pulled and never run ahead of
-   * the client.
+   * Up to 128 responses can wait even if they exceed the limit, up to 16 times the limit. Iterables are pulled and never run ahead of the
+   * client.
    * @defaultValue 8388608
    */
   readonly maxQueuedResponseBytes?: number | undefined;
@@ -66,8 +66,8 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     /** Timing of the shutdown. */
     readonly drain?: DrainOptions | undefined;
     /**
-     * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each key, the most specific pattern
-     * wins. A pattern that matches no method fails the startup of the server.
+     * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each key, the most specific pattern wins. A
+     * pattern that matches no method makes server startup fail.
      */
     readonly methods?: Readonly<Record<string, ServerMethodOptions>> | undefined;
     /**

@@ -4,8 +4,8 @@ import { diag } from '@opentelemetry/api';
 const logged = new Set<string>();
 
 /**
- * Returns the result of `work`, or `undefined` if it throws. Span processors, samplers, and views are application code that runs inside
- * the call being recorded; an error that they throw must not fail the call or the process. Each `what` (such as 'starting a span') is
+ * Returns the result of `work`, or `undefined` if it throws. Span processors, samplers, and views are application code that runs inside the
+ * call being recorded; an error that they throw must not fail the call or crash the process. Each `what` (such as 'starting a span') is
  * logged once.
  */
 export function catchSdkErrors<T>(what: string, work: () => T): T | undefined {

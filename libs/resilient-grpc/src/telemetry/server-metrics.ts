@@ -67,7 +67,7 @@ export class ServerMetrics {
     }
   }
 
-  /** Observes the limits of concurrent calls of `server` until the returned function is called. */
+  /** Observes the concurrency limits of `server` until the returned function is called. */
   observe(server: Pick<ObservableServer, 'overload'>): () => void {
     const { concurrencyLimit } = this.instruments;
     const observe: ObservableCallback = (result) => {

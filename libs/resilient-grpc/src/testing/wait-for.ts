@@ -14,7 +14,7 @@ export interface WaitForOptions {
 /** `T` without its falsy values. */
 export type Truthy<T> = Exclude<T, false | null | undefined | 0 | ''>;
 
-/** A pause that overruns by more than this shows that the process was stopped. The excess does not count as waiting time. */
+/** If a pause overruns by more than this, the process is assumed to have been stopped. The excess does not count as waiting time. */
 const MAX_LAG_MS = 100;
 /** Stopped time extends the timeout by at most `timeoutMs` or this value, whichever is larger. */
 const MIN_EXTENSION_MS = 10_000;

@@ -20,7 +20,7 @@ export class RecentLatencies {
   private recordedAt = -Infinity;
 
   constructor(
-    /** Time after which a value counts half, in milliseconds. */
+    /** Time in milliseconds in which the weight of a value halves. */
     private readonly halfLifeMs: number,
     /** Minimum total weight. Values stop aging at this weight, so that the last values count until as many newer values have arrived. */
     private readonly minWeight: number,

@@ -7,11 +7,11 @@ import type { StatusName } from '../../status/status-code.js';
 import { systemClock, type Clock } from '../../time/clock.js';
 
 /**
- * Maximum number of kinds of failures that are counted separately. The number is bounded, because an unreachable upstream fails every
- * method of a gateway.
+ * Maximum number of kinds of failures that are counted separately. The number is bounded, because an unreachable upstream makes every
+ * method of a gateway fail.
  */
 const MAX_KINDS = 20;
-/** Codes with which a server rejects its caller, which is this process. */
+/** Codes with which an upstream rejects this process as its caller. */
 const CALLER_FAULT_CODES: ReadonlySet<StatusName> = new Set(['UNAUTHENTICATED', 'PERMISSION_DENIED']);
 
 /** Reasons that are not logged here: the client logs them, or its shutdown or the caller's cancellation explains them. */
@@ -27,7 +27,7 @@ const REASONS_LOGGED_ELSEWHERE: ReadonlySet<FailureReason> = new Set([
 
 /**
  * Logs the failure details that a filter does not expose to the caller, because Nest logs unknown exceptions but not mapped exceptions.
- * Writes at most one line a minute for each method, code, and response, and one line for all others beyond 20.
+ * Writes at most one line a minute for each of 20 combinations of method, code, and response, and one for all others.
  */
 export class FailureLog {
   private readonly repeats: LogLimiter<LogLine>;
@@ -42,8 +42,8 @@ export class FailureLog {
   }
 
   /**
-   * Logs `error`. `answered` is the status that the caller received, such as '503' or 'INTERNAL'. A fault, of the upstream or of this
-   * process, is logged as an error.
+   * Logs `error`. `answered` is the status that the caller received, such as '503' or 'INTERNAL'. A fault of the upstream or of this
+   * process is logged as an error.
    */
   log(error: GrpcCallError, answered: string, isFault: boolean): void {
     const { client, path, peer, code, codeName, reason, reachedServer } = error;

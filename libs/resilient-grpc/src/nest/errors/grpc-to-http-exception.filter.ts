@@ -22,7 +22,7 @@ interface NodeResponse {
 
 /**
  * Maps the failure of a call to an HTTP response (`toHttpException`), with `Retry-After` if known, and logs the details that the response
- * does not expose. Register it by `{ provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter }` or `@UseFilters`. Outside HTTP, Nest's
+ * does not expose. Register it with `{ provide: APP_FILTER, useClass: GrpcToHttpExceptionFilter }` or `@UseFilters`. Outside HTTP, Nest's
  * default handling applies.
  */
 @Injectable()

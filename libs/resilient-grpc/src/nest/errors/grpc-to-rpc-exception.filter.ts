@@ -44,8 +44,8 @@ const optionsSchema = object(
 );
 
 /**
- * Maps the failure of a call to the status that the caller of a microservice receives, over gRPC or another transport. Register it by
- * `{ provide: APP_FILTER, useFactory: () => new GrpcToRpcExceptionFilter({ relay: ['NOT_FOUND'] }) }`, or `@UseFilters` on a controller.
+ * Maps the failure of a call to the status that the caller of a microservice receives, over gRPC or another transport. Register it with `{
+ * provide: APP_FILTER, useFactory: () => new GrpcToRpcExceptionFilter({ relay: ['NOT_FOUND'] }) }`, or `@UseFilters` on a controller.
  * Everywhere else, Nest's default handling applies.
  */
 @Injectable()

@@ -35,8 +35,9 @@ const PASS_THROUGH_CODES: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEA
 /**
  * Returns the status that the caller receives for a failed upstream call. The upstream's status is relayed if `relay` lists its code.
  * Otherwise, the caller receives the codes UNAVAILABLE, DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED unchanged, because they apply to this
- * service, too, and CANCELLED if the call was cancelled on this side. For all other codes, the caller receives INTERNAL. For example, an
- * upstream's NOT_FOUND or UNAUTHENTICATED describes the request of this service to the upstream, not the caller's request to this service.
+ * service, too. CANCELLED is also unchanged if the call was cancelled on this side. For all other codes, the caller receives INTERNAL. For
+ * example, an upstream's NOT_FOUND or UNAUTHENTICATED describes the request of this service to the upstream, not the caller's request to
+ * this service.
  */
 export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>): RpcStatus {
   const { retryAfterMs } = error;

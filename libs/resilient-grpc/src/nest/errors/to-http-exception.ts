@@ -116,7 +116,7 @@ function httpStatusText(statusCode: number): string {
 /** Returns the `field` and `description` of each violation of a BadRequest detail. */
 function fieldViolationsOf({ statusDetails }: GrpcCallError): readonly HttpFieldViolation[] {
   const detail = statusDetails.find(({ typeUrl }) => typeNameOf(typeUrl) === BAD_REQUEST)?.value;
-  // Bytes if the detail could not be decoded.
+  // A detail that could not be decoded is given as bytes.
   if (detail === undefined || detail instanceof Uint8Array) return [];
   // The cast is safe: a decoded detail has all text and repeated fields of its type.
   const { fieldViolations } = detail as { readonly fieldViolations: readonly HttpFieldViolation[] };

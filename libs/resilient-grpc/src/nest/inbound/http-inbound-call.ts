@@ -39,7 +39,7 @@ export class HttpInboundCall implements CapturedCall {
     if (deadline !== Infinity) this.deadline = moment(deadline);
   }
 
-  /** Aborts if the client disconnects before the response ends. Created on first access, because most requests do not use the signal. */
+  /** Aborted if the client disconnects before the response ends. Created on first access, because most requests do not use the signal. */
   get signal(): AbortSignal {
     if (this.controller !== undefined) return this.controller.signal;
     const { response } = this;

@@ -26,7 +26,7 @@ const FIELDS: readonly (readonly [keyof LoadReport, number])[] = [
   ['applicationUtilization', 9],
 ];
 
-/** Encodes a report as a Protocol Buffers message. Fields of 0 are omitted. */
+/** Encodes a report as a Protocol Buffers message. Fields with the value 0 are omitted. */
 export function encodeLoadReport(report: LoadReport): Uint8Array {
   const fields = FIELDS.filter(([key]) => report[key] !== 0);
   return Buffer.concat(fields.map(([key, number]) => writeField(number, report[key])));

@@ -25,7 +25,7 @@ export function measuredOutcome({
     case 'cancelled':
       return 'cancelled';
     case 'ok':
-    // The server responded; the response did not fit its method or a limit of this side.
+    // The server responded, but its response did not match the method or exceeded a limit on this side.
     case 'protocol':
       return 'succeeded';
     default:

@@ -3,8 +3,8 @@ import type { AttemptOutcome } from './attempt-outcome.js';
 import type { CircuitBreakerPolicy } from './circuit-breaker-policy.js';
 
 /**
- * Token of an admission. A result counts by the time its attempt was admitted, not by the time it ended. The token increases with every
- * state change and with every probe.
+ * Token of an admission. A result counts only if its attempt was admitted in the current period, no matter when the attempt ended. The
+ * token increases with every state change and with every probe.
  */
 export type CircuitToken = number;
 

@@ -23,7 +23,7 @@ const BASELINE_SAMPLES = 50;
 /** The limit decreases if the mean latency exceeds the unloaded latency by this factor. A call then waits 0.6 times its service time. */
 const LOADED_LATENCY = 1.6;
 const DECREASE = 0.9;
-/** Share by which the limit grows per measurement; at least by 1. */
+/** Share by which the limit grows per measurement; it grows by at least 1. */
 const INCREASE = 0.05;
 /** The server is considered overloaded, at any latency, if more than this share of the calls time out or are refused. */
 const OVERLOADED_SHARE = 0.1;
@@ -38,7 +38,7 @@ const PROBE_RISE = 1.02;
 const IDLE_WEIGHT = 0.1;
 /** Weight of a measurement while the limit is at its floor and latency remains high. */
 const FLOOR_WEIGHT = 0.05;
-/** If latency remains above this share of its former value after half of the load was removed, the load is not the cause of the latency. */
+/** If latency remains above this share of its former value after half of the load was removed, the load is assumed not to be its cause. */
 const UNAFFECTED_SHARE = 0.8;
 /** Maximum factor by which one observation above `UNAFFECTED_SHARE` raises the unloaded latency. */
 const SERVICE_TIME_RISE = 1.5;
@@ -51,7 +51,7 @@ interface Decrease {
 
 /**
  * Concurrency limit that follows latency. It increases while calls take about as long as without load. It decreases while they take longer,
- * because the additional time is spent in a queue of the server.
+ * because the additional time is then assumed to be spent in a queue on the server.
  *
  * Measurements count calls, not time: each one covers at least one round trip of all concurrent calls. The unloaded latency is measured
  * with the first calls, while fewer than half of the permits are in use, and by probes, which halve the limit until 50 calls are measured.
@@ -176,7 +176,7 @@ export class AdaptiveLimit {
     this.ignored = Math.ceil(this.beforeProbe + this.limit);
   }
 
-  /** @param meanMs latency during the probe; `undefined` if the server was overloaded anyway */
+  /** @param meanMs latency during the probe; `undefined` if the server was overloaded even during the probe */
   private endProbe(limit: number, inFlight: number, meanMs: number | undefined): void {
     this.beforeProbe = undefined;
     this.ignored = Math.ceil(inFlight);

@@ -35,7 +35,7 @@ const BY_CODE: Readonly<Record<string, ConnectFailureKind>> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'certificate-untrusted',
 };
 
-/** Groups of codes, each by its common part. Names of TLS alerts differ between versions of TLS and of OpenSSL. */
+/** Patterns, each of which matches a group of codes. Names of TLS alerts differ between versions of TLS and of OpenSSL. */
 const BY_PATTERN: readonly (readonly [RegExp, ConnectFailureKind])[] = [
   [
     /^ERR_SSL_.*(?:CERTIFICATE_REQUIRED|BAD_CERTIFICATE|UNKNOWN_CA|CERTIFICATE_UNKNOWN|CERTIFICATE_EXPIRED|HANDSHAKE_FAILURE)/,

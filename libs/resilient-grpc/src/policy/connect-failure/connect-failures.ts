@@ -6,7 +6,7 @@ export type ConnectFailureKind =
   | 'refused'
   /** ECONNRESET. */
   | 'reset'
-  /** TCP was not accepted within the connect timeout, or ETIMEDOUT. */
+  /** The peer did not accept the TCP connection within the connect timeout, or ETIMEDOUT. */
   | 'no-response'
   /** EHOSTUNREACH. */
   | 'host-unreachable'
@@ -20,7 +20,7 @@ export type ConnectFailureKind =
   | 'name-not-resolved'
   /** The resolver of a target that is not a DNS name, such as `kubernetes:`, found no endpoints. */
   | 'target-not-resolved'
-  /** The peer accepted the TCP connection, and the connect timeout passed. */
+  /** The peer accepted the TCP connection, but did not respond within the connect timeout. */
   | 'silent'
   /** The peer closed the connection without an HTTP/2 response. */
   | 'closed'
@@ -40,19 +40,19 @@ export type ConnectFailureKind =
   | 'tls-version'
   /** Any other failed TLS handshake. */
   | 'tls-failed'
-  /** The certificate of the server has expired. */
+  /** The server's certificate has expired. */
   | 'certificate-expired'
-  /** The certificate of the server is not valid yet. */
+  /** The server's certificate is not valid yet. */
   | 'certificate-not-yet-valid'
-  /** The certificate of the server is for another name. */
+  /** The server's certificate is for a different name. */
   | 'certificate-name'
-  /** The certificate of the server is self-signed, and the client does not trust it. */
+  /** The server's certificate is self-signed, and the client does not trust it. */
   | 'certificate-self-signed'
-  /** The client does not trust the authority of the certificate. */
+  /** The client does not trust the authority that issued the certificate. */
   | 'certificate-untrusted'
   /** Any other rejected certificate, such as a revoked one. */
   | 'certificate-rejected'
-  /** The connections are established, but the health of no endpoint permits calls. */
+  /** The connections are established, but no endpoint's health status permits calls. */
   | 'not-serving'
   /** Any other failure. */
   | 'other';
@@ -63,7 +63,7 @@ export interface ConnectFailureRow {
   readonly cause: string;
   /** Remedy, as an imperative. */
   readonly remedy: string;
-  /** The option of the doctor that does the same as the option of the client in `remedy`. */
+  /** Doctor option equivalent to the client option in `remedy`. */
   readonly doctorOption?: string;
   /** Class that determines how soon the client reconnects. */
   readonly reconnect: ReconnectClass;

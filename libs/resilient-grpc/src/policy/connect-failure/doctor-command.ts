@@ -33,7 +33,7 @@ function quoted(argument: string): string {
   return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
 }
 
-/** Appends the command of the doctor to a remedy. */
+/** Appends the doctor command to a remedy. */
 export function withDoctor(remedy: string, command: string | undefined): string {
   return command === undefined ? remedy : `${remedy}; to diagnose, run: ${command}`;
 }

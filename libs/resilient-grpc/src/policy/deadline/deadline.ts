@@ -43,7 +43,7 @@ export function earliestDeadline(first: number | undefined, second?: number, thi
   return Math.min(first ?? Infinity, second ?? Infinity, third ?? Infinity);
 }
 
-/** Returns `deadline`, or Infinity if it exceeds the maximum of `grpc-timeout`, for which grpc-js would crash the process. */
+/** Returns `deadline`, or Infinity if it exceeds the maximum of `grpc-timeout`, because grpc-js would then crash the process. */
 export function sendableDeadline(deadline: number, epochNow: number): number {
   return deadline - epochNow < MAX_GRPC_TIMEOUT_MS ? deadline : Infinity;
 }

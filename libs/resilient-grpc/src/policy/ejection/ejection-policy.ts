@@ -69,7 +69,7 @@ export interface EjectionPolicy {
   /** Time without an ejection after which the next ejection is shorter by `baseEjectionMs`. */
   readonly ejectionDecayMs: number;
   readonly slowStartMs: number;
-  /** This rule and the following rules are off if `undefined`. */
+  /** Like each of the rules below, off if `undefined`. */
   readonly consecutiveFailures: number | undefined;
   /** Ejects endpoints below the mean success rate minus `stdevFactor` thousandths of the standard deviation. */
   readonly successRate: (RateRule & { readonly stdevFactor: number }) | undefined;

@@ -55,7 +55,7 @@ export function endpointOutcome(
       if (verdict.connectionLost) return lost(wire);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
     case 'server':
-      // The stream was reset without a response. A response without a content-type counts by its status.
+      // The stream was reset without a response. A response without a content-type is classified by its status.
       if (verdict.reachedServer === 'maybe' && wire?.httpStatus === undefined) return 'failure';
       if (verdict.code === StatusCode.DEADLINE_EXCEEDED) return timedOut(elapsedMs, usualMs);
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';

@@ -34,8 +34,8 @@ export class EndpointRecord {
   }
 
   /**
-   * Adds a latency: the time until a response, or until the client stopped waiting for one. Has no effect if less than `SAMPLE_SPACING_MS` has
-   * passed since the last sample.
+   * Adds a latency: the time until a response, or until the client stopped waiting for one. Has no effect if less than `SAMPLE_SPACING_MS`
+   * has passed since the last sample.
    */
   addLatency(ms: number, at: number): void {
     const last = this.latencies.at(-1);

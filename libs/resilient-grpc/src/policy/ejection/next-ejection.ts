@@ -38,7 +38,7 @@ export type EjectionState =
 /** State of an endpoint that was never ejected. */
 export const NEVER_EJECTED: EjectionState = { kind: 'included', since: -Infinity, ejections: 0 };
 
-/** One endpoint, as input of the decision. */
+/** One endpoint, as input to the decision. */
 export interface EndpointView {
   readonly address: string;
   readonly state: EjectionState;
@@ -78,7 +78,8 @@ const MIN_SILENCE_LATENCIES = 2;
 /** Minimum number of unary attempts that wait for a response. */
 const MIN_UNANSWERED = 5;
 /**
- * Maximum failure share of the other endpoints, as a multiple of the endpoint's own share. A higher share means that all endpoints fail.
+ * Maximum failure share of the other endpoints, as a multiple of the endpoint's own share. A higher share is taken to mean that all
+ * endpoints fail.
  */
 const MAX_OTHERS_FAILURE_FACTOR = 0.5;
 
@@ -123,7 +124,7 @@ export function decideEjections(
   return decisions;
 }
 
-/** Decides which endpoints return. It is called after a change of the addresses, or of the connection or health of an endpoint. */
+/** Decides which endpoints return. It is called after a change of the addresses, or of an endpoint's connection or health. */
 export function decideReturns(
   endpoints: readonly EndpointView[],
   now: number,
@@ -149,7 +150,7 @@ function returns(endpoints: readonly EndpointView[], fleet: Fleet, now: number):
   return decisions;
 }
 
-/** The endpoints during one decision, with the changes that were decided so far. */
+/** The endpoints during one decision, with the changes decided so far. */
 class Fleet {
   private readonly ejected: Set<string>;
   private readonly returned = new Set<string>();

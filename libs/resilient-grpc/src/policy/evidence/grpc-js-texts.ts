@@ -32,8 +32,8 @@ export const REQUEST_TOO_LARGE = /^Attempted to send message with a size larger 
 export const REQUEST_NOT_SERIALIZABLE = /^Request message serialization failure\b/;
 
 /**
- * Statuses that a server's transport sends for calls that its shutdown cancels: grpcio on a hard stop, at the end of the connection
- * age, and for streams that arrive after its GOAWAY.
+ * Statuses that a server's transport sends for calls that its shutdown cancels. grpcio sends them on a hard stop, at the end of the
+ * connection age, and for streams that arrive after its GOAWAY.
  */
 export const SHUTDOWN_STATUSES: ReadonlySet<string> = new Set([
   '14 Cancelling all calls',

@@ -14,14 +14,14 @@ export type VerdictKind =
   | 'ok'
   /** Nothing was sent: no connection was available, or the stream was still queued when its connection ended. */
   | 'unsent'
-  /** The attempt failed locally: size of a request message, metadata, credentials. */
+  /** The attempt failed locally, because of its metadata, its credentials, or the size of a request message. */
   | 'local'
   /**
    * The server's transport rejected the stream. `reachedServer` is 'no' if a GOAWAY had a lower last stream id; 'maybe' if the stream
    * was only reset with REFUSED_STREAM, which proxies also send for processed requests.
    */
   | 'refused'
-  /** The connection or its stream was lost without a gRPC response, with any code. */
+  /** The connection or its stream was lost without a gRPC response, whatever the code is. */
   | 'connection-lost'
   /** An HTTP response that is not gRPC, from a proxy or a gateway. */
   | 'http'

@@ -193,7 +193,7 @@ function decideUnsent(before: HedgeState): HedgeDecision {
   return resend(state, 'unsent');
 }
 
-/** Returns the changes to `state` after an attempt that was never sent: another attempt can be sent in its place if one fails. */
+/** Returns the changes to `state` after an attempt that was never sent, so that a replacement can be sent if another attempt fails. */
 export function uncountLast({ sent, stopped }: HedgeState): Pick<HedgeState, 'sent' | 'stopped'> {
   return { sent: sent - 1, stopped: stopped === 'attempts-exhausted' ? undefined : stopped };
 }

@@ -6,7 +6,7 @@ export type HedgingPercentile = 'p90' | 'p95' | 'p99';
 /** Percentiles that a hedging delay can follow. */
 export const HEDGING_PERCENTILES: Readonly<Record<HedgingPercentile, number>> = { p90: 90, p95: 95, p99: 99 };
 
-/** An attempt counts half after this time, and a sixteenth after a minute. */
+/** Time in which the weight of an attempt halves; after a minute, it is a sixteenth. */
 const HALF_LIFE_MS = 15_000;
 /** Number of attempts above the percentile that are required for a delay, so that the delay depends on more than one or two attempts. */
 const MIN_SLOWER_ATTEMPTS = 5;
@@ -16,8 +16,8 @@ const MIN_DELAY_MS = 5;
 const ATTEMPTS_PER_UPDATE = 16;
 
 /**
- * Hedging delay of one method that follows a percentile of the latency of its first attempts. There is no delay, and therefore no hedge,
- * until enough attempts were measured: 50 for p90, 100 for p95, 500 for p99.
+ * Hedging delay of one method that follows a percentile of the latency of its first attempts. The delay is Infinity, so that no hedge is
+ * sent, until enough attempts have been measured: 50 for p90, 100 for p95, 500 for p99.
  *
  * Only the latency of a successful attempt is known. An attempt that ended otherwise (it failed, was cancelled, or lost to a hedge) counts
  * with its age if it was older than the delay, because it was slow in any case. Without these attempts, each hedge would remove a slow
@@ -35,7 +35,7 @@ export class MeasuredDelay {
     this.latencies = new RecentLatencies(HALF_LIFE_MS, this.minAttempts);
   }
 
-  /** Current delay in milliseconds; Infinity before enough attempts were measured. */
+  /** Current delay in milliseconds; Infinity until enough attempts have been measured. */
   get currentMs(): number {
     return this.delayMs;
   }
@@ -45,7 +45,7 @@ export class MeasuredDelay {
     this.record(latencyMs, now);
   }
 
-  /** Records a first attempt that ended otherwise at the age `ageMs`. @param now monotonic milliseconds */
+  /** Records a first attempt that ended without success after `ageMs`. @param now monotonic milliseconds */
   unanswered(ageMs: number, now: number): void {
     if (ageMs > this.delayMs) this.record(ageMs, now);
   }

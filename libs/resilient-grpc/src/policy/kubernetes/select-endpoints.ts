@@ -11,7 +11,7 @@ export interface SelectedEndpoint {
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
 }
 
-/** Number of endpoints of a service by condition. */
+/** Numbers of a service's endpoints by condition. */
 export interface EndpointCounts {
   readonly ready: number;
   readonly notReady: number;
@@ -27,7 +27,7 @@ export type EndpointSelection =
       /**
        * - 'ready': all ready endpoints.
        * - 'zone': the ready endpoints whose hints name the zone.
-       * - 'terminating': no endpoint is ready, and these terminate but still serve.
+       * - 'terminating': no endpoint is ready, and these are terminating but still serving.
        */
       readonly reason: 'ready' | 'zone' | 'terminating';
       readonly counts: EndpointCounts;
@@ -38,11 +38,11 @@ export type EndpointSelection =
        * - 'no-slices': the service has no EndpointSlice with IP addresses.
        * - 'no-endpoints': the service has no pods.
        * - 'port': no EndpointSlice has the port.
-       * - 'not-ready': no pod is ready, and none serves while it terminates.
+       * - 'not-ready': no pod is ready, and no terminating pod is still serving.
        */
       readonly reason: 'no-slices' | 'no-endpoints' | 'port' | 'not-ready';
       readonly counts: EndpointCounts;
-      /** Ports of the slices: '50051 (grpc)'. */
+      /** Ports of the slices, such as '50051 (grpc)'. */
       readonly ports: readonly string[];
     };
 
@@ -56,9 +56,9 @@ interface Pod {
 }
 
 /**
- * Selects the endpoints that receive calls, by the rules of kube-proxy: the ready ones or, if none is ready, those that terminate but still
- * serve (KEP-1669). If every ready endpoint has zone hints, and some hints name `zone`, only the endpoints with these hints are used. The
- * control plane sets the hints so that no zone is overloaded.
+ * Selects the endpoints that receive calls, by the rules of kube-proxy: the ready ones or, if none is ready, those that are terminating but
+ * still serving (KEP-1669). If every ready endpoint has zone hints, and some hints name `zone`, only the endpoints with these hints are
+ * used. The control plane sets the hints so that no zone is overloaded.
  */
 export function selectEndpoints(
   slices: Iterable<EndpointSlice>,
@@ -73,7 +73,7 @@ export function selectEndpoints(
     for (const endpoint of slice.endpoints ?? []) {
       const host = endpoint.addresses?.[0];
       if (host === undefined) continue;
-      // Backends without a pod, such as two processes of one host, differ by their ports, as in kube-proxy.
+      // Backends without a pod, such as two processes on one host, differ by their ports, as in kube-proxy.
       const key = endpoint.targetRef?.uid ?? `${host} ${String(number)}`;
       merge(seen, key, endpoint);
       if (number === undefined) continue;
@@ -98,8 +98,8 @@ export function selectEndpoints(
 }
 
 /**
- * Adds the conditions and hints of one slice to a pod. While Kubernetes moves a pod between slices, an outdated copy may remain. Therefore
- * a pod that terminates in one slice counts as terminating, and one that is ready in any slice counts as ready.
+ * Adds the conditions and hints of one slice to a pod. While Kubernetes moves a pod between slices, an outdated copy may remain. Therefore,
+ * a pod that is terminating in one slice counts as terminating, and one that is ready in any slice counts as ready.
  */
 function merge(pods: Map<string, Pod>, key: string, { conditions, hints }: SliceEndpoint): Pod {
   let pod = pods.get(key);

@@ -11,7 +11,7 @@ export function sameRemedy(keys: readonly string[], remedy: string): KeyRemedies
   return Object.fromEntries(keys.map((key) => [key, remedy]));
 }
 
-/** Maximum number of entries of a list or an object, because an external document must not take seconds to read. */
+/** Maximum number of entries in a list or an object. Limited, because an external document must not take seconds to read. */
 export const MAX_ENTRIES = 1_000;
 
 /** Minimum for values that must be above 0. */

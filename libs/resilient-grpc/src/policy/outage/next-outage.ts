@@ -2,7 +2,7 @@ import { SHORT_LIVED_MS } from '../reconnect/backoff.js';
 
 /** Defaults of the thresholds that define an outage; durations in milliseconds. */
 export const DEFAULT_OUTAGE_POLICY = {
-  /** Time in READY after which an outage ends without a response. */
+  /** Time in READY after which an outage ends even if no response has arrived. */
   confirmMs: 1_000,
   /** Lifetime below which a connection that closes without a response counts as a failed connection attempt. */
   shortLivedMs: SHORT_LIVED_MS,
@@ -95,7 +95,7 @@ function afterFailedAttempt(state: OutageState, at: number, policy: OutagePolicy
   const past = state.past.filter(({ startedAt }) => at - startedAt < policy.flapWindowMs);
   const flapping = past.length + 1 >= policy.flapCount;
   // Outages of a flapping server share one grace period, and each outage uses up its own duration. A rolling deploy with short gaps stays
-  // within the grace period. Callers of an unstable server do not wait the full grace period in every outage.
+  // within the grace period. Callers of an unstable server do not wait for the full grace period in every outage.
   const usedMs = flapping ? past.reduce((sum, { startedAt, endedAt }) => sum + endedAt - startedAt, 0) : 0;
   const graceEndsAt = at + Math.max(0, policy.graceMs - usedMs);
   return { current: { startedAt: at, graceEndsAt, connectAttempts: 1, flapping, readySince: undefined }, past };

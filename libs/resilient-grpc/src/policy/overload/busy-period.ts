@@ -3,13 +3,15 @@
  * value.
  */
 const LATE_AFTER_MS = 10;
-/** Maximum time between two batches of a busy period, in milliseconds. In a longer gap, the process was waiting for calls. */
+/**
+ * Maximum time between two batches of a busy period, in milliseconds. A longer gap is taken to mean that the process was waiting for calls.
+ */
 const MAX_GAP_MS = 0.5;
 
 /**
- * Detects that handlers run back to back, so that calls wait for them. A batch is a call and all calls that arrive before
- * the synchronous work and the microtasks of its handler end. Time between batches is subtracted from the busy time. If handling a request takes less time than reading it, a
- * queue in front of the handlers has no benefit.
+ * Detects that handlers run back to back, so that calls wait for them. A batch is a call and all calls that arrive before the synchronous
+ * work and the microtasks of its handler end. Time between batches is subtracted from the busy time. If handling a request takes less time
+ * than reading it, a queue in front of the handlers has no benefit.
  */
 export class BusyPeriod {
   private busyMs = 0;

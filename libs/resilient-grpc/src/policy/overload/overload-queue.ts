@@ -3,14 +3,14 @@ import type { ServiceTime } from './service-time.js';
 
 /** Maximum wait in an overload, in milliseconds. Calls that would wait longer are refused. */
 const MAX_OVERLOAD_WAIT_MS = 100;
-/** `settle` ends an overload only if no call was refused or expired for this time, in milliseconds. */
+/** `settle` ends an overload only if no call has been refused or has expired for this time, in milliseconds. */
 export const OVERLOAD_STAY_MS = 1_000;
 /** Period over which the speed is measured, in milliseconds. */
 const SPEED_PERIOD_MS = 100;
 /** Weight of the latest period in the moving average of the speed. */
 const SPEED_SMOOTHING = 0.3;
 /**
- * A call is too late only if its expected wait exceeds its remaining time by this factor. The factor covers errors of the measured speed.
+ * A call is too late only if its expected wait exceeds its remaining time by this factor. The factor covers errors in the measured speed.
  */
 const CERTAINTY = 1.5;
 /** Maximum number of calls that are refused at once, so that the refusals do not delay the handlers. */
@@ -32,7 +32,7 @@ export interface WaitingCall extends FifoEntry {
   /** Deadline in monotonic milliseconds; Infinity without one. */
   readonly deadline: number;
   readonly arrivedAt: number;
-  /** Work of the calls of its method. */
+  /** Mean and variance of the work of its method's calls. */
   readonly serviceTime: Pick<ServiceTime, 'meanMs' | 'variance'>;
   /** Variance of the weight. The queue sets the variance, the weight, and the order. */
   variance: number;
@@ -45,7 +45,7 @@ export type Turn = 'run' | 'expired' | 'refuse';
 
 /** Limits of an {@link OverloadQueue}. */
 export interface OverloadQueueLimits {
-  /** Maximum number of waiting calls, of each kind: with a deadline, and without. */
+  /** Maximum number of waiting calls with a deadline, and of waiting calls without one. */
   readonly maxQueued: number;
   /** Maximum work per millisecond, which is assumed until the speed is measured. */
   readonly maxSpeed: number;
@@ -177,8 +177,8 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   /**
-   * Removes up to 100 calls that can no longer be served in time, because the server is slower than expected at their arrival. If these
-   * calls expired instead, their clients would reset the streams, and Node ends connections with many resets.
+   * Removes up to 100 calls that can no longer be served in time, because the server is slower than was expected when they arrived. If
+   * these calls expired instead, their clients would reset the streams, and Node ends connections with many resets.
    */
   takeHopeless(now: number): T[] {
     const { limited, unlimited, speed } = this;
@@ -227,8 +227,8 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   /**
-   * Ends the overload if no call is waiting and no call was refused or expired for a second; calls may still be running. Returns true if the
-   * overload ended now. The overload lasts until this method is called.
+   * Ends the overload if no call is waiting and no call has been refused or has expired for a second; calls may still be running. Returns
+   * true if the overload ended now. The overload lasts until this method is called.
    */
   settle(now: number): boolean {
     if (!this.isOverloadedNow || this.size > 0 || now - this.lastEvidenceAt < OVERLOAD_STAY_MS) return false;
@@ -306,7 +306,7 @@ export class OverloadQueue<T extends WaitingCall> {
     this.noteEmpty(now);
   }
 
-  /** Records a call that is not served at its turn. A server that queues everything would have served it before it ended. */
+  /** Records a call that is not served although it is its turn. A server that queues everything would have served it before it ended. */
   private skip({ weight, variance }: T): void {
     this.skipped += weight;
     this.skippedVariance += variance;

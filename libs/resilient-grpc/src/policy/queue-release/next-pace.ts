@@ -59,7 +59,9 @@ function isBad({ good, slow, failed, quiet }: ReleaseStep, { badShare }: Release
   return bad > (good + quiet + bad) * badShare || slow > (good + slow) * badShare;
 }
 
-/** True if the slow responses belong to calls that were sent at an earlier, faster pace. */
+/**
+ * True if the slow responses are assumed to belong to calls that were sent at an earlier, faster pace, because fewer calls are outstanding.
+ */
 function isCatchingUp({ failed, outstanding, outstandingBefore }: ReleaseStep, policy: ReleasePolicy): boolean {
   const { catchingUpShare, catchingUpFrom } = policy;
   return failed === 0 && outstandingBefore >= catchingUpFrom && outstanding < outstandingBefore * catchingUpShare;

@@ -4,7 +4,9 @@ const MIN_INTERVAL_MS = 100;
 const MAX_EMPTY_INTERVAL_MS = 1_000;
 /** Pause after an update, as a multiple of its duration. */
 const INTERVAL_PER_DURATION = 10;
-/** Maximum pause after an update, because a process that was suspended during an update must not keep old addresses for minutes. */
+/**
+ * Maximum pause after an update. Limited, because a process that was suspended during an update must not keep old addresses for minutes.
+ */
 const MAX_INTERVAL_MS = 5_000;
 
 /** Returns the milliseconds from the start of an update to the next one. `emptyUpdates`: consecutive updates without addresses. */

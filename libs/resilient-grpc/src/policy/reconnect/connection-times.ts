@@ -25,7 +25,10 @@ export function connectTimeoutMs({ baseMs, timeouts, graceMs, insideGrace }: Con
   return Math.max(Math.min(baseMs * TIMEOUT_GROWTH ** timeouts, MAX_TIMEOUT_MS), baseMs);
 }
 
-/** Returns the age at which a channel is replaced, in milliseconds. The jitter keeps the clients of one server apart. */
+/**
+ * Returns the age at which a channel is replaced, in milliseconds. The jitter prevents the clients of one server from reconnecting at the
+ * same time.
+ */
 export function connectionAgeMs(maxAgeMs: number, random: Random): number {
   return jitter(maxAgeMs, AGE_JITTER, random);
 }

@@ -1,14 +1,14 @@
 import type { Random } from '../../time/random.js';
 
-/** Maximum share of the delay that is added, so that the clients of one name spread over time. */
+/** Maximum share of the delay that is added, so that the lookups of one name by many clients are spread over time. */
 const JITTER = 0.2;
 /** Upper bound of the delay while lookups fail, before jitter, if `refreshMs` is smaller. */
 const MAX_FAILURE_DELAY_MS = 30_000;
 
 /**
  * Returns the milliseconds from the end of one lookup to the next. `failures`: consecutive lookups that failed; the delay doubles with
- * each, because resolvers of many clients would otherwise keep an overloaded name server down. The delay is never shorter than
- * `refreshMs`, which is also grpc-js's minimum interval between two lookups.
+ * each, because the lookups of many clients would otherwise keep a name server overloaded. The delay is never shorter than `refreshMs`,
+ * which is also grpc-js's minimum interval between two lookups.
  */
 export function dnsRefreshDelayMs(refreshMs: number, failures: number, random: Random): number {
   const delayMs = Math.max(refreshMs, Math.min(refreshMs * 2 ** failures, MAX_FAILURE_DELAY_MS));

@@ -22,8 +22,8 @@ export interface LedgerLimits {
 }
 
 /**
- * Returns the buffer limits of a source that cannot be paused, for the time while the ledger is full: `limits`, raised to the size of a
- * burst.
+ * Returns the limits of the buffer that holds the messages of a source that cannot be paused while the ledger is full: `limits`, raised to
+ * the size of a burst.
  */
 export function bufferLimits(limits: LedgerLimits): LedgerLimits {
   return { messages: Math.max(limits.messages, MIN_MESSAGES), bytes: Math.max(limits.bytes, MIN_BYTES) };
@@ -108,7 +108,7 @@ export class ReplayLedger<Id, Message> {
   /**
    * Removes the messages that an acknowledgement of `id` covers and returns their number. Includes messages not yet sent on the current
    * call, because the server may have received them on an earlier call. Returns 0 for an unknown id (a repeated acknowledgement) and for a
-   * message that was never sent (the id must belong to another message).
+   * message that was never sent (the id then belongs to a different message).
    */
   acknowledge(id: Id, kind: Acknowledgement): number {
     const node = this.nodes.get(id);

@@ -15,10 +15,15 @@ export type CursorPlace =
   | 'went-back'
   | 'not-comparable';
 
-/** Maximum number of already received messages that a server may repeat at the start of a call. Beyond that, it ignores the cursor. */
+/**
+ * Maximum number of already received messages that a server may repeat at the start of a call. Beyond that, the server is assumed to ignore
+ * the cursor.
+ */
 export const MAX_OVERLAP = 10_000;
 
-/** Compares numbers and bigints, also mixed. Returns NaN for other values, and for numbers that are unsafe integers. */
+/**
+ * Compares numbers and bigints, including a number with a bigint. Returns NaN for other values, and for numbers that are unsafe integers.
+ */
 export function compareNumbers(a: unknown, b: unknown): number {
   if (!isNumeric(a) || !isNumeric(b)) return NaN;
   if (a < b) return -1;

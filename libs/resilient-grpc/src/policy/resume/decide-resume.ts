@@ -55,8 +55,8 @@ export type ResumeDecision =
     };
 
 /**
- * Decides if and when another call resumes a stream. Progress, or a call that lasted `minHealthyMs`, resets the backoff and the counters. A
- * shorter call without progress that ended cleanly resets nothing. It is not a failure, but a backoff follows it.
+ * Decides whether and when another call resumes a stream. Progress, or a call that lasted `minHealthyMs`, resets the backoff and the
+ * counters. A shorter call without progress that ended cleanly resets nothing. It is not a failure, but a backoff follows it.
  */
 export function decideResume(
   before: ResumeState,

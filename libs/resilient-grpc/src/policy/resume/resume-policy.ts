@@ -11,8 +11,8 @@ export interface ResumePolicy extends Pick<RetryPolicy, 'initialBackoffMs' | 'ma
 }
 
 /**
- * Minimum lifetime of a healthy call. A failure within this time is evidence against the message at the position of the stream, for any
- * `minHealthyMs`.
+ * Minimum lifetime of a healthy call. A failure within this time is evidence against the message at the stream's position, whatever
+ * `minHealthyMs` is.
  */
 export const MIN_LIFE_MS = 1_000;
 

@@ -182,7 +182,7 @@ function decideFurtherAttempt(input: RetryInput, policy: RetryPolicy, because: R
   if (pushback.kind === 'stop') return stoppedByPushback(input);
   budget.onFailure();
   if (input.attempts >= policy.maxAttempts) return stop('attempts-exhausted');
-  // The inbound caller is already retrying, and retries of several layers multiply.
+  // The inbound caller is already retrying, and retries in several layers multiply.
   if (input.inRetryChain === true && verdict.reachedServer !== 'no') return stop('retry-chain');
   if (input.draining) return stop('draining');
   const delayMs = pushback.kind === 'delay' ? pushback.ms : ownDelayMs(input, policy);

@@ -1,5 +1,5 @@
 /**
- * Metadata key of calls that a handler makes while it serves a retry. Retries of several layers multiply: three layers of four attempts
+ * Metadata key of calls that a handler makes while it serves a retry. Retries in several layers multiply: three layers of four attempts
  * turn one call into 64. Therefore a handler's calls are not retried while it serves a retry.
  */
 export const RETRY_CHAIN_KEY = 'x-retry-chain';

@@ -9,7 +9,7 @@ import { readDocument } from './document-bounds.js';
 export interface ChoosingClient {
   /** Host name of the machine, as the operating system reports it. */
   readonly hostname: string;
-  /** Number in [0, 100). Drawn once per client, so that a refresh does not move the client to another choice. */
+  /** Number in [0, 100). Drawn once per client, so that a refresh does not move the client to a different choice. */
   readonly percentile: number;
 }
 

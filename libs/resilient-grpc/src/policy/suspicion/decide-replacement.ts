@@ -3,12 +3,12 @@ import type { SuspicionPolicy } from './suspicion-policy.js';
 /** Times of recent replacements, oldest first. */
 export type Replacements = readonly number[];
 
-/** Decision to replace an unresponsive connection or not. `replacements` is the input of the next decision. */
+/** Decision whether to replace an unresponsive connection. `replacements` is the input of the next decision. */
 export type ReplacementDecision =
   | { readonly replace: true; readonly replacements: Replacements }
   | { readonly replace: false; readonly because: 'too-many'; readonly replacements: Replacements };
 
-/** Decides if an unresponsive connection may be replaced at `now`. */
+/** Decides whether an unresponsive connection may be replaced at `now`. */
 export function decideReplacement(past: Replacements, now: number, policy: SuspicionPolicy): ReplacementDecision {
   const replacements = past.filter((at) => now - at < policy.replacementWindowMs);
   const last = replacements.at(-1);

@@ -37,9 +37,9 @@ interface Loss {
 }
 
 /**
- * Retry budget with one token per retry. All attempts that are lost with one closed connection cost one token together, regardless of the
- * time between their failures. One stop of a busy server is one event. The number of these attempts is bounded, because a closed connection
- * accepts no more streams.
+ * Retry budget with one token per retry. Together, all attempts that are lost with one closed connection cost one token, regardless of the
+ * time between their failures, because the stop of a busy server is a single event. The number of these attempts is bounded, because a
+ * closed connection accepts no more streams.
  */
 export class DefaultBudget implements RetryBudget {
   private readonly policy: DefaultBudgetPolicy;
@@ -51,7 +51,7 @@ export class DefaultBudget implements RetryBudget {
   private succeededAt = -Infinity;
   /** Time at which a deadline last passed. */
   private deadlineAt = -Infinity;
-  /** Time at which a passed deadline last withheld tokens. */
+  /** Time at which tokens were last withheld because a deadline passed. */
   private stalledAt = -Infinity;
 
   /** @param share initial fill level, from 0 to 1 */

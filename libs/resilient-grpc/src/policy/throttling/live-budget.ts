@@ -5,7 +5,7 @@ import type { RetryBudget } from './retry-budget.js';
 
 /**
  * Retry budget of a channel whose `retryThrottling` may change. A change keeps the share of remaining tokens, as in gRPC Core and grpc-js.
- * A new service config during an outage must not provide a full bucket. Open calls count in the new bucket.
+ * A service config that changes during an outage must not refill the bucket. Open calls are counted in the new bucket.
  */
 export class LiveBudget {
   private throttling: RetryThrottling | undefined;

@@ -6,7 +6,7 @@ export interface RetryBudget {
   onSuccess(now: number): void;
   /** Records a failed attempt that counts: a listed code, or a pushback that forbids retries. */
   onFailure(): void;
-  /** Records a passed deadline of a call whose last attempt, started at `startedAt`, had no response. */
+  /** Records that a call whose last attempt started at `startedAt` had no response by its deadline. */
   onDeadline(now: number, startedAt: number): void;
   /**
    * Requests one retry. If it is allowed, debits its cost, if any, and returns true.

@@ -75,7 +75,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       return;
     }
     if (message === null) {
-      // A Node stream treats null as its end and throws.
+      // A Node stream reserves null for its end, and throws.
       this.onError({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted null` });
       return;
     }

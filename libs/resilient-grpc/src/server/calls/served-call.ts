@@ -24,7 +24,7 @@ export interface ServedMethod {
   readonly handler: ServedHandler;
   /** CPU time of the handler before it waits or ends, measured for calls that waited in the gate or ran alone. */
   readonly serviceTime: ServiceTime;
-  /** Time from the start of the handler to its end, measured if there is a limit of concurrent calls. */
+  /** Time from the start of the handler to its end, measured if there is a concurrency limit. */
   readonly runTime: ServiceTime;
   /** Serializes a response message. */
   serialize(message: unknown): Uint8Array;
@@ -167,7 +167,7 @@ export abstract class ServedCall {
     return this.isStopped;
   }
 
-  /** Ends the call OK after the messages that its handler has produced. */
+  /** Ends the call with OK after the messages that its handler has produced. */
   endOk(): void {
     this.stop(OK);
   }
@@ -178,7 +178,7 @@ export abstract class ServedCall {
     return this.handlerTrailers;
   }
 
-  /** Trailers of a call that ends OK; `undefined` if the handler requested none. */
+  /** Trailers of a call that ends with OK; `undefined` if the handler requested none. */
   protected get okTrailers(): Metadata | undefined {
     return this.handlerTrailers === undefined ? undefined : this.withTrailers(OK).metadata;
   }

@@ -19,8 +19,8 @@ export interface ActiveServerStream {
   /** Time of the latest message in either direction; the start if there is none. */
   readonly lastActivityAt: Date;
   /**
-   * Messages accepted by the client or its flow-control window. Messages of a `@GrpcStreamCall` are not counted, because its handler
-   * writes and reads them.
+   * Number of messages accepted by the client or its flow-control window. Messages of a `@GrpcStreamCall` are not counted, because its
+   * handler writes and reads them.
    */
   readonly sent: number;
   readonly received: number;
@@ -55,7 +55,7 @@ export class ServerCalls implements CallHost {
   private readonly notified = new Map<ServedCall, 'endedByDrain' | 'completedByDrain'>();
   private readonly waiting: (() => void)[] = [];
   private sweepTimer: Timer | undefined;
-  /** Time that this process was suspended or blocked since the last message of a stream. */
+  /** Time for which this process was suspended or blocked since the last message of a stream. */
   private readonly suspended = new WeakMap<ServedCall, { readonly since: number; readonly ms: number }>();
   private notifiesStreams = false;
   private readonly batches: StreamBatches;

@@ -82,7 +82,7 @@ export class UnaryCall extends ServedCall {
     } else {
       this.hasValue = true;
       this.value = value;
-      // A second value emitted synchronously is an error; a later value can no longer fail the call.
+      // A second value emitted synchronously is an error; a later value can no longer change the status of the call.
       if (!this.subscribing) this.respond(value);
     }
   }

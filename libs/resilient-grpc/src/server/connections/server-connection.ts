@@ -161,7 +161,10 @@ export class ServerConnection {
     if (keepaliveTimeMs !== Infinity && !this.socket.destroyed) this.arm('keepalive', keepaliveTimeMs, this.probe);
   };
 
-  /** Checks if the peer responds. After GOAWAY, Node sends no PING, so grpc-js's keepalive would drop a connection that still has calls. */
+  /**
+   * Checks whether the peer responds. After GOAWAY, Node sends no PING, so grpc-js's keepalive would drop a connection that still has
+   * calls.
+   */
   private readonly probe = (): void => {
     const { session } = this;
     const unanswered = (): void => {

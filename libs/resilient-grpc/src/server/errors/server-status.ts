@@ -26,7 +26,7 @@ export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus 
 function statusOf(error: unknown, filtered: boolean): ServerStatus {
   if (typeof error !== 'object' || error === null) return UNEXPECTED;
   if (hasGetError(error)) {
-    // The value with which Nest's own filter would fail the Observable.
+    // The value that Nest's own filter would emit as the error of the Observable.
     const given: unknown = error.getError();
     if (typeof given !== 'object' || given === null) return { code: StatusCode.UNKNOWN, details: readableText(given) };
     return given === error || hasGetError(given) ? grpcJsStatusOf(given) : statusOf(given, filtered);

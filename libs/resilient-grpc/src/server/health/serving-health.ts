@@ -136,8 +136,8 @@ export class GrpcServerHealth {
   }
 
   /**
-   * Adds the health service. Call it after the application's services have been added, so that an implementation of the application is
-   * kept.
+   * Adds the health service. Call it after the application's services have been added, so that the application's own implementation, if
+   * any, is kept.
    *
    * @param services full names of the services in the contract
    * @internal

@@ -29,7 +29,7 @@ export interface ConcurrencyLimitPolicy {
 export type ServeNext = (call: ServedCall, request: unknown) => void;
 
 /**
- * Limits the number of unary calls of a method or a server whose handlers run at the same time. A permit is returned when the handler has
+ * Limits how many handlers run at the same time for the unary calls of a method or a server. A permit is returned when the handler has
  * ended, which can be after the end of its call. Other calls wait in a bounded queue, which refuses calls that cannot be served in time.
  */
 export class ConcurrencyLimit {
@@ -186,7 +186,7 @@ export class ConcurrencyLimit {
 }
 
 /**
- * Returns the evidence about the load from a handler that ended with `code`; `undefined` if the handler failed.
+ * Returns the evidence about the load that a call with the status `code` provides; `undefined` if its handler failed.
  * @param code status of the call; `undefined` if it has not ended
  */
 function evidenceOf(code: number | undefined): LoadEvidence | undefined {

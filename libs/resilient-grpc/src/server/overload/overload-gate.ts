@@ -12,8 +12,8 @@ import type { OverloadState } from './overload-state.js';
 import { EXPIRED, REFUSED } from './refusal.js';
 
 /**
- * Maximum time in milliseconds for which handlers run before the event loop reads sockets and resets, and runs timers. A single handler may
- * exceed it, and the gate exceeds it above `MAX_UNLIMITED`.
+ * Maximum time in milliseconds for which handlers run before the event loop reads sockets, detects resets, and runs timers. A single
+ * handler may run longer. The limit does not apply while more than `MAX_UNLIMITED` calls without a deadline are waiting.
  */
 export const SLICE_MS = 10;
 /**
@@ -53,7 +53,7 @@ export class OverloadGate {
 
   /**
    * Returns true if a call on `session` whose request has not been read must be refused, because it could not be served in time. Counts the
-   * refused call and emits its events. Otherwise, an overloaded server would read and parse many requests only to refuse them.
+   * refused call and emits its events. Without this check, an overloaded server would read and parse many requests only to refuse them.
    * @param timeoutMs timeout of the call in milliseconds; Infinity without one
    */
   refuseUnread(method: ServedMethod, timeoutMs: number, session: Http2Session | undefined): boolean {
@@ -80,7 +80,7 @@ export class OverloadGate {
     }
     if (!this.busy.isInBatch) {
       this.busy.begin(now);
-      // The work of Nest runs in microtasks, so a tick that is requested in a microtask runs after this work.
+      // Nest's work runs in microtasks, so a tick that is requested in a microtask runs after it.
       queueMicrotask(this.endBatchLater);
       this.alone = call.method;
     } else {
@@ -147,7 +147,8 @@ export class OverloadGate {
       this.isWorking = false;
       return;
     }
-    // Requested first, so that an error of a listener does not stop the queue. The tick runs after the microtasks of the handler anyway.
+    // Requested first, so that an error thrown by a listener does not stop the queue. The tick runs after the microtasks of the handler
+    // anyway.
     queueMicrotask(this.stepLater);
     this.start(held, now);
   };

@@ -8,15 +8,15 @@ import type { StreamFilter } from '../quirks/http2-servers.js';
 import type { OverloadGate } from './overload-gate.js';
 import { REFUSED } from './refusal.js';
 
-/** Parts of a server that receive each refused call. */
+/** Parts of a server that are notified of each refused call. */
 interface Observers {
   readonly telemetry?: ServerTelemetry | undefined;
   readonly loadReports?: LoadReports | undefined;
 }
 
 /**
- * Returns a filter that refuses calls during an overload before grpc-js receives them and reads their requests. grpc-js and its interceptors
- * would take two thirds of the time of a refusal. This leaves the time to the handlers.
+ * Returns a filter that refuses calls during an overload before grpc-js receives them and reads their requests. grpc-js and its
+ * interceptors would take two thirds of the time of a refusal. The filter leaves this time to the handlers.
  * @param methods methods whose calls pass the gate and have no other limit, by path
  */
 export function refuseUnreadCalls(

@@ -24,7 +24,7 @@ export function observeHttp2Servers(server: Server, onServer: (http2Server: Node
   return true;
 }
 
-/** Ends a stream that has just been opened and returns true, or returns false. */
+/** Ends a newly opened stream and returns true, or leaves it open and returns false. */
 export type StreamFilter = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean;
 
 /**

@@ -17,7 +17,7 @@ type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { rea
 export interface LoggedClient {
   readonly name: string;
   readonly target: string;
-  /** Returns the number of calls affected by the current outage. */
+  /** Returns the numbers of calls affected by the current outage, and its latest cause. */
   readonly impact: () => OutageImpact;
   /** Shell command that examines the target; `undefined` without one. */
   readonly doctorCommand?: string | undefined;
@@ -356,7 +356,7 @@ export class ClientLog {
   }
 }
 
-/** Log texts for the reasons of a replacement. */
+/** Log texts for the reasons for a replacement. */
 const REPLACEMENT_REASONS = {
   age: 'maximum age reached',
   credentials: 'new credentials',

@@ -4,8 +4,8 @@ import { oneLine } from './log-text.js';
 
 /**
  * The Nest logger for the lines of this library. It catches errors that the application's logger throws. Most lines are written in timers
- * and connection events, where an uncaught error would crash the process during an outage. A failing logger must also never fail a call or
- * the application start.
+ * and connection events, where an uncaught error would crash the process during an outage. A failing logger must also never make a call or
+ * the application's startup fail.
  */
 export class LibraryLogger extends Logger {
   private isReported = false;

@@ -59,7 +59,7 @@ export class OutageLog {
   private outage: CurrentOutage | undefined;
   private timer: Timer | undefined;
   private readonly flaps: LogLimiter<EventOf<'outage-start'>>;
-  /** Number of calls affected by flapping outages since the last flapping line. */
+  /** Numbers of calls affected by flapping outages since the last flapping line. */
   private flapCalls = { ...NO_CALLS };
   /** Time of the last outage warning. */
   private reportedAt = -Infinity;

@@ -15,7 +15,7 @@ export interface PlannedFault {
 
 /** Options of `planChaos`. */
 export interface ChaosPlanOptions {
-  /** A signed or unsigned 32-bit integer. With the same other options, the same seed produces the same plan. */
+  /** A signed or unsigned 32-bit integer. If all other options are equal, the same seed produces the same plan. */
   readonly seed: number;
   /** Total duration in milliseconds. The longest possible distance and fault must fit before `quietMs`. */
   readonly durationMs: number;
@@ -62,7 +62,7 @@ export function planChaos(options: ChaosPlanOptions): ChaosPlan {
   }
 }
 
-/** Returns an integer of the range, uniformly distributed. */
+/** Returns an integer in the range, uniformly distributed. */
 function between([from, to]: RangeMs, chance: number): number {
   return from + Math.floor(chance * (to - from + 1));
 }

@@ -30,7 +30,7 @@ export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S
 
 /**
  * Property names that promises, RxJS, JSON, test runners, and Nest look up on any object, and names that do not start with a letter. A
- * method under such a name would be misinterpreted.
+ * method with such a name would be misinterpreted.
  */
 const NON_METHOD_NAME =
   /^(?:then|lift|getReader|toJSON|asymmetricMatch|nodeType|tagName|hasAttribute|on(?:Module(?:Init|Destroy)|Application(?:Bootstrap|Shutdown))|beforeApplicationShutdown)$|^[^A-Za-z]/;
@@ -39,7 +39,7 @@ class FakeService {
   private readonly calls: FakeCallRecord[] = [];
   private readonly contextOf = fakeContexts((fakeMethod, request, listener) => {
     const { method } = fakeMethod;
-    // Safe cast: the options come from a call of the stub below.
+    // Safe cast: the options come from a call to the stub below.
     const options = (request.options ?? {}) as GrpcCallOptions;
     const { metadata, deadline } = request;
     const record = { method, request: undefined, metadata, options, outcome: 'open' as const };

@@ -52,7 +52,7 @@ export class FaultProxy {
 
   /**
    * Starts a proxy that forwards to `upstream`, 'host:port'.
-   * @throws TypeError if `upstream` has another form
+   * @throws TypeError if `upstream` has a different form
    * @throws Error if the port of the options is in use
    */
   static async start(upstream: string, options: FaultProxyOptions = {}): Promise<FaultProxy> {
@@ -103,7 +103,7 @@ export class FaultProxy {
     this.currentMode = 'silent';
   }
 
-  /** Forwards new connections to another upstream, 'host:port'. */
+  /** Forwards new connections to a different upstream, 'host:port'. */
   retarget(upstream: string): void {
     this.upstream = parseUpstream('FaultProxy', upstream);
   }
@@ -173,8 +173,8 @@ export class FaultProxy {
   }
 
   /**
-   * Ends every fault: bytes pass again and new connections are forwarded. Resets permanently silenced connections, because their clients
-   * would not detect their loss otherwise, and returns their number.
+   * Ends every fault: bytes pass again and new connections are forwarded. Resets permanently silenced connections and returns their number.
+   * Their clients would not detect the loss otherwise.
    */
   async heal(): Promise<number> {
     this.cutIdleAfter(undefined);

@@ -16,7 +16,7 @@ export interface ConnectionEvents {
   onClosed(): void;
 }
 
-/** A client connection and its counterpart to the upstream. */
+/** A client connection and the corresponding upstream connection. */
 export class ProxiedConnection {
   /** True if the connection was cut without notifying either side. */
   isSilenced = false;
@@ -98,7 +98,7 @@ export class ProxiedConnection {
     if (cut === undefined || this.isSilenced || this.openSockets === 0) return;
     const leftMs = this.lastByteAt + cut.ms - this.clock.now();
     // One timer that checks the last arrival and rearms itself. Resetting a timer per read would be too expensive on busy connections.
-    // After a pause of this process, bytes of the peers may be unread, so the connection is not necessarily idle.
+    // After a pause of this process, bytes from the peers may be unread, so the connection is not necessarily idle.
     this.idleTimer = new PeerTimer(this.clock, leftMs, () => {
       if (this.lastByteAt + cut.ms > this.clock.now()) this.armIdleTimer();
       else this.cut(cut);

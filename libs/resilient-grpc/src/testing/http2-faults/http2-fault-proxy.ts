@@ -48,7 +48,7 @@ export class Http2FaultProxy {
 
   /**
    * Starts a proxy that forwards to `upstream`, 'host:port'.
-   * @throws TypeError if `upstream` has another form, or a key or certificate is invalid
+   * @throws TypeError if `upstream` has a different form, or a key or certificate is invalid
    * @throws Error if the port of the options is in use
    */
   static async start(upstream: string, options: Http2FaultProxyOptions = {}): Promise<Http2FaultProxy> {

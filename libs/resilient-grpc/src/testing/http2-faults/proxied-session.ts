@@ -16,7 +16,7 @@ const UNLIMITED_SESSION = { maxSessionMemory: Number.MAX_SAFE_INTEGER, maxHeader
 /** The counts of a proxy's calls and pings, shared by its sessions. */
 export type ProxyCounts = { -readonly [K in 'calls' | 'forwarded' | 'failed' | 'pings']: Http2FaultProxyCounters[K] };
 
-/** A client connection and its counterpart to the upstream, each with its own HTTP/2 session. */
+/** A client connection and the corresponding upstream connection, each with its own HTTP/2 session. */
 export class ProxiedSession implements ProxiedCallCallbacks {
   private readonly upstream: ClientHttp2Session;
   private readonly calls = new Set<ProxiedCall>();
@@ -162,7 +162,7 @@ export class ProxiedSession implements ProxiedCallCallbacks {
     return lastStreamId === 'newest' ? this.newestId : lastStreamId;
   }
 
-  /** Forwards a GOAWAY of the upstream, with its last stream ID converted to the IDs of the client's session. */
+  /** Forwards a GOAWAY from the upstream, with its last stream ID converted to that of the client's session. */
   private passGoaway(code: number, lastStreamId: number, debugData: string | undefined): void {
     const unprocessed = [...this.calls].filter(({ upstreamId = 0 }) => upstreamId > lastStreamId).map(({ id }) => id);
     const last =

@@ -34,7 +34,10 @@ export function openHandles() {
   const before = new WeakSet(activeHandles().map(({ handle }) => handle));
   const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
   return {
-    /** Counts the handles of a type opened since the call of `openHandles` that are still open. Closed handles do not offset them. */
+    /**
+     * Returns the number of handles of a type that were opened since the call to `openHandles` and are still open. Closed handles do not
+     * offset them.
+     */
     count: (type: Resource) => newOf(type).length,
     /** Describes the handles that `count` includes, as far as Node provides details. */
     describe: (type: Resource) => newOf(type).flatMap(({ handle }) => describe(handle, type) ?? []),

@@ -15,7 +15,7 @@ export class CallJournal {
 
   constructor(private readonly maxRecords: number) {}
 
-  /** Adds a new call. Returns its number among the calls of its method, starting at 1. */
+  /** Adds a new call. Returns its number among the calls to its method, starting at 1. */
   begin(record: OpenRecord): number {
     this.keptRecords.push(record);
     // Trimmed in batches, because removing the first element of a long list on each call would cost more than the call.
@@ -28,7 +28,7 @@ export class CallJournal {
     return this.countsOf(record.path).calls;
   }
 
-  /** Sets the key of a call. Returns its number among the calls of its method with that key, starting at 1. */
+  /** Sets the key of a call. Returns its number among the calls to its method with that key, starting at 1. */
   setKey(record: OpenRecord, key: string): number {
     record.key = key;
     const ofMethod = this.attemptsByPath.get(record.path) ?? new Map<string, number>();

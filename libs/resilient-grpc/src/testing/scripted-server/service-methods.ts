@@ -7,7 +7,7 @@ export interface ServiceDefinitionOptions {
   readonly protoPath: string | readonly string[];
   /** Package or packages whose services are loaded. @defaultValue all */
   readonly package?: string | readonly string[] | undefined;
-  /** Options of @grpc/proto-loader, as Nest's `loader`. */
+  /** Options of @grpc/proto-loader, as in Nest's `loader`. */
   readonly loader?: Options | undefined;
 }
 

@@ -8,7 +8,7 @@ import { pageText } from './markdown.js';
 describe('docs', () => {
   it('wraps every error except that of a request source, as the docs state', async () => {
     for (const page of ['README.md', 'docs/policies.md'])
-      expect(pageText(page)).toContain('only an error of your own request source is passed on unchanged');
+      expect(pageText(page)).toContain('only an error from your own request source is passed on unchanged');
     const { echo } = await scene();
     const broken = new Error('broken');
     expect(await rejection(echo.clientStream(throwError(() => broken)))).toBe(broken);

@@ -11,7 +11,7 @@ const named = (pattern: RegExp, ...files: string[]) =>
 const SILENT = ['call-start', 'call-end', 'call-shed', 'call-dequeued'];
 
 describe('docs/logs.md', () => {
-  it('lists exactly the logged events in the tables of docs/logs.md', () => {
+  it('lists exactly the logged events in the tables of docs/logs.md and docs/logs/server.md', () => {
     const events = new Set([
       ...named(/\btype: '([a-z-]+)'/g, 'call/call-event.ts', 'call/server-event.ts'),
       ...named(
@@ -29,7 +29,8 @@ describe('docs/logs.md', () => {
         'server/unmatched-handlers.ts',
       ),
     ]);
-    const rows = [...pageText('docs/logs.md').matchAll(/^\| `(?!event`)([a-z-]+)` +\|/gm)].map((match) => match[1]!);
+    const tables = pageText('docs/logs.md') + pageText('docs/logs/server.md');
+    const rows = [...tables.matchAll(/^\| `(?!event`)([a-z-]+)` +\|/gm)].map((match) => match[1]!);
     expect([...new Set(rows)].sort()).toEqual([...events].filter((event) => !SILENT.includes(event)).sort());
   });
 });

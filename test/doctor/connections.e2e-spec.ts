@@ -159,7 +159,7 @@ describe('TLS', () => {
     const port = await served('named');
     const refused = await doctor([`localhost:${port}`, '--ca', ca]);
     expect(refused.of('certificate').message).toContain(
-      'sends a certificate for another name (ERR_TLS_CERT_ALTNAME_INVALID: expected localhost)',
+      'sends a certificate for a different name (ERR_TLS_CERT_ALTNAME_INVALID: expected localhost)',
     );
     expect(refused.of('certificate').remedy).toContain("serverName: 'orders.internal'");
     expect((await doctor([`localhost:${port}`, '--ca', ca, '--server-name', 'orders.internal'])).code).toBe(0);

@@ -43,7 +43,7 @@ describe('certificateCheck', () => {
     ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'whose authority the client does not trust (UNABLE_TO', '--ca FILE'],
     [
       'ERR_TLS_CERT_ALTNAME_INVALID',
-      'sends a certificate for another name (ERR_TLS_CERT_ALTNAME_INVALID: expected orders)',
+      'sends a certificate for a different name (ERR_TLS_CERT_ALTNAME_INVALID: expected orders)',
       "tls: { serverName: 'localhost' }",
     ],
     ['SOMETHING_NEW', 'sends a certificate that the client rejects (SOMETHING_NEW)', '--ca FILE'],

@@ -187,7 +187,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
     reconnect: 'other',
   },
   'certificate-name': {
-    cause: 'sends a certificate for another name',
+    cause: 'sends a certificate for a different name',
     remedy: 'connect to a name in the certificate, or set it in the client: tls: { serverName }',
     doctorOption: '--server-name NAME',
     reconnect: 'other',

@@ -45,7 +45,14 @@ export function packedPages({ version, repository }) {
           return `${image}[${label}](${address}/${image ? 'raw' : 'blob'}/v${version}/${inRepository})`;
         return [...paths, ...PICTURES].includes(join(dirname(path), file)) ? written : image ? `_${label}_` : label;
       };
-      return [path, inProse(text, (prose) => prose.replace(LINK, (_all, ...parts) => leadTo(...parts)))];
+      return [
+        path,
+        inProse(text, (prose) =>
+          prose
+            .replace(REFERENCE, (all, label, target) => (leadTo('', label, target) === label ? '' : all))
+            .replace(LINK, (_all, ...parts) => leadTo(...parts)),
+        ),
+      ];
     }),
   );
 }
@@ -53,6 +60,8 @@ export function packedPages({ version, repository }) {
 /** @param {{ url: string } | undefined} repository */
 const addressOf = (repository) => repository?.url.replace(/^git\+/, '').replace(/\.git$/, '');
 
+/** A link in parentheses, such as ` ([why](page.md))`, which is meaningless without its page. */
+const REFERENCE = / \(\[([^\]]*)\]\(([^)\s]+)\)\)/g;
 const LINK = /(!?)\[([^\]]*)\]\(([^)\s]+)\)/g;
 
 /**

@@ -100,7 +100,7 @@ describe('doctor for a kubernetes target', () => {
   });
 
   it.each([
-    ['kubernetes:///orders:80', 'expected port 80 of its pods, got 50051 (grpc)', 'write the number or the name'],
+    ['kubernetes:///orders:80', 'expected port 80, got 50051 (grpc)', 'write one of these numbers or names'],
     ['kubernetes:///carts:grpc', 'has no EndpointSlices', 'kubectl -n shop get service carts'],
     ['kubernetes:///Orders', "expected a Kubernetes service, got 'Orders'", ''],
   ])('reports the error in the target %s with a remedy', async (target, message, remedy) => {

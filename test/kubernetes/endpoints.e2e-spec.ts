@@ -86,8 +86,8 @@ describe('kubernetes target', () => {
   it.each([
     ['kubernetes:///missing', 'service missing in namespace shop has no EndpointSlices'],
     ['kubernetes:///orders.other:grpc', 'service orders in namespace other has no EndpointSlices'],
-    ['kubernetes:///orders:80', 'expected port 80 of its pods, got 50051 (grpc)'],
-    ['kubernetes:///orders:http', 'expected port http of its pods, got 50051 (grpc)'],
+    ['kubernetes:///orders:80', 'expected port 80, got 50051 (grpc)'],
+    ['kubernetes:///orders:http', 'expected port http, got 50051 (grpc)'],
   ])('fails calls to %s with the reason', async (url, reason) => {
     const api = await startApiServer();
     api.set({ name: 'a', port: 50_051 });

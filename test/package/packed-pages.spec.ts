@@ -41,3 +41,9 @@ it('does not change code blocks or links within a packed page', () => {
   expect(differences).toContain('](#safe-methods-are-retried)');
   expect(readme).toContain("forFeature([{ name: 'orders', url, package: 'orders.v1', protoPath }])");
 });
+
+it('removes references in parentheses to pages that the package does not contain, if no repository is known', () => {
+  const text = Object.values(packedPages({ version: '1.2.3' })).join('\n');
+  expect(text).not.toContain('(why)');
+  expect(pages['docs/shutdown.md']).toMatch(/ \(\[why\]\(https:/);
+});

@@ -25,7 +25,7 @@ export const quietFeeds: Situation = {
   promise:
     'If a silent feed or session is ended every 6 s by an idle timeout, a maximum connection age, or a proxy, it starts its next call within 500 ms each time. It never fails and causes no log warning.',
   bounds: {
-    'feeds and sessions ended': { atMost: 0 },
+    'feeds and sessions that ended for their subscriber': { atMost: 0 },
     'log warnings about feeds and sessions': { atMost: 0 },
     'resumes of the least resumed stream': { atLeast: RESUMES.short },
     'next call began after, ms': { atMost: 500, timed: true },
@@ -91,7 +91,7 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   if (run.which === 'all') await pass(run, enough * (LIFE_MS.all + GRACE_MS) * 1.15);
   await reach(() => streams.every(({ gapsMs, ends }) => gapsMs.length >= enough || ends.length > 0));
   const figures = {
-    'feeds and sessions ended': streams.flatMap(({ ends }) => ends).length,
+    'feeds and sessions that ended for their subscriber': streams.flatMap(({ ends }) => ends).length,
     'log warnings about feeds and sessions': app.clients.flatMap(({ lines }) => lines.filter(isUnrepeated)).length,
     'resumes of the least resumed stream': Math.min(...streams.map(({ gapsMs }) => gapsMs.length)),
     'next call began after, ms': Math.max(...streams.flatMap(({ gapsMs }) => gapsMs)),

@@ -27,8 +27,8 @@ function hideSymbol(name) {
 }
 
 /**
- * @param {readonly string[]} names 'http2Stream', 'server-interceptors.js:stream' of one file, 'a.js:subchannel.createCall' of one object,
- *   or 'node:state'
+ * @param {readonly string[]} names private names to rename: 'http2Stream' in all files, 'server-interceptors.js:stream' in one file,
+ *   'a.js:subchannel.createCall' on one object of a file, or 'node:state' in Node
  * @param {{ version?: string, folder?: string }} grpcJs the version that its package.json reports; the folder of another copy to load
  */
 export function sabotage(names, { version, folder } = {}) {

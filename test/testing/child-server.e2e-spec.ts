@@ -32,6 +32,16 @@ describe('ChildServer', () => {
     expect(server.output).toEqual([`listening on ${server.url}`]);
   });
 
+  it('fails to restart a child server that ignores its port, and ends it', async () => {
+    const other = await ChildServer.start({ script, args: () => ['--port', '0'] });
+    const { port } = other;
+    await expect(other.restart()).rejects.toThrow(
+      new RegExp(`to listen on port ${port} again, got \\d+; write args: \\(port\\) =>`),
+    );
+    expect(other.running).toBe(false);
+    expect(other.port).toBe(port);
+  });
+
   it('kills a child server in the middle of a call and restarts it on the same port', async () => {
     const stream = client.serverStream({ text: 'first' });
     await waitFor(() => stream.messages.length === 1);

@@ -15,7 +15,7 @@ const FAULTS = new Set([
   'RESOURCE_EXHAUSTED',
   'UNIMPLEMENTED',
 ]);
-/** Minimum share of faults for which a connected client counts as failing. */
+/** Minimum share of faults among the recently ended calls at which a client counts as failing. */
 const BAD_SHARE = 0.05;
 
 /** Returns the time range to show before `now`, in milliseconds, if the data starts at `oldest`. */

@@ -224,7 +224,7 @@ describe('visitor', () => {
     expect(visitor.last.data.gone).toEqual([]);
   });
 
-  it('sends a visitor the samples of a client that were taken before clients with problems displaced the client', () => {
+  it('sends a visitor the earlier samples of a client that was hidden while other clients had problems', () => {
     clients = Array.from({ length: 60 }, (_none, i) => new ClientInTest(`tenant-${i}`));
     clock.advance(20_000);
     for (const client of clients.slice(10)) client.states.next('TRANSIENT_FAILURE');

@@ -76,7 +76,7 @@ export interface DashboardServer {
 export interface DashboardProcess {
   readonly host: string;
   readonly pid: number;
-  /** Version of this library. The page of another version cannot process these events. */
+  /** Version of this library. A page of another version reloads, or warns that some data may be missing. */
   readonly release: string;
   /** Start of the application, in ISO 8601. */
   readonly startedAt: string;

@@ -102,7 +102,7 @@ describe('resolveServerOptions', () => {
     expect(resolve({ gracefulShutdown: true, onDrain: 'fail' }).methodOptions('a', 'B').onDrain).toBe('fail');
   });
 
-  it("accepts connection limits under grpc-js's names without a minimum", () => {
+  it('accepts connection ages and idle times below 1 s if they are given as channel options of grpc-js', () => {
     const limits = resolve({
       channelOptions: {
         'grpc.max_connection_age_ms': 300,

@@ -113,7 +113,10 @@ export class ChildServer {
     this.child?.kill('SIGCONT');
   }
 
-  /** Starts the server again on the same port. Kills it first if it is still running. */
+  /**
+   * Starts the server again on the same port, which `args` receives. Kills it first if it is still running.
+   * @throws Error with the server's output, if it exits first or is not listening in time; or if it listens on another port
+   */
   async restart(): Promise<void> {
     await this.kill();
     await this.startProcess();
@@ -156,6 +159,13 @@ export class ChildServer {
       throw error;
     }
     if (port === 0) throw new Error(`Process ended before listening: waited for ${what()}`, { cause: failure });
+    if (this.boundPort !== 0 && port !== this.boundPort) {
+      await this.kill();
+      throw new Error(
+        `ChildServer: expected ${String(script)} to listen on port ${this.boundPort} again, got ${port}; ` +
+          "write args: (port) => ['--port', String(port)], in the form that the script reads",
+      );
+    }
     this.boundPort = port;
   }
 

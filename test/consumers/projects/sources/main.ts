@@ -29,7 +29,7 @@ interface OrdersClient {
   get(request: { id: string }): Observable<Order>;
 }
 
-/** Options in the form of Nest, shared by the server and the client. */
+/** Nest's `GrpcOptions`, shared by the server and the client. */
 const shared: GrpcOptions = {
   transport: Transport.GRPC,
   options: { package: 'orders.v1', protoPath: 'orders.proto', url: '127.0.0.1:0' },

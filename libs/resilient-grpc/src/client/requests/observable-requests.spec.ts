@@ -35,7 +35,7 @@ const numbers = (count: number) => Array.from({ length: count }, (_, index) => i
 // A message of one digit counts as 129 bytes.
 const LIMIT_BYTES = 3 * 129;
 
-describe('Observable that is ahead of the connection since an earlier turn', () => {
+describe('Observable whose messages from an earlier turn are still buffered', () => {
   /** Creates an Observable whose first message is still buffered. */
   function ahead(maxQueuedBytes = LIMIT_BYTES) {
     const subject = new Subject<unknown>();

@@ -193,10 +193,11 @@ function loadProblem(error: unknown, files: readonly string[], folders: readonly
   const missing = files.find((file) => ['', ...folders].every((folder) => !existsSync(resolve(folder, file))));
   if (missing === undefined)
     return `expected existing imports, got "${text}"; add the folders that contain the imports to loader.includeDirs`;
-  const absolute = isAbsolute(missing)
-    ? ''
-    : ` write an absolute path such as join(__dirname, 'orders.proto') (in ES modules, import.meta.dirname);`;
-  return `expected an existing file, got ${describeValue(missing)} (resolved to ${resolve(missing)});${absolute} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json`;
+  const got = describeValue(missing);
+  const relative = isAbsolute(missing)
+    ? ';'
+    : ` (resolved to ${resolve(missing)}); write an absolute path such as join(__dirname, '${missing}') (in ES modules, import.meta.dirname);`;
+  return `expected an existing file, got ${got}${relative} if nest build must copy the file, keep it in src/ and add "assets": ["**/*.proto"] to compilerOptions in nest-cli.json`;
 }
 
 function packagesOf(

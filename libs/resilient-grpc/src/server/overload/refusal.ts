@@ -16,7 +16,7 @@ export function overloadRefusal(details: string): Refusal {
   return { code: StatusCode.RESOURCE_EXHAUSTED, details, metadata };
 }
 
-/** Status of a call that is refused because the handlers do not leave time for it. */
+/** Status of a call that an overloaded server refuses because its handler could not run in time. */
 export const REFUSED = overloadRefusal('The server is overloaded and refused the call before its handler ran');
 
 /** Status of a call whose deadline passed before its handler started. */

@@ -64,7 +64,7 @@ describe.skipIf(!isInstalled('Chromium'))('page of several processes', { timeout
     const rows = page.getByRole('table', { name: 'Processes' }).locator('tbody tr');
     await waitFor(async () => (await rows.count()) === 3, IN_TIME);
 
-    // Opens a client of all processes by keyboard, and then the client of one process.
+    // With the keyboard, opens the page of a client across all processes, and then the page of the client in one process.
     await page.getByRole('link', { name: 'orders' }).focus();
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Outage orders' }).waitFor();

@@ -19,7 +19,9 @@ let clients = 0;
 const uniqueName = () => `billing-${String.fromCharCode(97 + clients++).repeat(4)}`;
 const options = (name: string) => ({ name, protoPath: ORDERS_PROTO, url: '127.0.0.1:1' });
 
-/** Starts an application with `imports` and `host` in its root module. Returns the error of the start; `undefined` if it starts. */
+/**
+ * Starts an application with `imports` and `host` in its root module. Returns the startup error, or `undefined` if the application starts.
+ */
 async function startError(imports: DynamicModule[], host: Type): Promise<unknown> {
   @Module({ imports, providers: [host] })
   class AppModule {}

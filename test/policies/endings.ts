@@ -9,7 +9,7 @@ export interface Ending {
   play(request: FrameRequest): void | Promise<void>;
   /** The outcome of a write that is called once: 'OK', or the error's `reason` and `reachedServer`. */
   readonly outcome: 'OK' | `${FailureReason}, ${ReachedServer}`;
-  /** HEADERS frames of this write on the wire. @defaultValue 1 */
+  /** Number of HEADERS frames sent on the wire for this write. @defaultValue 1 */
   readonly sent?: number;
   /** Number of HEADERS frames that plain grpc-js sends for the same write. @defaultValue 1 */
   readonly sentByGrpcJs?: number;

@@ -10,7 +10,7 @@ import { HEALTH_PROTO } from './served-orders.js';
 import { NestServer, type PlainServerOptions, type ServerFlag } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
-/** Timeout of a test. A server that waits for the end of this drain timeout therefore fails the test. */
+/** Equal to the timeout of a test, so that a server that waits until a drain timeout of this length expires fails the test. */
 const NOT_IN_THIS_TEST_MS = 60_000;
 const LONG_DRAIN = { drain: { timeoutMs: NOT_IN_THIS_TEST_MS } };
 /** Drain timeout of servers that use the whole timeout, and the time that Node needs to exit after it. */

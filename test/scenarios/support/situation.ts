@@ -4,7 +4,7 @@ import type { OptionalProgram } from '../../support/programs.js';
 /** Duration of a play: short in `npm test` and `npm run promises`; full in `promises --full` and `npm run soak`. */
 export type Length = 'short' | 'full';
 
-/** The bounds that judge a play. 'counts' (`npm test`, `promises --counts`) omits the bounds that are `timed`. */
+/** The bounds by which a play is judged. 'counts' (`npm test`, `promises --counts`) omits the bounds that are `timed`. */
 export type Which = 'counts' | 'all';
 
 /** One of the servers that a situation is played against. */

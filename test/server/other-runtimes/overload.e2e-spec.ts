@@ -17,7 +17,7 @@ const BUSY_MS = 20;
 /** Number of calls, which take 20 s in total. The deadlines leave time for a busy machine. */
 const CALLS = 1_000;
 const TIMEOUT_MS = 4_000;
-/** Number of sequential calls before the burst, from which the server measures the time of the method. */
+/** Number of sequential calls before the burst, from which the server measures how long the method takes. */
 const WARM_UP = 15;
 /** Makes a client repeat each refused call, if the server does not forbid this. */
 const SERVICE_CONFIG = JSON.stringify({

@@ -35,7 +35,7 @@ describe('rolling restart of two servers', () => {
   let servers: ChildServer[];
   let wires: FaultProxy[];
   const clients: LoadClient[] = [];
-  /** Results of all policies, by the function that started the client. */
+  /** Results of all policies, keyed by the function that started the client. */
   const ended = new Map<typeof grpcJs, Ended[]>();
 
   // All clients share the servers, because each server takes a second to start.

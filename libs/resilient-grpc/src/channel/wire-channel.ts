@@ -226,7 +226,7 @@ export class WireChannel {
     return attempts.progress;
   }
 
-  /** Starts a call on a connection; `undefined` if grpc-js's channel has to create it. */
+  /** Starts a call on a connection. Returns `undefined` if grpc-js's channel has to create the call. */
   startDirect(
     path: string,
     deadline: number,

@@ -34,7 +34,10 @@ export type FailureReason =
   | 'inbound-cancelled'
   | 'draining'
   | 'closed'
-  /** The call could not be sent: invalid call options, size, serialization, metadata, credentials, or an interceptor. */
+  /**
+   * The call could not be sent, because of invalid options, a message that is too large or cannot be serialized, metadata, credentials, or
+   * an interceptor.
+   */
   | 'not-sent'
   /** An Observable emitted request messages faster than they could be sent, and exceeded `maxQueuedRequestBytes`. */
   | 'requests-overflow'

@@ -25,7 +25,7 @@ export class CancellableRun<T> {
     this.tearDown();
   }
 
-  /** Cancels the run and drops an end that was not emitted yet. Has no effect after the end was emitted. */
+  /** Cancels the run and drops an end that has not been emitted yet. Has no effect once the end has been emitted. */
   stop(): void {
     this.end = undefined;
     if (this.isOver) return;

@@ -5,7 +5,7 @@ import { Wait } from '../time/wait.js';
 export interface WaitForOptions {
   /** Maximum waiting time, in milliseconds. @defaultValue 5,000 */
   readonly timeoutMs?: number | undefined;
-  /** Description of the expected and actual state for the error message. A function is called when the timeout expires. */
+  /** Description of the expected and actual state for the error message. If this is a function, it is called when the timeout expires. */
   readonly describe?: string | (() => string) | undefined;
   /** Polling interval in milliseconds. @defaultValue 5 */
   readonly intervalMs?: number | undefined;

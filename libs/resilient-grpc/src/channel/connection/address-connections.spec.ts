@@ -386,7 +386,8 @@ async function queuedByHttp2() {
   await reach(() => first.state === 'open');
   peer.sessions[0]!.settings({ maxConcurrentStreams: 1 });
   await reach(() => channel.describe().connections[0]?.streams?.limit === 1);
-  // Restores the limit from before the SETTINGS frame, because Node reports the frame in the turn in which nghttp2 applies it.
+  // Restores the limit that was in effect before the SETTINGS frame, because Node reports the frame in the turn in which nghttp2 applies
+  // it.
   const { policy } = channel.current as unknown as {
     policy: { control: { connections: Set<{ streams: StreamSlots }> } };
   };

@@ -97,7 +97,7 @@ describe('EndpointHandover', () => {
     resolve('b');
     handover.endpointChanged();
     handover.stop();
-    // Without `stop()`, the loss of the removed endpoint that is still used would be applied.
+    // Without `stop()`, the client would still apply the loss of the removed endpoint, which is still in use.
     change();
     expect(applied).toHaveLength(2);
   });

@@ -8,7 +8,7 @@ import type { Finding } from '../check-result.js';
 
 /** Maximum time to connect, and maximum time without data on the connection. */
 const TIMEOUT_MS = 5_000;
-/** Maximum size of a snapshot. 1,000 clients with 100 methods each take less. */
+/** Maximum size of a snapshot. A snapshot of 1,000 clients, each with 100 methods, is smaller. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
 /** A dashboard to attach to. */

@@ -29,7 +29,7 @@ export interface AttemptEvidence {
   /** Reason why this side ended the attempt; 'no' if it did not. */
   readonly endedHere:
     'no' | 'deadline' | 'attempt-timeout' | 'stream-idle' | 'cancel' | 'protocol' | 'serialize' | 'closed';
-  /** HTTP/2 evidence of the attempt's stream; absent if it had no stream. */
+  /** HTTP/2 evidence from the attempt's stream; absent if it had no stream. */
   readonly wire?: WireEvidence | undefined;
   /** True if response headers arrived; a trailers-only response has none. */
   readonly headersReceived: boolean;

@@ -339,7 +339,7 @@ export class ClientLog {
     );
   }
 
-  /** The duration is only a field, because the text of a shutdown contains the duration since its start. */
+  /** The duration is logged only as a field, because the message already contains the time since the shutdown started. */
   private drain(event: EventOf<'drain'>): void {
     const { type, phase, running, finished, completed, cancelled, cutOff, durationMs } = event;
     if (phase === 'begin') {

@@ -1,17 +1,22 @@
 import { Controller, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { GrpcMethod, Transport, type GrpcOptions } from '@nestjs/microservices';
+import { GrpcMethod, Transport, type ClientOptions, type GrpcOptions } from '@nestjs/microservices';
 import {
+  GrpcClients,
   ResilientGrpcModule,
+  getGrpcClientToken,
   getGrpcServiceToken,
+  type GrpcClientAsyncOptions,
   type NestGrpcClientOptions,
   type Resilient,
+  type ResilientGrpcClient,
 } from 'nestjs-resilient-grpc';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
 import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { OrdersClient } from '../../src/gen/orders.pb.js';
+import { HERO_PROTO } from './places.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -74,5 +79,63 @@ describe.each(SERVERS)("Nest's shared gRPC options, with a server of %s", (_what
     onTestFinished(() => app.close());
     const orders = app.get<Resilient<OrdersClient>>(getGrpcServiceToken('orders', 'Orders'));
     expect(await firstValueFrom(orders.get({ id: '7' }))).toMatchObject({ id: '7', item: 'tea' });
+  });
+});
+
+/** The constant of Nest's gRPC sample, which has no `url`. */
+const grpcClientOptions: ClientOptions = {
+  transport: Transport.GRPC,
+  options: { package: 'hero', protoPath: HERO_PROTO },
+};
+// The cast is what a project without exactOptionalPropertyTypes can omit.
+const heroWith = (url: string | undefined): GrpcOptions => ({
+  transport: Transport.GRPC,
+  options: { url: url as string, package: 'hero', protoPath: HERO_PROTO },
+});
+const NEST_DEFAULT = 'localhost:5000';
+
+const TARGETS: readonly [string, NestGrpcClientOptions, string][] = [
+  ['the constant of the gRPC sample', { name: 'HERO_PACKAGE', ...grpcClientOptions }, NEST_DEFAULT],
+  ['a url that is undefined', { name: 'HERO_PACKAGE', ...heroWith(undefined) }, NEST_DEFAULT],
+  ['an empty url', { name: 'HERO_PACKAGE', ...heroWith('') }, NEST_DEFAULT],
+  ['a url in `options`', { name: 'HERO_PACKAGE', ...heroWith('heroes:1') }, 'heroes:1'],
+  ['a url before the constant', { name: 'HERO_PACKAGE', url: 'heroes:1', ...grpcClientOptions }, 'heroes:1'],
+  ['a url after the constant', { name: 'HERO_PACKAGE', ...grpcClientOptions, url: 'heroes:1' }, 'heroes:1'],
+  [
+    'an undefined url next to `options` that have one',
+    { name: 'HERO_PACKAGE', ...heroWith('heroes:1'), ...{ url: undefined } },
+    'heroes:1',
+  ],
+];
+
+describe('target of a client in the form of Nest', () => {
+  const clientOf = async (module: ReturnType<typeof ResilientGrpcModule.forFeature>) => {
+    const app = await NestFactory.createApplicationContext(module, { logger: false, abortOnError: false });
+    onTestFinished(() => app.close());
+    return app.get<ResilientGrpcClient>(getGrpcClientToken('HERO_PACKAGE'));
+  };
+
+  it.each(TARGETS)("uses Nest's default target only if no url is given: %s", async (_what, options, target) => {
+    expect((await clientOf(ResilientGrpcModule.forFeature([options]))).target).toBe(target);
+  });
+
+  it("uses Nest's default target in GrpcClients.create() with the constant of the gRPC sample", async () => {
+    const app = await NestFactory.createApplicationContext(ResilientGrpcModule.forRoot(), { logger: false });
+    onTestFinished(() => app.close());
+    const client = app.get(GrpcClients).create({ name: 'HERO_PACKAGE', ...grpcClientOptions });
+    expect(client.target).toBe(NEST_DEFAULT);
+  });
+
+  it('uses the url of the factory next to the constant of the gRPC sample', async () => {
+    const options = { name: 'HERO_PACKAGE', ...grpcClientOptions, useFactory: () => ({ url: 'heroes:1' }) };
+    const module = ResilientGrpcModule.forFeatureAsync([options as unknown as GrpcClientAsyncOptions]);
+    expect((await clientOf(module)).target).toBe('heroes:1');
+  });
+
+  it('fails the start if flat options have no url', async () => {
+    const flat: NestGrpcClientOptions = { name: 'HERO_PACKAGE', ...heroWith(undefined).options };
+    await expect(clientOf(ResilientGrpcModule.forFeature([flat]))).rejects.toThrow(
+      /clients\.HERO_PACKAGE\.url: expected a target such as 'orders:50051'/,
+    );
   });
 });

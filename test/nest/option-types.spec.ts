@@ -7,7 +7,7 @@ import {
   type OutgoingCall,
   type Resilient,
 } from 'nestjs-resilient-grpc';
-import type { ClientGrpc, ClientOptions } from '@nestjs/microservices';
+import type { ClientGrpc, ClientOptions, GrpcOptions } from '@nestjs/microservices';
 import type { ResilientGrpcClient } from 'nestjs-resilient-grpc';
 import type { Observable } from 'rxjs';
 import { describe, expectTypeOf, it } from 'vitest';
@@ -73,6 +73,18 @@ describe('option types', () => {
 
   it('accepts a constant of the type ClientOptions, with settings of this library', () => {
     const accepts = (shared: ClientOptions) => ResilientGrpcModule.forFeature([{ name: 'x', ...shared, timeoutMs: 5 }]);
+    expectTypeOf(accepts).toBeFunction();
+  });
+
+  it("accepts a url next to a constant of Nest's types, in any order", () => {
+    const accepts = (shared: ClientOptions, grpc: GrpcOptions, url: string) =>
+      ResilientGrpcModule.forFeature([
+        { name: 'x', url: 'localhost:5000', ...shared },
+        { name: 'x', ...shared, url: 'localhost:5000' },
+        { url, ...shared, name: 'x', timeoutMs: 5 },
+        { name: 'x', url, ...grpc },
+        { name: 'x', ...grpc, url, timeoutMs: 5 },
+      ]);
     expectTypeOf(accepts).toBeFunction();
   });
 

@@ -5,7 +5,7 @@ import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { settingsProblems } from '../client/settings/resolve-settings.js';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { clientLabel } from './grpc-tokens.js';
-import { flattenNestOptions, withoutServerOptions } from './nest-grpc-options.js';
+import { flattenNestOptions, withDefaultUrl, withoutServerOptions } from './nest-grpc-options.js';
 import { SOURCE_KEYS, asyncSourceProblems } from './module-options.validation.js';
 
 /** Static part of a client, as defined by forFeature() or create(). */
@@ -60,7 +60,7 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', callSite: stri
   const deferredProblems: ConfigurationProblem[] = [];
   const names = new Set<string | symbol>();
   for (const [index, client] of (clients as readonly unknown[]).entries()) {
-    const options = namedOptions(client, index, problems);
+    const options = namedOptions(client, index, kind, problems);
     if (options === undefined) continue;
     if (names.has(options.name)) {
       problems.push({
@@ -112,6 +112,7 @@ function sourceProblems(
 function namedOptions(
   client: unknown,
   index: number,
+  kind: 'sync' | 'async',
   problems: ConfigurationProblem[],
 ): { readonly name: string | symbol } | undefined {
   const path = `clients[${String(index)}]`;
@@ -134,8 +135,10 @@ function namedOptions(
     // The cast is safe: an object was copied.
     const flat = flattenNestOptions(copied.value as object, pathOfClient(name));
     problems.push(...flat.problems);
+    // The factory of an async client supplies its `url`.
+    const options = kind === 'sync' ? withDefaultUrl(flat) : flat.options;
     // The checked name is kept, because a getter can return a different name later.
-    return { ...withoutServerOptions(flat.options), name };
+    return { ...withoutServerOptions(options), name };
   }
   problems.push({ path: `${path}.name`, message: `expected a name, got ${describeValue(name)}; write name: 'orders'` });
   return undefined;

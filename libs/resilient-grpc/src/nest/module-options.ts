@@ -53,8 +53,9 @@ export function resolveDrain({ timeoutMs, readinessDelayMs }: DrainOptions = {})
 export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContract & GrpcClientSettings;
 
 /**
- * Options of a client in Nest's form: `name`, `GrpcOptions` or the keys of their `options`, and further settings. Options that only a
- * server uses are ignored. A constant of the type `ClientOptions` is accepted, too; startup fails if its transport is not gRPC.
+ * Options of a client in Nest's form: `name`, `GrpcOptions` or the keys of their `options`, and further settings. Without a `url`, or with
+ * an empty one, the client of `GrpcOptions` connects to Nest's default, `'localhost:5000'`. Options that only a server uses are ignored. A
+ * constant of the type `ClientOptions` is accepted, too; startup fails if its transport is not gRPC.
  */
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | GrpcOptions
@@ -62,6 +63,15 @@ export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   // Some transports have only optional keys, so flat options that lack a key would match them.
   | (Exclude<ClientOptions, GrpcOptions> &
       Readonly<Partial<Record<'url' | 'protoPath' | 'packageDefinition', undefined>>>)
+  // Accepts a `url` next to a constant of the type `ClientOptions`. The key `transport` is required, so that flat options do not match.
+  // The optional key of the constant matches anyway, because TypeScript compares discriminants such as `transport` value by value.
+  | {
+      readonly transport: ClientOptions['transport'];
+      readonly options?: ClientOptions['options'];
+      readonly url: string;
+      readonly protoPath?: undefined;
+      readonly packageDefinition?: undefined;
+    }
 ) &
   Omit<GrpcClientSettings, keyof GrpcOptions['options']>;
 

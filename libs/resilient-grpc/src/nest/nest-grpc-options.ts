@@ -4,10 +4,14 @@ import { pathOf, problemMessage } from '../policy/options/describe-value.js';
 
 // The value is copied, because an import of the enum would load Nest's package, which an application without a microservice does not need.
 const GRPC: Transport.GRPC = 4;
+/** Target of Nest's client if its `options` have no `url`; a copy of Nest's `GRPC_DEFAULT_URL`, for the same reason. */
+const DEFAULT_URL = 'localhost:5000';
 
 /** Flat options, and the problems of the nested options. */
 interface Flattened {
   readonly options: Readonly<Record<string, unknown>>;
+  /** True if the options were nested in `options`. */
+  readonly isNested: boolean;
   readonly problems: readonly ConfigurationProblem[];
 }
 
@@ -24,16 +28,22 @@ export function flattenNestOptions(given: object, path: string): Flattened {
     const message = problemMessage('Transport.GRPC', transport, 'write Transport.GRPC, or use Nest itself for it');
     problems.push({ path: pathOf(path, 'transport'), message });
   }
-  if (options === undefined) return { options: own, problems };
+  if (options === undefined) return { options: own, isNested: false, problems };
   const nested = pathOf(path, 'options');
   if (typeof options !== 'object' || options === null || Array.isArray(options)) {
     const message = problemMessage("Nest's gRPC options", options, 'write { url, package, protoPath }');
     problems.push({ path: nested, message });
-    return { options: own, problems };
+    return { options: own, isNested: false, problems };
   }
   for (const key of Object.keys(options).filter((one) => own[one] !== undefined))
     problems.push({ path: pathOf(nested, key), message: 'also given outside of `options`; keep one of them' });
-  return { options: { ...options, ...own }, problems };
+  // A key outside of `options` that is undefined is not given, so the nested value applies.
+  return { options: { ...own, ...options }, isNested: true, problems };
+}
+
+/** Adds Nest's default `url` to the options of a client in Nest's form if their `url` is missing or empty, as Nest's client does. */
+export function withDefaultUrl({ options, isNested }: Flattened): Readonly<Record<string, unknown>> {
+  return isNested && !options['url'] ? { ...options, url: DEFAULT_URL } : options;
 }
 
 /** Nest options that only a server uses, or that grpc-js ignores on clients. Nest's client ignores them, too. */

@@ -1,5 +1,6 @@
 /** A service as in the README, and the module that provides it. */
 import { Injectable, Module } from '@nestjs/common';
+import type { ClientOptions } from '@nestjs/microservices';
 import { InjectGrpcService, ResilientGrpcModule, isGrpcCallError, type Resilient } from 'nestjs-resilient-grpc';
 import { firstValueFrom, type Observable } from 'rxjs';
 
@@ -27,3 +28,11 @@ export class Shop {
   providers: [Shop],
 })
 export class ShopModule {}
+
+/** Never called. Each supported version of TypeScript accepts a url next to a constant of Nest's type. */
+export const withSharedOptions = (shared: ClientOptions, url: string) =>
+  ResilientGrpcModule.forFeature([
+    { name: 'first', url, ...shared },
+    { name: 'second', ...shared, url, timeoutMs: 60_000 },
+    { name: 'third', ...shared },
+  ]);

@@ -52,7 +52,7 @@ function release(...args: readonly string[]): { readonly status: number | null; 
 describe('npm run release', () => {
   it('checks, tests, builds, and publishes the latest version of the changelog as a dry run', () => {
     const { status, printed } = release();
-    expect(printed).toMatch(/packed[^]*tested[^]*built[^]*\+ nestjs-resilient-grpc@\d[^]*Ready\. /);
+    expect(printed).toMatch(/packed[^]*tested[^]*built[^]*\+ nestjs-resilient-grpc@\d[^]*The dry run passed\. /);
     expect(printed).toMatch(/ with tag latest and public access \(dry-run\)$/m);
     // npm prints this if it has to correct a package.json.
     expect(printed).not.toContain('auto-corrected');

@@ -168,11 +168,10 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
 };
 
 /** Schema of `forRoot({ defaults })`. */
-export const clientDefaultsSchema = object(
-  defaultsEntries,
-  'an object of settings such as { timeoutMs: 2000 }',
-  SETTINGS_KEY_REMEDIES,
-);
+export const clientDefaultsSchema = object(defaultsEntries, 'an object of settings such as { timeoutMs: 2000 }', {
+  ...SETTINGS_KEY_REMEDIES,
+  ...sameRemedy(['url', 'methods', 'serviceConfig'], 'it differs between clients; move it to forFeature()'),
+});
 
 /** Schema of the settings of one client. */
 export const clientSettingsSchema = object(
@@ -190,4 +189,5 @@ export const clientSettingsSchema = object(
   },
   "an object of settings such as { url: 'orders:50051' }",
   SETTINGS_KEY_REMEDIES,
+  ['name', ...CONTRACT_KEYS, 'transport', 'options'],
 );

@@ -150,7 +150,9 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'clients.shop.maxWatingCalls',
     /did you mean 'maxWaitingCalls'\?/,
   ],
-  ['an unrelated key', { url, colour: 'red' }, 'clients.shop.colour', /unknown key; known keys: timeoutMs, /],
+  ['an unrelated key', { url, colour: 'red' }, 'clients.shop.colour', /known keys: name, .*package.* timeoutMs, /],
+  ['a misspelled package', { url, packge: 'x' }, 'clients.shop.packge', /did you mean 'package'\?/],
+  ['a misspelled protoPath', { url, protoPaht: 'x' }, 'clients.shop.protoPaht', /did you mean 'protoPath'\?/],
   ['a deadline', { url, deadline: 500 }, 'clients.shop.deadline', /write `timeoutMs`/],
   ['retries', { url, retries: 3 }, 'clients.shop.retries', /idempotent: true.*retryPolicy in `serviceConfig`/],
   ['host instead of url', { url, host: 'shop' }, 'clients.shop.host', /write `url`: 'host:port'/],
@@ -435,7 +437,7 @@ describe('invalid settings', () => {
     expect(
       defaultsProblems({ timeoutMs: '5s', url: 'x', channelOptions: { 'grpc.enable_retries': 1 } }, 'forRoot.defaults'),
     ).toEqual([
-      { path: 'forRoot.defaults.url', message: expect.stringContaining('unknown key') },
+      { path: 'forRoot.defaults.url', message: 'unknown key; it differs between clients; move it to forFeature()' },
       { path: 'forRoot.defaults.timeoutMs', message: expect.stringContaining('write 5000') },
       {
         path: 'forRoot.defaults.channelOptions["grpc.enable_retries"]',

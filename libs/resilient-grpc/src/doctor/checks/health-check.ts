@@ -60,6 +60,7 @@ function unknown(service: string): Verdict {
     const remedy = "set the status of '' on the server; it represents the whole server";
     return ['warning', 'the health service has no status for the whole server', remedy];
   }
-  const remedy = "write the full name of one of its services, such as 'orders.v1.Orders'; --service '' checks the whole server";
+  const remedy =
+    "write the full name of one of its services, such as 'orders.v1.Orders'; --service '' checks the whole server";
   return ['failed', `the health service has no status for '${service}'`, remedy];
 }

@@ -36,10 +36,18 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** An object that rejects unknown keys, each with a remedy. An empty list counts as an empty object. */
-export function object<const E extends v.ObjectEntries>(entries: E, expected: string, remedies: KeyRemedies = {}) {
+/**
+ * An object that rejects unknown keys, each with a remedy. An empty list counts as an empty object.
+ * @param otherKeys keys of the same object that are checked elsewhere, to suggest for a misspelled key
+ */
+export function object<const E extends v.ObjectEntries>(
+  entries: E,
+  expected: string,
+  remedies: KeyRemedies = {},
+  otherKeys: readonly string[] = [],
+) {
   const withoutEmptyList = v.transform((value) => (Array.isArray(value) && value.length === 0 ? {} : value));
-  return v.pipe(v.unknown(), withoutEmptyList, openObject(entries, expected), knownKeys(entries, remedies));
+  return v.pipe(v.unknown(), withoutEmptyList, openObject(entries, expected), knownKeys(entries, remedies, otherKeys));
 }
 
 /** An object of a JSON document that rejects unknown keys. A key whose value is null is absent, as in proto3 JSON. */
@@ -47,8 +55,12 @@ export function jsonObject<const E extends v.ObjectEntries>(entries: E, expected
   return v.pipe(v.unknown(), v.transform(withoutNulls), openObject(entries, expected), knownKeys(entries, remedies));
 }
 
-function knownKeys<T>(entries: v.ObjectEntries, remedies: KeyRemedies): v.RawCheckAction<T> {
-  const known = Object.keys(entries);
+function knownKeys<T>(
+  entries: v.ObjectEntries,
+  remedies: KeyRemedies,
+  otherKeys: readonly string[] = [],
+): v.RawCheckAction<T> {
+  const known = [...otherKeys, ...Object.keys(entries)];
   return v.rawCheck<T>(({ dataset: { value }, addIssue }) => {
     if (!isObject(value)) return;
     const unknown = Object.keys(value).filter((key) => !Object.hasOwn(entries, key));

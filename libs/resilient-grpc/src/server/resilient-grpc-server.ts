@@ -114,6 +114,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly grpcOptions: ServerOptions;
   private readonly loadReports: LoadReports | undefined;
   private readonly servedHandlers = new ServedHandlers(this.getHandlers());
+  private knownHandlerNames: ReadonlyMap<string, string> | undefined;
   private packageDefinition: PackageDefinition | undefined;
   private boundPort: number | undefined;
   /** Set when the server starts to listen; `undefined` before that, and after a failed start. */
@@ -415,15 +416,20 @@ export class ResilientGrpcServer extends ServerGrpc {
     );
     if (servers.some(({ isComplete }) => !isComplete)) return;
     const hasOtherServers = servers.length < connected.length;
-    for (const line of unmatchedHandlerLines({ servers, hasOtherServers, names: handlerNames(modules) })) {
+    for (const line of unmatchedHandlerLines({ servers, hasOtherServers, names: this.handlerNames })) {
       ownLogger.warn(line);
     }
+  }
+
+  /** Class and method of each handler. The handlers do not change after the start, and each search reads all controllers. */
+  private get handlerNames(): ReadonlyMap<string, string> {
+    return (this.knownHandlerNames ??= handlerNames(this.dependencies.modules));
   }
 
   private readonly onUnserializable = (path: string, error: unknown): void => {
     if (!this.events.wanted) return;
     const route = this.servedHandlers.routeOf(path);
-    const handler = route === undefined ? undefined : handlerNames(this.dependencies.modules).get(route);
+    const handler = route === undefined ? undefined : this.handlerNames.get(route);
     const source = handler === undefined ? '' : ` of ${handler}`;
     const text = `the response${source} does not match the proto: ${errorMessage(error)}; the caller received INTERNAL`;
     const failure = new TypeError(text, { cause: error });

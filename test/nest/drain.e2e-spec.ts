@@ -214,7 +214,7 @@ describe('feed relayed to an HTTP request', () => {
       });
       expect(await relayed).toBe(200);
       expect(aboutDrain()).toEqual([
-        expect.stringMatching(/shutdown started: waiting up to 60 s/),
+        expect.stringMatching(/shutdown started with 1 call .* within 60 s/),
         expect.stringMatching(/: 0 calls finished, 1 stream completed, 0 cut off$/),
       ]);
     },
@@ -323,8 +323,8 @@ describe('application that does not close', () => {
       expect(feed.end).toBe('failed: draining');
       expect(client.activeCalls()).toEqual([]);
       expect(aboutDrain()).toEqual([
-        'LOG [ResilientGrpc] shutdown started: waiting up to 300 ms (drain.timeoutMs of ResilientGrpcModule) for ' +
-          '1 call of /orders.v1.Orders/Watch',
+        'LOG [ResilientGrpc] shutdown started with 1 call of /orders.v1.Orders/Watch running; ' +
+          'calls that do not end within 300 ms (drain.timeoutMs of ResilientGrpcModule) are cut off',
         'WARN [ResilientGrpc] the application did not close within 300 ms (1 open HTTP connection, 1 call of /orders.v1.Orders/Watch); ' +
           'closing gRPC clients now',
         expect.stringMatching(

@@ -65,8 +65,8 @@ describe('shutdown', () => {
     await closing;
     expect(app.get(GrpcClients).get('orders').connectivity.state).toBe('SHUTDOWN');
     expect(lines.filter((line) => line.includes('[ResilientGrpc]'))).toEqual([
-      'LOG [ResilientGrpc] shutdown started: waiting up to 10 s (drain.timeoutMs of ResilientGrpcModule) for ' +
-        '1 call of /orders.v1.Orders/Get',
+      'LOG [ResilientGrpc] shutdown started with 1 call of /orders.v1.Orders/Get running; ' +
+        'calls that do not end within 10 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
       expect.stringMatching(
         /^LOG \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: 1 calls? finished, 0 streams completed, 0 cut off$/,
       ),

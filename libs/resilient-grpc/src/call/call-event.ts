@@ -228,6 +228,7 @@ export type GrpcClientEvent = {
       readonly phase: 'begin' | 'end';
       readonly running: number;
       readonly finished: number;
+      readonly failed?: number;
       readonly completed: number;
       readonly cancelled: number;
       readonly cutOff?: Readonly<Record<string, number>>;

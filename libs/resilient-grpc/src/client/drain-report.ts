@@ -2,6 +2,8 @@
 export interface DrainReport {
   /** Number of calls that finished since the drain began, or since the shutdown of the application began, if that was earlier. */
   readonly finished: number;
+  /** Number of finished calls that failed; absent if none failed. */
+  readonly failed?: number;
   /** Number of streams that were completed. */
   readonly completed: number;
   /** Number of calls that the drain failed: at its timeout, because of `onDrain: 'fail'`, or because their retry was due too late. */

@@ -8,7 +8,7 @@ import {
 import type { DrainReport } from '../client/drain-report.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
-import { callsByPath, counted, duration } from '../telemetry/log/log-text.js';
+import { callsByPath, counted, duration, finishedCalls } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
@@ -192,20 +192,25 @@ export class GrpcLifecycle
   }
 
   private logReports(reports: readonly DrainReport[], ms: number): void {
-    const sum = (key: 'finished' | 'completed' | 'cancelled') =>
-      reports.reduce((total, report) => total + report[key], 0);
-    const [finished, completed, cancelled] = [sum('finished'), sum('completed'), sum('cancelled')];
+    const sum = (key: 'finished' | 'failed' | 'completed' | 'cancelled') =>
+      reports.reduce((total, report) => total + (report[key] ?? 0), 0);
+    const [finished, failed, completed, cancelled] = [
+      sum('finished'),
+      sum('failed'),
+      sum('completed'),
+      sum('cancelled'),
+    ];
     const durationMs = Math.round(ms);
     const cutOff = reports.some((report) => report.cutOff !== undefined);
     const { timeoutMs } = this.registry.drainOptions;
     const text =
       `${counted(reports.length, 'client')} drained ${duration(ms)} after the shutdown started: ` +
-      `${counted(finished, 'call')} finished, ${counted(completed, 'stream')} completed, ${String(cancelled)} cut off` +
+      `${finishedCalls(finished, failed)}, ${counted(completed, 'stream')} completed, ${String(cancelled)} cut off` +
       (cutOff
         ? ` (at the timeout: ${callsByPath(sumsByPath(reports))})${moreTime(timeoutMs, 'ResilientGrpcModule')}`
         : '');
     const level = cutOff ? 'warn' : 'log';
-    const fields = { event: 'drain', clients: reports.length, finished, completed, cancelled, durationMs };
+    const fields = { event: 'drain', clients: reports.length, finished, failed, completed, cancelled, durationMs };
     this.logger[level](new LogLine(level, text, fields));
   }
 }

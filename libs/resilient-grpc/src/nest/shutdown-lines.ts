@@ -17,7 +17,8 @@ export function shutdownLine(
 ): LogLine {
   const delay =
     readinessDelayMs === 0 ? '' : `; new calls are accepted for ${duration(readinessDelayMs)} (readinessDelayMs)`;
-  const text = `shutdown started: waiting up to ${duration(timeoutMs)} (drain.timeoutMs of ${module}) for ${open}${delay}`;
+  const limit = `calls that do not end within ${duration(timeoutMs)} (drain.timeoutMs of ${module}) are cut off`;
+  const text = `shutdown started with ${open} running; ${limit}${delay}`;
   return new LogLine('log', text, { event: 'drain-start', open, timeoutMs, readinessDelayMs });
 }
 

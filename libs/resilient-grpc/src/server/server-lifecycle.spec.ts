@@ -84,12 +84,13 @@ describe('ServerLifecycle', () => {
     expect(endAfter).toEqual([server.drain]);
   });
 
-  it('logs the calls that a shutdown waits for, and the option that limits the wait, when the drain starts', () => {
+  it('logs the running calls and the drain timeout when the drain starts', () => {
     const { log, drainStarted } = lifecycle();
     drainStarted();
     drainStarted(['/a.B/M', 1], ['/a.B/N', 2]);
     expect(log).toEqual([
-      'shutdown started: waiting up to 10 s (drain.timeoutMs of ResilientGrpcServerModule) for 2 calls of /a.B/N, 1 call of /a.B/M; ' +
+      'shutdown started with 2 calls of /a.B/N, 1 call of /a.B/M running; ' +
+        'calls that do not end within 10 s (drain.timeoutMs of ResilientGrpcServerModule) are cut off; ' +
         'new calls are accepted for 5 s (readinessDelayMs)',
     ]);
   });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { tooManyWaiting } from './refusal.js';
+import { outageRefusal, tooManyWaiting } from './refusal.js';
 
 it.each([
   [0, 0, '0 calls with 0 request bytes are already waiting (maxWaitingCalls: 0)'],
@@ -14,3 +14,17 @@ it.each([
     );
   },
 );
+
+it.each([
+  [undefined, 'connecting now', 0],
+  [0, 'connecting now', 0],
+  [49, 'connecting now', 49],
+  [51, 'next in 0.1 s', 51],
+  [2_100, 'next in 2.1 s', 2_100],
+])('reports a connection attempt that is due in %s ms as %j', (nextTryInMs, expected, retryAfterMs) => {
+  const outage = { target: 'orders:50051', lastedMs: 7_300, cause: 'refused', connectAttempts: 1, remedy: undefined };
+  expect(outageRefusal({ ...outage, nextTryInMs })).toMatchObject({
+    details: `orders:50051 has been unreachable for 7.3 s (1 connection attempt, ${expected}): refused`,
+    retryAfterMs,
+  });
+});

@@ -1,6 +1,9 @@
 import type { WaitRefusal } from '../../call/call-transport.js';
 import type { ChannelSettings } from '../channel-settings.js';
 
+/** Shortest time in milliseconds that does not round to 0.0 s. */
+const MIN_SHOWN_MS = 50;
+
 /** Data for the error message of a refused call. */
 export interface OutageDetails {
   readonly target: string;
@@ -18,7 +21,9 @@ export interface OutageDetails {
  */
 export function outageRefusal(outage: OutageDetails): WaitRefusal {
   const { target, lastedMs, cause, connectAttempts, nextTryInMs, remedy } = outage;
-  const next = nextTryInMs === undefined ? 'connecting now' : `next in ${seconds(nextTryInMs)}`;
+  // A shorter time would read 'next in 0.0 s'.
+  const isDue = nextTryInMs === undefined || nextTryInMs < MIN_SHOWN_MS;
+  const next = isDue ? 'connecting now' : `next in ${seconds(nextTryInMs)}`;
   const attempts = `${String(connectAttempts)} connection ${connectAttempts === 1 ? 'attempt' : 'attempts'}`;
   const lasted = `${target} has been unreachable for ${seconds(lastedMs)}`;
   return {

@@ -125,8 +125,8 @@ describe('drain', () => {
     expect(ended).toEqual(['1 completed', '2 draining: The client is shutting down and ends this stream (onDrain)']);
     clock.advance(100);
     registry.delete(calls[0]!, 'succeeded');
-    registry.delete(calls[3]!, 'succeeded');
-    expect(await report).toEqual({ finished: 2, completed: 1, cancelled: 1, durationMs: 100 });
+    registry.delete(calls[3]!, 'failed');
+    expect(await report).toEqual({ finished: 2, failed: 1, completed: 1, cancelled: 1, durationMs: 100 });
     expect(clock.pending).toBe(0);
   });
 

@@ -62,6 +62,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private completed = 0;
   /** Number of calls that have finished since the drain or the shutdown of the application began. */
   private finished = 0;
+  /** Number of those calls that failed. */
+  private failedInDrain = 0;
   /** True from `noteShutdown()` on. */
   private isShuttingDown = false;
   /** Number of calls that a drain or close() failed. */
@@ -129,7 +131,10 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private countInDrain(call: RegisteredCall, outcome: StreamOutcome): void {
     if (this.completing.delete(call) && outcome !== 'failed') this.completed += 1;
     else if (this.isTerminating || outcome === 'cancelled') return;
-    else if (this.isShuttingDown || this.accepting !== 'yes') this.finished += 1;
+    else if (this.isShuttingDown || this.accepting !== 'yes') {
+      this.finished += 1;
+      if (outcome === 'failed') this.failedInDrain += 1;
+    }
   }
 
   /** Starts to count finished calls for the drain report. Nest may close its servers, and their calls, before the drain begins. */
@@ -199,8 +204,9 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     const lastedMs = Math.round(this.clock.now() - beganAt);
     const open = this.calls.size > 0 ? { cutOff: this.countByPath() } : {};
     this.terminateAll('draining', `The client was shut down: the call did not finish within ${String(lastedMs)} ms`);
-    const { finished, completed, cutOff } = this;
-    return { finished, completed, cancelled: cutOff, ...open, durationMs: this.clock.now() - beganAt };
+    const { finished, completed, cutOff, failedInDrain: failed } = this;
+    const failures = failed > 0 ? { failed } : {};
+    return { finished, ...failures, completed, cancelled: cutOff, ...open, durationMs: this.clock.now() - beganAt };
   }
 
   /** Fails calls whose retry is due after the drain. They cannot finish in time, and waiting would only delay their failure. */

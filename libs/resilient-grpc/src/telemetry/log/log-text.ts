@@ -50,6 +50,11 @@ export function counted(count: number, one: string, many = `${one}s`): string {
   return `${String(count)} ${count === 1 ? one : many}`;
 }
 
+/** Describes the calls that finished during a drain: '2 calls finished (1 failed)'. */
+export function finishedCalls(finished: number, failed = 0): string {
+  return `${counted(finished, 'call')} finished${failed > 0 ? ` (${String(failed)} failed)` : ''}`;
+}
+
 /** Maximum number of method paths in a list of calls. */
 const MAX_LISTED_PATHS = 5;
 

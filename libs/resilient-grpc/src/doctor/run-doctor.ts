@@ -22,7 +22,7 @@ Diagnoses why a gRPC client cannot reach its server: name resolution, connection
 <target> is the url of the client: orders:50051, dns:///orders:50051, ipv4:10.0.0.7:50051, unix:/run/orders.sock,
 kubernetes:///orders.shop:50051 (with the kubeconfig of KUBECONFIG, or the service account of the pod)
 
-  --tls                    use TLS with the system's authorities, like tls: {} in a client
+  --tls                    use TLS with Node's default authorities, like tls: {} in a client
   --ca FILE                use TLS with this authority
   --cert FILE --key FILE   client certificate and key (mutual TLS)
   --server-name NAME       expected name in the certificate, if it differs from the target's host

@@ -6,7 +6,7 @@ import { readBoundedFile } from '../read-bounded-file.js';
 
 /** TLS options of a client. A string that contains '-----BEGIN' is PEM; any other string is a path. A Buffer is PEM. */
 export interface TlsOptions {
-  /** Trusted certificate authorities. @defaultValue the system's certificate authorities, as grpc-js loads them */
+  /** Trusted certificate authorities. @defaultValue Node's default authorities, or those in `GRPC_DEFAULT_SSL_ROOTS_FILE_PATH` */
   readonly ca?: string | Buffer | undefined;
   /** Certificate chain of this client, for mutual TLS; requires `key`. */
   readonly cert?: string | Buffer | undefined;

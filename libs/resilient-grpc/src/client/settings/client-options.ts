@@ -112,7 +112,7 @@ export interface GrpcClientDefaults {
   /** Credentials from grpc-js. Cannot be combined with `tls`. @defaultValue insecure */
   readonly credentials?: ChannelCredentials | undefined;
   /**
-   * TLS material as file paths, PEM text or buffers; `{}` trusts the system's certificate authorities. Cannot be combined with
+   * TLS material as file paths, PEM text or buffers; `{}` trusts Node's default certificate authorities. Cannot be combined with
    * `credentials`.
    */
   readonly tls?: TlsOptions | undefined;

@@ -43,7 +43,7 @@ const tlsSchema = object(
     serverName: v.optional(v.pipe(v.string('a host name'), v.nonEmpty('a host name'))),
     reload: v.optional(flag),
   },
-  "an object such as { ca: '/run/tls/ca.pem' }, or {} for the system's certificate authorities",
+  "an object such as { ca: '/run/tls/ca.pem' }, or {} for Node's default certificate authorities",
 );
 
 const loadBalancingText =
@@ -157,7 +157,7 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
     ),
   ),
   ...sameRemedy(['host', 'port', 'hostname', 'address', 'target'], "write `url`: 'host:port'"),
-  ...sameRemedy(['ssl', 'secure'], "write `tls`: { ca, cert, key }, or {} for the system's certificate authorities"),
+  ...sameRemedy(['ssl', 'secure'], "write `tls`: { ca, cert, key }, or {} for Node's default certificate authorities"),
   insecure: 'remove it; connections are not encrypted without `tls` and `credentials`',
   ...sameRemedy(CONTRACT_KEYS, 'the contract belongs next to `name`, not in the result of a factory; move it there'),
   ...sameRemedy(

@@ -248,7 +248,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'clients.shop.tls',
     /got both; keep one/,
   ],
-  ['tls: true', { url, tls: true }, 'clients.shop.tls', /or \{\} for the system's certificate authorities, got true/],
+  ['tls: true', { url, tls: true }, 'clients.shop.tls', /or \{\} for Node's default certificate authorities, got true/],
   [
     'a missing TLS file',
     { url, tls: { ca: '/nowhere/ca.pem' } },

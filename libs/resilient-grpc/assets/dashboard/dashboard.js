@@ -153,7 +153,7 @@ export class Dashboard {
     const isFine = state === 'live' || (state === 'connecting' && !this.#known);
     const problem = isFine ? '' : text === undefined ? sentence : `${sentence} ${text}.`;
     const isOtherRelease = this.otherProcess !== undefined && this.#release && this.#release !== this.pageRelease;
-    const difference = `The process runs release ${this.#release}, and this page release ${this.pageRelease}; some data may be missing.`;
+    const difference = `The process runs release ${this.#release}, but this page is from release ${this.pageRelease}; some data may be missing.`;
     const notices = [problem, isOtherRelease ? difference : ''].filter(Boolean).join(' ');
     this.notice.hidden = notices === '';
     setText(this.notice, notices);
@@ -258,8 +258,8 @@ async function fetchSnapshot() {
 }
 
 /**
- * Reloads the page, because only a page of the same release can read the events. Reloads once per release and browser tab. Otherwise, the
- * page would reload forever behind a load balancer that alternates between releases.
+ * Reloads the page, because a page of another release may be unable to read the events. Reloads once per release and browser tab.
+ * Otherwise, the page would reload forever behind a load balancer that alternates between releases.
  */
 export function reloadFor(release) {
   const key = `nestjs-resilient-grpc.reloaded-for.${release}`;

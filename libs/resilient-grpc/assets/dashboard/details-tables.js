@@ -6,9 +6,9 @@ import { el, Table } from './parts.js';
 export const REASONS = {
   server: 'status sent by the server',
   http: 'HTTP response that is not gRPC, from a proxy or web server',
-  'connection-lost': 'connection lost after the request was sent',
+  'connection-lost': 'connection or stream lost before the server sent a status',
   refused: 'refused by the server’s transport',
-  outage: 'no connection for longer than the grace period',
+  outage: 'no connection; the call did not wait, or the grace period ended',
   'too-many-waiting': 'too many calls were waiting for a connection',
   'concurrency-limit': 'too many calls were running',
   'circuit-open': 'circuit breaker of the method is open',
@@ -19,7 +19,7 @@ export const REASONS = {
   'inbound-cancelled': 'inbound call was cancelled',
   draining: 'client was draining',
   closed: 'client was closed',
-  'not-sent': 'request could not be sent: size, serialization, metadata, or credentials',
+  'not-sent': 'call could not be sent: options, size, serialization, metadata, credentials, or interceptor',
   'requests-overflow': 'request messages were emitted faster than they could be sent',
   protocol: 'invalid response',
   overloaded: 'refused by an overloaded server',
@@ -47,7 +47,7 @@ const number = (title, valueOf, note) => ({
 const SHORT_METHOD = { title: 'method', text: ({ path }) => shortPath(path), hint: ({ path }) => path, cell: 'path' };
 const bad = (column, isBad) => ({ ...column, tone: (item) => (isBad(item) ? 'bad' : '') });
 
-/** Creates the tables of calls: by method, by reason, by error. */
+/** Creates the tables of calls: by method, by failure reason, by reason for not retrying, and by error. */
 export function callTables() {
   return {
     methods: tableOf(({ methods }) => methods, {
@@ -152,7 +152,7 @@ function limitLatency({ latencyMs, unloadedLatencyMs }) {
   return latencyMs === undefined ? unloaded : `${duration(latencyMs)}, ${unloaded}`;
 }
 
-/** Creates the tables of connections, streams, and limits. */
+/** Creates the tables of connections, endpoints, outages, streams, circuit breakers, limits, and hedging delays. */
 export function connectionTables() {
   return {
     connections: new Table({

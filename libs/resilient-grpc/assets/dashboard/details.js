@@ -52,11 +52,11 @@ export class Details {
     this.charts = new CallCharts();
     this.retries = new Meter(
       'retries',
-      'A retry costs a token. Successful calls return tokens, and so does time without retryThrottling. Retries stop at 0, or at half with retryThrottling.',
+      'A retry costs a token, and tokens return with successful calls and over time. Retries stop below one token. With retryThrottling, a failure costs a token, only successful calls return tokens, and retries stop at half.',
     );
     this.hedges = new Meter(
       'hedges',
-      'A hedge costs a token; each call returns 0.05 tokens. Hedges are limited to 5 % of calls, plus five.',
+      'A hedge costs a token. Each call that may be hedged returns 0.05 tokens, so hedges are limited to 5 % of these calls, plus five.',
     );
     this.tables = callTables();
     this.more = connectionTables();

@@ -68,8 +68,8 @@ export class SummedClient {
   }
 
   /**
-   * Snapshot of the client: the sums over all processes, and other properties, such as the connection state, from the process in the worst
-   * state.
+   * Snapshot of the client: sums over all processes, the longest wait, and other properties, such as the connection state, from the process
+   * in the worst state.
    */
   get snapshot() {
     const all = this.parts.map(({ client }) => client.snapshot);

@@ -178,7 +178,10 @@ export type GrpcClientEvent = {
   | { readonly type: 'requests-burst'; readonly path: string; readonly messages: number }
   | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
-  /** The installed grpc-js is untested, or lacks private names that the library uses. Emitted at most once per process for each kind of object. */
+  /**
+   * The installed grpc-js is untested, or lacks private names that the library uses. Emitted at most once per process for each kind of
+   * object.
+   */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** The resolver reported more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }

@@ -32,7 +32,7 @@ export interface ClientTelemetry {
 
 /** Figures of a client that are read when metrics are collected. */
 export interface ClientFigures {
-  /** Number of open connections, including idle and closing connections. */
+  /** Number of connections, including idle ones and those of replaced channels, until they close or receive GOAWAY. */
   readonly openConnections: number;
   /** Number of calls that wait for the channel. */
   readonly waiting: number;

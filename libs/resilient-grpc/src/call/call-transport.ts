@@ -22,7 +22,10 @@ export interface CallTransport {
   wait(waiter: Waiter): void;
   /** Removes a waiter from the queue. Does nothing if it is not queued. */
   dequeue(waiter: Waiter): void;
-  /** Reports that the server itself sent a status, headers, or a message. `latencyMs` is set for calls that succeeded. */
+  /**
+   * Reports that the server itself sent a status, or the headers of a response stream. `latencyMs` is set if a unary or client-streaming
+   * call succeeded.
+   */
   answered(latencyMs: number | undefined): void;
   /** Reports the end of a call that had waited. */
   releasedCallEnded(result: ReleasedCallResult, waiter: Pick<Waiter, 'expectsPromptResponse'>): void;
@@ -70,7 +73,7 @@ export interface Waiter {
 /** Reason why a wait ended without a usable channel. */
 export interface WaitRefusal {
   readonly reason: 'outage' | 'too-many-waiting' | 'closed';
-  /** Duration and cause of the outage, and the time of the next attempt to connect; for the error message. */
+  /** Explanation for the error message. For 'outage': the duration, the cause, and the time of the next attempt to connect. */
   readonly details: string;
   /** Remedy, for the error message; absent if it is unknown. */
   readonly remedy?: string | undefined;

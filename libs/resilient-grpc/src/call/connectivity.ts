@@ -76,7 +76,7 @@ export interface ResolutionSnapshot {
   readonly addresses: number;
   /** End of the last lookup; absent before the first one. A target without a name is resolved only once. */
   readonly lastLookupAt?: string;
-  /** True if the last lookup found no address. Earlier addresses stay in use. */
+  /** True if the last lookup found no address. If the lookup failed, earlier addresses stay in use. */
   readonly failing: boolean;
   /** Earliest time of the next periodic lookup; absent if the name is resolved only on demand, and while the channel is idle. */
   readonly nextLookupAt?: string;

@@ -37,7 +37,7 @@ interface Message {
 }
 
 /**
- * A call of grpc-js's own client. grpc-js's retries are off on the library's channels, so this class resends calls that no server
+ * A call of grpc-js's own client. grpc-js's retries are off on the library's channels, so this class resends a call that no server
  * application received: once if a GOAWAY rejected its stream (or REFUSED_STREAM, if it is trusted), as in a plain channel, and up to ten
  * times if its request was never sent.
  */

@@ -106,7 +106,7 @@ export function isDnsName(url: string): boolean {
 }
 
 /**
- * Name of the first policy in `config` that grpc-js supports; `undefined` if it supports none. For outlier detection, it is the name of the
+ * Name of the first policy in `config` that grpc-js supports; `undefined` if no policy is supported. For outlier detection, the name of the
  * child policy, which selects the endpoints.
  */
 export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {

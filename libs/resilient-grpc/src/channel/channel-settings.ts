@@ -30,7 +30,7 @@ export interface ChannelSettings extends BalancingSettings {
   /** Maximum total size of the requests that wait in an outage, in bytes. */
   readonly maxWaitingBytes: number;
   readonly connection: 'on-demand' | 'warm';
-  /** Timeout of the first attempt to connect; grows while attempts time out. */
+  /** Initial timeout of an attempt to connect. The timeout grows while attempts time out. */
   readonly connectTimeoutMs: number;
   readonly maxConnectionAgeMs: number | undefined;
   /** Ejection rules. If `undefined`, the rules of outlier detection in `loadBalancing` apply, if present. */

@@ -16,7 +16,10 @@ export type ConnectionEvent =
   | { readonly type: 'ended'; readonly ended: EndedConnection }
   /** The channel no longer uses the connection to `address`, because the address was removed, or the channel went idle. */
   | { readonly type: 'released'; readonly address: string }
-  /** The client ended a call on `connection` because the call took too long, `waitedMs` after its start. */
+  /**
+   * The client ended a call on `connection` because the call took too long. `waitedMs`: time since the start of the attempt; 0 if the call
+   * was waiting for a message of its response stream.
+   */
   | { readonly type: 'call-timed-out'; readonly connection: EstablishedConnection; readonly waitedMs: number }
   /** The number of free streams changed, because a connection was opened or lost, its limit changed, or a call on it ended. */
   | { readonly type: 'streams' }

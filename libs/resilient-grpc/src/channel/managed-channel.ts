@@ -64,7 +64,7 @@ export class ManagedChannel implements CallTransport {
   readonly history: ConnectivityTransition[] = [];
   isConnected = false;
   isClosed = false;
-  /** Number of open connections, including idle and closing ones. */
+  /** Number of connections, including idle ones and those of replaced channels, until they close or receive GOAWAY. */
   openConnections = 0;
   readonly waiting: WaitingCalls;
   private readonly load: LoadBaseline;

@@ -81,7 +81,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   private readonly intercepted: boolean;
   /** `call`, if it runs on a connection without grpc-js's channel. */
   private readonly direct: DirectCall | undefined;
-  /** The channel's call. With interceptors, `undefined` until they create it, which may never happen. */
+  /** The direct call, or the channel's call. With interceptors, `undefined` until they create it, which may never happen. */
   private channelCall: Pick<CallStream, 'getPeer'> | undefined;
   private headers: Metadata | undefined;
   private ended = false;

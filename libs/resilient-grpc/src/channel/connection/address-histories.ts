@@ -12,17 +12,17 @@ export interface EndedConnection {
   readonly address: string;
   readonly livedMs: number;
   readonly reason: ConnectionEnd;
-  /** True if a call on the connection received a response from the server. */
+  /** True if the server responded to a call after the connection was established, on this connection or another one. */
   readonly answered: boolean;
   /** True if the connection closed immediately, without a response. It then counts as a failed attempt to connect. */
   readonly closedImmediately: boolean;
   /**
-   * True if the server sent GOAWAY with NO_ERROR before its first response. A response to a call on the connection, or the end of the
-   * connection without a response, then decides whether the connection worked, and a 'judged' event reports the result. The first of
-   * consecutive connections that close immediately is never judged.
+   * True if the server sent GOAWAY with NO_ERROR right after the connection was established, before the first response. A response to a
+   * call on the connection, or the end of the connection without a response, then decides whether the connection worked, and a 'judged'
+   * event reports the result. The first of consecutive connections that close immediately is never judged.
    */
   readonly isUndecided: boolean;
-  /** True if connections to other addresses are READY. */
+  /** True if other connections are READY. */
   readonly othersReady: boolean;
 }
 

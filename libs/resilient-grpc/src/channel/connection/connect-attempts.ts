@@ -78,8 +78,8 @@ export class ConnectAttempts {
   }
 
   /**
-   * Releases `attempt` after grpc-js dropped its subchannel. Calls may still run on its connection, because grpc-js drops the subchannel
-   * after a GOAWAY, but the streams continue.
+   * Releases `attempt` after grpc-js dropped its subchannel. Calls may still run on its connection, because streams continue when grpc-js
+   * drops the subchannel after a GOAWAY.
    */
   release(attempt: ConnectAttempt): void {
     if (this.running.get(attempt.key) === attempt) this.running.delete(attempt.key);

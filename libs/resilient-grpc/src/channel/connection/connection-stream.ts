@@ -46,7 +46,7 @@ export class ConnectionStream {
     private readonly opening: StreamOpening,
   ) {}
 
-  /** Opens a stream; returns `undefined` if this grpc-js cannot bind a call to one connection. */
+  /** Opens a stream; returns `undefined` if the installed grpc-js cannot bind a call to one connection. */
   static open(subchannel: SubchannelInterface, opening: StreamOpening): ConnectionStream | undefined {
     // The call has no deadline, because grpc-js would start a timer that the response does not clear and that keeps the process running.
     const call = channelOf(subchannel)?.createCall(opening.path, Infinity, null, null, null);

@@ -34,7 +34,7 @@ export class DisconnectReasonWatch {
     });
   }
 
-  /** Reason for the end of the connection. Read it immediately after the end. The first observed event determines it. */
+  /** Reason for the end of the connection, from the first observed event. Valid only if read immediately after the end. */
   get end(): ConnectionEnd {
     if (this.first !== undefined) return this.first;
     // grpc-js drops a connection whose socket is still open if a keepalive ping timed out.

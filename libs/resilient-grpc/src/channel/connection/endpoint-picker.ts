@@ -45,8 +45,8 @@ export interface PickableEndpoints {
 }
 
 /**
- * Selects an endpoint that the call has not tried, if one is READY. Attempts without tried endpoints receive the pick of the child
- * policy, which is called once for them.
+ * Selects an endpoint that the call has not tried, if one is READY. For an attempt that has no list of tried endpoints, the child policy is
+ * called once, and its pick is used.
  */
 export class EndpointPicker implements Picker {
   constructor(
@@ -73,7 +73,7 @@ export class EndpointPicker implements Picker {
       const pick = this.child.pick(args);
       if (isComplete(pick) && this.isUntried(pick, tried)) return pick;
     }
-    // The tried endpoint may have by far the highest weight.
+    // An endpoint that the call has tried may have by far the highest weight.
     const subchannel = others[Math.floor(this.random() * others.length)] ?? null;
     return { pickResultType: COMPLETE, subchannel, status: null, onCallStarted: null, onCallEnded: null };
   }

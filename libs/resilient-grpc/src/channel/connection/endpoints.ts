@@ -78,7 +78,7 @@ const SWEEP_MS = 250;
  * unread.
  */
 const MAX_SWEEP_DELAY_MS = 250;
-/** An endpoint is warm after it has been in use for this long. An interruption shorter than this requires no slow start. */
+/** An endpoint is warm after it has been usable for this long. An interruption shorter than this requires no slow start. */
 const WARM_MS = 1_000;
 const SHARE_PERIOD_MS = 10_000;
 /** Maximum number of endpoints that are kept, unless more are in use. */

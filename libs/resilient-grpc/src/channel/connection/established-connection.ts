@@ -32,7 +32,7 @@ export class EstablishedConnection {
     this.received = checkReceived(this.received, this.bytesRead, now);
   }
 
-  /** Milliseconds for which nothing was received during an attempt that began at `startedAt`; `undefined` if it is unknown, or short. */
+  /** Milliseconds for which nothing was received during an attempt that began at `startedAt`; `undefined` if unknown or short. */
   silenceMs(startedAt: number, now: number): number | undefined {
     if (startedAt < this.readyAt) return undefined;
     return silenceMs(this.received, this.bytesRead, startedAt, now);
@@ -48,7 +48,7 @@ export class EstablishedConnection {
     return this.openProbe(this.address);
   }
 
-  /** Reason for the end of the connection. Read it immediately after the end. */
+  /** Reason for the end of the connection. Valid only if read immediately after the end. */
   get end(): ConnectionEnd {
     return this.givenUp ?? this.watch?.end ?? 'unknown';
   }

@@ -29,7 +29,7 @@ const FIRST_RESPONSE_TIMEOUT_MS = 5_000;
 
 /**
  * Watches the health of one connection while it is READY. A Watch that ends is reopened: within 100 ms if it received a response and lasted
- * at least a second, otherwise after a backoff. A server without the health service counts as healthy.
+ * at least a second, otherwise after a backoff. A server without the health service counts as healthy, and its Watch is not reopened.
  */
 export class HealthWatch {
   private stream: ConnectionStream | undefined;

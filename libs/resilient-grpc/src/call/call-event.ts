@@ -42,7 +42,10 @@ export type GrpcClientEvent = {
       readonly cause?: string;
     }
   | { readonly type: 'connection'; readonly change: 'connected'; readonly address: string; readonly calls: CallPath }
-  /** An attempt to connect failed. Without `address`, the name could not be resolved. */
+  /**
+   * An attempt to connect failed. `address` is absent if the name could not be resolved, if no endpoint is serving, or if the connection is
+   * not observed (`xds:`).
+   */
   | { readonly type: 'connection'; readonly change: 'failed'; readonly address?: string; readonly cause: string }
   /** 'ended': the server or the network ended the connection. 'closed': this client closed it. */
   | {
@@ -199,8 +202,8 @@ export type GrpcClientEvent = {
    */
   | { readonly type: 'lookup-failed'; readonly addresses: number }
   /**
-   * Requests for the endpoints of the target fail (`kubernetes:`). Emitted again only after a request has succeeded. Earlier addresses
-   * stay in use.
+   * Requests for the endpoints of the target fail (`kubernetes:`). Emitted again only after a request has succeeded or the channel was
+   * idle. Earlier addresses stay in use.
    */
   | {
       readonly type: 'endpoint-watch';

@@ -80,7 +80,7 @@ export interface ResolutionSnapshot {
   readonly failing: boolean;
   /** Earliest time of the next periodic lookup; absent if the name is resolved only on demand, and while the channel is idle. */
   readonly nextLookupAt?: string;
-  /** Present for a target whose endpoints are watched (`kubernetes:`), from the first call on. */
+  /** Present for a target whose endpoints are watched (`kubernetes:`), once the watch has started. */
   readonly watch?: EndpointWatchSnapshot;
 }
 

@@ -9,7 +9,10 @@ import type { EstablishedConnection } from './connection/established-connection.
 export type ConnectionEvent =
   | AddressHistoryEvent
   | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
-  /** An attempt to connect failed. `address` is `undefined` if the name could not be resolved, or if the connection is not observed. */
+  /**
+   * An attempt to connect failed. `address` is `undefined` if the name could not be resolved, if no endpoint is serving, or if the
+   * connection is not observed.
+   */
   | { readonly type: 'connect-failed'; readonly address: string | undefined; readonly failure: ConnectFailure }
   | { readonly type: 'connected'; readonly address: string; readonly calls: CallPath }
   /** A connection that was READY ended. */

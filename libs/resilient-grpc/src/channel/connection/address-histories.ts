@@ -68,7 +68,7 @@ interface ConnectionHistory {
   undecided: readonly UndecidedConnection[];
 }
 
-/** Maximum number of remembered addresses. Exceeded only if more addresses are in use. */
+/** Maximum number of remembered addresses. Exceeded only if more addresses are in use or held off. */
 const MAX_KNOWN_ADDRESSES = 256;
 
 /** Connection history of one grpc-js channel, per address. */

@@ -274,8 +274,8 @@ export class WireChannel {
   }
 
   /**
-   * Observes the connection of `call` if the policy is not active (with `xds:`, or if a resolver selects another policy). The stream of the
-   * call exists in the next turn.
+   * Reserves a stream for `call` if streams are limited, and observes its connection if the policy is not active (for example, with
+   * `xds:`). The stream of the call exists in the next turn.
    */
   callCreated(call: object): void {
     if (this.isLimited) this.reserveStream();

@@ -94,7 +94,7 @@ export class PolicyOwner {
   refusal: string | undefined;
   /** True if the channel is closed. */
   isReleased = false;
-  /** The policy; `undefined` until grpc-js has created it, and while the channel is idle. */
+  /** The policy; `undefined` until grpc-js has created it, and while the channel is idle or uses another policy. */
   control: ObservingPolicy | undefined;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
   readonly loads: EndpointLoads | undefined;

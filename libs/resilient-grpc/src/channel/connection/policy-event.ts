@@ -16,7 +16,7 @@ export type PolicyEvent =
   | { readonly type: 'unresolved'; readonly details: string }
   /** The resolver returned more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
-  /** grpc-js destroyed the policy, because the channel is idle or closed. */
+  /** grpc-js destroyed the policy, because the channel is idle or closed, or because a service config selected another policy. */
   | { readonly type: 'destroyed' }
   /** The connection to `address` changed its state. */
   | {

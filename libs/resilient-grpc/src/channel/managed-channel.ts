@@ -490,7 +490,7 @@ export class ManagedChannel implements CallTransport {
     // A grace period may have ended, or an outage may have begun, while the channel was READY. Waiting calls were not refused at that time.
     this.refuseInBatches((waiter) => !this.mayWaitOut(waiter));
     if (this.replacement !== undefined && state !== 'CONNECTING') {
-      // The replacement is needed anyway (new credentials, age), and no working connection is left to keep.
+      // The replacement is needed anyway (for example, for new credentials), and no working connection is left to keep.
       this.takeOver();
     } else if (state === 'TRANSIENT_FAILURE') {
       for (; this.failures > 0; this.failures -= 1) this.outage.attemptFailed(this.lastError);
@@ -516,7 +516,7 @@ export class ManagedChannel implements CallTransport {
     this.dependencies.changed();
   }
 
-  /** Fails expired waiters in batches, one per event-loop turn, because thousands of errors at once would block the loop. */
+  /** Fails the matching waiters in batches, one per event-loop turn, because thousands of errors at once would block the loop. */
   private refuseInBatches(which: (waiter: Waiter) => boolean): void {
     if (this.isConnected || this.outage.current === undefined) return;
     const leaving = this.waiting.takeWhere(which, REFUSAL_BATCH_SIZE);

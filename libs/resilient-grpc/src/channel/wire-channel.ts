@@ -79,7 +79,7 @@ export class WireChannel {
   state: ConnectivityState = 'IDLE';
   readonly histories: AddressHistories;
   readonly readBarrier: IdleReadBarrier;
-  /** Reports the private names that this grpc-js lacks. */
+  /** Reports the private names that the installed grpc-js lacks. */
   readonly seams: SeamReport;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
   readonly loads: EndpointLoads | undefined;
@@ -98,7 +98,7 @@ export class WireChannel {
   private readonly doctorCommand: string | undefined;
   /** True if the server of a connection limits its streams. */
   private isLimited = false;
-  /** Calls for which grpc-js's channel creates a stream later in this turn. */
+  /** Number of calls whose streams grpc-js's channel creates later in this turn. */
   private unplaced = 0;
   private active = 0;
   private closed = false;
@@ -219,7 +219,7 @@ export class WireChannel {
     });
   }
 
-  /** Progress of the connection attempt; `undefined` between two attempts, or if this grpc-js does not expose it. */
+  /** Progress of the connection attempt; `undefined` between two attempts, or if the installed grpc-js does not expose it. */
   get connecting(): string | undefined {
     const { attempts, policy } = this;
     if (policy !== undefined && policy.control === undefined) return 'the name is not resolved yet';
@@ -274,8 +274,8 @@ export class WireChannel {
   }
 
   /**
-   * Observes the connection of `call` if the policy is not active (with `xds:`, or if a resolver selects another policy). The stream of the
-   * call exists in the next turn.
+   * Reserves a stream for `call` if streams are limited, and observes its connection if the policy is not active (for example, with
+   * `xds:`). The stream of the call exists in the next turn.
    */
   callCreated(call: object): void {
     if (this.isLimited) this.reserveStream();

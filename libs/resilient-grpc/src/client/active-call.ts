@@ -12,7 +12,7 @@ export interface ActiveCall {
   readonly waiting: boolean;
   /** Number of times the stream was resumed; present only for resumable streams. */
   readonly resumes?: number;
-  /** 'file:line' in the application; present if `traceStreams` is on. */
+  /** 'file:line' in the application; present for streams if `traceStreams` is on. */
   readonly openedAt?: string;
   /** Ends the call with CANCELLED. */
   cancel(reason?: string): void;

@@ -22,14 +22,14 @@ export class LivenessProbe {
     private readonly session: Pingable,
   ) {}
 
-  /** Returns a probe; `undefined` if the connection is not READY, or if this grpc-js lacks the private names. */
+  /** Returns a probe; `undefined` if the connection is not READY, or if the installed grpc-js lacks the required private names. */
   static of(subchannel: SubchannelInterface): LivenessProbe | undefined {
     const session = pingableSession(subchannel);
     if (session === undefined || channelOf(subchannel) === undefined) return undefined;
     return new LivenessProbe(subchannel, session);
   }
 
-  /** Sends the health check, with `timeoutMs` as the timeout for the server. The client must end the call with `end()`. */
+  /** Sends the health check, with `timeoutMs` as the timeout for the server. The caller must end the call with `end()`. */
   check(timeoutMs: number): void {
     const metadata = new Metadata();
     metadata.set('grpc-timeout', `${String(timeoutMs)}m`);

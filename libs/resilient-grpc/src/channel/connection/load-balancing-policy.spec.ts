@@ -191,7 +191,7 @@ function watched(target: string, child: object = { pick_first: {} }, options: Ch
   checkForLeaks();
   const seen = new Recorder();
   const policy = observeConnections([child as Readonly<Record<string, unknown>>], seen);
-  if (policy === undefined) throw new Error('this grpc-js lacks private names that the policy needs');
+  if (policy === undefined) throw new Error('the installed grpc-js lacks private names that the policy needs');
   const channel = new Channel(target, credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.initial_reconnect_backoff_ms': 30_000,

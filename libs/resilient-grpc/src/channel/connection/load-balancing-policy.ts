@@ -94,7 +94,7 @@ export class PolicyOwner {
   refusal: string | undefined;
   /** True if the channel is closed. */
   isReleased = false;
-  /** The policy; `undefined` until grpc-js has created it, and while the channel is idle. */
+  /** The policy; `undefined` until grpc-js has created it, and while the channel is idle or uses another policy. */
   control: ObservingPolicy | undefined;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
   readonly loads: EndpointLoads | undefined;
@@ -153,14 +153,18 @@ function isRefusable(value: unknown): value is RefusableOwner {
 
 /** Name under which this copy registered the policy; empty before the registration. */
 let policyName = '';
-/** Name under which this copy registered `least_request`; empty before the registration, or if this grpc-js lacks the required names. */
+/**
+ * Name under which this copy registered `least_request`; empty before the registration, or if the installed grpc-js lacks the required
+ * names.
+ */
 let leastRequestName = '';
 /** Set at registration. */
 let parts: PolicyParts;
 let GatedSubchannel: ReturnType<typeof gatedSubchannelClass>;
 
 /**
- * Wraps the configured child policies in a policy that reports to the channel. Returns `undefined` if this grpc-js lacks the private names.
+ * Wraps the configured child policies in a policy that reports to the channel. Returns `undefined` if the installed grpc-js lacks the
+ * required private names.
  *
  * grpc-js's public channel exposes too little (42 attempts to connect appeared as two state changes) and cannot end a backoff. A
  * load-balancing policy can observe each connection.
@@ -170,8 +174,8 @@ export function observeConnections(children: Policies, dependencies: PolicyDepen
 }
 
 /**
- * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if this grpc-js lacks the
- * names that the policy needs. A policy that the application registered under this name is used unchanged.
+ * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if the installed grpc-js
+ * lacks the names that the policy needs. A policy that the application registered under this name is used unchanged.
  */
 export function supported(policy: Policies[number]): Policies[number] {
   if (
@@ -223,7 +227,7 @@ class ObservingPolicyConfig implements TypedLoadBalancingConfig {
     return { [policyName]: { id: this.id, child: [this.child.toJsonObject()] } };
   }
 
-  /** @throws Error if no child policy is known. grpc-js then reports the whole config as invalid. */
+  /** @throws Error if grpc-js supports none of the child policies. grpc-js then reports the whole config as invalid. */
   static createFromJson(json: { readonly id: unknown; readonly child: object[] }): ObservingPolicyConfig {
     // Safe: a service config contains an array of objects with one key each.
     const child = parts.selectLbConfigFromList(json.child as Parameters<PolicyParts['selectLbConfigFromList']>[0]);
@@ -662,7 +666,9 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return ends.length === 0 ? undefined : Math.min(...ends);
   }
 
-  /** Opens a stream on one READY connection; `undefined` if no connection is READY, or if this grpc-js cannot bind a call to one. */
+  /**
+   * Opens a stream on one READY connection; `undefined` if no connection is READY, or if the installed grpc-js cannot bind a call to one.
+   */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     for (const connection of this.connections) {
       // A stream that stays open would keep a further connection from closing.

@@ -15,8 +15,8 @@ export interface UnreadConnection {
 }
 
 /**
- * Interval of the checks. A reset counts only if two consecutive checks find it, because Node may not have read the socket before the first
- * check.
+ * Interval of the checks. A reset counts only if two consecutive checks find it and no data is read between them, because Node may not have
+ * read the socket before the first check.
  */
 const POLL_INTERVAL_MS = 250;
 

@@ -23,7 +23,7 @@ export class ObservedConnection {
   private healthWatch: HealthWatch | undefined;
   /** Streams that are not calls of the channel, such as a health Watch. */
   private ownStreams: readonly ConnectionStream[] = [];
-  /** Streams of the connection; `undefined` if it is not READY, or if this grpc-js does not expose them. */
+  /** Streams of the connection; `undefined` if it is not READY, or if the installed grpc-js does not expose them. */
   streams: StreamSlots | undefined;
   /** The last state that was reported. */
   private state = connectivityState.IDLE;

@@ -16,7 +16,7 @@ export type PolicyEvent =
   | { readonly type: 'unresolved'; readonly details: string }
   /** The resolver returned more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
-  /** grpc-js destroyed the policy, because the channel is idle or closed. */
+  /** grpc-js destroyed the policy, because the channel is idle or closed, or because a service config selected another policy. */
   | { readonly type: 'destroyed' }
   /** The connection to `address` changed its state. */
   | {
@@ -26,15 +26,19 @@ export type PolicyEvent =
       readonly to: ConnectivityState;
       readonly error: string | undefined;
     }
-  /** The connection to `address` became READY and has `session`. Not emitted if this grpc-js does not expose the session. */
+  /**
+   * The connection to `address` became READY, or was reused in that state, and has `session`. Not emitted if the installed grpc-js does not
+   * expose the session.
+   */
   | { readonly type: 'session'; readonly address: string; readonly session: WatchedSession }
   /**
-   * The channel no longer uses the connection to `address`, which is in `state`, because the address was removed, or the channel went idle.
+   * The channel no longer uses the connection to `address`, which is in `state`, for example because the address was removed, or the
+   * channel went idle.
    */
   | { readonly type: 'released'; readonly address: string; readonly state: ConnectivityState }
   /** The channel uses an existing connection to `address`, which is in `state`. */
   | { readonly type: 'reused'; readonly address: string; readonly state: ConnectivityState }
-  /** The number of streams that a connection may carry became known, or changed. */
+  /** The number of available streams changed, because a connection was opened or lost, or its limit changed. */
   | { readonly type: 'streams' }
   /** A further connection was idle and is no longer used. */
   | { readonly type: 'unused' }

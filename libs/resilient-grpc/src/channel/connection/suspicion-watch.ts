@@ -108,7 +108,7 @@ export class SuspicionWatch {
     }
   }
 
-  /** Clears all suspicions, because the channel is no longer READY, or is closed. */
+  /** Clears all suspicions and closes the replacement, for example because the channel is no longer READY. */
   forget(): void {
     for (const { probe } of this.suspects.values()) probe?.end();
     this.suspects.clear();

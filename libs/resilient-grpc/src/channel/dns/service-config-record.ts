@@ -2,8 +2,8 @@ import type { Resolver } from 'node:dns/promises';
 import { serviceConfigAttribute } from '../../policy/service-config/choose-service-config.js';
 
 /**
- * Limits of a query. Node's defaults, 5 s and four tries, could delay the start of a client for too long. The second try takes twice as
- * long.
+ * Limits of a query. With Node's defaults, which include four tries, an unresponsive name server could delay the start of a client for half
+ * a minute or more.
  */
 export const DNS_QUERY = { timeout: 1_000, tries: 2 };
 

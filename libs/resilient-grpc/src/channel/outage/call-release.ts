@@ -9,7 +9,7 @@ import type { Clock, Timer } from '../../time/clock.js';
 
 /** Maximum number of calls released per event-loop turn if no pace applies. More would block the loop. */
 const RELEASE_BATCH_SIZE = 256;
-/** Maximum delay of a tick. A longer delay shows that the process was busy. Equals the tolerance for slow responses. */
+/** Maximum delay of a tick. A longer delay shows that the process was busy. Equals the fixed part of the tolerance for slow responses. */
 const MAX_TICK_DELAY_MS = 20;
 /** Interval of the checks for a free stream. The end of a call starts a check immediately, but the end of a health Watch does not. */
 const STREAM_POLL_MS = 250;
@@ -24,7 +24,7 @@ export interface ReleaseDependencies {
   readonly hasFreeStream: () => boolean;
   /** Receives each wait for a free stream: its start, each check, and its end. */
   readonly streamWait: Pick<StreamWait, 'continues' | 'ended'>;
-  /** Milliseconds after READY within which every waiting call is sent. */
+  /** Milliseconds after READY within which every waiting call is sent. A long wait extends this time. */
   readonly withinMs: number;
   /** Varied by the fleet simulation. Default: `DEFAULT_RELEASE_POLICY`. */
   readonly policy?: ReleasePolicy;
@@ -49,7 +49,7 @@ export class CallRelease {
   private readyAt = 0;
   /** Time after READY within which every waiting call is sent; 0 if no pace applies. */
   private boundMs = 0;
-  /** Send order, as of `surveyedAt`. Calls that were cancelled since then are skipped. */
+  /** Send order, as of `surveyedAt`. Calls that have been cancelled since then are skipped. */
   private order: readonly Waiter[] = [];
   private next = 0;
   private surveyedAt = 0;
@@ -61,7 +61,7 @@ export class CallRelease {
     this.policy = dependencies.policy ?? DEFAULT_RELEASE_POLICY;
   }
 
-  /** Starts to send the waiting calls. `afterOutage` is false if they only waited for the channel to connect. */
+  /** Starts to send the waiting calls. `afterOutage` is false if they only waited for the channel to connect, or for a free stream. */
   begin(afterOutage: boolean): void {
     if (this.waiting.size === 0) return;
     if (this.running) {

@@ -32,7 +32,7 @@ export class StreamWait {
     const { streamCapacity } = current();
     if (streamCapacity === undefined || this.isReported) return;
     const { connections, limit, isGrowing: opensConnection } = streamCapacity;
-    // A wait for a connection that opens immediately is no sign of a problem.
+    // A short wait while another connection opens is no sign of a problem.
     if (opensConnection && now - this.since < SLOW_STREAM_MS) return;
     this.isReported = true;
     if (!events.wanted) return;

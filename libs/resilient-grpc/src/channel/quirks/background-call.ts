@@ -9,8 +9,8 @@ interface Transport {
 const backgroundCalls = new WeakMap<object, Set<object>>();
 
 /**
- * Lets the process exit while `call` runs. The call must be started, and must be on one connection. The process keeps running while the
- * connection has other calls. Has no effect if this grpc-js lacks the private names.
+ * Lets the process exit while `call` runs. The call must have started on a channel from `channelOf()`, which has one connection. The
+ * process keeps running while the connection has other calls. Has no effect if the installed grpc-js lacks the required private fields.
  */
 export function runInBackground(call: object): void {
   // Safe for the supported releases of grpc-js. Other releases may lack the fields, so all of them are optional.

@@ -352,7 +352,7 @@ describe('connector', () => {
       return begin.call(attempts, key);
     };
     const observed = observeSockets(inner, attempts, { check: () => undefined });
-    if (observed === undefined) throw new Error('this grpc-js lacks private names that the connector needs');
+    if (observed === undefined) throw new Error('the installed grpc-js lacks private names that the connector needs');
     const target = { scheme: 'dns', path: '127.0.0.1:1' };
     const options = address === undefined ? {} : { [ADDRESS_ARGUMENT]: address };
     onTestFinished(() => attempts.abortAll());

@@ -15,8 +15,8 @@ export const ADDRESS_ARGUMENT = 'nestjs_resilient_grpc.address';
 const TCP_KEEPALIVE_MS = 60_000;
 
 /**
- * Returns `inner` with control over each TCP socket: connect timeout, TCP keepalive, and destruction on close. Returns `undefined` if
- * this grpc-js creates its connections in another way.
+ * Returns `inner` with control over each TCP socket: connect timeout, TCP keepalive, and destruction on close. Returns `undefined` if the
+ * installed grpc-js creates its connections in another way.
  */
 export function observeSockets(
   inner: ChannelCredentials,
@@ -26,7 +26,7 @@ export function observeSockets(
   return isPresent(CONNECTOR_SEAM, inner) ? new ObservedCredentials(inner, attempts, seams) : undefined;
 }
 
-/** Creates the connector that secures one connection; `undefined` if this grpc-js has none. */
+/** Creates the connector that secures one connection; `undefined` if the installed grpc-js has none. */
 export function secureConnector(
   credentials: ChannelCredentials,
   ...args: Parameters<ChannelCredentials['_createSecureConnector']>

@@ -25,13 +25,13 @@ export type PolicyParts = Pick<
 /** The names that the policy least_request needs. */
 export type LeafParts = PolicyParts & Pick<Experimental, 'LeafLoadBalancer' | 'QueuePicker'>;
 
-/** Returns the names that the policy least_request needs; `undefined` if this grpc-js lacks one. */
+/** Returns the names that the policy least_request needs; `undefined` if the installed grpc-js lacks one. */
 export function leafParts(parts: PolicyParts): LeafParts | undefined {
   // Safe: `isPresent` found all of them.
   return isPresent(LEAF_SEAM, experimental) ? (parts as LeafParts) : undefined;
 }
 
-/** Returns the names that a load-balancing policy needs; `undefined` if this grpc-js lacks one. */
+/** Returns the names that a load-balancing policy needs; `undefined` if the installed grpc-js lacks one. */
 export function policyParts(): PolicyParts | undefined {
   // Safe: `isPresent` found all of them.
   return isPresent(POLICY_SEAM, experimental) ? (experimental as PolicyParts) : undefined;

@@ -3,8 +3,8 @@ import type { EndpointWatchSnapshot } from '../../call/connectivity.js';
 import { experimental } from './experimental.js';
 
 /**
- * Marks the resolvers of this library. They return all endpoints of a service and no service config. The symbol is global, because copies of
- * the library may share one grpc-js.
+ * Marks the resolvers of this library. They return all endpoints of a service and no service config. The symbol is global, because copies
+ * of the library may share one grpc-js.
  */
 export const IS_LIBRARY_RESOLVER = Symbol.for('nestjs-resilient-grpc.resolver');
 
@@ -31,7 +31,7 @@ const OWN_SCHEME = /^(?!(?:dns|ipv4|ipv6):)([a-z][\w+.-]*):(?:\/\/([^/]*)\/)?(.+
 
 /**
  * Creates the resolver of `target` for inspection, and destroys it. Returns `undefined` if `OWN_SCHEME` does not match the target, or if
- * this grpc-js lacks the function.
+ * the installed grpc-js lacks `createResolver()`.
  *
  * @throws Error if no resolver is registered for the scheme, or if the resolver rejects the target
  */

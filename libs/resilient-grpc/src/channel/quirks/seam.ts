@@ -47,7 +47,7 @@ interface Missing {
 const probed = new Set<string>();
 let isVersionReported = false;
 
-/** Reports the private names that this grpc-js or Node lacks, once per process and kind of object. */
+/** Reports the private names that the installed grpc-js or Node lacks, once per process and kind of object. */
 export class SeamReport {
   constructor(
     private readonly seams: readonly Seam[],

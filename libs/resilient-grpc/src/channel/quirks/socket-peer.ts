@@ -2,7 +2,8 @@ import type { Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 
 /**
- * True if the kernel has no peer for `socket`, even if Node has not reported the end yet; false if this Node cannot query the kernel.
+ * True if the kernel has no peer for `socket`, even if Node has not reported the end yet; false if this release of Node cannot query the
+ * kernel.
  * `remoteAddress` is no substitute, because Node caches its first value.
  */
 export function isReset(socket: Socket): boolean {

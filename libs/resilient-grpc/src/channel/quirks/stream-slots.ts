@@ -71,7 +71,7 @@ function readListenerAdded(): Listener | undefined {
 
 const slots = new WeakMap<object, StreamSlots>();
 
-/** Returns the streams of the connection of `transport`; `undefined` if this grpc-js does not expose them. */
+/** Returns the streams of the connection of `transport`; `undefined` if the installed grpc-js does not expose them. */
 export function streamSlotsOf(transport: ConnectionTransport): StreamSlots | undefined {
   const known = slots.get(transport);
   if (known !== undefined) return known;

@@ -27,20 +27,20 @@ export function realSubchannel(subchannel: SubchannelInterface): RealSubchannel 
   return subchannel.getRealSubchannel() as unknown as RealSubchannel;
 }
 
-/** Observes the connection of a subchannel, and returns its session; `undefined` if this grpc-js does not expose it. */
+/** Observes the connection of a subchannel, and returns its session; `undefined` if the installed grpc-js does not expose it. */
 export function observeSession({ transport }: RealSubchannel): SubchannelSession | undefined {
   if (transport?.session !== undefined) observeTransport(transport);
   return transport?.session;
 }
 
-/** Number of calls that run on the connection of `subchannel`; 0 if this grpc-js does not expose them. */
+/** Number of calls that run on the connection of `subchannel`; 0 if the installed grpc-js does not expose them. */
 export function runningCalls(subchannel: SubchannelInterface): number {
   return [...(realSubchannel(subchannel).transport?.activeCalls ?? [])].length;
 }
 
 /**
  * Returns the streams of the connection of a subchannel, and sets the address of the connection to `address`. Returns `undefined` if the
- * subchannel is not connected, or if this grpc-js does not expose the streams.
+ * subchannel is not connected, or if the installed grpc-js does not expose the streams.
  */
 export function streamsOf({ transport }: RealSubchannel, address: string): StreamSlots | undefined {
   if (transport === undefined || transport === null) return undefined;
@@ -60,12 +60,12 @@ export function endBackoff(subchannel: SubchannelInterface): void {
   realSubchannel(subchannel).resetBackoff?.();
 }
 
-/** End of the backoff of `subchannel` in milliseconds since 1970; `undefined` if this grpc-js does not expose it. */
+/** End of the backoff of `subchannel` in milliseconds since 1970; `undefined` if the installed grpc-js does not expose it. */
 export function backoffEndsAt(subchannel: SubchannelInterface): number | undefined {
   return realSubchannel(subchannel).backoffTimeout?.getEndTime?.().getTime();
 }
 
-/** Returns a channel whose calls all use the connection of `subchannel`; `undefined` if this grpc-js cannot create one. */
+/** Returns a channel whose calls all use the connection of `subchannel`; `undefined` if the installed grpc-js cannot create one. */
 export function channelOf(subchannel: SubchannelInterface): SubchannelChannel | undefined {
   return (subchannel as Partial<SubchannelInterface>).getChannel?.();
 }

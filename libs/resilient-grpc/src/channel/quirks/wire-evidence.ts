@@ -48,14 +48,17 @@ function subchannelCall(channelCall: object): SubchannelCall | null | undefined 
   return child?.underlyingCalls?.at(-1)?.call?.child;
 }
 
-/** Peer of the connection that carries `channelCall`; `undefined` without a connection, or if this grpc-js lacks the private fields. */
+/**
+ * Peer of the connection that carries `channelCall`; `undefined` without a connection, or if the installed grpc-js lacks the private
+ * fields.
+ */
 export function peerOf(channelCall: object): string | undefined {
   return subchannelCall(channelCall)?.getPeer?.();
 }
 
 /**
- * Reads the evidence of the stream of `channelCall`, an ended call of grpc-js. Returns `undefined` if no stream was created, or if this
- * grpc-js lacks the private fields. The status that grpc-js reports contains neither the reset code nor the progress.
+ * Reads the evidence of the stream of `channelCall`, an ended call of grpc-js. Returns `undefined` if no stream was created, or if the
+ * installed grpc-js lacks the private fields. The status that grpc-js reports contains neither the reset code nor the progress.
  */
 export function readWire(channelCall: object): WireFacts | undefined {
   return readConnectionCall(subchannelCall(channelCall) ?? {});

@@ -58,7 +58,7 @@ export function openTlsCredentials(
   return { ok: true, credentials: new TlsCredentials(options, material, dependencies) };
 }
 
-/** Credentials from TLS options, which may be rotated. */
+/** Credentials from TLS options. With `reload`, they are replaced when the files change. */
 class TlsCredentials implements CredentialsSource {
   current: ChannelCredentials;
   private readonly listeners = new Set<() => void>();

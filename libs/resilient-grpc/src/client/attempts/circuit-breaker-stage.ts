@@ -27,7 +27,10 @@ export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerC
 class CircuitBreakerAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   private recorded = false;
-  /** Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before that. */
+  /**
+   * Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before that, or without
+   * a deadline.
+   */
   private sentAt = Infinity;
 
   constructor(

@@ -419,7 +419,7 @@ class HedgeAttempt implements AttemptListener {
 
 /**
  * Returns the metadata of an attempt. An attempt that is sent because other attempts are slow gets the hedge mark. It has an attempt count
- * like a retry, but no attempt has failed, so its server may retry its own calls. An attempt of a call that itself serves a retry keeps its
+ * like a retry, but no attempt has failed, so the server may retry its own calls. If the call itself serves a retry, the attempt keeps the
  * retry mark instead. An attempt that replaces a failed attempt is a retry.
  */
 function hedgeMetadata(metadata: Metadata, number: number, othersAreSlow: boolean): Metadata {

@@ -9,7 +9,7 @@ import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import { prepareAttempt, type AttemptInterceptors } from '../interceptors/prepare-attempt.js';
 import { preparationFailure } from '../call/call-failure.js';
 
-const LOST = 'The channel was lost before the call was sent';
+const LOST = 'The connection was lost before the call was sent';
 
 /** Attempt of a call that ended before anything was sent. */
 const UNSENT_ATTEMPT: Attempt = {

@@ -18,10 +18,10 @@ export interface CallFailure {
   readonly code: StatusCode;
   readonly details: string;
   readonly reason: FailureReason;
-  /** Reason why no further attempt follows. @defaultValue the reason */
+  /** Reason why no further attempt follows. @defaultValue `reason` */
   readonly notRetriedBecause?: NotRetriedReason | undefined;
   /**
-   * The option that prevents the failure, for the message of the error. @defaultValue the remedy for `notRetriedBecause`, if there is one
+   * Remedy for the failure, for the message of the error. @defaultValue the remedy for `notRetriedBecause`, if there is one
    */
   readonly remedy?: string | undefined;
   readonly metadata?: Metadata;
@@ -63,7 +63,7 @@ const REMEDIES: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
-// Codes that describe the request. Code that runs before the request is sent must not use them (gRFC A54).
+// Status codes that describe the request. A failure before the request is sent must not have one of them (gRFC A54).
 const REQUEST_CODES: ReadonlySet<number> = new Set([
   StatusCode.OK,
   StatusCode.INVALID_ARGUMENT,
@@ -151,8 +151,8 @@ export function startFailure(error: unknown): CallFailure {
 }
 
 /**
- * Returns the failure of a call that was not sent because an interceptor or metadata function threw `error`. If the error has a gRPC code
- * that does not describe the request, the code is kept.
+ * Returns the failure of a call whose preparation threw `error`, for example in an interceptor or the metadata function. If the error has a
+ * gRPC code that does not describe the request, the code is kept.
  */
 export function preparationFailure(error: unknown): CallFailure {
   const code: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'code') : undefined;
@@ -169,7 +169,9 @@ export function preparationFailure(error: unknown): CallFailure {
 /** Maximum number of problems in the details of a call. The `cause` has all of them. */
 const MAX_SHOWN_PROBLEMS = 10;
 
-/** Returns the problems on one line. The message of GrpcConfigurationError has one line per problem, which would break the lines of a log. */
+/**
+ * Returns the problems on one line. The message of GrpcConfigurationError has one line per problem, which would break the lines of a log.
+ */
 function describeProblems(problems: readonly ConfigurationProblem[]): string {
   const texts = problems.slice(0, MAX_SHOWN_PROBLEMS).map(({ path, message }) => `${path}: ${message}`);
   if (problems.length === 1) return texts.join('');

@@ -101,7 +101,7 @@ export class CallReport {
     this.ended({ code: StatusCode.OK, details: 'Ended by the client shutdown', metadata: NO_METADATA, peer });
   }
 
-  /** Reports that the caller ended the call. The caller gets no callback. */
+  /** Reports that the reader unsubscribed, or that the request source failed. The caller gets no callback. */
   cancelled(details: string): void {
     this.telemetry?.end(StatusCode.CANCELLED, details);
   }

@@ -138,7 +138,7 @@ export class ClientCall
     } catch (error) {
       prepared = preparationFailure(error);
     }
-    // No stream resumes while streams are being ended. Other calls may still start.
+    // While streams are being ended, no stream resumes, and none with `onDrain: 'fail'` starts. Other calls may still start.
     const endsToo = registry.areStreamsEnding && (this.onDrain === 'fail' || (scope?.resumes ?? 0) > 0);
     if (endsToo && !('reason' in prepared)) prepared = draining();
     if ('reason' in prepared) {
@@ -417,7 +417,7 @@ export class ClientCall
       details: verdict.kind === 'deadline' ? deadlineDetails(end, this.number, latencyMs, ageMs) : verdict.details,
       reason: failureReason(verdict),
       remedy: verdict.kind === 'http' ? withDoctor(HTTP_RESPONSE_REMEDY, transport.doctorCommand) : end.remedy,
-      // Absent after a success, and for a failure that is retried, which a later one replaces.
+      // Absent after a success, and for a failure that is retried, because a later result replaces that failure.
       notRetriedBecause: decision.retry || decision.because === 'success' ? undefined : decision.because,
       metadata: end.metadata,
       peer: end.peer,

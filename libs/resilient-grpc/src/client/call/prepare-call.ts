@@ -16,7 +16,7 @@ export interface CallInput {
   readonly given: CallArguments;
   /** Context in which the Observable was created; `undefined` if no contexts are kept. */
   readonly createdIn: CallerContext | undefined;
-  /** 'file:line' of the code that made the call; present if `traceStreams` is on. */
+  /** 'file:line' of the code that made the call; present for streams if `traceStreams` is on. */
   readonly openedAt?: string | undefined;
 }
 

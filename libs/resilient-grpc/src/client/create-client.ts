@@ -442,7 +442,7 @@ class GrpcClient implements ResilientGrpcClient {
     this.whenClosed.next();
   }
 
-  /** Warns once if more calls are in flight than half of the retry tokens, because one lost connection can then disable all retries. */
+  /** Warns once if more calls are in flight than half of `maxTokens`, because one lost connection can then disable all retries. */
   private warnOfSmallThrottle(throttling: RetryThrottling | undefined): void {
     const inFlight = this.registry.size;
     if (this.hasWarnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;

@@ -47,7 +47,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private brokenAt: number | undefined;
   /** Failure of the last call, if it was counted as interrupted. A stream that then fails without another call is counted as failed. */
   private interruption: CallFailure | undefined;
-  /** Number of messages that were delivered when the stream last resumed. */
+  /** Number of messages that had been delivered when the stream last resumed. */
   private deliveredBefore = 0;
   private deadline: DeadlineTimer | undefined;
   private unbind: (() => void) | undefined;

@@ -408,8 +408,8 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   /**
-   * Ends the streams whose `onDrain` is 'complete' (the default for resumable streams) or 'fail'. These streams no longer start or resume.
-   * Other calls continue, and new calls may start.
+   * Ends response streams with `onDrain: 'complete'` (the default for resumable streams), and calls of any kind with `onDrain: 'fail'`.
+   * Such streams and calls no longer start or resume. Other calls continue, and new ones may start.
    */
   endStreams(): Promise<void> {
     return this.registry.endStreams();

@@ -74,7 +74,7 @@ export interface GrpcClientSnapshot {
   /** Number of open calls, including waiting ones. A resumable stream counts as one. */
   readonly active: number;
   readonly counters: ClientCounters;
-  /** Failed calls by reason, including those rejected before they started. */
+  /** Failed calls by reason, including those rejected before they started, except calls whose request source failed. */
   readonly failures: Readonly<Partial<Record<FailureReason, number>>>;
   /** Calls whose last attempt failed, by the reason why it was not retried. */
   readonly notRetried: Readonly<Record<string, number>>;
@@ -125,7 +125,7 @@ export interface ClientCounters {
 
 /** Calls that ended recently. */
 export interface RecentCalls {
-  /** Length of the window in milliseconds: 30 to 60 seconds, or less if the client is younger. */
+  /** Length of the window in milliseconds: 30 to 60 s, less in the first 30 s after `getService()`, or 0 if no method was called. */
   readonly windowMs: number;
   /** Number of calls that ended, except cancelled and interrupted calls, and calls whose request source failed. */
   readonly ended: number;
@@ -152,8 +152,8 @@ export interface MethodSnapshot {
   readonly codes: Readonly<Partial<Record<StatusName, number>>>;
   readonly recent: RecentCalls;
   /**
-   * Time from the start of a call to its response (of a response stream: to its headers), including waits and retries. Measured for
-   * successful calls in the window of `recent`; absent if there were none. Accurate to 6 %.
+   * Time from the start of a call to its response (of a response stream: to its headers), including waits and retries. Measured in the
+   * window of `recent`, for successful calls and for response streams that received headers; absent if there were none. Accurate to 6 %.
    */
   readonly latency?: {
     readonly p50Ms: number;
@@ -185,9 +185,9 @@ export interface LimitSnapshot {
   readonly maxConcurrent: number;
   /** Present if the limit is adaptive. */
   readonly adaptive?: {
-    /** Mean latency of the last measurement; absent before the first one. */
+    /** Mean latency of the last measurement; absent before the first one, or if the server refused all its calls. */
     readonly latencyMs?: number;
-    /** Estimated mean latency without load; absent before the first measurement. */
+    /** Estimated mean latency without load; absent before the first measurement without an overload. */
     readonly unloadedLatencyMs?: number;
   };
 }

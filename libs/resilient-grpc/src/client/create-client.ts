@@ -408,8 +408,8 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   /**
-   * Ends the streams whose `onDrain` is 'complete' (the default for resumable streams) or 'fail'. These streams no longer start or resume.
-   * Other calls continue, and new calls may start.
+   * Ends response streams with `onDrain: 'complete'` (the default for resumable streams), and calls of any kind with `onDrain: 'fail'`.
+   * Such streams and calls no longer start or resume. Other calls continue, and new ones may start.
    */
   endStreams(): Promise<void> {
     return this.registry.endStreams();
@@ -442,7 +442,7 @@ class GrpcClient implements ResilientGrpcClient {
     this.whenClosed.next();
   }
 
-  /** Warns once if more calls are in flight than half of the retry tokens, because one lost connection can then disable all retries. */
+  /** Warns once if more calls are in flight than half of `maxTokens`, because one lost connection can then disable all retries. */
   private warnOfSmallThrottle(throttling: RetryThrottling | undefined): void {
     const inFlight = this.registry.size;
     if (this.hasWarnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;

@@ -17,8 +17,8 @@ export interface ResilientGrpcClient {
    */
   getService<T extends object>(service: string): Resilient<T> & T;
   /**
-   * Returns grpc-js's generated client on the same channel, for code that needs callbacks. Its calls are not retried and do not wait. A
-   * request that no application processed is resent, as by a plain grpc-js client.
+   * Returns grpc-js's generated client on the same channel, for code that needs callbacks. Its calls are not retried, and do not wait in an
+   * outage. A request that no application processed is resent, as by a plain grpc-js client.
    */
   getClientByServiceName<T = unknown>(service: string): T;
   readonly connectivity: Connectivity;
@@ -32,7 +32,8 @@ export interface ResilientGrpcClient {
   readonly accepting: boolean;
   /**
    * Connects if necessary; resolves when the channel is READY.
-   * @throws Error if `timeoutMs` has passed, the signal is aborted, or the client is closed
+   * @throws Error if `timeoutMs` has passed, too many calls are waiting in an outage, or the client is closed; `signal.reason` if the
+   * signal is aborted
    */
   waitForReady(options?: ReadyOptions): Promise<void>;
   /** Returns the open calls, in the order in which they started. A resumable stream counts as one. */

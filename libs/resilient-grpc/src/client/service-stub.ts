@@ -42,7 +42,7 @@ export function serviceStub(
   return Object.freeze(stub);
 }
 
-/** Creates the function that calls one method. `awaited` reports calls that are awaited, in development. */
+/** Creates the function that calls one method. `awaited` reports calls that are awaited but not subscribed to; absent in production. */
 export function methodStub(
   method: MethodDescriptor,
   contextOf: () => MethodContext,

@@ -30,7 +30,7 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 /**
  * Reads the files of the page, by name.
  *
- * @throws Error with a remedy if the files are not next to the code
+ * @throws Error with a remedy if a file cannot be read, for example because the application is bundled
  */
 export function readDashboardAssets(): ReadonlyMap<string, DashboardAsset> {
   const require = createRequire(import.meta.url);
@@ -41,7 +41,7 @@ export function readDashboardAssets(): ReadonlyMap<string, DashboardAsset> {
     ]);
   } catch (error) {
     throw new Error(
-      `Cannot read the dashboard files next to the code (${String(error)}); ` +
+      `Cannot read the files of the dashboard (${String(error)}); ` +
         'if the application is bundled, mark nestjs-resilient-grpc as external',
       { cause: error },
     );

@@ -8,7 +8,7 @@ class OpsGuard {
 
 const AT = 'ResilientGrpcDashboardModule.forRoot';
 const PROCESS_URL =
-  "expected the http: or https: URL of a dashboard, without credentials, query, and fragment, such as 'http://10.0.0.7:3000/grpc'";
+  "expected the http: or https: URL of a dashboard, without credentials, a query, or a fragment, such as 'http://10.0.0.7:3000/grpc'";
 
 function problemsOf(options: unknown): string[] {
   try {

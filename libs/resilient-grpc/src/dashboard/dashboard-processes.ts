@@ -31,8 +31,8 @@ interface ProcessList {
 }
 
 /**
- * The other processes of the dashboard. Relays their events to pages that show these processes, only while such a page is open. Sends
- * requests only to listed URLs.
+ * The other processes of the dashboard. Connects to them only while a page that shows them is open, and relays their events to the page.
+ * Sends requests only to listed URLs.
  */
 export class DashboardProcesses implements BeforeApplicationShutdown {
   private readonly logger = new LibraryLogger('ResilientGrpc');

@@ -7,7 +7,9 @@ const MAX_BLOCKED_MS = 30_000;
 /** Maximum time to flush the last event. */
 const STATUS_FLUSH_MS = 500;
 
-/** Server-sent events to one visitor. Events are dropped while the connection is blocked, so that they do not queue up for slow readers. */
+/**
+ * Server-sent events to one visitor. While the connection is blocked, `send` drops events, so that they do not queue up for slow readers.
+ */
 export class EventStream implements Visitor {
   private blocked: Timer | undefined;
   private closed = false;

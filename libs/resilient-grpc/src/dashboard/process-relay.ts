@@ -24,7 +24,7 @@ export class ProcessRelay {
   private text: string | undefined;
   private retry: (() => void) | undefined;
 
-  /** @param url of the event stream */
+  /** @param url URL of the event stream */
   constructor(
     private readonly url: URL,
     private readonly headers: Readonly<Record<string, string>>,

@@ -3,7 +3,7 @@ import { describeValue } from '../policy/options/describe-value.js';
 const EXPECTED = "the http: or https: URL of a dashboard such as 'http://10.0.0.7:3000/grpc'";
 
 /**
- * Returns the URL of a dashboard without a slash at its end.
+ * Returns the URL of a dashboard without a trailing slash.
  *
  * @throws TypeError if `value` is not an http: or https: URL, or contains credentials, a query, or a fragment
  */

@@ -2,8 +2,9 @@ import { remainingMs } from '../../policy/deadline/deadline.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
 /**
- * Enforces the deadline of a call while no attempt is running, or while interceptors may delay an attempt. Otherwise, the transport
- * enforces it. The timer keeps the process running, because a caller is waiting for the call.
+ * Enforces the deadline of a call or stream while the transport does not: while no attempt is running, while interceptors may delay an
+ * attempt, and during an attempt that carries its own timeout instead of the deadline. The timer keeps the process running, because a
+ * caller is waiting for the call.
  */
 export class DeadlineTimer implements Timer {
   private timer: Timer;

@@ -8,7 +8,7 @@ import type {
   OutgoingCall,
 } from './outgoing-call.js';
 
-/** Returns the only instance of an interceptor class. @throws Error if there is none */
+/** Returns the only instance of an interceptor class. @throws Error if there is none, or if the class is not a singleton */
 export type InterceptorSource = (type: GrpcClientInterceptorClass) => GrpcClientInterceptor;
 
 /**
@@ -43,6 +43,7 @@ export class CallHooks {
 
   /**
    * Notifies all interceptors. An error that an interceptor throws affects neither the call, which has ended, nor the other interceptors.
+   * It is rethrown in a microtask, so that it is not lost.
    */
   onEnd(call: OutgoingCall, end: CallEnd): void {
     void this.each(call, (one) => {

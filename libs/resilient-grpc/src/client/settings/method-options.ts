@@ -147,8 +147,8 @@ const methodOnly = sameRemedy(
 );
 
 /**
- * Schema of the options of a call. Another check follows for `deadline` and `metadata`. The options of grpc-js may be null, as in grpc-js
- * itself.
+ * Schema of the options of a call. Another check follows for `deadline` and `metadata`. The options of grpc-js except `deadline` and
+ * `parent` may be null, as in grpc-js itself.
  */
 export const callOptionsSchema = v.pipe(
   v.unknown(),

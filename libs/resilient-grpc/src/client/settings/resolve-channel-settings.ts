@@ -45,12 +45,12 @@ const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   // Each client has its own connections, so that backoff, keepalive and replacement of one client do not affect another.
   'grpc.use_local_subchannel_pool': 1,
   'grpc.dns_min_time_between_resolutions_ms': 5_000,
-  // A TXT record would replace the load-balancing policy, and a malformed record makes every call fail.
+  // A TXT record would replace the load-balancing policy, and a malformed record would make every call fail.
   'grpc.service_config_disable_resolution': 1,
   'grpc.max_reconnect_backoff_ms': MAX_BACKOFF_MS,
   // Bounds how far requests run ahead of the connection, because grpc-js reports a message as written once it is in this buffer. This
-  // library does not resend messages from this buffer, and grpc-js shifts its whole queue for each message that is sent. With the default
-  // of 1 MiB, uploads of 16-byte messages are fifteen times slower, and one stalled stream of such messages occupies 30 MiB.
+  // library does not resend messages from this buffer. For each message that is sent, grpc-js shifts its whole queue. With the default of
+  // 1 MiB, uploads of 16-byte messages are therefore fifteen times slower, and one stalled stream of such messages occupies 30 MiB.
   'grpc.per_rpc_retry_buffer_size': 65_536,
 });
 

@@ -75,7 +75,7 @@ export type ResolvedMethodOptions = {
       : MethodOptions[K];
 };
 
-/** Policy of one method, with the reasons that the startup log line shows. `onDrain` is `undefined` for the default of each call. */
+/** Policy of one method, with the reasons that the startup log line shows. If `onDrain` is `undefined`, each call uses its default. */
 export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent'> {
   readonly safeToRepeat: boolean;
   /** 'proto idempotency_level', 'methods["Get"].idempotent', 'serviceConfig retryPolicy' (or hedgingPolicy); '' if unsafe. */

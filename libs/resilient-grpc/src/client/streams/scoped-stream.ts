@@ -35,7 +35,7 @@ interface PartOfStream extends RegisteredCall {
 
 /**
  * A resumable stream, registered as one entry for all its calls. Deadline, cancellation, drain and close also apply between two calls, when
- * none of them is running.
+ * no call is running.
  */
 export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, StreamHost, Endable, UnreadStream {
   private readonly calls = new Set<PartOfStream>();
@@ -47,7 +47,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private brokenAt: number | undefined;
   /** Failure of the last call, if it was counted as interrupted. A stream that then fails without another call is counted as failed. */
   private interruption: CallFailure | undefined;
-  /** Number of messages that were delivered when the stream last resumed. */
+  /** Number of messages that had been delivered when the stream last resumed. */
   private deliveredBefore = 0;
   private deadline: DeadlineTimer | undefined;
   private unbind: (() => void) | undefined;

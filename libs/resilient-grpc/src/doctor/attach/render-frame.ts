@@ -33,8 +33,8 @@ interface Cell {
 }
 
 /**
- * Renders a frame as lines of at most `columns` characters: the clients with their endpoints, clients with problems first, then the
- * servers.
+ * Renders a frame as lines of at most `columns` characters, or more if the tables do not fit: the clients with their endpoints, clients
+ * with problems first, then the servers.
  */
 export function renderFrame(frame: Frame, columns: number, paint: Paint): readonly string[] {
   const { url, at, accepting, clients, servers, lost } = frame;

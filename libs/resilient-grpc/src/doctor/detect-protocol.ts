@@ -1,5 +1,5 @@
 /**
- * The protocol of a server, detected from its first bytes after the HTTP/2 preface. `goaway` means HTTP/2 with an immediate GOAWAY.
+ * The protocol of a server, detected from the start of its response to the HTTP/2 preface. `goaway` means HTTP/2 with an immediate GOAWAY.
  */
 export type DetectedProtocol = 'http2' | 'goaway' | 'http1' | 'tls' | 'unknown';
 

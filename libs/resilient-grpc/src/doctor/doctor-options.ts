@@ -130,7 +130,7 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   if (target === undefined && serviceConfigFile === undefined && !checksShutdown && problems.length === 0) {
     add('target', "expected the url of a client, such as 'orders:50051', got nothing");
   }
-  // Options without effect are rejected, because users would assume that they were checked.
+  // Options without effect are rejected, because users would assume that they took effect.
   const unused = target === undefined ? TARGET_OPTIONS.filter((name) => values[name] !== undefined) : [];
   for (const name of unused) add(`--${name}`, `requires a target; write doctor <host:port> --${name}`);
   for (const name of ATTACH_OPTIONS) {
@@ -162,7 +162,7 @@ export function readArguments(args: readonly string[]): DoctorArguments {
   return problems.length === 0 ? { kind: 'run', options } : wrong(problems);
 }
 
-/** Converts minutes to the form of a service config: '10m' to '600s'. Returns other values unchanged. */
+/** Converts minutes to a duration as in a service config: '10m' to '600s'. Returns other values unchanged. */
 function inSeconds(value: string): string {
   const minutes = /^(\d+(?:\.\d+)?)m$/.exec(value)?.[1];
   return minutes === undefined ? value : `${String(Math.round(Number(minutes) * 60_000) / 1_000)}s`;
@@ -184,7 +184,7 @@ function wrong(problems: readonly ConfigurationProblem[]): DoctorArguments {
   return { kind: 'wrong', problems };
 }
 
-/** Returns the first sentence of Node's error message, which is long, and suggests the closest option. */
+/** Shortens Node's long error message to its first sentence, and suggests the closest name for an unknown option. */
 function parseErrorMessage(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   const [first = text] = text.split('. ');

@@ -24,7 +24,7 @@ export interface ConnectParameters {
 /** The reason why a connection failed. */
 export interface ConnectionFailure {
   readonly phase: 'tcp' | 'tls' | 'http2';
-  /** An error code of the system or of OpenSSL, 'timeout', 'closed', or the detected protocol. */
+  /** An error code of the system or of OpenSSL, 'timeout', 'closed', the detected protocol, or 'error' for any other failure. */
   readonly code: string;
   readonly message: string;
 }

@@ -43,7 +43,7 @@ export function renderCheck(result: CheckResult, paint: Paint): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** Renders the last line: the number of results by status. */
+/** Renders the last line: the number of results by status, without skipped checks. */
 export function renderSummary(results: readonly CheckResult[], paint: Paint): string {
   const count = (status: CheckResult['status']) => results.filter((result) => result.status === status).length;
   const parts = [`${String(count('ok'))} ok`];

@@ -30,7 +30,7 @@ kubernetes:///orders.shop:50051 (with the kubeconfig of KUBECONFIG, or the servi
   --keepalive TIME         check whether the server accepts HTTP/2 pings at this interval; takes five intervals
   --idle TIME              measure how long idle connections last, up to this time
   --timeout TIME           time limit for all checks except keepalive and idle (20s)
-  --connect-timeout TIME   time limit per connection (5s)
+  --connect-timeout TIME   time limit per step, such as a connection or a call (5s)
 
 These do not require a target:
   --service-config FILE    check a service config; names are compared with --proto or reflection

@@ -6,9 +6,9 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.ResumeError');
 export type ResumeFailureReason =
   /** The server failed repeatedly at the same position in the stream. */
   | 'poison'
-  /** The server repeats only messages that were already delivered. */
+  /** The server sent too many messages up to the cursor after which the call should have started. */
   | 'overlap'
-  /** The cursor of a message cannot be compared. */
+  /** The cursor of a message cannot be compared, or is a number that may be rounded. */
   | 'cursor'
   /** A source without flow control emitted more messages than may be buffered for a slow reader. */
   | 'slow-reader';

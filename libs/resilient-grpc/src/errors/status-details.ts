@@ -6,7 +6,10 @@ import { readFields } from './protobuf-fields.js';
 export interface StatusDetail {
   /** Type URL: 'type.googleapis.com/google.rpc.ErrorInfo'. To attach a detail, 'google.rpc.ErrorInfo' is enough. */
   readonly typeUrl: string;
-  /** Object with the JSON field names (durations in milliseconds) for a type of google.rpc; the bytes of any other or invalid detail. */
+  /**
+   * For a type of google.rpc, an object with the JSON field names; a duration is in milliseconds, and its name ends with `Ms`. For any
+   * other type or an invalid detail, the bytes.
+   */
   readonly value: unknown;
 }
 

@@ -125,7 +125,7 @@ export class ServingWatch {
       );
   }
 
-  /** Schedules the next Watch. */
+  /** Schedules the next Watch, except after UNIMPLEMENTED. */
   private ended({ answered, startedAt }: WatchCall, end?: AuxiliaryStreamEnd): void {
     const livedMs = this.clock.now() - startedAt;
     const next = nextWatch({ answered, livedMs, failures: this.failures, end }, this.random);
@@ -135,7 +135,7 @@ export class ServingWatch {
       return;
     }
     this.failures = next.failures;
-    // After a restart, checks wait for the response to the next Watch.
+    // If the Watch did not fail, checks wait for the response to the next one.
     const isFailure = next.kind === 'retry' && end !== undefined;
     this.startAfter(next.delayMs, isFailure ? failedAnswer(end) : undefined);
   }

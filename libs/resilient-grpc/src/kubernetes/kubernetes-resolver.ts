@@ -49,7 +49,7 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
       this.receiver = receiver instanceof WatchReceiver ? receiver : undefined;
     }
 
-    /** Called by grpc-js for the first call, and whenever a connection ends. */
+    /** Called by grpc-js for the first call, also after an idle period, and whenever a connection ends. */
     updateResolution(): void {
       if (this.unsubscribe !== undefined) {
         if (this.result !== undefined) this.reportLater();

@@ -13,7 +13,9 @@ export interface KubernetesTarget {
 
 const EXAMPLE = "write 'kubernetes:///orders.shop:50051' (service.namespace:port)";
 const LABEL = '[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?';
-/** 'orders', 'orders.shop', 'orders.shop.svc', and 'orders.shop.svc.cluster.local', each with an optional port number or port name. */
+/**
+ * Matches 'orders', 'orders.shop', 'orders.shop.svc', and 'orders.shop.svc.cluster.local', each with an optional port number or port name.
+ */
 const PATH = new RegExp(`^((${LABEL})(?:\\.(${LABEL})(?:\\.svc(?:\\.${LABEL})*)?)?)(?::([-a-z0-9]{1,15}))?$`);
 
 /** @throws Error if the target is invalid */

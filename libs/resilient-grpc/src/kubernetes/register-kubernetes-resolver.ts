@@ -16,7 +16,8 @@ import { ServiceWatch } from './service-watch.js';
  * starts the watch of its service. The watch stops when all clients that use it are closed or idle. A later call of this function applies
  * to the clients that are created after it.
  *
- * @throws GrpcConfigurationError if an option is invalid, or if there is no usable Kubernetes configuration
+ * @throws GrpcConfigurationError if an option is invalid, if there is no usable Kubernetes configuration, or if the installed grpc-js
+ * cannot register resolvers
  */
 export function registerKubernetesResolver(options: KubernetesResolverOptions = {}): void {
   register(options);

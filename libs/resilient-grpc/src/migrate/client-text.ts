@@ -332,10 +332,11 @@ class ClientWriter {
   }
 
   /**
-   * Returns the properties that replace an object with options that is not a literal: a spread, or one property for each of its options if
-   * an option must be left out.
+   * Returns the properties that replace an object with options that is not a literal: a spread or, in a factory, one property for each
+   * option that stays in it.
    *
-   * @param defaultUrl when Nest's default replaces a missing `url`: 'always'; 'if-spread': only a `url` that the object has; or 'never'
+   * @param defaultUrl 'always' adds Nest's default if `url` is missing or may be empty; 'if-spread' only if the object has a `url` that may
+   * be empty; 'never' adds no default
    */
   private spreadText(
     { text, keys, root, type }: Spread,
@@ -362,7 +363,7 @@ class ClientWriter {
     return parts.join(separator);
   }
 
-  /** Returns the keys of options. Throws if an option has no equivalent. */
+  /** Returns the keys of options. Throws if the keys are unknown, or if an option has no equivalent. */
   private checked(keys: ReturnType<typeof keysOf>, text: string): ReadonlyMap<string, Node | undefined> {
     if (keys === undefined) throw new ByHand(`has unknown options: ${text}`);
     for (const [key, value] of keys) if (!WITHOUT_EFFECT.has(key)) this.check(key, value);
@@ -409,7 +410,9 @@ class ClientWriter {
     }
   }
 
-  /** Lists the edits that replace Nest's type of a constant with `satisfies`, so that TypeScript infers which of the optional keys are set. */
+  /**
+   * Lists the edits that replace Nest's type of a constant with `satisfies`, so that TypeScript infers which of the optional keys are set.
+   */
   private retype(constant: VariableDeclaration): void {
     const type = constant.getTypeNode();
     const value = constant.getInitializer();

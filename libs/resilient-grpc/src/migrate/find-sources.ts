@@ -20,7 +20,7 @@ const SKIPPED = new Set(['node_modules', 'dist', 'coverage']);
 const HAS_CLIENTS = /\bClientsModule\b|\bClientProxyFactory\b|@Client\(/;
 
 /**
- * Finds TypeScript files in files and folders, and groups those that may define gRPC clients by their nearest tsconfig.json.
+ * Finds the TypeScript files in `paths`, and groups those that may define gRPC clients by their nearest tsconfig.json.
  *
  * @throws Error if a path does not exist
  */

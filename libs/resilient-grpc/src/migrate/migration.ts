@@ -72,8 +72,8 @@ function openProject(tsConfigFilePath: string): Project {
 }
 
 /**
- * Returns the registrations whose rewritten code compiles, and the reasons for the others. The types of shared constants change only if
- * the code does not compile otherwise.
+ * Returns the registrations whose rewritten code compiles, and the reason why each of the others fails. The types of shared constants
+ * change only if the code does not compile otherwise.
  */
 function compiling(
   compiler: Compiler,
@@ -139,7 +139,7 @@ function conflicts(registrations: readonly Registration[]): readonly ManualStep[
     if (other === undefined || plain(other.text) === plain(client.text)) return [];
     const { path, line } = remarkOf({ node: other.node, text: '' });
     const place = `${relative(process.cwd(), path)}:${String(line)}`;
-    const text = `${client.name}: its options differ from those at ${place}; the start fails if one name has two definitions`;
+    const text = `${client.name}: its options differ from those at ${place}; the application does not start if one name has two definitions`;
     return [{ node: client.node, text }];
   });
 }

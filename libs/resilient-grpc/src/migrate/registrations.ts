@@ -41,7 +41,7 @@ export interface Registration {
   readonly isWhole: boolean;
   /** Edits other than those to imports and exports. */
   readonly edits: readonly FileEdit[];
-  /** Edits of the types of shared constants, for the case that `edits` do not compile without them. */
+  /** Edits of the types of shared constants, needed if the code does not compile without them. */
   readonly retypes: readonly FileEdit[];
   /** The names of the clients and their new options. */
   readonly clients: readonly MovedClient[];

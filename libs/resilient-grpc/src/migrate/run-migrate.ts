@@ -123,7 +123,7 @@ const lineOf = ({ path, line, text }: Remark) => `${shown(path)}:${String(line)}
 const count = (number: number, what: string) => `${String(number)} ${what}${number === 1 ? '' : 's'}`;
 const shown = (path: string) => relative(process.cwd(), path);
 
-/** Shortens Node's long error message to its first sentence, and suggests the closest option. */
+/** Shortens Node's long error message to its first sentence, and suggests the closest name for an unknown option. */
 function problemOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   const option = /^Unknown option '--([\w-]+)/.exec(text)?.[1];

@@ -3,14 +3,15 @@ import type { GrpcClientOptions, NestGrpcClientOptions } from './module-options.
 
 /** All clients of the application. Also creates clients that are known only at run time (tenants, shards). */
 export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
-  /** @throws Error if no client has this name; the message lists the existing names. */
+  /** @throws Error if no client has this name. The message suggests the closest name, or lists all names if none is close. */
   abstract get(name: string | symbol): ResilientGrpcClient;
   /**
    * Creates a client. The caller owns it and must close it; until then, health checks and the shutdown include the client.
-   * @throws GrpcConfigurationError with the problems of `options`, or if the name is in use; Error if the application is shutting down.
+   * @throws GrpcConfigurationError with the problems of `options`, or if the name is in use; Error once Nest has called
+   * `beforeApplicationShutdown`.
    */
   abstract create(options: GrpcClientOptions | NestGrpcClientOptions): ResilientGrpcClient;
   abstract [Symbol.iterator](): Iterator<ResilientGrpcClient>;
-  /** True if clients can be created. False once the application starts to shut down. */
+  /** True until the application starts to shut down. `create()` still works until `beforeApplicationShutdown`. */
   abstract readonly accepting: boolean;
 }

@@ -71,7 +71,10 @@ export class GrpcLifecycle
     this.servers.push(server);
   }
 
-  /** Readiness of the process. Also 'draining' while only a server of this process drains, because that server accepts no calls. */
+  /**
+   * Readiness of the process. Also 'draining' while only a server of this process drains, because that server rejects calls after its
+   * readiness delay.
+   */
   get phase(): 'starting' | 'ready' | 'draining' {
     if (this.endingSince !== undefined || this.servers.some(({ draining }) => draining)) return 'draining';
     return this.registry.hasStarted ? 'ready' : 'starting';

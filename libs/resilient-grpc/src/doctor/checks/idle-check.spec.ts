@@ -44,14 +44,14 @@ describe('idleCheck', () => {
       dropped(106_000, 150_000),
       'warning',
       'idle for more than 106 s and at most 150 s receive no response',
-      'set connectionIdleTimeoutMs to 84000 or less in the client, or increase this timeout; for streams without messages also keepalive: { keepaliveTimeMs: 84000 } (check it with --keepalive 84s)',
+      'set connectionIdleTimeoutMs to 84000 or less in the client, or increase this timeout; for streams without messages, set keepalive: { keepaliveTimeMs: 84000 } (check it with --keepalive 84s)',
     ],
     [
       'a load balancer drops idle connections after the client closes them',
       dropped(300_000, 424_000),
       'ok',
       'clients of this library close an idle connection first',
-      'for streams without messages also keepalive: { keepaliveTimeMs: 240000 }',
+      'for streams without messages, set keepalive: { keepaliveTimeMs: 240000 }',
     ],
     [
       'a proxy drops idle connections sooner than any keepalive allows',

@@ -56,7 +56,7 @@ function droppedVerdict({ answeredMs, lostMs, how }: Extract<IdleOutcome, { kind
   const pings =
     keepaliveFor(answeredMs) === undefined
       ? 'a stream without messages is dropped, too: let it send messages more often'
-      : `for streams without messages also keepalive: { keepaliveTimeMs: ${String(keepaliveFor(answeredMs))} } (check it with --keepalive ${seconds(keepaliveFor(answeredMs) ?? 0)})`;
+      : `for streams without messages, set keepalive: { keepaliveTimeMs: ${String(keepaliveFor(answeredMs))} } (check it with --keepalive ${seconds(keepaliveFor(answeredMs) ?? 0)})`;
   if (CLIENT_IDLE_TIMEOUT_MS <= answeredMs) return ['ok', `${message}; ${CLIENT_CLOSES_FIRST}`, pings];
   return ['warning', message, `${recommendation(answeredMs)}; ${pings}`];
 }

@@ -87,7 +87,9 @@ async function sendPings(session: ClientHttp2Session, everyMs: number): Promise<
   return seen;
 }
 
-/** Opens a call that stays open, because servers apply different ping limits to connections without calls. */
+/**
+ * Opens a `Watch` call, which stays open if the server implements it. Servers apply different ping limits to connections without calls.
+ */
 function watch(session: ClientHttp2Session): ClientHttp2Stream {
   const headers = { ':method': 'POST', ':path': WATCH.path, 'content-type': 'application/grpc', te: 'trailers' };
   const stream = session.request(headers);

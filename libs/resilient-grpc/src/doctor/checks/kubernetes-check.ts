@@ -44,7 +44,7 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
     slices = await inspectSlices(server, { service: service.service, namespace }, limit.signal);
   } catch (thrown) {
     const error = limit.signal.aborted ? new Error(`no response within ${duration(timeoutMs)}`) : thrown;
-    const { message, remedy = `check that ${server.url} is reachable from here, and the credentials` } = requestFailure(
+    const { message, remedy = `check the credentials, and that ${server.url} is reachable from here` } = requestFailure(
       error,
       server,
       namespace,

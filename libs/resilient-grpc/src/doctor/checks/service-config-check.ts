@@ -29,7 +29,7 @@ interface UnreadableProto {
   readonly from?: undefined;
 }
 
-/** Returns all problems of a service config, by the same rules as the client. */
+/** Returns the problems that a client reports for a service config. */
 export function serviceConfigProblems(value: unknown, path: string): readonly ConfigurationProblem[] {
   const parsed = parseServiceConfig(value, path);
   if (!parsed.ok) return parsed.problems;
@@ -40,7 +40,7 @@ export function serviceConfigProblems(value: unknown, path: string): readonly Co
   return [{ path: pathOf(path, 'loadBalancingConfig'), message }];
 }
 
-/** Checks a service config in a file, and compares its names with a .proto file or else with the services found by reflection. */
+/** Checks a service config in a file, and compares its names with a .proto file or, without one, with the result of reflection. */
 export function serviceConfigCheck(
   file: string,
   protoFile: string | undefined,

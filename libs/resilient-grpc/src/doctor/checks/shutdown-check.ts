@@ -16,7 +16,7 @@ export interface ShutdownTimes {
 /** Kubernetes' default for `terminationGracePeriodSeconds`. */
 export const DEFAULT_GRACE_PERIOD_MS = 30_000;
 
-// The process ends up to half a second after its drain timeout, and the application's own shutdown hooks need time, too.
+// The process can take half a second longer than its drain timeout, and the application's own shutdown hooks need time, too.
 const MIN_SPARE_MS = 2_000;
 
 /** Checks whether a shutdown ends before Kubernetes sends SIGKILL. */

@@ -11,7 +11,7 @@ import { isCallerCancellation, isFromServer } from './call-error-of.js';
 /** Status that the caller of a gRPC method, or of another transport, receives. */
 export interface RpcStatus {
   readonly codeName: StatusName;
-  /** True if the status is the upstream's. */
+  /** True if the upstream's status is relayed, because `relay` lists its code. */
   readonly isRelayed: boolean;
   /** True if the failure must be fixed, here or upstream. */
   readonly isFault: boolean;

@@ -59,7 +59,7 @@ export interface GrpcHttpBody {
   readonly message: string;
   /** Standard text of the HTTP status, if `message` is different. */
   readonly error?: string;
-  /** Name of the gRPC status; HTTP 400 and 409 each represent several gRPC statuses. */
+  /** Name of the gRPC status; HTTP 400, 409, and 500 each represent several gRPC statuses. */
   readonly code: StatusName;
   /** Violations from a `google.rpc.BadRequest` detail of INVALID_ARGUMENT. */
   readonly fieldViolations?: readonly HttpFieldViolation[];
@@ -81,9 +81,9 @@ export class GrpcHttpException extends HttpException {
 }
 
 /**
- * Returns the HttpException for a failed call, using the mapping of google.rpc.Code. The upstream's message is included only if its code
- * describes the request (INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, OUT_OF_RANGE). A message that this process, a
- * proxy, or a transport wrote is never included.
+ * Returns the HttpException for a failed call. Its status is that of google.rpc.Code, but 500 instead of 499 if the upstream cancelled the
+ * call. The upstream's message is included only if its code describes the request (INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS,
+ * FAILED_PRECONDITION, OUT_OF_RANGE). A message that this process, a proxy, or a transport wrote is never included.
  */
 export function toHttpException(error: GrpcCallError): GrpcHttpException {
   const { codeName } = error;

@@ -28,7 +28,7 @@ export type GrpcServerEvent = {
   | { readonly type: 'responses-overflow'; readonly path: string; readonly bytes: number }
   /** An Observable emitted many messages in one turn. They are buffered in memory. */
   | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }
-  /** The handler of a unary or client-streaming method emitted more than one response. */
+  /** The Observable of a unary handler emitted another value after the response. */
   | { readonly type: 'extra-response'; readonly path: string }
   /** An overload began or ended. During an overload, the server refuses calls that it cannot start in time. */
   | { readonly type: 'overload'; readonly phase: 'begin'; readonly queued: number }

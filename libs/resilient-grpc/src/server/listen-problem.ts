@@ -15,7 +15,8 @@ function explain(url: string, reason: string): readonly [expected: string, remed
     if (isSocket) return ['a free address', 'stop the process that listens there, or remove the file if none does'];
     return ['a free address', 'stop the process that listens there, or write another port'];
   }
-  if (isSocket) return ['a path that can be created', 'write a path in an existing folder that this process may write'];
+  if (isSocket)
+    return ['a path that can be created', 'write a path in an existing folder that this process may write to'];
   const port = /:(\d+)$/.exec(url)?.[1] ?? '50051';
   if (reason.includes('EACCES')) return ['a port that this process may open', 'write a port of 1024 or more'];
   if (reason.includes('EADDRNOTAVAIL')) return ['an address of this host', `write '0.0.0.0:${port}'`];

@@ -187,7 +187,7 @@ export function observedServer(
   return server;
 }
 
-/** True if another library creates spans for the calls of grpc-js servers, such as `@opentelemetry/instrumentation-grpc`. */
+/** True if another library, such as `@opentelemetry/instrumentation-grpc`, creates spans for the calls of grpc-js servers. */
 export function isTracedByOthers(): boolean {
   // OpenTelemetry instrumentations mark the functions that they wrap (`isWrapped` of @opentelemetry/instrumentation).
   // eslint-disable-next-line @typescript-eslint/unbound-method -- only its property is read

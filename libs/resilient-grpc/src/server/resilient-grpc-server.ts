@@ -241,7 +241,10 @@ export class ResilientGrpcServer extends ServerGrpc {
     callback();
   }
 
-  /** Sets the health to SERVING once the server listens, and logs a server that is not connected. @internal Called by the module. */
+  /**
+   * Sets the health to SERVING once the server listens. Logs a warning if the server is not connected to the application.
+   * @internal Called by the module.
+   */
   markBootstrapped(): void {
     this.health.markBootstrapped();
     if (this.listening !== undefined || connectedServers(this.dependencies.modules).includes(this)) return;
@@ -421,7 +424,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     }
   }
 
-  /** Class and method of each handler. The handlers do not change after the start, and each search reads all controllers. */
+  /** Class and method of each handler. Cached: each search reads all controllers, and handlers do not change after startup. */
   private get handlerNames(): ReadonlyMap<string, string> {
     return (this.knownHandlerNames ??= handlerNames(this.dependencies.modules));
   }

@@ -26,7 +26,7 @@ export interface NativeMethod {
 /** Function that grpc-js runs for each call to a method. */
 export type MethodImplementation = (call: WireCall, callback?: AnswerCallback) => void;
 
-/** Returns the implementation of a method without a handler. grpc-js's own names the method without its service. */
+/** Returns the implementation of a method without a handler. grpc-js's own implementation names the method without its service. */
 export function unimplemented({
   path,
   responseStream,
@@ -111,7 +111,7 @@ export function isGated({ kind, options }: ServedMethod, streaming: GrpcMethodSt
   return kind === 'unary' && streaming !== GrpcMethodStreamingType.PT_STREAMING && options.overloadProtection;
 }
 
-/** Returns the function that runs the handler of a call: through each of the `limits`, then through the gate if there is one. */
+/** Returns the function that passes a call through each of the `limits`, then through the gate if there is one, to its handler. */
 function serveNext(gate: OverloadGate | undefined, limits: readonly ConcurrencyLimit[]): ServeNext {
   const run: ServeNext =
     gate === undefined

@@ -27,7 +27,7 @@ export interface ServerMethodOptions {
    * Maximum number of bytes of responses, greater than 0, that an Observable can push ahead of its client. Beyond this limit, the stream
    * ends with RESOURCE_EXHAUSTED if the client reads nothing, or if the oldest waiting response is 30 s old. Each response counts as its
    * size plus 128 bytes. Responses count only if they are pushed while a response from an earlier turn of the event loop is still waiting.
-   * Up to 128 responses can wait even if they exceed the limit, up to 16 times the limit. Iterables are pulled and never run ahead of the
+   * Up to 128 waiting responses may together exceed the limit, by a factor of up to 16. Iterables are pulled and never run ahead of the
    * client.
    * @defaultValue 8388608
    */
@@ -41,8 +41,8 @@ export interface ServerMethodOptions {
   /**
    * Maximum number of unary calls whose handlers run at the same time, 1 or more. The option limits the server as a whole; in `methods`, it
    * limits each method. Use it for handlers that wait, for example for a database, with a value slightly above the number of requests that
-   * the resource serves at once. Other calls wait. With 'adaptive', the limit follows the duration of the handlers, from 4 to 1,000. Do
-   * not use it for methods whose duration depends on the request or on an event, such as long polls.
+   * the resource serves at once. Other calls wait. With 'adaptive', the limit follows the duration of the handlers, from 4 to 1,000. Do not
+   * use 'adaptive' for methods whose duration depends on the request or on an event, such as long polls.
    * @defaultValue none
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
@@ -54,7 +54,8 @@ export interface ServerMethodOptions {
   readonly maxQueuedCalls?: number | undefined;
   /**
    * Maximum duration of a call in milliseconds, greater than 0, even if its client sent no deadline. A call that takes longer ends with
-   * DEADLINE_EXCEEDED, and its handler is stopped: its `AbortSignal` is aborted, and its Observable is unsubscribed.
+   * DEADLINE_EXCEEDED, and its handler is stopped: its `AbortSignal` is aborted, its Observable is unsubscribed, and its iterator is
+   * closed.
    * @defaultValue none
    */
   readonly maxCallMs?: number | undefined;
@@ -88,7 +89,10 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      * @defaultValue none
      */
     readonly maxConnectionAgeGraceMs?: number | undefined;
-    /** Time without a call in milliseconds, 1000 or more, after which a connection receives GOAWAY. See gRFC A9. @defaultValue none */
+    /**
+     * Time in milliseconds, 1000 or more, without a call on a connection, after which the server sends GOAWAY. See gRFC A9.
+     * @defaultValue none
+     */
     readonly connectionIdleTimeoutMs?: number | undefined;
     /** Maximum number of concurrent calls per connection, 1 or more; clients queue further calls. @defaultValue no limit */
     readonly maxConcurrentStreams?: number | undefined;
@@ -106,7 +110,7 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     readonly reflection?: boolean | undefined;
     /**
      * Sends the load of the process in the trailers of each call (ORCA, gRFC A51), for clients with `weighted_round_robin`. The load
-     * consists of calls and errors per second, event-loop utilization, CPU, and memory, and is measured once per second.
+     * consists of calls and errors per second, event-loop utilization, CPU, and memory, and is measured at most once per second.
      * @defaultValue false
      */
     readonly loadReports?: boolean | undefined;

@@ -24,7 +24,10 @@ interface ApplicationHandlers {
   readonly names: ReadonlyMap<string, string>;
 }
 
-/** Returns a line for each gRPC handler that serves no method of any server. Nest ignores such a handler without a message. */
+/**
+ * Returns a line for each gRPC handler that serves no method of any server. Nest ignores such a handler without a message. Omits handlers
+ * that a server of `Transport.GRPC` may serve.
+ */
 export function unmatchedHandlerLines({ servers, hasOtherServers, names }: ApplicationHandlers): LogLine[] {
   const unmatched = new Map<string, HandlerPattern>();
   const matched = new Set<string>();

@@ -8,7 +8,7 @@ export interface ReleaseStep {
   readonly startPerSecond: number;
   /** Pace that sends every held call within the bound; see `releaseDemand`. */
   readonly floorPerSecond: number;
-  /** Pace that sends every held call before its deadline. */
+  /** Pace that sends every held call early enough for a response before its deadline. */
   readonly deadlinePacePerSecond: number;
   /** Released calls that were answered at normal latency. */
   readonly good: number;

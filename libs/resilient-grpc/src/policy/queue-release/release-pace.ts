@@ -11,7 +11,9 @@ export interface ReleasePaceInput {
   readonly now: number;
   /** Calls per second of this client before the outage; 0 if it made no calls. */
   readonly usualCallsPerSecond: number;
-  /** Median latency before the outage in milliseconds; 0 if unknown, in which case the first response sets it. */
+  /**
+   * Median latency before the outage in milliseconds; 0 if unknown, in which case the first response determines which later ones are slow.
+   */
   readonly usualLatencyMs: number;
   /** Demand of the held calls. */
   readonly demand: ReleaseDemand;
@@ -48,7 +50,7 @@ export class ReleasePace {
   private outstandingBefore = 0;
   /** Streams released in this step that have neither sent a message nor failed. */
   private openedCount = 0;
-  /** `openedCount` of the previous step; a server that rejects streams has already rejected them. */
+  /** `openedCount` of the previous step. By now, a server that rejects streams would have rejected these. */
   private quiet = 0;
 
   constructor(
@@ -115,7 +117,7 @@ export class ReleasePace {
     this.settle(kind);
   }
 
-  /** Ignores the slow responses of this step so far, and those of the next 100 ms, because this process itself was delayed. */
+  /** Ignores the slow responses of this step so far, and those of the next `stepMs`, because this process itself was delayed. */
   excuse(now: number): void {
     this.slow = 0;
     this.excusedUntil = now + this.policy.stepMs;

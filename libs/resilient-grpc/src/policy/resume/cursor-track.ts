@@ -11,7 +11,7 @@ export type CursorPlace =
   | 'overlap'
   /** More than `MAX_OVERLAP` messages that were already received. */
   | 'too-much-overlap'
-  /** Before a message that the same call delivered. */
+  /** Before a message or heartbeat that the same call delivered. */
   | 'went-back'
   | 'not-comparable';
 

@@ -23,7 +23,8 @@ export const DEFAULT_RESUME_POLICY: ResumePolicy = {
   maxBackoffMs: 10_000,
   backoffMultiplier: 2,
   jitter: 'grpc',
-  // A server that ends every call of a quiet feed then receives at most one call per 5 s, which is the maximum backoff of a channel.
+  // After the first backoffs, a server that ends every call of a quiet feed receives at most one call per 5 s, the maximum backoff of a
+  // channel.
   minHealthyMs: 5_000,
 };
 

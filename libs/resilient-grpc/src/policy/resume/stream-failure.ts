@@ -6,8 +6,8 @@ import type { Pushback } from '../pushback/parse-pushback.js';
 /** Failure of a call of a resumable stream, with the data that the resume decision needs. */
 export interface StreamFailure {
   /**
-   * Reason of the failure: of a GrpcCallError (possibly from a later version of this library), or derived from the error's type, status
-   * code, and message; `undefined` if the error has no gRPC status and no known type.
+   * Reason of the failure: that of a GrpcCallError (possibly from a later version of this library), or derived from the error's type,
+   * status code, and message; `undefined` if the error has no gRPC status and no known type.
    */
   readonly reason: string | undefined;
   readonly code: StatusCode | undefined;
@@ -19,7 +19,7 @@ export interface StreamFailure {
 
 /** Kind of a failure, by its meaning for the next call. */
 export type FailureKind =
-  /** The connection was lost or unavailable; this is not evidence against the position in the stream. */
+  /** Failure without evidence against the position in the stream, such as a lost connection, a silent server, or a limit of the client. */
   | 'lost'
   /** Transient failure by the server. */
   | 'server'
@@ -58,7 +58,8 @@ const KINDS: Readonly<Record<string, KindByReason>> = {
   closed: 'client-closing',
 } satisfies Record<FailureReason, KindByReason>;
 
-// With reason 'server', DEADLINE_EXCEEDED and CANCELLED come from a proxy or from a server that shuts down, not from this client.
+// With reason 'server', DEADLINE_EXCEEDED and CANCELLED come from the server (for example, while it shuts down) or a proxy, not from this
+// client.
 const TRANSIENT_CODES: ReadonlySet<StatusCode> = new Set([
   StatusCode.CANCELLED,
   StatusCode.UNKNOWN,
@@ -82,7 +83,7 @@ export function failureKind({ reason, code }: StreamFailure): FailureKind {
 const CANCELLED_HERE = 'Cancelled on client';
 const CLOSED_HERE = 'Channel closed before call started';
 
-/** Returns the reason of an error from a plain grpc-js client, which has only a code and a message. */
+/** Returns the failure reason for an error of a plain grpc-js client. Such an error has only a code and a message. */
 export function reasonByText(code: StatusCode, details: string): FailureReason {
   switch (code) {
     case StatusCode.UNAVAILABLE:

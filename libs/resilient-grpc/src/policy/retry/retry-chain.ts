@@ -1,13 +1,16 @@
 /**
  * Metadata key of calls that a handler makes while it serves a retry. Retries in several layers multiply: three layers of four attempts
- * turn one call into 64. Therefore a handler's calls are not retried while it serves a retry.
+ * turn one call into 64. Therefore, while a handler serves a retry, its calls are retried only if they did not reach the server.
  */
 export const RETRY_CHAIN_KEY = 'x-retry-chain';
 
 /** Value of `x-retry-chain` on hedged attempts. Hedged attempts carry an attempt count, as retries do, although no attempt has failed. */
 export const HEDGE_MARK = 'hedge';
 
-/** Time after the start of a retried stream during which its calls are not retried. Later calls are unrelated to the earlier failure. */
+/**
+ * Time after the start of a retried stream during which its handler's calls count as part of the retry. Later calls are unrelated to the
+ * earlier failure.
+ */
 const CHAIN_STOP_STREAM_MS = 10_000;
 
 /** Metadata key for the number of previous attempts (gRFC A6). */

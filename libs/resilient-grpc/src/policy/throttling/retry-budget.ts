@@ -4,7 +4,7 @@ import type { LostConnection } from '../evidence/verdict.js';
 export interface RetryBudget {
   /** Records a successful call. */
   onSuccess(now: number): void;
-  /** Records a failed attempt that counts: a listed code, or a pushback that forbids retries. */
+  /** Records a failed attempt that counts: a retryable code, or a pushback that forbids retries. */
   onFailure(): void;
   /** Records that a call whose last attempt started at `startedAt` had no response by its deadline. */
   onDeadline(now: number, startedAt: number): void;

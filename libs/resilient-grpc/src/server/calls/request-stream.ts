@@ -5,10 +5,10 @@ import type { ServedCall } from './served-call.js';
 import type { ReadableCall } from './wire-call.js';
 
 /**
- * Requests of a client-streaming or bidirectional call. `for await` pulls them with flow control and throws if the caller disconnects.
- * Subscribers receive them as fast as they arrive; the Observable completes if the caller disconnects, as in Nest. Nothing is read before
- * the first subscription or iteration, so guards and interceptors can take any time. The requests can be read in only one of these two
- * ways, and iterated only once.
+ * Requests of a client-streaming or bidirectional call. `for await` pulls them with flow control, and throws if the caller disconnects or
+ * the deadline passes. Subscribers receive them as fast as they arrive; in these cases, the Observable completes, as in Nest. Nothing is
+ * read before the first subscription or iteration, so guards and interceptors can take any time. The requests can be read in only one of
+ * these two ways, and iterated only once.
  */
 export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable<T> {
   // Private, because class-transformer copies all visible properties of an argument and would traverse grpc-js.

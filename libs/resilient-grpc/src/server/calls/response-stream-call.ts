@@ -19,7 +19,7 @@ const MAX_UNREAD_BOUNDS = 16;
 const MAX_DELAY_MS = 30_000;
 
 /**
- * Server-streaming or bidirectional call. An iterable (an `async *handler()`) is pulled as its client reads. An Observable pushes, and
+ * Server-streaming or bidirectional call. An iterable (an `async *handler()`) is pulled as the client reads. An Observable pushes, and
  * messages ahead of the client are buffered up to a limit. An interceptor can emit a message that is itself an iterable, for example if the
  * handler is a generator. The messages of this iterable are sent one by one.
  */
@@ -52,7 +52,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
     }
   }
 
-  /** True if the buffer exceeds its limit and the client has stopped reading, or if the client is too slow to catch up. */
+  /** True if the client has stopped reading or is too slow to catch up. Called only if the buffer exceeds its limit. */
   exceedsLimit({ bytesSinceTaken, messagesSinceTaken, oldestAt }: BufferedMessages): boolean {
     const bound = this.maxQueuedBytes;
     const isUnread = messagesSinceTaken > MAX_UNREAD_MESSAGES || bytesSinceTaken > bound * MAX_UNREAD_BOUNDS;
@@ -134,7 +134,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       .reverse()
       .map((source) => source.close())
       .filter((end) => end !== undefined);
-    // A handler without a result still runs, and a generator runs until its next `yield`.
+    // A handler that has not returned still runs, and a generator runs until its next `yield`.
     if (closing.length > 0) {
       void Promise.allSettled(closing).then(() => {
         this.release();

@@ -24,7 +24,7 @@ export interface ServedMethod {
   readonly handler: ServedHandler;
   /** CPU time of the handler before it waits or ends, measured for calls that waited in the gate or ran alone. */
   readonly serviceTime: ServiceTime;
-  /** Time from the start of the handler to its end, measured if there is a concurrency limit. */
+  /** Time from the permit of a concurrency limit to the end of the handler; measured only if there is such a limit. */
   readonly runTime: ServiceTime;
   /** Serializes a response message. */
   serialize(message: unknown): Uint8Array;
@@ -68,7 +68,7 @@ export abstract class ServedCall {
   done = false;
   /** True if the handler leak of this call was reported; it is reported once. */
   leakReported = false;
-  /** Called if the call ends before its handler starts; `undefined` if the handler has started. */
+  /** Called if the call ends while it waits for its handler to start; `undefined` if it does not wait. */
   held: (() => void) | undefined;
   /** Ends the call at `maxCallMs`. */
   limitTimer: Timer | undefined;
@@ -191,7 +191,7 @@ export abstract class ServedCall {
     const { unexpected, ...sendable } = truncateStatus({ ...status, metadata });
     const { events } = this.host;
     if (unexpected === true && events.wanted) {
-      const error = new TypeError('trailers were omitted: HTTP/2 forbids some of them, or they exceed 60 KiB');
+      const error = new TypeError('trailers were omitted: HTTP/2 or gRPC forbids some of them, or they exceed 60 KiB');
       events.emit({ type: 'handler-failed', path: this.method.path, error });
     }
     return sendable;
@@ -203,7 +203,7 @@ export abstract class ServedCall {
     else work();
   }
 
-  /** Address of the peer; also available after its connection has closed. */
+  /** Address of the peer. For streams and observed calls, also available after the connection has closed. */
   get peer(): string {
     return this.peerAtBegin ?? this.wire.getPeer();
   }

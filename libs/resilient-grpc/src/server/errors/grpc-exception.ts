@@ -37,8 +37,8 @@ export interface GrpcExceptionError {
 }
 
 /**
- * Exception with which a handler ends its call with a gRPC status. Nest's filters treat it like any RpcException. In a `@GrpcStreamCall`,
- * it can be passed to grpc-js directly.
+ * Exception that a handler throws to end its call with a gRPC status. Nest's filters treat it like any RpcException. In a
+ * `@GrpcStreamCall`, it can be passed to grpc-js directly.
  */
 export class GrpcException extends RpcException {
   override readonly name = 'GrpcException';

@@ -34,7 +34,7 @@ const CODES_BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
 /** Maximum bytes of sent violations; with the other trailers, they stay below the 8 KiB limit of most gRPC implementations. */
 const MAX_VIOLATION_BYTES = 4_096;
 
-/** Returns the gRPC status for an HttpException, with a `google.rpc.BadRequest` if it lists validation errors. */
+/** Returns the gRPC status for an HttpException. INVALID_ARGUMENT with listed validation errors carries a `google.rpc.BadRequest`. */
 export function statusOfHttpException(exception: HttpException): ServerStatus {
   const code = codeOfHttpStatus(exception.getStatus());
   const response: unknown = exception.getResponse();

@@ -12,7 +12,7 @@ const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal 
 /**
  * Returns the status for any error that a handler throws. Never throws itself.
  * @param filtered true if the error has passed Nest's exception filters and is therefore intended for the caller; then the status is the
- * one that grpc-js derives. Otherwise, as for a generator, only the details of gRPC errors are sent
+ * one that grpc-js derives. Otherwise, as for a generator, only the details of gRPC errors and HttpExceptions are sent
  */
 export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus {
   try {

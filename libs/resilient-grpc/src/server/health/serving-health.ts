@@ -128,8 +128,8 @@ export class GrpcServerHealth {
   }
 
   /**
-   * Ends all Watch streams and rejects new ones; Check still works. Call it together with GOAWAY, or clients restart the streams on this
-   * server. @internal
+   * Ends all streams of Watch and reflection, and rejects new ones; Check still works. Call it together with GOAWAY, or clients restart the
+   * streams on this server. @internal
    */
   endWatches(): void {
     this.serviceStreams.end();

@@ -110,7 +110,7 @@ export class ConcurrencyLimit {
     call.onHandlerEnd(() => {
       const now = this.clock.now();
       const ms = now - startedAt;
-      // The gate might have refused the call, or the call ended before its handler started.
+      // The gate may have refused the call, or the call may have ended before its handler started.
       if (call.received > 0) {
         call.method.runTime.note(ms);
         const evidence = evidenceOf(call.endCode);

@@ -4,8 +4,8 @@ import type { ServiceTime } from '../../policy/overload/service-time.js';
 import type { ServedCall } from '../calls/served-call.js';
 
 /**
- * A call whose handler has not started. The handler starts in the async context in which the call arrived, which tracing and request scopes
- * use.
+ * A call whose handler has not started. The handler starts in the async context in which the call arrived, because tracing and request
+ * scopes use this context.
  */
 export class HeldCall extends AsyncResource implements WaitingCall {
   order = 0;

@@ -4,7 +4,7 @@ import type { Http2SecureServer, Http2Server, IncomingHttpHeaders, ServerHttp2St
 /** A node:http2 server; grpc-js creates one for each bound address. */
 export type NodeHttp2Server = Http2Server | Http2SecureServer;
 
-/** True if the http2 servers of a grpc-js server, or of its prototype, can be observed. */
+/** True if the http2 servers of `server`, a grpc-js server or `Server.prototype`, can be observed. */
 export function canObserveHttp2Servers(server: object): boolean {
   return typeof Reflect.get(server, 'createHttp2Server') === 'function';
 }
@@ -28,8 +28,8 @@ export function observeHttp2Servers(server: Server, onServer: (http2Server: Node
 export type StreamFilter = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean;
 
 /**
- * Calls `filter` once for each stream of `http2Server`. Its current listeners, which are those of grpc-js and telemetry, receive only
- * streams that `filter` has not ended. Listeners that are added later receive all streams.
+ * Calls `filter` once for each stream of `http2Server`. The current listeners, those of grpc-js and telemetry, receive only streams that
+ * `filter` has not ended. Listeners that are added later receive all streams.
  */
 export function filterStreams(http2Server: NodeHttp2Server, filter: StreamFilter): void {
   // The cast is safe because Node emits 'stream' with these arguments.

@@ -405,7 +405,7 @@ describe('end of a replay session', () => {
       'two messages have the same id',
       { id: () => 7 },
       [],
-      'A second message with id 7 arrived while the first is unacknowledged; give each message a unique id',
+      'A second message with id 7 arrived before the first was acknowledged; give each message a unique id',
     ],
   ])('fails the session if %s', async (_, change, messages, text) => {
     const server = new MemorySessions();

@@ -63,7 +63,7 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    * if nothing was acknowledged in time, or if the server ended the call cleanly and left messages unacknowledged. After 'resume', the next
    * call still waits for the backoff. Five server failures without an acknowledgement, each soon after its call started, still end the
    * session. 'resume' is ignored for failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not called if this
-   * process or its client shuts down.
+   * process or the client shuts down.
    * @defaultValue resumes after lost connections, transient server statuses, and both kinds of `ReplayError`; client decisions (deadline,
    * cancel), final statuses, and errors without a gRPC status end the session
    */

@@ -64,8 +64,9 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    * call still waits for the backoff. Five server failures without an acknowledgement, each soon after its call started, still end the
    * session. 'resume' is ignored for failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not called if this
    * process or the client shuts down.
-   * @defaultValue resumes after lost connections, transient server statuses, and both kinds of `ReplayError`; client decisions (deadline,
-   * cancel), final statuses, and errors without a gRPC status end the session
+   * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, transient server
+   * statuses, and both kinds of `ReplayError`; client decisions (deadline, cancel), final statuses, and errors without a gRPC status end
+   * the session
    */
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**

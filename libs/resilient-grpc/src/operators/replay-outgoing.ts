@@ -184,7 +184,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     const { unacknowledged } = this;
     const message =
       `The source pushed more than the buffers hold: ${messageCount(unacknowledged)} unacknowledged, ${messageCount(held.messages)} queued; ` +
-      'pass an AsyncIterable, which can be paused, or raise maxUnacknowledged';
+      'pass an AsyncIterable, which can be paused, or raise maxUnacknowledged (or maxUnacknowledgedBytes)';
     this.callbacks.onOutgoingError(new ReplayError('source-too-fast', message, unacknowledged));
   }
 

@@ -73,7 +73,7 @@ export type EjectionDecision =
 const EJECTION_JITTER = 0.1;
 /** Minimum time without a response before an endpoint is ejected for silence. */
 const MIN_SILENCE_MS = 1_000;
-/** The silence must also exceed this multiple of the longest recent latency of the other endpoints. */
+/** The silence must also be at least this multiple of the longest recent latency of the other endpoints. */
 const MIN_SILENCE_LATENCIES = 2;
 /** Minimum number of unary attempts that wait for a response. */
 const MIN_UNANSWERED = 5;

@@ -185,9 +185,9 @@ export interface LimitSnapshot {
   readonly maxConcurrent: number;
   /** Present if the limit is adaptive. */
   readonly adaptive?: {
-    /** Mean latency of the last measurement; absent before the first one, or if the server refused all its calls. */
+    /** Mean latency of the last measurement; absent before the first one, or if the server refused all measured calls. */
     readonly latencyMs?: number;
-    /** Estimated mean latency without load; absent before the first measurement without an overload. */
+    /** Estimated mean latency without load; absent before the first measurement that finds no overload. */
     readonly unloadedLatencyMs?: number;
   };
 }

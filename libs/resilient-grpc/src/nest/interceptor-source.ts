@@ -4,8 +4,8 @@ import type { InterceptorSource } from '../client/interceptors/call-hooks.js';
 import type { GrpcClientInterceptor, GrpcClientInterceptorClass } from '../client/interceptors/outgoing-call.js';
 
 /**
- * Resolves interceptors from the application's container, whichever module provides them.
- * @throws Error if the container does not provide an interceptor as a singleton
+ * Returns a function that resolves interceptors from the application's container, whichever module provides them. The function throws an
+ * error if the container does not provide an interceptor as a singleton.
  */
 export function interceptorSource(moduleRef: ModuleRef): InterceptorSource {
   return (type) => {

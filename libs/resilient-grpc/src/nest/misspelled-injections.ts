@@ -39,9 +39,9 @@ export function recordDefinitions(definitions: readonly ClientDefinition[]): voi
 class ResilientGrpcInjectionsModule {}
 
 /**
- * Provides the tokens of misspelled clients and services. If one is injected, startup fails with an error that suggests the closest name.
- * Nest's own error would advise exporting a provider. A token is provided only if its client is defined, or if the client's name is close
- * to that of a defined client. Any other token might belong to a provider of the application.
+ * Provides the tokens of misspelled clients and services. If one is injected, startup fails with an error that suggests the closest name,
+ * or lists the services. Nest's own error would advise exporting a provider. A token is provided only if its client is defined, or if the
+ * client's name is close to that of a defined client. Any other token might belong to a provider of the application.
  */
 export const MISSPELLED_INJECTIONS: DynamicModule = {
   module: ResilientGrpcInjectionsModule,

@@ -11,7 +11,7 @@ export interface ResilientGrpcModuleOptions {
   readonly drain?: DrainOptions | undefined;
   /**
    * Values that outgoing calls inherit from the inbound call on whose behalf they are made. If given, even as `{}`, inbound calls are
-   * captured, and outgoing calls made for an inbound retry are not retried.
+   * captured, and outgoing calls made for an inbound retry are retried only if they cannot have reached a server.
    * @defaultValue nothing
    */
   readonly propagate?: PropagationOptions | undefined;
@@ -23,7 +23,7 @@ export interface ResilientGrpcModuleOptions {
   readonly grpcJsLog?: 'error' | 'info' | 'debug' | undefined;
 }
 
-/** Shutdown of the clients with the application. */
+/** Timing of the shutdown of all clients, or of a server. */
 export interface DrainOptions {
   /** Maximum duration of the whole shutdown in milliseconds, 0 or more; calls that last longer are cut off. @defaultValue 10000 */
   readonly timeoutMs?: number | undefined;

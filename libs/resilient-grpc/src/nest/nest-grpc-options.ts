@@ -16,7 +16,8 @@ interface Flattened {
 }
 
 /**
- * Moves the keys of Nest's `{ transport, options: { … } }` to the top level. Other options are returned unchanged.
+ * Moves the keys of the nested `options` in Nest's `{ transport, options: { … } }` to the top level, and removes `transport`. Other keys
+ * are returned unchanged.
  *
  * @param given options that were copied to plain data
  * @param path path of the options in problems
@@ -25,7 +26,11 @@ export function flattenNestOptions(given: object, path: string): Flattened {
   const { transport, options, ...own } = given as Readonly<Record<string, unknown>>;
   const problems: ConfigurationProblem[] = [];
   if (transport !== undefined && transport !== GRPC) {
-    const message = problemMessage('Transport.GRPC', transport, 'write Transport.GRPC, or use Nest itself for it');
+    const message = problemMessage(
+      'Transport.GRPC',
+      transport,
+      'write Transport.GRPC, or use Nest directly for that transport',
+    );
     problems.push({ path: pathOf(path, 'transport'), message });
   }
   if (options === undefined) return { options: own, isNested: false, problems };
@@ -37,7 +42,7 @@ export function flattenNestOptions(given: object, path: string): Flattened {
   }
   for (const key of Object.keys(options).filter((one) => own[one] !== undefined))
     problems.push({ path: pathOf(nested, key), message: 'also given outside of `options`; keep one of them' });
-  // A key outside of `options` that is undefined is not given, so the nested value applies.
+  // A key outside of `options` whose value is undefined counts as absent, so the nested value applies.
   return { options: { ...own, ...options }, isNested: true, problems };
 }
 
@@ -52,7 +57,7 @@ const IGNORED_KEEPALIVE =
   /^http2(?:MaxPingsWithoutData|MinTimeBetweenPingsMs|MinPingIntervalWithoutDataMs|MaxPingStrikes)$/;
 const DEFAULT_LOADER = '@grpc/proto-loader';
 
-/** Removes the options that Nest's type has but Nest's client ignores, so that a client and a server can share their options. */
+/** Removes the options of Nest's type that have no effect on Nest's client, so that a client and a server can share their options. */
 export function withoutServerOptions(options: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   const used = Object.entries(options).filter(
     ([key, value]) => !IGNORED_BY_CLIENTS.includes(key) && !(key === 'protoLoader' && value === DEFAULT_LOADER),

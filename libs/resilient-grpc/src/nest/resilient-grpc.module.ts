@@ -55,7 +55,7 @@ const INBOUND_INTERCEPTOR: Provider = {
 export class ResilientGrpcModule {
   /**
    * Sets the defaults of all clients and configures the shutdown. Optional and global; a second forRoot makes startup fail. If every client
-   * belongs to a lazily loaded module, call `forRoot` in the root module, because Nest calls shutdown hooks only of modules that existed at
+   * belongs to a lazily loaded module, call `forRoot` in the root module, because Nest calls shutdown hooks only in modules that existed at
    * startup.
    */
   static forRoot(options: ResilientGrpcModuleOptions = {}): DynamicModule {

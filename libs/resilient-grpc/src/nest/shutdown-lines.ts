@@ -8,7 +8,7 @@ type DrainedModule = 'ResilientGrpcModule' | 'ResilientGrpcServerModule';
 /**
  * Returns the line for the start of a shutdown.
  *
- * @param open calls that are running
+ * @param open description of the running calls, such as '2 calls of /orders.v1.Orders/Get'
  */
 export function shutdownLine(
   open: string,

@@ -159,7 +159,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
   next(entry: LedgerEntry<Id, Out>): boolean {
     this.isPulling = false;
     if (this.ledger.has(entry.id)) {
-      const message = `A second message with id ${describeData(entry.id)} arrived while the first is unacknowledged; give each message a unique id`;
+      const message = `A second message with id ${describeData(entry.id)} arrived before the first was acknowledged; give each message a unique id`;
       this.callbacks.onOutgoingError(new ReplayError('duplicate-id', message, this.unacknowledged));
       return false;
     }
@@ -184,7 +184,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     const { unacknowledged } = this;
     const message =
       `The source pushed more than the buffers hold: ${messageCount(unacknowledged)} unacknowledged, ${messageCount(held.messages)} queued; ` +
-      'pass an AsyncIterable, which can be paused, or raise maxUnacknowledged';
+      'pass an AsyncIterable, which can be paused, or raise maxUnacknowledged (or maxUnacknowledgedBytes)';
     this.callbacks.onOutgoingError(new ReplayError('source-too-fast', message, unacknowledged));
   }
 
@@ -267,7 +267,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
 const ID_TYPES: readonly string[] = ['string', 'number', 'bigint', 'symbol'];
 
 /**
- * Validates the ids that the user's functions return. An invalid id fails immediately, because an id that never matches would stall the
+ * Validates the ids that the user's functions return. An invalid id ends the session, because an id that never matches would stall the
  * session silently.
  */
 class ReplayIds {

@@ -265,7 +265,7 @@ describe('buffer limits', () => {
     expect(ends).toEqual([expect.any(ReplayError)]);
     expect(ends[0]).toMatchObject({ reason: 'source-too-fast', code: 8, unacknowledged: 4 });
     expect((ends[0] as Error).message).toBe(
-      'The source pushed more than the buffers hold: 4 messages unacknowledged, 1000 messages queued; pass an AsyncIterable, which can be paused, or raise maxUnacknowledged',
+      'The source pushed more than the buffers hold: 4 messages unacknowledged, 1000 messages queued; pass an AsyncIterable, which can be paused, or raise maxUnacknowledged (or maxUnacknowledgedBytes)',
     );
     expect(pushed.observed).toBe(false);
     expect(server.call.isUnsubscribed).toBe(true);
@@ -405,7 +405,7 @@ describe('end of a replay session', () => {
       'two messages have the same id',
       { id: () => 7 },
       [],
-      'A second message with id 7 arrived while the first is unacknowledged; give each message a unique id',
+      'A second message with id 7 arrived before the first was acknowledged; give each message a unique id',
     ],
   ])('fails the session if %s', async (_, change, messages, text) => {
     const server = new MemorySessions();

@@ -63,9 +63,10 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    * if nothing was acknowledged in time, or if the server ended the call cleanly and left messages unacknowledged. After 'resume', the next
    * call still waits for the backoff. Five server failures without an acknowledgement, each soon after its call started, still end the
    * session. 'resume' is ignored for failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not called if this
-   * process or its client shuts down.
-   * @defaultValue resumes after lost connections, transient server statuses, and both kinds of `ReplayError`; client decisions (deadline,
-   * cancel), final statuses, and errors without a gRPC status end the session
+   * process or the client shuts down.
+   * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, transient server
+   * statuses, and both kinds of `ReplayError`; client decisions (deadline, cancel), final statuses, and errors without a gRPC status end
+   * the session
    */
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**

@@ -55,9 +55,9 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    * Decides the next step after a failed call, before the default rules apply; `cursor` is the cursor after which the next call would
    * start. After 'resume', the next call still waits for the backoff. Five server failures at one cursor, each soon after its call started,
    * still end the stream. 'resume' is ignored for failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not
-   * called if this process or its client shuts down.
-   * @defaultValue resumes after lost connections and transient server statuses; client decisions (deadline, cancel), final statuses, and
-   * errors without a gRPC status end the stream
+   * called if this process or the client shuts down.
+   * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, and transient server
+   * statuses; client decisions (deadline, cancel), final statuses, and errors without a gRPC status end the stream
    */
   readonly onError?: ((error: unknown, cursor: C) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
@@ -163,7 +163,7 @@ interface ResumeSettings<T, C> extends SequenceSettings {
   readonly resumesCompleted: boolean;
 }
 
-/** One resumable stream: starts each call at the cursor, and drops messages that the server repeats. */
+/** One resumable stream: starts each call after the cursor, and drops messages that the server repeats. */
 class ResumableStream<T, C> implements StreamOperator<T> {
   readonly name = 'resumable';
 

@@ -21,7 +21,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
     'another transport',
     { transport: 0 },
     'transport',
-    /expected Transport\.GRPC, got 0; write Transport\.GRPC, or use Nest itself for it/,
+    /expected Transport\.GRPC, got 0; write Transport\.GRPC, or use Nest directly for that transport/,
   ],
   [
     "the same key inside and outside Nest's `options`",

@@ -7,7 +7,7 @@ const DEFAULT_CHOICE_COUNT = 2;
 const MAX_CHOICE_COUNT = 10;
 
 /**
- * Returns the number of endpoints to compare from the config of `least_request_experimental`.
+ * Reads `choiceCount`, the number of endpoints to compare, from the config of `least_request_experimental`.
  *
  * @throws Error if the value is invalid
  */

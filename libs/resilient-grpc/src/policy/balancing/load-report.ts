@@ -3,7 +3,7 @@ import { readFields, writeField } from '../../errors/protobuf-fields.js';
 /** Key of the trailer that contains the load report of a server (gRFC A51). */
 export const LOAD_REPORT_KEY = 'endpoint-load-metrics-bin';
 
-/** Load of a server: the fields of `xds.data.orca.v3.OrcaLoadReport` that balancing uses. */
+/** Load of a server: the fields of `xds.data.orca.v3.OrcaLoadReport` that this library sends and reads. */
 export interface LoadReport {
   /** Share of the CPU time in use, 0 or more; above 1 if the process uses more than its soft limit. */
   readonly cpuUtilization: number;
@@ -32,7 +32,7 @@ export function encodeLoadReport(report: LoadReport): Uint8Array {
   return Buffer.concat(fields.map(([key, number]) => writeField(number, report[key])));
 }
 
-/** Decodes a report; fields that balancing does not use are skipped. Returns `undefined` if the message is invalid. */
+/** Decodes a report; fields without a counterpart in `LoadReport` are skipped. Returns `undefined` if the message is invalid. */
 export function decodeLoadReport(bytes: Uint8Array): LoadReport | undefined {
   const report: Record<keyof LoadReport, number> = {
     cpuUtilization: 0,

@@ -53,14 +53,15 @@ interface Decrease {
  * Concurrency limit that follows latency. It increases while calls take about as long as without load. It decreases while they take longer,
  * because the additional time is then assumed to be spent in a queue on the server.
  *
- * Measurements count calls, not time: each one covers at least one round trip of all concurrent calls. The unloaded latency is measured
- * with the first calls, while fewer than half of the permits are in use, and by probes, which halve the limit until 50 calls are measured.
- * It is also raised if latency stays high at the minimum limit or at half the load, because the service time itself may have grown. Probes
- * and these two rules raise it slowly, so that the limit does not follow a queue that other clients cause.
+ * A measurement ends after a number of calls, not after a time. Except during a probe, this number is at least the limit, so that the
+ * measurement covers a round trip of all concurrent calls. The unloaded latency is measured with the first calls, while fewer than half of
+ * the permits are in use, and by probes, which halve the limit until 50 calls are measured. It is also raised if latency stays high at the
+ * minimum limit or at half the load, because the service time itself may have grown. Each probe and each use of these two rules raises it
+ * by a limited amount, so that the limit does not follow a queue that other clients cause.
  */
 export class AdaptiveLimit {
   private limit: number;
-  /** Mean latency without load in milliseconds; `undefined` before the first measurement. */
+  /** Mean latency without load in milliseconds; `undefined` before the first measurement that finds no overload. */
   private unloadedMs: number | undefined;
   private measuredMs: number | undefined;
   private count = 0;
@@ -91,12 +92,14 @@ export class AdaptiveLimit {
     return Math.floor(this.beforeProbe ?? this.limit);
   }
 
-  /** Mean latency of the last measurement in milliseconds; `undefined` before the first one, or if the server refused all its calls. */
+  /**
+   * Mean latency of the last measurement in milliseconds; `undefined` before the first one, or if the server refused all measured calls.
+   */
   get latencyMs(): number | undefined {
     return this.measuredMs;
   }
 
-  /** Mean latency without load in milliseconds; `undefined` before the first measurement. */
+  /** Mean latency without load in milliseconds; `undefined` before the first measurement that finds no overload. */
   get unloadedLatencyMs(): number | undefined {
     return this.unloadedMs;
   }

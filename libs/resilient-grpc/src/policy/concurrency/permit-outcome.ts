@@ -3,7 +3,7 @@ import type { Verdict } from '../evidence/verdict.js';
 
 /**
  * Outcome of the attempt that a permit admitted. 'succeeded': it ended with OK. 'failed': it ended with another status, or lost its
- * connection. 'timed-out': it had no response by its deadline or timeout. 'refused': the server rejected it because it is overloaded.
+ * connection. 'timed-out': it did not end before its deadline or timeout. 'refused': the server rejected it because it is overloaded.
  * 'cancelled': this side ended it early. 'not-sent': no server application received it.
  */
 export type PermitOutcome = 'succeeded' | 'failed' | 'timed-out' | 'refused' | 'cancelled' | 'not-sent';

@@ -33,7 +33,7 @@ export interface LimitChange {
   readonly to: number;
   /** Mean latency of the last measurement in milliseconds; `undefined` if the server refused all calls. */
   readonly latencyMs: number | undefined;
-  /** Mean latency without load in milliseconds; `undefined` before the first measurement. */
+  /** Mean latency without load in milliseconds; `undefined` before the first measurement that finds no overload. */
   readonly unloadedLatencyMs: number | undefined;
 }
 
@@ -105,7 +105,7 @@ export class PermitQueue {
   }
 
   /**
-   * Returns one permit with the result of the last attempt that was sent under it, and passes the permit to the next waiter. Only an
+   * Returns one permit with the result of the last attempt that was sent under it, and passes free permits to the next waiters. Only an
    * adaptive limit uses the result. Drops waiters whose deadline is not after `now`, because they fail at their deadline.
    *
    * @param latencyMs monotonic time from the start of the attempt to its end; 0 if none was sent

@@ -43,7 +43,10 @@ export function earliestDeadline(first: number | undefined, second?: number, thi
   return Math.min(first ?? Infinity, second ?? Infinity, third ?? Infinity);
 }
 
-/** Returns `deadline`, or Infinity if it exceeds the maximum of `grpc-timeout`, because grpc-js would then crash the process. */
+/**
+ * Returns `deadline`, or Infinity if it exceeds the maximum of `grpc-timeout`, because such a deadline would make grpc-js crash the
+ * process.
+ */
 export function sendableDeadline(deadline: number, epochNow: number): number {
   return deadline - epochNow < MAX_GRPC_TIMEOUT_MS ? deadline : Infinity;
 }

@@ -1,6 +1,9 @@
 /** Minimum silence to report. Shorter pauses are common. */
 const MIN_SILENCE_MS = 250;
-/** Maximum time from the start of an attempt to the start of the observed silence. It contains two checks of the connection. */
+/**
+ * Maximum time from the start of an attempt to the start of the observed silence, and maximum age of the latest check. It spans two checks
+ * of the connection.
+ */
 const MAX_OBSERVED_LATE_MS = 500;
 
 /** Received bytes of a connection, as its periodic checks found them. Times are monotonic milliseconds. */
@@ -19,8 +22,8 @@ export function checkReceived(last: ReceivedBytes | undefined, bytesRead: number
 
 /**
  * Returns the duration for which a connection has received nothing while an attempt on it was running, from `startedAt` to `now`.
- * `undefined` if it received data, if the silence is short, or if the last check is old: this process may then have been blocked, with
- * unread data.
+ * `undefined` if data arrived since the latest check, or if the silence is short or began more than 500 ms after `startedAt`. Also
+ * `undefined` if the latest check is missing or old: this process may have been blocked, with unread data.
  */
 export function silenceMs(
   last: ReceivedBytes | undefined,

@@ -69,7 +69,7 @@ export interface EjectionPolicy {
   /** Time without an ejection after which the next ejection is shorter by `baseEjectionMs`. */
   readonly ejectionDecayMs: number;
   readonly slowStartMs: number;
-  /** Like each of the rules below, off if `undefined`. */
+  /** Off if `undefined`, like each of the rules below. */
   readonly consecutiveFailures: number | undefined;
   /** Ejects endpoints below the mean success rate minus `stdevFactor` thousandths of the standard deviation. */
   readonly successRate: (RateRule & { readonly stdevFactor: number }) | undefined;

@@ -61,7 +61,7 @@ export class EndpointRecord {
     this.carried = 0;
   }
 
-  /** Discards all evidence. Called when the endpoint is ejected and when it returns. */
+  /** Discards all counts and latencies. Called when the endpoint is ejected and when it returns. */
   clear(): void {
     this.startInterval();
     this.consecutiveFailures = 0;

@@ -73,7 +73,7 @@ export type EjectionDecision =
 const EJECTION_JITTER = 0.1;
 /** Minimum time without a response before an endpoint is ejected for silence. */
 const MIN_SILENCE_MS = 1_000;
-/** The silence must also exceed this multiple of the longest recent latency of the other endpoints. */
+/** The silence must also be at least this multiple of the longest recent latency of the other endpoints. */
 const MIN_SILENCE_LATENCIES = 2;
 /** Minimum number of unary attempts that wait for a response. */
 const MIN_UNANSWERED = 5;
@@ -84,8 +84,8 @@ const MIN_UNANSWERED = 5;
 const MAX_OTHERS_FAILURE_FACTOR = 0.5;
 
 /**
- * Decides which endpoints are ejected and which return. It is called every 250 ms while calls run or an endpoint is ejected, and after
- * consecutive failures of an endpoint.
+ * Decides which endpoints are ejected and which return. It is called every 250 ms while calls run, or while an endpoint is ejected or in
+ * slow start. It is also called after consecutive failures of an endpoint.
  *
  * @param isIntervalOver true if the counts of the interval are complete; the two rate rules apply only then
  * @param failing address of the endpoint that has just failed. Only the rule of consecutive failures is then applied, and only to this

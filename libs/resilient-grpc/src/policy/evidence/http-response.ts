@@ -1,6 +1,6 @@
 import { HTTP_STATUS } from './grpc-js-texts.js';
 
-/** Remedy that the doctor shows for an HTTP response that is not gRPC. */
+/** Remedy for an HTTP response that is not gRPC. */
 export const HTTP_RESPONSE_REMEDY =
   'check the routes of the proxy and its connection to the server, or use the gRPC port of the server';
 

@@ -35,7 +35,7 @@ export type VerdictKind =
   | 'attempt-timeout'
   /** A response stream exceeded its idle timeout. */
   | 'stream-idle'
-  /** Cancelled by the caller, its parent call, an interceptor, or `close()`. */
+  /** Cancelled by the caller, its parent call, an interceptor, or `close()`, or because another hedged attempt responded first. */
   | 'cancelled'
   /** The response was invalid: no message, a second message, an unreadable or too large message, or an invalid status code. */
   | 'protocol'

@@ -35,7 +35,7 @@ export interface HedgeState {
   readonly notBefore: number;
   /** True if the next attempt replaces a failed one; false if it is sent because the attempts in flight are slow. */
   readonly replaces: boolean;
-  /** Connection that the attempt to replace lost; `undefined` if that attempt failed for another reason. */
+  /** Connection lost by the attempt that is to be replaced; `undefined` if the attempt failed for another reason. */
   readonly lostWith: LostConnection | undefined;
   readonly stopped: NoHedgeReason | undefined;
   /** Attempts that were never sent. */

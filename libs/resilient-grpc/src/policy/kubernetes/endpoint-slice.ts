@@ -25,6 +25,6 @@ export interface SliceEndpoint {
 
 export interface SlicePort {
   readonly name?: string | null;
-  /** `null` means every port. */
+  /** `null` or absent: every port. */
   readonly port?: number | null;
 }

@@ -99,7 +99,7 @@ export function selectEndpoints(
 
 /**
  * Adds the conditions and hints of one slice to a pod. While Kubernetes moves a pod between slices, an outdated copy may remain. Therefore,
- * a pod that is terminating in one slice counts as terminating, and one that is ready in any slice counts as ready.
+ * a pod that is terminating in any slice counts as terminating. Any other pod counts as ready if it is ready in any slice.
  */
 function merge(pods: Map<string, Pod>, key: string, { conditions, hints }: SliceEndpoint): Pod {
   let pod = pods.get(key);

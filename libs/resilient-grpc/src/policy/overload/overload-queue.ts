@@ -3,7 +3,7 @@ import type { ServiceTime } from './service-time.js';
 
 /** Maximum wait in an overload, in milliseconds. Calls that would wait longer are refused. */
 const MAX_OVERLOAD_WAIT_MS = 100;
-/** `settle` ends an overload only if no call has been refused or has expired for this time, in milliseconds. */
+/** `settle` ends an overload only if no call was refused or expired within this time, in milliseconds. */
 export const OVERLOAD_STAY_MS = 1_000;
 /** Period over which the speed is measured, in milliseconds. */
 const SPEED_PERIOD_MS = 100;
@@ -133,8 +133,8 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   /**
-   * Returns true, and counts a refused call, if a call that arrives now must be refused. Otherwise, the call can be added later, and counts
-   * as waiting until then, or until the next `takeHopeless`. Many headers arrive before the first of their requests.
+   * Returns true, and counts a refused call, if a call that arrives now must be refused. Otherwise, the call can be added later. It counts
+   * as waiting until then, or until the next `takeHopeless`, because the headers of many calls arrive before the first of their requests.
    */
   refuses({ deadline, serviceTime }: Pick<WaitingCall, 'deadline' | 'serviceTime'>, now: number): boolean {
     if (!this.isOverloadedNow || this.size === 0) return false;
@@ -227,8 +227,8 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   /**
-   * Ends the overload if no call is waiting and no call has been refused or has expired for a second; calls may still be running. Returns
-   * true if the overload ended now. The overload lasts until this method is called.
+   * Ends the overload if no call is waiting, and none was refused or expired within the last second; calls may still be running. Returns
+   * true if the overload ended now. Only this method ends an overload.
    */
   settle(now: number): boolean {
     if (!this.isOverloadedNow || this.size > 0 || now - this.lastEvidenceAt < OVERLOAD_STAY_MS) return false;

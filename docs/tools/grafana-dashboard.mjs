@@ -229,7 +229,7 @@ const ROWS = [
             '{{resilient_grpc_client}}',
           ],
         ],
-        description: 'Lowest remaining share of all processes. Retries stop at 0, or at 0.5 with retryThrottling.',
+        description: 'Lowest remaining share of all processes. Retries stop below 0.1, or at 0.5 with retryThrottling.',
       },
       {
         title: 'Adaptive limits and delays',

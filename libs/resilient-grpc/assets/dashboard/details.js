@@ -52,7 +52,7 @@ export class Details {
     this.charts = new CallCharts();
     this.retries = new Meter(
       'retries',
-      'A retry costs a token. Successful calls return tokens, and so does time without retryThrottling. Retries stop at 0, or at half with retryThrottling.',
+      'A retry costs a token. Successful calls return tokens, and so does time without retryThrottling. Retries stop below one token, or at half with retryThrottling.',
     );
     this.hedges = new Meter(
       'hedges',

@@ -153,7 +153,8 @@ export function clientInstruments(meter: Meter) {
       unit: '{attempt}',
     }),
     retryBudget: meter.createObservableGauge('resilient_grpc.client.retry_budget', {
-      description: 'Remaining share of the retry budget; 1 is full. Retries stop at 0, or at 0.5 with retryThrottling.',
+      description:
+        'Remaining share of the retry budget; 1 is full. Retries stop below 0.1, or at 0.5 with retryThrottling.',
       unit: '1',
     }),
     concurrencyLimit: meter.createObservableGauge('resilient_grpc.client.concurrency_limit', {

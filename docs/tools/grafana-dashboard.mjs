@@ -288,7 +288,7 @@ const ROWS = [
             '{{job}} {{resilient_grpc_client}}',
           ],
         ],
-        description: 'Calls that were still open at drain.timeoutMs.',
+        description: 'Calls that drains of clients failed.',
       },
     ],
   },

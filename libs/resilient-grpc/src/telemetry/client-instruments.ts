@@ -199,7 +199,8 @@ export function clientInstruments(meter: Meter) {
       ...SECONDS,
     }),
     cutOff: meter.createCounter('resilient_grpc.client.drain.cut_off_calls', {
-      description: 'Number of calls still open at the drain timeout, which were ended by force.',
+      description:
+        'Number of calls that drains failed: at the timeout, by onDrain, or because a retry was due too late.',
       unit: '{call}',
     }),
   };

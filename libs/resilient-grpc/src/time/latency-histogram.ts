@@ -26,7 +26,7 @@ export class LatencyHistogram {
     this.values.add(other.values);
   }
 
-  /** Returns a percentile in milliseconds. `share` is 0 to 100. */
+  /** Returns a percentile in milliseconds. `share` is above 0 and at most 100. */
   percentile(share: number): number {
     return this.values.percentile(share) / 1_000;
   }

@@ -229,7 +229,7 @@ const ROWS = [
             '{{resilient_grpc_client}}',
           ],
         ],
-        description: 'Lowest remaining share of all processes. Retries stop at 0, or at 0.5 with retryThrottling.',
+        description: 'Lowest remaining share of all processes. Retries stop below 0.1, or at 0.5 with retryThrottling.',
       },
       {
         title: 'Adaptive limits and delays',
@@ -288,7 +288,7 @@ const ROWS = [
             '{{job}} {{resilient_grpc_client}}',
           ],
         ],
-        description: 'Calls that were still open at drain.timeoutMs.',
+        description: 'Calls that drains of clients failed.',
       },
     ],
   },

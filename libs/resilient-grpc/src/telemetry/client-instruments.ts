@@ -153,7 +153,8 @@ export function clientInstruments(meter: Meter) {
       unit: '{attempt}',
     }),
     retryBudget: meter.createObservableGauge('resilient_grpc.client.retry_budget', {
-      description: 'Remaining share of the retry budget; 1 is full. Retries stop at 0, or at 0.5 with retryThrottling.',
+      description:
+        'Remaining share of the retry budget; 1 is full. Retries stop below 0.1, or at 0.5 with retryThrottling.',
       unit: '1',
     }),
     concurrencyLimit: meter.createObservableGauge('resilient_grpc.client.concurrency_limit', {
@@ -198,7 +199,8 @@ export function clientInstruments(meter: Meter) {
       ...SECONDS,
     }),
     cutOff: meter.createCounter('resilient_grpc.client.drain.cut_off_calls', {
-      description: 'Number of calls still open at the drain timeout, which were ended by force.',
+      description:
+        'Number of calls that drains failed: at the timeout, by onDrain, or because a retry was due too late.',
       unit: '{call}',
     }),
   };

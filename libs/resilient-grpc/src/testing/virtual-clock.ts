@@ -41,7 +41,7 @@ export class VirtualClock implements Clock {
     };
   }
 
-  /** Runs `task` at the next `advance`, even if it advances the time by 0 ms. */
+  /** Runs `task` during the current or next `advance`, even if that advances the time by 0 ms. */
   defer(task: () => void): void {
     this.setTimer(task, 0);
   }

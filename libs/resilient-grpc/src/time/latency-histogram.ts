@@ -1,12 +1,11 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 
-// One significant figure keeps values within 6 % and uses 12 KB; two use 26 KB.
+// One significant figure keeps values within 6 % and uses 12 KB; two figures use 26 KB.
 const SIGNIFICANT_FIGURES = 1;
 const MAX_MICROSECONDS = 3_600_000_000;
 
 /**
- * Histogram of durations of up to one hour, within 6 %. Uses Node's own histogram: recording a value costs 24 ns, and a custom histogram of
- * the same precision would not be smaller.
+ * Histogram of durations of up to one hour, within 6 %. Uses Node's own histogram, in which recording a value takes 24 ns.
  */
 export class LatencyHistogram {
   private readonly values: RecordableHistogram = createHistogram({
@@ -27,7 +26,7 @@ export class LatencyHistogram {
     this.values.add(other.values);
   }
 
-  /** Returns a percentile in milliseconds. `share` is 0 to 100. */
+  /** Returns a percentile in milliseconds. `share` is above 0 and at most 100. */
   percentile(share: number): number {
     return this.values.percentile(share) / 1_000;
   }

@@ -7,7 +7,7 @@ export interface ProcessLoad {
   readonly eventLoopUtilization: number;
   /** CPU time of all threads as a share of the time of all available cores, 0 to 1. */
   readonly cpuUtilization: number;
-  /** Resident memory as a share of the memory that the system or its cgroup grants, 0 to 1. */
+  /** Resident memory as a share of the memory that the system or the process's cgroup grants, 0 to 1. */
   readonly memoryUtilization: number;
 }
 

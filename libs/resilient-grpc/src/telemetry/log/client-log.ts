@@ -26,8 +26,9 @@ export interface LoggedClient {
 }
 
 /**
- * Writes the log lines of one client. Levels above `debug` are for events that may need action: outages, failed calls that may have had
- * an effect, dead connections, and unsuitable options. Their rate is limited so that a person can read them.
+ * Writes the log lines of one client. Levels above `debug` are for events that may need action, such as outages, dead connections, failed
+ * calls that may have had an effect, and unsuitable options, and for the end of such events. Their rate is limited so that a person can
+ * read them.
  */
 export class ClientLog {
   private readonly lines: CombinedLines;
@@ -119,12 +120,12 @@ export class ClientLog {
       case 'throttle-too-small':
         this.warn(
           `serviceConfig.retryThrottling allows no retry: ${String(event.inFlight)} calls are in flight, and a lost ` +
-            `connection takes a token for each; write maxTokens: ${String(Math.min(1_000, event.inFlight * 3))} or more, or leave it out`,
+            `connection takes a token for each; write maxTokens: ${String(Math.min(1_000, event.inFlight * 3))} or more, or remove retryThrottling`,
           { event: event.type, maxTokens: event.maxTokens, inFlight: event.inFlight },
         );
         return;
       case 'untested-version':
-        // Bypasses the rate limit, because this event occurs once per process.
+        // Bypasses the rate limit, because this event occurs at most once per process for each kind of object.
         this.sink.warn(untestedVersionLine(event, { client: this.client.name }));
         return;
       case 'circuit':
@@ -168,7 +169,7 @@ export class ClientLog {
     }
   }
 
-  /** Writes pending summaries and clears all timers. */
+  /** Writes pending summaries, except that of flapping outages, and clears all timers. */
   close(): void {
     this.outages.close();
     this.unretried.close();
@@ -339,7 +340,7 @@ export class ClientLog {
     );
   }
 
-  /** The duration is logged only as a field, because the message already contains the time since the shutdown started. */
+  /** Logs the duration only as a field, because the line that sums up all clients reports it. */
   private drain(event: EventOf<'drain'>): void {
     const { type, phase, running, finished, failed, completed, cancelled, cutOff, durationMs } = event;
     if (phase === 'begin') {

@@ -22,8 +22,8 @@ interface LimitedKind<Entry> {
 }
 
 /**
- * Limits log lines. Writes the first entries of each kind immediately, one by default, and counts the repeats. Writes the repeats as one
- * line per interval, until an interval passes without repeats.
+ * Limits log lines. Writes the first `maxLines` entries of each kind immediately (default 1), and counts the repeats. Writes the repeats as
+ * one line per interval, until an interval passes without repeats.
  */
 export class LogLimiter<Entry> {
   private readonly kinds = new Map<Kind, LimitedKind<Entry>>();
@@ -31,8 +31,8 @@ export class LogLimiter<Entry> {
   private readonly maxLines: () => number;
 
   /**
-   * @param write receives the latest entry of a kind, the number of suppressed entries (0 if it is written immediately), and whether they
-   * belong to several kinds; then the age of the latest entry in milliseconds
+   * @param write receives the latest entry of a kind, the number of suppressed entries (0 if the entry is written immediately), true for
+   * the kinds beyond `maxKinds`, and the age of the entry in milliseconds
    * @param options.maxKinds the maximum number of kinds tracked separately; all further kinds share one limit
    * @param options.maxLines returns the current maximum number of lines per kind and interval
    */
@@ -116,8 +116,8 @@ export class LogLimiter<Entry> {
 }
 
 /**
- * Returns the period of repeats. Contains the age of the latest one if it is a second or more, because the end of the process or of the
- * minute can write it late, with a current timestamp.
+ * Describes when repeats occurred. Includes the age of the latest repeat if it is a second or more, because the line is written only when
+ * the minute or the process ends.
  */
 export function lastMinute(ageMs: number): string {
   return `in the last minute${ageMs < 1_000 ? '' : `, the last one ${duration(ageMs)} ago`}`;
@@ -127,7 +127,7 @@ export function lastMinute(ageMs: number): string {
  * Returns `line` with the number of its repeats; unchanged if it has no repeats. Omits the stack, which the first line contains.
  *
  * @param ageMs age of the latest repeat
- * @param among text appended to the number of repeats
+ * @param among text appended after the period of the repeats
  */
 export function withRepeats(line: LogLine, repeats: number, ageMs: number, among = ''): LogLine {
   if (repeats === 0) return line;

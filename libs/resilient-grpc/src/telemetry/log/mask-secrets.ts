@@ -57,7 +57,7 @@ function maskNamedValues(text: string): string {
   return shown + text.slice(from);
 }
 
-/** Returns the range to mask of the value that starts at `at`. */
+/** Returns the range to mask in the value that starts at `at`. */
 function valueAt(text: string, at: number, isHeader: boolean): readonly [begin: number, end: number] {
   for (const form of [NESTED_QUOTED_VALUE, QUOTED_VALUE, LIST_VALUE, isHeader ? HEADER_VALUE : PLAIN_VALUE]) {
     form.lastIndex = at;

@@ -11,8 +11,8 @@ const LONG_MS: RangeMs = [200, 1_000];
 
 /**
  * The name of a network fault. 'reset', 'close': every connection ends (RST or FIN). 'outage': connections are reset and new ones are
- * refused. 'black-hole': no byte passes on existing and new connections. 'cut': one connection is reset in the middle of a response.
- * 'delay': 100 ms in each direction.
+ * refused. 'black-hole': no bytes pass on existing or new connections. 'cut': one connection is reset in the middle of a frame from the
+ * server. 'delay': 100 ms in each direction.
  */
 export type NetworkFaultName = 'reset' | 'close' | 'outage' | 'black-hole' | 'cut' | 'delay';
 

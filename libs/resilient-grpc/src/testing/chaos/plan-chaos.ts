@@ -17,7 +17,7 @@ export interface PlannedFault {
 export interface ChaosPlanOptions {
   /** A signed or unsigned 32-bit integer. If all other options are equal, the same seed produces the same plan. */
   readonly seed: number;
-  /** Total duration in milliseconds. The longest possible distance and fault must fit before `quietMs`. */
+  /** Total duration in milliseconds. At least the sum of the longest distance, the longest fault, and `quietMs`. */
   readonly durationMs: number;
   readonly faults: readonly PlannedFault[];
   /** Time before the first fault and between the end of a fault and the start of the next. @defaultValue [500, 1500] */

@@ -47,7 +47,7 @@ const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {
 /**
  * Creates the error that this library's client reports for a failed call. Throw it in a handler of `fakeGrpcService`, or pass it to the
  * code under test.
- * @throws TypeError if the code, `reason`, `reachedServer`, or `retryAfterMs` is invalid
+ * @throws TypeError if the code, `reason`, `reachedServer`, `retryAfterMs`, or a status detail is invalid
  */
 export function grpcError(
   code: Exclude<StatusName, 'OK'>,

@@ -174,7 +174,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
     this.listener = undefined;
     this.record.outcome = outcome;
     if (outcome === 'cancelled') {
-      const cancellation = grpcError('CANCELLED', 'The caller unsubscribed', { reason: 'cancelled' });
+      const cancellation = grpcError('CANCELLED', 'The call was cancelled', { reason: 'cancelled' });
       this.requests?.end({ kind: 'failed', error: cancellation });
       this.abort.abort(cancellation);
     } else {

@@ -20,7 +20,7 @@ export function toCallError(thrown: unknown): GrpcCallError {
   });
 }
 
-/** Wraps a handler's error while it passes through the call that it ends. */
+/** Carries a handler's error through the call that the error ends. */
 export class HandlerFailure {
   constructor(private readonly error: GrpcCallError) {}
 

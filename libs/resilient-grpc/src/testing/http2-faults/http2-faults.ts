@@ -69,7 +69,7 @@ export interface UpstreamTls {
   /** Key of the proxy in PEM, used with `cert`, for upstreams that request a client certificate. */
   readonly key?: string | Buffer | undefined;
   readonly cert?: string | Buffer | undefined;
-  /** The name in the upstream's certificate. @defaultValue its host */
+  /** The name in the upstream's certificate. @defaultValue the host of the upstream */
   readonly serverName?: string | undefined;
 }
 

@@ -6,8 +6,8 @@ import { traceResources, type ResourceTrace } from './resource-trace.js';
 /** Options of `captureLeaks`. */
 export interface LeakOptions {
   /**
-   * True if the error message includes the creation site of each socket, server, timer, and process. Calls take two or three times as long
-   * while tracing. @defaultValue false
+   * True if the error message includes the creation sites of the open resources. Calls take two or three times as long while
+   * tracing. @defaultValue false
    */
   readonly trace?: boolean | undefined;
 }
@@ -15,8 +15,8 @@ export interface LeakOptions {
 /** A leak check relative to the resources that were open when `captureLeaks` was called. */
 export interface LeakCheck {
   /**
-   * Waits until no socket, server, pipe, timer, watched file, or child process opened since then keeps the process alive. Also waits until
-   * no call started since then by a client of this package is open. Then stops recording, even after a failure.
+   * Waits until no socket, server, pipe, timer, watched file, or child process opened since the call to `captureLeaks` keeps the process
+   * alive. Also waits until no call started since then by a client of this package is open. Then stops recording, even after a failure.
    * @throws Error that lists the resources that are still open, after `timeoutMs` (default 2,000)
    */
   settled(options?: { readonly timeoutMs?: number }): Promise<void>;

@@ -29,7 +29,7 @@ interface Handle {
   readonly spawnargs?: readonly string[];
 }
 
-/** Records the handles that keep this process alive, except timers, which Node does not list. */
+/** Records the handles that keep this process alive, except timers, which Node does not return as handles. */
 export function openHandles() {
   const before = new WeakSet(activeHandles().map(({ handle }) => handle));
   const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
@@ -59,7 +59,7 @@ function activeHandles(): readonly ActiveHandle[] {
   });
 }
 
-/** Calls an undocumented function of Node, the only one that returns the handles themselves. */
+/** Calls an undocumented function of Node. No documented one returns the handles or requests themselves. */
 function activeListOf(name: '_getActiveHandles' | '_getActiveRequests'): readonly unknown[] {
   // Safe cast: every supported Node version has these functions. They are looked up per call, because a runner may replace `process`.
   return (process as unknown as Readonly<Record<typeof name, () => readonly unknown[]>>)[name]();

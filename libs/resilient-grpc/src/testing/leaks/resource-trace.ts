@@ -52,7 +52,7 @@ export interface ResourceTrace {
   stop(): void;
 }
 
-/** Starts recording timers, which Node does not list; with `places`, starts recording all resources and their creation sites. */
+/** Starts recording timers, which Node does not return as handles; with `places`, also all other resources and all creation sites. */
 export function traceResources(places: boolean): ResourceTrace {
   const all = new Map<number, CreatedResource>();
   const frames = places ? FRAMES : NEAREST_FRAMES;
@@ -91,7 +91,7 @@ function deepStackAbove(above: (...args: never) => unknown, frames: number): Sta
 /** Matches files of Vitest, Jest, and their packages. */
 const RUNNER_FILE = /[\\/]node_modules[\\/](?:@?vitest|@?jest|jest-[\w-]+)[\\/]/;
 
-/** True if the test runner's own code created the resource, such as a test timeout. False for the code that it runs. */
+/** True if the test runner itself created the resource, such as a test timeout; false if a test created it. */
 function isMadeByRunner(stack: Stack): boolean {
   return RUNNER_FILE.test(nearestCallSiteOf(stack) ?? '');
 }

@@ -47,7 +47,7 @@ export class ScriptedGrpcServer {
     for (const [method, script] of Object.entries(options.scripts ?? {})) this.script(method, script);
   }
 
-  /** @throws Error if the proto cannot be loaded, a script names an unknown method, or the port is in use */
+  /** @throws Error if the proto cannot be loaded, the name of a script matches no method or several methods, or the port is in use */
   static async start(options: ScriptedGrpcServerOptions): Promise<ScriptedGrpcServer> {
     const server = new ScriptedGrpcServer(options);
     server.serve();
@@ -160,7 +160,7 @@ export class ScriptedGrpcServer {
   }
 
   private serve(): void {
-    // Channelz stays enabled, because grpc-js's forceShutdown() tracks no connection without it.
+    // Channelz stays enabled, because without it, grpc-js's forceShutdown() ends no connections.
     const server = new Server(this.options.serverOptions);
     for (const method of this.methods.values()) {
       // All four method kinds are registered as bidi. They are the same on the wire, and a bidi handler runs as soon as headers arrive.

@@ -72,7 +72,7 @@ export class MemoryCall implements StreamSource {
   }
 }
 
-/** The calls of a session, in the order in which they were created. */
+/** The calls of a session, in the order in which they started. */
 export class MemorySessions {
   readonly calls: MemoryCall[] = [];
   /** Called when a call starts. */

@@ -150,7 +150,8 @@ export class MemoryAttempt implements Attempt {
       messagesReceived: this.messagesReceived,
       contentType: how.contentType,
     };
-    // A `WireAttempt` has getters on its prototype, which spread syntax omits. Inherited properties reveal such a copy.
+    // A `WireAttempt` reports itself as the end. Its getters are on its prototype, so spread syntax would omit them. An end whose
+    // properties are all inherited reveals code that spreads it.
     this.listener?.onEnd(Object.create(end) as AttemptEnd);
   }
 }

@@ -61,7 +61,6 @@ export function servedMethod(
     options: options.methodOptions(service, method),
     handler,
     serviceTime: new ServiceTime(),
-    runTime: new ServiceTime(),
     serialize: (message) => native.responseSerialize(message),
   };
 }
@@ -121,12 +120,13 @@ function serveNext(gate: OverloadGate | undefined, limits: readonly ConcurrencyL
       : (call, request) => {
           gate.serve(call, request);
         };
-  return limits.reduceRight<ServeNext>(
-    (next, limit) => (call, request) => {
-      limit.serve(call, request, next);
-    },
-    run,
-  );
+  return limits.reduceRight<ServeNext>((next, limit) => {
+    // One for each limit, because a permit of the method is also held during the wait for a permit of the server.
+    const permitTime = new ServiceTime();
+    return (call, request) => {
+      limit.serve(call, request, permitTime, next);
+    };
+  }, run);
 }
 
 /**

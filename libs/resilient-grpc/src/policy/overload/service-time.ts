@@ -3,7 +3,7 @@ const MIN_SMOOTHING = 0.02;
 /** Number of calls before the values are used. */
 const MIN_CALLS = 10;
 
-/** Moving mean and variance of a duration, measured for the calls of one method. See `ServedMethod` for the durations. */
+/** Moving mean and variance of a duration, measured for the calls of one method. See `ServedMethod` and `ConcurrencyLimit` for the durations. */
 export class ServiceTime {
   private calls = 0;
   private mean = 0;

@@ -24,8 +24,6 @@ export interface ServedMethod {
   readonly handler: ServedHandler;
   /** CPU time of the handler before it waits or ends, measured for calls that waited in the gate or ran alone. */
   readonly serviceTime: ServiceTime;
-  /** Time from the permit of a concurrency limit to the end of the handler; measured only if there is such a limit. */
-  readonly runTime: ServiceTime;
   /** Serializes a response message. */
   serialize(message: unknown): Uint8Array;
 }

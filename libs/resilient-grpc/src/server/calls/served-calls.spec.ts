@@ -97,7 +97,6 @@ function makeServer(options: Partial<ResolvedServerMethod> = {}, leakWarningMs =
       handler,
       serialize: () => Buffer.alloc(1_000),
       serviceTime: new ServiceTime(),
-      runTime: new ServiceTime(),
       options: {
         onDrain: 'fail',
         streamIdleTimeoutMs: undefined,
@@ -265,7 +264,6 @@ describe('call whose stream is closed on arrival', () => {
         handler,
         serialize: () => Buffer.alloc(1),
         serviceTime: new ServiceTime(),
-        runTime: new ServiceTime(),
         options: {
           onDrain: 'fail',
           streamIdleTimeoutMs: undefined,

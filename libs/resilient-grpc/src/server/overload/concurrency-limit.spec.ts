@@ -55,7 +55,6 @@ function makeServer({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallM
         return new Promise((resolve) => running.set(request as number, resolve));
       },
       serviceTime: new ServiceTime(),
-      runTime: new ServiceTime(),
       serialize: () => Buffer.alloc(1),
       options: {
         onDrain: 'fail',
@@ -129,6 +128,25 @@ describe('ConcurrencyLimit', () => {
     expect([...running.keys()]).toEqual([0]);
     await finish(0);
     expect([...running.keys()]).toEqual([1]);
+  });
+
+  it('estimates the wait for a permit of the server by the run times of handlers, without their waits for that permit', async () => {
+    const { clock, call, codes, finish, running } = makeServer({ max: 50, serverMax: 1 });
+    const serveOne = async () => {
+      clock.advance(10);
+      await finish([...running.keys()][0]!);
+    };
+    // Fifty calls are always open, so each has a permit of the method for 500 ms, of which its handler runs for 10 ms.
+    for (let index = 0; index < 49; index++) call();
+    for (let index = 0; index < 200; index++) {
+      call();
+      await serveOne();
+    }
+    for (let index = 0; index < 49; index++) await serveOne();
+    const served = codes().length;
+    for (let index = 0; index < 50; index++) call(501);
+    for (let index = 0; index < 50; index++) await serveOne();
+    expect(codes().slice(served)).toEqual(Array(50).fill(StatusCode.OK));
   });
 
   it('refuses calls beyond maxQueued', () => {

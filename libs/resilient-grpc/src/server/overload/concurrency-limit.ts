@@ -3,6 +3,7 @@ import type { GrpcServerEvent } from '../../call/server-event.js';
 import { AdaptiveLimit, type LoadEvidence } from '../../policy/concurrency/adaptive-limit.js';
 import { ADAPTIVE_BOUNDS } from '../../policy/concurrency/permit-queue.js';
 import { OverloadQueue } from '../../policy/overload/overload-queue.js';
+import type { ServiceTime } from '../../policy/overload/service-time.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import type { ServedCall } from '../calls/served-call.js';
@@ -52,7 +53,7 @@ export class ConcurrencyLimit {
     const { maxConcurrent, maxQueued } = policy;
     if (maxConcurrent === 'adaptive') this.adaptive = new AdaptiveLimit(ADAPTIVE_BOUNDS);
     const current = (): number => this.maxConcurrent;
-    // The weight of a call is the time for which its handler runs.
+    // The weight of a call is the time for which it has a permit.
     this.queue = new OverloadQueue({
       maxQueued,
       get maxSpeed() {
@@ -82,17 +83,24 @@ export class ConcurrencyLimit {
     return this.queue.size;
   }
 
-  /** Passes `call` to `next` when a permit is free, or refuses it. */
-  serve(call: ServedCall, request: unknown, next: ServeNext): void {
+  /**
+   * Passes `call` to `next` when a permit is free, or refuses it.
+   * @param permitTime time for which the calls of the method have a permit of this limit
+   */
+  serve(call: ServedCall, request: unknown, permitTime: ServiceTime, next: ServeNext): void {
+    const start = (held: HeldCall | undefined): void => {
+      this.start(call, held, permitTime);
+      next(call, request);
+    };
     if (this.runningCount < this.maxConcurrent && this.queue.size === 0) {
-      this.start(call, undefined, request, next);
+      start(undefined);
       return;
     }
     const { clock, queue } = this;
     const now = clock.now();
     const deadline = now + Number(call.wire.getDeadline()) - clock.epoch();
-    const held = new HeldCall(call, call.method.runTime, now, deadline, () => {
-      this.start(call, held, request, next);
+    const held = new HeldCall(call, permitTime, now, deadline, () => {
+      start(held);
     });
     if (!queue.add(held, now)) {
       this.overload.refuse(call, REFUSED, queue);
@@ -104,7 +112,7 @@ export class ConcurrencyLimit {
     };
   }
 
-  private start(call: ServedCall, held: HeldCall | undefined, request: unknown, next: ServeNext): void {
+  private start(call: ServedCall, held: HeldCall | undefined, permitTime: ServiceTime): void {
     this.runningCount += 1;
     const startedAt = this.clock.now();
     call.onHandlerEnd(() => {
@@ -112,7 +120,7 @@ export class ConcurrencyLimit {
       const ms = now - startedAt;
       // The gate may have refused the call, or the call may have ended before its handler started.
       if (call.received > 0) {
-        call.method.runTime.note(ms);
+        permitTime.note(ms);
         const evidence = evidenceOf(call.endCode);
         if (evidence !== undefined) this.adaptive?.record(ms, this.runningCount, evidence);
       }
@@ -121,7 +129,6 @@ export class ConcurrencyLimit {
       else this.queue.served(held, ms, now);
       this.dispatch();
     });
-    next(call, request);
   }
 
   private dispatch(): void {

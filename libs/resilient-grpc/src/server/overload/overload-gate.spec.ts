@@ -66,7 +66,6 @@ function makeServer(workMs = 5, overloadProtection = true) {
         kind: 'unary',
         handler,
         serviceTime: new ServiceTime(),
-        runTime: new ServiceTime(),
         serialize: () => Buffer.alloc(1),
         options: {
           onDrain: 'fail',

@@ -57,7 +57,7 @@ describe('dashboard options', () => {
       ],
     ],
     [
-      'processes with a URL that contains a password, or is not a URL',
+      'process URLs with a password or a query, and one without a scheme',
       {
         public: true,
         processes: { urls: ['http://me:secret@10.0.0.7/grpc', '10.0.0.7:3000', 'http://10.0.0.7/grpc?a'] },

@@ -11,7 +11,7 @@ const CASES = [
   [new IdleTimeoutError(5_000), isIdleTimeoutError, 14, ['idleMs']],
 ] as const;
 
-describe('errors that the client creates', () => {
+describe('errors that the client and the operators create', () => {
   it.each(CASES)('provides the name, gRPC code, data, and type guard of each error: %o', (error, guard, code, data) => {
     expect(error.name).toBe(error.constructor.name);
     expect(error.code).toBe(code);

@@ -24,7 +24,13 @@ describe('channelHealth', () => {
     ['up if connecting for the first time', { state: 'CONNECTING' }, 2_000, true, 'up'],
     ['degraded in an outage within its grace period', { state: 'TRANSIENT_FAILURE', outage }, 5_999, true, 'degraded'],
     ['down in an outage beyond its grace period', { state: 'TRANSIENT_FAILURE', outage }, 6_000, true, 'down'],
-    ['down if READY again in an outage that has not ended', { outage }, 7_000, true, 'down'],
+    [
+      'down beyond the grace period of an outage that has not ended, even if READY again',
+      { outage },
+      7_000,
+      true,
+      'down',
+    ],
     ['down if draining', {}, 2_000, false, 'down'],
     ['down if closed', { state: 'SHUTDOWN' }, 2_000, false, 'down'],
   ] as const)('reports a channel as %s', (_, connectivity, now, accepting, status) => {

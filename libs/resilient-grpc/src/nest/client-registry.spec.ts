@@ -215,7 +215,7 @@ describe('client created at run time', () => {
     }
   });
 
-  it('suggests the closest name for an unknown client', async () => {
+  it('suggests the closest name for an unknown client, or reports that no client exists yet', async () => {
     expect(() => registry.get('shop')).toThrow("No gRPC client 'shop'; no client exists yet");
     await obtain(shop);
     expect(() => registry.get('shpo')).toThrow("No gRPC client 'shpo'; did you mean 'shop'?");
@@ -238,7 +238,7 @@ describe('shutdown', () => {
     return { clock, hooks };
   };
 
-  it('ends client streams first at shutdown, then drains all clients once and logs one line', async () => {
+  it('ends client streams first at shutdown, then drains all clients once, and logs one line at the start and one at the end', async () => {
     await obtain(shop);
     registry.create({ ...shop, name: 'tenant' });
     lines = [];

@@ -431,7 +431,7 @@ describe('scope of a replay session', () => {
     },
   );
 
-  it('fails the session if its host completes it during a backoff with unacknowledged messages', async () => {
+  it('fails the session if its host completes it during a backoff while messages are unacknowledged, and completes it otherwise', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();
@@ -445,7 +445,7 @@ describe('scope of a replay session', () => {
     expect(other.ends).toEqual(['complete']);
   });
 
-  it('fails the session if its host completes it at the start of the next call with unacknowledged messages', async () => {
+  it('fails the session if its host completes it at the start of a call while messages are unacknowledged, and completes it otherwise', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();

@@ -185,7 +185,7 @@ describe('Observable', () => {
     expect(events).toEqual([1, 2, 'end']);
   });
 
-  it('reports an error of an Observable immediately, before buffered messages', () => {
+  it('reports an error of an Observable immediately, without waiting until buffered messages are pulled', () => {
     const { events, consumer } = makeConsumer();
     const subject = new Subject<number>();
     messageSource(subject, consumer);

@@ -112,7 +112,7 @@ describe('call policy settings', () => {
     expect([maxConcurrentCalls, maxQueuedCalls]).toEqual([3, 0]);
   });
 
-  it('hedges instead of retrying if a hedgingPolicy applies and the call may be repeated', () => {
+  it('hedges instead of retrying if a hedgingPolicy applies to a method that is safe to repeat and has no request stream', () => {
     const hedgingPolicy = { maxAttempts: 9, hedgingDelay: '0.1s', nonFatalStatusCodes: ['UNAVAILABLE'] };
     const serviceConfig = { methodConfig: [{ name: [{}], hedgingPolicy }] };
     expect(policy({ serviceConfig }, 'Create')).toMatchObject({
@@ -162,7 +162,7 @@ describe('propagation settings', () => {
   const propagation = (root?: PropagationOptions, own?: false | PropagationOptions, all?: false | PropagationOptions) =>
     resolve({ propagate: own }, { propagate: all }, root).propagation;
 
-  it('takes propagation from forRoot, and lets clients override it key by key', () => {
+  it('takes propagation from forRoot, and lets the defaults and the client override it key by key', () => {
     expect(propagation({ deadline: true, metadata: ['X-Request-Id', 'x-request-id'] })).toEqual({
       deadline: true,
       cancellation: false,
@@ -271,13 +271,13 @@ describe('validation of call policy settings', () => {
       /got "adaptve"; write 'adaptive'$/,
     ],
     [
-      'a concurrency limit as text',
+      'a concurrency limit as a string',
       { maxConcurrentCalls: '8' },
       'maxConcurrentCalls',
       /got "8"; write 8 without quotes$/,
     ],
     [
-      'a concurrency limit of automatic',
+      "a concurrency limit of 'automatic'",
       { maxConcurrentCalls: 'automatic' },
       'maxConcurrentCalls',
       /'adaptive', got "automatic"/,
@@ -295,7 +295,7 @@ describe('validation of call policy settings', () => {
       /got 50; write a fixed delay as `hedgingDelay` of a hedgingPolicy in `serviceConfig`$/,
     ],
     [
-      'a hedging delay of the client',
+      'a hedging delay outside `methods`',
       { hedgingDelay: 'p95' },
       'hedgingDelay',
       /per method: methods: \{ Get: \{ idempotent/,

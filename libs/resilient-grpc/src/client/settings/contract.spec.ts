@@ -129,7 +129,7 @@ describe('loadContract', () => {
 describe('service lookup', () => {
   const services = load({ protoPath: [proto('shop'), proto('archive')] });
 
-  it('finds a service by its full name, or by its short name if one package has it', () => {
+  it('finds a service by its full name, or by its short name if only one package has it', () => {
     expect(findService(services, 'Nothing', 'shop')).toBe('shop.v1.Nothing');
     expect(findService(services, 'archive.v1.Orders', 'shop')).toBe('archive.v1.Orders');
   });

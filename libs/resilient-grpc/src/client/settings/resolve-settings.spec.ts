@@ -379,7 +379,7 @@ describe('method policy', () => {
     expect(found?.retry !== undefined).toBe(because !== '');
   });
 
-  it('retries by the default policy, or by the retryPolicy up to maxAttemptsLimit', () => {
+  it('applies the default retry policy or that of the service config, with at most maxAttemptsLimit attempts', () => {
     expect(policy({}, 'Get')?.retry).toMatchObject({
       maxAttempts: 4,
       initialBackoffMs: 100,

@@ -138,7 +138,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
   ],
   ["Nest's transport", { url, transport: 4 }, 'clients.shop.transport', /always gRPC; remove it/],
   [
-    "a key of Nest's that grpc-js does not have",
+    'a Nest option that grpc-js ignores',
     { url, maxMetadataSize: 1 },
     'clients.shop.maxMetadataSize',
     /grpc-js ignores this setting; remove it/,
@@ -433,7 +433,7 @@ describe('invalid settings', () => {
     expect(text).not.toContain('y'.repeat(100));
   });
 
-  it('rejects invalid defaults of forRoot with the same messages as client settings', () => {
+  it('rejects invalid defaults of forRoot, and a url, which belongs to a client', () => {
     expect(
       defaultsProblems({ timeoutMs: '5s', url: 'x', channelOptions: { 'grpc.enable_retries': 1 } }, 'forRoot.defaults'),
     ).toEqual([

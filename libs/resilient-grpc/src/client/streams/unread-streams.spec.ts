@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import { UnreadStreams } from './unread-streams.js';
 
-/** Creates a watch that reports streams after a minute, and records its reports. */
+/** Creates a watch with this limit in milliseconds, and records the streams that it reports. */
 function make(afterMs = 60_000) {
   const clock = new BusyClock();
   const streams = new UnreadStreams(afterMs, clock);

@@ -55,7 +55,7 @@ describe('unusable address', () => {
     expect(result.remedy).toMatch(/\w{3}/);
   });
 
-  it('detects by a second probe with TLS toggled that the server uses TLS, no TLS, or HTTP/1.1', () => {
+  it('uses a second probe with TLS toggled to detect a server that uses TLS, no TLS, or HTTP/1.1', () => {
     const closed = { tcpMs: 1, failure: failure('http2', 'closed') };
     expect(check(false, closed, { tcpMs: 1, tlsMs: 2 }).message).toContain('uses TLS');
     const noTls = { tcpMs: 1, failure: failure('tls', 'ERR_SSL_WRONG_VERSION_NUMBER') };

@@ -65,7 +65,7 @@ describe('FailureLog', () => {
     expect(lines[0]?.msg).toContain(' failed: DEADLINE_EXCEEDED: too late (run the doctor) (server, reached');
   });
 
-  it('logs at most 21 kinds of failure a minute for any number of methods', () => {
+  it('logs at most 21 lines a minute for any number of methods', () => {
     const { clock, lines, log } = make();
     for (let method = 0; method < 1_000; method++)
       log.log(failure({ path: `/orders.v1.Orders/M${method}` }), '500', true);
@@ -95,7 +95,7 @@ describe('FailureLog', () => {
     expect(lines[0]?.msg).toContain('at 10.0.0.7:50051 rejected this process as its caller: ');
   });
 
-  it('logs a failed call if the credentials could not be obtained', () => {
+  it('logs a call as failed, not as rejected, if its credentials could not be obtained', () => {
     const { lines, log } = make();
     log.log(failure({ code: 16, reason: 'not-sent', reachedServer: 'no' }), '401', false);
     expect(lines[0]?.msg).toContain(' failed: UNAUTHENTICATED');
@@ -124,7 +124,7 @@ describe('FailureLog', () => {
 });
 
 describe('toHttpException', () => {
-  it('sets the call error as the cause of the HTTP exception and omits its details from the message', () => {
+  it('sets the call error as the cause of the HTTP exception and omits the details of the error from the message', () => {
     const error = failure();
     const exception = toHttpException(error);
     expect(exception.cause).toBe(error);

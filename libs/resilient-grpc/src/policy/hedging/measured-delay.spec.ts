@@ -13,7 +13,7 @@ describe('MeasuredDelay', () => {
     ['p90', 50, 900],
     ['p95', 100, 950],
     ['p99', 500, 990],
-  ])('sets the hedging delay to %s of the latencies after %i attempts', (percentile, attempts, expectedMs) => {
+  ])('sets the hedging delay to the %s of the latencies after %i attempts', (percentile, attempts, expectedMs) => {
     const delay = spread(new MeasuredDelay(percentile), attempts - 1, 1_000);
     expect(delay.currentMs).toBe(Infinity);
     spread(delay, 1, 1_000);

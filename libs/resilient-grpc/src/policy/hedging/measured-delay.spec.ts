@@ -26,7 +26,7 @@ describe('MeasuredDelay', () => {
     expect(spread(new MeasuredDelay('p95'), 200, 1).currentMs).toBe(5);
   });
 
-  it('returns a hedging delay above a constant latency, so that no call is hedged', () => {
+  it('returns a hedging delay no shorter than a constant latency, so that no call is hedged', () => {
     const delay = new MeasuredDelay('p95');
     for (let i = 0; i < 200; i++) delay.answered(50, 0);
     expect(delay.currentMs).toBeGreaterThanOrEqual(50);

@@ -384,7 +384,7 @@ describe('failed delivery', () => {
     );
   });
 
-  it('fails the stream and suggests a BigInt if a cursor was rounded, because a rounded cursor may hide messages', () => {
+  it('fails the stream and suggests a BigInt if a cursor may be rounded, because a rounded cursor can hide messages', () => {
     const error = failureOf([concat(of(5, 2 ** 53), NEVER)]);
     expect(error).toMatchObject({ reason: 'cursor', code: 13, seen: [5] });
     expect(error.message).toBe(
@@ -494,7 +494,7 @@ describe('subscriber of a resumable stream', () => {
     expect(subscribed).toBe(1);
   });
 
-  it('delivers messages in order if the subscriber causes the source to emit while it receives a message', () => {
+  it('delivers messages in order if the subscriber makes the source emit during a delivery', () => {
     const source = new Subject<number>();
     const seen: number[] = [];
     calls(clock(), [source]).stream.subscribe((message) => {

@@ -40,7 +40,7 @@ describe('chooseLeastLoaded', () => {
 
   it('never compares an endpoint with itself', () => {
     const random = seeded();
-    // With one idle endpoint of two, every comparison of two different endpoints selects it.
+    // Endpoint 0 is idle, so every comparison of the two endpoints selects it.
     for (let calls = 0; calls < 1_000; calls++) {
       expect(chooseLeastLoaded([loadOf(0, 1), loadOf(1, 1)], 2, random, 0)).toBe(0);
     }

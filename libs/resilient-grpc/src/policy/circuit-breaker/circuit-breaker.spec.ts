@@ -89,7 +89,7 @@ describe('closed circuit', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it('counts attempts lost with one connection once, and a later loss or another connection separately', () => {
+  it('counts attempts lost with one open connection within 250 ms once, and counts later losses and other connections separately', () => {
     const { breaker, transitions } = make({ minimumThroughput: 3 });
     const tokens = Array.from({ length: 512 }, () => acquire(breaker, 0));
     const [a, b] = [open(), open()];

@@ -104,7 +104,7 @@ const SERVERS: readonly (readonly [name: string, server: Server])[] = [
   ['a pool of 10', { ...POOL_OF_10, serviceMs: () => 50 }],
   ['a pool of 10 with exponential service times', POOL_OF_10],
   [
-    'a pool of 10 with a tenth of the calls 16 times as slow',
+    'a pool of 10 in which a tenth of the calls take 16 times as long',
     { ...POOL_OF_10, serviceMs: (random) => (random() < 0.9 ? 20 : 320) },
   ],
   ['a pool of 3', { ...POOL_OF_10, workers: () => 3, serviceMs: exponential(20), offered: 400 }],

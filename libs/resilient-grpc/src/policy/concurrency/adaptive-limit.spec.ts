@@ -18,7 +18,7 @@ function learned(): AdaptiveLimit {
 }
 
 describe('AdaptiveLimit', () => {
-  it('keeps the initial adaptive limit until 50 calls have determined the unloaded latency', () => {
+  it('ignores the first 20 calls, and keeps the initial adaptive limit until the next 50 have determined the unloaded latency', () => {
     const limit = new AdaptiveLimit(BOUNDS);
     expect(full(limit, 69, 50)).toBe(20);
     expect(limit.unloadedLatencyMs).toBeUndefined();

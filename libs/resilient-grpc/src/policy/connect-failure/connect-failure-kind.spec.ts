@@ -38,7 +38,7 @@ describe('connectFailureKind', () => {
     expect(read('tls', code)).toBe(kind);
   });
 
-  it('classifies a connection that the peer closes without a byte as closed', () => {
+  it('classifies as closed a connection that the peer closes after the TCP phase without sending a byte', () => {
     expect([read('tls'), read('http2')]).toEqual(['closed', 'closed']);
     expect(read('tcp')).toBe('other');
   });

@@ -14,7 +14,7 @@ describe('validateDeadline', () => {
     expect(validateDeadline(value)).toBe(expected);
   });
 
-  it('accepts a Date of another realm as a deadline', () => {
+  it('accepts a Date from another realm as a deadline', () => {
     const foreign = Object.create({ getTime: () => NOW }, { [Symbol.toStringTag]: { value: 'Date' } });
     expect(validateDeadline(foreign)).toBe(NOW);
   });
@@ -77,11 +77,11 @@ describe('suggestion for a rejected deadline', () => {
     [0, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
     [-5, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
     [-Infinity, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
-  ])('suggests for the deadline %d: %s', (value, write) => {
+  ])('rejects the deadline %d with the suggestion: %s', (value, write) => {
     expect(validateDeadline(value)).toEqual({ problem: expect.stringContaining(write) });
   });
 
-  it('accepts deadlines from 1973 on', () => {
+  it('accepts deadlines from March 1973 on, and rejects earlier ones', () => {
     expect(validateDeadline(1e11)).toBe(1e11);
     expect(validateDeadline(1e11 - 1)).toHaveProperty('problem');
   });

@@ -10,13 +10,27 @@ const checked = (...bytes: readonly number[]) =>
 
 describe('silenceMs', () => {
   it.each([
-    ['counts from the first check that found the bytes', checked(7, 7, 7, 7), 7, 0, 1_000, 750],
-    ['counts from the start of the attempt if the silence is older', checked(7, 7, 7, 7), 7, 600, 1_000, 400],
-    ['is undefined if data arrived after the last check', checked(7, 7, 7, 7), 8, 0, 1_000, undefined],
-    ['is undefined if data arrived during the attempt', checked(7, 7, 9, 9), 9, 0, 1_000, undefined],
-    ['is undefined below 250 ms', checked(7, 7), 7, 300, 549, undefined],
-    ['is undefined before the first check', checked(), 7, 0, 200, undefined],
-    ['is undefined if the checks were delayed, because data may be unread', checked(7, 7), 7, 0, 1_001, undefined],
+    ['counts the silence from the first check that found the bytes', checked(7, 7, 7, 7), 7, 0, 1_000, 750],
+    [
+      'counts a silence that began before the attempt from the start of the attempt',
+      checked(7, 7, 7, 7),
+      7,
+      600,
+      1_000,
+      400,
+    ],
+    ['reports no silence if data arrived after the last check', checked(7, 7, 7, 7), 8, 0, 1_000, undefined],
+    ['reports no silence if data arrived during the attempt', checked(7, 7, 9, 9), 9, 0, 1_000, undefined],
+    ['reports no silence below 250 ms', checked(7, 7), 7, 300, 549, undefined],
+    ['reports no silence before the first check', checked(), 7, 0, 200, undefined],
+    [
+      'reports no silence if the checks were delayed, because data may be unread',
+      checked(7, 7),
+      7,
+      0,
+      1_001,
+      undefined,
+    ],
   ])('%s', (_title, last, bytesRead, startedAt, now, expected) => {
     expect(silenceMs(last, bytesRead, startedAt, now)).toBe(expected);
   });

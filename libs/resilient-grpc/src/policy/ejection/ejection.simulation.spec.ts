@@ -5,7 +5,7 @@ import { EndpointRecord } from './endpoint-record.js';
 import { decideEjections, NEVER_EJECTED, type EjectionState } from './next-ejection.js';
 
 const DAY_MS = 24 * 3_600_000;
-/** True if each fleet runs for a day, which takes three minutes. */
+/** True if each healthy fleet runs for a day, which takes three minutes. */
 const IS_FULL = process.env['FULL_SIMULATION'] === '1';
 const shortened = (durationMs: number): number => (IS_FULL ? DAY_MS : durationMs);
 const SWEEP_MS = 250;

@@ -190,7 +190,7 @@ describe('decideEjections', () => {
     ['second', { kind: 'included', since: NOW - 1_000, ejections: 1 }, 60_000],
     ['eleventh', { kind: 'included', since: NOW - 1_000, ejections: 10 }, 300_000],
     [
-      'third, if two minutes have passed since the second one',
+      'third, if two minutes have passed since the end of the second one',
       { kind: 'included', since: NOW - 120_000, ejections: 2 },
       30_000,
     ],
@@ -269,7 +269,7 @@ describe('standard outlier detection (gRFC A50)', () => {
       ['eject 0 success-rate'],
     ],
     [
-      'keeps endpoints whose success rate is within stdevFactor standard deviations',
+      'keeps endpoints whose success rate is within stdevFactor / 1000 standard deviations of the mean',
       { successRateEjection: { stdevFactor: 3_000 } },
       fleet({ successes: 50, failures: 50 }, { successes: 100 }, 6),
       [],

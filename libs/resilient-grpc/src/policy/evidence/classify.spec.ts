@@ -341,7 +341,7 @@ describe('connection lost after sending', () => {
       { kind: 'connection-lost', reachedServer: 'maybe', code: UNAVAILABLE, connectionLost: false, overloaded: true },
     ],
     [
-      'reports a lost connection for any reset code that equals the code of the GOAWAY',
+      'reports a lost connection if the reset code equals the code of the GOAWAY',
       {
         ...SENT,
         code: INTERNAL,

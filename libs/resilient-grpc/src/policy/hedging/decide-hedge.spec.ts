@@ -372,7 +372,7 @@ describe('cost of hedges', () => {
     expect(decideHedge(decision.state, { type: 'due', at: 200 }, gates())).toMatchObject({ because: 'throttled' });
   });
 
-  it('debits a token for listed codes and for pushbacks that forbid retries, but not for fatal codes', () => {
+  it('debits a token for listed codes and for pushbacks that forbid retries, but not for fatal codes, overload refusals, or unsent attempts', () => {
     const cost = (event: Ended): number => {
       const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
       last(gates({ retries }), event);

@@ -13,7 +13,7 @@ describe('MeasuredDelay', () => {
     ['p90', 50, 900],
     ['p95', 100, 950],
     ['p99', 500, 990],
-  ])('sets the hedging delay to %s of the latencies after %i attempts', (percentile, attempts, expectedMs) => {
+  ])('sets the hedging delay to the %s of the latencies after %i attempts', (percentile, attempts, expectedMs) => {
     const delay = spread(new MeasuredDelay(percentile), attempts - 1, 1_000);
     expect(delay.currentMs).toBe(Infinity);
     spread(delay, 1, 1_000);
@@ -26,7 +26,7 @@ describe('MeasuredDelay', () => {
     expect(spread(new MeasuredDelay('p95'), 200, 1).currentMs).toBe(5);
   });
 
-  it('returns a hedging delay above a constant latency, so that no call is hedged', () => {
+  it('returns a hedging delay no shorter than a constant latency, so that no call is hedged', () => {
     const delay = new MeasuredDelay('p95');
     for (let i = 0; i < 200; i++) delay.answered(50, 0);
     expect(delay.currentMs).toBeGreaterThanOrEqual(50);

@@ -70,7 +70,7 @@ describe('selectEndpoints', () => {
     ['a number that the slice lacks', GRPC, 80, 'port'],
     ['a number and no port in the slice', [], 80, ['10.0.0.1:80']],
     ['a number and a null port list', null, 80, ['10.0.0.1:80']],
-    ['a number and every port in the slice', [{ port: null }], 80, ['10.0.0.1:80']],
+    ['a number and a slice for all ports', [{ port: null }], 80, ['10.0.0.1:80']],
     ['a name that the slice has', [{ name: 'http', port: 80 }, ...GRPC], 'grpc', ['10.0.0.1:50051']],
     ['a name that the slice lacks', GRPC, 'http', 'port'],
     ['a name whose port is null', [{ name: 'grpc', port: null }], 'grpc', 'port'],

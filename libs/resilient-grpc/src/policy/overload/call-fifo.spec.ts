@@ -11,7 +11,7 @@ const slotsOf = (queue: CallFifo<Numbered>): number => (Reflect.get(queue, 'entr
 
 describe('queue with removal from the middle', () => {
   it.each([0, 1, 2_000])(
-    'frees the slots of consumed entries while entries wait, in FIFO order, after %i removed entries',
+    'returns entries in FIFO order and frees the slots of consumed ones while others wait, after up to %i removals',
     (removals) => {
       const queue = new CallFifo<Numbered>();
       let next = 0;

@@ -44,7 +44,7 @@ function servePlainly(load: readonly Arrival[]): Result[] {
 
 /**
  * Serves the calls of one process with an `OverloadQueue`.
- * @param cancelledMs time before its deadline at which each call is cancelled; `undefined` if no call is cancelled
+ * @param cancelledMs milliseconds before the deadline at which each waiting call is cancelled; `undefined` if no call is cancelled
  * @param refusesUnread false if the queue decides only about calls whose request was read
  */
 function serveWithQueue(

@@ -4,7 +4,10 @@ import { ReleasePace } from './release-pace.js';
 const DEMAND = { floorPerSecond: 0, deadlinePacePerSecond: 0 };
 const USUAL = { now: 0, usualCallsPerSecond: 200, usualLatencyMs: 10, demand: DEMAND };
 
-/** Takes calls every 10 ms and reports a response to each after `latencyMs`, or none if it is `undefined`. Returns the number taken. */
+/**
+ * Takes calls every 10 ms, and immediately reports a response with the latency `latencyMs` to each, or none if it is `undefined`.
+ * Returns the number taken.
+ */
 function run(pace: ReleasePace, from: number, until: number, latencyMs: number | undefined): number {
   let released = 0;
   for (let now = from; now < until; now += 10) {

@@ -246,7 +246,7 @@ describe('resume limits', () => {
     expect(history([first, ...stuck])).toEqual([100, 200, 400, 800, 'poison']);
   });
 
-  it('counts neither lost connections nor failures before progress as server failures', () => {
+  it('does not count lost connections as server failures, and resets the count after progress', () => {
     const calls = [INTERNAL, LOST, INTERNAL, LOST, INTERNAL, LOST, INTERNAL, LOST].map((what) =>
       ended({ failure: what }),
     );

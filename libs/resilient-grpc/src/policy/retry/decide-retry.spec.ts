@@ -175,7 +175,7 @@ describe('retried attempt', () => {
       { kind: 'wait', delayMs: 0, because: 'unsent' },
     ],
     [
-      'lets an unsent call wait for the channel if retry is false',
+      'lets an unsent call wait for the channel even if retry is false',
       { verdict: verdict('unsent'), disabled: true },
       { kind: 'wait' },
     ],

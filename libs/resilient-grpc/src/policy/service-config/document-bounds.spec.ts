@@ -34,7 +34,7 @@ describe('service config bounds', () => {
     });
   });
 
-  it('rejects the text of a service config before parsing it if it is too long', () => {
+  it('rejects service config text that is too long, without parsing it', () => {
     const text = ' '.repeat(MAX_CONFIG_CHARACTERS) + '{}';
     const problem = {
       message: expect.stringMatching(/^expected .* at most 1048576 characters, got 1048578/) as string,

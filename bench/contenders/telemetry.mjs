@@ -51,7 +51,7 @@ export const subscriber = {
 };
 
 /**
- * The client with an SDK, which collects metrics of all clients created after it. A process therefore opens the contender that it measures
+ * The client with an SDK, which records the metrics of all clients created after it. A process therefore opens the contender that it measures
  * before the other contenders.
  */
 export const withMetrics = {

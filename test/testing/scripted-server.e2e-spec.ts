@@ -422,7 +422,7 @@ describe('ScriptedGrpcServer', () => {
   it('lists the methods if a method name matches none, and accepts all forms of a method name', async () => {
     expect(() => server.script('Nothing', {})).toThrow("no method 'Nothing'; known methods: /testing.v1.Echo/Unary,");
     await expect(ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, package: 'other' })).rejects.toThrow(
-      'expected a service in',
+      "ScriptedGrpcServer.package: expected a package with a service, got 'other'; known packages: 'testing.v1'",
     );
     for (const name of ['unary', 'Echo/Unary', 'testing.v1.Echo/Unary', '/testing.v1.Echo/Unary'])
       server.script(name, {});

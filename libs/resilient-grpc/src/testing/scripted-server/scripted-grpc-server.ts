@@ -47,7 +47,10 @@ export class ScriptedGrpcServer {
     for (const [method, script] of Object.entries(options.scripts ?? {})) this.script(method, script);
   }
 
-  /** @throws Error if the proto cannot be loaded, a script names an unknown method, or the port is in use */
+  /**
+   * @throws GrpcConfigurationError if the proto cannot be loaded
+   * @throws Error if a script names an unknown method, or the port is in use
+   */
   static async start(options: ScriptedGrpcServerOptions): Promise<ScriptedGrpcServer> {
     const server = new ScriptedGrpcServer(options);
     server.serve();

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
-import { findPath, loadMethods } from './service-methods.js';
+import { findMethod, loadMethods } from './service-methods.js';
 import type { LoadedMethod } from './service-methods.js';
 
 const protoPath = fileURLToPath(new URL('../../../../../protos/testing/echo.proto', import.meta.url));
@@ -44,7 +44,7 @@ describe('loadMethods', () => {
   });
 });
 
-describe('findPath', () => {
+describe('findMethod', () => {
   const paths = ['/a.v1.Orders/Get', '/b.v1.Orders/Get', '/b.v1.Orders/GetAll'];
   const methods = new Map(
     paths.map((path) => {
@@ -61,7 +61,7 @@ describe('findPath', () => {
     ['a.v1.Orders/Get', '/a.v1.Orders/Get'],
     ['/b.v1.Orders/Get', '/b.v1.Orders/Get'],
   ])('resolves the method name %s to the path %s', (name, path) => {
-    expect(findPath(methods, name)).toBe(path);
+    expect(findMethod(methods, name).path).toBe(path);
   });
 
   it.each([
@@ -71,6 +71,6 @@ describe('findPath', () => {
     ['GetAl', "no method 'GetAl'; did you mean 'GetAll'?"],
     ['Orders/Gett', "no method 'Orders/Gett'; did you mean 'Orders/Get'?"],
   ])('rejects the method name %s, and suggests a method or lists them', (name, message) => {
-    expect(() => findPath(methods, name)).toThrow(message);
+    expect(() => findMethod(methods, name)).toThrow(message);
   });
 });

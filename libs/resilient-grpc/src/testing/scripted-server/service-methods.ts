@@ -43,17 +43,17 @@ function isInOrBelowPackage(service: string, name: string): boolean {
 }
 
 /**
- * Returns the path of a method given as 'Get', 'get', 'Orders/Get', 'orders.v1.Orders/Get', or '/orders.v1.Orders/Get'.
+ * Returns the method given as 'Get', 'get', 'Orders/Get', 'orders.v1.Orders/Get', or '/orders.v1.Orders/Get'.
  * @throws Error if `name` matches no method or several methods
  */
-export function findPath(methods: Methods, name: string): string {
+export function findMethod(methods: Methods, name: string): LoadedMethod {
   const wanted = name.replace(/^\//, '');
   const found = [...methods.values()].filter(({ path, originalName }) => {
     const full = path.slice(1);
     return full === wanted || full.endsWith(`/${wanted}`) || full.endsWith(`.${wanted}`) || originalName === wanted;
   });
   const [first] = found;
-  if (first !== undefined && found.length === 1) return first.path;
+  if (first !== undefined && found.length === 1) return first;
   if (found.length > 1) {
     const paths = found.map(({ path }) => path).join(' or ');
     throw new Error(`ScriptedGrpcServer: '${name}' is the name of several methods; write ${paths}`);

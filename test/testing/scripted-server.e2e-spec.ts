@@ -437,6 +437,7 @@ describe('ScriptedGrpcServer', () => {
       ],
       [[{}, () => ({})], `[1]: expected ${reply}, got a function`],
       [{ mesage: {} }, ".mesage: unknown key; did you mean 'message'?"],
+      [{ text: 'hello' }, '.text: unknown key; write message: { text: … }'],
       [
         [{}, { delayMs: '5' }],
         '[1].delayMs: expected a number of milliseconds of 0 or more, got "5"; write 5 without quotes',
@@ -457,6 +458,10 @@ describe('ScriptedGrpcServer', () => {
       [{ hold: 'message' }, `.hold: expected 'everything', 'messages' or 'status', got "message"`],
       [{ never: 'false' }, '.never: expected true or false, got "false"'],
       [{ requests: 'all' }, `.requests: expected 'await', 'read' or 'leave', got "all"`],
+      [{ message: 'hello' }, '.message: expected an object with fields of EchoMessage, got "hello"'],
+      [{ message: { txt: 'hello' } }, ".message.txt: unknown field of EchoMessage; did you mean 'text'?"],
+      [{ message: { order: 7 } }, '.message.order: unknown field of EchoMessage; known fields: text, number, payload'],
+      [{ messages: [{}, { order: 7 }] }, '.messages[1].order: unknown field of EchoMessage; known fields:'],
       [
         { messages: { text: 'hello' } },
         '.messages: expected an array, an iterable, or a function that returns one, got an object with text; write messages: [{ … }]',
@@ -471,10 +476,44 @@ describe('ScriptedGrpcServer', () => {
         code: status.INTERNAL,
         details: `${script}(): expected ${reply}, got nothing`,
       });
-      setScript(async () => ({ delayMs: '5' }));
+      setScript(async () => ({ message: { order: 7 } }));
       expect((await client.unary({})).status.details).toBe(
-        `${script}().delayMs: expected a number of milliseconds of 0 or more, got "5"; write 5 without quotes`,
+        `${script}().message.order: unknown field of EchoMessage; known fields: text, number, payload`,
       );
+    });
+
+    it('fails a stream with the problem of the message that a generator yields', async () => {
+      const messages = () => [{ number: 1 }, { numbr: 2 }].values();
+      for (const generated of [messages, { [Symbol.iterator]: messages }]) {
+        setScript({ messages: generated }, 'ServerStream');
+        const stream = client.serverStream({});
+        expect(await stream.ended).toMatchObject({
+          code: status.INTERNAL,
+          details:
+            'ScriptedGrpcServer.scripts["/testing.v1.Echo/ServerStream"].messages[1].numbr: ' +
+            "unknown field of EchoMessage; did you mean 'number'?",
+        });
+        expect(stream.messages).toMatchObject([{ number: 1 }]);
+      }
+    });
+
+    it('checks the replies of a list when they are set, and not at a call', async () => {
+      let reads = 0;
+      const counted = {
+        get text() {
+          reads += 1;
+          return 'hello';
+        },
+      };
+      server.script('Unary', [{ message: counted }]);
+      const before = reads;
+      await client.unary({});
+      const readsPerCall = reads - before;
+      server.script('Unary', { message: counted });
+      reads = 0;
+      await client.unary({});
+      // The serializer reads the field as often as in the first call.
+      expect(reads).toBe(readsPerCall);
     });
 
     it.each([

@@ -8,6 +8,7 @@ import { choiceProblem, millisecondsRule, numberProblem, numberRemedy } from '..
 import { STATUS_NAMES, StatusCode } from '../../status/status-code.js';
 import { anyValue, isObject, keyProblems, optional, type OptionRules } from '../option-rules.js';
 import type { Reply, Script } from './reply.js';
+import { messageProblems, responseTypeOf, type ResponseType } from './response-type.js';
 import type { ScriptedCall } from './scripted-call.js';
 import { SCRIPTED_SERVER, type LoadedMethod } from './service-methods.js';
 
@@ -52,36 +53,57 @@ const RULES: OptionRules<Reply> = {
  */
 export function checkedScript(method: LoadedMethod, script: Script): Script {
   const path = scriptPath(method);
+  const type = responseTypeOf(method);
   if (typeof script === 'function') {
     return async (call: ScriptedCall) => {
       const reply = await script(call);
-      const problems = replyProblems(reply, `${path}()`);
+      const problems = replyProblems(reply, type, `${path}()`);
       return problems.length === 0 ? reply : invalidReply(problems);
     };
   }
   // Safe cast: `isArray` loses the element type of a readonly array.
   const replies = Array.isArray(script) ? (script as readonly Reply[]) : undefined;
   const problems =
-    replies?.flatMap((reply, index) => replyProblems(reply, pathOf(path, index))) ??
-    replyProblems(script, path, ', a list of them, or a function that returns one');
+    replies?.flatMap((reply, index) => replyProblems(reply, type, pathOf(path, index))) ??
+    replyProblems(script, type, path, ', a list of them, or a function that returns one');
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
   return replies === undefined ? script : oneReplyPerCall(replies);
 }
 
-function replyProblems(reply: unknown, path: string, others = ''): ConfigurationProblem[] {
+/**
+ * Returns a check of the messages of `reply` that are not known until they are sent, such as those of a generator; `undefined` if all are
+ * known. The check throws an error with the status for the client.
+ */
+export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((message: unknown) => void) | undefined {
+  if (reply.messages === undefined || Array.isArray(reply.messages)) return undefined;
+  const path = pathOf(scriptPath(method), 'messages');
+  const type = responseTypeOf(method);
+  let index = 0;
+  return (message) => {
+    const problems = messageProblems(message, type, pathOf(path, index));
+    index += 1;
+    if (problems.length > 0) throw Object.assign(new GrpcConfigurationError(problems), { code: StatusCode.INTERNAL });
+  };
+}
+
+function replyProblems(reply: unknown, type: ResponseType, path: string, others = ''): ConfigurationProblem[] {
   if (!isObject(reply) || reply instanceof Error || isThenable(reply)) {
     const isError = reply instanceof Error;
     const remedy = isError ? 'write () => { throw error; }' : isThenable(reply) ? 'await it' : undefined;
     const describe = isError ? () => 'an Error' : describeValue;
     return [{ path, message: problemMessage(`a reply such as ${EXAMPLE}${others}`, reply, remedy, describe) }];
   }
+  // The message itself is not a reply.
+  const remedies = Object.fromEntries(type.fields.map((field) => [field, `write message: { ${field}: … }`]));
   // The keys may have any values, which the messages report.
-  const { headers, trailers } = reply as Record<keyof Reply, unknown>;
-  return [
-    ...keyProblems(reply, RULES, path),
-    ...metadataProblems(headers, pathOf(path, 'headers')),
-    ...metadataProblems(trailers, pathOf(path, 'trailers')),
-  ];
+  const { message, messages, headers, trailers } = reply as Record<keyof Reply, unknown>;
+  const problems = keyProblems(reply, RULES, path, remedies);
+  problems.push(...metadataProblems(headers, pathOf(path, 'headers')));
+  problems.push(...metadataProblems(trailers, pathOf(path, 'trailers')));
+  if (message !== undefined) problems.push(...messageProblems(message, type, pathOf(path, 'message')));
+  if (!Array.isArray(messages)) return problems;
+  const list = pathOf(path, 'messages');
+  return [...problems, ...messages.flatMap((one, index) => messageProblems(one, type, pathOf(list, index)))];
 }
 
 function metadataProblems(values: unknown, path: string): ConfigurationProblem[] {

@@ -419,11 +419,150 @@ describe('ScriptedGrpcServer', () => {
     await secure.close();
   });
 
+  describe('wrong input', () => {
+    const script = String.raw`ScriptedGrpcServer.scripts["/testing.v1.Echo/Unary"]`;
+    const reply = String.raw`a reply such as { message: { … } } or { status: 'NOT_FOUND' }`;
+    /** Sets a script of JavaScript or of a cast, which the compiler does not check. */
+    const setScript = (wrong: unknown, method = 'Unary') => server.script(method, wrong as never);
+
+    it.each([
+      [undefined, `: expected ${reply}, a list of them, or a function that returns one, got nothing`],
+      [
+        Promise.resolve({}),
+        `: expected ${reply}, a list of them, or a function that returns one, got a Promise; await it`,
+      ],
+      [
+        new Error('x'),
+        `: expected ${reply}, a list of them, or a function that returns one, got an Error; write () => { throw error; }`,
+      ],
+      [[{}, () => ({})], `[1]: expected ${reply}, got a function`],
+      [{ mesage: {} }, ".mesage: unknown key; did you mean 'message'?"],
+      [{ text: 'hello' }, '.text: unknown key; write message: { text: … }'],
+      [
+        [{}, { delayMs: '5' }],
+        '[1].delayMs: expected a number of milliseconds of 0 or more, got "5"; write 5 without quotes',
+      ],
+      [{ intervalMs: NaN }, '.intervalMs: expected a number of milliseconds of 0 or more, got NaN'],
+      [
+        { status: 'UNAVAILBLE' },
+        `.status: expected the name of a status code or a number, got "UNAVAILBLE"; write 'UNAVAILABLE'`,
+      ],
+      [{ status: '14' }, '.status: expected the name of a status code or a number, got "14"; write 14 without quotes'],
+      [{ details: 5 }, '.details: expected a string, got 5'],
+      [{ headers: { served: 1 } }, '.headers.served: expected a string or an array of strings, got number'],
+      [
+        { trailers: { 'a-bin': 'x' } },
+        ".trailers.a-bin: expected a Buffer, because the key ends in '-bin', got string",
+      ],
+      [{ pushback: {} }, '.pushback: expected a string, a number, or an array of them, got an empty object'],
+      [{ hold: 'message' }, `.hold: expected 'everything', 'messages' or 'status', got "message"`],
+      [{ never: 'false' }, '.never: expected true or false, got "false"'],
+      [{ requests: 'all' }, `.requests: expected 'await', 'read' or 'leave', got "all"`],
+      [{ message: 'hello' }, '.message: expected an object with fields of EchoMessage, got "hello"'],
+      [{ message: { txt: 'hello' } }, ".message.txt: unknown field of EchoMessage; did you mean 'text'?"],
+      [{ message: { order: 7 } }, '.message.order: unknown field of EchoMessage; known fields: text, number, payload'],
+      [{ messages: [{}, { order: 7 }] }, '.messages[1].order: unknown field of EchoMessage; known fields:'],
+      [
+        { messages: { text: 'hello' } },
+        '.messages: expected an array, an iterable, or a function that returns one, got an object with text; write messages: [{ … }]',
+      ],
+    ])('rejects the script %o with an error that names the key and the remedy', (wrong, message) => {
+      expect(() => setScript(wrong)).toThrow(script + message);
+    });
+
+    it('fails a call with the problem of the reply that a function returns', async () => {
+      setScript(() => undefined);
+      expect((await client.unary({})).status).toMatchObject({
+        code: status.INTERNAL,
+        details: `${script}(): expected ${reply}, got nothing`,
+      });
+      setScript(async () => ({ message: { order: 7 } }));
+      expect((await client.unary({})).status.details).toBe(
+        `${script}().message.order: unknown field of EchoMessage; known fields: text, number, payload`,
+      );
+    });
+
+    it('fails a stream with the problem of the message that a generator yields', async () => {
+      const messages = () => [{ number: 1 }, { numbr: 2 }].values();
+      for (const generated of [messages, { [Symbol.iterator]: messages }]) {
+        setScript({ messages: generated }, 'ServerStream');
+        const stream = client.serverStream({});
+        expect(await stream.ended).toMatchObject({
+          code: status.INTERNAL,
+          details:
+            'ScriptedGrpcServer.scripts["/testing.v1.Echo/ServerStream"].messages[1].numbr: ' +
+            "unknown field of EchoMessage; did you mean 'number'?",
+        });
+        expect(stream.messages).toMatchObject([{ number: 1 }]);
+      }
+    });
+
+    it('checks the replies of a list when they are set, and not at a call', async () => {
+      let reads = 0;
+      const counted = {
+        get text() {
+          reads += 1;
+          return 'hello';
+        },
+      };
+      server.script('Unary', [{ message: counted }]);
+      const before = reads;
+      await client.unary({});
+      const readsPerCall = reads - before;
+      server.script('Unary', { message: counted });
+      reads = 0;
+      await client.unary({});
+      // The serializer reads the field as often as in the first call.
+      expect(reads).toBe(readsPerCall);
+    });
+
+    it.each([
+      [undefined, ": expected options such as { protoPath: 'orders.proto' }, got nothing"],
+      [{}, ".protoPath: expected a .proto file, got nothing; write protoPath: 'orders.proto'"],
+      [{ protoPath: 'nowhere.proto' }, '.protoPath: expected an existing file, got "nowhere.proto" (resolved to '],
+      [
+        { protoPath: ECHO_PROTO, package: 'testing.v2' },
+        ".package: expected a package with a service, got 'testing.v2'",
+      ],
+      [{ protoPath: ECHO_PROTO, script: {} }, ".script: unknown key; did you mean 'scripts'?"],
+      [{ protoPath: ECHO_PROTO, url: 'localhost:1' }, '.url: unknown key; write port, or omit it for a free port'],
+      // Node would listen on a Unix socket with this name.
+      [{ protoPath: ECHO_PROTO, port: 'x' }, '.port: expected an integer from 0 to 65535, got "x"'],
+      [
+        { protoPath: ECHO_PROTO, tls: { key: 'k' } },
+        '.tls: expected an object with key and cert, got an object; write',
+      ],
+      [
+        { protoPath: ECHO_PROTO, tls: { key: 'k.pem', cert: 'c.pem' } },
+        '.tls: expected key, cert, and ca in PEM format, got "',
+      ],
+      [{ protoPath: ECHO_PROTO, attemptKey: 'x-id' }, '.attemptKey: expected a function, got "x-id"'],
+      [{ protoPath: ECHO_PROTO, maxRecords: 0 }, '.maxRecords: expected an integer of 1 or more, or Infinity, got 0'],
+      [{ protoPath: ECHO_PROTO, clock: 5 }, '.clock: expected a clock, got 5; write new VirtualClock()'],
+      [
+        { protoPath: ECHO_PROTO, scripts: { Unary: 5 } },
+        '.scripts["/testing.v1.Echo/Unary"]: expected a reply such as',
+      ],
+    ])('rejects the options %o of ScriptedGrpcServer.start()', async (wrong, message) => {
+      await expect(ScriptedGrpcServer.start(wrong as never)).rejects.toThrow(`ScriptedGrpcServer${message}`);
+    });
+
+    it('accepts replies with several values, undefined values, other sources of messages, and reserved trailers', async () => {
+      const headers = { one: ['a', 'b'], none: undefined };
+      const trailers = { 'grpc-status-details-bin': Buffer.from('x') };
+      setScript({ message: undefined, status: -1, headers, trailers, delayMs: 0, pushback: [1, 'x'], hold: undefined });
+      expect((await client.unary({})).headers?.get('one')).toEqual(['a, b']);
+      setScript({ messages: new Set([{ number: 1 }]), headers: new Metadata() }, 'ServerStream');
+      const stream = client.serverStream({});
+      await stream.ended;
+      expect(stream.messages).toMatchObject([{ number: 1 }]);
+      const { scripts } = { scripts: { Unary: undefined as never } };
+      await (await ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, package: undefined, scripts })).close();
+    });
+  });
+
   it('lists the methods if a method name matches none, and accepts all forms of a method name', async () => {
     expect(() => server.script('Nothing', {})).toThrow("no method 'Nothing'; known methods: /testing.v1.Echo/Unary,");
-    await expect(ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, package: 'other' })).rejects.toThrow(
-      'expected a service in',
-    );
     for (const name of ['unary', 'Echo/Unary', 'testing.v1.Echo/Unary', '/testing.v1.Echo/Unary'])
       server.script(name, {});
   });

@@ -98,7 +98,7 @@ describe('loadContract', () => {
     [
       'a definition without services',
       { protoPath: proto('only-messages') },
-      /protoPath: expected at least one service, got none/,
+      /protoPath: expected at least one service in '[^']*only-messages\.proto', got none; pass a file that defines one/,
     ],
     [
       'an unknown package',

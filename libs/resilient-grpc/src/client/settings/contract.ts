@@ -32,9 +32,9 @@ export type GrpcContract = (
 
 export const CONTRACT_KEYS = ['protoPath', 'packageDefinition', 'loader', 'package'] as const;
 
-/** The services of a contract, or the reasons why it cannot be used. */
+/** The services of a contract and the definition that contains them, or the reasons why the contract cannot be used. */
 type LoadedContract =
-  | { readonly ok: true; readonly services: Services }
+  | { readonly ok: true; readonly services: Services; readonly definition: PackageDefinition }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
 type ContractKey = (typeof CONTRACT_KEYS)[number];
@@ -43,10 +43,13 @@ type GivenContract = Partial<Record<ContractKey, unknown>>;
 /** Adds a problem with the value at `key`, or with its entry at `index`. */
 type Refuse = (key: ContractKey, message: string, index?: number) => null;
 
-/** Loads a contract synchronously, like Nest. */
-export function loadContract(contract: GivenContract, path: string): LoadedContract {
+/**
+ * Loads a contract synchronously, like Nest.
+ * @param includes returns true if the package that the contract names includes the service with this full name
+ */
+export function loadContract(contract: GivenContract, path: string, includes = isInPackage): LoadedContract {
   try {
-    return loadChecked(contract, path);
+    return loadChecked(contract, path, includes);
   } catch (error) {
     // A getter or a proxy threw, in a definition that proto-loader did not create.
     return { ok: false, problems: [unreadable(pathOf(path, 'packageDefinition'), error)] };
@@ -76,27 +79,35 @@ function problemsAt(path: string): { readonly problems: ConfigurationProblem[]; 
   return { problems, refuse };
 }
 
-function loadChecked(contract: GivenContract, path: string): LoadedContract {
+function isInPackage(service: string, name: string): boolean {
+  return packageOf(service) === name;
+}
+
+function loadChecked(contract: GivenContract, path: string, includes: typeof isInPackage): LoadedContract {
   const { problems, refuse } = problemsAt(path);
   const definition = definitionOf(contract, refuse);
   const wanted = packagesOf(contract.package, refuse);
   if (definition === null || wanted === null) return { ok: false, problems };
 
   const all = servicesOf(definition);
-  const packages = new Set([...all.keys()].map(packageOf));
-  if (packages.size === 0) {
-    const key = contract.protoPath === undefined ? 'packageDefinition' : 'protoPath';
-    refuse(key, 'expected at least one service, got none; pass a file that defines one');
+  const names = [...all.keys()];
+  if (names.length === 0) {
+    const { protoPath } = contract;
+    const key = protoPath === undefined ? 'packageDefinition' : 'protoPath';
+    // The cast is safe: definitionOf() has validated the files.
+    const where = protoPath === undefined ? '' : ` in ${quoted([protoPath].flat() as string[])}`;
+    refuse(key, `expected at least one service${where}, got none; pass a file that defines one`);
     return { ok: false, problems };
   }
-  for (const [index, name] of wanted.names.entries()) {
-    if (packages.has(name)) continue;
-    refuse('package', unknownPackageMessage(name, packages), wanted.list ? index : undefined);
+  const packages = new Set(names.map(packageOf));
+  for (const [index, wantedName] of wanted.names.entries()) {
+    if (names.some((name) => includes(name, wantedName))) continue;
+    refuse('package', unknownPackageMessage(wantedName, packages), wanted.list ? index : undefined);
   }
   if (problems.length > 0) return { ok: false, problems };
-  if (wanted.names.length === 0) return { ok: true, services: all };
-  const chosen = new Set(wanted.names);
-  return { ok: true, services: new Map([...all].filter(([name]) => chosen.has(packageOf(name)))) };
+  if (wanted.names.length === 0) return { ok: true, services: all, definition };
+  const chosen = [...all].filter(([name]) => wanted.names.some((wantedName) => includes(name, wantedName)));
+  return { ok: true, services: new Map(chosen), definition };
 }
 
 /** Describes a package that is not in a definition. `packages` are those that have a service. */

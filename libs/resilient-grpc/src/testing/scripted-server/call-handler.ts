@@ -99,7 +99,7 @@ export class CallHandler {
   private async replyTo(call: ScriptedCall): Promise<Reply> {
     const script = this.scripts.get(call.path);
     if (script === undefined) return { status: 'UNIMPLEMENTED', details: `no script is set for ${call.path}` };
-    // Safe cast: a list was converted to a function when the script was set.
+    // Safe cast: checkedScript() has converted lists to functions.
     return typeof script === 'function' ? script(call) : (script as Reply);
   }
 

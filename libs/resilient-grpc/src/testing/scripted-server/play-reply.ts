@@ -3,6 +3,7 @@ import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { StatusCode, statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { pause } from '../pause.js';
+import { streamedMessageCheck } from './checked-script.js';
 import type { LoadedMethod } from './service-methods.js';
 import type { Reply } from './reply.js';
 import { trailersOf } from './reply.js';
@@ -32,8 +33,10 @@ export async function playReply(reply: Reply, context: ReplyContext): Promise<vo
   if (over()) return;
   if (reply.headers !== undefined) call.sendMetadata(toMetadata(reply.headers === true ? {} : reply.headers));
   if (reply.hold === 'messages') await context.held();
+  const check = streamedMessageCheck(method, reply);
   for await (const message of messagesOf(reply, context)) {
     if (over()) return;
+    check?.(message);
     await write(call, message, scripted.signal);
     await sleep(reply.intervalMs, context);
   }

@@ -5,12 +5,13 @@ import { systemClock } from '../../time/clock.js';
 import { TcpListener } from '../tcp-listener.js';
 import { CallHandler } from './call-handler.js';
 import { CallJournal } from './call-journal.js';
-import type { Reply, Script } from './reply.js';
+import { checkedScript } from './checked-script.js';
+import type { Script } from './reply.js';
 import type { DuplexCall } from './request-reader.js';
 import type { CallCounts, CallRecord, ScriptedCall } from './scripted-call.js';
-import { serverCredentials } from './scripted-server-options.js';
+import { checkServerOptions, serverCredentials } from './scripted-server-options.js';
 import type { ScriptedGrpcServerOptions } from './scripted-server-options.js';
-import { findPath, loadMethods } from './service-methods.js';
+import { findMethod, loadMethods } from './service-methods.js';
 import type { LoadedMethod } from './service-methods.js';
 
 /**
@@ -44,11 +45,16 @@ export class ScriptedGrpcServer {
       attemptKey: options.attemptKey ?? callId,
       isConnected: (peer) => this.isConnected(peer),
     });
-    for (const [method, script] of Object.entries(options.scripts ?? {})) this.script(method, script);
+    const scripts = Object.entries(options.scripts ?? {}) as [string, Script | undefined][];
+    for (const [method, script] of scripts) if (script !== undefined) this.script(method, script);
   }
 
-  /** @throws Error if the proto cannot be loaded, the name of a script matches no method or several methods, or the port is in use */
+  /**
+   * @throws GrpcConfigurationError if an option or a script is invalid, or the proto cannot be loaded
+   * @throws Error if the name of a script matches no method or several methods, or the port is in use
+   */
   static async start(options: ScriptedGrpcServerOptions): Promise<ScriptedGrpcServer> {
+    checkServerOptions(options);
     const server = new ScriptedGrpcServer(options);
     server.serve();
     await server.tcp.listen();
@@ -75,11 +81,14 @@ export class ScriptedGrpcServer {
 
   /**
    * Sets the script of `method` ('Get', 'Orders/Get', or a full path) from now on. A list starts at its first reply.
+   * @throws GrpcConfigurationError if a reply has an unknown key, an invalid value, or a message with an unknown field. If a function returns
+   *   such a reply, its call fails with INTERNAL and the same message.
    * @throws Error if `method` matches no method or several methods
    */
   script<Request = unknown>(method: string, script: Script<Request>): this {
+    const found = findMethod(this.methods, method);
     // Safe cast: the proto defines the request type, which the caller passes as `Request`.
-    this.handler.scripts.set(findPath(this.methods, method), asCallScript(script as Script));
+    this.handler.scripts.set(found.path, checkedScript(found, script as Script));
     return this;
   }
 
@@ -149,7 +158,7 @@ export class ScriptedGrpcServer {
   }
 
   private path(method: string | undefined): string | undefined {
-    return method === undefined ? undefined : findPath(this.methods, method);
+    return method === undefined ? undefined : findMethod(this.methods, method).path;
   }
 
   private isConnected(peer: string): boolean {
@@ -187,19 +196,6 @@ export class ScriptedGrpcServer {
     socket.on('error', () => undefined);
     this.injector?.injectConnection(socket);
   }
-}
-
-/** Converts a list to a function with its own call counter, so that each list starts at its first reply. */
-function asCallScript(script: Script): Script {
-  if (!Array.isArray(script)) return script;
-  // Safe cast: `isArray` loses the element type of a readonly array.
-  const replies = script as readonly Reply[];
-  let next = 0;
-  return () => {
-    const reply = replies[Math.min(next, replies.length - 1)] ?? {};
-    next += 1;
-    return reply;
-  };
 }
 
 function callId(call: ScriptedCall): string | undefined {

@@ -1,9 +1,13 @@
 import { ServerCredentials } from '@grpc/grpc-js';
 import type { ServerOptions } from '@grpc/grpc-js';
 import type { Clock } from '../../time/clock.js';
+import { problemMessage } from '../../policy/options/describe-value.js';
+import { functionProblem, numberProblem, type KeyRemedies } from '../../policy/options/value-rules.js';
+import { anyValue, checkOptions, clockRule, objectRule, optional, portRule, tlsRule } from '../option-rules.js';
+import type { OptionRules } from '../option-rules.js';
 import type { Script } from './reply.js';
 import type { ScriptedCall } from './scripted-call.js';
-import type { ServiceDefinitionOptions } from './service-methods.js';
+import { SCRIPTED_SERVER, type ServiceDefinitionOptions } from './service-methods.js';
 
 /** Options of a scripted server. */
 export interface ScriptedGrpcServerOptions extends ServiceDefinitionOptions {
@@ -28,6 +32,36 @@ export interface ScriptedServerTls {
   readonly key: string | Buffer;
   readonly cert: string | Buffer;
   readonly ca?: string | Buffer | undefined;
+}
+
+const RECORDS_RULE = {
+  expected: 'an integer of 1 or more, or Infinity',
+  isValid: (value: number) => value === Infinity || (Number.isInteger(value) && value >= 1),
+};
+
+const RULES: OptionRules<ScriptedGrpcServerOptions> = {
+  // The files, the packages, and the options of the loader are checked when they are loaded.
+  protoPath: (value) =>
+    value === undefined ? problemMessage('a .proto file', value, "write protoPath: 'orders.proto'") : undefined,
+  package: anyValue,
+  loader: anyValue,
+  port: portRule,
+  tls: tlsRule,
+  serverOptions: objectRule,
+  attemptKey: optional(functionProblem),
+  scripts: objectRule,
+  maxRecords: optional((value) => numberProblem(value, RECORDS_RULE)),
+  clock: clockRule,
+};
+
+const REMEDIES: KeyRemedies = {
+  packageDefinition: 'write protoPath',
+  url: 'write port, or omit it for a free port',
+};
+
+/** @throws GrpcConfigurationError if an option is unknown or invalid */
+export function checkServerOptions(options: ScriptedGrpcServerOptions): void {
+  checkOptions(options, RULES, SCRIPTED_SERVER, "{ protoPath: 'orders.proto' }", REMEDIES);
 }
 
 /** Returns grpc-js credentials for `tls`; insecure credentials if undefined. */

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { findPath, loadMethods } from './service-methods.js';
+import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
+import { findMethod, loadMethods } from './service-methods.js';
 import type { LoadedMethod } from './service-methods.js';
 
 const protoPath = fileURLToPath(new URL('../../../../../protos/testing/echo.proto', import.meta.url));
@@ -14,16 +15,36 @@ describe('loadMethods', () => {
     expect(methods.get('/testing.v1.Echo/Bidi')).toMatchObject({ requestStream: true, responseStream: true });
   });
 
-  it('loads the methods of the given packages of a .proto file, and fails if the packages contain no service', () => {
-    expect(loadMethods({ protoPath, package: ['testing.v1', 'other'] }).size).toBe(5);
+  it('loads the methods of the given packages of a .proto file and of the packages below them', () => {
+    expect(loadMethods({ protoPath, package: ['testing.v1', 'testing'] }).size).toBe(5);
+    expect(loadMethods({ protoPath, package: '' }).size).toBe(5);
+  });
+
+  it.each([
+    ['a missing file', { protoPath: '/nowhere/echo.proto' }, /protoPath: expected an existing file, got "\/nowhere\//],
+    [
+      'a file that is not a .proto',
+      { protoPath: import.meta.filename },
+      /protoPath: expected a valid \.proto file, got/,
+    ],
     // A prefix of a package name does not match.
-    expect(() => loadMethods({ protoPath, package: 'test' })).toThrow(
-      /expected a service in .*echo\.proto, package test; found none$/,
-    );
+    [
+      'an unknown package',
+      { protoPath, package: 'test' },
+      /package: expected .* got 'test'; known packages: 'testing\.v1'$/,
+    ],
+    [
+      'an unknown package in a list',
+      { protoPath, package: ['testing.v1', 'testing.v2'] },
+      /package\[1\]: expected a package with a service, got 'testing\.v2'; did you mean 'testing\.v1'\?$/,
+    ],
+  ])('rejects %s with a GrpcConfigurationError that names the option', (_, source, message) => {
+    expect(() => loadMethods(source)).toThrow(GrpcConfigurationError);
+    expect(() => loadMethods(source)).toThrow(message);
   });
 });
 
-describe('findPath', () => {
+describe('findMethod', () => {
   const paths = ['/a.v1.Orders/Get', '/b.v1.Orders/Get', '/b.v1.Orders/GetAll'];
   const methods = new Map(
     paths.map((path) => {
@@ -40,7 +61,7 @@ describe('findPath', () => {
     ['a.v1.Orders/Get', '/a.v1.Orders/Get'],
     ['/b.v1.Orders/Get', '/b.v1.Orders/Get'],
   ])('resolves the method name %s to the path %s', (name, path) => {
-    expect(findPath(methods, name)).toBe(path);
+    expect(findMethod(methods, name).path).toBe(path);
   });
 
   it.each([
@@ -50,6 +71,6 @@ describe('findPath', () => {
     ['GetAl', "no method 'GetAl'; did you mean 'GetAll'?"],
     ['Orders/Gett', "no method 'Orders/Gett'; did you mean 'Orders/Get'?"],
   ])('rejects the method name %s, and suggests a method or lists them', (name, message) => {
-    expect(() => findPath(methods, name)).toThrow(message);
+    expect(() => findMethod(methods, name)).toThrow(message);
   });
 });

@@ -1,6 +1,10 @@
-import { loadSync } from '@grpc/proto-loader';
-import type { MethodDefinition, Options } from '@grpc/proto-loader';
+import type { MethodDefinition, Options, ServiceDefinition } from '@grpc/proto-loader';
+import { loadContract } from '../../client/settings/contract.js';
 import { closest } from '../../errors/closest.js';
+import { GrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
+
+/** Path of a scripted server in error messages. */
+export const SCRIPTED_SERVER = 'ScriptedGrpcServer';
 
 /** Options that define the services of a scripted server. */
 export interface ServiceDefinitionOptions {
@@ -14,40 +18,42 @@ export interface ServiceDefinitionOptions {
 /** A method of a loaded proto. */
 export type LoadedMethod = MethodDefinition<object, object>;
 
+/** The methods of a scripted server, by path. */
+type Methods = ReadonlyMap<string, LoadedMethod>;
+
 /**
  * Loads all methods of the services of `source`, by path.
- * @throws Error if the proto cannot be read or has no service in the given packages
+ * @throws GrpcConfigurationError if the proto cannot be loaded, or has no service in one of the packages
  */
-export function loadMethods(source: ServiceDefinitionOptions): ReadonlyMap<string, LoadedMethod> {
-  const files = typeof source.protoPath === 'string' ? source.protoPath : [...source.protoPath];
-  const packages = source.package === undefined ? undefined : [source.package].flat();
+export function loadMethods({ protoPath, package: name, loader }: ServiceDefinitionOptions): Methods {
+  const loaded = loadContract({ protoPath, package: name, loader }, SCRIPTED_SERVER, isInOrBelowPackage);
+  if (!loaded.ok) throw new GrpcConfigurationError(loaded.problems);
   const methods = new Map<string, LoadedMethod>();
-  for (const [name, definition] of Object.entries(loadSync(files, source.loader))) {
-    // Messages and enums have a `format`; services do not.
-    if ('format' in definition) continue;
-    if (packages !== undefined && !packages.some((one) => name.startsWith(`${one}.`))) continue;
+  for (const service of loaded.services.keys()) {
+    // Safe cast: the name is that of a service.
+    const definition = loaded.definition[service] as ServiceDefinition;
     for (const method of Object.values(definition)) methods.set(method.path, method);
-  }
-  if (methods.size === 0) {
-    throw new Error(
-      `ScriptedGrpcServer: expected a service in ${String(source.protoPath)}${packages ? `, package ${String(packages)}` : ''}; found none`,
-    );
   }
   return methods;
 }
 
+function isInOrBelowPackage(service: string, name: string): boolean {
+  // A proto without a package is below the package ''.
+  return service.startsWith(name === '' ? '' : `${name}.`);
+}
+
 /**
- * Returns the path of a method given as 'Get', 'get', 'Orders/Get', 'orders.v1.Orders/Get', or '/orders.v1.Orders/Get'.
+ * Returns the method given as 'Get', 'get', 'Orders/Get', 'orders.v1.Orders/Get', or '/orders.v1.Orders/Get'.
  * @throws Error if `name` matches no method or several methods
  */
-export function findPath(methods: ReadonlyMap<string, LoadedMethod>, name: string): string {
+export function findMethod(methods: Methods, name: string): LoadedMethod {
   const wanted = name.replace(/^\//, '');
   const found = [...methods.values()].filter(({ path, originalName }) => {
     const full = path.slice(1);
     return full === wanted || full.endsWith(`/${wanted}`) || full.endsWith(`.${wanted}`) || originalName === wanted;
   });
   const [first] = found;
-  if (first !== undefined && found.length === 1) return first.path;
+  if (first !== undefined && found.length === 1) return first;
   if (found.length > 1) {
     const paths = found.map(({ path }) => path).join(' or ');
     throw new Error(`ScriptedGrpcServer: '${name}' is the name of several methods; write ${paths}`);

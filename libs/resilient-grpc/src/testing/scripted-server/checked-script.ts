@@ -1,0 +1,133 @@
+import { Metadata } from '@grpc/grpc-js';
+import { isAsyncIterable, isIterable, isThenable } from '../../call/iterator-source.js';
+import { sentMetadataProblem } from '../../channel/attempt/metadata-input.js';
+import { closest } from '../../errors/closest.js';
+import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { describeValue, pathOf, problemMessage } from '../../policy/options/describe-value.js';
+import { choiceProblem, millisecondsRule, numberProblem, numberRemedy } from '../../policy/options/value-rules.js';
+import { STATUS_NAMES, StatusCode } from '../../status/status-code.js';
+import { anyValue, isObject, keyProblems, optional, type OptionRules } from '../option-rules.js';
+import type { Reply, Script } from './reply.js';
+import { messageProblems, responseTypeOf, type ResponseType } from './response-type.js';
+import type { ScriptedCall } from './scripted-call.js';
+import { SCRIPTED_SERVER, type LoadedMethod } from './service-methods.js';
+
+const EXAMPLE = "{ message: { … } } or { status: 'NOT_FOUND' }";
+
+const DURATION = optional((value) => numberProblem(value, millisecondsRule(0)));
+
+const RULES: OptionRules<Reply> = {
+  message: anyValue,
+  messages: optional((value) =>
+    typeof value === 'function' || (typeof value === 'object' && (isIterable(value) || isAsyncIterable(value)))
+      ? undefined
+      : problemMessage('an array, an iterable, or a function that returns one', value, 'write messages: [{ … }]'),
+  ),
+  intervalMs: DURATION,
+  headers: optional((value) =>
+    value === true || isObject(value) ? undefined : problemMessage('an object, or true for empty headers', value),
+  ),
+  status: optional((value) => {
+    if (typeof value === 'number' || (typeof value === 'string' && Object.hasOwn(StatusCode, value))) return undefined;
+    const meant = typeof value === 'string' ? closest(value, STATUS_NAMES) : undefined;
+    const remedy = meant === undefined ? numberRemedy(value) : `write '${meant}'`;
+    return problemMessage('the name of a status code or a number', value, remedy);
+  }),
+  details: optional((value) => (typeof value === 'string' ? undefined : problemMessage('a string', value))),
+  trailers: optional((value) => (isObject(value) ? undefined : problemMessage('an object', value))),
+  pushback: optional((value) =>
+    [value].flat().every((entry) => typeof entry === 'string' || typeof entry === 'number')
+      ? undefined
+      : problemMessage('a string, a number, or an array of them', value),
+  ),
+  delayMs: DURATION,
+  hold: optional((value) => choiceProblem(value, ['everything', 'messages', 'status'])),
+  never: optional((value) => (typeof value === 'boolean' ? undefined : problemMessage('true or false', value))),
+  requests: optional((value) => choiceProblem(value, ['await', 'read', 'leave'])),
+};
+
+/**
+ * Returns the script to run for `method`. A single reply and a list are checked here, once. What a function returns is checked at each call,
+ * and an invalid reply becomes a status that describes the problems.
+ * @throws GrpcConfigurationError if the script or one of its replies is invalid
+ */
+export function checkedScript(method: LoadedMethod, script: Script): Script {
+  const path = scriptPath(method);
+  const type = responseTypeOf(method);
+  if (typeof script === 'function') {
+    return async (call: ScriptedCall) => {
+      const reply = await script(call);
+      const problems = replyProblems(reply, type, `${path}()`);
+      return problems.length === 0 ? reply : invalidReply(problems);
+    };
+  }
+  // Safe cast: `isArray` loses the element type of a readonly array.
+  const replies = Array.isArray(script) ? (script as readonly Reply[]) : undefined;
+  const problems =
+    replies?.flatMap((reply, index) => replyProblems(reply, type, pathOf(path, index))) ??
+    replyProblems(script, type, path, ', a list of them, or a function that returns one');
+  if (problems.length > 0) throw new GrpcConfigurationError(problems);
+  return replies === undefined ? script : oneReplyPerCall(replies);
+}
+
+/**
+ * Returns a check of the messages of `reply` that are not known until they are sent, such as those of a generator; `undefined` if all are
+ * known. The check throws an error with the status for the client.
+ */
+export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((message: unknown) => void) | undefined {
+  if (reply.messages === undefined || Array.isArray(reply.messages)) return undefined;
+  const path = pathOf(scriptPath(method), 'messages');
+  const type = responseTypeOf(method);
+  let index = 0;
+  return (message) => {
+    const problems = messageProblems(message, type, pathOf(path, index));
+    index += 1;
+    if (problems.length > 0) throw Object.assign(new GrpcConfigurationError(problems), { code: StatusCode.INTERNAL });
+  };
+}
+
+function replyProblems(reply: unknown, type: ResponseType, path: string, others = ''): ConfigurationProblem[] {
+  if (!isObject(reply) || reply instanceof Error || isThenable(reply)) {
+    const isError = reply instanceof Error;
+    const remedy = isError ? 'write () => { throw error; }' : isThenable(reply) ? 'await it' : undefined;
+    const describe = isError ? () => 'an Error' : describeValue;
+    return [{ path, message: problemMessage(`a reply such as ${EXAMPLE}${others}`, reply, remedy, describe) }];
+  }
+  // The message itself is not a reply.
+  const remedies = Object.fromEntries(type.fields.map((field) => [field, `write message: { ${field}: … }`]));
+  // The keys may have any values, which the messages report.
+  const { message, messages, headers, trailers } = reply as Record<keyof Reply, unknown>;
+  const problems = keyProblems(reply, RULES, path, remedies);
+  problems.push(...metadataProblems(headers, pathOf(path, 'headers')));
+  problems.push(...metadataProblems(trailers, pathOf(path, 'trailers')));
+  if (message !== undefined) problems.push(...messageProblems(message, type, pathOf(path, 'message')));
+  if (!Array.isArray(messages)) return problems;
+  const list = pathOf(path, 'messages');
+  return [...problems, ...messages.flatMap((one, index) => messageProblems(one, type, pathOf(list, index)))];
+}
+
+function metadataProblems(values: unknown, path: string): ConfigurationProblem[] {
+  if (!isObject(values) || values instanceof Metadata) return [];
+  return Object.entries(values).flatMap(([key, value]: [string, unknown]) => {
+    const message = value === undefined ? undefined : sentMetadataProblem(key, value);
+    return message === undefined ? [] : [{ path: pathOf(path, key), message }];
+  });
+}
+
+function scriptPath(method: LoadedMethod): string {
+  return pathOf(`${SCRIPTED_SERVER}.scripts`, method.path);
+}
+
+function invalidReply(problems: readonly ConfigurationProblem[]): Reply {
+  return { status: 'INTERNAL', details: new GrpcConfigurationError(problems).message };
+}
+
+/** Creates a script that returns one reply per call, starting at the first. The last one repeats. */
+function oneReplyPerCall(replies: readonly Reply[]): Script {
+  let next = 0;
+  return () => {
+    const reply = replies[Math.min(next, replies.length - 1)] ?? {};
+    next += 1;
+    return reply;
+  };
+}

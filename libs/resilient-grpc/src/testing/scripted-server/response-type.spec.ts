@@ -1,0 +1,99 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { messageProblems, responseTypeOf } from './response-type.js';
+import { findMethod, loadMethods } from './service-methods.js';
+
+const PROTO = `
+  syntax = "proto3";
+  import "google/protobuf/any.proto";
+  import "google/protobuf/empty.proto";
+  import "google/protobuf/wrappers.proto";
+  service Shapes {
+    rpc Get(Shape) returns (Shape);
+    rpc Wrap(Shape) returns (google.protobuf.Any);
+    rpc Clear(Shape) returns (google.protobuf.Empty);
+  }
+  message Shape {
+    string shape_id = 1;
+    oneof kind { string round = 2; string square = 3; }
+    optional int32 max_size = 4;
+    map<string, Shape> by_name = 5;
+    google.protobuf.StringValue note = 6;
+    google.protobuf.Any extra = 7;
+  }
+`;
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'shapes-'));
+  await writeFile(join(folder, 'shapes.proto'), PROTO);
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+function load(method: string, loader = {}) {
+  return findMethod(loadMethods({ protoPath: join(folder, 'shapes.proto'), loader }), method);
+}
+
+function problems(message: unknown, method = 'Get', loader = {}) {
+  return messageProblems(message, responseTypeOf(load(method, loader)), 'message').map(
+    ({ path, message: text }) => `${path}: ${text}`,
+  );
+}
+
+describe('messageProblems', () => {
+  it.each([
+    ['camel case', {}, 'shapeId', 'shape_id'],
+    ['the original case', { keepCase: true }, 'shape_id', 'shapeId'],
+  ])('accepts fields in %s as the loader creates them, and suggests them', (_, loader, right, wrong) => {
+    expect(problems({ [right]: '7' }, 'Get', loader)).toEqual([]);
+    expect(problems({ [wrong]: '7' }, 'Get', loader)).toEqual([
+      `message.${wrong}: unknown field of Shape; did you mean '${right}'?`,
+    ]);
+  });
+
+  it('lists the fields of the type, or states that it has none', () => {
+    expect(problems({ quantity: 7 })).toEqual([
+      'message.quantity: unknown field of Shape; known fields: shapeId, round, square, maxSize, byName, note, extra',
+    ]);
+    expect(problems({ quantity: 7 }, 'Clear')).toEqual([
+      'message.quantity: unknown field of Empty, which has no fields; write message: {}',
+    ]);
+  });
+
+  it.each([
+    { oneofs: true, defaults: true, arrays: true, objects: true },
+    { keepCase: true, oneofs: true },
+  ])('accepts a message that was deserialized with the loader options %o', (loader) => {
+    const method = load('Get', loader);
+    const [id, size] = 'keepCase' in loader ? ['shape_id', 'max_size'] : ['shapeId', 'maxSize'];
+    const copy = method.responseDeserialize(method.responseSerialize({ [id]: '7', [size]: 5, square: 'x' }));
+    expect(copy).toMatchObject({ kind: 'square' });
+    expect(problems(copy, 'Get', loader)).toEqual([]);
+  });
+
+  it('accepts maps, wrappers, Any, keys of other generators, absent values, methods, and instances', () => {
+    const message = {
+      byName: { any: { shapeId: '7' } },
+      note: { value: 'x' },
+      extra: { '@type': 'type.googleapis.com/Shape', shapeId: '8' },
+      $typeName: 'Shape',
+      _unknownFields: {},
+      absent: undefined,
+      deletedAt: null,
+      describe: () => 'a shape',
+    };
+    expect(problems(message)).toEqual([]);
+    expect(problems({ '@type': 'type.googleapis.com/Shape', shapeId: '8' }, 'Wrap')).toEqual([]);
+    class Entity {
+      shapeId = '7';
+      version = 3;
+      get size() {
+        return 5;
+      }
+    }
+    expect(problems(new Entity())).toEqual([]);
+    expect(problems(Object.assign(Object.create(null), { shapeId: '7' }))).toEqual([]);
+  });
+});

@@ -1,0 +1,57 @@
+import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
+import { closest } from '../../errors/closest.js';
+import { pathOf, problemMessage, truncate } from '../../policy/options/describe-value.js';
+import { isObject } from '../option-rules.js';
+import type { LoadedMethod } from './service-methods.js';
+
+/** The names in a response type, as the serializer reads them: in camel case, or unchanged with the loader option `keepCase`. */
+export interface ResponseType {
+  readonly name: string;
+  readonly fields: readonly string[];
+  /** Names of oneofs. A deserialized message has them as keys, too, and the serializer ignores them. */
+  readonly oneofs: readonly string[];
+}
+
+interface Named {
+  readonly name: string;
+}
+
+/** Maximum length of a list of fields in a message, because a status is sent in headers. */
+const MAX_LIST_LENGTH = 300;
+
+/** Returns the response type of `method`. */
+export function responseTypeOf(method: LoadedMethod): ResponseType {
+  // Safe cast: proto-loader converts a DescriptorProto to an object, with all its keys.
+  const { name, field, oneofDecl } = method.responseType.type as Named & Record<'field' | 'oneofDecl', Named[]>;
+  return { name, fields: field.map((one) => one.name), oneofs: oneofDecl.map((one) => one.name) };
+}
+
+/**
+ * Returns the problems of a message: a value that is not an object, or fields at the top level that `type` does not have, both of which the
+ * serializer would ignore. Fields of instances are not checked, because a class may have properties of its own. Names that no field can have
+ * are ignored, such as `$typeName` of other generators.
+ */
+export function messageProblems(message: unknown, type: ResponseType, path: string): ConfigurationProblem[] {
+  if (!isObject(message)) return [{ path, message: problemMessage(`an object with fields of ${type.name}`, message) }];
+  // The fields of an Any with '@type' are those of another type.
+  if (!isPlain(message) || '@type' in message) return [];
+  const problems: ConfigurationProblem[] = [];
+  for (const [key, value] of Object.entries(message) as [string, unknown][]) {
+    if (type.fields.includes(key) || type.oneofs.includes(key) || !/^[a-z]\w*$/i.test(key)) continue;
+    if (value === undefined || value === null || typeof value === 'function') continue;
+    problems.push({ path: pathOf(path, key), message: unknownFieldMessage(key, type) });
+  }
+  return problems;
+}
+
+function unknownFieldMessage(key: string, { name, fields }: ResponseType): string {
+  const meant = closest(key, fields);
+  if (meant !== undefined) return `unknown field of ${name}; did you mean '${meant}'?`;
+  if (fields.length === 0) return `unknown field of ${name}, which has no fields; write message: {}`;
+  return `unknown field of ${name}; known fields: ${truncate(fields.join(', '), MAX_LIST_LENGTH)}`;
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}

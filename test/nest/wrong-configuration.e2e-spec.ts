@@ -91,7 +91,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     'another transport',
     clientWith({ transport: 0 }),
     'clients.orders.transport',
-    /expected Transport\.GRPC, got .*; write Transport\.GRPC, or use Nest itself for it/,
+    /expected Transport\.GRPC, got .*; write Transport\.GRPC, or use Nest directly for that transport/,
   ],
   [
     'another proto-loader',

@@ -85,7 +85,7 @@ export const FOLDERS = {
   testing: {
     is: 'fakes, servers, faults, leak checks',
     level: 7,
-    packages: ['@grpc/grpc-js', '@grpc/proto-loader', '@nestjs/common', 'rxjs'],
+    packages: ['@grpc/grpc-js', '@grpc/proto-loader', '@nestjs/common', 'rxjs', 'valibot'],
     types: ['@nestjs/testing'],
     node: true,
   },

@@ -528,10 +528,8 @@ describe('ScriptedGrpcServer', () => {
       [{ protoPath: ECHO_PROTO, url: 'localhost:1' }, '.url: unknown key; write port, or omit it for a free port'],
       // Node would listen on a Unix socket with this name.
       [{ protoPath: ECHO_PROTO, port: 'x' }, '.port: expected an integer from 0 to 65535, got "x"'],
-      [
-        { protoPath: ECHO_PROTO, tls: { key: 'k' } },
-        '.tls: expected an object with key and cert, got an object; write',
-      ],
+      [{ protoPath: ECHO_PROTO, tls: true }, '.tls: expected an object such as { key, cert }, in PEM format, got true'],
+      [{ protoPath: ECHO_PROTO, tls: { key: 'k' } }, '.tls.cert: expected PEM text or a Buffer, got nothing; write'],
       [
         { protoPath: ECHO_PROTO, tls: { key: 'k.pem', cert: 'c.pem' } },
         '.tls: expected key, cert, and ca in PEM format, got "',

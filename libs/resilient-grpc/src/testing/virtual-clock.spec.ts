@@ -58,11 +58,11 @@ describe('VirtualClock', () => {
 
   it('runs promise callbacks between virtual timers in advanceAsync()', async () => {
     const clock = new VirtualClock();
-    const sleep = (ms: number) => new Promise<void>((resolve) => clock.setTimer(resolve, ms));
+    const virtualTime = (ms: number) => new Promise<void>((resolve) => clock.setTimer(resolve, ms));
     const seen: number[] = [];
     void (async () => {
       for (let i = 0; i < 3; i += 1) {
-        await sleep(100);
+        await virtualTime(100);
         seen.push(clock.now());
       }
     })();

@@ -8,7 +8,7 @@ import type {
   OutgoingCall,
 } from './outgoing-call.js';
 
-/** Returns the only instance of an interceptor class. @throws Error if there is none, or if the class is not a singleton */
+/** Returns the only instance of an interceptor class. @throws Error if the class has no instance, or is not a singleton */
 export type InterceptorSource = (type: GrpcClientInterceptorClass) => GrpcClientInterceptor;
 
 /**

@@ -43,13 +43,10 @@ type GivenContract = Partial<Record<ContractKey, unknown>>;
 /** Adds a problem with the value at `key`, or with its entry at `index`. */
 type Refuse = (key: ContractKey, message: string, index?: number) => null;
 
-/**
- * Loads a contract synchronously, like Nest.
- * @param includes returns true if the package that the contract names includes the service with this full name
- */
-export function loadContract(contract: GivenContract, path: string, includes = isInPackage): LoadedContract {
+/** Loads a contract synchronously, like Nest. */
+export function loadContract(contract: GivenContract, path: string): LoadedContract {
   try {
-    return loadChecked(contract, path, includes);
+    return loadChecked(contract, path);
   } catch (error) {
     // A getter or a proxy threw, in a definition that proto-loader did not create.
     return { ok: false, problems: [unreadable(pathOf(path, 'packageDefinition'), error)] };
@@ -79,11 +76,7 @@ function problemsAt(path: string): { readonly problems: ConfigurationProblem[]; 
   return { problems, refuse };
 }
 
-function isInPackage(service: string, name: string): boolean {
-  return packageOf(service) === name;
-}
-
-function loadChecked(contract: GivenContract, path: string, includes: typeof isInPackage): LoadedContract {
+function loadChecked(contract: GivenContract, path: string): LoadedContract {
   const { problems, refuse } = problemsAt(path);
   const definition = definitionOf(contract, refuse);
   const wanted = packagesOf(contract.package, refuse);
@@ -101,12 +94,12 @@ function loadChecked(contract: GivenContract, path: string, includes: typeof isI
   }
   const packages = new Set(names.map(packageOf));
   for (const [index, wantedName] of wanted.names.entries()) {
-    if (names.some((name) => includes(name, wantedName))) continue;
+    if (packages.has(wantedName)) continue;
     refuse('package', unknownPackageMessage(wantedName, packages), wanted.list ? index : undefined);
   }
   if (problems.length > 0) return { ok: false, problems };
   if (wanted.names.length === 0) return { ok: true, services: all, definition };
-  const chosen = [...all].filter(([name]) => wanted.names.some((wantedName) => includes(name, wantedName)));
+  const chosen = [...all].filter(([name]) => wanted.names.includes(packageOf(name)));
   return { ok: true, services: new Map(chosen), definition };
 }
 

@@ -34,7 +34,8 @@ export function openObject<const E extends v.ObjectEntries>(entries: E, expected
 
 const OPTIONAL: ReadonlySet<string> = new Set(['optional', 'exact_optional']);
 
-function isObject(value: unknown): value is object {
+/** True for an object that is not an array. */
+export function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

@@ -88,19 +88,17 @@ export class ConcurrencyLimit {
    * @param permitTime time for which the calls of the method have a permit of this limit
    */
   serve(call: ServedCall, request: unknown, permitTime: ServiceTime, next: ServeNext): void {
-    const start = (held: HeldCall | undefined): void => {
-      this.start(call, held, permitTime);
-      next(call, request);
-    };
     if (this.runningCount < this.maxConcurrent && this.queue.size === 0) {
-      start(undefined);
+      this.lend(call, undefined, permitTime);
+      next(call, request);
       return;
     }
     const { clock, queue } = this;
     const now = clock.now();
     const deadline = now + Number(call.wire.getDeadline()) - clock.epoch();
     const held = new HeldCall(call, permitTime, now, deadline, () => {
-      start(held);
+      this.lend(call, held, permitTime);
+      next(call, request);
     });
     if (!queue.add(held, now)) {
       this.overload.refuse(call, REFUSED, queue);
@@ -112,7 +110,8 @@ export class ConcurrencyLimit {
     };
   }
 
-  private start(call: ServedCall, held: HeldCall | undefined, permitTime: ServiceTime): void {
+  /** Lends a permit to `call` until its handler has ended. */
+  private lend(call: ServedCall, held: HeldCall | undefined, permitTime: ServiceTime): void {
     this.runningCount += 1;
     const startedAt = this.clock.now();
     call.onHandlerEnd(() => {

@@ -1,6 +1,6 @@
-import { createSecureContext } from 'node:tls';
 import type { SecureContextOptions } from 'node:tls';
 import { argumentCheck, isInteger } from '../argument-check.js';
+import { pemError } from '../pem-error.js';
 import { NO_LAST_STREAM_ID } from './goaway-frame.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import type { CallFilter, CallFault, GoawayOptions } from './http2-faults.js';
@@ -60,13 +60,10 @@ export function checkPings(pings: number | undefined): void {
 
 /** @throws TypeError if a key, certificate, or authority is invalid, so that the start fails instead of the first connection */
 export function checkTls(option: 'tls' | 'upstreamTls', tls: SecureContextOptions): void {
-  try {
-    createSecureContext(tls);
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    const expected = `Http2FaultProxy: expected ${option} to have key, cert, and ca in PEM format`;
-    throw new TypeError(`${expected}: ${why}`, { cause });
-  }
+  const cause = pemError(tls);
+  if (cause === undefined) return;
+  const expected = `Http2FaultProxy: expected ${option} to have key, cert, and ca in PEM format`;
+  throw new TypeError(`${expected}: ${cause.message}`, { cause });
 }
 
 const EXPECTED_CODE = 'code to be the name of an HTTP/2 error code or an integer from 0 to 4294967295';

@@ -16,6 +16,7 @@ describe('captureLeaks', () => {
     const leaks = captureLeaks({ trace: true });
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
+    // The timer is an open resource to detect. It is cleared, and never expires.
     const timer = setTimeout(() => undefined, 60_000);
     await expect(leaks.settled({ timeoutMs: 30 })).rejects.toThrow(
       /still open: 1 × listening server: created .*\n {2}1 × timer: created /,

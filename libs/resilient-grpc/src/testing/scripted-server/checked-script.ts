@@ -1,12 +1,14 @@
 import { Metadata } from '@grpc/grpc-js';
+import * as v from 'valibot';
 import { isAsyncIterable, isIterable, isThenable } from '../../call/iterator-source.js';
 import { sentMetadataProblem } from '../../channel/attempt/metadata-input.js';
 import { closest } from '../../errors/closest.js';
 import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { describeValue, pathOf, problemMessage } from '../../policy/options/describe-value.js';
-import { choiceProblem, millisecondsRule, numberProblem, numberRemedy } from '../../policy/options/value-rules.js';
+import { optionProblems } from '../../policy/options/option-problems.js';
+import { flag, isObject, millisecondsOrNever, object, oneOf, rule } from '../../policy/options/option-schemas.js';
+import { numberRemedy } from '../../policy/options/value-rules.js';
 import { STATUS_NAMES, StatusCode } from '../../status/status-code.js';
-import { anyValue, isObject, keyProblems, optional, type OptionRules } from '../option-rules.js';
 import type { Reply, Script } from './reply.js';
 import { messageProblems, responseTypeOf, type ResponseType } from './response-type.js';
 import type { ScriptedCall } from './scripted-call.js';
@@ -14,37 +16,38 @@ import { SCRIPTED_SERVER, type LoadedMethod } from './service-methods.js';
 
 const EXAMPLE = "{ message: { … } } or { status: 'NOT_FOUND' }";
 
-const DURATION = optional((value) => numberProblem(value, millisecondsRule(0)));
+const replyEntries = {
+  message: v.optional(v.unknown()),
+  messages: v.optional(
+    v.custom(
+      (value) =>
+        typeof value === 'function' || (typeof value === 'object' && (isIterable(value) || isAsyncIterable(value))),
+      'an array, an iterable, or a function that returns one; write messages: [{ … }]',
+    ),
+  ),
+  intervalMs: v.optional(millisecondsOrNever(0)),
+  headers: v.optional(v.custom((value) => value === true || isObject(value), 'an object, or true for empty headers')),
+  status: v.optional(v.pipe(v.unknown(), rule(statusProblem))),
+  details: v.optional(v.string('a string')),
+  trailers: v.optional(v.custom(isObject, 'an object')),
+  pushback: v.optional(
+    v.custom(
+      (value) => [value].flat().every((entry) => typeof entry === 'string' || typeof entry === 'number'),
+      'a string, a number, or an array of them',
+    ),
+  ),
+  delayMs: v.optional(millisecondsOrNever(0)),
+  hold: v.optional(oneOf('everything', 'messages', 'status')),
+  never: v.optional(flag),
+  requests: v.optional(oneOf('await', 'read', 'leave')),
+} as const satisfies Record<keyof Reply, unknown>;
 
-const RULES: OptionRules<Reply> = {
-  message: anyValue,
-  messages: optional((value) =>
-    typeof value === 'function' || (typeof value === 'object' && (isIterable(value) || isAsyncIterable(value)))
-      ? undefined
-      : problemMessage('an array, an iterable, or a function that returns one', value, 'write messages: [{ … }]'),
-  ),
-  intervalMs: DURATION,
-  headers: optional((value) =>
-    value === true || isObject(value) ? undefined : problemMessage('an object, or true for empty headers', value),
-  ),
-  status: optional((value) => {
-    if (typeof value === 'number' || (typeof value === 'string' && Object.hasOwn(StatusCode, value))) return undefined;
-    const meant = typeof value === 'string' ? closest(value, STATUS_NAMES) : undefined;
-    const remedy = meant === undefined ? numberRemedy(value) : `write '${meant}'`;
-    return problemMessage('the name of a status code or a number', value, remedy);
-  }),
-  details: optional((value) => (typeof value === 'string' ? undefined : problemMessage('a string', value))),
-  trailers: optional((value) => (isObject(value) ? undefined : problemMessage('an object', value))),
-  pushback: optional((value) =>
-    [value].flat().every((entry) => typeof entry === 'string' || typeof entry === 'number')
-      ? undefined
-      : problemMessage('a string, a number, or an array of them', value),
-  ),
-  delayMs: DURATION,
-  hold: optional((value) => choiceProblem(value, ['everything', 'messages', 'status'])),
-  never: optional((value) => (typeof value === 'boolean' ? undefined : problemMessage('true or false', value))),
-  requests: optional((value) => choiceProblem(value, ['await', 'read', 'leave'])),
-};
+function statusProblem(value: unknown): string | undefined {
+  if (typeof value === 'number' || (typeof value === 'string' && Object.hasOwn(StatusCode, value))) return undefined;
+  const meant = typeof value === 'string' ? closest(value, STATUS_NAMES) : undefined;
+  const remedy = meant === undefined ? numberRemedy(value) : `write '${meant}'`;
+  return problemMessage('the name of a status code or a number', value, remedy);
+}
 
 /**
  * Returns the script to run for `method`. A single reply and a list are checked here, once. What a function returns is checked at each call,
@@ -97,7 +100,7 @@ function replyProblems(reply: unknown, type: ResponseType, path: string, others 
   const remedies = Object.fromEntries(type.fields.map((field) => [field, `write message: { ${field}: … }`]));
   // The keys may have any values, which the messages report.
   const { message, messages, headers, trailers } = reply as Record<keyof Reply, unknown>;
-  const problems = keyProblems(reply, RULES, path, remedies);
+  const problems = optionProblems(object(replyEntries, EXAMPLE, remedies), reply, path);
   problems.push(...metadataProblems(headers, pathOf(path, 'headers')));
   problems.push(...metadataProblems(trailers, pathOf(path, 'trailers')));
   if (message !== undefined) problems.push(...messageProblems(message, type, pathOf(path, 'message')));

@@ -1,7 +1,8 @@
+import { isPlainObject } from '../../client/settings/copy-options.js';
 import type { ConfigurationProblem } from '../../errors/grpc-configuration-error.js';
 import { closest } from '../../errors/closest.js';
 import { pathOf, problemMessage, truncate } from '../../policy/options/describe-value.js';
-import { isObject } from '../option-rules.js';
+import { isObject } from '../../policy/options/option-schemas.js';
 import type { LoadedMethod } from './service-methods.js';
 
 /** The names in a response type, as the serializer reads them: in camel case, or unchanged with the loader option `keepCase`. */
@@ -34,9 +35,9 @@ export function responseTypeOf(method: LoadedMethod): ResponseType {
 export function messageProblems(message: unknown, type: ResponseType, path: string): ConfigurationProblem[] {
   if (!isObject(message)) return [{ path, message: problemMessage(`an object with fields of ${type.name}`, message) }];
   // The fields of an Any with '@type' are those of another type.
-  if (!isPlain(message) || '@type' in message) return [];
+  if (!isPlainObject(message) || '@type' in message) return [];
   const problems: ConfigurationProblem[] = [];
-  for (const [key, value] of Object.entries(message) as [string, unknown][]) {
+  for (const [key, value] of Object.entries(message)) {
     if (type.fields.includes(key) || type.oneofs.includes(key) || !/^[a-z]\w*$/i.test(key)) continue;
     if (value === undefined || value === null || typeof value === 'function') continue;
     problems.push({ path: pathOf(path, key), message: unknownFieldMessage(key, type) });
@@ -49,9 +50,4 @@ function unknownFieldMessage(key: string, { name, fields }: ResponseType): strin
   if (meant !== undefined) return `unknown field of ${name}; did you mean '${meant}'?`;
   if (fields.length === 0) return `unknown field of ${name}, which has no fields; write message: {}`;
   return `unknown field of ${name}; known fields: ${truncate(fields.join(', '), MAX_LIST_LENGTH)}`;
-}
-
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype;
 }

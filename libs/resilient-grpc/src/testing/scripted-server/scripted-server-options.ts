@@ -1,10 +1,10 @@
 import { ServerCredentials } from '@grpc/grpc-js';
 import type { ServerOptions } from '@grpc/grpc-js';
+import * as v from 'valibot';
+import { requireOptions } from '../../policy/options/option-problems.js';
+import { integer, isObject, object } from '../../policy/options/option-schemas.js';
 import type { Clock } from '../../time/clock.js';
-import { problemMessage } from '../../policy/options/describe-value.js';
-import { functionProblem, numberProblem, type KeyRemedies } from '../../policy/options/value-rules.js';
-import { anyValue, checkOptions, clockRule, objectRule, optional, portRule, tlsRule } from '../option-rules.js';
-import type { OptionRules } from '../option-rules.js';
+import { pemError } from '../pem-error.js';
 import type { Script } from './reply.js';
 import type { ScriptedCall } from './scripted-call.js';
 import { SCRIPTED_SERVER, type ServiceDefinitionOptions } from './service-methods.js';
@@ -34,34 +34,52 @@ export interface ScriptedServerTls {
   readonly ca?: string | Buffer | undefined;
 }
 
-const RECORDS_RULE = {
-  expected: 'an integer of 1 or more, or Infinity',
-  isValid: (value: number) => value === Infinity || (Number.isInteger(value) && value >= 1),
-};
+const pem = v.custom<string | Buffer>(
+  (value) => typeof value === 'string' || Buffer.isBuffer(value),
+  'PEM text or a Buffer; write the contents of the file, as readFileSync() returns them',
+);
 
-const RULES: OptionRules<ScriptedGrpcServerOptions> = {
-  // The files, the packages, and the options of the loader are checked when they are loaded.
-  protoPath: (value) =>
-    value === undefined ? problemMessage('a .proto file', value, "write protoPath: 'orders.proto'") : undefined,
-  package: anyValue,
-  loader: anyValue,
-  port: portRule,
-  tls: tlsRule,
-  serverOptions: objectRule,
-  attemptKey: optional(functionProblem),
-  scripts: objectRule,
-  maxRecords: optional((value) => numberProblem(value, RECORDS_RULE)),
-  clock: clockRule,
-};
+const tlsSchema = v.pipe(
+  object({ key: pem, cert: pem, ca: v.optional(pem) }, 'an object such as { key, cert }, in PEM format'),
+  // Checked here, so that the start fails instead of the first connection.
+  v.rawCheck(({ dataset, addIssue }) => {
+    const error = dataset.typed ? pemError(dataset.value) : undefined;
+    if (error !== undefined) {
+      const remedy = 'write the contents of the files, as readFileSync() returns them';
+      addIssue({ message: `expected key, cert, and ca in PEM format, got "${error.message}"; ${remedy}` });
+    }
+  }),
+);
 
-const REMEDIES: KeyRemedies = {
-  packageDefinition: 'write protoPath',
-  url: 'write port, or omit it for a free port',
-};
+const isObjectOf = (what: string) => v.optional(v.custom<object>(isObject, what));
+
+const RECORDS = 'an integer of 1 or more, or Infinity';
+const records = v.pipe(
+  v.number(RECORDS),
+  v.check((value) => value === Infinity || (Number.isInteger(value) && value >= 1), RECORDS),
+);
+
+// The values that are `unknown` are checked when the proto is loaded and when the scripts are set.
+const serverOptionsSchema = object(
+  {
+    protoPath: v.custom((value) => value !== undefined, "a .proto file; write protoPath: 'orders.proto'"),
+    package: v.optional(v.unknown()),
+    loader: v.optional(v.unknown()),
+    port: v.optional(integer(0, 65_535)),
+    tls: v.optional(tlsSchema),
+    serverOptions: isObjectOf("an object of grpc-js options such as { 'grpc.max_concurrent_streams': 100 }"),
+    attemptKey: v.optional(v.function("a function; write (call) => call.metadata.get('x-id')[0]?.toString()")),
+    scripts: isObjectOf('an object such as { Get: { message: { … } } }'),
+    maxRecords: v.optional(records),
+    clock: v.optional(v.custom((value) => isObject(value) && 'now' in value, 'a clock; write new VirtualClock()')),
+  },
+  "options such as { protoPath: 'orders.proto' }",
+  { packageDefinition: 'write protoPath', url: 'write port, or omit it for a free port' },
+);
 
 /** @throws GrpcConfigurationError if an option is unknown or invalid */
 export function checkServerOptions(options: ScriptedGrpcServerOptions): void {
-  checkOptions(options, RULES, SCRIPTED_SERVER, "{ protoPath: 'orders.proto' }", REMEDIES);
+  requireOptions(serverOptionsSchema, options, SCRIPTED_SERVER);
 }
 
 /** Returns grpc-js credentials for `tls`; insecure credentials if undefined. */

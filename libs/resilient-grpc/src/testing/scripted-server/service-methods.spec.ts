@@ -15,9 +15,9 @@ describe('loadMethods', () => {
     expect(methods.get('/testing.v1.Echo/Bidi')).toMatchObject({ requestStream: true, responseStream: true });
   });
 
-  it('loads the methods of the given packages of a .proto file and of the packages below them', () => {
-    expect(loadMethods({ protoPath, package: ['testing.v1', 'testing'] }).size).toBe(5);
-    expect(loadMethods({ protoPath, package: '' }).size).toBe(5);
+  it('loads only the methods of the given packages', () => {
+    expect(loadMethods({ protoPath, package: 'testing.v1' }).size).toBe(5);
+    expect(loadMethods({ protoPath, package: ['testing.v1'] }).size).toBe(5);
   });
 
   it.each([
@@ -27,11 +27,15 @@ describe('loadMethods', () => {
       { protoPath: import.meta.filename },
       /protoPath: expected a valid \.proto file, got/,
     ],
-    // A prefix of a package name does not match.
+    [
+      'a parent package',
+      { protoPath, package: 'testing' },
+      /package: expected a package with a service, got 'testing'; did you mean 'testing\.v1'\?$/,
+    ],
     [
       'an unknown package',
-      { protoPath, package: 'test' },
-      /package: expected .* got 'test'; known packages: 'testing\.v1'$/,
+      { protoPath, package: 'shop' },
+      /package: expected .* got 'shop'; known packages: 'testing\.v1'$/,
     ],
     [
       'an unknown package in a list',

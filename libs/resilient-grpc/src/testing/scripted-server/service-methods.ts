@@ -9,7 +9,7 @@ export const SCRIPTED_SERVER = 'ScriptedGrpcServer';
 /** Options that define the services of a scripted server. */
 export interface ServiceDefinitionOptions {
   readonly protoPath: string | readonly string[];
-  /** Package or packages whose services are loaded. @defaultValue all */
+  /** Package or packages whose services are loaded, as for clients. @defaultValue all */
   readonly package?: string | readonly string[] | undefined;
   /** Options of @grpc/proto-loader, as in Nest's `loader`. */
   readonly loader?: Options | undefined;
@@ -26,7 +26,7 @@ type Methods = ReadonlyMap<string, LoadedMethod>;
  * @throws GrpcConfigurationError if the proto cannot be loaded, or has no service in one of the packages
  */
 export function loadMethods({ protoPath, package: name, loader }: ServiceDefinitionOptions): Methods {
-  const loaded = loadContract({ protoPath, package: name, loader }, SCRIPTED_SERVER, isInOrBelowPackage);
+  const loaded = loadContract({ protoPath, package: name, loader }, SCRIPTED_SERVER);
   if (!loaded.ok) throw new GrpcConfigurationError(loaded.problems);
   const methods = new Map<string, LoadedMethod>();
   for (const service of loaded.services.keys()) {
@@ -35,11 +35,6 @@ export function loadMethods({ protoPath, package: name, loader }: ServiceDefinit
     for (const method of Object.values(definition)) methods.set(method.path, method);
   }
   return methods;
-}
-
-function isInOrBelowPackage(service: string, name: string): boolean {
-  // A proto without a package is below the package ''.
-  return service.startsWith(name === '' ? '' : `${name}.`);
 }
 
 /**

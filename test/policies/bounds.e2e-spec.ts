@@ -235,13 +235,17 @@ describe("maxConcurrentCalls: 'adaptive'", () => {
     for (const stream of streams) await stream.return?.();
   });
 
-  it('shrinks an adaptive limit to its minimum and emits each halving if the server rejects calls', async () => {
+  it.each([
+    ['a server', {}],
+    // A server of this library marks the calls that it refuses before their handlers run.
+    ['an overloaded ResilientGrpcServer', { 'x-overloaded': 'true' }],
+  ])('shrinks an adaptive limit to its minimum and emits each halving if %s rejects calls', async (_, trailers) => {
     const { echo, server, client } = await scene({ methods: { Unary: { maxConcurrentCalls: 'adaptive' } } });
     const changes: number[] = [];
     client.events$.subscribe((event) => {
       if (event.type === 'concurrency-limit') changes.push(event.from, event.to);
     });
-    server.script('Unary', { status: 'RESOURCE_EXHAUSTED', details: 'overloaded' });
+    server.script('Unary', { status: 'RESOURCE_EXHAUSTED', details: 'overloaded', trailers });
     while (client.snapshot().limits[0]!.maxConcurrent > 4)
       await Promise.all(Array.from({ length: 20 }, () => failureOf(echo.unary({}))));
     const path = '/testing.v1.Echo/Unary';

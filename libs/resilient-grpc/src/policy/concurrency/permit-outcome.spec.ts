@@ -23,6 +23,7 @@ it.each<[VerdictKind, 'no' | 'maybe' | 'yes', PermitOutcome]>([
 
 it.each<[VerdictKind, StatusCode, boolean, PermitOutcome]>([
   ['server', StatusCode.RESOURCE_EXHAUSTED, false, 'refused'],
+  ['overloaded', StatusCode.RESOURCE_EXHAUSTED, false, 'refused'],
   ['committed', StatusCode.RESOURCE_EXHAUSTED, false, 'failed'],
   ['connection-lost', StatusCode.UNAVAILABLE, true, 'refused'],
 ])('maps the verdict %s with code %i and overloaded %s to the permit outcome %s', (kind, code, overloaded, outcome) => {

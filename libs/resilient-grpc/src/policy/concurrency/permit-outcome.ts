@@ -19,6 +19,6 @@ export function permitOutcome({
   if (reachedServer === 'no') return 'not-sent';
   if (kind === 'cancelled') return 'cancelled';
   if (kind === 'deadline' || kind === 'attempt-timeout') return 'timed-out';
-  const isRefused = overloaded === true || (kind === 'server' && code === StatusCode.RESOURCE_EXHAUSTED);
-  return isRefused ? 'refused' : 'failed';
+  if (kind === 'overloaded' || overloaded === true) return 'refused';
+  return kind === 'server' && code === StatusCode.RESOURCE_EXHAUSTED ? 'refused' : 'failed';
 }

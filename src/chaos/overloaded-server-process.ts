@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
+import { freePort } from 'nestjs-resilient-grpc/testing';
 import { ROOT } from '../paths.js';
 import type {
   OverloadedServerCommand,
@@ -7,7 +8,6 @@ import type {
   OverloadedServerNotice,
 } from '../overloaded-server/messages.js';
 import { exited, noticed } from './child-process.js';
-import { freePort } from './free-port.js';
 
 const PROGRAM = join(ROOT, 'dist', 'overloaded-server', 'main.js');
 

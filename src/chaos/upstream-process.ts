@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { OnApplicationShutdown } from '@nestjs/common';
 import { BehaviorSubject, type Observable, Subject } from 'rxjs';
+import { freePort } from 'nestjs-resilient-grpc/testing';
 import { epochMs } from '../epoch.js';
 import { ROOT } from '../paths.js';
 import { PATIENCE } from '../patience.js';
@@ -13,7 +14,6 @@ import type { UpstreamCommand, UpstreamNotice } from '../upstream/messages.js';
 import type { ServerKind } from '../upstream/server-kind.js';
 import { NORMAL_WORK, type Work } from '../upstream/work.js';
 import { exited, noticed } from './child-process.js';
-import { freePort } from './free-port.js';
 
 const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
 /** Downtime of a graceful restart, after the old process has exited. */

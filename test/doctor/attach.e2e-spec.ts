@@ -2,7 +2,7 @@ import { createServer, type RequestListener } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { resumable } from 'nestjs-resilient-grpc/operators';
-import { FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks, FaultProxy, freePort, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
 
 import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
@@ -14,7 +14,6 @@ import {
   startDashboardApp,
   type DashboardApp,
 } from '../dashboard/dashboard-app.js';
-import { freePort } from '../support/free-port.mjs';
 import { command } from './support.js';
 
 beforeEach(({ onTestFinished }) => {

@@ -4,10 +4,9 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ScriptedGrpcServer, captureLeaks } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks, freePort, ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { ORDERS_PROTO, certificate } from '../nest/places.js';
-import { freePort } from '../support/free-port.mjs';
 import { resettingPeer } from '../support/peers.js';
 import { doctor } from './support.js';
 

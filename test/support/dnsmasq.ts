@@ -3,8 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import dns from 'node:dns';
-import { waitFor } from 'nestjs-resilient-grpc/testing';
-import { freePort } from './free-port.mjs';
+import { freePort, waitFor } from 'nestjs-resilient-grpc/testing';
 
 /** A dnsmasq on loopback, which serves the addresses of one name with a TTL of 0. */
 export class Dnsmasq {

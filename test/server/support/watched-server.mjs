@@ -10,8 +10,8 @@ import { NestFactory } from '@nestjs/core';
 import { Transport } from '@nestjs/microservices';
 import { HealthImplementation } from 'grpc-health-check';
 import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient-grpc/server';
+import { freePort } from 'nestjs-resilient-grpc/testing';
 import { readMemory } from '../../../bench/memory/memory.mjs';
-import { freePort } from '../../support/free-port.mjs';
 
 const { values } = parseArgs({
   options: { port: { type: 'string', default: '0' }, kind: { type: 'string', default: 'ours' } },

@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess, Serializable } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { freePort } from './free-port.js';
 import { waitFor } from './wait-for.js';
 
 /** Options of a server that runs in a child process. */
@@ -12,7 +13,7 @@ export interface ChildServerOptions {
    * NODE_CHANNEL_FD, and must exit when this descriptor is closed.
    */
   readonly execPath?: string | undefined;
-  /** Returns the command line arguments for a port; the port is 0 at the first start. @defaultValue `--port <port>` */
+  /** Returns the command line arguments for a port, which is free at the first start. @defaultValue `--port <port>` */
   readonly args?: ((port: number) => readonly string[]) | undefined;
   /** Environment variables to add to those of this process. */
   readonly env?: Readonly<Record<string, string>> | undefined;
@@ -130,7 +131,7 @@ export class ChildServer {
   private async startProcess(): Promise<void> {
     const { script, execPath, args = portArgument, env, execArgv = [], readyTimeoutMs = 15_000 } = this.options;
     const exitWithParent = ['--import', `data:text/javascript,${encodeURIComponent(EXIT_WITH_PARENT)}`];
-    const child = fork(script, [...args(this.boundPort)], {
+    const child = fork(script, [...args(this.boundPort === 0 ? await freePort() : this.boundPort)], {
       env: { ...process.env, ...env },
       execPath: execPath ?? process.execPath,
       execArgv: execPath === undefined ? [...exitWithParent, ...execArgv] : [...execArgv],

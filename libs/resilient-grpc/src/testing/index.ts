@@ -25,6 +25,7 @@ export type {
   FakeHandlers,
   MethodName,
 } from './fake-service/fake-call.js';
+export { freePort } from './free-port.js';
 export { grpcError, type GrpcErrorOptions } from './fake-service/grpc-error.js';
 export { Http2FaultProxy } from './http2-faults/http2-fault-proxy.js';
 export { HTTP2_ERROR_CODES } from '../status/http2-error-codes.js';

@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
+import { freePort } from './free-port.js';
 
 const HOST = '127.0.0.1';
 
@@ -42,6 +43,7 @@ export class TcpListener {
   /** Starts listening. After a stop, uses the same port again. Does nothing if the listener is already listening. */
   async listen(): Promise<void> {
     if (this.server !== undefined) return;
+    if (this.port === 0) this.port = await freePort();
     const { allowHalfOpen = false } = this.options;
     const server = createServer({ allowHalfOpen, noDelay: true }, (socket) => this.accept(socket));
     this.server = server;
@@ -52,8 +54,6 @@ export class TcpListener {
       });
       server.listen(this.port, HOST, resolve);
     });
-    const address = server.address();
-    if (address !== null && typeof address === 'object') this.port = address.port;
   }
 
   /** Refuses new connections from now on (ECONNREFUSED). Open connections stay open. */

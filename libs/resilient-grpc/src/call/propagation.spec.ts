@@ -21,7 +21,7 @@ function inbound(change: Partial<CapturedCall> = {}): CapturedCall {
 const nothing: Propagation = { deadline: false, cancellation: false, metadata: [] };
 
 describe('propagated', () => {
-  it('propagates nothing from an inbound call if every propagation option is off', () => {
+  it('propagates nothing from an inbound call that is no retry if every propagation option is off', () => {
     expect(propagated(inbound(), nothing, 0)).toEqual({
       deadline: Infinity,
       signal: undefined,
@@ -30,7 +30,7 @@ describe('propagated', () => {
     });
   });
 
-  it('propagates the configured deadline, cancellation, and metadata if the inbound call has them', () => {
+  it('propagates the deadline, the cancellation, and the configured metadata keys that the inbound call has', () => {
     const configured = { deadline: true, cancellation: true, metadata: ['b', 'c', 'a'] };
     expect(propagated(inbound(), configured, 0)).toMatchObject({
       deadline: 5_000,

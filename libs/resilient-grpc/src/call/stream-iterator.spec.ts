@@ -75,17 +75,18 @@ describe('StreamIterator', () => {
     const results = [iterator.next(), iterator.next(), iterator.next()];
     const failure = new Error('torn');
     sink().error(failure);
-    const settled = await Promise.allSettled(results);
-    expect(settled.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled']);
+    const completed = { status: 'fulfilled', value: { done: true, value: undefined } };
+    expect(await Promise.allSettled(results)).toEqual([{ status: 'rejected', reason: failure }, completed, completed]);
   });
 
   it('completes all waiting next() calls when the call completes', async () => {
     const { iterator, sink } = make();
-    const results = [iterator.next(), iterator.next()];
+    const results = [iterator.next(), iterator.next(), iterator.next()];
     sink().next(1);
     sink().complete();
     expect(await Promise.all(results)).toEqual([
       { done: false, value: 1 },
+      { done: true, value: undefined },
       { done: true, value: undefined },
     ]);
   });

@@ -42,14 +42,14 @@ describe('target that grpc-js accepts but cannot use', () => {
 
 describe('target with credentials', () => {
   it.each(['redis://me:hush@cache:1/0', 'dns:///me:hush@orders:1', 'hush:hush@orders:1'])(
-    'rejects credentials in the target %s',
+    'rejects credentials in the target %s, and masks them in the message',
     (target) => {
       expect(targetProblem(target)).toMatch(/^expected a target without credentials, got '[^']*\*\*\*@/);
       expect(targetProblem(target)).not.toContain('hush');
     },
   );
 
-  it("accepts '@' in the target of a resolver that the application registered", () => {
+  it("accepts '@' in a target only if the application registered the resolver of its scheme, and requires no port then", () => {
     class Resolver {
       updateResolution = () => undefined;
       destroy = () => undefined;
@@ -74,7 +74,7 @@ it.each([
   'ipv4:10.0.0.1:50051,10.0.0.2:50051',
   'ipv6:[::1]:50051',
   'xds:///orders:99999',
-  // Schemes of resolvers that an application registers with grpc-js.
+  // Schemes for which an application may register a resolver with grpc-js.
   'consul:///orders:99999',
   'consul://agent:8500/orders',
   'consul:///orders.shop:grpc',
@@ -99,7 +99,7 @@ describe('policyNameOf', () => {
   });
 
   it.each([[within({ pick_first: {} })], [within({ unknown: {} }, { pick_first: {} })]])(
-    'rejects outlier detection of pick_first: %j',
+    'rejects outlier detection of pick_first, and uses the next policy of the list: %j',
     (policy) => {
       expect(loadBalancingProblem([policy])).toContain('outlier detection has no effect on pick_first');
       expect(policyNameOf([policy, { round_robin: {} }])).toBe('round_robin');

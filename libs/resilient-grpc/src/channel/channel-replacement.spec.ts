@@ -40,7 +40,7 @@ class DeadConnection {
     return { check: () => undefined, ping: () => undefined, end: () => undefined };
   }
   destroy(): void {
-    // Nothing to close. The tests check only which channel is current.
+    // The fake has no socket to close.
   }
 }
 
@@ -90,7 +90,7 @@ function make(state: ConnectivityState = 'READY') {
 
 describe('channel replacement', () => {
   it.each(['credentials', 'age'] as const)(
-    'uses a replacement channel (reason: %s) when the replacement is READY',
+    'uses a replacement channel (reason: %s) when it is READY, and retires the previous channel',
     (reason) => {
       const { made, promoted, enter, begin, current } = make();
       begin[reason]();
@@ -109,7 +109,7 @@ describe('channel replacement', () => {
     expect(made[1]?.connects).toBe(0);
   });
 
-  it('uses the addresses that a replacement channel resolved while it was pending', () => {
+  it('uses the addresses that a pending replacement channel resolved, and ignores later addresses of the previous channel', () => {
     const { made, channel, enter, begin } = make();
     const resolve = (index: number, ...addresses: string[]) => {
       channel.handle(made[index] as unknown as WireChannel, { type: 'addresses', addresses });
@@ -213,7 +213,7 @@ describe('replacement of a dead connection', () => {
     expect(current()).toBe(1);
   });
 
-  it('creates one replacement channel for a dead connection and calls its connect() again, in case the replacement has lost its connection', () => {
+  it('creates only one replacement channel for a dead connection, and calls its connect() again at the next check', () => {
     const { clock, made, suspect } = make();
     suspect();
     clock.advance(250);

@@ -57,11 +57,11 @@ async function startServer() {
 
 /** Starts a server that accepts connections and stays silent while `isSilent` is true; otherwise connections become READY. */
 async function startSilentServer() {
-  const http2 = createServer();
+  const http2Server = createServer();
   const server = { url: '', isSilent: true, accepted: [] as Socket[] };
   const tcp = createTcpServer((socket) => {
     server.accepted.push(socket.on('error', () => undefined));
-    if (!server.isSilent) http2.emit('connection', socket);
+    if (!server.isSilent) http2Server.emit('connection', socket);
     // A paused socket would not detect the end of the connection.
     else socket.resume();
   });
@@ -135,7 +135,7 @@ function wait(channel: ManagedChannel, clock: VirtualClock, waiter: Partial<Wait
   });
 }
 
-it('refuses all waiting calls if a connection that was READY at the end of the grace period is lost', async () => {
+it('refuses waiting calls without waitForReady when a connection is lost that was READY at the end of the grace period', async () => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const server = await startServer();
@@ -231,7 +231,7 @@ async function releasedOf(
   return released;
 }
 
-/** Makes a call with a request of `bytes` bytes wait, and returns its refusal. */
+/** Makes a call with a request of `bytes` bytes wait. Returns its refusal; `undefined` if the call may wait. */
 function refusalOf(
   { channel, clock }: Awaited<ReturnType<typeof openInOutage>>,
   bytes: number,
@@ -242,7 +242,7 @@ function refusalOf(
   return refused;
 }
 
-it('allows any number of calls and bytes to wait while the channel connects without an outage', async () => {
+it('does not apply maxWaitingCalls and maxWaitingBytes while the channel connects without an outage', async () => {
   const server = await startSilentServer();
   const clock = new VirtualClock();
   const channel = openChannel(server.url, clock, { maxWaitingCalls: 5, maxWaitingBytes: 50 });
@@ -299,7 +299,7 @@ function openWithoutServer(clock: VirtualClock): { readonly channel: ManagedChan
   return { channel, path };
 }
 
-/** Makes a call wait for `channel`, and returns its outcome. */
+/** Makes a call wait for `channel`. Returns an array that receives its outcome. */
 function waitFrom(channel: ManagedChannel, clock: VirtualClock, waitForReady?: boolean): string[] {
   const ends: string[] = [];
   wait(channel, clock, {
@@ -310,7 +310,7 @@ function waitFrom(channel: ManagedChannel, clock: VirtualClock, waitForReady?: b
   return ends;
 }
 
-it('ends the backoff early if a call begins to wait', async () => {
+it('ends the backoff early when a call begins to wait', async () => {
   const clock = new VirtualClock();
   const { channel, path } = openWithoutServer(clock);
   // This attempt fails. No call is waiting, so the next attempt would start only after the backoff.
@@ -433,7 +433,7 @@ it('reports once that calls wait for a slow attempt to connect, and names the si
   expect(slow).toHaveLength(1);
 });
 
-it('keeps the explanation of a failed attempt if grpc-js repeats its own error for it', async () => {
+it('keeps the explanation of a failed attempt to connect until grpc-js reports a different error', async () => {
   const server = await startSilentServer();
   const clock = new VirtualClock();
   const handle = vi.spyOn(ManagedChannel.prototype, 'handle');

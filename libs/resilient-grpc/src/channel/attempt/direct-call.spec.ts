@@ -196,7 +196,7 @@ describe('DirectCall', () => {
     expect(events[1]).toBe('status 1 enough');
   });
 
-  it('stops inflating a message at the receive limit', async () => {
+  it('stops inflating a message at the receive limit, and fails the call with RESOURCE_EXHAUSTED', async () => {
     const { did, events, receive } = make({ limits: { maxSendBytes: -1, maxReceiveBytes: 1_000 } });
     receive.headers('gzip');
     receive.message(gzipSync(Buffer.alloc(50_000_000)), 1);

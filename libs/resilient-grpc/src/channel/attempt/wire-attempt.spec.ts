@@ -116,7 +116,7 @@ class FakeDirectChannel implements Pick<DirectChannel, 'createCall' | 'callEnded
 
 /** Path of each attempt: through grpc-js's channel, or directly on a connection. */
 let path: 'channel' | 'connection' = 'channel';
-/** Attempts that the channel counts as running. */
+/** Number of attempts that the channel counts as running. */
 let active = 0;
 
 function make(change: Partial<AttemptRequest> = {}) {
@@ -227,7 +227,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(owner.answered).toHaveLength(times);
     });
 
-    it('forwards the grpc-js call options of an attempt', () => {
+    it('forwards the grpc-js call options of an attempt to grpc-js’s channel', () => {
       const parent = new EventEmitter() as never;
       const { created, call } = make({
         options: { host: 'orders.internal', parent, propagate_flags: 3, credentials: {} as never },
@@ -311,7 +311,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   });
 
   describe('cancelled attempt', () => {
-    it('cancels the call of an attempt immediately; on the channel path, cancels it again in the next turn, after grpc-js created the stream', () => {
+    it('cancels the call of an attempt immediately; on the channel path, cancels it again in the next turn, when grpc-js has created the child call', () => {
       const { call, clock, attempt, reported } = make();
       attempt.cancel('cancel', 1, 'enough');
       expect(call.did).toEqual(['start', 'cancel 1 enough']);
@@ -583,20 +583,23 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       ['without interceptors', undefined, 0],
       ['with interceptors', [through], 0],
       ['with interceptors that set an earlier deadline', [earlier], 60_000],
-    ])('ends an attempt whose deadline has passed without sending it (%s)', async (_how, interceptors, leftMs) => {
-      const deadline = new VirtualClock().epoch() + leftMs;
-      const { call, clock, owner, ends, reported } = make({ deadline, interceptors });
-      expect(call.did).not.toContain('start');
-      expect(reported).toEqual([]);
-      // grpc-js reports no status for a call that was never started, and picks no connection for it.
-      call.peer = 'dns:orders:50051';
-      await new Promise(process.nextTick);
-      expect(reported).toEqual(['end']);
-      expect(ends[0]).toMatchObject({ code: 4, picked: false });
-      expect(classify(ends[0]!)).toMatchObject({ kind: 'deadline', reachedServer: 'no' });
-      expect([owner.ended, owner.tooLong]).toMatchObject([1, leftMs === 0 ? [{ peer: undefined }] : []]);
-      expect(clock.pending).toBe(0);
-    });
+    ])(
+      'fails an attempt with DEADLINE_EXCEEDED and sends nothing if its deadline has passed before it starts (%s)',
+      async (_how, interceptors, leftMs) => {
+        const deadline = new VirtualClock().epoch() + leftMs;
+        const { call, clock, owner, ends, reported } = make({ deadline, interceptors });
+        expect(call.did).not.toContain('start');
+        expect(reported).toEqual([]);
+        // grpc-js reports no status for a call that was never started, and picks no connection for it.
+        call.peer = 'dns:orders:50051';
+        await new Promise(process.nextTick);
+        expect(reported).toEqual(['end']);
+        expect(ends[0]).toMatchObject({ code: 4, picked: false });
+        expect(classify(ends[0]!)).toMatchObject({ kind: 'deadline', reachedServer: 'no' });
+        expect([owner.ended, owner.tooLong]).toMatchObject([1, leftMs === 0 ? [{ peer: undefined }] : []]);
+        expect(clock.pending).toBe(0);
+      },
+    );
   });
 
   describe('unreadable response', () => {
@@ -629,7 +632,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(request.metadata.getMap()).toEqual({});
     });
 
-    it('passes messages to interceptors as objects, and reads a single response automatically', () => {
+    it('serializes messages below the interceptors, and reads a single response automatically', () => {
       const { call, attempt, reported } = make({ interceptors: [through] });
       attempt.send({ number: 1 });
       attempt.startRead();
@@ -662,7 +665,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(ends[0]?.details).toMatch(/^Response message parsing error: /);
     });
 
-    it('forwards a status that an interceptor creates', () => {
+    it('forwards a status that an interceptor creates, without starting the call', () => {
       const { call, owner, ends, reported } = make({
         interceptors: [
           (options, next) =>

@@ -19,7 +19,7 @@ import { ManagedChannel } from '../managed-channel.js';
 import type { StreamSlots } from '../quirks/stream-slots.js';
 import { FURTHER_IDLE_MS } from './address-connections.js';
 
-// Real connections in virtual time.
+// The tests use real connections and virtual time.
 
 beforeEach(() => {
   const leaks = captureLeaks();
@@ -425,7 +425,7 @@ describe('evidence of a call that HTTP/2 queues', () => {
 });
 
 describe('a connection whose streams are all in use', () => {
-  it('closes a connection without a free stream if calls time out while they wait for a stream, and the server answers no ping', async () => {
+  it('closes a connection without a free stream if calls time out while they wait for a stream, and no byte arrives during a probe', async () => {
     const peer = await startPeer(1);
     const proxy = await FaultProxy.start(peer.address);
     onTestFinished(() => proxy.close());

@@ -38,7 +38,7 @@ describe('histories of 1,000 addresses', () => {
     expect(histories.ready).toHaveLength(1_000);
   });
 
-  it('keeps the histories of 256 of 1,000 addresses if none is in use', () => {
+  it('keeps only the histories of the latest 256 of 1,000 addresses if none is in use', () => {
     const { histories } = make();
     for (const address of addresses) {
       histories.entered(address, 'CONNECTING');
@@ -170,5 +170,6 @@ describe('connection with a GOAWAY before the first response', () => {
     const made = make();
     goAway(made, 11);
     expect(goAway(made).ended).toMatchObject({ closedImmediately: true });
+    expect(made.histories.holdOffMs(ADDRESS)).toBe(1_600);
   });
 });

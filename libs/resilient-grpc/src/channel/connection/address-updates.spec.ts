@@ -56,7 +56,7 @@ describe('rate of address updates', () => {
     expect(applied).toEqual([['a'], ['b']]);
   });
 
-  it('limits slow address updates to a tenth of the time', () => {
+  it('pauses for ten times the duration of a slow address update before the next one', () => {
     const { clock, applied, report } = make((_update, time) => {
       time.advance(200);
       return true;
@@ -82,7 +82,7 @@ describe('rate of address updates', () => {
     expect(applied).toHaveLength(2);
   });
 
-  it('returns false if the load-balancing policy cannot use an address update', () => {
+  it('returns false if the load-balancing policy rejects an address update, and true if the update is delayed', () => {
     const { report } = make((update) => update[0] !== 'bad');
     expect(report('bad')).toBe(false);
     expect(report('bad')).toBe(true);
@@ -138,7 +138,7 @@ describe('rate of address updates', () => {
 describe('address limit', () => {
   const names = (from: number, count: number): string[] => Array.from({ length: count }, (_, i) => String(from + i));
 
-  it('uses all reported addresses up to 1,000', () => {
+  it('uses all reported addresses up to 1,000, and reports the number of addresses above that limit', () => {
     const { clock, applied, limited, report } = make();
     report(...names(0, MAX_ADDRESSES));
     clock.advance(1_000);

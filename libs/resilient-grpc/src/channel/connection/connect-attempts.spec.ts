@@ -16,7 +16,7 @@ function make(timeoutMs: () => number = () => 500) {
 const signalOf = (address: object) => ({ ...address }) as { signal?: AbortSignal };
 
 describe('ConnectAttempts', () => {
-  it('aborts the signal of an address if TCP does not connect in time', () => {
+  it('aborts the signal of an address if TCP does not connect within the connect timeout', () => {
     const { clock, attempts } = make();
     const address = attempts.abortable(ADDRESS, KEY);
     expect(signalOf(address).signal).toBeUndefined();
@@ -128,7 +128,7 @@ describe('ConnectAttempts', () => {
     expect(clock.pending).toBe(1);
   });
 
-  it('keeps the socket of a released connection open for its calls until the channel is closed', async () => {
+  it('keeps the socket of a released connection open for its calls, and destroys it if it is released after the channel was closed', async () => {
     const { attempts } = make();
     const attempt = attempts.begin(KEY);
     const socket = new Socket();
@@ -174,7 +174,7 @@ describe('ConnectAttempts', () => {
 });
 
 describe('abortable address', () => {
-  it('adds an abort signal to an address and keeps its other properties', () => {
+  it('adds a `signal` to an address, which is undefined without an attempt, and keeps its other properties', () => {
     const { attempts } = make();
     expect({ ...attempts.abortable(ADDRESS, KEY) }).toEqual({ ...ADDRESS, signal: undefined });
     expect({ ...attempts.abortable({ path: '/run/orders.sock' }, '/run/orders.sock') }).toMatchObject({

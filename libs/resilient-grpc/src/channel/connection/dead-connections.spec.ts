@@ -184,7 +184,7 @@ describe('black-holed connection', () => {
     expect(channel.connectivity.outage).toBeUndefined();
   });
 
-  it('keeps a suspected connection while its replacement is not READY and after bytes arrive again', async () => {
+  it('keeps a black-holed connection while its replacement is not READY and after bytes arrive again', async () => {
     const { proxy } = await startServer();
     const { clock, answered, start, timeOut, replacements, states } = await setUp([proxy]);
     await answered();

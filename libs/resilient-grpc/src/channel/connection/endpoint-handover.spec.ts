@@ -90,14 +90,14 @@ describe('EndpointHandover', () => {
     expect(applied).toEqual([['a'], 'failed', []]);
   });
 
-  it('does not apply endpoint updates after stop()', () => {
+  it('does not apply a pending endpoint update after stop()', () => {
     const { handover, applied, resolve, change } = make();
     resolve('a');
     change('a');
     resolve('b');
     handover.endpointChanged();
     handover.stop();
-    // Without `stop()`, the client would still apply the loss of the removed endpoint, which is still in use.
+    // Without `stop()`, this change would drop the kept endpoint 'a', which is no longer usable.
     change();
     expect(applied).toHaveLength(2);
   });

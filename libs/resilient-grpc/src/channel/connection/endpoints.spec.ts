@@ -84,7 +84,7 @@ describe('endpoint with several addresses', () => {
     expect([a!.isIncluded, b!.isIncluded]).toEqual([false, true]);
   });
 
-  it('keeps an ejection if an address is added, and ejects no address that is removed', () => {
+  it('keeps an ejection if an address is added to the endpoint, and ejects no address that is removed from it', () => {
     const { endpoints, connect, eject } = make(EJECTION);
     const [a, , a6] = ['a', 'b', 'a6', 'c'].map(connect);
     eject('a', 'b');
@@ -150,7 +150,7 @@ describe('Endpoints', () => {
     expect(gate.isIncluded).toBe(true);
   });
 
-  it('keeps the health of a connection while a replacement connects', () => {
+  it('keeps the health of an endpoint if another connection to its address becomes READY', () => {
     const { endpoints, connect } = make(undefined, 'orders.v1.Orders');
     connect('a');
     endpoints.healthChanged('a', 'serving');

@@ -211,20 +211,23 @@ const turns = async (): Promise<void> => {
 };
 
 describe('load-balancing policy', () => {
-  it.each([0, 11])('provides the session from which the disconnect reason is read: GOAWAY %i', async (code) => {
-    const peer = await startPeer();
-    const { channel, seen } = watched(peer.address);
-    channel.getConnectivityState(true);
-    await waitFor(() => seen.sessions.length === 1 && peer.sessions.size === 1);
-    const watch = new DisconnectReasonWatch(seen.sessions[0]!, false);
-    const [session] = peer.sessions;
-    session!.goaway(code);
-    await waitFor(() => seen.count('READY>IDLE') === 1);
-    expect(watch.end).toBe(code === 0 ? 'GOAWAY NO_ERROR' : 'GOAWAY ENHANCE_YOUR_CALM');
-    session!.destroy();
-  });
+  it.each([0, 11])(
+    'reports the session of a connection, from which the reason for its end can be read (GOAWAY %i)',
+    async (code) => {
+      const peer = await startPeer();
+      const { channel, seen } = watched(peer.address);
+      channel.getConnectivityState(true);
+      await waitFor(() => seen.sessions.length === 1 && peer.sessions.size === 1);
+      const watch = new DisconnectReasonWatch(seen.sessions[0]!, false);
+      const [session] = peer.sessions;
+      session!.goaway(code);
+      await waitFor(() => seen.count('READY>IDLE') === 1);
+      expect(watch.end).toBe(code === 0 ? 'GOAWAY NO_ERROR' : 'GOAWAY ENHANCE_YOUR_CALM');
+      session!.destroy();
+    },
+  );
 
-  it('detects a keepalive timeout if the socket of the session is still open', async () => {
+  it('reports the end of a connection with an open socket as a keepalive timeout only if keepalive is on, until another cause is observed', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -291,7 +294,7 @@ describe('load-balancing policy', () => {
     await waitFor(() => seen.connections.at(-1) === `${peer.address} READY>IDLE`);
   });
 
-  it('adds an abort signal to each address before grpc-js receives it', async () => {
+  it('passes each address to ConnectAttempts.abortable() once', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -459,14 +462,14 @@ describe('probe', () => {
     probe?.end();
   });
 
-  it('probes a closing connection without throwing', async () => {
+  it('does not throw or reject if a probe runs check() and ping() on a destroyed session', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'READY');
     const probe = policy.control!.at(peer.address)!.probe()!;
     (probe as unknown as { readonly session: ClientHttp2Session }).session.destroy();
-    // Vitest fails a run with an unhandled rejection.
+    // Vitest fails the run if a rejection is unhandled.
     probe.check(5_000);
     probe.ping();
     await waitFor(() => seen.states.at(-1) === 'IDLE');
@@ -695,7 +698,7 @@ describe('external service config', () => {
     expect((await statusOf(channel)).details).toContain(INTERNAL);
   });
 
-  it('fails a channel with a clear error if its service config names the internal policy of another copy of this library', async () => {
+  it('fails a channel whose service config names the internal policy of another copy of this library, and records the reason', async () => {
     const peer = await startPeer();
     watched(peer.address);
     vi.resetModules();

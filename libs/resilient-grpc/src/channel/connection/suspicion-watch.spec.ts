@@ -264,27 +264,30 @@ describe('dead connection', () => {
   it.each([
     ['while the replacement connects', false],
     ['when the replacement is READY', true],
-  ])('keeps a suspected connection and closes the replacement channel if a byte arrives %s', (_, replacementReady) => {
-    const { clock, events, owner, connection } = makeDead();
-    clock.advance(1_000);
-    owner.replacementReady = replacementReady;
-    clock.advance(250);
-    connection.bytesRead += 1;
-    clock.advance(10_000);
-    expect(owner.did).toEqual(['create', 'close']);
-    expect(connection.destroyed).toBe(false);
-    expect(events).toEqual([]);
-    expect(clock.pending).toBe(0);
-  });
+  ])(
+    'keeps a connection that was considered dead and closes the replacement channel if a byte arrives %s',
+    (_, replacementReady) => {
+      const { clock, events, owner, connection } = makeDead();
+      clock.advance(1_000);
+      owner.replacementReady = replacementReady;
+      clock.advance(250);
+      connection.bytesRead += 1;
+      clock.advance(10_000);
+      expect(owner.did).toEqual(['create', 'close']);
+      expect(connection.destroyed).toBe(false);
+      expect(events).toEqual([]);
+      expect(clock.pending).toBe(0);
+    },
+  );
 
-  it('closes the replacement channel if a byte of a dead connection has arrived when a call times out', () => {
+  it('closes the replacement channel if the dead connection has received a byte when another call on it times out', () => {
     const { owner, connection, timeOut } = makeDead();
     connection.bytesRead += 1;
     timeOut(1);
     expect(owner.did).toEqual(['create', 'close']);
   });
 
-  it('closes the replacement channel if a new connection to the address of the dead connection exists', () => {
+  it('closes the replacement channel when a call times out on a new connection to the address of the dead connection', () => {
     const { owner, connection, timeOut } = makeDead();
     timeOut(1, new FakeConnection(connection.address));
     expect(owner.did).toEqual(['create', 'close']);
@@ -319,7 +322,7 @@ describe('dead connection', () => {
     expect(connection.destroyed).toBe(true);
   });
 
-  it('does not close a connection that is only suspected', () => {
+  it('closes the dead connection, but not a suspected one, when the channel is replaced', () => {
     const { clock, owner, connection, timeOut } = make();
     const other = new FakeConnection('10.0.0.8:50051');
     timeOut();
@@ -341,7 +344,7 @@ describe('dead connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('closes the replacement channel and keeps the suspected connection on forget()', () => {
+  it('closes the replacement channel and keeps the dead connection on forget()', () => {
     const { clock, owner, watch, connection } = makeDead();
     watch.forget();
     expect(owner.did).toEqual(['create', 'close']);
@@ -370,7 +373,7 @@ describe('dead connection among several', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('replaces the channel of a dead connection if no other connection received data during the probe', () => {
+  it('creates a replacement channel for a dead connection if no other connection received data during the probe', () => {
     const { clock, owner, connection, others, timeOut } = several();
     others[0].bytesRead += 1;
     timeOut();
@@ -383,17 +386,19 @@ describe('dead connection among several', () => {
 });
 
 describe('replacements', () => {
-  it('replaces at most three dead connections in ten minutes', () => {
+  it('replaces at most three dead connections in ten minutes, and further ones after that', () => {
     const { clock, owner, watch } = make();
-    const destroyed = [1, 2, 3, 4].map((number) => {
+    const replace = (number: number): boolean => {
       owner.replacementReady = true;
       const connection = new FakeConnection(`10.0.0.${number}:50051`);
       for (let i = 0; i < 3; i++) watch.timedOut(connection, 1_000);
       clock.advance(60_000);
       return connection.destroyed;
-    });
-    expect(destroyed).toEqual([true, true, true, false]);
+    };
+    expect([1, 2, 3, 4].map(replace)).toEqual([true, true, true, false]);
     expect(owner.did).toEqual(['create', 'use', 'create', 'use', 'create', 'use']);
     expect(clock.pending).toBe(0);
+    clock.advance(360_000);
+    expect(replace(5)).toBe(true);
   });
 });

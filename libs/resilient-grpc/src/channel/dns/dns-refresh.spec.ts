@@ -54,11 +54,12 @@ describe('DnsRefresh', () => {
     expect(startedAt).toEqual([9_000]);
   });
 
-  it('doubles the interval while DNS lookups fail, and restores it after a success', () => {
-    const { clock, startedAt, end } = make();
-    for (let failure = 0; failure < 4; failure++) {
+  it('doubles the interval with each failed DNS lookup, to at most 30 s, and restores it after a success', () => {
+    const { clock, refresh, startedAt, end } = make();
+    for (const delayMs of [10_000, 20_000, 30_000, 30_000]) {
       clock.advance(30_000);
       end(false);
+      expect(refresh.nextAt).toBe(clock.epoch() + delayMs);
     }
     const before = startedAt.length;
     clock.advance(29_999);

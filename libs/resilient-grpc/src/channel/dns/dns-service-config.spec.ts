@@ -19,7 +19,7 @@ import {
 type Answer = readonly (readonly string[])[] | 'no such name' | 'failure' | 'silence';
 const RCODE = { 'no such name': 3, failure: 2 } as const;
 
-/** A name server on loopback that responds to every TXT query with `answer`. */
+/** A name server on loopback that responds to every TXT query with `answer`; for 'silence', it sends no response. */
 class TxtServer {
   answer: Answer = [];
   /** Queried names. */
@@ -125,7 +125,7 @@ async function nextRead({ clock }: { readonly clock: VirtualClock }): Promise<vo
 }
 
 describe('dnsServiceConfig', () => {
-  it('reads the TXT record _grpc_config of the name of a target', async () => {
+  it('emits the service config of the TXT record _grpc_config.<host> of a target', async () => {
     const server = await TxtServer.start();
     server.answer = [['v=spf1 -all'], record([{ serviceConfig: timeout('1s') }])];
     const { found } = startReading(server);
@@ -157,12 +157,12 @@ describe('dnsServiceConfig', () => {
     expect(found).toEqual([timeout('3s')]);
   });
 
-  it.each<[sentence: string, answer: Answer]>([
+  it.each<[condition: string, answer: Answer]>([
     ['no such name', 'no such name'],
     ['no TXT record', []],
     ['no grpc_config record', [['v=spf1 -all']]],
     ['no choice for this client', [record([{ percentage: 0, serviceConfig: timeout('1s') }])]],
-  ])('emits an empty service config if there is %s', async (_sentence, answer) => {
+  ])('emits an empty service config if there is %s', async (_condition, answer) => {
     const server = await TxtServer.start();
     server.answer = answer;
     const { found, reports } = startReading(server);
@@ -216,7 +216,7 @@ describe('dnsServiceConfig', () => {
 
 describe('failed TXT lookup', () => {
   it.each<Answer>(['failure', 'silence'])(
-    'reports a failed TXT lookup once, emits nothing, and retries with backoff (response of the name server: %s)',
+    'reports a failed TXT lookup once, and retries with backoff until a lookup succeeds (name server: %s)',
     async (answer) => {
       const server = await TxtServer.start();
       server.answer = answer;
@@ -274,7 +274,7 @@ describe('invalid source', () => {
   }
 
   it.each(['unix:/run/orders.sock', '127.0.0.1:50051', '[::1]:50051', 'xds:///orders'])(
-    'rejects a target without a DNS name: %s',
+    'rejects a target without a DNS name for dnsServiceConfig(): %s',
     async (target) => {
       expect(await problemsOf({}, target)).toBe(
         `here: expected a target with a DNS name for dnsServiceConfig(), got '${target}'; write the service config directly`,
@@ -282,7 +282,7 @@ describe('invalid source', () => {
     },
   );
 
-  it('rejects an invalid refreshMs', async () => {
+  it('rejects an invalid refreshMs of dnsServiceConfig()', async () => {
     for (const refreshMs of [0, 999, NaN, Infinity, -1]) {
       expect(await problemsOf({ refreshMs }, 'orders')).toContain(
         `expected refreshMs of 1000 or more for dnsServiceConfig(), got ${refreshMs}`,
@@ -290,7 +290,7 @@ describe('invalid source', () => {
     }
   });
 
-  it('rejects name servers that are not IP addresses', async () => {
+  it('rejects name servers of dnsServiceConfig() that are not IP addresses', async () => {
     expect(await problemsOf({ servers: ['ns.example'] }, 'orders')).toContain(
       `as 'ip' or 'ip:port' for dnsServiceConfig(), got ["ns.example"]`,
     );

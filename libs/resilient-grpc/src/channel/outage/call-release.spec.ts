@@ -7,7 +7,7 @@ import { WaitingCalls } from './waiting-calls.js';
 
 const BOUND_MS = 15_000;
 
-/** Creates `count` waiting calls. `released` receives the number of each released call, in order. */
+/** Creates a release of `count` waiting calls. `released` records the number and the time of each released call. */
 function make(count: number, change: (number: number) => Partial<Waiter> = () => ({})) {
   const clock = new BusyClock();
   const waiting = new WaitingCalls(new BusyClock());
@@ -243,17 +243,21 @@ describe('release bound', () => {
       },
     ],
     ['never responds', () => undefined],
-  ])('sends all waiting calls at a third of the usual load while the server %s', (_, answer) => {
-    const held = hold(true);
-    const lastMs = drain(held, answer);
-    expect(lastMs).toBeLessThanOrEqual(BOUND_MS);
-    // The pace is constant, without a burst at the end.
-    const { released } = held;
-    const secondOf = (ms: number) => released.filter(({ at }) => at >= ms && at < ms + 1_000).length;
-    for (let ms = released[0]!.at; ms < released.at(-1)!.at; ms += 1_000) expect(secondOf(ms)).toBeLessThan(500 * 0.36);
-  });
+  ])(
+    'sends all waiting calls within the release bound, at about a third of the usual load, while the server %s',
+    (_, answer) => {
+      const held = hold(true);
+      const lastMs = drain(held, answer);
+      expect(lastMs).toBeLessThanOrEqual(BOUND_MS);
+      // The pace is constant, without a burst at the end.
+      const { released } = held;
+      const secondOf = (ms: number) => released.filter(({ at }) => at >= ms && at < ms + 1_000).length;
+      for (let ms = released[0]!.at; ms < released.at(-1)!.at; ms += 1_000)
+        expect(secondOf(ms)).toBeLessThan(500 * 0.36);
+    },
+  );
 
-  it('sends all waiting calls in time while the server responds more and more slowly', () => {
+  it('sends all waiting calls within the release bound while the server responds more and more slowly', () => {
     const answer: Answer = ({ release, clock }) => {
       release.ended(UNARY, (clock.now() - 10_000) / 10);
     };
@@ -261,7 +265,7 @@ describe('release bound', () => {
   });
 
   it.each([true, false])(
-    'sends all waiting calls in time if the event loop is blocked half of the time (load history: %s)',
+    'sends all waiting calls within the release bound if the event loop is blocked half of the time (load history: %s)',
     (history) => {
       const held = hold(history);
       const { clock } = held;
@@ -281,7 +285,7 @@ describe('release bound', () => {
     },
   );
 
-  it('sends 20,000 waiting calls in time in a client without load history', () => {
+  it('sends 20,000 waiting calls within the release bound, without delaying the first ones, in a client without load history', () => {
     const held = hold(false, 20_000);
     expect(
       drain(held, ({ release }) => {

@@ -122,7 +122,7 @@ function makeWireChannel(
 }
 
 describe('connect timeout', () => {
-  it('aborts the TCP connect at the timeout, through the abort signal of the address', async () => {
+  it('aborts the TCP connect at the timeout, and gives the next attempt the full timeout', async () => {
     const url = await startFullPeer();
     const { made, failures } = makeWireChannel(url, credentials.createInsecure());
     const beganAt = performance.now();

@@ -12,7 +12,7 @@ describe('grpc-js version', () => {
     expect(grpcJsProblem()).toBeUndefined();
   });
 
-  it('treats the grpc-js versions from the minimum in package.json to the installed version as tested', () => {
+  it('lists the minimum in package.json as the oldest tested grpc-js version, and the installed version as the newest', () => {
     expect(peerDependencies['@grpc/grpc-js']).toBe(`^${TESTED_GRPC_JS.oldest}`);
     expect(TESTED_GRPC_JS.newest).toBe(version);
   });

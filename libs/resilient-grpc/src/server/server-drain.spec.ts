@@ -145,7 +145,7 @@ describe('ServerDrain', () => {
     expect(reports).toEqual([{ ...EMPTY_REPORT, durationMs: 0 }]);
   });
 
-  it('waits for the shutdown of grpc-js in a drain if connections cannot be observed', async () => {
+  it('waits for the shutdown of grpc-js until the drain timeout if connections cannot be observed', async () => {
     const { clock, server, drain, reports } = drainOf({});
     Object.assign(server, { isAttached: false, hangsOnShutdown: true, sockets: 0 });
     void drain.run();

@@ -62,7 +62,7 @@ function lifecycle() {
 }
 
 describe('ServerLifecycle', () => {
-  it('notifies the health service that the application has started', () => {
+  it('marks the server as bootstrapped when the application has started', () => {
     const { made, log } = lifecycle();
     made.onApplicationBootstrap();
     expect(log).toEqual(['bootstrapped']);

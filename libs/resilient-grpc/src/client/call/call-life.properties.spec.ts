@@ -277,7 +277,7 @@ class World {
     if (violations.length > 0) expect(violations).toEqual([]);
   }
 
-  /** Ends all attempts successfully and returns the number of calls that never end. */
+  /** Ends all attempts successfully and returns the number of calls that are still open afterwards. */
   async settle(): Promise<number> {
     for (let round = 0; round < 100 && this.calls.some(({ ended }) => !ended); round++) {
       this.transport.release();

@@ -14,7 +14,7 @@ import { observedServer } from './observed-server.js';
 
 const plain = (bytes: Buffer): Buffer => bytes;
 
-/** Telemetry that records its calls in order. */
+/** Creates telemetry that records the sequence of its calls. */
 function recording(more: Partial<ServedCallTelemetry> = {}) {
   const recorded: string[] = [];
   const telemetry: ServerTelemetry = {

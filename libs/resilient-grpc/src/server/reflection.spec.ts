@@ -75,7 +75,7 @@ async function make(change: { health?: boolean; version?: Version; before?: (ser
 
 describe('reflection', () => {
   it.each(['v1', 'v1alpha'] as const)(
-    'lists the served services, including health, by reflection (%s)',
+    'lists the served services, including health, to a reflection client (%s)',
     async (version) => {
       const { query } = await make({ version });
       const { listServicesResponse } = await query({ listServices: '*' });
@@ -90,11 +90,14 @@ describe('reflection', () => {
     [ORDERS, 'Upload'],
     ['shop.v1.Order', 'sequence'],
     ['grpc.health.v1.Health', 'HealthCheckRequest'],
-  ])('returns by reflection the file that defines %s', async (fileContainingSymbol, holds) => {
-    const { query } = await make();
-    const { fileDescriptorResponse } = await query({ fileContainingSymbol });
-    expect(fileDescriptorResponse.fileDescriptorProto.some((file: Buffer) => file.includes(holds))).toBe(true);
-  });
+  ])(
+    'returns the descriptor of the file that defines %s to a reflection client',
+    async (fileContainingSymbol, holds) => {
+      const { query } = await make();
+      const { fileDescriptorResponse } = await query({ fileContainingSymbol });
+      expect(fileDescriptorResponse.fileDescriptorProto.some((file: Buffer) => file.includes(holds))).toBe(true);
+    },
+  );
 
   it('returns NOT_FOUND for a reflection request about the health service if it is not served', async () => {
     const { query } = await make({ health: false });

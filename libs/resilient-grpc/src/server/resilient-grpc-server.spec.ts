@@ -44,7 +44,7 @@ async function startServer() {
 }
 
 describe('ResilientGrpcServer', () => {
-  it('releases its port, timers, and telemetry on close(), and writes pending log lines, even if the drain fails', async () => {
+  it('releases the port, timers, and telemetry of a server on close(), and writes pending log lines, even if the drain fails', async () => {
     const { server, clock, lines, stopObserving, recorded } = await startServer();
     const events = Reflect.get(server, 'events') as EventHub<GrpcServerEvent>;
     const overloadState = Reflect.get(server, 'overloadState') as OverloadState;

@@ -145,7 +145,7 @@ describe('ServerDrain', () => {
     expect(reports).toEqual([{ ...EMPTY_REPORT, durationMs: 0 }]);
   });
 
-  it('waits for the shutdown of grpc-js in a drain if connections cannot be observed', async () => {
+  it('waits for the shutdown of grpc-js until the drain timeout if connections cannot be observed', async () => {
     const { clock, server, drain, reports } = drainOf({});
     Object.assign(server, { isAttached: false, hangsOnShutdown: true, sockets: 0 });
     void drain.run();
@@ -181,7 +181,7 @@ describe('ServerDrain', () => {
     expect(log.slice(5, 7)).toEqual(['180 calls ended', '200 sockets destroyed']);
   });
 
-  it('serves calls during the readiness delay while the health status is NOT_SERVING', async () => {
+  it('sets the health status to NOT_SERVING when a drain begins, and sends GOAWAY only after the readiness delay', async () => {
     const { clock, log, drain } = drainOf({ readinessDelayMs: 5_000 });
     drain.begin();
     await clock.advanceAsync(1_000);

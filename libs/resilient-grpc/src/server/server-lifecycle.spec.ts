@@ -62,7 +62,7 @@ function lifecycle() {
 }
 
 describe('ServerLifecycle', () => {
-  it('notifies the health service that the application has started', () => {
+  it('marks the server as bootstrapped when the application has started', () => {
     const { made, log } = lifecycle();
     made.onApplicationBootstrap();
     expect(log).toEqual(['bootstrapped']);
@@ -79,7 +79,7 @@ describe('ServerLifecycle', () => {
     expect(log).toEqual(['begin', 'run']);
   });
 
-  it('closes the clients of the process after the server', () => {
+  it('passes the drain of the server to the clients of the process, so that they close after it', () => {
     const { endAfter, server } = lifecycle();
     expect(endAfter).toEqual([server.drain]);
   });

@@ -9,6 +9,6 @@ it.each([
   ['out-of-range', '"OUT_OF_RANGE"'],
   ['Unreachable', undefined],
   [14, undefined],
-])('suggestStatusCode() turns %j into %j', (value, suggestion) => {
+])('suggests a status code for %j: %j', (value, suggestion) => {
   expect(suggestStatusCode(value)).toBe(suggestion);
 });

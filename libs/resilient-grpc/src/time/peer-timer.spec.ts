@@ -75,13 +75,16 @@ describe('PeerTimer', () => {
     ['in its middle', 300, 110, 200, 510],
     ['longer than the whole time', 100, 60, 3_000, 3_110],
     ['from its start', 100, 0, 90, 190],
-  ])('repeats the part of the time in which the process was paused (%s)', (_where, ms, from, blockMs, at) => {
-    const { clock, firedAt } = make(ms);
-    if (from > 0) clock.advance(from);
-    clock.block(blockMs);
-    clock.advance(10_000);
-    expect(firedAt).toEqual([expect.closeTo(at, 2)]);
-  });
+  ])(
+    'repeats the part of the time of a PeerTimer in which the process was paused (%s)',
+    (_where, ms, from, blockMs, at) => {
+      const { clock, firedAt } = make(ms);
+      if (from > 0) clock.advance(from);
+      clock.block(blockMs);
+      clock.advance(10_000);
+      expect(firedAt).toEqual([expect.closeTo(at, 2)]);
+    },
+  );
 
   it('runs the task of a PeerTimer after twice the time if the process is always late', () => {
     const { clock, firedAt } = make(800);
@@ -103,14 +106,17 @@ describe('PeerTimer', () => {
     expect(firedAt[0]).toBeLessThanOrEqual(365_000);
   });
 
-  it.each([0.4, 12.3, 1_000.4])('runs the task of a PeerTimer after %s ms if timers are whole milliseconds', (ms) => {
-    const clock = new BusyClock();
-    const whole = changed(clock, { setTimer: (task, after) => clock.setTimer(task, Math.round(after)) });
-    let runs = 0;
-    new PeerTimer(whole, ms, () => (runs += 1));
-    clock.advance(3 * ms + 10);
-    expect([runs, clock.pending]).toEqual([1, 0]);
-  });
+  it.each([0.4, 12.3, 1_000.4])(
+    'runs the task of a PeerTimer of %s ms once if timers have a resolution of 1 ms',
+    (ms) => {
+      const clock = new BusyClock();
+      const whole = changed(clock, { setTimer: (task, after) => clock.setTimer(task, Math.round(after)) });
+      let runs = 0;
+      new PeerTimer(whole, ms, () => (runs += 1));
+      clock.advance(3 * ms + 10);
+      expect([runs, clock.pending]).toEqual([1, 0]);
+    },
+  );
 
   it('runs the task of a PeerTimer if the timers are fake and the clock does not advance', () => {
     const clock = new BusyClock();

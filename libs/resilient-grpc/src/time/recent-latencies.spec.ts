@@ -53,7 +53,7 @@ describe('RecentLatencies', () => {
     expect(recent.percentile(95)).toBeLessThan(11);
   });
 
-  it('keeps the last values until as many newer values have arrived', () => {
+  it('keeps values at the minimum weight until as many newer values have arrived', () => {
     const recent = latencies(20);
     for (let i = 0; i < 100; i++) recent.record(100, 0);
     recent.record(10, 1_000 * HALF_LIFE_MS);
@@ -64,7 +64,7 @@ describe('RecentLatencies', () => {
     expect(recent.percentile(50)).toBeLessThan(11);
   });
 
-  it('keeps the precision of weights and percentiles for years', () => {
+  it('keeps the precision of weights and percentiles for 15,000 half-lives', () => {
     const recent = latencies(20);
     for (let i = 0; i < 5_000; i++) recent.record(i < 4_000 ? 100 : 10, i * HALF_LIFE_MS * 3);
     expect(recent.weight).toBeCloseTo(21, 6);

@@ -70,7 +70,7 @@ describe('stream idle timeout', () => {
     expect(cancelledAt).toEqual([200]);
   });
 
-  it('does not count blocked event-loop time before the request is sent toward the idle timeout of a stream', () => {
+  it('excludes blocked event-loop time before the request is sent from the idle timeout of a stream', () => {
     const { clock, cancelledAt, attempt } = make();
     attempt.startRead();
     clock.block(3_000);

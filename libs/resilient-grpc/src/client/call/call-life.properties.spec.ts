@@ -277,7 +277,7 @@ class World {
     if (violations.length > 0) expect(violations).toEqual([]);
   }
 
-  /** Ends all attempts successfully and returns the number of calls that never end. */
+  /** Ends all attempts successfully and returns the number of calls that are still open afterwards. */
   async settle(): Promise<number> {
     for (let round = 0; round < 100 && this.calls.some(({ ended }) => !ended); round++) {
       this.transport.release();
@@ -381,7 +381,7 @@ const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   breaker: fc.boolean(),
   tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
   quiet: fc.boolean(),
-  // The second value allows two requests of one message each, and no stream.
+  // The second value buffers two single requests and no request stream, because each message of a stream counts 128 bytes more.
   keptBytes: fc.constantFrom([1 << 20, 1 << 24] as const, [12, 30] as const),
 });
 const which = fc.nat({ max: 5 });
@@ -544,7 +544,10 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(replayLimits.used).toBe(0);
   });
 
-  it.each(['rejected', 'queued'] as const)('resends a request of any size if its attempt was %s', async (how) => {
+  it.each([
+    ['rejected by a GOAWAY', 'rejected'],
+    ['queued on a lost connection', 'queued'],
+  ] as const)('resends a request of any size if its attempt was %s', async (_what, how) => {
     const world = new World({ ...UNLIMITED, keptBytes: [1, 1] });
     world.begin({ ...UNARY, safe: true });
     world.transport.open[0]!.end(ENDS[how]);
@@ -644,7 +647,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     world.begin({ ...UNARY, safe: true });
     world.begin(UNARY);
     transport.open[0]!.end(ENDS.dropped);
-    // The backoff of its retry passes.
+    // The retry backoff of the first call passes.
     await world.pass(5_000);
     world.check();
     expect(transport.waiters.size).toBe(1);

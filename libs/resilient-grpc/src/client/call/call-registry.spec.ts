@@ -141,7 +141,7 @@ describe('drain', () => {
 });
 
 describe('endStreams', () => {
-  it('endStreams() ends the streams, keeps other calls running, and counts the streams in the report of the next drain', async () => {
+  it('ends the streams on endStreams(), keeps other calls running, and counts the ended streams in the report of the next drain', async () => {
     const { registry, clock, calls, ended } = make(3);
     calls[0]!.onDrain = 'complete';
     expect(registry.areStreamsEnding).toBe(false);
@@ -154,7 +154,7 @@ describe('endStreams', () => {
     expect(await report).toMatchObject({ finished: 0, completed: 1, cancelled: 2 });
   });
 
-  it('endStreams() ends many streams in batches of 100', async () => {
+  it('ends many streams in batches of 100 on endStreams()', async () => {
     const { registry, clock, calls, ended } = make(250);
     for (const call of calls) call.onDrain = 'complete';
     const over = registry.endStreams();
@@ -181,7 +181,7 @@ describe('endStreams', () => {
     }
   });
 
-  it('resets 900 of 1,000 abandoned attempts immediately and the others on close(), because more resets would end the connection', () => {
+  it('resets 900 of 1,000 attempts that are abandoned after endStreams() immediately and the others on close(), because more resets would end the connection', () => {
     const { registry } = make(1);
     let resets = 0;
     const attempt = { abandon: () => (resets += 1) } as unknown as Attempt;
@@ -192,7 +192,7 @@ describe('endStreams', () => {
     expect(resets).toBe(1_000);
   });
 
-  it("abandons an attempt with the reason 'deadline' after its deadline, even if its reset was postponed", () => {
+  it("passes the reason 'deadline' to abandon() of an attempt even if its reset was postponed until close()", () => {
     const { registry } = make(1);
     const reasons: (string | undefined)[] = [];
     const attempt = { abandon: (because?: string) => reasons.push(because) } as unknown as Attempt;

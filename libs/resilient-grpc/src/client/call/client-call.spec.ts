@@ -118,7 +118,7 @@ it('does not wait for the channel if the call is ended by the call that receives
   expect(transport.waiters.size).toBe(0);
 });
 
-it('counts no cancelled call if the reader unsubscribes from a stream that waits for its completion at a shutdown', async () => {
+it('neither counts nor sends a stream that starts after endStreams() if the reader unsubscribes before the stream completes', async () => {
   const { clock, transport, registry, context } = setUp();
   await registry.endStreams();
   const input = { ...INPUT, given: { metadata: undefined, options: { onDrain: 'complete' as const } } };

@@ -145,7 +145,7 @@ describe('context of callbacks', () => {
     void source.close();
   });
 
-  it("sinkInContext() forwards the result of the sink's next()", () => {
+  it("returns the result of the sink's next() from a sink in a context", () => {
     runInbound(undefined, () => undefined);
     expect(sinkInContext({ ...silent, next: () => false }, currentCallerContext()!).next(1)).toBe(false);
   });

@@ -133,11 +133,16 @@ describe('async iterable', () => {
     expect(events).toEqual([1, 'end']);
   });
 
-  it('prefers iteration for an async iterable that is also an Observable', () => {
-    const both = Object.assign(of(1), { [Symbol.asyncIterator]: generate });
-    const { events, consumer } = makeConsumer();
-    messageSource(both, consumer);
-    expect(events).toEqual([]);
+  it('iterates over an async iterable that is also an Observable, and does not subscribe to it', () => {
+    let pulls = 0;
+    const subject = new Subject<number>();
+    const next = () => {
+      pulls += 1;
+      return new Promise(() => undefined);
+    };
+    const both = Object.assign(subject, iterableOf(next));
+    messageSource(both, makeConsumer().consumer).pull();
+    expect([pulls, subject.observed]).toEqual([1, false]);
   });
 });
 

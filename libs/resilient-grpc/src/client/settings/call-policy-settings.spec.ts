@@ -112,7 +112,7 @@ describe('call policy settings', () => {
     expect([maxConcurrentCalls, maxQueuedCalls]).toEqual([3, 0]);
   });
 
-  it('hedges instead of retrying if a hedgingPolicy applies to a method that is safe to repeat and has no request stream', () => {
+  it('hedges instead of retrying if a hedgingPolicy applies to a method without a request stream and without idempotent: false', () => {
     const hedgingPolicy = { maxAttempts: 9, hedgingDelay: '0.1s', nonFatalStatusCodes: ['UNAVAILABLE'] };
     const serviceConfig = { methodConfig: [{ name: [{}], hedgingPolicy }] };
     expect(policy({ serviceConfig }, 'Create')).toMatchObject({
@@ -318,7 +318,7 @@ describe('validation of call policy settings', () => {
     ],
     ['a fractional queue length', { maxQueuedCalls: 0.5 }, 'maxQueuedCalls', /an integer of 0 or more/],
     [
-      'a circuit breaker of true',
+      'circuitBreaker: true',
       { methods: { Get: { circuitBreaker: true } } },
       'methods.Get.circuitBreaker',
       /or \{\} for/,
@@ -335,13 +335,18 @@ describe('validation of call policy settings', () => {
       'methods.Get.circuitBreaker.resetTimeout',
       /breakDurationMs/,
     ],
-    ['an interceptor without an array', { interceptors: { onCall() {} } }, 'interceptors', /an array of interceptors/],
+    [
+      'an interceptor in place of an array',
+      { interceptors: { onCall() {} } },
+      'interceptors',
+      /an array of interceptors/,
+    ],
     ['a grpc-js interceptor', { interceptors: [() => undefined] }, 'interceptors[0]', /channelOptions\.interceptors/],
     ['an interceptor without a hook', { interceptors: [{ onCal() {} }] }, 'interceptors[0]', /onCall, onAttempt or/],
-    ['a propagation of true', { propagate: true }, 'propagate', /write \{ deadline: true, cancellation: true \}/],
+    ['propagate: true', { propagate: true }, 'propagate', /write \{ deadline: true, cancellation: true \}/],
     ['an unknown propagation key', { propagate: { headers: ['a'] } }, 'propagate.headers', /write `metadata`/],
     [
-      'a metadata key without an array',
+      'a metadata key in place of an array',
       { propagate: { metadata: 'x-request-id' } },
       'propagate.metadata',
       /an array of metadata keys/,

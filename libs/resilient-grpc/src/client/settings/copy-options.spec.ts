@@ -9,7 +9,7 @@ const throwing = (): never => {
 
 function copied(options: unknown): unknown {
   const result = copyOptions(options, 'clients.orders');
-  if (!result.ok) throw new Error('the options are refused');
+  if (!result.ok) throw new Error('the options were rejected');
   return result.value;
 }
 

@@ -83,7 +83,7 @@ describe('first service config', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('fails the start with all problems and unsubscribes if the first service config is invalid', async () => {
+  it('fails the start with the path of the problem and unsubscribes if the first service config is invalid', async () => {
     for (const source of [new Subject<unknown>(), new BehaviorSubject<unknown>(WRONG)]) {
       const { live: subject, warnings, clock } = live(source);
       source.next(WRONG);
@@ -224,7 +224,7 @@ describe('service config update', () => {
     expect(warnings.slice(2)).toEqual([expect.stringMatching(/retries: unknown key; .+ \(1 similar message in/)]);
   });
 
-  it('logs one line for a service config update with 2,000 problems', () => {
+  it('logs one line of fewer than 500 characters for a service config update with 1,999 problems', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { warnings } = live(source);
     source.next({ methodConfig: Array.from({ length: 1_000 }, () => ({ name: [{}], timeout: 1 })) });

@@ -180,7 +180,7 @@ describe('channel options', () => {
     expect(resolve({ keepalive: { keepaliveTimeMs: 0 } }).warnings).toEqual([]);
   });
 
-  it('randomizes the initial reconnect backoff by ±50 %, up to the maximum backoff', () => {
+  it('randomizes the default initial reconnect backoff by ±50 %, up to the maximum backoff', () => {
     const first = (random: number, channelOptions = {}) =>
       resolve({ channelOptions }, undefined, () => random).settings.channel.channelOptions[
         'grpc.initial_reconnect_backoff_ms'

@@ -20,11 +20,11 @@ describe('chooseServiceConfig', () => {
     ['chooses no service config from an empty list', [], 'none'],
     ['chooses no service config if no choice matches', [{ clientLanguage: ['go'], ...config('a') }], 'none'],
     [
-      'matches all clients if a field is absent or empty',
+      'matches all clients if a field of the choice is absent or empty',
       [{ clientLanguage: [], clientHostname: [], ...config('a') }],
       'a',
     ],
-    ['treats a null field as absent', [{ clientLanguage: null, percentage: null, ...config('a') }], 'a'],
+    ['treats a null field of a choice as absent', [{ clientLanguage: null, percentage: null, ...config('a') }], 'a'],
     ['matches the language case-insensitively', [{ clientLanguage: ['GO', 'Node'], ...config('a') }], 'a'],
     ['does not match another language', [{ clientLanguage: ['go', 'java'], ...config('a') }, config('b')], 'b'],
     ['matches the exact host name', [{ clientHostname: ['pod-7'], ...config('a') }], 'a'],
@@ -35,7 +35,7 @@ describe('chooseServiceConfig', () => {
     ['matches no client at 0 percent', [{ percentage: 0, ...config('a') }], 'none', { percentile: 0 }],
     ['matches all clients at 100 percent', [{ percentage: 100, ...config('a') }], 'a', { percentile: 99.999_999 }],
     [
-      'requires all fields to match',
+      'requires all fields of a choice to match',
       [
         { clientLanguage: ['node'], clientHostname: ['pod-7'], percentage: 30, ...config('language and host') },
         { clientLanguage: ['node'], clientHostname: ['pod-8'], percentage: 31, ...config('language and percentage') },

@@ -228,7 +228,7 @@ describe('any sequence of events', () => {
     { maxLength: 80 },
   );
 
-  it('marks a connection as given up only after 10 s of silence, a PING, and 0.5 s with another connection READY', () => {
+  it('marks a connection as given up only after three timeouts, 10 s of silence, a PING, and 0.5 s with another connection READY', () => {
     fc.assert(
       fc.property(events, fc.double({ min: 0, max: 0.999, noNaN: true }), (steps, random) => {
         let state = NOT_SUSPECTED;

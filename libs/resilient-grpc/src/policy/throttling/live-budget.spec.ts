@@ -80,7 +80,7 @@ describe('LiveBudget', () => {
 
   it('keeps the state of the budget if the new config is equal', () => {
     const budget = new LiveBudget(undefined);
-    // The first retry paid for the loss of this connection; later retries are free.
+    // The first retry takes a token for this lost connection; later retries take none.
     const lostWith = { connection: {}, acceptsNoStreams: true };
     expect(budget.current.tryRetry(0, lostWith)).toBe(true);
     budget.change(undefined, 0);

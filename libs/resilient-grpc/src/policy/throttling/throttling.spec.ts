@@ -4,9 +4,9 @@ import { A6Throttle } from './a6-throttle.js';
 import { DEFAULT_BUDGET_POLICY, DefaultBudget } from './default-budget.js';
 import type { RetryBudget } from './retry-budget.js';
 
-/** A connection that stays open while its streams are reset, and a closed one. */
+/** `open` creates a connection that stays open while its streams are reset; `closed` creates a closed connection. */
 const open = () => ({ connection: {}, acceptsNoStreams: false });
-const over = () => ({ connection: {}, acceptsNoStreams: true });
+const closed = () => ({ connection: {}, acceptsNoStreams: true });
 
 function repeat(times: number, task: () => void): void {
   for (let i = 0; i < times; i++) task();
@@ -90,12 +90,12 @@ describe('DefaultBudget', () => {
       expect([1, 2].map(() => budget.tryRetry(3_000))).toEqual([true, false]);
     });
 
-    it('keeps all tokens for retries of attempts lost with connections', () => {
+    it('allows retries of attempts lost with connections to use all tokens after concurrent calls exceeded their deadlines', () => {
       const budget = new DefaultBudget();
       stall(budget, 6);
       expect(budget.tryRetry(3_000)).toBe(false);
       expect(budget.tokens(3_000)).toBeCloseTo(10 * 0.25 ** 5);
-      const granted = Array.from({ length: 11 }, () => budget.tryRetry(3_000, over()));
+      const granted = Array.from({ length: 11 }, () => budget.tryRetry(3_000, closed()));
       expect(granted).toEqual([...Array.from({ length: 10 }, () => true), false]);
     });
 
@@ -224,10 +224,10 @@ describe('DefaultBudget', () => {
       expect(budget.tokens(0)).toBe(10 - cost);
     });
 
-    it('grants a retry with a token that is returned later, even if the first request was refused', () => {
+    it('grants the retries of a lost connection more than 250 ms after a refused retry if a token has been returned', () => {
       const budget = new DefaultBudget();
       repeat(10, () => budget.tryRetry(0));
-      const connection = over();
+      const connection = closed();
       expect(budget.tryRetry(0, connection)).toBe(false);
       repeat(9, () => budget.onSuccess(100));
       expect(budget.tryRetry(250, connection)).toBe(false);
@@ -237,7 +237,7 @@ describe('DefaultBudget', () => {
 
   it('takes one token per lost connection', () => {
     const budget = new DefaultBudget();
-    const [a, b, c] = [over(), over(), over()];
+    const [a, b, c] = [closed(), closed(), closed()];
     for (const connection of [a, b, a, c, b]) budget.tryRetry(0, connection);
     expect(budget.tokens(0)).toBe(7);
   });
@@ -245,7 +245,7 @@ describe('DefaultBudget', () => {
   it('refuses the retries of all attempts of a connection that fail within 250 ms of a refused retry', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0));
-    const [refused, other] = [over(), over()];
+    const [refused, other] = [closed(), closed()];
     expect(budget.tryRetry(0, refused)).toBe(false);
     repeat(20, () => budget.onSuccess(0));
     expect(budget.tryRetry(1, refused)).toBe(false);
@@ -288,7 +288,7 @@ describe('budget of either kind', () => {
   const step = fc.tuple(
     fc.constantFrom('success', 'failure', 'retry'),
     fc.nat(30_000),
-    fc.constantFrom(undefined, open(), over()),
+    fc.constantFrom(undefined, open(), closed()),
   );
 
   it('keeps the tokens of a retry budget between 0 and the maximum for any sequence of events', () => {

@@ -323,7 +323,7 @@ describe('handler that outlives its call', () => {
     expect([returned, calls.lingeringHandlers]).toEqual([1, 0]);
   });
 
-  it('does not crash the process if the iterable of a handler throws', async () => {
+  it('ends a stream with UNKNOWN if the iterable of its handler throws, and does not crash the process', async () => {
     const { serve } = makeServer();
     const locked = {
       [Symbol.asyncIterator]: () => {

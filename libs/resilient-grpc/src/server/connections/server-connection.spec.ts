@@ -10,7 +10,7 @@ import {
   type ConnectionSession,
 } from './server-connection.js';
 
-/** Imitates an HTTP/2 session. The client answers only while `answers` is true. */
+/** Imitates an HTTP/2 session. The client answers only while `answers` is true; `ping()` of a closed session always succeeds. */
 class Session {
   closed = false;
   destroyed = false;
@@ -99,14 +99,14 @@ describe('maxConnectionAgeMs', () => {
     expect(session.closed).toBe(true);
   });
 
-  it('lets the calls of an old connection continue if there is no grace period', async () => {
+  it('lets the calls of an old connection continue without a time limit if maxConnectionAgeGraceMs is not set', async () => {
     const { clock, socket, log } = connection({ maxConnectionAgeMs: 10_000 });
     await clock.advanceAsync(10 ** 9);
     expect(log).toEqual(['10.0.0.7:4711 age']);
     expect(socket.destroyed).toBe(false);
   });
 
-  it('ends the calls of an old connection with a status after the grace period, and closes the connection shortly after', async () => {
+  it('ends the calls of an old connection after the grace period, and destroys its socket shortly after', async () => {
     const { clock, socket, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 500 });
     await clock.advanceAsync(10_499);
     expect(log).toEqual(['10.0.0.7:4711 age']);

@@ -32,7 +32,7 @@ async function untilReported(clock: VirtualClock, reported: readonly GrpcServerE
   });
 }
 
-/** A grpc-js server on a free port or at `address`, with one method that never responds. */
+/** Starts a grpc-js server on a free port or at `address`, with one method that never responds. */
 async function bound({
   tls = false,
   backlog = 511,
@@ -143,7 +143,7 @@ describe('ServerConnections', () => {
   });
 
   it.each([false, true])(
-    'sends GOAWAY, closes each connection after its calls, and stops listening (TLS: %s)',
+    'sends GOAWAY on announceEnd(), closes each connection after its calls, and stops listening (TLS: %s)',
     async (tls) => {
       const { connections, port, calls, http2Servers } = await bound({ tls });
       const idle = session(port, tls);
@@ -231,7 +231,7 @@ describe('ServerConnections', () => {
     },
   );
 
-  it('destroys all connections immediately, including those in a TLS handshake', async () => {
+  it('destroys all connections immediately on destroyAll(), including those in a TLS handshake', async () => {
     const { connections, port, clock, calls } = await bound({ tls: true, keepaliveTimeMs: 60_000 });
     rawSocket(port);
     stream(session(port, true));

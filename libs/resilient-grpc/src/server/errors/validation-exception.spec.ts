@@ -40,7 +40,7 @@ describe('validationException', () => {
     expect(exception.getStatus()).toBe(nestException.getStatus());
   });
 
-  it('limits the number and size of the violations in a ValidationException', () => {
+  it('limits the total size of the violations in a ValidationException, and adds a violation that reports the omission', () => {
     const children = Array.from({ length: 1_000 }, (_, at) => ({
       property: String(at),
       constraints: { is: 'x'.repeat(2_000) },

@@ -175,7 +175,7 @@ describe('Watch', () => {
     expect(seen).toEqual(['SERVICE_UNKNOWN', 'SERVING']);
   });
 
-  it('sends NOT_SERVING and then ends the Watch with UNAVAILABLE, so that clients treat the backend as unhealthy', async () => {
+  it('sends NOT_SERVING and then ends the Watch with UNAVAILABLE at shutdown, so that clients treat the backend as unhealthy', async () => {
     const { health, serviceStreams, watch, serve } = await make();
     serve();
     const { seen } = watch();

@@ -131,7 +131,7 @@ describe('OverloadGate', () => {
     expect(handled).toEqual([0, 1]);
   });
 
-  it('queues calls after 10 ms of handlers without a pause, and serves them in the order of their arrival', async () => {
+  it('queues calls after more than 10 ms of handlers without a pause, and serves them in the order of their arrival', async () => {
     const { call, handled, settle } = makeServer();
     for (let index = 0; index < 6; index++) call();
     expect(handled).toEqual([0, 1, 2]);
@@ -224,7 +224,7 @@ describe('OverloadGate', () => {
     expect(Math.max(...limited.map((id) => handled.indexOf(id)))).toBeLessThan(25);
   });
 
-  it('serves the backlog without yielding to the event loop if more than 5,000 calls without a deadline wait', async () => {
+  it('serves the backlog without yielding to the event loop while more than 5,000 calls without a deadline are waiting', async () => {
     const { call, handled, settle } = makeServer(1);
     for (let index = 0; index < 6_000; index++) call();
     const before = handled.length;

@@ -175,7 +175,7 @@ describe('refuseUnreadCalls', () => {
     expect(gate.timeouts).toEqual([]);
   });
 
-  it('discards the request of a refused call, so that the stream of a client that sends all of it closes', async () => {
+  it('discards the request of a refused call, so that the stream closes if the client sends the whole request', async () => {
     // Unlike this client, a grpc-js client resets a call as soon as it receives the status.
     const call = request(http2Session()).end(Buffer.alloc(1_000_000));
     const [refused] = (await once(call, 'response')) as [object];
@@ -185,7 +185,7 @@ describe('refuseUnreadCalls', () => {
     expect(handled).toEqual([]);
   });
 
-  it('ignores a call that the client resets together with its headers, or before the refusal arrives', async () => {
+  it('serves other calls after a client resets calls together with their headers or before the refusal arrives', async () => {
     const session = http2Session();
     await once(session, 'remoteSettings');
     const streams = Array.from({ length: 50 }, () => request(session));

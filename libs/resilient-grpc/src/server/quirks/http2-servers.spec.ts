@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { canObserveHttp2Servers, filterStreams, observeHttp2Servers, type NodeHttp2Server } from './http2-servers.js';
 
 describe('observeHttp2Servers', () => {
-  it('can observe the http2 servers of the installed version of grpc-js', () => {
+  it('returns true for the installed version of grpc-js, whose http2 servers can be observed', () => {
     expect(canObserveHttp2Servers(Server.prototype)).toBe(true);
   });
 

@@ -22,7 +22,7 @@ const KINDS = [
   ['bidi', true, true],
 ] as const;
 
-/** A server with one method that passes its calls to `handle` and never responds. */
+/** Starts a server with one method that passes its calls to `handle` and never responds, and creates a client for it. */
 async function serverOf(
   requestStream: boolean,
   responseStream: boolean,

@@ -67,7 +67,7 @@ describe('recurring outages', () => {
     return Math.max(0, ...times.map((from) => times.filter((at) => at >= from && at < from + 60_000).length));
   }
 
-  /** Returns the lines above debug with their times, while outages recur, calls fail, and circuits open. */
+  /** Simulates recurring outages in which calls fail and circuits open. Returns the lines above debug and the number of outages. */
   function linesAboveDebug(downMs: number, upMs: number) {
     const { clock, calls, take, log, kept } = make();
     const written: { readonly at: number; readonly event: unknown }[] = [];
@@ -138,7 +138,7 @@ describe('recurring outages', () => {
     [25_000, 25_000, ['outage-grace-over', 'outage-end']],
     [2_000, 60_000, ['outage', 'outage-end']],
   ])(
-    'writes the expected log lines of each infrequent outage and at most one other line a minute (down %i ms, up %i ms)',
+    'writes the log lines of each infrequent outage and at most one other line a minute (down %i ms, up %i ms, lines %j)',
     (downMs, upMs, lines) => {
       const { written, outages } = linesAboveDebug(downMs, upMs);
       const ofOutages = written.filter(({ event }) => String(event).startsWith('outage'));

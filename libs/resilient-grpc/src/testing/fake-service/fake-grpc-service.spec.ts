@@ -213,7 +213,9 @@ describe('call', () => {
       async *watch(_request, { signal }) {
         try {
           yield { sequence: 1 };
-          await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('left'))));
+          await new Promise((_resolve, reject) =>
+            signal.addEventListener('abort', () => reject(new Error('cancelled'))),
+          );
         } finally {
           after();
         }

@@ -10,7 +10,7 @@ const ENDED_HERE = ['no', 'deadline', 'attempt-timeout', 'stream-idle', 'cancel'
 const DETAILS = ['', 'Call cancelled', 'Stream refused by server', 'Deadline exceeded after 1s', 'Connection dropped'];
 const TYPES = [undefined, 'application/grpc'];
 
-/** The furthest `reachedServer` that the client reports for an unanswered attempt, by failure reason. */
+/** Returns the furthest `reachedServer` that the client reports for an unanswered attempt, by failure reason. */
 function furthest(): ReadonlyMap<FailureReason, ReachedServer> {
   const all = new Map<FailureReason, ReachedServer>();
   const codes = Object.values(StatusCode).filter((code) => code !== StatusCode.OK);
@@ -41,7 +41,7 @@ describe('grpcError', () => {
     },
   );
 
-  // For these reasons, the client reports how far a running attempt got: 'maybe' until it is answered.
+  // For these reasons, the client reports how far the running attempt got: 'maybe' until the server has answered.
   it.each(['inbound-cancelled', 'requests-overflow', 'closed', 'draining'] as const)(
     "defaults reachedServer of a grpcError() with reason %s to 'maybe'",
     (reason) => {

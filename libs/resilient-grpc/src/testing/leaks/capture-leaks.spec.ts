@@ -12,7 +12,7 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('lists the resources that are still open, with the places where they were created', async () => {
+  it('lists the resources that are still open, with the places where they were created if trace is true', async () => {
     const leaks = captureLeaks({ trace: true });
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -53,7 +53,7 @@ describe('messageProblems', () => {
     ]);
   });
 
-  it('lists the fields of the type, or states that it has none', () => {
+  it('lists the fields of the message type for an unknown field, or states that the type has none', () => {
     expect(problems({ quantity: 7 })).toEqual([
       'message.quantity: unknown field of Shape; known fields: shapeId, round, square, maxSize, byName, note, extra',
     ]);

@@ -93,7 +93,7 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   const running = (async () => run({ plan, signal: over.signal }))();
   const fullPlan = finished.then(() => {
     over.abort();
-    const what = 'run did not end after its signal was aborted';
+    const what = 'after its signal was aborted, run did not end';
     return within(running, { clock, ms: graceMs, what, signal: end.signal });
   });
   const aborts = aborted === undefined ? [] : [abortOf(aborted, end.signal)];

@@ -36,7 +36,7 @@ export type Measured = Readonly<Record<string, number | string>>;
 
 /** The required range of a figure, which each upstream and each variant must meet. */
 export interface SituationBound extends Bound {
-  /** True for a duration, a rate or a share that a busy machine changes; ignored if `which` is 'counts'. */
+  /** True if a busy machine changes the figure: a duration, a rate or a share. The bound is then ignored if `which` is 'counts'. */
   readonly timed?: boolean;
 }
 

@@ -44,8 +44,9 @@ export interface UpstreamOptions {
 export type ServingStatus = 'SERVING' | 'NOT_SERVING';
 
 /**
- * Method of a call of `orders.v1.Orders`; 'ended' if its client has disconnected or its stream has ended; or 'Health' for a Watch of the
- * health service. The server of grpc-js logs a Watch only if it has a health service.
+ * Method of a call of `orders.v1.Orders`; 'ended' for the end of a call; or 'Health' for a Watch of the health service. The server of
+ * grpc-js logs the end of each call, but 'Health' only if it has a health service. The servers of grpcio and grpc-go log the end of a
+ * cancelled call, and grpcio that of each Session. The server of this library logs no end.
  */
 export type ArrivedWhat = 'Get' | 'Create' | 'Watch' | 'Session' | 'Upload' | 'ended' | 'Health';
 
@@ -57,7 +58,7 @@ export interface Arrival {
   /** `id` of Get, `requestId` of Create and Upload, `from` of Watch, `messageId` of Session; the method if a call ended; '-' for Health. */
   readonly key: string;
   readonly previousAttempts: number;
-  /** Address of the client's connection. */
+  /** Address of the client's connection; '-' for Health on grpcio. */
   readonly peer: string;
 }
 

@@ -50,7 +50,7 @@ describe('attemptTimeoutMs', () => {
     expect(timeouts).toEqual([60_000, 60_000, 60_000, 60_000]);
   });
 
-  it('sends no attemptTimeoutMs as grpc-timeout of a response stream, and sends a deadline that is shorter than attemptTimeoutMs', async () => {
+  it('omits attemptTimeoutMs from the grpc-timeout of a response stream, and sends a deadline that is shorter than attemptTimeoutMs', async () => {
     const timeouts: number[] = [];
     const server = await startHttp2Server((stream, _number, headers) => {
       timeouts.push(timeoutOf(headers));
@@ -85,7 +85,7 @@ describe('attemptTimeoutMs', () => {
     expect(server.streams).toHaveLength(1);
   });
 
-  it('lets a call override attemptTimeoutMs', async () => {
+  it('applies the attemptTimeoutMs of a call instead of that of its method, and rejects a negative one', async () => {
     const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 60_000 } } });
     server.script('UnsafeUnary', { never: true });
     expect(await failureOf(echo.unsafeUnary({}, { attemptTimeoutMs: 50 }))).toMatchObject({

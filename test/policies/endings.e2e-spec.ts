@@ -120,23 +120,26 @@ function outcomeOf(error: unknown): string {
 }
 
 describe('write', () => {
-  it.each(byEnding(ENDINGS))('ends a write with the expected outcome and number of sends: %s', async (_ending, row) => {
-    const { outcome, sent = 1, sentByGrpcJs = 1 } = row;
-    const [ours, plain] = [await startServer(row), await startServer(row)];
-    const [error, plainError] = await Promise.all([
-      played(ours, await resilient(ours.url)),
-      played(plain, grpcJs(plain.url)),
-    ]);
-    const seen = {
-      outcome: outcomeOf(error),
-      sent: ours.requests('write').length,
-      sentByGrpcJs: plain.requests('write').length,
-    };
-    expect(seen, `${String(error)}; grpc-js: ${String(plainError)}`).toEqual({ outcome, sent, sentByGrpcJs });
-    // A request that the application may have executed is sent once, even if plain grpc-js resends it.
-    expect(ours.executable('write').length).toBeLessThanOrEqual(1);
-    if (error instanceof GrpcCallError && error.reachedServer === 'no') expect(ours.executable('write')).toEqual([]);
-  });
+  it.each(byEnding(ENDINGS))(
+    'ends a write with the outcome and the number of sent requests that its row in ENDINGS expects: %s',
+    async (_ending, row) => {
+      const { outcome, sent = 1, sentByGrpcJs = 1 } = row;
+      const [ours, plain] = [await startServer(row), await startServer(row)];
+      const [error, plainError] = await Promise.all([
+        played(ours, await resilient(ours.url)),
+        played(plain, grpcJs(plain.url)),
+      ]);
+      const seen = {
+        outcome: outcomeOf(error),
+        sent: ours.requests('write').length,
+        sentByGrpcJs: plain.requests('write').length,
+      };
+      expect(seen, `${String(error)}; grpc-js: ${String(plainError)}`).toEqual({ outcome, sent, sentByGrpcJs });
+      // A request that the application may have executed is sent once, even if plain grpc-js resends it.
+      expect(ours.executable('write').length).toBeLessThanOrEqual(1);
+      if (error instanceof GrpcCallError && error.reachedServer === 'no') expect(ours.executable('write')).toEqual([]);
+    },
+  );
 
   it.each(byEnding(ENDINGS))(
     'executes a write of the grpc-js client on the library channel at most once, and successfully if plain grpc-js executes it once and succeeds: %s',
@@ -155,14 +158,14 @@ describe('write', () => {
   );
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
-    'sends a waiting write exactly once, and completes it, when a stream becomes free: %s',
+    'completes a write that waits for a stream, and sends it exactly once, after this event on the connection: %s',
     async (_ending, { play }) => {
       await writeInQueue(resilient, play);
     },
   );
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
-    'sends a waiting write of a grpc-js client exactly once, and completes it, when a stream of the library channel becomes free: %s',
+    'completes a write of the grpc-js client that waits for a stream of the library channel, and sends it exactly once, after this event on the connection: %s',
     async (_ending, { play }) => {
       await writeInQueue(callbacks, play);
     },

@@ -480,7 +480,7 @@ function together(play: Play): (requests: readonly FrameRequest[]) => Promise<vo
     connection.goaway(ALL);
     await connection.read();
     // The requests whose endings close the connection are last.
-    const lastFirst = [...requests].sort((a, b) => Number(a.streamId % 3 === 2) - Number(b.streamId % 3 === 2));
-    for (const request of lastFirst) await play(request);
+    const ordered = [...requests].sort((a, b) => Number(a.streamId % 3 === 2) - Number(b.streamId % 3 === 2));
+    for (const request of ordered) await play(request);
   };
 }

@@ -40,7 +40,7 @@ export const HEDGING_RULES: readonly Rule[] = [
     right: '3 attempts',
   },
   {
-    rule: 'the next hedge is sent after its delay, with its attempt count',
+    rule: 'a hedge is sent while earlier attempts are open, with its attempt count',
     from: 'A6',
     config: hedging('0.1s'),
     async observe({ server, client }) {

@@ -178,6 +178,7 @@ describe('hedgingDelay that follows latency', () => {
     expect(delays(client)).toContainEqual({ path: '/testing.v1.Echo/Unary', percentile: 'p95' });
     for (let i = 0; i < 99; i++) await firstValueFrom(echo.unary({}));
     expect(delays(client)[0]).not.toHaveProperty('delayMs');
+    expect(client.snapshot().counters.hedged).toBe(0);
     await firstValueFrom(echo.unary({}));
     expect(delays(client)[0]?.delayMs).toBeGreaterThanOrEqual(5);
     server.script('Unary', firstHangs);

@@ -46,7 +46,7 @@ describe('request that is safe to repeat', () => {
     expect(server.calls().map(({ previousAttempts }) => previousAttempts)).toEqual([0, 1]);
   });
 
-  it('resends all requests although they exceed the 64 KiB retry buffer of the grpc-js channel', async () => {
+  it('resends all requests of a stream even if they exceed the 64 KiB retry buffer of the grpc-js channel', async () => {
     const { server, proxy, echo } = await upload();
     const source = halting(10, 5, 'x'.repeat(60_000));
     const answer = firstValueFrom(echo.clientStream(source.requests));

@@ -208,7 +208,7 @@ export const RULES: readonly Rule[] = [
     right: '1 attempt',
   },
   {
-    rule: 'a server stream is retried until it receives headers',
+    rule: 'a response stream is retried until its headers arrive',
     from: 'A6',
     config: retrying(),
     async observe({ server, client }) {

@@ -56,6 +56,6 @@ describe('docs/call-lifecycle/grpc-js-comparison.md', () => {
     const rendered = await format(filled, { ...(await resolveConfig(PAGE)), filepath: PAGE });
     expect(shown, `the markers in ${PAGE}`).toEqual(Object.keys(TABLES));
     if (UPDATE) writeFileSync(PAGE, rendered);
-    else expect(text, 'UPDATE_DOCS=1 npx vitest run test/policies writes it').toBe(rendered);
+    else expect(text, 'to update the page, run UPDATE_DOCS=1 npx vitest run test/policies').toBe(rendered);
   });
 });

@@ -1,7 +1,7 @@
 // npm run promises [-- --full --only a,b --seed N --strict --counts --half 1]: plays every situation, then every test that records a
 // timing, one at a time. Prints each measurement with its bound and its verdict. A timed bound that does not hold on a busy machine is
 // 'not judged'. The exit code is 1 if a promise is broken, if a test file has no result, or if the run is interrupted; with --strict, also
-// if a bound was not judged. --counts, for CI, plays only the situations, as `npm test` does, and judges only their counts. With --counts,
+// if a bound was not judged. --counts, for CI, omits the tests and, as `npm test` does, judges only the counts of situations. Then
 // --half 1 or 2 plays every other situation, so that two processes can share the work.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
@@ -40,12 +40,12 @@ const chosen = values.only?.split(',') ?? [...situations.keys(), ...files];
 const unknown = chosen.filter((name) => !situations.has(name) && !files.includes(name));
 if (unknown.length > 0)
   throw new Error(
-    `--only: expected situations or files, got '${unknown.join(', ')}'; write some of: ${[...situations.keys(), ...files].join(', ')}`,
+    `--only: expected situations or files, got '${unknown.join(', ')}'; write names from this list: ${[...situations.keys(), ...files].join(', ')}`,
   );
 const chosenFiles = values.counts ? [] : files.filter((file) => chosen.includes(file));
 if (values.counts && values.only !== undefined && files.some((file) => chosen.includes(file)))
   throw new Error(
-    `--counts: plays situations only, got --only ${values.only}; leave out --counts or the files. ${USAGE}`,
+    `--counts: expected only situations in --only, got '${values.only}'; omit --counts or the files. ${USAGE}`,
   );
 
 const interrupted = new AbortController();

@@ -8,7 +8,7 @@ const SAMPLE_MS = 1_000;
 const TICKS_PER_SECOND = 100;
 
 /**
- * CPU time used and stolen on all cores since the start of Linux, in ticks, and the number of cores. Excludes interrupts, which belong
+ * CPU time used and stolen on all cores since boot, in ticks, and the number of cores. Excludes interrupts, which belong
  * to no process and are largely caused by the traffic of a play.
  */
 function machineTicks() {

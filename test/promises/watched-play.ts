@@ -39,8 +39,8 @@ export async function judgedBetween(
 }
 
 /**
- * Plays `situation` once while `sentinel` watches the machine. Errors of the play, including unhandled rejections, are in the result; they
- * do not reject the promise.
+ * Plays `situation` once while `sentinel` measures the load of the machine. Errors of the play, including unhandled rejections, are in the
+ * result; they do not reject the promise.
  */
 export async function playWatched(
   situation: Situation,

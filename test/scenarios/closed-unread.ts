@@ -91,14 +91,14 @@ async function standstills(run: Run, { closing, killed }: { closing: Upstream; k
 }
 
 /**
- * Blocks the event loop of this process until `isOver` holds, for at least `leastMs`.
+ * Blocks the event loop of this process until `isOver` holds, for at least `minMs`.
  * @throws if `isOver` does not hold within 60 s
  */
-function standStillUntil(leastMs: number, isOver: () => boolean): void {
+function standStillUntil(minMs: number, isOver: () => boolean): void {
   const beganAt = performance.now();
   const forMs = () => performance.now() - beganAt;
   const nothing = new Int32Array(new SharedArrayBuffer(4));
-  while (forMs() < leastMs || !isOver()) {
+  while (forMs() < minMs || !isOver()) {
     if (forMs() > 60_000) throw new Error('connections: expected the server to close them within 60 s, got open ones');
     Atomics.wait(nothing, 0, 0, 20);
   }

@@ -50,7 +50,11 @@ async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {
   }
   await Promise.all([stop(gets), stop(creates)]);
   const arrived = new Set(upstream.arrived('Create').map(({ key }) => key));
-  const otherFailures = creates.failed.filter(({ error }) => (error as GrpcCallError).reason !== 'connection-lost');
+  const otherFailures = creates.failed.filter(({ error }) => {
+    // The cast is safe because calls fail only with GrpcCallError.
+    const { reason, reachedServer } = error as GrpcCallError;
+    return reason !== 'connection-lost' || reachedServer === 'no';
+  });
   return {
     cuts: cut,
     ...figuresOf(gets, 'reads'),

@@ -29,12 +29,13 @@ const ENDS: readonly End[] = [
 export const cutOffTogether: Situation = {
   name: 'cut-off-together',
   promise:
-    'If a server ends 50 reads of one connection simultaneously (at the end of its drain, at a forced stop, or at the maximum age of the connection), no read fails. The 50 reads cost the retry budget one token in total.',
+    'If a server ends 50 reads of one connection simultaneously (at the end of its drain, at a forced stop, or at the maximum age of the connection), no read fails. All retries together cost the retry budget at most one token per connection.',
   bounds: {
     calls: { atLeast: IN_FLIGHT },
     failed: { atMost: 0 },
     'calls in flight that were retried, %': { atLeast: 100 },
-    // Less than one, because the budget also gains tokens over time, and reads that start at the maximum age may use two connections.
+    // May be less than one, because the budget gains tokens over time. Reads that start at the maximum age may use two connections, so the
+    // figure is per connection.
     'tokens spent per connection': { atLeast: 0.4, atMost: 1 },
   },
   play: async (run) => {
@@ -58,7 +59,7 @@ async function cutOff(run: Run, { implementation, options, stops }: End): Promis
   const { maxTokens } = client.snapshot().retryBudget;
   let minTokens = maxTokens;
   client.events$.subscribe((event) => {
-    // Measured at each retry, because the reads that succeed return tokens.
+    // Measured at each failed attempt, because the reads that succeed return tokens.
     if (event.type === 'attempt-end') minTokens = Math.min(minTokens, client.snapshot().retryBudget.tokens);
   });
   if (stops) await upstream.prepareRestart();

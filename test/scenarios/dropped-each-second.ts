@@ -9,9 +9,12 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const LIVES_MS = 1_000;
-/** Number of drops. If only counts are judged, it is below the attempts of a read, because on a busy machine all drops can hit one. */
+/**
+ * Number of drops. If only counts are judged, it is below the maximum number of attempts of a read, because on a busy machine all drops can
+ * hit the same read.
+ */
 const DROPS = { counts: 3, all: Infinity };
-/** Duration of a play that judges everything. */
+/** Duration of a play if all bounds are judged. */
 const PLAY_MS = { short: 10_000, full: 180_000 };
 /** Calls per second. */
 const RATES = { counts: { reads: 40, writes: 20 }, all: { reads: 100, writes: 50 } };

@@ -8,7 +8,7 @@ import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-/** Minimum of each grpc-js backoff: 1, 1.6, 2.6, 4.1 and then 5 s, less 20 % jitter. */
+/** Minimum of each backoff after a short-lived connection: 1, 1.6, 2.6, 4.1 and then 5 s, less 20 % jitter. */
 const BACKOFFS_MS = [800, 1_280, 2_048, 3_277, 4_000];
 /** The client's outage grace period. */
 const GRACE_MS = { counts: 1_500, all: 5_000 };
@@ -36,11 +36,11 @@ export const flappingServer: Situation = {
   fullBounds: { connections: { atLeast: 10, atMost: 35, timed: true } },
   async play(run) {
     const lengthMs = run.length === 'short' ? 0 : 60_000;
-    const [dying, coming] = await Promise.all([
-      diesAtOnce(run, lengthMs),
-      againstEach(run, (kind) => comesAndGoes(run, kind, lengthMs)),
+    const [closing, returning] = await Promise.all([
+      closesAtOnce(run, lengthMs),
+      againstEach(run, (kind) => returnsRepeatedly(run, kind, lengthMs)),
     ]);
-    return { ...dying, ...coming };
+    return { ...closing, ...returning };
   },
 };
 
@@ -48,15 +48,15 @@ export const flappingServer: Situation = {
  * Repeats the play if the client measured a lifetime of at least a second, because this process was suspended while a connection was
  * open. Such a lifetime ends the outage, and the next outage has its own grace period and log lines.
  */
-async function diesAtOnce(run: Run, lengthMs: number): Promise<Measured> {
+async function closesAtOnce(run: Run, lengthMs: number): Promise<Measured> {
   for (;;) {
-    const { measured, longestLifeMs } = await connectionsThatDie(run, lengthMs);
+    const { measured, longestLifeMs } = await shortLivedConnections(run, lengthMs);
     if (longestLifeMs < LASTING_MS || run.signal.aborted) return measured;
     run.say(`repeated: a connection was open for ${Math.round(longestLifeMs)} ms`);
   }
 }
 
-async function connectionsThatDie(run: Run, lengthMs: number) {
+async function shortLivedConnections(run: Run, lengthMs: number) {
   const peer = await shortLivedPeer(5);
   run.onEnd(() => peer.close());
   const app = await startOrdersApp({ url: peer.url, outageGraceMs: GRACE_MS[run.which] });
@@ -84,7 +84,7 @@ async function connectionsThatDie(run: Run, lengthMs: number) {
   const measured = {
     seconds,
     connections: acceptedAt.length,
-    'connections sooner than the backoff': acceptedAt.filter((at, index) => at - first < leastMsUntil(index)).length,
+    'connections sooner than the backoff': acceptedAt.filter((at, index) => at - first < minMsUntil(index)).length,
     'connections above one per 0.8 s': Math.max(0, acceptedAt.length - 3 - seconds / 0.8),
     'health states after the grace period other than down': other,
     'log lines': aboveDebug(app).length,
@@ -97,13 +97,13 @@ async function connectionsThatDie(run: Run, lengthMs: number) {
 }
 
 /** Minimum time in milliseconds between the first connection and the connection with this zero-based index. */
-function leastMsUntil(index: number): number {
+function minMsUntil(index: number): number {
   let ms = 0;
   for (let backoff = 0; backoff < index - 1; backoff++) ms += BACKOFFS_MS[backoff] ?? 4_000;
   return ms;
 }
 
-async function comesAndGoes(run: Run, kind: UpstreamKind, lengthMs: number): Promise<Measured> {
+async function returnsRepeatedly(run: Run, kind: UpstreamKind, lengthMs: number): Promise<Measured> {
   const endsAt = performance.now() + lengthMs;
   const upstream = await startUpstream(run, kind);
   const proxy = await FaultProxy.start(upstream.url);

@@ -7,12 +7,12 @@ import type { Measured, Run, Situation } from './support/situation.js';
 
 const READS = { counts: 400, short: 1_200, full: 6_000 };
 const PER_SECOND = 60;
-/** Usual latency, and the latency of one in fifty responses. */
+/** Initial usual latency, and the latency of one in fifty responses. Both triple during the play. */
 const [USUAL_MS, SLOW_MS] = [40, 600];
-/** Attempts before the first hedge. */
+/** Number of attempts that the client must measure before its first hedge. */
 const WARM_UP = 100;
 
-/** One in fifty responses is slow, and the client measures the hedging delay while the usual latency triples. */
+/** One in fifty responses is slow, the usual latency triples, and the hedging delay follows the measured latency. */
 export const hedgingFollowsLatency: Situation = {
   name: 'hedging-follows-latency',
   promise:

@@ -5,7 +5,7 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const IN_FLIGHT = 512;
-const AWAY_MS = 1_000;
+const DOWN_MS = 1_000;
 /** At most two, because from the third outage per minute on, outages share one grace period (policy/outage). */
 const KILLS = { short: 1, full: 2 };
 
@@ -19,7 +19,7 @@ export const killUnderConcurrency: Situation = {
     'retries refused': { atMost: 0 },
     'calls in flight that were retried, %': { atLeast: 100 },
     // The tolerance of 10 ms covers the rounding of two processes, which report times in whole milliseconds.
-    'shortest downtime, ms': { atLeast: AWAY_MS - 10 },
+    'shortest downtime, ms': { atLeast: DOWN_MS - 10 },
     'time from first to last arrival, ms': { atMost: 600, timed: true },
   },
   play: (run) => againstEach(run, (kind) => kill(run, kind)),
@@ -35,7 +35,7 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
   const failures: string[] = [];
   const rounds = KILLS[run.length];
   let longestMs = 0;
-  const awayMs: number[] = [];
+  const downMs: number[] = [];
   let arrivedWithinMs = 0;
   for (let round = 0; round < rounds; round++) {
     await firstValueFrom(orders.get({ id: 'first' }));
@@ -56,7 +56,7 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
       .map(({ at }) => at);
     arrivedWithinMs = Math.max(arrivedWithinMs, Math.max(...arrivedAt) - Math.min(...arrivedAt));
     const killedAt = Date.now();
-    awayMs.push((await upstream.restartAfter(AWAY_MS)) - killedAt);
+    downMs.push((await upstream.restartAfter(DOWN_MS)) - killedAt);
     for (const result of await settled) if (result.status === 'rejected') failures.push(String(result.reason));
     longestMs = Math.max(longestMs, performance.now() - beganAt);
   }
@@ -65,8 +65,8 @@ async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {
     failed: failures.length,
     'retries refused': refused,
     'calls in flight that were retried, %': (100 * client.snapshot().counters.retried) / (rounds * IN_FLIGHT),
-    'shortest downtime, ms': Math.min(...awayMs),
-    'longest downtime, ms': Math.max(...awayMs),
+    'shortest downtime, ms': Math.min(...downMs),
+    'longest downtime, ms': Math.max(...downMs),
     'time from first to last arrival, ms': arrivedWithinMs,
     'longest call, ms': longestMs,
     ...(failures[0] !== undefined && { 'first failure': failures[0] }),

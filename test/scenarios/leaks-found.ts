@@ -41,13 +41,13 @@ async function leak(run: Run, kind: UpstreamKind): Promise<Measured> {
   });
   await firstValueFrom(app.orders.get({ id: '1' }));
   await app.orders.watch({ from: '0' })[Symbol.asyncIterator]().next();
-  const leftAt = performance.now();
+  const lastReadAt = performance.now();
   await reach(() => reported.length > 0);
-  const reportedAfterMs = performance.now() - leftAt;
+  const reportedAfterMs = performance.now() - lastReadAt;
   await pass(run, 2 * UNREAD_MS);
   const here = (place: string | undefined) => Number(/leaks-found\.ts:\d+$/.test(place ?? ''));
   const active = app.client.activeCalls();
-  const open = await complaintOf(leaks, 50);
+  const open = await leakMessage(leaks, 50);
   await app.close();
   return {
     'reported after, ms': reportedAfterMs,
@@ -55,12 +55,12 @@ async function leak(run: Run, kind: UpstreamKind): Promise<Measured> {
     'call sites reported in the file of the test': here(reported[0]),
     'active calls with this call site': active.filter(({ openedAt }) => here(openedAt) === 1).length,
     'leaks found in an open application': Number(open.includes(`(${upstream.url}) was not closed`)),
-    'leaks found in a closed application': Number((await complaintOf(leaks, 30_000)) !== ''),
+    'leaks found in a closed application': Number((await leakMessage(leaks, 30_000)) !== ''),
   };
 }
 
 /** The message of the leak check; '' if nothing is left open. */
-async function complaintOf(leaks: ReturnType<typeof captureLeaks>, timeoutMs: number): Promise<string> {
+async function leakMessage(leaks: ReturnType<typeof captureLeaks>, timeoutMs: number): Promise<string> {
   return leaks.settled({ timeoutMs }).then(
     () => '',
     (error: unknown) => String(error),

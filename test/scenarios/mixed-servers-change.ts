@@ -19,7 +19,7 @@ export const mixedServersChange: Situation = {
   name: 'mixed-servers-change',
   needs: MIXED_SERVERS_NEED,
   promise:
-    'If servers of grpcio, grpc-go, and grpc-js are added to a DNS name and removed from it, each added server receives its share within 2 s (with `dnsRefreshMs` 1,000). Calls on removed servers finish, no call fails, and no connection ends early.',
+    'If servers of grpcio, grpc-go, and grpc-js are added to a DNS name and removed from it, each added server receives calls within 2 s (with `dnsRefreshMs` 1,000), and then its share of them. Calls on removed servers finish, no call fails, and no connection ends early.',
   bounds: {
     changes: { atLeast: 6 },
     'last added server used after, ms': { atMost: 2_000, timed: true },
@@ -44,7 +44,7 @@ async function changes(run: Run) {
     if (event.type === 'connection' && event.change === 'ended') ended += 1;
   });
   const [gets, creates] = [reads(run, app, PER_SECOND[run.which]), writes(run, app, PER_SECOND[run.which])];
-  // One feed must run on each server.
+  // Each server must run exactly one feed.
   const feeds = servers.all.map(() => Feed.follow(run, app));
   await reach(() => servers.all.every((server) => server.arrived('Watch').length === 1), { intervalMs: 20 });
   const figures = { changes: 0, usedAfter: 0, late: 0 };

@@ -13,7 +13,7 @@ export const mixedServersStopServing: Situation = {
   name: 'mixed-servers-stop-serving',
   needs: MIXED_SERVERS_NEED,
   promise:
-    'With `healthCheckConfig`, calls to a server of grpcio, grpc-go, or grpc-js stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. A server without the health service gets calls and one health request per connection.',
+    'With `healthCheckConfig`, calls to a server of grpcio, grpc-go, or grpc-js stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. A server without the health service gets calls and at most one health request per connection.',
   bounds: {
     ...STOP_SERVING_BOUNDS,
     calls: { atLeast: 100 },

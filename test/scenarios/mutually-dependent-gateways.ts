@@ -10,7 +10,7 @@ const DRAIN_MS = 1_500;
 /** Outage grace period of each gateway's client of the upstream. */
 const GRACE_MS = { counts: 1_000, all: 5_000 };
 const ANSWERS = 100;
-const LOOKS = 5;
+const CHECKS = 5;
 
 /** Two gateways call each other while the upstream of both is down: for a minute in a full play, for a few health checks in a short one. */
 export const mutuallyDependentGateways: Situation = {
@@ -26,7 +26,7 @@ export const mutuallyDependentGateways: Situation = {
     'events relayed': { atLeast: 1 },
   },
   async play(run) {
-    const awayMs = run.length === 'short' ? 0 : 60_000;
+    const downMs = run.length === 'short' ? 0 : 60_000;
     const kind = run.kinds.at(-1);
     if (kind === undefined) throw new Error('There is no upstream to play against.');
     const upstream = await startUpstream(run, kind);
@@ -38,7 +38,7 @@ export const mutuallyDependentGateways: Situation = {
     other.watch(one);
     const all = (path: string) => Promise.all(gateways.map((gateway) => gateway.get(path)));
     const areAll = async (path: string, expected: number) => (await all(path)).every(({ code }) => code === expected);
-    // Each gateway calls the upstream directly and through the other gateway.
+    // Each gateway calls the upstream on behalf of the other one, so the upstream clients of both gateways are in use.
     await reach(() => areAll('/peer/7', 200));
     await reach(() => areAll('/health/dependencies', 200));
 
@@ -50,13 +50,13 @@ export const mutuallyDependentGateways: Situation = {
       clearInterval(calls);
     });
     await upstream.kill();
-    const goneAt = performance.now();
+    const killedAt = performance.now();
     await reach(() => areAll('/health/dependencies', 503));
-    let [looks, others] = [0, 0];
+    let [checks, others] = [0, 0];
     const answered = () => followed.reduce((sum, one) => sum + one.count, 0);
-    const isOver = () => performance.now() - goneAt >= awayMs && looks >= LOOKS && answered() >= ANSWERS;
+    const isOver = () => performance.now() - killedAt >= downMs && checks >= CHECKS && answered() >= ANSWERS;
     while (!run.signal.aborted && !isOver()) {
-      looks += 1;
+      checks += 1;
       for (const { code, body } of await all('/health/dependencies')) {
         const { upstream: its, peer, serving } = body.details;
         // Only the upstream is down; the other gateway stays up although it has also lost the upstream.
@@ -64,22 +64,22 @@ export const mutuallyDependentGateways: Situation = {
       }
       await pass(run, run.length === 'short' ? 200 : 500);
     }
-    const awaySeconds = (performance.now() - goneAt) / 1_000;
+    const downSeconds = (performance.now() - killedAt) / 1_000;
     await upstream.restartAfter(0);
-    const backAt = performance.now();
+    const restartedAt = performance.now();
     await reach(() => areAll('/health/dependencies', 200));
     await reach(() => areAll('/peer/7', 200));
-    const backMs = performance.now() - backAt;
+    const recoveredMs = performance.now() - restartedAt;
     clearInterval(calls);
     const answers = await Promise.all(followed.map(({ stop }) => stop()));
     const ends = await Promise.all(gateways.map((gateway, index) => end(gateway, upstream, index)));
     return {
-      seconds: awaySeconds,
+      seconds: downSeconds,
       'health responses': answers.reduce((sum, { count }) => sum + count, 0),
       'health responses other than 200': answers.reduce((sum, { others }) => sum + others.length, 0),
       'dependencies other than its own upstream down': others,
-      'recovered after, ms': backMs,
-      'exited after SIGTERM, ms': Math.max(...ends.map(({ goneMs }) => goneMs)),
+      'recovered after, ms': recoveredMs,
+      'exited after SIGTERM, ms': Math.max(...ends.map(({ exitMs }) => exitMs)),
       'events relayed': Math.min(...ends.map(({ events }) => events)),
     };
   },
@@ -90,7 +90,7 @@ async function end(
   gateway: Gateway,
   upstream: Upstream,
   number: number,
-): Promise<{ readonly goneMs: number; readonly events: number }> {
+): Promise<{ readonly exitMs: number; readonly events: number }> {
   const hanging = `hangs${number}/NEVER`;
   const answers = [hanging, `waits${number}/ABORTED`].map((id) =>
     gateway.open(`/orders/${encodeURIComponent(id)}`).catch(() => undefined),
@@ -102,7 +102,7 @@ async function end(
   await reach(() => events > 0, { describe: 'an event of the feed' });
   await reach(() => gateway.hasRetried(status.ABORTED), { describe: 'a call in backoff' });
   await reach(() => upstream.arrived('Get').some(({ key }) => key === hanging), { describe: 'the hanging request' });
-  const goneMs = await gateway.terminate();
+  const exitMs = await gateway.terminate();
   await Promise.all([...answers, feed.catch(() => undefined)]);
-  return { goneMs, events };
+  return { exitMs, events };
 }

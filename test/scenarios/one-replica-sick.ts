@@ -31,7 +31,7 @@ const METHOD_CONFIG = [
 export const oneReplicaSick: Situation = {
   name: 'one-replica-sick',
   promise:
-    'If one of two replicas fails or is frozen, no read with maxAttempts 2 fails, because each retry goes to the other replica. Under least_request, the default retry budget suffices; under round_robin, a larger budget is needed.',
+    'If one of two replicas fails or is frozen, no read with maxAttempts 2 fails, because each retry goes to the other replica. Under least_request, the default retry budget suffices; under round_robin, half of the first attempts fail, so set a larger budget.',
   bounds: Object.fromEntries(
     SICKNESSES.flatMap((sickness) => [
       [`reads (${sickness})`, { atLeast: READS.short, timed: true }],

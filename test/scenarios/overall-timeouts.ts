@@ -41,9 +41,9 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
   const broken = await FaultProxy.start(upstream.url);
   run.onEnd(() => broken.close());
-  const away = await FaultProxy.start(upstream.url);
-  run.onEnd(() => away.close());
-  away.refuse();
+  const unreachable = await FaultProxy.start(upstream.url);
+  run.onEnd(() => unreachable.close());
+  unreachable.refuse();
   const retryPolicy = {
     maxAttempts: 5,
     initialBackoff: '0.05s',
@@ -56,7 +56,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const { client, orders } = await startClientOf(run, upstream, { serviceConfig: { methodConfig, retryThrottling } });
   // Connections that are cut before their first response cause an outage, whose default grace period a busy machine would exceed.
   const cut = await startClientOf(run, upstream, { url: broken.url, ...outageGrace(run) });
-  const waiting = await startClientOf(run, upstream, { url: away.url });
+  const waiting = await startClientOf(run, upstream, { url: unreachable.url });
 
   let most = 0;
   let events = 0;

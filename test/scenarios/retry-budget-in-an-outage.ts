@@ -8,13 +8,13 @@ import type { Upstream } from './support/upstream.js';
 
 const PER_SECOND = { counts: 100, all: 200 };
 const FAILING = { short: 400, full: 12_000 };
-const AWAY_MS = { short: 800, full: 8_000 };
+const DOWN_MS = { short: 800, full: 8_000 };
 
 /** A server fails every call; later it is killed, is down for 0.8 s or 8 s, and is healthy again. */
 export const retryBudgetInAnOutage: Situation = {
   name: 'retry-budget-in-an-outage',
   promise:
-    'In a total outage, a client with one call per second or more sends at most 1.1 requests per call after its retry budget is used up.',
+    'In a total outage, a client with 100 calls per second or more sends at most 1.1 requests per call after its retry budget is used up.',
   bounds: {
     'calls while all fail': { atLeast: FAILING.short },
     'requests per call while all fail': { atLeast: 1, atMost: 1.1 },
@@ -43,7 +43,7 @@ async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {
   await upstream.prepareRestart();
   // Calls in flight are sent twice; they are fewer than one in 30.
   await reach(() => killed.succeeded.length > 100 && killed.open.length * 30 < killed.calls.length);
-  const listensAt = await upstream.restartAfter(AWAY_MS[run.length]);
+  const listensAt = await upstream.restartAfter(DOWN_MS[run.length]);
   await reach(() => killed.succeeded.some(({ startedAt }) => startedAt > listensAt + 200));
   await stop(killed);
 

@@ -35,7 +35,7 @@ const DIRECTORIES = { dns: dnsOf, kubernetes: kubernetesOf };
 export const rollingDeploy: Situation = {
   name: 'rolling-deploy',
   promise:
-    'If each of ten pods is replaced in turn, behind a DNS name or a `kubernetes:` target, no call fails and no write is executed twice. Each new pod receives its share within 2 s, and terminating pods get no calls.',
+    'If each of ten pods is replaced in turn, behind a DNS name or a `kubernetes:` target, no call fails and no write is executed twice. Each new pod receives calls within 2 s, and then its share of them. A terminating pod receives no call after the client has removed its address.',
   bounds: {
     'pods replaced': { atLeast: PODS, atMost: PODS },
     'reads failed': { atMost: 0 },

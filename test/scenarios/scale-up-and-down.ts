@@ -52,7 +52,7 @@ async function scales(run: Run): Promise<Measured> {
     open.pause();
     await replicas.scale(MIN_REPLICAS);
     await reach(() => app.client.snapshot().resolution.addresses === MIN_REPLICAS, { intervalMs: 5 });
-    // Meanwhile, connections to removed replicas close if they have no streams.
+    // In this time, connections to removed replicas close if they have no streams.
     const { length } = gets.calls;
     await reach(() => gets.calls.length > length + PER_SECOND[run.which], { intervalMs: 20 });
     replicas.release();

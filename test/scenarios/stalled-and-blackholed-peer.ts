@@ -23,14 +23,14 @@ export const stalledAndBlackholedPeer: Situation = {
   bounds: {
     'connections replaced after the stall': { atMost: 0 },
     'calls failed from 1.5 s after the stall': { atMost: 0, timed: true },
-    'patient calls failed after the stall': { atMost: 0 },
+    'calls with a deadline of 60 s failed after the stall': { atMost: 0 },
     'connections replaced in the black hole': { atLeast: 1, atMost: 1 },
     'black-holed connection replaced after, ms': { atMost: 20_000, timed: true },
     'times the channel left READY': { atMost: 0 },
     'connections open at the replacement': { atLeast: 2, atMost: 2 },
     'events lost': { atMost: 0 },
     'calls failed after the replacement': { atMost: 0, timed: true },
-    'patient calls failed after the replacement': { atMost: 0 },
+    'calls with a deadline of 60 s failed after the replacement': { atMost: 0 },
     'streams failed with reachedServer yes': { atLeast: 1, atMost: 1 },
     'replacements by a new channel': { atLeast: 1, atMost: 1 },
     'log lines about the dead connection': { atLeast: 1, atMost: 1 },
@@ -54,10 +54,10 @@ async function freeze(run: Run, kind: UpstreamKind): Promise<Measured> {
   await pass(run, FROZEN_MS);
   upstream.thaw();
   await pass(run, 1_500);
-  const [failed, patientFailed] = await Promise.all([failuresOfNext(load), patientFailures(app)]);
+  const [failed, failedWithLongDeadline] = await Promise.all([failuresOfNext(load), longDeadlineFailures(app)]);
   await stop(load);
   return {
-    'patient calls failed after the stall': patientFailed,
+    'calls with a deadline of 60 s failed after the stall': failedWithLongDeadline,
     'failed in the stall': load.failed.length,
     'calls failed from 1.5 s after the stall': failed,
     'connections replaced after the stall': watched.replaced + proxy.counters.accepted - 1,
@@ -81,7 +81,7 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
   const before = feed.events;
   // The feed that hung on the old connection continues on the new one.
   await reach(() => feed.events > before && proxy.counters.open === 1);
-  const [failed, patientFailed] = await Promise.all([failuresOfNext(load), patientFailures(app)]);
+  const [failed, failedWithLongDeadline] = await Promise.all([failuresOfNext(load), longDeadlineFailures(app)]);
   await stop(load);
   return {
     'black-holed connection replaced after, ms': replacedAt - holeAt,
@@ -90,7 +90,7 @@ async function blackHole(run: Run, kind: UpstreamKind): Promise<Measured> {
     'times the channel left READY': watched.left,
     'events lost': feed.lost + feed.repeated,
     'calls failed after the replacement': failed,
-    'patient calls failed after the replacement': patientFailed,
+    'calls with a deadline of 60 s failed after the replacement': failedWithLongDeadline,
     'streams failed with reachedServer yes': hung.errors.filter(
       ({ reason, reachedServer }) => reason === 'connection-lost' && reachedServer === 'yes',
     ).length,
@@ -138,8 +138,8 @@ async function startLoad(run: Run, { orders }: OrdersApp): Promise<CallLoad> {
   return load;
 }
 
-/** Number of failures among twenty calls with a deadline that suffices on a busy machine. */
-async function patientFailures({ orders }: OrdersApp): Promise<number> {
+/** Number of failures among twenty calls with a deadline of 60 s, which suffices on a busy machine. */
+async function longDeadlineFailures({ orders }: OrdersApp): Promise<number> {
   const calls = Array.from({ length: 20 }, () => firstValueFrom(orders.get({ id: '1' }, { timeoutMs: 60_000 })));
   return (await Promise.allSettled(calls)).filter(({ status }) => status === 'rejected').length;
 }

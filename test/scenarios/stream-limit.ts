@@ -22,7 +22,7 @@ const QUIET = { eventsEveryMs: 3_600_000, serverOptions: { 'grpc.max_concurrent_
 export const streamLimit: Situation = {
   name: 'stream-limit',
   promise:
-    'With 500 feeds at 100 streams per connection and maxConnectionsPerEndpoint 6, all feeds open within 1 s. No other read or write fails, no write is sent twice, and the p99 of the reads is at most twice that of a free connection. With one connection, writes that wait until their deadline are not sent, and their errors state this.',
+    'With 500 feeds at 100 streams per connection and maxConnectionsPerEndpoint 6, all feeds open within 1 s. No read or write of the same client fails, no write is sent twice, and the p99 of the reads is at most twice that of a free connection. With one connection, writes that wait until their deadline are not sent, and their errors state this.',
   bounds: {
     'feeds opened': { atLeast: FEEDS },
     'feeds failed': { atMost: 0 },

@@ -15,7 +15,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 /** Minimum keepalive interval of a client. */
 const EVERY_MS = 10_000;
-const COMPLAINTS = 2;
+const REJECTIONS = 2;
 const PER_SECOND = 40;
 
 /** Servers that reject the keepalive pings of their clients and close the connection immediately (too_many_pings). */
@@ -24,11 +24,11 @@ export const strictKeepalive: Situation = {
   promise:
     'If a server rejects keepalive pings as too frequent, the client halves their rate. No read fails, and only writes on the wire fail.',
   bounds: {
-    'final ping interval compared with the first, times': { atLeast: 2 ** COMPLAINTS, atMost: 2 ** COMPLAINTS },
+    'final ping interval compared with the first, times': { atLeast: 2 ** REJECTIONS, atMost: 2 ** REJECTIONS },
     // At most one ping per interval of 10, 20 and 40 s.
-    pings: { atMost: COMPLAINTS + 1 },
+    pings: { atMost: REJECTIONS + 1 },
     'later reductions of the ping rate': { atMost: 0 },
-    // The number of reductions depends on the server: two of the proxy, and one of a grpcio server that accepts pings every 20 s.
+    // The number of reductions depends on the server: two for the proxy, and one for a grpcio server that accepts pings every 20 s.
     'connections lost per reduction of the ping rate': { atLeast: 1, atMost: 1 },
     'reads failed': { atMost: 0 },
     'writes failed that were not on the wire': { atMost: 0 },
@@ -41,7 +41,7 @@ export const strictKeepalive: Situation = {
       setLogVerbosity(logVerbosity.ERROR);
     });
     const [measured, own] = await Promise.all([
-      againstEach(run, (kind) => complaints(run, kind)),
+      againstEach(run, (kind) => rejectPings(run, kind)),
       run.length === 'full' && isInstalled('grpcio') ? grpciosOwn(run) : {},
     ]);
     return { ...measured, ...own };
@@ -49,7 +49,7 @@ export const strictKeepalive: Situation = {
 };
 
 /** A proxy sends too_many_pings for each ping in a full play, and without a ping in a short play, which ends before the first ping. */
-async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
+async function rejectPings(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 20 });
   const proxy = await startHttp2Proxy(run, upstream);
   const app = await startClientOf(run, upstream, {
@@ -61,17 +61,17 @@ async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
   const [gets, creates] = [reads(run, app, PER_SECOND), writes(run, app, PER_SECOND)];
   const answers = () => gets.succeeded.length + creates.succeeded.length;
   if (run.length === 'full') proxy.tooManyPingsAfter(0);
-  for (let complaint = 1; complaint <= COMPLAINTS; complaint++) {
+  for (let rejection = 1; rejection <= REJECTIONS; rejection++) {
     const before = answers();
     await reach(() => answers() > before + PER_SECOND);
     if (run.length === 'short') proxy.goaway({ code: 'ENHANCE_YOUR_CALM', debugData: 'too_many_pings' });
-    await reach(() => throttled.length === complaint, { timeoutMs: 60_000 + EVERY_MS * 2 ** complaint });
+    await reach(() => throttled.length === rejection, { timeoutMs: 60_000 + EVERY_MS * 2 ** rejection });
   }
   proxy.tooManyPingsAfter(undefined);
   const before = answers();
   await reach(() => answers() > before + PER_SECOND);
   // Waits for the end of the next interval.
-  if (run.length === 'full') await pass(run, EVERY_MS * 2 ** COMPLAINTS);
+  if (run.length === 'full') await pass(run, EVERY_MS * 2 ** REJECTIONS);
   await Promise.all([stop(gets), stop(creates)]);
   const otherFailures = creates.failed.filter(({ error }) => (error as GrpcCallError).reason !== 'connection-lost');
   return {
@@ -81,7 +81,7 @@ async function complaints(run: Run, kind: UpstreamKind): Promise<Measured> {
     'writes sent twice': upstream.duplicates('Create'),
     'final ping interval compared with the first, times': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,
     pings: proxy.counters.pings,
-    'later reductions of the ping rate': throttled.length - COMPLAINTS,
+    'later reductions of the ping rate': throttled.length - REJECTIONS,
     'connections lost per reduction of the ping rate': (proxy.counters.accepted - 1) / throttled.length,
   };
 }

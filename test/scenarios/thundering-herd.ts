@@ -8,7 +8,7 @@ import { reach } from './support/reach.js';
 import type { Upstream } from './support/upstream.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-// This process can run this many clients without becoming the bottleneck. With fewer clients, single calls dominate the measurement.
+/** Number of clients that this process can run without becoming the bottleneck. With fewer, single calls dominate the measurement. */
 const CLIENTS = 20;
 /**
  * Calls per second and client. A release starts at a quarter of this rate, but not below 2 per second. At 8 calls per second, random
@@ -19,12 +19,12 @@ const PER_SECOND = { counts: 8, all: 16 };
 /** Capacity of the server relative to its usual load. */
 const CAPACITY = 1.2;
 /** Deadline of a call in milliseconds. If only counts are judged, a hanging call fails the play before this deadline. */
-const PATIENCE_MS = { counts: 600_000, all: 2_000 };
+const TIMEOUT_MS = { counts: 600_000, all: 2_000 };
 const DOWN_MS = { short: [3_000], full: [3_000, 8_000, 60_000] };
 /** Window in which the load is measured. On a busy machine, calls arrive in bursts. */
 const WINDOW_MS = 1_000;
 /** Maximum time in milliseconds from the start of a call to its arrival on the server. */
-const HEAP_MS = 200;
+const MAX_ARRIVAL_DELAY_MS = 200;
 const AFTER_MS = { counts: 1_500, all: 4_000 };
 /** Minimum number of held calls if the server restarts within the grace period. */
 const HELD = 40;
@@ -65,7 +65,7 @@ async function comeBack(run: Run, kind: UpstreamKind, downMs: number): Promise<M
   const settings = { url: upstream.url, ...upstream.settings, ...outageGrace(run) };
   const app = await startOrdersApp(Array.from({ length: CLIENTS }, () => settings));
   run.onEnd(() => app.close());
-  const timeoutMs = PATIENCE_MS[run.which];
+  const timeoutMs = TIMEOUT_MS[run.which];
   const clients = app.clients.map(({ client, orders }) => {
     const load = CallLoad.start(perSecond, (call) => orders.get({ id: String(call) }, { timeoutMs }));
     run.onEnd(() => load.stop());
@@ -105,7 +105,7 @@ async function comeBack(run: Run, kind: UpstreamKind, downMs: number): Promise<M
     'reconnected after, ms': Math.max(...readyAt) - listensAt,
     ...(downMs < GRACE_MS && {
       'waiting calls': held.length,
-      'held calls that succeed': succeeded(held),
+      'waiting calls that succeed': succeeded(held),
       'last waiting call after, ms': Math.max(...held.map(({ endedAt = NaN }) => endedAt)) - listensAt,
     }),
   };
@@ -134,8 +134,9 @@ function peakOf({ upstream, calls, usualPerSecond }: Played, from: number, until
   const perWindow = arrivedAt
     .filter((at) => at >= from && at < until)
     .map((at) => {
-      const heaped = within(begunAt, at - WINDOW_MS - HEAP_MS, at) - usual * (1 + HEAP_MS / WINDOW_MS);
-      return within(arrivedAt, Math.max(from, at - WINDOW_MS), at) - Math.max(0, heaped);
+      const excess =
+        within(begunAt, at - WINDOW_MS - MAX_ARRIVAL_DELAY_MS, at) - usual * (1 + MAX_ARRIVAL_DELAY_MS / WINDOW_MS);
+      return within(arrivedAt, Math.max(from, at - WINDOW_MS), at) - Math.max(0, excess);
     });
   return Math.max(...perWindow) / usual;
 }

@@ -28,7 +28,9 @@ const all = await allSituations();
 const situations = (values.only?.split(',') ?? [...all.keys()]).map((name) => {
   const situation = all.get(name);
   if (situation === undefined)
-    throw new Error(`There is no situation '${name}'. There are: ${[...all.keys()].join(', ')}`);
+    throw new Error(
+      `--only: expected situations, got '${name}'; write names from this list: ${[...all.keys()].join(', ')}`,
+    );
   return situation;
 });
 const playable = situations.filter(({ needs = [] }) => needs.every(isInstalled));

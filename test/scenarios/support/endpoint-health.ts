@@ -5,7 +5,7 @@ import type { Measured, Run } from './situation.js';
 import type { OrdersOf } from '../../support/orders-app.js';
 import type { ServingStatus } from './upstream.js';
 
-/** Maximum time after a change of the status for which calls still start, in milliseconds. */
+/** Maximum time after NOT_SERVING in which calls may still start on the server, in milliseconds. */
 const MAX_REACTION_MS = 100;
 
 /** A server whose health the play changes. */

@@ -11,9 +11,9 @@ export interface Followed {
   readonly others: readonly string[];
 }
 
-/** A message of the gateway's process. */
+/** A message from the gateway's process. */
 interface Message {
-  /** Its gRPC address. */
+  /** gRPC address of the gateway. */
   readonly grpc?: string;
   /** Status code of an attempt that is retried after its backoff. */
   readonly retried?: number;
@@ -96,7 +96,7 @@ export class Gateway {
     };
   }
 
-  /** Sends SIGTERM; resolves to the time in milliseconds until the process has exited. */
+  /** Sends SIGTERM; resolves to the time until the process has exited, in milliseconds. */
   async terminate(): Promise<number> {
     const signalledAt = performance.now();
     await this.server.terminate(60_000);

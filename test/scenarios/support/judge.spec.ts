@@ -42,7 +42,7 @@ describe('judge', () => {
     ]);
   });
 
-  it('judge() rejects figures that were not measured and values that are not finite numbers', () => {
+  it('judge() marks missing figures and values that are not finite numbers as not ok', () => {
     expect(brokenOf(judge(situation, { failed: NaN, cycles: 'many' }, 'short', 'all'))).toEqual([
       'failed is NaN (≤ 0)',
       'cycles is many (≥ 100)',
@@ -56,7 +56,7 @@ describe('judge', () => {
     ]);
   });
 
-  it('judge() judges a full play by the bounds of full plays and by the common bounds', () => {
+  it('judge() replaces bounds by the fullBounds of the same name in a full play, and keeps the other bounds', () => {
     const long = {
       ...situation,
       fullBounds: { cycles: { atLeast: 1_000 }, exact: { atMost: 1, timed: true }, minutes: { atLeast: 1 } },
@@ -73,7 +73,7 @@ describe('judge', () => {
 });
 
 describe('inOneLine', () => {
-  it('inOneLine() lists the figures by upstream, each bound once', () => {
+  it('inOneLine() groups the figures by upstream and shows each bound once', () => {
     const measured = { cycles: 1_000, 'failed @a': 0, 'ms @a': 1.23456, 'failed @b': 1 };
     expect(inOneLine(situation, measured, 'short')).toBe(
       'tea: cycles 1000 (≥ 100); [a] failed 0 (≤ 0), ms 1.235; [b] failed 1',

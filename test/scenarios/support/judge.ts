@@ -3,7 +3,7 @@ import type { Length, Measured, Situation, Which } from './situation.js';
 
 /** A figure compared with its bound. */
 export interface Judgement {
-  /** Name of the figure; may end in ' @' and the upstream it was measured against. */
+  /** Name of the figure; may end in ' @' and the upstream or the variant that was measured. */
   readonly figure: string;
   /** `undefined` if the figure was not measured. */
   readonly value: number | string | undefined;

@@ -20,13 +20,13 @@ export interface MixedServers {
   readonly url: string;
   readonly all: readonly Upstream[];
   of(implementation: MixedImplementation): Upstream;
-  /** Sets the records of the name at dnsmasq. */
+  /** Replaces the records of the name in dnsmasq. */
   list(servers: readonly Upstream[]): void;
 }
 
 let startedSoFar = 0;
 
-/** Starts one server of each implementation, and a dnsmasq that lists all of them. They are closed at the end of the play. */
+/** Starts one server of each implementation, and a dnsmasq that lists all of them. All are closed at the end of the play. */
 export async function startMixedServers(run: Run, options: UpstreamOptions = {}): Promise<MixedServers> {
   const number = ++startedSoFar;
   const start = (index: number, port?: number): Promise<Upstream> =>
@@ -53,7 +53,10 @@ export async function startMixedServers(run: Run, options: UpstreamOptions = {})
   };
 }
 
-/** Starts a client that balances over the listed servers and resolves their name each second; waits until it is connected to `count`. */
+/**
+ * Starts a client that balances over the listed servers and resolves their name each second. Waits until the client is connected to `count`
+ * servers.
+ */
 export async function startMixedClient(
   run: Run,
   servers: MixedServers,

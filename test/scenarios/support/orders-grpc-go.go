@@ -50,7 +50,7 @@ var current changeable
 var changed = make(chan struct{})
 var lock sync.Mutex
 
-// The current options, and a channel that is closed when they change.
+// Returns the current options, and a channel that is closed at their next change.
 func now() (changeable, <-chan struct{}) {
 	lock.Lock()
 	defer lock.Unlock()
@@ -207,7 +207,7 @@ func watchHealth(_ interface{}, stream grpc.ServerStream) error {
 	}
 }
 
-// Logs each Watch of the health service, also if the server has none.
+// Logs each Watch of the health service, even if the server has no health service.
 func logHealth(ctx context.Context, info *tap.Info) (context.Context, error) {
 	if info.FullMethodName == "/grpc.health.v1.Health/Watch" {
 		write(ctx, "Health", "-")

@@ -163,7 +163,7 @@ async def watch_health(_request, _context):
 
 
 class HealthService(grpc.GenericRpcHandler):
-    """Logs each Watch, also if the server has no health service."""
+    """Logs each Watch, even if the server has no health service."""
 
     def service(self, handler_call_details):
         if handler_call_details.method != HEALTH_WATCH:

@@ -28,7 +28,7 @@ describe('playSituation()', () => {
   }
 
   it.each(['counts', 'all'] as const)(
-    'playSituation() passes the kind of bounds that are judged to its situation: %s',
+    'playSituation() passes its option `which` to the play of the situation: %s',
     async (which) => {
       let received: Run | undefined;
       await playSituation(

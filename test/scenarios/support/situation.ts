@@ -7,7 +7,7 @@ export type Length = 'short' | 'full';
 /** The bounds by which a play is judged. 'counts' (`npm test`, `promises --counts`) omits the bounds that are `timed`. */
 export type Which = 'counts' | 'all';
 
-/** One of the servers that a situation is played against. */
+/** Kind of server that a situation is played against. */
 export interface UpstreamKind {
   /** Bare grpc-js, Python's grpcio, Go's grpc-go (plain only), or this library's server. */
   readonly implementation: 'grpc-js' | 'grpcio' | 'grpc-go' | 'ours';
@@ -19,9 +19,9 @@ export interface Run {
   readonly length: Length;
   /** The value 'counts' selects longer limits and fewer calls per second, so that the counts hold on any machine. */
   readonly which: Which;
-  /** Random numbers from the seed of the play. */
+  /** Returns random numbers from 0 to below 1, drawn from the seed of the play. */
   readonly random: () => number;
-  /** The upstreams to play against concurrently. Contains only those that this machine has. */
+  /** The kinds of upstreams to play against. Contains only those that are installed. */
   readonly kinds: readonly UpstreamKind[];
   /** Aborted when the result is no longer needed. Then the functions passed to `onEnd` run. */
   readonly signal: AbortSignal;
@@ -31,12 +31,12 @@ export interface Run {
   onEnd(cleanUp: () => unknown): void;
 }
 
-/** Figures by their names. A name may end in ' @' and the upstream it was measured against. */
+/** Figures by their names. A name may end in ' @' and the upstream or the variant that was measured, such as ' @down 3 s'. */
 export type Measured = Readonly<Record<string, number | string>>;
 
-/** The required range of a figure, against each upstream. */
+/** The required range of a figure, which each upstream and each variant must meet. */
 export interface SituationBound extends Bound {
-  /** True for a duration, a rate or a share that a busy machine changes; ignored if `which` is 'counts'. */
+  /** True if a busy machine changes the figure: a duration, a rate or a share. The bound is then ignored if `which` is 'counts'. */
   readonly timed?: boolean;
 }
 

@@ -25,7 +25,10 @@ export interface UpstreamOptions {
   readonly delayMs?: number;
   /** Capacity in unary requests per second; requests beyond it are queued. @defaultValue unlimited */
   readonly perSecond?: number;
-  /** Unary requests that would be queued for longer fail with UNAVAILABLE immediately; if negative, all do. @defaultValue unlimited */
+  /**
+   * Unary requests that would be queued for longer fail with UNAVAILABLE immediately; at -1,000,000,000, all requests do.
+   * @defaultValue unlimited
+   */
   readonly queueMs?: number;
   /** Time between two events of a feed. @defaultValue 10 */
   readonly eventsEveryMs?: number;
@@ -41,8 +44,9 @@ export interface UpstreamOptions {
 export type ServingStatus = 'SERVING' | 'NOT_SERVING';
 
 /**
- * Method of a call of `orders.v1.Orders`; 'ended' if its client has disconnected or its stream has ended; or 'Health' for a Watch of the
- * health service. The server of grpc-js logs a Watch only if it has a health service.
+ * Method of a call of `orders.v1.Orders`; 'ended' for the end of a call; or 'Health' for a Watch of the health service. The server of
+ * grpc-js logs the end of each call, but 'Health' only if it has a health service. The servers of grpcio and grpc-go log the end of a
+ * cancelled call, and grpcio that of each Session. The server of this library logs no end.
  */
 export type ArrivedWhat = 'Get' | 'Create' | 'Watch' | 'Session' | 'Upload' | 'ended' | 'Health';
 
@@ -54,7 +58,7 @@ export interface Arrival {
   /** `id` of Get, `requestId` of Create and Upload, `from` of Watch, `messageId` of Session; the method if a call ended; '-' for Health. */
   readonly key: string;
   readonly previousAttempts: number;
-  /** Address of the client's connection. */
+  /** Address of the client's connection; '-' for Health on grpcio. */
   readonly peer: string;
 }
 
@@ -68,7 +72,10 @@ const SCRIPTS = {
   ours: 'orders-nest.mjs',
 } as const;
 
-/** The programs that run a script; Node runs the others. The server of grpc-go is built from its script and ignores the path. */
+/**
+ * The programs that run a script; Node runs the others. The server of grpc-go is built from its script and ignores the path of the script
+ * in its arguments.
+ */
 const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => string | Promise<string>>>> = {
   grpcio: () => PYTHON,
   'grpc-go': () => goProgram(join(import.meta.dirname, SCRIPTS['grpc-go'])),
@@ -150,7 +157,7 @@ export class Upstream {
     return reach(() => boundAt(next), { describe: `a new process to listen on port ${next.port}` });
   }
 
-  /** Starts the process for the next `restartAfter`, which then kills the current process without delay. */
+  /** Starts the process for the next `restartAfter`, which then ends the current process without delay. */
   async prepareRestart(): Promise<void> {
     // The process waits with everything loaded, so that the downtime does not include the start of a process.
     this.next ??= await this.spawn(this.process.port, true);
@@ -227,7 +234,7 @@ export class Upstream {
 }
 
 function boundAt(server: ChildServer): number | undefined {
-  // The cast is safe because the scripts send no other messages.
+  // The cast is safe because ChildServer handles the only other message of the scripts, { listening }.
   return (server.messages.at(-1) as { readonly boundAt: number } | undefined)?.boundAt;
 }
 

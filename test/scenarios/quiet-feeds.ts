@@ -26,7 +26,7 @@ export const quietFeeds: Situation = {
     'If a silent feed or session is ended every 6 s by an idle timeout, a maximum connection age, or a proxy, it starts its next call within 500 ms each time. It never fails, and no warning about it is logged.',
   bounds: {
     'feeds and sessions that ended for their subscriber': { atMost: 0 },
-    'log warnings about feeds and sessions': { atMost: 0 },
+    'log warnings that a stream was not retried': { atMost: 0 },
     'resumes of the least resumed stream': { atLeast: RESUMES.short },
     'next call began after, ms': { atMost: 500, timed: true },
   },
@@ -92,7 +92,7 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   await reach(() => streams.every(({ gapsMs, ends }) => gapsMs.length >= enough || ends.length > 0));
   const figures = {
     'feeds and sessions that ended for their subscriber': streams.flatMap(({ ends }) => ends).length,
-    'log warnings about feeds and sessions': app.clients.flatMap(({ lines }) => lines.filter(isUnrepeated)).length,
+    'log warnings that a stream was not retried': app.clients.flatMap(({ lines }) => lines.filter(isUnrepeated)).length,
     'resumes of the least resumed stream': Math.min(...streams.map(({ gapsMs }) => gapsMs.length)),
     'next call began after, ms': Math.max(...streams.flatMap(({ gapsMs }) => gapsMs)),
   };

@@ -31,6 +31,6 @@ export function withPlay(tally: Tally, play: WatchedPlay, seed: number, name: st
 /** Sums the figures that count calls, such as 'calls', 'reads', and 'writes', over all upstreams. */
 function callsOf(measured: Measured): number {
   return Object.entries(measured)
-    .filter(([name]) => /^(calls|reads|writes|held calls|new calls)( @|$)/.test(name))
+    .filter(([name]) => /^(calls|reads|writes|waiting calls|new calls)( @|$)/.test(name))
     .reduce((sum, [, count]) => sum + Number(count), 0);
 }

@@ -17,7 +17,7 @@ import grpc
 settings = json.loads(sys.argv[1])
 log = open(settings["log"], "a", buffering=1)
 sequence = 0
-free_at = 0
+free_at = time.monotonic()
 ending = asyncio.Event()
 
 

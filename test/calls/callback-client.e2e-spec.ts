@@ -135,14 +135,8 @@ describe('callback client of getClientByServiceName()', () => {
   );
 
   it.each([
-    [
-      'does not resend a callback-client call that the server resets with REFUSED_STREAM, because a proxy may have executed it',
-      false,
-    ],
-    [
-      'resends a callback-client call once if the server resets it with REFUSED_STREAM and trustRefusedStreams is set',
-      true,
-    ],
+    ['does not resend a callback-client call that is reset with REFUSED_STREAM, because the call may have run', false],
+    ['resends a callback-client call once if it is reset with REFUSED_STREAM and trustRefusedStreams is set', true],
   ])('%s', async (_, trustRefusedStreams) => {
     const server = await startHttp2Server((stream) => {
       reset(stream, 'NGHTTP2_REFUSED_STREAM');

@@ -63,7 +63,7 @@ describe('timeoutMs', () => {
     for (const [index, one] of seen.entries()) expectTimeout(one, 300, beganAt + index * 400);
   });
 
-  it('applies the smaller of the timeouts of the method and the call', async () => {
+  it('applies the smaller of the timeouts of the method and the call, but no timeout of the settings to response streams', async () => {
     const { echo, server } = await scene({ timeoutMs: 60_000, methods: { UnsafeUnary: { timeoutMs: 40_000 } } });
     const seen: Record<string, Seen> = {};
     for (const method of EACH_METHOD) {
@@ -171,7 +171,7 @@ describe.each(EACH_METHOD)('deadline of a %s call', (method) => {
 });
 
 describe('wrong call options', () => {
-  it('puts the problems of several wrong call options on one line of the error, each with its remedy', async () => {
+  it('lists the problems of several wrong call options on one line of the error', async () => {
     const { echo, client } = await scene();
     await client.waitForReady();
     const options = { timeout: 1, prefetch: 0, deadline: 500, metadata: { 'x tenant': 'shop' } };
@@ -188,7 +188,7 @@ describe('wrong call options', () => {
     expect((error.cause as GrpcConfigurationError).problems).toHaveLength(4);
   });
 
-  it('counts the wrong call options after the first 10', async () => {
+  it('lists the first 10 wrong call options in the error message and counts the others', async () => {
     const { echo } = await scene();
     const wrong = Object.fromEntries(Array.from({ length: 12 }, (_, index) => [`key${String(index)}`, 1]));
     const { message } = await failureOf(callOnce(echo, 'unary', wrong));

@@ -57,7 +57,7 @@ const tags = (metadata: Metadata | undefined) => metadata?.get('x-tag').join('')
 
 describe("grpc-js's interceptors", () => {
   it.each(EACH_METHOD)(
-    'runs the interceptors of channelOptions for a %s call that has none of its own',
+    'runs the interceptors of channelOptions for a %s call, or the interceptors of the call if it has any',
     async (method) => {
       const { echo, server } = await scene({ channelOptions: { interceptors: [tagging('a'), tagging('b')] } });
       await toList(callOnce(echo, method));
@@ -255,7 +255,7 @@ describe('compression', () => {
     expect(error.details).toMatch(/^Compression method not supported: |"grpc-encoding" header was identity$/);
   });
 
-  it('compresses requests and decompresses responses if channelOptions set a compression', async () => {
+  it('compresses requests if channelOptions set a compression algorithm', async () => {
     const { server } = await scene();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());

@@ -74,6 +74,6 @@ export function failToRetry(stream: ServerHttp2Stream, pushbackMs?: number): voi
 
 /** Value of `grpc-timeout` in milliseconds; NaN if the call has no deadline or uses another unit. */
 export function timeoutOf({ 'grpc-timeout': timeout }: IncomingHttpHeaders): number {
-  // grpc-js writes the timeout in milliseconds if the number has at most 8 digits.
+  // The client writes the timeout in milliseconds if the number has at most 8 digits.
   return Number(/^(\d+)m$/.exec(String(timeout))?.[1] ?? NaN);
 }

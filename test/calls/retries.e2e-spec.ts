@@ -77,7 +77,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(2);
   });
 
-  it('does not retry a call whose deadline would pass during the backoff', { tags: ['timed'] }, async ({ task }) => {
+  it('does not retry a call whose deadline would pass before the retry', { tags: ['timed'] }, async ({ task }) => {
     const { echo, server } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 120_000 });
     const beganAt = performance.now();
@@ -239,7 +239,7 @@ describe('pushback', () => {
 });
 
 describe('retry budget', () => {
-  it('limits retries by the retry budget if all calls fail', async () => {
+  it('limits the retries of 100 failing concurrent calls to 11 by the retry budget', async () => {
     const { echo, server } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 0 });
     const errors = await Promise.all(Array.from({ length: 100 }, () => failureOf(echo.unary({}))));
@@ -282,7 +282,7 @@ describe('retry budget', () => {
     );
   });
 
-  it('keeps the tokens of the retry budget if one slow call reaches its deadline while others succeed', async () => {
+  it('keeps the tokens of the retry budget if a slow call reaches its deadline while another call succeeds', async () => {
     const { echo, server } = await repeatUntil('a call is answered before the deadline of the slow call', async () => {
       const fresh = await scene();
       fresh.server.script('Unary', [{ never: true }, {}]);

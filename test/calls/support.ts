@@ -45,7 +45,10 @@ export function callOnce(echo: EchoStub, method: MethodName, options: GrpcCallOp
     : echo[method](request, options);
 }
 
-/** Default scripts of the server. Each method echoes its requests. */
+/**
+ * Default scripts of the server. Unary and bidi methods echo their requests, `ClientStream` returns the number of its requests, and
+ * `ServerStream` sends as many numbered messages as the `number` of its request.
+ */
 export const ECHOES: NonNullable<ScriptedGrpcServerOptions['scripts']> = {
   Unary: ({ request }) => ({ message: request }),
   UnsafeUnary: ({ request }) => ({ message: request }),
@@ -109,7 +112,7 @@ export async function failureOf(call: Observable<unknown> | Promise<unknown>): P
   return error;
 }
 
-/** The value that `call` is rejected with, of any type. */
+/** The value that `call` is rejected with, of any type; if `call` succeeds, an Error that contains its value. */
 export async function rejection(call: Observable<unknown> | Promise<unknown>): Promise<unknown> {
   try {
     const value = await ('subscribe' in call ? lastValueFrom(call.pipe(toArray())) : call);

@@ -58,7 +58,7 @@ describe('failing handler', () => {
     throw error;
   };
 
-  it('hides an error from the client if the code of the error is not a gRPC status', async () => {
+  it('hides the details of an error from the client if its `code` is an exit code, and logs them', async () => {
     const { unary, stream, log } = await failingWith(login);
     for (const status of [await unary(), await stream()]) {
       expect(status).toMatchObject({ code: 2, details: 'Internal server error' });
@@ -67,7 +67,7 @@ describe('failing handler', () => {
     expect(log.lines.map(({ text }) => text)).toContainEqual(expect.stringContaining(failed));
   });
 
-  it('joins the messages of an exception with a list of messages as Nest does', async () => {
+  it('joins the messages of an RpcException that contains a list of messages, as Nest does', async () => {
     const error = new RpcException({ code: 3, message: ['a must be b', 'c must be d'] });
     const { unary, stream } = await failingWith(throwing(error));
     for (const status of [await unary(), await stream()]) {
@@ -90,7 +90,7 @@ describe('failing handler', () => {
     }
   });
 
-  it('sends a status with repeated values of trailers that HTTP allows only once', async () => {
+  it('sends a status if an exception repeats trailers that HTTP allows only once, and joins their values', async () => {
     // Node's list of such fields is internal, so the test tries all fields that Node defines, except the forbidden ones.
     const refused =
       /^:|^(connection|keep-alive|proxy-connection|transfer-encoding|upgrade|http2-settings|te|content-length)$/;
@@ -128,7 +128,7 @@ describe('failing handler', () => {
 });
 
 describe('response that does not match its proto', () => {
-  it('ends the call with INTERNAL and logs the method, its handler, and the wrong field, for each kind of method', async () => {
+  it('ends a call of each kind with INTERNAL if a response does not match its proto, and logs the method, its handler, and the problem', async () => {
     @Controller()
     class WrongController {
       @GrpcMethod('Orders', 'Get')

@@ -75,7 +75,8 @@ async function startPouringServer(source: 'generator' | 'observable', options: o
 
 describe('client that stops reading', () => {
   it.each([
-    // Unread messages precede the status and nothing can overtake them, so the stream is reset.
+    // The status cannot overtake the unread messages, so the server resets the stream: with CANCEL after the idle timeout, and with
+    // ENHANCE_YOUR_CALM, which clients map to RESOURCE_EXHAUSTED, if the response queue overflows.
     ['generator', status.CANCELLED, IDLE_MS],
     ['observable', status.RESOURCE_EXHAUSTED, 60_000],
   ] as const)(

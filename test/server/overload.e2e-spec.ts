@@ -185,7 +185,7 @@ describe('a server that receives fewer calls than it can serve', { timeout: 120_
 });
 
 describe('a call that is refused in an overload', { timeout: 60_000 }, () => {
-  it('refuses a call in an overload before interceptors and grpc-js receive the call, and emits an event', async () => {
+  it('refuses a call in an overload before interceptors receive the call, and emits an event', async () => {
     const seen = { calls: 0, messages: 0, refused: 0 };
     const observe: ServerInterceptor = (_, call) =>
       new ServerInterceptingCall(call, {
@@ -244,7 +244,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
     expect(settled.filter((one) => one === 'ok')).toHaveLength(5);
   });
 
-  it('lets the event loop turn between the starts of waiting calls whose handlers wait and then use the CPU', async () => {
+  it('starts at most twice maxConcurrentCalls waiting calls in one event-loop turn if their handlers wait and then use the CPU', async () => {
     const url = ownUrl();
     const maxConcurrentCalls = 4;
     await serveHere(WaitingModule, ordersOptions(url, { methods: { Get: { maxConcurrentCalls } } }));

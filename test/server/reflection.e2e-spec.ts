@@ -33,7 +33,7 @@ describe('reflection', () => {
     expect(seen[1]).toBe('14 The server is shutting down');
   });
 
-  it('lists by reflection no package that is loaded but not served', async () => {
+  it('does not list the services of a package by reflection if the package is loaded but not served', async () => {
     const { url } = await started(await serveOrders({ reflection: true, protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] }));
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });
@@ -48,7 +48,7 @@ describe('reflection', () => {
     expect(await ask('check', { service: 'archive.v1.Orders' })).toMatch(/^5 /);
   });
 
-  it('serves no reflection by default', async () => {
+  it('does not serve reflection by default', async () => {
     const { url } = await started(await serveOrders());
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });

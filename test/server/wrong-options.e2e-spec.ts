@@ -47,7 +47,7 @@ afterAll(() => {
   rmSync(FOLDER, { recursive: true });
 });
 
-const WRONG = { onDrain: 'never', maxConnectionAgeMs: 5, colour: 'red' } as never;
+const WRONG = { onDrain: 'never', maxConnectionAgeMs: 5, color: 'red' } as never;
 
 describe('start with invalid options', () => {
   it.each([
@@ -59,7 +59,7 @@ describe('start with invalid options', () => {
   ])('fails the start of an application and lists all invalid server options (%s)', async (where, server) => {
     const app = NestFactory.create(ordersModule(server()), { logger: false, abortOnError: false });
     const { message, problems } = await failureOf(app);
-    expect(problems.map(({ path }) => path.split('.').at(-1))).toEqual(['colour', 'onDrain', 'maxConnectionAgeMs']);
+    expect(problems.map(({ path }) => path.split('.').at(-1))).toEqual(['color', 'onDrain', 'maxConnectionAgeMs']);
     expect(message).toContain(`3 problems in the gRPC configuration:\n  - ResilientGrpcServerModule.${where}.`);
   });
 
@@ -114,15 +114,18 @@ describe('start without usable protos or address', () => {
       { url: 'no.such.host.invalid:50051' },
       /\.url: expected an address of this host with a port, got 'no\.such\.host\.invalid:50051' \(Name resolution failed/,
     ],
-  ])('fails with one line that names the option and the remedy for %s', async (_what, options, message) => {
-    const { app, log } = await serveOrders(options);
-    const failure = await failureOf(app.startAllMicroservices());
-    expect(failure.message).toMatch(message);
-    expect(failure.message).toMatch(/^ResilientGrpcServerModule\.forRoot\.[^\n]*$/);
-    expect(log.lines.filter(({ level }) => level === 'error')).toEqual([]);
-  });
+  ])(
+    'fails the start with one line that names the option and its expected value for %s',
+    async (_what, options, message) => {
+      const { app, log } = await serveOrders(options);
+      const failure = await failureOf(app.startAllMicroservices());
+      expect(failure.message).toMatch(message);
+      expect(failure.message).toMatch(/^ResilientGrpcServerModule\.forRoot\.[^\n]*$/);
+      expect(log.lines.filter(({ level }) => level === 'error')).toEqual([]);
+    },
+  );
 
-  it('names the address and the remedy if another process listens on it', async () => {
+  it('fails the start with an error that names the address and the remedy if the address is in use', async () => {
     const { url } = await started(await serveOrders());
     const { app } = await serveOrders({ url });
     expect((await failureOf(app.startAllMicroservices())).message).toMatch(
@@ -216,7 +219,7 @@ describe('handler that serves no method', () => {
     "@GrpcMethod('Billing', 'Charge') of OrdersController.ofAnotherServer receives no calls: no service 'Billing' is served; write one of the served services: 'Orders'",
   ];
 
-  it('logs at the start each handler that serves no method, with the closest service, method, or decorator', async () => {
+  it('logs each handler that serves no method when the server starts, with a remedy', async () => {
     const protoPath = [ORDERS_PROTO, ARCHIVE_PROTO];
     const warnings = await warningsOf([server({ protoPath })]);
     const ofIndex =
@@ -224,13 +227,13 @@ describe('handler that serves no method', () => {
     expect(warnings.toSorted()).toEqual([...OF_ORDERS, ...OF_NO_SERVICE, ofIndex].toSorted());
   });
 
-  it('suggests the full name of the service for a handler if the server has no `package`', async () => {
+  it('suggests the full name of the service in the log line of a handler if the server has no `package`', async () => {
     expect(await warningsOf([server({ package: undefined as never })])).toContain(
       "@GrpcMethod('Orders', 'Get') of OrdersController.preferred receives no calls: no service 'Orders' is served; did you mean @GrpcMethod('orders.v1.Orders', 'Get')?",
     );
   });
 
-  it('names `package` for a handler if the server serves no service', async () => {
+  it('suggests the option `package` in the log line of a handler if the server serves no service', async () => {
     expect(
       await warningsOf([server({ package: 'google.protobuf', protoPath: 'google/protobuf/empty.proto' })]),
     ).toContain(

@@ -81,7 +81,7 @@ function statusOf(kind: string): Promise<StatusObject> {
 }
 
 describe.each(Object.keys(CALLS))('@CallTrailers() of a %s call', (kind) => {
-  it('sends the trailers of a handler with the status OK', async () => {
+  it(`sends the trailers of a ${kind} handler with the status OK`, async () => {
     fill = (trailers) => {
       trailers.set('x-cache', 'hit');
     };
@@ -89,7 +89,7 @@ describe.each(Object.keys(CALLS))('@CallTrailers() of a %s call', (kind) => {
     expect([code, metadata.get('x-cache')]).toEqual([status.OK, ['hit']]);
   });
 
-  it('sends the trailers of a handler with an error status', async () => {
+  it(`sends the trailers of a ${kind} handler with an error status`, async () => {
     fill = (trailers) => {
       trailers.set('x-cache', 'miss');
       throw new RpcException({ code: status.NOT_FOUND, message: 'no such order' });
@@ -98,7 +98,7 @@ describe.each(Object.keys(CALLS))('@CallTrailers() of a %s call', (kind) => {
     expect([code, details, metadata.get('x-cache')]).toEqual([status.NOT_FOUND, 'no such order', ['miss']]);
   });
 
-  it('omits trailers that HTTP/2 forbids, and logs the omission', async () => {
+  it(`omits trailers of a ${kind} handler that HTTP/2 forbids, and logs the omission`, async () => {
     fill = (trailers) => {
       trailers.set('connection', 'close');
       trailers.set('x-cache', 'hit');

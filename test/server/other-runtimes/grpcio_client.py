@@ -20,7 +20,7 @@ lock = threading.Lock()
 failed = []
 servers = set()
 calls = 0
-open_calls = threading.Semaphore(0)
+ended_calls = threading.Semaphore(0)
 over = threading.Event()
 
 
@@ -44,7 +44,7 @@ def ended(call):
             if server not in servers:
                 servers.add(server)
                 print(f"from {server}", flush=True)
-    open_calls.release()
+    ended_calls.release()
 
 
 threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
@@ -63,6 +63,6 @@ with grpc.insecure_channel(target, options=options) as channel:
             get.future(REQUESTS[calls % 2], timeout=30).add_done_callback(ended)
         time.sleep(0.003)
     for _ in range(calls):
-        open_calls.acquire()
+        ended_calls.acquire()
 
 print(json.dumps({"calls": calls, "failed": failed}), flush=True)

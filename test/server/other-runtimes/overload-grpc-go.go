@@ -22,7 +22,7 @@ const warmUp = 15
 
 var names = map[codes.Code]string{codes.OK: "OK", codes.ResourceExhausted: "RESOURCE_EXHAUSTED", codes.DeadlineExceeded: "DEADLINE_EXCEEDED"}
 
-// Passes messages as bytes.
+// raw is a codec that passes messages as bytes.
 type raw struct{}
 
 func (raw) Marshal(message interface{}) ([]byte, error) { return *message.(*[]byte), nil }

@@ -44,7 +44,7 @@ describe('rolling restart of two servers', () => {
     const start = () => ChildServer.start({ script, readyTimeoutMs: PATIENTLY.timeoutMs });
     servers = await Promise.all([start(), start()]);
     wires = await Promise.all(servers.map(({ url }) => FaultProxy.start(url)));
-    // With this delay, requests are always in flight, even to a server without open calls.
+    // With this delay, requests can be in flight to a server that has no open calls.
     for (const wire of wires) wire.delay(10);
     const target = `ipv4:${wires.map(({ url }) => url).join()}`;
     const kinds = isInstalled('grpcio') ? [grpcJs, grpcio] : [grpcJs];

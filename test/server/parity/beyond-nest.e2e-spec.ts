@@ -24,7 +24,7 @@ import { startServer, type RunningServer } from './servers.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** The Observables that the unary handler returns, by the text of the request. */
+/** Functions that create the Observable that the unary handler returns, by the text of the request. */
 const ANSWERS: Record<string, () => Observable<Partial<Note> | undefined>> = {
   never: () => NEVER,
   empty: () => EMPTY,
@@ -33,7 +33,7 @@ const ANSWERS: Record<string, () => Observable<Partial<Note> | undefined>> = {
 
 @Controller()
 class BeyondController {
-  /** Number of handler Observables that have ended. */
+  /** Number of Observables of the unary handler that have ended. */
   over = 0;
   began = 0;
   requests: (number | 'completed')[] = [];
@@ -184,7 +184,7 @@ describe('ResilientGrpcServer, intended differences', () => {
   });
 
   it.each(['parity.v1.Calls/Chat', 'parity.v1.Calls/Collect'])(
-    "ends %s, whose handler uses grpc-js's call, with the exception that the handler throws",
+    "ends %s, whose handler uses grpc-js's call, with the status of the exception that the handler throws",
     async (method) => {
       const { status } = await client.call(method, notes(1), { deadlineMs: 20_000 });
       expect(status).toMatchObject({ code: Code.OUT_OF_RANGE, details: 'thrown at once' });

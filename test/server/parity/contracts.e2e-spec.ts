@@ -179,7 +179,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
       const { messages, status } = await client.call(method);
       expect(messages).toEqual([]);
       expect(status.code).toBe(Code.UNIMPLEMENTED);
-      // grpc-js omits the service if only the handler is missing.
+      // If only the handler is missing, the details that grpc-js sends omit the service.
       if (which !== 'Transport.GRPC')
         expect(status.details).toBe(`The server does not implement the method /${method}`);
     });

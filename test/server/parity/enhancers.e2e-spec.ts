@@ -85,9 +85,10 @@ const invalid = (errors: { property: string }[]) =>
 const THROWN: Record<string, () => unknown> = {
   'an error': () => new Error('a secret'),
   'an HTTP exception': () => new BadRequestException('a secret'),
-  'a string': () => new RpcException('said'),
-  'a code and a message': () => new RpcException({ code: Code.NOT_FOUND, message: 'no such note' }),
-  'a code, details and metadata': () => {
+  'an RpcException with a string': () => new RpcException('said'),
+  'an RpcException with a code and a message': () =>
+    new RpcException({ code: Code.NOT_FOUND, message: 'no such note' }),
+  'an RpcException with a code, details, and metadata': () => {
     const metadata = new Metadata();
     metadata.set('reason', 'none');
     metadata.set('reason-bin', Buffer.from([1]));
@@ -172,7 +173,7 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       ]);
     });
 
-    it('rejects a call in a guard', async () => {
+    it('rejects a call if a guard returns false', async () => {
       const { status } = await client.call(UNARY, { number: 3 });
       expect(status).toMatchObject({ code: Code.UNKNOWN, details: 'Forbidden resource' });
       expect(actions).toEqual(['guard of rpc EnhancedController.unary']);
@@ -197,10 +198,10 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       it.each([
         ['an error', { code: Code.UNKNOWN, details: 'Internal server error' }],
         ['an HTTP exception', { code: Code.UNKNOWN, details: 'Internal server error' }],
-        ['a string', { code: Code.UNKNOWN, details: 'said' }],
-        ['a code and a message', { code: Code.NOT_FOUND, details: 'no such note' }],
-        ['a code, details and metadata', { code: Code.ABORTED, details: 'try again' }],
-      ])('ends a call with the expected status if its handler throws %s', async (text, expected) => {
+        ['an RpcException with a string', { code: Code.UNKNOWN, details: 'said' }],
+        ['an RpcException with a code and a message', { code: Code.NOT_FOUND, details: 'no such note' }],
+        ['an RpcException with a code, details, and metadata', { code: Code.ABORTED, details: 'try again' }],
+      ])(`sends the status of the exception if a ${kind} handler throws %s`, async (text, expected) => {
         const { messages, status } = await client.call(`parity.v1.Kinds/${kind}`, { text, number: 5 }, NAMED_CALL);
         expect(numbers({ messages })).toEqual(kind === 'Watch' ? [1] : []);
         expect(status).toMatchObject(expected);
@@ -277,9 +278,9 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
   });
 
   it.each([
-    ['inherits', true, [6]],
-    ['does not inherit', false, [4]],
-  ])('applies global enhancers only if the server inherits them: %s', async (_how, inheritAppConfig, expected) => {
+    ['applies global enhancers if the server inherits the configuration of the application', true, [6]],
+    ['does not apply global enhancers if the server does not inherit the configuration of the application', false, [4]],
+  ])('%s', async (_title, inheritAppConfig, expected) => {
     const global: Pick<ServerSettings, 'configure'> = {
       configure: (app) => {
         app.useGlobalPipes({ transform: (value: unknown) => isNote(value) && { ...value, number: value.number + 1 } });

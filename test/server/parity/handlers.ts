@@ -31,12 +31,12 @@ type Sent = Partial<Note>;
 
 const broken = () => new RpcException({ code: Code.DATA_LOSS, message: 'broken on request' });
 
-/** One handler of each method kind, as in Nest's documentation. The text of a request selects the behavior. */
+/** Handlers of all method kinds, as in Nest's documentation. The text of a request, or the metadata of a call, selects the behavior. */
 @Controller()
 export class KindsController {
   /** Number of subscriptions to endless Observables. */
   begun = 0;
-  /** Number of handler Observables that have ended for any reason, and of calls of `Forget`. */
+  /** Number of 'released', 'endless', and request Observables that have ended for any reason, plus the number of calls of `Forget`. */
   over = 0;
   /** Emits the response to requests with the text 'released'. */
   readonly released = new Subject<Sent>();

@@ -38,7 +38,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
       },
     );
 
-    it('returns its own response to each concurrent call', async () => {
+    it('responds to each of 50 concurrent calls with its own response', async () => {
       const calls = Array.from({ length: 50 }, (_, number) => client.call('parity.v1.Kinds/Unary', { number }));
       expect((await Promise.all(calls)).flatMap(numbers)).toEqual(
         Array.from({ length: 50 }, (_, number) => number + 1),

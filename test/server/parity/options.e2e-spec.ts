@@ -177,7 +177,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it('throws on status, on() and unwrap() of a microservice', async () => {
+    it('throws on `status`, `on()`, and `unwrap()` of a microservice', async () => {
       await serving({}, async (_client, { microservice }) => {
         expect(() => microservice.status).toThrow();
         expect(() => microservice.on('error', () => undefined)).toThrow();

@@ -132,7 +132,7 @@ function moduleOf({ which, controllers, providers = [] }: ServerSettings, option
   };
 }
 
-/** An unused address of 127.0.0.1. */
+/** Returns an unused address on 127.0.0.1. */
 export async function freeAddress(): Promise<string> {
   return `127.0.0.1:${await freePort()}`;
 }

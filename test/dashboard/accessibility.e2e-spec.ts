@@ -34,7 +34,7 @@ describe.skipIf(!isInstalled('Chromium'))('accessibility of the dashboard page',
     ['light', 390],
     ['dark', 390],
   ] as const)(
-    'shows each view without accessibility violations and without clipped text (%s, %d px wide)',
+    'shows each view without accessibility violations and without clipped tables (%s, %d px wide)',
     async ([colorScheme, width], test) => {
       const found: Record<string, readonly string[]> = {};
       for (const view of views.all) {

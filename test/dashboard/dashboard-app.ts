@@ -51,7 +51,7 @@ export interface DashboardAppOptions {
   readonly adapter?: () => AbstractHttpAdapter;
   /** Global prefix of the application's routes. */
   readonly prefix?: string;
-  /** True if the paths of the routes contain a version, by default v1. */
+  /** True if the application enables URI versioning with the default version 1. */
   readonly versioned?: boolean;
   /** True if a global interceptor wraps every response in `{ data }`. */
   readonly wrapped?: boolean;

@@ -64,7 +64,7 @@ describe.skipIf(!isInstalled('Chromium'))('page of several processes', { timeout
     const rows = page.getByRole('table', { name: 'Processes' }).locator('tbody tr');
     await waitFor(async () => (await rows.count()) === 3, IN_TIME);
 
-    // With the keyboard, opens the page of a client across all processes, and then the page of the client in one process.
+    // Opens the page of a client across all processes, and then that of one process, with the keyboard only.
     await page.getByRole('link', { name: 'orders' }).focus();
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Outage orders' }).waitFor();

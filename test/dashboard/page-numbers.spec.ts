@@ -53,7 +53,7 @@ describe('verdict', () => {
 });
 
 describe('client rates', () => {
-  it('computes the rates of a client per second for any interval between samples', () => {
+  it('computes the per-second rates of a client for any interval between samples', () => {
     const client = clientOf(30, 10, 0.1);
     expect(client.rateNow('started')).toBe(30);
     const [moments, started, failed] = client.rates(['started', 'failed']);
@@ -174,7 +174,7 @@ describe('client of several processes', () => {
       word: 'Catching up',
       sentence: expect.stringMatching(/^In 1 of 2 processes, for example one: /),
     });
-    // Samples of processes whose clocks differ are added at the same moments.
+    // Samples of processes whose clocks differ are aligned before they are added.
     const [moments, started, failed] = client.columns(['started', 'failed'], 10_000, T + 10_000);
     expect(moments).toEqual([0, 2, 4, 6, 8].map((second) => T / 1_000 + second));
     expect([started, failed]).toEqual([Array(5).fill(30), Array(5).fill(0)]);
@@ -243,7 +243,7 @@ describe('client assessment', () => {
     ['off Closed: The client accepts no calls.', { drain: { state: 'closed' } }],
   ])('shows "%s" for a client with %j', (expected, more) => expect(wordOf(more)).toBe(expected));
 
-  it('shows "Recovered" while calls succeed after recent faults', () => {
+  it('shows "Recovered" instead of "Failing" after recent faults only while calls are made and succeed', () => {
     const recent = recentOf({ UNAVAILABLE: 10 }, 20);
     expect(wordOf({ recent }, true)).toBe(
       'warn Recovered: Calls succeed again; 50 % of calls failed in the last 45 s: UNAVAILABLE',

@@ -65,7 +65,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await locator.waitFor({ state });
     recordTiming(task, `${change} after, ms`, performance.now() - from, { atMost });
   };
-  // The page shows changes of the connectivity state immediately, and all other changes once a second. Playwright polls every 500 ms.
+  // The page shows changes of the connectivity state within 250 ms, and all other changes within 1 s. Playwright polls every 500 ms.
   const NEXT_UPDATE_MS = 1_500;
   const clientsOf = (...names: readonly string[]) => names.map((name) => ({ name, url: UNREACHABLE }));
 
@@ -162,7 +162,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       expect(await fact(page, 'This outage', 'connection attempts')).toMatch(/^\d+ failed$/);
       const oldest = page.locator('.details > .facts > div', { hasText: 'oldest wait' }).locator('dd');
       await waitFor(async () => /^[1-9]\d*(\.\d)? s$/.test((await oldest.textContent()) ?? ''), IN_TIME);
-      // The widths are proportional to the durations.
+      // The widths are percentages of the shown period.
       const widths = await page.evaluate<number[]>(
         `[...document.querySelectorAll('.details .stretch')].map(({ style }) => Number(style.flexGrow))`,
       );
@@ -272,7 +272,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   });
 
   it(
-    'distinguishes faults from errors caused by the request, and sorts by any column',
+    'distinguishes faults from errors caused by the request, follows clients at run time, and sorts methods by column',
     { tags: ['timed'] },
     async (test) => {
       const server = await ScriptedGrpcServer.start({
@@ -343,7 +343,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
     const { page, problems } = await open(test, `${url}/grpc`);
     let loads = 0;
-    // Each response has another release, as behind a load balancer during a deployment.
+    // The responses alternate between two releases, as behind a load balancer during a deployment.
     await page.route('**/grpc/events', async (route) => {
       const clients = JSON.stringify({
         at: Date.now(),
@@ -412,7 +412,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     expect(problems).toEqual([]);
   });
 
-  it('opens the first client of a filtered list by Enter, and clears the filter by Escape', async (test) => {
+  it('opens the first client of a filtered list with Enter, and clears the filter with Escape', async (test) => {
     const { url } = await start(test, { clients: clientsOf('orders', 'audit', 'billing') });
     const { page, problems } = await open(test, `${url}/grpc`);
     const filter = page.getByRole('searchbox');
@@ -537,30 +537,34 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     },
   );
 
-  it.for(['light', 'dark'] as const)('shows a readable dashboard page in %s mode', async (colorScheme, test) => {
-    const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
-    const watched = await open(test, `${url}/grpc`, {
-      colorScheme,
-      reducedMotion: 'reduce',
-      viewport: { width: 360, height: 700 },
-    });
-    const { page } = watched;
-    await page.getByRole('link', { name: 'orders' }).waitFor();
-    const [background, ...inks] = await page.evaluate<string[]>(
-      `['--card', '--ink', '--dim', '--ok', '--bad', '--wait', '--ours']
+  it.for(['light', 'dark'] as const)(
+    'shows the dashboard page with sufficient contrast and without horizontal scrolling in %s mode',
+    async (colorScheme, test) => {
+      const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
+      const watched = await open(test, `${url}/grpc`, {
+        colorScheme,
+        reducedMotion: 'reduce',
+        viewport: { width: 360, height: 700 },
+      });
+      const { page } = watched;
+      await page.getByRole('link', { name: 'orders' }).waitFor();
+      const [background, ...inks] = await page.evaluate<string[]>(
+        `['--card', '--ink', '--dim', '--ok', '--bad', '--wait', '--ours']
         .map((name) => getComputedStyle(document.documentElement).getPropertyValue(name))`,
-    );
-    expect(luminance(background!) > 0.5).toBe(colorScheme === 'light');
-    // WCAG AA requires a contrast of at least 4.5.
-    for (const ink of inks) expect(contrast(ink, background!), `${ink} on ${background!}`).toBeGreaterThanOrEqual(4.5);
-    // Nothing overflows on a phone, neither in the list nor in the details.
-    for (const link of ['orders', undefined]) {
-      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360);
-      if (link) await page.getByRole('link', { name: link }).click();
-      if (link) await page.getByRole('heading', { name: link }).waitFor();
-    }
-    expect(watched.problems).toEqual([]);
-  });
+      );
+      expect(luminance(background!) > 0.5).toBe(colorScheme === 'light');
+      // WCAG AA requires a contrast of at least 4.5.
+      for (const ink of inks)
+        expect(contrast(ink, background!), `${ink} on ${background!}`).toBeGreaterThanOrEqual(4.5);
+      // Nothing overflows on a phone, neither in the list nor in the details.
+      for (const link of ['orders', undefined]) {
+        expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360);
+        if (link) await page.getByRole('link', { name: link }).click();
+        if (link) await page.getByRole('heading', { name: link }).waitFor();
+      }
+      expect(watched.problems).toEqual([]);
+    },
+  );
 });
 
 /** Text of each table that is wider than its panel. */

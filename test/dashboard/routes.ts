@@ -19,7 +19,7 @@ import {
 
 const KEY = { 'x-key': 'sesame' };
 
-/** Defines the tests of the dashboard over HTTP on one platform. */
+/** Defines the tests of the dashboard for one HTTP platform of Nest, by default Express. */
 export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void {
   const leaks = captureLeaks();
   let server: ScriptedGrpcServer;
@@ -239,7 +239,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     events.close();
   });
 
-  it('keeps sending dashboard events despite interceptors that act when a handler completes', async () => {
+  it('keeps sending dashboard events despite an interceptor with a timeout that also sets a response header late', async () => {
     const late: NestInterceptor = {
       intercept: (context: ExecutionContext, next) => {
         const response = context.switchToHttp().getResponse<{ header(name: string, value: string): unknown }>();
@@ -319,7 +319,7 @@ function linksOf(page: string): string[] {
   return [...page.matchAll(/(?:href|src|data-trouble)="([^"]+)"/g)].map((match) => match[1]!);
 }
 
-/** Every file that a page loads, including imports. */
+/** Fetches every file that a page loads, including imports. */
 async function filesOf(page: string): Promise<{ name: string; response: Response }[]> {
   const found = new Map<string, Response>();
   const wanted = linksOf(await (await fetch(page)).text()).map((link) => new URL(link, page).href);

@@ -32,7 +32,7 @@ class HealthController {
   @Get('all') @HealthCheck() all() {
     return this.health.check([() => this.grpc.checkAll()]);
   }
-  @Get('but-audit') @HealthCheck() butAudit() {
+  @Get('except-audit') @HealthCheck() exceptAudit() {
     return this.health.check([() => this.grpc.checkAll({ except: ['audit'] })]);
   }
   @Get('only-audit') @HealthCheck() onlyAudit() {
@@ -94,7 +94,7 @@ describe('GrpcChannelHealthIndicator', () => {
   });
 
   it('checks only the channels of the selected clients', async () => {
-    expect(Object.keys((await ask('but-audit')).report.details)).toEqual(['orders']);
+    expect(Object.keys((await ask('except-audit')).report.details)).toEqual(['orders']);
     expect(Object.keys((await ask('only-audit')).report.details)).toEqual(['audit']);
   });
 

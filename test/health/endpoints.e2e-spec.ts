@@ -41,7 +41,7 @@ function settingsFor(servers: readonly { readonly url: string }[]): GrpcClientSe
   };
 }
 
-/** Makes `count` calls and returns the addresses that answered. */
+/** Makes `count` calls and returns the addresses of the servers that responded. */
 async function peersOf({ client, orders }: OrdersApp, count = 30): Promise<ReadonlySet<string | undefined>> {
   const peers = new Set<string | undefined>();
   const watching = client.events$.subscribe((event) => {
@@ -206,7 +206,7 @@ describe('health of each endpoint', () => {
   it.each<[string, Record<string, Reply>]>([
     ['NOT_SERVING', { 'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true } }],
     ['nothing yet', { 'Health/Watch': { never: true } }],
-  ])('keeps using a removed endpoint while the new one is READY and reports %s', async (_, scripts) => {
+  ])('keeps using a removed endpoint while its replacement is READY and reports %s', async (_, scripts) => {
     const serving = { 'Health/Watch': { messages: [{ status: 'SERVING' }], never: true } };
     const before = await startScripted(onTestFinished, serving);
     const after = await startScripted(onTestFinished, scripts);

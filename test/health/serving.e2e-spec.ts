@@ -181,7 +181,7 @@ describe.concurrent.each(MODES)('outage, mode %s', (mode) => {
     },
   );
 
-  it('reports a server as degraded during a restart while calls wait and succeed', async ({ onTestFinished }) => {
+  it('reports a server as up or degraded during a restart while calls wait and succeed', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED });
     const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: NOT_IN_THIS_TEST_MS });
     await firstValueFrom(app.orders.get({ id: '1' }));

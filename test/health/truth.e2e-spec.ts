@@ -155,6 +155,8 @@ describe.concurrent('health of a channel', () => {
       recordTiming(task, 'outages of 12 warm clients ended after, ms', performance.now() - restartedAt, {
         atMost: 8_000,
       });
+      const reports = Object.values(await app.health.checkAll());
+      expect(reports.map(({ status }) => status)).toEqual(Array(12).fill('up'));
       expect(server.counts().calls).toBe(0);
     },
   );

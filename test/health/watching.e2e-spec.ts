@@ -28,7 +28,7 @@ describe.concurrent('Watch', () => {
     expect([app.client.activeCalls(), app.client.snapshot().counters['started']]).toEqual([[], 1]);
   });
 
-  it('does not connect an idle channel or prevent idleness, and starts a new Watch with the next connection', async ({
+  it('does not connect an idle channel for a Watch or prevent idleness, and starts a new Watch with the next connection', async ({
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
@@ -151,7 +151,7 @@ describe('Watch and connection age', () => {
     });
     await until(() => server.counts('Orders/Watch').open === 1);
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
-    // The age varies by ±10 %.
+    // The maximum age varies by ±10 %.
     await advance(1_100);
     await until(() => server.counts('Health/Watch').open === 0);
     // The next Watch starts within 100 ms.

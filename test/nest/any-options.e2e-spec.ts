@@ -227,7 +227,7 @@ const INNER = [
   'x-tenant',
 ];
 
-/** Placeholder for a value that fast-check cannot hold. */
+/** Placeholder for a value that fast-check cannot clone or print. */
 class Hostile {
   constructor(readonly index: number) {}
 }
@@ -285,7 +285,7 @@ function optionsOf([kind, drawn]: readonly [string, unknown]): unknown {
   return base;
 }
 
-/** Returns the client that `options` create, or the `GrpcConfigurationError`; any other error is rethrown. */
+/** Returns the client created from `options`, or the `GrpcConfigurationError`. Rethrows any other error. */
 function created(options: unknown): ResilientGrpcClient | GrpcConfigurationError {
   try {
     // JavaScript users can pass anything.
@@ -300,7 +300,7 @@ const prototypes = () => [Object, Array, Function, String].map((type) => Reflect
 
 describe('arbitrary client options', () => {
   it(
-    'creates a working client or throws one GrpcConfigurationError for arbitrary options',
+    'creates a client or throws a GrpcConfigurationError for arbitrary options, and pollutes no prototype',
     { tags: ['timed'], timeout: 120_000 },
     async ({ task }) => {
       const before = prototypes();

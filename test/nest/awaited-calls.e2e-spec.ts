@@ -122,7 +122,7 @@ describe('awaited call', () => {
     ]);
   });
 
-  it('logs an unsubscribed call when its application closes', async () => {
+  it('logs an awaited, unsubscribed call when its application closes', async () => {
     const app = await startOrdersApp({ url: '127.0.0.1:1' });
     // eslint-disable-next-line @typescript-eslint/await-thenable -- the mistake that the test makes
     await app.orders.get({ id: '9' });
@@ -132,14 +132,14 @@ describe('awaited call', () => {
     expect(process.listenerCount('exit')).toBe(listeners - 1);
   });
 
-  it('logs an unsubscribed call when a short script ends', async () => {
+  it('logs an awaited, unsubscribed call when a short script ends', async () => {
     const { stdout } = await promisify(execFile)(process.execPath, [SCRIPT], {
       env: { ...process.env, NO_COLOR: '1' },
     });
     expect(stdout).toMatch(/WARN .*\[ResilientGrpc:orders\] .*Get: the call at .*awaited-script\.mjs:\d+ was awaited/);
   });
 
-  it('does not detect awaited calls in production, because the calls have no `then`', async () => {
+  it('creates calls with a `then` property, which detects awaited calls, except in production', async () => {
     vi.stubEnv('NODE_ENV', 'production');
     onTestFinished(() => {
       vi.unstubAllEnvs();

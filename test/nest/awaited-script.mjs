@@ -1,4 +1,4 @@
-// node awaited-script.mjs: awaits a call without a subscription, and ends.
+// node awaited-script.mjs: awaits a call without subscribing to it, and exits without closing the application.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcServiceToken } from 'nestjs-resilient-grpc';

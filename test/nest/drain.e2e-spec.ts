@@ -24,7 +24,7 @@ import { recordTiming } from '../support/timing.js';
 import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO } from './places.js';
 
-/** A duration equal to the timeout of a test, so that a shutdown that waits for its own timeout fails the test. */
+/** A duration equal to the timeout of a test, so that a shutdown that waits for its drain timeout fails the test. */
 const NOT_IN_THIS_TEST_MS = 60_000;
 
 let server: ScriptedGrpcServer;
@@ -65,7 +65,7 @@ async function gateway(
       return new Promise<string>((resolve) => (hung.answer = () => resolve('at last')));
     }
 
-    /** An event stream that would keep the HTTP server open forever. */
+    /** An event stream that keeps the HTTP server open until the stream ends. */
     @Sse('feed') feed() {
       const watch = (from: string) => this.orders.watch({ from });
       const feed = resumable(watch, {
@@ -260,7 +260,7 @@ describe('hybrid application', () => {
 });
 
 describe('stream without onDrain during a shutdown', () => {
-  it('reads a finite response stream to its end within the drain timeout', async () => {
+  it('reads a response stream without onDrain to its end during a shutdown if it ends within the drain timeout', async () => {
     const { app, orders } = await gateway();
     server.script('Watch', { messages: [{ sequence: '1' }, { sequence: '2' }], hold: 'status' });
     const whole = firstValueFrom(orders.watch({ from: '0' }).pipe(toArray()));
@@ -273,7 +273,7 @@ describe('stream without onDrain during a shutdown', () => {
     expect(aboutDrain().at(-1)).toContain('1 call finished, 0 streams completed, 0 cut off');
   });
 
-  it('counts a call that finishes after the shutdown began, but before the clients drain', async () => {
+  it('counts a call as finished if it ends after the shutdown starts but before the clients drain', async () => {
     const { app, hung, orders, get } = await gateway();
     // Nest closes its HTTP server, and waits for this request, before the clients drain.
     const request = get('/hung');
@@ -340,56 +340,63 @@ describe('application that does not close', () => {
 
 describe('application shutdown hook that never resolves', () => {
   it.each([
-    ['onModuleDestroy of a provider that runs after the library', 'onModuleDestroy'],
-    ['beforeApplicationShutdown of any provider', 'beforeApplicationShutdown'],
-  ] as const)('closes the clients although an application hook never resolves: %s', async (_what, hook) => {
-    let acceptingInHook: boolean | undefined;
-    let end: () => void = () => undefined;
-    const hung = new Promise<void>((resolve) => (end = resolve));
-    const hangs = {
-      [hook]: () => {
-        // Read here, because on a busy machine the test may resume only after the drain timeout.
-        acceptingInHook = client.accepting;
-        return hung;
-      },
-    };
-    @Module({ providers: [{ provide: 'hangs', useValue: hangs }] })
-    class Hanging {}
-    @Module({
-      imports: [
-        ...(hook === 'onModuleDestroy' ? [Hanging] : []),
-        ResilientGrpcModule.forRoot({ drain: { timeoutMs: 300 } }),
-        ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }]),
-      ],
-      providers: hook === 'onModuleDestroy' ? [] : [{ provide: 'hangs', useValue: hangs }],
-    })
-    class AppModule {}
-    const logger = { log: () => undefined, error: () => undefined, warn: (line: unknown) => lines.push(String(line)) };
-    const app = await NestFactory.createApplicationContext(AppModule, { logger });
-    onTestFinished(() => {
+    ['onModuleDestroy of a provider, called after that of the library', 'onModuleDestroy'],
+    ['beforeApplicationShutdown of a provider', 'beforeApplicationShutdown'],
+  ] as const)(
+    'closes the clients after the drain timeout if a shutdown hook of the application does not resolve: %s',
+    async (_what, hook) => {
+      let acceptingInHook: boolean | undefined;
+      let end: () => void = () => undefined;
+      const hung = new Promise<void>((resolve) => (end = resolve));
+      const hangs = {
+        [hook]: () => {
+          // Read here, because on a busy machine the test may resume only after the drain timeout.
+          acceptingInHook = client.accepting;
+          return hung;
+        },
+      };
+      @Module({ providers: [{ provide: 'hangs', useValue: hangs }] })
+      class Hanging {}
+      @Module({
+        imports: [
+          ...(hook === 'onModuleDestroy' ? [Hanging] : []),
+          ResilientGrpcModule.forRoot({ drain: { timeoutMs: 300 } }),
+          ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }]),
+        ],
+        providers: hook === 'onModuleDestroy' ? [] : [{ provide: 'hangs', useValue: hangs }],
+      })
+      class AppModule {}
+      const logger = {
+        log: () => undefined,
+        error: () => undefined,
+        warn: (line: unknown) => lines.push(String(line)),
+      };
+      const app = await NestFactory.createApplicationContext(AppModule, { logger });
+      onTestFinished(() => {
+        end();
+        return app.close();
+      });
+      const client = app.get(GrpcClients).get('orders');
+      const feed = collect(client.getService<OrdersClient>('Orders').watch({ from: '0' }));
+      await waitFor(() => feed.received === 3);
+      const beganAt = performance.now();
+      const closing = app.close();
+      await waitFor(() => acceptingInHook !== undefined);
+      expect(acceptingInHook).toBe(true);
+      await waitFor(() => client.connectivity.state === 'SHUTDOWN', { timeoutMs: 10_000 });
+      expect(performance.now() - beganAt).toBeGreaterThan(290);
+      expect(feed.end).toBe('failed: draining');
+      expect(lines[0]).toBe(
+        'the application did not close within 300 ms (1 call of /orders.v1.Orders/Watch); closing gRPC clients now',
+      );
       end();
-      return app.close();
-    });
-    const client = app.get(GrpcClients).get('orders');
-    const feed = collect(client.getService<OrdersClient>('Orders').watch({ from: '0' }));
-    await waitFor(() => feed.received === 3);
-    const beganAt = performance.now();
-    const closing = app.close();
-    await waitFor(() => acceptingInHook !== undefined);
-    expect(acceptingInHook).toBe(true);
-    await waitFor(() => client.connectivity.state === 'SHUTDOWN', { timeoutMs: 10_000 });
-    expect(performance.now() - beganAt).toBeGreaterThan(290);
-    expect(feed.end).toBe('failed: draining');
-    expect(lines[0]).toBe(
-      'the application did not close within 300 ms (1 call of /orders.v1.Orders/Watch); closing gRPC clients now',
-    );
-    end();
-    await closing;
-  });
+      await closing;
+    },
+  );
 });
 
 describe('explicit drain()', () => {
-  it('ends streams, lets calls finish, and closes the client on an explicit drain()', async () => {
+  it('ends streams with onDrain, lets calls finish, and closes the client on an explicit drain()', async () => {
     const { app, client, orders } = await gateway();
     server.script('Get', { message: { id: '1' }, hold: 'everything' });
     const call = firstValueFrom(orders.get({ id: '1' }));
@@ -406,7 +413,7 @@ describe('explicit drain()', () => {
     await app.close();
   });
 
-  it('fails a call immediately with its last error if the retry would be due after the drain', async () => {
+  it('fails a call immediately with its last error if the retry would be due after the drain timeout', async () => {
     const { client, orders } = await gateway(undefined, { methods: { Get: { idempotent: true } } });
     server.script('Get', { status: 'UNAVAILABLE', details: 'busy', pushback: 2 * NOT_IN_THIS_TEST_MS });
     const call = firstValueFrom(orders.get({ id: '1' })).catch((error: unknown) => error);

@@ -59,10 +59,13 @@ async function attemptsOf(orders: OrdersClient): Promise<number> {
 }
 
 describe('service config from an Observable', () => {
-  it('delays the start until the first service config, and applies each update to calls that start after it', async () => {
+  it('delays the start until the first service config arrives, and applies each update to calls that start after it', async () => {
     const source = new Subject<ServiceConfig>();
-    const starting = start(source);
+    let hasStarted = false;
+    const starting = start(source).finally(() => (hasStarted = true));
     await waitFor(() => source.observed);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(hasStarted).toBe(false);
     source.next(retrying(2));
     const orders = await starting;
     expect(await attemptsOf(orders)).toBe(2);
@@ -85,7 +88,7 @@ describe('service config from an Observable', () => {
     ['invalid JSON', 'grpc_config=[{]'],
     ['an invalid choice', 'grpc_config=[{"percentage":"all","serviceConfig":{}}]'],
     ['an invalid service config', 'grpc_config=[{"serviceConfig":{"methodConfig":[{"name":[{}],"timeout":"soon"}]}}]'],
-  ])('ignores a DNS record that is %s at the start, and applies the corrected record later', async (_what, text) => {
+  ])('ignores a DNS record with %s at the start, and applies the corrected record later', async (_what, text) => {
     const names = await NameServer.start();
     onTestFinished(() => {
       names.close();
@@ -114,7 +117,7 @@ describe('service config from an Observable', () => {
       new BehaviorSubject(retrying(1)),
       'clients.orders.serviceConfig.methodConfig[0].retryPolicy.maxAttempts',
     ],
-    ['never arrives', EMPTY, 'clients.orders.serviceConfig'],
+    ['never arrives because the Observable completes', EMPTY, 'clients.orders.serviceConfig'],
   ])('fails the start if the first service config %s', async (_, source, path) => {
     const error: unknown = await start(source).catch((reason: unknown) => reason);
     if (!(error instanceof GrpcConfigurationError)) throw error;

@@ -14,7 +14,7 @@ import { ORDERS_PROTO } from './places.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-// Definitions are kept for the process, so each test uses a separate client name.
+// Client definitions are kept for the life of the process, so each test uses a separate client name.
 let clients = 0;
 const uniqueName = () => `billing-${String.fromCharCode(97 + clients++).repeat(4)}`;
 const options = (name: string) => ({ name, protoPath: ORDERS_PROTO, url: '127.0.0.1:1' });
@@ -125,7 +125,7 @@ describe('misspelled injection', () => {
     ['defined in another module', true],
     ['not defined', false],
   ])(
-    'names forFeature and the export of the module in the error of Nest if a client is %s',
+    'makes the dependency error of Nest name forFeature() and the missing export if an injected client is %s',
     async (_state, isDefined) => {
       const name = uniqueName();
       @Injectable()
@@ -166,7 +166,7 @@ describe('misspelled injection', () => {
     expect(await startError([ResilientGrpcModule.forFeature([options(name)])], Consumer)).toBeUndefined();
   });
 
-  it('injects the provider of the application for a service token that no client has', async () => {
+  it('injects a provider of the application for the service token of an undefined client', async () => {
     const feature = ResilientGrpcModule.forFeature([options(uniqueName())]);
     const fake = {};
     @Injectable()

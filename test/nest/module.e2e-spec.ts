@@ -62,7 +62,7 @@ async function start(...imports: (DynamicModule | (new () => object))[]): Promis
 const get = (context: INestApplicationContext, service = 'Orders') =>
   firstValueFrom(context.get<Resilient<OrdersClient>>(getGrpcServiceToken('orders', service)).get({ id: '7' }));
 
-/** Stands in for the ConfigService of @nestjs/config. */
+/** Substitute for the ConfigService of @nestjs/config. */
 @Injectable()
 class Config {
   get(key: string): string | undefined {
@@ -94,7 +94,7 @@ describe('clients and services', () => {
     expect(await firstValueFrom(consumer.short.get({ id: '1' }))).toMatchObject({ id: '1', item: 'tea' });
   });
 
-  it('exports clients and services to modules that import forFeature, and to all modules with isGlobal', async () => {
+  it('injects a service into a module that does not import forFeature only if isGlobal is true', async () => {
     @Injectable()
     class Consumer {
       constructor(@InjectGrpcService('orders', 'Orders') readonly orders: Resilient<OrdersClient>) {}
@@ -149,7 +149,7 @@ describe('clients and services', () => {
 });
 
 describe('client name', () => {
-  it('shares one channel in an application if two definitions of a client are equal', async () => {
+  it('creates one client in an application if two definitions of the client are equal', async () => {
     const context = await start(ResilientGrpcModule.forFeature([orders()]), ResilientGrpcModule.forFeature([orders()]));
     expect([...context.get(GrpcClients)]).toHaveLength(1);
     expect(await get(context)).toMatchObject({ id: '7' });
@@ -165,7 +165,7 @@ describe('client name', () => {
     );
   });
 
-  it('opens a separate channel for a client in each application', async () => {
+  it('creates a separate client in each application, which stays usable after another application closes', async () => {
     const first = await start(ResilientGrpcModule.forFeature([orders()]));
     const second = await start(ResilientGrpcModule.forFeature([orders()]));
     expect(first.get(getGrpcClientToken('orders'))).not.toBe(second.get(getGrpcClientToken('orders')));
@@ -227,7 +227,7 @@ describe('forFeatureAsync', () => {
 });
 
 describe('forRoot', () => {
-  it('applies defaults from an async factory to clients that are imported before it', async () => {
+  it('applies defaults from an async factory to clients that are imported before forRootAsync', async () => {
     server.script('orders.v1.Orders/Get', { never: true });
     const context = await start(
       ResilientGrpcModule.forFeature([orders()]),
@@ -276,7 +276,7 @@ describe('Nest testing module', () => {
     expect(await get(app)).toMatchObject({ id: '7' });
   });
 
-  it('overrides a service under its short name by the token of its full name in a testing module', async () => {
+  it('overrides a service in a testing module by the token of its full name, also under its short name', async () => {
     const fake = { get: () => of({ id: 'fake', item: '' }) };
     app = await builder().overrideProvider(getGrpcServiceToken('orders', 'orders.v1.Orders')).useValue(fake).compile();
     expect(await get(app)).toEqual({ id: 'fake', item: '' });

@@ -63,7 +63,7 @@ const CLIENTS: readonly [string, (url: string) => NestGrpcClientOptions][] = [
 ];
 
 describe.each(SERVERS)("Nest's shared gRPC options, with a server of %s", (_what, serverModule) => {
-  it.each(CLIENTS)('serves a call of a client with %s', async (_client, optionsFor) => {
+  it.each(CLIENTS)('serves a call of a client that is configured with %s', async (_client, optionsFor) => {
     @Module({ imports: [serverModule], controllers: [OrdersController] })
     class ServerModule {}
     const server = await NestFactory.createMicroservice(ServerModule, {
@@ -87,7 +87,7 @@ const grpcClientOptions: ClientOptions = {
   transport: Transport.GRPC,
   options: { package: 'hero', protoPath: HERO_PROTO },
 };
-// The cast is what a project without exactOptionalPropertyTypes can omit.
+// A project without exactOptionalPropertyTypes can omit the cast.
 const heroWith = (url: string | undefined): GrpcOptions => ({
   transport: Transport.GRPC,
   options: { url: url as string, package: 'hero', protoPath: HERO_PROTO },
@@ -126,7 +126,7 @@ describe('target of a client in the form of Nest', () => {
     expect(client.target).toBe(NEST_DEFAULT);
   });
 
-  it('uses the url of the factory next to the constant of the gRPC sample', async () => {
+  it('uses the url that a factory returns for a client with the constant of the gRPC sample', async () => {
     const options = { name: 'HERO_PACKAGE', ...grpcClientOptions, useFactory: () => ({ url: 'heroes:1' }) };
     const module = ResilientGrpcModule.forFeatureAsync([options as unknown as GrpcClientAsyncOptions]);
     expect((await clientOf(module)).target).toBe('heroes:1');

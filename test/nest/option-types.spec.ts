@@ -88,7 +88,7 @@ describe('option types', () => {
     expectTypeOf(accepts).toBeFunction();
   });
 
-  it('creates clients and services of the types of ts-proto and Nest', () => {
+  it('makes clients assignable to ClientGrpc of Nest, and services to the interfaces of ts-proto', () => {
     expectTypeOf<Resilient<OrdersClient>>().toExtend<OrdersClient>();
     expectTypeOf<ResilientGrpcClient>().toExtend<ClientGrpc>();
     expectTypeOf<ReturnType<Resilient<OrdersClient>['get']>>().toExtend<Observable<{ id: string }>>();

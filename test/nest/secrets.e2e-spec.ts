@@ -23,7 +23,7 @@ const secrets = fc.stringMatching(/^Zq[a-z0-9]{22}$/);
 /** Characters that occur in passwords and have a special meaning in URLs. */
 const suffixes = fc.constantFrom('', '!', '#1', '%40', '/x', '@x', '?', '&a=b', ':y');
 
-/** A key without its first line. */
+/** The body of a PEM key, without its BEGIN and END lines. */
 const keyOf = (secret: string) => secret.slice(0, 24).padEnd(64, 'A');
 
 /** Options that contain a secret, each invalid in a different way. */
@@ -140,7 +140,7 @@ describe('secret', () => {
     );
   });
 
-  it('leaks no secret from metadata, credentials, or messages into logs, snapshots, pages, metrics, spans, or errors', async () => {
+  it('leaks no secret from metadata or messages into logs, snapshots, pages, metrics, spans, or errors', async () => {
     const { clients, server, written } = await scene();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -180,7 +180,7 @@ describe('secret', () => {
         errors.push(
           inspect(client.snapshot(), { depth: 12 }),
           inspect(client.activeCalls(), { depth: 12 }),
-          // Nest's logger prints objects to a depth of 5.
+          // Deeper than Nest's logger, which prints objects to a depth of 5.
           inspect({ client, clients }, { depth: 9 }),
           JSON.stringify({ client, clients }),
         );

@@ -50,7 +50,7 @@ async function start(drain?: DrainOptions): Promise<{ app: INestApplicationConte
 }
 
 describe('shutdown', () => {
-  it('lets calls in flight finish at a shutdown, then closes the clients and logs one line', async () => {
+  it('lets calls in flight finish at a shutdown, rejects new calls, closes the clients, and logs the start and the result', async () => {
     const { app, orders } = await start();
     const call = firstValueFrom(orders.get({ id: '1' }));
     await waitFor(() => server.heldCount() === 1);
@@ -95,7 +95,7 @@ describe('shutdown', () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  it('reports not ready for readinessDelayMs before the clients close, and accepts calls until then', async () => {
+  it('reports the clients as not accepting for readinessDelayMs before they close, but still accepts calls', async () => {
     const { app, orders } = await start({ readinessDelayMs: 5_000 });
     server.script('Get', { message: { id: '1', item: 'tea' } });
     const clients = app.get(GrpcClients);

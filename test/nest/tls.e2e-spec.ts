@@ -86,7 +86,7 @@ describe('mutual TLS', () => {
     });
   });
 
-  it('fails the call without a client certificate or with one from an untrusted CA', async () => {
+  it('fails a call to a server that requires mutual TLS if the client certificate is missing or from an untrusted CA', async () => {
     await serve('server', 'ca');
     await expect(call({ tls: { ca } })).rejects.toMatchObject({ code: 14 });
     await expect(

@@ -350,12 +350,15 @@ async function problemsOf(imports: () => DynamicModule[]): Promise<GrpcConfigura
 }
 
 describe('invalid configuration', () => {
-  it.each(WRONG)('fails the start with path and remedy for %s', async (_, imports, path, remedy) => {
-    const problems = await problemsOf(imports);
-    const found = problems.filter((problem) => problem.path === path);
-    expect(found, JSON.stringify(problems, undefined, 2)).not.toHaveLength(0);
-    expect(found.map(({ message }) => message).join('\n')).toMatch(remedy);
-  });
+  it.each(WRONG)(
+    'fails the start with the path of the problem and its remedy for %s',
+    async (_, imports, path, remedy) => {
+      const problems = await problemsOf(imports);
+      const found = problems.filter((problem) => problem.path === path);
+      expect(found, JSON.stringify(problems, undefined, 2)).not.toHaveLength(0);
+      expect(found.map(({ message }) => message).join('\n')).toMatch(remedy);
+    },
+  );
 
   it('reports the problems of all clients and of forRoot together', async () => {
     const problems = await problemsOf(() => [
@@ -391,7 +394,7 @@ describe('invalid configuration', () => {
 });
 
 describe('valid configuration', () => {
-  it('accepts undefined for every optional key of the options', async () => {
+  it('accepts undefined for optional keys of forRoot and forFeature', async () => {
     const options: GrpcClientOptions = {
       ...orders,
       package: undefined,

@@ -32,7 +32,7 @@ async function scene() {
   // Replaces the provider of the previous test, as the Node SDK does at its start.
   instrumentation.setTracerProvider(trace.getTracerProvider());
   const { client, echo, server } = await instrumentedScene();
-  /** '<scope> <name>' of ended client spans. Skips server spans, because the server in this process is also instrumented. */
+  /** '<scope> <name>' of ended spans. Skips server spans, because the server in this process is also instrumented. */
   const spans = () =>
     telemetry
       .spans()
@@ -43,7 +43,7 @@ async function scene() {
 }
 
 it.each(EACH_METHOD)(
-  'creates spans for calls of the client, for which @opentelemetry/instrumentation-grpc creates none: %s',
+  'creates the only client spans of a call if @opentelemetry/instrumentation-grpc is enabled: %s',
   async (method) => {
     const { echo, spans, traceparents } = await scene();
     await lastValueFrom(callOnce(echo, method), { defaultValue: undefined });

@@ -18,7 +18,7 @@ const METHOD = ['grpc.method', 'grpc.target'];
 const STATUS = [...METHOD, 'grpc.status'];
 
 /**
- * Instruments defined by the gRFCs: name, kind, unit, labels, bounds.
+ * Instruments defined by the gRFCs: gRFC, name, kind, unit, labels, bounds.
  * A66 https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#client-per-attempt-instruments
  * A96 https://github.com/grpc/proposal/blob/master/A96-retry-otel-stats.md
  * A94 https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md, with the optional labels that are known here
@@ -53,7 +53,7 @@ const OF_GRPC = [
   ],
 ] as const;
 
-/** A server that resets the first stream with REFUSED_STREAM, and answers the others. */
+/** Starts a server that resets the first stream with REFUSED_STREAM and responds to the others. */
 async function refusing() {
   return startHttp2Server((stream, number) => {
     stream.resume();
@@ -74,7 +74,7 @@ describe('client metrics', () => {
     );
     await firstValueFrom(echo.unary({}));
     await lastValueFrom(echo.serverStream({}));
-    // Causes a lost connection, failed connection attempts, and a successful attempt.
+    // Causes a lost connection, failed connection attempts, and a successful connection attempt.
     await server.stop('kill-connections');
     await waitFor(() => client.connectivity.state !== 'READY');
     const waits = firstValueFrom(echo.unsafeUnary({}));

@@ -38,7 +38,7 @@ describe('gRPC metrics of a client', () => {
     expect(await telemetry.recorded('grpc.client.call.duration', common)).toMatchObject({ count: 1 });
   });
 
-  it('reports the adaptive limits and the hedging delay while they follow latency', async () => {
+  it('reports an adaptive limit, and a hedging delay once there are enough calls to compute it from latency', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene({
       maxConcurrentCalls: 'adaptive',
@@ -142,7 +142,7 @@ describe('gRPC metrics of a client', () => {
     await waitFor(() => server.counts().open === 1);
     subscription.unsubscribe();
     expect([await counted('call', 'CANCELLED'), await counted('attempt', 'CANCELLED')]).toEqual([1, 1]);
-    // grpc-js reports this reset as INTERNAL.
+    // grpc-js reports this reset as INTERNAL; the library reports it as UNAVAILABLE.
     const cutting = await startHttp2Server((stream) => {
       reset(stream, 'NGHTTP2_NO_ERROR');
     });
@@ -151,7 +151,7 @@ describe('gRPC metrics of a client', () => {
     expect(await telemetry.count('grpc.client.attempt.started')).toBe(3 + late);
   });
 
-  it('records rejected calls, which have no attempt', async () => {
+  it('records the status of a call that is rejected before its first attempt, and counts no attempt', async () => {
     const telemetry = collectTelemetry();
     const { echo, client } = await instrumentedScene({ maxSendMessageLength: 10 });
     await failureOf(echo.unary({}, { signal: AbortSignal.abort() }));
@@ -258,7 +258,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(await telemetry.gauge('resilient_grpc.client.oldest_wait', CLIENT)).toBe(0);
   });
 
-  it('ends the outage of a client that is closed', async () => {
+  it('records the duration of an outage if its client closes during the outage', async () => {
     const telemetry = collectTelemetry();
     const { client, server, close } = await instrumentedScene({ connection: 'warm' });
     await server.stop('kill-connections');
@@ -286,7 +286,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(left).toBeLessThan(0.8);
   });
 
-  it('reports the number of open streams and the age of the oldest', async () => {
+  it('reports the number of open streams and the age of the oldest without a snapshot of the client', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server } = await instrumentedScene();
     server.script('ServerStream', { messages: [{ number: 1 }], never: true });
@@ -323,7 +323,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(await resumes(true)).toBe(1);
     expect(await resumes(false)).toBe(1);
     expect(await telemetry.count('resilient_grpc.client.streams')).toBe(0);
-    // Each call of the stream has a span, which links to that of the previous call.
+    // Each call of the stream has a span with a link to the span of the previous call.
     const spans = telemetry.spans().filter(({ name }) => name === 'Sent.testing.v1.Echo.ServerStream');
     expect(spans.map(({ attributes }) => attributes['resilient_grpc.resumes'])).toEqual([undefined, 1, 2]);
     expect(spans.map(({ links }) => links.map(({ context }) => context.spanId))).toEqual([
@@ -373,10 +373,10 @@ describe('resilient_grpc metrics of a client', () => {
       count: 1,
     });
     expect(await telemetry.gauge('resilient_grpc.client.waiting_calls')).toBe(0);
-    // A closed client is observed once more and then released.
-    const snapshot = vi.spyOn(client, 'snapshot');
+    // After its close, the client is observed only once, with the values at its close.
+    const figures = vi.spyOn(client as unknown as { figures(): unknown }, 'figures');
     await telemetry.instruments();
-    expect(snapshot).not.toHaveBeenCalled();
+    expect(figures).not.toHaveBeenCalled();
   });
 
   it('records a call as CANCELLED if the caller unsubscribes while the request stream is open', async () => {

@@ -59,7 +59,7 @@ describe('spans of a call', () => {
     },
   );
 
-  it('creates one span per call and per attempt, and sends the span of each attempt as traceparent', async () => {
+  it('creates one span per call and one per attempt, and sends the span of each attempt as traceparent', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     server.script('Unary', [
@@ -178,7 +178,7 @@ describe('spans of a call', () => {
     expect(hrTimeToMilliseconds(late!.startTime)).toBeGreaterThan(waitedAt);
   });
 
-  it('ends the spans of a call with the call on failure, unsubscribe, deadline and drain', async () => {
+  it('ends the spans of a call with its status on a failure, unsubscribe, deadline or drain', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server, close } = await instrumentedScene();
     server.script('Unary', { status: 'NOT_FOUND', details: 'no such thing' });
@@ -233,7 +233,7 @@ describe('spans of a call', () => {
     expect(all(telemetry, 'Attempt.testing.v1.Echo.ServerStream')).toHaveLength(1);
   });
 
-  it('ends spans as OK if the shutdown of the client completes the stream', async () => {
+  it('ends the span of a stream as OK and that of its attempt as CANCELLED if the shutdown completes the stream', async () => {
     const telemetry = collectTelemetry();
     const { echo, server, close } = await instrumentedScene();
     server.script('ServerStream', { messages: upTo(1), never: true });
@@ -282,7 +282,7 @@ describe('spans of a call', () => {
     expect(all(telemetry, ATTEMPT)).toHaveLength(2);
   });
 
-  it("replaces the caller's own traceparent header", async () => {
+  it("replaces the caller's traceparent header with that of the attempt span", async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     const metadata = new Metadata();

@@ -51,7 +51,7 @@ describe('unobserved client', () => {
     expect(observersOf(client)).toEqual(NOTHING);
   });
 
-  it('does no telemetry work after all traced clients have closed', async () => {
+  it('does not read the active context for an untraced client after all traced clients have closed', async () => {
     collectTelemetry();
     const traced = await instrumentedScene();
     await traced.close();
@@ -118,7 +118,7 @@ describe('metrics and traces', () => {
     expect(telemetry.spans()).toEqual([]);
   });
 
-  it('propagates nothing if no propagator is registered', async () => {
+  it('sends no traceparent but creates spans if no propagator is registered', async () => {
     const telemetry = collectTelemetry();
     propagation.disable();
     const { echo, server } = await instrumentedScene();
@@ -129,7 +129,7 @@ describe('metrics and traces', () => {
 });
 
 describe('OpenTelemetry SDK', () => {
-  it('sends spans to an SDK that a module registers while the application starts', async () => {
+  it('sends metrics and spans to an SDK that a module registers while the application starts', async () => {
     const server = await startServer();
     const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
     @Injectable()
@@ -158,7 +158,7 @@ describe('OpenTelemetry SDK', () => {
     expect(await sdk.telemetry!.count('grpc.subchannel.open_connections')).toBe(1);
   });
 
-  it('counts a connection that was open before the SDK was registered', async () => {
+  it('counts a connection that was open before the SDK was registered, and its close', async () => {
     const server = await startServer();
     const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
     @Injectable()

@@ -53,7 +53,7 @@ function moduleOf(telemetry: ResilientGrpcTelemetryOptions | 'no module' | 'no o
   return [telemetry === 'no options' ? ResilientGrpcTelemetryModule : ResilientGrpcTelemetryModule.forRoot(telemetry)];
 }
 
-/** An echo server and an instrumented client of it. */
+/** Starts an echo server and an instrumented client of it. Both are closed after the test. */
 export async function instrumentedScene(
   settings: Partial<GrpcClientSettings> = {},
   options: ServerSettings = {},

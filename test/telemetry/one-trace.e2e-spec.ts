@@ -48,7 +48,7 @@ class GatewayController {
   }
 }
 
-/** Stands in for an HTTP instrumentation: one span per request, active while the request is served. */
+/** Replaces an HTTP instrumentation: creates one span per request, which is active while the request is served. */
 function traced(request: IncomingMessage, response: ServerResponse, next: () => void): void {
   trace.getTracer('http').startActiveSpan(`${request.method} ${request.url}`, (span) => {
     response.on('finish', () => {

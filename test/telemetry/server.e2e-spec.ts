@@ -177,7 +177,7 @@ describe('gRPC metrics of a server', () => {
     });
   });
 
-  it('counts compressed bytes, while the span contains the uncompressed size', async () => {
+  it('counts the compressed bytes of a request, while the span contains its uncompressed size', async () => {
     const telemetry = collectTelemetry();
     const { url } = await serveInstrumented(OrdersController);
     const client = compressingOrders(url);
@@ -194,7 +194,7 @@ describe('gRPC metrics of a server', () => {
     expect(received?.sum).toBeLessThan(1_000);
   });
 
-  it('measures the duration of a call from its first header to its trailers', async () => {
+  it('records the duration of a call, including the time of its handler, only when the call ends', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     let answer: () => void = () => undefined;
@@ -232,7 +232,7 @@ describe('gRPC metrics of a server', () => {
     expect(telemetry.spans()[0]?.status.message).toMatch(new RegExp(`^${name}`));
   });
 
-  it('records a call that the client cancels exactly once, as CANCELLED', async () => {
+  it('records a call as CANCELLED, exactly once, if the client cancels it', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = () => NEVER;
@@ -293,7 +293,7 @@ describe('resilient_grpc metrics of a server', () => {
     await waitFor(async () => (await telemetry.count('resilient_grpc.server.streams', WATCH)) === 0);
   });
 
-  it('counts a stream whose client does not read as idle, and records the end of the stream as UNAVAILABLE', async () => {
+  it('counts a stream as idle if its client does not read, and records the end of the stream as UNAVAILABLE', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController, { streamIdleTimeoutMs: 300 });
     handlers.watch = async function* () {
@@ -308,7 +308,7 @@ describe('resilient_grpc metrics of a server', () => {
     expect((await telemetry.span('Recv.orders.v1.Orders.Watch')).status.message).toContain('streamIdleTimeoutMs');
   });
 
-  it('counts handlers that keep running after their call', async () => {
+  it('counts handlers that keep running after their call ends', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController, { leakWarningMs: 100 });
     let end: (() => void) | undefined;

@@ -53,7 +53,7 @@ const PLACES: Readonly<Record<string, () => void>> = {
   },
 };
 
-/** Registers an SDK with a part that throws; returns the errors that OpenTelemetry logs. */
+/** Registers an SDK with a part that throws; returns the errors that the diagnostic logger of OpenTelemetry receives. */
 function throwingSdk(breakIt: () => void): readonly string[] {
   const reported: string[] = [];
   collectTelemetry();
@@ -86,7 +86,7 @@ describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
     );
     await lastValueFrom(echo.unary({}));
     expect(client.snapshot()).toMatchObject({ active: 0, limits: [{ running: 0, queued: 0 }] });
-    // Each kind of error is logged once, and some were logged in an earlier test.
+    // The library logs each kind of error once per process, so an earlier test may have logged some of them.
     expect(reported.length).toBeLessThan(5);
   });
 

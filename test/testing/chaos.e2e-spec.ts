@@ -20,7 +20,7 @@ import { EchoClient } from './echo-client.js';
 
 const script = new URL('./fixtures/echo-server.mjs', import.meta.url);
 
-/** A server in its own process behind a proxy of each kind, with all their faults. */
+/** Starts a server in its own process behind a proxy of each kind. Also returns the faults of all three. */
 async function startTargets() {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -56,7 +56,7 @@ it('fails no idempotent call of this client under planned chaos, although calls 
     await new Promise((resolve) => {
       over.addEventListener('abort', resolve);
     });
-    // A busy machine starts fewer calls in that time.
+    // On a busy machine, fewer calls may have succeeded by now.
     await waitFor(() => load.succeeded.length > 80, { timeoutMs: 20_000 });
     await Promise.all([load.stop(), plainLoad.stop()]);
     expect(load.failed.map(({ error, number }) => [number, String(error)])).toEqual([]);
@@ -106,7 +106,7 @@ it('applies the documented effect of each fault until the fault ends', async () 
   for (const { name, begin, end } of faults as readonly Required<ChaosFault>[]) {
     await well();
     const { accepted } = http2.counters;
-    // An open stream uses up a limit of one stream.
+    // With a limit of one stream, an open stream makes every other call wait.
     const stream = name === 'http2-stream-limit' ? client.serverStream({ number: 1_000 }) : undefined;
     if (stream !== undefined) await waitFor(() => stream.messages.length > 0);
     await begin();

@@ -32,7 +32,7 @@ describe('ChildServer', () => {
     expect(server.output).toEqual([`listening on ${server.url}`]);
   });
 
-  it('fails to restart a child server that ignores its port, and ends it', async () => {
+  it('fails to restart a child server that ignores the given port, and ends it', async () => {
     const other = await ChildServer.start({ script, args: () => ['--port', '0'] });
     const { port } = other;
     await expect(other.restart()).rejects.toThrow(
@@ -56,7 +56,7 @@ describe('ChildServer', () => {
     await waitFor(async () => (await client.unary({})).error === undefined);
   });
 
-  it('ends a child server cleanly with SIGTERM', async () => {
+  it('ends a child server with terminate()', async () => {
     await client.unary({});
     await server.terminate();
     expect(server.running).toBe(false);

@@ -11,7 +11,7 @@ import type {
 import { loadSync } from '@grpc/proto-loader';
 import type { ServiceDefinition } from '@grpc/proto-loader';
 
-/** The .proto file of testing.v1.Echo. */
+/** Path of the .proto file of testing.v1.Echo. */
 export const ECHO_PROTO = fileURLToPath(new URL('../../protos/testing/echo.proto', import.meta.url));
 
 export interface Echo {

@@ -23,7 +23,7 @@ const fake = fakeGrpcService<OrdersClient>({
   get: ({ id }, { signal }) => {
     if (id === '7') return order;
     if (id === 'none') throw grpcError('NOT_FOUND', 'no such order');
-    return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('left'))));
+    return new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))));
   },
   async *watch({ from }) {
     yield* [event('1'), event('2')];
@@ -105,7 +105,7 @@ describe('fake and real stub', () => {
     ],
     [
       'a call that is aborted before it starts',
-      (orders, options) => orders.get({ id: '7' }, { ...options, signal: AbortSignal.abort(new Error('left')) }),
+      (orders, options) => orders.get({ id: '7' }, { ...options, signal: AbortSignal.abort(new Error('aborted')) }),
     ],
     ['a stream that ends', (orders, options) => orders.watch({ from: ENDS }, options)],
     ['a stream that fails after messages', (orders, options) => orders.watch({ from: FAILS }, options)],

@@ -65,7 +65,7 @@ describe('FaultProxy', () => {
     expect((await client.unary({ payload })).value?.payload.equals(payload)).toBe(true);
   });
 
-  it('refuses new connections with ECONNREFUSED, keeps open ones and listens on the same port again', async () => {
+  it('refuses new connections and keeps open ones after refuse(), and listens on the same port again after forward()', async () => {
     await client.unary({});
     const { port } = proxy;
     proxy.refuse();
@@ -120,7 +120,7 @@ describe('FaultProxy', () => {
     expect(proxy).toMatchObject({ mode: 'forward', counters: { accepted: 2, open: 1 } });
   });
 
-  it('does not count time in which its process was blocked as idle time of a connection', async () => {
+  it('does not count the time in which the process is blocked as idle time of a connection', async () => {
     proxy.cutIdleAfter(1_000, 'silent');
     const answer = client.unary({ text: 'late' }, deadline(20_000));
     await waitFor(() => proxy.counters.accepted === 1, { intervalMs: 1 });
@@ -147,7 +147,7 @@ describe('FaultProxy', () => {
     await waitFor(() => proxy.counters.open === 0);
   });
 
-  it('holds bytes in both directions while the connection stays READY, and forwards them later', async () => {
+  it('holds bytes in both directions until releaseBytes(), while the connection stays READY', async () => {
     await client.unary({});
     proxy.holdBytes();
     const late = client.unary({ text: 'late' });
@@ -158,7 +158,7 @@ describe('FaultProxy', () => {
     expect((await late).value?.text).toBe('late');
   });
 
-  it('holds responses only, so that the server receives the request', async () => {
+  it("holds only responses after holdBytes('to-client'), so that the server receives the request", async () => {
     await client.unary({});
     proxy.holdBytes('to-client');
     const late = client.unary({ text: 'late' });
@@ -168,7 +168,7 @@ describe('FaultProxy', () => {
     expect((await late).value?.text).toBe('late');
   });
 
-  it('forwards bytes of new connections while those of existing ones are held', async () => {
+  it('forwards the bytes of a new connection while those of existing connections are held', async () => {
     await client.unary({});
     proxy.holdBytes();
     const other = new EchoClient(proxy.url);
@@ -176,7 +176,7 @@ describe('FaultProxy', () => {
     other.close();
   });
 
-  it('stops reading held bytes after a limited amount', async () => {
+  it('stops reading from a connection after a limited amount of held bytes', async () => {
     const { socket } = rawSocket();
     await waitFor(() => proxy.counters.open === 1);
     proxy.holdBytes('to-upstream');
@@ -318,7 +318,7 @@ describe('FaultProxy', () => {
     await other.close();
   });
 
-  it('releases a connection that is reset in the turn in which its end was forwarded', async () => {
+  it('releases a connection that is reset in the event-loop turn in which its end is forwarded', async () => {
     const { socket, seen } = rawSocket();
     await waitFor(() => proxy.counters.open === 1 && server.connections.open === 1);
     proxy.holdBytes();
@@ -332,7 +332,7 @@ describe('FaultProxy', () => {
     await leaks.settled();
   });
 
-  it('releases a connection that is accepted while it closes', async () => {
+  it('releases a connection that is accepted while the proxy closes', async () => {
     await client.unary({});
     await new Promise<void>((resolve, reject) => {
       // Runs in a timer, so that this connection is accepted before the destroyed sockets are closed.

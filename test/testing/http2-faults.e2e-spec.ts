@@ -78,7 +78,7 @@ describe('Http2FaultProxy', () => {
       const protoMethod = method === 'unary' ? 'Unary' : 'UnsafeUnary';
       expect((await plain.unary({ text: 'again' }, { method: protoMethod })).value?.text).toBe('again');
       proxy.failCalls(REFUSED, { method, times: 2 });
-      // grpc-js itself retries once.
+      // grpc-js retries a refused stream once.
       expect((await plain.unary({}, { method: protoMethod })).status).toMatchObject({
         code: status.UNAVAILABLE,
         details: 'Stream refused by server',
@@ -119,7 +119,7 @@ describe('Http2FaultProxy', () => {
       expect(server.counts().calls).toBe(1);
     });
 
-    it('resets a stream after a message of either side without losing earlier messages', async () => {
+    it('delivers the responses before a reset, and forwards no request after a reset', async () => {
       server.script('ServerStream', { messages: upTo(5) });
       proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 3 } });
       const down = plain.serverStream({});
@@ -134,7 +134,7 @@ describe('Http2FaultProxy', () => {
       expect(server.calls('Bidi')[0]?.requests.length).toBeLessThanOrEqual(2);
     });
 
-    it('removes the status of a trailers-only response', async () => {
+    it('removes the status of a trailers-only response with missing-trailers', async () => {
       server.script('Unary', { status: 'NOT_FOUND', details: 'sold' });
       proxy.failCalls({ kind: 'missing-trailers' });
       expect((await plain.unary({})).status).toMatchObject({ code: status.UNKNOWN });

@@ -105,7 +105,7 @@ describe('Http2FaultProxy without faults', () => {
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
 
-  it('forwards cancellation and deadline and keeps the connection', async () => {
+  it('forwards cancellations and deadlines, and keeps the connection open', async () => {
     server.script('Bidi', { messages: [{ number: 1 }], never: true });
     const stream = client.bidi();
     stream.call.write({ number: 1 });
@@ -122,7 +122,7 @@ describe('Http2FaultProxy without faults', () => {
     expect(proxy.counters.accepted).toBe(1);
   });
 
-  it('ends a connection as the upstream does: killed, drained or unreachable', async () => {
+  it('drops or drains client connections as the upstream does, and fails calls while the upstream is unreachable', async () => {
     const held = client.unary({}, { method: 'UnsafeUnary' });
     await waitFor(() => server.heldCount() === 1);
     await server.stop('kill-connections');

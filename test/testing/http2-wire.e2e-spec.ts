@@ -118,7 +118,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(proxy.counters).toMatchObject({ calls: 2, forwarded: 1, failed: 1 });
   });
 
-  it('counts only calls that a fault ended, and removes a pending fault', async () => {
+  it('counts a call as failed only if a fault ends it, and removes a pending fault', async () => {
     proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 1 } });
     const { stream } = call();
     await waitFor(() => served.length === 1);

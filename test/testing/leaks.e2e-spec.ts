@@ -11,7 +11,7 @@ import type { OrdersClient } from '../../src/gen/orders.pb.js';
 const PROTO = join(import.meta.dirname, '../../protos/orders.proto');
 const HERE = 'leaks\\.e2e-spec\\.ts:\\d+';
 
-/** The message of a check that runs now; 'nothing' if it finds no leak. */
+/** Checks for leaks. Resolves to the message of the error, or to 'nothing' if there is no leak. */
 async function reportOf(leaks: ReturnType<typeof captureLeaks>): Promise<string> {
   return leaks.settled({ timeoutMs: 20 }).then(
     () => 'nothing',

@@ -32,7 +32,7 @@ class Shop {
   }
 }
 
-/** An application with production settings, which are useless in a test. */
+/** Builder of an application with production settings, which do not work in a test. */
 function application(settings: Omit<GrpcClientOptions, 'name' | 'protoPath'>) {
   @Module({
     imports: [
@@ -151,7 +151,7 @@ describe('overrideGrpcClient', () => {
 });
 
 describe('fakeGrpcService', () => {
-  it('replaces a service of an application with a fake, which receives no calls of lifecycle hooks', async () => {
+  it('replaces a service of an application with a fake that does not record lifecycle hooks as calls', async () => {
     const orders = fakeGrpcService<OrdersClient>({
       get: ({ id }) => {
         if (id !== '7') throw grpcError('NOT_FOUND', `no order ${id}`);

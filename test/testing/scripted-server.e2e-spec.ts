@@ -302,7 +302,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.counts('Bidi')).toMatchObject({ calls: 3, maxOpen: 3, cancelled: 3, disconnected: 0 });
     });
 
-    it('aborts the signal of a script when the client cancels', async () => {
+    it('aborts the signal of a script when the deadline of its call passes', async () => {
       let signal: AbortSignal | undefined;
       server.script('Unary', (call) => {
         signal = call.signal;
@@ -422,7 +422,7 @@ describe('ScriptedGrpcServer', () => {
   describe('wrong input', () => {
     const script = String.raw`ScriptedGrpcServer.scripts["/testing.v1.Echo/Unary"]`;
     const reply = String.raw`a reply such as { message: { … } } or { status: 'NOT_FOUND' }`;
-    /** Sets a script of JavaScript or of a cast, which the compiler does not check. */
+    /** Sets a script that the compiler does not check, as JavaScript or a cast can. */
     const setScript = (wrong: unknown, method = 'Unary') => server.script(method, wrong as never);
 
     it.each([

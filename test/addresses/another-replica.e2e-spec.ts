@@ -131,7 +131,7 @@ describe('attempts of one call', () => {
     expect(retriesOf(servers[0]!) + retriesOf(servers[1]!)).toBe(4);
   });
 
-  it.each(PATHS)('retries on the same connection under pick_first (%s)', async (path) => {
+  it.each(PATHS)('retries on the same replica under pick_first (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'pick_first', path, retrying(4));
     servers[0]!.script('Unary', busy);
     const error = await failureOf(echo.unary({}));

@@ -204,7 +204,7 @@ describe('ejection of endpoints', () => {
     expect(lines[1]).toMatch(/^log: endpoint \S+ gets calls again after /);
   });
 
-  it('uses an ejected endpoint again immediately if the others disconnect', async () => {
+  it('uses an ejected endpoint again immediately, without an outage, if the only other endpoint disconnects', async () => {
     const servers = await startServers(2);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
     const [sick, other] = servers;

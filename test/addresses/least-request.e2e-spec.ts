@@ -124,7 +124,7 @@ describe('least_request', () => {
 });
 
 describe.each(['least_request', 'round_robin'] as const)('%s', (loadBalancing) => {
-  it('retries on another endpoint even if the tried endpoint has meanwhile connected to another of its addresses', async () => {
+  it(`retries on another endpoint under ${loadBalancing} even if the tried endpoint has meanwhile connected to another of its addresses`, async () => {
     const [first, second, other] = [await startServer(), await startServer(), await startServer()];
     const source = new AddressSource();
     source.resolve([[first.url, second.url], other.url]);

@@ -209,7 +209,7 @@ describe('failed lookup', () => {
 });
 
 describe('periodic lookup', () => {
-  it('resolves the name periodically for round_robin by default, but not for pick_first or if disabled', async () => {
+  it('resolves the name periodically by default for round_robin but not for pick_first, and applies an explicit dnsRefreshMs', async () => {
     const { replicas, app } = await setUp(1, { dnsRefreshMs: undefined });
     const first = await client(replicas, { dnsRefreshMs: undefined, loadBalancing: 'pick_first' });
     const off = await client(replicas, { dnsRefreshMs: false });
@@ -240,7 +240,7 @@ describe('periodic lookup', () => {
 describe('load balancing of a live service config', () => {
   const balanced = (name: string) => ({ loadBalancingConfig: [{ [name]: {} }] });
 
-  it('changes load balancing without failing a call, and lets running calls finish on their connections', async () => {
+  it('applies the load balancing of a live service config without failing a call, and lets running calls finish', async () => {
     const configs = new Subject<object>();
     const opening = setUp(3, {
       loadBalancing: undefined,

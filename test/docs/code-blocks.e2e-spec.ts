@@ -88,7 +88,7 @@ describe('code in the README and the docs', () => {
     });
   });
 
-  it('runs the blocks of the README in a new CommonJS project: 200 with a server, 503 without one', async () => {
+  it('returns 200 with a gRPC server and 503 without one in a new CommonJS project that contains the blocks of the README', async () => {
     expect(await followReadme(packed)).toEqual([
       { status: 200, body: { id: '7', item: 'tea' } },
       { status: 503, body: expect.objectContaining({ code: 'UNAVAILABLE' }) },
@@ -123,28 +123,32 @@ describe('code in the README and the docs', () => {
         ['vitest/vitest.mjs', 'run', '--globals', '--reporter=json', '--root', 'blocks/docs/testing', 'shop.spec'],
       ],
       ['Jest', ['jest/bin/jest.js', '--json', '--config', 'blocks/docs/testing/jest.config.js', 'shop.test']],
-    ])('passes the tests of docs/testing.md with %s, except those that leak', async (_runner, [script, ...args]) => {
-      const env = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST'));
-      // Some tests fail, so the runner also fails.
-      const { stdout } = await promisify(execFile)(
-        process.execPath,
-        [`node_modules/${script!}`, ...args, '--testTimeout=120000', 'leaking'],
-        {
-          cwd: application.folder,
-          env: { ...Object.fromEntries(env), NODE_OPTIONS: '--experimental-vm-modules' },
-          timeout: RUN_LIMIT_MS,
-        },
-      ).catch((error: unknown) => error as { readonly stdout: string });
-      // The cast is safe because both runners write Jest's report format.
-      const report = JSON.parse(stdout.slice(stdout.indexOf('{'))) as {
-        readonly testResults: readonly { readonly assertionResults: readonly { title: string; status: string }[] }[];
-      };
-      const results = report.testResults.flatMap(({ assertionResults }) => assertionResults);
-      const titlesOf = (wanted: string) => results.filter(({ status }) => status === wanted).map(({ title }) => title);
-      const leaks = ['leaks a timer', 'leaks a second timer', 'leaks a server'];
-      expect(titlesOf('failed')).toEqual([...leaks, ...leaks, 'leaks a server although the hooks close theirs']);
-      expect(titlesOf('passed')).toHaveLength(1 + 6);
-    });
+    ])(
+      'passes the tests of docs/testing.md with %s, and fails exactly the tests that leak',
+      async (_runner, [script, ...args]) => {
+        const env = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST'));
+        // Some tests fail, so the runner also fails.
+        const { stdout } = await promisify(execFile)(
+          process.execPath,
+          [`node_modules/${script!}`, ...args, '--testTimeout=120000', 'leaking'],
+          {
+            cwd: application.folder,
+            env: { ...Object.fromEntries(env), NODE_OPTIONS: '--experimental-vm-modules' },
+            timeout: RUN_LIMIT_MS,
+          },
+        ).catch((error: unknown) => error as { readonly stdout: string });
+        // The cast is safe because both runners write Jest's report format.
+        const report = JSON.parse(stdout.slice(stdout.indexOf('{'))) as {
+          readonly testResults: readonly { readonly assertionResults: readonly { title: string; status: string }[] }[];
+        };
+        const results = report.testResults.flatMap(({ assertionResults }) => assertionResults);
+        const titlesOf = (wanted: string) =>
+          results.filter(({ status }) => status === wanted).map(({ title }) => title);
+        const leaks = ['leaks a timer', 'leaks a second timer', 'leaks a server'];
+        expect(titlesOf('failed')).toEqual([...leaks, ...leaks, 'leaks a server although the hooks close theirs']);
+        expect(titlesOf('passed')).toHaveLength(1 + 6);
+      },
+    );
   });
 
   it.each([
@@ -177,7 +181,7 @@ describe('code in the README and the docs', () => {
 });
 
 describe('package', () => {
-  it('packs the README of the repository for npm', () => {
+  it('includes README.md in the package', () => {
     expect(packed.files).toContain('README.md');
   });
 });

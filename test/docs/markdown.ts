@@ -5,7 +5,7 @@ import { anchorOf } from '../../docs/.vitepress/anchor.mjs';
 /** Root of the workspace. */
 export const ROOT = dirname(dirname(import.meta.dirname));
 
-/** Pages that users read, as paths from the root. */
+/** Pages of the documentation, as paths from the root. */
 export const PAGES = [
   'README.md',
   'CHANGELOG.md',

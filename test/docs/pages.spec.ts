@@ -9,7 +9,7 @@ import { PAGES, ROOT, brokenLinks, linksOf, pageText, programsBySection } from '
 const SHARED = 'Shared setup';
 
 describe.each(PAGES)('%s', (page) => {
-  it(`contains no broken links in ${page}`, () => {
+  it(`contains no broken relative links in ${page}`, () => {
     expect(brokenLinks(page)).toEqual([]);
   });
 });

@@ -21,7 +21,7 @@ function figures(label: string): number[] {
 }
 
 describe('README size', () => {
-  it('keeps the README within 12 KB, with the install command in the first 3 KB', () => {
+  it('keeps the README within 12 KiB, with the install command in the first 3 KiB', () => {
     const bytes = Buffer.from(pageText('README.md'));
     expect(bytes.length).toBeLessThanOrEqual(12_288);
     expect(bytes.subarray(0, 3_072).toString()).toContain('npm i nestjs-resilient-grpc');
@@ -42,7 +42,7 @@ describe('README commands', () => {
     }
   });
 
-  it('runs the commands of the README in CI', () => {
+  it('runs npm ci and npm test in CI', () => {
     expect(read('.ci/run')).toMatch(/^npm ci$/m);
     expect(read('.ci/run')).toMatch(/\bnpm test\b/);
   });

@@ -106,7 +106,7 @@ describe.skipIf(!isInstalled('Chromium'))('docs site in a browser', { timeout: 1
   const isTooWide = async ({ page }: WatchedPage) =>
     (await page.evaluate('document.documentElement.scrollWidth > document.documentElement.clientWidth')) === true;
 
-  it('links the start page of the site to a problem page', async () => {
+  it('reaches a problem page through links from the start page of the site', async () => {
     const watched = await openPage(browser, `${url}/`);
     const { page, problems } = watched;
     expect(await page.locator('h1').innerText()).toContain('Start in five minutes');
@@ -133,7 +133,7 @@ describe.skipIf(!isInstalled('Chromium'))('docs site in a browser', { timeout: 1
   });
 
   it.each([390, 1_200])(
-    'renders pages of the site in dark mode at a width of %d without horizontal scrolling',
+    'renders a problem page of the site in dark mode at a width of %d pixels without horizontal scrolling',
     async (width) => {
       const watched = await openPage(browser, `${url}/problems/no-connection-established.html`, {
         colorScheme: 'dark',

@@ -99,7 +99,7 @@ async function dashboard(options: Parameters<typeof startDashboardApp>[0]): Prom
 }
 
 describe('attach without a terminal', () => {
-  it('prints one frame with the clients, their state, endpoints, and numbers if attach runs without a terminal', async () => {
+  it('prints one frame with the state, the endpoints, and the figures of each client if attach runs without a terminal', async () => {
     const [one, two] = [await scripted(), await scripted()];
     const { url, orders } = await dashboard({
       clients: [
@@ -120,7 +120,7 @@ describe('attach without a terminal', () => {
     for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
   });
 
-  it('shows a stream that resumed after its connection was lost as no failure', async () => {
+  it('counts no failure in a frame of attach if a stream resumed after its connection was lost', async () => {
     const server = await scripted();
     server.script('Watch', ({ request }) => ({
       messages: [{ sequence: String(Number((request as { readonly from: string }).from) + 1) }],
@@ -143,7 +143,7 @@ describe('attach without a terminal', () => {
     expect(stdout).toMatch(/^orders +Healthy +\S+ +0 % +0 +1$/m);
   });
 
-  it('shows the servers of the attached application', async () => {
+  it('shows the servers of the application in a frame of attach', async () => {
     const { url } = await dashboard({ server: { url: '127.0.0.1:0', protoPath: ORDERS_PROTO, package: 'orders.v1' } });
     const { stdout } = await attachOnce(`${url}/grpc`);
     expect(stdout).toContain('accepting calls, 0 clients, 1 server');

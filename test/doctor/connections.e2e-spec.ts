@@ -77,7 +77,7 @@ describe('unresponsive target', () => {
     expect([of('client').status, of('keepalive').status]).toEqual(['skipped', 'skipped']);
   });
 
-  it('fails the address check within the connect timeout if the server accepts the connection but sends nothing', async () => {
+  it('fails the address check with a timeout if the server accepts the connection but sends nothing', async () => {
     const port = await listening(createServer((socket) => socket.on('error', () => undefined).resume()));
     const { code, of } = await doctor([`127.0.0.1:${port}`, '--connect-timeout', '1.5s']);
     expect(code).toBe(1);

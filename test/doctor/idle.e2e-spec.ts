@@ -67,7 +67,7 @@ describe('a peer that ends idle connections', () => {
   it.each([
     ['fin', 'TCP FIN without GOAWAY'],
     ['rst', 'TCP RST'],
-  ] as const)('warns about the lost call if a proxy closes the connection by %s', async (how, text) => {
+  ] as const)('warns about lost calls if a proxy closes idle connections by %s', async (how, text) => {
     const proxy = await proxied();
     proxy.cutIdleAfter(TIMEOUT_MS * 2, how);
     const { code, status, message, remedy, facts, outcome } = await idle(proxy.url);

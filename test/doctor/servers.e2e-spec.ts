@@ -101,7 +101,7 @@ describe('other servers', () => {
     expect(of('keepalive').message).toMatch(/^the server closed the connection cleanly after .*: GOAWAY max_age$/);
   });
 
-  it('checks keepalive without a call if the server has no health service', async () => {
+  it('checks keepalive without a call, and fails the health check of a named service, if the server has no health service', async () => {
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
     onTestFinished(() => server.close());
     const { code, of } = await doctor([server.url, '--keepalive', '0.05s']);

@@ -145,13 +145,13 @@ function hostileHeaders(dice: Dice, list: FieldList): Step {
       });
     }
     case 2:
-      return write(`HEADERS with a priority upon itself${ending}`, (streams) => {
+      return write(`HEADERS with a dependency on their own stream${ending}`, (streams) => {
         const payload = Buffer.concat([numbers(of(streams)), Buffer.from([7]), fieldBlock(list)]);
         return frame(FRAME.headers, FLAG.endHeaders | FLAG.priority | flags, of(streams), payload);
       });
     case 3:
       return write(
-        `HEADERS that never end${ending}`,
+        `HEADERS without END_HEADERS${ending}`,
         (streams) => frame(FRAME.headers, flags, of(streams), fieldBlock(list)),
         true,
       );
@@ -208,7 +208,7 @@ function hostileData(dice: Dice): Step {
     case 6:
       return data('random bytes', dice.bytes(200));
     case 7:
-      return write('DATA: a bomb in gzip', (streams) =>
+      return write('DATA: a gzip bomb', (streams) =>
         Buffer.concat([
           frame(FRAME.data, 0, of(streams), BOMB.subarray(0, MAX_FRAME)),
           frame(FRAME.data, flags, of(streams), BOMB.subarray(MAX_FRAME)),

@@ -258,7 +258,7 @@ export class ApiServerStub {
     for (const { response } of this.watches) response.end(line({ type: 'ERROR', object: expired(0, this.compacted) }));
   }
 
-  /** Ends each watch as after its `timeoutSeconds`. */
+  /** Ends each watch, as an API server does after the `timeoutSeconds` of the watch. */
   endWatches(): void {
     for (const { response } of this.watches) response.end();
   }

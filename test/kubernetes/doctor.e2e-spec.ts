@@ -21,7 +21,7 @@ const shape = (line: string): string =>
 const diagnose = (api: ApiServerStub, target = TARGET) => doctor([target], { env: { KUBECONFIG: api.kubeconfig } });
 
 describe('doctor for a kubernetes target', () => {
-  it('reports the endpoints that the Kubernetes watch receives, and checks each pod', async () => {
+  it('reports the endpoints that the Kubernetes watch receives, and checks each ready pod', async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');
     api.set({ name: 'c', port: 50_051, ready: false });

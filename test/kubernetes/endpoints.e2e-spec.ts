@@ -113,7 +113,7 @@ describe('kubernetes target', () => {
     expect(await callUntil(caller, () => true)).toHaveLength(1);
   });
 
-  it('reads messages of a response stream to its end after its pod was removed', async () => {
+  it('reads a response stream to its end after its pod is removed', async () => {
     const api = await startApiServer();
     const [, b] = await startPods(api, 'a', 'b');
     const caller = await startPodClient();

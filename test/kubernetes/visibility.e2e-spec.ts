@@ -67,7 +67,7 @@ async function startApp(settings: ClientSettings = {}) {
 }
 
 describe('watch of a kubernetes target', () => {
-  it('shows the state of the Kubernetes watch and the endpoints by condition in the snapshot, even while the channel is idle', async () => {
+  it('shows the endpoints by condition and the Kubernetes watch in the snapshot, and the watch as stopped while the channel is idle', async () => {
     const api = await startApiServer();
     const [a] = await startPods(api, 'a');
     api.set({ name: 'b', port: 1, ready: false });

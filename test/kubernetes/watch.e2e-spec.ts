@@ -191,7 +191,7 @@ describe('watch', () => {
     await api.start();
   });
 
-  it('shares the Kubernetes watch with clients of later registrations with the same configuration', async () => {
+  it('shares the Kubernetes watch between registrations with the same configuration, and opens another one for a different configuration', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const one = await startPodClient();
@@ -247,7 +247,7 @@ describe('registerKubernetesResolver', () => {
     ['kubernetes://shop/orders:50051', "got 'shop' in the target; write 'kubernetes:///orders:50051'"],
     ['kubernetes:///Orders:50051', "expected a Kubernetes service, got 'Orders:50051'"],
     ['kubernetes:///orders:0', "expected a port from 1 to 65535, got '0'"],
-  ])('fails the start for the target %s', async (url, message) => {
+  ])('rejects the target %s at startup', async (url, message) => {
     await startApiServer();
     expect(String(await rejection(startClient({ url })))).toContain(message);
   });

@@ -140,7 +140,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     expect(aboveDebug(app)).toEqual([]);
   });
 
-  it('closes the connection before a load balancer drops it silently, and uses it for no later call', async ({
+  it('closes an idle connection before a load balancer drops it silently, so that no later call uses it', async ({
     onTestFinished,
   }) => {
     const proxy = await startProxy(onTestFinished, await startServer(onTestFinished));

@@ -88,7 +88,7 @@ beforeAll(() => {
 afterAll(() => leaks.settled({ timeoutMs: 20_000 }));
 
 describe('event loop of the client, blocked for 3 s', () => {
-  it('neither probes nor replaces a connection if the event loop of the client is blocked', async ({
+  it('neither probes nor replaces a connection after the event loop of the client was blocked for 3 s', async ({
     onTestFinished,
   }) => {
     const server = await startHttp2Server((stream) => {
@@ -131,7 +131,9 @@ describe('call that reaches its deadline', () => {
     );
   });
 
-  it('does not claim that the server is silent if the connection receives data', async ({ onTestFinished }) => {
+  it('omits the explanation "nothing received" from the deadline error if the connection receives data', async ({
+    onTestFinished,
+  }) => {
     const server = await startServer(onTestFinished);
     server.script('Create', { never: true });
     const { app } = await startApp(onTestFinished, { url: server.url });

@@ -167,7 +167,7 @@ describe('restart of the only server', () => {
     async ({ task }) => {
       const server = await startServer({ ports: 20 });
       const app = await startApp(server.bound.map(({ port }) => ({ url: `127.0.0.1:${port}`, ...PATIENT })));
-      // Measures the reconnect. The load is low, because a server that has just started would answer many waiting calls slowly.
+      // The load is low, because the test measures the reconnect, and a server that has just started answers many waiting calls slowly.
       const loads = app.clients.map(({ orders }) => CallLoad.start(5, () => orders.get({ id: 'any' })));
       await waitFor(() => loads.every(({ succeeded }) => succeeded.length > 5), { timeoutMs: 20_000 });
       await server.restartAfter(1_500);

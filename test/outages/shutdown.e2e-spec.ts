@@ -69,7 +69,7 @@ describe('app.close()', () => {
   );
 
   it(
-    'fails calls in backoff when a drain begins, and calls in flight or waiting for the channel when its timeout ends',
+    'fails calls in backoff when a drain begins, and calls in flight or waiting for the channel when the drain timeout ends',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startServer();
@@ -116,6 +116,8 @@ describe('app.close()', () => {
         reached.push(error.reachedServer);
       }
       expect(reached).toEqual(['maybe', 'yes', 'yes', 'no', 'no']);
+      const failedAt = (await Promise.all(failures)).map(({ at }) => at);
+      expect(Math.min(...failedAt)).toBe(failedAt[2]);
       // The calls also end on the wire.
       await waitFor(() => server.counts().open === 0 && server.connections.open === 0);
       expect(app.clients.map(({ client }) => client.activeCalls().length)).toEqual([0, 0]);

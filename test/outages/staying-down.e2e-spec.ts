@@ -54,7 +54,7 @@ async function startProxy(onTestFinished: Cleanup, tls?: ScriptedServerTls): Pro
 /** A call that must fail. `startedAt` and `endedAt` are in milliseconds since 1970. */
 interface FailingCall {
   readonly startedAt: number;
-  /** Undefined while the call runs. */
+  /** `undefined` while the call runs. */
   endedAt: number | undefined;
   /** 0 while the call runs. */
   latencyMs: number;
@@ -283,7 +283,7 @@ describe('server that stays down', () => {
   });
 });
 
-describe.concurrent('peer that does not speak HTTP/2', () => {
+describe.concurrent('peer that does not use HTTP/2', () => {
   const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
   const tls = { ca: certificate('ca'), serverName: 'localhost' };
   it.for([
@@ -317,7 +317,7 @@ describe.concurrent('peer that accepts and stays silent', () => {
     ['TLS', { tls: { serverName: 'localhost' } }],
   ] as const)('%s', (_kind, security) => {
     it(
-      'does not delay the deadline of a call while the connection attempt continues',
+      'ends a call at its deadline while the connection attempt to a silent peer continues',
       { tags: ['timed'] },
       async ({ task, onTestFinished }) => {
         const proxy = await startProxy(onTestFinished);
@@ -332,7 +332,7 @@ describe.concurrent('peer that accepts and stays silent', () => {
     );
 
     it(
-      'closes the connection to a silent peer at the connect timeout, and ends a call at its deadline before the next attempt',
+      'closes the connection to a silent peer at the connect timeout, and ends a call at its deadline, after at most two attempts',
       { tags: ['timed'] },
       async ({ task, onTestFinished }) => {
         const proxy = await startProxy(onTestFinished);

@@ -61,7 +61,8 @@ describe('name that cannot be resolved', () => {
       });
       // The limit is a number of event-loop turns, so that the speed of the machine does not matter.
       await turns();
-      expect(late).toMatchObject({ reason: 'outage' });
+      const message = expect.stringContaining('the name orders.invalid cannot be resolved') as unknown;
+      expect(late).toMatchObject({ reason: 'outage', message });
       await failed;
       expect(await health.checkAll()).toMatchObject({ [client.name]: { status: 'down' } });
       await waitFor(() => aboveDebug(app).some((line) => line.includes('the name orders.invalid cannot be resolved')), {

@@ -296,7 +296,7 @@ describe('resumed stream', () => {
 describe('log of a quiet feed whose connection is lost', () => {
   const NOT_RETRIED = /the call may have reached the server and was not retried/;
 
-  it('logs no warning if a quiet feed is resumed after its connection is lost', async () => {
+  it('logs no warning about an unretried call if a quiet feed is resumed after its connection is lost', async () => {
     server.script('Watch', { never: true });
     const app = await start();
     const events: GrpcClientEvent[] = [];
@@ -316,7 +316,7 @@ describe('log of a quiet feed whose connection is lost', () => {
     );
   });
 
-  it('logs a warning if a quiet feed is not resumed after its connection is lost', async () => {
+  it('logs a warning about an unretried call if a quiet feed is not resumed after its connection is lost', async () => {
     server.script('Watch', { never: true });
     const app = await start();
     const feed = follow(app, { call: { idempotent: false }, onError: () => 'fail' });

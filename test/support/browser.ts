@@ -6,7 +6,7 @@ import { CHROMIUM } from './programs.js';
 /** Timeout for the browser and for pages; only a browser that hangs reaches it. */
 const LIMIT_MS = 60_000;
 
-/** Host name of this machine in the browser. Unlike the pages of localhost, its pages have no secure context. */
+/** Host name of this machine in the browser. Unlike pages of localhost, its pages are not secure contexts. */
 export const PLAIN_HOST = 'plain.test';
 
 export function startBrowser(): Promise<Browser> {
@@ -15,7 +15,7 @@ export function startBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath: CHROMIUM!, args, timeout: LIMIT_MS });
 }
 
-/** Starts a browser for the tests of a `describe` block, which fail if they leak resources. The returned function returns the browser. */
+/** Starts a browser for the tests of a `describe` block. The block fails if its tests leak resources. Returns a function that returns the browser. */
 export function sharedBrowser(): () => Browser {
   let leaks: ReturnType<typeof captureLeaks>;
   let browser: Browser;
@@ -40,8 +40,8 @@ export interface WatchedPage {
   /** Errors on its console, exceptions, dialogs, and requests to other hosts. */
   readonly problems: readonly string[];
   /**
-   * Waits until the page has shown the sighting `name`, however briefly. Resolves to the moment, in milliseconds by the clock of the
-   * page.
+   * Waits until the page has shown the sighting `name`, however briefly. Resolves to the time at which it first appeared, in
+   * milliseconds of the page's `performance.now()`.
    */
   sighted(name: string): Promise<number>;
   /** Clears all sightings, so that `sighted` waits for new ones. */

@@ -36,7 +36,7 @@ export class Dnsmasq {
   /** Sets the addresses of the name. */
   list(addresses: readonly string[]): void {
     writeFileSync(this.hosts, addresses.map((address) => `${address} ${this.name}\n`).join(''));
-    // At SIGHUP, dnsmasq reads the file again.
+    // On SIGHUP, dnsmasq reads the file again.
     this.process?.kill('SIGHUP');
   }
 

@@ -1,7 +1,7 @@
 import { DefaultReporter, type TestModule, type TestRunEndReason, type SerializedError } from 'vitest/node';
 import { missingPrograms } from './programs.js';
 
-/** Vitest's default reporter, with one line per file, complete failures, and a final line about skipped tests and missing programs. */
+/** Vitest's default reporter, plus a final line about skipped tests and missing programs. */
 export class FileReporter extends DefaultReporter {
   override onTestRunEnd(
     modules: readonly TestModule[],

@@ -45,7 +45,7 @@ export function frameOfLength(length: number, type: number, flags: number, strea
   return Buffer.concat([header, payload]);
 }
 
-/** 32-bit numbers. */
+/** Big-endian 32-bit integers. */
 export function numbers(...values: readonly number[]): Buffer {
   const bytes = Buffer.alloc(values.length * 4);
   for (const [index, value] of values.entries()) bytes.writeUInt32BE(value, index * 4);
@@ -82,7 +82,7 @@ export const half = (bytes: Buffer): Buffer => bytes.subarray(0, bytes.length / 
 
 /** HPACK block of literal fields, without indexing and without Huffman coding. */
 export function fieldBlock(fields: Fields): Buffer {
-  // The cast is safe because anything else is a record of strings.
+  // The cast is safe because the only array type of `Fields` is a list of pairs.
   const pairs = Array.isArray(fields) ? (fields as readonly (readonly [string, string])[]) : Object.entries(fields);
   return Buffer.concat(pairs.flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]));
 }

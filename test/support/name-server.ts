@@ -37,7 +37,7 @@ export class NameServer {
     this.socket.close();
   }
 
-  /** The response to `query` (RFC 1035, 4.1): NXDOMAIN, or the record of the requested type if there is one. */
+  /** The response to `query` (RFC 1035, 4.1): NXDOMAIN, or the records of the requested type, if any. */
   private answer(query: Buffer): Buffer {
     const end = query.indexOf(0, 12) + 5;
     const question = query.subarray(12, end);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
 
-/** A port of an `OrdersProcess` and the time from which it listens, in milliseconds since 1970. */
+/** A port of an `OrdersProcess` and the time at which it started to listen, in milliseconds since 1970. */
 export interface BoundPort {
   readonly port: number;
   readonly at: number;
@@ -29,7 +29,7 @@ export class OrdersProcess {
     return this.process.url;
   }
 
-  /** The ports, with the times from which they listen since the latest restart. */
+  /** The ports, each with the time at which it started to listen after the latest start or restart. */
   get bound(): readonly BoundPort[] {
     return boundBy(this.process) ?? [];
   }

@@ -53,7 +53,7 @@ export async function answeringPeer(
   };
 }
 
-/** Starts an HTTP/2 server that closes each session `afterMs` milliseconds after the exchange of SETTINGS. */
+/** Starts an HTTP/2 server that closes each session `afterMs` milliseconds after it receives the client's SETTINGS. */
 export async function shortLivedPeer(afterMs: number): Promise<Peer> {
   const acceptedAt: number[] = [];
   const server = createHttp2Server();

@@ -9,7 +9,9 @@ export const PYTHON = '/usr/bin/python3';
 /** The folder in which Debian's golang-google-grpc-dev installs its sources. */
 export const GO_PATH = '/usr/share/gocode';
 
-/** Path of Chromium; `undefined` if it is not installed or if the environment variable CHROMIUM is empty. */
+/**
+ * Path of Chromium, or of the browser in the environment variable CHROMIUM. `undefined` if Chromium is not installed or CHROMIUM is empty.
+ */
 export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) => existsSync(path))) || undefined;
 
 /** An optional program or system feature that some tests use. */

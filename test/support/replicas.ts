@@ -18,7 +18,7 @@ export interface Replica {
   shutDown(): Promise<void>;
 }
 
-/** A client of replicas, with the number of its connections that a server or a failure ended. */
+/** A client of replicas, with the number of its connections that a server or the network ended. */
 export interface ReplicaClient {
   readonly app: OrdersApp;
   ended(): number;

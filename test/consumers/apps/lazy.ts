@@ -1,4 +1,4 @@
-/** A client that is created on demand. Its module is loaded at run time and closed with the application. */
+/** A client whose module is loaded lazily. The client closes with the application. */
 import 'reflect-metadata';
 import { Injectable, Module } from '@nestjs/common';
 import { LazyModuleLoader, NestFactory } from '@nestjs/core';
@@ -6,7 +6,7 @@ import { GrpcClients, InjectGrpcService, ResilientGrpcModule, type Resilient } f
 import { firstValueFrom } from 'rxjs';
 import type { Order, OrdersClient } from '../../../src/gen/orders.pb.js';
 
-// Nest calls no shutdown hooks of modules that are loaded later, so the root module imports `forRoot()`, whose hooks close their clients.
+// Nest calls no shutdown hooks of lazily loaded modules, so the root module imports `forRoot()`, whose hooks close their clients.
 @Module({ imports: [ResilientGrpcModule.forRoot()] })
 class AppModule {}
 

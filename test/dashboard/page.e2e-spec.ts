@@ -63,7 +63,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   ): Promise<void> => {
     const from = performance.now();
     await locator.waitFor({ state });
-    recordTiming(task, `${change} after, ms`, performance.now() - from, { atMost });
+    recordTiming(task, `${change}, after ms`, performance.now() - from, { atMost });
   };
   // The page shows changes of the connectivity state within 250 ms, and all other changes within 1 s. Playwright polls every 500 ms.
   const NEXT_UPDATE_MS = 1_500;

@@ -50,17 +50,17 @@ export class CallLoad {
     return this.calls.filter(({ endedAt }) => endedAt === undefined);
   }
 
-  /** Starts no more calls. */
+  /** Stops starting calls. */
   pause(): void {
     clearInterval(this.timer);
   }
 
-  /** Starts no more calls; resolves when the last one has ended. */
+  /** Stops starting calls, and resolves when the last open call has ended. */
   async stop(timeoutMs = 10_000): Promise<void> {
     this.pause();
     await waitFor(() => this.open.length === 0, {
       timeoutMs,
-      describe: () => `the end of ${this.open.length} calls of ${this.calls.length}`,
+      describe: () => `the end of ${this.open.length} of ${this.calls.length} calls`,
     });
   }
 

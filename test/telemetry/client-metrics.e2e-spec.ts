@@ -18,7 +18,7 @@ describe('gRPC metrics of a client', () => {
   it.each([
     ['records no address of an endpoint by default', {}, false],
     [
-      'records the address of the endpoint in the durations of attempts with endpointMetrics',
+      'records the address of the endpoint in the durations of attempts if endpointMetrics is on',
       { endpointMetrics: true },
       true,
     ],
@@ -373,7 +373,7 @@ describe('resilient_grpc metrics of a client', () => {
       count: 1,
     });
     expect(await telemetry.gauge('resilient_grpc.client.waiting_calls')).toBe(0);
-    // After its close, the client is observed only once, with the values at its close.
+    // After the client closes, it is observed only once more, with its final values.
     const figures = vi.spyOn(client as unknown as { figures(): unknown }, 'figures');
     await telemetry.instruments();
     expect(figures).not.toHaveBeenCalled();

@@ -15,7 +15,7 @@ export interface Judgement {
 
 type Judged = Pick<Situation, 'bounds' | 'fullBounds'>;
 
-/** Bounds of a play of `length`. */
+/** Returns the bounds for a run of `length`. */
 function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situation['bounds'] {
   return length === 'full' ? { ...bounds, ...fullBounds } : bounds;
 }
@@ -32,7 +32,7 @@ export function judge(situation: Judged, measured: Measured, length: Length, whi
   );
 }
 
-/** One sentence for each judgement that is not ok: 'failed @grpcio, TLS is 3 (≤ 0)'. */
+/** Returns one sentence for each judgement that is not ok: 'failed @grpcio, TLS is 3 (≤ 0)'. */
 export function brokenOf(judgements: readonly Judgement[]): readonly string[] {
   return judgements
     .filter(({ ok }) => !ok)
@@ -41,7 +41,7 @@ export function brokenOf(judgements: readonly Judgement[]): readonly string[] {
     );
 }
 
-/** The figures in one line, with their bounds at their first appearance, by upstream. */
+/** Returns the figures on one line, by upstream. A bound follows only the first value of its figure. */
 export function inOneLine(situation: Judged & Pick<Situation, 'name'>, measured: Measured, length: Length): string {
   const bounds = boundsOf(situation, length);
   const bounded = new Set<string>();

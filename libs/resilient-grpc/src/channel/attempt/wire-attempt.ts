@@ -103,7 +103,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.intercepted = interceptors !== undefined;
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
-    // Counted first, because an attempt that finds its connection closed may cause a replacement, which closes a channel without attempts.
+    // Counted first: if the connection is closed, the attempt may cause its replacement, which closes the old channel if it has no attempts.
     wireChannel.attemptStarted();
     try {
       if (interceptors === undefined && (options === undefined || !needsChannel(options))) {

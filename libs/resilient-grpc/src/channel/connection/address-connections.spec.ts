@@ -270,7 +270,7 @@ describe('further connections', () => {
     await reach(() => feeds[1]!.state === 'open');
   });
 
-  it('keeps further connections and their calls after a GOAWAY of the first connection', async () => {
+  it('keeps further connections and their calls if the first connection receives GOAWAY', async () => {
     const peer = await startPeer(1);
     const { channel, startAll, reach } = await open(peer);
     const feeds = startAll(2);
@@ -341,7 +341,7 @@ describe('further connections', () => {
     await waitFor(() => peer.sessions.every(({ closed, destroyed }) => closed || destroyed));
   });
 
-  it('opens further connections only after the free streams of other endpoints are in use', async () => {
+  it('opens further connections only if no endpoint has a free stream', async () => {
     const [first, second] = [await startPeer(2), await startPeer(2)];
     const { startAll, reach } = await open(
       first,

@@ -48,7 +48,7 @@ describe('rate of address updates', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('applies an address update immediately after 10 s without one', () => {
+  it('applies an address update immediately if the previous one is 10 s old', () => {
     const { clock, applied, report } = make();
     report('a');
     clock.advance(10_000);
@@ -138,7 +138,7 @@ describe('rate of address updates', () => {
 describe('address limit', () => {
   const names = (from: number, count: number): string[] => Array.from({ length: count }, (_, i) => String(from + i));
 
-  it('uses all reported addresses up to 1,000, and reports the number of addresses above that limit', () => {
+  it('uses at most 1,000 addresses, and reports how many were reported and used if there are more', () => {
     const { clock, applied, limited, report } = make();
     report(...names(0, MAX_ADDRESSES));
     clock.advance(1_000);
@@ -148,7 +148,7 @@ describe('address limit', () => {
     expect(limited).toEqual([[1_001, 1_000]]);
   });
 
-  it('selects a random subset of more than 1,000 addresses, in reported order, so that all clients together use all servers', () => {
+  it('selects a random subset, in reported order, if there are more than 1,000 addresses, so that all clients together use all servers', () => {
     const uses = new Map<string, number>();
     for (let client = 0; client < 40; client++) {
       const { applied, report } = make(undefined, { random: Math.random });

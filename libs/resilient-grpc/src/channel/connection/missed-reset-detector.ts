@@ -21,7 +21,7 @@ export interface UnreadConnection {
 const POLL_INTERVAL_MS = 250;
 
 /**
- * Finds and closes connections that are READY for grpc-js but no longer work, because Node does not read their end. Every call on these
+ * Closes connections that no longer work but are still READY in grpc-js, because Node did not report their end. Every call on these
  * connections hangs. The timer runs only while calls are active.
  *
  * - HTTP/2 has stopped after a protocol error by the peer (`isStopped`). One check is enough.

@@ -450,17 +450,17 @@ describe('status of the server', () => {
       { kind: 'server', reachedServer: 'yes', code: CANCELLED },
     ],
     [
-      'reports a server status with reachedServer maybe without a content-type',
+      'reports reachedServer maybe for a server status if the response has no content-type',
       { ...UNTYPED, code: INVALID_ARGUMENT, details: 'id: must be set' },
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT, details: 'id: must be set' },
     ],
     [
-      'reports a server status with reachedServer maybe for the message of a deadline without a content-type',
+      'reports reachedServer maybe for DEADLINE_EXCEEDED of a server if the response has no content-type',
       { ...UNTYPED, code: DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
     ],
     [
-      'reports a server status with reachedServer maybe for the message of a deadline with another code',
+      'reports reachedServer maybe for a server status that has the message of a deadline but another code',
       { ...SENT, code: INVALID_ARGUMENT, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT },
     ],

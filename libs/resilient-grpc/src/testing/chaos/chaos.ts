@@ -73,7 +73,7 @@ export class ChaosError extends Error {
  * Runs `run` while injecting faults according to a plan. Resolves to the result of `run` when it has ended; the rest of the plan is then
  * skipped. A load should run until `signal` is aborted: `while (!signal.aborted)`. When the returned promise settles, every fault is
  * healed, except one that the error names. A fault may take longer than planned, for example to start a server. Later faults are then
- * delayed, so that the distance between faults never shrinks.
+ * delayed, so that the interval between faults never shrinks.
  * @throws ChaosError with the seed and the faults so far, if `run` fails, if a fault fails to start, fails to heal, or hangs, or if the
  * `signal` of the options is aborted
  * @throws RangeError if `graceMs` is not above 0, if no plan can be drawn, or if the plan names an unknown fault
@@ -134,7 +134,7 @@ async function playChaos(playback: Playback, played: ChaosStep[]): Promise<void>
   const limit = { clock, ms: graceMs };
   let endedAt = 0;
   for (const { step, fault } of steps) {
-    // Waits for the planned distance instead of an absolute time, so that a slow fault does not shorten the distance to the next.
+    // Waits for the planned interval instead of an absolute time, so that a slow fault does not shorten the interval before the next one.
     if (!(await pause(step.atMs - endedAt, clock, ended))) return;
     played.push(step);
     try {

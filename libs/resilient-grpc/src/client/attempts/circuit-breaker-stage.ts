@@ -1,12 +1,11 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { CircuitOpenError } from '../../errors/circuit-open-error.js';
-import { attemptOutcome, outcomeOfCode } from '../../policy/circuit-breaker/attempt-outcome.js';
+import { attemptOutcome, outcomeOfDeadline } from '../../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreakerCore } from '../../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitToken } from '../../policy/circuit-breaker/next-circuit.js';
 import { classify } from '../../policy/evidence/classify.js';
 import type { LostConnection } from '../../policy/evidence/verdict.js';
-import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { lostConnection } from '../call/attempt-history.js';
 import { StagedAttempt } from './staged-attempt.js';
@@ -59,7 +58,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
   override abandon(because?: 'deadline'): void {
     // A cancellation is no evidence about the server. An expired deadline counts against the server unless this process was paused.
     const counts = because === 'deadline' && !this.wasPaused;
-    this.record(counts ? outcomeOfCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
+    this.record(counts ? outcomeOfDeadline(this.breaker.policy) : 'ignored', undefined);
     super.abandon(because);
   }
 

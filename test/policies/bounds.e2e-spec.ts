@@ -1,3 +1,4 @@
+import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { firstValueFrom, lastValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { CircuitBreakerOptions } from 'nestjs-resilient-grpc';
@@ -213,6 +214,20 @@ describe('circuitBreaker', () => {
     server.script('UnsafeUnary', { message: { text: 'well' } });
     expect(await firstValueFrom(echo.unsafeUnary({}))).toMatchObject({ text: 'well' });
     expect(circuits.at(-1)).toBe('half-open > closed');
+  });
+
+  it('opens the circuit after deadlines that only an interceptor of grpc-js sets', async () => {
+    const { echo, server, client } = await scene({
+      methods: { UnsafeUnary: { circuitBreaker: { minimumThroughput: 1 } } },
+    });
+    server.script('UnsafeUnary', { never: true });
+    const interceptors: Interceptor[] = [
+      (options, next) => new InterceptingCall(next({ ...options, deadline: Date.now() + 100 })),
+    ];
+    await repeatUntil('the circuit opens', async () => {
+      await failureOf(echo.unsafeUnary({}, { interceptors }));
+      return client.snapshot().circuits[0]?.state === 'open';
+    });
   });
 
   it('does not open the circuit for statuses that describe the request', async () => {

@@ -26,10 +26,7 @@ export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerC
 class CircuitBreakerAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   private recorded = false;
-  /**
-   * Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before that, or without
-   * a deadline.
-   */
+  /** Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before that. */
   private sentAt = Infinity;
 
   constructor(
@@ -42,11 +39,10 @@ class CircuitBreakerAttempt extends StagedAttempt {
     private readonly startedAt: number,
   ) {
     super(request, listener);
-    if (request.deadline !== Infinity) {
-      clock.defer(() => {
-        this.sentAt = clock.now();
-      });
-    }
+    // Also without a deadline, because an interceptor of grpc-js may set one later.
+    clock.defer(() => {
+      this.sentAt = clock.now();
+    });
     try {
       this.inner = start(request, this);
     } catch (error) {

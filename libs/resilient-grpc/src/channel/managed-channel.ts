@@ -412,7 +412,8 @@ export class ManagedChannel implements CallTransport {
         if (isCurrent || isReplacement) this.addresses.use(event.addresses);
         break;
       case 'endpoint-watch':
-        if (isCurrent || isReplacement) this.addresses.watchChanged(event.watch);
+        // Also while this channel closes, which stops the watch.
+        if (from === this.current || isReplacement) this.addresses.watchChanged(event.watch);
         break;
       case 'addresses-limited':
       case 'untested-version':

@@ -192,6 +192,18 @@ describe('metadata', () => {
   });
 });
 
+describe('null options', () => {
+  const nulls = { parent: null, credentials: null, host: null, propagate_flags: null };
+
+  it.each(EACH_METHOD)('makes a %s call with options of grpc-js that are null', async (method) => {
+    const { echo, server } = await scene();
+    await toList(callOnce(echo, method, nulls as never));
+    const interceptors: Interceptor[] = [(options, next) => new InterceptingCall(next(options))];
+    await toList(callOnce(echo, method, { ...nulls, interceptors } as never));
+    expect(server.counts().calls).toBe(2);
+  });
+});
+
 describe('call credentials', () => {
   it.each(EACH_METHOD)('requests call credentials once per %s call', async (method) => {
     const { echo, server } = await scene();

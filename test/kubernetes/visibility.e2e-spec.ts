@@ -86,6 +86,16 @@ describe('watch of a kubernetes target', () => {
     expect(client.connectivity.state).toBe('IDLE');
   });
 
+  it('shows the Kubernetes watch as stopped after the client is closed', async () => {
+    const api = await startApiServer();
+    await startPods(api, 'a');
+    const { call, watch, client } = await startApp();
+    await call();
+    await waitFor(() => watch()?.state === 'watching');
+    await client.close();
+    expect(watch()?.state).toBe('stopped');
+  });
+
   it('logs one line when the API server becomes unreachable, and one when the API server recovers', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');

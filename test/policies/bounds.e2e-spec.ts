@@ -1,5 +1,7 @@
+import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { firstValueFrom, lastValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import type { CircuitBreakerOptions } from 'nestjs-resilient-grpc';
 import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import {
   failureOf,
@@ -171,9 +173,9 @@ describe('maxConcurrentCalls', () => {
 });
 
 describe('circuitBreaker', () => {
-  const opened = async (breakDurationMs: number) => {
+  const opened = async (breakDurationMs: number, options: CircuitBreakerOptions = {}) => {
     const { echo, server, client } = await scene({
-      methods: { UnsafeUnary: { circuitBreaker: { minimumThroughput: 5, breakDurationMs } } },
+      methods: { UnsafeUnary: { circuitBreaker: { minimumThroughput: 5, breakDurationMs, ...options } } },
     });
     const circuits: string[] = [];
     client.events$.subscribe((event) => {
@@ -199,6 +201,33 @@ describe('circuitBreaker', () => {
     await waitFor(() => firstValueFrom(echo.unsafeUnary({})));
     expect(circuits).toEqual(['closed > open', 'open > half-open', 'half-open > closed']);
     expect(await firstValueFrom(echo.unsafeUnary({}))).toMatchObject({ text: 'well' });
+  });
+
+  it('keeps the circuit half-open after a probe that hangs until its deadline, and admits the next probe, if DEADLINE_EXCEEDED is not listed', async () => {
+    const { echo, server, circuits } = await opened(1_000, { statusCodes: ['UNAVAILABLE'] });
+    server.script('UnsafeUnary', { never: true });
+    await waitFor(async () => {
+      await failureOf(echo.unsafeUnary({}, { timeoutMs: 100 }));
+      return server.counts('UnsafeUnary').calls > 5;
+    });
+    expect(circuits).toEqual(['closed > open', 'open > half-open']);
+    server.script('UnsafeUnary', { message: { text: 'well' } });
+    expect(await firstValueFrom(echo.unsafeUnary({}))).toMatchObject({ text: 'well' });
+    expect(circuits.at(-1)).toBe('half-open > closed');
+  });
+
+  it('opens the circuit after deadlines that only an interceptor of grpc-js sets', async () => {
+    const { echo, server, client } = await scene({
+      methods: { UnsafeUnary: { circuitBreaker: { minimumThroughput: 1 } } },
+    });
+    server.script('UnsafeUnary', { never: true });
+    const interceptors: Interceptor[] = [
+      (options, next) => new InterceptingCall(next({ ...options, deadline: Date.now() + 100 })),
+    ];
+    await repeatUntil('the circuit opens', async () => {
+      await failureOf(echo.unsafeUnary({}, { interceptors }));
+      return client.snapshot().circuits[0]?.state === 'open';
+    });
   });
 
   it('does not open the circuit for statuses that describe the request', async () => {

@@ -92,7 +92,7 @@ export interface EndpointWatchSnapshot {
    * - 'listing': the first list was requested.
    * - 'watching': the API server reports changes.
    * - 'failing': requests fail and are retried. Earlier endpoints stay in use.
-   * - 'stopped': the channel is idle.
+   * - 'stopped': the channel is idle or closed.
    */
   readonly state: 'listing' | 'watching' | 'failing' | 'stopped';
   /** Start of this state. */

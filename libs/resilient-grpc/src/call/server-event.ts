@@ -30,6 +30,8 @@ export type GrpcServerEvent = {
   | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }
   /** The Observable of a unary handler emitted another value after the response. */
   | { readonly type: 'extra-response'; readonly path: string }
+  /** Trailers of a handler were not sent, because HTTP/2 or gRPC forbids some of them, or because they exceed 60 KiB. */
+  | { readonly type: 'trailers-omitted'; readonly path: string }
   /** An overload began or ended. During an overload, the server refuses calls that it cannot start in time. */
   | { readonly type: 'overload'; readonly phase: 'begin'; readonly queued: number }
   | { readonly type: 'overload'; readonly phase: 'end'; readonly shed: number; readonly durationMs: number }

@@ -272,6 +272,17 @@ it.each([
   expect(refusal?.details).toContain(details);
 });
 
+it('reports that waiting calls are being released if it refuses a call while the channel is READY', async () => {
+  const outage = await openInOutage(0, { maxWaitingBytes: 1_000 });
+  for (let call = 0; call < 100; call++) expect(refusalOf(outage, 10)).toBeUndefined();
+  await outage.clock.advanceAsync(1_000);
+  await waitFor(() => outage.channel.ready);
+  expect(outage.channel.connectivity.outage).toBeDefined();
+  expect(refusalOf(outage, 2_000)?.details).toMatch(
+    /^127\.0\.0\.1:\d+ is READY, and calls that waited are sent at a limited rate; \d+ calls with \d+ request bytes are already waiting/,
+  );
+});
+
 it('allows 1,000 calls of 272 KiB to wait in an outage under the default limits', async () => {
   const { maxWaitingCalls, maxWaitingBytes } = DEFAULT_CLIENT_SETTINGS;
   const outage = await openInOutage(0, { maxWaitingCalls, maxWaitingBytes });

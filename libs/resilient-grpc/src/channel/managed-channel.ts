@@ -286,7 +286,7 @@ export class ManagedChannel implements CallTransport {
     // Without an outage, no limit applies while the channel connects. grpc-js would queue any number of calls, too.
     if (this.outage.current === undefined) return undefined;
     if (!this.isConnected && !this.mayWaitOut(waiter)) return this.outageRefusal();
-    return tooManyWaiting(this.target, this.waiting, waiter.bytes, this.settings);
+    return tooManyWaiting(() => this.whyNotReady(), this.waiting, waiter.bytes, this.settings);
   }
 
   private mayWaitOut(waiter: Waiter): boolean {
@@ -412,7 +412,8 @@ export class ManagedChannel implements CallTransport {
         if (isCurrent || isReplacement) this.addresses.use(event.addresses);
         break;
       case 'endpoint-watch':
-        if (isCurrent || isReplacement) this.addresses.watchChanged(event.watch);
+        // Also while this channel closes, which stops the watch.
+        if (from === this.current || isReplacement) this.addresses.watchChanged(event.watch);
         break;
       case 'addresses-limited':
       case 'untested-version':

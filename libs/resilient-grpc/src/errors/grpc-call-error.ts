@@ -65,7 +65,10 @@ export interface GrpcCallFailure {
   readonly reachedServer: ReachedServer;
   readonly attempts: readonly AttemptRecord[];
   readonly notRetriedBecause: NotRetriedReason;
-  /** The option that prevents the failure or allows the retry. Part of the message, not of `details`. */
+  /**
+   * Remedy for the failure, such as the option that prevents it or allows the retry, or a doctor command. Part of the message, not of
+   * `details`.
+   */
   readonly remedy?: string | undefined;
   readonly retryAfterMs: number | undefined;
   readonly cause?: unknown;

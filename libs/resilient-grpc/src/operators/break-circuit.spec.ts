@@ -5,6 +5,7 @@ import { CircuitOpenError } from '../errors/circuit-open-error.js';
 import { ConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
 import { DeadlineError } from '../errors/deadline-error.js';
 import { IdleTimeoutError } from '../errors/idle-timeout-error.js';
+import { grpcError } from '../testing/fake-service/grpc-error.js';
 import { breakCircuit } from './break-circuit.js';
 import { CircuitBreaker } from './circuit-breaker.js';
 import { deadline } from './deadline.js';
@@ -82,6 +83,17 @@ describe('breakCircuit', () => {
         .pipe(breakCircuit(breaker))
         .subscribe(ignore);
     expect(breaker.state).toBe(state);
+  });
+
+  it('keeps the circuit half-open after a probe that exceeds the deadline of its call, if DEADLINE_EXCEEDED is not listed', () => {
+    const scheduler = virtual();
+    const breaker = breakerOf(scheduler, { breakDurationMs: 5, statusCodes: ['UNAVAILABLE'] });
+    trip(breaker);
+    const expired = grpcError('DEADLINE_EXCEEDED', 'expired', { reason: 'deadline' });
+    const probe = throwError(() => expired).pipe(breakCircuit(breaker));
+    scheduler.schedule(() => probe.subscribe(ignore), 5);
+    scheduler.flush();
+    expect(breaker.state).toBe('half-open');
   });
 
   it('opens the circuit if half of the subscriptions fail, and keeps it closed if two of five fail', () => {

@@ -1,8 +1,9 @@
-import { EMPTY, finalize, NEVER, Observable, of, throwError } from 'rxjs';
+import { EMPTY, finalize, NEVER, Observable, of, throwError, VirtualTimeScheduler } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { DeadlineError } from '../errors/deadline-error.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
+import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
 import { deadline } from './deadline.js';
 
 const virtual = () => new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
@@ -59,6 +60,18 @@ describe('deadline', () => {
       expectObservable(source.pipe(deadline(ms, { scheduler }))).toBe('#', undefined, new DeadlineError(ms));
       expectSubscriptions(source.subscriptions).toBe([]);
     });
+  });
+
+  it('expires a deadline of more than the maximum of a timer when its time has passed, and not earlier', () => {
+    const scheduler = new VirtualTimeScheduler();
+    let failedAt: number | undefined;
+    NEVER.pipe(deadline(5 * MAX_TIMER_MS + 7, { scheduler })).subscribe({
+      error: () => {
+        failedAt = scheduler.now();
+      },
+    });
+    scheduler.flush();
+    expect(failedAt).toBe(5 * MAX_TIMER_MS + 7);
   });
 
   it('returns the source itself if the deadline is Infinity', () => {

@@ -1,6 +1,7 @@
 import { asyncScheduler, Observable, type MonoTypeOperatorFunction } from 'rxjs';
 import { DeadlineError } from '../errors/deadline-error.js';
 import { numberProblem } from '../policy/options/value-rules.js';
+import { MAX_TIMER_MS } from '../time/max-timer-ms.js';
 import { checkOptions, objectProblem } from './options.js';
 import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
@@ -25,9 +26,14 @@ export function deadline<T>(ms: number, dependencies: SchedulerOptions = {}): Mo
         run.stop();
         subscriber.error(new DeadlineError(ms));
       };
+      // A longer deadline takes several timers.
+      const arm = (leftMs: number): void => {
+        const next = leftMs > MAX_TIMER_MS ? () => arm(leftMs - MAX_TIMER_MS) : expire;
+        subscriber.add(scheduler.schedule(next, timerMs(leftMs)));
+      };
       if (ms <= 0) return expire();
       // Scheduled before subscribing, because the source may end or use up the time synchronously.
-      subscriber.add(scheduler.schedule(expire, timerMs(ms)));
+      arm(ms);
       subscriber.add(() => run.stop());
       run.start(source, subscriber);
     });

@@ -3,7 +3,7 @@ import { isConcurrencyLimitError } from '../errors/concurrency-limit-error.js';
 import { isDeadlineError } from '../errors/deadline-error.js';
 import { isGrpcCallError, type FailureReason } from '../errors/grpc-call-error.js';
 import { isIdleTimeoutError } from '../errors/idle-timeout-error.js';
-import { outcomeOfCode, type AttemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
+import { outcomeOfCode, outcomeOfDeadline, type AttemptOutcome } from '../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreakerPolicy } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';
 import { isStatusCode, StatusCode } from '../status/status-code.js';
@@ -54,6 +54,7 @@ export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): Attempt
   const reason = failureReason(error);
   if (INCONCLUSIVE_REASONS.has(reason)) return 'ignored';
   if (FAILURE_REASONS.has(reason)) return 'failure';
+  if (reason === 'deadline') return outcomeOfDeadline(policy);
   const code = statusOf(error);
   if (code === undefined) return 'failure';
   const outcome = outcomeOfCode(code, policy);

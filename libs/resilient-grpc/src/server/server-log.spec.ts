@@ -55,6 +55,11 @@ describe('ServerLog', () => {
       /^warn .*unary handler emitted another value after its response; the value was dropped/,
     ],
     [
+      'omitted trailers',
+      { type: 'trailers-omitted', path },
+      /^warn .*trailers were omitted: HTTP\/2 or gRPC forbids some of them, or they exceed 60 KiB/,
+    ],
+    [
       'an idle stream',
       { type: 'stream-idle', path, peer: '10.0.0.7:4711', idleMs: 30_000 },
       /^log .*stream from 10\.0\.0\.7:4711 ended: no message for 30 s \(streamIdleTimeoutMs\)/,

@@ -10,7 +10,13 @@ type EventOf<T extends GrpcServerEvent['type']> = Extract<GrpcServerEvent, { rea
 
 /** An event that is logged at most once a minute per method. */
 type MethodEvent = EventOf<
-  'handler-failed' | 'handler-leak' | 'responses-overflow' | 'responses-burst' | 'extra-response' | 'stream-idle'
+  | 'handler-failed'
+  | 'handler-leak'
+  | 'responses-overflow'
+  | 'responses-burst'
+  | 'extra-response'
+  | 'trailers-omitted'
+  | 'stream-idle'
 >;
 
 /** An event that is logged at most once a minute. */
@@ -47,6 +53,7 @@ export class ServerLog {
       case 'responses-overflow':
       case 'responses-burst':
       case 'extra-response':
+      case 'trailers-omitted':
       case 'stream-idle':
         this.repeats.log(`${event.path} ${event.type}`, event);
         return;
@@ -134,6 +141,8 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
       ];
     case 'extra-response':
       return ['warn', 'unary handler emitted another value after its response; the value was dropped'];
+    case 'trailers-omitted':
+      return ['warn', 'trailers were omitted: HTTP/2 or gRPC forbids some of them, or they exceed 60 KiB'];
     case 'stream-idle':
       return [
         'log',

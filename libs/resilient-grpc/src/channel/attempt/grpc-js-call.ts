@@ -120,7 +120,8 @@ export function createCall(
   if (options === undefined) return channel.createCall(path, deadline ?? Infinity, undefined, null, undefined);
   const { host, parent, propagate_flags: flags, credentials } = options;
   const call = channel.createCall(path, deadline ?? Infinity, host, parent ?? null, flags);
-  if (credentials !== undefined) call.setCredentials(credentials);
+  // `credentials` may be null, as in grpc-js.
+  if (credentials) call.setCredentials(credentials);
   return call;
 }
 

@@ -9,8 +9,8 @@ it.each([
   'reports the number of waiting calls (%d) and of their request bytes (%d) in the refusal',
   (size, bytes, expected) => {
     const limits = { maxWaitingCalls: size, maxWaitingBytes: 100 };
-    expect(tooManyWaiting('orders:50051', { size, bytes }, 10, limits)?.details).toBe(
-      `orders:50051 is not ready, and ${expected}`,
+    expect(tooManyWaiting(() => 'orders:50051 is CONNECTING', { size, bytes }, 10, limits)?.details).toBe(
+      `orders:50051 is CONNECTING; ${expected}`,
     );
   },
 );

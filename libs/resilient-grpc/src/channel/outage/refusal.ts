@@ -34,9 +34,12 @@ export function outageRefusal(outage: OutageDetails): WaitRefusal {
   };
 }
 
-/** Returns a refusal that names the limit if another call with a request of `bytes` bytes would exceed a limit; `undefined` otherwise. */
+/**
+ * Returns a refusal that names the limit if another call with a request of `bytes` bytes would exceed a limit; `undefined` otherwise.
+ * @param whyNotReady returns the reason why calls wait
+ */
 export function tooManyWaiting(
-  target: string,
+  whyNotReady: () => string,
   waiting: { readonly size: number; readonly bytes: number },
   bytes: number,
   { maxWaitingCalls, maxWaitingBytes }: Pick<ChannelSettings, 'maxWaitingCalls' | 'maxWaitingBytes'>,
@@ -46,7 +49,7 @@ export function tooManyWaiting(
     const waitingBytes = `${String(waiting.bytes)} request ${waiting.bytes === 1 ? 'byte' : 'bytes'}`;
     return {
       reason: 'too-many-waiting',
-      details: `${target} is not ready, and ${String(waiting.size)} ${calls} with ${waitingBytes} ${are} already waiting (${limit})`,
+      details: `${whyNotReady()}; ${String(waiting.size)} ${calls} with ${waitingBytes} ${are} already waiting (${limit})`,
       retryAfterMs: undefined,
     };
   };

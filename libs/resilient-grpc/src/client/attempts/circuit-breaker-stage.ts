@@ -1,12 +1,11 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { Attempt, AttemptEnd, AttemptListener, AttemptRequest, StartAttempt } from '../../call/attempt.js';
 import { CircuitOpenError } from '../../errors/circuit-open-error.js';
-import { attemptOutcome, outcomeOfCode } from '../../policy/circuit-breaker/attempt-outcome.js';
+import { attemptOutcome, outcomeOfDeadline } from '../../policy/circuit-breaker/attempt-outcome.js';
 import type { CircuitBreakerCore } from '../../policy/circuit-breaker/circuit-breaker.js';
 import type { CircuitToken } from '../../policy/circuit-breaker/next-circuit.js';
 import { classify } from '../../policy/evidence/classify.js';
 import type { LostConnection } from '../../policy/evidence/verdict.js';
-import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { lostConnection } from '../call/attempt-history.js';
 import { StagedAttempt } from './staged-attempt.js';
@@ -27,10 +26,7 @@ export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerC
 class CircuitBreakerAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   private recorded = false;
-  /**
-   * Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before that, or without
-   * a deadline.
-   */
+  /** Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before that. */
   private sentAt = Infinity;
 
   constructor(
@@ -43,11 +39,10 @@ class CircuitBreakerAttempt extends StagedAttempt {
     private readonly startedAt: number,
   ) {
     super(request, listener);
-    if (request.deadline !== Infinity) {
-      clock.defer(() => {
-        this.sentAt = clock.now();
-      });
-    }
+    // Also without a deadline, because an interceptor of grpc-js may set one later.
+    clock.defer(() => {
+      this.sentAt = clock.now();
+    });
     try {
       this.inner = start(request, this);
     } catch (error) {
@@ -59,7 +54,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
   override abandon(because?: 'deadline'): void {
     // A cancellation is no evidence about the server. An expired deadline counts against the server unless this process was paused.
     const counts = because === 'deadline' && !this.wasPaused;
-    this.record(counts ? outcomeOfCode(StatusCode.DEADLINE_EXCEEDED, this.breaker.policy) : 'ignored', undefined);
+    this.record(counts ? outcomeOfDeadline(this.breaker.policy) : 'ignored', undefined);
     super.abandon(because);
   }
 

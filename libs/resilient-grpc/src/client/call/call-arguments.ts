@@ -97,7 +97,7 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
     deadlineFromTimeout(epochNow, timeoutMs),
     sendableDeadline(instant, epochNow),
   );
-  if (parent === undefined || ((flags ?? PROPAGATE_DEADLINE) & PROPAGATE_DEADLINE) === 0) return byOptions;
+  if (!parent || ((flags ?? PROPAGATE_DEADLINE) & PROPAGATE_DEADLINE) === 0) return byOptions;
   const inbound = parent.getDeadline();
   return earliestDeadline(byOptions, inbound instanceof Date ? inbound.getTime() : inbound);
 }
@@ -119,11 +119,9 @@ function callOptionProblems(context: MethodContext, options: GrpcCallOptions): C
   }
 }
 
-/** True if cancellation of the caller's inbound call (`parent`) cancels this call. */
-export function isBoundToParent(options: GrpcCallOptions): boolean {
-  return (
-    options.parent !== undefined && ((options.propagate_flags ?? PROPAGATE_CANCELLATION) & PROPAGATE_CANCELLATION) !== 0
-  );
+/** True if cancellation of the caller's inbound call (`parent`), if there is one, cancels this call. */
+export function isBoundToParent({ propagate_flags: flags }: GrpcCallOptions): boolean {
+  return ((flags ?? PROPAGATE_CANCELLATION) & PROPAGATE_CANCELLATION) !== 0;
 }
 
 /** Returns grpc-js's interceptors of one call. Interceptors of the call replace those of the client. */

@@ -52,7 +52,14 @@ describe('options of a call', () => {
     { signal: AbortSignal.timeout(5), onHeaders: () => undefined, onEnd: () => undefined },
     { deadline: Date.now(), host: 'shop', propagate_flags: 0xffff, interceptors: [], interceptor_providers: [] },
     { credentials: {}, parent: { getDeadline: () => Infinity } },
-    { host: null, credentials: null, interceptors: null, interceptor_providers: null, propagate_flags: null },
+    {
+      host: null,
+      credentials: null,
+      interceptors: null,
+      interceptor_providers: null,
+      propagate_flags: null,
+      parent: null,
+    },
     Object.create({ timeoutMs: 5 }) as object,
   ])('accepts the call options %o', (options) => {
     expect(problemOf(options)).toBeUndefined();

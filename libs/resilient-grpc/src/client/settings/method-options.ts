@@ -121,7 +121,7 @@ function areOtherOptionsValid(call: GrpcCallOptions): boolean {
         if (typeof value !== 'object') return false;
         break;
       case 'parent':
-        if (!isServerCall(value)) return false;
+        if (value !== null && !isServerCall(value)) return false;
         break;
       default:
         return false;
@@ -147,8 +147,8 @@ const methodOnly = sameRemedy(
 );
 
 /**
- * Schema of the options of a call. Another check follows for `deadline` and `metadata`. The options of grpc-js except `deadline` and
- * `parent` may be null, as in grpc-js itself.
+ * Schema of the options of a call. Another check follows for `deadline` and `metadata`. The options of grpc-js except `deadline` may
+ * be null, as in grpc-js itself.
  */
 export const callOptionsSchema = v.pipe(
   v.unknown(),
@@ -169,7 +169,7 @@ export const callOptionsSchema = v.pipe(
       onHeaders: listener,
       onEnd: listener,
       deadline: v.optional(v.unknown()),
-      parent: v.optional(v.custom(isServerCall, "the inbound call that grpc-js's server passes to its handler")),
+      parent: v.nullish(v.custom(isServerCall, "the inbound call that grpc-js's server passes to its handler")),
       credentials: v.optional(v.custom((value) => typeof value === 'object', 'CallCredentials of grpc-js')),
       host: v.nullish(v.string('a string')),
       propagate_flags: v.nullish(v.number('a number')),

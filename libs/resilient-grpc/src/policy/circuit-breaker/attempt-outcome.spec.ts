@@ -31,6 +31,11 @@ describe('attemptOutcome', () => {
     expect(attemptOutcome(verdict, DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
   });
 
+  it('ignores the deadline of the call for the circuit breaker if its code is not listed', () => {
+    const verdict = { kind: 'deadline', code: DEADLINE_EXCEEDED, connectionLost: false, retryableHttp: false } as const;
+    expect(attemptOutcome(verdict, { statusCodes: new Set([UNAVAILABLE]) })).toBe('ignored');
+  });
+
   it('counts OK as a success for the circuit breaker even if it is listed', () => {
     const verdict = { kind: 'protocol', code: OK, connectionLost: false, retryableHttp: false } as const;
     expect(attemptOutcome(verdict, { statusCodes: new Set([OK]) })).toBe('success');

@@ -32,13 +32,19 @@ export function attemptOutcome(
       return outcomeOfCode(verdict.code, policy);
     case 'server':
     case 'overloaded':
-    case 'deadline':
     case 'protocol':
       return outcomeOfCode(verdict.code, policy);
+    case 'deadline':
+      return outcomeOfDeadline(policy);
   }
 }
 
 /** Returns the outcome of an attempt from its status code alone. */
 export function outcomeOfCode(code: StatusCode, policy: Pick<CircuitBreakerPolicy, 'statusCodes'>): AttemptOutcome {
   return code !== StatusCode.OK && policy.statusCodes.has(code) ? 'failure' : 'success';
+}
+
+/** Returns the outcome of an attempt that this side ended at the deadline. It is no success: the server may hang. */
+export function outcomeOfDeadline({ statusCodes }: Pick<CircuitBreakerPolicy, 'statusCodes'>): AttemptOutcome {
+  return statusCodes.has(StatusCode.DEADLINE_EXCEEDED) ? 'failure' : 'ignored';
 }

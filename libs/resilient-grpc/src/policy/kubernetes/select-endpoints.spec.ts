@@ -82,6 +82,8 @@ describe('selectEndpoints', () => {
       ['10.0.0.1:50051'],
     ],
     ['no port, and no port in the slice', [], undefined, 'port'],
+    ['a name whose port is 0', [{ name: 'grpc', port: 0 }], 'grpc', 'port'],
+    ['no port, and only a port above 65535 in the slice', [{ port: 70_000 }], undefined, 'port'],
   ])('resolves the port of a target with %s', (_, ports, port, expected) => {
     expect(hosts(selectEndpoints([slice([pod('10.0.0.1')], { ports })], port, undefined))).toEqual(expected);
   });
@@ -90,13 +92,14 @@ describe('selectEndpoints', () => {
     const ports = [
       { name: 'http', port: 80 },
       { name: '', port: null },
+      { name: 'grpc', port: 70_000 },
     ];
-    expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 81.5, undefined)).toMatchObject({ found: true });
+    expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 81, undefined)).toMatchObject({ found: true });
     expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 'grpc', undefined)).toEqual({
       found: false,
       reason: 'port',
       counts: { ready: 1, notReady: 0, terminating: 0 },
-      ports: ['80 (http)', 'any'],
+      ports: ['80 (http)', 'any', 'the invalid port 70000 (grpc)'],
     });
   });
 

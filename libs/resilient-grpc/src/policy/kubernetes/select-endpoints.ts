@@ -133,11 +133,17 @@ function portOf(ports: readonly SlicePort[], wanted: PortSelector): number | und
   }
   const found =
     ports.length === 1 && wanted === undefined ? ports[0] : ports.find(({ name }) => name === (wanted ?? 'grpc'));
-  return found?.port ?? undefined;
+  return isPort(found?.port) ? found.port : undefined;
 }
 
-const portText = ({ name, port }: SlicePort): string =>
-  [port === undefined || port === null ? 'any' : String(port), ...(name ? [`(${name})`] : [])].join(' ');
+/** The API server does not check the range of a port. */
+const isPort = (port: SlicePort['port']): port is number => Number(port) >= 1 && Number(port) <= 65_535;
+
+function portText({ name, port }: SlicePort): string {
+  const number =
+    port === undefined || port === null ? 'any' : `${isPort(port) ? '' : 'the invalid port '}${String(port)}`;
+  return [number, ...(name ? [`(${name})`] : [])].join(' ');
+}
 
 function endpointsOf(pods: readonly Pod[]): readonly SelectedEndpoint[] {
   return pods

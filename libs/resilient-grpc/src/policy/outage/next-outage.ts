@@ -44,7 +44,10 @@ export type OutageEvent =
   | { readonly type: 'attempt-failed'; readonly at: number }
   /** The channel became READY. */
   | { readonly type: 'ready'; readonly at: number }
-  /** An established connection closed; `answered` is true if a call had received a response on it. */
+  /**
+   * An established connection closed. `answered` is true if the server responded to a call after the connection was established, on this
+   * connection or another one.
+   */
   | { readonly type: 'connection-ended'; readonly at: number; readonly livedMs: number; readonly answered: boolean }
   /** A call received a response from the server. */
   | { readonly type: 'answered'; readonly at: number }

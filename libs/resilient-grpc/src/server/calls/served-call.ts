@@ -181,17 +181,14 @@ export abstract class ServedCall {
     return this.handlerTrailers === undefined ? undefined : this.withTrailers(OK).metadata;
   }
 
-  /** Adds the handler's trailers to `status`, except those that cannot be sent. Logs that trailers were omitted. */
+  /** Adds the handler's trailers to `status`, except those that cannot be sent. Reports that trailers were omitted. */
   protected withTrailers(status: StatusLike): StatusLike {
     if (this.handlerTrailers === undefined) return status;
     const metadata = this.handlerTrailers.clone();
     if (status.metadata !== undefined) metadata.merge(status.metadata);
     const { unexpected, ...sendable } = truncateStatus({ ...status, metadata });
     const { events } = this.host;
-    if (unexpected === true && events.wanted) {
-      const error = new TypeError('trailers were omitted: HTTP/2 or gRPC forbids some of them, or they exceed 60 KiB');
-      events.emit({ type: 'handler-failed', path: this.method.path, error });
-    }
+    if (unexpected === true && events.wanted) events.emit({ type: 'trailers-omitted', path: this.method.path });
     return sendable;
   }
 

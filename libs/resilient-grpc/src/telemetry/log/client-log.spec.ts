@@ -378,7 +378,7 @@ describe('events', () => {
     [
       { type: 'concurrency-limit', path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2 },
       'log',
-      /Get: concurrency limit reduced from 40 to 19: calls take 120 ms, and 50 ms without load; further calls are queued$/,
+      /Get: concurrency limit reduced from 40 to 19: calls take 120 ms, and 50 ms without load; calls above it are queued, up to maxQueuedCalls$/,
       { path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2 },
     ],
     [
@@ -391,7 +391,7 @@ describe('events', () => {
         unloadedLatencyMs: undefined,
       },
       'log',
-      /concurrency limit reduced from 20 to 10: the server refuses calls; further calls are queued$/,
+      /concurrency limit reduced from 20 to 10: the server refuses calls; calls above it are queued, up to maxQueuedCalls$/,
       { from: 20, to: 10 },
     ],
     [

@@ -317,7 +317,7 @@ export class ClientLog {
       latencyMs === undefined || unloadedLatencyMs === undefined
         ? 'the server refuses calls'
         : `calls take ${duration(latencyMs)}, and ${duration(unloadedLatencyMs)} without load`;
-    const text = `${subject}: concurrency limit reduced from ${String(from)} to ${String(to)}: ${cause}; further calls are queued`;
+    const text = `${subject}: concurrency limit reduced from ${String(from)} to ${String(to)}: ${cause}; calls above it are queued, up to maxQueuedCalls`;
     this.repeats.log(`${type} ${subject}`, this.line('log', text, fields));
   }
 

@@ -1,5 +1,5 @@
-// node docs/render.mjs: renders the library's options, numbers and folders from its source into the docs pages, and the dashboard for Grafana
-// from its list of panels.
+// node docs/render.mjs: renders the parts of the docs pages that come from code, such as options and numbers, the picture of the library's
+// folders, and the Grafana dashboard.
 import { writeFileSync } from 'node:fs';
 import { folderPicture, libraryModules } from './tools/folder-picture.mjs';
 import { grafanaDashboard } from './tools/grafana-dashboard.mjs';

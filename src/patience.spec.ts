@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parsePatience } from './patience.js';
 
 describe('parsePatience', () => {
-  it('returns the factor of DEMO_PATIENCE', () => {
+  it('returns the number in DEMO_PATIENCE', () => {
     expect(['1', '4', '1.5'].map(parsePatience)).toEqual([1, 4, 1.5]);
   });
 

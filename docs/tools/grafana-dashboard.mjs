@@ -132,7 +132,7 @@ const ROWS = [
           ],
         ],
         description:
-          'released: the call was sent. refused: it waited too long. abandoned: cancelled, or past its deadline.',
+          'released: the call was sent. refused: it waited too long, or too many calls waited. abandoned: cancelled, past its deadline, or ended by the shutdown of the client.',
       },
     ],
   },

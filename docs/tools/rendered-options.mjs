@@ -1,6 +1,6 @@
 import { optionsOf } from './source-options.mjs';
 
-/** The options in the README, each with its group. */
+/** The options in the README's table: the group, the name, and the label if it differs from the name. */
 const SHORT = [
   ['GrpcClientDefaults', 'timeoutMs'],
   ['GrpcClientDefaults', 'outageGraceMs'],

@@ -10,7 +10,7 @@ import { seamTable } from './rendered-seams.mjs';
 import { ROOT } from './source-file.mjs';
 import { OPTION_GROUPS } from './source-options.mjs';
 
-/** Pages with parts that are rendered from the library's source. */
+/** Pages with parts that are rendered from code. */
 export const RENDERED_PAGES = [
   'README.md',
   'docs/architecture.md',
@@ -23,7 +23,7 @@ export const RENDERED_PAGES = [
 // <!-- rendered: options MethodOptions --> … <!-- end of rendered -->
 const PART = /(<!-- rendered: (\S+)(?: (\S+))? -->\n)[^]*?(<!-- end of rendered -->)/g;
 
-/** Returns the current text of a page, and the text rendered from the library's source. */
+/** Returns the current text of a page, and its text with the parts rendered from code. */
 export async function renderedPage(page) {
   const path = join(ROOT, page);
   const text = readFileSync(path, 'utf8');

@@ -40,7 +40,7 @@ export class ReplicaContenders {
     private readonly client: ResilientGrpcClient,
   ) {}
 
-  /** Creates the contenders; `clients` creates and shows our client. */
+  /** Creates the contenders. Our client is created by `clients`, so that the dashboard shows it. */
   static create(clients: GrpcClients, { url, ejectionMs }: ReplicaContenderOptions): ReplicaContenders {
     const nestClient = (setup: object): ClientGrpcProxy =>
       ClientProxyFactory.create({ transport: Transport.GRPC, options: { ...ORDERS_CONTRACT, url, ...setup } });

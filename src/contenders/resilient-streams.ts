@@ -12,8 +12,8 @@ import type { StreamContender } from './stream-contender.js';
 /** Maximum idle time. This log receives events continuously, so a longer silence means a dead connection. */
 const IDLE_MS = 2_000;
 /**
- * Maximum number of unacknowledged messages, somewhat more than the orders of one second. No further messages are read from the source at
- * this number.
+ * Maximum number of unacknowledged messages, somewhat more than the orders of one second. At this limit, the client stops reading messages
+ * from the source.
  */
 const MAX_UNACKNOWLEDGED = 64;
 

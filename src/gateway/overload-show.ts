@@ -27,7 +27,7 @@ export class OverloadShow implements BeforeApplicationShutdown {
   private stopping = new AbortController();
   private playing: Promise<void> | undefined;
 
-  /** The current run or the last one; `undefined` before the first. */
+  /** Returns the state of the current or last run; `undefined` before the first run and after {@link stop}. */
   state(): OverloadLiveState | undefined {
     return this.live;
   }

@@ -35,7 +35,7 @@ export class ReplicasShow implements BeforeApplicationShutdown {
 
   constructor(private readonly clients: GrpcClients) {}
 
-  /** The current run or the last one; `undefined` before the first. */
+  /** Returns the state of the current or last run; `undefined` before the first run and after {@link stop}. */
   state(): ReplicasLiveState | undefined {
     if (this.run && this.live) this.live = { ...this.live, ...figuresOf(this.run) };
     return this.live;

@@ -19,7 +19,7 @@ import type { ServerKind } from '../upstream/server-kind.js';
 import { type OverloadLiveState, OverloadShow } from './overload-show.js';
 import { REPLICAS_SECONDS, type ReplicasLiveState, ReplicasShow } from './replicas-show.js';
 
-/** The faults that a visitor can cause. `replicas` and `overload` start runs with separate servers. */
+/** The actions of the buttons. `start` restores normal operation, `replicas` and `overload` start runs with separate servers. */
 const FAULTS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start', 'replicas', 'overload'] as const;
 type Fault = (typeof FAULTS)[number];
 
@@ -48,7 +48,7 @@ interface LiveState {
   readonly overload: OverloadLiveState | undefined;
 }
 
-/** 200 calls per second for each contender. */
+/** 200 calls per second for each contender, divided by {@link PATIENCE}. */
 const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
 const KILL_AFTER_MS = 5_000;
 const DOWN_MS = 3_000;
@@ -159,7 +159,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     this.open();
   }
 
-  /** Ends the event streams of open pages. Otherwise, closing the HTTP server would wait for them. */
+  /** Stops the load, ends the event streams of open pages, and waits up to 2 s for open calls. */
   async beforeApplicationShutdown(): Promise<void> {
     clearTimeout(this.nextPhase);
     clearTimeout(this.lingering);
@@ -183,7 +183,10 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     void this.replicas.play(this.upstream.server, RATE, onLoad).then(() => this.rejoin('replicas'));
   }
 
-  /** Overloads three servers one after another, for about a minute. The load of the page stops, because the servers need both cores. */
+  /**
+   * Overloads three servers one after another, for about a minute. The load of the page stops, because it would use CPU time that these
+   * servers need.
+   */
   private startOverload(): void {
     this.settle();
     this.comparison.pause();

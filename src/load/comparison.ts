@@ -17,7 +17,7 @@ export interface ContenderResult extends MeasurementSnapshot {
   readonly attempts: number;
   /** Number of these requests that reached an upstream process that their call had already tried. */
   readonly triedAgain: number;
-  /** Number of connections of these requests, except the first. */
+  /** Number of connections on which the upstream received a first request since the start of the comparison. */
   readonly connectionsReplaced: number;
   /** Number of calls waiting for a connection, if the contender provides it. */
   readonly waiting: number | undefined;
@@ -80,7 +80,7 @@ export class Comparison {
     for (const { measurement } of this.entrants) measurement.paused(nowMs);
   }
 
-  /** Waits up to `timeoutMs` for open calls. Counts those still open as failed. */
+  /** Stops the load, waits up to `timeoutMs` for open calls, and counts the calls that are still open as failed. */
   async finish(timeoutMs: number): Promise<void> {
     this.load.stop();
     await this.load.settled(timeoutMs);

@@ -10,7 +10,7 @@ export class CountsSince {
     this.before = sumOf(paths);
   }
 
-  /** Returns the counts so far, by name. */
+  /** Returns the counts since the creation of this object, by name. */
   read(): (name: string) => number {
     const now = sumOf(this.paths);
     return (name) => now(name) - this.before(name);

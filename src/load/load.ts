@@ -91,7 +91,7 @@ export class Load {
   }
 }
 
-/** Returns the name of an error's gRPC status, or the name of its class if it has none. */
+/** Returns the name of an error's gRPC status; the name of the error if it has no status; 'UNKNOWN' for other values. */
 function codeName(error: unknown): string {
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
   if (typeof code === 'number') return status[code] ?? String(code);

@@ -11,7 +11,7 @@ export interface OpenCall {
 
 /** The failure of a call. */
 export interface CallFailure {
-  /** Name of the gRPC status. */
+  /** Name of the gRPC status, or a name of the failure if the call ended without a status. */
   readonly codeName: string;
   /** True if the contender reports that the connection was lost after the request was sent. */
   readonly lostInFlight: boolean;
@@ -97,13 +97,13 @@ export class Measurement {
     this.lastReachableMs = undefined;
   }
 
-  /** Records that calls can succeed again. The recovery time is measured from now. */
+  /** Records that calls can succeed again. The recovery time is measured from `atMs`. */
   serverReachable(atMs: number): void {
     this.reachableSinceMs = atMs;
     this.lastReachableMs = atMs;
   }
 
-  /** Records that no calls begin until the load continues. A recovery in progress counts as lasting until now. */
+  /** Records that no calls begin until the load continues. A recovery in progress counts as lasting until `atMs`. */
   paused(atMs: number): void {
     if (this.reachableSinceMs === undefined) return;
     this.recoveryMs = Math.max(this.recoveryMs, atMs - this.reachableSinceMs);

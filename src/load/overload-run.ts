@@ -14,7 +14,7 @@ const FACTOR = 3;
 /** Number of callers that measure the capacity. Each calls again as soon as it has a response. */
 const CALLERS = 16;
 const CAPACITY_MS = 1_500;
-/** Latencies are measured from this time on, because the first calls reach an idle server. */
+/** Latencies are measured from this time after the start of the load, because the first calls reach an idle server. */
 const SETTLED_MS = 1_000;
 /** The server has recovered at the first of this many consecutive responses, each with a latency of at most `GOOD_MS`. */
 const GOOD_CALLS = 5;
@@ -39,7 +39,7 @@ export interface OverloadResult {
   readonly good: number;
   /** Number of calls that the server refused. */
   readonly refused: number;
-  /** Number of handlers that started after the deadline of their client. */
+  /** Number of handlers that started after the deadline of their call. */
   readonly ranExpired: number;
   /** 99th percentile of the latencies of calls that were answered in time, except those of the first second; 0 if there are no calls. */
   readonly p99Ms: number;

@@ -10,7 +10,7 @@ const READABLE_ORDERS = 100;
 /** The outcome of the requests that a gateway was serving at SIGTERM. */
 export interface ShutdownFigures {
   readonly name: ContenderName;
-  /** Number of reads in flight. */
+  /** Number of reads in flight at SIGTERM, except the read that hangs. */
   readonly unaryInFlight: number;
   /** Number of these reads that got no response or an error. */
   readonly unaryFailed: number;

@@ -1,5 +1,6 @@
-// A server whose handler uses 5 ms of CPU, in a separate process: node dist/overloaded-server/main.js --port 50051 --server plain|tuned|resilient
-// The id of a request is the deadline of its client in milliseconds since 1970. The server exits with its parent.
+// A server whose handler uses 5 ms of CPU, in a separate process:
+//   node dist/overloaded-server/main.js --port 50051 --server plain|tuned|resilient
+// The id of a request is the deadline of its call in milliseconds since 1970. The process exits if its parent exits.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { Controller, Module, type DynamicModule, type NestInterceptor, type Provider } from '@nestjs/common';

@@ -17,5 +17,5 @@ export interface OverloadedServerCommand {
 /** A notice of the server. */
 export type OverloadedServerNotice =
   | { readonly type: 'listening' }
-  /** `ranExpired`: number of handlers that started after the deadline of their client. */
+  /** `ranExpired`: number of handlers that started after the deadline of their call. */
   | { readonly type: 'counts'; readonly ran: number; readonly ranExpired: number };

@@ -69,7 +69,7 @@ export function callFigures(names: readonly CallFigureName[]): readonly Figure<C
   return [...names.map((name) => FIGURES[name]), LOST_WRITES];
 }
 
-/** Returns the remark on failed writes that were in flight when the server was killed. */
+/** Returns the remark on failed writes that were in flight when their connection was lost. */
 function inFlightAtTheKill({ failedWrites, unsafeInFlightFailed }: ContenderResult): string {
   if (unsafeInFlightFailed === 0) return '';
   const count = failedWrites === 0 ? '' : `${unsafeInFlightFailed} `;
@@ -89,7 +89,7 @@ interface CallReport extends Partial<FeedFigures> {
   readonly lostWrites: number;
   /** Number of requests that reached the upstream. */
   readonly attempts: number;
-  /** Number of connections to the upstream, except the first. */
+  /** Number of connections on which the upstream received a first request since the start of the run. */
   readonly connectionsReplaced: number;
   /** Number of times the connection was lost; null if the client does not provide it. */
   readonly connectionLosses: number | null;

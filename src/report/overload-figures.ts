@@ -18,7 +18,7 @@ export interface OverloadReport {
   /** Number of calls that were answered in time. */
   readonly good: number;
   readonly refused: number;
-  /** Number of handlers that started after the deadline of their client. */
+  /** Number of handlers that started after the deadline of their call. */
   readonly ranExpired: number;
   /** 99th percentile of the latencies of calls that were answered in time, except those of the first second; 0 if there are no calls. */
   readonly p99Ms: number;

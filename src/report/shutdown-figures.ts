@@ -24,7 +24,7 @@ interface ShutdownReport {
   readonly idleExitMs: number;
   /** Time from SIGTERM until the last gRPC client was closed; null if the client does not report it. */
   readonly clientsClosedMs: number | null;
-  /** Number of reads in flight at SIGTERM. */
+  /** Number of reads in flight at SIGTERM, except the read that hangs. */
   readonly unaryInFlight: number;
   /** Number of these reads that failed. */
   readonly unaryFailed: number;

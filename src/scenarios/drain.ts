@@ -6,7 +6,7 @@ import { callScenario } from './call-scenario.js';
 // With three outages within a minute, our client would treat the server as flapping and behave differently.
 const EVERY_SECONDS = 30;
 
-/** A rolling deploy: the server finishes its calls and exits (`tryShutdown`), and a new one listens within a second. */
+/** A rolling deploy: the server finishes its calls and exits, and a new one listens within a second. */
 export const drain = callScenario({
   proxied: false,
   minSeconds: 3,

@@ -10,9 +10,9 @@ import { FEED_FIGURES, feedReport, SESSION_FIGURES, sessionReport } from '../rep
 import { inArena } from './arena.js';
 import { outcomeOf, type Scenario } from './scenario.js';
 
-/** Orders that the upstream itself appends to the log. */
+/** Orders per second that the upstream itself appends to the log. */
 const ORDERS_PER_SECOND = 300;
-/** Orders sent over the session of each contender. */
+/** Orders per second sent over the session of each contender. */
 const SESSION_ORDERS_PER_SECOND = 50;
 const CONNECTION_AGE_MS = 2_000;
 const KILL_INTERVAL_MS = 3_000;
@@ -23,7 +23,7 @@ const SETTLE_MS = 10_000 * PATIENCE;
 
 /**
  * Each contender follows the log with a reader that pauses occasionally, and sends orders over a session. Meanwhile, streams end for many
- * reasons: connections reach their maximum age, and the server is killed every 3 s. Between two kills, the server is alternately drained
+ * reasons: connections reach their maximum age, and the server is killed every 3 s. Before each kill, the server is alternately drained
  * and frozen. At the end, the results are compared with the log on disk.
  */
 export const feed: Scenario = {

@@ -4,8 +4,8 @@ import { OVERLOAD_FIGURES, overloadReport } from '../report/overload-figures.js'
 import { outcomeOf, type Scenario } from './scenario.js';
 
 /**
- * Plain grpc-js clients send three times as many calls as a server can serve: first to Nest's server, then to Nest's server with a timeout
- * interceptor, and then to ours. All three have the same handler.
+ * A plain grpc-js client sends three times as many calls as a server can serve: first to Nest's server, then to Nest's server with a
+ * timeout interceptor, and then to ours. All three have the same handler.
  */
 export const overloadServer: Scenario = {
   minSeconds: 2,

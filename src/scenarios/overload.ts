@@ -21,8 +21,8 @@ const METHOD_CONFIG: readonly MethodConfig[] = [
 const RETRY_THROTTLING = { maxTokens: 100, tokenRatio: 0.1 };
 
 /**
- * The server rejects all calls for most of the time, then recovers. Until then, no call can succeed, and every retry adds load. No
- * throttling is configured for our client, because it always has a retry budget.
+ * The server rejects all calls for most of the run, then recovers. While it rejects calls, no retry can succeed, and every retry adds load.
+ * No throttling is configured for our client, because it always has a retry budget.
  */
 export const overload = callScenario({
   proxied: false,

@@ -7,7 +7,7 @@ const DOWN_MS = 3_000;
 // Avoids three outages within a minute, because our client would treat the server as flapping and behave differently.
 const EVERY_SECONDS = 30;
 
-/** The only server is killed under load and listens again after 3 s, about every 30 s. */
+/** The only server is killed under load and listens again after 3 s: once for each full 30 s of the run, and at least once. */
 export const restart = callScenario({
   proxied: false,
   minSeconds: 6,

@@ -34,7 +34,7 @@ describe('OrderLog', () => {
     expect(log.get('anything')).toBeUndefined();
   });
 
-  it('writes an order and its time to disk before append() returns', () => {
+  it('writes an order and its time to the log file before append() returns', () => {
     open().append(request);
     const { atMs, ...line } = JSON.parse(readFileSync(path, 'utf8')) as LogLine;
     expect(line).toMatchObject(request);
@@ -69,7 +69,7 @@ describe('OrderLog', () => {
     },
   );
 
-  it('returns orders after a cursor from follow(), at the pace of the reader, until its signal is aborted', async () => {
+  it('follow() returns orders after a cursor, at the pace of the reader, until its signal is aborted', async () => {
     const [log, other] = [open(), open()];
     for (let count = 0; count < 3; count++) log.append(request);
     const ending = new AbortController();

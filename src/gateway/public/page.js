@@ -16,7 +16,7 @@ const SERVER = {
   down: ['Down', 'no process listens on its port'],
 };
 const COUNTDOWN = { opening: 'server is killed in', killed: 'killed; back in', replicas: 'replicas run for' };
-/** The faults available in each state of the server. */
+/** The faults available in each state of the server in the phase `free`. */
 const POSSIBLE = {
   listening: ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'replicas', 'overload'],
   slow: ['kill', 'keep-down', 'freeze', 'drain', 'cut', 'start'],
@@ -24,7 +24,7 @@ const POSSIBLE = {
   draining: [],
   down: ['start'],
 };
-/** The faults available in scripted phases. None are available in the opening phase. */
+/** The faults available in phases other than `free`. In phases without an entry, no faults are available. */
 const POSSIBLE_IN = { killed: ['keep-down', 'start'] };
 /** The rows of the table of a run with replicas. */
 const REPLICA_FIGURES = [
@@ -315,7 +315,7 @@ async function post(path) {
     const answer = await fetch(path, { method: 'POST' });
     if (!answer.ok) notify(`The gateway rejected the request: ${answer.status} ${answer.statusText}`);
   } catch {
-    notify('The gateway does not respond; retrying…');
+    notify('The gateway does not respond. Click again when the figures update.');
   }
 }
 document.querySelector('.buttons').addEventListener('click', ({ target }) => {

@@ -28,7 +28,7 @@ function unaryCalls(inFlight) {
     unit: 'call',
     run: (contender, milliseconds, latency) =>
       repeat(milliseconds, inFlight, (done) => {
-        // Costs less than 1 % of a call, the same for all contenders.
+        // Costs less than 1% of a call, the same for all contenders.
         const begunAt = performance.now();
         contender.get(ORDER_ID, (error) => {
           latency.record(Math.max(1, Math.round((performance.now() - begunAt) * 1_000)));

@@ -71,7 +71,7 @@ export function toTable(
 
 /** @param {number} share */
 function percent(share) {
-  return `${(share * 100).toFixed(2)} %`;
+  return `${(share * 100).toFixed(2)}%`;
 }
 
 /**

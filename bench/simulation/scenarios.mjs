@@ -45,12 +45,12 @@ export const SCENARIOS = {
     faults: (seconds) => [traffic(seconds, 60, 60, 2), traffic(seconds, 330, 10, 4)],
   },
   brownout: {
-    title: '50 % of the capacity is lost for 60 s, then 90 % for 30 s',
+    title: '50% of the capacity is lost for 60 s, then 90% for 30 s',
     faults: (seconds) => [slow(seconds, 60, 60, 0.5), slow(seconds, 330, 30, 0.1)],
   },
   rolling: {
     title: 'ten servers are killed and restarted in turn, each down for 5 s',
-    // Twice the capacity, because connections are distributed randomly, and some servers have 50 % more connections than others. In
+    // Twice the capacity, because connections are distributed randomly, and some servers have 50% more connections than others. In
     // addition, one server at a time is down.
     world: { servers: 10, capacity: 2 },
     faults: (seconds) =>

@@ -16,7 +16,7 @@ import { figuresOf } from './figures.mjs';
  * @property {import('./figures.mjs').Figures} figures
  */
 
-/** Default parameters: 20 % spare capacity, and a queue that is shorter than the deadlines. */
+/** Default parameters: 20% spare capacity, and a queue that is shorter than the deadlines. */
 export const DEFAULT_WORLD = {
   patienceMs: 2_000,
   servers: 1,

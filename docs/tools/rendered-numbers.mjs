@@ -26,7 +26,7 @@ const OVERLOAD = 'policy/overload/overload-queue.ts';
 const STREAM_BATCHES = 'call/stream-batches.ts';
 
 const ms = (value) => (value < 1_000 ? `${value} ms` : `${value / 1_000} s`);
-const percent = (value) => `${value * 100} %`;
+const percent = (value) => `${value * 100}%`;
 const times = (value) => `×${value}`;
 const mebibytes = (value) => `${value / 1024 / 1024} MiB`;
 const plain = (value) => value.toLocaleString('en-US');

@@ -33,7 +33,7 @@ export type UpstreamState = 'down' | 'listening' | 'slow' | 'frozen' | 'draining
 /** Options of an upstream. */
 export interface UpstreamOptions {
   /**
-   * Maximum connection age in milliseconds, ±10 %. Older connections receive GOAWAY and are closed shortly after. @defaultValue unlimited
+   * Maximum connection age in milliseconds, ±10%. Older connections receive GOAWAY and are closed shortly after. @defaultValue unlimited
    */
   readonly connectionAgeMs?: number | undefined;
   /** Server implementation. @defaultValue 'resilient' */

@@ -16,7 +16,7 @@ describe('LatencyHistogram', () => {
     expect(histogram.percentiles()).toEqual({ p50: 0, p90: 0, p99: 0 });
   });
 
-  it('returns latency percentiles with an error of at most 1 %', () => {
+  it('returns latency percentiles with an error of at most 1%', () => {
     for (let ms = 1_000; ms >= 1; ms--) histogram.add(ms);
     const { p50, p90, p99 } = histogram.percentiles();
     expectWithinOnePercent(p50, 500);
@@ -24,7 +24,7 @@ describe('LatencyHistogram', () => {
     expectWithinOnePercent(p99, 990);
   });
 
-  it('shows a tail in the 99th latency percentile only if the tail contains more than 1 % of calls', () => {
+  it('shows a tail in the 99th latency percentile only if the tail contains more than 1% of calls', () => {
     for (let call = 0; call < 1_000; call++) histogram.add(call < 10 ? 1_000 : 50);
     expectWithinOnePercent(histogram.percentiles().p99, 50);
     for (let call = 0; call < 10; call++) histogram.add(1_000);

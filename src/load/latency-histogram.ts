@@ -1,4 +1,4 @@
-/** Ratio of adjacent bin bounds, which limits the error of a percentile to 1 %. */
+/** Ratio of adjacent bin bounds, which limits the error of a percentile to 1%. */
 const STEP = 1.01;
 const MIN_MS = 0.01;
 const LOG_STEP = Math.log(STEP);
@@ -10,7 +10,7 @@ export interface LatencyPercentiles {
   readonly p99: number;
 }
 
-/** A histogram of durations with bins of 1 %. Its memory is bounded, because the page may run for hours. */
+/** A histogram of durations with bins of 1%. Its memory is bounded, because the page may run for hours. */
 export class LatencyHistogram {
   // Indexed by the power of STEP of the upper bound.
   private readonly counts: number[] = [];

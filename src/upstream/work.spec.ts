@@ -10,7 +10,7 @@ describe('nextReadMs', () => {
     expect(nextReadMs(tail, 0.015, 0.5)).toBe(50);
   });
 
-  it('returns the normal duration ±10 % for reads that are not slow', () => {
+  it('returns the normal duration ±10% for reads that are not slow', () => {
     expect(nextReadMs(tail, 0.9, 0)).toBe(45);
     expect(nextReadMs(tail, 0.9, 1)).toBeCloseTo(55, 9);
   });

@@ -1,6 +1,6 @@
 /** Timing and failures of the upstream's handlers. */
 export interface Work {
-  /** Duration of a read, ±10 %, except slow reads. */
+  /** Duration of a read, ±10%, except slow reads. */
   readonly readMs: number;
   readonly writeMs: number;
   /** Share of reads, 0 to 1, that take `slowFactor` times as long. */
@@ -32,7 +32,7 @@ const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
 
 /**
  * Returns a generator of numbers from 0 to below 1 that are evenly distributed even in small samples. With random numbers, one contender
- * might get 1 % of slow reads and another 2 %, and their 99th percentiles could not be compared.
+ * might get 1% of slow reads and another 2%, and their 99th percentiles could not be compared.
  */
 export function evenDraws(): () => number {
   let drawn = 0;

@@ -213,7 +213,7 @@ async function churn(make: typeof plainCaller, policy: object): Promise<Churned>
 const tenth = (plain: number): number => Math.ceil(plain * 1.1);
 
 it.each(Object.entries(POLICIES))(
-  'retains at most 10 % more subchannels, transports, sockets, and memory than a plain client after many changes of 200 addresses with %s',
+  'retains at most 10% more subchannels, transports, sockets, and memory than a plain client after many changes of 200 addresses with %s',
   { timeout: 300_000 },
   async (_name, policy) => {
     const plain = await churn(plainCaller, policy);

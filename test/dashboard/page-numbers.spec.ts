@@ -211,11 +211,11 @@ describe('client assessment', () => {
       { recent: recentOf({ NOT_FOUND: 19, INVALID_ARGUMENT: 1 }, 20) },
     ],
     [
-      'bad Failing: Connected, but 10 % of calls failed in the last 45 s: UNAVAILABLE, INTERNAL',
+      'bad Failing: Connected, but 10% of calls failed in the last 45 s: UNAVAILABLE, INTERNAL',
       { recent: recentOf({ UNAVAILABLE: 1, NOT_FOUND: 9, INTERNAL: 1 }, 20) },
     ],
     ...['IDLE', 'CONNECTING'].map((state): [string, Record<string, unknown>] => [
-      'bad Failing: 50 % of calls failed in the last 45 s: DEADLINE_EXCEEDED',
+      'bad Failing: 50% of calls failed in the last 45 s: DEADLINE_EXCEEDED',
       { connectivity: { state }, recent: recentOf({ DEADLINE_EXCEEDED: 10 }, 20) },
     ]),
     [
@@ -246,7 +246,7 @@ describe('client assessment', () => {
   it('shows "Recovered" instead of "Failing" after recent faults only while calls are made and succeed', () => {
     const recent = recentOf({ UNAVAILABLE: 10 }, 20);
     expect(wordOf({ recent }, true)).toBe(
-      'warn Recovered: Calls succeed again; 50 % of calls failed in the last 45 s: UNAVAILABLE',
+      'warn Recovered: Calls succeed again; 50% of calls failed in the last 45 s: UNAVAILABLE',
     );
     const clean = clientOf(10, 10);
     clean.take({ recent }, T + 11_000);
@@ -282,13 +282,13 @@ describe('state intervals', () => {
 
 describe('numbers', () => {
   it.each<[string, string]>([
-    [percent(996, 1_000), '99.6 %'],
-    [percent(99_999, 100_000), '>99.9 %'],
-    [percent(1_000, 1_000), '100 %'],
-    [percent(1, 10_000), '<0.1 %'],
-    [percent(5, 100), '5 %'],
-    [percent(1, 30), '3.3 %'],
-    [percent(555, 1_000), '56 %'],
+    [percent(996, 1_000), '99.6%'],
+    [percent(99_999, 100_000), '>99.9%'],
+    [percent(1_000, 1_000), '100%'],
+    [percent(1, 10_000), '<0.1%'],
+    [percent(5, 100), '5%'],
+    [percent(1, 30), '3.3%'],
+    [percent(555, 1_000), '56%'],
     [percent(0, 0), '–'],
     [rate(undefined), '–'],
     [rate(0), '0/s'],

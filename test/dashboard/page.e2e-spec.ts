@@ -294,9 +294,9 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
           .getByRole('row')
           .filter({ has: page.getByRole('link', { name }) })
           .locator('td.number');
-      expect(await cellsOf('reader').nth(1).textContent()).toBe('2 (10 %)');
+      expect(await cellsOf('reader').nth(1).textContent()).toBe('2 (10%)');
       expect(await cellsOf('reader').nth(1).getAttribute('data-tone')).toBe('');
-      expect(await cellsOf('writer').nth(1).textContent()).toBe('5 (100 %)');
+      expect(await cellsOf('writer').nth(1).textContent()).toBe('5 (100%)');
       expect(await cellsOf('writer').nth(1).getAttribute('data-tone')).toBe('bad');
 
       // The page also shows clients that are created at run time, and removes closed ones.

@@ -170,7 +170,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         'answered in time',
         'refused',
         'handlers run after the deadline',
-        '99 % of the answers within',
+        '99% of the answers within',
         'serves calls again after',
       ]);
       expect(
@@ -219,7 +219,7 @@ describe('demo page', { timeout: 120_000 }, () => {
           'calls',
           'failed',
           'retries on a tried replica',
-          '99 % of calls within',
+          '99% of calls within',
           'ejections of a replica',
         ]);
         const failed = region

@@ -113,7 +113,7 @@ describe('attach without a terminal', () => {
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).not.toMatch(/\u001b/);
     expect(stdout).toContain('accepting calls, 2 clients');
-    expect(stdout).toMatch(/^orders +Healthy +\S+ +0 % +0 +0$/m);
+    expect(stdout).toMatch(/^orders +Healthy +\S+ +0% +0 +0$/m);
     expect(stdout).toMatch(/^stock +Idle +0 +- +0 +0$/m);
     expect(stdout).toMatch(new RegExp(`^  ${one.url} +READY`, 'm'));
     expect(stdout).toMatch(new RegExp(`^  ${two.url} +READY`, 'm'));
@@ -140,7 +140,7 @@ describe('attach without a terminal', () => {
     await waitFor(() => received.length === 2);
     await waitFor(async () => (await attachOnce(`${url}/grpc`)).stdout.includes('Healthy'));
     const { stdout } = await attachOnce(`${url}/grpc`);
-    expect(stdout).toMatch(/^orders +Healthy +\S+ +0 % +0 +1$/m);
+    expect(stdout).toMatch(/^orders +Healthy +\S+ +0% +0 +1$/m);
   });
 
   it('shows the servers of the application in a frame of attach', async () => {

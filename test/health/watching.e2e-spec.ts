@@ -151,7 +151,7 @@ describe('Watch and connection age', () => {
     });
     await until(() => server.counts('Orders/Watch').open === 1);
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('up');
-    // The maximum age varies by ±10 %.
+    // The maximum age varies by ±10%.
     await advance(1_100);
     await until(() => server.counts('Health/Watch').open === 0);
     // The next Watch starts within 100 ms.

@@ -86,13 +86,13 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
     ['single', 'rst', 'to-upstream', 4_096],
     ['cumulative', 'fin', 'to-client', 256],
   ] as const)(
-    'delivers all messages of a session in sequence while its connections are cut (acknowledgement: %s, %s %s)',
+    'delivers all messages of a session in sequence while its connections are cut (acknowledgment: %s, %s %s)',
     async (kind, cut, way, bytes) => {
       const { server, proxy, echo } = await behindProxy();
       const count = 2_000;
       if (kind === 'cumulative') server.script('Bidi', { messages: (call) => everyTenth(call as ScriptedCall<Echo>) });
       proxy.closeAfterBytes(bytes, way, cut, 6);
-      const replies = await read(sessionOf(echo, numbered(count), { acknowledgement: kind }));
+      const replies = await read(sessionOf(echo, numbered(count), { acknowledgment: kind }));
       expect([...new Set(arrivedAt(server))]).toEqual(numbers(count));
       expect(replies.at(-1)).toMatchObject({ number: count });
       expect(server.counts('Bidi').calls).toBeGreaterThanOrEqual(7);
@@ -113,7 +113,7 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
       sessionOf(echo, numbered(100), { hello: () => ({ number: 0, text: `hello ${String(++hellos)}` }) }),
     );
     for (const [index, how] of stops.entries()) {
-      // The hello, and the messages that may be sent without further acknowledgements.
+      // The hello, and the messages that may be sent without further acknowledgments.
       await waitFor(() => server.calls('Bidi')[index]?.requests.length === Math.min(60, 100 - index * 10) + 1);
       await server.stop(how);
       await server.restart();
@@ -340,8 +340,8 @@ describe('server that stops acknowledging', () => {
     expect(replies).toEqual(numbers(10));
     expect(server.calls('Bidi').map(arrivedOver)).toEqual([numbers(10), numbers(7, 4), numbers(4, 7)]);
     expect(errors).toMatchObject([
-      { reason: 'acknowledgement-timeout', unacknowledged: 7 },
-      { reason: 'acknowledgement-timeout', unacknowledged: 4 },
+      { reason: 'acknowledgment-timeout', unacknowledged: 7 },
+      { reason: 'acknowledgment-timeout', unacknowledged: 4 },
     ]);
   });
 });
@@ -396,7 +396,7 @@ describe('session with a server in its own process', () => {
       {
         id: ({ messageId }) => messageId,
         acknowledges: ({ messageId }) => messageId,
-        acknowledgement: 'cumulative',
+        acknowledgment: 'cumulative',
         maxUnacknowledged: 100,
       },
     );

@@ -165,7 +165,7 @@ describe.concurrent('server that stays down', () => {
       recordTiming(task, 'call after the grace period failed in (median), ms', median(latenciesMs), { atMost: 5 });
       const lateMs = peer.acceptedAt[attempts]! - nextAttemptAt;
       recordTiming(task, 'attempt after the time in the error, ms', lateMs, { atMost: 200 });
-      // The bound is a backoff of 1 s + 20 %, plus 200 ms.
+      // The bound is a backoff of 1 s + 20%, plus 200 ms.
       recordTiming(task, 'longest time between attempts after the grace period, ms', Math.max(...gaps(beyond())), {
         atMost: 1_400,
       });
@@ -186,7 +186,7 @@ describe.concurrent('server that stays down', () => {
       const call = create(app).subscribe({ error: () => undefined });
       await waitFor(() => peer.acceptedAt.length >= 12, { timeoutMs: 20_000 });
       call.unsubscribe();
-      // With backoffs of 100, 160, and then 250 ms, and a jitter of ±50 %, twelve attempts take at least 1,255 ms.
+      // With backoffs of 100, 160, and then 250 ms, and a jitter of ±50%, twelve attempts take at least 1,255 ms.
       expect(peer.acceptedAt[11]! - beganAt).toBeGreaterThan(1_100);
       const within = gaps(peer.acceptedAt);
       recordTiming(task, 'shortest time between attempts in the grace period, ms', Math.min(...within), {

@@ -60,7 +60,7 @@ describe('published package', () => {
     );
   });
 
-  it('publishes a package at most 10 % larger than its expected size', async ({ annotate }) => {
+  it('publishes a package at most 10% larger than its expected size', async ({ annotate }) => {
     const bytesOf = (files: readonly string[]) =>
       files.reduce((sum, file) => sum + statSync(join(packed.folder, file)).size, 0);
     const sizes = [

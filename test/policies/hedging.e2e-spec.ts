@@ -144,7 +144,7 @@ describe('hedged call', () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  it('sends hedges for at most 5 % of the calls, plus five, if all calls are slow', async () => {
+  it('sends hedges for at most 5% of the calls, plus five, if all calls are slow', async () => {
     const { echo, server } = await scene(hedged('0.01s'));
     server.script('Unary', { delayMs: 40, message: {} });
     for (let round = 0; round < 10; round++) {

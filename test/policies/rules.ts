@@ -136,7 +136,7 @@ export const RULES: readonly Rule[] = [
     right: '3 attempts',
   },
   {
-    rule: 'the backoff grows by its multiplier up to its maximum, ±20 %',
+    rule: 'the backoff grows by its multiplier up to its maximum, ±20%',
     from: 'A6',
     // Without the maximum, the second backoff would be 100 s, which exceeds the deadline.
     config: retrying({ maxAttempts: 4, initialBackoff: '0.1s', backoffMultiplier: 1_000, maxBackoff: '0.2s' }),
@@ -145,9 +145,9 @@ export const RULES: readonly Rule[] = [
       server.script('Unary', UNAVAILABLE);
       await outcome(scene);
       const [first, second, third, ...more] = gaps(server);
-      record('first backoff of 100 ms ±20 %, ms', first!, 120 + LATE_MS);
-      record('second backoff of 200 ms ±20 %, ms', second!, 240 + LATE_MS);
-      record('third backoff of 200 ms ±20 %, ms', third!, 240 + LATE_MS);
+      record('first backoff of 100 ms ±20%, ms', first!, 120 + LATE_MS);
+      record('second backoff of 200 ms ±20%, ms', second!, 240 + LATE_MS);
+      record('third backoff of 200 ms ±20%, ms', third!, 240 + LATE_MS);
       const isCapped = isAtLeast(first, 80) && isAtLeast(second, 160) && isAtLeast(third, 160) && more.length === 0;
       // The first backoff is not the maximum, 80 s or more with jitter. Otherwise, there would be no second attempt before the test ends.
       const policy = { initialBackoff: '0.1s', backoffMultiplier: 1_000, maxBackoff: '100s' };
@@ -278,7 +278,7 @@ export const RULES: readonly Rule[] = [
     config: retrying({ initialBackoff: '60s', maxBackoff: '60s' }),
     async observe(scene) {
       scene.server.script('Unary', UNAVAILABLE);
-      // Shorter than any backoff of 60 s ± 20 %.
+      // Shorter than any backoff of 60 s ± 20%.
       const call = scene.client.unary(40_000);
       if (await endsAtOnce(scene, call)) {
         const { status, ms } = await call.ended;
@@ -318,8 +318,8 @@ export const RULES: readonly Rule[] = [
       scene.server.script('Unary', [UNAVAILABLE, { ...UNAVAILABLE, pushback: 0 }, UNAVAILABLE, OK]);
       const { status } = await outcome(scene);
       const [first, , third] = gaps(scene.server);
-      scene.record('first backoff of 100 ms ±20 %, ms', first!, 120 + LATE_MS);
-      scene.record('first backoff after a pushback, 100 ms ±20 %, ms', third!, 120 + LATE_MS);
+      scene.record('first backoff of 100 ms ±20%, ms', first!, 120 + LATE_MS);
+      scene.record('first backoff after a pushback, 100 ms ±20%, ms', third!, 120 + LATE_MS);
       return kept(status === 'OK' && isAtLeast(first, 80) && isAtLeast(third, 80));
     },
     right: 'yes',

@@ -77,14 +77,14 @@ export async function runTimedTests(
 
 async function judgedTest(test: TestCase, sentinel: Sentinel): Promise<TimedTest> {
   const { startTime = Date.now(), duration = 0 } = test.diagnostic() ?? {};
-  const judgements = (test.meta().timings ?? []).map(({ figure, value, bound }) => ({
+  const judgments = (test.meta().timings ?? []).map(({ figure, value, bound }) => ({
     ...{ figure, value, bound },
     ...{ timed: true, ok: isWithin(value, bound) },
   }));
   const errors = (test.result().errors ?? []).map(({ stack, message }) => stack ?? message);
   // A timed test must record at least one figure.
-  if (judgements.length === 0 && errors.length === 0) errors.push('the test recorded no timing');
-  const judged = await judgedBetween(sentinel, startTime, startTime + duration, judgements);
+  if (judgments.length === 0 && errors.length === 0) errors.push('the test recorded no timing');
+  const judged = await judgedBetween(sentinel, startTime, startTime + duration, judgments);
   const name = `${relative(ROOT, test.module.moduleId)}: ${test.fullName}`;
   return { ...judged, name, errors, seconds: duration / 1_000 };
 }

@@ -44,8 +44,8 @@ describe('verdictOf', () => {
       true,
       'broken',
     ],
-  ] as const)('%s', (_, judgement, isMachineBusy, verdict) => {
-    expect(verdictOf(judgement, isMachineBusy)).toBe(verdict);
+  ] as const)('%s', (_, judgment, isMachineBusy, verdict) => {
+    expect(verdictOf(judgment, isMachineBusy)).toBe(verdict);
   });
 });
 
@@ -57,7 +57,7 @@ describe('whyNotJudged', () => {
 
   it('names every figure of the machine load that is too high', () => {
     expect(whyNotJudged({ latestMs: 101.2, othersPercent: 48.4, stolenPercent: 11 })).toBe(
-      'other programs used 48 % of the CPU, the host withheld 11 % of the CPU, timers fired up to 101 ms late',
+      'other programs used 48% of the CPU, the host withheld 11% of the CPU, timers fired up to 101 ms late',
     );
   });
 });

@@ -1,4 +1,4 @@
-import { brokenOf, type Judgement } from '../scenarios/support/judge.js';
+import { brokenOf, type Judgment } from '../scenarios/support/judge.js';
 import { playSituation, type Play, type PlayOptions } from '../scenarios/support/play.js';
 import type { Situation } from '../scenarios/support/situation.js';
 import { whyNotJudged, type Sentinel } from './sentinel.js';
@@ -8,11 +8,11 @@ import { verdictOf, type Verdict } from './verdict.js';
 const PLAY_LIMIT_MS = 15 * 60_000;
 
 /** A figure with its bound and its verdict: a row of the table. */
-export interface Judged extends Judgement {
+export interface Judged extends Judgment {
   readonly verdict: Verdict;
 }
 
-/** Judgements and errors of a run, and the load of a busy machine. */
+/** Judgments and errors of a run, and the load of a busy machine. */
 export interface JudgedRun {
   readonly rows: readonly Judged[];
   /** Errors; each counts as broken. */
@@ -26,15 +26,15 @@ export interface WatchedPlay extends JudgedRun {
   readonly measured: Play['measured'];
 }
 
-/** Adds verdicts to `judgements`, based on the load of the machine between `from` and `until`. */
+/** Adds verdicts to `judgments`, based on the load of the machine between `from` and `until`. */
 export async function judgedBetween(
   sentinel: Sentinel,
   from: number,
   until: number,
-  judgements: readonly Judgement[],
+  judgments: readonly Judgment[],
 ): Promise<Pick<JudgedRun, 'rows' | 'busy'>> {
   const busy = whyNotJudged(await sentinel.loadBetween(from, until));
-  const rows = judgements.map((judgement) => ({ ...judgement, verdict: verdictOf(judgement, busy !== undefined) }));
+  const rows = judgments.map((judgment) => ({ ...judgment, verdict: verdictOf(judgment, busy !== undefined) }));
   return { rows, busy };
 }
 
@@ -60,7 +60,7 @@ export async function playWatched(
   const errors: string[] = [];
   const onRejection = (error: unknown) => void errors.push(`unhandled rejection: ${String(error)}`);
   process.on('unhandledRejection', onRejection);
-  let play: Play = { measured: {}, judgements: [], seconds: 0 };
+  let play: Play = { measured: {}, judgments: [], seconds: 0 };
   try {
     play = await playSituation(situation, { ...options, signal: ending.signal });
   } catch (error) {
@@ -71,7 +71,7 @@ export async function playWatched(
     process.off('unhandledRejection', onRejection);
   }
   const until = Date.now();
-  const judged = await judgedBetween(sentinel, from, until, play.judgements);
+  const judged = await judgedBetween(sentinel, from, until, play.judgments);
   return { ...judged, measured: play.measured, errors, seconds: (until - from) / 1_000 };
 }
 

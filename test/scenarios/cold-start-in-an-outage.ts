@@ -19,7 +19,7 @@ const QUEUE_MS = { counts: 60_000, all: 3_000 };
 export const coldStartInAnOutage: Situation = {
   name: 'cold-start-in-an-outage',
   promise:
-    'A client starts 20,000 calls with deadlines of 15 s during an outage of 2 s at the start of its process. At least 99 % of the calls succeed if the server can handle 3,000 calls per second.',
+    'A client starts 20,000 calls with deadlines of 15 s during an outage of 2 s at the start of its process. At least 99% of the calls succeed if the server can handle 3,000 calls per second.',
   bounds: {
     calls: { atLeast: 2_000 },
     'calls that waited in the outage': { atLeast: 1_000 },

@@ -16,18 +16,18 @@ const QUEUE_MS = { counts: 60_000, all: 3_000 };
 const TIGHT = 1.2;
 const AMPLE = 2;
 
-/** Held calls of one client are released to a server with 20 % or 100 % spare capacity. */
+/** Held calls of one client are released to a server with 20% or 100% spare capacity. */
 export const heldCallsReleased: Situation = {
   name: 'held-calls-released',
   promise:
-    'After an outage of 5 s at 500 calls per second, the last waiting call is sent within 15 s if the server can handle 600 calls per second, and within 6 s if it can handle 1,000. No waiting call fails, and 99.9 % of new calls succeed.',
+    'After an outage of 5 s at 500 calls per second, the last waiting call is sent within 15 s if the server can handle 600 calls per second, and within 6 s if it can handle 1,000. No waiting call fails, and 99.9% of new calls succeed.',
   bounds: {
     'waiting calls': { atLeast: 50 },
     'waiting calls failed': { atMost: 0 },
     'waiting calls not sent': { atMost: 0 },
     'new calls': { atLeast: 50 },
-    'last waiting call sent after, server with 20 % spare capacity, ms': { atMost: 15_000, timed: true },
-    'last waiting call sent after, server with 100 % spare capacity, ms': { atMost: 6_000, timed: true },
+    'last waiting call sent after, server with 20% spare capacity, ms': { atMost: 15_000, timed: true },
+    'last waiting call sent after, server with 100% spare capacity, ms': { atMost: 6_000, timed: true },
     'new calls that succeed, %': { atLeast: 99.9, timed: true },
   },
   async play(run) {
@@ -40,9 +40,9 @@ export const heldCallsReleased: Situation = {
     const named = (figures: Measured, server: string) =>
       Object.entries(figures).map(([figure, value]) => [`${figure} @${server}`, value] as const);
     return {
-      'last waiting call sent after, server with 20 % spare capacity, ms': tightMs,
-      'last waiting call sent after, server with 100 % spare capacity, ms': ampleMs,
-      ...Object.fromEntries([...named(ofTight, '20 % spare capacity'), ...named(ofAmple, '100 % spare capacity')]),
+      'last waiting call sent after, server with 20% spare capacity, ms': tightMs,
+      'last waiting call sent after, server with 100% spare capacity, ms': ampleMs,
+      ...Object.fromEntries([...named(ofTight, '20% spare capacity'), ...named(ofAmple, '100% spare capacity')]),
     };
   },
 };

@@ -12,7 +12,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 const CLIENTS = 20;
 /**
  * Calls per second and client. A release starts at a quarter of this rate, but not below 2 per second. At 8 calls per second, random
- * variation alone moves the peak by 10 % of the usual load. In simulations with 16 seeds, the peak is 1.35 to 1.61 at 8 calls per second,
+ * variation alone moves the peak by 10% of the usual load. In simulations with 16 seeds, the peak is 1.35 to 1.61 at 8 calls per second,
  * and 1.32 to 1.48 at 16.
  */
 const PER_SECOND = { counts: 8, all: 16 };
@@ -29,14 +29,14 @@ const AFTER_MS = { counts: 1_500, all: 4_000 };
 /** Minimum number of held calls if the server restarts within the grace period. */
 const HELD = 40;
 const NEW_CALLS = 100;
-/** Minimum grace period: 5 s less 10 %. */
+/** Minimum grace period: 5 s less 10%. */
 const GRACE_MS = 4_500;
 
 /** A server restarts while 20 clients wait. `npm run simulate -- outage --clients 10000` simulates a large fleet. */
 export const thunderingHerd: Situation = {
   name: 'thundering-herd',
   promise:
-    'A server with 20 % spare capacity that restarts after 3, 8, or 60 s receives at most 1.6 times its usual load, although calls are waiting. Each client reconnects within 7 s, and 99.9 % of its later calls succeed.',
+    'A server with 20% spare capacity that restarts after 3, 8, or 60 s receives at most 1.6 times its usual load, although calls are waiting. Each client reconnects within 7 s, and 99.9% of its later calls succeed.',
   bounds: {
     'peak relative to the usual load': { atMost: 1.6, timed: true },
     'new calls that succeed, %': { atLeast: 99.9, timed: true },

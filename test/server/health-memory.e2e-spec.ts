@@ -46,6 +46,6 @@ it("uses no more memory per health watcher than Nest's server with grpc-health-c
   const nest = await perWatcher('nest');
   const ours = await perWatcher('ours');
   await annotate(`${ours.toFixed()} bytes, ${nest.toFixed()} with Nest's`);
-  // The heap after a garbage collection varies by less than 5 %.
+  // The heap after a garbage collection varies by less than 5%.
   expect(ours).toBeLessThan(nest * 1.05);
 });

@@ -58,7 +58,7 @@ it.each(['ejectUnhealthy', 'no slow start', 'least_request, ejecting'])(
   (name) => {
     const { figures } = simulate('endpoint-fails', BUSY, name);
     const [first, last] = figures.returned!;
-    // The duration is jittered by ±10 % of 30 s.
+    // The duration is jittered by ±10% of 30 s.
     expect(last - first).toBeGreaterThan(3);
     expect(figures.peak).toBeLessThanOrEqual(1.5);
     expect(figures.failedAfter).toBeLessThanOrEqual(0.001);

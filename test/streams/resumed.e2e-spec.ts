@@ -193,7 +193,7 @@ describe('resumed stream', () => {
     await server.restart('kill-connections');
     await waitFor(() => feed.events.length === 6);
     expect(deadlines).toHaveLength(2);
-    // The deadline is sent as the remaining time, which is shorter by at least the backoff of 500 ms ± 20 %.
+    // The deadline is sent as the remaining time, which is shorter by at least the backoff of 500 ms ± 20%.
     expect(leftMs[1]!).toBeLessThan(leftMs[0]! - 350);
     const apartMs = Math.abs(deadlines[0]! - deadlines[1]!);
     recordTiming(task, 'largest difference between the deadlines of one stream, ms', apartMs, { atMost: 100 });
@@ -209,7 +209,7 @@ describe('resumed stream', () => {
     const backoff = { initialBackoffMs: 500, maxBackoffMs: 500 };
     const feed = follow(app, { call: { timeoutMs: 60_000 }, onComplete: 'resume', backoff });
     await waitFor(() => feed.events.length === 6);
-    // The remaining time is shorter by at least the backoff of 500 ms ± 20 %.
+    // The remaining time is shorter by at least the backoff of 500 ms ± 20%.
     expect(leftMs[1]!).toBeLessThan(leftMs[0]! - 350);
   });
 

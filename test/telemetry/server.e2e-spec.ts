@@ -374,7 +374,7 @@ describe('span of a served call', () => {
   it('sets the status and message of a failed call on its span', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
-    const message = 'no order 7 % „süß“';
+    const message = 'no order 7% „süß“';
     handlers.get = () => throwError(() => new RpcException({ code: status.NOT_FOUND, message }));
     await get(client);
     const span = await telemetry.span('Recv.orders.v1.Orders.Get');

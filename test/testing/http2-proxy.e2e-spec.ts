@@ -62,7 +62,7 @@ describe('Http2FaultProxy without faults', () => {
     server.script('Unary', ({ metadata }) => ({
       headers: { 'x-seen-bin': metadata.get('x-bin') as Buffer[], 'x-seen': metadata.get('x-text') as string[] },
       status: 'DATA_LOSS',
-      details: 'größer\n100 %',
+      details: 'größer\n100%',
       trailers: { 'x-last': ['a', 'b'], 'x-last-bin': binary },
     }));
     const metadata = new Metadata();
@@ -71,7 +71,7 @@ describe('Http2FaultProxy without faults', () => {
     const answer = await client.unary({}, { metadata });
     expect(answer.headers?.get('x-seen-bin')).toEqual([binary, Buffer.from('second')]);
     expect(answer.headers?.get('x-seen').join()).toBe('one, two, three');
-    expect(answer.status).toMatchObject({ code: status.DATA_LOSS, details: 'größer\n100 %' });
+    expect(answer.status).toMatchObject({ code: status.DATA_LOSS, details: 'größer\n100%' });
     expect(answer.status.metadata.get('x-last').join()).toBe('a, b');
     expect(answer.status.metadata.get('x-last-bin')).toEqual([binary]);
   });

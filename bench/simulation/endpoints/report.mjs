@@ -78,5 +78,5 @@ function ejectionLine(name, { ejections }) {
 
 /** @param {number} share */
 function percent(share) {
-  return `${(share * 100).toFixed(2)} %`;
+  return `${(share * 100).toFixed(2)}%`;
 }

@@ -28,7 +28,7 @@ export const ENDPOINT_SCENARIOS = {
   'endpoint-fails': sick('one endpoint fails every call for 25 s', 'failing', firstReplica),
   'endpoint-slow': sick('one endpoint is 25 times slower for 25 s', 'slow', firstReplica),
   'endpoint-freezes': sick('one endpoint does not respond for 25 s', 'frozen', firstReplica),
-  'endpoints-fail': sick('60 % of the endpoints fail every call for 25 s', 'failing', failingReplicas),
+  'endpoints-fail': sick('60% of the endpoints fail every call for 25 s', 'failing', failingReplicas),
   'endpoint-flaps': {
     title:
       'one endpoint alternately fails for 10 s and works for 10 s, for 10 min; 5 min later, it fails once for 20 s',

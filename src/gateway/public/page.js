@@ -34,7 +34,7 @@ const REPLICA_FIGURES = [
     label: 'retries on a tried replica',
     cell: ({ triedAgain }) => number.format(triedAgain),
   },
-  { label: '99 % of calls within', cell: ({ p99Ms }) => duration(p99Ms) },
+  { label: '99% of calls within', cell: ({ p99Ms }) => duration(p99Ms) },
   { label: 'ejections of a replica', cell: ({ ejections }) => number.format(ejections) },
 ];
 const SERVER_TITLES = {
@@ -56,7 +56,7 @@ const OVERLOAD_FIGURES = [
     cell: ({ ranExpired }) => number.format(ranExpired),
     tone: ({ ranExpired, offered }) => (ranExpired > offered / 10 ? 'bad' : 'ok'),
   },
-  { label: '99 % of the answers within', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : duration(p99Ms)) },
+  { label: '99% of the answers within', cell: ({ p99Ms }) => (p99Ms === 0 ? '–' : duration(p99Ms)) },
   { label: 'serves calls again after', cell: ({ goodAgainMs }) => duration(goodAgainMs) },
 ];
 const SHOWN_SECONDS = 30;

@@ -15,11 +15,11 @@ export function itHolds(situation: Situation): void {
     const lines: string[] = [];
     const say = (line: string) => void lines.push(line);
     const options = { length: 'short', which: 'counts', seed, say } as const;
-    const { measured, judgements, seconds } = await playSituation(situation, options).catch((error: unknown) => {
+    const { measured, judgments, seconds } = await playSituation(situation, options).catch((error: unknown) => {
       const message = `${situation.name} (seed ${seed}): ${[String(error), ...lines].join('\n  ')}`;
       throw new Error(message, { cause: error });
     });
     const figures = `${inOneLine(situation, measured, 'short')} (${seconds.toFixed(1)} s, seed ${seed})`;
-    expect(brokenOf(judgements), [figures, ...lines].join('\n  ')).toEqual([]);
+    expect(brokenOf(judgments), [figures, ...lines].join('\n  ')).toEqual([]);
   });
 }

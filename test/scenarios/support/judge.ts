@@ -2,7 +2,7 @@ import { boundText, isWithin, type Bound } from '../../support/bound.js';
 import type { Length, Measured, Situation, Which } from './situation.js';
 
 /** A figure compared with its bound. */
-export interface Judgement {
+export interface Judgment {
   /** Name of the figure; may end in ' @' and the upstream or the variant that was measured. */
   readonly figure: string;
   /** `undefined` if the figure was not measured. */
@@ -21,9 +21,9 @@ function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situation['bo
 }
 
 /** Compares figures with their bounds; omits timed bounds if `which` is 'counts'. A figure that was not measured is not ok. */
-export function judge(situation: Judged, measured: Measured, length: Length, which: Which): readonly Judgement[] {
+export function judge(situation: Judged, measured: Measured, length: Length, which: Which): readonly Judgment[] {
   return Object.entries(boundsOf(situation, length)).flatMap(
-    ([name, { timed = false, ...bound }]): readonly Judgement[] => {
+    ([name, { timed = false, ...bound }]): readonly Judgment[] => {
       if (timed && which === 'counts') return [];
       const found = Object.entries(measured).filter(([key]) => figureOf(key) === name);
       if (found.length === 0) return [{ figure: name, value: undefined, bound, timed, ok: false }];
@@ -32,9 +32,9 @@ export function judge(situation: Judged, measured: Measured, length: Length, whi
   );
 }
 
-/** Returns one sentence for each judgement that is not ok: 'failed @grpcio, TLS is 3 (≤ 0)'. */
-export function brokenOf(judgements: readonly Judgement[]): readonly string[] {
-  return judgements
+/** Returns one sentence for each judgment that is not ok: 'failed @grpcio, TLS is 3 (≤ 0)'. */
+export function brokenOf(judgments: readonly Judgment[]): readonly string[] {
+  return judgments
     .filter(({ ok }) => !ok)
     .map(({ figure, value, bound }) =>
       value === undefined ? `${figure} was not measured` : `${figure} is ${value}${inParentheses(bound)}`,

@@ -1,5 +1,5 @@
 import { captureLeaks, seededRandom, type LeakCheck } from 'nestjs-resilient-grpc/testing';
-import { judge, type Judgement } from './judge.js';
+import { judge, type Judgment } from './judge.js';
 import { upstreamKinds } from './kinds.js';
 import type { Measured, Run, Situation } from './situation.js';
 
@@ -11,7 +11,7 @@ export interface PlayOptions extends Pick<Run, 'length' | 'which' | 'say'> {
 /** Result of a play. */
 export interface Play {
   readonly measured: Measured;
-  readonly judgements: readonly Judgement[];
+  readonly judgments: readonly Judgment[];
   readonly seconds: number;
 }
 
@@ -57,7 +57,7 @@ export async function playSituation(
   }
   await leaks.settled({ timeoutMs: 15_000 });
   const seconds = (performance.now() - beganAt) / 1_000;
-  return { measured, judgements: judge(situation, measured, length, which), seconds };
+  return { measured, judgments: judge(situation, measured, length, which), seconds };
 }
 
 /** Ends the leak check, which would slow down later plays. Ignores leaks, because the play has already failed. */

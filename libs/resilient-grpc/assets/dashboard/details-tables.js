@@ -195,7 +195,7 @@ export function connectionTables() {
           title: 'share of attempts',
           note: 'Of the last 10 to 20 seconds',
           number: true,
-          text: ({ share }) => (share === undefined ? NONE : `${Math.round(share * 100)} %`),
+          text: ({ share }) => (share === undefined ? NONE : `${Math.round(share * 100)}%`),
         },
         {
           title: 'latency',

@@ -56,7 +56,7 @@ export class Details {
     );
     this.hedges = new Meter(
       'hedges',
-      'A hedge costs a token. Each call that may be hedged returns 0.05 tokens, so hedges are limited to 5 % of these calls, plus five.',
+      'A hedge costs a token. Each call that may be hedged returns 0.05 tokens, so hedges are limited to 5% of these calls, plus five.',
     );
     this.tables = callTables();
     this.more = connectionTables();

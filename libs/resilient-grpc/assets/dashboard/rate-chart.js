@@ -30,7 +30,7 @@ export class TimeChart {
   }
 
   /**
-   * `data`: times in seconds, then a column for each series. `min`, `max`: time range shown. `highest`: the value axis ends 5 % above it.
+   * `data`: times in seconds, then a column for each series. `min`, `max`: time range shown. `highest`: the value axis ends 5% above it.
    * `marks`: vertical lines, as { atSeconds, well }; `well` is true for a recovery, and false for a failure.
    */
   draw(data, { min, max, highest, marks = [] }) {

@@ -21,7 +21,7 @@ export interface ChannelSettings extends BalancingSettings {
   /** `doctorCommand` with TLS if the client does not use TLS, and without TLS if the client uses it. */
   readonly otherTlsCommand?: string | undefined;
   readonly credentials: CredentialsSource;
-  /** Maximum time that calls without `waitForReady` wait in an outage, with the ±10 % jitter applied. */
+  /** Maximum time that calls without `waitForReady` wait in an outage, with the ±10% jitter applied. */
   readonly outageGraceMs: number;
   /** Milliseconds after READY within which calls that waited in an outage are sent. */
   readonly releaseWithinMs: number;

@@ -153,7 +153,7 @@ export interface MethodSnapshot {
   readonly recent: RecentCalls;
   /**
    * Time from the start of a call to its response (of a response stream: to its headers), including waits and retries. Measured in the
-   * window of `recent`, for successful calls and for response streams that received headers; absent if there were none. Accurate to 6 %.
+   * window of `recent`, for successful calls and for response streams that received headers; absent if there were none. Accurate to 6%.
    */
   readonly latency?: {
     readonly p50Ms: number;

@@ -59,7 +59,7 @@ const MIN_USE_INTERVAL_MS = 250;
 const MAX_USE_INTERVAL_MS = 10_000;
 /**
  * Share of the measured time for which to wait in case the connection in use ends, too. The wait is necessary because maximum connection
- * ages vary by up to 10 %.
+ * ages vary by up to 10%.
  */
 const CONFIRMATION_SHARE = 0.25;
 const MIN_CONFIRMATION_MS = 1_000;

@@ -6,8 +6,8 @@ export type ReplayFailureReason =
   | 'source-too-fast'
   /** Two unacknowledged messages had the same id. */
   | 'duplicate-id'
-  /** No acknowledgement arrived for `ackTimeoutMs`. */
-  | 'acknowledgement-timeout'
+  /** No acknowledgment arrived for `ackTimeoutMs`. */
+  | 'acknowledgment-timeout'
   /** The server ended the call cleanly without acknowledging every message. */
   | 'unacknowledged';
 
@@ -15,7 +15,7 @@ const STATUS_CODES: Readonly<Record<ReplayFailureReason, StatusCode>> = {
   'source-too-fast': StatusCode.RESOURCE_EXHAUSTED,
   'duplicate-id': StatusCode.INVALID_ARGUMENT,
   // The same code as for a lost connection.
-  'acknowledgement-timeout': StatusCode.UNAVAILABLE,
+  'acknowledgment-timeout': StatusCode.UNAVAILABLE,
   unacknowledged: StatusCode.ABORTED,
 };
 

@@ -261,7 +261,7 @@ describe('restart of a Watch', () => {
     expect(delays).toEqual([1_000, 1_600, 2_560, 4_096, 6_554, 10_486, 16_777, 26_844, 30_000, 30_000]);
   });
 
-  it('randomizes each restart delay of a Watch by ±20 %', async () => {
+  it('randomizes each restart delay of a Watch by ±20%', async () => {
     expect(await restarting(() => 0)(SILENT)).toBeCloseTo(800);
     expect(await restarting(() => 1)(SILENT)).toBeCloseTo(1_200);
   });

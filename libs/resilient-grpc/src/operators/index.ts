@@ -26,5 +26,5 @@ export { isResumeError, ResumeError, type ResumeFailureReason } from '../errors/
 export type { CircuitTransition } from '../policy/circuit-breaker/circuit-breaker.js';
 export type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 export type { BackoffJitter } from '../policy/retry/backoff.js';
-export type { Acknowledgement } from '../policy/replay/replay-ledger.js';
+export type { Acknowledgment } from '../policy/replay/replay-ledger.js';
 export type { CompareCursors } from '../policy/resume/cursor-track.js';

@@ -4,7 +4,7 @@ import { ReplayError } from '../errors/replay-error.js';
 import {
   bufferLimits,
   ReplayLedger,
-  type Acknowledgement,
+  type Acknowledgment,
   type LedgerEntry,
   type LedgerLimits,
 } from '../policy/replay/replay-ledger.js';
@@ -19,13 +19,13 @@ export interface OutgoingRules<Out, Id extends ReplayId> {
   readonly id: (message: Out) => Id;
   readonly size: ((message: Out) => number) | undefined;
   readonly hello: (() => Out) | undefined;
-  readonly acknowledgement: Acknowledgement;
+  readonly acknowledgment: Acknowledgment;
   readonly limits: LedgerLimits;
 }
 
 /** Callbacks to the session that sends the messages. */
 export interface OutgoingCallbacks {
-  /** Called after a message that requires an acknowledgement was passed to the current call. */
+  /** Called after a message that requires an acknowledgment was passed to the current call. */
   onSent(): void;
   /** Called after the source has completed. */
   onSourceEnd(): void;
@@ -122,7 +122,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
 
   /** Removes the acknowledged messages and returns their number. @throws TypeError if `id` cannot be the id of a message. */
   acknowledge(id: Id): number {
-    const count = this.ledger.acknowledge(this.ids.ofAcknowledgement(id), this.rules.acknowledgement);
+    const count = this.ledger.acknowledge(this.ids.ofAcknowledgment(id), this.rules.acknowledgment);
     if (count > 0) {
       this.moveWaitingToLedger();
       this.serve();
@@ -280,8 +280,8 @@ class ReplayIds {
     return id;
   }
 
-  /** Validates the id in an acknowledgement. @throws TypeError if its type is not supported, or is not the type of any message's id. */
-  ofAcknowledgement<Id extends ReplayId>(id: Id): Id {
+  /** Validates the id in an acknowledgment. @throws TypeError if its type is not supported, or is not the type of any message's id. */
+  ofAcknowledgment<Id extends ReplayId>(id: Id): Id {
     const type = typeOf(id, 'acknowledges', 'a string, number, bigint, or symbol, or undefined if there is none');
     if (this.types.size > 0 && !this.types.has(type)) {
       const types = [...this.types].join(' or ');

@@ -172,7 +172,7 @@ describe('replay session after a call', () => {
   it.each<[string, (call: MemoryCall) => void, object]>([
     ['fails', (call) => call.sink.error(internal), { cause: internal, code: 13 }],
     ['ends the call cleanly', (call) => call.sink.complete(), { cause: expect.any(ReplayError), code: 10 }],
-  ])('fails the session if the server %s five times without an acknowledgement', async (_, end, error) => {
+  ])('fails the session if the server %s five times without an acknowledgment', async (_, end, error) => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     for (let calls = 1; calls <= 5; calls++) {
@@ -184,7 +184,7 @@ describe('replay session after a call', () => {
     expect(ends).toEqual([expect.any(ResumeError)]);
     expect(ends[0]).toMatchObject({ reason: 'poison', ...error });
     expect((ends[0] as Error).message).toMatch(
-      /^The server failed 5 times without an acknowledgement \(4 messages unacknowledged, the first with id 1\), last with ".*"; fix/,
+      /^The server failed 5 times without an acknowledgment \(4 messages unacknowledged, the first with id 1\), last with ".*"; fix/,
     );
   });
 
@@ -211,22 +211,22 @@ describe('replay session after a call', () => {
   });
 });
 
-describe('acknowledgement timeout', () => {
-  it('closes a call that receives no acknowledgement within ackTimeoutMs, and makes another call', async () => {
+describe('acknowledgment timeout', () => {
+  it('closes a call that receives no acknowledgment within ackTimeoutMs, and makes another call', async () => {
     const server = new MemorySessions();
     const errors: unknown[] = [];
     start(server, new NumberedSource(), { ackTimeoutMs: 1_000, onError: (error) => void errors.push(error) });
     await time.pass(600);
     server.call.ack(1);
     await time.pass(600);
-    server.call.sink.next({ text: 'no acknowledgement' });
+    server.call.sink.next({ text: 'no acknowledgment' });
     await time.pass(399);
     expect(server.call.isUnsubscribed).toBe(false);
     await time.pass(1);
     expect(server.call.isUnsubscribed).toBe(true);
-    expect(errors).toMatchObject([{ reason: 'acknowledgement-timeout', code: 14, unacknowledged: 4 }]);
+    expect(errors).toMatchObject([{ reason: 'acknowledgment-timeout', code: 14, unacknowledged: 4 }]);
     expect((errors[0] as Error).message).toBe(
-      'No acknowledgement within 1000 ms; 4 messages sent and not acknowledged',
+      'No acknowledgment within 1000 ms; 4 messages sent and not acknowledged',
     );
     await time.pass(100);
     expect(server.calls).toHaveLength(2);
@@ -236,7 +236,7 @@ describe('acknowledgement timeout', () => {
     expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('runs the acknowledgement timeout only while a sent message is unacknowledged', async () => {
+  it('runs the acknowledgment timeout only while a sent message is unacknowledged', async () => {
     const server = new MemorySessions(false);
     start(server, new NumberedSource(1), { ackTimeoutMs: 1_000 });
     await time.pass(5_000);
@@ -248,7 +248,7 @@ describe('acknowledgement timeout', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('counts an acknowledgement timeout as a lost connection if the server is silent, and as a server failure otherwise', async () => {
+  it('counts an acknowledgment timeout as a lost connection if the server is silent, and as a server failure otherwise', async () => {
     const silent = new MemorySessions();
     const { ends } = start(silent, new NumberedSource(), { ackTimeoutMs: 1_000 });
     const talking = new MemorySessions();
@@ -259,13 +259,13 @@ describe('acknowledgement timeout', () => {
       talking.call.sink.next({ text: 'still here' });
       await time.pass(1_000);
     }
-    expect(other.ends).toMatchObject([{ reason: 'poison', cause: { reason: 'acknowledgement-timeout' } }]);
+    expect(other.ends).toMatchObject([{ reason: 'poison', cause: { reason: 'acknowledgment-timeout' } }]);
     await time.pass(60_000);
     expect(silent.calls.length).toBeGreaterThan(5);
     expect(ends).toEqual([]);
   });
 
-  it('fails the session after five acknowledgement timeouts of a server that sends other messages, even if the timeout exceeds minHealthyMs', async () => {
+  it('fails the session after five acknowledgment timeouts of a server that sends other messages, even if the timeout exceeds minHealthyMs', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource(), { ackTimeoutMs: 30_000 });
     for (let calls = 1; calls <= 5; calls++) {
@@ -274,10 +274,10 @@ describe('acknowledgement timeout', () => {
       server.call.sink.next({ text: 'still here' });
       await time.pass(30_000);
     }
-    expect(ends).toMatchObject([{ reason: 'poison', cause: { reason: 'acknowledgement-timeout' } }]);
+    expect(ends).toMatchObject([{ reason: 'poison', cause: { reason: 'acknowledgment-timeout' } }]);
   });
 
-  it('stops the acknowledgement timeout while the buffer of the reader is full', async () => {
+  it('stops the acknowledgment timeout while the buffer of the reader is full', async () => {
     const server = new MemorySessions();
     const options = { ...optionsOf(), ackTimeoutMs: 1_000 };
     const reader = replayUnacknowledged(server.factory, new NumberedSource(), options)[Symbol.asyncIterator]();
@@ -311,7 +311,7 @@ describe('maximum age of a replay call', () => {
     expect(server.calls[0]).toMatchObject({ isUnsubscribed: true });
   });
 
-  it('half-closes a call at its maximum age, and waits for acknowledgements before it closes the call', async () => {
+  it('half-closes a call at its maximum age, and waits for acknowledgments before it closes the call', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { maxAgeMs: 60_000 });
     await time.pass(60_000);
@@ -327,7 +327,7 @@ describe('maximum age of a replay call', () => {
     expect(server.calls).toHaveLength(2);
   });
 
-  it('waits at most one second for acknowledgements at the maximum age, then sends the messages again', async () => {
+  it('waits at most one second for acknowledgments at the maximum age, then sends the messages again', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { maxAgeMs: 60_000 });
     await time.pass(61_000);
@@ -336,7 +336,7 @@ describe('maximum age of a replay call', () => {
     expect(server.call.received).toEqual([1, 2, 3, 4]);
   });
 
-  it('randomizes the maximum age of a replay call by ±10 %', async () => {
+  it('randomizes the maximum age of a replay call by ±10%', async () => {
     for (const [random, ageMs] of [
       [0, 54_000],
       [1, 66_000],
@@ -373,7 +373,7 @@ describe('scope of a replay session', () => {
     expect(ends).toEqual([lost]);
   });
 
-  it('stops reading the source if the host completes the session, and completes after all acknowledgements', async () => {
+  it('stops reading the source if the host completes the session, and completes after all acknowledgments', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { ends } = start(server, source);
@@ -393,7 +393,7 @@ describe('scope of a replay session', () => {
     ['before', 59_999],
     ['after', 60_000],
   ])(
-    'waits for acknowledgements beyond the maximum age if the host completes the session just %s that age',
+    'waits for acknowledgments beyond the maximum age if the host completes the session just %s that age',
     async (_, ms) => {
       const server = new MemorySessions();
       const { ends } = start(server, new NumberedSource(), { maxAgeMs: 60_000 });

@@ -26,11 +26,11 @@ export interface ReplaySettings<Out, In, Id extends ReplayId> extends SequenceSe
   readonly ackTimeoutMs: number;
 }
 
-// Maximum wait for outstanding acknowledgements after a call has reached `maxAgeMs`.
+// Maximum wait for outstanding acknowledgments after a call has reached `maxAgeMs`.
 const MAX_RETIREMENT_MS = 1_000;
 
 /**
- * Runs one session over several consecutive calls. `ReplayOutgoing` sends; this class receives messages and acknowledgements and detects
+ * Runs one session over several consecutive calls. `ReplayOutgoing` sends; this class receives messages and acknowledgments and detects
  * broken calls.
  */
 export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperator<In>, OutgoingCallbacks {
@@ -64,7 +64,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
   // ── outgoing callbacks ──
 
   onSent(): void {
-    if (this.ackTimer === undefined) this.awaitAcknowledgement();
+    if (this.ackTimer === undefined) this.awaitAcknowledgment();
   }
 
   onSourceEnd(): void {
@@ -99,8 +99,8 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     if (calls.hasEnded()) return;
     this.hasReceived = true;
     if (count > 0 || wasIdle) this.hasProgressed = true;
-    if (count > 0 || calls.isPaused) this.awaitAcknowledgement();
-    if (count > 0) this.afterAcknowledgement();
+    if (count > 0 || calls.isPaused) this.awaitAcknowledgment();
+    if (count > 0) this.afterAcknowledgment();
   }
 
   onCallEnd(failure: CallFailed | undefined): void {
@@ -115,7 +115,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
       return;
     }
     this.wasEnded = true;
-    // Detects the end of the source. Otherwise, a server that ends the call with the last acknowledgement would receive another call.
+    // Detects the end of the source. Otherwise, a server that ends the call with the last acknowledgment would receive another call.
     if (!outgoing.isSettled) outgoing.lookAhead();
     if (calls.isOver) return;
     if (outgoing.isSettled) calls.succeed();
@@ -149,21 +149,21 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     this.isRetiring = true;
     this.outgoing.retire();
     this.retirement = this.calls.clock.setTimer(() => this.replaceCall(undefined), MAX_RETIREMENT_MS);
-    this.afterAcknowledgement();
+    this.afterAcknowledgment();
   }
 
   /** Stops reading from the source, and completes once all messages already read are acknowledged. */
   onShutdown(): void {
     this.isShuttingDown = true;
-    // No call replaces a retiring one, so it may wait longer for its acknowledgements.
+    // No call replaces a retiring one, so it may wait longer for its acknowledgments.
     this.retirement?.clear();
     this.outgoing.finish();
-    if (this.calls.isRunning) this.afterAcknowledgement();
+    if (this.calls.isRunning) this.afterAcknowledgment();
     else this.resumeOrEnd(this.lastError === undefined ? undefined : { error: this.lastError });
   }
 
   onReadOn(): void {
-    if (this.ackTimer === undefined) this.awaitAcknowledgement();
+    if (this.ackTimer === undefined) this.awaitAcknowledgment();
   }
 
   onDetached(): void {
@@ -178,13 +178,13 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     this.outgoing.close();
   }
 
-  // ── acknowledgements ──
+  // ── acknowledgments ──
 
   /**
-   * Restarts the timeout if a sent message awaits its acknowledgement. Does not start the timeout while the reader's buffer is full,
-   * because no acknowledgement can arrive then.
+   * Restarts the timeout if a sent message awaits its acknowledgment. Does not start the timeout while the reader's buffer is full,
+   * because no acknowledgment can arrive then.
    */
-  private awaitAcknowledgement(): void {
+  private awaitAcknowledgment(): void {
     const { ackTimeoutMs } = this.settings;
     this.ackTimer?.clear();
     this.ackTimer = undefined;
@@ -194,8 +194,8 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
 
   private readonly onAckTimeout = (): void => {
     const { ackTimeoutMs } = this.settings;
-    const message = `No acknowledgement within ${String(ackTimeoutMs)} ms; ${messageCount(this.outgoing.awaited)} sent and not acknowledged`;
-    const error = this.errorOf('acknowledgement-timeout', message);
+    const message = `No acknowledgment within ${String(ackTimeoutMs)} ms; ${messageCount(this.outgoing.awaited)} sent and not acknowledged`;
+    const error = this.errorOf('acknowledgment-timeout', message);
     // A server that sent a message is reachable but stuck. Without any message, the connection may be broken.
     const reason = this.hasReceived ? 'server' : 'connection-lost';
     this.replaceCall({
@@ -206,7 +206,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     });
   };
 
-  private afterAcknowledgement(): void {
+  private afterAcknowledgment(): void {
     if (this.isShuttingDown && this.outgoing.isSettled) this.calls.succeed();
     else if (this.isRetiring && this.outgoing.awaited === 0) this.replaceCall(undefined);
   }
@@ -221,7 +221,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     const { unacknowledged, oldest } = this.outgoing;
     const pending = `${messageCount(unacknowledged)} unacknowledged, the first with id ${describeData(oldest)}`;
     return {
-      where: `without an acknowledgement${unacknowledged === 0 ? '' : ` (${pending})`}`,
+      where: `without an acknowledgment${unacknowledged === 0 ? '' : ` (${pending})`}`,
       remedy: 'omit the message that causes it',
     };
   }

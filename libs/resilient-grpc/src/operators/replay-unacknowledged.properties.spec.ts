@@ -26,7 +26,7 @@ type Step =
 
 interface Plan {
   readonly source: 'pulled' | 'pushed';
-  readonly acknowledgement: 'single' | 'cumulative';
+  readonly acknowledgment: 'single' | 'cumulative';
   readonly maxUnacknowledged: number;
   readonly maxUnacknowledgedBytes: number;
   readonly sizes: readonly number[];
@@ -44,7 +44,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 
 const plan: fc.Arbitrary<Plan> = fc.record({
   source: fc.constantFrom('pulled', 'pushed'),
-  acknowledgement: fc.constantFrom('single', 'cumulative'),
+  acknowledgment: fc.constantFrom('single', 'cumulative'),
   maxUnacknowledged: fc.integer({ min: 1, max: 5 }),
   maxUnacknowledgedBytes: fc.constantFrom(1, 25, 1_000),
   sizes: fc.array(fc.integer({ min: 0, max: 30 }), { minLength: 1, maxLength: 5 }),
@@ -56,7 +56,7 @@ const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
   code: 14,
   details: 'Connection dropped',
 });
-// The fifth clean end in a row without an acknowledgement would end the session.
+// The fifth clean end in a row without an acknowledgment would end the session.
 const MAX_CLEAN_ENDS = 4;
 
 /** A source that returns messages one at a time, up to the total passed to `give`. */
@@ -109,13 +109,13 @@ class World {
   private readonly reading = new Set<MemoryCall>();
 
   constructor(private readonly plan: Plan) {
-    const { source, acknowledgement, maxUnacknowledged, maxUnacknowledgedBytes } = plan;
+    const { source, acknowledgment, maxUnacknowledged, maxUnacknowledgedBytes } = plan;
     this.watched = watchSession(
       replayUnacknowledged(this.server.factory, source === 'pulled' ? this.source : this.pushed, {
         id: ({ id }) => id,
         acknowledges: ({ ack }: Answer) => ack,
         size: ({ id }) => this.sizeOf(id),
-        acknowledgement,
+        acknowledgment,
         maxUnacknowledged,
         maxUnacknowledgedBytes,
         hello: () => ({ id: 0 }),
@@ -191,12 +191,12 @@ class World {
     if (call.isUnsubscribed || this.watched.ends.length > 0) return;
     const before = this.watched.seen.length;
     call.sink.next({ ack: id });
-    // If no message was delivered, the call is over and the acknowledgement has no effect.
+    // If no message was delivered, the call is over and the acknowledgment has no effect.
     if (this.watched.seen.length === before) return;
     this.answers.push({ ack: id });
     if (this.acknowledged.has(id)) return;
     this.acknowledged.add(id);
-    if (this.plan.acknowledgement !== 'cumulative') return;
+    if (this.plan.acknowledgment !== 'cumulative') return;
     for (let earlier = 1; earlier < id; earlier++) this.acknowledged.add(earlier);
   }
 

@@ -114,7 +114,7 @@ describe('replay session', () => {
     expect(server.call.received).toEqual([1, 2, 3, 4]);
   });
 
-  it('ignores acknowledgements that are repeated or unknown', async () => {
+  it('ignores acknowledgments that are repeated or unknown', async () => {
     const server = new MemorySessions();
     const { seen, ends } = start(server, new NumberedSource());
     await turn();
@@ -125,9 +125,9 @@ describe('replay session', () => {
     expect(ends).toEqual([]);
   });
 
-  it('applies a cumulative acknowledgement to all earlier messages', async () => {
+  it('applies a cumulative acknowledgment to all earlier messages', async () => {
     const server = new MemorySessions();
-    start(server, new NumberedSource(), { acknowledgement: 'cumulative' });
+    start(server, new NumberedSource(), { acknowledgment: 'cumulative' });
     await turn();
     server.call.ack(3);
     await turn();
@@ -139,7 +139,7 @@ describe('replay session', () => {
 
   it('does not resend messages that the server acknowledges on the next call before reading them', async () => {
     const server = new MemorySessions(false);
-    start(server, new NumberedSource(), { acknowledgement: 'cumulative' });
+    start(server, new NumberedSource(), { acknowledgment: 'cumulative' });
     void server.call.readAll();
     await turn();
     server.call.sink.error(lost);
@@ -444,7 +444,7 @@ describe('options of replayUnacknowledged', () => {
   it('reports all invalid options of replayUnacknowledged in one error', () => {
     const wrong = {
       id: 'id',
-      acknowledgement: 'some',
+      acknowledgment: 'some',
       maxUnacknowledged: 0,
       size: () => 1,
       hello: 5,
@@ -457,7 +457,7 @@ describe('options of replayUnacknowledged', () => {
     expect(paths.sort()).toEqual(
       [
         'ackTimeoutMs',
-        'acknowledgement',
+        'acknowledgment',
         'acknowledges',
         'backoff.maxAttempts',
         'factory',

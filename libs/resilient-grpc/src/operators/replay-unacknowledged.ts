@@ -1,6 +1,6 @@
 import type { Observable, ObservableInput } from 'rxjs';
 import type { GrpcObservable } from '../call/grpc-observable.js';
-import type { Acknowledgement } from '../policy/replay/replay-ledger.js';
+import type { Acknowledgment } from '../policy/replay/replay-ledger.js';
 import { problemMessage } from '../policy/options/describe-value.js';
 import {
   choiceProblem,
@@ -31,15 +31,15 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    */
   readonly id: (message: Out) => Id;
   /**
-   * Id of the message that a server message acknowledges; `undefined` if it acknowledges none. Unknown ids and repeated acknowledgements
+   * Id of the message that a server message acknowledges; `undefined` if it acknowledges none. Unknown ids and repeated acknowledgments
    * are ignored. An id whose type matches no message id ends the session.
    */
   readonly acknowledges: (message: In) => Id | undefined;
   /**
-   * Scope of an acknowledgement: 'single' covers only the identified message, 'cumulative' also all messages sent before it.
+   * Scope of an acknowledgment: 'single' covers only the identified message, 'cumulative' also all messages sent before it.
    * @defaultValue 'single'
    */
-  readonly acknowledgement?: Acknowledgement | undefined;
+  readonly acknowledgment?: Acknowledgment | undefined;
   /**
    * Maximum number of unacknowledged messages; 1 or more. At the limit, nothing is read from `outgoing`. An Observable cannot be paused, so
    * its messages are buffered, up to the same number again or 1,000, whichever is greater. If it pushes more, the session fails with
@@ -52,16 +52,16 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    */
   readonly hello?: (() => Out) | undefined;
   /**
-   * Maximum time in milliseconds without an acknowledgement, counted from the first unacknowledged message sent on a call; each
-   * acknowledgement restarts it. The call then counts as broken and is replaced by the next one. The timeout does not run while all
-   * messages are acknowledged, or while an iterating reader's buffer is full, because no acknowledgement can arrive then.
+   * Maximum time in milliseconds without an acknowledgment, counted from the first unacknowledged message sent on a call; each
+   * acknowledgment restarts it. The call then counts as broken and is replaced by the next one. The timeout does not run while all
+   * messages are acknowledged, or while an iterating reader's buffer is full, because no acknowledgment can arrive then.
    * @defaultValue none
    */
   readonly ackTimeoutMs?: number | undefined;
   /**
    * Decides the next step after the end of a call, before the default rules apply. `error` is the error of the call. It is a `ReplayError`
    * if nothing was acknowledged in time, or if the server ended the call cleanly and left messages unacknowledged. After 'resume', the next
-   * call still waits for the backoff. Five server failures without an acknowledgement, each soon after its call started, still end the
+   * call still waits for the backoff. Five server failures without an acknowledgment, each soon after its call started, still end the
    * session. 'resume' is ignored for failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not called if this
    * process or the client shuts down.
    * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, transient server
@@ -70,7 +70,7 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    */
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
-   * Maximum age of a call in milliseconds, ±10 %. After that, nothing more is sent on the call. The next call replaces it once its messages
+   * Maximum age of a call in milliseconds, ±10%. After that, nothing more is sent on the call. The next call replaces it once its messages
    * are acknowledged, or after one second. Use a value above `minHealthyMs`, so that the next call starts immediately.
    * @defaultValue none
    */
@@ -107,11 +107,11 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * once the messages already read are acknowledged.
  *
  * Iteration applies flow control in both directions only if `factory` returns the client's call without a `pipe()`; apply operators after
- * `replayUnacknowledged`. If the reader stops reading, no acknowledgements arrive, so the session stops sending at its limits.
+ * `replayUnacknowledged`. If the reader stops reading, no acknowledgments arrive, so the session stops sending at its limits.
  *
  * After a lost connection, the session by default retries until it succeeds, at the pace of `backoff`. Five server failures without an
- * acknowledgement, each soon after its call started, end the session with `ResumeError`; UNAVAILABLE does not count. A call that lasted
- * `minHealthyMs` resets backoff and counters. Progress resets them, too: an acknowledgement, or a message received while all messages were
+ * acknowledgment, each soon after its call started, end the session with `ResumeError`; UNAVAILABLE does not count. A call that lasted
+ * `minHealthyMs` resets backoff and counters. Progress resets them, too: an acknowledgment, or a message received while all messages were
  * acknowledged.
  * @param factory Creates one call; `outgoing` provides the messages of that call. An exception from it ends the session.
  * @throws {GrpcConfigurationError} if the options are invalid, or `outgoing` is not a source of messages.
@@ -132,7 +132,7 @@ function readSettings<Out, In, Id extends ReplayId>(
 ): ReplaySettings<Out, In, Id> {
   const path = 'replayUnacknowledged';
   const known = readableOptions(options);
-  const { id, acknowledges, acknowledgement = 'single', size, hello, onError } = known;
+  const { id, acknowledges, acknowledgment = 'single', size, hello, onError } = known;
   const { maxUnacknowledged = DEFAULT_MAX_UNACKNOWLEDGED, maxUnacknowledgedBytes } = known;
   const { ackTimeoutMs = Infinity, maxAgeMs = Infinity } = known;
   const countsBytes = maxUnacknowledgedBytes !== undefined || size !== undefined;
@@ -146,7 +146,7 @@ function readSettings<Out, In, Id extends ReplayId>(
     [`${path}.size`]: countsBytes ? functionProblem(size) : undefined,
     [`${path}.hello`]: hello === undefined ? undefined : functionProblem(hello),
     [`${path}.onError`]: onError === undefined ? undefined : functionProblem(onError),
-    [`${path}.acknowledgement`]: choiceProblem(acknowledgement, ACKNOWLEDGEMENT_KINDS),
+    [`${path}.acknowledgment`]: choiceProblem(acknowledgment, ACKNOWLEDGEMENT_KINDS),
     [`${path}.maxUnacknowledged`]: numberProblem(maxUnacknowledged, integerRule(1)),
     [`${path}.maxUnacknowledgedBytes`]: countsBytes ? numberProblem(maxUnacknowledgedBytes, POSITIVE_RULE) : undefined,
     [`${path}.outgoing`]:
@@ -162,7 +162,7 @@ function readSettings<Out, In, Id extends ReplayId>(
     outgoing: input ?? [],
     id,
     acknowledges,
-    acknowledgement,
+    acknowledgment,
     size,
     hello,
     limits: { messages: maxUnacknowledged, bytes: maxUnacknowledgedBytes ?? Infinity },
@@ -175,4 +175,4 @@ function readSettings<Out, In, Id extends ReplayId>(
   };
 }
 
-const ACKNOWLEDGEMENT_KINDS = ['single', 'cumulative'] as const satisfies Acknowledgement[];
+const ACKNOWLEDGEMENT_KINDS = ['single', 'cumulative'] as const satisfies Acknowledgment[];

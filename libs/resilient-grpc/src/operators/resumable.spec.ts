@@ -281,7 +281,7 @@ describe('maximum age of a call', () => {
     });
   });
 
-  it('randomizes the maximum age of a resumable call by ±10 %', () => {
+  it('randomizes the maximum age of a resumable call by ±10%', () => {
     for (const [chance, age] of [
       [0, 54_000],
       [0.999_999, 66_000],

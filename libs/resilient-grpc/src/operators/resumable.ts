@@ -61,7 +61,7 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    */
   readonly onError?: ((error: unknown, cursor: C) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
-   * Maximum age of a call in milliseconds, ±10 %. At this age, the call is cancelled and replaced by the next one, so that a proxy does not
+   * Maximum age of a call in milliseconds, ±10%. At this age, the call is cancelled and replaced by the next one, so that a proxy does not
    * close it first. Use a value above `minHealthyMs`, so that the next call starts immediately. @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;

@@ -23,7 +23,7 @@ export interface Backoff {
   readonly maxBackoffMs: number;
   /** Factor by which the backoff grows with each retry. @defaultValue 2 */
   readonly backoffMultiplier?: number | undefined;
-  /** Jitter of the backoff: 'grpc' is ±20 %, 'full' is a random value between 0 and the full backoff. @defaultValue 'grpc' */
+  /** Jitter of the backoff: 'grpc' is ±20%, 'full' is a random value between 0 and the full backoff. @defaultValue 'grpc' */
   readonly jitter?: BackoffJitter | undefined;
 }
 

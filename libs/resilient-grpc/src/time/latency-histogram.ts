@@ -1,11 +1,11 @@
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
 
-// One significant figure keeps values within 6 % and uses 12 KB; two figures use 26 KB.
+// One significant figure keeps values within 6% and uses 12 KB; two figures use 26 KB.
 const SIGNIFICANT_FIGURES = 1;
 const MAX_MICROSECONDS = 3_600_000_000;
 
 /**
- * Histogram of durations of up to one hour, within 6 %. Uses Node's own histogram, in which recording a value takes 24 ns.
+ * Histogram of durations of up to one hour, within 6%. Uses Node's own histogram, in which recording a value takes 24 ns.
  */
 export class LatencyHistogram {
   private readonly values: RecordableHistogram = createHistogram({

@@ -4,7 +4,7 @@ export type Random = () => number;
 /** The random number generator of this process. */
 export const systemRandom: Random = () => Math.random();
 
-/** Returns `value` with a uniform jitter of ± `fraction` (0.2: 80 % to 120 %). */
+/** Returns `value` with a uniform jitter of ± `fraction` (0.2: 80% to 120%). */
 export function jitter(value: number, fraction: number, random: Random): number {
   return value * (1 - fraction + 2 * fraction * random());
 }

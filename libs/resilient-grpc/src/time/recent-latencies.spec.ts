@@ -13,7 +13,7 @@ describe('RecentLatencies', () => {
     expect(latencies().percentile(95)).toBe(0);
   });
 
-  it('rounds a percentile up by at most 4.4 %', () => {
+  it('rounds a percentile up by at most 4.4%', () => {
     const values = fc.array(fc.double({ min: 0.07, max: 3_000_000, noNaN: true }), { minLength: 1, maxLength: 200 });
     fc.assert(
       fc.property(values, fc.constantFrom(50, 90, 95, 99), (all, share) => {

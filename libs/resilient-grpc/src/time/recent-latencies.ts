@@ -1,4 +1,4 @@
-/** Buckets per factor of two, so that a bucket spans 4.4 %. */
+/** Buckets per factor of two, so that a bucket spans 4.4%. */
 const BUCKETS_PER_OCTAVE = 16;
 /** Lower bound of the first bucket in milliseconds. Lower values count as this one. */
 const MIN_MS = 2 ** -4;
@@ -41,7 +41,7 @@ export class RecentLatencies {
   }
 
   /**
-   * Returns a percentile in milliseconds, rounded up by at most 4.4 %; 0 if there are no values. At least `share` percent of the values are
+   * Returns a percentile in milliseconds, rounded up by at most 4.4%; 0 if there are no values. At least `share` percent of the values are
    * less than or equal to the result.
    */
   percentile(share: number): number {

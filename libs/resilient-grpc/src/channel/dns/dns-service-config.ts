@@ -14,7 +14,7 @@ import { DNS_QUERY, serviceConfigName, serviceConfigRecord } from './service-con
 /** Options of `dnsServiceConfig()`. */
 export interface DnsServiceConfigOptions {
   /**
-   * Interval between two reads of the record in milliseconds, 1000 or more, ±10 %. Node does not expose the TTL of a TXT record.
+   * Interval between two reads of the record in milliseconds, 1000 or more, ±10%. Node does not expose the TTL of a TXT record.
    * @defaultValue 60000
    */
   readonly refreshMs?: number | undefined;

@@ -128,7 +128,7 @@ describe('CallRelease', () => {
       clock.advance(10);
       for (; ended < released.length; ended++) release.ended(STREAM, 'failed');
     }
-    // At the slowest pace, the 300 calls take 14.25 s (the bound less its 5 % margin), so about 63 calls are sent in 3 s.
+    // At the slowest pace, the 300 calls take 14.25 s (the bound less its 5% margin), so about 63 calls are sent in 3 s.
     expect(released.length).toBeLessThanOrEqual(65);
   });
 
@@ -358,7 +358,7 @@ describe('release pace', () => {
       clock.advance(10);
       for (; answered < released.length; answered++) release.ended(UNARY, 500);
     }
-    // At the slowest pace, the 2,000 calls take 14.25 s (the bound less its 5 % margin), so about 140 calls are sent in 1 s.
+    // At the slowest pace, the 2,000 calls take 14.25 s (the bound less its 5% margin), so about 140 calls are sent in 1 s.
     expect(released.length).toBeLessThanOrEqual(145);
   });
 });

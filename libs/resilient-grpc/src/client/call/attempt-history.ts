@@ -31,7 +31,7 @@ export interface CallFacts {
 }
 
 /** Decision after a failed attempt. */
-export interface Judgement {
+export interface Judgment {
   readonly decision:
     Extract<RetryDecision, { retry: true }> | { readonly retry: false; readonly because: NotRetriedReason | 'success' };
   /** Delay that the server requested before the next attempt, in milliseconds. */
@@ -68,16 +68,16 @@ export class AttemptHistory {
     end: AttemptEnd,
     verdict: Verdict,
     hedged: { readonly because: HedgeDecision['because']; readonly cutOthersOff: boolean },
-  ): Judgement {
+  ): Judgment {
     this.note(end, verdict);
     if (hedged.cutOthersOff) this.reached = maxReach(this.reached, 'maybe');
     const pushback = pushbackOf(end);
-    const decision: Judgement['decision'] = { retry: false, because: notHedgedBecause(hedged.because) };
+    const decision: Judgment['decision'] = { retry: false, because: notHedgedBecause(hedged.because) };
     return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
   }
 
   /** Decides whether another attempt follows a failed one. */
-  judge(context: MethodContext, end: AttemptEnd, verdict: Verdict, facts: CallFacts): Judgement {
+  judge(context: MethodContext, end: AttemptEnd, verdict: Verdict, facts: CallFacts): Judgment {
     const { clock, registry, budget, random } = context.client;
     this.note(end, verdict);
     if (verdict.kind === 'unsent') this.unsent += 1;

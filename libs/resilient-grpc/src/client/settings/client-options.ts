@@ -39,7 +39,7 @@ export interface GrpcClientDefaults {
   readonly traceStreams?: boolean | undefined;
   /**
    * Maximum time in milliseconds, from the start of an outage, that calls wait for the channel; 0 disables waiting. After that time,
-   * waiting calls fail, and further calls fail immediately. Each client applies ±10 % jitter, so that the clients of a fleet do not fail
+   * waiting calls fail, and further calls fail immediately. Each client applies ±10% jitter, so that the clients of a fleet do not fail
    * their calls at the same moment. `methods[…].waitForReady` overrides it for a method.
    * @defaultValue 5000
    */
@@ -105,7 +105,7 @@ export interface GrpcClientDefaults {
    */
   readonly connectionIdleTimeoutMs?: number | undefined;
   /**
-   * Replaces a connection that is older than this many milliseconds (1000 or more, ±10 %). Running calls finish on the old connection.
+   * Replaces a connection that is older than this many milliseconds (1000 or more, ±10%). Running calls finish on the old connection.
    * @defaultValue none
    */
   readonly maxConnectionAgeMs?: number | undefined;
@@ -163,7 +163,7 @@ export interface GrpcClientDefaults {
    */
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
   /**
-   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20 %) after its last lookup. `false` resolves it only when a
+   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20%) after its last lookup. `false` resolves it only when a
    * connection is lost, which is the default for `pick_first`. New addresses receive calls; calls on removed addresses finish. If a lookup
    * fails, the addresses stay in use, and the delay doubles, up to 30 s. Other targets, and idle channels, are not resolved periodically.
    * @defaultValue 5000

@@ -58,7 +58,7 @@ describe('default settings', () => {
     expect(resolve({ channelOptions }).settings.replayBytes).toEqual({ perCall: 5, perClient: 7 });
   });
 
-  it('randomizes outageGraceMs by ±10 %', () => {
+  it('randomizes outageGraceMs by ±10%', () => {
     expect(resolve({}, undefined, () => 0).settings.channel.outageGraceMs).toBe(4_500);
     expect(resolve({}, undefined, () => 0.999_999).settings.channel.outageGraceMs).toBe(5_500);
     expect(resolve({ outageGraceMs: 0 }).settings.channel.outageGraceMs).toBe(0);
@@ -180,7 +180,7 @@ describe('channel options', () => {
     expect(resolve({ keepalive: { keepaliveTimeMs: 0 } }).warnings).toEqual([]);
   });
 
-  it('randomizes the default initial reconnect backoff by ±50 %, up to the maximum backoff', () => {
+  it('randomizes the default initial reconnect backoff by ±50%, up to the maximum backoff', () => {
     const first = (random: number, channelOptions = {}) =>
       resolve({ channelOptions }, undefined, () => random).settings.channel.channelOptions[
         'grpc.initial_reconnect_backoff_ms'

@@ -176,7 +176,7 @@ const STATE_COLORS: Readonly<Record<string, Color>> = {
 function noteOf({ ejected, health, weight }: ConnectionSnapshot, at: number): string {
   if (ejected !== undefined) return `ejected ${duration(until(ejected.until, at))} (${ejected.reason})`;
   if (health !== undefined && health !== 'serving') return health;
-  return weight !== undefined && weight < 1 ? `slow start ${(weight * 100).toFixed(0)} %` : '';
+  return weight !== undefined && weight < 1 ? `slow start ${(weight * 100).toFixed(0)}%` : '';
 }
 
 function serverTable(
@@ -271,9 +271,9 @@ function rate(perSecond: number): string {
 }
 
 function share(part: number, all: number): string {
-  if (part === 0) return all === 0 ? '-' : '0 %';
+  if (part === 0) return all === 0 ? '-' : '0%';
   const percent = (part / all) * 100;
-  return percent < 0.1 ? '<0.1 %' : `${percent.toFixed(percent < 10 ? 1 : 0)} %`;
+  return percent < 0.1 ? '<0.1%' : `${percent.toFixed(percent < 10 ? 1 : 0)}%`;
 }
 
 function until(time: string, at: number): number {

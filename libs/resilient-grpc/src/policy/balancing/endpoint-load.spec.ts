@@ -24,7 +24,7 @@ describe('EndpointLoad', () => {
       80,
     ],
     [
-      'moves the average latency 63 % toward a lower latency within 2 s',
+      'moves the average latency 63% toward a lower latency within 2 s',
       [
         [100, 'succeeded', 0],
         [0.01, 'succeeded', 2_000],

@@ -67,7 +67,7 @@ describe('chooseLeastLoaded', () => {
     for (const count of counts) expect(count).toBeGreaterThan(1_800);
   });
 
-  it('sends less than 2 % of the calls to a server that is 25 times as slow as its two peers', () => {
+  it('sends less than 2% of the calls to a server that is 25 times as slow as its two peers', () => {
     const random = seeded();
     const loads = [new EndpointLoad(), new EndpointLoad(), new EndpointLoad()];
     const latencies = [5, 5, 125];

@@ -120,7 +120,7 @@ const SERVERS: readonly (readonly [name: string, server: Server])[] = [
 ];
 
 describe('AdaptiveLimit simulation', { timeout: 300_000 }, () => {
-  it.each(SERVERS)('reaches 90 % of the goodput of the best fixed limit if the limit is adaptive (%s)', (_, server) => {
+  it.each(SERVERS)('reaches 90% of the goodput of the best fixed limit if the limit is adaptive (%s)', (_, server) => {
     const best = Math.max(...[4, 6, 8, 10, 15, 20, 40].map((limit) => simulate(server, limit).goodput));
     expect(simulate(server, 'adaptive').goodput / best).toBeGreaterThan(0.9);
   });

@@ -102,7 +102,7 @@ describe('AdaptiveLimit', () => {
     expect(limit.unloadedLatencyMs).toBeCloseTo(47, 6);
   });
 
-  it('raises the unloaded latency by at most 2 % per probe of the adaptive limit', () => {
+  it('raises the unloaded latency by at most 2% per probe of the adaptive limit', () => {
     const limit = learned();
     recordUntilProbe(limit);
     full(limit, 125, 400);

@@ -22,7 +22,7 @@ export interface EjectUnhealthyOptions {
   readonly latencyFactor?: number | undefined;
   /**
    * Duration of the first ejection in milliseconds, more than 0. Each further ejection of the endpoint lasts this much longer. Jittered by
-   * ±10 %, so that the clients of a fleet do not all return to an endpoint at once.
+   * ±10%, so that the clients of a fleet do not all return to an endpoint at once.
    * @defaultValue 30000
    */
   readonly baseEjectionTimeMs?: number | undefined;

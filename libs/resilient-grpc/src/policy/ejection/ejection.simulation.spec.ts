@@ -129,7 +129,7 @@ describe('healthy fleet', { timeout: 7_200_000 }, () => {
     expect(simulate({ endpoints: 3, callsPerSecond, durationMs: shortened(DAY_MS / 4), latencyMs })).toEqual([]);
   });
 
-  it('ejects no endpoint if 1 % of the attempts fail', () => {
+  it('ejects no endpoint if 1% of the attempts fail', () => {
     expect(
       simulate({
         endpoints: 5,

@@ -220,7 +220,7 @@ describe('decideEjections', () => {
     ]);
   });
 
-  it('jitters the duration of an ejection by ±10 %', () => {
+  it('jitters the duration of an ejection by ±10%', () => {
     const untilAt = (random: number) => decide(fleet({ consecutive: 5 }), undefined, () => random)[0];
     expect(untilAt(0)).toMatchObject({ state: { until: NOW + 27_000 } });
     expect(untilAt(1)).toMatchObject({ state: { until: NOW + 33_000 } });

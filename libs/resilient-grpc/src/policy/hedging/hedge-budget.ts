@@ -1,4 +1,4 @@
-/** Limits hedges to 5 % of calls, plus five. */
+/** Limits hedges to 5% of calls, plus five. */
 const DEFAULT_HEDGE_BUDGET = {
   /** Tokens added per call: the share of calls that may be hedged in the long run. */
   perCall: 0.05,

@@ -7,7 +7,7 @@ import { HedgeBudget } from './hedge-budget.js';
 const MEDIAN_MS = 50;
 const POLICY = { maxAttempts: 2, hedgingDelayMs: 1.5 * MEDIAN_MS, nonFatalStatusCodes: new Set([14 as const]) };
 
-/** Returns a server that takes twenty times the median for 1.5 % of its responses. */
+/** Returns a server that takes twenty times the median for 1.5% of its responses. */
 function withTail(clock: VirtualClock): HedgedLoad['serve'] {
   const random = seededRandom(11);
   return (done) => {
@@ -60,7 +60,7 @@ describe('hedging simulation', { timeout: 300_000 }, () => {
     });
   });
 
-  describe('with a server at 75 % load that is slower by a factor of 1.4 for ten seconds', () => {
+  describe('with a server at 75% load that is slower by a factor of 1.4 for ten seconds', () => {
     const run = (hedges: HedgedLoad['hedges']): HedgedOutcome => {
       const clock = new VirtualClock();
       const isSlow = (): boolean => clock.now() >= 10_000 && clock.now() < 20_000;
@@ -81,7 +81,7 @@ describe('hedging simulation', { timeout: 300_000 }, () => {
       expect(Math.min(...answered.slice(25))).toBe(1);
     });
 
-    it('fails more than 40 % of the calls after the slowdown if there is no hedge budget', () => {
+    it('fails more than 40% of the calls after the slowdown if there is no hedge budget', () => {
       const { answered } = run(unlimitedHedges);
       expect(Math.max(...answered.slice(30))).toBeLessThan(0.6);
     });

@@ -136,7 +136,7 @@ describe('LoadBaseline with a clock that does not start at 0', () => {
 });
 
 describe('LoadBaseline.medianMs', () => {
-  it('starts the median at the first latency and moves it by 5 % toward each later latency', () => {
+  it('starts the median at the first latency and moves it by 5% toward each later latency', () => {
     const load = new LoadBaseline(0);
     load.answered(100);
     expect(load.medianMs).toBe(100);
@@ -148,7 +148,7 @@ describe('LoadBaseline.medianMs', () => {
     expect(load.medianMs).toBeCloseTo(100);
   });
 
-  it('moves the median by 1 % after a hundred responses', () => {
+  it('moves the median by 1% after a hundred responses', () => {
     const load = new LoadBaseline(0);
     for (let i = 0; i < 100; i++) load.answered(100);
     load.answered(1_000);

@@ -121,7 +121,7 @@ describe('release simulation', { timeout: 300_000 }, () => {
   });
 
   it.each([3_000, 8_000, 60_000])(
-    'does not overload a server with 20 % spare capacity after an outage of %i ms',
+    'does not overload a server with 20% spare capacity after an outage of %i ms',
     (outageMs) => {
       const result = simulate({
         clients: 50,
@@ -138,8 +138,8 @@ describe('release simulation', { timeout: 300_000 }, () => {
   );
 
   it.each([
-    ['20 % spare capacity', 1.2, 15_000],
-    ['10 % spare capacity', 1.1, 15_000],
+    ['20% spare capacity', 1.2, 15_000],
+    ['10% spare capacity', 1.1, 15_000],
     ['capacity for half of the usual load', 0.5, 15_000],
     ['capacity for twice the usual load', 2, 6_000],
   ])('releases the 2,500 held calls of a client with 500 calls/s to a server with %s', (_, capacity, withinMs) => {

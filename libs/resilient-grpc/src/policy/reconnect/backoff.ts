@@ -3,7 +3,7 @@ import { jitter, type Random } from '../../time/random.js';
 /** Backoff after the first failed connection attempt, in milliseconds. grpc-js multiplies it by 1.6 with each further failure. */
 const FIRST_BACKOFF_MS = 1_000;
 const FIRST_BACKOFF_JITTER = 0.5;
-/** Maximum backoff, before grpc-js's jitter of ±20 %. */
+/** Maximum backoff, before grpc-js's jitter of ±20%. */
 export const MAX_BACKOFF_MS = 5_000;
 const GROWTH = 1.6;
 const JITTER = 0.2;

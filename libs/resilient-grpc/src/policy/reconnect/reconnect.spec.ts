@@ -126,7 +126,7 @@ describe('connectionAgeMs', () => {
     [0, 54_000],
     [0.5, 60_000],
     [1, 66_000],
-  ])('varies the maximum age of a connection by ±10 % (random %d: %i ms)', (random, expected) => {
+  ])('varies the maximum age of a connection by ±10% (random %d: %i ms)', (random, expected) => {
     expect(connectionAgeMs(60_000, () => random)).toBeCloseTo(expected);
   });
 });
@@ -138,7 +138,7 @@ describe('firstBackoffMs', () => {
     [1, 5_000, 1_500],
     [1, 800, 800],
   ])(
-    'varies the first backoff of 1 s by ±50 %, up to the maximum (random %d, maximum %i ms: %i ms)',
+    'varies the first backoff of 1 s by ±50%, up to the maximum (random %d, maximum %i ms: %i ms)',
     (random, maxMs, expected) => {
       expect(firstBackoffMs(maxMs, () => random)).toBe(expected);
     },

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { bufferLimits, ReplayLedger, type Acknowledgement, type LedgerLimits } from './replay-ledger.js';
+import { bufferLimits, ReplayLedger, type Acknowledgment, type LedgerLimits } from './replay-ledger.js';
 
 const NO_LIMIT: LedgerLimits = { messages: Infinity, bytes: Infinity };
 
@@ -48,17 +48,17 @@ describe('ReplayLedger', () => {
     expect(sendRest(ledger)).toEqual([1, 2, 3, 4]);
   });
 
-  it.each<[string, Acknowledgement, number[], number[], number[]]>([
+  it.each<[string, Acknowledgment, number[], number[], number[]]>([
     // title, kind, acknowledged ids, number of messages that each removes, ids sent on the next call
     ['removes the acknowledged message', 'single', [1], [1], [2, 3, 4, 5]],
     ['removes messages in any order', 'single', [3, 1, 4], [1, 1, 1], [2, 5]],
-    ['ignores a repeated acknowledgement', 'single', [2, 2], [1, 0], [1, 3, 4, 5]],
+    ['ignores a repeated acknowledgment', 'single', [2, 2], [1, 0], [1, 3, 4, 5]],
     ['ignores an unknown id', 'single', [77], [0], [1, 2, 3, 4, 5]],
     ['ignores an id that was never sent', 'single', [5], [0], [1, 2, 3, 4, 5]],
     ['removes all messages up to the acknowledged message', 'cumulative', [3], [3], [4, 5]],
     ['removes the remaining messages up to the acknowledged message', 'cumulative', [2, 4], [2, 2], [5]],
-    ['ignores a cumulative acknowledgement of an earlier message', 'cumulative', [3, 2], [3, 0], [4, 5]],
-    ['ignores a cumulative acknowledgement of an unsent message', 'cumulative', [5], [0], [1, 2, 3, 4, 5]],
+    ['ignores a cumulative acknowledgment of an earlier message', 'cumulative', [3, 2], [3, 0], [4, 5]],
+    ['ignores a cumulative acknowledgment of an unsent message', 'cumulative', [5], [0], [1, 2, 3, 4, 5]],
     ['removes all sent messages', 'cumulative', [4], [4], [5]],
   ])('%s (%s %j)', (_, kind, acknowledged, counts, left) => {
     const ledger = ledgerOf(5, 4);
@@ -68,7 +68,7 @@ describe('ReplayLedger', () => {
     expect(replay(ledger)).toEqual(left);
   });
 
-  it.each<[Acknowledgement, number[]]>([
+  it.each<[Acknowledgment, number[]]>([
     ['single', [1, 2, 4, 5]],
     ['cumulative', [4, 5]],
   ])('does not resend a message that was acknowledged after the call started (%s)', (kind, left) => {
@@ -93,7 +93,7 @@ describe('ReplayLedger', () => {
     expect(sendRest(ledger)).toEqual([5]);
   });
 
-  it('accepts an id again after its acknowledgement', () => {
+  it('accepts an id again after its acknowledgment', () => {
     const ledger = ledgerOf(1, 1);
     expect(ledger.has(1)).toBe(true);
     ledger.acknowledge(1, 'single');
@@ -133,7 +133,7 @@ describe('ReplayLedger', () => {
       fc.record({
         do: fc.constant('acknowledge' as const),
         id: fc.nat(30),
-        kind: fc.constantFrom<Acknowledgement>('single', 'cumulative'),
+        kind: fc.constantFrom<Acknowledgment>('single', 'cumulative'),
       }),
     );
     fc.assert(

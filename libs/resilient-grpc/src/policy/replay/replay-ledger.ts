@@ -2,8 +2,8 @@
 const MIN_MESSAGES = 1_000;
 const MIN_BYTES = 2 ** 20;
 
-/** Scope of an acknowledgement: only the identified message, or also all messages sent before it. */
-export type Acknowledgement = 'single' | 'cumulative';
+/** Scope of an acknowledgment: only the identified message, or also all messages sent before it. */
+export type Acknowledgment = 'single' | 'cumulative';
 
 /** Message that is kept, and resent on each call, until it is acknowledged. */
 export interface LedgerEntry<Id, Message> {
@@ -106,11 +106,11 @@ export class ReplayLedger<Id, Message> {
   }
 
   /**
-   * Removes the messages that an acknowledgement of `id` covers and returns their number. Includes messages not yet sent on the current
-   * call, because the server may have received them on an earlier call. Returns 0 for an unknown id (a repeated acknowledgement) and for a
+   * Removes the messages that an acknowledgment of `id` covers and returns their number. Includes messages not yet sent on the current
+   * call, because the server may have received them on an earlier call. Returns 0 for an unknown id (a repeated acknowledgment) and for a
    * message that was never sent (the id then belongs to a different message).
    */
-  acknowledge(id: Id, kind: Acknowledgement): number {
+  acknowledge(id: Id, kind: Acknowledgment): number {
     const node = this.nodes.get(id);
     if (node === undefined || node.callNumber === 0) return 0;
     if (kind === 'single') {

@@ -117,7 +117,7 @@ describe('resume backoff', () => {
     ]);
   });
 
-  it("varies the resume delay by ±20 % with jitter 'grpc', and from 0 to 100 % with jitter 'full'", () => {
+  it("varies the resume delay by ±20% with jitter 'grpc', and from 0 to 100% with jitter 'full'", () => {
     const waits = (jitter: 'grpc' | 'full') =>
       [0, 0.999].map((chance) => {
         const decision = decideResume(

@@ -9,7 +9,7 @@ describe('backoffMs', () => {
     expect(waits).toEqual([100, 200, 400, 800, 1_600, 2_000, 2_000]);
   });
 
-  it('applies the jitter of ±20 % after the maximum, so that the longest backoff varies, too', () => {
+  it('applies the jitter of ±20% after the maximum, so that the longest backoff varies, too', () => {
     expect(backoffMs(DEFAULT_RETRY_POLICY, 9, () => 0)).toBeCloseTo(1_600);
     expect(backoffMs(DEFAULT_RETRY_POLICY, 9, () => 1)).toBeCloseTo(2_400);
   });
@@ -18,7 +18,7 @@ describe('backoffMs', () => {
     expect(backoffMs({ ...DEFAULT_RETRY_POLICY, backoffMultiplier: 0.5 }, 2, () => 0.5)).toBe(25);
   });
 
-  it('exceeds the maximum backoff by at most 20 %, for any policy, index, and random number', () => {
+  it('exceeds the maximum backoff by at most 20%, for any policy, index, and random number', () => {
     const positive = fc.double({ min: 0.001, max: 1e9, noNaN: true });
     fc.assert(
       fc.property(

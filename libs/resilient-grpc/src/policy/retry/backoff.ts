@@ -1,12 +1,12 @@
 import { jitter, type Random } from '../../time/random.js';
 import type { RetryPolicy } from './retry-policy.js';
 
-/** Jitter of a backoff. 'grpc': ±20 % around the backoff. 'full': from 0 to the backoff, to spread many clients most widely. */
+/** Jitter of a backoff. 'grpc': ±20% around the backoff. 'full': from 0 to the backoff, to spread many clients most widely. */
 export type BackoffJitter = 'grpc' | 'full';
 
 /**
  * Returns the backoff before retry `retryIndex` (0: the first, or the first after a pushback), in milliseconds. The backoff is exponential,
- * capped, then jittered by `spread`, ±20 % by default
+ * capped, then jittered by `spread`, ±20% by default
  * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#exponential-backoff).
  */
 export function backoffMs(

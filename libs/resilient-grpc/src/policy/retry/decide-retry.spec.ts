@@ -156,7 +156,7 @@ describe('retry during a drain', () => {
 describe('ENHANCE_YOUR_CALM reset', () => {
   const overloaded = { verdict: verdict('connection-lost', { overloaded: true, connectionLost: false }) };
 
-  it('retries a call after 1 s ± 20 % if the server sent ENHANCE_YOUR_CALM', () => {
+  it('retries a call after 1 s ± 20% if the server sent ENHANCE_YOUR_CALM', () => {
     expect(decideRetry(input({ ...overloaded, random: () => 0 }))).toMatchObject({ delayMs: 800 });
     expect(decideRetry(input({ ...overloaded, random: () => 0.5 }))).toMatchObject({ delayMs: 1_000 });
   });

@@ -83,7 +83,7 @@ const RESEND: RetryDecision = { retry: true, kind: 'wait', delayMs: 0, because: 
 
 /** Maximum number of times that an unsent call waits for the channel. More waits would hide another fault. */
 export const MAX_UNSENT = 10;
-/** Minimum backoff in milliseconds after the server reset a stream with ENHANCE_YOUR_CALM. Retries jitter it by ±20 %. */
+/** Minimum backoff in milliseconds after the server reset a stream with ENHANCE_YOUR_CALM. Retries jitter it by ±20%. */
 export const CALM_BACKOFF_MS = 1_000;
 
 /**

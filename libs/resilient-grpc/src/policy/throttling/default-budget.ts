@@ -3,7 +3,7 @@ import type { RetryBudget } from './retry-budget.js';
 
 /**
  * Defaults, simulated with outages of all lengths and call rates. While everything fails, there are at most 1.25 attempts per call at one
- * call per second, and 1.1 at ten or more. With `perSuccess` below 0.12, a failure rate of 10 % of attempts exhausts the budget, and one
+ * call per second, and 1.1 at ten or more. With `perSuccess` below 0.12, a failure rate of 10% of attempts exhausts the budget, and one
  * call in sixty fails.
  */
 export const DEFAULT_BUDGET_POLICY = {

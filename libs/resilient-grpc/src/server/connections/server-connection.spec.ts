@@ -80,7 +80,7 @@ describe('maxConnectionAgeMs', () => {
     [0, 9_000],
     [0.5, 10_000],
     [0.999_999, 11_000],
-  ])('closes the connection at the configured age ±10 %% (random number %d)', async (chance, endsAt) => {
+  ])('closes the connection at the configured age ±10%% (random number %d)', async (chance, endsAt) => {
     const { clock, session, log } = connection({ maxConnectionAgeMs: 10_000 }, chance);
     await clock.advanceAsync(endsAt - 1);
     expect(session.closed).toBe(false);
@@ -89,7 +89,7 @@ describe('maxConnectionAgeMs', () => {
     expect(log).toEqual(['10.0.0.7:4711 age']);
   });
 
-  it('waits at most PEER_QUIET_MS for the acknowledgement of a ping before it closes an old connection', async () => {
+  it('waits at most PEER_QUIET_MS for the acknowledgment of a ping before it closes an old connection', async () => {
     const { clock, session } = connection({ maxConnectionAgeMs: 10_000 });
     session.answers = false;
     await clock.advanceAsync(10_000 + PEER_QUIET_MS - 1);
@@ -237,7 +237,7 @@ describe('keepalive', () => {
     expect(log).toEqual(['10.0.0.7:4711 keepalive']);
   });
 
-  it('accepts a ping acknowledgement that is read only after the process was blocked, regardless of when the block starts', async () => {
+  it('accepts a ping acknowledgment that is read only after the process was blocked, regardless of when the block starts', async () => {
     for (const blockedAt of [60_000, 65_000, 79_900]) {
       const { clock, session, socket } = connection(KEEPALIVE);
       session.answers = false;

@@ -151,7 +151,7 @@ export class ServerConnection {
     if (this.session.closed || this.session.destroyed) return;
     this.arm(name, PEER_QUIET_MS, task, true);
     this.session.ping((error) => {
-      // Deferred, because requests may follow the PING acknowledgement in the same read.
+      // Deferred, because requests may follow the PING acknowledgment in the same read.
       if (error === null && this.timers.has(name)) this.arm(name, 0, task);
     });
   }

@@ -43,7 +43,7 @@ const bareBuiltins = builtinModules
  *
  * @type {import('eslint').Linter.Config}
  */
-export const oneDoor = {
+export const timeRules = {
   files: ['libs/*/src/**/*.ts'],
   ignores: ['libs/*/src/time/**', 'libs/*/src/testing/**', '**/*.spec.ts'],
   rules: {
@@ -100,7 +100,7 @@ export default defineConfig(
       '@typescript-eslint/unified-signatures': 'off',
     },
   },
-  oneDoor,
+  timeRules,
   {
     files: ['**/*.mjs', '**/*.cjs', '**/*.js'],
     extends: [tseslint.configs.strict],

@@ -15,7 +15,7 @@ import { SERVERS } from './servers/measure.mjs';
 import { WORKLOADS } from './workloads.mjs';
 
 /** The benchmarks of the overall table, in its order. */
-const IN_THE_TABLE = /** @type {const} */ ([
+const TABLE_BENCHES = /** @type {const} */ ([
   'unary',
   'stream',
   'upload',
@@ -30,7 +30,7 @@ const IN_THE_TABLE = /** @type {const} */ ([
 /** Printed with each usage error. */
 export const USAGE = `Usage: npm run bench -- [name] [options]
 Runs all contenders and prints one table (about 45 minutes), or runs one of
-  ${IN_THE_TABLE.join(', ')}
+  ${TABLE_BENCHES.join(', ')}
 or a benchmark of this library: telemetry, memory, many-streams; server, overload: its server compared with Nest's
   --rounds N          measured rounds (60; unary: 120; open-streams: 15; slow-readers: 3;
                       first-call: 11, in the overall table: 7; overload: 5)
@@ -56,9 +56,9 @@ ${POLICIES.map(({ name, about }) => `                      ${name}: ${String(abo
   --json              print only one JSON object on one line: npm run --silent bench -- --json
 Options that do not apply to a benchmark are rejected.`;
 
-const OF_CONTENDERS = /** @type {const} */ (['only', 'channel', 'classic', 'policies', 'retry-buffers', 'json']);
-const OF_UNARY = /** @type {const} */ (['rounds', 'seconds', 'in-flight', 'profile', 'json']);
-const OF_MESSAGES = /** @type {const} */ (['rounds', 'seconds', 'size', 'profile', ...OF_CONTENDERS]);
+const CONTENDER_OPTIONS = /** @type {const} */ (['only', 'channel', 'classic', 'policies', 'retry-buffers', 'json']);
+const UNARY_OPTIONS = /** @type {const} */ (['rounds', 'seconds', 'in-flight', 'profile', 'json']);
+const MESSAGE_OPTIONS = /** @type {const} */ (['rounds', 'seconds', 'size', 'profile', ...CONTENDER_OPTIONS]);
 
 /**
  * The options of each benchmark. The overall table accepts the options of all its benchmarks, except `--profile`.
@@ -66,23 +66,23 @@ const OF_MESSAGES = /** @type {const} */ (['rounds', 'seconds', 'size', 'profile
  * @type {Readonly<Record<string, readonly (keyof Values)[]>>}
  */
 const OPTIONS = {
-  unary: [...OF_UNARY, ...OF_CONTENDERS],
-  stream: OF_MESSAGES,
-  upload: OF_MESSAGES,
-  bidi: OF_MESSAGES,
-  'open-streams': ['rounds', 'streams', ...OF_CONTENDERS],
-  'slow-readers': ['rounds', 'messages', ...OF_CONTENDERS],
-  recovery: ['restarts', ...OF_CONTENDERS],
-  'first-call': ['rounds', ...OF_CONTENDERS],
-  package: OF_CONTENDERS,
-  telemetry: OF_UNARY,
-  server: OF_UNARY,
+  unary: [...UNARY_OPTIONS, ...CONTENDER_OPTIONS],
+  stream: MESSAGE_OPTIONS,
+  upload: MESSAGE_OPTIONS,
+  bidi: MESSAGE_OPTIONS,
+  'open-streams': ['rounds', 'streams', ...CONTENDER_OPTIONS],
+  'slow-readers': ['rounds', 'messages', ...CONTENDER_OPTIONS],
+  recovery: ['restarts', ...CONTENDER_OPTIONS],
+  'first-call': ['rounds', ...CONTENDER_OPTIONS],
+  package: CONTENDER_OPTIONS,
+  telemetry: UNARY_OPTIONS,
+  server: UNARY_OPTIONS,
   overload: ['rounds', 'seconds', 'factors', 'work', 'json'],
   memory: ['size', 'messages', 'json'],
   'many-streams': ['streams', 'json'],
 };
 /** The options that apply with `--profile`, which runs one contender without rounds. */
-const OF_PROFILE = /** @type {readonly (keyof Values)[]} */ (['seconds', 'in-flight', 'size', 'profile']);
+const PROFILE_OPTIONS = /** @type {readonly (keyof Values)[]} */ (['seconds', 'in-flight', 'size', 'profile']);
 
 /** An invalid argument. */
 export class UsageError extends Error {}
@@ -99,7 +99,7 @@ export class UsageError extends Error {}
  * @typedef {ReturnType<typeof parse>['values']} Values
  */
 
-/** @typedef {typeof IN_THE_TABLE[number]} InTheTable */
+/** @typedef {typeof TABLE_BENCHES[number]} TableBench */
 
 /**
  * Reads the command line.
@@ -114,8 +114,8 @@ export function parsePlan(argv) {
   const json = values.json ?? false;
   if (rest.length === 0) {
     rejectOthers(bench, values);
-    const inTheTable = IN_THE_TABLE.find((name) => name === bench);
-    if (inTheTable !== undefined) return sectionPlan(inTheTable, values);
+    const tableBench = TABLE_BENCHES.find((name) => name === bench);
+    if (tableBench !== undefined) return sectionPlan(tableBench, values);
     switch (bench) {
       case undefined:
         return overall(['npm run bench', ...(argv.length > 0 ? ['--', ...argv] : [])].join(' '), values);
@@ -148,8 +148,8 @@ function rejectOthers(bench, values) {
   if (bench !== undefined && !Object.hasOwn(OPTIONS, bench)) return;
   const applies =
     bench === undefined
-      ? new Set(IN_THE_TABLE.flatMap((name) => OPTIONS[name] ?? []).filter((option) => option !== 'profile'))
-      : new Set(OPTIONS[bench]?.filter((option) => values.profile === undefined || OF_PROFILE.includes(option)));
+      ? new Set(TABLE_BENCHES.flatMap((name) => OPTIONS[name] ?? []).filter((option) => option !== 'profile'))
+      : new Set(OPTIONS[bench]?.filter((option) => values.profile === undefined || PROFILE_OPTIONS.includes(option)));
   const subject =
     bench === undefined ? 'the overall benchmark' : values.profile === undefined ? bench : `a profile of ${bench}`;
   // Safe cast: these are the options of `parse`.
@@ -166,7 +166,7 @@ function rejectOthers(bench, values) {
  * @returns {OverallPlan}
  */
 function overall(command, values) {
-  const plans = IN_THE_TABLE.map((bench) =>
+  const plans = TABLE_BENCHES.map((bench) =>
     sectionPlan(bench, {
       ...(bench === 'first-call' && { rounds: '7' }),
       ...(bench === 'unary' && { policies: true }),
@@ -177,7 +177,7 @@ function overall(command, values) {
 }
 
 /**
- * @param {InTheTable} bench
+ * @param {TableBench} bench
  * @param {Values} values
  * @returns {SectionPlan}
  */
@@ -221,11 +221,11 @@ function sectionPlan(bench, values) {
  */
 function comparison(bench, values) {
   const profile = values.profile !== undefined;
-  const asked =
+  const amounts =
     bench === 'unary'
       ? integers('--in-flight', values['in-flight'] ?? (profile ? '32' : '1,32,512'))
       : integers('--size', values.size ?? (profile ? '100' : '100,1024,65536'));
-  const workloads = asked.map(WORKLOADS[bench]);
+  const workloads = amounts.map(WORKLOADS[bench]);
   const entries = profile ? [find(values.profile ?? '')] : choose(values);
   // The CPU per call varies by a sixth between rounds; the median of 60 ratios would still vary by 0.03.
   const rounds = bench === 'unary' && { rounds: '120' };
@@ -351,7 +351,7 @@ function integer(option, text) {
  * @returns {import('./contenders.mjs').Entry[]}
  */
 function choose(values) {
-  const asked = values.only?.split(',').map(find);
+  const only = values.only?.split(',').map(find);
   const extra = [
     ...(values.channel ? [CHANNEL] : []),
     ...(values.classic ? [CLASSIC] : []),
@@ -360,7 +360,7 @@ function choose(values) {
   ];
   return ALL_CONTENDERS.filter(
     (entry) =>
-      entry.name === BASELINE || extra.includes(entry) || (asked ? asked.includes(entry) : CONTENDERS.includes(entry)),
+      entry.name === BASELINE || extra.includes(entry) || (only ? only.includes(entry) : CONTENDERS.includes(entry)),
   );
 }
 

@@ -110,11 +110,13 @@ async function inTurns({ bench, entries, baseline, workloads, rounds, seconds },
   for (const size of sizes) {
     /** @param {ReadonlyMap<string, import('./memory/child.mjs').Child>} children By contender. */
     const work = async (children) => {
-      await Promise.all([...children.values()].map((child) => child.ask('rehearseBeside', { names })));
+      await Promise.all([...children.values()].map((child) => child.execute('rehearseBeside', { names })));
       /** @type {Map<string, import('./rounds.mjs').Turn>} */
       const turns = new Map();
       for (const [name, child] of children) {
-        turns.set(name, ({ kind, key }, time) => child.ask('turn', { kind, of: Object.values(key)[0], seconds: time }));
+        turns.set(name, ({ kind, key }, time) =>
+          child.execute('turn', { kind, of: Object.values(key)[0], seconds: time }),
+        );
       }
       return takeRounds(turns, workloads, size);
     };

@@ -1,5 +1,5 @@
 /**
- * A client under test. All methods except `read` and `close` take callbacks, because callbacks add the least overhead. Each implementation
+ * A client under test. All methods except `read`, `close`, and `cpuUsage` take callbacks, because callbacks add the least overhead. Each implementation
  * uses its client as the client's docs recommend.
  *
  * @typedef {object} Contender

@@ -17,7 +17,7 @@ export async function startServer() {
   const port = await Promise.race([
     once(child, 'message').then((message) => Number(message[0])),
     once(child, 'exit').then(([code]) => {
-      throw new Error(`The benchmark server exited with ${String(code)} before it listened`);
+      throw new Error(`the benchmark server exited with ${String(code)} before it listened`);
     }),
   ]);
   return {

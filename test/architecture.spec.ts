@@ -11,7 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import rules from '../.dependency-cruiser.mjs';
 import { folderPicture } from '../docs/tools/folder-picture.mjs';
 import { seams } from '../docs/tools/source-seams.mjs';
-import { oneDoor } from '../eslint.config.mjs';
+import { timeRules } from '../eslint.config.mjs';
 
 const ROOT = dirname(import.meta.dirname);
 const LIBRARY = 'libs/resilient-grpc';
@@ -96,13 +96,16 @@ describe('a unary call', () => {
   it.each([
     { carrier: 'a connection', setting: 'on', limits: onConnection },
     { carrier: "grpc-js's channel", setting: 'off', limits: onChannel },
-  ])('passes no more functions and files on $carrier than docs/architecture.md states', async ({ setting, limits }) => {
-    const env = { ...process.env, NODE_ENV: 'development', NESTJS_RESILIENT_GRPC_DIRECT_CALLS: setting };
-    const { stdout } = await promisify(execFile)(process.execPath, ['tools/call-path.mjs'], { cwd: ROOT, env });
-    const [, files, functions] = /passes (\d+) files and (\d+) functions/.exec(stdout) ?? [];
-    expect(Number(functions)).toBeLessThanOrEqual(Number(limits?.[1]));
-    expect(Number(files)).toBeLessThanOrEqual(Number(limits?.[2]));
-  });
+  ])(
+    'runs a unary call on $carrier through no more functions and files than docs/architecture.md states',
+    async ({ setting, limits }) => {
+      const env = { ...process.env, NODE_ENV: 'development', NESTJS_RESILIENT_GRPC_DIRECT_CALLS: setting };
+      const { stdout } = await promisify(execFile)(process.execPath, ['tools/call-path.mjs'], { cwd: ROOT, env });
+      const [, files, functions] = /passes (\d+) files and (\d+) functions/.exec(stdout) ?? [];
+      expect(Number(functions)).toBeLessThanOrEqual(Number(limits?.[1]));
+      expect(Number(files)).toBeLessThanOrEqual(Number(limits?.[2]));
+    },
+  );
 });
 
 describe('import rules', () => {
@@ -224,7 +227,7 @@ describe('time and randomness', () => {
     overrideConfigFile: true,
     overrideConfig: [
       { files: ['**/*.ts'], languageOptions: { parser: tseslint.parser } },
-      { ...oneDoor, linterOptions: { reportUnusedDisableDirectives: 'off' } },
+      { ...timeRules, linterOptions: { reportUnusedDisableDirectives: 'off' } },
     ],
     // Disable comments are ignored because they refer to rules that are not loaded here. These rules have no exceptions.
     allowInlineConfig: false,
@@ -236,12 +239,12 @@ describe('time and randomness', () => {
 
   // `eslint .` runs the rules. This test checks that they are configured and that no comment disables them.
   const eslint = new ESLint({ cwd: ROOT });
-  it.each(Object.keys(oneDoor.rules ?? {}))('enforces %s everywhere except in time/', async (rule) => {
+  it.each(Object.keys(timeRules.rules ?? {}))('enforces %s everywhere except in time/', async (rule) => {
     const settingOf = async (file: string): Promise<unknown> => {
       const config = (await eslint.calculateConfigForFile(`${LIBRARY}/src/${file}`)) as { rules: Linter.RulesRecord };
       return config.rules[rule];
     };
-    const [severity, ...options] = oneDoor.rules?.[rule] as [string, ...unknown[]];
+    const [severity, ...options] = timeRules.rules?.[rule] as [string, ...unknown[]];
     expect(severity).toBe('error');
     expect(await settingOf('client/create-client.ts')).toEqual([2, ...options]);
     expect(await settingOf('time/clock.ts')).not.toEqual([2, ...options]);

@@ -132,7 +132,7 @@ function fault(scenario: string, index: number, from: number, length: number) {
   return { ...SCENARIOS[scenario]!.faults(60)[index]!, from: from * 1_000, to: (from + length) * 1_000 };
 }
 
-it.each(VARIABLE)('simulates other calls if the constant %s is varied', SLOW, (path) => {
+it.each(VARIABLE)('simulates different calls if the constant %s is varied', SLOW, (path) => {
   const [group, name] = path.split('.') as [keyof typeof CONSTANTS, string];
   const usual = (CONSTANTS[group] as Readonly<Record<string, number>>)[name]!;
   const isRevealing = REVEALING.some(({ world, faults, seconds }) => {

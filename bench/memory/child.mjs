@@ -13,7 +13,7 @@ const END_MS = 60_000;
  * A child process that executes commands, started with --expose-gc.
  *
  * @typedef {object} Child
- * @property {(command: string, given?: object) => Promise<any>} ask
+ * @property {(command: string, given?: object) => Promise<any>} execute
  * @property {() => Promise<void>} stop Disconnects the child and waits for its exit, which open sockets or timers would prevent.
  *   Rejects if the child had to be killed.
  * @property {() => Promise<void>} kill Kills the child immediately, as a crash would.
@@ -33,26 +33,26 @@ export function startChild(script, given = [], flags = []) {
     stream?.setEncoding('utf8').on('data', (/** @type {string} */ text) => (output += text));
   }
   /** @type {Map<number, { resolve: (value: unknown) => void, reject: (error: Error) => void }>} */
-  const asked = new Map();
+  const pending = new Map();
   let nextId = 0;
   child.on('message', (/** @type {{ id: number, value?: unknown, error?: string }} */ { id, value, error }) => {
-    if (error === undefined) asked.get(id)?.resolve(value);
-    else asked.get(id)?.reject(new Error(error));
-    asked.delete(id);
+    if (error === undefined) pending.get(id)?.resolve(value);
+    else pending.get(id)?.reject(new Error(error));
+    pending.delete(id);
   });
   /** @type {Promise<void>} */
   const ended = new Promise((resolve) => {
     child.once('exit', (code, signal) => {
-      for (const { reject } of asked.values())
+      for (const { reject } of pending.values())
         reject(new Error(`${script} exited with ${String(code ?? signal)}\n${output}`));
       resolve();
     });
   });
   return {
-    ask: (command, more = {}) =>
+    execute: (command, more = {}) =>
       new Promise((resolve, reject) => {
         const id = nextId++;
-        asked.set(id, { resolve, reject });
+        pending.set(id, { resolve, reject });
         child.send({ id, command, given: more }, (error) => {
           if (error) reject(error);
         });
@@ -79,7 +79,7 @@ export function startChild(script, given = [], flags = []) {
  *
  * @param {Readonly<Record<string, Command>>} commands
  */
-export function obey(commands) {
+export function executeCommands(commands) {
   /** @param {object} message */
   const reply = (message) => {
     if (process.connected) process.send?.(message);

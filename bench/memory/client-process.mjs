@@ -2,7 +2,7 @@
 //   node --expose-gc client-process.mjs ADDRESS [CHANNEL OPTIONS AS JSON]
 import { getGrpcClientToken, getGrpcServiceToken } from 'nestjs-resilient-grpc';
 import { openApp } from '../contenders/resilient-grpc.mjs';
-import { obey } from './child.mjs';
+import { executeCommands } from './child.mjs';
 import { chunks } from './chunks.mjs';
 import { readMemory } from './memory.mjs';
 import { pace } from './pace.mjs';
@@ -146,10 +146,10 @@ function cancelMany() {
 }
 
 await client.waitForReady();
-obey({
+executeCommands({
   run,
   progress: () => ({ ...progress, active: client.activeCalls().length }),
-  leave() {
+  cancelRun() {
     cancellation.abort();
   },
   openMany,

@@ -72,12 +72,12 @@ export function measureStoppedReader(stream, channelOptions = {}) {
       () => 'completed',
       (/** @type {Error} */ error) => error.message.split('\n')[0] ?? '',
     );
-    const taken = await standstill(async () => (await client.ask('progress')).taken);
+    const taken = await standstill(async () => (await client.execute('progress')).taken);
     const growth = difference(await pair.memories(), before);
-    await client.ask('leave');
+    await client.execute('cancelRun');
     const end = await ended;
-    const calls = await whenClosed(() => server.ask('counts'));
-    const { sourceEnded, active } = await client.ask('progress');
+    const calls = await whenClosed(() => server.execute('counts'));
+    const { sourceEnded, active } = await client.execute('progress');
     return { taken, growth, end, sourceEnded, active, server: calls };
   });
 }
@@ -113,19 +113,19 @@ export function measureManyStreams(count, ending) {
     const { client, server } = pair;
     await pair.run({ kind: 'watch', size: 100 }, 1_000);
     const before = await pair.memories();
-    const openMs = await client.ask('openMany', { count });
-    const { open: active } = await client.ask('many');
+    const openMs = await client.execute('openMany', { count });
+    const { open: active } = await client.execute('many');
     const growth = difference(await pair.memories(), before);
     const beganAt = performance.now();
-    if (ending === 'end') await server.ask('endAll');
-    else await client.ask(ending, { timeoutMs: DRAIN_MS });
-    await whenClosed(() => client.ask('many'));
-    const calls = await whenClosed(() => server.ask('counts'));
+    if (ending === 'end') await server.execute('endAll');
+    else await client.execute(ending, { timeoutMs: DRAIN_MS });
+    await whenClosed(() => client.execute('many'));
+    const calls = await whenClosed(() => server.execute('counts'));
     const endMs = performance.now() - beganAt;
-    const left = await client.ask('many');
+    const left = await client.execute('many');
     const kept = difference(await pair.memories(), before);
-    await client.ask('close');
-    return { openMs, active, growth, endMs, left, server: calls, kept, open: await client.ask('resources') };
+    await client.execute('close');
+    return { openMs, active, growth, endMs, left, server: calls, kept, open: await client.execute('resources') };
   });
 }
 

@@ -42,7 +42,7 @@ export async function withPair(channelOptions, work) {
   try {
     const server = startChild(SERVER);
     children.push(server);
-    const address = `127.0.0.1:${String(await server.ask('port'))}`;
+    const address = `127.0.0.1:${String(await server.execute('port'))}`;
     const client = startChild(CLIENT, [address, JSON.stringify(channelOptions)]);
     children.push(client);
     result = await work(new Pair(client, server));
@@ -64,7 +64,7 @@ export async function withPair(channelOptions, work) {
 export async function withMemoryServer(work) {
   const server = startChild(SERVER);
   try {
-    return await work({ address: `127.0.0.1:${String(await server.ask('port'))}`, server });
+    return await work({ address: `127.0.0.1:${String(await server.execute('port'))}`, server });
   } finally {
     await server.stop();
   }
@@ -91,12 +91,12 @@ export class Pair {
    * @returns {Promise<number>} Messages per second.
    */
   async run(stream, count, perSecond) {
-    return (count * 1_000) / (await this.client.ask('run', { ...stream, count, perSecond }));
+    return (count * 1_000) / (await this.client.execute('run', { ...stream, count, perSecond }));
   }
 
   /** @returns {Promise<Memories>} */
   async memories() {
-    const [client, server] = await Promise.all([this.client.ask('memory'), this.server.ask('memory')]);
+    const [client, server] = await Promise.all([this.client.execute('memory'), this.server.execute('memory')]);
     return { client, server };
   }
 
@@ -108,7 +108,7 @@ export class Pair {
    * @returns {Promise<Memories>}
    */
   async growthDuring(before, work) {
-    const most = { client: { heap: -Infinity, resident: -Infinity }, server: { heap: -Infinity, resident: -Infinity } };
+    const max = { client: { heap: -Infinity, resident: -Infinity }, server: { heap: -Infinity, resident: -Infinity } };
     let done = false;
     const watched = work.finally(() => {
       done = true;
@@ -118,18 +118,18 @@ export class Pair {
     for (let polls = 1; !done; polls++) {
       await Promise.race([watched, wait(POLL_INTERVAL_MS)]);
       const command = polls % COLLECT_EVERY === 0 || done ? 'memory' : 'resident';
-      const [client, server] = await Promise.all([this.client.ask(command), this.server.ask(command)]);
+      const [client, server] = await Promise.all([this.client.execute(command), this.server.execute(command)]);
       for (const [side, now] of /** @type {const} */ ([
         ['client', client],
         ['server', server],
       ])) {
         for (const what of /** @type {const} */ (['heap', 'resident'])) {
-          if (now[what] !== undefined) most[side][what] = Math.max(most[side][what], now[what] - before[side][what]);
+          if (now[what] !== undefined) max[side][what] = Math.max(max[side][what], now[what] - before[side][what]);
         }
       }
     }
     await watched;
-    return most;
+    return max;
   }
 }
 

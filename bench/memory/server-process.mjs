@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { loadService } from '../load-contract.mjs';
-import { obey } from './child.mjs';
+import { executeCommands } from './child.mjs';
 import { chunks } from './chunks.mjs';
 import { readMemory } from './memory.mjs';
 import { pace } from './pace.mjs';
@@ -133,7 +133,7 @@ const port = new Promise((resolve, reject) => {
   });
 });
 
-obey({
+executeCommands({
   port: () => port,
   memory: readMemory,
   resident: () => ({ resident: process.memoryUsage.rss() }),

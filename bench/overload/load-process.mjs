@@ -6,7 +6,7 @@ import { Channel, Metadata, credentials, status as Code } from '@grpc/grpc-js';
 import { framed } from '../contenders/http2.mjs';
 import { OWN_CONNECTION } from '../contenders/own-connection.mjs';
 import { loadService } from '../load-contract.mjs';
-import { obey } from '../memory/child.mjs';
+import { executeCommands } from '../memory/child.mjs';
 import { nearestRank } from '../statistics.mjs';
 
 const { Get, Watch } = loadService();
@@ -266,5 +266,5 @@ function ignore() {
   // Not used.
 }
 
-obey({ connect, capacity, load });
+executeCommands({ connect, capacity, load });
 process.once('disconnect', () => process.exit());

@@ -125,14 +125,14 @@ export async function overload({ server: name, options = {}, work, factor, secon
   const server = startChild(SERVER, [name, work, JSON.stringify(options)]);
   const load = startChild(LOAD);
   try {
-    await load.ask('connect', await server.ask('listen'));
-    await load.ask('capacity', { seconds: 0.5, inFlight: CALLERS });
-    const { perSecond } = await load.ask('capacity', { seconds: 2, inFlight: CALLERS });
+    await load.execute('connect', await server.execute('listen'));
+    await load.execute('capacity', { seconds: 0.5, inFlight: CALLERS });
+    const { perSecond } = await load.execute('capacity', { seconds: 2, inFlight: CALLERS });
     await wait(500);
-    await server.ask('counts');
+    await server.execute('counts');
     const offered = { perSecond: perSecond * factor, seconds, deadlineMs, health: name !== 'nest' };
-    const result = await load.ask('load', offered);
-    const { handled, handledLate } = await server.ask('counts');
+    const result = await load.execute('load', offered);
+    const { handled, handledLate } = await server.execute('counts');
     const { goodPerSecond, ...figures } = result;
     return { ...figures, goodput: goodPerSecond / perSecond, ranLatePercent: (100 * handledLate) / handled };
   } finally {

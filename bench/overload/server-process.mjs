@@ -13,7 +13,7 @@ import { GrpcMethod, Transport } from '@nestjs/microservices';
 import { interval, map } from 'rxjs';
 import { freePort } from 'nestjs-resilient-grpc/testing';
 import { PROTO_PACKAGE, PROTO_PATH } from '../contract.mjs';
-import { obey } from '../memory/child.mjs';
+import { executeCommands } from '../memory/child.mjs';
 
 const [name, work = '', given = '{}'] = process.argv.slice(2);
 const [kind, first = 0, second = 0] = work.split(':').map((part, index) => (index === 0 ? part : Number(part)));
@@ -109,7 +109,7 @@ async function listen() {
   return { address: url };
 }
 
-obey({
+executeCommands({
   listen,
   /** Returns the numbers of handled calls since the last `counts`. */
   counts() {

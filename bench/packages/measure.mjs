@@ -27,7 +27,7 @@ const LIBRARY = join(ROOT, 'libs/resilient-grpc');
 export function outlineOfPackages({ bench }) {
   return {
     bench,
-    question: 'How much does it add to node_modules?',
+    question: 'How much does a client add to node_modules?',
     how: 'unpacked size; its own package, and all packages installed with it, including required peer dependencies',
     figures: [
       { name: 'ownKib', title: 'KiB, alone', digits: 0 },

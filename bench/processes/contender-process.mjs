@@ -2,7 +2,7 @@
 //   node --expose-gc contender-process.mjs NAME ADDRESS
 import { contenderNamed } from '../contenders.mjs';
 import { ORDER_ID } from '../contract.mjs';
-import { obey } from '../memory/child.mjs';
+import { executeCommands } from '../memory/child.mjs';
 import { chunks } from '../memory/chunks.mjs';
 import { readMemory } from '../memory/memory.mjs';
 import { takeTurn } from '../rounds.mjs';
@@ -123,7 +123,7 @@ async function rehearseBeside({ names }) {
   }
 }
 
-obey({
+executeCommands({
   rehearseBeside,
   turn,
   firstCall,

@@ -49,7 +49,7 @@ export async function measureFirstCalls({ bench, entries, rounds }) {
     for (let round = 0; round < rounds; round++) {
       for (const { name, calls } of taken) {
         await withContenders([{ name }], server.address, async (children) => {
-          calls.push(await children.get(name)?.ask('firstCall'));
+          calls.push(await children.get(name)?.execute('firstCall'));
         });
       }
     }

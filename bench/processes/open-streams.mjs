@@ -56,9 +56,9 @@ export async function measureOpenStreamsOfAll({ bench, entries, rounds, streams 
  * @returns {Promise<number>}
  */
 async function bytesPerStream(child, streams) {
-  await child.ask('openStreams', { count: WARM_UP_STREAMS });
-  const { heap: before } = await child.ask('memory');
-  await child.ask('openStreams', { count: streams });
-  const { heap: after } = await child.ask('memory');
+  await child.execute('openStreams', { count: WARM_UP_STREAMS });
+  const { heap: before } = await child.execute('memory');
+  await child.execute('openStreams', { count: streams });
+  const { heap: after } = await child.execute('memory');
   return (after - before) / streams;
 }

@@ -58,11 +58,13 @@ export async function measureSlowReadersOfAll({ bench, entries, rounds, messages
             }),
           );
         await Promise.all(
-          [...children.values()].map((child) => child.ask('upload', { count: WARM_UP_MESSAGES, size: MESSAGE_BYTES })),
+          [...children.values()].map((child) =>
+            child.execute('upload', { count: WARM_UP_MESSAGES, size: MESSAGE_BYTES }),
+          ),
         );
-        await measure('responses', (child) => heldOf(child, 'stopReading', stream, () => server.ask('sent')));
-        await server.ask('stopReading');
-        await measure('requests', (child) => heldOf(child, 'beginUpload', stream, () => child.ask('taken')));
+        await measure('responses', (child) => heldOf(child, 'stopReading', stream, () => server.execute('sent')));
+        await server.execute('stopReading');
+        await measure('requests', (child) => heldOf(child, 'beginUpload', stream, () => child.execute('taken')));
       }),
     );
   }
@@ -81,9 +83,9 @@ export async function measureSlowReadersOfAll({ bench, entries, rounds, messages
  * @returns {Promise<number>} Growth of the memory of the child in bytes when the sender makes no more progress.
  */
 async function heldOf(child, command, stream, progress) {
-  const { heap: before } = await child.ask('memory');
-  await child.ask(command, stream);
+  const { heap: before } = await child.execute('memory');
+  await child.execute(command, stream);
   await standstill(progress);
-  const { heap: after } = await child.ask('memory');
+  const { heap: after } = await child.execute('memory');
   return after - before;
 }

@@ -3,7 +3,7 @@
 //   node caller-process.mjs NAME plain|tuned
 import { Logger } from '@nestjs/common';
 import { contenderNamed } from '../contenders.mjs';
-import { obey } from '../memory/child.mjs';
+import { executeCommands } from '../memory/child.mjs';
 import { Caller } from './caller.mjs';
 
 const [name = '', setup = ''] = process.argv.slice(2);
@@ -18,7 +18,7 @@ let caller;
 /** @type {Promise<number> | undefined} */
 let answer;
 
-obey({
+executeCommands({
   /** @param {{ address: string }} given */
   async begin({ address }) {
     caller = new Caller(await openClient(address));

@@ -65,22 +65,22 @@ export async function measureRecovery({ bench, entries, restarts }) {
   let server = startChild(SERVER);
   let next = startChild(SERVER);
   try {
-    const { port } = await server.ask('listen', { port: 0 });
+    const { port } = await server.execute('listen', { port: 0 });
     for (let restart = 0; restart < restarts; restart++) {
-      const awayMs = MIN_MS + (MAX_MS - MIN_MS) * ((restart * STEP) % 1);
-      await next.ask('ready');
+      const downMs = MIN_MS + (MAX_MS - MIN_MS) * ((restart * STEP) % 1);
+      await next.execute('ready');
       // Creates new clients each time, because clients may treat a server that restarts every second as a crash loop.
-      await askAll(callers, 'begin', { address: `127.0.0.1:${String(port)}` });
+      await executeAll(callers, 'begin', { address: `127.0.0.1:${String(port)}` });
       await wait(CALM_MS);
       await server.kill();
-      await wait(awayMs);
-      await askAll(callers, 'expectAnswer');
-      const answers = callers.map(({ child }) => child.ask('answered'));
-      const { atMs } = await next.ask('listen', { port });
+      await wait(downMs);
+      await executeAll(callers, 'expectAnswer');
+      const answers = callers.map(({ child }) => child.execute('answered'));
+      const { atMs } = await next.execute('listen', { port });
       const latest = wait(PATIENCE_MS, atMs + PATIENCE_MS, { ref: false });
       const answeredAt = await Promise.all(answers.map((answer) => Promise.race([answer, latest])));
       /** @type {readonly Calls[]} */
-      const ended = await askAll(callers, 'end');
+      const ended = await executeAll(callers, 'end');
       callers.forEach((caller, index) => {
         // A client can receive its response before the server has reported that it listens.
         caller.tookMs.push(Math.max(0, answeredAt[index] - atMs));
@@ -126,6 +126,6 @@ async function startCallers(entries) {
  * @param {object} [given]
  * @returns {Promise<any[]>}
  */
-function askAll(callers, command, given) {
-  return Promise.all(callers.map(({ child }) => child.ask(command, given)));
+function executeAll(callers, command, given) {
+  return Promise.all(callers.map(({ child }) => child.execute(command, given)));
 }

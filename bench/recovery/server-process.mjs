@@ -2,7 +2,7 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { ORDER_ID } from '../contract.mjs';
 import { loadService } from '../load-contract.mjs';
-import { obey } from '../memory/child.mjs';
+import { executeCommands } from '../memory/child.mjs';
 
 const { Get } = loadService();
 const server = new Server();
@@ -31,5 +31,5 @@ function listen({ port }) {
   });
 }
 
-obey({ listen, ready: () => true });
+executeCommands({ listen, ready: () => true });
 process.once('disconnect', () => process.exit());

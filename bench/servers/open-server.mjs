@@ -18,23 +18,23 @@ export async function openServer(name, execArgv) {
     stdio: ['ignore', 2, 2, 'ipc'],
   });
   const exited = once(child, 'exit');
-  const ask = async () => {
+  const nextMessage = async () => {
     const [answer] = await Promise.race([
       once(child, 'message'),
       exited.then(([code]) => {
-        throw new Error(`The server ${name} exited with ${String(code)}`);
+        throw new Error(`the server ${name} exited with ${String(code)}`);
       }),
     ]);
     return answer;
   };
   // Safe cast: the process first sends its address, and then its CPU time on each request.
-  const { address } = /** @type {{ address: string }} */ (await ask());
+  const { address } = /** @type {{ address: string }} */ (await nextMessage());
   const client = openClient(address);
   const contender = {
     ...client,
     async cpuUsage() {
       child.send('cpu');
-      return /** @type {NodeJS.CpuUsage} */ (await ask());
+      return /** @type {NodeJS.CpuUsage} */ (await nextMessage());
     },
     async close() {
       client.close();

@@ -9,7 +9,7 @@ import { SAMPLE_MS } from './meter.mjs';
  * @typedef {{ readonly title: string, readonly curve: (meter: M, from: number, to: number) => number }} Panel
  */
 
-const COLOURS = ['#0b7a75', '#c8442b', '#6b5ca5', '#8a8f98', '#c28a1e', '#3a6ea5'];
+const COLORS = ['#0b7a75', '#c8442b', '#6b5ca5', '#8a8f98', '#c28a1e', '#3a6ea5'];
 const [WIDTH, HEIGHT, TOP, GAP] = [900, 190, 70, 40];
 /** Number of points of a curve. */
 const POINTS = 300;
@@ -18,7 +18,7 @@ const POINTS = 300;
 const FLEET_PANELS = [
   {
     title: 'load: arriving attempts relative to the usual load',
-    curve: ({ load, usual }, from, to) => most(load, from, to) / usual,
+    curve: ({ load, usual }, from, to) => maxOf(load, from, to) / usual,
   },
   {
     title: 'amplification: attempts per call',
@@ -48,7 +48,7 @@ export function plot(results, faults, seconds, title, panels = FLEET_PANELS) {
   chart.setOption({
     animation: false,
     backgroundColor: '#ffffff',
-    color: COLOURS,
+    color: COLORS,
     title: { text: title, left: 10, top: 6, textStyle: { fontSize: 13 } },
     legend: { data: names, top: 28 },
     grid: panels.map((_, index) => ({
@@ -132,7 +132,7 @@ function sum(samples, from, to) {
  * @param {number} from
  * @param {number} to
  */
-function most(samples, from, to) {
+function maxOf(samples, from, to) {
   let top = 0;
   for (let i = from; i < to; i++) top = Math.max(top, samples[i] ?? 0);
   return top;

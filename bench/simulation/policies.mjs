@@ -70,8 +70,8 @@ export const POLICIES = [
 ];
 
 /**
- * Constants that have no effect here. All calls of a lost connection fail at once, and `release.boundGraces` is varied beyond
- * `release.maxBoundMs`.
+ * Constants that have no effect here: all calls of a lost connection fail at once, and the simulated channel does not apply
+ * `release.maxBoundMs`, so that `release.boundGraces` can be varied beyond it.
  */
 const WITHOUT_EFFECT = ['budget.togetherMs', 'release.maxBoundMs'];
 

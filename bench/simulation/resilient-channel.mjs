@@ -11,7 +11,7 @@ import { Subchannel } from './subchannel.mjs';
 /** @typedef {import('./fleet.mjs').Fleet} Fleet */
 
 const TARGET = 'fleet:50051';
-/** The values that client/settings/resolve-channel-settings.ts passes to grpc-js. */
+/** The backoff that client/settings/resolve-channel-settings.ts passes to grpc-js, without the jitter of the first backoff (±50%). */
 const BACKOFF = { initialMs: 1_000, maxMs: 5_000 };
 
 /** The library's channel with all of its decisions, on top of a model of grpc-js's channel. */

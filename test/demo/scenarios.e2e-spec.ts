@@ -109,7 +109,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       expect(resilient).toMatchObject({ connectionsReplaced: 0, connectionLosses: 0 });
       expect(resilient.recoveryMs).toBeGreaterThan(0);
       expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0 });
-      // Most calls that succeed begin after the freeze.
+      // About two thirds of the calls that can succeed start after the freeze, so a client that does not recover fails here.
       expect(resilient.succeeded).toBeGreaterThan(plain.succeeded / 2);
       recordTiming(task, 'first success after the freeze, ms', resilient.recoveryMs, { atMost: 1_500 });
       recordTiming(task, 'last failure after the freeze, ms', resilient.allWellMs, { atMost: 1_500 });

@@ -16,7 +16,7 @@ import { startGateway, BODY_LENGTH, type Gateway } from './gateway.js';
 
 const SECRET = 'table customers_eu of db-7.internal, key hush';
 
-/** Trailers with which a server attaches details to an error. */
+/** Trailers that carry the details of an error. */
 export const detailed = (...[code, message, options]: ConstructorParameters<typeof GrpcException>) => {
   const { metadata } = new GrpcException(code, message, options);
   return Object.fromEntries(Object.entries(metadata.getMap()));
@@ -120,7 +120,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       ['NOT_FOUND', 404, 5_000, null],
       ['INTERNAL', 500, 5_000, null],
     ] as const)(
-      'sends Retry-After in whole seconds if the status allows it: %s, HTTP %i, %i ms → %s',
+      'sends Retry-After in seconds, rounded up, if the status allows it: %s, HTTP %i, %i ms → %s',
       async (code, status, retryAfterMs, header) => {
         server.script('Create', { status: code, details: 'x', trailers: detailed(code, 'x', { retryAfterMs }) });
         const answer = await gateway.get('promise/7');
@@ -250,7 +250,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       });
     });
 
-    it('responds to an outage with 503 and Retry-After, without an address', async () => {
+    it('responds to an outage with 503 and Retry-After, reveals no address, and logs no failed call', async () => {
       const settings = { methods: { '*': { waitForReady: false } } };
       const unreachable = await startGateway({ upstream: '127.0.0.1:1', settings, ...(adapter && { adapter }) });
       const answers = await Promise.all(Array.from({ length: 5 }, () => unreachable.get('promise/7')));

@@ -161,7 +161,7 @@ describe('inbound gRPC call', () => {
   });
 
   it.each(['plain', 'background'])(
-    'does not cancel outbound calls that continue after the inbound response: %s',
+    'does not cancel outbound calls when the inbound call completes: %s',
     async (way) => {
       server.script<{ id: string }>('Get', ({ request }) => ({ message: request, delayMs: 30 }));
       await get(`${way}:1`);

@@ -134,7 +134,7 @@ describe('client log lines', () => {
     for (const line of ours) expect(line).toMatchObject({ msg: expect.any(String), event: expect.any(String) });
   });
 
-  it('passes strings to a custom logger that expects strings', async () => {
+  it('writes lines through a custom logger that expects strings', async () => {
     const lines: string[] = [];
     const own: LoggerService = {
       log: (message: string, context: string) => lines.push(`${context} ${message}`),
@@ -145,7 +145,7 @@ describe('client log lines', () => {
     expect(lines).toContainEqual(expect.stringMatching(/^ResilientGrpc:orders \/orders\.v1\.Orders\/Create at/));
   });
 
-  it('starts and completes calls even if the logger throws', async () => {
+  it('makes calls and emits a process warning if the logger throws', async () => {
     const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
     const own: LoggerService = {
       log: () => undefined,

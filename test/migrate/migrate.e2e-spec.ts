@@ -53,7 +53,7 @@ describe('migrate', { timeout: 240_000 }, () => {
     expect(app.read(path)).toBe(windows(after));
   });
 
-  it('lists each client registration that it cannot rewrite, with line and remedy, and leaves the registration unchanged', async () => {
+  it('lists each client registration that migrate cannot rewrite, with line and remedy, and leaves the registration unchanged', async () => {
     const path = 'src/by-hand.ts';
     const app = applicationOf({ [path]: BY_HAND });
     const { code, stdout } = await app.migrate('src', '--write');
@@ -113,7 +113,7 @@ describe('migrated application', { timeout: 240_000 }, () => {
       answers.push(await app.node({ HERO_URL: `unix:hero-${String(index)}.sock` }, 'dist/main.js'));
     }
     expect(app.read('src/hero.module.ts')).toContain('ResilientGrpcModule.forFeature');
-    // The URL of an imported constant of Nest's type, which may be missing, is known only with the inferred type.
+    // Nest's type ClientOptions hides which optional keys are set, so migrate replaces the type annotation with `satisfies`.
     expect(app.read('src/grpc-client.options.ts')).toContain('} satisfies ClientOptions;');
     expect(answers).toEqual(['{"id":2,"name":"Grace"}\n', '{"id":2,"name":"Grace"}\n']);
   });

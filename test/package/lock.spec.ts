@@ -8,7 +8,8 @@ interface Lock {
 }
 
 describe('package-lock.json', () => {
-  it('contains an entry for every optional dependency in package-lock.json, because npm ci fails in a fresh clone otherwise', () => {
+  // Without these entries, npm ci fails in a fresh clone.
+  it('finds an entry for every optional dependency in package-lock.json', () => {
     const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as Lock;
     const missing = Object.entries(lock.packages).flatMap(([at, { optionalDependencies = {} }]) =>
       Object.keys(optionalDependencies)

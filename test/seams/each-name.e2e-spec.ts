@@ -41,7 +41,7 @@ afterAll(() => {
   nodes.remove();
 });
 
-// Concurrent, because each play mostly waits.
+// Concurrent, because each run mostly waits.
 describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
   let folder: string | undefined;
   beforeAll(() => {

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { PRIVATE_NAMES, play, untested } from './renamed.js';
 
-/** Names whose absence is detected before the first connection (AT_THE_START) or only on a connection (ON_A_CONNECTION). */
-const AT_THE_START =
+/** Names whose absence is detected before the first connection (STARTUP_NAMES) or only on a connection (CONNECTION_NAMES). */
+const STARTUP_NAMES =
   /^(registerLoadBalancerType|parseLoadBalancingConfig|getChannel|_createSecureConnector|unrefUnusedSubchannels|onCallStart|createHttp2Server)$/;
-const ON_A_CONNECTION =
+const CONNECTION_NAMES =
   /^(resetBackoff|getEndTime|transport|http2Stream|node:getpeername|\[state\]|\[kHandle\]|stream)$/;
 
-// Only `npm run pack:check` removes each name alone, because each play needs a process.
+// Only `npm run pack:check` removes each name alone, because each run needs a process.
 describe.concurrent('grpc-js without private names', () => {
   it('logs no warning if all private names exist', async () => {
     const played = await play({ names: [], tls: true });
@@ -16,8 +16,8 @@ describe.concurrent('grpc-js without private names', () => {
   });
 
   it.each([
-    ['the private names that are probed at the start', AT_THE_START, 7],
-    ['the private names of connections and calls', ON_A_CONNECTION, 8],
+    ['the private names that are probed at the start', STARTUP_NAMES, 7],
+    ['the private names of connections and calls', CONNECTION_NAMES, 8],
   ])('serves and makes calls without %s, and logs one warning for each lost feature', async (_what, pattern, count) => {
     const names = PRIVATE_NAMES.filter(({ name }) => pattern.test(name));
     expect(names).toHaveLength(count);

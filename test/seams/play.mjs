@@ -1,4 +1,4 @@
-// Plays a client and a server of the library on a grpc-js that lacks private names: calls of all kinds, a drain, a restart, writes
+// Runs a client and a server of the library on a grpc-js that lacks private names: calls of all kinds, a drain, a restart, writes
 // while the server restarts, and writes whose connection is reset. Prints the result as one line of JSON and must then exit on its own.
 //   node play.mjs '{ "names": ["http2Stream"], "tls": true }'
 import { readFileSync } from 'node:fs';
@@ -167,7 +167,7 @@ async function play() {
 
   expect('a status of the server', (await outcome(orders.get({ id: 'none' }))).text?.includes('no such order'));
 
-  // A drain: running calls finish, and endless streams are ended.
+  // A drain: running calls finish, and the server ends endless streams.
   const slow = outcome(orders.get({ id: 'held' }));
   const feed = outcome(orders.watch({ from: '1' }).pipe(toArray()));
   await waitFor(() => held.length === 1);

@@ -20,7 +20,7 @@ export interface Played {
   readonly writes: number;
   /** Writes that failed, with their errors. */
   readonly failed: readonly string[];
-  /** Forbidden events that occurred; empty if the play succeeded. */
+  /** Failed expectations and uncaught errors; empty if the run succeeded. */
   readonly failures: readonly string[];
   /** Lines of the log at `warn` or above. */
   readonly warnings: readonly string[];
@@ -51,33 +51,33 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Names of Node's public API that a path passes through. */
-const PUBLIC = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', '_handle']);
+const PUBLIC_NAMES = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', '_handle']);
 
 /** Names that only calls through grpc-js's channel need. */
-const ON_THE_CHANNEL = new Set(['child', 'underlyingCalls']);
+const CHANNEL_NAMES = new Set(['child', 'underlyingCalls']);
 
 /** Names whose loss has an effect only with TLS. */
-const UNDER_TLS = new Set(['node:getpeername', '_createSecureConnector', '_equals', '_isSecure']);
+const TLS_NAMES = new Set(['node:getpeername', '_createSecureConnector', '_equals', '_isSecure']);
 
 /**
  * Names that cannot be renamed alone, because grpc-js calls them on objects of the library, because they are also in the public API of
  * grpc-js, or because Node fails without them.
  */
-const NOT_ALONE = new Set(['connect', 'waitForReady', 'destroy', 'getCallCredentials', 'hasPendingData']);
+const EXCLUDED_NAMES = new Set(['connect', 'waitForReady', 'destroy', 'getCallCredentials', 'hasPendingData']);
 
 /** Names that lead to the stream of a server call. The table itself starts at the stream. */
-const TO_THE_STREAM = ['nextCall', 'server-call.js:call'];
+const SERVER_STREAM_NAMES = ['nextCall', 'server-call.js:call'];
 
-/** Every private name that the plays need, from the tables, with the first seam that needs the name. */
+/** Every private name that play.mjs needs, from the tables, with the feature that is lost without the first seam that needs the name. */
 export const PRIVATE_NAMES: readonly PrivateName[] = seams()
   .filter(({ on }) => on !== 'call on one connection')
   .flatMap(({ on, needs, lostWithout: lost }) => [
     ...needs.flatMap(namesOf).map((name) => ({ name, lost })),
-    ...(on === 'server call' ? TO_THE_STREAM : []).map((name) => ({ name, lost })),
+    ...(on === 'server call' ? SERVER_STREAM_NAMES : []).map((name) => ({ name, lost })),
   ])
   .filter(({ name }, index, all) => all.findIndex((one) => one.name === name) === index)
   .map(({ name, lost }) => {
-    const sabotage = { names: PLACES[name] ?? [name], tls: UNDER_TLS.has(name), channelPath: ON_THE_CHANNEL.has(name) };
+    const sabotage = { names: PLACES[name] ?? [name], tls: TLS_NAMES.has(name), channelPath: CHANNEL_NAMES.has(name) };
     return { name, lost, sabotage };
   });
 
@@ -87,13 +87,13 @@ function namesOf(path: string): readonly string[] {
     .replace('()', '')
     .split('.')
     .map((name) => (name === 'getpeername' ? 'node:getpeername' : name))
-    .filter((name) => !PUBLIC.has(name) && !NOT_ALONE.has(name));
+    .filter((name) => !PUBLIC_NAMES.has(name) && !EXCLUDED_NAMES.has(name));
 }
 
 const run = promisify(execFile);
 const PROGRAM = join(import.meta.dirname, 'play.mjs');
 
-/** Plays client and server on a sabotaged grpc-js, with `program` as Node. */
+/** Runs play.mjs on a sabotaged grpc-js, with the Node executable `program`. */
 export async function play(sabotage: Sabotage, program = process.execPath): Promise<Played> {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST') && name !== 'NODE_OPTIONS');
   const env = {

@@ -12,7 +12,7 @@ const PACKAGE = '@grpc/grpc-js';
 const INSIDE = `${sep}@grpc${sep}grpc-js${sep}`;
 
 /** Private names of Node and the functions that hide them. */
-const OF_NODE = {
+const NODE_NAMES = {
   // Node itself checks if a handle has this function.
   'node:getpeername': () => {
     delete process.binding('tcp_wrap').TCP.prototype.getpeername;
@@ -52,7 +52,7 @@ export function sabotage(names, { version, folder } = {}) {
   }
   // From here, ES modules also load this copy.
   require(PACKAGE);
-  for (const name of names.filter((one) => one.startsWith('node:'))) OF_NODE[name]();
+  for (const name of names.filter((one) => one.startsWith('node:'))) NODE_NAMES[name]();
 }
 
 function renaming(name) {

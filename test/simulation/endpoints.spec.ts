@@ -5,7 +5,7 @@ import { ENDPOINT_SCENARIOS } from '../../bench/simulation/endpoints/scenarios.m
 import { DEFAULT_ENDPOINT_WORLD, simulateEndpoints } from '../../bench/simulation/endpoints/simulate.mjs';
 
 const EJECTING = 'ejectUnhealthy';
-/** A simulation waits for nothing. The limit allows for a busy machine. */
+/** A simulation only computes. The limit allows for a busy machine. */
 const SLOW = { timeout: 300_000 };
 /** Each client makes 10 calls per second to each endpoint. */
 const BUSY = { clients: 10, callsPerSecond: 100, endpoints: 10 };
@@ -101,10 +101,10 @@ it.each([
 ])(
   'gives a new endpoint its share within 2 s, or a part of it with slow start, without a peak of load (%s)',
   SLOW,
-  (name, least, most) => {
+  (name, min, max) => {
     const { figures } = simulate('endpoint-appears', BUSY, name);
-    expect(figures.shareAfter).toBeGreaterThanOrEqual(least);
-    expect(figures.shareAfter).toBeLessThanOrEqual(most);
+    expect(figures.shareAfter).toBeGreaterThanOrEqual(min);
+    expect(figures.shareAfter).toBeLessThanOrEqual(max);
     expect(figures.peak).toBeGreaterThanOrEqual(0.9);
     expect(figures.peak).toBeLessThanOrEqual(1.5);
     expect(figures.failedAfter).toBe(0);

@@ -17,7 +17,7 @@ const COLUMNS = [
   },
   { title: 'share after 2 s', cell: ({ shareAfter }) => `${shareAfter.toFixed(2)}x` },
   { title: 'peak', cell: ({ peak }) => `${peak.toFixed(2)}x` },
-  { title: 'least in use', cell: ({ minInUse }) => String(minInUse) },
+  { title: 'fewest in use', cell: ({ minInUse }) => String(minInUse) },
   { title: 'false ejections', cell: ({ falseEjections }) => String(falseEjections) },
 ];
 

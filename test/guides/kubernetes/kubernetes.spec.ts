@@ -55,7 +55,7 @@ describe.each(MANIFESTS)('%s', (name) => {
     expect(Service.spec!.ports![0]!.targetPort).toBe(container.ports![0]!.name);
   });
 
-  it(`covers the drain of ${name} with its grace period, and the failure of its readiness probe with its readiness delay`, () => {
+  it(`gives ${name} a grace period that covers its drain, and a readiness delay that is long enough for its readiness probe to fail`, () => {
     const preStopS = container.lifecycle?.preStop?.sleep?.seconds ?? 0;
     expect(spec!.terminationGracePeriodSeconds).toBe(preStopS + drainS + MARGIN_S);
     expect(delayS).toBeLessThan(drainS);

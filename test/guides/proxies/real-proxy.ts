@@ -12,7 +12,7 @@ export interface ProxyKind {
   readonly args: (folder: string, file: string) => readonly string[];
   /** Signal to reload the configuration while existing connections continue. */
   readonly reload: NodeJS.Signals;
-  /** Replacement of the port on the page by a Unix socket. */
+  /** The listen directive on the page, and its replacement that listens on a Unix socket. */
   readonly listen: readonly [onPage: string, here: (path: string) => string];
   /** Adds the configuration that the page omits. */
   readonly around: (folder: string, config: string) => string;
@@ -60,8 +60,8 @@ export class RealProxy {
   ) {}
 
   /**
-   * @param ports of the servers on 127.0.0.1, in the order on the page
-   * @param changes to the configuration on the page; each replaced text must exist
+   * @param ports Ports of the servers on 127.0.0.1, in the order on the page.
+   * @param changes Changes to the configuration on the page. Each replaced text must exist.
    */
   static async start(kind: ProxyKind, ports: readonly number[], changes: Changes = {}): Promise<RealProxy> {
     const proxy = new RealProxy(kind, ports);

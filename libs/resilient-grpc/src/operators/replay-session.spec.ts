@@ -225,9 +225,7 @@ describe('acknowledgment timeout', () => {
     await time.pass(1);
     expect(server.call.isUnsubscribed).toBe(true);
     expect(errors).toMatchObject([{ reason: 'acknowledgment-timeout', code: 14, unacknowledged: 4 }]);
-    expect((errors[0] as Error).message).toBe(
-      'No acknowledgment within 1000 ms; 4 messages sent and not acknowledged',
-    );
+    expect((errors[0] as Error).message).toBe('No acknowledgment within 1000 ms; 4 messages sent and not acknowledged');
     await time.pass(100);
     expect(server.calls).toHaveLength(2);
     await time.pass(999);

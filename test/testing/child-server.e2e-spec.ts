@@ -108,3 +108,19 @@ describe('ChildServer', () => {
     await waitFor(() => !server.running);
   });
 });
+
+describe('options of ChildServer', () => {
+  it.each([
+    [{ script, readyMs: 5 }, "readyMs: unknown key; did you mean 'ready'?"],
+    [{}, "script: expected the path or URL of a script, got nothing; write script: './server.mjs'"],
+    [{ script, args: ['--port'] }, 'args: expected a function, got an array of length 1; write (port) =>'],
+    [{ script, env: { PORT: 5 } }, 'env.PORT: expected a string, got 5'],
+    [{ script, ready: 'listening' }, 'ready: expected a regular expression, got "listening"; write /listening on'],
+    [
+      { script, readyTimeoutMs: '5s' },
+      'readyTimeoutMs: expected a number of milliseconds of 0 or more, got "5s"; write 5000',
+    ],
+  ])('rejects the ChildServer options %j', async (options, message) => {
+    await expect(ChildServer.start(options as never)).rejects.toThrow(`ChildServer.${message}`);
+  });
+});

@@ -1,6 +1,10 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess, Serializable } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { isRegExp } from 'node:util/types';
+import * as v from 'valibot';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { isObject, list, milliseconds, object } from '../policy/options/option-schemas.js';
 import { waitFor } from './wait-for.js';
 
 /** Options of a server that runs in a child process. */
@@ -26,6 +30,25 @@ export interface ChildServerOptions {
   readonly readyTimeoutMs?: number | undefined;
 }
 
+const optionsSchema = object(
+  {
+    script: v.custom(
+      (value) => (typeof value === 'string' && value !== '') || (isObject(value) && 'href' in value),
+      "the path or URL of a script; write script: './server.mjs'",
+    ),
+    execPath: v.optional(v.string('the path of an executable')),
+    args: v.optional(v.function("a function; write (port) => ['--port', String(port)]")),
+    env: v.optional(
+      v.record(v.string(), v.optional(v.string('a string')), "an object of strings such as { LOG_LEVEL: 'debug' }"),
+    ),
+    execArgv: v.optional(list(v.string('a string'), "an array such as ['--enable-source-maps']")),
+    ready: v.optional(v.custom(isRegExp, 'a regular expression; write /listening on .*:(\\d+)/')),
+    readyTimeoutMs: v.optional(milliseconds(0)),
+  },
+  "options such as { script: './server.mjs' }",
+  { timeoutMs: 'write readyTimeoutMs' },
+);
+
 const MAX_KEPT_LINES = 200;
 
 // The IPC channel closes when this process ends for any reason. The child must not outlive this process.
@@ -49,9 +72,11 @@ export class ChildServer {
 
   /**
    * Starts the server and resolves when it is listening.
+   * @throws GrpcConfigurationError if an option is unknown or invalid
    * @throws Error with the server's output, if it exits first or is not listening in time
    */
   static async start(options: ChildServerOptions): Promise<ChildServer> {
+    requireOptions(optionsSchema, options, 'ChildServer');
     const server = new ChildServer(options);
     await server.startProcess();
     return server;

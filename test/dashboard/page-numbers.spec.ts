@@ -6,7 +6,7 @@ const ASSETS = join(import.meta.dirname, '../../libs/resilient-grpc/assets/dashb
 /** Imports a module of the page, untyped. */
 const moduleOf = (name: string): Promise<any> => import(pathToFileURL(join(ASSETS, name)).href);
 const { ClientState, assess, faultsOf, shownMs } = await moduleOf('client-state.js');
-const { verdict } = await moduleOf('dashboard.js');
+const { linkProblem, verdict } = await moduleOf('dashboard.js');
 const { SummedClient } = await moduleOf('summed-client.js');
 const { age, duration, moment, percent, rate, shortPath } = await moduleOf('format.js');
 const { stretches } = await moduleOf('state-strip.js');
@@ -49,6 +49,22 @@ describe('verdict', () => {
     [2, 3, '2 of 3 clients are unhealthy.'],
   ])('describes %d unhealthy clients of %d as "%s"', (bad, all, expected) => {
     expect(verdict(bad, all)).toBe(expected);
+  });
+});
+
+describe('linkProblem', () => {
+  it.each([
+    ['unreachable', undefined, 'Retrying, because the application does not respond.'],
+    [
+      'unreachable',
+      'the connection was closed',
+      'Retrying, because the application does not respond: the connection was closed.',
+    ],
+    ['forbidden', '403', 'Access to this page was denied: 403.'],
+    ['refused', '200 OK', 'Retrying, because the server did not return dashboard data: 200 OK.'],
+    ['ending', 'the connection was closed', 'The application is shutting down: the connection was closed.'],
+  ])('describes the link state %s with the cause %s as one sentence', (state, text, expected) => {
+    expect(linkProblem({ state, text })).toBe(expected);
   });
 });
 

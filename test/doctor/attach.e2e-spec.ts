@@ -35,9 +35,9 @@ const clientOf = (name: string, url: string) => ({ name, url, outageGraceMs: 60_
 /** Runs `doctor attach` in its own process, without a terminal. */
 const attachOnce = (...args: readonly string[]) => command(['doctor', 'attach', ...args]);
 
-/** A terminal of 80 columns and 24 rows in which `doctor attach` runs. */
+/** A terminal of 24 rows in which `doctor attach` runs. */
 class Screen {
-  readonly columns: number = 80;
+  columns = 80;
   readonly rows: number = 24;
   readonly isTTY = true;
   isRaw = false;
@@ -186,6 +186,26 @@ describe('attach with a terminal', () => {
     // The terminal is restored.
     expect(screen.text).toMatch(/^\u001b\[\?1049h\u001b\[\?25l/);
     expect(screen.text).toMatch(/\u001b\[\?25h\u001b\[\?1049l$/);
+  });
+
+  it('cuts the rows of attach in a terminal of 40 to 55 columns', async () => {
+    const [one, two] = [await scripted(), await scripted()];
+    const targets = `ipv4:${one.url},${two.url}`;
+    const { url, orders } = await dashboard({
+      clients: [{ ...clientOf('orders', targets), loadBalancing: 'round_robin' }],
+      server: { url: '127.0.0.1:0', protoPath: ORDERS_PROTO, package: 'orders.v1' },
+    });
+    await firstValueFrom(orders('orders').get({ id: '1' }));
+    const screen = new Screen();
+    screen.columns = 55;
+    screen.start(`${url}/grpc`);
+    for (; screen.columns >= 40; screen.columns -= 5) {
+      await screen.shows(new RegExp(`^(?=.{${screen.columns}}$)CLIENT .*…$`));
+      await screen.shows(/^SERVER .*…$/);
+      await screen.shows(new RegExp(`^ {2}${one.url} +READY`));
+      for (const line of screen.frame) expect(line.length).toBeLessThanOrEqual(screen.columns);
+    }
+    await screen.press('q');
   });
 
   it('keeps the last data in the terminal of attach while the application restarts, and exits on Ctrl-C', async () => {

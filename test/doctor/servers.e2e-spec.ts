@@ -112,6 +112,15 @@ describe('other servers', () => {
     expect(withService.of('health').status).toBe('failed');
   });
 
+  it('checks keepalive without a call if the server resets the call', async () => {
+    const proxy = await Http2FaultProxy.start(ourServer.url);
+    onTestFinished(() => proxy.close());
+    proxy.failCalls({ kind: 'reset', code: 'ENHANCE_YOUR_CALM', at: 'headers' }, { method: 'Watch', times: Infinity });
+    const { of } = await doctor([proxy.url, '--keepalive', '0.5s']);
+    expect(of('keepalive').facts).toMatchObject({ sent: 5, acknowledged: 5, withCall: false });
+    expect(of('keepalive').message).toContain('without an open call');
+  });
+
   it('reports an HTTP/2 server that does not serve gRPC', async () => {
     const { url } = await startHttp2Server((stream) => {
       stream.respond({ ':status': 404, 'content-type': 'text/html' });

@@ -114,6 +114,16 @@ describe('doctor for a kubernetes target', () => {
     });
   });
 
+  it('applies --timeout to the requests to the API server', async () => {
+    const api = await startApiServer();
+    api.fault = 'silent';
+    const { of } = await doctor([TARGET, '--timeout', '0.5s'], { env: { KUBECONFIG: api.kubeconfig } });
+    expect(of('kubernetes')).toMatchObject({
+      status: 'failed',
+      message: expect.stringMatching(/: no response within \d+ ms$/),
+    });
+  });
+
   it('reports an unreachable API server', async () => {
     const api = await startApiServer();
     await api.kill();

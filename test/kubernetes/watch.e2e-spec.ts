@@ -1,7 +1,10 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { registerKubernetesResolver } from 'nestjs-resilient-grpc/kubernetes';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, toArray } from 'rxjs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { callOnce, EACH_METHOD, failureOf, rejection, startClient } from '../calls/support.js';
 import { are, callUntil, startApiServer, startPod, startPodClient, startPods } from './support.js';
 
@@ -241,6 +244,20 @@ describe('registerKubernetesResolver', () => {
     expect(() => {
       registerKubernetesResolver({ kubeconfig: api.kubeconfig, context: 'prod' });
     }).toThrow("registerKubernetesResolver.context: expected one of stub, got 'prod'");
+  });
+
+  it('rejects a context of a kubeconfig that has no contexts', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'kubernetes-'));
+    onTestFinished(() => {
+      rmSync(folder, { recursive: true });
+    });
+    const kubeconfig = join(folder, 'kubeconfig');
+    writeFileSync(kubeconfig, JSON.stringify({ kind: 'Config', clusters: [], users: [], contexts: [] }));
+    expect(() => {
+      registerKubernetesResolver({ kubeconfig, context: 'prod' });
+    }).toThrow(
+      "registerKubernetesResolver.context: expected a context of the kubeconfig, which has none, got 'prod'; check the path",
+    );
   });
 
   it.each([

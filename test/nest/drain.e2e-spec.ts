@@ -164,7 +164,7 @@ describe('first phase of a shutdown', () => {
     await closing;
     expect(client.connectivity.state).toBe('SHUTDOWN');
     expect(aboutDrain().at(-1)).toMatch(
-      /^LOG \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: 1 call finished, 1 stream completed, 1 cut off$/,
+      /^LOG \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: 1 call finished, 1 stream completed, 1 ended by onDrain, 0 cut off$/,
     );
   });
 

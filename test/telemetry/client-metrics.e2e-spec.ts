@@ -355,22 +355,23 @@ describe('resilient_grpc metrics of a client', () => {
     expect(await telemetry.count('resilient_grpc.client.ejections', byRule)).toBe(1);
   });
 
-  it('records replaced connections, the drain and the calls it cut off', async () => {
+  it('records replaced connections, the drain and the calls it cut off, without those that it ended by onDrain', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server, close } = await instrumentedScene({ maxConnectionAgeMs: 1_000 });
     server.script('Unary', { never: true });
     const cut = failureOf(echo.unary({}));
+    const ended = failureOf(echo.unary({}, { onDrain: 'fail' }));
     await waitFor(async () => (await telemetry.count('resilient_grpc.client.replacements')) > 0);
     const byAge = { ...CLIENT, 'resilient_grpc.reason': 'age' };
     expect(await telemetry.count('resilient_grpc.client.replacements', byAge)).toBeGreaterThan(0);
     await close();
-    await cut;
+    await Promise.all([cut, ended]);
     expect(await telemetry.count('resilient_grpc.client.drain.cut_off_calls', CLIENT)).toBe(1);
     const drain = await telemetry.recorded('resilient_grpc.client.drain.duration', CLIENT);
     expect(drain?.count).toBe(1);
     expect(drain?.sum).toBeGreaterThan(0.2);
     expect(await telemetry.recorded('grpc.client.call.duration', { 'grpc.status': 'UNAVAILABLE' })).toMatchObject({
-      count: 1,
+      count: 2,
     });
     expect(await telemetry.gauge('resilient_grpc.client.waiting_calls')).toBe(0);
     // After the client closes, it is observed only once more, with its final values.

@@ -86,7 +86,7 @@ describe('ChildServer', () => {
   it('includes the output of a script in the error if the script exits or never listens', async () => {
     let lastMs = 400;
     await expect(ChildServer.start({ script, args: () => ['--nonsense'] })).rejects.toThrow(
-      /^Process ended before listening: .*nonsense/s,
+      /ended before it reported its port; its output:\n.*nonsense/s,
     );
     // Doubles the timeout until it is long enough for the script to start on a busy machine.
     await waitFor(nextTry, { timeoutMs: 25_000, describe: 'the output of a script that never listens' });
@@ -106,5 +106,21 @@ describe('ChildServer', () => {
   it('ends a child server when its IPC channel closes, and therefore with the parent process', async () => {
     server.send('disconnect');
     await waitFor(() => !server.running);
+  });
+});
+
+describe('options of ChildServer', () => {
+  it.each([
+    [{ script, readyMs: 5 }, "readyMs: unknown key; did you mean 'ready'?"],
+    [{}, "script: expected the path or URL of a script, got nothing; write script: './server.mjs'"],
+    [{ script, args: ['--port'] }, 'args: expected a function, got an array of length 1; write (port) =>'],
+    [{ script, env: { PORT: 5 } }, 'env.PORT: expected a string, got 5'],
+    [{ script, ready: 'listening' }, 'ready: expected a regular expression, got "listening"; write /listening on'],
+    [
+      { script, readyTimeoutMs: '5s' },
+      'readyTimeoutMs: expected a number of milliseconds of 0 or more, got "5s"; write 5000',
+    ],
+  ])('rejects the ChildServer options %j', async (options, message) => {
+    await expect(ChildServer.start(options as never)).rejects.toThrow(`ChildServer.${message}`);
   });
 });

@@ -140,23 +140,19 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
       {},
       "Http2FaultProxy: expected an upstream in the form 'host:port', got 'http://127.0.0.1:5'",
     ],
-    [
-      '127.0.0.1:5',
-      { tls: { key: 'x', cert: 'y' } },
-      'Http2FaultProxy: expected tls to have key, cert, and ca in PEM format',
-    ],
+    ['127.0.0.1:5', { tls: { key: 'x', cert: 'y' } }, 'Http2FaultProxy.tls: expected key, cert, and ca in PEM format'],
     [
       '127.0.0.1:5',
       { upstreamTls: { key: 'x', cert: 'y' } },
-      'Http2FaultProxy: expected upstreamTls to have key, cert, and ca in PEM format',
+      'Http2FaultProxy.upstreamTls: expected key, cert, and ca in PEM format',
     ],
   ])('rejects the Http2FaultProxy upstream %s with the options %j', async (upstream, options, why) => {
     await expect(Http2FaultProxy.start(upstream, options)).rejects.toThrow(why);
   });
 
   it('rejects invalid arguments of faults immediately', () => {
-    expect(() => proxy.failCalls({ kind: 'reset', code: -1 })).toThrow('failCalls: expected code');
-    expect(() => proxy.goaway({ lastStreamId: -7 })).toThrow('goaway: expected lastStreamId');
+    expect(() => proxy.failCalls({ kind: 'reset', code: -1 })).toThrow('Http2FaultProxy.failCalls.code: expected');
+    expect(() => proxy.goaway({ lastStreamId: -7 })).toThrow('Http2FaultProxy.goaway.lastStreamId: expected');
     expect(() => proxy.limitStreams(-1)).toThrow('limitStreams: expected max');
     expect(() => proxy.tooManyPingsAfter(NaN)).toThrow('tooManyPingsAfter: expected pings');
   });

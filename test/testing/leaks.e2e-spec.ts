@@ -22,17 +22,21 @@ async function reportOf(leaks: ReturnType<typeof captureLeaks>): Promise<string>
 describe('captureLeaks', () => {
   it('reports an open call and a client that was not closed', async () => {
     const leaks = captureLeaks();
-    const server = await ScriptedGrpcServer.start({ protoPath: PROTO, scripts: { Watch: { never: true } } });
+    const server = await ScriptedGrpcServer.start({
+      protoPath: PROTO,
+      scripts: { Watch: { message: {}, never: true } },
+    });
     const feature = ResilientGrpcModule.forFeature([{ name: 'orders', url: server.url, protoPath: PROTO }]);
     const app = await Test.createTestingModule({ imports: [feature] }).compile();
     const token = getGrpcServiceToken('orders', 'Orders');
+    let received = 0;
     const open = app
       .get<Resilient<OrdersClient>>(token, { strict: false })
       .watch({ from: '0' })
-      .subscribe({ error: () => undefined });
-    await waitFor(() => server.counts('Watch').calls === 1);
+      .subscribe({ next: () => (received += 1), error: () => undefined });
+    await waitFor(() => received === 1);
     const message = await reportOf(leaks);
-    expect(message).toContain("call /orders.v1.Orders/Watch of client 'orders' is still open, 0 messages received");
+    expect(message).toContain("call /orders.v1.Orders/Watch of client 'orders' is still open, 1 message received");
     expect(message).toContain(`client 'orders' (${server.url}) was not closed; write await app.close()`);
     expect(message).toContain(`→ 127.0.0.1:${server.url.split(':')[1]!}`);
     open.unsubscribe();

@@ -8,21 +8,26 @@ import { ProcessState } from './process-state.js';
 import { Servers } from './servers.js';
 
 export const HASH = '#client=';
-/** Word and sentence for each state of the link to the application. */
+/** Word and description for each state of the link to the application. */
 export const LINKS = {
-  connecting: ['Connecting', 'Connecting to the application.'],
+  connecting: ['Connecting', 'Connecting to the application'],
   live: ['Live', ''],
-  silent: ['No updates', 'Connected, but no updates arrive; the application may be busy or blocked.'],
-  unreachable: ['No response', 'The application does not respond; retrying.'],
-  ending: ['Shutting down', 'The application is shutting down.'],
-  forbidden: ['Forbidden', 'Access to this page was denied; the application responded with'],
-  unlisted: ['Not listed', 'This process is not listed; another one may have replaced it.'],
-  refused: ['Unexpected response', 'The server did not return dashboard data; retrying. Response:'],
+  silent: ['No updates', 'Connected, but no updates arrive; the application may be busy or blocked'],
+  unreachable: ['No response', 'Retrying, because the application does not respond'],
+  ending: ['Shutting down', 'The application is shutting down'],
+  forbidden: ['Forbidden', 'Access to this page was denied'],
+  unlisted: ['Not listed', 'This process is not listed; another one may have replaced it'],
+  refused: ['Unexpected response', 'Retrying, because the server did not return dashboard data'],
   unreadable: [
     'Other release',
-    'This page cannot read the data of the process, which runs another release of the library.',
+    'This page cannot read the data of the process, which runs another release of the library',
   ],
 };
+
+/** Returns a sentence about a link that is not live, with the cause if the link has one. */
+export function linkProblem({ state, text }) {
+  return `${LINKS[state][1]}${text ? `: ${text}` : ''}.`;
+}
 
 /**
  * The dashboard, embeddable in any page. `onVerdict({ bad, all, link })` receives the number of unhealthy clients, the number of all shown
@@ -135,11 +140,11 @@ export class Dashboard {
   }
 
   #show() {
-    const { state, text } = this.#link;
+    const { state } = this.#link;
     const fresh = state === 'live' || (state === 'ending' && Date.now() + this.#state.skew - this.#state.at < 3_000);
     // Ages of stale data do not advance.
     const now = fresh ? Math.max(Date.now() + this.#state.skew, this.#state.at) : this.#state.at;
-    const [word, sentence] = LINKS[state];
+    const [word] = LINKS[state];
     setText(this.status, word);
     setAttribute(this.status, 'data-state', state);
     setText(
@@ -151,7 +156,7 @@ export class Dashboard {
         : '',
     );
     const isFine = state === 'live' || (state === 'connecting' && !this.#known);
-    const problem = isFine ? '' : text === undefined ? sentence : `${sentence} ${text}.`;
+    const problem = isFine ? '' : linkProblem(this.#link);
     const isOtherRelease = this.otherProcess !== undefined && this.#release && this.#release !== this.pageRelease;
     const difference = `The process runs release ${this.#release}, but this page is from release ${this.pageRelease}; some data may be missing.`;
     const notices = [problem, isOtherRelease ? difference : ''].filter(Boolean).join(' ');

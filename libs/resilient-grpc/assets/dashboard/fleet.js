@@ -1,6 +1,6 @@
 import { shownMs } from './client-state.js';
 import { CallCharts, ClientHead } from './client-view.js';
-import { handleKey, HASH, LINKS, reloadFor, selectedClient, verdict } from './dashboard.js';
+import { handleKey, HASH, linkProblem, LINKS, reloadFor, selectedClient, verdict } from './dashboard.js';
 import { callTables } from './details-tables.js';
 import { Facts } from './details.js';
 import { age, count, counted, duration, moment, NONE, percent, rate } from './format.js';
@@ -163,8 +163,8 @@ export class Fleet {
   }
 
   #show() {
-    const { state, text } = this.#link;
-    const [word, sentence] = LINKS[state];
+    const { state } = this.#link;
+    const [word] = LINKS[state];
     setText(this.status, word);
     setAttribute(this.status, 'data-state', state);
     const processes = this.#distinct();
@@ -177,7 +177,7 @@ export class Fleet {
     );
     const { omitted, problem } = this.#list;
     const notices = [
-      isLive || (state === 'connecting' && processes.length === 0) ? '' : text ? `${sentence} ${text}.` : sentence,
+      isLive || (state === 'connecting' && processes.length === 0) ? '' : linkProblem(this.#link),
       problem === undefined ? '' : `The application ${problem}. The previous list stays in use.`,
       omitted > 0 ? `${counted(omitted, 'further process is', 'further processes are')} not shown.` : '',
     ].filter(Boolean);

@@ -98,7 +98,7 @@ export class LiveFeed {
           this.#setLink({ state: 'ending' });
           if (this.#path === 'events' && this.#process === undefined) this.#onData('snapshot', snapshot);
         }
-      } else this.#setLink({ state: 'refused', text: `${response.status} ${response.statusText}` });
+      } else this.#setLink({ state: 'refused', text: `${response.status} ${response.statusText}`.trim() });
     } catch {
       this.#setLink({ state: 'unreachable' });
     }

@@ -236,6 +236,7 @@ export type GrpcClientEvent = {
       readonly finished: number;
       readonly failed?: number;
       readonly completed: number;
+      readonly ended?: number;
       readonly cancelled: number;
       readonly cutOff?: Readonly<Record<string, number>>;
       readonly durationMs: number;

@@ -6,7 +6,9 @@ export interface DrainReport {
   readonly failed?: number;
   /** Number of streams that were completed. */
   readonly completed: number;
-  /** Number of calls that the drain failed: at its timeout, because of `onDrain: 'fail'`, or because their retry was due too late. */
+  /** Number of calls that the drain failed because of `onDrain: 'fail'`; absent if it failed none. */
+  readonly ended?: number;
+  /** Number of calls that the drain cut off: at its timeout, or because their retry was due too late. */
   readonly cancelled: number;
   /** Number of calls that were still running at the timeout and failed, by method path; absent if all calls ended in time. */
   readonly cutOff?: Readonly<Record<string, number>>;

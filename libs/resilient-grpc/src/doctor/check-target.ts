@@ -36,8 +36,9 @@ export async function* checkTarget(
   env: Env,
   onIdleProgress?: (progress: IdleProgress) => void,
 ): Checks<Reflected | undefined> {
+  const budget = new TimeBudget(options.timeoutMs);
   if (target.startsWith('kubernetes:')) {
-    const found = await kubernetesCheck(target, options.connectTimeoutMs);
+    const found = await kubernetesCheck(target, Math.round(budget.leftMs(options.connectTimeoutMs)));
     yield found;
     if (found.status === 'failed') return undefined;
   }
@@ -47,7 +48,7 @@ export async function* checkTarget(
     return undefined;
   }
   try {
-    return yield* checkServer(created.client, options, env, onIdleProgress);
+    return yield* checkServer(created.client, options, budget, env, onIdleProgress);
   } finally {
     await created.client.close();
   }
@@ -68,12 +69,12 @@ function createClient(url: string, tls: TlsOptions | undefined) {
 async function* checkServer(
   client: InternalGrpcClient,
   options: DoctorOptions,
+  budget: TimeBudget,
   env: Env,
   onIdleProgress?: (progress: IdleProgress) => void,
 ): Checks<Reflected | undefined> {
   const { target, canonicalTarget } = client;
   const { connectTimeoutMs, keepaliveMs: everyMs, idleMs, service = '' } = options;
-  const budget = new TimeBudget(options.timeoutMs);
   const stepMs = () => Math.round(budget.leftMs(connectTimeoutMs));
   // Runs in parallel with the other checks, because a query takes seconds if the name server does not respond.
   const dnsConfig = dnsConfigCheck(target);

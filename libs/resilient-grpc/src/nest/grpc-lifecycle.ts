@@ -8,7 +8,7 @@ import {
 import type { DrainReport } from '../client/drain-report.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
-import { callsByPath, counted, duration, finishedCalls } from '../telemetry/log/log-text.js';
+import { callsByPath, counted, duration, endedCalls, finishedCalls } from '../telemetry/log/log-text.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
@@ -195,12 +195,13 @@ export class GrpcLifecycle
   }
 
   private logReports(reports: readonly DrainReport[], ms: number): void {
-    const sum = (key: 'finished' | 'failed' | 'completed' | 'cancelled') =>
+    const sum = (key: 'finished' | 'failed' | 'completed' | 'ended' | 'cancelled') =>
       reports.reduce((total, report) => total + (report[key] ?? 0), 0);
-    const [finished, failed, completed, cancelled] = [
+    const [finished, failed, completed, ended, cancelled] = [
       sum('finished'),
       sum('failed'),
       sum('completed'),
+      sum('ended'),
       sum('cancelled'),
     ];
     const durationMs = Math.round(ms);
@@ -208,12 +209,13 @@ export class GrpcLifecycle
     const { timeoutMs } = this.registry.drainOptions;
     const text =
       `${counted(reports.length, 'client')} drained ${duration(ms)} after the shutdown started: ` +
-      `${finishedCalls(finished, failed)}, ${counted(completed, 'stream')} completed, ${String(cancelled)} cut off` +
+      `${finishedCalls(finished, failed)}, ${counted(completed, 'stream')} completed${endedCalls(ended)}, ${String(cancelled)} cut off` +
       (cutOff
         ? ` (at the timeout: ${callsByPath(sumsByPath(reports))})${moreTime(timeoutMs, 'ResilientGrpcModule')}`
         : '');
     const level = cutOff ? 'warn' : 'log';
-    const fields = { event: 'drain', clients: reports.length, finished, failed, completed, cancelled, durationMs };
+    const counts = { finished, failed, completed, ended, cancelled };
+    const fields = { event: 'drain', clients: reports.length, ...counts, durationMs };
     this.logger[level](new LogLine(level, text, fields));
   }
 }

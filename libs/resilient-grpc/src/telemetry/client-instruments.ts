@@ -199,8 +199,7 @@ export function clientInstruments(meter: Meter) {
       ...SECONDS,
     }),
     cutOff: meter.createCounter('resilient_grpc.client.drain.cut_off_calls', {
-      description:
-        'Number of calls that drains failed: at the timeout, by onDrain, or because a retry was due too late.',
+      description: 'Number of calls that drains cut off: at the timeout, or because a retry was due too late.',
       unit: '{call}',
     }),
   };

@@ -1,6 +1,10 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess, Serializable } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { isRegExp } from 'node:util/types';
+import * as v from 'valibot';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { isObject, list, milliseconds, object } from '../policy/options/option-schemas.js';
 import { freePort } from './free-port.js';
 import { waitFor } from './wait-for.js';
 
@@ -27,6 +31,28 @@ export interface ChildServerOptions {
   readonly readyTimeoutMs?: number | undefined;
 }
 
+const optionsSchema = object(
+  {
+    script: v.custom(
+      (value) => (typeof value === 'string' && value !== '') || (isObject(value) && 'href' in value),
+      "the path or URL of a script; write script: './server.mjs'",
+    ),
+    execPath: v.optional(v.string('the path of an executable')),
+    args: v.optional(v.function("a function; write (port) => ['--port', String(port)]")),
+    env: v.optional(
+      v.record(v.string(), v.optional(v.string('a string')), "an object of strings such as { LOG_LEVEL: 'debug' }"),
+    ),
+    execArgv: v.optional(list(v.string('a string'), "an array such as ['--enable-source-maps']")),
+    ready: v.optional(v.custom(isRegExp, 'a regular expression; write /listening on .*:(\\d+)/')),
+    readyTimeoutMs: v.optional(milliseconds(0)),
+  },
+  "options such as { script: './server.mjs' }",
+  { timeoutMs: 'write readyTimeoutMs' },
+);
+
+const REPORT_PORT =
+  'print a line such as "listening on 127.0.0.1:50051", send the IPC message { listening: port }, or set ready';
+
 const MAX_KEPT_LINES = 200;
 
 // The IPC channel closes when this process ends for any reason. The child must not outlive this process.
@@ -50,9 +76,11 @@ export class ChildServer {
 
   /**
    * Starts the server and resolves when it is listening.
+   * @throws GrpcConfigurationError if an option is unknown or invalid
    * @throws Error with the server's output, if it exits first or is not listening in time
    */
   static async start(options: ChildServerOptions): Promise<ChildServer> {
+    requireOptions(optionsSchema, options, 'ChildServer');
     const server = new ChildServer(options);
     await server.startProcess();
     return server;
@@ -152,14 +180,20 @@ export class ChildServer {
     };
     this.readOutput(child, listening);
     this.readMessages(child, listening);
-    const what = () => `${String(script)} to listen; its output:\n${this.outputLines.join('\n')}`;
+    const output = () => `its output:\n${this.outputLines.join('\n')}`;
     try {
-      await waitFor(() => port !== 0 || this.child !== child, { timeoutMs: readyTimeoutMs, describe: what });
+      await waitFor(() => port !== 0 || this.child !== child, {
+        timeoutMs: readyTimeoutMs,
+        describe: () => `${String(script)} to report its port; ${REPORT_PORT}; ${output()}`,
+      });
     } catch (error) {
       await this.kill();
       throw error;
     }
-    if (port === 0) throw new Error(`Process ended before listening: waited for ${what()}`, { cause: failure });
+    if (port === 0) {
+      const text = `ChildServer: ${String(script)} ended before it reported its port; ${output()}`;
+      throw new Error(text, { cause: failure });
+    }
     if (this.boundPort !== 0 && port !== this.boundPort) {
       await this.kill();
       throw new Error(

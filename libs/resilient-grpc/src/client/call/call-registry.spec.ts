@@ -122,12 +122,24 @@ describe('drain', () => {
     calls[2]!.onDrain = 'fail';
     const report = registry.drain(10_000);
     await clock.advanceAsync(0);
-    expect(ended).toEqual(['1 completed', '2 draining: The client is shutting down and ends this stream (onDrain)']);
+    expect(ended).toEqual(['1 completed', '2 draining: The client is shutting down and ends this call (onDrain)']);
     clock.advance(100);
     registry.delete(calls[0]!, 'succeeded');
     registry.delete(calls[3]!, 'failed');
-    expect(await report).toEqual({ finished: 2, failed: 1, completed: 1, cancelled: 1, durationMs: 100 });
+    expect(await report).toEqual({ finished: 2, failed: 1, completed: 1, ended: 1, cancelled: 0, durationMs: 100 });
     expect(clock.pending).toBe(0);
+  });
+
+  it("does not count a call with onDrain: 'fail' as cut off if its retry is due after the drain", async () => {
+    const { registry, calls } = make(2);
+    for (const call of calls) {
+      call.failBackoff = () => {
+        registry.delete(call, 'failed');
+        return true;
+      };
+    }
+    calls[0]!.onDrain = 'fail';
+    expect(await registry.drain(10_000)).toMatchObject({ finished: 0, ended: 1, cancelled: 1 });
   });
 
   it('ends the drain when the call registry is closed', async () => {

@@ -66,7 +66,9 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private failedInDrain = 0;
   /** True from `noteShutdown()` on. */
   private isShuttingDown = false;
-  /** Number of calls that a drain or close() failed. */
+  /** Number of calls that a drain has failed because of `onDrain: 'fail'`. */
+  private ended = 0;
+  /** Number of other calls that a drain or close() failed. */
   private cutOff = 0;
   private isTerminating = false;
   accepting: Accepting = 'yes';
@@ -142,7 +144,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     this.isShuttingDown = true;
   }
 
-  /** Ends the streams whose `onDrain` requires it, cleanly or with an error, in batches. Other calls continue, and new calls may start. */
+  /** Ends the calls whose `onDrain` requires it, cleanly or with an error, in batches. Other calls continue, and new calls may start. */
   endStreams(): Promise<void> {
     this.areStreamsEnding = true;
     // In a separate microtask, because a caller may drain the client in response to the end of its stream.
@@ -164,8 +166,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
       this.completing.add(stream);
       stream.complete();
     } else {
-      this.cutOff += 1;
-      this.terminate(stream, 'draining', 'The client is shutting down and ends this stream (onDrain)');
+      this.ended += 1;
+      this.terminate(stream, 'draining', 'The client is shutting down and ends this call (onDrain)');
     }
   }
 
@@ -204,16 +206,23 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     const lastedMs = Math.round(this.clock.now() - beganAt);
     const open = this.calls.size > 0 ? { cutOff: this.countByPath() } : {};
     this.terminateAll('draining', `The client was shut down: the call did not finish within ${String(lastedMs)} ms`);
-    const { finished, completed, cutOff, failedInDrain: failed } = this;
-    const failures = failed > 0 ? { failed } : {};
-    return { finished, ...failures, completed, cancelled: cutOff, ...open, durationMs: this.clock.now() - beganAt };
+    const { finished, completed, ended, cutOff, failedInDrain: failed } = this;
+    return {
+      finished,
+      ...(failed > 0 && { failed }),
+      completed,
+      ...(ended > 0 && { ended }),
+      cancelled: cutOff,
+      ...open,
+      durationMs: this.clock.now() - beganAt,
+    };
   }
 
   /** Fails calls whose retry is due after the drain. They cannot finish in time, and waiting would only delay their failure. */
   private failBackoffs(): void {
     for (const call of [...this.calls]) {
       this.isTerminating = true;
-      if (call.failBackoff(this.drainUntil)) this.cutOff += 1;
+      if (call.failBackoff(this.drainUntil)) this[call.onDrain === 'fail' ? 'ended' : 'cutOff'] += 1;
       this.isTerminating = false;
     }
   }

@@ -20,6 +20,8 @@ export interface Frame {
 
 /** Maximum number of endpoints shown per client. */
 const MAX_ENDPOINTS = 8;
+/** Minimum width of an address: that of '10.100.100.100:50051'. */
+const ADDRESS_WIDTH = 20;
 const INDENT = '  ';
 const TONES = { bad: 'red', warn: 'yellow', ok: 'green', off: 'dim' } as const;
 type Color = Parameters<Paint>[0];
@@ -33,8 +35,8 @@ interface Cell {
 }
 
 /**
- * Renders a frame as lines of at most `columns` characters, or more if the tables do not fit: the clients with their endpoints, clients
- * with problems first, then the servers.
+ * Renders a frame as lines of at most `columns` characters, 40 or more: the clients with their endpoints, clients with problems first, then
+ * the servers. Rows that do not fit end with an ellipsis.
  */
 export function renderFrame(frame: Frame, columns: number, paint: Paint): readonly string[] {
   const { url, at, accepting, clients, servers, lost } = frame;
@@ -50,7 +52,7 @@ export function renderFrame(frame: Frame, columns: number, paint: Paint): readon
   // Old data is dimmed, because colors describe the current state.
   const paintRows: Paint = lost === undefined ? paint : (_color, text) => paint('dim', text);
   return [
-    row([cell(oneLine(url), columns - time.length - 2), cell(time, time.length)], paint),
+    row([cell(oneLine(url), columns - time.length - 2), cell(time, time.length)], columns, paint),
     ...(lost === undefined
       ? [paint(accepting ? 'dim' : 'yellow', cut(summary, columns))]
       : wrap(`no data for ${duration(lost.ageMs)}: ${oneLine(lost.message)}`, columns).map((line) =>
@@ -85,6 +87,7 @@ function clientTable(
         header('WAITING', waiting),
         header('OPEN', open),
       ],
+      columns,
       paint,
     ),
     ...clients.flatMap(({ client, assessment }) => {
@@ -102,6 +105,7 @@ function clientTable(
             number(String(snapshot.waiting), waiting, snapshot.waiting > 0 ? 'yellow' : undefined),
             number(String(snapshot.active), open),
           ],
+          columns,
           paint,
         ),
         ...details(snapshot, assessment, at)
@@ -148,7 +152,7 @@ function endpoints(
   if (shown.length < 2 && shown.every(({ ejected }) => ejected === undefined)) return [];
   const [state, streams, latency] = [18, 9, 8];
   const notes = 20;
-  const width = nameWidthOf(columns - INDENT.length, state, streams, latency, notes);
+  const width = Math.max(ADDRESS_WIDTH, nameWidthOf(columns - INDENT.length, state, streams, latency, notes));
   const lines = shown.slice(0, MAX_ENDPOINTS).map((one) => {
     const { open, limit } = one.streams ?? {};
     const cells: Cell[] = [
@@ -161,7 +165,7 @@ function endpoints(
       { text: one.latencyMs === undefined ? '' : duration(one.latencyMs), width: latency },
       { text: noteOf(one, at), width: notes, color: 'yellow' },
     ];
-    return INDENT + row(cells, paint);
+    return INDENT + row(cells, columns - INDENT.length, paint);
   });
   const more = shown.length - MAX_ENDPOINTS;
   return more > 0 ? [...lines, INDENT + paint('dim', `and ${counted(more, 'more endpoint')}`)] : lines;
@@ -202,6 +206,7 @@ function serverTable(
         header('WAITING', numbers[1]),
         header('REFUSED', numbers[2]),
       ],
+      columns,
       paint,
     ),
     ...servers.map(({ address, overload }) => {
@@ -220,6 +225,7 @@ function serverTable(
           { text: String(queued), width: numbers[1], right: true, color: queued > 0 ? 'yellow' : undefined },
           { text: String(shed), width: numbers[2], right: true, color: shed > 0 ? 'yellow' : undefined },
         ],
+        columns,
         paint,
       );
     }),
@@ -230,14 +236,22 @@ function cell(text: string, width: number): Cell {
   return { text, width };
 }
 
-/** Joins cells, each cut or padded to its width. */
-function row(cells: readonly Cell[], paint: Paint): string {
-  const padded = cells.map(({ text, width, right = false, color }) => {
+/** Joins cells, each cut or padded to its width, and cuts the row to `columns`. */
+function row(cells: readonly Cell[], columns: number, paint: Paint): string {
+  const padded = cells.map(({ text, width, right = false }) => {
     const short = cut(text, width);
-    const full = right ? short.padStart(width) : short.padEnd(width);
-    return color === undefined ? full : paint(color, full);
+    return right ? short.padStart(width) : short.padEnd(width);
   });
-  return padded.join(' ').trimEnd();
+  const short = cut(padded.join(' ').trimEnd(), columns);
+  // Colors are added last, because they have no width. Each cell ends with the space after it.
+  let end = 0;
+  const painted = cells.map(({ width, color }) => {
+    const start = end;
+    end += width + 1;
+    const text = short.slice(start, end);
+    return color === undefined || text === '' ? text : paint(color, text);
+  });
+  return painted.join('');
 }
 
 /** Returns the width of the first column if the others have these widths, each preceded by a space. */

@@ -29,10 +29,13 @@ describe('certificateCheck', () => {
 
   it.each([
     [1, 'expires in 1 day'],
-    [0, 'expires in 0 days'],
+    [23 / 24, 'expires in 23 hours'],
+    [0, 'expires in 0 minutes'],
+    [-59.5 / 1_440, 'expired 59 minutes ago'],
+    [-1 / 24, 'expired 1 hour ago'],
     [-1, 'expired 1 day ago'],
   ])(
-    'writes the number of days until or since the expiry of a certificate with the correct singular or plural: %s',
+    'writes the days, hours, or minutes until or since the expiry of a certificate with the correct singular or plural: %s',
     (days, text) => {
       expect(certificateCheck(tls, 'localhost', daysBefore(days)).message).toMatch(new RegExp(`; ${text}$`));
     },

@@ -7,7 +7,9 @@ import { findingOf, resultsOf, type CheckResult, type Finding } from '../check-r
 /** Number of days before expiry at which the check warns. Automatic renewal normally replaces a certificate earlier. */
 export const EXPIRY_WARNING_DAYS = 14;
 
-const DAY_MS = 86_400_000;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
 
 /** Checks whether a client that connects to `name` accepts the server's certificate, and when the certificate expires. */
 export function certificateCheck({ certificate, refused }: ProbedTls, name: string, epochNow: number): CheckResult {
@@ -15,7 +17,8 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
     const remedy = 'configure a certificate on the server';
     return resultsOf('certificate', { refused })('failed', 'the server sent no certificate', remedy);
   }
-  const days = Math.floor((Date.parse(certificate.validTo) - epochNow) / DAY_MS);
+  const leftMs = Date.parse(certificate.validTo) - epochNow;
+  const days = Math.floor(leftMs / DAY_MS);
   const names = namesOf(certificate);
   const facts = {
     subject: oneLineName(certificate.subject),
@@ -30,7 +33,7 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
   };
   const result = resultsOf('certificate', facts);
   const whose = `${facts.subject}, issued by ${facts.issuer}, for ${names.join(', ') || 'no names'}`;
-  const until = days < 0 ? `expired ${counted(-days, 'day')} ago` : `expires in ${counted(days, 'day')}`;
+  const until = leftMs < 0 ? `expired ${timeSpan(-leftMs)} ago` : `expires in ${timeSpan(leftMs)}`;
   if (refused !== undefined) {
     const [why, remedy] = refusal(refused, name, names);
     return result('failed', `the server ${why}; ${whose}; ${until}`, remedy);
@@ -38,6 +41,12 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
   const message = `${whose}; matches '${name}'; ${until}`;
   if (days >= EXPIRY_WARNING_DAYS) return result('ok', message);
   return result('warning', message, 'renew the certificate now; clients cannot connect after it expires');
+}
+
+/** Formats a duration in days, below one day in hours, and below one hour in minutes, rounded down. */
+function timeSpan(ms: number): string {
+  if (ms >= DAY_MS) return counted(Math.floor(ms / DAY_MS), 'day');
+  return ms >= HOUR_MS ? counted(Math.floor(ms / HOUR_MS), 'hour') : counted(Math.floor(ms / MINUTE_MS), 'minute');
 }
 
 function refusal(code: string, name: string, names: readonly string[]): Finding {

@@ -67,7 +67,8 @@ async function sendPings(session: ClientHttp2Session, everyMs: number): Promise<
       resolve('ended');
     });
   });
-  watch(session).on('end', () => (seen.withCall = false));
+  // A call that is reset has no 'end'. The end of the connection also closes the call.
+  watch(session).on('close', () => (seen.withCall &&= session.destroyed));
   let acknowledged: (() => void) | undefined;
   while (seen.sent < KEEPALIVE_PINGS) {
     if ((await within<'ended' | 'time'>(everyMs, ended, 'time')) === 'ended') return seen;

@@ -522,6 +522,12 @@ describe('events', () => {
       { phase: 'end', finished: 3, failed: 2, completed: 2, cancelled: 0, durationMs: 80 },
     ],
     [
+      { type: 'drain', phase: 'end', ...DRAINED, ended: 3 },
+      'debug',
+      /drained: 1 call finished, 2 streams completed, 3 ended by onDrain$/,
+      { phase: 'end', finished: 1, completed: 2, ended: 3, cancelled: 0, durationMs: 80 },
+    ],
+    [
       { type: 'drain', phase: 'end', ...DRAINED, cancelled: 4, cutOff: { '/a.B/M': 1, '/a.B/N': 2 } },
       'warn',
       /, 4 cut off \(at the timeout: 2 calls of \/a\.B\/N, 1 call of \/a\.B\/M\)$/,

@@ -5,7 +5,7 @@ import type { Clock } from '../../time/clock.js';
 import { CombinedLines } from './combined-lines.js';
 import { endpointLine } from './endpoint-lines.js';
 import { LogLine, type LogFields, type LogSink } from './log-line.js';
-import { callsByPath, counted, duration, finishedCalls, listed, oneLine } from './log-text.js';
+import { callsByPath, counted, duration, endedCalls, finishedCalls, listed, oneLine } from './log-text.js';
 import { OutageLog, type OutageImpact } from './outage-log.js';
 import { LogLimiter, withRepeats } from './log-limiter.js';
 import { attemptFields, attemptText, UnretriedCalls } from './unretried-calls.js';
@@ -342,16 +342,17 @@ export class ClientLog {
 
   /** Logs the duration only as a field, because the line that sums up all clients reports it. */
   private drain(event: EventOf<'drain'>): void {
-    const { type, phase, running, finished, failed, completed, cancelled, cutOff, durationMs } = event;
+    const { type, phase, running, finished, failed, completed, ended, cancelled, cutOff, durationMs } = event;
     if (phase === 'begin') {
       this.debug(() => [`draining: ${counted(running, 'call')} running`, { event: type, phase, running }]);
       return;
     }
-    const fields = { event: type, phase, finished, failed, completed, cancelled, durationMs: Math.round(durationMs) };
+    const ms = Math.round(durationMs);
+    const fields = { event: type, phase, finished, failed, completed, ended, cancelled, durationMs: ms };
     const open = cutOff === undefined ? '' : ` (at the timeout: ${callsByPath(Object.entries(cutOff))})`;
     const cut = cancelled === 0 ? '' : `, ${String(cancelled)} cut off${open}`;
     const done = completed === 0 ? '' : `, ${counted(completed, 'stream')} completed`;
-    const text = `drained: ${finishedCalls(finished, failed)}${done}${cut}`;
+    const text = `drained: ${finishedCalls(finished, failed)}${done}${endedCalls(ended)}${cut}`;
     if (cancelled === 0) this.debug(() => [text, fields]);
     else this.warn(text, fields);
   }

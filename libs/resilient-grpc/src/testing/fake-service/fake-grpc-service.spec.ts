@@ -343,13 +343,16 @@ describe('fakeGrpcService', () => {
 
   it('rejects a fake handler that is not a function', () => {
     expect(() => fakeGrpcService<ShopClient>({ get: 'x' as never })).toThrow(
-      "expected a function as the handler of 'get', got string",
+      'fakeGrpcService.get: expected a function, got "x"; write (request) => ({ … }), which returns the response',
+    );
+    expect(() => fakeGrpcService<ShopClient>(undefined as never)).toThrow(
+      'fakeGrpcService: expected an object such as { get: (request) => ({ … }) }, got nothing',
     );
   });
 
   it("rejects a fake method named 'calls', which would hide the recorded calls", () => {
     expect(() => fakeGrpcService<{ calls(request: Item): Observable<Item> }>({ calls: (one) => one })).toThrow(
-      "fakeGrpcService: cannot fake a service with a method 'calls'",
+      'fakeGrpcService.calls: cannot fake a method with this name',
     );
   });
 });

@@ -1,8 +1,11 @@
+import * as v from 'valibot';
 import { GrpcObservable } from '../../call/grpc-observable.js';
 import type { StreamSink } from '../../call/stream-source.js';
 import type { GrpcCallOptions, Resilient, ResilientMethod } from '../../client/resilient-types.js';
 import { methodStub } from '../../client/service-stub.js';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
+import { requireOptions } from '../../policy/options/option-problems.js';
+import { ruleOf } from '../../policy/options/option-schemas.js';
 import type { AnyHandler, FakeCallRecord, FakeCallRecords, FakeHandlers } from './fake-call.js';
 import { fakeContexts } from './fake-context.js';
 import { FakeMethod } from './fake-method.js';
@@ -20,7 +23,7 @@ export type FakeGrpcService<S> = Resilient<S> & {
  * Creates a fake service without a server or socket, to be injected in place of a stub. Each call runs its handler at most once, through
  * the same code as calls of a real client: calls are cold, `for await` pulls messages, and `timeoutMs`, `signal`, and unsubscribing end the
  * handler. Client settings and call policies do not apply. A method without a handler fails with UNIMPLEMENTED.
- * @throws TypeError if a handler is not a function, or if a method is named `calls`
+ * @throws GrpcConfigurationError if a handler is not a function, or if a method is named `calls`
  */
 export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S> {
   const fake = new FakeService(handlers as Readonly<Record<string, AnyHandler>>);
@@ -34,6 +37,16 @@ export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S
  */
 const NON_METHOD_NAME =
   /^(?:then|lift|getReader|toJSON|asymmetricMatch|nodeType|tagName|hasAttribute|on(?:Module(?:Init|Destroy)|Application(?:Bootstrap|Shutdown))|beforeApplicationShutdown)$|^[^A-Za-z]/;
+
+const HANDLER = 'a function; write (request) => ({ … }), which returns the response';
+const handlersSchema = v.pipe(
+  v.record(v.string(), v.optional(v.function(HANDLER)), 'an object such as { get: (request) => ({ … }) }'),
+  ruleOf('calls', (handlers) =>
+    Reflect.get(handlers, 'calls') === undefined
+      ? undefined
+      : 'cannot fake a method with this name, because `calls` is the list of received calls',
+  ),
+);
 
 class FakeService {
   private readonly calls: FakeCallRecord[] = [];
@@ -49,16 +62,7 @@ class FakeService {
   });
 
   constructor(private readonly handlers: Readonly<Record<string, AnyHandler>>) {
-    for (const [name, handler] of Object.entries(handlers as Readonly<Record<string, unknown>>)) {
-      if (handler !== undefined && typeof handler !== 'function') {
-        throw new TypeError(`fakeGrpcService: expected a function as the handler of '${name}', got ${typeof handler}`);
-      }
-    }
-    if (handlers['calls'] !== undefined) {
-      throw new TypeError(
-        "fakeGrpcService: cannot fake a service with a method 'calls'; `calls` is the list of received calls",
-      );
-    }
+    requireOptions(handlersSchema, handlers, 'fakeGrpcService');
   }
 
   stub(): object {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { checkByteRule, checkDelay, checkDirection, checkIdleCut } from './check-arguments.js';
+import { checkByteRule, checkDelay, checkDirection, checkIdleCut, checkOptions } from './check-arguments.js';
 
 it.each([
   [() => checkDelay(-1, 'both'), 'delay: expected ms to be a number from 0 to 2147483647, got -1'],
@@ -29,6 +29,17 @@ it.each([
   ],
 ])('rejects an invalid FaultProxy argument and names the expected value (case %#)', (check, message) => {
   expect(check).toThrow(new RangeError(message));
+});
+
+it.each([
+  [{ ports: 5 }, "FaultProxy.ports: unknown key; did you mean 'port'?"],
+  [{ port: '5' }, 'FaultProxy.port: expected an integer from 0 to 65535, got "5"; write 5 without quotes'],
+  [{ clock: 5 }, 'FaultProxy.clock: expected a clock, got 5; write new VirtualClock()'],
+  [5, 'FaultProxy: expected options such as { port: 50051 }, got 5'],
+])('rejects the FaultProxy options %j', (options, message) => {
+  expect(() => {
+    checkOptions(options as never);
+  }).toThrow(message);
 });
 
 it('accepts FaultProxy arguments at their limits', () => {

@@ -1,5 +1,10 @@
+import * as v from 'valibot';
+import { requireOptions } from '../../policy/options/option-problems.js';
+import { object } from '../../policy/options/option-schemas.js';
 import { MAX_TIMER_MS } from '../../time/max-timer-ms.js';
 import { argumentCheck, isInteger } from '../argument-check.js';
+import { clock, port } from '../shared-options.js';
+import type { FaultProxyOptions } from './faults.js';
 
 const SINGLE_DIRECTIONS: readonly unknown[] = ['to-upstream', 'to-client'];
 const DIRECTIONS: readonly unknown[] = [...SINGLE_DIRECTIONS, 'both'];
@@ -7,6 +12,13 @@ const CLOSE_MODES: readonly unknown[] = ['rst', 'fin'];
 const IDLE_CLOSE_MODES: readonly unknown[] = [...CLOSE_MODES, 'silent'];
 
 // These checks are for JavaScript callers, and for constraints that the types do not express.
+
+const optionsSchema = object({ port: v.optional(port), clock: v.optional(clock) }, 'options such as { port: 50051 }');
+
+/** @throws GrpcConfigurationError if an option is unknown or invalid */
+export function checkOptions(options: FaultProxyOptions): void {
+  requireOptions(optionsSchema, options, 'FaultProxy');
+}
 
 /** @throws RangeError if the direction is invalid */
 export function checkDirection(method: string, direction: unknown): void {

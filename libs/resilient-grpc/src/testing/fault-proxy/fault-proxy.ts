@@ -12,7 +12,7 @@ import type {
   IdleCloseMode,
   ProxyMode,
 } from './faults.js';
-import { checkByteRule, checkDelay, checkDirection, checkIdleCut } from './check-arguments.js';
+import { checkByteRule, checkDelay, checkDirection, checkIdleCut, checkOptions } from './check-arguments.js';
 import { ProxiedConnection } from './proxied-connection.js';
 import { parseUpstream } from './upstream-address.js';
 import type { UpstreamAddress } from './upstream-address.js';
@@ -43,7 +43,9 @@ export class FaultProxy {
   private idleCut: IdleCut | undefined;
   private byteRule: ByteRule | undefined;
 
-  private constructor(upstream: string, { port, clock = systemClock }: FaultProxyOptions) {
+  private constructor(upstream: string, options: FaultProxyOptions) {
+    checkOptions(options);
+    const { port, clock = systemClock } = options;
     this.upstream = parseUpstream('FaultProxy', upstream);
     this.clock = clock;
     // Half-open, so that a FIN from one side is forwarded to the other and has no further effect.
@@ -53,6 +55,7 @@ export class FaultProxy {
   /**
    * Starts a proxy that forwards to `upstream`, 'host:port'.
    * @throws TypeError if `upstream` has a different form
+   * @throws GrpcConfigurationError if an option is unknown or invalid
    * @throws Error if the port of the options is in use
    */
   static async start(upstream: string, options: FaultProxyOptions = {}): Promise<FaultProxy> {

@@ -21,9 +21,12 @@ describe('parseUpstream', () => {
     'http://127.0.0.1:5',
     '::1:80',
     '127.0.0.1:5/',
+    '50051',
+    50_051,
+    undefined,
   ])('rejects the upstream address %j', (address) => {
     expect(() => parseUpstream('FaultProxy', address)).toThrow(
-      `FaultProxy: expected an upstream in the form 'host:port', got '${address}'`,
+      `FaultProxy: expected an upstream in the form 'host:port', got '${String(address)}'`,
     );
   });
 });

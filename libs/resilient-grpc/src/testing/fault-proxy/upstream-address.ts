@@ -5,16 +5,15 @@ export interface UpstreamAddress {
 }
 
 /**
- * Parses 'host:port' or '[::1]:port'.
+ * Parses 'host:port' or '[::1]:port'. JavaScript callers can pass any value.
  * @throws TypeError if `address` has neither form
  */
-export function parseUpstream(proxy: 'FaultProxy' | 'Http2FaultProxy', address: string): UpstreamAddress {
-  const colon = address.lastIndexOf(':');
-  const host = address.slice(0, colon);
-  const port = Number(address.slice(colon + 1));
-  const isHost = /^([^:/\[\]\s]+|\[[^/\[\]\s]+\])$/.test(host);
-  if (!isHost || !Number.isInteger(port) || port < 1 || port > 65_535) {
-    throw new TypeError(`${proxy}: expected an upstream in the form 'host:port', got '${address}'`);
+export function parseUpstream(proxy: 'FaultProxy' | 'Http2FaultProxy', address: unknown): UpstreamAddress {
+  const text = String(address);
+  const [, host = '', digits] = /^([^:/\[\]\s]+|\[[^/\[\]\s]+\]):(\d+)$/.exec(text) ?? [];
+  const port = Number(digits);
+  if (!(port >= 1 && port <= 65_535)) {
+    throw new TypeError(`${proxy}: expected an upstream in the form 'host:port', got '${text}'`);
   }
   return { host: host.replace(/^\[|\]$/g, ''), port };
 }

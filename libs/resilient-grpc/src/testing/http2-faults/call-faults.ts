@@ -14,7 +14,7 @@ export class CallFaults {
 
   /**
    * Adds a fault. Returns a function that removes it for calls that it has not affected yet.
-   * @throws RangeError if an argument is invalid
+   * @throws GrpcConfigurationError if an argument is invalid
    */
   add(fault: CallFault, filter: CallFilter): () => void {
     checkCallFault(fault, filter);

@@ -1,49 +1,104 @@
-import type { SecureContextOptions } from 'node:tls';
-import { argumentCheck, isInteger } from '../argument-check.js';
-import { pemError } from '../pem-error.js';
-import { NO_LAST_STREAM_ID } from './goaway-frame.js';
+import * as v from 'valibot';
+import { closest } from '../../errors/closest.js';
+import { requireOptions } from '../../policy/options/option-problems.js';
+import { converted, isObject, object, oneOf, openObject } from '../../policy/options/option-schemas.js';
+import { sameRemedy } from '../../policy/options/value-rules.js';
 import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
-import type { CallFilter, CallFault, GoawayOptions } from './http2-faults.js';
+import { argumentCheck, isInteger } from '../argument-check.js';
+import { clientTls, countOrInfinity, port, serverTls } from '../shared-options.js';
+import { NO_LAST_STREAM_ID } from './goaway-frame.js';
+import type { CallFault, CallFilter, GoawayOptions, Http2FaultProxyOptions } from './http2-faults.js';
 
-const FAULT_KINDS: readonly unknown[] = ['reset', 'missing-trailers', 'goaway'];
-const RESET_POINTS: readonly unknown[] = [undefined, 'request', 'headers', 'trailers'];
-const DIRECTIONS: readonly unknown[] = [undefined, 'to-client', 'to-upstream'];
+const PROXY = 'Http2FaultProxy';
 const MAX_UINT32 = 2 ** 32 - 1;
 // Every HTTP/2 peer accepts frames of 16,384 bytes. A GOAWAY frame uses 8 of them for its fixed fields.
 const MAX_DEBUG_BYTES = 16_376;
+const CODE_NAMES = Object.keys(HTTP2_ERROR_CODES);
 
-/** An argument with unchecked values, because JavaScript callers can pass anything. */
-type Unchecked = Readonly<Record<string, unknown>>;
+// These checks are for JavaScript callers, and for constraints that the types do not express.
 
-/** @throws RangeError if an argument is invalid */
-export function checkCallFault(fault: CallFault, { method, times = 1 }: CallFilter): void {
-  // Safe cast: `fault` is an object, and its values are checked below.
-  const { kind, code, at, direction, debugData } = fault as unknown as Unchecked;
-  const check = argumentCheck('failCalls');
-  check(FAULT_KINDS.includes(kind), "kind to be 'reset', 'missing-trailers', or 'goaway'", kind);
-  if (kind === 'reset' || code !== undefined) check(isErrorCode(code), EXPECTED_CODE, code);
-  if (kind === 'reset') {
-    const point =
-      "at to be 'request', 'headers', 'trailers', or { afterRequests } or { afterResponses } with an integer";
-    check(RESET_POINTS.includes(at) || isAfter(at), point, at);
-    check(DIRECTIONS.includes(direction), "direction to be 'to-client' or 'to-upstream'", direction);
-  }
-  if (kind === 'goaway') check(isDebugData(debugData), EXPECTED_DEBUG_DATA, debugData);
-  check(
-    method === undefined || (typeof method === 'string' && method !== ''),
-    "method to be a method name such as 'Get'",
-    method,
-  );
-  check(times === Infinity || isInteger(times, 1), 'times to be an integer of 1 or more, or Infinity', times);
+const optionsSchema = object(
+  { port: v.optional(port), tls: v.optional(serverTls), upstreamTls: v.optional(clientTls) },
+  'options such as { port: 50051 }',
+  { clock: 'only FaultProxy has a clock' },
+);
+
+const errorCode = converted(
+  `the name of an HTTP/2 error code or an integer from 0 to ${MAX_UINT32}`,
+  (value) => (CODE_NAMES.some((name) => name === value) || isInteger(value, 0, MAX_UINT32) ? value : undefined),
+  (value) => {
+    const meant = typeof value === 'string' ? closest(value, CODE_NAMES) : undefined;
+    return meant === undefined ? undefined : `'${meant}'`;
+  },
+);
+
+const debugData = v.custom(
+  (value) => typeof value === 'string' && Buffer.byteLength(value) <= MAX_DEBUG_BYTES,
+  `a string of up to ${MAX_DEBUG_BYTES} bytes`,
+);
+
+const resetPoint = v.custom(
+  isResetPoint,
+  "'request', 'headers', 'trailers', { afterRequests: integer }, or { afterResponses: integer }",
+);
+
+const EXAMPLE = "a fault such as { kind: 'reset', code: 'REFUSED_STREAM' }";
+const kind = oneOf('reset', 'missing-trailers', 'goaway');
+const kindSchema = openObject({ kind }, EXAMPLE);
+const IN_FILTER = sameRemedy(
+  ['method', 'times'],
+  "write it in the second argument, such as { method: 'Get', times: 3 }",
+);
+const faultSchemas = {
+  reset: object(
+    {
+      kind,
+      code: errorCode,
+      at: v.optional(resetPoint),
+      direction: v.optional(oneOf('to-client', 'to-upstream')),
+    },
+    EXAMPLE,
+    IN_FILTER,
+  ),
+  'missing-trailers': object({ kind }, EXAMPLE, IN_FILTER),
+  goaway: object({ kind, code: v.optional(errorCode), debugData: v.optional(debugData) }, EXAMPLE, IN_FILTER),
+};
+
+const METHOD = "a method name such as 'Get'";
+const filterSchema = object(
+  { method: v.optional(v.pipe(v.string(METHOD), v.minLength(1, METHOD))), times: v.optional(countOrInfinity) },
+  "an object such as { method: 'Get', times: 3 }",
+);
+
+const goawaySchema = object(
+  {
+    code: v.optional(errorCode),
+    lastStreamId: v.optional(
+      v.custom(
+        (value) => value === 'newest' || value === 'none' || isInteger(value, 0, NO_LAST_STREAM_ID),
+        `'newest', 'none', or an integer from 0 to ${NO_LAST_STREAM_ID}`,
+      ),
+    ),
+    debugData: v.optional(debugData),
+  },
+  "options such as { code: 'ENHANCE_YOUR_CALM' }",
+);
+
+/** @throws GrpcConfigurationError if an option is unknown or invalid, including a key or certificate */
+export function checkOptions(options: Http2FaultProxyOptions): void {
+  requireOptions(optionsSchema, options, PROXY);
 }
 
-/** @throws RangeError if an argument is invalid */
-export function checkGoaway({ code = 'NO_ERROR', lastStreamId = 'newest', debugData }: GoawayOptions): void {
-  const check = argumentCheck('goaway');
-  check(isErrorCode(code), EXPECTED_CODE, code);
-  const isId = lastStreamId === 'newest' || lastStreamId === 'none' || isInteger(lastStreamId, 0, NO_LAST_STREAM_ID);
-  check(isId, "lastStreamId to be 'newest', 'none', or an integer from 0 to 2147483647", lastStreamId);
-  check(isDebugData(debugData), EXPECTED_DEBUG_DATA, debugData);
+/** @throws GrpcConfigurationError if a key or a value is invalid */
+export function checkCallFault(fault: CallFault, filter: CallFilter): void {
+  const path = `${PROXY}.failCalls`;
+  requireOptions(faultSchemas[requireOptions(kindSchema, fault, path).kind], fault, path);
+  requireOptions(filterSchema, filter, path);
+}
+
+/** @throws GrpcConfigurationError if a key or a value is invalid */
+export function checkGoaway(options: GoawayOptions): void {
+  requireOptions(goawaySchema, options, `${PROXY}.goaway`);
 }
 
 /** @throws RangeError if `max` is not a valid number of streams */
@@ -58,27 +113,8 @@ export function checkPings(pings: number | undefined): void {
   argumentCheck('tooManyPingsAfter')(holds, 'pings to be an integer of 0 or more, or undefined', pings);
 }
 
-/** @throws TypeError if a key, certificate, or authority is invalid, so that the start fails instead of the first connection */
-export function checkTls(option: 'tls' | 'upstreamTls', tls: SecureContextOptions): void {
-  const cause = pemError(tls);
-  if (cause === undefined) return;
-  const expected = `Http2FaultProxy: expected ${option} to have key, cert, and ca in PEM format`;
-  throw new TypeError(`${expected}: ${cause.message}`, { cause });
-}
-
-const EXPECTED_CODE = 'code to be the name of an HTTP/2 error code or an integer from 0 to 4294967295';
-const EXPECTED_DEBUG_DATA = `debugData to be a string of up to ${MAX_DEBUG_BYTES} bytes`;
-
-function isErrorCode(code: unknown): boolean {
-  return typeof code === 'string' ? Object.hasOwn(HTTP2_ERROR_CODES, code) : isInteger(code, 0, MAX_UINT32);
-}
-
-function isAfter(at: unknown): boolean {
-  if (typeof at !== 'object' || at === null) return false;
-  const [entry, ...more] = Object.entries(at) as [string, unknown][];
+function isResetPoint(at: unknown): boolean {
+  if (at === 'request' || at === 'headers' || at === 'trailers') return true;
+  const [entry, ...more] = isObject(at) ? (Object.entries(at) as [string, unknown][]) : [];
   return more.length === 0 && /^after(Requests|Responses)$/.test(entry?.[0] ?? '') && isInteger(entry?.[1], 0);
-}
-
-function isDebugData(data: unknown): boolean {
-  return data === undefined || (typeof data === 'string' && Buffer.byteLength(data) <= MAX_DEBUG_BYTES);
 }

@@ -6,7 +6,7 @@ import { parseUpstream } from '../fault-proxy/upstream-address.js';
 import type { UpstreamAddress } from '../fault-proxy/upstream-address.js';
 import { TcpListener } from '../tcp-listener.js';
 import { CallFaults } from './call-faults.js';
-import { checkGoaway, checkPings, checkStreamLimit, checkTls } from './check-arguments.js';
+import { checkGoaway, checkOptions, checkPings, checkStreamLimit } from './check-arguments.js';
 import { withoutGoaway } from './goaway-frame.js';
 import type {
   CallFilter,
@@ -36,19 +36,19 @@ export class Http2FaultProxy {
   private pingLimit = Infinity;
   private holdsSettings = false;
 
-  private constructor(upstream: string, { port, tls, upstreamTls }: Http2FaultProxyOptions) {
+  private constructor(upstream: string, options: Http2FaultProxyOptions) {
+    checkOptions(options);
+    const { port, tls, upstreamTls } = options;
     this.tcp = new TcpListener((socket) => this.accept(socket), { port, allowHalfOpen: true });
     this.upstream = parseUpstream('Http2FaultProxy', upstream);
     this.upstreamTls = upstreamTls;
-    if (upstreamTls !== undefined) checkTls('upstreamTls', identityOf(upstreamTls));
-    if (tls === undefined) return;
-    this.tls = { ...tls, requestCert: tls.ca !== undefined, ALPNProtocols: ['h2'] };
-    checkTls('tls', this.tls);
+    this.tls = tls && { ...tls, requestCert: tls.ca !== undefined, ALPNProtocols: ['h2'] };
   }
 
   /**
    * Starts a proxy that forwards to `upstream`, 'host:port'.
-   * @throws TypeError if `upstream` has a different form, or a key or certificate is invalid
+   * @throws TypeError if `upstream` has a different form
+   * @throws GrpcConfigurationError if an option is unknown or invalid, including a key or certificate
    * @throws Error if the port of the options is in use
    */
   static async start(upstream: string, options: Http2FaultProxyOptions = {}): Promise<Http2FaultProxy> {
@@ -74,7 +74,7 @@ export class Http2FaultProxy {
    * Injects a fault into the next calls: `failCalls({ kind: 'reset', code: 'REFUSED_STREAM' }, { method: 'Get', times: 3 })`. If several
    * faults match a call, the one added first applies. Returns a function that removes the fault for calls that it has not affected yet.
    * Method names are not validated, because the proxy has no service definition; check `counters.failed`.
-   * @throws RangeError that names the invalid argument
+   * @throws GrpcConfigurationError if a key or a value is invalid
    */
   failCalls(fault: CallFault, filter: CallFilter = {}): () => void {
     return this.faults.add(fault, filter);
@@ -82,7 +82,7 @@ export class Http2FaultProxy {
 
   /**
    * Sends GOAWAY on every open connection and returns their number. New connections are served.
-   * @throws RangeError that names the invalid argument
+   * @throws GrpcConfigurationError if a key or a value is invalid
    */
   goaway(options: GoawayOptions = {}): number {
     checkGoaway(options);

@@ -1,4 +1,5 @@
 import { openClients } from '../../client/open-clients.js';
+import { counted } from '../../telemetry/log/log-text.js';
 import { waitFor } from '../wait-for.js';
 import { openHandles, RESOURCE_NAMES, RESOURCES, type Resource } from './open-handles.js';
 import { traceResources, type ResourceTrace } from './resource-trace.js';
@@ -108,7 +109,7 @@ class Baseline {
         .map((call) => {
           const { path, received, openedAt } = call.describe();
           const where = openedAt === undefined ? '' : `, opened at ${openedAt}`;
-          return `call ${path} of client '${name}' is still open, ${received} messages received${where}`;
+          return `call ${path} of client '${name}' is still open, ${counted(received, 'message')} received${where}`;
         }),
     );
   }

@@ -50,8 +50,7 @@ const optionsSchema = object(
   { timeoutMs: 'write readyTimeoutMs' },
 );
 
-const REPORT_PORT =
-  'print a line such as "listening on 127.0.0.1:50051", send the IPC message { listening: port }, or set ready';
+const REPORT_PORT = 'print a line "listening on <host>:<port>", send the IPC message { listening: port }, or set ready';
 
 const MAX_KEPT_LINES = 200;
 

@@ -231,8 +231,7 @@ describe('shutdown', () => {
     const clock = new VirtualClock();
     const hooks = new GrpcLifecycle(registry, {
       clock,
-      testing,
-      listensForSignals: () => listens,
+      signals: { testing, listensForSignals: () => listens },
       httpConnections: connections,
     });
     return { clock, hooks };
@@ -444,6 +443,14 @@ describe('shutdown', () => {
     hooks.onApplicationBootstrap();
     clock.advance(10_000);
     expect(lines.filter((line) => line.includes('enableShutdownHooks() was not called'))).toHaveLength(warnings);
+  });
+
+  it('warns that enableShutdownHooks() was not called if the application has a server but no clients', () => {
+    const { hooks, clock } = lifecycle({ testing: false, listens: false });
+    hooks.endAfter({ draining: false, streamsNotified: () => Promise.resolve(), run: () => Promise.resolve() });
+    hooks.onApplicationBootstrap();
+    clock.advance(1_000);
+    expect(lines).toEqual([expect.stringContaining('enableShutdownHooks() was not called')]);
   });
 });
 

@@ -12,18 +12,13 @@ import { callsByPath, counted, duration, endedCalls, finishedCalls } from '../te
 import type { Clock, Timer } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 import type { ClientRegistry } from './client-registry.js';
+import { ShutdownHooksCheck, type SignalHandling } from './shutdown-hooks-check.js';
 import { moreTime, shutdownLine } from './shutdown-lines.js';
-
-// enableShutdownHooks() is usually called between init and listen, so the check is delayed.
-const HOOKS_CHECK_DELAY_MS = 1_000;
 
 /** External dependencies of the lifecycle. */
 export interface LifecycleDependencies {
   readonly clock: Clock;
-  /** True if the process listens for the signals that stop it. */
-  readonly listensForSignals: () => boolean;
-  /** True if `NODE_ENV` is 'test'. */
-  readonly testing: boolean;
+  readonly signals: SignalHandling;
   /** Number of open connections to the application's HTTP server; `undefined` if it has none. */
   readonly httpConnections: () => Promise<number | undefined>;
 }
@@ -48,7 +43,7 @@ export class GrpcLifecycle
   implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown
 {
   private readonly logger = new LibraryLogger('ResilientGrpc');
-  private hooksCheck: Timer | undefined;
+  private readonly hooksCheck: ShutdownHooksCheck;
   /** Start of the shutdown, in monotonic milliseconds. */
   private endingSince: number | undefined;
   private watchdog: Timer | undefined;
@@ -60,7 +55,9 @@ export class GrpcLifecycle
   constructor(
     private readonly registry: ClientRegistry,
     private readonly dependencies: LifecycleDependencies,
-  ) {}
+  ) {
+    this.hooksCheck = new ShutdownHooksCheck(dependencies.clock, dependencies.signals, this.logger);
+  }
 
   /**
    * Shuts the clients down after `server`. Client streams end after the server's streams have been notified. A stream that a handler relays
@@ -87,13 +84,7 @@ export class GrpcLifecycle
 
   onApplicationBootstrap(): void {
     this.registry.hasStarted = true;
-    if (this.dependencies.testing || this.hooksCheck !== undefined || this.endingSince !== undefined) return;
-    this.hooksCheck = this.dependencies.clock.setTimer(() => {
-      if (this.registry.size === 0 || this.dependencies.listensForSignals()) return;
-      this.logger.warn(
-        'enableShutdownHooks() was not called, so SIGTERM cuts off calls in flight; write app.enableShutdownHooks()',
-      );
-    }, HOOKS_CHECK_DELAY_MS);
+    if (this.endingSince === undefined) this.hooksCheck.start(() => this.registry.size + this.servers.length > 0);
   }
 
   /** Turns readiness off, and starts the timeout, because later hooks may hang. The application serves requests until the next step. */
@@ -116,7 +107,7 @@ export class GrpcLifecycle
     const { clock } = this.dependencies;
     this.endingSince = clock.now();
     this.registry.beginShutdown();
-    this.hooksCheck?.clear();
+    this.hooksCheck.stop();
     this.watch(this.registry.drainOptions.timeoutMs);
     const open = this.openCalls();
     if (open !== '') this.logger.log(shutdownLine(open, this.registry.drainOptions, 'ResilientGrpcModule'));

@@ -14,6 +14,7 @@ import { systemRandom } from '../time/random.js';
 import { ClientRegistry } from './client-registry.js';
 import { GrpcClients } from './grpc-clients.js';
 import { GrpcLifecycle } from './grpc-lifecycle.js';
+import { signalHandling } from './shutdown-hooks-check.js';
 import { HttpInboundCall, type HttpRequest, type HttpResponse } from './inbound/http-inbound-call.js';
 import { interceptorSource } from './interceptor-source.js';
 
@@ -48,8 +49,7 @@ export const ROOT_OPTIONS = Symbol('options of ResilientGrpcModule.forRoot');
         new GrpcLifecycle(registry, {
           httpConnections: () => httpConnections(http),
           clock: systemClock,
-          listensForSignals: () => process.listenerCount('SIGTERM') + process.listenerCount('SIGINT') > 0,
-          testing: process.env['NODE_ENV'] === 'test',
+          signals: signalHandling(),
         }),
     },
   ],

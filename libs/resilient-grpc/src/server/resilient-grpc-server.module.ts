@@ -5,6 +5,7 @@ import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { asyncSourceProviders } from '../nest/async-source.js';
 import { ClientRegistry } from '../nest/client-registry.js';
 import { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
+import { signalHandling } from '../nest/shutdown-hooks-check.js';
 import type { AsyncOptions } from '../nest/module-options.js';
 import { asyncSourceProblems } from '../nest/module-options.validation.js';
 import { GRPC_TELEMETRY, type GrpcTelemetry } from '../telemetry/grpc-telemetry.js';
@@ -75,7 +76,8 @@ function serverModule(given: Provider[], imports: ModuleMetadata['imports'], pat
   const lifecycle: Provider = {
     provide: ServerLifecycle,
     inject: [ResilientGrpcServer, { token: GrpcLifecycle, optional: true }],
-    useFactory: (own: ResilientGrpcServer, clients: GrpcLifecycle | undefined) => new ServerLifecycle(own, clients),
+    useFactory: (own: ResilientGrpcServer, clients: GrpcLifecycle | undefined) =>
+      new ServerLifecycle(own, clients, signalHandling()),
   };
   return {
     module: ResilientGrpcServerModule,

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { ServerDrainHandle } from '../nest/grpc-lifecycle.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { DrainListener } from './server-drain.js';
+import { VirtualClock } from '../testing/virtual-clock.js';
 import { ServerLifecycle } from './server-lifecycle.js';
 
 const REPORT: ServerDrainReport = {
@@ -13,7 +14,7 @@ const REPORT: ServerDrainReport = {
   durationMs: 311.7,
 };
 
-function lifecycle() {
+function lifecycle({ hasClients = true, listens = true } = {}) {
   const log: string[] = [];
   const open: [string, number][] = [];
   let logStart: () => void = () => undefined;
@@ -44,8 +45,11 @@ function lifecycle() {
     log: (line: unknown) => log.push(String(line)),
     warn: (line: unknown) => log.push(`WARN ${String(line)}`),
   };
-  const made = new ServerLifecycle(server, clients, logger);
+  const clock = new VirtualClock();
+  const signals = { testing: false, listensForSignals: () => listens };
+  const made = new ServerLifecycle(server, hasClients ? clients : undefined, signals, clock, logger);
   return {
+    clock,
     made,
     log,
     ready,
@@ -66,6 +70,25 @@ describe('ServerLifecycle', () => {
     const { made, log } = lifecycle();
     made.onApplicationBootstrap();
     expect(log).toEqual(['bootstrapped']);
+  });
+
+  it.each([
+    ['warns once that enableShutdownHooks() was not called if the application has no clients', false, false, 1],
+    ['does not warn about enableShutdownHooks() if the clients of the application check it', true, false, 0],
+    ['does not warn about enableShutdownHooks() if the process listens for signals', false, true, 0],
+  ])('%s', (_, hasClients, listens, warnings) => {
+    const { made, log, clock } = lifecycle({ hasClients, listens });
+    made.onApplicationBootstrap();
+    made.onApplicationBootstrap();
+    clock.advance(10_000);
+    expect(log.filter((line) => line.startsWith('WARN enableShutdownHooks() was not called'))).toHaveLength(warnings);
+  });
+
+  it('does not check enableShutdownHooks() after the shutdown has started', () => {
+    const { made, clock } = lifecycle({ hasClients: false });
+    made.onApplicationBootstrap();
+    made.onModuleDestroy();
+    expect(clock.pending).toBe(0);
   });
 
   it('begins the drain in the first shutdown hook and runs it after the readiness delay, which Nest awaits', async () => {

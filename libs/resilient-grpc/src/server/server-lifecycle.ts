@@ -3,7 +3,9 @@ import { LibraryLogger } from '../telemetry/log/library-logger.js';
 import { LogLine } from '../telemetry/log/log-line.js';
 import { callsByPath, counted, duration } from '../telemetry/log/log-text.js';
 import type { GrpcLifecycle } from '../nest/grpc-lifecycle.js';
+import { ShutdownHooksCheck, type SignalHandling } from '../nest/shutdown-hooks-check.js';
 import { moreTime, shutdownLine } from '../nest/shutdown-lines.js';
+import { systemClock, type Clock } from '../time/clock.js';
 import type { ServerDrainReport } from '../call/server-event.js';
 import type { ServerDrain } from './server-drain.js';
 
@@ -30,13 +32,19 @@ export interface DrainingServer {
  * server, which may hang. The `close()` of the strategy waits for the drain. The clients of this process shut down after the server.
  */
 export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown {
+  /** Present in an application without clients, whose lifecycle performs this check. */
+  private readonly hooksCheck: ShutdownHooksCheck | undefined;
+
   constructor(
     private readonly server: DrainingServer,
     clients: Pick<GrpcLifecycle, 'endAfter'> | undefined,
+    signals: SignalHandling,
+    clock: Clock = systemClock,
     private readonly logger: Pick<LibraryLogger, 'log' | 'warn'> = new LibraryLogger('ResilientGrpcServer'),
   ) {
     const { drain } = server;
-    clients?.endAfter(drain);
+    if (clients === undefined) this.hooksCheck = new ShutdownHooksCheck(clock, signals, logger);
+    else clients.endAfter(drain);
     drain.onBegin(() => {
       const open = drain.openPaths();
       if (open.size > 0) logger.log(shutdownLine(callsByPath(open), drain.options, 'ResilientGrpcServerModule'));
@@ -48,9 +56,11 @@ export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy,
 
   onApplicationBootstrap(): void {
     this.server.markBootstrapped();
+    this.hooksCheck?.start(() => true);
   }
 
   onModuleDestroy(): void {
+    this.hooksCheck?.stop();
     this.server.drain.begin();
   }
 

@@ -545,6 +545,12 @@ describe('ScriptedGrpcServer', () => {
       await expect(ScriptedGrpcServer.start(wrong as never)).rejects.toThrow(`ScriptedGrpcServer${message}`);
     });
 
+    it('rejects an unknown stop mode, and keeps running', async () => {
+      const expected = "stop: expected how to be 'graceful', 'force', or 'kill-connections', got 'kill'";
+      await expect(server.stop('kill' as never)).rejects.toThrow(expected);
+      expect(server.running).toBe(true);
+    });
+
     it('accepts replies with several values, undefined values, other sources of messages, and reserved trailers', async () => {
       const headers = { one: ['a', 'b'], none: undefined };
       const trailers = { 'grpc-status-details-bin': Buffer.from('x') };

@@ -25,4 +25,10 @@ describe('waitFor', () => {
     );
     await expect(failing).rejects.toMatchObject({ message: 'Waited 20 ms for: the condition', cause });
   });
+
+  it('rejects unknown options of waitFor(), and suggests the closest name', async () => {
+    await expect(waitFor(() => true, { timeout: 100 } as never)).rejects.toThrow(
+      "waitFor.timeout: unknown key; did you mean 'timeoutMs'?",
+    );
+  });
 });

@@ -1,3 +1,6 @@
+import * as v from 'valibot';
+import { requireOptions } from '../policy/options/option-problems.js';
+import { millisecondsOrNever, object } from '../policy/options/option-schemas.js';
 import { systemClock } from '../time/clock.js';
 import { Wait } from '../time/wait.js';
 
@@ -19,15 +22,24 @@ const MAX_LAG_MS = 100;
 /** Stopped time extends the timeout by at most `timeoutMs` or this value, whichever is larger. */
 const MIN_EXTENSION_MS = 10_000;
 
+const optionsSchema = object(
+  {
+    timeoutMs: v.optional(millisecondsOrNever(0)),
+    describe: v.optional(v.unknown()),
+    intervalMs: v.optional(millisecondsOrNever(0)),
+  } as const satisfies Record<keyof WaitForOptions, unknown>,
+  'options such as { timeoutMs: 10_000 }',
+);
+
 /**
  * Polls until `condition` returns a truthy value, and resolves to that value. A condition that throws counts as not met. Time in which this
  * process was stopped or blocked extends the timeout, by at most 10 s or `timeoutMs`, whichever is larger.
+ * @throws GrpcConfigurationError if an option is unknown or invalid
  * @throws Error after `timeoutMs`, with `describe` in its message and the condition's last error as its cause
  */
-export async function waitFor<T>(
-  condition: () => T | Promise<T>,
-  { timeoutMs = 5_000, describe = 'the condition', intervalMs = 5 }: WaitForOptions = {},
-): Promise<Truthy<T>> {
+export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitForOptions = {}): Promise<Truthy<T>> {
+  requireOptions(optionsSchema, options, 'waitFor');
+  const { timeoutMs = 5_000, describe = 'the condition', intervalMs = 5 } = options;
   let endsAt = systemClock.now() + timeoutMs;
   const endsAtLatest = endsAt + Math.max(timeoutMs, MIN_EXTENSION_MS);
   for (;;) {

@@ -1,3 +1,6 @@
+import * as v from 'valibot';
+import { requireOptions } from '../../policy/options/option-problems.js';
+import { object } from '../../policy/options/option-schemas.js';
 import type { PlannedFault } from './plan-chaos.js';
 
 /** A fault that chaos can inject. */
@@ -14,12 +17,25 @@ export interface ChaosFault extends PlannedFault {
 /** Relative frequency of each fault of a kit. Faults without a weight are excluded. */
 export type ChaosWeights<Name extends string> = Readonly<Partial<Record<Name, number>>>;
 
-/** Returns the faults of a kit that have a weight, or all faults if `weights` is undefined. */
+const WEIGHT = 'a number of 0 or more';
+const weight = v.pipe(v.number(WEIGHT), v.minValue(0, WEIGHT));
+
+/**
+ * Returns the faults of a kit that have a weight, or all faults if `weights` is undefined.
+ * @param kitName function that returns the kit, for error messages
+ * @throws GrpcConfigurationError if a weight has an unknown name or is invalid
+ */
 export function selectFaults<Name extends string>(
+  kitName: string,
   kit: Readonly<Record<Name, Omit<ChaosFault, 'name'>>>,
   weights: ChaosWeights<Name> | undefined,
 ): readonly ChaosFault[] {
-  return (Object.keys(kit) as Name[])
+  const names = Object.keys(kit) as Name[];
+  if (weights !== undefined) {
+    const schema = object(Object.fromEntries(names.map((name) => [name, v.optional(weight)])), 'an object of weights');
+    requireOptions(schema, weights, `${kitName}.weights`);
+  }
+  return names
     .filter((name) => weights === undefined || weights[name] !== undefined)
     .map((name) => ({ ...kit[name], name, weight: weights?.[name] }));
 }

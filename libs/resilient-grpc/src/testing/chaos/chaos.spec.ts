@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { VirtualClock } from '../virtual-clock.js';
-import type { ChaosFault } from './chaos-fault.js';
+import { selectFaults, type ChaosFault } from './chaos-fault.js';
 import { chaos, ChaosError } from './chaos.js';
 import type { ChaosRun } from './chaos.js';
 
@@ -167,7 +167,7 @@ describe('chaos', () => {
       const forever = () => new Promise(() => undefined);
       const cut = { name: 'cut', begin: hangs.begin ? forever : () => undefined, end: hangs.end ? forever : undefined };
       let failedAt: number | undefined;
-      const run = why.startsWith('run ') ? forever : untilOver;
+      const run = why.includes('run did not end') ? forever : untilOver;
       const failed = failure(
         chaos({ plan: PLAN, faults: [cut as ChaosFault, faults[1]!], clock, graceMs: 3_000 }, run),
       );
@@ -227,6 +227,15 @@ describe('chaos', () => {
       await clock.advanceAsync(1_000);
       expect((await failed).message).toContain(`seed 7: no ${part}`);
     }
+  });
+
+  it('rejects an unknown option of chaos() and an unknown weight of a kit, and suggests the closest name', async () => {
+    await expect(chaos({ sed: 1, plan: PLAN, faults } as never, untilOver)).rejects.toThrow(
+      "chaos.sed: unknown key; did you mean 'seed'?",
+    );
+    expect(() => selectFaults('networkFaults', { reset: faults[0]! }, { rest: 1 } as never)).toThrow(
+      "networkFaults.weights.rest: unknown key; did you mean 'reset'?",
+    );
   });
 
   it('rejects a chaos plan with an unknown fault', async () => {

@@ -1,7 +1,10 @@
 import { once } from 'node:events';
+import * as v from 'valibot';
 import { systemClock } from '../../time/clock.js';
 import type { Clock } from '../../time/clock.js';
 import { systemRandom } from '../../time/random.js';
+import { requireOptions } from '../../policy/options/option-problems.js';
+import { object } from '../../policy/options/option-schemas.js';
 import { pause } from '../pause.js';
 import type { ChaosFault } from './chaos-fault.js';
 import { planChaos } from './plan-chaos.js';
@@ -69,6 +72,27 @@ export class ChaosError extends Error {
   }
 }
 
+// The values are checked when they are used.
+const optionsSchema = object(
+  {
+    faults: v.unknown(),
+    signal: v.optional(v.unknown()),
+    graceMs: v.optional(v.unknown()),
+    clock: v.optional(v.unknown()),
+    plan: v.optional(v.unknown()),
+    seed: v.optional(v.unknown()),
+    durationMs: v.optional(v.unknown()),
+    distanceMs: v.optional(v.unknown()),
+    quietMs: v.optional(v.unknown()),
+  } as const satisfies Record<keyof SeededChaosOptions, unknown>,
+  'options such as { durationMs: 10_000, faults: networkFaults(proxy) }',
+);
+
+function drawnPlan({ seed, durationMs, faults, distanceMs, quietMs }: SeededChaosOptions): ChaosPlan {
+  const drawn = seed ?? Math.floor(systemRandom() * 2 ** 32);
+  return planChaos({ seed: drawn, durationMs, faults, distanceMs, quietMs });
+}
+
 /**
  * Runs `run` while injecting faults according to a plan. Resolves to the result of `run` when it has ended; the rest of the plan is then
  * skipped. A load should run until `signal` is aborted: `while (!signal.aborted)`. When the returned promise settles, every fault is
@@ -76,12 +100,14 @@ export class ChaosError extends Error {
  * delayed, so that the interval between faults never shrinks.
  * @throws ChaosError with the seed and the faults so far, if `run` fails, if a fault fails to start, fails to heal, or hangs, or if the
  * `signal` of the options is aborted
+ * @throws GrpcConfigurationError if an option is unknown
  * @throws RangeError if `graceMs` is not above 0, if no plan can be drawn, or if the plan names an unknown fault
  */
 export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => Promise<T>): Promise<T> {
+  requireOptions(optionsSchema, options, 'chaos');
   const { faults, clock = systemClock, signal: aborted, graceMs = DEFAULT_GRACE_MS } = options;
   if (!(graceMs > 0)) throw new RangeError(`chaos: expected graceMs to be greater than 0, got ${graceMs}`);
-  const plan = options.plan ?? planChaos({ ...options, seed: options.seed ?? Math.floor(systemRandom() * 2 ** 32) });
+  const plan = options.plan ?? drawnPlan(options);
   if (aborted?.aborted === true) throw new ChaosError(plan, [], [aborted.reason]);
   const end = new AbortController();
   const over = new AbortController();

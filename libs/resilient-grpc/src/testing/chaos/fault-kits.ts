@@ -22,6 +22,7 @@ export type NetworkFaultName = 'reset' | 'close' | 'outage' | 'black-hole' | 'cu
  */
 export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkFaultName>): readonly ChaosFault[] {
   return selectFaults(
+    'networkFaults',
     {
       reset: { begin: () => void proxy.resetAll() },
       close: { begin: () => void proxy.closeAll() },
@@ -79,6 +80,7 @@ export function http2Faults(proxy: Http2FaultProxy, weights?: ChaosWeights<Http2
     };
   };
   return selectFaults(
+    'http2Faults',
     {
       goaway: { begin: () => void proxy.goaway() },
       unprocessed: failing({ kind: 'goaway' }, 1),
@@ -112,6 +114,7 @@ export type ServerFaultName = 'kill' | 'freeze' | 'restart';
 /** Returns the faults of a server process, or only those with a weight. */
 export function serverFaults(server: ChildServer, weights?: ChaosWeights<ServerFaultName>): readonly ChaosFault[] {
   return selectFaults(
+    'serverFaults',
     {
       kill: { forMs: LONG_MS, begin: () => server.kill(), end: () => server.restart() },
       freeze: { forMs: LONG_MS, begin: () => server.freeze(), end: () => server.thaw() },

@@ -58,11 +58,12 @@ describe('grpcError', () => {
   );
 
   it.each([
-    [{ reason: 'conection-lost' }, 'grpcError: reason: expected one of server, '],
-    [{ reason: 'toString' }, 'grpcError: reason: expected one of server, '],
-    [{ reachedServer: 'perhaps' }, 'grpcError: reachedServer: expected one of no, maybe, yes, got perhaps'],
-    [{ retryAfterMs: -1 }, 'grpcError: retryAfterMs: expected a number of milliseconds, 0 or more, got -1'],
-    [{ retryAfterMs: NaN }, 'grpcError: retryAfterMs: expected a number of milliseconds, 0 or more, got NaN'],
+    [{ reason: 'conection-lost' }, "grpcError.reason: expected 'server', 'http', "],
+    [{ reason: 'toString' }, "grpcError.reason: expected 'server', 'http', "],
+    [{ reson: 'outage' }, "grpcError.reson: unknown key; did you mean 'reason'?"],
+    [{ reachedServer: 'perhaps' }, `grpcError.reachedServer: expected 'no', 'maybe' or 'yes', got "perhaps"`],
+    [{ retryAfterMs: -1 }, 'grpcError.retryAfterMs: expected a number of milliseconds, 0 or more, got -1'],
+    [{ retryAfterMs: NaN }, 'grpcError.retryAfterMs: expected a number of milliseconds, 0 or more, got NaN'],
   ])('rejects the grpcError() options %o', (extra, message) => {
     expect(() => grpcError('UNAVAILABLE', 'x', extra as never)).toThrow(message);
   });

@@ -1,8 +1,11 @@
+import * as v from 'valibot';
 import type { MetadataInput } from '../../client/resilient-types.js';
 import { toMetadata } from '../../channel/attempt/metadata-input.js';
 import { GrpcCallError, type FailureReason, type ReachedServer } from '../../errors/grpc-call-error.js';
 import { statusDetailsBin } from '../../errors/status-details-bin.js';
 import { STATUS_DETAILS_KEY, type StatusDetail } from '../../errors/status-details.js';
+import { requireOptions } from '../../policy/options/option-problems.js';
+import { object, oneOf } from '../../policy/options/option-schemas.js';
 import { isStatusCode, StatusCode, type StatusName } from '../../status/status-code.js';
 
 /** Optional properties of an error created by `grpcError`. */
@@ -44,10 +47,27 @@ const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {
   'not-sent': 'no',
 };
 
+const MILLISECONDS = 'a number of milliseconds, 0 or more';
+
+// toMetadata() checks `metadata`, and statusDetailsBin() checks `statusDetails`.
+const optionsSchema = object(
+  {
+    // Safe cast: the keys are the reasons.
+    reason: v.optional(oneOf(...(Object.keys(DEFAULT_REACHED_SERVER) as FailureReason[]))),
+    reachedServer: v.optional(oneOf('no', 'maybe', 'yes')),
+    retryAfterMs: v.optional(v.pipe(v.number(MILLISECONDS), v.finite(MILLISECONDS), v.minValue(0, MILLISECONDS))),
+    metadata: v.optional(v.unknown()),
+    statusDetails: v.optional(v.unknown()),
+    cause: v.optional(v.unknown()),
+  },
+  "options such as { reason: 'outage' }",
+);
+
 /**
  * Creates the error that this library's client reports for a failed call. Throw it in a handler of `fakeGrpcService`, or pass it to the
  * code under test.
- * @throws TypeError if the code, `reason`, `reachedServer`, `retryAfterMs`, or a status detail is invalid
+ * @throws TypeError if the code or a status detail is invalid
+ * @throws GrpcConfigurationError if another option is unknown or invalid
  */
 export function grpcError(
   code: Exclude<StatusName, 'OK'>,
@@ -58,17 +78,9 @@ export function grpcError(
   if (!isStatusCode(number) || number === StatusCode.OK) {
     throw new TypeError(`grpcError: expected a status name such as 'NOT_FOUND', got ${JSON.stringify(code)}`);
   }
+  requireOptions(optionsSchema, extra, 'grpcError');
   const { reason = 'server', statusDetails = [], cause } = extra;
   const { reachedServer = DEFAULT_REACHED_SERVER[reason], retryAfterMs } = extra;
-  if (!Object.hasOwn(DEFAULT_REACHED_SERVER, reason)) {
-    throw unexpected('reason', `one of ${Object.keys(DEFAULT_REACHED_SERVER).join(', ')}`, reason);
-  }
-  if (!REACHED_SERVER_VALUES.includes(reachedServer)) {
-    throw unexpected('reachedServer', `one of ${REACHED_SERVER_VALUES.join(', ')}`, reachedServer);
-  }
-  if (retryAfterMs !== undefined && !(Number.isFinite(retryAfterMs) && retryAfterMs >= 0)) {
-    throw unexpected('retryAfterMs', 'a number of milliseconds, 0 or more', retryAfterMs);
-  }
   const metadata = toMetadata(extra.metadata ?? {});
   if (statusDetails.length > 0) metadata.set(STATUS_DETAILS_KEY, statusDetailsBin(number, details, statusDetails));
   return new GrpcCallError({
@@ -85,12 +97,6 @@ export function grpcError(
     retryAfterMs,
     ...(cause === undefined ? {} : { cause }),
   });
-}
-
-const REACHED_SERVER_VALUES: readonly ReachedServer[] = ['no', 'maybe', 'yes'];
-
-function unexpected(option: string, expected: string, got: unknown): TypeError {
-  return new TypeError(`grpcError: ${option}: expected ${expected}, got ${String(got)}`);
 }
 
 /** The client name of all fake services. */

@@ -53,6 +53,15 @@ describe('messageProblems', () => {
     ]);
   });
 
+  it('reports strings and numbers that the serializer would convert to another value', () => {
+    expect(problems({ shapeId: { a: 1 }, maxSize: 'seven' })).toEqual([
+      'message.shapeId: expected a string, got an object with a',
+      'message.maxSize: expected a number, got "seven"',
+    ]);
+    expect(problems({ shapeId: 7, maxSize: '7', note: { value: 'x' } })).toEqual([]);
+    expect(problems({ maxSize: NaN })).toEqual([]);
+  });
+
   it('lists the fields of the message type for an unknown field, or states that the type has none', () => {
     expect(problems({ quantity: 7 })).toEqual([
       'message.quantity: unknown field of Shape; known fields: shapeId, round, square, maxSize, byName, note, extra',

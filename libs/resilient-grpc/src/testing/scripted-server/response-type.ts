@@ -9,6 +9,8 @@ import type { LoadedMethod } from './service-methods.js';
 export interface ResponseType {
   readonly name: string;
   readonly fields: readonly string[];
+  /** Types of the scalar fields that are not repeated, such as 'TYPE_STRING', by field name. */
+  readonly scalars: ReadonlyMap<string, string>;
   /** Names of oneofs. A deserialized message has them as keys, too, and the serializer ignores them. */
   readonly oneofs: readonly string[];
 }
@@ -17,19 +19,33 @@ interface Named {
   readonly name: string;
 }
 
+interface FieldDescriptor extends Named {
+  readonly type: string;
+  readonly label: string;
+}
+
 /** Maximum length of a list of fields in a message, because a status is sent in headers. */
 const MAX_LIST_LENGTH = 300;
 
 /** Returns the response type of `method`. */
 export function responseTypeOf(method: LoadedMethod): ResponseType {
   // Safe cast: proto-loader converts a DescriptorProto to an object, with all its keys.
-  const { name, field, oneofDecl } = method.responseType.type as Named & Record<'field' | 'oneofDecl', Named[]>;
-  return { name, fields: field.map((one) => one.name), oneofs: oneofDecl.map((one) => one.name) };
+  const { name, field, oneofDecl } = method.responseType.type as Named & {
+    readonly field: readonly FieldDescriptor[];
+    readonly oneofDecl: readonly Named[];
+  };
+  const scalars = field.filter(({ label }) => label !== 'LABEL_REPEATED').map((one) => [one.name, one.type] as const);
+  return {
+    name,
+    fields: field.map((one) => one.name),
+    scalars: new Map(scalars),
+    oneofs: oneofDecl.map((one) => one.name),
+  };
 }
 
 /**
- * Returns the problems of a message: a value that is not an object, or fields at the top level that `type` does not have, both of which the
- * serializer would ignore. Fields of instances are not checked, because a class may have properties of its own. Names that no field can have
+ * Returns the problems of a message: a value that is not an object, fields at the top level that `type` does not have, and strings and
+ * numbers of another type. The serializer would ignore or convert them. Fields of instances are not checked, because a class may have properties of its own. Names that no field can have
  * are ignored, such as `$typeName` of other generators.
  */
 export function messageProblems(message: unknown, type: ResponseType, path: string): ConfigurationProblem[] {
@@ -38,11 +54,24 @@ export function messageProblems(message: unknown, type: ResponseType, path: stri
   if (!isPlainObject(message) || '@type' in message) return [];
   const problems: ConfigurationProblem[] = [];
   for (const [key, value] of Object.entries(message)) {
-    if (type.fields.includes(key) || type.oneofs.includes(key) || !/^[a-z]\w*$/i.test(key)) continue;
     if (value === undefined || value === null || typeof value === 'function') continue;
-    problems.push({ path: pathOf(path, key), message: unknownFieldMessage(key, type) });
+    const problem = type.fields.includes(key)
+      ? scalarProblem(value, type.scalars.get(key))
+      : type.oneofs.includes(key) || !/^[a-z]\w*$/i.test(key)
+        ? undefined
+        : unknownFieldMessage(key, type);
+    if (problem !== undefined) problems.push({ path: pathOf(path, key), message: problem });
   }
   return problems;
+}
+
+/** Returns the message for a value that the serializer would convert to '[object Object]' or 0; `undefined` for any other value. */
+function scalarProblem(value: unknown, type: string | undefined): string | undefined {
+  if (type === 'TYPE_STRING') return typeof value === 'object' ? problemMessage('a string', value) : undefined;
+  const isNumber = /^TYPE_(DOUBLE|FLOAT|S?U?INT32|S?FIXED32)$/.test(type ?? '');
+  return isNumber && value !== 'NaN' && !Number.isNaN(value) && Number.isNaN(Number(value))
+    ? problemMessage('a number', value)
+    : undefined;
 }
 
 function unknownFieldMessage(key: string, { name, fields }: ResponseType): string {

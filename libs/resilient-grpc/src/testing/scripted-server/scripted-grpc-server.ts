@@ -2,6 +2,7 @@ import { Server } from '@grpc/grpc-js';
 import type { ConnectionInjector } from '@grpc/grpc-js';
 import type { Socket } from 'node:net';
 import { systemClock } from '../../time/clock.js';
+import { argumentCheck } from '../argument-check.js';
 import { TcpListener } from '../tcp-listener.js';
 import { CallHandler } from './call-handler.js';
 import { CallJournal } from './call-journal.js';
@@ -132,6 +133,7 @@ export class ScriptedGrpcServer {
    * serve new connections in parallel, or another `stop('force')` can end the remaining calls.
    */
   async stop(how: StopMode): Promise<void> {
+    checkStopMode('stop', how);
     this.tcp.stop();
     if (how === 'graceful') {
       const current = this.servers.at(-1);
@@ -145,6 +147,7 @@ export class ScriptedGrpcServer {
 
   /** Starts a new server on the same port. If the server is still listening, it is stopped first. */
   async restart(how: StopMode = 'kill-connections'): Promise<void> {
+    checkStopMode('restart', how);
     if (this.running) await this.stop(how);
     this.serve();
     await this.tcp.listen();
@@ -196,6 +199,13 @@ export class ScriptedGrpcServer {
     socket.on('error', () => undefined);
     this.injector?.injectConnection(socket);
   }
+}
+
+const STOP_MODES: readonly unknown[] = ['graceful', 'force', 'kill-connections'] satisfies StopMode[];
+
+/** @throws RangeError if `how` is not a stop mode */
+function checkStopMode(method: string, how: unknown): void {
+  argumentCheck(method)(STOP_MODES.includes(how), "how to be 'graceful', 'force', or 'kill-connections'", how);
 }
 
 function callId(call: ScriptedCall): string | undefined {

@@ -2,7 +2,7 @@ import { InterceptingCall, type Interceptor } from '@grpc/grpc-js';
 import { GrpcConfigurationError } from 'nestjs-resilient-grpc';
 import { FaultProxy, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, retry, timer } from 'rxjs';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   EACH_METHOD,
   callOnce,
@@ -345,11 +345,16 @@ describe('call delayed by an interceptor', () => {
 });
 
 describe('attempt whose deadline passes before it is sent', () => {
-  /** Blocks the event loop, so that no timer ends the call at its deadline. */
-  const block = (): void => {
-    const until = performance.now() + 60;
-    while (performance.now() < until);
+  const TIMEOUT_MS = 60_000;
+
+  /** Moves the time past the deadline, as after a blocked event loop: no timer has ended the call. */
+  const passDeadline = (): void => {
+    const at = Date.now() + TIMEOUT_MS;
+    vi.spyOn(Date, 'now').mockReturnValue(at);
   };
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
   const NOT_SENT = {
     code: 4,
     details: 'Deadline exceeded before the attempt was sent',
@@ -362,17 +367,17 @@ describe('attempt whose deadline passes before it is sent', () => {
   it.each(EACH_METHOD)(
     'does not send a %s call whose metadata function resolves after the deadline',
     async (method) => {
-      let blocks = true;
+      let isLate = true;
       const { echo, server, client } = await scene({
         metadata: async () => {
           await Promise.resolve();
-          if (blocks) block();
+          if (isLate) passDeadline();
           return {};
         },
       });
       await client.waitForReady();
-      expect(await failureOf(callOnce(echo, method, { timeoutMs: 30 }))).toMatchObject(NOT_SENT);
-      blocks = false;
+      expect(await failureOf(callOnce(echo, method, { timeoutMs: TIMEOUT_MS }))).toMatchObject(NOT_SENT);
+      isLate = false;
       await firstValueFrom(echo.unary({ text: 'last' }));
       expect(server.counts().calls).toBe(1);
     },
@@ -384,11 +389,11 @@ describe('attempt whose deadline passes before it is sent', () => {
     const slow: Interceptor = (options, next) =>
       new InterceptingCall(next(options), {
         start: (metadata, listener, start) => {
-          block();
+          passDeadline();
           start(metadata, listener);
         },
       });
-    const failure = failureOf(callOnce(echo, method, { timeoutMs: 30, interceptors: [slow] }));
+    const failure = failureOf(callOnce(echo, method, { timeoutMs: TIMEOUT_MS, interceptors: [slow] }));
     expect(await failure).toMatchObject(NOT_SENT);
     await firstValueFrom(echo.unary({ text: 'last' }));
     expect(server.counts().calls).toBe(1);

@@ -32,6 +32,8 @@ interface Sample {
   readonly at: number;
   readonly graceEndsAt: number;
   readonly outcome: CallOutcome;
+  /** True if one outage lasted from the start of the call to its end. */
+  readonly inOneOutage: boolean;
 }
 
 /** Takes samples every few milliseconds until `over()` is true, and then waits for the last call. */
@@ -39,16 +41,15 @@ async function takeSamples(app: OrdersApp, over: () => unknown): Promise<readonl
   const samples: Promise<Sample>[] = [];
   const sample = () => {
     const at = Date.now();
-    const graceEndsAt = app.client.connectivity.outage?.graceEndsAt.getTime() ?? NaN;
+    const { outage } = app.client.connectivity;
+    const graceEndsAt = outage?.graceEndsAt.getTime() ?? NaN;
     const checked = channelOf(app);
-    const called = outcomeOf(app.orders.get({ id: '1' }));
+    const called = outcomeOf(app.orders.get({ id: '1' })).then((outcome) => ({
+      outcome,
+      inOneOutage: outage !== undefined && outage.since.getTime() === app.client.connectivity.outage?.since.getTime(),
+    }));
     samples.push(
-      Promise.all([checked, called]).then(([entry, outcome]) => ({
-        status: statusOf(entry),
-        at,
-        graceEndsAt,
-        outcome,
-      })),
+      Promise.all([checked, called]).then(([entry, call]) => ({ status: statusOf(entry), at, graceEndsAt, ...call })),
     );
   };
   // Also samples at each change, because on a busy machine a state may end before the next sample.
@@ -181,12 +182,22 @@ describe.concurrent('health of a channel', () => {
     const peer = await shortLivedPeer(5);
     onTestFinished(() => peer.close());
     const app = await startApp(onTestFinished, { url: peer.url, outageGraceMs: 500 });
-    expect((await outcomeOf(app.orders.get({ id: '1' }))).error?.reason).toBe('outage');
+    const readyMsAtOutageEnds: number[] = [];
+    app.client.events$.subscribe(({ type }) => {
+      if (type === 'outage-end') readyMsAtOutageEnds.push(Date.now() - app.client.connectivity.since.getTime());
+    });
+    await waitFor(async () => (await outcomeOf(app.orders.get({ id: '1' }))).error?.reason === 'outage', {
+      timeoutMs: 20_000,
+    });
     const before = peer.acceptedAt.length;
-    const samples = await takeSamples(
+    const taken = await takeSamples(
       app,
       () => peer.acceptedAt.length > before && Date.now() > peer.acceptedAt.at(-1)! + 100,
     );
+    // If this process pauses for 1 s while the channel is READY, the outage ends before the process reads the end of the connection, and
+    // calls wait again. The tolerance of 1 ms is for rounding.
+    expect(readyMsAtOutageEnds.filter((ms) => ms < 1_000 - 1)).toEqual([]);
+    const samples = taken.filter(({ inOneOutage }) => inOneOutage);
     expect(statuses(samples)).toEqual(['down']);
     expect(samples.filter(({ outcome: { error } }) => error === undefined)).toEqual([]);
     // A call that was sent while the channel was READY fails only when its connection ends.

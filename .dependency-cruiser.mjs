@@ -8,9 +8,9 @@ const LIBRARY = 'libs/resilient-grpc/src';
 const NEST = ['@nestjs/common', '@nestjs/core', '@nestjs/microservices', 'reflect-metadata'];
 
 /**
- * Folders of the library. `packages` lists the packages that a folder may import, and `types` those of which it may import only types.
- * `node` is true if it may import Node modules. Imports point to lower levels; folders of one level never import each other. docs/architecture.md
- * shows the table.
+ * Folders of the library. `packages` lists the packages that a folder may import. `types` lists the packages from which it may import only
+ * types. `node` is true if it may import Node modules. Imports point to lower levels; folders of one level never import each other.
+ * docs/architecture.md shows the table.
  *
  * Only folders that create connections, servers, or resolvers import `@grpc/grpc-js` at run time.
  */

@@ -81,7 +81,7 @@ const OPTIONS = {
   memory: ['size', 'messages', 'json'],
   'many-streams': ['streams', 'json'],
 };
-/** The options that apply with `--profile`, which runs one contender without rounds. */
+/** The options that apply if `--profile` is set, which runs one contender without rounds. */
 const PROFILE_OPTIONS = /** @type {readonly (keyof Values)[]} */ (['seconds', 'in-flight', 'size', 'profile']);
 
 /** An invalid argument. */
@@ -91,7 +91,8 @@ export class UsageError extends Error {}
  * @typedef {import('./compare.mjs').Comparison | import('./processes/open-streams.mjs').OpenStreamsPlan |
  *   import('./processes/slow-readers.mjs').SlowReadersPlan | import('./recovery/measure.mjs').RecoveryPlan |
  *   import('./processes/first-call.mjs').FirstCallPlan | import('./packages/measure.mjs').PackagePlan |
- *   import('./servers/measure.mjs').ServerPlan | import('./overload/measure.mjs').OverloadPlan} SectionPlan A plan that produces a section of the report.
+ *   import('./servers/measure.mjs').ServerPlan | import('./overload/measure.mjs').OverloadPlan} SectionPlan A plan that
+ *   produces a section of the report.
  *
  * @typedef {import('./memory/bounds.mjs').BoundsPlan | import('./memory/many-streams.mjs').ManyStreamsPlan} OursPlan
  * @typedef {{ bench: 'all', command: string, plans: readonly SectionPlan[], json: boolean }} OverallPlan `command` is the command line.

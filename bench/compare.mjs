@@ -32,7 +32,8 @@ const SETS = 3;
 /**
  * Initial old space for streams. Without it, V8 lowers the heap limit of these small processes until large messages cause continuous
  * marking. Messages then cost five times as much, starting at a different time in each process. Unary calls run without this flag, as in
- * a service. With it, V8 would not collect the old space at all, and the figures would include the objects that Node keeps per request.
+ * a service. With the flag, V8 would not collect the old space at all, and the figures would include the objects that Node keeps per
+ * request.
  */
 const OLD_SPACE_FLAG = '--initial-old-space-size=512';
 

@@ -1,6 +1,6 @@
 /**
- * A client under test. All methods except `read`, `close`, and `cpuUsage` take callbacks, because callbacks add the least overhead. Each implementation
- * uses its client as the client's docs recommend.
+ * A client under test. All methods except `read`, `close`, and `cpuUsage` take callbacks, because callbacks add the least overhead. Each
+ * implementation uses its client as the client's docs recommend.
  *
  * @typedef {object} Contender
  * @property {(id: string, done: (error: unknown, order?: { id: string }) => void) => void} get Makes a unary call.

@@ -35,7 +35,8 @@ import { median, quantile } from './statistics.mjs';
  */
 
 /**
- * @typedef {{ readonly workload: Workload, readonly samples: ReadonlyMap<string, Sample> }} Taken The samples of one workload in one round, by contender.
+ * @typedef {{ readonly workload: Workload, readonly samples: ReadonlyMap<string, Sample> }} Taken The samples of one
+ *   workload in one round, by contender.
  */
 
 /**

@@ -16,7 +16,7 @@ const ORDER = {
   id: ORDER_ID,
   customer: 'customer-7f3a9c52-11',
   totalCents: 129_900,
-  note: 'Leave it with the neighbour on the second floor, please.',
+  note: 'Leave it with the neighbor on the second floor, please.',
 };
 
 class BenchController {

@@ -95,7 +95,7 @@ export class Fleet {
   /**
    * Runs until `endMs`. Traffic is a Poisson process, identical for every policy.
    *
-   * @param {readonly { readonly at: number, readonly play: (fleet: Fleet) => void }[]} changes In chronological order.
+   * @param {readonly { readonly at: number, readonly apply: (fleet: Fleet) => void }[]} changes In chronological order.
    * @param {number} endMs
    */
   run(changes, endMs) {
@@ -119,7 +119,7 @@ export class Fleet {
       if (Math.min(next, changeAt) > endMs) break;
       if (changeAt <= next) {
         clock.time = changeAt;
-        changes[change++]?.play(this);
+        changes[change++]?.apply(this);
         continue;
       }
       clock.time = next;

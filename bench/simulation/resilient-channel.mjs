@@ -49,7 +49,7 @@ export class SimulatedChannel extends ManagedChannel {
     return new SimulatedWireChannel(this.settings.fleet, this.handle.bind(this), this.dependencies, timeoutMs);
   }
 
-  /** Like `start`, without a request. */
+  /** Like `start`, but without a request. */
   attemptBegins() {
     this.load.callStarted(this.dependencies.clock.now());
     this.current.attemptStarted();
@@ -72,7 +72,7 @@ export class SimulatedChannel extends ManagedChannel {
     return this.current.server;
   }
 
-  /** The connection; `undefined` without one. */
+  /** The connection; `undefined` if not connected. */
   get connection() {
     return this.current.connection;
   }

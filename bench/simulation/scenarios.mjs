@@ -114,7 +114,7 @@ function traffic(seconds, at, length, factor) {
  * @param {number} capacity
  */
 function slow(seconds, at, length, capacity) {
-  return fault(seconds, at, length, `${String(capacity * 100)} % of the capacity`, {
+  return fault(seconds, at, length, `${String(capacity * 100)}% of the capacity`, {
     begin: ({ servers }) => {
       for (const server of servers) server.capacity = capacity;
     },

@@ -44,14 +44,14 @@ export function simulate(world, policy, faults, seconds) {
   const changes = faults.flatMap((fault) => [
     {
       at: fault.from,
-      play: () => {
+      apply: () => {
         fleet.meter.faultBegins();
         fault.begin(fleet);
       },
     },
     {
       at: fault.to,
-      play: () => {
+      apply: () => {
         fault.end(fleet);
         fleet.meter.faultOver(fault.to);
       },

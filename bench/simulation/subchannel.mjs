@@ -18,7 +18,7 @@ const JITTER = 0.2;
 export class Subchannel {
   /** @type {'idle' | 'connecting' | 'backoff' | 'ready'} */
   state = 'idle';
-  /** Index of the connected server; -1 without a connection. */
+  /** Index of the connected server; -1 if not connected. */
   server = -1;
   #nextMs;
   #backoffUntil = 0;

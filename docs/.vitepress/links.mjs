@@ -2,7 +2,7 @@ import { posix } from 'node:path';
 
 /**
  * Converts links of the repository to links of the site: a README.md becomes the index of its folder, and a link to a file that is not a
- * page of docs/ leads to `repository`. If `repository` is `undefined`, such a link becomes plain text with the path as its title.
+ * page of docs/ points to `repository`. If `repository` is `undefined`, such a link becomes plain text with the path as its title.
  */
 export function repositoryLinks(markdown, repository) {
   const { link_open: open, link_close: close } = markdown.renderer.rules;

@@ -26,7 +26,7 @@ async function allEnded({ server, client }: Pick<Scene, 'server' | 'client'>): P
 /** Rules of gRFC A6 for hedged calls. */
 export const HEDGING_RULES: readonly Rule[] = [
   {
-    rule: 'all attempts are sent at once without `hedgingDelay`',
+    rule: 'all attempts are sent at once if `hedgingDelay` is not set',
     from: 'A6',
     config: hedging(undefined),
     async observe({ server, client }) {

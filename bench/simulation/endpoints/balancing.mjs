@@ -150,5 +150,5 @@ function helperOf(client) {
 }
 
 function nothing() {
-  // Leaves are simulated, and the fleet reports every change of the addresses.
+  // Leaves are simulated, and the fleet reports every change to the addresses.
 }

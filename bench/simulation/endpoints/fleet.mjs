@@ -77,7 +77,7 @@ export class EndpointFleet {
   /**
    * Runs until `endMs`. Traffic is a Poisson process, identical for every policy.
    *
-   * @param {readonly { readonly at: number, readonly play: (fleet: EndpointFleet) => void }[]} changes In chronological order.
+   * @param {readonly { readonly at: number, readonly apply: (fleet: EndpointFleet) => void }[]} changes In chronological order.
    * @param {number} endMs
    */
   run(changes, endMs) {
@@ -92,7 +92,7 @@ export class EndpointFleet {
       const next = Math.min(callAt, attemptAt, backoffAt, clock.nextAt, changeAt);
       if (next > endMs) break;
       clock.time = next;
-      if (next === changeAt) changes[change++]?.play(this);
+      if (next === changeAt) changes[change++]?.apply(this);
       else if (next === callAt) {
         this.#client().call();
         callAt = this.#nextCallAt();

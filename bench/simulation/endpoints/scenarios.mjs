@@ -8,7 +8,7 @@
  * @property {number} seconds
  * @property {{ readonly from: number, readonly to: number }} fault Seconds.
  * @property {(endpoints: number) => readonly number[]} watched Replicas whose load and ejections are measured.
- * @property {(endpoints: number) => readonly { readonly at: number, readonly play: (fleet: EndpointFleet) => void }[]} changes By time in
+ * @property {(endpoints: number) => readonly { readonly at: number, readonly apply: (fleet: EndpointFleet) => void }[]} changes By time in
  *   milliseconds.
  */
 
@@ -20,7 +20,7 @@ const LATER = { from: 930, to: 950 };
 const APPEARS_AT = 20;
 /** Share of the replicas that fail in `endpoints-fail`. */
 const FAILING_SHARE = 0.6;
-/** Maximum time until a client receives a change of the addresses, as with a watch of EndpointSlices. */
+/** Maximum time until a client receives a change to the addresses, as with a watch of EndpointSlices. */
 const RESOLVED_WITHIN_MS = 100;
 
 /** @type {Readonly<Record<string, EndpointScenario>>} */
@@ -52,7 +52,7 @@ export const ENDPOINT_SCENARIOS = {
     changes: () => [
       {
         at: APPEARS_AT * 1_000,
-        play: (fleet) => {
+        apply: (fleet) => {
           fleet.addReplica();
           fleet.resolveAll(RESOLVED_WITHIN_MS);
         },
@@ -105,7 +105,7 @@ function become(seconds, indexes, condition) {
   return {
     at: seconds * 1_000,
     /** @param {EndpointFleet} fleet */
-    play: ({ replicas }) => {
+    apply: ({ replicas }) => {
       for (const index of indexes) {
         const replica = replicas[index];
         if (replica !== undefined) replica.condition = condition;

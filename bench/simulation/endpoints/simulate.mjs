@@ -29,7 +29,7 @@ const REACTION_SECONDS = 2;
  * @property {number} failedAfter Share of failures among the calls that start after the fault.
  * @property {number} p99Before p99 of the calls before the fault in milliseconds, including failed calls.
  * @property {number} p99 p99 of the calls that start later in the fault in milliseconds, including failed calls.
- * @property {number} ejected Share of the pairs of a client and a sick endpoint that were ejected during the fault.
+ * @property {number} ejected Share of pairs of a client and a faulty endpoint in which the client ejected the endpoint during the fault.
  * @property {number | undefined} ejectedAfter Median time of the first ejections.
  * @property {readonly [number, number] | undefined} returned 5th and 95th percentile of the times of the first returns.
  * @property {number} peak Maximum mean load on the watched endpoints, relative to their fair share, after the first return or the end of
@@ -38,7 +38,8 @@ const REACTION_SECONDS = 2;
  * @property {number} minInUse Smallest number of endpoints that any client used.
  * @property {number} falseEjections Number of ejections of endpoints without a fault.
  * @property {number} sickAttempts Share of all attempts that endpoints received during their fault.
- * @property {readonly { readonly number: number, readonly count: number, readonly seconds: number }[]} ejections Count and mean duration by number.
+ * @property {readonly { readonly number: number, readonly count: number, readonly seconds: number }[]} ejections Count and
+ *   mean duration by number.
  */
 
 /**

@@ -6,7 +6,7 @@ const MAX_FILE_BYTES = 2 ** 20;
 /**
  * Reads a file or a pipe. The size is bounded, because a device such as /dev/zero has no end.
  *
- * @throws Error with code 'EFBIG' if there are more than `MAX_FILE_BYTES` bytes.
+ * @throws Error with code 'EFBIG' if the file has more than `MAX_FILE_BYTES` bytes
  */
 export function readBoundedFile(path: string): Buffer {
   const file = openSync(path, 'r');

@@ -32,7 +32,7 @@ export class ResolvedAddresses {
     this.lastLookupAt = this.clock.epoch();
     const { failing, used, events } = this;
     this.failing = !ok;
-    // Without earlier addresses, a failed lookup is reported as a failed attempt to connect.
+    // If there are no earlier addresses, a failed lookup is reported as a failed attempt to connect.
     if (!isError || failing || used.size === 0) return;
     if (events.wanted) events.emit({ type: 'lookup-failed', addresses: used.size });
   }

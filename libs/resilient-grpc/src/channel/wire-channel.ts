@@ -159,7 +159,7 @@ export class WireChannel {
     healthCheck,
     maxConnectionsPerEndpoint,
   }: WireChannelSettings): PolicyOwner | undefined {
-    // With xds:, the control plane selects the policies, so only the public states are observed.
+    // For an xds: target, the control plane selects the policies, so only the public states are observed.
     if (target.startsWith('xds:')) return undefined;
     const { clock, random, attempts, histories, seams, endpoints, refresh } = this;
     const handle = this.handlePolicy.bind(this);
@@ -274,8 +274,8 @@ export class WireChannel {
   }
 
   /**
-   * Reserves a stream for `call` if streams are limited, and observes its connection if the policy is not active (for example, with
-   * `xds:`). The stream of the call exists in the next turn.
+   * Reserves a stream for `call` if streams are limited, and observes its connection if the policy is not active (for example, for
+   * an `xds:` target). The stream of the call exists in the next turn.
    */
   callCreated(call: object): void {
     if (this.isLimited) this.reserveStream();
@@ -320,13 +320,13 @@ export class WireChannel {
     return this.track(this.policy?.control?.openStream({ ...opening, authority: this.authority }));
   }
 
-  /** Stores a stream that is not a call, because the channel must end the stream when it retires. */
+  /** Stores a stream that is not a call, so that `retire()` can end it. */
   private track(stream: ConnectionStream | undefined): ConnectionStream | undefined {
     if (stream !== undefined) this.streams = [...this.streams.filter(({ isOver }) => !isOver), stream];
     return stream;
   }
 
-  /** Accepts no more calls, and closes after the last one. grpc-js's `close()` would end running calls if keepalive is on. */
+  /** Retires the channel, which closes when its last call has ended. grpc-js's `close()` would end running calls if keepalive is on. */
   retire(): void {
     this.retired = true;
     this.refresh?.close();
@@ -392,7 +392,7 @@ export class WireChannel {
     this.handle(this, { type: 'state', state, error: error === undefined ? undefined : plainError(error) });
   }
 
-  /** Reports that endpoints are connected and none is serving, so that an outage starts. */
+  /** Reports a connect failure, which starts an outage, if endpoints are connected but none is serving. */
   private reportUnusable(): void {
     const why = this.closed ? undefined : this.endpoints?.unusableReason;
     if (why !== undefined) this.connectFailed(otherFailure('not-serving', why));

@@ -45,8 +45,8 @@ export interface GrpcClientSnapshot {
   /** Path that calls take: directly on a connection, or through grpc-js's channel for the given reason. */
   readonly calls: CallPath;
   /**
-   * Addresses that the channel has resolved, including those no longer in use: up to 256, or more if more are in use. Empty without the
-   * library's load-balancing policy (`xds:`).
+   * Addresses that the channel has resolved, including those no longer in use: up to 256, or more if more are in use. Empty if
+   * the library's load-balancing policy is not in use (`xds:`).
    */
   readonly connections: readonly ConnectionSnapshot[];
   /** Lookups of the target's name. */
@@ -97,7 +97,7 @@ export interface GrpcClientSnapshot {
     /** The 100 oldest streams. */
     readonly oldest: readonly Serialized<ActiveCall>[];
   };
-  /** Failures by method, code and reason: at most 20 kinds, the latest last. */
+  /** Failures by method, code, and reason: at most 20 kinds, the latest last. */
   readonly errors: readonly ErrorSnapshot[];
   readonly drain: {
     readonly state: 'none' | 'draining' | 'drained' | 'closed';

@@ -247,7 +247,7 @@ class GrpcClient implements ResilientGrpcClient {
     return callbackClient(name, services.get(name), this.channel, interceptors, this.context) as T;
   }
 
-  /** True if the connections of the client are observed individually; false with `xds:`. */
+  /** True if the connections of the client are observed individually; false for an `xds:` target. */
   get observesConnections(): boolean {
     return this.channel.current.observed;
   }
@@ -299,8 +299,8 @@ class GrpcClient implements ResilientGrpcClient {
 
   /**
    * Opens a response stream on one READY connection. The stream is not one of the client's calls. It is not counted, no drain waits for its
-   * end, and the channel becomes idle even while it is open. It sends the client's metadata and bypasses interceptors. Resolves to
-   * `undefined` if no connection is READY.
+   * end, and the channel may become idle while the stream is open. The stream sends the client's metadata and bypasses interceptors.
+   * Resolves to `undefined` if no connection is READY.
    *
    * @throws the error that the client's metadata function throws
    */
@@ -415,7 +415,7 @@ class GrpcClient implements ResilientGrpcClient {
     return this.registry.endStreams();
   }
 
-  /** Notes that the shutdown of the application begins: its drain will report the calls that finish from now on. */
+  /** Records that the application is shutting down. The drain report includes the calls that finish from now on. */
   noteShutdown(): void {
     this.registry.noteShutdown();
   }

@@ -49,8 +49,8 @@ function subchannelCall(channelCall: object): SubchannelCall | null | undefined 
 }
 
 /**
- * Peer of the connection that carries `channelCall`; `undefined` without a connection, or if the installed grpc-js lacks the private
- * fields.
+ * Peer of the connection that carries `channelCall`; `undefined` if there is no connection, or if the installed grpc-js lacks the
+ * private fields.
  */
 export function peerOf(channelCall: object): string | undefined {
   return subchannelCall(channelCall)?.getPeer?.();
@@ -66,8 +66,8 @@ export function readWire(channelCall: object): WireFacts | undefined {
 
 /**
  * Returns the address of the connection that carried `call`, as in the history of its channel; `undefined` if it is the address of the
- * peer. The two differ if there are several connections to the peer. With `isDirect`, `call` is a call on one connection instead of a call
- * of the channel.
+ * peer. The two differ if there are several connections to the peer. If `isDirect` is true, `call` is a call on one connection instead of
+ * a call of the channel.
  */
 export function connectionAddress(call: object, isDirect: boolean): string | undefined {
   // Safe for the supported releases of grpc-js. Other releases may lack the field, which is optional.

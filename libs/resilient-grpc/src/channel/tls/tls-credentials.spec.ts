@@ -102,7 +102,7 @@ describe('TLS options', () => {
     expect(problems(options)[0]).toMatch(expected);
   });
 
-  it('prints no text that may be a private key in a TLS error', () => {
+  it('omits text that may be a private key from TLS errors', () => {
     const lostHeading = pem('client-key').split('\n').slice(1).join('\n');
     const text = [
       ...problems({ key: lostHeading, cert: pem('client') }),

@@ -58,7 +58,7 @@ export function openTlsCredentials(
   return { ok: true, credentials: new TlsCredentials(options, material, dependencies) };
 }
 
-/** Credentials from TLS options. With `reload`, they are replaced when the files change. */
+/** Credentials from TLS options. If `reload` is true, they are replaced when the files change. */
 class TlsCredentials implements CredentialsSource {
   current: ChannelCredentials;
   private readonly listeners = new Set<() => void>();

@@ -20,7 +20,7 @@ export interface TlsOptions {
 
 /** One problem in TLS options. */
 export interface TlsProblem {
-  /** 'ca', 'cert', 'key' or 'reload'. */
+  /** 'ca', 'cert', 'key', or 'reload'. */
   readonly key: string;
   readonly message: string;
 }

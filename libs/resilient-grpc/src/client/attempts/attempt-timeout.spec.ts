@@ -48,13 +48,13 @@ describe('attempt timeout', () => {
   it.each([Infinity, 1_001])('sends the attempt timeout as grpc-timeout if the call has %d ms left', (deadlineMs) => {
     const { request, wire, sentTimeout } = make({ deadlineMs });
     expect(sentTimeout()).toEqual(['1000m']);
-    // With a deadline, grpc-js would replace grpc-timeout with the time until that deadline.
+    // If the request had a deadline, grpc-js would replace grpc-timeout with the time until that deadline.
     expect(wire.request.deadline).toBe(Infinity);
     expect(request.metadata.get('grpc-timeout')).toEqual([]);
   });
 
   it.each<[string, Parameters<typeof make>[0]]>([
-    ['the call has no more time left than the attempt timeout', { deadlineMs: 1_000 }],
+    ['the attempt timeout does not expire before the deadline of the call', { deadlineMs: 1_000 }],
     ['the response is a stream', { method: { requestStream: false, responseStream: true } as MethodDescriptor }],
     ['the request is a stream', { method: { requestStream: true, responseStream: false } as MethodDescriptor }],
     ['grpc-js interceptors may read the deadline', { interceptors: [] }],

@@ -29,7 +29,7 @@ class AttemptTimeoutAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   /** `undefined` until the attempt has been started. */
   private readonly timer: PeerTimer | undefined;
-  /** Timer for the call's deadline; `undefined` without a deadline, or if grpc-js enforces it. */
+  /** Timer for the call's deadline; `undefined` if there is no deadline, or if grpc-js enforces it. */
   private readonly deadline: DeadlineTimer | undefined;
   /** True if the timeout was also sent to the server. */
   private readonly isSent: boolean;

@@ -39,7 +39,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
     private readonly startedAt: number,
   ) {
     super(request, listener);
-    // Also without a deadline, because an interceptor of grpc-js may set one later.
+    // Deferred even if there is no deadline, because an interceptor of grpc-js may set one later.
     clock.defer(() => {
       this.sentAt = clock.now();
     });

@@ -50,8 +50,8 @@ export class HedgedAttempt implements Attempt {
   private awaitsChannel = false;
   private startedAt = 0;
   /**
-   * Failure of the last attempt in flight, with a pushback. The call fails with this failure if no attempt can be sent when the next one is
-   * due.
+   * Failure of the last attempt in flight, while a pushback or a backoff delays the next attempt. The call fails with this failure if no
+   * attempt can be sent when the next one is due.
    */
   private held: Failed | undefined;
   /** Reason why the next attempt is sent. */
@@ -192,7 +192,7 @@ export class HedgedAttempt implements Attempt {
       return;
     }
     this.held = { hedge, end, verdict, durationMs: clock.now() - hedge.startedAt, because: decision.because };
-    if (decision.action === 'send' || this.hedges.size > 0) this.notifyGone();
+    if (decision.action === 'send' || this.hedges.size > 0) this.reportHeldFailure();
     if (this.isOver) return;
     this.act(decision);
     this.failHeld(this.client.registry.drainUntil);
@@ -207,7 +207,7 @@ export class HedgedAttempt implements Attempt {
     return true;
   }
 
-  private notifyGone(): void {
+  private reportHeldFailure(): void {
     const { held } = this;
     this.held = undefined;
     if (held === undefined || held.verdict.kind === 'unsent') return;
@@ -239,13 +239,13 @@ export class HedgedAttempt implements Attempt {
 
   private act(decision: HedgeDecision): void {
     if (decision.action === 'fail' && this.held !== undefined) {
-      // The attempt was not permitted when it was due, and no other attempt is in flight.
+      // The next attempt was not permitted when it was due, and no other attempt is in flight.
       this.because = decision.because;
       this.finish(this.held.hedge, this.held.end);
       return;
     }
     if (decision.action === 'send') {
-      this.notifyGone();
+      this.reportHeldFailure();
       this.reason = decision.because;
       this.beginOrWait();
     }

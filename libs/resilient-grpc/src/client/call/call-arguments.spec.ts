@@ -68,7 +68,7 @@ describe('call metadata', () => {
     expect(taken.getOptions()).toEqual({ waitForReady: true });
   });
 
-  it('merges metadata of the client, the argument and the options without changing them', () => {
+  it('merges metadata of the client, the argument, and the options without changing them', () => {
     const argument = metadataOf({ 'x-argument': 'a' });
     argument.setOptions({ waitForReady: true });
     const joined = callMetadata(

@@ -106,7 +106,7 @@ export function callError(
   });
 }
 
-/** Returns the path of a method that the server does not implement if its status lacks the path ("Method not found!" of grpcio). */
+/** Returns `path` if the server does not implement the method and its status does not name it, such as grpcio's "Method not found!". */
 function missingPath({ code, reason, details }: CallFailure, path: string): string | undefined {
   return code === StatusCode.UNIMPLEMENTED && reason === 'server' && !details.includes(path) ? path : undefined;
 }

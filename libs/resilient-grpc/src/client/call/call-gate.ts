@@ -42,8 +42,8 @@ const HOLD_DETAILS: Readonly<Partial<Record<Hold, string>>> = {
 
 /**
  * Holds one call while it may not send an attempt: for interceptors, pending data, the channel, its permits, and the delay before a retry.
- * It enforces the call's deadline while the transport does not. Without interceptors and limits, a call gets a gate only if it must be
- * held.
+ * Enforces the call's deadline while the transport does not. A call that has neither interceptors nor limits gets a gate only if it must
+ * be held.
  */
 export class CallGate implements Waiter, PermitWaiter {
   /** True if the next attempt is queued even while the channel is ready. */

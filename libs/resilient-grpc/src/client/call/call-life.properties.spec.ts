@@ -31,7 +31,7 @@ interface CallPlan {
   readonly kind: MethodKind;
   readonly safe: boolean;
   readonly maxAttempts: number;
-  /** Delay between hedged attempts; `undefined` without hedging. */
+  /** Delay between hedged attempts; `undefined` if calls are not hedged. */
   readonly hedgingDelayMs: number | undefined;
   readonly attemptTimeoutMs: number | undefined;
   /** Idle timeout of response streams. */
@@ -49,7 +49,7 @@ interface WorldPlan {
   readonly maxConcurrentCalls: number | undefined;
   readonly maxQueuedCalls: number;
   readonly breaker: boolean;
-  /** Milliseconds that each attempt waits for its token; if negative, the token fails; `undefined` without tokens. */
+  /** Milliseconds that each attempt waits for its token; if negative, the token fails; `undefined` if there are no tokens. */
   readonly tokenMs: number | undefined;
   /** True if the channel was idle, so that each call first waits until pending data has been read. */
   readonly quiet: boolean;
@@ -240,8 +240,9 @@ class World {
   private began(request: AttemptRequest): void {
     const call = this.calls.find(({ id }) => id === callOf({ request }))!;
     const { violations } = this.transport;
-    if (call.ended) violations.push(`an attempt of call ${call.id} began after its end`);
-    if (call.deadline <= this.clock.epoch()) violations.push(`an attempt of call ${call.id} began after its deadline`);
+    if (call.ended) violations.push(`an attempt of call ${call.id} began after the call ended`);
+    if (call.deadline <= this.clock.epoch())
+      violations.push(`an attempt of call ${call.id} began after the deadline of the call`);
     call.started += 1;
   }
 
@@ -579,26 +580,23 @@ describe('life of a call', { timeout: 300_000 }, () => {
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
     ['a hedged attempt', { hedgingDelayMs: 60_000 }],
-  ])(
-    'fails a call that waits for %s when a drain begins, if the wait exceeds the drain timeout',
-    async (_what, plan) => {
-      const world = new World();
-      const { transport, registry, calls } = world;
-      world.begin({ ...UNARY, ...plan });
-      transport.open[0]!.end(ENDS['busy, again in 2 s']);
-      await world.pass(500);
-      const report = registry.drain(1_500);
-      const failure = {
-        code: 14,
-        details: 'busy',
-        reason: 'server',
-        notRetriedBecause: 'draining',
-        retryAfterMs: 2_000,
-      };
-      expect(calls[0]!.errors).toMatchObject([failure]);
-      expect(await report).toEqual({ finished: 0, completed: 0, cancelled: 1, durationMs: 0 });
-    },
-  );
+  ])('fails a call when a drain begins if the call waits for %s that is due after the drain', async (_what, plan) => {
+    const world = new World();
+    const { transport, registry, calls } = world;
+    world.begin({ ...UNARY, ...plan });
+    transport.open[0]!.end(ENDS['busy, again in 2 s']);
+    await world.pass(500);
+    const report = registry.drain(1_500);
+    const failure = {
+      code: 14,
+      details: 'busy',
+      reason: 'server',
+      notRetriedBecause: 'draining',
+      retryAfterMs: 2_000,
+    };
+    expect(calls[0]!.errors).toMatchObject([failure]);
+    expect(await report).toEqual({ finished: 0, completed: 0, cancelled: 1, durationMs: 0 });
+  });
 
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],

@@ -106,7 +106,7 @@ export class CallReport {
     this.telemetry?.end(StatusCode.CANCELLED, details);
   }
 
-  /** Reports the end of the call to telemetry, interceptors, the `onEnd` callback and event listeners. */
+  /** Reports the end of the call to telemetry, interceptors, the `onEnd` callback, and event listeners. */
   ended(end: Pick<GrpcCallError, 'code' | 'details' | 'metadata' | 'peer'>): void {
     const { code, details, metadata: trailers, peer } = end;
     this.telemetry?.end(code, details);
@@ -129,7 +129,7 @@ export class CallReport {
     });
   }
 
-  /** True if a callback, an interceptor or an event listener receives the end of the call. */
+  /** True if a callback, an interceptor, or an event listener receives the end of the call. */
   private isEndObserved(): boolean {
     const { client, parts } = this.context;
     return client.events.everyCallWanted || parts?.hooks !== undefined || this.input.given.options?.onEnd !== undefined;

@@ -624,7 +624,7 @@ export class ClientCall
     return this.phase !== 'ended';
   }
 
-  /** Binds `call` to the abort signal, the inbound call, and the `parent` of this call. Returns a function that unbinds it, if bound. */
+  /** Binds `call` to the abort signal, the inbound call, and the `parent` of this call. Returns the function that unbinds it, if any. */
   bindTo(call: Endable): (() => void) | undefined {
     return bindCall(this.options, this.prepared.binding?.signal, call);
   }

@@ -18,7 +18,7 @@ export interface InboundBinding extends Omit<Propagated, 'entries'> {
 }
 
 /**
- * Returns the binding of a call that starts now. Returns `undefined` without an inbound call, or if the client or the call disables
+ * Returns the binding of a call that starts now. Returns `undefined` if there is no inbound call, or if the client or the call disables
  * propagation. `createdIn` is the inbound call in which the Observable was created. It is used if the subscription happens outside an
  * inbound call.
  */

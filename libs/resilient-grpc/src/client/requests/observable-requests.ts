@@ -23,9 +23,9 @@ const ASSUMED_MESSAGE_BYTES = 1_024;
 
 /**
  * Source of messages from an Observable, which has no backpressure. Messages pushed in one turn of the event loop (`from(array)`, rows that
- * a promise returns) are buffered regardless of their size, because backpressure cannot slow a source down within a turn. Nest's own client
- * accepts them, too. While messages of an earlier turn are still buffered, the source is ahead of the connection, and further messages are
- * buffered up to a limit.
+ * a promise resolves to) are buffered regardless of their size, because backpressure cannot slow a source down within a turn. Nest's own
+ * client accepts them, too. While messages of an earlier turn are still buffered, the source is ahead of the connection, and further
+ * messages are buffered up to a limit.
  */
 export class ObservableRequests implements RequestSource {
   readonly pushes = true;

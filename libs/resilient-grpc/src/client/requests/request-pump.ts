@@ -43,7 +43,7 @@ export class RequestPump implements MessageConsumer {
     input: unknown,
     private readonly callbacks: PumpCallbacks,
     private readonly context: MethodContext,
-    /** False with interceptors, because they receive the messages unserialized. */
+    /** False if the call has interceptors of grpc-js, because they receive unserialized messages. */
     private readonly asBytes: boolean,
   ) {
     this.buffer = new RequestBuffer(context.client.replayLimits);
@@ -95,7 +95,7 @@ export class RequestPump implements MessageConsumer {
 
   bytesOf(payload: unknown): number {
     if (payload instanceof Uint8Array) return payload.length;
-    // With interceptors, the message is serialized after they have run. Here, it is serialized only to determine its size.
+    // If there are interceptors, the message is serialized after they have run. Here, it is serialized only to determine its size.
     try {
       return this.context.method.requestSerialize(payload).length;
     } catch {
@@ -210,7 +210,7 @@ class RequestBuffer {
     return this.messages[index];
   }
 
-  /** Adds a payload that is being sent. With interceptors, the payload is a message of unknown size, which cannot be buffered. */
+  /** Adds a payload that is being sent. If there are interceptors, the payload is a message of unknown size, which cannot be buffered. */
   add(payload: unknown): void {
     if (!this.complete) return;
     if (!(payload instanceof Uint8Array) || !this.limits.take(payload.length + MESSAGE_OVERHEAD_BYTES, this.bytes)) {

@@ -112,7 +112,7 @@ describe('call policy settings', () => {
     expect([maxConcurrentCalls, maxQueuedCalls]).toEqual([3, 0]);
   });
 
-  it('hedges instead of retrying if a hedgingPolicy applies to a method without a request stream and without idempotent: false', () => {
+  it('hedges instead of retrying if a hedgingPolicy applies to a method that has neither a request stream nor idempotent: false', () => {
     const hedgingPolicy = { maxAttempts: 9, hedgingDelay: '0.1s', nonFatalStatusCodes: ['UNAVAILABLE'] };
     const serviceConfig = { methodConfig: [{ name: [{}], hedgingPolicy }] };
     expect(policy({ serviceConfig }, 'Create')).toMatchObject({
@@ -149,7 +149,7 @@ describe('metadata settings', () => {
     });
   });
 
-  it('reports invalid metadata of a function without its values', async () => {
+  it('omits values from errors about metadata that a function returns', async () => {
     const resolveWith = (value: unknown) => map({ metadata: () => value }, {});
     await expect(resolveWith({ 'x-a': 'hush\n' })).rejects.toThrow(
       /^the metadata function returned an invalid 'x-a': expected printable/,

@@ -30,8 +30,8 @@ export interface GrpcClientDefaults {
    */
   readonly streamIdleTimeoutMs?: number | undefined;
   /**
-   * Time in milliseconds, more than 0, after which a stream that `for await` no longer reads is logged and emitted as an event. `Infinity`
-   * disables the warning. The stream stays open.
+   * Time in milliseconds, more than 0, after which a warning and an event report a stream that `for await` no longer reads. `Infinity`
+   * disables both. The stream stays open.
    * @defaultValue 60000
    */
   readonly unreadStreamWarningMs?: number | undefined;
@@ -112,7 +112,7 @@ export interface GrpcClientDefaults {
   /** Credentials from grpc-js. Cannot be combined with `tls`. @defaultValue insecure */
   readonly credentials?: ChannelCredentials | undefined;
   /**
-   * TLS material as file paths, PEM text or buffers; `{}` trusts Node's default certificate authorities. Cannot be combined with
+   * TLS material: file paths, PEM text, or buffers; `{}` trusts Node's default certificate authorities. Cannot be combined with
    * `credentials`.
    */
   readonly tls?: TlsOptions | undefined;

@@ -179,7 +179,7 @@ export function contractKeysProblem({
   return { key: 'protoPath', message };
 }
 
-/** True for a device, a pipe or a folder. False if the path does not exist, because it may be relative to `loader.includeDirs`. */
+/** True for a device, a pipe, or a folder. False if the path does not exist, because it may be relative to `loader.includeDirs`. */
 function isNotRegularFile(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false })?.isFile() === false;

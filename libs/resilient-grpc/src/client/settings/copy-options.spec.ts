@@ -72,7 +72,7 @@ describe('copyOptions', () => {
     expect(copied(config)).toEqual({ url: config.url, metadata: config.metadata, useFactory: config.useFactory });
   });
 
-  it('keeps instances, functions, definitions and interceptors in the options by reference', () => {
+  it('copies instances, functions, definitions, and interceptors of the options by reference', () => {
     const metadata = new Metadata();
     const key = Buffer.from('k');
     const packageDefinition = { Orders: {} };

@@ -43,7 +43,7 @@ const FIRST_SERVICE_CONFIG_TIMEOUT_MS = 5_000;
  * A service config that changes while its client is open. Each value is validated as a whole. An invalid update is logged, and the current
  * service config remains in effect. A call keeps the policy with which it started.
  *
- * Before the first value there is no service config to keep. An invalid first value therefore makes the start fail, as does a source that
+ * Before the first value, there is no service config to keep. An invalid first value therefore makes the start fail, as does a source that
  * fails or completes without a value. In two cases, the start succeeds anyway:
  * - A late value, because otherwise an outage of the config service would prevent every start. After 5 s, the client starts without a
  * service config, logs a warning, and uses the value when it arrives.

@@ -269,7 +269,7 @@ describe('attach to an unusable URL', () => {
     [
       'a snapshot of a later version',
       (_request, response) => response.end(JSON.stringify({ version: 2, clients: [] })),
-      'sends snapshots of version 2, and this doctor reads version 1',
+      'sends snapshots of version 2, but this doctor reads version 1',
     ],
   ])('reports the cause if attach receives %s instead of a dashboard', async (_what, answer, message) => {
     const server = createServer(answer).listen(0, '127.0.0.1');

@@ -21,8 +21,8 @@ const RATE_SAMPLES = 3;
 /** Update interval with a page open, which is also the heartbeat. */
 const UPDATE_INTERVAL_MS = 1_000;
 /**
- * Minimum interval between two updates, which delays the update after a change of state. Also the update interval for `UNSETTLED_MS` after
- * such a change, while dependent values change.
+ * Minimum interval between two updates, even after a state change. Also the update interval for `UNSETTLED_MS` after a state change, while
+ * dependent values change.
  */
 const MIN_UPDATE_INTERVAL_MS = 250;
 const UNSETTLED_MS = 2_000;
@@ -101,7 +101,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   private readonly logger = new LibraryLogger('ResilientGrpc');
   private readonly visitors = new Set<Visitor>();
   private readonly missed = new WeakSet<Visitor>();
-  /** Clients whose changes of state are observed. */
+  /** Clients whose state changes are observed. */
   private readonly followed = new Map<ResilientGrpcClient, Subscription>();
   private shown: ReadonlyMap<string, DashboardClient> = new Map();
   /** Histories of clients that are no longer shown, the most recent last. At most `MAX_SHOWN_CLIENTS` histories are kept. */
@@ -241,7 +241,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
         samples: this.setAside.get(one.client) ?? [],
         delta: new ClientDelta(one.key, snapshot, isOpenInPage),
       };
-      // Without visitors, nothing needs to be serialized.
+      // If there are no visitors, nothing needs to be serialized.
       if (same !== undefined && this.visitors.size > 0) delta.update(snapshot, isOpenInPage);
       if (due || same === undefined) samples.push(sampleOf(snapshot, epoch));
       if (samples.length > HISTORY_LENGTH) samples.shift();

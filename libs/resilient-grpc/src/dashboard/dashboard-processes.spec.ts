@@ -28,7 +28,7 @@ describe('DashboardProcesses', () => {
     vi.unstubAllGlobals();
   });
 
-  it('connects to no process after a visitor disconnected while its stream was blocked', async () => {
+  it('does not connect to other processes if the visitor disconnects while its stream is blocked', async () => {
     const fetched = vi.fn(() => new Promise(() => undefined));
     vi.stubGlobal('fetch', fetched);
     const clock = new VirtualClock();

@@ -54,12 +54,12 @@ export class EventStream implements Visitor {
     if (!this.closed && this.isBlocked) await new Promise<void>((resolve) => this.unblocked.push(resolve));
   }
 
-  /** Sends `data`, each a single line. Drops the event while earlier events are not flushed. */
+  /** Sends an event; each item of `data` must be a single line. Drops the event while earlier events are not flushed. */
   send(event: string, ...data: readonly string[]): void {
     if (!this.isBlocked) this.push(event, ...data);
   }
 
-  /** Sends `data`, each a single line, even if earlier events are not flushed. Use it for changes that cannot be sent later. */
+  /** Sends an event like `send`, but even if earlier events are not flushed. Use it for changes that cannot be sent later. */
   push(event: string, ...data: readonly string[]): void {
     if (this.closed) return;
     const lines = data.map((line) => `data: ${line}\n`).join('');

@@ -11,13 +11,13 @@ export type RelayState = 'connecting' | 'live' | 'silent' | 'unreachable' | 'for
 
 /** Receives the events of a process and the states of the connection to it. */
 export interface RelaySink {
-  /** Receives an event and its JSON, which is a single line. The next event is read when the returned promise has resolved. */
+  /** Receives an event and its JSON, which is a single line. The next event is read only after the returned promise resolves. */
   event(event: string, json: string): Promise<void>;
   /** Receives a change of the connection state, and its cause if there is one. */
   link(state: RelayState, text?: string): void;
 }
 
-/** Reads the events of the dashboard of one process, and reconnects until it is closed. Follows no redirects. */
+/** Reads the dashboard events of one process, and reconnects until `close()` is called. Does not follow redirects. */
 export class ProcessRelay {
   private readonly closing = new AbortController();
   private state: RelayState | undefined;

@@ -91,7 +91,7 @@ async function* checkServer(
     connectTimeoutMs,
     budget,
   };
-  // Through a proxy, only the client itself connects.
+  // If a proxy is used, only the client itself connects.
   const probed = proxy === undefined ? await probeAddresses(addresses, parameters) : [];
   const usable = probed.find(({ probe }) => probe.readyMs !== undefined);
   for (const one of probed) yield addressCheck(one, usable !== undefined);
@@ -112,7 +112,7 @@ async function* checkServer(
   }
   const found = await within(budget.leftMs(options.timeoutMs), dnsConfig, DNS_TIMED_OUT);
   if (found !== undefined) yield found;
-  // The time limit of all checks does not apply to the keepalive and idle checks.
+  // The overall time limit does not apply to the keepalive and idle checks.
   const ownTime = () => ({ ...parameters, budget: new TimeBudget(connectTimeoutMs) });
   const unusable = `not checked: ${proxy === undefined ? 'no usable address' : 'connections go through a proxy'}`;
   if (everyMs !== undefined) {

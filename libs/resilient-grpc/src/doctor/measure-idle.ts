@@ -58,8 +58,8 @@ const USE_SHARE = 0.25;
 const MIN_USE_INTERVAL_MS = 250;
 const MAX_USE_INTERVAL_MS = 10_000;
 /**
- * Share of the measured time for which to wait in case the connection in use ends, too. The wait is necessary because maximum connection
- * ages vary by up to 10%.
+ * Time to wait, as a share of the measured time, to see whether the connection in use ends, too. The wait is necessary because maximum
+ * connection ages vary by up to 10%.
  */
 const CONFIRMATION_SHARE = 0.25;
 const MIN_CONFIRMATION_MS = 1_000;
@@ -73,7 +73,7 @@ type Finding =
 
 /**
  * Measures how long a peer keeps idle connections. A ping at each age finds connections that were dropped silently. One more connection is
- * in use all the time, so that a maximum connection age, a restart, or a stuck server is not mistaken for an idle timeout. Ends with the
+ * used continuously, so that a maximum connection age, a restart, or a stuck server is not mistaken for an idle timeout. Ends with the
  * first finding.
  */
 export async function measureIdle(parameters: IdleParameters): Promise<IdleOutcome> {

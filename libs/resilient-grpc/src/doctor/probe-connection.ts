@@ -12,7 +12,7 @@ import {
 } from './open-connection.js';
 import type { TargetAddress } from './target-address.js';
 
-/** The result of connecting to one address. Times are in milliseconds from the start. */
+/** The result of connecting to one address. Times are in milliseconds from the start of the connection attempt. */
 export interface ConnectionProbeResult {
   readonly tcpMs?: number;
   readonly tlsMs?: number;

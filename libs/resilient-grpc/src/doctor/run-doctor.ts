@@ -20,10 +20,10 @@ const HELP = `Usage: nestjs-resilient-grpc doctor <target> [options]
 
 Diagnoses why a gRPC client cannot reach its server: name resolution, connection, TLS, HTTP/2, health.
 <target> is the url of the client: orders:50051, dns:///orders:50051, ipv4:10.0.0.7:50051, unix:/run/orders.sock,
-kubernetes:///orders.shop:50051 (with the kubeconfig of KUBECONFIG, or the service account of the pod)
+kubernetes:///orders.shop:50051 (uses the kubeconfig that KUBECONFIG names, or the pod's service account)
 
-  --tls                    use TLS with Node's default authorities, like tls: {} in a client
-  --ca FILE                use TLS with this authority
+  --tls                    use TLS with Node's default certificate authorities, like tls: {} in a client
+  --ca FILE                use TLS with this certificate authority
   --cert FILE --key FILE   client certificate and key (mutual TLS)
   --server-name NAME       expected name in the certificate, if it differs from the target's host
   --service NAME           full name of a service for the health check, such as orders.v1.Orders

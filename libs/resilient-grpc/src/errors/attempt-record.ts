@@ -8,6 +8,6 @@ export interface AttemptRecord {
   readonly details: string;
   readonly peer?: string;
   readonly durationMs: number;
-  /** True if the call was hedged, and another attempt decided it. */
+  /** True if the call was hedged and another attempt determined its result. */
   readonly hedge: boolean;
 }

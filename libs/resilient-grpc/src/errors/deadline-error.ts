@@ -8,7 +8,7 @@ export class DeadlineError extends Error {
   readonly code = StatusCode.DEADLINE_EXCEEDED;
 
   constructor(
-    /** Time that the source had, counted from the subscription, in milliseconds. */
+    /** Time limit in milliseconds, counted from the subscription. */
     readonly timeoutMs: number,
   ) {
     super(`Deadline exceeded after ${String(timeoutMs)} ms`);

@@ -179,7 +179,7 @@ describe('GrpcCallError', () => {
     expect(isGrpcCallError(undefined)).toBe(false);
   });
 
-  it('makes errors of other copies of this package instances of GrpcCallError, but not of its subclasses', async () => {
+  it('treats an error from another copy of this package as an instance of GrpcCallError, but not of its subclasses', async () => {
     vi.resetModules();
     const { GrpcCallError: Other } = await import('./grpc-call-error.js');
     const error = failed(new Metadata());
@@ -200,7 +200,7 @@ describe('GrpcCallError', () => {
     expect(String(failed(new Metadata(), { path: '' }))).toBe('GrpcCallError: 8 RESOURCE_EXHAUSTED: no more');
   });
 
-  it('starts the error message in the form of grpc-js and hides metadata from logs', () => {
+  it('starts the error message like grpc-js does and hides metadata from logs', () => {
     const metadata = new Metadata();
     metadata.set('x-secret', 'hush');
     const error = failed(metadata, { cause: new Error('why') });

@@ -27,7 +27,7 @@ export type FailureReason =
   | 'deadline'
   /** An attempt took longer than `attemptTimeoutMs`, and no further attempt followed. */
   | 'attempt-timeout'
-  /** No message of a response stream arrived for too long. */
+  /** A response stream received no message within `streamIdleTimeoutMs`. */
   | 'stream-idle'
   | 'cancelled'
   /** The inbound call that the call served was cancelled, or its HTTP client disconnected. */
@@ -45,7 +45,7 @@ export type FailureReason =
   | 'protocol';
 
 /**
- * Reason why no further attempt was made. Equals the reason of the failure if no decision on a retry was made, for example for a call that
+ * Reason why no further attempt was made. Equals the `reason` of the failure if no retry decision was made, for example because the call
  * was never sent.
  */
 export type NotRetriedReason = RetryRefusal | FailureReason;
@@ -132,8 +132,8 @@ export class GrpcCallError extends Error {
   }
 
   /**
-   * Details of the google.rpc.Status that the server attached, in the server's order. Types of google.rpc are decoded once; other types are
-   * bytes. Not in `toJSON()`, because they come from the trailers.
+   * Details of the google.rpc.Status that the server attached, in the server's order. Details with a google.rpc type are decoded once; all
+   * other details are bytes. They are not in `toJSON()`, because they come from the trailers.
    */
   get statusDetails(): readonly StatusDetail[] {
     return (this.#details ??= statusDetailsOf(this.metadata));

@@ -10,7 +10,7 @@ const BYTES = 2;
 const FIXED_32 = 5;
 
 /**
- * Returns the fields of an encoded protobuf message, in their order (https://protobuf.dev/programming-guides/encoding/).
+ * Returns the fields of an encoded protobuf message, in wire order (https://protobuf.dev/programming-guides/encoding/).
  * @throws Error if the bytes are not a valid message
  */
 export function readFields(bytes: Uint8Array): readonly WireField[] {

@@ -6,7 +6,7 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.ResumeError');
 export type ResumeFailureReason =
   /** The server failed repeatedly at the same position in the stream. */
   | 'poison'
-  /** The server sent too many messages up to the cursor after which the call should have started. */
+  /** The server sent too many messages that precede or match the cursor after which the call should have started. */
   | 'overlap'
   /** The cursor of a message cannot be compared, or is a number that may be rounded. */
   | 'cursor'

@@ -85,7 +85,7 @@ describe('ServingWatch', () => {
     expect(begunAt).toHaveLength(1);
   });
 
-  it('starts one Watch if READY is emitted repeatedly', async () => {
+  it('starts only one Watch if READY is emitted repeatedly', async () => {
     const { enter, respond, begunAt, clock } = watched();
     enter('READY');
     await clock.advanceAsync(1);

@@ -20,8 +20,8 @@ interface WatchCall {
 }
 
 /**
- * Maintains one Watch of grpc.health.v1 while the channel is READY, by the rules of gRFC A17. The stream is bound to a connection. It does
- * not wake an idle channel or keep a channel from going idle. It ends when its connection accepts no more calls, and restarts on the next
+ * Maintains one Watch of grpc.health.v1 while the channel is READY, as gRFC A17 specifies. The stream is bound to a connection. It does not
+ * wake an idle channel or keep a channel from going idle. It ends when its connection accepts no more calls, and restarts on the next
  * connection.
  */
 export class ServingWatch {

@@ -34,7 +34,7 @@ export class ApiServerError extends Error {
  */
 export class ApiServer {
   private config: KubeConfig;
-  /** Namespace of the options, else of the pod or of the context, else 'default'. */
+  /** Namespace from the options, or else that of the pod or of the context, or else 'default'. */
   readonly namespace: string;
   /** URL of the API server. */
   readonly url: string;
@@ -104,7 +104,7 @@ export class ApiServer {
   private async open(path: string, signal: AbortSignal): Promise<IncomingMessage> {
     const headers: OutgoingHttpHeaders = { accept: 'application/json' };
     const options: RequestOptions = { headers };
-    // Adds the authority, the client certificate or the token, and the proxy.
+    // Adds the certificate authority, the client certificate or the token, and the proxy.
     await this.config.applyToHTTPSOptions(options);
     // A line break at the end of a token file is not part of the token, and Node rejects it in a header.
     if (typeof headers['Authorization'] === 'string') headers['Authorization'] = headers['Authorization'].trim();
@@ -133,7 +133,7 @@ export class ApiServer {
   }
 }
 
-/** Server that the client library assumes without any configuration. */
+/** Server that the client library assumes if there is no configuration. */
 const DEFAULT_SERVER = 'http://localhost:8080';
 
 function loadConfig({ kubeconfig, context }: KubernetesResolverOptions): KubeConfig {

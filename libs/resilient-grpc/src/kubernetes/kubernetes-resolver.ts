@@ -23,8 +23,7 @@ export interface ResolverDependencies {
 }
 
 /**
- * Creates the resolver class for `kubernetes:` targets, which grpc-js instantiates. A resolver sends no request before
- * `updateResolution()`.
+ * Creates the resolver class that grpc-js instantiates for `kubernetes:` targets. A resolver sends no request before `updateResolution()`.
  */
 export function kubernetesResolverClass(dependencies: ResolverDependencies): ResolverClass {
   return class KubernetesResolver implements experimental.Resolver, WatchListener {
@@ -49,7 +48,7 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
       this.receiver = receiver instanceof WatchReceiver ? receiver : undefined;
     }
 
-    /** Called by grpc-js for the first call, also after an idle period, and whenever a connection ends. */
+    /** Called by grpc-js for the first call, for the first call after an idle period, and whenever a connection ends. */
     updateResolution(): void {
       if (this.unsubscribe !== undefined) {
         if (this.result !== undefined) this.reportLater();

@@ -12,9 +12,9 @@ import { ServiceWatch } from './service-watch.js';
 /**
  * Registers the scheme `kubernetes:` with grpc-js, so that a client with the `url` 'kubernetes:///orders.shop:50051'
  * (service.namespace:port) sends its calls to the ready pods of the service. Call it before `ResilientGrpcModule` is configured, for
- * example at the top of the file of the root module. It reads the Kubernetes configuration and sends no request. The first call of a client
- * starts the watch of its service. The watch stops when all clients that use it are closed or idle. A later call of this function applies
- * to the clients that are created after it.
+ * example at the top of the root module's file. It reads the Kubernetes configuration, but sends no request. The first call of a client
+ * starts the watch of its service. The watch stops when all clients that use it are closed or idle. If the function is called again, the
+ * new options apply only to clients created afterward.
  *
  * @throws GrpcConfigurationError if an option is invalid, if there is no usable Kubernetes configuration, or if the installed grpc-js
  * cannot register resolvers

@@ -78,7 +78,7 @@ describe('ServiceWatch', () => {
     watch = new ServiceWatch({ service: 'orders', namespace: 'shop' }, { server, clock, random: () => 0.5 });
   });
 
-  it('requests an EndpointSlice watch with a timeout between 5 and 10 minutes, with bookmarks, from the version of the list', async () => {
+  it('requests an EndpointSlice watch from the resource version of the list, with bookmarks and a timeout between 5 and 10 minutes', async () => {
     watch.subscribe(listener);
     await clock.advanceAsync(0);
     const { parameters } = server.watches[0]!;
@@ -92,7 +92,7 @@ describe('ServiceWatch', () => {
     expect(newest()).toMatchObject({ state: 'watching', changedAt: clock.epoch(), failure: undefined });
   });
 
-  it('reports no failure in a day in which each EndpointSlice watch ends or is reset after 5 minutes', async () => {
+  it('reports no failure for a whole day if each EndpointSlice watch ends or is reset after 5 minutes', async () => {
     watch.subscribe(listener);
     for (let minutes = 0; minutes < 24 * 60; minutes += 5) {
       await clock.advanceAsync(5 * MINUTE);
@@ -106,7 +106,7 @@ describe('ServiceWatch', () => {
     expect(server.watches.length).toBeGreaterThan(280);
   });
 
-  it('reports a failed EndpointSlice watch when its repetition also fails, keeps the slices, and reports the recovery', async () => {
+  it('reports a failed EndpointSlice watch when its retry also fails, keeps the slices, and reports the recovery', async () => {
     watch.subscribe(listener);
     await clock.advanceAsync(MINUTE);
     server.watchError = new Error('connect ECONNREFUSED');
@@ -128,7 +128,7 @@ describe('ServiceWatch', () => {
     expect(server.lists).toHaveLength(1);
   });
 
-  it('repeats failing requests to the API server two to four times a minute after 10 minutes of failures', async () => {
+  it('retries failing requests to the API server two to four times a minute after 10 minutes of failures', async () => {
     server.listError = new Error('connect ECONNREFUSED');
     watch.subscribe(listener);
     await clock.advanceAsync(10 * MINUTE);
@@ -139,7 +139,7 @@ describe('ServiceWatch', () => {
     expect(newest()).toMatchObject({ state: 'failing', slices: undefined });
   });
 
-  it('reports a manifest that permits the EndpointSlice watch if the list is permitted and the watch is forbidden', async () => {
+  it('reports a manifest that permits the EndpointSlice watch if the list is permitted but the watch is forbidden', async () => {
     server.watchError = new ApiServerError(403, 'forbidden: User "system:serviceaccount:shop:gateway" cannot watch');
     watch.subscribe(listener);
     await clock.advanceAsync(1_000);

@@ -225,7 +225,7 @@ export class ServiceWatch {
   }
 }
 
-/** True until `signal` is aborted. This is a function because the compiler would assume that the property does not change. */
+/** True until `signal` is aborted. This is a function, because the compiler would otherwise assume that the property does not change. */
 function isActive(signal: AbortSignal): boolean {
   return !signal.aborted;
 }

@@ -32,7 +32,7 @@ export type RewrittenClient =
     }
   | { readonly ok: false; readonly because: string };
 
-/** Address of Nest's client if it has no `url`. */
+/** Default `url` of Nest's client. */
 const DEFAULT_URL = "'localhost:5000'";
 
 const CONTRACT: ReadonlySet<string> = new Set(CONTRACT_KEYS);
@@ -46,7 +46,10 @@ const SAME: ReadonlySet<string> = new Set([
   'maxReceiveMessageLength',
   'channelOptions',
 ]);
-/** Options of Nest that have no effect on a gRPC client. `forFeature` accepts them, and a factory of `forFeatureAsync` does not. */
+/**
+ * Options of Nest that have no effect on a gRPC client. `forFeature` accepts them, but `forFeatureAsync` rejects them in the result of its
+ * factory.
+ */
 const WITHOUT_EFFECT: ReadonlySet<string> = new Set(['maxMetadataSize', 'gracefulShutdown', 'onLoadPackageDefinition']);
 /** The keys of `keepalive` that have an effect on a gRPC client. */
 const KEEPALIVE: ReadonlySet<string> = new Set([
@@ -332,8 +335,8 @@ class ClientWriter {
   }
 
   /**
-   * Returns the properties that replace an object with options that is not a literal: a spread or, in a factory, one property for each
-   * option that stays in it.
+   * Returns the properties that replace an options object that is not a literal: a spread or, in a factory, one property for each option
+   * that stays in the factory.
    *
    * @param defaultUrl 'always' adds Nest's default if `url` is missing or may be empty; 'if-spread' only if the object has a `url` that may
    * be empty; 'never' adds no default
@@ -380,7 +383,7 @@ class ClientWriter {
     if (name === 'channelOptions' && value !== undefined) {
       for (const key of keysOf(value)?.keys() ?? []) {
         const reason = Object.hasOwn(OWNED_CHANNEL_OPTIONS, key) ? OWNED_CHANNEL_OPTIONS[key] : undefined;
-        // The declared type of the options has all keys; only constants show which ones are set.
+        // A declared type has all keys; only an object literal shows which ones are set.
         if (reason !== undefined && Node.isObjectLiteralExpression(unwrapped(value)))
           throw new ByHand(`has channelOptions['${key}']: ${reason}`);
       }
@@ -411,7 +414,8 @@ class ClientWriter {
   }
 
   /**
-   * Lists the edits that replace Nest's type of a constant with `satisfies`, so that TypeScript infers which of the optional keys are set.
+   * Records the edits that replace Nest's type of a constant with `satisfies`, so that TypeScript infers which of the optional keys are
+   * set.
    */
   private retype(constant: VariableDeclaration): void {
     const type = constant.getTypeNode();
@@ -461,7 +465,7 @@ function isOnLines(node: Node): boolean {
   return /^[{[][ \t]*(\/[/*].*)?\r?\n/.test(node.getText());
 }
 
-/** True for the package that this library and Nest use by default. */
+/** True if `value` names the package that this library and Nest use by default. */
 function isDefaultLoader(value: Node | undefined): boolean {
   return Node.isStringLiteral(value) && value.getLiteralText() === '@grpc/proto-loader';
 }

@@ -200,7 +200,10 @@ export function resolveChannelSettings(
   });
 }
 
-/** Returns the TLS options as the doctor accepts them; `undefined` without TLS. PEM text and buffers appear as FILE. */
+/**
+ * Returns the TLS options in the form that the doctor accepts; `undefined` if the client does not use TLS. PEM text and buffers appear as
+ * FILE.
+ */
 function doctorTlsOf({ tls }: GrpcClientSettings, { current }: CredentialsSource): DoctorTls | undefined {
   if (tls === undefined) return isSecure(current) ? {} : undefined;
   const given = TLS_PARTS.filter((part) => tls[part] !== undefined).map((part) => [part, 'FILE'] as const);
@@ -213,7 +216,7 @@ function ejectionOf({ ejectUnhealthy, outlierDetection }: GrpcClientSettings): E
   return ejectionPolicyOf(ejectUnhealthy);
 }
 
-/** Returns grpc-js's interceptors, which Nest's users write into channelOptions. */
+/** Returns the grpc-js interceptors that users of Nest pass in `channelOptions`. */
 export function interceptorsOf(settings: GrpcClientDefaults): readonly Interceptor[] {
   const interceptors: unknown = settings.channelOptions?.['interceptors'];
   // Validated to be an array of functions.
@@ -241,7 +244,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
-    // With a proxy in the environment, grpc-js would replace the target with the proxy, and the proxy would resolve the name.
+    // If the environment sets a proxy, grpc-js would replace the target with the proxy, and the proxy would resolve the name.
     ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),

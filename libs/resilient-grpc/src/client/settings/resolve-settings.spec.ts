@@ -167,7 +167,7 @@ describe('channel options', () => {
     });
   });
 
-  it('raises a keepalive time below 10 s with a warning, but keeps the time in `channelOptions`', () => {
+  it('raises a keepalive time below 10 s and warns, but keeps a time set in `channelOptions`', () => {
     const raised = resolve({ keepalive: { keepaliveTimeMs: 500 } });
     expect(raised.settings.channel.channelOptions['grpc.keepalive_time_ms']).toBe(10_000);
     expect(raised.warnings).toEqual([expect.stringContaining('too_many_pings')]);

@@ -49,9 +49,9 @@ export interface SettingsInput {
   readonly defaults: GrpcClientDefaults | undefined;
   /** `propagate` of forRoot; already validated. */
   readonly propagate?: PropagationOptions | undefined;
-  /** Called for each call with propagation enabled; `found` is true if an inbound call was found. */
+  /** Called for each call if propagation is enabled; `found` is true if an inbound call was found. */
   readonly inboundNote?: ((found: boolean) => void) | undefined;
-  /** Resolves interceptor classes; without it, classes are rejected. */
+  /** Resolves interceptor classes; if absent, classes are rejected. */
   readonly interceptorOf?: InterceptorSource | undefined;
 }
 

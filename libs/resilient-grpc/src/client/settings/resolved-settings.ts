@@ -53,7 +53,7 @@ export function withInitialServiceConfig(settings: ResolvedClientSettings): Reso
 
 /** Policies of methods, and settings of the channel, that change while a client is open. */
 export interface LivePolicies {
-  /** Settles when the start no longer needs to wait; rejects if the start must fail. */
+  /** Settles when startup no longer needs to wait; rejects if startup must fail. */
   readonly first: Promise<void>;
   /** The current service config; `undefined` before the first one. */
   readonly config: ParsedServiceConfig | undefined;

@@ -57,7 +57,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     /of 1 or more, at most 2147483647 \(24 days\), got Infinity/,
   ],
   [
-    'an infinite timeoutMs instead of none',
+    'an infinite timeoutMs instead of undefined',
     { url, timeoutMs: Infinity },
     'clients.shop.timeoutMs',
     /above 0, or undefined for no limit, got Infinity/,
@@ -150,7 +150,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'clients.shop.maxWatingCalls',
     /did you mean 'maxWaitingCalls'\?/,
   ],
-  ['an unrelated key', { url, colour: 'red' }, 'clients.shop.colour', /known keys: name, .*package.* timeoutMs, /],
+  ['an unrelated key', { url, color: 'red' }, 'clients.shop.color', /known keys: name, .*package.* timeoutMs, /],
   ['a misspelled package', { url, packge: 'x' }, 'clients.shop.packge', /did you mean 'package'\?/],
   ['a misspelled protoPath', { url, protoPaht: 'x' }, 'clients.shop.protoPaht', /did you mean 'protoPath'\?/],
   ['a deadline', { url, deadline: 500 }, 'clients.shop.deadline', /write `timeoutMs`/],

@@ -15,7 +15,10 @@ import type { UnreadStream } from './unread-streams.js';
 /** Stream that a call belongs to. */
 export interface StreamMembership {
   readonly scope: StreamScope;
-  /** True if the stream reads the call directly. Otherwise, operators are between them, and several calls may run in parallel. */
+  /**
+   * True if the stream reads the call directly. If false, operators are between the stream and the call, and several calls may run in
+   * parallel.
+   */
   readonly isDirect: boolean;
 }
 
@@ -116,8 +119,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.interruption = undefined;
     this.sent += call.sent;
     this.lastMessageAt = call.lastMessageAt ?? this.lastMessageAt;
-    // With operators between the stream and its calls, several calls may run in sequence. The deadline of a successful call applies to that
-    // call only.
+    // If operators are between the stream and its calls, several calls may run in sequence. The deadline of a successful call applies to
+    // that call only.
     if (call.isDirect || outcome !== 'succeeded') scope.deadline = Math.min(scope.deadline, call.deadline);
     if (this.calls.size > 0) return;
     this.brokenAt ??= clock.now();
@@ -200,8 +203,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 }
 
 /**
- * Returns the outermost stream around `scope`, or `otherwise` without a scope. If only an inner stream completed, the outer stream would
- * start it again.
+ * Returns the outermost stream around `scope`, or `otherwise` if there is no scope. If only an inner stream completed, the outer stream
+ * would start it again.
  */
 export function outermost<T>(scope: StreamScope | undefined, otherwise: T): StreamScope | T {
   let end = scope;

@@ -30,7 +30,7 @@ export interface Keys {
 }
 
 const REFRESH_MS = 1_000;
-/** Width without a terminal, for a file or a pipe. */
+/** Width if the output is a file or a pipe. */
 const DEFAULT_COLUMNS = 80;
 
 const OPEN_SCREEN = '\u001b[?1049h\u001b[?25l';

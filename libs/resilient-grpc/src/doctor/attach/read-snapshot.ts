@@ -50,7 +50,7 @@ export async function readSnapshot({ url, headers }: Dashboard): Promise<Snapsho
   if (parsed === undefined) return failed(`is not a dashboard: it responds with ${oneLine(type)}`, WRONG_PATH);
   if (parsed.version !== 1) {
     return failed(
-      `sends snapshots of version ${oneLine(String(parsed.version))}, and this doctor reads version 1`,
+      `sends snapshots of version ${oneLine(String(parsed.version))}, but this doctor reads version 1`,
       'run the doctor of the same release as the application',
     );
   }

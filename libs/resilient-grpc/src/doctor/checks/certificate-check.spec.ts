@@ -35,7 +35,7 @@ describe('certificateCheck', () => {
     [-1 / 24, 'expired 1 hour ago'],
     [-1, 'expired 1 day ago'],
   ])(
-    'writes the days, hours, or minutes until or since the expiry of a certificate with the correct singular or plural: %s',
+    'formats the time until or since certificate expiry in days, hours, or minutes, in the singular or the plural: %s',
     (days, text) => {
       expect(certificateCheck(tls, 'localhost', daysBefore(days)).message).toMatch(new RegExp(`; ${text}$`));
     },

@@ -43,7 +43,7 @@ export function certificateCheck({ certificate, refused }: ProbedTls, name: stri
   return result('warning', message, 'renew the certificate now; clients cannot connect after it expires');
 }
 
-/** Formats a duration in days, below one day in hours, and below one hour in minutes, rounded down. */
+/** Formats a duration in days, in hours if it is below one day, or in minutes if it is below one hour. Rounds down. */
 function timeSpan(ms: number): string {
   if (ms >= DAY_MS) return counted(Math.floor(ms / DAY_MS), 'day');
   return ms >= HOUR_MS ? counted(Math.floor(ms / HOUR_MS), 'hour') : counted(Math.floor(ms / MINUTE_MS), 'minute');

@@ -48,7 +48,7 @@ function failure(error: GrpcCallError, service: string, timeoutMs: number): Verd
     return ['failed', answers, 'implement it, or omit --service; a health probe of this server fails'];
   }
   if (code === StatusCode.UNAUTHENTICATED || code === StatusCode.PERMISSION_DENIED) {
-    const remedy = 'allow calls of grpc.health.v1.Health without credentials; otherwise probes fail';
+    const remedy = 'allow calls to grpc.health.v1.Health without credentials; otherwise probes fail';
     return ['warning', `the server rejects health checks without credentials: ${message}`, remedy];
   }
   if (error.reason === 'http') return ['failed', message, HTTP_RESPONSE_REMEDY];

@@ -67,7 +67,7 @@ async function sendPings(session: ClientHttp2Session, everyMs: number): Promise<
       resolve('ended');
     });
   });
-  // A call that is reset has no 'end'. The end of the connection also closes the call.
+  // Listens for 'close', because a call that is reset emits no 'end'. A call that closes because the connection ended still counts as open.
   watch(session).on('close', () => (seen.withCall &&= session.destroyed));
   let acknowledged: (() => void) | undefined;
   while (seen.sent < KEEPALIVE_PINGS) {

@@ -53,7 +53,7 @@ export async function reflectionCheck(
   return unavailable('the server does not implement reflection; its services are unknown');
 }
 
-/** Lists up to 50 names and the number of the others, because a server may return any number of names. */
+/** Lists up to 50 names and the number of remaining names, because a server may return any number of names. */
 function listed(names: readonly string[]): string {
   const more = names.length > MAX_LISTED ? ` and ${String(names.length - MAX_LISTED)} more` : '';
   return `${names.slice(0, MAX_LISTED).join(', ')}${more}`;

@@ -40,7 +40,7 @@ export function serviceConfigProblems(value: unknown, path: string): readonly Co
   return [{ path: pathOf(path, 'loadBalancingConfig'), message }];
 }
 
-/** Checks a service config in a file, and compares its names with a .proto file or, without one, with the result of reflection. */
+/** Checks a service config in a file, and compares its names with a .proto file or, if none is given, with the result of reflection. */
 export function serviceConfigCheck(
   file: string,
   protoFile: string | undefined,

@@ -24,8 +24,8 @@ export interface ServingCheckOptions {
   /** Full name of the service to check, such as 'orders.v1.Orders'; '' checks the server as a whole. @defaultValue '' */
   readonly service?: string | undefined;
   /**
-   * Maximum time for the server's response in milliseconds, more than 0; without a response, the server is down. Use less than the timeout
-   * of the probe. In mode 'watch', it bounds the wait for the first response on a connection.
+   * Maximum time for the server's response in milliseconds, more than 0. If no response arrives in this time, the server is reported as
+   * down. Use less than the timeout of the probe. In mode 'watch', it bounds the wait for the first response on a connection.
    * @defaultValue 1000
    */
   readonly timeoutMs?: number | undefined;

@@ -231,7 +231,7 @@ async function releasedOf(
   return released;
 }
 
-/** Makes a call with a request of `bytes` bytes wait. Returns its refusal; `undefined` if the call may wait. */
+/** Queues a call whose request has `bytes` bytes. Returns its refusal; `undefined` if the call may wait. */
 function refusalOf(
   { channel, clock }: Awaited<ReturnType<typeof openInOutage>>,
   bytes: number,

@@ -255,7 +255,7 @@ describe('load-balancing policy', () => {
     expect(seen.states).toContain('CONNECTING');
   });
 
-  it('reports each attempt to connect of a channel that stays in TRANSIENT_FAILURE', async () => {
+  it('reports each attempt to connect while the channel stays in TRANSIENT_FAILURE', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen } = watched(

@@ -13,7 +13,7 @@ import { errorMessage } from '../errors/error-message.js';
 
 /** Maximum length of a target. A list of 1,000 addresses is shorter. */
 const MAX_TARGET_LENGTH = 65_536;
-/** Maximum number of policies in one list whose problems are shown. */
+/** Maximum number of problems shown for one list of policies. */
 const MAX_REASONS = 3;
 
 /**

@@ -47,7 +47,7 @@ export function connectionRecord(transport: object): ConnectionRecord {
   return record;
 }
 
-/** Reason why the application never received `stream`; `undefined` if it may have received the stream. */
+/** Reason why the server application never received `stream`; `undefined` if it may have received the stream. */
 export function unprocessed(stream: object): Unprocessed {
   return unprocessedStreams.get(stream);
 }

@@ -11,7 +11,8 @@ it.each([
   expect(errorMessage(error)).toBe('no');
 });
 
-it.each(['no', undefined, { message: 'no' }])('returns the value %o as a string because it is no Error', (value) => {
-  expect(isError(value)).toBe(false);
-  expect(errorMessage(value)).toBe(String(value));
+it('returns a value that is no Error as a string', () => {
+  expect(isError({ message: 'no' })).toBe(false);
+  expect(errorMessage('no')).toBe('no');
+  expect(errorMessage(undefined)).toBe('undefined');
 });

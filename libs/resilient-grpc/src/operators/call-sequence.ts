@@ -195,7 +195,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     } finally {
       this.isOpening = wasOpening;
     }
-    // If the stream ended while the call was starting, the client may have registered as a host only afterwards.
+    // If the stream ended while the call was starting, the client may have registered as a host only afterward.
     if (this.hasEnded()) this.notifyHosts();
   };
 

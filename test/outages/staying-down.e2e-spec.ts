@@ -278,7 +278,7 @@ describe('server that stays down', () => {
       expect.stringMatching(
         /^warn: outage: .*; calls wait up to \d(\.\d)? s or until their deadline \(0 waiting, [1-9]\d* failed\); to diagnose, run: \S/,
       ),
-      expect.stringMatching(/^warn: no connection for \d(\.\d)? s: .*; calls fail immediately \(UNAVAILABLE\)/),
+      expect.stringMatching(/^warn: outage has lasted \d(\.\d)? s: .*; calls fail immediately \(UNAVAILABLE\)/),
     ]);
   });
 });

@@ -410,6 +410,24 @@ it('increases the connect timeout while attempts time out, and resets it after a
   expect(await timeOut(connected + 1, 2_000)).toContain('timed out after 2.0 s');
 });
 
+it('counts the time of an attempt to connect that timed out in the duration of the error of an outage', async () => {
+  const server = await startSilentServer();
+  const clock = new VirtualClock();
+  const channel = openChannel(server.url, clock, {
+    connection: 'warm',
+    channelOptions: { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 },
+  });
+  clock.advance(0);
+  await waitFor(() => server.accepted.length === 1);
+  const refused: WaitRefusal[] = [];
+  wait(channel, clock, { refuse: (refusal) => refused.push(refusal) });
+  clock.advance(20_000);
+  await waitFor(() => channel.connectivity.outage);
+  await clock.advanceAsync(GRACE_MS + 10);
+  await waitFor(() => refused.length === 1);
+  expect(refused[0]?.details).toMatch(/has been unreachable for 21\.\d s \(1 connection attempt, /);
+});
+
 it('reports once that calls wait for a slow attempt to connect, and names the silent peer in every error', async () => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());

@@ -89,6 +89,8 @@ export class ManagedChannel implements CallTransport {
   readBarrier: ReadBarrier;
   private state: ConnectivityState = 'IDLE';
   private since: number;
+  /** Time at which the channel lost its connection or began to connect, in monotonic milliseconds. */
+  private unreachableSince = 0;
   private readonly diagnosis: ConnectDiagnosis;
   private lastClosedImmediately = false;
   /** Number of consecutive connection attempts that timed out. */
@@ -461,6 +463,7 @@ export class ManagedChannel implements CallTransport {
   private enter(state: ConnectivityState): void {
     if (state === this.state) return;
     const from = this.state;
+    if (from === 'READY' || from === 'IDLE') this.unreachableSince = this.dependencies.clock.now();
     this.state = state;
     this.isConnected = state === 'READY';
     this.since = this.dependencies.clock.epoch();
@@ -536,7 +539,7 @@ export class ManagedChannel implements CallTransport {
     const next = this.nextAttemptAt();
     return outageRefusal({
       target: this.target,
-      lastedMs: current === undefined ? 0 : clock.now() - current.startedAt,
+      unreachableMs: current === undefined ? 0 : clock.now() - Math.min(current.startedAt, this.unreachableSince),
       cause: this.lastError ?? 'the connection failed',
       connectAttempts: current?.connectAttempts ?? 0,
       remedy: this.remedy,

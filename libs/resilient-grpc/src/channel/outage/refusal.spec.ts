@@ -22,7 +22,13 @@ it.each([
   [51, 'next in 0.1 s', 51],
   [2_100, 'next in 2.1 s', 2_100],
 ])('reports a connection attempt that is due in %s ms as %j', (nextTryInMs, expected, retryAfterMs) => {
-  const outage = { target: 'orders:50051', lastedMs: 7_300, cause: 'refused', connectAttempts: 1, remedy: undefined };
+  const outage = {
+    target: 'orders:50051',
+    unreachableMs: 7_300,
+    cause: 'refused',
+    connectAttempts: 1,
+    remedy: undefined,
+  };
   expect(outageRefusal({ ...outage, nextTryInMs })).toMatchObject({
     details: `orders:50051 has been unreachable for 7.3 s (1 connection attempt, ${expected}): refused`,
     retryAfterMs,

@@ -7,7 +7,8 @@ const MIN_SHOWN_MS = 50;
 /** Data for the error message of a refused call. */
 export interface OutageDetails {
   readonly target: string;
-  readonly lastedMs: number;
+  /** Time since the channel lost its connection or began to connect. */
+  readonly unreachableMs: number;
   readonly cause: string;
   readonly connectAttempts: number;
   readonly nextTryInMs: number | undefined;
@@ -20,12 +21,12 @@ export interface OutageDetails {
  * 'orders:50051 has been unreachable for 7.3 s (9 connection attempts, next in 2.1 s): 10.0.0.7:50051 refused the connection: …'
  */
 export function outageRefusal(outage: OutageDetails): WaitRefusal {
-  const { target, lastedMs, cause, connectAttempts, nextTryInMs, remedy } = outage;
+  const { target, unreachableMs, cause, connectAttempts, nextTryInMs, remedy } = outage;
   // A shorter time would read 'next in 0.0 s'.
   const isDue = nextTryInMs === undefined || nextTryInMs < MIN_SHOWN_MS;
   const next = isDue ? 'connecting now' : `next in ${seconds(nextTryInMs)}`;
   const attempts = `${String(connectAttempts)} connection ${connectAttempts === 1 ? 'attempt' : 'attempts'}`;
-  const lasted = `${target} has been unreachable for ${seconds(lastedMs)}`;
+  const lasted = `${target} has been unreachable for ${seconds(unreachableMs)}`;
   return {
     reason: 'outage',
     details: `${lasted} (${attempts}, ${next}): ${cause}`,

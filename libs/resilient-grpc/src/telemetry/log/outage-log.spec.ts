@@ -68,7 +68,7 @@ describe('outage', () => {
     ]);
     clock.advance(100);
     expect(aboveDebug().slice(1)).toEqual([
-      'warn no connection for 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls fail immediately (UNAVAILABLE); ' +
+      'warn outage has lasted 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls fail immediately (UNAVAILABLE); ' +
         `check the server; the client keeps trying to reconnect; to diagnose, run: ${DOCTOR}`,
     ]);
     clock.advance(60_000);
@@ -86,7 +86,7 @@ describe('outage', () => {
     const now = clock.now.bind(clock);
     clock.now = () => now() - 3;
     clock.advance(8_000);
-    expect(aboveDebug().map((line) => line.slice(0, 19))).toEqual(['warn outage: connec', 'warn no connection ']);
+    expect(aboveDebug().map((line) => line.slice(0, 19))).toEqual(['warn outage: connec', 'warn outage has las']);
   });
 
   it('logs no grace period warning for an outage that ends within the grace period', () => {
@@ -126,7 +126,7 @@ describe('outage', () => {
     expect(aboveDebug()).toEqual([]);
     calls.failed = 8;
     clock.advance(1_500);
-    expect(aboveDebug()).toEqual([expect.stringMatching(/^warn no connection for 3 s: .*calls fail immediately/)]);
+    expect(aboveDebug()).toEqual([expect.stringMatching(/^warn outage has lasted 3 s: .*calls fail immediately/)]);
     take(END);
     expect(aboveDebug()[1]).toMatch(/^log reconnected after/);
   });
@@ -146,7 +146,7 @@ describe('outage', () => {
     clock.advance(3_600_000);
     calls.failed = 1;
     clock.advance(1_500);
-    expect(aboveDebug()).toEqual([expect.stringMatching(/^warn no connection for 360\d s: /)]);
+    expect(aboveDebug()).toEqual([expect.stringMatching(/^warn outage has lasted 360\d s: /)]);
     clock.advance(3_600_000);
     expect(aboveDebug()).toHaveLength(1);
   });
@@ -218,7 +218,7 @@ describe('outage', () => {
     clock.advance(5_099);
     expect(aboveDebug()).toHaveLength(2);
     clock.advance(1);
-    expect(aboveDebug()[2]).toMatch(/^warn no connection for 5.1 s: .*; calls fail immediately/);
+    expect(aboveDebug()[2]).toMatch(/^warn outage has lasted 5.1 s: .*; calls fail immediately/);
     clock.advance(9_000);
     take({ ...END, durationMs: 14_100 });
     expect(aboveDebug().slice(3)).toEqual([
@@ -255,7 +255,7 @@ describe('flapping server', () => {
     clock.advance(59_999);
     expect(aboveDebug()).toHaveLength(1);
     clock.advance(1);
-    expect(aboveDebug()[1]).toMatch(/^warn no connection for 60 s: .*; calls fail immediately/);
+    expect(aboveDebug()[1]).toMatch(/^warn outage has lasted 60 s: .*; calls fail immediately/);
     clock.advance(600_000);
     take({ ...END, durationMs: 660_000 });
     expect(aboveDebug().slice(2)).toEqual([
@@ -278,7 +278,7 @@ describe('flapping server', () => {
     }
     const own = reported.filter(([, line]) => !line.startsWith('warn flapping'));
     expect(own.map(([, line]) => line.slice(0, 15))).toEqual(
-      [1, 2].flatMap(() => ['warn no connect', 'log reconnected']),
+      [1, 2].flatMap(() => ['warn outage has', 'log reconnected']),
     );
     const begins = own.filter(([, line]) => line.startsWith('warn')).map(([atMs]) => atMs);
     for (const [i, at] of begins.slice(1).entries()) expect(at - begins[i]!).toBeGreaterThanOrEqual(60_000);
@@ -294,6 +294,6 @@ describe('flapping server', () => {
     clock.advance(56_999);
     expect(aboveDebug()).toHaveLength(1);
     clock.advance(1);
-    expect(aboveDebug().at(-1)).toMatch(/^warn no connection for 57 s: /);
+    expect(aboveDebug().at(-1)).toMatch(/^warn outage has lasted 57 s: /);
   });
 });

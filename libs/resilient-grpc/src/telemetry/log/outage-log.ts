@@ -170,7 +170,7 @@ export class OutageLog {
   private logGraceOver(start: EventOf<'outage-start'>, ageMs: number): void {
     this.write(
       'warn',
-      `no connection for ${duration(ageMs)}: ${this.causeOf(start)}; calls fail immediately (UNAVAILABLE)${this.remedy || '; check the server'}; ` +
+      `outage has lasted ${duration(ageMs)}: ${this.causeOf(start)}; calls fail immediately (UNAVAILABLE)${this.remedy || '; check the server'}; ` +
         `the client keeps trying to reconnect${this.diagnosis}`,
       { event: 'outage-grace-over', ...this.fieldsOf(start), durationMs: Math.round(ageMs) },
     );

@@ -8,7 +8,7 @@ import type { CircuitBreakerPolicy } from '../policy/circuit-breaker/circuit-bre
 import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';
 import { isStatusCode, StatusCode } from '../status/status-code.js';
 
-// Reasons that are no evidence about the server: nothing was sent, or this side ended the call.
+// Reasons that are not evidence about the server, because nothing was sent or this side ended the call.
 const INCONCLUSIVE_REASONS: ReadonlySet<string | undefined> = new Set([
   'outage',
   'too-many-waiting',
@@ -49,7 +49,7 @@ export function isTransient(error: unknown): boolean {
   return code === undefined || DEFAULT_RETRY_POLICY.retryableStatusCodes.has(code);
 }
 
-/** Outcome of an error for a circuit breaker. An error with neither a reason nor a gRPC status code is a failure. */
+/** Returns the outcome of an error for a circuit breaker. An error with neither a reason nor a gRPC status code is a failure. */
 export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): AttemptOutcome {
   const reason = failureReason(error);
   if (INCONCLUSIVE_REASONS.has(reason)) return 'ignored';
@@ -61,7 +61,7 @@ export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): Attempt
   return code === StatusCode.CANCELLED && outcome === 'success' ? 'ignored' : outcome;
 }
 
-/** Reason of an error of a client or an operator; 'cancelled' for an AbortError, `undefined` for other errors. */
+/** Returns the reason of an error from a client or an operator; 'cancelled' for an AbortError, `undefined` for other errors. */
 export function failureReason(error: unknown): FailureReason | undefined {
   if (isGrpcCallError(error)) return error.reason;
   // A `deadline` or `idleTimeout` inside a factory or `retryBackoff` bounds one of several calls.
@@ -72,7 +72,7 @@ export function failureReason(error: unknown): FailureReason | undefined {
   return error instanceof Error && error.name === 'AbortError' ? 'cancelled' : undefined;
 }
 
-/** Status code of an error; `undefined` if it has none. */
+/** Returns the status code of an error; `undefined` if it has none. */
 export function statusOf(error: unknown): StatusCode | undefined {
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
   return isStatusCode(code) ? code : undefined;

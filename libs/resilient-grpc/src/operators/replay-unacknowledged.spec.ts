@@ -271,7 +271,7 @@ describe('buffer limits', () => {
     expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and fails if a message follows one above the byte limit', async () => {
+  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and fails if another message follows one that exceeds the byte limit', async () => {
     const size = ({ bytes = 0 }: Numbered) => bytes;
     const pushed = new Subject<Numbered>();
     const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });
@@ -457,8 +457,8 @@ describe('options of replayUnacknowledged', () => {
     expect(paths.sort()).toEqual(
       [
         'ackTimeoutMs',
-        'acknowledgment',
         'acknowledges',
+        'acknowledgment',
         'backoff.maxAttempts',
         'factory',
         'hello',

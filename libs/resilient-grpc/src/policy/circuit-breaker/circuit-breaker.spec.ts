@@ -140,7 +140,7 @@ describe('open circuit', () => {
 });
 
 describe('half-open circuit', () => {
-  it('admits one circuit breaker probe after the break, and rejects other attempts with the time until the probe times out', () => {
+  it('admits one circuit breaker probe after the break, rejects other attempts, and returns the time until the probe times out', () => {
     const { breaker } = makeOpened();
     acquire(breaker, 5_000);
     expect(breaker.state).toBe('half-open');

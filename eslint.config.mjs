@@ -57,7 +57,7 @@ export const timeRules = {
 };
 
 export default defineConfig(
-  // The folder ts-proto type-checks only after ts-proto has generated its code.
+  // test/consumers/ts-proto can be type-checked only after ts-proto has generated its code.
   { ignores: ['**/dist/**', '**/node_modules/**', '**/coverage/**', '**/*.pb.ts', 'test/consumers/ts-proto/**'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
   {

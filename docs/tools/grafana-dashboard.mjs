@@ -288,7 +288,7 @@ const ROWS = [
             '{{job}} {{resilient_grpc_client}}',
           ],
         ],
-        description: 'Calls that drains of clients failed.',
+        description: 'Calls that were cut off when a client drained.',
       },
     ],
   },

@@ -52,7 +52,7 @@ const NUMBERS = [
   ['minimum of the bound', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.minBoundMs'],
   ['maximum of the bound, if no call has waited longer than 5 s', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.maxBoundMs'],
   ['growth of the pace per step', times, RELEASE, 'DEFAULT_RELEASE_POLICY.growth'],
-  ['length of a step', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.stepMs'],
+  ['duration of a step', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.stepMs'],
   ['maximum growth while deadlines require it', times, RELEASE, 'DEFAULT_RELEASE_POLICY.urgentGrowth'],
   ['reduction of the pace', times, RELEASE, 'DEFAULT_RELEASE_POLICY.slowing'],
   ['minimum interval between two reductions', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.minSlowdownIntervalMs'],

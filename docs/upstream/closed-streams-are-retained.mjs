@@ -6,7 +6,7 @@ import { startHttp2Server } from './tools/plain-http2.mjs';
 import { reproduce } from './tools/reproduce.mjs';
 
 const STREAMS = 200;
-const HELD = 16 * 1_024;
+const HELD_BYTES = 16 * 1_024;
 
 const oldSpace = () => getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space').space_used_size;
 
@@ -16,7 +16,7 @@ await reproduce('node', async () => {
   const { server } = await startHttp2Server((stream) => stream.respond({ ':status': 200 }, { endStream: true }));
   const session = http2.connect(`http://127.0.0.1:${server.address().port}`);
   const request = async () => {
-    const held = new Array(HELD / 8).fill(0.5);
+    const held = new Array(HELD_BYTES / 8).fill(0.5);
     const stream = session.request({ ':path': '/' }, { endStream: true });
     stream.on('response', () => held.length).resume();
     await once(stream, 'close');
@@ -27,5 +27,5 @@ await reproduce('node', async () => {
   for (let i = 0; i < STREAMS; i += 1) await request();
   // Objects that survive two minor collections move to the old space.
   for (let i = 0; i < 3; i += 1) collect({ type: 'minor' });
-  return oldSpace() - before > (STREAMS * HELD) / 2;
+  return oldSpace() - before > (STREAMS * HELD_BYTES) / 2;
 });

@@ -47,7 +47,8 @@ function boundLines(bounds: Readonly<Record<string, Bound>>): readonly string[] 
       if (atMost === undefined) return `≥ ${shownNumber(atLeast)}`;
       return atLeast === atMost ? shownNumber(atMost) : `${shownNumber(atLeast)} to ${shownNumber(atMost)}`;
     };
-    return `${name}: ${range()}${unit === undefined ? '' : ` ${unit}`}`;
+    const suffix = unit === undefined || unit === '%' ? (unit ?? '') : ` ${unit}`;
+    return `${name}: ${range()}${suffix}`;
   });
 }
 

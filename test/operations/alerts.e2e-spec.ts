@@ -151,7 +151,7 @@ const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>
 };
 
 describe('a Prometheus that scrapes applications', () => {
-  it('fires each alert for its cause, clears it afterwards, and has data for every dashboard panel of a used feature', async ({
+  it('fires each alert for its cause, clears it afterward, and has data for every dashboard panel of a used feature', async ({
     skip,
   }) => {
     skip(...skipWithout('Prometheus'));

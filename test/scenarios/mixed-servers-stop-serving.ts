@@ -18,7 +18,7 @@ export const mixedServersStopServing: Situation = {
     ...STOP_SERVING_BOUNDS,
     calls: { atLeast: 100 },
     'calls failed': { atMost: 0 },
-    'calls to the quietest server without health service': { atLeast: 100 },
+    'fewest calls to a server without health service': { atLeast: 100 },
     'health requests to servers without health service': { atMost: 1 },
     'calls failed, without health service': { atMost: 0 },
   },
@@ -62,7 +62,7 @@ async function withoutHealth(run: Run): Promise<Measured> {
   await stop(calls);
   const logging = (['grpcio', 'grpc-go'] as const).map((implementation) => servers.of(implementation));
   return {
-    'calls to the quietest server without health service': quietest(),
+    'fewest calls to a server without health service': quietest(),
     ...Object.fromEntries(
       logging.map((server) => [
         `health requests to servers without health service @${server.kind.implementation}`,

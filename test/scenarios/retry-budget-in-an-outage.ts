@@ -19,7 +19,7 @@ export const retryBudgetInAnOutage: Situation = {
     'calls while all fail': { atLeast: FAILING.short },
     'requests per call while all fail': { atLeast: 1, atMost: 1.1 },
     'requests per call during a kill': { atLeast: 0.9, atMost: 1.1 },
-    'calls failed afterwards': { atMost: 0 },
+    'calls failed afterward': { atMost: 0 },
   },
   // The server is down for longer than calls wait, so most calls are never sent.
   fullBounds: { 'requests per call during a kill': { atLeast: 0.05, atMost: 1.1 } },
@@ -55,7 +55,7 @@ async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {
     'requests per call while all fail': requests,
     ...figuresOf(killed, 'calls through a kill'),
     'requests per call during a kill': requestsPerCall(upstream, 'k', killed, 0),
-    'calls failed afterwards': well.failed.length,
+    'calls failed afterward': well.failed.length,
   };
 }
 

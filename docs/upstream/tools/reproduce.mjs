@@ -10,7 +10,7 @@ const LIMIT_MS = 150_000;
  */
 export async function reproduce(dependency, reproduction) {
   setTimeout(() => {
-    console.error(`stuck for ${LIMIT_MS} ms`);
+    console.error(`no result within ${LIMIT_MS} ms`);
     process.exit(1);
   }, LIMIT_MS);
   try {

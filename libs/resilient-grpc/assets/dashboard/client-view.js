@@ -32,38 +32,38 @@ const CHARTS = [
   {
     title: 'Calls',
     label: 'Calls per second: succeeded and failed',
-    least: 1,
+    minHighest: 1,
     value: rate,
     series: [
-      { label: 'succeeded', colour: 'ok', field: 'succeeded', fill: true },
-      { label: 'failed', colour: 'bad', field: 'failed', fill: true },
+      { label: 'succeeded', color: 'ok', field: 'succeeded', fill: true },
+      { label: 'failed', color: 'bad', field: 'failed', fill: true },
     ],
   },
   {
     title: 'Attempts',
     label: 'Attempts per second: all, retries and hedges',
-    least: 1,
+    minHighest: 1,
     value: rate,
     series: [
-      { label: 'attempts', colour: 'ours', field: 'attempts' },
-      { label: 'retries', colour: 'wait', field: 'retried', fill: true },
-      { label: 'hedges', colour: 'hedge', field: 'hedged', dash: [6, 3] },
+      { label: 'attempts', color: 'ours', field: 'attempts' },
+      { label: 'retries', color: 'wait', field: 'retried', fill: true },
+      { label: 'hedges', color: 'hedge', field: 'hedged', dash: [6, 3] },
     ],
   },
   {
     title: 'Waiting',
     label: 'Calls waiting for a connection',
-    least: 4,
+    minHighest: 4,
     value: (value) => count(Math.round(value ?? 0)),
     whole: true,
-    series: [{ label: 'waiting calls', colour: 'wait', field: 'waiting', fill: true }],
+    series: [{ label: 'waiting calls', color: 'wait', field: 'waiting', fill: true }],
   },
 ];
 
 /** Calls, attempts, and waiting calls of a client over time. */
 export class CallCharts {
-  #charts = CHARTS.map(({ least, ...options }) => ({
-    least,
+  #charts = CHARTS.map(({ minHighest, ...options }) => ({
+    minHighest,
     title: options.title,
     chart: new TimeChart({ ...options, legend: true, sync: 'client', height: 140 }),
   }));
@@ -72,12 +72,12 @@ export class CallCharts {
 
   /** `dataOf(fields)` returns times in seconds, then a column for each field. `shown`: `min`, `max`, and `marks` of `TimeChart.draw`. */
   draw(dataOf, shown) {
-    for (const { chart, least } of this.#charts) {
+    for (const { chart, minHighest } of this.#charts) {
       const data = dataOf(chart.series.map(({ field }) => field));
       const highest = data
         .slice(1)
         .flat()
-        .reduce((a, b) => Math.max(a, b), least);
+        .reduce((a, b) => Math.max(a, b), minHighest);
       chart.draw(data, { ...shown, highest });
     }
   }

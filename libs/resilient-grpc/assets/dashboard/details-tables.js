@@ -137,11 +137,11 @@ export function callTables() {
 /** Health values of an endpoint that gets no calls. */
 const UNUSABLE = new Set(['pending', 'not-serving', 'unanswered', 'failed']);
 
-/** Describes whether an endpoint gets calls, and why not. */
+/** Describes whether an endpoint gets calls, and the reason if it does not. */
 function endpointText({ state, ejected, health, weight }, now) {
   if (ejected) return `ejected (${ejected.reason}) for ${duration(Math.max(0, Date.parse(ejected.until) - now))} more`;
   if (health !== undefined && health !== 'serving' && health !== 'unimplemented') return health;
-  if (weight !== undefined && weight < 1) return `slow start, ${Math.round(weight * 100)} % of its share`;
+  if (weight !== undefined && weight < 1) return `slow start, ${Math.round(weight * 100)}% of its share`;
   return health ?? (state === 'READY' ? 'in use' : NONE);
 }
 
@@ -157,7 +157,7 @@ export function connectionTables() {
   return {
     connections: new Table({
       label: 'Connections',
-      empty: 'No addresses: none was needed yet, or the load-balancing policy is not one of this library (xds:).',
+      empty: 'No addresses: no call has needed one yet, or grpc-js manages the connections (xds:).',
       keyOf: ({ address }) => address,
       columns: [
         { title: 'address', text: ({ address }) => address, cell: 'path' },

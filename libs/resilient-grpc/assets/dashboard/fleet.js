@@ -184,7 +184,7 @@ export class Fleet {
     this.notice.hidden = notices.length === 0;
     setText(this.notice, notices.join(' '));
     this.element.classList.toggle('stale', !isLive && processes.length > 0);
-    // Without current data, the previous view stays.
+    // Keeps the previous view while the link is not live.
     if (!isLive && this.clients !== undefined) return this.#report(processes);
     this.clients = summedClients(current);
     const now = Date.now();

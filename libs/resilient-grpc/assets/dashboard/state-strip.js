@@ -24,7 +24,7 @@ export function stateKey() {
 export function stretches({ history, connectivity, createdAt }, begin, now) {
   const all = [];
   let state = history[0]?.from ?? connectivity.state;
-  // With a full history, the start of the state before its first change is unknown.
+  // If the history is full, the start of the state before its first change is unknown.
   let from = history.length < 100 ? Date.parse(createdAt) : Date.parse(history[0].at);
   let cause;
   for (const change of history) {

@@ -21,7 +21,7 @@ function inbound(change: Partial<CapturedCall> = {}): CapturedCall {
 const nothing: Propagation = { deadline: false, cancellation: false, metadata: [] };
 
 describe('propagated', () => {
-  it('propagates nothing from an inbound call that is no retry if every propagation option is off', () => {
+  it('propagates nothing from an inbound call that is not a retry if every propagation option is off', () => {
     expect(propagated(inbound(), nothing, 0)).toEqual({
       deadline: Infinity,
       signal: undefined,

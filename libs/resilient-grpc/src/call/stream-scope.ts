@@ -30,7 +30,7 @@ export interface StreamScope {
    * retry.
    */
   attemptBegan(): void;
-  /** Completes the stream, for example at shutdown. The stream is not resumed afterwards. */
+  /** Completes the stream, for example at shutdown. The stream is not resumed afterward. */
   complete(): void;
   /** Ends the stream with `error`: at the end of a drain, on close, or manually. */
   fail(error: unknown): void;

@@ -227,7 +227,7 @@ export class CallbackCall implements Call, Listener {
     if (this.isHalfClosed && this.next === this.messages.length) this.call.halfClose();
   }
 
-  /** Drops the sent messages. The call cannot be resent afterwards. */
+  /** Drops the sent messages. The call cannot be resent afterward. */
   private forget(): void {
     if (!this.isReplayable) return;
     this.isReplayable = false;

@@ -5,7 +5,7 @@ import { lacksPort, loadBalancingProblem, policyNameOf, targetProblem } from './
 describe.each(['', 'dns:', 'dns:///', 'dns://8.8.8.8/', 'dns://8.8.8.8:5353/'])(
   "target that starts with '%s' and names a host",
   (prefix) => {
-    it.each(['orders', '127.0.0.1', '[::1]'])('accepts the host %s of a target with and without a port', (host) => {
+    it.each(['orders', '127.0.0.1', '[::1]'])('accepts a target with the host %s, with or without a port', (host) => {
       expect(targetProblem(`${prefix}${host}:50051`)).toBeUndefined();
       expect(targetProblem(`${prefix}${host}`)).toBeUndefined();
     });
@@ -49,7 +49,7 @@ describe('target with credentials', () => {
     },
   );
 
-  it("accepts '@' in a target only if the application registered the resolver of its scheme, and requires no port then", () => {
+  it("accepts '@' in a target only if the application registered the resolver of its scheme, and then requires no port", () => {
     class Resolver {
       updateResolution = () => undefined;
       destroy = () => undefined;

@@ -9,10 +9,11 @@ import { dnsNameOf } from './dns/dns-name.js';
 import { isObservingPolicy } from './connection/load-balancing-policy.js';
 import { experimental } from './quirks/experimental.js';
 import { registeredResolver } from './quirks/library-resolver.js';
+import { errorMessage } from '../errors/error-message.js';
 
 /** Maximum length of a target. A list of 1,000 addresses is shorter. */
 const MAX_TARGET_LENGTH = 65_536;
-/** Maximum number of policies in one list whose problems are shown. */
+/** Maximum number of problems shown for one list of policies. */
 const MAX_REASONS = 3;
 
 /**
@@ -146,7 +147,7 @@ export function loadBalancingProblem(config: readonly Readonly<Record<string, un
       parse(policy as Parameters<typeof parse>[0]);
       return undefined;
     } catch (error) {
-      reasons.push(truncate(error instanceof Error ? error.message : String(error)));
+      reasons.push(truncate(errorMessage(error)));
     }
   }
   const more = reasons.length - MAX_REASONS;

@@ -5,7 +5,7 @@ import type { AddressHistoryEvent, EndedConnection } from './connection/address-
 import type { ConnectFailure } from './connection/connect-failure.js';
 import type { EstablishedConnection } from './connection/established-connection.js';
 
-/** An event of a wire channel or one of its connections. Its managed channel handles it. */
+/** An event of a wire channel or of one of its connections, which the managed channel handles. */
 export type ConnectionEvent =
   | AddressHistoryEvent
   | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }
@@ -15,7 +15,7 @@ export type ConnectionEvent =
    */
   | { readonly type: 'connect-failed'; readonly address: string | undefined; readonly failure: ConnectFailure }
   | { readonly type: 'connected'; readonly address: string; readonly calls: CallPath }
-  /** A connection that was READY ended. */
+  /** A READY connection ended. */
   | { readonly type: 'ended'; readonly ended: EndedConnection }
   /** The channel no longer uses the connection to `address`, for example because the address was removed, or the channel went idle. */
   | { readonly type: 'released'; readonly address: string }

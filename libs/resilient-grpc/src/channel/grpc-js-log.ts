@@ -21,9 +21,9 @@ const VERBOSITIES = { error: logVerbosity.ERROR, info: logVerbosity.INFO, debug:
 const redirections = new Set<Redirection>();
 
 /**
- * Sends the log of grpc-js to `write` instead of stderr. With several redirections, the latest one receives each entry, and the most
- * verbose level applies. Returns a function that ends this redirection. After all redirections have ended, grpc-js writes to stderr again,
- * at its initial level.
+ * Sends the log of grpc-js to `write` instead of stderr. If several redirections are active, the latest one receives each entry, and the
+ * most verbose level applies. Returns a function that ends this redirection. After all redirections have ended, grpc-js writes to stderr
+ * again, at its initial level.
  */
 export function redirectGrpcJsLog(level: GrpcJsLogLevel, write: GrpcJsLogWriter): () => void {
   const redirection = { level, write };

@@ -135,7 +135,7 @@ function wait(channel: ManagedChannel, clock: VirtualClock, waiter: Partial<Wait
   });
 }
 
-it('refuses waiting calls without waitForReady when a connection is lost that was READY at the end of the grace period', async () => {
+it('refuses waiting calls without waitForReady when a connection that was READY at the end of the grace period is lost', async () => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const server = await startServer();
@@ -231,7 +231,7 @@ async function releasedOf(
   return released;
 }
 
-/** Makes a call with a request of `bytes` bytes wait. Returns its refusal; `undefined` if the call may wait. */
+/** Queues a call whose request has `bytes` bytes. Returns its refusal; `undefined` if the call may wait. */
 function refusalOf(
   { channel, clock }: Awaited<ReturnType<typeof openInOutage>>,
   bytes: number,
@@ -388,7 +388,7 @@ it('increases the connect timeout while attempts time out, and resets it after a
     channelOptions: { 'grpc.initial_reconnect_backoff_ms': 1, 'grpc.max_reconnect_backoff_ms': 1 },
   });
   clock.advance(0);
-  /** Advances the clock by `ms`, the timeout of attempt number `count`. Returns the error of the attempt after the next one has begun. */
+  /** Lets attempt number `count` time out after `ms`, and waits for the start of the next attempt. Returns the error of the first. */
   const timeOut = async (count: number, ms: number): Promise<string | undefined> => {
     await waitFor(() => server.accepted.length === count);
     clock.advance(ms);

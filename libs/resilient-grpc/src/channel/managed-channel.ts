@@ -520,12 +520,12 @@ export class ManagedChannel implements CallTransport {
   /** Fails the matching waiters in batches, one per event-loop turn, because thousands of errors at once would block the loop. */
   private refuseInBatches(which: (waiter: Waiter) => boolean): void {
     if (this.isConnected || this.outage.current === undefined) return;
-    const leaving = this.waiting.takeWhere(which, REFUSAL_BATCH_SIZE);
-    if (leaving.length === 0) return;
+    const refused = this.waiting.takeWhere(which, REFUSAL_BATCH_SIZE);
+    if (refused.length === 0) return;
     const refusal = this.outageRefusal();
-    this.outage.callsFailed(leaving.length);
+    this.outage.callsFailed(refused.length);
     this.dependencies.clock.defer(() => {
-      for (const waiter of leaving) waiter.refuse(refusal);
+      for (const waiter of refused) waiter.refuse(refusal);
       this.refuseInBatches(which);
     });
   }

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../time/clock.js';
+import { errorMessage, isError } from '../errors/error-message.js';
 
 /** Maximum time until the response headers arrive, and between two chunks of the body. A process sends an event each second. */
 const SILENT_AFTER_MS = 5_000;
@@ -163,6 +164,6 @@ class Attempt {
 function failureOf(error: unknown, { isSilent }: Attempt): [RelayState, string?] {
   if (isSilent) return ['silent'];
   // fetch() wraps the system's error.
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return ['unreachable', cause instanceof Error ? cause.message : String(cause)];
+  const cause = isError(error) && isError(error.cause) ? error.cause : error;
+  return ['unreachable', errorMessage(cause)];
 }

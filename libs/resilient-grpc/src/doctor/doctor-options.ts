@@ -9,6 +9,7 @@ import { duration, suggestDuration } from '../policy/service-config/duration-sch
 import { readAttachArguments } from './attach/attach-options.js';
 import type { Dashboard } from './attach/read-snapshot.js';
 import { DEFAULT_GRACE_PERIOD_MS, type ShutdownTimes } from './checks/shutdown-check.js';
+import { errorMessage } from '../errors/error-message.js';
 
 /** The parsed options of the command. */
 export interface DoctorOptions {
@@ -186,7 +187,7 @@ function wrong(problems: readonly ConfigurationProblem[]): DoctorArguments {
 
 /** Shortens Node's long error message to its first sentence, and suggests the closest name for an unknown option. */
 function parseErrorMessage(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
+  const text = errorMessage(error);
   const [first = text] = text.split('. ');
   const option = /^Unknown option '--([\w-]+)/.exec(text)?.[1];
   const meant = option === undefined ? undefined : closest(option, Object.keys(OPTIONS));

@@ -8,6 +8,7 @@ import { systemClock } from '../time/clock.js';
 import type { TargetAddress } from './target-address.js';
 import { within, type TimeBudget } from './time-budget.js';
 import { targetUri } from './resolve-target.js';
+import { isError } from '../errors/error-message.js';
 
 const NO_CONNECTOR = 'this version of @grpc/grpc-js does not provide its TLS connector (_createSecureConnector)';
 
@@ -99,7 +100,7 @@ function failureOf(phase: ConnectionFailure['phase'], error: unknown): Connectio
     code = 'error',
     syscall,
     message,
-  } = (error instanceof Error ? error : new Error(String(error))) as NodeJS.ErrnoException;
+  } = (isError(error) ? error : new Error(String(error))) as NodeJS.ErrnoException;
   // Node reports ECONNRESET without a system call if the peer closed the connection during the handshake.
   return { phase, code: code === 'ECONNRESET' && syscall === undefined ? 'closed' : code, message };
 }

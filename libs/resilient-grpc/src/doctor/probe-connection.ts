@@ -11,6 +11,7 @@ import {
   type ConnectParameters,
 } from './open-connection.js';
 import type { TargetAddress } from './target-address.js';
+import { isError } from '../errors/error-message.js';
 
 /** The result of connecting to one address. Times are in milliseconds from the start of the connection attempt. */
 export interface ConnectionProbeResult {
@@ -82,7 +83,7 @@ function tlsFacts(socket: Socket): ProbedTls | undefined {
   if (!(socket instanceof TLSSocket)) return undefined;
   // Typed as an Error, but Node sets a string with the error code.
   const error: unknown = socket.authorizationError;
-  const refused = error instanceof Error ? error.message : typeof error === 'string' ? error : 'not authorized';
+  const refused = isError(error) ? error.message : typeof error === 'string' ? error : 'not authorized';
   return {
     protocol: socket.getProtocol() ?? 'TLS',
     alpn: typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : undefined,

@@ -5,6 +5,7 @@ import { experimental as names } from '../channel/quirks/experimental.js';
 import type { TargetAddress } from './target-address.js';
 import { systemClock } from '../time/clock.js';
 import { within, type TimeBudget } from './time-budget.js';
+import { errorMessage } from '../errors/error-message.js';
 
 /** The addresses of a target, or the reason why resolving it failed. */
 export type Resolution =
@@ -46,7 +47,7 @@ export async function resolveTarget(
       if (resolver === undefined) resolve(failed('this version of @grpc/grpc-js does not export createResolver'));
       resolver?.updateResolution();
     } catch (error) {
-      resolve(failed(error instanceof Error ? error.message : String(error)));
+      resolve(failed(errorMessage(error)));
     }
   });
   const late = { ok: false, details: 'timed out', code: 'ETIMEDOUT', tookMs: timeoutMs } as const;

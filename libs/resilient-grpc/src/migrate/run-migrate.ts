@@ -5,6 +5,7 @@ import { closest } from '../errors/closest.js';
 import { findSources } from './find-sources.js';
 import type { Migration, Remark } from './migration.js';
 import { unifiedDiff } from './unified-diff.js';
+import { errorMessage, isError } from '../errors/error-message.js';
 
 /** The parts of `process` that the command uses. */
 export interface MigrateTerminal {
@@ -52,7 +53,7 @@ export async function runMigrate(args: readonly string[], { stdout, stderr }: Mi
   try {
     sources = findSources(positionals.length === 0 ? ['.'] : positionals);
   } catch (error) {
-    return fail(`paths: ${error instanceof Error ? error.message : String(error)}`);
+    return fail(`paths: ${errorMessage(error)}`);
   }
   const migrations: Migration[] = [];
   if (sources.groups.length > 0) {
@@ -91,7 +92,7 @@ async function loadMigration() {
     return await import('./migration.js');
   } catch (error) {
     if (
-      error instanceof Error &&
+      isError(error) &&
       'code' in error &&
       error.code === 'ERR_MODULE_NOT_FOUND' &&
       error.message.includes("'ts-morph'")
@@ -125,7 +126,7 @@ const shown = (path: string) => relative(process.cwd(), path);
 
 /** Shortens Node's long error message to its first sentence, and suggests the closest name for an unknown option. */
 function problemOf(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
+  const text = errorMessage(error);
   const option = /^Unknown option '--([\w-]+)/.exec(text)?.[1];
   const meant = option === undefined ? undefined : closest(option, Object.keys(OPTIONS));
   const [first = text] = text.split('. ');

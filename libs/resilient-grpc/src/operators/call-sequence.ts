@@ -20,6 +20,7 @@ import { jitter, systemRandom, type Random } from '../time/random.js';
 import { bufferOverflowError, PLAIN_PREFETCH, PlainSource } from './plain-source.js';
 import { readStreamFailure } from './read-stream-failure.js';
 import { schedulerClock } from './scheduler-clock.js';
+import { isError } from '../errors/error-message.js';
 
 /** Options shared by all streams that consist of several calls, with defaults applied. */
 export interface SequenceSettings {
@@ -194,7 +195,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     } finally {
       this.isOpening = wasOpening;
     }
-    // If the stream ended while the call was starting, the client may have registered as a host only afterwards.
+    // If the stream ended while the call was starting, the client may have registered as a host only afterward.
     if (this.hasEnded()) this.notifyHosts();
   };
 
@@ -314,7 +315,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   /** Creates the error for a server that failed repeatedly at one position; `error` is the last failure. */
   private createPoisonError(error: unknown, code: StatusCode | undefined): ResumeError {
     const { where, remedy } = this.operator.describePoison();
-    const last = error instanceof Error ? error.message : describeData(error);
+    const last = isError(error) ? error.message : describeData(error);
     const message =
       `The server failed ${String(MAX_SERVER_FAILURES)} times ${where}, last with "${last}"; fix the failure on the server, ` +
       `or ${remedy}`;

@@ -7,6 +7,7 @@ import { outcomeOfCode, outcomeOfDeadline, type AttemptOutcome } from '../policy
 import type { CircuitBreakerPolicy } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';
 import { isStatusCode, StatusCode } from '../status/status-code.js';
+import { isError } from '../errors/error-message.js';
 
 // Reasons that are not evidence about the server, because nothing was sent or this side ended the call.
 const INCONCLUSIVE_REASONS: ReadonlySet<string | undefined> = new Set([
@@ -69,7 +70,7 @@ export function failureReason(error: unknown): FailureReason | undefined {
   if (isIdleTimeoutError(error)) return 'stream-idle';
   if (isCircuitOpenError(error)) return 'circuit-open';
   if (isConcurrencyLimitError(error)) return 'concurrency-limit';
-  return error instanceof Error && error.name === 'AbortError' ? 'cancelled' : undefined;
+  return isError(error) && error.name === 'AbortError' ? 'cancelled' : undefined;
 }
 
 /** Returns the status code of an error; `undefined` if it has none. */

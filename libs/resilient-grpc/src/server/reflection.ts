@@ -7,6 +7,7 @@ import { pathOf } from '../policy/options/describe-value.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import type { WireCall } from './calls/wire-call.js';
 import { addStandardService, type ServiceHost, type ServiceStreams } from './service-streams.js';
+import { isError } from '../errors/error-message.js';
 
 /** Input of the reflection service. */
 export interface ReflectionInput {
@@ -51,7 +52,7 @@ function reflectionPackage(from: string, path: string): typeof Reflection {
     // The cast is safe: this is the package's main module.
     return createRequire(from)('@grpc/reflection') as typeof Reflection;
   } catch (error) {
-    const missing = error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND';
+    const missing = isError(error) && 'code' in error && error.code === 'MODULE_NOT_FOUND';
     if (!missing || !error.message.includes("'@grpc/reflection'")) throw error;
     const message = 'expected the package @grpc/reflection to be installed, got none; run npm install @grpc/reflection';
     throw new GrpcConfigurationError([{ path, message }]);

@@ -5,6 +5,7 @@ import { counted, duration, oneLine, stackOf } from '../telemetry/log/log-text.j
 import { LogLimiter, withRepeats } from '../telemetry/log/log-limiter.js';
 import { untestedVersionLine } from '../telemetry/log/untested-version-line.js';
 import type { Clock } from '../time/clock.js';
+import { isError } from '../errors/error-message.js';
 
 type EventOf<T extends GrpcServerEvent['type']> = Extract<GrpcServerEvent, { readonly type: T }>;
 
@@ -114,9 +115,8 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
   switch (event.type) {
     case 'handler-failed': {
       const { error } = event;
-      const what = error instanceof Error ? `${error.name}: ${error.message}` : thrownText(error);
-      const stack =
-        error instanceof Error && error.stack !== undefined ? stackOf(what, error.message, error.stack) : undefined;
+      const what = isError(error) ? `${error.name}: ${error.message}` : thrownText(error);
+      const stack = isError(error) && error.stack !== undefined ? stackOf(what, error.message, error.stack) : undefined;
       return ['error', `handler failed: ${oneLine(what)}`, { error: oneLine(what), stack }];
     }
     case 'handler-leak':

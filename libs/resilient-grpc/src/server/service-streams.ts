@@ -1,6 +1,7 @@
 import type { Server, ServiceDefinition, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { StatusCode } from '../status/status-code.js';
 import { endStream, type StatusLike, type WireCall } from './calls/wire-call.js';
+import { isError } from '../errors/error-message.js';
 
 /**
  * Status that ends service streams. UNAVAILABLE makes all watchers continue on another server. gRPC's health watchers (Go, Java, C++)
@@ -63,7 +64,7 @@ export function addStandardService(
     return true;
   } catch (error) {
     // grpc-js has no API that returns the added services.
-    if (!(error instanceof Error && error.message.endsWith('already provided.'))) throw error;
+    if (!(isError(error) && error.message.endsWith('already provided.'))) throw error;
     return false;
   }
 }

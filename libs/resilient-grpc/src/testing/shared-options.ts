@@ -1,6 +1,7 @@
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import * as v from 'valibot';
 import { integer, isObject, object } from '../policy/options/option-schemas.js';
+import { isError } from '../errors/error-message.js';
 
 // Options that several parts of the test kit have.
 
@@ -56,6 +57,6 @@ function pemError({ key, cert, ca }: SecureContextOptions): Error | undefined {
     createSecureContext({ ...(key && { key }), ...(cert && { cert }), ...(ca && { ca }) });
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error : new Error(String(error));
+    return isError(error) ? error : new Error(String(error));
   }
 }

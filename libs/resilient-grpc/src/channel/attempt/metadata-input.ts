@@ -3,7 +3,7 @@ import { Metadata } from '@grpc/grpc-js';
 /** Metadata as an object; several values of one key as an array. */
 type Values = Readonly<Record<string, string | Buffer | readonly (string | Buffer)[] | undefined>>;
 
-/** Creates metadata from grpc-js's class (copied) or from an object. @throws Error for a key or value that gRPC does not allow. */
+/** Creates metadata from a `Metadata` object, which is copied, or from a plain object. @throws Error for a key or value that gRPC does not allow. */
 export function toMetadata(input: Metadata | Values): Metadata {
   if (input instanceof Metadata) return input.clone();
   const metadata = new Metadata();

@@ -218,8 +218,8 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
 
     it.each([
-      ['reports a response on an undecided connection for a trailers-only response of the server', grpcHeaders(), 1],
-      ['reports no response on an undecided connection for a status that grpc-js created', new Metadata(), 0],
+      ['reports a response on an undecided connection if the server sends a trailers-only response', grpcHeaders(), 1],
+      ['reports no response on an undecided connection if grpc-js created the status', new Metadata(), 0],
     ])('%s', (_what, metadata, times) => {
       const { owner, call } = make();
       owner.histories.isUndecided = true;
@@ -329,7 +329,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(ends[0]).toMatchObject({ endedHere: 'deadline' });
     });
 
-    it('drops messages that arrive after cancel() of their attempt', () => {
+    it('drops messages that arrive after their attempt is cancelled', () => {
       const { call, attempt, reported } = make();
       attempt.cancel('cancel', 1, 'enough');
       call.listener?.onReceiveMessage(Buffer.from('{}'));

@@ -103,7 +103,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     this.intercepted = interceptors !== undefined;
     this.telemetry = telemetry?.attempt(request.metadata);
     const metadata = this.telemetry?.metadata ?? request.metadata;
-    // Counted first: if the connection is closed, the attempt may cause its replacement, which closes the old channel if it has no attempts.
+    // Counted first: if the connection has closed, this attempt may replace the channel, and a replaced channel without attempts closes.
     wireChannel.attemptStarted();
     try {
       if (interceptors === undefined && (options === undefined || !needsChannel(options))) {
@@ -319,7 +319,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     return this.channelCall === undefined ? undefined : pickedPeer(this.channelCall, this.wireChannel.channel);
   }
 
-  /** Address of the connection in the history of the channel: the peer, and a number if there are several connections to it. */
+  /** Address of the connection in the channel's history: the peer, followed by a number if this is not the first connection to it. */
   private get address(): string | undefined {
     const { direct, channelCall } = this;
     if (channelCall === undefined) return undefined;
@@ -359,7 +359,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
   }
 }
 
-/** Delivers a status when `connection` receives GOAWAY or closes, or after 20 ms at the latest. */
+/** Delivers a status as soon as `connection` receives GOAWAY or closes, or after 20 ms. */
 class DelayedStatus {
   private readonly timer: PeerTimer;
   private isDue = false;

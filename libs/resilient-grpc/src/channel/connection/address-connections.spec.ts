@@ -331,7 +331,7 @@ describe('further connections', () => {
     expect(peer.sessions).toHaveLength(3);
   });
 
-  it('closes further connections with the channel', async () => {
+  it('closes further connections when the channel is closed', async () => {
     const peer = await startPeer(1);
     const { channel, startAll, reach } = await open(peer);
     const feeds = startAll(3);

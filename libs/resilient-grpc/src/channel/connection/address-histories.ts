@@ -200,9 +200,9 @@ export class AddressHistories {
     this.forget(history);
     const isShortLived = livedMs < SHORT_LIVED_MS && !answered;
     const isUndecided = isShortLived && reason === 'GOAWAY NO_ERROR' && connection !== undefined;
-    // With a short maximum connection age, a connection may end before its first response, and a GOAWAY may reject its calls. A single
-    // occurrence is no evidence about the server, so the client reconnects immediately. That occurrence still counts, so that the hold-off
-    // of a server that rejects each connection starts with the second one.
+    // If the server's maximum connection age is short, a connection may end before its first response, and a GOAWAY may reject its calls. A
+    // single occurrence is no evidence about the server, so the client reconnects immediately. The occurrence still counts: if the server
+    // rejects each connection, the hold-off starts with the second one.
     const isFirstUndecided = isUndecided && history.immediateCloses === 0;
     const closedImmediately = isShortLived && !isFirstUndecided;
     history.immediateCloses = isShortLived ? history.immediateCloses + 1 : 0;

@@ -148,8 +148,8 @@ export function hasAddresses(endpoints: AddressUpdate[0]): boolean {
 }
 
 /**
- * Returns a key that is equal for equal sets of endpoints; `undefined` without endpoints, or if an endpoint has properties other than
- * `addresses`.
+ * Returns a key that is equal for equal sets of endpoints; `undefined` if there are no endpoints, or if an endpoint has properties other
+ * than `addresses`.
  */
 function keysOf(endpoints: EndpointList): string | undefined {
   if (endpoints.length === 0 || endpoints.some((endpoint) => Object.keys(endpoint).length > 1)) return undefined;

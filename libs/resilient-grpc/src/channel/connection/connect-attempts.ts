@@ -78,7 +78,7 @@ export class ConnectAttempts {
   }
 
   /**
-   * Releases `attempt` after grpc-js dropped its subchannel. Calls may still run on its connection, because streams continue when grpc-js
+   * Releases `attempt` after grpc-js drops its subchannel. Calls may still run on its connection, because streams continue when grpc-js
    * drops the subchannel after a GOAWAY.
    */
   release(attempt: ConnectAttempt): void {

@@ -32,7 +32,7 @@ export class ConnectDiagnosis {
   /** Kind of the failure in `lastError`; `undefined` if `lastError` is not a failed attempt to connect. */
   private kind: ConnectFailureKind | undefined;
   private readonly tlsDetection: TlsDetection;
-  /** True if TLS was detected at the server of a client without TLS. */
+  /** True if the client does not use TLS, but TLS was detected on the server. */
   private serverUsesTls = false;
 
   constructor(private readonly dependencies: DiagnosisDependencies) {

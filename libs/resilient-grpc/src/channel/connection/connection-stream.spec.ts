@@ -108,7 +108,7 @@ describe('ConnectionStream', () => {
     expect([ends, messages, actions.at(-1)]).toEqual([[undefined], [], 'cancel 1']);
   });
 
-  it('reports nothing after cancel() of a stream, even if grpc-js has not created the stream yet', async () => {
+  it('reports nothing after a stream is cancelled, even if grpc-js has not created the stream yet', async () => {
     const { open, finish, ends, actions, listeners } = connection();
     open().cancel();
     await settled();

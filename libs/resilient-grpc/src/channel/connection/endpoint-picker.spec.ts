@@ -63,7 +63,7 @@ describe('EndpointPicker', () => {
     expect([made.pick(['a']), made.picks]).toEqual(['b', 4]);
   });
 
-  it('accepts a tried endpoint after one call of the child policy if no other endpoint is READY', () => {
+  it('accepts a tried endpoint after one call to the child policy if no other endpoint is READY', () => {
     const made = make({ picks: ['a', 'b'], ready: ['a'] });
     expect([made.pick(['a']), made.picks]).toEqual(['a', 1]);
   });
@@ -76,7 +76,7 @@ describe('EndpointPicker', () => {
     expect(make({ picks: ['a2', 'b'], ready: ['a2', 'b'], group: ['a1', 'a2'] }).pick(['a1'])).toBe('b');
   });
 
-  it('returns the drop of a call by the child policy without a further pick', () => {
+  it('does not pick again if the child policy drops the call', () => {
     const made = make({ picks: ['drop', 'a', 'b'] });
     expect([made.pick(['a']), made.picks]).toEqual(['none', 1]);
   });

@@ -18,7 +18,7 @@ const TRIED_ENDPOINTS_KEY = Symbol('tried endpoints');
 
 type TriedOptions = MetadataOptions & { readonly [TRIED_ENDPOINTS_KEY]?: string[] };
 
-/** Sets the endpoints that an attempt with `metadata` should avoid. Changes `metadata`, but no copy of it. */
+/** Sets the endpoints that an attempt with `metadata` should avoid. Changes `metadata` in place; earlier copies keep their values. */
 export function setTriedEndpoints(metadata: Metadata, tried: string[]): void {
   const options: TriedOptions = { ...metadata.getOptions(), [TRIED_ENDPOINTS_KEY]: tried };
   metadata.setOptions(options);

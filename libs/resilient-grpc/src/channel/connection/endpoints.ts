@@ -196,7 +196,7 @@ export class Endpoints {
     // Ejected endpoints are not included again here, because round_robin releases all connections before it uses them again.
   }
 
-  /** Reports that a policy has used and released connections after a change of its addresses. */
+  /** Reports that a policy has applied an address update: it has added its new connections and released the old ones. */
   addressesChanged(): void {
     this.decideReturns();
   }
@@ -389,7 +389,7 @@ export class Endpoints {
     if (decisions.length > 0) this.refresh();
   }
 
-  /** @param failing address of an endpoint that has just failed; without it, all rules are applied to all endpoints */
+  /** @param failing address of an endpoint that has just failed; if omitted, all rules are applied to all endpoints */
   private decide(isIntervalOver: boolean, failing?: string): void {
     const { policy, clock, random, used } = this;
     if (policy === undefined || this.isClosed || used.length === 0) return;

@@ -212,7 +212,7 @@ const turns = async (): Promise<void> => {
 
 describe('load-balancing policy', () => {
   it.each([0, 11])(
-    'reports the session of a connection, from which the reason for its end can be read (GOAWAY %i)',
+    'reports the session of a connection, which exposes the reason why the connection ends (GOAWAY %i)',
     async (code) => {
       const peer = await startPeer();
       const { channel, seen } = watched(peer.address);
@@ -227,7 +227,7 @@ describe('load-balancing policy', () => {
     },
   );
 
-  it('reports the end of a connection with an open socket as a keepalive timeout only if keepalive is on, until another cause is observed', async () => {
+  it('reports a keepalive timeout as the disconnect reason only if keepalive is on, the socket is open, and no other cause was observed', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -255,7 +255,7 @@ describe('load-balancing policy', () => {
     expect(seen.states).toContain('CONNECTING');
   });
 
-  it('reports each attempt to connect of a channel that stays in TRANSIENT_FAILURE', async () => {
+  it('reports each attempt to connect while the channel stays in TRANSIENT_FAILURE', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen } = watched(
@@ -285,7 +285,7 @@ describe('load-balancing policy', () => {
     expect(state(channel)).toBe('IDLE');
   });
 
-  it('reports the end of a connection by GOAWAY', async () => {
+  it('reports the end of a connection that receives GOAWAY', async () => {
     const peer = await startPeer();
     const { channel, seen } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -367,7 +367,7 @@ describe('endBackoff()', () => {
 });
 
 describe('backoffEndsAt()', () => {
-  it('backoffEndsAt() returns the start of the next attempt to connect, or undefined if no connection is in backoff', async () => {
+  it('returns the start of the next attempt to connect from backoffEndsAt(), or undefined if no connection is in backoff', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen, policy } = watched(peer.address);

@@ -35,7 +35,7 @@ type LoadBalancer = experimental.LoadBalancer;
 type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
-/** Policies, the preferred one first, in the form of `loadBalancingConfig` in a service config. */
+/** Policies in order of preference, in the form of `loadBalancingConfig` in a service config. */
 type Policies = readonly Readonly<Record<string, unknown>>[];
 
 /** Name under which the first copy of this library in a process registers the policy. Further copies append a number. */
@@ -192,7 +192,8 @@ export function isObservingPolicy(name: string): boolean {
 }
 
 /**
- * Registers the policy with grpc-js. Returns false if names are missing. Not called at import, because imports must not have side effects.
+ * Registers the policy with grpc-js. Returns false if grpc-js lacks the required names. Not called at import, because imports must not have
+ * side effects.
  */
 function register(): boolean {
   if (policyName !== '') return true;
@@ -563,8 +564,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
       this.prepare(endpoints.value, child.getLoadBalancerName());
       if (this.isBalancing) this.owner?.dependencies.endpoints?.group(endpoints.value.map(keysOf));
     }
-    // After an error, the child policy keeps the previous addresses. Without previous addresses, it reports a failure that no connection
-    // caused.
+    // After an error, the child policy keeps the previous addresses. If there are none, it reports a failure that no connection caused.
     if (!endpoints.ok) this.unresolved = endpoints.error.details;
     else if (endpoints.value.length === 0) this.unresolved = note;
     const health = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;

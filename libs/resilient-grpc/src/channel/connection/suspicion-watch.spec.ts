@@ -30,7 +30,7 @@ class FakeConnection implements WatchedConnection {
   destroyed = false;
   canBeProbed = true;
   others: FakeConnection[] = [];
-  /** Calls of the probe: 'check 5000', 'ping', 'end'. */
+  /** Calls to the probe: 'check 5000', 'ping', 'end'. */
   readonly probed: string[] = [];
 
   constructor(readonly address: string) {}
@@ -51,7 +51,7 @@ class FakeConnection implements WatchedConnection {
 class FakeReplacement {
   made = false;
   replacementReady = false;
-  /** Requests of the watch that had an effect. */
+  /** Requests from the watch that had an effect. */
   readonly did: string[] = [];
   taken: () => void = () => undefined;
 

@@ -51,8 +51,7 @@ const POLL_INTERVAL_MS = 250;
 const MAX_CHECK_DELAY_MS = 500;
 
 /**
- * Finds dead connections that TCP has not reported, among the connections of the current channel. The first timeout of a call starts the
- * timer.
+ * Finds dead connections of the current channel that TCP has not reported. The timer starts when the first call times out.
  */
 export class SuspicionWatch {
   private readonly suspects = new Map<string, Suspect>();

@@ -251,7 +251,7 @@ describe('failed TXT lookup', () => {
     expect(reading.reports).toHaveLength(2);
   });
 
-  it('reports no failure and schedules no further TXT query after unsubscribe() during a query', async () => {
+  it('reports no failure and schedules no further TXT query if the subscriber unsubscribes during a query', async () => {
     const server = await TxtServer.start();
     server.answer = 'silence';
     const reading = startReading(server);
@@ -299,7 +299,7 @@ describe('invalid source', () => {
     );
   });
 
-  it('fails if dnsServiceConfig() is subscribed to without a client', async () => {
+  it('emits an error to a subscriber of dnsServiceConfig() that is not a client', async () => {
     await expect(firstValueFrom(dnsServiceConfig())).rejects.toThrow('pass it as `serviceConfig` of a client');
   });
 });

@@ -14,7 +14,7 @@ import { DNS_QUERY, serviceConfigName, serviceConfigRecord } from './service-con
 /** Options of `dnsServiceConfig()`. */
 export interface DnsServiceConfigOptions {
   /**
-   * Interval between two reads of the record in milliseconds, 1000 or more, ±10%. Node does not expose the TTL of a TXT record.
+   * Interval in milliseconds between two reads of the record: 1000 or more, with ±10% jitter. Node does not expose the TTL of a TXT record.
    * @defaultValue 60000
    */
   readonly refreshMs?: number | undefined;
@@ -67,7 +67,7 @@ export function needsTarget(source: Observable<unknown>): source is TargetServic
 const DEFAULT_DNS_REFRESH_MS = 60_000;
 const MIN_REFRESH_MS = 1_000;
 const REFRESH_JITTER = 0.1;
-// Failed queries are retried with gRPC's backoff, which grows to the regular interval at most.
+// Failed queries are retried with gRPC's backoff, which grows up to the regular interval.
 const FIRST_RETRY_MS = 1_000;
 const RETRY_MULTIPLIER = 1.6;
 const RETRY_JITTER = 0.2;

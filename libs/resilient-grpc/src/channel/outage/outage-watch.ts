@@ -128,7 +128,7 @@ export class OutageWatch {
     else if (!isReady) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
   }
 
-  /** Reports a slow attempt to connect. With a silent peer, no outage begins and nothing else is reported until the attempt times out. */
+  /** Reports a slow attempt to connect. If the peer is silent, no outage begins, and no further report follows before the timeout. */
   private readonly connectIsSlow = (): void => {
     const { waiting, connecting, connectTimeoutMs } = this.dependencies;
     if (this.state.current !== undefined || waiting.size === 0) this.stopSlowConnect();

@@ -106,12 +106,13 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   {
     on: 'connection',
     needs: ['transport.addActiveCall()', 'transport.removeActiveCall()'],
-    lostWithout: 'the exit of a process with an unclosed client that checks health',
+    lostWithout: 'exit of a process in which a client that checks health is not closed',
   },
   {
     on: 'connection',
     needs: ['transport.session.[kHandle].hasPendingData()', 'transport.session.[state].streams'],
-    lostWithout: 'detection of connections that stopped after a protocol error (their calls wait for their deadlines)',
+    lostWithout:
+      'detection of connections that stopped after a protocol error (calls on them wait for their deadlines)',
   },
   {
     on: 'socket',

@@ -47,7 +47,7 @@ export function connectionRecord(transport: object): ConnectionRecord {
   return record;
 }
 
-/** Reason why the application never received `stream`; `undefined` if it may have received the stream. */
+/** Reason why the server application never received `stream`; `undefined` if it may have received the stream. */
 export function unprocessed(stream: object): Unprocessed {
   return unprocessedStreams.get(stream);
 }
@@ -58,7 +58,7 @@ export function isQueued(stream: StreamState): boolean {
 }
 
 /**
- * Records that `stream` was never sent if it was queued before this side reset it and is still queued immediately afterwards. Before a
+ * Records that `stream` was never sent if it was queued before this side reset it and is still queued immediately afterward. Before a
  * reset, Node sends all data that can be sent. nghttp2 then drops a request that is still queued; otherwise, it tracks the stream until the
  * reset is sent. Inside an event of the same session, Node postpones the reset, so the state of the stream proves nothing.
  */

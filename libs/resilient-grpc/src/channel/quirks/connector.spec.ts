@@ -148,7 +148,7 @@ describe('connect timeout', () => {
 });
 
 describe('close() during an attempt to connect', () => {
-  it('releases all resources on close() of a channel while TCP connects', async () => {
+  it('releases all resources if the channel is closed while TCP connects', async () => {
     const url = await startFullPeer();
     const { made, failures } = makeWireChannel(url, credentials.createInsecure(), 60_000);
     const leaks = captureLeaks();
@@ -160,7 +160,7 @@ describe('close() during an attempt to connect', () => {
   });
 
   it.each([PLAIN, SECURE])(
-    'closes the socket on close() of a channel if the peer is silent (%s)',
+    'closes the socket if the channel is closed while the peer is silent (%s)',
     async (_how, creds) => {
       const peer = await startSilentPeer();
       const { made, failures } = makeWireChannel(peer.url, creds(), 60_000);
@@ -206,7 +206,7 @@ describe('responsive peer', () => {
 });
 
 describe('established connection', () => {
-  /** Starts a server that responds only to calls of '/a/Answered'. */
+  /** Starts a server that responds only to calls to '/a/Answered'. */
   async function startServer(makeServer: () => Http2Server | Http2SecureServer) {
     const server = makeServer();
     const sessions = new Set<ServerHttp2Session>();
@@ -379,7 +379,7 @@ describe('connector', () => {
     expect(keepAliveCalls).toEqual([[true, 60_000]]);
   });
 
-  it('begins an attempt to connect on each call of waitForReady()', async () => {
+  it('begins an attempt to connect on each waitForReady() call', async () => {
     const { begun, connector } = make(credentials.createInsecure());
     await connector.waitForReady();
     await connector.waitForReady();

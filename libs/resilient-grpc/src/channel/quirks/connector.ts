@@ -15,8 +15,8 @@ export const ADDRESS_ARGUMENT = 'nestjs_resilient_grpc.address';
 const TCP_KEEPALIVE_MS = 60_000;
 
 /**
- * Returns `inner` with control over each TCP socket: connect timeout, TCP keepalive, and destruction on close. Returns `undefined` if the
- * installed grpc-js creates its connections in another way.
+ * Wraps `inner` to control each TCP socket: connect timeout, TCP keepalive, and destruction on close. Returns `undefined` if the installed
+ * grpc-js creates its connections in another way.
  */
 export function observeSockets(
   inner: ChannelCredentials,
@@ -72,7 +72,7 @@ class ObservedConnector implements SecureConnector {
   constructor(
     private readonly inner: SecureConnector,
     private readonly attempts: ConnectAttempts,
-    /** `undefined` without the library's load-balancing policy (xds:). The sockets then get TCP keepalive only. */
+    /** `undefined` if the library's load-balancing policy is not used (xds:). The sockets then get only TCP keepalive. */
     private readonly address: string | undefined,
   ) {}
 

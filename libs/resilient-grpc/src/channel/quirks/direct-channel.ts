@@ -43,7 +43,7 @@ export function isWritableEnded(call: ConnectionCall): boolean {
   return http2Stream !== undefined && (http2Stream.writableEnded || http2Stream.destroyed);
 }
 
-/** A call on one connection, and the function of the load-balancing policy that must be called at its end. */
+/** A call on one connection, and the load-balancing policy's callback for the end of the call. */
 export interface PickedCall {
   readonly call: ConnectionCall;
   readonly onCallEnded: ((code: number, details: string, metadata: Metadata) => void) | null;

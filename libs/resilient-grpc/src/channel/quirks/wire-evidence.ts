@@ -77,7 +77,7 @@ export function connectionAddress(call: object, isDirect: boolean): string | und
 
 /**
  * Runs `cancel`, which resets the stream of `connectionCall`, and records whether the stream was never sent. Must be called from a timer,
- * because a stream that is reset inside an event of the connection may still be sent afterwards.
+ * because a stream that is reset inside an event of the connection may still be sent afterward.
  */
 export function cancelWithEvidence(connectionCall: object, cancel: () => void): void {
   // Safe for the supported releases of grpc-js. Other releases may lack the field, which is optional.

@@ -1,6 +1,6 @@
 import { X509Certificate, createPrivateKey } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
-import { errorMessage } from '../../errors/error-message.js';
+import { errorMessage, isError } from '../../errors/error-message.js';
 import { maskCredentials } from '../../errors/mask-credentials.js';
 import { readBoundedFile } from '../read-bounded-file.js';
 
@@ -145,5 +145,5 @@ export function sameMaterial(a: TlsMaterial, b: TlsMaterial): boolean {
 
 /** Returns the code of a system or crypto error, or its message if it has none. */
 export function errorCode(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : errorMessage(error);
+  return isError(error) && 'code' in error ? String(error.code) : errorMessage(error);
 }

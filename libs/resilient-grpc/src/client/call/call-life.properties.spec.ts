@@ -116,7 +116,7 @@ class WatchedCall {
         if (plan.unsubscribesOnMessage) this.unsubscribe();
         return true;
       },
-      // A caller that unsubscribes in `next` receives nothing afterwards, like every RxJS subscriber.
+      // A caller that unsubscribes in `next` receives nothing afterward, like every RxJS subscriber.
       error: (error) => {
         if (this.unsubscribed) return;
         if (this.ended) this.afterEnd += 1;
@@ -278,7 +278,7 @@ class World {
     if (violations.length > 0) expect(violations).toEqual([]);
   }
 
-  /** Ends all attempts successfully and returns the number of calls that are still open afterwards. */
+  /** Ends all attempts successfully and returns the number of calls that are still open afterward. */
   async settle(): Promise<number> {
     for (let round = 0; round < 100 && this.calls.some(({ ended }) => !ended); round++) {
       this.transport.release();

@@ -503,7 +503,7 @@ export class ClientCall
     budget.current.onSuccess(now);
     // The latency of a stream was recorded when its headers arrived.
     const isAnswer = !responseStream || !this.hasHeaders;
-    // The end is counted before the call releases its resources, because the release may run other calls. The end is reported afterwards.
+    // The end is counted before the call releases its resources, because the release may run other calls. The end is reported afterward.
     this.context.statistics.succeeded(isAnswer ? now - this.prepared.startedAt : undefined, now);
     this.phase = 'ended';
     this.attempt = undefined;

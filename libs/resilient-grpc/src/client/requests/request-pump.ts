@@ -68,7 +68,7 @@ export class RequestPump implements MessageConsumer {
   /** Ends buffering, because there will be no further attempt. */
   commit(): void {
     this.committed = true;
-    // Messages that still have to be resent are kept. `pump` drops them afterwards.
+    // Messages that still have to be resent are kept. `pump` drops them afterward.
     if (this.replayed >= this.buffer.length) this.buffer.drop();
   }
 

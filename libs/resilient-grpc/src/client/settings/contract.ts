@@ -6,6 +6,7 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../../errors/
 import { closest } from '../../errors/closest.js';
 import { describeValue, pathOf } from '../../policy/options/describe-value.js';
 import { unreadable } from './copy-options.js';
+import { errorMessage, isError } from '../../errors/error-message.js';
 
 /** Services by full name, each with its methods by name. */
 export type Services = ReadonlyMap<string, ReadonlyMap<string, MethodDescriptor>>;
@@ -191,8 +192,8 @@ function isNotRegularFile(path: string): boolean {
 
 /** Returns the problem with a contract that proto-loader could not load. */
 function loadProblem(error: unknown, files: readonly string[], folders: readonly string[]): string {
-  const text = error instanceof Error ? error.message : String(error);
-  if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT'))
+  const text = errorMessage(error);
+  if (!(isError(error) && 'code' in error && error.code === 'ENOENT'))
     return `expected a valid .proto file, got "${text}"${text.includes('.proto') ? '' : ` in ${quoted(files)} or an imported file`}; correct the file at that line`;
   const missing = files.find((file) => ['', ...folders].every((folder) => !existsSync(resolve(folder, file))));
   if (missing === undefined)

@@ -2,6 +2,7 @@ import type { ConfigurationProblem } from '../../errors/grpc-configuration-error
 import { maskCredentials } from '../../errors/mask-credentials.js';
 import { pathOf } from '../../policy/options/describe-value.js';
 import { MAX_ENTRIES } from '../../policy/options/value-rules.js';
+import { errorMessage } from '../../errors/error-message.js';
 
 /** Options as plain data, or the reasons why they cannot be read. */
 export type CopiedOptions =
@@ -144,7 +145,7 @@ const MAX_ERROR_LENGTH = 200;
 
 function errorText(error: unknown): string {
   try {
-    const text = maskCredentials(error instanceof Error ? error.message : String(error));
+    const text = maskCredentials(errorMessage(error));
     return text.length > MAX_ERROR_LENGTH ? `${text.slice(0, MAX_ERROR_LENGTH)}…` : text;
   } catch {
     return 'an unreadable error';

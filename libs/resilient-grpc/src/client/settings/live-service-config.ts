@@ -126,7 +126,7 @@ export class LiveServiceConfig {
         this.take(value);
       },
       error: (error: unknown) => {
-        const why = error instanceof Error ? error.message : String(error);
+        const why = errorMessage(error);
         this.ended(`failed: ${oneLine(why)}`);
       },
       complete: () => {

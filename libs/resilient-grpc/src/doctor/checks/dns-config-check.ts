@@ -7,6 +7,7 @@ import { chooseServiceConfig } from '../../policy/service-config/choose-service-
 import { systemRandom } from '../../time/random.js';
 import { resultsOf, type CheckResult } from '../check-result.js';
 import { serviceConfigProblems } from './service-config-check.js';
+import { errorMessage } from '../../errors/error-message.js';
 
 /** Checks the service config in DNS for the target, if there is one. Returns `undefined` if the target is not a DNS name. */
 export async function dnsConfigCheck(target: string): Promise<CheckResult | undefined> {
@@ -20,7 +21,7 @@ export async function dnsConfigCheck(target: string): Promise<CheckResult | unde
     if (name.authority !== undefined) resolver.setServers([name.authority]);
     text = await serviceConfigRecord(resolver, record);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = errorMessage(error);
     const remedy = 'fix the name server only if a client uses dnsServiceConfig()';
     return withoutRecord('skipped', `TXT query failed: ${why}`, remedy);
   }

@@ -76,7 +76,7 @@ describe('EndpointLoad', () => {
     expect(measured(...(samples as unknown as Parameters<typeof measured>)).latencyMs(20_000)).toBeCloseTo(expected, 1);
   });
 
-  it('keeps the average latency while an attempt is running, and decreases it afterwards', () => {
+  it('keeps the average latency while an attempt is running, and decreases it afterward', () => {
     const load = measured([100, 'succeeded', 0]);
     expect(load.latencyMs(60_000)).toBe(100);
     load.ended(60_000);

@@ -105,7 +105,7 @@ export class OverloadQueue<T extends WaitingCall> {
 
   /**
    * True from the first refused or expired call until `settle` returns true. A call is expired if its deadline passed before it was served,
-   * even if its caller cancelled it afterwards.
+   * even if its caller cancelled it afterward.
    */
   get isOverloaded(): boolean {
     return this.isOverloadedNow;

@@ -40,7 +40,7 @@ type RequestReader = Pick<ServedCall, 'isCallerGone' | 'noteReceived' | 'inConte
 class Requests<T> {
   private readonly subject = new Subject<T>();
   private read: 'pushed' | 'pulled' | undefined;
-  /** Requests pushed before the handler returned, for example to an interceptor; `undefined` afterwards. */
+  /** Requests pushed before the handler returned, for example to an interceptor; `undefined` afterward. */
   private early: T[] | undefined = [];
 
   constructor(

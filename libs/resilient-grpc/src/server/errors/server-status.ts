@@ -6,6 +6,7 @@ import { isStatusCode, StatusCode } from '../../status/status-code.js';
 import { truncateStatus, type ServerStatus } from './truncate-status.js';
 import { statusOfHttpException } from './http-exception-status.js';
 import { wellFormed } from './status-text.js';
+import { isError } from '../../errors/error-message.js';
 
 const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal server error', unexpected: true };
 
@@ -35,7 +36,7 @@ function statusOf(error: unknown, filtered: boolean): ServerStatus {
   const failedCall = callErrorOf(error);
   if (failedCall !== undefined) return statusOfCallError(failedCall);
   if (error instanceof HttpException) return statusOfHttpException(error);
-  if (!filtered && error instanceof Error && !isGrpcError(error)) return UNEXPECTED;
+  if (!filtered && isError(error) && !isGrpcError(error)) return UNEXPECTED;
   return grpcJsStatusOf(error);
 }
 
@@ -86,7 +87,7 @@ interface WithGetError {
 
 /** True for RpcException, and for GrpcException of Nest 12, even from another copy of Nest. */
 function hasGetError(error: object): error is WithGetError {
-  return error instanceof Error && 'getError' in error && typeof error.getError === 'function';
+  return isError(error) && 'getError' in error && typeof error.getError === 'function';
 }
 
 /** Converts a message to text as grpc-js does for a header, or returns a placeholder if it is not readable. */

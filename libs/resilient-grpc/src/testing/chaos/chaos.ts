@@ -9,6 +9,7 @@ import { pause } from '../pause.js';
 import type { ChaosFault } from './chaos-fault.js';
 import { planChaos } from './plan-chaos.js';
 import type { ChaosPlan, ChaosPlanOptions, ChaosStep } from './plan-chaos.js';
+import { errorMessage } from '../../errors/error-message.js';
 
 // Longer than the start timeout of ChildServer, whose own error is more specific.
 const DEFAULT_GRACE_MS = 20_000;
@@ -58,7 +59,7 @@ export class ChaosError extends Error {
 
   /** @param causes the errors of the run: first the error that ended it, then the error of a fault that also failed or hung, if any */
   constructor(plan: ChaosPlan, played: readonly ChaosStep[], causes: readonly unknown[]) {
-    const why = [...new Set(causes.map((cause) => (cause instanceof Error ? cause.message : String(cause))))];
+    const why = [...new Set(causes.map((cause) => errorMessage(cause)))];
     const steps = played.map(
       ({ atMs, fault, forMs }) => `\n  at ${atMs} ms: ${fault}${forMs > 0 ? ` for ${forMs} ms` : ''}`,
     );

@@ -8,6 +8,7 @@ import { ScriptedRequestReader } from './request-reader.js';
 import type { DuplexCall } from './request-reader.js';
 import type { ScriptedCall } from './scripted-call.js';
 import type { LoadedMethod } from './service-methods.js';
+import { isError } from '../../errors/error-message.js';
 
 /** The dependencies of a call handler. */
 export interface CallHandlerOptions {
@@ -137,7 +138,7 @@ function newRecord(method: LoadedMethod, call: DuplexCall): OpenRecord {
 
 /** Converts an error thrown by a script to a status: unchanged if the error has a numeric code, INTERNAL otherwise. */
 function asStatus(error: unknown, path: string): Error & { readonly code: number } {
-  if (error instanceof Error && 'code' in error && typeof error.code === 'number') {
+  if (isError(error) && 'code' in error && typeof error.code === 'number') {
     // Safe cast: checked above.
     return error as Error & { readonly code: number };
   }

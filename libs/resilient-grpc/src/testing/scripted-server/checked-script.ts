@@ -13,6 +13,7 @@ import type { Reply, Script } from './reply.js';
 import { messageProblems, responseTypeOf, type ResponseType } from './response-type.js';
 import type { ScriptedCall } from './scripted-call.js';
 import { SCRIPTED_SERVER, type LoadedMethod } from './service-methods.js';
+import { isError } from '../../errors/error-message.js';
 
 const EXAMPLE = "{ message: { … } } or { status: 'NOT_FOUND' }";
 
@@ -90,10 +91,10 @@ export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((mess
 }
 
 function replyProblems(reply: unknown, type: ResponseType, path: string, others = ''): ConfigurationProblem[] {
-  if (!isObject(reply) || reply instanceof Error || isThenable(reply)) {
-    const isError = reply instanceof Error;
-    const remedy = isError ? 'write () => { throw error; }' : isThenable(reply) ? 'await it' : undefined;
-    const describe = isError ? () => 'an Error' : describeValue;
+  if (!isObject(reply) || isError(reply) || isThenable(reply)) {
+    const isErrorReply = isError(reply);
+    const remedy = isErrorReply ? 'write () => { throw error; }' : isThenable(reply) ? 'await it' : undefined;
+    const describe = isErrorReply ? () => 'an Error' : describeValue;
     return [{ path, message: problemMessage(`a reply such as ${EXAMPLE}${others}`, reply, remedy, describe) }];
   }
   // The message itself is not a reply.

@@ -1,0 +1,18 @@
+import { runInNewContext } from 'node:vm';
+import { expect, it } from 'vitest';
+import { errorMessage, isError } from './error-message.js';
+
+it.each([
+  ['this realm', new TypeError('no')],
+  // As in Jest, whose tests receive the errors of Node's modules from another realm.
+  ['another realm', runInNewContext('new TypeError("no")') as unknown],
+])('recognizes an Error of %s and returns its message', (_, error) => {
+  expect(isError(error)).toBe(true);
+  expect(errorMessage(error)).toBe('no');
+});
+
+it('returns a value that is no Error as a string', () => {
+  expect(isError({ message: 'no' })).toBe(false);
+  expect(errorMessage('no')).toBe('no');
+  expect(errorMessage(undefined)).toBe('undefined');
+});

@@ -210,7 +210,7 @@ describe('buffer limits', () => {
     expect(source.pulls).toBe(1);
   });
 
-  it('limits the total bytes of the unacknowledged messages, and sends a message above the limit alone', async () => {
+  it('limits the total bytes of the unacknowledged messages, and sends a message that exceeds the limit only if nothing else is unacknowledged', async () => {
     const server = new MemorySessions();
     const sizes = [40, 60, 1, 500, 10];
     const weighed = { maxUnacknowledgedBytes: 100, size: ({ id }: Numbered) => sizes[id - 1]! };

@@ -35,7 +35,7 @@ function makeOpened(over = {}) {
 const open = () => ({ connection: {}, acceptsNoStreams: false });
 
 describe('closed circuit', () => {
-  it('opens the circuit if half of at least 20 attempts fail', () => {
+  it('opens the circuit if half of the attempts fail and at least 20 attempts have ended', () => {
     const { breaker, transitions } = make();
     attempt(breaker, 'success', 0, 10);
     attempt(breaker, 'failure', 0, 9);

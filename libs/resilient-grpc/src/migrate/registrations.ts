@@ -177,7 +177,7 @@ function asyncTransportOf(element: Node): 'grpc' | 'other' | 'unknown' {
   return returned === undefined ? 'unknown' : transportOf(returned);
 }
 
-/** Returns the name of a client, or the expression that names it, or else the start of its text. */
+/** Returns the name of a client, or the expression that names it. If there is no name, returns the start of the element's source text. */
 function labelOf(element: Node): string {
   const name = nameNodeOf(element);
   if (name === undefined) return element.getText().replace(/\s+/g, ' ').slice(0, 40);

@@ -110,7 +110,7 @@ describe('client name', () => {
     expect(second).toBe(first);
   });
 
-  it('rejects different definitions of one client name with both locations, the differences, and a remedy', async () => {
+  it('rejects different definitions of one client name, and reports both locations, the differences, and a remedy', async () => {
     await obtain(shop, 'a.ts:1');
     const [problem, ...others] = await problemsOf(
       obtain(
@@ -168,7 +168,7 @@ describe('start-up', () => {
     await obtain({ ...shop, methods: { '*': { idempotent: false } } });
     expect(lines).toEqual([
       expect.stringContaining(
-        '| safe to repeat: none (declare reads by idempotency_level in the proto, or by methods: { <method>: { idempotent: true } }) |',
+        '| safe to repeat: none (declare reads with idempotency_level in the proto, or with methods: { <method>: { idempotent: true } }) |',
       ),
     ]);
   });

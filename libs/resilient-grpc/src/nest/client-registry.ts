@@ -311,7 +311,9 @@ export class ClientRegistry extends GrpcClients {
     }
   }
 
-  /** Creates a client when it no longer has to wait for its first service config, because a channel is created only once. */
+  /**
+   * Creates a client once its first service config has arrived or the wait has timed out, because a client creates its channel only once.
+   */
   private async createWhenConfigured(defined: Defined, resolution: Resolution): Promise<ResilientGrpcClient> {
     const { name, path, label } = defined.definition;
     try {

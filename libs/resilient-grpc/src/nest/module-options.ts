@@ -53,9 +53,9 @@ export function resolveDrain({ timeoutMs, readinessDelayMs }: DrainOptions = {})
 export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContract & GrpcClientSettings;
 
 /**
- * Options of a client in Nest's form: `name`, `GrpcOptions` or the keys of their `options`, and further settings. Without a `url`, or with
- * an empty one, the client of `GrpcOptions` connects to Nest's default, `'localhost:5000'`. Options that only a server uses are ignored. A
- * constant of the type `ClientOptions` is accepted, too; startup fails if its transport is not gRPC.
+ * Options of a client in Nest's form: `name`, `GrpcOptions` or the keys of their `options`, and further settings. If the `url` of
+ * `GrpcOptions` is missing or empty, the client connects to Nest's default, `'localhost:5000'`. Options that only a server uses are
+ * ignored. A constant of the type `ClientOptions` is accepted, too; startup fails if its transport is not gRPC.
  */
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | GrpcOptions

@@ -4,7 +4,7 @@ import { LogLine } from '../telemetry/log/log-line.js';
 const MAX_LISTED_METHODS = 12;
 const NO_SAFE_METHOD = 'none';
 const DECLARATION_HINT =
-  'declare reads by idempotency_level in the proto, or by methods: { <method>: { idempotent: true } }';
+  'declare reads with idempotency_level in the proto, or with methods: { <method>: { idempotent: true } }';
 
 /** Describes a client in one log line: target, services, methods that are safe to repeat and why, and outage grace period. */
 export function startUpLine(settings: ResolvedClientSettings): LogLine {

@@ -31,7 +31,7 @@ export interface SequenceSettings {
   readonly random: Random | undefined;
 }
 
-/** Failure with which a call ended. */
+/** Failure that ended a call. */
 export interface CallFailed {
   readonly error: unknown;
   /** Failure on which the decision about the next call is based. @defaultValue read from `error` */
@@ -308,7 +308,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     // Limited to the time until the deadline, so that the next call starts then and reports that the deadline has passed.
     const remainingMs = this.deadline - this.clock.epoch();
     const waitMs = remainingMs > 0 ? Math.min(delayMs, remainingMs) : delayMs;
-    // Scheduled even without a delay, because a server that ends each call immediately must not keep this turn of the event loop running.
+    // Scheduled even if the delay is 0, because a server that ends each call immediately must not keep this turn of the event loop running.
     this.backoff = this.clock.setTimer(this.open, waitMs);
   }
 

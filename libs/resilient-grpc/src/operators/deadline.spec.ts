@@ -62,7 +62,7 @@ describe('deadline', () => {
     });
   });
 
-  it('expires a deadline of more than the maximum of a timer when its time has passed, and not earlier', () => {
+  it('fails exactly on time if the deadline is longer than the maximum timer duration', () => {
     const scheduler = new VirtualTimeScheduler();
     let failedAt: number | undefined;
     NEVER.pipe(deadline(5 * MAX_TIMER_MS + 7, { scheduler })).subscribe({

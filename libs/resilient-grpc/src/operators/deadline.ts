@@ -7,9 +7,9 @@ import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
 import { CancellableRun } from './cancellable-run.js';
 
 /**
- * Fails with `DeadlineError` and unsubscribes if the source has not ended `ms` milliseconds after the subscription. With 0 or less, fails
- * without subscribing. Infinity means no deadline. After `retryBackoff` in a pipe, the deadline bounds all attempts together; before
- * `retryBackoff`, it bounds each attempt.
+ * Fails with `DeadlineError` and unsubscribes if the source has not ended `ms` milliseconds after the subscription. Fails without
+ * subscribing if `ms` is 0 or less. Infinity means no deadline. After `retryBackoff` in a pipe, the deadline bounds all attempts together;
+ * before `retryBackoff`, it bounds each attempt.
  * @throws {GrpcConfigurationError} if `ms` is not a number, or `dependencies` is not an object.
  */
 export function deadline<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {

@@ -9,7 +9,7 @@ import { DEFAULT_RETRY_POLICY } from '../policy/retry/retry-policy.js';
 import { isStatusCode, StatusCode } from '../status/status-code.js';
 import { isError } from '../errors/error-message.js';
 
-// Reasons that are no evidence about the server: nothing was sent, or this side ended the call.
+// Reasons that are not evidence about the server, because nothing was sent or this side ended the call.
 const INCONCLUSIVE_REASONS: ReadonlySet<string | undefined> = new Set([
   'outage',
   'too-many-waiting',
@@ -50,7 +50,7 @@ export function isTransient(error: unknown): boolean {
   return code === undefined || DEFAULT_RETRY_POLICY.retryableStatusCodes.has(code);
 }
 
-/** Outcome of an error for a circuit breaker. An error with neither a reason nor a gRPC status code is a failure. */
+/** Returns the outcome of an error for a circuit breaker. An error with neither a reason nor a gRPC status code is a failure. */
 export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): AttemptOutcome {
   const reason = failureReason(error);
   if (INCONCLUSIVE_REASONS.has(reason)) return 'ignored';
@@ -62,7 +62,7 @@ export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): Attempt
   return code === StatusCode.CANCELLED && outcome === 'success' ? 'ignored' : outcome;
 }
 
-/** Reason of an error of a client or an operator; 'cancelled' for an AbortError, `undefined` for other errors. */
+/** Returns the reason of an error from a client or an operator; 'cancelled' for an AbortError, `undefined` for other errors. */
 export function failureReason(error: unknown): FailureReason | undefined {
   if (isGrpcCallError(error)) return error.reason;
   // A `deadline` or `idleTimeout` inside a factory or `retryBackoff` bounds one of several calls.
@@ -73,7 +73,7 @@ export function failureReason(error: unknown): FailureReason | undefined {
   return isError(error) && error.name === 'AbortError' ? 'cancelled' : undefined;
 }
 
-/** Status code of an error; `undefined` if it has none. */
+/** Returns the status code of an error; `undefined` if it has none. */
 export function statusOf(error: unknown): StatusCode | undefined {
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
   return isStatusCode(code) ? code : undefined;

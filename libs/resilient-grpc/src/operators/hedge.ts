@@ -22,8 +22,8 @@ export interface HedgeOptions extends SchedulerOptions {
   /** Maximum number of attempts, including the original; 1 or more. */
   readonly maxAttempts: number;
   /**
-   * Time to wait for the first value before another attempt starts, in milliseconds. 0 starts all attempts at once; with Infinity, another
-   * attempt starts only after a failure.
+   * Time to wait for the first value before another attempt starts, in milliseconds. 0 starts all attempts at once; Infinity starts another
+   * attempt only after a failure.
    */
   readonly delayMs: number;
 }
@@ -31,8 +31,8 @@ export interface HedgeOptions extends SchedulerOptions {
 /**
  * Starts another attempt if the first value is slow, and uses the first attempt that emits or completes. All other attempts are
  * unsubscribed before its value is emitted. A failed attempt is replaced immediately, up to `maxAttempts`. A final error, which
- * `retryBackoff` would not retry by default, ends all attempts and is emitted. If all attempts fail, the last error is emitted. Time in
- * which the event loop of this process was blocked does not count toward `delayMs`.
+ * `retryBackoff` would not retry by default, ends all attempts and is emitted. If all attempts fail, the last error is emitted. Time during
+ * which the event loop of this process is blocked does not count toward `delayMs`.
  *
  * The operator has no budget: if all attempts are slow, it multiplies the load by `maxAttempts`. A `hedgingPolicy` of the client has a
  * budget.

@@ -8,7 +8,7 @@ import { CancellableRun } from './cancellable-run.js';
 
 /**
  * Fails with `IdleTimeoutError` and unsubscribes if no value arrives for `ms` milliseconds after the subscription or the last value. Time
- * in which the event loop of this process was blocked does not count. Infinity means no timeout.
+ * during which the event loop of this process is blocked does not count. Infinity means no timeout.
  * @throws {GrpcConfigurationError} if `ms` is not a number above 0, or `dependencies` is not an object.
  */
 export function idleTimeout<T>(ms: number, dependencies: SchedulerOptions = {}): MonoTypeOperatorFunction<T> {

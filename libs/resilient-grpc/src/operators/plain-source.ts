@@ -100,7 +100,7 @@ export class PlainSource<T> implements StreamSource {
   }
 }
 
-/** Error for a pulled stream whose source has no flow control and is faster than the reader. */
+/** Creates the error for a pulled stream whose source has no flow control and is faster than the reader. */
 export function bufferOverflowError(): ResumeError {
   return new ResumeError(
     'slow-reader',

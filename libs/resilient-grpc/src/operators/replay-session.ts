@@ -196,7 +196,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
     const { ackTimeoutMs } = this.settings;
     const message = `No acknowledgment within ${String(ackTimeoutMs)} ms; ${messageCount(this.outgoing.awaited)} sent and not acknowledged`;
     const error = this.errorOf('acknowledgment-timeout', message);
-    // A server that sent a message is reachable but stuck. Without any message, the connection may be broken.
+    // A server that sent a message is reachable but stuck. If no message arrived, the connection may be broken.
     const reason = this.hasReceived ? 'server' : 'connection-lost';
     this.replaceCall({
       error,

@@ -210,7 +210,7 @@ describe('buffer limits', () => {
     expect(source.pulls).toBe(1);
   });
 
-  it('limits the total bytes of the unacknowledged messages, and sends a message above the limit alone', async () => {
+  it('limits the total bytes of the unacknowledged messages, and sends a message that exceeds the limit only if nothing else is unacknowledged', async () => {
     const server = new MemorySessions();
     const sizes = [40, 60, 1, 500, 10];
     const weighed = { maxUnacknowledgedBytes: 100, size: ({ id }: Numbered) => sizes[id - 1]! };
@@ -271,7 +271,7 @@ describe('buffer limits', () => {
     expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and fails if a message follows one above the byte limit', async () => {
+  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and fails if another message follows one that exceeds the byte limit', async () => {
     const size = ({ bytes = 0 }: Numbered) => bytes;
     const pushed = new Subject<Numbered>();
     const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });
@@ -457,8 +457,8 @@ describe('options of replayUnacknowledged', () => {
     expect(paths.sort()).toEqual(
       [
         'ackTimeoutMs',
-        'acknowledgment',
         'acknowledges',
+        'acknowledgment',
         'backoff.maxAttempts',
         'factory',
         'hello',

@@ -26,8 +26,8 @@ const DEFAULT_MAX_UNACKNOWLEDGED = 1_000;
 export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeBackoffOptions, SchedulerOptions {
   /**
    * Id by which `acknowledges` identifies a message. Messages that are unacknowledged at the same time must have different ids. Ids are
-   * compared like the keys of a Map: a number never equals a string. An object as an id, such as a Long, ends the session (use
-   * `String(…)`).
+   * compared like the keys of a Map: a number never equals a string. An id that is an object, such as a Long, ends the session; convert it
+   * with `String(…)`.
    */
   readonly id: (message: Out) => Id;
   /**
@@ -146,7 +146,7 @@ function readSettings<Out, In, Id extends ReplayId>(
     [`${path}.size`]: countsBytes ? functionProblem(size) : undefined,
     [`${path}.hello`]: hello === undefined ? undefined : functionProblem(hello),
     [`${path}.onError`]: onError === undefined ? undefined : functionProblem(onError),
-    [`${path}.acknowledgment`]: choiceProblem(acknowledgment, ACKNOWLEDGEMENT_KINDS),
+    [`${path}.acknowledgment`]: choiceProblem(acknowledgment, ACKNOWLEDGMENT_KINDS),
     [`${path}.maxUnacknowledged`]: numberProblem(maxUnacknowledged, integerRule(1)),
     [`${path}.maxUnacknowledgedBytes`]: countsBytes ? numberProblem(maxUnacknowledgedBytes, POSITIVE_RULE) : undefined,
     [`${path}.outgoing`]:
@@ -175,4 +175,4 @@ function readSettings<Out, In, Id extends ReplayId>(
   };
 }
 
-const ACKNOWLEDGEMENT_KINDS = ['single', 'cumulative'] as const satisfies Acknowledgment[];
+const ACKNOWLEDGMENT_KINDS = ['single', 'cumulative'] as const satisfies Acknowledgment[];

@@ -217,7 +217,7 @@ class ResumableStream<T, C> implements StreamOperator<T> {
   }
 }
 
-/** Error for a message that cannot be delivered because of its cursor; `previous` is the cursor of the stream. */
+/** Creates the error for a message that cannot be delivered because of its cursor; `previous` is the cursor of the stream. */
 function placementError(
   place: Exclude<CursorPlace, 'newer' | 'same' | 'overlap'>,
   cursor: unknown,

@@ -12,8 +12,9 @@ export interface SchedulerOptions {
 }
 
 /**
- * Adapts `scheduler` to a `Clock`; by default, RxJS's timers with monotonic time. RxJS cannot wait for a turn of the event loop, so `defer`
- * runs its task synchronously. In tests with fake timers, a task therefore runs exactly when it is due.
+ * Adapts `scheduler` to a `Clock`. If `scheduler` is `undefined`, uses RxJS's timers and measures durations with monotonic time. RxJS
+ * cannot wait for a turn of the event loop, so `defer` runs its task synchronously. In tests with fake timers, a task therefore runs
+ * exactly when it is due.
  */
 export function schedulerClock(scheduler: SchedulerLike | undefined): Clock {
   const timers = scheduler ?? asyncScheduler;

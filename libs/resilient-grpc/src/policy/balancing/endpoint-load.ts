@@ -5,13 +5,13 @@
 export type MeasuredOutcome = 'succeeded' | 'failed' | 'cancelled';
 
 /**
- * Time constant of the average in milliseconds. A measurement loses 63% of its weight in this time. With 10 s, as in Finagle and Linkerd,
- * the slow first calls of a Node process would keep calls away from a new server for half a minute.
+ * Time constant of the average in milliseconds. A measurement loses 63% of its weight in this time. At 10 s, as in Finagle and Linkerd, the
+ * slow first calls of a Node process would keep calls away from a new server for half a minute.
  */
 const DECAY_MS = 2_000;
 /**
- * Factor by which a failure raises the average. An endpoint that fails fast must not attract calls by its low latency. Without calls,
- * the average returns to its previous value after 2.8 s, and the next attempt tests the endpoint.
+ * Factor by which a failure raises the average. An endpoint that fails fast must not attract calls through its low latency. If no attempt
+ * follows, the average returns to its previous value after 2.8 s, and the next attempt tests the endpoint.
  */
 const FAILURE_FACTOR = 4;
 /** Minimum recorded latency in milliseconds. `FAILURE_FACTOR` would not raise an average of 0. */
@@ -59,7 +59,7 @@ export class EndpointLoad {
     return averageMs * weight + sampleMs * (1 - weight);
   }
 
-  /** Average latency at `now` in milliseconds; `undefined` before the first measurement. */
+  /** Returns the average latency at `now` in milliseconds; `undefined` before the first measurement. */
   latencyMs(now: number): number | undefined {
     if (this.averageMs === undefined || this.inFlight > 0) return this.averageMs;
     return this.averageMs * weightAfter(now - this.idleSince);

@@ -44,7 +44,7 @@ export function outcomeOfCode(code: StatusCode, policy: Pick<CircuitBreakerPolic
   return code !== StatusCode.OK && policy.statusCodes.has(code) ? 'failure' : 'success';
 }
 
-/** Returns the outcome of an attempt that this side ended at the deadline. It is no success: the server may hang. */
+/** Returns the outcome of an attempt that this side ended at the deadline. It is not a success, because the server may be hanging. */
 export function outcomeOfDeadline({ statusCodes }: Pick<CircuitBreakerPolicy, 'statusCodes'>): AttemptOutcome {
   return statusCodes.has(StatusCode.DEADLINE_EXCEEDED) ? 'failure' : 'ignored';
 }

@@ -28,7 +28,7 @@ describe('AttemptSample', () => {
     expect({ failures: sample.failures, total: sample.total }).toEqual({ failures: 0, total: 2 });
   });
 
-  it('drops all sampled attempts after a window or more without attempts', () => {
+  it('drops all sampled attempts if no attempt follows for one window or longer', () => {
     for (const idleMs of [10_000, 10_999, 11_000, 95_000, 1e12]) {
       const sample = new AttemptSample(10_000);
       for (let i = 0; i < 50; i++) sample.add(true, 0);

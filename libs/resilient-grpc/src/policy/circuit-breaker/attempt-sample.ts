@@ -2,7 +2,9 @@ import type { AttemptCounts } from './next-circuit.js';
 
 const BUCKETS = 10;
 
-/** Counts the attempts of the sampling time in ten rolling buckets, without allocating per attempt. Times are monotonic milliseconds. */
+/**
+ * Counts the attempts within the sampling time in ten rolling buckets, without allocating per attempt. Times are monotonic milliseconds.
+ */
 export class AttemptSample implements AttemptCounts {
   private readonly bucketMs: number;
   private readonly failed = new Float64Array(BUCKETS);

@@ -10,7 +10,7 @@ export interface CircuitBreakerOptions {
   readonly samplingDurationMs?: number | undefined;
   /**
    * Time in milliseconds for which an open circuit rejects attempts before it admits a probe; above 0. Doubles with each failed probe, up
-   * to 30,000 or to this value if it is greater. Jittered by ±20%, so that the clients of a fleet do not all probe at once.
+   * to 30,000 or this value, whichever is greater. Jittered by ±20%, so that the clients of a fleet do not all probe at once.
    * @defaultValue 5000
    */
   readonly breakDurationMs?: number | undefined;

@@ -35,7 +35,7 @@ function makeOpened(over = {}) {
 const open = () => ({ connection: {}, acceptsNoStreams: false });
 
 describe('closed circuit', () => {
-  it('opens the circuit if half of at least 20 attempts fail', () => {
+  it('opens the circuit if half of the attempts fail and at least 20 attempts have ended', () => {
     const { breaker, transitions } = make();
     attempt(breaker, 'success', 0, 10);
     attempt(breaker, 'failure', 0, 9);
@@ -140,7 +140,7 @@ describe('open circuit', () => {
 });
 
 describe('half-open circuit', () => {
-  it('admits one circuit breaker probe after the break, and rejects other attempts with the time until the probe times out', () => {
+  it('admits one circuit breaker probe after the break, rejects other attempts, and returns the time until the probe times out', () => {
     const { breaker } = makeOpened();
     acquire(breaker, 5_000);
     expect(breaker.state).toBe('half-open');

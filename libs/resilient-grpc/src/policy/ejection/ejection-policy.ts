@@ -78,7 +78,7 @@ export interface EjectionPolicy {
   readonly latencyFactor: number | undefined;
 }
 
-/** Policy of `ejectUnhealthy: true`. The simulation in ejection.simulation.spec.ts finds no false ejection with it. */
+/** Policy of `ejectUnhealthy: true`. The simulation in ejection.simulation.spec.ts finds no false ejection with this policy. */
 export const DEFAULT_EJECTION: EjectionPolicy = Object.freeze({
   intervalMs: 1_000,
   carriedIntervals: 10,

@@ -158,7 +158,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       const held = Array.from({ length: 7 }, (_, i) => firstValueFrom(client.get({ id: `held ${i}` })));
       await changed(test, 'the outage shown', page.getByRole('heading', { name: 'Outage orders' }));
       await changed(test, 'the waiting calls shown', page.getByText(/7 calls wait and fail in .*ECONNREFUSED/));
-      await page.getByText(/^Check that the server runs, and listens on this address and port.*\.$/).waitFor();
+      await page.getByText(/^Check that the server is running on this address and port.*\.$/).waitFor();
       expect(await fact(page, 'This outage', 'connection attempts')).toMatch(/^\d+ failed$/);
       const oldest = page.locator('.details > .facts > div', { hasText: 'oldest wait' }).locator('dd');
       await waitFor(async () => /^[1-9]\d*(\.\d)? s$/.test((await oldest.textContent()) ?? ''), IN_TIME);

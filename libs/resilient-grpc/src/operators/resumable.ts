@@ -190,7 +190,7 @@ class ResumableStream<T, C> implements StreamOperator<T> {
     const isHeartbeat = settings.heartbeat?.(message) ?? false;
     const cursor = settings.cursor(message);
     if (isHeartbeat) {
-      track.beat(cursor);
+      track.heartbeat(cursor);
       return;
     }
     const place = track.take(cursor);

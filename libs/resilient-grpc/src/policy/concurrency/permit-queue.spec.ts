@@ -105,7 +105,7 @@ describe('PermitQueue', () => {
   });
 
   describe('with an adaptive limit', () => {
-    /** Acquires and releases `count` permits, with all of the limit in use. */
+    /** Acquires and releases `count` permits while the whole limit is in use. */
     const serve = (queue: PermitQueue, count: number, latencyMs: number, outcome: PermitOutcome = 'succeeded') => {
       for (let i = 0; i < count; i++) {
         while (queue.acquire(waiter([], '')) === 'permitted');
@@ -156,7 +156,7 @@ describe('PermitQueue', () => {
     });
   });
 
-  it('never exceeds the concurrency limit and loses no permit, in any order of events', () => {
+  it('never exceeds the concurrency limit or loses a permit, whatever the order of events', () => {
     const event = fc.constantFrom('acquire', 'return', 'release', 'remove');
     fc.assert(
       fc.property(fc.array(event, { maxLength: 300 }), fc.integer({ min: 1, max: 4 }), (events, maxConcurrent) => {

@@ -49,8 +49,8 @@ export interface PermitWaiter {
 }
 
 /**
- * Permits with a bounded FIFO queue. It sets no timers: a waiter that times out must call `remove`, and is skipped if its turn comes
- * before that.
+ * Permits with a bounded FIFO queue. It sets no timers: a waiter that times out must call `remove`. It is skipped if its turn comes before
+ * it calls `remove`.
  */
 export class PermitQueue {
   // A Set keeps insertion order and removes any waiter without a search.
@@ -89,7 +89,7 @@ export class PermitQueue {
    * reject the waiter.
    */
   acquire(waiter: PermitWaiter, isReturning = false): 'permitted' | 'queued' | 'refused' {
-    // Queued waiters take precedence, also while `release` is dispatching permits.
+    // Queued waiters take precedence, even while `release` is dispatching permits.
     if (this.runningCount < this.maxConcurrent && this.waiting.size === 0) {
       this.runningCount += 1;
       return 'permitted';

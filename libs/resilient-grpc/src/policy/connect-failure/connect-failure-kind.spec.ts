@@ -38,7 +38,7 @@ describe('connectFailureKind', () => {
     expect(read('tls', code)).toBe(kind);
   });
 
-  it('classifies as closed a connection that the peer closes after the TCP phase without sending a byte', () => {
+  it('classifies a connection as closed if the peer closes it after the TCP phase without sending a byte', () => {
     expect([read('tls'), read('http2')]).toEqual(['closed', 'closed']);
     expect(read('tcp')).toBe('other');
   });
@@ -51,7 +51,7 @@ describe('connectFailureKind', () => {
 
 describe('CONNECT_FAILURES', () => {
   it.each(Object.entries(CONNECT_FAILURES))(
-    'has a cause and a remedy that fit a log line for the connect failure kind %s',
+    'provides a cause and a remedy that fit on a log line for the connect failure kind %s',
     (_kind, row) => {
       expect(row.cause).toMatch(/^[a-z].*[^.]$/);
       expect(row.remedy).toMatch(/^[a-z].*[^.]$/);

@@ -75,7 +75,7 @@ const SET_AUTHORITY = '--ca FILE';
 export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailureRow>> = {
   refused: {
     cause: 'refused the connection: nothing listens on this port',
-    remedy: 'check that the server runs, and listens on this address and port',
+    remedy: 'check that the server is running on this address and port',
     reconnect: 'refused',
   },
   reset: {
@@ -122,14 +122,13 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   },
   silent: {
     cause: 'accepts the connection but does not respond',
-    remedy:
-      'check if the process is stuck, a proxy accepts connections without a reachable server, or another service uses the port',
+    remedy: 'check whether the process is stuck, a proxy cannot reach the server, or another service uses the port',
     reconnect: 'timeout',
   },
   closed: {
     cause: 'accepts the connection and closes it without a response',
     remedy:
-      'check for a server that requires TLS, a proxy without a reachable server, a server that is shutting down, or another service on the port',
+      'check for a server that requires TLS, a proxy that cannot reach the server, a server that is shutting down, or another service on the port',
     reconnect: 'not-http2',
   },
   'server-uses-tls': {

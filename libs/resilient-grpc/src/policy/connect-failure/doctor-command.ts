@@ -1,4 +1,4 @@
-/** TLS options that the doctor accepts: a server name, and the paths of files. */
+/** TLS options that the doctor accepts: a server name and file paths. */
 export interface DoctorTls {
   readonly serverName?: string | undefined;
   readonly ca?: string | undefined;
@@ -11,7 +11,7 @@ const OPTIONS = { ca: '--ca', cert: '--cert', key: '--key', serverName: '--serve
 const SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'unix', 'unix-abstract', 'kubernetes']);
 
 /**
- * Returns the shell command with which the doctor examines `target`, with the TLS options of the client; `undefined` if the doctor does not
+ * Returns the shell command that runs the doctor for `target` with the TLS options of the client; `undefined` if the doctor does not
  * support the scheme.
  *
  * @param target without credentials

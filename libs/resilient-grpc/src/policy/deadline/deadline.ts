@@ -10,8 +10,8 @@ const MAX_GRPC_TIMEOUT_MS = 99_999_998 * 3_600_000;
 const EARLIEST_EPOCH_MS = 1e11;
 
 /**
- * Returns a caller's `deadline` in epoch milliseconds (Infinity for none), or its problem. Checked here because grpc-js crashes the
- * process for NaN, and reads a duration as a time in 1970.
+ * Validates a caller's `deadline` and returns it in epoch milliseconds (Infinity for no deadline), or the problem. grpc-js crashes the
+ * process if a deadline is NaN, and reads a duration as a time in 1970.
  */
 export function validateDeadline(value: unknown): number | DeadlineProblem {
   const epochMs = isDate(value) ? value.getTime() : value;
@@ -33,7 +33,7 @@ export function validateDeadline(value: unknown): number | DeadlineProblem {
   return epochMs;
 }
 
-/** Returns the deadline `timeoutMs` after `epochNow`; Infinity without a timeout, or if it exceeds the maximum of `grpc-timeout`. */
+/** Returns the deadline `timeoutMs` after `epochNow`; Infinity if `timeoutMs` is `undefined` or exceeds the maximum of `grpc-timeout`. */
 export function deadlineFromTimeout(epochNow: number, timeoutMs: number | undefined): number {
   return timeoutMs === undefined ? Infinity : sendableDeadline(epochNow + timeoutMs, epochNow);
 }
@@ -43,10 +43,7 @@ export function earliestDeadline(first: number | undefined, second?: number, thi
   return Math.min(first ?? Infinity, second ?? Infinity, third ?? Infinity);
 }
 
-/**
- * Returns `deadline`, or Infinity if it exceeds the maximum of `grpc-timeout`, because such a deadline would make grpc-js crash the
- * process.
- */
+/** Returns `deadline`, or Infinity if it exceeds the maximum of `grpc-timeout`, because grpc-js would crash the process. */
 export function sendableDeadline(deadline: number, epochNow: number): number {
   return deadline - epochNow < MAX_GRPC_TIMEOUT_MS ? deadline : Infinity;
 }

@@ -8,8 +8,8 @@ export interface EjectUnhealthyOptions {
    */
   readonly consecutiveFailures?: number | undefined;
   /**
-   * Share of failed attempts in percent, above 0 and at most 100, above which an endpoint is ejected (gRFC A50). This endpoint and another
-   * one must have at least 20 recent attempts each. The endpoint's share must also be at least twice that of the other endpoints.
+   * Percentage of failed attempts above which an endpoint is ejected (gRFC A50); more than 0 and at most 100. This endpoint and at least
+   * one other must each have at least 20 recent attempts. The endpoint's share must also be at least twice that of the other endpoints.
    * @defaultValue 50
    */
   readonly failurePercent?: number | undefined;
@@ -32,8 +32,8 @@ export interface EjectUnhealthyOptions {
    */
   readonly maxEjectionTimeMs?: number | undefined;
   /**
-   * Minimum share of usable endpoints in percent, 0 to 100. No endpoint is ejected below it, and ejected endpoints return if the others
-   * become unusable. At least one endpoint always stays.
+   * Minimum share of usable endpoints in percent, 0 to 100. No endpoint is ejected if the share would fall below this minimum. Ejected
+   * endpoints return early if the others become unusable. At least one endpoint always stays.
    * @defaultValue 50
    */
   readonly panicThresholdPercent?: number | undefined;
@@ -69,16 +69,16 @@ export interface EjectionPolicy {
   /** Time without an ejection after which the next ejection is shorter by `baseEjectionMs`. */
   readonly ejectionDecayMs: number;
   readonly slowStartMs: number;
-  /** Off if `undefined`, like each of the rules below. */
+  /** Off if `undefined`, as is each of the rules below. */
   readonly consecutiveFailures: number | undefined;
-  /** Ejects endpoints below the mean success rate minus `stdevFactor` thousandths of the standard deviation. */
+  /** Ejects endpoints whose success rate is below the mean by more than `stdevFactor` thousandths of the standard deviation. */
   readonly successRate: (RateRule & { readonly stdevFactor: number }) | undefined;
   /** Ejects endpoints with a failure share above `threshold` percent, and at least `timesOthers` times that of the other endpoints. */
   readonly failurePercentage: (RateRule & { readonly threshold: number; readonly timesOthers: number }) | undefined;
   readonly latencyFactor: number | undefined;
 }
 
-/** Policy of `ejectUnhealthy: true`. The simulation in ejection.simulation.spec.ts finds no false ejection with it. */
+/** Policy of `ejectUnhealthy: true`. The simulation in ejection.simulation.spec.ts finds no false ejection with this policy. */
 export const DEFAULT_EJECTION: EjectionPolicy = Object.freeze({
   intervalMs: 1_000,
   carriedIntervals: 10,

@@ -287,7 +287,7 @@ describe('standard outlier detection (gRFC A50)', () => {
       ['spare 0 enforcement'],
     ],
     [
-      'ejects no endpoint without attempts, although requestVolume is 0',
+      'ejects no endpoint without attempts, even if requestVolume is 0',
       { failurePercentageEjection: { minimumHosts: 1, requestVolume: 0 } },
       fleet({}, { successes: 60 }, 5),
       [],

@@ -255,7 +255,7 @@ function consecutiveFailures(
   if (policy.consecutiveFailures === undefined || failures < policy.consecutiveFailures) return undefined;
   const others = fleet.others(endpoint);
   if (others.length === 0) return undefined;
-  // If all endpoints fail, ejecting one sends its calls to others that fail, too.
+  // If all endpoints fail, ejecting one only moves its calls to others that also fail.
   const othersShare = meanOf(others, (other) => other.record.failureShare);
   return othersShare <= failureShare * MAX_OTHERS_FAILURE_FACTOR
     ? { reason: 'consecutive-failures', failures }

@@ -5,7 +5,7 @@ import type { EjectionPolicy } from './ejection-policy.js';
 
 /**
  * Standard outlier detection (gRFC A50) in proto3 JSON. Durations are strings in seconds, such as "10s"; percentages are integers from 0 to
- * 100. Without `successRateEjection` and `failurePercentageEjection`, no endpoint is ejected.
+ * 100. No endpoint is ejected if neither `successRateEjection` nor `failurePercentageEjection` is set.
  */
 export interface OutlierDetection {
   /** Period in which attempts are counted. @defaultValue '10s' */
@@ -16,7 +16,10 @@ export interface OutlierDetection {
   readonly maxEjectionTime?: string | undefined;
   /** No further endpoint is ejected while at least this share is ejected. At least half of the endpoints always stay. @defaultValue 10 */
   readonly maxEjectionPercent?: number | undefined;
-  /** Ejects endpoints whose success rate is below the mean by `stdevFactor` thousandths of the standard deviation. @defaultValue off */
+  /**
+   * Ejects endpoints whose success rate is below the mean by more than `stdevFactor` thousandths of the standard deviation.
+   * @defaultValue off
+   */
   readonly successRateEjection?:
     | {
         /** @defaultValue 1900 */
@@ -110,7 +113,7 @@ export type OutlierDetectionEntry =
   | { readonly ok: true; readonly ejection: EjectionPolicy; readonly childPolicy: BalancingPolicies }
   | { readonly ok: false; readonly problem: string };
 
-/** Parses `policy`, an entry of a `loadBalancingConfig`; `undefined` if it is another policy. */
+/** Parses `policy`, an entry of a `loadBalancingConfig`; returns `undefined` if the entry is for another policy. */
 export function readOutlierDetection(policy: Readonly<Record<string, unknown>>): OutlierDetectionEntry | undefined {
   const name = Object.keys(policy).find((key) => OUTLIER_DETECTION_NAMES.has(key));
   if (name === undefined) return undefined;

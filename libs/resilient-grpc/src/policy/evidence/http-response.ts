@@ -16,14 +16,14 @@ export function describeHttpResponse(status: number | undefined, contentType: st
   return `Received ${code} ${type}: a proxy or web server responded instead of the gRPC server`;
 }
 
-/** Describes the response of a stream that ended with `details`, if it is not gRPC. */
+/** Describes a non-gRPC response of a stream that ended with `details`; returns `undefined` for any other response. */
 export function httpResponseOf(details: string, contentType: string | undefined): string | undefined {
   const status = HTTP_STATUS.exec(details)?.[1];
   const isHttp = contentType === undefined ? status !== undefined : !isGrpcContentType(contentType);
   return isHttp ? describeHttpResponse(status === undefined ? undefined : Number(status), contentType) : undefined;
 }
 
-/** True for 'application/grpc', also if '+…', ';…', or a space follows. 'application/grpc-web' is a different protocol. */
+/** True for 'application/grpc', even if '+…', ';…', or a space follows it. 'application/grpc-web' is a different protocol. */
 export function isGrpcContentType(type: string): boolean {
   return /^application\/grpc(?:$|[+; ])/i.test(type);
 }

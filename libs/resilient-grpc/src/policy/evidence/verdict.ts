@@ -25,9 +25,9 @@ export type VerdictKind =
   | 'connection-lost'
   /** An HTTP response that is not gRPC, from a proxy or a gateway. */
   | 'http'
-  /** The server sent a status without headers or messages before it. Also includes other resets, such as PROTOCOL_ERROR. */
+  /** The server sent only a status, without headers or messages. Also includes other resets, such as PROTOCOL_ERROR. */
   | 'server'
-  /** The server refused the attempt because of an overload, before its handler ran. Classified by `verdictOf`. */
+  /** The overloaded server refused the attempt before its handler ran. Classified by `verdictOf`. */
   | 'overloaded'
   /** The attempt failed after headers or messages had arrived. */
   | 'committed'

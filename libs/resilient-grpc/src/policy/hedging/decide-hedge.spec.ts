@@ -64,7 +64,7 @@ function ended(
 }
 
 /** Sends the first attempt at 0, then applies `events`. Returns the decisions in order. */
-function play(hedgeGates: HedgeGates, ...events: readonly (number | Ended)[]): HedgeDecision[] {
+function decisionsAfter(hedgeGates: HedgeGates, ...events: readonly (number | Ended)[]): HedgeDecision[] {
   let state: HedgeState = UNSENT;
   return [0, ...events].map((event) => {
     const decision = decideHedge(state, typeof event === 'number' ? { type: 'due', at: event } : event, hedgeGates);
@@ -74,7 +74,7 @@ function play(hedgeGates: HedgeGates, ...events: readonly (number | Ended)[]): H
 }
 
 function last(hedgeGates: HedgeGates, ...events: readonly (number | Ended)[]): HedgeDecision {
-  return play(hedgeGates, ...events).at(-1)!;
+  return decisionsAfter(hedgeGates, ...events).at(-1)!;
 }
 
 describe('hedged call', () => {
@@ -86,7 +86,7 @@ describe('hedged call', () => {
   });
 
   it('sends another attempt after each hedging delay without a response, up to maxAttempts', () => {
-    const decisions = play(gates(), 100, 200, 300);
+    const decisions = decisionsAfter(gates(), 100, 200, 300);
     expect(decisions.map(({ action, because }) => [action, because])).toEqual([
       ['send', 'first'],
       ['send', 'slow'],
@@ -97,7 +97,7 @@ describe('hedged call', () => {
   });
 
   it('sends all attempts at once if the hedging delay is 0', () => {
-    const decisions = play(gates({ policy: { ...POLICY, hedgingDelayMs: 0 } }), 0, 0);
+    const decisions = decisionsAfter(gates({ policy: { ...POLICY, hedgingDelayMs: 0 } }), 0, 0);
     expect(decisions.map(({ action }) => action)).toEqual(['send', 'send', 'send']);
     expect(decisions.map(({ state }) => state.dueAt)).toEqual([0, 0, Infinity]);
   });
@@ -116,7 +116,7 @@ describe('hedged call', () => {
   });
 
   it('fails a hedged call without further retries if all attempts failed', () => {
-    const decisions = play(gates(), ended(10, 'server'), ended(20, 'server'), ended(30, 'server'));
+    const decisions = decisionsAfter(gates(), ended(10, 'server'), ended(20, 'server'), ended(30, 'server'));
     expect(decisions.map(({ action }) => action)).toEqual(['send', 'send', 'send', 'fail']);
     expect(decisions.at(-1)?.because).toBe('attempts-exhausted');
   });
@@ -200,7 +200,7 @@ describe('hedged call', () => {
   });
 
   it('replaces a failed attempt if the last allowed attempt was never sent', () => {
-    const [unsent, failed] = play(gates(), 100, 200, ended(201, 'unsent'), ended(210, 'server')).slice(-2);
+    const [unsent, failed] = decisionsAfter(gates(), 100, 200, ended(201, 'unsent'), ended(210, 'server')).slice(-2);
     expect(unsent).toMatchObject({ action: 'wait', state: { sent: 2, stopped: undefined, dueAt: Infinity } });
     expect(failed).toMatchObject({ action: 'send', because: 'replaces-failed', state: { sent: 3, inFlight: 2 } });
   });
@@ -288,7 +288,7 @@ describe('hedged call', () => {
 
 describe('pushback of a hedged call', () => {
   it('delays the next attempt by exactly the pushback, then restarts the hedging delay', () => {
-    const decisions = play(gates(), ended(10, 'server', { pushback: '500' }), 100, 510);
+    const decisions = decisionsAfter(gates(), ended(10, 'server', { pushback: '500' }), 100, 510);
     expect(decisions.map(({ action, state }) => [action, state.dueAt])).toEqual([
       ['send', 100],
       ['wait', 510],
@@ -363,7 +363,7 @@ describe('pushback of a hedged call', () => {
 });
 
 describe('cost of hedges', () => {
-  it('stops hedging a call if the throttle is at half of its tokens', () => {
+  it('stops hedging a call if the throttle has only half of its tokens left', () => {
     const retries = new A6Throttle({ maxTokens: 4, tokenRatio: 0.1 });
     retries.onFailure();
     retries.onFailure();

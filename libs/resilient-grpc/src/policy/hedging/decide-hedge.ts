@@ -198,7 +198,7 @@ export function uncountLast({ sent, stopped }: HedgeState): Pick<HedgeState, 'se
   return { sent: sent - 1, stopped: stopped === 'attempts-exhausted' ? undefined : stopped };
 }
 
-/** Sends the same attempt again. Does not change whether and when the next hedge is due. */
+/** Sends the same attempt again. Does not change whether or when the next hedge is due. */
 function resend(state: HedgeState, because: 'unsent' | 'refused'): HedgeDecision {
   return { state: { ...state, inFlight: state.inFlight + 1 }, action: 'resend', because };
 }

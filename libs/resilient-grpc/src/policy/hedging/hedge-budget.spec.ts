@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { HedgeBudget } from './hedge-budget.js';
 
 describe('HedgeBudget', () => {
-  it('starts with a full budget, so that a client with few calls can hedge, too', () => {
+  it('starts with a full budget, so that even a client with few calls can hedge', () => {
     expect(new HedgeBudget()).toMatchObject({ allows: true, tokens: 5, maxTokens: 5 });
   });
 
@@ -24,7 +24,7 @@ describe('HedgeBudget', () => {
     expect(budget.tokens).toBe(0);
   });
 
-  it('allows hedges for at most a twentieth of the calls plus five, in any order of calls and hedges', () => {
+  it('allows hedges for at most a twentieth of the calls plus five, whatever the order of calls and hedges', () => {
     fc.assert(
       fc.property(fc.array(fc.boolean(), { maxLength: 2_000 }), (events) => {
         const budget = new HedgeBudget();

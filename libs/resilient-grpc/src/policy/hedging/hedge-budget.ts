@@ -2,7 +2,7 @@
 const DEFAULT_HEDGE_BUDGET = {
   /** Tokens added per call: the share of calls that may be hedged in the long run. */
   perCall: 0.05,
-  /** Maximum and initial number of tokens, so that a client with few calls can hedge, too. */
+  /** Maximum and initial number of tokens, so that even a client with few calls can hedge. */
   maxTokens: 5,
 };
 
@@ -24,7 +24,7 @@ export class HedgeBudget {
     this.remainingTokens = this.max;
   }
 
-  /** Credits a call that may be hedged. Call it once per call. */
+  /** Credits a call that may be hedged. Must be invoked once per call. */
   onCall(): void {
     this.remainingTokens = Math.min(this.remainingTokens + this.perCall, this.max);
   }
@@ -34,7 +34,7 @@ export class HedgeBudget {
     return this.remainingTokens >= SCALE;
   }
 
-  /** Debits a hedge. Call it only if `allows` is true. */
+  /** Debits a hedge. Must be invoked only if `allows` is true. */
   onHedge(): void {
     this.remainingTokens = Math.max(this.remainingTokens - SCALE, 0);
   }

@@ -22,7 +22,7 @@ const SHAPES: readonly (readonly [name: string, shape: Shape])[] = [
   ['Pareto latencies', (random) => 20 * (1 - random()) ** -0.5],
 ];
 
-/** Factor of all latencies, by milliseconds since the start. */
+/** Returns the factor that multiplies all latencies at `ms` milliseconds after the start. */
 type Drift = (ms: number) => number;
 
 const SECONDS = 120;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { seededRandom } from '../../testing/seeded-random.js';
 import { MeasuredDelay, type HedgingPercentile } from './measured-delay.js';
 
-/** Records latencies from 1% to 100% of `maxMs`, in turn. */
+/** Records `attempts` latencies, spread evenly from 1% to 100% of `maxMs`, in a fixed mixed order. */
 function spread(delay: MeasuredDelay, attempts: number, maxMs: number, now = 0): MeasuredDelay {
   for (let i = 0; i < attempts; i++) delay.answered((((i * 37) % 100) + 1) * (maxMs / 100), now);
   return delay;

@@ -6,7 +6,7 @@ describe('watchDelayMs', () => {
     expect([0, 0.5, 0.999].map((chance) => watchDelayMs(0, () => chance))).toEqual([0, 500, 999]);
   });
 
-  it('doubles the delay of a Kubernetes watch with each failure in a row, up to 30 s', () => {
+  it('doubles the delay of a Kubernetes watch with each consecutive failure, up to 30 s', () => {
     const delays = [1, 2, 3, 4, 5, 6, 7, 1_000].map((failures) => watchDelayMs(failures, () => 0.999_999));
     expect(delays.map(Math.round)).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
   });

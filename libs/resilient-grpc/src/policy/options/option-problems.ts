@@ -40,8 +40,8 @@ export function parseOptions<S extends v.GenericSchema>(
 }
 
 /**
- * Returns the problems of `value` against `schema`: unknown keys first, then invalid values, with a remedy if one is known. Beyond 100
- * problems, the last entry counts the others.
+ * Validates `value` against `schema` and returns its problems: unknown keys first, then invalid values, with a remedy if one is known.
+ * Beyond 100 problems, the last entry counts the others.
  */
 export function optionProblems(schema: v.GenericSchema, value: unknown, path: string): ConfigurationProblem[] {
   const parsed = parseOptions(schema, value, path);

@@ -112,7 +112,7 @@ export function nestedProblems<T>(problemsOf: (value: object) => readonly Nested
   });
 }
 
-/** A check of an object, whose message belongs to `key`. It also runs if values of the object are invalid. */
+/** A check of an object that reports its message for `key`. It also runs if values of the object are invalid. */
 export function ruleOf<T>(key: string, messageFor: (value: object) => string | undefined): v.RawCheckAction<T> {
   return nestedProblems((value) => {
     const message = messageFor(value);
@@ -180,7 +180,7 @@ function numberBy({ expected, isValid }: NumberRule): Schema<number> {
   return v.pipe(v.number(expected), v.check(isValid, expected));
 }
 
-/** An integer of `min` or more, and of `max` or less. */
+/** An integer of at least `min` and at most `max`. */
 export function integer(min: number, max?: number): Schema<number> {
   return numberBy(integerRule(min, max));
 }

@@ -1,7 +1,7 @@
 import { closest } from '../../errors/closest.js';
 import { problemMessage } from './describe-value.js';
 
-// Rules of option values without valibot, because `operators/` must load no package except RxJS. option-schemas.ts uses them, too.
+// Rules for option values, written without valibot because `operators/` must load no package except RxJS. option-schemas.ts also uses them.
 
 /** Remedies by unknown key, for keys that are not typos. */
 export type KeyRemedies = Readonly<Record<string, string>>;
@@ -31,7 +31,7 @@ export interface NumberRule {
   readonly isValid: (value: number) => boolean;
 }
 
-/** An integer of `min` or more, and of `max` or less. */
+/** An integer of at least `min` and at most `max`. */
 export function integerRule(min: number, max = Infinity): NumberRule {
   const range = max === Infinity ? `of ${String(min)} or more` : `from ${String(min)} to ${String(max)}`;
   return {

@@ -76,7 +76,7 @@ describe('outage', () => {
     expect(after(failed(0), ready(500), lasted(1_500)).current).toBeUndefined();
   });
 
-  it('measures the time in READY from its first report', () => {
+  it('measures the time in READY from the first READY report', () => {
     expect(after(failed(0), ready(500), ready(1_400), lasted(1_500)).current).toBeUndefined();
   });
 
@@ -109,7 +109,7 @@ describe('grace period', () => {
     expect(insideGrace(state, 5_000)).toBe(false);
   });
 
-  it('reports no active grace period without an outage', () => {
+  it('reports no active grace period if there is no outage', () => {
     expect(insideGrace(NO_OUTAGE, 0)).toBe(false);
   });
 

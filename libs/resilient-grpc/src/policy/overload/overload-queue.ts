@@ -1,7 +1,7 @@
 import { CallFifo, type FifoEntry } from './call-fifo.js';
 import type { ServiceTime } from './service-time.js';
 
-/** Maximum wait in an overload, in milliseconds. Calls that would wait longer are refused. */
+/** Maximum wait during an overload, in milliseconds. Calls that would wait longer are refused. */
 const MAX_OVERLOAD_WAIT_MS = 100;
 /** `settle` ends an overload only if no call was refused or expired within this time, in milliseconds. */
 export const OVERLOAD_STAY_MS = 1_000;
@@ -29,7 +29,7 @@ const MAX_UNSEEN_MS = 30;
 
 /** A call that can wait in an {@link OverloadQueue}. */
 export interface WaitingCall extends FifoEntry {
-  /** Deadline in monotonic milliseconds; Infinity without one. */
+  /** Deadline in monotonic milliseconds; Infinity if the call has no deadline. */
   readonly deadline: number;
   readonly arrivedAt: number;
   /** Mean and variance of the work of its method's calls. */
@@ -168,7 +168,7 @@ export class OverloadQueue<T extends WaitingCall> {
     return call;
   }
 
-  /** Decides about a call that `take` returned. If the decision is 'run', `served` must be called. */
+  /** Decides what happens to a call that `take` returned. If the decision is 'run', `served` must be called. */
   turnOf(call: T, now: number): Turn {
     const turn = this.decide(call, now);
     if (turn === 'run') this.serving += 1;

@@ -4,7 +4,7 @@ import { parsePushback } from './parse-pushback.js';
 
 describe('parsePushback', () => {
   it.each([
-    ['returns none without a value', [], { kind: 'none' }],
+    ['returns none if there is no value', [], { kind: 'none' }],
     ['returns a delay for one integer', ['300'], { kind: 'delay', ms: 300 }],
     ['returns a delay of 0 for 0', ['0'], { kind: 'delay', ms: 0 }],
     ['returns a delay of 0 for -0', ['-0'], { kind: 'delay', ms: 0 }],
@@ -21,7 +21,7 @@ describe('parsePushback', () => {
     expect(parsePushback(values)).toEqual(expected);
   });
 
-  it('parsePushback() returns only delays that a timer accepts, and returns none only without a value', () => {
+  it('parsePushback() returns only delays that a timer accepts, and returns none only if there is no value', () => {
     fc.assert(
       fc.property(fc.array(fc.string()), (values) => {
         const pushback = parsePushback(values);

@@ -23,7 +23,7 @@ describe('nextPace', () => {
   it.each<[string, Partial<ReleaseStep>, number, string]>([
     ['increases the release pace after usual responses', { good: 1, outstanding: 9 }, 125, 'answered'],
     ['increases the release pace if no call is in flight', {}, 125, 'answered'],
-    ['keeps the release pace without a response', { outstanding: 1 }, 100, 'no-answer'],
+    ['keeps the release pace if no response arrived', { outstanding: 1 }, 100, 'no-answer'],
     [
       'increases the release pace faster if deadlines require it',
       { good: 1, deadlinePacePerSecond: 1_000 },
@@ -37,7 +37,7 @@ describe('nextPace', () => {
       'answered',
     ],
     [
-      'keeps the release pace without a response, even if deadlines require more',
+      'keeps the release pace if no response arrived, even if deadlines require more',
       { outstanding: 1, deadlinePacePerSecond: 900 },
       100,
       'no-answer',
@@ -115,7 +115,7 @@ describe('nextPace', () => {
       'slowed',
     ],
     [
-      'raises the release pace to the floor without a response',
+      'raises the release pace to the floor even if no response arrived',
       { outstanding: 1, floorPerSecond: 190 },
       190,
       'no-answer',

@@ -17,7 +17,7 @@ const calls = (count: number, deadlineInMs?: number, waitedMs?: number): readonl
 
 describe('releaseDemand', () => {
   it.each<[string, readonly HeldCall[], Partial<ReleaseTimes>, number, number]>([
-    ['nothing without calls', [], {}, 0, 0],
+    ['nothing if no call is held', [], {}, 0, 0],
     ['the rate of the bound for calls without a deadline', calls(100), {}, 10, 0],
     ['the rates of the bound and of the deadlines', calls(100, 2_000), {}, 10, 50],
     [

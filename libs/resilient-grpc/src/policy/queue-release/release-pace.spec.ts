@@ -5,8 +5,8 @@ const DEMAND = { floorPerSecond: 0, deadlinePacePerSecond: 0 };
 const USUAL = { now: 0, usualCallsPerSecond: 200, usualLatencyMs: 10, demand: DEMAND };
 
 /**
- * Takes calls every 10 ms, and immediately reports a response with the latency `latencyMs` to each, or none if it is `undefined`.
- * Returns the number taken.
+ * Takes calls every 10 ms. Immediately reports a response to each call with the latency `latencyMs`, or no response if `latencyMs` is
+ * `undefined`. Returns the number of calls taken.
  */
 function run(pace: ReleasePace, from: number, until: number, latencyMs: number | undefined): number {
   let released = 0;
@@ -18,7 +18,7 @@ function run(pace: ReleasePace, from: number, until: number, latencyMs: number |
   return released;
 }
 
-/** Takes streams every 10 ms; one in `oneOf` fails after `afterMs`. Returns the number taken. */
+/** Takes streams every 10 ms; one in `oneOf` fails after `afterMs`. Returns the number of streams taken. */
 function runStreams(
   pace: ReleasePace,
   until: number,
@@ -165,10 +165,13 @@ describe('ReleasePace', () => {
     expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: 7 }).callsPerSecond).toBe(2);
   });
 
-  it.each([0, 200])('starts a release at a higher floor if the usual rate is %i calls per second', (usual) => {
-    const demand = { floorPerSecond: 1_400, deadlinePacePerSecond: 0 };
-    expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: usual, demand }).callsPerSecond).toBe(1_400);
-  });
+  it.each([0, 200])(
+    'starts a release at the floor if the floor exceeds the starting pace (usual rate: %i calls per second)',
+    (usual) => {
+      const demand = { floorPerSecond: 1_400, deadlinePacePerSecond: 0 };
+      expect(new ReleasePace({ ...USUAL, usualCallsPerSecond: usual, demand }).callsPerSecond).toBe(1_400);
+    },
+  );
 
   it('raises the release pace to a higher floor, and keeps the higher floor', () => {
     const pace = new ReleasePace(USUAL);
@@ -197,7 +200,7 @@ describe('ReleasePace', () => {
     expect(pace.latencyMs).toBe(10);
     pace.answered(60, 1);
     expect(pace.latencyMs).toBe(15);
-    // This process was late, not the server.
+    // This process was delayed, not the server.
     pace.excuse(2);
     pace.answered(1_000, 3);
     expect(pace.latencyMs).toBe(15);
@@ -290,7 +293,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(12.5);
   });
 
-  it('does not reduce the release pace for slow responses that arrived while this process was late', () => {
+  it('does not reduce the release pace for slow responses that arrived while this process was delayed', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 601, 1);
     const grown = pace.callsPerSecond;
@@ -299,7 +302,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeGreaterThanOrEqual(grown);
   });
 
-  it('counts slow responses again one step after this process was late', () => {
+  it('counts slow responses again one step after this process was delayed', () => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
     pace.excuse(0);

@@ -32,7 +32,7 @@ export const DEFAULT_RELEASE_POLICY = {
   /** Lowest pace after failures, as a share of the starting pace. Slow responses do not reduce the pace below the starting pace. */
   slowestShare: 0.25,
   stepMs: 100,
-  /** Share of slow or failed calls above which a step is bad. Healthy servers have a tail of slow responses, too. */
+  /** Share of slow or failed calls above which a step is bad. Even healthy servers have a tail of slow responses. */
   badShare: 0.25,
 };
 

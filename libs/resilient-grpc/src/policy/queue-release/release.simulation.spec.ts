@@ -16,7 +16,7 @@ interface Scenario {
   readonly timeoutMs: number;
   readonly serviceMs: number;
   readonly durationMs: number;
-  /** Period after the start of the server in which it answers in `coldLatencyMs`. */
+  /** Period after the server starts during which it responds after `coldLatencyMs`. */
   readonly coldMs?: number;
   readonly coldLatencyMs?: number;
 }
@@ -28,7 +28,7 @@ interface Call {
   readonly released: boolean;
 }
 
-/** Simulates one server with a queue in steps of 1 ms. Clients start calls at random, from a fixed seed. */
+/** Simulates, in steps of 1 ms, one server with a queue. Clients start calls at random, from a fixed seed. */
 function simulate(scenario: Scenario) {
   const { clients, callsPerSecond, outageMs, timeoutMs, serviceMs } = scenario;
   const random = seededRandom(42);

@@ -70,7 +70,7 @@ describe('earlyReconnectMs', () => {
 });
 
 describe('shortLivedBackoffMs', () => {
-  it('increases the backoff after short-lived connections from 1 s by a factor of 1.6 to 5 s', () => {
+  it('increases the backoff after short-lived connections by a factor of 1.6, from 1 s to 5 s', () => {
     expect([1, 2, 3, 4, 5, 99].map((count) => shortLivedBackoffMs(count, middle))).toEqual([
       1_000,
       1_600,
@@ -81,7 +81,7 @@ describe('shortLivedBackoffMs', () => {
     ]);
   });
 
-  it('opens from 10 to 35 connections in 60 s to a server that closes them immediately', () => {
+  it('opens 10 to 35 connections in 60 s to a server that closes them immediately', () => {
     fc.assert(
       fc.property(chance, (random) => {
         let connections = 0;

@@ -4,7 +4,7 @@ import { bufferLimits, ReplayLedger, type Acknowledgment, type LedgerLimits } fr
 
 const NO_LIMIT: LedgerLimits = { messages: Infinity, bytes: Infinity };
 
-/** Creates a ledger of the messages 1 to `count` and sends the first `sent`. */
+/** Creates a ledger of messages 1 to `count` and sends the first `sent` of them. */
 function ledgerOf(count: number, sent: number, limits = NO_LIMIT): ReplayLedger<number, string> {
   const ledger = new ReplayLedger<number, string>(limits);
   for (let id = 1; id <= count; id++) ledger.add({ id, message: `message ${id}`, bytes: 10 });

@@ -22,8 +22,8 @@ export interface LedgerLimits {
 }
 
 /**
- * Returns the limits of the buffer that holds the messages of a source that cannot be paused while the ledger is full: `limits`, raised to
- * the size of a burst.
+ * Returns the buffer limits for a source that cannot be paused: `limits`, raised to the size of a burst. The buffer holds the messages of
+ * the source while the ledger is full.
  */
 export function bufferLimits(limits: LedgerLimits): LedgerLimits {
   return { messages: Math.max(limits.messages, MIN_MESSAGES), bytes: Math.max(limits.bytes, MIN_BYTES) };
@@ -38,8 +38,8 @@ interface Node<Id, Message> {
 }
 
 /**
- * Unacknowledged messages in send order, with the send position of the current call. Uses a linked list in addition to the map. A Map keeps
- * insertion order, too, but must skip all deleted keys to find its first key.
+ * Unacknowledged messages in send order, with the send position of the current call. Uses a linked list in addition to the map. A Map also
+ * keeps insertion order, but must skip all deleted keys to find its first key.
  */
 export class ReplayLedger<Id, Message> {
   private readonly nodes = new Map<Id, Node<Id, Message>>();

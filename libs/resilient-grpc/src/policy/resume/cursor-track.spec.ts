@@ -2,13 +2,15 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compareNumbers, CursorTrack, MAX_OVERLAP } from './cursor-track.js';
 
-/** Returns the result of `take` for each message, followed by the cursor. In `steps`, 'call' starts a call and { beat } is a heartbeat. */
+/**
+ * Returns the result of `take` for each message, followed by the cursor. In `steps`, 'call' starts a call and an object is a heartbeat.
+ */
 function places(seed: unknown, steps: readonly unknown[], compare = compareNumbers) {
   const track = new CursorTrack<unknown>(seed, compare);
   const seen: unknown[] = [];
   for (const step of steps) {
     if (step === 'call') track.callBegan();
-    else if (typeof step === 'object' && step !== null && 'beat' in step) track.beat(step.beat);
+    else if (typeof step === 'object' && step !== null && 'heartbeat' in step) track.heartbeat(step.heartbeat);
     else seen.push(track.take(step));
   }
   return [...seen, track.cursor];
@@ -60,7 +62,7 @@ describe('CursorTrack.take', () => {
     ['reports numbers of -(2^53) or less as not comparable', 0, [-(2 ** 53), -1e300], [...NOT_COMPARABLE_TWICE, 0]],
     ['accepts Infinity, which is not a rounded number', 0, [1, Infinity], ['newer', 'newer', Infinity]],
     ['reports NaN as not comparable', 0, [1, NaN], ['newer', 'not-comparable', 1]],
-    ['reports a string as not comparable without a compare function', 0, ['1'], ['not-comparable', 0]],
+    ['reports a string as not comparable if there is no compare function', 0, ['1'], ['not-comparable', 0]],
     ['reports undefined and null as not comparable', 0, [undefined, null], ['not-comparable', 'not-comparable', 0]],
   ])('%s', (_, seed, steps, expected) => {
     expect(places(seed, ['call', ...steps])).toEqual(expected);
@@ -121,20 +123,20 @@ describe('CursorTrack.take', () => {
   });
 });
 
-describe('CursorTrack.beat', () => {
+describe('CursorTrack.heartbeat', () => {
   it.each<[string, readonly unknown[], readonly unknown[]]>([
-    ['advances the cursor if the heartbeat is newer', [1, { beat: 7 }], ['newer', 7]],
-    ['advances the cursor by a heartbeat before the first message', [{ beat: 7 }], [7]],
-    ['ignores a heartbeat that is not newer', [5, { beat: 3 }, { beat: 5 }, 6], ['newer', 'newer', 6]],
+    ['advances the cursor if the heartbeat is newer', [1, { heartbeat: 7 }], ['newer', 7]],
+    ['advances the cursor by a heartbeat before the first message', [{ heartbeat: 7 }], [7]],
+    ['ignores a heartbeat that is not newer', [5, { heartbeat: 3 }, { heartbeat: 5 }, 6], ['newer', 'newer', 6]],
     [
       'ignores a heartbeat without a comparable cursor',
-      [5, { beat: undefined }, { beat: NaN }, { beat: 'x' }, 6],
+      [5, { heartbeat: undefined }, { heartbeat: NaN }, { heartbeat: 'x' }, 6],
       ['newer', 'newer', 6],
     ],
-    ['compares later messages with the heartbeat', [{ beat: 7 }, 7, 6], ['same', 'went-back', 7]],
+    ['compares later messages with the heartbeat', [{ heartbeat: 7 }, 7, 6], ['same', 'went-back', 7]],
     [
       'counts messages up to the heartbeat as overlap in the next call',
-      [1, { beat: 7 }, 'call', 6, 7, 8],
+      [1, { heartbeat: 7 }, 'call', 6, 7, 8],
       ['newer', 'overlap', 'overlap', 'newer', 8],
     ],
   ])('%s', (_, steps, expected) => {
@@ -142,12 +144,12 @@ describe('CursorTrack.beat', () => {
   });
 });
 
-describe('CursorTrack.beat before the first message', () => {
+describe('CursorTrack.heartbeat before the first message', () => {
   it('replaces an undefined seed with the first heartbeat, but keeps a newer seed', () => {
-    expect(places(undefined, ['call', { beat: '7' }, '8'], byId)).toEqual(['newer', '8']);
-    expect(places(undefined, ['call', { beat: '7' }], byId)).toEqual(['7']);
-    expect(places(undefined, ['call', { beat: undefined }, '8'], byId)).toEqual(['newer', '8']);
-    expect(places(9, ['call', { beat: 0 }])).toEqual([9]);
+    expect(places(undefined, ['call', { heartbeat: '7' }, '8'], byId)).toEqual(['newer', '8']);
+    expect(places(undefined, ['call', { heartbeat: '7' }], byId)).toEqual(['7']);
+    expect(places(undefined, ['call', { heartbeat: undefined }, '8'], byId)).toEqual(['newer', '8']);
+    expect(places(9, ['call', { heartbeat: 0 }])).toEqual([9]);
   });
 });
 
@@ -164,7 +166,7 @@ describe('CursorTrack.progressed', () => {
     expect(progressed(() => track.take(0))).toBe(true);
     expect(progressed(() => track.take(0))).toBe(false);
     expect(progressed(() => track.take(1))).toBe(true);
-    expect(progressed(() => track.beat(1))).toBe(false);
-    expect(progressed(() => track.beat(2))).toBe(true);
+    expect(progressed(() => track.heartbeat(1))).toBe(false);
+    expect(progressed(() => track.heartbeat(2))).toBe(true);
   });
 });

@@ -3,7 +3,7 @@ export type CompareCursors<C> = (a: C, b: C) => number;
 
 /** Position of a message relative to the messages already received. Messages that are 'newer' or 'same' must be delivered. */
 export type CursorPlace =
-  /** After all messages received before. */
+  /** After all messages that were already received. */
   | 'newer'
   /** Same cursor as the last message; several messages may share a cursor. */
   | 'same'
@@ -49,7 +49,7 @@ export class CursorTrack<C> {
   cursor: C;
   /** True if the current call has received a newer cursor. */
   progressed = false;
-  /** True if `cursor` is that of a received message. The seed is only the starting point; the first message may have it, too. */
+  /** True if `cursor` is that of a received message. The seed is only the starting point; the first message may have the same cursor. */
   private hasCursor = false;
   /** True if the current call has passed the messages that were already received. */
   private hasPassedOverlap = false;
@@ -83,7 +83,7 @@ export class CursorTrack<C> {
   }
 
   /** Records a heartbeat, a message that carries only the server's cursor. Ignored if the cursor is not newer. */
-  beat(cursor: C): void {
+  heartbeat(cursor: C): void {
     // Any cursor is newer than an undefined or null seed.
     const isFirst = isNothing(this.cursor);
     const order = this.order(cursor, isFirst ? cursor : this.cursor);

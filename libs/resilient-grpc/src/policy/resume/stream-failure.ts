@@ -3,10 +3,10 @@ import { StatusCode } from '../../status/status-code.js';
 import * as text from '../evidence/grpc-js-texts.js';
 import type { Pushback } from '../pushback/parse-pushback.js';
 
-/** Failure of a call of a resumable stream, with the data that the resume decision needs. */
+/** Failure of a call in a resumable stream, with the data that the resume decision needs. */
 export interface StreamFailure {
   /**
-   * Reason of the failure: that of a GrpcCallError (possibly from a later version of this library), or derived from the error's type,
+   * Reason for the failure: that of a GrpcCallError (possibly from a later version of this library), or derived from the error's type,
    * status code, and message; `undefined` if the error has no gRPC status and no known type.
    */
   readonly reason: string | undefined;

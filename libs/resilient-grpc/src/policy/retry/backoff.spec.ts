@@ -9,7 +9,7 @@ describe('backoffMs', () => {
     expect(waits).toEqual([100, 200, 400, 800, 1_600, 2_000, 2_000]);
   });
 
-  it('applies the jitter of ±20% after the maximum, so that the longest backoff varies, too', () => {
+  it('applies the jitter of ±20% after the maximum, so that even the longest backoff varies', () => {
     expect(backoffMs(DEFAULT_RETRY_POLICY, 9, () => 0)).toBeCloseTo(1_600);
     expect(backoffMs(DEFAULT_RETRY_POLICY, 9, () => 1)).toBeCloseTo(2_400);
   });

@@ -91,7 +91,7 @@ export const CALM_BACKOFF_MS = 1_000;
  * call.
  *
  * Checks with observable effects run in the same order as in grpc-go. A stopping pushback debits the budget for any code. A retryable code
- * debits the budget before attempts are counted, so that the last failure of an exhausted call counts, too. A call that ends for another
+ * debits the budget before attempts are counted, so that the last failure of an exhausted call also counts. A call that ends for another
  * reason (committed, disabled, not replayable) debits nothing.
  */
 export function decideRetry(input: RetryInput): RetryDecision {

@@ -105,7 +105,7 @@ describe('chooseServiceConfig', () => {
     );
   });
 
-  it('never throws, for any text as the list of choices', () => {
+  it('never throws, whatever text is passed as the list of choices', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
         expect(() => chosen(text)).not.toThrow();
@@ -125,7 +125,7 @@ describe('serviceConfigAttribute', () => {
       [['grpc_configs=[]'], ['xgrpc_config=[]'], []],
       undefined,
     ],
-    ['returns undefined without TXT records', [], undefined],
+    ['returns undefined if there are no TXT records', [], undefined],
   ])('%s', (_title, records, value) => {
     expect(serviceConfigAttribute(records)).toBe(value);
   });

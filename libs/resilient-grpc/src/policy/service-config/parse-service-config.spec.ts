@@ -119,7 +119,7 @@ describe('valid service config', () => {
     ).toEqual([{ pick_first: {} }]);
   });
 
-  it('treats a null field of a service config as absent, like proto3 JSON', () => {
+  it('treats a null field of a service config as absent, as proto3 JSON does', () => {
     expect(configOf(withMethod({ timeout: null, retryPolicy: null }))).toEqual({
       methodConfig: [{ names: [{ service: 'orders.v1.Orders', method: '' }] }],
     });
@@ -378,7 +378,7 @@ describe('invalid service config', () => {
     ]);
   });
 
-  it('never throws, for any value as the service config', () => {
+  it('never throws, whatever value is passed as the service config', () => {
     fc.assert(
       fc.property(fc.anything({ withBigInt: true, withNullPrototype: true }), (value) => {
         for (const document of [

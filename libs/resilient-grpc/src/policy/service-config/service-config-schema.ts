@@ -118,7 +118,7 @@ const balancingPolicy = v.pipe(
 const policyName = 'the name of a policy; write "round_robin"';
 const MAX_TOKENS = 1_000;
 
-/** `healthCheckConfig` (gRFC A17). Without a service name, health is not checked. */
+/** `healthCheckConfig` (gRFC A17). Health is not checked if no service name is set. */
 export const healthCheckConfigSchema = jsonObject(
   { serviceName: v.exactOptional(v.string("the full name of a service, or '' for the server as a whole")) },
   "an object such as { serviceName: 'orders.v1.Orders' }",

@@ -33,7 +33,7 @@ export interface ConnectionScaling {
 
 /** `healthCheckConfig` of a service config (gRFC A17). */
 export interface HealthCheckConfig {
-  /** Full name of the service to watch; '' for the server as a whole. Without a name, health is not checked. */
+  /** Full name of the service to watch; '' for the server as a whole. Health is not checked if no name is set. */
   readonly serviceName?: string | undefined;
 }
 

@@ -42,19 +42,19 @@ describe('probe start', () => {
     ['probes a connection after three timeouts and 5 s of silence plus jitter', true, PROBED],
     ['does not probe a connection 1 ms before the probe is due', false, [...TIMEOUTS, checked(7_499)]],
     [
-      'does not probe a connection 1 ms before the probe is due, at any clock value',
+      'does not probe a connection 1 ms before the probe is due, whatever the clock value',
       false,
       [100_000, 100_010, 100_020].map((at) => timedOut(at)).concat(checked(107_499)),
     ],
     ['does not probe a connection after two timeouts', false, [timedOut(0), timedOut(10), checked(60_000)]],
     ['does not probe a silent connection without timeouts', false, [checked(1_000_000)]],
     [
-      'probes a connection after twice the longest call if that time exceeds the minimum silence',
+      'probes a connection after twice the duration of the longest call if that exceeds the minimum silence',
       true,
       [timedOut(0, 9_000), timedOut(10), timedOut(20), checked(20_500)],
     ],
     [
-      'does not probe a connection before twice the longest call',
+      'does not probe a connection before twice the duration of the longest call',
       false,
       [timedOut(0, 9_000), timedOut(10), timedOut(20), checked(20_499)],
     ],
@@ -70,12 +70,12 @@ describe('probe start', () => {
       [timedOut(0), timedOut(10, 1_000, 900), timedOut(20), checked(7_500)],
     ],
     [
-      'does not probe a connection if the event loop was late since the timeouts',
+      'does not probe a connection if the event loop was delayed after the timeouts',
       false,
       [...TIMEOUTS, checked(4_000, { late: true }), checked(7_500)],
     ],
     [
-      'does not probe a connection if the event loop is late at the check itself',
+      'does not probe a connection if the event loop is delayed at the check itself',
       false,
       [...TIMEOUTS, checked(7_500, { late: true })],
     ],
@@ -125,7 +125,7 @@ describe('probe', () => {
     expect(after(...PROBED, checked(10_000), event).kind).toMatch(/trusted|suspected/);
   });
 
-  it('restarts the timeout of a connection probe if the event loop was late', () => {
+  it('restarts the timeout of a connection probe if the event loop was delayed', () => {
     const beforePing = [...PROBED, checked(10_000, { late: true })];
     expect(after(...beforePing, checked(12_499)).kind).toBe('probed');
     expect(after(...beforePing, checked(12_500)).kind).toBe('pinged');
@@ -152,7 +152,7 @@ describe('probe', () => {
 });
 
 describe('dead connection', () => {
-  it('marks a dead connection as replaceable when another connection is READY, regardless of the time until then', () => {
+  it('marks a dead connection as replaceable when another connection becomes READY, however long that takes', () => {
     expect(after(...DEAD, checked(1_000_000)).kind).toBe('dead');
     expect(after(...REPLACEABLE).kind).toBe('replaceable');
   });
@@ -204,7 +204,7 @@ describe('dead connection', () => {
 });
 
 describe('call timeouts', () => {
-  it('discards call timeouts if the event loop was late', () => {
+  it('discards call timeouts if the event loop was delayed', () => {
     expect(after(...TIMEOUTS, checked(4_000, { late: true }))).toMatchObject({ kind: 'trusted', because: 'own-delay' });
   });
 

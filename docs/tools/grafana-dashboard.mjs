@@ -229,7 +229,8 @@ const ROWS = [
             '{{resilient_grpc_client}}',
           ],
         ],
-        description: 'Lowest remaining share of all processes. Retries stop below 0.1, or at 0.5 with retryThrottling.',
+        description:
+          'Lowest remaining share of all processes. Retries stop below 0.1, or at 0.5 if retryThrottling is set.',
       },
       {
         title: 'Adaptive limits and delays',

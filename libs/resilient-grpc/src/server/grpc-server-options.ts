@@ -34,7 +34,7 @@ const CHANNEL_EQUIVALENTS = {
   maxConcurrentStreams: 'grpc.max_concurrent_streams',
 } as const;
 
-/** Channel options that clients have, too, and that grpc-js's server does not validate. */
+/** Channel options that clients also have, and that grpc-js's server does not validate. */
 const CHECKED_CHANNEL_OPTIONS: readonly string[] = [
   'grpc.enable_channelz',
   'grpc.max_send_message_length',

@@ -13,7 +13,7 @@ import { ResilientGrpcServer } from './resilient-grpc-server.js';
 
 const ORDERS_PROTO = join(import.meta.dirname, '../../../../protos/orders.proto');
 
-/** Starts a server in virtual time that records the lines of its log and the events of its telemetry. */
+/** Starts a server in virtual time, and records its log lines and telemetry events. */
 async function startServer() {
   const clock = new VirtualClock();
   const lines: string[] = [];

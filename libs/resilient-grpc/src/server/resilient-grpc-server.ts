@@ -81,7 +81,7 @@ export interface ServerDependencies {
   readonly modules: ModulesContainer;
 }
 
-/** Maximum number of methods in the line about methods without a handler. */
+/** Maximum number of methods in the log line that lists methods without a handler. */
 const MAX_LISTED_METHODS = 20;
 
 const CLOSED_MESSAGE =

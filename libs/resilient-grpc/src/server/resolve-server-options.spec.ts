@@ -41,7 +41,7 @@ describe('resolveServerOptions', () => {
     });
   });
 
-  it('applies maxConcurrentCalls to the server, or in `methods` to each method', () => {
+  it('applies a top-level maxConcurrentCalls to the server as a whole, and one in `methods` to each matching method', () => {
     const { maxConcurrentCalls, methodOptions } = resolve({
       maxConcurrentCalls: 50,
       maxQueuedCalls: 7,

@@ -137,7 +137,7 @@ describe('ServerDrain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('ends a drain without waiting for grpc-js after all sockets have closed', async () => {
+  it('ends a drain when all sockets have closed, without waiting for grpc-js', async () => {
     const { clock, server, drain, reports } = drainOf({});
     server.hangsOnShutdown = true;
     void drain.run();
@@ -236,7 +236,7 @@ describe('ServerDrain', () => {
     ]);
   });
 
-  it('drains nothing without a server, and drains a server that is set after the drain began', async () => {
+  it('drains nothing if no server is set, and drains a server that is set after the drain began', async () => {
     const clock = new VirtualClock();
     const server = new FakeServer(clock, []);
     const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());

@@ -118,7 +118,7 @@ describe('ServerLifecycle', () => {
     ]);
   });
 
-  it('logs the drain in one line', () => {
+  it('logs the result of a drain on one line', () => {
     const { log, drainEnded: logDrain } = lifecycle();
     logDrain(REPORT, new Map());
     logDrain({ ...REPORT, finished: 1, completed: 3 }, new Map());

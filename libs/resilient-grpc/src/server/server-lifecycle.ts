@@ -32,7 +32,7 @@ export interface DrainingServer {
  * server, which may hang. The `close()` of the strategy waits for the drain. The clients of this process shut down after the server.
  */
 export class ServerLifecycle implements OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown {
-  /** Present in an application without clients, whose lifecycle performs this check. */
+  /** Present if the application has no clients; otherwise, the lifecycle of the clients performs this check. */
   private readonly hooksCheck: ShutdownHooksCheck | undefined;
 
   constructor(

@@ -27,8 +27,8 @@ const PULL_REMEDY = 'return an async generator, which is pulled as the client re
 
 /**
  * Writes server events to the log. A handler fault is a warning, or an error if it is reported nowhere else. The start of an overload is a
- * warning. Its end, and an effect of an option, such as the idle timeout of a stream, have the level `log`. Each of these events is logged
- * at most once a minute, per method if it has one, with the number of repeats. The ends of connections are logged at debug level.
+ * warning. The end of an overload and the effect of an option, such as a stream idle timeout, have the level `log`. Each of these events is
+ * logged at most once a minute, per method if it has one, with the number of repeats. The ends of connections are logged at debug level.
  * `ServerLifecycle` logs the drain.
  */
 export class ServerLog {

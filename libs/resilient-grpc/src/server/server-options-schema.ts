@@ -84,7 +84,7 @@ const SERVER_KEY_REMEDIES: KeyRemedies = {
   maxConnectionIdleMs: 'write `connectionIdleTimeoutMs`',
   keepaliveTimeMs: 'write keepalive: { keepaliveTimeMs }',
   keepaliveTimeoutMs: 'write keepalive: { keepaliveTimeoutMs }',
-  propagate: 'write it for outgoing calls, in ResilientGrpcModule.forRoot({ propagate })',
+  propagate: 'it applies to outgoing calls; write ResilientGrpcModule.forRoot({ propagate })',
   ...sameRemedy(['defaults', 'clients', 'serviceConfig'], 'it is a client option of ResilientGrpcModule; leave it out'),
   maxQueuedRequestBytes:
     'requests are read only as handlers consume them; leave it out, or write `maxQueuedResponseBytes`',

@@ -10,7 +10,7 @@ export interface ServerMethodOptions {
    * Mode in which open response streams end at shutdown, after `drain.readinessDelayMs`. 'fail': stops the handler (unsubscribes from its
    * Observable, closes its iterator, aborts its `AbortSignal`) and ends the stream with UNAVAILABLE, so that a resumable client resumes on
    * another server. 'complete': the same, but ends the stream with OK. 'finish': lets the stream finish until shortly before the drain
-   * timeout, then acts like 'fail'; the default with Nest's `gracefulShutdown: true`. In every mode, unary and client-streaming calls can
+   * timeout, then acts like 'fail'; the default if Nest's `gracefulShutdown` is true. In every mode, unary and client-streaming calls can
    * finish until shortly before the drain timeout.
    * @defaultValue 'fail'
    */
@@ -41,8 +41,8 @@ export interface ServerMethodOptions {
   /**
    * Maximum number of unary calls whose handlers run at the same time, 1 or more. The option limits the server as a whole; in `methods`, it
    * limits each method. Use it for handlers that wait, for example for a database, with a value slightly above the number of requests that
-   * the resource serves at once. Other calls wait. With 'adaptive', the limit follows the duration of the handlers, from 4 to 1,000. Do not
-   * use 'adaptive' for methods whose duration depends on the request or on an event, such as long polls.
+   * the resource serves at once. Other calls wait. If the option is 'adaptive', the limit follows the duration of the handlers, from 4 to
+   * 1,000. Do not use 'adaptive' for methods whose duration depends on the request or on an event, such as long polls.
    * @defaultValue none
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
@@ -109,7 +109,7 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     /** Enables server reflection; requires the package `@grpc/reflection`. @defaultValue false */
     readonly reflection?: boolean | undefined;
     /**
-     * Sends the load of the process in the trailers of each call (ORCA, gRFC A51), for clients with `weighted_round_robin`. The load
+     * Sends the load of the process in the trailers of each call (ORCA, gRFC A51), for clients that use `weighted_round_robin`. The load
      * consists of calls and errors per second, event-loop utilization, CPU, and memory, and is measured at most once per second.
      * @defaultValue false
      */

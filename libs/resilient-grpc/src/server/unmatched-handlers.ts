@@ -52,7 +52,7 @@ export function unmatchedHandlerLines({ servers, hasOtherServers, names }: Appli
   return lines;
 }
 
-/** Describes a handler whose service is served; `undefined` if it is not. */
+/** Returns the problem of a handler whose service is served; `undefined` if the service is not served. */
 function methodProblem(pattern: HandlerPattern, servers: readonly ServedHandlers[]): string | undefined {
   const methods: MethodDescriptor[] = [];
   for (const server of servers) {
@@ -77,7 +77,7 @@ function methodProblem(pattern: HandlerPattern, servers: readonly ServedHandlers
   return `${same.path} ${streams}; write ${decoratorOf(same, pattern.service, pattern)}`;
 }
 
-/** Describes a handler whose service is not served. */
+/** Returns the problem of a handler whose service is not served. */
 function serviceProblem(pattern: HandlerPattern, servers: readonly ServedHandlers[], name: string | undefined): string {
   const { service, rpc } = pattern;
   const isDefault = name?.startsWith(`${service}.`) === true;

@@ -2,7 +2,7 @@ import { SpanStatusCode, type Span } from '@opentelemetry/api';
 import { StatusCode, statusName } from '../status/status-code.js';
 import { peerAttributes } from './instruments.js';
 
-/** The span of a call or an attempt, with an event for each message (gRFC A72). Without a span, nothing is recorded. */
+/** The span of a call or an attempt, with an event for each message (gRFC A72). If there is no span, nothing is recorded. */
 export class CallSpan {
   private readonly recording: Span | undefined;
   private sentMessages = 0;

@@ -154,11 +154,11 @@ export function clientInstruments(meter: Meter) {
     }),
     retryBudget: meter.createObservableGauge('resilient_grpc.client.retry_budget', {
       description:
-        'Remaining share of the retry budget; 1 is full. Retries stop below 0.1, or at 0.5 with retryThrottling.',
+        'Remaining share of the retry budget; 1 is full. Retries stop below 0.1, or at 0.5 if retryThrottling is set.',
       unit: '1',
     }),
     concurrencyLimit: meter.createObservableGauge('resilient_grpc.client.concurrency_limit', {
-      description: 'Current adaptive limit of concurrent calls of a method or, without grpc.method, of the client.',
+      description: 'Current adaptive concurrency limit of a method, or of the client if grpc.method is absent.',
       unit: '{call}',
     }),
     hedgingDelay: meter.createObservableGauge('resilient_grpc.client.hedging_delay', {
@@ -174,7 +174,7 @@ export function clientInstruments(meter: Meter) {
       unit: '{stream}',
     }),
     addresses: meter.createObservableGauge('resilient_grpc.client.addresses', {
-      description: 'Number of addresses of the name that the client uses; 0 before the first lookup.',
+      description: 'Number of target addresses in use; 0 before the first lookup.',
       unit: '{address}',
     }),
     endpoints: meter.createObservableGauge('resilient_grpc.client.endpoints', {

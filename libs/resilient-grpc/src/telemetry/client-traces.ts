@@ -61,7 +61,7 @@ export class ClientTraces {
       tracer?.startSpan(spanName('Sent', path), this.optionsOf(scope), parent),
     );
     if (span !== undefined && scope !== undefined) this.latest.set(scope, span.spanContext());
-    // Without a span, the active context is still propagated.
+    // If no span was started, the active context is still propagated.
     const within = span === undefined ? parent : trace.setSpan(parent, span);
     return new TracedClientCall(tracer, new CallSpan(span), path, within, injects);
   }

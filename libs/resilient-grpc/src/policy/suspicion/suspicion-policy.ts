@@ -17,7 +17,7 @@ export const DEFAULT_SUSPICION_POLICY = {
   /** Minimum interval between the starts of two probes. */
   probeRestMs: 30_000,
   /**
-   * Minimum interval between PING number `freePings`, or a later one, and the next probe. Strict servers count more frequent PINGs
+   * Minimum interval from a PING to the next probe, starting with PING number `freePings`. Strict servers count more frequent PINGs
    * and close the connection at the third.
    */
   pingRestMs: 300_000,

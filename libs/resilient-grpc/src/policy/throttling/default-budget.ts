@@ -2,9 +2,9 @@ import type { LostConnection } from '../evidence/verdict.js';
 import type { RetryBudget } from './retry-budget.js';
 
 /**
- * Defaults, simulated with outages of all lengths and call rates. While everything fails, there are at most 1.25 attempts per call at one
- * call per second, and 1.1 at ten or more. With `perSuccess` below 0.12, a failure rate of 10% of attempts exhausts the budget, and one
- * call in sixty fails.
+ * Defaults, tuned by simulating outages of various lengths at various call rates. While all attempts fail, a client makes at most 1.25
+ * attempts per call at one call per second, and at most 1.1 at ten or more. If `perSuccess` were below 0.12, failures of 10% of attempts
+ * would exhaust the budget, and one call in sixty would fail.
  */
 export const DEFAULT_BUDGET_POLICY = {
   maxTokens: 10,
@@ -21,7 +21,7 @@ export const DEFAULT_BUDGET_POLICY = {
   leftByStall: 0.25,
   /** Time after the last deadline of a stall until the withheld tokens return. A server rejects the accumulated calls within this time. */
   stallMs: 5_000,
-  /** Attempts on one open connection count as lost together if they fail within this time of the first. */
+  /** Attempts on one open connection count as lost together if they fail within this time after the first failure. */
   togetherMs: 250,
 };
 
@@ -38,14 +38,14 @@ interface Loss {
 
 /**
  * Retry budget with one token per retry. Together, all attempts that are lost with one closed connection cost one token, regardless of the
- * time between their failures, because the stop of a busy server is a single event. The number of these attempts is bounded, because a
- * closed connection accepts no more streams.
+ * time between their failures, because the shutdown or crash of a server is a single event. The number of these attempts is bounded,
+ * because a closed connection accepts no more streams.
  */
 export class DefaultBudget implements RetryBudget {
   private readonly policy: DefaultBudgetPolicy;
   private readonly losses = new WeakMap<object, Loss>();
   private remainingTokens: number;
-  /** Tokens that a stall withholds from retries of attempts that lost no connection. */
+  /** Tokens that a stall withholds from retries of attempts that were not lost with a connection. */
   private withheld = 0;
   private refilledAt: number | undefined;
   private succeededAt = -Infinity;
@@ -93,7 +93,7 @@ export class DefaultBudget implements RetryBudget {
     return granted;
   }
 
-  /** Returns the tokens available to retries of attempts that lost no connection. */
+  /** Returns the tokens available to retries of attempts that were not lost with a connection. */
   tokens(now: number): number {
     this.refill(now);
     return this.remainingTokens - this.withheld;

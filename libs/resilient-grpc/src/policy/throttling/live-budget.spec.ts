@@ -9,7 +9,7 @@ function fail(budget: LiveBudget, times: number): void {
 }
 
 describe('LiveBudget', () => {
-  it('starts a retry budget with all tokens, with and without a throttle', () => {
+  it('starts a retry budget with all tokens, even if the service config has no throttle', () => {
     expect(new LiveBudget(SAMPLE).current.tokens(0)).toBe(10);
     expect(new LiveBudget(undefined).current.tokens(0)).toBe(10);
   });
@@ -23,7 +23,7 @@ describe('LiveBudget', () => {
     expect(budget.current.tryRetry(0)).toBe(true);
   });
 
-  it('applies the default budget without a throttle', () => {
+  it('applies the default budget if the service config has no throttle', () => {
     const budget = new LiveBudget(undefined);
     fail(budget, 5);
     expect(budget.current.tokens(0)).toBe(10);
@@ -69,7 +69,7 @@ describe('LiveBudget', () => {
     expect(budget.current.tokens(60_000)).toBeCloseTo(30, 6);
   });
 
-  it('withholds the tokens of a stall even after a throttle replaces the default budget', () => {
+  it('does not return the tokens withheld by a stall when a throttle replaces the default budget', () => {
     const budget = new LiveBudget(undefined);
     budget.current.onDeadline(3_000, 1_000);
     budget.current.onDeadline(3_000, 1_000);

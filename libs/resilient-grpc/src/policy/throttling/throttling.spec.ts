@@ -81,7 +81,7 @@ describe('DefaultBudget', () => {
       expect(budget.tokens(20_000)).toBe(10);
     });
 
-    it('allows two retries of server statuses after two concurrent calls exceeded their deadlines', () => {
+    it('allows only two retries after a server status if two concurrent calls exceeded their deadlines', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(900);
       stall(budget, 2);
@@ -90,7 +90,7 @@ describe('DefaultBudget', () => {
       expect([1, 2].map(() => budget.tryRetry(3_000))).toEqual([true, false]);
     });
 
-    it('allows retries of attempts lost with connections to use all tokens after concurrent calls exceeded their deadlines', () => {
+    it('allows retries of attempts lost with connections to use all tokens, even if concurrent calls exceeded their deadlines', () => {
       const budget = new DefaultBudget();
       stall(budget, 6);
       expect(budget.tryRetry(3_000)).toBe(false);
@@ -116,7 +116,7 @@ describe('DefaultBudget', () => {
       expect(budget.tryRetry(8_000)).toBe(true);
     });
 
-    it('allows all retries if another call succeeded during the exceeded deadlines, because the server is not stalled', () => {
+    it('allows all retries if another call succeeded before the deadlines passed, because the server is not stalled', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(1_000);
       stall(budget, 6);
@@ -154,7 +154,7 @@ describe('DefaultBudget', () => {
     expect(budget.tokens(1e9)).toBe(10);
   });
 
-  it('takes one token for 512 attempts that one open connection loses within 128 ms', () => {
+  it('takes one token for 512 attempts that are lost on one open connection within 128 ms', () => {
     const budget = new DefaultBudget();
     const connection = open();
     for (let i = 0; i < 512; i++) expect(budget.tryRetry(i / 4, connection)).toBe(true);
@@ -224,7 +224,7 @@ describe('DefaultBudget', () => {
       expect(budget.tokens(0)).toBe(10 - cost);
     });
 
-    it('grants the retries of a lost connection more than 250 ms after a refused retry if a token has been returned', () => {
+    it('grants retries for a lost connection again if a token was returned and the refused retry was more than 250 ms ago', () => {
       const budget = new DefaultBudget();
       repeat(10, () => budget.tryRetry(0));
       const connection = closed();
@@ -242,7 +242,7 @@ describe('DefaultBudget', () => {
     expect(budget.tokens(0)).toBe(7);
   });
 
-  it('refuses the retries of all attempts of a connection that fail within 250 ms of a refused retry', () => {
+  it('refuses the retry of each attempt that fails within 250 ms of a refused retry for the same connection', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0));
     const [refused, other] = [closed(), closed()];
@@ -257,7 +257,7 @@ describe('DefaultBudget', () => {
     let granted = 0;
     const connection = open();
     for (let now = 0; now < 60_000; now += 10) if (budget.tryRetry(now, connection)) granted++;
-    // 10 tokens and 3 more in a minute, each for a quarter of a second.
+    // 10 tokens, plus 3 that are returned within the minute. Each token covers a quarter of a second.
     expect(granted).toBeLessThanOrEqual(13 * 26);
   });
 

@@ -9,11 +9,11 @@ import { endStream, type StatusLike } from './wire-call.js';
 /** Size counted for a message that cannot be serialized; the stream fails when that message is written. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
 /**
- * Number of messages pushed since the client last took one, above which it counts as not reading. With fewer, larger messages, the client
- * might only be busy.
+ * Number of messages pushed since the client last took one, above which the client counts as not reading. If it has not taken a few large
+ * messages, it might only be busy.
  */
 const MAX_UNREAD_MESSAGES = 128;
-/** Bytes pushed since the client last took a message, as a multiple of the bound, above which it counts as not reading. */
+/** Bytes pushed since the client last took a message, as a multiple of the bound, above which the client counts as not reading. */
 const MAX_UNREAD_BOUNDS = 16;
 /** Delay above which a slow but reading client is not expected to catch up. */
 const MAX_DELAY_MS = 30_000;

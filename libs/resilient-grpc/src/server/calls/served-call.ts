@@ -181,7 +181,7 @@ export abstract class ServedCall {
     return this.handlerTrailers === undefined ? undefined : this.withTrailers(OK).metadata;
   }
 
-  /** Adds the handler's trailers to `status`, except those that cannot be sent. Reports that trailers were omitted. */
+  /** Adds the handler's trailers to `status`, except those that cannot be sent. Reports omitted trailers. */
   protected withTrailers(status: StatusLike): StatusLike {
     if (this.handlerTrailers === undefined) return status;
     const metadata = this.handlerTrailers.clone();

@@ -6,8 +6,8 @@ import { serverCallOf } from '../../nest/inbound/grpc-inbound-call.js';
 import { serverStatusOf } from './server-status.js';
 
 /**
- * Maps an HttpException of a gRPC handler to the matching gRPC status; Nest's own filter maps all of them to UNKNOWN. Register it with
- * `{ provide: APP_FILTER, useClass: GrpcServerExceptionFilter }`, or with `@UseFilters` on a controller. Exceptions of HTTP handlers
+ * Maps an HttpException of a gRPC handler to the matching gRPC status; Nest's own filter maps each HttpException to UNKNOWN. Register it
+ * with `{ provide: APP_FILTER, useClass: GrpcServerExceptionFilter }`, or with `@UseFilters` on a controller. Exceptions of HTTP handlers
  * and of other microservices in a hybrid application get Nest's default handling.
  */
 @Injectable()

@@ -72,7 +72,7 @@ function badRequestDetail(violations: readonly FieldViolation[]): StatusDetail {
 }
 
 /**
- * Reads the violations from the response of Nest's ValidationPipe. With `errorFormat: 'grouped'`, the response contains lists of messages
+ * Reads the violations from the response of Nest's ValidationPipe. If `errorFormat` is 'grouped', the response contains lists of messages
  * by path. Otherwise, it contains one list of messages, whose field paths cannot be separated from the text.
  */
 function violationsOf(message: unknown): readonly FieldViolation[] {

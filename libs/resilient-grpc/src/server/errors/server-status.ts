@@ -11,7 +11,7 @@ import { isError } from '../../errors/error-message.js';
 const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal server error', unexpected: true };
 
 /**
- * Returns the status for any error that a handler throws. Never throws itself.
+ * Returns the status for any error that a handler throws. Never throws.
  * @param filtered true if the error has passed Nest's exception filters and is therefore intended for the caller; then the status is the
  * one that grpc-js derives. Otherwise, as for a generator, only the details of gRPC errors and HttpExceptions are sent
  */

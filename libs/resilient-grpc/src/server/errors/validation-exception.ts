@@ -1,6 +1,6 @@
 import { BadRequestException, type ValidationError } from '@nestjs/common';
 
-/** Maximum total length of the messages in a response in characters, as in Nest. */
+/** Maximum total length, in characters, of the messages in a response, as in Nest. */
 const MAX_MESSAGES_LENGTH = 1_000_000;
 const OMISSION_MESSAGE = 'Further validation errors were omitted';
 

@@ -77,27 +77,27 @@ export class GrpcServerHealth {
   }
 
   /**
-   * Sets a service to SERVING. It is still reported as NOT_SERVING before the application has started, in an overload with
-   * `notServingInOverload`, and during shutdown.
+   * Sets a service to SERVING. The service is still reported as NOT_SERVING before the application has started, during an overload if
+   * `notServingInOverload` is set, and during shutdown.
    *
-   * @param service full name, such as 'orders.v1.Orders', from the contract or custom; defaults to the server as a whole, which probes
-   * check
+   * @param service full name, such as 'orders.v1.Orders', from the contract or custom; defaults to the server as a whole, which health
+   * probes check
    */
   setServing(service: string = OVERALL_SERVICE): void {
     this.set(service, 'SERVING');
   }
 
   /**
-   * Sets a service to NOT_SERVING until `setServing`, for example while its database is unreachable. Calls are not rejected.
+   * Sets a service to NOT_SERVING until `setServing` is called, for example while its database is unreachable. Calls are not rejected.
    *
-   * @param service full name, such as 'orders.v1.Orders', from the contract or custom; defaults to the server as a whole, which probes
-   * check
+   * @param service full name, such as 'orders.v1.Orders', from the contract or custom; defaults to the server as a whole, which health
+   * probes check
    */
   setNotServing(service: string = OVERALL_SERVICE): void {
     this.set(service, 'NOT_SERVING');
   }
 
-  /** True while the server refuses calls because of an overload. The status stays SERVING, except with `notServingInOverload`. */
+  /** True while the server refuses calls because of an overload. The status stays SERVING unless `notServingInOverload` is set. */
   get isDegraded(): boolean {
     return this.overloaded;
   }
@@ -128,8 +128,8 @@ export class GrpcServerHealth {
   }
 
   /**
-   * Ends all streams of Watch and reflection, and rejects new ones; Check still works. Call it together with GOAWAY, or clients restart the
-   * streams on this server. @internal
+   * Ends all streams of Watch and reflection, and rejects new ones; Check still works. Call it after GOAWAY is sent; otherwise, clients
+   * restart the streams on this server. @internal
    */
   endWatches(): void {
     this.serviceStreams.end();

@@ -130,7 +130,7 @@ describe('ConcurrencyLimit', () => {
     expect([...running.keys()]).toEqual([1]);
   });
 
-  it('estimates the wait for a permit of the server by the run times of handlers, without their waits for that permit', async () => {
+  it('estimates the wait for a server permit from the run times of handlers, excluding their waits for that permit', async () => {
     const { clock, call, codes, finish, running } = makeServer({ max: 50, serverMax: 1 });
     const serveOne = async () => {
       clock.advance(10);
@@ -221,7 +221,7 @@ describe("ConcurrencyLimit 'adaptive'", () => {
     return { limits, good: codes().filter((code) => code === StatusCode.OK).length / (200 * seconds) };
   };
 
-  it('uses nearly the whole capacity at ten times the load, without drift of the adaptive limit', async () => {
+  it('uses nearly the whole capacity at ten times the load, and keeps the adaptive limit between 4 and 40', async () => {
     const { limits, good } = await load({ seconds: 60, max: 'adaptive' });
     expect(good).toBeGreaterThan(0.95);
     expect(Math.max(...limits)).toBeLessThanOrEqual(40);

@@ -131,7 +131,7 @@ describe('OverloadGate', () => {
     expect(handled).toEqual([0, 1]);
   });
 
-  it('queues calls after more than 10 ms of handlers without a pause, and serves them in the order of their arrival', async () => {
+  it('queues calls after handlers have run for more than 10 ms without a pause, and serves them in the order of their arrival', async () => {
     const { call, handled, settle } = makeServer();
     for (let index = 0; index < 6; index++) call();
     expect(handled).toEqual([0, 1, 2]);

@@ -10,7 +10,7 @@ import type { StatusLike } from '../calls/wire-call.js';
 export interface OverloadSource {
   readonly size: number;
   readonly isOverloaded: boolean;
-  /** Ends the overload of the queue if it is over. Returns true if the overload ended now. */
+  /** Ends the overload of the queue if it is over. Returns true if this call ended the overload. */
   settle(now: number): boolean;
 }
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { canObserveHttp2Servers, filterStreams, observeHttp2Servers, type NodeHttp2Server } from './http2-servers.js';
 
 describe('observeHttp2Servers', () => {
-  it('returns true for the installed version of grpc-js, whose http2 servers can be observed', () => {
+  it('reports that http2 servers can be observed for the installed version of grpc-js', () => {
     expect(canObserveHttp2Servers(Server.prototype)).toBe(true);
   });
 

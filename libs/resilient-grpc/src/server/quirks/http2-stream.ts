@@ -12,7 +12,7 @@ const replacedStatuses = new WeakMap<object, SentStatus>();
 
 /**
  * Resets the HTTP/2 stream of a grpc-js server call. A client that does not read can only be reached by a reset, because a status would
- * wait behind the unread messages forever. grpc-js has no API for it. Returns false if no stream was found.
+ * wait behind the unread messages forever. grpc-js has no API for this. Returns false if no stream was found.
  * @param status the status that the call would have ended with
  */
 export function resetStream(serverCall: object, status?: { readonly code: number; readonly details: string }): boolean {
@@ -95,7 +95,8 @@ function detailsOf(message: unknown): string {
 
 /**
  * Returns the HTTP/2 stream of a server call. In the call that handlers receive, `call.call` is grpc-js's internal call, possibly wrapped
- * by interceptors (`nextCall`); it has the `stream`. `serverCall` can also be an internal call. Returns `undefined` if no stream was found.
+ * by interceptors (`nextCall`). The internal call has the `stream`. `serverCall` can also be an internal call. Returns `undefined` if no
+ * stream was found.
  */
 export function streamOf(serverCall: object): Http2StreamPart | undefined {
   let call: unknown = Reflect.get(serverCall, 'call') ?? serverCall;

@@ -255,7 +255,7 @@ describe('connection-replaced event', () => {
   it('logs that calls use the other backends after a connection was replaced, if other connections are available', () => {
     const { take, aboveDebug } = make();
     take({ ...DEAD, by: 'other-connections' });
-    expect(aboveDebug()[0]).toMatch(/; calls use the other backends until it reconnects$/);
+    expect(aboveDebug()[0]).toMatch(/; calls use the other backends until the client reconnects to 10\.0\.0\.7:50051$/);
   });
 });
 
@@ -378,7 +378,7 @@ describe('events', () => {
     [
       { type: 'concurrency-limit', path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2 },
       'log',
-      /Get: concurrency limit reduced from 40 to 19: calls take 120 ms, and 50 ms without load; calls above it are queued, up to maxQueuedCalls$/,
+      /Get: concurrency limit reduced from 40 to 19: calls take 120 ms, and 50 ms without load; calls above the limit are queued, up to maxQueuedCalls$/,
       { path, from: 40, to: 19, latencyMs: 120.4, unloadedLatencyMs: 50.2 },
     ],
     [
@@ -391,7 +391,7 @@ describe('events', () => {
         unloadedLatencyMs: undefined,
       },
       'log',
-      /concurrency limit reduced from 20 to 10: the server refuses calls; calls above it are queued, up to maxQueuedCalls$/,
+      /concurrency limit reduced from 20 to 10: the server refuses calls; calls above the limit are queued, up to maxQueuedCalls$/,
       { from: 20, to: 10 },
     ],
     [

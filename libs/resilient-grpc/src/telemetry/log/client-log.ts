@@ -19,7 +19,7 @@ export interface LoggedClient {
   readonly target: string;
   /** Returns the numbers of calls affected by the current outage, and its latest cause. */
   readonly impact: () => OutageImpact;
-  /** Shell command that examines the target; `undefined` without one. */
+  /** Shell command that examines the target; `undefined` if there is none. */
   readonly doctorCommand?: string | undefined;
   /** Returns true if the `debug` level is enabled. Otherwise, debug messages are not built. */
   readonly isDebugEnabled: () => boolean;
@@ -277,7 +277,7 @@ export class ClientLog {
     const consequence =
       by === 'new-channel'
         ? 'calls use a new connection that is READY'
-        : 'calls use the other backends until it reconnects';
+        : `calls use the other backends until the client reconnects to ${address}`;
     this.warn(
       `dead connection to ${address} closed: no bytes received for ${duration(silentMs)}, ${counted(timeouts, 'call')} timed ` +
         `out, and a probe was not answered; ${consequence}`,
@@ -317,7 +317,7 @@ export class ClientLog {
       latencyMs === undefined || unloadedLatencyMs === undefined
         ? 'the server refuses calls'
         : `calls take ${duration(latencyMs)}, and ${duration(unloadedLatencyMs)} without load`;
-    const text = `${subject}: concurrency limit reduced from ${String(from)} to ${String(to)}: ${cause}; calls above it are queued, up to maxQueuedCalls`;
+    const text = `${subject}: concurrency limit reduced from ${String(from)} to ${String(to)}: ${cause}; calls above the limit are queued, up to maxQueuedCalls`;
     this.repeats.log(`${type} ${subject}`, this.line('log', text, fields));
   }
 

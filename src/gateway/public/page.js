@@ -78,8 +78,8 @@ class Column {
     this.chart = new TimeChart({
       label: `${title}: succeeded and failed calls per second`,
       series: [
-        { label: 'succeeded', colour: 'ok', fill: true },
-        { label: 'failed', colour: 'bad', fill: true },
+        { label: 'succeeded', color: 'ok', fill: true },
+        { label: 'failed', color: 'bad', fill: true },
       ],
       value: (perSecond) => `${perSecond}/s`,
       times: (now) => ({

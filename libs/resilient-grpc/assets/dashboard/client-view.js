@@ -35,8 +35,8 @@ const CHARTS = [
     least: 1,
     value: rate,
     series: [
-      { label: 'succeeded', colour: 'ok', field: 'succeeded', fill: true },
-      { label: 'failed', colour: 'bad', field: 'failed', fill: true },
+      { label: 'succeeded', color: 'ok', field: 'succeeded', fill: true },
+      { label: 'failed', color: 'bad', field: 'failed', fill: true },
     ],
   },
   {
@@ -45,9 +45,9 @@ const CHARTS = [
     least: 1,
     value: rate,
     series: [
-      { label: 'attempts', colour: 'ours', field: 'attempts' },
-      { label: 'retries', colour: 'wait', field: 'retried', fill: true },
-      { label: 'hedges', colour: 'hedge', field: 'hedged', dash: [6, 3] },
+      { label: 'attempts', color: 'ours', field: 'attempts' },
+      { label: 'retries', color: 'wait', field: 'retried', fill: true },
+      { label: 'hedges', color: 'hedge', field: 'hedged', dash: [6, 3] },
     ],
   },
   {
@@ -56,7 +56,7 @@ const CHARTS = [
     least: 4,
     value: (value) => count(Math.round(value ?? 0)),
     whole: true,
-    series: [{ label: 'waiting calls', colour: 'wait', field: 'waiting', fill: true }],
+    series: [{ label: 'waiting calls', color: 'wait', field: 'waiting', fill: true }],
   },
 ];
 

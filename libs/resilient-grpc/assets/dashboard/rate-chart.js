@@ -5,12 +5,12 @@ const WHOLE_STEPS = [1, 10, 100, 1_000, 10_000, 100_000].flatMap((unit) => [unit
 const FONT = '11px system-ui, sans-serif';
 
 /** Returns a color of the page by the name of its custom property. */
-export function colour(name) {
+export function color(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
 /**
- * Chart of values over time. `series`: { label, colour, fill?, dash? } for each line. `colour` names a custom property of the page. `value`
+ * Chart of values over time. `series`: { label, color, fill?, dash? } for each line. `color` names a custom property of the page. `value`
  * formats a value; `times` replaces the time axis. `legend` shows the names of the lines with their values, at the pointer or at the end.
  * Charts with the same `sync` share the pointer position.
  */
@@ -61,16 +61,16 @@ export class TimeChart {
   #newChart() {
     const { height, times, value, sync, whole } = this.options;
     const axis = {
-      stroke: () => colour('--dim'),
-      grid: { stroke: () => colour('--line'), width: 1 },
+      stroke: () => color('--dim'),
+      grid: { stroke: () => color('--line'), width: 1 },
       ticks: { show: false },
       font: FONT,
     };
-    const line = ({ label, colour: name, fill, dash }) => ({
+    const line = ({ label, color: name, fill, dash }) => ({
       label,
       dash,
-      stroke: () => colour(`--${name}`),
-      fill: fill ? () => colour(`--${name}-fill`) : undefined,
+      stroke: () => color(`--${name}`),
+      fill: fill ? () => color(`--${name}-fill`) : undefined,
       width: 2,
       points: { show: false },
     });
@@ -132,7 +132,7 @@ export class TimeChart {
       ctx.font = `${devicePixelRatio * 11}px system-ui, sans-serif`;
       ctx.textAlign = 'left';
       ctx.textBaseline = 'top';
-      ctx.fillStyle = colour(`--${this.series[i].colour}`);
+      ctx.fillStyle = color(`--${this.series[i].color}`);
       const text = `↑ ${this.options.value(Math.round(column[highest]))}`;
       // Drawn to the right of the point, because the marks that show its cause are to the left.
       const x = chart.valToPos(moments[highest], 'x', true) + 8 * devicePixelRatio;
@@ -151,7 +151,7 @@ export class TimeChart {
     for (const { atSeconds, well } of this.#marks) {
       const x = chart.valToPos(atSeconds, 'x', true);
       if (x < bbox.left || x > bbox.left + bbox.width) continue;
-      ctx.strokeStyle = colour(well ? '--ok' : '--bad');
+      ctx.strokeStyle = color(well ? '--ok' : '--bad');
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
@@ -166,7 +166,7 @@ class Legend {
   constructor(series) {
     this.values = series.map(() => el('b'));
     this.when = el('span', { class: 'when' });
-    const entries = series.map(({ label, colour: name }, i) =>
+    const entries = series.map(({ label, color: name }, i) =>
       el('span', {}, el('i', { class: `key ${name}`, 'aria-hidden': 'true' }), `${label} `, this.values[i]),
     );
     this.element = el('p', { class: 'legend' }, ...entries, this.when);

@@ -19,7 +19,7 @@ export interface GatewayEnd extends GatewayReport {
   readonly killed: boolean;
 }
 
-/** A gateway in a separate process, which is terminated by SIGTERM, as by an orchestrator. */
+/** A gateway in a separate process. `terminate` sends SIGTERM, as an orchestrator does. */
 export class GatewayProcess {
   readonly lines: LogLine[] = [];
   private reported: GatewayReport | undefined;
@@ -44,7 +44,7 @@ export class GatewayProcess {
     return new GatewayProcess(child, ready.url);
   }
 
-  /** Sends SIGTERM, a second SIGTERM after 100 ms, and SIGKILL after `limitMs`, until the process has exited. Resolves at its exit. */
+  /** Sends SIGTERM, a second SIGTERM after 100 ms, and SIGKILL after `limitMs`, until the process has exited. Resolves when it exits. */
   async terminate(limitMs: number): Promise<GatewayEnd> {
     const exit = exited(this.child).then(epochMs);
     const signalledAtMs = epochMs();

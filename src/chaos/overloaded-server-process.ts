@@ -28,7 +28,10 @@ export class OverloadedServerProcess {
     return new OverloadedServerProcess(child, `127.0.0.1:${port}`);
   }
 
-  /** Resolves to the number of handlers that ran since the last call of this method, and of those that started after the deadline. */
+  /**
+   * Resolves to the number of handlers that ran since the last call to this method, and the number of those that started after the
+   * deadline.
+   */
   async counts(): Promise<{ readonly ran: number; readonly ranExpired: number }> {
     const counted = noticed<OverloadedServerNotice, 'counts'>(this.child, 'counts');
     this.child.send({ type: 'count' } satisfies OverloadedServerCommand);

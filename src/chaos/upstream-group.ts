@@ -6,7 +6,7 @@ import { EMPTY, merge, type Observable } from 'rxjs';
 import type { LogLine } from '../report/captured-logger.js';
 import { type UpstreamEvent, type UpstreamOptions, UpstreamProcess } from './upstream-process.js';
 
-/** Several upstreams that share a log, like replicas that share a database. Each can fail or be restarted alone. */
+/** Several upstreams that share a log, like replicas that share a database. Each can fail or be restarted independently. */
 export class UpstreamGroup implements OnApplicationShutdown {
   /** Empty, because at least one of the upstreams is always reachable. */
   readonly events$: Observable<UpstreamEvent> = EMPTY;

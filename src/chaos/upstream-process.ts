@@ -18,7 +18,7 @@ import { exited, noticed } from './child-process.js';
 const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
 /** Downtime of a graceful restart, after the old process has exited. */
 const GRACEFUL_GAP_MS = 300;
-/** A process that received SIGTERM is killed after this time, as by an orchestrator. */
+/** Time after which a process that received SIGTERM is killed, as an orchestrator does. */
 const GRACE_MS = 3_500 * PATIENCE;
 const SLOW_FACTOR = 20;
 const SLOW_WORK: Work = {
@@ -42,7 +42,7 @@ export interface UpstreamOptions {
   readonly logPath?: string | undefined;
 }
 
-/** An event of the upstream, with its time by {@link epochMs}. */
+/** An event of the upstream. `atMs` is its time in {@link epochMs} milliseconds. */
 export interface UpstreamEvent {
   /** `connections-lost`: all connections were lost. `listening`: new connections are accepted again. */
   readonly type: 'connections-lost' | 'listening';
@@ -155,7 +155,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
   }
 
   /**
-   * Overrides the normal work until the next call of this method or until the process is replaced; `{}` restores normal work. Resolves when
+   * Overrides the normal work until the next call to this method or until the process is replaced; `{}` restores normal work. Resolves when
    * the override is in effect, because commands and requests arrive on different paths, in any order.
    */
   async workAs(work: Partial<Work>): Promise<void> {

@@ -23,7 +23,7 @@ export const OUTAGE_SETUP: ContenderSetup = {
 
 const ROUND_ROBIN = { loadBalancingConfig: [{ round_robin: {} }] };
 
-/** Setup for lost connections with several servers, which are called by round robin. */
+/** Setup for lost connections to several servers, with round-robin load balancing. */
 export const ROUND_ROBIN_SETUP: ContenderSetup = {
   tunedTitle: OUTAGE_SETUP.tunedTitle,
   plain: { channelOptions: { 'grpc.service_config': JSON.stringify(ROUND_ROBIN) } },

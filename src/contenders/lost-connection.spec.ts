@@ -12,9 +12,12 @@ describe('isLostConnection', () => {
       status.INTERNAL,
       'Received RST_STREAM with code 2 triggered by internal client error: Session closed with error code 2',
     ],
-  ])('returns true for status %i "%s", because the connection was lost with the request in flight', (code, details) => {
-    expect(isLostConnection({ code, details })).toBe(true);
-  });
+  ])(
+    'returns true for status %i "%s", because the connection was lost while the request was in flight',
+    (code, details) => {
+      expect(isLostConnection({ code, details })).toBe(true);
+    },
+  );
 
   it.each([
     [
@@ -25,9 +28,12 @@ describe('isLostConnection', () => {
     [status.CANCELLED, 'Cancelled on client'],
     [status.INTERNAL, 'Received RST_STREAM with code 1'],
     [status.DEADLINE_EXCEEDED, 'Deadline exceeded after 1s'],
-  ])('returns false for status %i "%s", because no connection was lost with the request in flight', (code, details) => {
-    expect(isLostConnection({ code, details })).toBe(false);
-  });
+  ])(
+    'returns false for status %i "%s", because no connection was lost while the request was in flight',
+    (code, details) => {
+      expect(isLostConnection({ code, details })).toBe(false);
+    },
+  );
 
   it('returns false for an error without a status or for undefined, because neither is a lost connection', () => {
     expect(isLostConnection(new Error('Channel has been shut down'))).toBe(false);

@@ -32,7 +32,7 @@ export class OverloadShow implements BeforeApplicationShutdown {
     return this.live;
   }
 
-  /** Starts a run. Resolves at its end. */
+  /** Starts a run. Resolves when the run ends. */
   async play(): Promise<void> {
     this.stopping = new AbortController();
     this.playing = this.perform(this.stopping.signal);
@@ -55,7 +55,7 @@ export class OverloadShow implements BeforeApplicationShutdown {
     const show = (text: string, isRunning = true): void => {
       this.live = { isRunning, text, results };
     };
-    show('a server starts');
+    show('starting a server');
     try {
       // The servers run one after another, because each needs a core.
       for (const name of CONTENDER_NAMES) {

@@ -41,7 +41,7 @@ export class ReplicasShow implements BeforeApplicationShutdown {
     return this.live;
   }
 
-  /** Starts a run. `onLoad` is called when the replicas have started and the load begins. Resolves at the end of the run. */
+  /** Starts a run. `onLoad` is called when the replicas have started and the load begins. Resolves when the run ends. */
   async play(server: ServerKind, rate: CallRate, onLoad: () => void): Promise<void> {
     this.stopping = false;
     this.playing = this.perform(server, rate, onLoad);
@@ -61,7 +61,7 @@ export class ReplicasShow implements BeforeApplicationShutdown {
   }
 
   private async perform(server: ServerKind, rate: CallRate, onLoad: () => void): Promise<void> {
-    this.live = { isRunning: true, text: 'three replicas start', states: [], results: [] };
+    this.live = { isRunning: true, text: 'starting three replicas', states: [], results: [] };
     let end = 'finished';
     try {
       const run = await ReplicasRun.start({

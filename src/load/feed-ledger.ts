@@ -36,7 +36,7 @@ export class FeedLedger {
   private repeated = 0;
   private outOfOrder = 0;
 
-  /** Creates a ledger for a reader that starts after the cursor `from` and waits for the first event from `atMs`. */
+  /** Creates a ledger for a reader that starts after the cursor `from` and has waited for the first event since `atMs`. */
   constructor(from: string, atMs: number) {
     this.from = BigInt(from);
     this.highestNumber = this.from;

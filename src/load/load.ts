@@ -22,7 +22,7 @@ export class Load {
   private readonly entrants: readonly Entrant[];
   private readonly issued: Record<CallKind, number> = { read: 0, write: 0 };
   private readonly open = new Set<object>();
-  // Makes request ids unique among several loads with one log.
+  // Makes request ids unique among several loads that share a log.
   private readonly id = randomUUID();
   private ticking: NodeJS.Timeout | undefined;
 
@@ -47,7 +47,7 @@ export class Load {
     }, TICK_MS);
   }
 
-  /** Starts no more calls. Open calls continue. */
+  /** Stops starting calls. Open calls continue. */
   stop(): void {
     clearInterval(this.ticking);
     this.ticking = undefined;

@@ -13,7 +13,7 @@ const MAX_CLOSED_CLIENTS = 100;
 /** Observes the gauges of all clients of one meter whenever the SDK collects metrics. */
 export class ObservedClients {
   private readonly open = new Map<Attributes, ObservableClient>();
-  /** The gauge values of each client at its close. They are observed once more, because the SDK keeps reporting the last observed value. */
+  /** The final gauge values of closed clients. They are observed once more, because the SDK keeps reporting the last observed value. */
   private readonly closed = new Map<Attributes, ClientFigures>();
   private isObserving = false;
 

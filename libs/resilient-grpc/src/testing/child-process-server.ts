@@ -76,7 +76,7 @@ export class ChildServer {
   /**
    * Starts the server and resolves when it is listening.
    * @throws GrpcConfigurationError if an option is unknown or invalid
-   * @throws Error with the server's output, if it exits first or is not listening in time
+   * @throws Error with the server's output, if the server exits first or is not listening in time
    */
   static async start(options: ChildServerOptions): Promise<ChildServer> {
     requireOptions(optionsSchema, options, 'ChildServer');
@@ -143,7 +143,7 @@ export class ChildServer {
 
   /**
    * Starts the server again on the same port, which `args` receives. Kills it first if it is still running.
-   * @throws Error with the server's output, if it exits first or is not listening in time; or if it listens on another port
+   * @throws Error with the server's output, if the server exits first, is not listening in time, or listens on another port
    */
   async restart(): Promise<void> {
     await this.kill();

@@ -2,7 +2,7 @@ import { createServer } from 'node:net';
 import { expect, it } from 'vitest';
 import { freePort } from './free-port.js';
 
-it('returns a different port at each call of freePort(), outside the range of ephemeral ports', async () => {
+it('returns a different port from each call to freePort(), outside the range of ephemeral ports', async () => {
   const ports = await Promise.all(Array.from({ length: 50 }, freePort));
   expect(new Set(ports).size).toBe(50);
   for (const port of ports) {
@@ -11,7 +11,7 @@ it('returns a different port at each call of freePort(), outside the range of ep
   }
 });
 
-it.each(['127.0.0.1', '0.0.0.0'])('skips a port of freePort() on which a server listens at %s', async (host) => {
+it.each(['127.0.0.1', '0.0.0.0'])('skips a port in freePort() if a server listens on it at %s', async (host) => {
   const used = (await freePort()) + 1;
   const server = createServer().listen(used, host);
   // After an error, another process listens on the port.

@@ -10,8 +10,9 @@ const PORTS = 10_000;
 let next = Math.trunc(systemRandom() * PORTS);
 
 /**
- * Returns a port of 127.0.0.1 on which no server listens. While a server restarts, the system gives this port to no outgoing connection and
- * to no server that listens on port 0. Within a process, the function does not return the same port again before it has tried 10,000 others.
+ * Returns a port of 127.0.0.1 on which no server listens. The system does not assign this port to outgoing connections or to servers that
+ * listen on port 0, so it stays free while a server restarts. Within a process, the function returns a port again only after it has tried
+ * all others.
  * @throws Error if a server listens on each port from 20,000 to 29,999
  */
 export async function freePort(): Promise<number> {
@@ -20,7 +21,9 @@ export async function freePort(): Promise<number> {
     next = (next + 1) % PORTS;
     if (await isFree(port)) return port;
   }
-  throw new Error('freePort: expected a free port from 20000 to 29999, got none; end the servers that listen on them');
+  throw new Error(
+    'freePort: expected a free port from 20000 to 29999, got none; stop the servers that listen on these ports',
+  );
 }
 
 async function isFree(port: number): Promise<boolean> {

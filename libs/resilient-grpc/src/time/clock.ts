@@ -18,8 +18,8 @@ export interface Clock {
   /** Milliseconds since 1970, by the system's clock. */
   epoch(): number;
   /**
-   * Runs `task` once after `ms` milliseconds (clamped to 0 … 2^31−1). With `keepAlive`, the timer keeps the process alive; use it only
-   * if a caller is waiting for the result. @defaultValue keepAlive false
+   * Runs `task` once after `ms` milliseconds (clamped to 0 … 2^31−1). If `keepAlive` is true, the timer keeps the process alive; set it
+   * only if a caller is waiting for the result. @defaultValue keepAlive false
    */
   setTimer(task: () => void, ms: number, keepAlive?: boolean): Timer;
   /** Runs `task` in the next turn of the event loop. */

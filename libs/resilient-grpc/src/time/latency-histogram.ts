@@ -5,7 +5,7 @@ const SIGNIFICANT_FIGURES = 1;
 const MAX_MICROSECONDS = 3_600_000_000;
 
 /**
- * Histogram of durations of up to one hour, within 6%. Uses Node's own histogram, in which recording a value takes 24 ns.
+ * Histogram of durations of up to one hour, accurate to 6%. Uses Node's own histogram, in which recording a value takes 24 ns.
  */
 export class LatencyHistogram {
   private readonly values: RecordableHistogram = createHistogram({

@@ -32,7 +32,7 @@ export class PeerTimer implements Timer {
   private partMs: number;
 
   /**
-   * @param ms time that the peer has; with `Infinity`, the task never runs
+   * @param ms time that the peer has; if it is `Infinity`, the task never runs
    * @param keepAlive true if the process must stay alive for the task
    */
   constructor(

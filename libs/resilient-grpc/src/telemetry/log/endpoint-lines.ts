@@ -43,7 +43,7 @@ const HEALTH = {
   serving: ['log', 'reports SERVING and gets calls'],
   'not-serving': ['log', 'does not report SERVING and gets no calls'],
   unanswered: ['warn', 'does not respond to the health Watch and gets no calls'],
-  failed: ['warn', 'fails the health Watch and gets no calls; the Watch is repeated'],
+  failed: ['warn', 'ended the health Watch with an error and gets no calls; the Watch is repeated'],
   unimplemented: ['log', 'does not implement grpc.health.v1.Health and counts as serving'],
 } as const;
 

@@ -127,11 +127,11 @@ export function lastMinute(ageMs: number): string {
  * Returns `line` with the number of its repeats; unchanged if it has no repeats. Omits the stack, which the first line contains.
  *
  * @param ageMs age of the latest repeat
- * @param among text appended after the period of the repeats
+ * @param scope text appended to the count, such as ', including other methods and codes'
  */
-export function withRepeats(line: LogLine, repeats: number, ageMs: number, among = ''): LogLine {
+export function withRepeats(line: LogLine, repeats: number, ageMs: number, scope = ''): LogLine {
   if (repeats === 0) return line;
   const { stack: _shown, ...fields } = line.fields;
-  const text = `${line.msg} (${String(repeats)} more ${lastMinute(ageMs)}${among})`;
+  const text = `${line.msg} (${String(repeats)} more ${lastMinute(ageMs)}${scope})`;
   return new LogLine(line.level, text, { ...fields, repeats });
 }

@@ -63,7 +63,7 @@ export function endedCalls(ended = 0): string {
 /** Maximum number of method paths in a list of calls. */
 const MAX_LISTED_PATHS = 5;
 
-/** Lists numbers of calls by method path, the highest first: '2 calls of /orders.v1.Orders/Get, 1 call of /orders.v1.Orders/Watch'. */
+/** Lists the number of calls by method path, highest first: '2 calls of /orders.v1.Orders/Get, 1 call of /orders.v1.Orders/Watch'. */
 export function callsByPath(counts: Iterable<readonly [path: string, count: number]>): string {
   const named = [...counts]
     .sort(([, a], [, b]) => b - a)

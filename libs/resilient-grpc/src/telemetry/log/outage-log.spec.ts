@@ -151,7 +151,7 @@ describe('outage', () => {
     expect(aboveDebug()).toHaveLength(1);
   });
 
-  it('logs the end of an outage about which no warning was logged if calls failed', () => {
+  it('logs the end of an outage that caused no warning if calls failed', () => {
     const { clock, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(2_000);
@@ -196,7 +196,7 @@ describe('outage', () => {
     expect(fields.at(-1)).toMatchObject({ waitedCalls: 77, abandonedCalls: 40, failedCalls: 0 });
   });
 
-  it('logs the end of an outage about which no warning was logged if waiting calls timed out or were cancelled', () => {
+  it('logs the end of an outage that caused no warning if waiting calls timed out or were cancelled', () => {
     const { clock, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(2_000);

@@ -21,7 +21,7 @@ export interface LoggedFailure {
   readonly cause: string;
   readonly kind: string;
   readonly remedy: string;
-  /** Shell command that examines the target after this failure; `undefined` without one. */
+  /** Shell command that examines the target after this failure; `undefined` if absent. */
   readonly doctor?: string | undefined;
 }
 
@@ -69,7 +69,7 @@ export class OutageLog {
   constructor(
     private readonly target: string,
     private readonly impact: () => OutageImpact,
-    /** Shell command that examines the target; `undefined` without one. */
+    /** Shell command that examines the target; `undefined` if absent. */
     private readonly doctorCommand: string | undefined,
     private readonly write: WriteLine,
     private readonly clock: Clock,
@@ -224,7 +224,7 @@ export class OutageLog {
     return failure === undefined ? '' : `; ${failure.remedy}`;
   }
 
-  /** Returns '; ' and the command that examines the target; '' without one. */
+  /** Returns '; ' and the command that examines the target; '' if absent. */
   private get diagnosis(): string {
     const doctor = this.impact().failure?.doctor ?? this.doctorCommand;
     return doctor === undefined ? '' : `; to diagnose, run: ${oneLine(doctor)}`;

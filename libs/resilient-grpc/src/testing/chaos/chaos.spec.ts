@@ -47,7 +47,7 @@ describe('chaos', () => {
     return error as ChaosError;
   };
 
-  it('plays each chaos fault at its time, aborts the signal of the run at the end, and returns the result of the run', async () => {
+  it('injects each chaos fault at its time, aborts the signal of the run at the end, and returns the result of the run', async () => {
     const result = chaos({ plan: PLAN, faults, clock }, untilOver);
     await clock.advanceAsync(999);
     expect(log).toEqual(['100 cut', '300 hold', '500 release']);
@@ -113,7 +113,7 @@ describe('chaos', () => {
     },
   );
 
-  it("plays no chaos fault if the caller's signal is already aborted", async () => {
+  it("injects no chaos fault if the caller's signal is already aborted", async () => {
     let ran = false;
     const error = await failure(
       chaos({ plan: PLAN, faults, clock, signal: AbortSignal.abort('no') }, async () => {
@@ -205,7 +205,7 @@ describe('chaos', () => {
     );
   });
 
-  it('keeps the planned distance to the next fault after a chaos fault that took longer than planned', async () => {
+  it('keeps the planned interval before the next fault if a chaos fault takes longer than planned', async () => {
     const slow: ChaosFault = {
       name: 'cut',
       begin: () => new Promise<void>((resolve) => void clock.setTimer(resolve, 5_000)),

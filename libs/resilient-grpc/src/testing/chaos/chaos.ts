@@ -35,12 +35,12 @@ export interface SeededChaosOptions extends ChaosSettings, Omit<ChaosPlanOptions
   readonly plan?: undefined;
 }
 
-/** Options of a chaos run that plays a given plan, either recorded or custom. */
+/** Options of a chaos run that follows a given plan, either recorded or custom. */
 export interface PlannedChaosOptions extends ChaosSettings {
   readonly plan: ChaosPlan;
 }
 
-/** Options of a chaos run that draws its plan or plays a given plan. */
+/** Options of a chaos run that draws its plan or follows a given plan. */
 export type ChaosOptions = SeededChaosOptions | PlannedChaosOptions;
 
 /** The argument of the function that runs under chaos. */
@@ -97,10 +97,10 @@ function drawnPlan({ seed, durationMs, faults, distanceMs, quietMs }: SeededChao
 /**
  * Runs `run` while injecting faults according to a plan. Resolves to the result of `run` when it has ended; the rest of the plan is then
  * skipped. A load should run until `signal` is aborted: `while (!signal.aborted)`. When the returned promise settles, every fault is
- * healed, except one that the error names. A fault may take longer than planned, for example to start a server. Later faults are then
+ * healed, except a fault that the error names. A fault may take longer than planned, for example to start a server. Later faults are then
  * delayed, so that the interval between faults never shrinks.
- * @throws ChaosError with the seed and the faults so far, if `run` fails, if a fault fails to start, fails to heal, or hangs, or if the
- * `signal` of the options is aborted
+ * @throws ChaosError with the seed and the faults so far, if `run` fails or does not end in time, if `begin` or `end` of a fault fails or
+ * hangs, or if the `signal` of the options is aborted
  * @throws GrpcConfigurationError if an option is unknown
  * @throws RangeError if `graceMs` is not above 0, if no plan can be drawn, or if the plan names an unknown fault
  */
@@ -115,8 +115,8 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
 
   const steps = plan.steps.map((step) => ({ step, fault: faultOf(step, faults) }));
   const played: ChaosStep[] = [];
-  const playback = { steps, durationMs: plan.durationMs, clock, ended: end.signal, aborted, graceMs };
-  const finished = playChaos(playback, played);
+  const injection = { steps, durationMs: plan.durationMs, clock, ended: end.signal, aborted, graceMs };
+  const finished = injectFaults(injection, played);
   const running = (async () => run({ plan, signal: over.signal }))();
   const fullPlan = finished.then(() => {
     over.abort();
@@ -139,25 +139,25 @@ async function abortOf(signal: AbortSignal, over: AbortSignal): Promise<never> {
   throw signal.reason as Error;
 }
 
-/** The dependencies of `playChaos`. */
-interface Playback {
+/** The dependencies of `injectFaults`. */
+interface Injection {
   readonly steps: readonly { readonly step: ChaosStep; readonly fault: ChaosFault }[];
   readonly durationMs: number;
   readonly clock: Clock;
-  /** Ends the playback when aborted, after a running `begin`. */
+  /** Ends the injection when aborted, after a running `begin`. */
   readonly ended: AbortSignal;
-  /** Ends the playback immediately when aborted, without waiting for a running `begin`. */
+  /** Ends the injection immediately when aborted, without waiting for a running `begin`. */
   readonly aborted: AbortSignal | undefined;
   /** Time limit of each `begin` and each `end`, in milliseconds. */
   readonly graceMs: number;
 }
 
 /**
- * Plays `steps` and adds each step to `played` when it starts. Resolves when all faults are healed and the quiet time is over, or when
- * chaos ends early. Rejects if a fault failed or hung.
+ * Injects the faults of `steps` and adds each step to `played` when it starts. Resolves when all faults are healed and the quiet time is
+ * over, or when chaos ends early. Rejects if a fault failed or hung.
  */
-async function playChaos(playback: Playback, played: ChaosStep[]): Promise<void> {
-  const { steps, durationMs, clock, ended, aborted, graceMs } = playback;
+async function injectFaults(injection: Injection, played: ChaosStep[]): Promise<void> {
+  const { steps, durationMs, clock, ended, aborted, graceMs } = injection;
   const limit = { clock, ms: graceMs };
   let endedAt = 0;
   for (const { step, fault } of steps) {

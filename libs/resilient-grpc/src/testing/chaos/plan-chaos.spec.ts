@@ -9,7 +9,7 @@ const faults = fc.uniqueArray(
   fc.record({ name: fc.string(), weight: fc.constantFrom(undefined, 0.5, 1, 7), forMs: range(2_000) }),
   { minLength: 1, maxLength: 6, selector: ({ name }) => name },
 );
-// Fits the longest distance and the longest fault, even if the last quarter is quiet.
+// Long enough for the longest distance and the longest fault, even if the last quarter is quiet.
 const MIN_DURATION_MS = 7_000;
 const options: fc.Arbitrary<ChaosPlanOptions> = fc
   .record({

@@ -148,7 +148,7 @@ export class HandlerAttempt implements Attempt, UnlimitedConsumer {
   onMessagesError(thrown: unknown): void {
     this.deliverHeld();
     const error = toCallError(thrown);
-    // Reported as cancelled by the client, so that the call is never retried: policies do not apply in a fake.
+    // Reported as a cancellation by the client, so that the call is never retried. Call policies do not apply to a fake.
     this.end({
       ...this.endOf(error.code, error.details, 'cancel'),
       metadata: error.metadata,

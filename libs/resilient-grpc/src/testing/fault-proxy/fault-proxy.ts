@@ -141,8 +141,9 @@ export class FaultProxy {
   }
 
   /**
-   * Cuts each present or future connection on which no byte has arrived for `ms`. With 'silent', neither side is notified, and no further
-   * data passes on that connection. Time in which this process did not run does not count. `undefined` disables the cuts.
+   * Cuts each present or future connection on which no byte has arrived for `ms`. If `how` is 'silent', neither side is notified, and no
+   * further data passes on that connection. Time during which this process was suspended or blocked does not count. `undefined` disables
+   * the cuts.
    * @throws RangeError that names the invalid argument
    */
   cutIdleAfter(ms: number | undefined, how: IdleCloseMode = 'fin'): void {
@@ -190,9 +191,9 @@ export class FaultProxy {
 
   /** Resets only the connections silenced permanently, by `staySilent` or a silent idle cut, and returns their number. */
   resetSilenced(): number {
-    const dead = [...this.connections].filter(({ isSilenced }) => isSilenced);
-    const count = dead.length + this.silent.size;
-    for (const connection of dead) connection.end('rst');
+    const silenced = [...this.connections].filter(({ isSilenced }) => isSilenced);
+    const count = silenced.length + this.silent.size;
+    for (const connection of silenced) connection.end('rst');
     for (const socket of this.silent) resetSocket(socket);
     return count;
   }

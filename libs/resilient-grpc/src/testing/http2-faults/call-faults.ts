@@ -13,7 +13,7 @@ export class CallFaults {
   private rules: Rule[] = [];
 
   /**
-   * Adds a fault. Returns a function that removes it for calls that it has not affected yet.
+   * Adds a fault. Returns a function that removes the fault, so that it affects no further calls.
    * @throws GrpcConfigurationError if an argument is invalid
    */
   add(fault: CallFault, filter: CallFilter): () => void {

@@ -72,7 +72,7 @@ export class Http2FaultProxy {
 
   /**
    * Injects a fault into the next calls: `failCalls({ kind: 'reset', code: 'REFUSED_STREAM' }, { method: 'Get', times: 3 })`. If several
-   * faults match a call, the one added first applies. Returns a function that removes the fault for calls that it has not affected yet.
+   * faults match a call, the one added first applies. Returns a function that removes the fault, so that it affects no further calls.
    * Method names are not validated, because the proxy has no service definition; check `counters.failed`.
    * @throws GrpcConfigurationError if a key or a value is invalid
    */
@@ -104,8 +104,8 @@ export class Http2FaultProxy {
 
   /**
    * Allows `pings` more pings per connection. On the next ping, the proxy sends GOAWAY with ENHANCE_YOUR_CALM and "too_many_pings" and
-   * closes the connection. On open connections, pings are counted from now; on future connections, from their start. `undefined` turns this
-   * off.
+   * closes the connection. On open connections, pings are counted from now; on future connections, from their start. `undefined` removes
+   * the limit.
    * @throws RangeError if `pings` is not a valid number of pings
    */
   tooManyPingsAfter(pings: number | undefined): void {

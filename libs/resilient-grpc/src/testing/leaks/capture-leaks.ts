@@ -17,7 +17,8 @@ export interface LeakOptions {
 export interface LeakCheck {
   /**
    * Waits until no socket, server, pipe, timer, watched file, or child process opened since the call to `captureLeaks` keeps the process
-   * alive. Also waits until no call started since then by a client of this package is open. Then stops recording, even after a failure.
+   * alive. Also waits until all calls that clients of this package have started since then have ended. Then stops recording, even after a
+   * failure.
    * @throws Error that lists the resources that are still open, after `timeoutMs` (default 2,000)
    */
   settled(options?: { readonly timeoutMs?: number }): Promise<void>;

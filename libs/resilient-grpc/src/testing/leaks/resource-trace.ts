@@ -22,7 +22,7 @@ const TYPES: Readonly<Record<string, Resource | undefined>> = {
   Timeout: 'Timeout',
 };
 
-/** Number of stack frames recorded with `places`. A client's socket is created deep inside grpc-js and Node. */
+/** Number of stack frames recorded if `places` is true. A client's socket is created deep inside grpc-js and Node. */
 const FRAMES = 60;
 /** Number of stack frames recorded otherwise: enough to recognize timers that the test runner creates itself. */
 const NEAREST_FRAMES = 8;
@@ -52,7 +52,10 @@ export interface ResourceTrace {
   stop(): void;
 }
 
-/** Starts recording timers, which Node does not return as handles; with `places`, also all other resources and all creation sites. */
+/**
+ * Starts recording timers, which Node does not return as handles. If `places` is true, also records all other resources and all creation
+ * sites.
+ */
 export function traceResources(places: boolean): ResourceTrace {
   const all = new Map<number, CreatedResource>();
   const frames = places ? FRAMES : NEAREST_FRAMES;

@@ -2,7 +2,7 @@ import { StatusCode } from '../../status/status-code.js';
 import { systemClock } from '../../time/clock.js';
 import type { Clock } from '../../time/clock.js';
 import type { CallJournal, OpenRecord } from './call-journal.js';
-import { playReply } from './play-reply.js';
+import { sendReply } from './send-reply.js';
 import type { Reply, Script } from './reply.js';
 import { ScriptedRequestReader } from './request-reader.js';
 import type { DuplexCall } from './request-reader.js';
@@ -32,7 +32,7 @@ export class CallHandler {
 
   constructor(private readonly options: CallHandlerOptions) {}
 
-  /** Serves one call to its end. */
+  /** Serves one call until it ends. */
   async handle(method: LoadedMethod, call: DuplexCall): Promise<void> {
     const { journal, clock, attemptKey } = this.options;
     const record = newRecord(method, call);
@@ -69,7 +69,7 @@ export class CallHandler {
     try {
       const held = () => this.hold(path, over.signal);
       const reply = await this.replyTo(scripted);
-      await playReply(reply, { method, call, scripted, reader, clock, held, onStatus });
+      await sendReply(reply, { method, call, scripted, reader, clock, held, onStatus });
     } catch (error) {
       const failure = asStatus(error, path);
       onStatus(failure.code);

@@ -51,8 +51,8 @@ function statusProblem(value: unknown): string | undefined {
 }
 
 /**
- * Returns the script to run for `method`. A single reply and a list are checked here, once. What a function returns is checked at each call,
- * and an invalid reply becomes a status that describes the problems.
+ * Returns the script to run for `method`. A single reply and a list are checked here, once. The return value of a function is checked at
+ * each call, and an invalid reply becomes a status that describes the problems.
  * @throws GrpcConfigurationError if the script or one of its replies is invalid
  */
 export function checkedScript(method: LoadedMethod, script: Script): Script {
@@ -75,8 +75,8 @@ export function checkedScript(method: LoadedMethod, script: Script): Script {
 }
 
 /**
- * Returns a check of the messages of `reply` that are not known until they are sent, such as those of a generator; `undefined` if all are
- * known. The check throws an error with the status for the client.
+ * Returns a function that checks each message of `reply` when it is sent, because the messages of a generator, for example, are not known
+ * earlier; `undefined` if all messages are known. The function throws an error with the status for the client.
  */
 export function streamedMessageCheck(method: LoadedMethod, reply: Reply): ((message: unknown) => void) | undefined {
   if (reply.messages === undefined || Array.isArray(reply.messages)) return undefined;
@@ -99,7 +99,7 @@ function replyProblems(reply: unknown, type: ResponseType, path: string, others 
   }
   // The message itself is not a reply.
   const remedies = Object.fromEntries(type.fields.map((field) => [field, `write message: { ${field}: … }`]));
-  // The keys may have any values, which the messages report.
+  // Safe cast: the values are `unknown`, and the checks below report invalid ones.
   const { message, messages, headers, trailers } = reply as Record<keyof Reply, unknown>;
   const problems = optionProblems(object(replyEntries, EXAMPLE, remedies), reply, path);
   problems.push(...metadataProblems(headers, pathOf(path, 'headers')));

@@ -5,7 +5,7 @@ import { pathOf, problemMessage, truncate } from '../../policy/options/describe-
 import { isObject } from '../../policy/options/option-schemas.js';
 import type { LoadedMethod } from './service-methods.js';
 
-/** The names in a response type, as the serializer reads them: in camel case, or unchanged with the loader option `keepCase`. */
+/** The names in a response type, as the serializer reads them: in camel case, or unchanged if the loader option `keepCase` is set. */
 export interface ResponseType {
   readonly name: string;
   readonly fields: readonly string[];
@@ -44,13 +44,13 @@ export function responseTypeOf(method: LoadedMethod): ResponseType {
 }
 
 /**
- * Returns the problems of a message: a value that is not an object, fields at the top level that `type` does not have, and strings and
- * numbers of another type. The serializer would ignore or convert them. Fields of instances are not checked, because a class may have properties of its own. Names that no field can have
- * are ignored, such as `$typeName` of other generators.
+ * Returns the problems of a message: a value that is not an object, top-level fields that `type` does not have, and values that do not fit
+ * a string or number field. The serializer would ignore or convert them. Fields of class instances are not checked, because a class may
+ * have additional properties. Names that no field can have, such as `$typeName` of other generators, are ignored.
  */
 export function messageProblems(message: unknown, type: ResponseType, path: string): ConfigurationProblem[] {
   if (!isObject(message)) return [{ path, message: problemMessage(`an object with fields of ${type.name}`, message) }];
-  // The fields of an Any with '@type' are those of another type.
+  // An Any with '@type' has the fields of another type.
   if (!isPlainObject(message) || '@type' in message) return [];
   const problems: ConfigurationProblem[] = [];
   for (const [key, value] of Object.entries(message)) {

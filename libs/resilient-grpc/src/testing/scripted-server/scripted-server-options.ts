@@ -27,7 +27,7 @@ export interface ScriptedGrpcServerOptions extends ServiceDefinitionOptions {
   readonly clock?: Clock | undefined;
 }
 
-/** Key and certificate in PEM. With `ca`, clients must present a certificate issued by that authority. */
+/** Key and certificate in PEM. If `ca` is set, clients must present a certificate issued by that authority. */
 export interface ScriptedServerTls {
   readonly key: string | Buffer;
   readonly cert: string | Buffer;

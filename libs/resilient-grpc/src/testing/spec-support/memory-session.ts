@@ -166,7 +166,7 @@ export function sessionOptions(scheduler: VirtualScheduler) {
   };
 }
 
-/** Returns a function that starts sessions with `sessionOptions`, each on the scheduler that `time` returns at its start. */
+/** Returns a function that starts sessions with `sessionOptions`, each on the scheduler that `time` returns when the session starts. */
 export function sessionStarter(time: () => VirtualScheduler) {
   return (
     server: Pick<MemorySessions, 'factory'>,

@@ -10,7 +10,7 @@ import { trailersOf } from './reply.js';
 import type { DuplexCall, ScriptedRequestReader } from './request-reader.js';
 import type { ScriptedCall } from './scripted-call.js';
 
-/** The call and dependencies of `playReply`. */
+/** The call and dependencies of `sendReply`. */
 export interface ReplyContext {
   readonly method: LoadedMethod;
   readonly call: DuplexCall;
@@ -24,7 +24,7 @@ export interface ReplyContext {
 }
 
 /** Sends `reply`. Stops without an error when the call has ended. */
-export async function playReply(reply: Reply, context: ReplyContext): Promise<void> {
+export async function sendReply(reply: Reply, context: ReplyContext): Promise<void> {
   const { call, scripted, method } = context;
   const over = () => scripted.signal.aborted;
   await readRequests(reply, context);

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { ROOT } from './paths.js';
 
-/** The contract of the upstream, in Nest's options. Used by the server, by Nest's client, and by ours. */
+/** The contract of the upstream, as options for Nest. The server, Nest's client, and our client use it. */
 export const ORDERS_CONTRACT = {
   package: 'orders.v1',
   protoPath: join(ROOT, 'protos', 'orders.proto'),

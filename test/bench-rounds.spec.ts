@@ -26,7 +26,7 @@ describe('order of the contenders in a benchmark', () => {
     for (const order of await ordersOf(contenders, 2 * contenders)) expect(order.toSorted()).toEqual(all);
   });
 
-  it.each([1, 2, 3, 4, 5, 8, 9])('starts equally many rounds with each of %i contenders', async (contenders) => {
+  it.each([1, 2, 3, 4, 5, 8, 9])('starts the same number of rounds with each of %i contenders', async (contenders) => {
     const starts = (await ordersOf(contenders, 2 * contenders)).map(([first]) => first);
     expect(starts.toSorted()).toEqual(Array.from({ length: 2 * contenders }, (_, index) => Math.floor(index / 2)));
   });

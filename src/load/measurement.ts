@@ -58,7 +58,7 @@ export class Measurement {
   private longestWaitMs = 0;
   private recoveryMs = 0;
   private allWellMs = 0;
-  /** Start of the recovery in progress; `undefined` without one. */
+  /** Start of the current recovery; `undefined` if no recovery is in progress. */
   private reachableSinceMs: number | undefined;
   /** Last time when the server was reachable again; `undefined` before that, and after connections are lost. */
   private lastReachableMs: number | undefined;

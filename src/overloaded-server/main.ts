@@ -36,7 +36,7 @@ class OrdersController {
   }
 }
 
-/** A timeout as Nest applications use it against slow handlers. It starts when the handler starts. */
+/** A timeout that Nest applications typically use for slow handlers. It starts when the handler starts. */
 const timeoutInterceptor: NestInterceptor = {
   intercept: (_context, next) =>
     next.handle().pipe(

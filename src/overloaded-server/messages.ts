@@ -1,9 +1,9 @@
 import { PATIENCE } from '../patience.js';
 
-/** Work of a call in milliseconds of CPU time. */
+/** CPU time that each call uses, in milliseconds. */
 export const WORK_MS = 5;
 
-/** Deadline of each call, and timeout of the interceptor of the tuned server. */
+/** Deadline of each call, and timeout of the tuned server's interceptor. */
 export const DEADLINE_MS = 1_000 * PATIENCE;
 
 /** Server implementations: Nest's own, Nest's own with a timeout in an interceptor, and ours. */
@@ -14,7 +14,7 @@ export interface OverloadedServerCommand {
   readonly type: 'count';
 }
 
-/** A notice of the server. */
+/** A notice from the server. */
 export type OverloadedServerNotice =
   | { readonly type: 'listening' }
   /** `ranExpired`: number of handlers that started after the deadline of their call. */

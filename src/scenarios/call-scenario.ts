@@ -42,7 +42,7 @@ interface CommonTerms {
   readonly figures: readonly CallFigureName[];
 }
 
-/** Options of a call scenario. With `proxied`, the contenders reach the upstream through a proxy that injects faults. */
+/** Options of a call scenario. If `proxied` is true, the contenders reach the upstream through a proxy that injects faults. */
 export type CallTerms =
   | (CommonTerms & { readonly proxied: false; perform(stage: Stage): Promise<void> })
   | (CommonTerms & { readonly proxied: true; perform(stage: ProxiedStage): Promise<void> });

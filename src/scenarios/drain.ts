@@ -3,7 +3,7 @@ import { OUTAGE_SETUP } from '../contenders/contender-setup.js';
 import { OUTAGE_FIGURES } from '../report/call-figures.js';
 import { callScenario } from './call-scenario.js';
 
-// With three outages within a minute, our client would treat the server as flapping and behave differently.
+// Avoids three outages within a minute, because our client would treat the server as flapping and behave differently.
 const EVERY_SECONDS = 30;
 
 /** A rolling deploy: the server finishes its calls and exits, and a new one listens within a second. */

@@ -14,8 +14,8 @@ const READS = 4;
 const WRITES = 1;
 
 /**
- * Clients with little traffic behind a proxy that closes idle connections, by FIN and by RST in turn, long before the next call. No call is
- * in flight when its connection is closed.
+ * Clients with little traffic behind a proxy that closes idle connections long before the next call, alternately by FIN and by RST. No call
+ * is in flight when its connection is closed.
  */
 export const idleCut = callScenario({
   proxied: true,

@@ -6,7 +6,7 @@ import { callScenario } from './call-scenario.js';
 
 const EVERY_MS = 1_000;
 
-/** All connections are reset every second under load, as by a firewall or a proxy that is reloaded. The server keeps running. */
+/** All connections are reset every second under load, as when a firewall or proxy reloads. The server keeps running. */
 export const reset = callScenario({
   proxied: true,
   minSeconds: 3,

@@ -16,8 +16,8 @@ export function senderOf(metadata: Metadata): string {
 }
 
 /**
- * Counts, per contender and before the requests are handled: requests, connections, and requests of a call that this process has received
- * before.
+ * Counts the requests, connections, and repeats of each contender before the requests are handled. A repeat is a request whose call this
+ * process has already received.
  */
 @Injectable()
 export class ArrivalsInterceptor implements NestInterceptor {

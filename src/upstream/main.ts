@@ -41,7 +41,7 @@ const setup: UpstreamSetup = {
 
 let app: INestMicroservice | undefined;
 const sockets = new Set<Socket>();
-// Logs to the console only without a parent. Otherwise, the parent receives the lines.
+// Logs to the console only if the process has no parent. Otherwise, the parent receives the lines.
 const logger = new CapturedLogger(process.send ? undefined : new ConsoleLogger());
 logger.lines$.subscribe((line) => notify({ type: 'line', line }));
 

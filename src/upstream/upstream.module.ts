@@ -30,7 +30,7 @@ export interface UpstreamSetup {
   readonly connectionAgeMs: number | undefined;
 }
 
-/** Returns the options for either server, in Nest's keys. */
+/** Returns the options for either server, with Nest's option names. */
 export function serverOptions({ port, connectionAgeMs }: UpstreamSetup): ResilientGrpcServerOptions {
   const age = { 'grpc.max_connection_age_ms': connectionAgeMs, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
   return {

@@ -136,10 +136,13 @@ async function churn(make: typeof plainCaller, policy: object): Promise<Churned>
   let change = 0;
   const move = async (): Promise<number> => {
     change += 1;
-    const dead = Array.from({ length: ADDRESSES - LISTENING }, (_, i) => `127.${String(change)}.${String(i)}.1:1`);
-    const alive = await server.move(LISTENING);
-    source.resolve(alive.flatMap((address, i) => [...dead.slice(i * 9, i * 9 + 9), address]));
-    return Number(alive.at(-1)?.split(':')[1]);
+    const unreachable = Array.from(
+      { length: ADDRESSES - LISTENING },
+      (_, i) => `127.${String(change)}.${String(i)}.1:1`,
+    );
+    const reachable = await server.move(LISTENING);
+    source.resolve(reachable.flatMap((address, i) => [...unreachable.slice(i * 9, i * 9 + 9), address]));
+    return Number(reachable.at(-1)?.split(':')[1]);
   };
   await move();
   const caller = await make(source.target, policy);

@@ -82,7 +82,7 @@ describe('least_request', () => {
     expect(counts).toEqual([20, 20]);
   });
 
-  it('replaces least_request_experimental of a service config with the least_request of this library', async () => {
+  it('replaces least_request_experimental in a service config with the least_request of this library', async () => {
     const loadBalancingConfig = [{ unknown_policy: {} }, { least_request_experimental: { choiceCount: 3 } }];
     const { client } = await pair('on a connection', {
       loadBalancing: undefined,
@@ -92,7 +92,7 @@ describe('least_request', () => {
   });
 
   it.each(PATHS)(
-    'keeps calls waiting in an outage under least_request and sends them when a server accepts connections (%s)',
+    'keeps calls waiting during an outage under least_request and sends them when a server accepts connections (%s)',
     async (path) => {
       const { servers, client, echo } = await pair(path, { outageGraceMs: 60_000 });
       for (const server of servers) await server.stop('kill-connections');

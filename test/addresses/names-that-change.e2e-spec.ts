@@ -71,7 +71,7 @@ describe('name with another address', () => {
     await load.stop(60_000);
     expect(load.failed).toEqual([]);
     const before = replicas.all.map(({ calls }) => calls);
-    // Calls one after another, because servers receive concurrent calls later than the client distributes them.
+    // Makes these calls one at a time, because servers receive concurrent calls later than the client distributes them.
     for (let call = 0; call < 150; call += 1) await firstValueFrom(app.orders.get({ id: '7' }));
     expect(replicas.all.map(({ calls }, index) => calls - before[index]!)).toEqual([50, 50, 50]);
     expect(ended(events)).toEqual([]);
@@ -130,7 +130,7 @@ describe('name with another address', () => {
         for (let call = 0; call < 3; call++) results.push(start());
         await waitFor(() => replicas.all.every(({ calls }, index) => calls === before[index]! + 1), HANG);
       }
-      // A connection without calls closes as soon as grpc-js closes unused connections.
+      // The fourth connection has no calls, so it closes when grpc-js next closes unused connections.
       await replicas.scale(4);
       await waitFor(() => isReady(app, 4), HANG);
       await replicas.scale(1);

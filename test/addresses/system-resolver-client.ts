@@ -1,5 +1,5 @@
-// A client whose target name is resolved by the system's resolver, from the records of a dnsmasq. Runs in its own namespaces without
-// arguments. Prints its results as JSON.
+// A client that resolves its target through the system's resolver, from the records of a dnsmasq process. Runs in separate namespaces,
+// takes no arguments, and prints its results as JSON.
 import 'reflect-metadata';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { CallLoad } from '../support/call-load.js';

@@ -8,7 +8,7 @@ import { IN_NAMESPACES, skipWithout } from '../support/programs.js';
 
 const CLIENT = join(import.meta.dirname, 'system-resolver-client.ts');
 const LOADER = join(import.meta.dirname, '../support/typescript.mjs');
-/** The loopback interface of a new network namespace is down. */
+/** Brings the loopback interface up first, because it is down in a new network namespace. */
 const SCRIPT = 'ip link set lo up && mount --bind "$0" /etc/resolv.conf && exec "$@"';
 
 it("connects to the addresses in changing DNS records through the system's resolver", async ({ skip }) => {

@@ -67,7 +67,7 @@ interface Message {
   readonly as: (typeof ENCODINGS)[number] | 'truncated' | 'flag 7' | 'garbage' | 'not protobuf';
 }
 
-/** One call: the requests and the cancellation of the client, and the steps of the server. */
+/** One call: the client's requests and cancellation, and the server's steps. */
 interface Script {
   readonly kind: (typeof KINDS)[number];
   readonly requests: readonly number[];
@@ -400,8 +400,8 @@ function describeError(error: unknown): string {
   if (/header was identity|method not supported/.test(error.details)) return 'error of an encoding';
   if (/decompress/.test(error.details)) return 'error of a compressed message';
   const { code, details, reachedServer, reason, metadata } = error;
-  const said = details.replace(/after [\d.]+s.*/, 'after …').replace(/\d+ ms/g, '… ms');
-  return `error ${code} ${said} ${reachedServer} ${reason} ${JSON.stringify({ ...metadata.toJSON(), date: undefined })}`;
+  const stableDetails = details.replace(/after [\d.]+s.*/, 'after …').replace(/\d+ ms/g, '… ms');
+  return `error ${code} ${stableDetails} ${reachedServer} ${reason} ${JSON.stringify({ ...metadata.toJSON(), date: undefined })}`;
 }
 
 async function startPair(pair: (typeof PAIRS)[number]): Promise<{
@@ -476,7 +476,7 @@ describe('calls on a connection and on grpc-js’s channel', () => {
           ]);
           onConnection.add(JSON.stringify(outcomes[0]));
           const onChannelNow = JSON.stringify(outcomes[1]);
-          // grpc-js's channel may write a request after the server has ended the call, and then reports an error or nothing.
+          // grpc-js's channel may write a request after the server has ended the call. It then reports an error or never ends the call.
           onChannel.add(/write after end|"hangs"/.test(onChannelNow) ? JSON.stringify(outcomes[0]) : onChannelNow);
         }
         if (!agree(onConnection, onChannel))

@@ -29,7 +29,7 @@ async function connectedScene() {
   return parts;
 }
 
-/** Waits until all sent calls have arrived. Makes one more call, because calls on one connection arrive in the order of their start. */
+/** Waits until all sent calls have arrived. Makes one more call, because calls on one connection arrive in the order they start. */
 async function allArrived({ server, echo }: { readonly server: ScriptedGrpcServer; readonly echo: EchoStub }) {
   await turns();
   server.script('Unary', {});
@@ -56,7 +56,7 @@ const WHEN: Readonly<Record<string, (unsubscribe: () => void) => void>> = {
 };
 
 describe.each(Object.entries(WHEN))('cancellation in %s', (when, soon) => {
-  it.each(EACH_METHOD)(`leaves no stream open after 1000 %s calls cancelled in ${when}`, async (method) => {
+  it.each(EACH_METHOD)(`leaves no stream open after 1000 %s calls are cancelled in ${when}`, async (method) => {
     const parts = await connectedScene();
     await new Promise<void>((resolve) => {
       let remaining = 1_000;
@@ -140,7 +140,7 @@ describe('abort signal', () => {
     return { parts, error: await failure };
   };
 
-  it.each(EACH_METHOD)('cancels a %s call when its signal aborts, with the reason as the cause', async (method) => {
+  it.each(EACH_METHOD)('cancels a %s call when its signal aborts, and sets the reason as the cause', async (method) => {
     const controller = new AbortController();
     const reason = new Error('the user disconnected');
     const { parts, error } = await run(method, { signal: controller.signal }, () => controller.abort(reason));

@@ -63,7 +63,7 @@ describe('timeoutMs', () => {
     for (const [index, one] of seen.entries()) expectTimeout(one, 300, beganAt + index * 400);
   });
 
-  it('applies the smaller of the timeouts of the method and the call, but no timeout of the settings to response streams', async () => {
+  it('applies the smaller of the method and call timeouts, and does not apply timeouts from the settings to response streams', async () => {
     const { echo, server } = await scene({ timeoutMs: 60_000, methods: { UnsafeUnary: { timeoutMs: 40_000 } } });
     const seen: Record<string, Seen> = {};
     for (const method of EACH_METHOD) {
@@ -77,7 +77,7 @@ describe('timeoutMs', () => {
     expectTimeout(seen.unary, 60_000, beganAt);
     expectTimeout(seen.clientStream, 60_000, beganAt);
     expectTimeout(seen.unsafeUnary, 40_000, beganAt);
-    // `timeoutMs` in the settings does not apply to streams.
+    // `timeoutMs` in the settings does not apply to response streams.
     expect(seen).toMatchObject({ serverStream: { deadline: Infinity }, bidi: { deadline: Infinity } });
     beganAt = Date.now();
     await firstValueFrom(echo.unsafeUnary({}, { timeoutMs: 20_000 }));
@@ -347,7 +347,7 @@ describe('call delayed by an interceptor', () => {
 describe('attempt whose deadline passes before it is sent', () => {
   const TIMEOUT_MS = 60_000;
 
-  /** Moves the time past the deadline, as after a blocked event loop: no timer has ended the call. */
+  /** Moves the clock past the deadline without running timers, as after a blocked event loop. */
   const passDeadline = (): void => {
     const at = Date.now() + TIMEOUT_MS;
     vi.spyOn(Date, 'now').mockReturnValue(at);

@@ -123,7 +123,7 @@ describe('prefetch', () => {
 });
 
 describe('iterator', () => {
-  it.each(EACH_METHOD)('starts no %s call if its iterator is created and returned without next()', async (method) => {
+  it.each(EACH_METHOD)('starts no %s call if return() is called on its iterator before next()', async (method) => {
     const { echo, server, client } = await scene();
     const reader = callOnce(echo, method)[Symbol.asyncIterator]();
     await turns();

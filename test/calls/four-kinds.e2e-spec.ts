@@ -79,7 +79,7 @@ describe('onHeaders and onEnd', () => {
     process.removeAllListeners('uncaughtException').on('uncaughtException', uncaught);
     try {
       const { echo } = await scene();
-      const bug = new Error('a bug of the listener');
+      const bug = new Error('a bug in the listener');
       const onEnd = () => {
         throw bug;
       };
@@ -141,7 +141,7 @@ describe('server status', () => {
     }
   });
 
-  it('maps a status that gRPC does not define to UNKNOWN with the received number', async () => {
+  it('reports UNKNOWN with the received number for a status that gRPC does not define', async () => {
     const { echo, server } = await scene();
     server.script('UnsafeUnary', { status: 99, details: 'odd' });
     expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({ code: 2, details: expect.stringContaining('99') });

@@ -195,7 +195,7 @@ describe('metadata', () => {
 describe('null options', () => {
   const nulls = { parent: null, credentials: null, host: null, propagate_flags: null };
 
-  it.each(EACH_METHOD)('makes a %s call with options of grpc-js that are null', async (method) => {
+  it.each(EACH_METHOD)('makes a %s call if its grpc-js options are null', async (method) => {
     const { echo, server } = await scene();
     await toList(callOnce(echo, method, nulls as never));
     const interceptors: Interceptor[] = [(options, next) => new InterceptingCall(next(options))];

@@ -268,7 +268,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
     'a GOAWAY with an error arrives': (session) => session.goaway(constants.NGHTTP2_INTERNAL_ERROR, 2 ** 31 - 1),
   };
 
-  /** Accepts one call at a time per connection, never answers the first call, and records the calls in order of arrival. */
+  /** Accepts one call at a time per connection, never answers the first call, and records the calls in arrival order. */
   async function startOneAtATime() {
     const arrived: string[] = [];
     const server = await startHttp2Server(
@@ -322,7 +322,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
 });
 
 describe('GOAWAY', () => {
-  it('resends a call of any method that a GOAWAY left unprocessed, or reports the call as lost', async () => {
+  it('resends a call that a GOAWAY left unprocessed, or reports the call as lost, for every method', async () => {
     for (const method of EACH_METHOD) {
       const server = await startHttp2Server((stream, number) => {
         if (number > 1) {

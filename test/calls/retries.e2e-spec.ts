@@ -116,7 +116,7 @@ describe('call that is safe to repeat', () => {
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('emits an event for each attempt that states whether a retry follows, and the reason', async () => {
+  it('reports in the event of each attempt whether a retry follows, and why', async () => {
     const { echo, server, client } = await scene();
     const events: GrpcClientEvent[] = [];
     client.events$.subscribe((event) => events.push(event));
@@ -195,7 +195,7 @@ describe('call that is not declared safe', () => {
 });
 
 describe('pushback', () => {
-  /** Returns the milliseconds between two attempts, with `pushback` in between and a backoff longer than a test can run. */
+  /** Returns the milliseconds between two attempts if the first receives `pushback`. The backoff is longer than a test can run. */
   async function gapAfter(pushback: Reply['pushback']) {
     const retryPolicy = {
       maxAttempts: 2,
@@ -239,7 +239,7 @@ describe('pushback', () => {
 });
 
 describe('retry budget', () => {
-  it('limits the retries of 100 failing concurrent calls to 11 by the retry budget', async () => {
+  it('allows at most 11 retries for 100 failing concurrent calls under the retry budget', async () => {
     const { echo, server } = await scene();
     server.script('Unary', { ...UNAVAILABLE, pushback: 0 });
     const errors = await Promise.all(Array.from({ length: 100 }, () => failureOf(echo.unary({}))));

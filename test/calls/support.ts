@@ -87,7 +87,7 @@ export async function startServer(options: ServerSettings = {}): Promise<Scripte
 
 /** Starts the client 'echo' of a separate application, which is closed at the end of the test. */
 export async function startClient(settings: ClientSettings & { readonly url: string }): Promise<ResilientGrpcClient> {
-  // The cast is safe because without `packageDefinition` the contract has a `protoPath`.
+  // The cast is safe because a contract without `packageDefinition` has a `protoPath`.
   const options = { name: 'echo', protoPath: ECHO_PROTO, ...settings } as GrpcContract &
     GrpcClientSettings & { name: string };
   class AppModule {}
@@ -105,18 +105,18 @@ export async function startClient(settings: ClientSettings & { readonly url: str
   return app.get<ResilientGrpcClient>(getGrpcClientToken('echo'));
 }
 
-/** The error that `call` fails with. */
+/** Returns the error with which `call` fails. */
 export async function failureOf(call: Observable<unknown> | Promise<unknown>): Promise<GrpcCallError> {
   const error = await rejection(call);
   if (!(error instanceof GrpcCallError)) throw new Error(`not a GrpcCallError: ${String(error)}`, { cause: error });
   return error;
 }
 
-/** The value that `call` is rejected with, of any type; if `call` succeeds, an Error that contains its value. */
+/** Returns the value, of any type, with which `call` rejects. If `call` succeeds, returns an Error that contains its value. */
 export async function rejection(call: Observable<unknown> | Promise<unknown>): Promise<unknown> {
   try {
     const value = await ('subscribe' in call ? lastValueFrom(call.pipe(toArray())) : call);
-    throw new Error(`it succeeded: ${JSON.stringify(value)}`);
+    throw new Error(`expected the call to fail, got ${JSON.stringify(value)}`);
   } catch (error) {
     return error;
   }

@@ -56,7 +56,7 @@ export interface DashboardAppOptions {
   /** True if a global interceptor wraps every response in `{ data }`. */
   readonly wrapped?: boolean;
   readonly interceptors?: readonly NestInterceptor[];
-  /** A gRPC server of the application, and its controllers. */
+  /** Options of the application's gRPC server. `controllers` contains its handlers. */
   readonly server?: ResilientGrpcServerOptions;
   readonly controllers?: readonly Type[];
   readonly port?: number;

@@ -64,7 +64,7 @@ describe.skipIf(!isInstalled('Chromium'))('page of several processes', { timeout
     const rows = page.getByRole('table', { name: 'Processes' }).locator('tbody tr');
     await waitFor(async () => (await rows.count()) === 3, IN_TIME);
 
-    // Opens the page of a client across all processes, and then that of one process, with the keyboard only.
+    // Uses only the keyboard to open the page of a client across all processes, and then that of one process.
     await page.getByRole('link', { name: 'orders' }).focus();
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Outage orders' }).waitFor();
@@ -89,7 +89,7 @@ describe.skipIf(!isInstalled('Chromium'))('page of several processes', { timeout
     expect(problems).toEqual([]);
   });
 
-  it('follows changes of the list of processes on the dashboard page', async () => {
+  it('updates the dashboard page when the list of processes changes', async () => {
     const [before, after] = await Promise.all([startProcess(2), startProcess(3)]);
     let urls = [`http://${before.url}/grpc`];
     const { url } = await start(() => urls);

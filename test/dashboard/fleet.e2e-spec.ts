@@ -115,7 +115,7 @@ describe('dashboard of several processes', { timeout: 120_000 }, () => {
     expect(recorder.seen).toEqual([]);
   });
 
-  it('relays the dashboard events of one process, and of all processes of a changing list', async () => {
+  it('relays the dashboard events of one process, and of all processes in a changing list', async () => {
     const processes = await Promise.all([startProcess(1), startProcess(1)]);
     let urls: readonly string[] = [`http://${processes[0].url}/grpc`];
     const list = () => urls;
@@ -135,7 +135,7 @@ describe('dashboard of several processes', { timeout: 120_000 }, () => {
     expect(all.last('processes').keys).toHaveLength(2);
   });
 
-  it('sends requests to other processes only while a dashboard page is open, and closes them with the page or the application', async () => {
+  it('sends requests to other processes only while a dashboard page is open, and ends them when the page or the application closes', async () => {
     const process = await startRecorder((_request, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write('event: whole\ndata: {}\n\n');
@@ -158,7 +158,7 @@ describe('dashboard of several processes', { timeout: 120_000 }, () => {
     await waitFor(() => closed === 3 && another.ended && one.ended && unlisted.ended, IN_TIME);
   });
 
-  it('serves the routes and the page for several processes only with the option `processes`', async () => {
+  it('serves the routes and the page for several processes only if the option `processes` is set', async () => {
     const { url } = await start({});
     expect((await fetch(`${url}/grpc/fleet`)).status).toBe(404);
     expect((await fetch(`${url}/grpc/events?process=self`)).status).toBe(404);

@@ -120,14 +120,14 @@ const MANY_FAULTS = [
   fault('outage', 0, 55, 0.4),
 ];
 
-/** Situations of which at least one reveals the effect of each constant. */
+/** Situations chosen so that each constant affects at least one of them. */
 const REVEALING = [
   { world: { clients: 20, callsPerSecond: 50 }, faults: MANY_FAULTS, seconds: 65 },
   { world: { clients: 20, callsPerSecond: 10 }, faults: [fault('outage', 0, 10, 3)], seconds: 20 },
   { world: { clients: 10, callsPerSecond: 50, patienceMs: 10_000 }, faults: MANY_FAULTS, seconds: 65 },
 ];
 
-/** Returns a fault of a scenario at another time, in seconds. */
+/** Returns a fault of a scenario, moved to the given start and length in seconds. */
 function fault(scenario: string, index: number, from: number, length: number) {
   return { ...SCENARIOS[scenario]!.faults(60)[index]!, from: from * 1_000, to: (from + length) * 1_000 };
 }

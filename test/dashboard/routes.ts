@@ -19,7 +19,7 @@ import {
 
 const KEY = { 'x-key': 'sesame' };
 
-/** Defines the tests of the dashboard for one HTTP platform of Nest, by default Express. */
+/** Defines the dashboard tests for one HTTP platform of Nest. The default is Express. */
 export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void {
   const leaks = captureLeaks();
   let server: ScriptedGrpcServer;

@@ -34,7 +34,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         const address = /The demo: (\S+)/.exec(output)?.[1];
         if (address) resolve(address);
       });
-      gateway.once('exit', () => reject(new Error(`the gateway ended before it listened: ${output}`)));
+      gateway.once('exit', () => reject(new Error(`the gateway exited before it listened: ${output}`)));
     });
   });
   afterEach(async () => {
@@ -53,7 +53,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     for (const part of [...parts, '/grpc/rate-chart.js']) expect((await fetch(url + part)).status).toBe(200);
   });
 
-  it('serves orders through our client, and its health and metrics', async () => {
+  it('serves orders through our client, and serves the health and the metrics of the client', async () => {
     expect(await json('/orders/order-7')).toMatchObject({ id: 'order-7', sequence: '7' });
     expect((await fetch(`${url}/orders/no-such`)).status).toBe(404);
     expect(await json('/health/live')).toMatchObject({ status: 'ok' });
@@ -65,7 +65,7 @@ describe('demo page', { timeout: 120_000 }, () => {
   });
 
   it(
-    'starts load on all contenders and a countdown for a visitor, and shuts down although the page stays open',
+    'starts load on all contenders and a countdown for a visitor, and shuts down even if the page stays open',
     { tags: ['timed'] },
     async ({ task }) => {
       const answer = await fetch(`${url}/live`);
@@ -135,7 +135,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     return liveUntil(({ replicas }) => replicas?.results.some(({ failed }: any) => failed > 0));
   };
 
-  it('calls three replicas on request, shows our client in the dashboard, and stops the replicas by "Start over"', async () => {
+  it('calls three replicas on request, shows our client in the dashboard, and stops the replicas on "Start over"', async () => {
     const { phase, upstream, replicas } = await startReplicas();
     expect({ phase, upstream }).toEqual({ phase: 'replicas', upstream: 'listening' });
     expect(replicas).toMatchObject({ isRunning: true, states: ['failing', 'running', 'running'] });
@@ -190,7 +190,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     }
   });
 
-  it('stops overloaded servers by "Start over"', async () => {
+  it('stops the overloaded servers on "Start over"', async () => {
     await liveUntil(({ phase }) => phase === 'free');
     expect((await fetch(`${url}/faults/overload`, { method: 'POST' })).status).toBe(204);
     await liveUntil(({ overload }) => overload?.text.startsWith("Nest's server serves"));

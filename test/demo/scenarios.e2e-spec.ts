@@ -149,7 +149,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
   );
 
   it(
-    'ejects sick replicas, and sends no retry to a replica that its call has tried',
+    'ejects sick replicas, and sends no retry to a replica that the call has already tried',
     { tags: ['timed'] },
     async ({ task }) => {
       const seconds = 20;
@@ -164,7 +164,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
         });
         expect(figures.calls).toBeGreaterThan(seconds * 0.95 * CALLS_PER_SECOND);
       }
-      // The replicas were sick, and grpc-js ejected one, but sent retries to tried replicas.
+      // The figures show that replicas were sick, and that grpc-js ejected one but sent retries to replicas that it had already tried.
       expect(plain).toMatchObject({ triedAgain: 0, ejections: 0 });
       expect(plain.failed).toBeGreaterThan(0);
       expect(tuned.ejections).toBeGreaterThan(0);
@@ -180,7 +180,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
     },
   );
 
-  it('serves more calls in time than Nest’s servers at three times the capacity, and refuses other calls', async () => {
+  it('serves more calls in time than Nest’s servers at three times the capacity, and refuses the rest', async () => {
     const { plain, tuned, resilient } = await figuresOf<OverloadFigures>('overload-server', 4);
     for (const figures of [plain, tuned, resilient]) {
       expect(figures).toEqual({

@@ -18,7 +18,7 @@ import { codeBlocks } from './markdown.js';
 import { compiled, HELPER, PROGRAMS, RUNNER, writeCodeBlocks } from './code-blocks.js';
 
 const DRIVER = 'test/docs/drive-readme.mjs';
-/** Tests with and without leaks that the runners run together with the tests of docs/testing.md. */
+/** Tests, some of which leak. The runners run them together with the tests of docs/testing.md. */
 const LEAKING = 'test/docs/leaking.mjs';
 
 // Two tests run at a time. The test timeout exceeds that of a process, so that the process is stopped first.
@@ -145,7 +145,7 @@ describe('code in the README and the docs', () => {
         const titlesOf = (wanted: string) =>
           results.filter(({ status }) => status === wanted).map(({ title }) => title);
         const leaks = ['leaks a timer', 'leaks a second timer', 'leaks a server'];
-        expect(titlesOf('failed')).toEqual([...leaks, ...leaks, 'leaks a server although the hooks close theirs']);
+        expect(titlesOf('failed')).toEqual([...leaks, ...leaks, 'leaks a server that the hooks do not close']);
         expect(titlesOf('passed')).toHaveLength(1 + 6);
       },
     );

@@ -9,7 +9,7 @@ export const HELPER = 'test/docs/name-server.mjs';
 /** Runs programs sequentially; also copied to the application. */
 export const RUNNER = 'test/docs/run-programs.mjs';
 
-/** Code that affects later programs of its process. Each program of a page with this code, even in a module, has a separate process. */
+/** Code that affects later programs in the same process. If a block of a page contains it, each program of the page has its own process. */
 const UNSHARED = /\bprocess\.(env\[[^\]]*\] = |chdir|exit|kill|on)|'node:test'|\b(setGlobal|overrideLogger)/;
 
 /**
@@ -37,8 +37,8 @@ function byProcess(): readonly (readonly string[])[] {
 }
 
 /**
- * Declarations for a block without imports, which is a part of a program. The types are real, so that the block compiles only if it
- * uses the API correctly.
+ * Declarations for a block that has no imports, because it is only part of a program. The types are real, so that the block compiles
+ * only if it uses the API correctly.
  */
 const AROUND_A_PART = `
 import { ResilientGrpcModule, isGrpcCallError, type Resilient, type ResilientGrpcClient } from 'nestjs-resilient-grpc';

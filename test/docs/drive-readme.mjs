@@ -1,5 +1,5 @@
-// node drive-readme.mjs FOLDER: runs the modules of the README and the tour, compiled in FOLDER, against a real server and prints the results
-// as JSON. It is copied to a separate application.
+// node drive-readme.mjs FOLDER: runs the modules of the README and the tour, compiled in FOLDER, against a real server, and prints the
+// results as JSON. This file is copied to a separate application.
 import 'reflect-metadata';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';

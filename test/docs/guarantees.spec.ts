@@ -52,7 +52,7 @@ function boundLines(bounds: Readonly<Record<string, Bound>>): readonly string[] 
   });
 }
 
-/** All bounds. The bounds of full plays are marked. */
+/** All bounds. The bounds of full runs are marked. */
 function allBounds({ bounds, fullBounds = {} }: Pick<Situation, 'bounds' | 'fullBounds'>): readonly string[] {
   return [...boundLines(bounds), ...boundLines(fullBounds).map((line) => `in full: ${line}`)];
 }
@@ -66,7 +66,7 @@ describe('docs/guarantees', () => {
     },
   );
 
-  it.each([...situations])('plays the situation %s in a spec with its name', (name, situation) => {
+  it.each([...situations])('runs the situation %s in a spec with the same name', (name, situation) => {
     const spec = readFileSync(join(import.meta.dirname, `../scenarios/${name}.e2e-spec.ts`), 'utf8');
     const exported = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
     expect(situation.name).toBe(name);

@@ -48,7 +48,7 @@ describe('hooks outside the leak check', () => {
   failOnLeaks(beforeEach, afterEach, { timeoutMs: 200 });
   if (globalThis.jest === undefined) afterEach(() => own.close());
 
-  test('leaks a server although the hooks close theirs', async () => {
+  test('leaks a server that the hooks do not close', async () => {
     const server = await listen();
     leaked.push(() => server.close());
   });

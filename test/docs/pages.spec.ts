@@ -29,7 +29,7 @@ const LONG_PAGES = [
 ];
 
 describe.each(PAGES.filter((page) => page.startsWith('docs/') && !LONG_PAGES.includes(page)))('%s', (page) => {
-  it(`limits ${page} to 13,500 characters besides rendered tables, so that readers finish it`, () => {
+  it(`limits ${page} to 13,500 characters, excluding rendered tables, so that readers finish it`, () => {
     const text = pageText(page)
       .replace(/<!-- rendered: [^]*?<!-- end of rendered -->/g, '')
       .replace(/ {2,}\|/g, ' |')

@@ -69,7 +69,7 @@ function reset(code: Http2ErrorCode): Situation {
   return { through: 'http2', before: ({ http2 }) => http2.failCalls(fault, { times: Infinity }) };
 }
 
-/** Plays a situation for a call that is not safe to repeat, with Nest's client and with ours. */
+/** Runs a situation for a call that is not safe to repeat, with Nest's client and with ours. */
 export async function failuresOf(name: SituationName): Promise<Failures> {
   const [plain, ours] = await Promise.all([plainOrders, ourOrders].map((connect) => play(SITUATIONS[name], connect)));
   // Both results exist, because there is one per client.

@@ -188,7 +188,7 @@ describe('attach with a terminal', () => {
     expect(screen.text).toMatch(/\u001b\[\?25h\u001b\[\?1049l$/);
   });
 
-  it('cuts the rows of attach in a terminal of 40 to 55 columns', async () => {
+  it('truncates the rows of attach in a terminal of 40 to 55 columns', async () => {
     const [one, two] = [await scripted(), await scripted()];
     const targets = `ipv4:${one.url},${two.url}`;
     const { url, orders } = await dashboard({
@@ -234,7 +234,7 @@ describe('attach with a terminal', () => {
 });
 
 describe('attach to an unusable URL', () => {
-  it('reports missing credentials for a dashboard, and sends the header of --header', async () => {
+  it('reports missing credentials for a dashboard, and sends the header from --header', async () => {
     const guarded = { guards: [KeyGuard], imports: [KeysModule] };
     const { url } = await dashboard({ dashboard: guarded, clients: [clientOf('orders', '127.0.0.1:1')] });
     const refused = await attachOnce(`${url}/grpc`);
@@ -310,7 +310,7 @@ describe('arguments of attach', () => {
     expect(JSON.parse(stdout)).toMatchObject({ exitCode: 2, problems: [{ path: '--json', message }] });
   });
 
-  it('rejects an option of attach in a run of the doctor without attach', async () => {
+  it('rejects an attach option if the doctor runs without attach', async () => {
     const { code, stderr } = await command(['doctor', '127.0.0.1:1', '--once']);
     expect([code, stderr]).toEqual([2, expect.stringContaining('--once: requires attach; write doctor attach <url>')]);
   });

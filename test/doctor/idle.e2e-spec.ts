@@ -105,7 +105,7 @@ describe('a peer that ends idle connections', () => {
 });
 
 describe('a peer that drops idle connections silently', () => {
-  it('reports the times between which a proxy stops forwarding, and the settings below them', async () => {
+  it('reports bounds for the idle timeout of a proxy that drops connections silently, and recommends a setting below them', async () => {
     const proxy = await proxied();
     proxy.cutIdleAfter(TIMEOUT_MS * 3, 'silent');
     const { code, status, message, remedy, facts, outcome } = await idle(proxy.url, LIMIT, '--connect-timeout', '2s');
@@ -148,7 +148,7 @@ describe('a peer that does not end idle connections', () => {
     expect(remedy).toContain('not an idle timeout');
   });
 
-  it('fails the idle check if connections in use receive no response either', async () => {
+  it('fails the idle check if even connections in use receive no response', async () => {
     const proxy = await proxied();
     let stdout = '';
     const stderr = {
@@ -166,7 +166,7 @@ describe('a peer that does not end idle connections', () => {
 });
 
 describe('--idle', () => {
-  it('skips the idle check without a usable address', async () => {
+  it('skips the idle check if no address is usable', async () => {
     const { of } = await doctor(['127.0.0.1:1', '--idle', '10m']);
     expect(of('idle')).toMatchObject({ status: 'skipped', message: 'not checked: no usable address' });
   });

@@ -59,7 +59,7 @@ describe('target name', () => {
     ]);
   });
 
-  it('fails the target check if an application must register the scheme of the target', async () => {
+  it('fails the target check if grpc-js has no built-in resolver for the scheme of the target', async () => {
     const { code, of } = await doctor(['xds:///orders']);
     expect(code).toBe(1);
     expect(of('target').message).toBe("grpc-js has no built-in resolver for 'xds:'");

@@ -8,7 +8,7 @@ import { runDoctor } from '../../libs/resilient-grpc/dist/doctor/run-doctor.js';
 
 const COMMAND = fileURLToPath(new URL('../../libs/resilient-grpc/bin/nestjs-resilient-grpc.js', import.meta.url));
 
-/** The result of a run of the command. */
+/** Exit code and output of the command. */
 export interface DoctorRun {
   readonly code: number;
   readonly stdout: string;

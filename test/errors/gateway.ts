@@ -104,7 +104,7 @@ class GatewayController {
     await firstValueFrom(this.orders.create({ requestId: id, item: 'tea' }));
   }
 
-  /** On Express, filters do not receive an error of the stream. */
+  /** On Express, filters do not receive errors from the stream. */
   @Get('download')
   download(): StreamableFile {
     const file = new StreamableFile(Readable.from(this.lines()));
@@ -135,7 +135,7 @@ class GatewayController {
   }
 }
 
-/** An HTTP application that serves responses of an upstream. */
+/** An HTTP application that serves responses from an upstream. */
 export interface Gateway {
   readonly app: INestApplication;
   readonly log: CapturedLog;

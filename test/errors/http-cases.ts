@@ -245,7 +245,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
         expect(await answerOf([ours], (app) => app.useGlobalFilters(new CatchAllFilter()))).toBe(418);
       });
 
-      it('maps a failed call to its HTTP status although a later filter catches HttpException', async () => {
+      it('maps a failed call to its HTTP status even if a later filter catches HttpException', async () => {
         expect(await answerOf([ours, { provide: APP_FILTER, useClass: HttpFilter }])).toBe(404);
       });
     });

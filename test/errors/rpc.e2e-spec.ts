@@ -150,7 +150,7 @@ describe.each<[name: string, kind: Kind]>([
   ["Nest's gRPC server", 'nest'],
   ['ResilientGrpcServer', 'resilient'],
 ])('failed upstream call on %s', (name, kind) => {
-  it(`hides upstream messages, and all upstream codes except three, without the option relay on ${name}`, async () => {
+  it(`hides upstream messages on ${name}, and all upstream codes except three, if relay is not set`, async () => {
     const { orders } = await serve(kind, [{ provide: APP_FILTER, useClass: GrpcToRpcExceptionFilter }]);
     const trailers = { ...detailed('NOT_FOUND', SECRET, { retryAfterMs: 9_000 }), 'x-secret': 'hush' };
     for (const code of [...HIDDEN, ...EXPOSED]) {
@@ -295,7 +295,7 @@ describe('failed upstream call on other transports', () => {
     ]);
   });
 
-  it('reveals no upstream message over HTTP with an RPC filter that the application created', async () => {
+  it('reveals no upstream message over HTTP if the application created the RPC filter itself', async () => {
     const { app } = await serve('nest', [filter()]);
     await app.listen(0, '127.0.0.1');
     upstream.script('Create', { status: 'INTERNAL', details: SECRET });

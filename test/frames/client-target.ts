@@ -50,9 +50,9 @@ export class ClientTarget implements FuzzTarget {
       name: `lane${index}`,
       url,
       protoPath: ECHO_PROTO,
-      // Prevents failures of calls if the operating system delays the server.
+      // Prevents call failures if the operating system delays the server.
       outageGraceMs: PROBE_TIMEOUT_MS,
-      // With this retry budget, every retry is allowed.
+      // This retry budget allows every retry.
       serviceConfig: { methodConfig: [], retryThrottling: { maxTokens: 1_000, tokenRatio: 1 } },
     }));
     const imports = [ResilientGrpcModule.forRoot(), ResilientGrpcModule.forFeature(clients)];

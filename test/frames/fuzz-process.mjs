@@ -1,7 +1,7 @@
-// Plays sequences of hostile frames in a separate process:
+// Runs sequences of hostile frames in a separate process:
 //   node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side client|server
-//     --from SEED --count N      plays N sequences
-//     --seeds 1,2 --lanes 1      plays these sequentially
+//     --from SEED --count N      runs N sequences
+//     --seeds 1,2 --lanes 1      runs these sequentially
 //     --shrink SEED              prints the steps needed to break an invariant
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';

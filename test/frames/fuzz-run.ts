@@ -4,7 +4,7 @@ import { readMemory } from '../../bench/memory/memory.mjs';
 
 /** The client or the server side of the library, which receives the sequences. */
 export interface FuzzTarget {
-  /** Plays the sequence of `seed` without the steps in `without`; resolves to the invariant that it broke, if any. */
+  /** Runs the sequence of `seed` without the steps in `without`; resolves to the invariant that it broke, if any. */
   play(lane: number, seed: number, without: ReadonlySet<number>): Promise<string | undefined>;
   /** The sequence of `seed` as text: a heading, one line per step, the ending. */
   describe(seed: number): readonly string[];
@@ -22,15 +22,15 @@ export interface Finding {
 /** The figures of a run. */
 export interface FuzzReport {
   readonly played: number;
-  /** Heap growth in bytes from a fifth of the run to its end. */
+  /** Heap growth in bytes after the first fifth of the run. */
   readonly heapGrowth: number;
-  /** Number of active Node resources (sockets, timers, and others) at a fifth of the run and at its end. */
+  /** Number of active Node resources (sockets, timers, and others) after a fifth of the run and at its end. */
   readonly handles: readonly [number, number];
   /** Number of log lines of the library and of grpc-js. */
   readonly logLines: number;
   /** Number of characters in the longest log line of the library. */
   readonly longestLogLine: number;
-  /** Number of log lines of the library with control characters. */
+  /** Number of library log lines that contain control characters. */
   readonly forgedLogLines: number;
   readonly seconds: number;
 }
@@ -79,7 +79,7 @@ async function playSafely(target: FuzzTarget, lane: number, seed: number): Promi
   }
 }
 
-/** Plays the sequences of `seeds` on `lanes` lanes at once. */
+/** Runs the sequences of `seeds` on `lanes` concurrent lanes. */
 export async function fuzz(
   target: FuzzTarget,
   seeds: readonly number[],
@@ -139,7 +139,7 @@ export async function fuzz(
   emit({ type: 'report', report });
 }
 
-/** Removes steps of the sequence of `seed` that are not needed to break an invariant; resolves to the remaining lines. */
+/** Removes from the sequence of `seed` the steps that are not needed to break an invariant; resolves to the remaining lines. */
 export async function shrink(target: FuzzTarget, seed: number): Promise<readonly string[]> {
   const [heading = '', ...lines] = target.describe(seed);
   const ending = lines.pop() ?? '';
@@ -158,7 +158,7 @@ async function breaks(target: FuzzTarget, seed: number, without: ReadonlySet<num
   };
   process.on('uncaughtException', onUnhandled);
   process.on('unhandledRejection', onUnhandled);
-  // Plays the sequence up to three times, because not every play breaks the invariant.
+  // Runs the sequence up to three times, because not every run breaks the invariant.
   for (let plays = 0; plays < 3 && !isBroken; plays++) isBroken ||= (await target.play(0, seed, without)) !== undefined;
   await wait(5);
   process.off('uncaughtException', onUnhandled);

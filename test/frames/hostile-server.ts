@@ -30,7 +30,7 @@ export async function turns(count = 4): Promise<void> {
   for (let i = 0; i < count; i++) await turn();
 }
 
-/** Plays `steps` on `socket`, with one write for all bytes between two actions. Resolves to true if the framing may be broken. */
+/** Runs `steps` on `socket`, and batches all bytes between two actions in one write. Resolves to true if the framing may be broken. */
 export async function play(socket: Socket, steps: readonly Step[], streams: readonly number[]): Promise<boolean> {
   let isBroken = false;
   let pending: Buffer[] = [];
@@ -77,7 +77,7 @@ interface Connection {
   isBroken: boolean;
 }
 
-/** A server of HTTP/2 frames that serves every call correctly, except while a sequence holds calls. */
+/** A server that writes raw HTTP/2 frames. It serves every call correctly, except while a sequence holds calls. */
 export class HostileServer {
   private readonly connections = new Set<Connection>();
   private held: { connection: Connection; streams: number[]; wanted: number; resolve: () => void } | undefined;
@@ -108,13 +108,13 @@ export class HostileServer {
     });
   }
 
-  /** Ends every connection, and from now on plays `steps` on each new one before SETTINGS. */
+  /** Ends every connection, and from now on sends `steps` on each new one before SETTINGS. */
   async greetWith(steps: readonly Step[]): Promise<void> {
     this.greeting = steps;
     await this.endAll(false);
   }
 
-  /** Plays `steps` on the connection of the held calls. */
+  /** Runs `steps` on the connection of the held calls. */
   async play(steps: readonly Step[]): Promise<void> {
     const { connection, streams } = this.held ?? { connection: NO_CONNECTION, streams: [] };
     if (connection === NO_CONNECTION) return;
@@ -122,7 +122,7 @@ export class HostileServer {
     connection.isBroken ||= isBroken;
   }
 
-  /** Serves calls correctly from now on. Applies `ending` to the present connections; those with broken framing are always ended. */
+  /** Serves calls correctly from now on. Applies `ending` to the current connections; those with broken framing are always ended. */
   async behave(ending: 'answer' | 'leave' | 'fin' | 'rst'): Promise<void> {
     this.isHolding = false;
     this.held = undefined;

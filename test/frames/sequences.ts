@@ -7,7 +7,7 @@ import type { FuzzEvent, FuzzReport } from './fuzz-run.js';
 /** The side of the library that receives the sequences. */
 export type Side = 'client' | 'server';
 
-/** Results of sequences that were played in separate processes. */
+/** Results of sequences that ran in separate processes. */
 export interface SequencesRun {
   /** Broken invariants; each line ends with the command that reproduces it. */
   readonly findings: string[];
@@ -15,9 +15,9 @@ export interface SequencesRun {
   readonly reports: FuzzReport[];
   /** Number of completed sequences. */
   ended: number;
-  /** Seeds that were in flight at two aborts and are not played again. */
+  /** Seeds that were in flight at two aborts and are not run again. */
   readonly unjudged: number[];
-  /** Number of processes that an assertion of Node aborted; another process played the rest. */
+  /** Number of processes that an assertion of Node aborted; another process ran the rest. */
   nodeAborts: number;
   /** Duration, including the start of each process. An aborted process reports no duration of its own. */
   seconds: number;
@@ -28,7 +28,7 @@ const SCRIPT = bundled(new URL('./fuzz-process.mjs', import.meta.url));
 const LOADER = fileURLToPath(new URL('../support/typescript.mjs', import.meta.url));
 
 /**
- * Assertions of Node and its nghttp2 that abort the process. The first fails in a garbage collection of Node 20 and 24, also with a
+ * Assertions of Node and its nghttp2 that abort the process. The first fails during garbage collection in Node 20 and 24, even with a
  * plain `node:http2` server. The library cannot prevent them.
  */
 const NODE_ABORTS = [
@@ -39,7 +39,7 @@ const NODE_ABORTS = [
 /** Longer than the limit for a hanging sequence, which is reported as a separate finding. */
 const STUCK_MS = 200_000;
 
-/** Plays `count` sequences from seed `from` on, and waits until each process exits. */
+/** Runs `count` sequences, starting at seed `from`, and waits until each process exits. */
 export async function playSequences(side: Side, from: number, count: number): Promise<SequencesRun> {
   const run: SequencesRun = { findings: [], reports: [], ended: 0, unjudged: [], nodeAborts: 0, seconds: 0 };
   const startedAt = performance.now();
@@ -55,7 +55,7 @@ export async function playSequences(side: Side, from: number, count: number): Pr
   return run;
 }
 
-/** Plays the sequences of `seeds` in one process. If an assertion of Node aborts it, resolves to the sequences not completed. */
+/** Runs the sequences of `seeds` in one process. If an assertion of Node aborts the process, resolves to the unfinished sequences. */
 async function playInProcess(
   run: SequencesRun,
   side: Side,
@@ -86,7 +86,7 @@ async function playInProcess(
         run.ended += 1;
         break;
       case 'finding':
-        run.findings.push(`${event.finding.what}; play it again: ${again(event.finding.seeds)}`);
+        run.findings.push(`${event.finding.what}; reproduce with: ${again(event.finding.seeds)}`);
         break;
       case 'report':
         run.reports.push(event.report);
@@ -99,6 +99,6 @@ async function playInProcess(
   const isAborted = code !== 0 && NODE_ABORTS.some((assertion) => text.includes(assertion));
   if (isAborted) run.nodeAborts += 1;
   else if (code !== 0)
-    run.findings.push(`ended by ${signal ?? String(code)}; play it again: ${again([...inFlight])}; ${text}`);
+    run.findings.push(`ended by ${signal ?? String(code)}; reproduce with: ${again([...inFlight])}; ${text}`);
   return isAborted ? { inFlight: [...inFlight], notBegun: [...notBegun] } : { inFlight: [], notBegun: [] };
 }

@@ -8,7 +8,7 @@ export type CallKind = (typeof CALL_KINDS)[number];
 /** The frames of a hostile server on one connection while calls are in flight. */
 export interface ServerSequence {
   readonly calls: readonly { readonly kind: CallKind; readonly requests: 'few' | 'large' | 'endless' }[];
-  /** True if the server first ends the present connection, and plays the steps before its SETTINGS on the next one. */
+  /** True if the server first ends the current connection, and sends the steps before its SETTINGS on the next one. */
   readonly isGreeting: boolean;
   readonly steps: readonly Step[];
   /** After the steps, the server answers the calls, leaves them unanswered, or ends the connection. */
@@ -22,7 +22,7 @@ const OK: FieldList = [
 /** An EchoMessage with a text. */
 const REPLY = message(Buffer.from([0x0a, 2, 0x68, 0x69]));
 
-/** The sequence of a seed. */
+/** Returns the sequence for a seed. */
 export function serverSequence(seed: number): ServerSequence {
   const dice = new Dice(seed);
   const calls = Array.from({ length: 1 + dice.below(5) }, () => ({

@@ -124,7 +124,7 @@ describe('health of each endpoint', () => {
     expect(await peersOf(app)).toEqual(new Set([servers[0]!.url]));
   });
 
-  it('reads healthCheckConfig of a service config', async () => {
+  it('reads healthCheckConfig from a service config', async () => {
     const servers = await startServers(2);
     const { url } = settingsFor(servers);
     const serviceConfig = { loadBalancingConfig: [{ round_robin: {} }], healthCheckConfig: { serviceName: ORDERS } };
@@ -181,7 +181,7 @@ describe('health of each endpoint', () => {
     ]);
   });
 
-  it('opens no Watch with pick_first', async () => {
+  it('opens no Watch if the load-balancing policy is pick_first', async () => {
     const server = await startScripted(onTestFinished, {
       'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true },
     });

@@ -58,7 +58,7 @@ class Early implements OnModuleInit {
   }
 }
 
-/** Closes as after SIGTERM, because Terminus delays only a close with a signal. The type of `close` declares no argument. */
+/** Closes as after SIGTERM, because Terminus delays `close` only if it receives a signal. The type of `close` declares no argument. */
 const closeBySignal = (app: INestApplication) => (app as { close(signal?: string): Promise<void> }).close('SIGTERM');
 
 type Imports = NonNullable<NonNullable<Parameters<typeof Module>[0]>['imports']>;
@@ -91,7 +91,7 @@ async function clientOf(drain: DrainOptions) {
 }
 
 describe('GrpcReadinessHealthIndicator', () => {
-  it('reports the process as down during the start and then up, even if the upstream is down', async () => {
+  it('reports the process as down during startup and then as up, even if the upstream is down', async () => {
     early.length = 0;
     const { server, imports } = await clientOf({});
     await server.stop('kill-connections');

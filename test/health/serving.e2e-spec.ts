@@ -123,7 +123,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
     },
   );
 
-  it('sends health calls over TLS with the metadata of other calls', async () => {
+  it('sends health calls over TLS with the same metadata as other calls', async () => {
     const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };
     const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED }, { tls: pair });
     const app = await startApp(onTestFinished, {

@@ -15,14 +15,14 @@ const HEALTH_PROTO = join(
 /** `onTestFinished` of the test context, because tests run concurrently. */
 export type Cleanup = TestContext['onTestFinished'];
 
-/** Starts an application with a client. It is closed after the test. */
+/** Starts an application with a client. The application is closed after the test. */
 export async function startApp(onTestFinished: Cleanup, settings: GrpcClientSettings): Promise<OrdersApp> {
   const app = await startOrdersApp(settings);
   onTestFinished(() => app.close());
   return app;
 }
 
-/** Starts an orders server, with the health service if its scripts are given. It is closed after the test. */
+/** Starts an orders server, with the health service if `health` is given. The server is closed after the test. */
 export async function startScripted(
   onTestFinished: Cleanup,
   health: NonNullable<Parameters<typeof ScriptedGrpcServer.start>[0]['scripts']> | undefined,

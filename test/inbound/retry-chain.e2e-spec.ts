@@ -42,7 +42,7 @@ async function callWith(entries: Readonly<Record<string, string>>): Promise<unkn
 }
 
 describe('retry chain', () => {
-  it('makes no retries on any hop for a call that is a retry itself', async () => {
+  it('makes no retries on any hop for a call that is itself a retry', async () => {
     expect(await callWith({ 'grpc-previous-rpc-attempts': '1' })).toMatchObject({ codeName: 'UNAVAILABLE' });
     expect(seen).toHaveLength(1);
     expect(seen[0]?.previousAttempts).toBe(0);

@@ -66,7 +66,7 @@ export interface SliceRequest {
 
 /** Behavior of the stub for requests for EndpointSlices. */
 export type StubFault =
-  /** Responds with 403, as without a Role. */
+  /** Responds with 403, as if no Role permitted the request. */
   | 'forbidden'
   /** Accepts requests and never responds. */
   | 'silent'
@@ -172,7 +172,7 @@ export class ApiServerStub {
     mkdirSync(path, { recursive: true });
     const files = { token: this.token, namespace: 'shop', 'ca.crt': readFileSync(certificate('ca')) };
     for (const [name, content] of Object.entries(files)) {
-      // Replaces the files instead of writing into them, as the kubelet does.
+      // Like the kubelet, replaces the files instead of writing into them.
       writeFileSync(join(path, `${name}-new`), content);
       renameSync(join(path, `${name}-new`), join(path, name));
     }

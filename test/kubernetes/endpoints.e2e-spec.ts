@@ -71,7 +71,7 @@ describe('kubernetes target', () => {
     for (let i = 0; i < 20; i++) expect(await call()).toBe('a');
   });
 
-  it('fails calls with the state of the pods if no pod is ready, until a pod becomes ready', async () => {
+  it('fails calls with an error that describes the pods while no pod is ready', async () => {
     const api = await startApiServer();
     const { name, server } = await startPod('a');
     api.set({ name, port: server.port, ready: false });
@@ -148,7 +148,7 @@ describe('kubernetes target', () => {
   });
 });
 
-/** Forwards connections to [::1]:`port` to the server on 127.0.0.1. */
+/** Listens on [::1]:`port` and forwards each connection to the same port on 127.0.0.1. */
 async function listenOnIPv6(port: number): Promise<void> {
   const sockets = new Set<Socket>();
   const relay = createServer((client) => {

@@ -133,7 +133,7 @@ describe('sums on the page', () => {
     }
   });
 
-  it.each(MANIFESTS)('shows the times of the manifest of %s first in docs/guides/kubernetes.md', (name) => {
+  it.each(MANIFESTS)('shows the times of the %s manifest first in docs/guides/kubernetes.md', (name) => {
     const [, drain, delay, , , grace] = rows[0]!;
     const { terminationGracePeriodSeconds } = manifests[name].Deployment.spec!.template.spec!;
     expect({ drain, delay, grace }).toEqual({

@@ -20,7 +20,7 @@ describe('docs/guides/kubernetes/rbac.yaml', () => {
     expect(shown('kubernetes-resolver', 'yaml').trim()).toBe(text.trim());
   });
 
-  it('permits only the requests of the Kubernetes resolver in rbac.yaml', () => {
+  it('limits rbac.yaml to the requests of the Kubernetes resolver', () => {
     const [role] = parsed();
     expect(role).toMatchObject({ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role' });
     expect(role.rules).toEqual([

@@ -46,8 +46,8 @@ const definition = loadSync(
 );
 
 /**
- * A control plane: the state-of-the-world aggregated discovery service (ADS) of xDS with one service, `orders`. A test can change
- * its servers.
+ * A control plane: the state-of-the-world aggregated discovery service (ADS) of xDS with one service, `orders`. Tests can change the
+ * servers of `orders`.
  */
 export class ControlPlane {
   /** Error messages of rejected responses. */

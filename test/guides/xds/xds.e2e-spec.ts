@@ -136,7 +136,7 @@ describe('client of xds:///orders', () => {
     await callUntil('two');
   });
 
-  it('keeps the last endpoints of an xDS target without the control plane, and closes the client with its application', async () => {
+  it('keeps the last endpoints of an xDS target while the control plane is down, and closes the client when the application exits', async () => {
     controlPlane.close();
     expect(await get()).toMatchObject({ item: 'two' });
     await gateway.terminate();

@@ -8,7 +8,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const CLIENTS = 8;
 
-/** Connections that are closed between two calls: by a proxy (FIN, RST, idle time) or with their server (SIGKILL, SIGTERM). */
+/** Connections that are closed between two calls: by a proxy (FIN, RST, idle time) or because their server exits (SIGKILL, SIGTERM). */
 export const closedWhileIdle: Situation = {
   name: 'closed-while-idle',
   promise:

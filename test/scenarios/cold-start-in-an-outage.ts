@@ -8,7 +8,7 @@ const CALLS = { counts: 2_000, all: 20_000 };
 /** Calls started in one turn of the event loop. */
 const BATCH_SIZE = 100;
 const DOWN_MS = 2_000;
-/** Deadline of a call in milliseconds. If only counts are judged, a hanging call fails the play before this deadline. */
+/** Deadline of a call in milliseconds. If only counts are judged, it exceeds the time limit of a run, so a hanging call fails the run. */
 const TIMEOUT_MS = { counts: 600_000, all: 15_000 };
 /** Capacity of the server in requests per second. */
 const PER_SECOND = 3_000;
@@ -19,7 +19,7 @@ const QUEUE_MS = { counts: 60_000, all: 3_000 };
 export const coldStartInAnOutage: Situation = {
   name: 'cold-start-in-an-outage',
   promise:
-    'A client starts 20,000 calls with deadlines of 15 s during an outage of 2 s at the start of its process. At least 99% of the calls succeed if the server can handle 3,000 calls per second.',
+    'A client process starts during an outage of 2 s and makes 20,000 calls with deadlines of 15 s. At least 99% of the calls succeed if the server can handle 3,000 calls per second.',
   bounds: {
     calls: { atLeast: 2_000 },
     'calls that waited in the outage': { atLeast: 1_000 },
@@ -28,7 +28,7 @@ export const coldStartInAnOutage: Situation = {
   },
   async play(run) {
     const [kind] = run.kinds;
-    if (kind === undefined) throw new Error('There is no upstream to play against.');
+    if (kind === undefined) throw new Error('run.kinds: expected an upstream kind, got none');
     const upstream = await startUpstream(run, kind, { perSecond: PER_SECOND, queueMs: QUEUE_MS[run.which] });
     const count = CALLS[run.which];
     const { client, orders } = await startClientOf(run, upstream, { ...outageGrace(run), maxWaitingCalls: count });

@@ -25,11 +25,11 @@ const ENDS: readonly End[] = [
   { implementation: 'grpc-go', how: 'maximum connection age', options: { serverOptions: AGE }, stops: false },
 ];
 
-/** A server ends all calls of one connection at the same time, by statuses or resets. */
+/** A server ends all calls on one connection at the same time, with statuses or resets. */
 export const cutOffTogether: Situation = {
   name: 'cut-off-together',
   promise:
-    'If a server ends 50 reads of one connection simultaneously (at the end of its drain, at a forced stop, or at the maximum age of the connection), no read fails. All retries together cost the retry budget at most one token per connection.',
+    'If a server ends 50 reads on one connection simultaneously (at the end of its drain, at a forced stop, or at the maximum age of the connection), no read fails. All retries together cost the retry budget at most one token per connection.',
   bounds: {
     calls: { atLeast: IN_FLIGHT },
     failed: { atMost: 0 },

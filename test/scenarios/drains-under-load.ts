@@ -11,7 +11,7 @@ import { Upstream } from './support/upstream.js';
 
 /** Calls per second; half of them are reads, and half are writes. */
 const PER_SECOND = { counts: 50, all: 500 };
-/** Minimum number of calls to all servers together, divided equally among the plays. */
+/** Minimum number of calls to all servers together, divided equally among the variants. */
 const CALLS = { counts: 400, all: 10_000 };
 const DRAINS = 2;
 const DELAY_MS = 20;
@@ -30,11 +30,11 @@ interface Drained {
   drain(): Promise<void>;
 }
 
-/** Servers and a proxy send GOAWAY under reads and writes at a high rate. */
+/** Servers and a proxy send GOAWAY under a high rate of reads and writes. */
 export const drainsUnderLoad: Situation = {
   name: 'drains-under-load',
   promise:
-    'At 500 calls per second, no read or write fails or is sent twice if a server of grpc-js, this library, grpcio or grpc-go drains, or if nginx in front of the servers reloads.',
+    'At 500 calls per second, no read or write fails or is sent twice if a grpc-js, grpcio, or grpc-go server or a server of this library drains, or if nginx in front of the servers reloads.',
   bounds: {
     drains: { atLeast: DRAINS },
     'reads failed': { atMost: 0 },
@@ -56,7 +56,7 @@ export const drainsUnderLoad: Situation = {
       ...(isInstalled('nginx') ? [['nginx', () => reloads(run)] as const] : []),
     ] as const;
     const measured: Measured[] = [];
-    // Plays run sequentially, because concurrent plays would overload two cores.
+    // The variants run sequentially, because concurrent ones would overload two cores.
     for (const [name, start] of plays) {
       const figures = await drains(run, await start(), CALLS[run.which] / plays.length);
       measured.push(
@@ -110,7 +110,7 @@ async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'our
   const started: Promise<Upstream>[] = [];
   const start = () => {
     const upstream = Upstream.start(kind, { delayMs: DELAY_MS });
-    // Prevents an unhandled rejection if the play ends before the upstream is awaited.
+    // Prevents an unhandled rejection if the run ends before the upstream is awaited.
     upstream.catch(() => undefined);
     started.push(upstream);
     return upstream;
@@ -137,7 +137,9 @@ async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'our
   return { app, upstreams, drain };
 }
 
-/** Starts a server that sends GOAWAY at the maximum connection age. At SIGTERM, grpcio would fail late writes with a status. */
+/**
+ * Starts a server that sends GOAWAY at the maximum connection age instead of at SIGTERM, when grpcio ends late writes with an error status.
+ */
 async function ages(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Drained> {
   const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
   const kind: UpstreamKind = { implementation, security: 'plain' };

@@ -14,7 +14,7 @@ const LIVES_MS = 1_000;
  * hit the same read.
  */
 const DROPS = { counts: 3, all: Infinity };
-/** Duration of a play if all bounds are judged. */
+/** Duration of a run if all bounds are judged. */
 const PLAY_MS = { short: 10_000, full: 180_000 };
 /** Calls per second. */
 const RATES = { counts: { reads: 40, writes: 20 }, all: { reads: 100, writes: 50 } };

@@ -13,7 +13,7 @@ const CALLS_PER_SECOND = { counts: 60, all: 200 };
 export const endpointStopsServing: Situation = {
   name: 'endpoint-stops-serving',
   promise:
-    'With `healthCheckConfig`, calls to a server stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. No call fails.',
+    'If `healthCheckConfig` is set, new calls to a server stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. No call fails.',
   bounds: {
     calls: { atLeast: 100 },
     'calls failed': { atMost: 0 },

@@ -45,8 +45,8 @@ export const flappingServer: Situation = {
 };
 
 /**
- * Repeats the play if the client measured a lifetime of at least a second, because this process was suspended while a connection was
- * open. Such a lifetime ends the outage, and the next outage has its own grace period and log lines.
+ * Repeats the run if the client measured a connection lifetime of at least a second, which happens if this process was suspended while a
+ * connection was open. Such a lifetime ends the outage, and the next outage has its own grace period and log lines.
  */
 async function closesAtOnce(run: Run, lengthMs: number): Promise<Measured> {
   for (;;) {
@@ -90,7 +90,7 @@ async function shortLivedConnections(run: Run, lengthMs: number) {
     'log lines': aboveDebug(app).length,
     'calls failed': calls.failed.length,
   };
-  // Waits for the end of an open connection, which reports its lifetime only then.
+  // Waits until an open connection ends, because its lifetime is reported only then.
   await reach(() => client.connectivity.state !== 'READY');
   await stop(calls);
   return { measured, longestLifeMs };

@@ -7,7 +7,7 @@ import type { Measured, Run, Situation } from './support/situation.js';
 
 const READS = { counts: 400, short: 1_200, full: 6_000 };
 const PER_SECOND = 60;
-/** Initial usual latency, and the latency of one in fifty responses. Both triple during the play. */
+/** Initial usual latency, and the latency of one in fifty responses. Both triple during the run. */
 const [USUAL_MS, SLOW_MS] = [40, 600];
 /** Number of attempts that the client must measure before its first hedge. */
 const WARM_UP = 100;

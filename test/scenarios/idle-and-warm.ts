@@ -8,7 +8,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const ENDS = 3;
 
-/** The connection is closed cleanly, as by a balancer or a server that closes idle connections, while no call is made. */
+/** The connection is closed cleanly while no call is open, as load balancers and servers close idle connections. */
 export const idleAndWarm: Situation = {
   name: 'idle-and-warm',
   promise:

@@ -10,7 +10,7 @@ import type { Upstream } from './support/upstream.js';
 
 const CALLERS = 6;
 const ROUNDS = { short: 4, full: 10 };
-/** Idle timeout of the balancer. If only counts are judged, the play ends before this timeout. */
+/** Idle timeout of the balancer. If only counts are judged, the run ends before this timeout. */
 const BALANCER_MS = { counts: 60_000, all: 3_000 };
 
 /** A server that closes idle connections, and a balancer that drops them silently, while callers pause between calls. */
@@ -40,7 +40,7 @@ async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
   ];
   const balancer = await FaultProxy.start(patient.url);
   run.onEnd(() => balancer.close());
-  // Scaled down from a balancer's idle timeout of 240 or 350 s and the client's of 200 s.
+  // Scaled down from a balancer's idle timeout of 240 or 350 s and a client's idle timeout of 200 s.
   balancer.cutIdleAfter(BALANCER_MS[run.which], 'silent');
   const direct = await Promise.all(
     Array.from({ length: CALLERS }, () => startClientOf(run, closing, outageGrace(run))),

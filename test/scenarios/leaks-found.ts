@@ -23,7 +23,7 @@ export const leaksFound: Situation = {
     'leaks found in a closed application': { atMost: 0 },
   },
   async play(run) {
-    // Plays run sequentially, because sockets and timers are counted for the whole process.
+    // The upstream kinds run sequentially, because sockets and timers are counted for the whole process.
     const each = [];
     for (const kind of run.kinds) each.push(await againstEach({ ...run, kinds: [kind] }, (one) => leak(run, one)));
     return Object.assign({}, ...each) as Measured;

@@ -14,12 +14,12 @@ const LATENCY_MS = 100;
 /** Number of times each server is removed and added again. */
 const ROUNDS = { short: 1, full: 5 };
 
-/** The DNS records of servers of grpcio, grpc-go, and grpc-js change in dnsmasq. */
+/** The DNS records of grpcio, grpc-go, and grpc-js servers change in dnsmasq. */
 export const mixedServersChange: Situation = {
   name: 'mixed-servers-change',
   needs: MIXED_SERVERS_NEED,
   promise:
-    'If servers of grpcio, grpc-go, and grpc-js are added to a DNS name and removed from it, each added server receives calls within 2 s (with `dnsRefreshMs` 1,000), and then its share of them. Calls on removed servers finish, no call fails, and no connection ends early.',
+    'If grpcio, grpc-go, and grpc-js servers are added to a DNS name and removed from it, each added server receives calls within 2 s (if `dnsRefreshMs` is 1,000), and then its share of them. Calls on removed servers finish, no call fails, and no connection ends early.',
   bounds: {
     changes: { atLeast: 6 },
     'last added server used after, ms': { atMost: 2_000, timed: true },

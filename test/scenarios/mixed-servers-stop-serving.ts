@@ -8,12 +8,12 @@ import type { Measured, Run, Situation } from './support/situation.js';
 const CALLS_PER_SECOND = { counts: 60, all: 200 };
 const NOT_SERVING_MS = { short: 1_000, full: 10_000 };
 
-/** Servers of grpcio, grpc-go, and grpc-js report NOT_SERVING in turn; a second set of servers has no health service. */
+/** Each of a grpcio, a grpc-go, and a grpc-js server reports NOT_SERVING in turn; a second set of servers has no health service. */
 export const mixedServersStopServing: Situation = {
   name: 'mixed-servers-stop-serving',
   needs: MIXED_SERVERS_NEED,
   promise:
-    'With `healthCheckConfig`, calls to a server of grpcio, grpc-go, or grpc-js stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. A server without the health service gets calls and at most one health request per connection.',
+    'If `healthCheckConfig` is set, new calls to a grpcio, grpc-go, or grpc-js server stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. A server without the health service gets calls and at most one health request per connection.',
   bounds: {
     ...STOP_SERVING_BOUNDS,
     calls: { atLeast: 100 },
@@ -57,7 +57,7 @@ async function withoutHealth(run: Run): Promise<Measured> {
   const calls = reads(run, app, CALLS_PER_SECOND[run.which]);
   const quietest = () => Math.min(...servers.all.map((server) => server.arrived('Get').length));
   await reach(() => quietest() >= 100, { intervalMs: 100 });
-  // Waits long enough for a client that wrongly reopens a Watch, which would happen within 1.2 s.
+  // A client that wrongly reopens a Watch would do so within 1.2 s.
   await pass(run, 2_000);
   await stop(calls);
   const logging = (['grpcio', 'grpc-go'] as const).map((implementation) => servers.of(implementation));

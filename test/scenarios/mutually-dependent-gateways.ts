@@ -7,12 +7,14 @@ import type { Situation } from './support/situation.js';
 import type { Upstream } from './support/upstream.js';
 
 const DRAIN_MS = 1_500;
-/** Outage grace period of each gateway's client of the upstream. */
+/** Outage grace period of each gateway's upstream client. */
 const GRACE_MS = { counts: 1_000, all: 5_000 };
 const ANSWERS = 100;
 const CHECKS = 5;
 
-/** Two gateways call each other while the upstream of both is down: for a minute in a full play, for a few health checks in a short one. */
+/**
+ * Two gateways call each other while the upstream of both is down: for a minute in a full run, or for a few health checks in a short one.
+ */
 export const mutuallyDependentGateways: Situation = {
   name: 'mutually-dependent-gateways',
   promise:
@@ -28,7 +30,7 @@ export const mutuallyDependentGateways: Situation = {
   async play(run) {
     const downMs = run.length === 'short' ? 0 : 60_000;
     const kind = run.kinds.at(-1);
-    if (kind === undefined) throw new Error('There is no upstream to play against.');
+    if (kind === undefined) throw new Error('run.kinds: expected an upstream kind, got none');
     const upstream = await startUpstream(run, kind);
     const gateways = await Promise.all(
       [upstream, upstream].map((one) => Gateway.start(run, one, DRAIN_MS, GRACE_MS[run.which])),

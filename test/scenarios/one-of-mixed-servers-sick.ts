@@ -49,12 +49,12 @@ const SICKNESSES: readonly Sickness[] = [
   },
 ];
 
-/** One of three servers of grpcio, grpc-go, and grpc-js behind dnsmasq fails, is slow, or is frozen. */
+/** One of three servers (grpcio, grpc-go, and grpc-js) behind a DNS name fails, is slow, or is frozen. */
 export const oneOfMixedServersSick: Situation = {
   name: 'one-of-mixed-servers-sick',
   needs: MIXED_SERVERS_NEED,
   promise:
-    'If one of three servers of grpcio, grpc-go, and grpc-js behind a DNS name fails, is slow, or is frozen, a client with `ejectUnhealthy` and maxAttempts 2 stops using that server within 2 s. After that, at most 0.1% of the reads fail, and no retry goes to a server that its read has tried.',
+    'If one of three servers (grpcio, grpc-go, and grpc-js) behind a DNS name fails, is slow, or is frozen, a client with `ejectUnhealthy` and maxAttempts 2 stops using that server within 2 s. After that, at most 0.1% of the reads fail, and no retry goes to a server that its read has tried.',
   bounds: Object.fromEntries(
     SICKNESSES.flatMap(({ name }) => [
       [`reads after the ejection, ${name}`, { atLeast: 100 }],
@@ -67,7 +67,7 @@ export const oneOfMixedServersSick: Situation = {
   async play(run) {
     const servers = await startMixedServers(run, HEALTHY);
     const plays: Measured[] = [];
-    // Played sequentially, on the same servers.
+    // Faults occur sequentially, because they share the servers.
     for (const sickness of SICKNESSES) plays.push(await play(run, servers, sickness));
     return Object.assign({}, ...plays) as Measured;
   },

@@ -8,7 +8,7 @@ import type { Upstream } from './support/upstream.js';
 
 const READS = { counts: 400, short: 2_000, full: 10_000 };
 const PER_SECOND = { counts: 100, all: 400 };
-/** Timeout of an attempt, which each attempt on the frozen replica reaches. Longer on a machine that may be busy. */
+/** Attempt timeout, which expires for each attempt on the frozen replica. Longer on a machine that may be busy. */
 const ATTEMPT_TIMEOUT_MS = { counts: 2_000, all: 250 };
 const SICKNESSES = ['failing', 'frozen'] as const;
 /** Options of a server that rejects each request immediately with UNAVAILABLE. */
@@ -47,7 +47,7 @@ export const oneReplicaSick: Situation = {
 
 async function sick(run: Run, kind: UpstreamKind): Promise<Measured> {
   const leastRequest = { ...settings(run), loadBalancing: 'least_request' } as const;
-  // The policies are played sequentially, because all calls run in this process.
+  // The policies run sequentially, because all calls run in this process.
   const plays = [
     ...(await Promise.all(SICKNESSES.map((sickness) => play(run, kind, sickness, sickness, withBudget(run))))),
     ...(await Promise.all(

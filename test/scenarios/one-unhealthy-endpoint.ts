@@ -55,7 +55,7 @@ export const oneUnhealthyEndpoint: Situation = {
     const faults = [failing, slow, frozen, flapping, twoFailing];
     const playOf = async (start: (typeof faults)[number]) => play(run, await start(run));
     if (run.which === 'counts') plays.push(...(await Promise.all(faults.map(playOf))));
-    // Played sequentially, because each play measures latencies.
+    // The faults run sequentially, because latencies are measured.
     else for (const start of faults) plays.push(await playOf(start));
     const sum = (name: string) => plays.reduce((total, one) => total + Number(one[name]), 0);
     return {

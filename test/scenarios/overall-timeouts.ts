@@ -25,7 +25,7 @@ const ATTEMPTS = 3;
 export const overallTimeouts: Situation = {
   name: 'overall-timeouts',
   promise:
-    'Every call ends at most 100 ms after its timeoutMs, even with retries, hanging attempts, an outage, a stream, or a resumed stream.',
+    'Every call, stream, and resumed stream ends at most 100 ms after its timeoutMs, even if calls are retried, attempts hang, or the server is unreachable.',
   bounds: {
     'latest end after timeoutMs, ms': { atMost: 100, timed: true },
     'calls not ended by the deadline': { atMost: 0 },
@@ -54,7 +54,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const methodConfig = [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }];
   const retryThrottling = { maxTokens: 1_000, tokenRatio: 1 };
   const { client, orders } = await startClientOf(run, upstream, { serviceConfig: { methodConfig, retryThrottling } });
-  // Connections that are cut before their first response cause an outage, whose default grace period a busy machine would exceed.
+  // An outage starts if a connection is cut before its first response, and a busy machine would exceed its default grace period.
   const cut = await startClientOf(run, upstream, { url: broken.url, ...outageGrace(run) });
   const waiting = await startClientOf(run, upstream, { url: unreachable.url });
 

@@ -16,7 +16,7 @@ const LIFE_MS = { counts: 2_000, all: 6_000 };
 /** Value of `minHealthyMs`: the default, or the minimum that has an effect. */
 const MIN_HEALTHY_MS = { counts: 1_000, all: undefined };
 const RESUMES = { short: 5, full: 85 };
-/** Grace of calls on a connection that has reached its maximum age. */
+/** Grace period of calls on a connection that has reached its maximum age. */
 const GRACE_MS = 100;
 
 /** Feeds and sessions without messages, whose calls a server or a proxy ends every 6 s. */

@@ -59,7 +59,7 @@ async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** Requests per call, without the first `from` calls. */
+/** Requests per call, excluding the first `from` calls. */
 function requestsPerCall(upstream: Upstream, prefix: string, { calls }: CallLoad, from: number): number {
   const keys = new Set(calls.slice(from).map(({ number }) => `${prefix}${number}`));
   return upstream.arrived('Get').filter(({ key }) => keys.has(key.split('/', 1)[0] ?? '')).length / keys.size;

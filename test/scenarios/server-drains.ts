@@ -19,7 +19,7 @@ const GOAWAYS = { short: 3, full: 20 };
  */
 const AGE_GRACE_MS = { counts: 60_000, all: 1_000 };
 
-/** A server sends GOAWAY to its client under reads, writes and a feed. */
+/** A server sends GOAWAY to its client while reads, writes, and a feed are open. */
 export const serverDrains: Situation = {
   name: 'server-drains',
   promise:
@@ -47,7 +47,7 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
   // The successor starts while the old server still serves.
   const successor = () => {
     const started = server();
-    // Prevents an unhandled rejection if the play fails before the upstream is awaited.
+    // Prevents an unhandled rejection if the run fails before the upstream is awaited.
     started.catch(() => undefined);
     return started;
   };

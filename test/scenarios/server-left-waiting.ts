@@ -58,7 +58,7 @@ interface Server {
   waiting(): number | Promise<number>;
 }
 
-/** Starts a server of grpc-js or grpcio. */
+/** Starts a grpc-js or grpcio server. */
 async function theirs(run: Run, kind: UpstreamKind): Promise<Server> {
   const upstream = await startUpstream(run, kind, {
     serverOptions: {
@@ -105,7 +105,7 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
   const feed = server.feeds ? Feed.follow(run, app) : undefined;
   let isCut = false;
   for (let id = 1; id <= SESSIONS; id++) {
-    // The session sends one request and then none.
+    // The session sends one request and then no more.
     const requests = NEVER.pipe(startWith({ messageId: String(id), order: undefined }));
     // The session is reopened until the network is cut, because the server's keepalive closes the connection of a busy process.
     const again = { delay: () => timer(10).pipe(takeWhile(() => !isCut)) };

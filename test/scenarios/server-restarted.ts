@@ -21,7 +21,7 @@ export const serverRestarted: Situation = {
     'writes sent twice': { atMost: 0 },
     'writes acknowledged and lost': { atMost: 0 },
     'calls that waited': { atLeast: 50 },
-    // grpc-js alone reconnects after 1.2 to 1.8 s.
+    // Without this library, grpc-js reconnects after 1.2 to 1.8 s.
     'first response after the server listens, ms': { atMost: 1_000, timed: true },
     'median first response, ms': { atMost: 500, timed: true },
     'last response to a waiting call, ms': { atMost: 5_000, timed: true },

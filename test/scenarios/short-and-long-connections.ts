@@ -10,7 +10,7 @@ const CLIENTS = 2;
 /** Minimum number of connections to each server that ends them. */
 const CYCLES = { short: 50, full: 1_000 };
 const AGE_MS = 100;
-/** Time after which the next GOAWAY is sent although the previous one did not reach every client. */
+/** Time after which the next GOAWAY is sent even if the previous one did not reach every client. */
 const TURN_MS = 1_000;
 /** Longer than the connection age, so that GOAWAY precedes the first response of a connection. */
 const ANSWER_DELAY_MS = 150;
@@ -30,7 +30,7 @@ export const shortAndLongConnections: Situation = {
   play: async (run) => {
     const own = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' });
     const kept = reads(run, await startClientOf(run, own), 20);
-    // Plays run sequentially, because a connection must be opened and used within 100 ms.
+    // The upstream kinds run sequentially, because a connection must be opened and used within 100 ms.
     let measured: Measured = {};
     for (const kind of run.kinds) {
       measured = { ...measured, ...(await againstEach({ ...run, kinds: [kind] }, (one) => shortLived(run, one))) };
@@ -45,9 +45,9 @@ export const shortAndLongConnections: Situation = {
 };
 
 /**
- * The server ends its connections at their maximum age and refuses calls that arrive after its GOAWAY. A server that a busy machine
- * delays by more than this age refuses all calls of each new connection, until their retry budget is spent. If only counts are judged, a
- * proxy sends GOAWAY instead, after a call has arrived, and the calls that arrive after the GOAWAY are served.
+ * The server ends its connections at their maximum age and refuses calls that arrive after its GOAWAY. If a busy machine delays the server
+ * by more than this age, the server refuses all calls on each new connection until the retry budget is spent. Therefore, if only counts
+ * are judged, a proxy sends GOAWAY instead. It does so after a call has arrived, and calls that arrive after the GOAWAY are served.
  */
 async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   const cycles = CYCLES[run.length];

@@ -13,7 +13,10 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 const STREAMS = 50;
 const DRAIN_MS = 1_500;
 
-/** A server of this library gets SIGTERM under feeds, plain streams, sessions, and one unread stream; feeds resume on another server. */
+/**
+ * A server of this library gets SIGTERM while feeds, plain streams, sessions, and an unread stream are open; feeds resume on another
+ * server.
+ */
 export const shutdownEndsStreams: Situation = {
   name: 'shutdown-ends-streams',
   promise:
@@ -32,7 +35,7 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
   const server = await NestServer.start({ drain: { timeoutMs: DRAIN_MS } }, kind.security === 'TLS' ? ['--tls'] : []);
   run.onEnd(() => server.close());
   const other = await startUpstream(run, kind);
-  // The second address is unreachable at first, because a client that connects slowly to the first one would use it.
+  // The second address is unreachable at first, because a client that connects slowly to the first address would use the second one.
   const wayToOther = await FaultProxy.start(other.url);
   run.onEnd(() => wayToOther.close());
   wayToOther.refuse();

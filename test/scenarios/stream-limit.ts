@@ -18,11 +18,11 @@ const LOADED_MS = { counts: 1_000, all: 5_000 };
 const PER_SECOND = { counts: 20, all: 100 };
 const QUIET = { eventsEveryMs: 3_600_000, serverOptions: { 'grpc.max_concurrent_streams': LIMIT } };
 
-/** 500 feeds and unary calls of one client on a server of grpc-js, grpcio, or grpc-go that allows 100 streams per connection. */
+/** 500 feeds and unary calls of one client on a grpc-js, grpcio, or grpc-go server that allows 100 streams per connection. */
 export const streamLimit: Situation = {
   name: 'stream-limit',
   promise:
-    'With 500 feeds at 100 streams per connection and maxConnectionsPerEndpoint 6, all feeds open within 1 s. No read or write of the same client fails, no write is sent twice, and the p99 of the reads is at most twice that of a free connection. With one connection, writes that wait until their deadline are not sent, and their errors state this.',
+    'If a client with maxConnectionsPerEndpoint 6 opens 500 feeds on a server that allows 100 streams per connection, all feeds open within 1 s. No read or write of the same client fails, no write is sent twice, and the p99 of the reads is at most twice that on an unloaded connection. If the client has only one connection, writes that wait until their deadline are not sent, and their errors state this.',
   bounds: {
     'feeds opened': { atLeast: FEEDS },
     'feeds failed': { atMost: 0 },
@@ -37,7 +37,7 @@ export const streamLimit: Situation = {
   },
   async play(run) {
     const plays: Measured[] = [];
-    // Played sequentially, because each play measures latencies.
+    // The implementations run sequentially, because latencies are measured.
     for (const implementation of IMPLEMENTATIONS) {
       if (implementation !== 'grpc-js' && !isInstalled(implementation)) continue;
       const measured = Object.entries(await play(run, implementation));

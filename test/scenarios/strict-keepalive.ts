@@ -48,7 +48,7 @@ export const strictKeepalive: Situation = {
   },
 };
 
-/** A proxy sends too_many_pings for each ping in a full play, and without a ping in a short play, which ends before the first ping. */
+/** A proxy sends too_many_pings for each ping in a full run, and without a ping in a short run, which ends before the first ping. */
 async function rejectPings(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 20 });
   const proxy = await startHttp2Proxy(run, upstream);

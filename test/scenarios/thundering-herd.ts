@@ -8,17 +8,19 @@ import { reach } from './support/reach.js';
 import type { Upstream } from './support/upstream.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-/** Number of clients that this process can run without becoming the bottleneck. With fewer, single calls dominate the measurement. */
+/**
+ * Number of clients that this process can run without becoming the bottleneck. If there are fewer, single calls dominate the measurement.
+ */
 const CLIENTS = 20;
 /**
- * Calls per second and client. A release starts at a quarter of this rate, but not below 2 per second. At 8 calls per second, random
+ * Calls per second per client. A release starts at a quarter of this rate, but not below 2 per second. At 8 calls per second, random
  * variation alone moves the peak by 10% of the usual load. In simulations with 16 seeds, the peak is 1.35 to 1.61 at 8 calls per second,
  * and 1.32 to 1.48 at 16.
  */
 const PER_SECOND = { counts: 8, all: 16 };
 /** Capacity of the server relative to its usual load. */
 const CAPACITY = 1.2;
-/** Deadline of a call in milliseconds. If only counts are judged, a hanging call fails the play before this deadline. */
+/** Deadline of a call in milliseconds. If only counts are judged, it exceeds the time limit of a run, so a hanging call fails the run. */
 const TIMEOUT_MS = { counts: 600_000, all: 2_000 };
 const DOWN_MS = { short: [3_000], full: [3_000, 8_000, 60_000] };
 /** Window in which the load is measured. On a busy machine, calls arrive in bursts. */
@@ -36,19 +38,19 @@ const GRACE_MS = 4_500;
 export const thunderingHerd: Situation = {
   name: 'thundering-herd',
   promise:
-    'A server with 20% spare capacity that restarts after 3, 8, or 60 s receives at most 1.6 times its usual load, although calls are waiting. Each client reconnects within 7 s, and 99.9% of its later calls succeed.',
+    'A server with 20% spare capacity that restarts after 3, 8, or 60 s receives at most 1.6 times its usual load, even though calls are waiting. Each client reconnects within 7 s, and 99.9% of its later calls succeed.',
   bounds: {
     'peak relative to the usual load': { atMost: 1.6, timed: true },
     'new calls that succeed, %': { atLeast: 99.9, timed: true },
     'new calls failed before their deadline': { atMost: 0 },
     'reconnected after, ms': { atMost: 7_000, timed: true },
-    // Applies if the server restarts within the grace period, because no call waits after it.
+    // Applies if the server restarts within the grace period, because no call waits after the grace period.
     'waiting calls': { atLeast: HELD },
     'new calls': { atLeast: NEW_CALLS },
   },
   async play(run) {
     const [kind] = run.kinds;
-    if (kind === undefined) throw new Error('There is no upstream to play against.');
+    if (kind === undefined) throw new Error('run.kinds: expected an upstream kind, got none');
     const each = [];
     for (const downMs of DOWN_MS[run.length]) {
       const measured = await comeBack(run, kind, downMs);

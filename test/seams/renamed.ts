@@ -68,7 +68,9 @@ const EXCLUDED_NAMES = new Set(['connect', 'waitForReady', 'destroy', 'getCallCr
 /** Names that lead to the stream of a server call. The table itself starts at the stream. */
 const SERVER_STREAM_NAMES = ['nextCall', 'server-call.js:call'];
 
-/** Every private name that play.mjs needs, from the tables, with the feature that is lost without the first seam that needs the name. */
+/**
+ * Every private name in the seam tables that play.mjs needs. `lost` is the feature that is lost without the first seam that needs the name.
+ */
 export const PRIVATE_NAMES: readonly PrivateName[] = seams()
   .filter(({ on }) => on !== 'call on one connection')
   .flatMap(({ on, needs, lostWithout: lost }) => [

@@ -9,7 +9,7 @@ import { recordTiming } from '../support/timing.js';
 import { NestServer, type PlainServerOptions } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
-/** Timeout for conditions that take long on a busy machine. */
+/** Timeout for conditions that may take a long time on a busy machine. */
 const PATIENTLY = { timeoutMs: 20_000 };
 
 // These tests mostly wait, so they run concurrently and share one leak check.
@@ -54,7 +54,7 @@ function messagesOf(session: ClientHttp2Session, method: string): ClientHttp2Str
 
 describe.concurrent('maxConnectionAgeMs', () => {
   it(
-    'fails no call at the maximum connection age, even of distant plain grpc-js clients with requests always in flight',
+    'fails no call at the maximum connection age, even if distant plain grpc-js clients always have requests in flight',
     {
       tags: ['timed'],
       timeout: 120_000,

@@ -180,7 +180,7 @@ describe.each<[filter: string, providers: Provider[]]>([
   ...NEST_FILTER,
   ['GrpcServerExceptionFilter', [filter]],
 ])('GrpcException through %s', (_, providers) => {
-  it('delivers code, message, trailers and details of a GrpcException for every kind of method', async () => {
+  it('delivers code, message, trailers, and details of a GrpcException for every kind of method', async () => {
     const { orders } = await serve(providers);
     for (const [what, call] of Object.entries({
       thrown: orders.get({ id: 'thrown' }),
@@ -225,7 +225,7 @@ describe('GrpcServerExceptionFilter', () => {
     ]);
   });
 
-  it('names the field of each violation in the status details with `validationException`', async () => {
+  it('names the field of each violation in the status details if the ValidationPipe uses `validationException`', async () => {
     const { orders } = await serve([filter, pipe({ exceptionFactory: validationException })]);
     expect(violationsOf(await failureOf(orders.create(wrong)))).toEqual([
       ['requestId', 'requestId should not be empty'],
@@ -254,7 +254,7 @@ describe('HTTP of a hybrid application', () => {
     ['provided by the container', [filter], () => {}],
     ['created with new', [], (app) => app.useGlobalFilters(new GrpcServerExceptionFilter(app.get(HttpAdapterHost)))],
   ])(
-    "responds to HTTP requests as with Nest's own filter if GrpcServerExceptionFilter is %s",
+    "responds to HTTP requests as Nest's own filter does if GrpcServerExceptionFilter is %s",
     async (_, providers, prepare) => {
       const plain = await answers(await serve([pipe()]));
       expect(plain.map(([status]) => status)).toEqual([404, 404, 400, 201]);

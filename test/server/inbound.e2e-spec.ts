@@ -87,7 +87,7 @@ describe('inbound call of ResilientGrpcServer', () => {
   it.each([
     ['starts in an RxJS operator', 'operators'],
     ['starts after an await', 'awaited'],
-    ['starts on a retry()', 'retried'],
+    ['is repeated by retry()', 'retried'],
     ['is shared by shareReplay()', 'shared'],
   ])('propagates the inbound deadline and metadata to an outbound call that %s', async (_what, way) => {
     const metadata = new Metadata();

@@ -27,7 +27,7 @@ const TIMEOUT_MS = 4_000;
 /** Number of calls, which take 20 s in total. The deadlines leave time for a busy machine. */
 const CALLS = 1_000;
 const WARM_UP_CALLS = 15;
-/** Calls that are sent during an overload. */
+/** Number of calls that are sent during an overload. */
 const LATER_CALLS = 200;
 
 @Controller()
@@ -87,7 +87,7 @@ async function start(options: PlainServerOptions = {}): Promise<NestServer> {
   return server;
 }
 
-/** Sends calls one after another, so that the server measures the time of the method. */
+/** Sends calls one after another, so that the server measures the duration of the method. */
 async function warmUp(client: PlainClient): Promise<void> {
   for (let call = 0; call < WARM_UP_CALLS; call++) await client.get();
 }
@@ -127,7 +127,7 @@ describe('a server that receives more calls than it can serve', { timeout: 60_00
     health.call.cancel();
   });
 
-  it('logs an overload once, and then its end', async () => {
+  it('logs the start of an overload once, and then its end', async () => {
     const server = await start();
     const client = new PlainClient(server.url);
     await warmUp(client);
@@ -273,7 +273,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
 });
 
 describe('a client of an overloaded server', { timeout: 60_000 }, () => {
-  it('reports the overload of the server in the error of a client, which does not retry the call', async () => {
+  it('reports the overload of the server in the error of a call, which the client does not retry', async () => {
     const server = await start();
     const retryPolicy = {
       maxAttempts: 4,

@@ -10,14 +10,14 @@ import { HEALTH_PROTO } from './served-orders.js';
 import { NestServer, type PlainServerOptions, type ServerFlag } from './support/nest-server.js';
 import { PlainClient } from './support/plain-client.js';
 
-/** Equal to the timeout of a test, so that a server that waits until a drain timeout of this length expires fails the test. */
+/** Equal to the timeout of a test, so a test fails if its server waits for the whole drain timeout. */
 const NOT_IN_THIS_TEST_MS = 60_000;
 const LONG_DRAIN = { drain: { timeoutMs: NOT_IN_THIS_TEST_MS } };
 /** Drain timeout of servers that use the whole timeout, and the time that Node needs to exit after it. */
 const TIME_MS = 1_000;
 const TO_END_MS = 200;
 const SHORT_DRAIN = { drain: { timeoutMs: TIME_MS } };
-/** Timeout for conditions that take long on a busy machine. */
+/** Timeout for conditions that may take a long time on a busy machine. */
 const PATIENTLY = { timeoutMs: 20_000 };
 /** The request headers of a call. */
 const REQUEST = {
@@ -91,7 +91,7 @@ describe.concurrent('SIGTERM', () => {
     );
   });
 
-  it('keeps its clients open after SIGTERM for handlers that may still finish, although the drain timeout of the clients is shorter', async ({
+  it('keeps its clients open after SIGTERM for handlers that may still finish, even if the drain timeout of the clients is shorter', async ({
     onTestFinished,
   }) => {
     const upstream = await startUpstream(onTestFinished);
@@ -153,7 +153,9 @@ describe.concurrent('SIGTERM', () => {
     },
   );
 
-  it('serves new and open calls during the readiness delay with health NOT_SERVING', async ({ onTestFinished }) => {
+  it('serves new and open calls during the readiness delay while its health is NOT_SERVING', async ({
+    onTestFinished,
+  }) => {
     const server = await started(onTestFinished, {
       drain: { timeoutMs: 2 * NOT_IN_THIS_TEST_MS, readinessDelayMs: NOT_IN_THIS_TEST_MS },
     });
@@ -206,7 +208,7 @@ describe.concurrent('SIGTERM', () => {
   );
 
   it(
-    'drains immediately although the HTTP server, which Nest closes first, hangs',
+    'drains immediately even if the HTTP server, which Nest closes first, hangs',
     {
       tags: ['timed'],
     },

@@ -24,7 +24,7 @@ export interface ReplicaClient {
   ended(): number;
 }
 
-/** Starts a client that balances over `replicas`, and waits for its connections to them. It is closed at the end of the play. */
+/** Starts a client that balances over `replicas`, and waits for its connections to them. It is closed at the end of the run. */
 export async function startReplicaClient(
   { onEnd }: { onEnd(cleanUp: () => unknown): void },
   replicas: Replicas,

@@ -8,7 +8,7 @@ import type { ServingStatus } from './upstream.js';
 /** Maximum time after NOT_SERVING in which calls may still start on the server, in milliseconds. */
 const MAX_REACTION_MS = 100;
 
-/** A server whose health the play changes. */
+/** A server whose health `stopServing` changes. */
 interface CheckedServer {
   readonly url: string;
   setHealth(status: ServingStatus): void;

@@ -35,7 +35,7 @@ export class Feed {
     });
   }
 
-  /** Subscribes from the first event until the end of the play. */
+  /** Subscribes from the first event until the end of the run. */
   static follow(run: Run, client: OrdersOf, call: object = {}): Feed {
     const feed = new Feed(client, call);
     run.onEnd(() => feed.unsubscribe());

@@ -4,7 +4,7 @@ import { certificate } from '../../support/orders-app.js';
 import type { Run } from './situation.js';
 import type { Upstream } from './upstream.js';
 
-/** Starts an HTTP/2 proxy in front of `upstream`, with TLS if the upstream uses it. Closes the proxy at the end of the play. */
+/** Starts an HTTP/2 proxy in front of `upstream`, with TLS if the upstream uses it. Closes the proxy at the end of the run. */
 export async function startHttp2Proxy(run: Run, upstream: Upstream): Promise<Http2FaultProxy> {
   const [ca, cert, key] = ['ca', 'server', 'server-key'].map((name) => readFileSync(certificate(name)));
   const overTls = { tls: { cert: cert!, key: key! }, upstreamTls: { ca, serverName: 'localhost' } };

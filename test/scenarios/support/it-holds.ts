@@ -5,8 +5,8 @@ import { playSituation } from './play.js';
 import type { Situation } from './situation.js';
 
 /**
- * Plays `situation` at its short length and expects its promise to hold; timed bounds are not judged. The environment variable
- * SCENARIO_SEED sets the seed, to repeat a play.
+ * Runs `situation` at its short length and expects its promise to hold; timed bounds are not judged. To repeat a run, set the environment
+ * variable SCENARIO_SEED to its seed.
  */
 export function itHolds(situation: Situation): void {
   it(situation.promise, { timeout: 300_000 }, async ({ skip }) => {

@@ -56,7 +56,7 @@ describe('judge', () => {
     ]);
   });
 
-  it('judge() replaces bounds by the fullBounds of the same name in a full play, and keeps the other bounds', () => {
+  it('judge() replaces bounds with the fullBounds of the same name in a full run, and keeps the other bounds', () => {
     const long = {
       ...situation,
       fullBounds: { cycles: { atLeast: 1_000 }, exact: { atMost: 1, timed: true }, minutes: { atLeast: 1 } },

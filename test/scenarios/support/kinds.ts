@@ -11,7 +11,7 @@ export function upstreamKinds(swapped: boolean): readonly UpstreamKind[] {
   return isInstalled('grpcio') ? [own, pythons] : [own];
 }
 
-/** Plays against all kinds of upstreams concurrently, and appends the upstream to the name of each figure. */
+/** Runs `play` against all kinds of upstreams concurrently, and appends the upstream to the name of each figure. */
 export async function againstEach(run: Run, play: (kind: UpstreamKind) => Promise<Measured>): Promise<Measured> {
   const all = await Promise.all(
     run.kinds.map(async (kind) => {

@@ -3,7 +3,7 @@ import { CallLoad, quantile } from '../../support/call-load.js';
 import type { OrdersOf } from '../../support/orders-app.js';
 import type { Measured, Run } from './situation.js';
 
-/** Starts calls at a steady rate until the end of the play or `stop`; at most `maxOpen` run at the same time. */
+/** Starts calls at a steady rate until the end of the run or `stop`; at most `maxOpen` run at the same time. */
 export function load(
   run: Run,
   perSecond: number,

@@ -26,7 +26,7 @@ export interface MixedServers {
 
 let startedSoFar = 0;
 
-/** Starts one server of each implementation, and a dnsmasq that lists all of them. All are closed at the end of the play. */
+/** Starts one server of each implementation, and a dnsmasq that lists all of them. All are closed at the end of the run. */
 export async function startMixedServers(run: Run, options: UpstreamOptions = {}): Promise<MixedServers> {
   const number = ++startedSoFar;
   const start = (index: number, port?: number): Promise<Upstream> =>

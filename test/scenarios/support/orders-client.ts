@@ -3,7 +3,7 @@ import { startOrdersApp, type OrdersApp } from '../../support/orders-app.js';
 import type { Run, UpstreamKind } from './situation.js';
 import { Upstream, type UpstreamOptions } from './upstream.js';
 
-/** Starts an upstream that is closed at the end of the play. */
+/** Starts an upstream that is closed at the end of the run. */
 export async function startUpstream(run: Run, kind: UpstreamKind, options: UpstreamOptions = {}): Promise<Upstream> {
   const upstream = await Upstream.start(kind, options);
   run.onEnd(() => upstream.close());
@@ -17,7 +17,7 @@ export function outageGrace({ which }: Run): Pick<GrpcClientSettings, 'outageGra
   return which === 'counts' ? { outageGraceMs: 600_000 } : {};
 }
 
-/** Starts a Nest application with a client of `upstream`; closed at the end of the play. */
+/** Starts a Nest application with a client of `upstream`; closed at the end of the run. */
 export async function startClientOf(
   run: Run,
   upstream: Upstream,

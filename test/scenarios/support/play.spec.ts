@@ -28,7 +28,7 @@ describe('playSituation()', () => {
   }
 
   it.each(['counts', 'all'] as const)(
-    'playSituation() passes its option `which` to the play of the situation: %s',
+    'playSituation() passes the option `which` to play() of the situation: %s',
     async (which) => {
       let received: Run | undefined;
       await playSituation(

@@ -8,7 +8,7 @@ export interface PlayOptions extends Pick<Run, 'length' | 'which' | 'say'> {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Result of a play. */
+/** Result of a run. */
 export interface Play {
   readonly measured: Measured;
   readonly judgments: readonly Judgment[];
@@ -16,8 +16,8 @@ export interface Play {
 }
 
 /**
- * Plays `situation` once, runs its cleanups, and checks that they leave no handle open.
- * @throws the error of the play or the reason of the aborted signal; otherwise, the error of the first cleanup that failed; otherwise, an
+ * Runs `situation` once, runs its cleanups, and checks that they leave no handle open.
+ * @throws the error of the run or the reason of the aborted signal; otherwise, the error of the first cleanup that failed; otherwise, an
  * error that lists the open handles
  */
 export async function playSituation(
@@ -29,7 +29,7 @@ export async function playSituation(
   const random = seededRandom(seed);
   const ending: (() => unknown)[] = [];
   const abort = signal ?? new AbortController().signal;
-  // A short play always uses the same kinds; a full play chooses them by the seed.
+  // A short run always uses the same kinds; a full run chooses them by the seed.
   const kinds = upstreamKinds(length === 'full' && random() < 0.5);
   let measured: Measured;
   try {
@@ -44,7 +44,7 @@ export async function playSituation(
     });
     measured = await Promise.race([play, aborted(abort)]);
   } catch (error) {
-    // Reports the error before the cleanup, which can take a long time if the play hangs.
+    // Reports the error before the cleanup, which can take a long time if the run hangs.
     say(`failed: ${String(error)}`);
     await cleanUpAll(ending, say);
     await endLeakCheck(leaks);
@@ -60,7 +60,7 @@ export async function playSituation(
   return { measured, judgments: judge(situation, measured, length, which), seconds };
 }
 
-/** Ends the leak check, which would slow down later plays. Ignores leaks, because the play has already failed. */
+/** Ends the leak check, which would slow down later runs. Ignores leaks, because the run has already failed. */
 async function endLeakCheck(leaks: LeakCheck): Promise<void> {
   await leaks.settled({ timeoutMs: 0 }).catch(() => undefined);
 }
@@ -82,7 +82,7 @@ async function cleanUpAll(ending: readonly (() => unknown)[], say: (line: string
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     const end = () => {
-      // The reason of an AbortSignal may be any value, but callers of a play abort with an Error.
+      // The reason of an AbortSignal may be any value, but callers of playSituation() abort with an Error.
       reject(signal.reason as Error);
     };
     if (signal.aborted) end();

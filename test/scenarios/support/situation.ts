@@ -1,33 +1,33 @@
 import type { Bound } from '../../support/bound.js';
 import type { OptionalProgram } from '../../support/programs.js';
 
-/** Duration of a play: short in `npm test` and `npm run promises`; full in `promises --full` and `npm run soak`. */
+/** Duration of a run: short in `npm test` and `npm run promises`; full in `promises --full` and `npm run soak`. */
 export type Length = 'short' | 'full';
 
-/** The bounds by which a play is judged. 'counts' (`npm test`, `promises --counts`) omits the bounds that are `timed`. */
+/** The bounds by which a run is judged. 'counts' (`npm test`, `promises --counts`) omits the bounds that are `timed`. */
 export type Which = 'counts' | 'all';
 
-/** Kind of server that a situation is played against. */
+/** Kind of server that a situation is run against. */
 export interface UpstreamKind {
   /** Bare grpc-js, Python's grpcio, Go's grpc-go (plain only), or this library's server. */
   readonly implementation: 'grpc-js' | 'grpcio' | 'grpc-go' | 'ours';
   readonly security: 'plain' | 'TLS';
 }
 
-/** Input of a situation's play. */
+/** Input of `Situation.play`. */
 export interface Run {
   readonly length: Length;
   /** The value 'counts' selects longer limits and fewer calls per second, so that the counts hold on any machine. */
   readonly which: Which;
-  /** Returns random numbers from 0 to below 1, drawn from the seed of the play. */
+  /** Returns random numbers from 0 to below 1, drawn from the seed of the run. */
   readonly random: () => number;
-  /** The kinds of upstreams to play against. Contains only those that are installed. */
+  /** The kinds of upstreams to run against. Contains only those that are installed. */
   readonly kinds: readonly UpstreamKind[];
   /** Aborted when the result is no longer needed. Then the functions passed to `onEnd` run. */
   readonly signal: AbortSignal;
   /** Adds a line to the output of the run. */
   say(line: string): void;
-  /** Registers a cleanup; cleanups run when the play has ended, the last one first. */
+  /** Registers a cleanup. Cleanups are called after the run, the last one first. */
   onEnd(cleanUp: () => unknown): void;
 }
 
@@ -44,14 +44,14 @@ export interface SituationBound extends Bound {
 export interface Situation {
   /** Name of its file, without '.ts'. */
   readonly name: string;
-  /** Programs that the play needs. Without one of them, the situation is skipped. */
+  /** Programs that the situation needs. If one is not installed, the situation is skipped. */
   readonly needs?: readonly OptionalProgram[];
   /** The title of the test, and the guarantee in docs/guarantees/. */
   readonly promise: string;
   /** Figures without a bound are informational. */
   readonly bounds: Readonly<Record<string, SituationBound>>;
-  /** Bounds of a full play. Each replaces the bound of the same name in `bounds`, or is added. */
+  /** Bounds of a full run. Each replaces the bound of the same name in `bounds`, or is added. */
   readonly fullBounds?: Readonly<Record<string, SituationBound>>;
-  /** Creates the situation and measures. */
+  /** Creates the situation and measures its figures. */
   play(run: Run): Promise<Measured>;
 }

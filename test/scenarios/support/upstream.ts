@@ -12,7 +12,7 @@ import type { UpstreamKind } from './situation.js';
 
 /**
  * Options of an upstream. The server of this library supports only `port`, `delayMs`, `drainMs`, and the connection ages of
- * `serverOptions`. The server of grpc-go supports no `perSecond`.
+ * `serverOptions`. The grpc-go server does not support `perSecond`.
  */
 export interface UpstreamOptions {
   /** IP address to listen on. @defaultValue '127.0.0.1' */
@@ -35,7 +35,7 @@ export interface UpstreamOptions {
   /** Maximum time for calls to continue after SIGTERM; then the server ends them. @defaultValue an hour */
   readonly drainMs?: number;
   /**
-   * Server options by their gRPC names, such as 'grpc.max_connection_age_ms'. The server of grpc-go supports only the connection ages and
+   * Server options by their gRPC names, such as 'grpc.max_connection_age_ms'. The grpc-go server supports only the connection ages and
    * 'grpc.max_concurrent_streams'.
    */
   readonly serverOptions?: Readonly<Record<string, number>>;
@@ -44,9 +44,9 @@ export interface UpstreamOptions {
 export type ServingStatus = 'SERVING' | 'NOT_SERVING';
 
 /**
- * Method of a call of `orders.v1.Orders`; 'ended' for the end of a call; or 'Health' for a Watch of the health service. The server of
- * grpc-js logs the end of each call, but 'Health' only if it has a health service. The servers of grpcio and grpc-go log the end of a
- * cancelled call, and grpcio that of each Session. The server of this library logs no end.
+ * Method of a call of `orders.v1.Orders`; 'ended' for the end of a call; or 'Health' for a Watch of the health service. The grpc-js server
+ * logs the end of each call, and logs 'Health' only if it has a health service. The grpcio and grpc-go servers log the end of each
+ * cancelled call, and grpcio also logs the end of each Session. The server of this library logs no ends.
  */
 export type ArrivedWhat = 'Get' | 'Create' | 'Watch' | 'Session' | 'Upload' | 'ended' | 'Health';
 
@@ -73,8 +73,8 @@ const SCRIPTS = {
 } as const;
 
 /**
- * The programs that run a script; Node runs the others. The server of grpc-go is built from its script and ignores the path of the script
- * in its arguments.
+ * The programs that run a script; Node runs the others. The grpc-go server is built from its script and ignores the script path in its
+ * arguments.
  */
 const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => string | Promise<string>>>> = {
   grpcio: () => PYTHON,
@@ -82,10 +82,10 @@ const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => st
 };
 
 /**
- * A server of `orders.v1.Orders` in its own process, on one port across restarts, which logs each request before it responds. An id or
+ * A server of `orders.v1.Orders` in its own process that logs each request before it responds and keeps its port across restarts. An id or
  * requestId 'any/CODE/2' fails with that code in the first two attempts, 'any/CODE' in each attempt; 'any/NEVER' gets no response,
- * 'any/NEVER/1' none in its first attempt. The `item` of an order is the pid of its server. A feed continues until its server shuts
- * down cleanly.
+ * 'any/NEVER/1' none in its first attempt. The `item` of an order is the pid of its server. A feed continues until its server shuts down
+ * cleanly.
  */
 export class Upstream {
   private readonly folder = mkdtempSync(join(tmpdir(), 'upstream-'));

@@ -95,7 +95,7 @@ describe('unary handler', () => {
     expect(seen.unsubscribed).toBe(seen.subscribed);
   });
 
-  it('does not subscribe to an Observable that a unary handler returns after the client cancelled', async () => {
+  it('does not subscribe to an Observable that a unary handler returns after the client cancels', async () => {
     const { seen, source } = watched();
     let make: ((source: Observable<never>) => void) | undefined;
     handler = () => new Promise((resolve) => (make = resolve));

@@ -105,7 +105,7 @@ describe.each([
     expect(await read(service().client.watch({ from: '0' }))).toEqual({ got: ['1', '2', '3'], code: status.OK });
   });
 
-  it('delivers the messages of a response stream that precede an error, and then the error', async () => {
+  it('delivers the messages that a response stream sends before an error, and then the error', async () => {
     handlers.watch = () =>
       concat(
         of(event(1), event(2)),
@@ -334,7 +334,7 @@ describe('request stream', () => {
     });
   });
 
-  it('logs no error if the client cancels an upload and the handler does not catch the error', async () => {
+  it('logs no error if the client cancels an upload and the handler does not catch the resulting error', async () => {
     let began = false;
     let ended = false;
     handlers.upload = async (requests) => {

@@ -19,7 +19,7 @@ const CALLS = 1_000;
 const TIMEOUT_MS = 4_000;
 /** Number of sequential calls before the burst, from which the server measures how long the method takes. */
 const WARM_UP = 15;
-/** Makes a client repeat each refused call, if the server does not forbid this. */
+/** Makes a client retry each refused call unless the server forbids it. */
 const SERVICE_CONFIG = JSON.stringify({
   methodConfig: [
     {
@@ -40,7 +40,7 @@ type Counts = Readonly<Record<string, number>>;
 async function runProgram(program: string, ...args: readonly string[]): Promise<Counts> {
   const { stdout } = await promisify(execFile)(program, args, {
     timeout: 55_000,
-    // Versions of grpc-go before 1.40 retry only with this variable.
+    // Versions of grpc-go before 1.40 retry only if this variable is set.
     env: { ...process.env, GRPC_GO_RETRY: 'on' },
   });
   // The cast is safe because the programs print these counts.
@@ -83,7 +83,7 @@ const RUNTIMES: readonly Runtime[] = [
 // The first run of a Go program builds it.
 describe('an overloaded server', { timeout: 360_000 }, () => {
   it.for(RUNTIMES)(
-    'stops $name from repeating refused calls, and keeps its connection',
+    'keeps $name from retrying calls that an overloaded server refused, and keeps its connection',
     async ({ run, needs }, { skip }) => {
       skip(...skipWithout(...needs));
       const server = await NestServer.start({}, [`--busy=${BUSY_MS}`]);

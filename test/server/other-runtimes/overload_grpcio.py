@@ -2,7 +2,7 @@
 
     python3 overload_grpcio.py TARGET CALLS TIMEOUT_SECONDS SERVICE_CONFIG
 
-Writes a line of JSON with the number of each status code: {"OK": N, "RESOURCE_EXHAUSTED": N}.
+Writes a line of JSON with the number of calls per status code: {"OK": N, "RESOURCE_EXHAUSTED": N}.
 """
 
 import collections

@@ -14,7 +14,7 @@ import { PYTHON, isInstalled, skipWithout } from '../../support/programs.js';
 const POLICIES = ['pick_first', 'round_robin'] as const;
 type Policy = (typeof POLICIES)[number];
 
-/** A client of an implementation other than this library that makes calls at a steady rate. */
+/** A client of another gRPC implementation that makes calls at a steady rate. */
 interface LoadClient {
   /** Pids of the servers that have responded. */
   readonly from: readonly string[];
@@ -26,7 +26,7 @@ interface Ended {
   readonly failed: readonly string[];
 }
 
-/** Timeout for conditions that take long on a busy machine. */
+/** Timeout for conditions that may take a long time on a busy machine. */
 const PATIENTLY = { timeoutMs: 25_000 };
 
 // Restarts full applications as a cluster does. Sends SIGTERM to one server, and to the next one after the first has restarted.
@@ -70,7 +70,8 @@ describe('rolling restart of two servers', () => {
   /** Waits until each client of `kind` has received a response from a running server, and at least one client from both servers. */
   async function served(kind: readonly LoadClient[]): Promise<void> {
     const pids = servers.map(({ pid }) => String(pid));
-    const describe = () => `answers of ${pids.join(' and ')}, not only ${JSON.stringify(kind.map(({ from }) => from))}`;
+    const describe = () =>
+      `responses from ${pids.join(' and ')}, not only ${JSON.stringify(kind.map(({ from }) => from))}`;
     const options = { ...PATIENTLY, describe };
     await waitFor(() => kind.every(({ from }) => pids.some((pid) => from.includes(pid))), options);
     await waitFor(() => kind.some(({ from }) => pids.every((pid) => from.includes(pid))), options);

@@ -24,7 +24,7 @@ import { startServer, type RunningServer } from './servers.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-/** Functions that create the Observable that the unary handler returns, by the text of the request. */
+/** Functions that create the Observable that the unary handler returns, keyed by the request text. */
 const ANSWERS: Record<string, () => Observable<Partial<Note> | undefined>> = {
   never: () => NEVER,
   empty: () => EMPTY,

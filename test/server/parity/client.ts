@@ -46,7 +46,7 @@ export interface OpenCall {
   /** Ends the request stream. */
   finish(): void;
   cancel(): void;
-  /** Reads again after `stopsAfter`. */
+  /** Resumes reading after `stopsAfter`. */
   resume(): void;
 }
 

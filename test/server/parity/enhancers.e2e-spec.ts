@@ -81,7 +81,7 @@ class DoublingInterceptor implements NestInterceptor<Partial<Note>, Partial<Note
 const invalid = (errors: { property: string }[]) =>
   new RpcException({ code: Code.INVALID_ARGUMENT, message: errors.map(({ property }) => property).join() });
 
-/** Functions that create the exception that the handler throws, by the text of the request. */
+/** Functions that create the exception that the handler throws, keyed by the request text. */
 const THROWN: Record<string, () => unknown> = {
   'an error': () => new Error('a secret'),
   'an HTTP exception': () => new BadRequestException('a secret'),

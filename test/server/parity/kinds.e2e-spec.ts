@@ -89,7 +89,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
       });
     });
 
-    it('delivers the messages of a response stream that precede an error, and then the error', async () => {
+    it('delivers the messages that a response stream sends before an error, and then the error', async () => {
       const answer = await client.call('parity.v1.Kinds/Watch', { text: 'broken', number: 3 });
       expect(numbers(answer)).toEqual([1, 2, 3]);
       expect(answer.status).toMatchObject({ code: Code.DATA_LOSS, details: 'broken on request' });

@@ -50,7 +50,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it('serves with TLS credentials and requires a client certificate', async () => {
+    it('serves calls over TLS and requires a client certificate', async () => {
       const pair = { private_key: pem('server-key'), cert_chain: pem('server') };
       const secured = { url: await freeAddress(), credentials: ServerCredentials.createSsl(pem('ca'), [pair], true) };
       const trusting = credentials.createSsl(pem('ca'), pem('client-key'), pem('client'));

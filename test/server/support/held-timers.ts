@@ -73,7 +73,7 @@ function heldPromised<T = void>(ms?: number, value?: T, options: TimerOptions = 
     };
     const timer = setTimeout(() => {
       signal?.removeEventListener('abort', abort);
-      // The cast is safe because without a value, T is void.
+      // The cast is safe because T is void if no value is passed.
       resolve(value as T);
     }, ms);
     if (signal?.aborted === true) abort();

@@ -26,7 +26,7 @@ export type PlainServerOptions = Pick<
  */
 export type ServerFlag = '--tls' | '--hybrid' | `--busy=${number}` | `--upstream=${string}` | `--clients=${string}`;
 
-/** Timeout for conditions that take long on a busy machine; shorter than the timeout of a test. */
+/** Timeout for conditions that may take a long time on a busy machine; shorter than the timeout of a test. */
 const HANG_MS = 25_000;
 
 interface Counts {
@@ -114,7 +114,7 @@ export class NestServer {
   async exited(): Promise<void> {
     await waitFor(() => !this.child.running, {
       timeoutMs: HANG_MS,
-      describe: () => `its end; its output:\n${this.output}`,
+      describe: () => `the process to exit; its output:\n${this.output}`,
     });
   }
 

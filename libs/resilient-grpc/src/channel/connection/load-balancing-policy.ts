@@ -35,7 +35,7 @@ type LoadBalancer = experimental.LoadBalancer;
 type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
-/** Policies in order of preference, in the form of `loadBalancingConfig` in a service config. */
+/** Policies by preference, the preferred one first, in the form of `loadBalancingConfig` in a service config. */
 type Policies = readonly Readonly<Record<string, unknown>>[];
 
 /** Name under which the first copy of this library in a process registers the policy. Further copies append a number. */
@@ -564,7 +564,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
       this.prepare(endpoints.value, child.getLoadBalancerName());
       if (this.isBalancing) this.owner?.dependencies.endpoints?.group(endpoints.value.map(keysOf));
     }
-    // After an error, the child policy keeps the previous addresses. If there are none, it reports a failure that no connection caused.
+    // After an error, the child policy keeps the previous addresses. Without any address, it reports a failure that no connection caused.
     if (!endpoints.ok) this.unresolved = endpoints.error.details;
     else if (endpoints.value.length === 0) this.unresolved = note;
     const health = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;

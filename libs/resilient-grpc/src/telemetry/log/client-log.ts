@@ -19,7 +19,7 @@ export interface LoggedClient {
   readonly target: string;
   /** Returns the numbers of calls affected by the current outage, and its latest cause. */
   readonly impact: () => OutageImpact;
-  /** Shell command that examines the target; `undefined` if there is none. */
+  /** Shell command that examines the target; `undefined` if absent. */
   readonly doctorCommand?: string | undefined;
   /** Returns true if the `debug` level is enabled. Otherwise, debug messages are not built. */
   readonly isDebugEnabled: () => boolean;

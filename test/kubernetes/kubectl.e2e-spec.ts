@@ -8,7 +8,7 @@ import { ApiServerStub } from './api-server-stub.js';
 
 const run = promisify(execFile);
 
-// Runs the reference client, kubectl, to check that the stub of the other tests behaves like an API server.
+// Runs the reference client, kubectl, to check that the stub that the other tests use behaves like an API server.
 describe('API server stub', () => {
   beforeEach(({ skip }) => {
     skip(...skipWithout('kubectl'));
@@ -51,7 +51,7 @@ describe('API server stub', () => {
     expect(errors).toBe('');
   });
 
-  it('rejects kubectl with the message of an API server if the account lacks the permission', async () => {
+  it('rejects a kubectl request with the error message of a real API server if the account lacks the permission', async () => {
     const { api, args } = await startStub();
     api.fault = 'forbidden';
     await expect(run('kubectl', [...args, 'get', 'endpointslices'])).rejects.toThrow(

@@ -21,7 +21,7 @@ import { startApiServer, startPods, TARGET } from './support.js';
 
 const SLOW = { timeoutMs: 20_000 };
 
-/** The log lines of the guide. */
+/** The log lines in the guide. */
 const documentedLines = codeBlocks('docs/guides/kubernetes-resolver.md')
   .find(({ text }) => text.startsWith('WARN'))!
   .text.trim()
@@ -67,7 +67,7 @@ async function startApp(settings: ClientSettings = {}) {
 }
 
 describe('watch of a kubernetes target', () => {
-  it('shows the endpoints by condition and the Kubernetes watch in the snapshot, and the watch as stopped while the channel is idle', async () => {
+  it('shows the endpoints by condition and the Kubernetes watch in the snapshot, and reports the watch as stopped while the channel is idle', async () => {
     const api = await startApiServer();
     const [a] = await startPods(api, 'a');
     api.set({ name: 'b', port: 1, ready: false });
@@ -131,7 +131,7 @@ describe('watch of a kubernetes target', () => {
     expect(written.map(shape)).toEqual(documentedLines.map(shape));
   });
 
-  it('reports the manifest of the permission in the log, the event, and the snapshot if the permission is removed while the watch is open', async () => {
+  it('logs the manifest that grants the permission, and adds it to the event and the snapshot, if the permission is removed while the watch is open', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const { call, watch, of, lines } = await startApp();

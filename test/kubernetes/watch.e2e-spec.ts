@@ -117,7 +117,7 @@ describe('watch', () => {
     expect(performance.now() - startedAt).toBeGreaterThan(1_400);
   });
 
-  it('fails calls with the manifest that permits the Kubernetes watch, and recovers after the permission is granted', async () => {
+  it('fails calls with an error that contains the manifest for the missing permission, and recovers after the permission is granted', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     api.fault = 'forbidden';
@@ -152,7 +152,7 @@ describe('watch', () => {
   it.each([
     ['refuses connections', undefined],
     ['does not permit the watch', 'forbidden'],
-  ] as const)('keeps calls waiting within the grace period if the API server %s at the start', async (_, fault) => {
+  ] as const)('keeps calls waiting within the grace period if the API server %s at startup', async (_, fault) => {
     const api = await startApiServer();
     await startPods(api, 'a');
     api.fault = fault;

@@ -45,7 +45,7 @@ async function run(
   return { stdout, lines: lines.filter(({ context }) => context === CONTEXT), before, after };
 }
 
-describe('an application with traces of grpc-js', () => {
+describe('application with grpc-js traces', () => {
   const env = { GRPC_TRACE: 'subchannel', GRPC_VERBOSITY: 'DEBUG' };
 
   it('writes grpc-js traces of a refused connection to the logger, and to stderr after the application has closed', async () => {
@@ -59,12 +59,12 @@ describe('an application with traces of grpc-js', () => {
     expect(after).toMatch(/^D \S+ \| v\S+ \d+ \| subchannel \| .*ECONNREFUSED/m);
   });
 
-  it('writes no grpc-js traces with the level info', async () => {
+  it('writes no grpc-js traces if grpcJsLog is info', async () => {
     const { lines, before } = await run(`127.0.0.1:${await freePort()}`, { grpcJsLog: 'info' }, env);
     expect([lines, before]).toEqual([[], '']);
   });
 
-  it('leaves the log of grpc-js on stderr without the option grpcJsLog', async () => {
+  it('leaves the grpc-js log on stderr if grpcJsLog is not set', async () => {
     const { lines, before } = await run(`127.0.0.1:${await freePort()}`, {}, env);
     expect(lines).toEqual([]);
     expect(before).toMatch(/^D .*ECONNREFUSED/m);
@@ -127,7 +127,7 @@ describe('several applications in a process', () => {
     expect(stderr).toEqual(['E four failed { code: 14 }\n']);
   });
 
-  it('writes the log of grpc-js to stderr again if the start fails', async () => {
+  it('writes the grpc-js log to stderr again if the application fails to start', async () => {
     const log = new CapturedLog();
     const wrong = ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: '' }]);
     const imports = [ResilientGrpcModule.forRoot({ grpcJsLog: 'error' }), wrong];
@@ -155,7 +155,7 @@ describe('several applications in a process', () => {
 });
 
 describe('grpcJsLog', () => {
-  it('fails the start with an error that lists the known levels if the level of grpcJsLog is unknown', async () => {
+  it('fails at startup with an error that lists the known levels if the grpcJsLog level is unknown', async () => {
     const wrong: object = { grpcJsLog: 'trace' };
     await expect(started(wrong, new CapturedLog())).rejects.toThrow(
       `forRoot.grpcJsLog: expected 'error', 'info' or 'debug', got "trace"`,

@@ -323,7 +323,7 @@ describe('arbitrary client options', () => {
           expect(JSON.parse(JSON.stringify(result.snapshot()))).toHaveProperty('connectivity');
           if (working % 10 === 0 && result.target === server.url) {
             const orders = result.getService<OrdersClient>('orders.v1.Orders');
-            // The options may make the call fail, for example by a size limit or a deadline, but only with a status.
+            // The options may cause the call to fail, for example because of a size limit or a deadline, but only with a status.
             await firstValueFrom(orders.get({ id: '1' })).catch((error: unknown) =>
               expect(error).toHaveProperty('code'),
             );

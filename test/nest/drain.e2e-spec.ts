@@ -145,7 +145,7 @@ function collect(stream: Observable<unknown>) {
 const aboutDrain = (): string[] => lines.filter((line) => line.includes('[ResilientGrpc]'));
 
 describe('first phase of a shutdown', () => {
-  it('ends streams with onDrain at the start of a shutdown, while requests in progress continue and start new calls', async () => {
+  it('ends streams that set onDrain when a shutdown starts, while requests in progress continue and start new calls', async () => {
     const { app, client, orders, hung, get } = await gateway();
     const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
     const failing = collect(orders.watch({ from: '0' }, { onDrain: 'fail' }));
@@ -168,7 +168,7 @@ describe('first phase of a shutdown', () => {
     );
   });
 
-  it('completes or fails a new stream with onDrain during a shutdown, without sending a call', async () => {
+  it('completes or fails a new stream that sets onDrain during a shutdown, and sends no call', async () => {
     const { app, orders, hung, get } = await gateway();
     const served = get('/hung');
     await waitFor(() => hung.count === 1);
@@ -250,7 +250,7 @@ describe('hybrid application', () => {
       await waitFor(() => relayed.received === 3);
       const beganAt = performance.now();
       await app.close();
-      // With an open stream, gracefulShutdown would wait forever.
+      // If a stream were open, gracefulShutdown would wait forever.
       recordTiming(task, 'hybrid application closed after, ms', performance.now() - beganAt, { atMost: 2_000 });
       expect(relayed.end).toBe('completed');
       expect(client.connectivity.state).toBe('SHUTDOWN');
@@ -396,7 +396,7 @@ describe('application shutdown hook that never resolves', () => {
 });
 
 describe('explicit drain()', () => {
-  it('ends streams with onDrain, lets calls finish, and closes the client on an explicit drain()', async () => {
+  it('ends streams that set onDrain, lets calls finish, and closes the client on an explicit drain()', async () => {
     const { app, client, orders } = await gateway();
     server.script('Get', { message: { id: '1' }, hold: 'everything' });
     const call = firstValueFrom(orders.get({ id: '1' }));

@@ -88,7 +88,7 @@ describe('service config from an Observable', () => {
     ['invalid JSON', 'grpc_config=[{]'],
     ['an invalid choice', 'grpc_config=[{"percentage":"all","serviceConfig":{}}]'],
     ['an invalid service config', 'grpc_config=[{"serviceConfig":{"methodConfig":[{"name":[{}],"timeout":"soon"}]}}]'],
-  ])('ignores a DNS record with %s at the start, and applies the corrected record later', async (_what, text) => {
+  ])('ignores a DNS record with %s at startup, and applies the corrected record later', async (_what, text) => {
     const names = await NameServer.start();
     onTestFinished(() => {
       names.close();
@@ -118,7 +118,7 @@ describe('service config from an Observable', () => {
       'clients.orders.serviceConfig.methodConfig[0].retryPolicy.maxAttempts',
     ],
     ['never arrives because the Observable completes', EMPTY, 'clients.orders.serviceConfig'],
-  ])('fails the start if the first service config %s', async (_, source, path) => {
+  ])('fails at startup if the first service config %s', async (_, source, path) => {
     const error: unknown = await start(source).catch((reason: unknown) => reason);
     if (!(error instanceof GrpcConfigurationError)) throw error;
     expect(error.problems.map((problem) => problem.path)).toEqual([path]);

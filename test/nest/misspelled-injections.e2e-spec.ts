@@ -48,7 +48,7 @@ describe('misspelled injection', () => {
           { name, protoPath: ORDERS_PROTO, useFactory: async () => ({ url: '127.0.0.1:1' }) },
         ]),
     ],
-  ])('fails the start and suggests the closest service for a misspelled service name (%s)', async (_how, feature) => {
+  ])('fails at startup and suggests the closest service for a misspelled service name (%s)', async (_how, feature) => {
     const name = uniqueName();
     @Injectable()
     class Consumer {
@@ -61,7 +61,7 @@ describe('misspelled injection', () => {
     });
   });
 
-  it('fails the start and suggests the closest client if a client or its service is injected with a misspelled client name', async () => {
+  it('fails at startup and suggests the closest client if a client or its service is injected with a misspelled client name', async () => {
     const name = uniqueName();
     const wrong = name.replace('billing', 'biling');
     @Injectable()
@@ -94,7 +94,7 @@ describe('misspelled injection', () => {
     expect(problemOf(error)?.message).toBe("no service 'Warehouse'; known services: 'orders.v1.Orders'");
   });
 
-  it('fails the start if another module injects a misspelled service', async () => {
+  it('fails at startup if another module injects a misspelled service', async () => {
     const name = uniqueName();
     @Controller()
     class Consumer {
@@ -111,7 +111,7 @@ describe('misspelled injection', () => {
     expect(problemOf(error)?.message).toBe("no service 'Ordres'; did you mean 'Orders'?");
   });
 
-  it('fails the start for a misspelled service name if forFeature() is called after the class was decorated', async () => {
+  it('fails at startup for a misspelled service name if forFeature() is called after the class was decorated', async () => {
     const name = uniqueName();
     @Injectable()
     class Consumer {
@@ -125,7 +125,7 @@ describe('misspelled injection', () => {
     ['defined in another module', true],
     ['not defined', false],
   ])(
-    'makes the dependency error of Nest name forFeature() and the missing export if an injected client is %s',
+    "names forFeature() and the missing export in Nest's dependency error if an injected client is %s",
     async (_state, isDefined) => {
       const name = uniqueName();
       @Injectable()

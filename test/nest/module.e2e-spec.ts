@@ -155,7 +155,7 @@ describe('client name', () => {
     expect(await get(context)).toMatchObject({ id: '7' });
   });
 
-  it('fails the start with both places and the difference if two definitions of a client differ', async () => {
+  it('fails at startup with an error that names both places and the difference if two definitions of a client differ', async () => {
     const starting = start(
       ResilientGrpcModule.forFeature([orders()]),
       ResilientGrpcModule.forFeature([{ ...orders(), timeoutMs: 5 }]),
@@ -252,7 +252,7 @@ describe('forRoot', () => {
     expect(limits).toMatchObject([{ maxConcurrent: 20, adaptive: {} }]);
   });
 
-  it('fails the start with both places if forRoot is called twice', async () => {
+  it('fails at startup with an error that names both places if forRoot is called twice', async () => {
     await expect(start(ResilientGrpcModule.forRoot(), ResilientGrpcModule.forRoot())).rejects.toThrow(
       /forRoot: called twice, at .*module\.e2e-spec\.ts:\d+ and at .*module\.e2e-spec\.ts:\d+; keep one/,
     );
@@ -276,7 +276,7 @@ describe('Nest testing module', () => {
     expect(await get(app)).toMatchObject({ id: '7' });
   });
 
-  it('overrides a service in a testing module by the token of its full name, also under its short name', async () => {
+  it('overrides a service under its full and its short name in a testing module that overrides the token of the full name', async () => {
     const fake = { get: () => of({ id: 'fake', item: '' }) };
     app = await builder().overrideProvider(getGrpcServiceToken('orders', 'orders.v1.Orders')).useValue(fake).compile();
     expect(await get(app)).toEqual({ id: 'fake', item: '' });

@@ -62,8 +62,8 @@ const CLIENTS: readonly [string, (url: string) => NestGrpcClientOptions][] = [
   ],
 ];
 
-describe.each(SERVERS)("Nest's shared gRPC options, with a server of %s", (_what, serverModule) => {
-  it.each(CLIENTS)('serves a call of a client that is configured with %s', async (_client, optionsFor) => {
+describe.each(SERVERS)("Nest's shared gRPC options, with a server configured with %s", (_what, serverModule) => {
+  it.each(CLIENTS)('serves a call from a client that is configured with %s', async (_client, optionsFor) => {
     @Module({ imports: [serverModule], controllers: [OrdersController] })
     class ServerModule {}
     const server = await NestFactory.createMicroservice(ServerModule, {
@@ -108,7 +108,7 @@ const TARGETS: readonly [string, NestGrpcClientOptions, string][] = [
   ],
 ];
 
-describe('target of a client in the form of Nest', () => {
+describe('target of a client that is configured with Nest options', () => {
   const clientOf = async (module: ReturnType<typeof ResilientGrpcModule.forFeature>) => {
     const app = await NestFactory.createApplicationContext(module, { logger: false, abortOnError: false });
     onTestFinished(() => app.close());
@@ -132,7 +132,7 @@ describe('target of a client in the form of Nest', () => {
     expect((await clientOf(module)).target).toBe('heroes:1');
   });
 
-  it('fails the start if flat options have no url', async () => {
+  it('fails at startup if flat options have no url', async () => {
     const flat: NestGrpcClientOptions = { name: 'HERO_PACKAGE', ...heroWith(undefined).options };
     await expect(clientOf(ResilientGrpcModule.forFeature([flat]))).rejects.toThrow(
       /clients\.HERO_PACKAGE\.url: expected a target such as 'orders:50051'/,

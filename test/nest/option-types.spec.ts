@@ -21,9 +21,9 @@ export function rejectedByTypes() {
   ResilientGrpcModule.forFeature([{ ...orders }]);
   // @ts-expect-error neither protoPath nor packageDefinition
   ResilientGrpcModule.forFeature([{ name: 'x', url: 'y' }]);
-  // @ts-expect-error options of gRPC with another transport
+  // @ts-expect-error gRPC options with another transport
   ResilientGrpcModule.forFeature([{ name: 'x', transport: 0, options: { url: '', package: '' } }]);
-  // @ts-expect-error misspelled key in the form of Nest
+  // @ts-expect-error misspelled key next to Nest's `options`
   ResilientGrpcModule.forFeature([{ name: 'x', transport: 4, options: { url: '', package: '' }, timeoutMS: 5 }]);
   // @ts-expect-error misspelled key
   ResilientGrpcModule.forFeature([{ ...orders, url: '', timeoutMS: 5 }]);

@@ -50,7 +50,7 @@ async function start(drain?: DrainOptions): Promise<{ app: INestApplicationConte
 }
 
 describe('shutdown', () => {
-  it('lets calls in flight finish at a shutdown, rejects new calls, closes the clients, and logs the start and the result', async () => {
+  it('lets calls in flight finish during a shutdown, rejects new calls, closes the clients, and logs the start and the result', async () => {
     const { app, orders } = await start();
     const call = firstValueFrom(orders.get({ id: '1' }));
     await waitFor(() => server.heldCount() === 1);

@@ -94,7 +94,7 @@ describe('mutual TLS', () => {
     ).rejects.toMatchObject({ code: 14 });
   });
 
-  it('fails the start if the key belongs to another certificate', async () => {
+  it('fails at startup if the key belongs to another certificate', async () => {
     await serve('server', 'ca');
     await expect(call({ tls: { ca, cert: certificate('client'), key: certificate('next-key') } })).rejects.toThrow(
       /clients\.orders\.tls\.key: expected the private key of the first certificate in `cert`, got another key/,

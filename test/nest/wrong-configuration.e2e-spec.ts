@@ -70,19 +70,19 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
   ],
   // keys
   [
-    'a key both in and next to the options of Nest',
+    "a key that is set both inside and next to Nest's `options`",
     clientWith({ transport: 4, options: { url: 'orders:50051' } }),
     'clients.orders.options.url',
     /keep one of them/,
   ],
   [
-    'an unknown key in the options of Nest',
+    "an unknown key in Nest's `options`",
     clientWith({ options: { color: 'red' } }),
     'clients.orders.color',
     /known keys: /,
   ],
   [
-    'options of Nest that are a string',
+    "Nest's `options` given as a string",
     clientWith({ options: 'orders:50051' }),
     'clients.orders.options',
     /write \{ url, package, protoPath \}/,
@@ -164,7 +164,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     'clients.orders.metadata.grpc-timeout',
     /which gRPC reserves/,
   ],
-  // unreadable values, and values that would block the start
+  // unreadable values, and values that would block startup
   [
     'a getter that throws',
     () => [forFeature([Object.defineProperty({ ...orders }, 'timeoutMs', throwing)])],
@@ -351,7 +351,7 @@ async function problemsOf(imports: () => DynamicModule[]): Promise<GrpcConfigura
 
 describe('invalid configuration', () => {
   it.each(WRONG)(
-    'fails the start with the path of the problem and its remedy for %s',
+    'reports the path of the problem and its remedy at startup for %s',
     async (_, imports, path, remedy) => {
       const problems = await problemsOf(imports);
       const found = problems.filter((problem) => problem.path === path);
@@ -374,7 +374,7 @@ describe('invalid configuration', () => {
     ]);
   });
 
-  it('throws from forFeature for a missing .proto file, together with invalid settings of that call', () => {
+  it('throws one error from forFeature that lists a missing .proto file and the invalid settings of the same call', () => {
     try {
       forFeature([
         { ...orders, protoPath: 'nowhere.proto' },

@@ -29,7 +29,7 @@ const LAPSE = { interval: '250ms', lookback: '5s' };
 
 /** Panels with a query for a feature that these applications do not use. */
 const UNUSED = [
-  'Ended waits', // for the server's limit of streams
+  'Ended waits', // for the server's stream limit
   'Replaced connections',
   'Adaptive limits and delays',
   'Resumed streams',
@@ -150,8 +150,8 @@ const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>
   },
 };
 
-describe('a Prometheus that scrapes applications', () => {
-  it('fires each alert for its cause, clears it afterward, and has data for every dashboard panel of a used feature', async ({
+describe('Prometheus server that scrapes applications', () => {
+  it('fires each alert for its cause, clears the alert after the cause ends, and has data for every dashboard panel of a used feature', async ({
     skip,
   }) => {
     skip(...skipWithout('Prometheus'));
@@ -217,7 +217,7 @@ function repeat(work: () => unknown): () => Promise<void> {
   return stop;
 }
 
-/** Starts servers, and repeats calls that are balanced over them. */
+/** Starts servers, and repeats calls that are balanced across them. */
 async function callReplicas(replicas: readonly ServerSettings[]) {
   const servers = await Promise.all(replicas.map((settings) => startServer(settings)));
   const url = `ipv4:${servers.map((server) => server.url).join(',')}`;

@@ -16,15 +16,15 @@ const promtool = (...args: readonly string[]): string =>
   execFileSync('promtool', args, { cwd: ROOT, encoding: 'utf8' });
 
 describe('the alert rules', () => {
-  it('passes the alert rules through the check and the unit tests of promtool', ({ skip }) => {
+  it('validates the alert rules with promtool check and promtool test', ({ skip }) => {
     skip(...skipWithout('Prometheus'));
     expect(promtool('check', 'rules', RULES_FILE)).toContain(`SUCCESS: ${String(RULES.length)} rules found`);
     expect(promtool('test', 'rules', 'test/operations/prometheus-rules.test.yml')).toContain('SUCCESS');
   });
 });
 
-describe('a Prometheus that scrapes an application', () => {
-  it('fires the alert of an outage only during the outage', async ({ skip }) => {
+describe('Prometheus server that scrapes an application', () => {
+  it('fires the outage alert only during an outage', async ({ skip }) => {
     skip(...skipWithout('Prometheus'));
     const { address } = await serveMetrics();
     const { echo, client, server } = await instrumentedScene({ outageGraceMs: 60_000 });

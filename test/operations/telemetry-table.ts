@@ -72,7 +72,7 @@ export async function collectedNames(): Promise<readonly string[]> {
   return [...new Set(names)].sort();
 }
 
-/** Wraps a meter: each instrument that it creates adds a function to `record` that records one value. */
+/** Wraps a meter. For each instrument that the meter creates, adds a function that records one value to `record`. */
 function recording(meter: Meter, record: (() => void)[]): Meter {
   return new Proxy(meter, {
     get: (_target, key: keyof Meter) => {

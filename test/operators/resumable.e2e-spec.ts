@@ -212,7 +212,7 @@ describe('reader of a resumable stream', () => {
 });
 
 describe("resumable stream of Nest's own client", () => {
-  it("resumes a stream of Nest's own client after the errors of grpc-js for a lost connection", async () => {
+  it("resumes a stream of Nest's own client after grpc-js reports lost connections", async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());

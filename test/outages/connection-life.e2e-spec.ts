@@ -60,7 +60,7 @@ const messages = (load: CallLoad) => load.failed.map(({ error }) => (error as Er
 const becomes = (client: ResilientGrpcClient, state: ConnectivityState): Promise<unknown> =>
   firstValueFrom(client.events$.pipe(filter((event) => event.type === 'connectivity' && event.to === state)));
 
-/** Makes safe and unsafe calls until the promise of `busy` resolves; none may fail. Resolves to the number of calls. */
+/** Makes safe and unsafe calls until `busy()` resolves; no call may fail. Resolves to the number of calls. */
 async function underLoad({ orders }: OrdersApp, busy: () => Promise<unknown>): Promise<number> {
   const gets = CallLoad.start(150, () => orders.get({ id: '1' }), MAX_OPEN);
   const creates = CallLoad.start(150, () => create({ orders }), MAX_OPEN);
@@ -168,7 +168,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     expect(aboveDebug(app)).toEqual([]);
   });
 
-  it('replaces the connection for a rotated certificate under load without a failed or resent call', async ({
+  it('replaces the connection after a certificate rotation under load without a failed or resent call', async ({
     onTestFinished,
   }) => {
     const tls = {

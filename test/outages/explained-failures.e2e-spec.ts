@@ -64,11 +64,11 @@ interface Case {
   readonly start: () => Promise<FailingConnection['settings']>;
   /** The route to the peer, as arguments of `ip route add`. The client runs in a network namespace with this route. */
   readonly route?: string;
-  /** Options of the doctor that correspond to the settings of the client. */
+  /** Doctor options that correspond to the client settings. */
   readonly options?: readonly string[];
   /** Options in the doctor command that the client suggests. @defaultValue `options` */
   readonly suggested?: readonly string[];
-  /** The check of the doctor that explains the failure. */
+  /** The doctor check that explains the failure. */
   readonly check?: 'address' | 'certificate' | 'target';
 }
 
@@ -178,7 +178,7 @@ const CASES: Readonly<Record<string, Case>> = {
     options: ['--tls'],
     check: 'certificate',
   },
-  'a certificate of an unknown authority': {
+  'a certificate from an unknown authority': {
     kind: 'certificate-untrusted',
     start: async () => at(await grpcServer('server'), {}),
     options: ['--tls'],
@@ -198,7 +198,7 @@ describe('HTTP response instead of gRPC', () => {
     // grpc-js reads the page as a message whose length exceeds the limit.
     [200, 8, 'text/html'],
     [503, 14, undefined],
-  ])('explains HTTP status %i in the error, the health, and the doctor', async (status, code, type) => {
+  ])('explains HTTP status %i in the error, the health check, and the doctor', async (status, code, type) => {
     const { url } = await startHttp2Server((stream) => {
       stream.respond({ ':status': status, ...(type !== undefined && { 'content-type': type }) });
       stream.end('<html><h1>nginx</h1></html>');
@@ -236,7 +236,7 @@ describe('TLS detection', () => {
 
 describe('failed connection', () => {
   it.for(Object.entries(CASES))(
-    'explains %s with one sentence in the error, the log, the health, the snapshot, and the doctor',
+    'explains %s with one sentence in the error, the log, the health check, the snapshot, and the doctor',
     async ([, { kind, start, route, options = [], suggested = options, check = 'address' }], { skip }) => {
       if (route !== undefined) skip(...skipWithout('namespaces'));
       const connection = { kind, settings: await start(), options, check };

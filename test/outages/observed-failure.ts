@@ -9,24 +9,24 @@ import { aboveDebug, startOrdersApp } from '../support/orders-app.js';
 export interface FailingConnection {
   readonly kind: ConnectFailureKind;
   readonly settings: GrpcClientSettings & { readonly url: string };
-  /** Options of the doctor for the same connection. */
+  /** Doctor options for the same connection. */
   readonly options: readonly string[];
-  /** The check of the doctor that explains the failure. */
+  /** The doctor check that explains the failure. */
   readonly check: string;
 }
 
 /** The explanations of a failed connection, as JSON values. */
 export interface ObservedFailure {
   readonly error: Pick<GrpcCallError, 'code' | 'reason' | 'reachedServer' | 'details' | 'message'>;
-  /** The line of the log. */
+  /** The log line. */
   readonly line: string;
   readonly health: unknown;
   readonly connectivity: { readonly lastError?: string | undefined; readonly lastFailure?: unknown };
-  /** The message of the doctor's check. */
+  /** The message of the doctor check. */
   readonly doctor: string;
 }
 
-/** Calls through a connection that fails, and collects the explanations. */
+/** Makes a call over a connection that fails, and collects the explanations. */
 export async function observeFailure({ kind, settings, options, check }: FailingConnection): Promise<ObservedFailure> {
   const app = await startOrdersApp({ ...settings, outageGraceMs: 1_000 });
   try {

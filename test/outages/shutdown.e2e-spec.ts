@@ -15,7 +15,7 @@ async function failureOf(call: Observable<unknown>): Promise<{ readonly error: G
   } catch (error) {
     return { error: error as GrpcCallError, at: performance.now() };
   }
-  throw new Error('it succeeded');
+  throw new Error('the call succeeded');
 }
 
 const create = ({ orders }: OrdersOf) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });

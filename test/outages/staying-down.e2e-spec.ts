@@ -73,7 +73,7 @@ function failing(call: () => Parameters<typeof firstValueFrom>[0]): FailingCall 
   };
   const ended = firstValueFrom(call()).then(
     (value) => {
-      throw new Error(`it succeeded: ${JSON.stringify(value)}`);
+      throw new Error(`the call succeeded: ${JSON.stringify(value)}`);
     },
     (error: unknown) => {
       started.error = error as GrpcCallError;
@@ -197,7 +197,7 @@ describe.concurrent('server that stays down', () => {
   );
 
   it(
-    'fails a call immediately in an outage if the call has waitForReady: false or exceeds maxWaitingCalls',
+    'fails a call immediately in an outage if the call sets waitForReady: false or exceeds maxWaitingCalls',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const peer = await startPeer(onTestFinished);
@@ -226,7 +226,7 @@ describe.concurrent('server that stays down', () => {
   );
 
   it(
-    'makes a call with waitForReady wait until its deadline, and a call without it until the grace period ends',
+    'makes a call wait until its deadline if waitForReady is true, and until the grace period ends otherwise',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const proxy = await startProxy(onTestFinished);

@@ -19,7 +19,7 @@ beforeEach(({ onTestFinished }) => {
 
 describe('name that cannot be resolved', () => {
   it.for(['pick_first', 'round_robin'] as const)(
-    'starts an outage for an unresolvable name, in which calls wait and the client resolves the name repeatedly (%s)',
+    'starts an outage if a name cannot be resolved, keeps calls waiting, and retries the resolution (%s)',
     { tags: ['timed'] },
     async (loadBalancing, { task }) => {
       const settings = { url: NOWHERE, outageGraceMs: 60_000, loadBalancing };
@@ -42,7 +42,7 @@ describe('name that cannot be resolved', () => {
   );
 
   it.for(['pick_first', 'round_robin'] as const)(
-    'fails calls immediately with the cause after the grace period of an unresolvable name (%s)',
+    'fails calls immediately with the cause if a name still cannot be resolved after the grace period (%s)',
     { tags: ['timed'] },
     async (loadBalancing, { task }) => {
       const app = await startOrdersApp({ url: NOWHERE, outageGraceMs: 500, loadBalancing });

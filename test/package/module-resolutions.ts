@@ -15,7 +15,7 @@ export function compileInEachResolution(entries: readonly string[], application:
   // If the types of an entry are not found, the entry is `any` and has every name.
   const imports = entries.map(
     (entry, index) =>
-      `import * as entry${index} from '${entry}';\n// @ts-expect-error: it has no such name\nentry${index}.noSuchName;\n`,
+      `import * as entry${index} from '${entry}';\n// @ts-expect-error: the entry exports no such name\nentry${index}.noSuchName;\n`,
   );
   for (const kind of ['cts', 'mts']) writeFileSync(join(application, `entries.${kind}`), imports.join(''));
   const projects = Object.entries(RESOLUTIONS).map(([moduleResolution, { kinds, ...options }]) => {

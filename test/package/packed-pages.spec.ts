@@ -32,7 +32,7 @@ it('links images of packed pages to raw files, and other pages to the file views
   expect(pages['docs/streams.md']).toContain('](https://git.example/orders/grpc/blob/v1.2.3/docs/');
 });
 
-it('keeps the picture of the README, which the package contains, if no repository is known', () => {
+it('keeps the README image, which the package contains, if no repository is known', () => {
   expect(packedPages({ version: '1.2.3' })['README.md']).toMatch(/!\[[^\]]+\]\(docs\/demo\.png\)/);
 });
 
@@ -42,7 +42,7 @@ it('does not change code blocks or links within a packed page', () => {
   expect(readme).toContain("forFeature([{ name: 'orders', url, package: 'orders.v1', protoPath }])");
 });
 
-it('removes references in parentheses to pages that the package does not contain, if no repository is known', () => {
+it('removes parenthesized references to pages that the package does not contain, if no repository is known', () => {
   const text = Object.values(packedPages({ version: '1.2.3' })).join('\n');
   expect(text).not.toContain('(why)');
   expect(pages['docs/shutdown.md']).toMatch(/ \(\[why\]\(https:/);

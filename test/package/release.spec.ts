@@ -7,7 +7,7 @@ import { ROOT } from '../consumers/packed-library.js';
 
 const LIBRARY = 'libs/resilient-grpc/package.json';
 
-/** Quick replacements of the scripts that a release runs. */
+/** Quick replacements for the scripts that a release runs. */
 const QUICK = { 'pack:check': 'echo packed', 'test:fast': 'echo tested', build: 'echo built' };
 
 // npm starts many processes.

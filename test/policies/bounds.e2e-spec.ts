@@ -75,7 +75,7 @@ describe('attemptTimeoutMs', () => {
     expect([...reasons]).toEqual(['4 attempt-timeout']);
   });
 
-  it('keeps the evidence of an attempt whose timeout the server detects first', async () => {
+  it('reports the peer and reachedServer of an attempt whose timeout the server detects first', async () => {
     const server = await startHttp2Server((stream) => {
       stream.resume();
       // A server that forwards the deadline fails the call slightly before the deadline.
@@ -87,7 +87,7 @@ describe('attemptTimeoutMs', () => {
     expect(server.streams).toHaveLength(1);
   });
 
-  it('applies the attemptTimeoutMs of a call instead of that of its method, and rejects a negative one', async () => {
+  it('applies the attemptTimeoutMs of a call instead of that of its method, and rejects a negative value', async () => {
     const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 60_000 } } });
     server.script('UnsafeUnary', { never: true });
     expect(await failureOf(echo.unsafeUnary({}, { attemptTimeoutMs: 50 }))).toMatchObject({
@@ -109,7 +109,7 @@ describe('attemptTimeoutMs', () => {
     expect(await answer).toMatchObject({ text: 'late' });
   });
 
-  it('stops attemptTimeoutMs at the response headers of a stream', async () => {
+  it('ends the attempt timeout when the response headers of a stream arrive', async () => {
     const { echo, server } = await scene({ methods: { '*': { attemptTimeoutMs: 1_000 } } });
     server.script('ServerStream', { headers: true, messages: [{ number: 1 }, { number: 2 }], intervalMs: 1_100 });
     let received = 0;
@@ -119,7 +119,7 @@ describe('attemptTimeoutMs', () => {
 });
 
 describe('maxConcurrentCalls', () => {
-  it('admits calls up to maxConcurrentCalls, queues up to maxQueuedCalls and rejects the rest', async () => {
+  it('admits calls up to maxConcurrentCalls, queues calls up to maxQueuedCalls, and rejects the rest', async () => {
     const { echo, server } = await scene({ maxConcurrentCalls: 2, maxQueuedCalls: 3 });
     server.script('Unary', { hold: 'everything', message: {} });
     const calls = Array.from({ length: 5 }, () => firstValueFrom(echo.unary({})));
@@ -216,7 +216,7 @@ describe('circuitBreaker', () => {
     expect(circuits.at(-1)).toBe('half-open > closed');
   });
 
-  it('opens the circuit after deadlines that only an interceptor of grpc-js sets', async () => {
+  it('opens the circuit after deadlines that only a grpc-js interceptor sets', async () => {
     const { echo, server, client } = await scene({
       methods: { UnsafeUnary: { circuitBreaker: { minimumThroughput: 1 } } },
     });

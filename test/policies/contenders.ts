@@ -7,7 +7,7 @@ import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.
 
 /** Result of a call. */
 export interface Ended {
-  /** 'OK', 'UNAVAILABLE' … */
+  /** Name of the status, such as 'OK' or 'UNAVAILABLE'. */
   readonly status: string;
   readonly ms: number;
   readonly messages: number;
@@ -19,7 +19,7 @@ export interface Running {
   cancel(): void;
 }
 
-/** One of the two compared clients, with its own channel. */
+/** One of the two clients under comparison, with its own channel. */
 export interface Contender {
   /** @param within deadline, in milliseconds from now */
   unary(within?: number, text?: string): Running;

@@ -72,7 +72,7 @@ function writeOf(client: Client): Write {
 const toUndefined = (): undefined => undefined;
 
 /** Makes a write, which the server ends, between two calls that succeed. Resolves to the error of the write. */
-async function played(server: FrameServer, write: Write): Promise<unknown> {
+async function errorOf(server: FrameServer, write: Write): Promise<unknown> {
   await write('before');
   const error = await write('write');
   // Any resent request arrives before this call.
@@ -80,8 +80,8 @@ async function played(server: FrameServer, write: Write): Promise<unknown> {
   return error;
 }
 
-/** Makes a write that waits while another request uses the only stream, then runs `play`. Expects the write to succeed and be sent once. */
-async function writeInQueue(connect: (url: string) => Promise<Write>, play: Ending['play']): Promise<void> {
+/** Makes a write that waits while another request uses the only stream, then runs `action`. Expects the write to succeed after one send. */
+async function writeInQueue(connect: (url: string) => Promise<Write>, action: Ending['action']): Promise<void> {
   const server = await FrameServer.start(
     (request) => {
       if (request.key !== 'other' || request.number > 1) request.connection.write(request.success());
@@ -97,16 +97,16 @@ async function writeInQueue(connect: (url: string) => Promise<Write>, play: Endi
   // The client has handled everything sent so far, and the write is still in its queue.
   await holder!.connection.read();
   expect(server.requests('write')).toEqual([]);
-  await play(holder!);
+  await action(holder!);
   expect(await result).toBeUndefined();
   expect(server.requests('write')).toHaveLength(1);
   holder!.connection.socket.destroy();
   await other;
 }
 
-const startServer = ({ play, times = Infinity }: Pick<Ending, 'play' | 'times'>) =>
+const startServer = ({ action, times = Infinity }: Pick<Ending, 'action' | 'times'>) =>
   FrameServer.start((request) => {
-    if (request.key === 'write' && request.number <= times) void play(request);
+    if (request.key === 'write' && request.number <= times) void action(request);
     else request.connection.write(request.success());
   });
 
@@ -126,8 +126,8 @@ describe('write', () => {
       const { outcome, sent = 1, sentByGrpcJs = 1 } = row;
       const [ours, plain] = [await startServer(row), await startServer(row)];
       const [error, plainError] = await Promise.all([
-        played(ours, await resilient(ours.url)),
-        played(plain, grpcJs(plain.url)),
+        errorOf(ours, await resilient(ours.url)),
+        errorOf(plain, grpcJs(plain.url)),
       ]);
       const seen = {
         outcome: outcomeOf(error),
@@ -146,8 +146,8 @@ describe('write', () => {
     async (_ending, row) => {
       const [ours, plain] = [await startServer(row), await startServer(row)];
       const [error, plainError] = await Promise.all([
-        played(ours, await callbacks(ours.url)),
-        played(plain, grpcJs(plain.url)),
+        errorOf(ours, await callbacks(ours.url)),
+        errorOf(plain, grpcJs(plain.url)),
       ]);
       expect(ours.executable('write').length).toBeLessThanOrEqual(1);
       // Plain grpc-js also resends requests that may have been executed.
@@ -159,15 +159,15 @@ describe('write', () => {
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
     'completes a write that waits for a stream, and sends it exactly once, after this event on the connection: %s',
-    async (_ending, { play }) => {
-      await writeInQueue(resilient, play);
+    async (_ending, { action }) => {
+      await writeInQueue(resilient, action);
     },
   );
 
   it.each(byEnding(ENDINGS_BEFORE_SENT))(
     'completes a write of the grpc-js client that waits for a stream of the library channel, and sends it exactly once, after this event on the connection: %s',
-    async (_ending, { play }) => {
-      await writeInQueue(callbacks, play);
+    async (_ending, { action }) => {
+      await writeInQueue(callbacks, action);
     },
   );
 });
@@ -181,7 +181,7 @@ describe("status CANCELLED 'CANCELLED' of a method that is safe to repeat", () =
   it.each(['unary', 'clientStream', 'serverStream', 'bidi'] as const)(
     'counts CANCELLED as a lost connection and retries the call if GOAWAY follows: %s',
     async (method) => {
-      const server = await startServer({ play: cancelledBeforeGoaway, times: 1 });
+      const server = await startServer({ action: cancelledBeforeGoaway, times: 1 });
       const echo = await startEcho(server.url);
       await toList(callOnce(echo, method, { idempotent: true, metadata: keyed('write') }));
       expect(server.requests('write')).toHaveLength(2);
@@ -189,8 +189,8 @@ describe("status CANCELLED 'CANCELLED' of a method that is safe to repeat", () =
     },
   );
 
-  it('fails a call with CANCELLED as the status of the server if no GOAWAY follows', async () => {
-    const server = await startServer({ play: cancelled });
+  it('fails a call with status CANCELLED, received from the server, if no GOAWAY follows', async () => {
+    const server = await startServer({ action: cancelled });
     const echo = await startEcho(server.url);
     const error = await failureOf(echo.unary({}, { metadata: keyed('write') }));
     expect(error).toMatchObject({ code: status.CANCELLED, reason: 'server', reachedServer: 'yes' });
@@ -200,11 +200,11 @@ describe("status CANCELLED 'CANCELLED' of a method that is safe to repeat", () =
 
 describe('REFUSED_STREAM', () => {
   const refusing = (times: number) =>
-    startServer({ play: (request) => request.connection.write(request.reset(REFUSED)), times });
+    startServer({ action: (request) => request.connection.write(request.reset(REFUSED)), times });
 
-  it('retries REFUSED_STREAM by the retry policy of a safe method', async () => {
+  it('retries REFUSED_STREAM according to the retry policy of a safe method', async () => {
     const server = await refusing(Infinity);
-    const error = await played(server, await resilient(server.url, {}, 'unary'));
+    const error = await errorOf(server, await resilient(server.url, {}, 'unary'));
     expect(error).toMatchObject({ reason: 'refused', reachedServer: 'maybe', notRetriedBecause: 'attempts-exhausted' });
     // The default policy has 4 attempts.
     expect(server.requests('write')).toHaveLength(4);
@@ -213,10 +213,10 @@ describe('REFUSED_STREAM', () => {
   it('resends a refused write once if `trustRefusedStreams` is set, as gRPC does', async () => {
     const trusting = { trustRefusedStreams: true };
     const once = await refusing(1);
-    expect(await played(once, await resilient(once.url, trusting))).toBeUndefined();
+    expect(await errorOf(once, await resilient(once.url, trusting))).toBeUndefined();
     expect(once.requests('write')).toHaveLength(2);
     const always = await refusing(Infinity);
-    expect(await played(always, await resilient(always.url, trusting))).toMatchObject({ code: status.UNAVAILABLE });
+    expect(await errorOf(always, await resilient(always.url, trusting))).toMatchObject({ code: status.UNAVAILABLE });
     expect(always.requests('write')).toHaveLength(2);
   });
 });
@@ -225,8 +225,8 @@ describe('REFUSED_STREAM', () => {
 const TOGETHER = 40;
 
 it.each(ENDINGS_TOGETHER)(
-  'retries more reads of a lost connection than the retry budget has tokens: %s',
-  async (_ending, play) => {
+  'retries all reads on a lost connection even if they outnumber the tokens in the retry budget: %s',
+  async (_ending, action) => {
     const held: FrameRequest[] = [];
     const server = await FrameServer.start((request) => {
       if (request.connection !== server.connections[0] || request.key === 'before')
@@ -237,7 +237,7 @@ it.each(ENDINGS_TOGETHER)(
     await read('before');
     const results = Array.from({ length: TOGETHER }, (_, index) => read(`read${index}`));
     await waitFor(() => held.length === TOGETHER, { timeoutMs: 30_000 });
-    await play(held);
+    await action(held);
     expect((await Promise.all(results)).filter((error) => error !== undefined)).toEqual([]);
   },
 );

@@ -6,7 +6,7 @@ import { goaway, half } from '../support/frames.js';
 /** One way in which a server ends a request that it has received, and the outcome. */
 export interface Ending {
   readonly ending: string;
-  play(request: FrameRequest): void | Promise<void>;
+  action(request: FrameRequest): void | Promise<void>;
   /** The outcome of a write that is called once: 'OK', or the error's `reason` and `reachedServer`. */
   readonly outcome: 'OK' | `${FailureReason}, ${ReachedServer}`;
   /** Number of HEADERS frames sent on the wire for this write. @defaultValue 1 */
@@ -25,38 +25,38 @@ const ALL = 2 ** 31 - 1;
 const [CANCELLED, UNKNOWN, NOT_FOUND, ABORTED, INTERNAL_STATUS, UNAVAILABLE] = [1, 2, 5, 10, 13, 14];
 const GRPC = { 'content-type': 'application/grpc' };
 
-type Play = Ending['play'];
+type Action = Ending['action'];
 
 const writing =
-  (...parts: readonly ((request: FrameRequest) => Buffer)[]): Play =>
+  (...parts: readonly ((request: FrameRequest) => Buffer)[]): Action =>
   (request) => {
     request.connection.write(...parts.map((part) => part(request)));
   };
 
-const inTurn =
-  (...plays: readonly Play[]): Play =>
+const inSequence =
+  (...actions: readonly Action[]): Action =>
   async (request) => {
-    for (const play of plays) {
-      await play(request);
+    for (const action of actions) {
+      await action(request);
       await request.connection.read();
     }
   };
 
-const status = (code: number, text: string, fields: Readonly<Record<string, string>> = GRPC): Play =>
+const status = (code: number, text: string, fields: Readonly<Record<string, string>> = GRPC): Action =>
   writing((request) => request.status({ ...fields, 'grpc-status': String(code), 'grpc-message': encodeURI(text) }));
 const headers = writing((request) => request.headers());
 const message = writing((request) => request.message());
-const trailers = (code: number, text?: string): Play => writing((request) => request.trailers(code, text));
-const reset = (code: number): Play => writing((request) => request.reset(code));
+const trailers = (code: number, text?: string): Action => writing((request) => request.trailers(code, text));
+const reset = (code: number): Action => writing((request) => request.reset(code));
 const succeed = writing((request) => request.success());
-const fin: Play = ({ connection }) => void connection.socket.end();
-const rst: Play = ({ connection }) => void connection.socket.resetAndDestroy();
+const fin: Action = ({ connection }) => void connection.socket.end();
+const rst: Action = ({ connection }) => void connection.socket.resetAndDestroy();
 
 /** ID of the client's stream before that of `request`; 0 if there is no such stream. */
 const below = ({ streamId }: Pick<FrameRequest, 'streamId'>) => Math.max(0, streamId - 2);
 /** GOAWAY with a last stream ID below the request's stream, which means that the server has not processed the request. */
 const goawayBelow =
-  (code = NO_ERROR): Play =>
+  (code = NO_ERROR): Action =>
   (request) => {
     request.connection.goaway(below(request), code);
   };
@@ -67,21 +67,21 @@ const goawayBelowFrame = (code: number) => (request: FrameRequest) => {
 };
 /** GOAWAY with the request's own stream as the last one. */
 const goawayAt =
-  (code = NO_ERROR): Play =>
+  (code = NO_ERROR): Action =>
   ({ connection, streamId }) => {
     connection.goaway(streamId, code);
   };
 /** GOAWAY with the highest last stream ID, which rejects no request. */
 const goawayAboveAll =
-  (code = NO_ERROR): Play =>
+  (code = NO_ERROR): Action =>
   ({ connection }) => {
     connection.goaway(ALL, code);
   };
 
 /** The status of a server that shuts down. */
-export const cancelled: Play = status(CANCELLED, 'CANCELLED');
+export const cancelled: Action = status(CANCELLED, 'CANCELLED');
 /** The server sends GOAWAY after the client has read the status. */
-export const cancelledBeforeGoaway: Play = inTurn(cancelled, goawayAt());
+export const cancelledBeforeGoaway: Action = inSequence(cancelled, goawayAt());
 
 const LOST = 'connection-lost, maybe';
 const LOST_WITHIN_ANSWER = 'connection-lost, yes';
@@ -92,44 +92,44 @@ const UNPROVEN = 'server, maybe';
 const STATUSES: readonly Ending[] = [
   ...['Stream refused by server', 'No connection established', 'Connection dropped', 'Cancelling all calls'].flatMap(
     (text): Ending[] => [
-      { ending: `UNAVAILABLE '${text}'`, play: status(UNAVAILABLE, text), outcome: ANSWERED },
+      { ending: `UNAVAILABLE '${text}'`, action: status(UNAVAILABLE, text), outcome: ANSWERED },
       {
         ending: `UNAVAILABLE '${text}' without content-type`,
-        play: status(UNAVAILABLE, text, {}),
+        action: status(UNAVAILABLE, text, {}),
         outcome: UNPROVEN,
       },
       {
         ending: `headers, then UNAVAILABLE '${text}'`,
-        play: inTurn(headers, trailers(UNAVAILABLE, text)),
+        action: inSequence(headers, trailers(UNAVAILABLE, text)),
         outcome: ANSWERED,
       },
     ],
   ),
   {
     ending: "INTERNAL 'Received RST_STREAM with code 2 (Internal server error)' without content-type",
-    play: status(INTERNAL_STATUS, 'Received RST_STREAM with code 2 (Internal server error)', {}),
+    action: status(INTERNAL_STATUS, 'Received RST_STREAM with code 2 (Internal server error)', {}),
     outcome: UNPROVEN,
   },
   {
     ending: "CANCELLED 'Call cancelled' without content-type",
-    play: status(CANCELLED, 'Call cancelled', {}),
+    action: status(CANCELLED, 'Call cancelled', {}),
     outcome: UNPROVEN,
   },
-  { ending: "CANCELLED 'CANCELLED'", play: cancelled, outcome: ANSWERED },
-  { ending: 'ABORTED', play: status(ABORTED, 'again'), outcome: ANSWERED },
-  { ending: 'NOT_FOUND without content-type', play: status(NOT_FOUND, 'no tea', {}), outcome: UNPROVEN },
+  { ending: "CANCELLED 'CANCELLED'", action: cancelled, outcome: ANSWERED },
+  { ending: 'ABORTED', action: status(ABORTED, 'again'), outcome: ANSWERED },
+  { ending: 'NOT_FOUND without content-type', action: status(NOT_FOUND, 'no tea', {}), outcome: UNPROVEN },
   {
     ending: 'UNAVAILABLE with a pushback of 0 ms',
-    play: status(UNAVAILABLE, 'again', { ...GRPC, 'grpc-retry-pushback-ms': '0' }),
+    action: status(UNAVAILABLE, 'again', { ...GRPC, 'grpc-retry-pushback-ms': '0' }),
     outcome: ANSWERED,
   },
-  { ending: 'a message, then UNKNOWN', play: inTurn(headers, message, trailers(UNKNOWN)), outcome: ANSWERED },
+  { ending: 'a message, then UNKNOWN', action: inSequence(headers, message, trailers(UNKNOWN)), outcome: ANSWERED },
   {
     ending: 'HTTP 503 without a gRPC status',
-    play: writing((request) => request.status({ ':status': '503', 'content-type': 'text/html' })),
+    action: writing((request) => request.status({ ':status': '503', 'content-type': 'text/html' })),
     outcome: 'http, maybe',
   },
-  { ending: 'success', play: succeed, outcome: 'OK' },
+  { ending: 'success', action: succeed, outcome: 'OK' },
 ];
 
 /** Statuses around a GOAWAY: those that a transport sends instead of a reset while it shuts down, and those of applications. */
@@ -141,19 +141,19 @@ const SHUTDOWN_STATUSES: readonly Ending[] = [
     { code: CANCELLED, text: 'CANCELLED' },
   ].flatMap(({ code, text }): Ending[] => [
     {
-      ending: `GOAWAY at its stream, then ${code} '${text}'`,
-      play: inTurn(goawayAt(), status(code, text)),
+      ending: `GOAWAY at the request, then ${code} '${text}'`,
+      action: inSequence(goawayAt(), status(code, text)),
       outcome: LOST,
     },
     {
-      ending: `headers, GOAWAY at its stream, then ${code} '${text}'`,
-      play: inTurn(headers, goawayAt(), trailers(code, text)),
+      ending: `headers, GOAWAY at the request, then ${code} '${text}'`,
+      action: inSequence(headers, goawayAt(), trailers(code, text)),
       outcome: ANSWERED,
     },
   ]),
   {
     ending: "GOAWAY above all and CANCELLED 'CANCELLED' in one write",
-    play: writing(
+    action: writing(
       () => goaway(ALL, NO_ERROR),
       (request) => request.status({ ...GRPC, 'grpc-status': '1', 'grpc-message': 'CANCELLED' }),
     ),
@@ -161,23 +161,23 @@ const SHUTDOWN_STATUSES: readonly Ending[] = [
   },
   // Only a call that is safe to repeat waits for the GOAWAY.
   {
-    ending: "CANCELLED 'CANCELLED', then GOAWAY at its stream",
-    play: cancelledBeforeGoaway,
+    ending: "CANCELLED 'CANCELLED', then GOAWAY at the request",
+    action: cancelledBeforeGoaway,
     outcome: ANSWERED,
   },
   {
-    ending: "GOAWAY at its stream, then UNAVAILABLE 'out of tea'",
-    play: inTurn(goawayAt(), status(UNAVAILABLE, 'out of tea')),
+    ending: "GOAWAY at the request, then UNAVAILABLE 'out of tea'",
+    action: inSequence(goawayAt(), status(UNAVAILABLE, 'out of tea')),
     outcome: ANSWERED,
   },
   {
-    ending: "GOAWAY at its stream, then CANCELLED 'by the application'",
-    play: inTurn(goawayAt(), status(CANCELLED, 'by the application')),
+    ending: "GOAWAY at the request, then CANCELLED 'by the application'",
+    action: inSequence(goawayAt(), status(CANCELLED, 'by the application')),
     outcome: ANSWERED,
   },
   {
-    ending: "GOAWAY at its stream, then UNAVAILABLE 'Stream refused by server' without content-type",
-    play: inTurn(goawayAt(), status(UNAVAILABLE, 'Stream refused by server', {})),
+    ending: "GOAWAY at the request, then UNAVAILABLE 'Stream refused by server' without content-type",
+    action: inSequence(goawayAt(), status(UNAVAILABLE, 'Stream refused by server', {})),
     outcome: UNPROVEN,
   },
 ];
@@ -189,19 +189,19 @@ const CODES = Array.from({ length: 14 }, (_, code) => code);
 const RESETS: readonly Ending[] = [
   ...CODES.filter((code) => code !== REFUSED).map((code): Ending => ({
     ending: `RST_STREAM ${code}`,
-    play: reset(code),
+    action: reset(code),
     outcome: CODES_OF_LOST_CONNECTIONS.has(code) ? LOST : UNPROVEN,
   })),
   // A proxy can send REFUSED_STREAM for requests that its backend has executed.
-  { ending: 'RST_STREAM 7 (REFUSED_STREAM)', play: reset(REFUSED), outcome: 'refused, maybe', sentByGrpcJs: 2 },
+  { ending: 'RST_STREAM 7 (REFUSED_STREAM)', action: reset(REFUSED), outcome: 'refused, maybe', sentByGrpcJs: 2 },
   ...CODES.map((code): Ending => ({
     ending: `headers, then RST_STREAM ${code}`,
-    play: inTurn(headers, reset(code)),
+    action: inSequence(headers, reset(code)),
     outcome: CODES_OF_LOST_CONNECTIONS.has(code) ? LOST_WITHIN_ANSWER : ANSWERED,
   })),
   {
     ending: 'headers, a message, then RST_STREAM 7 (REFUSED_STREAM)',
-    play: inTurn(headers, message, reset(REFUSED)),
+    action: inSequence(headers, message, reset(REFUSED)),
     outcome: ANSWERED,
   },
 ];
@@ -212,90 +212,90 @@ const UNPROCESSED_ONCE = { outcome: 'OK', sent: 2, times: 1 } as const;
 const UNPROCESSED_TWICE = { outcome: 'OK', sent: 3, times: 2 } as const;
 
 const GOAWAYS: readonly Ending[] = [
-  { ending: 'GOAWAY below it, twice', play: goawayBelow(), ...UNPROCESSED_TWICE, sentByGrpcJs: 2 },
-  { ending: 'GOAWAY below it', play: goawayBelow(), ...UNPROCESSED_ONCE, sentByGrpcJs: 2 },
+  { ending: 'GOAWAY below the request, twice', action: goawayBelow(), ...UNPROCESSED_TWICE, sentByGrpcJs: 2 },
+  { ending: 'GOAWAY below the request', action: goawayBelow(), ...UNPROCESSED_ONCE, sentByGrpcJs: 2 },
   // Node ends all streams with the code of a GOAWAY if the code is not NO_ERROR, regardless of the IDs of the streams.
   ...[PROTOCOL, INTERNAL, CANCEL, CALM].flatMap((code): Ending[] => [
-    { ending: `GOAWAY with code ${code} below it`, play: goawayBelow(code), ...UNPROCESSED_ONCE },
-    { ending: `GOAWAY with code ${code} at its stream`, play: goawayAt(code), outcome: LOST },
-    { ending: `GOAWAY with code ${code} above all`, play: goawayAboveAll(code), outcome: LOST },
+    { ending: `GOAWAY with code ${code} below the request`, action: goawayBelow(code), ...UNPROCESSED_ONCE },
+    { ending: `GOAWAY with code ${code} at the request`, action: goawayAt(code), outcome: LOST },
+    { ending: `GOAWAY with code ${code} above all`, action: goawayAboveAll(code), outcome: LOST },
   ]),
-  { ending: 'GOAWAY at its stream, then success', play: inTurn(goawayAt(), succeed), outcome: 'OK' },
-  { ending: 'GOAWAY above all, then success', play: inTurn(goawayAboveAll(), succeed), outcome: 'OK' },
+  { ending: 'GOAWAY at the request, then success', action: inSequence(goawayAt(), succeed), outcome: 'OK' },
+  { ending: 'GOAWAY above all, then success', action: inSequence(goawayAboveAll(), succeed), outcome: 'OK' },
   ...[
     { how: 'FIN', end: fin },
     { how: 'RST', end: rst },
   ].flatMap(({ how, end }): Ending[] => [
-    { ending: `GOAWAY at its stream, then ${how}`, play: inTurn(goawayAt(), end), outcome: LOST },
-    { ending: `GOAWAY above all, then ${how}`, play: inTurn(goawayAboveAll(), end), outcome: LOST },
+    { ending: `GOAWAY at the request, then ${how}`, action: inSequence(goawayAt(), end), outcome: LOST },
+    { ending: `GOAWAY above all, then ${how}`, action: inSequence(goawayAboveAll(), end), outcome: LOST },
     {
-      ending: `GOAWAY below it, then ${how}`,
-      play: inTurn(goawayBelow(), end),
+      ending: `GOAWAY below the request, then ${how}`,
+      action: inSequence(goawayBelow(), end),
       ...UNPROCESSED_ONCE,
       sentByGrpcJs: 2,
     },
   ]),
   {
-    ending: 'GOAWAY at its stream, then RST_STREAM 7 (REFUSED_STREAM)',
-    play: inTurn(goawayAt(), reset(REFUSED)),
+    ending: 'GOAWAY at the request, then RST_STREAM 7 (REFUSED_STREAM)',
+    action: inSequence(goawayAt(), reset(REFUSED)),
     outcome: 'refused, maybe',
     sentByGrpcJs: 2,
   },
   {
     ending: 'GOAWAY above all, then RST_STREAM 7 (REFUSED_STREAM)',
-    play: inTurn(goawayAboveAll(), reset(REFUSED)),
+    action: inSequence(goawayAboveAll(), reset(REFUSED)),
     outcome: 'refused, maybe',
     sentByGrpcJs: 2,
   },
   {
     ending: 'GOAWAY above all, then RST_STREAM 8 (CANCEL)',
-    play: inTurn(goawayAboveAll(), reset(CANCEL)),
+    action: inSequence(goawayAboveAll(), reset(CANCEL)),
     outcome: LOST,
   },
 ];
 
 const SEQUENCES: readonly Ending[] = [
   {
-    ending: 'GOAWAY above all, then below it',
-    play: inTurn(goawayAboveAll(), goawayBelow()),
+    ending: 'GOAWAY above all, then below the request',
+    action: inSequence(goawayAboveAll(), goawayBelow()),
     ...UNPROCESSED_ONCE,
     sentByGrpcJs: 2,
   },
   {
-    ending: 'GOAWAY above all, then at its stream, then success',
-    play: inTurn(goawayAboveAll(), goawayAt(), succeed),
+    ending: 'GOAWAY above all, then at the request, then success',
+    action: inSequence(goawayAboveAll(), goawayAt(), succeed),
     outcome: 'OK',
   },
   {
-    ending: 'GOAWAY above all, then at its stream, then FIN',
-    play: inTurn(goawayAboveAll(), goawayAt(), fin),
+    ending: 'GOAWAY above all, then at the request, then FIN',
+    action: inSequence(goawayAboveAll(), goawayAt(), fin),
     outcome: LOST,
   },
   {
-    ending: 'GOAWAY at its stream, then with INTERNAL_ERROR below it',
-    play: inTurn(goawayAt(), goawayBelow(INTERNAL)),
+    ending: 'GOAWAY at the request, then with INTERNAL_ERROR below the request',
+    action: inSequence(goawayAt(), goawayBelow(INTERNAL)),
     ...UNPROCESSED_ONCE,
   },
   {
-    ending: 'GOAWAY below it and RST_STREAM 7 (REFUSED_STREAM) in one write',
-    play: writing(goawayBelowFrame(NO_ERROR), (request) => request.reset(REFUSED)),
-    ...UNPROCESSED_ONCE,
-    sentByGrpcJs: 2,
-  },
-  {
-    ending: 'GOAWAY below it and FIN in one write',
-    play: inTurnWithoutReading(writing(goawayBelowFrame(NO_ERROR)), fin),
+    ending: 'GOAWAY below the request and RST_STREAM 7 (REFUSED_STREAM) in one write',
+    action: writing(goawayBelowFrame(NO_ERROR), (request) => request.reset(REFUSED)),
     ...UNPROCESSED_ONCE,
     sentByGrpcJs: 2,
   },
   {
-    ending: 'GOAWAY with code 2 below it and FIN in one write',
-    play: inTurnWithoutReading(writing(goawayBelowFrame(INTERNAL)), fin),
+    ending: 'GOAWAY below the request and FIN in one write',
+    action: inSequenceWithoutReading(writing(goawayBelowFrame(NO_ERROR)), fin),
+    ...UNPROCESSED_ONCE,
+    sentByGrpcJs: 2,
+  },
+  {
+    ending: 'GOAWAY with code 2 below the request and FIN in one write',
+    action: inSequenceWithoutReading(writing(goawayBelowFrame(INTERNAL)), fin),
     ...UNPROCESSED_ONCE,
   },
   {
-    ending: 'GOAWAY at its stream, RST_STREAM 8 (CANCEL) and FIN in one write',
-    play: inTurnWithoutReading(
+    ending: 'GOAWAY at the request, RST_STREAM 8 (CANCEL) and FIN in one write',
+    action: inSequenceWithoutReading(
       writing(
         (request) => goaway(request.streamId, NO_ERROR),
         (request) => request.reset(CANCEL),
@@ -306,52 +306,52 @@ const SEQUENCES: readonly Ending[] = [
   },
   // If a server contradicts itself, its first response applies.
   {
-    ending: 'RST_STREAM 7 (REFUSED_STREAM) and GOAWAY below it in one write',
-    play: writing(
+    ending: 'RST_STREAM 7 (REFUSED_STREAM) and GOAWAY below the request in one write',
+    action: writing(
       (request) => request.reset(REFUSED),
       (request) => goaway(below(request), NO_ERROR),
     ),
     outcome: 'refused, maybe',
   },
   {
-    ending: 'UNAVAILABLE and GOAWAY below it in one write',
-    play: writing(
+    ending: 'UNAVAILABLE and GOAWAY below the request in one write',
+    action: writing(
       (request) => request.status({ ...GRPC, 'grpc-status': String(UNAVAILABLE) }),
       (request) => goaway(below(request), NO_ERROR),
     ),
     outcome: ANSWERED,
   },
   {
-    ending: 'headers and GOAWAY below it in one write',
-    play: writing(
+    ending: 'headers and GOAWAY below the request in one write',
+    action: writing(
       (request) => request.headers(),
       (request) => goaway(below(request), NO_ERROR),
     ),
     outcome: ANSWERED,
   },
   {
-    ending: 'RST_STREAM 7 (REFUSED_STREAM), then GOAWAY below it',
-    play: inTurn(reset(REFUSED), ({ connection, streamId }) => {
+    ending: 'RST_STREAM 7 (REFUSED_STREAM), then GOAWAY below the request',
+    action: inSequence(reset(REFUSED), ({ connection, streamId }) => {
       connection.write(goaway(below({ streamId }), NO_ERROR));
     }),
     outcome: 'refused, maybe',
     sentByGrpcJs: 2,
   },
   {
-    ending: 'RST_STREAM 8 (CANCEL), then GOAWAY at its stream',
-    play: inTurn(reset(CANCEL), goawayAt()),
+    ending: 'RST_STREAM 8 (CANCEL), then GOAWAY at the request',
+    action: inSequence(reset(CANCEL), goawayAt()),
     outcome: LOST,
   },
   {
-    ending: 'headers, then GOAWAY below it',
-    play: inTurn(headers, ({ connection, streamId }) => {
+    ending: 'headers, then GOAWAY below the request',
+    action: inSequence(headers, ({ connection, streamId }) => {
       connection.write(goaway(below({ streamId }), NO_ERROR));
     }),
     outcome: ANSWERED,
   },
   {
-    ending: 'success and GOAWAY below it in one write',
-    play: writing(
+    ending: 'success and GOAWAY below the request in one write',
+    action: writing(
       (request) => request.success(),
       (request) => goaway(below(request), NO_ERROR),
     ),
@@ -360,11 +360,11 @@ const SEQUENCES: readonly Ending[] = [
 ];
 
 const SOCKETS: readonly Ending[] = [
-  { ending: 'FIN', play: fin, outcome: LOST },
-  { ending: 'RST', play: rst, outcome: LOST },
+  { ending: 'FIN', action: fin, outcome: LOST },
+  { ending: 'RST', action: rst, outcome: LOST },
   {
     ending: 'half a HEADERS frame, then FIN',
-    play: inTurnWithoutReading(
+    action: inSequenceWithoutReading(
       writing((request) => half(request.headers())),
       fin,
     ),
@@ -372,34 +372,34 @@ const SOCKETS: readonly Ending[] = [
   },
   {
     ending: 'half a RST_STREAM frame (REFUSED_STREAM), then FIN',
-    play: inTurnWithoutReading(
+    action: inSequenceWithoutReading(
       writing((request) => half(request.reset(REFUSED))),
       fin,
     ),
     outcome: LOST,
   },
   {
-    ending: 'half a GOAWAY frame below it, then FIN',
-    play: inTurnWithoutReading(
+    ending: 'half a GOAWAY frame below the request, then FIN',
+    action: inSequenceWithoutReading(
       writing((request) => half(goaway(below(request), NO_ERROR))),
       fin,
     ),
     outcome: LOST,
   },
-  { ending: 'headers, then FIN', play: inTurn(headers, fin), outcome: LOST_WITHIN_ANSWER },
-  { ending: 'headers, then RST', play: inTurn(headers, rst), outcome: LOST_WITHIN_ANSWER },
+  { ending: 'headers, then FIN', action: inSequence(headers, fin), outcome: LOST_WITHIN_ANSWER },
+  { ending: 'headers, then RST', action: inSequence(headers, rst), outcome: LOST_WITHIN_ANSWER },
   {
     ending: 'headers, half a DATA frame, then FIN',
-    play: inTurnWithoutReading(
+    action: inSequenceWithoutReading(
       writing((request) => Buffer.concat([request.headers(), half(request.message())])),
       fin,
     ),
     outcome: LOST_WITHIN_ANSWER,
   },
-  { ending: 'headers, a message, then FIN', play: inTurn(headers, message, fin), outcome: LOST_WITHIN_ANSWER },
+  { ending: 'headers, a message, then FIN', action: inSequence(headers, message, fin), outcome: LOST_WITHIN_ANSWER },
   {
     ending: 'headers, a message, then the end of the stream without trailers',
-    play: writing(
+    action: writing(
       (request) => request.headers(),
       (request) => request.message(),
       (request) => request.end(),
@@ -408,9 +408,9 @@ const SOCKETS: readonly Ending[] = [
   },
 ];
 
-function inTurnWithoutReading(...plays: readonly Play[]): Play {
+function inSequenceWithoutReading(...actions: readonly Action[]): Action {
   return async (request) => {
-    for (const play of plays) await play(request);
+    for (const action of actions) await action(request);
   };
 }
 
@@ -425,37 +425,37 @@ export const ENDINGS: readonly Ending[] = [
 ];
 
 /**
- * Events on a connection whose only stream (MAX_CONCURRENT_STREAMS 1) another request uses; `play` receives that request. The write is
+ * Events on a connection whose only stream (MAX_CONCURRENT_STREAMS 1) another request uses; `action` receives that request. The write is
  * still queued in the client.
  */
-export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'play'>[] = [
-  { ending: 'the other request is answered', play: succeed },
-  { ending: 'the other request gets RST_STREAM 7', play: reset(REFUSED) },
-  { ending: 'FIN', play: fin },
-  { ending: 'RST', play: rst },
+export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'action'>[] = [
+  { ending: 'the other request is answered', action: succeed },
+  { ending: 'the other request gets RST_STREAM 7', action: reset(REFUSED) },
+  { ending: 'FIN', action: fin },
+  { ending: 'RST', action: rst },
   {
     ending: 'half a frame, then FIN',
-    play: inTurnWithoutReading(
+    action: inSequenceWithoutReading(
       writing((other) => half(other.headers())),
       fin,
     ),
   },
-  { ending: 'GOAWAY at the other request', play: goawayAt() },
-  { ending: 'GOAWAY at the other request, then FIN', play: inTurn(goawayAt(), fin) },
-  { ending: 'GOAWAY at the other request, then success', play: inTurn(goawayAt(), succeed) },
-  { ending: 'GOAWAY above all', play: goawayAboveAll() },
-  { ending: 'GOAWAY above all, then success', play: inTurn(goawayAboveAll(), succeed) },
-  { ending: 'GOAWAY above all, then FIN', play: inTurn(goawayAboveAll(), fin) },
-  { ending: 'GOAWAY above all, then at the other request', play: inTurn(goawayAboveAll(), goawayAt()) },
-  { ending: 'GOAWAY above all, then RST_STREAM 8', play: inTurn(goawayAboveAll(), reset(CANCEL)) },
+  { ending: 'GOAWAY at the other request', action: goawayAt() },
+  { ending: 'GOAWAY at the other request, then FIN', action: inSequence(goawayAt(), fin) },
+  { ending: 'GOAWAY at the other request, then success', action: inSequence(goawayAt(), succeed) },
+  { ending: 'GOAWAY above all', action: goawayAboveAll() },
+  { ending: 'GOAWAY above all, then success', action: inSequence(goawayAboveAll(), succeed) },
+  { ending: 'GOAWAY above all, then FIN', action: inSequence(goawayAboveAll(), fin) },
+  { ending: 'GOAWAY above all, then at the other request', action: inSequence(goawayAboveAll(), goawayAt()) },
+  { ending: 'GOAWAY above all, then RST_STREAM 8', action: inSequence(goawayAboveAll(), reset(CANCEL)) },
   {
     ending: 'GOAWAY above all, then at the other request, then success',
-    play: inTurn(goawayAboveAll(), goawayAt(), succeed),
+    action: inSequence(goawayAboveAll(), goawayAt(), succeed),
   },
-  { ending: 'GOAWAY below the other request', play: goawayBelow() },
+  { ending: 'GOAWAY below the other request', action: goawayBelow() },
   ...[PROTOCOL, INTERNAL, CALM].flatMap((code) => [
-    { ending: `GOAWAY with code ${code} at the other request`, play: goawayAt(code) },
-    { ending: `GOAWAY with code ${code} below the other request`, play: goawayBelow(code) },
+    { ending: `GOAWAY with code ${code} at the other request`, action: goawayAt(code) },
+    { ending: `GOAWAY with code ${code} below the other request`, action: goawayBelow(code) },
   ]),
 ];
 
@@ -474,13 +474,13 @@ export const ENDINGS_TOGETHER: readonly (readonly [string, (requests: readonly F
   ],
 ];
 
-function together(play: Play): (requests: readonly FrameRequest[]) => Promise<void> {
+function together(action: Action): (requests: readonly FrameRequest[]) => Promise<void> {
   return async (requests) => {
     const { connection } = requests[0]!;
     connection.goaway(ALL);
     await connection.read();
     // The requests whose endings close the connection are last.
     const ordered = [...requests].sort((a, b) => Number(a.streamId % 3 === 2) - Number(b.streamId % 3 === 2));
-    for (const request of ordered) await play(request);
+    for (const request of ordered) await action(request);
   };
 }

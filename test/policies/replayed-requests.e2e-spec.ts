@@ -21,7 +21,7 @@ async function upload(settings: ClientSettings = {}) {
   return { server, proxy, echo: client.getService<EchoService>('Echo') };
 }
 
-/** A request stream that pauses after `first` messages until `continueRequests()`. */
+/** A request stream that pauses after `first` messages until `continueRequests()` is called. */
 function halting(first: number, rest: number, text = 'x') {
   let continueRequests: () => void = () => undefined;
   const gate = new Promise<void>((resolve) => (continueRequests = resolve));

@@ -72,7 +72,10 @@ async function attemptsOf({ server, client }: Scene, count = 1, call = () => cli
   return made;
 }
 
-/** Number of characters in the largest request that fits the retry buffer of a call. The message needs 5 more bytes, its text field 4. */
+/**
+ * Number of characters in the largest request that fits the retry buffer of a call. The message header takes 5 more bytes, and the header
+ * of the text field takes 4.
+ */
 const LARGEST_KEPT = (1 << 20) - 9;
 
 const attempts = async (scene: Scene, characters = 0) => {
@@ -89,7 +92,7 @@ function gaps(server: ScriptedGrpcServer): number[] {
 
 /** Maximum time that a round trip and a timer add on a quiet machine. */
 const LATE_MS = 90;
-const isAtLeast = (ms: number | undefined, leastMs: number) => ms !== undefined && ms >= leastMs - 5;
+const isAtLeast = (ms: number | undefined, minMs: number) => ms !== undefined && ms >= minMs - 5;
 const kept = (isKept: boolean) => (isKept ? 'yes' : 'no');
 
 async function outcome({ client }: Scene, within?: number): Promise<Ended> {
@@ -149,7 +152,7 @@ export const RULES: readonly Rule[] = [
       record('second backoff of 200 ms ±20%, ms', second!, 240 + LATE_MS);
       record('third backoff of 200 ms ±20%, ms', third!, 240 + LATE_MS);
       const isCapped = isAtLeast(first, 80) && isAtLeast(second, 160) && isAtLeast(third, 160) && more.length === 0;
-      // The first backoff is not the maximum, 80 s or more with jitter. Otherwise, there would be no second attempt before the test ends.
+      // A second attempt before the test ends shows that the first backoff is not the maximum, which is at least 80 s with jitter.
       const policy = { initialBackoff: '0.1s', backoffMultiplier: 1_000, maxBackoff: '100s' };
       const slow = await scene.another(retrying(policy));
       const before = server.counts().calls;

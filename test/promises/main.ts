@@ -1,8 +1,8 @@
-// npm run promises [-- --full --only a,b --seed N --strict --counts --half 1]: plays every situation, then every test that records a
+// npm run promises [-- --full --only a,b --seed N --strict --counts --half 1]: runs every situation, then every test that records a
 // timing, one at a time. Prints each measurement with its bound and its verdict. A timed bound that does not hold on a busy machine is
 // 'not judged'. The exit code is 1 if a promise is broken, if a test file has no result, or if the run is interrupted; with --strict, also
 // if a bound was not judged. --counts, for CI, omits the tests and, as `npm test` does, judges only the counts of situations. Then
-// --half 1 or 2 plays every other situation, so that two processes can share the work.
+// --half 1 or 2 runs every other situation, so that two processes can share the work.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { seededRandom } from 'nestjs-resilient-grpc/testing';
@@ -66,7 +66,7 @@ const random = seededRandom(seed);
 console.log(`Promises, seed ${seed}${values.full ? ', in full' : ''}`);
 if (missingPrograms().length > 0) console.log(`Not installed: ${missingPrograms().join(', ')}`);
 for (const [index, [name, situation]] of [...situations].entries()) {
-  // Drawn for every situation, so that a seed repeats a play regardless of `--only`.
+  // Drawn for every situation, so that a seed repeats a run regardless of `--only`.
   const playSeed = Math.trunc(random() * 2 ** 31);
   const isOfOtherHalf = values.half !== undefined && String((index % 2) + 1) !== values.half;
   if (!chosen.includes(name) || isOfOtherHalf || interrupted.signal.aborted) continue;
@@ -103,5 +103,5 @@ const [broken, open] = [count('broken') + errors, count('not judged')];
 console.log(`\n${count('kept')} kept, ${broken} broken, ${open} not judged`);
 if (open > 0) console.log('The machine was too busy to judge every bound. Run the command again on an idle machine.');
 const failed = broken + (values.strict ? open : 0);
-// Exits explicitly, because an interrupted play may leave open resources.
+// Exits explicitly, because an interrupted run may leave open resources.
 process.exit(failed > 0 || interrupted.signal.aborted ? 1 : 0);

@@ -6,11 +6,11 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 interface Sample {
   /** End of the second, in milliseconds since 1970. */
   readonly at: number;
-  /** Longest delay of its timers, in milliseconds. */
+  /** Longest delay of a timer, in milliseconds. */
   readonly latestMs: number;
-  /** CPU time that other programs used, in percent of all cores; absent if the system does not report it. */
+  /** CPU time that other programs used, as a percentage of all cores; absent if the system does not report it. */
   readonly othersPercent?: number;
-  /** CPU time that the host withheld from this machine, in percent of all cores; absent if the system does not report it. */
+  /** CPU time that the host withheld from this machine, as a percentage of all cores; absent if the system does not report it. */
   readonly stolenPercent?: number;
 }
 
@@ -33,7 +33,7 @@ export class Sentinel {
     });
   }
 
-  /** Resolves after the first sample, so that the second before the first play is covered. */
+  /** Resolves after the first sample, so that the samples cover the second before the first run. */
   static async start(): Promise<Sentinel> {
     const child = fork(new URL('./sentinel-process.mjs', import.meta.url), { execArgv: [] });
     const sentinel = new Sentinel(child);
@@ -41,7 +41,7 @@ export class Sentinel {
     return sentinel;
   }
 
-  /** Returns the worst load of all samples of the time from one second before `from` until `until`, in milliseconds since 1970. */
+  /** Returns the worst load from one second before `from` until `until`. Both times are in milliseconds since 1970. */
   async loadBetween(from: number, until: number): Promise<MachineLoad> {
     // Waits for the sample that covers the end of the period.
     await waitFor(() => (this.samples.at(-1)?.at ?? 0) >= until, { timeoutMs: 60_000 });
@@ -70,8 +70,8 @@ export class Sentinel {
 /** Returns the reason why durations measured under `load` cannot be judged; `undefined` if they can. */
 export function whyNotJudged({ latestMs, othersPercent = 0, stolenPercent = 0 }: MachineLoad): string | undefined {
   const reasons = [
-    ...(othersPercent > MAX_OTHERS_PERCENT ? [`other programs used ${othersPercent.toFixed(0)} % of the CPU`] : []),
-    ...(stolenPercent > MAX_STOLEN_PERCENT ? [`the host withheld ${stolenPercent.toFixed(0)} % of the CPU`] : []),
+    ...(othersPercent > MAX_OTHERS_PERCENT ? [`other programs used ${othersPercent.toFixed(0)}% of the CPU`] : []),
+    ...(stolenPercent > MAX_STOLEN_PERCENT ? [`the host withheld ${stolenPercent.toFixed(0)}% of the CPU`] : []),
     ...(latestMs > MAX_TIMER_DELAY_MS ? [`timers fired up to ${latestMs.toFixed(0)} ms late`] : []),
   ];
   return reasons.length === 0 ? undefined : reasons.join(', ');

@@ -13,7 +13,7 @@ export interface TimedTest extends JudgedRun {
   readonly name: string;
 }
 
-/** Paths, from the root, of the specs below test/ that record timings, directly or in a file that they import by a relative path. */
+/** Paths, relative to the root, of the specs under test/ that record timings, directly or in a file that they import by a relative path. */
 export function timedFiles(): readonly string[] {
   const files = readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' })
     .map((file) => join('test', file))

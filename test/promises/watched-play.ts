@@ -4,7 +4,7 @@ import type { Situation } from '../scenarios/support/situation.js';
 import { whyNotJudged, type Sentinel } from './sentinel.js';
 import { verdictOf, type Verdict } from './verdict.js';
 
-/** Longer than any play (a full play of quiet feeds takes 10 minutes). A play that exceeds this limit hangs, and is aborted. */
+/** Longer than any run (a full run of quiet feeds takes 10 minutes). A run that exceeds this limit hangs, and is aborted. */
 const PLAY_LIMIT_MS = 15 * 60_000;
 
 /** A figure with its bound and its verdict: a row of the table. */
@@ -39,7 +39,7 @@ export async function judgedBetween(
 }
 
 /**
- * Plays `situation` once while `sentinel` measures the load of the machine. Errors of the play, including unhandled rejections, are in the
+ * Runs `situation` once while `sentinel` measures the load of the machine. Errors of the run, including unhandled rejections, are in the
  * result; they do not reject the promise.
  */
 export async function playWatched(
@@ -48,14 +48,14 @@ export async function playWatched(
   sentinel: Sentinel,
 ): Promise<WatchedPlay> {
   const from = Date.now();
-  // A separate signal per play, so that listeners do not accumulate on `signal`.
+  // A separate signal per run, so that listeners do not accumulate on `signal`.
   const ending = new AbortController();
   const end = () => {
     ending.abort(signal?.reason);
   };
   signal?.addEventListener('abort', end, { once: true });
   const limit = setTimeout(() => {
-    ending.abort(new Error(`the play did not end within ${PLAY_LIMIT_MS / 60_000} minutes`));
+    ending.abort(new Error(`the run did not end within ${PLAY_LIMIT_MS / 60_000} minutes`));
   }, PLAY_LIMIT_MS);
   const errors: string[] = [];
   const onRejection = (error: unknown) => void errors.push(`unhandled rejection: ${String(error)}`);

@@ -12,7 +12,7 @@ const CLIENTS = 4;
 const ROUNDS = { short: 1, full: 5 };
 const IDLE_MS = 500;
 
-/** Connections that end by GOAWAY or SIGKILL while this process is blocked, and calls made before the process has read the end. */
+/** Ends connections with GOAWAY or SIGKILL while this process is blocked, and makes calls before the process has read the end. */
 export const closedUnread: Situation = {
   name: 'closed-unread',
   needs: ['procfs'],
@@ -25,7 +25,7 @@ export const closedUnread: Situation = {
     'connections that ended unread': { atLeast: 2 * CLIENTS },
   },
   play: (run) => {
-    // Plays run sequentially, because a blocked process would also delay concurrent plays.
+    // Runs are sequential, because a blocked process would also delay concurrent runs.
     let before: Promise<unknown> = Promise.resolve();
     return againstEach(run, async (kind) => {
       const servers = await startServers(run, kind);
@@ -91,8 +91,8 @@ async function standstills(run: Run, { closing, killed }: { closing: Upstream; k
 }
 
 /**
- * Blocks the event loop of this process until `isOver` holds, for at least `minMs`.
- * @throws if `isOver` does not hold within 60 s
+ * Blocks the event loop of this process for at least `minMs` and until `isOver()` returns true.
+ * @throws if `isOver()` does not return true within 60 s
  */
 function standStillUntil(minMs: number, isOver: () => boolean): void {
   const beganAt = performance.now();

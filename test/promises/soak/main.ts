@@ -1,6 +1,6 @@
-// npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]: plays in full, repeatedly, every situation whose programs
+// npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]: repeatedly runs in full every situation whose programs
 // are installed, in an order drawn from the seed, and judges them as `npm run promises` does. The exit code is 1 if a promise was broken, a
-// situation was never played, or handles stay open. Ctrl-C ends the soak after the cleanup of the current play; a second Ctrl-C exits
+// situation was never run, or handles stay open. Ctrl-C ends the soak after the cleanup of the current run; a second Ctrl-C exits
 // immediately.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
@@ -52,6 +52,6 @@ const say = (line: string) => {
 const { tallies, held } = await soak(playable, { minutes, seed, playSeed, signal, sentinel, say });
 await sentinel.close();
 console.log(`\n${report(tallies, held)}`);
-// Exits explicitly, because an interrupted play may leave open resources.
+// Exits explicitly, because an interrupted run may leave open resources.
 const isWell = [...tallies.values()].every(({ plays, failures }) => plays > 0 && failures.length === 0);
 process.exit(isWell && leftHandles(held) === 0 ? 0 : 1);

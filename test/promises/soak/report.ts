@@ -23,9 +23,9 @@ export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[
     String(sample?.handles ?? ''),
   ]);
   return [
-    table(['situation', 'plays', 'failures', 'seconds', 'calls'], rows),
+    table(['situation', 'runs', 'failures', 'seconds', 'calls'], rows),
     table(['after gc', 'RSS, MB', 'heap, MB', 'handles'], memory),
-    ...(missed.length > 0 ? [`Not played before the soak ended: ${missed.join(', ')}`] : []),
+    ...(missed.length > 0 ? [`Not run before the soak ended: ${missed.join(', ')}`] : []),
     ...(leftHandles(held) > 0 ? [`Handles left: ${leftHandles(held)}`] : []),
     ...[...tallies].flatMap(([name, { failures }]) => failures.map((failure) => `${name}: ${failure}`)),
   ].join('\n\n');

@@ -10,9 +10,9 @@ import { NOT_PLAYED, withPlay, type Tally } from './tally.js';
 export interface SoakOptions {
   readonly minutes: number;
   readonly seed: number;
-  /** Seed of every play. By default, each play has its own seed, drawn from `seed`. */
+  /** Seed of every run. By default, each run has its own seed, drawn from `seed`. */
   readonly playSeed?: number | undefined;
-  /** Aborts the current play; the soak ends after the cleanup of the play. */
+  /** Aborts the current run; the soak ends after the cleanup of that run. */
   readonly signal: AbortSignal;
   readonly sentinel: Sentinel;
   readonly say: (line: string) => void;
@@ -20,11 +20,11 @@ export interface SoakOptions {
 
 export interface Soaked {
   readonly tallies: ReadonlyMap<string, Tally>;
-  /** Resources held at the start and after each complete play. */
+  /** Resources held at the start and after each complete run. */
   readonly held: readonly Held[];
 }
 
-/** Plays all `situations` in full repeatedly, in a new order each round, until the time is over or `signal` aborts. */
+/** Repeatedly runs all `situations` in full, in a new order each round, until the time is up or `signal` aborts. */
 export async function soak(
   situations: readonly Situation[],
   { minutes, seed, playSeed: given, signal, sentinel, say }: SoakOptions,

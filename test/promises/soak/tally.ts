@@ -1,19 +1,19 @@
 import type { Measured } from '../../scenarios/support/situation.js';
 import { problemsOf, type WatchedPlay } from '../watched-play.js';
 
-/** The results of one situation over all its plays. */
+/** The results of all runs of one situation. */
 export interface Tally {
   readonly plays: number;
   readonly seconds: number;
   /** Number of calls, summed from the figures. */
   readonly calls: number;
-  /** Failures, each with the command that repeats the play. */
+  /** Failures, each with the command that repeats the run. */
   readonly failures: readonly string[];
 }
 
 export const NOT_PLAYED: Tally = { plays: 0, seconds: 0, calls: 0, failures: [] };
 
-/** Returns `tally` with one play added. */
+/** Returns `tally` with the results of one run added. */
 export function withPlay(tally: Tally, play: WatchedPlay, seed: number, name: string): Tally {
   return {
     plays: tally.plays + 1,

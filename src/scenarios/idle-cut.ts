@@ -14,7 +14,7 @@ const READS = 4;
 const WRITES = 1;
 
 /**
- * Clients with little traffic behind a proxy that closes idle connections long before the next call, alternately by FIN and by RST. No call
+ * Clients make few calls through a proxy that closes idle connections long before the next call, alternately by FIN and by RST. No call
  * is in flight when its connection is closed.
  */
 export const idleCut = callScenario({

@@ -343,7 +343,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
     const { page, problems } = await open(test, `${url}/grpc`);
     let loads = 0;
-    // The responses alternate between two releases, as behind a load balancer during a deployment.
+    // The responses alternate between two releases, as if a load balancer distributed the requests during a deployment.
     await page.route('**/grpc/events', async (route) => {
       const clients = JSON.stringify({
         at: Date.now(),

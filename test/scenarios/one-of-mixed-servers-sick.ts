@@ -49,12 +49,12 @@ const SICKNESSES: readonly Sickness[] = [
   },
 ];
 
-/** One of three servers (grpcio, grpc-go, and grpc-js) behind a DNS name fails, is slow, or is frozen. */
+/** A DNS name resolves to three servers (grpcio, grpc-go, and grpc-js), and one of them fails, is slow, or is frozen. */
 export const oneOfMixedServersSick: Situation = {
   name: 'one-of-mixed-servers-sick',
   needs: MIXED_SERVERS_NEED,
   promise:
-    'If one of three servers (grpcio, grpc-go, and grpc-js) behind a DNS name fails, is slow, or is frozen, a client with `ejectUnhealthy` and maxAttempts 2 stops using that server within 2 s. After that, at most 0.1% of the reads fail, and no retry goes to a server that its read has tried.',
+    'If a DNS name resolves to three servers (grpcio, grpc-go, and grpc-js), and one of them fails, is slow, or is frozen, a client with `ejectUnhealthy` and maxAttempts 2 stops using that server within 2 s. After that, at most 0.1% of the reads fail, and no retry goes to a server that its read has tried.',
   bounds: Object.fromEntries(
     SICKNESSES.flatMap(({ name }) => [
       [`reads after the ejection, ${name}`, { atLeast: 100 }],

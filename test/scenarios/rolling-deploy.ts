@@ -31,11 +31,11 @@ interface Directory {
 
 const DIRECTORIES = { dns: dnsOf, kubernetes: kubernetesOf };
 
-/** Each of ten pods is replaced in turn. */
+/** Ten pods are replaced one after another. */
 export const rollingDeploy: Situation = {
   name: 'rolling-deploy',
   promise:
-    'If each of ten pods is replaced in turn, behind a DNS name or a `kubernetes:` target, no call fails and no write is executed twice. Each new pod receives calls within 2 s, and then its share of them. A terminating pod receives no call after the client has removed its address.',
+    'If the ten pods of a DNS name or a `kubernetes:` target are replaced one after another, no call fails and no write is executed twice. Each new pod receives calls within 2 s, and then its share of them. A terminating pod receives no call after the client has removed its address.',
   bounds: {
     'pods replaced': { atLeast: PODS, atMost: PODS },
     'reads failed': { atMost: 0 },

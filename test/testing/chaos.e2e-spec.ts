@@ -20,7 +20,7 @@ import { EchoClient } from './echo-client.js';
 
 const script = new URL('./fixtures/echo-server.mjs', import.meta.url);
 
-/** Starts a server in its own process behind a proxy of each kind. Also returns the faults of all three. */
+/** Starts a server in its own process, and a proxy of each kind that forwards to it. Also returns the faults of all three. */
 async function startTargets() {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());

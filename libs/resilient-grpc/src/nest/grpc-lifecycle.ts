@@ -188,13 +188,14 @@ export class GrpcLifecycle
   private logReports(reports: readonly DrainReport[], ms: number): void {
     const sum = (key: 'finished' | 'failed' | 'completed' | 'ended' | 'cancelled') =>
       reports.reduce((total, report) => total + (report[key] ?? 0), 0);
-    const [finished, failed, completed, ended, cancelled] = [
-      sum('finished'),
-      sum('failed'),
-      sum('completed'),
-      sum('ended'),
-      sum('cancelled'),
-    ];
+    const counts = {
+      finished: sum('finished'),
+      failed: sum('failed'),
+      completed: sum('completed'),
+      ended: sum('ended'),
+      cancelled: sum('cancelled'),
+    };
+    const { finished, failed, completed, ended, cancelled } = counts;
     const durationMs = Math.round(ms);
     const cutOff = reports.some((report) => report.cutOff !== undefined);
     const { timeoutMs } = this.registry.drainOptions;
@@ -205,7 +206,6 @@ export class GrpcLifecycle
         ? ` (at the timeout: ${callsByPath(sumsByPath(reports))})${moreTime(timeoutMs, 'ResilientGrpcModule')}`
         : '');
     const level = cutOff ? 'warn' : 'log';
-    const counts = { finished, failed, completed, ended, cancelled };
     const fields = { event: 'drain', clients: reports.length, ...counts, durationMs };
     this.logger[level](new LogLine(level, text, fields));
   }

@@ -26,7 +26,7 @@ export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerC
 class CircuitBreakerAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   private recorded = false;
-  /** Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before that. */
+  /** Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before that, or if there can be no deadline. */
   private sentAt = Infinity;
 
   constructor(
@@ -39,10 +39,12 @@ class CircuitBreakerAttempt extends StagedAttempt {
     private readonly startedAt: number,
   ) {
     super(request, listener);
-    // Deferred even if there is no deadline, because an interceptor of grpc-js may set one later.
-    clock.defer(() => {
-      this.sentAt = clock.now();
-    });
+    // Only a deadline needs this time. An interceptor of grpc-js may set one later.
+    if (request.deadline !== Infinity || request.interceptors !== undefined) {
+      clock.defer(() => {
+        this.sentAt = clock.now();
+      });
+    }
     try {
       this.inner = start(request, this);
     } catch (error) {

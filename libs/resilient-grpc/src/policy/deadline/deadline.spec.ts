@@ -20,17 +20,13 @@ describe('validateDeadline', () => {
   });
 
   it.each([
-    [
-      'a duration',
-      500,
-      'got 500, which is a duration or a time far in the past; write timeoutMs: 500, or deadline: Date.now() + 500',
-    ],
+    ['a duration', 500, 'got 500, which is a duration or a time far in the past; write timeoutMs: 500'],
     ['a Date made from a duration', new Date(2_500), 'got 1970-01-01T00:00:02.500Z, which is a duration'],
-    ['NaN', NaN, 'got NaN; write deadline: Date.now() + 500'],
+    ['NaN', NaN, 'got NaN; write timeoutMs: 500, or a deadline that is a Date'],
     ['an invalid Date', new Date(NaN), 'got an invalid Date'],
     ['-Infinity', -Infinity, 'got -Infinity'],
     ['0', 0, 'got 0'],
-    ['a string', '2030-01-01', 'got the string "2030-01-01"; write deadline: Date.now() + 500, or timeoutMs: 500'],
+    ['a string', '2030-01-01', 'got the string "2030-01-01"; write timeoutMs: 500, or a deadline that is a Date'],
     ['null', null, 'got null'],
     ['an object', { seconds: 1 }, 'got an object'],
     ['a bigint', 1n, 'got a value of type bigint'],
@@ -74,10 +70,10 @@ describe('sendableDeadline', () => {
 
 describe('suggestion for a rejected deadline', () => {
   it.each<[value: unknown, write: string]>([
-    [250, 'write timeoutMs: 250, or deadline: Date.now() + 250'],
-    [0, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
-    [-5, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
-    [-Infinity, 'write timeoutMs: 500, or deadline: Date.now() + 500'],
+    [250, 'write timeoutMs: 250'],
+    [0, 'write timeoutMs: 500'],
+    [-5, 'write timeoutMs: 500'],
+    [-Infinity, 'write timeoutMs: 500'],
   ])('rejects the deadline %d with the suggestion: %s', (value, write) => {
     expect(validateDeadline(value)).toEqual({ problem: expect.stringContaining(write) });
   });

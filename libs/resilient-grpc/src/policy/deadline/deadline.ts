@@ -9,6 +9,8 @@ const MAX_GRPC_TIMEOUT_MS = 99_999_998 * 3_600_000;
 // Year 1973. An earlier deadline is almost always a duration passed by mistake.
 const EARLIEST_EPOCH_MS = 1e11;
 
+const REMEDY = 'timeoutMs: 500, or a deadline that is a Date';
+
 /**
  * Validates a caller's `deadline` and returns it in epoch milliseconds (Infinity for no deadline), or the problem. grpc-js crashes the
  * process if a deadline is NaN, and reads a duration as a time in 1970.
@@ -16,19 +18,16 @@ const EARLIEST_EPOCH_MS = 1e11;
 export function validateDeadline(value: unknown): number | DeadlineProblem {
   const epochMs = isDate(value) ? value.getTime() : value;
   if (typeof epochMs !== 'number') {
-    return problem(`got ${describe(value)}`, 'deadline: Date.now() + 500, or timeoutMs: 500');
+    return problem(`got ${describe(value)}`, REMEDY);
   }
   if (Number.isNaN(epochMs)) {
     const got = isDate(value) ? 'an invalid Date' : 'NaN';
-    return problem(`got ${got}`, 'deadline: Date.now() + 500, or timeoutMs: 500');
+    return problem(`got ${got}`, REMEDY);
   }
   if (epochMs < EARLIEST_EPOCH_MS) {
     const durationMs = Number.isFinite(epochMs) && epochMs > 0 ? epochMs : 500;
     const got = isDate(value) ? value.toISOString() : String(epochMs);
-    return problem(
-      `got ${got}, which is a duration or a time far in the past`,
-      `timeoutMs: ${durationMs}, or deadline: Date.now() + ${durationMs}`,
-    );
+    return problem(`got ${got}, which is a duration or a time far in the past`, `timeoutMs: ${durationMs}`);
   }
   return epochMs;
 }

@@ -37,7 +37,7 @@ const choicesSchema = list(
 );
 
 /**
- * Returns the value of the first `grpc_config` attribute in TXT records, or `undefined` if there is none. Each record is a list of strings
+ * Returns the value of the first `grpc_config` attribute in TXT records, or `undefined` if they have none. Each record is a list of strings
  * to join. Other gRPC implementations also use the first attribute.
  */
 export function serviceConfigAttribute(records: readonly (readonly string[])[]): string | undefined {

@@ -12,7 +12,7 @@ const replacedStatuses = new WeakMap<object, SentStatus>();
 
 /**
  * Resets the HTTP/2 stream of a grpc-js server call. A client that does not read can only be reached by a reset, because a status would
- * wait behind the unread messages forever. grpc-js has no API for this. Returns false if no stream was found.
+ * wait forever for the unread messages before it. grpc-js has no API for this. Returns false if no stream was found.
  * @param status the status that the call would have ended with
  */
 export function resetStream(serverCall: object, status?: { readonly code: number; readonly details: string }): boolean {

@@ -16,22 +16,21 @@ describe('captureLeaks', () => {
     const leaks = captureLeaks({ trace: true });
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
-    // The timer is an open resource to detect. It is cleared, and never expires.
-    const timer = setTimeout(() => undefined, 60_000);
+    const interval = setInterval(() => undefined, 60_000);
     await expect(leaks.settled({ timeoutMs: 30 })).rejects.toThrow(
       /still open: 1 × listening server: created .*\n {2}1 × timer: created /,
     );
-    clearTimeout(timer);
+    clearInterval(interval);
     server.close();
     await leaks.settled();
   });
 
   it('ignores unreferenced timers, and resources that existed before captureLeaks()', async () => {
-    const before = setTimeout(() => undefined, 60_000);
+    const before = setInterval(() => undefined, 60_000);
     const leaks = captureLeaks();
-    const idle = setTimeout(() => undefined, 60_000).unref();
+    const idle = setInterval(() => undefined, 60_000).unref();
     await leaks.settled();
-    clearTimeout(before);
-    clearTimeout(idle);
+    clearInterval(before);
+    clearInterval(idle);
   });
 });

@@ -55,14 +55,15 @@ export function messageProblems(message: unknown, type: ResponseType, path: stri
   const problems: ConfigurationProblem[] = [];
   for (const [key, value] of Object.entries(message)) {
     if (value === undefined || value === null || typeof value === 'function') continue;
-    const problem = type.fields.includes(key)
-      ? scalarProblem(value, type.scalars.get(key))
-      : type.oneofs.includes(key) || !/^[a-z]\w*$/i.test(key)
-        ? undefined
-        : unknownFieldMessage(key, type);
+    const problem = fieldProblem(key, value, type);
     if (problem !== undefined) problems.push({ path: pathOf(path, key), message: problem });
   }
   return problems;
+}
+
+function fieldProblem(key: string, value: unknown, type: ResponseType): string | undefined {
+  if (type.fields.includes(key)) return scalarProblem(value, type.scalars.get(key));
+  return type.oneofs.includes(key) || !/^[a-z]\w*$/i.test(key) ? undefined : unknownFieldMessage(key, type);
 }
 
 /** Returns the message for a value that the serializer would convert to '[object Object]' or 0; `undefined` for any other value. */

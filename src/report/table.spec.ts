@@ -74,7 +74,7 @@ describe('table', () => {
       '                          + hedgingPolicy',
       'attempts per call              1.015',
       'half of calls within           50 ms',
-      '99% of calls within          127 ms',
+      '99% of calls within           127 ms',
     ]);
   });
 

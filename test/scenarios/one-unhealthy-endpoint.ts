@@ -74,7 +74,7 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
     ejectUnhealthy: true,
     // A delay on a busy machine must not fail a call.
     timeoutMs: run.which === 'counts' ? 60_000 : 10_000,
-    methods: { Get: { idempotent: true, attemptTimeoutMs: 1_000 } },
+    methods: { Get: { idempotent: true, attemptTimeoutMs: run.which === 'counts' ? 5_000 : 1_000 } },
     ...outageGrace(run),
   });
   const ejected: string[] = [];

@@ -316,7 +316,11 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
     await waitFor(() => client.history.some(({ to }) => to === 'IDLE'), { timeoutMs: 50_000 });
     proxy.releaseBytes();
     expect(await queued).toHaveLength(1);
-    expect(await first).toMatchObject({ reason: 'connection-lost', reachedServer: 'maybe' });
+    expect(await first).toMatchObject({
+      reason: 'connection-lost',
+      reachedServer: 'maybe',
+      details: 'Connection lost after sending (UNAVAILABLE: Connection dropped: the server no longer responded)',
+    });
     expect(arrived.toSorted()).toEqual(['first', 'second']);
   });
 });

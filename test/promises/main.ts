@@ -1,8 +1,6 @@
-// npm run promises [-- --full --only a,b --seed N --strict --counts --half 1]: runs every situation, then every test that records a
-// timing, one at a time. Prints each measurement with its bound and its verdict. A timed bound that does not hold on a busy machine is
-// 'not judged'. The exit code is 1 if a promise is broken, if a test file has no result, or if the run is interrupted; with --strict, also
-// if a bound was not judged. --counts, for CI, omits the tests and, as `npm test` does, judges only the counts of situations. Then
-// --half 1 or 2 runs every other situation, so that two processes can share the work.
+// npm run promises [-- --full --only a,b --seed N --strict]: runs every situation, then every test that records a timing, one at a time.
+// Prints each measurement with its bound and its verdict. A timed bound that does not hold on a busy machine is 'not judged'. The exit code
+// is 1 if a promise is broken, if a test file has no result, or if the run is interrupted; with --strict, also if a bound was not judged.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { seededRandom } from 'nestjs-resilient-grpc/testing';
@@ -14,7 +12,7 @@ import { tableOf } from './table.js';
 import { runTimedTests, timedFiles } from './timed-tests.js';
 import { playWatched, problemsOf, type JudgedRun } from './watched-play.js';
 
-const USAGE = 'Usage: npm run promises [-- --full --only situation,test/file --seed N --strict --counts --half 1|2]';
+const USAGE = 'Usage: npm run promises [-- --full --only situation,test/file --seed N --strict]';
 
 const { values } = parseArgs({
   options: {
@@ -22,15 +20,10 @@ const { values } = parseArgs({
     only: { type: 'string' },
     seed: { type: 'string' },
     strict: { type: 'boolean', default: false },
-    counts: { type: 'boolean', default: false },
-    half: { type: 'string' },
   },
 });
 const seed = Number(values.seed ?? Math.trunc(Math.random() * 2 ** 31));
 if (!Number.isInteger(seed)) throw new Error(`--seed: expected an integer, got '${values.seed}'. ${USAGE}`);
-
-if (values.half !== undefined && !(values.counts && ['1', '2'].includes(values.half)))
-  throw new Error(`--half: expected 1 or 2, with --counts, got '${values.half}'. ${USAGE}`);
 
 const situations = await allSituations();
 const files = timedFiles();
@@ -42,11 +35,7 @@ if (unknown.length > 0)
   throw new Error(
     `--only: expected situations or files, got '${unknown.join(', ')}'; write names from this list: ${[...situations.keys(), ...files].join(', ')}`,
   );
-const chosenFiles = values.counts ? [] : files.filter((file) => chosen.includes(file));
-if (values.counts && values.only !== undefined && files.some((file) => chosen.includes(file)))
-  throw new Error(
-    `--counts: expected only situations in --only, got '${values.only}'; omit --counts or the files. ${USAGE}`,
-  );
+const chosenFiles = files.filter((file) => chosen.includes(file));
 
 const interrupted = new AbortController();
 process.once('SIGINT', () => {
@@ -65,11 +54,10 @@ const sentinel = await Sentinel.start();
 const random = seededRandom(seed);
 console.log(`Promises, seed ${seed}${values.full ? ', in full' : ''}`);
 if (missingPrograms().length > 0) console.log(`Not installed: ${missingPrograms().join(', ')}`);
-for (const [index, [name, situation]] of [...situations].entries()) {
+for (const [name, situation] of situations) {
   // Drawn for every situation, so that a seed repeats a run regardless of `--only`.
   const playSeed = Math.trunc(random() * 2 ** 31);
-  const isOfOtherHalf = values.half !== undefined && String((index % 2) + 1) !== values.half;
-  if (!chosen.includes(name) || isOfOtherHalf || interrupted.signal.aborted) continue;
+  if (!chosen.includes(name) || interrupted.signal.aborted) continue;
   const [isSkipped, note] = skipWithout(...(situation.needs ?? []));
   if (isSkipped) {
     console.log(`${name}: skipped, because ${note}`);
@@ -80,7 +68,7 @@ for (const [index, [name, situation]] of [...situations].entries()) {
     situation,
     {
       length: values.full ? 'full' : 'short',
-      which: values.counts ? 'counts' : 'all',
+      which: 'all',
       seed: playSeed,
       say: (line) => void lines.push(line),
       signal: interrupted.signal,

@@ -4,7 +4,7 @@ import type { OptionalProgram } from '../../support/programs.js';
 /** Duration of a run: short in `npm test` and `npm run promises`; full in `promises --full` and `npm run soak`. */
 export type Length = 'short' | 'full';
 
-/** The bounds by which a run is judged. 'counts' (`npm test`, `promises --counts`) omits the bounds that are `timed`. */
+/** The bounds by which a run is judged. 'counts' (`npm test`) omits the bounds that are `timed`. */
 export type Which = 'counts' | 'all';
 
 /** Kind of server that a situation is run against. */

@@ -196,6 +196,7 @@ export class AddressHistories {
     const livedMs = history.readyAt === undefined ? 0 : now - history.readyAt;
     const { answered, connection } = history;
     const reason = connection?.end ?? 'unknown';
+    if (reason === 'connection timed out') connection?.recordTimeout();
     if (connection?.isOpen === true) this.draining.add(connection);
     this.forget(history);
     const isShortLived = livedMs < SHORT_LIVED_MS && !answered;

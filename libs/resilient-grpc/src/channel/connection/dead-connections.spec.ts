@@ -174,7 +174,12 @@ describe('black-holed connection', () => {
     expect(replacements()).toEqual([]);
     await clock.advanceAsync(1_000);
     await waitFor(() => hangs.end !== undefined);
-    expect(hangs.end).toMatchObject({ code: 14, details: 'Connection dropped', endedHere: 'no' });
+    expect(hangs.end).toMatchObject({
+      code: 14,
+      details: 'Connection dropped',
+      endedHere: 'no',
+      wire: { timedOut: true },
+    });
     await answered();
     await waitFor(() => proxy.counters.open === 1);
     expect(replacements()).toMatchObject([

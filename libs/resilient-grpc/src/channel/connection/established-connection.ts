@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { ConnectionEnd } from '../../call/call-event.js';
 import { DisconnectReasonWatch, type WatchedSession } from './disconnect-reason-watch.js';
 import type { LivenessProbe } from './liveness-probe.js';
+import { recordTimeout } from '../quirks/connection-record.js';
 import { isReset } from '../quirks/socket-peer.js';
 import { checkReceived, silenceMs, type ReceivedBytes } from '../../policy/deadline/silent-peer.js';
 import { isStopped } from '../quirks/stopped-session.js';
@@ -51,6 +52,11 @@ export class EstablishedConnection {
   /** Reason for the end of the connection. Valid only if read immediately after the end. */
   get end(): ConnectionEnd {
     return this.givenUp ?? this.watch?.end ?? 'unknown';
+  }
+
+  /** Adds to the evidence of its calls that the peer no longer responded. */
+  recordTimeout(): void {
+    if (this.session !== undefined) recordTimeout(this.session);
   }
 
   /** True if the socket is open. */

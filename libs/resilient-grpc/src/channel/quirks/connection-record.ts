@@ -36,6 +36,7 @@ const IDLE = 1;
 
 const records = new WeakMap<object, ConnectionRecord>();
 const unprocessedStreams = new WeakMap<object, Unprocessed>();
+const timedOutSessions = new WeakSet<object>();
 
 /** Returns the record of the connection of `transport`. */
 export function connectionRecord(transport: object): ConnectionRecord {
@@ -45,6 +46,16 @@ export function connectionRecord(transport: object): ConnectionRecord {
     records.set(transport, record);
   }
   return record;
+}
+
+/** Records that the connection of `session` ended because the peer no longer responded. */
+export function recordTimeout(session: object): void {
+  timedOutSessions.add(session);
+}
+
+/** True if the connection of `session` ended because the peer no longer responded. */
+export function hasTimedOut(session: object): boolean {
+  return timedOutSessions.has(session);
 }
 
 /** Reason why the server application never received `stream`; `undefined` if it may have received the stream. */

@@ -2,6 +2,7 @@ import { constants } from 'node:http2';
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import {
   connectionRecord,
+  hasTimedOut,
   isQueued,
   observeTransport,
   recordResetInQueue,
@@ -112,6 +113,7 @@ export function readConnectionCall(connectionCall: object): WireFacts | undefine
       goawayCode,
       acceptsNoStreams:
         goawayCode !== undefined || connectionDropped || session === undefined || session.closed || session.destroyed,
+      timedOut: connectionDropped && session !== undefined && hasTimedOut(session),
     },
   };
 }

@@ -15,6 +15,8 @@ export interface WireEvidence {
   readonly goawayCode: number | undefined;
   /** True if the connection accepts no more streams: it is closed, or the server sent GOAWAY. */
   readonly acceptsNoStreams: boolean;
+  /** True if the connection ended because the peer no longer responded: TCP, a keepalive ping, or a probe timed out. */
+  readonly timedOut: boolean;
 }
 
 /** Evidence of how an attempt ended and how far it got. Local flags take precedence over status messages, which a server could forge. */

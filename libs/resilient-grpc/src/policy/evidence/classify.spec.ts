@@ -265,6 +265,13 @@ describe('connection lost after sending', () => {
     ).toBe('Connection lost after sending (CANCELLED: Call cancelled)');
   });
 
+  it('includes in the details that the connection timed out', () => {
+    const wire = { ...NO_MORE_STREAMS, timedOut: true };
+    expect(classify({ ...SENT, code: UNAVAILABLE, details: 'Connection dropped', wire }).details).toBe(
+      'Connection lost after sending (UNAVAILABLE: Connection dropped: the server no longer responded)',
+    );
+  });
+
   it('reports a lost connection for UNAVAILABLE with any message', () => {
     expect(classify({ ...SENT, code: UNAVAILABLE, details: 'the wire melted' })).toMatchObject({
       kind: 'connection-lost',
@@ -729,6 +736,7 @@ describe('classify with any evidence', () => {
         closedHere: fc.boolean(),
         goawayCode: fc.option(fc.nat(13), { nil: undefined }),
         acceptsNoStreams: fc.boolean(),
+        timedOut: fc.boolean(),
       }),
       { nil: undefined },
     ),

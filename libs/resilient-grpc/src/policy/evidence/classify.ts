@@ -194,9 +194,10 @@ function lost(kind: VerdictKind, reachedServer: Verdict['reachedServer'], what: 
   return isStatusCode(e.code) ? { ...failure, originalCode: e.code } : failure;
 }
 
-/** Formats the code and message that grpc-js reported. */
+/** Formats the code and message that grpc-js reported. grpc-js does not report that the connection timed out. */
 function formatStatus(e: AttemptEvidence): string {
-  return `(${statusName(e.code)}: ${e.details})`;
+  const cause = e.wire?.timedOut === true ? ': the server no longer responded' : '';
+  return `(${statusName(e.code)}: ${e.details}${cause})`;
 }
 
 /** Returns a verdict with the reported code and details. An invalid status code is a protocol violation. */

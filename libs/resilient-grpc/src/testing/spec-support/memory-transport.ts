@@ -31,6 +31,7 @@ export const NOTHING_SEEN: WireEvidence = {
   closedHere: false,
   goawayCode: undefined,
   acceptsNoStreams: false,
+  timedOut: false,
 };
 /** A key of `ENDS`. */
 export type EndName = keyof typeof ENDS;

@@ -24,7 +24,7 @@ const PERMANENT = [
 export const transientAndPermanentErrors: Situation = {
   name: 'transient-and-permanent-errors',
   promise:
-    'A read is retried until a transient error (UNAVAILABLE) passes. A permanent error of a read, or a transient error of a write, fails the call at once after a single attempt.',
+    'A read that fails with a transient error (UNAVAILABLE) is retried and succeeds. A permanent error of a read, or a transient error of a write, fails the call at once after a single attempt.',
   bounds: {
     'reads failed': { atMost: 0 },
     'reads with transient errors failed': { atMost: 0 },

@@ -41,8 +41,8 @@ export interface ServerMethodOptions {
   /**
    * Maximum number of unary calls whose handlers run at the same time, 1 or more. The option limits the server as a whole; in `methods`, it
    * limits each method. Use it for handlers that wait, for example for a database, with a value slightly above the number of requests that
-   * the resource serves at once. Other calls wait. If the option is 'adaptive', the limit follows the duration of the handlers, from 4 to
-   * 1,000. Do not use 'adaptive' for methods whose duration depends on the request or on an event, such as long polls.
+   * the resource serves at once. Other calls wait. If the option is 'adaptive', the limit adapts, between 4 and 1,000, to the duration of
+   * the handlers. Do not use 'adaptive' for methods whose duration depends on the request or on an event, such as long polls.
    * @defaultValue none
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;

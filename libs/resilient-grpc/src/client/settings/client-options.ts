@@ -59,7 +59,8 @@ export interface GrpcClientDefaults {
   readonly maxWaitingBytes?: number | undefined;
   /**
    * Maximum number of concurrent calls of this client, 1 or more. Further calls are queued until their deadline. Calls that wait for the
-   * channel do not count. With 'adaptive', the limit follows the latency of unary calls, from 4 to 1,000, and does not apply to streams.
+   * channel do not count. With 'adaptive', the limit adapts, between 4 and 1,000, to the latency of unary calls, and does not apply to
+   * streams.
    * @defaultValue no limit
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
@@ -151,8 +152,8 @@ export interface GrpcClientDefaults {
    */
   readonly ejectUnhealthy?: boolean | EjectUnhealthyOptions | undefined;
   /**
-   * Standard outlier detection (gRFC A50), with the names and durations of a service config: { failurePercentageEjection: {} }. It needs a
-   * balancing policy. Cannot be combined with `ejectUnhealthy`.
+   * Standard outlier detection (gRFC A50), with the names and durations of a service config, such as
+   * `{ failurePercentageEjection: {} }`. It needs a balancing policy. Cannot be combined with `ejectUnhealthy`.
    * @defaultValue none
    */
   readonly outlierDetection?: OutlierDetection | undefined;
@@ -163,8 +164,8 @@ export interface GrpcClientDefaults {
    */
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
   /**
-   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20%) after its last lookup. `false` resolves it only when a
-   * connection is lost, which is the default for `pick_first`. New addresses receive calls; calls on removed addresses finish. If a lookup
+   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20%) after its last lookup. `false`, the default for
+   * `pick_first`, resolves it only when a connection is lost. New addresses receive calls; calls on removed addresses finish. If a lookup
    * fails, the addresses stay in use, and the delay doubles, up to 30 s. Other targets, and idle channels, are not resolved periodically.
    * @defaultValue 5000
    */
@@ -268,8 +269,8 @@ export interface MethodOptions {
    */
   readonly circuitBreaker?: CircuitBreakerOptions | undefined;
   /**
-   * Maximum number of concurrent calls of each method, 1 or more, in addition to the client's limit. With 'adaptive', the limit follows the
-   * latency of the method, from 4 to 1,000; it has no effect on streams.
+   * Maximum number of concurrent calls of each method, 1 or more, in addition to the client's limit. With 'adaptive', the limit adapts,
+   * between 4 and 1,000, to the latency of the method; it has no effect on streams.
    * @defaultValue no limit
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;

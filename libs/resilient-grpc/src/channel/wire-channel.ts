@@ -307,7 +307,10 @@ export class WireChannel {
     this.handle(this, { type: 'call-timed-out', connection, waitedMs });
   }
 
-  /** Remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began. */
+  /**
+   * Remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began, or since shortly
+   * after that time.
+   */
   silenceRemedy(peer: string | undefined, startedAt: number): string | undefined {
     const silentMs = peer === undefined ? undefined : this.histories.at(peer)?.silenceMs(startedAt, this.clock.now());
     return silentMs === undefined

@@ -217,7 +217,7 @@ export class Endpoints {
     this.connectionChanged(address, true);
   }
 
-  /** Reports that the server or the network ended a connection without GOAWAY. All its attempts count as one failure. */
+  /** Reports that a connection was lost without GOAWAY. The attempts that it carried count as one failure in total. */
   connectionLost(address: string): void {
     this.endpoint(address).record.count('failure');
   }

@@ -89,10 +89,7 @@ describe('call metadata', () => {
   });
 
   it('reports all invalid metadata by key, never by value', () => {
-    const given = callArguments(
-      { metadata: { 'not a key': 'hush', 'x-token': 'hush☕', 'x-fine': 'y' } },
-      undefined,
-    );
+    const given = callArguments({ metadata: { 'not a key': 'hush', 'x-token': 'hush☕', 'x-fine': 'y' } }, undefined);
     let error: unknown;
     try {
       callMetadata(context(), given);

@@ -34,8 +34,8 @@ export interface CallPlace<Call extends RegisteredCall> {
 type Accepting = 'yes' | 'draining' | 'closed';
 
 /**
- * Maximum number of streams that a drain resets while other calls are running. A Node server accepts a burst of 1,000 resets on one
- * connection (nghttp2), and then closes the connection, which ends calls that could have finished.
+ * Maximum number of attempts that are reset between endStreams() and close(), while other calls may be running. A Node server accepts a
+ * burst of 1,000 resets on one connection (nghttp2), and then closes the connection, which ends calls that could have finished.
  */
 const MAX_RESETS = 900;
 /** Estimated time to cut off one call. A drain reserves it, so that it ends within its timeout regardless of the number of calls. */
@@ -100,8 +100,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   }
 
   /**
-   * Abandons an attempt that no longer has a listener. In a drain of more than `MAX_RESETS` streams, the reset waits until close(), so that
-   * it affects no other call.
+   * Abandons an attempt that no longer has a listener. After `MAX_RESETS` resets since endStreams(), further resets wait until close(), so
+   * that they affect no other call.
    */
   abandon(attempt: Attempt, because?: 'deadline'): void {
     if (this.areStreamsEnding && this.accepting !== 'closed' && this.resets++ >= MAX_RESETS) {

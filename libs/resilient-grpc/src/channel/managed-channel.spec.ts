@@ -388,7 +388,7 @@ it('increases the connect timeout while attempts time out, and resets it after a
     channelOptions: { 'grpc.initial_reconnect_backoff_ms': 1, 'grpc.max_reconnect_backoff_ms': 1 },
   });
   clock.advance(0);
-  /** Lets attempt number `count` time out after `ms`, and waits for the start of the next attempt. Returns the error of the first. */
+  /** Lets attempt number `count` time out after `ms`. Returns the error of this attempt when the next one has started. */
   const timeOut = async (count: number, ms: number): Promise<string | undefined> => {
     await waitFor(() => server.accepted.length === count);
     clock.advance(ms);

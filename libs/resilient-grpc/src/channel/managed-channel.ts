@@ -77,8 +77,8 @@ export class ManagedChannel implements CallTransport {
   readonly addresses: ResolvedAddresses;
   /** Load balancing of new wire channels. */
   private balancing: BalancingSettings;
-  /** The latest load balancing; applied when `balanceTimer` ends. */
-  private wantedBalancing: BalancingSettings;
+  /** The latest settings that `balance()` received; applied immediately, or when `balanceTimer` ends. */
+  private latestBalancing: BalancingSettings;
   private balanceTimer: Timer | undefined;
   /** Carries new calls. */
   current: WireChannel;
@@ -146,7 +146,7 @@ export class ManagedChannel implements CallTransport {
     );
     this.addresses = new ResolvedAddresses(clock, events);
     this.balancing = settings;
-    this.wantedBalancing = settings;
+    this.latestBalancing = settings;
     this.since = clock.epoch();
     this.endpoints = this.createEndpoints();
     this.current = this.createWireChannel();
@@ -285,7 +285,7 @@ export class ManagedChannel implements CallTransport {
   /** Returns the refusal of `waiter`; `undefined` if it may wait. */
   private refusalFor(waiter: Waiter): WaitRefusal | undefined {
     if (this.isClosed) return CLOSED;
-    // Without an outage, no limit applies while the channel connects. grpc-js would queue any number of calls, too.
+    // Without an outage, no limit applies to waiting calls. grpc-js would queue any number of calls, too.
     if (this.outage.current === undefined) return undefined;
     if (!this.isConnected && !this.mayWaitOut(waiter)) return this.outageRefusal();
     return tooManyWaiting(() => this.whyNotReady(), this.waiting, waiter.bytes, this.settings);
@@ -306,7 +306,7 @@ export class ManagedChannel implements CallTransport {
 
   // ── connecting ──
 
-  /** Leaves IDLE in a later event-loop turn, because a channel that becomes idle has not completed that change yet. */
+  /** Starts to connect in a later event-loop turn, because a channel that has just become idle has not completed that change. */
   private connect(): void {
     this.dependencies.clock.defer(() => {
       if (!this.isClosed && this.state === 'IDLE') this.current.connect();
@@ -414,7 +414,7 @@ export class ManagedChannel implements CallTransport {
         if (isCurrent || isReplacement) this.addresses.use(event.addresses);
         break;
       case 'endpoint-watch':
-        // Also while this channel closes, which stops the watch.
+        // Handled even while this channel closes, because closing stops the watch.
         if (from === this.current || isReplacement) this.addresses.watchChanged(event.watch);
         break;
       case 'addresses-limited':
@@ -499,7 +499,7 @@ export class ManagedChannel implements CallTransport {
     } else if (state === 'TRANSIENT_FAILURE') {
       for (; this.failures > 0; this.failures -= 1) this.outage.attemptFailed(this.lastError);
       this.considerReconnect();
-    } else if (state === 'IDLE' && this.wantsConnection()) {
+    } else if (state === 'IDLE' && this.needsConnection()) {
       this.connect();
     }
   }
@@ -508,7 +508,7 @@ export class ManagedChannel implements CallTransport {
    * True if the channel should connect. Also true in an outage without waiting calls. Otherwise, callers that check the state before they
    * call would keep the outage from ending.
    */
-  private wantsConnection(): boolean {
+  private needsConnection(): boolean {
     return this.waiting.size > 0 || this.outage.current !== undefined || this.settings.connection === 'warm';
   }
 
@@ -558,20 +558,20 @@ export class ManagedChannel implements CallTransport {
    * new calls when it is READY; running calls finish on the old channel. A new maximum number of connections applies immediately.
    */
   balance(balancing: BalancingSettings): void {
-    this.wantedBalancing = balancing;
+    this.latestBalancing = balancing;
     if (this.balanceTimer === undefined) this.applyBalancing();
   }
 
   private applyBalancing(): void {
     this.balanceTimer = undefined;
-    const { balancing, wantedBalancing: wanted } = this;
+    const { balancing, latestBalancing: latest } = this;
     const isBalanced =
-      JSON.stringify(balancing.loadBalancing) === JSON.stringify(wanted.loadBalancing) &&
-      balancing.dnsRefreshMs === wanted.dnsRefreshMs;
-    const isChecked = balancing.healthService === wanted.healthService;
+      JSON.stringify(balancing.loadBalancing) === JSON.stringify(latest.loadBalancing) &&
+      balancing.dnsRefreshMs === latest.dnsRefreshMs;
+    const isChecked = balancing.healthService === latest.healthService;
     if (this.isClosed || (isBalanced && isChecked)) return;
-    this.balancing = wanted;
-    if (!isChecked || JSON.stringify(this.ejectionOf(balancing)) !== JSON.stringify(this.ejectionOf(wanted))) {
+    this.balancing = latest;
+    if (!isChecked || JSON.stringify(this.ejectionOf(balancing)) !== JSON.stringify(this.ejectionOf(latest))) {
       // The previous channel keeps its own endpoints until its calls have ended.
       this.endpoints = this.createEndpoints();
     }
@@ -581,7 +581,7 @@ export class ManagedChannel implements CallTransport {
     this.replace(isBalanced ? 'health-check' : 'load-balancing');
   }
 
-  private readonly maxConnectionsPerEndpoint = (): number => this.wantedBalancing.maxConnectionsPerEndpoint;
+  private readonly maxConnectionsPerEndpoint = (): number => this.latestBalancing.maxConnectionsPerEndpoint;
 
   /** Ejection rules under `balancing`; `undefined` if endpoints are not ejected. */
   private ejectionOf({ loadBalancing }: BalancingSettings): EjectionPolicy | undefined {

@@ -83,7 +83,7 @@ export class WireChannel {
   readonly seams: SeamReport;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
   readonly loads: EndpointLoads | undefined;
-  /** Receives the attempts; `undefined` if endpoints are neither ejected nor checked. */
+  /** Receives the attempts; `undefined` if endpoints are neither ejected nor checked, or if the installed grpc-js lacks required names. */
   readonly endpoints: Endpoints | undefined;
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyOwner | undefined;
@@ -242,7 +242,7 @@ export class WireChannel {
     return call.start(picker, path, deadline, metadata, tried) ? call : undefined;
   }
 
-  /** Leaves IDLE. */
+  /** Makes an idle channel connect. */
   connect(): void {
     // A closed grpc-js channel would connect again.
     if (!this.closed) this.channel.getConnectivityState(true);
@@ -302,12 +302,15 @@ export class WireChannel {
   /** Reports that the client ended an attempt on the connection to `peer` because the attempt took too long. */
   timedOut(peer: string | undefined, startedAt: number, waitedMs: number): void {
     const connection = peer === undefined ? undefined : this.histories.at(peer);
-    // A call that began earlier runs on a previous connection, which the server is draining.
+    // A call that began before this connection was READY runs on a previous connection, which the server is draining.
     if (connection === undefined || startedAt < connection.readyAt) return;
     this.handle(this, { type: 'call-timed-out', connection, waitedMs });
   }
 
-  /** Remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began. */
+  /**
+   * Remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began, or since shortly
+   * after that time.
+   */
   silenceRemedy(peer: string | undefined, startedAt: number): string | undefined {
     const silentMs = peer === undefined ? undefined : this.histories.at(peer)?.silenceMs(startedAt, this.clock.now());
     return silentMs === undefined
@@ -443,7 +446,7 @@ export class WireChannel {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
     if (!isFurther(address)) this.endpoints?.connectionReused(address);
-    // An attempt that the channel did not use may have succeeded in the meantime.
+    // An attempt to connect may have succeeded while the channel did not use the connection.
     const attempt = this.attempts.settle(address, true);
     if (!this.histories.reused(address)) this.connected(address, attempt?.socket);
   }
@@ -481,8 +484,8 @@ export class WireChannel {
   }
 
   /**
-   * Watches the public state of the channel. The public state is the only source while there is no policy. A failed name lookup may never
-   * reach the policy.
+   * Watches the public state of the channel, which is the only known state while there is no policy. A failed name lookup may never reach
+   * the policy.
    */
   private watchPublicState(): void {
     const arm = (): void => {

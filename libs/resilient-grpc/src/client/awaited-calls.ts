@@ -11,10 +11,10 @@ import { applicationCallSiteOf, type Stack } from './call-site.js';
  * event loop.
  */
 const SUBSCRIBE_WITHIN_MS = 1_000;
-/** Maximum number of call sites that are remembered. */
+/** Maximum number of call sites that are stored. */
 const MAX_CALL_SITES = 1_000;
 
-/** Clients with calls that are not checked yet. A short script ends before the checks. */
+/** Clients with calls that are not checked yet. A short script may end before the checks. */
 const unchecked = new Set<AwaitedCalls>();
 
 function checkAll(): void {

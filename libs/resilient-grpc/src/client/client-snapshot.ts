@@ -125,7 +125,7 @@ export interface ClientCounters {
 
 /** Calls that ended recently. */
 export interface RecentCalls {
-  /** Length of the window in milliseconds: 30 to 60 s, less in the first 30 s after `getService()`, or 0 if no method was called. */
+  /** Length of the window in milliseconds: 30,000 to 60,000, less in the first 30 s after `getService()`, or 0 if no method was called. */
   readonly windowMs: number;
   /** Number of calls that ended, except cancelled and interrupted calls, and calls whose request source failed. */
   readonly ended: number;

@@ -41,7 +41,7 @@ export interface ResilientGrpcClient {
   /** Returns the state of this client as one JSON value. Its counters are always maintained. */
   snapshot(): GrpcClientSnapshot;
   /**
-   * Rejects new calls, ends streams according to their `onDrain`, and lets other calls finish within `timeoutMs` (default 10,000). Then
+   * Rejects new calls, ends calls according to their `onDrain`, and lets other calls finish within `timeoutMs` (default 10,000). Then
    * fails the rest with UNAVAILABLE and `reason: 'draining'`, and closes the client. If it is called twice, the shorter time applies, and
    * both callers get the same report.
    */

@@ -23,8 +23,8 @@ export interface StubbedMethod {
 }
 
 /**
- * Creates the stub of a service. It has a function for each method, under three names: the proto name, that name with a lowercase first
- * letter as in Nest, and proto-loader's `originalName`.
+ * Creates the stub of a service. It has a function for each method, under up to three names: the proto name, that name with a lowercase
+ * first letter as in Nest, and proto-loader's `originalName`.
  */
 export function serviceStub(
   methods: Iterable<StubbedMethod>,

@@ -86,8 +86,8 @@ const MAX_KNOWN_ENDPOINTS = 256;
 
 /**
  * Health of the endpoints of a channel. Ejects the endpoints that perform worse than the others, and excludes those that report that they
- * are not serving. The wire channels that replace each other share this object, so that a replacement ejects the same endpoints. It exists
- * only if the client ejects or checks endpoints.
+ * are not serving. Wire channels that replace each other share this object, so that a replacement ejects the same endpoints, unless the
+ * ejection rules or the health check changed. It exists only if the client ejects or checks endpoints.
  */
 export class Endpoints {
   /** Known endpoints, in the order of their first use. */
@@ -100,7 +100,7 @@ export class Endpoints {
   private dueAt = 0;
   private intervalEndsAt = 0;
   private shareEndsAt = 0;
-  /** True if an attempt ran since the last sweep. */
+  /** True if an attempt has started since the last sweep. */
   private isActive = false;
   /** Median latency of all endpoints. It is computed at most once per sweep, when an attempt fails; `undefined` until then. */
   private usual: { readonly ms: number | undefined } | undefined;
@@ -109,7 +109,7 @@ export class Endpoints {
   constructor(
     /** Ejection rules; `undefined` if endpoints are checked but never ejected. */
     private readonly policy: EjectionPolicy | undefined,
-    /** Full name of the service whose health the endpoints report; `undefined` if it is not checked. */
+    /** Full name of the service whose health the endpoints report; `undefined` if health is not checked. */
     private readonly healthService: string | undefined,
     private readonly clock: Clock,
     private readonly random: Random,
@@ -181,7 +181,7 @@ export class Endpoints {
   use(gate: EndpointGate): void {
     const endpoint = this.endpoint(gate.address);
     endpoint.gates.add(gate);
-    // The last connection of the endpoint ended while the endpoint was not in use.
+    // The last connection of the endpoint may have ended while the endpoint was not in use, so its last health may be outdated.
     if (!this.isReady(endpoint)) endpoint.health = 'pending';
     gate.include(this.isIncluded(endpoint));
     this.usabilityChanged(endpoint);
@@ -217,7 +217,7 @@ export class Endpoints {
     this.connectionChanged(address, true);
   }
 
-  /** Reports that the server or the network ended a connection without GOAWAY. All its attempts count as one failure. */
+  /** Reports that a connection was lost without GOAWAY. The attempts that it carried count as one failure in total. */
   connectionLost(address: string): void {
     this.endpoint(address).record.count('failure');
   }
@@ -575,7 +575,7 @@ export class Endpoints {
       if (one === undefined) continue;
       for (const gate of one.gates) if (addresses.includes(gate.address)) endpoint.gates.add(gate);
       this.endpoints.delete(one);
-      // An address that is now reported as a separate endpoint starts without a history.
+      // An address that is no longer in the group becomes a separate endpoint with the same health, but without a history.
       for (const address of one.addresses) {
         if (this.byAddress.get(address) !== one) continue;
         const rest = this.create([address]);

@@ -11,7 +11,7 @@ import { isStopped } from '../quirks/stopped-session.js';
 export class EstablishedConnection {
   private watch: DisconnectReasonWatch | undefined;
   private session: WatchedSession | undefined;
-  private givenUp: ConnectionEnd | undefined;
+  private closedBecause: ConnectionEnd | undefined;
   private received: ReceivedBytes | undefined;
 
   constructor(
@@ -39,7 +39,7 @@ export class EstablishedConnection {
     return silenceMs(this.received, this.bytesRead, startedAt, now);
   }
 
-  /** READY connections to other addresses. */
+  /** The other READY connections of the channel. */
   get others(): readonly EstablishedConnection[] {
     return this.channel.ready.filter((other) => other !== this);
   }
@@ -51,7 +51,7 @@ export class EstablishedConnection {
 
   /** Reason for the end of the connection. Valid only if read immediately after the end. */
   get end(): ConnectionEnd {
-    return this.givenUp ?? this.watch?.end ?? 'unknown';
+    return this.closedBecause ?? this.watch?.end ?? 'unknown';
   }
 
   /** Adds to the evidence of its calls that the peer no longer responded. */
@@ -64,7 +64,7 @@ export class EstablishedConnection {
     return !this.socket.closed;
   }
 
-  /** True if Node has read the end of the socket. grpc-js may not have been notified yet. */
+  /** True if Node has read all data of the socket, or has destroyed the socket. grpc-js might not have been notified yet. */
   get isEnding(): boolean {
     return this.socket.readableEnded || this.socket.destroyed;
   }
@@ -90,7 +90,7 @@ export class EstablishedConnection {
    * responds, for example to a keepalive ping.
    */
   destroy(because: ConnectionEnd = 'connection timed out'): void {
-    this.givenUp = because;
+    this.closedBecause = because;
     this.socket.destroy();
   }
 }

@@ -6,7 +6,7 @@ import type { Clock } from '../../time/clock.js';
  * channel.
  */
 const MIN_IDLE_MS = 100;
-/** Maximum number of turns to wait after Node has read the end of a connection. Its channel leaves READY after two or three turns. */
+/** Maximum number of turns to wait after Node has read the end of a connection. Its channel is no longer READY after two or three turns. */
 const MAX_END_TURNS = 4;
 
 /**

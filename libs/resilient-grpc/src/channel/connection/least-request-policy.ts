@@ -169,7 +169,10 @@ export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalance
   return [LeastRequestPolicy, LeastRequestConfig];
 }
 
-/** Selects the least loaded of `choiceCount` random endpoints, and counts its running attempts. */
+/**
+ * Selects the least loaded of `choiceCount` random endpoints, and counts its running attempts. Endpoints that the call has already tried
+ * are selected only if no other endpoint is READY.
+ */
 class LeastRequestPicker implements Picker {
   private readonly all: readonly EndpointLoad[];
 

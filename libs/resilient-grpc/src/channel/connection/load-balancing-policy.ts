@@ -35,7 +35,7 @@ type LoadBalancer = experimental.LoadBalancer;
 type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
-/** Policies by preference, the preferred one first, in the form of `loadBalancingConfig` in a service config. */
+/** Policies in order of preference, in the form of `loadBalancingConfig` in a service config. */
 type Policies = readonly Readonly<Record<string, unknown>>[];
 
 /** Name under which the first copy of this library in a process registers the policy. Further copies append a number. */
@@ -70,7 +70,7 @@ export interface StreamCapacity {
   readonly connections: number;
   /** Sum of the connections' stream limits; Infinity if a connection has no limit. */
   readonly limit: number;
-  /** True if another connection is being opened. */
+  /** True if a further connection is being opened. */
   readonly isGrowing: boolean;
 }
 
@@ -266,7 +266,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private isBalancing = false;
   /** True if the picker follows the weights of a slow start. */
   private isWeighted = false;
-  private leaveEndpoints: (() => void) | undefined;
+  private removeFromEndpoints: (() => void) | undefined;
   /** True during an update that may change which endpoints are ejected. The state is published after the update. */
   private isHeld = false;
 
@@ -298,7 +298,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
           : picker;
       this.picker = this.wrapPicker?.(weighted) ?? weighted;
     } else if (endpoints !== undefined && this.isHealthPending(state)) {
-      // A connection whose health is unknown is still connecting (gRFC A17). The child policy distinguishes only healthy and unhealthy.
+      // A connection whose health is unknown counts as connecting (gRFC A17). The child policy distinguishes only healthy and unhealthy.
       const { QueuePicker } = grpcJs;
       this.picker = QueuePicker === undefined ? picker : new QueuePicker(this);
       this.forward(connectivityState.CONNECTING, this.picker, null);
@@ -321,7 +321,10 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return stateName(state) === 'TRANSIENT_FAILURE' && this.owner?.dependencies.endpoints?.isHealthPending === true;
   }
 
-  /** Publishes the state of the child policy again if the weights or the health of the endpoints change it. */
+  /**
+   * Publishes the state of the child policy again if a slow start has begun or ended, or if CONNECTING was published because the health of
+   * an endpoint was unknown.
+   */
   refresh(): void {
     const { childState, owner } = this;
     if (childState === undefined || !this.isBalancing || this.isHeld) return;
@@ -341,9 +344,9 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
       this.createConnection(owner, address, args, furtherAddress(key, number), undefined);
     let connections = this.further.get(key);
     if (connections === undefined) {
-      const dropped = (isIdle: boolean): void => {
+      const dropped = (wasOpen: boolean): void => {
         this.prune(key);
-        dependencies.handle({ type: isIdle ? 'unused' : 'streams' });
+        dependencies.handle({ type: wasOpen ? 'unused' : 'streams' });
       };
       connections = new AddressConnections({ maximum, clock, create, dropped, spare: this.spare });
       this.further.set(key, connections);
@@ -520,7 +523,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.owner = owner;
     const { clock, handle, refresh, endpoints: health } = owner.dependencies;
     this.isBalancing = config.child.getLoadBalancerName() !== 'pick_first';
-    this.leaveEndpoints ??= health?.join(this);
+    this.removeFromEndpoints ??= health?.join(this);
     const ok = hasAddresses(endpoints);
     handle({ type: 'lookup-ended', ok, isError: !endpoints.ok });
     refresh?.lookupEnded(ok, this.lookUp);
@@ -633,8 +636,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   destroy(): void {
-    this.leaveEndpoints?.();
-    this.leaveEndpoints = undefined;
+    this.removeFromEndpoints?.();
+    this.removeFromEndpoints = undefined;
     this.updates?.stop();
     this.updates = undefined;
     this.handover?.stop();

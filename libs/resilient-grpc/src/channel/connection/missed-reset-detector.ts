@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../../time/clock.js';
 
-/** A connection whose end Node may not report. */
+/** A connection whose end Node might not report. */
 export interface UnreadConnection {
   /** Total number of bytes received from the peer. */
   readonly bytesRead: number;
@@ -15,8 +15,8 @@ export interface UnreadConnection {
 }
 
 /**
- * Interval of the checks. A reset counts only if two consecutive checks find it and no data is read between them, because Node may not have
- * read the socket before the first check.
+ * Interval of the checks. A reset counts only if two consecutive checks find it and no data is read between them, because Node might not
+ * have read the socket before the first check.
  */
 const POLL_INTERVAL_MS = 250;
 

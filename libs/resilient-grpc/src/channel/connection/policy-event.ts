@@ -32,8 +32,8 @@ export type PolicyEvent =
    */
   | { readonly type: 'session'; readonly address: string; readonly session: WatchedSession }
   /**
-   * The channel no longer uses the connection to `address`, which is in `state`, for example because the address was removed, or the
-   * channel went idle.
+   * The channel no longer uses the connection to `address`, for example because the address was removed, or because the channel became
+   * idle. The connection is in `state`.
    */
   | { readonly type: 'released'; readonly address: string; readonly state: ConnectivityState }
   /** The channel uses an existing connection to `address`, which is in `state`. */

@@ -8,8 +8,9 @@ type SubchannelInterface = experimental.SubchannelInterface;
 const CHECK_INTERVAL_MS = 1_000;
 
 /**
- * Keeps connections to removed addresses open until their last call has ended. grpc-js itself would close them within 10 s. Their calls
- * could then finish, but if keepalive is on, the next ping would fail, and grpc-js would end all calls on the connection (grpc-node#3068).
+ * Keeps connections to removed addresses open until their last call has ended. grpc-js itself would begin to close them within 10 s.
+ * Running calls could then finish, but if keepalive is on, the next ping would fail, and grpc-js would end all calls on the connection
+ * (grpc-node#3068).
  */
 export class RemovedConnections {
   private readonly held = new Set<SubchannelInterface>();

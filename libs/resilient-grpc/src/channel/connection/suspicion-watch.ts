@@ -74,7 +74,7 @@ export class SuspicionWatch {
   timedOut(connection: WatchedConnection, waitedMs: number): void {
     let suspect = this.suspects.get(connection.address);
     if (suspect?.connection !== connection) {
-      // The end of the previous connection was not reported, because the channel was idle in the meantime.
+      // If a previous connection to the address is suspected, its end was not reported, because the channel had become idle.
       this.ended(connection.address);
       if (connection.probe() === undefined) return;
       suspect = { connection, state: NOT_SUSPECTED, probe: undefined, othersRead: new Map() };

@@ -3,8 +3,8 @@ import type { Clock, Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 
 /**
- * Refreshes whose lookup is due. A process runs one of these lookups at a time. If the name server does not respond, a lookup blocks a
- * thread for several seconds. By default, Node has only four such threads, which also serve files and cryptography.
+ * Refreshes whose lookup is due. A process runs at most one of these lookups at a time. If the name server does not respond, a lookup
+ * blocks a thread for several seconds. By default, Node has only four such threads, which file access and cryptography also use.
  */
 const due: DnsRefresh[] = [];
 let running: DnsRefresh | undefined;

@@ -34,7 +34,7 @@ export type OutageChange =
   /** Another attempt to connect failed, the channel became READY, or the outage ended. */
   | 'other';
 
-/** Time after which a running attempt to connect is reported if calls wait for it. The outage log uses the same time. */
+/** Waiting time of a call after which the running attempt to connect is reported as slow. The outage log uses the same time. */
 const SLOW_CONNECT_MS = 1_500;
 /** Maximum number of past outages kept. */
 const MAX_PAST_OUTAGES = 20;
@@ -45,7 +45,7 @@ export class OutageWatch {
   private state: OutageState = NO_OUTAGE;
   private graceTimer: Timer | undefined;
   private confirmTimer: Timer | undefined;
-  /** Set while calls wait for a connection without an outage. Stays set after the report, until READY. */
+  /** Set when a call begins to wait for a connection without an outage. Stays set after the report, until READY. */
   private slowConnect: PeerTimer | undefined;
   private waitedCalls = 0;
   private abandonedCalls = 0;

@@ -102,7 +102,7 @@ export function observeTransport(transport: ConnectionTransport): void {
     record(activeCalls, Infinity);
     for (const ended of connection.endListeners) ended();
   };
-  // After an unanswered keepalive ping, grpc-js ends the calls and the session one turn later.
+  // After an unanswered keepalive ping, grpc-js calls this listener one turn before it ends the calls and the session.
   transport.addDisconnectListener?.(closing);
   session.socket.prependOnceListener('error', closing);
   session.socket.prependOnceListener('close', closing);

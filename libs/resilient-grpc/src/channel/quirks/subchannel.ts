@@ -79,7 +79,7 @@ export function setAuthority(call: object, authority: string): void {
 
 /** A wrapper of subchannels that selects the connection of each call. */
 type SelectingSubchannel = experimental.BaseSubchannelWrapper & {
-  /** Returns the subchannel for the next call. grpc-js calls this function once for each call. */
+  /** Returns the subchannel for the next call. Called once for each call, by `getRealSubchannel()`. */
   selectForCall(): SubchannelInterface;
 };
 

@@ -243,13 +243,13 @@ describe('TLS file reload', () => {
   it.each([
     ['a', 'and a listener remains', false, 1],
     ['no', 'and no listener remains', true, 0],
-  ])('sets %s further TLS reload timer if a check has ended %s', async (_which, _when, leaves, count) => {
+  ])('sets %s further TLS reload timer if a check has ended %s', async (_which, _when, removesListener, count) => {
     place('client');
     const source = open(paths());
     place('next');
     await new Promise<void>((resolve) => {
       const stop = source.watch(() => {
-        if (leaves) stop();
+        if (removesListener) stop();
         resolve();
       });
       timers.shift()!();

@@ -14,7 +14,10 @@ export interface TlsOptions {
   readonly key?: string | Buffer | undefined;
   /** Name that the server's certificate must contain, if it differs from the target's host. @defaultValue the target's host */
   readonly serverName?: string | undefined;
-  /** True if the files are read again every 10 s. Valid new files replace the connection without interrupting calls. @defaultValue false */
+  /**
+   * True if the files are read again every 10 s. After a valid change, the client reconnects without interrupting calls.
+   * @defaultValue false
+   */
   readonly reload?: boolean | undefined;
 }
 

@@ -58,7 +58,7 @@ describe('attempt timeout', () => {
     ['the response is a stream', { method: { requestStream: false, responseStream: true } as MethodDescriptor }],
     ['the request is a stream', { method: { requestStream: true, responseStream: false } as MethodDescriptor }],
     ['grpc-js interceptors may read the deadline', { interceptors: [] }],
-  ])('leaves the deadline of an attempt to grpc-js if %s', (_when, change) => {
+  ])('passes the deadline of an attempt to grpc-js if %s', (_when, change) => {
     const { request, wire, sentTimeout } = make(change);
     expect(sentTimeout()).toEqual([]);
     expect(wire.request.deadline).toBe(request.deadline);

@@ -10,9 +10,9 @@ import { StagedAttempt } from './staged-attempt.js';
 
 const TIMEOUT_KEY = 'grpc-timeout';
 /**
- * Minimum share of the timeout that must have passed for a DEADLINE_EXCEEDED from the server to count as the timeout. The server's timer
- * starts later than the client's. However, a server that forwards the deadline to other servers receives their failure slightly before its
- * own deadline.
+ * Minimum share of the timeout that must have passed for a DEADLINE_EXCEEDED from the server to count as an attempt timeout. The server's
+ * timer starts later than the client's. However, a server that forwards the deadline to other servers receives their failure slightly
+ * before its own deadline.
  */
 const MIN_TIMEOUT_SHARE = 0.9;
 

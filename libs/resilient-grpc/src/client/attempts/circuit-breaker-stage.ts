@@ -26,7 +26,10 @@ export function withCircuitBreaker(start: StartAttempt, breaker: CircuitBreakerC
 class CircuitBreakerAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   private recorded = false;
-  /** Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds; `Infinity` before that, or if there can be no deadline. */
+  /**
+   * Time one event-loop turn after the start, when the request has been sent, in monotonic milliseconds. `Infinity` before that time, or if
+   * there can be no deadline.
+   */
   private sentAt = Infinity;
 
   constructor(

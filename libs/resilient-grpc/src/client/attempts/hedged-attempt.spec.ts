@@ -131,7 +131,7 @@ describe('hedging delay that follows latency', () => {
     ['ignores', 'cancelled', 10],
     ['measures', 'failed', 100],
     ['ignores', 'failed', 10],
-  ])('%s a first attempt with the outcome "%s" after %i ms', (effect, outcome, afterMs) => {
+  ])('%s the latency of a first attempt with the outcome "%s" after %i ms', (effect, outcome, afterMs) => {
     const { clock, transport, begin, answer, calls, delayMs } = setUp();
     calls(100, 20);
     for (let i = 0; i < 16; i++) {

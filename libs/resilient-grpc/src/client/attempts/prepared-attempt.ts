@@ -62,7 +62,7 @@ function requestWith(request: AttemptRequest, metadata: Metadata): AttemptReques
   return { ...request, metadata };
 }
 
-/** An attempt that waits for its metadata. Operations requested in the meantime run when it starts. */
+/** An attempt that waits for its metadata. Operations that are requested during the wait run when the attempt starts. */
 class PreparedAttempt implements Attempt {
   private inner: Attempt | undefined;
   private message: { readonly payload: unknown; readonly written: (() => void) | undefined } | undefined;
@@ -124,7 +124,7 @@ class PreparedAttempt implements Attempt {
     this.inner?.abandon(because);
   }
 
-  /** Waits for a free stream, because other calls use all streams. The call enforces its deadline in the meantime. */
+  /** Waits for a free stream, because other calls use all streams. The call enforces its deadline during the wait. */
   private awaitStream(start: StartAttempt, request: AttemptRequest): void {
     const { transport, clock } = this.client;
     this.waiter = {

@@ -70,7 +70,7 @@ describe('stream idle timeout', () => {
     expect(cancelledAt).toEqual([200]);
   });
 
-  it('excludes blocked event-loop time before the request is sent from the idle timeout of a stream', () => {
+  it('extends the idle timeout of a stream if the event loop is blocked before the request is sent', () => {
     const { clock, cancelledAt, attempt } = make();
     attempt.startRead();
     clock.block(3_000);

@@ -41,7 +41,7 @@ const HOLD_DETAILS: Readonly<Partial<Record<Hold, string>>> = {
 };
 
 /**
- * Holds one call while it may not send an attempt: for interceptors, pending data, the channel, its permits, and the delay before a retry.
+ * Holds one call while it must not send an attempt: for interceptors, pending data, the channel, permits, and the delay before a retry.
  * Enforces the call's deadline while the transport does not. A call that has neither interceptors nor limits gets a gate only if it must
  * be held.
  */
@@ -134,7 +134,7 @@ export class CallGate implements Waiter, PermitWaiter {
     this.hold = 'channel';
     // A call that waits for the channel must not block other calls.
     this.releasePermits();
-    // A call that got the permit may have ended this call.
+    // The call that received the released permit may have ended this call.
     if (!this.isWaiting) return;
     this.enforceDeadline();
     const { clock, transport } = this.context.client;

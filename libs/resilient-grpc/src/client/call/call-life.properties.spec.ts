@@ -481,7 +481,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     world.check();
   });
 
-  it('starts calls after an idle period when pending data has been read, but not on a channel that was lost in the meantime', async () => {
+  it('starts calls after an idle period when pending data has been read, but not on a channel that was lost before the read', async () => {
     const world = new World({ ...UNLIMITED, quiet: true });
     world.begin(UNARY);
     world.begin(UNARY);

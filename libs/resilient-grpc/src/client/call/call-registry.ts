@@ -34,8 +34,8 @@ export interface CallPlace<Call extends RegisteredCall> {
 type Accepting = 'yes' | 'draining' | 'closed';
 
 /**
- * Maximum number of streams that a drain resets while other calls are running. A Node server accepts 1,000 resets in a row on one
- * connection (nghttp2), and then closes the connection, which ends calls that could have finished.
+ * Maximum number of attempts that are reset between endStreams() and close(), while other calls may be running. A Node server accepts a
+ * burst of 1,000 resets on one connection (nghttp2), and then closes the connection, which ends calls that could have finished.
  */
 const MAX_RESETS = 900;
 /** Estimated time to cut off one call. A drain reserves it, so that it ends within its timeout regardless of the number of calls. */
@@ -47,7 +47,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private draining: Promise<DrainReport> | undefined;
   private endingStreams: Promise<void> | undefined;
   private readonly streamBatches: StreamBatches;
-  /** True if the streams that end at shutdown are being ended or have ended. These streams no longer start or resume. */
+  /** True if the calls that end at shutdown (`onDrain`) are being ended or have ended. Such calls no longer start or resume. */
   areStreamsEnding = false;
   /** Time at which the drain cuts off calls that are still running, in monotonic milliseconds; `Infinity` before a drain. */
   drainUntil = Infinity;
@@ -62,13 +62,13 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private completed = 0;
   /** Number of calls that have finished since the drain or the shutdown of the application began. */
   private finished = 0;
-  /** Number of those calls that failed. */
+  /** Number of calls in `finished` that failed. */
   private failedInDrain = 0;
   /** True from `noteShutdown()` on. */
   private isShuttingDown = false;
   /** Number of calls that a drain has failed because of `onDrain: 'fail'`. */
   private ended = 0;
-  /** Number of other calls that a drain or close() failed. */
+  /** Number of calls that a drain or close() failed for another reason. */
   private cutOff = 0;
   private isTerminating = false;
   accepting: Accepting = 'yes';
@@ -100,8 +100,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   }
 
   /**
-   * Abandons an attempt that no longer has a listener. In a drain of more than `MAX_RESETS` streams, the reset waits until close(), so that
-   * it affects no other call.
+   * Abandons an attempt that no longer has a listener. After `MAX_RESETS` resets since endStreams(), further resets wait until close(), so
+   * that they affect no other call.
    */
   abandon(attempt: Attempt, because?: 'deadline'): void {
     if (this.areStreamsEnding && this.accepting !== 'closed' && this.resets++ >= MAX_RESETS) {
@@ -139,7 +139,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     }
   }
 
-  /** Starts to count finished calls for the drain report. Nest may close its servers, and their calls, before the drain begins. */
+  /** Starts to count finished calls for the drain report. Calls may finish before the drain begins, while Nest closes its servers. */
   noteShutdown(): void {
     this.isShuttingDown = true;
   }
@@ -172,8 +172,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   }
 
   /**
-   * Rejects new calls, lets running calls finish within `timeoutMs`, and cuts off the rest. Later callers get the same report; the shorter
-   * time applies.
+   * Rejects new calls, ends calls according to their `onDrain`, lets other calls finish within `timeoutMs`, and cuts off the rest. Later
+   * callers get the same report; the shorter time applies.
    */
   drain(timeoutMs: number): Promise<DrainReport> {
     const until = this.clock.now() + timeoutMs;

@@ -26,7 +26,7 @@ export function inContextOf<T>(inbound: CapturedCall | undefined, work: () => T)
 }
 
 /**
- * Async context in which a call was requested. Callbacks of a connection or a timer run in the context of the request that opened the
+ * Async context in which a call was made. Callbacks of a connection or a timer run in the context of the request that opened the
  * connection or started the timer. A call that starts in such a callback would be bound to an unrelated request, and its span to an
  * unrelated trace.
  */

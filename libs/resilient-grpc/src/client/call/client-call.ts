@@ -312,7 +312,7 @@ export class ClientCall
       : (request, listener) => inCallerContext(origin, () => prepared(request, listener));
   }
 
-  /** Counts a single request against the retry buffers, like grpc-js. */
+  /** Counts a single request against the retry buffers, as grpc-js does. */
   private bufferRequest(): void {
     const bytes = FRAME_HEADER_BYTES + this.prepared.bytes;
     this.bufferedBytes = this.context.client.replayLimits.take(bytes, 0) ? bytes : NOT_BUFFERED;

@@ -133,7 +133,7 @@ describe('messages that an Observable pushes in one turn', () => {
     expect(events).toEqual([...numbers(500), 'end']);
   });
 
-  it('reports a burst of messages from an Observable at the end of the turn if the messages exceed the limit at 1 KiB each', () => {
+  it('reports a burst of messages from an Observable at the end of the turn if the messages exceed the limit, counted as 1 KiB each', () => {
     const { events, consumer, nextTurn } = makeConsumer(10 * 1_024);
     const few = new Subject<number>();
     new ObservableRequests(few, consumer);

@@ -41,7 +41,7 @@ export class ObservableRequests implements RequestSource {
   private hasItemsInTurn = false;
   /** Number of messages buffered in this turn that are not counted toward the limit. */
   private burstMessages = 0;
-  private wanted = false;
+  private isPullPending = false;
   complete = false;
   private readonly subscription: Unsubscribable;
   private closed = false;
@@ -70,7 +70,7 @@ export class ObservableRequests implements RequestSource {
   pull(): void {
     const item = this.first;
     if (item === undefined) {
-      this.wanted = true;
+      this.isPullPending = true;
       return;
     }
     this.bytesSinceTaken = this.messagesSinceTaken = 0;
@@ -133,8 +133,8 @@ export class ObservableRequests implements RequestSource {
 
   private push(kind: Item['kind'], value: unknown, bytes: number): void {
     if (this.closed) return;
-    if (this.wanted) {
-      this.wanted = false;
+    if (this.isPullPending) {
+      this.isPullPending = false;
       this.give(kind, value);
       return;
     }

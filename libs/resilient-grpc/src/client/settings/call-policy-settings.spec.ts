@@ -107,7 +107,7 @@ describe('call policy settings', () => {
     expect(policy({ methods: { Get: { circuitBreaker: {} } } }, 'Get')?.circuitBreaker?.minimumThroughput).toBe(20);
   });
 
-  it('takes call limits from the client, else from the defaults', () => {
+  it('takes call limits from the client, or from the defaults if the client sets none', () => {
     const { maxConcurrentCalls, maxQueuedCalls } = resolve({ maxConcurrentCalls: 3 }, { maxQueuedCalls: 0 });
     expect([maxConcurrentCalls, maxQueuedCalls]).toEqual([3, 0]);
   });
@@ -352,7 +352,7 @@ describe('validation of call policy settings', () => {
       /an array of metadata keys/,
     ],
     [
-      'a wildcard as metadata key',
+      'a wildcard as a metadata key',
       { propagate: { metadata: ['x-*'] } },
       'propagate.metadata[0]',
       /each key by its name/,

@@ -94,17 +94,17 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
     };
     this.visit(stream, () => {
       timer?.clear();
-      this.feed.leave(own);
+      this.feed.removeVisitor(own);
       for (const relay of relays.values()) relay.close();
     });
-    this.feed.join(own);
+    this.feed.addVisitor(own);
     void refresh();
   }
 
   /** Sends the events of the process with `key`, or the link state 'unlisted' if the process is not listed. */
   async visitOne(key: string, { stream, headers, openClient }: ProcessVisit): Promise<void> {
     if (key === OWN_KEY) {
-      this.feed.join(stream);
+      this.feed.addVisitor(stream);
       return;
     }
     const relays: ProcessRelay[] = [];
@@ -127,11 +127,11 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
     relays.push(new ProcessRelay(eventsUrl(key, openClient), headers, sink, this.clock));
   }
 
-  private visit(stream: EventStream, onLeave: () => void): void {
+  private visit(stream: EventStream, onClosed: () => void): void {
     this.visits.add(stream);
     stream.onClose(() => {
       this.visits.delete(stream);
-      onLeave();
+      onClosed();
     });
   }
 

@@ -1,6 +1,6 @@
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 
-/** Maximum number of shown clients. If there are more, clients open in a page come first, then clients with problems. */
+/** Maximum number of shown clients. If there are more, clients that are open in a page come first, then clients with problems. */
 export const MAX_SHOWN_CLIENTS = 50;
 
 /** Shown client, and the key that identifies it on the page. */

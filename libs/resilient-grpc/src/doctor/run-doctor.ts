@@ -84,7 +84,7 @@ export async function runDoctor(args: readonly string[], terminal: Terminal): Pr
 async function printChecks(options: DoctorOptions, { env, stdout, stderr }: Terminal): Promise<number> {
   const paint = stdout.isTTY === true && stdout.hasColors?.() !== false ? terminalPaint : plainPaint;
   const progress = stderr.isTTY === true ? new ProgressLine(stderr) : undefined;
-  // The pings may take a minute, so the wait is announced on a terminal.
+  // The pings take five intervals, so the wait is announced on a terminal.
   if (options.keepaliveMs !== undefined && stderr.isTTY === true) {
     stderr.write(`sending keepalive pings for ${duration(KEEPALIVE_PINGS * options.keepaliveMs)}\n`);
   }

@@ -96,7 +96,7 @@ describe('ServiceWatch', () => {
     watch.subscribe(listener);
     for (let minutes = 0; minutes < 24 * 60; minutes += 5) {
       await clock.advanceAsync(5 * MINUTE);
-      // Every other watch is reset, because a load balancer in front of the API server may close connections.
+      // The watches end and are reset in alternation. A load balancer in front of the API server may reset connections.
       if (minutes % 2 === 0) server.watches.at(-1)!.end();
       else server.watches.at(-1)!.fail(new Error('read ECONNRESET'));
       await clock.advanceAsync(1_000);

@@ -155,7 +155,7 @@ export class ServiceWatch {
   }
 
   private async list(signal: AbortSignal): Promise<void> {
-    // Version 0 is served from the cache of the API server, which may be as outdated as an expired watch.
+    // A list of version 0 comes from the cache of the API server, which may be as outdated as an expired watch.
     const url = slicesPath(this.name, this.isExpired ? {} : { resourceVersion: '0' });
     const { metadata, items } = (await this.dependencies.server.get(url, signal)) as SliceList;
     this.slices = new Map((items ?? []).map((slice) => [slice.metadata?.name ?? '', slice]));

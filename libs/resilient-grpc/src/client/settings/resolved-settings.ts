@@ -75,7 +75,7 @@ export type ResolvedMethodOptions = {
       : MethodOptions[K];
 };
 
-/** Policy of one method, with the reasons that the startup log line shows. If `onDrain` is `undefined`, each call uses its default. */
+/** Policy of one method, with the reason that the startup log line shows. If `onDrain` is `undefined`, each call uses its default. */
 export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent'> {
   readonly safeToRepeat: boolean;
   /** 'proto idempotency_level', 'methods["Get"].idempotent', 'serviceConfig retryPolicy' (or hedgingPolicy); '' if unsafe. */

@@ -32,7 +32,7 @@ interface ProcessList {
 
 /**
  * The other processes of the dashboard. Connects to them only while a page that shows them is open, and relays their events to the page.
- * Sends requests only to listed URLs.
+ * Sends requests only to URLs that were listed when the connection was created.
  */
 export class DashboardProcesses implements BeforeApplicationShutdown {
   private readonly logger = new LibraryLogger('ResilientGrpc');

@@ -48,7 +48,8 @@ Attach to a running application that serves the dashboard:
   --json                   print one JSON object on one line
   --help                   print this help
 
-TIME is in seconds or minutes: 10s, 0.5s, 10m. Exit code: 0 if no check failed, 1 if a check failed, 2 for invalid usage.`;
+TIME is in seconds or minutes: 10s, 0.5s, 10m. Defaults are in parentheses.
+Exit code: 0 if no check failed, 1 if a check failed, 2 for invalid usage.`;
 
 const OK = 0;
 const FAILED = 1;

@@ -16,7 +16,7 @@ export type RetryRefusal =
   | 'deadline'
   /** The call serves an inbound retry. Retries of both layers would multiply. */
   | 'retry-chain'
-  /** The caller, the inbound call, or an interceptor cancelled the call. */
+  /** The caller or an interceptor cancelled the call, or the inbound call that it served was cancelled. */
   | 'cancelled'
   /** The client is shutting down. */
   | 'draining'

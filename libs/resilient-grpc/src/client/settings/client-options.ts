@@ -39,8 +39,8 @@ export interface GrpcClientDefaults {
   readonly traceStreams?: boolean | undefined;
   /**
    * Maximum time in milliseconds, from the start of an outage, that calls wait for the channel; 0 disables waiting. After that time,
-   * waiting calls fail, and further calls fail immediately. Each client applies ±10% jitter, so that the clients of a fleet do not fail
-   * their calls at the same moment. `methods[…].waitForReady` overrides it for a method.
+   * waiting calls fail, and new calls fail immediately. Each client applies ±10% jitter, so that the clients of a fleet do not fail their
+   * calls at the same moment. `methods[…].waitForReady` overrides it for a method.
    * @defaultValue 5000
    */
   readonly outageGraceMs?: number | undefined;
@@ -101,8 +101,8 @@ export interface GrpcClientDefaults {
    */
   readonly connectTimeoutMs?: number | undefined;
   /**
-   * Closes a connection that has had no call for this many milliseconds (1000 or more), before load balancers drop it silently. The next
-   * call opens a new connection.
+   * Closes the client's connections after this many milliseconds (1000 or more) without a call, before load balancers drop them silently.
+   * The next call connects again.
    * @defaultValue 200000
    */
   readonly connectionIdleTimeoutMs?: number | undefined;

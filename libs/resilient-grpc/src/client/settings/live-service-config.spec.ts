@@ -153,7 +153,7 @@ describe('first service config', () => {
 });
 
 describe('service config update', () => {
-  it('applies a service config update to later calls and leaves the policies of earlier calls unchanged', () => {
+  it('applies a service config update to later calls and does not change the policies of earlier calls', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, timeoutMs } = live(source);
     const kept = subject.policyOf(GET);

@@ -22,7 +22,7 @@ export interface ResolvedClientSettings {
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   readonly maxQueuedCalls?: number | undefined;
   readonly channel: ChannelSettings;
-  /** Maximum bytes of requests that are kept for further attempts: per call, and for all calls together. */
+  /** Maximum bytes of requests that are kept for further attempts: per call, and for all calls of the client together. */
   readonly replayBytes: { readonly perCall: number; readonly perClient: number };
   readonly unreadStreamWarningMs: number;
   readonly traceStreams: boolean;

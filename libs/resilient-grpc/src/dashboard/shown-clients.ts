@@ -20,7 +20,7 @@ export function shownClients(
   const all = assignKeys([...clients]);
   if (all.length <= MAX_SHOWN_CLIENTS) return { total: all.length, shown: all };
   const groups: [ShownClient[], ShownClient[], ShownClient[]] = [[], [], []];
-  for (const one of all) groups[openInPage.has(one.key) ? 0 : isInTrouble(one.client) ? 1 : 2].push(one);
+  for (const one of all) groups[openInPage.has(one.key) ? 0 : hasProblem(one.client) ? 1 : 2].push(one);
   return { total: all.length, shown: groups.flat().slice(0, MAX_SHOWN_CLIENTS) };
 }
 
@@ -39,6 +39,6 @@ function assignKeys(clients: readonly ResilientGrpcClient[]): readonly ShownClie
   });
 }
 
-function isInTrouble({ connectivity }: ResilientGrpcClient): boolean {
+function hasProblem({ connectivity }: ResilientGrpcClient): boolean {
   return connectivity.outage !== undefined || connectivity.state === 'TRANSIENT_FAILURE';
 }

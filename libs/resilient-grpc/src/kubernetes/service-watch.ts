@@ -42,7 +42,7 @@ const SILENT_WATCH_MS = 90_000;
  * Slices are kept for this long after the last channel has closed or become idle, in case the API server is unreachable when the watch
  * restarts.
  */
-const KEPT_MS = 600_000;
+const SLICE_RETENTION_MS = 600_000;
 const GONE = 410;
 
 interface WatchEvent {
@@ -107,7 +107,7 @@ export class ServiceWatch {
   private start(): void {
     const { clock } = this.dependencies;
     // After this time, the addresses may belong to other pods.
-    if (clock.now() - this.stoppedAt > KEPT_MS) this.slices = undefined;
+    if (clock.now() - this.stoppedAt > SLICE_RETENTION_MS) this.slices = undefined;
     this.resourceVersion = undefined;
     this.failure = undefined;
     this.state = 'listing';

@@ -83,7 +83,7 @@ beforeEach(() => {
 });
 const join = (openClient?: string): VisitorInTest => {
   const visitor = new VisitorInTest(clock, openClient);
-  feed.join(visitor);
+  feed.addVisitor(visitor);
   return visitor;
 };
 const listeners = () => clients.filter(({ states }) => states.observed).length;
@@ -265,7 +265,7 @@ describe('visitor', () => {
   it('returns to slow sampling of clients when the last visitor disconnects', () => {
     const visitor = join();
     expect(listeners()).toBe(2);
-    feed.leave(visitor);
+    feed.removeVisitor(visitor);
     expect(listeners()).toBe(0);
     clock.advance(1_000);
     const snapshots = clients[0]!.snapshots;

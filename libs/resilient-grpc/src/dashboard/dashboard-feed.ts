@@ -18,7 +18,7 @@ const HISTORY_INTERVAL_MS = 2_000;
 const HISTORY_LENGTH = 300;
 /** Number of samples sent for clients that are not open in the page: enough to compute a rate. */
 const RATE_SAMPLES = 3;
-/** Update interval with a page open, which is also the heartbeat. */
+/** Update interval while a page is open. The updates are also the heartbeat. */
 const UPDATE_INTERVAL_MS = 1_000;
 /**
  * Minimum interval between two updates, even after a state change. Also the update interval for `UNSETTLED_MS` after a state change, while
@@ -153,7 +153,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
   }
 
   /** Sends `visitor` the full state now, and then the changes. */
-  join(visitor: Visitor): void {
+  addVisitor(visitor: Visitor): void {
     const first = this.visitors.size === 0;
     this.visitors.add(visitor);
     // A later visitor receives the state that the other visitors last received, so that all visitors can receive the same changes.
@@ -162,21 +162,21 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
     this.wake(UPDATE_INTERVAL_MS);
   }
 
-  leave(visitor: Visitor): void {
+  removeVisitor(visitor: Visitor): void {
     this.visitors.delete(visitor);
     if (this.visitors.size === 0) this.follow([]);
   }
 
   /** Observes the state of `clients`, and stops observing all others. */
   private follow(clients: readonly ResilientGrpcClient[]): void {
-    const wanted = new Set(clients);
+    const selected = new Set(clients);
     for (const [client, subscription] of this.followed) {
-      if (wanted.has(client)) continue;
+      if (selected.has(client)) continue;
       subscription.unsubscribe();
       this.followed.delete(client);
     }
     const stateChanged = () => this.stateChanged();
-    for (const client of wanted) {
+    for (const client of selected) {
       if (this.followed.has(client)) continue;
       // The first value is the current state, which is known. Completion means that the client was closed.
       const changes = client.connectivity$.pipe(skip(1));

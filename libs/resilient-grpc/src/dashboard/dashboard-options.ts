@@ -14,7 +14,7 @@ export type ProcessUrls = readonly string[] | (() => readonly string[] | Promise
 export interface DashboardProcessesOptions {
   /**
    * URLs of the dashboards of these processes, such as 'http://10.0.0.7:3000/grpc'. Each URL must lead to one process. A function is called
-   * at most every 5 s, while a page is open. At most 100 URLs are used.
+   * at most every 5 s, while a page is open. The page shows at most 100 of these processes.
    */
   readonly urls: ProcessUrls;
   /**
@@ -39,7 +39,7 @@ export interface DashboardMountOptions {
 export type ResilientGrpcDashboardOptions = DashboardMountOptions &
   (
     | {
-        /** Guards of the page, its files, and its events; all of them must admit a request. */
+        /** Guards of the page, its files, its events, and its snapshot; all guards must admit a request. */
         readonly guards: readonly Type<CanActivate>[];
         readonly public?: undefined;
       }

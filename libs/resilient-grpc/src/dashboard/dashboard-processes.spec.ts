@@ -32,7 +32,7 @@ describe('DashboardProcesses', () => {
     const fetched = vi.fn(() => new Promise(() => undefined));
     vi.stubGlobal('fetch', fetched);
     const clock = new VirtualClock();
-    const feed = { join: vi.fn(), leave: vi.fn() };
+    const feed = { addVisitor: vi.fn(), removeVisitor: vi.fn() };
     const urls = ['http://127.0.0.1:1/grpc'];
     const processes = new DashboardProcesses(urls, feed as unknown as DashboardFeed, clock);
     const { stream, close, pushed } = blockedStream();
@@ -40,7 +40,7 @@ describe('DashboardProcesses', () => {
     await turn();
     close();
     await turn();
-    expect(feed.leave).toHaveBeenCalledOnce();
+    expect(feed.removeVisitor).toHaveBeenCalledOnce();
     expect([pushed, fetched.mock.calls, clock.pending]).toEqual([[], [], 0]);
   });
 });

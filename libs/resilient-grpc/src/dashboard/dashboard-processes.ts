@@ -32,7 +32,7 @@ interface ProcessList {
 
 /**
  * The other processes of the dashboard. Connects to them only while a page that shows them is open, and relays their events to the page.
- * Sends requests only to listed URLs.
+ * Sends requests only to URLs that were listed when the connection was created.
  */
 export class DashboardProcesses implements BeforeApplicationShutdown {
   private readonly logger = new LibraryLogger('ResilientGrpc');
@@ -94,17 +94,17 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
     };
     this.visit(stream, () => {
       timer?.clear();
-      this.feed.leave(own);
+      this.feed.removeVisitor(own);
       for (const relay of relays.values()) relay.close();
     });
-    this.feed.join(own);
+    this.feed.addVisitor(own);
     void refresh();
   }
 
   /** Sends the events of the process with `key`, or the link state 'unlisted' if the process is not listed. */
   async visitOne(key: string, { stream, headers, openClient }: ProcessVisit): Promise<void> {
     if (key === OWN_KEY) {
-      this.feed.join(stream);
+      this.feed.addVisitor(stream);
       return;
     }
     const relays: ProcessRelay[] = [];
@@ -127,11 +127,11 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
     relays.push(new ProcessRelay(eventsUrl(key, openClient), headers, sink, this.clock));
   }
 
-  private visit(stream: EventStream, onLeave: () => void): void {
+  private visit(stream: EventStream, onClosed: () => void): void {
     this.visits.add(stream);
     stream.onClose(() => {
       this.visits.delete(stream);
-      onLeave();
+      onClosed();
     });
   }
 

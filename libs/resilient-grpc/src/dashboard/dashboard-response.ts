@@ -19,8 +19,8 @@ type PlatformRequest = IncomingMessage | { readonly raw: IncomingMessage };
 type PlatformResponse = ServerResponse | { readonly raw: ServerResponse; hijack(): unknown };
 
 /**
- * One response, written to Node's response object. Writing to this object works on every platform, and bypasses interceptors of the
- * application that wrap the results of handlers.
+ * One response, written to Node's response object. Writing to this object works with Express and Fastify, and bypasses the application's
+ * interceptors, which may wrap the results of handlers.
  */
 export class DashboardResponse {
   private readonly request: IncomingMessage;

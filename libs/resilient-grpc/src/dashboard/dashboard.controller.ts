@@ -77,7 +77,7 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
     ): void {
       if (process === undefined)
         return this.answer(request, response, (answer) =>
-          this.streamEvents(answer, client, (stream) => this.feed.join(stream)),
+          this.streamEvents(answer, client, (stream) => this.feed.addVisitor(stream)),
         );
       this.relayEvents(
         request,
@@ -123,7 +123,7 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
       const openClient = typeof client === 'string' ? client : undefined;
       const visitor = new EventStream(answer.raw, systemClock, openClient, () => {
         this.visitors -= 1;
-        this.feed.leave(visitor);
+        this.feed.removeVisitor(visitor);
       });
       start(visitor);
     }

@@ -1,6 +1,6 @@
 import type { ResilientGrpcClient } from '../client/resilient-grpc-client.js';
 
-/** Maximum number of shown clients. If there are more, clients open in a page come first, then clients with problems. */
+/** Maximum number of shown clients. If there are more, clients that are open in a page come first, then clients with problems. */
 export const MAX_SHOWN_CLIENTS = 50;
 
 /** Shown client, and the key that identifies it on the page. */
@@ -20,7 +20,7 @@ export function shownClients(
   const all = assignKeys([...clients]);
   if (all.length <= MAX_SHOWN_CLIENTS) return { total: all.length, shown: all };
   const groups: [ShownClient[], ShownClient[], ShownClient[]] = [[], [], []];
-  for (const one of all) groups[openInPage.has(one.key) ? 0 : isInTrouble(one.client) ? 1 : 2].push(one);
+  for (const one of all) groups[openInPage.has(one.key) ? 0 : hasProblem(one.client) ? 1 : 2].push(one);
   return { total: all.length, shown: groups.flat().slice(0, MAX_SHOWN_CLIENTS) };
 }
 
@@ -39,6 +39,6 @@ function assignKeys(clients: readonly ResilientGrpcClient[]): readonly ShownClie
   });
 }
 
-function isInTrouble({ connectivity }: ResilientGrpcClient): boolean {
+function hasProblem({ connectivity }: ResilientGrpcClient): boolean {
   return connectivity.outage !== undefined || connectivity.state === 'TRANSIENT_FAILURE';
 }

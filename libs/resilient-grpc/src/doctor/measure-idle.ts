@@ -66,7 +66,7 @@ const MIN_CONFIRMATION_MS = 1_000;
 const MAX_CONFIRMATION_MS = 30_000;
 const PROGRESS_INTERVAL_MS = 1_000;
 
-type Finding =
+type IdleFinding =
   | { readonly kind: 'ended'; readonly end: PeerEnd; readonly wasUsed: boolean }
   | { readonly kind: 'silent'; readonly lostMs: number }
   | { readonly kind: 'kept' };
@@ -90,7 +90,7 @@ export async function measureIdle(parameters: IdleParameters): Promise<IdleOutco
   }
 }
 
-function endOf({ end }: IdleSession, wasUsed: boolean): Finding | undefined {
+function endOf({ end }: IdleSession, wasUsed: boolean): IdleFinding | undefined {
   return end && { kind: 'ended', end, wasUsed };
 }
 
@@ -125,7 +125,7 @@ class IdleMeasurement {
   }
 
   private async ofEnded(
-    { end, wasUsed }: Extract<Finding, { kind: 'ended' }>,
+    { end, wasUsed }: Extract<IdleFinding, { kind: 'ended' }>,
     inUse: Promise<'ended' | 'silent'>,
   ): Promise<IdleOutcome> {
     const share = end.afterMs * CONFIRMATION_SHARE;
@@ -157,13 +157,13 @@ class IdleMeasurement {
   }
 
   /** Resolves with the first connection that ends or does not answer, or when the last connection has answered. */
-  private async firstFinding(): Promise<Finding> {
+  private async firstFinding(): Promise<IdleFinding> {
     const all = this.idle.map((session, index) => this.watch(session, this.ageOf(index)));
     const found = all.map((one) => one.then((finding) => finding ?? new Promise<never>(() => undefined)));
-    return Promise.race([...found, Promise.all(all).then((): Finding => ({ kind: 'kept' }))]);
+    return Promise.race([...found, Promise.all(all).then((): IdleFinding => ({ kind: 'kept' }))]);
   }
 
-  private async watch(session: IdleSession, ageMs: number): Promise<Finding | undefined> {
+  private async watch(session: IdleSession, ageMs: number): Promise<IdleFinding | undefined> {
     await within(ageMs - session.idleMs, session.ended, undefined);
     const ended = endOf(session, false);
     if (ended !== undefined) return ended;

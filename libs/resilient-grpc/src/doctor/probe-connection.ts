@@ -42,7 +42,10 @@ export interface ProbedAddress {
   readonly toggledTlsProbe: ConnectionProbeResult | undefined;
 }
 
-/** Connects to all addresses in parallel. If TLS or HTTP/2 fails for a reason other than GOAWAY, toggles TLS and tries again. */
+/**
+ * Connects to all addresses in parallel. If TLS or HTTP/2 fails for a reason other than GOAWAY, toggles TLS and tries again with half the
+ * connect timeout.
+ */
 export function probeAddresses(
   addresses: readonly TargetAddress[],
   parameters: ConnectParameters,

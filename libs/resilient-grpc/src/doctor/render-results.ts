@@ -57,7 +57,7 @@ export interface DoctorReport {
   readonly version: 1;
   /** Target of the checks; absent if no target was given. */
   readonly target?: string | undefined;
-  /** True if no check failed and all checks ran. */
+  /** True if the arguments are valid, no check failed, and no error ended the doctor. */
   readonly ok: boolean;
   readonly exitCode: number;
   /** Invalid arguments, or the error that ended the doctor. */

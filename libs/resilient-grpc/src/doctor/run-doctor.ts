@@ -48,7 +48,8 @@ Attach to a running application that serves the dashboard:
   --json                   print one JSON object on one line
   --help                   print this help
 
-TIME is in seconds or minutes: 10s, 0.5s, 10m. Exit code: 0 if no check failed, 1 if a check failed, 2 for invalid usage.`;
+TIME is in seconds or minutes: 10s, 0.5s, 10m. Defaults are in parentheses.
+Exit code: 0 if no check failed, 1 if a check failed, 2 for invalid usage.`;
 
 const OK = 0;
 const FAILED = 1;
@@ -84,7 +85,7 @@ export async function runDoctor(args: readonly string[], terminal: Terminal): Pr
 async function printChecks(options: DoctorOptions, { env, stdout, stderr }: Terminal): Promise<number> {
   const paint = stdout.isTTY === true && stdout.hasColors?.() !== false ? terminalPaint : plainPaint;
   const progress = stderr.isTTY === true ? new ProgressLine(stderr) : undefined;
-  // The pings may take a minute, so the wait is announced on a terminal.
+  // The pings take five intervals, so the wait is announced on a terminal.
   if (options.keepaliveMs !== undefined && stderr.isTTY === true) {
     stderr.write(`sending keepalive pings for ${duration(KEEPALIVE_PINGS * options.keepaliveMs)}\n`);
   }

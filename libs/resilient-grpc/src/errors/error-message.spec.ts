@@ -11,7 +11,7 @@ it.each([
   expect(errorMessage(error)).toBe('no');
 });
 
-it('returns a value that is no Error as a string', () => {
+it('returns a value that is not an Error as a string', () => {
   expect(isError({ message: 'no' })).toBe(false);
   expect(errorMessage('no')).toBe('no');
   expect(errorMessage(undefined)).toBe('undefined');

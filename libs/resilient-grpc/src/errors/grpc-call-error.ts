@@ -6,7 +6,7 @@ import { hasStatusDetails, retryDelayOf, statusDetailsOf, type StatusDetail } fr
 
 /** Reason why a call failed, in addition to its status code. */
 export type FailureReason =
-  /** The server's status. */
+  /** A status from the server, or from a proxy. */
   | 'server'
   /** An HTTP response that is not gRPC, from a proxy or web server. `code` is derived from the HTTP status. */
   | 'http'
@@ -18,7 +18,7 @@ export type FailureReason =
   | 'refused'
   /** No connection was available, and the call did not wait, or waited until the outage grace period ended. */
   | 'outage'
-  /** Too many calls were waiting for the channel. */
+  /** Too many calls, or calls with too many request bytes, were waiting for the channel. */
   | 'too-many-waiting'
   /** `maxConcurrentCalls` and `maxQueuedCalls` were reached. */
   | 'concurrency-limit'
@@ -30,7 +30,7 @@ export type FailureReason =
   /** A response stream received no message within `streamIdleTimeoutMs`. */
   | 'stream-idle'
   | 'cancelled'
-  /** The inbound call that the call served was cancelled, or its HTTP client disconnected. */
+  /** The inbound gRPC call that the call served was cancelled, or the client of the inbound HTTP request disconnected. */
   | 'inbound-cancelled'
   | 'draining'
   | 'closed'
@@ -180,6 +180,7 @@ export function isGrpcCallError(
   // Safe: only the constructor above sets the brand.
   const { code } = error as unknown as GrpcCallError;
   return (
-    codes.length === 0 || codes.some((wanted) => (typeof wanted === 'number' ? wanted : StatusCode[wanted]) === code)
+    codes.length === 0 ||
+    codes.some((expected) => (typeof expected === 'number' ? expected : StatusCode[expected]) === code)
   );
 }

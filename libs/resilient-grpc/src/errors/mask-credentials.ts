@@ -1,10 +1,11 @@
 /**
  * Replaces the user and password of each URL in `text` with '***'. A password may contain '/' and '@', so everything up to the last '@' of
  * a URL is masked. A URL without an authority, such as 'consul:///me:secret@agent', has credentials only if a ':' follows its '///' before
- * any further '/'. This rule excludes the `webpack:///` URLs of stack frames, which contain '@' in package names. `file:///` and `unix:///`
- * URLs have no credentials.
+ * the next '/' and '@'. This rule excludes the `webpack:///` URLs of stack frames, which contain '@' in package names. `file:///` and
+ * `unix:///` URLs have no credentials.
  *
- * @param isCut True if the text was truncated. The missing rest of a URL at the end may contain an '@', so all of that URL is masked.
+ * @param isCut True if the text was truncated. The missing rest of a URL at the end may contain an '@', so that URL is masked completely if
+ * it has an authority.
  */
 export function maskCredentials(text: string, isCut = false): string {
   const masked = text.replace(/:\/\/(?!\/)[^\s"<>]+/g, (url, at: number) => {

@@ -16,7 +16,7 @@ export type RetryRefusal =
   | 'deadline'
   /** The call serves an inbound retry. Retries of both layers would multiply. */
   | 'retry-chain'
-  /** The caller, its parent call, or an interceptor cancelled the call. */
+  /** The caller or an interceptor cancelled the call, or the inbound call that it served was cancelled. */
   | 'cancelled'
   /** The client is shutting down. */
   | 'draining'
@@ -26,7 +26,7 @@ export type RetryRefusal =
   | 'local'
   /** The request does not fit the retry buffers, or comes from a source that cannot be read again. */
   | 'request-not-replayable'
-  /** The response is not valid gRPC. Another attempt would get the same response. */
+  /** The response is not valid gRPC. Another attempt would receive the same response. */
   | 'protocol'
   /** Hedged attempts have reached their share of the client's calls. */
   | 'hedge-budget';

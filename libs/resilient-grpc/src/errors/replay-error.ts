@@ -6,7 +6,7 @@ export type ReplayFailureReason =
   | 'source-too-fast'
   /** Two unacknowledged messages had the same id. */
   | 'duplicate-id'
-  /** No acknowledgment arrived for `ackTimeoutMs`. */
+  /** No acknowledgment arrived within `ackTimeoutMs`. */
   | 'acknowledgment-timeout'
   /** The server ended the call cleanly without acknowledging every message. */
   | 'unacknowledged';

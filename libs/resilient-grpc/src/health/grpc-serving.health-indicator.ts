@@ -80,7 +80,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
         : isWatch
           ? await this.watch(inner, service, timeoutMs)
           : await this.callOnce(inner, service, timeoutMs);
-    // Read again, because the connection may have been lost during the check, and the new state applies to further calls.
+    // Read again, because the connection may have been lost during the check, and the new state applies to later calls.
     const channel = this.channel(inner);
     if (answer?.kind === 'unimplemented') this.logUnimplemented(inner);
     const health =
@@ -128,7 +128,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     const key = `${service} ${String(timeoutMs)}`;
     let answer = running.get(key);
     if (answer === undefined) {
-      answer = ask(client, service, timeoutMs).finally(() => running.delete(key));
+      answer = callCheck(client, service, timeoutMs).finally(() => running.delete(key));
       running.set(key, answer);
     }
     return answer;
@@ -145,7 +145,11 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
 }
 
 /** Makes one `Check` call, without retries and without waiting for the end of an outage. */
-async function ask(client: InternalGrpcClient, service: string, timeoutMs: number): Promise<ServingAnswer | undefined> {
+async function callCheck(
+  client: InternalGrpcClient,
+  service: string,
+  timeoutMs: number,
+): Promise<ServingAnswer | undefined> {
   try {
     const response = await firstValueFrom(client.stubOf(CHECK)({ service }, probeOptions(timeoutMs)));
     return { kind: 'status', status: servingStatusOf(response) };

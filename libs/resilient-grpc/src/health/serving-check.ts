@@ -62,7 +62,7 @@ export function servingHealth(
 
 /**
  * Returns the health of a channel that watches the health of each endpoint. A channel that is up stays up while at least half of the
- * endpoints are serving. It is degraded while at least one is serving, and otherwise down.
+ * endpoints are serving. With fewer, it is degraded; with none, it is down. Endpoints without the health service count as serving.
  */
 export function endpointsHealth(
   channel: ChannelHealth,
@@ -72,7 +72,7 @@ export function endpointsHealth(
   const serving = [...endpoints.values()].filter((health) => health === 'serving' || health === 'unimplemented').length;
   const details = { ...channel.details, service, serving, endpoints: Object.fromEntries(endpoints) };
   if (channel.status !== 'up' || serving * 2 >= endpoints.size) return { status: channel.status, details };
-  const message = `${String(serving)} of ${String(endpoints.size)} endpoints serve`;
+  const message = `${String(serving)} of ${String(endpoints.size)} endpoints are serving`;
   return { status: serving > 0 ? 'degraded' : 'down', details: { ...details, message } };
 }
 

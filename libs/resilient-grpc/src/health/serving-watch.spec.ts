@@ -94,7 +94,7 @@ describe('ServingWatch', () => {
     expect(begunAt).toHaveLength(1);
   });
 
-  it('cancels the Watch and discards its status when the channel leaves READY', async () => {
+  it('cancels the Watch and discards its status when the channel is no longer READY', async () => {
     const { enter, respond, cancelled, known, clock, begunAt } = watched();
     await clock.advanceAsync(1);
     respond('SERVING');
@@ -266,7 +266,7 @@ describe('restart of a Watch', () => {
     expect(await restarting(() => 1)(SILENT)).toBeCloseTo(1_200);
   });
 
-  it('waits a short random delay before it restarts a long-lived Watch that received a status, and resets the backoff', async () => {
+  it('waits for a short random time before it restarts a long-lived Watch that received a status, and resets the backoff', async () => {
     for (const [random, delay] of [
       [middle, 50],
       [() => 0, 0],

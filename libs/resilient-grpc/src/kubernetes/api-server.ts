@@ -10,7 +10,7 @@ import type { KubernetesResolverOptions } from './kubernetes-options.js';
 const SILENT_REQUEST_MS = 10_000;
 /** Idle time before the kernel sends TCP keepalive probes, which detect a lost connection of a watch in about 40 s. */
 const TCP_KEEPALIVE_MS = 30_000;
-/** Maximum length of an error response that is read. */
+/** Maximum number of bytes that are read of an error response. */
 const MAX_ERROR_BYTES = 65_536;
 const OK = 200;
 const UNAUTHORIZED = 401;
@@ -114,13 +114,13 @@ export class ApiServer {
     const send = url.protocol === 'http:' ? requestHttp : requestHttps;
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const request = send(url, { ...options, signal, timeout: SILENT_REQUEST_MS });
-      const giveUp = (): void => {
+      const onTimeout = (): void => {
         request.destroy(new Error(`no response within ${duration(SILENT_REQUEST_MS)}`));
       };
-      request.on('timeout', giveUp);
+      request.on('timeout', onTimeout);
       request.on('error', reject);
       request.on('response', (opened) => {
-        request.off('timeout', giveUp);
+        request.off('timeout', onTimeout);
         resolve(opened);
       });
       request.end();

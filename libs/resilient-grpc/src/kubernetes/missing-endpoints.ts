@@ -14,8 +14,8 @@ export function missingEndpoints(
     case 'no-endpoints':
       return `${name} has no pods; check its selector, and that its pods run: kubectl -n ${namespace} describe service ${service}`;
     case 'port': {
-      const wanted = port === undefined ? "a single port, or a port named 'grpc'" : `port ${String(port)}`;
-      return `${name}: expected ${wanted}, got ${ports.join(', ') || 'none'}; write one of these numbers or names as the port of the target`;
+      const expected = port === undefined ? "a single port, or a port named 'grpc'" : `port ${String(port)}`;
+      return `${name}: expected ${expected}, got ${ports.join(', ') || 'none'}; write one of these numbers or names as the port of the target`;
     }
     case 'not-ready':
       return `${name} has no ready pods (${String(counts.notReady)} not ready, ${String(counts.terminating)} terminating); check their readiness probes`;

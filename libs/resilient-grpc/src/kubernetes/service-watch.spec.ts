@@ -4,7 +4,7 @@ import { VirtualClock } from '../testing/virtual-clock.js';
 import { ApiServerError } from './api-server.js';
 import { ServiceWatch, type WatchDependencies, type WatchState } from './service-watch.js';
 
-const MINUTE = 60_000;
+const MINUTE_MS = 60_000;
 
 const slice = (name: string, resourceVersion: string): EndpointSlice => ({
   metadata: { name, resourceVersion },
@@ -95,8 +95,8 @@ describe('ServiceWatch', () => {
   it('reports no failure for a whole day if each EndpointSlice watch ends or is reset after 5 minutes', async () => {
     watch.subscribe(listener);
     for (let minutes = 0; minutes < 24 * 60; minutes += 5) {
-      await clock.advanceAsync(5 * MINUTE);
-      // Every other watch is reset, because a load balancer in front of the API server may close connections.
+      await clock.advanceAsync(5 * MINUTE_MS);
+      // The watches end and are reset in alternation. A load balancer in front of the API server may reset connections.
       if (minutes % 2 === 0) server.watches.at(-1)!.end();
       else server.watches.at(-1)!.fail(new Error('read ECONNRESET'));
       await clock.advanceAsync(1_000);
@@ -108,7 +108,7 @@ describe('ServiceWatch', () => {
 
   it('reports a failed EndpointSlice watch when its retry also fails, keeps the slices, and reports the recovery', async () => {
     watch.subscribe(listener);
-    await clock.advanceAsync(MINUTE);
+    await clock.advanceAsync(MINUTE_MS);
     server.watchError = new Error('connect ECONNREFUSED');
     server.watches[0]!.fail(new Error('read ECONNRESET'));
     await clock.advanceAsync(500);
@@ -119,7 +119,7 @@ describe('ServiceWatch', () => {
       failure: { message: 'cannot watch EndpointSlices at https://api: connect ECONNREFUSED' },
     });
     expect(namesOf(newest())).toEqual(['a']);
-    await clock.advanceAsync(10 * MINUTE);
+    await clock.advanceAsync(10 * MINUTE_MS);
     expect(newest()).toMatchObject({ state: 'failing', since });
     server.watchError = undefined;
     await clock.advanceAsync(30_000);
@@ -131,9 +131,9 @@ describe('ServiceWatch', () => {
   it('retries failing requests to the API server two to four times a minute after 10 minutes of failures', async () => {
     server.listError = new Error('connect ECONNREFUSED');
     watch.subscribe(listener);
-    await clock.advanceAsync(10 * MINUTE);
+    await clock.advanceAsync(10 * MINUTE_MS);
     const before = server.lists.length;
-    await clock.advanceAsync(60 * MINUTE);
+    await clock.advanceAsync(60 * MINUTE_MS);
     expect(server.lists.length - before).toBeGreaterThanOrEqual(120);
     expect(server.lists.length - before).toBeLessThanOrEqual(240);
     expect(newest()).toMatchObject({ state: 'failing', slices: undefined });
@@ -153,7 +153,7 @@ describe('ServiceWatch', () => {
   it('lists the EndpointSlices again after 410 Gone without reporting a failure, and waits longer each time if the watch fails with 410 again', async () => {
     server.watchError = new ApiServerError(410, 'too old resource version');
     watch.subscribe(listener);
-    await clock.advanceAsync(10 * MINUTE);
+    await clock.advanceAsync(10 * MINUTE_MS);
     expect(distinct()).toEqual(['listing']);
     expect(server.lists[1]!.get('resourceVersion')).toBeNull();
     expect(server.lists.length).toBeLessThan(60);
@@ -171,7 +171,7 @@ describe('ServiceWatch', () => {
     const reports = states.length;
     open!.send({ type: 'BOOKMARK', object: { metadata: { resourceVersion: '99' } } });
     expect(states).toHaveLength(reports);
-    await clock.advanceAsync(MINUTE);
+    await clock.advanceAsync(MINUTE_MS);
     open!.end();
     await clock.advanceAsync(1_000);
     expect(server.watches.at(-1)!.parameters.get('resourceVersion')).toBe('99');
@@ -188,7 +188,7 @@ describe('ServiceWatch', () => {
     const unsubscribe = watch.subscribe(listener);
     await clock.advanceAsync(0);
     unsubscribe();
-    await clock.advanceAsync(MINUTE);
+    await clock.advanceAsync(MINUTE_MS);
     expect(clock.pending).toBe(0);
     server.listError = new Error('connect ECONNREFUSED');
     watch.subscribe(listener);
@@ -202,7 +202,7 @@ describe('ServiceWatch', () => {
     watch.subscribe(listener)();
     await clock.advanceAsync(0);
     watch.subscribe(listener)();
-    await clock.advanceAsync(10 * MINUTE + 1);
+    await clock.advanceAsync(10 * MINUTE_MS + 1);
     server.listError = new Error('connect ECONNREFUSED');
     watch.subscribe(listener);
     await clock.advanceAsync(0);

@@ -42,7 +42,7 @@ const SILENT_WATCH_MS = 90_000;
  * Slices are kept for this long after the last channel has closed or become idle, in case the API server is unreachable when the watch
  * restarts.
  */
-const KEPT_MS = 600_000;
+const SLICE_RETENTION_MS = 600_000;
 const GONE = 410;
 
 interface WatchEvent {
@@ -107,7 +107,7 @@ export class ServiceWatch {
   private start(): void {
     const { clock } = this.dependencies;
     // After this time, the addresses may belong to other pods.
-    if (clock.now() - this.stoppedAt > KEPT_MS) this.slices = undefined;
+    if (clock.now() - this.stoppedAt > SLICE_RETENTION_MS) this.slices = undefined;
     this.resourceVersion = undefined;
     this.failure = undefined;
     this.state = 'listing';
@@ -155,7 +155,7 @@ export class ServiceWatch {
   }
 
   private async list(signal: AbortSignal): Promise<void> {
-    // Version 0 is served from the cache of the API server, which may be as outdated as an expired watch.
+    // A list of version 0 comes from the cache of the API server, which may be as outdated as an expired watch.
     const url = slicesPath(this.name, this.isExpired ? {} : { resourceVersion: '0' });
     const { metadata, items } = (await this.dependencies.server.get(url, signal)) as SliceList;
     this.slices = new Map((items ?? []).map((slice) => [slice.metadata?.name ?? '', slice]));

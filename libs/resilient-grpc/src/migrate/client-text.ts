@@ -201,7 +201,7 @@ class ClientWriter {
     return applyEdits(this.source, edits, client.getStart(), client.getEnd());
   }
 
-  /** Returns the edits that insert the contract after the name of a client and the comment beside the name. */
+  /** Returns the edits that insert the contract after a client's name and the comment beside that name. */
   private contractEdits(name: Node, contract: readonly ContractOption[], isOnLines: boolean): readonly TextEdit[] {
     const end = name.getEnd();
     const comma = afterComma(this.source, end);

@@ -128,7 +128,10 @@ function textsAfter(
   );
 }
 
-/** Returns the clients that have the same name but different options. They are separate in Nest, but one client here. */
+/**
+ * Returns a step for each client whose options differ from those of an earlier client with the same name. In Nest, both clients exist; in
+ * this library, a name has one client.
+ */
 function conflicts(registrations: readonly Registration[]): readonly ManualStep[] {
   const clients = registrations.flatMap((registration) => registration.clients);
   const plain = (text: string) => text.replace(/\s|,(?=\s*\})/g, '');

@@ -115,7 +115,7 @@ function summaryOf(migrations: readonly Migration[], manual: readonly Remark[], 
   const notes = migrations.flatMap((one) => one.notes);
   const moved = `${count(clients, 'client')} in ${count(files, 'file')}`;
   const lines = [isWritten ? `${moved} rewritten` : `${moved} to rewrite; nothing is written without --write`];
-  if (notes.length > 0) lines.push('', 'Changed with the client:', ...notes.map(lineOf));
+  if (notes.length > 0) lines.push('', 'Also changed:', ...notes.map(lineOf));
   if (manual.length > 0) lines.push('', 'Change by hand:', ...manual.map(lineOf));
   if (clients > 0) lines.push('', 'Next: read docs/differences.md of the package, and call app.enableShutdownHooks().');
   return `${lines.join('\n')}\n`;

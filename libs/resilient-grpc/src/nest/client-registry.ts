@@ -255,7 +255,7 @@ export class ClientRegistry extends GrpcClients {
     this.open = false;
   }
 
-  /** Ends the streams with `onDrain` 'complete' or 'fail' on all clients. All other calls continue, and new ones can start. */
+  /** Ends the calls of all clients whose `onDrain` is 'complete' or 'fail'. All other calls continue, and new calls can start. */
   async endStreams(): Promise<void> {
     await Promise.all([...this.entries.values()].map(({ client }) => client.endStreams()));
   }
@@ -326,7 +326,7 @@ export class ClientRegistry extends GrpcClients {
     }
     this.waiting.delete(name);
     if ((!this.failed || this.hasStarted) && this.open) return this.register(defined, resolution);
-    // Meanwhile, the start has failed or the shutdown has begun.
+    // During the wait, the start failed or the shutdown began.
     release(resolution.settings);
     throw new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
   }
@@ -343,7 +343,7 @@ export class ClientRegistry extends GrpcClients {
       this.dependencies.clock.defer(resolve);
     });
     this.pending = undefined;
-    // A failed start must leave no connection open.
+    // A failed start must close all connections.
     if (!this.hasStarted) {
       await Promise.all([...this].map((client) => client.close()));
       this.endGrpcJsLog();

@@ -22,8 +22,8 @@ const MAX_WINDOW_BYTES = 2 ** 31 - 1;
 const WINDOW_RANGE = `an integer from 65535 to ${String(MAX_WINDOW_BYTES)}`;
 
 /**
- * Options that grpc-js's client reads. grpc-js does not validate them, so a value of the wrong type throws an uncaught error in a timer or
- * a socket listener. Other keys are passed on, because resolvers and load balancers have their own options.
+ * Options that grpc-js's client reads. grpc-js does not validate them, so a value of the wrong type can cause an uncaught error in a timer
+ * or a socket listener. Other keys are passed on, because resolvers and load balancers have their own options.
  */
 const schema = v.object({
   'grpc.ssl_target_name_override': headerText,

@@ -39,15 +39,15 @@ export interface GrpcClientDefaults {
   readonly traceStreams?: boolean | undefined;
   /**
    * Maximum time in milliseconds, from the start of an outage, that calls wait for the channel; 0 disables waiting. After that time,
-   * waiting calls fail, and further calls fail immediately. Each client applies ±10% jitter, so that the clients of a fleet do not fail
-   * their calls at the same moment. `methods[…].waitForReady` overrides it for a method.
+   * waiting calls fail, and new calls fail immediately. Each client applies ±10% jitter, so that the clients of a fleet do not fail their
+   * calls at the same moment. `methods[…].waitForReady` overrides it for a method.
    * @defaultValue 5000
    */
   readonly outageGraceMs?: number | undefined;
   /**
    * Maximum number of calls that wait at the same time during an outage, 0 or more. A call above the limit fails with
-   * `reason: 'too-many-waiting'`. Each call takes at most 3 KiB of memory in addition to its request. No limit applies while the channel
-   * connects for the first time or reconnects after idling.
+   * `reason: 'too-many-waiting'`. Each waiting call takes at most 3 KiB of memory in addition to its request. No limit applies while the
+   * channel connects for the first time or reconnects after idling.
    * @defaultValue 10000
    */
   readonly maxWaitingCalls?: number | undefined;
@@ -58,14 +58,15 @@ export interface GrpcClientDefaults {
    */
   readonly maxWaitingBytes?: number | undefined;
   /**
-   * Maximum number of concurrent calls of this client, 1 or more. Further calls are queued until their deadline. Calls that wait for the
-   * channel do not count. With 'adaptive', the limit adapts, between 4 and 1,000, to the latency of unary calls, and does not apply to
-   * streams.
+   * Maximum number of concurrent calls of this client, 1 or more. Calls above the limit are queued until a running call ends or their
+   * deadline expires. Calls that wait for the channel do not count. With 'adaptive', the limit follows the latency of unary calls, stays
+   * between 4 and 1,000, and does not apply to streams.
    * @defaultValue no limit
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   /**
-   * Maximum number of calls queued per concurrency limit, 0 or more; further calls fail immediately with RESOURCE_EXHAUSTED.
+   * Maximum number of calls queued per concurrency limit, 0 or more. If the queue is full, a call fails immediately with
+   * RESOURCE_EXHAUSTED.
    * @defaultValue 1000
    */
   readonly maxQueuedCalls?: number | undefined;
@@ -85,9 +86,9 @@ export interface GrpcClientDefaults {
   readonly connection?: 'on-demand' | 'warm' | undefined;
   /**
    * Load-balancing policy: its name, or a `loadBalancingConfig` as in a service config. With 'pick_first', the client has one connection,
-   * to the first address that is reachable. With 'round_robin', it uses all endpoints in turn. With 'least_request', it uses the less
-   * loaded of two random endpoints, by running attempts and latency (`least_request_experimental` in a service config, gRFC A48). A
-   * `kubernetes:` target uses 'round_robin' by default.
+   * to the first address that is reachable. With 'round_robin', it uses all endpoints in turn. With 'least_request', it compares the load
+   * of two random endpoints (their running attempts and latencies) and uses the less loaded one (`least_request_experimental` in a service
+   * config, gRFC A48). A `kubernetes:` target uses 'round_robin' by default.
    * @defaultValue 'pick_first'
    */
   readonly loadBalancing?: 'pick_first' | 'round_robin' | 'least_request' | LoadBalancingConfig | undefined;
@@ -100,13 +101,14 @@ export interface GrpcClientDefaults {
    */
   readonly connectTimeoutMs?: number | undefined;
   /**
-   * Closes a connection that has had no call for this many milliseconds (1000 or more), before load balancers drop it silently. The next
-   * call opens a new connection.
+   * Closes the client's connections after this many milliseconds (1000 or more) without a call, before load balancers drop them silently.
+   * The next call connects again.
    * @defaultValue 200000
    */
   readonly connectionIdleTimeoutMs?: number | undefined;
   /**
-   * Replaces a connection that is older than this many milliseconds (1000 or more, ±10%). Running calls finish on the old connection.
+   * Replaces a connection that is older than this many milliseconds (1000 or more), with ±10% jitter. Running calls finish on the old
+   * connection.
    * @defaultValue none
    */
   readonly maxConnectionAgeMs?: number | undefined;
@@ -135,8 +137,8 @@ export interface GrpcClientDefaults {
    */
   readonly metadata?: MetadataInput | MetadataFunction | undefined;
   /**
-   * Interceptors, as instances or classes. They receive calls and attempts before they are sent, and calls when they end. A class is
-   * resolved from the application's container and must be a singleton there. Interceptors of the defaults run first, then those of the
+   * Interceptors, as instances or classes. They receive each call and each attempt before it is sent, and each call when it ends. A class
+   * is resolved from the application's container and must be a singleton there. Interceptors of the defaults run first, then those of the
    * client.
    */
   readonly interceptors?: readonly (GrpcClientInterceptor | GrpcClientInterceptorClass)[] | undefined;
@@ -164,9 +166,10 @@ export interface GrpcClientDefaults {
    */
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
   /**
-   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20%) after its last lookup. `false`, the default for
-   * `pick_first`, resolves it only when a connection is lost. New addresses receive calls; calls on removed addresses finish. If a lookup
-   * fails, the addresses stay in use, and the delay doubles, up to 30 s. Other targets, and idle channels, are not resolved periodically.
+   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20%) after its last lookup. `false` resolves it only when a
+   * connection is lost, which is the default for `pick_first`. New addresses receive calls; calls on removed addresses finish. While
+   * lookups fail, the addresses stay in use, and the delay doubles after each failure, up to 30 s. Other targets, and idle channels, are
+   * not resolved periodically.
    * @defaultValue 5000
    */
   readonly dnsRefreshMs?: number | false | undefined;
@@ -179,7 +182,7 @@ export interface GrpcClientDefaults {
   readonly maxConnectionsPerEndpoint?: number | undefined;
 }
 
-/** Settings of one client, which depend on the environment. The contract (`GrpcContract`) depends only on the code. */
+/** Settings of one client. They depend on the environment, whereas the contract (`GrpcContract`) depends only on the code. */
 export interface GrpcClientSettings extends GrpcClientDefaults {
   /**
    * Target in grpc-js syntax: 'orders:50051', 'dns:///orders:50051', 'unix:/run/o.sock', 'xds:///orders',
@@ -199,7 +202,10 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
   readonly serviceConfig?: ServiceConfig | string | Observable<ServiceConfig | string> | undefined;
 }
 
-/** Data of an inbound call that is propagated to the calls made while serving it. Nothing else is propagated. */
+/**
+ * Data of an inbound call that is propagated to the calls made while serving it. If the inbound call is a retry, these calls also send
+ * `x-retry-chain`. Nothing else is propagated.
+ */
 export interface PropagationOptions {
   /** Bounds outgoing calls by the inbound deadline (of a gRPC call, or an HTTP `grpc-timeout` header). @defaultValue false */
   readonly deadline?: boolean | undefined;
@@ -226,7 +232,7 @@ export interface MethodOptions {
   /**
    * Timeout of one attempt in milliseconds, more than 0. An attempt that exceeds it is cancelled, and retried if the method is safe to
    * repeat. For a response stream, the timeout ends at the response headers. Time spent waiting for the channel does not count. Unary calls
-   * send it to the server as `grpc-timeout`, unless the call's deadline is earlier.
+   * send it to the server as `grpc-timeout`, unless the call's deadline is earlier or `channelOptions` contains `interceptors`.
    * @defaultValue none
    */
   readonly attemptTimeoutMs?: number | undefined;
@@ -264,19 +270,20 @@ export interface MethodOptions {
    */
   readonly maxQueuedRequestBytes?: number | undefined;
   /**
-   * Rejects attempts immediately after too many recent attempts have failed; `{}` uses the default options of the circuit breaker.
+   * After too many recent attempts have failed, rejects attempts for a time without sending them. `{}` uses the default options of the
+   * circuit breaker.
    * @defaultValue none
    */
   readonly circuitBreaker?: CircuitBreakerOptions | undefined;
   /**
-   * Maximum number of concurrent calls of each method, 1 or more, in addition to the client's limit. With 'adaptive', the limit adapts,
-   * between 4 and 1,000, to the latency of the method; it has no effect on streams.
+   * Maximum number of concurrent calls of each method, 1 or more, in addition to the client's limit. With 'adaptive', the limit follows the
+   * latency of the method and stays between 4 and 1,000; it has no effect on streams.
    * @defaultValue no limit
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   /**
-   * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this percentile of the latency
-   * of recent first attempts, at least 5 ms. No hedge is sent until enough attempts have been measured: 50 for 'p90', 100 for 'p95', 500
+   * Hedges calls of a method that is safe to repeat. Another attempt is sent if no response arrives within this percentile (at least 5 ms)
+   * of the latency of recent first attempts. No hedge is sent until enough attempts have been measured: 50 for 'p90', 100 for 'p95', 500
    * for 'p99'. It replaces the `hedgingDelay` of a `hedgingPolicy`. Without such a policy, calls are hedged with the attempts and status
    * codes of the method's retry policy. It has no effect on request streams.
    * @defaultValue none

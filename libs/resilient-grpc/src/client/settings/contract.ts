@@ -80,8 +80,8 @@ function problemsAt(path: string): { readonly problems: ConfigurationProblem[]; 
 function loadChecked(contract: GivenContract, path: string): LoadedContract {
   const { problems, refuse } = problemsAt(path);
   const definition = definitionOf(contract, refuse);
-  const wanted = packagesOf(contract.package, refuse);
-  if (definition === null || wanted === null) return { ok: false, problems };
+  const requested = packagesOf(contract.package, refuse);
+  if (definition === null || requested === null) return { ok: false, problems };
 
   const all = servicesOf(definition);
   const names = [...all.keys()];
@@ -94,13 +94,13 @@ function loadChecked(contract: GivenContract, path: string): LoadedContract {
     return { ok: false, problems };
   }
   const packages = new Set(names.map(packageOf));
-  for (const [index, wantedName] of wanted.names.entries()) {
-    if (packages.has(wantedName)) continue;
-    refuse('package', unknownPackageMessage(wantedName, packages), wanted.list ? index : undefined);
+  for (const [index, name] of requested.names.entries()) {
+    if (packages.has(name)) continue;
+    refuse('package', unknownPackageMessage(name, packages), requested.list ? index : undefined);
   }
   if (problems.length > 0) return { ok: false, problems };
-  if (wanted.names.length === 0) return { ok: true, services: all, definition };
-  const chosen = [...all].filter(([name]) => wanted.names.includes(packageOf(name)));
+  if (requested.names.length === 0) return { ok: true, services: all, definition };
+  const chosen = [...all].filter(([name]) => requested.names.includes(packageOf(name)));
   return { ok: true, services: new Map(chosen), definition };
 }
 
@@ -150,7 +150,7 @@ function definitionOf(contract: GivenContract, refuse: Refuse, load = loadSync):
     const found = describeValue(protoPath);
     return refuse('protoPath', `expected a .proto file or an array of them, got ${found}; write 'orders.proto'`);
   }
-  // Reading a device or a pipe may never end.
+  // Reading a device or a pipe might never end.
   const device = (files as readonly string[]).find(isNotRegularFile);
   if (device !== undefined) {
     const found = `${describeValue(device)}, which is a device, a pipe or a folder`;
@@ -159,7 +159,7 @@ function definitionOf(contract: GivenContract, refuse: Refuse, load = loadSync):
   if (loader !== undefined && (typeof loader !== 'object' || loader === null)) {
     return refuse('loader', `expected proto-loader options, got ${describeValue(loader)}; write { longs: String }`);
   }
-  // The casts are safe: all were validated above.
+  // The casts are safe: the values were validated above.
   const [paths, options] = [files as string[], loader as Options | undefined];
   try {
     return load(protoPath as string | string[], options);
@@ -194,7 +194,7 @@ function isNotRegularFile(path: string): boolean {
 function loadProblem(error: unknown, files: readonly string[], folders: readonly string[]): string {
   const text = errorMessage(error);
   if (!(isError(error) && 'code' in error && error.code === 'ENOENT'))
-    return `expected a valid .proto file, got "${text}"${text.includes('.proto') ? '' : ` in ${quoted(files)} or an imported file`}; correct the file at that line`;
+    return `expected a valid .proto file, got "${text}"${text.includes('.proto') ? '' : ` in ${quoted(files)} or an imported file`}; correct the file${/\bline \d/.test(text) ? ' at that line' : ''}`;
   const missing = files.find((file) => ['', ...folders].every((folder) => !existsSync(resolve(folder, file))));
   if (missing === undefined)
     return `expected existing imports, got "${text}"; add the folders that contain the imports to loader.includeDirs`;

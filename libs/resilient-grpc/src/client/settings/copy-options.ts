@@ -18,9 +18,9 @@ const MAX_VALUES = 100_000;
 const MAX_PROBLEMS = 20;
 
 /** Keys whose values are not copied, because their identity matters or another check reads them. */
-const KEPT_BY_REFERENCE: ReadonlySet<string> = new Set(['packageDefinition', 'credentials']);
+const UNCOPIED_KEYS: ReadonlySet<string> = new Set(['packageDefinition', 'credentials']);
 /** Keys of arrays whose elements are not copied, because their identity or state matters. */
-const KEPT_ELEMENTS: ReadonlySet<string> = new Set(['interceptors', 'imports', 'guards']);
+const UNCOPIED_ELEMENT_KEYS: ReadonlySet<string> = new Set(['interceptors', 'imports', 'guards']);
 /** Options that are functions, which a class may declare as methods. */
 const METHODS: ReadonlySet<string> = new Set(['metadata', 'onLoadPackageDefinition', 'useFactory']);
 
@@ -77,7 +77,7 @@ class OptionsCopier {
     // Object.fromEntries() defines own properties, even for the key '__proto__'.
     return Object.fromEntries(
       keys.map((key) => {
-        const how = KEPT_BY_REFERENCE.has(key) ? 'keep' : KEPT_ELEMENTS.has(key) ? 'keep-elements' : 'read';
+        const how = UNCOPIED_KEYS.has(key) ? 'keep' : UNCOPIED_ELEMENT_KEYS.has(key) ? 'keep-elements' : 'read';
         return [key, this.property(value, key, pathOf(path, key), depth, how)];
       }),
     );

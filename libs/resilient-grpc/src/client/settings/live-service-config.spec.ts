@@ -131,7 +131,7 @@ describe('first service config', () => {
     expect([warnings, timeoutMs()]).toEqual([[], 2_000]);
   });
 
-  it('starts without a service config after 5 s, and applies the first service config when it arrives', async () => {
+  it('starts without a service config after 5 s, and applies the first valid service config when it arrives', async () => {
     const source = new Subject<unknown>();
     const { live: subject, clock, warnings, timeoutMs } = live(source);
     clock.advance(4_999);
@@ -153,7 +153,7 @@ describe('first service config', () => {
 });
 
 describe('service config update', () => {
-  it('applies a service config update to later calls and leaves the policies of earlier calls unchanged', () => {
+  it('applies a service config update to later calls and does not change the policies of earlier calls', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, timeoutMs } = live(source);
     const kept = subject.policyOf(GET);

@@ -210,7 +210,7 @@ export class LiveServiceConfig {
     this.begin([]);
   }
 
-  /** Resolves the start, or rejects it with `problems`. Each later value is an update. */
+  /** Settles `first`: resolves it, or rejects it if there are `problems`. Each later value is an update. */
   private begin(problems: readonly ConfigurationProblem[]): void {
     if (this.started) return;
     this.started = true;

@@ -57,8 +57,8 @@ const METHOD_OPTIONS = {
 
 /**
  * True if the options of a call are valid; `callOptionsSchema` finds the problems of invalid options. Written out, because it runs for each
- * call with options, and a loop over the table would double the cost. Durations are also read if they are not enumerable, because an
- * invalid duration would end the process.
+ * call with options, and a loop over the table would double the cost. Durations, `prefetch`, and `onDrain` are read even if they are not
+ * enumerable; an invalid duration would end the process.
  */
 export function areCallOptionsValid(call: GrpcCallOptions): boolean {
   const { prefetch } = call;

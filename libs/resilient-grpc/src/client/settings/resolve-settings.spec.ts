@@ -410,7 +410,7 @@ describe('method policy', () => {
     expect(policy({ serviceConfig }, 'Watch')?.timeoutMs).toBe(2_000);
   });
 
-  it('takes waitForReady from `methods`, else from the service config, else leaves it unset', () => {
+  it('takes waitForReady from `methods`, else from the service config, and is undefined if neither sets it', () => {
     expect(policy({}, 'Get')?.waitForReady).toBeUndefined();
     expect(policy({ serviceConfig }, 'Get')?.waitForReady).toBe(true);
     expect(policy({ serviceConfig, methods: { 'G*': { waitForReady: false } } }, 'Get')?.waitForReady).toBe(false);

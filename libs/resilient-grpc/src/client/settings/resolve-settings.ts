@@ -60,7 +60,7 @@ export type SettingsResolution =
   | { readonly ok: true; readonly settings: ResolvedClientSettings; readonly warnings: readonly string[] }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
-/** Returns the problems of settings that can be found without a contract. */
+/** Returns the problems that can be found in settings without a contract. */
 export function settingsProblems(settings: unknown, path: string): ConfigurationProblem[] {
   const problems = optionProblems(clientSettingsSchema, settings, path);
   return [...problems, ...deeperProblems(uncheckedOptions<GrpcClientSettings>(settings), path, problems)];

@@ -22,7 +22,7 @@ export interface ResolvedClientSettings {
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   readonly maxQueuedCalls?: number | undefined;
   readonly channel: ChannelSettings;
-  /** Maximum bytes of requests that are kept for further attempts: per call, and for all calls together. */
+  /** Maximum bytes of requests that are kept for further attempts: per call, and for all calls of the client together. */
   readonly replayBytes: { readonly perCall: number; readonly perClient: number };
   readonly unreadStreamWarningMs: number;
   readonly traceStreams: boolean;
@@ -75,7 +75,7 @@ export type ResolvedMethodOptions = {
       : MethodOptions[K];
 };
 
-/** Policy of one method, with the reasons that the startup log line shows. If `onDrain` is `undefined`, each call uses its default. */
+/** Policy of one method, with the reason that the startup log line shows. If `onDrain` is `undefined`, each call uses its default. */
 export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent'> {
   readonly safeToRepeat: boolean;
   /** 'proto idempotency_level', 'methods["Get"].idempotent', 'serviceConfig retryPolicy' (or hedgingPolicy); '' if unsafe. */

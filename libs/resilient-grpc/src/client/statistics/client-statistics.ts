@@ -32,7 +32,7 @@ export class ClientStatistics {
     return sumOf([...this.byPath.values()].map((method) => method.recentCalls(now)));
   }
 
-  /** Returns the number of calls that failed for `reason`, including rejected ones. */
+  /** Returns the number of calls that failed for `reason`, including calls that were rejected before they started. */
   failedBy(reason: FailureReason): number {
     return this.failures.get(reason) ?? 0;
   }

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { StatusCode } from '../../status/status-code.js';
 import { MethodStatistics } from './method-statistics.js';
 
-const SECOND = 1_000;
+const SECOND_MS = 1_000;
 
 const create = () => new MethodStatistics({ path: '/a.B/C', kind: 'unary' }, () => undefined, 0);
 const failure = (code: StatusCode) => ({ code, reason: 'server', details: '' }) as const;
@@ -10,17 +10,17 @@ const failure = (code: StatusCode) => ({ code, reason: 'server', details: '' }) 
 describe('MethodStatistics', () => {
   it('counts the calls of the last 30 to 60 seconds, or of the time since the creation of the statistics if that is shorter', () => {
     const statistics = create();
-    statistics.succeeded(undefined, 5 * SECOND);
-    expect(statistics.recentCalls(10 * SECOND)).toMatchObject({ windowMs: 10 * SECOND, ended: 1 });
-    statistics.failed(failure(StatusCode.UNAVAILABLE), true, 40 * SECOND);
-    expect(statistics.recentCalls(59 * SECOND)).toMatchObject({ windowMs: 59 * SECOND, ended: 2, failed: 1 });
-    expect(statistics.recentCalls(61 * SECOND)).toMatchObject({
-      windowMs: 31 * SECOND,
+    statistics.succeeded(undefined, 5 * SECOND_MS);
+    expect(statistics.recentCalls(10 * SECOND_MS)).toMatchObject({ windowMs: 10 * SECOND_MS, ended: 1 });
+    statistics.failed(failure(StatusCode.UNAVAILABLE), true, 40 * SECOND_MS);
+    expect(statistics.recentCalls(59 * SECOND_MS)).toMatchObject({ windowMs: 59 * SECOND_MS, ended: 2, failed: 1 });
+    expect(statistics.recentCalls(61 * SECOND_MS)).toMatchObject({
+      windowMs: 31 * SECOND_MS,
       ended: 1,
       codes: { UNAVAILABLE: 1 },
     });
-    expect(statistics.recentCalls(91 * SECOND)).toMatchObject({
-      windowMs: 31 * SECOND,
+    expect(statistics.recentCalls(91 * SECOND_MS)).toMatchObject({
+      windowMs: 31 * SECOND_MS,
       ended: 0,
       failed: 0,
       codes: {},
@@ -30,16 +30,16 @@ describe('MethodStatistics', () => {
   it('discards all samples of a method after a long time without calls', () => {
     const statistics = create();
     for (const at of [10, 40]) {
-      statistics.failed(failure(StatusCode.INTERNAL), true, at * SECOND);
-      statistics.answered(5, at * SECOND);
+      statistics.failed(failure(StatusCode.INTERNAL), true, at * SECOND_MS);
+      statistics.answered(5, at * SECOND_MS);
     }
-    expect(statistics.recentCalls(1_000 * SECOND)).toMatchObject({ ended: 0, codes: {} });
-    expect(statistics.snapshot(1_000 * SECOND).latency).toBeUndefined();
-    statistics.succeeded(undefined, 1_000 * SECOND);
-    const { windowMs, ended } = statistics.recentCalls(1_000 * SECOND);
+    expect(statistics.recentCalls(1_000 * SECOND_MS)).toMatchObject({ ended: 0, codes: {} });
+    expect(statistics.snapshot(1_000 * SECOND_MS).latency).toBeUndefined();
+    statistics.succeeded(undefined, 1_000 * SECOND_MS);
+    const { windowMs, ended } = statistics.recentCalls(1_000 * SECOND_MS);
     expect(ended).toBe(1);
-    expect(windowMs).toBeGreaterThanOrEqual(30 * SECOND);
-    expect(windowMs).toBeLessThan(60 * SECOND);
+    expect(windowMs).toBeGreaterThanOrEqual(30 * SECOND_MS);
+    expect(windowMs).toBeLessThan(60 * SECOND_MS);
   });
 
   it('counts an invalid status code as UNKNOWN', () => {
@@ -52,8 +52,8 @@ describe('MethodStatistics', () => {
   it('reports latency percentiles over both time slices with an error below 1/16, and accepts latencies outside the range of the histogram', () => {
     const statistics = create();
     expect(statistics.snapshot(0).latency).toBeUndefined();
-    for (let ms = 1; ms <= 100; ms++) statistics.answered(ms, ms % 2 === 0 ? 10 * SECOND : 40 * SECOND);
-    const { p50Ms, p90Ms, p99Ms, maxMs } = statistics.snapshot(50 * SECOND).latency!;
+    for (let ms = 1; ms <= 100; ms++) statistics.answered(ms, ms % 2 === 0 ? 10 * SECOND_MS : 40 * SECOND_MS);
+    const { p50Ms, p90Ms, p99Ms, maxMs } = statistics.snapshot(50 * SECOND_MS).latency!;
     for (const [actual, expected] of [
       [p50Ms, 50],
       [p90Ms, 90],
@@ -62,8 +62,8 @@ describe('MethodStatistics', () => {
     ] as const) {
       expect(Math.abs(actual / expected - 1)).toBeLessThan(1 / 16);
     }
-    statistics.answered(0, 50 * SECOND);
-    statistics.answered(1e12, 50 * SECOND);
-    expect(statistics.snapshot(50 * SECOND).latency?.maxMs).toBeGreaterThan(3_000_000);
+    statistics.answered(0, 50 * SECOND_MS);
+    statistics.answered(1e12, 50 * SECOND_MS);
+    expect(statistics.snapshot(50 * SECOND_MS).latency?.maxMs).toBeGreaterThan(3_000_000);
   });
 });

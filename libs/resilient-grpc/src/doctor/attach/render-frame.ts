@@ -35,8 +35,8 @@ interface Cell {
 }
 
 /**
- * Renders a frame as lines of at most `columns` characters; `columns` must be at least 40. Shows the clients with their endpoints, those
- * with problems first, and then the servers. Rows that do not fit end with an ellipsis.
+ * Renders a frame as lines of at most `columns` characters; `columns` must be at least 40. Shows the clients, each with its endpoints, and
+ * then the servers. Clients with problems come first. Rows that do not fit end with an ellipsis.
  */
 export function renderFrame(frame: Frame, columns: number, paint: Paint): readonly string[] {
   const { url, at, accepting, clients, servers, lost } = frame;

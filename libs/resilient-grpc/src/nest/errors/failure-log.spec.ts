@@ -81,7 +81,7 @@ describe('FailureLog', () => {
     expect([lines.length, clock.pending]).toEqual([22, 0]);
   });
 
-  it('logs one line for failed calls of a thousand clients with the same method and code', () => {
+  it('logs one line and one summary for failed calls of a thousand clients with the same method and code', () => {
     const { lines, log } = make();
     for (let tenant = 0; tenant < 1_000; tenant++) log.log(failure({ client: `tenant-${tenant}` }), '500', true);
     expect(lines).toHaveLength(1);

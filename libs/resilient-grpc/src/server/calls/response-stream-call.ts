@@ -56,7 +56,9 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   exceedsLimit({ bytesSinceTaken, messagesSinceTaken, oldestAt }: BufferedMessages): boolean {
     const maxBytes = this.maxQueuedBytes;
     const isUnread = messagesSinceTaken > MAX_UNREAD_MESSAGES || bytesSinceTaken > maxBytes * MAX_UNREAD_LIMITS;
-    return (bytesSinceTaken > maxBytes && isUnread) || (oldestAt !== undefined && this.now() - oldestAt > MAX_MESSAGE_AGE_MS);
+    return (
+      (bytesSinceTaken > maxBytes && isUnread) || (oldestAt !== undefined && this.now() - oldestAt > MAX_MESSAGE_AGE_MS)
+    );
   }
 
   now(): number {

@@ -65,7 +65,7 @@ const NUMBERS = [
   ['early reconnect: jitter of these delays, ±', percent, EARLY, 'JITTER'],
   ['early reconnect after a connect timeout', ms, EARLY, 'TIMEOUT_DELAY_MS'],
   ['early reconnect after a response that is not HTTP/2', ms, EARLY, 'NOT_HTTP2_DELAY_MS'],
-  ['early reconnect after such a response: jitter, ±', percent, EARLY, 'NO_HTTP2_JITTER'],
+  ['early reconnect after such a response: jitter, ±', percent, EARLY, 'NOT_HTTP2_JITTER'],
   ['after connections that close immediately: first backoff', ms, BACKOFF, 'FIRST_BACKOFF_MS'],
   ['after connections that close immediately: longest backoff', ms, BACKOFF, 'MAX_BACKOFF_MS'],
   ['connect timeout', ms, CLIENT, 'DEFAULT_CLIENT_SETTINGS.connectTimeoutMs'],

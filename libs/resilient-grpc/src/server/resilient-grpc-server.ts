@@ -124,8 +124,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   private closed = false;
   private hasStartHook = false;
   private hasEndHook = false;
-  /** Unsubscribes the telemetry of the latest start, because a failed start can be repeated. */
-  private unsubscribeTelemetry: (() => void) | undefined;
+  /** Stops the telemetry of the latest start. Also called at the next start, because a failed start can be repeated. */
+  private stopTelemetry: (() => void) | undefined;
   /** Functions, by call, that resolve the promise of Nest's start hook at the end of the handler. */
   private readonly startedByHook = new WeakMap<WireCall, () => void>();
 
@@ -265,10 +265,10 @@ export class ResilientGrpcServer extends ServerGrpc {
     try {
       await this.drain.run();
     } finally {
-      // Runs even after a failure. The drain has then closed the port and the connections, but has not notified its listeners.
+      // Runs even if the drain failed. A failed drain has closed the port and the connections, but has not notified its listeners.
       this.grpcClient = null;
       this.boundPort = undefined;
-      this.unsubscribeTelemetry?.();
+      this.stopTelemetry?.();
       this.calls.close();
       this.overloadState.close();
       this.log.close();
@@ -444,13 +444,13 @@ export class ResilientGrpcServer extends ServerGrpc {
   private newServer(): Server {
     const { telemetry, clock } = this.dependencies;
     if (telemetry === undefined) return this.filtered(new ReportingServer(this.grpcOptions, this.onUnserializable));
-    this.unsubscribeTelemetry?.();
+    this.stopTelemetry?.();
     const recorder = telemetry.forServer(isTracedByOthers());
     const unsubscribe = this.events.listen((event) => {
       recorder.take(event);
     }, false);
     const stopObserving = recorder.observe(this);
-    this.unsubscribeTelemetry = () => {
+    this.stopTelemetry = () => {
       unsubscribe();
       stopObserving();
     };

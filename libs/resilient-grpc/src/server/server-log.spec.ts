@@ -11,7 +11,7 @@ function make() {
   const clock = new VirtualClock();
   const lines: string[] = [];
   const stacks: unknown[] = [];
-  const seen = { debug: true };
+  const enabled = { debug: true };
   const sink = {
     debug: (line: LogLine) => lines.push(`debug ${String(line)}`),
     log: (line: LogLine) => lines.push(`log ${String(line)}`),
@@ -27,9 +27,9 @@ function make() {
     sink[level](line);
   };
   const all = { debug: keeping('debug'), log: keeping('log'), warn: keeping('warn'), error: keeping('error') };
-  const log = new ServerLog(all, clock, () => seen.debug);
+  const log = new ServerLog(all, clock, () => enabled.debug);
   const take = (body: EventBody<GrpcServerEvent>) => log.take({ at: clock.epoch(), ...body });
-  return { clock, lines, kept, seen, stacks, log, take };
+  return { clock, lines, kept, enabled, stacks, log, take };
 }
 
 describe('ServerLog', () => {
@@ -222,8 +222,8 @@ describe('ServerLog', () => {
   });
 
   it('builds no debug line if the debug level is off', () => {
-    const { kept, seen, take } = make();
-    seen.debug = false;
+    const { kept, enabled, take } = make();
+    enabled.debug = false;
     take({ type: 'connection-end', peer: 'a', reason: 'age' });
     expect(kept).toEqual([]);
   });

@@ -54,8 +54,8 @@ export interface ServerMethodOptions {
   readonly maxQueuedCalls?: number | undefined;
   /**
    * Maximum duration of a call in milliseconds, greater than 0, even if its client sent no deadline. A call that takes longer ends with
-   * DEADLINE_EXCEEDED, and its handler is stopped: its `AbortSignal` is aborted, its Observable is unsubscribed, and its iterator is
-   * closed.
+   * DEADLINE_EXCEEDED. If the client does not read the responses of a stream, the stream is reset, and the client receives CANCELLED. The
+   * handler is stopped: its `AbortSignal` is aborted, its Observable is unsubscribed, and its iterator is closed.
    * @defaultValue none
    */
   readonly maxCallMs?: number | undefined;

@@ -35,7 +35,7 @@ export type ReplacementRequest =
   /** Send new calls to the replacement from now on. */
   | 'use';
 
-type Dead = Extract<SuspicionState, { readonly kind: 'dead' | 'replaceable' | 'given-up' }>;
+type Dead = Extract<SuspicionState, { readonly kind: 'dead' | 'replaceable' | 'abandoned' }>;
 
 interface Suspect {
   readonly connection: WatchedConnection;
@@ -153,7 +153,7 @@ export class SuspicionWatch {
       suspect.probe.end();
       suspect.probe = undefined;
       if (after.kind === 'dead') this.handleDead(suspect, after);
-    } else if (after.kind === 'given-up') {
+    } else if (after.kind === 'abandoned') {
       this.request('use');
     } else if (isDead(before) && !isDead(after)) {
       this.closeUnneededReplacement();
@@ -200,5 +200,5 @@ export class SuspicionWatch {
 }
 
 function isDead(state: SuspicionState): state is Dead {
-  return state.kind === 'dead' || state.kind === 'replaceable' || state.kind === 'given-up';
+  return state.kind === 'dead' || state.kind === 'replaceable' || state.kind === 'abandoned';
 }

@@ -11,8 +11,8 @@ export const DEFAULT_RELEASE_POLICY = {
   /** Minimum of the bound in milliseconds, for clients with a short outage grace period or none. */
   minBoundMs: 3_000,
   /**
-   * Maximum bound from the grace period, in milliseconds. A long grace period permits long outages, but must not slow the release after a
-   * short one.
+   * Maximum bound that results from the grace period, in milliseconds. A long grace period permits long outages, but must not slow the
+   * release after a short one.
    */
   maxBoundMs: 15_000,
   /** Share of the bound reserved for delays of this process. */
@@ -31,6 +31,7 @@ export const DEFAULT_RELEASE_POLICY = {
   catchingUpFrom: 10,
   /** Lowest pace after failures, as a share of the starting pace. Slow responses do not reduce the pace below the starting pace. */
   slowestShare: 0.25,
+  /** Duration of a step, in milliseconds. The pace may change at the end of each step. */
   stepMs: 100,
   /** Share of slow or failed calls above which a step is bad. Even healthy servers have a tail of slow responses. */
   badShare: 0.25,

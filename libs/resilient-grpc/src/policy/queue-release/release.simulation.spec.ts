@@ -16,7 +16,7 @@ interface Scenario {
   readonly timeoutMs: number;
   readonly serviceMs: number;
   readonly durationMs: number;
-  /** Period after the server starts during which it responds after `coldLatencyMs`. */
+  /** Time after the start of the server during which it needs `coldLatencyMs` instead of `serviceMs` for a response. */
   readonly coldMs?: number;
   readonly coldLatencyMs?: number;
 }
@@ -32,7 +32,7 @@ interface Call {
 function simulate(scenario: Scenario) {
   const { clients, callsPerSecond, outageMs, timeoutMs, serviceMs } = scenario;
   const random = seededRandom(42);
-  const perMs = (clients * callsPerSecond * scenario.capacity) / 1_000;
+  const servedPerMs = (clients * callsPerSecond * scenario.capacity) / 1_000;
   const waiting: number[][] = Array.from({ length: clients }, () => []);
   for (const queue of waiting) {
     for (let at = -Math.min(outageMs, timeoutMs); at < 0; at++) if (random() < callsPerSecond / 1_000) queue.push(at);
@@ -83,8 +83,8 @@ function simulate(scenario: Scenario) {
       }
     }
     arrivals.push(arrived);
-    capacity += perMs;
-    if (head === queue.length) capacity = Math.min(capacity, Math.max(perMs, 1));
+    capacity += servedPerMs;
+    if (head === queue.length) capacity = Math.min(capacity, Math.max(servedPerMs, 1));
     for (; capacity >= 1 && head < queue.length; capacity--, head++) {
       const call = queue[head]!;
       const isCold = now < (scenario.coldMs ?? 0);
@@ -98,10 +98,10 @@ function simulate(scenario: Scenario) {
       else if (isLate) result.newFailed++;
     }
   }
-  const perSecond = (clients * callsPerSecond) / 1_000;
+  const usualCallsPerMs = (clients * callsPerSecond) / 1_000;
   for (let i = 250; i + 100 <= arrivals.length; i += 10) {
-    const rate = arrivals.slice(i, i + 100).reduce((sum, n) => sum + n, 0) / 100;
-    result.peak = Math.max(result.peak, rate / perSecond);
+    const callsPerMs = arrivals.slice(i, i + 100).reduce((sum, n) => sum + n, 0) / 100;
+    result.peak = Math.max(result.peak, callsPerMs / usualCallsPerMs);
   }
   return result;
 }

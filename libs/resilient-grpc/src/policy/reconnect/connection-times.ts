@@ -16,8 +16,9 @@ export interface ConnectTimeoutInput {
 }
 
 /**
- * Returns the timeout of a connection attempt in milliseconds. It increases after each attempt that timed out, up to two minutes, because
- * many TLS clients of a busy server would otherwise never finish their handshakes. A `baseMs` above this limit is used unchanged.
+ * Returns the timeout of a connection attempt in milliseconds. It increases after each attempt that timed out, up to two minutes, except
+ * during a grace period that is longer than `baseMs`. Without the increase, many TLS clients of a busy server would never finish their
+ * handshakes. A `baseMs` above two minutes is used unchanged.
  */
 export function connectTimeoutMs({ baseMs, timeouts, graceMs, insideGrace }: ConnectTimeoutInput): number {
   // Several short attempts that fit into the grace period find a recovered server sooner.

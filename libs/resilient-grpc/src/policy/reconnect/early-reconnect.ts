@@ -27,7 +27,7 @@ const GROWTH = 1.6;
 const JITTER = 0.5;
 const TIMEOUT_DELAY_MS = 500;
 const NOT_HTTP2_DELAY_MS = 700;
-const NO_HTTP2_JITTER = 0.2;
+const NOT_HTTP2_JITTER = 0.2;
 
 /** Returns the milliseconds to wait instead of the backoff, or `undefined` to keep the backoff. */
 export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): number | undefined {
@@ -43,7 +43,7 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
     case 'not-http2':
       // A proxy closes such connections while its server restarts. Eight attempts fit into the default grace period; the backoff would
       // allow three.
-      return jitter(NOT_HTTP2_DELAY_MS, NO_HTTP2_JITTER, random);
+      return jitter(NOT_HTTP2_DELAY_MS, NOT_HTTP2_JITTER, random);
     case 'refused': {
       const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);
       return jitter(Math.min(grown, MAX_DELAY_MS), JITTER, random);

@@ -1,4 +1,4 @@
-/** Compares two cursors: returns a number below 0, 0, or above 0; NaN if they cannot be compared. */
+/** Compares two cursors: returns a negative number, 0, or a positive number; NaN if they cannot be compared. */
 export type CompareCursors<C> = (a: C, b: C) => number;
 
 /** Position of a message relative to the messages already received. Messages that are 'newer' or 'same' must be delivered. */

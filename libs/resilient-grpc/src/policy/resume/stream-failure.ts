@@ -21,9 +21,9 @@ export interface StreamFailure {
 export type FailureKind =
   /** Failure without evidence against the position in the stream, such as a lost connection, a silent server, or a limit of the client. */
   | 'lost'
-  /** Transient failure by the server. */
+  /** Transient failure that the server or a proxy reported. */
   | 'server'
-  /** Permanent failure by the server. The next call would fail in the same way. */
+  /** Permanent failure that the server or a proxy reported. The next call would fail in the same way. */
   | 'final-status'
   /** Failure that the client detected and that the call itself caused. */
   | 'local'

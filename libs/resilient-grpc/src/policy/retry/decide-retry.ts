@@ -105,14 +105,14 @@ export function decideRetry(input: RetryInput): RetryDecision {
       return stop('deadline');
     case 'committed':
       // gRFC A6 commits a call at the headers because the application receives them. A unary or client-streaming call delivers nothing
-      // before its status, so a call that loses its connection within the response is retried like any other call.
+      // before its status, so a call that loses its connection during the response is retried like any other call.
       return verdict.connectionLost && !input.delivered ? byPolicy(input, 'connection-lost') : stop('committed');
     case 'protocol':
       return stop('protocol');
     case 'serialize':
       return stop('local');
     case 'overloaded':
-      // The budget limits retries, but no retry would follow. A debit would stop the retries of other failures.
+      // The budget limits retries, but no retry would follow. A debit would prevent retries of other calls.
       return stop('pushback');
     case 'unsent':
       return (input.unsent ?? 0) > MAX_UNSENT ? stop('attempts-exhausted') : wait(input, WAIT);

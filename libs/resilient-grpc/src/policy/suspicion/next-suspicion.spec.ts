@@ -157,14 +157,14 @@ describe('dead connection', () => {
     expect(after(...REPLACEABLE).kind).toBe('replaceable');
   });
 
-  it('marks a dead connection as given up if it is still silent 0.5 s after another connection became READY', () => {
+  it('marks a dead connection as abandoned if it is still silent 0.5 s after another connection became READY', () => {
     expect(after(...REPLACEABLE, checked(13_499, { otherReady: true })).kind).toBe('replaceable');
-    expect(after(...REPLACEABLE, checked(13_500, { otherReady: true })).kind).toBe('given-up');
+    expect(after(...REPLACEABLE, checked(13_500, { otherReady: true })).kind).toBe('abandoned');
   });
 
-  it('does not change the state of a given-up connection at later checks', () => {
-    const givenUp = after(...REPLACEABLE, checked(13_500, { otherReady: true }));
-    expect(from(givenUp, checked(14_000, { otherReady: true }), checked(15_000, { late: true }))).toBe(givenUp);
+  it('does not change the state of an abandoned connection at later checks', () => {
+    const abandoned = after(...REPLACEABLE, checked(13_500, { otherReady: true }));
+    expect(from(abandoned, checked(14_000, { otherReady: true }), checked(15_000, { late: true }))).toBe(abandoned);
   });
 
   it('marks a replaceable connection as dead again if the other connection is no longer READY', () => {
@@ -228,7 +228,7 @@ describe('any sequence of events', () => {
     { maxLength: 80 },
   );
 
-  it('marks a connection as given up only after three timeouts, 10 s of silence, a PING, and 0.5 s with another connection READY', () => {
+  it('marks a connection as abandoned only after three timeouts, 10 s of silence, a PING, and 0.5 s with another connection READY', () => {
     fc.assert(
       fc.property(events, fc.double({ min: 0, max: 0.999, noNaN: true }), (steps, random) => {
         let state = NOT_SUSPECTED;
@@ -245,7 +245,7 @@ describe('any sequence of events', () => {
           const event = checked(at, { bytesRead, late: step.late === 0, otherReady: step.otherReady });
           state = nextSuspicion(state, event, POLICY, () => random);
           pinged ||= state.kind === 'pinged';
-          if (state.kind !== 'given-up') continue;
+          if (state.kind !== 'abandoned') continue;
           expect(at - lastByteAt).toBeGreaterThanOrEqual(POLICY.silenceMs + POLICY.probeMs);
           expect(state.evidence.timeouts).toBeGreaterThanOrEqual(POLICY.timeouts);
           expect(at - readyAt).toBeGreaterThanOrEqual(POLICY.confirmMs);

@@ -55,7 +55,7 @@ export type SuspicionState =
   /** Another connection is READY. */
   | (SuspicionFacts & { readonly kind: 'replaceable'; readonly endsAt: number })
   /** The connection must be closed. */
-  | (SuspicionFacts & { readonly kind: 'given-up' });
+  | (SuspicionFacts & { readonly kind: 'abandoned' });
 
 /** Event that may change the suspicion of a connection. */
 export type SuspicionEvent =
@@ -145,8 +145,8 @@ function check(state: Distrust, event: EventOf<'check'>, policy: SuspicionPolicy
     case 'replaceable':
       if (!event.otherReady) return { kind: 'dead', evidence: state.evidence, probes: state.probes };
       if (late) return moveToReplaceable(state, at, policy);
-      return at < state.endsAt ? state : { kind: 'given-up', evidence: state.evidence, probes: state.probes };
-    case 'given-up':
+      return at < state.endsAt ? state : { kind: 'abandoned', evidence: state.evidence, probes: state.probes };
+    case 'abandoned':
       return state;
   }
 }

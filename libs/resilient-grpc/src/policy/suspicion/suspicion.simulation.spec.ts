@@ -120,7 +120,7 @@ const libraryDetector: CreateDetector = (client) => {
       if (decision.replace) replacement = client.connect();
       else apply({ type: 'cleared' }, now);
     }
-    if (state.kind === 'given-up' && replacement !== undefined) {
+    if (state.kind === 'abandoned' && replacement !== undefined) {
       client.use(replacement);
       [state, replacement] = [NOT_SUSPECTED, undefined];
     }

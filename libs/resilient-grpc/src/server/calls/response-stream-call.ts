@@ -13,10 +13,10 @@ const UNKNOWN_MESSAGE_BYTES = 1_024;
  * messages, it might only be busy.
  */
 const MAX_UNREAD_MESSAGES = 128;
-/** Bytes pushed since the client last took a message, as a multiple of the bound, above which the client counts as not reading. */
-const MAX_UNREAD_BOUNDS = 16;
-/** Delay above which a slow but reading client is not expected to catch up. */
-const MAX_DELAY_MS = 30_000;
+/** Bytes pushed since the client last took a message, as a multiple of the byte limit, above which the client counts as not reading. */
+const MAX_UNREAD_LIMITS = 16;
+/** Age of the oldest buffered message above which a slow but reading client is not expected to catch up. */
+const MAX_MESSAGE_AGE_MS = 30_000;
 
 /**
  * Server-streaming or bidirectional call. An iterable (an `async *handler()`) is pulled as the client reads. An Observable pushes, and
@@ -54,9 +54,11 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
 
   /** True if the client has stopped reading or is too slow to catch up. Called only if the buffer exceeds its limit. */
   exceedsLimit({ bytesSinceTaken, messagesSinceTaken, oldestAt }: BufferedMessages): boolean {
-    const bound = this.maxQueuedBytes;
-    const isUnread = messagesSinceTaken > MAX_UNREAD_MESSAGES || bytesSinceTaken > bound * MAX_UNREAD_BOUNDS;
-    return (bytesSinceTaken > bound && isUnread) || (oldestAt !== undefined && this.now() - oldestAt > MAX_DELAY_MS);
+    const maxBytes = this.maxQueuedBytes;
+    const isUnread = messagesSinceTaken > MAX_UNREAD_MESSAGES || bytesSinceTaken > maxBytes * MAX_UNREAD_LIMITS;
+    return (
+      (bytesSinceTaken > maxBytes && isUnread) || (oldestAt !== undefined && this.now() - oldestAt > MAX_MESSAGE_AGE_MS)
+    );
   }
 
   now(): number {

@@ -134,10 +134,10 @@ describe('ServerConnections', () => {
   it('counts every open socket, even one that sends nothing', async () => {
     const { connections, port } = await bound();
     const silent = rawSocket(port);
-    const speaking = session(port);
+    const active = session(port);
     await waitFor(() => connections.size === 2);
     silent.destroy();
-    speaking.close();
+    active.close();
     await connections.closed();
     expect(connections.size).toBe(0);
   });

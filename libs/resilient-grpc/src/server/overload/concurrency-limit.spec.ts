@@ -221,7 +221,7 @@ describe("ConcurrencyLimit 'adaptive'", () => {
     return { limits, good: codes().filter((code) => code === StatusCode.OK).length / (200 * seconds) };
   };
 
-  it('uses nearly the whole capacity at ten times the load, and keeps the adaptive limit between 4 and 40', async () => {
+  it('uses nearly the whole capacity at a load of ten times the capacity, and keeps the adaptive limit between 4 and 40', async () => {
     const { limits, good } = await load({ seconds: 60, max: 'adaptive' });
     expect(good).toBeGreaterThan(0.95);
     expect(Math.max(...limits)).toBeLessThanOrEqual(40);

@@ -84,16 +84,15 @@ function makeServer(workMs = 5, overloadProtection = true) {
   const method = methodOf(work);
   const call = (timeoutMs = Infinity, implementation = method) => {
     const id = next++;
+    const deadline = clock.epoch() + timeoutMs;
     const wire = Object.assign(new EventEmitter(), {
       metadata: new Metadata(),
       request: id,
       cancelled: false,
-      getDeadline: () => clock.epoch() + timeoutMs,
+      getDeadline: () => deadline,
       getPeer: () => '10.0.0.7:4711',
       call: { stream: { closed: false, close: () => undefined, on: () => undefined } },
     });
-    const deadline = clock.epoch() + timeoutMs;
-    wire.getDeadline = () => deadline;
     implementation(wire as unknown as WireCall, (error) => answers.push({ id, status: error ?? undefined }));
     const cancel = () => {
       wire.cancelled = true;

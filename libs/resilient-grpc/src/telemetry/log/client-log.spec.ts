@@ -11,7 +11,7 @@ function make() {
   const lines: string[] = [];
   const kept: LogLine[] = [];
   const calls = { waiting: 0, failed: 0 };
-  const seen = { debug: true };
+  const enabled = { debug: true };
   const write = (level: string) => (line: LogLine) => {
     kept.push(line);
     lines.push(`${level} ${String(line)}`);
@@ -22,12 +22,12 @@ function make() {
     target: '10.0.0.7:50051',
     doctorCommand: DOCTOR,
     impact: () => calls,
-    isDebugEnabled: () => seen.debug,
+    isDebugEnabled: () => enabled.debug,
   };
   const log = new ClientLog(sink, client, clock);
   const take = (body: EventBody) => log.take({ client: 'orders', at: clock.epoch(), ...body });
   const aboveDebug = () => lines.filter((line) => !line.startsWith('debug '));
-  return { clock, lines, kept, calls, seen, log, take, aboveDebug };
+  return { clock, lines, kept, calls, enabled, log, take, aboveDebug };
 }
 
 const OUTAGE = {
@@ -657,8 +657,8 @@ describe('events', () => {
   });
 
   it('builds no debug line if the debug level is off', () => {
-    const { kept, seen, take } = make();
-    seen.debug = false;
+    const { kept, enabled, take } = make();
+    enabled.debug = false;
     take({ type: 'connectivity', from: 'READY', to: 'IDLE' });
     take(failed({ next: 'retry' }));
     take({ type: 'stream-resumed', path, resumes: 2, gapMs: 80, progress: true });

@@ -22,8 +22,8 @@ interface LimitedKind<Entry> {
 }
 
 /**
- * Limits log lines. Writes the first `maxLines` entries of each kind immediately (default 1), and counts the repeats. Writes the repeats as
- * one line per interval, until an interval passes without repeats.
+ * Limits log lines. Writes the first `maxLines` entries of each kind (1 by default) immediately, and counts the repeats. Writes the repeats
+ * as one line per interval, until an interval passes without repeats.
  */
 export class LogLimiter<Entry> {
   private readonly kinds = new Map<Kind, LimitedKind<Entry>>();

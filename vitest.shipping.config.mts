@@ -1,26 +1,39 @@
 import { defineConfig } from 'vitest/config';
-import { OUTPUT, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
+import { CHANNEL_ENV, OUTPUT, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
 
-// For `npm run pack:check`: tests of the published package, of the programs in its docs, of the demo, and of the benchmarks. Also runs in
-// full the tests that are shortened in `npm test`.
+// For `npm run pack:check`: tests of the published package, of the programs in its docs, of the demo, and of the benchmarks, and long
+// simulations. Also runs in full the tests that are shortened in `npm test`, and runs the situations on grpc-js's channel.
 export default defineConfig({
   ...TEST_CODE,
   test: {
     tags: TAGS,
     ...OUTPUT,
-    include: [
-      ...SHIPPING,
-      'test/streams/{memory,many-streams}.e2e-spec.ts',
-      'test/policies/many-calls.e2e-spec.ts',
-      'test/addresses/churn.e2e-spec.ts',
-      'test/fleet.spec.ts',
-    ],
-    // Programs that a test starts inherit these variables.
-    env: { DEMO_PATIENCE: '4', FULL_TABLES: '1' },
     setupFiles: ['test/setup.ts'],
     fileParallelism: false,
     // Limits for tests that hang, long enough for a busy machine.
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'shipping',
+          include: [
+            ...SHIPPING,
+            'test/streams/{memory,many-streams}.e2e-spec.ts',
+            'test/policies/many-calls.e2e-spec.ts',
+            'test/addresses/churn.e2e-spec.ts',
+            'test/nest/any-options.e2e-spec.ts',
+            'test/fleet.spec.ts',
+          ],
+          // Programs that a test starts inherit these variables.
+          env: { DEMO_PATIENCE: '4', FULL_TABLES: '1' },
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'channel-path', include: ['test/scenarios/*.e2e-spec.ts'], env: CHANNEL_ENV },
+      },
+    ],
   },
 });

@@ -15,8 +15,13 @@ it.each([
   expect(maskCredentials(text)).toBe(masked);
 });
 
-it('maskCredentials() masks a truncated URL', () => {
-  expect(maskCredentials('at https://me:hush', true)).toBe('at https://***');
+it.each([
+  ['at https://me:hush', 'at https://***'],
+  ['at consul:///me:hush', 'at consul:///***'],
+  ['at consul:///me:hush soon', 'at consul:///me:hush soon'],
+  ['at webpack:///./node_modules/@grpc/a.js:1', 'at webpack:///./node_modules/@grpc/a.js:1'],
+])('maskCredentials() maps a truncated %j to %j', (text, masked) => {
+  expect(maskCredentials(text, true)).toBe(masked);
 });
 
 it.each([

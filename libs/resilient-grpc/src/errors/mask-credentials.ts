@@ -5,7 +5,7 @@
  * `unix:///` URLs have no credentials.
  *
  * @param isCut True if the text was truncated. The missing rest of a URL at the end may contain an '@', so that URL is masked completely if
- * it has an authority.
+ * it has an authority, or a ':' in that place.
  */
 export function maskCredentials(text: string, isCut = false): string {
   const masked = text.replace(/:\/\/(?!\/)[^\s"<>]+/g, (url, at: number) => {
@@ -14,9 +14,12 @@ export function maskCredentials(text: string, isCut = false): string {
     return end === -1 ? url : `://***${url.slice(end)}`;
   });
   // This second pass takes linear time. A combined pattern would read the rest of the text at each '://'.
-  return masked.replace(/(?<!\b(?:file|unix)):\/\/\/[^\s"<>]+/g, (url) =>
-    /^:\/\/\/[^/@:]*:.*@/.test(url) ? `:///***${url.slice(url.lastIndexOf('@'))}` : url,
-  );
+  return masked.replace(/(?<!\b(?:file|unix)):\/\/\/[^\s"<>]+/g, (url, at: number) => {
+    if (!/^:\/\/\/[^/@:]*:/.test(url)) return url;
+    if (isCut && at + url.length === masked.length) return ':///***';
+    const end = url.lastIndexOf('@');
+    return end === -1 ? url : `:///***${url.slice(end)}`;
+  });
 }
 
 /** Like `maskCredentials`, for one value that may be an address without a scheme: 'app:secret@orders:50051' becomes '***@orders:50051'. */

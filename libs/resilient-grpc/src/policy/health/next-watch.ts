@@ -25,7 +25,7 @@ export type NextWatch =
    * The server does not implement the health service. The server counts as healthy, and the service is not called again on this connection.
    */
   | { readonly kind: 'unimplemented' }
-  /** The next Watch starts within 100 ms. The last status stays valid until then. */
+  /** The next Watch starts within 100 ms. */
   | { readonly kind: 'restart'; readonly delayMs: number; readonly failures: number }
   /** The next Watch starts after a backoff. */
   | { readonly kind: 'retry'; readonly delayMs: number; readonly failures: number };

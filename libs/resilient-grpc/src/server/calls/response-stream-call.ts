@@ -126,8 +126,12 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
 
   override endOk(): void {
     const source = this.sources.at(-1);
-    if (this.over || this.sources.length > 1 || source?.pushes !== true) super.endOk();
-    else source.finish?.();
+    if (this.over || this.sources.length > 1 || source?.pushes !== true) {
+      super.endOk();
+    } else {
+      source.finish?.();
+      this.abortSignal(new Error('OK'));
+    }
   }
 
   protected override releaseHandler(): void {

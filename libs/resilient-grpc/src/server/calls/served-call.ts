@@ -231,7 +231,12 @@ export abstract class ServedCall {
     // Sent first, so that the handler's reaction to its release cannot become the response.
     this.send(status);
     this.releaseHandlerQuietly();
-    this.inboundCall?.stop(this.stoppedBy);
+    this.abortSignal(this.stoppedBy);
+  }
+
+  /** Aborts the handler's `AbortSignal`. */
+  protected abortSignal(reason: Error): void {
+    this.inboundCall?.stop(reason);
   }
 
   /** Ends the call without running its handler. */

@@ -208,15 +208,16 @@ describe('stopped call', () => {
     expect(types()).toContain('handler-failed');
   });
 
-  it("delivers queued messages before it ends the stream with OK if onDrain is 'complete'", async () => {
+  it("aborts the signal and delivers queued messages before it ends the stream with OK if onDrain is 'complete'", async () => {
     const { calls, serve } = makeServer({ onDrain: 'complete' });
     const source = new Subject<unknown>();
-    const { wire } = serve('server-stream', () => source);
+    const { wire, call } = serve('server-stream', () => source);
     wire.writableHighWaterMark = 1;
     wire.reads = false;
+    const { signal } = call.inbound;
     for (let i = 1; i <= 3; i++) source.next(i);
     await calls.notifyStreams();
-    expect([wire.written, wire.status, source.observed]).toEqual([[1], undefined, false]);
+    expect([wire.written, wire.status, source.observed, signal.aborted]).toEqual([[1], undefined, false, true]);
     wire.resumeReading();
     await turn();
     expect([wire.written, wire.status]).toEqual([[1, 2, 3], 'OK']);

@@ -131,7 +131,7 @@ export class ResilientClient {
     this.#attempt(call);
   }
 
-  /** @param {number} call A call that may not wait, or may no longer wait. */
+  /** @param {number} call A call that is not allowed to wait, or not allowed to wait any longer. */
   refusedToWait(call) {
     this.#waiters.delete(call);
     this.#fails(call);

@@ -23,7 +23,7 @@ export function notRetriedTable() {
   const { text } = sourceFile('errors/not-retried-reason.ts');
   const members = [...text.matchAll(/\/\*\* (.+?)\.? \*\/\n {2}\| '([\w-]+)'/g)];
   const count = [...text.matchAll(/^ {2}\| '/gm)].length;
-  if (members.length !== count) throw new Error('a member of RetryRefusal has no single-line doc comment');
+  if (members.length !== count) throw new Error('every member of RetryRefusal must have a single-line doc comment');
   const lines = members.map(([, comment, name]) => `| \`${name}\` | ${comment} |`);
   return ['| `notRetriedBecause` | Meaning |', '| --- | --- |', ...lines].join('\n');
 }

@@ -100,7 +100,7 @@ export type GrpcClientEvent = {
       readonly next: 'none' | 'retry' | 'resume';
       readonly reason: string;
     }
-  /** Calls have waited 1.5 s for a connection, but no attempt to connect has failed, so there is no outage. */
+  /** A call has waited 1.5 s for a connection, but no attempt to connect has failed, so there is no outage. */
   | {
       readonly type: 'slow-connect';
       readonly cause: string;
@@ -134,7 +134,7 @@ export type GrpcClientEvent = {
       readonly waitedCalls: number;
       /** Calls that were cancelled, or reached their deadlines, while they waited. */
       readonly abandonedCalls: number;
-      /** Calls that failed after they had waited, or were refused. */
+      /** Calls that were refused, immediately or after a wait. */
       readonly failedCalls: number;
     }
   | {
@@ -147,7 +147,7 @@ export type GrpcClientEvent = {
       readonly total: number;
       readonly breakMs: number;
     }
-  /** An adaptive concurrency limit has doubled or halved. Without `path`, the limit is the client's. Latencies are means. */
+  /** An adaptive concurrency limit has doubled or halved since the last event. Without `path`, the limit is the client's. Latencies are means. */
   | {
       readonly type: 'concurrency-limit';
       readonly path: string | undefined;

@@ -44,7 +44,7 @@ export function outlineOfRecovery({ bench, restarts }) {
     how: [
       `${String(restarts)} restarts, the server killed and down for ${String(MIN_MS)} to ${String(MAX_MS)} ms;`,
       `new clients each time, all concurrently, each in a separate process, ${String(CALLS_PER_SECOND)} calls/s each;`,
-      'from listening to the first response; p99 is by nearest rank, so it is the maximum if there are fewer than 100 restarts;',
+      'from listening to the first response; p99 is by nearest rank, so below 100 restarts, it is the maximum;',
       'plain: default options; tuned: with retries, waiting, deadlines, keepalive, and a short backoff, as far as supported',
     ].join(' '),
     varied: { name: 'setup', title: 'setup', label: String },

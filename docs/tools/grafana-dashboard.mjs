@@ -289,7 +289,7 @@ const ROWS = [
             '{{job}} {{resilient_grpc_client}}',
           ],
         ],
-        description: 'Calls that were still open at the drain timeout of their client.',
+        description: 'Calls that were cut off at the drain timeout, or because a retry was due too late.',
       },
     ],
   },
@@ -334,7 +334,7 @@ const ROWS = [
           [`min by (job, grpc_method) (resilient_grpc_server_concurrency_limit{${JOB}})`, '{{job}} {{grpc_method}}'],
         ],
         description:
-          'Maximum number of handlers that run at the same time (maxConcurrentCalls). Adaptive limits change.',
+          'Maximum number of unary handlers that run at the same time (maxConcurrentCalls). Adaptive limits change.',
       },
       {
         title: 'Open streams of servers',

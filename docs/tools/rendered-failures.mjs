@@ -15,7 +15,7 @@ export function connectFailureTable() {
   };
   visit(sourceFile('policy/connect-failure/connect-failures.ts'));
   const lines = rows.map(([kind, cause, remedy]) => `| \`${kind}\` | ${cause} | ${remedy} |`);
-  return ['| `kind` | Cause, after the address | What to do |', '| --- | --- | --- |', ...lines].join('\n');
+  return ['| `kind` | Cause, as shown after the address | What to do |', '| --- | --- | --- |', ...lines].join('\n');
 }
 
 /** Renders a Markdown table of the reasons for no retry, from the doc comments of the union. */

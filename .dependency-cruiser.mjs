@@ -16,11 +16,11 @@ const NEST = ['@nestjs/common', '@nestjs/core', '@nestjs/microservices', 'reflec
  */
 export const FOLDERS = {
   status: { is: 'status codes and their names', level: 0, packages: [] },
-  time: { is: 'the only source of time, timers and randomness', level: 0, packages: [], node: true },
+  time: { is: 'the only source of time, timers, and randomness', level: 0, packages: [], node: true },
   errors: { is: 'errors that callers receive', level: 1, packages: [], types: ['@grpc/grpc-js'] },
   policy: { is: 'pure decision functions', level: 2, packages: ['valibot'] },
   call: {
-    is: 'interfaces of calls, attempts and transports',
+    is: 'interfaces of calls, attempts, and transports',
     level: 3,
     packages: ['rxjs'],
     types: ['@grpc/grpc-js'],
@@ -38,7 +38,7 @@ export const FOLDERS = {
     node: true,
   },
   telemetry: {
-    is: 'logs, metrics and traces',
+    is: 'logs, metrics, and traces',
     level: 4,
     packages: ['@nestjs/common', '@opentelemetry/api', 'rxjs', 'valibot'],
     types: ['@grpc/grpc-js'],
@@ -193,7 +193,7 @@ const forbidden = [
   },
   {
     name: 'by-package-name',
-    comment: 'The demo, test/ and bench/ import the library as users do: by its package name, through `exports`.',
+    comment: 'The demo, test/, and bench/ import the library as users do: by its package name, through `exports`.',
     severity: 'error',
     from: { path: '^(src|test|bench)/' },
     to: { path: '^libs/[^/]+/src/' },

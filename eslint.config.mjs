@@ -4,8 +4,7 @@ import tseslint from 'typescript-eslint';
 
 const TESTS = ['**/*.spec.ts', '**/*.e2e-spec.ts', 'test/**'];
 
-const USE_TIME =
-  'Use Clock and Random of time/ for time and randomness, so that policies can be tested in virtual time.';
+const USE_TIME = 'Use Clock and Random from time/, so that policies can be tested in virtual time.';
 
 /** Constructs that are not allowed in TypeScript files, except in configuration files. */
 const forbiddenConstructs = [
@@ -37,9 +36,9 @@ const bareBuiltins = builtinModules
   .map((name) => ({ name, message: `Write node:${name}.` }));
 
 /**
- * In the library, only time/ accesses timers, clocks and random numbers; testing/ and specs are exempt. setImmediate is allowed, because it
- * has no duration, and because nothing else works for a call that is cancelled in the tick in which it started. test/architecture.spec.ts
- * checks that these rules detect violations.
+ * In the library, only time/ accesses timers, clocks, and random numbers; testing/ and specs are exempt. setImmediate is allowed, because
+ * it has no duration, and because nothing else works for a call that is cancelled in the tick in which it started.
+ * test/architecture.spec.ts checks that these rules detect violations.
  *
  * @type {import('eslint').Linter.Config}
  */

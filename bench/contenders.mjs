@@ -35,7 +35,7 @@
  * @property {(address: string) => Contender | Promise<Contender>} [openTuned] Opens the contender with the best options for restarts.
  */
 
-/** Baseline of the ratios in the overall table. It retries only calls that its server has not processed. */
+/** Baseline of the ratios in the overall table. It retries only calls that the server has not processed. */
 export const BASELINE = 'grpc-js';
 
 const GRPC_JS = ['@grpc/grpc-js', '@grpc/proto-loader'];

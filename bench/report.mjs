@@ -81,7 +81,7 @@ export function cellOf(row, { name, digits }) {
   return (
     [value]
       .flat()
-      // Avoids '-0.0', for example for a slight decrease of memory.
+      // Avoids '-0.0', for example for a slight decrease in memory.
       .map((number) => (Math.abs(number) < 0.5 / 10 ** digits ? 0 : number).toFixed(digits))
       .join('–')
   );

@@ -7,7 +7,7 @@ import { median, quantile } from './statistics.mjs';
 
 /**
  * @typedef {object} Sample
- * @property {number} cpuUs CPU time per call or message of the measured process, all threads, in microseconds.
+ * @property {number} cpuUs CPU time of all threads of the measured process per call or message, in microseconds.
  * @property {number} perSecond Calls or messages.
  * @property {number} p50Ms Median duration of a call; NaN if messages are counted.
  * @property {number} p99Ms
@@ -46,7 +46,7 @@ import { median, quantile } from './statistics.mjs';
  */
 
 /**
- * Duration of the warm-up round, in rounds. In its first second, before its code is compiled, a client costs up to four times as much.
+ * Duration of the warm-up round, in rounds. A client costs up to four times as much during its first second, before its code is compiled.
  * Contenders do not warm up each other's code.
  */
 const WARM_UP = 15;
@@ -131,7 +131,7 @@ export async function takeRounds(turns, workloads, { rounds, seconds }) {
 }
 
 /**
- * Returns the order of a round. Each round starts with the next contender, and every second round runs the others in reverse. With
+ * Returns the order of a round. Each round starts with the next contender, and rounds with an odd number run the others in reverse. With
  * rotation alone, each contender would always follow the same contender.
  *
  * @param {readonly string[]} names

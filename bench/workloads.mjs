@@ -53,14 +53,14 @@ function serverStreams(size) {
     unit: 'message',
     run: (contender, milliseconds) =>
       repeat(milliseconds, 1, (done) => {
-        let seen = 0;
+        let received = 0;
         contender.watch(
           { count, size },
           () => {
-            seen++;
+            received++;
           },
           (error) => {
-            done(error ?? (seen === count ? null : new Error(`${String(seen)} messages of ${String(count)}`)), seen);
+            done(error ?? wrongCount(count, received), received);
           },
         );
       }),
@@ -84,7 +84,7 @@ function clientStreams(size) {
       repeat(milliseconds, 1, (done) => {
         contender.upload(copies(chunk, count), (error, received) => {
           const got = received?.count ?? 0;
-          done(error ?? (got === count ? null : new Error(`${String(got)} messages of ${String(count)}`)), got);
+          done(error ?? wrongCount(count, got), got);
         });
       }),
   };
@@ -106,18 +106,27 @@ function bidirectionalStreams(size) {
     unit: 'message',
     run: (contender, milliseconds) =>
       repeat(milliseconds, 1, (done) => {
-        let seen = 0;
+        let received = 0;
         contender.echo(
           copies(chunk, count),
           () => {
-            seen++;
+            received++;
           },
           (error) => {
-            done(error ?? (seen === count ? null : new Error(`${String(seen)} messages of ${String(count)}`)), seen);
+            done(error ?? wrongCount(count, received), received);
           },
         );
       }),
   };
+}
+
+/**
+ * @param {number} expected
+ * @param {number} got
+ * @returns {Error | null} `null` if the number of messages is right.
+ */
+function wrongCount(expected, got) {
+  return got === expected ? null : new Error(`expected ${String(expected)} messages, got ${String(got)}`);
 }
 
 /** Creates the workload of a benchmark, for a number of concurrent calls or a message size in bytes. */

@@ -1,6 +1,6 @@
 // node docs/picture.mjs: takes screenshots. docs/demo.png shows the demo page just before the killed server restarts;
 // docs/dashboard-light.png and -dark.png show the dashboard after the server is killed again. Run `npx tsc -b` first to build the demo.
-// CHROMIUM is the path of the browser.
+// The environment variable CHROMIUM is the path of the browser (default: /usr/bin/chromium).
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';

@@ -85,12 +85,12 @@ export function open(address) {
     async read(wanted, pause) {
       const stream = request(Watch.path);
       stream.end(framed(Watch.requestSerialize(wanted)));
-      let seen = 0;
+      let unpaused = 0;
       const take = messageReader(Watch.responseDeserialize, () => {
-        seen++;
+        unpaused++;
       });
       for await (const bytes of stream) {
-        for (take(bytes); seen > 0; seen--) await pause();
+        for (take(bytes); unpaused > 0; unpaused--) await pause();
       }
     },
     upload(chunks, done) {

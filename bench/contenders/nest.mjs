@@ -8,7 +8,7 @@ import { OWN_CONNECTION } from './own-connection.mjs';
 import { TUNED_CHANNEL, TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
- * Nest's `ClientGrpc` in a Nest application, as in its docs.
+ * Nest's `ClientGrpc` in a Nest application, as in Nest's docs.
  *
  * @param {string} address
  * @returns {Promise<import('../contenders.mjs').Contender>}

@@ -1,4 +1,4 @@
-/** A service config that allows retries of all methods. */
+/** A service config that allows retries for all methods. */
 export const RETRIES = {
   methodConfig: [
     {

@@ -1,5 +1,5 @@
-// Measures the memory of streams between a client and a server in separate processes: first at full speed, then with a reader that is ten
-// times slower, then with a server that stops reading.
+// Measures the memory of streams between a client and a server in separate processes: first with a reader that is ten times slower than an
+// unthrottled one, then with a server that stops reading.
 import { machineLines, tableLines } from '../report.mjs';
 import { measureSlowReader, measureStoppedReader } from './measure.mjs';
 import { MEMORY_HEAD, memoryCells, ourMachine } from './report.mjs';
@@ -53,9 +53,9 @@ export async function measureBounds({ bench, sizes, messages, json }) {
     QUESTION,
     ...machineLines(machine),
     '',
-    'A reader that is ten times slower. Memory: maximum growth in MiB.',
+    'A reader that is ten times slower than an unthrottled one. Rates: messages per second. Memory: maximum growth with the slow reader, in MiB.',
     ...tableLines(
-      ['stream', 'bytes', 'messages', 'messages/s', 'slow/s', ...MEMORY_HEAD],
+      ['stream', 'message bytes', 'messages', 'unthrottled/s', 'slow reader/s', ...MEMORY_HEAD],
       slow.map((row) => [
         nameOf(row),
         ...[row.size, row.messages, row.unthrottled, row.slow].map((value) => value.toFixed(0)),
@@ -63,9 +63,9 @@ export async function measureBounds({ bench, sizes, messages, json }) {
       ]),
     ),
     '',
-    'A server that reads one message and then stops.',
+    'A server that reads one message and then stops. Taken: messages that the client took from the request source. Memory: growth in MiB.',
     ...tableLines(
-      ['stream', 'bytes', 'taken', 'KiB taken', ...MEMORY_HEAD],
+      ['stream', 'message bytes', 'taken', 'KiB taken', ...MEMORY_HEAD],
       stopped.map((row) => [
         nameOf(row),
         ...[row.size, row.taken, (row.taken * row.size) / 1_024].map((value) => value.toFixed(0)),

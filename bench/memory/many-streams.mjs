@@ -1,5 +1,5 @@
-// Opens many streams on one connection, each of which receives one message, with client and server in separate processes. Then ends all of
-// them, once in each possible way.
+// Measures many streams on one connection between a client and a server in separate processes. Each stream receives one message. Then all
+// streams end, in a different way in each run.
 import { machineLines, tableLines } from '../report.mjs';
 import { measureManyStreams } from './measure.mjs';
 import { MEMORY_HEAD, memoryCells, ourMachine } from './report.mjs';
@@ -35,7 +35,7 @@ export async function measureOpenStreams({ bench, streams, json }) {
     '',
     `${String(streams)} streams. Memory: growth while all are open, in MiB.`,
     ...tableLines(
-      ['ended by', 'open ms', 'end ms', 'KiB heap/stream', ...MEMORY_HEAD],
+      ['ended by', 'open ms', 'end ms', 'client heap KiB/stream', ...MEMORY_HEAD],
       results.map((row) => [
         row.ending,
         row.openMs.toFixed(0),
@@ -45,7 +45,7 @@ export async function measureOpenStreams({ bench, streams, json }) {
       ]),
     ),
     '',
-    'After the end.',
+    'After the end. Active: open calls of the client. Cancelled: calls that were cancelled on the server. Memory: remaining growth in MiB. Left open: handles that keep the client process alive.',
     ...tableLines(
       ['ended by', 'active', 'completed', 'failed', 'cancelled', ...MEMORY_HEAD, 'left open'],
       results.map((row) => [

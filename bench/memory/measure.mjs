@@ -36,7 +36,7 @@ export function measureSlowReader(stream, count) {
     // Warms up, so that compiled code does not count as growth.
     await pair.run(stream, Math.ceil(count / 50));
     const before = await pair.memories();
-    // Runs sequentially, because concurrent runs would slow each other down.
+    // Runs one at a time, because concurrent runs would slow each other down.
     const unthrottledRun = unthrottledRuns.then(() => fastest(pair, stream, count));
     unthrottledRuns = unthrottledRun.catch(() => undefined);
     const unthrottled = await unthrottledRun;

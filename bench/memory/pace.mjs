@@ -17,7 +17,7 @@ export function pace(perSecond) {
   let taken = 0;
   return () => {
     taken++;
-    const early = (taken * 1_000) / perSecond - (performance.now() - beganAt);
-    return early < MIN_WAIT_MS ? undefined : wait(early);
+    const earlyMs = (taken * 1_000) / perSecond - (performance.now() - beganAt);
+    return earlyMs < MIN_WAIT_MS ? undefined : wait(earlyMs);
   };
 }

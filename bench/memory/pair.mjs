@@ -101,7 +101,7 @@ export class Pair {
   }
 
   /**
-   * Returns the maximum memory growth of both processes from `before` until `work` is done.
+   * Returns the maximum memory growth of each process from `before` until `work` is done.
    *
    * @param {Memories} before
    * @param {Promise<unknown>} work

@@ -57,7 +57,7 @@ const WORK = {
   },
 };
 const doWork = WORK[String(kind)];
-if (doWork === undefined) throw new Error(`expected sync, pool or wait, got ${work}`);
+if (doWork === undefined) throw new Error(`expected sync, pool, or wait, got ${work}`);
 
 let handled = 0;
 let handledLate = 0;
@@ -111,7 +111,7 @@ async function listen() {
 
 executeCommands({
   listen,
-  /** Returns the numbers of handled calls since the last `counts`. */
+  /** Returns the numbers of handled calls and of late calls since the last `counts`. */
   counts() {
     const counts = { handled, handledLate };
     handled = handledLate = 0;

@@ -1,5 +1,6 @@
 // Measures the time from a server restart to the next successful call. A server process is killed and replaced many times. All contenders
-// call it concurrently, each in two separate processes: with default options, and with the best options for restarts.
+// call it concurrently, each in a separate process with default options. A contender that has options for restarts also runs in a second
+// process, with the best of these options.
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { startChild } from '../memory/child.mjs';
@@ -43,7 +44,7 @@ export function outlineOfRecovery({ bench, restarts }) {
     how: [
       `${String(restarts)} restarts, the server killed and down for ${String(MIN_MS)} to ${String(MAX_MS)} ms;`,
       `new clients each time, all concurrently, each in a separate process, ${String(CALLS_PER_SECOND)} calls/s each;`,
-      'from listening to the first response; p99 is by nearest rank, so it is the maximum of fewer than 100 restarts;',
+      'from listening to the first response; p99 is by nearest rank, so below 100 restarts, it is the maximum;',
       'plain: default options; tuned: with retries, waiting, deadlines, keepalive, and a short backoff, as far as supported',
     ].join(' '),
     varied: { name: 'setup', title: 'setup', label: String },

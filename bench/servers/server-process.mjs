@@ -1,5 +1,5 @@
 // A server under test in a separate process: node server-process.mjs resilient-grpc|unprotected|nest|grpc-js
-// All return the same response from the shortest possible handler. Their only options are the contract, the address, and, for this
+// All servers return the same response from the shortest possible handler. Their only options are the contract, the address, and, for this
 // library's server, `overloadProtection`.
 import 'reflect-metadata';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -26,7 +26,7 @@ const WARM_UP_SAMPLES = 2 * SAMPLES_PER_SECOND;
  */
 const MIN_COMBINED_CALLS = 500;
 /**
- * Samples that are excluded before the next fault, because its start affects calls in flight. A server queues a call for at most
+ * Samples that are excluded before the next fault, because its start affects calls in flight. A bounded server queues a call for at most
  * this time.
  */
 const EXCLUDED_SAMPLES = SAMPLES_PER_SECOND;

@@ -131,10 +131,10 @@ export class ResilientClient {
     this.#attempt(call);
   }
 
-  /** @param {number} call A call that may not wait, or may no longer wait. */
+  /** @param {number} call A call that is not allowed to wait, or not allowed to wait any longer. */
   refusedToWait(call) {
     this.#waiters.delete(call);
-    this.#fails(call);
+    this.#fail(call);
   }
 
   /** @param {number} call */
@@ -226,7 +226,7 @@ export class ResilientClient {
       inRetryChain: false,
     });
     if (!decision.retry) {
-      this.#fails(call);
+      this.#fail(call);
       return;
     }
     // Calls lost with a connection are rate-limited like waiting calls.
@@ -247,7 +247,7 @@ export class ResilientClient {
   }
 
   /** @param {number} call */
-  #fails(call) {
+  #fail(call) {
     this.#histories.delete(call);
     this.fleet.failed(call);
   }

@@ -230,7 +230,7 @@ const ROWS = [
           ],
         ],
         description:
-          'Lowest remaining share of all processes. Retries stop below 0.1, or at 0.5 if retryThrottling is set.',
+          'Lowest remaining share among all processes. Retries stop below 0.1, or at 0.5 if retryThrottling is set.',
       },
       {
         title: 'Adaptive limits and delays',
@@ -281,7 +281,7 @@ const ROWS = [
         description: 'progress: false if no message arrived since the previous resume.',
       },
       {
-        title: 'Cut off by drains of clients',
+        title: 'Calls cut off by client drains',
         unit: 'none',
         queries: [
           [
@@ -289,7 +289,7 @@ const ROWS = [
             '{{job}} {{resilient_grpc_client}}',
           ],
         ],
-        description: 'Calls that were cut off when a client drained.',
+        description: 'Calls that were cut off at the drain timeout, or because a retry was due too late.',
       },
     ],
   },
@@ -328,12 +328,13 @@ const ROWS = [
         description: 'Time for which calls waited for earlier calls before their handlers ran.',
       },
       {
-        title: 'Limits of servers',
+        title: 'Concurrency limits of servers',
         unit: 'none',
         queries: [
           [`min by (job, grpc_method) (resilient_grpc_server_concurrency_limit{${JOB}})`, '{{job}} {{grpc_method}}'],
         ],
-        description: 'Handlers that may run at the same time (maxConcurrentCalls). Adaptive limits change.',
+        description:
+          'Maximum number of unary handlers that run at the same time (maxConcurrentCalls). Adaptive limits change.',
       },
       {
         title: 'Open streams of servers',

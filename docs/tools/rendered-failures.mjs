@@ -15,7 +15,7 @@ export function connectFailureTable() {
   };
   visit(sourceFile('policy/connect-failure/connect-failures.ts'));
   const lines = rows.map(([kind, cause, remedy]) => `| \`${kind}\` | ${cause} | ${remedy} |`);
-  return ['| `kind` | Cause, after the address | What to do |', '| --- | --- | --- |', ...lines].join('\n');
+  return ['| `kind` | Cause, as shown after the address | What to do |', '| --- | --- | --- |', ...lines].join('\n');
 }
 
 /** Renders a Markdown table of the reasons for no retry, from the doc comments of the union. */
@@ -23,7 +23,7 @@ export function notRetriedTable() {
   const { text } = sourceFile('errors/not-retried-reason.ts');
   const members = [...text.matchAll(/\/\*\* (.+?)\.? \*\/\n {2}\| '([\w-]+)'/g)];
   const count = [...text.matchAll(/^ {2}\| '/gm)].length;
-  if (members.length !== count) throw new Error('a member of RetryRefusal has no single-line doc comment');
+  if (members.length !== count) throw new Error('every member of RetryRefusal must have a single-line doc comment');
   const lines = members.map(([, comment, name]) => `| \`${name}\` | ${comment} |`);
   return ['| `notRetriedBecause` | Meaning |', '| --- | --- |', ...lines].join('\n');
 }

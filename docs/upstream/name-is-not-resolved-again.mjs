@@ -20,6 +20,6 @@ await reproduce('@grpc/grpc-js', async () => {
   if (!(await becomes(60_000, grpc.connectivityState.TRANSIENT_FAILURE))) {
     throw new Error('orders.test: expected TRANSIENT_FAILURE within 60 s');
   }
-  names.knows = true;
+  names.resolves = true;
   return !(await becomes(1_500, grpc.connectivityState.READY));
 });

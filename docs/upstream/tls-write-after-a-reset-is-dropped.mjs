@@ -36,9 +36,10 @@ async function missesReset() {
   const [secured] = await once(server, 'secureConnection');
   await once(session, 'remoteSettings');
   session.request({ ':path': '/' }).on('error', () => undefined);
-  // Wait until the request has been written.
+  // Waits until the request has been written.
   await pass(50);
-  // Each of the two TLS records requires a response. The write of the first response fails because of the reset; the second waits for it.
+  // Each of the two TLS records requires a response. The write of the first response fails because of the reset; the second
+  // response waits for that write.
   secured.write(Buffer.concat([PING, UNKNOWN, PING]));
   tcp.resetAndDestroy();
   return !(await within(800, ended, false));

@@ -40,7 +40,7 @@ export class SimulatedLeaf {
   include(isIncluded) {
     if (this.isIncluded === isIncluded) return;
     this.isIncluded = isIncluded;
-    if (!isIncluded) this.#owner.excludes();
+    if (!isIncluded) this.#owner.leafEjected();
     this.changed();
   }
 
@@ -49,7 +49,7 @@ export class SimulatedLeaf {
   }
 
   startConnecting() {
-    this.#owner.uses(this);
+    this.#owner.leafConnecting(this);
   }
 
   getConnectivityState() {
@@ -77,7 +77,7 @@ export class SimulatedLeaf {
   }
 
   destroy() {
-    this.#owner.releases(this);
+    this.#owner.leafDestroyed(this);
   }
 }
 
@@ -140,7 +140,7 @@ export class LeastRequest {
 function helperOf(client) {
   return {
     updateState: (_state, picker) => {
-      client.picks(picker);
+      client.pickerChanged(picker);
     },
     createSubchannel: nothing,
     requestReresolution: nothing,

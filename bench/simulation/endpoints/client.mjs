@@ -70,8 +70,8 @@ class Call {
 }
 
 /**
- * A client with several endpoints: the library's ejection, slow start, balancing, retries and budget. This class adds only the steps that
- * connect them, as in channel/connection/load-balancing-policy.ts, channel/attempt/wire-attempt.ts and client/call/client-call.ts.
+ * A client with several endpoints: the library's ejection, slow start, balancing, retries, and budget. This class adds only the steps that
+ * connect them, as in channel/connection/load-balancing-policy.ts, channel/attempt/wire-attempt.ts, and client/call/client-call.ts.
  */
 export class EndpointClient {
   #endpoints;
@@ -114,7 +114,7 @@ export class EndpointClient {
   }
 
   /** A leaf starts to connect. @param {SimulatedLeaf} leaf */
-  uses(leaf) {
+  leafConnecting(leaf) {
     const { address } = leaf;
     this.#leaves.set(address, leaf);
     leaf.isReady = this.#connected.has(address);
@@ -135,14 +135,14 @@ export class EndpointClient {
   }
 
   /** @param {SimulatedLeaf} leaf */
-  releases(leaf) {
+  leafDestroyed(leaf) {
     if (this.#leaves.get(leaf.address) === leaf) this.#leaves.delete(leaf.address);
     leaf.isReady = false;
     this.#endpoints?.release(leaf);
   }
 
   /** A leaf was ejected. */
-  excludes() {
+  leafEjected() {
     let count = 0;
     for (const { isIncluded } of this.#leaves.values()) if (isIncluded) count += 1;
     this.fleet.meter.excluded(count);
@@ -150,8 +150,8 @@ export class EndpointClient {
 
   // ── picks ──
 
-  /** Uses a picker of the balancing policy. */
-  picks(picker) {
+  /** The balancing policy has a new picker. */
+  pickerChanged(picker) {
     this.#childPicker = picker;
     this.#publish();
   }

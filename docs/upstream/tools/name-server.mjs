@@ -1,13 +1,13 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
-/** Starts a name server on 127.0.0.1. If `knows` is true, every name resolves to 127.0.0.1; otherwise, no name exists. */
+/** Starts a name server on 127.0.0.1. If `resolves` is true, every name resolves to 127.0.0.1; otherwise, no name exists. */
 export async function startNameServer() {
   const socket = createSocket('udp4');
-  const state = { knows: false, queries: 0, target: '' };
+  const state = { resolves: false, queries: 0, target: '' };
   socket.on('message', (query, { port, address }) => {
     state.queries += 1;
-    socket.send(answerTo(query, state.knows), port, address);
+    socket.send(answerTo(query, state.resolves), port, address);
   });
   socket.bind(0, '127.0.0.1');
   await once(socket, 'listening');
@@ -15,11 +15,11 @@ export async function startNameServer() {
   return state;
 }
 
-/** Returns the response (RFC 1035, 4.1): the question, and the address if `knows` is true and the query requests an IPv4 address. */
-function answerTo(query, knows) {
+/** Returns the response (RFC 1035, 4.1): the question, and the address if `resolves` is true and the query requests an IPv4 address. */
+function answerTo(query, resolves) {
   const end = query.indexOf(0, 12) + 5;
-  const record = knows && query.readUInt16BE(end - 4) === 1;
-  const header = Buffer.from([0x81, knows ? 0x80 : 0x83, 0, 1, 0, record ? 1 : 0, 0, 0, 0, 0]);
+  const record = resolves && query.readUInt16BE(end - 4) === 1;
+  const header = Buffer.from([0x81, resolves ? 0x80 : 0x83, 0, 1, 0, record ? 1 : 0, 0, 0, 0, 0]);
   const address = Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
   return Buffer.concat([query.subarray(0, 2), header, query.subarray(12, end), ...(record ? [address] : [])]);
 }

@@ -5,8 +5,8 @@ import { createRequire } from 'node:module';
 const LIMIT_MS = 150_000;
 
 /**
- * Runs `reproduction`, which resolves to true if `dependency` (a package, or 'node') has the defect, and prints one line. It then exits
- * the process, because a defect can leave handles open. If the reproduction itself fails, the result is unknown: exit status 1.
+ * Runs `reproduction`, which resolves to true if `dependency` (a package, or 'node') has the defect. Prints one line and exits the process,
+ * because a defect can leave handles open. If the reproduction itself fails, the result is unknown, and the exit status is 1.
  */
 export async function reproduce(dependency, reproduction) {
   setTimeout(() => {

@@ -100,7 +100,7 @@ export type GrpcClientEvent = {
       readonly next: 'none' | 'retry' | 'resume';
       readonly reason: string;
     }
-  /** Calls have waited 1.5 s for a connection, but no attempt to connect has failed, so there is no outage. */
+  /** Calls have been waiting for a connection for 1.5 s, but no attempt to connect has failed, so there is no outage. */
   | {
       readonly type: 'slow-connect';
       readonly cause: string;
@@ -110,7 +110,10 @@ export type GrpcClientEvent = {
       /** Maximum time that calls wait from the start of an outage. */
       readonly graceMs: number;
     }
-  /** Calls have begun to wait because all streams of all connections are in use (SETTINGS_MAX_CONCURRENT_STREAMS). */
+  /**
+   * Calls wait because all streams of all connections are in use (SETTINGS_MAX_CONCURRENT_STREAMS). Emitted when the first call begins to
+   * wait or, while another connection is being opened, only after 1 s.
+   */
   | {
       readonly type: 'stream-limit';
       readonly phase: 'begin';
@@ -134,7 +137,7 @@ export type GrpcClientEvent = {
       readonly waitedCalls: number;
       /** Calls that were cancelled, or reached their deadlines, while they waited. */
       readonly abandonedCalls: number;
-      /** Calls that failed after they had waited, or were refused. */
+      /** Calls that were refused, immediately or after a wait. */
       readonly failedCalls: number;
     }
   | {
@@ -147,7 +150,10 @@ export type GrpcClientEvent = {
       readonly total: number;
       readonly breakMs: number;
     }
-  /** An adaptive concurrency limit has doubled or halved. Without `path`, the limit is the client's. Latencies are means. */
+  /**
+   * An adaptive concurrency limit has at least doubled or halved since it was last reported. Without `path`, the limit is the client's.
+   * Latencies are means.
+   */
   | {
       readonly type: 'concurrency-limit';
       readonly path: string | undefined;
@@ -197,8 +203,8 @@ export type GrpcClientEvent = {
       readonly total: number;
     }
   /**
-   * The name of the target could not be resolved. Emitted again only after a lookup has succeeded. Earlier addresses stay in use;
-   * `addresses` is their number.
+   * The name of the target could not be resolved. Earlier addresses stay in use; `addresses` is their number. Emitted again only after a
+   * lookup has succeeded. If there are no earlier addresses, a failed attempt to connect is reported instead.
    */
   | { readonly type: 'lookup-failed'; readonly addresses: number }
   /**

@@ -112,12 +112,12 @@ export interface OutageSnapshot {
   readonly since: string;
   readonly durationMs: number;
   readonly cause: string;
-  /** Number of failed connection attempts. */
+  /** Number of failed attempts to connect. */
   readonly connectAttempts: number;
   /** Number of calls that waited during the outage. */
   readonly waitedCalls: number;
   /** Number of calls that were cancelled or reached their deadline while they waited. */
   readonly abandonedCalls: number;
-  /** Number of calls that failed while they waited, or were rejected. */
+  /** Number of calls that were refused, immediately or after a wait. */
   readonly failedCalls: number;
 }

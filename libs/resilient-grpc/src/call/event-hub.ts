@@ -45,8 +45,8 @@ export class EventHub<E extends AnyEvent = GrpcClientEvent> {
     const everyCall = body.type === 'call-start' || body.type === 'call-end';
     // Safe: `origin` and `body` together are an event of this type.
     const event = { ...this.origin, at: this.epoch(), ...body } as unknown as E;
-    for (const [listener, wantsEvery] of this.listeners) {
-      if (everyCall && !wantsEvery) continue;
+    for (const [listener, receivesEveryCall] of this.listeners) {
+      if (everyCall && !receivesEveryCall) continue;
       try {
         listener(event);
       } catch (error) {

@@ -3,7 +3,10 @@ export interface InboundCall {
   readonly kind: 'grpc' | 'http';
   /** Deadline of the caller; absent if the caller sent none. */
   readonly deadline?: Date;
-  /** Aborted when a gRPC caller cancels, or an HTTP client disconnects before the response ends. */
+  /**
+   * Aborted when a gRPC caller cancels, the deadline of a gRPC call passes, the server ends a gRPC call, or an HTTP client disconnects
+   * before the response ends.
+   */
   readonly signal: AbortSignal;
   /** Value of a metadata key or HTTP header. Several values are joined by ', '; binary ones ('…-bin') are base64. */
   get(key: string): string | undefined;

@@ -14,7 +14,7 @@ export interface ServerOverload {
 export interface ServerConcurrencyLimit {
   /** Path of the method; `undefined` for the limit of the server. */
   readonly path: string | undefined;
-  /** Maximum number of handlers that run at the same time. If the limit is adaptive, this is its current value. */
+  /** Maximum number of unary handlers that run at the same time. If the limit is adaptive, this is its current value. */
   readonly maxConcurrent: number;
   readonly running: number;
   readonly queued: number;

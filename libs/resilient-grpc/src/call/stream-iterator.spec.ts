@@ -49,8 +49,8 @@ describe('StreamIterator', () => {
     const { did, iterator, sink } = make();
     const first = iterator.next();
     expect(sink().next(0)).toBe(true);
-    const wanted = Array.from({ length: 16 }, (_, index) => sink().next(index + 1));
-    expect(wanted).toEqual([...Array.from({ length: 15 }, () => true), false]);
+    const mayContinue = Array.from({ length: 16 }, (_, index) => sink().next(index + 1));
+    expect(mayContinue).toEqual([...Array.from({ length: 15 }, () => true), false]);
     await first;
     expect(did).toEqual(['begin']);
     expect(await iterator.next()).toEqual({ done: false, value: 1 });

@@ -37,9 +37,9 @@ interface Message {
 }
 
 /**
- * A call of grpc-js's own client. grpc-js's retries are off on the library's channels, so this class resends a call that no server
- * application received: once if a GOAWAY rejected its stream (or REFUSED_STREAM, if it is trusted), as in a plain channel, and up to ten
- * times if its request was never sent.
+ * A call of grpc-js's own client. grpc-js's retries are off on the library's channels, so this class starts the call again if no server
+ * application received it: once if a GOAWAY, or a trusted REFUSED_STREAM, rejected its stream, as in a plain channel, and up to ten times
+ * if its request was never sent.
  */
 export class CallbackCall implements Call, Listener {
   private wire: WireChannel;

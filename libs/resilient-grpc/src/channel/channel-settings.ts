@@ -1,9 +1,9 @@
 import type { ChannelCredentials, ChannelOptions } from '@grpc/grpc-js';
 import type { EjectionPolicy } from '../policy/ejection/ejection-policy.js';
 
-/** Settings of a channel that a live service config may change. */
+/** Channel settings that a live service config may change. */
 export interface BalancingSettings {
-  /** The child policies, in the form of `loadBalancingConfig` in a service config. */
+  /** Load-balancing policies, most preferred first, in the form of `loadBalancingConfig` in a service config. */
   readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
   /** Minimum interval between two periodic lookups of the target's name; `undefined` if it is resolved only on demand. */
   readonly dnsRefreshMs?: number | undefined;

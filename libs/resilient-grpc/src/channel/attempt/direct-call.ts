@@ -107,7 +107,7 @@ export class DirectCall implements ConnectionCallListener {
       return;
     }
     if (isWritableEnded(this.picked.call)) {
-      // Deferred, because an endless source would block the event loop, and the end of the call would not be reported.
+      // Deferred, because an endless source would otherwise block the event loop, and the end of the call would never be reported.
       if (written !== undefined) this.clock.defer(written);
       return;
     }

@@ -267,7 +267,8 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
 
   /**
    * Delays `status` if servers send this status during shutdown, because the GOAWAY that proves the shutdown may arrive later. Returns
-   * false for other statuses, if the GOAWAY has already arrived, or if a GOAWAY would not change the outcome.
+   * false for other statuses, if the GOAWAY has already arrived, if the connection has closed or is unknown, or if a GOAWAY would not
+   * change the outcome.
    */
   private tryDelay(status: StatusObject): boolean {
     const { deadline, mayRepeat } = this.request;

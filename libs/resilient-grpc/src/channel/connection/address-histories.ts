@@ -68,7 +68,7 @@ interface ConnectionHistory {
   undecided: readonly UndecidedConnection[];
 }
 
-/** Maximum number of remembered addresses. Exceeded only if more addresses are in use or held off. */
+/** Maximum number of addresses with a history. Exceeded only if more addresses are in use, held off, or undecided. */
 const MAX_KNOWN_ADDRESSES = 256;
 
 /** Connection history of one grpc-js channel, per address. */
@@ -131,7 +131,7 @@ export class AddressHistories {
     return { clear };
   }
 
-  /** End of the earliest hold-off, in monotonic milliseconds; `undefined` if there is none. */
+  /** Earliest end of a hold-off, in monotonic milliseconds; `undefined` if no address is held off. */
   get holdOffUntil(): number | undefined {
     const now = this.clock.now();
     const held = [...this.histories.values()].flatMap(({ holdUntil }) => (holdUntil > now ? holdUntil : []));
@@ -177,8 +177,9 @@ export class AddressHistories {
   }
 
   /**
-   * Reports that the server began to respond to a call to `address` that began at `startedAt`. The server completes the calls that it
-   * accepted before its GOAWAY, unlike a server that closes each connection. The client may therefore reconnect immediately.
+   * Reports that the server began to respond to a call to `address` that began at `startedAt`. If the call ran on an undecided connection,
+   * the response proves that the server completes the calls that it accepted before its GOAWAY, unlike a server that closes each
+   * connection. The client may therefore reconnect immediately.
    */
   answeredTo(address: string | undefined, startedAt: number): void {
     const history = address === undefined ? undefined : this.histories.get(address);

@@ -23,7 +23,7 @@ function make(
     (...counts) => limited.push(counts),
     random,
   );
-  // Safe: nothing else of the config is read.
+  // Safe: only this method of the config is called.
   const config = { getLoadBalancerName: () => policy } as AddressUpdate[1];
   const endpoint = (hosts: string) => ({ addresses: hosts.split('+').map((host) => ({ host, port: 1 })) });
   /** Reports endpoints. 'a+b' is an endpoint with two addresses. */

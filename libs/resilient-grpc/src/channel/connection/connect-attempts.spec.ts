@@ -128,7 +128,7 @@ describe('ConnectAttempts', () => {
     expect(clock.pending).toBe(1);
   });
 
-  it('keeps the socket of a released connection open for its calls, and destroys it if it is released after the channel was closed', async () => {
+  it('keeps the socket of a released connection open for its calls, and destroys the socket if the channel was closed before the release', async () => {
     const { attempts } = make();
     const attempt = attempts.begin(KEY);
     const socket = new Socket();

@@ -21,7 +21,7 @@ const CLOSED = 'the channel was closed';
  */
 export class ConnectAttempts {
   private readonly running = new Map<string, ConnectAttempt>();
-  /** True if the channel is closed. No attempt may outlive it. */
+  /** True if the channel is closed. Later attempts are aborted as soon as they begin. */
   private isClosed = false;
 
   constructor(
@@ -65,8 +65,8 @@ export class ConnectAttempts {
   }
 
   /**
-   * Registers the result of the attempt to connect to `key`, and returns the attempt. If the channel does not use the attempt, its
-   * result is unknown until the channel uses the connection again or drops it.
+   * Registers the result of the attempt to connect to `key`, and returns the attempt; `undefined` if none is running. If the channel does
+   * not use the attempt, the result is unknown until the channel uses the connection again or drops it.
    */
   settle(key: string, succeeded: boolean): Pick<ConnectAttempt, 'socket' | 'failure'> | undefined {
     const attempt = this.running.get(key);
@@ -145,7 +145,7 @@ export class ConnectAttempt {
     return 'the peer accepted the TCP connection but did not respond';
   }
 
-  /** Describes the failure of the attempt. `text` is the message of grpc-js, which lacks the error code. */
+  /** Describes the failure of the attempt. `text` is the message of grpc-js, which may lack the error code. */
   failure(text: string): ConnectFailure {
     if (this.timedOut !== undefined) return this.timedOut;
     if (this.step === 'tcp') return connectFailureOf(text, this.key);
@@ -155,7 +155,7 @@ export class ConnectAttempt {
     return detail === undefined ? failure : connectFailure(failure.kind, this.key, detail);
   }
 
-  /** Waits for the credentials, before TCP connects. Rejects if the attempt was aborted in the meantime. */
+  /** Waits for the credentials, before TCP connects. Rejects if the attempt is aborted before they are available. */
   async prepare(credentials: Promise<void>): Promise<void> {
     await this.rejectOnAbort(credentials);
     this.controller.signal.throwIfAborted();
@@ -223,7 +223,7 @@ export class ConnectAttempt {
 /** An error from Node or OpenSSL that ended an attempt. */
 interface ConnectError {
   readonly code: string | undefined;
-  /** Details for the message, in addition to the code. */
+  /** Text that the message shows instead of the code. It starts with the code. */
   readonly detail?: string;
 }
 

@@ -39,7 +39,7 @@ export class ConnectDiagnosis {
     this.tlsDetection = new TlsDetection(dependencies.clock);
   }
 
-  /** Class of the last failed attempt; `undefined` if the last error is not a failed attempt. */
+  /** Determines when to reconnect after the last failed attempt; `undefined` if the last error is not a failed attempt. */
   get reconnectClass(): ReconnectClass | undefined {
     return this.kind && CONNECT_FAILURES[this.kind].reconnect;
   }

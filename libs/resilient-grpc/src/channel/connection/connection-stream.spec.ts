@@ -112,7 +112,7 @@ describe('ConnectionStream', () => {
     const { open, finish, ends, actions, listeners } = connection();
     open().cancel();
     await settled();
-    // The second cancellation reaches the stream, which grpc-js has created in the meantime.
+    // The second cancellation reaches the stream, because grpc-js has created the stream by then.
     expect(actions.filter((one) => one === 'cancel 1')).toHaveLength(2);
     finish(StatusCode.CANCELLED);
     expect([ends, listeners.size]).toEqual([[], 0]);

@@ -37,10 +37,10 @@ const method = (path: string): MethodDescriptor => ({
 async function startServer(options: ServerOptions = {}) {
   const calls: string[] = [];
   const sessions = new Set<ServerHttp2Session>();
-  const seen = { pings: 0 };
+  const received = { pings: 0 };
   const server = createServer(options);
   server.on('session', (session) => {
-    sessions.add(session.on('error', () => undefined).on('ping', () => (seen.pings += 1)));
+    sessions.add(session.on('error', () => undefined).on('ping', () => (received.pings += 1)));
     session.once('close', () => sessions.delete(session));
   });
   server.on('stream', (stream, headers) => {
@@ -60,7 +60,7 @@ async function startServer(options: ServerOptions = {}) {
   // Safe: the server listens on TCP.
   const proxy = await FaultProxy.start(`127.0.0.1:${(server.address() as AddressInfo).port}`);
   onTestFinished(() => proxy.close());
-  return { proxy, calls, sessions, seen };
+  return { proxy, calls, sessions, received };
 }
 
 interface Running {
@@ -350,14 +350,14 @@ describe('suspected connection with several addresses', () => {
 
 describe('server that responds', () => {
   it('keeps a connection without a free stream if the server answers a PING', async () => {
-    const { proxy, calls, seen } = await startServer({ settings: { maxConcurrentStreams: 1 } });
+    const { proxy, calls, received } = await startServer({ settings: { maxConcurrentStreams: 1 } });
     const { clock, start, answered, timeOut, replacements } = await setUp([proxy]);
     await answered();
     const hangs = start(SILENT);
     await waitFor(() => calls.includes(SILENT));
     await timeOut();
     await clock.advanceAsync(VERDICT_MS - 2_500);
-    await waitFor(() => seen.pings === 1);
+    await waitFor(() => received.pings === 1);
     await arrived(proxy);
     await clock.advanceAsync(60_000);
     expect(calls).not.toContain(HEALTH_CHECK);
@@ -367,7 +367,7 @@ describe('server that responds', () => {
   });
 
   it('sends one health check, and no PING if the server responds to the health check', async () => {
-    const { proxy, calls, seen } = await startServer();
+    const { proxy, calls, received } = await startServer();
     const { clock, answered, timeOut } = await setUp([proxy]);
     await answered();
     await timeOut(3, SILENT);
@@ -376,7 +376,7 @@ describe('server that responds', () => {
     await arrived(proxy);
     await clock.advanceAsync(20_000);
     expect(calls.filter((path) => path === HEALTH_CHECK)).toHaveLength(1);
-    expect(seen.pings).toBe(0);
+    expect(received.pings).toBe(0);
   });
 });
 

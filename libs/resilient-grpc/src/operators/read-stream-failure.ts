@@ -14,8 +14,8 @@ export function readStreamFailure(error: unknown): StreamFailure {
 }
 
 /**
- * Returns the pushback in `metadata`. Checks the shape of `metadata`, not its class, because grpc-js's `Metadata` is not loaded here and may
- * exist in several copies.
+ * Returns the pushback in `metadata`. Checks the shape of `metadata`, not its class, because grpc-js's `Metadata` is not loaded here and
+ * may exist in several copies.
  */
 function pushbackOf(metadata: unknown): Pushback {
   if (!isReadable(metadata)) return NO_PUSHBACK;

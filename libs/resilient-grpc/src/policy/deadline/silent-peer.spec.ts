@@ -20,7 +20,14 @@ describe('silenceMs', () => {
       400,
     ],
     ['reports no silence if data arrived after the last check', checked(7, 7, 7, 7), 8, 0, 1_000, undefined],
-    ['reports no silence if data arrived more than 500 ms after the start of the attempt', checked(7, 7, 9, 9), 9, 0, 1_000, undefined],
+    [
+      'reports no silence if data arrived more than 500 ms after the start of the attempt',
+      checked(7, 7, 9, 9),
+      9,
+      0,
+      1_000,
+      undefined,
+    ],
     ['reports no silence below 250 ms', checked(7, 7), 7, 300, 549, undefined],
     ['reports no silence before the first check', checked(), 7, 0, 200, undefined],
     [

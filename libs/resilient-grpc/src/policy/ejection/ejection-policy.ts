@@ -2,8 +2,9 @@
 export interface EjectUnhealthyOptions {
   /**
    * Number of consecutive failed attempts after which an endpoint is ejected, 1 or more. Only failures that count against the endpoint are
-   * counted: UNAVAILABLE, resets, HTTP 502 to 504, and timeouts after at least 100 ms and three times the usual latency (1 s if that latency
-   * is unknown). A lost connection counts once. The rule applies only while the other endpoints fail at most half as often. Envoy: `consecutive_gateway_failure`.
+   * counted: UNAVAILABLE, resets, HTTP 502 to 504, and timeouts after at least 100 ms and three times the usual latency (1 s if that
+   * latency is unknown). A lost connection counts once. The rule applies only while the other endpoints fail at most half as often. Envoy:
+   * `consecutive_gateway_failure`.
    * @defaultValue 5
    */
   readonly consecutiveFailures?: number | undefined;
@@ -22,7 +23,8 @@ export interface EjectUnhealthyOptions {
   readonly latencyFactor?: number | undefined;
   /**
    * Duration of the first ejection in milliseconds, more than 0. Each further ejection of the endpoint lasts this much longer, and each
-   * minute without an ejection makes the next one this much shorter. Jittered by ±10%, so that the clients of a fleet do not all return to an endpoint at once.
+   * minute without an ejection makes the next one this much shorter. Jittered by ±10%, so that the clients of a fleet do not all return to
+   * an endpoint at once.
    * @defaultValue 30000
    */
   readonly baseEjectionTimeMs?: number | undefined;
@@ -123,7 +125,9 @@ export function ejectionPolicyOf(options: boolean | EjectUnhealthyOptions | unde
   });
 }
 
-/** Weight of an endpoint that became usable `elapsedMs` ago: proportional to the time, but at least 0.1 and at most 1 (Envoy's slow start). */
+/**
+ * Weight of an endpoint that became usable `elapsedMs` ago: proportional to the time, but at least 0.1 and at most 1 (Envoy's slow start).
+ */
 export function slowStartWeight(elapsedMs: number, slowStartMs: number): number {
   return elapsedMs >= slowStartMs ? 1 : Math.max(MIN_SLOW_START_WEIGHT, elapsedMs / slowStartMs);
 }

@@ -521,13 +521,16 @@ describe('call aborted by a server shutdown', () => {
     },
   );
 
-  it.each(STATUSES)('reports a server status for the status of a shutdown if the server sent no GOAWAY: %s %s', (code, details) => {
-    expect(classify({ ...TRAILERS_ONLY, code, details, wire: { ...goaway, goawayCode: undefined } })).toMatchObject({
-      kind: 'server',
-      reachedServer: 'yes',
-      code,
-    });
-  });
+  it.each(STATUSES)(
+    'reports a server status for the status of a shutdown if the server sent no GOAWAY: %s %s',
+    (code, details) => {
+      expect(classify({ ...TRAILERS_ONLY, code, details, wire: { ...goaway, goawayCode: undefined } })).toMatchObject({
+        kind: 'server',
+        reachedServer: 'yes',
+        code,
+      });
+    },
+  );
 
   it('reports a server status if the message is not that of a server shutdown', () => {
     expect(classify({ ...TRAILERS_ONLY, code: UNAVAILABLE, details: 'warming up', wire: goaway })).toMatchObject({

@@ -14,7 +14,7 @@ export type VerdictKind =
   | 'ok'
   /** Nothing was sent: no connection was available, or the stream was still queued when its connection ended. */
   | 'unsent'
-  /** The attempt failed locally, because of its metadata, its credentials, or the size of a request message. */
+  /** The attempt failed locally, because of its metadata, its credentials, an interceptor, or the size of a request message. */
   | 'local'
   /**
    * The server's transport rejected the stream. `reachedServer` is 'no' if a GOAWAY had a lower last stream id; 'maybe' if the stream

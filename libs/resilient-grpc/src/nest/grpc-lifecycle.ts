@@ -116,7 +116,7 @@ export class GrpcLifecycle
 
   private watch(ms: number): void {
     if (this.registry.size === 0) return;
-    this.watchdog ??= this.dependencies.clock.setTimer(() => void this.giveUpOnNest(), ms, true);
+    this.watchdog ??= this.dependencies.clock.setTimer(() => void this.onTimeout(), ms, true);
   }
 
   private async endStreams(): Promise<void> {
@@ -144,9 +144,9 @@ export class GrpcLifecycle
    * Closes the clients if Nest's own shutdown hangs, for example on a request that does not end, an event stream, or a busy keep-alive
    * connection.
    */
-  private async giveUpOnNest(): Promise<void> {
+  private async onTimeout(): Promise<void> {
     const { timeoutMs } = this.registry.drainOptions;
-    await this.serversOver();
+    await this.drainServers();
     // If Nest waited only for the servers, it continues automatically.
     await new Promise<void>((resolve) => {
       this.dependencies.clock.defer(resolve);
@@ -173,7 +173,7 @@ export class GrpcLifecycle
     const beganAt = this.begin();
     const { clock } = this.dependencies;
     this.watchdog?.clear();
-    if (this.registry.size > 0) await this.serversOver();
+    if (this.registry.size > 0) await this.drainServers();
     this.readinessDelay?.end();
     if (this.registry.size === 0) return;
     // The timeout covers the whole shutdown, including the time that Nest took to close its servers.
@@ -181,7 +181,7 @@ export class GrpcLifecycle
     this.logReports(await this.registry.drainAll(Math.max(remainingMs, 0)), clock.now() - beganAt);
   }
 
-  private async serversOver(): Promise<void> {
+  private async drainServers(): Promise<void> {
     await Promise.allSettled(this.servers.map((server) => server.run()));
   }
 

@@ -16,8 +16,8 @@ export interface ResilientGrpcModuleOptions {
    */
   readonly propagate?: PropagationOptions | undefined;
   /**
-   * Writes the log of grpc-js to Nest's logger, from this level on. grpc-js has one log per process, which includes clients and servers
-   * that use grpc-js without this library. Traces (`GRPC_TRACE`) require 'debug'.
+   * Writes the log of grpc-js to Nest's logger; entries below this level are dropped. grpc-js has one log per process, which includes
+   * clients and servers that use grpc-js without this library. Traces (`GRPC_TRACE`) require 'debug'.
    * @defaultValue off; grpc-js writes to stderr
    */
   readonly grpcJsLog?: 'error' | 'info' | 'debug' | undefined;
@@ -60,7 +60,7 @@ export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContrac
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | GrpcOptions
   | GrpcOptions['options']
-  // Some transports have only optional keys, so flat options that lack a key would match them.
+  // Some transports have only optional keys, so flat options without a required key would match them.
   | (Exclude<ClientOptions, GrpcOptions> &
       Readonly<Partial<Record<'url' | 'protoPath' | 'packageDefinition', undefined>>>)
   // Accepts a `url` next to a constant of the type `ClientOptions`. The key `transport` is required, so that flat options do not match.

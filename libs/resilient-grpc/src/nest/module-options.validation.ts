@@ -48,7 +48,7 @@ export function moduleOptionsProblems(options: unknown): ConfigurationProblem[] 
   return [...problems, ...propagationProblems(propagate, 'forRoot.propagate')];
 }
 
-/** Returns the problems of an async source, which must have exactly one of three keys. */
+/** Returns the problems of an async source, which must have exactly one of `useFactory`, `useClass`, and `useExisting`. */
 export function asyncSourceProblems(source: unknown, path: string): ConfigurationProblem[] {
   if (typeof source !== 'object' || source === null) {
     const message = `expected an object, got ${describeValue(source)}; write { useFactory: () => ({ ... }) }`;

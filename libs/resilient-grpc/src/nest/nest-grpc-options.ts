@@ -2,7 +2,7 @@ import type { Transport } from '@nestjs/microservices';
 import type { ConfigurationProblem } from '../errors/grpc-configuration-error.js';
 import { pathOf, problemMessage } from '../policy/options/describe-value.js';
 
-// The value is copied, because an import of the enum would load Nest's package, which an application without a microservice does not need.
+// The value is copied, because an import of the enum would load `@nestjs/microservices`, which not every application needs.
 const GRPC: Transport.GRPC = 4;
 /** Target of Nest's client if its `options` have no `url`; a copy of Nest's `GRPC_DEFAULT_URL`, for the same reason. */
 const DEFAULT_URL = 'localhost:5000';

@@ -4,9 +4,9 @@ import type { Clock, Timer } from '../time/clock.js';
 // enableShutdownHooks() is usually called between init and listen, so the check is delayed.
 const DELAY_MS = 1_000;
 
-/** The process as the check needs it. */
+/** Part of the process that the check uses. */
 export interface SignalHandling {
-  /** True if the process listens for the signals that stop it. */
+  /** True if the process has a listener for SIGTERM or SIGINT. */
   readonly listensForSignals: () => boolean;
   /** True if `NODE_ENV` is 'test'. */
   readonly testing: boolean;
@@ -30,11 +30,11 @@ export class ShutdownHooksCheck {
     private readonly logger: Pick<LibraryLogger, 'warn'>,
   ) {}
 
-  /** Starts the check. Later calls are ignored. `hasCalls` returns false if the application has no gRPC calls to cut off. */
-  start(hasCalls: () => boolean): void {
+  /** Starts the check. Later calls are ignored. `isNeeded` returns false if the application has no gRPC clients or servers. */
+  start(isNeeded: () => boolean): void {
     if (this.signals.testing || this.timer !== undefined) return;
     this.timer = this.clock.setTimer(() => {
-      if (this.signals.listensForSignals() || !hasCalls()) return;
+      if (this.signals.listensForSignals() || !isNeeded()) return;
       this.logger.warn(
         'enableShutdownHooks() was not called, so SIGTERM cuts off calls in flight; write app.enableShutdownHooks()',
       );

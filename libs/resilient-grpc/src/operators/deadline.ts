@@ -26,7 +26,7 @@ export function deadline<T>(ms: number, dependencies: SchedulerOptions = {}): Mo
         run.stop();
         subscriber.error(new DeadlineError(ms));
       };
-      // A longer deadline takes several timers.
+      // A deadline longer than the maximum delay of a timer requires several timers.
       const arm = (leftMs: number): void => {
         const next = leftMs > MAX_TIMER_MS ? () => arm(leftMs - MAX_TIMER_MS) : expire;
         subscriber.add(scheduler.schedule(next, timerMs(leftMs)));

@@ -67,7 +67,7 @@ export class PlainSource<T> implements StreamSource {
     this.bufferedBytes += bytes;
     this.deliver();
     const { length } = buffer;
-    // A single message may have any size, as in the ledger.
+    // A single message may have any size, as in `ReplayLedger`.
     if (length <= 1 || (length <= limits.messages && this.bufferedBytes <= limits.bytes)) return;
     const held = { messages: length - 1, bytes: this.bufferedBytes - bytes };
     this.unsubscribe();

@@ -13,7 +13,10 @@ export function readStreamFailure(error: unknown): StreamFailure {
   return { reason: failureReason(error) ?? byText, code, pushback: pushbackOf(metadata), retryAfterMs: afterMs };
 }
 
-/** Checks the shape, not the class, because grpc-js's `Metadata` is not loaded here and may exist in several copies. */
+/**
+ * Returns the pushback in `metadata`. Checks the shape of `metadata`, not its class, because grpc-js's `Metadata` is not loaded here and
+ * may exist in several copies.
+ */
 function pushbackOf(metadata: unknown): Pushback {
   if (!isReadable(metadata)) return NO_PUSHBACK;
   const values = metadata.get(PUSHBACK_KEY);

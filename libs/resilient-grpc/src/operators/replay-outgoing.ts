@@ -155,7 +155,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     this.endCall();
   }
 
-  /** Receives a message from the source. Returns true if another message was requested during this call. */
+  /** Receives a message from the source. Returns true if the next message has already been requested. */
   next(entry: LedgerEntry<Id, Out>): boolean {
     this.isPulling = false;
     if (this.ledger.has(entry.id)) {

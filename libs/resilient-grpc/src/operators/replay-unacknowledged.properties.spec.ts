@@ -56,7 +56,7 @@ const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'), {
   code: 14,
   details: 'Connection dropped',
 });
-// The fifth clean end in a row without an acknowledgment would end the session.
+// The fifth consecutive clean end without an acknowledgment would end the session.
 const MAX_CLEAN_ENDS = 4;
 
 /** A source that returns messages one at a time, up to the total passed to `give`. */

@@ -43,7 +43,7 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
   /**
    * Maximum number of unacknowledged messages; 1 or more. At the limit, nothing is read from `outgoing`. An Observable cannot be paused, so
    * its messages are buffered, up to the same number again or 1,000, whichever is greater. If it pushes more, the session fails with
-   * `ReplayError`. @defaultValue 1,000
+   * `ReplayError`. @defaultValue 1000
    */
   readonly maxUnacknowledged?: number | undefined;
   /**
@@ -60,10 +60,10 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
   readonly ackTimeoutMs?: number | undefined;
   /**
    * Decides the next step after the end of a call, before the default rules apply. `error` is the error of the call. It is a `ReplayError`
-   * if nothing was acknowledged in time, or if the server ended the call cleanly and left messages unacknowledged. After 'resume', the next
-   * call still waits for the backoff. Five server failures without an acknowledgment, each soon after its call started, still end the
-   * session. 'resume' is ignored for failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not called if this
-   * process or the client shuts down.
+   * if nothing was acknowledged in time, or if the server ended the call cleanly before it acknowledged all messages of that call. After
+   * 'resume', the next call still waits for the backoff. Five server failures without an acknowledgment, each soon after its call started,
+   * still end the session, as does `backoff.maxAttempts`. 'resume' is ignored for failures decided by the client (`reason` deadline,
+   * cancelled, inbound-cancelled). Not called if this process or the client shuts down.
    * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, transient server
    * statuses, and both kinds of `ReplayError`; client decisions (deadline, cancel), final statuses, and errors without a gRPC status end
    * the session

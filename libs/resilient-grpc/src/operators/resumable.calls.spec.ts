@@ -57,7 +57,7 @@ function make(
   const stream = resumable(
     (from: number) =>
       new GrpcObservable<number>(
-        () => expect.fail('it must be opened, not subscribed to'),
+        () => expect.fail('the stream must be opened, not subscribed to'),
         (sink, scope) => {
           const call = new ManualCall(from, sink, scope);
           calls.push(call);

@@ -216,7 +216,7 @@ class World {
     await new Promise((resolve) => setImmediate(resolve));
   }
 
-  /** The server sends the rest of its log, and the reader reads everything. The call ends if `onComplete` is 'complete'. */
+  /** Sends the rest of the log, and reads everything. Ends the call if `onComplete` is 'complete'. */
   async finish(): Promise<void> {
     const isUnfinished = (): boolean =>
       this.plan.onComplete === 'complete' ? !this.completed : this.seen.length < EXPECTED_PLACES.length;
@@ -266,7 +266,7 @@ const plan: fc.Arbitrary<Plan> = fc.record({
   onComplete: fc.constantFrom('complete' as const, 'resume' as const),
   maxAgeMs: fc.constantFrom(undefined, 7_000, 20_000),
   overlaps: fc.array(fc.nat(30), { minLength: 1, maxLength: 4 }),
-  // A failure during another failure occurs only after many steps.
+  // A plan combines several failures only if it has many steps.
   steps: fc.array(step, { maxLength: 80, size: 'max' }),
 });
 

@@ -337,7 +337,7 @@ describe('onError', () => {
     expect(errors).toEqual([error]);
   });
 
-  it('makes no further call if onError unsubscribes the stream', () => {
+  it('makes no further call if onError unsubscribes from the stream', () => {
     const scheduler = virtual();
     const subscription = new Subscription();
     const { stream, requests } = calls(scheduler, [throwError(() => lost)], {

@@ -54,8 +54,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
   /**
    * Decides the next step after a failed call, before the default rules apply; `cursor` is the cursor after which the next call would
    * start. After 'resume', the next call still waits for the backoff. Five server failures at one cursor, each soon after its call started,
-   * still end the stream. 'resume' is ignored for failures decided by the client (`reason` deadline, cancelled, inbound-cancelled). Not
-   * called if this process or the client shuts down.
+   * still end the stream, as does `backoff.maxAttempts`. 'resume' is ignored for failures decided by the client (`reason` deadline,
+   * cancelled, inbound-cancelled). Not called if this process or the client shuts down.
    * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, and transient server
    * statuses; client decisions (deadline, cancel), final statuses, and errors without a gRPC status end the stream
    */

@@ -24,7 +24,7 @@ export function rejectedByTypes() {
   resumable((from: number) => watch({ from }), { cursor: (entry) => entry.sequence });
   // @ts-expect-error 'again' is not a valid value
   resumable((from: number) => watch({ from }), { cursor: (entry) => entry.sequence, seed: 0, onComplete: 'again' });
-  // @ts-expect-error onError must return 'resume', 'complete', 'fail' or undefined
+  // @ts-expect-error onError must return 'resume', 'complete', 'fail', or undefined
   resumable((from: number) => watch({ from }), { cursor: (entry) => entry.sequence, seed: 0, onError: () => true });
 }
 

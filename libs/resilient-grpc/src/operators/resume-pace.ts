@@ -5,17 +5,16 @@ import { backoffMessages, type Backoff } from './retry-backoff.js';
 /** Backoff between the calls of one stream, and the duration of a healthy call. */
 export interface ResumeBackoffOptions {
   /**
-   * Backoff between calls. Each key overrides the default: 100 ms, doubling to 10 s, ±20%. Progress and a healthy call (`minHealthyMs`)
-   * reset the backoff. `maxAttempts` counts consecutive calls that failed without progress and were not healthy; the error of the last call
-   * is emitted. If the error has a `retryAfterMs` or a pushback, the delay is at least that long.
-   * @defaultValue any number of attempts
+   * Backoff between calls. Each key overrides the default: 100 ms, doubling to 10 s, ±20%, any number of attempts. Progress and a healthy
+   * call (`minHealthyMs`) reset the backoff. `maxAttempts` counts consecutive calls that failed without progress and were not healthy; the
+   * error of the last call is emitted. If the error has a `retryAfterMs` or a pushback, the delay is at least that long.
    */
   readonly backoff?: { readonly [K in keyof Backoff]?: Backoff[K] | undefined } | undefined;
   /**
    * Minimum duration of a healthy call in milliseconds, 0 or more; less than 1000 counts as 1000. The end of a healthy call resets the
    * backoff, even if the call carried no messages. It does not count as a server failure at the cursor, and the next call starts after a
-   * random delay within the initial backoff. A shorter call is followed by a backoff. The duration is measured from the last attempt and
-   * excludes the wait for the channel. @defaultValue 5000
+   * random delay within the initial backoff, or immediately if the call reached `maxAgeMs`. A shorter call is followed by a backoff. The
+   * duration is measured from the last attempt and excludes the wait for the channel. @defaultValue 5000
    */
   readonly minHealthyMs?: number | undefined;
 }

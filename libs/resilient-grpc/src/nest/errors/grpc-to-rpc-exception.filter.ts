@@ -26,7 +26,8 @@ import { toHttpException } from './to-http-exception.js';
 export interface GrpcToRpcOptions {
   /**
    * Upstream status codes that are forwarded to callers of this service, with message and details; for example, 'NOT_FOUND' if this service
-   * exposes resources of an upstream. The message of INTERNAL, UNKNOWN, and DATA_LOSS is never forwarded.
+   * exposes resources of an upstream. For INTERNAL, UNKNOWN, and DATA_LOSS, and for a status that the upstream's application did not send,
+   * only the code is forwarded.
    * @defaultValue []
    */
   readonly relay?: readonly Exclude<StatusName, 'OK'>[] | undefined;

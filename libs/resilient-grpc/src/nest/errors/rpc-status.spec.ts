@@ -56,7 +56,7 @@ describe('rpcStatusOf', () => {
       [values].flat().map((value) => `${key}: ${String(value)}`),
     );
     expect(headers).toHaveLength(1);
-    // ':status', 'content-type', 'grpc-status' and similar headers add less than half a KiB.
+    // ':status', 'content-type', 'grpc-status', and similar headers add less than half a KiB.
     expect(`grpc-message: ${encodeURI(status.details)}${headers.join('')}`.length).toBeLessThan(7_680);
   });
 

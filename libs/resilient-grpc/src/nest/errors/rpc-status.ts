@@ -8,10 +8,10 @@ import { PUSHBACK_KEY } from '../../policy/pushback/parse-pushback.js';
 import { StatusCode, type StatusName } from '../../status/status-code.js';
 import { isCallerCancellation, isFromServer } from './call-error-of.js';
 
-/** Status that the caller of a gRPC method, or of another transport, receives. */
+/** Status that the caller of a microservice receives, over gRPC or another transport. */
 export interface RpcStatus {
   readonly codeName: StatusName;
-  /** True if the upstream's status is relayed, because `relay` lists its code. */
+  /** True if `relay` lists the code, and the status comes from the upstream's application and is not a fault. */
   readonly isRelayed: boolean;
   /** True if the failure must be fixed, here or upstream. */
   readonly isFault: boolean;
@@ -22,22 +22,25 @@ export interface RpcStatus {
 }
 
 const DEBUG_INFO = 'google.rpc.DebugInfo';
-/** Maximum size of relayed details in bytes, 4,096 in base64. With the other trailers, they stay below 8 KiB, the usual gRPC limit. */
+/**
+ * Maximum size in bytes of the status details, which include the message; 4,096 in base64. With the other trailers, they stay below 8 KiB,
+ * the usual limit for gRPC metadata.
+ */
 const MAX_DETAILS_BYTES = 3_072;
 /** Maximum size of a relayed message in bytes, in the percent-encoding of its trailer. Limited for the same reason as the details. */
 const MAX_MESSAGE_BYTES = 2_048;
 
-/** Codes of faults. Their messages are never forwarded, even if `relay` lists them. */
+/** Codes of faults. The message and details of such a status are never forwarded, even if `relay` lists the code. */
 const FAULT_CODES: ReadonlySet<StatusName> = new Set(['INTERNAL', 'UNKNOWN', 'DATA_LOSS']);
 /** Codes that also apply to this service if they apply to a service that it calls: unavailable, out of time, or overloaded. */
 const PASS_THROUGH_CODES: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED']);
 
 /**
- * Returns the status that the caller receives for a failed upstream call. The upstream's status is relayed if `relay` lists its code.
- * Otherwise, the caller receives the codes UNAVAILABLE, DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED unchanged, because they apply to this
- * service, too. CANCELLED is also unchanged if the call was cancelled on this side. For all other codes, the caller receives INTERNAL. For
- * example, an upstream's NOT_FOUND or UNAUTHENTICATED describes the request of this service to the upstream, not the caller's request to
- * this service.
+ * Returns the status that the caller receives for a failed upstream call. The upstream's status is relayed if `relay` lists its code, but
+ * only the code of a fault. Otherwise, the caller receives the codes UNAVAILABLE, DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED unchanged,
+ * because they apply to this service, too. CANCELLED is also unchanged if the call was cancelled on this side. For all other codes, the
+ * caller receives INTERNAL. For example, an upstream's NOT_FOUND or UNAUTHENTICATED describes the request of this service to the upstream,
+ * not the caller's request to this service.
  */
 export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>): RpcStatus {
   const { retryAfterMs } = error;
@@ -45,8 +48,8 @@ export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>
   const isRelayed = relay.has(error.codeName) && isFromServer(error) && !FAULT_CODES.has(codeName);
   const isExposed = isRelayed && error.details !== '';
   const details = isExposed ? truncateText(error.details) : `A call to another server failed: ${codeName}`;
-  // The retry delay is forwarded only together with the upstream's code.
   const isFault = codeName !== error.codeName || FAULT_CODES.has(codeName);
+  // The retry delay is forwarded only together with the upstream's code.
   const again = isFault ? undefined : retryAfterMs;
   const pushback = !isFault && isFromServer(error) ? pushbackOf(error) : undefined;
   const relayed = isExposed ? error.statusDetails.filter(isForCallers) : [];

@@ -14,9 +14,9 @@ export class InboundWatch {
     this.settled = found || this.missing >= CALLS_BEFORE_WARNING;
     if (found || !this.settled) return;
     this.warn(
-      `propagate is on, but none of the first ${String(CALLS_BEFORE_WARNING)} calls serves an inbound call. ` +
-        "Inbound gRPC calls are captured only if the microservice has the application's interceptors: " +
-        'app.connectMicroservice(options, { inheritAppConfig: true }). If no call serves an inbound call, remove propagate',
+      `propagate is on, but none of the first ${String(CALLS_BEFORE_WARNING)} outgoing calls serves an inbound call. ` +
+        "With Nest's own gRPC server, inbound calls are captured only if the microservice has the application's interceptors: " +
+        'app.connectMicroservice(options, { inheritAppConfig: true }). If no outgoing call serves an inbound call, remove propagate',
     );
   };
 }

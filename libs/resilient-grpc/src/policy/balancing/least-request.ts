@@ -24,7 +24,7 @@ export function chooseLeastLoaded(
   for (let draws = 1; draws < choiceCount; draws++) {
     // Excludes the endpoint of the previous draw, so that two draws compare two endpoints.
     drawn = (drawn + 1 + Math.floor(random() * (length - 1))) % length;
-    // Safe: both are valid indexes.
+    // The casts are safe: both indexes are valid.
     if (isLessLoaded(loads[drawn] as Load, loads[best] as Load, now)) best = drawn;
   }
   return best;

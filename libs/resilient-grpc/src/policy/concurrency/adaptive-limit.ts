@@ -57,7 +57,7 @@ interface Decrease {
  * measurement covers a round trip of all concurrent calls. The unloaded latency is measured with the first calls, while fewer than half of
  * the permits are in use, and by probes, which halve the limit until 50 calls are measured. It is also raised if latency stays high at the
  * minimum limit or at half the load, because the service time itself may have grown. Each probe and each use of these two rules raises the
- * unloaded latency by a limited amount at most, so that the limit does not follow a queue that other clients cause.
+ * unloaded latency only by a limited amount, so that the limit does not follow a queue that other clients cause.
  */
 export class AdaptiveLimit {
   private limit: number;

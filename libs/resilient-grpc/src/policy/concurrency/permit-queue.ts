@@ -49,8 +49,8 @@ export interface PermitWaiter {
 }
 
 /**
- * Permits with a bounded FIFO queue. It sets no timers: a waiter that times out must call `remove`. It is skipped if its turn comes before
- * it calls `remove`.
+ * Permits with a bounded FIFO queue. The queue sets no timers: a waiter that times out must be removed with `remove`. A waiter whose
+ * deadline has passed is skipped if its turn comes before its removal.
  */
 export class PermitQueue {
   // A Set keeps insertion order and removes any waiter without a search.

@@ -2,8 +2,9 @@
 export interface EjectUnhealthyOptions {
   /**
    * Number of consecutive failed attempts after which an endpoint is ejected, 1 or more. Only failures that count against the endpoint are
-   * counted: UNAVAILABLE, timeouts after at least 100 ms and three times the usual latency, resets, and HTTP 502 to 504. A lost connection
-   * counts once. The rule applies only while the other endpoints fail at most half as often. Envoy: `consecutive_gateway_failure`.
+   * counted: UNAVAILABLE, resets, HTTP 502 to 504, and timeouts after at least 100 ms and three times the usual latency (1 s if that
+   * latency is unknown). A lost connection counts once. The rule applies only while the other endpoints fail at most half as often. Envoy:
+   * `consecutive_gateway_failure`.
    * @defaultValue 5
    */
   readonly consecutiveFailures?: number | undefined;
@@ -21,8 +22,9 @@ export interface EjectUnhealthyOptions {
    */
   readonly latencyFactor?: number | undefined;
   /**
-   * Duration of the first ejection in milliseconds, more than 0. Each further ejection of the endpoint lasts this much longer. Jittered by
-   * ±10%, so that the clients of a fleet do not all return to an endpoint at once.
+   * Duration of the first ejection in milliseconds, more than 0. Each further ejection of the endpoint lasts this much longer, and each
+   * minute without an ejection makes the next one this much shorter. Jittered by ±10%, so that the clients of a fleet do not all return to
+   * an endpoint at once.
    * @defaultValue 30000
    */
   readonly baseEjectionTimeMs?: number | undefined;
@@ -32,8 +34,9 @@ export interface EjectUnhealthyOptions {
    */
   readonly maxEjectionTimeMs?: number | undefined;
   /**
-   * Minimum share of usable endpoints in percent, 0 to 100. No endpoint is ejected if the share would fall below this minimum. Ejected
-   * endpoints return early if the others become unusable. At least one endpoint always stays.
+   * Minimum percentage of endpoints that stay in use (connected, serving, and not ejected), 0 to 100. No endpoint is ejected if the
+   * percentage would fall below this minimum. Ejected endpoints return early if the others become unusable. At least one endpoint always
+   * stays.
    * @defaultValue 50
    */
   readonly panicThresholdPercent?: number | undefined;
@@ -122,7 +125,9 @@ export function ejectionPolicyOf(options: boolean | EjectUnhealthyOptions | unde
   });
 }
 
-/** Weight of an endpoint that became usable `elapsedMs` ago: from a tenth to 1, linearly (Envoy's slow start). */
+/**
+ * Weight of an endpoint that became usable `elapsedMs` ago: proportional to the time, but at least 0.1 and at most 1 (Envoy's slow start).
+ */
 export function slowStartWeight(elapsedMs: number, slowStartMs: number): number {
   return elapsedMs >= slowStartMs ? 1 : Math.max(MIN_SLOW_START_WEIGHT, elapsedMs / slowStartMs);
 }

@@ -32,7 +32,7 @@ export interface OutlierDetection {
         readonly requestVolume?: number | undefined;
       }
     | undefined;
-  /** Ejects endpoints whose failures exceed `threshold` percent. @defaultValue off */
+  /** Ejects endpoints on which more than `threshold` percent of the attempts fail. @defaultValue off */
   readonly failurePercentageEjection?:
     | {
         /** @defaultValue 85 */

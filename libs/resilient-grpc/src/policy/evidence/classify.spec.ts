@@ -200,7 +200,7 @@ describe('REFUSED_STREAM reset', () => {
   const refused = { code: UNAVAILABLE, details: 'Stream refused by server' };
   table([
     [
-      'reports reachedServer maybe, because proxies send REFUSED_STREAM for requests that were processed',
+      'reports reachedServer maybe for a REFUSED_STREAM reset, because proxies also send it for requests that were processed',
       { ...SENT, ...refused, wire: { ...NOTHING_SEEN, resetCode: 7 } },
       { kind: 'refused', reachedServer: 'maybe', ...refused },
     ],
@@ -422,7 +422,7 @@ describe('response that is not gRPC', () => {
       { kind: 'http', code: UNKNOWN },
     ],
     [
-      'reports a server status if the content-type is gRPC',
+      'reports a server status if the content-type is gRPC, even if the message names an HTTP status',
       { ...TRAILERS_ONLY, code: UNAVAILABLE, details: 'Received HTTP status code 503' },
       { kind: 'server', reachedServer: 'yes', retryableHttp: false },
     ],
@@ -472,12 +472,12 @@ describe('status of the server', () => {
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT },
     ],
     [
-      'reports committed after headers',
+      'reports committed for a status that follows headers',
       { ...BEGUN, code: NOT_FOUND, details: 'no such order' },
       { kind: 'committed', reachedServer: 'yes', code: NOT_FOUND, details: 'no such order' },
     ],
     [
-      'reports committed after messages',
+      'reports committed for a status that follows messages',
       { ...BEGUN, messagesReceived: 3, code: UNAVAILABLE, details: 'going down' },
       { kind: 'committed', reachedServer: 'yes', code: UNAVAILABLE, details: 'going down', connectionLost: false },
     ],
@@ -528,13 +528,16 @@ describe('call aborted by a server shutdown', () => {
     },
   );
 
-  it.each(STATUSES)('reports a server status if the server sent no GOAWAY: %s %s', (code, details) => {
-    expect(classify({ ...TRAILERS_ONLY, code, details, wire: { ...goaway, goawayCode: undefined } })).toMatchObject({
-      kind: 'server',
-      reachedServer: 'yes',
-      code,
-    });
-  });
+  it.each(STATUSES)(
+    'reports a server status for the status of a shutdown if the server sent no GOAWAY: %s %s',
+    (code, details) => {
+      expect(classify({ ...TRAILERS_ONLY, code, details, wire: { ...goaway, goawayCode: undefined } })).toMatchObject({
+        kind: 'server',
+        reachedServer: 'yes',
+        code,
+      });
+    },
+  );
 
   it('reports a server status if the message is not that of a server shutdown', () => {
     expect(classify({ ...TRAILERS_ONLY, code: UNAVAILABLE, details: 'warming up', wire: goaway })).toMatchObject({

@@ -6,7 +6,7 @@ export const HTTP_RESPONSE_REMEDY =
 
 const MAX_CONTENT_TYPE_LENGTH = 80;
 
-/** Describes an HTTP response that is not gRPC. Begins like the status message of grpc-js. */
+/** Describes an HTTP response that is not gRPC. The description begins like the status message of grpc-js. */
 export function describeHttpResponse(status: number | undefined, contentType: string | undefined): string {
   const code = status === undefined ? 'an HTTP response' : `HTTP status code ${String(status)}`;
   const type =

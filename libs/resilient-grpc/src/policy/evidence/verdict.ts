@@ -14,7 +14,7 @@ export type VerdictKind =
   | 'ok'
   /** Nothing was sent: no connection was available, or the stream was still queued when its connection ended. */
   | 'unsent'
-  /** The attempt failed locally, because of its metadata, its credentials, or the size of a request message. */
+  /** The attempt failed locally, because of its metadata, its credentials, an interceptor, or the size of a request message. */
   | 'local'
   /**
    * The server's transport rejected the stream. `reachedServer` is 'no' if a GOAWAY had a lower last stream id; 'maybe' if the stream
@@ -35,7 +35,7 @@ export type VerdictKind =
   | 'attempt-timeout'
   /** A response stream exceeded its idle timeout. */
   | 'stream-idle'
-  /** Cancelled by the caller, its parent call, an interceptor, or `close()`, or because another hedged attempt responded first. */
+  /** Cancelled by the caller, the parent call, an interceptor, or `close()`, or because another hedged attempt responded first. */
   | 'cancelled'
   /** The response was invalid: no message, a second message, an unreadable or too large message, or an invalid status code. */
   | 'protocol'
@@ -52,7 +52,7 @@ export interface Verdict {
   /** True for an HTTP response with a transient error: 429, 502, 503, 504. False for all other kinds. */
   readonly retryableHttp: boolean;
   /**
-   * True if the connection or its stream was lost, before a response ('connection-lost') or within one ('committed'). False if `overloaded`
+   * True if the connection or its stream was lost, before a response ('connection-lost') or during one ('committed'). False if `overloaded`
    * is true.
    */
   readonly connectionLost: boolean;

@@ -52,7 +52,7 @@ describe('hedging simulation', { timeout: 300_000 }, () => {
       return simulateHedging(clock, { ...load, hedges, serve: withTail(clock) });
     };
 
-    it('keeps the p99 of hedged calls below 3 times the median with at most 1.05 attempts per call', () => {
+    it('keeps the p99 of hedged calls below 3 times the median with at most 1.05 attempts per call if 1.5% of responses are slow', () => {
       expect(run(noHedges).p99Ms).toBe(20 * MEDIAN_MS);
       const hedged = run(new HedgeBudget());
       expect(hedged.p99Ms).toBeLessThan(3 * MEDIAN_MS);

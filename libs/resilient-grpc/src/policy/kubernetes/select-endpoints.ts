@@ -136,7 +136,7 @@ function portOf(ports: readonly SlicePort[], wanted: PortSelector): number | und
   return isPort(found?.port) ? found.port : undefined;
 }
 
-/** The API server does not check the range of a port. */
+/** True for a valid port. The API server does not check the range. */
 const isPort = (port: SlicePort['port']): port is number => Number(port) >= 1 && Number(port) <= 65_535;
 
 function portText({ name, port }: SlicePort): string {

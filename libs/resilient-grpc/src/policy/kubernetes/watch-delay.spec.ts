@@ -11,7 +11,7 @@ describe('watchDelayMs', () => {
     expect(delays.map(Math.round)).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
   });
 
-  it('waits at least half of the maximum delay after a failed Kubernetes watch', () => {
+  it('waits at least half of the backoff after a failed Kubernetes watch', () => {
     expect([1, 2, 10].map((failures) => watchDelayMs(failures, () => 0))).toEqual([500, 1_000, 15_000]);
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Threshold in milliseconds: calls are waiting for handlers if the time in handlers exceeds the time between handlers by more than this
- * value.
+ * Threshold in milliseconds: calls are taken to be waiting for handlers if the time in handlers exceeds the time between handlers by more
+ * than this value.
  */
 const LATE_AFTER_MS = 10;
 /**

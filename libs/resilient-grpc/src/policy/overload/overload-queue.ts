@@ -133,8 +133,9 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   /**
-   * Returns true, and counts a refused call, if a call that arrives now must be refused. Otherwise, the call can be added later. It counts
-   * as waiting until then, or until the next `takeHopeless`, because the headers of many calls arrive before the first of their requests.
+   * Returns true, and counts a refused call, if a call that arrives now must be refused. Otherwise, the call can be added later. In an
+   * overload, a call with a deadline counts as waiting until it is added, or until the next `takeHopeless`, because the headers of many
+   * calls arrive before the first of their requests.
    */
   refuses({ deadline, serviceTime }: Pick<WaitingCall, 'deadline' | 'serviceTime'>, now: number): boolean {
     if (!this.isOverloadedNow || this.size === 0) return false;

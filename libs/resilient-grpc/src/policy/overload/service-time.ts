@@ -3,7 +3,10 @@ const MIN_SMOOTHING = 0.02;
 /** Number of calls before the values are used. */
 const MIN_CALLS = 10;
 
-/** Moving mean and variance of a duration, measured for the calls of one method. See `ServedMethod` and `ConcurrencyLimit` for the durations. */
+/**
+ * Moving mean and variance of a duration of the calls of one method: the CPU time of their handlers (`ServedMethod`), or the time for which
+ * they hold a permit (the server's `ConcurrencyLimit`).
+ */
 export class ServiceTime {
   private calls = 0;
   private mean = 0;

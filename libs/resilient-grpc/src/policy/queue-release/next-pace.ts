@@ -48,11 +48,11 @@ export function nextPace(step: ReleaseStep, policy: ReleasePolicy): PaceDecision
     return { perSecond: atLeastFloor(Math.max(perSecond * policy.slowing, slowest)), because: 'too-slow' };
   }
   if (step.good === 0 && step.outstanding > 0) return { perSecond: atLeastFloor(perSecond), because: 'no-answer' };
-  const wanted = Math.min(deadlinePacePerSecond, perSecond * policy.urgentGrowth);
-  return { perSecond: atLeastFloor(Math.max(perSecond * policy.growth, wanted)), because: 'answered' };
+  const urgentPerSecond = Math.min(deadlinePacePerSecond, perSecond * policy.urgentGrowth);
+  return { perSecond: atLeastFloor(Math.max(perSecond * policy.growth, urgentPerSecond)), because: 'answered' };
 }
 
-/** True if more than `badShare` of the results are slow or failed. */
+/** True if more than `badShare` of the results are slow or failed, or if more than that share of the responses are slow. */
 function isBad({ good, slow, failed, quiet }: ReleaseStep, { badShare }: ReleasePolicy): boolean {
   const bad = slow + failed;
   // A quiet stream shows that the server accepted it, but not how fast the server is.

@@ -58,16 +58,16 @@ export function releaseDemand(
   const marginMs = times.boundMs * boundMargin;
   let count = 0;
   let floorPerMs = 0;
-  let wantedPerMs = 0;
+  let deadlinePacePerMs = 0;
   for (const call of calls) {
     const spare = spareMs(call, times);
     // Too late for a response, so the call is not sent.
     if (spare <= 0) continue;
     count += 1;
     const leftMs = boundAt(call, times) - marginMs - times.now;
-    // After a suspend or a blocked event loop, calls are spread over a third of the bound instead of sent in one burst.
+    // After a suspend or a blocked event loop, calls are spread over a third of the bound instead of being sent in one burst.
     floorPerMs = Math.max(floorPerMs, count / Math.max(leftMs, times.boundMs / 3));
-    wantedPerMs = Math.max(wantedPerMs, count / Math.max(spare, stepMs));
+    deadlinePacePerMs = Math.max(deadlinePacePerMs, count / Math.max(spare, stepMs));
   }
-  return { floorPerSecond: floorPerMs * 1_000, deadlinePacePerSecond: wantedPerMs * 1_000 };
+  return { floorPerSecond: floorPerMs * 1_000, deadlinePacePerSecond: deadlinePacePerMs * 1_000 };
 }

@@ -346,7 +346,7 @@ describe('ReleasePace', () => {
     expect(pace.take(1_100, 0)).toBe(0);
   });
 
-  it('releases no additional calls for time in which the process was suspended', () => {
+  it('releases at most the calls of one step after the process was suspended', () => {
     const pace = new ReleasePace(USUAL);
     expect(pace.take(0)).toBe(1);
     expect(pace.take(60_000)).toBeLessThanOrEqual(8);

@@ -28,11 +28,11 @@ export type ReleasedKind = 'unary' | 'stream';
  * as a response. Create one object per release.
  */
 export class ReleasePace {
-  private readonly start: number;
+  private readonly startPerSecond: number;
   /** Current pace. */
   callsPerSecond: number;
-  private floor: number;
-  private wanted: number;
+  private floorPerSecond: number;
+  private deadlinePacePerSecond: number;
   /** Moving average of the latency of released calls, in milliseconds. A recovering server may be slower than before the outage. */
   latencyMs: number;
   private slowAboveMs: number | undefined;
@@ -59,13 +59,13 @@ export class ReleasePace {
   ) {
     const { startShare, minStartPerSecond, startWithoutUsual } = policy;
     const usual = input.usualCallsPerSecond;
-    this.floor = input.demand.floorPerSecond;
-    this.wanted = input.demand.deadlinePacePerSecond;
-    this.start = Math.max(
+    this.floorPerSecond = input.demand.floorPerSecond;
+    this.deadlinePacePerSecond = input.demand.deadlinePacePerSecond;
+    this.startPerSecond = Math.max(
       usual === 0 ? startWithoutUsual : Math.max(usual * startShare, minStartPerSecond),
-      this.floor,
+      this.floorPerSecond,
     );
-    this.callsPerSecond = this.start;
+    this.callsPerSecond = this.startPerSecond;
     this.latencyMs = input.usualLatencyMs;
     this.slowAboveMs = input.usualLatencyMs > 0 ? slowAbove(input.usualLatencyMs) : undefined;
     this.creditedAt = input.now;
@@ -74,9 +74,9 @@ export class ReleasePace {
 
   /** Updates the demand. The floor never decreases within a release, because calls sent later need it to meet their bound. */
   require({ floorPerSecond, deadlinePacePerSecond }: ReleaseDemand): void {
-    this.floor = Math.max(this.floor, floorPerSecond);
-    this.wanted = deadlinePacePerSecond;
-    this.callsPerSecond = Math.max(this.callsPerSecond, this.floor);
+    this.floorPerSecond = Math.max(this.floorPerSecond, floorPerSecond);
+    this.deadlinePacePerSecond = deadlinePacePerSecond;
+    this.callsPerSecond = Math.max(this.callsPerSecond, this.floorPerSecond);
   }
 
   /** Returns the number of `waiting` calls that may be released now, and counts them as released. */
@@ -156,9 +156,9 @@ export class ReleasePace {
   private step(at: number): void {
     const step = {
       perSecond: this.callsPerSecond,
-      startPerSecond: this.start,
-      floorPerSecond: this.floor,
-      deadlinePacePerSecond: this.wanted,
+      startPerSecond: this.startPerSecond,
+      floorPerSecond: this.floorPerSecond,
+      deadlinePacePerSecond: this.deadlinePacePerSecond,
       good: this.good,
       slow: this.slow,
       failed: this.failedCount,

@@ -109,7 +109,7 @@ describe('attempts of one call', () => {
     },
   );
 
-  it.each(EACH)('reaches the third replica if two of three fail (%s, %s)', async (policy, path) => {
+  it.each(EACH)('reaches the third replica by the third attempt if two of three fail (%s, %s)', async (policy, path) => {
     const { servers, echo } = await replicas(3, policy, path, retrying(3));
     for (const sick of servers.slice(0, 2)) sick.script('Unary', busy);
     for (let round = 0; round < 5; round++) await together(20, () => firstValueFrom(echo.unary({})));

@@ -70,7 +70,7 @@ export function outlineOfOverload({ bench, rounds, seconds }) {
     how: [
       `medians of ${String(rounds)} runs of ${String(seconds)} s, deadline ${String(DEADLINE_MS)} ms, open loop from another process;`,
       'goodput: calls answered in time, as a share of the capacity measured in the same run; ran late: handlers that started after the deadline of their call;',
-      'p99 of served calls sent after the first second; serves calls again: from the end of the load to the first of five responses in a row within 200 ms',
+      'p99 of served calls sent after the first second; serves calls again: from the end of the load to the first of five consecutive responses that each take at most 200 ms',
     ].join(' '),
     varied: { name: 'load', title: 'load', label: String },
     figures: [

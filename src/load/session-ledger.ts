@@ -20,6 +20,10 @@ export class SessionLedger {
 
   /** Returns the figures of the first `made` messages. */
   figures(made: number): SessionFigures {
-    return { sessionMessages: made, sessionLost: made - this.appliedMessages.size, sessionRepeated: this.repeated.size };
+    return {
+      sessionMessages: made,
+      sessionLost: made - this.appliedMessages.size,
+      sessionRepeated: this.repeated.size,
+    };
   }
 }

@@ -23,8 +23,8 @@ export interface ChildServerOptions {
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly execArgv?: readonly string[] | undefined;
   /**
-   * Matches the output line written when the server is listening; the first capture group is the port. An IPC message `{ listening: port }` has
-   * the same effect. @defaultValue /listening on .*:(\d+)/i
+   * Matches the output line written when the server is listening; the first capture group is the port. An IPC message `{ listening: port }`
+   * has the same effect. @defaultValue /listening on .*:(\d+)/i
    */
   readonly ready?: RegExp | undefined;
   /** Maximum time until the server is listening, in milliseconds. @defaultValue 15,000 */

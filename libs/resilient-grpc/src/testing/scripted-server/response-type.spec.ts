@@ -46,12 +46,15 @@ describe('messageProblems', () => {
   it.each([
     ['camel case', {}, 'shapeId', 'shape_id'],
     ['the original case', { keepCase: true }, 'shape_id', 'shapeId'],
-  ])('accepts field names in the case that the loader uses (%s), and suggests them for names in another case', (_, loader, right, wrong) => {
-    expect(problems({ [right]: '7' }, 'Get', loader)).toEqual([]);
-    expect(problems({ [wrong]: '7' }, 'Get', loader)).toEqual([
-      `message.${wrong}: unknown field of Shape; did you mean '${right}'?`,
-    ]);
-  });
+  ])(
+    'accepts field names in the case that the loader uses (%s), and suggests them for names in another case',
+    (_, loader, right, wrong) => {
+      expect(problems({ [right]: '7' }, 'Get', loader)).toEqual([]);
+      expect(problems({ [wrong]: '7' }, 'Get', loader)).toEqual([
+        `message.${wrong}: unknown field of Shape; did you mean '${right}'?`,
+      ]);
+    },
+  );
 
   it('reports values that the serializer would convert to "[object Object]" or 0 in string and number fields', () => {
     expect(problems({ shapeId: { a: 1 }, maxSize: 'seven' })).toEqual([

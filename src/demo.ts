@@ -50,7 +50,7 @@ async function main(): Promise<void> {
     rate: RATE,
     server,
     logger,
-    say: (text) => {
+    onProgress: (text) => {
       const elapsed = ((performance.now() - startedAtMs) / 1_000).toFixed(1).padStart(5);
       if (!values.json) console.error(`${elapsed} s  ${text}`);
     },

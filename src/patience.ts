@@ -1,6 +1,6 @@
 /**
- * Factor for a busy machine. The demo multiplies most of its timeouts by this factor, such as drain times, our client's outage grace
- * period, and the time until it kills a process. It divides the call rate by the same factor.
+ * Factor for a busy machine. Most timeouts of the demo are multiplied by this factor, for example drain times, our client's outage grace
+ * period, and the time until a process is killed. The call rate is divided by the same factor.
  */
 export const PATIENCE = parsePatience(process.env['DEMO_PATIENCE'] ?? '1');
 

@@ -229,7 +229,7 @@ describe('time and randomness', () => {
       { files: ['**/*.ts'], languageOptions: { parser: tseslint.parser } },
       { ...timeRules, linterOptions: { reportUnusedDisableDirectives: 'off' } },
     ],
-    // Disable comments are ignored because they refer to rules that are not loaded here. These rules have no exceptions.
+    // Disable comments are ignored because they refer to rules that are not loaded here. The time rules have no exceptions.
     allowInlineConfig: false,
   });
   const lines = (results: ESLint.LintResult[]): string[] =>

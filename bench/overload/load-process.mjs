@@ -193,8 +193,8 @@ const MAX_WAIT_MS = 30_000;
 
 /**
  * @param {number} endedAt
- * @returns {Promise<number>} Milliseconds from the end of the load to the first of five consecutive responses, each of which takes at most
- *   200 ms. At most MAX_WAIT_MS.
+ * @returns {Promise<number>} Milliseconds from the end of the load to the first of PROBES consecutive responses that each take at most
+ *   PROBE_MS; at most MAX_WAIT_MS.
  */
 async function goodAgain(endedAt) {
   /** @type {Result[]} */

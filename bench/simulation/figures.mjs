@@ -10,8 +10,8 @@ import { SAMPLE_MS } from './meter.mjs';
  * @property {number} goodput Share of the calls after the first 2 s that succeed in time.
  * @property {number} newCallsFailed Share of failures among the calls that start within 10 s after the worst fault.
  * @property {number} newCallsFailedConnected Share of failures among those calls whose client was connected.
- * @property {number | null} recoverySeconds Time from the end of the worst fault until at least 99% of calls succeed permanently; null if
- * this does not happen before the next fault or the end.
+ * @property {number | null} recoverySeconds Longest time, over all faults, from the end of a fault until at least 99% of calls succeed
+ * until shortly before the next fault, or until the end; null if fewer than 99% succeed at that time.
  * @property {number} lastHeldSeconds Longest time from READY until a held call is sent; 0 if none was held.
  */
 

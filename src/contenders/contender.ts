@@ -31,7 +31,7 @@ export function contenderMetadata(name: ContenderName): Metadata {
   return metadata;
 }
 
-/** Returns the metadata of {@link contenderMetadata} with a call id, so that the upstream recognizes further attempts. */
+/** Returns the metadata of {@link contenderMetadata} with a call id, so that the upstream recognizes the attempts of one call. */
 export function callMetadata(name: ContenderName): Metadata {
   const metadata = contenderMetadata(name);
   metadata.set(CALL_KEY, `${name}/${++callCount}`);

@@ -60,7 +60,7 @@ export class OverloadShow implements BeforeApplicationShutdown {
       // The servers run one after another, because each needs a core.
       for (const name of CONTENDER_NAMES) {
         signal.throwIfAborted();
-        results.push({ name, ...overloadReport(await overload(name, { seconds: SECONDS, say: show, signal })) });
+        results.push({ name, ...overloadReport(await overload(name, { seconds: SECONDS, onProgress: show, signal })) });
       }
       show('finished', false);
     } catch (error) {

@@ -24,7 +24,8 @@ interface ReplicasResult extends ReplicasReport {
 }
 
 /**
- * Runs the scenario `replicas` for the page. During a run, the gateway's clients include our client, so that the dashboard shows it.
+ * Runs the scenario `replicas` for the page. During a run, our client for the replicas is one of the gateway's clients, so that the
+ * dashboard shows it.
  */
 @Injectable()
 export class ReplicasShow implements BeforeApplicationShutdown {
@@ -69,7 +70,7 @@ export class ReplicasShow implements BeforeApplicationShutdown {
         server,
         rate,
         seconds: REPLICAS_SECONDS,
-        say: (text) => this.live && (this.live = { ...this.live, text }),
+        onProgress: (text) => this.live && (this.live = { ...this.live, text }),
       });
       this.run = run;
       try {

@@ -242,7 +242,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     await this.upstream.kill();
   }
 
-  /** Ends the scripted phase. The visitor causes further faults. */
+  /** Ends the scripted phase. From now on, only the visitor causes faults. */
   private settle(): void {
     clearTimeout(this.nextPhase);
     if (this.phase.name !== 'idle') this.phase = { name: 'free' };

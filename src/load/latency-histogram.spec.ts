@@ -8,8 +8,8 @@ describe('LatencyHistogram', () => {
   });
 
   const expectWithinOnePercent = (measured: number, exact: number): void => {
-    expect(measured).toBeGreaterThanOrEqual(exact * 0.999);
-    expect(measured).toBeLessThanOrEqual(exact * 1.011);
+    expect(measured).toBeGreaterThanOrEqual(exact * (1 - 1e-9));
+    expect(measured).toBeLessThanOrEqual(exact * (1.01 + 1e-9));
   };
 
   it('returns latency percentiles of 0 before the first call', () => {

@@ -61,8 +61,8 @@ export class Load {
 
   /** Resolves when no call is open, or after `timeoutMs`. */
   async settled(timeoutMs: number): Promise<void> {
-    const giveUpAtMs = epochMs() + timeoutMs;
-    while (this.open.size > 0 && epochMs() < giveUpAtMs) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+    const untilMs = epochMs() + timeoutMs;
+    while (this.open.size > 0 && epochMs() < untilMs) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
   }
 
   private call({ contender, measurement, ledger }: Entrant, kind: CallKind, number: number): void {

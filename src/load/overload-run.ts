@@ -59,7 +59,7 @@ export interface OverloadOptions {
   /** Duration of the load. */
   readonly seconds: number;
   /** Receives progress messages. */
-  readonly say: (text: string) => void;
+  readonly onProgress: (text: string) => void;
   /** Aborts the run. The returned promise then rejects. */
   readonly signal?: AbortSignal;
 }
@@ -67,13 +67,13 @@ export interface OverloadOptions {
 /** Sends one server three times as many calls as it can serve. */
 export async function overload(
   name: ContenderName,
-  { seconds, say, signal }: OverloadOptions,
+  { seconds, onProgress, signal }: OverloadOptions,
 ): Promise<OverloadResult> {
   const server = await OverloadedServerProcess.start(name);
   const client = new Client(server.url, credentials.createInsecure());
   try {
     const capacity = await measureCapacity(client, signal);
-    say(`${SERVERS[name]} serves ${Math.round(capacity)} calls per second and receives ${FACTOR} times as many`);
+    onProgress(`${SERVERS[name]} serves ${Math.round(capacity)} calls per second and receives ${FACTOR} times as many`);
     await server.counts();
     const startedAt = performance.now();
     const { answers, ended } = await openLoop(client, capacity * FACTOR, seconds, signal);
@@ -83,7 +83,7 @@ export async function overload(
     const good = answers.filter(({ code }) => code === status.OK);
     const latencies = new LatencyHistogram();
     for (const { sentAt, ms } of good) if (sentAt - startedAt >= SETTLED_MS) latencies.add(ms);
-    say(`${SERVERS[name]} answered ${good.length} of ${answers.length} calls in time`);
+    onProgress(`${SERVERS[name]} answered ${good.length} of ${answers.length} calls in time`);
     return {
       name,
       capacity,
@@ -100,7 +100,7 @@ export async function overload(
   }
 }
 
-// The cast is safe: the contract has this service.
+// Safe cast: the contract has this service.
 const ORDERS = loadSync(ORDERS_CONTRACT.protoPath)[
   `${ORDERS_CONTRACT.package}.${ORDERS_SERVICE_NAME}`
 ] as ServiceDefinition;
@@ -112,7 +112,7 @@ function methodOf(name: string): ServiceDefinition[string] {
   return method;
 }
 
-/** Sends a call whose id is its deadline. */
+/** Sends a call with its own deadline as the id in the request. */
 function call(client: Client): Promise<Answer> {
   const sentAt = performance.now();
   const deadline = Date.now() + DEADLINE_MS;
@@ -162,7 +162,7 @@ async function openLoop(
   return { answers, ended: Promise.all(calls) };
 }
 
-/** Resolves to the time until the first of several quick responses in a row. */
+/** Resolves to the milliseconds until the first of `GOOD_CALLS` consecutive quick responses, at most `MAX_RECOVERY_MS`. */
 async function recovery(client: Client, signal: AbortSignal | undefined): Promise<number> {
   const endedAt = performance.now();
   let quick: Answer[] = [];

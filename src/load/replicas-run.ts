@@ -21,7 +21,7 @@ export interface ReplicasRunOptions {
   /** Load of each contender. */
   readonly rate: CallRate;
   /** Receives progress messages. */
-  readonly say: (text: string) => void;
+  readonly onProgress: (text: string) => void;
 }
 
 const REPLICAS = 3;
@@ -130,13 +130,13 @@ export class ReplicasRun {
     this.enter(0, 'restarting', 'replica 1 receives SIGTERM');
     await replica.restartGracefully(0);
     await replica.workAs({ readMs: READ_MS });
-    this.enter(0, 'running', 'another replica has taken its address');
+    this.enter(0, 'running', 'another replica has taken the address of replica 1');
     await replaced;
   }
 
   private enter(index: number, state: ReplicaState, text: string): void {
     this.replicaStates[index] = state;
-    this.options.say(text);
+    this.options.onProgress(text);
   }
 
   private replica(index: number): UpstreamProcess {

@@ -9,17 +9,21 @@ export interface SessionFigures {
 
 /** Compares the messages created for a session with the log. */
 export class SessionLedger {
-  private readonly appliedCount = new Set<number>();
+  private readonly appliedMessages = new Set<number>();
   private readonly repeated = new Set<number>();
 
   /** Records that the log contains an order from this message. */
   applied(message: number): void {
-    if (this.appliedCount.has(message)) this.repeated.add(message);
-    this.appliedCount.add(message);
+    if (this.appliedMessages.has(message)) this.repeated.add(message);
+    this.appliedMessages.add(message);
   }
 
   /** Returns the figures of the first `made` messages. */
   figures(made: number): SessionFigures {
-    return { sessionMessages: made, sessionLost: made - this.appliedCount.size, sessionRepeated: this.repeated.size };
+    return {
+      sessionMessages: made,
+      sessionLost: made - this.appliedMessages.size,
+      sessionRepeated: this.repeated.size,
+    };
   }
 }

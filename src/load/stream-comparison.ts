@@ -29,7 +29,7 @@ export interface StreamComparisonOptions {
   /** Number of feeds per contender. @defaultValue 1 */
   readonly feeds?: number | undefined;
   /** Receives a message when a stream ends early. */
-  readonly say: (text: string) => void;
+  readonly onProgress: (text: string) => void;
 }
 
 interface Entrant {
@@ -46,7 +46,7 @@ export class StreamComparison {
   private readonly logged: LoggedOrder[] = [];
   private readonly ending = new AbortController();
   private readonly streams: Promise<void>[] = [];
-  private readonly givenUp = new Set<FeedReader>();
+  private readonly endedEarly = new Set<FeedReader>();
   /** True if the end of a stream is expected. */
   private finishing = false;
 
@@ -70,7 +70,7 @@ export class StreamComparison {
     for (const { contender, readers } of this.entrants)
       for (const reader of readers) {
         const feed = contender.follow(from, (event) => reader.handle(event), this.ending.signal);
-        this.keep('feed', contender, feed, () => this.givenUp.add(reader));
+        this.keep('feed', contender, feed, () => this.endedEarly.add(reader));
       }
   }
 
@@ -86,8 +86,8 @@ export class StreamComparison {
   async finish(timeoutMs: number): Promise<void> {
     this.finishing = true;
     for (const { orders } of this.entrants) orders.stop();
-    const giveUpAtMs = epochMs() + timeoutMs;
-    while (!this.isSettled() && epochMs() < giveUpAtMs) await delay(POLL_MS);
+    const untilMs = epochMs() + timeoutMs;
+    while (!this.isSettled() && epochMs() < untilMs) await delay(POLL_MS);
   }
 
   /** Returns the current figures of all contenders. */
@@ -97,7 +97,7 @@ export class StreamComparison {
     return this.entrants.map(({ contender, readers, orders, ledger }) => ({
       name: contender.name,
       ...together(readers.map((reader) => reader.ledger.figures(this.logged, nowMs))),
-      streamsLost: readers.filter((reader) => this.givenUp.has(reader) || !this.isAtTheEnd(reader)).length,
+      streamsLost: readers.filter((reader) => this.endedEarly.has(reader) || !this.isAtTheEnd(reader)).length,
       ...ledger.figures(orders.count),
     }));
   }
@@ -140,12 +140,12 @@ export class StreamComparison {
     what: string,
     { name }: StreamContender,
     stream: Promise<void>,
-    onGivenUp = (): unknown => undefined,
+    onEndedEarly = (): unknown => undefined,
   ): void {
     const ended = (how: string): void => {
       if (this.finishing) return;
-      onGivenUp();
-      this.terms.say(`${what} of '${name}' ended early: ${how}`);
+      onEndedEarly();
+      this.terms.onProgress(`${what} of '${name}' ended early: ${how}`);
     };
     this.streams.push(
       stream.then(

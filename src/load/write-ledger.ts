@@ -1,12 +1,12 @@
 /** Compares the acknowledged writes of one contender with the log. */
 export class WriteLedger {
-  private readonly appliedCount = new Set<string>();
-  private readonly duplicatedCount = new Set<string>();
+  private readonly appliedIds = new Set<string>();
+  private readonly duplicatedIds = new Set<string>();
   private readonly acknowledgedOnly = new Set<string>();
 
   /** Number of requests that were applied more than once. */
   get duplicated(): number {
-    return this.duplicatedCount.size;
+    return this.duplicatedIds.size;
   }
 
   /** Number of acknowledged requests that are not in the log, as far as it was read. */
@@ -16,13 +16,13 @@ export class WriteLedger {
 
   /** Records that this request succeeded. */
   acknowledge(requestId: string): void {
-    if (!this.appliedCount.has(requestId)) this.acknowledgedOnly.add(requestId);
+    if (!this.appliedIds.has(requestId)) this.acknowledgedOnly.add(requestId);
   }
 
   /** Records that the log contains an entry for this request. */
   applied(requestId: string): void {
-    if (this.appliedCount.has(requestId)) this.duplicatedCount.add(requestId);
-    this.appliedCount.add(requestId);
+    if (this.appliedIds.has(requestId)) this.duplicatedIds.add(requestId);
+    this.appliedIds.add(requestId);
     this.acknowledgedOnly.delete(requestId);
   }
 }

@@ -24,7 +24,7 @@ export interface Stage {
   /** Load of each contender. */
   readonly rate: CallRate;
   /** Prints a progress message. */
-  readonly say: (text: string) => void;
+  readonly onProgress: (text: string) => void;
 }
 
 /** A stage with a proxy between contenders and upstream. */
@@ -60,10 +60,10 @@ function play(terms: CallTerms, run: ScenarioRun): Promise<Outcome> {
     onEnd(() => comparison.close());
     const followers = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
     const feeds = terms.followed
-      ? new StreamComparison(followers, upstream, { pausing: false, say: run.say })
+      ? new StreamComparison(followers, upstream, { pausing: false, onProgress: run.onProgress })
       : undefined;
     onEnd(() => feeds?.close());
-    const stage: Stage = { comparison, upstream, seconds: run.seconds, rate: run.rate, say: run.say };
+    const stage: Stage = { comparison, upstream, seconds: run.seconds, rate: run.rate, onProgress: run.onProgress };
     if (!terms.proxied) await terms.perform(stage);
     else if (proxy) await terms.perform({ ...stage, proxy });
     await comparison.finish(SETTLE_MS);

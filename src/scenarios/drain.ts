@@ -6,22 +6,25 @@ import { callScenario } from './call-scenario.js';
 // Avoids three outages within a minute, because our client would treat the server as flapping and behave differently.
 const EVERY_SECONDS = 30;
 
-/** A rolling deploy: the server finishes its calls and exits, and a new one listens within a second. */
+/**
+ * A rolling deploy: the server finishes its calls and exits, and a new one listens within a second. This happens once for each full 30 s of
+ * the run, and at least once.
+ */
 export const drain = callScenario({
   proxied: false,
   minSeconds: 3,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async perform({ comparison, upstream, seconds, rate, say }) {
+  async perform({ comparison, upstream, seconds, rate, onProgress }) {
     const restarts = Math.max(1, Math.floor(seconds / EVERY_SECONDS));
     const everyMs = (seconds * 1_000) / restarts;
     comparison.load.start(rate);
     for (let count = 0; count < restarts; count++) {
       const next = delay(everyMs);
       await delay(everyMs / 2);
-      say('server receives SIGTERM');
+      onProgress('server receives SIGTERM');
       await upstream.restartGracefully();
-      say('new server listens');
+      onProgress('new server listens');
       await next;
     }
   },

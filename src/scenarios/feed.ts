@@ -23,8 +23,8 @@ const SETTLE_MS = 10_000 * PATIENCE;
 
 /**
  * Each contender follows the log with a reader that pauses occasionally, and sends orders over a session. Meanwhile, streams end for many
- * reasons: connections reach their maximum age, and the server is killed every 3 s. Before each kill, the server is alternately drained
- * and frozen. At the end, the results are compared with the log on disk.
+ * reasons: connections reach their maximum age, and the server is killed every 3 s. Before each kill, the server is either drained or
+ * frozen, in turn. At the end, the results are compared with the log on disk.
  */
 export const feed: Scenario = {
   minSeconds: 7,
@@ -38,7 +38,7 @@ export const feed: Scenario = {
       run,
       async ({ upstream, app, onEnd }) => {
         const contenders = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
-        const comparison = new StreamComparison(contenders, upstream, { pausing: true, say: run.say });
+        const comparison = new StreamComparison(contenders, upstream, { pausing: true, onProgress: run.onProgress });
         onEnd(() => comparison.close());
         upstream.produce(ORDERS_PER_SECOND);
         comparison.startSessions(SESSION_ORDERS_PER_SECOND);
@@ -56,7 +56,7 @@ export const feed: Scenario = {
 
 async function causeFaults(
   upstream: UpstreamProcess,
-  { seconds, say }: { readonly seconds: number; readonly say: (text: string) => void },
+  { seconds, onProgress }: { readonly seconds: number; readonly onProgress: (text: string) => void },
 ): Promise<void> {
   const startedAtMs = epochMs();
   const waitUntil = (elapsedMs: number): Promise<void> => delay(Math.max(0, startedAtMs + elapsedMs - epochMs()));
@@ -64,16 +64,16 @@ async function causeFaults(
   for (let count = 0; killAtMs <= seconds * 1_000 - KILL_INTERVAL_MS; count++, killAtMs += KILL_INTERVAL_MS) {
     await waitUntil(killAtMs - KILL_INTERVAL_MS / 2);
     if (count % 2 === 0) {
-      say('server receives SIGTERM; a new one replaces it');
+      onProgress('server receives SIGTERM; a new one replaces it');
       await upstream.restartGracefully();
     } else {
-      say(`server frozen for ${FROZEN_MS} ms`);
+      onProgress(`server frozen for ${FROZEN_MS} ms`);
       upstream.freeze();
       await delay(FROZEN_MS);
       await upstream.listen();
     }
     await Promise.all([waitUntil(killAtMs), upstream.prepareNext()]);
-    say('server killed');
+    onProgress('server killed');
     await upstream.kill();
     await delay(DOWN_MS);
     await upstream.listen();

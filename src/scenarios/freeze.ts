@@ -5,7 +5,7 @@ import { callScenario } from './call-scenario.js';
 
 const HEALTHY_MS = 1_000;
 const FROZEN_MS = 5_000;
-// Each call that exceeds its deadline resets its stream, and Node closes a server connection that receives more than about 1000 resets at
+// Each call that exceeds its deadline resets its stream, and Node closes a server connection that receives more than about 1,000 resets at
 // once (nghttp2's protection against rapid resets). 200 calls per second would come close to that.
 const RATE_SHARE = 0.5;
 
@@ -28,15 +28,15 @@ export const freeze = callScenario({
     'lostEvents',
     'longestGap',
   ],
-  async perform({ comparison, upstream, seconds, rate, say }) {
+  async perform({ comparison, upstream, seconds, rate, onProgress }) {
     comparison.load.start({ reads: rate.reads * RATE_SHARE, writes: rate.writes * RATE_SHARE });
     await delay(HEALTHY_MS);
     upstream.freeze();
-    say('server frozen');
+    onProgress('server frozen');
     await delay(FROZEN_MS);
     await upstream.listen();
     comparison.serverReachable(epochMs());
-    say('server continues');
+    onProgress('server continues');
     await delay(seconds * 1_000 - FROZEN_MS - HEALTHY_MS);
   },
 });

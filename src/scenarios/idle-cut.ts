@@ -9,7 +9,7 @@ const IDLE_MS = 300;
 const IDLE_PERIOD_MS = 1_000;
 /** Maximum wait for the calls before an idle period. */
 const SETTLE_MS = 10_000 * PATIENCE;
-/** Calls after each idle period. */
+/** Calls before each idle period. */
 const READS = 4;
 const WRITES = 1;
 
@@ -22,13 +22,13 @@ export const idleCut = callScenario({
   minSeconds: 2,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async perform({ comparison, proxy, seconds, say }) {
+  async perform({ comparison, proxy, seconds, onProgress }) {
     for (let count = 0; count < Math.floor(seconds / (IDLE_PERIOD_MS / 1_000)); count++) {
       const how = count % 2 === 0 ? 'fin' : 'rst';
       comparison.serverReachable(epochMs());
       for (let read = 0; read < READS; read++) comparison.load.callEach('read');
       for (let write = 0; write < WRITES; write++) comparison.load.callEach('write');
-      say(`a few calls, then idle; the proxy closes connections by ${how.toUpperCase()}`);
+      onProgress(`a few calls, then idle; the proxy closes connections by ${how.toUpperCase()}`);
       // The proxy closes idle connections only while no call is in flight, because a response can take longer than IDLE_MS on a busy
       // machine.
       await comparison.load.settled(SETTLE_MS);

@@ -15,7 +15,7 @@ const ROUNDS = 2;
 /** Number of feeds per contender. */
 const FEEDS = 50;
 /** Writes per second of each contender. Each write is an event for all feeds of all contenders. All other calls are reads. */
-const WRITES = 4;
+const WRITES_PER_SECOND = 4;
 /** Long enough that calls are always in flight. */
 const WORK = { readMs: 50, writeMs: 200 };
 /** Minimum time for clients to reconnect before the other server is restarted. */
@@ -32,7 +32,7 @@ export const rolling: Scenario = {
   play: (run) => {
     const start = () => UpstreamGroup.start(2, { server: run.server });
     return inArena({ setup: ROUND_ROBIN_SETUP, start }, run, async ({ upstream: pair, app, onEnd }) => {
-      const { seconds, rate, logger, say } = run;
+      const { seconds, rate, logger, onProgress } = run;
       pair.lines$.subscribe(({ level, context, message }) => {
         if (level === 'warn' || level === 'error') logger[level](message, context);
         else logger.log(message, context);
@@ -40,12 +40,12 @@ export const rolling: Scenario = {
       const calls = new Comparison(app.get<readonly Contender[]>(CONTENDERS), pair);
       onEnd(() => calls.close());
       const followers = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
-      const feeds = new StreamComparison(followers, pair, { pausing: false, feeds: FEEDS, say });
+      const feeds = new StreamComparison(followers, pair, { pausing: false, feeds: FEEDS, onProgress });
       onEnd(() => feeds.close());
 
       await Promise.all(pair.upstreams.map((upstream) => upstream.workAs(WORK)));
-      calls.load.start({ reads: rate.reads + rate.writes - WRITES, writes: WRITES });
-      const exitMs = await restartInTurn(pair, seconds, say);
+      calls.load.start({ reads: rate.reads + rate.writes - WRITES_PER_SECOND, writes: WRITES_PER_SECOND });
+      const exitMs = await restartInTurn(pair, seconds, onProgress);
       await calls.finish(SETTLE_MS);
       await feeds.finish(SETTLE_MS);
 
@@ -74,7 +74,7 @@ export const rolling: Scenario = {
 async function restartInTurn(
   pair: UpstreamGroup,
   seconds: number,
-  say: ScenarioRun['say'],
+  onProgress: ScenarioRun['onProgress'],
 ): Promise<readonly number[]> {
   const { upstreams } = pair;
   const exitMs: number[] = [];
@@ -83,11 +83,11 @@ async function restartInTurn(
   for (let round = 0; round < ROUNDS; round++) {
     for (const [index, upstream] of upstreams.entries()) {
       const next = delay(everyMs);
-      say(`server ${index + 1} receives SIGTERM`);
+      onProgress(`server ${index + 1} receives SIGTERM`);
       const tookMs = Math.round((await upstream.restartGracefully(0)) ?? NaN);
       await upstream.workAs(WORK);
       exitMs.push(tookMs);
-      say(`server ${index + 1} exited after ${tookMs} ms; a new one listens`);
+      onProgress(`server ${index + 1} exited after ${tookMs} ms; a new one listens`);
       await Promise.all([next, delay(PAUSE_MS)]);
     }
   }

@@ -13,7 +13,7 @@ export interface ScenarioRun {
   readonly server: ServerKind;
   readonly logger: LoggerService;
   /** Prints a progress message. */
-  readonly say: (text: string) => void;
+  readonly onProgress: (text: string) => void;
 }
 
 /** The result of a scenario. */

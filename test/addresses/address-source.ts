@@ -8,7 +8,7 @@ type Endpoints = Extract<Report[0], { readonly ok: true }>['value'];
 const SCHEME = 'addresses';
 const sources = new Map<string, AddressSource>();
 
-/** A grpc-js resolver that reports the addresses a test chooses, at any rate. */
+/** A grpc-js resolver that reports addresses whenever a test calls `resolve`. */
 export class AddressSource {
   /** Number of times grpc-js requested addresses. */
   requests = 0;
@@ -16,8 +16,8 @@ export class AddressSource {
   private readonly listeners = new Set<ResolverListener>();
   private report: Report | undefined;
 
-  /** @param answers is called for each request of grpc-js; by default, each channel receives the latest report once */
-  constructor(private readonly answers?: (source: AddressSource) => void) {
+  /** @param onRequest is called for each request of grpc-js; by default, each channel receives the latest report once */
+  constructor(private readonly onRequest?: (source: AddressSource) => void) {
     if (sources.size === 0) experimental.registerResolver(SCHEME, SourceResolver);
     const name = `source-${String(sources.size + 1)}`;
     sources.set(name, this);
@@ -43,15 +43,15 @@ export class AddressSource {
     return [...this.listeners].map((listener) => this.notify(listener));
   }
 
-  join(listener: ResolverListener): void {
+  add(listener: ResolverListener): void {
     this.requests += 1;
     const isNew = !this.listeners.has(listener);
     this.listeners.add(listener);
-    if (this.answers !== undefined) this.answers(this);
+    if (this.onRequest !== undefined) this.onRequest(this);
     else if (isNew && this.report !== undefined) setImmediate(() => this.notify(listener));
   }
 
-  leave(listener: ResolverListener): void {
+  remove(listener: ResolverListener): void {
     this.listeners.delete(listener);
   }
 
@@ -73,11 +73,11 @@ class SourceResolver {
   }
 
   updateResolution(): void {
-    this.source.join(this.listener);
+    this.source.add(this.listener);
   }
 
   destroy(): void {
-    this.source.leave(this.listener);
+    this.source.remove(this.listener);
   }
 
   static getDefaultAuthority(): string {

@@ -109,15 +109,18 @@ describe('attempts of one call', () => {
     },
   );
 
-  it.each(EACH)('reaches the third replica if two of three fail (%s, %s)', async (policy, path) => {
-    const { servers, echo } = await replicas(3, policy, path, retrying(3));
-    for (const sick of servers.slice(0, 2)) sick.script('Unary', busy);
-    for (let round = 0; round < 5; round++) await together(20, () => firstValueFrom(echo.unary({})));
-    const repeated = servers
-      .slice(0, 2)
-      .flatMap((sick) => callsOf(sick).filter(({ previousAttempts }) => previousAttempts > 1));
-    expect(repeated).toEqual([]);
-  });
+  it.each(EACH)(
+    'reaches the third replica by the third attempt if two of three fail (%s, %s)',
+    async (policy, path) => {
+      const { servers, echo } = await replicas(3, policy, path, retrying(3));
+      for (const sick of servers.slice(0, 2)) sick.script('Unary', busy);
+      for (let round = 0; round < 5; round++) await together(20, () => firstValueFrom(echo.unary({})));
+      const repeated = servers
+        .slice(0, 2)
+        .flatMap((sick) => callsOf(sick).filter(({ previousAttempts }) => previousAttempts > 1));
+      expect(repeated).toEqual([]);
+    },
+  );
 
   it.each(PATHS)('retries on any replica after all have been tried (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'round_robin', path, retrying(5));

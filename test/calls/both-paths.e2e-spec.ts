@@ -22,7 +22,7 @@ const RESETS = [
 ] as const;
 const ENCODINGS = ['identity', 'gzip', 'deflate', 'snappy'] as const;
 const MAX_RECEIVE_BYTES = 10_000;
-/** Payload of a message that has exactly the maximum size: one byte for the field, two for its length. */
+/** Payload size of a message that has exactly the maximum size, which includes one byte for the field and two for its length. */
 const MAX_PAYLOAD_BYTES = MAX_RECEIVE_BYTES - 3;
 /** Flow-control window of requests, and size of the DATA frames of responses. */
 const TINY_BYTES = 1_000;

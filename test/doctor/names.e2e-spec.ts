@@ -14,7 +14,7 @@ beforeEach(async ({ onTestFinished }) => {
   onTestFinished(() => server.close());
   names = await NameServer.start();
   onTestFinished(() => names.close());
-  names.knows = true;
+  names.hasRecords = true;
   port = server.port;
 });
 

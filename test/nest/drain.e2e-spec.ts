@@ -323,9 +323,9 @@ describe('application that does not close', () => {
       expect(feed.end).toBe('failed: draining');
       expect(client.activeCalls()).toEqual([]);
       expect(aboutDrain()).toEqual([
-        'LOG [ResilientGrpc] shutdown started with 1 call of /orders.v1.Orders/Watch running; ' +
+        'LOG [ResilientGrpc] shutdown started with 1 call to /orders.v1.Orders/Watch running; ' +
           'calls that do not end within 300 ms (drain.timeoutMs of ResilientGrpcModule) are cut off',
-        'WARN [ResilientGrpc] the application did not close within 300 ms (1 open HTTP connection, 1 call of /orders.v1.Orders/Watch); ' +
+        'WARN [ResilientGrpc] the application did not close within 300 ms (1 open HTTP connection, 1 call to /orders.v1.Orders/Watch); ' +
           'closing gRPC clients now',
         expect.stringMatching(
           /^WARN \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: 0 calls finished, 0 streams completed, 1 cut off \(at/,
@@ -387,7 +387,7 @@ describe('application shutdown hook that never resolves', () => {
       expect(performance.now() - beganAt).toBeGreaterThan(290);
       expect(feed.end).toBe('failed: draining');
       expect(lines[0]).toBe(
-        'the application did not close within 300 ms (1 call of /orders.v1.Orders/Watch); closing gRPC clients now',
+        'the application did not close within 300 ms (1 call to /orders.v1.Orders/Watch); closing gRPC clients now',
       );
       end();
       await closing;

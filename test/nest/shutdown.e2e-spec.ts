@@ -65,7 +65,7 @@ describe('shutdown', () => {
     await closing;
     expect(app.get(GrpcClients).get('orders').connectivity.state).toBe('SHUTDOWN');
     expect(lines.filter((line) => line.includes('[ResilientGrpc]'))).toEqual([
-      'LOG [ResilientGrpc] shutdown started with 1 call of /orders.v1.Orders/Get running; ' +
+      'LOG [ResilientGrpc] shutdown started with 1 call to /orders.v1.Orders/Get running; ' +
         'calls that do not end within 10 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
       expect.stringMatching(
         /^LOG \[ResilientGrpc\] 1 client drained [\d.]+ m?s after the shutdown started: 1 calls? finished, 0 streams completed, 0 cut off$/,
@@ -89,7 +89,7 @@ describe('shutdown', () => {
       /^WARN .* after the shutdown started: 0 calls finished, 0 streams completed, 1 cut off/,
     );
     expect(lines.at(-1)).toContain(
-      '(at the timeout: 1 call of /orders.v1.Orders/Get); to give calls more time, ' +
+      '(at the timeout: 1 call to /orders.v1.Orders/Get); to give calls more time, ' +
         'raise drain.timeoutMs (50 ms) of ResilientGrpcModule.forRoot()',
     );
     await waitFor(() => server.counts().open === 0);

@@ -145,14 +145,14 @@ process.on('message', (message) => {
 // The IPC channel must not keep the process from exiting.
 process.channel?.unref();
 
-let signalledAt;
+let signaledAt;
 process.on('SIGTERM', () => {
-  signalledAt ??= performance.now();
+  signaledAt ??= performance.now();
   console.log('SIGTERM');
   if (!values.hybrid) void app.close();
 });
 process.on('exit', () => {
-  console.log(`exited after ${Math.round(performance.now() - signalledAt)} ms`);
+  console.log(`exited after ${Math.round(performance.now() - signaledAt)} ms`);
 });
 if (http !== undefined) send({ http });
 console.log(`listening on 127.0.0.1:${server.port}`);

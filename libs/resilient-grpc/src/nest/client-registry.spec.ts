@@ -250,7 +250,7 @@ describe('shutdown', () => {
     await hooks.beforeApplicationShutdown();
     expect(made.map(({ methodCalls }) => methodCalls)).toEqual(Array(2).fill(['end streams', 'drain 8500']));
     expect(lines).toEqual([
-      'LOG [ResilientGrpc] shutdown started with 2 calls of /shop.v1.Shop/Buy running; calls that do not end within 10 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
+      'LOG [ResilientGrpc] shutdown started with 2 calls to /shop.v1.Shop/Buy running; calls that do not end within 10 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
       'LOG [ResilientGrpc] 2 clients drained 1.5 s after the shutdown started: 4 calls finished, 2 streams completed, 0 cut off',
     ]);
     expect(clock.pending).toBe(0);
@@ -335,8 +335,8 @@ describe('shutdown', () => {
     await clock.advanceAsync(1);
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);
     expect(lines).toEqual([
-      'LOG [ResilientGrpc] shutdown started with 1 call of /shop.v1.Shop/Buy running; calls that do not end within 10 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
-      'WARN [ResilientGrpc] the application did not close within 10 s (2 open HTTP connections, 1 call of /shop.v1.Shop/Buy); ' +
+      'LOG [ResilientGrpc] shutdown started with 1 call to /shop.v1.Shop/Buy running; calls that do not end within 10 s (drain.timeoutMs of ResilientGrpcModule) are cut off',
+      'WARN [ResilientGrpc] the application did not close within 10 s (2 open HTTP connections, 1 call to /shop.v1.Shop/Buy); ' +
         'closing gRPC clients now',
       'LOG [ResilientGrpc] 1 client drained 10 s after the shutdown started: 2 calls finished, 1 stream completed, 0 cut off',
     ]);
@@ -355,7 +355,7 @@ describe('shutdown', () => {
     const { hooks, clock } = lifecycle({ connections });
     await hooks.beforeApplicationShutdown();
     await clock.advanceAsync(10_000);
-    expect(lines[1]).toContain('within 10 s (1 call of /shop.v1.Shop/Buy); closing gRPC');
+    expect(lines[1]).toContain('within 10 s (1 call to /shop.v1.Shop/Buy); closing gRPC');
   });
 
   it('measures the drain timeout from the first shutdown hook, and accepts new clients until the second', async () => {

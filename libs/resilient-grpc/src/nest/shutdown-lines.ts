@@ -8,7 +8,7 @@ type DrainedModule = 'ResilientGrpcModule' | 'ResilientGrpcServerModule';
 /**
  * Returns the line for the start of a shutdown.
  *
- * @param open description of the running calls, such as '2 calls of /orders.v1.Orders/Get'
+ * @param open description of the running calls, such as '2 calls to /orders.v1.Orders/Get'
  */
 export function shutdownLine(
   open: string,

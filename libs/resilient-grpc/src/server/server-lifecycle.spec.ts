@@ -112,7 +112,7 @@ describe('ServerLifecycle', () => {
     drainStarted();
     drainStarted(['/a.B/M', 1], ['/a.B/N', 2]);
     expect(log).toEqual([
-      'shutdown started with 2 calls of /a.B/N, 1 call of /a.B/M running; ' +
+      'shutdown started with 2 calls to /a.B/N, 1 call to /a.B/M running; ' +
         'calls that do not end within 10 s (drain.timeoutMs of ResilientGrpcServerModule) are cut off; ' +
         'new calls are accepted for 5 s (readinessDelayMs)',
     ]);
@@ -133,8 +133,8 @@ describe('ServerLifecycle', () => {
     const paths = new Map(Array.from({ length: 7 }, (_, number) => [`/a.B/M${String(number)}`, number + 1]));
     logDrain({ ...REPORT, cutOff: 28 }, paths);
     expect(log).toEqual([
-      'WARN server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 28 cut off (7 calls of /a.B/M6, 6 calls of /a.B/M5, ' +
-        '5 calls of /a.B/M4, 4 calls of /a.B/M3, 3 calls of /a.B/M2, calls of 2 more methods); to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcServerModule.forRoot()',
+      'WARN server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 28 cut off (7 calls to /a.B/M6, 6 calls to /a.B/M5, ' +
+        '5 calls to /a.B/M4, 4 calls to /a.B/M3, 3 calls to /a.B/M2, calls to 2 more methods); to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcServerModule.forRoot()',
     ]);
   });
 
@@ -144,7 +144,7 @@ describe('ServerLifecycle', () => {
     logDrain({ ...REPORT, cutOff: 2, connectionsCutOff: 2 }, new Map([['/a.B/M', 2]]));
     expect(log).toEqual([
       'WARN server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 0 cut off, 1 connection cut off',
-      'WARN server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 2 cut off (2 calls of /a.B/M), 2 connections cut off; to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcServerModule.forRoot()',
+      'WARN server drained 312 ms after the shutdown started: 12 calls finished, 50 streams ended, 2 cut off (2 calls to /a.B/M), 2 connections cut off; to give calls more time, raise drain.timeoutMs (10 s) of ResilientGrpcServerModule.forRoot()',
     ]);
   });
 });

@@ -12,7 +12,7 @@ const figures = {
   hedgingDelays: [],
 };
 
-/** Creates an `ObservedClients`, and functions that add a client and collect its metrics. */
+/** Creates an `ObservedClients`, a function that adds a client, and a function that collects the metrics of all clients. */
 function make() {
   const callbacks = new Set<BatchObservableCallback>();
   // Contains only the functions that the code under test uses.

@@ -23,8 +23,8 @@ export interface ChildServerOptions {
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly execArgv?: readonly string[] | undefined;
   /**
-   * Matches the output line written when the server is listening; its first group is the port. An IPC message `{ listening: port }` has
-   * the same effect. @defaultValue /listening on .*:(\d+)/i
+   * Matches the output line written when the server is listening; the first capture group is the port. An IPC message `{ listening: port }`
+   * has the same effect. @defaultValue /listening on .*:(\d+)/i
    */
   readonly ready?: RegExp | undefined;
   /** Maximum time until the server is listening, in milliseconds. @defaultValue 15,000 */
@@ -142,7 +142,7 @@ export class ChildServer {
   }
 
   /**
-   * Starts the server again on the same port, which `args` receives. Kills it first if it is still running.
+   * Starts the server again on the same port, which `args` receives. Kills the server first if it is still running.
    * @throws Error with the server's output, if the server exits first, is not listening in time, or listens on another port
    */
   async restart(): Promise<void> {

@@ -6,7 +6,7 @@ import { systemRandom } from '../time/random.js';
 const FIRST_PORT = 20_000;
 const PORTS = 10_000;
 
-/** Offset of the next port. It starts at random, because processes that run in parallel must not try the same ports. */
+/** Offset of the next port. It starts at random, because processes that run in parallel should not try the same ports. */
 let next = Math.trunc(systemRandom() * PORTS);
 
 /**

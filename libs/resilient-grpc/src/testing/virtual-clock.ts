@@ -64,7 +64,9 @@ export class VirtualClock implements Clock {
     this.nowMs = end;
   }
 
-  /** Like `advance`, but lets pending promises and callbacks run after each timer, so that they can set further timers. */
+  /**
+   * Like `advance`, but runs pending promise and event callbacks before the first timer and after each timer, so that they can set timers.
+   */
   async advanceAsync(ms: number): Promise<void> {
     const end = this.nowMs + ms;
     do await turn();

@@ -4,7 +4,7 @@ import { MAX_TIMER_MS } from './max-timer-ms.js';
 
 /** A timer that was set. Its creator must clear it if the task is no longer needed. */
 export interface Timer {
-  /** Prevents the task. Does nothing if the task has run or the timer is cleared. */
+  /** Prevents the task from running. Does nothing if the task has run or the timer is cleared. */
   clear(): void;
 }
 

@@ -35,7 +35,7 @@ type LoadBalancer = experimental.LoadBalancer;
 type TypedLoadBalancingConfig = experimental.TypedLoadBalancingConfig;
 type SubchannelInterface = experimental.SubchannelInterface;
 type SubchannelAddress = experimental.SubchannelAddress;
-/** Policies in order of preference, in the form of `loadBalancingConfig` in a service config. */
+/** Policies, the preferred one first, in the form of `loadBalancingConfig` in a service config. */
 type Policies = readonly Readonly<Record<string, unknown>>[];
 
 /** Name under which the first copy of this library in a process registers the policy. Further copies append a number. */

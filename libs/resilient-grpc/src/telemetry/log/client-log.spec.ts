@@ -530,7 +530,7 @@ describe('events', () => {
     [
       { type: 'drain', phase: 'end', ...DRAINED, cancelled: 4, cutOff: { '/a.B/M': 1, '/a.B/N': 2 } },
       'warn',
-      /, 4 cut off \(at the timeout: 2 calls of \/a\.B\/N, 1 call of \/a\.B\/M\)$/,
+      /, 4 cut off \(at the timeout: 2 calls to \/a\.B\/N, 1 call to \/a\.B\/M\)$/,
       { phase: 'end', finished: 1, completed: 2, cancelled: 4, durationMs: 80 },
     ],
     [

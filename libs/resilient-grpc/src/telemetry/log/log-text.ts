@@ -63,12 +63,12 @@ export function endedCalls(ended = 0): string {
 /** Maximum number of method paths in a list of calls. */
 const MAX_LISTED_PATHS = 5;
 
-/** Lists the number of calls by method path, highest first: '2 calls of /orders.v1.Orders/Get, 1 call of /orders.v1.Orders/Watch'. */
+/** Lists the number of calls by method path, highest first: '2 calls to /orders.v1.Orders/Get, 1 call to /orders.v1.Orders/Watch'. */
 export function callsByPath(counts: Iterable<readonly [path: string, count: number]>): string {
   const named = [...counts]
     .sort(([, a], [, b]) => b - a)
-    .map(([path, count]) => `${counted(count, 'call')} of ${path}`);
-  return listed(named, MAX_LISTED_PATHS, (count) => `calls of ${counted(count, 'more method')}`);
+    .map(([path, count]) => `${counted(count, 'call')} to ${path}`);
+  return listed(named, MAX_LISTED_PATHS, (count) => `calls to ${counted(count, 'more method')}`);
 }
 
 /** Lists the first `max` of `items`. `others` describes the number of the remaining items. */

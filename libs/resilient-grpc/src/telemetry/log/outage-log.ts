@@ -49,11 +49,11 @@ interface CurrentOutage {
 }
 
 /**
- * Writes the log lines of outages. An outage gets at most three lines. The first is a warning when the outage is 1.5 s old and a call is
- * waiting or has failed. The second is a warning when the grace period is over and calls fail. The third reports the end of the outage. An
- * outage that starts within a minute of an outage warning gets only the second and the third line. A flapping server gets one line a
- * minute. An outage of a flapping server gets its own second and third line only if it outlasts the grace period. These lines follow the
- * first flapping line, and the lines of an earlier outage, by at least a minute.
+ * Writes the log lines of outages. An outage gets at most three lines above debug level. The first is a warning when the outage is 1.5 s
+ * old and a call is waiting or has failed. The second is a warning when the grace period is over and calls fail. The third reports the end
+ * of the outage. An outage that starts within a minute of an outage warning gets only the second and the third line. A flapping server gets
+ * one line a minute. An outage of a flapping server gets its own second and third line only if it outlasts the grace period. These lines
+ * follow the first flapping line, and the lines of an earlier outage, by at least a minute.
  */
 export class OutageLog {
   private outage: CurrentOutage | undefined;

@@ -97,8 +97,8 @@ function drawnPlan({ seed, durationMs, faults, distanceMs, quietMs }: SeededChao
 /**
  * Runs `run` while injecting faults according to a plan. Resolves to the result of `run` when it has ended; the rest of the plan is then
  * skipped. A load should run until `signal` is aborted: `while (!signal.aborted)`. When the returned promise settles, every fault is
- * healed, except a fault that the error names. A fault may take longer than planned, for example to start a server. Later faults are then
- * delayed, so that the interval between faults never shrinks.
+ * healed, except a fault that hung or whose `end` failed. A fault may take longer than planned, for example to start a server. Later faults
+ * are then delayed, so that the interval between faults never shrinks.
  * @throws ChaosError with the seed and the faults so far, if `run` fails or does not end in time, if `begin` or `end` of a fault fails or
  * hangs, or if the `signal` of the options is aborted
  * @throws GrpcConfigurationError if an option is unknown

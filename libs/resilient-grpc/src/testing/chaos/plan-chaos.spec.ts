@@ -88,8 +88,11 @@ describe('planChaos', () => {
     ['durationMs to be greater than 0, got 0', { durationMs: 0 }],
     ['distanceMs to be [from, to] with to greater than 0, got [0,0]', { distanceMs: [0, 0] }],
     ['quietMs to be at least 0 and less than 1000, got 1000', { quietMs: 1_000 }],
-    ['at least one fault with a weight above 0, and no negative weight', { faults: [] }],
-    ['at least one fault with a weight above 0, and no negative weight', { faults: [{ name: 'a', weight: 0 }] }],
+    ['each weight to be a finite number of 0 or more, and at least one weight to be above 0', { faults: [] }],
+    [
+      'each weight to be a finite number of 0 or more, and at least one weight to be above 0',
+      { faults: [{ name: 'a', weight: 0 }] },
+    ],
     ['faults to have unique names, got a, a', { faults: [{ name: 'a' }, { name: 'a' }] }],
     ['forMs of a to be [from, to], got [5,1]', { faults: [{ name: 'a', forMs: [5, 1] }] }],
   ])('rejects invalid options of a chaos plan (%#): expected %s', (expected, wrong) => {

@@ -1,6 +1,6 @@
 type Result = IteratorResult<unknown>;
 
-type End = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: unknown };
+type End = { readonly kind: 'done' } | { readonly kind: 'failed'; readonly error: Error };
 
 /** The request stream that a handler reads. The next message is taken from the caller only after the handler has read the current one. */
 export class FakeRequests implements AsyncIterableIterator<unknown> {
@@ -52,7 +52,5 @@ export class FakeRequests implements AsyncIterableIterator<unknown> {
 
 function lastOf(ended: End): Promise<Result> {
   if (ended.kind === 'done') return Promise.resolve({ done: true, value: undefined });
-  // The handler receives the value that ended its call, which may be of any type.
-  // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
   return Promise.reject(ended.error);
 }

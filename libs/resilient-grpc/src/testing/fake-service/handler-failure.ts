@@ -4,8 +4,8 @@ import { isStatusCode, statusName, StatusCode } from '../../status/status-code.j
 import { FAKE_CLIENT, grpcError } from './grpc-error.js';
 
 /**
- * Converts a value that a handler threw to the error of a call. A `GrpcCallError` is returned unchanged. Anything else becomes the
- * status that a grpc-js server would send: its `code` and `details` if it has them, otherwise UNKNOWN with its message.
+ * Converts a value thrown by a handler into the error of a call. A `GrpcCallError` is returned unchanged. Anything else becomes the status
+ * that a grpc-js server would send: its `code`, metadata, and `details` (or message), or UNKNOWN with its message if it has no error code.
  */
 export function toCallError(thrown: unknown): GrpcCallError {
   if (isGrpcCallError(thrown)) return thrown;
@@ -24,7 +24,7 @@ export function toCallError(thrown: unknown): GrpcCallError {
 export class HandlerFailure {
   constructor(private readonly error: GrpcCallError) {}
 
-  /** Returns the handler's error as the error of its call, with the path and attempts of `call`. */
+  /** Returns the handler's error as the error of its call, with the path of `call` and, if the error has no attempts, those of `call`. */
   errorFor(call: GrpcCallError): GrpcCallError {
     const { error } = this;
     return new GrpcCallError({

@@ -6,7 +6,7 @@ const missing = { kind: 'missing-trailers' } as const;
 const GET = '/orders.v1.Orders/Get';
 
 describe('CallFaults', () => {
-  it('applies a call fault to the given number of calls of its method', () => {
+  it('applies a call fault to the given number of calls to its method', () => {
     const faults = new CallFaults();
     faults.add(refused, { method: 'Get', times: 2 });
     const taken = [GET, '/orders.v1.Orders/Watch', GET, GET].map((path) => faults.claim(path));

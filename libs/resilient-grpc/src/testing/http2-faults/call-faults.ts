@@ -49,9 +49,9 @@ export class CallFaults {
  * first letter in either case.
  */
 function isMethod(path: string, method: string): boolean {
-  const wanted = withUpperFirst(method);
+  const name = withUpperFirst(method);
   const called = withUpperFirst(path);
-  return [wanted, `/${wanted}`].includes(called) || called.endsWith(`/${wanted}`) || called.endsWith(`.${wanted}`);
+  return [name, `/${name}`].includes(called) || called.endsWith(`/${name}`) || called.endsWith(`.${name}`);
 }
 
 /** Returns `path` with the first letter of its method in upper case. */

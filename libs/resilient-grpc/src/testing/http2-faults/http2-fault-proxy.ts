@@ -103,9 +103,9 @@ export class Http2FaultProxy {
   }
 
   /**
-   * Allows `pings` more pings per connection. On the next ping, the proxy sends GOAWAY with ENHANCE_YOUR_CALM and "too_many_pings" and
-   * closes the connection. On open connections, pings are counted from now; on future connections, from their start. `undefined` removes
-   * the limit.
+   * Allows `pings` more pings per connection. On the first ping above this limit, the proxy sends GOAWAY with ENHANCE_YOUR_CALM and
+   * "too_many_pings" and closes the connection. On open connections, pings are counted from now; on future connections, from their start.
+   * `undefined` removes the limit.
    * @throws RangeError if `pings` is not a valid number of pings
    */
   tooManyPingsAfter(pings: number | undefined): void {

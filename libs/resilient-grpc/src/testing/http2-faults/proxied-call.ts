@@ -24,7 +24,7 @@ export interface IncomingCall {
   readonly fault: ResetFault | MissingTrailersFault | undefined;
 }
 
-/** The connections of a call, and its callbacks. */
+/** The callbacks of a call to its session, and the state of the session's connections. */
 export interface ProxiedCallCallbacks {
   /** True if both connections are open. A stream that ends with its connection must not be reset. */
   readonly connected: boolean;
@@ -141,7 +141,7 @@ export class ProxiedCall {
     return true;
   }
 
-  /** Forwards a reset or clean end of the upstream's stream. At a clean end, the client may not have ended its side yet. */
+  /** Forwards a reset or clean end of the upstream's stream. At a clean end, the client might not have ended its side yet. */
   private async passEnd(code: number): Promise<void> {
     if (code === NO_ERROR && (await this.response) === true) {
       await this.notified;

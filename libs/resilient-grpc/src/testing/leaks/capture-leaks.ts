@@ -63,8 +63,8 @@ export function failOnLeaks(
 }
 
 /**
- * Snapshot of the open resources. Compares identities, because a count would hide a new resource if an old one was closed, and start times
- * are not unique.
+ * Snapshot of the open resources. Compares identities, because a count would hide a new resource if an old one was closed, and the start
+ * times of calls are not unique.
  */
 class Baseline {
   readonly trace: ResourceTrace;

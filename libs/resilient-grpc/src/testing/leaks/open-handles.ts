@@ -1,4 +1,4 @@
-/** Display names of the resource types that `process.getActiveResourcesInfo()` returns. */
+/** Display names of the watched resource types, by the type names that `process.getActiveResourcesInfo()` returns. */
 export const RESOURCE_NAMES = {
   TCPSocketWrap: 'socket',
   TCPServerWrap: 'listening server',
@@ -35,8 +35,8 @@ export function openHandles() {
   const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
   return {
     /**
-     * Returns the number of handles of a type that were opened since the call to `openHandles` and are still open. Closed handles do not
-     * offset them.
+     * Returns the number of handles of a type that were opened since the call to `openHandles` and are still open. Handles that were closed
+     * do not reduce this number.
      */
     count: (type: Resource) => newOf(type).length,
     /** Describes the handles that `count` includes, as far as Node provides details. */
@@ -51,7 +51,7 @@ interface ActiveHandle {
 
 function activeHandles(): readonly ActiveHandle[] {
   const handles = activeListOf('_getActiveHandles');
-  // Node returns the type names of the active requests first, then those of the handles in the same order.
+  // Node returns the type names of the active requests first, then those of the handles, in the order of `_getActiveHandles()`.
   const names = process.getActiveResourcesInfo().slice(activeListOf('_getActiveRequests').length);
   return handles.flatMap((handle, index) => {
     const type = RESOURCES.find((known) => known === names[index]);

@@ -97,7 +97,7 @@ function replyProblems(reply: unknown, type: ResponseType, path: string, others 
     const describe = isErrorReply ? () => 'an Error' : describeValue;
     return [{ path, message: problemMessage(`a reply such as ${EXAMPLE}${others}`, reply, remedy, describe) }];
   }
-  // The message itself is not a reply.
+  // For callers that pass the message itself instead of a reply.
   const remedies = Object.fromEntries(type.fields.map((field) => [field, `write message: { ${field}: … }`]));
   // Safe cast: the values are `unknown`, and the checks below report invalid ones.
   const { message, messages, headers, trailers } = reply as Record<keyof Reply, unknown>;

@@ -46,14 +46,17 @@ describe('messageProblems', () => {
   it.each([
     ['camel case', {}, 'shapeId', 'shape_id'],
     ['the original case', { keepCase: true }, 'shape_id', 'shapeId'],
-  ])('accepts fields in %s as the loader creates them, and suggests them', (_, loader, right, wrong) => {
-    expect(problems({ [right]: '7' }, 'Get', loader)).toEqual([]);
-    expect(problems({ [wrong]: '7' }, 'Get', loader)).toEqual([
-      `message.${wrong}: unknown field of Shape; did you mean '${right}'?`,
-    ]);
-  });
+  ])(
+    'accepts field names in the case that the loader uses (%s), and suggests them for names in another case',
+    (_, loader, right, wrong) => {
+      expect(problems({ [right]: '7' }, 'Get', loader)).toEqual([]);
+      expect(problems({ [wrong]: '7' }, 'Get', loader)).toEqual([
+        `message.${wrong}: unknown field of Shape; did you mean '${right}'?`,
+      ]);
+    },
+  );
 
-  it('reports strings and numbers that the serializer would convert to another value', () => {
+  it('reports values that the serializer would convert to "[object Object]" or 0 in string and number fields', () => {
     expect(problems({ shapeId: { a: 1 }, maxSize: 'seven' })).toEqual([
       'message.shapeId: expected a string, got an object with a',
       'message.maxSize: expected a number, got "seven"',
@@ -82,7 +85,7 @@ describe('messageProblems', () => {
     expect(problems(copy, 'Get', loader)).toEqual([]);
   });
 
-  it('accepts maps, wrappers, Any, keys of other generators, absent values, methods, and instances', () => {
+  it('accepts messages with maps, wrappers, Any, keys of other generators, absent values, or methods, and class instances', () => {
     const message = {
       byName: { any: { shapeId: '7' } },
       note: { value: 'x' },

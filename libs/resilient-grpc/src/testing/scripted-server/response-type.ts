@@ -9,7 +9,7 @@ import type { LoadedMethod } from './service-methods.js';
 export interface ResponseType {
   readonly name: string;
   readonly fields: readonly string[];
-  /** Types of the scalar fields that are not repeated, such as 'TYPE_STRING', by field name. */
+  /** Types of the fields that are not repeated, such as 'TYPE_STRING', by field name. */
   readonly scalars: ReadonlyMap<string, string>;
   /** Names of oneofs. A deserialized message has them as keys, too, and the serializer ignores them. */
   readonly oneofs: readonly string[];
@@ -24,7 +24,7 @@ interface FieldDescriptor extends Named {
   readonly label: string;
 }
 
-/** Maximum length of a list of fields in a message, because a status is sent in headers. */
+/** Maximum length of the list of fields in an error message. The error may become a status, which is sent in headers. */
 const MAX_LIST_LENGTH = 300;
 
 /** Returns the response type of `method`. */

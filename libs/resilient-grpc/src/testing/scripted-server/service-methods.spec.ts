@@ -74,7 +74,7 @@ describe('findMethod', () => {
     ['All', "no method 'All'; known methods: /a.v1.Orders/Get, /b.v1.Orders/Get, /b.v1.Orders/GetAll"],
     ['GetAl', "no method 'GetAl'; did you mean 'GetAll'?"],
     ['Orders/Gett', "no method 'Orders/Gett'; did you mean 'Orders/Get'?"],
-  ])('rejects the method name %s, and suggests a method or lists them', (name, message) => {
+  ])('rejects the method name %s and suggests or lists methods', (name, message) => {
     expect(() => findMethod(methods, name)).toThrow(message);
   });
 });

@@ -28,15 +28,15 @@ export const freeze = callScenario({
     'lostEvents',
     'longestGap',
   ],
-  async perform({ comparison, upstream, seconds, rate, say }) {
+  async perform({ comparison, upstream, seconds, rate, report }) {
     comparison.load.start({ reads: rate.reads * RATE_SHARE, writes: rate.writes * RATE_SHARE });
     await delay(HEALTHY_MS);
     upstream.freeze();
-    say('server frozen');
+    report('server frozen');
     await delay(FROZEN_MS);
     await upstream.listen();
     comparison.serverReachable(epochMs());
-    say('server continues');
+    report('server continues');
     await delay(seconds * 1_000 - FROZEN_MS - HEALTHY_MS);
   },
 });

@@ -52,7 +52,7 @@ export async function startViews(): Promise<Views> {
     serve(answering),
     serve(answering),
     serve(answering),
-    serve({ Get: { status: 'UNAVAILABLE', details: 'the sick one' } }),
+    serve({ Get: { status: 'UNAVAILABLE', details: 'the failing replica' } }),
   ]);
   const server = ordersOptions('127.0.0.1:0', { methods: { Get: { maxConcurrentCalls: 1, maxQueuedCalls: 1 } } });
   const several = await startDashboardApp({

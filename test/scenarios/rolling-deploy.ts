@@ -48,10 +48,10 @@ export const rollingDeploy: Situation = {
     'last call to a terminating pod after, dns, ms': { atMost: 2_000, timed: true },
     outages: { atMost: 0 },
   },
-  async play(run) {
+  async measure(run) {
     const names = ['dns', 'kubernetes'] as const;
-    const plays = await Promise.all(names.map((name) => deploy(run, name)));
-    return Object.assign({}, ...plays) as Measured;
+    const parts = await Promise.all(names.map((name) => deploy(run, name)));
+    return Object.assign({}, ...parts) as Measured;
   },
 };
 

@@ -57,7 +57,7 @@ const WORK = {
   },
 };
 const doWork = WORK[String(kind)];
-if (doWork === undefined) throw new Error(`expected sync, pool or wait, got ${work}`);
+if (doWork === undefined) throw new Error(`expected sync, pool, or wait, got ${work}`);
 
 let handled = 0;
 let handledLate = 0;

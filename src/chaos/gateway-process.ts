@@ -47,7 +47,7 @@ export class GatewayProcess {
   /** Sends SIGTERM, a second SIGTERM after 100 ms, and SIGKILL after `limitMs`, until the process has exited. Resolves when it exits. */
   async terminate(limitMs: number): Promise<GatewayEnd> {
     const exit = exited(this.child).then(epochMs);
-    const signalledAtMs = epochMs();
+    const signaledAtMs = epochMs();
     this.child.kill('SIGTERM');
     await Promise.race([exit, delay(SECOND_SIGNAL_MS)]);
     if (this.runs) this.child.kill('SIGTERM');
@@ -61,7 +61,7 @@ export class GatewayProcess {
       this.reported = await reported;
       this.child.kill('SIGKILL');
     }
-    const exitMs = (await exit) - signalledAtMs;
+    const exitMs = (await exit) - signaledAtMs;
     if (!this.reported) throw new Error('the gateway exited without a report');
     const { feed, openHandles, clientsClosedMs } = this.reported;
     return { feed, openHandles, clientsClosedMs, exitMs, killed };

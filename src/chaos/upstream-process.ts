@@ -18,7 +18,7 @@ import { exited, noticed } from './child-process.js';
 const PROGRAM = join(ROOT, 'dist', 'upstream', 'main.js');
 /** Downtime of a graceful restart, after the old process has exited. */
 const GRACEFUL_GAP_MS = 300;
-/** Time after which a process that received SIGTERM is killed, as an orchestrator does. */
+/** Time after SIGTERM at which a process that has not exited is killed, as by an orchestrator. */
 const GRACE_MS = 3_500 * PATIENCE;
 const SLOW_FACTOR = 20;
 const SLOW_WORK: Work = {
@@ -60,8 +60,8 @@ export class UpstreamProcess implements OnApplicationShutdown {
   private serving: ChildProcess | undefined;
   // The next process, started in advance so that it can listen immediately.
   private standby: Promise<ChildProcess> | undefined;
-  private serverProcess: ServerKind;
-  private produced = 0;
+  private serverKind: ServerKind;
+  private ordersPerSecond = 0;
   private stopped = false;
 
   private constructor(
@@ -69,7 +69,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     private readonly port: number,
     private readonly options: UpstreamOptions,
   ) {
-    this.serverProcess = options.server ?? 'resilient';
+    this.serverKind = options.server ?? 'resilient';
   }
 
   /** Starts the upstream on a free port, and resolves when it listens. A private log then contains only the initial orders. */
@@ -92,7 +92,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   /** The server implementation. */
   get server(): ServerKind {
-    return this.serverProcess;
+    return this.serverKind;
   }
 
   get url(): string {
@@ -168,7 +168,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   /** Makes the process append this many orders per second to the log. Also applies to later processes. */
   produce(perSecond: number): void {
-    this.produced = perSecond;
+    this.ordersPerSecond = perSecond;
     this.send({ type: 'produce', perSecond });
   }
 
@@ -199,8 +199,8 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   /** Switches to another server implementation by a graceful restart. */
   async serveBy(server: ServerKind): Promise<void> {
-    if (server === this.serverProcess || (this.state !== 'listening' && this.state !== 'slow')) return;
-    this.serverProcess = server;
+    if (server === this.serverKind || (this.state !== 'listening' && this.state !== 'slow')) return;
+    this.serverKind = server;
     await this.restartGracefully();
   }
 
@@ -223,7 +223,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
   }
 
   private async terminate(child: ChildProcess): Promise<number> {
-    const signalledAtMs = epochMs();
+    const signaledAtMs = epochMs();
     child.kill('SIGTERM');
     const overdue = setTimeout(() => {
       this.connectionsLost();
@@ -231,7 +231,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     }, GRACE_MS);
     await exited(child);
     clearTimeout(overdue);
-    return epochMs() - signalledAtMs;
+    return epochMs() - signaledAtMs;
   }
 
   private async replace(): Promise<void> {
@@ -242,7 +242,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     const listening = noticed<UpstreamNotice, 'listening'>(child, 'listening');
     this.send({ type: 'listen' });
     const { atMs } = await listening;
-    this.produce(this.produced);
+    this.produce(this.ordersPerSecond);
     // The process may have been killed in the meantime.
     if (this.serving !== child) return;
     this.currentState.next('listening');

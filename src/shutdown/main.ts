@@ -25,7 +25,7 @@ const contender = CONTENDER_NAMES.find((name) => name === values.contender);
 if (contender === undefined)
   throw new Error(`--contender: expected one of ${CONTENDER_NAMES.join(', ')}, got '${values.contender}'`);
 
-let signalledAtMs: number | undefined;
+let signaledAtMs: number | undefined;
 let clientsClosedAtMs: number | undefined;
 process.on('SIGTERM', onSigterm);
 process.once('disconnect', () => process.exit(0));
@@ -53,7 +53,7 @@ notify({ type: 'ready', url: await app.getUrl() });
 
 /** Called for every SIGTERM, including the one that Nest raises at the end of its shutdown to terminate the process. */
 function onSigterm(): void {
-  signalledAtMs ??= epochMs();
+  signaledAtMs ??= epochMs();
   if (process.listenerCount('SIGTERM') > 1) return;
   report(() => {
     process.off('SIGTERM', onSigterm);
@@ -69,7 +69,7 @@ function report(onSent: () => void = () => undefined): void {
     if (index >= 0) openHandles.splice(index, 1);
   }
   const clientsClosedMs =
-    clientsClosedAtMs === undefined || signalledAtMs === undefined ? undefined : clientsClosedAtMs - signalledAtMs;
+    clientsClosedAtMs === undefined || signaledAtMs === undefined ? undefined : clientsClosedAtMs - signaledAtMs;
   notify({ type: 'report', feed: background.feed, openHandles, clientsClosedMs }, onSent);
 }
 

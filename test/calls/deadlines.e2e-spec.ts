@@ -183,7 +183,7 @@ describe('wrong call options', () => {
         `(2) ${path}.prefetch: expected an integer of 1 or more, got 0 ` +
         `(3) ${path}.deadline: expected a Date or milliseconds since 1970, got 500, which is a duration or a time far in the past; ` +
         'write timeoutMs: 500 ' +
-        `(4) ${path}.metadata["x tenant"]: expected a key of letters, digits, "_", "." and "-"`,
+        `(4) ${path}.metadata["x tenant"]: expected a key of letters, digits, "_", ".", and "-"`,
     );
     expect((error.cause as GrpcConfigurationError).problems).toHaveLength(4);
   });

@@ -39,7 +39,7 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
   });
 
   it.concurrent(
-    'replaces a blackholed connection with another that is READY before the switch',
+    'replaces a black-holed connection with another that is READY before the switch',
     { tags: ['timed'] },
     async ({ task }) => {
       // Detection takes longer on a busy machine, because delays of the process itself do not count as silence.

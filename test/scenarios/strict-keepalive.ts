@@ -22,7 +22,7 @@ const PER_SECOND = 40;
 export const strictKeepalive: Situation = {
   name: 'strict-keepalive',
   promise:
-    'If a server rejects keepalive pings as too frequent, the client halves their rate. No read fails, and only writes on the wire fail.',
+    'Each time a server rejects keepalive pings as too frequent, the client halves their rate. No read fails, and only writes on the wire fail.',
   bounds: {
     'final ping interval compared with the first, times': { atLeast: 2 ** REJECTIONS, atMost: 2 ** REJECTIONS },
     // At most one ping per interval of 10, 20 and 40 s.

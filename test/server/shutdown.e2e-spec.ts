@@ -118,10 +118,10 @@ describe.concurrent('SIGTERM', () => {
       const delay = { timeoutMs: NOT_IN_THIS_TEST_MS, readinessDelayMs: 1_000 };
       const flags: ServerFlag[] = ['--upstream=127.0.0.1:1', `--clients=${JSON.stringify(delay)}`, '--hybrid'];
       const server = await started(onTestFinished, { drain: delay }, flags);
-      const signalledAt = performance.now();
+      const signaledAt = performance.now();
       server.signal();
       await server.exited();
-      const exitedAfterMs = performance.now() - signalledAt;
+      const exitedAfterMs = performance.now() - signaledAt;
       expect(exitedAfterMs).toBeGreaterThanOrEqual(1_000);
       recordTiming(task, 'process with two readiness delays of 1000 ms exited after, ms', exitedAfterMs, {
         atMost: 1_900,

@@ -127,11 +127,11 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
     relays.push(new ProcessRelay(eventsUrl(key, openClient), headers, sink, this.clock));
   }
 
-  private visit(stream: EventStream, onLeave: () => void): void {
+  private visit(stream: EventStream, onClosed: () => void): void {
     this.visits.add(stream);
     stream.onClose(() => {
       this.visits.delete(stream);
-      onLeave();
+      onClosed();
     });
   }
 

@@ -122,7 +122,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
     /did you mean 'keepaliveTimeMs'/,
   ],
 
-  ['an unknown value of onDrain', { onDrain: 'cancel' }, 'onDrain', /'finish', 'complete' or 'fail', got "cancel"/],
+  ['an unknown value of onDrain', { onDrain: 'cancel' }, 'onDrain', /'finish', 'complete', or 'fail', got "cancel"/],
   ['a limit of 0 concurrent calls', { maxConcurrentCalls: 0 }, 'maxConcurrentCalls', /1 or more, or 'adaptive', got 0/],
   ['a misspelled adaptive limit', { maxConcurrentCalls: 'adaptve' }, 'maxConcurrentCalls', /write 'adaptive'/],
   ['a negative number of queued calls', { maxQueuedCalls: -1 }, 'maxQueuedCalls', /0 or more, got -1/],

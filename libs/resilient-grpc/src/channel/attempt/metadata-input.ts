@@ -3,7 +3,10 @@ import { Metadata } from '@grpc/grpc-js';
 /** Metadata as an object; several values of one key as an array. */
 type Values = Readonly<Record<string, string | Buffer | readonly (string | Buffer)[] | undefined>>;
 
-/** Creates metadata from a `Metadata` object, which is copied, or from a plain object. @throws Error for a key or value that gRPC does not allow. */
+/**
+ * Creates metadata from a `Metadata` object, which is copied, or from a plain object.
+ * @throws Error for a key or value that gRPC does not allow
+ */
 export function toMetadata(input: Metadata | Values): Metadata {
   if (input instanceof Metadata) return input.clone();
   const metadata = new Metadata();
@@ -23,7 +26,7 @@ export function metadataEntryProblem(key: string, value: unknown): string | unde
 
 /** Returns the problem with one entry of metadata that may have reserved keys, such as trailers of a server; `undefined` if it is valid. */
 export function sentMetadataProblem(key: string, value: unknown): string | undefined {
-  if (!/^[0-9a-z_.-]+$/i.test(key)) return 'expected a key of letters, digits, "_", "." and "-"';
+  if (!/^[0-9a-z_.-]+$/i.test(key)) return 'expected a key of letters, digits, "_", ".", and "-"';
   const binary = /-bin$/i.test(key);
   const values: readonly unknown[] = Array.isArray(value) ? value : [value];
   for (const entry of values) {

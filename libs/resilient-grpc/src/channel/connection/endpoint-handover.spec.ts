@@ -14,7 +14,7 @@ function make(policy = 'round_robin') {
     (endpoint) => usable.has(hostOf(endpoint)),
     (endpoints) => applied.push(endpoints.ok ? endpoints.value.map(hostOf) : 'failed') > 0,
   );
-  // Safe: nothing else of the config is read.
+  // Safe: nothing else in the config is read.
   const config = { getLoadBalancerName: () => policy } as AddressUpdate[1];
   const resolve = (...hosts: readonly string[]): void => {
     handover.take({ ok: true, value: hosts.map((host) => ({ addresses: [{ host, port: 1 }] })) }, config, {}, '');

@@ -61,7 +61,7 @@ function keyProblem(key: unknown): string | undefined {
   const name = key.toLowerCase();
   if (name.endsWith('*')) return `expected a full key, got ${describeValue(key)}; list each key by its name`;
   if (!/^[0-9a-z_.-]+$/.test(name))
-    return `expected a key of letters, digits, "_", "." and "-", got ${describeValue(key)}`;
+    return `expected a key of letters, digits, "_", ".", and "-", got ${describeValue(key)}`;
   if (name.startsWith('grpc-') || name.startsWith('proxy-') || RESERVED_KEYS.has(name)) {
     const instead = name === 'grpc-timeout' ? '`deadline`: true' : 'a custom key';
     return `expected a key that can be forwarded, got '${key}', which applies to a single call; write ${instead}`;

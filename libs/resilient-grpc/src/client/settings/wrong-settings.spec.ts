@@ -197,7 +197,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'an unknown load balancing policy as a string',
     { url, loadBalancing: 'random' },
     'clients.shop.loadBalancing',
-    /'pick_first', 'round_robin', 'least_request' or a loadBalancingConfig.*got "random"/,
+    /'pick_first', 'round_robin', 'least_request', or a loadBalancingConfig.*got "random"/,
   ],
   [
     'an unknown policy in a loadBalancingConfig',

@@ -12,7 +12,7 @@ const CONNECTION_LOSS_CODES: ReadonlySet<number> = new Set([NO_ERROR, INTERNAL_E
 /** Transient HTTP statuses of gateways and proxies. */
 const TRANSIENT_HTTP_STATUSES: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 
-/** Start of the details if the connection was lost within the response. */
+/** Start of the details if the connection was lost during the response. */
 export const LOST_IN_RESPONSE = 'Connection lost after the response had started';
 
 /** Verdict of every successful attempt. */

@@ -105,7 +105,7 @@ export function decideRetry(input: RetryInput): RetryDecision {
       return stop('deadline');
     case 'committed':
       // gRFC A6 commits a call at the headers because the application receives them. A unary or client-streaming call delivers nothing
-      // before its status, so a call that loses its connection within the response is retried like any other call.
+      // before its status, so a call that loses its connection during the response is retried like any other call.
       return verdict.connectionLost && !input.delivered ? byPolicy(input, 'connection-lost') : stop('committed');
     case 'protocol':
       return stop('protocol');

@@ -152,7 +152,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
     'an invalid option of a method',
     { methods: { Get: { onDrain: 1 } } },
     'methods.Get.onDrain',
-    /'complete' or 'fail'/,
+    /'complete', or 'fail'/,
   ],
   [
     'an unknown option of a method',

@@ -342,7 +342,7 @@ describe('validation of call policy settings', () => {
       /an array of interceptors/,
     ],
     ['a grpc-js interceptor', { interceptors: [() => undefined] }, 'interceptors[0]', /channelOptions\.interceptors/],
-    ['an interceptor without a hook', { interceptors: [{ onCal() {} }] }, 'interceptors[0]', /onCall, onAttempt or/],
+    ['an interceptor without a hook', { interceptors: [{ onCal() {} }] }, 'interceptors[0]', /onCall, onAttempt, or/],
     ['propagate: true', { propagate: true }, 'propagate', /write \{ deadline: true, cancellation: true \}/],
     ['an unknown propagation key', { propagate: { headers: ['a'] } }, 'propagate.headers', /write `metadata`/],
     [

@@ -45,12 +45,12 @@ async function main(): Promise<void> {
   logger.lines$.subscribe((line) => lines.push(formatLogLine(line)));
 
   const startedAtMs = performance.now();
-  const { reports, facts, table } = await scenario.play({
+  const { reports, facts, table } = await scenario.run({
     seconds,
     rate: RATE,
     server,
     logger,
-    onProgress: (text) => {
+    report: (text) => {
       const elapsed = ((performance.now() - startedAtMs) / 1_000).toFixed(1).padStart(5);
       if (!values.json) console.error(`${elapsed} s  ${text}`);
     },

@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { expect, it } from 'vitest';
 import { CONSTANTS, POLICIES, VARIABLE, varied } from '../bench/simulation/policies.mjs';
 import { SCENARIOS } from '../bench/simulation/scenarios.mjs';
-import { DEFAULT_WORLD, simulate as play } from '../bench/simulation/simulate.mjs';
+import { DEFAULT_WORLD, simulate } from '../bench/simulation/simulate.mjs';
 import { IS_FULL } from './support/full-tables.js';
 
-function simulate(...options: readonly string[]): string {
+function jsonOf(...options: readonly string[]): string {
   const main = new URL('../bench/simulation/main.mjs', import.meta.url).pathname;
   return execFileSync(process.execPath, [main, 'outage', '--json', '--seconds', '60', ...options], {
     encoding: 'utf8',
@@ -17,8 +17,8 @@ const SLOW = { timeout: 300_000 };
 
 it('keeps a simulated fleet within its bounds in a total outage, with the same figures for the same seed', SLOW, () => {
   const small = ['--clients', '20', '--rate', '50', '--seed', '1'];
-  const text = simulate(...small);
-  expect(simulate(...small)).toBe(text);
+  const text = jsonOf(...small);
+  expect(jsonOf(...small)).toBe(text);
   const { policies, ...rest } = JSON.parse(text);
   expect(rest).toEqual({ scenario: 'outage', clients: 20 });
   const figures = {
@@ -60,7 +60,7 @@ it.each(FLEETS)(
   (fleet) => {
     const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;
     const [outage] = SCENARIOS.outage!.faults(60);
-    const { figures } = play({ ...DEFAULT_WORLD, ...fleet }, ours, [outage!], 18);
+    const { figures } = simulate({ ...DEFAULT_WORLD, ...fleet }, ours, [outage!], 18);
     expect(figures.peakLoadRatio).toBeLessThanOrEqual(1.6);
     expect(figures.newCallsFailedConnected).toBeLessThanOrEqual(0.001);
     expect(figures.recoverySeconds).not.toBeNull();
@@ -74,7 +74,7 @@ it(
     const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;
     const [outage] = SCENARIOS.outage!.faults(60);
     const world = { ...DEFAULT_WORLD, clients: 100, callsPerSecond: 50, patienceMs: 30_000 };
-    const { figures } = play(world, ours, [outage!], 30);
+    const { figures } = simulate(world, ours, [outage!], 30);
     expect(figures.lastHeldSeconds).toBeGreaterThan(3);
     expect(figures.lastHeldSeconds).toBeLessThanOrEqual(15);
     expect(figures.peakLoadRatio).toBeLessThanOrEqual(1.6);
@@ -88,7 +88,7 @@ it(
     const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;
     const [overload] = SCENARIOS.overload!.faults(60);
     const figures = (serverKind: 'plain' | 'gate') =>
-      play({ ...DEFAULT_WORLD, clients: 20, callsPerSecond: 50, serverKind }, ours, [overload!], 30).figures;
+      simulate({ ...DEFAULT_WORLD, clients: 20, callsPerSecond: 50, serverKind }, ours, [overload!], 30).figures;
     const plainServer = figures('plain');
     expect(plainServer.newCallsFailed).toBeGreaterThan(0.9);
     expect(plainServer.goodput).toBeLessThan(0.6);
@@ -103,7 +103,7 @@ it('retries more simulated calls with a larger retry budget', SLOW, () => {
   const [overload] = SCENARIOS.overload!.faults(60);
   const world = { ...DEFAULT_WORLD, clients: 20, callsPerSecond: 50 };
   const [few, many] = varied('budget.perSuccess', [0.05, 0.5]).map(
-    (policy) => play(world, policy, [overload!], 20).figures.amplification,
+    (policy) => simulate(world, policy, [overload!], 20).figures.amplification,
   );
   expect(few).toBeGreaterThan(1.01);
   expect(many).toBeGreaterThan(1.1);
@@ -137,7 +137,7 @@ it.each(VARIABLE)('simulates different calls if the constant %s is varied', SLOW
   const usual = (CONSTANTS[group] as Readonly<Record<string, number>>)[name]!;
   const isRevealing = REVEALING.some(({ world, faults, seconds }) => {
     const [asUsual, ...others] = varied(path, [usual, usual / 50, usual * 6]).map((policy) =>
-      JSON.stringify(play({ ...DEFAULT_WORLD, ...world }, policy, faults, seconds).meter),
+      JSON.stringify(simulate({ ...DEFAULT_WORLD, ...world }, policy, faults, seconds).meter),
     );
     return others.some((other) => other !== asUsual);
   });

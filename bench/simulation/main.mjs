@@ -18,7 +18,7 @@ const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [o
   --deadline MS    deadline of every call (${String(DEFAULT_WORLD.patienceMs)})
   --handshake C    cost of a connection in calls (${String(DEFAULT_WORLD.handshakeCost)}; TLS: about 20)
   --server KIND    bounded: rejects calls that would wait for more than ${String(DEFAULT_WORLD.queueMs / 1_000)} s; plain: processes all calls, as Nest's server does;
-                   gate: has this library's protection against overload (bounded)
+                   gate: has this library's protection against overload (default: bounded)
   --seed N         random seed (${String(DEFAULT_WORLD.seed)})
   --vary C=A,B     simulate only this library, with each of these values of a constant: ${VARIABLE.join(', ')}
   --svg FILE       output file of the curves (simulation-SCENARIO.svg; with --json only if given)

@@ -131,8 +131,8 @@ export class ResilientClient {
     this.#attempt(call);
   }
 
-  /** @param {number} call A call that is not allowed to wait, or not allowed to wait any longer. */
-  refusedToWait(call) {
+  /** @param {number} call A call that is not allowed to wait, or is no longer allowed to. */
+  waitRefused(call) {
     this.#waiters.delete(call);
     this.#fail(call);
   }
@@ -278,6 +278,6 @@ class Waiter {
   }
 
   refuse() {
-    if (this.client.fleet.calls.isOpen(this.call)) this.client.refusedToWait(this.call);
+    if (this.client.fleet.calls.isOpen(this.call)) this.client.waitRefused(this.call);
   }
 }

@@ -230,7 +230,7 @@ const ROWS = [
           ],
         ],
         description:
-          'Lowest remaining share among all processes. Retries stop below 0.1, or at 0.5 if retryThrottling is set.',
+          'Lowest remaining share of the retry budget in any process. Retries stop below 10%, or at 50% if retryThrottling is set.',
       },
       {
         title: 'Adaptive limits and delays',

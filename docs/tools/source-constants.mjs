@@ -13,7 +13,10 @@ export function constant(path, name) {
     .flatMap(({ declarationList }) => declarationList.declarations);
   const initializer = declarations.find((declaration) => declaration.name.getText() === name)?.initializer;
   const found = initializer && valueOf(initializer);
-  if (found === undefined) throw new Error(`${path} has no constant ${name}; fix its entry in docs/tools`);
+  if (found === undefined)
+    throw new Error(
+      `${path}: expected a constant ${name} with a literal value, found none; correct the path or the name in docs/tools`,
+    );
   return found;
 }
 

@@ -51,7 +51,10 @@ export function optionsOf(group) {
     (statement) =>
       (ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement)) && statement.name.text === group,
   );
-  if (declaration === undefined) throw new Error(`${file} declares no ${group}; fix its entry in docs/tools`);
+  if (declaration === undefined)
+    throw new Error(
+      `${file}: expected an interface or type ${group}, found none; correct the path or the name in docs/tools`,
+    );
   const constants = defaults === undefined ? {} : constant(file, defaults);
   return propertiesOf(declaration).map((property) => optionOf(property, group, constants));
 }

@@ -61,7 +61,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
   // The next process, started in advance so that it can listen immediately.
   private standby: Promise<ChildProcess> | undefined;
   private serverKind: ServerKind;
-  private producedPerSecond = 0;
+  private ordersPerSecond = 0;
   private stopped = false;
 
   private constructor(
@@ -168,7 +168,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
 
   /** Makes the process append this many orders per second to the log. Also applies to later processes. */
   produce(perSecond: number): void {
-    this.producedPerSecond = perSecond;
+    this.ordersPerSecond = perSecond;
     this.send({ type: 'produce', perSecond });
   }
 
@@ -242,7 +242,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     const listening = noticed<UpstreamNotice, 'listening'>(child, 'listening');
     this.send({ type: 'listen' });
     const { atMs } = await listening;
-    this.produce(this.producedPerSecond);
+    this.produce(this.ordersPerSecond);
     // The process may have been killed before it listened.
     if (this.serving !== child) return;
     this.currentState.next('listening');

@@ -19,7 +19,7 @@ const CALL_TIMEOUT_MS = 2_000 * PATIENCE;
 const ATTEMPT_TIMEOUT_MS = 600 * PATIENCE;
 /**
  * Permits 100 simultaneous retries, for the calls that are waiting for a replica when it freezes. The default permits far fewer, because it
- * cannot distinguish a sick replica from a sick service. grpc-js has no limit by default.
+ * cannot distinguish an unhealthy replica from an unhealthy service. grpc-js has no limit by default.
  */
 const RETRY_THROTTLING = { maxTokens: 200, tokenRatio: 0.1 };
 

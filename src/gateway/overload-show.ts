@@ -25,7 +25,7 @@ interface OverloadedServerResult extends OverloadReport {
 export class OverloadShow implements BeforeApplicationShutdown {
   private live: OverloadLiveState | undefined;
   private stopping = new AbortController();
-  private playing: Promise<void> | undefined;
+  private running: Promise<void> | undefined;
 
   /** Returns the state of the current or last run; `undefined` before the first run and after {@link stop}. */
   state(): OverloadLiveState | undefined {
@@ -33,16 +33,16 @@ export class OverloadShow implements BeforeApplicationShutdown {
   }
 
   /** Starts a run. Resolves when the run ends. */
-  async play(): Promise<void> {
+  async run(): Promise<void> {
     this.stopping = new AbortController();
-    this.playing = this.perform(this.stopping.signal);
-    await this.playing;
+    this.running = this.perform(this.stopping.signal);
+    await this.running;
   }
 
   /** Ends a run and discards its figures. Resolves when its processes have exited. */
   async stop(): Promise<void> {
     this.stopping.abort();
-    await this.playing;
+    await this.running;
     this.live = undefined;
   }
 
@@ -60,7 +60,7 @@ export class OverloadShow implements BeforeApplicationShutdown {
       // The servers run one after another, because each needs a core.
       for (const name of CONTENDER_NAMES) {
         signal.throwIfAborted();
-        results.push({ name, ...overloadReport(await overload(name, { seconds: SECONDS, onProgress: show, signal })) });
+        results.push({ name, ...overloadReport(await overload(name, { seconds: SECONDS, report: show, signal })) });
       }
       show('finished', false);
     } catch (error) {

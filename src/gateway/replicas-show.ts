@@ -30,30 +30,30 @@ interface ReplicasResult extends ReplicasReport {
 @Injectable()
 export class ReplicasShow implements BeforeApplicationShutdown {
   private live: ReplicasLiveState | undefined;
-  private run: ReplicasRun | undefined;
-  private playing: Promise<void> | undefined;
+  private current: ReplicasRun | undefined;
+  private running: Promise<void> | undefined;
   private stopping = false;
 
   constructor(private readonly clients: GrpcClients) {}
 
   /** Returns the state of the current or last run; `undefined` before the first run and after {@link stop}. */
   state(): ReplicasLiveState | undefined {
-    if (this.run && this.live) this.live = { ...this.live, ...figuresOf(this.run) };
+    if (this.current && this.live) this.live = { ...this.live, ...figuresOf(this.current) };
     return this.live;
   }
 
   /** Starts a run. `onLoad` is called when the replicas have started and the load begins. Resolves when the run ends. */
-  async play(server: ServerKind, rate: CallRate, onLoad: () => void): Promise<void> {
+  async run(server: ServerKind, rate: CallRate, onLoad: () => void): Promise<void> {
     this.stopping = false;
-    this.playing = this.perform(server, rate, onLoad);
-    await this.playing;
+    this.running = this.perform(server, rate, onLoad);
+    await this.running;
   }
 
   /** Ends a run and discards its figures. Resolves when its processes have exited. */
   async stop(): Promise<void> {
     this.stopping = true;
-    this.run?.stop();
-    await this.playing;
+    this.current?.stop();
+    await this.running;
     this.live = undefined;
   }
 
@@ -70,17 +70,17 @@ export class ReplicasShow implements BeforeApplicationShutdown {
         server,
         rate,
         seconds: REPLICAS_SECONDS,
-        onProgress: (text) => this.live && (this.live = { ...this.live, text }),
+        report: (text) => this.live && (this.live = { ...this.live, text }),
       });
-      this.run = run;
+      this.current = run;
       try {
         if (!this.stopping) {
           onLoad();
-          await run.play();
+          await run.perform();
         }
       } finally {
         this.state();
-        this.run = undefined;
+        this.current = undefined;
         await run.close();
       }
     } catch (error) {

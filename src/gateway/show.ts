@@ -180,7 +180,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     const onLoad = (): void => {
       this.phase = { name: 'replicas', endsAtMs: epochMs() + REPLICAS_SECONDS * 1_000 };
     };
-    void this.replicas.play(this.upstream.server, RATE, onLoad).then(() => this.rejoin('replicas'));
+    void this.replicas.run(this.upstream.server, RATE, onLoad).then(() => this.rejoin('replicas'));
   }
 
   /**
@@ -191,7 +191,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     this.settle();
     this.comparison.pause();
     this.phase = { name: 'overload' };
-    void this.overload.play().then(() => this.rejoin('overload'));
+    void this.overload.run().then(() => this.rejoin('overload'));
   }
 
   /** True during a run with separate servers. */

@@ -55,7 +55,7 @@ describe('FeedLedger', () => {
     it('excludes the time during which the reader is busy from the longest gap of a feed', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 10);
-      ledger.handled(500);
+      ledger.startWait(500);
       ledger.accept('2', 505);
       expect(ledger.figures(log(10, 20), 505).longestGapMs).toBe(5);
     });

@@ -67,7 +67,7 @@ export class FeedLedger {
   }
 
   /** Records that the reader has handled a new event and waits for the next one. */
-  handled(atMs: number): void {
+  startWait(atMs: number): void {
     this.waitingSinceMs = atMs;
   }
 

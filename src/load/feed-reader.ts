@@ -24,6 +24,6 @@ export class FeedReader {
     if (!this.ledger.accept(sequence, epochMs()) || epochMs() < this.nextPauseAtMs) return;
     await delay(PAUSE_MS);
     this.nextPauseAtMs = epochMs() + PAUSE_EVERY_MS;
-    this.ledger.handled(epochMs());
+    this.ledger.startWait(epochMs());
   }
 }

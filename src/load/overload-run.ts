@@ -59,7 +59,7 @@ export interface OverloadOptions {
   /** Duration of the load. */
   readonly seconds: number;
   /** Receives progress messages. */
-  readonly onProgress: (text: string) => void;
+  readonly report: (text: string) => void;
   /** Aborts the run. The returned promise then rejects. */
   readonly signal?: AbortSignal;
 }
@@ -67,13 +67,13 @@ export interface OverloadOptions {
 /** Sends one server three times as many calls as it can serve. */
 export async function overload(
   name: ContenderName,
-  { seconds, onProgress, signal }: OverloadOptions,
+  { seconds, report, signal }: OverloadOptions,
 ): Promise<OverloadResult> {
   const server = await OverloadedServerProcess.start(name);
   const client = new Client(server.url, credentials.createInsecure());
   try {
     const capacity = await measureCapacity(client, signal);
-    onProgress(`${SERVERS[name]} serves ${Math.round(capacity)} calls per second and receives ${FACTOR} times as many`);
+    report(`${SERVERS[name]} serves ${Math.round(capacity)} calls per second and receives ${FACTOR} times as many`);
     await server.counts();
     const startedAt = performance.now();
     const { answers, ended } = await openLoop(client, capacity * FACTOR, seconds, signal);
@@ -83,7 +83,7 @@ export async function overload(
     const good = answers.filter(({ code }) => code === status.OK);
     const latencies = new LatencyHistogram();
     for (const { sentAt, ms } of good) if (sentAt - startedAt >= SETTLED_MS) latencies.add(ms);
-    onProgress(`${SERVERS[name]} answered ${good.length} of ${answers.length} calls in time`);
+    report(`${SERVERS[name]} answered ${good.length} of ${answers.length} calls in time`);
     return {
       name,
       capacity,

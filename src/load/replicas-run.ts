@@ -21,7 +21,7 @@ export interface ReplicasRunOptions {
   /** Load of each contender. */
   readonly rate: CallRate;
   /** Receives progress messages. */
-  readonly onProgress: (text: string) => void;
+  readonly report: (text: string) => void;
 }
 
 const REPLICAS = 3;
@@ -29,8 +29,8 @@ const READ_MS = 20;
 const SLOW_FACTOR = 25;
 const SETTLE_MS = 10_000 * PATIENCE;
 
-/** Shares of the run. Each of the three replicas in turn is sick and then healthy again; at the end, one is replaced. */
-const SHARES = { before: 2 / 32, sick: 4 / 32, healthy: 5 / 32, replaced: 3 / 32 };
+/** Shares of the run. Each of the three replicas in turn is unhealthy and then healthy again; at the end, one is replaced. */
+const SHARES = { before: 2 / 32, unhealthy: 4 / 32, healthy: 5 / 32, replaced: 3 / 32 };
 
 /** A fault of one replica. */
 interface Fault {
@@ -49,7 +49,7 @@ const FAULTS: readonly Fault[] = [
   { state: 'frozen', text: 'is frozen', start: (replica) => replica.freeze() },
 ];
 
-/** Calls three replicas through all contenders, while one replica after another is sick. */
+/** Calls three replicas through all contenders, while one replica after another is unhealthy. */
 export class ReplicasRun {
   private readonly closing = new AbortController();
   private readonly replicaStates: ReplicaState[] = Array.from({ length: REPLICAS }, () => 'running');
@@ -65,8 +65,8 @@ export class ReplicasRun {
   static async start(options: ReplicasRunOptions): Promise<ReplicasRun> {
     const { clients, server, seconds } = options;
     const replicas = await UpstreamGroup.start(REPLICAS, { server });
-    // Somewhat longer than the time for which a replica is sick. With the default of 30 s, the run would end before the first return.
-    const ejectionMs = Math.round(seconds * 1_000 * (SHARES.sick + SHARES.healthy / 8));
+    // Somewhat longer than the time for which a replica is unhealthy. With the default of 30 s, the run would end before the first return.
+    const ejectionMs = Math.round(seconds * 1_000 * (SHARES.unhealthy + SHARES.healthy / 8));
     const contenders = ReplicaContenders.create(clients, { url: replicas.url, ejectionMs });
     const run = new ReplicasRun(options, replicas, contenders, new Comparison(contenders.all, replicas));
     try {
@@ -90,17 +90,17 @@ export class ReplicasRun {
   }
 
   /** Runs the load and the faults. Rejects if the run is stopped or closed first. */
-  async play(): Promise<void> {
+  async perform(): Promise<void> {
     const { rate } = this.options;
     // Sends only reads. A write that reaches a failing replica fails with every client, because a write is not safe to repeat.
     this.comparison.load.start({ reads: rate.reads + rate.writes, writes: 0 });
     await this.pass(SHARES.before);
-    for (const [index, fault] of FAULTS.entries()) await this.makeSick(index, fault);
+    for (const [index, fault] of FAULTS.entries()) await this.injectFault(index, fault);
     await this.replaceFirst();
     await this.comparison.finish(SETTLE_MS);
   }
 
-  /** Makes {@link play} reject. */
+  /** Makes {@link perform} reject. */
   stop(): void {
     this.closing.abort();
   }
@@ -113,11 +113,11 @@ export class ReplicasRun {
     await this.replicas.stop();
   }
 
-  private async makeSick(index: number, { state, text, start }: Fault): Promise<void> {
+  private async injectFault(index: number, { state, text, start }: Fault): Promise<void> {
     const replica = this.replica(index);
     this.enter(index, state, `replica ${index + 1} ${text}`);
     await start(replica);
-    await this.pass(SHARES.sick);
+    await this.pass(SHARES.unhealthy);
     await replica.listen();
     await replica.workAs({ readMs: READ_MS });
     this.enter(index, 'running', `replica ${index + 1} has recovered`);
@@ -136,7 +136,7 @@ export class ReplicasRun {
 
   private enter(index: number, state: ReplicaState, text: string): void {
     this.replicaStates[index] = state;
-    this.options.onProgress(text);
+    this.options.report(text);
   }
 
   private replica(index: number): UpstreamProcess {

@@ -29,7 +29,7 @@ export interface StreamComparisonOptions {
   /** Number of feeds per contender. @defaultValue 1 */
   readonly feeds?: number | undefined;
   /** Receives a message when a stream ends early. */
-  readonly onProgress: (text: string) => void;
+  readonly report: (text: string) => void;
 }
 
 interface Entrant {
@@ -145,7 +145,7 @@ export class StreamComparison {
     const ended = (how: string): void => {
       if (this.finishing) return;
       onEndedEarly();
-      this.terms.onProgress(`${what} of '${name}' ended early: ${how}`);
+      this.terms.report(`${what} of '${name}' ended early: ${how}`);
     };
     this.streams.push(
       stream.then(

@@ -20,7 +20,7 @@ const FIGURES = {
   failedWrites: {
     label: 'writes  failed',
     cell: ({ failedWrites, unsafeInFlightFailed }) => String(failedWrites + unsafeInFlightFailed),
-    remark: inFlightAtTheKill,
+    remark: cutOffInFlight,
   },
   duplicatedWrites: { label: 'writes  executed twice', cell: ({ duplicatedWrites }) => String(duplicatedWrites) },
   attemptsPerCall: {
@@ -70,10 +70,10 @@ export function callFigures(names: readonly CallFigureName[]): readonly Figure<C
 }
 
 /** Returns the remark on failed writes that were in flight when their connection was lost. */
-function inFlightAtTheKill({ failedWrites, unsafeInFlightFailed }: ContenderResult): string {
+function cutOffInFlight({ failedWrites, unsafeInFlightFailed }: ContenderResult): string {
   if (unsafeInFlightFailed === 0) return '';
   const count = failedWrites === 0 ? '' : `${unsafeInFlightFailed} `;
-  return `${count}in flight at the kill`;
+  return `${count}cut off in flight`;
 }
 
 /** The figures of one contender's calls in the output of `--json`. */

@@ -50,14 +50,14 @@ describe('table', () => {
     ]);
   });
 
-  it('notes that the failed writes were in flight at the kill', () => {
+  it('notes that the failed writes were cut off in flight', () => {
     const text = table([result('plain'), result('resilient', { unsafeInFlightFailed: 2 })], OUTAGE);
-    expect(text).toMatch(/^writes {2}failed .* 2 {2}in flight at the kill$/m);
+    expect(text).toMatch(/^writes {2}failed .* 2 {2}cut off in flight$/m);
   });
 
-  it('notes how many failed writes were in flight at the kill if not all were', () => {
+  it('notes how many failed writes were cut off in flight if not all were', () => {
     const text = table([result('plain'), result('resilient', { failedWrites: 3, unsafeInFlightFailed: 2 })], OUTAGE);
-    expect(text).toMatch(/^writes {2}failed .* 5 {2}2 in flight at the kill$/m);
+    expect(text).toMatch(/^writes {2}failed .* 5 {2}2 cut off in flight$/m);
   });
 
   it('prints lost writes only if there are any', () => {

@@ -18,12 +18,12 @@ export const blackhole = callScenario({
   defaultSeconds: 25,
   setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
   figures: ['failedReads', 'failedWrites', 'duplicatedWrites', 'recovery', 'allWell', 'connectionsReplaced'],
-  async perform({ comparison, proxy, seconds, rate, onProgress }) {
+  async perform({ comparison, proxy, seconds, rate, report }) {
     comparison.load.start(rate);
     await delay(HEALTHY_MS);
     proxy.holdBytes();
     const heldAtMs = epochMs();
-    onProgress('open connections are black holes; new connections work');
+    report('open connections are black holes; new connections work');
     await delay(IN_FLIGHT_MS);
     comparison.serverReachable(heldAtMs);
     await delay(seconds * 1_000 - HEALTHY_MS - IN_FLIGHT_MS);

@@ -24,7 +24,7 @@ export interface Stage {
   /** Load of each contender. */
   readonly rate: CallRate;
   /** Prints a progress message. */
-  readonly onProgress: (text: string) => void;
+  readonly report: (text: string) => void;
 }
 
 /** A stage with a proxy between contenders and upstream. */
@@ -50,20 +50,20 @@ export type CallTerms =
 /** Creates a scenario in which all contenders get the same calls. */
 export function callScenario(terms: CallTerms): Scenario {
   const { minSeconds, defaultSeconds = DEFAULT_SECONDS } = terms;
-  return { minSeconds, defaultSeconds, play: (run) => play(terms, run) };
+  return { minSeconds, defaultSeconds, run: (run) => runCallScenario(terms, run) };
 }
 
-function play(terms: CallTerms, run: ScenarioRun): Promise<Outcome> {
+function runCallScenario(terms: CallTerms, run: ScenarioRun): Promise<Outcome> {
   const start = () => UpstreamProcess.start({ server: run.server });
   return inArena({ ...terms, start }, run, async ({ upstream, proxy, app, onEnd }) => {
     const comparison = new Comparison(app.get<readonly Contender[]>(CONTENDERS), upstream);
     onEnd(() => comparison.close());
     const followers = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
     const feeds = terms.followed
-      ? new StreamComparison(followers, upstream, { pausing: false, onProgress: run.onProgress })
+      ? new StreamComparison(followers, upstream, { pausing: false, report: run.report })
       : undefined;
     onEnd(() => feeds?.close());
-    const stage: Stage = { comparison, upstream, seconds: run.seconds, rate: run.rate, onProgress: run.onProgress };
+    const stage: Stage = { comparison, upstream, seconds: run.seconds, rate: run.rate, report: run.report };
     if (!terms.proxied) await terms.perform(stage);
     else if (proxy) await terms.perform({ ...stage, proxy });
     await comparison.finish(SETTLE_MS);

@@ -15,16 +15,16 @@ export const drain = callScenario({
   minSeconds: 3,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async perform({ comparison, upstream, seconds, rate, onProgress }) {
+  async perform({ comparison, upstream, seconds, rate, report }) {
     const restarts = Math.max(1, Math.floor(seconds / EVERY_SECONDS));
     const everyMs = (seconds * 1_000) / restarts;
     comparison.load.start(rate);
     for (let count = 0; count < restarts; count++) {
       const next = delay(everyMs);
       await delay(everyMs / 2);
-      onProgress('server receives SIGTERM');
+      report('server receives SIGTERM');
       await upstream.restartGracefully();
-      onProgress('new server listens');
+      report('new server listens');
       await next;
     }
   },

@@ -29,7 +29,7 @@ const SETTLE_MS = 10_000 * PATIENCE;
 export const feed: Scenario = {
   minSeconds: 7,
   defaultSeconds: 15,
-  play: (run) =>
+  run: (run) =>
     inArena(
       {
         setup: OUTAGE_SETUP,
@@ -38,7 +38,7 @@ export const feed: Scenario = {
       run,
       async ({ upstream, app, onEnd }) => {
         const contenders = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
-        const comparison = new StreamComparison(contenders, upstream, { pausing: true, onProgress: run.onProgress });
+        const comparison = new StreamComparison(contenders, upstream, { pausing: true, report: run.report });
         onEnd(() => comparison.close());
         upstream.produce(ORDERS_PER_SECOND);
         comparison.startSessions(SESSION_ORDERS_PER_SECOND);
@@ -56,7 +56,7 @@ export const feed: Scenario = {
 
 async function causeFaults(
   upstream: UpstreamProcess,
-  { seconds, onProgress }: { readonly seconds: number; readonly onProgress: (text: string) => void },
+  { seconds, report }: { readonly seconds: number; readonly report: (text: string) => void },
 ): Promise<void> {
   const startedAtMs = epochMs();
   const waitUntil = (elapsedMs: number): Promise<void> => delay(Math.max(0, startedAtMs + elapsedMs - epochMs()));
@@ -64,16 +64,16 @@ async function causeFaults(
   for (let count = 0; killAtMs <= seconds * 1_000 - KILL_INTERVAL_MS; count++, killAtMs += KILL_INTERVAL_MS) {
     await waitUntil(killAtMs - KILL_INTERVAL_MS / 2);
     if (count % 2 === 0) {
-      onProgress('server receives SIGTERM; a new one replaces it');
+      report('server receives SIGTERM; a new one replaces it');
       await upstream.restartGracefully();
     } else {
-      onProgress(`server frozen for ${FROZEN_MS} ms`);
+      report(`server frozen for ${FROZEN_MS} ms`);
       upstream.freeze();
       await delay(FROZEN_MS);
       await upstream.listen();
     }
     await Promise.all([waitUntil(killAtMs), upstream.prepareNext()]);
-    onProgress('server killed');
+    report('server killed');
     await upstream.kill();
     await delay(DOWN_MS);
     await upstream.listen();

@@ -28,15 +28,15 @@ export const freeze = callScenario({
     'lostEvents',
     'longestGap',
   ],
-  async perform({ comparison, upstream, seconds, rate, onProgress }) {
+  async perform({ comparison, upstream, seconds, rate, report }) {
     comparison.load.start({ reads: rate.reads * RATE_SHARE, writes: rate.writes * RATE_SHARE });
     await delay(HEALTHY_MS);
     upstream.freeze();
-    onProgress('server frozen');
+    report('server frozen');
     await delay(FROZEN_MS);
     await upstream.listen();
     comparison.serverReachable(epochMs());
-    onProgress('server continues');
+    report('server continues');
     await delay(seconds * 1_000 - FROZEN_MS - HEALTHY_MS);
   },
 });

@@ -22,13 +22,13 @@ export const idleCut = callScenario({
   minSeconds: 2,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async perform({ comparison, proxy, seconds, onProgress }) {
+  async perform({ comparison, proxy, seconds, report }) {
     for (let count = 0; count < Math.floor(seconds / (IDLE_PERIOD_MS / 1_000)); count++) {
       const how = count % 2 === 0 ? 'fin' : 'rst';
       comparison.serverReachable(epochMs());
       for (let read = 0; read < READS; read++) comparison.load.callEach('read');
       for (let write = 0; write < WRITES; write++) comparison.load.callEach('write');
-      onProgress(`a few calls, then idle; the proxy closes connections by ${how.toUpperCase()}`);
+      report(`a few calls, then idle; the proxy closes connections by ${how.toUpperCase()}`);
       // The proxy closes idle connections only while no call is in flight, because a response can take longer than IDLE_MS on a busy
       // machine.
       await comparison.load.settled(SETTLE_MS);

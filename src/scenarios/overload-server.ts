@@ -10,10 +10,10 @@ import { outcomeOf, type Scenario } from './scenario.js';
 export const overloadServer: Scenario = {
   minSeconds: 2,
   defaultSeconds: 5,
-  async play({ seconds, onProgress }) {
+  async run({ seconds, report }) {
     const results: OverloadResult[] = [];
     // The servers run one after another, because each needs a core.
-    for (const name of CONTENDER_NAMES) results.push(await overload(name, { seconds, onProgress }));
+    for (const name of CONTENDER_NAMES) results.push(await overload(name, { seconds, report }));
     return outcomeOf(results, {
       figures: OVERLOAD_FIGURES,
       plainTitle: "Nest's server",

@@ -37,16 +37,16 @@ export const overload = callScenario({
     resilient: { serviceConfig: { methodConfig: METHOD_CONFIG } },
   },
   figures: ['failedReads', 'failedWrites', 'attemptsPerCall', 'p50', 'p90', 'p99', 'recovery'],
-  async perform({ comparison, upstream, seconds, rate, onProgress }) {
+  async perform({ comparison, upstream, seconds, rate, report }) {
     const wellMs = (seconds * 1_000) / 10;
     comparison.load.start(rate);
     await delay(wellMs);
     await upstream.workAs({ overloaded: true });
-    onProgress('server rejects all calls');
+    report('server rejects all calls');
     await delay(seconds * 1_000 - 2 * wellMs);
     await upstream.workAs({});
     comparison.serverReachable(epochMs());
-    onProgress('server has recovered');
+    report('server has recovered');
     await delay(wellMs);
   },
 });

@@ -16,12 +16,12 @@ class ClientsModule {}
 export const replicas: Scenario = {
   minSeconds: 16,
   defaultSeconds: 32,
-  async play(run) {
+  async run(run) {
     const app = await NestFactory.createApplicationContext(ClientsModule, { logger: run.logger });
     try {
       const replicasRun = await ReplicasRun.start({ ...run, clients: app.get(GrpcClients) });
       try {
-        await replicasRun.play();
+        await replicasRun.perform();
         return outcomeOf(replicasRun.results(), {
           figures: callFigures(['failed', 'triedAgain', 'p50', 'p99', 'longestWait', 'ejections']),
           tunedTitle: '+ retryPolicy, outlier_detection',

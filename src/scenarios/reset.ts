@@ -12,14 +12,14 @@ export const reset = callScenario({
   minSeconds: 3,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async perform({ comparison, proxy, seconds, rate, onProgress }) {
+  async perform({ comparison, proxy, seconds, rate, report }) {
     comparison.load.start(rate);
     for (let leftMs = seconds * 1_000; leftMs >= 2 * EVERY_MS; leftMs -= EVERY_MS) {
       await delay(EVERY_MS);
       comparison.connectionsLost(epochMs());
       proxy.resetAll();
       comparison.serverReachable(epochMs());
-      onProgress('connections reset');
+      report('connections reset');
     }
     await delay(EVERY_MS);
   },

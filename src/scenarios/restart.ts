@@ -13,7 +13,7 @@ export const restart = callScenario({
   minSeconds: 6,
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
-  async perform({ comparison, upstream, seconds, rate, onProgress }) {
+  async perform({ comparison, upstream, seconds, rate, report }) {
     const restarts = Math.max(1, Math.floor(seconds / EVERY_SECONDS));
     const upMs = (seconds * 1_000) / restarts - DOWN_MS;
     comparison.load.start(rate);
@@ -21,10 +21,10 @@ export const restart = callScenario({
       await Promise.all([delay(upMs * 0.4), upstream.prepareNext()]);
       const downtime = delay(DOWN_MS);
       await upstream.kill();
-      onProgress('server killed');
+      report('server killed');
       await downtime;
       await upstream.listen();
-      onProgress('server listens again');
+      report('server listens again');
       await delay(upMs * 0.6);
     }
   },

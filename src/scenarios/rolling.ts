@@ -29,10 +29,10 @@ const SETTLE_MS = 10_000 * PATIENCE;
 export const rolling: Scenario = {
   minSeconds: 6,
   defaultSeconds: 12,
-  play: (run) => {
+  run: (run) => {
     const start = () => UpstreamGroup.start(2, { server: run.server });
     return inArena({ setup: ROUND_ROBIN_SETUP, start }, run, async ({ upstream: pair, app, onEnd }) => {
-      const { seconds, rate, logger, onProgress } = run;
+      const { seconds, rate, logger, report } = run;
       pair.lines$.subscribe(({ level, context, message }) => {
         if (level === 'warn' || level === 'error') logger[level](message, context);
         else logger.log(message, context);
@@ -40,12 +40,12 @@ export const rolling: Scenario = {
       const calls = new Comparison(app.get<readonly Contender[]>(CONTENDERS), pair);
       onEnd(() => calls.close());
       const followers = app.get<readonly StreamContender[]>(STREAM_CONTENDERS);
-      const feeds = new StreamComparison(followers, pair, { pausing: false, feeds: FEEDS, onProgress });
+      const feeds = new StreamComparison(followers, pair, { pausing: false, feeds: FEEDS, report });
       onEnd(() => feeds.close());
 
       await Promise.all(pair.upstreams.map((upstream) => upstream.workAs(WORK)));
       calls.load.start({ reads: rate.reads + rate.writes - WRITES_PER_SECOND, writes: WRITES_PER_SECOND });
-      const exitMs = await restartInTurn(pair, seconds, onProgress);
+      const exitMs = await restartInTurn(pair, seconds, report);
       await calls.finish(SETTLE_MS);
       await feeds.finish(SETTLE_MS);
 
@@ -74,7 +74,7 @@ export const rolling: Scenario = {
 async function restartInTurn(
   pair: UpstreamGroup,
   seconds: number,
-  onProgress: ScenarioRun['onProgress'],
+  report: ScenarioRun['report'],
 ): Promise<readonly number[]> {
   const { upstreams } = pair;
   const exitMs: number[] = [];
@@ -83,11 +83,11 @@ async function restartInTurn(
   for (let round = 0; round < ROUNDS; round++) {
     for (const [index, upstream] of upstreams.entries()) {
       const next = delay(everyMs);
-      onProgress(`server ${index + 1} receives SIGTERM`);
+      report(`server ${index + 1} receives SIGTERM`);
       const tookMs = Math.round((await upstream.restartGracefully(0)) ?? NaN);
       await upstream.workAs(WORK);
       exitMs.push(tookMs);
-      onProgress(`server ${index + 1} exited after ${tookMs} ms; a new one listens`);
+      report(`server ${index + 1} exited after ${tookMs} ms; a new one listens`);
       await Promise.all([next, delay(PAUSE_MS)]);
     }
   }

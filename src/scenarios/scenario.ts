@@ -13,7 +13,7 @@ export interface ScenarioRun {
   readonly server: ServerKind;
   readonly logger: LoggerService;
   /** Prints a progress message. */
-  readonly onProgress: (text: string) => void;
+  readonly report: (text: string) => void;
 }
 
 /** The result of a scenario. */
@@ -32,7 +32,7 @@ export interface Scenario {
   /** Duration if `--seconds` is not given. */
   readonly defaultSeconds: number;
   /** Runs the scenario and cleans up. */
-  play(run: ScenarioRun): Promise<Outcome>;
+  run(run: ScenarioRun): Promise<Outcome>;
 }
 
 /** Figures and table layout of an outcome. */

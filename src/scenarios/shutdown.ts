@@ -26,7 +26,7 @@ const POLL_MS = 5;
 export const shutdown: Scenario = {
   minSeconds: 4,
   defaultSeconds: 8,
-  async play(run) {
+  async run(run) {
     const upstream = await UpstreamProcess.start({ server: run.server });
     const gateways: GatewayProcess[] = [];
     const start = async (busy: boolean): Promise<readonly ShutdownRun[]> =>
@@ -41,9 +41,9 @@ export const shutdown: Scenario = {
       upstream.produce(ORDERS_PER_SECOND);
       const busy = await start(true);
       await occupy(busy, upstream);
-      run.onProgress('busy gateways receive SIGTERM twice');
+      run.report('busy gateways receive SIGTERM twice');
       const ends = await terminate(busy, run);
-      run.onProgress('idle gateways receive SIGTERM twice');
+      run.report('idle gateways receive SIGTERM twice');
       const idleEnds = await terminate(await start(false), run);
       for (const { level, context, message } of gateways.flatMap(({ lines }) => lines))
         run.logger[level === 'warn' ? 'warn' : 'log'](message, context);

@@ -28,9 +28,9 @@ export const slow = callScenario({
     resilient: { serviceConfig: { methodConfig: METHOD_CONFIG } },
   },
   figures: ['failedReads', 'attemptsPerCall', 'p50', 'p90', 'p99', 'longestWait'],
-  async perform({ comparison, upstream, seconds, rate, onProgress }) {
+  async perform({ comparison, upstream, seconds, rate, report }) {
     await upstream.workAs({ readMs: MEDIAN_MS, slowShare: SLOW_SHARE, slowFactor: SLOW_FACTOR });
-    onProgress(`reads take ${MEDIAN_MS} ms, ${SLOW_SHARE * 100}% of them ${MEDIAN_MS * SLOW_FACTOR} ms`);
+    report(`reads take ${MEDIAN_MS} ms, ${SLOW_SHARE * 100}% of them ${MEDIAN_MS * SLOW_FACTOR} ms`);
     comparison.load.start({ reads: rate.reads + rate.writes, writes: 0 });
     await delay(seconds * 1_000);
   },

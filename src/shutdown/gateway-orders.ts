@@ -8,7 +8,9 @@ export const GATEWAY_ORDERS = Symbol('orders of the gateway');
 /** The calls of the gateway through the client of one contender. */
 export interface GatewayOrders {
   get(id: string): Observable<Order>;
-  /** Emits the order with this id when it exists. Checks every 30 s. */
+  /**
+   * Emits the order with this id when it exists. Checks about every 30 s. With {@link ORDER_POLL_CONFIG}, fails after the fourth check.
+   */
   getWhenThere(id: string): Observable<Order>;
   /** Emits the log after a cursor, then new orders. */
   watch(from: string): Observable<OrderEvent>;

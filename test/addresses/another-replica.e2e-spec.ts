@@ -80,7 +80,7 @@ async function replicas(
 const together = (count: number, call: () => Promise<unknown>): Promise<unknown> =>
   Promise.all(Array.from({ length: count }, call));
 
-const busy: Reply = { status: 'UNAVAILABLE', details: 'sick' };
+const busy: Reply = { status: 'UNAVAILABLE', details: 'failing' };
 const callsOf = (server: ScriptedGrpcServer, method = 'Unary') =>
   server.calls().filter((call) => call.method === method);
 const retriesOf = (server: ScriptedGrpcServer): number =>
@@ -96,15 +96,15 @@ describe('attempts of one call', () => {
     { timeout: 120_000 },
     async (policy, path) => {
       const { servers, echo } = await replicas(2, policy, path, retrying(2));
-      const [sick] = servers as [ScriptedGrpcServer];
-      sick.script('Unary', busy);
+      const [unhealthy] = servers as [ScriptedGrpcServer];
+      unhealthy.script('Unary', busy);
       let failed = 0;
       for (let round = 0; round < 40; round++) {
         const calls = Array.from({ length: 50 }, () => firstValueFrom(echo.unary({})));
         failed += (await Promise.allSettled(calls)).filter(({ status }) => status === 'rejected').length;
       }
       expect(failed).toBe(0);
-      expect(retriesOf(sick)).toBe(0);
+      expect(retriesOf(unhealthy)).toBe(0);
       expect(retriesOf(servers[1]!)).toBeGreaterThan(0);
     },
   );
@@ -113,18 +113,18 @@ describe('attempts of one call', () => {
     'reaches the third replica by the third attempt if two of three fail (%s, %s)',
     async (policy, path) => {
       const { servers, echo } = await replicas(3, policy, path, retrying(3));
-      for (const sick of servers.slice(0, 2)) sick.script('Unary', busy);
+      for (const unhealthy of servers.slice(0, 2)) unhealthy.script('Unary', busy);
       for (let round = 0; round < 5; round++) await together(20, () => firstValueFrom(echo.unary({})));
       const repeated = servers
         .slice(0, 2)
-        .flatMap((sick) => callsOf(sick).filter(({ previousAttempts }) => previousAttempts > 1));
+        .flatMap((unhealthy) => callsOf(unhealthy).filter(({ previousAttempts }) => previousAttempts > 1));
       expect(repeated).toEqual([]);
     },
   );
 
   it.each(PATHS)('retries on any replica after all have been tried (%s)', async (path) => {
     const { servers, echo } = await replicas(2, 'round_robin', path, retrying(5));
-    for (const sick of servers) sick.script('Unary', busy);
+    for (const unhealthy of servers) unhealthy.script('Unary', busy);
     const error = await failureOf(echo.unary({}));
     expect(error.attempts).toHaveLength(5);
     const peers = error.attempts.map(({ peer }) => peer);
@@ -167,12 +167,12 @@ describe('attempts of one call', () => {
       ...retrying(2),
       methods: { '*': { idempotent: true } },
     });
-    const [sick] = servers as [ScriptedGrpcServer];
-    for (const method of ['UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi']) sick.script(method, busy);
+    const [unhealthy] = servers as [ScriptedGrpcServer];
+    for (const method of ['UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi']) unhealthy.script(method, busy);
     for (const method of ['unsafeUnary', 'clientStream', 'serverStream', 'bidi'] as const) {
       await together(10, () => toList(callOnce(echo, method)));
     }
-    expect(sick.calls().filter(({ previousAttempts }) => previousAttempts > 0)).toEqual([]);
+    expect(unhealthy.calls().filter(({ previousAttempts }) => previousAttempts > 0)).toEqual([]);
   });
 
   it.each(PATHS)('adds only the attempt count to the metadata of a retry (%s)', async (path) => {
@@ -191,7 +191,7 @@ describe('attempts of one call', () => {
 
   it.each(PATHS)('reports the endpoint of each attempt in the error and in the events (%s)', async (path) => {
     const { servers, echo, events } = await replicas(2, 'round_robin', path, retrying(2));
-    for (const sick of servers) sick.script('Unary', busy);
+    for (const unhealthy of servers) unhealthy.script('Unary', busy);
     const error = await failureOf(echo.unary({}));
     const peers = error.attempts.map(({ peer }) => peer);
     expect(peers.toSorted()).toEqual(servers.map(({ url }) => url).toSorted());

@@ -107,18 +107,18 @@ describe.each(PATHS)('ejection of endpoints, calls %s', (_, direct) => {
     vi.stubEnv('NESTJS_RESILIENT_GRPC_DIRECT_CALLS', direct);
     const servers = await startServers(3);
     const { app, ejected } = await startClient(servers, settings);
-    const [sick] = servers;
-    sick!.script('Get', FAILED);
+    const [unhealthy] = servers;
+    unhealthy!.script('Get', FAILED);
     await waitFor(async () => {
       // These calls reach the request volume of each endpoint, even if an interval has no other calls.
       await callOften(app, 90);
       return ejected().length > 0;
     });
-    expect(ejected()).toEqual([sick!.url]);
-    sick!.reset();
+    expect(ejected()).toEqual([unhealthy!.url]);
+    unhealthy!.reset();
     for (let round = 0; round < 30; round++) await call(app);
-    expect(sick!.counts('Get').calls).toBe(0);
-    const row = app.client.snapshot().connections.find(({ address }) => address === sick!.url);
+    expect(unhealthy!.counts('Get').calls).toBe(0);
+    const row = app.client.snapshot().connections.find(({ address }) => address === unhealthy!.url);
     expect(row).toMatchObject({ state: 'READY', ejected: { ejections: 1 } });
   });
 });
@@ -182,24 +182,24 @@ describe('ejection of endpoints', () => {
     const { app, events } = await startClient(servers, {
       ejectUnhealthy: { baseEjectionTimeMs: 300, slowStartMs: 60_000 },
     });
-    const [sick] = servers;
-    sick!.script('Get', FAILED);
+    const [unhealthy] = servers;
+    unhealthy!.script('Get', FAILED);
     await waitFor(async () => {
       await callOften(app, 10);
       return events.length > 0;
     });
-    sick!.script('Get', OK);
+    unhealthy!.script('Get', OK);
     await waitFor(async () => {
       await call(app);
       return events.some(({ change }) => change === 'returned');
     });
     for (const server of servers) server.reset();
     for (let round = 0; round < 300; round++) await call(app);
-    const share = sick!.counts('Get').calls / 300;
+    const share = unhealthy!.counts('Get').calls / 300;
     // The endpoint gets a tenth of its normal share, which is a third of the calls. The bound includes a margin for random variation.
     expect(share).toBeGreaterThan(0);
     expect(share).toBeLessThan(0.12);
-    const lines = aboveDebug(app).filter((line) => line.includes(`endpoint ${sick!.url}`));
+    const lines = aboveDebug(app).filter((line) => line.includes(`endpoint ${unhealthy!.url}`));
     expect(lines[0]).toMatch(/^warn: endpoint \S+ ejected for .*: 5 consecutive attempts failed; calls use the other/);
     expect(lines[1]).toMatch(/^log: endpoint \S+ gets calls again after /);
   });
@@ -207,13 +207,13 @@ describe('ejection of endpoints', () => {
   it('uses an ejected endpoint again immediately, without an outage, if the only other endpoint disconnects', async () => {
     const servers = await startServers(2);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
-    const [sick, other] = servers;
-    sick!.script('Get', FAILED);
+    const [unhealthy, other] = servers;
+    unhealthy!.script('Get', FAILED);
     await waitFor(async () => {
       await callOften(app, 20);
       return ejected().length > 0;
     });
-    sick!.script('Get', OK);
+    unhealthy!.script('Get', OK);
     await other!.stop('kill-connections');
     await call(app);
     expect(app.client.snapshot().outages.total).toBe(0);
@@ -224,18 +224,18 @@ describe('ejection of endpoints', () => {
     const source = new AddressSource();
     source.resolve(servers.map(({ url }) => url));
     const { app, ejected } = await startClient(servers, { url: source.target, ejectUnhealthy: true });
-    const [sick] = servers;
-    sick!.script('Get', FAILED);
+    const [unhealthy] = servers;
+    unhealthy!.script('Get', FAILED);
     await waitFor(async () => {
       await callOften(app, 20);
       return ejected().length > 0;
     });
-    sick!.script('Get', OK);
+    unhealthy!.script('Get', OK);
     const changes: unknown[] = [];
     app.client.events$.subscribe((event) => {
       if (event.type === 'connectivity') changes.push(event);
     });
-    source.resolve([sick!.url]);
+    source.resolve([unhealthy!.url]);
     await waitFor(() => app.client.snapshot().resolution.addresses === 1);
     for (let calls = 0; calls < 10; calls++) await call(app);
     expect(changes).toEqual([]);
@@ -249,8 +249,8 @@ describe('ejection of endpoints', () => {
     const servers = await startServers(3);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
     const callbacks = callbackClient(app);
-    const [sick] = servers;
-    sick!.script('Get', reply);
+    const [unhealthy] = servers;
+    unhealthy!.script('Get', reply);
     const calls: { cancel(): void }[] = [];
     await waitFor(
       () => {
@@ -260,10 +260,10 @@ describe('ejection of endpoints', () => {
       { timeoutMs: 30_000, intervalMs: 50 },
     );
     for (const one of calls) one.cancel();
-    expect(ejected()).toEqual([sick!.url]);
-    sick!.reset();
+    expect(ejected()).toEqual([unhealthy!.url]);
+    unhealthy!.reset();
     for (let round = 0; round < 30; round++) await new Promise((resolve) => callbacks.get({ id: '1' }, resolve));
-    expect(sick!.counts('Get').calls).toBe(0);
+    expect(unhealthy!.counts('Get').calls).toBe(0);
   });
 
   it('does not eject an endpoint whose calls a callback client cancels', async () => {
@@ -289,7 +289,7 @@ describe('ejection of endpoints', () => {
     const source = new AddressSource();
     source.resolve([[first!.url, second!.url], ...others.map(({ url }) => url)]);
     const { app, ejected } = await startClient([first!, ...others], { url: source.target, ejectUnhealthy: true });
-    for (const sick of [first, second]) sick!.script('Get', FAILED);
+    for (const unhealthy of [first, second]) unhealthy!.script('Get', FAILED);
     await waitFor(async () => {
       await callOften(app, 20);
       return ejected().length > 0;

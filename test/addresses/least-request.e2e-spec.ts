@@ -39,13 +39,13 @@ describe('least_request', () => {
     'fails none of 500 calls under least_request with the default retry budget if one of two servers fails (%s)',
     async (path) => {
       const { servers, echo } = await pair(path);
-      const [sick, healthy] = servers;
-      // If the machine pauses, the policy measures a high latency for the healthy server and sends calls to the sick one. A failure after
-      // 20 ms raises the latency of the sick server to that level within fewer attempts.
-      sick.script('Unary', { delayMs: 20, status: 'UNAVAILABLE', details: 'sick' });
-      const before = callsOf(sick);
+      const [unhealthy, healthy] = servers;
+      // If the machine pauses, the policy measures a high latency for the healthy server and sends calls to the unhealthy one. A failure
+      // after 20 ms raises the latency of the unhealthy server to that level within fewer attempts.
+      unhealthy.script('Unary', { delayMs: 20, status: 'UNAVAILABLE', details: 'failing' });
+      const before = callsOf(unhealthy);
       for (let calls = 0; calls < 500; calls++) await firstValueFrom(echo.unary({}, { timeoutMs: 60_000 }));
-      expect(callsOf(sick) - before).toBeLessThan(50);
+      expect(callsOf(unhealthy) - before).toBeLessThan(50);
       expect(callsOf(healthy)).toBeGreaterThan(450);
     },
   );
@@ -144,7 +144,7 @@ describe.each(['least_request', 'round_robin'] as const)('%s', (loadBalancing) =
       serviceConfig: { methodConfig },
     });
     await waitFor(() => readyOf(client) === 2);
-    first.script('Unary', { status: 'UNAVAILABLE', details: 'sick' });
+    first.script('Unary', { status: 'UNAVAILABLE', details: 'failing' });
     const echo = client.getService<EchoService>('Echo');
     const calls = Promise.all(Array.from({ length: 8 }, () => firstValueFrom(echo.unary({}))));
     await waitFor(() => callsOf(first) + callsOf(other) === 8);

@@ -207,7 +207,7 @@ class ScriptServer {
     });
     // Under TLS, Node may keep the socket of a destroyed session open after a reset.
     server.on('connection', (socket: Socket) => sessions.add(socket));
-    server.on('stream', (stream, headers) => void one.play(stream, headers));
+    server.on('stream', (stream, headers) => void one.serve(stream, headers));
     onTestFinished(async () => {
       for (const session of sessions) session.destroy();
       await new Promise((resolve) => server.close(resolve));
@@ -221,7 +221,7 @@ class ScriptServer {
       for (let at = 0; at < bytes.length; at += this.frameBytes) stream.write(bytes.subarray(at, at + this.frameBytes));
   }
 
-  private async play(stream: ServerHttp2Stream, headers: Record<string, unknown>): Promise<void> {
+  private async serve(stream: ServerHttp2Stream, headers: Record<string, unknown>): Promise<void> {
     stream.on('error', () => undefined);
     const id = String(headers['x-id']);
     const { ':authority': _authority, 'x-script': json, 'x-id': _id, ...rest } = headers;
@@ -460,7 +460,7 @@ describe('calls on a connection and on grpc-js’s channel', () => {
       const first = Number(process.env['FIRST'] ?? 1);
       const differences: unknown[] = [];
       for (let seed = first; seed < first + count; seed++) {
-        const played = script(new Dice(seed));
+        const steps = script(new Dice(seed));
         const { server, clients, direct, channel } = pairs[seed % pairs.length]!;
         const [onConnection, onChannel] = [new Set<string>(), new Set<string>()];
         // The outcome of a script can depend on timing, so both clients repeat the script until an outcome of one equals one of the other.
@@ -471,8 +471,8 @@ describe('calls on a connection and on grpc-js’s channel', () => {
             timeoutMs: 30_000,
           });
           const outcomes = await Promise.all([
-            run(direct, server, `d${id}`, played),
-            run(channel, server, `c${id}`, played),
+            run(direct, server, `d${id}`, steps),
+            run(channel, server, `c${id}`, steps),
           ]);
           onConnection.add(JSON.stringify(outcomes[0]));
           const onChannelNow = JSON.stringify(outcomes[1]);
@@ -480,7 +480,7 @@ describe('calls on a connection and on grpc-js’s channel', () => {
           onChannel.add(/write after end|"hangs"/.test(onChannelNow) ? JSON.stringify(outcomes[0]) : onChannelNow);
         }
         if (!agree(onConnection, onChannel))
-          differences.push({ seed, played, direct: [...onConnection], channel: [...onChannel] });
+          differences.push({ seed, steps, direct: [...onConnection], channel: [...onChannel] });
         if (differences.length > 3) break;
       }
       if (process.env['DIFF'] !== undefined)

@@ -105,7 +105,7 @@ describe('requests', () => {
     for (const wrong of [undefined, null, 5, 'text', {}, Promise.resolve([])]) {
       const error = await rejection(echo[method](wrong as never));
       expect(error).toBeInstanceOf(TypeError);
-      expect(String(error)).toContain('expected request messages as an Observable, an AsyncIterable or an Iterable');
+      expect(String(error)).toContain('expected request messages as an Observable, an AsyncIterable, or an Iterable');
     }
     expect(client.activeCalls()).toEqual([]);
   });

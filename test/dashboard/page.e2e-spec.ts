@@ -111,13 +111,13 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
         { name: 'plain', url: UNREACHABLE },
       ],
     });
-    const [sick] = servers;
-    sick!.script('Get', { status: 'UNAVAILABLE' });
+    const [unhealthy] = servers;
+    unhealthy!.script('Get', { status: 'UNAVAILABLE' });
     const client = orders('orders');
     const { page, problems } = await open(test, `${url}/grpc`);
     await page.getByRole('link', { name: 'orders' }).click();
     const row = page
-      .locator('table tr', { hasText: sick!.url })
+      .locator('table tr', { hasText: unhealthy!.url })
       .filter({ hasText: /ejected \(consecutive-failures\) for/ });
     await waitFor(async () => {
       await Promise.allSettled(Array.from({ length: 30 }, () => firstValueFrom(client.get({ id: '1' }))));

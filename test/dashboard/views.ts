@@ -23,7 +23,7 @@ export interface Views {
 
 const UNREACHABLE = '127.0.0.1:1';
 const ORDER = { requestId: '1', item: 'tea', quantity: 1 };
-/** Error details with a long path in which no line can break. */
+/** Error details with a long path that has no line-break opportunity. */
 const LONG_DETAILS =
   'cannot read the order: relation "orders_by_customer_and_region" does not exist in /var/lib/postgresql/data/pg_tblspc/16385/PG_16_202307071/16386';
 
@@ -52,7 +52,7 @@ export async function startViews(): Promise<Views> {
     serve(answering),
     serve(answering),
     serve(answering),
-    serve({ Get: { status: 'UNAVAILABLE', details: 'the sick one' } }),
+    serve({ Get: { status: 'UNAVAILABLE', details: 'the failing replica' } }),
   ]);
   const server = ordersOptions('127.0.0.1:0', { methods: { Get: { maxConcurrentCalls: 1, maxQueuedCalls: 1 } } });
   const several = await startDashboardApp({

@@ -6,7 +6,7 @@ import {
   FEED_FIGURES,
   type FeedFigures,
   figuresOf,
-  play,
+  runScenario,
   type SessionFigures,
 } from '../support/demo-run.js';
 import { recordTiming } from '../support/timing.js';
@@ -39,11 +39,11 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
   });
 
   it.concurrent(
-    'replaces a blackholed connection with another that is READY before the switch',
+    'replaces a black-holed connection with another that is READY before the switch',
     { tags: ['timed'] },
     async ({ task }) => {
       // Detection takes longer on a busy machine, because delays of the process itself do not count as silence.
-      const { plain, resilient } = await play('blackhole', 45);
+      const { plain, resilient } = await runScenario('blackhole', 45);
       expect(plain.connectionsReplaced).toBe(0);
       expect(plain.recoveryMs).toBeGreaterThan(20_000);
       expect(resilient).toMatchObject({ connectionsReplaced: 1, connectionLosses: 0 });

@@ -208,7 +208,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         expect(await page.locator('#replicas').isHidden()).toBe(true);
         await waitFor(() => button.isEnabled(), { timeoutMs: 60_000 });
         await button.click();
-        const region = page.getByRole('region', { name: 'Three replicas, one of them sick' });
+        const region = page.getByRole('region', { name: 'Three replicas, one of them unhealthy' });
         const state = region.getByText(/^replica 1: failing$|^the run failed/);
         await state.waitFor();
         expect(await state.textContent()).toBe('replica 1: failing');

@@ -15,7 +15,7 @@ import {
   FEED_FIGURES,
   reportOf,
   figuresOf,
-  play,
+  runScenario,
 } from '../support/demo-run.js';
 import { recordTiming } from '../support/timing.js';
 
@@ -31,14 +31,14 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
   ])(
     'reports no failed calls of our client, except unsafe calls in flight, and no lost or repeated writes in the scenario %s',
     async (scenario, seconds) => {
-      const report = await play(scenario, seconds);
+      const report = await runScenario(scenario, seconds);
       expect(report.resilient).toMatchObject({ failed: 0, failedByCode: {} });
       if (scenario === 'drain' || scenario === 'idle-cut') expect(report.resilient.unsafeInFlightFailed).toBe(0);
     },
   );
 
   it('reports failed calls in an overload, and few additional attempts of our client', async () => {
-    const { plain, resilient } = await play('overload', 5);
+    const { plain, resilient } = await runScenario('overload', 5);
     expect(Object.keys(resilient.failedByCode).sort()).toEqual(['RESOURCE_EXHAUSTED', 'UNAVAILABLE']);
     expect(resilient.failed).toBeGreaterThan(resilient.calls / 2);
     expect(resilient.succeeded).toBeGreaterThan(0);
@@ -90,7 +90,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
 // Sequential, because parallel scenarios would distort the recorded durations.
 describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
   it('reduces tail latency by hedging with few additional attempts', { tags: ['timed'] }, async ({ task }) => {
-    const { plain, resilient } = await play('slow', 8);
+    const { plain, resilient } = await runScenario('slow', 8);
     expect(resilient.failed).toBe(0);
     expect(resilient.attempts / resilient.calls).toBeGreaterThan(1);
     // The bound is one extra attempt per twenty calls, plus five.
@@ -103,7 +103,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
     'keeps the connection of our client to a frozen server, and recovers when the server resumes',
     { tags: ['timed'] },
     async ({ task }) => {
-      const { plain, resilient } = await play<FeedFigures>('freeze', 8, FEED_FIGURES);
+      const { plain, resilient } = await runScenario<FeedFigures>('freeze', 8, FEED_FIGURES);
       expect(resilient.failedByCode).toEqual({ DEADLINE_EXCEEDED: resilient.failed });
       expect(resilient.failed).toBeGreaterThan(0);
       expect(resilient).toMatchObject({ connectionsReplaced: 0, connectionLosses: 0 });
@@ -149,7 +149,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
   );
 
   it(
-    'ejects sick replicas, and sends no retry to a replica that the call has already tried',
+    'ejects unhealthy replicas, and sends no retry to a replica that the call has already tried',
     { tags: ['timed'] },
     async ({ task }) => {
       const seconds = 20;
@@ -164,7 +164,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
         });
         expect(figures.calls).toBeGreaterThan(seconds * 0.95 * CALLS_PER_SECOND);
       }
-      // The figures show that replicas were sick, and that grpc-js ejected one but sent retries to replicas that it had already tried.
+      // The figures show that replicas were unhealthy, and that grpc-js ejected one but sent retries to replicas that it had already tried.
       expect(plain).toMatchObject({ triedAgain: 0, ejections: 0 });
       expect(plain.failed).toBeGreaterThan(0);
       expect(tuned.ejections).toBeGreaterThan(0);

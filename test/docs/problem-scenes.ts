@@ -71,7 +71,9 @@ function reset(code: Http2ErrorCode): Situation {
 
 /** Runs a situation for a call that is not safe to repeat, with Nest's client and with ours. */
 export async function failuresOf(name: SituationName): Promise<Failures> {
-  const [plain, ours] = await Promise.all([plainOrders, ourOrders].map((connect) => play(SITUATIONS[name], connect)));
+  const [plain, ours] = await Promise.all(
+    [plainOrders, ourOrders].map((connect) => runSituation(SITUATIONS[name], connect)),
+  );
   // Both results exist, because there is one per client.
   return { plain: plain!, ours: ours! };
 }
@@ -81,7 +83,7 @@ interface Orders {
   close(): unknown;
 }
 
-async function play(
+async function runSituation(
   { through, before, during, timeoutMs = 60_000 }: Situation,
   connect: (url: string) => Promise<Orders>,
 ) {

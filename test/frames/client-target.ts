@@ -64,7 +64,7 @@ export class ClientTarget implements FuzzTarget {
     return new ClientTarget(app, lanes);
   }
 
-  async play(index: number, seed: number, without: ReadonlySet<number>): Promise<string | undefined> {
+  async runSequence(index: number, seed: number, without: ReadonlySet<number>): Promise<string | undefined> {
     const lane = this.lanes[index];
     if (lane === undefined) throw new Error(`no lane ${index}`);
     const { server, client, echo } = lane;
@@ -76,7 +76,7 @@ export class ClientTarget implements FuzzTarget {
     const settled = Promise.all(observed.map((call) => call.settled));
     const overdue = afterDeadline();
     await Promise.race([begun, settled, overdue]);
-    if (!isGreeting) await server.play(kept);
+    if (!isGreeting) await server.run(kept);
     await turns();
     await server.behave(ending);
     await Promise.race([settled, overdue]);

@@ -5,7 +5,7 @@ import { readMemory } from '../../bench/memory/memory.mjs';
 /** The client or the server side of the library, which receives the sequences. */
 export interface FuzzTarget {
   /** Runs the sequence of `seed` without the steps in `without`; resolves to the invariant that it broke, if any. */
-  play(lane: number, seed: number, without: ReadonlySet<number>): Promise<string | undefined>;
+  runSequence(lane: number, seed: number, without: ReadonlySet<number>): Promise<string | undefined>;
   /** The sequence of `seed` as text: a heading, one line per step, the ending. */
   describe(seed: number): readonly string[];
   /** Closes the target; resolves to a description of resources that stayed open, if any. */
@@ -21,7 +21,7 @@ export interface Finding {
 
 /** The figures of a run. */
 export interface FuzzReport {
-  readonly played: number;
+  readonly sequences: number;
   /** Heap growth in bytes after the first fifth of the run. */
   readonly heapGrowth: number;
   /** Number of active Node resources (sockets, timers, and others) after a fifth of the run and at its end. */
@@ -71,9 +71,9 @@ async function hanging(): Promise<string> {
   return HANGS;
 }
 
-async function playSafely(target: FuzzTarget, lane: number, seed: number): Promise<string | undefined> {
+async function runSafely(target: FuzzTarget, lane: number, seed: number): Promise<string | undefined> {
   try {
-    return await target.play(lane, seed, new Set());
+    return await target.runSequence(lane, seed, new Set());
   } catch (error) {
     return `the sequence fails: ${String(error)}`;
   }
@@ -87,26 +87,26 @@ export async function fuzz(
   { log, logOfGrpcJs }: { readonly log: CountedLog; readonly logOfGrpcJs: CountedLog },
   emit: (event: FuzzEvent) => void,
 ): Promise<void> {
-  const playing = new Set<number>();
+  const running = new Set<number>();
   const find = (seeds: readonly number[], what: string): void => {
     emit({ type: 'finding', finding: { seeds, what } });
   };
   const onUnhandled = (error: unknown): void => {
     const text = error instanceof Error ? (error.stack ?? String(error)) : String(error);
-    find([...playing], `unhandled: ${text}`);
+    find([...running], `unhandled: ${text}`);
   };
   process.on('uncaughtException', onUnhandled);
   process.on('unhandledRejection', onUnhandled);
   const startedAt = performance.now();
-  const playAll = async (part: readonly number[]): Promise<void> => {
+  const runAll = async (part: readonly number[]): Promise<void> => {
     const remaining = part.values();
     await Promise.all(
       Array.from({ length: lanes }, async (_, lane) => {
         for (const seed of remaining) {
-          playing.add(seed);
+          running.add(seed);
           emit({ type: 'begun', seed });
-          const what = await Promise.race([playSafely(target, lane, seed), hanging()]);
-          playing.delete(seed);
+          const what = await Promise.race([runSafely(target, lane, seed), hanging()]);
+          running.delete(seed);
           // With one lane, a failure during garbage collection is attributed to its sequence.
           if (lanes === 1) await readMemory();
           if (what !== undefined) find([seed], what);
@@ -118,9 +118,9 @@ export async function fuzz(
     );
   };
   const warmUp = Math.ceil(seeds.length * WARM_UP);
-  await playAll(seeds.slice(0, warmUp));
+  await runAll(seeds.slice(0, warmUp));
   const before = await usedResources();
-  await playAll(seeds.slice(warmUp));
+  await runAll(seeds.slice(warmUp));
   const after = await usedResources();
   const seconds = (performance.now() - startedAt) / 1_000;
   const open = await target.close();
@@ -128,7 +128,7 @@ export async function fuzz(
   process.off('uncaughtException', onUnhandled);
   process.off('unhandledRejection', onUnhandled);
   const report: FuzzReport = {
-    played: seeds.length,
+    sequences: seeds.length,
     heapGrowth: after.heap - before.heap,
     handles: [before.handles, after.handles],
     logLines: log.lines + logOfGrpcJs.lines,
@@ -159,7 +159,8 @@ async function breaks(target: FuzzTarget, seed: number, without: ReadonlySet<num
   process.on('uncaughtException', onUnhandled);
   process.on('unhandledRejection', onUnhandled);
   // Runs the sequence up to three times, because not every run breaks the invariant.
-  for (let plays = 0; plays < 3 && !isBroken; plays++) isBroken ||= (await target.play(0, seed, without)) !== undefined;
+  for (let runs = 0; runs < 3 && !isBroken; runs++)
+    isBroken ||= (await target.runSequence(0, seed, without)) !== undefined;
   await wait(5);
   process.off('uncaughtException', onUnhandled);
   process.off('unhandledRejection', onUnhandled);

@@ -31,7 +31,7 @@ export async function turns(count = 4): Promise<void> {
 }
 
 /** Runs `steps` on `socket`, and batches all bytes between two actions in one write. Resolves to true if the framing may be broken. */
-export async function play(socket: Socket, steps: readonly Step[], streams: readonly number[]): Promise<boolean> {
+export async function runSteps(socket: Socket, steps: readonly Step[], streams: readonly number[]): Promise<boolean> {
   let isBroken = false;
   let pending: Buffer[] = [];
   const flush = (): void => {
@@ -115,10 +115,10 @@ export class HostileServer {
   }
 
   /** Runs `steps` on the connection of the held calls. */
-  async play(steps: readonly Step[]): Promise<void> {
+  async run(steps: readonly Step[]): Promise<void> {
     const { connection, streams } = this.held ?? { connection: NO_CONNECTION, streams: [] };
     if (connection === NO_CONNECTION) return;
-    const isBroken = await play(connection.socket, steps, streams);
+    const isBroken = await runSteps(connection.socket, steps, streams);
     connection.isBroken ||= isBroken;
   }
 
@@ -161,7 +161,7 @@ export class HostileServer {
     socket.on('data', (bytes) => {
       reader.read(bytes);
     });
-    if (this.greeting !== undefined) connection.isBroken = await play(socket, this.greeting, []);
+    if (this.greeting !== undefined) connection.isBroken = await runSteps(socket, this.greeting, []);
     if (!connection.isBroken && socket.writable)
       socket.write(Buffer.concat([SETTINGS, windowUpdate(0, MAX_WINDOW_INCREMENT)]));
   }

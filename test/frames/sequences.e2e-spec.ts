@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { recordTiming } from '../support/timing.js';
-import { playSequences, type Side } from './sequences.js';
+import { runSequences, type Side } from './sequences.js';
 
 /** `npm run promises` runs 10,000 sequences with other seeds. */
 const COUNT = Number(process.env['FRAME_SEQUENCES'] ?? 300);
@@ -16,7 +16,7 @@ it.for<{ side: Side; share: number }>([
   { tags: ['timed'], timeout: 900_000 },
   async ({ side, share }, { task }) => {
     const count = Math.round(COUNT * share);
-    const { findings, reports, ended, unjudged, nodeAborts, seconds } = await playSequences(side, FIRST_SEED, count);
+    const { findings, reports, ended, unjudged, nodeAborts, seconds } = await runSequences(side, FIRST_SEED, count);
     expect(findings).toEqual([]);
     expect(ended + unjudged.length).toBe(count);
     expect(unjudged.length).toBeLessThanOrEqual(count / 100);
@@ -27,9 +27,10 @@ it.for<{ side: Side; share: number }>([
       expect(longestLogLine).toBeLessThan(4_096);
       expect(forgedLogLines).toBe(0);
     }
-    const sum = (figure: 'played' | 'logLines'): number => reports.reduce((total, report) => total + report[figure], 0);
+    const sum = (figure: 'sequences' | 'logLines'): number =>
+      reports.reduce((total, report) => total + report[figure], 0);
     recordTiming(task, 'sequences per second', ended / seconds, { atLeast: 50 });
-    recordTiming(task, 'log lines per sequence', sum('logLines') / sum('played'), { atMost: 2 });
+    recordTiming(task, 'log lines per sequence', sum('logLines') / sum('sequences'), { atMost: 2 });
     recordTiming(task, 'processes ended by an assertion of Node', nodeAborts, { atMost: 0.002 * count + 1 });
   },
 );

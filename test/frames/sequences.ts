@@ -40,13 +40,13 @@ const NODE_ABORTS = [
 const STUCK_MS = 200_000;
 
 /** Runs `count` sequences, starting at seed `from`, and waits until each process exits. */
-export async function playSequences(side: Side, from: number, count: number): Promise<SequencesRun> {
+export async function runSequences(side: Side, from: number, count: number): Promise<SequencesRun> {
   const run: SequencesRun = { findings: [], reports: [], ended: 0, unjudged: [], nodeAborts: 0, seconds: 0 };
   const startedAt = performance.now();
   const inFlightBefore = new Set<number>();
   let seeds: readonly number[] = Array.from({ length: count }, (_, index) => from + index);
   while (seeds.length > 0) {
-    const { inFlight, notBegun } = await playInProcess(run, side, seeds);
+    const { inFlight, notBegun } = await runInProcess(run, side, seeds);
     run.unjudged.push(...inFlight.filter((seed) => inFlightBefore.has(seed)));
     seeds = [...inFlight.filter((seed) => !inFlightBefore.has(seed)), ...notBegun];
     for (const seed of inFlight) inFlightBefore.add(seed);
@@ -56,7 +56,7 @@ export async function playSequences(side: Side, from: number, count: number): Pr
 }
 
 /** Runs the sequences of `seeds` in one process. If an assertion of Node aborts the process, resolves to the unfinished sequences. */
-async function playInProcess(
+async function runInProcess(
   run: SequencesRun,
   side: Side,
   seeds: readonly number[],

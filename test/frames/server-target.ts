@@ -11,7 +11,7 @@ import { FLAG, FRAME, FrameReader, ping, settingsAck } from '../support/frames.j
 import { ECHO_PROTO, EchoClient, type EchoRequest } from '../testing/echo-client.js';
 import { clientSequence } from './client-frames.js';
 import type { FuzzTarget } from './fuzz-run.js';
-import { end, play, turns } from './hostile-server.js';
+import { end, runSteps, turns } from './hostile-server.js';
 
 const LINGER_MS = 50;
 const STREAM_CLEANUP_MS = 3_000;
@@ -80,7 +80,7 @@ export class ServerTarget implements FuzzTarget {
     return new ServerTarget(app, server, port, probes);
   }
 
-  async play(lane: number, seed: number, without: ReadonlySet<number>): Promise<string | undefined> {
+  async runSequence(lane: number, seed: number, without: ReadonlySet<number>): Promise<string | undefined> {
     const { steps, streams, ending } = clientSequence(seed);
     const socket = connect(this.port, '127.0.0.1');
     socket.on('error', () => undefined);
@@ -93,7 +93,7 @@ export class ServerTarget implements FuzzTarget {
     socket.on('data', (bytes) => {
       reader.read(bytes);
     });
-    await play(
+    await runSteps(
       socket,
       steps.filter((_, at) => !without.has(at)),
       streams,

@@ -61,14 +61,14 @@ describe.each(PATHS)('health of each endpoint, calls %s', (_, direct) => {
     const servers = await startServers(3);
     const app = await startApp(onTestFinished, settingsFor(servers));
     await waitFor(async () => (await peersOf(app)).size === 3);
-    const [sick] = servers;
+    const [unhealthy] = servers;
     const setAt = performance.now();
-    sick!.send({ status: 'NOT_SERVING' });
-    await waitFor(() => healthOf(app).get(sick!.url) === 'not-serving');
+    unhealthy!.send({ status: 'NOT_SERVING' });
+    await waitFor(() => healthOf(app).get(unhealthy!.url) === 'not-serving');
     recordTiming(task, 'NOT_SERVING until no calls, ms', performance.now() - setAt, { atMost: 100 });
     expect(await peersOf(app)).toEqual(new Set(servers.slice(1).map(({ url }) => url)));
-    sick!.send({ status: 'SERVING' });
-    await waitFor(() => healthOf(app).get(sick!.url) === 'serving');
+    unhealthy!.send({ status: 'SERVING' });
+    await waitFor(() => healthOf(app).get(unhealthy!.url) === 'serving');
     expect((await peersOf(app)).size).toBe(3);
   });
 

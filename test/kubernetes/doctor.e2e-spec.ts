@@ -49,7 +49,9 @@ describe('doctor for a kubernetes target', () => {
     expect(of('kubernetes')).toMatchObject({
       status: 'failed',
       message: expect.stringContaining('403 endpointslices.discovery.k8s.io is forbidden'),
-      remedy: expect.stringMatching(/^permit it: echo '\{.*"kind":"RoleBinding".*\}' \| kubectl apply -f -$/),
+      remedy: expect.stringMatching(
+        /^grant the permission: echo '\{.*"kind":"RoleBinding".*\}' \| kubectl apply -f -$/,
+      ),
     });
   });
 
@@ -57,7 +59,7 @@ describe('doctor for a kubernetes target', () => {
     const api = await startApiServer();
     api.fault = 'forbidden';
     const { stdout } = await command(['doctor', TARGET], { env: { KUBECONFIG: api.kubeconfig } });
-    const manifest = /^ +-> permit it: echo '(.*)' \| kubectl apply -f -$/m.exec(stdout)?.[1] ?? '';
+    const manifest = /^ +-> grant the permission: echo '(.*)' \| kubectl apply -f -$/m.exec(stdout)?.[1] ?? '';
     expect(JSON.parse(manifest)).toMatchObject({ kind: 'List', items: [{ kind: 'Role' }, { kind: 'RoleBinding' }] });
   });
 

@@ -124,7 +124,7 @@ describe('watch', () => {
     const { echo, call } = await startPodClient({ outageGraceMs: 50 });
     const { message } = await failureOf(echo.unary({}));
     expect(message).toContain('403 endpointslices.discovery.k8s.io is forbidden');
-    const manifest = /permit it: echo '(.*?)' \| kubectl apply -f -/.exec(message)?.[1] ?? '';
+    const manifest = /grant the permission: echo '(.*?)' \| kubectl apply -f -/.exec(message)?.[1] ?? '';
     expect(JSON.parse(manifest)).toMatchObject({
       kind: 'List',
       items: [

@@ -206,7 +206,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     'a device as protoPath',
     clientWith({ protoPath: '/dev/zero' }),
     'clients.orders.protoPath',
-    /a device, a pipe or a folder; write 'orders\.proto'/,
+    /a device, a pipe, or a folder; write 'orders\.proto'/,
   ],
   [
     '100,000 packages',

@@ -10,7 +10,7 @@ import { missingPrograms, skipWithout } from '../support/programs.js';
 import { Sentinel } from './sentinel.js';
 import { tableOf } from './table.js';
 import { runTimedTests, timedFiles } from './timed-tests.js';
-import { playWatched, problemsOf, type JudgedRun } from './watched-play.js';
+import { runWatched, problemsOf, type JudgedRun } from './watched-run.js';
 
 const USAGE = 'Usage: npm run promises [-- --full --only situation,test/file --seed N --strict]';
 
@@ -56,7 +56,7 @@ console.log(`Promises, seed ${seed}${values.full ? ', in full' : ''}`);
 if (missingPrograms().length > 0) console.log(`Not installed: ${missingPrograms().join(', ')}`);
 for (const [name, situation] of situations) {
   // Drawn for every situation, so that a seed repeats a run regardless of `--only`.
-  const playSeed = Math.trunc(random() * 2 ** 31);
+  const runSeed = Math.trunc(random() * 2 ** 31);
   if (!chosen.includes(name) || interrupted.signal.aborted) continue;
   const [isSkipped, note] = skipWithout(...(situation.needs ?? []));
   if (isSkipped) {
@@ -64,13 +64,13 @@ for (const [name, situation] of situations) {
     continue;
   }
   const lines: string[] = [];
-  const run = await playWatched(
+  const run = await runWatched(
     situation,
     {
       length: values.full ? 'full' : 'short',
       which: 'all',
-      seed: playSeed,
-      say: (line) => void lines.push(line),
+      seed: runSeed,
+      report: (line) => void lines.push(line),
       signal: interrupted.signal,
     },
     sentinel,

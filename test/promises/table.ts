@@ -1,5 +1,5 @@
 import { boundText } from '../support/bound.js';
-import type { JudgedRun } from './watched-play.js';
+import type { JudgedRun } from './watched-run.js';
 
 const FIGURE_WIDTH = 64;
 const NUMBER_WIDTH = 12;

@@ -2,7 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { startVitest, type TestCase } from 'vitest/node';
 import { isWithin } from '../support/bound.js';
-import { judgedBetween, type JudgedRun } from './watched-play.js';
+import { judgedBetween, type JudgedRun } from './watched-run.js';
 import type { Sentinel } from './sentinel.js';
 
 const ROOT = join(import.meta.dirname, '../..');

@@ -24,14 +24,14 @@ export const closedUnread: Situation = {
     'sent twice': { atMost: 0 },
     'connections that ended unread': { atLeast: 2 * CLIENTS },
   },
-  play: (run) => {
+  measure: (run) => {
     // Runs are sequential, because a blocked process would also delay concurrent runs.
     let before: Promise<unknown> = Promise.resolve();
     return againstEach(run, async (kind) => {
       const servers = await startServers(run, kind);
-      const played = before.then(() => standstills(run, servers));
-      before = played;
-      return played;
+      const measured = before.then(() => standstills(run, servers));
+      before = measured;
+      return measured;
     });
   },
 };

@@ -24,7 +24,7 @@ export const closedWhileIdle: Situation = {
     // One line per closed connection.
     'log lines READY to IDLE': { atLeast: 5 * CLIENTS },
   },
-  play: (run) => againstEach(run, (kind) => closings(run, kind)),
+  measure: (run) => againstEach(run, (kind) => closings(run, kind)),
 };
 
 async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {

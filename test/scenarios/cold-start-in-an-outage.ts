@@ -26,7 +26,7 @@ export const coldStartInAnOutage: Situation = {
     'failed before their deadline': { atMost: 0 },
     'succeeded, %': { atLeast: 99, timed: true },
   },
-  async play(run) {
+  async measure(run) {
     const [kind] = run.kinds;
     if (kind === undefined) throw new Error('run.kinds: expected an upstream kind, got none');
     const upstream = await startUpstream(run, kind, { perSecond: PER_SECOND, queueMs: QUEUE_MS[run.which] });

@@ -24,7 +24,7 @@ export const connectionLostDuringWrite: Situation = {
     'writes sent twice': { atMost: 0 },
     'writes acknowledged and lost': { atMost: 0 },
   },
-  play: (run) => againstEach(run, (kind) => cuts(run, kind)),
+  measure: (run) => againstEach(run, (kind) => cuts(run, kind)),
 };
 
 async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {

@@ -38,7 +38,7 @@ export const cutOffTogether: Situation = {
     // figure is per connection.
     'tokens spent per connection': { atLeast: 0.4, atMost: 1 },
   },
-  play: async (run) => {
+  measure: async (run) => {
     const ends = ENDS.filter(({ implementation }) => implementation === 'ours' || isInstalled(implementation));
     const all = await Promise.all(
       ends.map(async (end) =>

@@ -42,8 +42,8 @@ export const drainsUnderLoad: Situation = {
     'reads sent twice': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
   },
-  play: async (run) => {
-    const plays = [
+  measure: async (run) => {
+    const variants = [
       ['grpc-js', () => successors(run, 'grpc-js')],
       ['ours', () => successors(run, 'ours')],
       ...(isInstalled('grpcio') ? [['grpcio', () => ages(run, 'grpcio')] as const] : []),
@@ -57,8 +57,8 @@ export const drainsUnderLoad: Situation = {
     ] as const;
     const measured: Measured[] = [];
     // The variants run sequentially, because concurrent ones would overload two cores.
-    for (const [name, start] of plays) {
-      const figures = await drains(run, await start(), CALLS[run.which] / plays.length);
+    for (const [name, start] of variants) {
+      const figures = await drains(run, await start(), CALLS[run.which] / variants.length);
       measured.push(
         Object.fromEntries(Object.entries(figures).map(([figure, value]) => [`${figure} @${name}`, value])),
       );

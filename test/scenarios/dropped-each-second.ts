@@ -33,7 +33,7 @@ export const droppedEachSecond: Situation = {
     'writes failed that were not on the wire': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
   },
-  play: (run) => againstEach(run, (kind) => drop(run, kind)),
+  measure: (run) => againstEach(run, (kind) => drop(run, kind)),
 };
 
 async function drop(run: Run, kind: UpstreamKind): Promise<Measured> {

@@ -20,14 +20,14 @@ export const endpointStopsServing: Situation = {
     ...STOP_SERVING_BOUNDS,
     outages: { atMost: 0 },
   },
-  play,
+  measure,
 };
 
-async function play(run: Run): Promise<Measured> {
+async function measure(run: Run): Promise<Measured> {
   const script = new URL('../health/health-server.mjs', import.meta.url);
   const servers = await Promise.all(Array.from({ length: ENDPOINTS }, () => ChildServer.start({ script })));
   for (const server of servers) run.onEnd(() => server.close());
-  const [sick] = servers as [ChildServer];
+  const [unhealthy] = servers as [ChildServer];
   const app = await startOrdersApp({
     url: `ipv4:${servers.map(({ url }) => url).join(',')}`,
     loadBalancing: 'round_robin',
@@ -37,9 +37,9 @@ async function play(run: Run): Promise<Measured> {
   run.onEnd(() => app.close());
   const calls = reads(run, app, CALLS_PER_SECOND[run.which]);
   const setHealth = (status: string) => {
-    sick.send({ status });
+    unhealthy.send({ status });
   };
-  const measured = await stopServing(run, app, { url: sick.url, setHealth }, 3_000);
+  const measured = await stopServing(run, app, { url: unhealthy.url, setHealth }, 3_000);
   await stop(calls);
   return {
     ...measured,

@@ -34,7 +34,7 @@ export const flappingServer: Situation = {
     'log lines about the returns': { atLeast: 1, atMost: 4 },
   },
   fullBounds: { connections: { atLeast: 10, atMost: 35, timed: true } },
-  async play(run) {
+  async measure(run) {
     const lengthMs = run.length === 'short' ? 0 : 60_000;
     const [closing, returning] = await Promise.all([
       closesAtOnce(run, lengthMs),
@@ -52,7 +52,7 @@ async function closesAtOnce(run: Run, lengthMs: number): Promise<Measured> {
   for (;;) {
     const { measured, longestLifeMs } = await shortLivedConnections(run, lengthMs);
     if (longestLifeMs < LASTING_MS || run.signal.aborted) return measured;
-    run.say(`repeated: a connection was open for ${Math.round(longestLifeMs)} ms`);
+    run.report(`repeated: a connection was open for ${Math.round(longestLifeMs)} ms`);
   }
 }
 

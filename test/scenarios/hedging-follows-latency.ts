@@ -26,7 +26,7 @@ export const hedgingFollowsLatency: Situation = {
     'p99 relative to the usual latency': { atMost: 3, timed: true },
     'p99 relative to the usual latency, after it tripled': { atMost: 3, timed: true },
   },
-  play: follow,
+  measure: follow,
 };
 
 async function follow(run: Run): Promise<Measured> {

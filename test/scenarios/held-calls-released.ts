@@ -30,7 +30,7 @@ export const heldCallsReleased: Situation = {
     'last waiting call sent after, server with 100% spare capacity, ms': { atMost: 6_000, timed: true },
     'new calls that succeed, %': { atLeast: 99.9, timed: true },
   },
-  async play(run) {
+  async measure(run) {
     const [kind] = run.kinds;
     if (kind === undefined) throw new Error('run.kinds: expected an upstream kind, got none');
     const tight = await comeBack(run, kind, TIGHT);

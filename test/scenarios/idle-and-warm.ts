@@ -19,7 +19,7 @@ export const idleAndWarm: Situation = {
     'slowest warm connection, ms': { atMost: 1_000, timed: true },
     failed: { atMost: 0 },
   },
-  play: (run) => againstEach(run, (kind) => closeBoth(run, kind)),
+  measure: (run) => againstEach(run, (kind) => closeBoth(run, kind)),
 };
 
 async function closeBoth(run: Run, kind: UpstreamKind): Promise<Measured> {

@@ -27,7 +27,7 @@ export const idleTimes: Situation = {
     'connections dropped silently': { atMost: 0 },
   },
   fullBounds: { 'connections kept alive by pings': { atLeast: 1, atMost: 1 } },
-  play: async (run) => ({
+  measure: async (run) => ({
     ...(await againstEach(run, (kind) => idles(run, kind))),
     ...(run.length === 'full' && (await keptAliveByPings(run))),
   }),

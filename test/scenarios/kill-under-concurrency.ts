@@ -22,7 +22,7 @@ export const killUnderConcurrency: Situation = {
     'shortest downtime, ms': { atLeast: DOWN_MS - 10 },
     'time from first to last arrival, ms': { atMost: 600, timed: true },
   },
-  play: (run) => againstEach(run, (kind) => kill(run, kind)),
+  measure: (run) => againstEach(run, (kind) => kill(run, kind)),
 };
 
 async function kill(run: Run, kind: UpstreamKind): Promise<Measured> {

@@ -22,7 +22,7 @@ export const leaksFound: Situation = {
     'leaks found in an open application': { atLeast: 1 },
     'leaks found in a closed application': { atMost: 0 },
   },
-  async play(run) {
+  async measure(run) {
     // The upstream kinds run sequentially, because sockets and timers are counted for the whole process.
     const each = [];
     for (const kind of run.kinds) each.push(await againstEach({ ...run, kinds: [kind] }, (one) => leak(run, one)));

@@ -26,7 +26,7 @@ export const limitFollowsCapacity: Situation = {
     'lowest limit': { atLeast: 4 },
     'goodput, % of the best fixed limit': { atLeast: 90, timed: true },
   },
-  play: follow,
+  measure: follow,
 };
 
 async function follow(run: Run): Promise<Measured> {

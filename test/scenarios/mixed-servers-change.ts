@@ -32,7 +32,7 @@ export const mixedServersChange: Situation = {
     'events lost or repeated': { atMost: 0 },
     'connections ended early': { atMost: 0 },
   },
-  play: changes,
+  measure: changes,
 };
 
 async function changes(run: Run) {

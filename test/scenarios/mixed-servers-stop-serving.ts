@@ -22,7 +22,7 @@ export const mixedServersStopServing: Situation = {
     'health requests to servers without health service': { atMost: 1 },
     'calls failed, without health service': { atMost: 0 },
   },
-  async play(run) {
+  async measure(run) {
     return { ...(await withHealth(run)), ...(await withoutHealth(run)) };
   },
 };

@@ -27,7 +27,7 @@ export const mutuallyDependentGateways: Situation = {
     'exited after SIGTERM, ms': { atMost: DRAIN_MS + 500, timed: true },
     'events relayed': { atLeast: 1 },
   },
-  async play(run) {
+  async measure(run) {
     const downMs = run.length === 'short' ? 0 : 60_000;
     const kind = run.kinds.at(-1);
     if (kind === undefined) throw new Error('run.kinds: expected an upstream kind, got none');

@@ -30,15 +30,15 @@ export const oneReplicaSlow: Situation = {
     'slow reads beyond the best possible, round_robin, %': { atMost: 3, timed: true },
     'slow reads, least_request, %': { atMost: 3, timed: true },
   },
-  play: (run) => againstEach(run, (kind) => slow(run, kind)),
+  measure: (run) => againstEach(run, (kind) => slow(run, kind)),
 };
 
 async function slow(run: Run, kind: UpstreamKind): Promise<Measured> {
-  const both = await Promise.all(POLICIES.map((policy) => play(run, kind, policy)));
+  const both = await Promise.all(POLICIES.map((policy) => measure(run, kind, policy)));
   return Object.assign({}, ...both) as Measured;
 }
 
-async function play(run: Run, kind: UpstreamKind, loadBalancing: (typeof POLICIES)[number]): Promise<Measured> {
+async function measure(run: Run, kind: UpstreamKind, loadBalancing: (typeof POLICIES)[number]): Promise<Measured> {
   const slowMs = SLOW_MS[run.which];
   const [laggard, healthy] = await Promise.all([
     startUpstream(run, kind, { delayMs: slowMs }),

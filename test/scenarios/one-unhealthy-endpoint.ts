@@ -50,24 +50,24 @@ export const oneUnhealthyEndpoint: Situation = {
     'p99 compared with healthy, slow': { atMost: 1.5, timed: true },
     'p99 compared with healthy, frozen': { atMost: 1.5, timed: true },
   },
-  async play(run) {
-    const plays: Measured[] = [];
+  async measure(run) {
+    const parts: Measured[] = [];
     const faults = [failing, slow, frozen, flapping, twoFailing];
-    const playOf = async (start: (typeof faults)[number]) => play(run, await start(run));
-    if (run.which === 'counts') plays.push(...(await Promise.all(faults.map(playOf))));
+    const measureFault = async (start: (typeof faults)[number]) => measure(run, await start(run));
+    if (run.which === 'counts') parts.push(...(await Promise.all(faults.map(measureFault))));
     // The faults run sequentially, because latencies are measured.
-    else for (const start of faults) plays.push(await playOf(start));
-    const sum = (name: string) => plays.reduce((total, one) => total + Number(one[name]), 0);
+    else for (const start of faults) parts.push(await measureFault(start));
+    const sum = (name: string) => parts.reduce((total, one) => total + Number(one[name]), 0);
     return {
-      ...Object.assign({}, ...plays),
+      ...Object.assign({}, ...parts),
       'healthy endpoints ejected': sum('healthy endpoints ejected'),
-      'fewest endpoints in use': Math.min(...plays.map((one) => Number(one['fewest endpoints in use']))),
+      'fewest endpoints in use': Math.min(...parts.map((one) => Number(one['fewest endpoints in use']))),
       'log lines about ejections': sum('log lines about ejections'),
     };
   },
 };
 
-async function play(run: Run, fault: Fault): Promise<Measured> {
+async function measure(run: Run, fault: Fault): Promise<Measured> {
   const app = await startOrdersApp({
     url: `ipv4:${fault.urls.join(',')}`,
     loadBalancing: 'round_robin',
@@ -107,7 +107,7 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
     await stop(calls);
     clearInterval(watch);
     const failed = calls.failed.map(({ startedAt }) => startedAt);
-    const sick = fault.urls.slice(0, fault.count ?? 1);
+    const unhealthy = fault.urls.slice(0, fault.count ?? 1);
     return {
       [`calls, ${fault.name}`]: calls.calls.length,
       [`calls failed, ${fault.name}`]: failed.length,
@@ -117,7 +117,7 @@ async function play(run: Run, fault: Fault): Promise<Measured> {
       [`endpoints ejected, ${fault.name}`]: new Set(ejected).size,
       [`p99 ms of healthy endpoints, ${fault.name}`]: healthy,
       [`p99 compared with healthy, ${fault.name}`]: adapted / healthy,
-      'healthy endpoints ejected': ejected.filter((address) => !sick.includes(address)).length,
+      'healthy endpoints ejected': ejected.filter((address) => !unhealthy.includes(address)).length,
       'fewest endpoints in use': fewest,
       'log lines about ejections': aboveDebug(app).filter((line) => line.includes('ejected')).length,
     };
@@ -151,27 +151,28 @@ async function failingOf(run: Run, name: string, count: number): Promise<Fault> 
     urls: servers.map(({ url }) => url),
     count,
     start: () => {
-      for (const sick of servers.slice(0, count)) sick.script('Get', { status: 'UNAVAILABLE', details: 'no database' });
+      for (const unhealthy of servers.slice(0, count))
+        unhealthy.script('Get', { status: 'UNAVAILABLE', details: 'no database' });
     },
   };
 }
 
 async function slow(run: Run): Promise<Fault> {
-  const [sick, ...others] = await scripted(run);
+  const [unhealthy, ...others] = await scripted(run);
   return {
     name: 'slow',
-    urls: [sick, ...others].map(({ url }) => url),
-    start: () => void sick.script('Get', { delayMs: LATENCY_MS * SLOWDOWN_FACTOR, message: { id: '1' } }),
+    urls: [unhealthy, ...others].map(({ url }) => url),
+    start: () => void unhealthy.script('Get', { delayMs: LATENCY_MS * SLOWDOWN_FACTOR, message: { id: '1' } }),
   };
 }
 
 async function flapping(run: Run): Promise<Fault> {
-  const [sick, ...others] = await scripted(run);
+  const [unhealthy, ...others] = await scripted(run);
   let timer: NodeJS.Timeout | undefined;
   return {
     name: 'flapping',
-    urls: [sick, ...others].map(({ url }) => url),
-    start: () => (timer = setInterval(() => void sick.restart('kill-connections').catch(() => undefined), 500)),
+    urls: [unhealthy, ...others].map(({ url }) => url),
+    start: () => (timer = setInterval(() => void unhealthy.restart('kill-connections').catch(() => undefined), 500)),
     end: () => clearInterval(timer),
   };
 }

@@ -34,7 +34,7 @@ export const overallTimeouts: Situation = {
     'resumes of the most resumed stream': { atLeast: 1 },
     'still active': { atMost: 0 },
   },
-  play: (run) => againstEach(run, (kind) => outlast(run, kind)),
+  measure: (run) => againstEach(run, (kind) => outlast(run, kind)),
 };
 
 async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {

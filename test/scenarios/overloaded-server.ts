@@ -50,12 +50,12 @@ export const overloadedServer: Situation = {
     'p99 of health checks, 5 ms of CPU ×10, ms': { atMost: 50, timed: true },
     'longest gap of a stream, 5 ms of CPU ×10, ms': { atMost: 200, timed: true },
   },
-  play,
+  measure,
 };
 
 type Figures = Awaited<ReturnType<typeof overload>>;
 
-async function play(run: Run): Promise<Measured> {
+async function measure(run: Run): Promise<Measured> {
   const measured: Record<string, number> = {};
   const sums = { lost: 0, unanswered: 0, refused: Infinity };
   const seconds = SECONDS[run.which];

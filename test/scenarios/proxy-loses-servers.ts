@@ -28,7 +28,7 @@ export const proxyLosesServers: Situation = {
     'failed writes reported as not executed': { atMost: 0 },
     'writes acknowledged and lost': { atMost: 0 },
   },
-  play: loses,
+  measure: loses,
 };
 
 async function loses(run: Run): Promise<Measured> {

@@ -31,18 +31,18 @@ export const quietFeeds: Situation = {
     'next call began after, ms': { atMost: 500, timed: true },
   },
   fullBounds: { 'resumes of the least resumed stream': { atLeast: RESUMES.full } },
-  async play(run) {
+  async measure(run) {
     const lifeMs = LIFE_MS[run.which];
     const grpcio = run.kinds.find(({ implementation }) => implementation === 'grpcio');
     const age = { maxConnectionAgeMs: lifeMs, maxConnectionAgeGraceMs: GRACE_MS };
     const idle = { streamIdleTimeoutMs: lifeMs };
-    const plays = [
+    const parts = [
       follow(run, 'ours, idle', await ours(run, { methods: { Watch: idle, Session: idle } })),
       follow(run, 'ours, age', await ours(run, age)),
       follow(run, 'grpc-js, closing proxy', await behindClosingProxy(run, lifeMs)),
       ...(grpcio === undefined ? [] : [follow(run, 'grpcio, age', await ofAge(run, grpcio, lifeMs))]),
     ];
-    return Object.assign({}, ...(await Promise.all(plays))) as Measured;
+    return Object.assign({}, ...(await Promise.all(parts))) as Measured;
   },
 };
 

@@ -19,7 +19,7 @@ export const recordsChangeEachSecond: Situation = {
     'writes failed': { atMost: 0 },
     'connections ended early': { atMost: 0 },
   },
-  play: changes,
+  measure: changes,
 };
 
 async function changes(run: Run): Promise<Measured> {

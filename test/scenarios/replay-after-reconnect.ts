@@ -27,7 +27,7 @@ export const replayAfterReconnect: Situation = {
     'messages repeated per break and session': { atMost: WINDOW },
     'reads failed': { atMost: 0 },
   },
-  play: (run) => againstEach(run, (kind) => replays(run, kind)),
+  measure: (run) => againstEach(run, (kind) => replays(run, kind)),
 };
 
 async function replays(run: Run, kind: UpstreamKind): Promise<Measured> {

@@ -23,7 +23,7 @@ export const retryBudgetInAnOutage: Situation = {
   },
   // The server is down for longer than calls wait, so most calls are never sent.
   fullBounds: { 'requests per call during a kill': { atLeast: 0.05, atMost: 1.1 } },
-  play: (run) => againstEach(run, (kind) => outage(run, kind)),
+  measure: (run) => againstEach(run, (kind) => outage(run, kind)),
 };
 
 async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {

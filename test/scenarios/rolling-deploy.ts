@@ -15,7 +15,7 @@ const LATENCY_MS = 20;
 const MAX_OPEN = 100;
 /** Number of calls over which the share of a new pod is measured: ten per pod, including the new one. */
 const CALLS_FOR_SHARE = 10 * (PODS + 1);
-/** Time for which every second replaced pod keeps serving after the client has removed the address of the pod. */
+/** Time for which every other replaced pod keeps serving after the client has removed the address of the pod. */
 const PRE_STOP_MS = 500;
 
 /** Source of the addresses of the pods. */
@@ -48,10 +48,10 @@ export const rollingDeploy: Situation = {
     'last call to a terminating pod after, dns, ms': { atMost: 2_000, timed: true },
     outages: { atMost: 0 },
   },
-  async play(run) {
+  async measure(run) {
     const names = ['dns', 'kubernetes'] as const;
-    const plays = await Promise.all(names.map((name) => deploy(run, name)));
-    return Object.assign({}, ...plays) as Measured;
+    const parts = await Promise.all(names.map((name) => deploy(run, name)));
+    return Object.assign({}, ...parts) as Measured;
   },
 };
 
@@ -87,7 +87,7 @@ async function deploy(run: Run, name: keyof typeof DIRECTORIES): Promise<Measure
     directory.terminate(old);
     const isRemoved = () => removedAt.has(urlOf(old));
     if (index % 2 === 1) {
-      await reach(isRemoved, { describe: `${name}: removal of ${old.address}, which terminates` });
+      await reach(isRemoved, { describe: `${name}: removal of ${old.address}, which is terminating` });
       await pass(run, PRE_STOP_MS);
     }
     await old.shutDown();

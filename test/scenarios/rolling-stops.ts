@@ -20,7 +20,7 @@ export const rollingStops: Situation = {
     reads: { atLeast: CALLS.counts },
     'reads failed': { atMost: 0 },
   },
-  play: rolls,
+  measure: rolls,
 };
 
 async function rolls(run: Run): Promise<Measured> {

@@ -22,7 +22,7 @@ export const scaleUpAndDown: Situation = {
     'streams failed': { atMost: 0 },
     'connections ended early': { atMost: 0 },
   },
-  play: scales,
+  measure: scales,
 };
 
 async function scales(run: Run): Promise<Measured> {

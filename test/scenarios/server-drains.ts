@@ -34,7 +34,7 @@ export const serverDrains: Situation = {
     'log lines above debug': { atMost: 0 },
     'log lines about slow connections': { atMost: 0, timed: true },
   },
-  play: (run) => againstEach(run, (kind) => drains(run, kind)),
+  measure: (run) => againstEach(run, (kind) => drains(run, kind)),
 };
 
 async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {

@@ -33,17 +33,17 @@ export const serverLeftWaiting: Situation = {
     'feeds not resumed': { atMost: 0 },
     'events lost or repeated': { atMost: 0 },
   },
-  async play(run) {
+  async measure(run) {
     // If bytes to the client are held back, the client must detect the loss itself, which takes longer.
     const ways: readonly Direction[] = run.length === 'short' ? ['to-upstream'] : ['to-upstream', 'to-client'];
-    const plays = ways.map(async (way) => {
+    const parts = ways.map(async (way) => {
       const measured = await againstEach(run, (kind) => cut(run, way, () => theirs(run, kind)));
       const own = Object.entries(await cut(run, way, () => ours(run, way)));
       const named = Object.fromEntries(own.map(([figure, value]) => [`${figure} @ours`, value]));
       const entries = Object.entries({ ...measured, ...named });
       return entries.map(([figure, value]) => [`${figure}, ${way}`, value] as const);
     });
-    return Object.fromEntries((await Promise.all(plays)).flat());
+    return Object.fromEntries((await Promise.all(parts)).flat());
   },
 };
 

@@ -26,7 +26,7 @@ export const serverRestarted: Situation = {
     'median first response, ms': { atMost: 500, timed: true },
     'last response to a waiting call, ms': { atMost: 5_000, timed: true },
   },
-  play: async (run) => {
+  measure: async (run) => {
     const firsts: number[] = [];
     const measured = await againstEach(run, (kind) => restarts(run, kind, firsts));
     firsts.sort((a, b) => a - b);

@@ -28,7 +28,7 @@ export const serviceConfigOfTheResolver: Situation = {
     'corrected record applied after, ms': { atMost: 3_000, timed: true },
     'reads failed': { atMost: 0 },
   },
-  play: (run) => againstEach(run, (kind) => changes(run, kind)),
+  measure: (run) => againstEach(run, (kind) => changes(run, kind)),
 };
 
 async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {

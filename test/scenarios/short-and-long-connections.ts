@@ -27,7 +27,7 @@ export const shortAndLongConnections: Situation = {
     'long-lived connections': { atLeast: 1, atMost: 1 },
     'long-lived failed': { atMost: 0 },
   },
-  play: async (run) => {
+  measure: async (run) => {
     const own = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' });
     const kept = reads(run, await startClientOf(run, own), 20);
     // The upstream kinds run sequentially, because a connection must be opened and used within 100 ms.

@@ -28,7 +28,7 @@ export const shutdownEndsStreams: Situation = {
     'feeds not resumed': { atMost: 0 },
     'feeds with events lost or repeated': { atMost: 0 },
   },
-  play: (run) => againstEach(run, (kind) => terminate(run, kind)),
+  measure: (run) => againstEach(run, (kind) => terminate(run, kind)),
 };
 
 async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {

@@ -35,7 +35,7 @@ export const stalledAndBlackholedPeer: Situation = {
     'replacements by a new channel': { atLeast: 1, atMost: 1 },
     'log lines about the dead connection': { atLeast: 1, atMost: 1 },
   },
-  async play(run) {
+  async measure(run) {
     const [stalled, holed] = await Promise.all([
       againstEach(run, (kind) => freeze(run, kind)),
       againstEach(run, (kind) => blackHole(run, kind)),

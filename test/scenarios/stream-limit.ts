@@ -35,19 +35,19 @@ export const streamLimit: Situation = {
     'writes at the limit reported as not executed': { atLeast: LATE_WRITES },
     'writes at the limit executed': { atMost: 0 },
   },
-  async play(run) {
-    const plays: Measured[] = [];
+  async measure(run) {
+    const parts: Measured[] = [];
     // The implementations run sequentially, because latencies are measured.
     for (const implementation of IMPLEMENTATIONS) {
       if (implementation !== 'grpc-js' && !isInstalled(implementation)) continue;
-      const measured = Object.entries(await play(run, implementation));
-      plays.push(Object.fromEntries(measured.map(([figure, value]) => [`${figure} @${implementation}`, value])));
+      const measured = Object.entries(await measure(run, implementation));
+      parts.push(Object.fromEntries(measured.map(([figure, value]) => [`${figure} @${implementation}`, value])));
     }
-    return Object.assign({}, ...plays) as Measured;
+    return Object.assign({}, ...parts) as Measured;
   },
 };
 
-async function play(run: Run, implementation: (typeof IMPLEMENTATIONS)[number]): Promise<Measured> {
+async function measure(run: Run, implementation: (typeof IMPLEMENTATIONS)[number]): Promise<Measured> {
   const upstream = await startUpstream(run, { implementation, security: 'plain' }, QUIET);
   const free = await startClientOf(run, upstream, outageGrace(run));
   const limited = await startClientOf(run, upstream, { ...outageGrace(run), maxConnectionsPerEndpoint: 6 });

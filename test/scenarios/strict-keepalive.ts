@@ -34,7 +34,7 @@ export const strictKeepalive: Situation = {
     'writes failed that were not on the wire': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
   },
-  play: async (run) => {
+  measure: async (run) => {
     // grpc-js writes a line to stderr for each too_many_pings.
     setLogVerbosity(logVerbosity.NONE);
     run.onEnd(() => {

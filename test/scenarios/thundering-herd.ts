@@ -48,7 +48,7 @@ export const thunderingHerd: Situation = {
     'waiting calls': { atLeast: HELD },
     'new calls': { atLeast: NEW_CALLS },
   },
-  async play(run) {
+  async measure(run) {
     const [kind] = run.kinds;
     if (kind === undefined) throw new Error('run.kinds: expected an upstream kind, got none');
     const each = [];
@@ -119,7 +119,7 @@ function failedEarly({ error }: LoadCall): boolean {
   return error !== undefined && (error as GrpcCallError).reason !== 'deadline';
 }
 
-interface Played {
+interface Arrivals {
   readonly upstream: Upstream;
   readonly calls: readonly LoadCall[];
   readonly usualPerSecond: number;
@@ -129,7 +129,7 @@ interface Played {
  * Maximum number of requests in any window after the server listens, relative to the usual number per window. Bursts that the callers
  * make after this process was suspended are excluded, because the client does not cause them.
  */
-function peakOf({ upstream, calls, usualPerSecond }: Played, from: number, until: number): number {
+function peakOf({ upstream, calls, usualPerSecond }: Arrivals, from: number, until: number): number {
   const usual = usualPerSecond * (WINDOW_MS / 1_000);
   const arrivedAt = upstream.arrived('Get').map(({ at }) => at);
   const begunAt = calls.map(({ startedAt }) => startedAt);

@@ -37,7 +37,7 @@ export const transientAndPermanentErrors: Situation = {
     'writes with another code': { atMost: 0 },
     'attempts per write': { atLeast: 1, atMost: 1 },
   },
-  play: (run) => againstEach(run, (kind) => errors(run, kind)),
+  measure: (run) => againstEach(run, (kind) => errors(run, kind)),
 };
 
 async function errors(run: Run, kind: UpstreamKind): Promise<Measured> {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { OTHER_NODES, downloadNodes, type OtherNodes } from '../consumers/other-nodes.js';
 import { ROOT } from '../consumers/packed-library.js';
-import { PRIVATE_NAMES, play, untested, type Played, type Sabotage } from './renamed.js';
+import { PRIVATE_NAMES, runSabotaged, untested, type SabotagedRun, type Sabotage } from './renamed.js';
 
 const json = (path: string): unknown => JSON.parse(readFileSync(join(ROOT, path), 'utf8'));
 const { version: installed } = json('node_modules/@grpc/grpc-js/package.json') as { readonly version: string };
@@ -56,26 +56,26 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
   });
 
   describe.each(NODES)('on Node %s', (node) => {
-    const playHere = (sabotage: Sabotage, { skip }: TestContext): Promise<Played> => {
+    const runHere = (sabotage: Sabotage, { skip }: TestContext): Promise<SabotagedRun> => {
       const program = node === process.versions.node ? process.execPath : nodes.programs.get(node);
       if (program === undefined) return skip(`Node ${node} is not available: ${String(nodes.missing.get(node))}`);
-      return play({ ...sabotage, ...(folder === undefined ? {} : { folder }) }, program);
+      return runSabotaged({ ...sabotage, ...(folder === undefined ? {} : { folder }) }, program);
     };
 
     it.for([true, false])('finds every private name of grpc-js and Node (TLS: %s)', async (tls, context) => {
-      const played = await playHere({ names: [], tls }, context);
-      context.expect(played).toMatchObject({ failures: [] });
+      const result = await runHere({ names: [], tls }, context);
+      context.expect(result).toMatchObject({ failures: [] });
       const lacking = LACKING[node];
-      const others = untested(played).filter((line) => lacking === undefined || !line.includes(lacking));
+      const others = untested(result).filter((line) => lacking === undefined || !line.includes(lacking));
       context.expect(others).toEqual([]);
     });
 
     it.for(PRIVATE_NAMES)(
       'logs one warning about the feature lost without $name, and causes no crash, duplicate write, or hang',
       async ({ sabotage, lost }, context) => {
-        const played = await playHere(sabotage, context);
-        context.expect(played).toMatchObject({ failures: [] });
-        context.expect(untested(played).filter((line) => line.includes(lost))).toHaveLength(1);
+        const result = await runHere(sabotage, context);
+        context.expect(result).toMatchObject({ failures: [] });
+        context.expect(untested(result).filter((line) => line.includes(lost))).toHaveLength(1);
       },
     );
   });
@@ -83,9 +83,9 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
 
 describe('grpc-js outside the tested versions', () => {
   it.each(['1.14.6', '1.15.0', '2.0.0'])('logs one warning for the untested grpc-js version %s', async (version) => {
-    const played = await play({ names: [], version });
-    expect(played).toMatchObject({ failures: [] });
-    expect(untested(played)).toEqual([
+    const result = await runSabotaged({ names: [], version });
+    expect(result).toMatchObject({ failures: [] });
+    expect(untested(result)).toEqual([
       expect.stringContaining(
         `@grpc/grpc-js ${version} on Node ${process.versions.node} is outside the tested versions`,
       ),

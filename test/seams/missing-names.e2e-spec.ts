@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PRIVATE_NAMES, play, untested } from './renamed.js';
+import { PRIVATE_NAMES, runSabotaged, untested } from './renamed.js';
 
 /** Names whose absence is detected before the first connection (STARTUP_NAMES) or only on a connection (CONNECTION_NAMES). */
 const STARTUP_NAMES =
@@ -10,9 +10,9 @@ const CONNECTION_NAMES =
 // Only `npm run pack:check` removes each name alone, because each run needs a process.
 describe.concurrent('grpc-js without private names', () => {
   it('logs no warning if all private names exist', async () => {
-    const played = await play({ names: [], tls: true });
-    expect(played).toMatchObject({ failures: [] });
-    expect(untested(played)).toEqual([]);
+    const result = await runSabotaged({ names: [], tls: true });
+    expect(result).toMatchObject({ failures: [] });
+    expect(untested(result)).toEqual([]);
   });
 
   it.each([
@@ -21,14 +21,14 @@ describe.concurrent('grpc-js without private names', () => {
   ])('serves and makes calls without %s, and logs one warning for each lost feature', async (_what, pattern, count) => {
     const names = PRIVATE_NAMES.filter(({ name }) => pattern.test(name));
     expect(names).toHaveLength(count);
-    const played = await play({ names: names.flatMap(({ sabotage }) => sabotage.names), tls: true });
-    expect(played).toMatchObject({ failures: [] });
-    const lines = untested(played).join('\n');
+    const result = await runSabotaged({ names: names.flatMap(({ sabotage }) => sabotage.names), tls: true });
+    expect(result).toMatchObject({ failures: [] });
+    const lines = untested(result).join('\n');
     for (const { lost } of names) expect(lines.split(lost)).toHaveLength(2);
   });
 
   it('fails to start a server or a client if grpc-js is older than 1.14, with an error that names the install command', async () => {
-    const { failures } = await play({ names: [], version: '1.13.4' });
+    const { failures } = await runSabotaged({ names: [], version: '1.13.4' });
     const error = '@grpc/grpc-js: expected 1.14.7 or later, got 1.13.4; run npm install @grpc/grpc-js@^1.14.7';
     const [server, client] = failures;
     expect(server).toBe(`server: ${error}`);

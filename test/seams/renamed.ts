@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { seams } from '../../docs/tools/source-seams.mjs';
 
-/** Arguments of play.mjs. */
+/** Arguments of sabotaged-run.mjs. */
 export interface Sabotage {
   readonly names: readonly string[];
   readonly tls?: boolean;
@@ -15,8 +15,8 @@ export interface Sabotage {
   readonly folder?: string;
 }
 
-/** Report of play.mjs. */
-export interface Played {
+/** Report of sabotaged-run.mjs. */
+export interface SabotagedRun {
   readonly writes: number;
   /** Writes that failed, with their errors. */
   readonly failed: readonly string[];
@@ -69,7 +69,8 @@ const EXCLUDED_NAMES = new Set(['connect', 'waitForReady', 'destroy', 'getCallCr
 const SERVER_STREAM_NAMES = ['nextCall', 'server-call.js:call'];
 
 /**
- * Every private name in the seam tables that play.mjs needs. `lost` is the feature that is lost without the first seam that needs the name.
+ * Every private name in the seam tables that sabotaged-run.mjs needs. `lost` is the feature that is lost without the first seam that needs
+ * the name.
  */
 export const PRIVATE_NAMES: readonly PrivateName[] = seams()
   .filter(({ on }) => on !== 'call on one connection')
@@ -93,10 +94,10 @@ function namesOf(path: string): readonly string[] {
 }
 
 const run = promisify(execFile);
-const PROGRAM = join(import.meta.dirname, 'play.mjs');
+const PROGRAM = join(import.meta.dirname, 'sabotaged-run.mjs');
 
-/** Runs play.mjs on a sabotaged grpc-js, with the Node executable `program`. */
-export async function play(sabotage: Sabotage, program = process.execPath): Promise<Played> {
+/** Runs sabotaged-run.mjs on a sabotaged grpc-js, with the Node executable `program`. */
+export async function runSabotaged(sabotage: Sabotage, program = process.execPath): Promise<SabotagedRun> {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith('VITEST') && name !== 'NODE_OPTIONS');
   const env = {
     ...Object.fromEntries(others),
@@ -105,10 +106,10 @@ export async function play(sabotage: Sabotage, program = process.execPath): Prom
   const options = { env, timeout: 50_000 };
   // Rejects if the program does not exit on its own.
   const { stdout } = await run(program, [PROGRAM, JSON.stringify(sabotage)], options);
-  return JSON.parse(stdout.trim().split('\n').at(-1)!) as Played;
+  return JSON.parse(stdout.trim().split('\n').at(-1)!) as SabotagedRun;
 }
 
 /** Warnings about untested versions. */
-export function untested({ warnings }: Played): readonly string[] {
+export function untested({ warnings }: SabotagedRun): readonly string[] {
   return warnings.filter((line) => line.includes('tested with @grpc/grpc-js'));
 }

@@ -135,9 +135,9 @@ describe('streamIdleTimeoutMs', () => {
 
 const SLOW = { tags: ['timed'], timeout: 60_000 };
 
-describe('stream over a blackholed connection', () => {
+describe('stream over a black-holed connection', () => {
   it(
-    'ends a stream over a blackholed connection when keepalive fails and, if resumable, resumes it over a new connection',
+    'ends a stream over a black-holed connection when keepalive fails and, if resumable, resumes it over a new connection',
     SLOW,
     async ({ task }) => {
       const server = await startServer();
@@ -165,7 +165,7 @@ describe('stream over a blackholed connection', () => {
       const heldAt = performance.now();
       proxy.holdBytes();
       expect(await plain).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
-      recordTiming(task, 'stream over the blackholed connection failed after, ms', performance.now() - heldAt, {
+      recordTiming(task, 'stream over the black-holed connection failed after, ms', performance.now() - heldAt, {
         atMost: 11_200,
       });
       await waitFor(() => seen.length === 2, { timeoutMs: 20_000 });

@@ -108,7 +108,7 @@ export async function figuresOf<F>(scenario: string, seconds: number, ...more: r
 }
 
 /** Runs a scenario of calls and checks the invariants of its figures. */
-export async function play<F = object>(
+export async function runScenario<F = object>(
   scenario: string,
   seconds: number,
   more: object = {},

@@ -1,5 +1,5 @@
 // `node --import ./typescript.mjs program.ts`: runs the TypeScript sources of test/ with their decorators, which Node alone cannot run.
-// Imports of the library use its build, as for users.
+// Imports of the library resolve to its build, as in a user's application.
 import { existsSync, readFileSync } from 'node:fs';
 import { register } from 'node:module';
 import { fileURLToPath } from 'node:url';

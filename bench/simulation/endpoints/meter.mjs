@@ -22,7 +22,7 @@ export class EndpointMeter {
   /** Usual number of attempts on a replica per sample. */
   usual;
   /** Attempts on replicas that are not healthy, and all attempts. */
-  sickAttempts = 0;
+  unhealthyAttempts = 0;
   attempts = 0;
   /** Ejections of watched replicas, in chronological order. @type {{ at: number, forMs: number, number: number, reason: string }[]} */
   ejections = [];
@@ -52,7 +52,7 @@ export class EndpointMeter {
   /** @param {number} now @param {Replica} replica */
   arrived(now, replica) {
     this.attempts += 1;
-    if (replica.condition !== 'healthy') this.sickAttempts += 1;
+    if (replica.condition !== 'healthy') this.unhealthyAttempts += 1;
     if (!this.#watched.has(replica.index)) return;
     const sample = Math.floor(now / SAMPLE_MS);
     this.load[sample] = (this.load[sample] ?? 0) + 1 / this.#watched.size;

@@ -8,7 +8,7 @@ const COLUMNS = [
   { title: 'failed at once', cell: ({ failedAtOnce }) => percent(failedAtOnce) },
   { title: 'failed later', cell: ({ failed }) => percent(failed) },
   { title: 'p99', cell: ({ p99 }) => (p99 === 0 ? '-' : `${p99.toFixed(0)} ms`) },
-  { title: 'sick attempts', cell: ({ sickAttempts }) => percent(sickAttempts) },
+  { title: 'attempts to unhealthy', cell: ({ unhealthyAttempts }) => percent(unhealthyAttempts) },
   { title: 'ejected', cell: ({ ejected }) => percent(ejected) },
   {
     title: 'ejected after',

@@ -25,10 +25,10 @@ const RESOLVED_WITHIN_MS = 100;
 
 /** @type {Readonly<Record<string, EndpointScenario>>} */
 export const ENDPOINT_SCENARIOS = {
-  'endpoint-fails': sick('one endpoint fails every call for 25 s', 'failing', firstReplica),
-  'endpoint-slow': sick('one endpoint is 25 times slower for 25 s', 'slow', firstReplica),
-  'endpoint-freezes': sick('one endpoint does not respond for 25 s', 'frozen', firstReplica),
-  'endpoints-fail': sick('60% of the endpoints fail every call for 25 s', 'failing', failingReplicas),
+  'endpoint-fails': withFault('one endpoint fails every call for 25 s', 'failing', firstReplica),
+  'endpoint-slow': withFault('one endpoint is 25 times slower for 25 s', 'slow', firstReplica),
+  'endpoint-freezes': withFault('one endpoint does not respond for 25 s', 'frozen', firstReplica),
+  'endpoints-fail': withFault('60% of the endpoints fail every call for 25 s', 'failing', failingReplicas),
   'endpoint-flaps': {
     title:
       'one endpoint alternately fails for 10 s and works for 10 s, for 10 min; 5 min later, it fails once for 20 s',
@@ -83,7 +83,7 @@ function failingReplicas(endpoints) {
  * @param {EndpointScenario['watched']} watched
  * @returns {EndpointScenario}
  */
-function sick(title, condition, watched) {
+function withFault(title, condition, watched) {
   return {
     title,
     seconds: 85,

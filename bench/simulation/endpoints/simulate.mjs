@@ -37,7 +37,7 @@ const REACTION_SECONDS = 2;
  * @property {number} shareAfter Maximum mean load on the watched endpoints, relative to their fair share, from 1 to 2 s after the fault.
  * @property {number} minInUse Smallest number of endpoints that any client used.
  * @property {number} falseEjections Number of ejections of endpoints without a fault.
- * @property {number} sickAttempts Share of all attempts that endpoints received during their fault.
+ * @property {number} unhealthyAttempts Share of all attempts that endpoints received during their fault.
  * @property {readonly { readonly number: number, readonly count: number, readonly seconds: number }[]} ejections Count and
  *   mean duration by number.
  */
@@ -93,7 +93,7 @@ function figuresOf(meter, { from, to }, seconds, { clients }, watched) {
     ),
     minInUse: meter.minInUse,
     falseEjections: [...meter.falseEjections.values()].reduce((sum, count) => sum + count, 0),
-    sickAttempts: meter.sickAttempts / Math.max(meter.attempts, 1),
+    unhealthyAttempts: meter.unhealthyAttempts / Math.max(meter.attempts, 1),
     ejections: byNumber(ejections),
   };
 }

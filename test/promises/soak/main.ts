@@ -1,4 +1,4 @@
-// npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]: repeatedly runs in full every situation whose programs
+// npm run soak [-- --minutes 30 --seed N --only a,b --run-seed N]: repeatedly runs in full every situation whose programs
 // are installed, in an order drawn from the seed, and judges them as `npm run promises` does. The exit code is 1 if a promise was broken, a
 // situation was never run, or handles stay open. Ctrl-C ends the soak after the cleanup of the current run; a second Ctrl-C exits
 // immediately.
@@ -15,14 +15,14 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '30' },
     seed: { type: 'string' },
     only: { type: 'string' },
-    'play-seed': { type: 'string' },
+    'run-seed': { type: 'string' },
   },
 });
 const minutes = Number(values.minutes);
 const seed = Number(values.seed ?? Math.trunc(Math.random() * 2 ** 31));
-const playSeed = values['play-seed'] === undefined ? undefined : Number(values['play-seed']);
-if (!(minutes > 0) || !Number.isInteger(seed) || !Number.isInteger(playSeed ?? 0))
-  throw new Error('Usage: npm run soak [-- --minutes 30 --seed N --only a,b --play-seed N]');
+const runSeed = values['run-seed'] === undefined ? undefined : Number(values['run-seed']);
+if (!(minutes > 0) || !Number.isInteger(seed) || !Number.isInteger(runSeed ?? 0))
+  throw new Error('Usage: npm run soak [-- --minutes 30 --seed N --only a,b --run-seed N]');
 
 const all = await allSituations();
 const situations = (values.only?.split(',') ?? [...all.keys()]).map((name) => {
@@ -33,8 +33,8 @@ const situations = (values.only?.split(',') ?? [...all.keys()]).map((name) => {
     );
   return situation;
 });
-const playable = situations.filter(({ needs = [] }) => needs.every(isInstalled));
-if (playable.length === 0) throw new Error(`Not installed: ${missingPrograms().join(', ')}`);
+const runnable = situations.filter(({ needs = [] }) => needs.every(isInstalled));
+if (runnable.length === 0) throw new Error(`Not installed: ${missingPrograms().join(', ')}`);
 const interrupted = new AbortController();
 process.once('SIGINT', () => {
   console.log('Interrupted; press Ctrl-C again to exit without cleaning up.');
@@ -42,16 +42,16 @@ process.once('SIGINT', () => {
   interrupted.abort(new Error('interrupted'));
 });
 if (missingPrograms().length > 0) console.log(`Not installed: ${missingPrograms().join(', ')}`);
-console.log(`For ${minutes} minutes, seed ${seed}: ${playable.map(({ name }) => name).join(', ')}`);
+console.log(`For ${minutes} minutes, seed ${seed}: ${runnable.map(({ name }) => name).join(', ')}`);
 
 const { signal } = interrupted;
 const sentinel = await Sentinel.start();
-const say = (line: string) => {
+const printLine = (line: string) => {
   console.log(line);
 };
-const { tallies, held } = await soak(playable, { minutes, seed, playSeed, signal, sentinel, say });
+const { tallies, held } = await soak(runnable, { minutes, seed, runSeed, signal, sentinel, report: printLine });
 await sentinel.close();
 console.log(`\n${report(tallies, held)}`);
 // Exits explicitly, because an interrupted run may leave open resources.
-const isWell = [...tallies.values()].every(({ plays, failures }) => plays > 0 && failures.length === 0);
+const isWell = [...tallies.values()].every(({ runs, failures }) => runs > 0 && failures.length === 0);
 process.exit(isWell && leftHandles(held) === 0 ? 0 : 1);

@@ -3,14 +3,14 @@ import type { Tally } from './tally.js';
 
 /** Formats the results of each situation, and the memory and handles at the start, in the middle, and at the end. */
 export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[]): string {
-  const rows = [...tallies].map(([name, { plays, seconds, calls, failures }]) => [
+  const rows = [...tallies].map(([name, { runs, seconds, calls, failures }]) => [
     name,
-    String(plays),
+    String(runs),
     String(failures.length),
     String(Math.round(seconds)),
     String(calls),
   ]);
-  const missed = [...tallies].filter(([, { plays }]) => plays === 0).map(([name]) => name);
+  const missed = [...tallies].filter(([, { runs }]) => runs === 0).map(([name]) => name);
   const [start, middle, end] = [held.at(0), held.at(held.length >> 1), held.at(-1)];
   const samples = [
     ['start', start],

@@ -3,19 +3,19 @@ import { inOneLine } from '../../scenarios/support/judge.js';
 import type { Situation } from '../../scenarios/support/situation.js';
 import { forgetLines } from '../../support/orders-app.js';
 import type { Sentinel } from '../sentinel.js';
-import { playWatched, problemsOf } from '../watched-play.js';
+import { runWatched, problemsOf } from '../watched-run.js';
 import { heldNow, type Held } from './memory.js';
-import { NOT_PLAYED, withPlay, type Tally } from './tally.js';
+import { NOT_RUN, withRun, type Tally } from './tally.js';
 
 export interface SoakOptions {
   readonly minutes: number;
   readonly seed: number;
   /** Seed of every run. By default, each run has its own seed, drawn from `seed`. */
-  readonly playSeed?: number | undefined;
+  readonly runSeed?: number | undefined;
   /** Aborts the current run; the soak ends after the cleanup of that run. */
   readonly signal: AbortSignal;
   readonly sentinel: Sentinel;
-  readonly say: (line: string) => void;
+  readonly report: (line: string) => void;
 }
 
 export interface Soaked {
@@ -27,35 +27,35 @@ export interface Soaked {
 /** Repeatedly runs all `situations` in full, in a new order each round, until the time is up or `signal` aborts. */
 export async function soak(
   situations: readonly Situation[],
-  { minutes, seed, playSeed: given, signal, sentinel, say }: SoakOptions,
+  { minutes, seed, runSeed: given, signal, sentinel, report }: SoakOptions,
 ): Promise<Soaked> {
   const endsAt = performance.now() + minutes * 60_000;
   const random = seededRandom(seed);
   // The report also lists situations that were never reached.
-  const tallies = new Map<string, Tally>(situations.map(({ name }) => [name, NOT_PLAYED]));
+  const tallies = new Map<string, Tally>(situations.map(({ name }) => [name, NOT_RUN]));
   const held = [heldNow()];
   const isOver = () => signal.aborted || performance.now() >= endsAt;
-  const sayIndented = (line: string) => {
-    say(`  ${line}`);
+  const reportIndented = (line: string) => {
+    report(`  ${line}`);
   };
   do {
     for (const situation of shuffled(situations, random)) {
       if (isOver()) break;
-      const playSeed = given ?? Math.trunc(random() * 2 ** 31);
-      const play = await playWatched(
+      const runSeed = given ?? Math.trunc(random() * 2 ** 31);
+      const run = await runWatched(
         situation,
-        { length: 'full', which: 'all', seed: playSeed, say: sayIndented, signal },
+        { length: 'full', which: 'all', seed: runSeed, report: reportIndented, signal },
         sentinel,
       );
       if (signal.aborted) break;
-      tallies.set(situation.name, withPlay(tallies.get(situation.name) ?? NOT_PLAYED, play, playSeed, situation.name));
+      tallies.set(situation.name, withRun(tallies.get(situation.name) ?? NOT_RUN, run, runSeed, situation.name));
       forgetLines();
       held.push(heldNow());
-      const problems = problemsOf(play);
+      const problems = problemsOf(run);
       const verdict = problems.length === 0 ? 'kept' : `BROKEN: ${problems.join('; ')}`;
-      const busy = play.busy === undefined ? '' : `, ${play.busy}`;
-      say(
-        `${inOneLine(situation, play.measured, 'full')} (${play.seconds.toFixed(1)} s, seed ${playSeed}${busy}) ${verdict}`,
+      const busy = run.busy === undefined ? '' : `, ${run.busy}`;
+      report(
+        `${inOneLine(situation, run.measured, 'full')} (${run.seconds.toFixed(1)} s, seed ${runSeed}${busy}) ${verdict}`,
       );
     }
   } while (!isOver());

@@ -1,9 +1,9 @@
 import type { Measured } from '../../scenarios/support/situation.js';
-import { problemsOf, type WatchedPlay } from '../watched-play.js';
+import { problemsOf, type WatchedRun } from '../watched-run.js';
 
 /** The results of all runs of one situation. */
 export interface Tally {
-  readonly plays: number;
+  readonly runs: number;
   readonly seconds: number;
   /** Number of calls, summed from the figures. */
   readonly calls: number;
@@ -11,18 +11,18 @@ export interface Tally {
   readonly failures: readonly string[];
 }
 
-export const NOT_PLAYED: Tally = { plays: 0, seconds: 0, calls: 0, failures: [] };
+export const NOT_RUN: Tally = { runs: 0, seconds: 0, calls: 0, failures: [] };
 
 /** Returns `tally` with the results of one run added. */
-export function withPlay(tally: Tally, play: WatchedPlay, seed: number, name: string): Tally {
+export function withRun(tally: Tally, run: WatchedRun, seed: number, name: string): Tally {
   return {
-    plays: tally.plays + 1,
-    seconds: tally.seconds + play.seconds,
-    calls: tally.calls + callsOf(play.measured),
+    runs: tally.runs + 1,
+    seconds: tally.seconds + run.seconds,
+    calls: tally.calls + callsOf(run.measured),
     failures: [
       ...tally.failures,
-      ...problemsOf(play).map(
-        (what) => `${what} (repeat: npm run soak -- --minutes 0.01 --only ${name} --play-seed ${seed})`,
+      ...problemsOf(run).map(
+        (what) => `${what} (repeat: npm run soak -- --minutes 0.01 --only ${name} --run-seed ${seed})`,
       ),
     ],
   };

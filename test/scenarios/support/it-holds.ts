@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { skipWithout } from '../../support/programs.js';
 import { brokenOf, inOneLine } from './judge.js';
-import { playSituation } from './play.js';
+import { runSituation } from './run-situation.js';
 import type { Situation } from './situation.js';
 
 /**
@@ -13,9 +13,9 @@ export function itHolds(situation: Situation): void {
     skip(...skipWithout(...(situation.needs ?? [])));
     const seed = Number(process.env['SCENARIO_SEED'] ?? Math.trunc(Math.random() * 2 ** 31));
     const lines: string[] = [];
-    const say = (line: string) => void lines.push(line);
-    const options = { length: 'short', which: 'counts', seed, say } as const;
-    const { measured, judgments, seconds } = await playSituation(situation, options).catch((error: unknown) => {
+    const report = (line: string) => void lines.push(line);
+    const options = { length: 'short', which: 'counts', seed, report } as const;
+    const { measured, judgments, seconds } = await runSituation(situation, options).catch((error: unknown) => {
       const message = `${situation.name} (seed ${seed}): ${[String(error), ...lines].join('\n  ')}`;
       throw new Error(message, { cause: error });
     });

@@ -11,11 +11,11 @@ export function upstreamKinds(swapped: boolean): readonly UpstreamKind[] {
   return isInstalled('grpcio') ? [own, pythons] : [own];
 }
 
-/** Runs `play` against all kinds of upstreams concurrently, and appends the upstream to the name of each figure. */
-export async function againstEach(run: Run, play: (kind: UpstreamKind) => Promise<Measured>): Promise<Measured> {
+/** Runs `measure` against all kinds of upstreams concurrently, and appends the upstream to the name of each figure. */
+export async function againstEach(run: Run, measure: (kind: UpstreamKind) => Promise<Measured>): Promise<Measured> {
   const all = await Promise.all(
     run.kinds.map(async (kind) => {
-      const measured = await play(kind);
+      const measured = await measure(kind);
       const upstream = `${kind.implementation}, ${kind.security}`;
       return Object.entries(measured).map(([figure, value]) => [`${figure} @${upstream}`, value] as const);
     }),

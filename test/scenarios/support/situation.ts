@@ -14,7 +14,7 @@ export interface UpstreamKind {
   readonly security: 'plain' | 'TLS';
 }
 
-/** Input of `Situation.play`. */
+/** Input of `Situation.measure`. */
 export interface Run {
   readonly length: Length;
   /** The value 'counts' selects longer limits and fewer calls per second, so that the counts hold on any machine. */
@@ -26,7 +26,7 @@ export interface Run {
   /** Aborted when the result is no longer needed. Then the functions passed to `onEnd` run. */
   readonly signal: AbortSignal;
   /** Adds a line to the output of the run. */
-  say(line: string): void;
+  report(line: string): void;
   /** Registers a cleanup. Cleanups are called after the run, the last one first. */
   onEnd(cleanUp: () => unknown): void;
 }
@@ -53,5 +53,5 @@ export interface Situation {
   /** Bounds of a full run. Each replaces the bound of the same name in `bounds`, or is added. */
   readonly fullBounds?: Readonly<Record<string, SituationBound>>;
   /** Creates the situation and measures its figures. */
-  play(run: Run): Promise<Measured>;
+  measure(run: Run): Promise<Measured>;
 }

@@ -19,5 +19,5 @@ export async function allSituations(): Promise<ReadonlyMap<string, Situation>> {
 }
 
 function isSituation(value: unknown): value is Situation {
-  return typeof value === 'object' && value !== null && 'promise' in value && 'play' in value;
+  return typeof value === 'object' && value !== null && 'promise' in value && 'measure' in value;
 }

@@ -1,8 +1,9 @@
 // A Nest application with ResilientGrpcServer that serves orders.v1.Orders in its own process:
 //   node orders-app.mjs --port 0 [--options JSON] [--tls] [--hybrid] [--busy MS] [--upstream URL [--clients JSON]]
-// SIGTERM closes the application, after which the process must exit on its own and prints the duration. A hybrid application leaves
-// signals to Nest. Over IPC, the process reports the HTTP port of a hybrid application and the reason for each closed connection. On
-// 'release', it ends held calls; on any other message, it reports its open streams, its sockets, and the number of attempts.
+// On SIGTERM, the program closes the application; a hybrid application is closed by Nest. The process must then exit on its own, and it
+// prints the time since SIGTERM when it exits. Over IPC, it reports the HTTP port of a hybrid application and the reason for each closed
+// connection. On the message 'release', it ends held calls; on any other message, it reports the numbers of open streams, of sockets, and
+// of attempts.
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -29,10 +30,10 @@ const { values } = parseArgs({
 const file = (path) => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const pem = (name) => readFileSync(file(`fixtures/tls/${name}.pem`));
 
-/** Number of calls of Get whose handler ran. */
+/** Number of calls to Get whose handler ran. */
 let handled = 0;
 
-/** Responses of handlers that wait for a message 'release'. */
+/** Callbacks that end the calls held until the next message 'release'. */
 const held = [];
 
 class Orders {
@@ -40,8 +41,8 @@ class Orders {
     this.upstream = upstream;
   }
 
-  // Uses the CPU for `--busy` milliseconds. Then waits 300 ms for 'slow:300', or until the next message 'release' for 'held'. Responds with
-  // the order, or with that of the upstream if one is configured.
+  // Uses the CPU for `--busy` milliseconds. If the id is 'slow:300', then waits 300 ms; if it is 'held', waits until the next message
+  // 'release'. Responds with the order, or with that of the upstream if one is configured.
   get({ id }) {
     handled += 1;
     for (const until = performance.now() + Number(values.busy); performance.now() < until;);

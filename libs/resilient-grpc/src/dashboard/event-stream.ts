@@ -5,7 +5,7 @@ import type { Visitor } from './dashboard-feed.js';
 /** Maximum time that a connection may be blocked before it is closed. */
 const MAX_BLOCKED_MS = 30_000;
 /** Maximum time to flush the last event. */
-const END_FLUSH_MS = 500;
+const MAX_END_FLUSH_MS = 500;
 
 /**
  * Server-sent events to one visitor. While the connection is blocked, `send` drops events, so that they do not queue up for slow readers.
@@ -72,7 +72,7 @@ export class EventStream implements Visitor {
     if (this.closed) return;
     this.closed = true;
     this.response.end('event: end\ndata: {}\n\n');
-    const cut = this.clock.setTimer(() => this.response.destroy(), END_FLUSH_MS);
+    const cut = this.clock.setTimer(() => this.response.destroy(), MAX_END_FLUSH_MS);
     this.response.once('close', () => cut.clear());
   }
 

@@ -8,7 +8,7 @@ interface Manifest {
 
 /** The manifest that the shell passes to kubectl. */
 function manifestOf(remedy: string): Manifest {
-  const command = remedy.replace(/^permit it: /, '').replace(/ \| kubectl apply -f -$/, '');
+  const command = remedy.replace(/^grant the permission: /, '').replace(/ \| kubectl apply -f -$/, '');
   return JSON.parse(spawnSync('sh', ['-c', command], { encoding: 'utf8' }).stdout) as Manifest;
 }
 

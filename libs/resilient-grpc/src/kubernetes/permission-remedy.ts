@@ -1,7 +1,7 @@
 const NAME = 'grpc-endpoints';
 
 /**
- * Returns a command that permits the watch. `message` is the error message of the API server, which names the user:
+ * Returns a command that grants the permission to watch. `message` is the error message of the API server, which names the user:
  * 'endpointslices.discovery.k8s.io is forbidden: User "system:serviceaccount:shop:gateway" cannot list resource …'. The manifest is JSON,
  * because an error message has only one line.
  */
@@ -35,5 +35,5 @@ export function permissionRemedy(message: string, namespace: string): string {
   };
   // The shell command contains the manifest in single quotes.
   const json = JSON.stringify(manifest).replaceAll("'", '\\u0027');
-  return `permit it: echo '${json}' | kubectl apply -f -`;
+  return `grant the permission: echo '${json}' | kubectl apply -f -`;
 }

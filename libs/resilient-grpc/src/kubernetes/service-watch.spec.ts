@@ -145,7 +145,9 @@ describe('ServiceWatch', () => {
     await clock.advanceAsync(1_000);
     expect(newest()).toMatchObject({
       state: 'failing',
-      failure: { remedy: expect.stringMatching(/^permit it: echo '.*"verbs":\["list","watch"\].*' \| kubectl apply/) },
+      failure: {
+        remedy: expect.stringMatching(/^grant the permission: echo '.*"verbs":\["list","watch"\].*' \| kubectl apply/),
+      },
     });
     expect(namesOf(newest())).toEqual(['a']);
   });

@@ -142,7 +142,7 @@ describe('client name', () => {
 });
 
 describe('start-up', () => {
-  it('fails the start with the problems of all clients and closes the clients created so far', async () => {
+  it('makes startup fail with the problems of all clients, and closes the clients created so far', async () => {
     await obtain(shop);
     const results = await Promise.all([
       problemsOf(obtain({ ...shop, name: 'a', url: '' })),
@@ -482,7 +482,7 @@ describe('service config that arrives later', () => {
     made[0]?.settings.live?.close();
   });
 
-  it('fails the start if the first service config is invalid', async () => {
+  it('makes startup fail if the first service config is invalid', async () => {
     const serviceConfig = source();
     const problems = problemsOf(obtain({ ...shop, serviceConfig }));
     serviceConfig.next({ methodConfig: 7 });

@@ -61,7 +61,7 @@ export function asyncSourceProblems(source: unknown, path: string): Configuratio
     return [
       {
         path,
-        message: `expected exactly one of useFactory, useClass and useExisting, got ${found}; write useFactory: () => ({ ... })`,
+        message: `expected exactly one of useFactory, useClass, and useExisting, got ${found}; write useFactory: () => ({ ... })`,
       },
     ];
   }

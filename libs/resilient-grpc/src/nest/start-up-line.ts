@@ -52,5 +52,5 @@ function describeSafeMethods(settings: ResolvedClientSettings): string {
 
 function formatNames(names: readonly string[]): string {
   if (names.length <= MAX_LISTED_METHODS) return names.join(', ');
-  return `${names.slice(0, MAX_LISTED_METHODS).join(', ')} and ${String(names.length - MAX_LISTED_METHODS)} more`;
+  return `${names.slice(0, MAX_LISTED_METHODS).join(', ')}, and ${String(names.length - MAX_LISTED_METHODS)} more`;
 }

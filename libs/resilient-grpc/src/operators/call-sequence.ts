@@ -13,7 +13,7 @@ import { ResumeError } from '../errors/resume-error.js';
 import { decideResume, INITIAL_RESUME_STATE, type EndedCall } from '../policy/resume/decide-resume.js';
 import { MAX_SERVER_FAILURES, type ResumePolicy } from '../policy/resume/resume-policy.js';
 import { failureKind, type StreamFailure } from '../policy/resume/stream-failure.js';
-import { describeData } from '../policy/options/describe-value.js';
+import { describeData, describeValue } from '../policy/options/describe-value.js';
 import { StatusCode } from '../status/status-code.js';
 import type { Clock, Timer } from '../time/clock.js';
 import { jitter, systemRandom, type Random } from '../time/random.js';
@@ -204,7 +204,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     if (this.hasEnded()) return;
     if (!isObservable(stream)) {
       throw new TypeError(
-        `${this.operator.name}: expected the factory to return an Observable, got ${describeData(stream)}`,
+        `${this.operator.name}: expected the factory to return an Observable, got ${describeValue(stream)}`,
       );
     }
     // The cast follows the factory's type; only `isObservable` can be checked at run time.

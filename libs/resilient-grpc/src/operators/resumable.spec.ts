@@ -406,7 +406,7 @@ describe('failed delivery', () => {
     ]);
     expect(error).toMatchObject({ reason: 'overlap', code: 13, seen: [1] });
     expect(error.message).toBe(
-      "More than 10000 messages arrived up to cursor 1, after which the call should have started; pass the factory's cursor " +
+      "More than 10000 messages arrived with cursors up to 1, but the call should have started after cursor 1; pass the factory's cursor " +
         'to the server, and make the server start after it',
     );
   });
@@ -443,7 +443,10 @@ describe('failed delivery', () => {
     };
     expect(made(fails)).toBe(own);
     expect(made(() => Promise.resolve(1) as any).message).toBe(
-      'resumable: expected the factory to return an Observable, got {}',
+      'resumable: expected the factory to return an Observable, got a Promise',
+    );
+    expect(made(() => ({}) as any).message).toBe(
+      'resumable: expected the factory to return an Observable, got an empty object',
     );
   });
 });

@@ -235,7 +235,7 @@ function placementError(
       return new ResumeError(
         'overlap',
         StatusCode.INTERNAL,
-        `More than ${String(MAX_OVERLAP)} messages arrived up to cursor ${describeData(previous)}, after which the call should have started; pass ` +
+        `More than ${String(MAX_OVERLAP)} messages arrived with cursors up to ${describeData(previous)}, but the call should have started after cursor ${describeData(previous)}; pass ` +
           "the factory's cursor to the server, and make the server start after it",
       );
     case 'not-comparable':

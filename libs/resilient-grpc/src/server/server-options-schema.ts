@@ -31,7 +31,7 @@ const keepaliveSchema = object(
   {
     keepaliveTimeMs: v.optional(millisecondsOrNever(0, 'for no pings')),
     keepaliveTimeoutMs: v.optional(milliseconds(1)),
-    keepalivePermitWithoutCalls: v.optional(v.union([flag, v.picklist([0, 1])], 'true, false, 0 or 1')),
+    keepalivePermitWithoutCalls: v.optional(v.union([flag, v.picklist([0, 1])], 'true, false, 0, or 1')),
     http2MaxPingsWithoutData: v.optional(count),
     http2MinTimeBetweenPingsMs: v.optional(count),
     http2MinPingIntervalWithoutDataMs: v.optional(count),

@@ -5,7 +5,7 @@ type Values = Readonly<Record<string, string | Buffer | readonly (string | Buffe
 
 /**
  * Creates metadata from a `Metadata` object, which is copied, or from a plain object.
- * @throws Error if gRPC does not allow a key or a value
+ * @throws Error for a key or value that gRPC does not allow
  */
 export function toMetadata(input: Metadata | Values): Metadata {
   if (input instanceof Metadata) return input.clone();

@@ -52,10 +52,10 @@ function make(policy: EjectionPolicy | undefined, healthService?: string) {
     endpoints.started(attempt);
     endpoints.ended(attempt);
   };
-  /** Ejects `sick` by failures, while `other` succeeds. */
-  const eject = (sick: string, other: string): void => {
+  /** Ejects `unhealthy` by failures, while `other` succeeds. */
+  const eject = (unhealthy: string, other: string): void => {
     for (let round = 0; round < 10; round++) call(other, StatusCode.OK);
-    for (let round = 0; round < 5; round++) call(sick, StatusCode.UNAVAILABLE);
+    for (let round = 0; round < 5; round++) call(unhealthy, StatusCode.UNAVAILABLE);
   };
   return { clock, endpoints, connect, disconnect, call, eject };
 }

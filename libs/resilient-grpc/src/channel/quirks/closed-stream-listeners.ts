@@ -11,7 +11,7 @@ const observed = new WeakSet<object>();
  */
 export function removeClosedStreamListeners(session: Partial<Pick<ClientHttp2Session, 'request'>>): void {
   const { request } = session;
-  // Other releases of grpc-js may have another kind of session.
+  // Unsupported releases of grpc-js may have another kind of session.
   if (request === undefined || observed.has(session)) return;
   observed.add(session);
   session.request = (headers, options) => request.call(session, headers, options).on('close', forget);

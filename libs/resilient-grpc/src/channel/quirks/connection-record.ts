@@ -2,7 +2,7 @@ import { constants, type ClientHttp2Session, type ClientHttp2Stream } from 'node
 import type { WireEvidence } from '../../policy/evidence/attempt-evidence.js';
 import { StatusCode } from '../../status/status-code.js';
 
-/** grpc-js's transport: one connection and the calls on it. Other releases of grpc-js may lack these fields. */
+/** grpc-js's transport: one connection and the calls on it. Unsupported releases of grpc-js may lack these fields. */
 export interface ConnectionTransport {
   readonly session?: Pick<ClientHttp2Session, 'prependListener' | 'request' | 'socket' | 'destroyed'> &
     Partial<Pick<ClientHttp2Session, 'on'>>;

@@ -8,7 +8,7 @@ export interface StoppableSession {
   readonly destroyed: boolean;
 }
 
-/** Private handle of a session. Other releases of Node may lack this function. */
+/** Private handle of a session. Some supported releases of Node, such as 22.12.0, lack `hasPendingData`. */
 interface SessionHandle {
   hasPendingData?(): boolean;
 }

@@ -8,7 +8,7 @@ type SubchannelChannel = ReturnType<SubchannelInterface['getChannel']>;
 
 type SubchannelSession = NonNullable<ConnectionTransport['session']> & WatchedSession & Partial<Pingable>;
 
-/** grpc-js's subchannel without its wrappers. Other releases of grpc-js may lack these fields. */
+/** grpc-js's subchannel without its wrappers. Unsupported releases of grpc-js may lack these fields. */
 export interface RealSubchannel {
   readonly transport?: (ConnectionTransport & { readonly session?: SubchannelSession }) | null;
   readonly backoffTimeout?: { getEndTime?(): Date };

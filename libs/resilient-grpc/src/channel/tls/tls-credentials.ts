@@ -44,7 +44,7 @@ export function openTlsCredentials(
   if (options.reload === true && tlsPaths(options).length === 0) {
     problems.push({
       key: 'reload',
-      message: 'expected a path to watch in ca, cert or key, got none; write paths, or remove reload',
+      message: 'expected a path to watch in ca, cert, or key, got none; write paths, or remove reload',
     });
   }
   if (options.cert === undefined && options.key !== undefined) {

@@ -55,7 +55,7 @@ export function readTlsPart(part: TlsPart, value: unknown): Buffer | string | un
   let bytes: Buffer;
   if (Buffer.isBuffer(value)) bytes = value;
   else if (typeof value !== 'string')
-    return `expected a path, PEM text or a Buffer, got ${value === null ? 'null' : typeof value}`;
+    return `expected a path, PEM text, or a Buffer, got ${value === null ? 'null' : typeof value}`;
   else if (isPem(value)) {
     if (/-----\\n/.test(value)) {
       return "expected PEM text with line breaks, got escaped '\\n' (from an environment variable?); append .replace(/\\\\n/g, '\\n') to the value";

@@ -278,7 +278,7 @@ describe('invalid source', () => {
     ['a promise', Promise.resolve([1])],
   ])('rejects %s as a source of request messages', (_what, input) => {
     expect(() => messageSource(input, makeConsumer().consumer)).toThrow(
-      'expected request messages as an Observable, an AsyncIterable or an Iterable, got ',
+      'expected request messages as an Observable, an AsyncIterable, or an Iterable, got ',
     );
   });
 });

@@ -36,7 +36,7 @@ function openSource(input: unknown, consumer: MessageConsumer | UnlimitedConsume
   if (isSubscribable(input)) return new ObservableRequests(input, consumer);
   if (isIterable(input)) return new IteratorSource(input[Symbol.iterator](), consumer);
   throw new TypeError(
-    `expected request messages as an Observable, an AsyncIterable or an Iterable, got ${typeof input}`,
+    `expected request messages as an Observable, an AsyncIterable, or an Iterable, got ${typeof input}`,
   );
 }
 

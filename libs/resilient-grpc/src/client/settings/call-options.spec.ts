@@ -22,7 +22,7 @@ describe('options of a call', () => {
     [{ hedgingDelay: 5 }, 'options.hedgingDelay: unknown key; not an option of a call; set it in `methods`'],
     [{ timeoutMs: '500' }, 'options.timeoutMs: expected a number of milliseconds above 0, got "500"; write 500'],
     [{ prefetch: 0 }, 'options.prefetch: expected an integer of 1 or more, got 0'],
-    [{ onDrain: 'wait' }, "options.onDrain: expected 'finish', 'complete' or 'fail', got \"wait\""],
+    [{ onDrain: 'wait' }, "options.onDrain: expected 'finish', 'complete', or 'fail', got \"wait\""],
     [{ waitForReady: 'yes' }, 'options.waitForReady: expected true or false, got "yes"'],
     [{ idempotent: 'true' }, 'options.idempotent: expected true or false, got "true"; write true without quotes'],
     [{ retry: true }, 'options.retry: expected false, got true'],

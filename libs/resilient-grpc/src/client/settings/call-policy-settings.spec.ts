@@ -219,7 +219,7 @@ describe('service config from an Observable', () => {
     expect(source.observed).toBe(false);
   });
 
-  it('fails the start if the first service config is invalid', async () => {
+  it('makes startup fail if the first service config is invalid', async () => {
     const settings = resolve({ serviceConfig: new BehaviorSubject({ methodConfig: 7 }) });
     await expect(settings.live?.first).rejects.toSatisfy(isGrpcConfigurationError);
   });
@@ -286,7 +286,7 @@ describe('validation of call policy settings', () => {
       'a misspelled hedging percentile',
       { methods: { Get: { hedgingDelay: 'p95th' } } },
       'methods.Get.hedgingDelay',
-      /expected 'p90', 'p95' or 'p99', got "p95th"; write 'p95'$/,
+      /expected 'p90', 'p95', or 'p99', got "p95th"; write 'p95'$/,
     ],
     [
       'a fixed hedging delay outside the service config',
@@ -342,7 +342,7 @@ describe('validation of call policy settings', () => {
       /an array of interceptors/,
     ],
     ['a grpc-js interceptor', { interceptors: [() => undefined] }, 'interceptors[0]', /channelOptions\.interceptors/],
-    ['an interceptor without a hook', { interceptors: [{ onCal() {} }] }, 'interceptors[0]', /onCall, onAttempt or/],
+    ['an interceptor without a hook', { interceptors: [{ onCal() {} }] }, 'interceptors[0]', /onCall, onAttempt, or/],
     ['propagate: true', { propagate: true }, 'propagate', /write \{ deadline: true, cancellation: true \}/],
     ['an unknown propagation key', { propagate: { headers: ['a'] } }, 'propagate.headers', /write `metadata`/],
     [

@@ -45,7 +45,7 @@ const schema = v.object({
   'grpc.retry_buffer_size': whole(0),
   'grpc.enable_http_proxy': bit,
   'grpc.enable_channelz': bit,
-  'grpc.default_compression_algorithm': v.optional(v.picklist([0, 1, 2], '0 (none), 1 (deflate) or 2 (gzip)')),
+  'grpc.default_compression_algorithm': v.optional(v.picklist([0, 1, 2], '0 (none), 1 (deflate), or 2 (gzip)')),
   'grpc.lb.ring_hash.ring_size_cap': whole(1),
   'grpc-node.max_session_memory': whole(1),
   'grpc-node.flow_control_window': v.optional(

@@ -153,7 +153,7 @@ function definitionOf(contract: GivenContract, refuse: Refuse, load = loadSync):
   // Reading a device or a pipe might never end.
   const device = (files as readonly string[]).find(isNotRegularFile);
   if (device !== undefined) {
-    const found = `${describeValue(device)}, which is a device, a pipe or a folder`;
+    const found = `${describeValue(device)}, which is a device, a pipe, or a folder`;
     return refuse('protoPath', `expected a .proto file, got ${found}; write 'orders.proto'`);
   }
   if (loader !== undefined && (typeof loader !== 'object' || loader === null)) {

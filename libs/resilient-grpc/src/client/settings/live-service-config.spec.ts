@@ -83,7 +83,7 @@ describe('first service config', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('fails the start with the path of the problem and unsubscribes if the first service config is invalid', async () => {
+  it('makes startup fail with the path of the problem, and unsubscribes, if the first service config is invalid', async () => {
     for (const source of [new Subject<unknown>(), new BehaviorSubject<unknown>(WRONG)]) {
       const { live: subject, warnings, clock } = live(source);
       source.next(WRONG);
@@ -101,21 +101,21 @@ describe('first service config', () => {
     ['the source fails', throwError(() => new Error('no such key')), 'the Observable failed: no such key'],
     ['the source completes without a service config', EMPTY, 'the Observable completed without a service config'],
     ['the first value is undefined', of(undefined), 'expected a service config as an object, got nothing'],
-  ])('fails the start if %s', async (_sentence, source, message) => {
+  ])('makes startup fail if %s', async (_sentence, source, message) => {
     const { live: subject } = live(source);
     expect(await start(subject)).toEqual([
       { path: 'clients.shop.serviceConfig', message: expect.stringContaining(message) },
     ]);
   });
 
-  it('fails the start if the first service config cannot be read', async () => {
+  it('makes startup fail if the first service config cannot be read', async () => {
     const { live: subject } = live(of(new Proxy({}, { getPrototypeOf: throwing })));
     expect(await start(subject)).toEqual([
       { path: 'clients.shop.serviceConfig', message: 'cannot be read: not for you; write plain values' },
     ]);
   });
 
-  it('fails the start with the problems that the additional check of the service config returns', async () => {
+  it('makes startup fail with the problems that the additional check of the service config returns', async () => {
     const problem = { path: 'clients.shop.serviceConfig.loadBalancingConfig', message: 'no' };
     const { live: subject } = live(of(config('1s')), { check: () => [problem] });
     expect(await start(subject)).toEqual([problem]);
@@ -347,7 +347,7 @@ describe('DNS record', () => {
     },
   );
 
-  it('fails the start if the options of the DNS source are invalid', async () => {
+  it('makes startup fail if the options of the DNS source are invalid', async () => {
     const { live: subject, found } = recordOf(new UnreadableServiceConfig(BAD, false));
     expect(await start(subject)).toEqual(BAD);
     expect(found.observed).toBe(false);

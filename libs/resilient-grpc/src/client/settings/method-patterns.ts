@@ -62,7 +62,7 @@ function firstNames(names: readonly string[]): string {
     .slice(0, 10)
     .map((name) => `'${name}'`)
     .join(', ');
-  return names.length > 10 ? `${shown} and ${String(names.length - 10)} more` : shown;
+  return names.length > 10 ? `${shown}, and ${String(names.length - 10)} more` : shown;
 }
 
 /**

@@ -78,7 +78,7 @@ export function resolveSettings(input: SettingsInput, dependencies: ChannelSetti
   try {
     return resolveInto(problems, input, dependencies);
   } catch (error) {
-    // A class instance, which was not copied, threw when it was used.
+    // A value of the wrong type, or a class instance, which was not copied, threw when it was used.
     return { ok: false, problems: problems.length > 0 ? problems : [unreadable(input.path, error)] };
   }
 }
@@ -228,7 +228,8 @@ function isObject(value: unknown): value is object {
 
 /** Casts untrusted options to the type they were checked against. A value that is not an object becomes an empty object. */
 function uncheckedOptions<T extends object>(value: unknown): T {
-  // The cast is correct only if no problems were found, so each use above checks the type of the value it reads.
+  // The cast is correct only if no problems were found. Until then, a value of the wrong type may throw when it is used, and
+  // `resolveSettings` then returns the problems found so far.
   return (isObject(value) ? value : {}) as T;
 }
 

@@ -29,7 +29,7 @@ const keepaliveSchema = object(
   {
     keepaliveTimeMs: v.optional(millisecondsOrNone(0)),
     keepaliveTimeoutMs: v.optional(milliseconds(1)),
-    keepalivePermitWithoutCalls: v.optional(v.union([flag, v.picklist([0, 1])], 'true, false, 0 or 1')),
+    keepalivePermitWithoutCalls: v.optional(v.union([flag, v.picklist([0, 1])], 'true, false, 0, or 1')),
   },
   'an object such as { keepaliveTimeMs: 30000 }',
 );
@@ -47,7 +47,7 @@ const tlsSchema = object(
 );
 
 const loadBalancingText =
-  "'pick_first', 'round_robin', 'least_request' or a loadBalancingConfig such as [{ round_robin: {} }]";
+  "'pick_first', 'round_robin', 'least_request', or a loadBalancingConfig such as [{ round_robin: {} }]";
 
 const defaultsEntries = {
   timeoutMs: v.optional(millisecondsOrNone(POSITIVE)),
@@ -101,7 +101,7 @@ const defaultsEntries = {
     v.array(
       v.custom(
         isInterceptor,
-        'an interceptor with onCall, onAttempt or onEnd, or its class (grpc-js interceptors belong in channelOptions.interceptors)',
+        'an interceptor with onCall, onAttempt, or onEnd, or its class (grpc-js interceptors belong in channelOptions.interceptors)',
       ),
       'an array of interceptors such as [new TokenInterceptor()] or [TokenInterceptor]',
     ),

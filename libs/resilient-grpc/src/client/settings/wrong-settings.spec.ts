@@ -113,7 +113,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
       ['grpc.keepalive_time_ms', 2 ** 31, /at most 2147483647/],
       ['grpc.keepalive_permit_without_calls', true, /0 or 1, got true/],
       ['grpc.max_receive_message_length', '4', /bytes, or -1 for no limit, got "4"; write 4/],
-      ['grpc.default_compression_algorithm', 'gzip', /0 \(none\), 1 \(deflate\) or 2 \(gzip\)/],
+      ['grpc.default_compression_algorithm', 'gzip', /0 \(none\), 1 \(deflate\), or 2 \(gzip\)/],
       ['grpc-node.flow_control_window', -1, /an integer from 65535 to 2147483647, got -1/],
       ['grpc-node.max_session_memory', 0, /an integer of 1 or more/],
     ] as const
@@ -197,7 +197,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'an unknown load balancing policy as a string',
     { url, loadBalancing: 'random' },
     'clients.shop.loadBalancing',
-    /'pick_first', 'round_robin', 'least_request' or a loadBalancingConfig.*got "random"/,
+    /'pick_first', 'round_robin', 'least_request', or a loadBalancingConfig.*got "random"/,
   ],
   [
     'an unknown policy in a loadBalancingConfig',

@@ -55,7 +55,7 @@ export async function reflectionCheck(
 
 /** Lists up to 50 names and the number of remaining names, because a server may return any number of names. */
 function listed(names: readonly string[]): string {
-  const more = names.length > MAX_LISTED ? ` and ${String(names.length - MAX_LISTED)} more` : '';
+  const more = names.length > MAX_LISTED ? `, and ${String(names.length - MAX_LISTED)} more` : '';
   return `${names.slice(0, MAX_LISTED).join(', ')}${more}`;
 }
 

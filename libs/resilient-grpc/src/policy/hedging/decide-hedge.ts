@@ -208,7 +208,7 @@ function isTransparent({ resent }: HedgeState, { verdict }: EndedEvent, { trustR
   return !resent && verdict.kind === 'refused' && (verdict.reachedServer === 'no' || trustRefused);
 }
 
-/** Schedules a replacement for a failed attempt in `delayMs`, or at the later time that an earlier pushback set. */
+/** Schedules a replacement for a failed attempt in `delayMs`, or at the later time that an earlier pushback or backoff set. */
 function replace(state: HedgeState, { at, lostWith }: EndedEvent, delayMs: number, gates: HedgeGates): HedgeDecision {
   const dueAt = Math.max(at + delayMs, state.notBefore);
   const replacing = { ...state, dueAt, notBefore: dueAt, replaces: true, lostWith };

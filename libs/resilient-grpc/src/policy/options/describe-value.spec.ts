@@ -36,6 +36,7 @@ describe('describeValue', () => {
     [() => 1, 'a function'],
     [{ key: 'secret' }, 'an object with key'],
     [{}, 'an empty object'],
+    [Promise.resolve(1), 'a Promise'],
     ['x'.repeat(60), `"${'x'.repeat(60)}"`],
     ['x'.repeat(61), `"${'x'.repeat(60)}…"`],
   ])('describeValue() formats %o as %s', (value, text) => {
@@ -60,6 +61,8 @@ describe('describeData', () => {
     [Symbol('x'), 'Symbol(x)'],
     [{ low: 5, high: 0 }, '{"low":5,"high":0}'],
     [[1, 'b'], '[1,"b"]'],
+    [{}, 'an empty object'],
+    [Promise.resolve(1), 'a Promise'],
     [{ url: 'http://user:secret@host' }, '{"url":"http://***@host"}'],
     [{ text: 'x'.repeat(100) }, `{"text":"${'x'.repeat(51)}…`],
     [ring, 'an object that is not valid JSON'],

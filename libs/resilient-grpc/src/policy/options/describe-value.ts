@@ -18,13 +18,14 @@ export function describeValue(value: unknown): string {
   return keys === '' ? 'an empty object' : `an object with ${maskAndTruncate(keys)}`;
 }
 
-/** Describes data such as a cursor, an id, or a thrown value. Objects are shown with their contents, as JSON. */
+/** Describes data such as a cursor, an id, or a thrown value. Objects with contents are shown as JSON. */
 export function describeData(value: unknown): string {
   if (typeof value === 'symbol') return String(value);
-  if (typeof value !== 'object' || value === null) return describeValue(value);
+  if (typeof value !== 'object' || value === null || value instanceof Promise) return describeValue(value);
   try {
     // The type of JSON.stringify() hides that `toJSON` may return undefined.
     const json = JSON.stringify(value) as string | undefined;
+    if (json === '{}') return 'an empty object';
     if (json !== undefined) return truncate(maskCredentials(json));
   } catch {
     // The value has a cycle, a bigint, or a getter that throws.

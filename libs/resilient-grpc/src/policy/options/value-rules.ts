@@ -63,10 +63,10 @@ export function choiceProblem(value: unknown, values: readonly string[]): string
   return values.some((choice) => choice === value) ? undefined : problemMessage(choiceText(values), value);
 }
 
-/** Describes a choice of values: "'a', 'b' or 'c'". */
+/** Describes a choice of values: "'a', 'b', or 'c'". */
 export function choiceText(values: readonly string[]): string {
   const quoted = values.map((value) => `'${value}'`);
-  return `${quoted.slice(0, -1).join(', ')} or ${quoted.at(-1) ?? ''}`;
+  return `${quoted.slice(0, -1).join(', ')}${quoted.length > 2 ? ',' : ''} or ${quoted.at(-1) ?? ''}`;
 }
 
 /** Returns the message for a value that is not a function; `undefined` for a function. */

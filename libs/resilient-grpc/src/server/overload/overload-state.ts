@@ -10,7 +10,9 @@ import type { StatusLike } from '../calls/wire-call.js';
 export interface OverloadSource {
   readonly size: number;
   readonly isOverloaded: boolean;
-  /** Ends the overload of the queue if it is over. Returns true if this call ended the overload. */
+  /**
+   * Ends the overload if no call is waiting, and none was refused or expired within the last second. Returns true if the overload ended now.
+   */
   settle(now: number): boolean;
 }
 

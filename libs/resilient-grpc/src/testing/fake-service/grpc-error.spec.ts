@@ -61,7 +61,7 @@ describe('grpcError', () => {
     [{ reason: 'conection-lost' }, "grpcError.reason: expected 'server', 'http', "],
     [{ reason: 'toString' }, "grpcError.reason: expected 'server', 'http', "],
     [{ reson: 'outage' }, "grpcError.reson: unknown key; did you mean 'reason'?"],
-    [{ reachedServer: 'perhaps' }, `grpcError.reachedServer: expected 'no', 'maybe' or 'yes', got "perhaps"`],
+    [{ reachedServer: 'perhaps' }, `grpcError.reachedServer: expected 'no', 'maybe', or 'yes', got "perhaps"`],
     [{ retryAfterMs: -1 }, 'grpcError.retryAfterMs: expected a number of milliseconds, 0 or more, got -1'],
     [{ retryAfterMs: NaN }, 'grpcError.retryAfterMs: expected a number of milliseconds, 0 or more, got NaN'],
   ])('rejects the grpcError() options %o', (extra, message) => {

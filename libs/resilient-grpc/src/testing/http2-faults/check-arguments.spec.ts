@@ -11,7 +11,7 @@ const tlsFile = (name: string) =>
 
 describe('HTTP/2 fault arguments', () => {
   it.each([
-    [{ kind: 'rst', code: 1 }, {}, `kind: expected 'reset', 'missing-trailers' or 'goaway', got "rst"`],
+    [{ kind: 'rst', code: 1 }, {}, `kind: expected 'reset', 'missing-trailers', or 'goaway', got "rst"`],
     [{ kind: 'reset', code: -1 }, {}, `${CODE}, got -1`],
     [{ kind: 'reset', code: 2 ** 32 }, {}, `${CODE}, got 4294967296`],
     [{ kind: 'reset', code: 'REFUSED_STREEM' }, {}, `${CODE}, got "REFUSED_STREEM"; write 'REFUSED_STREAM'`],

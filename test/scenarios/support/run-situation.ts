@@ -3,13 +3,13 @@ import { judge, type Judgment } from './judge.js';
 import { upstreamKinds } from './kinds.js';
 import type { Measured, Run, Situation } from './situation.js';
 
-export interface PlayOptions extends Pick<Run, 'length' | 'which' | 'say'> {
+export interface RunOptions extends Pick<Run, 'length' | 'which' | 'report'> {
   readonly seed: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Result of a run. */
-export interface Play {
+export interface RunResult {
   readonly measured: Measured;
   readonly judgments: readonly Judgment[];
   readonly seconds: number;
@@ -20,10 +20,10 @@ export interface Play {
  * @throws the error of the run or the reason of the aborted signal; otherwise, the error of the first cleanup that failed; otherwise, an
  * error that lists the open handles
  */
-export async function playSituation(
+export async function runSituation(
   situation: Situation,
-  { length, which, seed, say, signal }: PlayOptions,
-): Promise<Play> {
+  { length, which, seed, report, signal }: RunOptions,
+): Promise<RunResult> {
   const beganAt = performance.now();
   const leaks = captureLeaks();
   const random = seededRandom(seed);
@@ -33,24 +33,24 @@ export async function playSituation(
   const kinds = upstreamKinds(length === 'full' && random() < 0.5);
   let measured: Measured;
   try {
-    const play = situation.play({
+    const measuring = situation.measure({
       length,
       which,
       random,
       kinds,
       signal: abort,
-      say,
+      report,
       onEnd: (cleanUp) => void ending.push(cleanUp),
     });
-    measured = await Promise.race([play, aborted(abort)]);
+    measured = await Promise.race([measuring, aborted(abort)]);
   } catch (error) {
     // Reports the error before the cleanup, which can take a long time if the run hangs.
-    say(`failed: ${String(error)}`);
-    await cleanUpAll(ending, say);
+    report(`failed: ${String(error)}`);
+    await cleanUpAll(ending, report);
     await endLeakCheck(leaks);
     throw error;
   }
-  const [failedCleanUp] = await cleanUpAll(ending, say);
+  const [failedCleanUp] = await cleanUpAll(ending, report);
   if (failedCleanUp !== undefined) {
     await endLeakCheck(leaks);
     throw failedCleanUp;
@@ -66,13 +66,16 @@ async function endLeakCheck(leaks: LeakCheck): Promise<void> {
 }
 
 /** Runs all cleanups, the last one first, even if some throw; returns their errors. */
-async function cleanUpAll(ending: readonly (() => unknown)[], say: (line: string) => void): Promise<readonly Error[]> {
+async function cleanUpAll(
+  ending: readonly (() => unknown)[],
+  report: (line: string) => void,
+): Promise<readonly Error[]> {
   const errors: Error[] = [];
   for (const cleanUp of [...ending].reverse()) {
     try {
       await cleanUp();
     } catch (error) {
-      say(`cleanup failed: ${String(error)}`);
+      report(`cleanup failed: ${String(error)}`);
       errors.push(error instanceof Error ? error : new Error(String(error)));
     }
   }
@@ -82,7 +85,7 @@ async function cleanUpAll(ending: readonly (() => unknown)[], say: (line: string
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     const end = () => {
-      // The reason of an AbortSignal may be any value, but callers of playSituation() abort with an Error.
+      // The reason of an AbortSignal may be any value, but callers of runSituation() abort with an Error.
       reject(signal.reason as Error);
     };
     if (signal.aborted) end();

@@ -1,6 +1,6 @@
 // Runs a client and a server of the library on a grpc-js that lacks private names: calls of all kinds, a drain, a restart, writes
 // while the server restarts, and writes whose connection is reset. Prints the result as one line of JSON and must then exit on its own.
-//   node play.mjs '{ "names": ["http2Stream"], "tls": true }'
+//   node sabotaged-run.mjs '{ "names": ["http2Stream"], "tls": true }'
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { sabotage } from './sabotage.mjs';
@@ -146,7 +146,7 @@ const expect = (what, holds) => {
   if (!holds) failures.push(what);
 };
 
-async function play() {
+async function runSabotaged() {
   let server = await serve(0).catch(async (error) => {
     failures.push(`server: ${error.message}`);
     await connect('127.0.0.1:1');
@@ -226,7 +226,7 @@ async function play() {
   return { writes: writes.size, failed };
 }
 
-const report = await play().catch((error) => {
+const report = await runSabotaged().catch((error) => {
   failures.push(`failed: ${error.stack}`);
   return {};
 });

@@ -1,18 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { playSituation } from './play.js';
+import { runSituation } from './run-situation.js';
 import type { Run, Situation } from './situation.js';
 
-function situation(play: (run: Run) => Promise<object>): Situation {
+function situation(body: (run: Run) => Promise<object>): Situation {
   const measure = async (run: Run) => {
-    await play(run);
+    await body(run);
     return { calls: 1 };
   };
-  return { name: 'tea', promise: 'Tea.', bounds: { calls: { atLeast: 1 } }, play: measure };
+  return { name: 'tea', promise: 'Tea.', bounds: { calls: { atLeast: 1 } }, measure };
 }
 
-describe('playSituation()', () => {
+describe('runSituation()', () => {
   const lines: string[] = [];
-  const options = { length: 'short', which: 'all', seed: 1, say: (line: string) => void lines.push(line) } as const;
+  const options = { length: 'short', which: 'all', seed: 1, report: (line: string) => void lines.push(line) } as const;
 
   /** A situation with three cleanups; the second one fails. */
   function badlyCleanedUp(cleaned: string[], failWith?: Error): Situation {
@@ -28,10 +28,10 @@ describe('playSituation()', () => {
   }
 
   it.each(['counts', 'all'] as const)(
-    'playSituation() passes the option `which` to play() of the situation: %s',
+    'runSituation() passes the option `which` to measure() of the situation: %s',
     async (which) => {
       let received: Run | undefined;
-      await playSituation(
+      await runSituation(
         situation((run) => Promise.resolve((received = run))),
         { ...options, which },
       );
@@ -39,15 +39,15 @@ describe('playSituation()', () => {
     },
   );
 
-  it('playSituation() runs the remaining cleanups after one fails, and rejects with the error of that cleanup', async () => {
+  it('runSituation() runs the remaining cleanups after one fails, and rejects with the error of that cleanup', async () => {
     const cleaned: string[] = [];
-    await expect(playSituation(badlyCleanedUp(cleaned), options)).rejects.toThrow('no cleanup');
+    await expect(runSituation(badlyCleanedUp(cleaned), options)).rejects.toThrow('no cleanup');
     expect(cleaned).toEqual(['last', 'first']);
   });
 
-  it('playSituation() rejects with the error of the situation, even if a cleanup fails later', async () => {
+  it('runSituation() rejects with the error of the situation, even if a cleanup fails later', async () => {
     const cleaned: string[] = [];
-    await expect(playSituation(badlyCleanedUp(cleaned, new Error('the cause')), options)).rejects.toThrow('the cause');
+    await expect(runSituation(badlyCleanedUp(cleaned, new Error('the cause')), options)).rejects.toThrow('the cause');
     expect(cleaned).toEqual(['last', 'first']);
     expect(lines).toContain('cleanup failed: Error: no cleanup');
   });

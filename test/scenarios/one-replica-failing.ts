@@ -10,7 +10,7 @@ const READS = { counts: 400, short: 2_000, full: 10_000 };
 const PER_SECOND = { counts: 100, all: 400 };
 /** Attempt timeout, which expires for each attempt on the frozen replica. Longer on a machine that may be busy. */
 const ATTEMPT_TIMEOUT_MS = { counts: 2_000, all: 250 };
-const SICKNESSES = ['failing', 'frozen'] as const;
+const FAULTS = ['failing', 'frozen'] as const;
 /** Options of a server that rejects each request immediately with UNAVAILABLE. */
 const REJECTING = { queueMs: -1_000_000_000 };
 
@@ -28,60 +28,58 @@ const METHOD_CONFIG = [
 ] as const;
 
 /** One of two replicas fails each call, or is frozen. */
-export const oneReplicaSick: Situation = {
-  name: 'one-replica-sick',
+export const oneReplicaFailing: Situation = {
+  name: 'one-replica-failing',
   promise:
     'If one of two replicas fails or is frozen, no read with maxAttempts 2 fails, because each retry goes to the other replica. Under least_request, the default retry budget suffices; under round_robin, half of the first attempts fail, so set a larger budget.',
   bounds: Object.fromEntries(
-    SICKNESSES.flatMap((sickness) => [
-      [`reads (${sickness})`, { atLeast: READS.short, timed: true }],
-      [`reads (${sickness}) failed`, { atMost: 0 }],
-      [`retries on the sick replica, ${sickness}`, { atMost: 0 }],
-      [`retries on the other replica, ${sickness}`, { atLeast: 5 }],
-      [`reads (${sickness}, least_request) failed`, { atMost: 0, timed: true }],
-      [`retries on the sick replica, ${sickness}, least_request`, { atMost: 0 }],
+    FAULTS.flatMap((fault) => [
+      [`reads (${fault})`, { atLeast: READS.short, timed: true }],
+      [`reads (${fault}) failed`, { atMost: 0 }],
+      [`retries on the unhealthy replica, ${fault}`, { atMost: 0 }],
+      [`retries on the other replica, ${fault}`, { atLeast: 5 }],
+      [`reads (${fault}, least_request) failed`, { atMost: 0, timed: true }],
+      [`retries on the unhealthy replica, ${fault}, least_request`, { atMost: 0 }],
     ]),
   ),
-  play: (run) => againstEach(run, (kind) => sick(run, kind)),
+  measure: (run) => againstEach(run, (kind) => faults(run, kind)),
 };
 
-async function sick(run: Run, kind: UpstreamKind): Promise<Measured> {
+async function faults(run: Run, kind: UpstreamKind): Promise<Measured> {
   const leastRequest = { ...settings(run), loadBalancing: 'least_request' } as const;
   // The policies run sequentially, because all calls run in this process.
-  const plays = [
-    ...(await Promise.all(SICKNESSES.map((sickness) => play(run, kind, sickness, sickness, withBudget(run))))),
-    ...(await Promise.all(
-      SICKNESSES.map((sickness) => play(run, kind, sickness, `${sickness}, least_request`, leastRequest)),
-    )),
+  const parts = [
+    ...(await Promise.all(FAULTS.map((fault) => measure(run, kind, fault, fault, withBudget(run))))),
+    ...(await Promise.all(FAULTS.map((fault) => measure(run, kind, fault, `${fault}, least_request`, leastRequest)))),
   ];
-  return Object.assign({}, ...plays) as Measured;
+  return Object.assign({}, ...parts) as Measured;
 }
 
-async function play(
+async function measure(
   run: Run,
   kind: UpstreamKind,
-  sickness: (typeof SICKNESSES)[number],
+  fault: (typeof FAULTS)[number],
   name: string,
   settings: Partial<GrpcClientSettings>,
 ): Promise<Measured> {
-  const [ill, healthy] = await Promise.all([
-    startUpstream(run, kind, sickness === 'failing' ? REJECTING : {}),
+  const [unhealthy, healthy] = await Promise.all([
+    startUpstream(run, kind, fault === 'failing' ? REJECTING : {}),
     startUpstream(run, kind),
   ]);
-  const app = await startClientOf(run, ill, { url: `ipv4:${ill.url},${healthy.url}`, ...settings });
+  const app = await startClientOf(run, unhealthy, { url: `ipv4:${unhealthy.url},${healthy.url}`, ...settings });
   // Waits until both replicas are connected before one is frozen.
   const before = reads(run, app, 50);
-  await reach(() => [ill, healthy].every((upstream) => upstream.arrived('Get').length > 2), { intervalMs: 100 });
+  await reach(() => [unhealthy, healthy].every((upstream) => upstream.arrived('Get').length > 2), { intervalMs: 100 });
   await stop(before);
-  if (sickness === 'frozen') ill.freeze();
-  const [earlier, earlierOnOther] = [retriesOf(ill), retriesOf(healthy)];
+  if (fault === 'frozen') unhealthy.freeze();
+  const [earlier, earlierOnOther] = [retriesOf(unhealthy), retriesOf(healthy)];
   const gets = reads(run, app, PER_SECOND[run.which]);
   await reach(() => gets.calls.length >= READS[run.which === 'counts' ? 'counts' : run.length], { intervalMs: 100 });
   await stop(gets);
-  if (sickness === 'frozen') ill.thaw();
+  if (fault === 'frozen') unhealthy.thaw();
   return {
     ...figuresOf(gets, `reads (${name})`),
-    [`retries on the sick replica, ${name}`]: retriesOf(ill) - earlier,
+    [`retries on the unhealthy replica, ${name}`]: retriesOf(unhealthy) - earlier,
     [`retries on the other replica, ${name}`]: retriesOf(healthy) - earlierOnOther,
   };
 }

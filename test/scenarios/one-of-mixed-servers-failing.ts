@@ -16,7 +16,7 @@ const LATENCY_MS = 20;
 const SLOW_MS = 500;
 const PER_SECOND = { counts: 60, all: 200 };
 const ATTEMPT_TIMEOUT_MS = { counts: 2_000, all: 1_000 };
-/** Time within which the client must eject the sick server. */
+/** Time within which the client must eject the unhealthy server. */
 const ADAPTED_AFTER_MS = 2_000;
 const MEASURED_MS = { counts: 1_000, short: 4_000, full: 20_000 };
 /** Options of a healthy server, a slow server, and a server that rejects each request immediately with UNAVAILABLE. */
@@ -26,15 +26,15 @@ const [HEALTHY, SLOW, REJECTING] = [
   { queueMs: -1_000_000_000 },
 ];
 
-interface Sickness {
+interface Fault {
   readonly name: string;
   readonly implementation: MixedImplementation;
   start(server: Upstream): void;
   end(server: Upstream): void;
 }
 
-/** Each implementation is sick once. */
-const SICKNESSES: readonly Sickness[] = [
+/** Each implementation is unhealthy once. */
+const FAULTS: readonly Fault[] = [
   { name: 'failing', implementation: 'grpcio', ...changing(REJECTING) },
   { name: 'slow', implementation: 'grpc-go', ...changing(SLOW) },
   {
@@ -50,13 +50,13 @@ const SICKNESSES: readonly Sickness[] = [
 ];
 
 /** A DNS name resolves to three servers (grpcio, grpc-go, and grpc-js), and one of them fails, is slow, or is frozen. */
-export const oneOfMixedServersSick: Situation = {
-  name: 'one-of-mixed-servers-sick',
+export const oneOfMixedServersFailing: Situation = {
+  name: 'one-of-mixed-servers-failing',
   needs: MIXED_SERVERS_NEED,
   promise:
     'If a DNS name resolves to three servers (grpcio, grpc-go, and grpc-js), and one of them fails, is slow, or is frozen, a client with `ejectUnhealthy` and maxAttempts 2 stops using that server within 2 s. After that, at most 0.1% of the reads fail, and no retry goes to a server that its read has tried.',
   bounds: Object.fromEntries(
-    SICKNESSES.flatMap(({ name }) => [
+    FAULTS.flatMap(({ name }) => [
       [`reads after the ejection, ${name}`, { atLeast: 100 }],
       [`reads that failed after the ejection, ${name}`, { atMost: 0 }],
       [`reads that failed from 2 s on, ${name}, %`, { atMost: 0.1, timed: true }],
@@ -64,48 +64,48 @@ export const oneOfMixedServersSick: Situation = {
       [`healthy servers ejected, ${name}`, { atMost: 0 }],
     ]),
   ),
-  async play(run) {
+  async measure(run) {
     const servers = await startMixedServers(run, HEALTHY);
-    const plays: Measured[] = [];
+    const parts: Measured[] = [];
     // Faults occur sequentially, because they share the servers.
-    for (const sickness of SICKNESSES) plays.push(await play(run, servers, sickness));
-    return Object.assign({}, ...plays) as Measured;
+    for (const fault of FAULTS) parts.push(await measure(run, servers, fault));
+    return Object.assign({}, ...parts) as Measured;
   },
 };
 
-async function play(
+async function measure(
   run: Run,
   servers: MixedServers,
-  { name, implementation, start, end }: Sickness,
+  { name, implementation, start, end }: Fault,
 ): Promise<Measured> {
   const app = await startMixedClient(run, servers, settings(run));
-  const sick = servers.of(implementation);
+  const unhealthy = servers.of(implementation);
   const ejected: { readonly address: string; readonly at: number }[] = [];
   app.client.events$.subscribe((event: GrpcClientEvent) => {
     if (event.type === 'endpoint' && event.change === 'ejected') ejected.push(event);
   });
   const reads = load(run, PER_SECOND[run.which], (number) => app.orders.get({ id: `${name}-${String(number)}` }));
   await pass(run, 2_000);
-  const sickFrom = Date.now();
-  start(sick);
-  await reach(() => ejected.some(({ address }) => address === sick.url));
-  const adaptedFrom = sickFrom + ADAPTED_AFTER_MS;
+  const faultAt = Date.now();
+  start(unhealthy);
+  await reach(() => ejected.some(({ address }) => address === unhealthy.url));
+  const adaptedFrom = faultAt + ADAPTED_AFTER_MS;
   await pass(run, ADAPTED_AFTER_MS + MEASURED_MS[run.which === 'counts' ? 'counts' : run.length]);
   await stop(reads);
-  const ejectedAt = Math.min(...ejected.filter(({ address }) => address === sick.url).map(({ at }) => at));
-  end(sick);
+  const ejectedAt = Math.min(...ejected.filter(({ address }) => address === unhealthy.url).map(({ at }) => at));
+  end(unhealthy);
   await app.close();
   const from = (at: number) => reads.calls.filter(({ startedAt }) => startedAt > at);
   const failedFrom = (at: number) => from(at).filter(({ error }) => error !== undefined).length;
   return {
-    [`ejected after, ${name}, ms`]: ejectedAt - sickFrom,
+    [`ejected after, ${name}, ms`]: ejectedAt - faultAt,
     [`reads after the ejection, ${name}`]: from(ejectedAt).length,
     [`reads that failed, ${name}`]: reads.failed.length,
     ...(reads.failed[0] && { [`first failure, ${name}`]: String(reads.failed[0].error) }),
     [`reads that failed after the ejection, ${name}`]: failedFrom(ejectedAt),
     [`reads that failed from 2 s on, ${name}, %`]: (failedFrom(adaptedFrom) / from(adaptedFrom).length) * 100,
     [`reads that reached a server twice, ${name}`]: servers.all.reduce((sum, one) => sum + one.duplicates('Get'), 0),
-    [`healthy servers ejected, ${name}`]: ejected.filter(({ address }) => address !== sick.url).length,
+    [`healthy servers ejected, ${name}`]: ejected.filter(({ address }) => address !== unhealthy.url).length,
   };
 }
 
@@ -125,7 +125,7 @@ function settings(run: Run): Partial<GrpcClientSettings> {
   };
 }
 
-function changing(options: Parameters<Upstream['change']>[0]): Pick<Sickness, 'start' | 'end'> {
+function changing(options: Parameters<Upstream['change']>[0]): Pick<Fault, 'start' | 'end'> {
   const change = (to: typeof options) => (server: Upstream) => {
     server.change(to);
   };

@@ -1,11 +1,11 @@
 import { brokenOf, type Judgment } from '../scenarios/support/judge.js';
-import { playSituation, type Play, type PlayOptions } from '../scenarios/support/play.js';
+import { runSituation, type RunResult, type RunOptions } from '../scenarios/support/run-situation.js';
 import type { Situation } from '../scenarios/support/situation.js';
 import { whyNotJudged, type Sentinel } from './sentinel.js';
 import { verdictOf, type Verdict } from './verdict.js';
 
 /** Longer than any run (a full run of quiet feeds takes 10 minutes). A run that exceeds this limit hangs, and is aborted. */
-const PLAY_LIMIT_MS = 15 * 60_000;
+const RUN_LIMIT_MS = 15 * 60_000;
 
 /** A figure with its bound and its verdict: a row of the table. */
 export interface Judged extends Judgment {
@@ -22,8 +22,8 @@ export interface JudgedRun {
   readonly busy: string | undefined;
 }
 
-export interface WatchedPlay extends JudgedRun {
-  readonly measured: Play['measured'];
+export interface WatchedRun extends JudgedRun {
+  readonly measured: RunResult['measured'];
 }
 
 /** Adds verdicts to `judgments`, based on the load of the machine between `from` and `until`. */
@@ -42,11 +42,11 @@ export async function judgedBetween(
  * Runs `situation` once while `sentinel` measures the load of the machine. Errors of the run, including unhandled rejections, are in the
  * result; they do not reject the promise.
  */
-export async function playWatched(
+export async function runWatched(
   situation: Situation,
-  { signal, ...options }: PlayOptions,
+  { signal, ...options }: RunOptions,
   sentinel: Sentinel,
-): Promise<WatchedPlay> {
+): Promise<WatchedRun> {
   const from = Date.now();
   // A separate signal per run, so that listeners do not accumulate on `signal`.
   const ending = new AbortController();
@@ -55,14 +55,14 @@ export async function playWatched(
   };
   signal?.addEventListener('abort', end, { once: true });
   const limit = setTimeout(() => {
-    ending.abort(new Error(`the run did not end within ${PLAY_LIMIT_MS / 60_000} minutes`));
-  }, PLAY_LIMIT_MS);
+    ending.abort(new Error(`the run did not end within ${RUN_LIMIT_MS / 60_000} minutes`));
+  }, RUN_LIMIT_MS);
   const errors: string[] = [];
   const onRejection = (error: unknown) => void errors.push(`unhandled rejection: ${String(error)}`);
   process.on('unhandledRejection', onRejection);
-  let play: Play = { measured: {}, judgments: [], seconds: 0 };
+  let run: RunResult = { measured: {}, judgments: [], seconds: 0 };
   try {
-    play = await playSituation(situation, { ...options, signal: ending.signal });
+    run = await runSituation(situation, { ...options, signal: ending.signal });
   } catch (error) {
     errors.push(String(error));
   } finally {
@@ -71,8 +71,8 @@ export async function playWatched(
     process.off('unhandledRejection', onRejection);
   }
   const until = Date.now();
-  const judged = await judgedBetween(sentinel, from, until, play.judgments);
-  return { ...judged, measured: play.measured, errors, seconds: (until - from) / 1_000 };
+  const judged = await judgedBetween(sentinel, from, until, run.judgments);
+  return { ...judged, measured: run.measured, errors, seconds: (until - from) / 1_000 };
 }
 
 /** One sentence for each error, and for each bound that does not hold and could be judged. */

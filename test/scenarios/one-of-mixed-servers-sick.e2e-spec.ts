@@ -1,4 +1,0 @@
-import { oneOfMixedServersSick } from './one-of-mixed-servers-sick.js';
-import { itHolds } from './support/it-holds.js';
-
-itHolds(oneOfMixedServersSick);

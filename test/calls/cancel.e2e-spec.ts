@@ -179,15 +179,18 @@ describe('abort signal', () => {
 });
 
 describe('activeCalls()', () => {
-  it.each(EACH_METHOD)('lists a running %s call in activeCalls() and cancels it', async (method) => {
-    const { echo, server, client } = await connectedScene();
-    const failure = failureOf(callOnce(echo, method));
-    await waitFor(() => server.counts().open === 1);
-    const [call] = client.activeCalls();
-    expect(call).toMatchObject({ path: `/testing.v1.Echo/${protoName(method)}`, waiting: false });
-    call?.cancel('no longer wanted');
-    expect(await failure).toMatchObject({ code: 1, details: 'no longer wanted', reason: 'cancelled' });
-    await waitFor(() => server.counts().cancelled === 1);
-    expect(client.activeCalls()).toEqual([]);
-  });
+  it.each(EACH_METHOD)(
+    'lists a running %s call in activeCalls(), and ends the call when cancel() of its entry is called',
+    async (method) => {
+      const { echo, server, client } = await connectedScene();
+      const failure = failureOf(callOnce(echo, method));
+      await waitFor(() => server.counts().open === 1);
+      const [call] = client.activeCalls();
+      expect(call).toMatchObject({ path: `/testing.v1.Echo/${protoName(method)}`, waiting: false });
+      call?.cancel('no longer wanted');
+      expect(await failure).toMatchObject({ code: 1, details: 'no longer wanted', reason: 'cancelled' });
+      await waitFor(() => server.counts().cancelled === 1);
+      expect(client.activeCalls()).toEqual([]);
+    },
+  );
 });

@@ -350,7 +350,7 @@ describe('GOAWAY', () => {
     };
 
     it(
-      'immediately resends a call that a GOAWAY on a young connection rejects',
+      'immediately resends a call that a GOAWAY rejects on a connection younger than 1 s',
       { tags: ['timed'] },
       async ({ task }) => {
         const proxy = await rejecting(1);

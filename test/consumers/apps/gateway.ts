@@ -1,4 +1,4 @@
-/** An HTTP gateway for the orders service that runs on Express and Fastify. */
+/** An HTTP gateway for the orders service. The gateway runs on Express and on Fastify. */
 import { Controller, Get, Inject, Module, Param, Sse, type INestApplication } from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';
 import { HealthCheck, HealthCheckService, TerminusModule } from '@nestjs/terminus';

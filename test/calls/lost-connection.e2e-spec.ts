@@ -322,7 +322,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
 });
 
 describe('GOAWAY', () => {
-  it('resends a call that a GOAWAY left unprocessed, or reports the call as lost, for every method', async () => {
+  it('resends a call that a GOAWAY rejected, or fails the call as connection-lost, for every method', async () => {
     for (const method of EACH_METHOD) {
       const server = await startHttp2Server((stream, number) => {
         if (number > 1) {

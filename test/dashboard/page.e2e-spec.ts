@@ -399,7 +399,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await page.keyboard.press('Enter');
     await changed(test, 'the details shown', page.getByRole('heading', { name: 'Idle tenant-41' }));
     expect(await focused(page)).toContain('tenant-41');
-    // Tab passes every element and then leaves the page, so there is no keyboard trap.
+    // Tab moves the focus through all elements and then out of the page, so there is no keyboard trap.
     const seen = new Set<string>();
     for (let i = 0; i < 40 && (await focused(page)) !== ''; i++) {
       await page.keyboard.press('Tab');

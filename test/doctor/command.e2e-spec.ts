@@ -37,7 +37,7 @@ describe('command', () => {
     expect(text.stdout).not.toMatch(/\u001b/);
   });
 
-  it('fails the shutdown check if drain and readiness delay leave no time within the grace period', async () => {
+  it('fails the shutdown check if no time remains in the grace period after the drain', async () => {
     const { code, of } = await doctor(['--drain', '30s', '--readiness-delay', '5s', '--grace-period', '30s']);
     expect(code).toBe(1);
     expect(of('shutdown')).toMatchObject({ status: 'failed', facts: { totalMs: 30_000, spareMs: 0 } });

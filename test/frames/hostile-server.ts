@@ -100,7 +100,7 @@ export class HostileServer {
     return `127.0.0.1:${(this.listener.address() as AddressInfo).port}`;
   }
 
-  /** Leaves calls unanswered from now on; resolves when `count` calls have started on one connection. */
+  /** Stops answering calls. Resolves when `count` calls have started on one connection. */
   hold(count: number): Promise<void> {
     this.isHolding = true;
     return new Promise((resolve) => {

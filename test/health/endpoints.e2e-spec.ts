@@ -96,7 +96,7 @@ describe('health of each endpoint', () => {
     expect([...healthOf(app).values()]).toEqual(['unimplemented', 'unimplemented']);
   });
 
-  it('reopens a Watch that the server ends, and keeps the status meanwhile', async () => {
+  it('reopens a Watch that the server ends, and keeps the status until then', async () => {
     const server = await startScripted(onTestFinished, {
       'Health/Watch': [
         { messages: [{ status: 'SERVING' }], delayMs: 1_100, status: 'UNAVAILABLE' },

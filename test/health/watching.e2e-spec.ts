@@ -28,7 +28,7 @@ describe.concurrent('Watch', () => {
     expect([app.client.activeCalls(), app.client.snapshot().counters['started']]).toEqual([[], 1]);
   });
 
-  it('does not connect an idle channel for a Watch or prevent idleness, and starts a new Watch with the next connection', async ({
+  it('does not connect an idle channel for a Watch, does not prevent idleness, and starts a new Watch with the next connection', async ({
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });

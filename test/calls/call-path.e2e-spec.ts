@@ -70,7 +70,7 @@ describe('path of calls', () => {
     expect(client.snapshot().calls).toEqual({ direct: true });
   });
 
-  it('leaves the order of round_robin to grpc-js’s channel if the channel credentials contain call credentials', async () => {
+  it('uses the round_robin order of grpc-js’s channel if the channel credentials contain call credentials', async () => {
     const [cert, key, ca] = await Promise.all(
       ['server', 'server-key', 'ca'].map((name) => readFile(certificate(name))),
     );

@@ -95,9 +95,9 @@ describe('callback client of getClientByServiceName()', () => {
   describe.each([
     ["on this library's channel", ours],
     ['on a plain grpc-js channel', plain],
-  ] as const)('%s', (_, connect) => {
+  ] as const)('%s', (where, connect) => {
     it.each(Object.entries(KINDS))(
-      'resends a %s call of a callback client once if a GOAWAY rejects it',
+      `resends a %s call of a callback client ${where} once if a GOAWAY rejects it`,
       async (kind, call) => {
         const { server, proxy } = await behindProxy();
         const client = await connect(proxy.url);
@@ -110,7 +110,7 @@ describe('callback client of getClientByServiceName()', () => {
     );
 
     it.each(Object.entries(KINDS))(
-      'fails a %s call of a callback client if a second GOAWAY rejects it',
+      `fails a %s call of a callback client ${where} if a second GOAWAY rejects it`,
       async (_kind, call) => {
         const { proxy } = await behindProxy();
         const client = await connect(proxy.url);

@@ -56,22 +56,25 @@ const WHEN: Readonly<Record<string, (unsubscribe: () => void) => void>> = {
 };
 
 describe.each(Object.entries(WHEN))('cancellation in %s', (when, soon) => {
-  it.each(EACH_METHOD)(`leaves no stream open after 1000 %s calls are cancelled in ${when}`, async (method) => {
-    const parts = await connectedScene();
-    await new Promise<void>((resolve) => {
-      let remaining = 1_000;
-      for (let i = 0; i < 1_000; i++) {
-        const subscription = callOnce(parts.echo, method).subscribe();
-        soon(() => {
-          subscription.unsubscribe();
-          remaining -= 1;
-          if (remaining === 0) resolve();
-        });
-      }
-    });
-    await expectNoOpenCalls(parts);
-    expect(parts.client.snapshot().counters).toMatchObject({ started: 1_001, cancelled: 1_000 });
-  });
+  it.each(EACH_METHOD)(
+    `ends all streams on the server after 1000 %s calls are cancelled in ${when}`,
+    async (method) => {
+      const parts = await connectedScene();
+      await new Promise<void>((resolve) => {
+        let remaining = 1_000;
+        for (let i = 0; i < 1_000; i++) {
+          const subscription = callOnce(parts.echo, method).subscribe();
+          soon(() => {
+            subscription.unsubscribe();
+            remaining -= 1;
+            if (remaining === 0) resolve();
+          });
+        }
+      });
+      await expectNoOpenCalls(parts);
+      expect(parts.client.snapshot().counters).toMatchObject({ started: 1_001, cancelled: 1_000 });
+    },
+  );
 });
 
 describe('operators that unsubscribe synchronously', () => {
@@ -93,7 +96,7 @@ describe('operators that unsubscribe synchronously', () => {
   );
 
   it.each(EACH_METHOD)(
-    'leaves no %s call open if firstValueFrom() takes a cached value that merge() adds to the call',
+    'ends a %s call if firstValueFrom() takes a cached value that merge() adds to the call',
     async (method) => {
       const parts = await connectedScene();
       expect(await firstValueFrom(merge(callOnce(parts.echo, method), of('cached')))).toBe('cached');
@@ -101,7 +104,7 @@ describe('operators that unsubscribe synchronously', () => {
     },
   );
 
-  it.each(['serverStream', 'bidi'] as const)('leaves no %s call open after take(1)', async (method) => {
+  it.each(['serverStream', 'bidi'] as const)('ends a %s call after take(1)', async (method) => {
     const parts = await connectedScene();
     expect(await firstValueFrom(callOnce(parts.echo, method).pipe(take(1)))).toMatchObject({ number: 1 });
     await expectNoOpenCalls(parts);
@@ -159,7 +162,7 @@ describe('abort signal', () => {
     expect(server.counts().calls).toBe(0);
   });
 
-  it('leaves no listener on the abort signal after a successful call', async () => {
+  it('removes its listener from the abort signal after a successful call', async () => {
     const { echo, server } = await connectedScene();
     server.script('Unary', {});
     const { signal } = new AbortController();
@@ -179,15 +182,18 @@ describe('abort signal', () => {
 });
 
 describe('activeCalls()', () => {
-  it.each(EACH_METHOD)('lists a running %s call in activeCalls() and cancels it', async (method) => {
-    const { echo, server, client } = await connectedScene();
-    const failure = failureOf(callOnce(echo, method));
-    await waitFor(() => server.counts().open === 1);
-    const [call] = client.activeCalls();
-    expect(call).toMatchObject({ path: `/testing.v1.Echo/${protoName(method)}`, waiting: false });
-    call?.cancel('no longer wanted');
-    expect(await failure).toMatchObject({ code: 1, details: 'no longer wanted', reason: 'cancelled' });
-    await waitFor(() => server.counts().cancelled === 1);
-    expect(client.activeCalls()).toEqual([]);
-  });
+  it.each(EACH_METHOD)(
+    'lists a running %s call in activeCalls(), and ends the call when cancel() of its entry is called',
+    async (method) => {
+      const { echo, server, client } = await connectedScene();
+      const failure = failureOf(callOnce(echo, method));
+      await waitFor(() => server.counts().open === 1);
+      const [call] = client.activeCalls();
+      expect(call).toMatchObject({ path: `/testing.v1.Echo/${protoName(method)}`, waiting: false });
+      call?.cancel('no longer wanted');
+      expect(await failure).toMatchObject({ code: 1, details: 'no longer wanted', reason: 'cancelled' });
+      await waitFor(() => server.counts().cancelled === 1);
+      expect(client.activeCalls()).toEqual([]);
+    },
+  );
 });

@@ -8,7 +8,7 @@ const NEVER_ENDING = Object.fromEntries(
 );
 
 describe('close()', () => {
-  it('immediately ends running calls of every kind on both sides when the client closes', async () => {
+  it('ends running calls of every kind on both sides when the client closes', async () => {
     const { echo, server, client } = await scene({}, { scripts: NEVER_ENDING });
     const failures = EACH_METHOD.map((method) => failureOf(callOnce(echo, method)));
     await waitFor(() => server.counts().open === EACH_METHOD.length);

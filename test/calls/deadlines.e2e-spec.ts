@@ -46,7 +46,7 @@ function expectTimeout(seen: Seen | undefined, ms: number, beganAt: number): voi
 }
 
 describe('timeoutMs', () => {
-  it('restarts timeoutMs at each subscription, so that each retry() has the full duration', async () => {
+  it('restarts timeoutMs at each subscription, so that each call that retry() makes has the full duration', async () => {
     const { echo, server } = await scene();
     const seen: Seen[] = [];
     server.script('UnsafeUnary', (call) => {
@@ -54,7 +54,7 @@ describe('timeoutMs', () => {
       return call.number < 3 ? { never: true } : { message: { number: call.number } };
     });
     const beganAt = Date.now();
-    // A busy machine may use up the timeout before a call is sent, so there are more retries than the server must receive.
+    // A busy machine may use up the timeout before a call is sent, so retry() makes more calls than the server must receive.
     const call = echo.unsafeUnary({}, { timeoutMs: 300 }).pipe(retry({ count: 30, delay: () => timer(100) }));
     const answer = await firstValueFrom(call);
     expect(answer.number).toBeGreaterThanOrEqual(3);
@@ -199,12 +199,12 @@ describe('wrong call options', () => {
 describe('distant deadline', () => {
   it.each([
     ['Infinity', Infinity],
-    ['40 days', Date.now() + 40 * 86_400_000],
+    ['40 days from now', Date.now() + 40 * 86_400_000],
     // grpc-js ends the process if it receives one of the following deadlines.
     ['the last possible Date', new Date(8.64e15)],
     ['a time in microseconds', Date.now() * 1_000],
     ['Number.MAX_VALUE', Number.MAX_VALUE],
-  ])('completes a call with a deadline of %s', async (_what, deadline) => {
+  ])('completes a call whose deadline is %s', async (_what, deadline) => {
     const { echo, client } = await scene();
     await client.waitForReady();
     expect(await firstValueFrom(echo.unary({ text: 'tea' }, { deadline }))).toMatchObject({ text: 'tea' });

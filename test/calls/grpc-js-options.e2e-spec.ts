@@ -353,7 +353,7 @@ describe('parent option', () => {
       return seen.length > 0;
     });
     await waitFor(() => failures.length > 0);
-    // A server adds the remaining time to the arrival time, which a busy machine delays. Rounding on two hops adds at most 6 ms.
+    // A server adds the remaining time to the time of arrival, which is later on a busy machine. Rounding on two hops adds at most 6 ms.
     expect(seen[0]!.deadline).toBeGreaterThanOrEqual(deadline - 3);
     expect(seen[0]!.deadline).toBeLessThanOrEqual(seen[0]!.at + 300 + 6);
     await waitFor(() => server.counts().open === 0);
@@ -376,7 +376,7 @@ describe('parent option', () => {
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('does not propagate the deadline of the parent option if propagate_flags is 0', async () => {
+  it('does not propagate the deadline of the inbound call in the parent option if propagate_flags is 0', async () => {
     const { server, caller, failures } = await chain({ propagate_flags: 0 });
     server.script('UnsafeUnary', { hold: 'everything' });
     await repeatUntil('the call passes the gateway before its deadline', async () => {

@@ -326,7 +326,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
 });
 
 describe('GOAWAY', () => {
-  it('resends a call that a GOAWAY left unprocessed, or reports the call as lost, for every method', async () => {
+  it('resends a call that a GOAWAY rejected, or fails the call as connection-lost, for every method', async () => {
     for (const method of EACH_METHOD) {
       const server = await startHttp2Server((stream, number) => {
         if (number > 1) {
@@ -354,7 +354,7 @@ describe('GOAWAY', () => {
     };
 
     it(
-      'immediately resends a call that a GOAWAY on a young connection rejects',
+      'immediately resends a call that a GOAWAY rejects on a connection younger than 1 s',
       { tags: ['timed'] },
       async ({ task }) => {
         const proxy = await rejecting(1);

@@ -83,7 +83,7 @@ describe('message size limit', () => {
     },
   );
 
-  it('applies maxRequestMessageBytes of the service config', async () => {
+  it('fails a call locally if its request exceeds maxRequestMessageBytes of the service config', async () => {
     const methodConfig = [{ name: [{ service: 'testing.v1.Echo' }], maxRequestMessageBytes: 100 }];
     const { echo } = await scene({ serviceConfig: { methodConfig } });
     expect(await failureOf(echo.unary({ payload }))).toMatchObject({
@@ -93,15 +93,18 @@ describe('message size limit', () => {
     });
   });
 
-  it.each(EACH_METHOD)('applies maxResponseMessageBytes of the service config to a %s call', async (method) => {
-    const methodConfig = [{ name: [{ service: 'testing.v1.Echo' }], maxResponseMessageBytes: 100 }];
-    const { echo, server } = await scene({ serviceConfig: { methodConfig } });
-    server.script(protoName(method), { messages: [{ payload }] });
-    const error = await failureOf(callOnce(echo, method));
-    expect(error).toMatchObject({ code: 8, reachedServer: 'yes' });
-    expect(error.details).toMatch(/^Received message larger than max/);
-    expect(server.counts().calls).toBe(1);
-  });
+  it.each(EACH_METHOD)(
+    'fails a %s call without a retry if its response exceeds maxResponseMessageBytes of the service config',
+    async (method) => {
+      const methodConfig = [{ name: [{ service: 'testing.v1.Echo' }], maxResponseMessageBytes: 100 }];
+      const { echo, server } = await scene({ serviceConfig: { methodConfig } });
+      server.script(protoName(method), { messages: [{ payload }] });
+      const error = await failureOf(callOnce(echo, method));
+      expect(error).toMatchObject({ code: 8, reachedServer: 'yes' });
+      expect(error.details).toMatch(/^Received message larger than max/);
+      expect(server.counts().calls).toBe(1);
+    },
+  );
 
   it.each(EACH_METHOD)('fails a %s call without a retry if its response is too large', async (method) => {
     const { echo, server } = await scene({ maxReceiveMessageLength: 100 });

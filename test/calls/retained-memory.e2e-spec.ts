@@ -7,7 +7,7 @@ import { scene } from './support.js';
 const CALLS = 200;
 const KiB = 1_024;
 /** Bytes that the closures of each caller retain while the call runs. */
-const HELD = 64 * KiB;
+const HELD_BYTES = 64 * KiB;
 
 function oldSpace(): number {
   return getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space')!.space_used_size;
@@ -19,7 +19,7 @@ it('releases the memory of the closures of a caller without a major garbage coll
   const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void;
   const { echo } = await scene();
   const call = async () => {
-    const held = new Array<number>(HELD / 8).fill(0.5);
+    const held = new Array<number>(HELD_BYTES / 8).fill(0.5);
     await lastValueFrom(echo.unary({}).pipe(tap(() => held.length)));
   };
   await call();
@@ -28,5 +28,5 @@ it('releases the memory of the closures of a caller without a major garbage coll
   for (let i = 0; i < CALLS; i++) await call();
   // V8 promotes an object that survives two minor collections.
   for (let i = 0; i < 3; i++) collect({ type: 'minor' });
-  expect(oldSpace() - before).toBeLessThan((CALLS * HELD) / 2);
+  expect(oldSpace() - before).toBeLessThan((CALLS * HELD_BYTES) / 2);
 });

@@ -282,7 +282,7 @@ describe('retry budget', () => {
     );
   });
 
-  it('keeps the tokens of the retry budget if a slow call reaches its deadline while another call succeeds', async () => {
+  it('keeps the tokens of the retry budget when a slow call reaches its deadline if another call succeeded after the slow call started', async () => {
     const { echo, server } = await repeatUntil('a call is answered before the deadline of the slow call', async () => {
       const fresh = await scene();
       fresh.server.script('Unary', [{ never: true }, {}]);

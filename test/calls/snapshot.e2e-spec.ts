@@ -199,7 +199,7 @@ describe('client snapshot', () => {
     expect(changes.at(-1)).toBe('connected');
   });
 
-  it('reports a connection that the client closes as an event and in the snapshot', async () => {
+  it('reports in an event and in the snapshot that the client closed a connection', async () => {
     const { client, echo, server } = await scene({ connectionIdleTimeoutMs: 1_000 });
     const changes: string[] = [];
     client.events$.subscribe((event) => {

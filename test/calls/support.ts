@@ -24,7 +24,7 @@ import { onTestFinished } from 'vitest';
 import { repeatUntil } from '../support/repeat-until.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
 
-/** The interface that ts-proto generates. */
+/** The interface of the Echo service, as ts-proto would generate it. */
 export interface EchoService {
   unary(request: EchoRequest): Observable<Echo>;
   unsafeUnary(request: EchoRequest): Observable<Echo>;
@@ -181,7 +181,7 @@ export async function failureOnceSeen(
   return { error, calls };
 }
 
-/** Waits long enough for any event that must not happen, such as the end of a backoff of 50 ms. */
+/** Waits long enough for an unwanted event, such as a retry after a backoff of 50 ms, to happen. */
 export async function quietTime(ms = 150): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -113,7 +113,7 @@ export function packAgain(packed: PackedLibrary, version: string): string {
 /** A separate application that has installed the packed library. */
 export interface Consumer {
   readonly folder: string;
-  /** Compiles `tsConfig` (a path inside the application); throws with the output of the compiler. */
+  /** Compiles `tsConfig` (a path inside the application). Throws with the output of the compiler if the compilation fails. */
   compile(tsConfig: string): void;
   /** Runs `node` with these arguments in the application's folder and returns its output. */
   node(...args: string[]): string;
@@ -158,7 +158,7 @@ export function consumerOf(packed: PackedLibrary, { copied, without = [], nest =
         // The cast is safe because execFile rejects with these properties.
         const { killed, stdout, stderr } = error as { killed: boolean; stdout: string; stderr: string };
         throw new Error(
-          `node ${args[0]} ${killed ? `did not end in ${RUN_LIMIT_MS / 1_000} s` : 'failed'}\n${stdout}${stderr}`,
+          `node ${args[0]} ${killed ? `did not end within ${RUN_LIMIT_MS / 1_000} s` : 'failed'}\n${stdout}${stderr}`,
         );
       }
     },

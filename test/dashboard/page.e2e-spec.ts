@@ -272,7 +272,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   });
 
   it(
-    'distinguishes faults from errors caused by the request, follows clients at run time, and sorts methods by column',
+    'distinguishes faults from errors caused by the request, shows clients as they are created and closed, and sorts methods by column',
     { tags: ['timed'] },
     async (test) => {
       const server = await ScriptedGrpcServer.start({
@@ -319,7 +319,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       expect(await order()).toEqual(['Create', 'Get']);
       await table.getByRole('button', { name: 'method' }).click();
       expect(await order()).toEqual(['Get', 'Create']);
-      // A method without a successful call has no latency and is sorted last.
+      // A method without a successful call has no latency. Its row sorts below every latency.
       await table.getByRole('button', { name: 'method' }).click();
       await table.getByRole('button', { name: 'p50' }).click();
       expect(await order()).toEqual(['Get', 'Create']);
@@ -364,7 +364,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await page.reload();
     await page.getByText('here, process 7').waitFor();
     await waitFor(() => loads > 10, IN_TIME);
-    // One reload per release.
+    // The test reloads the page once, and the page reloads once per release.
     expect(navigations).toBeLessThanOrEqual(3);
     expect(navigations).toBeGreaterThan(1);
     await page.unroute('**/grpc/events');
@@ -399,7 +399,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await page.keyboard.press('Enter');
     await changed(test, 'the details shown', page.getByRole('heading', { name: 'Idle tenant-41' }));
     expect(await focused(page)).toContain('tenant-41');
-    // Tab passes every element and then leaves the page, so there is no keyboard trap.
+    // Tab moves the focus through all elements and then out of the page, so there is no keyboard trap.
     const seen = new Set<string>();
     for (let i = 0; i < 40 && (await focused(page)) !== ''; i++) {
       await page.keyboard.press('Tab');

@@ -269,7 +269,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     expect([refused.status, await refused.json()]).toEqual([503, { message: 'the application is shutting down' }]);
     const snapshot = await fetch(`${url}/grpc/snapshot`);
     expect(await snapshot.json()).toMatchObject({ accepting: false });
-    // The connections are closed, because the shutdown would wait for them.
+    // The connections are closed, because otherwise the shutdown would wait for them.
     for (const { headers } of [refused, snapshot]) expect(headers.get('connection')).toBe('close');
     finish();
     await closed;

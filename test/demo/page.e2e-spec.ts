@@ -111,7 +111,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
   });
 
-  /** Reads the live state until `isReached`, and returns that state. Load runs only while the state is read. */
+  /** Reads live states until `isReached` accepts one, and returns this state. Load runs only while the states are read. */
   const liveUntil = async (isReached: (state: any) => boolean): Promise<any> => {
     const reader = (await fetch(`${url}/live`)).body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';
@@ -255,7 +255,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         expect(await page.locator('#columns canvas').count()).toBe(3);
         expect(await dashboard.locator('canvas').count()).toBe(3);
         expect((await json('/grpc/snapshot')).clients.map(({ name }: any) => name)).toEqual(['orders']);
-        // Checks the first kill. The third outage in a minute shares the grace period of the first two, so its calls might not wait.
+        // Checks the first kill. The third outage within a minute shares the grace period of the first two, so its calls might not wait.
         const [down, outage, waiting] = [await sighted('down'), await sighted('outage'), await sighted('waiting')];
         recordTiming(task, 'outage shown after the kill, ms', outage - down, { atMost: 1_000 });
         recordTiming(task, 'waiting calls shown after the outage, ms', waiting - outage, { atMost: 1_500 });
@@ -293,7 +293,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     },
   );
 
-  it("switches to Nest's own server on request", async () => {
+  it("switches the demo to Nest's own server on request", async () => {
     expect((await fetch(`${url}/server/nest`, { method: 'POST' })).status).toBe(204);
     const reader = (await fetch(`${url}/live`)).body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';

@@ -109,7 +109,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       expect(resilient).toMatchObject({ connectionsReplaced: 0, connectionLosses: 0 });
       expect(resilient.recoveryMs).toBeGreaterThan(0);
       expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0 });
-      // About two thirds of the calls that can succeed start after the freeze, so a client that does not recover fails here.
+      // About two thirds of the calls that can succeed start after the freeze, so the assertion fails for a client that does not recover.
       expect(resilient.succeeded).toBeGreaterThan(plain.succeeded / 2);
       recordTiming(task, 'first success after the freeze, ms', resilient.recoveryMs, { atMost: 1_500 });
       recordTiming(task, 'last failure after the freeze, ms', resilient.allWellMs, { atMost: 1_500 });
@@ -164,7 +164,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
         });
         expect(figures.calls).toBeGreaterThan(seconds * 0.95 * CALLS_PER_SECOND);
       }
-      // The figures show that replicas were unhealthy, and that grpc-js ejected one but sent retries to replicas that it had already tried.
+      // The figures show that replicas were unhealthy, and that grpc-js ejected one but sent retries to replicas that the call had already tried.
       expect(plain).toMatchObject({ triedAgain: 0, ejections: 0 });
       expect(plain.failed).toBeGreaterThan(0);
       expect(tuned.ejections).toBeGreaterThan(0);
@@ -180,7 +180,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
     },
   );
 
-  it('serves more calls in time than Nest’s servers at three times the capacity, and refuses the rest', async () => {
+  it('serves more calls in time than Nest’s servers at three times the capacity, and refuses some calls, which Nest’s servers never do', async () => {
     const { plain, tuned, resilient } = await figuresOf<OverloadFigures>('overload-server', 4);
     for (const figures of [plain, tuned, resilient]) {
       expect(figures).toEqual({

@@ -20,7 +20,7 @@ const IN_TIME = { timeoutMs: 60_000 };
 const server = await ScriptedGrpcServer.start({ protoPath, scripts: { Get: { message: { id: '7', item: 'tea' } } } });
 const proxy = await FaultProxy.start(server.url);
 
-// The definition equals the one in OrdersModule, so that both share one client.
+// This definition equals the one in OrdersModule, so that both definitions share one client.
 const client = ResilientGrpcModule.forFeature([{ name: 'orders', url: 'localhost:50051', protoPath }]);
 const desk = { module: class DeskModule {}, imports: [client], providers: [OrderDesk, OrderFeed] };
 const builder = Test.createTestingModule({ imports: [OrdersModule, HealthModule, desk] }).setLogger(false);
@@ -79,5 +79,5 @@ const notPlaced = await unsent;
 await app.close();
 await proxy.close();
 await server.close();
-// Without process.exit(), a leaked timer or socket keeps this process running.
+// This program does not call process.exit(), so a leaked timer or socket would keep it running.
 process.stdout.write(`${JSON.stringify({ order, health, events, placed, refused, cutOff, outage, notPlaced })}\n`);

@@ -20,7 +20,7 @@ describe('docs', () => {
   });
 
   it.each([99, Number.NaN])(
-    'converts the undefined status code %d of a server to UNKNOWN, as the docs state',
+    'converts the status code %d, which gRPC does not define, to UNKNOWN, as the docs state',
     async (status) => {
       const sentence = 'gRPC does not define, such as 99, becomes';
       expect(pageText('docs/policies.md')).toContain(sentence);
@@ -30,7 +30,7 @@ describe('docs', () => {
     },
   );
 
-  it('lets the first call wait, regardless of how long the server has been unreachable, as the docs state', async () => {
+  it('starts the grace period with the first call after the server has stopped, as the docs state', async () => {
     expect(pageText('docs/index.md')).toContain('waits up to 5 s, regardless of how long the service has been down');
     const server = await startServer();
     const client = await startClient({ url: server.url, outageGraceMs: 300 });
@@ -39,7 +39,6 @@ describe('docs', () => {
     await server.close();
     const first = await failureOf(echo.unary({ text: 'x' }));
     expect(first).toMatchObject({ reason: 'outage', reachedServer: 'no' });
-    // The grace period started with the call.
     const [, seconds] = /unreachable for ([\d.]+) s/.exec(first.details) ?? [];
     expect(Number(seconds)).toBeGreaterThanOrEqual(0.2);
     // Not the default of 5 s.

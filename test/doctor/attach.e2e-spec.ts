@@ -303,7 +303,7 @@ describe('arguments of attach', () => {
     expect(stderr).not.toContain('sesame@');
   });
 
-  it('prints a JSON document that names the URL of the data if attach receives --json', async () => {
+  it('rejects --json of attach with a JSON document that names the URL of the snapshot', async () => {
     const { code, stdout, stderr } = await attachOnce('http://127.0.0.1/grpc', '--json');
     expect([code, stderr]).toEqual([2, '']);
     const message = 'has no effect on attach; GET …/snapshot of the dashboard returns JSON';

@@ -37,7 +37,7 @@ describe('command', () => {
     expect(text.stdout).not.toMatch(/\u001b/);
   });
 
-  it('fails the shutdown check if drain and readiness delay leave no time within the grace period', async () => {
+  it('fails the shutdown check if no time remains in the grace period after the drain', async () => {
     const { code, of } = await doctor(['--drain', '30s', '--readiness-delay', '5s', '--grace-period', '30s']);
     expect(code).toBe(1);
     expect(of('shutdown')).toMatchObject({ status: 'failed', facts: { totalMs: 30_000, spareMs: 0 } });
@@ -62,7 +62,7 @@ function typesOf(value: unknown): unknown {
 describe('--json', () => {
   const config = () => fileOf('config.json', { methodConfig: [{ name: [{}], timeout: 'soon' }] });
 
-  it('prints the documented properties of passed, failed, and skipped checks with --json', async () => {
+  it('prints exactly the properties of report version 1 for passed, failed, and skipped checks with --json', async () => {
     const { stdout, code } = await command([
       'doctor',
       '127.0.0.1:1',
@@ -181,7 +181,7 @@ describe('service config file', () => {
     expect(of('service-config')).toMatchObject({ status: 'ok', facts: { comparedWith: ORDERS_PROTO } });
   });
 
-  it('fails and reports all problems of a service config file, each with its path, value, and remedy', async () => {
+  it('fails the service-config check and reports every problem of the file with its path and an explanation', async () => {
     const broken = { ...retryPolicy, maxAttempts: 1, maxBackoff: '500ms' };
     const file = fileOf('config.json', { methodConfig: [{ name: [get], retryPolicy: broken }], retrythrottling: {} });
     const { code, of } = await doctor(['--service-config', file]);
@@ -218,7 +218,7 @@ describe('service config file', () => {
 });
 
 describe('migrate without ts-morph', () => {
-  it('prints one command that installs the packages of migrate and runs it again', async () => {
+  it('prints one command that installs the packages of migrate and runs migrate again', async () => {
     const cwd = mkdtempSync(join(tmpdir(), 'migrate-'));
     onTestFinished(() => rmSync(cwd, { recursive: true }));
     writeFileSync(join(cwd, 'tsconfig.json'), '{}');

@@ -62,8 +62,8 @@ class GatewayController {
     });
   }
 
-  @Get('given-up')
-  givenUp(): Observable<object> {
+  @Get('exhausted')
+  exhausted(): Observable<object> {
     return resumable((from: number) => this.orders.watch({ from: String(from) }), {
       cursor: ({ sequence }) => Number(sequence),
       seed: 0,

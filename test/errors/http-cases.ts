@@ -140,7 +140,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
 
     it('maps the error of the last call to an HTTP status if a stream stops resuming', async () => {
       server.script('Watch', { status: 'NOT_FOUND', details: 'no such feed' });
-      const { status, body } = await gateway.get('given-up');
+      const { status, body } = await gateway.get('exhausted');
       expect([status, body]).toEqual([404, expect.objectContaining({ message: 'no such feed', code: 'NOT_FOUND' })]);
       expect(server.counts('Watch').calls).toBe(5);
     });

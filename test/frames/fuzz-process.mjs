@@ -1,7 +1,7 @@
 // Runs sequences of hostile frames in a separate process:
 //   node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side client|server
 //     --from SEED --count N      runs N sequences
-//     --seeds 1,2 --lanes 1      runs these sequentially
+//     --seeds 1,2 --lanes 1      runs the sequences of these seeds sequentially
 //     --shrink SEED              prints the steps needed to break an invariant
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';

@@ -23,7 +23,7 @@ export interface Finding {
 export interface FuzzReport {
   readonly sequences: number;
   /** Heap growth in bytes after the first fifth of the run. */
-  readonly heapGrowth: number;
+  readonly heapGrowthBytes: number;
   /** Number of active Node resources (sockets, timers, and others) after a fifth of the run and at its end. */
   readonly handles: readonly [number, number];
   /** Number of log lines of the library and of grpc-js. */
@@ -129,7 +129,7 @@ export async function fuzz(
   process.off('unhandledRejection', onUnhandled);
   const report: FuzzReport = {
     sequences: seeds.length,
-    heapGrowth: after.heap - before.heap,
+    heapGrowthBytes: after.heap - before.heap,
     handles: [before.handles, after.handles],
     logLines: log.lines + logOfGrpcJs.lines,
     longestLogLine: log.longest,

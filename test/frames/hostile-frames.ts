@@ -429,7 +429,7 @@ export function mutated(dice: Dice, valid: readonly Step[], list: FieldList): re
   return steps.flatMap((step) => (dice.chance(share) ? [step, TURN] : [step]));
 }
 
-/** `step` truncated, or with one byte changed. */
+/** A copy of a step, truncated or with one byte changed. */
 function damaged(dice: Dice, { what, bytes }: Step): Step {
   const [isCut, share, bits] = [dice.chance(0.5), dice.below(1_000) / 1_000, 1 + dice.below(255)];
   return write(

@@ -30,7 +30,7 @@ export async function turns(count = 4): Promise<void> {
   for (let i = 0; i < count; i++) await turn();
 }
 
-/** Runs `steps` on `socket`, and batches all bytes between two actions in one write. Resolves to true if the framing may be broken. */
+/** Runs `steps` on `socket`, and batches all bytes between two actions into one write. Resolves to true if the framing may be broken. */
 export async function runSteps(socket: Socket, steps: readonly Step[], streams: readonly number[]): Promise<boolean> {
   let isBroken = false;
   let pending: Buffer[] = [];
@@ -100,7 +100,7 @@ export class HostileServer {
     return `127.0.0.1:${(this.listener.address() as AddressInfo).port}`;
   }
 
-  /** Leaves calls unanswered from now on; resolves when `count` calls have started on one connection. */
+  /** Stops answering calls. Resolves when `count` calls have started on one connection. */
   hold(count: number): Promise<void> {
     this.isHolding = true;
     return new Promise((resolve) => {
@@ -123,7 +123,7 @@ export class HostileServer {
   }
 
   /** Serves calls correctly from now on. Applies `ending` to the current connections; those with broken framing are always ended. */
-  async behave(ending: 'answer' | 'leave' | 'fin' | 'rst'): Promise<void> {
+  async behave(ending: 'answer' | 'unanswered' | 'fin' | 'rst'): Promise<void> {
     this.isHolding = false;
     this.held = undefined;
     this.greeting = undefined;

@@ -84,7 +84,7 @@ describe('protocol error that Node does not report', () => {
     expect(server.requests('sent')).toHaveLength(1);
   });
 
-  it('resends a call that started after a protocol error and was never written to the socket', async () => {
+  it('delivers a call that starts after a protocol error to the server exactly once', async () => {
     const server = await FrameServer.start((request) => {
       if (request.key !== 'hangs') request.connection.write(request.success());
     });

@@ -20,8 +20,8 @@ it.for<{ side: Side; share: number }>([
     expect(findings).toEqual([]);
     expect(ended + unjudged.length).toBe(count);
     expect(unjudged.length).toBeLessThanOrEqual(count / 100);
-    for (const { heapGrowth, handles, longestLogLine, forgedLogLines } of reports) {
-      expect(heapGrowth).toBeLessThan(16 * MiB);
+    for (const { heapGrowthBytes, handles, longestLogLine, forgedLogLines } of reports) {
+      expect(heapGrowthBytes).toBeLessThan(16 * MiB);
       // The margin allows for the connections of each lane and its server, and for timers.
       expect(handles[1]).toBeLessThan(handles[0] + 4 * LANES);
       expect(longestLogLine).toBeLessThan(4_096);

@@ -11,8 +11,8 @@ export interface ServerSequence {
   /** True if the server first ends the current connection, and sends the steps before its SETTINGS on the next one. */
   readonly isGreeting: boolean;
   readonly steps: readonly Step[];
-  /** After the steps, the server answers the calls, leaves them unanswered, or ends the connection. */
-  readonly ending: 'answer' | 'leave' | 'fin' | 'rst';
+  /** After the steps, the server answers the calls, does not answer them, or ends the connection. */
+  readonly ending: 'answer' | 'unanswered' | 'fin' | 'rst';
 }
 
 const OK: FieldList = [
@@ -37,7 +37,7 @@ export function serverSequence(seed: number): ServerSequence {
         calls.map((_, index) => response(dice, index)),
       );
   const steps = mutated(dice, valid, dice.chance(0.5) ? OK : trailers(dice));
-  return { calls, isGreeting, steps, ending: dice.pick(['answer', 'answer', 'answer', 'leave', 'fin', 'rst']) };
+  return { calls, isGreeting, steps, ending: dice.pick(['answer', 'answer', 'answer', 'unanswered', 'fin', 'rst']) };
 }
 
 function response(dice: Dice, index: number): readonly Step[] {

@@ -107,7 +107,7 @@ export class ServerTarget implements FuzzTarget {
     // The limit is far below the time after which a keepalive ping would detect the disconnected client.
     for (const until = performance.now() + STREAM_CLEANUP_MS; openPaths().length > 0 && performance.now() < until;)
       await wait(5);
-    if (openPaths().length > 0) return `streams of a closed connection are left open: ${openPaths().join()}`;
+    if (openPaths().length > 0) return `streams of a closed connection are still open: ${openPaths().join()}`;
     // Makes another call, which must succeed.
     const deadline = Date.now() + PROBE_TIMEOUT_MS;
     const answer = await this.probes[lane]?.unary({ number: 7 }, { deadline });
@@ -126,7 +126,7 @@ export class ServerTarget implements FuzzTarget {
     try {
       await waitFor(() => this.server.activeStreams().length === 0, { timeoutMs: 10_000 });
     } catch {
-      leak = `streams are left open: ${open()}`;
+      leak = `streams are still open: ${open()}`;
     }
     await this.app.close();
     return leak;

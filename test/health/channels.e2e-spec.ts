@@ -74,7 +74,7 @@ interface Report {
   readonly status: string;
   readonly details: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
-async function ask(route: string): Promise<{ readonly code: number; readonly report: Report }> {
+async function fetchHealth(route: string): Promise<{ readonly code: number; readonly report: Report }> {
   const response = await fetch(`${http}/health/${route}`);
   return { code: response.status, report: (await response.json()) as Report };
 }
@@ -82,7 +82,7 @@ async function ask(route: string): Promise<{ readonly code: number; readonly rep
 describe('GrpcChannelHealthIndicator', () => {
   it('reports an idle channel as up and does not connect it', async () => {
     for (let round = 0; round < 3; round++) {
-      const { code, report } = await ask('all');
+      const { code, report } = await fetchHealth('all');
       expect([code, report.details['orders']?.['status'], report.details['audit']?.['status']]).toEqual([
         200,
         'up',
@@ -94,8 +94,8 @@ describe('GrpcChannelHealthIndicator', () => {
   });
 
   it('checks only the channels of the selected clients', async () => {
-    expect(Object.keys((await ask('except-audit')).report.details)).toEqual(['orders']);
-    expect(Object.keys((await ask('only-audit')).report.details)).toEqual(['audit']);
+    expect(Object.keys((await fetchHealth('except-audit')).report.details)).toEqual(['orders']);
+    expect(Object.keys((await fetchHealth('only-audit')).report.details)).toEqual(['audit']);
   });
 
   it('reports a channel as degraded while calls wait in an outage, down when calls fail, and up when the server listens again', async () => {
@@ -104,7 +104,7 @@ describe('GrpcChannelHealthIndicator', () => {
     const waiting = firstValueFrom(orders.get({ id: '1' }));
     await expect(firstValueFrom(audit.get({ id: '1' }))).rejects.toMatchObject({ reason: 'outage' });
     const inside = await waitFor(async () => {
-      const answer = await ask('orders');
+      const answer = await fetchHealth('orders');
       return answer.report.details['orders']?.['outage'] !== undefined && answer;
     });
     expect(inside.code).toBe(200);
@@ -112,8 +112,8 @@ describe('GrpcChannelHealthIndicator', () => {
     // Terminus 11 has no status 'degraded'.
     expect(reported?.['status'] === 'degraded' || reported?.['degraded'] === true).toBe(true);
 
-    expect((await ask('only-audit')).code).toBe(503);
-    const optional = await ask('optional');
+    expect((await fetchHealth('only-audit')).code).toBe(503);
+    const optional = await fetchHealth('optional');
     expect(optional.code).toBe(200);
     expect(optional.report.details['optional']?.['message']).toBe('outage; calls fail');
 
@@ -121,7 +121,7 @@ describe('GrpcChannelHealthIndicator', () => {
     expect(await waiting).toMatchObject({ id: '1' });
     await waitFor(async () => {
       await Promise.all([orders, audit].map((client) => firstValueFrom(client.get({ id: '1' }))));
-      const { code, report } = await ask('all');
+      const { code, report } = await fetchHealth('all');
       return code === 200 && Object.values(report.details).every(({ status }) => status === 'up');
     });
   });

@@ -96,7 +96,7 @@ describe('health of each endpoint', () => {
     expect([...healthOf(app).values()]).toEqual(['unimplemented', 'unimplemented']);
   });
 
-  it('reopens a Watch that the server ends, and keeps the status meanwhile', async () => {
+  it('reopens a Watch that the server ends, and keeps the status until then', async () => {
     const server = await startScripted(onTestFinished, {
       'Health/Watch': [
         { messages: [{ status: 'SERVING' }], delayMs: 1_100, status: 'UNAVAILABLE' },
@@ -230,7 +230,7 @@ describe('health of each endpoint', () => {
     const servers = await startServers(3);
     const app = await startApp(onTestFinished, { ...settingsFor(servers), outageGraceMs: 60_000 });
     await waitFor(async () => (await peersOf(app)).size === 3);
-    const ask = async () => {
+    const serving = async () => {
       const entry = await servingOf(app, { service: ORDERS });
       return `${statusOf(entry)} ${String(entry['serving'])}`;
     };
@@ -238,12 +238,12 @@ describe('health of each endpoint', () => {
       servers[index]!.send({ status });
       await waitFor(() => healthOf(app).get(servers[index]!.url) === health);
     };
-    expect(await ask()).toBe('up 3');
+    expect(await serving()).toBe('up 3');
     await set(0, 'NOT_SERVING', 'not-serving');
-    expect(await ask()).toBe('up 2');
+    expect(await serving()).toBe('up 2');
     await set(1, 'NOT_SERVING', 'not-serving');
-    expect(await ask()).toBe('degraded 1');
+    expect(await serving()).toBe('degraded 1');
     await set(0, 'SERVING', 'serving');
-    expect(await ask()).toBe('up 2');
+    expect(await serving()).toBe('up 2');
   });
 });

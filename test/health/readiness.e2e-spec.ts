@@ -96,25 +96,25 @@ describe('GrpcReadinessHealthIndicator', () => {
     const { server, imports } = await clientOf({});
     await server.stop('kill-connections');
     const app = await start(imports);
-    const ask = await listening(app);
+    const fetchHealth = await listening(app);
     expect(early).toEqual([{ me: { status: 'down', state: 'starting' } }]);
-    expect(await ask('ready')).toMatchObject({
+    expect(await fetchHealth('ready')).toMatchObject({
       code: 200,
       report: { details: { process: { status: 'up', state: 'ready' } } },
     });
-    expect((await ask('live')).code).toBe(200);
+    expect((await fetchHealth('live')).code).toBe(200);
   });
 
   it('reports a process without clients as up', async () => {
-    const ask = await listening(await start([]));
-    expect((await ask('ready')).code).toBe(200);
-    expect((await ask('dependencies')).code).toBe(200);
+    const fetchHealth = await listening(await start([]));
+    expect((await fetchHealth('ready')).code).toBe(200);
+    expect((await fetchHealth('dependencies')).code).toBe(200);
   });
 
   it('reports the process as down when the readiness delay begins, while calls are still accepted', async () => {
     const { imports } = await clientOf({ readinessDelayMs: 5_000, timeoutMs: 60_000 });
     const app = await start(imports);
-    const ask = await listening(app);
+    const fetchHealth = await listening(app);
     const orders = app.get<Resilient<OrdersClient>>(getGrpcServiceToken('orders', 'Orders'), { strict: false });
     const readiness = app.get(GrpcReadinessHealthIndicator);
     const channels = app.get(GrpcChannelHealthIndicator);
@@ -124,7 +124,7 @@ describe('GrpcReadinessHealthIndicator', () => {
     let closed = false;
     const closing = app.close().then(() => (closed = true));
     await until(() => readiness.check().process.status === 'down');
-    expect(await ask('ready')).toMatchObject({
+    expect(await fetchHealth('ready')).toMatchObject({
       code: 503,
       report: { status: 'shutting_down', details: { process: { status: 'down', state: 'draining' } } },
     });
@@ -141,30 +141,30 @@ describe('GrpcReadinessHealthIndicator', () => {
     expect(readiness.check().process).toEqual({ status: 'down', state: 'draining' });
   });
 
-  it('reports the process as down when only one of its servers drains', async () => {
+  it('reports the process as down when only its gRPC server drains', async () => {
     const url = ownUrl();
     const drain = { readinessDelayMs: 5_000, timeoutMs: 60_000 };
     const app = await start([ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url, { drain })))]);
     const microservice = app.connectMicroservice({ strategy: app.get(ResilientGrpcServer, { strict: false }) });
     await app.startAllMicroservices();
-    const ask = await listening(app);
+    const fetchHealth = await listening(app);
     const orders = ordersOf(url);
-    expect((await ask('ready')).code).toBe(200);
+    expect((await fetchHealth('ready')).code).toBe(200);
     expect(await orders.ask('get', { id: '7' })).toMatchObject({ id: '7' });
 
     const { advance, until } = holdTimers();
     let closed = false;
     const closing = microservice.close().then(() => (closed = true));
-    const down = await ask('ready');
+    const down = await fetchHealth('ready');
     // The server still accepts calls.
     expect(await orders.ask('get', { id: '7' })).toMatchObject({ id: '7' });
     expect(closed).toBe(false);
     expect(down).toMatchObject({ code: 503, report: { details: { process: { status: 'down', state: 'draining' } } } });
-    expect((await ask('live')).code).toBe(200);
+    expect((await fetchHealth('live')).code).toBe(200);
     await advance(5_000);
     await until(() => closed);
     await closing;
-    expect((await ask('ready')).code).toBe(503);
+    expect((await fetchHealth('ready')).code).toBe(503);
   });
 });
 

@@ -58,11 +58,11 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
     const app = await startApp(onTestFinished, { url });
     // Connects the channel, because a Watch starts only on an open connection.
     await firstValueFrom(app.orders.get({ id: '1' }));
-    const ask = () => servingOf(app, { mode, service: ORDERS });
-    expect(await ask()).toMatchObject({ status: 'up', state: 'READY', service: ORDERS, serving: 'SERVING' });
+    const check = () => servingOf(app, { mode, service: ORDERS });
+    expect(await check()).toMatchObject({ status: 'up', state: 'READY', service: ORDERS, serving: 'SERVING' });
     set(false);
     const down = await waitFor(async () => {
-      const entry = await ask();
+      const entry = await check();
       return entry.status === 'down' && entry;
     });
     expect(down).toMatchObject({ serving: 'NOT_SERVING', message: 'the server is not serving' });
@@ -73,7 +73,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
       message: "the server has no service 'orders'; write a full name such as 'orders.v1.Orders'",
     });
     set(true);
-    await waitFor(async () => (await ask()).status === 'up');
+    await waitFor(async () => (await check()).status === 'up');
     expect((await outcomeOf(app.orders.get({ id: '1' }))).error).toBeUndefined();
   });
 

@@ -36,7 +36,7 @@ interface Sample {
   readonly inOneOutage: boolean;
 }
 
-/** Takes samples every few milliseconds until `over()` is true, and then waits for the last call. */
+/** Takes samples every 10 ms and at each change of the connectivity until `over()` is true, and then waits for the last call. */
 async function takeSamples(app: OrdersApp, over: () => unknown): Promise<readonly Sample[]> {
   const samples: Promise<Sample>[] = [];
   const sample = () => {
@@ -52,7 +52,7 @@ async function takeSamples(app: OrdersApp, over: () => unknown): Promise<readonl
       Promise.all([checked, called]).then(([entry, call]) => ({ status: statusOf(entry), at, graceEndsAt, ...call })),
     );
   };
-  // Also samples at each change, because on a busy machine a state may end before the next sample.
+  // Samples at each change, because on a busy machine a state may end before the next periodic sample.
   const changes = app.client.connectivity$.subscribe(() => {
     queueMicrotask(sample);
   });
@@ -236,25 +236,25 @@ describe.concurrent('health of a channel', () => {
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
     const app = await startApp(onTestFinished, { url: proxy.url, outageGraceMs: 60_000 });
-    const ask = async (rounds: number) => {
+    const check = async (rounds: number) => {
       for (let round = 0; round < rounds; round++) {
         await app.health.checkAll();
         // Runs any work that a check may have scheduled for a later turn.
         if (round % 100 === 99) await new Promise(setImmediate);
       }
     };
-    await ask(3_000);
+    await check(3_000);
     expect([app.client.connectivity.state, proxy.counters.accepted]).toEqual(['IDLE', 0]);
     await firstValueFrom(app.orders.get({ id: '1' }));
     const bytes = proxy.counters.bytesToUpstream;
-    await ask(4_000);
+    await check(4_000);
     expect([app.client.connectivity.state, proxy.counters.accepted]).toEqual(['READY', 1]);
     expect([proxy.counters.bytesToUpstream, server.counts().calls]).toEqual([bytes, 1]);
     proxy.refuse();
     proxy.resetAll();
     const waiting = outcomeOf(app.orders.get({ id: '1' }));
     await waitFor(() => app.client.connectivity.outage);
-    await ask(3_000);
+    await check(3_000);
     expect([proxy.counters.accepted, server.counts().calls]).toEqual([1, 1]);
     expect(app.client.snapshot().counters.started).toBe(2);
     await proxy.forward();

@@ -28,30 +28,30 @@ describe.concurrent('Watch', () => {
     expect([app.client.activeCalls(), app.client.snapshot().counters['started']]).toEqual([[], 1]);
   });
 
-  it('does not connect an idle channel for a Watch or prevent idleness, and starts a new Watch with the next connection', async ({
+  it('does not connect an idle channel for a Watch, does not prevent idleness, and starts a new Watch with the next connection', async ({
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
     const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
-    /** Opens a stream that keeps the channel READY until it is unsubscribed. */
+    /** Opens a stream that keeps the channel READY until the test unsubscribes from it. */
     const open = async () => {
       const feed = app.orders.watch({ from: '0' }).subscribe({ error: () => undefined });
       await waitFor(() => server.counts('Orders/Watch').open === 1);
       return feed;
     };
-    const ask = () => servingOf(app, { mode: 'watch' });
-    expect(await ask()).toMatchObject({ status: 'up', state: 'IDLE' });
+    const check = () => servingOf(app, { mode: 'watch' });
+    expect(await check()).toMatchObject({ status: 'up', state: 'IDLE' });
     expect(server.connections.accepted).toBe(0);
     const first = await open();
-    expect(await ask()).toMatchObject({ status: 'up', state: 'READY', serving: 'SERVING' });
+    expect(await check()).toMatchObject({ status: 'up', state: 'READY', serving: 'SERVING' });
     first.unsubscribe();
     await waitFor(() => app.client.connectivity.state === 'IDLE');
     await waitFor(() => server.counts('Health/Watch').open === 0);
-    expect(await ask()).toMatchObject({ status: 'up', state: 'IDLE' });
+    expect(await check()).toMatchObject({ status: 'up', state: 'IDLE' });
     expect(server.connections.accepted).toBe(1);
     const second = await open();
     await waitFor(() => server.counts('Health/Watch').open === 1);
-    expect(await ask()).toMatchObject({ status: 'up', serving: 'SERVING' });
+    expect(await check()).toMatchObject({ status: 'up', serving: 'SERVING' });
     second.unsubscribe();
   });
 
@@ -100,10 +100,10 @@ describe.concurrent('Watch', () => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': [{ status: 'UNAVAILABLE' }, WATCHED] });
     const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
-    const ask = () => servingOf(app, { mode: 'watch' });
+    const check = () => servingOf(app, { mode: 'watch' });
     const beganAt = performance.now();
-    expect(await ask()).toMatchObject({ status: 'down', message: 'Watch failed: UNAVAILABLE' });
-    await waitFor(async () => (await ask()).status === 'up');
+    expect(await check()).toMatchObject({ status: 'down', message: 'Watch failed: UNAVAILABLE' });
+    await waitFor(async () => (await check()).status === 'up');
     expect(performance.now() - beganAt).toBeGreaterThan(750);
     expect(server.counts('Health/Watch').calls).toBe(2);
   });

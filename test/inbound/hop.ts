@@ -117,7 +117,6 @@ function callDownstream(orders: Orders, id: string): Observable<Order> | Promise
   }
 }
 
-/** Starts a hop. */
 export async function startHop({ downstream, root, client, ...options }: HopOptions): Promise<Hop> {
   @Injectable()
   class CallingGuard implements CanActivate {

@@ -66,7 +66,7 @@ async function main(): Promise<void> {
   const [order, none] = [await reader.order('7'), await reader.order('0')];
   const sequences = await reader.sequences('9007199254740991');
   await app.close();
-  // Without process.exit(), a leaked timer or socket keeps this process running.
+  // This program does not call process.exit(), so a leaked timer or socket would keep it running.
   console.log(JSON.stringify({ order, none: none === undefined, sequences }));
 }
 

@@ -16,8 +16,8 @@ export const NOTES = /** @type {const} */ ({
   'node-24': 'Node 24.9 or later, because Jest cannot load Nest 12 with `require()` on earlier versions.',
   'no-jest-29': 'Jest 29 cannot load Nest 12 with `require()`.',
   'no-rspack': 'The CLI of Nest 11 does not support rspack.',
-  'no-webpack': 'The CLI builds CommonJS with webpack, which does not run in an ESM project.',
-  'no-swc-11': 'The CLI of Nest 11 builds CommonJS with SWC, which does not run in an ESM project.',
+  'no-webpack': 'With webpack, the CLI builds CommonJS, which does not run in an ESM project.',
+  'no-swc-11': 'With SWC, the CLI of Nest 11 builds CommonJS, which does not run in an ESM project.',
 });
 
 /** @typedef {keyof typeof NOTES} Note */

@@ -44,7 +44,7 @@ export function createProject({ folder }: Installation, project: Project, tool: 
   cpSync(join(HERE, 'sources/orders.proto'), join(created, 'orders.proto'));
   for (const file of ['main.ts', 'shop.ts']) copySource(created, type, file, file);
   copySource(created, type, 'shop.test.ts', 'shop.spec.ts', tool);
-  // Nest's bundlers leave packages out of the bundle only if they are in the project's own node_modules.
+  // Nest's bundlers exclude packages from the bundle only if the packages are in the project's own node_modules.
   if (parent === folder) symlinkSync(join(folder, 'node_modules'), join(created, 'node_modules'));
   configure(created, project, tool);
   return created;

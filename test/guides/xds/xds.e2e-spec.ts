@@ -61,7 +61,7 @@ async function fetchJson(path: string): Promise<unknown> {
 
 const get = () => fetchJson('orders/7');
 
-/** Makes sequential calls until the server `item` responds. No call may fail. */
+/** Makes sequential calls until the server `item` responds. Every call must succeed. */
 async function callUntil(item: string): Promise<void> {
   const answers: unknown[] = [];
   await waitFor(

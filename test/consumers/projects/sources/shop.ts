@@ -29,7 +29,7 @@ export class Shop {
 })
 export class ShopModule {}
 
-/** Never called. Each supported version of TypeScript accepts a url next to a constant of Nest's type. */
+/** Never called. It compiles only if TypeScript accepts `url` next to a spread constant of Nest's type `ClientOptions`. */
 export const withSharedOptions = (shared: ClientOptions, url: string) =>
   ResilientGrpcModule.forFeature([
     { name: 'first', url, ...shared },

@@ -260,7 +260,7 @@ describe('failed connection', () => {
   );
 });
 
-/** Observes a failure in a network of its own, which has the loopback interface and `route`. */
+/** Observes a failure in a separate network namespace, which has the loopback interface and `route`. */
 async function observeBehind(route: string, connection: FailingConnection): Promise<ObservedFailure> {
   const [unshare, ...namespaces] = IN_NAMESPACES;
   const script = `ip link set lo up && ip route add ${route} && exec "$@"`;

@@ -1,8 +1,8 @@
 // npm run promises [-- --full --only a,b --seed N --strict --counts --half 1]: runs every situation, then every test that records a
 // timing, one at a time. Prints each measurement with its bound and its verdict. A timed bound that does not hold on a busy machine is
 // 'not judged'. The exit code is 1 if a promise is broken, if a test file has no result, or if the run is interrupted; with --strict, also
-// if a bound was not judged. --counts, for CI, omits the tests and, as `npm test` does, judges only the counts of situations. Then
-// --half 1 or 2 runs every other situation, so that two processes can share the work.
+// if a bound was not judged. --counts, for CI, omits the tests and, as `npm test` does, judges only the counts of situations. With
+// --counts, --half 1 or 2 runs one half of the situations, so that two processes can share the work.
 import 'reflect-metadata';
 import { parseArgs } from 'node:util';
 import { seededRandom } from 'nestjs-resilient-grpc/testing';

@@ -70,10 +70,10 @@ async function terminate(run: Run, kind: UpstreamKind): Promise<Measured> {
   await reach(() => begun.count === plain.length && feeds.every(({ events }) => events.length === 1));
   await wayToOther.forward();
 
-  const signalledAt = performance.now();
+  const signaledAt = performance.now();
   server.signal();
   await reach(() => server.exited().then(() => true));
-  const exitMs = performance.now() - signalledAt;
+  const exitMs = performance.now() - signaledAt;
   await reach(() => ends.length === plain.length).catch(() => undefined);
   await reach(() => feeds.every(({ events }) => events.length > 3)).catch(() => undefined);
   const codes = ends.map((end) => (end as GrpcCallError).codeName);

@@ -98,9 +98,9 @@ export class Gateway {
 
   /** Sends SIGTERM; resolves to the time until the process has exited, in milliseconds. */
   async terminate(): Promise<number> {
-    const signalledAt = performance.now();
+    const signaledAt = performance.now();
     await this.server.terminate(60_000);
-    return performance.now() - signalledAt;
+    return performance.now() - signaledAt;
   }
 
   /** True if an attempt to the upstream has failed with `code`, and its call has begun its backoff of 60 s. */

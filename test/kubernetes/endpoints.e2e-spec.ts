@@ -9,7 +9,7 @@ import { recordTiming } from '../support/timing.js';
 import { are, callUntil, startApiServer, startPod, startPodClient, startPods } from './support.js';
 
 describe('kubernetes target', () => {
-  it('sends calls of all kinds to all ready pods, directly on their connections', async () => {
+  it('sends calls of all kinds directly on the connections to all ready pods', async () => {
     const api = await startApiServer();
     const pods = await startPods(api, 'a', 'b');
     const { client, echo } = await startPodClient();

@@ -158,8 +158,8 @@ describe.concurrent('server that stays down', () => {
       const beyond = () => peer.acceptedAt.filter((at) => at > graceEndsAt.getTime());
       await waitFor(() => peer.acceptedAt.length > attempts && beyond().length >= 4, { timeoutMs: 20_000 });
       expect(peer.acceptedAt[attempts]!).toBeGreaterThanOrEqual(nextAttemptAt - 50);
-      // The first two attempts might have been due before the grace period ended. The gaps vary, because a busy process accepts a connection
-      // late.
+      // The first two attempts might have been due before the grace period ended. The gaps vary, because a busy process accepts
+      // connections late.
       expect(beyond()[3]! - graceEndsAt.getTime()).toBeGreaterThan(2 * 750);
 
       recordTiming(task, 'waiting call failed after its grace period, ms', Math.max(...overdueMs), { atMost: 250 });

@@ -391,7 +391,7 @@ export const RULES: readonly Rule[] = [
     config: throttled(4, 1),
     async observe(scene) {
       const fatal: Reply[] = Array.from({ length: 5 }, () => ({ status: 'INVALID_ARGUMENT' }));
-      // The first fatal codes arrive while the bucket is full, to reveal a cost; the others arrive while it is half full, to reveal a return.
+      // The first fatal codes arrive at a full bucket, to reveal a cost; the others arrive at a half-full bucket, to reveal a return.
       scene.server.script('Unary', [...fatal, UNAVAILABLE, UNAVAILABLE, ...fatal, UNAVAILABLE]);
       const made = await attemptsOf(scene, 12);
       return `${made[5]}, ${made[11]}`;

@@ -236,7 +236,7 @@ describe('TLS detection', () => {
 
 describe('failed connection', () => {
   it.for(Object.entries(CASES))(
-    'explains %s with one sentence in the error, the log, the health check, the snapshot, and the doctor',
+    'explains a failed connection with one sentence in the error, the log, the health check, the snapshot, and the doctor: %s',
     async ([, { kind, start, route, options = [], suggested = options, check = 'address' }], { skip }) => {
       if (route !== undefined) skip(...skipWithout('namespaces'));
       const connection = { kind, settings: await start(), options, check };

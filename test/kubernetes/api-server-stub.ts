@@ -54,7 +54,7 @@ interface StoredEvent {
 interface OpenWatch {
   readonly matches: (slice: EndpointSlice) => boolean;
   readonly response: ServerResponse;
-  readonly wantsBookmarks: boolean;
+  readonly allowsBookmarks: boolean;
 }
 
 /** A request for EndpointSlices that the stub received. */
@@ -64,7 +64,7 @@ export interface SliceRequest {
   readonly token: string | undefined;
 }
 
-/** Behavior of the stub for requests for EndpointSlices. */
+/** Fault that the stub simulates when it receives a request for EndpointSlices. */
 export type StubFault =
   /** Responds with 403, as if no Role permitted the request. */
   | 'forbidden'
@@ -241,8 +241,8 @@ export class ApiServerStub {
   bookmark(): string {
     const resourceVersion = String(++this.version);
     const object = { apiVersion: API_VERSION, kind: 'EndpointSlice', metadata: { resourceVersion } };
-    for (const { response, wantsBookmarks } of this.watches)
-      if (wantsBookmarks) response.write(line({ type: 'BOOKMARK', object }));
+    for (const { response, allowsBookmarks } of this.watches)
+      if (allowsBookmarks) response.write(line({ type: 'BOOKMARK', object }));
     return resourceVersion;
   }
 
@@ -326,7 +326,7 @@ export class ApiServerStub {
     }
     for (const { type, version, object } of this.events)
       if (version > from && matches(object)) response.write(line({ type, object }));
-    const watch = { matches, response, wantsBookmarks: parameters.get('allowWatchBookmarks') === 'true' };
+    const watch = { matches, response, allowsBookmarks: parameters.get('allowWatchBookmarks') === 'true' };
     this.watches.add(watch);
     response.on('close', () => this.watches.delete(watch));
   }

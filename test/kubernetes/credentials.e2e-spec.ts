@@ -15,7 +15,7 @@ import { ApiServerStub } from './api-server-stub.js';
 import { startApiServer, startPodClient, startPods, TARGET } from './support.js';
 
 const PROGRAM = fileURLToPath(new URL('calling-on-demand.mjs', import.meta.url));
-/** Links the folder $1 at the path of a pod's service account, and runs the rest of the arguments. */
+/** Links the folder $1 at the path of a pod's service account, and runs the remaining arguments as a command. */
 const IN_POD =
   'mount -t tmpfs tmpfs /run && mkdir -p /run/secrets/kubernetes.io && ' +
   'ln -s "$1" /run/secrets/kubernetes.io/serviceaccount && shift && exec "$@"';

@@ -9,7 +9,7 @@ import { recordTiming } from '../support/timing.js';
 import { are, callUntil, startApiServer, startPod, startPodClient, startPods } from './support.js';
 
 describe('kubernetes target', () => {
-  it('sends calls of all kinds to all ready pods, directly on their connections', async () => {
+  it('sends calls of all kinds directly on the connections to all ready pods', async () => {
     const api = await startApiServer();
     const pods = await startPods(api, 'a', 'b');
     const { client, echo } = await startPodClient();
@@ -20,7 +20,7 @@ describe('kubernetes target', () => {
     expect(client.snapshot().connections).toHaveLength(2);
   });
 
-  it('sends a new pod its share of the calls and ends no connection', { tags: ['timed'] }, async ({ task }) => {
+  it('sends calls to a new pod and keeps the existing connections', { tags: ['timed'] }, async ({ task }) => {
     const api = await startApiServer();
     const pods = await startPods(api, 'a', 'b');
     const caller = await startPodClient();
@@ -30,7 +30,7 @@ describe('kubernetes target', () => {
     const startedAt = performance.now();
     api.set({ name: 'c', port: third.server.port });
     await callUntil(caller, are('a', 'b', 'c'));
-    recordTiming(task, 'new pod has its share after, ms', performance.now() - startedAt, { atMost: 2_000 });
+    recordTiming(task, 'new pod used after, ms', performance.now() - startedAt, { atMost: 2_000 });
     expect(pods.map(({ server }) => server.connections)).toEqual(sockets);
   });
 
@@ -62,7 +62,7 @@ describe('kubernetes target', () => {
     for (const feed of feeds) expect((await feed).map(({ text }) => text)).toEqual(['late']);
   });
 
-  it('sends calls to terminating pods if no other pod is ready', async () => {
+  it('sends calls to a terminating pod if no pod is ready', async () => {
     const api = await startApiServer();
     const [a] = await startPods(api, 'a');
     const { call } = await startPodClient();
@@ -96,7 +96,7 @@ describe('kubernetes target', () => {
   });
 
   it.each(['orders', 'orders.shop', 'orders.shop.svc', 'orders.shop.svc.cluster.local'])(
-    'resolves %s with a port number',
+    'resolves the Kubernetes service name %s with a port number',
     async (host) => {
       const api = await startApiServer();
       const [a] = await startPods(api, 'a');
@@ -138,7 +138,7 @@ describe('kubernetes target', () => {
       const [replacement] = await startPods(api, old.name.replace('1', '2'));
       await waitFor(() => replacement!.server.counts().calls > 10, { timeoutMs: 20_000 });
       api.set({ name: old.name, port: old.server.port, terminating: true, serving: true });
-      // The pod receives SIGTERM at the same time, and calls still arrive.
+      // Kubernetes sends SIGTERM at the same time, so calls still arrive at the pod.
       await old.server.stop('graceful');
       api.remove(old.name);
     }

@@ -50,7 +50,7 @@ describe('process with a kubernetes target', () => {
   it('connects to the pods and ignores the HTTP proxy in the environment', async () => {
     const api = await startApiServer();
     const [a] = await startPods(api, 'a');
-    // grpc-js uses a proxy only for targets with a port number. Nothing listens on port 1.
+    // The target has a port number, because grpc-js uses no proxy for a target with a port name. Nothing listens on port 1.
     const target = `kubernetes:///orders:${String(a!.server.port)}`;
     const env = { http_proxy: 'http://127.0.0.1:1', no_proxy: '', no_grpc_proxy: '' };
     expect(await inProcess(api, { env, target })).toMatchObject({ names: Array(5).fill('a') });

@@ -15,7 +15,7 @@ export interface RunningPod {
   readonly server: ScriptedGrpcServer;
 }
 
-/** Starts an API server and registers the resolver for it. The server is closed at the end of the test, which fails if resources leak. */
+/** Starts an API server and registers the resolver for it. At the end of the test, closes the server, and fails if resources leak. */
 export async function startApiServer(options: KubernetesResolverOptions = {}): Promise<ApiServerStub> {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -54,7 +54,7 @@ export async function startPodClient(settings: ClientSettings = {}): Promise<Pod
   return { client, echo, call };
 }
 
-/** Calls until `isExpected` is true for the names of the pods that served ten calls in a row. No call may fail. */
+/** Makes calls until `isExpected` is true for the names of the pods that served ten consecutive calls. Rejects if a call fails. */
 export async function callUntil(
   { call }: Pick<PodClient, 'call'>,
   isExpected: (names: readonly string[]) => boolean,

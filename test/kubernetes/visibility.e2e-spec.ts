@@ -35,7 +35,7 @@ const shape = (line: string): string =>
     .replace(/\d+ address(es)?/, 'ADDRESSES')
     .replace(/after [\d.]+ m?s$/, 'after TIME');
 
-/** Starts an application with a client of the pods, and records its log and its events. */
+/** Starts an application with a client of the pods. Records the log of the application and the events of the client. */
 async function startApp(settings: ClientSettings = {}) {
   const log = new CapturedLog();
   class AppModule {}
@@ -161,7 +161,7 @@ describe('watch of a kubernetes target', () => {
     expect(other.lines()[0]!.text).toContain('no endpoints are known');
   });
 
-  it('logs no line when the API server ends watches regularly', async () => {
+  it('logs no line and emits no endpoint-watch event when the API server ends watches without an error', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const { call, of, lines } = await startApp();

@@ -75,8 +75,8 @@ describe('watch', () => {
     const caller = await startPodClient();
     await callUntil(caller, are('a', 'b'));
     await waitFor(() => api.openWatches === 1);
-    // The watch is closed during both of the following changes.
     const third = await startPod('c');
+    // The watch is closed while 'b' is removed and 'c' is added.
     await api.kill();
     api.remove('b');
     api.set({ name: 'c', port: third.server.port });
@@ -85,7 +85,7 @@ describe('watch', () => {
     await callUntil(caller, are('a', 'c'));
     expect(api.requests.filter(({ kind }) => kind === 'list')).toMatchObject([
       { resourceVersion: '0' },
-      // The cache of the API server may be as outdated as the watch.
+      // The cache of the API server might be as outdated as the watch.
       { resourceVersion: null },
     ]);
     expect(b!.server.counts().open).toBe(0);
@@ -145,7 +145,7 @@ describe('watch', () => {
     api.fault = 'silent';
     const { echo } = await startPodClient();
     expect(await failureOf(echo.unary({}, { timeoutMs: 200 }))).toMatchObject({ reachedServer: 'no' });
-    // On a busy machine, the deadline passes before the request arrives.
+    // On a busy machine, the deadline can pass before the request arrives.
     await waitFor(() => api.requests.length === 1);
   });
 

@@ -30,7 +30,7 @@ afterAll(async () => {
   await leaks.settled();
 });
 
-/** Runs an application whose connection is reset during a write; resolves to the library's lines on stdout and stderr. */
+/** Runs an application whose connection is reset during a call to Create. Resolves to the library's lines on stdout and stderr. */
 async function written(
   logger: LoggerService,
   { calls, ...settings }: Partial<GrpcClientSettings> & { readonly calls?: (orders: Orders) => Promise<void> } = {},

@@ -104,12 +104,12 @@ describe('awaited call', () => {
     const { server, fetched, warnings } = await startApp();
     for (const path of CORRECT) expect(JSON.parse(await fetched(path))).toMatchObject({ id: '7' });
     const { length } = server.calls();
-    // The calls above are checked before this one.
+    // The library checks the calls above before this one, so it would log them first.
     expect(await fetched('wrong')).toBe('AwaitableCall');
     await fetched('wrong');
     await waitFor(() => warnings().length > 0, { timeoutMs: 20_000 });
     expect(server.calls()).toHaveLength(length);
-    // The calls above are also checked before this call site.
+    // The library also checks the calls above before the call at this call site.
     const app = await startOrdersApp({ url: server.url });
     onTestFinished(() => app.close());
     // eslint-disable-next-line @typescript-eslint/await-thenable -- the mistake that the test makes

@@ -145,7 +145,7 @@ function collect(stream: Observable<unknown>) {
 const aboutDrain = (): string[] => lines.filter((line) => line.includes('[ResilientGrpc]'));
 
 describe('first phase of a shutdown', () => {
-  it('ends streams that set onDrain when a shutdown starts, while requests in progress continue and start new calls', async () => {
+  it('ends streams with onDrain at the start of a shutdown, while requests in progress continue and start new calls', async () => {
     const { app, client, orders, hung, get } = await gateway();
     const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
     const failing = collect(orders.watch({ from: '0' }, { onDrain: 'fail' }));
@@ -424,7 +424,7 @@ describe('explicit drain()', () => {
   });
 
   it(
-    'ends an explicit drain early at a shutdown if the drain timeout exceeds the shutdown timeout of the application',
+    'ends an explicit drain early at a shutdown if its timeout exceeds the drain timeout of the application',
     { tags: ['timed'] },
     async ({ task }) => {
       const { app, client, orders } = await gateway({ timeoutMs: 200 });

@@ -276,7 +276,7 @@ describe('Nest testing module', () => {
     expect(await get(app)).toMatchObject({ id: '7' });
   });
 
-  it('overrides a service under its full and its short name in a testing module that overrides the token of the full name', async () => {
+  it('resolves the short name of a service to the override of its full name in a testing module', async () => {
     const fake = { get: () => of({ id: 'fake', item: '' }) };
     app = await builder().overrideProvider(getGrpcServiceToken('orders', 'orders.v1.Orders')).useValue(fake).compile();
     expect(await get(app)).toEqual({ id: 'fake', item: '' });

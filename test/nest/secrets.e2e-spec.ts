@@ -59,7 +59,7 @@ const WRONG: readonly ((secret: string) => Record<string, unknown>)[] = [
     }),
 ];
 
-/** Starts an application with a log, metrics, spans, and the dashboard. */
+/** Starts a gRPC server, and an application with a log, metrics, spans, and the dashboard. */
 async function scene() {
   const telemetry = collectTelemetry();
   const log = new CapturedLog();

@@ -37,7 +37,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
   // contract
   ['clients that are not an array', () => [forFeature(orders)], 'clients', /write \[\{ name/],
   ['a client given as a string', () => [forFeature(['orders'])], 'clients[0]', /write \{ name: 'orders'/],
-  ['no name', () => [forFeature([{ ...orders, name: undefined }])], 'clients[0].name', /write name: 'orders'/],
+  ['a missing name', () => [forFeature([{ ...orders, name: undefined }])], 'clients[0].name', /write name: 'orders'/],
   [
     'one name twice in one forFeature call',
     () => [forFeature([orders, orders])],
@@ -104,7 +104,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
   ['a relative deadline', clientWith({ deadline: 500 }), 'clients.orders.deadline', /write `timeoutMs`/],
   ['useFactory in forFeature', clientWith({ useFactory: () => ({}) }), 'clients.orders.useFactory', /forFeatureAsync/],
   // values
-  ['no url', clientWith({ url: undefined }), 'clients.orders.url', /as 'orders:50051'/],
+  ['a missing url', clientWith({ url: undefined }), 'clients.orders.url', /as 'orders:50051'/],
   ['an http url', clientWith({ url: 'http://orders:80' }), 'clients.orders.url', /write 'orders:80'/],
   ['an invalid port', clientWith({ url: 'orders:grpc' }), 'clients.orders.url', /write 'host:port'/],
   ['a duration given as a string', clientWith({ timeoutMs: '2s' }), 'clients.orders.timeoutMs', /write 2000/],
@@ -285,7 +285,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
   ],
   ['a second forRoot', () => [forRoot({}), forRoot({})], 'forRoot', /keep one call/],
   ['clients in forRoot', () => [forRoot({ clients: [] })], 'forRoot.clients', /forFeature/],
-  ['wrong defaults', () => [forRoot({ defaults: { timeoutMs: 0 } })], 'forRoot.defaults.timeoutMs', /above 0/],
+  ['an invalid default', () => [forRoot({ defaults: { timeoutMs: 0 } })], 'forRoot.defaults.timeoutMs', /above 0/],
   ['a url in the defaults', () => [forRoot({ defaults: { url: 'x' } })], 'forRoot.defaults.url', /unknown key/],
   [
     'an infinite drain timeout',

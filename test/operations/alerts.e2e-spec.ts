@@ -103,7 +103,7 @@ const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>
     });
     let opened = 0;
     const stop = repeat(() => {
-      // The alert compares the number with an earlier one, so the leak starts after a scrape with one stream.
+      // The alert compares the number of open streams with an earlier one, so the leak starts after a scrape with one stream.
       if (opened > 0 && (metrics.scrapes < 2 || opened === 300)) return;
       opened += 1;
       streams.add(echo.serverStream({}).subscribe());
@@ -151,7 +151,7 @@ const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>
 };
 
 describe('Prometheus server that scrapes applications', () => {
-  it('fires each alert for its cause, clears the alert after the cause ends, and has data for every dashboard panel of a used feature', async ({
+  it('fires each alert for its cause, clears the alert after the cause ends, and returns data for every dashboard panel of a used feature', async ({
     skip,
   }) => {
     skip(...skipWithout('Prometheus'));

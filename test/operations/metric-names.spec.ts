@@ -30,7 +30,7 @@ describe.each(QUERIES)('%s', (title, query) => {
 });
 
 describe('the dashboard for Grafana', () => {
-  it('keeps the Grafana dashboard up to date with its list of panels; `node docs/render.mjs` updates it', async () => {
+  it('keeps the Grafana dashboard file equal to the output of `node docs/render.mjs`', async () => {
     const { text, rendered } = await grafanaDashboard();
     expect(text).toBe(rendered);
   });

@@ -72,7 +72,7 @@ export async function collectedNames(): Promise<readonly string[]> {
   return [...new Set(names)].sort();
 }
 
-/** Wraps a meter. For each instrument that the meter creates, adds a function that records one value to `record`. */
+/** Wraps a meter. For each instrument that the meter creates, adds to `record` a function that records one value with the instrument. */
 function recording(meter: Meter, record: (() => void)[]): Meter {
   return new Proxy(meter, {
     get: (_target, key: keyof Meter) => {

@@ -313,7 +313,7 @@ describe('source of a session', () => {
 });
 
 describe('server that stops acknowledging', () => {
-  it('starts a new call of a session after ackTimeoutMs and resends unacknowledged messages', async () => {
+  it('starts a new call of a session and resends unacknowledged messages after ackTimeoutMs without an acknowledgment', async () => {
     const { server, echo } = await behindProxy();
     server.script('Bidi', (call) => ({
       messages: acknowledge(call as ScriptedCall<Echo>, call.number > 2 ? Infinity : 3),

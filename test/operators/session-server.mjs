@@ -1,6 +1,6 @@
 // A bare grpc-js server of orders.v1.Orders/Session in its own process:
 //   node session-server.mjs --port 0 --log FILE
-// It appends the id of each received message to the log before it acknowledges the message. Restarts append to the same log.
+// It appends the id of each received message to the log before it acknowledges the message. A restarted server appends to the same log.
 import { appendFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';

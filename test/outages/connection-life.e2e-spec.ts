@@ -48,7 +48,7 @@ async function startApp(onTestFinished: Cleanup, ...settings: Parameters<typeof 
   return app;
 }
 
-/** Limit for conditions that a busy machine reaches late. */
+/** Limits of a wait for a condition that a busy machine reaches late. */
 const WAIT_LIMITS = { timeoutMs: 50_000, intervalMs: 20 };
 /** Far more calls than are open at once on an idle machine. */
 const MAX_OPEN = 50;
@@ -60,13 +60,13 @@ const messages = (load: CallLoad) => load.failed.map(({ error }) => (error as Er
 const becomes = (client: ResilientGrpcClient, state: ConnectivityState): Promise<unknown> =>
   firstValueFrom(client.events$.pipe(filter((event) => event.type === 'connectivity' && event.to === state)));
 
-/** Makes safe and unsafe calls until `busy()` resolves; no call may fail. Resolves to the number of calls. */
-async function underLoad({ orders }: OrdersApp, busy: () => Promise<unknown>): Promise<number> {
+/** Makes safe and unsafe calls until `act()` resolves, and expects no call to fail. Resolves to the number of calls. */
+async function underLoad({ orders }: OrdersApp, act: () => Promise<unknown>): Promise<number> {
   const gets = CallLoad.start(150, () => orders.get({ id: '1' }), MAX_OPEN);
   const creates = CallLoad.start(150, () => create({ orders }), MAX_OPEN);
   try {
     await waitFor(() => creates.succeeded.length > 20, WAIT_LIMITS);
-    await busy();
+    await act();
   } finally {
     await Promise.all([gets.stop(20_000), creates.stop(20_000)]);
   }
@@ -89,7 +89,7 @@ describe.concurrent('connection', { timeout: 90_000 }, () => {
     async ({ task, onTestFinished }) => {
       const proxy = await startProxy(onTestFinished, await startServer(onTestFinished));
       proxy.refuse();
-      // With its own backoff, grpc-js would try once, and no call would receive a response.
+      // With only this backoff, grpc-js would try to connect once, and no call would receive a response.
       const backoff = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
       const app = await startApp(onTestFinished, { url: proxy.url, outageGraceMs: 60_000, channelOptions: backoff });
       const triedAt: number[] = [];

@@ -70,7 +70,7 @@ async function startLoad(onTestFinished: Cleanup, { orders }: Pick<OrdersApp, 'o
  * Expects twenty calls to succeed. Over a hanging connection, a call would not end before the time limit of the test. Resolves to the
  * number of failures among the next twenty calls of `load`, which is 0 on a machine that is not busy.
  */
-async function expectWell({ orders }: Pick<OrdersApp, 'orders'>, load: CallLoad): Promise<number> {
+async function expectCallsToSucceed({ orders }: Pick<OrdersApp, 'orders'>, load: CallLoad): Promise<number> {
   const from = load.calls.length;
   await Promise.all(Array.from({ length: 20 }, () => firstValueFrom(orders.get({ id: '1' }, { timeoutMs: 300_000 }))));
   const next = () => load.calls.slice(from, from + 20);
@@ -97,7 +97,7 @@ describe('event loop of the client, blocked for 3 s', () => {
     const { app, replacements, states } = await startApp(onTestFinished, { url: server.url });
     const load = await startLoad(onTestFinished, app);
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_000);
-    await expectWell(app, load);
+    await expectCallsToSucceed(app, load);
     expect(new Set(server.streams)).toEqual(new Set(['/orders.v1.Orders/Get']));
     expect([replacements, states]).toEqual([[], READY_THROUGHOUT]);
     expect(aboveDebug(app)).toEqual([]);
@@ -163,15 +163,15 @@ describe.concurrent('frozen connection', () => {
       orders.freeze();
       await waitFor(() => replacements.length > 0, HANG);
       recordTiming(task, 'connection replaced after the freeze, ms', since(hungAt), { atMost: 20_000 });
-      // Waits for the last calls that picked the frozen connection.
+      // Waits until the last calls that picked the frozen connection have ended.
       await waitFor(() => load.open.every(({ startedAt }) => startedAt > replacements[0]!.at), { timeoutMs: 20_000 });
-      recordTiming(task, 'failures of the next 20 calls', await expectWell(app, load), { atMost: 0 });
+      recordTiming(task, 'failures of the next 20 calls', await expectCallsToSucceed(app, load), { atMost: 0 });
       expect(replacements).toMatchObject([{ address: orders.url, by: 'other-connections' }]);
       expect(others.map(({ connections }) => connections.accepted)).toEqual([1, 1]);
       orders.thaw();
       const arrived = orders.arrived().length;
       await waitFor(() => orders.arrived().length > arrived + 5, HANG);
-      await expectWell(app, load);
+      await expectCallsToSucceed(app, load);
     },
   );
 
@@ -194,7 +194,7 @@ describe.concurrent('frozen connection', () => {
       orders.freeze();
       await waitFor(() => replacements.length > 0, HANG);
       recordTiming(task, 'connection replaced after the freeze, ms', since(hungAt), { atMost: 20_000 });
-      recordTiming(task, 'failures of the next 20 calls', await expectWell(app, load), { atMost: 0 });
+      recordTiming(task, 'failures of the next 20 calls', await expectCallsToSucceed(app, load), { atMost: 0 });
       expect(other.connections.open).toBe(1);
       expect(replacements).toMatchObject([{ address: orders.url, by: 'new-channel' }]);
       expect(states).toEqual(READY_THROUGHOUT);

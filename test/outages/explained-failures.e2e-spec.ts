@@ -236,7 +236,7 @@ describe('TLS detection', () => {
 
 describe('failed connection', () => {
   it.for(Object.entries(CASES))(
-    'explains %s with one sentence in the error, the log, the health check, the snapshot, and the doctor',
+    'explains a failed connection with one sentence in the error, the log, the health check, the snapshot, and the doctor: %s',
     async ([, { kind, start, route, options = [], suggested = options, check = 'address' }], { skip }) => {
       if (route !== undefined) skip(...skipWithout('namespaces'));
       const connection = { kind, settings: await start(), options, check };
@@ -260,7 +260,7 @@ describe('failed connection', () => {
   );
 });
 
-/** Observes a failure in a network of its own, which has the loopback interface and `route`. */
+/** Observes a failure in a separate network namespace, which has the loopback interface and `route`. */
 async function observeBehind(route: string, connection: FailingConnection): Promise<ObservedFailure> {
   const [unshare, ...namespaces] = IN_NAMESPACES;
   const script = `ip link set lo up && ip route add ${route} && exec "$@"`;

@@ -8,7 +8,7 @@ import { ORDERS_PROTO, startOrdersApp, type OrdersOf } from '../support/orders-a
 import { resettingPeer } from '../support/peers.js';
 import { recordTiming } from '../support/timing.js';
 
-/** Resolves to the error of `call` and its time; rejects if the call succeeds. */
+/** Resolves to the error of `call` and the time of the error; rejects if the call succeeds. */
 async function failureOf(call: Observable<unknown>): Promise<{ readonly error: GrpcCallError; readonly at: number }> {
   try {
     await lastValueFrom(call.pipe(toArray()));

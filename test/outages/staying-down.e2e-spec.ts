@@ -22,7 +22,7 @@ import { recordTiming } from '../support/timing.js';
 
 const UNREACHABLE =
   /^14 UNAVAILABLE: 127\.0\.0\.1:\d+ has been unreachable for \d+\.\d s \(\d+ connection attempts?, (next in \d+\.\d s|connecting now)\): .+ \(.+; to diagnose, run: npx nestjs-resilient-grpc doctor 127\.0\.0\.1:\d+\)$/;
-/** Backoff with which grpc-js alone would try to connect once per test. */
+/** Backoff with which grpc-js alone would try to connect only once per test. */
 const FAR_BACKOFF = { 'grpc.initial_reconnect_backoff_ms': 60_000, 'grpc.max_reconnect_backoff_ms': 60_000 };
 const HTTP_1 = 'HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n';
 /** Longer than any wait in these tests. */
@@ -145,12 +145,12 @@ describe.concurrent('server that stays down', () => {
         expect(error!.message).toMatch(UNREACHABLE);
       }
       const last = later.at(-1)!;
-      // The time in the error includes the first attempt to connect, whose failure started the outage.
+      // The duration in the error includes the first attempt to connect, whose failure started the outage.
       const unreachableMs = 1_000 * Number(/for (\d+\.\d) s/.exec(last.error!.message)![1]);
       expect(unreachableMs).toBeGreaterThan(last.startedAt - since.getTime() - 100);
       expect(unreachableMs).toBeLessThan(last.endedAt! - connectsFrom + 100);
 
-      // No attempt is made before the time in the error.
+      // No attempt is made before the `retryAfterMs` of the error has passed.
       await waitFor(() => app.client.connectivity.state === 'TRANSIENT_FAILURE');
       const attempts = peer.acceptedAt.length;
       const failed = await failsAtOnce(() => create(app));
@@ -158,15 +158,15 @@ describe.concurrent('server that stays down', () => {
       const beyond = () => peer.acceptedAt.filter((at) => at > graceEndsAt.getTime());
       await waitFor(() => peer.acceptedAt.length > attempts && beyond().length >= 4, { timeoutMs: 20_000 });
       expect(peer.acceptedAt[attempts]!).toBeGreaterThanOrEqual(nextAttemptAt - 50);
-      // The first two attempts may have been due before the grace period ended. The gaps vary, because a busy process accepts a connection
-      // late.
+      // The first two attempts might have been due before the grace period ended. The gaps vary, because a busy process accepts
+      // connections late.
       expect(beyond()[3]! - graceEndsAt.getTime()).toBeGreaterThan(2 * 750);
 
       recordTiming(task, 'waiting call failed after its grace period, ms', Math.max(...overdueMs), { atMost: 250 });
       const latenciesMs = later.map(({ latencyMs }) => latencyMs);
       recordTiming(task, 'call after the grace period failed in (median), ms', median(latenciesMs), { atMost: 5 });
       const lateMs = peer.acceptedAt[attempts]! - nextAttemptAt;
-      recordTiming(task, 'attempt after the time in the error, ms', lateMs, { atMost: 200 });
+      recordTiming(task, 'attempt after retryAfterMs of the error, ms', lateMs, { atMost: 200 });
       // The bound is a backoff of 1 s + 20%, plus 200 ms.
       recordTiming(task, 'longest time between attempts after the grace period, ms', Math.max(...gaps(beyond())), {
         atMost: 1_400,
@@ -296,7 +296,7 @@ describe.concurrent('peer that does not use HTTP/2', () => {
     ['TLS', 'HTTP/1', (socket: Socket) => socket.write(HTTP_1)],
     ['TLS', 'a closed connection', (socket: Socket) => socket.end()],
   ] as const)(
-    'lets waiting calls succeed after five failed attempts, long before the backoff of grpc-js ends (%s, %s)',
+    'lets waiting calls succeed after five attempts to connect to a peer without HTTP/2, long before the backoff of grpc-js ends (%s, %s)',
     async ([kind, , answer], { onTestFinished }) => {
       const proxy = await startProxy(onTestFinished, kind === 'TLS' ? pair : undefined);
       const peer = await answeringPeer(5, answer, proxy.url);
@@ -436,7 +436,7 @@ describe.concurrent('peer that accepts and stays silent', () => {
     ['TLS', 'during', 2],
     ['TLS', 'after', 2],
   ] as const)(
-    'lets waiting calls succeed within the connect timeout plus 1 s after a silent peer responds (%s, %s attempt %i)',
+    'lets waiting calls succeed within the connect timeout plus 1 s after a silent peer starts to respond (%s, %s attempt %i)',
     { tags: ['timed'] },
     async ([kind, when, attempt], { task, onTestFinished }) => {
       const pair = { cert: readFileSync(certificate('server')), key: readFileSync(certificate('server-key')) };

@@ -34,7 +34,7 @@ const UNPACKED_KB = 4_420;
 
 const json = <T>(path: string): T => JSON.parse(readFileSync(path, 'utf8')) as T;
 
-// Longer than the limit of a child process, so that the process is stopped before its test.
+// Longer than the limit of a child process, so that the process is stopped before its test times out.
 vi.setConfig({ testTimeout: RUN_LIMIT_MS + 20_000, hookTimeout: 2 * RUN_LIMIT_MS });
 
 let packed: PackedLibrary;
@@ -60,7 +60,7 @@ describe('published package', () => {
     );
   });
 
-  it('publishes a package that exceeds its expected size by less than 10%, with a tarball under 2 MB and dashboard assets under 125 kB', async ({
+  it('publishes a package that is less than 10% larger than expected, with a tarball under 2 MB and dashboard assets under 125 kB', async ({
     annotate,
   }) => {
     const bytesOf = (files: readonly string[]) =>
@@ -76,8 +76,8 @@ describe('published package', () => {
     expect(unpacked).toBeLessThan(UNPACKED_KB * 1.1);
     // The limit of the project: users download at most 2 MB.
     expect(tarball).toBeLessThan(2_000);
-    // The dashboard page is served from node_modules, unbundled and with its comments: about 120 kB. A larger size shows that a library or a
-    // picture was added.
+    // The dashboard page is served from node_modules, unbundled and with its comments: about 120 kB. A larger size shows that a library or
+    // a picture was added.
     expect(assets).toBeLessThan(125);
   });
 
@@ -118,7 +118,7 @@ describe('published package', () => {
   });
 
   it('resolves the package to correct types in every module resolution that attw checks', () => {
-    // node10 uses typesVersions.
+    // attw also checks node10, which uses typesVersions.
     const attw = join(ROOT, 'node_modules/@arethetypeswrong/cli/dist/index.js');
     run(process.execPath, [attw, packed.tarball, '--format', 'ascii'], ROOT);
   });
@@ -220,7 +220,7 @@ describe.each([12, 11] as const)('application with Nest %i', (nest) => {
     expect(consumer.node('--input-type=module', '-e', code)).toContain('refused the connection');
   });
 
-  it('serves the files of the dashboard, including the chart library', () => {
+  it('serves the dashboard page, its script, and the chart library', () => {
     const code = `
       import 'reflect-metadata';
       import { NestFactory } from '@nestjs/core';

@@ -27,12 +27,12 @@ it('links packed pages to existing files of the tagged repository if package.jso
   expect(files.filter((file) => !existsSync(join(ROOT, file)))).toEqual([]);
 });
 
-it('links images of packed pages to raw files, and other pages to the file views of the repository', () => {
+it('points the image links of packed pages to raw files, and the page links to file views of the repository', () => {
   expect(pages['README.md']).toContain('](https://git.example/orders/grpc/raw/v1.2.3/docs/demo.png)');
   expect(pages['docs/streams.md']).toContain('](https://git.example/orders/grpc/blob/v1.2.3/docs/');
 });
 
-it('keeps the README image, which the package contains, if no repository is known', () => {
+it('keeps the link to the README image, which the package contains, if no repository is known', () => {
   expect(packedPages({ version: '1.2.3' })['README.md']).toMatch(/!\[[^\]]+\]\(docs\/demo\.png\)/);
 });
 

@@ -140,7 +140,7 @@ describe('maxConcurrentCalls', () => {
     server.script('Unary', { hold: 'everything', message: {} });
     const first = firstValueFrom(echo.unary({}));
     await waitFor(() => server.heldCount() === 1);
-    // The second of these calls is rejected if the first still occupies the only place in the queue.
+    // The second of these calls would be rejected if the first one still occupied the only place in the queue.
     for (let call = 0; call < 2; call++) {
       const error = await failureOf(echo.unary({}, { timeoutMs: 50 }));
       expect(error).toMatchObject({ code: 4, reason: 'deadline', reachedServer: 'no' });
@@ -216,7 +216,7 @@ describe('circuitBreaker', () => {
     expect(circuits.at(-1)).toBe('half-open > closed');
   });
 
-  it('opens the circuit after deadlines that only a grpc-js interceptor sets', async () => {
+  it('opens the circuit after calls exceed deadlines that only a grpc-js interceptor sets', async () => {
     const { echo, server, client } = await scene({
       methods: { UnsafeUnary: { circuitBreaker: { minimumThroughput: 1 } } },
     });
@@ -268,19 +268,22 @@ describe("maxConcurrentCalls: 'adaptive'", () => {
     ['a server', {}],
     // A server of this library marks the calls that it refuses before their handlers run.
     ['an overloaded ResilientGrpcServer', { 'x-overloaded': 'true' }],
-  ])('shrinks an adaptive limit to its minimum and emits each halving if %s rejects calls', async (_, trailers) => {
-    const { echo, server, client } = await scene({ methods: { Unary: { maxConcurrentCalls: 'adaptive' } } });
-    const changes: number[] = [];
-    client.events$.subscribe((event) => {
-      if (event.type === 'concurrency-limit') changes.push(event.from, event.to);
-    });
-    server.script('Unary', { status: 'RESOURCE_EXHAUSTED', details: 'overloaded', trailers });
-    // Far more rounds than a shrinking limit needs.
-    for (let round = 0; round < 100 && client.snapshot().limits[0]!.maxConcurrent > 4; round++)
-      await Promise.all(Array.from({ length: 20 }, () => failureOf(echo.unary({}))));
-    const path = '/testing.v1.Echo/Unary';
-    expect(client.snapshot().limits).toEqual([{ path, running: 0, queued: 0, maxConcurrent: 4, adaptive: {} }]);
-    expect(changes).toEqual([20, 10, 10, 5]);
-    expect(server.counts().maxOpen).toBe(20);
-  });
+  ])(
+    'shrinks an adaptive limit to its minimum and emits an event for each halving if %s rejects calls',
+    async (_, trailers) => {
+      const { echo, server, client } = await scene({ methods: { Unary: { maxConcurrentCalls: 'adaptive' } } });
+      const changes: number[] = [];
+      client.events$.subscribe((event) => {
+        if (event.type === 'concurrency-limit') changes.push(event.from, event.to);
+      });
+      server.script('Unary', { status: 'RESOURCE_EXHAUSTED', details: 'overloaded', trailers });
+      // Far more rounds than a shrinking limit needs.
+      for (let round = 0; round < 100 && client.snapshot().limits[0]!.maxConcurrent > 4; round++)
+        await Promise.all(Array.from({ length: 20 }, () => failureOf(echo.unary({}))));
+      const path = '/testing.v1.Echo/Unary';
+      expect(client.snapshot().limits).toEqual([{ path, running: 0, queued: 0, maxConcurrent: 4, adaptive: {} }]);
+      expect(changes).toEqual([20, 10, 10, 5]);
+      expect(server.counts().maxOpen).toBe(20);
+    },
+  );
 });

@@ -114,7 +114,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
     });
     await client.waitForReady();
     const failed = Promise.all([1, 2, 3].map(() => failureOf(echo.unary({ text: 'x' }, { timeoutMs: TIMEOUT_MS }))));
-    // The deadlines pass, so the server may receive none of these calls.
+    // The deadlines pass, so the server might receive none of these calls.
     await blocked(server, 'connected');
     const codes = (await failed).map(({ codeName }) => codeName);
     expect(codes).toEqual(['DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED']);

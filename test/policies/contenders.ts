@@ -21,15 +21,15 @@ export interface Running {
 
 /** One of the two clients under comparison, with its own channel. */
 export interface Contender {
-  /** @param within deadline, in milliseconds from now */
-  unary(within?: number, text?: string): Running;
+  /** @param timeoutMs time from now to the deadline */
+  unary(timeoutMs?: number, text?: string): Running;
   serverStream(): Running;
 }
 
 /** Creates a client for `url` with a service config. */
 export type Maker = (url: string, serviceConfig: ServiceConfig) => Promise<Contender>;
 
-const WITHIN = 20_000;
+const DEFAULT_TIMEOUT_MS = 20_000;
 
 interface Report {
   readonly message: () => void;
@@ -62,10 +62,10 @@ export const grpcJs: Maker = async (url, serviceConfig) => {
   const service = loadSync(ECHO_PROTO)['testing.v1.Echo'] as ServiceDefinition;
   const { Unary, ServerStream } = service as unknown as Record<string, MethodDefinition<EchoRequest, Echo>>;
   return {
-    unary: (within = WITHIN, text = '') =>
+    unary: (timeoutMs = DEFAULT_TIMEOUT_MS, text = '') =>
       running(({ message, end }) => {
         const { path, requestSerialize, responseDeserialize } = Unary!;
-        const options = { deadline: Date.now() + within };
+        const options = { deadline: Date.now() + timeoutMs };
         const metadata = new Metadata();
         const call = client.makeUnaryRequest(
           path,
@@ -107,7 +107,8 @@ export const resilient: Maker = async (url, serviceConfig) => {
       return () => subscription.unsubscribe();
     });
   return {
-    unary: (within = WITHIN, text = '') => watch(echo.unary({ text }, { deadline: Date.now() + within })),
+    unary: (timeoutMs = DEFAULT_TIMEOUT_MS, text = '') =>
+      watch(echo.unary({ text }, { deadline: Date.now() + timeoutMs })),
     serverStream: () => watch(echo.serverStream({})),
   };
 };

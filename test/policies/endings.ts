@@ -84,7 +84,7 @@ export const cancelled: Action = status(CANCELLED, 'CANCELLED');
 export const cancelledBeforeGoaway: Action = inSequence(cancelled, goawayAt());
 
 const LOST = 'connection-lost, maybe';
-const LOST_WITHIN_ANSWER = 'connection-lost, yes';
+const LOST_DURING_RESPONSE = 'connection-lost, yes';
 const ANSWERED = 'server, yes';
 const UNPROVEN = 'server, maybe';
 
@@ -197,7 +197,7 @@ const RESETS: readonly Ending[] = [
   ...CODES.map((code): Ending => ({
     ending: `headers, then RST_STREAM ${code}`,
     action: inSequence(headers, reset(code)),
-    outcome: CODES_OF_LOST_CONNECTIONS.has(code) ? LOST_WITHIN_ANSWER : ANSWERED,
+    outcome: CODES_OF_LOST_CONNECTIONS.has(code) ? LOST_DURING_RESPONSE : ANSWERED,
   })),
   {
     ending: 'headers, a message, then RST_STREAM 7 (REFUSED_STREAM)',
@@ -208,7 +208,7 @@ const RESETS: readonly Ending[] = [
 
 /** The second request succeeds. */
 const UNPROCESSED_ONCE = { outcome: 'OK', sent: 2, times: 1 } as const;
-/** Resent immediately at first, then by the default retry policy. */
+/** The first resend is immediate; the second one follows the default retry policy. */
 const UNPROCESSED_TWICE = { outcome: 'OK', sent: 3, times: 2 } as const;
 
 const GOAWAYS: readonly Ending[] = [
@@ -371,7 +371,7 @@ const SOCKETS: readonly Ending[] = [
     outcome: LOST,
   },
   {
-    ending: 'half a RST_STREAM frame (REFUSED_STREAM), then FIN',
+    ending: 'half an RST_STREAM frame (REFUSED_STREAM), then FIN',
     action: inSequenceWithoutReading(
       writing((request) => half(request.reset(REFUSED))),
       fin,
@@ -386,17 +386,17 @@ const SOCKETS: readonly Ending[] = [
     ),
     outcome: LOST,
   },
-  { ending: 'headers, then FIN', action: inSequence(headers, fin), outcome: LOST_WITHIN_ANSWER },
-  { ending: 'headers, then RST', action: inSequence(headers, rst), outcome: LOST_WITHIN_ANSWER },
+  { ending: 'headers, then FIN', action: inSequence(headers, fin), outcome: LOST_DURING_RESPONSE },
+  { ending: 'headers, then RST', action: inSequence(headers, rst), outcome: LOST_DURING_RESPONSE },
   {
     ending: 'headers, half a DATA frame, then FIN',
     action: inSequenceWithoutReading(
       writing((request) => Buffer.concat([request.headers(), half(request.message())])),
       fin,
     ),
-    outcome: LOST_WITHIN_ANSWER,
+    outcome: LOST_DURING_RESPONSE,
   },
-  { ending: 'headers, a message, then FIN', action: inSequence(headers, message, fin), outcome: LOST_WITHIN_ANSWER },
+  { ending: 'headers, a message, then FIN', action: inSequence(headers, message, fin), outcome: LOST_DURING_RESPONSE },
   {
     ending: 'headers, a message, then the end of the stream without trailers',
     action: writing(
@@ -404,7 +404,7 @@ const SOCKETS: readonly Ending[] = [
       (request) => request.message(),
       (request) => request.end(),
     ),
-    outcome: LOST_WITHIN_ANSWER,
+    outcome: LOST_DURING_RESPONSE,
   },
 ];
 
@@ -461,9 +461,12 @@ export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'action'>[] =
 
 /** Ways in which a server ends many requests on one connection. */
 export const ENDINGS_TOGETHER: readonly (readonly [string, (requests: readonly FrameRequest[]) => Promise<void>])[] = [
-  ["GOAWAY, then each gets UNAVAILABLE 'Cancelling all calls'", together(status(UNAVAILABLE, 'Cancelling all calls'))],
-  ["GOAWAY, then each gets CANCELLED 'CANCELLED'", together(status(CANCELLED, 'CANCELLED'))],
-  ['GOAWAY, then each gets RST_STREAM 8 (CANCEL)', together(reset(CANCEL))],
+  [
+    "GOAWAY, then each request gets UNAVAILABLE 'Cancelling all calls'",
+    together(status(UNAVAILABLE, 'Cancelling all calls')),
+  ],
+  ["GOAWAY, then each request gets CANCELLED 'CANCELLED'", together(status(CANCELLED, 'CANCELLED'))],
+  ['GOAWAY, then each request gets RST_STREAM 8 (CANCEL)', together(reset(CANCEL))],
   [
     'GOAWAY, then statuses, resets, and the end of the connection',
     together((request) => {

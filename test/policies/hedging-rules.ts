@@ -40,7 +40,7 @@ export const HEDGING_RULES: readonly Rule[] = [
     right: '3 attempts',
   },
   {
-    rule: 'a hedge is sent while earlier attempts are open, with its attempt count',
+    rule: 'a hedge is sent with its attempt count while earlier attempts are open',
     from: 'A6',
     config: hedging('0.1s'),
     async observe({ server, client }) {

@@ -95,8 +95,8 @@ const LATE_MS = 90;
 const isAtLeast = (ms: number | undefined, minMs: number) => ms !== undefined && ms >= minMs - 5;
 const kept = (isKept: boolean) => (isKept ? 'yes' : 'no');
 
-async function outcome({ client }: Scene, within?: number): Promise<Ended> {
-  return client.unary(within).ended;
+async function outcome({ client }: Scene, timeoutMs?: number): Promise<Ended> {
+  return client.unary(timeoutMs).ended;
 }
 
 /** True if `call` ends when its client receives the server's response, before any backoff or deadline ends. */
@@ -391,7 +391,7 @@ export const RULES: readonly Rule[] = [
     config: throttled(4, 1),
     async observe(scene) {
       const fatal: Reply[] = Array.from({ length: 5 }, () => ({ status: 'INVALID_ARGUMENT' }));
-      // The bucket is full before the first fatal codes, which would cost tokens, and half full before the others, which would return them.
+      // The first fatal codes arrive at a full bucket, to reveal a cost; the others arrive at a half-full bucket, to reveal a return.
       scene.server.script('Unary', [...fatal, UNAVAILABLE, UNAVAILABLE, ...fatal, UNAVAILABLE]);
       const made = await attemptsOf(scene, 12);
       return `${made[5]}, ${made[11]}`;
@@ -573,7 +573,10 @@ async function remaining({ another }: Scene, timeout: string): Promise<string> {
   return statuses.includes('OK') ? `OK, ${Math.ceil(Math.max(...leftMs) / 100) * 100} ms` : statuses[0]!;
 }
 
-/** Resolves after the server has received all previous calls of `client`, because calls on one connection cannot overtake each other. */
+/**
+ * Resolves after the server has received all previous calls of `client`. Further calls that end prove this, because calls on one connection
+ * cannot overtake each other.
+ */
 export async function arrived(client: Contender): Promise<void> {
   for (let i = 0; i < 2; i++) await client.serverStream().ended;
 }

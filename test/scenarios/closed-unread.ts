@@ -67,7 +67,7 @@ async function standstills(run: Run, { closing, killed }: { closing: Upstream; k
     );
   for (let round = 0; round < ROUNDS[run.length]; round++) {
     await callEach(idle);
-    // grpcio takes up to twice as long to close an idle connection.
+    // grpcio closes an idle connection after up to twice its idle timeout.
     standStillUntil(2 * IDLE_MS + 100, () => openTo(closing).every(({ isUnread }) => isUnread));
     await callEach(idle);
 
@@ -96,10 +96,11 @@ async function standstills(run: Run, { closing, killed }: { closing: Upstream; k
  */
 function standStillUntil(minMs: number, isOver: () => boolean): void {
   const beganAt = performance.now();
-  const forMs = () => performance.now() - beganAt;
+  const elapsedMs = () => performance.now() - beganAt;
   const nothing = new Int32Array(new SharedArrayBuffer(4));
-  while (forMs() < minMs || !isOver()) {
-    if (forMs() > 60_000) throw new Error('connections: expected the server to close them within 60 s, got open ones');
+  while (elapsedMs() < minMs || !isOver()) {
+    if (elapsedMs() > 60_000)
+      throw new Error('connections: expected the server to close them within 60 s, got open ones');
     Atomics.wait(nothing, 0, 0, 20);
   }
 }

@@ -15,7 +15,7 @@ const ITEM = 'tea '.repeat(5_000);
 export const connectionLostDuringWrite: Situation = {
   name: 'connection-lost-during-write',
   promise:
-    'If a connection is cut during a write, the write is not resent, and its error states that it may have reached the server. Reads are resent and succeed.',
+    'If a connection is cut during a write, the write is not resent, and its error states that the write may have reached the server. Reads are resent and succeed.',
   bounds: {
     cuts: { atLeast: CUTS.short },
     'reads failed': { atMost: 0 },

@@ -137,9 +137,7 @@ async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'our
   return { app, upstreams, drain };
 }
 
-/**
- * Starts a server that sends GOAWAY at the maximum connection age instead of at SIGTERM, when grpcio ends late writes with an error status.
- */
+/** Starts a server that sends GOAWAY at the maximum connection age, because at SIGTERM, grpcio ends late writes with an error status. */
 async function ages(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Drained> {
   const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
   const kind: UpstreamKind = { implementation, security: 'plain' };

@@ -8,7 +8,7 @@ import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-const LIVES_MS = 1_000;
+const LIFETIME_MS = 1_000;
 /**
  * Number of drops. If only counts are judged, it is below the maximum number of attempts of a read, because on a busy machine all drops can
  * hit the same read.
@@ -70,7 +70,7 @@ function dropEach(run: Run, { client }: OrdersOf, proxy: FaultProxy) {
   const drops = { count: 0 };
   const timer = setInterval(() => {
     const { state, since } = client.connectivity;
-    if (state !== 'READY' || Date.now() - since.getTime() < LIVES_MS || drops.count >= DROPS[run.which]) return;
+    if (state !== 'READY' || Date.now() - since.getTime() < LIFETIME_MS || drops.count >= DROPS[run.which]) return;
     if (proxy.resetAll() > 0) drops.count += 1;
   }, 10);
   run.onEnd(() => {

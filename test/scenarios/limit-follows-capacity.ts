@@ -23,7 +23,7 @@ export const limitFollowsCapacity: Situation = {
     "If the capacity of a server halves and doubles under overload, maxConcurrentCalls: 'adaptive' reaches at least 90% of the goodput of the better of two fixed limits, 10 and 20.",
   bounds: {
     'reads failed other than by limit or deadline': { atMost: 0 },
-    'lowest limit': { atLeast: 4 },
+    'lowest limit at the end of a phase': { atLeast: 4 },
     'goodput, % of the best fixed limit': { atLeast: 90, timed: true },
   },
   measure: follow,
@@ -45,7 +45,7 @@ async function follow(run: Run): Promise<Measured> {
       (sum, { unexpected }) => sum + unexpected,
       0,
     ),
-    'lowest limit': Math.min(...adaptive.limits),
+    'lowest limit at the end of a phase': Math.min(...adaptive.limits),
     'limits at the ends of the phases': adaptive.limits.join(' '),
   };
 }

@@ -6,7 +6,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const READS = { short: 400, full: 4_000 };
 const PER_SECOND = 40;
-/** Latency of the slow replica, and the delay of a hedge. Longer on a machine that may be busy. */
+/** Latency of the slow replica, and the delay of a hedge. Longer on a machine that might be busy. */
 const SLOW_MS = { counts: 5_000, all: 1_000 };
 const HEDGING_DELAY = { counts: '1s', all: '0.1s' };
 /** The default budget of hedges. */

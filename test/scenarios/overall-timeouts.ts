@@ -15,7 +15,7 @@ const CALLS_PER_SECOND = 10;
 const MIN_MS = 300;
 const MAX_MS = 1_400;
 /** Minimum time between two cuts. */
-const CUT_EACH_MS = 250;
+const MIN_CUT_INTERVAL_MS = 250;
 const PLAY_MS = { short: 1_000, full: 20_000 };
 /** Minimum number of calls of each kind. */
 const CALLS = 10;
@@ -58,7 +58,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const cut = await startClientOf(run, upstream, { url: broken.url, ...outageGrace(run) });
   const waiting = await startClientOf(run, upstream, { url: unreachable.url });
 
-  let most = 0;
+  let maxResumes = 0;
   let events = 0;
   const forms: ((number: number, timeoutMs: number) => Observable<unknown>)[] = [
     // This call ends before its deadline if the next backoff would pass the deadline.
@@ -69,7 +69,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
     (_, timeoutMs) => {
       let calls = 0;
       const watch = (from: bigint) => {
-        most = Math.max(most, calls++);
+        maxResumes = Math.max(maxResumes, calls++);
         return cut.orders.watch({ from: String(from) }, { timeoutMs });
       };
       const backoff = { maxAttempts: 1_000, initialBackoffMs: 20, maxBackoffMs: 200 };
@@ -89,10 +89,11 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const rarest = () => Math.min(...loads.map(({ failed }) => failed.length));
   const mostAttempts = () => Math.max(...failuresOf().map(({ attempts }) => attempts.length));
   const endsAt = performance.now() + PLAY_MS[run.length];
-  const isReached = () => performance.now() >= endsAt && rarest() >= CALLS && mostAttempts() >= ATTEMPTS && most >= 1;
+  const isReached = () =>
+    performance.now() >= endsAt && rarest() >= CALLS && mostAttempts() >= ATTEMPTS && maxResumes >= 1;
   while (!run.signal.aborted && !isReached()) {
     const before = events;
-    await pass(run, CUT_EACH_MS);
+    await pass(run, MIN_CUT_INTERVAL_MS);
     // Waits for an event, so that a connection opened late on a busy machine also delivers one.
     await reach(() => events > before);
     broken.resetAll();
@@ -109,7 +110,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
       failures.filter(({ codeName }) => codeName !== 'DEADLINE_EXCEEDED').length,
     'calls of the rarest kind': rarest(),
     'attempts of the most retried call': mostAttempts(),
-    'resumes of the most resumed stream': most,
+    'resumes of the most resumed stream': maxResumes,
     'still active': apps.reduce((sum, one) => sum + one.activeCalls().length, 0),
   };
 }

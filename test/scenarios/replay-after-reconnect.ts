@@ -53,7 +53,7 @@ async function replays(run: Run, kind: UpstreamKind): Promise<Measured> {
         id: ({ messageId }) => messageId,
         acknowledges: ({ messageId }: SessionReply) => messageId,
         maxUnacknowledged: WINDOW,
-        // Equivalent to the minimum of 1 s. The time is short, because this run breaks connections many times.
+        // Has the effect of the minimum, 1 s. A longer time would slow this run, which breaks connections many times.
         minHealthyMs: 0,
         backoff: { initialBackoffMs: 20, maxBackoffMs: 100 },
       },

@@ -16,7 +16,7 @@ const record = (...retryableStatusCodes: readonly string[]): string => {
   return `grpc_config=${JSON.stringify([{ serviceConfig }])}`;
 };
 
-/** A TXT record is changed, broken and corrected while a client makes calls. */
+/** A TXT record is changed, broken, and corrected while a client makes calls. */
 export const serviceConfigOfTheResolver: Situation = {
   name: 'service-config-of-the-resolver',
   promise:

@@ -18,7 +18,7 @@ const LOADED_MS = { counts: 1_000, all: 5_000 };
 const PER_SECOND = { counts: 20, all: 100 };
 const QUIET = { eventsEveryMs: 3_600_000, serverOptions: { 'grpc.max_concurrent_streams': LIMIT } };
 
-/** 500 feeds and unary calls of one client on a grpc-js, grpcio, or grpc-go server that allows 100 streams per connection. */
+/** One client opens 500 feeds and makes unary calls on a grpc-js, grpcio, or grpc-go server that allows 100 streams per connection. */
 export const streamLimit: Situation = {
   name: 'stream-limit',
   promise:

@@ -25,10 +25,10 @@ export const strictKeepalive: Situation = {
     'Each time a server rejects keepalive pings as too frequent, the client halves their rate. No read fails, and only writes on the wire fail.',
   bounds: {
     'final ping interval compared with the first, times': { atLeast: 2 ** REJECTIONS, atMost: 2 ** REJECTIONS },
-    // At most one ping per interval of 10, 20 and 40 s.
+    // At most one ping per interval of 10, 20, and 40 s.
     pings: { atMost: REJECTIONS + 1 },
     'later reductions of the ping rate': { atMost: 0 },
-    // The number of reductions depends on the server: two for the proxy, and one for a grpcio server that accepts pings every 20 s.
+    // The number of reductions depends on the server: two for the proxy, and one for a grpcio server that accepts pings sent every 20 s.
     'connections lost per reduction of the ping rate': { atLeast: 1, atMost: 1 },
     'reads failed': { atMost: 0 },
     'writes failed that were not on the wire': { atMost: 0 },
@@ -87,8 +87,8 @@ async function rejectPings(run: Run, kind: UpstreamKind): Promise<Measured> {
 }
 
 /**
- * Uses a grpcio server with a minimum interval of 15 s, which rejects pings every 10 s and accepts pings every 20 s. Data that grpcio sends
- * resets its limit, so the feed sends no events.
+ * Uses a grpcio server with a minimum ping interval of 15 s, which rejects pings sent every 10 s and accepts pings sent every 20 s. Data
+ * that grpcio sends resets its limit, so the feed sends no events.
  */
 async function grpciosOwn(run: Run): Promise<Measured> {
   const serverOptions = { 'grpc.http2.min_ping_interval_without_data_ms': 15_000, 'grpc.http2.max_ping_strikes': 1 };

@@ -191,14 +191,14 @@ describe('failed lookup', () => {
     const { replicas, app, events } = await setUp(2);
     await waitFor(() => isReady(app, 2), HANG);
     const load = reads({ app });
-    replicas.nameServer.knows = false;
+    replicas.nameServer.namesExist = false;
     const { queries } = replicas.nameServer;
     await waitFor(() => replicas.nameServer.queries >= queries + 3, HANG);
     expect(app.client.snapshot().resolution).toMatchObject({ addresses: 2, failing: true });
     expect(events.filter(({ type }) => type === 'lookup-failed')).toMatchObject([{ addresses: 2 }]);
     const warnings = app.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
     expect(warnings).toEqual([expect.stringMatching(/DNS lookup failed; the client keeps its 2 addresses/)]);
-    replicas.nameServer.knows = true;
+    replicas.nameServer.namesExist = true;
     await replicas.scale(3);
     await waitFor(() => replicas.all[2]!.calls > 0, HANG);
     expect(app.client.snapshot().resolution).toMatchObject({ addresses: 3, failing: false });

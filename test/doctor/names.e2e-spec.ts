@@ -14,7 +14,7 @@ beforeEach(async ({ onTestFinished }) => {
   onTestFinished(() => server.close());
   names = await NameServer.start();
   onTestFinished(() => names.close());
-  names.knows = true;
+  names.namesExist = true;
   port = server.port;
 });
 

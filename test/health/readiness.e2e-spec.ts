@@ -150,14 +150,14 @@ describe('GrpcReadinessHealthIndicator', () => {
     const ask = await listening(app);
     const orders = ordersOf(url);
     expect((await ask('ready')).code).toBe(200);
-    expect(await orders.ask('get', { id: '7' })).toMatchObject({ id: '7' });
+    expect(await orders.unary('get', { id: '7' })).toMatchObject({ id: '7' });
 
     const { advance, until } = holdTimers();
     let closed = false;
     const closing = microservice.close().then(() => (closed = true));
     const down = await ask('ready');
     // The server still accepts calls.
-    expect(await orders.ask('get', { id: '7' })).toMatchObject({ id: '7' });
+    expect(await orders.unary('get', { id: '7' })).toMatchObject({ id: '7' });
     expect(closed).toBe(false);
     expect(down).toMatchObject({ code: 503, report: { details: { process: { status: 'down', state: 'draining' } } } });
     expect((await ask('live')).code).toBe(200);

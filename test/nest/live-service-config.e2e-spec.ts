@@ -93,7 +93,7 @@ describe('service config from an Observable', () => {
     onTestFinished(() => {
       names.close();
     });
-    names.knows = true;
+    names.namesExist = true;
     names.text = text;
     const source = dnsServiceConfig({ servers: [names.url], refreshMs: 1_000 });
     const orders = await start(source, `dns:///${server.url.replace('127.0.0.1', 'localhost')}`);

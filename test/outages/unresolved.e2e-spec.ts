@@ -92,7 +92,7 @@ describe('name that cannot be resolved', () => {
       const messages: Record<string, unknown>[] = [];
       child.on('message', (message) => messages.push(message as Record<string, unknown>));
       await waitFor(() => messages.some(({ isOutage }) => isOutage === true), { timeoutMs: 25_000 });
-      names.knows = true;
+      names.namesExist = true;
       await waitFor(() => messages.some(({ id }) => id === '7'), {
         timeoutMs: 20_000,
         describe: () => JSON.stringify(messages),

@@ -37,7 +37,7 @@ async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {
   run.onEnd(() => {
     names.close();
   });
-  names.knows = true;
+  names.namesExist = true;
   names.text = record('ABORTED');
   const app = await startClientOf(run, upstream, {
     url: upstream.url.replace('127.0.0.1', 'localhost'),

@@ -69,7 +69,8 @@ const EXCLUDED_NAMES = new Set(['connect', 'waitForReady', 'destroy', 'getCallCr
 const SERVER_STREAM_NAMES = ['nextCall', 'server-call.js:call'];
 
 /**
- * Every private name in the seam tables that play.mjs needs. `lost` is the feature that is lost without the first seam that needs the name.
+ * Every private name that play.mjs needs, from the seam tables. `lost` is the feature that is lost without the first seam that needs the
+ * name.
  */
 export const PRIVATE_NAMES: readonly PrivateName[] = seams()
   .filter(({ on }) => on !== 'call on one connection')
@@ -83,7 +84,7 @@ export const PRIVATE_NAMES: readonly PrivateName[] = seams()
     return { name, lost, sabotage };
   });
 
-/** 'internalChannel', 'subchannelPool', … of 'internalChannel.subchannelPool.unrefUnusedSubchannels()'. */
+/** Returns 'internalChannel', 'subchannelPool', … for 'internalChannel.subchannelPool.unrefUnusedSubchannels()'. */
 function namesOf(path: string): readonly string[] {
   return path
     .replace('()', '')

@@ -63,8 +63,8 @@ async function startPouringServer(source: 'generator' | 'observable', options: o
     },
     stopAfter,
     got: () => got,
-    readOn: () => stream.resume(),
-    whole: new Promise<void>((resolve) => stream.on('end', resolve)),
+    resume: () => stream.resume(),
+    completed: new Promise<void>((resolve) => stream.on('end', resolve)),
     close: async () => {
       client.close();
       await proxy.close();
@@ -87,24 +87,24 @@ describe('client that stops reading', () => {
       server.stopAfter(1);
       if (source === 'observable') await server.pour();
       let last = before;
-      let most = { heap: 0, resident: 0 };
+      let peak = { heap: 0, resident: 0 };
       await waitFor(
         async () => {
           last = await server.held();
-          most = {
-            heap: Math.max(most.heap, last.heap - before.heap),
-            resident: Math.max(most.resident, last.resident - before.resident),
+          peak = {
+            heap: Math.max(peak.heap, last.heap - before.heap),
+            resident: Math.max(peak.resident, last.resident - before.resident),
           };
           return last.made > 0 && last.streams === 0;
         },
         { intervalMs: 50, timeoutMs: 25_000 },
       );
-      expect(most.heap, `${last.made} messages made`).toBeLessThan(16 * MiB);
-      expect(most.resident).toBeLessThan(64 * MiB);
+      expect(peak.heap, `${last.made} messages made`).toBeLessThan(16 * MiB);
+      expect(peak.resident).toBeLessThan(64 * MiB);
       // The server makes only the messages that fit into the window, the buffers of both sides, and the response queue.
       expect(last.made).toBeLessThan(MESSAGES / 10);
       expect(last.lingering).toBe(0);
-      server.readOn();
+      server.resume();
       expect((await server.ended).code).toBe(code);
       await server.close();
     },
@@ -123,8 +123,8 @@ describe('client that stops reading', () => {
       },
       { intervalMs: 100 },
     );
-    server.readOn();
-    await server.whole;
+    server.resume();
+    await server.completed;
     expect(server.got()).toBe(MESSAGES);
     await server.close();
   });

@@ -4,10 +4,10 @@ import { once } from 'node:events';
 const A = 1;
 const TXT = 16;
 
-/** A DNS server on loopback. If `knows` is true, every name has the `addresses` and the TXT record `text`. */
+/** A DNS server on loopback. If `namesExist` is true, every name has the `addresses` and the TXT record `text`. */
 export class NameServer {
   /** True if names exist; otherwise the server responds with NXDOMAIN. */
-  knows = false;
+  namesExist = false;
   /** IPv4 addresses of each name. */
   addresses: readonly string[] = ['127.0.0.1'];
   /** The TXT record of each name; `undefined` if there is none. */
@@ -41,8 +41,8 @@ export class NameServer {
   private answer(query: Buffer): Buffer {
     const end = query.indexOf(0, 12) + 5;
     const question = query.subarray(12, end);
-    const records = this.knows ? this.records(query.readUInt16BE(end - 4)) : [];
-    const flags = Buffer.from([0x81, this.knows ? 0x80 : 0x83]);
+    const records = this.namesExist ? this.records(query.readUInt16BE(end - 4)) : [];
+    const flags = Buffer.from([0x81, this.namesExist ? 0x80 : 0x83]);
     const counts = Buffer.from([0, 1, 0, records.length, 0, 0, 0, 0]);
     const type = query.subarray(end - 4, end - 2);
     const resources = records.flatMap((data) => [

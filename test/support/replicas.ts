@@ -76,7 +76,7 @@ export class Replicas {
   static async start(count: number): Promise<Replicas> {
     const number = ++replicasSoFar;
     const nameServer = await NameServer.start();
-    nameServer.knows = true;
+    nameServer.namesExist = true;
     const replicas = new Replicas(`orders-${String(number)}${DOMAIN}`, nameServer, number % 200);
     await replicas.scale(count);
     return replicas;

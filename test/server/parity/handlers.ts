@@ -36,7 +36,7 @@ const broken = () => new RpcException({ code: Code.DATA_LOSS, message: 'broken o
 export class KindsController {
   /** Number of subscriptions to endless Observables. */
   begun = 0;
-  /** Number of 'released', 'endless', and request Observables that have ended for any reason, plus the number of calls of `Forget`. */
+  /** Number of 'released', 'endless', and request Observables that have ended for any reason, plus the number of calls to `Forget`. */
   over = 0;
   /** Emits the response to requests with the text 'released'. */
   readonly released = new Subject<Sent>();

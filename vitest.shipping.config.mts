@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 import { OUTPUT, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
 
-// For `npm run pack:check`: tests of the published package, of the programs in its docs, of the demo, and of the benchmarks. Also runs in
-// full the tests that are shortened in `npm test`.
+// For `npm run pack:check`: tests of the published package, of the programs in its docs, of the demo, and of the benchmarks. Also runs
+// the full versions of the tests that `npm test` shortens.
 export default defineConfig({
   ...TEST_CODE,
   test: {

@@ -32,7 +32,7 @@ const NEST_11 = [
   'test/nest-11/*.spec.ts',
 ];
 
-/** Tests of calls that also run with all calls passing through grpc-js's channel. The unit specs of attempts run on both paths themselves. */
+/** Tests of calls that also run with all calls passing through grpc-js's channel. Unit specs of attempts run on both paths themselves. */
 const CHANNEL_PATH = [
   'test/{calls,operators,outages,policies,scenarios,streams}/**/*.e2e-spec.ts',
   'test/nest/{drain,shutdown,interceptors}.e2e-spec.ts',
@@ -42,7 +42,7 @@ const CHANNEL_PATH = [
 /** Checks of the structure of the sources; `npm run check` runs them. */
 const STRUCTURE = ['test/architecture.spec.ts'];
 
-/** Tests of the published package and of its docs, demo, and benchmarks. They take about 15 minutes; only `npm run pack:check` runs them. */
+/** Tests of the published package and of its docs, demo, and benchmarks. Only `npm run pack:check` runs them, for about 15 minutes. */
 export const SHIPPING = [
   'test/{demo,package,consumers,migrate,upstream}/*.{spec,e2e-spec}.ts',
   'test/docs/{code-blocks,site}.e2e-spec.ts',

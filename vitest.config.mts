@@ -65,7 +65,7 @@ export const SHIPPING = [
   'test/seams/each-name.e2e-spec.ts',
 ];
 
-/** `npm run promises` runs the tests with this tag one at a time and judges the durations they record. */
+/** `npm run promises` runs the tests with this tag one at a time and judges the figures that they record. */
 export const TAGS = [{ name: 'timed', description: 'Records wall-clock figures that npm run promises judges.' }];
 
 /** File in which CI counts the tests. */
@@ -94,7 +94,7 @@ export const TEST_CODE = {
   },
 };
 
-/** Settings of files that share processes. Each process loads a module once. */
+/** Settings of files that share processes. Each process loads each module once. */
 const SHARED = { isolate: false, fileParallelism: true };
 
 /** Projects of the same group run concurrently. Most tests wait, so there may be more processes than cores. */

@@ -1,4 +1,4 @@
-// npm run api: writes the exports of each entry of the built library to libs/resilient-grpc/api/, so that reviews show changes of the
+// npm run api: writes the exports of each entry of the built library to libs/resilient-grpc/api/, so that reviews show changes to the
 // public API. With --check it writes nothing and reports differences.
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -13,7 +13,7 @@ const FOR_MAINTAINERS = /^docs\/(decisions\/|upstream\/|architecture\.md|fleet\.
 /** Files that users copy, which are packed unchanged. */
 const FOR_USERS = /^docs\/operations\/.*\.(json|yml)$/;
 
-/** Pictures of the README, which are packed if the package has no repository that they could be linked to. */
+/** Pictures of the README, which are packed if the package has no repository to which the README can link. */
 const PICTURES = ['docs/demo.png'];
 
 /** Files and folders that packing adds to the library's folder. */

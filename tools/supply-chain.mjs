@@ -71,7 +71,7 @@ function components() {
   }
 }
 
-/** Returns true if a license expression is allowed. Of '(MIT OR CC0-1.0)', one allowed license is enough. @param {string} expression */
+/** Returns true if a license expression is allowed. For '(MIT OR CC0-1.0)', one allowed license is enough. @param {string} expression */
 function isAllowed(expression) {
   return expression
     .replace(/[()]/g, '')

@@ -150,14 +150,14 @@ describe('GrpcReadinessHealthIndicator', () => {
     const fetchHealth = await listening(app);
     const orders = ordersOf(url);
     expect((await fetchHealth('ready')).code).toBe(200);
-    expect(await orders.ask('get', { id: '7' })).toMatchObject({ id: '7' });
+    expect(await orders.unary('get', { id: '7' })).toMatchObject({ id: '7' });
 
     const { advance, until } = holdTimers();
     let closed = false;
     const closing = microservice.close().then(() => (closed = true));
     const down = await fetchHealth('ready');
     // The server still accepts calls.
-    expect(await orders.ask('get', { id: '7' })).toMatchObject({ id: '7' });
+    expect(await orders.unary('get', { id: '7' })).toMatchObject({ id: '7' });
     expect(closed).toBe(false);
     expect(down).toMatchObject({ code: 503, report: { details: { process: { status: 'down', state: 'draining' } } } });
     expect((await fetchHealth('live')).code).toBe(200);

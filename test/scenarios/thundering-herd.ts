@@ -9,7 +9,8 @@ import type { Upstream } from './support/upstream.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 /**
- * Number of clients that this process can run without becoming the bottleneck. If there are fewer, single calls dominate the measurement.
+ * Number of clients that this process can run without becoming the bottleneck. With fewer clients, single calls would dominate the
+ * measurement.
  */
 const CLIENTS = 20;
 /**

@@ -43,7 +43,7 @@ export const transientAndPermanentErrors: Situation = {
 async function errors(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
   const app = await startClientOf(run, upstream);
-  const well = reads(run, app, 100);
+  const succeeding = reads(run, app, 100);
   // Each of these reads is retried once. Two retries per second cost about a sixth of the tokens that 100 successes per second earn.
   const transient = load(run, 2, (number) => app.orders.get({ id: `t${number}/UNAVAILABLE/1` }));
   const permanent = load(run, 20, (number) => app.orders.get({ id: `p${number}/${permanentCode(number)}` }));
@@ -52,13 +52,13 @@ async function errors(run: Run, kind: UpstreamKind): Promise<Measured> {
   const answers = run.length === 'short' ? 100 : 2_000;
   await reach(
     () =>
-      well.succeeded.length >= answers &&
+      succeeding.succeeded.length >= answers &&
       permanent.failed.length >= 2 * PERMANENT.length &&
       [transient.succeeded, written.failed].every(({ length }) => length >= 2),
   );
-  await Promise.all([well, transient, permanent, written].map(stop));
+  await Promise.all([succeeding, transient, permanent, written].map(stop));
   return {
-    ...figuresOf(well, 'reads'),
+    ...figuresOf(succeeding, 'reads'),
     ...figuresOf(transient, 'reads with transient errors'),
     'attempts per transient error': timesSent(upstream, 't', transient),
     'reads with permanent errors': permanent.calls.length,
@@ -67,7 +67,7 @@ async function errors(run: Run, kind: UpstreamKind): Promise<Measured> {
     ).length,
     'attempts per permanent error': timesSent(upstream, 'p', permanent),
     'additional latency of permanent errors, ms':
-      median(permanent.failed.map(({ latencyMs }) => latencyMs ?? NaN)) - median(latenciesOf(well)),
+      median(permanent.failed.map(({ latencyMs }) => latencyMs ?? NaN)) - median(latenciesOf(succeeding)),
     writes: written.calls.length,
     'writes with another code': written.calls.filter(
       ({ error }) => !(error instanceof GrpcCallError && error.codeName === 'UNAVAILABLE'),

@@ -84,7 +84,7 @@ export const PRIVATE_NAMES: readonly PrivateName[] = seams()
     return { name, lost, sabotage };
   });
 
-/** 'internalChannel', 'subchannelPool', … of 'internalChannel.subchannelPool.unrefUnusedSubchannels()'. */
+/** Returns 'internalChannel', 'subchannelPool', … for 'internalChannel.subchannelPool.unrefUnusedSubchannels()'. */
 function namesOf(path: string): readonly string[] {
   return path
     .replace('()', '')

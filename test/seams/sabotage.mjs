@@ -13,7 +13,7 @@ const INSIDE = `${sep}@grpc${sep}grpc-js${sep}`;
 
 /** Private names of Node and the functions that hide them. */
 const NODE_NAMES = {
-  // Node itself checks if a handle has this function.
+  // Node itself checks whether a handle has this function.
   'node:getpeername': () => {
     delete process.binding('tcp_wrap').TCP.prototype.getpeername;
   },
@@ -50,7 +50,7 @@ export function sabotage(names, { version, folder } = {}) {
       if (filename.endsWith(`${INSIDE}package.json`)) module.exports = { ...module.exports, version };
     };
   }
-  // From here, ES modules also load this copy.
+  // From now on, ES modules also load this copy.
   require(PACKAGE);
   for (const name of names.filter((one) => one.startsWith('node:'))) NODE_NAMES[name]();
 }

@@ -54,7 +54,7 @@ function messagesOf(session: ClientHttp2Session, method: string): ClientHttp2Str
 
 describe.concurrent('maxConnectionAgeMs', () => {
   it(
-    'fails no call at the maximum connection age, even if distant plain grpc-js clients always have requests in flight',
+    'fails no call of distant plain grpc-js clients under load when their connections reach the maximum age',
     {
       tags: ['timed'],
       timeout: 120_000,
@@ -81,7 +81,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
     },
   );
 
-  it('keeps an old connection with open streams while its client answers keepalive probes', async ({
+  it('keeps an old connection with an open stream while its client answers keepalive probes', async ({
     onTestFinished,
   }) => {
     const keepalive = { keepaliveTimeMs: 200, keepaliveTimeoutMs: 20_000 };
@@ -132,7 +132,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
 
 describe.concurrent('connectionIdleTimeoutMs', () => {
   it(
-    'fails no call of clients that become active just as their connection is closed',
+    'fails no call of clients that become active just as their idle connection is closed',
     { tags: ['timed'], timeout: 120_000 },
     async ({ onTestFinished, task }) => {
       const server = await started(onTestFinished, { connectionIdleTimeoutMs: 1_000 });
@@ -186,7 +186,7 @@ describe.concurrent('connectionIdleTimeoutMs', () => {
     await waitFor(sent, PATIENTLY);
     server.thaw();
     await once(watch, 'data');
-    // From here, the stream is open, so the connection is no longer idle.
+    // The stream is open now, so the connection is no longer idle.
     expect(goAways).toBe(0);
   });
 

@@ -125,7 +125,7 @@ class OrdersController {
 interface Served {
   readonly orders: OrdersApp['orders'];
   /** Sends an HTTP request and resolves to the status and body of the response. */
-  ask(path: string, init?: RequestInit): Promise<readonly [status: number, body: unknown]>;
+  fetchJson(path: string, init?: RequestInit): Promise<readonly [status: number, body: unknown]>;
 }
 
 /** Starts a hybrid application and a client of this library for it. */
@@ -145,7 +145,7 @@ async function serve(providers: Provider[] = [], prepare: (app: INestApplication
   const http = await app.getUrl();
   return {
     orders: client.orders,
-    async ask(path, init) {
+    async fetchJson(path, init) {
       const answer = await fetch(`${http}${path}`, init);
       return [answer.status, await answer.json()];
     },
@@ -203,7 +203,7 @@ describe.each<[filter: string, providers: Provider[]]>([
 });
 
 describe('GrpcServerExceptionFilter', () => {
-  it('converts an HttpException to a gRPC status', async () => {
+  it('converts an HttpException to a gRPC status with GrpcServerExceptionFilter', async () => {
     const { orders } = await serve([filter]);
     expect(await failureOf(orders.get({ id: 'http' }))).toMatchObject({
       codeName: 'NOT_FOUND',
@@ -248,7 +248,7 @@ describe('HTTP of a hybrid application', () => {
     ['/orders', post(wrong)],
     ['/orders', post({ requestId: '1', quantity: 1 })],
   ];
-  const answers = async ({ ask }: Served) => Promise.all(requests.map(([path, init]) => ask(path, init)));
+  const answers = async ({ fetchJson }: Served) => Promise.all(requests.map(([path, init]) => fetchJson(path, init)));
 
   it.each<[how: string, providers: Provider[], prepare: (app: INestApplication) => void]>([
     ['provided by the container', [filter], () => {}],

@@ -28,20 +28,20 @@ const NOT_SERVING = { status: 'NOT_SERVING' };
 describe('health of an application', () => {
   it('reports NOT_SERVING after startAllMicroservices() until the application has started', async () => {
     const { app, url } = await serveOrders();
-    const { ask } = healthOf(url);
+    const { unary } = healthOf(url);
     await app.startAllMicroservices();
-    expect(await ask('check', { service: '' })).toEqual(NOT_SERVING);
-    expect(await ask('check', { service: ORDERS })).toEqual(NOT_SERVING);
+    expect(await unary('check', { service: '' })).toEqual(NOT_SERVING);
+    expect(await unary('check', { service: ORDERS })).toEqual(NOT_SERVING);
     await app.listen(0, '127.0.0.1');
-    expect(await ask('check', { service: '' })).toEqual(SERVING);
-    expect(await ask('check', { service: ORDERS })).toEqual(SERVING);
+    expect(await unary('check', { service: '' })).toEqual(SERVING);
+    expect(await unary('check', { service: ORDERS })).toEqual(SERVING);
   });
 
   it('reports SERVING in the first response if the application started before the port opened', async () => {
     const { app, url } = await serveOrders();
     await app.listen(0, '127.0.0.1');
     await app.startAllMicroservices();
-    expect(await healthOf(url).ask('check', { service: ORDERS })).toEqual(SERVING);
+    expect(await healthOf(url).unary('check', { service: ORDERS })).toEqual(SERVING);
   });
 
   it('reports SERVING in a microservice without HTTP', async () => {
@@ -56,27 +56,27 @@ describe('health of an application', () => {
     );
     onTestFinished(() => app.close());
     await app.listen();
-    expect(await healthOf(url).ask('check', { service: '' })).toEqual(SERVING);
-    expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
+    expect(await healthOf(url).unary('check', { service: '' })).toEqual(SERVING);
+    expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
   });
 
   it('sets the health of a service through the injected GrpcServerHealth', async () => {
     const { app, url, server } = await started(await serveOrders());
     const health = app.get(GrpcServerHealth);
     expect(health).toBe(server.health);
-    const { ask } = healthOf(url);
+    const { unary } = healthOf(url);
     health.setNotServing(ORDERS);
-    expect(await ask('check', { service: ORDERS })).toEqual(NOT_SERVING);
-    expect(await ask('check', { service: '' })).toEqual(SERVING);
+    expect(await unary('check', { service: ORDERS })).toEqual(NOT_SERVING);
+    expect(await unary('check', { service: '' })).toEqual(SERVING);
     // The service still accepts calls.
-    expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
+    expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
   });
 
   it('reports NOT_SERVING during the readiness delay while calls continue, and ends a health Watch after the delay', async () => {
     const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 60_000, readinessDelayMs: 5_000 } }));
-    const { ask, open } = healthOf(url);
+    const { unary, open } = healthOf(url);
     const orders = ordersOf(url);
-    await orders.ask('get', { id: '7' });
+    await orders.unary('get', { id: '7' });
     const { seen } = open('watch', { service: ORDERS });
     await waitFor(() => seen.length === 1);
     const { advance, until } = holdTimers();
@@ -85,8 +85,8 @@ describe('health of an application', () => {
     await until(() => seen.length === 2);
     await advance(4_999);
     expect(seen).toEqual([SERVING, NOT_SERVING]);
-    expect(await orders.ask('get', { id: '8' })).toMatchObject({ id: '8' });
-    expect(await ask('check', { service: '' })).toEqual(NOT_SERVING);
+    expect(await orders.unary('get', { id: '8' })).toMatchObject({ id: '8' });
+    expect(await unary('check', { service: '' })).toEqual(NOT_SERVING);
     expect(closed).toBe(false);
     await advance(1);
     await until(() => closed && seen.length === 3);
@@ -104,13 +104,13 @@ describe('health of an application', () => {
     for (const { seen } of watches) expect(seen).toEqual([SERVING, NOT_SERVING, '14 The server is shutting down']);
   });
 
-  it('does not replace a health service of the application and logs a warning', async () => {
+  it('keeps the health service that the application serves itself, and logs a warning', async () => {
     const own = loadSync(HEALTH_PROTO, { enums: String })['grpc.health.v1.Health'] as ServiceDefinition;
     const onLoadPackageDefinition = (_definition: unknown, server: Server) => {
       server.addService(own, { check: (_call: unknown, answer: any) => answer(null, NOT_SERVING) });
     };
     const { url, log } = await started(await serveOrders({ onLoadPackageDefinition }));
-    expect(await healthOf(url).ask('check', { service: '' })).toEqual(NOT_SERVING);
+    expect(await healthOf(url).unary('check', { service: '' })).toEqual(NOT_SERVING);
     const warnings = log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
     expect(warnings).toEqual([
       expect.stringMatching(/the application serves grpc\.health\.v1\.Health itself.*health: false/),
@@ -119,6 +119,6 @@ describe('health of an application', () => {
 
   it('serves no health service if health is disabled', async () => {
     const { url } = await started(await serveOrders({ health: false }));
-    expect(await healthOf(url).ask('check', { service: '' })).toMatch(/^12 /);
+    expect(await healthOf(url).unary('check', { service: '' })).toMatch(/^12 /);
   });
 });

@@ -16,7 +16,7 @@ describe('ResilientGrpcServer', () => {
   it('rejects a second listen() of a server and keeps serving', async () => {
     const served = await started(await serveOrders());
     expect(await listen(served)).toMatchObject({ message: expect.stringContaining('is already listening') });
-    expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
+    expect(await ordersOf(served.url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
   });
 
   it.each([
@@ -28,10 +28,10 @@ describe('ResilientGrpcServer', () => {
     if (wait) await closing;
     expect(await listen(served)).toMatchObject({ message: expect.stringMatching(/is closed.*create a new one/) });
     await closing;
-    expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatch(/^14 /);
+    expect(await ordersOf(served.url).unary('get', { id: '7' })).toMatch(/^14 /);
   });
 
-  it('listens on a second attempt after the first attempt failed, and can be closed', async () => {
+  it('listens at the second attempt if the first one fails, and can then be closed', async () => {
     const inUse = createServer();
     await new Promise<void>((resolve) => inUse.listen(0, '127.0.0.1', resolve));
     const url = `127.0.0.1:${String((inUse.address() as AddressInfo).port)}`;
@@ -39,9 +39,9 @@ describe('ResilientGrpcServer', () => {
     expect(await listen(served)).toMatchObject({ message: expect.stringContaining('EADDRINUSE') });
     await new Promise((resolve) => inUse.close(resolve));
     await started(served);
-    expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
+    expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
     await served.app.close();
-    expect(await ordersOf(url).ask('get', { id: '7' })).toMatch(/^14 /);
+    expect(await ordersOf(url).unary('get', { id: '7' })).toMatch(/^14 /);
   });
 
   it.each([
@@ -54,7 +54,7 @@ describe('ResilientGrpcServer', () => {
     await served[closed].close();
     await listening;
     expect(served.server.port).toBeUndefined();
-    expect(await ordersOf(served.url).ask('get', { id: '7' })).toMatch(/^14 /);
+    expect(await ordersOf(served.url).unary('get', { id: '7' })).toMatch(/^14 /);
   });
 
   it('reports NOT_SERVING immediately if the server starts to listen during a shutdown', async () => {
@@ -64,7 +64,7 @@ describe('ResilientGrpcServer', () => {
     // As Nest's first shutdown hook does.
     served.server.drain.begin();
     await served.app.startAllMicroservices();
-    expect(await healthOf(served.url).ask('check', { service: '' })).toEqual({ status: 'NOT_SERVING' });
+    expect(await healthOf(served.url).unary('check', { service: '' })).toEqual({ status: 'NOT_SERVING' });
     let closed = false;
     void served.app.close().then(() => (closed = true));
     await advance(1_000);

@@ -91,7 +91,7 @@ describe('loadReports', () => {
   );
 });
 
-/** Waits for one period of the load reports. The next call that ends then measures a new report. */
+/** Waits for one period of the load reports. The end of the next call then triggers a new measurement. */
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 1_100));
 
 interface Report {

@@ -50,8 +50,8 @@ async function startPouringServer(source: 'generator' | 'observable', options: o
     pour: async () => {
       await waitFor(() => got === 1);
       await waitFor(async () => (await held()).made === FIRST_MESSAGES, { timeoutMs: 20_000 });
-      // Requires ten unchanged values in a row. Between two values, the server, the proxy, and the client each get a turn, because a process
-      // that waits for the CPU has not settled.
+      // Requires ten consecutive unchanged values. Between two values, the server, the proxy, and the client each get a turn, because a
+      // process that waits for the CPU has not settled.
       let before = -1;
       for (let unchanged = 0; unchanged < 10; unchanged++) {
         await held();
@@ -63,8 +63,8 @@ async function startPouringServer(source: 'generator' | 'observable', options: o
     },
     stopAfter,
     got: () => got,
-    readOn: () => stream.resume(),
-    whole: new Promise<void>((resolve) => stream.on('end', resolve)),
+    resume: () => stream.resume(),
+    completed: new Promise<void>((resolve) => stream.on('end', resolve)),
     close: async () => {
       client.close();
       await proxy.close();
@@ -87,24 +87,24 @@ describe('client that stops reading', () => {
       server.stopAfter(1);
       if (source === 'observable') await server.pour();
       let last = before;
-      let most = { heap: 0, resident: 0 };
+      let peak = { heap: 0, resident: 0 };
       await waitFor(
         async () => {
           last = await server.held();
-          most = {
-            heap: Math.max(most.heap, last.heap - before.heap),
-            resident: Math.max(most.resident, last.resident - before.resident),
+          peak = {
+            heap: Math.max(peak.heap, last.heap - before.heap),
+            resident: Math.max(peak.resident, last.resident - before.resident),
           };
           return last.made > 0 && last.streams === 0;
         },
         { intervalMs: 50, timeoutMs: 25_000 },
       );
-      expect(most.heap, `${last.made} messages made`).toBeLessThan(16 * MiB);
-      expect(most.resident).toBeLessThan(64 * MiB);
+      expect(peak.heap, `${last.made} messages made`).toBeLessThan(16 * MiB);
+      expect(peak.resident).toBeLessThan(64 * MiB);
       // The server makes only the messages that fit into the window, the buffers of both sides, and the response queue.
       expect(last.made).toBeLessThan(MESSAGES / 10);
       expect(last.lingering).toBe(0);
-      server.readOn();
+      server.resume();
       expect((await server.ended).code).toBe(code);
       await server.close();
     },
@@ -123,8 +123,8 @@ describe('client that stops reading', () => {
       },
       { intervalMs: 100 },
     );
-    server.readOn();
-    await server.whole;
+    server.resume();
+    await server.completed;
     expect(server.got()).toBe(MESSAGES);
     await server.close();
   });

@@ -45,5 +45,5 @@ it.each<[string, Parameters<typeof ResilientGrpcServerModule.forRootAsync>[0]]>(
   onTestFinished(() => app.close());
   await app.listen();
   const { url } = app.get(Configuration, { strict: false });
-  expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
+  expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
 });

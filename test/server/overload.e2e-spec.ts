@@ -42,9 +42,9 @@ class BusyController {
 @Module({ controllers: [BusyController] })
 class BusyModule {}
 
-/** Number of event-loop turns of this process, counted while `countTurns` runs. */
+/** Number of event-loop turns of this process since `countTurns()`. */
 let turns = 0;
-/** Value of `turns` at the start of each handler of `WaitingController`. */
+/** Value of `turns` at the start of each call that `WaitingController` handles. */
 const startedInTurn: number[] = [];
 
 @Controller()
@@ -61,7 +61,7 @@ class WaitingController {
 @Module({ controllers: [WaitingController] })
 class WaitingModule {}
 
-/** Starts a server in this process; closed at the end of the test. */
+/** Starts a server in this process. It is closed at the end of the test. */
 async function serveHere(module: Type, options: ResilientGrpcServerOptions): Promise<ResilientGrpcServer> {
   const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions>(
     { module, imports: [ResilientGrpcServerModule.forRoot(options)] },
@@ -92,7 +92,7 @@ async function warmUp(client: PlainClient): Promise<void> {
   for (let call = 0; call < WARM_UP_CALLS; call++) await client.get();
 }
 
-/** Sends all calls at once. Returns the number of successful calls, and all errors except DEADLINE_EXCEEDED. */
+/** Sends all calls at once. Returns the number of successful calls, the refusals, and all other errors except DEADLINE_EXCEEDED. */
 async function burst(client: PlainClient, count = CALLS, timeoutMs: number | undefined = TIMEOUT_MS) {
   const errors: ServiceError[] = [];
   let ok = 0;
@@ -185,7 +185,7 @@ describe('a server that receives fewer calls than it can serve', { timeout: 120_
 });
 
 describe('a call that is refused in an overload', { timeout: 60_000 }, () => {
-  it('refuses a call in an overload before interceptors receive the call, and emits an event', async () => {
+  it('refuses a call that arrives in an overload before interceptors receive the call, and emits its call-end event', async () => {
     const seen = { calls: 0, messages: 0, refused: 0 };
     const observe: ServerInterceptor = (_, call) =>
       new ServerInterceptingCall(call, {

@@ -19,7 +19,7 @@ describe('reflection', () => {
     expect(names.sort()).toEqual(['grpc.health.v1.Health', 'orders.v1.Orders']);
     const files: Buffer[] = seen[1].fileDescriptorResponse.fileDescriptorProto;
     expect(files.some((file) => file.includes('WatchRequest'))).toBe(true);
-    expect(await ordersOf(url).ask('get', { id: '7' })).toMatchObject({ id: '7' });
+    expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
   });
 
   it('does not delay the shutdown for an open reflection stream', async () => {
@@ -43,9 +43,9 @@ describe('reflection', () => {
       'grpc.health.v1.Health',
       'orders.v1.Orders',
     ]);
-    const { ask } = healthOf(url);
-    expect(await ask('check', { service: 'orders.v1.Orders' })).toEqual({ status: 'SERVING' });
-    expect(await ask('check', { service: 'archive.v1.Orders' })).toMatch(/^5 /);
+    const { unary } = healthOf(url);
+    expect(await unary('check', { service: 'orders.v1.Orders' })).toEqual({ status: 'SERVING' });
+    expect(await unary('check', { service: 'archive.v1.Orders' })).toMatch(/^5 /);
   });
 
   it('does not serve reflection by default', async () => {

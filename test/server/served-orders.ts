@@ -91,7 +91,7 @@ function clientOf(url: string, file: string, service: string) {
     client.close();
   });
   /** Resolves to the response, or to a string like '14 details' if the call fails. */
-  const ask = (method: string, request: object): Promise<any> =>
+  const unary = (method: string, request: object): Promise<any> =>
     new Promise((resolve) => {
       client[method]!(request, { deadline: Date.now() + 20_000 }, (error: ServiceError | null, reply: unknown) => {
         resolve(error === null ? reply : `${String(error.code)} ${error.details}`);
@@ -105,7 +105,7 @@ function clientOf(url: string, file: string, service: string) {
     call.on('error', (error: ServiceError) => seen.push(`${String(error.code)} ${error.details}`));
     return { call, seen };
   };
-  return { client, ask, open };
+  return { client, unary, open };
 }
 
 const from = createRequire(import.meta.url);

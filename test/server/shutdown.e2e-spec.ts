@@ -91,7 +91,7 @@ describe.concurrent('SIGTERM', () => {
     );
   });
 
-  it('keeps its clients open after SIGTERM for handlers that may still finish, even if the drain timeout of the clients is shorter', async ({
+  it('keeps its upstream clients open after SIGTERM while handlers run, even if the drain timeout of the clients is shorter', async ({
     onTestFinished,
   }) => {
     const upstream = await startUpstream(onTestFinished);
@@ -268,7 +268,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
     });
     onTestFinished(() => frozen.close());
     frozen.freeze();
-    // From here, the endless stream fills the socket buffers of the system.
+    // From now on, the endless stream fills the socket buffers of the system.
     await waitFor(async () => (await server.counts()).streams === 2, PATIENTLY);
     recordTiming(task, 'server with a frozen client ended after, ms', await server.terminate(), {
       atMost: TIME_MS + TO_END_MS,

@@ -45,7 +45,7 @@ async function watching(url: string): Promise<void> {
 
 describe('1,000 clients that stop responding', () => {
   it(
-    'detects unresponsive clients by keepalive, ends their streams and closes their sockets',
+    'detects unresponsive clients by keepalive, ends their streams, and closes their sockets',
     { tags: ['timed'], timeout: 60_000 },
     async ({ task }) => {
       const server = await NestServer.start({ keepalive: KEEPALIVE });

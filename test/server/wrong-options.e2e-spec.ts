@@ -135,7 +135,7 @@ describe('start without usable protos or address', () => {
 });
 
 describe('server that is not connected', () => {
-  it('logs a server that is not connected when the application starts', async () => {
+  it('logs a warning if the server is not connected when the application starts', async () => {
     const log = new CapturedLog();
     const url = ownUrl();
     const module = ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url)));
@@ -147,7 +147,7 @@ describe('server that is not connected', () => {
     ]);
   });
 
-  it('does not log a server that is connected before the application starts', async () => {
+  it('logs no warning if the server is connected before the application starts', async () => {
     const { log } = await started(await serveOrders());
     expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
   });
@@ -219,7 +219,7 @@ describe('handler that serves no method', () => {
     "@GrpcMethod('Billing', 'Charge') of OrdersController.ofAnotherServer receives no calls: no service 'Billing' is served; write one of the served services: 'Orders'",
   ];
 
-  it('logs each handler that serves no method when the server starts, with a remedy', async () => {
+  it('logs each handler that serves no method, with a remedy, when the server starts', async () => {
     const protoPath = [ORDERS_PROTO, ARCHIVE_PROTO];
     const warnings = await warningsOf([server({ protoPath })]);
     const ofIndex =
@@ -250,7 +250,7 @@ describe('handler that serves no method', () => {
     expect(warnings.toSorted()).toEqual(expected.toSorted());
   });
 
-  it('logs no handler of an unknown service if the application has a server of Transport.GRPC, which may serve it', async () => {
+  it('logs no handler of an unknown service if the application has a server of Transport.GRPC, which might serve it', async () => {
     const options = { url: ownUrl(), package: 'archive.v1', protoPath: ARCHIVE_PROTO };
     const warnings = await warningsOf([server()], { transport: Transport.GRPC, options });
     expect(warnings.toSorted()).toEqual(OF_ORDERS.toSorted());
@@ -264,7 +264,7 @@ describe('channelOptions', () => {
     const { call, seen } = orders.open('watch', { from: '0' });
     await waitFor(() => seen.length === 1);
     await waitFor(() => orders.client.getChannel().getConnectivityState(false) === connectivityState.IDLE);
-    expect(await orders.ask('get', { id: '7' })).toMatchObject({ id: '7' });
+    expect(await orders.unary('get', { id: '7' })).toMatchObject({ id: '7' });
     expect(seen).toHaveLength(1);
     call.cancel();
   });

@@ -25,7 +25,7 @@ const WORLD = { ...DEFAULT_WORLD, clients: 50, callsPerSecond: 5, handshakeCost:
 const CALLS_PER_MS = (WORLD.clients * WORLD.callsPerSecond) / 1_000;
 /** First, the server fails every call with UNAVAILABLE; later, it is down. */
 const FAILING = { from: 500, to: 4_500 };
-const GONE = { from: 5_300, to: 6_800 };
+const DOWN = { from: 5_300, to: 6_800 };
 /** Recovery takes about 2 s; two more seconds without failures show that it lasts. */
 const LENGTH_MS = 11_500;
 
@@ -41,7 +41,7 @@ function inSimulation(): Figures {
       begin: ({ servers }: any) => (servers[0].isUnreachable = true),
       end: ({ servers }: any) => (servers[0].isUnreachable = false),
     },
-    { ...GONE, title: '', begin: (fleet: any) => fleet.stop(0), end: (fleet: any) => fleet.start(0) },
+    { ...DOWN, title: '', begin: (fleet: any) => fleet.stop(0), end: (fleet: any) => fleet.start(0) },
   ];
   return simulate(WORLD, ours, faults, LENGTH_MS / 1_000).figures;
 }
@@ -106,7 +106,7 @@ async function inReality(): Promise<Reality> {
   const call = (): void => {
     const number = begun++;
     const startedAt = now();
-    meter.called(startedAt, number, startedAt > GONE.to);
+    meter.called(startedAt, number, startedAt > DOWN.to);
     clients[Math.floor(random() * clients.length)]!.get({ id: String(number) }).subscribe({
       error: () => {
         ended += 1;
@@ -127,11 +127,11 @@ async function inReality(): Promise<Reality> {
   server.send({ unreachable: true });
   await delay(FAILING.to - now());
   server.send({ unreachable: false });
-  await delay(GONE.from - now());
-  server.send({ goneUntil: beganAt + GONE.to });
+  await delay(DOWN.from - now());
+  server.send({ downUntil: beganAt + DOWN.to });
   const open = begun - ended;
-  await delay(GONE.to - now());
-  meter.faultOver(GONE.to);
+  await delay(DOWN.to - now());
+  meter.faultOver(DOWN.to);
   await delay(LENGTH_MS - now());
   await waitFor(() => begun > 0 && ended === begun, { timeoutMs: 30_000 });
   clearInterval(load);
@@ -148,7 +148,7 @@ async function inReality(): Promise<Reality> {
   await Promise.all(clients.map((client) => firstValueFrom(client.get({ id: 'last' }, { timeoutMs: 30_000 }))));
   const figures = figuresOf(
     meter,
-    [FAILING, GONE].map((fault) => ({ ...fault, title: '', begin: () => {}, end: () => {} })),
+    [FAILING, DOWN].map((fault) => ({ ...fault, title: '', begin: () => {}, end: () => {} })),
     LENGTH_MS / SAMPLE_MS,
   );
   return { figures, calls: begun, attempts: arrivals.length, open };

@@ -1,7 +1,7 @@
 // A plain grpc-js server of orders.v1.Orders in its own process that behaves like the simulated one: it processes calls sequentially at
 // a fixed rate. A call that would wait too long fails with UNAVAILABLE without waiting. Each response is delayed by the latency:
 //   node bounded-server.mjs --port 0 --rate 600 --queue 1000 --latency 5
-// Over IPC, it accepts { unreachable }, which makes all calls fail if true, and { goneUntil }, which stops the server until that time. It
+// Over IPC, it accepts { unreachable }, which makes all calls fail if true, and { downUntil }, which stops the server until that time. It
 // responds to { report: true } with { arrivals }, the times of all requests. Times are in milliseconds since 1970.
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -48,12 +48,12 @@ async function listen(port) {
 }
 
 const port = await listen(values.port);
-process.on('message', ({ unreachable, goneUntil, report }) => {
+process.on('message', ({ unreachable, downUntil, report }) => {
   if (unreachable !== undefined) isUnreachable = unreachable;
-  if (goneUntil !== undefined) {
+  if (downUntil !== undefined) {
     server.forceShutdown();
     freeAt = 0;
-    setTimeout(() => void listen(port), goneUntil - Date.now());
+    setTimeout(() => void listen(port), downUntil - Date.now());
   }
   if (report) process.send({ arrivals });
 });

@@ -5,7 +5,7 @@ import { ENDPOINT_SCENARIOS } from '../../bench/simulation/endpoints/scenarios.m
 import { DEFAULT_ENDPOINT_WORLD, simulateEndpoints } from '../../bench/simulation/endpoints/simulate.mjs';
 
 const EJECTING = 'ejectUnhealthy';
-/** A simulation only computes. The limit allows for a busy machine. */
+/** A simulation uses only the CPU. The limit allows for a busy machine. */
 const SLOW = { timeout: 300_000 };
 /** Each client makes 10 calls per second to each endpoint. */
 const BUSY = { clients: 10, callsPerSecond: 100, endpoints: 10 };
@@ -111,7 +111,7 @@ it.each([
   },
 );
 
-it.each([1, 10, 100, 1_000])('ejects no healthy endpoint at %i calls per second', SLOW, (callsPerSecond) => {
+it.each([1, 10, 100, 1_000])('ejects no healthy endpoint at %i calls per second per client', SLOW, (callsPerSecond) => {
   const fleet = { clients: callsPerSecond === 1 ? 100 : 2, callsPerSecond, endpoints: 10 };
   const { figures } = simulate('endpoints-healthy', fleet, EJECTING, callsPerSecond === 1_000 ? 65 : 300);
   expect(figures.falseEjections).toBe(0);

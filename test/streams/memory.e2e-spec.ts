@@ -4,8 +4,8 @@ import { IS_FULL } from '../support/full-tables.js';
 
 const MiB = 1024 * 1024;
 /** Maximum memory of a process beyond its memory before the first message, regardless of the stream length. */
-const HEAP = 16 * MiB;
-const RESIDENT = 64 * MiB;
+const MAX_HEAP_BYTES = 16 * MiB;
+const MAX_RESIDENT_BYTES = 64 * MiB;
 
 /** Limit for a test that hangs. It is ten times the duration on an idle machine. */
 const timeout = 600_000;
@@ -44,10 +44,10 @@ const STOPPED_READERS: readonly StoppedReader[] = [
 const nameOf = (stream: Stream) => Object.values(stream).join('/');
 
 function expectBounded({ client, server }: Memories): void {
-  expect(client.heap).toBeLessThan(HEAP);
-  expect(server.heap).toBeLessThan(HEAP);
-  expect(client.resident).toBeLessThan(RESIDENT);
-  expect(server.resident).toBeLessThan(RESIDENT);
+  expect(client.heap).toBeLessThan(MAX_HEAP_BYTES);
+  expect(server.heap).toBeLessThan(MAX_HEAP_BYTES);
+  expect(client.resident).toBeLessThan(MAX_RESIDENT_BYTES);
+  expect(server.resident).toBeLessThan(MAX_RESIDENT_BYTES);
 }
 
 // Each test has its own two processes, so that the memory of one test is not measured in another.

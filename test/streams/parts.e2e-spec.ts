@@ -39,7 +39,7 @@ const counters = ({ client }: Side) => client.snapshot().counters;
 const quick = { backoff: { initialBackoffMs: 10, maxBackoffMs: 10 } };
 
 describe('stream of several calls', () => {
-  it('includes the call of the factory in a replayed session, but not a call that is the source of the session', async () => {
+  it('includes the call that the factory makes in a replayed session, but not a call that is the source of the session', async () => {
     const [a, b] = [await side(), await side()];
     const session = replayUnacknowledged((out) => a.echo.bidi(out), b.echo.serverStream({}, { timeoutMs: 60_000 }), {
       id: ({ number }) => number,
@@ -58,7 +58,7 @@ describe('stream of several calls', () => {
     await waitFor(() => counters(b).cancelled === 1);
   });
 
-  it('does not include the request source of an inner call in a resumable stream', async () => {
+  it('keeps a call that is the request source of an inner call separate from the resumable stream', async () => {
     const one = await side();
     one.server.script('ClientStream', { requests: 'leave', message: {} });
     await one.client.waitForReady();
@@ -74,7 +74,7 @@ describe('stream of several calls', () => {
     expect(one.client.activeCalls()).toMatchObject([{ path: '/testing.v1.Echo/Bidi', sent: 0 }]);
   });
 
-  it('does not include a call that the factory subscribes to separately in a resumable stream', async () => {
+  it('keeps a call to which the factory itself subscribes separate from the resumable stream', async () => {
     const one = await side();
     const separate: { received: number; end: string }[] = [];
     const seen = watch(
@@ -93,7 +93,7 @@ describe('stream of several calls', () => {
     expect([seen.end, separate[0]!.end]).toEqual(['completed', 'draining']);
   });
 
-  it('includes two merged calls in a resumable stream, each at its own client', async () => {
+  it('lists a resumable stream of two merged calls at the client of each call, and completes it when one client is drained', async () => {
     const [a, b] = [await side(), await side()];
     const seen = watch(resumable(() => merge(a.echo.serverStream({}), b.echo.serverStream({})), BY_NUMBER));
     await waitFor(() => seen.received === 2);
@@ -104,7 +104,7 @@ describe('stream of several calls', () => {
     expect(counters(b)).toMatchObject({ started: 1, succeeded: 1 });
   });
 
-  it('does not apply the deadline of a successful call to the next call that its factory makes', async () => {
+  it('does not apply the deadline of a successful call to the next call that the factory makes', async () => {
     const one = await side();
     one.server.script('Bidi', { messages: [{ number: 1 }] });
     const { advance, until, scheduler } = holdTimers();
@@ -118,9 +118,9 @@ describe('stream of several calls', () => {
   });
 
   it.each([
-    ['a plain call', (call: () => Observable<Echo>) => call()],
-    ['a piped call', (call: () => Observable<Echo>) => call().pipe(map((message) => message))],
-  ])('fails a stream at a deadline that passes between two calls: %s', async (_, around) => {
+    ['plain calls', (call: () => Observable<Echo>) => call()],
+    ['piped calls', (call: () => Observable<Echo>) => call().pipe(map((message) => message))],
+  ])('fails a resumable stream of %s at a deadline that passes between two calls', async (_, around) => {
     const one = await side();
     const { advance, until, scheduler } = holdTimers();
     const stream = () => around(() => one.echo.serverStream({}, { timeoutMs: 400 }));
@@ -164,7 +164,7 @@ describe('stream of several calls', () => {
     expect([seen.end, started]).toEqual(['completed', 1]);
   });
 
-  it('keeps a stream open during the drain of a client if its calls have moved to another client', async () => {
+  it('keeps a stream open during the drain of a client if the calls of the stream have moved to another client', async () => {
     const [a, b] = [await side(), await side()];
     const sides = [a, b];
     const seen = watch(

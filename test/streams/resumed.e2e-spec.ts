@@ -103,7 +103,7 @@ describe('resumed stream', () => {
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it('counts a call that was lost as interrupted, not as failed, if its stream resumes', async () => {
+  it('counts a lost call as interrupted, not as failed, if its stream resumes', async () => {
     const app = await start();
     const feed = follow(app);
     await waitFor(() => feed.events.length === 3);
@@ -244,7 +244,7 @@ describe('resumed stream', () => {
     expect(app.client.snapshot().counters).toMatchObject({ resumed: 1 });
   });
 
-  it('resumes a stream after failures with reason outage and a backoff if its method has waitForReady: false', async () => {
+  it('resumes a stream whose method has waitForReady: false after at least two failures with reason outage', async () => {
     const app = await start({ methods: { Watch: { waitForReady: false } } });
     const failures: string[] = [];
     const onError = (error: unknown) => {
@@ -355,7 +355,7 @@ describe('resumed stream at a shutdown', () => {
     expect(feed.end).toBe('completed');
   });
 
-  it('does not resume a stream with onDrain: finish at a shutdown', async () => {
+  it('does not resume a stream that has onDrain: finish during a shutdown', async () => {
     const app = await start({}, { timeoutMs: 5_000 });
     const feed = follow(app, { call: { onDrain: 'finish' } });
     await waitFor(() => feed.events.length === 3);

@@ -80,7 +80,7 @@ describe('streamIdleTimeoutMs', () => {
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
 
-  it("fails a stream that is idle before its first message with reachedServer: 'maybe'", async () => {
+  it("reports reachedServer: 'maybe' for a stream that is idle before its first message", async () => {
     const { echo, server, client } = await scene(idle);
     server.script('Bidi', { never: true });
     await client.waitForReady();
@@ -123,7 +123,7 @@ describe('streamIdleTimeoutMs', () => {
   });
 
   it.each([0, -1, NaN, '5' as never])(
-    'rejects a streamIdleTimeoutMs of %j with its path',
+    'rejects a streamIdleTimeoutMs of %j with an error that names its path',
     async (streamIdleTimeoutMs) => {
       const { echo } = await scene();
       await expect(toList(echo.serverStream({}, { streamIdleTimeoutMs }))).rejects.toThrow(
@@ -161,7 +161,7 @@ describe('stream over a black-holed connection', () => {
         subscription.unsubscribe();
       });
       await waitFor(() => seen.length === 1 && client.activeCalls().every(({ received }) => received === 1));
-      // From here, open connections transfer no bytes, but new connections do.
+      // From now on, open connections transfer no bytes, but new connections do.
       const heldAt = performance.now();
       proxy.holdBytes();
       expect(await plain).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });

@@ -98,7 +98,7 @@ describe('unread stream', () => {
   });
 });
 
-/** Number of the line above the call of this function. */
+/** Number of the line above the call to this function. */
 function lineAbove(): number {
   const [, , caller = ''] = (new Error().stack ?? '').split('\n');
   return Number(/:(\d+):\d+\)?$/.exec(caller)?.[1]) - 1;

@@ -14,7 +14,7 @@ export class FileReporter extends DefaultReporter {
   }
 }
 
-/** `undefined` if every test ran and every optional program is installed. */
+/** Returns the final line; `undefined` if every test ran and every optional program is installed. */
 function skippedLine(modules: readonly TestModule[], missing: readonly string[]): string | undefined {
   const skipped = modules.flatMap(({ children }) => [...children.allTests('skipped')]).length;
   if (skipped === 0 && missing.length === 0) return undefined;

@@ -22,7 +22,7 @@ import {
 
 const MAX_WINDOW = 2 ** 31 - 1 - 65_535;
 
-/** Metadata key of a request's key. */
+/** Metadata key whose value identifies a request. */
 export const KEY = 'x-call';
 
 /** Value of the metadata `KEY`. Braces take 15 and 14 bits in Huffman coding, so that HPACK sends a short value in braces as plain text. */
@@ -35,7 +35,7 @@ export class FrameRequest {
     readonly streamId: number,
     /** The value of its metadata `KEY`. */
     readonly key: string,
-    /** Number of requests with its key, including this one. */
+    /** Number of requests with its key so far, including this one. */
     readonly number: number,
   ) {}
 
@@ -57,7 +57,7 @@ export class FrameRequest {
     return this.fields({ ':status': '200', ...fields }, true);
   }
 
-  /** Ends the stream by an empty DATA frame. */
+  /** Ends the stream with an empty DATA frame. */
   end(): Buffer {
     return frame(FRAME.data, FLAG.endStream, this.streamId, Buffer.alloc(0));
   }

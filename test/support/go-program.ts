@@ -10,7 +10,7 @@ const BUILT_WITHIN_MS = 240_000;
 
 const built = new Map<string, Promise<string>>();
 
-/** Path of the program built from the Go file `source`; built once per process. */
+/** Builds the Go file `source`, once per process. Resolves to the path of the program. */
 export function goProgram(source: string): Promise<string> {
   const building = built.get(source) ?? build(source);
   built.set(source, building);

@@ -91,8 +91,8 @@ export class OrdersProcess {
   private spawn(more: readonly string[]): Promise<ChildServer> {
     const { ports = 1, delayMs = 0 } = this.options;
     const known = this.server === undefined ? [] : this.bound.map(({ port }) => port);
-    const wanted = known.length > 0 ? known : Array.from({ length: ports }, () => 0);
-    const options = ['--ports', wanted.join(','), '--log', this.log, '--delay', String(delayMs)];
+    const requested = known.length > 0 ? known : Array.from({ length: ports }, () => 0);
+    const options = ['--ports', requested.join(','), '--log', this.log, '--delay', String(delayMs)];
     return ChildServer.start({
       script: new URL('./orders-server.mjs', import.meta.url),
       args: () => [...options, ...more],

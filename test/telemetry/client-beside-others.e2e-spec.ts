@@ -15,7 +15,7 @@ const leaks = captureLeaks();
 let instrumentation: GrpcInstrumentation;
 beforeAll(() => {
   instrumentation = new GrpcInstrumentation();
-  // The instrumentation patches grpc-js in place when it is required, so that earlier imports are also patched.
+  // The instrumentation patches grpc-js in place when grpc-js is required, so that earlier imports are also patched.
   createRequire(import.meta.url)('@grpc/grpc-js');
 });
 afterAll(async () => {
@@ -43,7 +43,7 @@ async function scene() {
 }
 
 it.each(EACH_METHOD)(
-  'creates the only client spans of a call if @opentelemetry/instrumentation-grpc is enabled: %s',
+  'creates the only client spans of a call to %s, even if @opentelemetry/instrumentation-grpc is enabled',
   async (method) => {
     const { echo, spans, traceparents } = await scene();
     await lastValueFrom(callOnce(echo, method), { defaultValue: undefined });
@@ -53,7 +53,7 @@ it.each(EACH_METHOD)(
   },
 );
 
-it('leaves calls of the grpc-js client on the library channel to @opentelemetry/instrumentation-grpc', async () => {
+it('creates no spans for calls of the grpc-js client on the library channel, which @opentelemetry/instrumentation-grpc traces', async () => {
   const { client, spans, traceparents } = await scene();
   const plain = client.getClientByServiceName<any>('Echo');
   await new Promise((resolve) => plain.unary({}, resolve));
@@ -62,7 +62,7 @@ it('leaves calls of the grpc-js client on the library channel to @opentelemetry/
   expect(traceparents()).toEqual([[expect.any(String)]]);
 });
 
-it("leaves calls of Nest's plain client to @opentelemetry/instrumentation-grpc", async () => {
+it("creates no spans for calls of Nest's plain client, which @opentelemetry/instrumentation-grpc traces", async () => {
   const { server, echo, spans, traceparents } = await scene();
   const module = await Test.createTestingModule({
     imports: [

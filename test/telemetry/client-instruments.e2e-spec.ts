@@ -63,7 +63,7 @@ async function refusing() {
 }
 
 describe('client metrics', () => {
-  it('defines the metrics of gRFC A66, A96 and A94 with the same name, kind, unit, labels and bounds', async () => {
+  it('defines the metrics of gRFC A66, A96, and A94 with the same name, kind, unit, labels, and bounds', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server, close } = await instrumentedScene({ serviceConfig: hedged, outageGraceMs: 5_000 });
     server.script('Unary', ({ previousAttempts }) =>
@@ -94,7 +94,7 @@ describe('client metrics', () => {
   });
 });
 
-/** Kind, unit, labels and bounds of an instrument, as the SDK collected them. */
+/** Kind, unit, labels, and bounds of an instrument, as the SDK collected them. */
 function shapeOf(found: readonly MetricData[], name: string): unknown[] {
   const metric = found.find(({ descriptor }) => descriptor.name === name);
   if (metric === undefined) return ['missing'];

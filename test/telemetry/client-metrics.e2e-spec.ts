@@ -59,7 +59,7 @@ describe('gRPC metrics of a client', () => {
     expect(await telemetry.gauge('resilient_grpc.client.hedging_delay', unary)).toBeGreaterThan(0);
   });
 
-  it.each(EACH_METHOD)('counts calls, attempts and bytes of %s', async (method) => {
+  it.each(EACH_METHOD)('counts calls, attempts, and bytes of %s', async (method) => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     const [message] = (await lastValueFrom(callOnce(echo, method).pipe(toArray()))) as [object | undefined];
@@ -227,7 +227,7 @@ describe('gRPC metrics of a client', () => {
 describe('resilient_grpc metrics of a client', () => {
   const CLIENT = { 'resilient_grpc.client': 'echo' };
 
-  it('records an outage, its waiting calls and the outcome of each wait', async () => {
+  it('records an outage, its waiting calls, and the outcome of each wait', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server } = await instrumentedScene({ outageGraceMs: 10_000 });
     await firstValueFrom(echo.unary({}));
@@ -355,7 +355,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(await telemetry.count('resilient_grpc.client.ejections', byRule)).toBe(1);
   });
 
-  it('records replaced connections, the drain and the calls it cut off, without those that it ended by onDrain', async () => {
+  it('records replaced connections, the drain, and the calls that the drain cut off, except those that onDrain ended', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server, close } = await instrumentedScene({ maxConnectionAgeMs: 1_000 });
     server.script('Unary', { never: true });

@@ -28,7 +28,7 @@ describe('spans of a call', () => {
   // gRFC A72, "Tracing Information", "At the client".
   // https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information
   it.each(EACH_METHOD)(
-    'creates spans with the names, attributes, events and status of gRFC A72: %s',
+    'creates the spans of a call to %s with the names, attributes, events, and status of gRFC A72',
     async (method) => {
       const telemetry = collectTelemetry();
       const { client, echo, server } = await instrumentedScene();
@@ -141,7 +141,7 @@ describe('spans of a call', () => {
     expect(await telemetry.recorded('grpc.client.call.transparent_retries')).toMatchObject({ sum: 1 });
   });
 
-  it('creates a span per hedged attempt, and ends the span of the losing attempt as CANCELLED with its call', async () => {
+  it('creates a span per hedged attempt, and ends the span of the losing attempt as CANCELLED', async () => {
     const telemetry = collectTelemetry();
     const name = [{ service: 'testing.v1.Echo' }];
     const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };
@@ -178,7 +178,7 @@ describe('spans of a call', () => {
     expect(hrTimeToMilliseconds(late!.startTime)).toBeGreaterThan(waitedAt);
   });
 
-  it('ends the spans of a call with its status on a failure, unsubscribe, deadline or drain', async () => {
+  it('ends the spans of a call with its status on a failure, unsubscribe, deadline, or drain', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server, close } = await instrumentedScene();
     server.script('Unary', { status: 'NOT_FOUND', details: 'no such thing' });
@@ -353,7 +353,7 @@ describe('parent span of a call', () => {
     expect(parentOf(all(telemetry, 'Sent.testing.v1.Echo.UnsafeUnary')[0]!)).toBeUndefined();
   });
 
-  it('keeps the parent span active in pulled requests, metadata functions and callbacks of the call, even on a retry', async () => {
+  it('keeps the parent span active in pulled requests, metadata functions, and callbacks of the call, even on a retry', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene({
       methods: { ClientStream: { idempotent: true } },

@@ -183,7 +183,7 @@ describe('OpenTelemetry SDK', () => {
     expect(await sdk.telemetry!.count('grpc.subchannel.open_connections')).toBe(0);
   });
 
-  it('sends no telemetry to an SDK that is registered after the start', async () => {
+  it('sends no telemetry to an SDK that is registered after the application has started', async () => {
     const { client, echo } = await instrumentedScene();
     const telemetry = collectTelemetry();
     await firstValueFrom(echo.unary({}));

@@ -84,7 +84,7 @@ export function collectTelemetry() {
       const [point] = await points(name, attributes);
       return point?.value as Histogram | undefined;
     },
-    /** Ended spans in the order of their ends. */
+    /** Ended spans in the order in which they ended. */
     spans: (): readonly ReadableSpan[] => exporter.getFinishedSpans(),
     /** Resolves to the span with this name after the span has ended. */
     span: async (name: string): Promise<ReadableSpan> => {
@@ -111,7 +111,7 @@ export function collectTelemetry() {
   };
 }
 
-/** Serves `Orders` with `controller` in a microservice with the telemetry module; closed after the test. */
+/** Serves `Orders` with `controller` in a microservice with the telemetry module. The microservice is closed after the test. */
 export async function serveInstrumented(
   controller: Type,
   options: Partial<ResilientGrpcServerOptions> = {},
@@ -136,7 +136,7 @@ export async function serveInstrumented(
   return { url, server, close, client: ordersOf(url).client };
 }
 
-/** A client that compresses its requests; closed after the test. */
+/** Creates a client that compresses its requests. It is closed after the test. */
 export function compressingOrders(url: string): any {
   const Orders = ordersOf(url).client.constructor as new (...args: ConstructorParameters<typeof Client>) => Client;
   const client = new Orders(url, credentials.createInsecure(), {

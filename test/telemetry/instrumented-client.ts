@@ -22,7 +22,7 @@ export interface InstrumentedClient {
   close(): Promise<void>;
 }
 
-/** Starts an application with the client 'echo' and, by default, the telemetry module; closed after the test. */
+/** Starts an application with the client 'echo' and, by default, the telemetry module. The application is closed after the test. */
 export async function instrumentedClient(
   url: string,
   settings: Partial<GrpcClientSettings> = {},

@@ -59,7 +59,7 @@ function traced(request: IncomingMessage, response: ServerResponse, next: () => 
 }
 
 it.each(['observable', 'promise', 'loop'])(
-  'connects HTTP request, call, attempt, served call and the work of the handler in one trace: %s',
+  'connects the HTTP request, the call, its attempt, the served call, and the work of the handler in one trace (%s)',
   async (how) => {
     const telemetry = collectTelemetry();
     const { url } = await serveInstrumented(OrdersController);

@@ -243,7 +243,7 @@ describe('gRPC metrics of a server', () => {
     expect(await telemetry.recorded(DURATION, { ...GET, 'grpc.status': 'CANCELLED' })).toMatchObject({ count: 1 });
   });
 
-  it('records an undecodable request, which reaches no handler, as INTERNAL', async () => {
+  it('records a call with an undecodable request as INTERNAL', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     const nonsense = () => Buffer.from([0x0a, 0xff]);
@@ -256,7 +256,7 @@ describe('gRPC metrics of a server', () => {
     );
   });
 
-  it("counts calls of unknown methods as 'other'", async () => {
+  it("counts calls to unknown methods as 'other'", async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     for (const name of ['/orders.v1.Orders/Nope', '/made.up/Name']) {
@@ -352,7 +352,7 @@ describe('resilient_grpc metrics of a server', () => {
 describe('span of a served call', () => {
   // gRFC A72, "Tracing Information", "At the server".
   // https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md
-  it('creates a span of a served call with the name, kind, message events and status of gRFC A72', async () => {
+  it('creates a span of a served call with the name, kind, message events, and status of gRFC A72', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.session = (messages) => messages;

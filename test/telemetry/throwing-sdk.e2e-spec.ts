@@ -74,7 +74,7 @@ class OrdersController {
 }
 
 describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
-  it('does not change the outcome of client calls, and leaves no call active, if the SDK throws', async () => {
+  it('does not change the outcome of client calls or keep a call active if the SDK throws', async () => {
     const reported = throwingSdk(breakIt);
     const { client, echo, server } = await instrumentedScene({ maxConcurrentCalls: 1 });
     for (const method of EACH_METHOD)

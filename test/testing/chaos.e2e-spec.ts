@@ -20,7 +20,7 @@ import { EchoClient } from './echo-client.js';
 
 const script = new URL('./fixtures/echo-server.mjs', import.meta.url);
 
-/** Starts a server in its own process, and a proxy of each kind that forwards to it. Also returns the faults of all three. */
+/** Starts a server in its own process, and a chain of both proxies in front of it. Also returns the faults of all three. */
 async function startTargets() {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -122,7 +122,7 @@ it('applies the documented effect of each fault until the fault ends', async () 
     await end?.();
     await well();
     if (seen === 'late') await expect.poll(isLate, { timeout: 20_000 }).toBe(false);
-    // A fault that hit no call must leave no effect either.
+    // A fault that affects no call must have no effect after its end, either.
     const { failed } = http2.counters;
     if (seen === 'fails' && /^(cut|http2)/.test(name)) {
       await begin();

@@ -32,7 +32,7 @@ export interface Answer {
 const service = loadSync(ECHO_PROTO)['testing.v1.Echo'] as ServiceDefinition;
 type MethodName = 'Unary' | 'UnsafeUnary' | 'ClientStream' | 'ServerStream' | 'Bidi';
 
-/** A plain grpc-js client with its own connection pool, which exposes the behavior of the transport. */
+/** A plain grpc-js client with its own connection pool. Its results expose the behavior of the transport. */
 export class EchoClient {
   readonly client: Client;
 

@@ -18,7 +18,7 @@ const order = { id: '7', requestId: '', item: 'tea', quantity: 1, sequence: '1' 
 const event = (sequence: string): OrderEvent => ({ sequence, order: undefined });
 
 const [ENDS, FAILS, HANGS] = ['0', '8', '9'] as const;
-/** The fake behaves like the server. `id` selects the result of Get. Watch sends two events, and `from` selects its end. */
+/** The fake behaves like the server. `id` selects the result of Get. Watch sends two events, and `from` selects how the stream ends. */
 const fake = fakeGrpcService<OrdersClient>({
   get: ({ id }, { signal }) => {
     if (id === '7') return order;
@@ -61,7 +61,7 @@ beforeAll(async () => {
   };
 });
 
-/** Everything that a caller receives: messages, callbacks and the end. */
+/** Everything that a caller receives: messages, callbacks, and the end. */
 interface Seen {
   readonly messages: readonly string[];
   readonly callbacks: readonly unknown[];

@@ -65,7 +65,7 @@ describe('FaultProxy', () => {
     expect((await client.unary({ payload })).value?.payload.equals(payload)).toBe(true);
   });
 
-  it('refuses new connections and keeps open ones after refuse(), and listens on the same port again after forward()', async () => {
+  it('refuses new connections and keeps existing ones after refuse(), and listens on the same port again after forward()', async () => {
     await client.unary({});
     const { port } = proxy;
     proxy.refuse();

@@ -92,7 +92,7 @@ describe('Http2FaultProxy', () => {
       expect(server.counts().calls).toBe(method === 'unary' ? 1 : 0);
     });
 
-    it('rejects a call as unprocessed by GOAWAY, so that it is resent on a new connection and earlier calls finish', async () => {
+    it('rejects a call by GOAWAY as unprocessed, so that the call is resent on a new connection and earlier calls finish', async () => {
       const { answer } = await held();
       proxy.failCalls({ kind: 'goaway', debugData: 'max_age' }, { method: 'Unary' });
       expect((await plain.unary({ text: 'elsewhere' })).value?.text).toBe('elsewhere');

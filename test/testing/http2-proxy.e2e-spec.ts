@@ -57,7 +57,7 @@ describe('Http2FaultProxy without faults', () => {
     expect(proxy.counters).toEqual({ accepted: 1, open: 1, calls: 4, forwarded: 4, failed: 0, pings: 0 });
   });
 
-  it('forwards metadata, headers, status, details and trailers through an Http2FaultProxy', async () => {
+  it('forwards metadata, headers, status, details, and trailers through an Http2FaultProxy', async () => {
     const binary = Buffer.from([0, 1, 2, 250, 251]);
     server.script('Unary', ({ metadata }) => ({
       headers: { 'x-seen-bin': metadata.get('x-bin') as Buffer[], 'x-seen': metadata.get('x-text') as string[] },
@@ -150,7 +150,7 @@ describe('Http2FaultProxy without faults', () => {
     await waitFor(() => server.connections.open === 0);
   });
 
-  it('uses TLS between an Http2FaultProxy, its client and its upstream', async () => {
+  it('uses TLS on both sides of an Http2FaultProxy, and rejects a client without a certificate', async () => {
     const [key, cert, ca] = [tlsFile('server-key'), tlsFile('server'), tlsFile('ca')];
     const secure = await ScriptedGrpcServer.start({
       protoPath: ECHO_PROTO,

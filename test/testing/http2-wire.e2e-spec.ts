@@ -107,7 +107,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     ]);
   });
 
-  it('rejects a call as unprocessed by GOAWAY with an error code, which also ends earlier calls', async () => {
+  it('rejects a call by GOAWAY with an error code, which also ends earlier calls', async () => {
     const before = call();
     await waitFor(() => served.length === 1);
     proxy.failCalls({ kind: 'goaway', code: 'INTERNAL_ERROR', debugData: 'broken' });

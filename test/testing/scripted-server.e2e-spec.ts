@@ -52,7 +52,7 @@ describe('ScriptedGrpcServer', () => {
       });
     });
 
-    it('uses one reply of a list per call, repeats the last and restarts with a new list', async () => {
+    it('uses one reply of a list per call, repeats the last one, and starts over with a new list', async () => {
       const list = [{ status: 'UNAVAILABLE' }, { status: 'ABORTED' }, { message: { text: 'ok' } }] as const;
       const codes = async (count: number) => {
         const seen = [];
@@ -65,7 +65,7 @@ describe('ScriptedGrpcServer', () => {
       expect(await codes(2)).toEqual([14, 10]);
     });
 
-    it('calls a script function for each call with the request, number and attempt of the call', async () => {
+    it('calls a script function for each call with the request, number, and attempt of the call', async () => {
       server.script<EchoRequest>('Unary', async (call) => ({
         message: { text: `${call.request.text} ${call.number} ${call.attempt}` },
       }));
@@ -103,7 +103,7 @@ describe('ScriptedGrpcServer', () => {
       expect((await client.unary({})).status.metadata.get('grpc-retry-pushback-ms')).toEqual(expected);
     });
 
-    it('sends an invalid status code', async () => {
+    it('sends a status code of a script even if the code is invalid', async () => {
       server.script('Unary', { status: 99, details: 'odd' });
       expect((await client.unary({})).status).toMatchObject({ code: 99, details: 'odd' });
     });
@@ -136,7 +136,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.heldCount()).toBe(0);
     });
 
-    it('sends the headers and holds the messages, or sends the messages and holds the status', async () => {
+    it('sends the headers and holds the messages, or sends the messages and holds the status, as `hold` requires', async () => {
       const headersOf = (stream: ReturnType<typeof client.serverStream>) =>
         new Promise((resolve) => stream.call.on('metadata', resolve));
       server.script('ServerStream', { headers: true, hold: 'messages', messages: [{ number: 1 }] });
@@ -466,7 +466,7 @@ describe('ScriptedGrpcServer', () => {
         { messages: { text: 'hello' } },
         '.messages: expected an array, an iterable, or a function that returns one, got an object with text; write messages: [{ … }]',
       ],
-    ])('rejects the script %o with an error that names the key and the remedy', (wrong, message) => {
+    ])('rejects the script %o with an error that describes the problem', (wrong, message) => {
       expect(() => setScript(wrong)).toThrow(script + message);
     });
 

@@ -2,13 +2,13 @@ import { isInstalled } from '../../support/programs.js';
 import type { Measured, Run, UpstreamKind } from './situation.js';
 
 /**
- * Returns both implementations, one in plaintext and the other over TLS, or only grpc-js if grpcio is not installed. `swapped` exchanges
+ * Returns grpc-js and grpcio, one in plaintext and the other over TLS; or only grpc-js if grpcio is not installed. `swapped` exchanges
  * plaintext and TLS.
  */
 export function upstreamKinds(swapped: boolean): readonly UpstreamKind[] {
-  const own: UpstreamKind = { implementation: 'grpc-js', security: swapped ? 'TLS' : 'plain' };
-  const pythons: UpstreamKind = { implementation: 'grpcio', security: swapped ? 'plain' : 'TLS' };
-  return isInstalled('grpcio') ? [own, pythons] : [own];
+  const grpcJs: UpstreamKind = { implementation: 'grpc-js', security: swapped ? 'TLS' : 'plain' };
+  const grpcio: UpstreamKind = { implementation: 'grpcio', security: swapped ? 'plain' : 'TLS' };
+  return isInstalled('grpcio') ? [grpcJs, grpcio] : [grpcJs];
 }
 
 /** Runs `measure` against all kinds of upstreams concurrently, and appends the upstream to the name of each figure. */

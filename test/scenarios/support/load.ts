@@ -15,7 +15,7 @@ export function load(
   return calls;
 }
 
-/** Starts no more calls; resolves when the last one has ended, even on a busy machine. */
+/** Stops starting calls, and resolves when the last open call has ended. Waits long enough for a busy machine. */
 export function stop(calls: CallLoad): Promise<void> {
   return calls.stop(90_000);
 }

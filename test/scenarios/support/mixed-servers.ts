@@ -16,7 +16,7 @@ export type MixedImplementation = (typeof IMPLEMENTATIONS)[number];
 
 /** Servers of three gRPC implementations other than this library. They listen on the same port of different loopback addresses. */
 export interface MixedServers {
-  /** Target with the name of all listed servers: 'dns:///mixed-1.test:port'. */
+  /** Target whose name resolves to all listed servers: 'dns:///mixed-1.test:port'. */
   readonly url: string;
   readonly all: readonly Upstream[];
   of(implementation: MixedImplementation): Upstream;
@@ -54,8 +54,8 @@ export async function startMixedServers(run: Run, options: UpstreamOptions = {})
 }
 
 /**
- * Starts a client that balances over the listed servers and resolves their name each second. Waits until the client is connected to `count`
- * servers.
+ * Starts a client that balances over the listed servers and resolves their name once per second. Waits until the client is connected to
+ * `count` servers.
  */
 export async function startMixedClient(
   run: Run,

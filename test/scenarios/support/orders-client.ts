@@ -11,13 +11,14 @@ export async function startUpstream(run: Run, kind: UpstreamKind, options: Upstr
 }
 
 /**
- * Outage grace period of a client: the default, or ten minutes if only counts are judged, because a busy machine may exceed the default.
+ * Outage grace period of a client: the default, or ten minutes if only counts are judged, because recovery on a busy
+ * machine can take longer.
  */
 export function outageGrace({ which }: Run): Pick<GrpcClientSettings, 'outageGraceMs'> {
   return which === 'counts' ? { outageGraceMs: 600_000 } : {};
 }
 
-/** Starts a Nest application with a client of `upstream`; closed at the end of the run. */
+/** Starts a Nest application with a client of `upstream`. The application is closed at the end of the run. */
 export async function startClientOf(
   run: Run,
   upstream: Upstream,

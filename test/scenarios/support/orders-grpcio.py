@@ -215,7 +215,7 @@ async def main():
         send({"boundAt": now()})
 
     async def end():
-        # Like tryShutdown of grpc-js: running calls may finish. Feeds never end on their own.
+        # Like tryShutdown() of grpc-js, this lets running calls finish. Feeds never end on their own.
         ending.set()
         health_changed.set()
         await server.stop(settings["drainMs"] / 1000)

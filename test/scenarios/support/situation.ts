@@ -17,9 +17,9 @@ export interface UpstreamKind {
 /** Input of `Situation.measure`. */
 export interface Run {
   readonly length: Length;
-  /** The value 'counts' selects longer limits and fewer calls per second, so that the counts hold on any machine. */
+  /** The value 'counts' selects longer limits and fewer calls per second, so that any machine meets the bounds of counts. */
   readonly which: Which;
-  /** Returns random numbers from 0 to below 1, drawn from the seed of the run. */
+  /** Returns a random number that is at least 0 and below 1, derived from the seed of the run. */
   readonly random: () => number;
   /** The kinds of upstreams to run against. Contains only those that are installed. */
   readonly kinds: readonly UpstreamKind[];
@@ -36,7 +36,7 @@ export type Measured = Readonly<Record<string, number | string>>;
 
 /** The required range of a figure, which each upstream and each variant must meet. */
 export interface SituationBound extends Bound {
-  /** True if a busy machine changes the figure: a duration, a rate or a share. The bound is then ignored if `which` is 'counts'. */
+  /** True if a busy machine changes the figure: a duration, a rate, or a share. The bound is then ignored if `which` is 'counts'. */
   readonly timed?: boolean;
 }
 

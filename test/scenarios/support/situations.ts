@@ -4,7 +4,7 @@ import type { Situation } from './situation.js';
 
 const FOLDER = join(import.meta.dirname, '..');
 
-/** Every situation of test/scenarios by name; each has a file of that name. */
+/** Returns every situation in test/scenarios, by name. The file of a situation has the same name. */
 export async function allSituations(): Promise<ReadonlyMap<string, Situation>> {
   const files = readdirSync(FOLDER).filter((file) => /^(?!.*-spec\.ts$).*\.ts$/.test(file));
   const all = new Map<string, Situation>();

@@ -26,7 +26,7 @@ export interface UpstreamOptions {
   /** Capacity in unary requests per second; requests beyond it are queued. @defaultValue unlimited */
   readonly perSecond?: number;
   /**
-   * Unary requests that would be queued for longer fail with UNAVAILABLE immediately; at -1,000,000,000, all requests do.
+   * Unary requests that would be queued for longer than this fail with UNAVAILABLE immediately; at -1,000,000,000, all requests do.
    * @defaultValue unlimited
    */
   readonly queueMs?: number;
@@ -73,8 +73,8 @@ const SCRIPTS = {
 } as const;
 
 /**
- * The programs that run a script; Node runs the others. The grpc-go server is built from its script and ignores the script path in its
- * arguments.
+ * Programs that run the scripts of some implementations; Node runs the other scripts. The grpc-go server is built from its script and
+ * ignores the script path in its arguments.
  */
 const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => string | Promise<string>>>> = {
   grpcio: () => PYTHON,
@@ -126,7 +126,7 @@ export class Upstream {
     return this.kind.security === 'TLS' ? { tls: { ca: certificate('ca'), serverName: 'localhost' } } : {};
   }
 
-  /** Logged requests and ends of all processes of this upstream. */
+  /** Requests and ends of calls that the processes of this upstream have logged; those of the kinds `what`, or all by default. */
   arrived(...what: readonly ArrivedWhat[]): readonly Arrival[] {
     if (!existsSync(this.log)) return [];
     // Text after the last line break is still being written.
@@ -134,7 +134,7 @@ export class Upstream {
     return lines.map(toArrival).filter((arrival) => what.length === 0 || what.includes(arrival.what));
   }
 
-  /** Number of repeated requests of `what`. */
+  /** Number of requests of the method `what` that repeat the key of an earlier one. */
   duplicates(what: ArrivedWhat): number {
     const keys = this.arrived(what).map(({ key }) => key);
     return keys.length - new Set(keys).size;
@@ -142,8 +142,8 @@ export class Upstream {
 
   /**
    * Sends SIGKILL, or SIGTERM (the server sends GOAWAY and exits when all calls have ended). Another process listens on the same port
-   * `downMs` later, or when the old process has exited if that is later. Resolves to the time at which it listens, in milliseconds since
-   * 1970.
+   * `downMs` later, or when the old process has exited if that is later. Resolves to the time at which the new process starts to listen,
+   * in milliseconds since 1970.
    */
   async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<number> {
     await this.prepareRestart();

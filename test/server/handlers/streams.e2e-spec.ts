@@ -233,7 +233,7 @@ describe('response stream', () => {
 });
 
 describe('request stream', () => {
-  it('responds to each request of a stream while the handler iterates over the requests', async () => {
+  it('sends each response that a handler yields for the requests over which it iterates', async () => {
     handlers.session = async function* (requests) {
       for await (const { messageId } of requests) yield { messageId };
     };

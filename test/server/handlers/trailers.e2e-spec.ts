@@ -107,12 +107,12 @@ describe.each(Object.keys(CALLS))('@CallTrailers() of a %s call', (kind) => {
     expect([code, metadata.get('x-cache'), metadata.get('connection')]).toEqual([status.OK, ['hit'], []]);
     const log = orders.log.lines.map(({ level, text }) => `${level} ${text}`).join('\n');
     expect(log).toMatch(/^warn .*trailers were omitted/m);
-    // The call succeeded.
+    // The call succeeded, so no failure is logged.
     expect(log).not.toContain('handler failed');
   });
 });
 
-it('sends no additional trailers for a handler that sets none', async () => {
+it('sends no custom trailers for a handler that sets none', async () => {
   fill = () => undefined;
   const { metadata } = await statusOf('unary');
   expect(Object.keys(metadata.getMap()).filter((key) => key.startsWith('x-'))).toEqual([]);

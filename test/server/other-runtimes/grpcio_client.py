@@ -2,7 +2,7 @@
 
     python3 grpcio_client.py TARGET POLICY CALLS_PER_SECOND
 
-Writes a line `from SERVER` after the first response of each process. When its standard input closes and all calls have ended, writes
+Writes a line `from SERVER` after the first response from each server. When its standard input closes and all calls have ended, writes
 a line of JSON: {"calls": N, "failed": ["CODE: details", ...]}.
 """
 

@@ -1,4 +1,4 @@
-// Makes 15 unary calls one after another, and then CALLS at once, with grpc-go, which retries them by its retry policy:
+// Makes 15 unary calls one after another, and then CALLS at once. grpc-go retries them as SERVICE_CONFIG requires:
 //
 //	overload-grpc-go TARGET CALLS TIMEOUT_SECONDS SERVICE_CONFIG
 //

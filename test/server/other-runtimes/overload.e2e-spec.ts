@@ -83,7 +83,7 @@ const RUNTIMES: readonly Runtime[] = [
 // The first run of a Go program builds it.
 describe('an overloaded server', { timeout: 360_000 }, () => {
   it.for(RUNTIMES)(
-    'keeps $name from retrying calls that an overloaded server refused, and keeps its connection',
+    'keeps $name from retrying calls that an overloaded server refused, and keeps the connection open',
     async ({ run, needs }, { skip }) => {
       skip(...skipWithout(...needs));
       const server = await NestServer.start({}, [`--busy=${BUSY_MS}`]);

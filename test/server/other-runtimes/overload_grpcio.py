@@ -1,4 +1,4 @@
-"""Makes 15 unary calls one after another, and then CALLS at once, with grpcio, which retries them by its retry policy.
+"""Makes 15 unary calls one after another, and then CALLS at once. grpcio retries them as SERVICE_CONFIG requires.
 
     python3 overload_grpcio.py TARGET CALLS TIMEOUT_SECONDS SERVICE_CONFIG
 

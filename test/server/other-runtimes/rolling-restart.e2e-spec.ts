@@ -67,7 +67,7 @@ describe('rolling restart of two servers', () => {
     await leaks.settled();
   });
 
-  /** Waits until each client of `kind` has received a response from a running server, and at least one client from both servers. */
+  /** Waits until each client of `kind` has received a response from a running server, and one of them has received responses from both. */
   async function served(kind: readonly LoadClient[]): Promise<void> {
     const pids = servers.map(({ pid }) => String(pid));
     const describe = () =>

@@ -150,7 +150,7 @@ describe('ResilientGrpcServer, intended differences', () => {
         expect((await call.ended).status.code).toBe(Code.DEADLINE_EXCEEDED);
         return handlers.began > 0;
       });
-      // Calls on one connection cannot overtake each other, so the handlers of all calls above have started.
+      // Calls on one connection cannot overtake each other, so the handlers of all earlier calls have started.
       await client.call('parity.v1.Kinds/Watch', { number: 1 });
       await waitFor(() => handlers.over >= handlers.began);
       expect(handlers.over).toBe(handlers.began);
@@ -172,7 +172,7 @@ describe('ResilientGrpcServer, intended differences', () => {
     });
   });
 
-  it('responds to a request stream with an empty message if the handler emits undefined', async () => {
+  it('responds to a request stream with an empty message if the handler emits undefined and the message type has no fields', async () => {
     const answer = await client.call('parity.v1.Kinds/ForgetAll', notes(2), { deadlineMs: 20_000 });
     expect(answer).toMatchObject({ messages: [{}], status: { code: Code.OK } });
   });
@@ -216,7 +216,7 @@ describe('ResilientGrpcServer, intended differences', () => {
       await call.ended;
     });
 
-    it('delivers all requests to a handler that starts after their end', async () => {
+    it('delivers all requests to a handler that starts after the request stream has ended', async () => {
       const { call, release } = await early(5, true);
       for (let i = 0; i < 10; i++) await client.call('parity.v1.Kinds/Watch', { number: 1 });
       release();

@@ -90,12 +90,12 @@ describe.each(SERVERS)('%s: contracts', (which) => {
   it('distinguishes services with the same short name by their full names', async () => {
     const controllers = [
       controller('Shop', { find: ['parity.shop.Prices'] }),
-      controller('Archive', { ask: ['parity.archive.Prices', 'Find'] }),
+      controller('Archive', { lookUp: ['parity.archive.Prices', 'Find'] }),
     ];
     await serving({ controllers, options: several }, async (client) => {
       expect(await finders(client, 'parity.shop.Prices/Find', 'parity.archive.Prices/Find')).toEqual({
         'parity.shop.Prices/Find': 'Shop.find',
-        'parity.archive.Prices/Find': 'Archive.ask',
+        'parity.archive.Prices/Find': 'Archive.lookUp',
       });
     });
   });

@@ -99,7 +99,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
       ['ends with OK', 'all'],
       ['fails', 'broken'],
     ])(
-      'delivers all messages in their original order to a client that pauses if the response stream %s',
+      'delivers all messages of a response stream that %s in their original order to a client that pauses',
       async (_how, text) => {
         const request = { text, number: 100, payload: Buffer.alloc(65_536) };
         const call = client.open('parity.v1.Kinds/Watch', request, { stopsAfter: 1 });
@@ -144,7 +144,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
         expect(got).toEqual([1, 2].slice(0, got.length));
         return got.length === 2;
       });
-      // Calls on one connection cannot overtake each other, so the handlers of all calls above have started.
+      // Calls on one connection cannot overtake each other, so the handlers of all earlier calls have started.
       await client.call('parity.v1.Kinds/Watch', { number: 2 });
       await waitFor(() => handlers.over >= handlers.begun);
       expect(handlers.over).toBe(handlers.begun);
@@ -241,7 +241,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
       expect(headers?.get('seen-bin')).toEqual([Buffer.from([0, 255])]);
     });
 
-    it("passes grpc-js's call with its path, deadline and peer to the handler", async () => {
+    it("passes grpc-js's call with its path, deadline, and peer to the handler", async () => {
       const { messages } = await client.call('parity.v1.Kinds/Unary', { text: 'metadata' });
       expect(messages).toMatchObject([{ text: '/parity.v1.Kinds/Unary true string' }]);
     });

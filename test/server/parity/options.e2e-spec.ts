@@ -42,11 +42,11 @@ describe.each(SERVERS)('%s', (which) => {
     it('limits the size of messages in both directions as configured', async () => {
       const options = { maxReceiveMessageLength: 1_000, maxSendMessageLength: 2_000 };
       await serving({ options }, async (client) => {
-        const ask = async (request: object) => (await client.call(UNARY, request)).status.code;
-        expect(await ask({ payload: Buffer.alloc(900) })).toBe(Code.OK);
-        expect(await ask({ payload: Buffer.alloc(1_100) })).toBe(Code.RESOURCE_EXHAUSTED);
-        expect(await ask({ text: 'large', number: 1_900 })).toBe(Code.OK);
-        expect(await ask({ text: 'large', number: 2_100 })).toBe(Code.RESOURCE_EXHAUSTED);
+        const codeOf = async (request: object) => (await client.call(UNARY, request)).status.code;
+        expect(await codeOf({ payload: Buffer.alloc(900) })).toBe(Code.OK);
+        expect(await codeOf({ payload: Buffer.alloc(1_100) })).toBe(Code.RESOURCE_EXHAUSTED);
+        expect(await codeOf({ text: 'large', number: 1_900 })).toBe(Code.OK);
+        expect(await codeOf({ text: 'large', number: 2_100 })).toBe(Code.RESOURCE_EXHAUSTED);
       });
     });
 
@@ -162,7 +162,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it('lets the processing start hook of a microservice await a streaming handler', async () => {
+    it('lets the processing start hook of a microservice await the end of a streaming handler', async () => {
       const hookCalls: string[] = [];
       await serving({}, async (client, { app, microservice }) => {
         strategyOf(microservice).setOnProcessingStartHook(async (_transport, { operationId }, done) => {

@@ -36,7 +36,7 @@ export interface SeenStream {
   readonly status: StatusObject | undefined;
 }
 
-/** A plain grpc-js client with its own connections; closed at the end of the test. */
+/** A plain grpc-js client with its own connections. It is closed at the end of the test. */
 export class PlainClient {
   private readonly orders: Client;
   private readonly health: Client;

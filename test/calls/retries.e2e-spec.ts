@@ -249,7 +249,8 @@ describe('retry budget', () => {
 
   it('allows no retries right after concurrent calls to a silent server reach their deadlines', async () => {
     const { calls } = await repeatUntil('20 calls fail before the tokens return', async () => {
-      const { echo, server } = await scene();
+      const { client, echo, server } = await scene();
+      await client.waitForReady();
       server.script('Unary', { never: true });
       await Promise.all(Array.from({ length: 5 }, () => failureOf(echo.unary({}, { timeoutMs: 50 }))));
       // A late request would be counted with the calls below.
@@ -282,16 +283,20 @@ describe('retry budget', () => {
     );
   });
 
-  it('keeps the tokens of the retry budget when a slow call reaches its deadline if another call succeeded after the slow call started', async () => {
-    const { echo, server } = await repeatUntil('a call is answered before the deadline of the slow call', async () => {
+  it('keeps the tokens of the retry budget when concurrent calls reach their deadlines if another call succeeded after they started', async () => {
+    const { echo, server } = await repeatUntil('a call is answered before the deadlines of slow calls', async () => {
       const fresh = await scene();
-      fresh.server.script('Unary', [{ never: true }, {}]);
+      await fresh.client.waitForReady();
+      fresh.server.script('Unary', [{ never: true }, { never: true }, {}]);
       let isOver = false;
-      const slow = failureOf(fresh.echo.unary({}, { timeoutMs: 300 })).then(() => (isOver = true));
-      await waitFor(() => fresh.server.counts().calls === 1 || isOver);
+      const slow = [1, 2].map(async () => {
+        await failureOf(fresh.echo.unary({}, { timeoutMs: 300 }));
+        isOver = true;
+      });
+      await waitFor(() => fresh.server.counts().calls === 2 || isOver);
       if (!isOver) await firstValueFrom(fresh.echo.unary({}, { timeoutMs: 20_000 }));
       const wasAnswered = !isOver;
-      await slow;
+      await Promise.all(slow);
       return wasAnswered && fresh;
     });
     server.reset();

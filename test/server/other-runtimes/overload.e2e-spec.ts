@@ -91,7 +91,8 @@ describe('an overloaded server', { timeout: 360_000 }, () => {
       const counts = await run(server.url);
       const { OK: ok = 0, RESOURCE_EXHAUSTED: refused = 0, DEADLINE_EXCEEDED: expired = 0, ...others } = counts;
       expect(others).toEqual({});
-      expect(ok).toBeGreaterThan(WARM_UP);
+      // On a busy machine, the deadlines of all other accepted calls may pass.
+      expect(ok).toBeGreaterThanOrEqual(WARM_UP);
       expect(refused).toBeGreaterThan(CALLS / 4);
       expect(ok + refused + expired).toBe(WARM_UP + CALLS);
       const { attempts } = await server.counts();

@@ -1,15 +1,14 @@
 import { defineConfig } from 'vitest/config';
-import { CHANNEL_ENV, OUTPUT, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
+import { CHANNEL_ENV, OUTPUT, SHARED, SHIPPING, TAGS, TEST_CODE } from './vitest.config.mjs';
 
 // For `npm run pack:check`: tests of the published package, of the programs in its docs, of the demo, and of the benchmarks, and long
-// simulations. Also runs in full the tests that are shortened in `npm test`, and runs the situations on grpc-js's channel.
+// simulations. Also runs in full the tests that are shortened in `npm test`, and runs more tests on grpc-js's channel.
 export default defineConfig({
   ...TEST_CODE,
   test: {
     tags: TAGS,
     ...OUTPUT,
     setupFiles: ['test/setup.ts'],
-    fileParallelism: false,
     // Limits for tests that hang, long enough for a busy machine.
     testTimeout: 120_000,
     hookTimeout: 120_000,
@@ -28,11 +27,21 @@ export default defineConfig({
           ],
           // Programs that a test starts inherit these variables.
           env: { DEMO_PATIENCE: '4', FULL_TABLES: '1' },
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
         },
       },
       {
         extends: true,
-        test: { name: 'channel-path', include: ['test/scenarios/*.e2e-spec.ts'], env: CHANNEL_ENV },
+        test: {
+          name: 'channel-path',
+          include: ['test/{outages,policies,scenarios,streams}/**/*.e2e-spec.ts'],
+          env: CHANNEL_ENV,
+          globalSetup: ['test/support/bundle-children.ts'],
+          ...SHARED,
+          maxWorkers: 6,
+          sequence: { groupOrder: 2 },
+        },
       },
     ],
   },

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
 
-/** Generous limit for the start of a program or a log line. */
+/** Generous time limit for a program to start or a log line to appear. */
 const IN_TIME = { timeoutMs: 60_000 };
 
 /** Results of the steps in docs/index.md. */

@@ -22,7 +22,10 @@ export const STOP_SERVING_BOUNDS = {
   'calls after SERVING': { atLeast: 1 },
 } as const;
 
-/** Makes `server` report NOT_SERVING and, `ms` after the client received NOT_SERVING, SERVING. Counts the calls that start on `server`. */
+/**
+ * Makes `server` report NOT_SERVING. Makes it report SERVING again `ms` milliseconds after the client has received NOT_SERVING. Counts the
+ * calls that start on `server`.
+ */
 export async function stopServing(run: Run, app: OrdersOf, server: CheckedServer, ms: number): Promise<Measured> {
   const starts = new CallStarts(app);
   const started = () => starts.on(server.url);

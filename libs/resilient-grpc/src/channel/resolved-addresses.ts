@@ -25,8 +25,8 @@ export class ResolvedAddresses {
   }
 
   /**
-   * Records the result of a lookup. `isError` is true if the lookup failed; earlier addresses then stay in use. A lookup can also find no
-   * address without an error.
+   * Records the result of a lookup. `ok` is false if the lookup failed or found no address. `isError` is true only if it failed; earlier
+   * addresses then stay in use.
    */
   lookupEnded(ok: boolean, isError: boolean): void {
     this.lastLookupAt = this.clock.epoch();

@@ -47,7 +47,7 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
     private readonly clock: Clock,
   ) {}
 
-  /** Ends the streams, because the servers would wait for them. */
+  /** Ends the event streams of the pages, because the shutdown of the HTTP server would wait for them. */
   beforeApplicationShutdown(): void {
     for (const stream of this.visits) stream.end();
   }

@@ -105,7 +105,7 @@ function failureOf(phase: ConnectionFailure['phase'], error: unknown): Connectio
   return { phase, code: code === 'ECONNRESET' && syscall === undefined ? 'closed' : code, message };
 }
 
-/** Returns 'orders:50051' for 'dns:///orders:50051', and 'localhost' for a target without a host, as grpc-js does. */
+/** Returns the authority of the requests to a target: 'orders:50051' for 'dns:///orders:50051', and 'localhost' for any other scheme. */
 export function authorityOf(canonicalTarget: string): string {
   const host = /^dns:(?:\/\/[^/]*\/)?(.+)$/.exec(canonicalTarget)?.[1];
   return host ?? 'localhost';

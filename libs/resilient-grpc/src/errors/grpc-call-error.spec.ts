@@ -169,7 +169,7 @@ describe('status details', () => {
 });
 
 describe('GrpcCallError', () => {
-  it('matches an error by the number or the name of its code in isGrpcCallError()', () => {
+  it('matches an error in isGrpcCallError() by the number or the name of its code', () => {
     const error = failed(new Metadata());
     expect(isGrpcCallError(error)).toBe(true);
     expect(isGrpcCallError(error, 'NOT_FOUND')).toBe(false);

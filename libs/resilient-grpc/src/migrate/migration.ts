@@ -24,7 +24,7 @@ export interface Remark {
 
 export interface Migration {
   readonly changed: readonly ChangedFile[];
-  /** Number of clients that move. */
+  /** Number of migrated clients. */
   readonly clients: number;
   readonly manual: readonly Remark[];
   readonly notes: readonly Remark[];
@@ -51,7 +51,7 @@ export function migrate(tsConfig: string, paths: readonly string[], others: read
   const found = files.map((file) => ({ file, ...findRegistrations(file) }));
   const registrations = found.flatMap((one) => one.registrations);
   const manual: ManualStep[] = found.flatMap((one) => one.manual);
-  const { chosen, failed } = compiling(new Compiler(openProject(tsConfig)), files, registrations, others);
+  const { chosen, failed } = selectCompilable(new Compiler(openProject(tsConfig)), files, registrations, others);
   manual.push(...failed, ...conflicts(chosen));
   if (chosen.length > 0) manual.push(...files.flatMap((file) => exportEdits(file, chosen).steps));
   const after = textsAfter(files, chosen);
@@ -75,7 +75,7 @@ function openProject(tsConfigFilePath: string): Project {
  * Returns the registrations whose rewritten code compiles, and the reason why each of the others fails. The types of shared constants
  * change only if the code does not compile otherwise.
  */
-function compiling(
+function selectCompilable(
   compiler: Compiler,
   files: readonly SourceFile[],
   registrations: readonly Registration[],

@@ -77,10 +77,10 @@ function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: 
 
 it.each([
   ['inbound call', { inbound: 100, method: 200, call: 300 }],
-  ['inbound call, the only deadline', { inbound: 100 }],
+  ['inbound call if no other deadline is set', { inbound: 100 }],
   ['method', { inbound: 300, method: 100 }],
   ['call', { inbound: 300, call: 100 }],
-])('sends the earliest deadline: that of the %s', (_, timeouts) => {
+])('sends the earliest deadline, which is that of the %s', (_, timeouts) => {
   expect(attemptTimeoutOf(timeouts)).toBe(100);
 });
 

@@ -10,7 +10,7 @@ function problemOf(options: unknown): string | undefined {
   } catch (error) {
     return (error as Error).message;
   }
-  throw new Error('The check of each call and the schema differ');
+  throw new Error('areCallOptionsValid() rejected options that callOptionsSchema accepts');
 }
 
 describe('options of a call', () => {

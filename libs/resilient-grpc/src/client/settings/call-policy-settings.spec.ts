@@ -87,9 +87,9 @@ describe('call policy settings', () => {
     };
     expect(resolution({ url, methods })).toMatchObject({
       warnings: [
-        'methods.Create.hedgingDelay has no effect, because the method is not safe to repeat; write idempotent: true if it is',
+        'methods.Create.hedgingDelay has no effect, because the method is not declared safe to repeat; write idempotent: true if it can be repeated safely',
         "methods.Watch.maxConcurrentCalls 'adaptive' has no effect on streams, because it follows the latency of unary calls; write a number",
-        'methods.Upload.hedgingDelay has no effect, because a request stream is sent only once; remove it',
+        'methods.Upload.hedgingDelay has no effect, because a request stream is sent only once; remove hedgingDelay',
       ],
     });
   });

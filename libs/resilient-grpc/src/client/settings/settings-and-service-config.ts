@@ -35,7 +35,7 @@ export function balancingProblems(
  *
  * @param settings settings of the client, with the load balancing that applies
  * @param policies policies of the methods, by path
- * @param isLive true if the service config is not known yet
+ * @param isLive true if the service config comes from an Observable, so that its first document has not arrived yet
  */
 export function settingsWarnings(
   settings: Pick<
@@ -73,10 +73,10 @@ function optionWarnings(
       const warnings: string[] = [];
       const delay = named('hedgingDelay');
       if (delay !== undefined && !canHedge(method)) {
-        warnings.push(`${delay} has no effect, because a request stream is sent only once; remove it`);
+        warnings.push(`${delay} has no effect, because a request stream is sent only once; remove hedgingDelay`);
       } else if (delay !== undefined && !isLive && policies.get(method.path)?.safeToRepeat !== true) {
         warnings.push(
-          `${delay} has no effect, because the method is not safe to repeat; write idempotent: true if it is`,
+          `${delay} has no effect, because the method is not declared safe to repeat; write idempotent: true if it can be repeated safely`,
         );
       }
       const limit = options.maxConcurrentCalls === 'adaptive' ? named('maxConcurrentCalls') : undefined;
@@ -120,5 +120,5 @@ export function methodWarnings(services: Services, config: ParsedServiceConfig |
   }
   const distinct = [...new Set(warnings)];
   const more = distinct.length - MAX_WARNINGS;
-  return more > 0 ? [...distinct.slice(0, MAX_WARNINGS), `and ${String(more)} more warnings like these`] : distinct;
+  return more > 0 ? [...distinct.slice(0, MAX_WARNINGS), `further warnings like these: ${String(more)}`] : distinct;
 }

@@ -9,17 +9,22 @@ describe('measuredOutcome', () => {
   it.each<[string, VerdictKind, StatusCode, Verdict['reachedServer'], ReturnType<typeof measuredOutcome>]>([
     ['OK as a success', 'ok', OK, 'yes', 'succeeded'],
     ['a status of the application as a success', 'server', NOT_FOUND, 'yes', 'succeeded'],
-    ['UNAVAILABLE of the server as a failure', 'server', UNAVAILABLE, 'yes', 'failed'],
+    ['UNAVAILABLE from the server as a failure', 'server', UNAVAILABLE, 'yes', 'failed'],
     ['a lost connection as a failure', 'connection-lost', UNAVAILABLE, 'maybe', 'failed'],
     ['an exceeded deadline as a failure', 'deadline', DEADLINE_EXCEEDED, 'maybe', 'failed'],
     ['an attempt timeout as a failure', 'attempt-timeout', DEADLINE_EXCEEDED, 'maybe', 'failed'],
     ['an overloaded server as a failure', 'server', RESOURCE_EXHAUSTED, 'yes', 'failed'],
     ['a response above a client-side limit as a success', 'protocol', RESOURCE_EXHAUSTED, 'yes', 'succeeded'],
     ['a losing hedge as cancelled', 'cancelled', CANCELLED, 'maybe', 'cancelled'],
-    ['a request that was rejected unprocessed as no outcome', 'refused', UNAVAILABLE, 'no', undefined],
-    ['an unsent request as no outcome', 'unsent', UNAVAILABLE, 'no', undefined],
-    ['a local failure as no outcome', 'local', INTERNAL, 'no', undefined],
   ])('counts %s for the endpoint load', (_, kind, code, reachedServer, expected) => {
     expect(measuredOutcome({ kind, code, reachedServer })).toBe(expected);
+  });
+
+  it.each<[string, VerdictKind, StatusCode]>([
+    ['a request that was rejected unprocessed', 'refused', UNAVAILABLE],
+    ['an unsent request', 'unsent', UNAVAILABLE],
+    ['a local failure', 'local', INTERNAL],
+  ])('ignores %s for the endpoint load', (_, kind, code) => {
+    expect(measuredOutcome({ kind, code, reachedServer: 'no' })).toBeUndefined();
   });
 });

@@ -2,7 +2,9 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Verdict } from '../evidence/verdict.js';
 import type { MeasuredOutcome } from './endpoint-load.js';
 
-/** Statuses that count against an endpoint, because a server that fails or is overloaded sends them fast. */
+/**
+ * Statuses that count as failures. A failing or overloaded server may send them quickly, and its low latency must not attract calls.
+ */
 const ENDPOINT_FAULTS: ReadonlySet<StatusCode> = new Set([
   StatusCode.UNAVAILABLE,
   StatusCode.DEADLINE_EXCEEDED,

@@ -18,20 +18,20 @@ describe('attemptOutcome', () => {
     ['a request that was rejected unprocessed as a failure', 'refused', INTERNAL, 'failure'],
     ['an attempt timeout as a failure', 'attempt-timeout', INTERNAL, 'failure'],
     ['an idle stream as a failure', 'stream-idle', INTERNAL, 'failure'],
-    ['a transient HTTP status of a gateway as a failure', 'http', INTERNAL, 'failure', { retryableHttp: true }],
-    ['HTTP 404 of a gateway as a success', 'http', UNIMPLEMENTED, 'success'],
-    ['the deadline of the call as a failure if its code is listed', 'deadline', DEADLINE_EXCEEDED, 'failure'],
+    ['a transient HTTP status from a gateway as a failure', 'http', INTERNAL, 'failure', { retryableHttp: true }],
+    ['HTTP 404 from a gateway as a success', 'http', UNIMPLEMENTED, 'success'],
+    ['an exceeded deadline as a failure if DEADLINE_EXCEEDED is listed', 'deadline', DEADLINE_EXCEEDED, 'failure'],
     ['a protocol violation as a success', 'protocol', INTERNAL, 'success'],
     ['a cancelled call as ignored', 'cancelled', UNAVAILABLE, 'ignored'],
     ['an unsent call as ignored', 'unsent', UNAVAILABLE, 'ignored'],
     ['a local failure as ignored', 'local', UNAVAILABLE, 'ignored'],
-    ['a request that cannot be serialized as ignored', 'serialize', UNAVAILABLE, 'ignored'],
+    ['a serialization failure as ignored', 'serialize', UNAVAILABLE, 'ignored'],
   ])('counts %s for the circuit breaker', (_, kind, code, outcome, over) => {
     const verdict = { kind, code, connectionLost: false, retryableHttp: false, ...over };
     expect(attemptOutcome(verdict, DEFAULT_CIRCUIT_BREAKER)).toBe(outcome);
   });
 
-  it('ignores the deadline of the call for the circuit breaker if its code is not listed', () => {
+  it('ignores an exceeded deadline for the circuit breaker if DEADLINE_EXCEEDED is not listed', () => {
     const verdict = { kind: 'deadline', code: DEADLINE_EXCEEDED, connectionLost: false, retryableHttp: false } as const;
     expect(attemptOutcome(verdict, { statusCodes: new Set([UNAVAILABLE]) })).toBe('ignored');
   });

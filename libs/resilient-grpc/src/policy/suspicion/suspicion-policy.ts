@@ -8,7 +8,7 @@ export const DEFAULT_SUSPICION_POLICY = {
   silencePerCall: 2,
   /** Maximum random time added to the minimum silence, so that the clients of one stalled server do not all probe it at once. */
   spreadMs: 5_000,
-  /** Time after the last timed-out call, in addition to the required silence, after which all timed-out calls are discarded. */
+  /** Time without a further timed-out call, in addition to the required silence, before a suspected connection is trusted again. */
   forgetMs: 60_000,
   /** Timeout of a probe. */
   probeMs: 5_000,

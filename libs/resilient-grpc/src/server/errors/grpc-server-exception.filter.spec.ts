@@ -22,9 +22,9 @@ describe('GrpcServerExceptionFilter', () => {
   beforeAll(() => Logger.overrideLogger(false));
 
   it.each([
-    ['that receives its request', [{ id: '7' }, call.metadata, call]],
-    ['that reads its call itself', [call, () => {}]],
-  ])('maps an HttpException to the matching gRPC status in a method %s', async (_, args) => {
+    ['with the arguments (data, metadata, call)', [{ id: '7' }, call.metadata, call]],
+    ['with the arguments (call, callback)', [call, () => {}]],
+  ])('maps an HttpException to the matching gRPC status in a handler %s', async (_, args) => {
     expect(await caught('rpc', args)).toEqual({ code: 5, details: 'no order 7', message: 'no order 7' });
   });
 

@@ -1,4 +1,4 @@
-// Measures the time from process start to the first response. Each contender runs in a new process, one at a time, in turns.
+// Measures the time from process start to the first response. Each round starts a new process for each contender, one after another.
 import { startServer } from '../server.mjs';
 import { median } from '../statistics.mjs';
 import { withContenders } from './contender.mjs';
@@ -28,7 +28,7 @@ export function outlineOfFirstCalls({ bench, rounds }) {
   return {
     bench,
     question: 'How long does it take from process start to the first response?',
-    how: `medians of ${String(rounds)} new processes of each contender, including the startup of Node`,
+    how: `medians of ${String(rounds)} new processes per contender, including the startup of Node`,
     figures: [
       { name: 'importMs', title: 'import ms', digits: 0 },
       { name: 'callMs', title: 'connection and call ms', digits: 0 },
@@ -42,7 +42,7 @@ export function outlineOfFirstCalls({ bench, rounds }) {
  * @returns {Promise<readonly import('../report.mjs').Row[]>}
  */
 export async function measureFirstCalls({ bench, entries, rounds }) {
-  console.error(`${bench}: ${String(rounds)} processes of each`);
+  console.error(`${bench}: ${String(rounds)} processes per contender`);
   const taken = entries.map(({ name }) => ({ name, calls: /** @type {FirstCall[]} */ ([]) }));
   const server = await startServer();
   try {

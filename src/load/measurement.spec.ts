@@ -121,18 +121,18 @@ describe('Measurement', () => {
   it('reports the longest time from when the server is reachable to the last failure', () => {
     const failAt = (atMs: number) => measurement.fail(measurement.begin('read', 0), atMs, REFUSED);
     failAt(50);
-    expect(measurement.snapshot(60).allWellMs).toBe(0);
+    expect(measurement.snapshot(60).lastFailureMs).toBe(0);
     measurement.serverReachable(100);
-    expect(measurement.snapshot(110).allWellMs).toBe(0);
+    expect(measurement.snapshot(110).lastFailureMs).toBe(0);
     failAt(120);
     measurement.succeed(measurement.begin('read', 0), 130);
     failAt(180);
-    expect(measurement.snapshot(200).allWellMs).toBe(80);
+    expect(measurement.snapshot(200).lastFailureMs).toBe(80);
     measurement.connectionsLost(300);
     failAt(500);
     measurement.serverReachable(600);
     failAt(610);
-    expect(measurement.snapshot(700).allWellMs).toBe(80);
+    expect(measurement.snapshot(700).lastFailureMs).toBe(80);
   });
 
   it('counts calls that never ended as failed', () => {

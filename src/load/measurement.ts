@@ -36,7 +36,7 @@ export interface MeasurementSnapshot {
   /** Longest time from when the server was reachable again to the first success, or until now. */
   readonly recoveryMs: number;
   /** Longest time from when the server was reachable again to the last failure; 0 if no call failed after that time. */
-  readonly allWellMs: number;
+  readonly lastFailureMs: number;
 }
 
 // A client detects a lost connection with a delay. A write that started later than this time after the loss was not in flight.
@@ -57,10 +57,10 @@ export class Measurement {
   private unsafeInFlightFailed = 0;
   private longestWaitMs = 0;
   private recoveryMs = 0;
-  private allWellMs = 0;
+  private lastFailureMs = 0;
   /** Start of the current recovery; `undefined` if no recovery is in progress. */
   private reachableSinceMs: number | undefined;
-  /** Last time when the server was reachable again; `undefined` before that, and after connections are lost. */
+  /** Time at which the server last became reachable; `undefined` until the first time, and after connections are lost. */
   private lastReachableMs: number | undefined;
 
   begin(kind: CallKind, atMs: number): OpenCall {
@@ -81,7 +81,7 @@ export class Measurement {
   fail(call: OpenCall, atMs: number, failure: CallFailure): void {
     this.end(call, atMs);
     if (this.lastReachableMs !== undefined && atMs > this.lastReachableMs)
-      this.allWellMs = Math.max(this.allWellMs, atMs - this.lastReachableMs);
+      this.lastFailureMs = Math.max(this.lastFailureMs, atMs - this.lastReachableMs);
     if (call.kind === 'write' && failure.lostInFlight && this.wasInFlightAtALoss(call, atMs)) {
       this.unsafeInFlightFailed += 1;
       return;
@@ -132,7 +132,7 @@ export class Measurement {
       longestWaitMs,
       latencyMs: this.latencies.percentiles(),
       recoveryMs: Math.max(this.recoveryMs, recoveringMs),
-      allWellMs: this.allWellMs,
+      lastFailureMs: this.lastFailureMs,
     };
   }
 

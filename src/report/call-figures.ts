@@ -33,7 +33,7 @@ const FIGURES = {
   p90: { label: '90% of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p90) },
   p99: { label: '99% of calls within', cell: ({ latencyMs }) => milliseconds(latencyMs.p99) },
   recovery: { label: 'recovered after the server', cell: ({ recoveryMs }) => milliseconds(recoveryMs) },
-  allWell: { label: 'last failure after server', cell: ({ allWellMs }) => milliseconds(allWellMs) },
+  lastFailure: { label: 'last failure after server', cell: ({ lastFailureMs }) => milliseconds(lastFailureMs) },
   longestWait: { label: 'longest wait of a call', cell: ({ longestWaitMs }) => milliseconds(longestWaitMs) },
   connectionsReplaced: {
     label: 'connections replaced',
@@ -97,7 +97,7 @@ interface CallReport extends Partial<FeedFigures> {
   /** Time from when the server was reachable again to the first success; the longest if there were several outages. */
   readonly recoveryMs: number;
   /** Time from when the server was reachable again to the last failure; the longest if there were several outages. */
-  readonly allWellMs: number;
+  readonly lastFailureMs: number;
   /** Durations of all calls that succeeded or failed. */
   readonly latencyMs: LatencyPercentiles;
 }
@@ -118,7 +118,7 @@ export function callReport(result: CallResult): CallReport {
     connectionLosses: result.connectionLosses ?? null,
     longestWaitMs: Math.round(result.longestWaitMs),
     recoveryMs: Math.round(result.recoveryMs),
-    allWellMs: Math.round(result.allWellMs),
+    lastFailureMs: Math.round(result.lastFailureMs),
     latencyMs: { p50: tenths(p50), p90: tenths(p90), p99: tenths(p99) },
     ...(result.feed && feedReport(result.feed)),
   };

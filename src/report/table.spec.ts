@@ -16,7 +16,7 @@ const result = (name: ContenderResult['name'], figures: Partial<ContenderResult>
   longestWaitMs: 12.4,
   latencyMs: { p50: 5.2, p90: 6, p99: 11 },
   recoveryMs: 0,
-  allWellMs: 0,
+  lastFailureMs: 0,
   duplicatedWrites: 0,
   lostWrites: 0,
   attempts: 1_000,

@@ -17,7 +17,7 @@ export const blackhole = callScenario({
   minSeconds: 20,
   defaultSeconds: 25,
   setup: { ...OUTAGE_SETUP, callTimeoutMs: 1_000 },
-  figures: ['failedReads', 'failedWrites', 'duplicatedWrites', 'recovery', 'allWell', 'connectionsReplaced'],
+  figures: ['failedReads', 'failedWrites', 'duplicatedWrites', 'recovery', 'lastFailure', 'connectionsReplaced'],
   async perform({ comparison, proxy, seconds, rate, report }) {
     comparison.load.start(rate);
     await delay(HEALTHY_MS);

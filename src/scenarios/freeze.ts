@@ -23,7 +23,7 @@ export const freeze = callScenario({
     'failedWrites',
     'duplicatedWrites',
     'recovery',
-    'allWell',
+    'lastFailure',
     'connectionsReplaced',
     'lostEvents',
     'longestGap',

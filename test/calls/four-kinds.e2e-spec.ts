@@ -24,7 +24,7 @@ describe('response messages', () => {
     expect(await toList(echo.bidi(upTo(50)))).toMatchObject(upTo(50));
   });
 
-  it('completes calls with empty streams, whether they are subscribed or iterated', async () => {
+  it('completes calls with empty streams for a subscriber and for a `for await` loop', async () => {
     const { echo } = await scene();
     expect(await toList(echo.serverStream({ number: 0 }))).toEqual([]);
     expect(await lastValueFrom(echo.serverStream({}).pipe(toArray()))).toEqual([]);

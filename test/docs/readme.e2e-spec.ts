@@ -79,7 +79,7 @@ describe('README demo table', () => {
         unsafeInFlightFailed: ours ? cells.writes[index]! : 0,
         duplicatedWrites: cells.twice[index]!,
         recoveryMs: cells.back[index]!,
-        allWellMs: 0,
+        lastFailureMs: 0,
         longestWaitMs: cells.longest[index]!,
         latencyMs: { p50: 0, p90: 0, p99: 0 },
       };

@@ -99,6 +99,8 @@ async function runInProcess(
   const isAborted = code !== 0 && NODE_ABORTS.some((assertion) => text.includes(assertion));
   if (isAborted) run.nodeAborts += 1;
   else if (code !== 0)
-    run.findings.push(`ended by ${signal ?? String(code)}; reproduce with: ${again([...inFlight])}; ${text}`);
+    run.findings.push(
+      `process ended with ${signal ?? `code ${String(code)}`}; reproduce with: ${again([...inFlight])}; ${text}`,
+    );
   return isAborted ? { inFlight: [...inFlight], notBegun: [...notBegun] } : { inFlight: [], notBegun: [] };
 }

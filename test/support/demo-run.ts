@@ -15,7 +15,7 @@ export interface Figures {
   readonly attempts: number;
   readonly connectionsReplaced: number;
   readonly recoveryMs: number;
-  readonly allWellMs: number;
+  readonly lastFailureMs: number;
   readonly latencyMs: Readonly<Record<'p50' | 'p90' | 'p99', number>>;
 }
 /** Figures of feeds. */
@@ -128,7 +128,7 @@ export async function runScenario<F = object>(
       connectionLosses: name === 'resilient' ? expect.any(Number) : null,
       longestWaitMs: expect.any(Number),
       recoveryMs: expect.any(Number),
-      allWellMs: expect.any(Number),
+      lastFailureMs: expect.any(Number),
       latencyMs: { p50: expect.any(Number), p90: expect.any(Number), p99: expect.any(Number) },
       ...more,
     });

@@ -8,7 +8,7 @@ import { addressOf } from './replica.mjs';
 const STEP = Math.log(1.02);
 const STEPS = 512;
 
-/** The calls that started within a second. */
+/** Counts of the calls that started in one second of the simulation. */
 class Second {
   calls = 0;
   failed = 0;
@@ -28,7 +28,7 @@ export class EndpointMeter {
   ejections = [];
   /** Number of ejections of other replicas, by reason. @type {Map<string, number>} */
   falseEjections = new Map();
-  /** Returns of watched replicas. @type {{ at: number, reason: string }[]} */
+  /** Times at which ejected watched replicas were used again, and the reasons. @type {{ at: number, reason: string }[]} */
   returns = [];
   /** Smallest number of replicas that any client used. */
   minInUse;
@@ -71,7 +71,7 @@ export class EndpointMeter {
     second.latencies[step] = (second.latencies[step] ?? 0) + 1;
   }
 
-  /** Records that a client excluded a replica and still uses `count`. @param {number} count */
+  /** Records that a client excluded a replica and still uses `count` replicas. @param {number} count */
   excluded(count) {
     this.minInUse = Math.min(this.minInUse, count);
   }

@@ -8,7 +8,7 @@ import { ADAPTIVE_BOUNDS, PermitQueue } from './permit-queue.js';
 interface Server {
   readonly workers: (second: number) => number;
   readonly serviceMs: (random: Random, second: number) => number;
-  /** Calls per second that all clients start together. */
+  /** Calls per second, summed over all clients. */
   readonly offered: number;
   readonly seconds: number;
   readonly timeoutMs: number;

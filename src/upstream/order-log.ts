@@ -26,8 +26,8 @@ export class OrderLog {
     this.file = openSync(path, 'a+');
     if (!endsWithLine(this.file)) writeSync(this.file, '\n');
     this.follower = LogFollower.fromStart(path);
-    this.readOn();
-    this.polling = setInterval(() => this.readOn(), POLL_MS).unref();
+    this.readAppended();
+    this.polling = setInterval(() => this.readAppended(), POLL_MS).unref();
   }
 
   /** Number of orders read so far, which is also the sequence of the last one. */
@@ -40,7 +40,7 @@ export class OrderLog {
     const key = `${process.pid}-${++this.written}`;
     const line: LogLine = { requestId, item, quantity, atMs: epochMs(), key };
     writeSync(this.file, `${JSON.stringify(line)}\n`);
-    const order = this.readOn(key);
+    const order = this.readAppended(key);
     if (order === undefined) throw new Error('cannot append to the order log; check whether the disk is full');
     return order;
   }
@@ -71,7 +71,7 @@ export class OrderLog {
   }
 
   /** Reads the lines appended by any process. Returns the order of the line with this key. */
-  private readOn(key?: string): Order | undefined {
+  private readAppended(key?: string): Order | undefined {
     let found: Order | undefined;
     const before = this.orders.length;
     for (const { requestId, item, quantity, key: its } of this.follower.read()) {

@@ -98,7 +98,7 @@ describe('server status', () => {
   const trailers = { 'x-why': ['sold', 'expired'], 'grpc-status-details-bin': details };
 
   it.each(EACH_METHOD)(
-    'delivers the status of the server unchanged, with its trailers, to the caller of a %s call',
+    'delivers the status from the server unchanged, with its trailers, to the caller of a %s call',
     async (method) => {
       const { echo, server } = await scene();
       const name = protoName(method);

@@ -6,7 +6,7 @@ import { lastValueFrom, Subject, toArray } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { callOnce, EACH_METHOD, failureOf, upTo } from '../calls/support.js';
 import { recordTiming } from '../support/timing.js';
-import { are, callUntil, startApiServer, startPod, startPodClient, startPods } from './support.js';
+import { callUntil, namesEqual, startApiServer, startPod, startPodClient, startPods } from './support.js';
 
 describe('kubernetes target', () => {
   it('sends calls of all kinds directly on the connections to all ready pods', async () => {
@@ -24,12 +24,12 @@ describe('kubernetes target', () => {
     const api = await startApiServer();
     const pods = await startPods(api, 'a', 'b');
     const caller = await startPodClient();
-    await callUntil(caller, are('a', 'b'));
+    await callUntil(caller, namesEqual('a', 'b'));
     const third = await startPod('c');
     const sockets = pods.map(({ server }) => server.connections);
     const startedAt = performance.now();
     api.set({ name: 'c', port: third.server.port });
-    await callUntil(caller, are('a', 'b', 'c'));
+    await callUntil(caller, namesEqual('a', 'b', 'c'));
     recordTiming(task, 'new pod used after, ms', performance.now() - startedAt, { atMost: 2_000 });
     expect(pods.map(({ server }) => server.connections)).toEqual(sockets);
   });
@@ -38,11 +38,11 @@ describe('kubernetes target', () => {
     const api = await startApiServer();
     const [a, b] = await startPods(api, 'a', 'b');
     const caller = await startPodClient();
-    await callUntil(caller, are('a', 'b'));
+    await callUntil(caller, namesEqual('a', 'b'));
     api.set({ name: 'b', port: b!.server.port, ready: false });
-    await callUntil(caller, are('a'));
+    await callUntil(caller, namesEqual('a'));
     api.set({ name: 'b', port: b!.server.port });
-    await callUntil(caller, are('a', 'b'));
+    await callUntil(caller, namesEqual('a', 'b'));
     expect(a!.server.counts().calls).toBeGreaterThan(b!.server.counts().calls);
   });
 
@@ -50,13 +50,13 @@ describe('kubernetes target', () => {
     const api = await startApiServer();
     const [a, b] = await startPods(api, 'a', 'b');
     const caller = await startPodClient();
-    await callUntil(caller, are('a', 'b'));
+    await callUntil(caller, namesEqual('a', 'b'));
     const requests = new Subject<{ text: string }>();
     // Two feeds, so that each pod has one.
     const feeds = [1, 2].map(() => lastValueFrom(caller.echo.bidi(requests).pipe(toArray())));
     await waitFor(() => a!.server.counts().open === 1 && b!.server.counts().open === 1);
     api.set({ name: 'b', port: b!.server.port, terminating: true, serving: true });
-    await callUntil(caller, are('a'));
+    await callUntil(caller, namesEqual('a'));
     requests.next({ text: 'late' });
     requests.complete();
     for (const feed of feeds) expect((await feed).map(({ text }) => text)).toEqual(['late']);
@@ -117,12 +117,12 @@ describe('kubernetes target', () => {
     const api = await startApiServer();
     const [, b] = await startPods(api, 'a', 'b');
     const caller = await startPodClient();
-    await callUntil(caller, are('a', 'b'));
+    await callUntil(caller, namesEqual('a', 'b'));
     b!.server.script('ServerStream', { messages: upTo(2), intervalMs: 50 });
     const streams = [1, 2].map(() => lastValueFrom(caller.echo.serverStream({ number: 2 }).pipe(toArray())));
     api.remove('b');
     for (const stream of streams) expect(await stream).toHaveLength(2);
-    await callUntil(caller, are('a'));
+    await callUntil(caller, namesEqual('a'));
   });
 
   it('fails no call of any kind while each pod is replaced in turn', async () => {
@@ -199,7 +199,7 @@ describe('EndpointSlices of a service', () => {
     const own = [{ name: 'grpc', port: other.server.port }];
     api.put(slice('own', { addressType: 'IPv4', ports: own, endpoints: [{ addresses: ['127.0.0.1'] }] }));
     const caller = await startPodClient();
-    await callUntil(caller, are('a', 'b'));
+    await callUntil(caller, namesEqual('a', 'b'));
     expect(caller.client.snapshot().resolution).toMatchObject({
       addresses: 3,
       watch: { endpoints: { ready: 2, notReady: 0, terminating: 0 } },
@@ -235,9 +235,9 @@ describe('EndpointSlices of a service', () => {
     const caller = await startPodClient();
     expect(await callUntil(caller, () => true)).toEqual(['a']);
     publish(false);
-    await callUntil(caller, are('a', 'b'));
+    await callUntil(caller, namesEqual('a', 'b'));
     publish(true);
-    await callUntil(caller, are('a'));
+    await callUntil(caller, namesEqual('a'));
   });
 
   it('fails calls with the reason after the service is deleted, and recovers after the service is recreated', async () => {
@@ -246,7 +246,7 @@ describe('EndpointSlices of a service', () => {
     const caller = await startPodClient({ outageGraceMs: 50 });
     const events: string[] = [];
     caller.client.events$.subscribe(({ type }) => events.push(type));
-    await callUntil(caller, are('a', 'b'));
+    await callUntil(caller, namesEqual('a', 'b'));
     api.remove('a');
     api.remove('b');
     await waitFor(() => caller.client.snapshot().resolution.addresses === 0);

@@ -68,7 +68,7 @@ export async function callUntil(
   }
 }
 
-export const are =
+export const namesEqual =
   (...expected: readonly string[]) =>
   (names: readonly string[]): boolean =>
     names.join() === expected.join();

@@ -6,7 +6,7 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, toArray } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { callOnce, EACH_METHOD, failureOf, rejection, startClient } from '../calls/support.js';
-import { are, callUntil, startApiServer, startPod, startPodClient, startPods } from './support.js';
+import { callUntil, namesEqual, startApiServer, startPod, startPodClient, startPods } from './support.js';
 
 describe('watch', () => {
   it('shares one list and one watch, which starts at the version of the list, among all clients of a Kubernetes service', async () => {
@@ -40,14 +40,14 @@ describe('watch', () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');
     const caller = await startPodClient();
-    await callUntil(caller, are('a', 'b'));
+    await callUntil(caller, namesEqual('a', 'b'));
     await waitFor(() => api.openWatches === 1);
     await api.kill();
     for (let i = 0; i < 10; i++)
       for (const method of EACH_METHOD) await lastValueFrom(callOnce(caller.echo, method).pipe(toArray()));
     await startPods(api, 'c');
     await api.start();
-    await callUntil(caller, are('a', 'b', 'c'));
+    await callUntil(caller, namesEqual('a', 'b', 'c'));
     expect(api.requests.filter(({ kind }) => kind === 'list')).toHaveLength(1);
   });
 
@@ -61,7 +61,7 @@ describe('watch', () => {
     const { name, server } = await startPod('b');
     // The event after the bookmark shows that the bookmark was received.
     api.set({ name, port: server.port });
-    await callUntil(caller, are('a', 'b'));
+    await callUntil(caller, namesEqual('a', 'b'));
     const bookmark = api.bookmark();
     expect(Number(bookmark)).toBeGreaterThan(Number(version));
     api.endWatches();
@@ -73,7 +73,7 @@ describe('watch', () => {
     const api = await startApiServer();
     const [, b] = await startPods(api, 'a', 'b');
     const caller = await startPodClient();
-    await callUntil(caller, are('a', 'b'));
+    await callUntil(caller, namesEqual('a', 'b'));
     await waitFor(() => api.openWatches === 1);
     const third = await startPod('c');
     // The watch is closed while 'b' is removed and 'c' is added.
@@ -82,7 +82,7 @@ describe('watch', () => {
     api.set({ name: 'c', port: third.server.port });
     api.compact();
     await api.start();
-    await callUntil(caller, are('a', 'c'));
+    await callUntil(caller, namesEqual('a', 'c'));
     expect(api.requests.filter(({ kind }) => kind === 'list')).toMatchObject([
       { resourceVersion: '0' },
       // The cache of the API server might be as outdated as the watch.
@@ -100,7 +100,7 @@ describe('watch', () => {
     api.expireWatches();
     await waitFor(() => api.openWatches === 1 && api.requests.length === 4);
     await startPods(api, 'b');
-    await callUntil(caller, are('a', 'b'));
+    await callUntil(caller, namesEqual('a', 'b'));
     expect(api.requests.map(({ kind }) => kind)).toEqual(['list', 'watch', 'list', 'watch']);
     expect(api.requests[2]).toMatchObject({ resourceVersion: null });
   });

@@ -78,7 +78,7 @@ const goawayAboveAll =
     connection.goaway(ALL, code);
   };
 
-/** The status of a server that shuts down. */
+/** The status from a server that shuts down. */
 export const cancelled: Action = status(CANCELLED, 'CANCELLED');
 /** The server sends GOAWAY after the client has read the status. */
 export const cancelledBeforeGoaway: Action = inSequence(cancelled, goawayAt());

@@ -33,21 +33,28 @@ export const heldCallsReleased: Situation = {
   async measure(run) {
     const [kind] = run.kinds;
     if (kind === undefined) throw new Error('run.kinds: expected an upstream kind, got none');
-    const tight = await comeBack(run, kind, TIGHT);
-    const ample = await comeBack(run, kind, AMPLE);
-    const { lastSentMs: tightMs, ...ofTight } = tight;
-    const { lastSentMs: ampleMs, ...ofAmple } = ample;
+    const tight = await measureRelease(run, kind, TIGHT);
+    const ample = await measureRelease(run, kind, AMPLE);
+    const { lastSentMs: tightMs, ...tightFigures } = tight;
+    const { lastSentMs: ampleMs, ...ampleFigures } = ample;
     const named = (figures: Measured, server: string) =>
       Object.entries(figures).map(([figure, value]) => [`${figure} @${server}`, value] as const);
     return {
       'last waiting call sent after, server with 20% spare capacity, ms': tightMs,
       'last waiting call sent after, server with 100% spare capacity, ms': ampleMs,
-      ...Object.fromEntries([...named(ofTight, '20% spare capacity'), ...named(ofAmple, '100% spare capacity')]),
+      ...Object.fromEntries([
+        ...named(tightFigures, '20% spare capacity'),
+        ...named(ampleFigures, '100% spare capacity'),
+      ]),
     };
   },
 };
 
-async function comeBack(run: Run, kind: UpstreamKind, capacity: number): Promise<Measured & { lastSentMs: number }> {
+async function measureRelease(
+  run: Run,
+  kind: UpstreamKind,
+  capacity: number,
+): Promise<Measured & { lastSentMs: number }> {
   const perSecond = PER_SECOND[run.which];
   const upstream = await startUpstream(run, kind, { perSecond: perSecond * capacity, queueMs: QUEUE_MS[run.which] });
   const { client, orders } = await startClientOf(run, upstream, { outageGraceMs: GRACE_MS[run.which] });

@@ -54,14 +54,14 @@ export const thunderingHerd: Situation = {
     if (kind === undefined) throw new Error('run.kinds: expected an upstream kind, got none');
     const each = [];
     for (const downMs of DOWN_MS[run.length]) {
-      const measured = await comeBack(run, kind, downMs);
+      const measured = await measureReconnection(run, kind, downMs);
       each.push(...Object.entries(measured).map(([figure, value]) => [`${figure} @down ${downMs / 1_000} s`, value]));
     }
     return Object.fromEntries(each) as Measured;
   },
 };
 
-async function comeBack(run: Run, kind: UpstreamKind, downMs: number): Promise<Measured> {
+async function measureReconnection(run: Run, kind: UpstreamKind, downMs: number): Promise<Measured> {
   const perSecond = PER_SECOND[run.which];
   const usualPerSecond = CLIENTS * perSecond;
   const upstream = await startUpstream(run, kind, { perSecond: usualPerSecond * CAPACITY });

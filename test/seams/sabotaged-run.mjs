@@ -166,7 +166,7 @@ async function runSabotaged() {
     (await lastValueFrom(orders.session(from([{ messageId: '1' }, { messageId: '2' }])).pipe(toArray()))).length === 2,
   );
 
-  expect('a status of the server', (await outcome(orders.get({ id: 'none' }))).text?.includes('no such order'));
+  expect('a status from the server', (await outcome(orders.get({ id: 'none' }))).text?.includes('no such order'));
 
   // A drain: running calls finish, and the server ends endless streams.
   const slow = outcome(orders.get({ id: 'held' }));

@@ -141,7 +141,7 @@ describe.concurrent('connectionIdleTimeoutMs', () => {
       let slowestMs = 0;
       // Each client calls again at about the time at which the GOAWAY for its idle connection is in flight. This is 1 s after its last
       // call, plus 40 ms for the ping and 20 ms for the GOAWAY.
-      const comeBack = async (client: PlainClient, afterMs: number): Promise<void> => {
+      const callRepeatedly = async (client: PlainClient, afterMs: number): Promise<void> => {
         while (server.connectionEnds.length < 100) {
           const beganAt = performance.now();
           await client.get().catch((error: unknown) => failed.push(error));
@@ -151,7 +151,7 @@ describe.concurrent('connectionIdleTimeoutMs', () => {
       };
       const clients = Array.from({ length: 100 }, () => new PlainClient(url, { onTestFinished }));
       const beganAt = performance.now();
-      await Promise.all(clients.map((client, at) => comeBack(client, 970 + at)));
+      await Promise.all(clients.map((client, at) => callRepeatedly(client, 970 + at)));
       recordTiming(task, '100 connections ended for an idle time of 1000 ms after, ms', performance.now() - beganAt, {
         atMost: 8_000,
       });

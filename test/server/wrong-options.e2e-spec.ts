@@ -207,13 +207,13 @@ describe('handler that serves no method', () => {
   const server = (options: Partial<ResilientGrpcServerOptions> = {}) =>
     ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl(), options));
 
-  const OF_ORDERS = [
+  const ORDERS_WARNINGS = [
     "@GrpcMethod('Orders', 'Gte') of OrdersController.misspelledMethod receives no calls: service orders.v1.Orders has no method 'Gte'; did you mean @GrpcMethod('Orders', 'Get')?",
     "@GrpcMethod('Orders', 'Upload') of OrdersController.notAStream receives no calls: /orders.v1.Orders/Upload streams its requests; write @GrpcStreamMethod('Orders', 'Upload')",
     "@GrpcStreamMethod('Orders', 'Watch') of OrdersController.aStream receives no calls: /orders.v1.Orders/Watch takes a single request; write @GrpcMethod('Orders', 'Watch')",
     "@GrpcMethod('orders.v1.Orders', 'Get') of OrdersController.get receives no calls: another handler serves /orders.v1.Orders/Get; remove one of them",
   ];
-  const OF_NO_SERVICE = [
+  const UNKNOWN_SERVICE_WARNINGS = [
     "@GrpcMethod('Order', 'Get') of OrdersController.misspelledService receives no calls: no service 'Order' is served; did you mean @GrpcMethod('Orders', 'Get')?",
     "@GrpcMethod('OrdersController', 'Create') of OrdersController.create receives no calls: no service 'OrdersController' is served (Nest uses the class name if the decorator names no service); did you mean @GrpcMethod('Orders', 'Create')?",
     "@GrpcMethod('Billing', 'Charge') of OrdersController.ofAnotherServer receives no calls: no service 'Billing' is served; write one of the served services: 'Orders'",
@@ -222,9 +222,9 @@ describe('handler that serves no method', () => {
   it('logs each handler that serves no method, with a remedy, when the server starts', async () => {
     const protoPath = [ORDERS_PROTO, ARCHIVE_PROTO];
     const warnings = await warningsOf([server({ protoPath })]);
-    const ofIndex =
+    const indexWarning =
       "@GrpcMethod('Index', 'Find') of OrdersController.ofAnotherPackage receives no calls: package 'archive.v1' of its service is not served; add it to `package`";
-    expect(warnings.toSorted()).toEqual([...OF_ORDERS, ...OF_NO_SERVICE, ofIndex].toSorted());
+    expect(warnings.toSorted()).toEqual([...ORDERS_WARNINGS, ...UNKNOWN_SERVICE_WARNINGS, indexWarning].toSorted());
   });
 
   it('suggests the full name of the service in the log line of a handler if the server has no `package`', async () => {
@@ -244,7 +244,7 @@ describe('handler that serves no method', () => {
   it('logs a handler once, and only if no server of the application serves it', async () => {
     const archive = server({ package: 'archive.v1', protoPath: ARCHIVE_PROTO });
     const warnings = await warningsOf([archive, server()]);
-    const expected = [...OF_ORDERS, ...OF_NO_SERVICE].map((line) =>
+    const expected = [...ORDERS_WARNINGS, ...UNKNOWN_SERVICE_WARNINGS].map((line) =>
       line.replace(/services: 'Orders'$/, "services: 'Orders', 'Index'"),
     );
     expect(warnings.toSorted()).toEqual(expected.toSorted());
@@ -253,7 +253,7 @@ describe('handler that serves no method', () => {
   it('logs no handler of an unknown service if the application has a server of Transport.GRPC, which might serve it', async () => {
     const options = { url: ownUrl(), package: 'archive.v1', protoPath: ARCHIVE_PROTO };
     const warnings = await warningsOf([server()], { transport: Transport.GRPC, options });
-    expect(warnings.toSorted()).toEqual(OF_ORDERS.toSorted());
+    expect(warnings.toSorted()).toEqual(ORDERS_WARNINGS.toSorted());
   });
 });
 

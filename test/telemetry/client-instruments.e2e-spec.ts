@@ -21,9 +21,9 @@ const STATUS = [...METHOD, 'grpc.status'];
  * Instruments defined by the gRFCs: gRFC, name, kind, unit, labels, bounds.
  * A66 https://github.com/grpc/proposal/blob/master/A66-otel-stats.md#client-per-attempt-instruments
  * A96 https://github.com/grpc/proposal/blob/master/A96-retry-otel-stats.md
- * A94 https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md, with the optional labels that are known here
+ * A94 https://github.com/grpc/proposal/blob/master/A94-subchannel-otel-metrics.md, with the optional labels that the client can provide
  */
-const OF_GRPC = [
+const GRFC_INSTRUMENTS = [
   ['A66', 'grpc.client.attempt.started', SUM, '{attempt}', METHOD, undefined],
   ['A66', 'grpc.client.attempt.duration', HISTOGRAM, 's', STATUS, LATENCY],
   ['A66', 'grpc.client.attempt.sent_total_compressed_message_size', HISTOGRAM, 'By', STATUS, SIZE],
@@ -54,7 +54,7 @@ const OF_GRPC = [
 ] as const;
 
 /** Starts a server that resets the first stream with REFUSED_STREAM and responds to the others. */
-async function refusing() {
+async function startRefusingServer() {
   return startHttp2Server((stream, number) => {
     stream.resume();
     if (number === 1) reset(stream, 'NGHTTP2_REFUSED_STREAM');
@@ -63,7 +63,7 @@ async function refusing() {
 }
 
 describe('client metrics', () => {
-  it('defines the metrics of gRFC A66, A96, and A94 with the same name, kind, unit, labels, and bounds', async () => {
+  it('defines the metrics of gRFCs A66, A96, and A94 with the same name, kind, unit, labels, and bounds', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server, close } = await instrumentedScene({ serviceConfig: hedged, outageGraceMs: 5_000 });
     server.script('Unary', ({ previousAttempts }) =>
@@ -77,16 +77,16 @@ describe('client metrics', () => {
     // Causes a lost connection, failed connection attempts, and a successful connection attempt.
     await server.stop('kill-connections');
     await waitFor(() => client.connectivity.state !== 'READY');
-    const waits = firstValueFrom(echo.unsafeUnary({}));
+    const waitingCall = firstValueFrom(echo.unsafeUnary({}));
     await waitFor(async () => (await telemetry.count('grpc.subchannel.connection_attempts_failed')) > 0);
     await server.restart();
-    await waits;
-    const refuser = await refusing();
+    await waitingCall;
+    const refuser = await startRefusingServer();
     const other = await instrumentedClient(refuser.url, { trustRefusedStreams: true });
     await lastValueFrom(other.echo.unsafeUnary({}));
     const found = await telemetry.instruments();
-    const seen = OF_GRPC.map(([gRfc, name]) => [gRfc, name, ...shapeOf(found, name)]);
-    expect(seen).toEqual(OF_GRPC.map((row) => [...row.slice(0, 4), [...row[4]].sort(), row[5]]));
+    const seen = GRFC_INSTRUMENTS.map(([gRfc, name]) => [gRfc, name, ...shapeOf(found, name)]);
+    expect(seen).toEqual(GRFC_INSTRUMENTS.map((row) => [...row.slice(0, 4), [...row[4]].sort(), row[5]]));
     expect(await telemetry.scopes()).toMatchObject([{ name: 'nestjs-resilient-grpc' }]);
     await close();
     await other.close();

@@ -96,7 +96,7 @@ it('applies the documented effect of each fault until the fault ends', async () 
   onTestFinished(() => client.close());
   const isWell = async () => (await client.unary({ text: 'well' })).value?.text === 'well';
   const well = () => expect.poll(isWell, { timeout: 20_000, interval: 10 }).toBe(true);
-  const waits = async () =>
+  const callTimesOut = async () =>
     (await client.unary({}, { deadline: Date.now() + 150 })).status.code === status.DEADLINE_EXCEEDED;
   const isLate = async () => {
     const startedAt = performance.now();

@@ -179,9 +179,9 @@ describe('Http2FaultProxy', () => {
     proxy.limitStreams(1);
     const { answer } = await held();
     expect((await plain.unary({}, { deadline: Date.now() + 100 })).status.code).toBe(status.DEADLINE_EXCEEDED);
-    const waits = plain.unary({});
+    const waitingCall = plain.unary({});
     proxy.limitStreams(undefined);
-    expect((await waits).error).toBeUndefined();
+    expect((await waitingCall).error).toBeUndefined();
     server.release();
     await answer;
   });

@@ -11,7 +11,7 @@ function make<T = number>() {
     return {
       prefetch: 16,
       begin: () => void did.push('begin'),
-      readOn: () => void did.push('read on'),
+      resumeReading: () => void did.push('read on'),
       unsubscribe: () => void did.push('unsubscribe'),
     };
   });

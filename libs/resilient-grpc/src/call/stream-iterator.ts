@@ -34,14 +34,14 @@ export class StreamIterator<T> implements AsyncIterableIterator<T>, StreamDemand
     if (this.bufferedMessages.length > 0) {
       // The array is not empty, so the value is a message. A source other than a call may deliver `undefined`.
       const value = this.bufferedMessages.shift() as T;
-      this.source?.readOn();
+      this.source?.resumeReading();
       return Promise.resolve({ done: false, value });
     }
     if (this.ended !== undefined) return this.lastResult(this.ended);
     return new Promise((resolve, reject) => {
       this.readers.push({ resolve, reject });
       if (this.source === undefined) this.start();
-      else this.source.readOn();
+      else this.source.resumeReading();
     });
   }
 

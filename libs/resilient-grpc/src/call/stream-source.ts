@@ -2,7 +2,7 @@ import type { StreamDemand, StreamScope } from './stream-scope.js';
 
 /** Receives the messages and the end of a stream. RxJS subscribers implement this interface. */
 export interface StreamSink<T> {
-  /** Receives a message. Returns `false` to pause the stream until `StreamSource.readOn()`. */
+  /** Receives a message. Returns `false` to pause the stream until `StreamSource.resumeReading()`. */
   next(message: T): unknown;
   error(error: unknown): void;
   complete(): void;
@@ -27,7 +27,7 @@ export interface StreamSource {
   /** Starts the run. The sink may receive messages or the end before `begin()` returns. */
   begin(): void;
   /** Resumes a paused stream, because the sink accepts messages again. */
-  readOn(): void;
+  resumeReading(): void;
   /** Cancels the run: the reader unsubscribed. */
   unsubscribe(): void;
 }

@@ -168,7 +168,7 @@ describe('change of load balancing', () => {
     expect(made).toHaveLength(2);
   });
 
-  it('replaces the channel at most every 10 s, with the latest load balancing', () => {
+  it('replaces the channel at most once every 10 s, with the latest load balancing', () => {
     const { clock, made, channel, enter } = make();
     for (let change = 0; change < 100; change++) channel.balance(change % 2 === 0 ? ROUND_ROBIN : PICK_FIRST);
     expect(made).toHaveLength(2);

@@ -100,8 +100,8 @@ export class MethodRuntime {
   }
 
   get limits(): readonly LimitSnapshot[] {
-    const ofMethods = [...this.limitsByPath].map(([path, limit]) => ({ path, ...describeLimit(limit) }));
-    return this.clientLimit === undefined ? ofMethods : [...ofMethods, describeLimit(this.clientLimit)];
+    const methodLimits = [...this.limitsByPath].map(([path, limit]) => ({ path, ...describeLimit(limit) }));
+    return this.clientLimit === undefined ? methodLimits : [...methodLimits, describeLimit(this.clientLimit)];
   }
 
   /**

@@ -14,7 +14,7 @@ export type ProcessUrls = readonly string[] | (() => readonly string[] | Promise
 export interface DashboardProcessesOptions {
   /**
    * URLs of the dashboards of these processes, such as 'http://10.0.0.7:3000/grpc'. Each URL must lead to one process. A function is called
-   * at most every 5 s, while a page is open. The page shows at most 100 of these processes.
+   * at most once every 5 s, while a page is open. The page shows at most 100 of these processes.
    */
   readonly urls: ProcessUrls;
   /**

@@ -32,7 +32,7 @@ describe('detectProtocol', () => {
     server.close();
   });
 
-  it('returns the first line of the response of a server and replaces its control characters', () => {
+  it('returns the first line of the response from a server and replaces its control characters', () => {
     expect(firstLine(Buffer.from('HTTP/1.1 200 OK\r\nserver: x'))).toBe('HTTP/1.1 200 OK');
     expect(firstLine(Buffer.from('\u001b[2Jhello'))).toBe('.[2Jhello');
   });

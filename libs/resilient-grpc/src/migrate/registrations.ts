@@ -27,7 +27,7 @@ export interface ManualStep {
 /** A client that moves to `ResilientGrpcModule`. */
 export interface MovedClient {
   readonly name: string;
-  /** Equal for clients with the same injection token. */
+  /** Key of the injection token; equal for clients with the same token. */
   readonly token: string;
   readonly node: Node;
   /** The new options. */
@@ -37,11 +37,11 @@ export interface MovedClient {
 /** A call to `ClientsModule.register` or `registerAsync` with gRPC clients. */
 export interface Registration {
   readonly call: CallExpression;
-  /** False if other clients stay in `ClientsModule`. */
+  /** True if all clients of the call move; false if some stay in `ClientsModule`. */
   readonly isWhole: boolean;
   /** Edits other than those to imports and exports. */
   readonly edits: readonly FileEdit[];
-  /** Edits of the types of shared constants, needed if the code does not compile without them. */
+  /** Edits to the types of shared constants. Applied only if the code does not compile without them. */
   readonly retypes: readonly FileEdit[];
   /** The names of the clients and their new options. */
   readonly clients: readonly MovedClient[];
@@ -66,7 +66,7 @@ export function findRegistrations(file: SourceFile): FileRegistrations {
     const method = callee.getName();
     if (owner === 'ClientProxyFactory' && method === 'create') manual.push(...factorySteps(call));
     if (owner !== 'ClientsModule' || (method !== 'register' && method !== 'registerAsync')) continue;
-    const { registration, steps } = register(call, method === 'registerAsync');
+    const { registration, steps } = rewriteRegistration(call, method === 'registerAsync');
     if (registration !== undefined) registrations.push(registration);
     manual.push(...steps);
   }
@@ -108,7 +108,7 @@ interface Found {
   readonly steps: readonly ManualStep[];
 }
 
-function register(call: CallExpression, isAsync: boolean): Found {
+function rewriteRegistration(call: CallExpression, isAsync: boolean): Found {
   const method = isAsync ? 'registerAsync' : 'register';
   const [argument] = call.getArguments();
   const given = argument === undefined ? undefined : unwrapped(argument);
@@ -125,7 +125,7 @@ function register(call: CallExpression, isAsync: boolean): Found {
     if (transport === 'other') continue;
     const name = labelOf(element);
     if (!Node.isObjectLiteralExpression(element) || transport === 'unknown') {
-      const because = 'its transport is not known before the program runs; write it in an object literal';
+      const because = 'the client is not an object literal with a constant transport; write it in this form';
       steps.push({ node: element, text: `${name}: ${because}` });
       continue;
     }

@@ -91,7 +91,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   // Member of StreamSource: the prefetch of the latest call.
   prefetch = PLAIN_PREFETCH;
 
-  /** True if the reader accepts no further message until `readOn`. */
+  /** True if the reader accepts no further message until `resumeReading`. */
   isPaused = false;
   readonly clock: Clock;
 
@@ -141,7 +141,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     this.open();
   }
 
-  readOn(): void {
+  resumeReading(): void {
     // During `next`, only a flag is set. The return value of `next` then requests more messages, so that the stack does not grow.
     if (this.deliveryDepth > 0) {
       this.readOnRequested = true;
@@ -149,7 +149,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
     }
     this.isPaused = false;
     if (this.isDue) this.open();
-    else this.call?.source?.readOn();
+    else this.call?.source?.resumeReading();
     this.operator.onReadOn?.();
   }
 

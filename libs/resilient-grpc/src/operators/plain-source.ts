@@ -49,7 +49,7 @@ export class PlainSource<T> implements StreamSource {
     });
   }
 
-  readOn(): void {
+  resumeReading(): void {
     this.isSinkReady = true;
     this.deliver();
   }

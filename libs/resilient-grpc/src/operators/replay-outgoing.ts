@@ -137,7 +137,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
   lookAhead(): boolean {
     if (this.isPulling || this.hasEnded || this.waiting !== undefined || this.ledger.isFull) return false;
     this.isPulling = true;
-    this.source.readOn();
+    this.source.resumeReading();
     return this.hasAnswered();
   }
 
@@ -192,7 +192,7 @@ export class ReplayOutgoing<Out, Id extends ReplayId> implements StreamSink<Ledg
     const serve = (): void => this.serve();
     const reader = new StreamIterator<Out>((sink) => {
       this.sink = sink;
-      return { prefetch: 0, begin: serve, readOn: serve, unsubscribe: () => undefined };
+      return { prefetch: 0, begin: serve, resumeReading: serve, unsubscribe: () => undefined };
     });
     if (this.messages !== messages) {
       void reader.return();

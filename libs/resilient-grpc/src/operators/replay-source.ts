@@ -46,10 +46,10 @@ class IterableReplaySource<M, T> implements StreamSource {
   ) {}
 
   begin(): void {
-    // Iteration starts with the first `readOn`.
+    // Iteration starts with the first `resumeReading`.
   }
 
-  readOn(): void {
+  resumeReading(): void {
     const { input, sink } = this;
     try {
       this.source ??= new IteratorSource(

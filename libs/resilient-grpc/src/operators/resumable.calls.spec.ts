@@ -39,8 +39,8 @@ class ManualCall implements StreamSource {
   begin(): void {
     this.log.push('begin');
   }
-  readOn(): void {
-    this.log.push('readOn');
+  resumeReading(): void {
+    this.log.push('resumeReading');
   }
   unsubscribe(): void {
     this.log.push('unsubscribe');
@@ -93,9 +93,9 @@ describe('iterated resumable stream', () => {
     expect([sink.next(2), sink.next(3)]).toEqual([true, false]);
     expect(log).toEqual(['begin']);
     expect((await reader.next()).value).toBe(2);
-    expect(log).toEqual(['begin', 'readOn']);
+    expect(log).toEqual(['begin', 'resumeReading']);
     await reader.return?.();
-    expect(log).toEqual(['begin', 'readOn', 'unsubscribe']);
+    expect(log).toEqual(['begin', 'resumeReading', 'unsubscribe']);
   });
 
   it('resumes the stream after the last buffered message, not after the last message read', async () => {
@@ -163,13 +163,13 @@ describe('iterated resumable stream', () => {
     expect(seen).toEqual([2]);
   });
 
-  it('continues reading without recursion if readOn() is called while a message is delivered', () => {
+  it('continues reading without recursion if resumeReading() is called while a message is delivered', () => {
     const { stream, calls } = make();
     const seen: number[] = [];
     const source = stream.openStream({
       next: (message) => {
         seen.push(message);
-        source.readOn();
+        source.resumeReading();
         return false;
       },
       error: () => undefined,
@@ -391,7 +391,7 @@ describe('scope of a resumable stream', () => {
     scope!.complete();
     scope!.fail(lost);
     source.unsubscribe();
-    source.readOn();
+    source.resumeReading();
     source.begin();
     expect(received).toEqual([lost]);
     expect(calls).toHaveLength(1);

@@ -6,14 +6,14 @@ import type { StreamSink, StreamSource } from '../call/stream-source.js';
 import { MAX_SERVER_FAILURES } from '../policy/resume/resume-policy.js';
 import { resumable } from './resumable.js';
 
-/** Length of the server's log. Places start at 1; the server sends those for which `matches` returns true. */
+/** Length of the server's log. Positions start at 1; the server sends those for which `matches` returns true. */
 const LOG_LENGTH = 120;
 const PREFETCH = 4;
-const matches = (place: number): boolean => place % 3 !== 0;
-const EXPECTED_PLACES = Array.from({ length: LOG_LENGTH }, (_, index) => index + 1).filter(matches);
+const matches = (position: number): boolean => position % 3 !== 0;
+const EXPECTED_POSITIONS = Array.from({ length: LOG_LENGTH }, (_, index) => index + 1).filter(matches);
 
 interface Message {
-  readonly place: number;
+  readonly position: number;
   readonly isBookmark: boolean;
 }
 
@@ -32,7 +32,7 @@ interface Plan {
   readonly source: 'call' | 'piped';
   readonly onComplete: 'complete' | 'resume';
   readonly maxAgeMs: number | undefined;
-  /** Number of places by which each call starts before its cursor. The calls cycle through the list. */
+  /** Number of positions by which each call starts before its cursor. The calls cycle through the list. */
   readonly overlaps: readonly number[];
   readonly steps: readonly Step[];
 }
@@ -48,7 +48,7 @@ class ServedCall implements StreamSource {
   readonly prefetch = PREFETCH;
   isOver = false;
   next: number;
-  /** Place of the last message sent. */
+  /** Position of the last message sent. */
   given = 0;
   private isReading = true;
 
@@ -63,7 +63,7 @@ class ServedCall implements StreamSource {
   begin(): void {
     // The steps of the plan send all messages.
   }
-  readOn(): void {
+  resumeReading(): void {
     this.isReading = true;
   }
   unsubscribe(): void {
@@ -74,7 +74,7 @@ class ServedCall implements StreamSource {
     for (let i = 0; i < count && this.isReading && !this.isOver; i++) {
       while (this.next <= LOG_LENGTH && !matches(this.next)) this.next += 1;
       if (this.next > LOG_LENGTH) return;
-      this.give({ place: this.next++, isBookmark: false });
+      this.give({ position: this.next++, isBookmark: false });
     }
   }
 
@@ -83,11 +83,11 @@ class ServedCall implements StreamSource {
   }
 
   bookmark(): void {
-    if (this.isReading && !this.isOver) this.give({ place: this.next - 1, isBookmark: true });
+    if (this.isReading && !this.isOver) this.give({ position: this.next - 1, isBookmark: true });
   }
 
   late(): void {
-    this.sink.next({ place: LOG_LENGTH, isBookmark: false });
+    this.sink.next({ position: LOG_LENGTH, isBookmark: false });
     this.sink.error(LOST);
   }
 
@@ -100,7 +100,7 @@ class ServedCall implements StreamSource {
 
   private give(message: Message): void {
     this.isReading = false;
-    this.given = message.place;
+    this.given = message.position;
     if (this.sink.next(message) !== false) this.isReading = true;
   }
 }
@@ -126,7 +126,7 @@ class World {
         return this.call(from, overlaps[(attempt - 1) % overlaps.length] ?? 0);
       },
       {
-        cursor: (message: Message) => message.place,
+        cursor: (message: Message) => message.position,
         seed: 0,
         heartbeat: (message) => message.isBookmark,
         onComplete,
@@ -138,7 +138,7 @@ class World {
     if (how === 'pulled') this.reader = stream[Symbol.asyncIterator]();
     else {
       this.subscription = stream.subscribe({
-        next: ({ place }) => this.seen.push(place),
+        next: ({ position }) => this.seen.push(position),
         error: (error) => this.errors.push(error),
         complete: () => (this.completed = true),
       });
@@ -185,7 +185,7 @@ class World {
     this.scheduler.frame = until;
   }
 
-  /** Ends the call. Server failures at one place stay below the number that would end the stream. */
+  /** Ends the call. Server failures at one position stay below the number that would end the stream. */
   private break(how: 'lost' | 'internal' | 'clean'): void {
     const call = this.calls.at(-1);
     if (call === undefined || call.isOver) return;
@@ -208,7 +208,7 @@ class World {
       reader.next().then(
         ({ done, value }) => {
           if (done === true) this.completed = true;
-          else this.seen.push(value.place);
+          else this.seen.push(value.position);
         },
         (error: unknown) => this.errors.push(error),
       );
@@ -219,7 +219,7 @@ class World {
   /** Sends the rest of the log, and reads everything. Ends the call if `onComplete` is 'complete'. */
   async finish(): Promise<void> {
     const isUnfinished = (): boolean =>
-      this.plan.onComplete === 'complete' ? !this.completed : this.seen.length < EXPECTED_PLACES.length;
+      this.plan.onComplete === 'complete' ? !this.completed : this.seen.length < EXPECTED_POSITIONS.length;
     for (let i = 0; i < 200 && isUnfinished() && this.errors.length === 0; i++) {
       await this.read(10);
       this.pass(15_000);
@@ -233,7 +233,7 @@ class World {
   get ahead(): number {
     const furthest = Math.max(0, ...this.cursors, ...this.calls.map((call) => call.next - 1));
     const last = this.seen.at(-1) ?? 0;
-    return EXPECTED_PLACES.filter((place) => place > last && place <= furthest).length;
+    return EXPECTED_POSITIONS.filter((position) => position > last && position <= furthest).length;
   }
 
   async stop(): Promise<void> {
@@ -271,17 +271,17 @@ const plan: fc.Arbitrary<Plan> = fc.record({
 });
 
 describe('resumable stream with any failures', { timeout: 300_000 }, () => {
-  it('delivers each message of the log exactly once and in order, despite failures', async () => {
+  it('delivers each message of a resumable stream exactly once and in order, despite failures', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (it) => {
         const world = new World(it);
         for (const next of it.steps) {
           await world.step(next);
-          expect(world.seen).toEqual(EXPECTED_PLACES.slice(0, world.seen.length));
+          expect(world.seen).toEqual(EXPECTED_POSITIONS.slice(0, world.seen.length));
         }
         await world.finish();
         expect(world.errors).toEqual([]);
-        expect(world.seen).toEqual(EXPECTED_PLACES);
+        expect(world.seen).toEqual(EXPECTED_POSITIONS);
         expect(world.completed).toBe(it.onComplete === 'complete');
         // No call starts before the cursor of the previous one.
         expect(world.cursors).toEqual([...world.cursors].sort((a, b) => a - b));
@@ -293,7 +293,7 @@ describe('resumable stream with any failures', { timeout: 300_000 }, () => {
     );
   });
 
-  it('buffers at most PREFETCH messages of a pulled stream, for any number of calls', async () => {
+  it('buffers at most PREFETCH messages of a pulled resumable stream, for any number of calls', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (drawn) => {
         const world = new World({ ...drawn, how: 'pulled', source: 'call' });

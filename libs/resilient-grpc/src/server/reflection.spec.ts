@@ -92,10 +92,10 @@ describe('reflection', () => {
     ['grpc.health.v1.Health', 'HealthCheckRequest'],
   ])(
     'returns the descriptor of the file that defines %s to a reflection client',
-    async (fileContainingSymbol, holds) => {
+    async (fileContainingSymbol, expectedName) => {
       const { query } = await make();
       const { fileDescriptorResponse } = await query({ fileContainingSymbol });
-      expect(fileDescriptorResponse.fileDescriptorProto.some((file: Buffer) => file.includes(holds))).toBe(true);
+      expect(fileDescriptorResponse.fileDescriptorProto.some((file: Buffer) => file.includes(expectedName))).toBe(true);
     },
   );
 

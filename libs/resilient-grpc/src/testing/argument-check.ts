@@ -1,10 +1,10 @@
 /**
- * Creates an argument check for `method`: `check(holds, 'times to be an integer of 1 or more', times)`. The check throws a RangeError if
- * `holds` is false.
+ * Creates an argument check for `method`: `check(isValid, 'times to be an integer of 1 or more', times)`. The check throws a RangeError if
+ * `isValid` is false.
  */
 export function argumentCheck(method: string) {
-  return (holds: boolean, expected: string, got: unknown): void => {
-    if (holds) return;
+  return (isValid: boolean, expected: string, got: unknown): void => {
+    if (isValid) return;
     throw new RangeError(`${method}: expected ${expected}, got ${format(got).slice(0, 100)}`);
   };
 }

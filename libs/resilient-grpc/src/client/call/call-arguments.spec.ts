@@ -53,10 +53,12 @@ describe('call arguments', () => {
 });
 
 describe('call metadata', () => {
-  const ofClient = metadataOf({ 'x-client': 'c' });
+  const clientMetadata = metadataOf({ 'x-client': 'c' });
 
   it("returns the client's metadata without a copy if the call has none", () => {
-    expect(callMetadata(context({ metadata: ofClient }), callArguments(undefined, undefined))).toBe(ofClient);
+    expect(callMetadata(context({ metadata: clientMetadata }), callArguments(undefined, undefined))).toBe(
+      clientMetadata,
+    );
   });
 
   it('copies the metadata argument, so that later changes do not affect the call', () => {
@@ -72,7 +74,7 @@ describe('call metadata', () => {
     const argument = metadataOf({ 'x-argument': 'a' });
     argument.setOptions({ waitForReady: true });
     const joined = callMetadata(
-      context({ metadata: ofClient }),
+      context({ metadata: clientMetadata }),
       callArguments(argument, {
         metadata: { 'x-option': ['1', '2'], 'x-none': undefined, 'x-raw-bin': Buffer.from('b') },
       }),
@@ -84,7 +86,7 @@ describe('call metadata', () => {
       'x-raw-bin': [Buffer.from('b')],
     });
     expect(joined.getOptions()).toEqual({ waitForReady: true });
-    expect(ofClient.toJSON()).toEqual({ 'x-client': ['c'] });
+    expect(clientMetadata.toJSON()).toEqual({ 'x-client': ['c'] });
     expect(argument.toJSON()).toEqual({ 'x-argument': ['a'] });
   });
 

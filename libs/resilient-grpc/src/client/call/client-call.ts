@@ -323,7 +323,7 @@ export class ClientCall
     this.bufferedBytes = 0;
   }
 
-  readOn(): void {
+  resumeReading(): void {
     if (this.phase !== 'running' || this.reading) return;
     this.reading = true;
     this.attempt?.startRead();
@@ -352,14 +352,14 @@ export class ClientCall
     this.received += 1;
     if (this.method.responseStream) {
       this.lastMessageAt = this.context.client.clock.now();
-      if (this.sink.next(message) !== false) this.readOn();
+      if (this.sink.next(message) !== false) this.resumeReading();
     } else if (this.hasResult) {
       this.attempt?.cancel('protocol', StatusCode.UNIMPLEMENTED, TOO_MANY_RESPONSES);
     } else {
       // A single response is kept until its status arrives. Reading continues, because a second response must make the call fail.
       this.hasResult = true;
       this.result = message;
-      this.readOn();
+      this.resumeReading();
     }
   }
 

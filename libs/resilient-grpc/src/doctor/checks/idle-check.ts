@@ -41,7 +41,7 @@ function closedVerdict({ idleMs, end }: Extract<IdleOutcome, { kind: 'closed' }>
   const message = `idle connections are closed after ${duration(idleMs)} (${how(end)})`;
   if (end.how === 'goaway') return ['ok', `${message}; this loses no call, and the next call opens a connection`];
   if (CLIENT_IDLE_TIMEOUT_MS <= idleMs * SAFE_SHARE) return ['ok', `${message}; ${CLIENT_CLOSES_FIRST}`];
-  const cause = 'a call sent at that moment is lost, because the peer sends no GOAWAY';
+  const cause = 'a call sent as the connection closes is lost, because the peer sends no GOAWAY';
   return ['warning', `${message}; ${cause}`, recommendation(idleMs)];
 }
 

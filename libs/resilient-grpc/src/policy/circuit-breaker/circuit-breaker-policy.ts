@@ -16,7 +16,7 @@ export interface CircuitBreakerOptions {
   readonly breakDurationMs?: number | undefined;
   /**
    * Status codes that count as failures. Lost connections, requests rejected by the server's transport, attempt timeouts, idle
-   * streams, and transient HTTP errors of a gateway always count.
+   * streams, and transient HTTP errors from a gateway always count.
    * @defaultValue ['UNAVAILABLE', 'DEADLINE_EXCEEDED']
    */
   readonly statusCodes?: readonly StatusName[] | undefined;

@@ -6,7 +6,7 @@ import type { Verdict } from '../evidence/verdict.js';
 export type EndpointOutcome = 'success' | 'failure' | 'none';
 
 /**
- * HTTP statuses of a gateway that cannot reach its server (Envoy: gateway failures). 429 is excluded, because it reports a limit on the
+ * HTTP statuses from a gateway that cannot reach its server (Envoy: gateway failures). 429 is excluded, because it reports a limit on the
  * caller.
  */
 const GATEWAY_FAILURES: ReadonlySet<number | undefined> = new Set([502, 503, 504]);

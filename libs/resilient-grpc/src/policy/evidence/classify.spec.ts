@@ -429,10 +429,10 @@ describe('response that is not gRPC', () => {
   ]);
 });
 
-describe('status of the server', () => {
+describe('status from the server', () => {
   table([
     [
-      'reports the status of the server unchanged',
+      'reports the status from the server unchanged',
       { ...TRAILERS_ONLY, code: NOT_FOUND, details: 'no such order' },
       { kind: 'server', reachedServer: 'yes', code: NOT_FOUND, details: 'no such order' },
     ],

@@ -357,13 +357,13 @@ describe('Observable that outruns its client', () => {
     return { count, reported };
   }
 
-  it('ends the stream of an Observable if the client reads none of 128 messages', async () => {
+  it('ends a stream whose responses come from an Observable if the client reads none of 128 messages', async () => {
     const { count, reported } = await pushMessages(0, 0);
     expect(count).toBeLessThan(140);
     expect(reported.map(({ type }) => type)).toContain('responses-overflow');
   });
 
-  it('keeps the stream of an Observable while the client reads, until the client lags by 30 s', async () => {
+  it('keeps a stream whose responses come from an Observable while the client reads, until the client lags by 30 s', async () => {
     expect((await pushMessages(100, 1)).count).toBe(2_000);
     const { count } = await pushMessages(100, 100);
     expect(count * 100).toBeGreaterThan(30_000);

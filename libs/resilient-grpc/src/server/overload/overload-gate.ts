@@ -18,7 +18,7 @@ import { EXPIRED, REFUSED } from './refusal.js';
 export const SLICE_MS = 10;
 /**
  * Number of waiting calls without a deadline above which handlers run without a pause. No request is then read, so that TCP flow control
- * stops the clients. Calls without a deadline are not refused; without this limit, they would fill the memory.
+ * stops the clients. Calls without a deadline are not refused; without this limit, they could exhaust the memory.
  */
 const MAX_UNLIMITED = 5_000;
 

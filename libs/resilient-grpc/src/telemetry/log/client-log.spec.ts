@@ -141,12 +141,12 @@ describe('recurring outages', () => {
     'writes the log lines of each infrequent outage and at most one other line a minute (down %i ms, up %i ms, lines %j)',
     (downMs, upMs, lines) => {
       const { written, outages } = linesAboveDebug(downMs, upMs);
-      const ofOutages = written.filter(({ event }) => String(event).startsWith('outage'));
-      const [first, ...later] = ofOutages.map(({ event }) => event);
+      const outageLines = written.filter(({ event }) => String(event).startsWith('outage'));
+      const [first, ...later] = outageLines.map(({ event }) => event);
       expect(first).toBe('outage');
       const each = Array.from({ length: outages }, () => lines).flat();
       expect(later).toEqual(lines[0] === 'outage' ? each.slice(1) : each);
-      expect(maxLinesPerMinute(written.filter((line) => !ofOutages.includes(line)).map(({ at }) => at))).toBe(1);
+      expect(maxLinesPerMinute(written.filter((line) => !outageLines.includes(line)).map(({ at }) => at))).toBe(1);
     },
   );
 });

@@ -8,7 +8,7 @@ const MAX_LINES = 4;
 /** Maximum number of lines during the minute after an outage started or ended, when most events have the same cause. */
 const MAX_LINES_WHILE_UNSTABLE = 1;
 /** Maximum number of methods or addresses listed for each kind in a combined line. */
-const MAX_LISTED_PATHS = 20;
+const MAX_LISTED_SUBJECTS = 20;
 /** The event that comes first in a combined line: a failed call that may have had an effect, which an operator may have to check. */
 const TOP_SEVERITY_EVENT = 'attempt-end';
 
@@ -20,10 +20,10 @@ interface PendingLine {
 }
 
 /**
- * Limits the lines of one client above `debug`, except outage lines, which have a separate limit, and the line about an untested version.
- * The limit is four lines a minute, or one line during the minute after an outage started or ended. Excess lines are combined and written
- * within a minute as one line. For each kind, this line contains the latest message, its age, the number of other messages, and their
- * methods or addresses. It shows only the latest state of a method, so a circuit that has closed again is not reported as open.
+ * Limits the log lines above `debug` of one client. Excludes the line about an untested version, and outage lines, which have a separate
+ * limit. The limit is four lines a minute, or one line during the minute after an outage started or ended. Excess lines are combined and
+ * written within a minute as one line. For each kind, this line contains the latest message, its age, the number of other messages, and
+ * their methods or addresses. It shows only the latest state of a method, so a circuit that has closed again is not reported as open.
  */
 export class CombinedLines {
   /** Pending lines by kind and method, the latest last. */
@@ -107,7 +107,7 @@ function combined(kind: readonly PendingLine[], now: number): string {
   const isAboutMethods = latest.line.fields['path'] !== undefined;
   const rest = (count: number): string =>
     isAboutMethods ? counted(count, 'more method') : counted(count, 'more address', 'more addresses');
-  return `${text} and ${String(more)} more: ${listed(subjects, MAX_LISTED_PATHS, rest)}`;
+  return `${text} and ${String(more)} more: ${listed(subjects, MAX_LISTED_SUBJECTS, rest)}`;
 }
 
 function sumOf(pending: readonly PendingLine[]): number {

@@ -102,7 +102,7 @@ function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOption
       return [isRange(forMs), `forMs of ${name} to be [from, to], got ${JSON.stringify(forMs)}`] as const;
     }),
   ];
-  const wrong = checks.find(([holds]) => !holds);
+  const wrong = checks.find(([isValid]) => !isValid);
   if (wrong !== undefined) throw new RangeError(`chaos: expected ${wrong[1]}`);
   // Checked independently of the seed. With some seeds, the plan would otherwise be empty, and the test would prove nothing.
   const longestMs = Math.max(...faults.filter(({ weight = 1 }) => weight > 0).map(({ forMs = [0, 0] }) => forMs[1]));

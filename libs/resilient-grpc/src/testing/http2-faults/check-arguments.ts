@@ -103,14 +103,14 @@ export function checkGoaway(options: GoawayOptions): void {
 
 /** @throws RangeError if `max` is not a valid number of streams */
 export function checkStreamLimit(max: number | undefined): void {
-  const holds = max === undefined || isInteger(max, 0, MAX_UINT32);
-  argumentCheck('limitStreams')(holds, 'max to be an integer from 0 to 4294967295, or undefined', max);
+  const isValid = max === undefined || isInteger(max, 0, MAX_UINT32);
+  argumentCheck('limitStreams')(isValid, 'max to be an integer from 0 to 4294967295, or undefined', max);
 }
 
 /** @throws RangeError if `pings` is not a valid number of pings */
 export function checkPings(pings: number | undefined): void {
-  const holds = pings === undefined || isInteger(pings, 0);
-  argumentCheck('tooManyPingsAfter')(holds, 'pings to be an integer of 0 or more, or undefined', pings);
+  const isValid = pings === undefined || isInteger(pings, 0);
+  argumentCheck('tooManyPingsAfter')(isValid, 'pings to be an integer of 0 or more, or undefined', pings);
 }
 
 function isResetPoint(at: unknown): boolean {

@@ -24,7 +24,7 @@ export interface IncomingCall {
   readonly fault: ResetFault | MissingTrailersFault | undefined;
 }
 
-/** The callbacks of a call to its session, and the state of the session's connections. */
+/** Callbacks with which a call notifies its session, and the state of the session's connections. */
 export interface ProxiedCallCallbacks {
   /** True if both connections are open. A stream that ends with its connection must not be reset. */
   readonly connected: boolean;

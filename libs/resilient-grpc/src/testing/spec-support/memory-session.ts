@@ -44,7 +44,7 @@ export class MemoryCall implements StreamSource {
     if (this.owner.reads) void this.readAll();
   }
 
-  readOn(): void {
+  resumeReading(): void {
     this.readCount += 1;
   }
 

@@ -155,7 +155,7 @@ describe('stream reset', () => {
     },
   );
 
-  const refusing = (times: number) =>
+  const startRefusingServer = (times: number) =>
     startHttp2Server((stream, number) => {
       if (number <= times) reset(stream, 'NGHTTP2_REFUSED_STREAM');
       else succeed(stream);
@@ -183,7 +183,7 @@ describe('stream reset', () => {
 
   // A proxy may send REFUSED_STREAM for requests that were processed.
   it.each(UNSAFE)('does not resend a %s call after REFUSED_STREAM, because the call may have run', async (method) => {
-    const server = await refusing(1);
+    const server = await startRefusingServer(1);
     const error = await failureOf(callOnce(await echoOf({ url: server.url }), method));
     expect(error).toMatchObject({
       code: 14,
@@ -196,14 +196,14 @@ describe('stream reset', () => {
   });
 
   it('retries a safe call by its policy after REFUSED_STREAM', async () => {
-    const server = await refusing(3);
+    const server = await startRefusingServer(3);
     const echo = await echoOf({ url: server.url });
     expect(await toList(echo.unary({}))).toHaveLength(1);
     expect(server.streams).toHaveLength(4);
   });
 
   it('does not retry a call with `retry: false` after REFUSED_STREAM', async () => {
-    const server = await refusing(1);
+    const server = await startRefusingServer(1);
     const echo = await echoOf({ url: server.url });
     expect(await failureOf(echo.unary({}, { retry: false }))).toMatchObject({
       reason: 'refused',
@@ -216,7 +216,7 @@ describe('stream reset', () => {
     const trusting = { trustRefusedStreams: true };
 
     it.each(EACH_METHOD)('resends a %s call once after a trusted REFUSED_STREAM', async (method) => {
-      const server = await refusing(1);
+      const server = await startRefusingServer(1);
       const echo = await echoOf({ url: server.url, ...trusting });
       expect(await toList(callOnce(echo, method))).toHaveLength(1);
       expect(server.streams).toHaveLength(2);
@@ -247,7 +247,7 @@ describe('stream reset', () => {
     });
 
     it('applies the retry policy after a second trusted REFUSED_STREAM', async () => {
-      const server = await refusing(Infinity);
+      const server = await startRefusingServer(Infinity);
       const unsafe = await failureOf((await echoOf({ url: server.url, ...trusting })).unsafeUnary({}));
       expect(unsafe).toMatchObject({ reachedServer: 'maybe', notRetriedBecause: 'not-safe-to-repeat' });
       expect(server.streams).toHaveLength(2);

@@ -213,7 +213,7 @@ describe('pushback', () => {
     return second!.at - first!.at;
   }
 
-  it('replaces the backoff with the pushback of the server', { tags: ['timed'] }, async ({ task }) => {
+  it('replaces the backoff with the pushback from the server', { tags: ['timed'] }, async ({ task }) => {
     const [none, some] = await Promise.all([gapAfter(0), gapAfter(400)]);
     expect(some).toBeGreaterThanOrEqual(395);
     recordTiming(task, 'retry after a pushback of 0 ms begins after, ms', none, { atMost: 4_000 });

@@ -55,7 +55,7 @@ const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>
       await server.restart();
       await waiting;
     };
-    return { labels: ofClient(server.url), end };
+    return { labels: labelsOf(server.url), end };
   },
 
   async GrpcClientFlapping() {
@@ -66,17 +66,17 @@ const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>
       await server.restart();
       await firstValueFrom(echo.unary({}));
     });
-    return { labels: ofClient(server.url), end };
+    return { labels: labelsOf(server.url), end };
   },
 
   async GrpcClientRetryBudgetEmpty() {
     const { echo, server } = await instrumentedScene({}, FAILING);
-    return { labels: ofClient(server.url), end: repeat(() => failureOf(echo.unary({}))) };
+    return { labels: labelsOf(server.url), end: repeat(() => failureOf(echo.unary({}))) };
   },
 
   async GrpcEndpointEjected() {
     const { url, end } = await callReplicas([FAILING, {}, {}]);
-    return { labels: { ...ofClient(url), resilient_grpc_reason: 'consecutive-failures' }, end };
+    return { labels: { ...labelsOf(url), resilient_grpc_reason: 'consecutive-failures' }, end };
   },
 
   async GrpcTooManyUnhealthyEndpoints() {
@@ -91,7 +91,7 @@ const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>
     await firstValueFrom(echo.unary({}));
     await waitFor(() => api.openWatches === 1);
     await api.kill();
-    return { labels: ofClient(TARGET), end: () => api.start() };
+    return { labels: labelsOf(TARGET), end: () => api.start() };
   },
 
   async GrpcClientStreamLeak(metrics) {
@@ -112,7 +112,7 @@ const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>
       await stop();
       streams.unsubscribe();
     };
-    return { labels: { ...ofClient(server.url), grpc_method: 'testing.v1.Echo/ServerStream' }, end };
+    return { labels: { ...labelsOf(server.url), grpc_method: 'testing.v1.Echo/ServerStream' }, end };
   },
 
   async GrpcServerHandlerLeak() {
@@ -190,7 +190,7 @@ describe('Prometheus server that scrapes applications', () => {
 const FAILING: ServerSettings = { scripts: { Unary: { status: 'UNAVAILABLE' } } };
 
 /** The labels of a client of `url`, which is an address or a target. */
-const ofClient = (url: string) => ({
+const labelsOf = (url: string) => ({
   resilient_grpc_client: 'echo',
   grpc_target: /^\w+:/.test(url) ? url : `dns:///${url}`,
 });

@@ -199,11 +199,11 @@ describe("status CANCELLED 'CANCELLED' of a method that is safe to repeat", () =
 });
 
 describe('REFUSED_STREAM', () => {
-  const refusing = (times: number) =>
+  const startRefusingServer = (times: number) =>
     startServer({ action: (request) => request.connection.write(request.reset(REFUSED)), times });
 
   it('retries REFUSED_STREAM according to the retry policy of a safe method', async () => {
-    const server = await refusing(Infinity);
+    const server = await startRefusingServer(Infinity);
     const error = await errorOf(server, await resilient(server.url, {}, 'unary'));
     expect(error).toMatchObject({ reason: 'refused', reachedServer: 'maybe', notRetriedBecause: 'attempts-exhausted' });
     // The default policy has 4 attempts.
@@ -212,10 +212,10 @@ describe('REFUSED_STREAM', () => {
 
   it('resends a refused write once if `trustRefusedStreams` is set, as gRPC does', async () => {
     const trusting = { trustRefusedStreams: true };
-    const once = await refusing(1);
+    const once = await startRefusingServer(1);
     expect(await errorOf(once, await resilient(once.url, trusting))).toBeUndefined();
     expect(once.requests('write')).toHaveLength(2);
-    const always = await refusing(Infinity);
+    const always = await startRefusingServer(Infinity);
     expect(await errorOf(always, await resilient(always.url, trusting))).toMatchObject({ code: status.UNAVAILABLE });
     expect(always.requests('write')).toHaveLength(2);
   });

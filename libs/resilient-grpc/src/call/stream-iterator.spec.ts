@@ -11,7 +11,7 @@ function make<T = number>() {
     return {
       prefetch: 16,
       begin: () => void did.push('begin'),
-      resumeReading: () => void did.push('read on'),
+      resumeReading: () => void did.push('resume reading'),
       unsubscribe: () => void did.push('unsubscribe'),
     };
   });
@@ -54,7 +54,7 @@ describe('StreamIterator', () => {
     await first;
     expect(did).toEqual(['begin']);
     expect(await iterator.next()).toEqual({ done: false, value: 1 });
-    expect(did).toEqual(['begin', 'read on']);
+    expect(did).toEqual(['begin', 'resume reading']);
   });
 
   it('delivers buffered messages before a failure, rejects one next(), and then completes', async () => {
@@ -131,7 +131,7 @@ describe('StreamIterator', () => {
       { done: false, value: 1 },
       { done: true, value: undefined },
     ]);
-    expect(did).toEqual(['begin', 'read on', 'read on']);
+    expect(did).toEqual(['begin', 'resume reading', 'resume reading']);
   });
 
   it('ignores a failure and a message that arrive after return()', async () => {

@@ -171,7 +171,7 @@ describe('resumable', () => {
   it.each([
     ['the retryAfterMs of the error', Object.assign(new Error(), { code: 14, retryAfterMs: 700 }), 700],
     [
-      'the pushback of the server',
+      'the pushback from the server',
       Object.assign(new Error(), { code: 14, metadata: new Map([['grpc-retry-pushback-ms', ['900']]]) }),
       900,
     ],

@@ -43,8 +43,16 @@ export class ObservedClients {
     const { waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream } =
       this.instruments;
     const { concurrencyLimit, hedgingDelay } = this.instruments;
-    const ofChannel = [waitingCalls, oldestWait, retryBudget, addresses, endpoints, watchFailing, oldestStream];
-    return [...ofChannel, concurrencyLimit, hedgingDelay];
+    const channelInstruments = [
+      waitingCalls,
+      oldestWait,
+      retryBudget,
+      addresses,
+      endpoints,
+      watchFailing,
+      oldestStream,
+    ];
+    return [...channelInstruments, concurrencyLimit, hedgingDelay];
   }
 
   private readonly observe: BatchObservableCallback = (result) => {

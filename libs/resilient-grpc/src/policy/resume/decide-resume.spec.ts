@@ -189,7 +189,7 @@ describe('resume backoff', () => {
 
   it.each<[string, Partial<StreamFailure>, number]>([
     ['the retryAfterMs of the error', { retryAfterMs: 700 }, 700],
-    ['the pushback of the server', { pushback: { kind: 'delay', ms: 900 } }, 900],
+    ['the pushback from the server', { pushback: { kind: 'delay', ms: 900 } }, 900],
     ['the backoff if it is longer than retryAfterMs', { retryAfterMs: 20 }, 100],
   ])('waits at least %s', (_, change, delayMs) => {
     const call = ended({ failure: failure('server', 'UNAVAILABLE', change) });

@@ -31,10 +31,10 @@ export class CallJournal {
   /** Sets the key of a call. Returns its number among the calls to its method with that key, starting at 1. */
   setKey(record: OpenRecord, key: string): number {
     record.key = key;
-    const ofMethod = this.attemptsByPath.get(record.path) ?? new Map<string, number>();
-    this.attemptsByPath.set(record.path, ofMethod);
-    const attempt = (ofMethod.get(key) ?? 0) + 1;
-    ofMethod.set(key, attempt);
+    const attemptsByKey = this.attemptsByPath.get(record.path) ?? new Map<string, number>();
+    this.attemptsByPath.set(record.path, attemptsByKey);
+    const attempt = (attemptsByKey.get(key) ?? 0) + 1;
+    attemptsByKey.set(key, attempt);
     return attempt;
   }
 
@@ -60,8 +60,8 @@ export class CallJournal {
   attempts(path?: string): ReadonlyMap<string, number> {
     if (path !== undefined) return new Map(this.attemptsByPath.get(path));
     const all = new Map<string, number>();
-    for (const ofMethod of this.attemptsByPath.values()) {
-      for (const [key, count] of ofMethod) all.set(key, (all.get(key) ?? 0) + count);
+    for (const attemptsByKey of this.attemptsByPath.values()) {
+      for (const [key, count] of attemptsByKey) all.set(key, (all.get(key) ?? 0) + count);
     }
     return all;
   }

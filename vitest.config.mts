@@ -8,13 +8,8 @@ const library = (file: string) => inRoot(`libs/resilient-grpc/src/${file}`);
 /** Specs of single modules, in virtual time. */
 const UNITS = ['{libs/*/src,src}/**/*.spec.ts'];
 
-/** Tests that measure memory or change grpc-js for their whole process: each file has a process of its own. */
-const ISOLATED = [
-  'test/telemetry/*-beside-others.e2e-spec.ts',
-  'test/server/memory.e2e-spec.ts',
-  'test/calls/retained-memory.e2e-spec.ts',
-  'test/addresses/churn.e2e-spec.ts',
-];
+/** Tests that change grpc-js for their whole process: each file has a process of its own. */
+const ISOLATED = ['test/telemetry/*-beside-others.e2e-spec.ts'];
 
 /** Tests of features that can differ between Nest 11 and Nest 12: modules, hooks, filters, guards, server, Terminus, HTTP. */
 const NEST_11 = [
@@ -48,8 +43,25 @@ export const CHANNEL_ENV = { NESTJS_RESILIENT_GRPC_DIRECT_CALLS: 'off' };
 /** Checks of the structure of the sources; `npm run check` runs them. */
 const STRUCTURE = ['test/architecture.spec.ts'];
 
+/** Tests that each use more than 5 s of CPU time: simulations, measurements of memory, drawn options, heavy load, many processes. */
+const LONG = [
+  'libs/*/src/policy/{concurrency,ejection,overload}/*.simulation.spec.ts',
+  'libs/*/src/policy/hedging/measured-delay.simulation.spec.ts',
+  'test/simulation/*.{spec,e2e-spec}.ts',
+  'test/fleet.spec.ts',
+  'test/addresses/churn.e2e-spec.ts',
+  'test/calls/retained-memory.e2e-spec.ts',
+  'test/dashboard/fleet.e2e-spec.ts',
+  'test/doctor/{attach,idle}.e2e-spec.ts',
+  'test/kubernetes/{doctor,process}.e2e-spec.ts',
+  'test/nest/{any-options,secrets}.e2e-spec.ts',
+  'test/scenarios/{drains-under-load,one-unhealthy-endpoint,overloaded-server,thundering-herd}.e2e-spec.ts',
+  'test/seams/each-name.e2e-spec.ts',
+  'test/server/{memory,health-memory}.e2e-spec.ts',
+];
+
 /**
- * Tests of the published package and of its docs, demo, and benchmarks, and long simulations. They take about 20 minutes; only
+ * Tests of the published package and of its docs, demo, and benchmarks, and the long tests. They take about 30 minutes; only
  * `npm run pack:check` runs them.
  */
 export const SHIPPING = [
@@ -59,10 +71,7 @@ export const SHIPPING = [
   'test/dashboard/{page,fleet-page,accessibility}.e2e-spec.ts',
   'test/operations/alerts.e2e-spec.ts',
   'test/bench.e2e-spec.ts',
-  'test/simulation/*.{spec,e2e-spec}.ts',
-  'libs/*/src/policy/{concurrency,ejection,overload}/*.simulation.spec.ts',
-  'libs/*/src/policy/hedging/measured-delay.simulation.spec.ts',
-  'test/seams/each-name.e2e-spec.ts',
+  ...LONG,
 ];
 
 /** `npm run promises` runs the tests with this tag one at a time and judges the figures that they record. */

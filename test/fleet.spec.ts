@@ -3,7 +3,6 @@ import { expect, it } from 'vitest';
 import { CONSTANTS, POLICIES, VARIABLE, varied } from '../bench/simulation/policies.mjs';
 import { SCENARIOS } from '../bench/simulation/scenarios.mjs';
 import { DEFAULT_WORLD, simulate } from '../bench/simulation/simulate.mjs';
-import { IS_FULL } from './support/full-tables.js';
 
 function jsonOf(...options: readonly string[]): string {
   const main = new URL('../bench/simulation/main.mjs', import.meta.url).pathname;
@@ -52,7 +51,7 @@ const FLEETS = [
   { clients: 200, callsPerSecond: 50 },
   { clients: 2_000, callsPerSecond: 5 },
   { clients: 10_000, callsPerSecond: 1 },
-].map(({ clients, ...rest }) => ({ clients: IS_FULL ? clients : clients / 5, ...rest }));
+];
 
 it.each(FLEETS)(
   'does not overload a recovered server with $clients clients at $callsPerSecond calls/s each',

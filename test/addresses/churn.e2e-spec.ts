@@ -5,11 +5,10 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { lastValueFrom, type Subscription } from 'rxjs';
 import { expect, it, onTestFinished } from 'vitest';
 import { startClient, type EchoService } from '../calls/support.js';
-import { IS_FULL } from '../support/full-tables.js';
 import { AddressSource } from './address-source.js';
 import { ManyListeners } from './many-listeners.js';
 
-const CHANGES = IS_FULL ? 50 : 6;
+const CHANGES = 50;
 const ADDRESSES = 200;
 /** Number of addresses with a listener; connections to the others are refused. */
 const LISTENING = 20;

@@ -125,14 +125,22 @@ describe('dashboard of several processes', { timeout: 120_000 }, () => {
     expect(whole).toMatchObject({ process: { pid: processes[0].pid }, clients: [{ key: 'orders', methods: [{}] }] });
     const all = await open(`${url}/grpc/fleet`);
     await waitFor(() => wholes(all, urls[0]!).length > 0, IN_TIME);
+    const before = urls;
     urls = [`http://${processes[1].url}/grpc`];
     await waitFor(() => all.last('processes').keys.includes(urls[0]), IN_TIME);
     expect(all.last('processes').keys).toEqual(['self', urls[0]]);
     await waitFor(() => wholes(all, urls[0]!).length > 0, IN_TIME);
+    // The page of a process that left the list stays open; it shows the process again once the list contains it.
+    await waitFor(() => links(one).at(-1)?.state === 'unlisted', IN_TIME);
+    const wholesOfOne = () => one.received.filter(({ event }) => event === 'whole').length;
+    const wholesBefore = wholesOfOne();
+    urls = [...before, ...urls];
+    await waitFor(() => wholesOfOne() > wholesBefore, IN_TIME);
+    await waitFor(() => all.last('processes').keys.length === 3, IN_TIME);
     // If the list fails, the dashboard keeps the previous one.
     urls = undefined as never;
     await waitFor(() => all.last('processes').problem !== undefined, IN_TIME);
-    expect(all.last('processes').keys).toHaveLength(2);
+    expect(all.last('processes').keys).toHaveLength(3);
   });
 
   it('sends requests to other processes only while a dashboard page is open, and ends them when the page or the application closes', async () => {

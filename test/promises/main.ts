@@ -2,7 +2,6 @@
 // Prints each measurement with its bound and its verdict. A timed bound that does not hold on a busy machine is 'not judged'. The exit code
 // is 1 if a promise is broken, if a test file has no result, or if the run is interrupted; with --strict, also if a bound was not judged.
 import 'reflect-metadata';
-import { parseArgs } from 'node:util';
 import { seededRandom } from 'nestjs-resilient-grpc/testing';
 import { allSituations } from '../scenarios/support/situations.js';
 import { forgetLines } from '../support/orders-app.js';
@@ -10,30 +9,33 @@ import { missingPrograms, skipWithout } from '../support/programs.js';
 import { Sentinel } from './sentinel.js';
 import { tableOf } from './table.js';
 import { runTimedTests, timedFiles } from './timed-tests.js';
+import { exitWithUsage, parseOptions } from './usage.js';
 import { runWatched, problemsOf, type JudgedRun } from './watched-run.js';
 
 const USAGE = 'Usage: npm run promises [-- --full --only situation,test/file --seed N --strict]';
 
-const { values } = parseArgs({
-  options: {
+const values = parseOptions(
+  {
     full: { type: 'boolean', default: false },
     only: { type: 'string' },
     seed: { type: 'string' },
     strict: { type: 'boolean', default: false },
   },
-});
+  USAGE,
+);
 const seed = Number(values.seed ?? Math.trunc(Math.random() * 2 ** 31));
-if (!Number.isInteger(seed)) throw new Error(`--seed: expected an integer, got '${values.seed}'. ${USAGE}`);
+if (!Number.isInteger(seed)) exitWithUsage(`--seed: expected an integer, got '${values.seed}'`, USAGE);
 
 const situations = await allSituations();
 const files = timedFiles();
 if (values.only?.split(',').includes('') === true)
-  throw new Error(`--only: expected names separated by commas, got '${values.only}'. ${USAGE}`);
+  exitWithUsage(`--only: expected names separated by commas, got '${values.only}'`, USAGE);
 const chosen = values.only?.split(',') ?? [...situations.keys(), ...files];
 const unknown = chosen.filter((name) => !situations.has(name) && !files.includes(name));
 if (unknown.length > 0)
-  throw new Error(
+  exitWithUsage(
     `--only: expected situations or files, got '${unknown.join(', ')}'; write names from this list: ${[...situations.keys(), ...files].join(', ')}`,
+    USAGE,
   );
 const chosenFiles = files.filter((file) => chosen.includes(file));
 

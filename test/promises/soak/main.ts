@@ -3,33 +3,39 @@
 // situation was never run, or handles stay open. Ctrl-C ends the soak after the cleanup of the current run; a second Ctrl-C exits
 // immediately.
 import 'reflect-metadata';
-import { parseArgs } from 'node:util';
 import { allSituations } from '../../scenarios/support/situations.js';
 import { isInstalled, missingPrograms } from '../../support/programs.js';
 import { Sentinel } from '../sentinel.js';
+import { exitWithUsage, parseOptions } from '../usage.js';
 import { leftHandles, report } from './report.js';
 import { soak } from './soak.js';
 
-const { values } = parseArgs({
-  options: {
+const USAGE = 'Usage: npm run soak [-- --minutes 30 --seed N --only a,b --run-seed N]';
+
+const values = parseOptions(
+  {
     minutes: { type: 'string', default: '30' },
     seed: { type: 'string' },
     only: { type: 'string' },
     'run-seed': { type: 'string' },
   },
-});
+  USAGE,
+);
 const minutes = Number(values.minutes);
 const seed = Number(values.seed ?? Math.trunc(Math.random() * 2 ** 31));
 const runSeed = values['run-seed'] === undefined ? undefined : Number(values['run-seed']);
-if (!(minutes > 0) || !Number.isInteger(seed) || !Number.isInteger(runSeed ?? 0))
-  throw new Error('Usage: npm run soak [-- --minutes 30 --seed N --only a,b --run-seed N]');
+if (!(minutes > 0)) exitWithUsage(`--minutes: expected a number above 0, got '${values.minutes}'`, USAGE);
+if (!Number.isInteger(seed)) exitWithUsage(`--seed: expected an integer, got '${values.seed}'`, USAGE);
+if (!Number.isInteger(runSeed ?? 0))
+  exitWithUsage(`--run-seed: expected an integer, got '${values['run-seed']}'`, USAGE);
 
 const all = await allSituations();
 const situations = (values.only?.split(',') ?? [...all.keys()]).map((name) => {
   const situation = all.get(name);
   if (situation === undefined)
-    throw new Error(
+    exitWithUsage(
       `--only: expected situations, got '${name}'; write names from this list: ${[...all.keys()].join(', ')}`,
+      USAGE,
     );
   return situation;
 });

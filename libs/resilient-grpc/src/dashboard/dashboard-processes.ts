@@ -32,7 +32,7 @@ interface ProcessList {
 
 /**
  * The other processes of the dashboard. Connects to them only while a page that shows them is open, and relays their events to the page.
- * Sends requests only to URLs that were listed when the connection was created.
+ * Sends requests only to listed URLs: the relay of a URL is closed when the list no longer contains it.
  */
 export class DashboardProcesses implements BeforeApplicationShutdown {
   private readonly logger = new LibraryLogger('ResilientGrpc');
@@ -64,12 +64,12 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
       end: () => stream.end(),
     };
     let sent: string | undefined;
-    let timer: Timer | undefined;
-    const refresh = async (): Promise<void> => {
-      const { urls, problem } = await this.current();
-      await stream.writable();
-      // The relays and the timer of a closed stream would never be released.
-      if (stream.isOver) return;
+    this.visit(stream, () => {
+      this.feed.removeVisitor(own);
+      for (const relay of relays.values()) relay.close();
+    });
+    this.feed.addVisitor(own);
+    this.follow(stream, ({ urls, problem }) => {
       const shown = urls.slice(0, MAX_PROCESSES);
       const message = JSON.stringify({ keys: [OWN_KEY, ...shown], omitted: urls.length - shown.length, problem });
       if (message !== sent) stream.push('processes', message);
@@ -90,33 +90,17 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
         };
         relays.set(key, new ProcessRelay(eventsUrl(key, openClient), headers, sink, this.clock));
       }
-      timer = this.clock.setTimer(() => void refresh(), LIST_INTERVAL_MS);
-    };
-    this.visit(stream, () => {
-      timer?.clear();
-      this.feed.removeVisitor(own);
-      for (const relay of relays.values()) relay.close();
     });
-    this.feed.addVisitor(own);
-    void refresh();
   }
 
-  /** Sends the events of the process with `key`, or the link state 'unlisted' if the process is not listed. */
-  async visitOne(key: string, { stream, headers, openClient }: ProcessVisit): Promise<void> {
+  /** Sends the events of the process with `key`, or the link state 'unlisted' while the process is not listed. */
+  visitOne(key: string, { stream, headers, openClient }: ProcessVisit): void {
     if (key === OWN_KEY) {
       this.feed.addVisitor(stream);
       return;
     }
-    const relays: ProcessRelay[] = [];
-    this.visit(stream, () => {
-      for (const relay of relays) relay.close();
-    });
-    const { urls } = await this.current();
-    if (stream.isOver) return;
-    if (!urls.includes(key)) {
-      stream.push('link', JSON.stringify({ state: 'unlisted' }));
-      return;
-    }
+    let relay: ProcessRelay | undefined;
+    this.visit(stream, () => relay?.close());
     const sink = {
       event: async (event: string, json: string) => {
         await stream.writable();
@@ -124,7 +108,30 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
       },
       link: (state: RelayState, text?: string) => void this.sendLink(stream, { state, text }),
     };
-    relays.push(new ProcessRelay(eventsUrl(key, openClient), headers, sink, this.clock));
+    let wasListed: boolean | undefined;
+    this.follow(stream, ({ urls }) => {
+      const isListed = urls.includes(key);
+      if (isListed === wasListed) return;
+      wasListed = isListed;
+      relay?.close();
+      if (isListed) relay = new ProcessRelay(eventsUrl(key, openClient), headers, sink, this.clock);
+      else stream.push('link', JSON.stringify({ state: 'unlisted' }));
+    });
+  }
+
+  /** Calls `onList` with the list now and at an interval, until `stream` closes. */
+  private follow(stream: EventStream, onList: (list: ProcessList) => void): void {
+    let timer: Timer | undefined;
+    stream.onClose(() => timer?.clear());
+    const refresh = async (): Promise<void> => {
+      const list = await this.current();
+      await stream.writable();
+      // The relays and the timer of a closed stream would never be released.
+      if (stream.isOver) return;
+      onList(list);
+      timer = this.clock.setTimer(() => void refresh(), LIST_INTERVAL_MS);
+    };
+    void refresh();
   }
 
   private visit(stream: EventStream, onClosed: () => void): void {

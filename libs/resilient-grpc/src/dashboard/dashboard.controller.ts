@@ -79,11 +79,8 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
         return this.answer(request, response, (answer) =>
           this.streamEvents(answer, client, (stream) => this.feed.addVisitor(stream)),
         );
-      this.relayEvents(
-        request,
-        response,
-        client,
-        (visit) => void this.processes.visitOne(typeof process === 'string' ? process : '', visit),
+      this.relayEvents(request, response, client, (visit) =>
+        this.processes.visitOne(typeof process === 'string' ? process : '', visit),
       );
     }
 

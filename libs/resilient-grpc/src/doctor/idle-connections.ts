@@ -13,7 +13,8 @@ export async function checkIdleConnections(
   limitMs: number,
   onProgress?: (progress: IdleProgress) => void,
 ): Promise<CheckResult> {
-  const origin = `${parameters.tls === undefined ? 'http' : 'https'}://${authorityOf(parameters.canonicalTarget)}`;
+  const scheme = parameters.tls === undefined ? 'http' : 'https';
+  const authority = authorityOf(parameters.canonicalTarget);
   const { connectTimeoutMs } = parameters;
   const open = async (): Promise<IdleSession | string> => {
     const { socket, failure } = await openConnection(address, parameters);
@@ -21,7 +22,7 @@ export async function checkIdleConnections(
       socket.destroy();
       return failure.message;
     }
-    const session = new IdleSession(socket, origin);
+    const session = new IdleSession(socket, scheme, authority);
     // Makes a first call, because proxies apply different timeouts to connections that never carried a call. By default, clients have no
     // such connections.
     const answer = await session.call(connectTimeoutMs);

@@ -32,12 +32,13 @@ export class IdleSession {
   private wasUsed = false;
   private isClosed = false;
 
-  /** @param origin such as 'http://orders:50051' */
+  /** @param authority `:authority` of the calls, such as 'orders:50051' */
   constructor(
     private readonly socket: Socket,
-    origin: string,
+    scheme: 'http' | 'https',
+    private readonly authority: string,
   ) {
-    this.session = connect(origin, { createConnection: () => socket });
+    this.session = connect(`${scheme}://${authority}`, { createConnection: () => socket });
     this.ended = new Promise((resolve) => {
       let errorCode: string | undefined;
       const over = (how: PeerEnd['how'], details?: string): void => {
@@ -88,7 +89,7 @@ export class IdleSession {
   /** Runs a health check. Any response counts as an answer. */
   call(timeoutMs: number): Promise<Answer> {
     return this.answer(timeoutMs, (answered) => {
-      const stream = this.session.request(REQUEST);
+      const stream = this.session.request({ ...REQUEST, ':authority': this.authority });
       stream.on('error', () => undefined);
       stream.on('response', answered).resume().end(EMPTY_MESSAGE);
     });

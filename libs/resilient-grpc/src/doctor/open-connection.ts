@@ -5,9 +5,10 @@ import { secureConnector } from '../channel/quirks/connector.js';
 import { TLS_PARTS, readTlsPart, type TlsMaterial, type TlsOptions } from '../channel/tls/tls-material.js';
 import { duration } from '../telemetry/log/log-text.js';
 import { systemClock } from '../time/clock.js';
+import { parseKubernetesTarget } from '../kubernetes/kubernetes-target.js';
+import { targetUri } from './resolve-target.js';
 import type { TargetAddress } from './target-address.js';
 import { within, type TimeBudget } from './time-budget.js';
-import { targetUri } from './resolve-target.js';
 import { isError } from '../errors/error-message.js';
 
 const NO_CONNECTOR = 'this version of @grpc/grpc-js does not provide its TLS connector (_createSecureConnector)';
@@ -105,8 +106,18 @@ function failureOf(phase: ConnectionFailure['phase'], error: unknown): Connectio
   return { phase, code: code === 'ECONNRESET' && syscall === undefined ? 'closed' : code, message };
 }
 
-/** Returns the authority of the requests to a target: 'orders:50051' for 'dns:///orders:50051', and 'localhost' for any other scheme. */
+/** Returns the `:authority` that grpc-js sends to a target: for 'dns:///orders:50051', 'orders:50051'; for a Unix socket, 'localhost'. */
 export function authorityOf(canonicalTarget: string): string {
-  const host = /^dns:(?:\/\/[^/]*\/)?(.+)$/.exec(canonicalTarget)?.[1];
-  return host ?? 'localhost';
+  const uri = targetUri(canonicalTarget);
+  switch (uri.scheme) {
+    case 'dns':
+      return uri.path;
+    case 'ipv4':
+    case 'ipv6':
+      return uri.path.replace(/,.*/, '');
+    case 'kubernetes':
+      return parseKubernetesTarget(uri).authority;
+    default:
+      return 'localhost';
+  }
 }

@@ -37,16 +37,17 @@ export async function keepaliveCheck(
     return resultsOf('keepalive')('skipped', `no connection: ${failure.message}`);
   }
   const scheme = parameters.tls === undefined ? 'http' : 'https';
-  const session = connect(`${scheme}://${authorityOf(parameters.canonicalTarget)}`, { createConnection: () => socket });
+  const authority = authorityOf(parameters.canonicalTarget);
+  const session = connect(`${scheme}://${authority}`, { createConnection: () => socket });
   try {
-    return pingCheck(await sendPings(session, everyMs), everyMs);
+    return pingCheck(await sendPings(session, authority, everyMs), everyMs);
   } finally {
     session.destroy();
     socket.destroy();
   }
 }
 
-async function sendPings(session: ClientHttp2Session, everyMs: number): Promise<PingResult> {
+async function sendPings(session: ClientHttp2Session, authority: string, everyMs: number): Promise<PingResult> {
   const seen: PingResult = {
     sent: 0,
     acknowledged: 0,
@@ -68,7 +69,7 @@ async function sendPings(session: ClientHttp2Session, everyMs: number): Promise<
     });
   });
   // Listens for 'close', because a call that is reset emits no 'end'. A call that closes because the connection ended still counts as open.
-  watch(session).on('close', () => (seen.withCall &&= session.destroyed));
+  watch(session, authority).on('close', () => (seen.withCall &&= session.destroyed));
   let acknowledged: (() => void) | undefined;
   while (seen.sent < KEEPALIVE_PINGS) {
     if ((await within<'ended' | 'time'>(everyMs, ended, 'time')) === 'ended') return seen;
@@ -91,9 +92,14 @@ async function sendPings(session: ClientHttp2Session, everyMs: number): Promise<
 /**
  * Opens a `Watch` call, which stays open if the server implements it. Servers apply different ping limits to connections without calls.
  */
-function watch(session: ClientHttp2Session): ClientHttp2Stream {
-  const headers = { ':method': 'POST', ':path': WATCH.path, 'content-type': 'application/grpc', te: 'trailers' };
-  const stream = session.request(headers);
+function watch(session: ClientHttp2Session, authority: string): ClientHttp2Stream {
+  const stream = session.request({
+    ':method': 'POST',
+    ':authority': authority,
+    ':path': WATCH.path,
+    'content-type': 'application/grpc',
+    te: 'trailers',
+  });
   stream.on('error', () => undefined);
   stream.resume();
   // The 5-byte prefix of an empty message: { service: '' }.

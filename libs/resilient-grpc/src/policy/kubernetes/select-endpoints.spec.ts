@@ -82,6 +82,15 @@ describe('selectEndpoints', () => {
       ['10.0.0.1:50051'],
     ],
     ['no port, and no port in the slice', [], undefined, 'port'],
+    ['a number of which the slice has only the UDP port', [{ protocol: 'UDP', port: 80 }], 80, 'port'],
+    ['a number and a UDP port for all numbers', [{ protocol: 'UDP', port: null }], 80, 'port'],
+    [
+      'no port, and one TCP port in the slice',
+      [{ protocol: 'UDP', port: 53 }, { port: 80 }],
+      undefined,
+      ['10.0.0.1:80'],
+    ],
+    ['no port, and only a UDP port in the slice', [{ protocol: 'UDP', port: 53 }], undefined, 'port'],
     ['a name whose port is 0', [{ name: 'grpc', port: 0 }], 'grpc', 'port'],
     ['no port, and only a port above 65535 in the slice', [{ port: 70_000 }], undefined, 'port'],
   ])('resolves the port of a target with %s', (_, ports, port, expected) => {
@@ -93,13 +102,14 @@ describe('selectEndpoints', () => {
       { name: 'http', port: 80 },
       { name: '', port: null },
       { name: 'grpc', port: 70_000 },
+      { name: 'dns', port: 53, protocol: 'UDP' },
     ];
     expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 81, undefined)).toMatchObject({ found: true });
     expect(selectEndpoints([slice([pod('10.0.0.1')], { ports })], 'grpc', undefined)).toEqual({
       found: false,
       reason: 'port',
       counts: { ready: 1, notReady: 0, terminating: 0 },
-      ports: ['80 (http)', 'any', 'the invalid port 70000 (grpc)'],
+      ports: ['80 (http)', 'any', 'the invalid port 70000 (grpc)', '53/UDP (dns)'],
     });
   });
 

@@ -125,24 +125,25 @@ function countsOf(pods: readonly Pod[]): EndpointCounts {
   return { ready, notReady: pods.length - ready - terminating, terminating };
 }
 
-/** Returns the port number of a slice's endpoints; `undefined` if the slice lacks the port. */
+/** Returns the TCP port number of a slice's endpoints; `undefined` if the slice lacks the port. */
 function portOf(ports: readonly SlicePort[], wanted: PortSelector): number | undefined {
+  const tcp = ports.filter(({ protocol }) => (protocol ?? 'TCP') === 'TCP');
   if (typeof wanted === 'number') {
-    const isAny = ports.length === 0 || ports.some(({ port }) => port === null || port === undefined);
-    return isAny || ports.some(({ port }) => port === wanted) ? wanted : undefined;
+    const isAny = ports.length === 0 || tcp.some(({ port }) => port === null || port === undefined);
+    return isAny || tcp.some(({ port }) => port === wanted) ? wanted : undefined;
   }
-  const found =
-    ports.length === 1 && wanted === undefined ? ports[0] : ports.find(({ name }) => name === (wanted ?? 'grpc'));
+  const found = tcp.length === 1 && wanted === undefined ? tcp[0] : tcp.find(({ name }) => name === (wanted ?? 'grpc'));
   return isPort(found?.port) ? found.port : undefined;
 }
 
 /** True for a valid port. The API server does not check the range. */
 const isPort = (port: SlicePort['port']): port is number => Number(port) >= 1 && Number(port) <= 65_535;
 
-function portText({ name, port }: SlicePort): string {
+function portText({ name, port, protocol }: SlicePort): string {
   const number =
     port === undefined || port === null ? 'any' : `${isPort(port) ? '' : 'the invalid port '}${String(port)}`;
-  return [number, ...(name ? [`(${name})`] : [])].join(' ');
+  const suffix = (protocol ?? 'TCP') === 'TCP' ? '' : `/${String(protocol)}`;
+  return [`${number}${suffix}`, ...(name ? [`(${name})`] : [])].join(' ');
 }
 
 function endpointsOf(pods: readonly Pod[]): readonly SelectedEndpoint[] {

@@ -1,4 +1,5 @@
 import type { MethodKind } from './method.js';
+import type { ServerConcurrencyLimit } from './server-overload.js';
 import type { StatusCode } from '../status/status-code.js';
 import type { UntestedVersion } from './untested-version.js';
 
@@ -32,8 +33,16 @@ export type GrpcServerEvent = {
   | { readonly type: 'extra-response'; readonly path: string }
   /** Trailers of a handler were not sent, because HTTP/2 or gRPC forbids some of them, or because they exceed 60 KiB. */
   | { readonly type: 'trailers-omitted'; readonly path: string }
-  /** An overload began or ended. During an overload, the server refuses calls that it cannot start in time. */
-  | { readonly type: 'overload'; readonly phase: 'begin'; readonly queued: number }
+  /**
+   * An overload began or ended. During an overload, the server refuses calls that it cannot start in time. `limit` is the limit of
+   * `maxConcurrentCalls` for which calls wait; it is absent if they wait because handlers use the CPU without a pause.
+   */
+  | {
+      readonly type: 'overload';
+      readonly phase: 'begin';
+      readonly queued: number;
+      readonly limit?: Pick<ServerConcurrencyLimit, 'path' | 'maxConcurrent' | 'maxQueued'>;
+    }
   | { readonly type: 'overload'; readonly phase: 'end'; readonly shed: number; readonly durationMs: number }
   /** A call was refused because of an overload. Its handler did not run. */
   | { readonly type: 'call-shed'; readonly path: string }

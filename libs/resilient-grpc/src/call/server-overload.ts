@@ -18,6 +18,8 @@ export interface ServerConcurrencyLimit {
   readonly maxConcurrent: number;
   readonly running: number;
   readonly queued: number;
+  /** Maximum number of waiting calls (`maxQueuedCalls`), counted separately for calls with a deadline and calls without one. */
+  readonly maxQueued: number;
 }
 
 /** A server of this process that can be observed. */

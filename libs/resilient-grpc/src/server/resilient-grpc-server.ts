@@ -41,7 +41,7 @@ import { filterStreams, observeHttp2Servers } from './quirks/http2-servers.js';
 import { SERVER_SEAMS } from './quirks/server-seams.js';
 import { LoadReports } from './load-reports.js';
 import { connectedServers, handlerNames } from './application-handlers.js';
-import { listenProblem } from './listen-problem.js';
+import { listenAddress, listenProblem } from './listen-address.js';
 import { requireProtoLoader } from './proto-loader.js';
 import { addReflection } from './reflection.js';
 import { ReportingServer } from './reporting-server.js';
@@ -235,7 +235,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       callback(error);
       return;
     }
-    const address = this.url.replace(/:0$/, `:${String(this.boundPort)}`);
+    const address = listenAddress(this.url, this.boundPort);
     this.ownLogger.log(new LogLine('log', `listening on ${address}`, { event: 'listening', address }));
     this.reportHandlers();
     callback();

@@ -75,6 +75,26 @@ describe('ServerLog', () => {
       /^debug .*maxConnectionAgeMs/,
     ],
     [
+      'the start of an overload by handlers that use the CPU',
+      { type: 'overload', phase: 'begin', queued: 1 },
+      /^warn overloaded: 1 unary call waiting for a handler; calls that cannot be served in time are refused \(RESOURCE_EXHAUSTED\)/,
+    ],
+    [
+      'the limit of a method that causes an overload',
+      { type: 'overload', phase: 'begin', queued: 35, limit: { path, maxConcurrent: 16, maxQueued: 20 } },
+      /^warn overloaded: maxConcurrentCalls of \/orders\.v1\.Orders\/Watch \(16\) reached, 35 unary calls waiting for a handler; calls beyond maxQueuedCalls \(20\) and calls that cannot be served in time are refused /,
+    ],
+    [
+      'the limit of the server that causes an overload',
+      {
+        type: 'overload',
+        phase: 'begin',
+        queued: 35,
+        limit: { path: undefined, maxConcurrent: 200, maxQueued: 1_000 },
+      },
+      /^warn overloaded: maxConcurrentCalls \(200\) reached, 35 unary calls waiting for a handler; /,
+    ],
+    [
       'an unexpected error of a handler',
       { type: 'handler-failed', path, error: new TypeError('x is no function') },
       /^error .*handler failed: TypeError: x is no function/,

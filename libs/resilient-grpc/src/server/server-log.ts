@@ -97,10 +97,14 @@ function lineOf(event: LimitedEvent): LogLine {
 function overloadLine(event: EventOf<'overload'>): LogLine {
   const { type, phase } = event;
   if (phase === 'begin') {
+    const { queued, limit } = event;
+    const ofMethod = limit?.path === undefined ? '' : ` of ${limit.path}`;
+    const reached = limit && `maxConcurrentCalls${ofMethod} (${String(limit.maxConcurrent)}) reached, `;
+    const beyond = limit && `calls beyond maxQueuedCalls (${String(limit.maxQueued)}) and `;
     const text =
-      `overloaded: ${counted(event.queued, 'unary call')} waiting for a handler; calls that cannot be served in time are refused ` +
-      '(RESOURCE_EXHAUSTED), see docs/overload.md';
-    return new LogLine('warn', text, { event: type, phase, queued: event.queued });
+      `overloaded: ${reached ?? ''}${counted(queued, 'unary call')} waiting for a handler; ` +
+      `${beyond ?? ''}calls that cannot be served in time are refused (RESOURCE_EXHAUSTED), see docs/overload.md`;
+    return new LogLine('warn', text, { event: type, phase, queued, ...(limit && { limit: limit.maxConcurrent }) });
   }
   const { shed, durationMs } = event;
   return new LogLine('log', `overload ended after ${duration(durationMs)}: ${counted(shed, 'call')} refused`, {

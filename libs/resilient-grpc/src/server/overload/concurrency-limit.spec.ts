@@ -35,6 +35,8 @@ interface LimitOptions {
 function makeServer({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallMs }: LimitOptions = {}) {
   const clock = new CpuClock();
   const events = new EventHub<GrpcServerEvent>({}, () => clock.epoch());
+  const overloads: GrpcServerEvent[] = [];
+  events.listen((event) => event.type === 'overload' && overloads.push(event), false);
   const state = new OverloadState(clock, events, () => undefined);
   const gate = new OverloadGate(clock, events, state);
   const calls = new ServerCalls(clock, events, 60_000, { check: () => undefined });
@@ -94,7 +96,7 @@ function makeServer({ max = 2, maxQueued = 1_000, serverMax = Infinity, maxCallM
     await turn();
   };
   const codes = () => [...answers.values()].map((status) => status?.code ?? StatusCode.OK);
-  return { clock, calls, call, finish, running, answers, codes, state, started: () => started };
+  return { clock, calls, call, finish, running, answers, codes, overloads, state, started: () => started };
 }
 
 describe('ConcurrencyLimit', () => {
@@ -149,15 +151,25 @@ describe('ConcurrencyLimit', () => {
     expect(codes().slice(served)).toEqual(Array(50).fill(StatusCode.OK));
   });
 
-  it('refuses calls beyond maxQueued', () => {
+  it.each([
+    ['with', 60_000],
+    ['without', Infinity],
+  ])('refuses calls %s a deadline beyond maxQueued with a status that names maxQueuedCalls', (_, timeoutMs) => {
     const { call, codes, answers } = makeServer({ maxQueued: 1 });
-    for (let index = 0; index < 4; index++) call();
+    for (let index = 0; index < 4; index++) call(timeoutMs);
     expect(codes()).toEqual([StatusCode.RESOURCE_EXHAUSTED]);
     const [status] = answers.values();
-    expect(status?.details).toBe(
-      'The server has reached maxConcurrentCalls and refused the call before its handler ran',
-    );
+    expect(status?.details).toBe('The server has reached maxQueuedCalls and refused the call before its handler ran');
     expect(status?.metadata?.getMap()).toEqual({ 'grpc-retry-pushback-ms': '-1', 'x-overloaded': 'true' });
+  });
+
+  it.each([
+    ['a method', { max: 1, maxQueued: 1 }, { path: PATH, maxConcurrent: 1, maxQueued: 1 }],
+    ['the server', { max: 10, serverMax: 1, maxQueued: 1 }, { path: undefined, maxConcurrent: 1, maxQueued: 1 }],
+  ])('reports the limit of %s when it begins an overload', (_, options, limit) => {
+    const { call, overloads } = makeServer(options);
+    for (let index = 0; index < 3; index++) call();
+    expect(overloads).toMatchObject([{ phase: 'begin', queued: 1, limit }]);
   });
 
   it('keeps the permit of a cancelled call until its handler ends, and skips cancelled calls that wait', async () => {
@@ -232,8 +244,8 @@ describe("ConcurrencyLimit 'adaptive'", () => {
     const { call, state } = makeServer({ max: 'adaptive', serverMax: 30 });
     for (let index = 0; index < 25; index++) call();
     expect(state.snapshot().limits).toEqual([
-      { path: PATH, maxConcurrent: 20, running: 20, queued: 5 },
-      { path: undefined, maxConcurrent: 30, running: 20, queued: 0 },
+      { path: PATH, maxConcurrent: 20, running: 20, queued: 5, maxQueued: 1_000 },
+      { path: undefined, maxConcurrent: 30, running: 20, queued: 0, maxQueued: 1_000 },
     ]);
   });
 

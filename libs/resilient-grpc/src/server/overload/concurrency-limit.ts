@@ -15,6 +15,7 @@ import { EXPIRED, overloadRefusal } from './refusal.js';
 const REFUSED = overloadRefusal(
   'The server has reached maxConcurrentCalls and refused the call before its handler ran',
 );
+const QUEUE_FULL = overloadRefusal('The server has reached maxQueuedCalls and refused the call before its handler ran');
 
 /** Options of a {@link ConcurrencyLimit}. */
 export interface ConcurrencyLimitPolicy {
@@ -83,6 +84,11 @@ export class ConcurrencyLimit {
     return this.queue.size;
   }
 
+  /** Maximum number of calls that wait for a permit, counted separately for calls with a deadline and calls without one. */
+  get maxQueued(): number {
+    return this.policy.maxQueued;
+  }
+
   /**
    * Passes `call` to `next` when a permit is free, or refuses it.
    * @param permitTime time for which the calls of the method have a permit of this limit
@@ -101,7 +107,8 @@ export class ConcurrencyLimit {
       next(call, request);
     });
     if (!queue.add(held, now)) {
-      this.overload.refuse(call, REFUSED, queue);
+      const waiting = deadline === Infinity ? queue.unlimitedSize : queue.size - queue.unlimitedSize;
+      this.overload.refuse(call, waiting < this.maxQueued ? REFUSED : QUEUE_FULL, queue);
       return;
     }
     call.held = () => {

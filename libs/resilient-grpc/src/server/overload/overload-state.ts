@@ -21,8 +21,8 @@ export interface OverloadSource {
  * them has refused a call or let one expire for one second.
  */
 export class OverloadState {
-  private readonly sources = new Set<OverloadSource>();
-  private readonly limits: ServerConcurrencyLimit[] = [];
+  /** The queues, with the limits whose calls wait in them. */
+  private readonly sources = new Map<OverloadSource, ServerConcurrencyLimit | undefined>();
   private readonly overloaded = new Set<OverloadSource>();
   private beganAt = 0;
   private shed = 0;
@@ -38,17 +38,18 @@ export class OverloadState {
 
   /** @param limit the limit whose calls wait in `source` */
   add(source: OverloadSource, limit?: ServerConcurrencyLimit): void {
-    this.sources.add(source);
-    if (limit !== undefined) this.limits.push(limit);
+    this.sources.set(source, limit);
   }
 
   snapshot(): ServerOverload {
     let queued = 0;
-    for (const { size } of this.sources) queued += size;
+    for (const { size } of this.sources.keys()) queued += size;
     const ageMs = this.clock.now() - this.beganAt;
     const since = this.overloaded.size === 0 ? undefined : moment(this.clock.epoch() - ageMs);
-    const limits = this.limits.map(({ path, maxConcurrent, running, queued: waiting }) => {
-      return { path, maxConcurrent, running, queued: waiting };
+    const limits = [...this.sources.values()].flatMap((limit) => {
+      if (limit === undefined) return [];
+      const { path, maxConcurrent, running, queued: waiting, maxQueued } = limit;
+      return [{ path, maxConcurrent, running, queued: waiting, maxQueued }];
     });
     return { since, queued, shed: this.shed, limits };
   }
@@ -73,7 +74,7 @@ export class OverloadState {
     overloaded.add(source);
     if (overloaded.size > 1) return;
     this.beganAt = this.clock.now();
-    if (events.wanted) events.emit({ type: 'overload', phase: 'begin', queued: this.snapshot().queued });
+    if (events.wanted) this.emitBegin(this.sources.get(source));
     this.settleLater();
     this.onChange(true);
   }
@@ -81,6 +82,16 @@ export class OverloadState {
   close(): void {
     this.timer?.clear();
     this.timer = undefined;
+  }
+
+  private emitBegin(limit: ServerConcurrencyLimit | undefined): void {
+    const { queued } = this.snapshot();
+    if (limit === undefined) {
+      this.events.emit({ type: 'overload', phase: 'begin', queued });
+      return;
+    }
+    const { path, maxConcurrent, maxQueued } = limit;
+    this.events.emit({ type: 'overload', phase: 'begin', queued, limit: { path, maxConcurrent, maxQueued } });
   }
 
   private settleLater(): void {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { EventBody } from '../../call/event-hub.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
+import type { LogFields } from './log-line.js';
 import { UnretriedCalls } from './unretried-calls.js';
 
 type AttemptEndEvent = Extract<EventBody, { readonly type: 'attempt-end' }>;
@@ -8,9 +9,13 @@ type AttemptEndEvent = Extract<EventBody, { readonly type: 'attempt-end' }>;
 function make() {
   const clock = new VirtualClock();
   const lines: string[] = [];
-  const calls = new UnretriedCalls((text) => lines.push(`warn ${text}`), clock);
+  const written: LogFields[] = [];
+  const calls = new UnretriedCalls((text, fields) => {
+    lines.push(`warn ${text}`);
+    written.push(fields);
+  }, clock);
   const take = (body: AttemptEndEvent) => calls.failed({ client: 'orders', at: clock.epoch(), ...body });
-  return { clock, take, written: () => lines };
+  return { clock, take, written: () => lines, fields: () => written };
 }
 
 const failed = (change: Partial<AttemptEndEvent> = {}): AttemptEndEvent => ({
@@ -59,6 +64,25 @@ describe('UnretriedCalls', () => {
     expect(written().slice(1)).toEqual([`${written()[0]!} (49 more in the last minute, the last one 60 s ago)`]);
     clock.advance(60_000);
     expect(clock.pending).toBe(0);
+  });
+
+  it('counts no repeat for the only call to a method after a line about another method', () => {
+    const { clock, take, written, fields } = make();
+    take(failed());
+    const watch = failed({ path: '/orders.v1.Orders/Watch' });
+    take(watch);
+    clock.advance(60_000);
+    for (let i = 0; i < 2; i++) take(watch);
+    clock.advance(60_000);
+    for (let i = 0; i < 3; i++) take(failed());
+    clock.advance(60_000);
+    expect(written().map((line) => line.replace(/: UNAVAILABLE.*twice/, ''))).toEqual([
+      'warn /orders.v1.Orders/Create',
+      'warn /orders.v1.Orders/Watch (60 s ago)',
+      'warn /orders.v1.Orders/Watch (2 more in the last minute, the last one 60 s ago)',
+      'warn /orders.v1.Orders/Create (2 more in the last minute, the last one 60 s ago)',
+    ]);
+    expect(fields().map(({ repeats }) => repeats)).toEqual([undefined, undefined, 2, 2]);
   });
 
   it('combines unretried calls of many methods into one log line that lists the most frequent methods', () => {

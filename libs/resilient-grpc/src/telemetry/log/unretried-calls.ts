@@ -41,6 +41,8 @@ export function attemptFields({ path, attempt, reachedServer, next, reason }: At
 export class UnretriedCalls {
   /** Number of calls since the last line, by method and reason. */
   private readonly counts = new Map<string, number>();
+  /** Method and reason of the last line. `undefined` if it was about several. */
+  private lastKind: string | undefined;
   private readonly limiter: LogLimiter<AttemptEndEvent>;
 
   constructor(
@@ -53,7 +55,7 @@ export class UnretriedCalls {
   }
 
   failed(event: AttemptEndEvent): void {
-    const kind = `${event.path} (${event.reason})`;
+    const kind = kindOf(event);
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
     // All kinds share one line.
     this.limiter.log('', event);
@@ -64,21 +66,31 @@ export class UnretriedCalls {
     this.limiter.close();
   }
 
-  private writeLine(latest: AttemptEndEvent, repeats: number, ageMs: number): void {
+  private writeLine(latest: AttemptEndEvent, count: number, ageMs: number): void {
     const kinds = [...this.counts];
     this.counts.clear();
-    if (repeats === 0) {
-      this.write(unretriedText(latest), attemptFields(latest));
+    if (kinds.length > 1) {
+      this.lastKind = undefined;
+      const text =
+        `${counted(count, 'more call')} in the last minute may have reached the server and were not retried: ` +
+        `${mostFrequent(kinds)}; latest${ageMs < 1_000 ? '' : `, ${duration(ageMs)} ago`}: ${attemptText(latest)}`;
+      this.write(text, { ...attemptFields(latest), repeats: count });
       return;
     }
-    const text =
-      kinds.length === 1
-        ? `${unretriedText(latest)} (${String(repeats)} more ${lastMinute(ageMs)})`
-        : `${counted(repeats, 'more call')} in the last minute may have reached the server and were not retried: ` +
-          `${mostFrequent(kinds)}; latest${ageMs < 1_000 ? '' : `, ${duration(ageMs)} ago`}: ${attemptText(latest)}`;
-    this.write(text, { ...attemptFields(latest), repeats });
+    const kind = kindOf(latest);
+    // A line about another method or reason shows its call for the first time, so this call is not one of the repeats.
+    const repeats = kind === this.lastKind ? count : Math.max(0, count - 1);
+    this.lastKind = kind;
+    const age = ageMs < 1_000 ? '' : ` (${duration(ageMs)} ago)`;
+    const suffix = repeats === 0 ? age : ` (${String(repeats)} more ${lastMinute(ageMs)})`;
+    this.write(`${unretriedText(latest)}${suffix}`, {
+      ...attemptFields(latest),
+      ...(repeats > 0 && { repeats }),
+    });
   }
 }
+
+const kindOf = ({ path, reason }: AttemptEndEvent): string => `${path} (${reason})`;
 
 function unretriedText(event: AttemptEndEvent): string {
   if (event.reachedServer === 'yes')

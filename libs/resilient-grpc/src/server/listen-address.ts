@@ -1,4 +1,12 @@
+import { isIPv6 } from 'node:net';
 import { errorMessage } from '../errors/error-message.js';
+
+/** Returns `url` with the port on which the server listens. A `url` without a port means port 443 to grpc-js. */
+export function listenAddress(url: string, port: number | undefined): string {
+  if (url.startsWith('unix:') || port === undefined) return url;
+  const host = isIPv6(url) ? `[${url}]` : url.replace(/:\d+$/, '');
+  return `${host}:${String(port)}`;
+}
 
 /** Describes why a server could not listen on `url`, from the error of grpc-js: expected and actual value, cause, and remedy. */
 export function listenProblem(url: string, error: unknown): string {

@@ -45,7 +45,7 @@ export function outlineOfRecovery({ bench, restarts }) {
       `${String(restarts)} restarts, the server killed and down for ${String(MIN_MS)} to ${String(MAX_MS)} ms;`,
       `new clients each time, all concurrently, each in a separate process, ${String(CALLS_PER_SECOND)} calls/s each;`,
       'measured from when the new server listens until the first response; p99 is the nearest rank, so with fewer than 100 restarts it is the maximum;',
-      'plain: default options; tuned: with retries, waiting, deadlines, keepalive, and a short backoff, as far as supported',
+      'plain: default options; tuned: with retries, waiting, deadlines, keepalive, and a short backoff, where supported',
     ].join(' '),
     varied: { name: 'setup', title: 'setup', label: String },
     figures: [

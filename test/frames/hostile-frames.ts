@@ -138,7 +138,7 @@ function hostileHeaders(dice: Dice, list: FieldList): Step {
     }
     case 1: {
       const pad = dice.pick([0, 10, 255]);
-      return write(`HEADERS with ${pad} bytes of padding${ending}`, (streams) => {
+      return write(`HEADERS with a pad length of ${pad}${ending}`, (streams) => {
         const padding = Buffer.alloc(pad === 255 ? 0 : pad);
         const payload = Buffer.concat([Buffer.from([pad]), fieldBlock(list), padding]);
         return frame(FRAME.headers, FLAG.endHeaders | FLAG.padded | flags, of(streams), payload);

@@ -7,7 +7,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 import type { Upstream } from './support/upstream.js';
 
 const CLIENTS = 2;
-/** Minimum number of connections to each server that ends them. */
+/** Minimum number of connections to each server that closes its connections. */
 const CYCLES = { short: 50, full: 1_000 };
 const AGE_MS = 100;
 /** Time after which the next GOAWAY is sent even if the previous one did not reach every client. */
@@ -15,7 +15,7 @@ const TURN_MS = 1_000;
 /** Longer than the connection age, so that GOAWAY precedes the first response of a connection. */
 const ANSWER_DELAY_MS = 150;
 
-/** A server that ends each connection at a short age, and one that never does. */
+/** A server that closes each connection at a short age, and one that never does. */
 export const shortAndLongConnections: Situation = {
   name: 'short-and-long-connections',
   promise:
@@ -45,9 +45,9 @@ export const shortAndLongConnections: Situation = {
 };
 
 /**
- * The server ends its connections at their maximum age and refuses calls that arrive after its GOAWAY. If a busy machine delays the server
- * by more than this age, the server refuses all calls on each new connection until the retry budget is spent. Therefore, if only counts
- * are judged, a proxy sends GOAWAY instead. It does so after a call has arrived, and calls that arrive after the GOAWAY are served.
+ * The server closes its connections at their maximum age and refuses calls that arrive after its GOAWAY. If a busy machine delays the
+ * server by more than this age, the server refuses all calls on each new connection until the retry budget is spent. Therefore, if only
+ * counts are judged, a proxy sends GOAWAY instead. It does so after a call has arrived, and calls that arrive after the GOAWAY are served.
  */
 async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   const cycles = CYCLES[run.length];

@@ -22,7 +22,7 @@ function simulate(scenario: string, fleet: Fleet, name = EJECTING, seconds?: num
   return simulateEndpoints(world, policy, ENDPOINT_SCENARIOS[scenario]!, seconds);
 }
 
-it('prints the same figures of several endpoints for the same seed', SLOW, () => {
+it('prints the same figures for several endpoints if the seed is the same', SLOW, () => {
   const main = new URL('../../bench/simulation/main.mjs', import.meta.url).pathname;
   const args = [main, 'endpoint-fails', '--clients', '2', '--rate', '50', '--endpoints', '5', '--json'];
   const print = (): string => execFileSync(process.execPath, args, { encoding: 'utf8' });
@@ -58,7 +58,7 @@ it.each(['ejectUnhealthy', 'no slow start', 'least_request, ejecting'])(
   (name) => {
     const { figures } = simulate('endpoint-fails', BUSY, name);
     const [first, last] = figures.returned!;
-    // The duration is jittered by ±10% of 30 s.
+    // The ejection lasts 30 s, with ±10% jitter.
     expect(last - first).toBeGreaterThan(3);
     expect(figures.peak).toBeLessThanOrEqual(1.5);
     expect(figures.failedAfter).toBeLessThanOrEqual(0.001);
@@ -99,7 +99,7 @@ it.each([
   // With slow start, the share grows from a tenth to the full share within 10 s.
   ['ejectUnhealthy', 0.1, 0.4],
 ])(
-  'gives a new endpoint its share within 2 s, or a part of it with slow start, without a peak of load (%s)',
+  'gives a new endpoint its share within 2 s, or part of it with slow start, without a load spike (%s)',
   SLOW,
   (name, min, max) => {
     const { figures } = simulate('endpoint-appears', BUSY, name);

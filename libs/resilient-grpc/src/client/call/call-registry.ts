@@ -17,7 +17,7 @@ export interface RegisteredCall {
   /** Monotonic milliseconds. */
   readonly startedAt: number;
   describe(): ActiveCall;
-  /** Ends the call now, on both sides, regardless of the transport. */
+  /** Fails the call now with UNAVAILABLE, without waiting for the transport. */
   terminate(reason: 'draining' | 'closed', details: string): void;
   /** Completes the stream of the call, as if the server had ended the stream. */
   complete(): void;

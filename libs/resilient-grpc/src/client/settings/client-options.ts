@@ -166,10 +166,10 @@ export interface GrpcClientDefaults {
    */
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
   /**
-   * Resolves a DNS name again this many milliseconds (1000 or more, plus up to 20%) after its last lookup. `false` resolves it only when a
-   * connection is lost, which is the default for `pick_first`. New addresses receive calls; calls on removed addresses finish. While
-   * lookups fail, the addresses stay in use, and the delay doubles after each failure, up to 30 s. Other targets, and idle channels, are
-   * not resolved periodically.
+   * Resolves a DNS name again this many milliseconds (1000 or more) after its last lookup. Up to 20% is added at random. `false` resolves
+   * it only when a connection is lost, which is the default for `pick_first`. New addresses receive calls; calls on removed addresses
+   * finish. While lookups fail, the addresses stay in use, and the delay doubles after each failure, up to 30 s. Other targets, and idle
+   * channels, are not resolved periodically.
    * @defaultValue 5000
    */
   readonly dnsRefreshMs?: number | false | undefined;

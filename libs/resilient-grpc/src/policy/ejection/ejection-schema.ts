@@ -17,7 +17,7 @@ const options = object(
   },
   'an object such as { consecutiveFailures: 5 }',
   {
-    maxEjectionPercent: 'write panicThresholdPercent, the share that must stay',
+    maxEjectionPercent: 'write panicThresholdPercent, the minimum percentage of endpoints in use',
     baseEjectionTime: 'write baseEjectionTimeMs',
     maxEjectionTime: 'write maxEjectionTimeMs',
     interval: 'remove it; endpoints are checked every 250 ms',

@@ -462,7 +462,7 @@ describe('status from the server', () => {
       { kind: 'server', reachedServer: 'maybe', code: INVALID_ARGUMENT, details: 'id: must be set' },
     ],
     [
-      'reports reachedServer maybe for DEADLINE_EXCEEDED of a server if the response has no content-type',
+      'reports reachedServer maybe for DEADLINE_EXCEEDED from a server if the response has no content-type',
       { ...UNTYPED, code: DEADLINE_EXCEEDED, details: 'Deadline exceeded after 1s' },
       { kind: 'server', reachedServer: 'maybe', code: DEADLINE_EXCEEDED },
     ],

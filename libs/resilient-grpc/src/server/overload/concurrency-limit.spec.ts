@@ -138,7 +138,7 @@ describe('ConcurrencyLimit', () => {
       clock.advance(10);
       await finish([...running.keys()][0]!);
     };
-    // Fifty calls are always open, so each has a permit of the method for 500 ms, of which its handler runs for 10 ms.
+    // Fifty calls are always open, so each holds a permit of the method for 500 ms, of which its handler runs for 10 ms.
     for (let index = 0; index < 49; index++) call();
     for (let index = 0; index < 200; index++) {
       call();

@@ -27,7 +27,7 @@ export interface ConcurrencyLimitPolicy {
   readonly maxQueued: number;
 }
 
-/** Continues with a call that has a permit. */
+/** Continues with a call that holds a permit. */
 export type ServeNext = (call: ServedCall, request: unknown) => void;
 
 /**
@@ -54,7 +54,7 @@ export class ConcurrencyLimit {
     const { maxConcurrent, maxQueued } = policy;
     if (maxConcurrent === 'adaptive') this.adaptive = new AdaptiveLimit(ADAPTIVE_BOUNDS);
     const current = (): number => this.maxConcurrent;
-    // The weight of a call is the time for which it has a permit.
+    // The weight of a call is the time for which it holds a permit.
     this.queue = new OverloadQueue({
       maxQueued,
       get maxSpeed() {
@@ -91,7 +91,7 @@ export class ConcurrencyLimit {
 
   /**
    * Passes `call` to `next` when a permit is free, or refuses it.
-   * @param permitTime time for which the calls of the method have a permit of this limit
+   * @param permitTime time for which the calls of the method hold a permit of this limit
    */
   serve(call: ServedCall, request: unknown, permitTime: ServiceTime, next: ServeNext): void {
     if (this.runningCount < this.maxConcurrent && this.queue.size === 0) {

@@ -24,7 +24,9 @@ export function toCallError(thrown: unknown): GrpcCallError {
 export class HandlerFailure {
   constructor(private readonly error: GrpcCallError) {}
 
-  /** Returns the handler's error as the error of its call, with the path of `call` and, if the error has no attempts, those of `call`. */
+  /**
+   * Returns the handler's error as the error of its call, with the path of `call`. If the error has no attempts, those of `call` are used.
+   */
   errorFor(call: GrpcCallError): GrpcCallError {
     const { error } = this;
     return new GrpcCallError({

@@ -66,7 +66,7 @@ describe('migrate', { timeout: 240_000 }, () => {
     expect(Object.fromEntries(listed)).toEqual({
       decorator: expect.stringContaining("inject it with @Inject('<name>')"),
       proxy: expect.stringContaining('GrpcClients'),
-      list: expect.stringContaining('write the array of clients in the call'),
+      list: expect.stringContaining('pass the clients as an array literal'),
       dynamic: expect.stringContaining('needs config of its factory for the contract'),
       class: expect.stringContaining('createGrpcOptions()'),
       providers: expect.stringContaining('extraProviders'),

@@ -70,7 +70,7 @@ describe('migrate', { timeout: 240_000 }, () => {
       dynamic: expect.stringContaining('needs config of its factory for the contract'),
       class: expect.stringContaining('createGrpcOptions()'),
       providers: expect.stringContaining('extraProviders'),
-      unknown: expect.stringContaining('transport is not known'),
+      unknown: expect.stringContaining('not an object literal with a constant transport'),
       loader: expect.stringContaining('packageDefinition'),
       retries: expect.stringContaining('idempotent: false'),
       constant: expect.stringContaining('register the gRPC clients in a call of their own'),

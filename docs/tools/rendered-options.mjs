@@ -27,7 +27,7 @@ export function shortOptions() {
     if (option === undefined) throw new Error(`${group} has no option ${name}`);
     return `| \`${label}\` | ${asCode(option.defaultValue ?? 'none')} | ${cell(withCode(firstSentence(option.meaning)))} |`;
   });
-  return ['| Option | Default | What it is |', '| --- | --- | --- |', ...rows].join('\n');
+  return ['| Option | Default | Description |', '| --- | --- | --- |', ...rows].join('\n');
 }
 
 /** Formats a literal value as code; leaves other text unchanged. */

@@ -35,7 +35,10 @@ const PACKAGES = [
 
 const TYPESCRIPT_6 = 'node_modules/typescript/bin/tsc';
 const TYPESCRIPT_5 = 'test/nest-11/node_modules/typescript/bin/tsc';
-/** Module systems of the applications. Across both versions of Nest, they cover all module resolutions and the last releases of TypeScript 5 and 6. */
+/**
+ * Module systems of the applications. Across both versions of Nest, they cover all module resolutions and the last releases of TypeScript 5
+ * and 6.
+ */
 const BUILDS = [
   { modules: 'ESM', folder: 'esm', type: 'module', compiler: TYPESCRIPT_6 },
   { modules: 'CommonJS', folder: 'cjs', type: 'commonjs', compiler: TYPESCRIPT_5 },

@@ -164,7 +164,8 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
         });
         expect(figures.calls).toBeGreaterThan(seconds * 0.95 * CALLS_PER_SECOND);
       }
-      // The figures show that replicas were unhealthy, and that grpc-js ejected one but sent retries to replicas that the call had already tried.
+      // The figures show that replicas were unhealthy, and that grpc-js ejected one but sent retries to replicas that the call had already
+      // tried.
       expect(plain).toMatchObject({ triedAgain: 0, ejections: 0 });
       expect(plain.failed).toBeGreaterThan(0);
       expect(tuned.ejections).toBeGreaterThan(0);

@@ -7,7 +7,7 @@ export type Changes = Readonly<Record<string, string>>;
  * Returns the first block of a guide whose first line is `// <fileOrLanguage>` or whose language is `fileOrLanguage`, with `changes`
  * applied.
  *
- * @throws if the page lacks the block or a replaced text
+ * @throws if the page lacks the block, or the block lacks a text to replace
  */
 export function shown(guide: string, fileOrLanguage: string, changes: Changes = {}): string {
   const page = `docs/guides/${guide}.md`;

@@ -66,11 +66,11 @@ describe('migrate', { timeout: 240_000 }, () => {
     expect(Object.fromEntries(listed)).toEqual({
       decorator: expect.stringContaining("inject it with @Inject('<name>')"),
       proxy: expect.stringContaining('GrpcClients'),
-      list: expect.stringContaining('write the array of clients in the call'),
+      list: expect.stringContaining('pass the clients as an array literal'),
       dynamic: expect.stringContaining('needs config of its factory for the contract'),
       class: expect.stringContaining('createGrpcOptions()'),
       providers: expect.stringContaining('extraProviders'),
-      unknown: expect.stringContaining('transport is not known'),
+      unknown: expect.stringContaining('not an object literal with a constant transport'),
       loader: expect.stringContaining('packageDefinition'),
       retries: expect.stringContaining('idempotent: false'),
       constant: expect.stringContaining('register the gRPC clients in a call of their own'),

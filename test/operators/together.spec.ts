@@ -15,7 +15,7 @@ import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 
 describe('combined operators', () => {
-  it('completes a call with deadlines, retries, a circuit breaker, and a concurrency limit although attempts hang or fail, and clears its timers', () => {
+  it('completes a call with deadlines, retries, a circuit breaker, and a concurrency limit even if attempts hang or fail, and clears its timers', () => {
     const scheduler = new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const seams = { scheduler, random: () => 0.5 };

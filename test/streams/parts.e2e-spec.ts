@@ -207,7 +207,7 @@ describe('drain() with changes during the drain', () => {
     expect(events).toEqual(['begin', 'end']);
   });
 
-  it('finishes a drain although the reader restarts its stream after each end', async () => {
+  it('finishes a drain even if the reader restarts its stream after each end', async () => {
     const one = await side();
     let started = 0;
     const stream = resumable(() => {

@@ -15,7 +15,10 @@ export function startBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath: CHROMIUM!, args, timeout: LIMIT_MS });
 }
 
-/** Starts a browser for the tests of a `describe` block. The block fails if its tests leak resources. Returns a function that returns the browser. */
+/**
+ * Starts a browser for the tests of a `describe` block. The block fails if its tests leak resources. Returns a function that returns the
+ * browser.
+ */
 export function sharedBrowser(): () => Browser {
   let leaks: ReturnType<typeof captureLeaks>;
   let browser: Browser;

@@ -30,7 +30,7 @@ export interface ClientContext {
   readonly registry: CallRegistry;
   readonly unread: UnreadStreams;
   readonly statistics: ClientStatistics;
-  /** Called if the budget rejected a retry. */
+  /** Called when the budget rejects a retry. */
   readonly throttled: () => void;
   readonly replayLimits: ReplayLimits;
   /** True if REFUSED_STREAM without a GOAWAY means that the server did not process the stream. */

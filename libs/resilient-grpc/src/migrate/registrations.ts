@@ -114,7 +114,7 @@ function rewriteRegistration(call: CallExpression, isAsync: boolean): Found {
   const given = argument === undefined ? undefined : unwrapped(argument);
   const clients = given === undefined ? undefined : clientsOf(given);
   if (argument === undefined || clients === undefined || argument !== given) {
-    const text = `${method}(): write the array of clients in the call, and run migrate again`;
+    const text = `${method}(): pass the clients as an array literal, and run migrate again`;
     return { steps: [{ node: call, text }] };
   }
   const steps: ManualStep[] = [];

@@ -28,7 +28,7 @@ export interface DrainOptions {
   /** Maximum duration of the whole shutdown in milliseconds, 0 or more; calls that last longer are cut off. @defaultValue 10000 */
   readonly timeoutMs?: number | undefined;
   /**
-   * Delay in milliseconds between turning readiness off and the rest of the shutdown, 0 or more; part of `timeoutMs`. Terminus'
+   * Delay in milliseconds between turning readiness off and the rest of the shutdown, 0 or more; part of `timeoutMs`. Terminus's
    * `gracefulShutdownTimeoutMs` adds a similar delay within the same `timeoutMs`; use only one of them.
    * @defaultValue 0
    */

@@ -35,7 +35,7 @@ export class PlainSource<T> implements StreamSource {
   constructor(
     private readonly observable: Observable<T>,
     private readonly sink: StreamSink<T>,
-    /** Called if a message exceeds a limit, with the number and size of the messages buffered before it; no event follows. */
+    /** Called when a message exceeds a limit, with the number and size of the messages buffered before it; no event follows. */
     private readonly overflow: (held: LedgerLimits) => void,
     private readonly limits: HeldLimits<T> = DEFAULT_LIMITS,
     private isSinkReady = true,

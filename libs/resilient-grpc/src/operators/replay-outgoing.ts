@@ -29,7 +29,7 @@ export interface OutgoingCallbacks {
   onSent(): void;
   /** Called after the source has completed. */
   onSourceEnd(): void;
-  /** Called if a message cannot be read, buffered, or sent. The session cannot continue. */
+  /** Called when a message cannot be read, buffered, or sent. The session cannot continue. */
   onOutgoingError(error: unknown): void;
 }
 

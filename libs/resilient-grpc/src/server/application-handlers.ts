@@ -6,7 +6,7 @@ import { isHandlerPattern } from './served-handlers.js';
 /** Key of the metadata in which Nest's decorators store the patterns of a handler. Nest does not export it. */
 const PATTERN_METADATA = 'microservices:pattern';
 
-/** Returns the gRPC servers that are connected to the application, including those of `Transport.GRPC`. */
+/** Returns the gRPC servers that are connected to the application, including `Transport.GRPC` servers. */
 export function connectedServers(modules: ModulesContainer): readonly ServerGrpc[] {
   const servers: ServerGrpc[] = [];
   // Emits all servers synchronously.

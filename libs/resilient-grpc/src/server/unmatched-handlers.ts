@@ -18,7 +18,7 @@ const DECORATORS: Readonly<Record<GrpcMethodStreamingType, string>> = {
 /** Servers of an application, and the names of its handlers. */
 interface ApplicationHandlers {
   readonly servers: readonly ServedHandlers[];
-  /** True if the application has a server of `Transport.GRPC`, whose services are unknown. */
+  /** True if the application has a `Transport.GRPC` server, whose services are unknown. */
   readonly hasOtherServers: boolean;
   /** Class and method of a handler by pattern, such as 'OrdersController.get'. */
   readonly names: ReadonlyMap<string, string>;
@@ -26,7 +26,7 @@ interface ApplicationHandlers {
 
 /**
  * Returns a line for each gRPC handler that serves no method of any server. Nest ignores such a handler without a message. Omits handlers
- * that a server of `Transport.GRPC` may serve.
+ * that a `Transport.GRPC` server may serve.
  */
 export function unmatchedHandlerLines({ servers, hasOtherServers, names }: ApplicationHandlers): LogLine[] {
   const unmatched = new Map<string, HandlerPattern>();

@@ -23,7 +23,7 @@ export interface InterceptedCallCallbacks {
   readonly telemetry: Pick<AttemptTelemetry, 'sent' | 'received'> | undefined;
   /** Called when the interceptors have created the channel's call. */
   onCreated(call: CallStream): void;
-  /** Called if a response message could not be deserialized. */
+  /** Called when a response message cannot be deserialized. */
   onUnreadable(): void;
 }
 

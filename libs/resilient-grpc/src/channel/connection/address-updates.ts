@@ -39,7 +39,7 @@ export class AddressUpdates {
 
   /**
    * @param apply returns false if the policy cannot use the update
-   * @param limited is called if more addresses were reported than are used
+   * @param limited called when the resolver reports more addresses than are used
    */
   constructor(
     private readonly clock: Clock,

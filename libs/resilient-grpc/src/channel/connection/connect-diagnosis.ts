@@ -21,7 +21,7 @@ export interface DiagnosisDependencies {
   readonly otherTlsCommand: string | undefined;
   /** Returns true if the connections use TLS. */
   readonly isSecure: () => boolean;
-  /** Called if a later finding replaces the explanation of the last failure. */
+  /** Called when a later finding replaces the explanation of the last failure. */
   readonly changed: () => void;
 }
 

@@ -135,7 +135,9 @@ async function setUp(proxies: readonly FaultProxy[], options: SetUpOptions = {})
     expect(call.end).toMatchObject({ code: 0 });
     return call.end!;
   };
-  /** Starts calls and cancels those without a response after a second. Returns their peers; `undefined` for calls that were not cancelled. */
+  /**
+   * Starts calls and cancels those without a response after a second. Returns their peers; `undefined` for calls that were not cancelled.
+   */
   const timeOut = async (count = 3, path = ANSWERED): Promise<readonly (string | undefined)[]> => {
     const calls = Array.from({ length: count }, () => start(path));
     await turns();

@@ -21,13 +21,13 @@ import { PeerTimer } from '../../time/peer-timer.js';
 
 /** Receives the events of a hedged call: those of the attempt that decides the call, and those of the other attempts. */
 export interface HedgeListener extends AttemptListener {
-  /** Called if an attempt failed and the call continues. */
+  /** Called when an attempt fails and the call continues. */
   hedgeFailed(number: number, end: AttemptEnd, verdict: Verdict, durationMs: number, because: string): void;
-  /** Called if an attempt does not count and is resent. */
+  /** Called when an attempt is resent without being counted. */
   attemptResent(end: AttemptEnd, verdict: Verdict): void;
-  /** Called if the next attempt needs a channel. The listener must call `resume()` when a channel is ready. */
+  /** Called when the next attempt needs a channel. The listener must call `resume()` when a channel is ready. */
   needChannel(): void;
-  /** Called if the next attempt could not be started, and no other attempt is in flight. */
+  /** Called when the next attempt cannot be started and no other attempt is in flight. */
   cannotStart(error: unknown): void;
 }
 

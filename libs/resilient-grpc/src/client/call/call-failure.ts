@@ -215,7 +215,7 @@ export function deadlineDetails(end: AttemptEnd, number: number, attemptMs: numb
   return details.replace(ATTEMPT_DEADLINE, whole);
 }
 
-/** '2.001s' */
+/** Formats a duration in seconds, such as '2.001s'. */
 function seconds(ms: number): string {
   return `${(ms / 1_000).toFixed(3)}s`;
 }

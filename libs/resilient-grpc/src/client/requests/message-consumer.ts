@@ -28,7 +28,7 @@ export interface MessageConsumer extends UnlimitedConsumer {
   encode(message: unknown): unknown;
   /** Returns the size on the wire of a payload from `encode`. */
   bytesOf(payload: unknown): number;
-  /** True if a push source is too far ahead of the connection. Called if more than `maxQueuedBytes` are buffered. @defaultValue true */
+  /** True if a push source is too far ahead of the connection. Called when more than `maxQueuedBytes` are buffered. @defaultValue true */
   exceedsLimit?(ahead: BufferedMessages): boolean;
   /** Returns monotonic milliseconds, to measure how long a message is buffered. */
   now?(): number;
@@ -36,9 +36,9 @@ export interface MessageConsumer extends UnlimitedConsumer {
   defer(task: () => void): void;
   /** Receives a message as a payload from `encode`. */
   onEncodedMessage(payload: unknown): void;
-  /** Called if a push source is too far ahead of the connection. */
+  /** Called when a push source is too far ahead of the connection. */
   onOverflow(queuedBytes: number): void;
-  /** Called if a source pushed many messages in one event-loop turn, in which backpressure cannot slow it down. */
+  /** Called when a source pushes many messages in one event-loop turn, in which backpressure cannot slow it down. */
   onBurst(messages: number): void;
 }
 

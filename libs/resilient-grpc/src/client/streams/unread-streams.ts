@@ -4,7 +4,7 @@ import { setPollTimer } from '../../time/peer-timer.js';
 
 /** A stream that is monitored for reads. */
 export interface UnreadStream {
-  /** Called if no message has been requested for `unreadMs`. */
+  /** Called when no message has been requested for `unreadMs`. */
   unread(unreadMs: number): void;
 }
 

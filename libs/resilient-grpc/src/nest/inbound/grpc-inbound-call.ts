@@ -56,7 +56,7 @@ export class GrpcInboundCall implements CapturedCall {
     return controller.signal;
   }
 
-  /** Aborts the signal. Called if this side no longer needs the result. */
+  /** Aborts the signal. Called when this side no longer needs the result. */
   stop(reason: Error): void {
     this.stoppedBy ??= reason;
     this.controller?.abort(reason);

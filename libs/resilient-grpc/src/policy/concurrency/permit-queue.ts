@@ -63,7 +63,7 @@ export class PermitQueue {
 
   constructor(
     readonly policy: ConcurrencyPolicy,
-    /** Called if an adaptive limit has doubled or halved since the last report. */
+    /** Called when an adaptive limit has doubled or halved since the last report. */
     private readonly limitChanged?: (change: LimitChange) => void,
   ) {
     this.adaptive = policy.maxConcurrent === 'adaptive' ? new AdaptiveLimit(ADAPTIVE_BOUNDS) : undefined;

@@ -336,7 +336,7 @@ describe('pushback of a hedged call', () => {
       [ended(110, 'server', { pushback: '300' }), ended(120, 'connection-lost', { lostWith: LOST })],
     ],
   ])(
-    'passes the lost connection to the retry budget when it replaces a lost attempt after the pushback %s',
+    'passes the lost connection to the retry budget if a lost attempt is replaced after the pushback %s',
     (_, ends) => {
       const { requested, retries } = recordingBudget();
       expect(last(gates({ retries }), 100, ...ends, 410)).toMatchObject({ action: 'send', because: 'replaces-failed' });
@@ -349,7 +349,7 @@ describe('pushback of a hedged call', () => {
     expect(last(gates(), 100, ...two).state.dueAt).toBe(410);
   });
 
-  it('fails a hedged call if the pushback exceeds the deadline and no other attempt is in flight', () => {
+  it('fails a hedged call if the pushback does not end before the deadline and no other attempt is in flight', () => {
     const pushback = { pushback: '500' };
     const short = gates({ remainingMs: 500 });
     expect(last(short, ended(10, 'server', pushback))).toMatchObject({ action: 'fail', because: 'deadline' });

@@ -2,9 +2,9 @@ import type { LostConnection } from '../evidence/verdict.js';
 import type { RetryBudget } from './retry-budget.js';
 
 /**
- * Defaults, tuned by simulating outages of various lengths at various call rates. If all attempts fail for a minute, a client
- * makes at most 1.25 attempts per call at one call per second, and at most 1.1 at ten or more. If `perSuccess` were below 0.12, failures of 10% of attempts
- * would exhaust the budget, and one call in sixty would fail.
+ * Defaults, tuned by simulating outages of various lengths at various call rates. If all attempts fail for a minute, a client makes at most
+ * 1.25 attempts per call at one call per second, and at most 1.1 at ten or more. If `perSuccess` were below 0.12, failures of 10% of
+ * attempts would exhaust the budget, and one call in sixty would fail.
  */
 export const DEFAULT_BUDGET_POLICY = {
   maxTokens: 10,
@@ -14,9 +14,9 @@ export const DEFAULT_BUDGET_POLICY = {
   perSecond: 0.05,
   /**
    * Share of the available tokens that remains after each detection of a stall. A stall is detected when the deadline of a call passes, if
-   * another deadline passed during its last attempt and no call succeeded in that time. A server that resumes after a stall rejects the accumulated calls, and all
-   * its clients would retry them at once. Sequential calls do not accumulate. Retries of calls lost with a connection may use all tokens,
-   * because a release paces them.
+   * another deadline passed during its last attempt and no call succeeded in that time. A server that resumes after a stall rejects the
+   * accumulated calls, and all its clients would retry them at once. Sequential calls do not accumulate. Retries of calls lost with a
+   * connection may use all tokens, because a release paces them.
    */
   leftByStall: 0.25,
   /** Time after the last detection of a stall until the withheld tokens return. A server rejects the accumulated calls within this time. */

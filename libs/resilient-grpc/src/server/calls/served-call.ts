@@ -66,7 +66,7 @@ export abstract class ServedCall {
   done = false;
   /** True if the handler leak of this call was reported; it is reported once. */
   leakReported = false;
-  /** Called if the call ends while it waits for its handler to start; `undefined` if it does not wait. */
+  /** Called when the call ends while it waits for its handler to start; `undefined` if it does not wait. */
   held: (() => void) | undefined;
   /** Ends the call at `maxCallMs`. */
   limitTimer: Timer | undefined;

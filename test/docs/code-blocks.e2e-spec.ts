@@ -42,13 +42,13 @@ beforeAll(() => {
 });
 
 describe('code in the README and the docs', () => {
-  it('compiles the code blocks of the docs against the packed package', () => {
+  it('compiles the code blocks in the docs against the packed package', () => {
     expect(blocks.length).toBeGreaterThan(10);
   });
 
   describe.concurrent('programs', () => {
     it.each(PROGRAMS.map((paths) => [paths.map(compiled)]))(
-      'runs the programs of the docs with passing assertions and no open resources: %s',
+      'runs the programs in the docs with passing assertions and no open resources: %s',
       async (programs) => {
         await application.nodeBeside(RUNNER, ...programs);
       },

@@ -1,4 +1,4 @@
-// Copied next to the programs of the docs, some of which query DNS.
+// Copied next to the programs in the docs, some of which query DNS.
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { failureOf, rejection, scene, startClient, startServer, type EchoService } from '../calls/support.js';
 import { pageText } from './markdown.js';
 
-/** Statements of the docs that no program on their page shows. */
+/** Statements in the docs that no program on their page shows. */
 describe('docs', () => {
   it('wraps every error except that of a request source, as the docs state', async () => {
     for (const page of ['README.md', 'docs/policies.md'])

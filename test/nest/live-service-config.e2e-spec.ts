@@ -59,7 +59,7 @@ async function attemptsOf(orders: OrdersClient): Promise<number> {
 }
 
 describe('service config from an Observable', () => {
-  it('delays the start until the first service config arrives, and applies each update to calls that start after it', async () => {
+  it('delays startup until the first service config arrives, and applies each update to calls that start after it', async () => {
     const source = new Subject<ServiceConfig>();
     let hasStarted = false;
     const starting = start(source).finally(() => (hasStarted = true));

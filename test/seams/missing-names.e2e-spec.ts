@@ -16,7 +16,7 @@ describe.concurrent('grpc-js without private names', () => {
   });
 
   it.each([
-    ['the private names that are probed at the start', STARTUP_NAMES, 7],
+    ['the private names that are probed at startup', STARTUP_NAMES, 7],
     ['the private names of connections and calls', CONNECTION_NAMES, 8],
   ])('serves and makes calls without %s, and logs one warning for each lost feature', async (_what, pattern, count) => {
     const names = PRIVATE_NAMES.filter(({ name }) => pattern.test(name));

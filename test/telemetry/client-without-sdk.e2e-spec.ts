@@ -86,7 +86,7 @@ describe('ResilientGrpcTelemetryModule', () => {
     ['no SDK is registered, both parts are disabled', { metrics: false, traces: false }, false, 0],
     ['an SDK is registered', undefined, true, 0],
     ['an SDK is registered, metrics are disabled', { metrics: false }, true, 0],
-  ] as const)('warns at the start only if an enabled part has no SDK: %s, %o', async (_, options, isSdk, lines) => {
+  ] as const)('warns at startup only if an enabled part has no SDK: %s, %o', async (_, options, isSdk, lines) => {
     if (isSdk) collectTelemetry();
     const log = new CapturedLog();
     await instrumentedClient((await startServer()).url, {}, options, log);

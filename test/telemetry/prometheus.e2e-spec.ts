@@ -14,7 +14,7 @@ const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 const DOCS = readFileSync(new URL('../../docs/telemetry.md', import.meta.url), 'utf8');
-/** The queries of the docs, which contain names and labels of metrics. */
+/** The queries in the docs, which contain names and labels of metrics. */
 const QUERIES = [...DOCS.matchAll(/^```promql\n(.*?)^```/gms)].map(([, text]) => text!).join('\n');
 
 /** Scrapes an application set up as in docs/telemetry.md. */

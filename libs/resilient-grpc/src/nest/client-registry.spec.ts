@@ -141,7 +141,7 @@ describe('client name', () => {
   });
 });
 
-describe('start-up', () => {
+describe('startup', () => {
   it('makes startup fail with the problems of all clients, and closes the clients created so far', async () => {
     await obtain(shop);
     const results = await Promise.all([
@@ -491,7 +491,7 @@ describe('service config that arrives later', () => {
     expect(serviceConfig.observed).toBe(false);
   });
 
-  it('creates no client, and unsubscribes from its service config, if the config arrives after the start has failed', async () => {
+  it('creates no client, and unsubscribes from its service config, if the config arrives after startup has failed', async () => {
     const serviceConfig = source();
     const obtained = obtain({ ...shop, serviceConfig });
     const failed = expect(obtained).rejects.toThrow(/the application failed to start or is shutting down/);

@@ -40,7 +40,7 @@ export const clientTls = v.pipe(
   validPem(),
 );
 
-/** Checks the contents of key, cert, and ca, so that the start fails instead of the first connection. */
+/** Checks the contents of key, cert, and ca, so that startup fails instead of the first connection. */
 function validPem<T extends SecureContextOptions>(): v.RawCheckAction<T> {
   return v.rawCheck(({ dataset, addIssue }) => {
     const error = dataset.typed ? pemError(dataset.value) : undefined;

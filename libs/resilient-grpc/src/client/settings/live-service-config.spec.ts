@@ -49,7 +49,7 @@ function live(source: Observable<unknown>, input: Partial<LiveServiceConfigInput
   return { live: subject, clock, warnings, timeoutMs: () => subject.policyOf(GET)?.timeoutMs };
 }
 
-/** Returns the problems that the start fails with, 'began' if it succeeds, or 'pending'. */
+/** Returns the problems that make startup fail, 'began' if startup succeeds, or 'pending'. */
 async function start(subject: LiveServiceConfig): Promise<unknown> {
   let outcome: unknown = 'pending';
   subject.first.then(
@@ -70,7 +70,7 @@ describe('first service config', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('delays the start until the first service config arrives', async () => {
+  it('delays startup until the first service config arrives', async () => {
     const source = new Subject<unknown>();
     const { live: subject, timeoutMs, clock } = live(source);
     expect(await start(subject)).toBe('pending');

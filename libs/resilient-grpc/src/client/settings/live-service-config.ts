@@ -36,23 +36,23 @@ export interface LiveServiceConfigInput {
   readonly warn: (message: string) => void;
 }
 
-/** Maximum time that the start waits for the first service config. */
+/** Maximum time that startup waits for the first service config. */
 const FIRST_SERVICE_CONFIG_TIMEOUT_MS = 5_000;
 
 /**
  * A service config that changes while its client is open. Each value is validated as a whole. An invalid update is logged, and the current
  * service config remains in effect. A call keeps the policy with which it started.
  *
- * Before the first value, there is no service config to keep. An invalid first value therefore makes the start fail, as does a source that
- * fails or completes without a value. In two cases, the start succeeds anyway:
- * - A late value, because otherwise an outage of the config service would prevent every start. After 5 s, the client starts without a
+ * Before the first value, there is no service config to keep. An invalid first value therefore makes startup fail, as does a source that
+ * fails or completes without a value. In two cases, startup succeeds anyway:
+ * - A late value, because otherwise an outage of the config service would prevent every startup. After 5 s, the client starts without a
  * service config, logs a warning, and uses the value when it arrives.
  * - An invalid DNS record. Running processes ignore it, so the next deployment would otherwise fail because of an unrelated mistake.
  */
 export class LiveServiceConfig {
   /**
-   * Settles when the start no longer needs to wait. The rejection is handled internally, so callers may ignore it.
-   * @throws GrpcConfigurationError (as a rejection) if the start must fail
+   * Settles when startup no longer needs to wait. The rejection is handled internally, so callers may ignore it.
+   * @throws GrpcConfigurationError (as a rejection) if startup must fail
    */
   readonly first: Promise<void>;
   private readonly input: LiveServiceConfigInput;
@@ -65,7 +65,7 @@ export class LiveServiceConfig {
   private subscription: Subscription | undefined;
   private timer: Timer | undefined;
   private started = false;
-  /** True if the start failed. */
+  /** True if startup failed. */
   private failed = false;
   private settleFirst: (problems: readonly ConfigurationProblem[]) => void = () => undefined;
 
@@ -82,7 +82,7 @@ export class LiveServiceConfig {
       };
     });
     this.first.catch(() => undefined);
-    // A service config that arrived while the start blocked the event loop is processed first.
+    // A service config that arrived while startup blocked the event loop is processed first.
     const late = () => {
       input.clock.defer(this.late);
     };
@@ -134,7 +134,7 @@ export class LiveServiceConfig {
       },
     });
     this.subscription = subscription;
-    // close() is not called after a failed start, and the source may have made the start fail during subscribe().
+    // close() is not called after a failed startup, and the source may have made startup fail during subscribe().
     if (this.failed) subscription.unsubscribe();
   }
 

@@ -9,7 +9,7 @@ import { withContenders } from './contender.mjs';
  * @typedef {object} FirstCall
  * @property {number} importMs Import of the contender's packages and of the code that reads the contract.
  * @property {number} callMs Connection and call.
- * @property {number} startMs From process start to the response: startup of Node, import, client, and call.
+ * @property {number} startMs From process start to the response: Node startup, import, client, and call.
  */
 
 /**
@@ -28,7 +28,7 @@ export function outlineOfFirstCalls({ bench, rounds }) {
   return {
     bench,
     question: 'How long does it take from process start to the first response?',
-    how: `medians of ${String(rounds)} new processes per contender, including the startup of Node`,
+    how: `medians of ${String(rounds)} new processes per contender, including Node startup`,
     figures: [
       { name: 'importMs', title: 'import ms', digits: 0 },
       { name: 'callMs', title: 'connection and call ms', digits: 0 },

@@ -1,6 +1,6 @@
 // The upstream of the demo, a separate process:
 //   node dist/upstream/main.js --port 50051 --log orders.log [--counts orders] [--server resilient|nest] [--connection-age MS] [--standby]
-// With --standby it listens only when its parent, the gateway, sends a command, so that the startup time of Node does not add to the
+// With --standby it listens only when its parent, the gateway, sends a command, so that Node's startup time does not add to the
 // downtime. It exits if the parent exits.
 import 'reflect-metadata';
 import { subscribe } from 'node:diagnostics_channel';

@@ -137,9 +137,9 @@ export function upTo(count: number): Pick<Echo, 'number'>[] {
 const SETTLED_ROUND_TRIPS = 40;
 
 /**
- * Resolves to the value of `read` after it has stayed unchanged over 40 round trips of a TCP connection of this process. Client, proxy,
- * and server of these tests share this process, so they handle all bytes that arrived before a round trip. A busy machine also delays
- * the round trips, so its delays are not mistaken for a stall.
+ * Resolves to the value of `read` after it has stayed unchanged over 40 round trips of a TCP connection of this process. In these tests,
+ * the client, the proxy, and the server share this process, so they handle all bytes that arrived before a round trip. A busy machine also
+ * delays the round trips, so its delays are not mistaken for a stall.
  */
 export async function settled(read: () => number): Promise<number> {
   const echo = createServer((socket) => socket.pipe(socket));

@@ -1,4 +1,4 @@
-// node run-programs.mjs PROGRAM...: runs programs in the docs sequentially in one process and prints their names. Each program starts
+// node run-programs.mjs PROGRAM...: runs programs from the docs sequentially in one process and prints their names. Each program starts
 // when the event loop of the process is empty, so a program that leaks a resource is the last one named. This file is copied to a
 // separate application.
 import { cpSync } from 'node:fs';

@@ -18,8 +18,8 @@ beforeEach(({ onTestFinished }) => {
   onTestFinished(() => leaks.settled());
 });
 
-describe('server of this library', () => {
-  it('passes the health and reflection checks for a server of this library', async () => {
+describe("this library's server", () => {
+  it("passes the health and reflection checks for this library's server", async () => {
     const { port } = ourServerWithTls;
     const { code, of } = await doctor([
       `localhost:${port}`,

@@ -266,7 +266,7 @@ describe("maxConcurrentCalls: 'adaptive'", () => {
 
   it.each([
     ['a server', {}],
-    // A server of this library marks the calls that it refuses before their handlers run.
+    // This library's server marks the calls that it refuses before their handlers run.
     ['an overloaded ResilientGrpcServer', { 'x-overloaded': 'true' }],
   ])(
     'shrinks an adaptive limit to its minimum and emits an event for each halving if %s rejects calls',

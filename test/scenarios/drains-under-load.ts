@@ -34,7 +34,7 @@ interface Drained {
 export const drainsUnderLoad: Situation = {
   name: 'drains-under-load',
   promise:
-    'At 500 calls per second, no read or write fails or is sent twice if a grpc-js, grpcio, or grpc-go server or a server of this library drains, or if nginx in front of the servers reloads.',
+    "At 500 calls per second, no read or write fails or is sent twice if a grpc-js, grpcio, or grpc-go server or this library's server drains, or if nginx in front of the servers reloads.",
   bounds: {
     drains: { atLeast: DRAINS },
     'reads failed': { atMost: 0 },

@@ -49,14 +49,14 @@ afterAll(() => {
 
 const WRONG = { onDrain: 'never', maxConnectionAgeMs: 5, color: 'red' } as never;
 
-describe('start with invalid options', () => {
+describe('startup with invalid options', () => {
   it.each([
     ['forRoot', () => ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl(), WRONG))],
     [
       'forRootAsync',
       () => ResilientGrpcServerModule.forRootAsync({ useFactory: async () => ordersOptions(ownUrl(), WRONG) }),
     ],
-  ])('makes the startup of an application fail and lists all invalid server options (%s)', async (where, server) => {
+  ])('makes application startup fail and lists all invalid server options (%s)', async (where, server) => {
     const app = NestFactory.create(ordersModule(server()), { logger: false, abortOnError: false });
     const { message, problems } = await failureOf(app);
     expect(problems.map(({ path }) => path.split('.').at(-1))).toEqual(['color', 'onDrain', 'maxConnectionAgeMs']);

@@ -18,7 +18,7 @@ const ENDINGS = [
 ] as const;
 
 describe('1,000 concurrent streams', () => {
-  // Client and server run in separate processes. After each test, both must exit without being killed.
+  // The client and the server run in separate processes. After each test, both must exit without being killed.
   it.for(IS_FULL ? ENDINGS : ENDINGS.slice(0, 1))(
     'delivers the messages of 1,000 streams, counts the streams, and releases all resources when %s',
     { timeout: 120_000, tags: ['timed'] },

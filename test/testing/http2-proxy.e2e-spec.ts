@@ -84,7 +84,7 @@ describe('Http2FaultProxy without faults', () => {
     expect(answer.headers).toBeUndefined();
   });
 
-  it('forwards large messages completely and applies backpressure to the sender', async () => {
+  it('forwards large messages completely through an Http2FaultProxy and applies backpressure to the sender', async () => {
     const payload = Buffer.alloc(3_000_000, 7);
     expect((await client.unary({ payload })).value?.payload.equals(payload)).toBe(true);
     let made = 0;
@@ -105,7 +105,7 @@ describe('Http2FaultProxy without faults', () => {
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
 
-  it('forwards cancellations and deadlines, and keeps the connection open', async () => {
+  it('forwards cancellations and deadlines through an Http2FaultProxy, and keeps the connection open', async () => {
     server.script('Bidi', { messages: [{ number: 1 }], never: true });
     const stream = client.bidi();
     stream.call.write({ number: 1 });
@@ -122,7 +122,7 @@ describe('Http2FaultProxy without faults', () => {
     expect(proxy.counters.accepted).toBe(1);
   });
 
-  it('drops or drains client connections as the upstream does, and fails calls while the upstream is unreachable', async () => {
+  it('drops or drains the client connections of an Http2FaultProxy as the upstream does, and fails calls while the upstream is unreachable', async () => {
     const held = client.unary({}, { method: 'UnsafeUnary' });
     await waitFor(() => server.heldCount() === 1);
     await server.stop('kill-connections');
@@ -140,7 +140,7 @@ describe('Http2FaultProxy without faults', () => {
     await waitFor(() => proxy.counters.open === 1);
   });
 
-  it('closes the upstream connection when the client disconnects', async () => {
+  it('closes the upstream connection of an Http2FaultProxy when the client disconnects', async () => {
     const held = client.unary({}, { method: 'UnsafeUnary' });
     await waitFor(() => server.heldCount() === 1);
     client.client.getChannel().close();

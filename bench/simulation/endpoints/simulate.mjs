@@ -17,7 +17,7 @@ export const DEFAULT_ENDPOINT_WORLD = {
 };
 
 const SAMPLES_PER_SECOND = 1_000 / SAMPLE_MS;
-/** The guarantees of the library apply from this time after the start of a fault. */
+/** Seconds from the start of a fault until the library's guarantees apply. */
 const REACTION_SECONDS = 2;
 
 /**
@@ -39,7 +39,7 @@ const REACTION_SECONDS = 2;
  * @property {number} falseEjections Number of ejections of endpoints without a fault.
  * @property {number} unhealthyAttempts Share of all attempts that endpoints received during their fault.
  * @property {readonly { readonly number: number, readonly count: number, readonly seconds: number }[]} ejections Count and
- *   mean duration by number.
+ *   mean duration of the first, second, … ejections of the endpoints.
  */
 
 /**

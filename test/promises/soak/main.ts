@@ -1,13 +1,13 @@
-// npm run soak [-- --minutes 30 --seed N --only a,b --run-seed N]: repeatedly runs in full every situation whose programs
-// are installed, in an order drawn from the seed, and judges them as `npm run promises` does. The exit code is 1 if a promise was broken, a
-// situation was never run, or handles stay open. Ctrl-C ends the soak after the cleanup of the current run; a second Ctrl-C exits
-// immediately.
+// npm run soak [-- --minutes 30 --seed N --only a,b --run-seed N]: repeatedly runs every situation whose programs are
+// installed, each in full and in an order drawn from the seed, and judges the runs as `npm run promises` does. The exit code is 1 if a
+// promise was broken, a situation was never run, or handles stay open. Ctrl-C ends the soak after the cleanup of the current run; a second
+// Ctrl-C exits immediately.
 import 'reflect-metadata';
 import { allSituations } from '../../scenarios/support/situations.js';
 import { isInstalled, missingPrograms } from '../../support/programs.js';
 import { Sentinel } from '../sentinel.js';
 import { exitWithUsage, parseOptions } from '../usage.js';
-import { leftHandles, report } from './report.js';
+import { leakedHandles, report } from './report.js';
 import { soak } from './soak.js';
 
 const USAGE = 'Usage: npm run soak [-- --minutes 30 --seed N --only a,b --run-seed N]';
@@ -60,4 +60,4 @@ await sentinel.close();
 console.log(`\n${report(tallies, held)}`);
 // Exits explicitly, because an interrupted run may leave open resources.
 const isWell = [...tallies.values()].every(({ runs, failures }) => runs > 0 && failures.length === 0);
-process.exit(isWell && leftHandles(held) === 0 ? 0 : 1);
+process.exit(isWell && leakedHandles(held) === 0 ? 0 : 1);

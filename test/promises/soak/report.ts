@@ -26,13 +26,13 @@ export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[
     table(['situation', 'runs', 'failures', 'seconds', 'calls'], rows),
     table(['after gc', 'RSS, MB', 'heap, MB', 'handles'], memory),
     ...(missed.length > 0 ? [`Not run before the soak ended: ${missed.join(', ')}`] : []),
-    ...(leftHandles(held) > 0 ? [`Handles left: ${leftHandles(held)}`] : []),
+    ...(leakedHandles(held) > 0 ? [`Leaked handles: ${leakedHandles(held)}`] : []),
     ...[...tallies].flatMap(([name, { failures }]) => failures.map((failure) => `${name}: ${failure}`)),
   ].join('\n\n');
 }
 
 /** Number of handles open at the end minus the number at the start; at least 0. A positive number indicates a leak. */
-export function leftHandles(held: readonly Held[]): number {
+export function leakedHandles(held: readonly Held[]): number {
   return Math.max(0, (held.at(-1)?.handles ?? 0) - (held.at(0)?.handles ?? 0));
 }
 

@@ -17,7 +17,7 @@ export interface UpstreamKind {
 /** Input of `Situation.measure`. */
 export interface Run {
   readonly length: Length;
-  /** The value 'counts' selects longer limits and fewer calls per second, so that any machine meets the bounds of counts. */
+  /** The value 'counts' selects longer limits and fewer calls per second, so that any machine meets the bounds on counts. */
   readonly which: Which;
   /** Returns a random number that is at least 0 and below 1, derived from the seed of the run. */
   readonly random: () => number;

@@ -21,4 +21,5 @@ await Promise.all([
   begun(client.watch({ from: 1 })),
   begun(health.watch({ service: '' })),
 ]);
+// Not an address: ChildServer waits for a line in this format.
 console.log('listening on streams:1');

@@ -141,7 +141,7 @@ describe('client name', () => {
   });
 });
 
-describe('start-up', () => {
+describe('startup', () => {
   it('makes startup fail with the problems of all clients, and closes the clients created so far', async () => {
     await obtain(shop);
     const results = await Promise.all([

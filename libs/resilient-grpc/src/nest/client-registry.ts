@@ -326,7 +326,7 @@ export class ClientRegistry extends GrpcClients {
     }
     this.waiting.delete(name);
     if ((!this.failed || this.hasStarted) && this.open) return this.register(defined, resolution);
-    // During the wait, the start failed or the shutdown began.
+    // During the wait, startup failed or the shutdown began.
     release(resolution.settings);
     throw new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
   }
@@ -343,7 +343,7 @@ export class ClientRegistry extends GrpcClients {
       this.dependencies.clock.defer(resolve);
     });
     this.pending = undefined;
-    // A failed start must close all connections.
+    // A failed startup must close all connections.
     if (!this.hasStarted) {
       await Promise.all([...this].map((client) => client.close()));
       this.endGrpcJsLog();

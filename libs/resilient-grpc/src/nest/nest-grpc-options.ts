@@ -4,7 +4,7 @@ import { pathOf, problemMessage } from '../policy/options/describe-value.js';
 
 // The value is copied, because an import of the enum would load `@nestjs/microservices`, which not every application needs.
 const GRPC: Transport.GRPC = 4;
-/** Target of Nest's client if its `options` have no `url`; a copy of Nest's `GRPC_DEFAULT_URL`, for the same reason. */
+/** Target of Nest's client if its `options` has no `url`; a copy of Nest's `GRPC_DEFAULT_URL`, for the same reason. */
 const DEFAULT_URL = 'localhost:5000';
 
 /** Flat options, and the problems of the nested options. */

@@ -18,7 +18,7 @@ import { ManagedChannel } from '../managed-channel.js';
 const HEALTH_CHECK = '/grpc.health.v1.Health/Check';
 const ANSWERED = '/testing.v1.Echo/Answered';
 const SILENT = '/testing.v1.Echo/Silent';
-/** Time from the first call timeout to the verdict if `random` returns 0.5: 7.5 s of silence, 5 s of probe. */
+/** Time from the first call timeout to the verdict if `random` returns 0.5: 7.5 s of silence, then a 5 s probe. */
 const VERDICT_MS = 12_500;
 
 const method = (path: string): MethodDescriptor => ({

@@ -26,7 +26,7 @@ export interface CallFacts {
   readonly requestReplayable: boolean;
   /** True if part of the response was delivered to the caller. */
   readonly delivered: boolean;
-  /** True if the call serves a retry. */
+  /** True if the call serves an inbound retry. */
   readonly inRetryChain: boolean;
 }
 
@@ -138,7 +138,7 @@ export function pushbackOf(end: AttemptEnd): Pushback {
   return values.length === 0 ? NO_PUSHBACK : parsePushback(values);
 }
 
-/** Classifies the end of an attempt. A server of this library marks the calls that it refuses because of an overload. */
+/** Classifies the end of an attempt. This library's server marks the calls that it refuses because of an overload. */
 export function verdictOf(end: AttemptEnd): Verdict {
   const verdict = classify(end);
   const isOverload = verdict.kind === 'server' && verdict.reachedServer === 'yes' && isRefusedByOverload(end);
@@ -153,7 +153,7 @@ function retryPolicy(context: MethodContext, options: GrpcCallOptions | undefine
   if (!(options?.idempotent ?? context.isSafeToRepeat)) return undefined;
   const { policy, hedging } = context;
   if (hedging === undefined) return policy.retry ?? DEFAULT_RETRY_POLICY;
-  // The request of this hedged call does not fit the retry buffers. The policy only determines whether a smaller request would have been
-  // resent after a failure.
+  // A method with a hedging policy gets here only if the call is not hedged, because its request does not fit the retry buffers or `retry`
+  // is false. The policy then determines only the reported reason.
   return { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: hedging.policy.nonFatalStatusCodes };
 }

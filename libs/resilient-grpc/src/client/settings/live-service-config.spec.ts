@@ -49,7 +49,7 @@ function live(source: Observable<unknown>, input: Partial<LiveServiceConfigInput
   return { live: subject, clock, warnings, timeoutMs: () => subject.policyOf(GET)?.timeoutMs };
 }
 
-/** Returns the problems with which startup fails, 'began' if it succeeds, or 'pending'. */
+/** Returns the problems that make startup fail, 'began' if startup succeeds, or 'pending'. */
 async function start(subject: LiveServiceConfig): Promise<unknown> {
   let outcome: unknown = 'pending';
   subject.first.then(

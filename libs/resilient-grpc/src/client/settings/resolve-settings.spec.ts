@@ -424,7 +424,7 @@ describe('method policy', () => {
   });
 });
 
-describe('start-up warnings', () => {
+describe('startup warnings', () => {
   const warnings = (settings: object) => resolve(settings).warnings;
 
   it('warns about a hedgingPolicy for a request stream and does not apply it', () => {

@@ -11,7 +11,7 @@ import { planChaos } from './plan-chaos.js';
 import type { ChaosPlan, ChaosPlanOptions, ChaosStep } from './plan-chaos.js';
 import { errorMessage } from '../../errors/error-message.js';
 
-// Longer than the start timeout of ChildServer, whose own error is more specific.
+// Longer than the startup timeout of ChildServer, whose own error is more specific.
 const DEFAULT_GRACE_MS = 20_000;
 
 /** Options common to all chaos runs. */

@@ -1,5 +1,5 @@
 /**
- * Factor for a busy machine. Most timeouts of the demo are multiplied by this factor, for example drain times, our client's outage grace
+ * Factor for a busy machine. Most timeouts of the demo are multiplied by this factor, for example drain timeouts, our client's outage grace
  * period, and the time until a process is killed. The call rate is divided by the same factor.
  */
 export const PATIENCE = parsePatience(process.env['DEMO_PATIENCE'] ?? '1');

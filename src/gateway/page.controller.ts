@@ -1,7 +1,7 @@
 import { Controller, HttpCode, type MessageEvent, NotFoundException, Param, Post, Sse } from '@nestjs/common';
 import { map, type Observable } from 'rxjs';
 import { isServerKind } from '../upstream/server-kind.js';
-import { isFault, Show } from './show.js';
+import { isAction, Show } from './show.js';
 
 /** Serves the live figures and the button actions of the page. The page itself is static. */
 @Controller()
@@ -15,9 +15,9 @@ export class PageController {
 
   @Post('faults/:fault')
   @HttpCode(204)
-  async cause(@Param('fault') fault: string): Promise<void> {
-    if (!isFault(fault)) throw new NotFoundException();
-    await this.show.cause(fault);
+  async perform(@Param('fault') action: string): Promise<void> {
+    if (!isAction(action)) throw new NotFoundException();
+    await this.show.perform(action);
   }
 
   @Post('server/:kind')

@@ -19,12 +19,12 @@ import type { ServerKind } from '../upstream/server-kind.js';
 import { type OverloadLiveState, OverloadShow } from './overload-show.js';
 import { REPLICAS_SECONDS, type ReplicasLiveState, ReplicasShow } from './replicas-show.js';
 
-/** The actions of the buttons. `start` restores normal operation, `replicas` and `overload` start runs with separate servers. */
-const FAULTS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start', 'replicas', 'overload'] as const;
-type Fault = (typeof FAULTS)[number];
+/** The actions of the buttons. `start` restores normal operation; `replicas` and `overload` start runs with separate servers. */
+const ACTIONS = ['kill', 'keep-down', 'freeze', 'drain', 'slow', 'cut', 'start', 'replicas', 'overload'] as const;
+type Action = (typeof ACTIONS)[number];
 
-export function isFault(name: string): name is Fault {
-  return (FAULTS as readonly string[]).includes(name);
+export function isAction(name: string): name is Action {
+  return (ACTIONS as readonly string[]).includes(name);
 }
 
 /** The state sent to the page. */
@@ -53,7 +53,7 @@ const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
 const KILL_AFTER_MS = 5_000;
 const DOWN_MS = 3_000;
 const LIVE_EVERY_MS = 250;
-/** Load continues for this long after the last page was closed, so that reloading a page does not stop it. */
+/** Load continues for this long after the last page is closed, so that reloading a page does not stop it. */
 const LINGER_MS = 5_000;
 const SHOWN_LOG_LINES = 12;
 /** Maximum time for open calls to finish at shutdown. */
@@ -66,7 +66,7 @@ type Phase =
 
 /**
  * Runs the live comparison for the page. The comparison starts when the first page is opened. Load starts immediately; the server is killed
- * after 5 s and listens again 3 s later. After that, the visitor causes the faults. This load stops 5 s after the last page was closed.
+ * after 5 s and listens again 3 s later. After that, the visitor causes the faults. This load stops 5 s after the last page is closed.
  */
 @Injectable()
 export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {
@@ -109,14 +109,14 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
   }
 
   /** Performs the action of a button of the page. Ignored during a run with separate servers. */
-  async cause(fault: Fault): Promise<void> {
-    if (this.isApart) return;
-    switch (fault) {
+  async perform(action: Action): Promise<void> {
+    if (this.runsSeparateServers) return;
+    switch (action) {
       case 'kill':
         await this.kill();
         break;
       case 'keep-down':
-        this.settle();
+        this.endScriptedPhase();
         await this.upstream.kill();
         break;
       case 'freeze':
@@ -132,7 +132,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
         await this.upstream.restartGracefully();
         break;
       case 'start':
-        this.settle();
+        this.endScriptedPhase();
         await this.upstream.listen();
         break;
       case 'replicas':
@@ -174,7 +174,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
 
   /** Calls three replicas instead of the server, for half a minute. */
   private startReplicas(): void {
-    this.settle();
+    this.endScriptedPhase();
     this.comparison.pause();
     this.phase = { name: 'replicas' };
     const onLoad = (): void => {
@@ -188,14 +188,14 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
    * servers need.
    */
   private startOverload(): void {
-    this.settle();
+    this.endScriptedPhase();
     this.comparison.pause();
     this.phase = { name: 'overload' };
     void this.overload.run().then(() => this.rejoin('overload'));
   }
 
   /** True during a run with separate servers. */
-  private get isApart(): boolean {
+  private get runsSeparateServers(): boolean {
     return this.phase.name === 'replicas' || this.phase.name === 'overload';
   }
 
@@ -210,7 +210,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     clearTimeout(this.lingering);
     this.hasVisitors = true;
     if (this.phase.name === 'idle') this.open();
-    else if (!this.isApart) this.comparison.load.start(RATE);
+    else if (!this.runsSeparateServers) this.comparison.load.start(RATE);
   }
 
   private visitorsLeft(): void {
@@ -232,7 +232,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
 
   /** Kills the server and restarts it after DOWN_MS. */
   private async kill(): Promise<void> {
-    this.settle();
+    this.endScriptedPhase();
     const { name } = this.phase;
     this.enter({ name: 'killed', endsAtMs: epochMs() + DOWN_MS }, DOWN_MS, async () => {
       // In phase 'idle', no page has been opened, so the opening must still be shown to the first visitor.
@@ -242,8 +242,8 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     await this.upstream.kill();
   }
 
-  /** Ends the scripted phase. From now on, only the visitor causes faults. */
-  private settle(): void {
+  /** Ends the scripted phase. After that, only the visitor causes faults. */
+  private endScriptedPhase(): void {
     clearTimeout(this.nextPhase);
     if (this.phase.name !== 'idle') this.phase = { name: 'free' };
   }

@@ -10,11 +10,11 @@ import { SHUTDOWN_FIGURES, shutdownReport } from '../report/shutdown-figures.js'
 import { outcomeOf, type Scenario, type ScenarioRun } from './scenario.js';
 
 const ORDERS_PER_SECOND = 200;
-// Half the drain time, so that reads are in flight at the signal and finish within the drain time.
+// Half the drain timeout, so that reads are in flight at the signal and finish within the drain timeout.
 const READ_MS = 1_500 * PATIENCE;
 const NEVER_MS = 3_600_000;
 const READING_MS = 1_000;
-/** Time until the last order of the short export, which is within the drain time. */
+/** Time until the last order of the short export, which is within the drain timeout. */
 const SHORT_EXPORT_MS = 2_000;
 const LONG_EXPORT_MS = 60_000;
 const POLL_MS = 5;

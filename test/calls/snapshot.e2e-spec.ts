@@ -30,12 +30,12 @@ const retrying = (maxAttempts: number): { readonly serviceConfig: ServiceConfig 
 describe('client snapshot', () => {
   it('serializes a snapshot to JSON before the first call, during calls, and after close()', async () => {
     const { client, echo } = await scene();
-    const isJson = () => {
+    const serializableSnapshot = () => {
       const snapshot = client.snapshot();
       expect(JSON.parse(JSON.stringify(snapshot))).toEqual(snapshot);
       return snapshot;
     };
-    expect(isJson()).toMatchObject({
+    expect(serializableSnapshot()).toMatchObject({
       version: 1,
       name: 'echo',
       connectivity: { state: 'IDLE' },
@@ -48,10 +48,10 @@ describe('client snapshot', () => {
     await stream.next();
     const failed = await failureOf(echo.unary({ text: 'x' }, { timeoutMs: 1e-3 }));
     expect(failed.reason).toBe('deadline');
-    isJson();
+    serializableSnapshot();
     await stream.return?.();
     await client.close();
-    expect(isJson()).toMatchObject({ connectivity: { state: 'SHUTDOWN' }, drain: { state: 'closed' } });
+    expect(serializableSnapshot()).toMatchObject({ connectivity: { state: 'SHUTDOWN' }, drain: { state: 'closed' } });
   });
 
   it.each(EACH_METHOD)('counts calls, attempts, and latencies of a %s method in the snapshot', async (name) => {
@@ -66,7 +66,7 @@ describe('client snapshot', () => {
     const { p50Ms, p99Ms, maxMs } = counted!.latency!;
     expect(p50Ms).toBeGreaterThan(0);
     expect([p50Ms, p99Ms, maxMs]).toEqual([p50Ms, p99Ms, maxMs].sort((a, b) => a - b));
-    // The histogram reports a duration up to a sixteenth too long.
+    // The histogram may overstate a duration by up to a sixteenth.
     expect(maxMs).toBeLessThan((performance.now() - beganAt) * (17 / 16));
   });
 

@@ -143,7 +143,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
       expect(resilient.events).toBeGreaterThan(6 * 3 * 50 * 3);
       // The plain client restarted its streams and received duplicates, which shows that the servers ended the streams.
       expect(plain.repeatedEvents).toBeGreaterThan(0);
-      // A server exits before its drain time of 3 s is over.
+      // A server exits within its drain timeout of 3 s.
       recordTiming(task, 'longest exit of a server, ms', Math.max(...report.exitMs), { atMost: 3_000 });
     },
   );

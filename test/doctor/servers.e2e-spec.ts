@@ -57,7 +57,7 @@ describe("this library's server", () => {
     expect(code).toBe(0);
     expect(of('service-config')).toMatchObject({ status: 'warning', facts: { comparedWith: 'reflection' } });
     expect(of('service-config').problems?.map(({ message }) => message)).toEqual([
-      'serviceConfig names orders.v1.Order, which reflection does not have; did you mean orders.v1.Orders?',
+      'serviceConfig names orders.v1.Order, which reflection does not list; did you mean orders.v1.Orders?',
       'serviceConfig names orders.v1.Orders/Gett, which the contract does not define',
     ]);
   });

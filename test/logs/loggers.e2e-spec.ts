@@ -160,7 +160,7 @@ describe('client log lines', () => {
     );
   });
 
-  it('logs no metadata value, no trailer value, no token in an error, and no line break of a status message', async () => {
+  it('logs no metadata value, no trailer value, no token in an error, and no line break in a status message', async () => {
     const secret = 'hush-hush';
     server.script('Get', {
       status: 'UNAVAILABLE',
@@ -189,7 +189,7 @@ describe('client log lines', () => {
   });
 
   // This test must be last, because Nest cannot reset its list of log levels.
-  it('writes no debug line to a custom logger if Nest has the level debug disabled', async () => {
+  it("writes no debug line to a custom logger if Nest's debug level is disabled", async () => {
     const lines: string[] = [];
     const debug = (message: unknown) => lines.push(String(message));
     const own: LoggerService = { log: () => undefined, warn: () => undefined, error: () => undefined, debug };

@@ -9,8 +9,8 @@ import type { Upstream } from './support/upstream.js';
 const DRAIN_MS = 1_500;
 /** Outage grace period of each gateway's upstream client. */
 const GRACE_MS = { counts: 1_000, all: 5_000 };
-const ANSWERS = 100;
-const CHECKS = 5;
+const MIN_RESPONSES = 100;
+const MIN_CHECKS = 5;
 
 /**
  * Two gateways call each other while the upstream of both is down: for a minute in a full run, or for a few health checks in a short one.
@@ -18,11 +18,11 @@ const CHECKS = 5;
 export const mutuallyDependentGateways: Situation = {
   name: 'mutually-dependent-gateways',
   promise:
-    'Two gateways that call each other stay ready and live while the upstream of both is down for a minute. At SIGTERM, a process exits within its drain time plus 0.5 s, even with a hanging request, a relayed feed, and a call in backoff.',
+    'Two gateways that call each other stay ready and live while the upstream of both is down for a minute. At SIGTERM, a process exits within its drain timeout plus 0.5 s, even with a hanging request, a relayed feed, and a call in backoff.',
   bounds: {
-    'health responses': { atLeast: ANSWERS },
+    'health responses': { atLeast: MIN_RESPONSES },
     'health responses other than 200': { atMost: 0 },
-    'dependency checks that reported more or less than the upstream as down': { atMost: 0 },
+    'dependency checks that did not report only the upstream as down': { atMost: 0 },
     'recovered after, ms': { atMost: 15_000, timed: true },
     'exited after SIGTERM, ms': { atMost: DRAIN_MS + 500, timed: true },
     'events relayed': { atLeast: 1 },
@@ -54,15 +54,15 @@ export const mutuallyDependentGateways: Situation = {
     await upstream.kill();
     const killedAt = performance.now();
     await reach(() => areAll('/health/dependencies', 503));
-    let [checks, others] = [0, 0];
+    let [checks, wrongChecks] = [0, 0];
     const answered = () => followed.reduce((sum, one) => sum + one.count, 0);
-    const isOver = () => performance.now() - killedAt >= downMs && checks >= CHECKS && answered() >= ANSWERS;
+    const isOver = () => performance.now() - killedAt >= downMs && checks >= MIN_CHECKS && answered() >= MIN_RESPONSES;
     while (!run.signal.aborted && !isOver()) {
       checks += 1;
       for (const { code, body } of await all('/health/dependencies')) {
-        const { upstream: its, peer, serving } = body.details;
+        const { upstream: dependency, peer, serving } = body.details;
         // Only the upstream is down; the other gateway stays up although it has also lost the upstream.
-        if ([code, its.status, peer.status, serving.status].join() !== '503,down,up,up') others += 1;
+        if ([code, dependency.status, peer.status, serving.status].join() !== '503,down,up,up') wrongChecks += 1;
       }
       await pass(run, run.length === 'short' ? 200 : 500);
     }
@@ -79,7 +79,7 @@ export const mutuallyDependentGateways: Situation = {
       seconds: downSeconds,
       'health responses': answers.reduce((sum, { count }) => sum + count, 0),
       'health responses other than 200': answers.reduce((sum, { others }) => sum + others.length, 0),
-      'dependency checks that reported more or less than the upstream as down': others,
+      'dependency checks that did not report only the upstream as down': wrongChecks,
       'recovered after, ms': recoveredMs,
       'exited after SIGTERM, ms': Math.max(...ends.map(({ exitMs }) => exitMs)),
       'events relayed': Math.min(...ends.map(({ events }) => events)),

@@ -1,6 +1,6 @@
-// Makes two calls and prints the id of the order and the health of the connections after each. Does not close its client or call exit():
+// Makes two calls. After each, prints the id of the order and the health of the connections. Does not close its client or call exit().
+// SETTINGS are the settings of the client, as JSON. Usage:
 //   node unclosed-client.mjs URL PROTO SETTINGS
-// SETTINGS are JSON.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { ResilientGrpcModule, getGrpcClientToken } from 'nestjs-resilient-grpc';

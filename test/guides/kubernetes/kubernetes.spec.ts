@@ -119,7 +119,7 @@ describe('sums on the page', () => {
         .map((cell) => parseInt(cell.replace('none', '0'), 10)),
     );
 
-  it('shows correct sums of drain time and grace period in docs/guides/kubernetes.md', () => {
+  it('shows correct sums of drain timeout and grace period in docs/guides/kubernetes.md', () => {
     expect(rows.length).toBeGreaterThan(2);
     for (const [preStop, drain, delay, calls, margin, grace] of rows as [
       number,
@@ -143,7 +143,7 @@ describe('sums on the page', () => {
     });
   });
 
-  it('shows a row with the default drain times in docs/guides/kubernetes.md', () => {
+  it('shows a row with the default drain timeouts in docs/guides/kubernetes.md', () => {
     const { timeoutMs, readinessDelayMs } = DEFAULT_DRAIN;
     const shown = rows.map(([, drain, delay]) => [drain, delay]);
     expect(shown).toContainEqual([timeoutMs / 1_000, readinessDelayMs / 1_000]);

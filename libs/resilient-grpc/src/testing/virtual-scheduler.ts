@@ -2,7 +2,7 @@ import { VirtualAction, VirtualTimeScheduler } from 'rxjs';
 import { turn } from './virtual-clock.js';
 
 /**
- * An RxJS scheduler with virtual time that only `pass` moves. Promise callbacks run between timers, for code that combines timers with
+ * An RxJS scheduler with virtual time that only `pass` advances. Promise callbacks run between timers, for code that combines timers with
  * `await`.
  */
 export class VirtualScheduler extends VirtualTimeScheduler {

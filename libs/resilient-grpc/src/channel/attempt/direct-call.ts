@@ -19,7 +19,7 @@ const COMPRESSED = 1;
 const QUEUE_BYTES = 65_536;
 /**
  * Bytes counted per queued message in addition to its size, for the memory that Node and grpc-js need for the message. Without this
- * addition, one turn would send 13,000 empty messages. They would block the event loop and occupy 8 MiB if the server does not read.
+ * addition, one turn would send 13,000 empty messages. They would block the event loop and occupy 8 MiB if the server did not read.
  */
 const QUEUED_MESSAGE_BYTES = 512;
 

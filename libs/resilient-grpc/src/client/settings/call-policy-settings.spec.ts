@@ -368,7 +368,7 @@ describe('validation of call policy settings', () => {
       'a metadata key that HTTP reserves',
       { propagate: { metadata: ['a', 'Host'] } },
       'propagate.metadata[1]',
-      /applies to a single call/,
+      /describes a single connection, message, or call/,
     ],
   ])('rejects %s', (_, settings, path, remedy) => {
     const found = problems(settings);

@@ -216,7 +216,7 @@ export interface PropagationOptions {
   readonly cancellation?: boolean | undefined;
   /**
    * Metadata keys or HTTP headers that are forwarded unchanged, such as 'x-request-id'. 'authorization' and 'cookie' are forwarded only if
-   * they are listed. Keys that gRPC or HTTP reserve are rejected.
+   * they are listed. Keys reserved by gRPC or HTTP are rejected.
    * @defaultValue none
    */
   readonly metadata?: readonly string[] | undefined;
@@ -270,8 +270,8 @@ export interface MethodOptions {
    */
   readonly maxQueuedRequestBytes?: number | undefined;
   /**
-   * After too many recent attempts have failed, rejects attempts for a time without sending them. `{}` uses the default options of the
-   * circuit breaker.
+   * Rejects attempts for `breakDurationMs`, without sending them, if too many recent attempts have failed. `{}` uses the default options
+   * of the circuit breaker.
    * @defaultValue none
    */
   readonly circuitBreaker?: CircuitBreakerOptions | undefined;

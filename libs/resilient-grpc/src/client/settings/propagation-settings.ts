@@ -7,7 +7,7 @@ import { describeValue } from '../../policy/options/describe-value.js';
 import { flag, object, rule } from '../../policy/options/option-schemas.js';
 import { optionProblems } from '../../policy/options/option-problems.js';
 
-// These headers describe one connection, message or call, and would be wrong if they were forwarded.
+// These headers describe one connection, message, or call, and would be wrong if they were forwarded.
 const RESERVED_KEYS = new Set([
   ...['connection', 'content-length', 'content-type', 'host', 'keep-alive', 'te', 'trailer', 'transfer-encoding'],
   ...['upgrade', 'user-agent', 'accept-encoding', 'content-encoding', 'expect', RETRY_CHAIN_KEY],
@@ -64,7 +64,7 @@ function keyProblem(key: unknown): string | undefined {
     return `expected a key of letters, digits, "_", ".", and "-", got ${describeValue(key)}`;
   if (name.startsWith('grpc-') || name.startsWith('proxy-') || RESERVED_KEYS.has(name)) {
     const instead = name === 'grpc-timeout' ? '`deadline`: true' : 'a custom key';
-    return `expected a key that can be forwarded, got '${key}', which applies to a single call; write ${instead}`;
+    return `expected a key that can be forwarded, got '${key}', which describes a single connection, message, or call; write ${instead}`;
   }
   return undefined;
 }

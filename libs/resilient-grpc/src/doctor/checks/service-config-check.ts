@@ -101,7 +101,7 @@ function unknownNames(
   const messages = unknown.map((service) => {
     const meant = closest(service, services);
     const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
-    return `serviceConfig names ${service}, which ${from} does not have${hint}`;
+    return `serviceConfig names ${service}, which ${from} does not list${hint}`;
   });
   return [...messages, ...warnings].map((message) => ({ path: file, message }));
 }

@@ -10,7 +10,7 @@ const checked = (...bytes: readonly number[]) =>
 
 describe('silenceMs', () => {
   it.each([
-    ['counts the silence from the first check that found the bytes', checked(7, 7, 7, 7), 7, 0, 1_000, 750],
+    ['counts the silence from the first check that read the current byte count', checked(7, 7, 7, 7), 7, 0, 1_000, 750],
     [
       'counts a silence that began before the attempt from the start of the attempt',
       checked(7, 7, 7, 7),

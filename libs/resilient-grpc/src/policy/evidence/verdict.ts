@@ -37,7 +37,7 @@ export type VerdictKind =
   | 'stream-idle'
   /** Cancelled by the caller, the parent call, an interceptor, or `close()`, or because another hedged attempt responded first. */
   | 'cancelled'
-  /** The response was invalid: no message, a second message, an unreadable or too large message, or an invalid status code. */
+  /** The response was invalid: no message, a second message, an unreadable or oversized message, or an invalid status code. */
   | 'protocol'
   /** A request message could not be serialized. */
   | 'serialize';

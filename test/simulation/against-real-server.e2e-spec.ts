@@ -156,7 +156,7 @@ async function inReality(): Promise<Reality> {
 
 const SLOW = { tags: ['timed'], timeout: 90_000 };
 
-it('simulates the figures of fifty real clients of a real server', SLOW, async ({ task }) => {
+it('simulates figures close to those of fifty real clients of a real server', SLOW, async ({ task }) => {
   const simulated = inSimulation();
   const { figures: real, calls, attempts, open } = await inReality();
   console.log(`in simulation ${JSON.stringify(simulated)}\nin reality    ${JSON.stringify(real)}`);

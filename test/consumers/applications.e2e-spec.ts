@@ -116,6 +116,22 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
       await node(process.execPath, folder, join(ROOT, compiler), '-p', project);
     });
 
+    it.each([
+      ['a url', `{ name: 'orders', protoPath: 'orders.proto' }`, 'url'],
+      ['a contract', `{ name: 'orders', url: 'orders:50051' }`, 'protoPath'],
+      ['both a url and a contract', `{ name: 'orders' }`, 'protoPath'],
+    ])('names a missing key in the compile error of a client without %s', async (_, client, key) => {
+      const project = mkdtempSync(join(folder, build, 'incomplete-'));
+      const apps = `../test/consumers/apps/tsconfig.nest-${nest}-${build}.json`;
+      writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ extends: apps, include: ['app.ts'] }));
+      writeFileSync(
+        join(project, 'app.ts'),
+        `import { ResilientGrpcModule } from 'nestjs-resilient-grpc';\nResilientGrpcModule.forFeature([${client}]);\n`,
+      );
+      const compiled = node(process.execPath, folder, join(ROOT, compiler), '--noEmit', '-p', project);
+      await expect(compiled).rejects.toThrow(`Property '${key}' is missing`);
+    });
+
     // The tests run concurrently because most of their time is process startup.
     describe.concurrent('output', () => {
       it.each(namesFor(nest, build))('prints the expected output of %s', async (name) => {

@@ -214,7 +214,7 @@ export class ClientRegistry extends GrpcClients {
     throw new Error(`No gRPC client '${clientLabel(name)}'; ${remedy}`);
   }
 
-  create(options: GrpcClientOptions | NestGrpcClientOptions): ResilientGrpcClient {
+  create(options: NestGrpcClientOptions | GrpcClientOptions): ResilientGrpcClient {
     if (!this.open) throw new Error('Cannot create a gRPC client: the application is shutting down');
     const place = callSite();
     const defined = defineClients([options], 'sync', place);

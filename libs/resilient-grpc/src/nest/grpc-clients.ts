@@ -10,7 +10,7 @@ export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
    * @throws GrpcConfigurationError with the problems of `options`, or if the name is in use; Error once Nest has called
    * `beforeApplicationShutdown`.
    */
-  abstract create(options: GrpcClientOptions | NestGrpcClientOptions): ResilientGrpcClient;
+  abstract create(options: NestGrpcClientOptions | GrpcClientOptions): ResilientGrpcClient;
   abstract [Symbol.iterator](): Iterator<ResilientGrpcClient>;
   /** True until the application starts to shut down. `create()` still works until `beforeApplicationShutdown`. */
   abstract readonly accepting: boolean;

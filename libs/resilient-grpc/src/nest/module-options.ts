@@ -49,9 +49,6 @@ export function resolveDrain({ timeoutMs, readinessDelayMs }: DrainOptions = {})
   });
 }
 
-/** Options of a client: its name, its contract, and its settings. */
-export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContract & GrpcClientSettings;
-
 /**
  * Options of a client in Nest's form: `name`, `GrpcOptions` or the keys of their `options`, and further settings. If the `url` of
  * `GrpcOptions` is missing or empty, the client connects to Nest's default, `'localhost:5000'`. Options that only a server uses are
@@ -60,20 +57,20 @@ export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContrac
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | GrpcOptions
   | GrpcOptions['options']
-  // Some transports have only optional keys, so flat options without a required key would match them.
-  | (Exclude<ClientOptions, GrpcOptions> &
-      Readonly<Partial<Record<'url' | 'protoPath' | 'packageDefinition', undefined>>>)
-  // Accepts a `url` next to a constant of the type `ClientOptions`. The key `transport` is required, so that flat options do not match.
-  // The optional key of the constant matches anyway, because TypeScript compares discriminants such as `transport` value by value.
-  | {
+  // A constant of the type `ClientOptions`, with or without a `url` next to it. The key `transport` is required, so that flat options do
+  // not match. The optional key of the constant matches anyway, because TypeScript compares discriminants such as `transport` value by
+  // value.
+  | (Exclude<ClientOptions, GrpcOptions> & {
       readonly transport: ClientOptions['transport'];
-      readonly options?: ClientOptions['options'];
-      readonly url: string;
       readonly protoPath?: undefined;
       readonly packageDefinition?: undefined;
-    }
+    })
 ) &
   Omit<GrpcClientSettings, keyof GrpcOptions['options']>;
+
+// Declared last, because the errors of TypeScript about missing keys refer to the last form that could match.
+/** Options of a client: its name, its contract, and its settings. */
+export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContract & GrpcClientSettings;
 
 /** Options of a client whose settings come from a factory. Name and contract are static, so that the client's services can be injected. */
 export type GrpcClientAsyncOptions = { readonly name: string | symbol } & GrpcContract &

@@ -81,7 +81,7 @@ export class ResilientGrpcModule {
    * @throws GrpcConfigurationError if a contract cannot be loaded, or a name is missing or defined twice.
    */
   static forFeature(
-    clients: readonly (GrpcClientOptions | NestGrpcClientOptions)[],
+    clients: readonly (NestGrpcClientOptions | GrpcClientOptions)[],
     extras: ForFeatureExtras = {},
   ): DynamicModule {
     const definitions = definitionsOf(clients, 'sync', callSite());

@@ -12,24 +12,26 @@ import { errorMessage, isError } from '../../errors/error-message.js';
 export type Services = ReadonlyMap<string, ReadonlyMap<string, MethodDescriptor>>;
 
 /** Services that a client can call. The keys have the same meaning as in Nest. */
-export type GrpcContract = (
-  | {
-      /** One or more .proto files, relative to the working directory or to `loader.includeDirs`. */
-      readonly protoPath: string | readonly string[];
-      readonly packageDefinition?: undefined;
-      /** Options for proto-loader, passed on unchanged, as in Nest. */
-      readonly loader?: Options | undefined;
-    }
-  | {
-      /** Package definition that is already loaded. */
-      readonly packageDefinition: PackageDefinition;
-      readonly protoPath?: undefined;
-      readonly loader?: undefined;
-    }
-) & {
-  /** Packages whose services the client can call. @defaultValue every package of the definition that has a service */
-  readonly package?: string | readonly string[] | undefined;
-};
+export type GrpcContract =
+  // The last form is the one that TypeScript names in errors about missing keys.
+  (
+    | {
+        /** Package definition that is already loaded. */
+        readonly packageDefinition: PackageDefinition;
+        readonly protoPath?: undefined;
+        readonly loader?: undefined;
+      }
+    | {
+        /** One or more .proto files, relative to the working directory or to `loader.includeDirs`. */
+        readonly protoPath: string | readonly string[];
+        readonly packageDefinition?: undefined;
+        /** Options for proto-loader, passed on unchanged, as in Nest. */
+        readonly loader?: Options | undefined;
+      }
+  ) & {
+    /** Packages whose services the client can call. @defaultValue every package of the definition that has a service */
+    readonly package?: string | readonly string[] | undefined;
+  };
 
 export const CONTRACT_KEYS = ['protoPath', 'packageDefinition', 'loader', 'package'] as const;
 

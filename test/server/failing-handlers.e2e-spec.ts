@@ -180,10 +180,10 @@ describe('response that does not match its proto', () => {
     expect(got).toEqual([expect.objectContaining({ sequence: '1' })]);
     expect(log.lines).toEqual(
       [
-        ['Get', 'forgetsReturn', '.orders.v1.Order: object expected'],
+        ['Get', 'forgetsReturn', '.orders.v1.Order: object expected, got undefined'],
         ['Watch', 'wrongOrder', '.orders.v1.OrderEvent.order: object expected'],
-        ['Session', 'wrongReply', '.orders.v1.SessionReply: object expected'],
-        ['Upload', 'wrongUpload', '.orders.v1.UploadReply: object expected'],
+        ['Session', 'wrongReply', '.orders.v1.SessionReply: object expected, got a string'],
+        ['Upload', 'wrongUpload', '.orders.v1.UploadReply: object expected, got a number'],
       ].map(([method, handler, problem]) => ({
         level: 'error',
         context: 'ResilientGrpcServer',

@@ -1,7 +1,8 @@
+import { errorMessage } from '../errors/error-message.js';
 import { Server, type deserialize, type serialize, type ServerOptions, type UntypedHandleCall } from '@grpc/grpc-js';
 
-/** Receives the path of the method and the error of a response that cannot be serialized. */
-export type UnserializableListener = (path: string, error: unknown) => void;
+/** Receives the path of the method, and the reason why its response cannot be serialized. */
+export type UnserializableListener = (path: string, reason: string) => void;
 
 /**
  * A grpc-js server that reports each response that cannot be serialized. grpc-js sends INTERNAL without a cause for such a response, and
@@ -26,10 +27,18 @@ export class ReportingServer extends Server {
       try {
         return write(message);
       } catch (error) {
-        this.onUnserializable(path, error);
+        this.onUnserializable(path, reasonOf(error, message));
         throw error;
       }
     };
     return super.register(path, handler, reporting, read, type);
   }
+}
+
+/** Returns the serializer's reason. Names the type of a response that is not an object, but not its value, which may be a secret. */
+function reasonOf(error: unknown, message: unknown): string {
+  const reason = errorMessage(error);
+  if (typeof message === 'object' && message !== null) return reason;
+  const found = message === undefined || message === null ? String(message) : `a ${typeof message}`;
+  return `${reason}, got ${found}`;
 }

@@ -20,7 +20,6 @@ import {
   type Services,
 } from '../client/settings/contract.js';
 import { patternProblems } from '../client/settings/method-patterns.js';
-import { errorMessage } from '../errors/error-message.js';
 import { GrpcConfigurationError } from '../errors/grpc-configuration-error.js';
 import { pathOf } from '../policy/options/describe-value.js';
 import type { GrpcTelemetry, ServerTelemetry } from '../telemetry/grpc-telemetry.js';
@@ -429,13 +428,13 @@ export class ResilientGrpcServer extends ServerGrpc {
     return (this.knownHandlerNames ??= handlerNames(this.dependencies.modules));
   }
 
-  private readonly onUnserializable = (path: string, error: unknown): void => {
+  private readonly onUnserializable = (path: string, reason: string): void => {
     if (!this.events.wanted) return;
     const route = this.servedHandlers.routeOf(path);
     const handler = route === undefined ? undefined : this.handlerNames.get(route);
     const source = handler === undefined ? '' : ` of ${handler}`;
-    const text = `the response${source} does not match the proto: ${errorMessage(error)}; the caller received INTERNAL`;
-    const failure = new TypeError(text, { cause: error });
+    const text = `the response${source} does not match the proto: ${reason}; the caller received INTERNAL`;
+    const failure = new TypeError(text);
     // Its frames are those of grpc-js and of this library, not of the handler.
     delete failure.stack;
     this.events.emit({ type: 'handler-failed', path, error: failure });

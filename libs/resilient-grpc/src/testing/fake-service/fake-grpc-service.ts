@@ -3,6 +3,7 @@ import { GrpcObservable } from '../../call/grpc-observable.js';
 import type { StreamSink } from '../../call/stream-source.js';
 import type { GrpcCallOptions, Resilient, ResilientMethod } from '../../client/resilient-types.js';
 import { methodStub } from '../../client/service-stub.js';
+import { closest } from '../../errors/closest.js';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
 import { requireOptions } from '../../policy/options/option-problems.js';
 import { ruleOf } from '../../policy/options/option-schemas.js';
@@ -57,7 +58,7 @@ class FakeService {
     const { metadata, deadline } = request;
     const record = { method, request: undefined, metadata, options, outcome: 'open' as const };
     this.calls.push(record);
-    const handler = this.handlers[method] ?? unimplemented(method);
+    const handler = this.handlers[method] ?? unimplemented(method, Object.keys(this.handlers));
     return new HandlerAttempt(fakeMethod, listener, handler, { metadata, options, deadline }, record);
   });
 
@@ -112,9 +113,11 @@ function withOwnErrors(sink: StreamSink<unknown>): StreamSink<unknown> {
   };
 }
 
-function unimplemented(name: string): AnyHandler {
+function unimplemented(name: string, handlers: readonly string[]): AnyHandler {
   return () => {
-    throw grpcError('UNIMPLEMENTED', `fakeGrpcService has no handler for '${name}'`);
+    const similar = closest(name, handlers);
+    const remedy = similar === undefined ? '' : `; the handler '${similar}' may be misspelled`;
+    throw grpcError('UNIMPLEMENTED', `fakeGrpcService has no handler for '${name}'${remedy}`);
   };
 }
 

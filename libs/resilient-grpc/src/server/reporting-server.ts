@@ -1,8 +1,8 @@
 import { errorMessage } from '../errors/error-message.js';
 import { Server, type deserialize, type serialize, type ServerOptions, type UntypedHandleCall } from '@grpc/grpc-js';
 
-/** Receives the path of the method, and the reason why its response cannot be serialized. */
-export type UnserializableListener = (path: string, reason: string) => void;
+/** Receives the path of the method whose response cannot be serialized, with the reason and the error. */
+export type UnserializableListener = (path: string, reason: string, error: unknown) => void;
 
 /**
  * A grpc-js server that reports each response that cannot be serialized. grpc-js sends INTERNAL without a cause for such a response, and
@@ -27,7 +27,7 @@ export class ReportingServer extends Server {
       try {
         return write(message);
       } catch (error) {
-        this.onUnserializable(path, reasonOf(error, message));
+        this.onUnserializable(path, reasonOf(error, message), error);
         throw error;
       }
     };

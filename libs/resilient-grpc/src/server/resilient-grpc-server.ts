@@ -428,13 +428,13 @@ export class ResilientGrpcServer extends ServerGrpc {
     return (this.knownHandlerNames ??= handlerNames(this.dependencies.modules));
   }
 
-  private readonly onUnserializable = (path: string, reason: string): void => {
+  private readonly onUnserializable = (path: string, reason: string, cause: unknown): void => {
     if (!this.events.wanted) return;
     const route = this.servedHandlers.routeOf(path);
     const handler = route === undefined ? undefined : this.handlerNames.get(route);
     const source = handler === undefined ? '' : ` of ${handler}`;
     const text = `the response${source} does not match the proto: ${reason}; the caller received INTERNAL`;
-    const failure = new TypeError(text);
+    const failure = new TypeError(text, { cause });
     // Its frames are those of grpc-js and of this library, not of the handler.
     delete failure.stack;
     this.events.emit({ type: 'handler-failed', path, error: failure });

@@ -1,3 +1,4 @@
+import { notifyListener } from '../errors/notify-listener.js';
 import type { GrpcClientEvent } from './call-event.js';
 
 /** Properties of every event. */
@@ -47,13 +48,7 @@ export class EventHub<E extends AnyEvent = GrpcClientEvent> {
     const event = { ...this.origin, at: this.epoch(), ...body } as unknown as E;
     for (const [listener, receivesEveryCall] of this.listeners) {
       if (everyCall && !receivesEveryCall) continue;
-      try {
-        listener(event);
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
+      notifyListener(listener, event);
     }
   }
 

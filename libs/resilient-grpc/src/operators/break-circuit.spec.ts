@@ -1,4 +1,4 @@
-import { concat, EMPTY, NEVER, of, Subject, take, throwError, type SchedulerLike } from 'rxjs';
+import { concat, EMPTY, firstValueFrom, NEVER, of, Subject, take, throwError, type SchedulerLike } from 'rxjs';
 import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 import { CircuitOpenError } from '../errors/circuit-open-error.js';
@@ -152,5 +152,26 @@ describe('breakCircuit', () => {
 
   it('rejects invalid circuit breaker options', () => {
     expect(() => new CircuitBreaker({ failureRatio: 50, breakDurationMs: 0 })).toThrow(/^2 problems/);
+  });
+
+  it('fails only with the error of the source if onTransition throws, and rethrows the error of onTransition in a microtask', async () => {
+    const thrown = new Promise<unknown>((resolve) => {
+      const before = process.listeners('uncaughtException');
+      process.removeAllListeners('uncaughtException');
+      process.once('uncaughtException', (error) => {
+        for (const listener of before) process.on('uncaughtException', listener);
+        resolve(error);
+      });
+    });
+    const bug = new Error('a bug of the listener');
+    const onTransition = () => {
+      throw bug;
+    };
+    const breaker = new CircuitBreaker({ minimumThroughput: 1, name: 'orders', onTransition });
+    const failure = status(14);
+    const error = await firstValueFrom(throwError(() => failure).pipe(breakCircuit(breaker))).catch((e: unknown) => e);
+    expect([error, breaker.state]).toEqual([failure, 'open']);
+    expect(error).toBe(failure);
+    await expect(thrown).resolves.toBe(bug);
   });
 });

@@ -2,6 +2,7 @@ import { CircuitBreakerCore as Circuit, type CircuitTransition } from '../policy
 import type { CircuitBreakerOptions } from '../policy/circuit-breaker/circuit-breaker-policy.js';
 import { circuitBreakerProblems, completeCircuitBreaker } from '../policy/circuit-breaker/circuit-breaker-options.js';
 import { pathOf } from '../policy/options/describe-value.js';
+import { notifyListener } from '../errors/notify-listener.js';
 import { systemRandom } from '../time/random.js';
 import { checkOptions, objectProblem, readableOptions } from './options.js';
 import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
@@ -10,6 +11,7 @@ import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 export interface CircuitBreakerInstanceOptions {
   /** Name in errors. @defaultValue 'the source' */
   readonly name?: string | undefined;
+  /** Receives each change of state. Errors that it throws are rethrown in a microtask, outside the subscriptions. */
   readonly onTransition?: ((transition: CircuitTransition) => void) | undefined;
 }
 
@@ -33,7 +35,8 @@ export class CircuitBreaker {
       circuitBreaker: objectProblem(options, '{ failureRatio }'),
       ...Object.fromEntries(problems.map(({ keys, message }) => [keys.reduce(pathOf, 'circuitBreaker'), message])),
     });
-    this.circuit = new Circuit(completeCircuitBreaker(policy), random, onTransition);
+    const notify = onTransition && ((transition: CircuitTransition) => notifyListener(onTransition, transition));
+    this.circuit = new Circuit(completeCircuitBreaker(policy), random, notify);
     this.name = name;
     const clock = schedulerClock(scheduler);
     this.now = () => clock.now();

@@ -3,6 +3,7 @@ import type { CallEnd } from '../../call/call-event.js';
 import type { CallTelemetry, WaitEnd } from '../../call/call-telemetry.js';
 import { NO_METADATA } from '../../channel/attempt/call-metadata.js';
 import type { GrpcCallError } from '../../errors/grpc-call-error.js';
+import { notifyListener } from '../../errors/notify-listener.js';
 import type { Verdict } from '../../policy/evidence/verdict.js';
 import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
@@ -124,7 +125,7 @@ export class CallReport {
     };
     inCallerContext(this.origin, () => {
       if (outgoing !== undefined) parts?.hooks?.onEnd(outgoing, event);
-      if (onEnd !== undefined) notifyCaller(onEnd, event);
+      if (onEnd !== undefined) notifyListener(onEnd, event);
       if (client.events.everyCallWanted) client.events.emit({ type: 'call-end', path: method.path, end: event });
     });
   }
@@ -147,18 +148,4 @@ export function reportUnread(
   const openMs = client.clock.now() - startedAt;
   const place = openedAt === undefined ? {} : { openedAt };
   client.events.emit({ type: 'unread-stream', path: method.path, openMs, unreadMs, ...place });
-}
-
-/**
- * Calls a callback of the caller. An error that the callback throws does not end the call. It is rethrown in a microtask, so that it is not
- * lost.
- */
-export function notifyCaller<T>(callback: (value: T) => void, value: T): void {
-  try {
-    callback(value);
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
-  }
 }

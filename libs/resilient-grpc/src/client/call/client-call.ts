@@ -6,6 +6,7 @@ import { currentStreamScope, inStreamScope, type StreamOutcome, type StreamScope
 import type { StreamSink, StreamSource } from '../../call/stream-source.js';
 import { attemptMetadata } from '../../channel/attempt/call-metadata.js';
 import { isCircuitOpenError } from '../../errors/circuit-open-error.js';
+import { notifyListener } from '../../errors/notify-listener.js';
 import { withDoctor } from '../../policy/connect-failure/doctor-command.js';
 import { HTTP_RESPONSE_REMEDY } from '../../policy/evidence/http-response.js';
 import { permitOutcome } from '../../policy/concurrency/permit-outcome.js';
@@ -36,7 +37,7 @@ import {
 } from './call-failure.js';
 import { CallGate, type CallGateCallbacks } from './call-gate.js';
 import type { CallPlace, OnDrain, RegisteredCall } from './call-registry.js';
-import { CallReport, notifyCaller, reportUnread } from './call-report.js';
+import { CallReport, reportUnread } from './call-report.js';
 import { inCallerContext, currentCallerContext } from './caller-context.js';
 import { describeCall } from './describe-call.js';
 import { sinkInContext } from './inbound-binding.js';
@@ -343,7 +344,7 @@ export class ClientCall
       this.context.statistics.answered(now - this.prepared.startedAt, now);
     }
     const onHeaders = this.options?.onHeaders;
-    if (onHeaders !== undefined) notifyCaller(onHeaders, headers);
+    if (onHeaders !== undefined) notifyListener(onHeaders, headers);
   }
 
   onMessage(message: unknown): void {

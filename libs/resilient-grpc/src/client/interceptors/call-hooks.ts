@@ -1,4 +1,5 @@
 import type { CallEnd } from '../../call/call-event.js';
+import { notifyListener } from '../../errors/notify-listener.js';
 import { inContextOf } from '../call/caller-context.js';
 import { inboundOf } from './outgoing-call.js';
 import type {
@@ -46,14 +47,8 @@ export class CallHooks {
    * It is rethrown in a microtask, so that it is not lost.
    */
   onEnd(call: OutgoingCall, end: CallEnd): void {
-    void this.each(call, (one) => {
-      try {
-        one.onEnd?.(call, end);
-      } catch (error) {
-        queueMicrotask(() => {
-          throw error;
-        });
-      }
+    void this.each(call, (interceptor) => {
+      notifyListener((one) => one.onEnd?.(call, end), interceptor);
     });
   }
 

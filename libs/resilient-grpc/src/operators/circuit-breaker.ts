@@ -10,6 +10,7 @@ import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 export interface CircuitBreakerInstanceOptions {
   /** Name in errors. @defaultValue 'the source' */
   readonly name?: string | undefined;
+  /** Called after each change of the circuit's state. */
   readonly onTransition?: ((transition: CircuitTransition) => void) | undefined;
 }
 

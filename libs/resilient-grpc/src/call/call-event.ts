@@ -23,12 +23,13 @@ export interface CallEnd {
   readonly trailers: Metadata;
   readonly peer?: string;
   readonly durationMs: number;
+  /** The latest attempts, at most 20, oldest first. */
   readonly attempts: readonly AttemptRecord[];
 }
 
 /**
  * An event of a client, for logs, the metrics of rare events, and subscribers of `events$`. The traces and metrics of calls come from
- * `ClientTelemetry`. Events are built only if there is a subscriber.
+ * `ClientTelemetry`. 'call-start' and 'call-end' are built only while `events$` has a subscriber.
  */
 export type GrpcClientEvent = {
   readonly client: string;
@@ -41,6 +42,7 @@ export type GrpcClientEvent = {
       readonly to: ConnectivityState;
       readonly cause?: string;
     }
+  /** A connection was established. `calls` is the path that calls on it take. */
   | { readonly type: 'connection'; readonly change: 'connected'; readonly address: string; readonly calls: CallPath }
   /**
    * An attempt to connect failed. `address` is absent if the name could not be resolved, if no endpoint is serving, or if the connection is
@@ -98,6 +100,7 @@ export type GrpcClientEvent = {
       readonly reachedServer: 'no' | 'maybe' | 'yes';
       /** Next step after the attempt. 'resume': another call continues the stream. */
       readonly next: 'none' | 'retry' | 'resume';
+      /** Reason for `next`: a `RetryRefusal` if the attempt is not retried. */
       readonly reason: string;
     }
   /** Calls have been waiting for a connection for 1.5 s, but no attempt to connect has failed, so there is no outage. */
@@ -128,6 +131,10 @@ export type GrpcClientEvent = {
     }
   /** No call is waiting for a free stream any longer. */
   | { readonly type: 'stream-limit'; readonly phase: 'end'; readonly durationMs: number }
+  /**
+   * An outage began. Calls wait for at most `graceMs`. `flapping` is true if this is at least the third outage within a minute; these
+   * outages share one grace period.
+   */
   | { readonly type: 'outage-start'; readonly cause: string; readonly graceMs: number; readonly flapping: boolean }
   | {
       readonly type: 'outage-end';
@@ -146,8 +153,11 @@ export type GrpcClientEvent = {
       readonly from: 'closed' | 'open' | 'half-open';
       readonly to: 'closed' | 'open' | 'half-open';
       readonly reason: string;
+      /** Number of failed attempts within the sampling time before the circuit opened. */
       readonly failures: number;
+      /** Number of all attempts within the sampling time before the circuit opened. */
       readonly total: number;
+      /** Time in milliseconds until the first probe if this transition opened the circuit; otherwise 0. */
       readonly breakMs: number;
     }
   /**
@@ -172,9 +182,12 @@ export type GrpcClientEvent = {
       /** True if messages were delivered since the stream began or was last resumed. */
       readonly progress: boolean;
     }
-  /** A call was awaited, but not subscribed to within 1 s, so it was not made. Only in development (`NODE_ENV` is not 'production'). */
+  /**
+   * A call was awaited, but not subscribed to within 1 s, so it was not made. Emitted once per call site, and only in development
+   * (`NODE_ENV` is not 'production').
+   */
   | { readonly type: 'awaited-call'; readonly path: string; readonly awaitedAt?: string }
-  /** A stream that is read on demand has been left unread. */
+  /** No message has been requested from a stream that is read on demand for about `unreadStreamWarningMs`. */
   | {
       readonly type: 'unread-stream';
       readonly path: string;
@@ -183,9 +196,17 @@ export type GrpcClientEvent = {
       /** 'file:line' of the code that opened the stream; present if `traceStreams` is on. */
       readonly openedAt?: string;
     }
-  /** An Observable emitted many request messages in one turn. They are buffered in memory until they can be sent. */
+  /**
+   * An Observable emitted many request messages in one turn of the event loop: at 1 KiB each, more than `maxQueuedRequestBytes`. They are
+   * buffered in memory until they can be sent.
+   */
   | { readonly type: 'requests-burst'; readonly path: string; readonly messages: number }
+  /**
+   * The retry budget was used up while the number of calls in flight exceeded half of `maxTokens` (`retryThrottling`). With this setting,
+   * one lost connection can disable all retries. Emitted once.
+   */
   | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
+  /** The server rejected keepalive pings (too_many_pings). `keepaliveTimeMs` is the new, longer interval. */
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   /**
    * The installed grpc-js is untested, or lacks private names that the library uses. Emitted at most once per process for each kind of
@@ -222,6 +243,7 @@ export type GrpcClientEvent = {
     }
   /** The endpoints of the target are watched again. */
   | { readonly type: 'endpoint-watch'; readonly change: 'restored'; readonly failedMs: number }
+  /** New calls use a new channel, because of new credentials, the age of the connection, or a changed service config. */
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' }
   | {
       readonly type: 'connection-replaced';
@@ -235,6 +257,10 @@ export type GrpcClientEvent = {
       /** Replacement for new calls: a new channel, or existing connections to other addresses that still receive data. */
       readonly by: 'new-channel' | 'other-connections';
     }
+  /**
+   * A drain began or ended. `running` is the number of open calls. The other fields have the same meaning as in `DrainReport`; at the
+   * start, they are 0 or absent.
+   */
   | {
       readonly type: 'drain';
       readonly phase: 'begin' | 'end';

@@ -5,7 +5,7 @@ import type { UntestedVersion } from './untested-version.js';
 
 /**
  * An event of a server, for logs, the metrics of rare events, and subscribers of `events$`. The traces and metrics of calls come from
- * `ServerTelemetry`. Events are built only if there is a subscriber.
+ * `ServerTelemetry`. 'call-start' and 'call-end' are built only while `events$` has a subscriber.
  */
 export type GrpcServerEvent = {
   /** Milliseconds since 1970. */
@@ -25,17 +25,23 @@ export type GrpcServerEvent = {
   | { readonly type: 'stream-idle'; readonly path: string; readonly peer: string; readonly idleMs: number }
   /** A handler still runs after its call has ended. */
   | { readonly type: 'handler-leak'; readonly path: string; readonly overMs: number }
-  /** An Observable got more bytes ahead of its client than the limit allows. */
+  /**
+   * A call failed because its Observable emitted responses faster than the client read them, and exceeded `maxQueuedResponseBytes`. `bytes`
+   * is the size of the buffered messages.
+   */
   | { readonly type: 'responses-overflow'; readonly path: string; readonly bytes: number }
-  /** An Observable emitted many messages in one turn. They are buffered in memory. */
+  /**
+   * An Observable emitted many messages in one turn of the event loop: at 1 KiB each, more than `maxQueuedResponseBytes`. They are buffered
+   * in memory until they can be sent.
+   */
   | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }
   /** The Observable of a unary handler emitted another value after the response. */
   | { readonly type: 'extra-response'; readonly path: string }
   /** Trailers of a handler were not sent, because HTTP/2 or gRPC forbids some of them, or because they exceed 60 KiB. */
   | { readonly type: 'trailers-omitted'; readonly path: string }
   /**
-   * An overload began or ended. During an overload, the server refuses calls that it cannot start in time. `limit` is the limit of
-   * `maxConcurrentCalls` for which calls wait; it is absent if they wait because handlers use the CPU without a pause.
+   * An overload began or ended. During an overload, the server refuses calls that it cannot start in time. `limit` is the
+   * `maxConcurrentCalls` limit that calls wait for; absent if calls wait because handlers use the CPU without a pause.
    */
   | {
       readonly type: 'overload';

@@ -7,8 +7,11 @@ export interface ActiveCall {
   readonly peer?: string;
   readonly startedAt: Date;
   readonly lastMessageAt?: Date;
+  /** Request messages sent. */
   readonly sent: number;
+  /** Response messages received. */
   readonly received: number;
+  /** True if the call is waiting for the channel, or the resumable stream for its next call. */
   readonly waiting: boolean;
   /** Number of times the stream was resumed; present only for resumable streams. */
   readonly resumes?: number;

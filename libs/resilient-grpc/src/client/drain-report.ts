@@ -1,6 +1,6 @@
 /** Result of a drain. */
 export interface DrainReport {
-  /** Number of calls that finished since the drain began, or since the shutdown of the application began, if that was earlier. */
+  /** Number of calls that have finished since the drain began, or since the application began to shut down if that was earlier. */
   readonly finished: number;
   /** Number of finished calls that failed; absent if none failed. */
   readonly failed?: number;

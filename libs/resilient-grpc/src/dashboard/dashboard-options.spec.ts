@@ -77,17 +77,17 @@ describe('dashboard options', () => {
     [
       'a wildcard path',
       { public: true, path: '*' },
-      [`${AT}.path: expected a non-empty path without parameters such as 'ops/grpc', got "*"`],
+      [`${AT}.path: expected a non-empty path without parameters, such as 'ops/grpc', got "*"`],
     ],
     ...['..', 'ops/..', './grpc', '/a/../b/'].map((path): [string, unknown, string[]] => [
       `a path with dot segments (${path})`,
       { public: true, path },
-      [`${AT}.path: expected a non-empty path without parameters such as 'ops/grpc', got "${path}"`],
+      [`${AT}.path: expected a non-empty path without parameters, such as 'ops/grpc', got "${path}"`],
     ]),
     [
       'an empty path',
       { public: true, path: '/' },
-      [`${AT}.path: expected a non-empty path without parameters such as 'ops/grpc', got "/"`],
+      [`${AT}.path: expected a non-empty path without parameters, such as 'ops/grpc', got "/"`],
     ],
     [
       'several problems at once',

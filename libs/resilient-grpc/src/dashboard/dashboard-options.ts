@@ -62,7 +62,7 @@ const DEFAULT_DASHBOARD_PATH = 'grpc';
 
 const FOR_ROOT = 'ResilientGrpcDashboardModule.forRoot';
 
-const PATH_TEXT = "a non-empty path without parameters such as 'ops/grpc'";
+const PATH_TEXT = "a non-empty path without parameters, such as 'ops/grpc'";
 const URL_TEXT =
   "the http: or https: URL of a dashboard, without credentials, a query, or a fragment, such as 'http://10.0.0.7:3000/grpc'";
 const URLS_TEXT = "an array of URLs of dashboards such as ['http://10.0.0.7:3000/grpc'], or a function that returns it";

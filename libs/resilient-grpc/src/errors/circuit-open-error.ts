@@ -8,6 +8,7 @@ export class CircuitOpenError extends Error {
   readonly code = StatusCode.UNAVAILABLE;
 
   constructor(
+    /** Path of the method, or `name` of the `CircuitBreaker`. */
     readonly target: string,
     /** Maximum time until the next probe, in milliseconds. */
     readonly retryAfterMs: number,

@@ -50,7 +50,7 @@ export type FailureReason =
  */
 export type NotRetriedReason = RetryRefusal | FailureReason;
 
-/** Indicates whether the server's application may have received the request. */
+/** Certainty that the server's application received the request. */
 export type ReachedServer = 'no' | 'maybe' | 'yes';
 
 /** Constructor argument of a `GrpcCallError`. */
@@ -91,8 +91,9 @@ export class GrpcCallError extends Error {
   readonly path: string;
   readonly peer: string | undefined;
   readonly reason: FailureReason;
+  /** Highest certainty of all attempts: 'no' only if no attempt can have reached the server's application. */
   readonly reachedServer: ReachedServer;
-  /** The latest attempts, at most 20. */
+  /** The latest attempts, at most 20, oldest first. */
   readonly attempts: readonly AttemptRecord[];
   /** Reason why no further attempt was made. */
   readonly notRetriedBecause: NotRetriedReason;

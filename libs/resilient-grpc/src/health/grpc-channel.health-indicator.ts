@@ -25,7 +25,7 @@ export interface ChannelCheckAllOptions {
 
 /**
  * Reports the health of clients from the state of their channels. Makes no calls, opens no connections, and wakes no idle channel. An idle
- * channel is up. During an outage, a channel is degraded while calls wait for the end of the outage, and then down.
+ * channel is up. During an outage, a channel is degraded until the grace period ends, and then down. A draining or closed client is down.
  */
 @Injectable()
 export class GrpcChannelHealthIndicator {

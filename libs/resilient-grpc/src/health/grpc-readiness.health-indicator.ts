@@ -17,7 +17,7 @@ export class GrpcReadinessHealthIndicator {
   /**
    * Returns the state of this process: 'starting', 'ready', or 'draining'. Only 'ready' is up.
    *
-   * @param key name in the result
+   * @param key name in the result; 'process' by default
    * @throws GrpcConfigurationError if the key is empty or not a string
    */
   check<const N extends string = 'process'>(key?: N): HealthIndicatorResult<N> {

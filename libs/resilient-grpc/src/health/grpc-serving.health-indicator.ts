@@ -24,7 +24,7 @@ export interface ServingCheckOptions {
   /** Full name of the service to check, such as 'orders.v1.Orders'; '' checks the server as a whole. @defaultValue '' */
   readonly service?: string | undefined;
   /**
-   * Maximum time to wait for the server's response, in milliseconds above 0. If no response arrives in time, the server is reported as
+   * Maximum time in milliseconds, more than 0, to wait for the server's response. If no response arrives in time, the server is reported as
    * down. Use less than the timeout of the probe. In mode 'watch', it bounds the wait for the first response on a connection.
    * @defaultValue 1000
    */
@@ -60,7 +60,8 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
   /**
    * Returns the health of one client's server.
    *
-   * @throws Error if no client has this name, GrpcConfigurationError if the options are invalid
+   * @throws Error if no client has this name, GrpcConfigurationError if the options are invalid, or if `mode` is 'watch' and the client's
+   * connections cannot be observed (`xds:`)
    */
   async check<const N extends string>(client: N, options: ServingCheckOptions = {}): Promise<HealthIndicatorResult<N>> {
     assertOptions('GrpcServingHealthIndicator.check', options);

@@ -7,7 +7,7 @@ import type { GrpcContract } from '../client/settings/contract.js';
 export interface ResilientGrpcModuleOptions {
   /** Default settings of all clients; a client's settings override them key by key. */
   readonly defaults?: GrpcClientDefaults | undefined;
-  /** Shutdown of the clients with the application. */
+  /** Timing of the shutdown of all clients. */
   readonly drain?: DrainOptions | undefined;
   /**
    * Values that outgoing calls inherit from the inbound call on whose behalf they are made. If given, even as `{}`, inbound calls are

@@ -54,9 +54,9 @@ const INBOUND_INTERCEPTOR: Provider = {
 @Module({})
 export class ResilientGrpcModule {
   /**
-   * Sets the defaults of all clients and configures the shutdown. Optional and global; a second forRoot makes startup fail. If every client
-   * belongs to a lazily loaded module, call `forRoot` in the root module, because Nest calls shutdown hooks only in modules that existed at
-   * startup.
+   * Sets the defaults of all clients and configures the shutdown. Optional and global. Invalid options or a second forRoot make startup
+   * fail. If every client belongs to a lazily loaded module, call `forRoot` in the root module, because Nest calls shutdown hooks only in
+   * modules that existed at startup.
    */
   static forRoot(options: ResilientGrpcModuleOptions = {}): DynamicModule {
     const place = callSite();
@@ -65,7 +65,10 @@ export class ResilientGrpcModule {
     return rootModule([given, ...(propagates(options) ? [INBOUND_INTERCEPTOR] : [])], undefined, place);
   }
 
-  /** `forRoot` with options from a factory. */
+  /**
+   * `forRoot` with options from a factory, a class, or an existing provider. Invalid options make startup fail.
+   * @throws GrpcConfigurationError if the source of the options is missing, ambiguous, or invalid.
+   */
   static forRootAsync(options: ResilientGrpcModuleAsyncOptions): DynamicModule {
     const copied = copyOptions(options, 'forRootAsync');
     const problems = copied.ok ? asyncSourceProblems(copied.value, 'forRootAsync') : copied.problems;
@@ -93,8 +96,8 @@ export class ResilientGrpcModule {
   }
 
   /**
-   * Defines clients whose settings come from factories.
-   * @throws GrpcConfigurationError if a contract cannot be loaded, a factory is missing, or a name is missing or defined twice.
+   * Defines clients whose settings come from a factory, a class, or an existing provider. Invalid settings make startup fail.
+   * @throws GrpcConfigurationError if a contract cannot be loaded, a source of settings is invalid, or a name is missing or defined twice.
    */
   static forFeatureAsync(clients: readonly GrpcClientAsyncOptions[], extras: ForFeatureExtras = {}): DynamicModule {
     const definitions = definitionsOf(clients, 'async', callSite());

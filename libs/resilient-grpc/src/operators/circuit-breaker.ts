@@ -11,7 +11,7 @@ import { schedulerClock, type SchedulerOptions } from './scheduler-clock.js';
 export interface CircuitBreakerInstanceOptions {
   /** Name in errors. @defaultValue 'the source' */
   readonly name?: string | undefined;
-  /** Receives each change of state. Errors that it throws are rethrown in a microtask, outside the subscriptions. */
+  /** Called after each change of state. Errors that it throws are rethrown in a microtask, outside the subscriptions. */
   readonly onTransition?: ((transition: CircuitTransition) => void) | undefined;
 }
 

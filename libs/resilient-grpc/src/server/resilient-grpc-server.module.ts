@@ -34,7 +34,10 @@ export class ResilientGrpcServerModule {
     return serverModule([{ provide: GIVEN_OPTIONS, useValue: options }], undefined, FOR_ROOT);
   }
 
-  /** Creates a server with options from a factory. */
+  /**
+   * Creates a server with options from a factory, a class, or an existing provider. Invalid options make startup fail.
+   * @throws GrpcConfigurationError if the source of the options is missing, ambiguous, or invalid.
+   */
   static forRootAsync(options: AsyncOptions<ResilientGrpcServerOptions | GrpcOptions>): DynamicModule {
     const problems = asyncSourceProblems(options, FOR_ROOT_ASYNC);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);

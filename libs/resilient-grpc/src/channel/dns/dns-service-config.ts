@@ -77,8 +77,8 @@ const NO_CHOICES = '[]';
 /**
  * Reads the service config every `refreshMs` from the standard TXT record `_grpc_config.<name>` of the target, and applies its choice rules
  * (gRFC A2). A missing record is an empty service config. An invalid record or a failed lookup is logged, and the current service config
- * stays in effect. If this happens at startup, the client starts without a service config. Pass the result as `serviceConfig` of a client,
- * which provides the target.
+ * stays in effect. If this happens at startup, the client starts without a service config. Invalid options make startup fail. Pass the
+ * result as `serviceConfig` of a client, which provides the target.
  */
 export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observable<ServiceConfig> {
   const source = new Observable<ServiceConfig>((subscriber) => {

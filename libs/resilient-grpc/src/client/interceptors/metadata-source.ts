@@ -4,7 +4,10 @@ import { metadataEntryProblem } from '../../channel/attempt/metadata-input.js';
 import type { MetadataInput } from '../resilient-types.js';
 import type { OutgoingCall } from './outgoing-call.js';
 
-/** Returns metadata for a call. Called once per attempt, so that a token is current. */
+/**
+ * Returns metadata for a call. Called once per attempt, so that a token is current. If it throws or rejects, the attempt is not sent, and
+ * the call fails with `reason: 'not-sent'`.
+ */
 export type MetadataFunction = (call: OutgoingCall) => MetadataInput | Promise<MetadataInput>;
 
 /** Returns the metadata that a client sends with an attempt, if a function determines it. */

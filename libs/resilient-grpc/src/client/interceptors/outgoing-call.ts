@@ -48,5 +48,5 @@ export interface GrpcClientInterceptor {
   onEnd?(call: OutgoingCall, end: CallEnd): void;
 }
 
-/** An interceptor class. The application's container has one instance of it. */
+/** An interceptor class, which a module of the application must provide as a singleton. */
 export type GrpcClientInterceptorClass = abstract new (...args: never[]) => GrpcClientInterceptor;

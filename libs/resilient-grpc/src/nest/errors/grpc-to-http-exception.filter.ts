@@ -47,7 +47,7 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
     if (!isForCaller(error)) this.log.log(error, String(status), status === 500);
     const response: unknown = host.getArgByIndex(1);
     const node = nodeResponseOf(response);
-    // In Nest 11, Fastify's adapter reports headers as sent only after the whole response was sent.
+    // In Nest 11, Fastify's adapter reports headers as sent only after the whole response has been sent.
     if (node.headersSent === true || httpAdapter.isHeadersSent(response)) {
       // The status was already sent. Destroying the connection shows that the body is incomplete; a clean end would look like a success.
       if (node.writableEnded !== true) node.destroy?.();

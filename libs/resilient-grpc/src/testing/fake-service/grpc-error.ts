@@ -12,7 +12,7 @@ import { isStatusCode, StatusCode, type StatusName } from '../../status/status-c
 export interface GrpcErrorOptions {
   /** Reason for the failure. @defaultValue 'server' */
   readonly reason?: FailureReason | undefined;
-  /** Indicates whether the request may have reached the server's application. @defaultValue depends on the reason: 'yes' for 'server' */
+  /** Certainty that the request reached the server's application. @defaultValue depends on the reason: 'yes' for 'server' */
   readonly reachedServer?: ReachedServer | undefined;
   /** Time after which a retry makes sense, in milliseconds. @defaultValue undefined */
   readonly retryAfterMs?: number | undefined;

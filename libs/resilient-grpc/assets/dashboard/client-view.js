@@ -41,7 +41,7 @@ const CHARTS = [
   },
   {
     title: 'Attempts',
-    label: 'Attempts per second: all, retries and hedges',
+    label: 'Attempts per second: all, retries, and hedges',
     minHighest: 1,
     value: rate,
     series: [

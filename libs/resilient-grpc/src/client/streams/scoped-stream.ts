@@ -37,7 +37,7 @@ interface PartOfStream extends RegisteredCall {
 }
 
 /**
- * A resumable stream, registered as one entry for all its calls. Deadline, cancellation, drain and close also apply between two calls, when
+ * A resumable stream, registered as one entry for all its calls. Deadline, cancellation, drain, and close also apply between two calls, when
  * no call is running.
  */
 export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, StreamHost, Endable, UnreadStream {

@@ -9,7 +9,7 @@ export interface ReadyOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Waits in the call queue until the channel is READY. Rejects if the wait is refused, times out or is aborted. */
+/** Waits in the call queue until the channel is READY. Rejects if the wait is refused, times out, or is aborted. */
 export function waitForReady(
   transport: CallTransport,
   { timeoutMs, signal }: ReadyOptions,

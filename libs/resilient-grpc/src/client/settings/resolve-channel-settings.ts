@@ -42,7 +42,7 @@ const DNS_INTERVAL = 'grpc.dns_min_time_between_resolutions_ms';
 const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   // channelz adds a cost to each call, and this library does not use its data.
   'grpc.enable_channelz': 0,
-  // Each client has its own connections, so that backoff, keepalive and replacement of one client do not affect another.
+  // Each client has its own connections, so that backoff, keepalive, and replacement of one client do not affect another.
   'grpc.use_local_subchannel_pool': 1,
   'grpc.dns_min_time_between_resolutions_ms': 5_000,
   // A TXT record would replace the load-balancing policy, and a malformed record would make every call fail.

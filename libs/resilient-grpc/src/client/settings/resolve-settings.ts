@@ -72,7 +72,7 @@ export function defaultsProblems(defaults: unknown, path: string): Configuration
   return [...problems, ...deeperProblems(uncheckedOptions<GrpcClientDefaults>(defaults), path, problems)];
 }
 
-/** Resolves the settings of one client: merges them with the defaults, validates, completes and freezes them. */
+/** Resolves the settings of one client: merges them with the defaults, validates, completes, and freezes them. */
 export function resolveSettings(input: SettingsInput, dependencies: ChannelSettingsDependencies): SettingsResolution {
   const problems: ConfigurationProblem[] = [];
   try {

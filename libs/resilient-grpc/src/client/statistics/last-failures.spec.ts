@@ -11,7 +11,7 @@ const failed = (change: Partial<FailedCall> = {}): FailedCall => ({
   ...change,
 });
 
-it('groups failures by method, code and reason, and shows the details of the latest failure', () => {
+it('groups failures by method, code, and reason, and shows the details of the latest failure', () => {
   const log = new LastFailures();
   log.add(failed(), 1_000);
   log.add(failed({ path: '/a.B/D' }), 2_000);

@@ -37,8 +37,8 @@ interface PartOfStream extends RegisteredCall {
 }
 
 /**
- * A resumable stream, registered as one entry for all its calls. Deadline, cancellation, drain and close also apply between two calls, when
- * no call is running.
+ * A resumable stream, registered as one entry for all its calls. Deadline, cancellation, drain, and close also apply between two calls,
+ * when no call is running.
  */
 export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, StreamHost, Endable, UnreadStream {
   private readonly calls = new Set<PartOfStream>();

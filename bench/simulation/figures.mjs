@@ -12,7 +12,7 @@ import { SAMPLE_MS } from './meter.mjs';
  * @property {number} newCallsFailedConnected Share of failures among those calls whose client was connected.
  * @property {number | null} recoverySeconds Longest time, over all faults, from the end of a fault until at least 99% of calls succeed
  * until shortly before the next fault, or until the end; null if fewer than 99% succeed at that time.
- * @property {number} lastHeldSeconds Longest time from READY until a held call is sent; 0 if none was held.
+ * @property {number} lastWaitingSeconds Longest time from READY until a waiting call is sent; 0 if no call waited.
  */
 
 /** Number of samples per second. */
@@ -57,7 +57,7 @@ export function figuresOf(meter, faults, length) {
     goodput: sum(meter.successes, WARM_UP_SAMPLES, length) / sum(meter.calls, WARM_UP_SAMPLES, length),
     newCallsFailed: Math.max(...meter.fresh.map(({ all }) => shareFailed(all))),
     newCallsFailedConnected: Math.max(...meter.fresh.map(({ connected }) => shareFailed(connected))),
-    lastHeldSeconds: meter.longestHeldMs / 1_000,
+    lastWaitingSeconds: meter.longestWaitMs / 1_000,
     recoverySeconds: recoveries.includes(null) ? null : Math.max(...recoveries.map(Number)),
   };
 }

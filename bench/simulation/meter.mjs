@@ -21,8 +21,8 @@ export class Meter {
   load;
   /** @type {{ all: Count, connected: Count }[]} New calls after each fault, and those of connected clients. */
   fresh = [];
-  /** Longest time from READY, or from the start of the wait if later, until a held call is sent. */
-  longestHeldMs = 0;
+  /** Longest time from READY, or from the start of the wait if later, until a waiting call is sent. */
+  longestWaitMs = 0;
   #freshAt = -Infinity;
   /** @type {Map<number, boolean>} True if the client was connected. */
   #freshCalls = new Map();
@@ -77,9 +77,9 @@ export class Meter {
     add(this.load, now);
   }
 
-  /** Records that a held call was sent. @param {number} heldMs */
-  released(heldMs) {
-    this.longestHeldMs = Math.max(this.longestHeldMs, heldMs);
+  /** Records that a waiting call was sent. @param {number} waitedMs */
+  released(waitedMs) {
+    this.longestWaitMs = Math.max(this.longestWaitMs, waitedMs);
   }
 
   /** @param {number} startedAt */

@@ -18,7 +18,7 @@ export function toJson(scenario, clients, results) {
     newCallsFailed: rounded(figures.newCallsFailed, 5),
     newCallsFailedConnected: rounded(figures.newCallsFailedConnected, 5),
     recoverySeconds: figures.recoverySeconds,
-    lastHeldSeconds: rounded(figures.lastHeldSeconds, 2),
+    lastWaitingSeconds: rounded(figures.lastWaitingSeconds, 2),
   }));
   return JSON.stringify({ scenario, clients, policies });
 }
@@ -47,7 +47,7 @@ export function toTable(
     'new calls failed',
     'of connected clients',
     'time to recover',
-    'last held call',
+    'last waiting call',
   ];
   const rows = results.map(({ policy, figures }) => [
     policy.name,
@@ -57,7 +57,7 @@ export function toTable(
     percent(figures.newCallsFailed),
     percent(figures.newCallsFailedConnected),
     figures.recoverySeconds === null ? 'never' : `${figures.recoverySeconds.toFixed(1)} s`,
-    `${figures.lastHeldSeconds.toFixed(1)} s`,
+    `${figures.lastWaitingSeconds.toFixed(1)} s`,
   ]);
   return [
     `${name}: ${title}`,

@@ -294,7 +294,7 @@ const SEQUENCES: readonly Ending[] = [
     ...UNPROCESSED_ONCE,
   },
   {
-    ending: 'GOAWAY at the request, RST_STREAM 8 (CANCEL) and FIN in one write',
+    ending: 'GOAWAY at the request, RST_STREAM 8 (CANCEL), and FIN in one write',
     action: inSequenceWithoutReading(
       writing(
         (request) => goaway(request.streamId, NO_ERROR),

@@ -8,7 +8,7 @@ import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-/** Minimum of each backoff after a short-lived connection: 1, 1.6, 2.6, 4.1 and then 5 s, less 20% jitter. */
+/** Minimum of each backoff after a short-lived connection: 1, 1.6, 2.6, 4.1, and then 5 s, less 20% jitter. */
 const BACKOFFS_MS = [800, 1_280, 2_048, 3_277, 4_000];
 /** The client's outage grace period. */
 const GRACE_MS = { counts: 1_500, all: 5_000 };

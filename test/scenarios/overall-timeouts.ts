@@ -25,7 +25,7 @@ const ATTEMPTS = 3;
 export const overallTimeouts: Situation = {
   name: 'overall-timeouts',
   promise:
-    'Every call, stream, and resumed stream ends at most 100 ms after its timeoutMs, even if calls are retried, attempts hang, or the server is unreachable.',
+    'Every call, stream, and resumed stream ends at most 100 ms after its `timeoutMs`, even if calls are retried, attempts hang, or the server is unreachable.',
   bounds: {
     'latest end after timeoutMs, ms': { atMost: 100, timed: true },
     'calls not ended by the deadline': { atMost: 0 },

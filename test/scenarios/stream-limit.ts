@@ -22,7 +22,7 @@ const QUIET = { eventsEveryMs: 3_600_000, serverOptions: { 'grpc.max_concurrent_
 export const streamLimit: Situation = {
   name: 'stream-limit',
   promise:
-    'If a client with maxConnectionsPerEndpoint 6 opens 500 feeds on a server that allows 100 streams per connection, all feeds open within 1 s. No read or write of the same client fails, no write is sent twice, and the p99 of the reads is at most twice that on an unloaded connection. If the client has only one connection, writes that wait until their deadline are not sent, and their errors state this.',
+    'If a client with `maxConnectionsPerEndpoint: 6` opens 500 feeds on a server that allows 100 streams per connection, all feeds open within 1 s. No read or write of the same client fails, no write is sent twice, and the p99 of the reads is at most twice that on an unloaded connection. If the client has only one connection, writes that wait until their deadline are not sent, and their errors state this.',
   bounds: {
     'feeds opened': { atLeast: FEEDS },
     'feeds failed': { atMost: 0 },

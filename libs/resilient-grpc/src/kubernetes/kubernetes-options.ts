@@ -14,8 +14,8 @@ export interface KubernetesResolverOptions {
   readonly namespace?: string | undefined;
   /**
    * Zone of this process, such as 'eu-central-1a'. Only ready endpoints whose hints name this zone are used. Kubernetes sets hints for a
-   * service with `trafficDistribution: PreferSameZone`. All ready endpoints are used if one of them has no hint, or if no hint names the
-   * zone.
+   * service with `trafficDistribution: PreferSameZone` (`PreferClose` before Kubernetes 1.34). All ready endpoints are used if one of them
+   * has no hint, or if no hint names the zone.
    * @defaultValue none: all ready endpoints are used
    */
   readonly zone?: string | undefined;

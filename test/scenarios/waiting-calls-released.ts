@@ -16,9 +16,9 @@ const QUEUE_MS = { counts: 60_000, all: 3_000 };
 const TIGHT = 1.2;
 const AMPLE = 2;
 
-/** Held calls of one client are released to a server with 20% or 100% spare capacity. */
-export const heldCallsReleased: Situation = {
-  name: 'held-calls-released',
+/** Waiting calls of one client are released to a server with 20% or 100% spare capacity. */
+export const waitingCallsReleased: Situation = {
+  name: 'waiting-calls-released',
   promise:
     'After an outage of 5 s at 500 calls per second, the last waiting call is sent within 15 s if the server can handle 600 calls per second, and within 6 s if it can handle 1,000. No waiting call fails, and 99.9% of new calls succeed.',
   bounds: {
@@ -68,10 +68,10 @@ async function measureRelease(
     const { state, since } = client.connectivity;
     return state === 'READY' && since.getTime() >= listensAt && since.getTime();
   });
-  const isHeld = ({ startedAt, endedAt = Infinity }: { startedAt: number; endedAt: number | undefined }) =>
+  const isWaiting = ({ startedAt, endedAt = Infinity }: { startedAt: number; endedAt: number | undefined }) =>
     startedAt <= readyAt && endedAt > readyAt;
-  const held = load.calls.filter(isHeld);
-  await reach(() => held.every(({ endedAt }) => endedAt !== undefined), { intervalMs: 50 });
+  const waiting = load.calls.filter(isWaiting);
+  await reach(() => waiting.every(({ endedAt }) => endedAt !== undefined), { intervalMs: 50 });
   const laterCalls = () => load.calls.filter(({ startedAt }) => startedAt > readyAt);
   await reach(() => laterCalls().length > 50, { intervalMs: 50 });
   await stop(load);
@@ -81,13 +81,13 @@ async function measureRelease(
       .filter(({ at }) => at >= listensAt)
       .map(({ key, at }) => [key, at]),
   );
-  const sent = held.flatMap(({ number }) => sentAt.get(String(number)) ?? []);
+  const sent = waiting.flatMap(({ number }) => sentAt.get(String(number)) ?? []);
   const newCalls = laterCalls();
   return {
     lastSentMs: Math.max(...sent) - readyAt,
-    'waiting calls': held.length,
-    'waiting calls failed': held.filter(({ error }) => error !== undefined).length,
-    'waiting calls not sent': held.length - sent.length,
+    'waiting calls': waiting.length,
+    'waiting calls failed': waiting.filter(({ error }) => error !== undefined).length,
+    'waiting calls not sent': waiting.length - sent.length,
     'new calls': newCalls.length,
     'new calls that succeed, %': (100 * newCalls.filter(({ error }) => error === undefined).length) / newCalls.length,
   };

@@ -1,4 +1,0 @@
-import { heldCallsReleased } from './held-calls-released.js';
-import { itHolds } from './support/it-holds.js';
-
-itHolds(heldCallsReleased);

@@ -27,14 +27,17 @@ const FOR_ROOT_ASYNC = 'ResilientGrpcServerModule.forRootAsync';
 @Module({})
 export class ResilientGrpcServerModule {
   /**
-   * Creates a server with `options`; Nest's `GrpcOptions` are accepted unchanged. Startup fails with a list of all problems if `options`
-   * are invalid.
+   * Creates a server with `options`; Nest's `GrpcOptions` are accepted unchanged. Startup fails with a `GrpcConfigurationError` that lists
+   * all problems if `options` are invalid.
    */
   static forRoot(options: ResilientGrpcServerOptions | GrpcOptions): DynamicModule {
     return serverModule([{ provide: GIVEN_OPTIONS, useValue: options }], undefined, FOR_ROOT);
   }
 
-  /** Creates a server with options from a factory. */
+  /**
+   * Creates a server with options from a factory. Startup fails, as with `forRoot`, if these options are invalid.
+   * @throws GrpcConfigurationError if the factory is missing or invalid
+   */
   static forRootAsync(options: AsyncOptions<ResilientGrpcServerOptions | GrpcOptions>): DynamicModule {
     const problems = asyncSourceProblems(options, FOR_ROOT_ASYNC);
     if (problems.length > 0) throw new GrpcConfigurationError(problems);

@@ -89,7 +89,7 @@ const TARGET_OPTIONS = [
 const ATTACH_OPTIONS = ['header', 'once'] as const;
 const SHUTDOWN_OPTIONS = ['drain', 'readiness-delay', 'grace-period', 'pre-stop'] as const;
 
-/** Parses the command line arguments of `nestjs-resilient-grpc`. */
+/** Parses the command-line arguments of `nestjs-resilient-grpc`. */
 export function readArguments(args: readonly string[]): DoctorArguments {
   let parsed;
   try {

@@ -47,19 +47,19 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    */
   readonly maxUnacknowledged?: number | undefined;
   /**
-   * Creates the first message of each call (client identity, resume position). That message is not kept or counted, and has no id.
+   * Creates the first message of each call, such as one with the client's identity. That message is not kept or counted, and has no id.
    * @defaultValue none
    */
   readonly hello?: (() => Out) | undefined;
   /**
-   * Maximum time in milliseconds without an acknowledgment, counted from the first unacknowledged message sent on a call; each
+   * Maximum time in milliseconds, above 0, without an acknowledgment, counted from the first unacknowledged message sent on a call; each
    * acknowledgment restarts it. The call then counts as broken and is replaced by the next one. The timeout does not run while all
    * messages are acknowledged, or while an iterating reader's buffer is full, because no acknowledgment can arrive then.
    * @defaultValue none
    */
   readonly ackTimeoutMs?: number | undefined;
   /**
-   * Decides the next step after the end of a call, before the default rules apply. `error` is the error of the call. It is a `ReplayError`
+   * Decides the next step after a failed call, before the default rules apply. `error` is the error of the call. It is a `ReplayError`
    * if nothing was acknowledged in time, or if the server ended the call cleanly before it acknowledged all messages of that call. After
    * 'resume', the next call still waits for the backoff. Five server failures without an acknowledgment, each soon after its call started,
    * still end the session, as does `backoff.maxAttempts`. 'resume' is ignored for failures decided by the client (`reason` deadline,
@@ -70,8 +70,8 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    */
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
-   * Maximum age of a call in milliseconds, ±10%. After that, nothing more is sent on the call. The next call replaces it once its messages
-   * are acknowledged, or after one second. Use a value above `minHealthyMs`, so that the next call starts immediately.
+   * Maximum age of a call in milliseconds, above 0, with ±10% jitter. After that, nothing more is sent on the call. The next call replaces
+   * it once its messages are acknowledged, or after one second. Use a value above `minHealthyMs`, so that the next call starts immediately.
    * @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;

@@ -47,8 +47,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
   /** Action after the server ends a call cleanly. Use 'resume' for feeds without an end. @defaultValue 'complete' */
   readonly onComplete?: 'complete' | 'resume' | undefined;
   /**
-   * True if a message is only a heartbeat or a progress report (bookmark, progress notification). Such a message is not delivered. Its
-   * cursor counts if it is newer; the server must then have sent all messages up to this cursor.
+   * True if a message only reports progress, such as a heartbeat or a Kubernetes bookmark. Such a message is not delivered. Its cursor
+   * counts if it is newer; the server must then have sent all messages up to this cursor.
    */
   readonly heartbeat?: ((message: T) => boolean) | undefined;
   /**
@@ -61,8 +61,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    */
   readonly onError?: ((error: unknown, cursor: C) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
-   * Maximum age of a call in milliseconds, ±10%. At this age, the call is cancelled and replaced by the next one, so that a proxy does not
-   * close it first. Use a value above `minHealthyMs`, so that the next call starts immediately. @defaultValue none
+   * Maximum age of a call in milliseconds, above 0, with ±10% jitter. At this age, the call is cancelled and replaced by the next one, so
+   * that a proxy does not close it first. Use a value above `minHealthyMs`, so that the next call starts immediately. @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
 }
@@ -109,8 +109,8 @@ export function resumable<T, C>(
 }
 
 const REMEDY =
-  'write compare if cursors are neither numbers nor bigints (64-bit ids arrive as strings or Longs), such as ' +
-  'compare: (a, b) => Number(BigInt(a) - BigInt(b)), or convert cursor and seed to a BigInt';
+  'write compare: (a, b) => Number(BigInt(a) - BigInt(b)) if cursors are neither numbers nor bigints (64-bit ids arrive as ' +
+  'strings or Longs), or convert cursor and seed to bigints';
 
 type ReadableOptions<T, C> = BaseResumeOptions<T, C> & { readonly compare?: CompareCursors<C> | undefined };
 

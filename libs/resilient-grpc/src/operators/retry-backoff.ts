@@ -17,11 +17,11 @@ import { timerMs, type SchedulerOptions } from './scheduler-clock.js';
 export interface Backoff {
   /** Maximum number of attempts, including the original; 1 or more. */
   readonly maxAttempts: number;
-  /** Backoff before the first retry, in milliseconds. */
+  /** Backoff before the first retry in milliseconds, above 0. */
   readonly initialBackoffMs: number;
-  /** Maximum backoff in milliseconds, before jitter. */
+  /** Maximum backoff before jitter in milliseconds, above 0. */
   readonly maxBackoffMs: number;
-  /** Factor by which the backoff grows with each retry. @defaultValue 2 */
+  /** Factor by which the backoff grows with each retry, above 0. @defaultValue 2 */
   readonly backoffMultiplier?: number | undefined;
   /** Jitter of the backoff: 'grpc' is ±20%, 'full' is a random value between 0 and the full backoff. @defaultValue 'grpc' */
   readonly jitter?: BackoffJitter | undefined;

@@ -27,8 +27,8 @@ const FOR_ROOT_ASYNC = 'ResilientGrpcServerModule.forRootAsync';
 @Module({})
 export class ResilientGrpcServerModule {
   /**
-   * Creates a server with `options`; Nest's `GrpcOptions` are accepted unchanged. Startup fails with a list of all problems if `options`
-   * are invalid.
+   * Creates a server with `options`; Nest's `GrpcOptions` are accepted unchanged. Startup fails with a `GrpcConfigurationError` that lists
+   * all problems if `options` are invalid.
    */
   static forRoot(options: ResilientGrpcServerOptions | GrpcOptions): DynamicModule {
     return serverModule([{ provide: GIVEN_OPTIONS, useValue: options }], undefined, FOR_ROOT);

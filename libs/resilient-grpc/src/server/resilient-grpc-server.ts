@@ -248,7 +248,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     this.health.markBootstrapped();
     if (this.listening !== undefined || connectedServers(this.dependencies.modules).includes(this)) return;
     const text =
-      `the server of ${this.url} is not connected to this application and serves no calls; ` +
+      `the server for ${this.url} is not connected to this application and serves no calls; ` +
       'call app.connectMicroservice({ strategy: app.get(ResilientGrpcServer) }, { inheritAppConfig: true }) before app.listen(), ' +
       'or ignore this line if another application starts the server';
     this.ownLogger.warn(new LogLine('warn', text, { event: 'not-connected', address: this.url }));
@@ -435,7 +435,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     const source = handler === undefined ? '' : ` of ${handler}`;
     const text = `the response${source} does not match the proto: ${reason}; the caller received INTERNAL`;
     const failure = new TypeError(text, { cause });
-    // Its frames are those of grpc-js and of this library, not of the handler.
+    // The stack contains frames of grpc-js and this library only, none of the handler.
     delete failure.stack;
     this.events.emit({ type: 'handler-failed', path, error: failure });
   };

@@ -78,8 +78,8 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      */
     readonly leakWarningMs?: number | undefined;
     /**
-     * Maximum age of a connection in milliseconds, 1000 or more, ±10%; then the server sends GOAWAY. Open calls continue; new ones
-     * use another connection. See gRFC A9.
+     * Maximum age of a connection in milliseconds, 1000 or more, with ±10% jitter; then the server sends GOAWAY. Open calls continue; new
+     * ones use another connection. See gRFC A9.
      * @defaultValue none
      */
     readonly maxConnectionAgeMs?: number | undefined;

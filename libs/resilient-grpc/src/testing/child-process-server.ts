@@ -17,17 +17,18 @@ export interface ChildServerOptions {
    * NODE_CHANNEL_FD, and must exit when this descriptor is closed.
    */
   readonly execPath?: string | undefined;
-  /** Returns the command line arguments for a port, which is free at the first start. @defaultValue `--port <port>` */
+  /** Returns the command-line arguments for a port, which is free at the first start. @defaultValue `--port <port>` */
   readonly args?: ((port: number) => readonly string[]) | undefined;
   /** Environment variables to add to those of this process. */
   readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Command-line options for Node or `execPath`, before `script`. @defaultValue none */
   readonly execArgv?: readonly string[] | undefined;
   /**
    * Matches the output line written when the server is listening; the first capture group is the port. An IPC message `{ listening: port }`
    * has the same effect. @defaultValue /listening on .*:(\d+)/i
    */
   readonly ready?: RegExp | undefined;
-  /** Maximum time until the server is listening, in milliseconds. @defaultValue 15,000 */
+  /** Maximum time in milliseconds, 0 or more, until the server is listening. @defaultValue 15,000 */
   readonly readyTimeoutMs?: number | undefined;
 }
 
@@ -118,7 +119,10 @@ export class ChildServer {
     this.child?.send(message);
   }
 
-  /** Sends SIGKILL and resolves when the process has ended. */
+  /**
+   * Sends SIGKILL and resolves when the process has ended.
+   * @throws Error if the process is still running after 10 s
+   */
   async kill(): Promise<void> {
     await this.end('SIGKILL', 10_000);
   }
@@ -150,7 +154,10 @@ export class ChildServer {
     await this.startProcess();
   }
 
-  /** Kills the server and resolves when the process has ended. */
+  /**
+   * Kills the server and resolves when the process has ended.
+   * @throws Error if the process is still running after 10 s
+   */
   async close(): Promise<void> {
     await this.kill();
   }

@@ -15,7 +15,7 @@ export class VirtualClock implements Clock {
   private nowMs = 0;
   private timers: VirtualTimer[] = [];
 
-  /** @param epoch the initial value of `epoch()`, while `now()` is 0. @defaultValue 2026-01-01T00:00:00Z */
+  /** @param epoch the initial value of `epoch()`, in milliseconds since 1970; `now()` starts at 0. @defaultValue 2026-01-01T00:00:00Z */
   constructor(epoch = Date.UTC(2026, 0, 1)) {
     this.startedAtEpoch = epoch;
   }

@@ -6,11 +6,11 @@ import { Wait } from '../time/wait.js';
 
 /** Options of `waitFor`. */
 export interface WaitForOptions {
-  /** Maximum waiting time, in milliseconds. @defaultValue 5,000 */
+  /** Maximum waiting time in milliseconds, 0 or more; `Infinity` waits without a limit. @defaultValue 5,000 */
   readonly timeoutMs?: number | undefined;
   /** Description of the expected and actual state for the error message. If this is a function, it is called when the timeout expires. */
   readonly describe?: string | (() => string) | undefined;
-  /** Polling interval in milliseconds. @defaultValue 5 */
+  /** Polling interval in milliseconds, 0 or more. @defaultValue 5 */
   readonly intervalMs?: number | undefined;
 }
 

@@ -15,7 +15,7 @@ export interface Timer {
 export interface Clock {
   /** Monotonic milliseconds since an arbitrary moment. */
   now(): number;
-  /** Milliseconds since 1970, by the system's clock. */
+  /** Wall-clock time in milliseconds since 1970. */
   epoch(): number;
   /**
    * Runs `task` once after `ms` milliseconds (clamped to 0 … 2^31−1). If `keepAlive` is true, the timer keeps the process alive; set it

@@ -112,7 +112,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   'name-not-resolved': {
     cause: 'cannot be resolved',
     remedy:
-      'check its spelling and namespace (orders.shop.svc.cluster.local), and that this host reaches its name server',
+      'check its spelling and namespace (orders.shop.svc.cluster.local), and that this host can reach its name server',
     reconnect: 'refused',
   },
   'target-not-resolved': {

@@ -66,7 +66,7 @@ export interface EjectionPolicy {
   readonly carriedIntervals: number;
   readonly baseEjectionMs: number;
   readonly maxEjectionMs: number;
-  /** No further endpoint is ejected while at least this share is ejected (gRFC A50). */
+  /** Percentage of ejected endpoints at which no further endpoint is ejected (gRFC A50). */
   readonly maxEjectionPercent: number;
   readonly panicThresholdPercent: number;
   /** Time without an ejection after which the next ejection is shorter by `baseEjectionMs`. */

@@ -14,7 +14,10 @@ export interface OutlierDetection {
   readonly baseEjectionTime?: string | undefined;
   /** Maximum duration of an ejection. @defaultValue '300s' */
   readonly maxEjectionTime?: string | undefined;
-  /** No further endpoint is ejected while at least this share is ejected. At least half of the endpoints always stay. @defaultValue 10 */
+  /**
+   * Percentage of ejected endpoints at which no further endpoint is ejected. At least half of the endpoints always stay in use.
+   * @defaultValue 10
+   */
   readonly maxEjectionPercent?: number | undefined;
   /**
    * Ejects endpoints whose success rate is below the mean by more than `stdevFactor` thousandths of the standard deviation.

@@ -1,6 +1,6 @@
 import { RecentLatencies } from '../../time/recent-latencies.js';
 
-/** Percentile of the latency of first attempts, as the delay before a hedge. */
+/** Percentile of the latency of first attempts that is used as the delay before a hedge. */
 export type HedgingPercentile = 'p90' | 'p95' | 'p99';
 
 /** Percentiles that a hedging delay can follow. */

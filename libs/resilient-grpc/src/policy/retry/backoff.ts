@@ -1,7 +1,7 @@
 import { jitter, type Random } from '../../time/random.js';
 import type { RetryPolicy } from './retry-policy.js';
 
-/** Jitter of a backoff. 'grpc': ±20% around the backoff. 'full': from 0 to the backoff, to spread many clients most widely. */
+/** Jitter of a backoff. 'grpc': ±20% around the backoff. 'full': from 0 to the backoff, which spreads many clients more widely. */
 export type BackoffJitter = 'grpc' | 'full';
 
 /**

@@ -9,7 +9,7 @@ export type LoadBalancingConfig = readonly Readonly<Record<string, unknown>>[];
 export interface RetryThrottling {
   /** Size of the token bucket; an integer from 1 to 1000. */
   readonly maxTokens: number;
-  /** Tokens that a successful call returns; 0.001 or more. Only three decimals are used. */
+  /** Number of tokens that each successful call returns to the bucket; 0.001 or more. Only three decimals are used. */
   readonly tokenRatio: number;
 }
 
@@ -37,7 +37,7 @@ export interface HealthCheckConfig {
   readonly serviceName?: string | undefined;
 }
 
-/** Settings of one or more methods, as written in the service config. */
+/** Settings of one or more methods, as written in the service config. Durations are strings in seconds, such as '0.5s'. */
 export interface MethodConfig {
   readonly name: readonly { readonly service?: string | undefined; readonly method?: string | undefined }[];
   readonly timeout?: string | undefined;

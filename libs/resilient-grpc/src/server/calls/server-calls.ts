@@ -14,6 +14,7 @@ export interface ActiveServerStream {
   /** Path of the method, such as '/orders.v1.Orders/Watch'. */
   readonly path: string;
   readonly kind: 'client-stream' | 'server-stream' | 'bidi';
+  /** Address of the client. */
   readonly peer: string;
   readonly startedAt: Date;
   /** Time of the latest message in either direction; the start if there is none. */
@@ -23,6 +24,7 @@ export interface ActiveServerStream {
    * handler writes and reads them.
    */
   readonly sent: number;
+  /** Number of messages that the handler has received. */
   readonly received: number;
 }
 

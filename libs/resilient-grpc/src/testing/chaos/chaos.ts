@@ -16,11 +16,12 @@ const DEFAULT_GRACE_MS = 20_000;
 
 /** Options common to all chaos runs. */
 export interface ChaosSettings {
+  /** Faults that the plan may contain, with unique names. */
   readonly faults: readonly ChaosFault[];
   /** Ends the run early when aborted. The active fault is healed before `chaos` rejects. */
   readonly signal?: AbortSignal | undefined;
   /**
-   * Maximum time, in milliseconds, for each `begin`, for each `end`, and for `run` to end after its signal was aborted. When it is
+   * Maximum time in milliseconds, above 0, for each `begin`, for each `end`, and for `run` to end after its signal was aborted. When it is
    * exceeded, chaos fails with an error that names the operation. @defaultValue 20,000
    */
   readonly graceMs?: number | undefined;

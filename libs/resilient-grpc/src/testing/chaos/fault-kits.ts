@@ -19,6 +19,7 @@ export type NetworkFaultName = 'reset' | 'close' | 'outage' | 'black-hole' | 'cu
 /**
  * Returns the network faults, or only those with a weight: `networkFaults(proxy, { reset: 3, outage: 1 })`. When a fault ends, it
  * resets the proxy settings that it uses, including values that you have set yourself, such as a delay.
+ * @throws GrpcConfigurationError if a weight has an unknown name or is invalid
  */
 export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkFaultName>): readonly ChaosFault[] {
   return selectFaults(
@@ -67,7 +68,10 @@ export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkF
 export type Http2FaultName =
   'goaway' | 'unprocessed' | 'refused' | 'reset' | 'missing-trailers' | 'stream-limit' | 'held-settings';
 
-/** Returns the HTTP/2 faults, or only those with a weight. Their names in a plan start with 'http2-'. */
+/**
+ * Returns the HTTP/2 faults, or only those with a weight. Their names in a plan start with 'http2-'.
+ * @throws GrpcConfigurationError if a weight has an unknown name or is invalid
+ */
 export function http2Faults(proxy: Http2FaultProxy, weights?: ChaosWeights<Http2FaultName>): readonly ChaosFault[] {
   const failing = (fault: CallFault, times: number) => {
     let removeFault: (() => void) | undefined;
@@ -111,7 +115,10 @@ export function http2Faults(proxy: Http2FaultProxy, weights?: ChaosWeights<Http2
  */
 export type ServerFaultName = 'kill' | 'freeze' | 'restart';
 
-/** Returns the faults of a server process, or only those with a weight. */
+/**
+ * Returns the faults of a server process, or only those with a weight.
+ * @throws GrpcConfigurationError if a weight has an unknown name or is invalid
+ */
 export function serverFaults(server: ChildServer, weights?: ChaosWeights<ServerFaultName>): readonly ChaosFault[] {
   return selectFaults(
     'serverFaults',

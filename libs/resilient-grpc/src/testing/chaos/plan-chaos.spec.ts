@@ -86,7 +86,10 @@ describe('planChaos', () => {
     ['seed to be a 32-bit integer, got 4294967296', { seed: 2 ** 32 }],
     ['seed to be a 32-bit integer, got -2147483649', { seed: -(2 ** 31) - 1 }],
     ['durationMs to be greater than 0, got 0', { durationMs: 0 }],
-    ['distanceMs to be [from, to] with to greater than 0, got [0,0]', { distanceMs: [0, 0] }],
+    [
+      'distanceMs to be [from, to] in whole milliseconds, with 0 <= from <= to and to > 0, got [0,0]',
+      { distanceMs: [0, 0] },
+    ],
     ['quietMs to be at least 0 and less than 1000, got 1000', { quietMs: 1_000 }],
     ['each weight to be a finite number of 0 or more, and at least one weight to be above 0', { faults: [] }],
     [
@@ -94,7 +97,10 @@ describe('planChaos', () => {
       { faults: [{ name: 'a', weight: 0 }] },
     ],
     ['faults to have unique names, got a, a', { faults: [{ name: 'a' }, { name: 'a' }] }],
-    ['forMs of a to be [from, to], got [5,1]', { faults: [{ name: 'a', forMs: [5, 1] }] }],
+    [
+      'forMs of a to be [from, to] in whole milliseconds, with 0 <= from <= to, got [5,1]',
+      { faults: [{ name: 'a', forMs: [5, 1] }] },
+    ],
   ])('rejects invalid options of a chaos plan (%#): expected %s', (expected, wrong) => {
     const right = { seed: 1, durationMs: 1_000, faults: [{ name: 'a' }] };
     expect(() => planChaos({ ...right, ...wrong })).toThrow(`chaos: expected ${expected}`);

@@ -1,15 +1,15 @@
 import { seededRandom } from '../seeded-random.js';
 
-/** A range of durations in milliseconds; both bounds are included. */
+/** A range of durations in milliseconds: integers of 0 or more, both included. */
 export type RangeMs = readonly [from: number, to: number];
 
 /** A fault to plan. */
 export interface PlannedFault {
   /** Unique name in the plan and in error messages. */
   readonly name: string;
-  /** Relative frequency; 0 excludes the fault. @defaultValue 1 */
+  /** Relative frequency, 0 or more; 0 excludes the fault. @defaultValue 1 */
   readonly weight?: number | undefined;
-  /** Duration of the fault. @defaultValue [0, 0] */
+  /** Duration of the fault in milliseconds. @defaultValue [0, 0] */
   readonly forMs?: RangeMs | undefined;
 }
 
@@ -20,9 +20,12 @@ export interface ChaosPlanOptions {
   /** Total duration in milliseconds. At least the sum of the longest distance, the longest fault, and `quietMs`. */
   readonly durationMs: number;
   readonly faults: readonly PlannedFault[];
-  /** Time before the first fault and between the end of a fault and the start of the next. @defaultValue [500, 1500] */
+  /**
+   * Time in milliseconds before the first fault, and between the end of a fault and the start of the next. The upper bound must be above 0.
+   * @defaultValue [500, 1500]
+   */
   readonly distanceMs?: RangeMs | undefined;
-  /** Time without faults at the end, in milliseconds. @defaultValue a quarter of `durationMs` */
+  /** Time in milliseconds, 0 or more, without faults at the end. @defaultValue a quarter of `durationMs` */
   readonly quietMs?: number | undefined;
 }
 
@@ -42,6 +45,8 @@ export interface ChaosPlan {
 }
 
 const DEFAULT_DISTANCE_MS: RangeMs = [500, 1_500];
+
+const RANGE = '[from, to] in whole milliseconds, with 0 <= from <= to';
 
 /**
  * Draws a plan. The same options produce the same plan; a shorter `durationMs` produces the beginning of the plan. Faults never overlap, so
@@ -90,7 +95,7 @@ function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOption
     [Number.isFinite(durationMs) && durationMs > 0, `durationMs to be greater than 0, got ${durationMs}`],
     [
       isRange(distanceMs) && distanceMs[1] > 0,
-      `distanceMs to be [from, to] with to greater than 0, got ${JSON.stringify(distanceMs)}`,
+      `distanceMs to be ${RANGE} and to > 0, got ${JSON.stringify(distanceMs)}`,
     ],
     [quietMs >= 0 && quietMs < durationMs, `quietMs to be at least 0 and less than ${durationMs}, got ${quietMs}`],
     [
@@ -99,7 +104,7 @@ function validate({ seed, durationMs, faults, distanceMs, quietMs }: ValidOption
     ],
     [new Set(names).size === names.length, `faults to have unique names, got ${names.join(', ')}`],
     ...faults.map(({ name, forMs = [0, 0] }) => {
-      return [isRange(forMs), `forMs of ${name} to be [from, to], got ${JSON.stringify(forMs)}`] as const;
+      return [isRange(forMs), `forMs of ${name} to be ${RANGE}, got ${JSON.stringify(forMs)}`] as const;
     }),
   ];
   const wrong = checks.find(([isValid]) => !isValid);

@@ -14,7 +14,7 @@ export interface GrpcErrorOptions {
   readonly reason?: FailureReason | undefined;
   /** Certainty that the request reached the server's application. @defaultValue depends on the reason: 'yes' for 'server' */
   readonly reachedServer?: ReachedServer | undefined;
-  /** Time after which a retry makes sense, in milliseconds. @defaultValue undefined */
+  /** Time in milliseconds, 0 or more, after which the caller may retry. @defaultValue none */
   readonly retryAfterMs?: number | undefined;
   /** Trailers of the call. @defaultValue none */
   readonly metadata?: MetadataInput | undefined;
@@ -65,8 +65,9 @@ const optionsSchema = object(
 
 /**
  * Creates the error that this library's client reports for a failed call. Throw it in a handler of `fakeGrpcService`, or pass it to the
- * code under test.
+ * code under test. `details` defaults to the name of the code.
  * @throws TypeError if the code or a status detail is invalid
+ * @throws Error if `metadata` contains a key or value that gRPC does not allow
  * @throws GrpcConfigurationError if another option is unknown or invalid
  */
 export function grpcError(

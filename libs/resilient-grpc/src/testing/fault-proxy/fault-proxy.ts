@@ -106,7 +106,10 @@ export class FaultProxy {
     this.currentMode = 'silent';
   }
 
-  /** Forwards new connections to a different upstream, 'host:port'. */
+  /**
+   * Forwards new connections to a different upstream, 'host:port'.
+   * @throws TypeError if `upstream` has a different form
+   */
   retarget(upstream: string): void {
     this.upstream = parseUpstream('FaultProxy', upstream);
   }
@@ -141,9 +144,9 @@ export class FaultProxy {
   }
 
   /**
-   * Cuts each present or future connection on which no byte has arrived for `ms`. If `how` is 'silent', neither side is notified, and no
-   * further data passes on that connection. Time during which this process was suspended or blocked does not count. `undefined` disables
-   * the cuts.
+   * Cuts each present or future connection on which no byte has arrived for `ms` milliseconds (above 0). If `how` is 'silent', neither side
+   * is notified, and no further data passes on that connection. Time during which this process was suspended or blocked does not count.
+   * `undefined` disables the cuts.
    * @throws RangeError that names the invalid argument
    */
   cutIdleAfter(ms: number | undefined, how: IdleCloseMode = 'fin'): void {
@@ -153,7 +156,7 @@ export class FaultProxy {
   }
 
   /**
-   * Delays bytes by `ms`, in order, on present and future connections. 0 disables the delay.
+   * Delays bytes by `ms` milliseconds (0 or more), in order, on present and future connections. 0 disables the delay.
    * @throws RangeError that names the invalid argument
    */
   delay(ms: number, direction: Direction | 'both' = 'both'): void {

@@ -12,7 +12,7 @@ export type IdleCloseMode = CloseMode | 'silent';
 /** The treatment of new connections. */
 export type ProxyMode = 'forward' | 'refuse' | 'silent';
 
-/** A rule that cuts connections on which no byte has arrived for `ms`. */
+/** A rule that cuts connections on which no byte has arrived for `ms` milliseconds. */
 export interface IdleCut {
   readonly ms: number;
   readonly how: IdleCloseMode;

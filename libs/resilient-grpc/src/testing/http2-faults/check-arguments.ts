@@ -101,13 +101,13 @@ export function checkGoaway(options: GoawayOptions): void {
   requireOptions(goawaySchema, options, `${PROXY}.goaway`);
 }
 
-/** @throws RangeError if `max` is not a valid number of streams */
+/** @throws RangeError if `max` is neither `undefined` nor an integer from 0 to 2^32−1 */
 export function checkStreamLimit(max: number | undefined): void {
   const isValid = max === undefined || isInteger(max, 0, MAX_UINT32);
   argumentCheck('limitStreams')(isValid, 'max to be an integer from 0 to 4294967295, or undefined', max);
 }
 
-/** @throws RangeError if `pings` is not a valid number of pings */
+/** @throws RangeError if `pings` is neither `undefined` nor an integer of 0 or more */
 export function checkPings(pings: number | undefined): void {
   const isValid = pings === undefined || isInteger(pings, 0);
   argumentCheck('tooManyPingsAfter')(isValid, 'pings to be an integer of 0 or more, or undefined', pings);

@@ -94,7 +94,7 @@ export class Http2FaultProxy {
   /**
    * Sets SETTINGS_MAX_CONCURRENT_STREAMS on open and future connections and refuses streams above the limit. `undefined` restores the value
    * of the upstream.
-   * @throws RangeError if `max` is not a valid number of streams
+   * @throws RangeError if `max` is neither `undefined` nor an integer from 0 to 2^32−1
    */
   limitStreams(max: number | undefined): void {
     checkStreamLimit(max);
@@ -106,7 +106,7 @@ export class Http2FaultProxy {
    * Allows `pings` more pings per connection. On the first ping above this limit, the proxy sends GOAWAY with ENHANCE_YOUR_CALM and
    * "too_many_pings" and closes the connection. On open connections, pings are counted from now; on future connections, from their start.
    * `undefined` removes the limit.
-   * @throws RangeError if `pings` is not a valid number of pings
+   * @throws RangeError if `pings` is neither `undefined` nor an integer of 0 or more
    */
   tooManyPingsAfter(pings: number | undefined): void {
     checkPings(pings);

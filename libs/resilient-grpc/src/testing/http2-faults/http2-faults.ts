@@ -2,7 +2,7 @@ import { HTTP2_ERROR_CODES } from '../../status/http2-error-codes.js';
 import type { Direction } from '../fault-proxy/faults.js';
 import type { ScriptedServerTls } from '../scripted-server/scripted-server-options.js';
 
-/** The name of an HTTP/2 error code, or any number, including unassigned ones. */
+/** The name of an HTTP/2 error code, or an integer from 0 to 2^32−1, even an unassigned one. */
 export type Http2ErrorCode = keyof typeof HTTP2_ERROR_CODES | number;
 
 /**
@@ -36,6 +36,7 @@ export interface GoawayFault {
   readonly kind: 'goaway';
   /** @defaultValue 'NO_ERROR' */
   readonly code?: Http2ErrorCode | undefined;
+  /** Debug data of the frame, at most 16,376 bytes. @defaultValue none */
   readonly debugData?: string | undefined;
 }
 
@@ -46,7 +47,7 @@ export type CallFault = ResetFault | MissingTrailersFault | GoawayFault;
 export interface CallFilter {
   /** 'Get', 'Orders/Get', or a full path. @defaultValue every method */
   readonly method?: string | undefined;
-  /** Number of calls, starting with the next one. `Infinity` means until the fault is removed. @defaultValue 1 */
+  /** Number of calls, 1 or more, starting with the next one. `Infinity` means until the fault is removed. @defaultValue 1 */
   readonly times?: number | undefined;
 }
 
@@ -55,10 +56,12 @@ export interface GoawayOptions {
   /** The error code. After any code other than NO_ERROR, the connection is closed. @defaultValue 'NO_ERROR' */
   readonly code?: Http2ErrorCode | undefined;
   /**
-   * The last stream ID. 'newest': the newest call received; calls in flight finish. 'none': 2^31−1, the advance notice of a GOAWAY, after
-   * which new calls are still served. A number: calls above it are reported as unprocessed and dropped. @defaultValue 'newest'
+   * The last stream ID. 'newest': the newest call received; calls in flight finish. 'none': 2^31−1, as in the first GOAWAY of a graceful
+   * shutdown, after which new calls are still served. An integer from 0 to 2^31−1: calls above it are reported as unprocessed and dropped.
+   * @defaultValue 'newest'
    */
   readonly lastStreamId?: number | 'newest' | 'none' | undefined;
+  /** Debug data of the frame, at most 16,376 bytes. @defaultValue none */
   readonly debugData?: string | undefined;
 }
 

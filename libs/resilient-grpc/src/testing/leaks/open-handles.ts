@@ -39,7 +39,7 @@ export function openHandles() {
      * do not reduce this number.
      */
     count: (type: Resource) => newOf(type).length,
-    /** Describes the handles that `count` includes, as far as Node provides details. */
+    /** Describes the handles that `count` includes, if Node provides details. */
     describe: (type: Resource) => newOf(type).flatMap(({ handle }) => describe(handle, type) ?? []),
   };
 }

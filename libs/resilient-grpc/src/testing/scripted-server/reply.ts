@@ -13,7 +13,7 @@ export interface Reply<Request = unknown> {
   readonly message?: unknown;
   /** Messages of a response stream. A function may read `call.requests` and respond to each. */
   readonly messages?: MessageSource | ((call: ScriptedCall<Request>) => MessageSource) | undefined;
-  /** Time between two messages and between the last message and the status, in milliseconds. @defaultValue 0 */
+  /** Time in milliseconds, 0 or more, between two messages, and between the last message and the status. @defaultValue 0 */
   readonly intervalMs?: number | undefined;
   /** Response headers, sent first; `true` sends empty headers. Without them, an error status without messages is sent as trailers only. */
   readonly headers?: MetadataRecord | true | undefined;
@@ -24,7 +24,7 @@ export interface Reply<Request = unknown> {
   readonly trailers?: MetadataRecord | undefined;
   /** Value of the trailer `grpc-retry-pushback-ms`; may be invalid. An array sends several values. */
   readonly pushback?: string | number | readonly (string | number)[] | undefined;
-  /** Time before anything is sent, in milliseconds. @defaultValue 0 */
+  /** Time in milliseconds, 0 or more, before anything is sent. @defaultValue 0 */
   readonly delayMs?: number | undefined;
   /** Holds a part of the reply until `release()`: everything, everything except the headers, or only the status. */
   readonly hold?: 'everything' | 'messages' | 'status' | undefined;

@@ -53,6 +53,7 @@ export interface CallCounts {
   /** Number of calls whose headers have arrived. */
   readonly calls: number;
   readonly open: number;
+  /** Maximum number of calls that were open at the same time. */
   readonly maxOpen: number;
   readonly answered: number;
   readonly cancelled: number;

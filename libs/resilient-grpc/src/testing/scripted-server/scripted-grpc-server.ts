@@ -23,7 +23,8 @@ export type StopMode = 'graceful' | 'force' | 'kill-connections';
 
 /**
  * A real grpc-js server on 127.0.0.1 whose methods run scripts, which can be changed at any time. Methods without a script fail with
- * UNIMPLEMENTED. Calls are recorded across restarts.
+ * UNIMPLEMENTED. Calls are recorded across restarts. Functions that take a method name throw an Error if the name matches no method or
+ * several methods.
  */
 export class ScriptedGrpcServer {
   private readonly tcp: TcpListener;
@@ -33,7 +34,7 @@ export class ScriptedGrpcServer {
   /** The servers started so far. Earlier ones may still have calls in flight. Empty after a stop that is not graceful. */
   private readonly servers: Server[] = [];
   private injector: ConnectionInjector | undefined;
-  /** True from a stop that is not graceful until the next start. Calls that end in this time are recorded as disconnected. */
+  /** True from a stop that is not graceful until the next start. Calls that end during that time are recorded as disconnected. */
   private cutting = false;
 
   private constructor(private readonly options: ScriptedGrpcServerOptions) {
@@ -51,6 +52,7 @@ export class ScriptedGrpcServer {
   }
 
   /**
+   * Starts a server and resolves when it is listening.
    * @throws GrpcConfigurationError if an option or a script is invalid, or the proto cannot be loaded
    * @throws Error if the name of a script matches no method or several methods, or the port is in use
    */
@@ -131,6 +133,7 @@ export class ScriptedGrpcServer {
   /**
    * Stops listening and ends the connections. 'graceful' resolves when the last call in flight has finished. Until then, `restart()` can
    * serve new connections in parallel, or another `stop('force')` can end the remaining calls.
+   * @throws RangeError if `how` is not a stop mode
    */
   async stop(how: StopMode): Promise<void> {
     checkStopMode('stop', how);
@@ -145,7 +148,11 @@ export class ScriptedGrpcServer {
     for (const server of this.servers.splice(0)) server.forceShutdown();
   }
 
-  /** Starts a new server on the same port. If the server is still listening, it is stopped first. */
+  /**
+   * Starts a new server on the same port. If the server is still listening, it is stopped first.
+   * @throws RangeError if `how` is not a stop mode
+   * @throws Error if the port is in use
+   */
   async restart(how: StopMode = 'kill-connections'): Promise<void> {
     checkStopMode('restart', how);
     if (this.running) await this.stop(how);

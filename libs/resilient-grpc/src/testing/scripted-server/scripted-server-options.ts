@@ -21,7 +21,7 @@ export interface ScriptedGrpcServerOptions extends ServiceDefinitionOptions {
   readonly attemptKey?: ((call: ScriptedCall) => string | undefined) | undefined;
   /** Scripts by method, as in `script()`. */
   readonly scripts?: Readonly<Record<string, Script>> | undefined;
-  /** Maximum number of call records to keep. @defaultValue 10,000 */
+  /** Maximum number of call records to keep, 1 or more; `Infinity` keeps all. @defaultValue 10,000 */
   readonly maxRecords?: number | undefined;
   /** Clock for delays. @defaultValue the system clock */
   readonly clock?: Clock | undefined;

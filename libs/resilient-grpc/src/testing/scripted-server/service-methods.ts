@@ -8,6 +8,7 @@ export const SCRIPTED_SERVER = 'ScriptedGrpcServer';
 
 /** Options that define the services of a scripted server. */
 export interface ServiceDefinitionOptions {
+  /** Path or paths of the `.proto` files. */
   readonly protoPath: string | readonly string[];
   /** Package or packages whose services are loaded, as for clients. @defaultValue all */
   readonly package?: string | readonly string[] | undefined;

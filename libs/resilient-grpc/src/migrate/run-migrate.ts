@@ -117,7 +117,11 @@ function summaryOf(migrations: readonly Migration[], manual: readonly Remark[], 
   const lines = [isWritten ? `${moved} rewritten` : `${moved} to rewrite; nothing is written without --write`];
   if (notes.length > 0) lines.push('', 'Also changed:', ...notes.map(lineOf));
   if (manual.length > 0) lines.push('', 'Change by hand:', ...manual.map(lineOf));
-  if (clients > 0) lines.push('', 'Next: read docs/differences.md of the package, and make sure that main.ts calls app.enableShutdownHooks().');
+  if (clients > 0)
+    lines.push(
+      '',
+      'Next: read docs/differences.md of the package, and make sure that main.ts calls app.enableShutdownHooks().',
+    );
   return `${lines.join('\n')}\n`;
 }
 

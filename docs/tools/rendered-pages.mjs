@@ -18,6 +18,7 @@ export const RENDERED_PAGES = [
   'docs/errors.md',
   'docs/options.md',
   'docs/call-lifecycle/numbers.md',
+  'docs/recipes/example-contract.md',
 ];
 
 // <!-- rendered: options MethodOptions --> … <!-- end of rendered -->
@@ -54,9 +55,17 @@ function partOf(kind, what) {
       return connectFailureTable();
     case 'not-retried-reasons':
       return notRetriedTable();
+    case 'contract':
+      return exampleContract();
     case 'seams':
       return seamTable(what);
     default:
       throw new Error(`unknown part '${kind}'`);
   }
+}
+
+/** Returns the contract of the demo and of the programs in the docs, without its opening comment. */
+function exampleContract() {
+  const proto = readFileSync(join(ROOT, 'protos/orders.proto'), 'utf8');
+  return `\`\`\`proto\n// orders.proto\n${proto.replace(/^\/\/[^]*?(?=^package )/m, '').trim()}\n\`\`\``;
 }

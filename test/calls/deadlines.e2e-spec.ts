@@ -235,6 +235,21 @@ describe('deadline of a waiting call', () => {
   );
 });
 
+describe('timeout of a call that is longer than that of its client', () => {
+  it('states in the deadline error that the longer timeout of the call has no effect, and not for a shorter one', async () => {
+    const { echo, server, client } = await scene({ timeoutMs: 100 });
+    server.script('Unary', { never: true });
+    await client.waitForReady();
+    const longer = await failureOf(callOnce(echo, 'unary', { timeoutMs: 60_000 }));
+    expect(longer.reason).toBe('deadline');
+    expect(longer.message).toMatch(
+      /\(the call's timeoutMs \(60000\) has no effect, because the timeoutMs of its method, of the client, or of the defaults \(100\) is shorter/,
+    );
+    const shorter = await failureOf(callOnce(echo, 'unary', { timeoutMs: 90 }));
+    expect(shorter.message).not.toContain('has no effect');
+  });
+});
+
 describe('deadline of a retried call', () => {
   it('reports the duration of a retried call and the start of its last attempt in the deadline error', async () => {
     const server = await startServer();

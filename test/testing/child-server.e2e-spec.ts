@@ -1,6 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import { captureLeaks, ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import type { LeakCheck } from 'nestjs-resilient-grpc/testing';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { rejection } from '../calls/support.js';
 import { EchoClient } from './echo-client.js';
@@ -30,6 +31,14 @@ describe('ChildServer', () => {
     await waitFor(() => server.messages.length > 0);
     expect(server.messages).toEqual([{ calls: 1 }]);
     expect(server.output).toEqual([`listening on ${server.url}`]);
+  });
+
+  it('runs a script that only a hook of --require can load, as Node does on the command line', async () => {
+    const hook = fileURLToPath(new URL('./fixtures/commonjs/load-txt.cjs', import.meta.url));
+    const options = { script: new URL('./fixtures/commonjs/server.txt', import.meta.url), execArgv: ['-r', hook] };
+    const other = await ChildServer.start(options);
+    expect(other.output).toEqual([`listening on ${other.url}`]);
+    await other.close();
   });
 
   it('fails to restart a child server that ignores the given port, and ends it', async () => {

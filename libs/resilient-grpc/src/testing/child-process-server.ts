@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess, Serializable } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { isRegExp } from 'node:util/types';
 import * as v from 'valibot';
 import { requireOptions } from '../policy/options/option-problems.js';
@@ -55,8 +56,9 @@ const REPORT_PORT = 'print a line "listening on <host>:<port>", send the IPC mes
 
 const MAX_KEPT_LINES = 200;
 
-// The IPC channel closes when this process ends for any reason. The child must not outlive this process.
-const EXIT_WITH_PARENT = 'process.on("disconnect", () => process.exit()); process.channel?.unref();';
+// Preloaded with `--require`, because `--import` would make Node load the script through the loader for ES modules, which ignores the hooks
+// of other `--require` options, such as ts-node's. The relative path is the same from src and dist.
+const EXIT_WITH_PARENT = fileURLToPath(new URL('../../assets/exit-with-parent.cjs', import.meta.url));
 
 /** Children to kill when this process exits. A frozen child would not detect that its IPC channel is closed. */
 const children = new Set<ChildProcess>();
@@ -164,11 +166,10 @@ export class ChildServer {
 
   private async startProcess(): Promise<void> {
     const { script, execPath, args = portArgument, env, execArgv = [], readyTimeoutMs = 15_000 } = this.options;
-    const exitWithParent = ['--import', `data:text/javascript,${encodeURIComponent(EXIT_WITH_PARENT)}`];
     const child = fork(script, [...args(this.boundPort === 0 ? await freePort() : this.boundPort)], {
       env: { ...process.env, ...env },
       execPath: execPath ?? process.execPath,
-      execArgv: execPath === undefined ? [...exitWithParent, ...execArgv] : [...execArgv],
+      execArgv: execPath === undefined ? ['--require', EXIT_WITH_PARENT, ...execArgv] : [...execArgv],
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     this.child = child;

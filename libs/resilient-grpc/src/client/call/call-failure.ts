@@ -197,6 +197,19 @@ export function deadlineFailure(tookMs: number, during: string): CallFailure {
   return { code: StatusCode.DEADLINE_EXCEEDED, details, reason: 'deadline' };
 }
 
+/** Adds to a failure at the deadline that the call's own timeout had no effect, because the timeout `ofMethod` is shorter. */
+export function withIgnoredTimeout(
+  failure: CallFailure,
+  ofMethod: number | undefined,
+  own: number | undefined,
+): CallFailure {
+  if (failure.reason !== 'deadline' || ofMethod === undefined || own === undefined || own <= ofMethod) return failure;
+  const ignored =
+    `the call's timeoutMs (${String(own)}) has no effect, because the timeoutMs of its method, of the client, or of the ` +
+    `defaults (${String(ofMethod)}) is shorter`;
+  return { ...failure, remedy: failure.remedy === undefined ? ignored : `${ignored}; ${failure.remedy}` };
+}
+
 /** Start of the details of an attempt that reached the deadline. */
 const ATTEMPT_DEADLINE = /^Deadline exceeded after [\d.]+s/;
 

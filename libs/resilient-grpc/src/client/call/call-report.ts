@@ -9,7 +9,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { MethodContext } from '../call-context.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import { AttemptHistory } from './attempt-history.js';
-import { callError, isCancelled, type CallFailure } from './call-failure.js';
+import { callError, isCancelled, withIgnoredTimeout, type CallFailure } from './call-failure.js';
 import { inCallerContext, type CallerContext } from './caller-context.js';
 import type { CallInput } from './prepare-call.js';
 
@@ -73,7 +73,9 @@ export class CallReport {
 
   /** Returns the error for the caller. `cutOff` is `reachedServer` of the attempt that the failure interrupts. */
   errorOf(failure: CallFailure, cutOff: Verdict['reachedServer']): GrpcCallError {
-    return callError(this.context, failure, this.records, cutOff);
+    const { options } = this.input.given;
+    const explained = withIgnoredTimeout(failure, this.context.policy.timeoutMs, options?.timeoutMs);
+    return callError(this.context, explained, this.records, cutOff);
   }
 
   /** Counts the failure of the call. */

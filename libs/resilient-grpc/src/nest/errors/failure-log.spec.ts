@@ -30,6 +30,14 @@ function make() {
 }
 
 describe('FailureLog', () => {
+  it('logs the remedy in full, even if the details of the server are cut off', () => {
+    const { lines, log } = make();
+    const remedy = `to diagnose, run: npx nestjs-resilient-grpc doctor ${'orders.'.repeat(40)}shop:50051`;
+    log.log(failure({ details: 'no table '.repeat(100), remedy }), '500', true);
+    expect(lines[0]?.msg).toMatch(/INTERNAL: no table no table .{250,300}… \(to diagnose, run: /);
+    expect(lines[0]?.msg).toContain(` (${remedy}) (server, reached the server: yes)`);
+  });
+
   it('logs failed calls in one line a minute, with a count, for each method, code, and response', () => {
     const { clock, lines, log } = make();
     for (let i = 0; i < 100; i++) log.log(failure(), '500', true);

@@ -11,6 +11,8 @@ import { systemClock, type Clock } from '../../time/clock.js';
  * method of a gateway fail.
  */
 const MAX_KINDS = 20;
+/** Maximum number of characters of a remedy, which is a text of this library with an address or a command. */
+const MAX_REMEDY_LENGTH = 1_000;
 /** Codes with which an upstream rejects this process as its caller. */
 const CALLER_FAULT_CODES: ReadonlySet<StatusName> = new Set(['UNAUTHENTICATED', 'PERMISSION_DENIED']);
 
@@ -49,8 +51,12 @@ export class FailureLog {
     const { client, path, peer, code, codeName, reason, reachedServer } = error;
     if (REASONS_LOGGED_ELSEWHERE.has(reason)) return;
     const details = oneLine(error.details);
-    // The message without the number of its code: the name, the details, and the remedy.
-    const status = oneLine(error.message.slice(`${String(code)} `.length));
+    // The message ends with the remedy. It has a limit of its own, so that long details do not cut it off.
+    const remedy = oneLine(
+      error.message.slice(`${String(code)} ${codeName}: ${error.details}`.length),
+      MAX_REMEDY_LENGTH,
+    );
+    const status = `${codeName}: ${details}${remedy}`;
     const where = peer === undefined ? path : `${path} at ${peer}`;
     const failed =
       CALLER_FAULT_CODES.has(codeName) && (reason === 'server' || reason === 'http')

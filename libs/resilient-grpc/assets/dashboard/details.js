@@ -227,7 +227,7 @@ export class Details {
       ['waits released', count(waits.released)],
       ['waits failed', count(waits.refused), waits.refused > 0 && 'bad'],
       ['waits abandoned', count(waits.abandoned)],
-      ['addresses of the name', count(resolution.addresses)],
+      ['resolved addresses', count(resolution.addresses)],
       [
         'last lookup',
         resolution.lastLookupAt ? momentAndAge(resolution.lastLookupAt, now) : NONE,

@@ -1,6 +1,6 @@
 // Building blocks of pages. External strings are set as text, never as markup.
 
-/** Creates an element with attributes, properties (`class`, `text`, `on…`), and children. */
+/** Creates an element with attributes, `text`, event listeners (`on…`), and children. */
 export function el(tag, { text, ...attributes } = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {

@@ -7,7 +7,7 @@ export class ProcessState {
   /** Number of clients of the process. */
   total = 0;
   servers = [];
-  /** Host, pid, and release; `undefined` before the first full state. */
+  /** Host, pid, release, start time, and unique id; `undefined` before the first full state. */
   process;
   /** Time of the state by the clock of the process, in milliseconds since 1970. */
   at = 0;

@@ -1,4 +1,4 @@
-/** Adds up the numbers of objects by key: { a: 1 } and { a: 2, b: 3 } are { a: 3, b: 3 }. */
+/** Adds up the numbers of objects by key: { a: 1 } and { a: 2, b: 3 } give { a: 3, b: 3 }. */
 function summed(objects) {
   const sums = {};
   for (const object of objects)
@@ -59,7 +59,7 @@ export class SummedClient {
   constructor(key, parts) {
     this.key = key;
     this.parts = parts.map((part) => ({ ...part, assessment: part.client.assess(part.process.now) }));
-    /** The process in the worst state. */
+    /** The part whose client is in the worst state. */
     this.worst = this.parts.reduce((a, b) => (b.assessment.rank > a.assessment.rank ? b : a));
   }
 

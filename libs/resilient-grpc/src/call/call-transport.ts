@@ -38,8 +38,8 @@ export interface CallTransport {
 }
 
 /**
- * Result of a call that had waited. A number: milliseconds from the start of its attempt to the response. 'cancelled': this side ended the
- * call, so the result is no evidence about the server.
+ * Result of a call that had waited. A number: milliseconds from the start of its attempt to the response. 'failed': the attempt failed, or
+ * the deadline passed. 'cancelled': this side ended the call for another reason, so the result is no evidence about the server.
  */
 export type ReleasedCallResult = number | 'failed' | 'cancelled';
 

@@ -15,13 +15,13 @@ export interface Propagation {
 export interface Propagated {
   /** Milliseconds since 1970, or Infinity. */
   readonly deadline: number;
-  /** Aborted when the inbound call is cancelled. */
+  /** Signal of the inbound call; `undefined` if cancellation is not propagated. */
   readonly signal: AbortSignal | undefined;
   /** Metadata values of the inbound call; base64 for keys that end in '-bin'. */
   readonly entries: readonly (readonly [key: string, value: string])[];
   /**
-   * True if the call serves an inbound retry; for a retried stream, only while the stream is new. An attempt that may have reached a server is then
-   * not repeated.
+   * True if the call serves an inbound retry; for a retried stream, only while the stream is new. An attempt that may have reached a server
+   * is then not repeated.
    */
   readonly inRetryChain: boolean;
 }

@@ -443,12 +443,12 @@ it('reports once that calls wait for a slow attempt to connect, and names the si
   };
   waitOnce();
   clock.advance(0);
-  await waitFor(() => channel.whyNotReady().includes('did not respond'));
+  await waitFor(() => channel.whyNotReady().includes('has not responded'));
   clock.advance(1_400);
   expect(slow).toEqual([]);
   waitOnce();
   clock.advance(100);
-  const silent = 'the peer accepted the TCP connection but did not respond';
+  const silent = 'the peer accepted the TCP connection but has not responded';
   expect(slow).toEqual([expect.objectContaining({ cause: `connecting for 1.5 s: ${silent}`, waiting: 2 })]);
   expect(channel.whyNotReady()).toBe(`${server.url} is CONNECTING (connecting for 1.5 s: ${silent})`);
   clock.advance(18_500);
@@ -472,7 +472,7 @@ it('keeps the explanation of a failed attempt to connect until grpc-js reports a
   const channel = openChannel(server.url, clock);
   wait(channel, clock, {});
   clock.advance(0);
-  await waitFor(() => channel.whyNotReady().includes('did not respond'));
+  await waitFor(() => channel.whyNotReady().includes('has not responded'));
   clock.advance(20_000);
   await waitFor(() => channel.connectivity.outage);
   const { lastError, lastFailure } = channel.connectivity;

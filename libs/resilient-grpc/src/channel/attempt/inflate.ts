@@ -19,7 +19,7 @@ export function isInflatable(encoding: string): encoding is Encoding {
 }
 
 /**
- * Inflates `message`. Stops as soon as the result exceeds `maxBytes` (-1 for no limit), because a few kilobytes can inflate to gigabytes.
+ * Inflates `message`. Stops as soon as the result exceeds `maxBytes` (-1 for no limit), because a few megabytes can inflate to gigabytes.
  */
 export async function inflate(encoding: Encoding, message: Buffer, maxBytes: number): Promise<Buffer | InflateFailure> {
   try {

@@ -34,8 +34,8 @@ export interface AddressConnectionsDependencies {
   readonly create: (number: number) => CreatedConnection;
   /** Returns a connection to another address that has a free stream; `undefined` if no connection has one. */
   readonly spare: () => SubchannelInterface | undefined;
-  /** Called after a further connection was dropped. `wasOpen` is true if the connection was READY and no call used it. */
-  readonly dropped: (wasOpen: boolean) => void;
+  /** Called after a further connection was dropped. `wasIdle` is true if it was dropped because no call used it. */
+  readonly dropped: (wasIdle: boolean) => void;
 }
 
 /**
@@ -116,9 +116,9 @@ export class AddressConnections {
       changed: () => {
         for (const listener of [...this.listeners]) listener();
       },
-      dropped: (wasOpen) => {
+      dropped: (wasIdle) => {
         this.further = this.further.filter((connection) => connection !== opened);
-        dependencies.dropped(wasOpen);
+        dependencies.dropped(wasIdle);
       },
     });
     this.further = [...further, opened];
@@ -137,7 +137,7 @@ interface FurtherConnectionCallbacks {
   readonly isNeeded: () => boolean;
   /** Called after each change of the connection's state. */
   readonly changed: () => void;
-  readonly dropped: (wasOpen: boolean) => void;
+  readonly dropped: (wasIdle: boolean) => void;
 }
 
 function isReady({ subchannel }: FurtherConnection): boolean {

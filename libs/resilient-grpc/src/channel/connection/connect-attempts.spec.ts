@@ -37,12 +37,12 @@ describe('ConnectAttempts', () => {
     const oldest = attempts.begin(KEY);
     clock.advance(1_500);
     attempts.begin('127.0.0.1:2');
-    expect(attempts.progress).toBe('connecting for 1.5 s: the TCP connection was not accepted');
+    expect(attempts.progress).toBe('connecting for 1.5 s: the peer has not accepted the TCP connection');
     const handshake = oldest.secure(new Socket(), new Promise(() => undefined));
     clock.advance(500);
-    expect(attempts.progress).toBe('connecting for 2.0 s: the peer accepted the TCP connection but did not respond');
+    expect(attempts.progress).toBe('connecting for 2.0 s: the peer accepted the TCP connection but has not responded');
     attempts.settle(KEY, false);
-    expect(attempts.progress).toBe('connecting for 0.5 s: the TCP connection was not accepted');
+    expect(attempts.progress).toBe('connecting for 0.5 s: the peer has not accepted the TCP connection');
     oldest.abort('over');
     await expect(handshake).rejects.toThrow('over');
     attempts.abortAll();

@@ -141,8 +141,8 @@ export class ConnectAttempt {
 
   /** The incomplete step, for messages. */
   get phase(): string {
-    if (this.step === 'tcp') return 'the TCP connection was not accepted';
-    return 'the peer accepted the TCP connection but did not respond';
+    if (this.step === 'tcp') return 'the peer has not accepted the TCP connection';
+    return 'the peer accepted the TCP connection but has not responded';
   }
 
   /** Describes the failure of the attempt. `text` is the message of grpc-js, which may lack the error code. */

@@ -2,9 +2,9 @@ import type { Clock } from '../../time/clock.js';
 import type { AddressUpdate, EndpointList } from './address-updates.js';
 
 /**
- * Passes the endpoints of a name to a load-balancing policy. If there are endpoints, but none is usable (READY and serving), removed
- * endpoints that are usable stay in use until a new endpoint is usable, or until they become unusable. Otherwise, a wrong DNS record would
- * cause an outage while working connections are open. pick_first keeps its connection in the same way.
+ * Passes the endpoints of a name to a load-balancing policy. If an update contains endpoints, but none of them is usable (READY and
+ * serving), the usable endpoints that it removes stay in use until a new endpoint is usable, or until they become unusable. Otherwise, a
+ * wrong DNS record would cause an outage while working connections are open. pick_first keeps its connection in the same way.
  */
 export class EndpointHandover {
   /** Endpoints that the policy uses. */

@@ -299,7 +299,7 @@ export class Endpoints {
   }
 
   ended(attempt: EndpointAttempt): void {
-    const isFirst = this.unanswered.delete(attempt);
+    const wasUnanswered = this.unanswered.delete(attempt);
     const endpoint = this.endpointOf(attempt.peer);
     if (endpoint === undefined) return;
     endpoint.attempts += 1;
@@ -307,7 +307,7 @@ export class Endpoints {
     if (attempt.code === StatusCode.OK && attempt.endedHere === 'no') {
       endpoint.record.respondedAt = now;
       endpoint.record.count('success');
-      if (isFirst) this.addLatency(endpoint, attempt);
+      if (wasUnanswered) this.addLatency(endpoint, attempt);
       return;
     }
     const verdict = classify(attempt);
@@ -318,7 +318,7 @@ export class Endpoints {
     if (kind === 'server' && verdict.reachedServer === 'yes') endpoint.record.respondedAt = now;
     // An attempt that the client ended would have taken even longer, so its duration is sampled as a lower bound. Errors are often faster
     // than responses, so they are not sampled.
-    if (isFirst && (kind === 'cancelled' || kind === 'deadline' || kind === 'attempt-timeout')) {
+    if (wasUnanswered && (kind === 'cancelled' || kind === 'deadline' || kind === 'attempt-timeout')) {
       this.addLatency(endpoint, attempt);
     }
     const { consecutiveFailures } = endpoint.record;

@@ -54,7 +54,7 @@ export class EstablishedConnection {
     return this.closedBecause ?? this.watch?.end ?? 'unknown';
   }
 
-  /** Adds to the evidence of its calls that the peer no longer responded. */
+  /** Records, as evidence for the calls on the connection, that the peer no longer responded. */
   recordTimeout(): void {
     if (this.session !== undefined) recordTimeout(this.session);
   }

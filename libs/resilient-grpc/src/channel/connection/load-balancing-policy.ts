@@ -344,9 +344,9 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
       this.createConnection(owner, address, args, furtherAddress(key, number), undefined);
     let connections = this.further.get(key);
     if (connections === undefined) {
-      const dropped = (wasOpen: boolean): void => {
+      const dropped = (wasIdle: boolean): void => {
         this.prune(key);
-        dependencies.handle({ type: wasOpen ? 'unused' : 'streams' });
+        dependencies.handle({ type: wasIdle ? 'unused' : 'streams' });
       };
       connections = new AddressConnections({ maximum, clock, create, dropped, spare: this.spare });
       this.further.set(key, connections);

@@ -186,7 +186,7 @@ describe('stream-limit event', () => {
 describe('slow-connect event', () => {
   it('logs at most one warning a minute about a slow connection attempt, with the cause and the remedy', () => {
     const { clock, take, aboveDebug, kept } = make();
-    const cause = 'connecting for 1.5 s: the peer accepted the TCP connection but did not respond';
+    const cause = 'connecting for 1.5 s: the peer accepted the TCP connection but has not responded';
     const times = { connectTimeoutMs: 20_000, graceMs: 4_700 };
     take({ type: 'slow-connect', cause, waiting: 3, ...times });
     clock.advance(20_000);

@@ -4,7 +4,7 @@ import { CHECK } from '../health/health-service.js';
 import { systemClock } from '../time/clock.js';
 import { within } from './time-budget.js';
 
-/** The end of a connection by its peer. */
+/** The closure of a connection by its peer. */
 export interface PeerEnd {
   /** `goaway`: HTTP/2 GOAWAY; `fin` and `rst`: only TCP was closed or reset. */
   readonly how: 'goaway' | 'fin' | 'rst';
@@ -23,9 +23,9 @@ const EMPTY_MESSAGE = Buffer.alloc(5);
 
 /** An HTTP/2 connection that sends nothing on its own. */
 export class IdleSession {
-  /** Resolves when the peer has ended the connection, or after `close()`. */
+  /** Resolves when the peer has closed the connection, or after `close()`. */
   readonly ended: Promise<void>;
-  /** The end by the peer; `undefined` if the peer has not ended the connection. */
+  /** The closure by the peer; `undefined` if the peer has not closed the connection. */
   end: PeerEnd | undefined;
   private readonly session: ClientHttp2Session;
   private restedAt = systemClock.now();

@@ -55,7 +55,7 @@ export function renderSummary(results: readonly CheckResult[], paint: Paint): st
 /** The document that `--json` prints. Within a version, properties can be added, but none is removed or changes its meaning. */
 export interface DoctorReport {
   readonly version: 1;
-  /** Target of the checks; absent if no target was given. */
+  /** Target of the checks; absent if no target was given, or if the arguments are invalid. */
   readonly target?: string | undefined;
   /** True if the arguments are valid, no check failed, and no error ended the doctor. */
   readonly ok: boolean;

@@ -1,6 +1,9 @@
 /** Type of a field. A kind in an array means a repeated field; `map` has string keys and values; a `duration` is in milliseconds. */
 export type FieldKind = 'text' | 'number' | 'duration' | 'map' | Shape | readonly ['text' | Shape];
-/** Shape of a message: its fields by JSON name, in the order of their numbers, which are 1, 2, 3, and so on. */
+/**
+ * Shape of a message: its fields by JSON name (with the suffix `Ms` for a duration), in the order of their numbers, which are 1, 2, 3, and
+ * so on.
+ */
 export interface Shape {
   readonly [name: string]: FieldKind;
 }

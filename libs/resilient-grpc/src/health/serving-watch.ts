@@ -28,7 +28,7 @@ export class ServingWatch {
   private subscription: Subscription | undefined;
   private call: WatchCall | undefined;
   private restart: Timer | undefined;
-  /** `undefined` before the first response. */
+  /** Result of the latest Watch; `undefined` while checks wait for a response, and while no connection is READY. */
   private answer: ServingAnswer | undefined;
   private failures = 0;
   private closed = false;

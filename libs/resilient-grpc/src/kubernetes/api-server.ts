@@ -10,7 +10,7 @@ import type { KubernetesResolverOptions } from './kubernetes-options.js';
 const SILENT_REQUEST_MS = 10_000;
 /** Idle time before the kernel sends TCP keepalive probes, which detect a lost connection of a watch in about 40 s. */
 const TCP_KEEPALIVE_MS = 30_000;
-/** Maximum number of bytes that are read of an error response. */
+/** Maximum number of bytes to read from an error response. */
 const MAX_ERROR_BYTES = 65_536;
 const OK = 200;
 const UNAUTHORIZED = 401;

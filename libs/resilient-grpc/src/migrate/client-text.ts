@@ -91,7 +91,10 @@ function returnedObject(client: ObjectLiteralExpression): ObjectLiteralExpressio
   return Node.isObjectLiteralExpression(object) ? object : undefined;
 }
 
-/** Returns the expression that the factory of an async client returns; `undefined` if it does not have exactly one return. */
+/**
+ * Returns the expression that the factory of an async client returns; `undefined` if the factory is not a function literal, or if its
+ * body has several `return` statements, none, or only a nested one.
+ */
 export function returnedExpression(client: ObjectLiteralExpression): Expression | undefined {
   return returnedBy(factoryOf(client));
 }
@@ -274,7 +277,7 @@ class ClientWriter {
       const root = property.getExpression();
       const keys = this.checked(keysOf(root), root.getText());
       const spread = { text: root.getText(), keys, root, type: root.getType() };
-      // A `url` of the literal itself is not replaced.
+      // The default must not replace a `url` of the literal itself.
       const isOverridden =
         property.getParentIfKind(SyntaxKind.ObjectLiteralExpression)?.getProperty('url') !== undefined;
       const text = this.spreadText(spread, property, place, isOverridden ? 'never' : 'if-spread');
@@ -452,7 +455,7 @@ function isUrlMaybeEmpty(keys: ReadonlyMap<string, Node | undefined>, type: Type
   return !keys.has('url') || isPropertyMaybeEmpty(type, 'url', location);
 }
 
-/** Returns an expression for `value`, or Nest's default if `value` is empty. */
+/** Returns an expression that evaluates to `value`, or to Nest's default if `value` is empty. */
 function withDefaultUrl(value: Node): string {
   // The compiler rejects `'' || …`.
   if (Node.isStringLiteral(value)) return DEFAULT_URL;

@@ -38,7 +38,10 @@ function isOperationMaybeEmpty(operation: BinaryExpression): boolean | undefined
   }
 }
 
-/** Returns the result for a call to Nest's ConfigService, whose type is often `any`; `undefined` for other calls. */
+/**
+ * Returns the result for a call to Nest's ConfigService, whose type is often `any`; `undefined` for `get` without a default value, and for
+ * other calls.
+ */
 function isCallMaybeEmpty(call: CallExpression): boolean | undefined {
   const callee = call.getExpression();
   const name = Node.isPropertyAccessExpression(callee) ? callee.getName() : undefined;

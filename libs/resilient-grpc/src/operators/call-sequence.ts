@@ -78,8 +78,8 @@ interface Call {
 
 /**
  * Runs one stream as a sequence of calls, which its operator creates. Between two calls, the sequence waits for the backoff. While the
- * reader is paused, the next call also waits until the reader accepts messages again, because an unread call would only be disconnected
- * again.
+ * reader is paused, the next call also waits until the reader accepts messages again, because a server or a proxy may end an unread
+ * call.
  */
 export class CallSequence<T> implements StreamSource, StreamScope {
   // Members of StreamScope.

@@ -12,7 +12,7 @@ export function checkOptions(messages: Readonly<Record<string, string | undefine
   if (problems.length > 0) throw new GrpcConfigurationError(problems);
 }
 
-/** Returns the message for `options` that are not an object; `example` shows the required keys. */
+/** Returns the message for `options` that are not an object; `example` shows some of the possible keys. */
 export function objectProblem(options: unknown, example: string): string | undefined {
   return isObject(options) ? undefined : problemMessage(`an options object, such as ${example}`, options);
 }

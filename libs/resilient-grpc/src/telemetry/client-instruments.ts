@@ -163,7 +163,7 @@ export function clientInstruments(meter: Meter) {
     }),
     hedgingDelay: meter.createObservableGauge('resilient_grpc.client.hedging_delay', {
       description:
-        'Current hedging delay of a method whose delay is a latency percentile; absent until latency has been measured.',
+        'Current hedging delay of a method whose delay follows latency; absent until latency has been measured.',
       unit: 's',
     }),
     replacements: meter.createCounter('resilient_grpc.client.replacements', {

@@ -130,8 +130,8 @@ function serveNext(gate: OverloadGate | undefined, limits: readonly ConcurrencyL
 }
 
 /**
- * Starts a call. Returns false if the call is already over, or if the call is rejected because the server drains. The handler of such a
- * call must not run.
+ * Starts a call. Returns false if the call is already over, or if the call is rejected because the server is draining. The handler of
+ * such a call must not run.
  */
 function admit(call: ServedCall, calls: ServerCalls): boolean {
   calls.begin(call);

@@ -136,7 +136,7 @@ function decorator({ service, rpc, streaming }: HandlerPattern): string {
   return `@${DECORATORS[streaming]}('${service}', '${rpc}')`;
 }
 
-/** Returns a decorator that serves `method`. */
+/** Returns the decorator for a handler of `method`. */
 function decoratorOf(
   { method, requestStream }: MethodDescriptor,
   service: string,

@@ -162,7 +162,8 @@ export function clientInstruments(meter: Meter) {
       unit: '{call}',
     }),
     hedgingDelay: meter.createObservableGauge('resilient_grpc.client.hedging_delay', {
-      description: 'Current hedging delay of a method, if it follows latency. Absent until it has been measured.',
+      description:
+        'Current hedging delay of a method whose delay follows latency; absent until latency has been measured.',
       unit: 's',
     }),
     replacements: meter.createCounter('resilient_grpc.client.replacements', {

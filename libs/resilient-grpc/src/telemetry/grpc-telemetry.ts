@@ -33,7 +33,7 @@ export interface ObservableClient {
   readonly canonicalTarget: string;
   /** True if the client's connections are encrypted. */
   readonly isSecure: boolean;
-  /** Sets the receiver of the client's calls and events, from now until the client closes. */
+  /** Sets the object that receives the telemetry of the client's calls and events from now on, until the client closes. */
   setTelemetry(telemetry: ClientTelemetry): void;
   /** Returns the client's current gauge values. */
   figures(): ClientFigures;

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { integer, isObject, object } from '../policy/options/option-schemas.js';
 import { isError } from '../errors/error-message.js';
 
-// Options that several parts of the test kit have.
+// Option schemas that several parts of the test kit share.
 
 export const port = integer(0, 65_535);
 

@@ -6,7 +6,7 @@ import type { SeamReport } from '../../channel/quirks/seam.js';
 import { isStopped } from '../../channel/quirks/stopped-session.js';
 import type { Timer } from '../../time/clock.js';
 import { PeerTimer } from '../../time/peer-timer.js';
-import { observeHttp2Servers, listenWith, type NodeHttp2Server } from '../quirks/http2-servers.js';
+import { observeHttp2Servers, setBacklog, type NodeHttp2Server } from '../quirks/http2-servers.js';
 import {
   PEER_QUIET_MS,
   ServerConnection,
@@ -83,7 +83,7 @@ export class ServerConnections {
 
   private follow(http2Server: NodeHttp2Server): void {
     this.http2Servers.push(http2Server);
-    listenWith(http2Server, this.options.backlog);
+    setBacklog(http2Server, this.options.backlog);
     // Node creates and emits a session synchronously with its socket, so the latest socket belongs to it.
     let latest: Duplex | undefined;
     http2Server.prependListener('connection', (socket: Duplex) => {

@@ -15,8 +15,8 @@ interface Observers {
 }
 
 /**
- * Returns a filter that refuses calls during an overload before grpc-js receives them and reads their requests. grpc-js and its
- * interceptors would take two thirds of the time of a refusal. The filter leaves this time to the handlers.
+ * Returns a filter that refuses calls during an overload before grpc-js receives them and reads their requests. Without the filter, grpc-js
+ * and its interceptors use two thirds of the time of each refusal. The filter frees this time for the handlers.
  * @param methods methods whose calls pass the gate and have no other limit, by path
  */
 export function refuseUnreadCalls(

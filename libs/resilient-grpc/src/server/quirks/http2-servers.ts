@@ -42,7 +42,7 @@ export function filterStreams(http2Server: NodeHttp2Server, filter: StreamFilter
 }
 
 /** Sets the backlog of `http2Server`, because grpc-js passes only an address to `listen`. */
-export function listenWith(http2Server: NodeHttp2Server, backlog: number): void {
+export function setBacklog(http2Server: NodeHttp2Server, backlog: number): void {
   const listen: unknown = Reflect.get(http2Server, 'listen');
   if (typeof listen !== 'function') return;
   Reflect.set(http2Server, 'listen', (address: unknown, ...rest: unknown[]): unknown => {

@@ -372,7 +372,9 @@ const MAX_SHOWN_ADDRESSES = 5;
 /** Describes a change of the target's addresses. */
 function addressesChanged({ type, added, removed, total }: EventOf<'addresses-changed'>): readonly [string, LogFields] {
   const shown = (verb: string, addresses: readonly string[]): readonly string[] =>
-    addresses.length === 0 ? [] : [`${verb} ${listed(addresses, MAX_SHOWN_ADDRESSES, (others) => `${others} others`)}`];
+    addresses.length === 0
+      ? []
+      : [`${verb} ${listed(addresses, MAX_SHOWN_ADDRESSES, (count) => counted(count, 'other'))}`];
   const text = [...shown('added', added), ...shown('removed', removed)].join('; ');
   return [
     `addresses changed: ${text}; ${String(total)} in use`,

@@ -55,7 +55,7 @@ export function finishedCalls(finished: number, failed = 0): string {
   return `${counted(finished, 'call')} finished${failed > 0 ? ` (${String(failed)} failed)` : ''}`;
 }
 
-/** Describes the calls that a drain failed because of `onDrain: 'fail'`: ', 2 ended by onDrain', or '' for 0. */
+/** Describes the calls that a drain ended with an error because of `onDrain: 'fail'`: ', 2 ended by onDrain', or '' for 0. */
 export function endedCalls(ended = 0): string {
   return ended === 0 ? '' : `, ${String(ended)} ended by onDrain`;
 }

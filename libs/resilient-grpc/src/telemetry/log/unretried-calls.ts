@@ -105,5 +105,7 @@ function unretriedText(event: AttemptEndEvent): string {
 function mostFrequent(kinds: readonly (readonly [kind: string, count: number])[]): string {
   const most = [...kinds].sort(([, a], [, b]) => b - a);
   const named = most.map(([kind, count]) => `${String(count)} to ${kind}`);
-  return listed(named, MAX_LISTED_KINDS, (count) => `${String(count)} more methods and reasons`);
+  return listed(named, MAX_LISTED_KINDS, (count) =>
+    counted(count, 'more method and reason', 'more methods and reasons'),
+  );
 }

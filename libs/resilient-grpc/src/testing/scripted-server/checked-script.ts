@@ -126,7 +126,7 @@ function invalidReply(problems: readonly ConfigurationProblem[]): Reply {
   return { status: 'INTERNAL', details: new GrpcConfigurationError(problems).message };
 }
 
-/** Creates a script that returns one reply per call, starting at the first. The last one repeats. */
+/** Creates a script that returns one reply per call, starting with the first. The last one repeats. */
 function oneReplyPerCall(replies: readonly Reply[]): Script {
   let next = 0;
   return () => {

@@ -94,7 +94,7 @@ export class SuspicionWatch {
   }
 
   /**
-   * Reports that another channel carries the calls. Closes the dead connections of the previous channel, which ends the calls that hang on
+   * Reports that another channel carries new calls. Closes the dead connections of the previous channel, which ends the calls that hang on
    * them.
    */
   replaced(): void {

@@ -80,7 +80,7 @@ export interface CallTelemetry {
   attempt(metadata: Metadata): AttemptTelemetry;
   /** Reports the end of a wait for the channel. */
   waited(outcome: WaitEnd, waitedMs: number): void;
-  /** Reports the end of the call, before the caller receives its status. Later calls are ignored. */
+  /** Reports the end of the call, before the caller receives its status. Only the first report counts. */
   end(code: StatusCode, details: string): void;
 }
 
@@ -93,7 +93,7 @@ export interface AttemptTelemetry {
   /** @param bytes size of the message after decompression */
   received(bytes: number): void;
   /**
-   * Reports the end of the attempt. Later calls are ignored.
+   * Reports the end of the attempt. Only the first report counts.
    * @param peer address of the endpoint, such as '10.0.0.7:50051'; `undefined` if no endpoint was picked
    */
   end(code: StatusCode, details: string, peer: string | undefined): void;

@@ -583,7 +583,7 @@ export class ManagedChannel implements CallTransport {
 
   private readonly maxConnectionsPerEndpoint = (): number => this.latestBalancing.maxConnectionsPerEndpoint;
 
-  /** Ejection rules under `balancing`; `undefined` if endpoints are not ejected. */
+  /** Ejection rules with these settings; `undefined` if endpoints are not ejected. */
   private ejectionOf({ loadBalancing }: BalancingSettings): EjectionPolicy | undefined {
     return this.settings.ejection ?? childPolicies(loadBalancing).ejection;
   }

@@ -33,7 +33,7 @@ export interface Stack {
   readonly stack?: string;
 }
 
-/** Captures the stack above the call to `above`. */
+/** Captures the stack from the caller of `above` upward. */
 export function stackAbove(above: (...args: never) => unknown): Stack {
   const holder: Stack = {};
   Error.captureStackTrace(holder, above);

@@ -78,7 +78,7 @@ export class HealthWatch {
       (sent) => {
         if (this.isStopped) return;
         this.stream = this.open({ ...opening, metadata: sent });
-        // If a READY connection cannot open the stream, it is ending, and its state changes next.
+        // No stream: the connection is ending and its state changes next, or the installed grpc-js cannot bind a call to a connection.
         if (this.stream === undefined) ended({ code: StatusCode.UNAVAILABLE, details: 'no stream' });
       },
       () => {

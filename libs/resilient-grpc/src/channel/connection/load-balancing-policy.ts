@@ -646,7 +646,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
       this.child.destroy();
       for (const connections of this.further.values()) connections.release();
     });
-    // Calls of an idle or closed channel have ended.
+    // Calls of an idle or closed channel have ended. After a change to another policy, calls on these connections may still run.
     this.removed.release();
     const { owner } = this;
     this.owner = undefined;

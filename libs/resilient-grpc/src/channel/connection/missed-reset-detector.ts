@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../../time/clock.js';
 export interface UnreadConnection {
   /** Total number of bytes received from the peer. */
   readonly bytesRead: number;
-  /** Records the received bytes, for the error of a call that reaches its deadline. */
+  /** Records the received bytes, for the error of an attempt that takes too long. */
   checkReceived(now: number): void;
   /** True if the kernel no longer has a peer for the socket. */
   readonly isReset: boolean;

@@ -62,7 +62,7 @@ export class ObservedConnection {
     return this.isIn('READY');
   }
 
-  /** True if the endpoint of the connection may be used; false if it is ejected or reported as not serving. */
+  /** True if the endpoint of the connection may be used; false if it is ejected or not serving. */
   get isHealthy(): boolean {
     return this.user?.isHealthy() !== false;
   }

@@ -70,7 +70,7 @@ export class SuspicionWatch {
     private readonly events: EventHub,
   ) {}
 
-  /** Reports that the client ended a call on `connection` because the call took too long, `waitedMs` after its start. */
+  /** Reports that a call on `connection`, or a call that waited for a stream, timed out on the client after `waitedMs`. */
   timedOut(connection: WatchedConnection, waitedMs: number): void {
     let suspect = this.suspects.get(connection.address);
     if (suspect?.connection !== connection) {
@@ -94,7 +94,7 @@ export class SuspicionWatch {
   }
 
   /**
-   * Reports that another channel carries the calls. Closes the dead connections of the previous channel, which ends the calls that hang on
+   * Reports that another channel carries new calls. Closes the dead connections of the previous channel, which ends the calls that hang on
    * them.
    */
   replaced(): void {

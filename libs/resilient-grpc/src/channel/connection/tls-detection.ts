@@ -20,7 +20,7 @@ export class TlsDetection {
 
   constructor(private readonly clock: Clock) {}
 
-  /** Calls `found` if the server at `address` ('10.0.0.7:50051', or the path of a Unix socket) uses TLS. Later calls have no effect. */
+  /** Calls `found` if the server at `address` ('10.0.0.7:50051', or the path of a Unix socket) uses TLS. Runs at most once. */
   begin(address: string, found: () => void): void {
     if (this.hasBegun) return;
     this.hasBegun = true;

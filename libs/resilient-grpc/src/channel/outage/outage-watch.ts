@@ -45,7 +45,7 @@ export class OutageWatch {
   private state: OutageState = NO_OUTAGE;
   private graceTimer: Timer | undefined;
   private confirmTimer: Timer | undefined;
-  /** Set when a call begins to wait for a connection without an outage. Stays set after the report, until READY. */
+  /** Set when a call begins to wait for a connection while there is no outage. Stays set after the report, until READY. */
   private slowConnect: PeerTimer | undefined;
   private waitedCalls = 0;
   private abandonedCalls = 0;
@@ -128,7 +128,10 @@ export class OutageWatch {
     else if (!isReady) this.slowConnect ??= new PeerTimer(this.clock, SLOW_CONNECT_MS, this.connectIsSlow);
   }
 
-  /** Reports a slow attempt to connect. If the peer is silent, no outage begins, and no further report follows before the timeout. */
+  /**
+   * Reports a slow attempt to connect. If the peer is silent, this is the only event before the connect timeout, because no outage begins
+   * until then.
+   */
   private readonly connectIsSlow = (): void => {
     const { waiting, connecting, connectTimeoutMs } = this.dependencies;
     if (this.state.current !== undefined || waiting.size === 0) this.stopSlowConnect();

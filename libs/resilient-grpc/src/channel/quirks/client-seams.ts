@@ -21,7 +21,7 @@ export const POLICY_SEAM: Seam = {
 export const LEAF_SEAM: Seam = {
   on: 'experimental',
   needs: ['LeafLoadBalancer()', 'QueuePicker()'],
-  lostWithout: "loadBalancing: 'least_request' (the policy is round_robin)",
+  lostWithout: "loadBalancing: 'least_request' (round_robin is used instead)",
 };
 
 /** Names for the removal of endpoints from the pick set. */
@@ -106,7 +106,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   {
     on: 'connection',
     needs: ['transport.addActiveCall()', 'transport.removeActiveCall()'],
-    lostWithout: 'exit of a process in which a client that checks health is not closed',
+    lostWithout: 'exit of a process with an open client that checks health',
   },
   {
     on: 'connection',

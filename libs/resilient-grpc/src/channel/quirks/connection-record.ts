@@ -69,9 +69,10 @@ export function isQueued(stream: StreamState): boolean {
 }
 
 /**
- * Records that `stream` was never sent if it was queued before this side reset it and is still queued immediately afterward. Before a
- * reset, Node sends all data that can be sent. nghttp2 then drops a request that is still queued; otherwise, it tracks the stream until the
- * reset is sent. Inside an event of the same session, Node postpones the reset, so the state of the stream proves nothing.
+ * Records that `stream` was never sent if it is still queued. Must be called immediately after this side reset the stream, and only if
+ * the stream was queued before the reset. Before a reset, Node sends all data that can be sent. nghttp2 then drops a request that is still
+ * queued; otherwise, it tracks the stream until the reset is sent. Inside an event of the same session, Node postpones the reset, so the
+ * state of the stream proves nothing.
  */
 export function recordResetInQueue(stream: StreamState): void {
   if (stream.closed && !stream.destroyed && stream.state.state === IDLE) unprocessedStreams.set(stream, 'never-sent');
@@ -80,7 +81,7 @@ export function recordResetInQueue(stream: StreamState): void {
 /**
  * Refuses the streams that the server pushes, and records which streams were never processed, before that information is lost. After a
  * GOAWAY with an error, Node ends all streams with that error, regardless of their ids. When the socket closes, sent and queued streams end
- * in the same way. Later calls for the same connection have no effect.
+ * in the same way. Does nothing if the connection is already observed.
  */
 export function observeTransport(transport: ConnectionTransport): void {
   const { session, activeCalls = [] } = transport;

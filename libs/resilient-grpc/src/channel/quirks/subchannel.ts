@@ -70,7 +70,10 @@ export function channelOf(subchannel: SubchannelInterface): SubchannelChannel | 
   return (subchannel as Partial<SubchannelInterface>).getChannel?.();
 }
 
-/** Sets the authority of a call on one connection. By default, grpc-js uses the authority of the target and ignores that of the channel. */
+/**
+ * Sets the authority of a call on one connection. By default, grpc-js uses the authority of the target, and ignores the channel option
+ * `grpc.default_authority`.
+ */
 export function setAuthority(call: object, authority: string): void {
   // Safe for the supported releases of grpc-js. Without these options, the call keeps the authority of the target.
   const { options } = call as { readonly options?: { host?: string } };

@@ -83,7 +83,7 @@ class TlsCredentials implements CredentialsSource {
     };
   }
 
-  /** Reads the files again now, in addition to the periodic check. Resolves after the listeners have been notified of changed files. */
+  /** Reads the files again; called periodically. Resolves after the listeners have been notified of changed files. */
   async check(): Promise<void> {
     const next: TlsMaterial = { ...this.material };
     try {

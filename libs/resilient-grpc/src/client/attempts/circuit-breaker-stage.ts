@@ -57,7 +57,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
   }
 
   override abandon(because?: 'deadline'): void {
-    // A cancellation is no evidence about the server. An expired deadline counts against the server unless this process was paused.
+    // A cancellation is no evidence about the server. An expired deadline is evidence only if this process was not paused.
     const counts = because === 'deadline' && !this.wasPaused;
     this.record(counts ? outcomeOfDeadline(this.breaker.policy) : 'ignored', undefined);
     super.abandon(because);

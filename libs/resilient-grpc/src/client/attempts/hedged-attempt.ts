@@ -32,8 +32,8 @@ export interface HedgeListener extends AttemptListener {
 }
 
 /**
- * Runs several attempts of one call and presents them as one attempt. The next attempt is sent if the attempts in flight are slow or have
- * failed. The first attempt that receives a response wins, and the others are cancelled immediately.
+ * Runs several attempts of one call and presents them as one attempt. The next attempt is sent if the attempts in flight are slow, or when
+ * one fails. The first attempt that receives a response wins, and the others are cancelled immediately.
  */
 export class HedgedAttempt implements Attempt {
   /** Number of the attempt that decided the call; before that, of the latest attempt. */
@@ -258,8 +258,8 @@ export class HedgedAttempt implements Attempt {
   }
 
   /**
-   * Postpones an attempt that has no channel. If no attempt is in flight, the call waits for a channel. Otherwise, the attempt is dropped,
-   * because those in flight may still receive a response.
+   * Postpones or drops an attempt that has no channel. If no attempt is in flight, the call waits for a channel. Otherwise, the attempt is
+   * dropped, because those in flight may still receive a response.
    */
   private beginLater(): void {
     if (this.hedges.size === 0) {

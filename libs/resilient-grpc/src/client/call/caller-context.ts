@@ -27,8 +27,8 @@ export function inContextOf<T>(inbound: CapturedCall | undefined, work: () => T)
 
 /**
  * Async context in which a call was made. Callbacks of a connection or a timer run in the context of the request that opened the
- * connection or started the timer. A call that starts in such a callback would be bound to an unrelated request, and its span to an
- * unrelated trace.
+ * connection or started the timer. Without the stored context, a call that starts in such a callback would be bound to an unrelated
+ * request, and its span to an unrelated trace.
  */
 export interface CallerContext {
   readonly inbound: CapturedCall | undefined;

@@ -37,7 +37,7 @@ export function silenceMs(
   return silentMs >= MIN_SILENCE_MS ? silentMs : undefined;
 }
 
-/** Describes the silence and what to do, for the message of a call that reached its deadline. */
+/** Describes the silence and what to do, for the error of an attempt that took too long. */
 export function silenceRemedy(silentMs: number, hasKeepalive: boolean): string {
   const keepalive = hasKeepalive ? '' : '; set keepalive to detect connections that no longer respond';
   return `nothing received on the connection for ${(silentMs / 1_000).toFixed(1)} s: the server is slow, stuck, or unreachable${keepalive}`;

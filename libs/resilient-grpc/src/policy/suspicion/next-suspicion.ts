@@ -59,7 +59,7 @@ export type SuspicionState =
 
 /** Event that may change the suspicion of a connection. */
 export type SuspicionEvent =
-  /** A call on the connection timed out on this side after `waitedMs`. */
+  /** A call on the connection, or a call that waited for a stream, timed out on this side after `waitedMs`. */
   | { readonly type: 'timed-out'; readonly at: number; readonly bytesRead: number; readonly waitedMs: number }
   /** The connection was checked. */
   | {

@@ -24,7 +24,7 @@ export interface Step {
   readonly bytes?: (streams: readonly number[]) => Buffer;
   /** 'turn': lets the peer read all bytes sent so far; 'stall': this side stops reading. */
   readonly act?: 'turn' | 'fin' | 'rst' | 'stall';
-  /** True if the peer might not be able to parse later frames, so that the connection must end. */
+  /** True if the peer might not be able to parse later frames. The connection must then end. */
   readonly breaksFraming?: boolean;
 }
 

@@ -80,7 +80,7 @@ export async function servingOf(
 /** Error and end time of a call. */
 export interface CallOutcome {
   readonly error: GrpcCallError | undefined;
-  /** True if the call ended within 100 ms or a few event-loop turns later, so that a pause of this process does not count. */
+  /** True if the call ended within 100 ms plus a few event-loop turns. A pause of this process therefore does not count. */
   readonly isImmediate: boolean;
   readonly afterMs: number;
   /** Milliseconds since 1970. */

@@ -76,7 +76,7 @@ export interface MethodContext {
   /** Present if the method's calls are hedged. */
   readonly hedging: Hedging | undefined;
   /** Interceptors and metadata function; `undefined` if there are none. */
-  readonly parts: AttemptInterceptors | undefined;
+  readonly attemptInterceptors: AttemptInterceptors | undefined;
   /** Settings for the data that the method's calls inherit from the inbound call; `undefined` if nothing is propagated. */
   readonly propagation: Propagation | undefined;
   /**

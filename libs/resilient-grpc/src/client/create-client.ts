@@ -41,7 +41,7 @@ import { plainPolicy } from './settings/resolve-method-policies.js';
 import type { ResolvedClientSettings } from './settings/resolved-settings.js';
 import { ClientStatistics } from './statistics/client-statistics.js';
 
-/** Clock and random source of a client, so that tests can control both. */
+/** Dependencies of a client. Tests replace the clock and the random source. */
 export interface ClientDependencies {
   readonly clock: Clock;
   readonly random: Random;
@@ -91,7 +91,7 @@ class GrpcClient implements ResilientGrpcClient {
 
   private readonly channel: ManagedChannel;
   private readonly context: ClientContext;
-  private readonly parts: MethodRuntime;
+  private readonly runtime: MethodRuntime;
   private readonly hub: EventHub;
   readonly registry: CallRegistry;
   /** Calls of methods outside the contract. */
@@ -161,7 +161,7 @@ class GrpcClient implements ResilientGrpcClient {
       clock,
       random,
     };
-    this.parts = new MethodRuntime(settings, this.context);
+    this.runtime = new MethodRuntime(settings, this.context);
     if (process.env['NODE_ENV'] !== 'production') this.awaitedCalls = new AwaitedCalls(clock, this.hub);
     this.mark = markOpen(this);
   }
@@ -206,7 +206,7 @@ class GrpcClient implements ResilientGrpcClient {
 
   /** Returns the values for metrics. Costs less than a snapshot, because it does not describe methods and streams. */
   figures(): ClientFigures {
-    const { channel, registry, parts } = this;
+    const { channel, registry, runtime } = this;
     const now = this.dependencies.clock.now();
     return {
       openConnections: channel.openConnections,
@@ -216,8 +216,8 @@ class GrpcClient implements ResilientGrpcClient {
       addresses: channel.isClosed ? 0 : channel.addresses.count,
       watch: channel.watchFigures,
       oldestStreamMs: registry.oldestStreamMs,
-      adaptiveLimits: parts.limits.filter(({ adaptive }) => adaptive !== undefined),
-      hedgingDelays: parts.hedgingDelays,
+      adaptiveLimits: runtime.limits.filter(({ adaptive }) => adaptive !== undefined),
+      hedgingDelays: runtime.hedgingDelays,
     };
   }
 
@@ -247,7 +247,7 @@ class GrpcClient implements ResilientGrpcClient {
     return callbackClient(name, services.get(name), this.channel, interceptors, this.context) as T;
   }
 
-  /** True if the connections of the client are observed individually; false for an `xds:` target. */
+  /** True if the client observes each connection; false if it observes only the state of the channel, as for an `xds:` target. */
   get observesConnections(): boolean {
     return this.channel.current.observed;
   }
@@ -262,12 +262,12 @@ class GrpcClient implements ResilientGrpcClient {
     return endpointHealth?.endpoints.size === 0 ? undefined : endpointHealth;
   }
 
-  /** Time that calls wait in an outage, in milliseconds. */
+  /** Maximum time that calls wait in an outage, in milliseconds. */
   get outageGraceMs(): number {
     return this.settings.channel.outageGraceMs;
   }
 
-  /** Returns the calls of the contract that ended recently. */
+  /** Returns the counts of recently ended calls, except calls of methods outside the contract. */
   recentCalls(): RecentCalls {
     return this.statistics.recentCalls();
   }
@@ -280,8 +280,8 @@ class GrpcClient implements ResilientGrpcClient {
   stubOf(method: MethodDescriptor): ResilientMethod<unknown, unknown> {
     const { outside: registry, dependencies, settings } = this;
     const client = { ...this.context, registry, statistics: new ClientStatistics(dependencies.clock) };
-    const parts = new MethodRuntime({ ...settings, maxConcurrentCalls: undefined }, client);
-    const context = parts.contextOf(method, plainPolicy(method));
+    const runtime = new MethodRuntime({ ...settings, maxConcurrentCalls: undefined }, client);
+    const context = runtime.contextOf(method, plainPolicy(method));
     return methodStub(method, () => context, false);
   }
 
@@ -354,7 +354,7 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   snapshot(): GrpcClientSnapshot {
-    const { name, target, channel, registry, parts, drained, doctorCommand } = this;
+    const { name, target, channel, registry, runtime, drained, doctorCommand } = this;
     const { clock } = this.dependencies;
     const { started, succeeded, failed, cancelled, resumed, accepting } = registry;
     const { attempts, retried, hedged, ...counted } = this.statistics.snapshot();
@@ -378,10 +378,10 @@ class GrpcClient implements ResilientGrpcClient {
       active: registry.size,
       counters: { started, succeeded, failed, cancelled, attempts, retried, hedged, resumed, replaced },
       retryBudget: this.retryBudget,
-      hedgeBudget: parts.hedgeBudget,
-      circuits: parts.circuits,
-      hedgingDelays: parts.hedgingDelays,
-      limits: parts.limits,
+      hedgeBudget: runtime.hedgeBudget,
+      circuits: runtime.circuits,
+      hedgingDelays: runtime.hedgingDelays,
+      limits: runtime.limits,
       // The registry lists calls in the order in which they started.
       streams: { total: streams.length, oldest: asJson(streams.slice(0, MAX_LISTED_STREAMS)) },
       drain,
@@ -460,7 +460,7 @@ class GrpcClient implements ResilientGrpcClient {
     for (const method of services.get(service)?.values() ?? []) {
       const fixed = policies.get(method.path);
       if (fixed === undefined) continue;
-      yield { method, contextOf: this.parts.contextsOf(method, fixed) };
+      yield { method, contextOf: this.runtime.contextsOf(method, fixed) };
     }
   }
 }

@@ -71,7 +71,7 @@ export class MethodRuntime {
       start,
       startWithin: ({ attemptTimeoutMs = policy.attemptTimeoutMs, streamIdleTimeoutMs = policy.streamIdleTimeoutMs }) =>
         this.stagesOf(method, policy, { attemptTimeoutMs, streamIdleTimeoutMs }),
-      parts: hooks === undefined && metadataSource === undefined ? undefined : { hooks, metadataSource },
+      attemptInterceptors: hooks === undefined && metadataSource === undefined ? undefined : { hooks, metadataSource },
       propagation: settings.propagation,
       isSafeToRepeat: policy.retry !== undefined || hedging !== undefined,
       hedging,
@@ -85,7 +85,7 @@ export class MethodRuntime {
     return { tokens, maxTokens };
   }
 
-  /** Circuit breakers of the methods resolved so far. */
+  /** Circuit breakers of the methods whose stubs have been created. */
   get circuits(): readonly CircuitSnapshot[] {
     return [...this.breakers].map(([path, { breaker }]) => ({ path, state: breaker.state }));
   }

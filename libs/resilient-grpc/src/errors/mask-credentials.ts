@@ -4,8 +4,8 @@
  * the next '/' and '@'. This rule excludes the `webpack:///` URLs of stack frames, which contain '@' in package names. `file:///` and
  * `unix:///` URLs have no credentials.
  *
- * @param isCut True if the text was truncated. The missing rest of a URL at the end may contain an '@', so that URL is masked completely if
- * it has an authority, or a ':' in that place.
+ * @param isCut True if the text was truncated. A URL at the end is then masked completely if it has an authority, or a ':' in that place,
+ * because its missing rest may contain an '@'.
  */
 export function maskCredentials(text: string, isCut = false): string {
   const masked = text.replace(/:\/\/(?!\/)[^\s"<>]+/g, (url, at: number) => {

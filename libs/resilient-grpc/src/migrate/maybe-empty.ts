@@ -2,7 +2,7 @@ import { Node, SyntaxKind, ts, type BinaryExpression, type CallExpression, type 
 import { constantOf, keysOf, unwrapped } from './constants.js';
 
 /**
- * True if a string, such as a `url`, can be `undefined`, null, or the empty string, so that Nest's client would use its default. A value of
+ * True if a string, such as a `url`, can be `undefined`, null, or the empty string. Nest's client would then use its default. A value of
  * type `string` is assumed not to be empty.
  */
 export function isMaybeEmpty(value: Node): boolean {

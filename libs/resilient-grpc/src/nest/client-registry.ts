@@ -149,7 +149,7 @@ export class ClientRegistry extends GrpcClients {
     await this.verdict;
   }
 
-  /** True if `propagate` is configured, so that inbound calls are captured. */
+  /** True if inbound calls are captured, because `propagate` is configured. */
   get capturesInbound(): boolean {
     return this.root?.options.propagate !== undefined;
   }

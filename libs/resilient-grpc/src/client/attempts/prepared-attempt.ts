@@ -25,13 +25,13 @@ const UNSENT_ATTEMPT: Attempt = {
 export function withPreparation(
   start: StartAttempt,
   call: OutgoingCall,
-  parts: AttemptInterceptors,
+  interceptors: AttemptInterceptors,
   client: ClientContext,
   /** The call, which an interceptor or metadata function may end before its attempt starts. */
   owner: { isOpen(): boolean },
 ): StartAttempt {
   return (request, listener) => {
-    const metadata = metadataOf(request, call, parts);
+    const metadata = metadataOf(request, call, interceptors);
     if (!owner.isOpen()) {
       if (metadata instanceof Promise) metadata.catch(() => undefined);
       return UNSENT_ATTEMPT;
@@ -44,10 +44,10 @@ export function withPreparation(
 function metadataOf(
   request: AttemptRequest,
   call: OutgoingCall,
-  parts: AttemptInterceptors,
+  interceptors: AttemptInterceptors,
 ): Metadata | Promise<Metadata> {
   try {
-    return prepareAttempt(call, request.number, request.deadline, parts);
+    return prepareAttempt(call, request.number, request.deadline, interceptors);
   } catch (error) {
     // The caller of `start` does not have its attempt yet, so a thrown error is reported like a rejection.
     // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- forwarded unchanged

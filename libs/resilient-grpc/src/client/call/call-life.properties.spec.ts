@@ -51,7 +51,7 @@ interface WorldPlan {
   readonly breaker: boolean;
   /** Milliseconds that each attempt waits for its token; if negative, the token fails; `undefined` if there are no tokens. */
   readonly tokenMs: number | undefined;
-  /** True if the channel was idle, so that each call first waits until pending data has been read. */
+  /** True if the channel was idle. Each call then waits until pending data has been read. */
   readonly quiet: boolean;
   /** Maximum bytes of requests that are kept, per call and for all calls. */
   readonly keptBytes: readonly [perCall: number, perClient: number];

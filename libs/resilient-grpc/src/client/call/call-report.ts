@@ -114,7 +114,7 @@ export class CallReport {
     const { code, details, metadata: trailers, peer } = end;
     this.telemetry?.end(code, details);
     if (!this.isEndObserved()) return;
-    const { client, method, parts } = this.context;
+    const { client, method, attemptInterceptors } = this.context;
     const { outgoing } = this;
     const onEnd = this.input.given.options?.onEnd;
     const event: CallEnd = {
@@ -126,7 +126,7 @@ export class CallReport {
       attempts: this.records?.records ?? [],
     };
     inCallerContext(this.origin, () => {
-      if (outgoing !== undefined) parts?.hooks?.onEnd(outgoing, event);
+      if (outgoing !== undefined) attemptInterceptors?.hooks?.onEnd(outgoing, event);
       if (onEnd !== undefined) notifyListener(onEnd, event);
       if (client.events.everyCallWanted) client.events.emit({ type: 'call-end', path: method.path, end: event });
     });
@@ -134,8 +134,12 @@ export class CallReport {
 
   /** True if a callback, an interceptor, or an event listener receives the end of the call. */
   private isEndObserved(): boolean {
-    const { client, parts } = this.context;
-    return client.events.everyCallWanted || parts?.hooks !== undefined || this.input.given.options?.onEnd !== undefined;
+    const { client, attemptInterceptors } = this.context;
+    return (
+      client.events.everyCallWanted ||
+      attemptInterceptors?.hooks !== undefined ||
+      this.input.given.options?.onEnd !== undefined
+    );
   }
 }
 

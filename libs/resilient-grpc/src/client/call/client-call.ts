@@ -205,7 +205,7 @@ export class ClientCall
   private runInterceptors(outgoing: NonNullable<PreparedCall['outgoing']>): void {
     let completed: Promise<void> | undefined;
     try {
-      completed = this.context.parts?.hooks?.onCall(outgoing);
+      completed = this.context.attemptInterceptors?.hooks?.onCall(outgoing);
     } catch (error) {
       this.end(preparationFailure(error));
       return;
@@ -302,10 +302,10 @@ export class ClientCall
   /** Returns the function that starts the attempts of a call that overrides a timeout of its method or is intercepted. */
   private ownStages(outgoing: PreparedCall['outgoing']): StartAttempt {
     const { context, options } = this;
-    const { client, parts } = context;
+    const { client, attemptInterceptors } = context;
     const stages = options !== undefined && overridesBounds(options) ? context.startWithin(options) : context.start;
-    if (outgoing === undefined || parts === undefined) return stages;
-    const prepared = withPreparation(stages, outgoing, parts, client, this);
+    if (outgoing === undefined || attemptInterceptors === undefined) return stages;
+    const prepared = withPreparation(stages, outgoing, attemptInterceptors, client, this);
     const { origin } = this.report;
     // Later attempts start in the async context of a timer or a connection.
     return origin === undefined

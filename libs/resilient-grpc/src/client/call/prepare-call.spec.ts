@@ -38,7 +38,7 @@ function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: 
     interceptors: [],
     propagation: { deadline: true, cancellation: true, metadata: [] },
   } as unknown as ResolvedClientSettings;
-  const parts = new MethodRuntime(settings, {
+  const runtime = new MethodRuntime(settings, {
     name: 'memory',
     transport,
     budget: { current: new DefaultBudget() },
@@ -63,7 +63,7 @@ function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: 
     ...(timeouts.inbound === undefined ? {} : { deadline: new Date(clock.epoch() + timeouts.inbound) }),
   };
   const call = new ClientCall(
-    parts.contextOf(METHOD, policy),
+    runtime.contextOf(METHOD, policy),
     { request: 'x', given: { metadata: undefined, options: { timeoutMs: timeouts.call } }, createdIn: undefined },
     { next: () => true, error: () => undefined, complete: () => undefined },
   );

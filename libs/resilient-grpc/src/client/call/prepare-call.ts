@@ -93,7 +93,7 @@ export function prepareCall(
   // For a resumed stream, waiting for the end of an outage is faster than failing and resuming again.
   const waitsToResume = scope !== undefined && scope.resumes > 0 ? true : undefined;
   const waitForReady = options?.waitForReady ?? byMetadata ?? policy.waitForReady ?? waitsToResume;
-  const outgoing = context.parts === undefined ? undefined : outgoingCall(context, metadata, binding);
+  const outgoing = context.attemptInterceptors === undefined ? undefined : outgoingCall(context, metadata, binding);
   let payload: unknown;
   let bytes = 0;
   if (!context.method.requestStream) {

@@ -237,7 +237,7 @@ export interface MethodOptions {
    */
   readonly attemptTimeoutMs?: number | undefined;
   /**
-   * True if the method is safe to repeat, so that retries may resend calls that may have reached the server. `false` disables the retry
+   * True if the method is safe to repeat; retries may then resend calls that may have reached the server. `false` disables the retry
    * policy and the hedging policy for the method.
    * @defaultValue the proto's `idempotency_level`
    */

@@ -51,7 +51,7 @@ export interface SettingsInput {
   readonly propagate?: PropagationOptions | undefined;
   /** Called for each call if propagation is enabled; `found` is true if an inbound call was found. */
   readonly inboundNote?: ((found: boolean) => void) | undefined;
-  /** Resolves interceptor classes; if absent, classes are rejected. */
+  /** Resolves interceptor classes. If absent, the calls of a client with an interceptor class fail. */
   readonly interceptorOf?: InterceptorSource | undefined;
 }
 
@@ -228,8 +228,8 @@ function isObject(value: unknown): value is object {
 
 /** Casts untrusted options to the type they were checked against. A value that is not an object becomes an empty object. */
 function uncheckedOptions<T extends object>(value: unknown): T {
-  // The cast is correct only if no problems were found. Until then, a value of the wrong type may throw when it is used, and
-  // `resolveSettings` then returns the problems found so far.
+  // The cast is correct only if no problems are found. Otherwise, a value of the wrong type may throw when it is used, and
+  // `resolveSettings` returns the problems found so far.
   return (isObject(value) ? value : {}) as T;
 }
 

@@ -38,7 +38,7 @@ export interface ResolvedClientSettings {
   readonly hooks?: CallHooks | undefined;
   /** Data propagated from inbound calls; `undefined` if inbound calls are ignored. */
   readonly propagation?: Propagation | undefined;
-  /** Present if the service config is an Observable, so that policies change between calls. Closed with the client. */
+  /** Present if the service config is an Observable. Policies may then change between calls. Closed with the client. */
   readonly live?: LivePolicies | undefined;
   /** grpc-js's interceptors, from `channelOptions.interceptors`. */
   readonly interceptors: readonly Interceptor[];
@@ -57,7 +57,7 @@ export interface LivePolicies {
   readonly first: Promise<void>;
   /** The current service config; `undefined` before the first one. */
   readonly config: ParsedServiceConfig | undefined;
-  /** The channel settings of the current service config, or of the options if it has none. */
+  /** The channel settings for the current service config. The client's own options override the service config. */
   readonly balancing: BalancingSettings;
   /** Returns the policy of a method for a call that starts now. */
   policyOf(path: string): ResolvedMethodPolicy | undefined;

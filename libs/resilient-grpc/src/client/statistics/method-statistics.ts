@@ -45,12 +45,12 @@ export class MethodStatistics {
     this.previous = new Slice(beganAt);
   }
 
-  /** Records the response of a call, `latencyMs` after the call started. */
+  /** Records the latency of a response stream's headers, measured from the start of the call. */
   answered(latencyMs: number, now: number): void {
     (this.sliceAt(now).latencies ??= new LatencyHistogram()).record(latencyMs);
   }
 
-  /** Counts a call that succeeded. `latencyMs` is `undefined` if `answered` has already recorded it. */
+  /** Counts a call that succeeded. `latencyMs` is `undefined` if it has already been recorded, or if a drain completed the stream. */
   succeeded(latencyMs: number | undefined, now: number): void {
     this.succeededCalls += 1;
     const slice = this.sliceAt(now);

@@ -53,7 +53,7 @@ export class UnreadStreams {
     });
   }
 
-  /** @param stoppedMs time in which this process did not run, so that no reader could request a message */
+  /** @param stoppedMs time during which this process did not run, so no reader could request a message */
   private check(stoppedMs: number): void {
     const now = this.clock.now();
     // The last request occurred at an unknown time between two checks. The stream is reported on time, or at most one interval early.

@@ -65,7 +65,7 @@ describe('idleCheck', () => {
       'a restart ends a connection in use',
       { kind: 'ended-in-use', afterMs: 30_000, end: { how: 'goaway', details: 'max_age', afterMs: 30_000 } },
       'warning',
-      'after 30 s, too (GOAWAY: max_age)',
+      'a connection in use was closed after 30 s (GOAWAY: max_age)',
       'measure up to 24s',
     ],
     [

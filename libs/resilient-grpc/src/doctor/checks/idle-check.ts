@@ -24,7 +24,7 @@ export function idleCheck(outcome: IdleOutcome, limitMs: number): CheckResult {
       return result(...droppedVerdict(outcome));
     case 'ended-in-use': {
       const { afterMs, end } = outcome;
-      const message = `a connection in use was ended after ${duration(afterMs)}, too (${how(end)})`;
+      const message = `a connection in use was closed after ${duration(afterMs)} (${how(end)})`;
       const remedy = `the cause is a maximum connection age or a restart, not an idle timeout; measure up to ${seconds(afterMs * SAFE_SHARE)}`;
       return result('warning', message, remedy);
     }

@@ -7,7 +7,7 @@ describe('shutdownCheck', () => {
   it('passes the shutdown check if preStop and the drain, which includes the readiness delay, end before SIGKILL', () => {
     expect(shutdownCheck(VALID_TIMES)).toMatchObject({
       status: 'ok',
-      message: 'drain 20 s (including 5 s readiness delay); SIGKILL after 30 s',
+      message: 'drain 20 s (including a readiness delay of 5 s); SIGKILL after 30 s',
       facts: { totalMs: 20_000, spareMs: 10_000 },
     });
   });
@@ -16,7 +16,7 @@ describe('shutdownCheck', () => {
     expect(shutdownCheck({ ...VALID_TIMES, preStopMs: 10_000 })).toMatchObject({
       status: 'failed',
       message:
-        'SIGKILL arrives before the drain ends: preStop 10 s + drain 20 s (including 5 s readiness delay) = 30 s; SIGKILL after 30 s',
+        'SIGKILL arrives before the drain ends: preStop 10 s + drain 20 s (including a readiness delay of 5 s) = 30 s; SIGKILL after 30 s',
       remedy: 'set terminationGracePeriodSeconds to 32 or more, or reduce drain.timeoutMs',
     });
     expect(shutdownCheck({ ...VALID_TIMES, preStopMs: 5_000 }).status).toBe('ok');

@@ -24,7 +24,7 @@ export function shutdownCheck(times: ShutdownTimes): CheckResult {
   const { drainMs, readinessDelayMs, gracePeriodMs, preStopMs } = times;
   const totalMs = preStopMs + drainMs;
   const result = resultsOf('shutdown', { ...times, totalMs, spareMs: gracePeriodMs - totalMs });
-  const delay = readinessDelayMs > 0 ? ` (including ${duration(readinessDelayMs)} readiness delay)` : '';
+  const delay = readinessDelayMs > 0 ? ` (including a readiness delay of ${duration(readinessDelayMs)})` : '';
   const drain = `drain ${duration(drainMs)}${delay}`;
   const parts = preStopMs > 0 ? `preStop ${duration(preStopMs)} + ${drain} = ${duration(totalMs)}` : drain;
   const message = `${parts}; SIGKILL after ${duration(gracePeriodMs)}`;

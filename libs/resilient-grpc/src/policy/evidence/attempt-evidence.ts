@@ -24,7 +24,7 @@ export interface AttemptEvidence {
   /** Code as the transport reported it; may be an invalid status code (NaN, 99, or undefined for an unsupported encoding). */
   readonly code: number;
   readonly details: string;
-  /** True if a connection was picked, so that bytes may have been sent. */
+  /** True if a connection was picked. Bytes may then have been sent. */
   readonly picked: boolean;
   /** True if the channel was READY when the attempt ended. A failure without a picked connection is then usually local. */
   readonly channelReady: boolean;

@@ -81,7 +81,7 @@ describe('hedging simulation', { timeout: 300_000 }, () => {
       expect(Math.min(...answered.slice(25))).toBe(1);
     });
 
-    it('keeps the server overloaded after a slowdown, so that more than 40% of the calls fail, if there is no hedge budget', () => {
+    it('keeps the server overloaded and fails more than 40% of the calls after a slowdown if there is no hedge budget', () => {
       const { answered } = run(unlimitedHedges);
       expect(Math.max(...answered.slice(30))).toBeLessThan(0.6);
     });

@@ -9,7 +9,7 @@ const LATE_AFTER_MS = 10;
 const MAX_GAP_MS = 0.5;
 
 /**
- * Detects that handlers run back to back, so that calls wait for them. A batch is a call and all calls that arrive before the synchronous
+ * Detects that handlers run back to back while calls wait for them. A batch is a call and all calls that arrive before the synchronous
  * work and the microtasks of its handler end. Time between batches is subtracted from the busy time. If handling a request takes less time
  * than reading it, a queue in front of the handlers has no benefit.
  */

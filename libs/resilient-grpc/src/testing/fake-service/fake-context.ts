@@ -32,7 +32,7 @@ export function fakeContexts(
     { clock, random, report: () => undefined },
   );
   if (!resolution.ok) throw new Error(`fakeGrpcService: ${JSON.stringify(resolution.problems)}`);
-  const parts = new MethodRuntime(resolution.settings, {
+  const runtime = new MethodRuntime(resolution.settings, {
     name: FAKE_CLIENT,
     // Safe cast: the contexts returned below contain only fake methods.
     transport: alwaysReady((request, listener) => start(request.method as FakeMethod, request, listener)),
@@ -48,7 +48,7 @@ export function fakeContexts(
     random,
   });
   // With an interceptor list, even an empty one, messages are not serialized, and the call itself enforces its deadline.
-  return (method) => ({ ...parts.contextOf(method, plainPolicy(method)), interceptors: [] });
+  return (method) => ({ ...runtime.contextOf(method, plainPolicy(method)), interceptors: [] });
 }
 
 /** Creates a transport that is always ready and has no connections. */

@@ -9,7 +9,7 @@ const PATTERN_METADATA = 'microservices:pattern';
 /** Returns the gRPC servers that are connected to the application, including `Transport.GRPC` servers. */
 export function connectedServers(modules: ModulesContainer): readonly ServerGrpc[] {
   const servers: ServerGrpc[] = [];
-  // Emits all servers synchronously.
+  // The registry emits all servers synchronously.
   modules
     .getRpcTargetRegistry<unknown>()
     .subscribe((server) => {

@@ -47,12 +47,12 @@ export class LoadReports {
   readonly interceptor: ServerInterceptor = (_, call) =>
     new ServerInterceptingCall(call, {
       sendStatus: (status, next) => {
-        next(this.added(status));
+        next(this.withReport(status));
       },
     });
 
   /** Counts a call that ends with `status`. Returns the status with the latest report in its metadata. */
-  added(status: SentStatus): SentStatus {
+  withReport(status: SentStatus): SentStatus {
     this.count(status.code);
     if (this.report === undefined) return status;
     const metadata = status.metadata?.clone() ?? new Metadata();

@@ -4,7 +4,7 @@ const MIN_SILENCE_MS = 250;
  * Maximum time from the start of an attempt to the start of the observed silence, and maximum age of the latest check. It spans two checks
  * of the connection.
  */
-const MAX_OBSERVED_LATE_MS = 500;
+const MAX_CHECK_LAG_MS = 500;
 
 /** Received bytes of a connection, as its periodic checks found them. Times are monotonic milliseconds. */
 export interface ReceivedBytes {
@@ -31,8 +31,8 @@ export function silenceMs(
   startedAt: number,
   now: number,
 ): number | undefined {
-  if (last?.bytesRead !== bytesRead || now - last.checkedAt > MAX_OBSERVED_LATE_MS) return undefined;
-  if (last.since - startedAt > MAX_OBSERVED_LATE_MS) return undefined;
+  if (last?.bytesRead !== bytesRead || now - last.checkedAt > MAX_CHECK_LAG_MS) return undefined;
+  if (last.since - startedAt > MAX_CHECK_LAG_MS) return undefined;
   const silentMs = now - Math.max(last.since, startedAt);
   return silentMs >= MIN_SILENCE_MS ? silentMs : undefined;
 }

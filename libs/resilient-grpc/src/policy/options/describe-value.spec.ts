@@ -65,8 +65,8 @@ describe('describeData', () => {
     [Promise.resolve(1), 'a Promise'],
     [{ url: 'http://user:secret@host' }, '{"url":"http://***@host"}'],
     [{ text: 'x'.repeat(100) }, `{"text":"${'x'.repeat(51)}…`],
-    [ring, 'an object that is not valid JSON'],
-    [{ toJSON: () => undefined }, 'an object that is not valid JSON'],
+    [ring, 'an object that cannot be serialized as JSON'],
+    [{ toJSON: () => undefined }, 'an object that cannot be serialized as JSON'],
   ])('describeData() formats %o as %s', (value, text) => {
     expect(describeData(value)).toBe(text);
   });

@@ -30,7 +30,7 @@ export function describeData(value: unknown): string {
   } catch {
     // The value has a cycle, a bigint, or a getter that throws.
   }
-  return 'an object that is not valid JSON';
+  return 'an object that cannot be serialized as JSON';
 }
 
 /** Describes `value` without the contents of strings and objects, which may be secrets. */

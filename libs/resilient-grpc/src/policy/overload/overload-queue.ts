@@ -56,7 +56,7 @@ export interface OverloadQueueLimits {
  * call is refused.
  *
  * A call with a deadline is refused on arrival only if `maxQueued` such calls are waiting, or if two conditions are both true. First, a
- * server that queues everything could not start the call before its deadline. Second, the call would wait here for more than 100 ms or
+ * server that queues everything could not complete the call before its deadline. Second, the call would wait here for more than 100 ms or
  * beyond its deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including refused calls,
  * minus the calls that were served since then. A burst that the server can still serve in time is therefore served, and the queue stays
  * short in an overload that lasts.
@@ -87,7 +87,10 @@ export class OverloadQueue<T extends WaitingCall> {
   private isOverloadedNow = false;
   private isShared = false;
   private isReweighed = false;
-  /** Served weight of calls without a deadline, minus the served weight of calls with a deadline. */
+  /**
+   * Weight taken from `unlimited`, minus the weight taken from `limited`. Counted only while the queues share the server and the oldest
+   * waiting call has no deadline.
+   */
   private balance = 0;
 
   constructor(private readonly limits: OverloadQueueLimits) {

@@ -57,12 +57,12 @@ export class ReleasePace {
     input: ReleasePaceInput,
     private readonly policy: ReleasePolicy = DEFAULT_RELEASE_POLICY,
   ) {
-    const { startShare, minStartPerSecond, startWithoutUsual } = policy;
+    const { startShare, minStartPerSecond, defaultStartPerSecond } = policy;
     const usual = input.usualCallsPerSecond;
     this.floorPerSecond = input.demand.floorPerSecond;
     this.deadlinePacePerSecond = input.demand.deadlinePacePerSecond;
     this.startPerSecond = Math.max(
-      usual === 0 ? startWithoutUsual : Math.max(usual * startShare, minStartPerSecond),
+      usual === 0 ? defaultStartPerSecond : Math.max(usual * startShare, minStartPerSecond),
       this.floorPerSecond,
     );
     this.callsPerSecond = this.startPerSecond;

@@ -5,7 +5,7 @@ export const DEFAULT_RELEASE_POLICY = {
   /** Minimum starting pace, in calls per second. */
   minStartPerSecond: 2,
   /** Starting pace of a client without history, in calls per second. Such a client holds few calls, or its bound requires a higher pace. */
-  startWithoutUsual: 10,
+  defaultStartPerSecond: 10,
   /** Bound for sending every held call after READY, as a multiple of the outage grace period, or of the longest wait if that is longer. */
   boundGraces: 3,
   /** Minimum of the bound in milliseconds, for clients with a short outage grace period or none. */
@@ -21,7 +21,7 @@ export const DEFAULT_RELEASE_POLICY = {
   growth: 1.25,
   /** Maximum growth factor while the pace is too slow for the deadlines of held calls. */
   urgentGrowth: 1.35,
-  /** Factor by which the pace shrinks after a step with slow or failed calls. */
+  /** Factor that multiplies the pace after a bad step; see `badShare`. */
   slowing: 0.6,
   /** Minimum interval between two reductions of the pace. */
   minSlowdownIntervalMs: 300,

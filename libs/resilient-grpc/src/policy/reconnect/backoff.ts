@@ -12,8 +12,8 @@ const JITTER = 0.2;
 export const SHORT_LIVED_MS = 1_000;
 
 /**
- * Returns grpc-js's backoff after the first failed connection attempt, in milliseconds. grpc-js jitters every backoff except the first one.
- * Without this jitter, the clients of one server would reconnect at the same moment.
+ * Returns the first backoff to configure in grpc-js, in milliseconds, with jitter. grpc-js itself does not jitter the first backoff, so
+ * the clients of one server would otherwise reconnect at the same moment.
  */
 export function firstBackoffMs(maxMs: number, random: Random): number {
   return Math.min(Math.round(jitter(FIRST_BACKOFF_MS, FIRST_BACKOFF_JITTER, random)), maxMs);

@@ -11,7 +11,7 @@ export const HEDGE_MARK = 'hedge';
  * Time after the start of a retried stream during which its handler's calls count as part of the retry. Later calls are unrelated to the
  * earlier failure.
  */
-const CHAIN_STOP_STREAM_MS = 10_000;
+const STREAM_CHAIN_MS = 10_000;
 
 /** Metadata key for the number of previous attempts (gRFC A6). */
 export const PREVIOUS_ATTEMPTS = 'grpc-previous-rpc-attempts';
@@ -27,5 +27,5 @@ export function stopsRetries(
   inbound: { readonly retry: boolean; readonly streaming: boolean; readonly startedAt: number },
   now: number,
 ): boolean {
-  return inbound.retry && (!inbound.streaming || now - inbound.startedAt < CHAIN_STOP_STREAM_MS);
+  return inbound.retry && (!inbound.streaming || now - inbound.startedAt < STREAM_CHAIN_MS);
 }

@@ -13,6 +13,6 @@ export function decideReplacement(past: Replacements, now: number, policy: Suspi
   const replacements = past.filter((at) => now - at < policy.replacementWindowMs);
   const last = replacements.at(-1);
   if (last !== undefined && now - last < policy.oneReplacementMs) return { replace: true, replacements };
-  if (replacements.length >= policy.replacements) return { replace: false, because: 'too-many', replacements };
+  if (replacements.length >= policy.maxReplacements) return { replace: false, because: 'too-many', replacements };
   return { replace: true, replacements: [...replacements, now] };
 }

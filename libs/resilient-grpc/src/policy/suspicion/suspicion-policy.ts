@@ -28,7 +28,7 @@ export const DEFAULT_SUSPICION_POLICY = {
    */
   confirmMs: 500,
   /** Maximum number of replacements in `replacementWindowMs`. */
-  replacements: 3,
+  maxReplacements: 3,
   replacementWindowMs: 600_000,
   /** Connections that are closed within this time count as one replacement. They have one cause, and cost no more than a new channel. */
   oneReplacementMs: 10_000,

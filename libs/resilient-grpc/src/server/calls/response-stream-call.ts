@@ -77,7 +77,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       return;
     }
     if (message === null) {
-      // A Node stream reserves null for its end, and throws.
+      // Node streams reserve null for their end, so `write(null)` throws.
       this.onError({ code: StatusCode.INTERNAL, details: `The handler of ${this.method.path} emitted null` });
       return;
     }

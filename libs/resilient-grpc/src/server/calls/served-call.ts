@@ -263,7 +263,7 @@ export abstract class ServedCall {
   /** Releases the handler's result: unsubscribes from Observables, closes iterators. */
   protected abstract releaseHandler(): void;
 
-  /** Releases the handler and logs errors of its teardown, which must not prevent the end of a call or a drain. */
+  /** Releases the handler and reports errors of its teardown, which must not prevent the end of a call or a drain. */
   protected releaseHandlerQuietly(): void {
     try {
       this.releaseHandler();
@@ -278,7 +278,7 @@ export abstract class ServedCall {
   protected abstract send(status: StatusLike): void;
 
   /**
-   * Returns the status of a failed handler. Reports errors that are not gRPC errors, because their details are not sent to the caller.
+   * Returns the status of a failed handler. Reports the error if the caller does not receive all of it.
    * @param filtered true if the error has passed Nest's exception filters
    */
   protected failureStatus(error: unknown, filtered: boolean): StatusLike {

@@ -20,7 +20,7 @@ export interface WireCall {
   readonly writableEnded: boolean;
   /** Number of messages that wait for the client. */
   readonly writableLength: number;
-  /** Maximum number of waiting messages before back-pressure. */
+  /** Maximum number of waiting messages before backpressure. */
   readonly writableHighWaterMark: number;
   getDeadline(): Date | number;
   getPeer(): string;

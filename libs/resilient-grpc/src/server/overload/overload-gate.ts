@@ -23,7 +23,7 @@ export const SLICE_MS = 10;
 const MAX_UNLIMITED = 5_000;
 
 /**
- * Runs the handlers of unary calls. While the handlers leave the process time for other work, each handler runs when its call arrives.
+ * Runs the handlers of unary calls. While the process has time for other work, each handler runs when its call arrives.
  * Otherwise, calls wait in a queue that refuses calls that cannot be served in time, and the event loop turns after each slice of work.
  * Without the queue, calls would wait in the buffers of sockets, where their deadlines and cancellations cannot be detected.
  */

@@ -36,7 +36,9 @@ export function refuseUnreadCalls(
     const timeoutMs = timeout === undefined ? Infinity : parseGrpcTimeout(String(timeout));
     if (timeoutMs === undefined || !gate.refuseUnread(method, timeoutMs, stream.session)) return false;
     stream.once('error', ignore);
-    stream.respond(loadReports === undefined ? refusal : responseOf(loadReports.added(REFUSED)), { endStream: true });
+    stream.respond(loadReports === undefined ? refusal : responseOf(loadReports.withReport(REFUSED)), {
+      endStream: true,
+    });
     // Discards the request.
     stream.resume();
     const { path, kind } = method;

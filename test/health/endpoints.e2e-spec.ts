@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { experimental } from '@grpc/grpc-js';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { captureLeaks, ChildServer, waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import { BehaviorSubject, firstValueFrom } from 'rxjs';
@@ -54,6 +55,19 @@ async function peersOf({ client, orders }: OrdersApp, count = 30): Promise<Reado
 
 const healthOf = ({ client }: OrdersApp) =>
   new Map(client.snapshot().connections.map(({ address, health }) => [address, health]));
+
+it('checks no health, and makes calls to every endpoint, if grpc-js lacks calls on one connection', async () => {
+  const { prototype } = experimental.BaseSubchannelWrapper;
+  const { getChannel } = prototype;
+  onTestFinished(() => {
+    prototype.getChannel = getChannel;
+  });
+  Reflect.deleteProperty(prototype, 'getChannel');
+  const servers = await startServers(2);
+  const app = await startApp(onTestFinished, settingsFor(servers));
+  await waitFor(async () => (await peersOf(app)).size === 2);
+  expect([...healthOf(app).values()]).toEqual([undefined, undefined]);
+});
 
 describe.each(PATHS)('health of each endpoint, calls %s', (_, direct) => {
   it('makes no calls to an endpoint while it is NOT_SERVING', { tags: ['timed'] }, async ({ task }) => {

@@ -30,6 +30,9 @@ import { isFurther } from './connection/address-connections.js';
 import { StreamWait } from './outage/stream-wait.js';
 import { WaitingCalls } from './outage/waiting-calls.js';
 import { WireAttempt } from './attempt/wire-attempt.js';
+import { CONNECTION_CALL_SEAM } from './quirks/client-seams.js';
+import { experimental } from './quirks/experimental.js';
+import { isPresent } from './quirks/seam.js';
 
 /** Dependencies of a managed channel. */
 export interface ChannelDependencies {
@@ -591,7 +594,8 @@ export class ManagedChannel implements CallTransport {
   private createEndpoints(): Endpoints | undefined {
     const { clock, random, events } = this.dependencies;
     const ejection = this.ejectionOf(this.balancing);
-    const { healthService } = this.balancing;
+    // Without calls on one connection, no endpoint could report that it is serving.
+    const healthService = isPresent(CONNECTION_CALL_SEAM, experimental) ? this.balancing.healthService : undefined;
     if (ejection === undefined && healthService === undefined) return undefined;
     return new Endpoints(ejection, healthService, clock, random, events);
   }

@@ -150,7 +150,8 @@ export class Endpoints {
     return { service, endpoints: new Map(endpoints) };
   }
 
-  private get checksHealth(): boolean {
+  /** True if endpoints receive calls only while they report that they are serving. */
+  get checksHealth(): boolean {
     return this.healthService !== undefined;
   }
 

@@ -394,7 +394,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   /** Returns the function that watches the health of a connection. */
   private healthWatch({ dependencies }: PolicyOwner): ((connection: ObservedConnection) => HealthWatch) | undefined {
     const { health, endpoints } = dependencies;
-    if (health === undefined || endpoints === undefined || !this.isBalancing) return undefined;
+    if (health === undefined || endpoints?.checksHealth !== true || !this.isBalancing) return undefined;
     return (connection) =>
       new HealthWatch(
         (opening) => health.open(connection, opening),

@@ -31,6 +31,13 @@ export const ENDPOINT_SEAM: Seam = {
   lostWithout: 'ejection and health checks of endpoints (ejectUnhealthy, outlierDetection, healthCheckConfig)',
 };
 
+/** Names for calls on one connection. */
+export const CONNECTION_CALL_SEAM: Seam = {
+  on: 'experimental',
+  needs: ['BaseSubchannelWrapper.prototype.getChannel()'],
+  lostWithout: 'calls on one connection (dead-connection detection, health Watch)',
+};
+
 /** Names for the connector that receives each socket. */
 export const CONNECTOR_SEAM: Seam = {
   on: 'credentials',
@@ -61,11 +68,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
   LEAF_SEAM,
   ENDPOINT_SEAM,
   CONNECTOR_SEAM,
-  {
-    on: 'experimental',
-    needs: ['BaseSubchannelWrapper.prototype.getChannel()'],
-    lostWithout: 'calls on one connection (dead-connection detection, health Watch)',
-  },
+  CONNECTION_CALL_SEAM,
   {
     on: 'experimental',
     needs: ['parseLoadBalancingConfig()'],

@@ -87,5 +87,6 @@ export function numberRemedy(value: unknown): string | undefined {
   if (Number.isFinite(Number(value))) return `write ${String(Number(value))} without quotes`;
   const [, amount, unit = ''] = /^\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)\s*$/i.exec(value) ?? [];
   const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit.toLowerCase()] ?? 1;
-  return amount === undefined ? undefined : `write ${String(Number(amount) * unitMs)}`;
+  // Rounded, because products such as 1.001 × 1,000 are inexact.
+  return amount === undefined ? undefined : `write ${String(Number((Number(amount) * unitMs).toFixed(3)))}`;
 }

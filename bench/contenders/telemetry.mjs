@@ -51,8 +51,7 @@ export const subscriber = {
 };
 
 /**
- * The client with an SDK, which records the metrics of all clients created after it. A process therefore opens the contender that it
- * measures before the other contenders.
+ * The client with an SDK, which records the metrics of all clients created after it. A process therefore opens the measured contender first.
  */
 export const withMetrics = {
   /** @param {string} address */

@@ -6,7 +6,7 @@ export interface DrainReport {
   readonly failed?: number;
   /** Number of streams that were completed. */
   readonly completed: number;
-  /** Number of calls that the drain ended with an error because of `onDrain: 'fail'`; absent if there are none. */
+  /** Number of calls that the drain ended with an error because of `onDrain: 'fail'`; absent if 0. */
   readonly ended?: number;
   /** Number of calls that the drain cut off: at its timeout, or because their retry was due too late. */
   readonly cancelled: number;

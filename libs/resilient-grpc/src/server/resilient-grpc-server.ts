@@ -106,7 +106,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly calls: ServerCalls;
   private readonly overloadState: OverloadState;
   private readonly gate: OverloadGate;
-  /** Methods whose calls pass the gate and have no other limit, by path. */
+  /** Methods whose calls are subject to the gate and to no other limit, by path. */
   private readonly gatedMethods = new Map<string, ServedMethod>();
   private readonly serverLimit: ConcurrencyLimit | undefined;
   private readonly connections: ServerConnections;

@@ -145,7 +145,7 @@ export class ServerDrain {
       this.watchdog?.clear();
     }
     const report = { ...ends, connectionsCutOff: connections.cutOff, durationMs: clock.now() - beganAt };
-    this.logReport(report, cutOff);
+    this.publishReport(report, cutOff);
     return report;
   }
 
@@ -166,7 +166,7 @@ export class ServerDrain {
     await Promise.all([calls.whenOver(), connections.closed()]);
   }
 
-  private logReport(report: ServerDrainReport, cutOff: ReadonlyMap<string, number>): void {
+  private publishReport(report: ServerDrainReport, cutOff: ReadonlyMap<string, number>): void {
     const { events } = this.dependencies;
     if (events.wanted) events.emit({ type: 'drain', phase: 'end', ...report });
     notify(this.listeners, (listener) => {

@@ -80,10 +80,10 @@ export function simulateHedging(clock: VirtualClock, load: HedgedLoad): HedgedOu
       }
       if (decision.action === 'send') {
         attempts++;
-        const endsFirst = state.sent === 1;
+        const isFirstAttempt = state.sent === 1;
         serve(() => {
           const facts = { verdict: SUCCESS, pushback: NO_PUSHBACK, lostWith: undefined, delivered: false };
-          apply({ type: 'ended', at: clock.now(), ...facts }, endsFirst);
+          apply({ type: 'ended', at: clock.now(), ...facts }, isFirstAttempt);
         });
       }
       if (state.dueAt < Infinity) {

@@ -27,7 +27,7 @@ interface Overall {
   readonly benches: readonly Bench[];
 }
 
-/** Columns that distinguish the rows of a contender, at the smallest size below. */
+/** Columns that distinguish the rows of a contender in a run with the arguments `SMALLEST`. */
 const ROWS: Readonly<Record<string, readonly object[]>> = {
   unary: [{ inFlight: 1 }, { inFlight: 2 }],
   stream: [{ size: 65_536 }],

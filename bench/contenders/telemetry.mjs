@@ -51,7 +51,8 @@ export const subscriber = {
 };
 
 /**
- * The client with an SDK, which records the metrics of all clients created after it. A process therefore opens the measured contender first.
+ * The client with an SDK, which records the metrics of all clients created after it. Each process therefore opens the measured contender
+ * first.
  */
 export const withMetrics = {
   /** @param {string} address */

@@ -35,7 +35,7 @@ export class LogFollower {
     return new LogFollower(path, 'end');
   }
 
-  /** Returns the lines that were not read yet. */
+  /** Returns the lines that have not been read yet. */
   *read(): Generator<LogLine> {
     for (;;) {
       const bytes = readSync(this.file, this.chunk, 0, CHUNK_BYTES, this.position);

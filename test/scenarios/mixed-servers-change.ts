@@ -28,7 +28,7 @@ export const mixedServersChange: Situation = {
     'reads failed': { atMost: 0 },
     'writes failed': { atMost: 0 },
     'writes executed twice': { atMost: 0 },
-    'feeds on removed servers that ended': { atMost: 0 },
+    'feeds that ended on removed servers': { atMost: 0 },
     'events lost or repeated': { atMost: 0 },
     'connections ended early': { atMost: 0 },
   },
@@ -79,7 +79,7 @@ async function changes(run: Run) {
     ...figuresOf(gets, 'reads'),
     ...figuresOf(creates, 'writes'),
     'writes executed twice': servers.all.reduce((sum, server) => sum + server.duplicates('Create'), 0),
-    'feeds on removed servers that ended': feeds.filter(({ end }) => end !== undefined).length,
+    'feeds that ended on removed servers': feeds.filter(({ end }) => end !== undefined).length,
     'events lost or repeated': feeds.reduce((sum, { lost, repeated }) => sum + lost + repeated, 0),
     'connections ended early': ended,
   };

@@ -45,9 +45,10 @@ export const shortAndLongConnections: Situation = {
 };
 
 /**
- * Measures calls to a server that closes its connections at their maximum age and refuses calls that arrive after its GOAWAY. If a busy machine delays the
- * server by more than this age, the server refuses all calls on each new connection until the retry budget is spent. Therefore, if only
- * counts are judged, a proxy sends GOAWAY instead. It does so after a call has arrived, and calls that arrive after the GOAWAY are served.
+ * Measures calls to a server that closes its connections at their maximum age and refuses calls that arrive after its GOAWAY. If a busy
+ * machine delays the server by more than this age, the server refuses all calls on each new connection until the retry budget is spent.
+ * Therefore, if only counts are judged, a proxy sends GOAWAY instead. It does so after a call has arrived, and calls that arrive after the
+ * GOAWAY are served.
  */
 async function shortLived(run: Run, kind: UpstreamKind): Promise<Measured> {
   const cycles = CYCLES[run.length];

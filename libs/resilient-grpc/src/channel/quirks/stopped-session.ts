@@ -24,7 +24,7 @@ const OPEN_STATES: readonly unknown[] = [
  * True if HTTP/2 has stopped on `session` and Node has not reported the end. After a protocol error by the peer, such as a SETTINGS frame
  * of 5 bytes, nghttp2 sends GOAWAY and then neither reads nor writes. For most of these errors, Node emits no event: the socket stays open,
  * its end is not read, and each stream waits forever. The only symptom is that nghttp2 has no pending reads or writes, which Node exposes
- * on a private handle. False if this release of Node does not expose the handle.
+ * on a private handle. False if this release of Node lacks the handle or its `hasPendingData`.
  */
 export function isStopped(session: StoppableSession): boolean {
   if (session.destroyed) return false;
@@ -36,7 +36,7 @@ export function isStopped(session: StoppableSession): boolean {
   return !session.closed || streamsOf(session).some(({ state }) => OPEN_STATES.includes(state.state));
 }
 
-/** Returns the streams of a session that Node has not destroyed; empty if this release of Node stores them elsewhere. */
+/** Returns those streams of a session that Node has not yet destroyed; empty if this release of Node stores them elsewhere. */
 function streamsOf(session: object): readonly Http2Stream[] {
   const streams = reach(session, '[state].streams');
   // Node uses an internal map class, which is not an instance of `Map`. Safe: it stores the streams by id.

@@ -37,7 +37,7 @@ function failure(error: GrpcCallError, service: string, timeoutMs: number): Verd
   const message = `${error.codeName}: ${oneLine(error.details)}`;
   if (error.reason === 'deadline') {
     const remedy =
-      'the connection is open: check if the process is frozen or overloaded, or if a proxy has no reachable server';
+      'the connection is open: check whether the server process is frozen or overloaded, or whether a proxy has no reachable server';
     return ['failed', `no response to a call within ${duration(timeoutMs)}`, remedy];
   }
   const { code } = error;

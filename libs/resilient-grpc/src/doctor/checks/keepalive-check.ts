@@ -125,7 +125,8 @@ function pingCheck(seen: PingResult, everyMs: number): CheckResult {
     return result('failed', `the connection was closed after ${pace}`, remedy);
   }
   if (seen.acknowledged < seen.sent) {
-    const remedy = 'check if the process is frozen; a client with this keepalive would close the connection';
+    const remedy =
+      'check whether the server process is frozen; a client with this keepalive would close the connection';
     return result('failed', `${String(seen.acknowledged)} of ${pace}, were acknowledged`, remedy);
   }
   const alone = seen.withCall ? '' : ', without an open call';

@@ -85,7 +85,7 @@ describe('suggestion for a rejected deadline', () => {
 });
 
 describe('farthest deadline', () => {
-  it('measures the farthest deadline from the current time', () => {
+  it('returns Infinity for a deadline that is 99,999,998 hours or more after the current time', () => {
     const hours = 99_999_998 * 3_600_000;
     expect(sendableDeadline(NOW + hours - 1, NOW)).toBe(NOW + hours - 1);
     expect(sendableDeadline(NOW + hours, NOW)).toBe(Infinity);

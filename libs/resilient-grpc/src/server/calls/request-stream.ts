@@ -7,8 +7,8 @@ import type { ReadableCall } from './wire-call.js';
 /**
  * Requests of a client-streaming or bidirectional call. `for await` pulls them with flow control, and throws if the caller disconnects or
  * the deadline passes. Subscribers receive requests as fast as they arrive; if the caller disconnects or the deadline passes, the
- * Observable completes, as in Nest. Nothing is read before the first subscription or iteration, so guards and interceptors can take any
- * time. The requests can be read in only one of these two ways, and iterated only once.
+ * Observable completes, as in Nest. Nothing is read before the first subscription or iteration, so guards and interceptors can take as
+ * long as they need. The requests can be read in only one of these two ways, and iterated only once.
  */
 export class GrpcRequestStream<T> extends Observable<T> implements AsyncIterable<T> {
   // Private, because class-transformer copies all visible properties of an argument and would traverse grpc-js.

@@ -260,7 +260,7 @@ describe('ServerConnections', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('closes each connection at its own age and ends only the calls of its peer', async () => {
+  it('closes each connection when it reaches its own maximum age, and ends only the calls of its peer', async () => {
     const { connections, port, clock, reported, endedCalls, calls } = await bound({
       maxConnectionAgeMs: 10_000,
       maxConnectionAgeGraceMs: 1_000,

@@ -119,7 +119,6 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
     it.each([
       ['a url', `{ name: 'orders', protoPath: 'orders.proto' }`, 'url'],
       ['a contract', `{ name: 'orders', url: 'orders:50051' }`, 'protoPath'],
-      ['a url or a contract', `{ name: 'orders' }`, 'protoPath'],
     ])('names a missing key in the compile error of a client without %s', async (_, client, key) => {
       const project = mkdtempSync(join(folder, build, 'incomplete-'));
       const apps = `../test/consumers/apps/tsconfig.nest-${nest}-${build}.json`;

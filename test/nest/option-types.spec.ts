@@ -21,8 +21,6 @@ export function rejectedByTypes() {
   ResilientGrpcModule.forFeature([{ ...orders }]);
   // @ts-expect-error neither protoPath nor packageDefinition
   ResilientGrpcModule.forFeature([{ name: 'x', url: 'y' }]);
-  // @ts-expect-error neither a url nor a contract
-  ResilientGrpcModule.forFeature([{ name: 'x' }]);
   // @ts-expect-error gRPC options with another transport
   ResilientGrpcModule.forFeature([{ name: 'x', transport: 0, options: { url: '', package: '' } }]);
   // @ts-expect-error misspelled key next to Nest's `options`

@@ -57,14 +57,18 @@ export function resolveDrain({ timeoutMs, readinessDelayMs }: DrainOptions = {})
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | GrpcOptions
   | GrpcOptions['options']
-  // A constant of the type `ClientOptions`, with or without a `url` next to it. The key `transport` is required, so that flat options do
-  // not match. The optional key of the constant matches anyway, because TypeScript compares discriminants such as `transport` value by
-  // value.
-  | (Exclude<ClientOptions, GrpcOptions> & {
+  // Some transports have only optional keys, so flat options without a required key would match them.
+  | (Exclude<ClientOptions, GrpcOptions> &
+      Readonly<Partial<Record<'url' | 'protoPath' | 'packageDefinition', undefined>>>)
+  // Accepts a `url` next to a constant of the type `ClientOptions`. The key `transport` is required, so that flat options do not match.
+  // The optional key of the constant matches anyway, because TypeScript compares discriminants such as `transport` value by value.
+  | {
       readonly transport: ClientOptions['transport'];
+      readonly options?: ClientOptions['options'];
+      readonly url: string;
       readonly protoPath?: undefined;
       readonly packageDefinition?: undefined;
-    })
+    }
 ) &
   Omit<GrpcClientSettings, keyof GrpcOptions['options']>;
 

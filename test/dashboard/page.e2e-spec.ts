@@ -123,7 +123,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       await Promise.allSettled(Array.from({ length: 30 }, () => firstValueFrom(client.get({ id: '1' }))));
       return row.isVisible();
     }, IN_TIME);
-    const healthy = page.locator('table tr', { hasText: servers[1]!.url }).filter({ hasText: /in use.*\d+ %/ });
+    const healthy = page.locator('table tr', { hasText: servers[1]!.url }).filter({ hasText: /in use.*\d+%/ });
     await healthy.waitFor();
     // Neither a phone nor a wide screen clips a table with three addresses.
     for (const width of [390, 1_440]) {

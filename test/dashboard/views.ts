@@ -66,6 +66,8 @@ export async function startViews(): Promise<Views> {
         url: `ipv4:${replicas.map(({ url }) => url).join(',')}`,
         loadBalancing: 'round_robin',
         ejectUnhealthy: { baseEjectionTimeMs: 300_000 },
+        // On a busy machine, the last view is checked after more than the default of 200 s.
+        connectionIdleTimeoutMs: 600_000,
       },
       { name: 'payments', url: UNREACHABLE, outageGraceMs: 300 },
       { name: 'search', url: UNREACHABLE },

@@ -40,17 +40,15 @@ interface Sample {
 async function takeSamples(app: OrdersApp, over: () => unknown): Promise<readonly Sample[]> {
   const samples: Promise<Sample>[] = [];
   const sample = () => {
-    const at = Date.now();
     const { outage } = app.client.connectivity;
     const graceEndsAt = outage?.graceEndsAt.getTime() ?? NaN;
-    const checked = channelOf(app);
+    // The time after the check, because the process may pause before it.
+    const checked = channelOf(app).then((entry) => ({ status: statusOf(entry), at: Date.now() }));
     const called = outcomeOf(app.orders.get({ id: '1' })).then((outcome) => ({
       outcome,
       inOneOutage: outage !== undefined && outage.since.getTime() === app.client.connectivity.outage?.since.getTime(),
     }));
-    samples.push(
-      Promise.all([checked, called]).then(([entry, call]) => ({ status: statusOf(entry), at, graceEndsAt, ...call })),
-    );
+    samples.push(Promise.all([checked, called]).then(([health, call]) => ({ ...health, graceEndsAt, ...call })));
   };
   // Samples at each change, because on a busy machine a state may end before the next periodic sample.
   const changes = app.client.connectivity$.subscribe(() => {

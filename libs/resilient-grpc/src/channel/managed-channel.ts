@@ -594,7 +594,6 @@ export class ManagedChannel implements CallTransport {
   private createEndpoints(): Endpoints | undefined {
     const { clock, random, events } = this.dependencies;
     const ejection = this.ejectionOf(this.balancing);
-    // Without calls on one connection, no endpoint could report that it is serving.
     const healthService = isPresent(CONNECTION_CALL_SEAM, experimental) ? this.balancing.healthService : undefined;
     if (ejection === undefined && healthService === undefined) return undefined;
     return new Endpoints(ejection, healthService, clock, random, events);

@@ -31,7 +31,7 @@ export const ENDPOINT_SEAM: Seam = {
   lostWithout: 'ejection and health checks of endpoints (ejectUnhealthy, outlierDetection, healthCheckConfig)',
 };
 
-/** Names for calls on one connection. */
+/** Names for calls on one connection. Without them, health is not checked, because no endpoint could report that it is serving. */
 export const CONNECTION_CALL_SEAM: Seam = {
   on: 'experimental',
   needs: ['BaseSubchannelWrapper.prototype.getChannel()'],

@@ -71,7 +71,6 @@ export class ClientCall
   private place: CallPlace<this> | undefined;
   private stream: ScopedStream | undefined;
   private unbind: (() => void) | undefined;
-
   /** The running attempt. */
   private attempt: Attempt | undefined;
   /** `attempt`, if it consists of several hedged attempts. */

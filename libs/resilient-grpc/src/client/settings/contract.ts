@@ -16,10 +16,10 @@ export type GrpcContract =
   // The last form is the one that TypeScript names in errors about missing keys.
   (
     | {
-        readonly protoPath?: undefined;
-        readonly loader?: undefined;
         /** Package definition that is already loaded. */
         readonly packageDefinition: PackageDefinition;
+        readonly protoPath?: undefined;
+        readonly loader?: undefined;
       }
     | {
         /** One or more .proto files, relative to the working directory or to `loader.includeDirs`. */

@@ -146,6 +146,29 @@ describe('call that reaches its deadline', () => {
   });
 });
 
+describe('calls without a deadline', () => {
+  it(
+    'logs how many calls wait for a frozen server, and what to do',
+    { timeout: 120_000 },
+    async ({ onTestFinished }) => {
+      const orders = await startProcess(onTestFinished);
+      const { app } = await startApp(onTestFinished, { url: orders.url });
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      orders.freeze();
+      const calls = ['1', '2'].map((id) => firstValueFrom(app.orders.get({ id })));
+      await waitFor(() => aboveDebug(app).length > 0, HANG);
+      orders.thaw();
+      await Promise.all(calls);
+      expect(aboveDebug(app).map((line) => line.replace(/\d+(?:\.\d)? s\b/g, '<duration>'))).toEqual([
+        `warn: ${orders.url} has not answered 2 calls to /orders.v1.Orders/Get for up to <duration>; the calls have no deadline and may never ` +
+          'end: set timeoutMs; nothing received on the connection for <duration>: the server is slow, stuck, or unreachable; set ' +
+          'keepalive to detect connections that no longer respond; ' +
+          `to diagnose, run: npx nestjs-resilient-grpc doctor ${orders.url}`,
+      ]);
+    },
+  );
+});
+
 const SLOW = { tags: ['timed'], timeout: 120_000 };
 
 describe.concurrent('frozen connection', () => {

@@ -187,6 +187,20 @@ export type GrpcClientEvent = {
    * (`NODE_ENV` is not 'production').
    */
   | { readonly type: 'awaited-call'; readonly path: string; readonly awaitedAt?: string }
+  /**
+   * Unary calls without a deadline have been waiting for at least 20 s, and their connection has received nothing since they began. Each
+   * call is reported once.
+   */
+  | {
+      readonly type: 'unanswered-calls';
+      readonly address: string;
+      /** Number of calls by method. */
+      readonly paths: Readonly<Record<string, number>>;
+      /** Age of the oldest of these calls in milliseconds. */
+      readonly oldestMs: number;
+      /** Observation on the connection, and what to do. */
+      readonly remedy: string;
+    }
   /** No message has been requested from a stream that is read on demand for about `unreadStreamWarningMs`. */
   | {
       readonly type: 'unread-stream';

@@ -22,6 +22,7 @@ import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext } from './call-context.js';
 import { keepTraces } from './call/caller-context.js';
 import { CallRegistry } from './call/call-registry.js';
+import { UnansweredCalls } from './call/unanswered-calls.js';
 import { MethodRuntime } from './method-context.js';
 import type { BudgetSnapshot, GrpcClientSnapshot, RecentCalls, Serialized } from './client-snapshot.js';
 import type { ActiveCall } from './active-call.js';
@@ -94,6 +95,7 @@ class GrpcClient implements ResilientGrpcClient {
   private readonly runtime: MethodRuntime;
   private readonly hub: EventHub;
   readonly registry: CallRegistry;
+  private readonly unanswered: UnansweredCalls;
   /** Calls of methods outside the contract. */
   private readonly outside: CallRegistry;
   private readonly statistics: ClientStatistics;
@@ -119,7 +121,9 @@ class GrpcClient implements ResilientGrpcClient {
     const { clock, random } = dependencies;
     this.name = settings.name;
     this.createdAt = clock.epoch();
-    this.registry = new CallRegistry(clock);
+    this.registry = new CallRegistry(clock, () => {
+      this.unanswered.wake();
+    });
     this.outside = new CallRegistry(clock);
     this.statistics = new ClientStatistics(clock);
     this.target = settings.target;
@@ -131,6 +135,12 @@ class GrpcClient implements ResilientGrpcClient {
     };
     const healthMetadata = (): Promise<Metadata> => this.metadataOf(HEALTH_WATCH);
     this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed, healthMetadata });
+    this.unanswered = new UnansweredCalls(
+      this.registry,
+      (peer, startedAt) => this.channel.current.silenceRemedy(peer, startedAt),
+      this.hub,
+      clock,
+    );
     this.states = new BehaviorSubject(this.channel.connectivity);
     this.connectivity$ = this.states.asObservable();
     this.events$ = new Observable<GrpcClientEvent>((subscriber) =>
@@ -427,6 +437,7 @@ class GrpcClient implements ResilientGrpcClient {
 
   private async closeOnce(): Promise<void> {
     this.awaitedCalls?.close();
+    this.unanswered.close();
     this.registry.close();
     this.outside.close();
     // A call that has just started is cancelled a second time in the next turn of the event loop. The channel must be open until then.

@@ -13,6 +13,7 @@ function make(count: number) {
     const call: Changeable = {
       onDrain: 'finish',
       kind: 'unary',
+      deadline: Infinity,
       startedAt: clock.now(),
       complete: () => {
         ended.push(`${index} completed`);

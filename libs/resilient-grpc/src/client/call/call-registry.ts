@@ -16,6 +16,8 @@ export interface RegisteredCall {
   readonly kind: MethodKind;
   /** Monotonic milliseconds. */
   readonly startedAt: number;
+  /** Milliseconds since 1970, or Infinity. */
+  readonly deadline: number;
   describe(): ActiveCall;
   /** Fails the call now with UNAVAILABLE, without waiting for the transport. */
   terminate(reason: 'draining' | 'closed', details: string): void;
@@ -79,7 +81,11 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   cancelled = 0;
   resumed = 0;
 
-  constructor(private readonly clock: Clock) {
+  /** @param onAdd called when a call is added */
+  constructor(
+    private readonly clock: Clock,
+    private readonly onAdd?: () => void,
+  ) {
     this.streamBatches = new StreamBatches(clock);
   }
 
@@ -90,6 +96,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   add(call: RegisteredCall): void {
     this.started += 1;
     this.calls.add(call);
+    this.onAdd?.();
   }
 
   delete(call: RegisteredCall, outcome: StreamOutcome): void {

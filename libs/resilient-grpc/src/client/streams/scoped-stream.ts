@@ -29,8 +29,6 @@ interface PartOfStream extends RegisteredCall {
   /** Monotonic milliseconds. */
   readonly lastMessageAt: number | undefined;
   readonly waiting: boolean;
-  /** Milliseconds since 1970, or Infinity. */
-  readonly deadline: number;
   readonly isDirect: boolean;
   readonly createdBy: MethodContext;
   bindTo(call: Endable): (() => void) | undefined;
@@ -52,7 +50,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private interruption: CallFailure | undefined;
   /** Number of messages that had been delivered when the stream last resumed. */
   private deliveredBefore = 0;
-  private deadline: DeadlineTimer | undefined;
+  private deadlineTimer: DeadlineTimer | undefined;
   private unbind: (() => void) | undefined;
 
   private constructor(
@@ -87,6 +85,10 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   get kind(): MethodKind {
     return this.context.method.kind;
+  }
+
+  get deadline(): number {
+    return this.scope.deadline;
   }
 
   add(call: PartOfStream): void {
@@ -125,7 +127,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     if (this.calls.size > 0) return;
     this.brokenAt ??= clock.now();
     if (scope.deadline !== Infinity) {
-      this.deadline = new DeadlineTimer(scope.deadline, clock, () => {
+      this.deadlineTimer = new DeadlineTimer(scope.deadline, clock, () => {
         this.end(deadlineFailure(clock.now() - this.startedAt, ', waiting to resume'));
       });
     }
@@ -195,8 +197,8 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   }
 
   private stopWatching(): void {
-    this.deadline?.clear();
-    this.deadline = undefined;
+    this.deadlineTimer?.clear();
+    this.deadlineTimer = undefined;
     this.unbind?.();
     this.unbind = undefined;
   }

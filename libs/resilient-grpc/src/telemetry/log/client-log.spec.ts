@@ -407,6 +407,18 @@ describe('events', () => {
       { path, resumes: 2, gapMs: 80 },
     ],
     [
+      {
+        type: 'unanswered-calls',
+        address: '10.0.0.1:50051',
+        paths: { '/a.A/Get': 2, '/a.A/List': 1 },
+        oldestMs: 24_000.4,
+        remedy: 'nothing received on the connection for 24.0 s: the server is stuck',
+      },
+      'warn',
+      /^10\.0\.0\.1:50051 has not answered 2 calls to \/a\.A\/Get, 1 call to \/a\.A\/List for up to 24 s; .*: set timeoutMs; nothing received on the connection for 24\.0 s: the server is stuck$/,
+      { address: '10.0.0.1:50051', calls: 3, oldestMs: 24_000 },
+    ],
+    [
       { type: 'unread-stream', path, openMs: 60_000, unreadMs: 30_000, openedAt: 'feed.ts:7' },
       'warn',
       /stream open for 60 s, unread for 30 s; opened at feed\.ts:7$/,

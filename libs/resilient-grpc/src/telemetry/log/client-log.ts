@@ -146,6 +146,9 @@ export class ClientLog {
       case 'awaited-call':
         this.awaitedCall(event);
         return;
+      case 'unanswered-calls':
+        this.unanswered(event);
+        return;
       case 'unread-stream':
         this.streamLeak(event);
         return;
@@ -326,6 +329,16 @@ export class ClientLog {
     this.warn(
       `${path}: the call${place} was awaited but not subscribed to, so it was not made; write await firstValueFrom(call)`,
       { event: type, path, awaitedAt },
+    );
+  }
+
+  private unanswered({ type, address, paths, oldestMs, remedy }: EventOf<'unanswered-calls'>): void {
+    const calls = Object.values(paths).reduce((sum, count) => sum + count, 0);
+    this.repeated(
+      address,
+      `${address} has not answered ${callsByPath(Object.entries(paths))} for up to ${duration(oldestMs)}; the calls have no ` +
+        `deadline and may never end: set timeoutMs; ${oneLine(remedy)}`,
+      { event: type, address, calls, oldestMs: Math.round(oldestMs) },
     );
   }
 

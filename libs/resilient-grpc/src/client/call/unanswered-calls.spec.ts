@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest';
+import type { GrpcClientEvent } from '../../call/call-event.js';
+import { EventHub } from '../../call/event-hub.js';
+import type { MethodKind } from '../../call/method.js';
+import { BusyClock } from '../../testing/spec-support/busy-clock.js';
+import type { RegisteredCall } from './call-registry.js';
+import { UnansweredCalls } from './unanswered-calls.js';
+
+const REMEDY = 'nothing received on the connection';
+
+interface OpenCall {
+  readonly path?: string;
+  readonly peer?: string | undefined;
+  readonly kind?: MethodKind;
+  readonly deadline?: number;
+}
+
+function make() {
+  const clock = new BusyClock();
+  const hub = new EventHub({ client: 'orders' }, () => clock.epoch());
+  const reported: unknown[] = [];
+  hub.listen((event: GrpcClientEvent) => {
+    if (event.type !== 'unanswered-calls') return;
+    const { address, paths, oldestMs, remedy } = event;
+    reported.push({ address, paths, oldestMs, remedy });
+  }, false);
+  const calls = new Set<RegisteredCall>();
+  const silent = new Set(['10.0.0.1:1', '10.0.0.2:1']);
+  const remedyFor = (peer: string | undefined) => (peer !== undefined && silent.has(peer) ? REMEDY : undefined);
+  const unanswered = new UnansweredCalls(calls, remedyFor, hub, clock);
+  const open = ({ path = '/Get', kind = 'unary', deadline = Infinity, ...rest }: OpenCall = {}): RegisteredCall => {
+    const peer = 'peer' in rest ? rest.peer : '10.0.0.1:1';
+    const startedAt = clock.now();
+    const call = { kind, deadline, startedAt, describe: () => ({ path, peer }) } as unknown as RegisteredCall;
+    calls.add(call);
+    unanswered.wake();
+    return call;
+  };
+  return { clock, calls, silent, unanswered, reported, open };
+}
+
+describe('UnansweredCalls', () => {
+  it('reports a call without a deadline once, when it has waited for 20 s on a silent connection', () => {
+    const { clock, reported, open } = make();
+    open();
+    clock.advance(19_999);
+    expect(reported).toEqual([]);
+    clock.advance(1);
+    expect(reported).toEqual([{ address: '10.0.0.1:1', paths: { '/Get': 1 }, oldestMs: 20_000, remedy: REMEDY }]);
+    clock.advance(600_000);
+    expect(reported).toHaveLength(1);
+  });
+
+  it('combines the calls to one address, and counts them by method', () => {
+    const { clock, reported, open } = make();
+    open();
+    clock.advance(3_000);
+    for (const path of ['/Get', '/List']) open({ path });
+    open({ peer: '10.0.0.2:1' });
+    clock.advance(22_000);
+    expect(reported).toEqual([
+      { address: '10.0.0.1:1', paths: { '/Get': 1 }, oldestMs: 20_000, remedy: REMEDY },
+      { address: '10.0.0.1:1', paths: { '/Get': 1, '/List': 1 }, oldestMs: 22_000, remedy: REMEDY },
+      { address: '10.0.0.2:1', paths: { '/Get': 1 }, oldestMs: 22_000, remedy: REMEDY },
+    ]);
+  });
+
+  it.each<[of: string, call: OpenCall]>([
+    ['a call with a deadline', { deadline: 1e15 }],
+    ['a response stream', { kind: 'server-stream' }],
+    ['a call that waits for a connection', { peer: undefined }],
+    ['a call on a connection that receives data', { peer: '10.0.0.3:1' }],
+  ])('does not report %s', (_, call) => {
+    const { clock, reported, open } = make();
+    open(call);
+    clock.advance(600_000);
+    expect(reported).toEqual([]);
+  });
+
+  it('reports a call whose connection becomes silent later', () => {
+    const { clock, silent, reported, open } = make();
+    silent.clear();
+    open();
+    clock.advance(60_000);
+    silent.add('10.0.0.1:1');
+    clock.advance(5_000);
+    expect(reported).toMatchObject([{ oldestMs: 65_000 }]);
+  });
+
+  it('keeps no timer when no call is open, and starts again with the next call', () => {
+    const { clock, calls, reported, open } = make();
+    const call = open();
+    calls.delete(call);
+    clock.advance(5_000);
+    expect(clock.pending).toBe(0);
+    open();
+    clock.advance(20_000);
+    expect(reported).toHaveLength(1);
+  });
+
+  it('reports nothing after it is closed', () => {
+    const { clock, unanswered, reported, open } = make();
+    open();
+    clock.advance(19_000);
+    unanswered.close();
+    expect(clock.pending).toBe(0);
+    clock.advance(60_000);
+    expect(reported).toEqual([]);
+  });
+});

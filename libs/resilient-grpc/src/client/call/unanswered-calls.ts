@@ -1,0 +1,80 @@
+import type { EventHub } from '../../call/event-hub.js';
+import type { Clock, Timer } from '../../time/clock.js';
+import type { RegisteredCall } from './call-registry.js';
+
+/** Minimum age of a call that is reported. */
+const UNANSWERED_AFTER_MS = 20_000;
+const CHECK_INTERVAL_MS = 5_000;
+
+/** Unary calls on a connection that has received nothing since they began. */
+interface UnansweredGroup {
+  readonly remedy: string;
+  readonly oldestMs: number;
+  readonly paths: Record<string, number>;
+}
+
+/**
+ * Reports unary calls that may never end: they have no deadline, and their connection has received nothing since they began. Without a
+ * report, a frozen server leaves no trace, because no attempt and no connection fails. Each call is reported once. The timer runs only
+ * while calls are open.
+ */
+export class UnansweredCalls {
+  private readonly reported = new WeakSet<RegisteredCall>();
+  private timer: Timer | undefined;
+
+  /**
+   * @param calls open calls, in the order in which they started
+   * @param remedyFor returns the remedy for a call to `peer` that began at `startedAt` (monotonic milliseconds), or `undefined` if the
+   * connection has received something since then
+   */
+  constructor(
+    private readonly calls: Iterable<RegisteredCall>,
+    private readonly remedyFor: (peer: string | undefined, startedAt: number) => string | undefined,
+    private readonly events: EventHub,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Starts the checks when a call begins. */
+  wake(): void {
+    if (this.timer !== undefined) return;
+    const timer = this.clock.setTimer(() => {
+      // If this process was suspended, it reads responses in this turn, after the timers.
+      this.clock.defer(() => {
+        if (this.timer !== timer) return;
+        this.timer = undefined;
+        this.check();
+      });
+    }, CHECK_INTERVAL_MS);
+    this.timer = timer;
+  }
+
+  close(): void {
+    this.timer?.clear();
+    this.timer = undefined;
+  }
+
+  private check(): void {
+    const now = this.clock.now();
+    const groups = new Map<string, UnansweredGroup>();
+    let isNeeded = false;
+    for (const call of this.calls) {
+      isNeeded = true;
+      if (now - call.startedAt < UNANSWERED_AFTER_MS) break;
+      if (call.kind === 'unary' && call.deadline === Infinity && !this.reported.has(call))
+        this.examine(call, groups, now);
+    }
+    if (isNeeded) this.wake();
+    if (!this.events.wanted) return;
+    for (const [address, group] of groups) this.events.emit({ type: 'unanswered-calls', address, ...group });
+  }
+
+  private examine(call: RegisteredCall, groups: Map<string, UnansweredGroup>, now: number): void {
+    const { path, peer } = call.describe();
+    const remedy = this.remedyFor(peer, call.startedAt);
+    if (peer === undefined || remedy === undefined) return;
+    this.reported.add(call);
+    const group = groups.get(peer) ?? { remedy, oldestMs: now - call.startedAt, paths: {} };
+    group.paths[path] = (group.paths[path] ?? 0) + 1;
+    groups.set(peer, group);
+  }
+}

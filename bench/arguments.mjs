@@ -39,7 +39,7 @@ or a benchmark of this library: telemetry, memory, many-streams; server, overloa
   --in-flight A,B     unary, telemetry, server: concurrent calls (1,32,512; telemetry, server: 32)
   --size A,B          stream, upload, bidi, memory: message size in bytes (100,1024,65536; memory: 1024,65536)
   --streams N         open-streams, many-streams: concurrent streams (2000; many-streams: 10000)
-  --messages N        slow-readers: 16 KiB messages per stream (4096); memory: messages per stream (1000000), if smaller than 64 KiB
+  --messages N        slow-readers: 16 KiB messages per stream (4096); memory: messages per stream for sizes below 64 KiB (1000000)
   --factors A,B       overload: loads as multiples of the capacity (3,10)
   --work A,B          overload: handlers (${OVERLOAD_WORK.join(',')}); see bench/overload/server-process.mjs
   --restarts N        recovery: number of restarts (50)

@@ -18,7 +18,7 @@ import { executeCommands } from '../memory/child.mjs';
 const [name, work = '', given = '{}'] = process.argv.slice(2);
 const [kind, first = 0, second = 0] = work.split(':').map((part, index) => (index === 0 ? part : Number(part)));
 
-/** Interval of the messages of a response stream in milliseconds. */
+/** Interval between the messages of a response stream in milliseconds. */
 const MESSAGE_INTERVAL_MS = 50;
 
 /** @param {number} ms */

@@ -10,8 +10,8 @@ import { SAMPLE_MS } from './meter.mjs';
  * @property {number} goodput Share of the calls after the first 2 s that succeed in time.
  * @property {number} newCallsFailed Share of failures among the calls that start within 10 s after the worst fault.
  * @property {number} newCallsFailedConnected Share of failures among those calls whose client was connected.
- * @property {number | null} recoverySeconds Longest time, over all faults, from the end of a fault until at least 99% of calls succeed
- * until shortly before the next fault, or until the end; null if fewer than 99% succeed at that time.
+ * @property {number | null} recoverySeconds Longest time, over all faults, from the end of a fault until the share of successful calls
+ *   reaches 99% and stays there. The period ends shortly before the next fault, or at the end; null if fewer than 99% succeed then.
  * @property {number} lastWaitingSeconds Longest time from READY until a waiting call is sent; 0 if no call waited.
  */
 

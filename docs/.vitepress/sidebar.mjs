@@ -52,7 +52,7 @@ function inOrder(pages) {
   return [...new Set([overview, ...linked, ...pages])];
 }
 
-/** The pages of a folder are nested under its overview, except under a README.md. */
+/** Returns the items of a folder: its pages are nested under its overview, or follow it if the overview is a README.md. */
 function itemsOf([overview, ...pages]) {
   if (overview.endsWith('README') || pages.length === 0) return [overview, ...pages].map(itemOf);
   return [{ ...itemOf(overview), items: pages.map(itemOf), collapsed: true }];

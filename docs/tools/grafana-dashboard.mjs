@@ -67,7 +67,7 @@ const ROWS = [
             '{{grpc_target}}',
           ],
         ],
-        description: '1 without retries and hedges. A higher value is additional load on the server.',
+        description: '1 without retries or hedges. A higher value is additional load on the server.',
       },
       {
         title: 'Attempts that were not retried',
@@ -188,7 +188,7 @@ const ROWS = [
           ],
           [
             `sum by (grpc_target) (${increase('grpc_lb_outlier_detection_ejections_overflow_total', TARGET)})`,
-            '{{grpc_target}} not ejected, too many are unhealthy',
+            '{{grpc_target}} not ejected: too many are unhealthy',
           ],
         ],
         description: 'Endpoints that clients temporarily stopped using, because they failed or were slow.',

@@ -4,7 +4,7 @@ import { sourceFile } from './source-file.mjs';
 /**
  * Returns the value of a constant in the source: a number, a string, or an object of these.
  *
- * @param {string} path below the library's sources
+ * @param {string} path relative to the library's sources
  * @param {string} name for example 'GROWTH'
  */
 export function constant(path, name) {

@@ -10,7 +10,7 @@ const LIBRARY = 'libs/resilient-grpc/src';
 /**
  * Parses a source file of the library. Does not require a build.
  *
- * @param {string} path below the library's sources
+ * @param {string} path relative to the library's sources
  */
 export function sourceFile(path) {
   const text = readFileSync(join(ROOT, LIBRARY, path), 'utf8');

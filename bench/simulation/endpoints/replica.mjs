@@ -4,7 +4,7 @@ const SIGMA = 0.7;
 /** About once a minute, a replica pauses, as for a garbage collection. Attempts that arrive during the pause are answered after it. */
 const PAUSE_MS = 300;
 const PAUSE_PERIOD_MS = 61_000;
-/** Shifts the pauses of the replicas against each other. */
+/** Offset between the pauses of successive replicas, so that they do not all pause at once. */
 const PAUSE_SHIFT_MS = 17_000;
 /** Share of the attempts that fail on a healthy or slow replica. */
 const ERRORS = 0.001;

@@ -8,7 +8,7 @@ const COLUMNS = [
   { title: 'failed at once', cell: ({ failedAtOnce }) => percent(failedAtOnce) },
   { title: 'failed later', cell: ({ failed }) => percent(failed) },
   { title: 'p99', cell: ({ p99 }) => (p99 === 0 ? '-' : `${p99.toFixed(0)} ms`) },
-  { title: 'attempts to unhealthy', cell: ({ unhealthyAttempts }) => percent(unhealthyAttempts) },
+  { title: 'attempts on faulty', cell: ({ unhealthyAttempts }) => percent(unhealthyAttempts) },
   { title: 'ejected', cell: ({ ejected }) => percent(ejected) },
   {
     title: 'ejected after',
@@ -57,13 +57,13 @@ export function toTable(
   const rows = results.map(({ policy, figures }) => [policy.name, ...COLUMNS.map(({ cell }) => cell(figures))]);
   return [
     `${name}: ${title}`,
-    `${String(clients)} clients of ${String(callsPerSecond)} calls/s with ${String(endpoints)} endpoints for ${String(seconds)} s; deadlines of ${String(patienceMs)} ms, attempts of ${String(attemptTimeoutMs)} ms`,
+    `${String(clients)} clients at ${String(callsPerSecond)} calls/s each with ${String(endpoints)} endpoints for ${String(seconds)} s; deadlines of ${String(patienceMs)} ms, attempt timeouts of ${String(attemptTimeoutMs)} ms`,
     `p99 before the fault: ${(results[0]?.figures.p99Before ?? 0).toFixed(0)} ms`,
     '',
     ...tableLines(['policy', ...COLUMNS.map((column) => column.title)], rows),
     '',
     'failed at once: calls that start in the first 2 s of the fault; failed later, p99: calls that start later in the fault',
-    'attempts on faulty endpoints: attempts on endpoints during their fault; ejected: share of pairs of a client and a watched endpoint with an ejection during the fault',
+    'attempts on faulty: share of all attempts that endpoints received during their fault; ejected: share of pairs of a client and a watched endpoint with an ejection during the fault',
     'ejected after: median of the first ejections; returned after: 5th to 95th percentile of the first returns; both from the start of the fault',
     'share after 2 s, peak: load on the watched endpoints, relative to their fair share, from 1 to 2 s after the fault, and after their return',
     'fewest in use: minimum number of endpoints that any client used; false ejections: ejections of other endpoints',

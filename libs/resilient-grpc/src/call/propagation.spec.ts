@@ -44,7 +44,7 @@ describe('propagated', () => {
     expect(propagated(without, configured, 0).deadline).toBe(Infinity);
   });
 
-  it('propagates the retry mark even if every propagation option is off, but from an inbound stream only during its first 10 s', () => {
+  it('propagates the retry mark even if every propagation option is off, and stops after 10 s for an inbound stream', () => {
     const marked = [['x-retry-chain', '1']];
     expect(propagated(inbound({ retry: true }), nothing, 60_000)).toMatchObject({
       entries: marked,

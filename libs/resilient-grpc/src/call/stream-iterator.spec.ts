@@ -19,7 +19,7 @@ function make<T = number>() {
 }
 
 describe('StreamIterator', () => {
-  it('starts the call of a stream iterator with the first next()', async () => {
+  it('starts the call of a stream iterator on the first next()', async () => {
     const { did, iterator } = make();
     expect(iterator[Symbol.asyncIterator]()).toBe(iterator);
     expect(did).toEqual([]);

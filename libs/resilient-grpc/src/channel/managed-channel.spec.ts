@@ -17,7 +17,7 @@ import { insecureCredentials } from './channel-checks.js';
 import type { ChannelSettings } from './channel-settings.js';
 import { ManagedChannel } from './managed-channel.js';
 
-// The tests use real sockets and virtual time. Only grpc-js's backoff passes in real time.
+// The tests use real sockets and virtual time. Only grpc-js's backoff uses real time.
 
 const GRACE_MS = 1_400;
 const METHOD: MethodDescriptor = {
@@ -272,7 +272,7 @@ it.each([
   expect(refusal?.details).toContain(details);
 });
 
-it('reports that waiting calls are being released if it refuses a call while the channel is READY', async () => {
+it('explains in the refusal of a call that waiting calls are being released if the channel is READY', async () => {
   const outage = await openInOutage(0, { maxWaitingBytes: 1_000 });
   for (let call = 0; call < 100; call++) expect(refusalOf(outage, 10)).toBeUndefined();
   await outage.clock.advanceAsync(1_000);
@@ -410,7 +410,7 @@ it('increases the connect timeout while attempts time out, and resets it after a
   expect(await timeOut(connected + 1, 2_000)).toContain('timed out after 2.0 s');
 });
 
-it('counts the time of an attempt to connect that timed out in the duration of the error of an outage', async () => {
+it('includes the time of a timed-out attempt to connect in the outage duration that the error reports', async () => {
   const server = await startSilentServer();
   const clock = new VirtualClock();
   const channel = openChannel(server.url, clock, {

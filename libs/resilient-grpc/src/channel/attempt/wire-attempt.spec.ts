@@ -311,7 +311,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
   });
 
   describe('cancelled attempt', () => {
-    it('cancels the call of an attempt immediately; on the channel path, cancels it again in the next turn, when grpc-js has created the child call', () => {
+    it('cancels the call of an attempt immediately, and again in the next turn on the channel path, when grpc-js has created the child call', () => {
       const { call, clock, attempt, reported } = make();
       attempt.cancel('cancel', 1, 'enough');
       expect(call.did).toEqual(['start', 'cancel 1 enough']);
@@ -421,7 +421,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(call.did).toEqual(['start']);
     });
 
-    it('drops a delayed status of an abandoned attempt', () => {
+    it('drops the delayed status of an abandoned attempt', () => {
       const { attempt, call, clock, owner, reported } = repeatable();
       call.end(1, 'CANCELLED', grpcHeaders());
       attempt.abandon();
@@ -524,7 +524,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(made.owner.tooLong).toEqual([]);
     });
 
-    it('gives the remedy for a silent connection only to an attempt that timed out before its headers', () => {
+    it('reports the remedy for a silent connection only if the attempt timed out before its headers arrived', () => {
       const withoutHeaders = make({ method: STREAM });
       cancelled('attempt-timeout', 1)(withoutHeaders);
       const withHeaders = make({ method: STREAM });

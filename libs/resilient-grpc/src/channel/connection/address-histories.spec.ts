@@ -99,7 +99,7 @@ describe('connection with a GOAWAY before the first response', () => {
     return made;
   }
 
-  it('holds off an address while a connection to it is undecided', () => {
+  it('holds off attempts to connect to an address while a connection to it is undecided', () => {
     const made = makeSecond();
     expect(goAway(made).ended).toMatchObject({ closedImmediately: true, isUndecided: true });
     expect(made.histories).toMatchObject({ isUndecided: true });

@@ -138,7 +138,7 @@ describe('rate of address updates', () => {
 describe('address limit', () => {
   const names = (from: number, count: number): string[] => Array.from({ length: count }, (_, i) => String(from + i));
 
-  it('uses at most 1,000 addresses, and reports how many were reported and used if there are more', () => {
+  it('uses at most 1,000 addresses, and reports the numbers of resolved and used addresses if there are more', () => {
     const { clock, applied, limited, report } = make();
     report(...names(0, MAX_ADDRESSES));
     clock.advance(1_000);

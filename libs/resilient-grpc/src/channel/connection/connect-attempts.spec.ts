@@ -174,7 +174,7 @@ describe('ConnectAttempts', () => {
 });
 
 describe('abortable address', () => {
-  it('adds a `signal` to an address, which is undefined if no attempt is running, and keeps the other properties of the address', () => {
+  it('adds a `signal` to an address and keeps its other properties (the signal is undefined if no attempt is running)', () => {
     const { attempts } = make();
     expect({ ...attempts.abortable(ADDRESS, KEY) }).toEqual({ ...ADDRESS, signal: undefined });
     expect({ ...attempts.abortable({ path: '/run/orders.sock' }, '/run/orders.sock') }).toMatchObject({

@@ -32,7 +32,7 @@ describe('connectFailureOf', () => {
     },
   );
 
-  it('shows an unknown connect failure on one line, without a credential', () => {
+  it('shows an unknown connect failure on one line, without credentials', () => {
     const failure = connectFailureOf('Error: cannot use dns://me:secret@ns/orders\r\nfor now\n', '10.0.0.7:50051');
     expect(failure).toEqual({
       kind: 'other',

@@ -4,7 +4,7 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import type { ConnectionStream, StreamOpening } from './connection-stream.js';
 import { HealthWatch } from './health-watch.js';
 
-it('reports no health of a connection if its channel is replaced before the health Watch receives a response', async () => {
+it('reports no health status for a connection if its channel is replaced before the health Watch receives a response', async () => {
   const clock = new VirtualClock();
   const reported: string[] = [];
   let opened: StreamOpening | undefined;

@@ -34,7 +34,7 @@ describe('IdleReadBarrier', () => {
     expect(barrier.isDue).toBe(true);
   });
 
-  it('runs the tasks that wait for pending socket data after two turns, in sequence', () => {
+  it('runs delayed tasks in sequence after two turns, when pending socket data has been read', () => {
     const { clock, barrier, turnsSoFar } = make();
     const begun: string[] = [];
     barrier.whenRead(() => begun.push(`first in turn ${turnsSoFar()}`));

@@ -367,7 +367,7 @@ describe('endBackoff()', () => {
 });
 
 describe('backoffEndsAt()', () => {
-  it('returns the start of the next attempt to connect from backoffEndsAt(), or undefined if no connection is in backoff', async () => {
+  it('returns the start of the next attempt to connect as backoffEndsAt(), or undefined if no connection is in backoff', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen, policy } = watched(peer.address);
@@ -719,7 +719,7 @@ describe('external service config', () => {
 });
 
 describe('second copy of this library on one grpc-js', () => {
-  it('registers the policy of a second copy of this library under another name, and both copies work', async () => {
+  it('registers the policy of a second copy of this library under another name, so that both copies work', async () => {
     const peer = await startPeer();
     const first = watched(peer.address);
     vi.resetModules();

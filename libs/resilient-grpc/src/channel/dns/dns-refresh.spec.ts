@@ -36,7 +36,7 @@ describe('DnsRefresh', () => {
     expect(startedAt).toEqual([REFRESH_MS, 65_000 + REFRESH_MS]);
   });
 
-  it('adds up to 20% to the interval of DNS lookups', () => {
+  it('adds a random share of up to 20% to the interval of DNS lookups', () => {
     const { clock, startedAt } = make(new VirtualClock(), 0.5);
     clock.advance(5_499);
     expect(startedAt).toEqual([]);
@@ -54,7 +54,7 @@ describe('DnsRefresh', () => {
     expect(startedAt).toEqual([9_000]);
   });
 
-  it('doubles the interval with each failed DNS lookup, to at most 30 s, and restores it after a success', () => {
+  it('doubles the interval with each failed DNS lookup, up to 30 s, and restores it after a success', () => {
     const { clock, refresh, startedAt, end } = make();
     for (const delayMs of [10_000, 20_000, 30_000, 30_000]) {
       clock.advance(30_000);

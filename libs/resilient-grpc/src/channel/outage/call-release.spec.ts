@@ -265,7 +265,7 @@ describe('release bound', () => {
   });
 
   it.each([true, false])(
-    'sends all waiting calls within the release bound if the event loop is blocked half of the time (load history: %s)',
+    'sends all waiting calls within the release bound if the event loop is blocked half the time (load history: %s)',
     (history) => {
       const held = hold(history);
       const { clock } = held;
@@ -296,7 +296,7 @@ describe('release bound', () => {
     expect(released.filter(({ at }) => at <= 1_000).length).toBeGreaterThan(1_300);
   });
 
-  it('applies the release bound to calls that arrive during the release, from their arrival', () => {
+  it('applies the release bound to calls that arrive during the release, measured from their arrival', () => {
     const held = hold(true);
     const { clock, push } = held;
     const joinedAt = new Map<number, number>();
@@ -336,7 +336,7 @@ describe('release bound', () => {
 });
 
 describe('release pace', () => {
-  it('increases the release pace faster for early deadlines while response times are as usual', () => {
+  it('increases the release pace faster for early deadlines while response times are normal', () => {
     const sentIn = (deadlineMs: number): number => {
       const { clock, release, released, load } = make(2_000, () => ({ deadline: Date.UTC(2026, 0, 1) + deadlineMs }));
       load.answered(5);
@@ -364,7 +364,7 @@ describe('release pace', () => {
 });
 
 describe('release without free streams', () => {
-  it('sends as many calls as streams are free, oldest first, and continues when a stream ends', () => {
+  it('sends as many calls as there are free streams, oldest first, and continues when a stream ends', () => {
     const { clock, channel, release, released, streamWaits, push } = make(5);
     channel.freeStreams = 2;
     release.begin(false);
@@ -395,7 +395,7 @@ describe('release without free streams', () => {
     expect(released).toHaveLength(1);
   });
 
-  it('keeps the pace of an outage while calls wait for streams', () => {
+  it('keeps the release pace after an outage while calls wait for streams', () => {
     const { clock, channel, release, released } = make(1_000);
     channel.freeStreams = 1;
     release.begin(true);

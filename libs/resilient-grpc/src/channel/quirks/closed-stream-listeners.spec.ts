@@ -43,7 +43,7 @@ describe('removeClosedStreamListeners', () => {
     for (const event of ['response', 'data', 'trailers', 'end', 'close'])
       stream.on(event, () => void events.push(event));
     stream.on('data', (answer) => void events.push(String(answer)));
-    // This listener is added last, for the event at which all listeners are removed.
+    // The 'close' event removes all listeners. This listener is added last, and must still run.
     await once(stream, 'close');
     expect(events).toEqual(['response', 'data', '/greeting', 'trailers', 'end', 'close']);
     expect(stream.eventNames()).toEqual(['error']);

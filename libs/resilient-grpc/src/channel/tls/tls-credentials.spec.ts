@@ -98,7 +98,7 @@ describe('TLS options', () => {
     ['a swapped cert and key', { cert: pem('client-key'), key: pem('client') }, /^cert: .*swap `cert` and `key`/],
     ['TLS reload without a path', { ca: pem('ca'), reload: true }, /^reload: .*write paths/],
   ];
-  it.each(wrong)('rejects %s with a remedy', (_, options, expected) => {
+  it.each(wrong)('rejects %s and suggests a remedy', (_, options, expected) => {
     expect(problems(options)[0]).toMatch(expected);
   });
 
@@ -144,7 +144,7 @@ describe('TLS file reload', () => {
     expect(source.current).not.toBe(before);
   });
 
-  it('detects that Kubernetes replaced the TLS files by a symlink swap', async () => {
+  it('detects that Kubernetes replaced the TLS files by swapping a symlink', async () => {
     place('client', join(folder, '1'));
     place('next', join(folder, '2'));
     symlinkSync('1', join(folder, '..data'));

@@ -223,7 +223,7 @@ describe('Observable', () => {
     expect(events).toEqual([]);
   });
 
-  it('accepts an Observable of another library', () => {
+  it('accepts an Observable from another library', () => {
     const { events, consumer } = makeConsumer();
     const foreign = {
       subscribe(observer: { next(value: unknown): void; complete(): void }) {

@@ -4,7 +4,7 @@ import { errorMessage, isError } from './error-message.js';
 
 it.each([
   ['this realm', new TypeError('no')],
-  // As in Jest, whose tests receive the errors of Node's modules from another realm.
+  // As in Jest, where the errors of Node's modules come from another realm.
   ['another realm', runInNewContext('new TypeError("no")') as unknown],
 ])('recognizes an Error from %s and returns its message', (_, error) => {
   expect(isError(error)).toBe(true);

@@ -3,7 +3,7 @@ import { fromJSON, type MethodDefinition } from '@grpc/proto-loader';
 import { describe, expect, it, vi } from 'vitest';
 import { GrpcCallError, isGrpcCallError, type GrpcCallFailure } from './grpc-call-error.js';
 
-// Encodes details with protobufjs, as a server would. Each message is the request of a method, whose serializer encodes it.
+// Encodes details with protobufjs, as a server would. Each message type is the request type of a method, whose serializer encodes it.
 const MESSAGES = ['Status', 'RetryInfo', 'ErrorInfo', 'BadRequest', 'DebugInfo', 'QuotaFailure'];
 const encoders = fromJSON({
   nested: {

@@ -3,7 +3,7 @@ import { fromJSON, type MethodDefinition } from '@grpc/proto-loader';
 import { describe, expect, it, vi } from 'vitest';
 import { GrpcCallError, isGrpcCallError, type GrpcCallFailure } from './grpc-call-error.js';
 
-// Encodes details with protobufjs, as a server would. Each message is the request of a method, whose serializer encodes it.
+// Encodes details with protobufjs, as a server would. Each message type is the request type of a method, whose serializer encodes it.
 const MESSAGES = ['Status', 'RetryInfo', 'ErrorInfo', 'BadRequest', 'DebugInfo', 'QuotaFailure'];
 const encoders = fromJSON({
   nested: {
@@ -200,7 +200,7 @@ describe('GrpcCallError', () => {
     expect(String(failed(new Metadata(), { path: '' }))).toBe('GrpcCallError: 8 RESOURCE_EXHAUSTED: no more');
   });
 
-  it('starts the error message like grpc-js does and hides metadata from logs', () => {
+  it('starts the error message as grpc-js does and hides metadata from logs', () => {
     const metadata = new Metadata();
     metadata.set('x-secret', 'hush');
     const error = failed(metadata, { cause: new Error('why') });

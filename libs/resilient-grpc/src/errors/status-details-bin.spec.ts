@@ -93,7 +93,7 @@ describe('statusDetailsBin', () => {
     );
   });
 
-  it.each(TYPES)('encodes and decodes a %s like protobufjs', (type) => {
+  it.each(TYPES)('encodes and decodes %s like protobufjs', (type) => {
     fc.assert(
       fc.property(VALUES[type]!, (value) => {
         const [detail] = roundTrip([{ typeUrl: `google.rpc.${type}`, value }]);

@@ -75,7 +75,7 @@ describe('ApiServer', () => {
     await ended;
   });
 
-  it('ends a Kubernetes watch that receives no byte for the given time, for example on a half-open connection', async () => {
+  it('ends a Kubernetes watch that receives no bytes for the given time, for example on a half-open connection', async () => {
     const { api } = await startServer((_, response) => {
       response.write('{"name":"a"}\n');
     });

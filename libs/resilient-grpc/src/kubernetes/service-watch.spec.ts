@@ -13,7 +13,7 @@ const slice = (name: string, resourceVersion: string): EndpointSlice => ({
   endpoints: [{ addresses: ['10.0.0.1'] }],
 });
 
-/** A watch that the test keeps open. */
+/** An open watch that the test controls. */
 interface OpenWatch {
   readonly parameters: URLSearchParams;
   end(): void;
@@ -96,7 +96,7 @@ describe('ServiceWatch', () => {
     watch.subscribe(listener);
     for (let minutes = 0; minutes < 24 * 60; minutes += 5) {
       await clock.advanceAsync(5 * MINUTE_MS);
-      // The watches end and are reset in alternation. A load balancer in front of the API server may reset connections.
+      // Alternates between a clean end and a reset. A load balancer in front of the API server may reset connections.
       if (minutes % 2 === 0) server.watches.at(-1)!.end();
       else server.watches.at(-1)!.fail(new Error('read ECONNRESET'));
       await clock.advanceAsync(1_000);

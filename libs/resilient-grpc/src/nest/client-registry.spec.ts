@@ -272,7 +272,7 @@ describe('shutdown', () => {
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 400']);
   });
 
-  it('keeps client streams until the server of the same process has notified its streams', async () => {
+  it('keeps client streams open until the server in the same process has notified its streams', async () => {
     await obtain(shop);
     const { hooks } = lifecycle();
     let served: () => void = () => undefined;
@@ -290,7 +290,7 @@ describe('shutdown', () => {
     await hooks.onApplicationShutdown();
   });
 
-  it('drains clients after the server of the same process, even past their own timeout, and logs no warning', async () => {
+  it('drains clients after the server in the same process, even past their own timeout, and logs no warning', async () => {
     registry.configure({ drain: { timeoutMs: 1_000 } }, 'a.ts:1');
     await obtain(shop);
     lines = [];
@@ -312,7 +312,7 @@ describe('shutdown', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('drains clients even if the drain of a server of the same process fails', async () => {
+  it('drains clients even if the drain of a server in the same process fails', async () => {
     await obtain(shop);
     const { hooks } = lifecycle();
     hooks.endAfter({
@@ -349,14 +349,17 @@ describe('shutdown', () => {
   it.each([
     ['has no HTTP server', async () => undefined],
     ['cannot count its connections', () => Promise.reject(new Error('not listening'))],
-  ])('drains clients within the drain timeout if the application does not close and %s', async (_what, connections) => {
-    await obtain(shop);
-    lines = [];
-    const { hooks, clock } = lifecycle({ connections });
-    await hooks.beforeApplicationShutdown();
-    await clock.advanceAsync(10_000);
-    expect(lines[1]).toContain('within 10 s (1 call to /shop.v1.Shop/Buy); closing gRPC');
-  });
+  ])(
+    'logs the open calls, but no connections, if the application does not close and %s',
+    async (_what, connections) => {
+      await obtain(shop);
+      lines = [];
+      const { hooks, clock } = lifecycle({ connections });
+      await hooks.beforeApplicationShutdown();
+      await clock.advanceAsync(10_000);
+      expect(lines[1]).toContain('within 10 s (1 call to /shop.v1.Shop/Buy); closing gRPC');
+    },
+  );
 
   it('measures the drain timeout from the first shutdown hook, and accepts new clients until the second', async () => {
     await obtain(shop);

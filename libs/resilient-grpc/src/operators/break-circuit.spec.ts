@@ -73,8 +73,8 @@ describe('breakCircuit', () => {
     ['opens the circuit after thrown values that are not errors', 'no', 'open'],
     ['keeps the circuit closed after NOT_FOUND', status(5), 'closed'],
     ['keeps the circuit closed after CANCELLED', status(1), 'closed'],
-    ['keeps the circuit closed after errors of another open circuit', new CircuitOpenError('stock', 5), 'closed'],
-    ['keeps the circuit closed after errors of a concurrency limit', new ConcurrencyLimitError(1, 0), 'closed'],
+    ['keeps the circuit closed after errors from another open circuit', new CircuitOpenError('stock', 5), 'closed'],
+    ['keeps the circuit closed after errors from a concurrency limit', new ConcurrencyLimitError(1, 0), 'closed'],
     ['keeps the circuit closed after aborts', Object.assign(new Error(), { name: 'AbortError' }), 'closed'],
   ])('%s', (_, error, state) => {
     const breaker = breakerOf(virtual());
@@ -163,7 +163,7 @@ describe('breakCircuit', () => {
         resolve(error);
       });
     });
-    const bug = new Error('a bug of the listener');
+    const bug = new Error('a bug in the listener');
     const onTransition = () => {
       throw bug;
     };

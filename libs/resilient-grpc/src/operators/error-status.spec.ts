@@ -13,7 +13,7 @@ function callError(reason: string, code: StatusCode = 14, notRetriedBecause: Not
     client: 'orders',
     path: '/orders.v1.Orders/Get',
     peer: undefined,
-    // Safe: an error of a later version of this package may have an unknown reason, too.
+    // Safe: an error from a later version of this package may have an unknown reason, too.
     reason: reason as FailureReason,
     reachedServer: 'maybe',
     attempts: [],
@@ -44,7 +44,7 @@ describe('isTransient and outcomeOf', () => {
   it.each([
     ['a web API', new DOMException('This operation was aborted', 'AbortError')],
     ['Node', Object.assign(new Error('The operation was aborted'), { name: 'AbortError', code: 'ABORT_ERR' })],
-  ])('treats an AbortError of %s as final, and ignores it in a circuit breaker', (_, error) => {
+  ])('treats an AbortError from %s as final, and ignores it in a circuit breaker', (_, error) => {
     expect(isTransient(error)).toBe(false);
     expect(outcomeOf(error, DEFAULT_CIRCUIT_BREAKER)).toBe('ignored');
   });

@@ -33,7 +33,7 @@ const grpcJs = (code: number, details: unknown, extra: object = {}) =>
 describe('readStreamFailure', () => {
   it.each([
     ['a GrpcCallError', callError('server', 14, 700), 'server', 14],
-    ['a GrpcCallError of a lost connection', callError('connection-lost', 14), 'connection-lost', 14],
+    ['a GrpcCallError for a lost connection', callError('connection-lost', 14), 'connection-lost', 14],
     ['a lost connection from grpc-js', grpcJs(14, 'Connection dropped'), 'connection-lost', 14],
     ['a server status from grpc-js', grpcJs(13, 'boom'), 'server', 13],
     ['a status without details', grpcJs(14, undefined), 'server', 14],
@@ -44,7 +44,7 @@ describe('readStreamFailure', () => {
     ['an AbortError', Object.assign(new Error('aborted'), { name: 'AbortError', code: 14 }), 'cancelled', 14],
     ['an application error', new TypeError('slip'), undefined, undefined],
     ['an error with a code outside gRPC', grpcJs(404, 'Connection dropped'), undefined, undefined],
-    ['an error of Node', Object.assign(new Error(), { code: 'ECONNRESET' }), undefined, undefined],
+    ['a Node error', Object.assign(new Error(), { code: 'ECONNRESET' }), undefined, undefined],
     ['a string', 'no', undefined, undefined],
     ['null', null, undefined, undefined],
     ['undefined', undefined, undefined, undefined],
@@ -59,17 +59,17 @@ describe('readStreamFailure', () => {
     ['NaN', { retryAfterMs: NaN }, undefined],
     ['a negative number', { retryAfterMs: -5 }, undefined],
     ['a string', { retryAfterMs: '700' }, undefined],
-  ])('reads retryAfterMs of an error only if it is a number of 0 or more (value: %s)', (_, extra, retryAfterMs) => {
+  ])('reads retryAfterMs from an error only if it is a number of 0 or more (value: %s)', (_, extra, retryAfterMs) => {
     expect(readStreamFailure(grpcJs(14, 'busy', extra)).retryAfterMs).toBe(retryAfterMs);
   });
 
   it.each([
-    ['trailers of grpc-js', callError('server', 14).metadata, { kind: 'delay', ms: 250 }],
+    ['grpc-js trailers', callError('server', 14).metadata, { kind: 'delay', ms: 250 }],
     ['trailers without a pushback', new Metadata(), { kind: 'none' }],
     ['an error without trailers', undefined, { kind: 'none' }],
     ['metadata of another type', { get: 'a text' }, { kind: 'none' }],
-    ['headers of fetch', new Map([['grpc-retry-pushback-ms', '7']]), { kind: 'none' }],
-  ])('reads the pushback of an error only from trailers of grpc-js (source: %s)', (_, metadata, pushback) => {
+    ['fetch headers', new Map([['grpc-retry-pushback-ms', '7']]), { kind: 'none' }],
+  ])('reads the pushback of an error only from grpc-js trailers (source: %s)', (_, metadata, pushback) => {
     expect(readStreamFailure(grpcJs(14, 'busy', { metadata })).pushback).toEqual(pushback);
   });
 });

@@ -89,7 +89,7 @@ describe('replay session after a call', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('resumes or completes the replay session as onError decides', async () => {
+  it('resumes or completes the replay session according to the result of onError', async () => {
     const server = new MemorySessions();
     const seen: unknown[] = [];
     const decisions = ['resume', undefined, 'complete'] as const;
@@ -451,9 +451,9 @@ describe('scope of a replay session', () => {
     server.onBegin = ({ scope }) => scope?.complete();
     await time.pass(100);
     expect(ends).toEqual([lost]);
-    const refused = new MemorySessions();
-    refused.onBegin = ({ scope }) => scope?.complete();
-    expect(start(refused, new NumberedSource()).ends).toEqual(['complete']);
+    const fresh = new MemorySessions();
+    fresh.onBegin = ({ scope }) => scope?.complete();
+    expect(start(fresh, new NumberedSource()).ends).toEqual(['complete']);
     expect(time.pending).toBe(0);
   });
 

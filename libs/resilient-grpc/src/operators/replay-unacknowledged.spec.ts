@@ -252,7 +252,7 @@ describe('buffer limits', () => {
     expect(waiting).toHaveLength(3);
   });
 
-  it('buffers a burst of an Observable, and fails the session if the burst exceeds the limit', async () => {
+  it('buffers a burst of messages from an Observable, and fails the session if the burst exceeds the limit', async () => {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();
     const { ends } = start(server, pushed);
@@ -299,7 +299,7 @@ describe('buffer limits', () => {
 });
 
 describe('end of a replay session', () => {
-  it('fails the session with an error of the source, even while messages are unacknowledged', async () => {
+  it('fails the session with an error from the source, even while messages are unacknowledged', async () => {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();
     const { ends } = start(server, pushed);

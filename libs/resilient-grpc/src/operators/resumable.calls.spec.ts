@@ -442,7 +442,7 @@ describe('scope of a resumable stream', () => {
     },
   );
 
-  it('fails the stream with the error of the host without calling onError', () => {
+  it("fails the stream with the host's error without calling onError", () => {
     const error = new Error('draining');
     const { stream, calls } = make({ onError: () => expect.fail('onError was called') });
     const received: unknown[] = [];

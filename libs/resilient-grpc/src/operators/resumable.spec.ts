@@ -160,7 +160,7 @@ describe('resumable', () => {
     );
   });
 
-  it('resumes after a DeadlineError of a single call', () => {
+  it('resumes the stream after a call fails with a DeadlineError', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('a#', MESSAGES, new DeadlineError(5)), cold('b|', MESSAGES)]);

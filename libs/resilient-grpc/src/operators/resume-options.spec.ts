@@ -16,7 +16,7 @@ export function rejectedByTypes() {
   resumable((from: string) => watch({ from }), { cursor: (entry) => entry.id, seed: '0' });
   // @ts-expect-error a cursor that may be a string requires compare
   resumable((from: string | number) => watch({ from }), { cursor: (entry) => entry.id as string | number, seed: 0 });
-  // @ts-expect-error a Long of Nest's default loader requires compare
+  // @ts-expect-error a Long from Nest's default loader requires compare
   resumable((_: { low: number }) => watch({ from: 0 }), { cursor: () => ({ low: 1 }), seed: { low: 0 } });
   // @ts-expect-error the cursor of a message must have the type of the seed
   resumable((from: number) => watch({ from }), { cursor: (entry) => entry.id, seed: 0 });

@@ -96,7 +96,7 @@ describe('retryBackoff', () => {
     ['retries after an attempt that exceeded its deadline', new DeadlineError(5), true],
     ['retries after an error without a status', new Error('ECONNRESET'), true],
     ['does not retry after NOT_FOUND', Object.assign(new Error(), { code: 5 }), false],
-    ['does not retry after DEADLINE_EXCEEDED of the call', Object.assign(new Error(), { code: 4 }), false],
+    ['does not retry after the call fails with DEADLINE_EXCEEDED', Object.assign(new Error(), { code: 4 }), false],
     ['does not retry after a CircuitOpenError', new CircuitOpenError('orders', 5_000), false],
   ])('%s if retryOn is not set', (_, error, repeats) => {
     const scheduler = virtual();

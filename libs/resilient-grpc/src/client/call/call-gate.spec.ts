@@ -193,7 +193,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['cancelled', 5]]);
   });
 
-  it('releases the permit as failed if an attempt of a hedged call failed and the next attempt waits for the channel', () => {
+  it('releases the permit as failed if an attempt of a hedged call fails and the next attempt waits for the channel', () => {
     const { clock, transport, limit, begin } = setUp({ hedging: HEDGING });
     begin();
     clock.advance(5);

@@ -267,7 +267,7 @@ class World {
       const { safe, hedgingDelayMs, maxAttempts } = call.plan;
       const atOnce = hedgingDelayMs === undefined ? 1 : maxAttempts;
       atMost(`attempts ${of} at once`, running.length, call.ended ? 0 : atOnce);
-      // A call that the transport rejected unprocessed is resent for any method, by the default policy.
+      // The default retry policy resends a call of any method if the transport rejected it unprocessed.
       const { maxAttempts: byDefault } = DEFAULT_RETRY_POLICY;
       const limit = safe || hedgingDelayMs !== undefined ? Math.max(maxAttempts, byDefault) : byDefault;
       const resent = attempts.some(({ rejected }) => rejected) ? 1 : 0;
@@ -382,7 +382,7 @@ const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   breaker: fc.boolean(),
   tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
   quiet: fc.boolean(),
-  // The second value buffers two single requests and no request stream, because each message of a stream counts 128 bytes more.
+  // The second value has room for two single requests, but for no request stream, because each stream message counts 128 extra bytes.
   keptBytes: fc.constantFrom([1 << 20, 1 << 24] as const, [12, 30] as const),
 });
 const which = fc.nat({ max: 5 });
@@ -499,7 +499,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('queues a retry for a rate-limited release after a lost connection, and retries directly after other failures', async () => {
+  it('queues a retry for a rate-limited release after a lost connection, and retries without queuing after other failures', async () => {
     const world = new World();
     const { transport, calls } = world;
     const safe = { ...UNARY, safe: true };
@@ -669,7 +669,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('reports a released stream as answered once, when its headers arrive', async () => {
+  it('reports a released stream once as answered, when its headers arrive', async () => {
     const world = new World();
     const { transport } = world;
     const reported: (number | undefined)[] = [];
@@ -713,7 +713,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
           await world.pass(5_000);
           world.transport.release();
         }
-        // A call that the transport rejected unprocessed is resent for any method, by the default policy.
+        // The default retry policy resends a call of any method if the transport rejected it unprocessed.
         const max = refusedToo ? Math.max(endless.maxAttempts, DEFAULT_RETRY_POLICY.maxAttempts) : endless.maxAttempts;
         expect(call.started).toBeLessThanOrEqual(max);
         expect(call.started).toBeGreaterThanOrEqual(refusedToo ? 2 : max);

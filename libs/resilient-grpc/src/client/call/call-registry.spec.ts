@@ -194,7 +194,7 @@ describe('endStreams', () => {
     }
   });
 
-  it('resets the first 900 attempts that are abandoned after endStreams(), and postpones further resets to close(), because they would end the connection', () => {
+  it('resets the first 900 attempts that are abandoned after endStreams(), and postpones further resets until close(), because they would end the connection', () => {
     const { registry } = make(1);
     let resets = 0;
     const attempt = { abandon: () => (resets += 1) } as unknown as Attempt;

@@ -145,7 +145,7 @@ describe('context of callbacks', () => {
     void source.close();
   });
 
-  it("returns the result of the original sink's next() from next() of a sink in a context", () => {
+  it('forwards the return value of next() if a sink is called in a context', () => {
     runInbound(undefined, () => undefined);
     expect(sinkInContext({ ...silent, next: () => false }, currentCallerContext()!).next(1)).toBe(false);
   });

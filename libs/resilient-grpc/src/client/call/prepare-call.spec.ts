@@ -27,8 +27,8 @@ const METHOD: MethodDescriptor = {
   responseDeserialize: () => 'answer',
 };
 
-/** Returns the milliseconds until the deadline of an attempt, for a call with these timeouts. */
-function attemptTimeoutOf(timeouts: { inbound?: number; method?: number; call?: number }): number {
+/** Returns the milliseconds until the deadline that a call with these timeouts sends. */
+function msUntilSentDeadline(timeouts: { inbound?: number; method?: number; call?: number }): number {
   const clock = new VirtualClock();
   const transport = new MemoryTransport(clock, () => undefined);
   // The cast is safe: the code under test reads only these settings. The in-memory transport replaces the channel.
@@ -81,9 +81,9 @@ it.each([
   ['method', { inbound: 300, method: 100 }],
   ['call', { inbound: 300, call: 100 }],
 ])('sends the earliest deadline, which is that of the %s', (_, timeouts) => {
-  expect(attemptTimeoutOf(timeouts)).toBe(100);
+  expect(msUntilSentDeadline(timeouts)).toBe(100);
 });
 
 it('sends no deadline if neither the call nor the inbound call has one', () => {
-  expect(attemptTimeoutOf({})).toBe(Infinity);
+  expect(msUntilSentDeadline({})).toBe(Infinity);
 });

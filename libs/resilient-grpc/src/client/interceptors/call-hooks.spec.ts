@@ -87,7 +87,7 @@ describe('CallHooks', () => {
         resolve(error);
       });
     });
-    const bug = new Error('a bug of the interceptor');
+    const bug = new Error('a bug in the interceptor');
     const throws = (): never => {
       throw bug;
     };

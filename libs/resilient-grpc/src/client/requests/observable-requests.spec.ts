@@ -252,7 +252,7 @@ describe('consumer options', () => {
     expect(events).toEqual(['first', ['overflow', 6 * 129]]);
   });
 
-  it('delivers an error of an Observable after the messages pushed before it if failsInOrder is true', () => {
+  it('delivers an error from an Observable after the messages pushed before it if failsInOrder is true', () => {
     const subject = new Subject<unknown>();
     const { events, consumer } = makeConsumer(LIMIT_BYTES);
     const source = new ObservableRequests(subject, { ...consumer, failsInOrder: true });

@@ -190,7 +190,7 @@ describe('Observable', () => {
     expect(events).toEqual([1, 2, 'end']);
   });
 
-  it('reports an error of an Observable immediately, without waiting until buffered messages are pulled', () => {
+  it('reports an error from an Observable immediately, without waiting until buffered messages are pulled', () => {
     const { events, consumer } = makeConsumer();
     const subject = new Subject<number>();
     messageSource(subject, consumer);
@@ -223,7 +223,7 @@ describe('Observable', () => {
     expect(events).toEqual([]);
   });
 
-  it('accepts an Observable of another library', () => {
+  it('accepts an Observable from another library', () => {
     const { events, consumer } = makeConsumer();
     const foreign = {
       subscribe(observer: { next(value: unknown): void; complete(): void }) {

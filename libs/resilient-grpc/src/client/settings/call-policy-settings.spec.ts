@@ -180,7 +180,7 @@ describe('propagation settings', () => {
     expect(propagation({})).toMatchObject({ deadline: false, cancellation: false, metadata: [] });
   });
 
-  it('disables propagation if the client sets false, or if the defaults set false and the client does not set it', () => {
+  it('disables propagation if the client sets it to false, or if the defaults do and the client does not set it', () => {
     expect(propagation({ deadline: true }, false)).toBeUndefined();
     expect(propagation({ deadline: true }, undefined, false)).toBeUndefined();
     expect(propagation({ deadline: true }, { cancellation: true }, false)).toMatchObject({ cancellation: true });

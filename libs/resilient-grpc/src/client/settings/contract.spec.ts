@@ -39,11 +39,11 @@ describe('loadContract', () => {
   });
 
   it('passes the loader options to proto-loader, and encodes and decodes messages accordingly', () => {
-    const get = load({ protoPath: proto('shop'), loader: { longs: String } })
+    const create = load({ protoPath: proto('shop'), loader: { longs: String } })
       .get('shop.v1.Orders')
       ?.get('Create');
-    const bytes = get?.requestSerialize({ id: 'a', sequence: '9007199254740993' });
-    expect(get?.responseDeserialize(bytes as Buffer)).toEqual({ id: 'a', sequence: '9007199254740993' });
+    const bytes = create?.requestSerialize({ id: 'a', sequence: '9007199254740993' });
+    expect(create?.responseDeserialize(bytes as Buffer)).toEqual({ id: 'a', sequence: '9007199254740993' });
   });
 
   it('resolves a relative protoPath against includeDirs, like Nest', () => {
@@ -134,7 +134,7 @@ describe('service lookup', () => {
     expect(findService(services, 'archive.v1.Orders', 'shop')).toBe('archive.v1.Orders');
   });
 
-  it('requires the full name of a service if two packages have it', () => {
+  it('requires the full name of a service if two packages define the same short name', () => {
     const message = "'Orders' is in several packages; write one of 'shop.v1.Orders', 'archive.v1.Orders'";
     expect(() => findService(services, 'Orders', 'shop')).toThrow(
       new GrpcConfigurationError([{ path: 'clients.shop', message }]),

@@ -234,7 +234,7 @@ describe('service config update', () => {
     expect(warnings[0]?.length).toBeLessThan(500);
   });
 
-  it('notifies listeners after a service config update applies', () => {
+  it('notifies listeners after a service config update takes effect', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, timeoutMs } = live(source);
     const notified: [ParsedServiceConfig, number | undefined][] = [];
@@ -247,7 +247,7 @@ describe('service config update', () => {
     expect(notified).toHaveLength(1);
   });
 
-  it('logs the error of a listener, applies the service config update, and notifies the other listeners', () => {
+  it('logs an error that a listener throws, applies the service config update, and notifies the other listeners', () => {
     const source = new BehaviorSubject<unknown>(config('1s'));
     const { live: subject, timeoutMs, warnings } = live(source);
     const notified: ParsedServiceConfig[] = [];
@@ -288,7 +288,7 @@ describe('service config update', () => {
 });
 
 describe('source that depends on the target', () => {
-  it('passes target and path to a service config source, and reports problems at the location that the source names', async () => {
+  it('passes the target and the path to a service config source, and reports problems at the location that the source names', async () => {
     const received: unknown[] = [];
     const found = new Subject<unknown>();
     const source = Object.assign(new Observable<never>(), {

@@ -117,7 +117,7 @@ describe('client settings over defaults', () => {
     expect(settings.channel.target).toBe('consul-of-shop://hush@agent:8500/orders');
   });
 
-  it('accepts metadata of another copy of grpc-js, alone and merged', () => {
+  it('accepts metadata from another copy of grpc-js, alone and merged', () => {
     const internalRepr = new Map([['a', ['1']]]);
     const foreign: any = { getMap: () => ({ a: '1' }), getOptions: () => ({}), internalRepr };
     expect(resolve({ metadata: foreign }).settings.metadata?.getMap()).toEqual({ a: '1' });
@@ -256,7 +256,7 @@ describe('options for several endpoints', () => {
     [{ serviceConfig: { loadBalancingConfig: [{ unknown: {} }, { pick_first: {} }] } }, 1],
     [{ loadBalancing: 'round_robin' }, 0],
     [{ serviceConfig: { loadBalancingConfig: [{ unknown: {} }, { round_robin: {} }] } }, 0],
-  ])('warns that ejectUnhealthy has no effect only if the policy is pick_first: %j', (settings, count) => {
+  ])('warns about ejectUnhealthy only if the policy is pick_first: %j', (settings, count) => {
     const { warnings } = resolve({ ...settings, ejectUnhealthy: true });
     expect(warnings.filter((line) => line.startsWith('ejectUnhealthy has no effect'))).toHaveLength(count);
   });
@@ -359,9 +359,9 @@ describe('method policy', () => {
       'methods["Orders/Create"].idempotent',
     ],
     ['the service config has a retryPolicy', { serviceConfig }, 'Create', 'serviceConfig retryPolicy'],
-    ['`methods` sets idempotent: false against the proto', { methods: { '*': { idempotent: false } } }, 'Get', ''],
+    ['`methods` overrides the proto with idempotent: false', { methods: { '*': { idempotent: false } } }, 'Get', ''],
     [
-      '`methods` sets idempotent: false against a retryPolicy',
+      '`methods` overrides a retryPolicy with idempotent: false',
       { serviceConfig, methods: { Create: { idempotent: false } } },
       'Create',
       '',
@@ -410,7 +410,7 @@ describe('method policy', () => {
     expect(policy({ serviceConfig }, 'Watch')?.timeoutMs).toBe(2_000);
   });
 
-  it('takes waitForReady from `methods`, else from the service config, and is undefined if neither sets it', () => {
+  it('takes waitForReady from `methods`, else from the service config, and leaves it undefined if neither sets it', () => {
     expect(policy({}, 'Get')?.waitForReady).toBeUndefined();
     expect(policy({ serviceConfig }, 'Get')?.waitForReady).toBe(true);
     expect(policy({ serviceConfig, methods: { 'G*': { waitForReady: false } } }, 'Get')?.waitForReady).toBe(false);

@@ -30,7 +30,7 @@ const retryPolicy = {
 /** Invalid settings, the path of the problem, and the remedy in its message. */
 const WRONG: readonly [what: string, settings: unknown, path: string, remedy: RegExp][] = [
   [
-    'undefined (a factory without return)',
+    'undefined (a factory without a return statement)',
     undefined,
     'clients.shop',
     /an object of settings such as \{ url: 'orders:50051' \}, got nothing/,
@@ -163,7 +163,12 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     /contract belongs next to `name`/,
   ],
 
-  ['a fraction of seconds', { url, timeoutMs: '1.001s' }, 'clients.shop.timeoutMs', /got "1\.001s"; write 1001$/],
+  [
+    'a fractional number of seconds',
+    { url, timeoutMs: '1.001s' },
+    'clients.shop.timeoutMs',
+    /got "1\.001s"; write 1001$/,
+  ],
   ['a timeout with a unit', { url, timeoutMs: '5s' }, 'clients.shop.timeoutMs', /above 0, got "5s"; write 5000/],
   ['a timeout as a numeric string', { url, timeoutMs: '250' }, 'clients.shop.timeoutMs', /got "250"; write 250/],
   ['a timeout of 0', { url, timeoutMs: 0 }, 'clients.shop.timeoutMs', /above 0, got 0/],
@@ -396,7 +401,7 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
 ];
 
 describe('invalid settings', () => {
-  it.each(WRONG)('reports path and remedy for invalid client settings: %s', (_, settings, path, remedy) => {
+  it.each(WRONG)('reports the path and the remedy for invalid client settings: %s', (_, settings, path, remedy) => {
     const found = problems(settings);
     const at = found.filter((problem) => problem.startsWith(`${path}: `));
     expect(at, found.join('\n')).toHaveLength(1);
@@ -490,7 +495,7 @@ describe('valid settings', () => {
       },
     ],
     ["an instance of grpc-js's Metadata", { url, metadata: new Metadata() }],
-    ['a unix socket', { url: 'unix:/run/shop.sock' }],
+    ['a Unix socket', { url: 'unix:/run/shop.sock' }],
     ['an IPv6 address', { url: '[::1]:50051' }],
     ['a url with a name server', { url: 'dns://8.8.8.8/shop:50051' }],
     ['several addresses', { url: 'ipv4:10.0.0.1:50051,10.0.0.2:50051' }],

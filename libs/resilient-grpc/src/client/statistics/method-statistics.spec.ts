@@ -8,7 +8,7 @@ const create = () => new MethodStatistics({ path: '/a.B/C', kind: 'unary' }, () 
 const failure = (code: StatusCode) => ({ code, reason: 'server', details: '' }) as const;
 
 describe('MethodStatistics', () => {
-  it('counts the calls of the last 30 to 60 seconds, or of the time since the creation of the statistics if that is shorter', () => {
+  it('counts the calls of the last 30 to 60 seconds, or of the lifetime of the statistics if that is shorter', () => {
     const statistics = create();
     statistics.succeeded(undefined, 5 * SECOND_MS);
     expect(statistics.recentCalls(10 * SECOND_MS)).toMatchObject({ windowMs: 10 * SECOND_MS, ended: 1 });

@@ -9,7 +9,7 @@ function measured(...samples: [latencyMs: number, outcome: 'succeeded' | 'failed
 }
 
 describe('EndpointLoad', () => {
-  it('returns no latency of an endpoint before the first measurement', () => {
+  it('returns no latency for an endpoint before the first measurement', () => {
     expect(new EndpointLoad().latencyMs(1_000)).toBeUndefined();
   });
 

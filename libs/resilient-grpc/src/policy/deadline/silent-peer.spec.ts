@@ -12,7 +12,7 @@ describe('silenceMs', () => {
   it.each([
     ['counts the silence from the first check that read the current byte count', checked(7, 7, 7, 7), 7, 0, 1_000, 750],
     [
-      'counts a silence that began before the attempt from the start of the attempt',
+      'counts the silence from the start of the attempt if it began before the attempt',
       checked(7, 7, 7, 7),
       7,
       600,

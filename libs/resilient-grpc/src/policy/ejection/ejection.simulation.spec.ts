@@ -33,7 +33,7 @@ function normal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }
 
-/** Draws a latency. The median is 20 ms, the p99 is 100 ms. About once a minute, a pause such as a garbage collection takes 300 ms. */
+/** Draws a latency. The median is 20 ms, and the p99 is 100 ms. About once a minute, a pause such as a garbage collection takes 300 ms. */
 function usual(random: () => number, endpoint: number, at: number): number {
   const pauseEndsIn = 300 - ((at + endpoint * 17_000) % 61_000);
   return Math.max(20 * Math.exp(0.7 * normal(random)), pauseEndsIn);

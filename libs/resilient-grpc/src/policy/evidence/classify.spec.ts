@@ -265,7 +265,7 @@ describe('connection lost after sending', () => {
     ).toBe('Connection lost after sending (CANCELLED: Call cancelled)');
   });
 
-  it('includes in the details that the connection timed out', () => {
+  it('states in the details of a lost connection that it timed out', () => {
     const wire = { ...NO_MORE_STREAMS, timedOut: true };
     expect(classify({ ...SENT, code: UNAVAILABLE, details: 'Connection dropped', wire }).details).toBe(
       'Connection lost after sending (UNAVAILABLE: Connection dropped: the server no longer responded)',

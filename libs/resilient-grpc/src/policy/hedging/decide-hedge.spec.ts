@@ -115,7 +115,7 @@ describe('hedged call', () => {
     expect(decision).toMatchObject({ action: 'send', because: 'replaces-failed', state: { sent: 2, dueAt: 130 } });
   });
 
-  it('fails a hedged call without further retries if all attempts failed', () => {
+  it('fails a hedged call without further retries if all attempts fail', () => {
     const decisions = decisionsAfter(gates(), ended(10, 'server'), ended(20, 'server'), ended(30, 'server'));
     expect(decisions.map(({ action }) => action)).toEqual(['send', 'send', 'send', 'fail']);
     expect(decisions.at(-1)?.because).toBe('attempts-exhausted');
@@ -386,7 +386,7 @@ describe('cost of hedges', () => {
     expect(cost(ended(10, 'ok'))).toBe(0);
   });
 
-  it('sends no further attempt after a server refused one because of an overload, but does not cancel the others', () => {
+  it('sends no further attempt after a server refuses one because of an overload, but does not cancel the others', () => {
     const refused = ended(150, 'overloaded', { pushback: '-1' });
     expect(last(gates(), refused)).toMatchObject({ action: 'fail', because: 'pushback' });
     expect(last(gates(), 100, refused)).toMatchObject({ action: 'wait', because: 'pushback' });

@@ -18,7 +18,7 @@ function normal(random: Random): number {
 const SHAPES: readonly (readonly [name: string, shape: Shape])[] = [
   ['log-normal latencies', (random) => 40 * Math.exp(0.5 * normal(random))],
   ['exponential latencies', (random) => 5 - 40 * Math.log(1 - random())],
-  ['2% of latencies 20 times the median', (random) => (random() < 0.02 ? 1_000 : 45 + 10 * random())],
+  ['2% of the latencies at 20 times the median', (random) => (random() < 0.02 ? 1_000 : 45 + 10 * random())],
   ['Pareto latencies', (random) => 20 * (1 - random()) ** -0.5],
 ];
 

@@ -44,7 +44,7 @@ describe('selectEndpoints', () => {
     ['only the ready pod of two', [pod('10.0.0.1', { ready: false }), pod('10.0.0.2')], ['10.0.0.2:50051']],
     ['no terminating pod while another pod is ready', [pod('10.0.0.1', SERVING), pod('10.0.0.2')], ['10.0.0.2:50051']],
     [
-      'a terminating pod that publishes itself as ready',
+      'a terminating pod that is published as ready',
       [pod('10.0.0.1', { ready: true, terminating: true })],
       ['10.0.0.1:50051'],
     ],
@@ -82,7 +82,7 @@ describe('selectEndpoints', () => {
       ['10.0.0.1:50051'],
     ],
     ['no port, and no port in the slice', [], undefined, 'port'],
-    ['a number of which the slice has only the UDP port', [{ protocol: 'UDP', port: 80 }], 80, 'port'],
+    ['a number that the slice has only for UDP', [{ protocol: 'UDP', port: 80 }], 80, 'port'],
     ['a number and a UDP port for all numbers', [{ protocol: 'UDP', port: null }], 80, 'port'],
     [
       'no port, and one TCP port in the slice',
@@ -122,7 +122,7 @@ describe('selectEndpoints', () => {
     });
   });
 
-  it('merges the addresses of a pod with IPv4 and IPv6 into one endpoint', () => {
+  it('merges the IPv4 and IPv6 addresses of a pod into one endpoint', () => {
     const slices = [
       slice([pod('10.0.0.1', { uid: 'a' }), pod('10.0.0.2', { uid: 'b' })]),
       slice([pod('fd00::2', { uid: 'b' }), pod('fd00::1', { uid: 'a' })], { addressType: 'IPv6' }),

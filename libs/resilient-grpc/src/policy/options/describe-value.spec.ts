@@ -14,7 +14,7 @@ describe('pathOf', () => {
     ['methods', 'say "hi"', 'methods["say \\"hi\\""]'],
     ['methods', '', 'methods[""]'],
     ['methods', 'x'.repeat(201), `methods["${'x'.repeat(200)}…"]`],
-  ])('joins the path %j and the key %j to %s', (path, key, result) => {
+  ])('joins the path %j and the key %j into %s', (path, key, result) => {
     expect(pathOf(path, key)).toBe(result);
   });
 });

@@ -242,7 +242,7 @@ describe('OverloadQueue.refuses', () => {
     return now;
   }
 
-  it('accepts only as many calls before their requests are read as the queue can add afterward', () => {
+  it('accepts no more unread calls than the queue can add after their requests are read', () => {
     const queue = new OverloadQueue<SimulatedCall>({ maxQueued: Infinity, maxSpeed: 1 });
     const method = overloaded(queue);
     const now = serveUntil(queue, 50);

@@ -127,7 +127,7 @@ describe('nextPace', () => {
     expect(decide(step)).toEqual({ perSecond, because });
   });
 
-  it('returns a release pace of at least the floor, and at most the larger of the floor and the urgent growth', () => {
+  it('returns a release pace of at least the floor, and at most the larger of the floor and 1.35 times the previous pace', () => {
     const figures = fc.record({
       perSecond: fc.double({ min: 0.1, max: 1e5, noNaN: true }),
       floorPerSecond: fc.double({ min: 0, max: 1e5, noNaN: true }),

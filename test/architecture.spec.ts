@@ -76,7 +76,7 @@ describe('operators entry', () => {
     loaded = await loadedBy(`${LIBRARY}/src/operators/index.ts`);
   }, 300_000);
 
-  it('loads no package except RxJS, and no module of Node, in the operators entry', () => {
+  it('loads no package except RxJS, and no built-in Node module, in the operators entry', () => {
     const packages = new Set(
       loaded.flatMap((file) => /(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? []),
     );
@@ -157,7 +157,7 @@ describe('import rules', () => {
       'nest-packages',
     ],
     [
-      'an import of Node in operators/',
+      'an import of a built-in Node module in operators/',
       `${SRC}/operators/node.ts`,
       `import { readFileSync } from 'node:fs';`,
       'operators-no-node',

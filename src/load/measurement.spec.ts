@@ -84,7 +84,7 @@ describe('Measurement', () => {
     expect(Math.round(p99)).toBe(100);
   });
 
-  it('reports the longest time from when the server is reachable to the first success', () => {
+  it('reports the longest time from when the server becomes reachable to the first success', () => {
     const early = measurement.begin('read', 0);
     measurement.serverReachable(100);
     measurement.succeed(early, 99);
@@ -118,7 +118,7 @@ describe('Measurement', () => {
     expect(measurement.snapshot(900).recoveryMs).toBe(20);
   });
 
-  it('reports the longest time from when the server is reachable to the last failure', () => {
+  it('reports the longest time from when the server becomes reachable to the last failure', () => {
     const failAt = (atMs: number) => measurement.fail(measurement.begin('read', 0), atMs, REFUSED);
     failAt(50);
     expect(measurement.snapshot(60).lastFailureMs).toBe(0);

@@ -58,7 +58,7 @@ describe('OrderLog', () => {
   });
 
   it.each(['{"requestId":"torn","item":"', '{"requestId":"torn","item":"}'])(
-    'skips a log line torn by a kill: %s',
+    'skips an incomplete log line of a killed process: %s',
     (torn) => {
       open().append(request);
       appendFileSync(path, torn);

@@ -219,7 +219,7 @@ describe('ejection of endpoints', () => {
     expect(app.client.snapshot().outages.total).toBe(0);
   });
 
-  it('uses an ejected endpoint again immediately, without an outage, if all others are removed from the name', async () => {
+  it('uses an ejected endpoint again immediately, without an outage, if the resolver removes all others', async () => {
     const servers = await startServers(3);
     const source = new AddressSource();
     source.resolve(servers.map(({ url }) => url));

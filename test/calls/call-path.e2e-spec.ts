@@ -97,7 +97,7 @@ describe('path of calls', () => {
     expect(client.snapshot().calls).toEqual({ direct: false, reason: 'call-credentials' });
   });
 
-  it('immediately fails a call whose metadata HTTP/2 does not allow, and loses one connection', async () => {
+  it('immediately fails a call with metadata that HTTP/2 forbids, and loses one connection', async () => {
     const { echo, server } = await scene();
     await firstValueFrom(echo.unary({}));
     const metadata = { connection: 'close' };

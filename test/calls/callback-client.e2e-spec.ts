@@ -171,7 +171,7 @@ describe('callback client of getClientByServiceName()', () => {
     const { server, proxy } = await behindProxy();
     const client = await ours(proxy.url);
     const payload = Buffer.alloc(1_000_000);
-    // In total more than the 16 MiB that all calls of a client can buffer.
+    // These calls send more than the 16 MiB that all calls of a client can buffer in total.
     for (let call = 0; call < 20; call += 1) await answer((done) => client.unary({ payload }, done));
     proxy.failCalls({ kind: 'goaway' });
     expect(await answer((done) => client.unary({ payload, number: 8 }, done))).toMatchObject({ number: 8 });

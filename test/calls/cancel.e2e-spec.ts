@@ -95,14 +95,11 @@ describe('operators that unsubscribe synchronously', () => {
     },
   );
 
-  it.each(EACH_METHOD)(
-    'ends a %s call if firstValueFrom() takes a cached value that merge() adds to the call',
-    async (method) => {
-      const parts = await connectedScene();
-      expect(await firstValueFrom(merge(callOnce(parts.echo, method), of('cached')))).toBe('cached');
-      await expectNoOpenCalls(parts);
-    },
-  );
+  it.each(EACH_METHOD)('ends a %s call if firstValueFrom() takes a cached value that merge() emits', async (method) => {
+    const parts = await connectedScene();
+    expect(await firstValueFrom(merge(callOnce(parts.echo, method), of('cached')))).toBe('cached');
+    await expectNoOpenCalls(parts);
+  });
 
   it.each(['serverStream', 'bidi'] as const)('ends a %s call after take(1)', async (method) => {
     const parts = await connectedScene();

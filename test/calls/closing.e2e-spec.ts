@@ -72,7 +72,7 @@ describe('close()', () => {
 
 describe('closed client', () => {
   it.each(EACH_METHOD)(
-    'rejects a %s call of a closed client with a GrpcCallError, whether it is subscribed or iterated',
+    'rejects a %s call of a closed client with a GrpcCallError, whether the call is subscribed to or iterated over',
     async (method) => {
       const { echo, server, client } = await scene();
       await client.waitForReady();

@@ -236,7 +236,7 @@ describe('deadline of a waiting call', () => {
 });
 
 describe('timeout of a call that is longer than that of its client', () => {
-  it('states in the deadline error that the longer timeout of the call has no effect, and not for a shorter one', async () => {
+  it("states in the deadline error that a call's timeout has no effect if it is longer than the client's, and only then", async () => {
     const { echo, server, client } = await scene({ timeoutMs: 100 });
     server.script('Unary', { never: true });
     await client.waitForReady();

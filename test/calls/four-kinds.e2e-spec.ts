@@ -43,7 +43,7 @@ describe('response messages', () => {
     expect(server.counts('Unary').calls).toBe(3);
   });
 
-  it('offers each method by its proto name and its camelCase name', async () => {
+  it('offers each method under its proto name and its camelCase name', async () => {
     const { client } = await scene();
     const service = client.getService<Record<string, never>>('testing.v1.Echo');
     expect(Object.keys(service)).toEqual(

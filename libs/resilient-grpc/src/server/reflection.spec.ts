@@ -75,7 +75,7 @@ async function make(change: { health?: boolean; version?: Version; before?: (ser
 
 describe('reflection', () => {
   it.each(['v1', 'v1alpha'] as const)(
-    'lists the served services, including health, to a reflection client (%s)',
+    'sends a reflection client the list of the served services, including health (%s)',
     async (version) => {
       const { query } = await make({ version });
       const { listServicesResponse } = await query({ listServices: '*' });
@@ -91,7 +91,7 @@ describe('reflection', () => {
     ['shop.v1.Order', 'sequence'],
     ['grpc.health.v1.Health', 'HealthCheckRequest'],
   ])(
-    'returns the descriptor of the file that defines %s to a reflection client',
+    'sends a reflection client the descriptor of the file that defines %s',
     async (fileContainingSymbol, expectedName) => {
       const { query } = await make();
       const { fileDescriptorResponse } = await query({ fileContainingSymbol });

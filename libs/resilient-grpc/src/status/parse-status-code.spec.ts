@@ -9,6 +9,6 @@ it.each([
   ['out-of-range', '"OUT_OF_RANGE"'],
   ['Unreachable', undefined],
   [14, undefined],
-])('suggests a status code for %j: %j', (value, suggestion) => {
+])('returns the suggestion for the status code %j: %j', (value, suggestion) => {
   expect(suggestStatusCode(value)).toBe(suggestion);
 });

@@ -9,7 +9,7 @@ function latencies(minWeight = 0): RecentLatencies {
 }
 
 describe('RecentLatencies', () => {
-  it('returns a percentile of 0 without values', () => {
+  it('returns a percentile of 0 if no value was recorded', () => {
     expect(latencies().percentile(95)).toBe(0);
   });
 

@@ -31,7 +31,7 @@ function from(state: SuspicionState, ...events: readonly SuspicionEvent[]): Susp
   return events.reduce((before, event) => nextSuspicion(before, event, POLICY, middle), state);
 }
 
-/** Three calls of 1 s timed out, the first at 0, so that the probe is due at 7,500 ms. */
+/** Three calls of 1 s timed out, the first at 0, so the probe is due at 7,500 ms. */
 const TIMEOUTS = [timedOut(0), timedOut(10), timedOut(20)];
 const PROBED = [...TIMEOUTS, checked(7_500)];
 const DEAD = [...PROBED, checked(10_000), checked(12_500)];

@@ -90,7 +90,7 @@ describe('DefaultBudget', () => {
       expect([1, 2].map(() => budget.tryRetry(3_000))).toEqual([true, false]);
     });
 
-    it('allows retries of attempts lost with connections to use all tokens, even if concurrent calls exceeded their deadlines', () => {
+    it('grants all tokens to retries of attempts that lost their connections, even if concurrent calls exceeded their deadlines', () => {
       const budget = new DefaultBudget();
       stall(budget, 6);
       expect(budget.tryRetry(3_000)).toBe(false);

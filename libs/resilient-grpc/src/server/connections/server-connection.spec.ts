@@ -290,7 +290,7 @@ describe('end of a connection', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('keeps the socket after the FIN of the server if data of the peer arrived while the process was blocked', async () => {
+  it('keeps the socket after the FIN of the server if data from the peer arrived while the process was blocked', async () => {
     const { clock, socket } = connection();
     socket.end();
     await clock.advanceAsync(100);

@@ -109,7 +109,7 @@ describe('GrpcServerHealth', () => {
     expect([await check(), await check(ORDERS)]).toEqual(['SERVING', 'NOT_SERVING']);
   });
 
-  it('accepts the health status of custom names and logs a suggestion for a misspelled service name', async () => {
+  it('accepts a health status for custom names and logs a suggestion for a misspelled service name', async () => {
     const { health, lines, check, serve } = await make();
     serve();
     expect(await check('database')).toMatch(/^5 /);

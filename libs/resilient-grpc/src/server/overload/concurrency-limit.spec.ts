@@ -16,7 +16,7 @@ import { OverloadState } from './overload-state.js';
 
 const PATH = '/a.B/M';
 
-/** A clock whose time also advances while a handler uses the CPU, without running timers and deferred tasks. */
+/** A clock whose time also advances while a handler uses the CPU, without running timers or deferred tasks. */
 class CpuClock extends VirtualClock {
   usedMs = 0;
 
@@ -154,7 +154,7 @@ describe('ConcurrencyLimit', () => {
   it.each([
     ['with', 60_000],
     ['without', Infinity],
-  ])('refuses calls %s a deadline beyond maxQueued with a status that names maxQueuedCalls', (_, timeoutMs) => {
+  ])('refuses calls beyond maxQueued with a status that names maxQueuedCalls (%s a deadline)', (_, timeoutMs) => {
     const { call, codes, answers } = makeServer({ maxQueued: 1 });
     for (let index = 0; index < 4; index++) call(timeoutMs);
     expect(codes()).toEqual([StatusCode.RESOURCE_EXHAUSTED]);
@@ -166,7 +166,7 @@ describe('ConcurrencyLimit', () => {
   it.each([
     ['a method', { max: 1, maxQueued: 1 }, { path: PATH, maxConcurrent: 1, maxQueued: 1 }],
     ['the server', { max: 10, serverMax: 1, maxQueued: 1 }, { path: undefined, maxConcurrent: 1, maxQueued: 1 }],
-  ])('reports the limit of %s when it begins an overload', (_, options, limit) => {
+  ])('reports the limit of %s that causes an overload', (_, options, limit) => {
     const { call, overloads } = makeServer(options);
     for (let index = 0; index < 3; index++) call();
     expect(overloads).toMatchObject([{ phase: 'begin', queued: 1, limit }]);
@@ -209,7 +209,7 @@ describe('ConcurrencyLimit', () => {
 });
 
 describe("ConcurrencyLimit 'adaptive'", () => {
-  /** Offers ten times the capacity of a resource that serves 10 handlers at once, 50 ms each. */
+  /** Applies ten times the load that a resource can serve. The resource serves 10 handlers at once, for 50 ms each. */
   const load = async ({ seconds = 20, max }: { readonly seconds?: number; readonly max: number | 'adaptive' }) => {
     const { call, clock, finish, running, codes, state } = makeServer({ max });
     const limits: number[] = [];
@@ -249,7 +249,7 @@ describe("ConcurrencyLimit 'adaptive'", () => {
     ]);
   });
 
-  it('ignores failed handlers in the adaptive limit', async () => {
+  it('does not change the adaptive limit because of failed handlers', async () => {
     const { call, clock, finish, state } = makeServer({ max: 'adaptive' });
     for (let index = 0; index < 1_000; index++) {
       const { id } = call();

@@ -65,7 +65,7 @@ describe('resetStream', () => {
       const { client, close } = await serverOf(requestStream, responseStream, [...interceptors], (call) => {
         found.push(resetStream(call));
       });
-      // A bidi client receives the end of a call of any kind.
+      // A bidi call of the client works with a server method of any kind.
       const call = client.makeBidiStreamRequest(PATH, asIs, asIs);
       call.on('error', () => undefined);
       const ended = new Promise<StatusObject>((resolve) => call.on('status', resolve));

@@ -263,7 +263,7 @@ describe('flapping server', () => {
     ]);
   });
 
-  it('logs single outages of a flapping server at most once a minute, each with its end', () => {
+  it('logs individual outages of a flapping server at most once a minute, each with its end', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     const reported: [atMs: number, line: string][] = [];

@@ -66,7 +66,7 @@ describe('UnretriedCalls', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('counts no repeat for the only call to a method after a line about another method', () => {
+  it('does not count the first call to a method as a repeat if the previous line is about another method', () => {
     const { clock, take, written, fields } = make();
     take(failed());
     const watch = failed({ path: '/orders.v1.Orders/Watch' });

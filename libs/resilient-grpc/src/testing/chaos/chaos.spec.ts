@@ -229,7 +229,7 @@ describe('chaos', () => {
     }
   });
 
-  it('rejects an unknown option of chaos() and an unknown weight of a kit, and suggests the closest name', async () => {
+  it('rejects an unknown option of chaos() and an unknown weight of a fault kit, and suggests the closest name', async () => {
     await expect(chaos({ sed: 1, plan: PLAN, faults } as never, untilOver)).rejects.toThrow(
       "chaos.sed: unknown key; did you mean 'seed'?",
     );

@@ -50,7 +50,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(4);
   });
 
-  it('makes one attempt of a safe call with `retry: false`', async () => {
+  it('makes only one attempt of a safe call with `retry: false`', async () => {
     const { echo, server } = await scene();
     server.script('Unary', UNAVAILABLE);
     expect(await failureOf(echo.unary({}, { retry: false }))).toMatchObject({
@@ -60,7 +60,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('makes one attempt of a safe call with `idempotent: false`', async () => {
+  it('makes only one attempt of a safe call with `idempotent: false`', async () => {
     const { echo, server } = await scene();
     server.script('Unary', UNAVAILABLE);
     expect(await failureOf(echo.unary({}, { idempotent: false }))).toMatchObject({
@@ -131,7 +131,7 @@ describe('call that is safe to repeat', () => {
 });
 
 describe('call that is not declared safe', () => {
-  it('makes one attempt of a call that is not declared safe', async () => {
+  it('makes only one attempt of a call that is not declared safe', async () => {
     const { echo, server } = await scene();
     for (const method of ['UnsafeUnary', 'ServerStream', 'ClientStream', 'Bidi']) server.script(method, UNAVAILABLE);
     for (const call of [echo.unsafeUnary({}), echo.serverStream({}), echo.clientStream([]), echo.bidi([])]) {

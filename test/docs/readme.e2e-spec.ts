@@ -106,7 +106,7 @@ describe('README demo table', () => {
 });
 
 describe('README proto', () => {
-  it('declares in the README a subset of the proto that the README programs are tested with', () => {
+  it('declares a subset of protos/orders.proto in the README', () => {
     const folder = mkdtempSync(join(tmpdir(), 'readme-proto-'));
     const [shown] = codeBlocks('README.md').filter(({ language }) => language === 'proto');
     writeFileSync(join(folder, 'orders.proto'), shown!.text);

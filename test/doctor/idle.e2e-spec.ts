@@ -157,7 +157,7 @@ describe('a peer that does not end idle connections', () => {
     expect([code, status, outcome]).toEqual([0, 'ok', { kind: 'kept', idleMs: 1_000 }]);
   });
 
-  it('measures over TLS that the peer keeps idle connections until the limit', async () => {
+  it('reports over TLS that the peer keeps idle connections until the limit', async () => {
     const pem = (name: string) => readFileSync(certificate(name), 'utf8');
     const tls = { key: pem('server-key'), cert: pem('server') };
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, tls });

@@ -81,7 +81,7 @@ it(
 );
 
 it(
-  'answers the calls of a simulated fleet in time right after an overload if the server is protected, and almost none otherwise',
+  'answers most calls of a simulated fleet in time right after an overload if the server is protected, and almost none otherwise',
   SLOW,
   () => {
     const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;

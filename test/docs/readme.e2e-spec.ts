@@ -34,7 +34,7 @@ describe('README commands', () => {
     (match) => match[1]!,
   );
 
-  it('shows only commands in the README whose scripts exist in package.json and build first', () => {
+  it('shows only npm scripts in the README that exist in package.json and build first', () => {
     expect(new Set(commands)).toEqual(new Set(['start', 'test', 'demo', 'bench']));
     for (const command of commands) {
       expect(scripts).toHaveProperty(command);

@@ -220,7 +220,7 @@ describe('health of each endpoint', () => {
   it.each<[string, Record<string, Reply>]>([
     ['NOT_SERVING', { 'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true } }],
     ['nothing yet', { 'Health/Watch': { never: true } }],
-  ])('keeps using a removed endpoint while its replacement is READY and reports %s', async (_, scripts) => {
+  ])('keeps using a removed endpoint while its replacement is READY but reports %s', async (_, scripts) => {
     const serving = { 'Health/Watch': { messages: [{ status: 'SERVING' }], never: true } };
     const before = await startScripted(onTestFinished, serving);
     const after = await startScripted(onTestFinished, scripts);

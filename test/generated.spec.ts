@@ -7,7 +7,7 @@ import { expect, it, onTestFinished } from 'vitest';
 const ROOT = dirname(import.meta.dirname);
 
 /** Contents of all files below `folder` by relative path. */
-function textsOf(folder: string): Record<string, string> {
+function contentsOf(folder: string): Record<string, string> {
   const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   const paths = files.map((entry) => join(entry.parentPath, entry.name)).sort();
   return Object.fromEntries(paths.map((path) => [path.slice(folder.length + 1), readFileSync(path, 'utf8')]));
@@ -20,5 +20,5 @@ it('keeps src/gen up to date with protos/; `npm run gen` regenerates it', () => 
   // buf finds the plug-in through PATH, which npm sets the same way for scripts.
   const env = { ...process.env, PATH: [bin, process.env['PATH']].join(delimiter) };
   execFileSync(join(bin, 'buf'), ['generate', '--output', output], { cwd: ROOT, env, stdio: 'pipe' });
-  expect(textsOf(join(output, 'src/gen'))).toEqual(textsOf(join(ROOT, 'src/gen')));
+  expect(contentsOf(join(output, 'src/gen'))).toEqual(contentsOf(join(ROOT, 'src/gen')));
 });

@@ -39,7 +39,7 @@ describe('call that is safe to repeat', () => {
     ]);
   });
 
-  it('fails a call with its last failure unchanged when its attempts are exhausted', async () => {
+  it('fails a call with the status and the trailers of its last attempt when its attempts are exhausted', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [UNAVAILABLE, UNAVAILABLE, UNAVAILABLE, { ...UNAVAILABLE, trailers: { 'x-last': 'yes' } }]);
     const error = await failureOf(echo.unary({}));
@@ -50,7 +50,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(4);
   });
 
-  it('makes one attempt of a safe call with `retry: false`', async () => {
+  it('makes only one attempt of a safe call with `retry: false`', async () => {
     const { echo, server } = await scene();
     server.script('Unary', UNAVAILABLE);
     expect(await failureOf(echo.unary({}, { retry: false }))).toMatchObject({
@@ -60,7 +60,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('makes one attempt of a safe call with `idempotent: false`', async () => {
+  it('makes only one attempt of a safe call with `idempotent: false`', async () => {
     const { echo, server } = await scene();
     server.script('Unary', UNAVAILABLE);
     expect(await failureOf(echo.unary({}, { idempotent: false }))).toMatchObject({
@@ -69,7 +69,7 @@ describe('call that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('does not retry a safe call after a code outside its policy or after response headers', async () => {
+  it('does not retry a safe call after a status code outside its retry policy or after response headers', async () => {
     const { echo, server } = await scene();
     server.script('Unary', [{ status: 'INTERNAL' }, { ...UNAVAILABLE, headers: true }]);
     expect(await failureOf(echo.unary({}))).toMatchObject({ code: 13, notRetriedBecause: 'fatal-status' });
@@ -116,7 +116,7 @@ describe('call that is safe to repeat', () => {
     expect(client.activeCalls()).toEqual([]);
   });
 
-  it('reports in the event of each attempt whether a retry follows, and why', async () => {
+  it('reports whether a retry follows, and why, in the attempt-end event of each attempt', async () => {
     const { echo, server, client } = await scene();
     const events: GrpcClientEvent[] = [];
     client.events$.subscribe((event) => events.push(event));
@@ -131,7 +131,7 @@ describe('call that is safe to repeat', () => {
 });
 
 describe('call that is not declared safe', () => {
-  it('makes one attempt of a call that is not declared safe', async () => {
+  it('makes only one attempt of a call that is not declared safe', async () => {
     const { echo, server } = await scene();
     for (const method of ['UnsafeUnary', 'ServerStream', 'ClientStream', 'Bidi']) server.script(method, UNAVAILABLE);
     for (const call of [echo.unsafeUnary({}), echo.serverStream({}), echo.clientStream([]), echo.bidi([])]) {

@@ -35,6 +35,6 @@ export function install(packed: PackedLibrary, folder: string, { nest, packages,
 
 /** Path of a package in the workspace for an application on this version of Nest. */
 function pathOf(name: string, nest: Nest): string {
-  const beside11 = join(ROOT, 'test/nest-11/node_modules', name);
-  return nest === 11 && existsSync(beside11) ? beside11 : join(ROOT, 'node_modules', name);
+  const forNest11 = join(ROOT, 'test/nest-11/node_modules', name);
+  return nest === 11 && existsSync(forNest11) ? forNest11 : join(ROOT, 'node_modules', name);
 }

@@ -118,7 +118,7 @@ export interface Consumer {
   /** Runs `node` with these arguments in the application's folder and returns its output. */
   node(...args: string[]): string;
   /** Like `node`, but asynchronous, so that several programs can run at once. */
-  nodeBeside(...args: string[]): Promise<string>;
+  nodeAsync(...args: string[]): Promise<string>;
   remove(): void;
 }
 
@@ -150,7 +150,7 @@ export function consumerOf(packed: PackedLibrary, { copied, without = [], nest =
     compile: (tsConfig) =>
       void run(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', tsConfig], folder),
     node: (...args) => run(process.execPath, args, folder),
-    nodeBeside: async (...args) => {
+    nodeAsync: async (...args) => {
       try {
         const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: folder, timeout: RUN_LIMIT_MS });
         return stdout;

@@ -110,7 +110,7 @@ export async function startDashboardApp({
     controllers: [...controllers],
   })
   class AppModule {}
-  // The application does not force connections closed, so the dashboard must close its connections.
+  // The application does not force-close connections, so the dashboard must close its connections.
   const options = { logger: false, forceCloseConnections: false } as const;
   const app = await (adapter === undefined
     ? NestFactory.create(AppModule, options)

@@ -130,7 +130,7 @@ describe('dashboard of several processes', { timeout: 120_000 }, () => {
     await waitFor(() => all.last('processes').keys.includes(urls[0]), IN_TIME);
     expect(all.last('processes').keys).toEqual(['self', urls[0]]);
     await waitFor(() => wholes(all, urls[0]!).length > 0, IN_TIME);
-    // The page of a process that left the list stays open; it shows the process again once the list contains it.
+    // The page of a process that is no longer listed stays open; it shows the process again once the process is listed again.
     await waitFor(() => links(one).at(-1)?.state === 'unlisted', IN_TIME);
     const wholesOfOne = () => one.received.filter(({ event }) => event === 'whole').length;
     const wholesBefore = wholesOfOne();

@@ -94,7 +94,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     expect(problems).toEqual([]);
   });
 
-  it('shows the ejection, the share, and the latency of each endpoint', async (test) => {
+  it('shows the ejection of an endpoint, the share of another, and no endpoint table for a client with one address', async (test) => {
     const script = { protoPath: ORDERS_PROTO, scripts: { Get: { message: { id: '1' } } } };
     const servers = await Promise.all([1, 2, 3].map(() => ScriptedGrpcServer.start(script)));
     test.onTestFinished(async () => {
@@ -556,7 +556,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       // WCAG AA requires a contrast of at least 4.5.
       for (const ink of inks)
         expect(contrast(ink, background!), `${ink} on ${background!}`).toBeGreaterThanOrEqual(4.5);
-      // Nothing overflows on a phone, neither in the list nor in the details.
+      // Nothing overflows on a phone, in either the list or the details.
       for (const link of ['orders', undefined]) {
         expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360);
         if (link) await page.getByRole('link', { name: link }).click();

@@ -201,7 +201,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     await waitFor(() => listeners() === 0);
   });
 
-  it('admits a hundred dashboard pages at once, and one more when a page disconnects', async () => {
+  it('admits at most 100 dashboard pages at once, and another one when a page disconnects', async () => {
     const { url, clients } = await start();
     const listeners = listenersOf(clients.get('orders'));
     const at = `${url}/grpc/events`;
@@ -280,7 +280,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     const events = await Events.open(`${url}/grpc/events`);
     await waitFor(() => events.last('whole'));
     const closeCalledAt = performance.now();
-    // This application does not force connections closed, so close() would never resolve if it waited for open pages.
+    // This application does not force-close connections, so close() would never resolve if it waited for open pages.
     await app.close();
     recordTiming(task, 'application with an open page closed after, ms', performance.now() - closeCalledAt, {
       atMost: 2_000,

@@ -66,7 +66,7 @@ export async function startViews(): Promise<Views> {
         url: `ipv4:${replicas.map(({ url }) => url).join(',')}`,
         loadBalancing: 'round_robin',
         ejectUnhealthy: { baseEjectionTimeMs: 300_000 },
-        // On a busy machine, the last view is checked after more than the default of 200 s.
+        // On a busy machine, the last view is checked after more than 200 s, which is the default.
         connectionIdleTimeoutMs: 600_000,
       },
       { name: 'payments', url: UNREACHABLE, outageGraceMs: 300 },

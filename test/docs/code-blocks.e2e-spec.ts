@@ -50,7 +50,7 @@ describe('code in the README and the docs', () => {
     it.each(PROGRAMS.map((paths) => [paths.map(compiled)]))(
       'runs the programs in the docs with passing assertions and no open resources: %s',
       async (programs) => {
-        await application.nodeBeside(RUNNER, ...programs);
+        await application.nodeAsync(RUNNER, ...programs);
       },
     );
   });

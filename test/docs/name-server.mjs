@@ -19,7 +19,7 @@ export async function nameServer(record) {
 function answer(query, record) {
   const question = query.subarray(12, query.indexOf(0, 12) + 5);
   const header = Buffer.concat([query.subarray(0, 2), Buffer.from([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0])]);
-  // A TXT record is made of strings of at most 255 bytes.
+  // A TXT record consists of strings of at most 255 bytes.
   const strings = record.match(/.{1,255}/gs) ?? [];
   const data = Buffer.concat(strings.map((text) => Buffer.concat([Buffer.from([text.length]), Buffer.from(text)])));
   const resource = Buffer.from([0xc0, 12, 0, 16, 0, 1, 0, 0, 0, 60, data.length >> 8, data.length & 0xff]);

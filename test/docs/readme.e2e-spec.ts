@@ -34,7 +34,7 @@ describe('README commands', () => {
     (match) => match[1]!,
   );
 
-  it('shows only commands in the README whose scripts exist in package.json and build first', () => {
+  it('shows only npm scripts in the README that exist in package.json and build first', () => {
     expect(new Set(commands)).toEqual(new Set(['start', 'test', 'demo', 'bench']));
     for (const command of commands) {
       expect(scripts).toHaveProperty(command);
@@ -106,7 +106,7 @@ describe('README demo table', () => {
 });
 
 describe('README proto', () => {
-  it('declares in the README a subset of the proto that the README programs are tested with', () => {
+  it('declares a subset of protos/orders.proto in the README', () => {
     const folder = mkdtempSync(join(tmpdir(), 'readme-proto-'));
     const [shown] = codeBlocks('README.md').filter(({ language }) => language === 'proto');
     writeFileSync(join(folder, 'orders.proto'), shown!.text);

@@ -6,7 +6,7 @@ import { pageText } from './markdown.js';
 
 /** Checks the statements in the docs that no program on their page demonstrates. */
 describe('docs', () => {
-  it('wraps every error except that of a request source, as the docs state', async () => {
+  it('wraps a configuration error, but not the error of a request source, in a GrpcCallError, as the docs state', async () => {
     for (const page of ['README.md', 'docs/policies.md'])
       expect(pageText(page)).toContain('only an error from your own request source is passed on unchanged');
     const { echo } = await scene();

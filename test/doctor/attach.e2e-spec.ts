@@ -223,7 +223,7 @@ describe('attach with a terminal', () => {
     expect(await screen.press('\u0003')).toBe(0);
   });
 
-  it('shows the number of lines that do not fit into the terminal of attach', async () => {
+  it('shows the number of lines that do not fit in the terminal of attach', async () => {
     const clients = Array.from({ length: 30 }, (_, index) => clientOf(`client-${index}`, '127.0.0.1:1'));
     const { url } = await dashboard({ clients });
     const screen = new Screen().start(`${url}/grpc`);
@@ -296,7 +296,7 @@ describe('arguments of attach', () => {
     [['http://on-call:sesame@127.0.0.1/grpc'], 'url: expected no user or password in the URL; write --header'],
     [['http://127.0.0.1/grpc', '--header', 'sesame'], "--header: expected a header such as 'x-key: sesame'"],
     [['http://127.0.0.1/grpc', '--tls'], '--tls: has no effect on attach; remove it'],
-  ])('rejects wrong arguments of attach with a remedy: %j', async (args, problem) => {
+  ])('rejects invalid arguments of attach with a remedy: %j', async (args, problem) => {
     const { code, stdout, stderr } = await attachOnce(...args);
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toContain(problem);

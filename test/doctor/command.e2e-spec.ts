@@ -20,7 +20,7 @@ describe('command', () => {
     expect(options.filter((option) => !stdout.includes(`--${option}`))).toEqual([]);
   });
 
-  it('exits with 2 and reports invalid arguments of the doctor on stderr', async () => {
+  it('exits with code 2 and reports invalid arguments of the doctor on stderr', async () => {
     const { code, stdout, stderr } = await command(['doctor', 'orders:50051', '--keepalive', '10']);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
     expect(stderr).toBe(
@@ -106,7 +106,7 @@ describe('--json', () => {
       'command',
       `expected 'doctor' or 'migrate', got "doctr"; write 'nestjs-resilient-grpc doctor <target>'`,
     ],
-  ])('prints only one JSON document for wrong arguments: %j', async (args, path, message) => {
+  ])('prints only one JSON document for invalid arguments: %j', async (args, path, message) => {
     const { code, stdout, stderr } = await command(args);
     expect([code, stderr]).toEqual([2, '']);
     expect(JSON.parse(stdout)).toEqual({
@@ -205,7 +205,7 @@ describe('service config file', () => {
     expect(of('service-config').problems?.[0]?.message).toContain(message);
   });
 
-  it('fails if the service config file or its .proto file does not exist', async () => {
+  it('reports ENOENT in the service-config check if the service config file or the .proto file does not exist', async () => {
     expect((await doctor(['--service-config', '/there/is/none.json'])).of('service-config').message).toContain(
       'ENOENT',
     );

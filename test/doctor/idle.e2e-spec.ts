@@ -63,22 +63,25 @@ it.each([
   ['a DNS name', 0, (port: number) => `dns:///localhost:${port}`, (port: number) => `localhost:${port}`],
   ['addresses', 0, (port: number) => `ipv4:127.0.0.1:${port},127.0.0.2:${port}`, (port: number) => `127.0.0.1:${port}`],
   ['a Unix socket', SOCKET, () => `unix:${SOCKET}`, () => 'localhost'],
-])('sends the same :authority as a client in the calls of all checks of %s', async (_, place, target, authority) => {
-  const authorities = new Set<string | undefined>();
-  let requests = 0;
-  const server = createHttp2Server().on('stream', (stream, headers) => {
-    requests += 1;
-    authorities.add(headers[':authority']);
-    stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '12' }, { endStream: true });
-  });
-  await once(server.listen(place), 'listening');
-  onTestFinished(() => void server.close());
-  const address = server.address();
-  const port = address === null || typeof address === 'string' ? 0 : address.port;
-  await doctor([target(port), '--idle', '1s', '--keepalive', '1s']);
-  expect([...authorities]).toEqual([authority(port)]);
-  expect(requests).toBeGreaterThan(2);
-});
+])(
+  'sends the same :authority as a client in the calls of all checks for a target with %s',
+  async (_, place, target, authority) => {
+    const authorities = new Set<string | undefined>();
+    let requests = 0;
+    const server = createHttp2Server().on('stream', (stream, headers) => {
+      requests += 1;
+      authorities.add(headers[':authority']);
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '12' }, { endStream: true });
+    });
+    await once(server.listen(place), 'listening');
+    onTestFinished(() => void server.close());
+    const address = server.address();
+    const port = address === null || typeof address === 'string' ? 0 : address.port;
+    await doctor([target(port), '--idle', '1s', '--keepalive', '1s']);
+    expect([...authorities]).toEqual([authority(port)]);
+    expect(requests).toBeGreaterThan(2);
+  },
+);
 
 describe('a peer that ends idle connections', () => {
   it('passes the idle check if a server sends GOAWAY after its maximum idle time', async () => {
@@ -157,7 +160,7 @@ describe('a peer that does not end idle connections', () => {
     expect([code, status, outcome]).toEqual([0, 'ok', { kind: 'kept', idleMs: 1_000 }]);
   });
 
-  it('measures over TLS that the peer keeps idle connections until the limit', async () => {
+  it('reports over TLS that the peer keeps idle connections until the limit', async () => {
     const pem = (name: string) => readFileSync(certificate(name), 'utf8');
     const tls = { key: pem('server-key'), cert: pem('server') };
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, tls });

@@ -19,7 +19,7 @@ const OK: FieldList = [
   [':status', '200'],
   ['content-type', 'application/grpc'],
 ];
-/** An EchoMessage with a text. */
+/** An EchoMessage whose `text` is 'hi'. */
 const REPLY = message(Buffer.from([0x0a, 2, 0x68, 0x69]));
 
 /** Returns the sequence for a seed. */

@@ -1,13 +1,13 @@
 import { codeBlocks } from '../docs/markdown.js';
 
-/** Replacement for each text on a page. */
+/** Replacements, by the text on a page that each replaces. */
 export type Changes = Readonly<Record<string, string>>;
 
 /**
  * Returns the first block of a guide whose first line is `// <fileOrLanguage>` or whose language is `fileOrLanguage`, with `changes`
  * applied.
  *
- * @throws if the page lacks the block, or the block lacks a text to replace
+ * @throws if the page has no such block, or the block does not contain a key of `changes`
  */
 export function shown(guide: string, fileOrLanguage: string, changes: Changes = {}): string {
   const page = `docs/guides/${guide}.md`;

@@ -56,7 +56,7 @@ async function peersOf({ client, orders }: OrdersApp, count = 30): Promise<Reado
 const healthOf = ({ client }: OrdersApp) =>
   new Map(client.snapshot().connections.map(({ address, health }) => [address, health]));
 
-it('checks no health, and makes calls to every endpoint, if grpc-js lacks calls on one connection', async () => {
+it('checks no health, and makes calls to every endpoint, if grpc-js does not support calls on one connection', async () => {
   const { prototype } = experimental.BaseSubchannelWrapper;
   const { getChannel } = prototype;
   onTestFinished(() => {
@@ -220,7 +220,7 @@ describe('health of each endpoint', () => {
   it.each<[string, Record<string, Reply>]>([
     ['NOT_SERVING', { 'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true } }],
     ['nothing yet', { 'Health/Watch': { never: true } }],
-  ])('keeps using a removed endpoint while its replacement is READY and reports %s', async (_, scripts) => {
+  ])('keeps using a removed endpoint while its replacement is READY but reports %s', async (_, scripts) => {
     const serving = { 'Health/Watch': { messages: [{ status: 'SERVING' }], never: true } };
     const before = await startScripted(onTestFinished, serving);
     const after = await startScripted(onTestFinished, scripts);

@@ -199,7 +199,7 @@ const clientDelay = { readinessDelayMs: DELAY_MS, timeoutMs: 60_000 };
 const serverOf = (drain: DrainOptions) => ResilientGrpcServerModule.forRoot(ordersOptions(ownUrl(), { drain }));
 
 describe('readinessDelayMs of clients', () => {
-  it('runs readinessDelayMs of clients concurrently with the readiness delay of a server', async () => {
+  it('runs the readiness delay of clients concurrently with that of a server', async () => {
     const { imports } = await clientOf(clientDelay);
     for (const all of [
       [serverOf(clientDelay), ...imports],

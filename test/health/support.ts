@@ -55,7 +55,7 @@ export function statusOf({ status, degraded }: Entry): 'up' | 'degraded' | 'down
   return degraded === true ? 'degraded' : (status as 'up' | 'degraded' | 'down');
 }
 
-/** The one entry of a result. */
+/** The only entry of a result. */
 export function entryOf(result: object): Entry {
   const [entry] = Object.values(result) as Entry[];
   return entry!;

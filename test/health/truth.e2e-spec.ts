@@ -214,17 +214,17 @@ describe.concurrent('health of a channel', () => {
     ]);
     onTestFinished(() => app.close());
     await stopped.stop('kill-connections');
-    const [well, ill] = app.clients as [(typeof app.clients)[0], (typeof app.clients)[0]];
-    expect((await outcomeOf(well.orders.get({ id: '1' }))).error).toBeUndefined();
-    expect((await outcomeOf(ill.orders.get({ id: '1' }))).error?.reason).toBe('outage');
-    await waitFor(async () => entryOf(await app.health.check(ill.client.name)).status === 'down');
+    const [healthy, unhealthy] = app.clients as [(typeof app.clients)[0], (typeof app.clients)[0]];
+    expect((await outcomeOf(healthy.orders.get({ id: '1' }))).error).toBeUndefined();
+    expect((await outcomeOf(unhealthy.orders.get({ id: '1' }))).error?.reason).toBe('outage');
+    await waitFor(async () => entryOf(await app.health.check(unhealthy.client.name)).status === 'down');
     expect(await app.health.checkAll()).toMatchObject({
-      [well.client.name]: { status: 'up', state: 'READY' },
-      [ill.client.name]: { status: 'down', message: 'outage; calls fail' },
+      [healthy.client.name]: { status: 'up', state: 'READY' },
+      [unhealthy.client.name]: { status: 'down', message: 'outage; calls fail' },
     });
     // Two clients can share a key, because the indicator stores nothing by key.
-    expect(entryOf(await app.health.check(well.client.name, { key: 'upstream' })).status).toBe('up');
-    expect(entryOf(await app.health.check(ill.client.name, { key: 'upstream' })).status).toBe('down');
+    expect(entryOf(await app.health.check(healthy.client.name, { key: 'upstream' })).status).toBe('up');
+    expect(entryOf(await app.health.check(unhealthy.client.name, { key: 'upstream' })).status).toBe('down');
   });
 
   it('checks health any number of times, in any state, without opening a connection or making a call', async ({

@@ -49,7 +49,7 @@ import type { Order, OrdersClient, OrderEvent, WatchRequest } from '../../src/ge
 
 export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
 
-/** A service between a caller and a downstream service. It serves gRPC and HTTP and calls the downstream over gRPC. */
+/** A service between a caller and a downstream service. It serves gRPC and HTTP and calls the downstream service over gRPC. */
 export interface Hop {
   /** URL of its gRPC server. */
   readonly url: string;
@@ -129,7 +129,7 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
     }
   }
 
-  /** Calls the downstream only for ids that start with 'guarded:'. */
+  /** Calls the downstream service only for ids that start with 'guarded:'. */
   @Injectable()
   class CallingRpcGuard implements CanActivate {
     constructor(@InjectGrpcService('orders', 'Orders') private readonly orders: Orders) {}

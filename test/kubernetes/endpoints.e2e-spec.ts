@@ -190,7 +190,7 @@ describe('EndpointSlices of a service', () => {
     api.put(
       slice('v4', { addressType: 'IPv4', ports, endpoints: [{ addresses: ['127.0.0.1'], conditions, targetRef }] }),
     );
-    // Repeats the pod, because Kubernetes moves endpoints between slices, and both slices can contain an endpoint for a moment.
+    // Repeats the pod, because Kubernetes moves endpoints between slices, and both slices can briefly contain the same endpoint.
     api.put(
       slice('moved', { addressType: 'IPv4', ports, endpoints: [{ addresses: ['127.0.0.1'], conditions, targetRef }] }),
     );

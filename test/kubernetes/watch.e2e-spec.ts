@@ -140,7 +140,7 @@ describe('watch', () => {
     await waitFor(async () => (await call().catch(() => '')) === 'a', { timeoutMs: 20_000 });
   });
 
-  it('keeps calls waiting while the API server does not respond, until their deadline', async () => {
+  it('keeps calls waiting until their deadline while the API server does not respond', async () => {
     const api = await startApiServer();
     api.fault = 'silent';
     const { echo } = await startPodClient();

@@ -1,4 +1,4 @@
-/** Code written for Nest's own client with handwritten interfaces: `getService()`, Metadata, Observables of requests. */
+/** Code written for Nest's own client with handwritten interfaces: `getService()`, Metadata, and Observables of requests. */
 import 'reflect-metadata';
 import { Metadata } from '@grpc/grpc-js';
 import { Inject, Injectable, Module, type OnModuleInit } from '@nestjs/common';

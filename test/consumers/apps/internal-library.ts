@@ -1,5 +1,5 @@
 /**
- * Two modules use the client of a company package that brings its own copy of nestjs-resilient-grpc. The application calls the same
+ * Two modules use the client of a company package that includes its own copy of nestjs-resilient-grpc. The application calls the same
  * server through another copy.
  */
 import 'reflect-metadata';

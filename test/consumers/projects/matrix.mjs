@@ -69,7 +69,7 @@ export const TOOLS = [
   },
 ];
 
-/** Compilers that check the types of a project. */
+/** Versions of TypeScript that check the types of a project. */
 export const TYPESCRIPTS = ['5.2', '5.4', '5.7', '5.8', '5.9', '6.0'];
 
 /** Module resolutions of TypeScript, with the other settings that each requires. */

@@ -81,7 +81,7 @@ function configure(created: string, project: Project, tool: string): void {
       testEnvironment: 'node',
       ...(type === 'esm' ? esm : {}),
     };
-    // The template configures Jest with ts-jest, except for Nest 12 with ES modules.
+    // The template configures Jest only for ts-jest and CommonJS.
     const isTemplate = transform === 'ts-jest' && type === 'cjs';
     if (!isTemplate) {
       rmSync(join(created, 'jest.config.ts'), { force: true });

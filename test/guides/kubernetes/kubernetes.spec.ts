@@ -133,15 +133,18 @@ describe('sums on the page', () => {
     }
   });
 
-  it.each(MANIFESTS)('shows the times of the %s manifest first in docs/guides/kubernetes.md', (name) => {
-    const [, drain, delay, , , grace] = rows[0]!;
-    const { terminationGracePeriodSeconds } = manifests[name].Deployment.spec!.template.spec!;
-    expect({ drain, delay, grace }).toEqual({
-      drain: numberIn(code[name], 'timeoutMs') / 1_000,
-      delay: numberIn(code[name], 'readinessDelayMs') / 1_000,
-      grace: terminationGracePeriodSeconds,
-    });
-  });
+  it.each(MANIFESTS)(
+    'shows the times of the %s manifest in the first table row of docs/guides/kubernetes.md',
+    (name) => {
+      const [, drain, delay, , , grace] = rows[0]!;
+      const { terminationGracePeriodSeconds } = manifests[name].Deployment.spec!.template.spec!;
+      expect({ drain, delay, grace }).toEqual({
+        drain: numberIn(code[name], 'timeoutMs') / 1_000,
+        delay: numberIn(code[name], 'readinessDelayMs') / 1_000,
+        grace: terminationGracePeriodSeconds,
+      });
+    },
+  );
 
   it('shows a row with the default drain timeouts in docs/guides/kubernetes.md', () => {
     const { timeoutMs, readinessDelayMs } = DEFAULT_DRAIN;

@@ -75,7 +75,7 @@ export class RealProxy {
     return `unix:${this.socket}`;
   }
 
-  /** Pids of the proxy's workers. Workers of an earlier configuration exit with their last connection. */
+  /** Process IDs of the proxy's workers. Workers of an earlier configuration exit with their last connection. */
   workers(): readonly string[] {
     const pid = String(this.process?.pid);
     return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);

@@ -146,7 +146,7 @@ describe('client of xds:///orders', () => {
   });
 });
 
-it('detects an invalid xDS bootstrap with the command on the page', () => {
+it('detects an invalid xDS bootstrap with the command in docs/guides/xds.md', () => {
   const check = (bootstrap: string) =>
     spawnSync('sh', ['-c', shown('xds', 'sh')], {
       cwd: application,

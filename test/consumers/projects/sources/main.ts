@@ -1,4 +1,4 @@
-/** An application that uses every entry of the package and prints results as JSON. */
+/** An application that uses every entry point of the package and prints results as JSON. */
 import 'reflect-metadata';
 import { Controller, Get, Inject, Injectable, Module, Param } from '@nestjs/common';
 import { APP_FILTER, NestFactory } from '@nestjs/core';

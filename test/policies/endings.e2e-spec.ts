@@ -172,7 +172,7 @@ describe('write', () => {
   );
 });
 
-describe("status CANCELLED 'CANCELLED' of a method that is safe to repeat", () => {
+describe("status CANCELLED with the message 'CANCELLED', for a method that is safe to repeat", () => {
   const startEcho = async (url: string) => {
     const client = await startClient({ url, outageGraceMs: 600_000 });
     return client.getService<EchoService>('Echo');

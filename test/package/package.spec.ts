@@ -89,7 +89,7 @@ describe('published package', () => {
     expect(ownKib).toBeCloseTo(bytes / 1_024, 2);
   });
 
-  it('publishes every file that the exports, main, types, and typesVersions of package.json name', () => {
+  it('publishes every file named by exports, main, types, and typesVersions in package.json', () => {
     const { exports, main, types, typesVersions } = json<Manifest & Record<string, string>>(
       join(packed.folder, 'package.json'),
     );

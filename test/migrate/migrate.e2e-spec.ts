@@ -89,7 +89,7 @@ describe('migrate', { timeout: 240_000 }, () => {
   it.each([
     ['an unknown option', ['--wriet'], /did you mean --write\?/],
     ['a path that does not exist', ['nowhere'], /ENOENT.*nowhere/],
-  ])('exits with 2 if migrate receives %s', async (_what, args, message) => {
+  ])('exits with status 2 if migrate receives %s', async (_what, args, message) => {
     const { code, stderr } = await applicationOf({}).migrate(...args);
     expect(code).toBe(2);
     expect(stderr).toMatch(message);

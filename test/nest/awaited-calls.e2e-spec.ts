@@ -65,7 +65,7 @@ class OrdersController {
   }
 
   @Get('wrong') async wrong() {
-    // eslint-disable-next-line @typescript-eslint/await-thenable -- the mistake that the test makes
+    // eslint-disable-next-line @typescript-eslint/await-thenable -- the mistake under test
     const order = await this.orders.get({ id: '7' });
     return order.constructor.name;
   }
@@ -112,7 +112,7 @@ describe('awaited call', () => {
     // The library also checks the calls above before the call at this call site.
     const app = await startOrdersApp({ url: server.url });
     onTestFinished(() => app.close());
-    // eslint-disable-next-line @typescript-eslint/await-thenable -- the mistake that the test makes
+    // eslint-disable-next-line @typescript-eslint/await-thenable -- the mistake under test
     await app.orders.get({ id: '8' });
     await waitFor(() => app.lines.some(({ text }) => text.includes('awaited')), { timeoutMs: 20_000 });
     expect(warnings().map(({ text }) => text)).toEqual([
@@ -124,7 +124,7 @@ describe('awaited call', () => {
 
   it('logs an awaited, unsubscribed call when its application closes', async () => {
     const app = await startOrdersApp({ url: '127.0.0.1:1' });
-    // eslint-disable-next-line @typescript-eslint/await-thenable -- the mistake that the test makes
+    // eslint-disable-next-line @typescript-eslint/await-thenable -- the mistake under test
     await app.orders.get({ id: '9' });
     const listeners = process.listenerCount('exit');
     await app.close();

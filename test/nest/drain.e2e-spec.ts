@@ -298,7 +298,9 @@ describe('stream without onDrain during a shutdown', () => {
       await app.close();
       expect(feed.end).toBe('failed: draining');
       expect(feed.at - beganAt).toBeGreaterThan(190);
-      recordTiming(task, 'stream cut off at a drain timeout of 200 ms after, ms', feed.at - beganAt, { atMost: 400 });
+      recordTiming(task, 'stream cut off after app.close(), drain timeout 200 ms, ms', feed.at - beganAt, {
+        atMost: 400,
+      });
     },
   );
 });
@@ -319,7 +321,7 @@ describe('application that does not close', () => {
       const endedAfterMs = performance.now() - beganAt;
       expect(answered).toBe(false);
       expect(endedAfterMs).toBeGreaterThan(290);
-      recordTiming(task, 'clients closed at a drain timeout of 300 ms after, ms', endedAfterMs, { atMost: 500 });
+      recordTiming(task, 'clients closed after app.close(), drain timeout 300 ms, ms', endedAfterMs, { atMost: 500 });
       expect(feed.end).toBe('failed: draining');
       expect(client.activeCalls()).toEqual([]);
       expect(aboutDrain()).toEqual([
@@ -433,7 +435,7 @@ describe('explicit drain()', () => {
       const report = client.drain({ timeoutMs: NOT_IN_THIS_TEST_MS });
       const beganAt = performance.now();
       await app.close();
-      recordTiming(task, 'application closed at a drain timeout of 200 ms after, ms', performance.now() - beganAt, {
+      recordTiming(task, 'duration of app.close(), drain timeout 200 ms, ms', performance.now() - beganAt, {
         atMost: 500,
       });
       expect(await report).toMatchObject({ finished: 0, cancelled: 1 });

@@ -50,7 +50,7 @@ class OrdersController {
 const SERVERS = [
   ['GrpcOptions', ResilientGrpcServerModule.forRoot(shared)],
   ["the 'options' of GrpcOptions", ResilientGrpcServerModule.forRoot(shared.options)],
-  ['GrpcOptions of a factory', ResilientGrpcServerModule.forRootAsync({ useFactory: () => shared })],
+  ['GrpcOptions returned by a factory', ResilientGrpcServerModule.forRootAsync({ useFactory: () => shared })],
 ] as const;
 
 const CLIENTS: readonly [string, (url: string) => NestGrpcClientOptions][] = [
@@ -102,7 +102,7 @@ const TARGETS: readonly [string, NestGrpcClientOptions, string][] = [
   ['a url before the constant', { name: 'HERO_PACKAGE', url: 'heroes:1', ...grpcClientOptions }, 'heroes:1'],
   ['a url after the constant', { name: 'HERO_PACKAGE', ...grpcClientOptions, url: 'heroes:1' }, 'heroes:1'],
   [
-    'an undefined url next to `options` that have one',
+    'an undefined url next to `options` with a url',
     { name: 'HERO_PACKAGE', ...heroWith('heroes:1'), ...{ url: undefined } },
     'heroes:1',
   ],

@@ -71,7 +71,7 @@ describe('option types', () => {
     expectTypeOf(settings).toExtend<GrpcClientSettings>();
   });
 
-  it('accepts a constant of the type ClientOptions, with settings of this library', () => {
+  it('accepts a constant of type ClientOptions, with settings of this library', () => {
     const accepts = (shared: ClientOptions) => ResilientGrpcModule.forFeature([{ name: 'x', ...shared, timeoutMs: 5 }]);
     expectTypeOf(accepts).toBeFunction();
   });
@@ -88,7 +88,7 @@ describe('option types', () => {
     expectTypeOf(accepts).toBeFunction();
   });
 
-  it('makes clients assignable to ClientGrpc of Nest, and services to the interfaces of ts-proto', () => {
+  it("makes clients assignable to Nest's ClientGrpc, and services to the interfaces that ts-proto generates", () => {
     expectTypeOf<Resilient<OrdersClient>>().toExtend<OrdersClient>();
     expectTypeOf<ResilientGrpcClient>().toExtend<ClientGrpc>();
     expectTypeOf<ReturnType<Resilient<OrdersClient>['get']>>().toExtend<Observable<{ id: string }>>();

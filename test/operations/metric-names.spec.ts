@@ -35,7 +35,7 @@ describe('the dashboard for Grafana', () => {
     expect(text).toBe(rendered);
   });
 
-  it('shows every metric of this library on the Grafana dashboard', () => {
+  it('shows every metric of this library except the drain durations on the Grafana dashboard', () => {
     const shown = PANEL_QUERIES.flatMap(([, query]) => metricsIn(query)).map(instrument);
     const own = [...METRICS.keys()].filter((name) => name.startsWith('resilient_grpc_')).map(instrument);
     // The dashboard shows drains by the number of calls that they cut off.

@@ -29,7 +29,7 @@ interface Manifest {
   readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional: boolean }>>;
 }
 
-/** Expected size of the unpacked package in kB. A package that is more than 10% larger fails the test, which shows unintended growth. */
+/** Expected size of the unpacked package in kB. A package that is 10% larger or more fails the test, to reveal unintended growth. */
 const UNPACKED_KB = 4_420;
 
 const json = <T>(path: string): T => JSON.parse(readFileSync(path, 'utf8')) as T;
@@ -89,7 +89,7 @@ describe('published package', () => {
     expect(ownKib).toBeCloseTo(bytes / 1_024, 2);
   });
 
-  it('publishes every file that the exports, main, types, and typesVersions of package.json name', () => {
+  it('publishes every file named by exports, main, types, and typesVersions in package.json', () => {
     const { exports, main, types, typesVersions } = json<Manifest & Record<string, string>>(
       join(packed.folder, 'package.json'),
     );

@@ -203,7 +203,7 @@ describe('circuitBreaker', () => {
     expect(await firstValueFrom(echo.unsafeUnary({}))).toMatchObject({ text: 'well' });
   });
 
-  it('keeps the circuit half-open after a probe that hangs until its deadline, and admits the next probe, if DEADLINE_EXCEEDED is not listed', async () => {
+  it('keeps the circuit half-open after a probe that hangs until its deadline, and admits the next probe, if statusCodes omits DEADLINE_EXCEEDED', async () => {
     const { echo, server, circuits } = await opened(1_000, { statusCodes: ['UNAVAILABLE'] });
     server.script('UnsafeUnary', { never: true });
     await waitFor(async () => {

@@ -172,7 +172,7 @@ describe('write', () => {
   );
 });
 
-describe("status CANCELLED 'CANCELLED' of a method that is safe to repeat", () => {
+describe("status CANCELLED with the message 'CANCELLED', for a method that is safe to repeat", () => {
   const startEcho = async (url: string) => {
     const client = await startClient({ url, outageGraceMs: 600_000 });
     return client.getService<EchoService>('Echo');
@@ -189,7 +189,7 @@ describe("status CANCELLED 'CANCELLED' of a method that is safe to repeat", () =
     },
   );
 
-  it('fails a call with status CANCELLED, received from the server, if no GOAWAY follows', async () => {
+  it('fails a call that the server ends with status CANCELLED if no GOAWAY follows', async () => {
     const server = await startServer({ action: cancelled });
     const echo = await startEcho(server.url);
     const error = await failureOf(echo.unary({}, { metadata: keyed('write') }));

@@ -425,8 +425,8 @@ export const ENDINGS: readonly Ending[] = [
 ];
 
 /**
- * Events on a connection whose only stream (MAX_CONCURRENT_STREAMS 1) another request uses; `action` receives that request. The write is
- * still queued in the client.
+ * Events on a connection that allows one stream (MAX_CONCURRENT_STREAMS is 1), which another request is using. `action` receives that
+ * request. The write is still queued in the client.
  */
 export const ENDINGS_BEFORE_SENT: readonly Pick<Ending, 'ending' | 'action'>[] = [
   { ending: 'the other request is answered', action: succeed },

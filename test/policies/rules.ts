@@ -76,7 +76,7 @@ async function attemptsOf({ server, client }: Scene, count = 1, call = () => cli
  * Number of characters in the largest request that fits the retry buffer of a call. The message header takes 5 more bytes, and the header
  * of the text field takes 4.
  */
-const LARGEST_KEPT = (1 << 20) - 9;
+const MAX_REPLAYABLE_CHARACTERS = (1 << 20) - 9;
 
 const attempts = async (scene: Scene, characters = 0) => {
   const text = 'x'.repeat(characters);
@@ -200,14 +200,14 @@ export const RULES: readonly Rule[] = [
     rule: 'a request of 1 MiB, including its 5-byte header, is retried',
     from: 'A6',
     config: retrying(),
-    observe: (scene) => (scene.server.script('Unary', UNAVAILABLE), attempts(scene, LARGEST_KEPT)),
+    observe: (scene) => (scene.server.script('Unary', UNAVAILABLE), attempts(scene, MAX_REPLAYABLE_CHARACTERS)),
     right: '3 attempts',
   },
   {
     rule: 'a request larger than the retry buffer of a call is sent once',
     from: 'A6',
     config: retrying(),
-    observe: (scene) => (scene.server.script('Unary', UNAVAILABLE), attempts(scene, LARGEST_KEPT + 1)),
+    observe: (scene) => (scene.server.script('Unary', UNAVAILABLE), attempts(scene, MAX_REPLAYABLE_CHARACTERS + 1)),
     right: '1 attempt',
   },
   {

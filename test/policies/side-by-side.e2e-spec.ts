@@ -31,7 +31,7 @@ describe('call rules', () => {
     });
   }
 
-  it.for(ALL_RULES)('$rule (grpc-js)', async (rule) => {
+  it.for(ALL_RULES)('gives the documented result with grpc-js, which may differ from the rule: $rule', async (rule) => {
     expect(await observe(rule, grpcJs)).toBe(rule.grpcJs ?? rule.right);
   });
 });

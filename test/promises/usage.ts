@@ -1,6 +1,6 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 
-/** Parses the command line. Invalid options end the process with status 2, and print the reason and `usage`. */
+/** Parses the command line. If an option is invalid, prints the reason and `usage`, and ends the process with status 2. */
 export function parseOptions<T extends NonNullable<ParseArgsConfig['options']>>(options: T, usage: string) {
   try {
     return parseArgs({ options }).values;

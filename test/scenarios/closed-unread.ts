@@ -29,7 +29,7 @@ export const closedUnread: Situation = {
     let before: Promise<unknown> = Promise.resolve();
     return againstEach(run, async (kind) => {
       const servers = await startServers(run, kind);
-      const measured = before.then(() => standstills(run, servers));
+      const measured = before.then(() => measureRounds(run, servers));
       before = measured;
       return measured;
     });
@@ -46,7 +46,10 @@ async function startServers(run: Run, kind: UpstreamKind) {
   return { closing, killed };
 }
 
-async function standstills(run: Run, { closing, killed }: { closing: Upstream; killed: Upstream }): Promise<Measured> {
+async function measureRounds(
+  run: Run,
+  { closing, killed }: { closing: Upstream; killed: Upstream },
+): Promise<Measured> {
   const clientsOf = async (upstream: Upstream) => {
     const settings = { url: upstream.url, ...upstream.settings, ...outageGrace(run) };
     const app = await startOrdersApp(Array.from({ length: CLIENTS }, () => settings));
@@ -68,12 +71,12 @@ async function standstills(run: Run, { closing, killed }: { closing: Upstream; k
   for (let round = 0; round < ROUNDS[run.length]; round++) {
     await callEach(idle);
     // grpcio closes an idle connection after up to twice its idle timeout.
-    standStillUntil(2 * IDLE_MS + 100, () => openTo(closing).every(({ isUnread }) => isUnread));
+    blockUntil(2 * IDLE_MS + 100, () => openTo(closing).every(({ isUnread }) => isUnread));
     await callEach(idle);
 
     await Promise.all([callEach(struck), killed.prepareRestart()]);
     spawn('sh', ['-c', `sleep 0.2; kill -9 ${String(killed.pid)}`], { stdio: 'ignore' });
-    standStillUntil(0, () => openTo(killed).length === 0);
+    blockUntil(0, () => openTo(killed).length === 0);
     const held = callEach(struck);
     await killed.restartAfter(0);
     await held;
@@ -94,7 +97,7 @@ async function standstills(run: Run, { closing, killed }: { closing: Upstream; k
  * Blocks the event loop of this process for at least `minMs` and until `isOver()` returns true.
  * @throws if `isOver()` does not return true within 60 s
  */
-function standStillUntil(minMs: number, isOver: () => boolean): void {
+function blockUntil(minMs: number, isOver: () => boolean): void {
   const beganAt = performance.now();
   const elapsedMs = () => performance.now() - beganAt;
   const nothing = new Int32Array(new SharedArrayBuffer(4));

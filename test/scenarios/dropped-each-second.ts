@@ -83,19 +83,19 @@ function dropEach(run: Run, { client }: OrdersOf, proxy: FaultProxy) {
 function watchOpen(run: Run, proxy: FaultProxy) {
   let longestMs = 0;
   let noneSince = Infinity;
-  const look = () => {
+  const check = () => {
     const now = performance.now();
     if (noneSince < now) longestMs = Math.max(longestMs, now - noneSince);
     if (proxy.counters.open > 0) noneSince = Infinity;
     else if (proxy.counters.accepted > 0) noneSince = Math.min(noneSince, now);
   };
-  const timer = setInterval(look, 5);
+  const timer = setInterval(check, 5);
   run.onEnd(() => {
     clearInterval(timer);
   });
   return {
     longestMs: () => {
-      look();
+      check();
       return longestMs;
     },
   };

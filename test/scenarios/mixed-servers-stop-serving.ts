@@ -8,7 +8,7 @@ import type { Measured, Run, Situation } from './support/situation.js';
 const CALLS_PER_SECOND = { counts: 60, all: 200 };
 const NOT_SERVING_MS = { short: 1_000, full: 10_000 };
 
-/** Each of a grpcio, a grpc-go, and a grpc-js server reports NOT_SERVING in turn; a second set of servers has no health service. */
+/** A grpcio, a grpc-go, and a grpc-js server report NOT_SERVING one after another; a second set of servers has no health service. */
 export const mixedServersStopServing: Situation = {
   name: 'mixed-servers-stop-serving',
   needs: MIXED_SERVERS_NEED,

@@ -8,7 +8,7 @@ const PER_SECOND = { counts: 50, all: 300 };
 const REPLICAS = 6;
 const CHANGES = { short: 8, full: 60 };
 
-/** A name resolves to other addresses each second: with or without some of the previous ones, or to a single unreachable address. */
+/** A name resolves to different addresses each second: to a set that may include previous ones, or to a single unreachable address. */
 export const recordsChangeEachSecond: Situation = {
   name: 'records-change-each-second',
   promise:

@@ -59,5 +59,5 @@ const { tallies, held } = await soak(runnable, { minutes, seed, runSeed, signal,
 await sentinel.close();
 console.log(`\n${report(tallies, held)}`);
 // Exits explicitly, because an interrupted run may leave open resources.
-const isWell = [...tallies.values()].every(({ runs, failures }) => runs > 0 && failures.length === 0);
-process.exit(isWell && leakedHandles(held) === 0 ? 0 : 1);
+const hasPassed = [...tallies.values()].every(({ runs, failures }) => runs > 0 && failures.length === 0);
+process.exit(hasPassed && leakedHandles(held) === 0 ? 0 : 1);

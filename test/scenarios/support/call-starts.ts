@@ -14,7 +14,7 @@ export class CallStarts {
     });
   }
 
-  /** Start times of the calls that ended on the server at `url`, in the order of their ends. */
+  /** Start times of the calls that ended on the server at `url`, in the order in which they ended. */
   on(url: string): readonly number[] {
     return this.times.get(url) ?? [];
   }

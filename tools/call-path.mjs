@@ -1,4 +1,4 @@
-// node tools/call-path.mjs [--list]: counts the files and functions of the built library that a unary call passes, from its
+// node tools/call-path.mjs [--list]: counts the files and functions of the built library that a unary call passes through, from its
 // creation to its end, on a warm connection and with default options. V8's precise coverage counts them. Run `npm run build` first.
 import { Session } from 'node:inspector/promises';
 import { ORDER_ID } from '../bench/contract.mjs';

@@ -203,7 +203,7 @@ describe.each<[filter: string, providers: Provider[]]>([
 });
 
 describe('GrpcServerExceptionFilter', () => {
-  it('converts an HttpException to a gRPC status with GrpcServerExceptionFilter', async () => {
+  it('converts an HttpException to a gRPC status if GrpcServerExceptionFilter is provided', async () => {
     const { orders } = await serve([filter]);
     expect(await failureOf(orders.get({ id: 'http' }))).toMatchObject({
       codeName: 'NOT_FOUND',

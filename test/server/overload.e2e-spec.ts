@@ -109,7 +109,7 @@ async function burst(client: PlainClient, count = CALLS, timeoutMs: number | und
 }
 
 describe('a server that receives more calls than it can serve', { timeout: 60_000 }, () => {
-  it('refuses calls in an overload with a status that stops retries, serves a later call, and keeps its health SERVING', async () => {
+  it('refuses calls during an overload with a status that stops retries, serves a later call, and keeps its health SERVING', async () => {
     const server = await start();
     const client = new PlainClient(server.url);
     await warmUp(client);
@@ -137,7 +137,7 @@ describe('a server that receives more calls than it can serve', { timeout: 60_00
     expect(Number(/: (\d+) calls refused/.exec(server.output)?.[1])).toBeGreaterThanOrEqual(refused.length);
   });
 
-  it('sets the health of the server to NOT_SERVING in an overload if notServingInOverload is true', async () => {
+  it('sets the health of the server to NOT_SERVING during an overload if notServingInOverload is true', async () => {
     const server = await start({ notServingInOverload: true });
     const client = new PlainClient(server.url);
     await warmUp(client);
@@ -185,8 +185,8 @@ describe('a server that receives fewer calls than it can serve', { timeout: 120_
   });
 });
 
-describe('a call that is refused in an overload', { timeout: 60_000 }, () => {
-  it('refuses a call that arrives in an overload before interceptors receive the call, and emits its call-end event', async () => {
+describe('a call that is refused during an overload', { timeout: 60_000 }, () => {
+  it('refuses a call during an overload before interceptors receive it, and emits its call-end event', async () => {
     const seen = { calls: 0, messages: 0, refused: 0 };
     const observe: ServerInterceptor = (_, call) =>
       new ServerInterceptingCall(call, {
@@ -245,7 +245,7 @@ describe('maxConcurrentCalls and maxCallMs', { timeout: 60_000 }, () => {
     expect(settled.filter((one) => one === 'ok')).toHaveLength(5);
   });
 
-  it('starts at most twice maxConcurrentCalls waiting calls in one event-loop turn if their handlers wait and then use the CPU', async () => {
+  it('starts at most 2 * maxConcurrentCalls queued calls in one event-loop turn if their handlers wait and then use the CPU', async () => {
     const url = ownUrl();
     const maxConcurrentCalls = 4;
     await serveHere(WaitingModule, ordersOptions(url, { methods: { Get: { maxConcurrentCalls } } }));

@@ -11,12 +11,12 @@ import { NestServer, type PlainServerOptions, type ServerFlag } from './support/
 import { PlainClient } from './support/plain-client.js';
 
 /** Equal to the timeout of a test, so a test fails if its server waits for the whole drain timeout. */
-const NOT_IN_THIS_TEST_MS = 60_000;
-const LONG_DRAIN = { drain: { timeoutMs: NOT_IN_THIS_TEST_MS } };
+const TEST_TIMEOUT_MS = 60_000;
+const LONG_DRAIN = { drain: { timeoutMs: TEST_TIMEOUT_MS } };
 /** Drain timeout of servers that use the whole timeout, and the time that Node needs to exit after it. */
-const TIME_MS = 1_000;
-const TO_END_MS = 200;
-const SHORT_DRAIN = { drain: { timeoutMs: TIME_MS } };
+const DRAIN_MS = 1_000;
+const EXIT_MS = 200;
+const SHORT_DRAIN = { drain: { timeoutMs: DRAIN_MS } };
 /** Timeout for conditions that may take a long time on a busy machine. */
 const PATIENTLY = { timeoutMs: 20_000 };
 /** The request headers of a call. */
@@ -115,7 +115,7 @@ describe.concurrent('SIGTERM', () => {
     'exits after SIGTERM and the readiness delays of its server and of its clients',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
-      const delay = { timeoutMs: NOT_IN_THIS_TEST_MS, readinessDelayMs: 1_000 };
+      const delay = { timeoutMs: TEST_TIMEOUT_MS, readinessDelayMs: 1_000 };
       const flags: ServerFlag[] = ['--upstream=127.0.0.1:1', `--clients=${JSON.stringify(delay)}`, '--hybrid'];
       const server = await started(onTestFinished, { drain: delay }, flags);
       const signaledAt = performance.now();
@@ -157,7 +157,7 @@ describe.concurrent('SIGTERM', () => {
     onTestFinished,
   }) => {
     const server = await started(onTestFinished, {
-      drain: { timeoutMs: 2 * NOT_IN_THIS_TEST_MS, readinessDelayMs: NOT_IN_THIS_TEST_MS },
+      drain: { timeoutMs: 2 * TEST_TIMEOUT_MS, readinessDelayMs: TEST_TIMEOUT_MS },
     });
     const client = new PlainClient(server.url, { onTestFinished });
     const watch = client.watch();
@@ -173,7 +173,7 @@ describe.concurrent('SIGTERM', () => {
     'exits after SIGTERM when the readiness delay has passed',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
-      const drain = { timeoutMs: NOT_IN_THIS_TEST_MS, readinessDelayMs: 800 };
+      const drain = { timeoutMs: TEST_TIMEOUT_MS, readinessDelayMs: 800 };
       const server = await started(onTestFinished, { drain });
       const watch = new PlainClient(server.url, { onTestFinished }).watch();
       await waitFor(() => watch.messages.length === 1, PATIENTLY);
@@ -199,9 +199,9 @@ describe.concurrent('SIGTERM', () => {
       // The answer to this later ping shows that the incomplete request has arrived.
       await new Promise((resolve) => session.ping(resolve));
       const endedAfterMs = await server.terminate();
-      expect(endedAfterMs).toBeGreaterThan(TIME_MS * 0.9 - 5);
+      expect(endedAfterMs).toBeGreaterThan(DRAIN_MS * 0.9 - 5);
       recordTiming(task, 'server with an incomplete request ended after, ms', endedAfterMs, {
-        atMost: TIME_MS + TO_END_MS,
+        atMost: DRAIN_MS + EXIT_MS,
       });
       expect(server.output).toMatch(/WARN.*0 calls finished, 0 streams ended, 0 cut off, 1 connection cut off/);
     },
@@ -244,9 +244,9 @@ describe.concurrent('SIGTERM with stuck clients', () => {
       await waitFor(() => watch.messages.length === 1 && stuck.messages.length > 2, PATIENTLY);
       stuck.call.pause();
       const endedAfterMs = await server.terminate();
-      expect(endedAfterMs).toBeGreaterThan(TIME_MS * 0.9 - 5);
+      expect(endedAfterMs).toBeGreaterThan(DRAIN_MS * 0.9 - 5);
       recordTiming(task, 'server with streams that do not finish ended after, ms', endedAfterMs, {
-        atMost: TIME_MS + TO_END_MS,
+        atMost: DRAIN_MS + EXIT_MS,
       });
       stuck.call.resume();
       await waitFor(() => watch.status !== undefined && stuck.status !== undefined, PATIENTLY);
@@ -272,7 +272,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
     // From now on, the endless stream fills the socket buffers of the system.
     await waitFor(async () => (await server.counts()).streams === 2, PATIENTLY);
     recordTiming(task, 'server with a frozen client ended after, ms', await server.terminate(), {
-      atMost: TIME_MS + TO_END_MS,
+      atMost: DRAIN_MS + EXIT_MS,
     });
   });
 
@@ -287,7 +287,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
       await client.get();
       await waitFor(async () => (await server.counts()).sockets === 2, PATIENTLY);
       recordTiming(task, 'server with a hanging TLS handshake ended after, ms', await server.terminate(), {
-        atMost: TIME_MS + TO_END_MS,
+        atMost: DRAIN_MS + EXIT_MS,
       });
     },
   );

@@ -37,7 +37,7 @@ describe('1,000 concurrent streams', () => {
 });
 
 describe('more streams than a server allows one connection to reset', () => {
-  it('completes 1,300 streams in a drain without affecting a call that must finish', { timeout: 60_000 }, async () => {
+  it('completes 1,300 streams on drain() without affecting a call that must finish', { timeout: 60_000 }, async () => {
     const { server, client, echo } = await scene();
     server.script('ServerStream', { messages: [{}], never: true });
     server.script('UnsafeUnary', { message: { text: 'done' }, hold: 'everything' });
@@ -55,7 +55,7 @@ describe('more streams than a server allows one connection to reset', () => {
     await waitFor(() => server.heldCount('UnsafeUnary') === 1);
     const drained = client.drain({ timeoutMs: 60_000 });
     await waitFor(() => streams.every(({ end }) => end === 'completed'), { timeoutMs: 20_000 });
-    // Waits until the server has received most of the resets, so that they would have affected the connection.
+    // Waits until the server has received most of the resets, because they would affect the connection only then.
     await waitFor(() => server.counts('ServerStream').cancelled >= 900, { timeoutMs: 20_000 });
     server.release('UnsafeUnary');
     expect(await held).toMatchObject({ text: 'done' });

@@ -93,7 +93,7 @@ describe('stream of several calls', () => {
     expect([seen.end, separate[0]!.end]).toEqual(['completed', 'draining']);
   });
 
-  it('lists a resumable stream of two merged calls at the client of each call, and completes it when one client is drained', async () => {
+  it('lists a resumable stream of two merged calls as active on the client of each call, and completes it when one client is drained', async () => {
     const [a, b] = [await side(), await side()];
     const seen = watch(resumable(() => merge(a.echo.serverStream({}), b.echo.serverStream({})), BY_NUMBER));
     await waitFor(() => seen.received === 2);
@@ -231,7 +231,7 @@ describe('drain() with changes during the drain', () => {
     expect(started).toBeLessThan(30);
   });
 
-  it('completes streams in a drain even if they are between two calls or starting the next one', async () => {
+  it('completes streams during a drain even if they are between two calls or starting the next one', async () => {
     const one = await side();
     one.server.script('Bidi', { messages: [] });
     const { advance, until, scheduler } = holdTimers();

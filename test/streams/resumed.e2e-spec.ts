@@ -328,11 +328,11 @@ describe('log of a quiet feed whose connection is lost', () => {
   });
 });
 
-describe('resumed stream at a shutdown', () => {
+describe('resumed stream at shutdown', () => {
   it.each([
     ['while it runs', {}],
     ['between two of its calls', { backoff: LONG }],
-  ])('completes a resumed stream at a shutdown %s', async (when, options) => {
+  ])('completes a resumed stream at shutdown %s', async (when, options) => {
     const app = await start();
     const feed = follow(app, options);
     await waitFor(() => feed.events.length === 3);
@@ -345,7 +345,7 @@ describe('resumed stream at a shutdown', () => {
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it('completes a resumed stream at a shutdown while it waits for the channel in an outage', async () => {
+  it('completes a resumed stream at shutdown while it waits for the channel during an outage', async () => {
     const app = await start();
     const feed = follow(app);
     await waitFor(() => feed.events.length === 3);

@@ -147,7 +147,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
     expect(servers[0].counts('ServerStream').calls).toBe(2);
   });
 
-  it('fails calls over the stream limit when the drain timeout ends', async () => {
+  it('fails calls over the stream limit when the drain timeout expires', async () => {
     const { client, echo } = await fullConnection(settings);
     const failed = failureOf(echo.unsafeUnary({}));
     await waitFor(() => client.snapshot().waitingForStream === 1);

@@ -91,12 +91,12 @@ export class CallLoad {
   }
 }
 
-/** The median of `values`; NaN if there are none. */
+/** The median of `values`; NaN if `values` is empty. */
 export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
 }
 
-/** The quantile of `values` at `share`, from 0 to below 1; NaN if there are no values. */
+/** The quantile of `values` at `share`, from 0 to below 1; NaN if `values` is empty. */
 export function quantile(values: readonly number[], share: number): number {
   return [...values].sort((a, b) => a - b)[Math.trunc(values.length * share)] ?? NaN;
 }

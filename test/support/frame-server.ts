@@ -25,7 +25,7 @@ const MAX_WINDOW = 2 ** 31 - 1 - 65_535;
 /** Metadata key whose value identifies a request. */
 export const KEY = 'x-call';
 
-/** Value of the metadata `KEY`. Braces take 15 and 14 bits in Huffman coding, so that HPACK sends a short value in braces as plain text. */
+/** Value of the metadata `KEY`. Braces take 15 and 14 bits in Huffman coding, so HPACK sends a short value in braces as plain text. */
 export const keyed = (key: string): Readonly<Record<string, string>> => ({ [KEY]: `{${key}}` });
 
 /** A request as received from the wire. */
@@ -155,7 +155,7 @@ export class FrameServer {
   /**
    * Starts a server that is closed at the end of the test.
    *
-   * @param onRequest runs at each HEADERS frame
+   * @param onRequest called for each HEADERS frame
    */
   static async start(
     onRequest: (request: FrameRequest) => void,
@@ -189,7 +189,7 @@ export class FrameServer {
     return this.connections.flatMap(({ requests }) => requests.filter((request) => request.key === key));
   }
 
-  /** Requests of `key` that no GOAWAY excluded as unprocessed, so that an application may have executed them. */
+  /** Requests of `key` that no GOAWAY excluded as unprocessed. An application may have executed them. */
   executable(key: string): readonly FrameRequest[] {
     return this.requests(key).filter(({ connection, streamId }) => streamId <= connection.lastStreamId);
   }

@@ -10,7 +10,7 @@ export class NameServer {
   hasRecords = false;
   /** IPv4 addresses of each name. */
   addresses: readonly string[] = ['127.0.0.1'];
-  /** The TXT record of each name; `undefined` if there is none. */
+  /** The TXT record of each name; `undefined` if absent. */
   text: string | undefined;
   queries = 0;
 

@@ -24,7 +24,7 @@ export interface ReplicaClient {
   ended(): number;
 }
 
-/** Starts a client that balances over `replicas`, and waits for its connections to them. It is closed at the end of the run. */
+/** Starts a client that balances its calls across `replicas`, and waits for its connections to them. It is closed at the end of the run. */
 export async function startReplicaClient(
   { onEnd }: { onEnd(cleanUp: () => unknown): void },
   replicas: Replicas,
@@ -113,7 +113,7 @@ export class Replicas {
     this.forgetName();
   }
 
-  /** Starts a replica, which is not listed. */
+  /** Starts a replica without listing it. */
   async add(): Promise<Replica> {
     const address = `127.1.${String(this.network)}.${String(this.all.length + 1)}`;
     const server = new Server();

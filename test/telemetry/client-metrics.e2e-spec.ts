@@ -16,9 +16,9 @@ const TRANSPARENT_RETRIES = 'grpc.client.call.transparent_retries';
 
 describe('gRPC metrics of a client', () => {
   it.each([
-    ['records no address of an endpoint by default', {}, false],
+    ['does not record the endpoint address by default', {}, false],
     [
-      'records the address of the endpoint in the durations of attempts if endpointMetrics is on',
+      'records the endpoint address with the attempt duration if endpointMetrics is true',
       { endpointMetrics: true },
       true,
     ],

@@ -293,7 +293,7 @@ describe('spans of a call', () => {
 });
 
 describe('parent span of a call', () => {
-  it('uses the span that is active at the subscription as the parent', async () => {
+  it('starts the span of a call as a child of the span that is active when the caller subscribes', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     const call = await telemetry.within('created', () => Promise.resolve(echo.unary({})));
@@ -301,7 +301,7 @@ describe('parent span of a call', () => {
     expect(parentOf(all(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('subscribed')));
   });
 
-  it('uses the span that was active when the call was created as the parent if none is active at the subscription', async () => {
+  it('starts the span of a call as a child of the span that was active when the call was created if none is active when the caller subscribes', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     let call = echo.unary({});

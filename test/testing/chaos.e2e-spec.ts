@@ -113,7 +113,7 @@ it('applies the documented effect of each fault until the fault ends', async () 
     const seen = SEEN[name as keyof typeof SEEN];
     if (seen === 'fails') expect(await isWell(), name).toBe(false);
     // A call may start before SETTINGS are held.
-    if (seen === 'waits') await waitFor(callTimesOut, { describe: () => `${name} to let calls wait` });
+    if (seen === 'waits') await waitFor(callTimesOut, { describe: () => `${name} to make calls wait` });
     if (seen === 'late') expect(await isLate(), name).toBe(true);
     if (seen === 'reconnects') {
       await well();

@@ -33,7 +33,7 @@ describe('ChildServer', () => {
     expect(server.output).toEqual([`listening on ${server.url}`]);
   });
 
-  it('runs a script that only a hook of --require can load, as Node does on the command line', async () => {
+  it('runs a script that only a --require hook can load, as Node does on the command line', async () => {
     const hook = fileURLToPath(new URL('./fixtures/commonjs/load-txt.cjs', import.meta.url));
     const options = { script: new URL('./fixtures/commonjs/server.txt', import.meta.url), execArgv: ['-r', hook] };
     const other = await ChildServer.start(options);
@@ -107,7 +107,7 @@ describe('ChildServer', () => {
     }
   });
 
-  it('includes a last line of output without a newline in the error', async () => {
+  it('includes the last line of output in the error even if it has no newline', async () => {
     const unfinished = new URL('./fixtures/unfinished-line.mjs', import.meta.url);
     await expect(ChildServer.start({ script: unfinished })).rejects.toThrow(/its output:\ncannot open the database$/);
   });

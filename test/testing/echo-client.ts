@@ -24,7 +24,7 @@ export type EchoRequest = Partial<Echo>;
 export interface Answer {
   readonly value: Echo | undefined;
   readonly error: ServiceError | undefined;
-  /** Response headers; `undefined` if there were none. */
+  /** Response headers; `undefined` if absent. */
   readonly headers: Metadata | undefined;
   readonly status: StatusObject;
 }

@@ -176,7 +176,7 @@ describe('FaultProxy', () => {
     other.close();
   });
 
-  it('stops reading from a connection after a limited amount of held bytes', async () => {
+  it('stops reading from a connection after it holds a limited number of bytes', async () => {
     const { socket } = rawSocket();
     await waitFor(() => proxy.counters.open === 1);
     proxy.holdBytes('to-upstream');

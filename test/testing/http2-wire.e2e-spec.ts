@@ -69,7 +69,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     },
   );
 
-  it('resets a stream after the given number of requests and forwards no later byte', async () => {
+  it('resets a stream after the given number of requests and forwards no later bytes', async () => {
     proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterRequests: 2 } });
     const { stream } = call();
     stream.write(message(1));
@@ -81,7 +81,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(Buffer.concat(served[0]!.bytes)).toEqual(Buffer.concat([message(1), message(2)]));
   });
 
-  it('resets a stream after the given number of responses and forwards no later byte', async () => {
+  it('resets a stream after the given number of responses and forwards no later bytes', async () => {
     proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 2 } });
     const { stream, bytes } = call();
     await waitFor(() => served.length === 1);

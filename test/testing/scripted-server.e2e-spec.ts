@@ -470,7 +470,7 @@ describe('ScriptedGrpcServer', () => {
       expect(() => setScript(wrong)).toThrow(script + message);
     });
 
-    it('fails a call with the problem of the reply that a function returns', async () => {
+    it('fails a call with an error that describes the invalid reply of a script function', async () => {
       setScript(() => undefined);
       expect((await client.unary({})).status).toMatchObject({
         code: status.INTERNAL,
@@ -482,7 +482,7 @@ describe('ScriptedGrpcServer', () => {
       );
     });
 
-    it('fails a stream with the problem of the message that a generator yields', async () => {
+    it('fails a stream with an error that describes the invalid message of an iterable', async () => {
       const messages = () => [{ number: 1 }, { numbr: 2 }].values();
       for (const generated of [messages, { [Symbol.iterator]: messages }]) {
         setScript({ messages: generated }, 'ServerStream');
@@ -497,7 +497,7 @@ describe('ScriptedGrpcServer', () => {
       }
     });
 
-    it('checks the replies of a list when they are set, and not at a call', async () => {
+    it('checks the replies of a list when they are set, not when a call arrives', async () => {
       let reads = 0;
       const counted = {
         get text() {

@@ -233,7 +233,7 @@ describe('response stream', () => {
 });
 
 describe('request stream', () => {
-  it('sends each response that a handler yields for the requests over which it iterates', async () => {
+  it('sends each response that a handler yields while it iterates over its requests', async () => {
     handlers.session = async function* (requests) {
       for await (const { messageId } of requests) yield { messageId };
     };

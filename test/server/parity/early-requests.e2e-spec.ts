@@ -20,7 +20,7 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) =
   let watching = false;
 
   /** Delays calls with a request stream in the chosen enhancer. */
-  const keep = async (enhancer: typeof busy, requests: unknown) => {
+  const delayIn = async (enhancer: typeof busy, requests: unknown) => {
     if (busy !== enhancer || !isObservable(requests)) return;
     await new Promise<void>((resolve) => {
       release = resolve;
@@ -35,7 +35,7 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) =
       configure: (app) => {
         app.useGlobalGuards({
           canActivate: async (context) => {
-            await keep('guard', context.switchToRpc().getData());
+            await delayIn('guard', context.switchToRpc().getData());
             return true;
           },
         });
@@ -43,13 +43,13 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) =
           intercept: async (context, next) => {
             const requests = context.switchToRpc().getData<Observable<Note>>();
             if (watching) requests.subscribe();
-            await keep('interceptor', requests);
+            await delayIn('interceptor', requests);
             return next.handle();
           },
         });
         app.useGlobalPipes({
           transform: async (value: unknown) => {
-            await keep('pipe', value);
+            await delayIn('pipe', value);
             return value;
           },
         });

@@ -300,13 +300,13 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
   it('supports request-scoped controllers and providers', async () => {
     let made = 0;
     @Injectable({ scope: Scope.REQUEST })
-    class OfOneCall {
+    class CallScoped {
       readonly number = ++made;
       constructor(@Inject(REQUEST) readonly request: { readonly data: Note; readonly context: Metadata }) {}
     }
     @Controller()
     class ScopedController {
-      constructor(@Inject(OfOneCall) private readonly one: OfOneCall) {}
+      constructor(@Inject(CallScoped) private readonly one: CallScoped) {}
       @GrpcMethod('Kinds', 'Unary')
       unary({ text }: Note, metadata: Metadata) {
         const { data, context } = this.one.request;
@@ -317,7 +317,7 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
         return requests.pipe(map(() => ({ number: this.one.number })));
       }
     }
-    await serving({ controllers: [ScopedController], providers: [OfOneCall] }, async (client) => {
+    await serving({ controllers: [ScopedController], providers: [CallScoped] }, async (client) => {
       for (const number of [1, 2]) {
         expect((await client.call(UNARY, { text: 'a' })).messages).toMatchObject([{ number, text: 'true true' }]);
       }

@@ -99,7 +99,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
       ['ends with OK', 'all'],
       ['fails', 'broken'],
     ])(
-      'delivers all messages of a response stream that %s in their original order to a client that pauses',
+      'delivers all messages in their original order to a pausing client if the response stream %s',
       async (_how, text) => {
         const request = { text, number: 100, payload: Buffer.alloc(65_536) };
         const call = client.open('parity.v1.Kinds/Watch', request, { stopsAfter: 1 });

@@ -20,7 +20,7 @@ let sideChannel;
 
 /** @param {{ address: string }} given */
 function connect({ address }) {
-  // Thousands of calls are open at once in an overload.
+  // Thousands of calls are open at once under overload.
   session = http2Connect(`http://${address}`, { maxSessionMemory: 1_000 });
   sideChannel = new Channel(address, credentials.createInsecure(), OWN_CONNECTION);
   setInterval(expireCalls, 1);
@@ -150,7 +150,7 @@ async function load({ perSecond, seconds, deadlineMs, noDeadlinePerSecond = 0, h
         );
   return {
     offered: results.length,
-    // Counts only the time in which calls were sent, so that the rate is comparable to the capacity.
+    // Counts only the time during which calls were sent, so that the rate is comparable to the capacity.
     goodPerSecond: served.filter(({ sentAt, ms }) => sentAt + ms <= endedAt).length / seconds,
     good: served.length,
     goodWithoutDeadline: unbounded.filter(({ code }) => code === Code.OK).length,

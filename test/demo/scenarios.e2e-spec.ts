@@ -37,7 +37,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     },
   );
 
-  it('reports failed calls in an overload, and few additional attempts of our client', async () => {
+  it('reports failed calls under overload, and few additional attempts of our client', async () => {
     const { plain, resilient } = await runScenario('overload', 5);
     expect(Object.keys(resilient.failedByCode).sort()).toEqual(['RESOURCE_EXHAUSTED', 'UNAVAILABLE']);
     expect(resilient.failed).toBeGreaterThan(resilient.calls / 2);

@@ -122,7 +122,7 @@ describe('code in the README and the docs', () => {
         'Vitest',
         ['vitest/vitest.mjs', 'run', '--globals', '--reporter=json', '--root', 'blocks/docs/testing', 'shop.spec'],
       ],
-      ['Jest', ['jest/bin/jest.js', '--json', '--config', 'blocks/docs/testing/jest.config.js', 'shop.test']],
+      ['Jest', ['jest/bin/jest.js', '--json', '--config', 'blocks/docs/testing/jest.config.js', 'shop-retries']],
     ])(
       'passes the tests of docs/testing.md with %s, and fails exactly the tests that leak',
       async (_runner, [script, ...args]) => {

@@ -98,7 +98,7 @@ describe('GrpcChannelHealthIndicator', () => {
     expect(Object.keys((await fetchHealth('only-audit')).report.details)).toEqual(['audit']);
   });
 
-  it('reports a channel as degraded while calls wait in an outage, down when calls fail, and up when the server listens again', async () => {
+  it('reports a channel as degraded while calls wait during an outage, down when calls fail, and up when the server listens again', async () => {
     await Promise.all([orders, audit].map((client) => firstValueFrom(client.get({ id: '1' }))));
     await server.stop('kill-connections');
     const waiting = firstValueFrom(orders.get({ id: '1' }));

@@ -201,7 +201,7 @@ describe('first phase of a shutdown', () => {
 
 describe('feed relayed to an HTTP request', () => {
   it(
-    'completes a relayed feed at a shutdown so that the application can close',
+    'completes a relayed feed at shutdown so that the application can close',
     { tags: ['timed'] },
     async ({ task }) => {
       const { app, client, get } = await gateway();
@@ -426,7 +426,7 @@ describe('explicit drain()', () => {
   });
 
   it(
-    'ends an explicit drain early at a shutdown if its timeout exceeds the drain timeout of the application',
+    'ends an explicit drain early at shutdown if its timeout exceeds the drain timeout of the application',
     { tags: ['timed'] },
     async ({ task }) => {
       const { app, client, orders } = await gateway({ timeoutMs: 200 });

@@ -199,7 +199,7 @@ describe.concurrent('server that stays down', () => {
   );
 
   it(
-    'fails a call immediately in an outage if the call sets waitForReady: false or exceeds maxWaitingCalls',
+    'fails a call immediately during an outage if the call sets waitForReady: false or exceeds maxWaitingCalls',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const peer = await startPeer(onTestFinished);

@@ -9,7 +9,7 @@ const DOWN_MS = 1_000;
 /** At most two, because from the third outage per minute on, outages share one grace period (policy/outage). */
 const KILLS = { short: 1, full: 2 };
 
-/** A server is killed with many reads in flight. The situation retry-budget-in-an-outage covers calls that all fail. */
+/** A server is killed with many reads in flight. The situation retry-budget-during-an-outage covers calls that all fail. */
 export const killUnderConcurrency: Situation = {
   name: 'kill-under-concurrency',
   promise:

@@ -120,7 +120,7 @@ describe('FaultProxy', () => {
     expect(proxy).toMatchObject({ mode: 'forward', counters: { accepted: 2, open: 1 } });
   });
 
-  it('does not count the time in which the process is blocked as idle time of a connection', async () => {
+  it('does not count the time during which the process is blocked as idle time of a connection', async () => {
     proxy.cutIdleAfter(1_000, 'silent');
     const answer = client.unary({ text: 'late' }, deadline(20_000));
     await waitFor(() => proxy.counters.accepted === 1, { intervalMs: 1 });

@@ -21,13 +21,13 @@ export interface ChannelSettings extends BalancingSettings {
   /** `doctorCommand` with TLS if the client does not use TLS, and without TLS if the client uses it. */
   readonly otherTlsCommand?: string | undefined;
   readonly credentials: CredentialsSource;
-  /** Maximum time that calls without `waitForReady` wait in an outage, with the ±10% jitter applied. */
+  /** Maximum time that calls without `waitForReady` wait during an outage, with the ±10% jitter applied. */
   readonly outageGraceMs: number;
-  /** Milliseconds after READY within which calls that waited in an outage are sent. */
+  /** Milliseconds after READY within which calls that waited during an outage are sent. */
   readonly releaseWithinMs: number;
-  /** Maximum number of calls that wait in an outage. */
+  /** Maximum number of calls that wait during an outage. */
   readonly maxWaitingCalls: number;
-  /** Maximum total size of the requests that wait in an outage, in bytes. */
+  /** Maximum total size of the requests that wait during an outage, in bytes. */
   readonly maxWaitingBytes: number;
   readonly connection: 'on-demand' | 'warm';
   /** Initial timeout of an attempt to connect. The timeout grows while attempts time out. */

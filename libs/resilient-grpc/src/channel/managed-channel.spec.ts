@@ -264,7 +264,7 @@ it.each([
     10,
     '3 calls with 30 request bytes are already waiting (maxWaitingBytes: 35; this request: 10)',
   ],
-])('refuses a call above %s in an outage, and names the limit in the error', async (_, limits, bytes, details) => {
+])('refuses a call above %s during an outage, and names the limit in the error', async (_, limits, bytes, details) => {
   const outage = await openInOutage(0, limits);
   for (let call = 0; call < 3; call++) expect(refusalOf(outage, bytes)).toBeUndefined();
   const refusal = refusalOf(outage, bytes);
@@ -283,13 +283,13 @@ it('explains in the refusal of a call that waiting calls are being released if t
   );
 });
 
-it('allows 1,000 calls of 272 KiB to wait in an outage under the default limits', async () => {
+it('allows 1,000 calls of 272 KiB to wait during an outage under the default limits', async () => {
   const { maxWaitingCalls, maxWaitingBytes } = DEFAULT_CLIENT_SETTINGS;
   const outage = await openInOutage(0, { maxWaitingCalls, maxWaitingBytes });
   for (let call = 0; call < 1_000; call++) expect(refusalOf(outage, 272 * 1_024)).toBeUndefined();
 });
 
-it('reconnects in an outage even if no call is waiting, and ends the outage', async () => {
+it('reconnects during an outage even if no call is waiting, and ends the outage', async () => {
   const { channel, clock } = await openInOutage();
   await clock.advanceAsync(1_000);
   await waitFor(() => channel.ready);

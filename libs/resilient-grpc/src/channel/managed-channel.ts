@@ -508,7 +508,7 @@ export class ManagedChannel implements CallTransport {
   }
 
   /**
-   * True if the channel should connect. Also true in an outage without waiting calls. Otherwise, callers that check the state before they
+   * True if the channel should connect. Also true during an outage without waiting calls. Otherwise, callers that check the state before they
    * call would keep the outage from ending.
    */
   private needsConnection(): boolean {

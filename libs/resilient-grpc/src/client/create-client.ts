@@ -95,7 +95,6 @@ class GrpcClient implements ResilientGrpcClient {
   private readonly runtime: MethodRuntime;
   private readonly hub: EventHub;
   readonly registry: CallRegistry;
-  private readonly unanswered: UnansweredCalls;
   /** Calls of methods outside the contract. */
   private readonly outside: CallRegistry;
   private readonly statistics: ClientStatistics;
@@ -121,9 +120,7 @@ class GrpcClient implements ResilientGrpcClient {
     const { clock, random } = dependencies;
     this.name = settings.name;
     this.createdAt = clock.epoch();
-    this.registry = new CallRegistry(clock, () => {
-      this.unanswered.wake();
-    });
+    this.registry = new CallRegistry(clock);
     this.outside = new CallRegistry(clock);
     this.statistics = new ClientStatistics(clock);
     this.target = settings.target;
@@ -135,7 +132,7 @@ class GrpcClient implements ResilientGrpcClient {
     };
     const healthMetadata = (): Promise<Metadata> => this.metadataOf(HEALTH_WATCH);
     this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed, healthMetadata });
-    this.unanswered = new UnansweredCalls(
+    this.registry.unanswered = new UnansweredCalls(
       this.registry,
       (peer, startedAt) => this.channel.current.silenceRemedy(peer, startedAt),
       this.hub,
@@ -272,7 +269,7 @@ class GrpcClient implements ResilientGrpcClient {
     return endpointHealth?.endpoints.size === 0 ? undefined : endpointHealth;
   }
 
-  /** Maximum time that calls wait in an outage, in milliseconds. */
+  /** Maximum time that calls wait during an outage, in milliseconds. */
   get outageGraceMs(): number {
     return this.settings.channel.outageGraceMs;
   }
@@ -437,7 +434,6 @@ class GrpcClient implements ResilientGrpcClient {
 
   private async closeOnce(): Promise<void> {
     this.awaitedCalls?.close();
-    this.unanswered.close();
     this.registry.close();
     this.outside.close();
     // A call that has just started is cancelled a second time in the next turn of the event loop. The channel must be open until then.

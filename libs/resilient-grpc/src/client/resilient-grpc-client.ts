@@ -33,7 +33,7 @@ export interface ResilientGrpcClient {
   readonly accepting: boolean;
   /**
    * Connects if necessary; resolves when the channel is READY.
-   * @throws Error if `timeoutMs` has passed, too many calls are waiting in an outage, or the client is closed; `signal.reason` if the
+   * @throws Error if `timeoutMs` has passed, too many calls are waiting during an outage, or the client is closed; `signal.reason` if the
    * signal is aborted
    */
   waitForReady(options?: ReadyOptions): Promise<void>;

@@ -1,5 +1,8 @@
 /** Maximum length of a word to compare. A longer one is not a typo, and comparing it would be slow. */
 const MAX_WORD_LENGTH = 200;
+const MIN_ABBREVIATION_LENGTH = 3;
+/** Distance of an abbreviation, such as 'proto' for 'protoPath': more than one wrong letter, less than two. */
+const ABBREVIATION_DISTANCE = 1.5;
 
 /** Returns the name in `known` that is closest to the misspelled `word`; `undefined` if none is close. */
 export function closest(word: string, known: Iterable<string>): string | undefined {
@@ -9,6 +12,10 @@ export function closest(word: string, known: Iterable<string>): string | undefin
   let bestDistance = Math.min(word.length, Math.max(3, Math.floor(word.length / 3) + 1));
   for (const candidate of known) {
     const other = simplify(candidate);
+    if (plain.length >= MIN_ABBREVIATION_LENGTH && other.startsWith(plain) && bestDistance > ABBREVIATION_DISTANCE) {
+      best = candidate;
+      bestDistance = ABBREVIATION_DISTANCE;
+    }
     if (Math.abs(other.length - plain.length) >= bestDistance) continue;
     const distance = editDistance(plain, other);
     if (distance < bestDistance) {

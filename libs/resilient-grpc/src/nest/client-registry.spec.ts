@@ -160,7 +160,7 @@ describe('startup', () => {
   it('logs the settings of a client in one line', async () => {
     await obtain({ ...shop, methods: { Create: { idempotent: true } } });
     expect(lines).toEqual([
-      'LOG [ResilientGrpc:shop] shop:50051 | shop.v1.Orders, shop.v1.Nothing | safe to repeat: Orders/Get, Orders/Put (proto idempotency_level); Orders/Create (methods["Create"].idempotent) | calls wait up to 5.0 s in an outage',
+      'LOG [ResilientGrpc:shop] shop:50051 | shop.v1.Orders, shop.v1.Nothing | safe to repeat: Orders/Get, Orders/Put (proto idempotency_level); Orders/Create (methods["Create"].idempotent) | calls wait up to 5.0 s during an outage',
     ]);
   });
 

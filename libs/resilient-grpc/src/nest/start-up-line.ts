@@ -13,8 +13,8 @@ export function startUpLine(settings: ResolvedClientSettings): LogLine {
   const { outageGraceMs, connection } = settings.channel;
   const wait =
     outageGraceMs > 0
-      ? `calls wait up to ${(outageGraceMs / 1_000).toFixed(1)} s in an outage`
-      : 'calls do not wait in an outage';
+      ? `calls wait up to ${(outageGraceMs / 1_000).toFixed(1)} s during an outage`
+      : 'calls do not wait during an outage';
   const safeToRepeat = describeSafeMethods(settings);
   const text = [
     `${target}${connection === 'warm' ? ' (warm)' : ''}`,

@@ -130,7 +130,7 @@ describe('slow attempt to connect', () => {
     expect([watched.reported, watched.clock.pending]).toEqual([[], 0]);
   });
 
-  it('emits no slow-connect in an outage, which has its own event', async () => {
+  it('emits no slow-connect during an outage, which has its own event', async () => {
     const { clock, reported, outage } = watch();
     outage.callQueued(false);
     outage.attemptFailed(undefined);

@@ -19,7 +19,7 @@ const MIN_TIMEOUT_SHARE = 0.9;
 /**
  * Limits how long each attempt may take: until its end for a unary response, or until the headers for a response stream. gRPC has no such
  * timeout (gRFC A44 explains why). Without an attempt timeout, one slow server can use up the whole deadline of a call. A timeout counts
- * against the server, so it excludes time in which this process did not run.
+ * against the server, so it excludes time during which this process did not run.
  */
 export function withAttemptTimeout(start: StartAttempt, timeoutMs: number, clock: Clock): StartAttempt {
   return (request, listener) => new AttemptTimeoutAttempt(start, request, listener, timeoutMs, clock);
@@ -120,7 +120,7 @@ function shouldSendTimeout(
 
 /**
  * Returns `request` with a `grpc-timeout` header and without a deadline, because grpc-js would overwrite the header with the time left
- * until the deadline. A grpc-js deadline at the timeout would also count time in which this process did not run.
+ * until the deadline. A grpc-js deadline at the timeout would also count time during which this process did not run.
  */
 function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
   const metadata = request.metadata.clone();

@@ -601,7 +601,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
     ['a hedged attempt', { hedgingDelayMs: 60_000 }],
-  ])('fails a call immediately in a drain if %s is due after the drain', async (_what, plan) => {
+  ])('fails a call immediately during a drain if %s is due after the drain', async (_what, plan) => {
     const world = new World();
     const { transport, registry, calls } = world;
     world.begin({ ...UNARY, ...plan });
@@ -615,7 +615,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
   it.each<[string, Partial<CallPlan>]>([
     ['a retry', { safe: true }],
     ['a hedged attempt', { hedgingDelayMs: 60_000 }],
-  ])('finishes a call in a drain if %s is due before the drain ends', async (_what, plan) => {
+  ])('finishes a call during a drain if %s is due before the drain ends', async (_what, plan) => {
     const world = new World();
     const { transport, registry, calls } = world;
     world.begin({ ...UNARY, ...plan });

@@ -56,7 +56,7 @@ describe('drain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('waits in a drain for a call whose response was unread when the drain timeout expired', async () => {
+  it('waits during a drain for a call whose response was unread when the drain timeout expired', async () => {
     const { registry, clock, calls, ended } = make(1);
     const report = registry.drain(1_000);
     clock.setTimer(() => registry.delete(calls[0]!, 'succeeded'), 2_000);
@@ -66,7 +66,7 @@ describe('drain', () => {
     expect(ended).toEqual([]);
   });
 
-  it('rejects new calls and waits for all running calls in a drain', async () => {
+  it('rejects new calls and waits for all running calls during a drain', async () => {
     const { registry, clock, calls, ended } = make(2);
     const report = registry.drain(10_000);
     expect(registry.accepting).toBe('draining');
@@ -117,7 +117,7 @@ describe('drain', () => {
     expect(await report).toMatchObject({ cancelled: 1, durationMs: 1_500 });
   });
 
-  it('completes or fails streams immediately in a drain, according to their onDrain, and waits for other calls', async () => {
+  it('completes or fails streams immediately during a drain, according to their onDrain, and waits for other calls', async () => {
     const { registry, clock, calls, ended } = make(4);
     calls[1]!.onDrain = 'complete';
     calls[2]!.onDrain = 'fail';

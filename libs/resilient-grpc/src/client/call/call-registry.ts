@@ -6,6 +6,7 @@ import type { Clock } from '../../time/clock.js';
 import { Wait } from '../../time/wait.js';
 import type { ActiveCall } from '../active-call.js';
 import type { DrainReport } from '../drain-report.js';
+import type { UnansweredCalls } from './unanswered-calls.js';
 
 /** Behavior of an open call when its client drains. */
 export type OnDrain = 'finish' | 'complete' | 'fail';
@@ -81,11 +82,10 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   cancelled = 0;
   resumed = 0;
 
-  /** @param onAdd called when a call is added */
-  constructor(
-    private readonly clock: Clock,
-    private readonly onAdd?: () => void,
-  ) {
+  /** Checks the open calls; `undefined` if they are not checked. */
+  unanswered: UnansweredCalls | undefined;
+
+  constructor(private readonly clock: Clock) {
     this.streamBatches = new StreamBatches(clock);
   }
 
@@ -96,7 +96,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   add(call: RegisteredCall): void {
     this.started += 1;
     this.calls.add(call);
-    this.onAdd?.();
+    if (this.unanswered?.isWaiting === false) this.unanswered.wake();
   }
 
   delete(call: RegisteredCall, outcome: StreamOutcome): void {
@@ -198,6 +198,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   /** Ends all calls now. */
   close(): void {
     this.accepting = 'closed';
+    this.unanswered?.close();
     this.terminateAll('closed', 'The client was closed');
     for (const { attempt, because } of this.toReset.splice(0)) attempt.abandon(because);
   }

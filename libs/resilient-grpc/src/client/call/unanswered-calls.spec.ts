@@ -33,7 +33,7 @@ function make() {
     const startedAt = clock.now();
     const call = { kind, deadline, startedAt, describe: () => ({ path, peer }) } as unknown as RegisteredCall;
     calls.add(call);
-    unanswered.wake();
+    if (!unanswered.isWaiting) unanswered.wake();
     return call;
   };
   return { clock, calls, silent, unanswered, reported, open };

@@ -21,6 +21,8 @@ interface UnansweredGroup {
 export class UnansweredCalls {
   private readonly reported = new WeakSet<RegisteredCall>();
   private timer: Timer | undefined;
+  /** True if a check is scheduled. A field, so that a call which finds it true calls no function. */
+  isWaiting = false;
 
   /**
    * @param calls open calls, in the order in which they started
@@ -34,14 +36,14 @@ export class UnansweredCalls {
     private readonly clock: Clock,
   ) {}
 
-  /** Starts the checks when a call begins. */
+  /** Starts the checks when a call begins and no check is scheduled. */
   wake(): void {
-    if (this.timer !== undefined) return;
+    this.isWaiting = true;
     const timer = this.clock.setTimer(() => {
       // If this process was suspended, it reads responses in this turn, after the timers.
       this.clock.defer(() => {
         if (this.timer !== timer) return;
-        this.timer = undefined;
+        this.close();
         this.check();
       });
     }, CHECK_INTERVAL_MS);
@@ -51,6 +53,7 @@ export class UnansweredCalls {
   close(): void {
     this.timer?.clear();
     this.timer = undefined;
+    this.isWaiting = false;
   }
 
   private check(): void {

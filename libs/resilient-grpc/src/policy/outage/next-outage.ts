@@ -11,7 +11,7 @@ export const DEFAULT_OUTAGE_POLICY = {
   flapWindowMs: 60_000,
 };
 
-/** Thresholds of one client. `graceMs`: maximum time that calls without `waitForReady` wait in an outage before they fail. */
+/** Thresholds of one client. `graceMs`: maximum time that calls without `waitForReady` wait during an outage before they fail. */
 export type OutagePolicy = Readonly<Record<keyof typeof DEFAULT_OUTAGE_POLICY | 'graceMs', number>>;
 
 /** Period without a server: from the first failed connection attempt until a server is confirmed. Times are monotonic. */

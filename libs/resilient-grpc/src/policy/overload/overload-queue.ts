@@ -59,7 +59,7 @@ export interface OverloadQueueLimits {
  * server that queues everything could not complete the call before its deadline. Second, the call would wait here for more than 100 ms or
  * beyond its deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including refused calls,
  * minus the calls that were served since then. A burst that the server can still serve in time is therefore served, and the queue stays
- * short in an overload that lasts.
+ * short during an overload that lasts.
  *
  * Calls without a deadline are refused only if `maxQueued` such calls are waiting. In an overload, they share the server equally with calls
  * that have a deadline, but never overtake an older call.

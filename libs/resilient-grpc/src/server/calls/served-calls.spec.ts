@@ -139,7 +139,7 @@ describe('streamIdleTimeoutMs', () => {
     expect(wire.status).toMatchObject({ code: StatusCode.UNAVAILABLE });
   });
 
-  it('does not count time in which the process was blocked toward the idle time of a stream', async () => {
+  it('does not count time during which the process was blocked toward the idle time of a stream', async () => {
     const { clock, serve, types } = makeServer({ streamIdleTimeoutMs: 1_000 });
     serve('server-stream', () => NEVER);
     await clock.advanceAsync(500);
@@ -296,7 +296,7 @@ describe('handler that outlives its call', () => {
     expect(types()).toEqual(['handler-leak']);
   });
 
-  it('does not count time in which the process was blocked toward the age of a handler leak', async () => {
+  it('does not count time during which the process was blocked toward the age of a handler leak', async () => {
     const { clock, serve, types } = makeServer({}, 5_000);
     const { wire } = serve('unary', () => new Promise(() => undefined));
     wire.disconnect();

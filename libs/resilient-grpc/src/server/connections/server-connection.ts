@@ -194,7 +194,7 @@ export class ServerConnection {
     if (events.wanted) events.emit({ type: 'connection-end', peer: this.peer, reason });
   }
 
-  /** Runs `task` after `ms`. If `forPeer` is true, time in which this process was suspended or blocked does not count. */
+  /** Runs `task` after `ms`. If `forPeer` is true, time during which this process was suspended or blocked does not count. */
   private arm(name: Task, ms: number, task: () => void, forPeer = false): void {
     this.disarm(name);
     const { clock } = this.dependencies;

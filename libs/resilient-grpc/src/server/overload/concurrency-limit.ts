@@ -41,7 +41,7 @@ export class ConcurrencyLimit {
   private runningCount = 0;
   private isDispatching = false;
   /**
-   * End of the time in which this event-loop turn may start waiting calls, in monotonic milliseconds; `undefined` if it has started none.
+   * End of the time during which this event-loop turn may start waiting calls, in monotonic milliseconds; `undefined` if it has started none.
    */
   private sliceEndsAt: number | undefined;
 

@@ -11,8 +11,8 @@ const FAILING = { short: 400, full: 12_000 };
 const DOWN_MS = { short: 800, full: 8_000 };
 
 /** A server fails every call; later it is killed, is down for 0.8 s or 8 s, and is healthy again. */
-export const retryBudgetInAnOutage: Situation = {
-  name: 'retry-budget-in-an-outage',
+export const retryBudgetDuringAnOutage: Situation = {
+  name: 'retry-budget-during-an-outage',
   promise:
     'In a total outage, a client with 100 calls per second or more sends at most 1.1 requests per call after its retry budget is used up.',
   bounds: {

@@ -16,8 +16,8 @@ const PER_SECOND = 3_000;
 const QUEUE_MS = { counts: 60_000, all: 3_000 };
 
 /** A process starts during an outage of its upstream and makes many calls at once. */
-export const coldStartInAnOutage: Situation = {
-  name: 'cold-start-in-an-outage',
+export const coldStartDuringAnOutage: Situation = {
+  name: 'cold-start-during-an-outage',
   promise:
     'A client process starts during an outage of 2 s and makes 20,000 calls with deadlines of 15 s. At least 99% of the calls succeed if the server can handle 3,000 calls per second.',
   bounds: {

@@ -63,7 +63,7 @@ describe('imports', () => {
     expect(linesOf(imports)).toEqual([]);
   });
 
-  it('finds the folder picture of docs/architecture.md up to date; `node docs/render.mjs` redraws it', async () => {
+  it('finds the folder picture of docs/architecture.md up to date (`node docs/render.mjs` redraws it)', async () => {
     const { text, rendered } = await folderPicture(imports.modules);
     // `expect(text).toBe(rendered)` would print an unreadable diff.
     expect(text === rendered, 'the picture is up to date').toBe(true);
@@ -101,7 +101,7 @@ describe('a unary call', () => {
     async ({ setting, limits }) => {
       const env = { ...process.env, NODE_ENV: 'development', NESTJS_RESILIENT_GRPC_DIRECT_CALLS: setting };
       const { stdout } = await promisify(execFile)(process.execPath, ['tools/call-path.mjs'], { cwd: ROOT, env });
-      const [, files, functions] = /passes (\d+) files and (\d+) functions/.exec(stdout) ?? [];
+      const [, files, functions] = /passes through (\d+) files and (\d+) functions/.exec(stdout) ?? [];
       expect(Number(functions)).toBeLessThanOrEqual(Number(limits?.[1]));
       expect(Number(files)).toBeLessThanOrEqual(Number(limits?.[2]));
     },

@@ -13,7 +13,7 @@ function contentsOf(folder: string): Record<string, string> {
   return Object.fromEntries(paths.map((path) => [path.slice(folder.length + 1), readFileSync(path, 'utf8')]));
 }
 
-it('keeps src/gen up to date with protos/; `npm run gen` regenerates it', () => {
+it('keeps src/gen up to date with protos/ (`npm run gen` regenerates it)', () => {
   const output = mkdtempSync(join(tmpdir(), 'generated-'));
   onTestFinished(() => rmSync(output, { recursive: true }));
   const bin = join(ROOT, 'node_modules/.bin');

@@ -34,7 +34,7 @@ server.stop();
 
 const all = functionsOf(files);
 const runs = all.reduce((sum, { count }) => sum + count, 0);
-console.log(`A unary call passes ${files.length} files and ${all.length} functions, in ${runs} invocations.`);
+console.log(`A unary call passes through ${files.length} files and ${all.length} functions, in ${runs} invocations.`);
 if (process.argv.includes('--list'))
   for (const { file, called } of files.sort((a, b) => a.file.localeCompare(b.file)))
     console.log(`${file}: ${called.map(({ name, count }) => (count === 1 ? name : `${name} × ${count}`)).join(', ')}`);

@@ -43,7 +43,12 @@ const NUMBERS = [
   ['minimum number of outages that share one grace period', plain, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapCount'],
   ['period in which these outages occur', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapWindowMs'],
   ['an outage is logged as a warning after', ms, 'telemetry/log/outage-log.ts', 'OUTAGE_WARNING_DELAY_MS'],
-  ['a slow connection attempt is logged as a warning after', ms, 'channel/outage/outage-watch.ts', 'SLOW_CONNECT_MS'],
+  [
+    'a slow connection attempt is logged as a warning after',
+    ms,
+    'channel/connection/connect-attempts.ts',
+    'SLOW_CONNECT_MS',
+  ],
   ['Release'],
   ['starting pace, share of the usual calls per second', percent, RELEASE, 'DEFAULT_RELEASE_POLICY.startShare'],
   ['minimum starting pace, calls per second', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.minStartPerSecond'],

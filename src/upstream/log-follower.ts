@@ -56,8 +56,8 @@ export class LogFollower {
 }
 
 /**
- * Parses a line. Returns `undefined` for a line torn by a kill, because part of an object is never valid JSON. Such a line was not
- * acknowledged.
+ * Parses a line. Returns `undefined` for an incomplete line of a killed process, because part of an object is never valid JSON.
+ * Such a line was not acknowledged.
  */
 function parseLine(line: string): LogLine | undefined {
   try {

@@ -21,7 +21,7 @@ export class OrderLog {
   private readonly polling: NodeJS.Timeout;
   private written = 0;
 
-  /** Opens or creates the log. Terminates a line that was torn by a kill; readers skip it. */
+  /** Opens or creates the log. Terminates an incomplete line of a killed process; readers skip it. */
   constructor(path: string) {
     this.file = openSync(path, 'a+');
     if (!endsWithLine(this.file)) writeSync(this.file, '\n');

@@ -296,7 +296,7 @@ describe('arguments of attach', () => {
     [['http://on-call:sesame@127.0.0.1/grpc'], 'url: expected no user or password in the URL; write --header'],
     [['http://127.0.0.1/grpc', '--header', 'sesame'], "--header: expected a header such as 'x-key: sesame'"],
     [['http://127.0.0.1/grpc', '--tls'], '--tls: has no effect on attach; remove it'],
-  ])('rejects invalid arguments of attach with a remedy: %j', async (args, problem) => {
+  ])('rejects invalid arguments of attach, and names the remedy: %j', async (args, problem) => {
     const { code, stdout, stderr } = await attachOnce(...args);
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toContain(problem);

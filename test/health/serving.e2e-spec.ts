@@ -10,7 +10,7 @@ import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { serveOrders, started } from '../server/served-orders.js';
 import { ORDERS_PROTO, aboveDebug, certificate } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
-import { NOT_IN_THIS_TEST_MS, channelOf, outcomeOf, servingOf, startApp, startScripted, statusOf } from './support.js';
+import { TEST_TIMEOUT_MS, channelOf, outcomeOf, servingOf, startApp, startScripted, statusOf } from './support.js';
 
 const ORDERS = 'orders.v1.Orders';
 const MODES = ['check', 'watch'] as const;
@@ -183,7 +183,7 @@ describe.concurrent.each(MODES)('outage, mode %s', (mode) => {
 
   it('reports a server as up or degraded during a restart while calls wait and succeed', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, { Check: SERVING, 'Health/Watch': WATCHED });
-    const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: NOT_IN_THIS_TEST_MS });
+    const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: TEST_TIMEOUT_MS });
     await firstValueFrom(app.orders.get({ id: '1' }));
     expect((await servingOf(app, { mode, service: ORDERS })).status).toBe('up');
     const seen = new Set<string>();
@@ -323,7 +323,7 @@ describe('Check', () => {
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startScripted(onTestFinished, { Check: SERVING });
-      const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: NOT_IN_THIS_TEST_MS });
+      const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: TEST_TIMEOUT_MS });
       expect(app.client.connectivity.state).toBe('IDLE');
       expect((await servingOf(app)).status).toBe('up');
       await server.stop('kill-connections');

@@ -7,7 +7,7 @@ import { certificate, startOrdersApp, type OrdersApp } from '../support/orders-a
 import { shortLivedPeer } from '../support/peers.js';
 import { recordTiming } from '../support/timing.js';
 import {
-  NOT_IN_THIS_TEST_MS,
+  TEST_TIMEOUT_MS,
   channelOf,
   entryOf,
   outcomeOf,
@@ -83,7 +83,7 @@ describe.concurrent('health of a channel', () => {
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, undefined);
-    const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: NOT_IN_THIS_TEST_MS });
+    const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: TEST_TIMEOUT_MS });
     await firstValueFrom(app.orders.get({ id: '1' }));
     let back: boolean | undefined;
     await server.stop('kill-connections');

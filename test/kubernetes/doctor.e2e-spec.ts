@@ -105,7 +105,7 @@ describe('doctor for a kubernetes target', () => {
     ['kubernetes:///orders:80', 'expected port 80, got 50051 (grpc)', 'write one of these numbers or names'],
     ['kubernetes:///carts:grpc', 'has no EndpointSlices', 'kubectl -n shop get service carts'],
     ['kubernetes:///Orders', "expected a Kubernetes service, got 'Orders'", ''],
-  ])('reports the error in the target %s with a remedy', async (target, message, remedy) => {
+  ])('reports the error in the target %s and its remedy', async (target, message, remedy) => {
     const api = await startApiServer();
     api.set({ name: 'a', port: 50_051 });
     const { of } = await diagnose(api, target);

@@ -25,7 +25,7 @@ import type { OrdersClient } from './orders-client.js';
 import { ORDERS_PROTO } from './places.js';
 
 /** A duration equal to the timeout of a test, so that a shutdown that waits for its drain timeout fails the test. */
-const NOT_IN_THIS_TEST_MS = 60_000;
+const TEST_TIMEOUT_MS = 60_000;
 
 let server: ScriptedGrpcServer;
 let lines: string[];
@@ -51,7 +51,7 @@ interface Gateway {
 
 /** Starts an application with an HTTP server in front of its client. */
 async function gateway(
-  drain: DrainOptions = { timeoutMs: NOT_IN_THIS_TEST_MS },
+  drain: DrainOptions = { timeoutMs: TEST_TIMEOUT_MS },
   settings: Partial<GrpcClientSettings> = {},
 ): Promise<Gateway> {
   const hung: Gateway['hung'] = { count: 0, answer: () => undefined };
@@ -404,7 +404,7 @@ describe('explicit drain()', () => {
     const call = firstValueFrom(orders.get({ id: '1' }));
     const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
     await waitFor(() => feed.received === 3 && server.heldCount('Get') === 1);
-    const reports = [client.drain({ timeoutMs: NOT_IN_THIS_TEST_MS }), client.drain()];
+    const reports = [client.drain({ timeoutMs: TEST_TIMEOUT_MS }), client.drain()];
     await waitFor(() => feed.end === 'completed');
     server.release('Get');
     await call;
@@ -417,10 +417,10 @@ describe('explicit drain()', () => {
 
   it('fails a call immediately with its last error if the retry would be due after the drain timeout', async () => {
     const { client, orders } = await gateway(undefined, { methods: { Get: { idempotent: true } } });
-    server.script('Get', { status: 'UNAVAILABLE', details: 'busy', pushback: 2 * NOT_IN_THIS_TEST_MS });
+    server.script('Get', { status: 'UNAVAILABLE', details: 'busy', pushback: 2 * TEST_TIMEOUT_MS });
     const call = firstValueFrom(orders.get({ id: '1' })).catch((error: unknown) => error);
     await waitFor(() => client.snapshot().counters.retried === 1);
-    const report = await client.drain({ timeoutMs: NOT_IN_THIS_TEST_MS });
+    const report = await client.drain({ timeoutMs: TEST_TIMEOUT_MS });
     expect(report).toMatchObject({ finished: 0, cancelled: 1 });
     expect(await call).toMatchObject({ code: 14, details: 'busy', reason: 'server', notRetriedBecause: 'draining' });
   });
@@ -432,7 +432,7 @@ describe('explicit drain()', () => {
       const { app, client, orders } = await gateway({ timeoutMs: 200 });
       const feed = collect(orders.watch({ from: '0' }));
       await waitFor(() => feed.received === 3);
-      const report = client.drain({ timeoutMs: NOT_IN_THIS_TEST_MS });
+      const report = client.drain({ timeoutMs: TEST_TIMEOUT_MS });
       const beganAt = performance.now();
       await app.close();
       recordTiming(task, 'duration of app.close(), drain timeout 200 ms, ms', performance.now() - beganAt, {

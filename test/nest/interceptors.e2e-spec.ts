@@ -249,7 +249,7 @@ describe('interceptors', () => {
 });
 
 describe('metadata function', () => {
-  it('calls a metadata function once per attempt; its result overrides static metadata but not the metadata of the call', async () => {
+  it('calls a metadata function once per attempt, and prefers its result to static metadata but not to the metadata of the call', async () => {
     script([{ status: 'UNAVAILABLE' }, {}]);
     let calls = 0;
     const orders = await start(

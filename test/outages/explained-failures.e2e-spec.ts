@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
-import { captureLeaks, freePort, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { captureLeaks, FaultProxy, freePort, ScriptedGrpcServer, waitFor } from 'nestjs-resilient-grpc/testing';
+import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { HTTP_RESPONSE_REMEDY } from '../../libs/resilient-grpc/dist/policy/evidence/http-response.js';
 import { CONNECT_FAILURES } from '../../libs/resilient-grpc/dist/policy/connect-failure/connect-failures.js';
@@ -269,3 +270,36 @@ async function observeBehind(route: string, connection: FailingConnection): Prom
   const { stdout } = await promisify(execFile)(unshare, [...namespaces, 'sh', '-c', script, 'sh', ...client], limits);
   return JSON.parse(stdout) as ObservedFailure;
 }
+
+describe('server that stops refusing connections and does not respond', () => {
+  it('explains an outage by the slow attempt to connect instead of the earlier refusal', async () => {
+    const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {} } });
+    onTestFinished(() => server.close());
+    const proxy = await FaultProxy.start(server.url);
+    onTestFinished(() => proxy.close());
+    const app = await startOrdersApp({ url: proxy.url, outageGraceMs: 1_000 });
+    onTestFinished(() => app.close());
+    await firstValueFrom(app.orders.get({ id: '1' }));
+    proxy.refuse();
+    proxy.resetAll();
+    const refused = await failureOf(app.orders.get({ id: '1' }, { waitForReady: true, timeoutMs: 700 }));
+    expect(refused.message).toContain('nothing listens on this port');
+    proxy.staySilent();
+    const kindNow = () => app.client.connectivity.lastFailure?.kind;
+    await waitFor(() => kindNow() === 'silent', {
+      timeoutMs: 30_000,
+      describe: () => `a silent peer, not ${kindNow()}`,
+    });
+    const text = `${proxy.url} accepts the connection but does not respond (connecting for <duration>)`;
+    const withoutDuration = (message: string) =>
+      message.replace(/connecting for [\d.]+ s/, 'connecting for <duration>');
+    const late = await failureOf(app.orders.get({ id: '1' }, { waitForReady: true, timeoutMs: 100 }));
+    const failed = await failureOf(app.orders.get({ id: '1' }));
+    for (const { message } of [late, failed]) {
+      expect(withoutDuration(message)).toContain(text);
+      expect(message).toContain(`(${CONNECT_FAILURES.silent.remedy}; to diagnose`);
+      expect(message).not.toContain('nothing listens');
+    }
+    expect(withoutDuration(app.client.connectivity.lastError ?? '')).toBe(text);
+  });
+});

@@ -69,7 +69,7 @@ describe('app.close()', () => {
   );
 
   it(
-    'fails calls in backoff when a drain begins, and calls in flight or waiting for the channel when the drain timeout ends',
+    'fails calls in backoff when a drain begins, and calls in flight or waiting for the channel when the drain timeout expires',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startServer();

@@ -71,13 +71,13 @@ describe('request that is safe to repeat', () => {
     expect(server.counts().calls).toBe(1);
   });
 
-  it('names the buffer options in the error if a request does not fit the retry buffers', async () => {
+  it('names the buffer options in the error if a request does not fit in the retry buffers', async () => {
     const { server, echo } = await upload({ channelOptions: { 'grpc.per_rpc_retry_buffer_size': 1_000 } });
     server.script('Unary', { status: 'UNAVAILABLE', details: 'busy' });
     const { message, details, notRetriedBecause } = await failureOf(echo.unary({ text: 'x'.repeat(1_000) }));
     expect({ details, notRetriedBecause }).toEqual({ details: 'busy', notRetriedBecause: 'request-not-replayable' });
     expect(message).toBe(
-      "14 UNAVAILABLE: busy (not retried: the request does not fit the retry buffers; raise 'grpc.per_rpc_retry_buffer_size' or 'grpc.retry_buffer_size' in channelOptions)",
+      "14 UNAVAILABLE: busy (not retried: the request does not fit in the retry buffers; raise 'grpc.per_rpc_retry_buffer_size' or 'grpc.retry_buffer_size' in channelOptions)",
     );
   });
 

@@ -73,7 +73,7 @@ async function attemptsOf({ server, client }: Scene, count = 1, call = () => cli
 }
 
 /**
- * Number of characters in the largest request that fits the retry buffer of a call. The message header takes 5 more bytes, and the header
+ * Number of characters in the largest request that fits in the retry buffer of a call. The message header takes 5 more bytes, and the header
  * of the text field takes 4.
  */
 const MAX_REPLAYABLE_CHARACTERS = (1 << 20) - 9;

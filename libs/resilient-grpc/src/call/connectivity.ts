@@ -9,9 +9,12 @@ export interface Connectivity {
   readonly state: ConnectivityState;
   /** Start of this state. */
   readonly since: Date;
-  /** Last failure to connect, or the reason why the last connection ended. */
+  /**
+   * Last failure to connect, or the reason why the last connection ended. If a later attempt to connect has been running for 1.5 s, describes
+   * this attempt.
+   */
   readonly lastError?: string;
-  /** Explains `lastError`. Present while the channel is not READY, if the last attempt to connect failed. */
+  /** Explains `lastError`. Present while the channel is not READY, if the last attempt to connect failed or is slow. */
   readonly lastFailure?: {
     readonly kind: ConnectFailureKind;
     /** Remedy, as an imperative. */

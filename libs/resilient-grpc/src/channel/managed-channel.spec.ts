@@ -393,7 +393,7 @@ it('increases the connect timeout while attempts time out, and resets it after a
     await waitFor(() => server.accepted.length === count);
     clock.advance(ms);
     await waitFor(() => server.accepted.length === count + 1);
-    return channel.lastError;
+    return channel.connectivity.lastError;
   };
   expect(await timeOut(1, 2_000)).toContain('timed out after 2.0 s');
   expect(await timeOut(2, 3_200)).toContain('timed out after 3.2 s');

@@ -122,6 +122,7 @@ export class ManagedChannel implements CallTransport {
       doctorCommand: settings.doctorCommand,
       otherTlsCommand: settings.otherTlsCommand,
       isSecure: () => isSecure(settings.credentials.current),
+      slowAttempt: () => (this.isConnected ? undefined : this.current.slowAttempt),
       changed: dependencies.changed,
     });
     const { load, waiting } = this;
@@ -193,19 +194,15 @@ export class ManagedChannel implements CallTransport {
   }
 
   get connectivity(): Connectivity {
-    const { lastError, outage } = this;
+    const { outage, diagnosis } = this;
+    const lastError = diagnosis.cause;
     return {
       state: this.state,
       since: moment(this.since),
       ...(lastError === undefined ? {} : { lastError }),
-      ...(this.isConnected ? {} : this.diagnosis.lastFailure),
+      ...(this.isConnected ? {} : diagnosis.lastFailure),
       ...outage.describe(this.isConnected ? undefined : this.nextAttemptAt()),
     };
-  }
-
-  /** Last failure to connect, or the reason why the last connection ended. */
-  get lastError(): string | undefined {
-    return this.diagnosis.lastError;
   }
 
   get doctorCommand(): string | undefined {
@@ -224,7 +221,7 @@ export class ManagedChannel implements CallTransport {
       return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.maxConnectionsPerEndpoint())})`;
     }
     if (this.isConnected) return `${this.target} is READY, and calls that waited are sent at a limited rate`;
-    const why = this.connecting ?? this.lastError;
+    const why = this.connecting ?? this.diagnosis.cause;
     return `${this.target} is ${this.state}${why === undefined ? '' : ` (${why})`}`;
   }
 
@@ -441,7 +438,7 @@ export class ManagedChannel implements CallTransport {
   private connectionJudged({ livedMs, answered, closedImmediately, othersReady }: EndedConnection): void {
     if (othersReady) return;
     this.lastClosedImmediately = closedImmediately;
-    this.outage.connectionEnded(livedMs, answered, this.lastError);
+    this.outage.connectionEnded(livedMs, answered, this.diagnosis.lastError);
   }
 
   private stateChanged(from: WireChannel, state: ConnectivityState, error: string | undefined): void {
@@ -470,7 +467,7 @@ export class ManagedChannel implements CallTransport {
     this.state = state;
     this.isConnected = state === 'READY';
     this.since = this.dependencies.clock.epoch();
-    const cause = state === 'IDLE' || state === 'TRANSIENT_FAILURE' ? this.lastError : undefined;
+    const cause = state === 'IDLE' || state === 'TRANSIENT_FAILURE' ? this.diagnosis.lastError : undefined;
     const transition = { from, to: state, ...(cause === undefined ? {} : { cause }) };
     this.history.push({ ...transition, at: moment(this.since) });
     if (this.history.length > MAX_HISTORY_LENGTH) this.history.shift();
@@ -500,7 +497,7 @@ export class ManagedChannel implements CallTransport {
       // The replacement is needed anyway (for example, for new credentials), and no working connection is left to keep.
       this.takeOver();
     } else if (state === 'TRANSIENT_FAILURE') {
-      for (; this.failures > 0; this.failures -= 1) this.outage.attemptFailed(this.lastError);
+      for (; this.failures > 0; this.failures -= 1) this.outage.attemptFailed(this.diagnosis.lastError);
       this.considerReconnect();
     } else if (state === 'IDLE' && this.needsConnection()) {
       this.connect();
@@ -543,7 +540,7 @@ export class ManagedChannel implements CallTransport {
     return outageRefusal({
       target: this.target,
       unreachableMs: current === undefined ? 0 : clock.now() - Math.min(current.startedAt, this.unreachableSince),
-      cause: this.lastError ?? 'the connection failed',
+      cause: this.diagnosis.cause ?? 'the connection failed',
       connectAttempts: current?.connectAttempts ?? 0,
       remedy: this.remedy,
       nextTryInMs: next === undefined ? undefined : Math.max(0, next - clock.epoch()),

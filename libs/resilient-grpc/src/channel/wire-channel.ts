@@ -226,6 +226,11 @@ export class WireChannel {
     return attempts.progress;
   }
 
+  /** Describes the oldest attempt to connect if it is slow; `undefined` otherwise. */
+  get slowAttempt(): ConnectFailure | undefined {
+    return this.attempts.slow;
+  }
+
   /** Starts a call on a connection. Returns `undefined` if grpc-js's channel has to create the call. */
   startDirect(
     path: string,

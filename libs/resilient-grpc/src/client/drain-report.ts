@@ -2,13 +2,13 @@
 export interface DrainReport {
   /** Number of calls that have finished since the drain began, or since the application began to shut down if that was earlier. */
   readonly finished: number;
-  /** Number of finished calls that failed; absent if none failed. */
+  /** Number of finished calls that failed, also because their retry was due after the drain; absent if none failed. */
   readonly failed?: number;
   /** Number of streams that were completed. */
   readonly completed: number;
   /** Number of calls that the drain ended with an error because of `onDrain: 'fail'`; absent if 0. */
   readonly ended?: number;
-  /** Number of calls that the drain cut off: at its timeout, or because their retry was due too late. */
+  /** Number of calls that the drain cut off at its timeout. */
   readonly cancelled: number;
   /** Number of calls that were still running at the timeout and failed, by method path; absent if all calls ended in time. */
   readonly cutOff?: Readonly<Record<string, number>>;

@@ -24,7 +24,7 @@ export type RetryRefusal =
   | 'disabled'
   /** The failure occurred in the client and would recur: the size of the message, its serialization, metadata, or an interceptor. */
   | 'local'
-  /** The request does not fit the retry buffers, or comes from a source that cannot be read again. */
+  /** The request does not fit in the retry buffers, or comes from a source that cannot be read again. */
   | 'request-not-replayable'
   /** The response is not valid gRPC. Another attempt would receive the same response. */
   | 'protocol'

@@ -25,7 +25,7 @@ export function methodName(path: string): string {
   return path.slice(1);
 }
 
-/** Returns OpenTelemetry attributes for the address of an endpoint: '10.0.0.7:50051', '[::1]:50051', or the path of a unix socket. */
+/** Returns OpenTelemetry attributes for the address of an endpoint: '10.0.0.7:50051', '[::1]:50051', or the path of a Unix socket. */
 export function peerAttributes(peer: string): Attributes {
   const [, bracketed, plain, port] = /^(?:\[(.+)\]|([^:]+)):(\d+)$/.exec(peer) ?? [];
   const host = bracketed ?? plain;

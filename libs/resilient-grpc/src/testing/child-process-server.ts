@@ -187,18 +187,17 @@ export class ChildServer {
     };
     this.readOutput(child, listening);
     this.readMessages(child, listening);
-    const output = () => `its output:\n${this.outputLines.join('\n')}`;
     try {
       await waitFor(() => port !== 0 || this.child !== child, {
         timeoutMs: readyTimeoutMs,
-        describe: () => `${String(script)} to report its port; ${REPORT_PORT}; ${output()}`,
+        describe: () => `${String(script)} to report its port; ${REPORT_PORT}; ${this.describeOutput()}`,
       });
     } catch (error) {
       await this.kill();
       throw error;
     }
     if (port === 0) {
-      const text = `ChildServer: ${String(script)} ended before it reported its port; ${output()}`;
+      const text = `ChildServer: ${String(script)} ended before it reported its port; ${this.describeOutput()}`;
       throw new Error(text, { cause: failure });
     }
     if (this.boundPort !== 0 && port !== this.boundPort) {
@@ -238,8 +237,12 @@ export class ChildServer {
     child.kill(signal);
     await waitFor(() => this.child !== child, {
       timeoutMs,
-      describe: () => `process ${child.pid ?? '?'} to end after ${signal}; its output:\n${this.outputLines.join('\n')}`,
+      describe: () => `process ${child.pid ?? '?'} to end after ${signal}; ${this.describeOutput()}`,
     });
+  }
+
+  private describeOutput(): string {
+    return this.outputLines.length === 0 ? 'it wrote no output' : `its output:\n${this.outputLines.join('\n')}`;
   }
 
   private childEnded(child: ChildProcess): void {

@@ -14,6 +14,8 @@ import {
 type SubchannelAddress = experimental.SubchannelAddress;
 
 const CLOSED = 'the channel was closed';
+/** Age of an attempt from which it is slow. The logs of slow attempts and of outages wait for the same time. */
+export const SLOW_CONNECT_MS = 1_500;
 
 /**
  * Running attempts to connect, by address. Each attempt can be ended at any stage after name resolution: credentials, TCP, TLS, HTTP/2
@@ -57,11 +59,20 @@ export class ConnectAttempts {
 
   /** State of the oldest attempt that the channel uses, such as 'connecting for 2.1 s: …'; `undefined` if no attempt is running. */
   get progress(): string | undefined {
-    const [oldest] = [...this.running.values()]
-      .filter(({ isUsed }) => isUsed)
-      .sort((a, b) => a.startedAt - b.startedAt);
-    if (oldest === undefined) return undefined;
-    return `connecting for ${seconds(this.clock.now() - oldest.startedAt)}: ${oldest.phase}`;
+    const { oldest } = this;
+    return oldest && `connecting for ${seconds(this.clock.now() - oldest.startedAt)}: ${oldest.phase}`;
+  }
+
+  /** Describes the oldest attempt that the channel uses like a failure if it has been running for 1.5 s; `undefined` otherwise. */
+  get slow(): ConnectFailure | undefined {
+    const { oldest } = this;
+    const ageMs = oldest === undefined ? 0 : this.clock.now() - oldest.startedAt;
+    return ageMs < SLOW_CONNECT_MS ? undefined : oldest?.unanswered(`connecting for ${seconds(ageMs)}`);
+  }
+
+  private get oldest(): ConnectAttempt | undefined {
+    const used = [...this.running.values()].filter(({ isUsed }) => isUsed);
+    return used.sort((a, b) => a.startedAt - b.startedAt)[0];
   }
 
   /**
@@ -129,8 +140,7 @@ export class ConnectAttempt {
   ) {
     this.startedAt = clock.now();
     this.timer = new PeerTimer(clock, timeoutMs, () => {
-      const kind = this.step === 'tcp' ? 'no-response' : 'silent';
-      this.timedOut = connectFailure(kind, key, `timed out after ${seconds(timeoutMs)}`);
+      this.timedOut = this.unanswered(`timed out after ${seconds(timeoutMs)}`);
       this.abort(this.timedOut.message);
     });
   }
@@ -143,6 +153,11 @@ export class ConnectAttempt {
   get phase(): string {
     if (this.step === 'tcp') return 'the peer has not accepted the TCP connection';
     return 'the peer accepted the TCP connection but has not responded';
+  }
+
+  /** Describes an attempt to which the peer does not respond. */
+  unanswered(detail: string): ConnectFailure {
+    return connectFailure(this.step === 'tcp' ? 'no-response' : 'silent', this.key, detail);
   }
 
   /** Describes the failure of the attempt. `text` is the message of grpc-js, which may lack the error code. */

@@ -21,6 +21,8 @@ export interface DiagnosisDependencies {
   readonly otherTlsCommand: string | undefined;
   /** Returns true if the connections use TLS. */
   readonly isSecure: () => boolean;
+  /** Describes the running attempt to connect if it is slow; `undefined` otherwise. */
+  readonly slowAttempt: () => ConnectFailure | undefined;
   /** Called when a later finding replaces the explanation of the last failure. */
   readonly changed: () => void;
 }
@@ -39,6 +41,16 @@ export class ConnectDiagnosis {
     this.tlsDetection = new TlsDetection(dependencies.clock);
   }
 
+  /** Why the channel has no connection: a slow attempt replaces the last error, which it outdates. `undefined` if there is no error. */
+  get cause(): string | undefined {
+    return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.message ?? this.lastError);
+  }
+
+  /** Kind of the failure in `cause`. */
+  private get causeKind(): ConnectFailureKind | undefined {
+    return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.kind ?? this.kind);
+  }
+
   /** Determines when to reconnect after the last failed attempt; `undefined` if the last error is not a failed attempt. */
   get reconnectClass(): ReconnectClass | undefined {
     return this.kind && CONNECT_FAILURES[this.kind].reconnect;
@@ -50,19 +62,20 @@ export class ConnectDiagnosis {
    */
   get doctorCommand(): string | undefined {
     const { doctorCommand, otherTlsCommand } = this.dependencies;
-    return ONE_SIDED_TLS.has(this.kind) ? otherTlsCommand : doctorCommand;
+    return ONE_SIDED_TLS.has(this.causeKind) ? otherTlsCommand : doctorCommand;
   }
 
-  /** Explains the last failed attempt, for `Connectivity`. */
+  /** Explains `cause`, for `Connectivity`. */
   get lastFailure(): Pick<Connectivity, 'lastFailure'> {
-    const { kind, doctorCommand: doctor } = this;
+    const { causeKind: kind, doctorCommand: doctor } = this;
     if (kind === undefined) return {};
     return { lastFailure: { kind, remedy: CONNECT_FAILURES[kind].remedy, ...(doctor !== undefined && { doctor }) } };
   }
 
-  /** Remedy for the last failed attempt, with the command of the doctor; `undefined` if the last error is not a failed attempt. */
+  /** Remedy for `cause`, with the command of the doctor; `undefined` if `cause` is not an attempt to connect. */
   get remedy(): string | undefined {
-    return this.kind && withDoctor(CONNECT_FAILURES[this.kind].remedy, this.doctorCommand);
+    const { causeKind: kind } = this;
+    return kind && withDoctor(CONNECT_FAILURES[kind].remedy, this.doctorCommand);
   }
 
   /** Replaces a failure that TLS may have caused, if TLS was detected at the server. Returns other failures unchanged. */

@@ -12,6 +12,7 @@ import {
 } from '../../policy/outage/next-outage.js';
 import type { LoadBaseline } from '../../policy/queue-release/load-baseline.js';
 import { moment, type Clock, type Timer } from '../../time/clock.js';
+import { SLOW_CONNECT_MS } from '../connection/connect-attempts.js';
 import { PeerTimer } from '../../time/peer-timer.js';
 
 /** Dependencies of an outage watch. */
@@ -34,8 +35,6 @@ export type OutageChange =
   /** Another attempt to connect failed, the channel became READY, or the outage ended. */
   | 'other';
 
-/** Waiting time of a call after which the running attempt to connect is reported as slow. The outage log uses the same time. */
-const SLOW_CONNECT_MS = 1_500;
 /** Maximum number of past outages kept. */
 const MAX_PAST_OUTAGES = 20;
 

@@ -59,7 +59,7 @@ const REMEDIES: ReadonlyMap<string, string> = new Map([
   ],
   [
     'request-not-replayable',
-    "not retried: the request does not fit the retry buffers; raise 'grpc.per_rpc_retry_buffer_size' or 'grpc.retry_buffer_size' in channelOptions",
+    "not retried: the request does not fit in the retry buffers; raise 'grpc.per_rpc_retry_buffer_size' or 'grpc.retry_buffer_size' in channelOptions",
   ],
 ]);
 

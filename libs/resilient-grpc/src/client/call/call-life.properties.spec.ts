@@ -530,7 +530,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('sends a call once if its request does not fit the retry buffers, and keeps no request after the end', async () => {
+  it('sends a call once if its request does not fit in the retry buffers, and keeps no request after the end', async () => {
     const world = new World({ ...UNLIMITED, keptBytes: [12, 30] });
     const { transport, calls, replayLimits } = world;
     const safe = { ...UNARY, safe: true };
@@ -569,7 +569,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('does not hedge a call if its request does not fit the retry buffers', async () => {
+  it('does not hedge a call if its request does not fit in the retry buffers', async () => {
     const world = new World({ ...UNLIMITED, keptBytes: [1, 1] });
     world.begin({ ...UNARY, hedgingDelayMs: 100 });
     await world.pass(1_000);
@@ -595,7 +595,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
       retryAfterMs: 2_000,
     };
     expect(calls[0]!.errors).toMatchObject([failure]);
-    expect(await report).toEqual({ finished: 0, completed: 0, cancelled: 1, durationMs: 0 });
+    expect(await report).toEqual({ finished: 1, failed: 1, completed: 0, cancelled: 0, durationMs: 0 });
   });
 
   it.each<[string, Partial<CallPlan>]>([
@@ -636,7 +636,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(world.calls[0]!.errors).toEqual([]);
     void world.registry.drain(1_000);
     expect(world.calls[0]!.errors).toMatchObject([{ notRetriedBecause: 'draining' }]);
-    expect(await report).toMatchObject({ cancelled: 1, durationMs: 0 });
+    expect(await report).toMatchObject({ finished: 1, failed: 1, cancelled: 0, durationMs: 0 });
   });
 
   it('lets the next call use the permit of a call that waits for the channel', async () => {

@@ -131,7 +131,7 @@ describe('drain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it("does not count a call with onDrain: 'fail' as cut off if its retry is due after the drain", async () => {
+  it('counts a call as failed if its retry is due after the drain, or as ended if onDrain is fail', async () => {
     const { registry, calls } = make(2);
     for (const call of calls) {
       call.failBackoff = () => {
@@ -140,7 +140,7 @@ describe('drain', () => {
       };
     }
     calls[0]!.onDrain = 'fail';
-    expect(await registry.drain(10_000)).toMatchObject({ finished: 0, ended: 1, cancelled: 1 });
+    expect(await registry.drain(10_000)).toMatchObject({ finished: 1, failed: 1, ended: 1, cancelled: 0 });
   });
 
   it('ends the drain when the call registry is closed', async () => {

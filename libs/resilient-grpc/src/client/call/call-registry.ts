@@ -229,8 +229,9 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   /** Fails calls whose retry is due after the drain. They cannot finish in time, and waiting would only delay their failure. */
   private failBackoffs(): void {
     for (const call of [...this.calls]) {
-      this.isTerminating = true;
-      if (call.failBackoff(this.drainUntil)) this[call.onDrain === 'fail' ? 'ended' : 'cutOff'] += 1;
+      // Counted in `ended`, like all calls with this setting that a drain fails. Other calls are counted as failed.
+      this.isTerminating = call.onDrain === 'fail';
+      if (call.failBackoff(this.drainUntil) && this.isTerminating) this.ended += 1;
       this.isTerminating = false;
     }
   }

@@ -47,7 +47,7 @@ import { prepareCall, UNPREPARED, type CallInput, type PreparedCall } from './pr
 const COMPLETION_DELAY_MS = 100;
 /** gRPC prefixes each message with its length, and grpc-js counts the prefix against its retry buffers. */
 const FRAME_HEADER_BYTES = 5;
-/** `bufferedBytes` of a request that does not fit the retry buffers. */
+/** `bufferedBytes` of a request that does not fit in the retry buffers. */
 const NOT_BUFFERED = -1;
 
 /** Phase of a call. 'held': before an attempt, or between two; the gate holds the call if it cannot continue immediately. */

@@ -56,7 +56,7 @@ function problem(got: string, write: string): DeadlineProblem {
   return { problem: `expected a Date or milliseconds since 1970, ${got}; write ${write}` };
 }
 
-// Checks the tag because a Date of another realm (a test runner's sandbox) is not an instance of this realm's Date.
+// Checks the tag because a Date from another realm (a test runner's sandbox) is not an instance of this realm's Date.
 function isDate(value: unknown): value is Date {
   return Object.prototype.toString.call(value) === '[object Date]';
 }

@@ -152,10 +152,13 @@ describe('given status', () => {
 describe('unexpected error', () => {
   it.each<[what: string, error: unknown]>([
     ['an error', new Error('password of the database')],
-    ['an error of Node', Object.assign(new Error('connect ECONNREFUSED 10.0.0.7'), { code: 'ECONNREFUSED' })],
-    ['an error of a failed command', Object.assign(new Error('Command failed: login --password=hunter2'), { code: 7 })],
+    ['an error from Node', Object.assign(new Error('connect ECONNREFUSED 10.0.0.7'), { code: 'ECONNREFUSED' })],
     [
-      'an error of a database',
+      'an error from a failed command',
+      Object.assign(new Error('Command failed: login --password=hunter2'), { code: 7 }),
+    ],
+    [
+      'an error from a database',
       Object.assign(new Error('not authorized on payroll'), { code: 13, codeName: 'Unauthorized' }),
     ],
     [

@@ -284,7 +284,7 @@ describe('server that stops refusing connections and does not respond', () => {
     proxy.resetAll();
     const refused = await failureOf(app.orders.get({ id: '1' }, { waitForReady: true, timeoutMs: 700 }));
     expect(refused.message).toContain('nothing listens on this port');
-    proxy.staySilent();
+    await proxy.staySilent();
     const kindNow = () => app.client.connectivity.lastFailure?.kind;
     await waitFor(() => kindNow() === 'silent', {
       timeoutMs: 30_000,

@@ -382,7 +382,7 @@ const worldPlan: fc.Arbitrary<WorldPlan> = fc.record({
   breaker: fc.boolean(),
   tokenMs: fc.constantFrom(undefined, undefined, undefined, 0, 300, -300),
   quiet: fc.boolean(),
-  // The second value has room for two single requests, but for no request stream, because each stream message counts 128 extra bytes.
+  // The second value fits two single requests but no request stream, because each stream message counts 128 extra bytes.
   keptBytes: fc.constantFrom([1 << 20, 1 << 24] as const, [12, 30] as const),
 });
 const which = fc.nat({ max: 5 });

@@ -3,12 +3,11 @@ import type { GrpcClientEvent } from '../../call/call-event.js';
 import { EventHub } from '../../call/event-hub.js';
 import type { MethodKind } from '../../call/method.js';
 import { BusyClock } from '../../testing/spec-support/busy-clock.js';
-import type { RegisteredCall } from './call-registry.js';
-import { UnansweredCalls } from './unanswered-calls.js';
+import { UnansweredCalls, type OpenCall } from './unanswered-calls.js';
 
 const REMEDY = 'nothing received on the connection';
 
-interface OpenCall {
+interface StartedCall {
   readonly path?: string;
   readonly peer?: string | undefined;
   readonly kind?: MethodKind;
@@ -24,14 +23,14 @@ function make() {
     const { address, paths, oldestMs, remedy } = event;
     reported.push({ address, paths, oldestMs, remedy });
   }, false);
-  const calls = new Set<RegisteredCall>();
+  const calls = new Set<OpenCall>();
   const silent = new Set(['10.0.0.1:1', '10.0.0.2:1']);
   const remedyFor = (peer: string | undefined) => (peer !== undefined && silent.has(peer) ? REMEDY : undefined);
   const unanswered = new UnansweredCalls(calls, remedyFor, hub, clock);
-  const open = ({ path = '/Get', kind = 'unary', deadline = Infinity, ...rest }: OpenCall = {}): RegisteredCall => {
+  const open = ({ path = '/Get', kind = 'unary', deadline = Infinity, ...rest }: StartedCall = {}): OpenCall => {
     const peer = 'peer' in rest ? rest.peer : '10.0.0.1:1';
     const startedAt = clock.now();
-    const call = { kind, deadline, startedAt, describe: () => ({ path, peer }) } as unknown as RegisteredCall;
+    const call = { kind, deadline, startedAt, describe: () => ({ path, peer }) };
     calls.add(call);
     if (!unanswered.isWaiting) unanswered.wake();
     return call;
@@ -65,7 +64,7 @@ describe('UnansweredCalls', () => {
     ]);
   });
 
-  it.each<[of: string, call: OpenCall]>([
+  it.each<[of: string, call: StartedCall]>([
     ['a call with a deadline', { deadline: 1e15 }],
     ['a response stream', { kind: 'server-stream' }],
     ['a call that waits for a connection', { peer: undefined }],

@@ -1,10 +1,21 @@
 import type { EventHub } from '../../call/event-hub.js';
 import type { Clock, Timer } from '../../time/clock.js';
-import type { RegisteredCall } from './call-registry.js';
+import type { MethodKind } from '../../call/method.js';
+import type { ActiveCall } from '../active-call.js';
 
 /** Minimum age of a call that is reported. */
 const UNANSWERED_AFTER_MS = 20_000;
 const CHECK_INTERVAL_MS = 5_000;
+
+/** An open call. */
+export interface OpenCall {
+  readonly kind: MethodKind;
+  /** Monotonic milliseconds. */
+  readonly startedAt: number;
+  /** Milliseconds since 1970, or Infinity. */
+  readonly deadline: number;
+  describe(): Pick<ActiveCall, 'path' | 'peer'>;
+}
 
 /** Unary calls on a connection that has received nothing since they began. */
 interface UnansweredGroup {
@@ -19,7 +30,7 @@ interface UnansweredGroup {
  * while calls are open.
  */
 export class UnansweredCalls {
-  private readonly reported = new WeakSet<RegisteredCall>();
+  private readonly reported = new WeakSet<OpenCall>();
   private timer: Timer | undefined;
   /** True if a check is scheduled. A field, so that a call which finds it true calls no function. */
   isWaiting = false;
@@ -30,7 +41,7 @@ export class UnansweredCalls {
    * connection has received something since then
    */
   constructor(
-    private readonly calls: Iterable<RegisteredCall>,
+    private readonly calls: Iterable<OpenCall>,
     private readonly remedyFor: (peer: string | undefined, startedAt: number) => string | undefined,
     private readonly events: EventHub,
     private readonly clock: Clock,
@@ -71,7 +82,7 @@ export class UnansweredCalls {
     for (const [address, group] of groups) this.events.emit({ type: 'unanswered-calls', address, ...group });
   }
 
-  private examine(call: RegisteredCall, groups: Map<string, UnansweredGroup>, now: number): void {
+  private examine(call: OpenCall, groups: Map<string, UnansweredGroup>, now: number): void {
     const { path, peer } = call.describe();
     const remedy = this.remedyFor(peer, call.startedAt);
     if (peer === undefined || remedy === undefined) return;

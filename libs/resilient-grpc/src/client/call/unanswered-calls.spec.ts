@@ -30,7 +30,7 @@ function make() {
   const open = ({ path = '/Get', kind = 'unary', deadline = Infinity, ...rest }: StartedCall = {}): OpenCall => {
     const peer = 'peer' in rest ? rest.peer : '10.0.0.1:1';
     const startedAt = clock.now();
-    const call = { kind, deadline, startedAt, describe: () => ({ path, peer }) };
+    const call = { kind, deadline, startedAt, describe: () => (peer === undefined ? { path } : { path, peer }) };
     calls.add(call);
     if (!unanswered.isWaiting) unanswered.wake();
     return call;

@@ -13,7 +13,9 @@ import { instrumentedScene } from './instrumented-client.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
+let thrown = 0;
 const fail = (): never => {
+  thrown += 1;
   throw new Error('thrown by the SDK');
 };
 const nothing = (): void => undefined;
@@ -57,6 +59,7 @@ const PLACES: Readonly<Record<string, () => void>> = {
 function throwingSdk(breakIt: () => void): readonly string[] {
   const reported: string[] = [];
   collectTelemetry();
+  thrown = 0;
   breakIt();
   const error = (text: string) => void reported.push(text);
   diag.setLogger({ error, warn: nothing, info: nothing, debug: nothing, verbose: nothing }, DiagLogLevel.ERROR);
@@ -86,6 +89,7 @@ describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
     );
     await lastValueFrom(echo.unary({}));
     expect(client.snapshot()).toMatchObject({ active: 0, limits: [{ running: 0, queued: 0 }] });
+    expect(thrown).toBeGreaterThan(0);
     // The library logs each kind of error once per process, so an earlier test may have logged some of them.
     expect(reported.length).toBeLessThan(5);
   });
@@ -102,5 +106,6 @@ describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
       });
       expect(answer).toMatchObject({ id });
     }
+    expect(thrown).toBeGreaterThan(0);
   });
 });

@@ -19,7 +19,7 @@ import { DefaultBudget } from '../../../libs/resilient-grpc/dist/policy/throttli
 
 const NO_METADATA = { get: () => [], getOptions: () => ({}) };
 const FIRST_PICK = { metadata: NO_METADATA, extraPickInfo: {} };
-const REGISTRY = { accepting: 'open', drainUntil: Infinity };
+const REGISTRY = { accepting: 'yes', drainUntil: Infinity };
 const CONNECT_MS = 2;
 
 /** An attempt, as `Endpoints` and `classify` receive it. */

@@ -122,10 +122,26 @@ describe('ConnectAttempts', () => {
 
   it('replaces a running attempt to connect to the same address', () => {
     const { clock, attempts } = make();
-    attempts.begin(KEY);
-    attempts.begin(KEY);
+    const replaced = attempts.begin(KEY);
+    const current = attempts.begin(KEY);
     clock.advance(0);
     expect(clock.pending).toBe(1);
+    clock.advance(500);
+    expect([replaced.signal.aborted, current.signal.aborted]).toEqual([false, true]);
+  });
+
+  it('describes the oldest attempt to connect when it has been running for 1.5 s, unless the channel does not use it', async () => {
+    const { clock, attempts } = make(() => 20_000);
+    const attempt = attempts.begin(KEY);
+    clock.advance(1_499);
+    expect(attempts.slow).toBeUndefined();
+    clock.advance(1);
+    const message = '127.0.0.1:1 does not respond (connecting for 1.5 s)';
+    expect(attempts.slow).toEqual({ kind: 'no-response', message });
+    await attempt.secure(new Socket(), Promise.resolve());
+    expect(attempts.slow?.kind).toBe('silent');
+    attempts.use(KEY, false);
+    expect(attempts.slow).toBeUndefined();
   });
 
   it('keeps the socket of a released connection open for its calls, and destroys the socket if the channel was closed before the release', async () => {

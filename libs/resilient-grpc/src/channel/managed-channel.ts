@@ -542,6 +542,7 @@ export class ManagedChannel implements CallTransport {
       unreachableMs: current === undefined ? 0 : clock.now() - Math.min(current.startedAt, this.unreachableSince),
       cause: this.diagnosis.cause ?? 'the connection failed',
       connectAttempts: current?.connectAttempts ?? 0,
+      flapping: current?.flapping ?? false,
       remedy: this.remedy,
       nextTryInMs: next === undefined ? undefined : Math.max(0, next - clock.epoch()),
     });

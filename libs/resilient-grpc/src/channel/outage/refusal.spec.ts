@@ -15,6 +15,15 @@ it.each([
   },
 );
 
+const OUTAGE = {
+  target: 'orders:50051',
+  unreachableMs: 7_300,
+  cause: 'refused',
+  connectAttempts: 1,
+  flapping: false,
+  remedy: undefined,
+};
+
 it.each([
   [undefined, 'connecting now', 0],
   [0, 'connecting now', 0],
@@ -22,15 +31,14 @@ it.each([
   [51, 'next in 0.1 s', 51],
   [2_100, 'next in 2.1 s', 2_100],
 ])('reports a connection attempt that is due in %s ms as %j', (nextTryInMs, expected, retryAfterMs) => {
-  const outage = {
-    target: 'orders:50051',
-    unreachableMs: 7_300,
-    cause: 'refused',
-    connectAttempts: 1,
-    remedy: undefined,
-  };
-  expect(outageRefusal({ ...outage, nextTryInMs })).toMatchObject({
+  expect(outageRefusal({ ...OUTAGE, nextTryInMs })).toMatchObject({
     details: `orders:50051 has been unreachable for 7.3 s (1 connection attempt, ${expected}): refused`,
     retryAfterMs,
   });
+});
+
+it('explains in the refusal that calls wait less if outages follow each other', () => {
+  expect(outageRefusal({ ...OUTAGE, flapping: true, nextTryInMs: 700 }).details).toBe(
+    'orders:50051 has been unreachable for 7.3 s (1 connection attempt, next in 0.7 s; at least the third outage within a minute, so calls wait less): refused',
+  );
 });

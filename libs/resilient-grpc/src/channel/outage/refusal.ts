@@ -11,6 +11,8 @@ export interface OutageDetails {
   readonly unreachableMs: number;
   readonly cause: string;
   readonly connectAttempts: number;
+  /** True if this is at least the third outage within a minute, so that the grace period may be shorter. */
+  readonly flapping: boolean;
   readonly nextTryInMs: number | undefined;
   /** Remedy; `undefined` if it is unknown. */
   readonly remedy: string | undefined;
@@ -21,15 +23,16 @@ export interface OutageDetails {
  * 'orders:50051 has been unreachable for 7.3 s (9 connection attempts, next in 2.1 s): 10.0.0.7:50051 refused the connection: …'
  */
 export function outageRefusal(outage: OutageDetails): WaitRefusal {
-  const { target, unreachableMs, cause, connectAttempts, nextTryInMs, remedy } = outage;
+  const { target, unreachableMs, cause, connectAttempts, flapping, nextTryInMs, remedy } = outage;
   // A shorter time would read 'next in 0.0 s'.
   const isDue = nextTryInMs === undefined || nextTryInMs < MIN_SHOWN_MS;
   const next = isDue ? 'connecting now' : `next in ${seconds(nextTryInMs)}`;
   const attempts = `${String(connectAttempts)} connection ${connectAttempts === 1 ? 'attempt' : 'attempts'}`;
+  const flaps = flapping ? '; at least the third outage within a minute, so calls wait less' : '';
   const lasted = `${target} has been unreachable for ${seconds(unreachableMs)}`;
   return {
     reason: 'outage',
-    details: `${lasted} (${attempts}, ${next}): ${cause}`,
+    details: `${lasted} (${attempts}, ${next}${flaps}): ${cause}`,
     remedy,
     retryAfterMs: nextTryInMs ?? 0,
   };

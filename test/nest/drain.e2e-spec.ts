@@ -421,7 +421,7 @@ describe('explicit drain()', () => {
     const call = firstValueFrom(orders.get({ id: '1' })).catch((error: unknown) => error);
     await waitFor(() => client.snapshot().counters.retried === 1);
     const report = await client.drain({ timeoutMs: TEST_TIMEOUT_MS });
-    expect(report).toMatchObject({ finished: 0, cancelled: 1 });
+    expect(report).toMatchObject({ finished: 1, failed: 1, cancelled: 0 });
     expect(await call).toMatchObject({ code: 14, details: 'busy', reason: 'server', notRetriedBecause: 'draining' });
   });
 

@@ -258,4 +258,26 @@ describe('application that loads both builds', () => {
       afterRestart: ['tea', 'tea'],
     });
   });
+
+  // Jest rejects require() in a timer that runs after the end of a test file.
+  it('reports an awaited call in the CommonJS build without another require()', () => {
+    const code = `
+      require('reflect-metadata');
+      const Module = require('node:module');
+      const { NestFactory } = require('@nestjs/core');
+      const { ResilientGrpcModule, getGrpcServiceToken } = require('nestjs-resilient-grpc');
+      const orders = { name: 'orders', url: '127.0.0.1:1', protoPath: 'protos/orders.proto' };
+      const logger = { log() {}, error: console.error, warn: (line) => console.log(String(line)) };
+      NestFactory.createApplicationContext(ResilientGrpcModule.forFeature([orders]), { logger }).then(async (app) => {
+        await app.get(getGrpcServiceToken('orders', 'Orders')).get({ id: '7' });
+        const { require } = Module.prototype;
+        Module.prototype.require = function (id) {
+          if (this.filename.includes('nestjs-resilient-grpc')) throw new Error('require() of ' + id);
+          return require.call(this, id);
+        };
+        await app.close();
+      });`;
+    const printed = consumer.node('--no-experimental-require-module', '--input-type=commonjs', '-e', code);
+    expect(printed).toMatch(/Orders\/Get: the call.* was awaited but not subscribed to/);
+  });
 });

@@ -14,8 +14,7 @@ export function applicationCallSite(): string {
 
 /** Returns the application frame of a stack that was captured elsewhere; `undefined` if it has none. */
 export function applicationCallSiteOf(holder: Stack): string | undefined {
-  const own = dirname(dirname(fileURLToPath(import.meta.url)));
-  return places(holder).find((place) => !place.startsWith(own) && !PACKAGE.test(place));
+  return places(holder).find((place) => !place.startsWith(LIBRARY) && !PACKAGE.test(place));
 }
 
 /** Returns 'file:line' of the nearest frame that is not in Node itself; `undefined` if there is none. */
@@ -23,6 +22,11 @@ export function nearestCallSiteOf(holder: Stack): string | undefined {
   return places(holder)[0];
 }
 
+/**
+ * Folder of this library. Evaluated when the module loads, because the CommonJS build calls `require()` for `import.meta.url`, which Jest
+ * rejects in a timer that runs after the end of the test file.
+ */
+const LIBRARY = dirname(dirname(fileURLToPath(import.meta.url)));
 const UNKNOWN = 'an unknown location';
 const PACKAGE = /[\\/]node_modules[\\/]|^node:/;
 // Matches absolute paths only, because node:internal/timers contains a slash, too.

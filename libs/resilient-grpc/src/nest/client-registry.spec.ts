@@ -164,6 +164,24 @@ describe('startup', () => {
     ]);
   });
 
+  it.each([
+    [{ '*': { waitForReady: false } }, 5_000, 'calls do not wait during an outage'],
+    [{ '*': { waitForReady: true } }, 5_000, 'calls wait until their deadline during an outage'],
+    [{}, 0, 'calls do not wait during an outage'],
+    [
+      { Get: { waitForReady: true }, Put: { waitForReady: false }, Create: { waitForReady: false } },
+      5_000,
+      'calls wait up to 5.0 s during an outage (until their deadline: Orders/Get; not at all: Orders/Put, Orders/Create)',
+    ],
+    [{ Get: { waitForReady: true } }, 0, 'calls do not wait during an outage (until their deadline: Orders/Get)'],
+  ])(
+    'logs how long calls wait with the methods %j and a grace period of %d ms',
+    async (methods, outageGraceMs, wait) => {
+      await obtain({ ...shop, methods, outageGraceMs });
+      expect(lines[0]?.split(' | ').at(-1)).toBe(wait);
+    },
+  );
+
   it('logs how to declare methods safe to repeat if a client has none', async () => {
     await obtain({ ...shop, methods: { '*': { idempotent: false } } });
     expect(lines).toEqual([

@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../time/clock.js';
 import type { MethodKind } from '../../call/method.js';
 import type { ActiveCall } from '../active-call.js';
 
-/** Minimum age of a call that is reported. */
+/** Minimum age of a call that is reported, and minimum time for which its connection has received nothing. */
 const UNANSWERED_AFTER_MS = 20_000;
 const CHECK_INTERVAL_MS = 5_000;
 
@@ -17,7 +17,7 @@ export interface OpenCall {
   describe(): Pick<ActiveCall, 'path' | 'peer'>;
 }
 
-/** Unary calls on a connection that has received nothing since they began. */
+/** Unary calls to one address that wait on a silent connection. */
 interface UnansweredGroup {
   readonly remedy: string;
   readonly oldestMs: number;
@@ -25,7 +25,7 @@ interface UnansweredGroup {
 }
 
 /**
- * Reports unary calls that may never end: they have no deadline, and their connection has received nothing since they began. Without a
+ * Reports unary calls that may never end: they have no deadline, and their connection has received nothing for 20 s. Without a
  * report, a frozen server leaves no trace, because no attempt and no connection fails. Each call is reported once. The timer runs only
  * while calls are open.
  */
@@ -37,12 +37,12 @@ export class UnansweredCalls {
 
   /**
    * @param calls open calls, in the order in which they started
-   * @param remedyFor returns the remedy for a call to `peer` that began at `startedAt` (monotonic milliseconds), or `undefined` if the
-   * connection has received something since then
+   * @param remedyFor returns the remedy if the connection to `peer` has received nothing since `since` (monotonic milliseconds), and
+   * `undefined` otherwise
    */
   constructor(
     private readonly calls: Iterable<OpenCall>,
-    private readonly remedyFor: (peer: string | undefined, startedAt: number) => string | undefined,
+    private readonly remedyFor: (peer: string | undefined, since: number) => string | undefined,
     private readonly events: EventHub,
     private readonly clock: Clock,
   ) {}
@@ -84,7 +84,7 @@ export class UnansweredCalls {
 
   private examine(call: OpenCall, groups: Map<string, UnansweredGroup>, now: number): void {
     const { path, peer } = call.describe();
-    const remedy = this.remedyFor(peer, call.startedAt);
+    const remedy = this.remedyFor(peer, now - UNANSWERED_AFTER_MS);
     if (peer === undefined || remedy === undefined) return;
     this.reported.add(call);
     const group = groups.get(peer) ?? { remedy, oldestMs: now - call.startedAt, paths: {} };

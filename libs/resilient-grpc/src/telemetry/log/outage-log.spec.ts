@@ -68,7 +68,7 @@ describe('outage', () => {
     ]);
     clock.advance(100);
     expect(aboveDebug().slice(1)).toEqual([
-      'warn outage has lasted 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls fail immediately (UNAVAILABLE); ' +
+      'warn outage has lasted 5.1 s: connect ECONNREFUSED 10.0.0.7:50051; calls without waitForReady fail immediately (UNAVAILABLE); ' +
         `check the server; the client keeps trying to reconnect; to diagnose, run: ${DOCTOR}`,
     ]);
     clock.advance(60_000);
@@ -118,6 +118,16 @@ describe('outage', () => {
     expect(aboveDebug()).toEqual([]);
   });
 
+  it('logs an outage in which calls fail and none is waiting', () => {
+    const { clock, calls, take, aboveDebug } = make();
+    take(OUTAGE);
+    calls.failed = 8;
+    clock.advance(1_500);
+    expect(aboveDebug()).toEqual([
+      `warn outage: connect ECONNREFUSED 10.0.0.7:50051; 8 calls failed, and none is waiting; to diagnose, run: ${DOCTOR}`,
+    ]);
+  });
+
   it('logs an outage without a grace period when a call fails', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.failed = 7;
@@ -126,7 +136,9 @@ describe('outage', () => {
     expect(aboveDebug()).toEqual([]);
     calls.failed = 8;
     clock.advance(1_500);
-    expect(aboveDebug()).toEqual([expect.stringMatching(/^warn outage has lasted 3 s: .*calls fail immediately/)]);
+    expect(aboveDebug()).toEqual([
+      expect.stringMatching(/^warn outage has lasted 3 s: .*calls without waitForReady fail immediately/),
+    ]);
     take(END);
     expect(aboveDebug()[1]).toMatch(/^log reconnected after/);
   });
@@ -218,7 +230,7 @@ describe('outage', () => {
     clock.advance(5_099);
     expect(aboveDebug()).toHaveLength(2);
     clock.advance(1);
-    expect(aboveDebug()[2]).toMatch(/^warn outage has lasted 5.1 s: .*; calls fail immediately/);
+    expect(aboveDebug()[2]).toMatch(/^warn outage has lasted 5.1 s: .*; calls without waitForReady fail immediately/);
     clock.advance(9_000);
     take({ ...END, durationMs: 14_100 });
     expect(aboveDebug().slice(3)).toEqual([
@@ -255,7 +267,7 @@ describe('flapping server', () => {
     clock.advance(59_999);
     expect(aboveDebug()).toHaveLength(1);
     clock.advance(1);
-    expect(aboveDebug()[1]).toMatch(/^warn outage has lasted 60 s: .*; calls fail immediately/);
+    expect(aboveDebug()[1]).toMatch(/^warn outage has lasted 60 s: .*; calls without waitForReady fail immediately/);
     clock.advance(600_000);
     take({ ...END, durationMs: 660_000 });
     expect(aboveDebug().slice(2)).toEqual([

@@ -159,18 +159,23 @@ export class OutageLog {
     outage.skipsWaitWarning = true;
     // Calls with `waitForReady: false` fail even during the grace period.
     const also = failed === 0 ? '' : `, ${String(failed)} failed`;
-    this.write(
-      'warn',
-      `outage: ${this.causeOf(start)}${this.remedy}; calls wait up to ${duration(start.graceMs)} or until their deadline (${String(waiting)} waiting${also})${this.diagnosis}`,
-      { event: 'outage', ...this.fieldsOf(start), waiting, failed },
-    );
+    const wait =
+      waiting === 0
+        ? `${counted(failed, 'call')} failed, and none is waiting`
+        : `calls wait up to ${duration(start.graceMs)} or until their deadline (${String(waiting)} waiting${also})`;
+    this.write('warn', `outage: ${this.causeOf(start)}${this.remedy}; ${wait}${this.diagnosis}`, {
+      event: 'outage',
+      ...this.fieldsOf(start),
+      waiting,
+      failed,
+    });
     this.scheduleCheck(start.graceMs - ageMs);
   };
 
   private logGraceOver(start: EventOf<'outage-start'>, ageMs: number): void {
     this.write(
       'warn',
-      `outage has lasted ${duration(ageMs)}: ${this.causeOf(start)}; calls fail immediately (UNAVAILABLE)${this.remedy || '; check the server'}; ` +
+      `outage has lasted ${duration(ageMs)}: ${this.causeOf(start)}; calls without waitForReady fail immediately (UNAVAILABLE)${this.remedy || '; check the server'}; ` +
         `the client keeps trying to reconnect${this.diagnosis}`,
       { event: 'outage-grace-over', ...this.fieldsOf(start), durationMs: Math.round(ageMs) },
     );

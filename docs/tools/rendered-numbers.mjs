@@ -38,7 +38,7 @@ const NUMBERS = [
   ['jitter of the outage grace period, ±', percent, CLIENT, 'OUTAGE_GRACE_JITTER'],
   ['calls that may wait during an outage', plain, CLIENT, 'DEFAULT_CLIENT_SETTINGS.maxWaitingCalls'],
   ['bytes of requests that may wait during an outage', mebibytes, CLIENT, 'DEFAULT_CLIENT_SETTINGS.maxWaitingBytes'],
-  ['time in READY that ends an outage without a response', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.confirmMs'],
+  ['time in READY that ends an outage even without a response', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.confirmMs'],
   ['a connection without a response counts as failed if it closes within', ms, BACKOFF, 'SHORT_LIVED_MS'],
   ['minimum number of outages that share one grace period', plain, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapCount'],
   ['period in which these outages occur', ms, OUTAGE, 'DEFAULT_OUTAGE_POLICY.flapWindowMs'],
@@ -227,7 +227,7 @@ const NUMBERS = [
     'DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes',
   ],
   [
-    'a handler that still runs is logged this long after its call ended',
+    'a handler that is still running is logged this long after its call ended',
     ms,
     SERVER,
     'DEFAULT_SERVER_OPTIONS.leakWarningMs',

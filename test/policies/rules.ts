@@ -259,7 +259,7 @@ export const RULES: readonly Rule[] = [
     right: '1 attempt',
   },
   {
-    rule: 'no attempt is sent after the deadline passes in the backoff',
+    rule: 'no attempt is sent after the deadline passes during the backoff',
     from: 'A6',
     config: retrying({ initialBackoff: '0.4s', maxBackoff: '0.4s' }),
     async observe(scene) {
@@ -366,7 +366,7 @@ export const RULES: readonly Rule[] = [
     grpcJs: '3 attempts',
   },
   {
-    rule: 'a failure costs a token; retries need over half of the tokens',
+    rule: 'a failure costs a token; retries need more than half of the tokens',
     from: 'A6',
     config: throttled(4, 0.1),
     async observe(scene) {

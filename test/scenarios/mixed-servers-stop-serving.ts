@@ -13,7 +13,7 @@ export const mixedServersStopServing: Situation = {
   name: 'mixed-servers-stop-serving',
   needs: MIXED_SERVERS_NEED,
   promise:
-    'If `healthCheckConfig` is set, new calls to a grpcio, grpc-go, or grpc-js server stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. A server without the health service gets calls and at most one health request per connection.',
+    'If `healthCheckConfig` is set, new calls to a grpcio, grpc-go, or grpc-js server stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. A server without the health service receives calls, and at most one health request per connection.',
   bounds: {
     ...STOP_SERVING_BOUNDS,
     calls: { atLeast: 100 },

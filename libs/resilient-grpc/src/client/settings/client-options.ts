@@ -52,8 +52,9 @@ export interface GrpcClientDefaults {
    */
   readonly maxWaitingCalls?: number | undefined;
   /**
-   * Maximum total request bytes of calls that wait at the same time during an outage, 0 or more. A call that exceeds it fails with `reason:
-   * 'too-many-waiting'`. The process needs this memory in addition to its usual memory. The default is enough for 1,000 calls of 400 KB.
+   * Maximum total request bytes of calls that wait at the same time during an outage, 0 or more. A call that would exceed it fails with
+   * `reason: 'too-many-waiting'`. The process needs this memory in addition to its usual memory. The default is enough for 1,000 calls of
+   * 400 KB.
    * @defaultValue 419430400
    */
   readonly maxWaitingBytes?: number | undefined;
@@ -264,7 +265,7 @@ export interface MethodOptions {
   readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
   /**
    * Maximum number of bytes of request messages, more than 0, that an Observable can push ahead of the connection. Beyond it, the call
-   * fails with RESOURCE_EXHAUSTED. Each message counts its own size plus 128 bytes. Messages count only if they are pushed while a message
+   * fails with RESOURCE_EXHAUSTED. Each message counts as its size plus 128 bytes. Messages count only if they are pushed while a message
    * from an earlier turn of the event loop is still queued. Iterables and AsyncIterables are pulled and never exceed it.
    * @defaultValue 16777216
    */

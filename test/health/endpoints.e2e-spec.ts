@@ -124,7 +124,7 @@ describe('health of each endpoint', () => {
     expect(app.client.snapshot().outages.total).toBe(0);
   });
 
-  it('makes calls wait while no endpoint serves, and releases the calls when an endpoint serves', async () => {
+  it('makes calls wait while no endpoint is serving, and releases the calls when an endpoint is serving', async () => {
     const servers = await startServers(2);
     const app = await startApp(onTestFinished, { ...settingsFor(servers), outageGraceMs: 60_000 });
     await waitFor(async () => (await peersOf(app)).size === 2);
@@ -240,7 +240,7 @@ describe('health of each endpoint', () => {
     expect(app.client.snapshot().outages.total).toBe(0);
   });
 
-  it('keeps the serving indicator up while at least half of the endpoints serve', async () => {
+  it('keeps the serving indicator up while at least half of the endpoints are serving', async () => {
     const servers = await startServers(3);
     const app = await startApp(onTestFinished, { ...settingsFor(servers), outageGraceMs: 60_000 });
     await waitFor(async () => (await peersOf(app)).size === 3);

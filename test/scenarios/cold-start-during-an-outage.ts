@@ -19,7 +19,7 @@ const QUEUE_MS = { counts: 60_000, all: 3_000 };
 export const coldStartDuringAnOutage: Situation = {
   name: 'cold-start-during-an-outage',
   promise:
-    'A client process starts during an outage of 2 s and makes 20,000 calls with deadlines of 15 s. At least 99% of the calls succeed if the server can handle 3,000 calls per second.',
+    'A client process with `maxWaitingCalls: 20_000` starts during an outage of 2 s and makes 20,000 calls with deadlines of 15 s. At least 99% of the calls succeed if the server can handle 3,000 calls per second.',
   bounds: {
     calls: { atLeast: 2_000 },
     'calls that waited in the outage': { atLeast: 1_000 },

@@ -34,7 +34,7 @@ interface Drained {
 export const drainsUnderLoad: Situation = {
   name: 'drains-under-load',
   promise:
-    "At 500 calls per second, no read or write fails or is sent twice if a grpc-js, grpcio, or grpc-go server or this library's server drains, or if nginx in front of the servers reloads.",
+    "At 500 calls per second, no read or write fails or is sent twice if a grpc-js or grpc-go server or this library's server drains, if a connection to a grpcio or grpc-go server reaches its maximum age, or if nginx in front of the servers reloads.",
   bounds: {
     drains: { atLeast: DRAINS },
     'reads failed': { atMost: 0 },
@@ -120,7 +120,7 @@ async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'our
       if (result.status === 'fulfilled') await result.value.close();
   });
   const first = await start();
-  // Starts while the old server still serves.
+  // Starts while the old server is still serving.
   let coming = start();
   const upstreams = [first];
   const balancer = await FaultProxy.start(first.url);

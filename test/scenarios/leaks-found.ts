@@ -13,7 +13,7 @@ const UNREAD_MS = 300;
 export const leaksFound: Situation = {
   name: 'leaks-found',
   promise:
-    'An unread stream is logged once with its call site and is listed among the active calls. captureLeaks finds an application that was not closed.',
+    'With `traceStreams`, an unread stream is logged once with its call site, within 0.5 s after `unreadStreamWarningMs` (here 0.3 s), and is listed among the active calls. `captureLeaks` finds an application that was not closed.',
   bounds: {
     'reported after, ms': { atMost: UNREAD_MS + 500, timed: true },
     'log lines': { atLeast: 1, atMost: 1 },

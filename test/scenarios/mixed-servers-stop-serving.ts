@@ -13,14 +13,14 @@ export const mixedServersStopServing: Situation = {
   name: 'mixed-servers-stop-serving',
   needs: MIXED_SERVERS_NEED,
   promise:
-    'If `healthCheckConfig` is set, new calls to a grpcio, grpc-go, or grpc-js server stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. A server without the health service gets calls and at most one health request per connection.',
+    'If `healthCheckConfig` is set, new calls to a grpcio, grpc-go, or grpc-js server stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. A server without the health service receives calls, and at most one health request per connection.',
   bounds: {
     ...STOP_SERVING_BOUNDS,
     calls: { atLeast: 100 },
     'calls failed': { atMost: 0 },
-    'fewest calls to a server without health service': { atLeast: 100 },
-    'health requests to servers without health service': { atMost: 1 },
-    'calls failed, without health service': { atMost: 0 },
+    'fewest calls to a server without the health service': { atLeast: 100 },
+    'health requests to servers without the health service': { atMost: 1 },
+    'calls failed, without the health service': { atMost: 0 },
   },
   async measure(run) {
     return { ...(await withHealth(run)), ...(await withoutHealth(run)) };
@@ -62,14 +62,14 @@ async function withoutHealth(run: Run): Promise<Measured> {
   await stop(calls);
   const logging = (['grpcio', 'grpc-go'] as const).map((implementation) => servers.of(implementation));
   return {
-    'fewest calls to a server without health service': quietest(),
+    'fewest calls to a server without the health service': quietest(),
     ...Object.fromEntries(
       logging.map((server) => [
-        `health requests to servers without health service @${server.kind.implementation}`,
+        `health requests to servers without the health service @${server.kind.implementation}`,
         server.arrived('Health').length,
       ]),
     ),
-    'calls failed, without health service': calls.failed.length,
-    ...(calls.failed[0] && { 'first failure, without health service': String(calls.failed[0].error) }),
+    'calls failed, without the health service': calls.failed.length,
+    ...(calls.failed[0] && { 'first failure, without the health service': String(calls.failed[0].error) }),
   };
 }

@@ -14,7 +14,7 @@ const DOWN_MS = { short: 800, full: 8_000 };
 export const retryBudgetDuringAnOutage: Situation = {
   name: 'retry-budget-during-an-outage',
   promise:
-    'In a total outage, a client with 100 calls per second or more sends at most 1.1 requests per call after its retry budget is used up.',
+    'During a total outage, a client that makes at least 100 calls per second sends at most 1.1 requests per call after its retry budget is used up.',
   bounds: {
     'calls while all fail': { atLeast: FAILING.short },
     'requests per call while all fail': { atLeast: 1, atMost: 1.1 },

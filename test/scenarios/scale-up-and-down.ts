@@ -13,7 +13,7 @@ const ROUNDS = { short: 1, full: 5 };
 export const scaleUpAndDown: Situation = {
   name: 'scale-up-and-down',
   promise:
-    'If a deployment grows from 3 to 12 replicas and shrinks again, each new replica receives calls, no call or stream fails, and no connection ends early.',
+    'If a deployment grows from 3 to 12 replicas and shrinks again, each new replica receives calls (within 2 s if `dnsRefreshMs` is 1,000), no call or stream fails, and no connection ends early.',
   bounds: {
     'new replicas with calls': { atLeast: MAX_REPLICAS - MIN_REPLICAS },
     'last new replica used after, ms': { atMost: 2_000, timed: true },

@@ -23,7 +23,7 @@ const AGE_GRACE_MS = { counts: 60_000, all: 1_000 };
 export const serverDrains: Situation = {
   name: 'server-drains',
   promise:
-    'If a server drains, calls in flight finish, later calls go to its successor, no call fails or is sent twice, and a resumed feed misses no event.',
+    'If a grpc-js server drains, or a connection to a grpcio server reaches its maximum age, calls in flight finish, later calls use another connection, no call fails or is sent twice, and a resumed feed misses no event.',
   bounds: {
     'reads failed': { atMost: 0 },
     'writes failed': { atMost: 0 },
@@ -44,7 +44,7 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
   const age = { 'grpc.max_connection_age_ms': 1_000, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS[run.which] };
   const server = () => startUpstream(run, kind, { delayMs: DELAY_MS, serverOptions: byAge ? age : {} });
   const first = await server();
-  // The successor starts while the old server still serves.
+  // The successor starts while the old server is still serving.
   const successor = () => {
     const started = server();
     // Prevents an unhandled rejection if the run fails before the upstream is awaited.

@@ -127,7 +127,7 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
       return [
         'warn',
         `handler still running ${duration(event.overMs)} after the call ended; stop it with @CallSignal(), ` +
-          'Observable teardown or `finally`',
+          'Observable teardown, or `finally`',
         { overMs: Math.round(event.overMs) },
       ];
     case 'responses-overflow':

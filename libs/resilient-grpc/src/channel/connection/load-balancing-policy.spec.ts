@@ -375,7 +375,7 @@ describe('backoffEndsAt()', () => {
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'TRANSIENT_FAILURE');
     const endsAt = policy.control?.backoffEndsAt() ?? NaN;
-    // The backoff counts from the start of the attempt, which lies between these two times, however slow the machine is.
+    // The backoff is measured from the start of the attempt, which lies between these two times, however slow the machine is.
     expect(endsAt - beganAt).toBeGreaterThan(30_000 * 0.8 - 10);
     expect(endsAt - Date.now()).toBeLessThan(30_000 * 1.2 + 10);
     await peer.listen();

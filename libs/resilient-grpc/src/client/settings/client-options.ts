@@ -52,8 +52,9 @@ export interface GrpcClientDefaults {
    */
   readonly maxWaitingCalls?: number | undefined;
   /**
-   * Maximum total request bytes of calls that wait at the same time during an outage, 0 or more. A call that exceeds it fails with `reason:
-   * 'too-many-waiting'`. The process needs this memory in addition to its usual memory. The default is enough for 1,000 calls of 400 KB.
+   * Maximum total request bytes of calls that wait at the same time during an outage, 0 or more. A call that would exceed it fails with
+   * `reason: 'too-many-waiting'`. The process needs this memory in addition to its usual memory. The default is enough for 1,000 calls of
+   * 400 KB.
    * @defaultValue 419430400
    */
   readonly maxWaitingBytes?: number | undefined;
@@ -148,34 +149,34 @@ export interface GrpcClientDefaults {
   readonly propagate?: false | PropagationOptions | undefined;
   /**
    * Ejects endpoints that fail, are slow, or stop responding, while the others perform better. An ejected endpoint receives no calls until
-   * its ejection ends, and then an increasing share of the calls. `true` uses the default rules. It needs a balancing policy
-   * (`loadBalancing: 'round_robin'`), because pick_first uses one endpoint. Cannot be combined with `outlierDetection`.
+   * its ejection ends, and then an increasing share of the calls. `true` uses the default rules. The option needs a balancing
+   * policy, such as `loadBalancing: 'round_robin'`, because pick_first uses one endpoint. Cannot be combined with `outlierDetection`.
    * @defaultValue false
    */
   readonly ejectUnhealthy?: boolean | EjectUnhealthyOptions | undefined;
   /**
    * Standard outlier detection (gRFC A50), with the names and durations of a service config, such as
-   * `{ failurePercentageEjection: {} }`. It needs a balancing policy. Cannot be combined with `ejectUnhealthy`.
+   * `{ failurePercentageEjection: {} }`. The option needs a balancing policy. Cannot be combined with `ejectUnhealthy`.
    * @defaultValue none
    */
   readonly outlierDetection?: OutlierDetection | undefined;
   /**
    * Watches the health of each endpoint with grpc.health.v1 (gRFC A17). Endpoints that are NOT_SERVING receive no calls. `serviceName: ''`
-   * checks the server as a whole. It opens one stream per connection, and has no effect with pick_first.
+   * checks the server as a whole. The watch takes one stream per connection. The option has no effect with pick_first.
    * @defaultValue that of the service config
    */
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
   /**
-   * Resolves a DNS name again this many milliseconds (1000 or more) after its last lookup. Up to 20% is added at random. `false` resolves
-   * it only when a connection is lost, which is the default for `pick_first`. New addresses receive calls; calls on removed addresses
+   * Resolves a DNS name again this many milliseconds (1000 or more) after its last lookup. Up to 20% is added at random. With `false`, the
+   * default for `pick_first`, the name is resolved only when a connection is lost. New addresses receive calls; calls on removed addresses
    * finish. While lookups fail, the addresses stay in use, and the delay doubles after each failure, up to 30 s. Other targets, and idle
    * channels, are not resolved periodically.
    * @defaultValue 5000
    */
   readonly dnsRefreshMs?: number | false | undefined;
   /**
-   * Maximum number of connections to one address, 1 or more (gRFC A105). Another connection is opened while calls wait because each
-   * connection has reached the server's limit for concurrent streams. It closes after 30 to 60 s without a call. In a service config,
+   * Maximum number of connections to one address, 1 or more (gRFC A105). Another connection is opened while calls are waiting because
+   * each connection has reached the server's limit for concurrent streams. It closes after 30 to 60 s without a call. In a service config,
    * `connectionScaling.maxConnectionsPerSubchannel` sets the same maximum, up to 10.
    * @defaultValue 1
    */
@@ -264,7 +265,7 @@ export interface MethodOptions {
   readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
   /**
    * Maximum number of bytes of request messages, more than 0, that an Observable can push ahead of the connection. Beyond it, the call
-   * fails with RESOURCE_EXHAUSTED. Each message counts its own size plus 128 bytes. Messages count only if they are pushed while a message
+   * fails with RESOURCE_EXHAUSTED. Each message counts as its size plus 128 bytes. Messages count only if they are pushed while a message
    * from an earlier turn of the event loop is still queued. Iterables and AsyncIterables are pulled and never exceed it.
    * @defaultValue 16777216
    */

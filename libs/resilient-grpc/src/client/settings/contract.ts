@@ -29,7 +29,7 @@ export type GrpcContract =
         readonly loader?: Options | undefined;
       }
   ) & {
-    /** Packages whose services the client can call. @defaultValue every package of the definition that has a service */
+    /** Packages whose services the client can call. @defaultValue every package with a service */
     readonly package?: string | readonly string[] | undefined;
   };
 

@@ -18,7 +18,7 @@ export interface GetOrderRequest {
 }
 
 export interface CreateOrderRequest {
-  /** Created by the caller, so that duplicated orders can be found. The server stores it but does not use it. */
+  /** Created by the caller, so that duplicate orders can be found. The server stores it but does not use it. */
   requestId: string;
   item: string;
   quantity: number;

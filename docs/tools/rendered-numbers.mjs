@@ -227,7 +227,7 @@ const NUMBERS = [
     'DEFAULT_SERVER_OPTIONS.maxQueuedResponseBytes',
   ],
   [
-    'a handler that still runs is logged this long after its call ended',
+    'a handler that is still running is logged this long after its call ended',
     ms,
     SERVER,
     'DEFAULT_SERVER_OPTIONS.leakWarningMs',

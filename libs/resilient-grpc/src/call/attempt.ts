@@ -10,7 +10,7 @@ export interface AttemptRequest {
   readonly deadline: number;
   /** Metadata to send. Several attempts may share the object, so the transport copies it before changing it. */
   readonly metadata: Metadata;
-  /** grpc-js's own options of this call (host, parent, propagate_flags, credentials), forwarded unchanged. */
+  /** grpc-js's own options for this call (host, parent, propagate_flags, credentials), forwarded unchanged. */
   readonly options: CallOptions | undefined;
   /** grpc-js's interceptors, outermost first. `undefined` if there are none; messages are then sent as bytes. */
   readonly interceptors: readonly Interceptor[] | undefined;
@@ -20,7 +20,7 @@ export interface AttemptRequest {
   readonly mayRepeat: boolean;
   /**
    * Addresses of the endpoints that the call has tried. The transport picks an endpoint outside the list if one is READY, and adds the
-   * picked endpoint. `undefined` for most calls, to avoid an array per call.
+   * address of the picked endpoint. `undefined` for most calls, to avoid an array per call.
    */
   readonly tried?: string[] | undefined;
   /** Maximum size of a response message in bytes. A larger message ends the attempt. Applies in addition to the channel's own limit. */

@@ -114,8 +114,8 @@ export type GrpcClientEvent = {
       readonly graceMs: number;
     }
   /**
-   * Calls wait because all streams of all connections are in use (SETTINGS_MAX_CONCURRENT_STREAMS). Emitted when the first call begins to
-   * wait or, while another connection is being opened, only after 1 s.
+   * Calls are waiting because all streams of all connections are in use (SETTINGS_MAX_CONCURRENT_STREAMS). Emitted when the first call
+   * begins to wait or, while another connection is being opened, only after 1 s.
    */
   | {
       readonly type: 'stream-limit';
@@ -201,7 +201,7 @@ export type GrpcClientEvent = {
       /** Observation on the connection, and what to do. */
       readonly remedy: string;
     }
-  /** No message has been requested from a stream that is read on demand for about `unreadStreamWarningMs`. */
+  /** A stream that is read on demand is unread: no message has been requested for about `unreadStreamWarningMs`. */
   | {
       readonly type: 'unread-stream';
       readonly path: string;
@@ -250,7 +250,7 @@ export type GrpcClientEvent = {
       readonly type: 'endpoint-watch';
       readonly change: 'failed';
       readonly cause: string;
-      /** Command that fixes the error; absent if it is unknown. */
+      /** Command that fixes the error, if known. */
       readonly remedy?: string;
       /** Number of addresses in use. */
       readonly addresses: number;

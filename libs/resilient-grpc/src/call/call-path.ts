@@ -9,8 +9,8 @@
 export type ChannelPathReason = 'disabled' | 'resolver' | 'send-compression' | 'call-credentials' | 'grpc-js-release';
 
 /**
- * Path that a client's calls take. Calls with grpc-js interceptors, or with one of the options `host`, `parent`, and `credentials`, always
- * pass through grpc-js's channel.
+ * Path that a client's calls take. Calls with grpc-js interceptors, or with the option `host`, `parent`, or `credentials`, always pass
+ * through grpc-js's channel.
  */
 export type CallPath =
   | { readonly direct: true }

@@ -107,8 +107,8 @@ export function isDnsName(url: string): boolean {
 }
 
 /**
- * Name of the first policy in `config` that grpc-js supports; `undefined` if no policy is supported. For outlier detection, the name of the
- * child policy, which selects the endpoints.
+ * Returns the name of the first policy in `config` that grpc-js supports; `undefined` if no policy is supported. For outlier detection,
+ * returns the name of the child policy, which selects the endpoints.
  */
 export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
   const usable = config.find((policy) => loadBalancingProblem([policy]) === undefined);
@@ -177,7 +177,7 @@ export function isSecure(value: ChannelCredentials): boolean {
   return !(value instanceof (insecureCredentials().constructor as new () => object));
 }
 
-/** Returns 'host:port', 'host', or '[::1]:port' of a target with one address or host; `undefined` for other schemes. */
+/** Returns 'host:port', 'host', or '[::1]:port' of a target with one address or host; `undefined` for any other target. */
 function addressOf(url: string): string | undefined {
   const match = /^(?:dns:(?:\/\/[^/]*\/)?)?([^/]+)$/.exec(url);
   const address = match?.[1];

@@ -63,7 +63,7 @@ export function unprocessed(stream: object): Unprocessed {
   return unprocessedStreams.get(stream);
 }
 
-/** True if HTTP/2 still queues `stream` on this side, for example because the peer's limit of concurrent streams is reached. */
+/** True if HTTP/2 still queues `stream` on this side, for example because the peer's limit on concurrent streams has been reached. */
 export function isQueued(stream: StreamState): boolean {
   return !stream.closed && !stream.destroyed && (stream.id === undefined || stream.state.state === IDLE);
 }

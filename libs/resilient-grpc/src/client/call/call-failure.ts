@@ -106,7 +106,7 @@ export function callError(
   });
 }
 
-/** Returns `path` if the server does not implement the method and its status does not name it, such as grpcio's "Method not found!". */
+/** Returns `path` if the server does not implement the method and its status does not name the path, as in grpcio's "Method not found!". */
 function missingPath({ code, reason, details }: CallFailure, path: string): string | undefined {
   return code === StatusCode.UNIMPLEMENTED && reason === 'server' && !details.includes(path) ? path : undefined;
 }
@@ -197,7 +197,7 @@ export function deadlineFailure(tookMs: number, during: string): CallFailure {
   return { code: StatusCode.DEADLINE_EXCEEDED, details, reason: 'deadline' };
 }
 
-/** Adds to a failure at the deadline that the call's own timeout had no effect, because the timeout `ofMethod` is shorter. */
+/** Adds a remedy to a deadline failure if the call's own timeout had no effect, because the timeout `ofMethod` is shorter. */
 export function withIgnoredTimeout(
   failure: CallFailure,
   ofMethod: number | undefined,

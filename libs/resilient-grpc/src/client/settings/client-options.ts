@@ -160,8 +160,9 @@ export interface GrpcClientDefaults {
    */
   readonly outlierDetection?: OutlierDetection | undefined;
   /**
-   * Watches the health of each endpoint with grpc.health.v1 (gRFC A17). Endpoints that are NOT_SERVING receive no calls. `serviceName: ''`
-   * checks the server as a whole. It opens one stream per connection, and has no effect with pick_first.
+   * Watches the health of each endpoint with grpc.health.v1 (gRFC A17). Only endpoints that report SERVING, or do not implement the
+   * service, receive calls. `serviceName: ''` checks the server as a whole. The check opens one stream per connection, and has no effect
+   * with pick_first.
    * @defaultValue that of the service config
    */
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
@@ -175,7 +176,7 @@ export interface GrpcClientDefaults {
   readonly dnsRefreshMs?: number | false | undefined;
   /**
    * Maximum number of connections to one address, 1 or more (gRFC A105). Another connection is opened while calls wait because each
-   * connection has reached the server's limit for concurrent streams. It closes after 30 to 60 s without a call. In a service config,
+   * connection has reached the server's limit on concurrent streams. It closes after 30 to 60 s without a call. In a service config,
    * `connectionScaling.maxConnectionsPerSubchannel` sets the same maximum, up to 10.
    * @defaultValue 1
    */
@@ -203,8 +204,8 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
 }
 
 /**
- * Data of an inbound call that is propagated to the calls made while serving it. If the inbound call is a retry, these calls also send
- * `x-retry-chain`. Nothing else is propagated.
+ * Data of an inbound call that is propagated to the calls made while the inbound call is being served. If the inbound call is a retry,
+ * these calls also send `x-retry-chain`. Nothing else is propagated.
  */
 export interface PropagationOptions {
   /** Bounds outgoing calls by the inbound deadline (of a gRPC call, or an HTTP `grpc-timeout` header). @defaultValue false */
@@ -253,7 +254,7 @@ export interface MethodOptions {
    * the value of the client
    */
   readonly streamIdleTimeoutMs?: number | undefined;
-  /** Number of messages that are read ahead of a slow `for await` loop, 1 or more. @defaultValue 16 */
+  /** Maximum number of messages that are read ahead of a slow `for await` loop, 1 or more. @defaultValue 16 */
   readonly prefetch?: number | undefined;
   /**
    * Behavior of open calls at shutdown. 'finish': a call can complete within `drain.timeoutMs`; after that, it fails with UNAVAILABLE and

@@ -14,7 +14,7 @@ export interface AttemptRequest {
   readonly options: CallOptions | undefined;
   /** grpc-js's interceptors, outermost first. `undefined` if there are none; messages are then sent as bytes. */
   readonly interceptors: readonly Interceptor[] | undefined;
-  /** 1 for the original attempt of its call. */
+  /** Number of the attempt; 1 for the original one. */
   readonly number: number;
   /** True if another attempt may follow even if the server has received this one. */
   readonly mayRepeat: boolean;
@@ -43,11 +43,11 @@ export interface AttemptListener {
 export interface AttemptEnd extends AttemptEvidence {
   /** Trailers; empty if this side created the status. */
   readonly metadata: Metadata;
-  /** 'ip:port' of the connection that carried the attempt. */
+  /** 'ip:port' of the connection that carried the attempt; `undefined` if none was picked. */
   readonly peer: string | undefined;
   /** Identifies the connection: the same object for all attempts on it. `undefined` if the attempt had none. */
   readonly connection: object | undefined;
-  /** Observation of the transport, with a remedy, for the message of the error; absent if the transport observed nothing. */
+  /** Observation by the transport, with a remedy, for the message of the error; absent if there is none. */
   readonly remedy?: string | undefined;
   /** Error thrown on this side, if it ended the attempt. */
   readonly cause?: unknown;

@@ -188,8 +188,8 @@ export type GrpcClientEvent = {
    */
   | { readonly type: 'awaited-call'; readonly path: string; readonly awaitedAt?: string }
   /**
-   * Unary calls without a deadline have been waiting for at least 20 s, and their connection has received nothing since they began. Each
-   * call is reported once.
+   * Unary calls without a deadline have been waiting for a response for at least 20 s, and their connection has received nothing since they
+   * began. Each call is reported once.
    */
   | {
       readonly type: 'unanswered-calls';
@@ -264,9 +264,9 @@ export type GrpcClientEvent = {
       /** The connection had failed without an error from TCP: no byte arrived, and a probe got no response. */
       readonly reason: 'suspicion';
       readonly address: string;
-      /** Milliseconds since the first call that timed out. */
+      /** Milliseconds since the first timeout of a call after the last received byte. */
       readonly silentMs: number;
-      /** Number of calls that have timed out on the connection since then. */
+      /** Number of calls that have timed out on the connection since its last received byte. */
       readonly timeouts: number;
       /** Replacement for new calls: a new channel, or existing connections to other addresses that still receive data. */
       readonly by: 'new-channel' | 'other-connections';

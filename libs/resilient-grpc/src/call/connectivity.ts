@@ -25,7 +25,7 @@ export interface Connectivity {
   /** Present from the first failed attempt to connect until the server has answered a call, or READY has lasted 1 s. */
   readonly outage?: {
     readonly since: Date;
-    /** End of the outage grace period. Calls wait until then; after that, they fail immediately. */
+    /** End of the outage grace period. Calls without `waitForReady` wait until then; after that, they fail immediately. */
     readonly graceEndsAt: Date;
     /** Number of failed attempts to connect in this outage. */
     readonly attempts: number;
@@ -100,7 +100,7 @@ export interface EndpointWatchSnapshot {
   readonly state: 'listing' | 'watching' | 'failing' | 'stopped';
   /** Start of this state. */
   readonly since: string;
-  /** Endpoints of the service by condition, as last reported; absent before the first list. */
+  /** Number of endpoints of the service by condition, as last reported; absent before the first list. */
   readonly endpoints?: { readonly ready: number; readonly notReady: number; readonly terminating: number };
   /** Last time at which the API server reported a list or a change. */
   readonly changedAt?: string;

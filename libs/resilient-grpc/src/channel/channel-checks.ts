@@ -100,7 +100,7 @@ export function lacksPort(url: string): boolean {
   return addressOf(url) !== undefined && portOf(url) === undefined;
 }
 
-/** True if `url` has a name that is resolved by DNS. */
+/** True if `url` contains a DNS name instead of an IP address. */
 export function isDnsName(url: string): boolean {
   const name = dnsNameOf(url);
   return name !== undefined && isIP(name.host) === 0;

@@ -211,7 +211,7 @@ class GrpcClient implements ResilientGrpcClient {
     }, false);
   }
 
-  /** Returns the values for metrics. Costs less than a snapshot, because it does not describe methods and streams. */
+  /** Returns the values for metrics. Costs less than a snapshot, because it describes neither methods nor streams. */
   figures(): ClientFigures {
     const { channel, registry, runtime } = this;
     const now = this.dependencies.clock.now();

@@ -163,7 +163,7 @@ export class ConnectAttempt {
     return connectFailure(this.step === 'tcp' ? 'no-response' : 'silent', this.key, detail);
   }
 
-  /** Describes the failure of the attempt. `text` is the message of grpc-js, which may lack the error code. */
+  /** Describes the failure of the attempt. `text` is grpc-js's error message, which may lack the error code. */
   failure(text: string): ConnectFailure {
     if (this.timedOut !== undefined) return this.timedOut;
     if (this.step === 'tcp') return connectFailureOf(text, this.key);

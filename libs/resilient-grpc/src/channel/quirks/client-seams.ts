@@ -115,7 +115,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     on: 'connection',
     needs: ['transport.session.[kHandle].hasPendingData()', 'transport.session.[state].streams'],
     lostWithout:
-      'detection of connections that stopped after a protocol error (calls on them wait for their deadlines)',
+      'detection of connections that stopped after a protocol error (calls on them wait until their deadlines)',
   },
   {
     on: 'socket',

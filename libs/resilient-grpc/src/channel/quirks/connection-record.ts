@@ -17,7 +17,7 @@ interface ActiveCall {
 
 type StreamState = Pick<ClientHttp2Stream, 'id' | 'closed' | 'destroyed' | 'state'>;
 
-/** Facts about one connection that grpc-js does not report. */
+/** Facts that grpc-js does not report about one connection. */
 export interface ConnectionRecord {
   /** Code of the peer's latest GOAWAY. Node opens no stream after a GOAWAY, so each attempt on this connection began before it. */
   goawayCode: number | undefined;

@@ -9,7 +9,7 @@ type LimitedSession = Pick<ClientHttp2Session, 'on'> & Partial<Pick<ClientHttp2S
 
 /** Streams of one connection, and the server's limit for them (SETTINGS_MAX_CONCURRENT_STREAMS). */
 export class StreamSlots {
-  /** Maximum number of concurrent streams; Infinity if the server sets none. */
+  /** Maximum number of concurrent streams; Infinity if the server sets no limit. */
   limit = Infinity;
   /** Called after each change of `limit`. */
   changed: () => void = () => undefined;
@@ -71,7 +71,10 @@ function readListenerAdded(): Listener | undefined {
 
 const slots = new WeakMap<object, StreamSlots>();
 
-/** Returns the streams of the connection of `transport`; `undefined` if the installed grpc-js does not expose them. */
+/**
+ * Returns the streams of the connection of `transport`; `undefined` if the connection has closed, or if the installed grpc-js does not
+ * expose them.
+ */
 export function streamSlotsOf(transport: ConnectionTransport): StreamSlots | undefined {
   const known = slots.get(transport);
   if (known !== undefined) return known;

@@ -180,7 +180,7 @@ function describeProblems(problems: readonly ConfigurationProblem[]): string {
   return `${String(problems.length)} problems: ${numbered}${more > 0 ? ` and ${String(more)} more in \`cause.problems\`` : ''}`;
 }
 
-/** Failure of a call for which both a concurrency limit and its queue are full. */
+/** Failure of a call that exceeds a concurrency limit whose queue is full. */
 export function limitFailure(limits: readonly PermitQueue[]): CallFailure {
   const full = limits.find(({ running, maxConcurrent }) => running >= maxConcurrent) ?? limits[0];
   const cause = new ConcurrencyLimitError(full?.maxConcurrent ?? 0, full?.policy.maxQueued ?? 0);

@@ -167,10 +167,10 @@ export interface GrpcClientDefaults {
    */
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
   /**
-   * Resolves a DNS name again this many milliseconds (1000 or more) after its last lookup. Up to 20% is added at random. `false` resolves
-   * it only when a connection is lost, which is the default for `pick_first`. New addresses receive calls; calls on removed addresses
-   * finish. While lookups fail, the addresses stay in use, and the delay doubles after each failure, up to 30 s. Other targets, and idle
-   * channels, are not resolved periodically.
+   * Resolves a DNS name again this many milliseconds (1000 or more) after its last lookup. Up to 20% is added at random. `false`, which is
+   * the default for `pick_first`, resolves it only when a connection is lost. New addresses receive calls; calls on removed addresses
+   * finish. While lookups fail, the earlier addresses stay in use, and the delay doubles after each failure, up to 30 s. Other targets, and
+   * idle channels, are not resolved periodically.
    * @defaultValue 5000
    */
   readonly dnsRefreshMs?: number | false | undefined;
@@ -265,8 +265,8 @@ export interface MethodOptions {
   readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
   /**
    * Maximum number of bytes of request messages, more than 0, that an Observable can push ahead of the connection. Beyond it, the call
-   * fails with RESOURCE_EXHAUSTED. Each message counts its own size plus 128 bytes. Messages count only if they are pushed while a message
-   * from an earlier turn of the event loop is still queued. Iterables and AsyncIterables are pulled and never exceed it.
+   * fails with RESOURCE_EXHAUSTED. Each message counts as its own size plus 128 bytes. Messages count only if they are pushed while a
+   * message from an earlier turn of the event loop is still queued. Iterables and AsyncIterables are pulled and never exceed it.
    * @defaultValue 16777216
    */
   readonly maxQueuedRequestBytes?: number | undefined;

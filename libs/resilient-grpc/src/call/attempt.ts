@@ -47,7 +47,7 @@ export interface AttemptEnd extends AttemptEvidence {
   readonly peer: string | undefined;
   /** Identifies the connection: the same object for all attempts on it. `undefined` if the attempt had none. */
   readonly connection: object | undefined;
-  /** Observation by the transport, with a remedy, for the message of the error; absent if there is none. */
+  /** Observation by the transport, with a remedy, for the message of the error; absent if it observed nothing. */
   readonly remedy?: string | undefined;
   /** Error thrown on this side, if it ended the attempt. */
   readonly cause?: unknown;

@@ -223,8 +223,8 @@ export type GrpcClientEvent = {
   /** The server rejected keepalive pings (too_many_pings). `keepaliveTimeMs` is the new, longer interval. */
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   /**
-   * The installed grpc-js is untested, or lacks private names that the library uses. Emitted at most once per process for each kind of
-   * object.
+   * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. Emitted at most once per process for
+   * each kind of object.
    */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** The resolver reported more addresses than are used. */
@@ -257,7 +257,7 @@ export type GrpcClientEvent = {
     }
   /** The endpoints of the target are watched again. */
   | { readonly type: 'endpoint-watch'; readonly change: 'restored'; readonly failedMs: number }
-  /** New calls use a new channel, because of new credentials, the age of the connection, or a changed service config. */
+  /** New calls use a new channel, because of new credentials, the age of the connections, or a changed service config. */
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' }
   | {
       readonly type: 'connection-replaced';

@@ -45,7 +45,7 @@ export interface GrpcClientSnapshot {
   /** Path that calls take: directly on a connection, or through grpc-js's channel for the given reason. */
   readonly calls: CallPath;
   /**
-   * Addresses that the channel has resolved, including those no longer in use: up to 256, or more if more are in use. Empty if
+   * Addresses to which the channel has tried to connect, including those no longer in use: up to 256, or more if more are in use. Empty if
    * the library's load-balancing policy is not in use (`xds:`).
    */
   readonly connections: readonly ConnectionSnapshot[];
@@ -119,7 +119,7 @@ export interface ClientCounters {
   readonly hedged: number;
   /** Number of times an interrupted stream resumed. */
   readonly resumed: number;
-  /** Connections that were replaced because of their age, new credentials, a changed service config, or missing responses. */
+  /** Number of times connections were replaced because of their age, new credentials, a changed service config, or missing responses. */
   readonly replaced: number;
 }
 

@@ -107,8 +107,8 @@ export interface GrpcClientDefaults {
    */
   readonly connectionIdleTimeoutMs?: number | undefined;
   /**
-   * Replaces a connection that is older than this many milliseconds (1000 or more), with ±10% jitter. Running calls finish on the old
-   * connection.
+   * Replaces the client's connections when the channel has been READY for this many milliseconds (1000 or more), with ±10% jitter. Running
+   * calls finish on the old connections.
    * @defaultValue none
    */
   readonly maxConnectionAgeMs?: number | undefined;
@@ -211,7 +211,8 @@ export interface PropagationOptions {
   /** Bounds outgoing calls by the inbound deadline (of a gRPC call, or an HTTP `grpc-timeout` header). @defaultValue false */
   readonly deadline?: boolean | undefined;
   /**
-   * Cancels outgoing calls when the gRPC caller cancels, or the HTTP client disconnects before the response has ended.
+   * Cancels outgoing calls when the gRPC caller cancels, the deadline of the gRPC call passes, the server ends the gRPC call, or the HTTP
+   * client disconnects before the response has ended.
    * @defaultValue false
    */
   readonly cancellation?: boolean | undefined;
@@ -238,8 +239,9 @@ export interface MethodOptions {
    */
   readonly attemptTimeoutMs?: number | undefined;
   /**
-   * True if the method is safe to repeat; retries may then resend calls that may have reached the server. `false` disables the retry
-   * policy and the hedging policy for the method.
+   * True if the method is safe to repeat; retries may then resend calls that may have reached the server. `false` disables the retry policy
+   * and the hedging policy for the method. If the option is absent, a `retryPolicy` or a `hedgingPolicy` in the service config also makes
+   * the method safe to repeat.
    * @defaultValue the proto's `idempotency_level`
    */
   readonly idempotent?: boolean | undefined;

@@ -27,7 +27,7 @@ export interface Connectivity {
     readonly since: Date;
     /** End of the outage grace period. Calls without `waitForReady` wait until then; after that, they fail immediately. */
     readonly graceEndsAt: Date;
-    /** Number of failed attempts to connect in this outage. */
+    /** Number of failed attempts to connect during this outage. */
     readonly attempts: number;
     readonly nextAttemptAt?: Date;
     /** True if this is at least the third outage within a minute. These outages share one grace period. */

@@ -80,7 +80,7 @@ function kubernetesProblem(url: string): string | undefined {
     const { message } = error as Error;
     // grpc-js has no resolver for the scheme.
     if (message.startsWith('No resolver'))
-      return "expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() of nestjs-resilient-grpc/kubernetes before the module that contains this client is configured";
+      return "expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() from nestjs-resilient-grpc/kubernetes before the module that contains this client is configured";
     return message;
   }
 }

@@ -21,7 +21,10 @@ function checkAll(): void {
   for (const calls of unchecked) calls.close();
 }
 
-/** Reports calls that are awaited but not subscribed to, which send no request. Used only in development, because of its cost per call. */
+/**
+ * Reports calls that are awaited but not subscribed to, and that therefore send no request. Used only in development, because of its cost
+ * per call.
+ */
 export class AwaitedCalls {
   private readonly callSites = new Set<string>();
   /** The timers of awaited calls, each with the check that it runs. */

@@ -133,7 +133,7 @@ export class ConnectAttempt {
   private secured: Socket | undefined;
   /** Code and explanation of the error that ended the attempt; `undefined` if no error ended it. */
   private error: ConnectError | undefined;
-  /** The failure, which describes the incomplete step; `undefined` if the attempt has not timed out. */
+  /** Failure that describes the incomplete step; `undefined` if the attempt has not timed out. */
   private timedOut: ConnectFailure | undefined;
 
   constructor(

@@ -20,8 +20,8 @@ const LONG_EXPORT_MS = 60_000;
 const POLL_MS = 5;
 
 /**
- * A busy gateway receives SIGTERM twice, and is killed if it still runs after `--seconds`. It has reads in flight (one of which hangs), a
- * feed in the background, a call in backoff, a short export, and a long export. Then an idle gateway receives SIGTERM twice.
+ * A busy gateway receives SIGTERM twice, and is killed if it is still running after `--seconds`. It has reads in flight (one of which
+ * hangs), a feed in the background, a call in backoff, a short export, and a long export. Then an idle gateway receives SIGTERM twice.
  */
 export const shutdown: Scenario = {
   minSeconds: 4,

@@ -252,7 +252,7 @@ describe('client assessment', () => {
     ['bad Circuit open: Calls to /a are rejected by the client.', { circuits: [{ path: '/a', state: 'open' }] }],
     ['warn Catching up: Connected; 1 waiting call is being sent at a limited rate.', { waiting: 1 }],
     [
-      "warn Stream limit: Connected; 2 calls wait because each connection has reached the server's limit of concurrent streams.",
+      "warn Stream limit: Connected; 2 calls wait because each connection has reached the server's limit on concurrent streams.",
       { waiting: 2, waitingForStream: 2 },
     ],
     ['warn Draining: No new calls are accepted; open calls may finish.', { drain: { state: 'draining' } }],

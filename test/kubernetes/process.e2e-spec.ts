@@ -60,7 +60,7 @@ describe('process with a kubernetes target', () => {
     const api = await startApiServer();
     const { error } = await inProcess(api, { mode: 'unregistered' });
     expect(error).toBe(
-      "clients.echo.url: expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() of nestjs-resilient-grpc/kubernetes before the module that contains this client is configured",
+      "clients.echo.url: expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() from nestjs-resilient-grpc/kubernetes before the module that contains this client is configured",
     );
   });
 });

@@ -283,7 +283,7 @@ describe('server that stops refusing connections and does not respond', () => {
     proxy.refuse();
     proxy.resetAll();
     const refused = await failureOf(app.orders.get({ id: '1' }, { waitForReady: true, timeoutMs: 700 }));
-    expect(refused.message).toContain('nothing listens on this port');
+    expect(refused.message).toContain('nothing is listening on this port');
     await proxy.staySilent();
     const kindNow = () => app.client.connectivity.lastFailure?.kind;
     await waitFor(() => kindNow() === 'silent', {
@@ -298,7 +298,7 @@ describe('server that stops refusing connections and does not respond', () => {
     for (const { message } of [late, failed]) {
       expect(withoutDuration(message)).toContain(text);
       expect(message).toContain(`(${CONNECT_FAILURES.silent.remedy}; to diagnose`);
-      expect(message).not.toContain('nothing listens');
+      expect(message).not.toContain('nothing is listening');
     }
     expect(withoutDuration(app.client.connectivity.lastError ?? '')).toBe(text);
   });

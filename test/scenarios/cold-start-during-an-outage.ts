@@ -22,7 +22,7 @@ export const coldStartDuringAnOutage: Situation = {
     'A client process with `maxWaitingCalls: 20_000` starts during an outage of 2 s and makes 20,000 calls with deadlines of 15 s. At least 99% of the calls succeed if the server can handle 3,000 calls per second.',
   bounds: {
     calls: { atLeast: 2_000 },
-    'calls that waited in the outage': { atLeast: 1_000 },
+    'calls that waited during the outage': { atLeast: 1_000 },
     'failed before their deadline': { atMost: 0 },
     'succeeded, %': { atLeast: 99, timed: true },
   },
@@ -53,7 +53,7 @@ export const coldStartDuringAnOutage: Situation = {
     const failed = reasons.filter((reason) => reason !== undefined);
     return {
       calls: count,
-      'calls that waited in the outage': waited,
+      'calls that waited during the outage': waited,
       'failed before their deadline': failed.filter((reason) => reason !== 'deadline').length,
       'succeeded, %': (100 * (count - failed.length)) / count,
     };

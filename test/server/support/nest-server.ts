@@ -124,7 +124,7 @@ export class NestServer {
     return Number(found);
   }
 
-  /** Sends SIGKILL if the process still runs. */
+  /** Sends SIGKILL if the process is still running. */
   async close(): Promise<void> {
     await this.child.close();
   }

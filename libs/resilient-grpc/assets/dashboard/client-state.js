@@ -174,7 +174,7 @@ export function assess({ connectivity, circuits, recent, waiting, waitingForStre
       tone: 'warn',
       rank: 3.6,
       word: 'Stream limit',
-      sentence: `Connected; ${calls} because each connection has reached the server's limit of concurrent streams.`,
+      sentence: `Connected; ${calls} because each connection has reached the server's limit on concurrent streams.`,
     };
   }
   if (state === 'READY' && waiting > 0) {

@@ -10,17 +10,17 @@ export interface AttemptRequest {
   readonly deadline: number;
   /** Metadata to send. Several attempts may share the object, so the transport copies it before changing it. */
   readonly metadata: Metadata;
-  /** grpc-js's own options of this call (host, parent, propagate_flags, credentials), forwarded unchanged. */
+  /** grpc-js's own options for this call (host, parent, propagate_flags, credentials), forwarded unchanged. */
   readonly options: CallOptions | undefined;
   /** grpc-js's interceptors, outermost first. `undefined` if there are none; messages are then sent as bytes. */
   readonly interceptors: readonly Interceptor[] | undefined;
-  /** 1 for the original attempt of its call. */
+  /** Number of the attempt; 1 for the original one. */
   readonly number: number;
   /** True if another attempt may follow even if the server has received this one. */
   readonly mayRepeat: boolean;
   /**
    * Addresses of the endpoints that the call has tried. The transport picks an endpoint outside the list if one is READY, and adds the
-   * picked endpoint. `undefined` for most calls, to avoid an array per call.
+   * address of the picked endpoint. `undefined` for most calls, to avoid an array per call.
    */
   readonly tried?: string[] | undefined;
   /** Maximum size of a response message in bytes. A larger message ends the attempt. Applies in addition to the channel's own limit. */
@@ -43,11 +43,11 @@ export interface AttemptListener {
 export interface AttemptEnd extends AttemptEvidence {
   /** Trailers; empty if this side created the status. */
   readonly metadata: Metadata;
-  /** 'ip:port' of the connection that carried the attempt. */
+  /** 'ip:port' of the connection that carried the attempt; `undefined` if none was picked. */
   readonly peer: string | undefined;
   /** Identifies the connection: the same object for all attempts on it. `undefined` if the attempt had none. */
   readonly connection: object | undefined;
-  /** Observation of the transport, with a remedy, for the message of the error; absent if the transport observed nothing. */
+  /** Observation by the transport, with a remedy, for the message of the error; absent if it observed nothing. */
   readonly remedy?: string | undefined;
   /** Error thrown on this side, if it ended the attempt. */
   readonly cause?: unknown;

@@ -114,8 +114,8 @@ export type GrpcClientEvent = {
       readonly graceMs: number;
     }
   /**
-   * Calls wait because all streams of all connections are in use (SETTINGS_MAX_CONCURRENT_STREAMS). Emitted when the first call begins to
-   * wait or, while another connection is being opened, only after 1 s.
+   * Calls are waiting because all streams of all connections are in use (SETTINGS_MAX_CONCURRENT_STREAMS). Emitted when the first call
+   * begins to wait or, while another connection is being opened, only after 1 s.
    */
   | {
       readonly type: 'stream-limit';
@@ -188,7 +188,7 @@ export type GrpcClientEvent = {
    */
   | { readonly type: 'awaited-call'; readonly path: string; readonly awaitedAt?: string }
   /**
-   * Unary calls without a deadline have been waiting for at least 20 s, and their connection has received nothing for 20 s. Each call is
+   * Unary calls without a deadline have been waiting for a response for at least 20 s, and their connection has received nothing for 20 s. Each call is
    * reported once.
    */
   | {
@@ -201,7 +201,7 @@ export type GrpcClientEvent = {
       /** Observation on the connection, and what to do. */
       readonly remedy: string;
     }
-  /** No message has been requested from a stream that is read on demand for about `unreadStreamWarningMs`. */
+  /** A stream that is read on demand is unread: no message has been requested for about `unreadStreamWarningMs`. */
   | {
       readonly type: 'unread-stream';
       readonly path: string;
@@ -223,8 +223,8 @@ export type GrpcClientEvent = {
   /** The server rejected keepalive pings (too_many_pings). `keepaliveTimeMs` is the new, longer interval. */
   | { readonly type: 'keepalive-throttled'; readonly keepaliveTimeMs: number }
   /**
-   * The installed grpc-js is untested, or lacks private names that the library uses. Emitted at most once per process for each kind of
-   * object.
+   * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. Emitted at most once per process for
+   * each kind of object.
    */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** The resolver reported more addresses than are used. */
@@ -250,23 +250,23 @@ export type GrpcClientEvent = {
       readonly type: 'endpoint-watch';
       readonly change: 'failed';
       readonly cause: string;
-      /** Command that fixes the error; absent if it is unknown. */
+      /** Command that fixes the error, if known. */
       readonly remedy?: string;
       /** Number of addresses in use. */
       readonly addresses: number;
     }
   /** The endpoints of the target are watched again. */
   | { readonly type: 'endpoint-watch'; readonly change: 'restored'; readonly failedMs: number }
-  /** New calls use a new channel, because of new credentials, the age of the connection, or a changed service config. */
+  /** New calls use a new channel, because of new credentials, the age of the connections, or a changed service config. */
   | { readonly type: 'connection-replaced'; readonly reason: 'credentials' | 'age' | 'load-balancing' | 'health-check' }
   | {
       readonly type: 'connection-replaced';
       /** The connection had failed without an error from TCP: no byte arrived, and a probe got no response. */
       readonly reason: 'suspicion';
       readonly address: string;
-      /** Milliseconds since the first call that timed out. */
+      /** Milliseconds since the first timeout of a call after the last received byte. */
       readonly silentMs: number;
-      /** Number of calls that have timed out on the connection since then. */
+      /** Number of calls that have timed out on the connection since its last received byte. */
       readonly timeouts: number;
       /** Replacement for new calls: a new channel, or existing connections to other addresses that still receive data. */
       readonly by: 'new-channel' | 'other-connections';

@@ -1,7 +1,7 @@
 /**
  * Reason why calls pass through grpc-js's channel instead of running directly on a connection:
  * - 'disabled': the environment variable NESTJS_RESILIENT_GRPC_DIRECT_CALLS is `off`.
- * - 'resolver': a resolver of the application or `xds:` resolves the target, and only grpc-js applies its service config.
+ * - 'resolver': the application or `xds:` provides the resolver of the target, and only grpc-js applies its service config.
  * - 'send-compression': grpc-js compresses requests in its channel.
  * - 'call-credentials': the channel credentials contain call credentials.
  * - 'grpc-js-release': the installed grpc-js lacks private names that direct calls use.
@@ -9,8 +9,8 @@
 export type ChannelPathReason = 'disabled' | 'resolver' | 'send-compression' | 'call-credentials' | 'grpc-js-release';
 
 /**
- * Path that a client's calls take. Calls with grpc-js interceptors, or with one of the options `host`, `parent`, and `credentials`, always
- * pass through grpc-js's channel.
+ * Path that a client's calls take. Calls with grpc-js interceptors, or with the option `host`, `parent`, or `credentials`, always pass
+ * through grpc-js's channel.
  */
 export type CallPath =
   | { readonly direct: true }

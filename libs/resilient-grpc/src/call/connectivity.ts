@@ -25,9 +25,9 @@ export interface Connectivity {
   /** Present from the first failed attempt to connect until the server has answered a call, or READY has lasted 1 s. */
   readonly outage?: {
     readonly since: Date;
-    /** End of the outage grace period. Calls wait until then; after that, they fail immediately. */
+    /** End of the outage grace period. Calls without `waitForReady` wait until then; after that, they fail immediately. */
     readonly graceEndsAt: Date;
-    /** Number of failed attempts to connect in this outage. */
+    /** Number of failed attempts to connect during this outage. */
     readonly attempts: number;
     readonly nextAttemptAt?: Date;
     /** True if this is at least the third outage within a minute. These outages share one grace period. */
@@ -53,7 +53,7 @@ export interface EndpointSnapshot {
   readonly weight?: number;
   /** Median latency of recent unary attempts, in milliseconds. */
   readonly latencyMs?: number;
-  /** Present while the endpoint is ejected: the evidence, the end, and the number of ejections that still count. */
+  /** Present while the endpoint is ejected: the evidence, the end of the ejection, and the number of ejections that still count. */
   readonly ejected?: EjectionEvidence & { readonly until: string; readonly ejections: number };
 }
 
@@ -81,7 +81,7 @@ export interface ResolutionSnapshot {
   readonly lastLookupAt?: string;
   /** True if the last lookup found no address. If the lookup failed, earlier addresses stay in use. */
   readonly failing: boolean;
-  /** Earliest time of the next periodic lookup; absent if the name is resolved only on demand, and while the channel is idle. */
+  /** Earliest time of the next periodic lookup; absent if the name is resolved only on demand, or while the channel is idle. */
   readonly nextLookupAt?: string;
   /** Present for a target whose endpoints are watched (`kubernetes:`), once the watch has started. */
   readonly watch?: EndpointWatchSnapshot;
@@ -92,7 +92,7 @@ export interface EndpointWatchSnapshot {
   /** URL of the API server. */
   readonly server: string;
   /**
-   * - 'listing': the first list was requested.
+   * - 'listing': the first list has been requested.
    * - 'watching': the API server reports changes.
    * - 'failing': requests fail and are retried. Earlier endpoints stay in use.
    * - 'stopped': the channel is idle or closed.
@@ -100,7 +100,7 @@ export interface EndpointWatchSnapshot {
   readonly state: 'listing' | 'watching' | 'failing' | 'stopped';
   /** Start of this state. */
   readonly since: string;
-  /** Endpoints of the service by condition, as last reported; absent before the first list. */
+  /** Number of endpoints of the service by condition, as last reported; absent before the first list. */
   readonly endpoints?: { readonly ready: number; readonly notReady: number; readonly terminating: number };
   /** Last time at which the API server reported a list or a change. */
   readonly changedAt?: string;

@@ -8,7 +8,7 @@ export interface InboundCall {
    * before the response ends.
    */
   readonly signal: AbortSignal;
-  /** Value of a metadata key or HTTP header. Several values are joined by ', '; binary ones ('…-bin') are base64. */
+  /** Value of a metadata key or HTTP header. Several values are joined with ', '; binary ones ('…-bin') are base64. */
   get(key: string): string | undefined;
 }
 

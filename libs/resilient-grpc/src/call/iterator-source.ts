@@ -28,7 +28,7 @@ export class IteratorSource<M> {
     else this.take(next);
   }
 
-  /** Ends the iterator once. Errors of the iterator are ignored. The promise settles when an asynchronous iterator has ended. */
+  /** Ends the iterator once. Errors from the iterator are ignored. The promise settles when an asynchronous iterator has ended. */
   close(): Promise<unknown> | undefined {
     if (this.isClosed) return undefined;
     this.isClosed = true;

@@ -23,7 +23,7 @@ export type GrpcServerEvent = {
     }
   /** The server ended a stream that was idle in both directions. */
   | { readonly type: 'stream-idle'; readonly path: string; readonly peer: string; readonly idleMs: number }
-  /** A handler still runs after its call has ended. */
+  /** A handler is still running after its call has ended. */
   | { readonly type: 'handler-leak'; readonly path: string; readonly overMs: number }
   /**
    * A call failed because its Observable emitted responses faster than the client read them, and exceeded `maxQueuedResponseBytes`. `bytes`
@@ -55,8 +55,8 @@ export type GrpcServerEvent = {
   /** A call that waited for earlier calls has left the queue. Its handler starts. */
   | { readonly type: 'call-dequeued'; readonly path: string; readonly waitMs: number }
   /**
-   * The installed grpc-js is untested, or lacks private names that the library uses. Emitted at most once per process for each kind of
-   * object.
+   * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. Emitted at most once per process for
+   * each kind of object.
    */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
   /** A handler failed with an error other than a gRPC error. As in Nest, the caller receives no details. */

@@ -80,7 +80,7 @@ function kubernetesProblem(url: string): string | undefined {
     const { message } = error as Error;
     // grpc-js has no resolver for the scheme.
     if (message.startsWith('No resolver'))
-      return "expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() of nestjs-resilient-grpc/kubernetes before the module that contains this client is configured";
+      return "expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() from nestjs-resilient-grpc/kubernetes before the module that contains this client is configured";
     return message;
   }
 }
@@ -100,15 +100,15 @@ export function lacksPort(url: string): boolean {
   return addressOf(url) !== undefined && portOf(url) === undefined;
 }
 
-/** True if `url` has a name that is resolved by DNS. */
+/** True if `url` contains a DNS name instead of an IP address. */
 export function isDnsName(url: string): boolean {
   const name = dnsNameOf(url);
   return name !== undefined && isIP(name.host) === 0;
 }
 
 /**
- * Name of the first policy in `config` that grpc-js supports; `undefined` if no policy is supported. For outlier detection, the name of the
- * child policy, which selects the endpoints.
+ * Returns the name of the first policy in `config` that grpc-js supports; `undefined` if no policy is supported. For outlier detection,
+ * returns the name of the child policy, which selects the endpoints.
  */
 export function policyNameOf(config: readonly Readonly<Record<string, unknown>>[]): string | undefined {
   const usable = config.find((policy) => loadBalancingProblem([policy]) === undefined);
@@ -177,7 +177,7 @@ export function isSecure(value: ChannelCredentials): boolean {
   return !(value instanceof (insecureCredentials().constructor as new () => object));
 }
 
-/** Returns 'host:port', 'host', or '[::1]:port' of a target with one address or host; `undefined` for other schemes. */
+/** Returns 'host:port', 'host', or '[::1]:port' of a target with one address or host; `undefined` for any other target. */
 function addressOf(url: string): string | undefined {
   const match = /^(?:dns:(?:\/\/[^/]*\/)?)?([^/]+)$/.exec(url);
   const address = match?.[1];

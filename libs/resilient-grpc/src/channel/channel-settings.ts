@@ -5,7 +5,7 @@ import type { EjectionPolicy } from '../policy/ejection/ejection-policy.js';
 export interface BalancingSettings {
   /** Load-balancing policies, most preferred first, in the form of `loadBalancingConfig` in a service config. */
   readonly loadBalancing: readonly Readonly<Record<string, unknown>>[];
-  /** Minimum interval between two periodic lookups of the target's name; `undefined` if it is resolved only on demand. */
+  /** Minimum interval between two periodic lookups of the target's name; `undefined` if the name is resolved only on demand. */
   readonly dnsRefreshMs?: number | undefined;
   /** Full name of the service whose health is watched on each connection (gRFC A17); `undefined` if health is not checked. */
   readonly healthService?: string | undefined;

@@ -5,7 +5,7 @@ import type { AddressHistoryEvent, EndedConnection } from './connection/address-
 import type { ConnectFailure } from './connection/connect-failure.js';
 import type { EstablishedConnection } from './connection/established-connection.js';
 
-/** An event of a wire channel or of one of its connections, which the managed channel handles. */
+/** An event of a wire channel or of one of its connections. The managed channel handles it. */
 export type ConnectionEvent =
   | AddressHistoryEvent
   | { readonly type: 'state'; readonly state: ConnectivityState; readonly error: string | undefined }

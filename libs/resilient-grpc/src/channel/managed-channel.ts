@@ -162,7 +162,7 @@ export class ManagedChannel implements CallTransport {
   }
 
   get ready(): boolean {
-    // Calls that already wait for a stream come first.
+    // Calls that are already waiting for a stream come first.
     return this.isConnected && !this.release.awaitsStream && this.current.hasFreeStream;
   }
 
@@ -220,7 +220,7 @@ export class ManagedChannel implements CallTransport {
       const streams = `the server allows ${String(limit)} concurrent streams on ${counted(connections, 'connection')}`;
       return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.maxConnectionsPerEndpoint())})`;
     }
-    if (this.isConnected) return `${this.target} is READY, and calls that waited are sent at a limited rate`;
+    if (this.isConnected) return `${this.target} is READY, and waiting calls are being released at a limited rate`;
     const why = this.connecting ?? this.diagnosis.cause;
     return `${this.target} is ${this.state}${why === undefined ? '' : ` (${why})`}`;
   }
@@ -449,7 +449,7 @@ export class ManagedChannel implements CallTransport {
   }
 
   private currentStateChanged(state: ConnectivityState, error?: string): void {
-    // Errors of individual connections are more precise than the child policy's summary. After a name lookup, the policy reports the same
+    // Errors from individual connections are more precise than the child policy's summary. After a name lookup, the policy reports the same
     // summary again.
     if (error !== undefined && error !== this.summary) {
       if (this.failures > 0) this.summary = error;
@@ -606,7 +606,7 @@ export class ManagedChannel implements CallTransport {
     else this.takeOver();
   }
 
-  /** Makes the pending replacement the channel of new calls, even if it is not READY. */
+  /** Makes the pending replacement the channel for new calls, even if it is not READY. */
   private takeOver(): void {
     if (this.replacement === undefined) return;
     const { channel, reason } = this.replacement;

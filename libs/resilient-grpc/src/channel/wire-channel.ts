@@ -57,7 +57,7 @@ export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalanc
   readonly connectTimeoutMs: () => number;
   /** Health of the endpoints; `undefined` if they are neither ejected nor checked. */
   readonly endpoints?: Endpoints | undefined;
-  /** Present if the health of the endpoints is checked: the service, and the metadata of a Watch. */
+  /** Present if the health of the endpoints is checked: the service, and the metadata for a Watch. */
   readonly healthCheck?: { readonly service: string; readonly metadata: () => Promise<Metadata> } | undefined;
   /** Returns the maximum number of connections to one address. */
   readonly maxConnectionsPerEndpoint: () => number;
@@ -204,7 +204,7 @@ export class WireChannel {
     return this.isLimited ? this.policy?.control?.streamCapacity : undefined;
   }
 
-  /** Opens another connection for calls that wait for a stream, if the maximum allows another one. */
+  /** Opens another connection for calls that are waiting for a stream, if the maximum allows another one. */
   openAnother(): void {
     this.policy?.control?.openAnother();
   }
@@ -222,7 +222,7 @@ export class WireChannel {
   /** Progress of the connection attempt; `undefined` between two attempts, or if the installed grpc-js does not expose it. */
   get connecting(): string | undefined {
     const { attempts, policy } = this;
-    if (policy !== undefined && policy.control === undefined) return 'the name is not resolved yet';
+    if (policy !== undefined && policy.control === undefined) return 'the name has not been resolved yet';
     return attempts.progress;
   }
 
@@ -323,7 +323,10 @@ export class WireChannel {
       : withDoctor(silenceRemedy(silentMs, this.hasKeepalive), this.doctorCommand);
   }
 
-  /** Opens a stream that is not a call of the channel; `undefined` if no connection is READY. */
+  /**
+   * Opens a stream that is not a call of the channel; returns `undefined` if no connection is READY, or if the installed grpc-js cannot
+   * bind a call to one.
+   */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     return this.track(this.policy?.control?.openStream({ ...opening, authority: this.authority }));
   }
@@ -451,7 +454,7 @@ export class WireChannel {
     this.attempts.use(address, true);
     if (state !== 'READY') return;
     if (!isFurther(address)) this.endpoints?.connectionReused(address);
-    // An attempt to connect may have succeeded while the channel did not use the connection.
+    // An attempt to connect may have succeeded while the channel was not using the connection.
     const attempt = this.attempts.settle(address, true);
     if (!this.histories.reused(address)) this.connected(address, attempt?.socket);
   }

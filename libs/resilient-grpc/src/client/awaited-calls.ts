@@ -14,14 +14,17 @@ const SUBSCRIBE_WITHIN_MS = 1_000;
 /** Maximum number of call sites that are stored. */
 const MAX_CALL_SITES = 1_000;
 
-/** Clients with calls that are not checked yet. A short script may end before the checks. */
+/** Clients with calls that have not been checked yet. A short script may end before the checks. */
 const unchecked = new Set<AwaitedCalls>();
 
 function checkAll(): void {
   for (const calls of unchecked) calls.close();
 }
 
-/** Reports calls that are awaited but not subscribed to, which send no request. Used only in development, because of its cost per call. */
+/**
+ * Reports calls that are awaited but not subscribed to, and that therefore send no request. Used only in development, because of its cost
+ * per call.
+ */
 export class AwaitedCalls {
   private readonly callSites = new Set<string>();
   /** The timers of awaited calls, each with the check that it runs. */

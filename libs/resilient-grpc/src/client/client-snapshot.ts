@@ -23,8 +23,8 @@ export type Serialized<T> = T extends Date
       : T;
 
 /**
- * State of a client at one moment, as one JSON value. Counters start when the client is created. Within a version, fields may be added, but
- * are never removed and keep their meaning.
+ * State of a client at one moment, as one JSON value. Counters start when the client is created. Within a version, fields may be added.
+ * Existing fields keep their meaning and are never removed.
  */
 export interface GrpcClientSnapshot {
   readonly version: 1;
@@ -45,7 +45,7 @@ export interface GrpcClientSnapshot {
   /** Path that calls take: directly on a connection, or through grpc-js's channel for the given reason. */
   readonly calls: CallPath;
   /**
-   * Addresses that the channel has resolved, including those no longer in use: up to 256, or more if more are in use. Empty if
+   * Addresses to which the channel has tried to connect, including those no longer in use: up to 256, or more if more are in use. Empty if
    * the library's load-balancing policy is not in use (`xds:`).
    */
   readonly connections: readonly ConnectionSnapshot[];
@@ -58,7 +58,7 @@ export interface GrpcClientSnapshot {
   };
   /** Number of calls waiting for the channel. */
   readonly waiting: number;
-  /** Number of waiting calls that need only a free stream, because each connection has reached the server's limit of concurrent streams. */
+  /** Number of waiting calls that need only a free stream, because each connection has reached the server's limit on concurrent streams. */
   readonly waitingForStream: number;
   /** Waiting time of the call that has waited longest, in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;
@@ -119,7 +119,7 @@ export interface ClientCounters {
   readonly hedged: number;
   /** Number of times an interrupted stream resumed. */
   readonly resumed: number;
-  /** Connections that were replaced because of their age, new credentials, a changed service config, or missing responses. */
+  /** Number of times connections were replaced because of their age, new credentials, a changed service config, or missing responses. */
   readonly replaced: number;
 }
 
@@ -152,7 +152,7 @@ export interface MethodSnapshot {
   readonly codes: Readonly<Partial<Record<StatusName, number>>>;
   readonly recent: RecentCalls;
   /**
-   * Time from the start of a call to its response (of a response stream: to its headers), including waits and retries. Measured in the
+   * Time from the start of a call to its response (for a response stream, to its headers), including waits and retries. Measured in the
    * window of `recent`, for successful calls and for response streams that received headers; absent if there were none. Accurate to 6%.
    */
   readonly latency?: {

@@ -211,7 +211,7 @@ class GrpcClient implements ResilientGrpcClient {
     }, false);
   }
 
-  /** Returns the values for metrics. Costs less than a snapshot, because it does not describe methods and streams. */
+  /** Returns the values for metrics. Costs less than a snapshot, because it describes neither methods nor streams. */
   figures(): ClientFigures {
     const { channel, registry, runtime } = this;
     const now = this.dependencies.clock.now();
@@ -415,8 +415,8 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   /**
-   * Ends response streams with `onDrain: 'complete'` (the default for resumable streams), and calls of any kind with `onDrain: 'fail'`.
-   * Such streams and calls no longer start or resume. Other calls continue, and new ones may start.
+   * Ends response streams whose `onDrain` is 'complete' (the default for resumable streams), and calls of any kind whose `onDrain` is
+   * 'fail'. Such streams and calls no longer start or resume. Other calls continue, and new ones may start.
    */
   endStreams(): Promise<void> {
     return this.registry.endStreams();
@@ -449,7 +449,7 @@ class GrpcClient implements ResilientGrpcClient {
     this.whenClosed.next();
   }
 
-  /** Warns once if more calls are in flight than half of `maxTokens`, because one lost connection can then disable all retries. */
+  /** Warns once if the number of calls in flight exceeds half of `maxTokens`, because one lost connection can then disable all retries. */
   private warnOfSmallThrottle(throttling: RetryThrottling | undefined): void {
     const inFlight = this.registry.size;
     if (this.hasWarnedOfThrottle || throttling === undefined || inFlight <= throttling.maxTokens / 2) return;

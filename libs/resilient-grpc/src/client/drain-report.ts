@@ -2,7 +2,7 @@
 export interface DrainReport {
   /** Number of calls that have finished since the drain began, or since the application began to shut down if that was earlier. */
   readonly finished: number;
-  /** Number of finished calls that failed, also because their retry was due after the drain; absent if none failed. */
+  /** Number of finished calls that failed, including those whose retry was due after the drain; absent if none failed. */
   readonly failed?: number;
   /** Number of streams that were completed. */
   readonly completed: number;

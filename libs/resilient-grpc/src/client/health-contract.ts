@@ -4,7 +4,7 @@ export const HEALTH_SERVICE = 'grpc.health.v1.Health';
 
 /**
  * The standard health service (https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto). It is defined here because the
- * package that contains the file depends on an older proto-loader, so an application would load two versions.
+ * package that contains the file depends on an older proto-loader. With that package, an application would load two versions.
  */
 export const HEALTH_CONTRACT: PackageDefinition = fromJSON(
   nested(['grpc', 'health', 'v1'], {

@@ -17,8 +17,8 @@ export interface ResilientGrpcClient {
    */
   getService<T extends object>(service: string): Resilient<T> & T;
   /**
-   * Returns grpc-js's generated client on the same channel, for code that needs callbacks. Its calls are not retried, and do not wait in an
-   * outage. A request that no application processed is resent, as by a plain grpc-js client.
+   * Returns grpc-js's generated client on the same channel, for code that needs callbacks. Its calls are not retried, and do not wait
+   * during an outage. A request that no server application received is resent, as by a plain grpc-js client.
    * @throws GrpcConfigurationError if the client has no such service, or several
    */
   getClientByServiceName<T = unknown>(service: string): T;

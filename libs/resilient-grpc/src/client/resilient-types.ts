@@ -46,13 +46,13 @@ export interface GrpcCallOptions extends CallOptions {
    * timeout of the method.
    */
   readonly streamIdleTimeoutMs?: number | undefined;
-  /** Number of messages that are read ahead of a slow `for await` loop, 1 or more; overrides the number of the method. */
+  /** Maximum number of messages that are read ahead of a slow `for await` loop, 1 or more; overrides the method's option. */
   readonly prefetch?: number | undefined;
-  /** Behavior of this call at shutdown; overrides the behavior of the method. */
+  /** Behavior of this call at shutdown; overrides the method's option. */
   readonly onDrain?: 'finish' | 'complete' | 'fail' | undefined;
-  /** True if this call is safe to repeat; overrides the option of the method. */
+  /** True if this call is safe to repeat; overrides the method's option. */
   readonly idempotent?: boolean | undefined;
-  /** Behavior during an outage: `true` waits until the deadline, `false` fails immediately; overrides the behavior of the method. */
+  /** Behavior during an outage: `true` waits until the deadline, `false` fails immediately; overrides the method's option. */
   readonly waitForReady?: boolean | undefined;
   /** Metadata sent with this call; overrides the metadata of the client, key by key. */
   readonly metadata?: MetadataInput | undefined;

@@ -23,7 +23,7 @@ export function joinMetadata(base: Metadata, given: Parameters<typeof toMetadata
   return joined;
 }
 
-/** Metadata of attempt number `attempt`. From the second attempt on, it includes the number of previous attempts (gRFC A6). */
+/** Returns the metadata of attempt number `attempt`. From the second attempt on, it includes the number of previous attempts (gRFC A6). */
 export function attemptMetadata(metadata: Metadata, attempt: number): Metadata {
   if (attempt === 1) return metadata;
   const copy = metadata.clone();

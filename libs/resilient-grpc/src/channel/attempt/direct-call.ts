@@ -65,8 +65,8 @@ export class DirectCall implements ConnectionCallListener {
   }
 
   /**
-   * Sends the headers. Returns false and sends nothing if no connection was picked, if the deadline has passed, or if there are several
-   * `authorization` values.
+   * Sends the headers. Returns false and sends nothing if no usable connection was picked, if the deadline has passed, or if there are
+   * several `authorization` values.
    *
    * @throws Error if HTTP/2 does not allow the metadata
    */

@@ -127,7 +127,7 @@ export function createCall(
 
 /**
  * Starts `call`, a call of grpc-js's channel. If its deadline has passed, ends it with DEADLINE_EXCEEDED and sends nothing, because grpc-js
- * would send it, and the server would run it.
+ * would otherwise send the call, and the server would run it.
  */
 export function startUnlessExpired(
   call: CallStream,

@@ -285,7 +285,7 @@ export class WireAttempt implements Attempt, AttemptEnd, InterceptedCallCallback
     return true;
   }
 
-  /** Reports an attempt that took too long, which counts against its connection. */
+  /** Reports that the attempt took too long, as evidence against its connection. */
   private reportTimeout(): void {
     if (!TIMEOUT_ENDS.has(this.endedHere)) return;
     // A response stream that had received headers was only waiting for its next message. The start of that wait is unknown.

@@ -178,8 +178,8 @@ class FurtherConnection {
   }
 
   /**
-   * Drops the connection when it becomes IDLE: after it has ended, or after grpc-js's backoff for a failed attempt. Calls that still wait
-   * open another connection.
+   * Drops the connection when it becomes IDLE: after it has ended, or after grpc-js's backoff for a failed attempt. Calls that are still
+   * waiting open another connection.
    */
   private readonly stateChanged: Listener = (_, from, to) => {
     if (stateName(to) === 'IDLE' && from !== to) this.drop(false);

@@ -68,7 +68,7 @@ interface ConnectionHistory {
   undecided: readonly UndecidedConnection[];
 }
 
-/** Maximum number of addresses with a history. Exceeded only if more addresses are in use, held off, or undecided. */
+/** Maximum number of addresses with a history. Exceeded only if more addresses are in use, are held off, or have undecided connections. */
 const MAX_KNOWN_ADDRESSES = 256;
 
 /** Connection history of one grpc-js channel, per address. */

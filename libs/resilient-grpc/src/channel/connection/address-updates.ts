@@ -19,10 +19,10 @@ export const MAX_ADDRESSES = 1_000;
 /**
  * Passes the updates of a resolver to a load-balancing policy at a bounded rate: the first one immediately, then the latest one every
  * 100 ms, or less often if updates are slow or empty. Addresses that follow an empty update are used immediately. Without the bounded rate,
- * a resolver could use all CPU time of the process. For example, grpc-js immediately calls a resolver again if it reports no addresses.
+ * a resolver could use all CPU time of the process. For example, if a resolver reports no addresses, grpc-js immediately calls it again.
  *
- * An update with the same addresses, in any order, is skipped, because round_robin would recreate its state for each address.
- * pick_first prefers the first addresses, so it receives each update.
+ * An update with the same addresses, in any order, is skipped, because round_robin would recreate its state for each address. pick_first
+ * prefers the first addresses, so it receives each update.
  */
 export class AddressUpdates {
   private held: AddressUpdate | undefined;

@@ -6,7 +6,7 @@ type Policies = readonly Readonly<Record<string, unknown>>[];
 
 /**
  * Replaces outlier detection in a `loadBalancingConfig` with its child policies. Also returns the rules of outlier detection, because this
- * library ejects endpoints itself. The first supported policy of the list is used, as in grpc-js.
+ * library ejects endpoints itself. The first supported policy in the list is used, as in grpc-js.
  */
 export function childPolicies(policies: Policies): {
   readonly policies: Policies;

@@ -14,7 +14,7 @@ import {
 type SubchannelAddress = experimental.SubchannelAddress;
 
 const CLOSED = 'the channel was closed';
-/** Age of an attempt from which it is slow. The logs of slow attempts and of outages wait for the same time. */
+/** Age at which an attempt to connect counts as slow. The warnings about slow attempts and about outages have the same delay. */
 export const SLOW_CONNECT_MS = 1_500;
 
 /**
@@ -63,7 +63,10 @@ export class ConnectAttempts {
     return oldest && `connecting for ${seconds(this.clock.now() - oldest.startedAt)}: ${oldest.phase}`;
   }
 
-  /** Describes the oldest attempt that the channel uses like a failure if it has been running for 1.5 s; `undefined` otherwise. */
+  /**
+   * Describes the oldest attempt that the channel uses, in the form of a failure, if the attempt has been running for at least 1.5 s;
+   * `undefined` otherwise.
+   */
   get slow(): ConnectFailure | undefined {
     const { oldest } = this;
     const ageMs = oldest === undefined ? 0 : this.clock.now() - oldest.startedAt;
@@ -130,7 +133,7 @@ export class ConnectAttempt {
   private secured: Socket | undefined;
   /** Code and explanation of the error that ended the attempt; `undefined` if no error ended it. */
   private error: ConnectError | undefined;
-  /** The failure, which describes the incomplete step; `undefined` if the attempt has not timed out. */
+  /** Failure that describes the incomplete step; `undefined` if the attempt has not timed out. */
   private timedOut: ConnectFailure | undefined;
 
   constructor(
@@ -160,7 +163,7 @@ export class ConnectAttempt {
     return connectFailure(this.step === 'tcp' ? 'no-response' : 'silent', this.key, detail);
   }
 
-  /** Describes the failure of the attempt. `text` is the message of grpc-js, which may lack the error code. */
+  /** Describes the failure of the attempt. `text` is grpc-js's error message, which may lack the error code. */
   failure(text: string): ConnectFailure {
     if (this.timedOut !== undefined) return this.timedOut;
     if (this.step === 'tcp') return connectFailureOf(text, this.key);
@@ -217,7 +220,7 @@ export class ConnectAttempt {
     });
   }
 
-  /** Ends the attempt, its socket, and its handshake immediately. */
+  /** Ends the attempt and its handshake immediately, and destroys its socket. */
   abort(reason: string): void {
     this.end();
     const error = new Error(reason);

@@ -31,7 +31,7 @@ export interface DiagnosisDependencies {
 export class ConnectDiagnosis {
   /** Last failure to connect, or the reason why the last connection ended. */
   lastError: string | undefined;
-  /** Kind of the failure in `lastError`; `undefined` if `lastError` is not a failed attempt to connect. */
+  /** Kind of the failure in `lastError`; `undefined` if `lastError` does not describe a failed attempt to connect. */
   private kind: ConnectFailureKind | undefined;
   private readonly tlsDetection: TlsDetection;
   /** True if the client does not use TLS, but TLS was detected on the server. */
@@ -41,7 +41,7 @@ export class ConnectDiagnosis {
     this.tlsDetection = new TlsDetection(dependencies.clock);
   }
 
-  /** Why the channel has no connection: a slow attempt replaces the last error, which it outdates. `undefined` if there is no error. */
+  /** Reason why the channel has no connection: a running attempt that is slow, or else the last error. `undefined` if there is no error. */
   get cause(): string | undefined {
     return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.message ?? this.lastError);
   }
@@ -51,7 +51,7 @@ export class ConnectDiagnosis {
     return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.kind ?? this.kind);
   }
 
-  /** Determines when to reconnect after the last failed attempt; `undefined` if the last error is not a failed attempt. */
+  /** Determines when to reconnect after the last failed attempt; `undefined` if the last error does not describe a failed attempt. */
   get reconnectClass(): ReconnectClass | undefined {
     return this.kind && CONNECT_FAILURES[this.kind].reconnect;
   }
@@ -72,13 +72,13 @@ export class ConnectDiagnosis {
     return { lastFailure: { kind, remedy: CONNECT_FAILURES[kind].remedy, ...(doctor !== undefined && { doctor }) } };
   }
 
-  /** Remedy for `cause`, with the command of the doctor; `undefined` if `cause` is not an attempt to connect. */
+  /** Remedy for `cause`, with the command of the doctor; `undefined` if `cause` does not describe an attempt to connect. */
   get remedy(): string | undefined {
     const { causeKind: kind } = this;
     return kind && withDoctor(CONNECT_FAILURES[kind].remedy, this.doctorCommand);
   }
 
-  /** Replaces a failure that TLS may have caused, if TLS was detected at the server. Returns other failures unchanged. */
+  /** Replaces a failure that TLS may have caused, if TLS was detected on the server. Returns other failures unchanged. */
   explain(failure: ConnectFailure, address: string | undefined): ConnectFailure {
     const isTls = this.serverUsesTls && MAY_BE_TLS.has(failure.kind);
     return isTls ? connectFailure('server-uses-tls', address, undefined) : failure;

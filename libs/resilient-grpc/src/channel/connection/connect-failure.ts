@@ -12,7 +12,7 @@ export interface ConnectFailure {
 const MAX_DETAIL_LENGTH = 200;
 
 /**
- * Describes a failure: '10.0.0.7:50051 refused the connection: nothing listens on this port (ECONNREFUSED)'.
+ * Describes a failure: '10.0.0.7:50051 refused the connection: nothing is listening on this port (ECONNREFUSED)'.
  *
  * @param subject address or name; 'the server' if it is unknown
  */
@@ -30,7 +30,7 @@ export function otherFailure(kind: ConnectFailureKind, message: string): Connect
   return { kind, message: plainText(message) };
 }
 
-/** Describes the failure that `facts` show. `text` is used only if they contain no code that explains it. */
+/** Describes the failure that `facts` show. `text` is used only if the facts contain no code that explains the failure. */
 export function readConnectFailure(
   facts: ConnectFailureFacts,
   subject: string | undefined,
@@ -47,10 +47,10 @@ export function connectFailureOf(text: string, subject?: string): ConnectFailure
   return readConnectFailure({ phase: 'tcp', code: codeIn(plain), receivedBytes: 0 }, subject, plain);
 }
 
-// Messages of grpc-js and Node for a connection that the peer closed during a handshake.
+// Messages from grpc-js and Node about a connection that the peer closed during a handshake.
 const CLOSED_BY_PEER = /^Failed to connect\b|disconnected before secure TLS/;
 
-/** Returns the error code that a message of Node, OpenSSL, or grpc-js describes; `undefined` if the code is unknown. */
+/** Returns the error code that a message from Node, OpenSSL, or grpc-js describes; `undefined` if the code is unknown. */
 export function codeIn(message: string): string | undefined {
   if (message.includes('wrong version number')) return 'ERR_SSL_WRONG_VERSION_NUMBER';
   if (/^(?:Error: )*Protocol error\b/.test(message)) return 'ERR_HTTP2_ERROR';

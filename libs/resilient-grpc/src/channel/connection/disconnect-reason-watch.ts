@@ -37,7 +37,7 @@ export class DisconnectReasonWatch {
   /** Reason for the end of the connection, from the first observed event. Valid only if read immediately after the end. */
   get end(): ConnectionEnd {
     if (this.first !== undefined) return this.first;
-    // grpc-js drops a connection whose socket is still open if a keepalive ping timed out.
+    // When a keepalive ping times out, grpc-js drops the connection although its socket is still open.
     return this.isPinged && this.isOpen ? 'connection timed out' : 'unknown';
   }
 

@@ -85,9 +85,9 @@ const SHARE_PERIOD_MS = 10_000;
 const MAX_KNOWN_ENDPOINTS = 256;
 
 /**
- * Health of the endpoints of a channel. Ejects the endpoints that perform worse than the others, and excludes those that report that they
- * are not serving. Wire channels that replace each other share this object, so that a replacement ejects the same endpoints, unless the
- * ejection rules or the health check changed. It exists only if the client ejects or checks endpoints.
+ * Health of the endpoints of a channel. Ejects the endpoints that perform worse than the others. If health is checked, also excludes every
+ * endpoint that does not count as serving. Wire channels that replace each other share this object, so that a replacement ejects the same
+ * endpoints, unless the ejection rules or the health check changed. It exists only if the client ejects or checks endpoints.
  */
 export class Endpoints {
   /** Known endpoints, in the order of their first use. */
@@ -150,7 +150,10 @@ export class Endpoints {
     return { service, endpoints: new Map(endpoints) };
   }
 
-  /** True if endpoints receive calls only while they report that they are serving. */
+  /**
+   * True if health is checked. An endpoint then receives calls only while it reports that it is serving, or if it does not implement the
+   * health service.
+   */
   get checksHealth(): boolean {
     return this.healthService !== undefined;
   }
@@ -235,7 +238,10 @@ export class Endpoints {
     this.refresh();
   }
 
-  /** True if the endpoint at `address` reports that it is serving, or if its health is not checked. */
+  /**
+   * True if the endpoint at `address` counts as serving: it reports this, it does not implement the health service, or its health is not
+   * checked.
+   */
   isServingAt(address: string): boolean {
     return this.isServing(this.endpoint(address));
   }

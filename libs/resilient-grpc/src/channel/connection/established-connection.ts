@@ -28,7 +28,7 @@ export class EstablishedConnection {
     return this.socket.bytesRead;
   }
 
-  /** Records the received bytes. Called periodically while calls are active. */
+  /** Records how many bytes have been received. Called periodically while calls are active. */
   checkReceived(now: number): void {
     this.received = checkReceived(this.received, this.bytesRead, now);
   }
@@ -64,7 +64,7 @@ export class EstablishedConnection {
     return !this.socket.closed;
   }
 
-  /** True if Node has read all data of the socket, or has destroyed the socket. grpc-js might not have been notified yet. */
+  /** True if Node has read all data from the socket, or has destroyed the socket. grpc-js might not have been notified yet. */
   get isEnding(): boolean {
     return this.socket.readableEnded || this.socket.destroyed;
   }

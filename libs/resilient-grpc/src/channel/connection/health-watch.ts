@@ -16,7 +16,7 @@ export interface HealthWatchDependencies {
   readonly random: Random;
   /** Full name of the service whose health is watched; '' for the server as a whole. */
   readonly service: string;
-  /** Returns the metadata of a Watch, such as a token. */
+  /** Returns the metadata for a Watch, such as a token. */
   readonly metadata: () => Promise<Metadata>;
 }
 

@@ -554,7 +554,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     });
   }
 
-  /** Requests a lookup; returns false for an idle channel, because grpc-js would connect to the resolved addresses. */
+  /** Requests a lookup; returns false for an idle channel, because the lookup would make grpc-js connect to the resolved addresses. */
   private readonly lookUp = (): boolean => {
     if (this.state === 'IDLE') return false;
     this.helper.requestReresolution();
@@ -670,7 +670,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   /**
-   * Opens a stream on one READY connection; `undefined` if no connection is READY, or if the installed grpc-js cannot bind a call to one.
+   * Opens a stream on one READY connection; returns `undefined` if no connection is READY, or if the installed grpc-js cannot bind a call
+   * to one.
    */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     for (const connection of this.connections) {

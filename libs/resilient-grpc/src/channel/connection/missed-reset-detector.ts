@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../../time/clock.js';
 export interface UnreadConnection {
   /** Total number of bytes received from the peer. */
   readonly bytesRead: number;
-  /** Records the received bytes, for the error of an attempt that takes too long. */
+  /** Records how many bytes have been received, for the error of an attempt that takes too long. */
   checkReceived(now: number): void;
   /** True if the kernel no longer has a peer for the socket. */
   readonly isReset: boolean;
@@ -30,7 +30,7 @@ const POLL_INTERVAL_MS = 250;
  */
 export class MissedResetDetector {
   private timer: Timer | undefined;
-  /** Connections that were reset at the last check, with the bytes received until then. */
+  /** Connections that were reset at the last check, with the number of bytes received until then. */
   private resetConnections: ReadonlyMap<UnreadConnection, number> = new Map();
 
   constructor(

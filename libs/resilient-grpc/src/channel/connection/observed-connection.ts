@@ -76,7 +76,7 @@ export class ObservedConnection {
     this.state = this.subchannel.getConnectivityState();
     const state = stateName(this.state);
     if (state === 'READY' || state === 'CONNECTING') this.handle({ type: 'reused', address: this.address, state });
-    // The connection may have become READY while the channel did not use it.
+    // The connection may have become READY while the channel was not using it.
     if (state === 'READY') this.reportSession();
     // Added first, so that the policies' listeners run after this one.
     this.subchannel.addConnectivityStateListener(this.listener);

@@ -285,7 +285,7 @@ describe('invalid source', () => {
   it('rejects an invalid refreshMs of dnsServiceConfig()', async () => {
     for (const refreshMs of [0, 999, NaN, Infinity, -1]) {
       expect(await problemsOf({ refreshMs }, 'orders')).toContain(
-        `expected refreshMs of 1000 or more for dnsServiceConfig(), got ${refreshMs}`,
+        `expected a refreshMs of 1000 or more for dnsServiceConfig(), got ${refreshMs}`,
       );
     }
   });

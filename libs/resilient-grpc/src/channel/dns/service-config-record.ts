@@ -2,7 +2,7 @@ import type { Resolver } from 'node:dns/promises';
 import { serviceConfigAttribute } from '../../policy/service-config/choose-service-config.js';
 
 /**
- * Limits of a query. With Node's defaults, which include four tries, an unresponsive name server could delay the start of a client for half
+ * Limits of a query. With Node's defaults, which include four tries, an unresponsive name server could delay the start of a client by half
  * a minute or more.
  */
 export const DNS_QUERY = { timeout: 1_000, tries: 2 };
@@ -13,7 +13,7 @@ export function serviceConfigName(host: string): string {
 }
 
 /**
- * Reads the service config choices of a TXT record; `undefined` if there is no record or no such name.
+ * Reads the service config choices from a TXT record; returns `undefined` if there is no such record or no such name.
  *
  * @throws the resolver's error for any other failure, such as a name server that does not respond
  */

@@ -61,7 +61,7 @@ export class CallRelease {
     this.policy = dependencies.policy ?? DEFAULT_RELEASE_POLICY;
   }
 
-  /** Starts to send the waiting calls. `afterOutage` is false if they only waited for the channel to connect, or for a free stream. */
+  /** Starts to send the waiting calls. `afterOutage` is false if they waited only for the channel to connect, or for a free stream. */
   begin(afterOutage: boolean): void {
     if (this.waiting.size === 0) return;
     if (this.running) {

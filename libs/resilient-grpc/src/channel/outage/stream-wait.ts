@@ -15,9 +15,9 @@ export interface StreamWaitDependencies {
   readonly waiting: () => number;
 }
 
-/** Handles a wait for a free stream of a READY channel: opens further connections, and reports the wait. */
+/** Handles a wait for a free stream on a READY channel: opens further connections, and reports the wait. */
 export class StreamWait {
-  /** Start of the wait, in monotonic milliseconds; `undefined` if no call waits for a stream. */
+  /** Start of the wait, in monotonic milliseconds; `undefined` if no call is waiting for a stream. */
   private since: number | undefined;
   private isReported = false;
 

@@ -2,8 +2,8 @@ import type { Waiter } from '../../call/call-transport.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
 /**
- * Queue of the calls that wait for the channel, oldest first. It keeps the process running while a call is waiting, like a queued call of
- * grpc-js.
+ * Queue of the calls that are waiting for the channel, oldest first. It keeps the process running while a call is waiting, like a call that
+ * grpc-js queues.
  */
 export class WaitingCalls implements Iterable<Waiter> {
   private readonly present = new Set<Waiter>();

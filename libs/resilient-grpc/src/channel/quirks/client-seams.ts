@@ -14,7 +14,7 @@ export const POLICY_SEAM: Seam = {
     'selectLbConfigFromList()',
   ],
   lostWithout:
-    'observation of single connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors) and calls directly on a connection',
+    'observation of individual connections (connect timeout, early reconnects, hold-off after connections that close immediately, dead-connection detection, health Watch, disconnect reasons, connection events and metrics, time of the next connection attempt in errors) and calls directly on a connection',
 };
 
 /** Names for the policy `least_request`. */
@@ -56,10 +56,10 @@ export const SOCKET_SEAM: Seam = {
 export const DIRECT_SEAM: Seam = {
   on: 'channel',
   needs: ['internalChannel.onCallStart()', 'internalChannel.onCallEnd()', 'internalChannel.defaultAuthority'],
-  lostWithout: 'calls directly on a connection (they pass through the channel of grpc-js, which uses more CPU time)',
+  lostWithout: "calls directly on a connection (they pass through grpc-js's channel, which uses more CPU time)",
 };
 
-const EVIDENCE_OF_STREAMS = 'evidence from streams (resends after GOAWAY, HTTP statuses of proxies)';
+const EVIDENCE_OF_STREAMS = 'evidence from streams (resends after GOAWAY, HTTP statuses from proxies)';
 
 /** Private names of grpc-js and Node that a client needs, with the features that are off without them. Shown in docs/compatibility.md. */
 export const CLIENT_SEAMS: readonly Seam[] = [
@@ -115,7 +115,7 @@ export const CLIENT_SEAMS: readonly Seam[] = [
     on: 'connection',
     needs: ['transport.session.[kHandle].hasPendingData()', 'transport.session.[state].streams'],
     lostWithout:
-      'detection of connections that stopped after a protocol error (calls on them wait for their deadlines)',
+      'detection of connections that stopped after a protocol error (calls on them wait until their deadlines)',
   },
   {
     on: 'socket',

@@ -17,7 +17,7 @@ interface ActiveCall {
 
 type StreamState = Pick<ClientHttp2Stream, 'id' | 'closed' | 'destroyed' | 'state'>;
 
-/** Facts about one connection that grpc-js does not report. */
+/** Facts that grpc-js does not report about one connection. */
 export interface ConnectionRecord {
   /** Code of the peer's latest GOAWAY. Node opens no stream after a GOAWAY, so each attempt on this connection began before it. */
   goawayCode: number | undefined;
@@ -63,7 +63,7 @@ export function unprocessed(stream: object): Unprocessed {
   return unprocessedStreams.get(stream);
 }
 
-/** True if HTTP/2 still queues `stream` on this side, for example because the peer's limit of concurrent streams is reached. */
+/** True if HTTP/2 still queues `stream` on this side, for example because the peer's limit on concurrent streams has been reached. */
 export function isQueued(stream: StreamState): boolean {
   return !stream.closed && !stream.destroyed && (stream.id === undefined || stream.state.state === IDLE);
 }

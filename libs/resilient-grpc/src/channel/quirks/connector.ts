@@ -64,7 +64,7 @@ class ObservedCredentials extends ChannelCredentials {
   }
 }
 
-/** Creates the connections of one address. grpc-js calls `waitForReady` at the start of each attempt, before TCP connects. */
+/** Creates the connections to one address. grpc-js calls `waitForReady` at the start of each attempt, before TCP connects. */
 class ObservedConnector implements SecureConnector {
   private attempt: ConnectAttempt | undefined;
   private isDestroyed = false;

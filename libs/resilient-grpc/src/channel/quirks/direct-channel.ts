@@ -97,7 +97,8 @@ export class DirectChannel {
 
   /**
    * Creates a call on the connection that `picker` selects. Returns `undefined` and sends nothing if `picker` selects no connection, a
-   * connection that cannot open a stream, or a connection that needs call credentials.
+   * connection that cannot open a stream, or a connection that needs call credentials, or if the installed grpc-js lacks the required
+   * private names.
    *
    * @throws Error if HTTP/2 does not allow the metadata
    */
@@ -134,7 +135,7 @@ export class DirectChannel {
     return { call, onCallEnded };
   }
 
-  /** Reports the end of a call to grpc-js, which counts running calls, because a channel without running calls becomes idle. */
+  /** Reports to grpc-js that a call has ended. grpc-js counts running calls, because a channel without running calls becomes idle. */
   callEnded(status: Pick<StatusObject, 'code'>): void {
     this.internals.onCallEnd(status);
   }

@@ -18,7 +18,7 @@ interface DecodedReport {
 const EMPTY_REPORT: DecodedReport = { rps_fractional: 0, eps: 0, application_utilization: 0 };
 
 /**
- * Decodes the load reports of servers for the picker of grpc-js's `weighted_round_robin`. The picker itself would load and parse the
+ * Decodes the load reports from servers for the picker of grpc-js's `weighted_round_robin`. The picker itself would load and parse the
  * `.proto` files for each report (10 ms of CPU time), and throw for an invalid report.
  */
 export function withDecodedReports(picker: Picker): Picker {

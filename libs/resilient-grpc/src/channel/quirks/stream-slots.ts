@@ -2,14 +2,14 @@ import { connect, type ClientHttp2Session } from 'node:http2';
 import { Duplex } from 'node:stream';
 import type { ConnectionTransport } from './connection-record.js';
 
-/** Limits of this value or above count as unlimited. Node reports 2^32 − 1 if the server sends no SETTINGS_MAX_CONCURRENT_STREAMS. */
+/** Limits at or above this value count as unlimited. Node reports 2^32 − 1 if the server sends no SETTINGS_MAX_CONCURRENT_STREAMS. */
 const UNLIMITED = 2 ** 31 - 1;
 
 type LimitedSession = Pick<ClientHttp2Session, 'on'> & Partial<Pick<ClientHttp2Session, 'remoteSettings'>>;
 
 /** Streams of one connection, and the server's limit for them (SETTINGS_MAX_CONCURRENT_STREAMS). */
 export class StreamSlots {
-  /** Maximum number of concurrent streams; Infinity if the server sets none. */
+  /** Maximum number of concurrent streams; Infinity if the server sets no limit. */
   limit = Infinity;
   /** Called after each change of `limit`. */
   changed: () => void = () => undefined;
@@ -49,7 +49,7 @@ type Listener = (...args: unknown[]) => void;
 let listenerAdded: Listener | null | undefined;
 
 /**
- * Makes Node emit 'remoteSettings' for further SETTINGS frames of `session`. Node emits the event only after its own 'newListener' listener
+ * Makes Node emit 'remoteSettings' for further SETTINGS frames on `session`. Node emits the event only after its own 'newListener' listener
  * has detected a listener for the event. grpc-js removes all listeners of the session, including Node's. This function therefore takes
  * Node's listener from a session without a peer, and calls it. If Node's listener is missing, the limit stays at the first value that the
  * server sent.
@@ -71,7 +71,10 @@ function readListenerAdded(): Listener | undefined {
 
 const slots = new WeakMap<object, StreamSlots>();
 
-/** Returns the streams of the connection of `transport`; `undefined` if the installed grpc-js does not expose them. */
+/**
+ * Returns the streams of the connection of `transport`; `undefined` if the connection has closed, or if the installed grpc-js does not
+ * expose them.
+ */
 export function streamSlotsOf(transport: ConnectionTransport): StreamSlots | undefined {
   const known = slots.get(transport);
   if (known !== undefined) return known;

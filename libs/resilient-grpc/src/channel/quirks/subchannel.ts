@@ -27,13 +27,19 @@ export function realSubchannel(subchannel: SubchannelInterface): RealSubchannel 
   return subchannel.getRealSubchannel() as unknown as RealSubchannel;
 }
 
-/** Observes the connection of a subchannel, and returns its session; `undefined` if the installed grpc-js does not expose it. */
+/**
+ * Observes the connection of a subchannel, and returns the HTTP/2 session; `undefined` if the subchannel is not connected, or if the
+ * installed grpc-js does not expose the session.
+ */
 export function observeSession({ transport }: RealSubchannel): SubchannelSession | undefined {
   if (transport?.session !== undefined) observeTransport(transport);
   return transport?.session;
 }
 
-/** Number of calls that run on the connection of `subchannel`; 0 if the installed grpc-js does not expose them. */
+/**
+ * Number of calls that are running on the connection of `subchannel`; 0 if it is not connected, or if the installed grpc-js does not expose
+ * the calls.
+ */
 export function runningCalls(subchannel: SubchannelInterface): number {
   return [...(realSubchannel(subchannel).transport?.activeCalls ?? [])].length;
 }
@@ -80,13 +86,13 @@ export function setAuthority(call: object, authority: string): void {
   if (options !== undefined) options.host = authority;
 }
 
-/** A wrapper of subchannels that selects the connection of each call. */
+/** A wrapper of subchannels that selects the connection for each call. */
 type SelectingSubchannel = experimental.BaseSubchannelWrapper & {
   /** Returns the subchannel for the next call. Called once for each call, by `getRealSubchannel()`. */
   selectForCall(): SubchannelInterface;
 };
 
-/** Extends grpc-js's wrapper of subchannels so that a subclass can select the connection of each call. */
+/** Extends grpc-js's wrapper of subchannels so that a subclass can select the connection for each call. */
 export function selectingSubchannelClass(
   Base: typeof experimental.BaseSubchannelWrapper,
 ): new (child: SubchannelInterface) => SelectingSubchannel {

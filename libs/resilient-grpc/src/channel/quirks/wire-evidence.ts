@@ -58,8 +58,8 @@ export function peerOf(channelCall: object): string | undefined {
 }
 
 /**
- * Reads the evidence of the stream of `channelCall`, an ended call of grpc-js. Returns `undefined` if no stream was created, or if the
- * installed grpc-js lacks the private fields. The status that grpc-js reports contains neither the reset code nor the progress.
+ * Reads the evidence from the stream that carried `channelCall`, an ended call of grpc-js. Returns `undefined` if no stream was created, or
+ * if the installed grpc-js lacks the private fields. The status that grpc-js reports contains neither the reset code nor the progress.
  */
 export function readWire(channelCall: object): WireFacts | undefined {
   return readConnectionCall(subchannelCall(channelCall) ?? {});
@@ -77,7 +77,7 @@ export function connectionAddress(call: object, isDirect: boolean): string | und
 }
 
 /**
- * Runs `cancel`, which resets the stream of `connectionCall`, and records whether the stream was never sent. Must be called from a timer,
+ * Runs `cancel`, which resets the stream of `connectionCall`, and records the stream if it was never sent. Must be called from a timer,
  * because a stream that is reset inside an event of the connection may still be sent afterward.
  */
 export function cancelWithEvidence(connectionCall: object, cancel: () => void): void {

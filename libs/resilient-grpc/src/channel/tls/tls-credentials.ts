@@ -22,7 +22,10 @@ export interface TlsDependencies {
   readonly report: (message: string) => void;
 }
 
-/** Interval at which files are read again. Contents are compared, so any way of replacing files, such as swapped links, is detected. */
+/**
+ * Interval at which files are read again. Contents are compared, so any way of replacing files, such as swapping symbolic links, is
+ * detected.
+ */
 const TLS_RELOAD_CHECK_MS = 10_000;
 
 const BOTH_OR_NEITHER = 'write both for mutual TLS, or neither';

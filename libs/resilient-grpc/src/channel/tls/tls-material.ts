@@ -129,7 +129,7 @@ function certificate(part: TlsPart, pem: Buffer, problems: TlsProblem[]): X509Ce
   }
 }
 
-/** Returns a problem if the certificate is expired or not yet valid at `epochNow`. */
+/** Returns a problem if the certificate has expired or is not yet valid at `epochNow`. */
 export function validityProblems({ cert }: TlsMaterial, epochNow: number): TlsProblem[] {
   if (cert === undefined) return [];
   const { validFrom, validTo } = new X509Certificate(cert);

@@ -17,9 +17,9 @@ const TIMEOUT_KEY = 'grpc-timeout';
 const MIN_TIMEOUT_SHARE = 0.9;
 
 /**
- * Limits how long each attempt may take: until its end for a unary response, or until the headers for a response stream. gRPC has no such
- * timeout (gRFC A44 explains why). Without an attempt timeout, one slow server can use up the whole deadline of a call. A timeout counts
- * against the server, so it excludes time during which this process did not run.
+ * Limits how long each attempt may take: for a unary response, until the attempt ends; for a response stream, until its headers arrive.
+ * gRPC has no such timeout (gRFC A44 explains why). Without an attempt timeout, one slow server can use up the whole deadline of a call. A
+ * timeout counts against the server, so it excludes time during which this process did not run.
  */
 export function withAttemptTimeout(start: StartAttempt, timeoutMs: number, clock: Clock): StartAttempt {
   return (request, listener) => new AttemptTimeoutAttempt(start, request, listener, timeoutMs, clock);

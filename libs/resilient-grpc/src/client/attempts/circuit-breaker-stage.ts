@@ -42,7 +42,7 @@ class CircuitBreakerAttempt extends StagedAttempt {
     private readonly startedAt: number,
   ) {
     super(request, listener);
-    // Only a deadline needs this time. An interceptor of grpc-js may set one later.
+    // Only a deadline needs this time. A grpc-js interceptor may set a deadline later.
     if (request.deadline !== Infinity || request.interceptors !== undefined) {
       clock.defer(() => {
         this.sentAt = clock.now();

@@ -32,8 +32,8 @@ export interface HedgeListener extends AttemptListener {
 }
 
 /**
- * Runs several attempts of one call and presents them as one attempt. The next attempt is sent if the attempts in flight are slow, or when
- * one fails. The first attempt that receives a response wins, and the others are cancelled immediately.
+ * Runs several attempts of one call and presents them as one attempt. The next attempt is sent when the attempts in flight are slow, or
+ * when one fails. The first attempt that receives a response wins, and the others are cancelled immediately.
  */
 export class HedgedAttempt implements Attempt {
   /** Number of the attempt that decided the call; before that, of the latest attempt. */
@@ -46,7 +46,7 @@ export class HedgedAttempt implements Attempt {
   private payload: unknown;
   private timer: Timer | undefined;
   private ended = false;
-  /** True while the call waits for a channel to start its next attempt. */
+  /** True while the call is waiting for a channel to start its next attempt. */
   private awaitsChannel = false;
   private startedAt = 0;
   /**

@@ -124,7 +124,7 @@ class PreparedAttempt implements Attempt {
     this.inner?.abandon(because);
   }
 
-  /** Waits for a free stream, because other calls use all streams. The call enforces its deadline during the wait. */
+  /** Waits for a free stream, because other calls are using all streams. The call enforces its deadline during the wait. */
   private awaitStream(start: StartAttempt, request: AttemptRequest): void {
     const { transport, clock } = this.client;
     this.waiter = {

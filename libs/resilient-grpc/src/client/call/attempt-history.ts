@@ -153,7 +153,7 @@ function retryPolicy(context: MethodContext, options: GrpcCallOptions | undefine
   if (!(options?.idempotent ?? context.isSafeToRepeat)) return undefined;
   const { policy, hedging } = context;
   if (hedging === undefined) return policy.retry ?? DEFAULT_RETRY_POLICY;
-  // A method with a hedging policy gets here only if the call is not hedged, because its request does not fit in the retry buffers or `retry`
-  // is false. The policy then determines only the reported reason.
+  // With a hedging policy, only calls that are not hedged get here: the request does not fit in the retry buffers, or `retry` is false. The
+  // policy then determines only the reported reason.
   return { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: hedging.policy.nonFatalStatusCodes };
 }

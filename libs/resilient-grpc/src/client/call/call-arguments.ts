@@ -37,7 +37,7 @@ export function callArguments(
 }
 
 /**
- * Returns the metadata of one call, merged from that of the client, the inbound call, the argument, and the option, in ascending
+ * Returns the metadata of one call, merged from that of the client, the inbound call, the argument, and the option, in ascending order of
  * precedence.
  *
  * @throws GrpcConfigurationError for a key or value that gRPC does not allow. The error does not contain values.
@@ -88,7 +88,7 @@ export function callDeadline(context: MethodContext, options: GrpcCallOptions | 
   if (options === undefined) return byMethod;
   const { timeoutMs, deadline, parent, propagate_flags: flags } = options;
   const instant = deadline === undefined ? Infinity : validateDeadline(deadline);
-  // Checks types, too, because a string from an environment variable would be concatenated with the current time, not added.
+  // Checks types, too, because a string from an environment variable would be concatenated with the current time, not added to it.
   if (typeof instant !== 'number' || !areCallOptionsValid(options)) {
     throw new GrpcConfigurationError(callOptionProblems(context, options));
   }
@@ -119,7 +119,7 @@ function callOptionProblems(context: MethodContext, options: GrpcCallOptions): C
   }
 }
 
-/** True if cancellation of the caller's inbound call (`parent`), if there is one, cancels this call. */
+/** True if this call is cancelled together with the caller's inbound call (`parent`), provided that there is one. */
 export function isBoundToParent({ propagate_flags: flags }: GrpcCallOptions): boolean {
   return ((flags ?? PROPAGATE_CANCELLATION) & PROPAGATE_CANCELLATION) !== 0;
 }

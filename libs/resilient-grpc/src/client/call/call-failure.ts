@@ -106,7 +106,7 @@ export function callError(
   });
 }
 
-/** Returns `path` if the server does not implement the method and its status does not name it, such as grpcio's "Method not found!". */
+/** Returns `path` if the server does not implement the method and its status does not name the path, as in grpcio's "Method not found!". */
 function missingPath({ code, reason, details }: CallFailure, path: string): string | undefined {
   return code === StatusCode.UNIMPLEMENTED && reason === 'server' && !details.includes(path) ? path : undefined;
 }
@@ -180,7 +180,7 @@ function describeProblems(problems: readonly ConfigurationProblem[]): string {
   return `${String(problems.length)} problems: ${numbered}${more > 0 ? ` and ${String(more)} more in \`cause.problems\`` : ''}`;
 }
 
-/** Failure of a call for which both a concurrency limit and its queue are full. */
+/** Failure of a call that exceeds a concurrency limit whose queue is full. */
 export function limitFailure(limits: readonly PermitQueue[]): CallFailure {
   const full = limits.find(({ running, maxConcurrent }) => running >= maxConcurrent) ?? limits[0];
   const cause = new ConcurrencyLimitError(full?.maxConcurrent ?? 0, full?.policy.maxQueued ?? 0);
@@ -197,7 +197,7 @@ export function deadlineFailure(tookMs: number, during: string): CallFailure {
   return { code: StatusCode.DEADLINE_EXCEEDED, details, reason: 'deadline' };
 }
 
-/** Adds to a failure at the deadline that the call's own timeout had no effect, because the timeout `ofMethod` is shorter. */
+/** Adds a remedy to a deadline failure if the call's own timeout had no effect, because the timeout `ofMethod` is shorter. */
 export function withIgnoredTimeout(
   failure: CallFailure,
   ofMethod: number | undefined,

@@ -59,7 +59,7 @@ export class CallGate implements Waiter, PermitWaiter {
   private outcome: PermitOutcome = 'not-sent';
   private latencyMs = 0;
   private queuedFor: PermitQueue | undefined;
-  /** True if the call has had all its permits. */
+  /** True if the call has held all its permits. */
   private hadPermits = false;
   private deadlineTimer: DeadlineTimer | undefined;
 

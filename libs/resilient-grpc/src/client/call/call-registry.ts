@@ -41,7 +41,10 @@ type Accepting = 'yes' | 'draining' | 'closed';
  * burst of 1,000 resets on one connection (nghttp2), and then closes the connection, which ends calls that could have finished.
  */
 const MAX_RESETS = 900;
-/** Estimated time to cut off one call. A drain reserves it, so that it ends within its timeout regardless of the number of calls. */
+/**
+ * Estimated time to cut off one call. A drain reserves this time for each call that it may cut off, so that the drain ends within its
+ * timeout regardless of the number of calls.
+ */
 const CUT_OFF_MS = 0.05;
 
 /** All open calls of a client, and counters of those that have ended. */

@@ -188,7 +188,7 @@ export class ClientCall
     this.place.add(this);
   }
 
-  /** Subscribes to the request source, which may end the call. Returns true if the call is still open. */
+  /** Opens the request source, which may end the call. Returns true if the call is still open. */
   private openRequests(): boolean {
     const isEncoded = this.interceptors === undefined;
     try {
@@ -670,7 +670,7 @@ export class ClientCall
     return this.requests?.sent ?? Math.min(this.number, 1);
   }
 
-  /** True if the call waits for the channel. */
+  /** True if the call is waiting for the channel. */
   get waiting(): boolean {
     return this.gate?.isWaiting ?? false;
   }

@@ -32,7 +32,7 @@ interface UnansweredGroup {
 export class UnansweredCalls {
   private readonly reported = new WeakSet<OpenCall>();
   private timer: Timer | undefined;
-  /** True if a check is scheduled. A field, so that a call which finds it true calls no function. */
+  /** True if a check is scheduled. A field, so that a call that finds it true calls no function. */
   isWaiting = false;
 
   /**

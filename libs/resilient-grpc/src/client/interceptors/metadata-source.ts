@@ -20,7 +20,7 @@ export function metadataSource(
 ): MetadataSource {
   return (call) => {
     const below = evaluate(base, call);
-    // If the second function throws synchronously, a rejection of the first one would be unhandled.
+    // If the second function throws synchronously, a rejection of the first one would otherwise be unhandled.
     if (below instanceof Promise) below.catch(() => undefined);
     const above = evaluate(over, call);
     if (below instanceof Promise || above instanceof Promise) {

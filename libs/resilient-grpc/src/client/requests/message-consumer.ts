@@ -22,7 +22,7 @@ export interface UnlimitedConsumer extends IteratorConsumer<unknown> {
 
 /** Consumer that limits how far an Observable may get ahead of the connection. */
 export interface MessageConsumer extends UnlimitedConsumer {
-  /** Maximum bytes of messages that may be pushed ahead of the connection. */
+  /** Maximum number of bytes of messages that may be pushed ahead of the connection. */
   readonly maxQueuedBytes: number;
   /** Returns the payload of `message`, serialized or unchanged. If the message cannot be sent, ends the call and returns `UNSENDABLE`. */
   encode(message: unknown): unknown;

@@ -20,8 +20,8 @@ export interface PumpCallbacks {
 
 /**
  * Moves request messages from their source to the running attempt. Each message waits until the attempt reports that it may be sent,
- * because grpc-js's channel loses the second of two messages in flight. A further attempt first sends the messages of the previous attempt
- * again.
+ * because grpc-js's channel loses the second of two messages in flight. A further attempt first resends the messages of the previous
+ * attempt.
  */
 export class RequestPump implements MessageConsumer {
   /** Number of messages that were taken from the source and sent. */
@@ -43,7 +43,7 @@ export class RequestPump implements MessageConsumer {
     input: unknown,
     private readonly callbacks: PumpCallbacks,
     private readonly context: MethodContext,
-    /** False if the call has interceptors of grpc-js, because they receive unserialized messages. */
+    /** False if the call has grpc-js interceptors, because they receive unserialized messages. */
     private readonly asBytes: boolean,
   ) {
     this.buffer = new RequestBuffer(context.client.replayLimits);

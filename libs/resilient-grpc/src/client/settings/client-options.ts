@@ -108,8 +108,8 @@ export interface GrpcClientDefaults {
    */
   readonly connectionIdleTimeoutMs?: number | undefined;
   /**
-   * Replaces a connection that is older than this many milliseconds (1000 or more), with ±10% jitter. Running calls finish on the old
-   * connection.
+   * Replaces the client's connections when the channel has been READY for this many milliseconds (1000 or more), with ±10% jitter. Running
+   * calls finish on the old connections.
    * @defaultValue none
    */
   readonly maxConnectionAgeMs?: number | undefined;
@@ -161,22 +161,23 @@ export interface GrpcClientDefaults {
    */
   readonly outlierDetection?: OutlierDetection | undefined;
   /**
-   * Watches the health of each endpoint with grpc.health.v1 (gRFC A17). Endpoints that are NOT_SERVING receive no calls. `serviceName: ''`
-   * checks the server as a whole. The watch takes one stream per connection. The option has no effect with pick_first.
+   * Watches the health of each endpoint with grpc.health.v1 (gRFC A17). Only endpoints that report SERVING, or do not implement the
+   * service, receive calls. `serviceName: ''` checks the server as a whole. The check opens one stream per connection, and has no effect
+   * with pick_first.
    * @defaultValue that of the service config
    */
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
   /**
    * Resolves a DNS name again this many milliseconds (1000 or more) after its last lookup. Up to 20% is added at random. With `false`, the
    * default for `pick_first`, the name is resolved only when a connection is lost. New addresses receive calls; calls on removed addresses
-   * finish. While lookups fail, the addresses stay in use, and the delay doubles after each failure, up to 30 s. Other targets, and idle
+   * finish. While lookups fail, the earlier addresses stay in use, and the delay doubles after each failure, up to 30 s. Other targets, and idle
    * channels, are not resolved periodically.
    * @defaultValue 5000
    */
   readonly dnsRefreshMs?: number | false | undefined;
   /**
    * Maximum number of connections to one address, 1 or more (gRFC A105). Another connection is opened while calls are waiting because
-   * each connection has reached the server's limit for concurrent streams. It closes after 30 to 60 s without a call. In a service config,
+   * each connection has reached the server's limit on concurrent streams. It closes after 30 to 60 s without a call. In a service config,
    * `connectionScaling.maxConnectionsPerSubchannel` sets the same maximum, up to 10.
    * @defaultValue 1
    */
@@ -204,14 +205,15 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
 }
 
 /**
- * Data of an inbound call that is propagated to the calls made while serving it. If the inbound call is a retry, these calls also send
- * `x-retry-chain`. Nothing else is propagated.
+ * Data of an inbound call that is propagated to the calls made while the inbound call is being served. If the inbound call is a retry,
+ * these calls also send `x-retry-chain`. Nothing else is propagated.
  */
 export interface PropagationOptions {
   /** Bounds outgoing calls by the inbound deadline (of a gRPC call, or an HTTP `grpc-timeout` header). @defaultValue false */
   readonly deadline?: boolean | undefined;
   /**
-   * Cancels outgoing calls when the gRPC caller cancels, or the HTTP client disconnects before the response has ended.
+   * Cancels outgoing calls when the gRPC caller cancels, the deadline of the gRPC call passes, the server ends the gRPC call, or the HTTP
+   * client disconnects before the response has ended.
    * @defaultValue false
    */
   readonly cancellation?: boolean | undefined;
@@ -238,8 +240,9 @@ export interface MethodOptions {
    */
   readonly attemptTimeoutMs?: number | undefined;
   /**
-   * True if the method is safe to repeat; retries may then resend calls that may have reached the server. `false` disables the retry
-   * policy and the hedging policy for the method.
+   * True if the method is safe to repeat; retries may then resend calls that may have reached the server. `false` disables the retry policy
+   * and the hedging policy for the method. If the option is absent, a `retryPolicy` or a `hedgingPolicy` in the service config also makes
+   * the method safe to repeat.
    * @defaultValue the proto's `idempotency_level`
    */
   readonly idempotent?: boolean | undefined;
@@ -254,7 +257,7 @@ export interface MethodOptions {
    * the value of the client
    */
   readonly streamIdleTimeoutMs?: number | undefined;
-  /** Number of messages that are read ahead of a slow `for await` loop, 1 or more. @defaultValue 16 */
+  /** Maximum number of messages that are read ahead of a slow `for await` loop, 1 or more. @defaultValue 16 */
   readonly prefetch?: number | undefined;
   /**
    * Behavior of open calls at shutdown. 'finish': a call can complete within `drain.timeoutMs`; after that, it fails with UNAVAILABLE and

@@ -170,7 +170,7 @@ export const callOptionsSchema = v.pipe(
       onEnd: listener,
       deadline: v.optional(v.unknown()),
       parent: v.nullish(v.custom(isServerCall, "the inbound call that grpc-js's server passes to its handler")),
-      credentials: v.optional(v.custom((value) => typeof value === 'object', 'CallCredentials of grpc-js')),
+      credentials: v.optional(v.custom((value) => typeof value === 'object', "grpc-js's CallCredentials")),
       host: v.nullish(v.string('a string')),
       propagate_flags: v.nullish(v.number('a number')),
       interceptors: v.nullish(v.custom(Array.isArray, 'an array of interceptors')),

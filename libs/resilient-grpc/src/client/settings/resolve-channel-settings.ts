@@ -56,11 +56,11 @@ const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
 
 /** Options of grpc-js that this library must control, each with the reason and the remedy. */
 export const OWNED_CHANNEL_OPTIONS: Readonly<Record<string, string>> = {
-  'grpc.service_config': "grpc-js's retries would multiply with this library's; write it as `serviceConfig`",
+  'grpc.service_config': "grpc-js's retries would multiply this library's; write it as `serviceConfig`",
   'grpc.enable_retries': 'this library controls retries; write methods: { "*": { idempotent: false } } to disable them',
   'grpc.use_local_subchannel_pool': 'each client has its own connections; remove it',
   'grpc.service_config_disable_resolution':
-    'a TXT record would enable the retries of grpc-js; remove it and write `serviceConfig`',
+    "a TXT record would enable grpc-js's retries; remove this option and write `serviceConfig`",
   'grpc-node.retry_max_attempts_limit': 'this library controls retries; write `maxAttemptsLimit`',
   interceptor_providers: "they belong to grpc-js's Client, which is not used; write `interceptors` in channelOptions",
   callInvocationTransformer:
@@ -124,7 +124,7 @@ export function openCredentials(
  * Returns the channel settings that a service config may set.
  *
  * @param own the client's options
- * @param joined the client's options, completed by the defaults of the module
+ * @param joined the client's options, completed with the defaults of the module
  * @param config the service config; it overrides the defaults of the module, and the client's options override it
  */
 export function resolveBalancing(
@@ -146,7 +146,7 @@ export function resolveBalancing(
   };
 }
 
-/** Returns the load balancing of the client's options, of its service config, or of the defaults, in this order. */
+/** Returns the load balancing from the client's options, from its service config, or from the defaults, in this order of precedence. */
 export function resolveLoadBalancing(
   own: GrpcClientSettings,
   joined: GrpcClientSettings,

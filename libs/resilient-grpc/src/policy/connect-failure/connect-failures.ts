@@ -74,7 +74,7 @@ const SET_AUTHORITY = '--ca FILE';
 /** The explanations of all kinds. */
 export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailureRow>> = {
   refused: {
-    cause: 'refused the connection: nothing listens on this port',
+    cause: 'refused the connection: nothing is listening on this port',
     remedy: 'check that the server is running on this address and port',
     reconnect: 'refused',
   },

@@ -79,7 +79,7 @@ export class ConcurrencyLimit {
     return this.runningCount;
   }
 
-  /** Number of calls that wait for a permit. */
+  /** Number of calls that are waiting for a permit. */
   get queued(): number {
     return this.queue.size;
   }

@@ -101,7 +101,7 @@ export class GrpcCallError extends Error {
   readonly retryAfterMs: number | undefined;
   #details: readonly StatusDetail[] | undefined;
 
-  /** @internal Created by a client. In tests, use `grpcError` of `nestjs-resilient-grpc/testing`. */
+  /** @internal Created by a client. In tests, use `grpcError` from `nestjs-resilient-grpc/testing`. */
   constructor(failure: GrpcCallFailure) {
     const remedy = failure.remedy === undefined ? '' : ` (${failure.remedy})`;
     super(

@@ -2,7 +2,7 @@
 export interface KubernetesResolverOptions {
   /**
    * Path of a kubeconfig file.
-   * @defaultValue the files that the environment variable `KUBECONFIG` lists, or else `~/.kube/config`, or else the service account of the pod
+   * @defaultValue the files that `KUBECONFIG` lists, or else `~/.kube/config`, or else the service account of the pod
    */
   readonly kubeconfig?: string | undefined;
   /** Context in the kubeconfig. @defaultValue its `current-context` */

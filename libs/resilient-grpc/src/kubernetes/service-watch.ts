@@ -81,7 +81,7 @@ export class ServiceWatch {
     private readonly dependencies: WatchDependencies,
   ) {}
 
-  /** Adds a listener; the first one starts the watch. Returns a function that removes the listener; removing the last one stops the watch. */
+  /** Adds a listener; the first one starts the watch. Returns a function that removes the listener; the last removal stops the watch. */
   subscribe(listener: WatchListener): () => void {
     this.listeners.add(listener);
     if (this.running === undefined) this.start();

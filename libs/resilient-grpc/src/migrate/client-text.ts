@@ -417,8 +417,8 @@ class ClientWriter {
   }
 
   /**
-   * Records the edits that replace a constant's type annotation from Nest with `satisfies`, so that TypeScript infers which of the optional keys are
-   * set.
+   * Records the edits that replace a constant's type annotation from Nest with `satisfies`, so that TypeScript infers which of the optional
+   * keys are set.
    */
   private retype(constant: VariableDeclaration): void {
     const type = constant.getTypeNode();

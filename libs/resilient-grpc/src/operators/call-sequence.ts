@@ -49,8 +49,8 @@ export interface StreamOperator<T> {
   /** Creates the call with number `attempt`; 1 is the first. An exception ends the stream. */
   createCall(attempt: number): unknown;
   /**
-   * Receives a message from the current call and delivers it if it is new. The call may end before this method returns. An exception ends the
-   * stream.
+   * Receives a message from the current call and delivers it if it is new. The call may end before this method returns. An exception ends
+   * the stream.
    */
   onMessage(message: T): void;
   /** Called after the current call has ended; `failure` is `undefined` if the server ended it cleanly. */

@@ -34,7 +34,8 @@ export interface StreamOpening {
 
 /**
  * A response stream that is bound to one connection. It is not a call of the channel, so it keeps neither the channel from going idle nor
- * the process from exiting. It ends when its connection accepts no more calls, because a server that is shutting down waits for every stream.
+ * the process from exiting. It ends when its connection accepts no more calls, because a server that is shutting down waits for every
+ * stream.
  */
 export class ConnectionStream {
   /** True if no callback follows. */

@@ -79,8 +79,8 @@ export type ResolvedMethodOptions = {
 export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent'> {
   readonly safeToRepeat: boolean;
   /**
-   * Reason for `safeToRepeat` in the startup log line: 'proto idempotency_level', 'methods["Get"].idempotent', or 'serviceConfig retryPolicy'
-   * (or hedgingPolicy). The empty string if the method is not safe to repeat.
+   * Reason for `safeToRepeat` in the startup log line: 'proto idempotency_level', 'methods["Get"].idempotent', or 'serviceConfig
+   * retryPolicy' (or hedgingPolicy). The empty string if the method is not safe to repeat.
    */
   readonly safeBecause: string;
   /** Present if and only if the method is safe to repeat and not hedged. */

@@ -46,7 +46,9 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private sent = 0;
   private lastMessageAt: number | undefined;
   private brokenAt: number | undefined;
-  /** Failure of the last call, if that call was counted as interrupted. If the stream then fails without another call, it counts as failed. */
+  /**
+   * Failure of the last call, if that call was counted as interrupted. A stream that then fails without another call is counted as failed.
+   */
   private interruption: CallFailure | undefined;
   /** Number of messages that had been delivered when the stream last resumed. */
   private deliveredBefore = 0;

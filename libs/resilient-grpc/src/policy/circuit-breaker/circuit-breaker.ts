@@ -39,7 +39,7 @@ export interface CircuitTransition {
   readonly total: number;
 }
 
-/** Attempts on one open connection count as lost together if they fail within this time of the first. */
+/** Attempts on one open connection count as lost together if they fail within this time of the first failure. */
 const LOSS_WINDOW_MS = 250;
 
 /** The last counted loss of attempts on one connection. */

@@ -31,7 +31,7 @@ export interface OutlierDetection {
         readonly enforcementPercentage?: number | undefined;
         /** Minimum number of endpoints with `requestVolume` attempts. @defaultValue 5 */
         readonly minimumHosts?: number | undefined;
-        /** Minimum number of attempts of an endpoint in the interval. @defaultValue 100 */
+        /** Minimum number of attempts on an endpoint in the interval. @defaultValue 100 */
         readonly requestVolume?: number | undefined;
       }
     | undefined;
@@ -44,7 +44,7 @@ export interface OutlierDetection {
         readonly enforcementPercentage?: number | undefined;
         /** Minimum number of endpoints with `requestVolume` attempts. @defaultValue 5 */
         readonly minimumHosts?: number | undefined;
-        /** Minimum number of attempts of an endpoint in the interval. @defaultValue 50 */
+        /** Minimum number of attempts on an endpoint in the interval. @defaultValue 50 */
         readonly requestVolume?: number | undefined;
       }
     | undefined;

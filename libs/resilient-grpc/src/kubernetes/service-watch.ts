@@ -10,11 +10,11 @@ export interface WatchState {
   readonly state: 'listing' | 'watching' | 'failing';
   /** Start of `state`. */
   readonly since: number;
-  /** All slices of the service; `undefined` if they are unknown. Also present while requests fail. */
+  /** All slices of the service; `undefined` if they are unknown. Also present while requests are failing. */
   readonly slices: readonly EndpointSlice[] | undefined;
   /** Time of the last list or change; `undefined` before the first list. */
   readonly changedAt: number | undefined;
-  /** Present while requests fail. Failed requests are retried. */
+  /** Present while requests are failing. Failed requests are retried. */
   readonly failure: RequestFailure | undefined;
 }
 

@@ -49,7 +49,7 @@ export interface SettingsInput {
   readonly defaults: GrpcClientDefaults | undefined;
   /** `propagate` of forRoot; already validated. */
   readonly propagate?: PropagationOptions | undefined;
-  /** Called for each call if propagation is enabled; `found` is true if an inbound call was found. */
+  /** Called for each call with propagation enabled; `found` is true if an inbound call was found. */
   readonly inboundNote?: ((found: boolean) => void) | undefined;
   /** Resolves interceptor classes. If absent, the calls of a client with an interceptor class fail. */
   readonly interceptorOf?: InterceptorSource | undefined;

@@ -51,7 +51,7 @@ export function withInitialServiceConfig(settings: ResolvedClientSettings): Reso
   return Object.freeze({ ...settings, channel: Object.freeze({ ...channel, ...live.balancing }) });
 }
 
-/** Policies of methods, and settings of the channel, that change while a client is open. */
+/** Policies of methods, and settings of the channel, that can change while a client is open. */
 export interface LivePolicies {
   /** Resolves when startup no longer needs to wait; rejects if startup must fail. */
   readonly first: Promise<void>;

@@ -20,7 +20,7 @@ export type LoadEvidence = 'served' | 'timed-out' | 'cancelled' | 'refused';
 const MIN_SAMPLES = 20;
 /** Number of calls that determine the unloaded latency. */
 const BASELINE_SAMPLES = 50;
-/** The limit decreases if the mean latency exceeds the unloaded latency by this factor. A call then waits 0.6 times its service time. */
+/** The limit decreases if the mean latency is above this multiple of the unloaded latency. A call then waits 0.6 times its service time. */
 const LOADED_LATENCY = 1.6;
 const DECREASE = 0.9;
 /** Share by which the limit grows per measurement; it grows by at least 1. */

@@ -15,7 +15,7 @@ export interface OutlierDetection {
   /** Maximum duration of an ejection. @defaultValue '300s' */
   readonly maxEjectionTime?: string | undefined;
   /**
-   * Percentage of ejected endpoints at which no further endpoint is ejected. At least half of the endpoints always stay in use.
+   * Percentage of ejected endpoints at which no further endpoint is ejected. Ejections always leave at least half of the endpoints in use.
    * @defaultValue 10
    */
   readonly maxEjectionPercent?: number | undefined;

@@ -293,9 +293,9 @@ describe('arguments of attach', () => {
   it.each([
     [[], 'url: expected the URL of a dashboard, got nothing; write it like http://127.0.0.1:3000/grpc'],
     [['127.0.0.1:3000/grpc'], 'url: expected the URL of a dashboard, got "127.0.0.1:3000/grpc"'],
-    [['http://on-call:sesame@127.0.0.1/grpc'], 'url: expected no user or password in the URL; write --header'],
+    [['http://on-call:sesame@127.0.0.1/grpc'], 'url: expected no username or password in the URL; write --header'],
     [['http://127.0.0.1/grpc', '--header', 'sesame'], "--header: expected a header such as 'x-key: sesame'"],
-    [['http://127.0.0.1/grpc', '--tls'], '--tls: has no effect on attach; remove it'],
+    [['http://127.0.0.1/grpc', '--tls'], '--tls: has no effect with attach; remove it'],
   ])('rejects invalid arguments of attach, and names the remedy: %j', async (args, problem) => {
     const { code, stdout, stderr } = await attachOnce(...args);
     expect([code, stdout]).toEqual([2, '']);
@@ -306,7 +306,7 @@ describe('arguments of attach', () => {
   it('rejects --json of attach with a JSON document that names the URL of the snapshot', async () => {
     const { code, stdout, stderr } = await attachOnce('http://127.0.0.1/grpc', '--json');
     expect([code, stderr]).toEqual([2, '']);
-    const message = 'has no effect on attach; GET …/snapshot of the dashboard returns JSON';
+    const message = 'has no effect with attach; GET …/snapshot of the dashboard returns JSON';
     expect(JSON.parse(stdout)).toMatchObject({ exitCode: 2, problems: [{ path: '--json', message }] });
   });
 

@@ -256,7 +256,7 @@ describe('registerKubernetesResolver', () => {
     expect(() => {
       registerKubernetesResolver({ kubeconfig, context: 'prod' });
     }).toThrow(
-      "registerKubernetesResolver.context: expected a context of the kubeconfig, which has none, got 'prod'; check the path",
+      "registerKubernetesResolver.context: expected a context in the kubeconfig, which defines none, got 'prod'; check the path",
     );
   });
 

@@ -67,7 +67,7 @@ describe('migrate', { timeout: 240_000 }, () => {
       decorator: expect.stringContaining("inject it with @Inject('<name>')"),
       proxy: expect.stringContaining('GrpcClients'),
       list: expect.stringContaining('pass the clients as an array literal'),
-      dynamic: expect.stringContaining('needs config of its factory for the contract'),
+      dynamic: expect.stringContaining('needs config from its factory for the contract'),
       class: expect.stringContaining('createGrpcOptions()'),
       providers: expect.stringContaining('extraProviders'),
       unknown: expect.stringContaining('not an object literal with a constant transport'),

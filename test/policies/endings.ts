@@ -78,7 +78,7 @@ const goawayAboveAll =
     connection.goaway(ALL, code);
   };
 
-/** The status from a server that shuts down. */
+/** The status from a server that is shutting down. */
 export const cancelled: Action = status(CANCELLED, 'CANCELLED');
 /** The server sends GOAWAY after the client has read the status. */
 export const cancelledBeforeGoaway: Action = inSequence(cancelled, goawayAt());

@@ -47,7 +47,7 @@ class Process {
     }
   }
 
-  /** True if the data of the process is current. A process that shuts down still sends data for a short time. */
+  /** True if the data of the process is current. A process that is shutting down still sends data for a short time. */
   get isCurrent() {
     const { state } = this.link;
     return (

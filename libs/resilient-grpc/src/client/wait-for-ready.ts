@@ -5,7 +5,7 @@ import type { Clock } from '../time/clock.js';
 export interface ReadyOptions {
   /** Maximum wait in milliseconds. @defaultValue no limit */
   readonly timeoutMs?: number | undefined;
-  /** Signal that ends the wait when it is aborted. Its reason becomes the error. */
+  /** Signal that ends the wait when the signal is aborted. The abort reason becomes the error. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -303,7 +303,7 @@ export class DashboardFeed implements OnApplicationBootstrap, BeforeApplicationS
 
   private common(): string {
     const { total, sampledEpoch } = this;
-    // Uses the time of the last sampling, because a later visitor receives the state of that time.
+    // Uses the time of the last sampling, because a later visitor receives the state from that time.
     const state = { at: sampledEpoch, accepting: this.clients.accepting, total, servers: this.servers() };
     return JSON.stringify(state).slice(1, -1);
   }

@@ -65,7 +65,8 @@ const FOR_ROOT = 'ResilientGrpcDashboardModule.forRoot';
 const PATH_TEXT = "a non-empty path without parameters, such as 'ops/grpc'";
 const URL_TEXT =
   "the http: or https: URL of a dashboard, without credentials, a query, or a fragment, such as 'http://10.0.0.7:3000/grpc'";
-const URLS_TEXT = "an array of URLs of dashboards such as ['http://10.0.0.7:3000/grpc'], or a function that returns it";
+const URLS_TEXT =
+  "an array of URLs of dashboards such as ['http://10.0.0.7:3000/grpc'], or a function that returns one";
 const GUARDS_TEXT = 'a non-empty array of guard classes such as [OpsGuard]';
 // A path with '.' or '..' segments would never match, because HTTP clients resolve them before sending.
 const PATH_PATTERN = /^\/?(?!\.{1,2}(?:\/|$))[\w.~-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/;

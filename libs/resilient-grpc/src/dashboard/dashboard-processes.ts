@@ -8,7 +8,7 @@ import type { EventStream } from './event-stream.js';
 import { ProcessRelay, type RelayState } from './process-relay.js';
 import { processUrl } from './process-url.js';
 
-/** Key of the process that serves the page. Other processes have their URL as key. */
+/** Key of the process that serves the page. The key of every other process is its URL. */
 const OWN_KEY = 'self';
 /** Maximum number of other processes. */
 const MAX_PROCESSES = 100;

@@ -50,8 +50,8 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
     @Get()
     page(@Req() request: { readonly url: string }, @Res() response: unknown): void {
       const page = this.asset(PAGE_FILE);
-      // Links are relative, because a proxy may prefix the path. They are resolved against the page's path if it ends with a slash, else
-      // against its parent.
+      // Links are relative, because a proxy may prefix the path. Browsers resolve them against the page's path if that path ends with a
+      // slash, and otherwise against its parent.
       const inside = /^[^?]*\/(\?|$)/.test(request.url) ? './' : `./${lastPart}/`;
       const text = page.body
         .toString('utf8')

@@ -76,7 +76,7 @@ export class ProcessRelay {
         return;
       }
       if (status === 401 || status === 403) this.link('forbidden', String(status));
-      // A process that shuts down refuses new streams.
+      // A process that is shutting down refuses new streams.
       else if (status !== 503 || this.state !== 'ending')
         this.link('refused', `${String(status)} ${statusText}`.trim());
     } catch (error) {

@@ -24,7 +24,7 @@ export function shownClients(
   return { total: all.length, shown: groups.flat().slice(0, MAX_SHOWN_CLIENTS) };
 }
 
-/** Assigns unique keys: the client's name, followed by a number if several clients have the same name. */
+/** Assigns unique keys: the client's name, followed by a number for the second and later clients with the same name. */
 function assignKeys(clients: readonly ResilientGrpcClient[]): readonly ShownClient[] {
   const taken = new Set(clients.map(({ name }) => name));
   const numbers = new Map<string, number>();

@@ -8,8 +8,8 @@ export type IdleOutcome =
   /** The peer ends idle connections, but not those in use. */
   | { readonly kind: 'closed'; readonly idleMs: number; readonly end: PeerEnd }
   /**
-   * Idle connections stop working silently. A connection that is used after `answeredMs` answers. A connection that is used after `lostMs`
-   * does not answer (`silent`), or is reset. `answeredMs` is 0 if no connection answered.
+   * Idle connections silently stop working. A connection that was idle for `answeredMs` still answered. A connection that was idle for
+   * `lostMs` did not answer (`silent`) or was reset (`reset`). `answeredMs` is 0 if no connection answered.
    */
   | {
       readonly kind: 'dropped';
@@ -156,7 +156,7 @@ class IdleMeasurement {
     }
   }
 
-  /** Resolves with the first connection that ends or does not answer, or when the last connection has answered. */
+  /** Resolves with the first connection that ends or does not answer, or with 'kept' when all connections have answered. */
   private async firstFinding(): Promise<IdleFinding> {
     const all = this.idle.map((session, index) => this.watch(session, this.ageOf(index)));
     const found = all.map((one) => one.then((finding) => finding ?? new Promise<never>(() => undefined)));

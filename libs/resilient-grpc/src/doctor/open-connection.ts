@@ -15,7 +15,7 @@ const NO_CONNECTOR = 'this version of @grpc/grpc-js does not provide its TLS con
 
 /** The parameters of a connection. */
 export interface ConnectParameters {
-  /** The target with its scheme. Its host is the default server name in TLS. */
+  /** The target with its scheme. The host in the target is the default TLS server name. */
   readonly canonicalTarget: string;
   /** TLS settings; `undefined` for a connection without TLS. */
   readonly tls: { readonly credentials: ChannelCredentials; readonly serverName: string | undefined } | undefined;
@@ -26,7 +26,7 @@ export interface ConnectParameters {
 /** The reason why a connection failed. */
 export interface ConnectionFailure {
   readonly phase: 'tcp' | 'tls' | 'http2';
-  /** An error code of the system or of OpenSSL, 'timeout', 'closed', the detected protocol, or 'error' for any other failure. */
+  /** An error code from the system or from OpenSSL, 'timeout', 'closed', the detected protocol, or 'error' for any other failure. */
   readonly code: string;
   readonly message: string;
 }
@@ -49,7 +49,7 @@ export function probeCredentials(options: TlsOptions): ChannelCredentials {
   const material: TlsMaterial = {};
   for (const part of TLS_PARTS) {
     const read = readTlsPart(part, options[part]);
-    // Creating the client from the same options has already reported unreadable files.
+    // Unreadable files were already reported when the client was created from the same options.
     if (Buffer.isBuffer(read)) material[part] = read;
   }
   const { ca, cert, key } = material;
@@ -106,7 +106,7 @@ function failureOf(phase: ConnectionFailure['phase'], error: unknown): Connectio
   return { phase, code: code === 'ECONNRESET' && syscall === undefined ? 'closed' : code, message };
 }
 
-/** Returns the `:authority` that grpc-js sends to a target: for 'dns:///orders:50051', 'orders:50051'; for a Unix socket, 'localhost'. */
+/** Returns the `:authority` that grpc-js sends for a target: for 'dns:///orders:50051', 'orders:50051'; for a Unix socket, 'localhost'. */
 export function authorityOf(canonicalTarget: string): string {
   const uri = targetUri(canonicalTarget);
   switch (uri.scheme) {

@@ -41,7 +41,7 @@ These do not require a target:
   --pre-stop TIME          duration of the preStop hook (0s)
 
 Attach to a running application that serves the dashboard:
-  doctor attach <url>      show its clients and servers until q or Ctrl-C; <url> is the page, such as http://127.0.0.1:3000/grpc
+  doctor attach <url>      show its clients and servers until q or Ctrl-C; <url> is the page's URL, such as http://127.0.0.1:3000/grpc
   --header 'NAME: VALUE'   header that a guard of the dashboard requires; can be repeated
   --once                   print the state once
 

@@ -8,6 +8,6 @@ export interface AttemptRecord {
   readonly details: string;
   readonly peer?: string;
   readonly durationMs: number;
-  /** True if the call was hedged and another attempt determined its result. */
+  /** True if the call was hedged and another attempt determined the result of the call. */
   readonly hedge: boolean;
 }

@@ -1,4 +1,4 @@
-/** True for an Error from any realm. Jest runs tests in a realm of their own, and errors of Node's modules belong to another one. */
+/** True for an Error from any realm. Jest runs tests in a realm of their own, and errors from Node's modules belong to another one. */
 export function isError(value: unknown): value is Error {
   return value instanceof Error || Object.prototype.toString.call(value) === '[object Error]';
 }

@@ -10,7 +10,7 @@ export type FailureReason =
   | 'server'
   /** An HTTP response that is not gRPC, from a proxy or web server. `code` is derived from the HTTP status. */
   | 'http'
-  /** The server refused the call because of an overload, before its handler ran. The call is not retried. */
+  /** The server refused the call because of an overload, before the handler ran. The call is not retried. */
   | 'overloaded'
   /** The connection or the stream of the call was lost before the server sent a status. */
   | 'connection-lost'
@@ -30,7 +30,7 @@ export type FailureReason =
   /** A response stream received no message within `streamIdleTimeoutMs`. */
   | 'stream-idle'
   | 'cancelled'
-  /** The inbound gRPC call that the call served was cancelled, or the client of the inbound HTTP request disconnected. */
+  /** The inbound gRPC call that this call served was cancelled, or the client of the inbound HTTP request disconnected. */
   | 'inbound-cancelled'
   | 'draining'
   | 'closed'
@@ -101,7 +101,7 @@ export class GrpcCallError extends Error {
   readonly retryAfterMs: number | undefined;
   #details: readonly StatusDetail[] | undefined;
 
-  /** @internal Created by a client. In tests, use `grpcError` of `nestjs-resilient-grpc/testing`. */
+  /** @internal Created by a client. In tests, use `grpcError` from `nestjs-resilient-grpc/testing`. */
   constructor(failure: GrpcCallFailure) {
     const remedy = failure.remedy === undefined ? '' : ` (${failure.remedy})`;
     super(

@@ -5,7 +5,7 @@
  * `unix:///` URLs have no credentials.
  *
  * @param isCut True if the text was truncated. A URL at the end is then masked completely if it has an authority, or a ':' in that place,
- * because its missing rest may contain an '@'.
+ * because the part that was cut off may contain an '@'.
  */
 export function maskCredentials(text: string, isCut = false): string {
   const masked = text.replace(/:\/\/(?!\/)[^\s"<>]+/g, (url, at: number) => {

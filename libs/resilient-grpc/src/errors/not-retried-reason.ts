@@ -22,7 +22,7 @@ export type RetryRefusal =
   | 'draining'
   /** The call set `retry: false`. */
   | 'disabled'
-  /** The failure occurred in the client and would recur: the size of the message, its serialization, metadata, or an interceptor. */
+  /** The failure occurred in the client and would recur. Its cause is the message size, serialization, metadata, or an interceptor. */
   | 'local'
   /** The request does not fit in the retry buffers, or comes from a source that cannot be read again. */
   | 'request-not-replayable'

@@ -10,7 +10,7 @@ const INT64_LIMIT = 2 ** 63;
 
 /**
  * Returns the value of the trailer `grpc-status-details-bin`: an encoded `google.rpc.Status` (https://google.aip.dev/193). The
- * `typeUrl` of a detail may be the type name only, such as 'google.rpc.ErrorInfo'.
+ * `typeUrl` of a detail may be only the type name, such as 'google.rpc.ErrorInfo'.
  * @throws TypeError if a detail does not have the shape of its type; the message contains the path of the problem
  */
 export function statusDetailsBin(code: StatusCode, message: string, details: readonly StatusDetail[]): Buffer {

@@ -13,7 +13,7 @@ export interface StatusDetail {
   readonly value: unknown;
 }
 
-/** Name of the trailer with a `google.rpc.Status`. */
+/** Name of the trailer that contains a `google.rpc.Status`. */
 export const STATUS_DETAILS_KEY = 'grpc-status-details-bin';
 /** Field numbers of `google.rpc.Status`. */
 export const STATUS_FIELDS = { code: 1, message: 2, details: 3 } as const;

@@ -5,9 +5,10 @@ import { assertKey } from './check-options.js';
 import { healthResult } from './health-results.js';
 
 /**
- * Reports the readiness of this process. It is up after the application has started, until the application or a {@link ResilientGrpcServer}
- * in it shuts down. During a shutdown, it is down before the first call is rejected. Dependencies are not checked, because an unreachable
- * upstream is unreachable for all replicas, and taking all of them out of rotation fixes nothing.
+ * Reports the readiness of this process. The process is up after the application has started, until the application or a
+ * {@link ResilientGrpcServer} in the process starts to shut down. At shutdown, the process is down before the first call is rejected.
+ * Dependencies are not checked, because an unreachable upstream is unreachable for all replicas, and taking all of them out of rotation
+ * fixes nothing.
  */
 @Injectable()
 export class GrpcReadinessHealthIndicator {

@@ -25,14 +25,14 @@ export interface ServingCheckOptions {
   readonly service?: string | undefined;
   /**
    * Maximum time in milliseconds, more than 0, to wait for the server's response. If no response arrives in time, the server is reported as
-   * down. Use less than the timeout of the probe. In mode 'watch', it bounds the wait for the first response on a connection.
+   * down. Use less than the timeout of the probe. In mode 'watch', this limit applies to the first response on each connection.
    * @defaultValue 1000
    */
   readonly timeoutMs?: number | undefined;
   /**
-   * Method of the check. 'check' makes one `Check` call each time, which wakes an idle channel. 'watch' keeps one `Watch` stream from the
-   * first check until the application shuts down, so that a check makes no call. The stream does not wake an idle channel, and does not
-   * keep a channel from going idle.
+   * Method of the check. 'check' makes one `Check` call each time, which wakes an idle channel. 'watch' keeps one `Watch` stream open from
+   * the first check until the application shuts down, so that later checks make no call. The stream does not wake an idle channel, and does
+   * not keep a channel from going idle.
    * @defaultValue 'check'
    */
   readonly mode?: 'check' | 'watch' | undefined;
@@ -91,7 +91,7 @@ export class GrpcServingHealthIndicator implements BeforeApplicationShutdown {
     return healthResult<string>(options.key ?? client, health);
   }
 
-  /** Ends the Watch streams together with the clients' streams, because a server that shuts down waits for every Watch. */
+  /** Ends the Watch streams together with the clients' streams, because a server that is shutting down waits for every Watch. */
   beforeApplicationShutdown(): void {
     this.draining = true;
     for (const watches of this.watches.values()) for (const watch of watches.values()) watch.close();

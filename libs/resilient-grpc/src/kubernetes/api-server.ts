@@ -15,7 +15,7 @@ const MAX_ERROR_BYTES = 65_536;
 const OK = 200;
 const UNAUTHORIZED = 401;
 
-/** Response of the API server with a status other than 200, or an `ERROR` event of a watch. */
+/** Response from the API server with a status other than 200, or an `ERROR` event of a watch. */
 export class ApiServerError extends Error {
   override readonly name = 'ApiServerError';
 
@@ -30,7 +30,7 @@ export class ApiServerError extends Error {
 
 /**
  * The API server that the Kubernetes configuration names. Credentials are applied to each request. The client library reads the token file
- * of a pod at most once a minute, so the whole configuration is read again after 401.
+ * of a pod at most once a minute, so the whole configuration is read again after a 401.
  */
 export class ApiServer {
   private config: KubeConfig;
@@ -58,17 +58,17 @@ export class ApiServer {
     try {
       this.config = loadConfig(this.options);
     } catch {
-      // The file is missing or incomplete while it is replaced. The next 401 tries again.
+      // The file may be missing or incomplete while it is being replaced. The next 401 triggers another read.
     }
   }
 
-  /** Returns the JSON response of the API server. */
+  /** Returns the JSON response from the API server. */
   async get(path: string, signal: AbortSignal): Promise<unknown> {
     return JSON.parse(await textOf(await this.open(path, signal), Infinity)) as unknown;
   }
 
   /**
-   * Opens a watch, and calls `onEvent` with each event until the API server ends it. The watch does not keep the process running.
+   * Opens a watch, and calls `onEvent` with each event until the API server ends the watch. The watch does not keep the process running.
    *
    * @param silentMs ends the watch if no byte was received for this many milliseconds
    * @throws ApiServerError if the API server rejects the request
@@ -109,7 +109,7 @@ export class ApiServer {
     // A line break at the end of a token file is not part of the token, and Node rejects it in a header.
     if (typeof headers['Authorization'] === 'string') headers['Authorization'] = headers['Authorization'].trim();
     signal.throwIfAborted();
-    // The URL may have a path, which a proxy in front of several clusters adds.
+    // The URL may have a path, for example if a proxy serves several clusters.
     const url = new URL(this.url.replace(/\/+$/, '') + path);
     const send = url.protocol === 'http:' ? requestHttp : requestHttps;
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
@@ -148,7 +148,7 @@ function loadConfig({ kubeconfig, context }: KubernetesResolverOptions): KubeCon
     const known = config.getContexts().map(({ name }) => name);
     if (known.length === 0) {
       const remedy = 'check the path of the file, in the option kubeconfig or in KUBECONFIG';
-      throw wrong('context', `expected a context of the kubeconfig, which has none, got '${context}'; ${remedy}`);
+      throw wrong('context', `expected a context in the kubeconfig, which defines none, got '${context}'; ${remedy}`);
     }
     if (!known.includes(context)) throw wrong('context', `expected one of ${known.join(', ')}, got '${context}'`);
     config.setCurrentContext(context);
@@ -182,7 +182,7 @@ async function textOf(response: IncomingMessage, maxBytes: number): Promise<stri
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** Returns the message of a `Status` response of the API server. */
+/** Returns the message of a `Status` response from the API server. */
 function messageOf(text: string): string | undefined {
   try {
     const { message } = JSON.parse(text) as { readonly message?: unknown };

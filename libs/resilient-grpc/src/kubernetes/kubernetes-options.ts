@@ -2,13 +2,13 @@
 export interface KubernetesResolverOptions {
   /**
    * Path of a kubeconfig file.
-   * @defaultValue the files in the environment variable `KUBECONFIG`, or else `~/.kube/config`, or else the service account of the pod
+   * @defaultValue the files that `KUBECONFIG` lists, or else `~/.kube/config`, or else the service account of the pod
    */
   readonly kubeconfig?: string | undefined;
-  /** Context of the kubeconfig. @defaultValue its `current-context` */
+  /** Context in the kubeconfig. @defaultValue its `current-context` */
   readonly context?: string | undefined;
   /**
-   * Namespace of targets without one, such as `kubernetes:///orders:50051`.
+   * Namespace for targets without one, such as `kubernetes:///orders:50051`.
    * @defaultValue the pod's own namespace, or that of the context, or else 'default'
    */
   readonly namespace?: string | undefined;

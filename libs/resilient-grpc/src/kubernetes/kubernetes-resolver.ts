@@ -17,7 +17,7 @@ export interface ResolverDependencies {
   /** URL of the API server. */
   readonly url: string;
   readonly zone: string | undefined;
-  /** Namespace of targets without one. */
+  /** Namespace for targets without one. */
   readonly namespace: string;
   watchOf(service: string, namespace: string): ServiceWatch;
 }
@@ -114,7 +114,7 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
       this.reportLater();
     }
 
-    /** Reports in a later turn, because grpc-js does not expect a result within `updateResolution()`. */
+    /** Reports in a later turn of the event loop, because grpc-js does not expect a result during `updateResolution()`. */
     private reportLater(): void {
       if (this.isReporting) return;
       this.isReporting = true;

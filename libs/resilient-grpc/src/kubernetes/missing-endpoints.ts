@@ -12,11 +12,11 @@ export function missingEndpoints(
     case 'no-slices':
       return `${name} has no EndpointSlices; check the names: kubectl -n ${namespace} get service ${service}`;
     case 'no-endpoints':
-      return `${name} has no pods; check its selector, and that its pods run: kubectl -n ${namespace} describe service ${service}`;
+      return `${name} has no pods; check its selector, and that its pods are running: kubectl -n ${namespace} describe service ${service}`;
     case 'port': {
       const expected = port === undefined ? "a single port, or a port named 'grpc'" : `port ${String(port)}`;
-      if (ports.length === 0) return `${name} defines no ports; write the number of a port in the target`;
-      return `${name}: expected ${expected}, got ${ports.join(', ')}; write one of these numbers or names as the port of the target`;
+      if (ports.length === 0) return `${name} defines no ports; write a port number in the target`;
+      return `${name}: expected ${expected}, got ${ports.join(', ')}; write one of these numbers or names as the port in the target`;
     }
     case 'not-ready':
       return `${name} has no ready pods (${String(counts.notReady)} not ready, ${String(counts.terminating)} terminating); check their readiness probes`;

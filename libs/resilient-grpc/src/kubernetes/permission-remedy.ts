@@ -1,7 +1,7 @@
 const NAME = 'grpc-endpoints';
 
 /**
- * Returns a command that grants the permission to watch. `message` is the error message of the API server, which names the user:
+ * Returns a command that grants the permission to watch. `message` is the error message from the API server, which names the user:
  * 'endpointslices.discovery.k8s.io is forbidden: User "system:serviceaccount:shop:gateway" cannot list resource …'. The manifest is JSON,
  * because an error message has only one line.
  */

@@ -10,11 +10,11 @@ export interface WatchState {
   readonly state: 'listing' | 'watching' | 'failing';
   /** Start of `state`. */
   readonly since: number;
-  /** All slices of the service; `undefined` if they are unknown. Also present while requests fail. */
+  /** All slices of the service; `undefined` if they are unknown. Also present while requests are failing. */
   readonly slices: readonly EndpointSlice[] | undefined;
   /** Time of the last list or change; `undefined` before the first list. */
   readonly changedAt: number | undefined;
-  /** Present while requests fail. Failed requests are retried. */
+  /** Present while requests are failing. Failed requests are retried. */
   readonly failure: RequestFailure | undefined;
 }
 
@@ -51,8 +51,8 @@ interface WatchEvent {
 }
 
 /**
- * Lists and watches the EndpointSlices of one service while it has listeners. All channels to the service share it. After an error, the
- * last slices stay in use, and the watch resumes from the last resource version.
+ * Lists and watches the EndpointSlices of one service while there are listeners. All channels to the service share one watch. After an
+ * error, the last slices stay in use, and the watch resumes from the last resource version.
  *
  * The official client library provides the configuration and the credentials. Its `ListWatch` is not used, because it stops at the first
  * error, restarts without a delay if the server ends each watch immediately, and requests no bookmarks. Its `Watch` discards the body of an
@@ -73,7 +73,7 @@ export class ServiceWatch {
   private failure: RequestFailure | undefined;
   /** Time at which the API server accepted the current watch. */
   private openedAt: number | undefined;
-  /** True from 410 Gone to the next list. */
+  /** True from a 410 Gone until the next list. */
   private isExpired = false;
 
   constructor(
@@ -81,7 +81,7 @@ export class ServiceWatch {
     private readonly dependencies: WatchDependencies,
   ) {}
 
-  /** Adds a listener; the first one starts the watch. Returns a function that removes it; removing the last listener stops the watch. */
+  /** Adds a listener; the first one starts the watch. Returns a function that removes the listener; the last removal stops the watch. */
   subscribe(listener: WatchListener): () => void {
     this.listeners.add(listener);
     if (this.running === undefined) this.start();

@@ -26,7 +26,7 @@ export type RewrittenClient =
   | {
       readonly ok: true;
       readonly text: string;
-      /** Edits of the types of constants that the client uses, needed if the text does not compile without them. */
+      /** Edits to the types of constants that the client uses, needed if the text does not compile without them. */
       readonly retypes: readonly FileEdit[];
       readonly notes: readonly string[];
     }
@@ -411,14 +411,14 @@ class ClientWriter {
       const declarations = identifier.getSymbol()?.getDeclarations() ?? [];
       if (declarations.some((one) => isInside(one, factory) && !isInside(one, part)))
         throw new ByHand(
-          `needs ${identifier.getText()} of its factory for the contract (${CONTRACT_KEYS.join(', ')}), which forFeatureAsync expects next to the factory`,
+          `needs ${identifier.getText()} from its factory for the contract (${CONTRACT_KEYS.join(', ')}), which forFeatureAsync expects next to the factory`,
         );
     }
   }
 
   /**
-   * Records the edits that replace Nest's type of a constant with `satisfies`, so that TypeScript infers which of the optional keys are
-   * set.
+   * Records the edits that replace a constant's type annotation from Nest with `satisfies`, so that TypeScript infers which of the optional
+   * keys are set.
    */
   private retype(constant: VariableDeclaration): void {
     const type = constant.getTypeNode();

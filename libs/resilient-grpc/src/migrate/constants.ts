@@ -57,7 +57,9 @@ export function constantOf(node: Node): VariableDeclaration | undefined {
     : undefined;
 }
 
-/** Returns the value of the property `name` of an object literal; `undefined` if it has none, or if a later spread may replace it. */
+/**
+ * Returns the value of the property `name` of an object literal; `undefined` if it is absent, or if a later spread may replace the value.
+ */
 function valueOf(literal: ObjectLiteralExpression, name: string): Node | undefined {
   for (const property of literal.getProperties().toReversed()) {
     if (Node.isSpreadAssignment(property)) {

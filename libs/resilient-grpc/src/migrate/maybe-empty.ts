@@ -6,7 +6,7 @@ import { constantOf, keysOf, unwrapped } from './constants.js';
  * type `string` is assumed not to be empty.
  */
 export function isMaybeEmpty(value: Node): boolean {
-  // An assertion, such as in `process.env.URL!`, hides `undefined` but does not prevent it.
+  // An assertion, such as the `!` in `process.env.URL!`, hides `undefined` but does not prevent it.
   const plain = unwrapped(value);
   if (Node.isStringLiteral(plain) || Node.isNoSubstitutionTemplateLiteral(plain)) return plain.getLiteralText() === '';
   if (Node.isTemplateExpression(plain)) return false;

@@ -73,7 +73,7 @@ function openProject(tsConfigFilePath: string): Project {
 
 /**
  * Returns the registrations whose rewritten code compiles, and the reason why each of the others fails. The types of shared constants
- * change only if the code does not compile otherwise.
+ * are changed only if the code would not compile otherwise.
  */
 function selectCompilable(
   compiler: Compiler,

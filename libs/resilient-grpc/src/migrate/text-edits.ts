@@ -44,7 +44,7 @@ export function afterComma(text: string, position: number): number {
   return position + (/^(?:\s|\/\*(?:(?!\*\/)[^])*\*\/)*,/.exec(text.slice(position))?.[0].length ?? 0);
 }
 
-/** Returns the position after the comment that ends the line of `position`, or `position` if other text or no comment follows. */
+/** Returns the position after the comment that ends the current line, or `position` if other text or no comment follows. */
 export function afterComment(text: string, position: number): number {
   const comment = /^[ \t]*(?:\/\/[^\r\n]*|\/\*(?:(?!\*\/).)*\*\/(?=[ \t]*(?:\r?\n|$)))/.exec(text.slice(position));
   return position + (comment?.[0].length ?? 0);

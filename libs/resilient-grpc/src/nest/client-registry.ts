@@ -34,7 +34,7 @@ import {
 import { moduleOptionsProblems } from './module-options.validation.js';
 import { startUpLine } from './start-up-line.js';
 
-/** `inspect.custom` of node:util, not imported, because its type would appear in the package's declarations. */
+/** `inspect.custom` from node:util. It is not imported, because its type would appear in the package's declarations. */
 const INSPECT = Symbol.for('nodejs.util.inspect.custom');
 
 /** External dependencies of the registry. */
@@ -59,7 +59,7 @@ interface Entry extends Defined {
   readonly client: InternalGrpcClient;
 }
 
-/** Client that waits for its first service config. */
+/** Client that is waiting for its first service config. */
 interface Waiting extends Defined {
   readonly client: Promise<ResilientGrpcClient>;
 }
@@ -118,8 +118,8 @@ export class ClientRegistry extends GrpcClients {
   }
 
   /**
-   * Applies the options of forRoot, once. `rootVerdict` reports problems later, so that clients are also checked and one failing start
-   * shows all problems.
+   * Applies the options of forRoot, once. `rootVerdict` reports problems later, so that clients are also checked and one failed startup
+   * reports all problems.
    */
   configure(options: ResilientGrpcModuleOptions, place: string): void {
     const copied = copyOptions(options, 'forRoot');
@@ -171,7 +171,7 @@ export class ClientRegistry extends GrpcClients {
     }
     const resolved = this.resolve(defined);
     if (!resolved.ok) return this.fail(resolved.problems);
-    // If forRoot is invalid, startup fails, so no client is created.
+    // If the options of forRoot are invalid, startup fails, so no client is created.
     if (!this.hasStarted && this.verdict !== undefined) {
       release(resolved.settings);
       return this.verdict;
@@ -255,7 +255,7 @@ export class ClientRegistry extends GrpcClients {
     this.open = false;
   }
 
-  /** Ends the calls of all clients whose `onDrain` is 'complete' or 'fail'. All other calls continue, and new calls can start. */
+  /** Ends all calls whose `onDrain` is 'complete' or 'fail', in all clients. All other calls continue, and new calls can start. */
   async endStreams(): Promise<void> {
     await Promise.all([...this.entries.values()].map(({ client }) => client.endStreams()));
   }
@@ -331,7 +331,7 @@ export class ClientRegistry extends GrpcClients {
     throw new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
   }
 
-  /** Rejects with the problems of all failures in the same turn of the event loop, so that one start shows all of them. */
+  /** Rejects with the problems of all failures in the same turn of the event loop, so that one failed startup reports all of them. */
   private async fail(problems: readonly ConfigurationProblem[]): Promise<never> {
     const all = (this.pending ??= []);
     // A problem with grpc-js is the same for each client; list it once.

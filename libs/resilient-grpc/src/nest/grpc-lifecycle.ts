@@ -19,7 +19,7 @@ import { moreTime, shutdownLine } from './shutdown-lines.js';
 export interface LifecycleDependencies {
   readonly clock: Clock;
   readonly signals: SignalHandling;
-  /** Number of open connections to the application's HTTP server; `undefined` if it has none. */
+  /** Number of open connections to the application's HTTP server; `undefined` if there is no such server, or if the number is unknown. */
   readonly httpConnections: () => Promise<number | undefined>;
 }
 
@@ -69,7 +69,7 @@ export class GrpcLifecycle
   }
 
   /**
-   * Readiness of the process. Also 'draining' while only a server of this process drains, because that server rejects calls after its
+   * Readiness of the process. Also 'draining' while only a server of this process is draining, because that server rejects calls after its
    * readiness delay.
    */
   get phase(): 'starting' | 'ready' | 'draining' {

@@ -72,7 +72,7 @@ export type NestGrpcClientOptions = { readonly name: string | symbol } & (
 ) &
   Omit<GrpcClientSettings, keyof GrpcOptions['options']>;
 
-// Declared last, because the errors of TypeScript about missing keys refer to the last form that could match.
+// Declared last, because TypeScript's errors about missing keys refer to the last form that could match.
 /** Options of a client: its name, its contract, and its settings. */
 export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContract & GrpcClientSettings;
 
@@ -88,7 +88,7 @@ export type AsyncOptions<T> = Pick<ModuleMetadata, 'imports'> &
   (
     | {
         readonly inject?: readonly (InjectionToken | OptionalFactoryDependency)[];
-        // As in Nest's own factories, TypeScript cannot derive the injected types.
+        // As in Nest's own factories, TypeScript cannot infer the injected types.
         // eslint-disable-next-line @typescript-eslint/no-explicit-any
         readonly useFactory: (...args: any[]) => T | Promise<T>;
         readonly useClass?: undefined;

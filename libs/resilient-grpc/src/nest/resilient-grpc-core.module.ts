@@ -102,7 +102,7 @@ function failureOf(connectivity: Connectivity | undefined): LoggedFailure | unde
   return cause === undefined || lastFailure === undefined ? undefined : { cause, ...lastFailure };
 }
 
-/** Returns the number of open connections to the application's HTTP server; `undefined` if there is no server, or it cannot count them. */
+/** Returns the number of connections to the application's HTTP server; `undefined` if there is no server, or if it cannot count them. */
 async function httpConnections(host: HttpAdapterHost | undefined): Promise<number | undefined> {
   // After startup, an HTTP application has an adapter and a server, whatever the adapter is. A standalone application has neither.
   const server = (host as Partial<HttpAdapterHost> | undefined)?.httpAdapter?.getHttpServer() as

@@ -50,11 +50,11 @@ const INBOUND_INTERCEPTOR: Provider = {
   useFactory: (registry: ClientRegistry) => new InboundInterceptor(systemClock, () => registry.capturesInbound),
 };
 
-/** Defines gRPC clients that survive restarts, lost connections, and shutdowns. */
+/** Defines gRPC clients that recover from server restarts and lost connections, and drain their calls at shutdown. */
 @Module({})
 export class ResilientGrpcModule {
   /**
-   * Sets the defaults of all clients and configures the shutdown. Optional and global. Invalid options or a second forRoot make startup
+   * Sets the defaults for all clients and configures the shutdown. Optional and global. Invalid options or a second forRoot make startup
    * fail. If every client belongs to a lazily loaded module, call `forRoot` in the root module, because Nest calls shutdown hooks only in
    * modules that existed at startup.
    */

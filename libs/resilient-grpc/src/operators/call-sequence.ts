@@ -49,8 +49,8 @@ export interface StreamOperator<T> {
   /** Creates the call with number `attempt`; 1 is the first. An exception ends the stream. */
   createCall(attempt: number): unknown;
   /**
-   * Receives a message of the current call and delivers it if it is new. The call may end before this method returns. An exception ends the
-   * stream.
+   * Receives a message from the current call and delivers it if it is new. The call may end before this method returns. An exception ends
+   * the stream.
    */
   onMessage(message: T): void;
   /** Called after the current call has ended; `failure` is `undefined` if the server ended it cleanly. */
@@ -111,7 +111,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
   private startScope: StreamScope | undefined;
   /** True while a call is being started. The client may still reject the call by ending the whole stream. */
   private isOpening = false;
-  /** True if the next call is due and waits for the reader. */
+  /** True if the next call is due and is waiting for the reader. */
   private isDue = false;
   private deliveryDepth = 0;
   private readOnRequested = false;
@@ -220,7 +220,7 @@ export class CallSequence<T> implements StreamSource, StreamScope {
 
   private sourceOf(stream: Observable<T>, call: Call): StreamSource {
     const sink: StreamSink<T> = {
-      // Late messages of an abandoned call are ignored, because the next call delivers them again.
+      // Late messages from an abandoned call are ignored, because the next call delivers them again.
       next: (message) => {
         if (this.call === call) this.receive(message);
         return this.call === call && !this.isPaused;
@@ -397,7 +397,7 @@ export function streamOf<T>(
   const open = (sink: StreamSink<T>, outer?: StreamScope) => new CallSequence(settings, sink, outer, operatorOf);
   return new GrpcObservable<T>((subscriber) => {
     const calls = open(subscriber, currentStreamScope());
-    // Added before `begin`, because a synchronous call may cause the subscriber to unsubscribe inside it.
+    // Added before `begin`, because a synchronous call may cause the subscriber to unsubscribe before `begin` returns.
     subscriber.add(calls);
     calls.begin();
   }, open);

@@ -30,9 +30,9 @@ export interface HedgeOptions extends SchedulerOptions {
 
 /**
  * Starts another attempt if the first value is slow, and uses the first attempt that emits or completes. All other attempts are
- * unsubscribed before its value is emitted. A failed attempt is replaced immediately, up to `maxAttempts`. A final error, which
- * `retryBackoff` would not retry by default, ends all attempts and is emitted. If all attempts fail, the last error is emitted. Time during
- * which the event loop of this process is blocked does not count toward `delayMs`.
+ * unsubscribed before the first value or the completion is emitted. A failed attempt is replaced immediately, up to `maxAttempts`. A final
+ * error, which `retryBackoff` would not retry by default, ends all attempts and is emitted. If all attempts fail, the last error is
+ * emitted. Time during which the event loop of this process is blocked does not count toward `delayMs`.
  *
  * The operator has no budget: if all attempts are slow, it multiplies the load by `maxAttempts`. A `hedgingPolicy` of the client has a
  * budget.

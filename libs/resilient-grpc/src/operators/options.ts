@@ -17,7 +17,7 @@ export function objectProblem(options: unknown, example: string): string | undef
   return isObject(options) ? undefined : problemMessage(`an options object, such as ${example}`, options);
 }
 
-/** Returns `options`, or an empty object if it is not an object, so that its keys can be read before `checkOptions` reports it. */
+/** Returns `options`, or an empty object if `options` is invalid, so that keys can be read before `checkOptions` reports the problem. */
 export function readableOptions<T extends object>(options: T): T {
   return isObject(options) ? options : ({} as T);
 }

@@ -52,9 +52,9 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    */
   readonly hello?: (() => Out) | undefined;
   /**
-   * Maximum time in milliseconds, above 0, without an acknowledgment, counted from the first unacknowledged message sent on a call; each
-   * acknowledgment restarts it. The call then counts as broken and is replaced by the next one. The timeout does not run while all
-   * messages are acknowledged, or while an iterating reader's buffer is full, because no acknowledgment can arrive then.
+   * Maximum time in milliseconds, above 0, without an acknowledgment, counted from the first unacknowledged message sent on a call. Each
+   * acknowledgment restarts the timeout. After the timeout, the call counts as broken, and the next one replaces it. The timeout does not
+   * run while all messages are acknowledged, or while an iterating reader's buffer is full, because no acknowledgment can arrive then.
    * @defaultValue none
    */
   readonly ackTimeoutMs?: number | undefined;
@@ -63,7 +63,7 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    * if nothing was acknowledged in time, or if the server ended the call cleanly before it acknowledged all messages of that call. After
    * 'resume', the next call still waits for the backoff. Five server failures without an acknowledgment, each soon after its call started,
    * still end the session, as does `backoff.maxAttempts`. 'resume' is ignored for failures decided by the client (`reason` deadline,
-   * cancelled, inbound-cancelled). Not called if this process or the client shuts down.
+   * cancelled, inbound-cancelled). Not called if this process or the client is shutting down.
    * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, transient server
    * statuses, and both kinds of `ReplayError`; client decisions (deadline, cancel), final statuses, and errors without a gRPC status end
    * the session
@@ -71,7 +71,8 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
    * Maximum age of a call in milliseconds, above 0, with ±10% jitter. After that, nothing more is sent on the call. The next call replaces
-   * it once its messages are acknowledged, or after one second. Use a value above `minHealthyMs`, so that the next call starts immediately.
+   * it once all messages sent on it are acknowledged, or after one second. Use a value above `minHealthyMs`, so that the next call starts
+   * immediately.
    * @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
@@ -83,7 +84,8 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
     | {
         /**
          * Maximum number of unacknowledged bytes, in addition to `maxUnacknowledged`; above 0. A larger message is sent only when nothing
-         * else is unacknowledged. For an Observable, up to the same number of bytes again or 1 MiB, whichever is greater, is buffered.
+         * else is unacknowledged. The messages of an Observable are buffered, up to the same number of bytes again or 1 MiB, whichever is
+         * greater.
          * @defaultValue not counted
          */
         readonly maxUnacknowledgedBytes: number;
@@ -101,15 +103,15 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * each call in order. An unacknowledged message may arrive again even if the server has already processed it, so the server must detect
  * duplicates. If it responds twice, both responses are delivered.
  *
- * A call is half-closed when `outgoing` has ended and every unacknowledged message was sent on the call. The session completes once
+ * A call is half-closed when `outgoing` has ended and every unacknowledged message has been sent on the call. The session completes once
  * everything is acknowledged and the call has ended cleanly. If a call ends cleanly before that, for example because the server is
- * draining, another call follows. An error of `outgoing` ends the session. At shutdown, the session reads nothing more from `outgoing` and
- * completes once the messages already read are acknowledged.
+ * draining, another call follows. An error from `outgoing` ends the session. At shutdown, the session reads nothing more from `outgoing`
+ * and completes once the messages already read are acknowledged.
  *
  * Iteration applies flow control in both directions only if `factory` returns the client's call without a `pipe()`; apply operators after
  * `replayUnacknowledged`. If the reader stops reading, no acknowledgments arrive, so the session stops sending at its limits.
  *
- * After a lost connection, the session by default retries until it succeeds, at the pace of `backoff`. Five server failures without an
+ * By default, the session retries after a lost connection until it succeeds, at the pace of `backoff`. Five server failures without an
  * acknowledgment, each soon after its call started, end the session with `ResumeError`; UNAVAILABLE does not count. A call that lasted
  * `minHealthyMs` resets backoff and counters. Progress resets them, too: an acknowledgment, or a message received while all messages were
  * acknowledged.

@@ -40,8 +40,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    */
   readonly cursor: (message: T) => C;
   /**
-   * Cursor of the first call. The first message is delivered whatever its cursor is; a heartbeat before it counts only if it is newer than
-   * the seed.
+   * Cursor of the first call. The first message is delivered whatever its cursor is. A heartbeat before the first message counts only if
+   * the cursor of the heartbeat is newer than the seed.
    */
   readonly seed: C;
   /** Action after the server ends a call cleanly. Use 'resume' for feeds without an end. @defaultValue 'complete' */
@@ -55,7 +55,7 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    * Decides the next step after a failed call, before the default rules apply; `cursor` is the cursor after which the next call would
    * start. After 'resume', the next call still waits for the backoff. Five server failures at one cursor, each soon after its call started,
    * still end the stream, as does `backoff.maxAttempts`. 'resume' is ignored for failures decided by the client (`reason` deadline,
-   * cancelled, inbound-cancelled). Not called if this process or the client shuts down.
+   * cancelled, inbound-cancelled). Not called if this process or the client is shutting down.
    * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, and transient server
    * statuses; client decisions (deadline, cancel), final statuses, and errors without a gRPC status end the stream
    */
@@ -87,11 +87,11 @@ export type ResumeOptions<T, C> = BaseResumeOptions<T, C> &
  * Combines several calls into one stream: if a call fails mid-stream, the next one starts after the cursor of the last delivered message.
  *
  * Within one subscription, every message is delivered once and in order, provided that the server can serve from the cursor. Messages that
- * the server repeats at the start of a call are dropped by their cursor. A cursor that goes back later in a call ends the stream with
- * `CursorRegressionError` (DATA_LOSS). Iteration applies flow control to the server only if `factory` returns the client's call without a
- * `pipe()`; apply operators after `resumable`.
+ * the server repeats at the start of a call are detected by their cursors and dropped. A cursor that goes back later in a call ends the
+ * stream with `CursorRegressionError` (DATA_LOSS). Iteration applies flow control to the server only if `factory` returns the client's call
+ * without a `pipe()`; apply operators after `resumable`.
  *
- * After a lost connection, the stream by default retries until it succeeds, at the pace of `backoff`. Five server failures at one cursor,
+ * By default, the stream retries after a lost connection until it succeeds, at the pace of `backoff`. Five server failures at one cursor,
  * each soon after its call started, end the stream with `ResumeError`; UNAVAILABLE does not count. Progress (a cursor that advanced) and a
  * call that lasted `minHealthyMs` reset backoff and counters.
  * @param factory Creates the call that starts after `cursor`; `attempt` is 1 for the first call and increases by 1 with each call. An

@@ -32,7 +32,7 @@ export interface RetryBackoffOptions extends Backoff, SchedulerOptions {
   /**
    * True if another attempt may follow attempt number `attempt` (1 = the original), which failed with `error`.
    * @defaultValue true for UNAVAILABLE, DeadlineError, and errors without a gRPC status code, except cancelled calls, calls that are
-   * not safe to repeat, and rejections by a circuit breaker, a concurrency limit, or a client that shuts down
+   * not safe to repeat, and rejections by a circuit breaker, a concurrency limit, or a client that is shutting down
    */
   readonly retryOn?: ((error: unknown, attempt: number) => boolean) | undefined;
 }

@@ -355,7 +355,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
     });
   });
 
-  describe('status from a server that shuts down', () => {
+  describe('status from a server that is shutting down', () => {
     const repeatable = (change: Partial<AttemptRequest> = {}) => {
       const made = make({ mayRepeat: true, ...change });
       const session = { closed: false, destroyed: false };

@@ -40,7 +40,7 @@ import { optionProblems } from '../../policy/options/option-problems.js';
 export interface SettingsInput {
   /** Name of the client in logs and errors. */
   readonly name: string;
-  /** Path of these settings: 'clients.orders'. */
+  /** Path of these settings in problems, such as 'clients.orders'. */
   readonly path: string;
   readonly services: Services;
   /** Result of `copyOptions`; not validated yet. */
@@ -49,7 +49,7 @@ export interface SettingsInput {
   readonly defaults: GrpcClientDefaults | undefined;
   /** `propagate` of forRoot; already validated. */
   readonly propagate?: PropagationOptions | undefined;
-  /** Called for each call if propagation is enabled; `found` is true if an inbound call was found. */
+  /** Called for each call with propagation enabled; `found` is true if an inbound call was found. */
   readonly inboundNote?: ((found: boolean) => void) | undefined;
   /** Resolves interceptor classes. If absent, the calls of a client with an interceptor class fail. */
   readonly interceptorOf?: InterceptorSource | undefined;
@@ -60,7 +60,7 @@ export type SettingsResolution =
   | { readonly ok: true; readonly settings: ResolvedClientSettings; readonly warnings: readonly string[] }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
-/** Returns the problems that can be found in settings without a contract. */
+/** Returns the problems of settings that can be found without the contract. */
 export function settingsProblems(settings: unknown, path: string): ConfigurationProblem[] {
   const problems = optionProblems(clientSettingsSchema, settings, path);
   return [...problems, ...deeperProblems(uncheckedOptions<GrpcClientSettings>(settings), path, problems)];
@@ -78,7 +78,7 @@ export function resolveSettings(input: SettingsInput, dependencies: ChannelSetti
   try {
     return resolveInto(problems, input, dependencies);
   } catch (error) {
-    // A value of the wrong type, or a class instance, which was not copied, threw when it was used.
+    // A value threw when it was used: it has the wrong type, or it is a class instance, which `copyOptions` does not copy.
     return { ok: false, problems: problems.length > 0 ? problems : [unreadable(input.path, error)] };
   }
 }
@@ -106,7 +106,7 @@ function resolveInto(
   if (serviceConfig !== undefined) problems.push(...balancingProblems(own, serviceConfig, path));
   if (isObject(own.methods)) problems.push(...patternProblems(Object.keys(own.methods), services, path));
   const joined = joinSettings(input.defaults, own);
-  // TLS files are read for each client, including those named in the defaults, which have not been opened before.
+  // Each client reads its TLS files here. This includes files named in the defaults, because validating the defaults does not open them.
   const opened = problems.some((one) => one.path.startsWith(pathOf(path, 'tls')))
     ? []
     : openCredentials(joined, path, dependencies);

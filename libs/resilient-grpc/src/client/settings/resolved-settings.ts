@@ -51,9 +51,9 @@ export function withInitialServiceConfig(settings: ResolvedClientSettings): Reso
   return Object.freeze({ ...settings, channel: Object.freeze({ ...channel, ...live.balancing }) });
 }
 
-/** Policies of methods, and settings of the channel, that change while a client is open. */
+/** Policies of methods, and settings of the channel, that can change while a client is open. */
 export interface LivePolicies {
-  /** Settles when startup no longer needs to wait; rejects if startup must fail. */
+  /** Resolves when startup no longer needs to wait; rejects if startup must fail. */
   readonly first: Promise<void>;
   /** The current service config; `undefined` before the first one. */
   readonly config: ParsedServiceConfig | undefined;
@@ -75,10 +75,13 @@ export type ResolvedMethodOptions = {
       : MethodOptions[K];
 };
 
-/** Policy of one method, with the reason that the startup log line shows. If `onDrain` is `undefined`, each call uses its default. */
+/** Policy of one method. If `onDrain` is `undefined`, a call of a resumable stream uses 'complete', and any other call uses 'finish'. */
 export interface ResolvedMethodPolicy extends Omit<ResolvedMethodOptions, 'idempotent'> {
   readonly safeToRepeat: boolean;
-  /** 'proto idempotency_level', 'methods["Get"].idempotent', 'serviceConfig retryPolicy' (or hedgingPolicy); '' if unsafe. */
+  /**
+   * Reason for `safeToRepeat` in the startup log line: 'proto idempotency_level', 'methods["Get"].idempotent', or 'serviceConfig
+   * retryPolicy' (or hedgingPolicy). The empty string if the method is not safe to repeat.
+   */
   readonly safeBecause: string;
   /** Present if and only if the method is safe to repeat and not hedged. */
   readonly retry: RetryPolicy | undefined;

@@ -13,7 +13,7 @@ import { canHedge } from './resolve-method-policies.js';
 /** Maximum number of warnings about the methods in one service config. */
 const MAX_WARNINGS = 20;
 
-/** Returns the problems of the load balancing in a service config, including a conflict with that of the client. */
+/** Returns the problems of the load balancing in a service config, including a conflict with the client's `loadBalancing`. */
 export function balancingProblems(
   own: Pick<GrpcClientSettings, 'loadBalancing'>,
   { loadBalancingConfig }: ParsedServiceConfig,

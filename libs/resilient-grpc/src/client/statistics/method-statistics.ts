@@ -75,7 +75,7 @@ export class MethodStatistics {
     this.countFailure(this.method.path, failure, attempted);
   }
 
-  /** Counts a call that failed while its stream continues with another call. It is not a failure of the stream. */
+  /** Counts a call that failed, but whose stream continues with another call. The stream does not count as failed. */
   interrupted(): void {
     this.interruptedCalls += 1;
   }

@@ -46,7 +46,9 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
   private sent = 0;
   private lastMessageAt: number | undefined;
   private brokenAt: number | undefined;
-  /** Failure of the last call, if it was counted as interrupted. A stream that then fails without another call is counted as failed. */
+  /**
+   * Failure of the last call, if that call was counted as interrupted. A stream that then fails without another call is counted as failed.
+   */
   private interruption: CallFailure | undefined;
   /** Number of messages that had been delivered when the stream last resumed. */
   private deliveredBefore = 0;
@@ -134,7 +136,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
     this.unbind = call.bindTo(this);
   }
 
-  /** Counts the call that ended last, with `failure`, as interrupted, because the stream continues. */
+  /** Counts the last call, which ended with `failure`, as interrupted, because the stream continues. */
   interrupted(failure: CallFailure, statistics: MethodStatistics): void {
     this.interruption = failure;
     statistics.interrupted();
@@ -163,12 +165,12 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   terminate(reason: 'draining' | 'closed', details: string): void {
     const running = [...this.calls];
-    // Ending its calls ends the stream, because it does not resume after these failures.
+    // Ending the calls ends the stream, because the stream does not resume after these failures.
     for (const call of running) call.terminate(reason, details);
     if (running.length === 0) this.end({ code: StatusCode.UNAVAILABLE, details, reason });
   }
 
-  /** Returns false, because the stream resumes when its call fails. A drain ends it according to its `onDrain`. */
+  /** Returns false, because the stream resumes when its call fails. A drain ends the stream according to `onDrain`. */
   failBackoff(): boolean {
     return false;
   }

@@ -19,7 +19,8 @@ interface TrackedStream {
 const CHECKS_PER_PERIOD = 8;
 
 /**
- * Detects streams that are read on demand and are no longer read, because code abandoned their iterator without `break` or `return()`.
+ * Detects streams that are read on demand but are no longer being read. The usual cause is code that abandoned an iterator without `break`
+ * or `return()`.
  * Streams are polled, so that reading costs nothing. The timer runs only while streams are monitored.
  */
 export class UnreadStreams {

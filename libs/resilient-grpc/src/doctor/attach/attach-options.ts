@@ -26,7 +26,7 @@ export function readAttachArguments(
   for (const [name, value] of Object.entries(others)) {
     if (value === undefined || name === 'once') continue;
     const remedy = name === 'json' ? 'GET …/snapshot of the dashboard returns JSON' : 'remove it';
-    add(`--${name}`, `has no effect on attach; ${remedy}`);
+    add(`--${name}`, `has no effect with attach; ${remedy}`);
   }
   return url === undefined || problems.length > 0 ? { problems } : { dashboard: { url, headers } };
 }
@@ -39,7 +39,7 @@ function urlOf(text: string | undefined, add: (path: string, message: string) =>
     return undefined;
   }
   if (url.username !== '' || url.password !== '') {
-    add('url', "expected no user or password in the URL; write --header 'authorization: Basic …'");
+    add('url', "expected no username or password in the URL; write --header 'authorization: Basic …'");
     return undefined;
   }
   return url;

@@ -85,7 +85,7 @@ async function showUntilQuit(
     stdin.on('data', onKey);
     stdin.resume();
   }
-  // In raw mode, Ctrl-C is a key and sends no signal. Signals from other processes must also restore the terminal.
+  // In raw mode, Ctrl-C is a key and sends no signal. The terminal must also be restored after a signal from another process.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, quit);
   stdout.write(OPEN_SCREEN);
   try {

@@ -41,7 +41,7 @@ export async function readSnapshot({ url, headers }: Dashboard): Promise<Snapsho
   const { location, 'content-type': type = 'no content type' } = response.headers;
   if (status === 401 || status === 403) return failed(`requires credentials (${String(status)})`, CREDENTIALS);
   if (status === 404) return failed('is not a dashboard (404)', WRONG_PATH);
-  if (status === 503) return failed('accepts no requests (503)', 'the application is shutting down; try again');
+  if (status === 503) return failed('accepts no requests (503)', 'the application may be shutting down; try again');
   if (status >= 300 && status < 400) {
     return failed(`redirects to ${oneLine(location ?? 'another page')} (${String(status)})`, CREDENTIALS);
   }
@@ -51,7 +51,7 @@ export async function readSnapshot({ url, headers }: Dashboard): Promise<Snapsho
   if (parsed.version !== 1) {
     return failed(
       `sends snapshots of version ${oneLine(String(parsed.version))}, but this doctor reads version 1`,
-      'run the doctor of the same release as the application',
+      'run the doctor from the same release as the application',
     );
   }
   return { ok: true, snapshot: parsed as Serialized<DashboardSnapshot> };

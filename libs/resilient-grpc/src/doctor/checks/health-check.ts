@@ -61,6 +61,6 @@ function unknown(service: string): Verdict {
     return ['warning', 'the health service has no status for the whole server', remedy];
   }
   const remedy =
-    "write the full name of one of its services, such as 'orders.v1.Orders'; --service '' checks the whole server";
+    "write the full name of one of the server's services, such as 'orders.v1.Orders'; --service '' checks the whole server";
   return ['failed', `the health service has no status for '${service}'`, remedy];
 }

@@ -37,7 +37,7 @@ describe('idleCheck', () => {
       closed(1_100, 'fin'),
       'warning',
       'after 1.1 s',
-      'increase this timeout; it is shorter than any connectionIdleTimeoutMs',
+      'increase this timeout; it is too short for any connectionIdleTimeoutMs',
     ],
     [
       'a load balancer drops idle connections before the client closes them',
@@ -66,7 +66,7 @@ describe('idleCheck', () => {
       { kind: 'ended-in-use', afterMs: 30_000, end: { how: 'goaway', details: 'max_age', afterMs: 30_000 } },
       'warning',
       'a connection in use was closed after 30 s (GOAWAY: max_age)',
-      'measure up to 24s',
+      'measure a shorter time: --idle 24s',
     ],
     [
       'the connection in use receives no response',

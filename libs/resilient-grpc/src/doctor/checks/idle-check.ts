@@ -25,12 +25,12 @@ export function idleCheck(outcome: IdleOutcome, limitMs: number): CheckResult {
     case 'ended-in-use': {
       const { afterMs, end } = outcome;
       const message = `a connection in use was closed after ${duration(afterMs)} (${how(end)})`;
-      const remedy = `the cause is a maximum connection age or a restart, not an idle timeout; measure up to ${seconds(afterMs * SAFE_SHARE)}`;
+      const remedy = `the cause is a maximum connection age or a restart, not an idle timeout; measure a shorter time: --idle ${seconds(afterMs * SAFE_SHARE)}`;
       return result('warning', message, remedy);
     }
     case 'unresponsive': {
       const message = `a connection in use received no response after ${duration(outcome.afterMs)}`;
-      return result('failed', message, 'check if the server is stuck or was stopped, then measure again');
+      return result('failed', message, 'check whether the server is stuck or was stopped, then measure again');
     }
     case 'not-opened':
       return result('skipped', `not checked: ${outcome.message}`);
@@ -64,11 +64,11 @@ function droppedVerdict({ answeredMs, lostMs, how }: Extract<IdleOutcome, { kind
 function recommendation(idleMs: number): string {
   const timeoutMs = idleTimeoutFor(idleMs);
   return timeoutMs === undefined
-    ? 'increase this timeout; it is shorter than any connectionIdleTimeoutMs'
+    ? 'increase this timeout; it is too short for any connectionIdleTimeoutMs'
     : `set connectionIdleTimeoutMs to ${String(timeoutMs)} or less in the client, or increase this timeout`;
 }
 
-/** Returns the settings that would prevent the finding, for programs. */
+/** Returns the settings that would prevent the finding, as facts for programs. */
 function settingsFor(outcome: IdleOutcome): Readonly<Record<string, number | undefined>> {
   const safeMs =
     outcome.kind === 'dropped' ? outcome.answeredMs : outcome.kind === 'closed' ? outcome.idleMs : undefined;

@@ -25,7 +25,7 @@ interface PingResult {
   withCall: boolean;
 }
 
-/** Checks whether the server tolerates a ping every `everyMs`, on a separate connection with an open call. */
+/** Checks whether the server tolerates a ping every `everyMs` milliseconds, on a separate connection with an open call. */
 export async function keepaliveCheck(
   address: TargetAddress,
   parameters: ConnectParameters,

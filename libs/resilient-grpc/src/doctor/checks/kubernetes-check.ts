@@ -9,7 +9,7 @@ const INSTALL =
   'install the client library in the application: npm i @kubernetes/client-node; on Node 20, npm i @kubernetes/client-node@1';
 
 /**
- * Registers the resolver of `kubernetes:` targets, and reports the number of the service's pods by condition, or the problem that prevents
+ * Registers the resolver for `kubernetes:` targets, and reports the number of the service's pods by condition, or the problem that prevents
  * calls.
  */
 export async function kubernetesCheck(target: string, timeoutMs: number): Promise<CheckResult> {

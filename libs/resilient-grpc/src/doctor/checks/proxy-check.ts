@@ -14,6 +14,6 @@ export function proxyCheck(target: string, canonicalTarget: string, env: Env): C
   const variable = PROXY_VARIABLES.find((name) => (env[name] ?? '') !== '');
   const message = `connections go through the proxy ${proxy}, set by ${variable ?? 'the environment'}`;
   const remedy =
-    'add the host to no_proxy if the server is in your own network; otherwise check that the proxy allows CONNECT';
+    'add the host to no_proxy if the server is on your own network; otherwise check that the proxy allows CONNECT';
   return resultsOf('proxy', { proxy, variable })('warning', message, remedy);
 }

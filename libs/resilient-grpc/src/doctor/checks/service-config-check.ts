@@ -63,7 +63,7 @@ export function serviceConfigCheck(
   }
   const parsed = parseServiceConfig(text, '');
   const unknown = parsed.ok && known !== undefined ? unknownNames(file, parsed.config, known) : [];
-  const message = `${file} is valid${known === undefined ? '' : `, compared with ${known.from}`}`;
+  const message = `${file} is valid${known === undefined ? '' : `; its names were compared with ${known.from}`}`;
   if (unknown.length === 0) return result('ok', message);
   const remedy = 'fix the names; entries for unknown services and methods apply to no call';
   return result('warning', message, remedy, unknown);

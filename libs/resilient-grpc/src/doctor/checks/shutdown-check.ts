@@ -39,7 +39,7 @@ export function shutdownCheck(times: ShutdownTimes): CheckResult {
   }
   if (readinessDelayMs === 0 && preStopMs === 0) {
     const remedy =
-      'set readinessDelayMs to 5000, or add a preStop sleep; new requests arrive for some seconds after SIGTERM';
+      'set readinessDelayMs to 5000, or add a preStop sleep; new requests arrive for a few seconds after SIGTERM';
     return result('warning', `the drain does not wait until the Service stops routing to the pod: ${message}`, remedy);
   }
   if (totalMs + MIN_SPARE_MS > gracePeriodMs) {

@@ -23,7 +23,7 @@ const KNOWN_SCHEMES = ['dns', 'unix', 'ipv4', 'ipv6'];
 /** Remedy if the name server does not respond. */
 const NAME_SERVER_REMEDY = 'check DNS on this host: /etc/resolv.conf, and that UDP port 53 is open';
 
-/** Returns the finding for a name that does not resolve; `undefined` if `code` has another cause. */
+/** Returns the finding for a name that does not resolve; `undefined` if `code` indicates another cause. */
 function unresolvedName(host: string, code: string): Finding | undefined {
   const [cause, remedy] = findingOf('name-not-resolved');
   const subject = `the name ${host} ${cause}`;

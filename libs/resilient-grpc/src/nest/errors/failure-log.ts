@@ -11,7 +11,7 @@ import { systemClock, type Clock } from '../../time/clock.js';
  * method of a gateway fail.
  */
 const MAX_KINDS = 20;
-/** Maximum number of characters of a remedy, which is a text of this library with an address or a command. */
+/** Maximum length of a remedy in characters. A remedy is written by this library and may contain an address or a command. */
 const MAX_REMEDY_LENGTH = 1_000;
 /** Codes with which an upstream rejects this process as its caller. */
 const CALLER_FAULT_CODES: ReadonlySet<StatusName> = new Set(['UNAUTHENTICATED', 'PERMISSION_DENIED']);
@@ -51,7 +51,7 @@ export class FailureLog {
     const { client, path, peer, code, codeName, reason, reachedServer } = error;
     if (REASONS_LOGGED_ELSEWHERE.has(reason)) return;
     const details = oneLine(error.details);
-    // The message ends with the remedy. It has a limit of its own, so that long details do not cut it off.
+    // The message ends with the remedy. The remedy has its own limit, so that long details do not cut it off.
     const remedy = oneLine(
       error.message.slice(`${String(code)} ${codeName}: ${error.details}`.length),
       MAX_REMEDY_LENGTH,

@@ -49,7 +49,7 @@ export class GrpcToHttpExceptionFilter implements ExceptionFilter<GrpcCallError>
     const node = nodeResponseOf(response);
     // In Nest 11, Fastify's adapter reports headers as sent only after the whole response has been sent.
     if (node.headersSent === true || httpAdapter.isHeadersSent(response)) {
-      // The status was already sent. Destroying the connection shows that the body is incomplete; a clean end would look like a success.
+      // The status was sent earlier. Destroying the connection shows that the body is incomplete; a clean end would look like a success.
       if (node.writableEnded !== true) node.destroy?.();
       return undefined;
     }

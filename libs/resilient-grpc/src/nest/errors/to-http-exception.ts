@@ -55,7 +55,7 @@ export interface HttpFieldViolation {
 /** Body of the HTTP response. */
 export interface GrpcHttpBody {
   readonly statusCode: number;
-  /** The upstream's message if its code describes the request, else the standard text of the HTTP status. */
+  /** The upstream's message if its code describes the request, otherwise the standard text of the HTTP status. */
   readonly message: string;
   /** Standard text of the HTTP status, if `message` is different. */
   readonly error?: string;
@@ -81,9 +81,10 @@ export class GrpcHttpException extends HttpException {
 }
 
 /**
- * Returns the HttpException for a failed call. Its status is that of google.rpc.Code, but 500 instead of 499 if the upstream cancelled the
- * call. The upstream's message is included only if its code describes the request (INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS,
- * FAILED_PRECONDITION, OUT_OF_RANGE). A message that this process, a proxy, or a transport wrote is never included.
+ * Returns the HttpException for a failed call. google.rpc.Code defines the HTTP status for each gRPC code; if the upstream cancelled the
+ * call, the status is 500 instead of 499. The upstream's message is included only if its code describes the request (INVALID_ARGUMENT,
+ * NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, OUT_OF_RANGE). A message that this process, a proxy, or a transport wrote is never
+ * included.
  */
 export function toHttpException(error: GrpcCallError): GrpcHttpException {
   const { codeName } = error;

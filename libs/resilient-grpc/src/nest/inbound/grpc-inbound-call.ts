@@ -38,7 +38,7 @@ export class GrpcInboundCall implements CapturedCall {
     if (Number.isFinite(deadline)) this.deadline = moment(deadline);
   }
 
-  /** Aborted when the call is cancelled, or by `stop`. Created on first access, because most inbound calls have no outgoing calls. */
+  /** Aborted when the call is cancelled, or by `stop`. Created on first access, because most inbound calls cause no outgoing calls. */
   get signal(): AbortSignal {
     if (this.controller !== undefined) return this.controller.signal;
     const { call } = this;

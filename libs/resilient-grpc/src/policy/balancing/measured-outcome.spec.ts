@@ -8,7 +8,7 @@ const { OK, NOT_FOUND, UNAVAILABLE, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, CANCE
 describe('measuredOutcome', () => {
   it.each<[string, VerdictKind, StatusCode, Verdict['reachedServer'], ReturnType<typeof measuredOutcome>]>([
     ['OK as a success', 'ok', OK, 'yes', 'succeeded'],
-    ['a status of the application as a success', 'server', NOT_FOUND, 'yes', 'succeeded'],
+    ['a status from the application as a success', 'server', NOT_FOUND, 'yes', 'succeeded'],
     ['UNAVAILABLE from the server as a failure', 'server', UNAVAILABLE, 'yes', 'failed'],
     ['a lost connection as a failure', 'connection-lost', UNAVAILABLE, 'maybe', 'failed'],
     ['an exceeded deadline as a failure', 'deadline', DEADLINE_EXCEEDED, 'maybe', 'failed'],

@@ -32,7 +32,7 @@ export function measuredOutcome({
       return 'succeeded';
     default:
       if (reachedServer === 'no') return undefined;
-      // Other statuses, such as NOT_FOUND, are normal responses of the application.
+      // Other statuses, such as NOT_FOUND, are normal responses from the application.
       return ENDPOINT_FAULTS.has(code) ? 'failed' : 'succeeded';
   }
 }

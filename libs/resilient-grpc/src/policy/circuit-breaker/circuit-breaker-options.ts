@@ -15,7 +15,7 @@ import {
   type CircuitBreakerPolicy,
 } from './circuit-breaker-policy.js';
 
-// Remedies for option names of Polly, resilience4j, cockatiel, and opossum.
+// Remedies for option names from Polly, resilience4j, cockatiel, and opossum.
 const KEY_REMEDIES = {
   threshold: 'write failureRatio, a ratio such as 0.5',
   failureRateThreshold: 'write failureRatio, a ratio such as 0.5',

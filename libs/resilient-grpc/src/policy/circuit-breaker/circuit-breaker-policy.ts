@@ -35,8 +35,8 @@ export interface CircuitBreakerPolicy {
 }
 
 /**
- * Default options. INTERNAL and UNKNOWN are not listed because servers use them for errors of a single request. RESOURCE_EXHAUSTED is not
- * listed because it may mean that a single user exceeded a quota.
+ * Default options. INTERNAL and UNKNOWN are not listed, because servers use them for errors in a single request. RESOURCE_EXHAUSTED is not
+ * listed, because it may mean that a single user exceeded a quota.
  */
 export const DEFAULT_CIRCUIT_BREAKER: CircuitBreakerPolicy = {
   failureRatio: 0.5,

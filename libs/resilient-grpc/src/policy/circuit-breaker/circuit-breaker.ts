@@ -39,7 +39,7 @@ export interface CircuitTransition {
   readonly total: number;
 }
 
-/** Attempts on one open connection count as lost together if they fail within this time of the first. */
+/** Attempts on one open connection count as lost together if they fail within this time of the first failure. */
 const LOSS_WINDOW_MS = 250;
 
 /** The last counted loss of attempts on one connection. */
@@ -51,7 +51,7 @@ interface Loss {
 }
 
 /**
- * Rejects attempts while too many of them fail, and admits single probes to detect when attempts succeed again.
+ * Rejects attempts after too many of them have failed, and admits single probes to detect when attempts succeed again.
  *
  * This is a custom implementation because cockatiel's breakers, like Polly's, have three faults. A late result of an attempt admitted
  * before the break can override the result of a probe. A hanging probe keeps the circuit half open forever. A cancelled probe closes the

@@ -10,9 +10,9 @@ export interface AdaptiveLimitBounds {
 
 /**
  * Result of a call, as evidence about the load of its server. 'served': the server responded after `latencyMs`. 'timed-out': it did not
- * respond within `latencyMs`. 'cancelled': the call was ended early, which is evidence only if the server was slow. 'refused': the server
- * rejected the call because it is overloaded; its latency is ignored. Calls that failed for another reason must not be recorded: their
- * latency does not show how long the server works on a call.
+ * respond within `latencyMs`. 'cancelled': the call was ended early, which is evidence only if the server was slow. 'refused': an
+ * overloaded server rejected the call; the latency is ignored. Calls that failed for another reason must not be recorded: their latency
+ * does not show how long the server works on a call.
  */
 export type LoadEvidence = 'served' | 'timed-out' | 'cancelled' | 'refused';
 
@@ -20,7 +20,7 @@ export type LoadEvidence = 'served' | 'timed-out' | 'cancelled' | 'refused';
 const MIN_SAMPLES = 20;
 /** Number of calls that determine the unloaded latency. */
 const BASELINE_SAMPLES = 50;
-/** The limit decreases if the mean latency exceeds the unloaded latency by this factor. A call then waits 0.6 times its service time. */
+/** The limit decreases if the mean latency is above this multiple of the unloaded latency. A call then waits 0.6 times its service time. */
 const LOADED_LATENCY = 1.6;
 const DECREASE = 0.9;
 /** Share by which the limit grows per measurement; it grows by at least 1. */
@@ -32,7 +32,7 @@ const MEASUREMENTS_PER_PROBE = 200;
 const PROBE_SHARE = 0.5;
 /** Weight of a probe that finds a lower latency. */
 const PROBE_WEIGHT = 0.3;
-/** A probe may raise the unloaded latency by this factor at most, because other clients may load the server while it runs. */
+/** A probe may raise the unloaded latency by this factor at most, because other clients may load the server during the probe. */
 const PROBE_RISE = 1.02;
 /** Weight of a measurement while the limit has no effect. */
 const IDLE_WEIGHT = 0.1;
@@ -50,8 +50,8 @@ interface Decrease {
 }
 
 /**
- * Concurrency limit that follows latency. It increases while calls take about as long as without load. It decreases while they take longer,
- * because the additional time is then assumed to be spent in a queue on the server.
+ * Concurrency limit that follows latency. It increases while the mean latency is at most 1.6 times the latency without load. It decreases
+ * while the mean latency is higher, because the additional time is then assumed to be spent in a queue on the server.
  *
  * A measurement ends after a number of calls, not after a time. Except during a probe, this number is at least the limit, so that the
  * measurement covers a round trip of all concurrent calls. The unloaded latency is measured with the first calls, while fewer than half of

@@ -3,7 +3,7 @@ import type { Verdict } from '../evidence/verdict.js';
 
 /**
  * Outcome of the attempt that a permit admitted. 'succeeded': it ended with OK. 'timed-out': it did not end before its deadline or timeout.
- * 'refused': the server rejected it because it is overloaded. 'cancelled': the caller or the client cancelled it. 'not-sent': no server
+ * 'refused': an overloaded server rejected it. 'cancelled': the caller or the client cancelled it. 'not-sent': no server
  * application received it. 'failed': it failed in any other way.
  */
 export type PermitOutcome = 'succeeded' | 'failed' | 'timed-out' | 'refused' | 'cancelled' | 'not-sent';

@@ -48,7 +48,7 @@ export type ConnectFailureKind =
   | 'certificate-name'
   /** The server's certificate is self-signed, and the client does not trust it. */
   | 'certificate-self-signed'
-  /** The client does not trust the authority that issued the certificate. */
+  /** The client does not trust the certificate authority that issued the certificate. */
   | 'certificate-untrusted'
   /** Any other rejected certificate, such as a revoked one. */
   | 'certificate-rejected'
@@ -133,7 +133,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   },
   'server-uses-tls': {
     cause: 'uses TLS, but the client does not',
-    remedy: 'set tls: {} in the client, or tls: { ca } for a private authority',
+    remedy: 'set tls: {} in the client, or tls: { ca } for a private certificate authority',
     doctorOption: '--tls or --ca FILE',
     reconnect: 'not-http2',
   },
@@ -199,7 +199,7 @@ export const CONNECT_FAILURES: Readonly<Record<ConnectFailureKind, ConnectFailur
   },
   'certificate-untrusted': {
     cause: 'sends a certificate whose authority the client does not trust',
-    remedy: 'set the authority: tls: { ca } in the client, or configure the server to send the full chain',
+    remedy: 'set the certificate authority: tls: { ca } in the client, or configure the server to send the full chain',
     doctorOption: SET_AUTHORITY,
     reconnect: 'other',
   },

@@ -1,4 +1,4 @@
-/** Reason why a value is not a valid deadline, and its correction. */
+/** Reason why a value is not a valid deadline, and the remedy. */
 export interface DeadlineProblem {
   readonly problem: string;
 }

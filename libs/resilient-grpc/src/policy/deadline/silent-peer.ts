@@ -21,7 +21,7 @@ export function checkReceived(last: ReceivedBytes | undefined, bytesRead: number
 }
 
 /**
- * Returns the duration for which a connection has received nothing while an attempt on it was running, from `startedAt` to `now`.
+ * Returns the time for which a connection received nothing during an attempt that was running from `startedAt` to `now`.
  * `undefined` if data arrived since the latest check, or if the silence is short or began more than 500 ms after `startedAt`. Also
  * `undefined` if the latest check is missing or old: this process may have been blocked, with unread data.
  */

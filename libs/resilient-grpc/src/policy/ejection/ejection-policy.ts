@@ -41,8 +41,8 @@ export interface EjectUnhealthyOptions {
    */
   readonly panicThresholdPercent?: number | undefined;
   /**
-   * Time in milliseconds, 0 or more, over which an endpoint that returns or appears ramps up to its full share of the calls. It starts with
-   * a tenth of that share. 0 disables slow start.
+   * Time in milliseconds, 0 or more, over which a new or returning endpoint ramps up to its full share of the calls. It starts with a tenth
+   * of that share. 0 disables slow start.
    * @defaultValue 10000
    */
   readonly slowStartMs?: number | undefined;
@@ -54,7 +54,7 @@ export interface RateRule {
   readonly enforcementPercent: number;
   /** Minimum number of endpoints with enough attempts. */
   readonly minimumEndpoints: number;
-  /** Minimum number of attempts of an endpoint. */
+  /** Minimum number of attempts on an endpoint. */
   readonly minimumAttempts: number;
 }
 

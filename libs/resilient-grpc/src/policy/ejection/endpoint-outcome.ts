@@ -2,7 +2,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { AttemptEvidence } from '../evidence/attempt-evidence.js';
 import type { Verdict } from '../evidence/verdict.js';
 
-/** Outcome of an attempt as evidence about its endpoint. 'none': it is no evidence. */
+/** Outcome of an attempt as evidence about its endpoint. 'none': the attempt is not evidence. */
 export type EndpointOutcome = 'success' | 'failure' | 'none';
 
 /**
@@ -18,8 +18,8 @@ const DEFAULT_MIN_TIMEOUT_MS = 1_000;
 
 /**
  * Classifies an attempt as evidence about its endpoint. Envoy splits failures the same way: its `gateway_failure` and
- * `local_origin_failure` count; errors of the application do not. A status of the application, such as NOT_FOUND or INTERNAL, shows that
- * the endpoint responds.
+ * `local_origin_failure` count; application errors do not. A status from the application, such as NOT_FOUND or INTERNAL, shows that the
+ * endpoint responds.
  *
  * @param elapsedMs duration of the attempt
  * @param usualMs median latency of the endpoints; `undefined` if it is unknown
@@ -61,7 +61,7 @@ export function endpointOutcome(
       return verdict.code === StatusCode.UNAVAILABLE ? 'failure' : 'success';
     case 'deadline':
     case 'attempt-timeout':
-      // A deadline that ends a stream with a response is not a failure of the endpoint.
+      // If the response has started, the deadline or timeout is not a failure of the endpoint.
       return verdict.reachedServer === 'yes' ? 'none' : timedOut(elapsedMs, usualMs);
   }
 }

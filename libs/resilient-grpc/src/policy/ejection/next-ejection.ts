@@ -18,7 +18,7 @@ export type EjectionEvidence =
     }
   /** Median latency of the endpoint and of the others. */
   | { readonly reason: 'latency'; readonly medianMs: number; readonly othersMs: number }
-  /** No response for `silentMs`, while `unanswered` unary attempts wait and other endpoints respond. */
+  /** No response for `silentMs`, while `unanswered` unary attempts are waiting and other endpoints respond. */
   | { readonly reason: 'no-response'; readonly silentMs: number; readonly unanswered: number };
 
 /** Reason for an ejection. */
@@ -75,21 +75,21 @@ const EJECTION_JITTER = 0.1;
 const MIN_SILENCE_MS = 1_000;
 /** The silence must also be at least this multiple of the longest recent latency of the other endpoints. */
 const MIN_SILENCE_LATENCIES = 2;
-/** Minimum number of unary attempts that wait for a response. */
+/** Minimum number of unary attempts that are waiting for a response. */
 const MIN_UNANSWERED = 5;
 /**
  * Maximum failure share of the other endpoints, as a multiple of the endpoint's own share. A higher share is taken to mean that all
- * endpoints fail.
+ * endpoints are failing.
  */
 const MAX_OTHERS_FAILURE_FACTOR = 0.5;
 
 /**
- * Decides which endpoints are ejected and which return. It is called every 250 ms while calls run, or while an endpoint is ejected or in
- * slow start. It is also called after consecutive failures of an endpoint.
+ * Decides which endpoints are ejected and which return. It is called every 250 ms while calls are running, or while an endpoint is ejected
+ * or in slow start. It is also called after consecutive failures of an endpoint.
  *
  * @param isIntervalOver true if the counts of the interval are complete; the two rate rules apply only then
- * @param failing address of the endpoint that has just failed. Only the rule of consecutive failures is then applied, and only to this
- * endpoint. The other rules would take too much CPU time while many endpoints fail.
+ * @param failing address of the endpoint that has just failed. Only the consecutive-failures rule is then applied, and only to this
+ * endpoint. The other rules would take too much CPU time while many endpoints are failing.
  */
 export function decideEjections(
   endpoints: readonly EndpointView[],
@@ -255,7 +255,7 @@ function consecutiveFailures(
   if (policy.consecutiveFailures === undefined || failures < policy.consecutiveFailures) return undefined;
   const others = fleet.others(endpoint);
   if (others.length === 0) return undefined;
-  // If all endpoints fail, ejecting one only moves its calls to others that also fail.
+  // If all endpoints are failing, ejecting one only moves its calls to others that are also failing.
   const othersShare = meanOf(others, (other) => other.record.failureShare);
   return othersShare <= failureShare * MAX_OTHERS_FAILURE_FACTOR
     ? { reason: 'consecutive-failures', failures }

@@ -15,7 +15,7 @@ export interface OutlierDetection {
   /** Maximum duration of an ejection. @defaultValue '300s' */
   readonly maxEjectionTime?: string | undefined;
   /**
-   * Percentage of ejected endpoints at which no further endpoint is ejected. At least half of the endpoints always stay in use.
+   * Percentage of ejected endpoints at which no further endpoint is ejected. Ejections always leave at least half of the endpoints in use.
    * @defaultValue 10
    */
   readonly maxEjectionPercent?: number | undefined;
@@ -31,7 +31,7 @@ export interface OutlierDetection {
         readonly enforcementPercentage?: number | undefined;
         /** Minimum number of endpoints with `requestVolume` attempts. @defaultValue 5 */
         readonly minimumHosts?: number | undefined;
-        /** Minimum number of attempts of an endpoint in the interval. @defaultValue 100 */
+        /** Minimum number of attempts on an endpoint in the interval. @defaultValue 100 */
         readonly requestVolume?: number | undefined;
       }
     | undefined;
@@ -44,7 +44,7 @@ export interface OutlierDetection {
         readonly enforcementPercentage?: number | undefined;
         /** Minimum number of endpoints with `requestVolume` attempts. @defaultValue 5 */
         readonly minimumHosts?: number | undefined;
-        /** Minimum number of attempts of an endpoint in the interval. @defaultValue 50 */
+        /** Minimum number of attempts on an endpoint in the interval. @defaultValue 50 */
         readonly requestVolume?: number | undefined;
       }
     | undefined;

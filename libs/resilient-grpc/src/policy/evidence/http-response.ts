@@ -16,7 +16,7 @@ export function describeHttpResponse(status: number | undefined, contentType: st
   return `Received ${code} ${type}: a proxy or web server responded instead of the gRPC server`;
 }
 
-/** Describes a non-gRPC response of a stream that ended with `details`; returns `undefined` for any other response. */
+/** Describes a non-gRPC response on a stream that ended with `details`; returns `undefined` for any other response. */
 export function httpResponseOf(details: string, contentType: string | undefined): string | undefined {
   const status = HTTP_STATUS.exec(details)?.[1];
   const isHttp = contentType === undefined ? status !== undefined : !isGrpcContentType(contentType);

@@ -330,7 +330,7 @@ describe('pushback of a hedged call', () => {
   });
 
   it.each<[string, readonly Ended[]]>([
-    ['of a server that shuts down', [ended(110, 'server', { pushback: '300', lostWith: LOST })]],
+    ['of a server that is shutting down', [ended(110, 'server', { pushback: '300', lostWith: LOST })]],
     [
       'of another server',
       [ended(110, 'server', { pushback: '300' }), ended(120, 'connection-lost', { lostWith: LOST })],

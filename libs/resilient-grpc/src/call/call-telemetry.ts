@@ -34,7 +34,7 @@ export interface ClientTelemetry {
 export interface ClientFigures {
   /** Number of connections, including idle ones and those of replaced channels, until they close or receive GOAWAY. */
   readonly openConnections: number;
-  /** Number of calls that wait for the channel. */
+  /** Number of calls that are waiting for the channel. */
   readonly waiting: number;
   /** Waiting time of the oldest waiting call in milliseconds; 0 if no call is waiting. */
   readonly oldestWaitMs: number;

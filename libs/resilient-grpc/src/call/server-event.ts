@@ -23,7 +23,7 @@ export type GrpcServerEvent = {
     }
   /** The server ended a stream that was idle in both directions. */
   | { readonly type: 'stream-idle'; readonly path: string; readonly peer: string; readonly idleMs: number }
-  /** A handler still runs after its call has ended. */
+  /** A handler is still running after its call has ended. */
   | { readonly type: 'handler-leak'; readonly path: string; readonly overMs: number }
   /**
    * A call failed because its Observable emitted responses faster than the client read them, and exceeded `maxQueuedResponseBytes`. `bytes`

@@ -8,7 +8,7 @@ export function listenAddress(url: string, port: number | undefined): string {
   return `${host}:${String(port)}`;
 }
 
-/** Describes why a server could not listen on `url`, from the error of grpc-js: expected and actual value, cause, and remedy. */
+/** Describes why a server could not listen on `url`, based on the error from grpc-js: expected and actual value, cause, and remedy. */
 export function listenProblem(url: string, error: unknown): string {
   const text = errorMessage(error);
   // grpc-js lists the errors of all addresses to which the name resolves.

@@ -105,7 +105,7 @@ export class ServerDrain {
   run(): Promise<ServerDrainReport> {
     this.begin();
     const { server, beganAt } = this;
-    // This result is not stored, because the server may start to listen later, and the next call must then drain it.
+    // This result is not stored, because the server may start to listen later, and the next `run()` must then drain it.
     if (server === undefined || beganAt === undefined) return Promise.resolve(NO_DRAIN);
     this.running ??= this.runOnce(server, beganAt);
     return this.running;

@@ -17,8 +17,8 @@ export type VerdictKind =
   /** The attempt failed locally, because of its metadata, its credentials, an interceptor, or the size of a request message. */
   | 'local'
   /**
-   * The server's transport rejected the stream. `reachedServer` is 'no' if a GOAWAY had a lower last stream id; 'maybe' if the stream
-   * was only reset with REFUSED_STREAM, which proxies also send for processed requests.
+   * The server's transport rejected the stream. `reachedServer` is 'no' if the last stream id of a GOAWAY is lower than the id of the
+   * stream; 'maybe' if the stream was only reset with REFUSED_STREAM, which proxies also send for processed requests.
    */
   | 'refused'
   /** The connection or its stream was lost without a gRPC response, whatever the code is. */
@@ -27,7 +27,7 @@ export type VerdictKind =
   | 'http'
   /** The server sent only a status, without headers or messages. Also includes other resets, such as PROTOCOL_ERROR. */
   | 'server'
-  /** The overloaded server refused the attempt before its handler ran. Classified by `verdictOf`. */
+  /** An overloaded server refused the attempt before its handler ran. Classified by `verdictOf`. */
   | 'overloaded'
   /** The attempt failed after headers or messages had arrived. */
   | 'committed'

@@ -20,8 +20,8 @@ export function firstBackoffMs(maxMs: number, random: Random): number {
 }
 
 /**
- * Returns the milliseconds until the next connection attempt after `count` consecutive connections (1 or more) closed immediately after
- * they were established. Replaces grpc-js's backoff, which READY resets, with the backoff of failed connection attempts.
+ * Returns the milliseconds until the next connection attempt, given that `count` consecutive connections (1 or more) closed immediately
+ * after they were established. Replaces grpc-js's backoff, which READY resets, with the backoff of failed connection attempts.
  */
 export function shortLivedBackoffMs(count: number, random: Random): number {
   return jitter(Math.min(FIRST_BACKOFF_MS * GROWTH ** Math.max(count - 1, 0), MAX_BACKOFF_MS), JITTER, random);

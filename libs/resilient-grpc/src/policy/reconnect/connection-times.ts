@@ -21,7 +21,7 @@ export interface ConnectTimeoutInput {
  * handshakes. A `baseMs` above two minutes is used unchanged.
  */
 export function connectTimeoutMs({ baseMs, timeouts, graceMs, insideGrace }: ConnectTimeoutInput): number {
-  // Several short attempts that fit into the grace period find a recovered server sooner.
+  // Several short attempts that fit into the grace period find a recovered server sooner than one long attempt.
   if (insideGrace && baseMs < graceMs) return baseMs;
   return Math.max(Math.min(baseMs * TIMEOUT_GROWTH ** timeouts, MAX_TIMEOUT_MS), baseMs);
 }

@@ -17,7 +17,7 @@ export interface EarlyReconnectInput {
   readonly lastClosedImmediately: boolean;
   /** Class of the last failure; `undefined` if no attempt has failed. */
   readonly failure: ReconnectClass | undefined;
-  /** Failed connection attempts in this outage, including this one. */
+  /** Number of failed connection attempts in this outage, including the latest. */
   readonly connectAttempts: number;
 }
 
@@ -48,7 +48,7 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
       const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);
       return jitter(Math.min(grown, MAX_DELAY_MS), JITTER, random);
     }
-    // Repeating slow failures and failed TLS handshakes would cost a starting server more than the client.
+    // More attempts that fail slowly, or in the TLS handshake, would cost a starting server more than the client.
     case 'other':
     case undefined:
       return undefined;

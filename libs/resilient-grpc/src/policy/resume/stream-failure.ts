@@ -27,7 +27,7 @@ export type FailureKind =
   | 'final-status'
   /** Failure that the client detected and the next call would repeat, such as an invalid response. Includes reasons of later versions. */
   | 'local'
-  /** The caller cancelled the stream or its deadline passed; the next call would end in the same way. */
+  /** The caller cancelled the stream, or the deadline passed; the next call would end in the same way. */
   | 'ended-by-caller'
   /** The process or the client is shutting down. */
   | 'client-closing'

@@ -29,7 +29,7 @@ export interface LoggedFailure {
 export interface OutageImpact {
   /** The latest failure to connect; `undefined` if the channel is connected, or if no attempt to connect has failed. */
   readonly failure?: LoggedFailure | undefined;
-  /** Number of calls that wait for the channel. */
+  /** Number of calls that are waiting for the channel. */
   readonly waiting: number;
   /** Number of calls since the creation of the client that failed because no connection was available. */
   readonly failed: number;

@@ -67,8 +67,8 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     /** Timing of the shutdown. */
     readonly drain?: DrainOptions | undefined;
     /**
-     * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each option, the most specific pattern wins. A
-     * pattern that matches no method makes server startup fail.
+     * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each option, the most specific pattern wins.
+     * A pattern that matches no method makes server startup fail.
      */
     readonly methods?: Readonly<Record<string, ServerMethodOptions>> | undefined;
     /**

@@ -67,7 +67,7 @@ export interface GoawayOptions {
 
 /** TLS options of the connection to the upstream. */
 export interface UpstreamTls {
-  /** Certificate authority in PEM. @defaultValue the authorities of Node */
+  /** Certificate authority in PEM. @defaultValue the certificate authorities of Node */
   readonly ca?: string | Buffer | undefined;
   /** Key of the proxy in PEM, used with `cert`, for upstreams that request a client certificate. */
   readonly key?: string | Buffer | undefined;

@@ -39,7 +39,7 @@ const MAX_STATUS_FLUSH_FRACTION = 0.1;
  */
 export class ServerDrain {
   private server: DrainedServer | undefined;
-  /** True if a drain was requested, even before the server listens. */
+  /** True if a drain was requested, even if the server is not listening yet. */
   draining = false;
   /** Resolves after the readiness delay; immediately if there is none, or if the drain has not started. */
   ready: Promise<void> = Promise.resolve();

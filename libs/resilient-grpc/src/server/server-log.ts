@@ -103,7 +103,7 @@ function overloadLine(event: EventOf<'overload'>): LogLine {
     const beyond = limit && `calls beyond maxQueuedCalls (${String(limit.maxQueued)}) and `;
     const text =
       `overloaded: ${reached ?? ''}${counted(queued, 'unary call')} waiting for a handler; ` +
-      `${beyond ?? ''}calls that cannot be served in time are refused (RESOURCE_EXHAUSTED), see docs/overload.md`;
+      `${beyond ?? ''}calls that cannot be served in time are refused (RESOURCE_EXHAUSTED); see docs/overload.md`;
     return new LogLine('warn', text, { event: type, phase, queued, ...(limit && { limit: limit.maxConcurrent }) });
   }
   const { shed, durationMs } = event;
@@ -127,7 +127,7 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
       return [
         'warn',
         `handler still running ${duration(event.overMs)} after the call ended; stop it with @CallSignal(), ` +
-          'Observable teardown or `finally`',
+          'Observable teardown, or `finally`',
         { overMs: Math.round(event.overMs) },
       ];
     case 'responses-overflow':

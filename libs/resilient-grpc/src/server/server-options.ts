@@ -84,8 +84,8 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      */
     readonly maxConnectionAgeMs?: number | undefined;
     /**
-     * Time in milliseconds, 0 or more, that open calls can continue after the GOAWAY for connection age; then they end with UNAVAILABLE.
-     * See gRFC A9.
+     * Time in milliseconds, 0 or more, for which open calls can continue after the GOAWAY at the maximum age; then they end with
+     * UNAVAILABLE. See gRFC A9.
      * @defaultValue none
      */
     readonly maxConnectionAgeGraceMs?: number | undefined;

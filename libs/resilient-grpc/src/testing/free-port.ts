@@ -22,7 +22,7 @@ export async function freePort(): Promise<number> {
     if (await isFree(port)) return port;
   }
   throw new Error(
-    'freePort: expected a free port from 20000 to 29999, got none; stop the servers that listen on these ports',
+    'freePort: expected a free port from 20000 to 29999, got none; stop the servers that are listening on these ports',
   );
 }
 

@@ -98,7 +98,7 @@ type EndedEvent = Extract<HedgeEvent, { type: 'ended' }>;
 export interface HedgeDecision {
   readonly state: HedgeState;
   /**
-   * 'send': send another attempt now. 'resend': send the ended attempt again; it does not count. 'wait': wait for the attempts in
+   * 'send': send another attempt now. 'resend': send the ended attempt again, without counting it again. 'wait': wait for the attempts in
    * flight or for `dueAt`. 'win': the ended attempt succeeded; cancel the others. 'fail': the call ends with the status of the ended
    * attempt; cancel the others.
    */

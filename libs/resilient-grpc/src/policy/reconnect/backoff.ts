@@ -1,6 +1,6 @@
 import { jitter, type Random } from '../../time/random.js';
 
-/** Backoff after the first failed connection attempt, in milliseconds. grpc-js multiplies it by 1.6 with each further failure. */
+/** Backoff after the first failed connection attempt, in milliseconds. grpc-js multiplies it by 1.6 after each further failure. */
 const FIRST_BACKOFF_MS = 1_000;
 const FIRST_BACKOFF_JITTER = 0.5;
 /** Maximum backoff, before grpc-js's jitter of ±20%. */

@@ -16,7 +16,7 @@ export interface ConnectTimeoutInput {
 }
 
 /**
- * Returns the timeout of a connection attempt in milliseconds. It increases after each attempt that timed out, up to two minutes, except
+ * Returns the timeout of a connection attempt in milliseconds. It increases after each attempt that times out, up to two minutes, except
  * during a grace period that is longer than `baseMs`. Without the increase, many TLS clients of a busy server would never finish their
  * handshakes. A `baseMs` above two minutes is used unchanged.
  */

@@ -48,7 +48,7 @@ export interface RetryInput {
   readonly attempts: number;
   /** Retries since the last pushback, or since the call started. */
   readonly retriesSincePushback: number;
-  /** True if part of the response was delivered to the caller: headers it requested, or messages of a stream. */
+  /** True if part of the response was delivered to the caller: headers that the caller requested, or messages of a stream. */
   readonly delivered: boolean;
   /** Number of attempts of this call that were never sent, including this one if it was not sent. @defaultValue 0 */
   readonly unsent?: number;

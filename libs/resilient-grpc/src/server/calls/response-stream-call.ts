@@ -224,7 +224,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   }
 }
 
-/** Closes a result that will not be read, because an iterator that is never started keeps open what its handler opened. */
+/** Closes an unread result, because an iterator that is never started would keep open what its handler opened. */
 function releaseUnread(result: unknown): void {
   if (!isAsyncIterable(result) || isObservable(result)) return;
   try {

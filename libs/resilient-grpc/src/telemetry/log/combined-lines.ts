@@ -12,7 +12,7 @@ const MAX_LISTED_SUBJECTS = 20;
 /** The event that comes first in a combined line: a failed call that may have had an effect. An operator may have to check such calls. */
 const TOP_SEVERITY_EVENT = 'attempt-end';
 
-/** The latest unwritten line of a kind about one method or address, and the number of lines it represents. */
+/** The latest unwritten line of one kind about one method or address, and the number of lines that it represents. */
 interface PendingLine {
   readonly line: LogLine;
   readonly at: number;

@@ -20,7 +20,8 @@ export function listenProblem(url: string, error: unknown): string {
 function explain(url: string, reason: string): readonly [expected: string, remedy: string] {
   const isSocket = url.startsWith('unix:');
   if (reason.includes('EADDRINUSE')) {
-    if (isSocket) return ['a free address', 'stop the process that is listening there, or remove the file if no process is'];
+    if (isSocket)
+      return ['a free address', 'stop the process that is listening there, or remove the file if no process is'];
     return ['a free address', 'stop the process that is listening there, or write another port'];
   }
   if (isSocket)

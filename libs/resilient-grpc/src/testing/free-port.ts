@@ -10,9 +10,9 @@ const PORTS = 10_000;
 let next = Math.trunc(systemRandom() * PORTS);
 
 /**
- * Returns a port of 127.0.0.1 on which no server is listening. The system does not assign this port to outgoing connections or to servers that
- * listen on port 0, so it stays free while a server is restarting. Within a process, the function returns a port again only after it has tried
- * all others.
+ * Returns a port of 127.0.0.1 on which no server is listening. The system does not assign this port to outgoing connections or to servers
+ * that listen on port 0, so it stays free while a server is restarting. Within a process, the function returns a port again only after it
+ * has tried all others.
  * @throws Error if servers are listening on all ports from 20,000 to 29,999
  */
 export async function freePort(): Promise<number> {

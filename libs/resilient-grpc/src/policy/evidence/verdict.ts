@@ -21,7 +21,7 @@ export type VerdictKind =
    * stream; 'maybe' if the stream was only reset with REFUSED_STREAM, which proxies also send for processed requests.
    */
   | 'refused'
-  /** The connection or its stream was lost without a gRPC response, whatever the code is. */
+  /** The connection or its stream was lost without a response from the server's application, whatever the code is. */
   | 'connection-lost'
   /** An HTTP response that is not gRPC, from a proxy or a gateway. */
   | 'http'

@@ -47,8 +47,8 @@ export interface ServerMethodOptions {
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   /**
-   * Maximum number of calls that can wait at each concurrency limit, 0 or more. It applies separately to calls with and without a deadline.
-   * Further calls, and calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
+   * Maximum number of calls that can wait at each concurrency limit, 0 or more. The limit applies separately to calls with and without a
+   * deadline. Further calls, and calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
    * @defaultValue 1000
    */
   readonly maxQueuedCalls?: number | undefined;

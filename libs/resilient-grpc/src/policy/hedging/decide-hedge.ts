@@ -65,7 +65,7 @@ export interface HedgeGates {
   readonly hedges: Pick<HedgeBudget, 'allows' | 'onHedge'>;
   /** Time until the deadline of the call in milliseconds; Infinity if it has none. */
   readonly remainingMs: number;
-  /** True while the client drains. Slow attempts are not hedged then; failed attempts are still replaced. */
+  /** True while the client is draining. Slow attempts are not hedged then; failed attempts are still replaced. */
   readonly draining: boolean;
   /** True if the call serves an inbound retry. An attempt that may have reached a server is then not replaced. */
   readonly inRetryChain?: boolean;

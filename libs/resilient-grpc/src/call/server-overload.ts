@@ -2,7 +2,7 @@
 export interface ServerOverload {
   /** Start of the current overload; `undefined` if the server is not overloaded. */
   readonly since: Date | undefined;
-  /** Number of unary calls that are waiting for their handler. */
+  /** Number of unary calls that are waiting for their handlers. */
   readonly queued: number;
   /** Number of calls refused because of an overload, since the server was created. */
   readonly shed: number;

@@ -140,7 +140,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
       .reverse()
       .map((source) => source.close())
       .filter((end) => end !== undefined);
-    // A handler that has not returned is still running, and a generator keeps running until its next `yield`.
+    // A handler that has not returned is still running, and a generator runs until its next `yield`.
     if (closing.length > 0) {
       void Promise.allSettled(closing).then(() => {
         this.release();

@@ -4,7 +4,7 @@ import { describeSecret, describeValue, pathOf, problemMessage } from './describ
 import { isUnknownKey } from './option-schemas.js';
 import { numberRemedy } from './value-rules.js';
 
-/** Maximum number of listed problems. If there are more, an additional entry states how many. */
+/** Maximum number of listed problems. If there are more, an additional entry states how many are not listed. */
 const MAX_PROBLEMS = 100;
 
 const SECRET_PATH = /\.(?:tls(?!\.(?:serverName|reload))|credentials|metadata)\b|http_connect_creds/;

@@ -77,7 +77,7 @@ export class OverloadQueue<T extends WaitingCall> {
   private plainVariance = 0;
   /** Weight of the calls with a deadline for which `refuses` returned false, and which have not been added since. */
   private announced = 0;
-  /** Weight of the calls that were not served although it was their turn, counted from the last time the queue was empty. */
+  /** Weight of the calls that were not served when their turn came, counted from the last time the queue was empty. */
   private skipped = 0;
   private skippedVariance = 0;
   private emptySince = 0;
@@ -311,8 +311,7 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   /**
-   * Records a call that is not served although it is its turn. A server that queues everything would have served the call before the call
-   * ended.
+   * Records a call that is not served when its turn comes. A server that queues everything would have served the call before the call ended.
    */
   private skip({ weight, variance }: T): void {
     this.skipped += weight;

@@ -102,7 +102,7 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     readonly health?: boolean | undefined;
     /**
      * Sets the health of the server and its services to NOT_SERVING while the server refuses calls because of an overload. Use it only if
-     * other servers have the capacity for these calls. Otherwise, they become overloaded next.
+     * other servers have the capacity for these calls. Otherwise, the other servers become overloaded next.
      * @defaultValue false
      */
     readonly notServingInOverload?: boolean | undefined;

@@ -111,7 +111,7 @@ export class ReleasePace {
     this.failedCount++;
   }
 
-  /** Records that this side ended a released call before its deadline. Such an end is no evidence about the server. */
+  /** Records that this side ended a released call before its deadline. Such an end provides no evidence about the server. */
   cancelled(now: number, kind: ReleasedKind = 'unary'): void {
     this.advance(now);
     this.settle(kind);

@@ -29,7 +29,7 @@ export type TrustReason =
   | 'new'
   /** The connection received at least one byte. */
   | 'bytes-received'
-  /** The event loop of this process was delayed, so the timeouts and the silence are no evidence against the connection. */
+  /** The event loop of this process was delayed, so the timeouts and the silence are not evidence against the connection. */
   | 'own-delay'
   /** No further call has timed out for a long time. */
   | 'forgotten'

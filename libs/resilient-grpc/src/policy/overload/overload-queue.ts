@@ -311,7 +311,8 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   /**
-   * Records a call that is not served when its turn comes. A server that queues everything would have served the call before the call ended.
+   * Records a call that is not served when its turn comes. A server that queues everything would have served the call before the call
+   * ended.
    */
   private skip({ weight, variance }: T): void {
     this.skipped += weight;

@@ -129,7 +129,7 @@ describe('start without usable protos or address', () => {
     const { url } = await started(await serveOrders());
     const { app } = await serveOrders({ url });
     expect((await failureOf(app.startAllMicroservices())).message).toMatch(
-      /\.url: expected a free address, got 'unix:[^']*' \(listen EADDRINUSE: .*\); stop the process that listens there/,
+      /\.url: expected a free address, got 'unix:[^']*' \(listen EADDRINUSE: .*\); stop the process that is listening there/,
     );
   });
 });

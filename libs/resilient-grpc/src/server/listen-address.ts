@@ -8,7 +8,7 @@ export function listenAddress(url: string, port: number | undefined): string {
   return `${host}:${String(port)}`;
 }
 
-/** Describes why a server could not listen on `url`, from the error of grpc-js: expected and actual value, cause, and remedy. */
+/** Describes why a server could not listen on `url`, based on the error from grpc-js: expected and actual value, cause, and remedy. */
 export function listenProblem(url: string, error: unknown): string {
   const text = errorMessage(error);
   // grpc-js lists the errors of all addresses to which the name resolves.
@@ -20,8 +20,9 @@ export function listenProblem(url: string, error: unknown): string {
 function explain(url: string, reason: string): readonly [expected: string, remedy: string] {
   const isSocket = url.startsWith('unix:');
   if (reason.includes('EADDRINUSE')) {
-    if (isSocket) return ['a free address', 'stop the process that listens there, or remove the file if none does'];
-    return ['a free address', 'stop the process that listens there, or write another port'];
+    if (isSocket)
+      return ['a free address', 'stop the process that is listening there, or remove the file if no process is'];
+    return ['a free address', 'stop the process that is listening there, or write another port'];
   }
   if (isSocket)
     return ['a path that can be created', 'write a path in an existing folder that this process may write to'];

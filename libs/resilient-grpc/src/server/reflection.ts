@@ -33,7 +33,7 @@ export function addReflection(server: ServiceHost, input: ReflectionInput, requi
   const { ReflectionService } = reflectionPackage(requireFrom, path);
   if (!Object.values(input.definition).some(isDescribed)) {
     const message =
-      "expected a packageDefinition with file descriptors, got one without; write protoPath, or use proto-loader's loadSync()";
+      "expected a packageDefinition with file descriptors, got one without them; write protoPath, or use proto-loader's loadSync()";
     throw new GrpcConfigurationError([{ path, message }]);
   }
   const definition = input.health ? { ...HEALTH_CONTRACT, ...input.definition } : input.definition;

@@ -195,8 +195,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 
   /**
-   * Port on which the server listens, as chosen by the operating system for ':0'; `undefined` if the server does not listen, 1 for a Unix
-   * socket.
+   * Port on which the server listens, as chosen by the operating system for ':0'; `undefined` if the server is not listening, 1 for a
+   * Unix socket.
    */
   get port(): number | undefined {
     return this.boundPort;
@@ -241,7 +241,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 
   /**
-   * Sets the health to SERVING once the server listens. Logs a warning if the server is not connected to the application.
+   * Sets the health to SERVING once the server is listening. Logs a warning if the server is not connected to the application.
    * @internal Called by the module.
    */
   markBootstrapped(): void {

@@ -39,7 +39,7 @@ const MAX_STATUS_FLUSH_FRACTION = 0.1;
  */
 export class ServerDrain {
   private server: DrainedServer | undefined;
-  /** True if a drain was requested, even before the server listens. */
+  /** True if a drain was requested, even if the server is not listening yet. */
   draining = false;
   /** Resolves after the readiness delay; immediately if there is none, or if the drain has not started. */
   ready: Promise<void> = Promise.resolve();
@@ -105,7 +105,7 @@ export class ServerDrain {
   run(): Promise<ServerDrainReport> {
     this.begin();
     const { server, beganAt } = this;
-    // This result is not stored, because the server may start to listen later, and the next call must then drain it.
+    // This result is not stored, because the server may start to listen later, and the next `run()` must then drain it.
     if (server === undefined || beganAt === undefined) return Promise.resolve(NO_DRAIN);
     this.running ??= this.runOnce(server, beganAt);
     return this.running;

@@ -9,15 +9,15 @@ export interface ServerMethodOptions {
   /**
    * Mode in which open response streams end at shutdown, after `drain.readinessDelayMs`. 'fail': stops the handler (unsubscribes from its
    * Observable, closes its iterator, aborts its `AbortSignal`) and ends the stream with UNAVAILABLE, so that a resumable client resumes on
-   * another server. 'complete': the same, but ends the stream with OK. 'finish': lets the stream finish until shortly before the drain
+   * another server. 'complete': the same, but ends the stream with OK. 'finish': lets the stream continue until shortly before the drain
    * timeout, then acts like 'fail'; the default if Nest's `gracefulShutdown` is true. In every mode, unary and client-streaming calls can
-   * finish until shortly before the drain timeout.
+   * continue until shortly before the drain timeout.
    * @defaultValue 'fail'
    */
   readonly onDrain?: ServerDrainMode | undefined;
   /**
    * Maximum time in milliseconds, greater than 0, without a message on a stream in either direction. A response does not count while it
-   * waits for the client to read. Idle streams end with UNAVAILABLE. If the client does not read, the status cannot pass the unread
+   * is waiting for the client to read. Idle streams end with UNAVAILABLE. If the client is not reading, the status cannot pass the unread
    * messages, so the stream is reset, and the client receives CANCELLED. The option does not apply to `@GrpcStreamCall`, whose handler owns
    * the stream.
    * @defaultValue none
@@ -42,20 +42,20 @@ export interface ServerMethodOptions {
   /**
    * Maximum number of unary calls whose handlers run at the same time, 1 or more. The option limits the server as a whole; in `methods`, it
    * limits each method. Use it for handlers that wait, for example for a database, with a value slightly above the number of requests that
-   * the resource serves at once. Other calls wait. If the option is 'adaptive', the limit adapts, between 4 and 1,000, to the duration of
+   * this resource serves at once. Other calls wait. If the option is 'adaptive', the limit adapts, between 4 and 1,000, to the duration of
    * the handlers. Do not use 'adaptive' for methods whose duration depends on the request or on an event, such as long polls.
    * @defaultValue none
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   /**
-   * Maximum number of calls that wait at each concurrency limit, 0 or more. It applies separately to calls with and without a deadline.
-   * Further calls, and calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
+   * Maximum number of calls that can wait at each concurrency limit, 0 or more. The limit applies separately to calls with and without a
+   * deadline. Further calls, and calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
    * @defaultValue 1000
    */
   readonly maxQueuedCalls?: number | undefined;
   /**
    * Maximum duration of a call in milliseconds, greater than 0, even if its client sent no deadline. A call that takes longer ends with
-   * DEADLINE_EXCEEDED. If the client does not read the responses of a stream, the stream is reset, and the client receives CANCELLED. The
+   * DEADLINE_EXCEEDED. If the client is not reading the responses of a stream, the stream is reset, and the client receives CANCELLED. The
    * handler is stopped: its `AbortSignal` is aborted, its Observable is unsubscribed, and its iterator is closed.
    * @defaultValue none
    */
@@ -68,8 +68,8 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     /** Timing of the shutdown. */
     readonly drain?: DrainOptions | undefined;
     /**
-     * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each key, the most specific pattern wins. A
-     * pattern that matches no method makes server startup fail.
+     * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each option, the most specific pattern wins.
+     * A pattern that matches no method makes server startup fail.
      */
     readonly methods?: Readonly<Record<string, ServerMethodOptions>> | undefined;
     /**
@@ -85,8 +85,8 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
      */
     readonly maxConnectionAgeMs?: number | undefined;
     /**
-     * Time in milliseconds, 0 or more, that open calls can continue after the GOAWAY for connection age; then they end with UNAVAILABLE.
-     * See gRFC A9.
+     * Time in milliseconds, 0 or more, for which open calls can continue after the GOAWAY at the maximum age; then they end with
+     * UNAVAILABLE. See gRFC A9.
      * @defaultValue none
      */
     readonly maxConnectionAgeGraceMs?: number | undefined;
@@ -103,7 +103,7 @@ export type ResilientGrpcServerOptions = GrpcOptions['options'] &
     readonly health?: boolean | undefined;
     /**
      * Sets the health of the server and its services to NOT_SERVING while the server refuses calls because of an overload. Use it only if
-     * other servers have the capacity for these calls. Otherwise, they become overloaded next.
+     * other servers have the capacity for these calls. Otherwise, the other servers become overloaded next.
      * @defaultValue false
      */
     readonly notServingInOverload?: boolean | undefined;

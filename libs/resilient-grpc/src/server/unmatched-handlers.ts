@@ -25,7 +25,7 @@ interface ApplicationHandlers {
 }
 
 /**
- * Returns a line for each gRPC handler that serves no method of any server. Nest ignores such a handler without a message. Omits handlers
+ * Returns a line for each gRPC handler that serves no method of any server. Nest silently ignores such a handler. Omits handlers
  * that a `Transport.GRPC` server may serve.
  */
 export function unmatchedHandlerLines({ servers, hasOtherServers, names }: ApplicationHandlers): LogLine[] {

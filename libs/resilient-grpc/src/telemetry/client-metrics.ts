@@ -209,7 +209,7 @@ export class ClientMetrics {
   close(): void {
     this.observed.close(this.client);
     if (this.outageStartedAt === undefined) return;
-    // Otherwise, the outage of a closed client would count as ongoing.
+    // Without this record, the outage of a closed client would count as ongoing.
     this.instruments.outageDuration.record((this.clock.now() - this.outageStartedAt) / 1_000, this.client);
     this.outageStartedAt = undefined;
   }

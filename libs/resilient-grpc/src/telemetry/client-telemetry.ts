@@ -54,7 +54,7 @@ class ClientCallRecorder implements CallTelemetry {
   /** End of the last attempt, in monotonic milliseconds; `undefined` before the first attempt and while an attempt is running. */
   private idleSince: number | undefined;
   private retryDelayMs = 0;
-  /** True if the call waited for the channel and the attempt after that wait has not started. */
+  /** True if the call waited for the channel, and the attempt after that wait has not started. */
   private delayed = false;
   private ended = false;
 

@@ -24,9 +24,9 @@ export interface TelemetryParts {
 }
 
 /**
- * Records metrics and traces through the OpenTelemetry API. A server uses the meter provider registered when it starts to listen; its spans
- * go to the tracer provider, even if that is registered later. A client uses the providers registered when it is created. If none is
- * registered by then, it uses those registered when the application has started.
+ * Records metrics and traces through the OpenTelemetry API. A server uses the meter provider that is registered when the server starts to
+ * listen; its spans go to the tracer provider, even if that is registered later. A client uses the providers that are registered when the
+ * client is created. If no provider is registered then, the client uses those that are registered when the application has started.
  */
 export class OpenTelemetry implements GrpcTelemetry {
   /** Clients created while no provider was registered. `undefined` after the application has started. */

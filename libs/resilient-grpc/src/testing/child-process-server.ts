@@ -14,8 +14,8 @@ export interface ChildServerOptions {
   /** A module that Node can run, or a script for `execPath`. */
   readonly script: string | URL;
   /**
-   * An executable to use instead of the current Node. It can exchange IPC messages, one JSON value per line, over the file descriptor in
-   * NODE_CHANNEL_FD, and must exit when this descriptor is closed.
+   * An executable to use instead of the current Node executable. It can exchange IPC messages, one JSON value per line, over the file
+   * descriptor in NODE_CHANNEL_FD, and must exit when this descriptor is closed.
    */
   readonly execPath?: string | undefined;
   /** Returns the command-line arguments for a port, which is free at the first start. @defaultValue `--port <port>` */
@@ -111,7 +111,7 @@ export class ChildServer {
     return this.outputLines;
   }
 
-  /** The messages received over IPC, including those from before restarts. */
+  /** The messages received over IPC, including those from before restarts. Excludes `{ listening: port }`. */
   get messages(): readonly unknown[] {
     return this.receivedMessages;
   }
@@ -137,7 +137,7 @@ export class ChildServer {
     await this.end('SIGTERM', timeoutMs);
   }
 
-  /** Sends SIGSTOP. The server's sockets stay open but it no longer responds. */
+  /** Sends SIGSTOP. The server's sockets stay open, but it no longer responds. */
   freeze(): void {
     this.child?.kill('SIGSTOP');
   }

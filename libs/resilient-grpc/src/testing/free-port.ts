@@ -10,10 +10,10 @@ const PORTS = 10_000;
 let next = Math.trunc(systemRandom() * PORTS);
 
 /**
- * Returns a port of 127.0.0.1 on which no server listens. The system does not assign this port to outgoing connections or to servers that
- * listen on port 0, so it stays free while a server restarts. Within a process, the function returns a port again only after it has tried
- * all others.
- * @throws Error if a server listens on each port from 20,000 to 29,999
+ * Returns a port of 127.0.0.1 on which no server is listening. The system does not assign this port to outgoing connections or to servers
+ * that listen on port 0, so it stays free while a server is restarting. Within a process, the function returns a port again only after it
+ * has tried all others.
+ * @throws Error if servers are listening on all ports from 20,000 to 29,999
  */
 export async function freePort(): Promise<number> {
   for (let tried = 0; tried < PORTS; tried += 1) {
@@ -22,7 +22,7 @@ export async function freePort(): Promise<number> {
     if (await isFree(port)) return port;
   }
   throw new Error(
-    'freePort: expected a free port from 20000 to 29999, got none; stop the servers that listen on these ports',
+    'freePort: expected a free port from 20000 to 29999, got none; stop the servers that are listening on these ports',
   );
 }
 

@@ -40,7 +40,7 @@ function overridesOf(builder: TestingModuleBuilder): Overrides {
   if (known !== undefined) return known;
   const overrides: Overrides = new Map();
   overridesByBuilder.set(builder, overrides);
-  // Nest ignores overrides of tokens without a provider. Without this check, a misspelled name would send calls to the real server.
+  // Nest ignores overrides of tokens without a provider. Without this check, calls would reach the real server if the name is misspelled.
   const compile = builder.compile.bind(builder);
   builder.compile = async (options) => {
     const compiled = await compile(options);

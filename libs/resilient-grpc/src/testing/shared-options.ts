@@ -20,13 +20,13 @@ const pem = v.custom<string | Buffer>(
   'PEM text or a Buffer; write the contents of the file, as readFileSync() returns them',
 );
 
-/** Key and certificate of a server. */
+/** Key and certificate of a server, and the certificate authority of its clients. */
 export const serverTls = v.pipe(
   object({ key: pem, cert: pem, ca: v.optional(pem) }, 'an object such as { key, cert }, in PEM format'),
   validPem(),
 );
 
-/** Authority, key, and certificate of a client. */
+/** Certificate authority, key, certificate, and expected server name of a client. */
 export const clientTls = v.pipe(
   object(
     {
@@ -51,7 +51,7 @@ function validPem<T extends SecureContextOptions>(): v.RawCheckAction<T> {
   });
 }
 
-/** Returns the error with which TLS rejects the key, certificate, or authority; `undefined` if all are valid. */
+/** Returns the error with which TLS rejects the key, certificate, or certificate authority; `undefined` if all are valid. */
 function pemError({ key, cert, ca }: SecureContextOptions): Error | undefined {
   try {
     createSecureContext({ ...(key && { key }), ...(cert && { cert }), ...(ca && { ca }) });

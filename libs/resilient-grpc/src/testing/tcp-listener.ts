@@ -87,7 +87,7 @@ export async function destroySocket(socket: Socket): Promise<void> {
 
 /** Resets a connection (RST). Unsent data is dropped, except a pending FIN, which is sent first. */
 export function resetSocket(socket: Socket): void {
-  // Node passes a FIN to the kernel in the next turn. Until then, a reset fails with EINVAL and Node leaks the socket.
+  // Node passes a FIN to the kernel in the next turn. Until then, a reset fails with EINVAL, and Node leaks the socket.
   const isEnding = socket.writableEnded && socket.writableLength === 0 && !socket.writableFinished;
   if (isEnding) socket.once('finish', () => socket.resetAndDestroy());
   else socket.resetAndDestroy();

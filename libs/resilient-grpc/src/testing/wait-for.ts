@@ -32,8 +32,8 @@ const optionsSchema = object(
 );
 
 /**
- * Polls until `condition` returns a truthy value, and resolves to that value. A condition that throws counts as not met. Time in which this
- * process was stopped or blocked extends the timeout, by at most 10 s or `timeoutMs`, whichever is larger.
+ * Polls until `condition` returns a truthy value, and resolves to that value. A condition that throws counts as not met. Time during which
+ * this process was stopped or blocked extends the timeout, by at most 10 s or `timeoutMs`, whichever is larger.
  * @throws GrpcConfigurationError if an option is unknown or invalid
  * @throws Error after `timeoutMs`, with `describe` in its message and the condition's last error as its cause
  */

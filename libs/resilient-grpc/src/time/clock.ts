@@ -10,7 +10,7 @@ export interface Timer {
 
 /**
  * Source of time and timers, injected so that policies can be tested in virtual time. Elapsed time is monotonic. Call deadlines are
- * epoch time, as in grpc-js.
+ * epoch times, as in grpc-js.
  */
 export interface Clock {
   /** Monotonic milliseconds since an arbitrary moment. */

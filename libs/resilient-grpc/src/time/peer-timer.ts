@@ -5,7 +5,7 @@ const MAX_LAG_MS = 50;
 /** Number of parts into which the time is divided. A part that ends late is measured again. */
 const PART_COUNT = 8;
 const MIN_PART_MS = 50;
-/** Maximum length of a part. After a pause, the whole part is measured again. A pause that ends before the part ends is not detected. */
+/** Maximum duration of a part. After a pause, the whole part is measured again. A pause that ends before the part ends is not detected. */
 const MAX_PART_MS = 5_000;
 /**
  * Node's timers may fire early by up to this much. A part of at most twice this duration counts as complete when its timer fires,
@@ -14,13 +14,13 @@ const MAX_PART_MS = 5_000;
 const MAX_EARLY_MS = 1;
 
 /**
- * Runs a task after a peer has had `ms` milliseconds to send something. Time in which this process did not run (its event loop was blocked,
- * or the system had stopped it) does not count:
+ * Runs a task after a peer has had `ms` milliseconds to send something. Time during which this process did not run (its event loop was
+ * blocked, or the system had stopped it) does not count:
  * - The time starts one turn of the event loop later, when data that was written before has been sent.
  * - A part that ends late is measured again, until `ms` milliseconds have been excluded this way. Later delays count toward the time, so
  *   that the task also runs in a process that is always late. The task runs after at most twice `ms`, plus the last of these delays.
- * - In a turn of the event loop, timers run before sockets are read. The task is therefore deferred until pending data has been read, and
- *   `clear` prevents it until then.
+ * - In a turn of the event loop, timers run before sockets are read. The task is therefore deferred until pending data has been read. Until
+ *   then, `clear` prevents the task from running.
  */
 export class PeerTimer implements Timer {
   /** Milliseconds that were excluded from the peer's time. */

@@ -192,7 +192,7 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
    */
   readonly url: string;
   /**
-   * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each key, the most specific pattern wins. A
+   * Options by method pattern: 'Get', 'Orders/Get', 'orders.v1.Orders/Get', 'Get*', '*'. For each option, the most specific pattern wins. A
    * pattern that matches no method makes startup fail.
    */
   readonly methods?: Readonly<Record<string, MethodOptions>> | undefined;

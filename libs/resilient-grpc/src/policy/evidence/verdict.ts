@@ -17,17 +17,17 @@ export type VerdictKind =
   /** The attempt failed locally, because of its metadata, its credentials, an interceptor, or the size of a request message. */
   | 'local'
   /**
-   * The server's transport rejected the stream. `reachedServer` is 'no' if a GOAWAY had a lower last stream id; 'maybe' if the stream
-   * was only reset with REFUSED_STREAM, which proxies also send for processed requests.
+   * The server's transport rejected the stream. `reachedServer` is 'no' if the last stream id of a GOAWAY is lower than the id of the
+   * stream; 'maybe' if the stream was only reset with REFUSED_STREAM, which proxies also send for processed requests.
    */
   | 'refused'
-  /** The connection or its stream was lost without a gRPC response, whatever the code is. */
+  /** The connection or its stream was lost without a response from the server's application, whatever the code is. */
   | 'connection-lost'
   /** An HTTP response that is not gRPC, from a proxy or a gateway. */
   | 'http'
   /** The server sent only a status, without headers or messages. Also includes other resets, such as PROTOCOL_ERROR. */
   | 'server'
-  /** The overloaded server refused the attempt before its handler ran. Classified by `verdictOf`. */
+  /** An overloaded server refused the attempt before its handler ran. Classified by `verdictOf`. */
   | 'overloaded'
   /** The attempt failed after headers or messages had arrived. */
   | 'committed'
@@ -49,7 +49,7 @@ export interface Verdict {
   readonly reachedServer: 'no' | 'maybe' | 'yes';
   readonly code: StatusCode;
   readonly details: string;
-  /** True for an HTTP response with a transient error: 429, 502, 503, 504. False for all other kinds. */
+  /** True for an HTTP response with a transient error: 429, 502, 503, or 504. False otherwise. */
   readonly retryableHttp: boolean;
   /**
    * True if the connection or its stream was lost, before a response ('connection-lost') or during one ('committed'). False if `overloaded`

@@ -32,7 +32,7 @@ export type NextWatch =
 
 /**
  * Decides the step after a Watch that ended (gRFC A17). A response resets the backoff. If the server ends the Watch right after its
- * response, the next Watch waits for the first backoff. Otherwise, the server would be called without a pause.
+ * response, the next Watch waits for the first backoff. Without this wait, the client would call such a server without a pause.
  */
 export function nextWatch({ answered, livedMs, failures, end }: EndedWatch, random: Random): NextWatch {
   if (end?.code === StatusCode.UNIMPLEMENTED && end.http === undefined) return { kind: 'unimplemented' };

@@ -16,7 +16,7 @@ export type NoHedgeReason =
   | 'circuit-open'
   /** An attempt could not be started on this side: its metadata or an interceptor failed. */
   | 'local'
-  /** Hedges have reached their share of calls. */
+  /** The hedge budget is exhausted. */
   | 'hedge-budget'
   /** The attempt would be sent after the deadline. */
   | 'deadline'
@@ -26,7 +26,7 @@ export type NoHedgeReason =
 
 /** State of a hedged call. Times are monotonic milliseconds. */
 export interface HedgeState {
-  /** Attempts sent, including the first. */
+  /** Number of attempts sent, including the first. */
   readonly sent: number;
   readonly inFlight: number;
   /** Time at which the next attempt is due; Infinity if there is none. */
@@ -38,7 +38,7 @@ export interface HedgeState {
   /** Connection lost by the attempt that is to be replaced; `undefined` if the attempt failed for another reason. */
   readonly lostWith: LostConnection | undefined;
   readonly stopped: NoHedgeReason | undefined;
-  /** Attempts that were never sent. */
+  /** Number of attempts that were never sent. */
   readonly unsent: number;
   /** True if the call has used its one transparent retry (gRFC A6). */
   readonly resent: boolean;
@@ -65,7 +65,7 @@ export interface HedgeGates {
   readonly hedges: Pick<HedgeBudget, 'allows' | 'onHedge'>;
   /** Time until the deadline of the call in milliseconds; Infinity if it has none. */
   readonly remainingMs: number;
-  /** True while the client drains. Slow attempts are not hedged then; failed attempts are still replaced. */
+  /** True while the client is draining. Slow attempts are not hedged then; failed attempts are still replaced. */
   readonly draining: boolean;
   /** True if the call serves an inbound retry. An attempt that may have reached a server is then not replaced. */
   readonly inRetryChain?: boolean;
@@ -98,7 +98,7 @@ type EndedEvent = Extract<HedgeEvent, { type: 'ended' }>;
 export interface HedgeDecision {
   readonly state: HedgeState;
   /**
-   * 'send': send another attempt now. 'resend': send the ended attempt again; it does not count. 'wait': wait for the attempts in
+   * 'send': send another attempt now. 'resend': send the ended attempt again, without counting it again. 'wait': wait for the attempts in
    * flight or for `dueAt`. 'win': the ended attempt succeeded; cancel the others. 'fail': the call ends with the status of the ended
    * attempt; cancel the others.
    */
@@ -208,7 +208,7 @@ function isTransparent({ resent }: HedgeState, { verdict }: EndedEvent, { trustR
   return !resent && verdict.kind === 'refused' && (verdict.reachedServer === 'no' || trustRefused);
 }
 
-/** Schedules a replacement for a failed attempt in `delayMs`, or at the later time that an earlier pushback or backoff set. */
+/** Replaces a failed attempt after `delayMs`, or at the later time that an earlier pushback or backoff set. */
 function replace(state: HedgeState, { at, lostWith }: EndedEvent, delayMs: number, gates: HedgeGates): HedgeDecision {
   const dueAt = Math.max(at + delayMs, state.notBefore);
   const replacing = { ...state, dueAt, notBefore: dueAt, replaces: true, lostWith };

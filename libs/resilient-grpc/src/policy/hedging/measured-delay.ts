@@ -1,6 +1,6 @@
 import { RecentLatencies } from '../../time/recent-latencies.js';
 
-/** Percentile of the latency of first attempts that is used as the delay before a hedge. */
+/** Percentile of first-attempt latency, used as the delay before a hedge. */
 export type HedgingPercentile = 'p90' | 'p95' | 'p99';
 
 /** Percentiles that a hedging delay can follow. */
@@ -19,10 +19,10 @@ const ATTEMPTS_PER_UPDATE = 16;
  * Hedging delay of one method that follows a percentile of the latency of its first attempts. The delay is Infinity, so that no hedge is
  * sent, until enough attempts have been measured: 50 for p90, 100 for p95, 500 for p99.
  *
- * Only the latency of an attempt that received response headers or succeeded is known. An attempt that ended otherwise (it failed, was
- * cancelled, or lost to a hedge) counts with its age if it was older than the delay, because it was slow in any case. Without these
- * attempts, each hedge would remove a slow attempt from the measurement, and the delay would fall with every hedge. An attempt that ended
- * earlier without success does not count, because a failure in one millisecond does not show how fast responses are.
+ * Only the latency of an attempt that received response headers or succeeded is known. If an attempt ends otherwise (it fails, is
+ * cancelled, or loses to a hedge), its age is recorded if it exceeds the delay, because the attempt was slow in any case. Without these
+ * attempts, each hedge would remove a slow attempt from the measurement, and the delay would fall with every hedge. An attempt that ends
+ * earlier without success is not recorded, because a failure within one millisecond does not show how fast responses are.
  */
 export class MeasuredDelay {
   private readonly latencies: RecentLatencies;
@@ -45,7 +45,7 @@ export class MeasuredDelay {
     this.record(latencyMs, now);
   }
 
-  /** Records a first attempt that ended otherwise after `ageMs`. @param now monotonic milliseconds */
+  /** Records a first attempt that ended otherwise, if `ageMs` exceeds the delay. @param now monotonic milliseconds */
   unanswered(ageMs: number, now: number): void {
     if (ageMs > this.delayMs) this.record(ageMs, now);
   }

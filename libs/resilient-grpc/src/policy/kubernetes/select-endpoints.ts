@@ -73,7 +73,7 @@ export function selectEndpoints(
     for (const endpoint of slice.endpoints ?? []) {
       const host = endpoint.addresses?.[0];
       if (host === undefined) continue;
-      // Backends without a pod, such as two processes on one host, differ by their ports, as in kube-proxy.
+      // As in kube-proxy, backends without a pod, such as two processes on one host, are distinguished by their ports.
       const key = endpoint.targetRef?.uid ?? `${host} ${String(number)}`;
       merge(seen, key, endpoint);
       if (number === undefined) continue;

@@ -1,6 +1,6 @@
 import type { Random } from '../../time/random.js';
 
-/** A request that lasted at least this many milliseconds ends a series of failures. */
+/** A request that lasts at least this many milliseconds ends a series of failures. */
 export const STABLE_MS = 10_000;
 /** Maximum delay after a watch that was stable. All watches end together if the API server restarts, so each client draws its own delay. */
 const SPREAD_MS = 1_000;

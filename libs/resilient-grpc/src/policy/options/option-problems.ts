@@ -4,7 +4,7 @@ import { describeSecret, describeValue, pathOf, problemMessage } from './describ
 import { isUnknownKey } from './option-schemas.js';
 import { numberRemedy } from './value-rules.js';
 
-/** Maximum number of listed problems. One more entry counts the others. */
+/** Maximum number of listed problems. If there are more, an additional entry states how many are not listed. */
 const MAX_PROBLEMS = 100;
 
 const SECRET_PATH = /\.(?:tls(?!\.(?:serverName|reload))|credentials|metadata)\b|http_connect_creds/;
@@ -34,14 +34,14 @@ export function parseOptions<S extends v.GenericSchema>(
   if (next === undefined) return { ok: false, problems };
   const more = {
     path: next.path,
-    message: `problems not listed: ${String(found.length - MAX_PROBLEMS)}; this path has the first of them`,
+    message: `problems not listed: ${String(found.length - MAX_PROBLEMS)}; the first of them is at this path`,
   };
   return { ok: false, problems: [...problems.slice(0, MAX_PROBLEMS), more] };
 }
 
 /**
  * Validates `value` against `schema` and returns its problems: unknown keys first, then invalid values, with a remedy if one is known.
- * Beyond 100 problems, the last entry counts the others.
+ * If there are more than 100 problems, the last entry states the number of those that are not listed.
  */
 export function optionProblems(schema: v.GenericSchema, value: unknown, path: string): ConfigurationProblem[] {
   const parsed = parseOptions(schema, value, path);

@@ -102,7 +102,7 @@ export function rule<T>(messageFor: (value: unknown) => string | undefined): v.R
   });
 }
 
-/** A check of an object that returns complete messages. It also runs if values of the object are invalid. */
+/** A check that returns complete messages about the values of an object. It also runs if values of the object are invalid. */
 export function nestedProblems<T>(problemsOf: (value: object) => readonly NestedProblem[]): v.RawCheckAction<T> {
   return v.rawCheck<T>(({ dataset: { value }, addIssue }) => {
     for (const { keys, message } of isObject(value) ? problemsOf(value) : []) {
@@ -112,7 +112,7 @@ export function nestedProblems<T>(problemsOf: (value: object) => readonly Nested
   });
 }
 
-/** A check of an object that reports its message for `key`. It also runs if values of the object are invalid. */
+/** A check that returns a complete message about an object, reported for `key`. It also runs if values of the object are invalid. */
 export function ruleOf<T>(key: string, messageFor: (value: object) => string | undefined): v.RawCheckAction<T> {
   return nestedProblems((value) => {
     const message = messageFor(value);
@@ -175,7 +175,7 @@ export function millisecondsOrNever(min: number, never?: string): Schema<number>
   return v.pipe(v.number(expected), v.minValue(min, expected));
 }
 
-/** A number that satisfies `rule`. */
+/** A number that satisfies the rule. */
 function numberBy({ expected, isValid }: NumberRule): Schema<number> {
   return v.pipe(v.number(expected), v.check(isValid, expected));
 }

@@ -53,7 +53,7 @@ export function millisecondsRule(min: number): NumberRule {
   };
 }
 
-/** Returns the message for a value that violates `rule`; `undefined` for a valid one. */
+/** Returns the message for a value that violates the rule; `undefined` for a valid one. */
 export function numberProblem(value: unknown, { expected, isValid }: NumberRule): string | undefined {
   return typeof value === 'number' && isValid(value) ? undefined : problemMessage(expected, value, numberRemedy(value));
 }

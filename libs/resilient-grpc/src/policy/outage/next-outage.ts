@@ -62,7 +62,7 @@ export function insideGrace(state: OutageState, now: number): boolean {
   return state.current !== undefined && now < state.current.graceEndsAt;
 }
 
-/** Maximum number of past outages kept. If more occur in a minute, only the latest ones use up the shared grace period. */
+/** Maximum number of past outages kept. If more occur in a minute, only the latest ones shorten the shared grace period. */
 const MAX_KEPT_OUTAGES = 60;
 
 /** Returns the state after `event`, or the same object if nothing changes. */
@@ -97,8 +97,8 @@ function afterFailedAttempt(state: OutageState, at: number, policy: OutagePolicy
 
   const past = state.past.filter(({ startedAt }) => at - startedAt < policy.flapWindowMs);
   const flapping = past.length + 1 >= policy.flapCount;
-  // Outages of a flapping server share one grace period, and each outage uses up its own duration. A rolling deploy with short gaps stays
-  // within the grace period. Callers of an unstable server do not wait for the full grace period in every outage.
+  // Outages of a flapping server share one grace period, and each past outage shortens it by the duration of that outage. A rolling deploy
+  // with short gaps stays within the grace period. Callers of an unstable server do not wait for the full grace period in every outage.
   const usedMs = flapping ? past.reduce((sum, { startedAt, endedAt }) => sum + endedAt - startedAt, 0) : 0;
   const graceEndsAt = at + Math.max(0, policy.graceMs - usedMs);
   return { current: { startedAt: at, graceEndsAt, connectAttempts: 1, flapping, readySince: undefined }, past };

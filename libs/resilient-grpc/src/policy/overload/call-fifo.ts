@@ -83,7 +83,7 @@ export class CallFifo<T extends FifoEntry> {
 
   private subtract(entry: T): void {
     this.count -= 1;
-    // Reset to 0 when the queue is empty, because rounding errors would accumulate.
+    // Reset to 0 when the queue is empty, because rounding errors would otherwise accumulate.
     this.total = this.count === 0 ? 0 : this.total - entry.weight;
   }
 }

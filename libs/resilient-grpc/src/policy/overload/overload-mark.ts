@@ -1,4 +1,4 @@
-/** Trailer of a status that marks an overload refusal: the server refused the call before the handler ran. */
+/** Trailer that marks an overload refusal: the server refused the call before the handler ran. */
 export const OVERLOAD_KEY = 'x-overloaded';
 
 /** Value of {@link OVERLOAD_KEY}. */

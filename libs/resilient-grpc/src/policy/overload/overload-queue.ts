@@ -58,11 +58,11 @@ export interface OverloadQueueLimits {
  * A call with a deadline is refused on arrival only if `maxQueued` such calls are waiting, or if two conditions are both true. First, a
  * server that queues everything could not complete the call before its deadline. Second, the call would wait here for more than 100 ms or
  * beyond its deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including refused calls,
- * minus the calls that were served since then. A burst that the server can still serve in time is therefore served, and the queue stays
- * short during an overload that lasts.
+ * minus the calls that have been served. A burst that the server can still serve in time is therefore served, and the queue stays short
+ * during a sustained overload.
  *
- * Calls without a deadline are refused only if `maxQueued` such calls are waiting. In an overload, they share the server equally with calls
- * that have a deadline, but never overtake an older call.
+ * Calls without a deadline are refused only if `maxQueued` such calls are waiting. During an overload, they share the server equally with
+ * calls that have a deadline, but never overtake an older call.
  */
 export class OverloadQueue<T extends WaitingCall> {
   private readonly limited = new CallFifo<T>();
@@ -77,7 +77,7 @@ export class OverloadQueue<T extends WaitingCall> {
   private plainVariance = 0;
   /** Weight of the calls with a deadline for which `refuses` returned false, and which have not been added since. */
   private announced = 0;
-  /** Weight of the calls that were not served although it was their turn, counted from the last time the queue was empty. */
+  /** Weight of the calls that were not served when their turn came, counted from the last time the queue was empty. */
   private skipped = 0;
   private skippedVariance = 0;
   private emptySince = 0;
@@ -136,7 +136,7 @@ export class OverloadQueue<T extends WaitingCall> {
   }
 
   /**
-   * Returns true, and counts a refused call, if a call that arrives now must be refused. Otherwise, the call can be added later. In an
+   * Returns true, and counts a refused call, if a call that arrives now must be refused. Otherwise, the call can be added later. During an
    * overload, a call with a deadline counts as waiting until it is added, or until the next `takeHopeless`, because the headers of many
    * calls arrive before the first of their requests.
    */
@@ -310,7 +310,10 @@ export class OverloadQueue<T extends WaitingCall> {
     this.noteEmpty(now);
   }
 
-  /** Records a call that is not served although it is its turn. A server that queues everything would have served it before it ended. */
+  /**
+   * Records a call that is not served when its turn comes. A server that queues everything would have served the call before the call
+   * ended.
+   */
   private skip({ weight, variance }: T): void {
     this.skipped += weight;
     this.skippedVariance += variance;

@@ -15,7 +15,7 @@ export interface ReleaseStep {
   /** Released calls that were answered at higher latency. */
   readonly slow: number;
   readonly failed: number;
-  /** Streams released in the previous step that have neither sent a message nor failed since. */
+  /** Streams released in the previous step that have neither delivered a message nor failed since. */
   readonly quiet: number;
   /** Released unary calls without a response so far. */
   readonly outstanding: number;

@@ -1,6 +1,6 @@
 import type { ReleasePolicy } from './release-policy.js';
 
-/** A queued call that waits to be released. */
+/** A queued call that is waiting to be released. */
 export interface HeldCall {
   /** Epoch milliseconds; Infinity if the call has no deadline. */
   readonly deadline: number;

@@ -48,7 +48,7 @@ export class ReleasePace {
   private outstanding = 0;
   /** `outstanding` at the end of the last step. */
   private outstandingBefore = 0;
-  /** Streams released in this step that have neither sent a message nor failed. */
+  /** Streams released in this step that have neither delivered a message nor failed. */
   private openedCount = 0;
   /** `openedCount` of the previous step. By now, a server that rejects streams would have rejected these. */
   private quiet = 0;
@@ -111,7 +111,7 @@ export class ReleasePace {
     this.failedCount++;
   }
 
-  /** Records that this side ended a released call before its deadline. Such an end is no evidence about the server. */
+  /** Records that this side ended a released call before its deadline. Such an end provides no evidence about the server. */
   cancelled(now: number, kind: ReleasedKind = 'unary'): void {
     this.advance(now);
     this.settle(kind);
@@ -139,7 +139,7 @@ export class ReleasePace {
     while (now >= this.stepEndsAt) {
       this.earn(this.stepEndsAt);
       this.step(this.stepEndsAt);
-      // Time in which the process was suspended or blocked counts as at most two steps, and the credit is limited to one step.
+      // Time during which the process was suspended or blocked counts as at most two steps, and the credit is limited to one step.
       this.stepEndsAt = Math.max(this.stepEndsAt, now - this.policy.stepMs) + this.policy.stepMs;
     }
     this.earn(now);

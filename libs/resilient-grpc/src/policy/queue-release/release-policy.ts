@@ -8,7 +8,7 @@ export const DEFAULT_RELEASE_POLICY = {
   defaultStartPerSecond: 10,
   /** Bound for sending every held call after READY, as a multiple of the outage grace period, or of the longest wait if that is longer. */
   boundGraces: 3,
-  /** Minimum of the bound in milliseconds, for clients with a short outage grace period or none. */
+  /** Minimum bound in milliseconds, for clients with a short outage grace period or none. */
   minBoundMs: 3_000,
   /**
    * Maximum bound that results from the grace period, in milliseconds. A long grace period permits long outages, but must not slow the
@@ -37,5 +37,5 @@ export const DEFAULT_RELEASE_POLICY = {
   badShare: 0.25,
 };
 
-/** Constants of the pace at which waiting calls are sent to a recovered server. */
+/** Constants that determine the pace at which waiting calls are sent to a recovered server. */
 export type ReleasePolicy = Readonly<Record<keyof typeof DEFAULT_RELEASE_POLICY, number>>;

@@ -1,6 +1,6 @@
 import { jitter, type Random } from '../../time/random.js';
 
-/** Backoff after the first failed connection attempt, in milliseconds. grpc-js multiplies it by 1.6 with each further failure. */
+/** Backoff after the first failed connection attempt, in milliseconds. grpc-js multiplies it by 1.6 after each further failure. */
 const FIRST_BACKOFF_MS = 1_000;
 const FIRST_BACKOFF_JITTER = 0.5;
 /** Maximum backoff, before grpc-js's jitter of ±20%. */
@@ -20,8 +20,8 @@ export function firstBackoffMs(maxMs: number, random: Random): number {
 }
 
 /**
- * Returns the milliseconds until the next connection attempt after `count` consecutive connections (1 or more) closed immediately after
- * they were established. Replaces grpc-js's backoff, which READY resets, with the backoff of failed connection attempts.
+ * Returns the milliseconds until the next connection attempt, given that `count` consecutive connections (1 or more) closed immediately
+ * after they were established. Replaces grpc-js's backoff, which READY resets, with the backoff of failed connection attempts.
  */
 export function shortLivedBackoffMs(count: number, random: Random): number {
   return jitter(Math.min(FIRST_BACKOFF_MS * GROWTH ** Math.max(count - 1, 0), MAX_BACKOFF_MS), JITTER, random);

@@ -16,12 +16,12 @@ export interface ConnectTimeoutInput {
 }
 
 /**
- * Returns the timeout of a connection attempt in milliseconds. It increases after each attempt that timed out, up to two minutes, except
+ * Returns the timeout of a connection attempt in milliseconds. It increases after each attempt that times out, up to two minutes, except
  * during a grace period that is longer than `baseMs`. Without the increase, many TLS clients of a busy server would never finish their
  * handshakes. A `baseMs` above two minutes is used unchanged.
  */
 export function connectTimeoutMs({ baseMs, timeouts, graceMs, insideGrace }: ConnectTimeoutInput): number {
-  // Several short attempts that fit into the grace period find a recovered server sooner.
+  // Several short attempts that fit into the grace period find a recovered server sooner than one long attempt.
   if (insideGrace && baseMs < graceMs) return baseMs;
   return Math.max(Math.min(baseMs * TIMEOUT_GROWTH ** timeouts, MAX_TIMEOUT_MS), baseMs);
 }

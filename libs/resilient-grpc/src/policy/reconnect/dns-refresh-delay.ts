@@ -1,6 +1,6 @@
 import type { Random } from '../../time/random.js';
 
-/** Maximum share of the delay that is added, so that the lookups of one name by many clients are spread over time. */
+/** Maximum jitter, as a share of the delay to which it is added. Spreads the lookups of one name by many clients over time. */
 const JITTER = 0.2;
 /** Upper bound of the delay while lookups fail, before jitter, if `refreshMs` is smaller. */
 const MAX_FAILURE_DELAY_MS = 30_000;

@@ -17,7 +17,7 @@ export interface EarlyReconnectInput {
   readonly lastClosedImmediately: boolean;
   /** Class of the last failure; `undefined` if no attempt has failed. */
   readonly failure: ReconnectClass | undefined;
-  /** Failed connection attempts in this outage, including this one. */
+  /** Number of failed connection attempts in this outage, including the latest. */
   readonly connectAttempts: number;
 }
 
@@ -41,14 +41,14 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
       // calls must not wait seconds for the next attempt if the server has recovered.
       return jitter(TIMEOUT_DELAY_MS, JITTER, random);
     case 'not-http2':
-      // A proxy closes such connections while its server restarts. Eight attempts fit into the default grace period; the backoff would
+      // A proxy closes such connections while its server is restarting. Eight attempts fit into the default grace period; the backoff would
       // allow three.
       return jitter(NOT_HTTP2_DELAY_MS, NOT_HTTP2_JITTER, random);
     case 'refused': {
       const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);
       return jitter(Math.min(grown, MAX_DELAY_MS), JITTER, random);
     }
-    // Repeating slow failures and failed TLS handshakes would cost a starting server more than the client.
+    // More attempts that fail slowly, or in the TLS handshake, would cost a server that is starting more than they cost the client.
     case 'other':
     case undefined:
       return undefined;

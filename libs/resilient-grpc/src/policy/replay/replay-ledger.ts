@@ -72,7 +72,7 @@ export class ReplayLedger<Id, Message> {
     return this.nodes.has(id);
   }
 
-  /** True if a message of `bytes` fits. A message above the byte limit fits only if the ledger is empty. */
+  /** True if a message of `bytes` fits. A message that is larger than the byte limit fits only if the ledger is empty. */
   fits(bytes: number): boolean {
     return this.size === 0 || (this.size < this.limits.messages && this.bytes + bytes <= this.limits.bytes);
   }

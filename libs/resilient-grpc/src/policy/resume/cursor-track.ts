@@ -49,7 +49,10 @@ export class CursorTrack<C> {
   cursor: C;
   /** True if the current call has received a newer cursor. */
   progressed = false;
-  /** True if `cursor` is that of a received message. The seed is only the starting point; the first message may have the same cursor. */
+  /**
+   * True if `cursor` is that of a received message or heartbeat. The seed is only the starting point; the first message may have the same
+   * cursor.
+   */
   private hasCursor = false;
   /** True if the current call has passed the messages that were already received. */
   private hasPassedOverlap = false;

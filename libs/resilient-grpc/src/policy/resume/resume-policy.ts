@@ -29,8 +29,8 @@ export const DEFAULT_RESUME_POLICY: ResumePolicy = {
 };
 
 /**
- * Number of server failures at one position after which the stream fails with reason 'poison'. Otherwise the client would endlessly request
- * a message that the server cannot send. Failures of calls that lasted `minHealthyMs` do not count, and neither do failures that are not
- * evidence against the position, such as lost connections and UNAVAILABLE.
+ * Number of server failures at one position after which the stream fails with reason 'poison'. Without this limit, the client would
+ * endlessly request a message that the server cannot send. Failures of calls that lasted `minHealthyMs` do not count, and neither do
+ * failures that are not evidence against the position, such as lost connections and UNAVAILABLE.
  */
 export const MAX_SERVER_FAILURES = 5;

@@ -25,9 +25,9 @@ export type FailureKind =
   | 'server'
   /** Permanent failure that the server or a proxy reported. The next call would fail in the same way. */
   | 'final-status'
-  /** Failure that the client detected and the next call would repeat, such as an invalid response. Includes reasons of later versions. */
+  /** Failure that the client detected and that the next call would repeat, such as an invalid response. Includes unknown reasons. */
   | 'local'
-  /** The caller cancelled the stream or its deadline passed; the next call would end in the same way. */
+  /** The caller cancelled the stream, or the deadline passed; the next call would end in the same way. */
   | 'ended-by-caller'
   /** The process or the client is shutting down. */
   | 'client-closing'

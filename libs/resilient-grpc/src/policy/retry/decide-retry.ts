@@ -18,7 +18,7 @@ export type RetryReason =
   | 'attempt-timeout'
   | 'stream-idle'
   | 'credentials'
-  /** The server set the delay. Resets the count of retries since a pushback to 0. */
+  /** The server set the delay. Resets `retriesSincePushback` to 0. */
   | 'pushback';
 
 /** Reason why a call is not retried. */
@@ -48,9 +48,9 @@ export interface RetryInput {
   readonly attempts: number;
   /** Retries since the last pushback, or since the call started. */
   readonly retriesSincePushback: number;
-  /** True if part of the response was delivered to the caller: headers it requested, or messages of a stream. */
+  /** True if part of the response was delivered to the caller: headers that the caller requested, or messages of a stream. */
   readonly delivered: boolean;
-  /** Attempts of this call that were never sent, including this one. @defaultValue 0 */
+  /** Number of attempts of this call that were never sent, including this one if it was not sent. @defaultValue 0 */
   readonly unsent?: number;
   /** True if the call has not used its one transparent retry (gRFC A6). */
   readonly transparentLeft?: boolean | undefined;

@@ -22,7 +22,7 @@ export function isRetry(previousAttempts: string | undefined, mark: string | und
   return mark !== undefined || Number(previousAttempts ?? 0) > 0;
 }
 
-/** True if calls made at `now` (monotonic milliseconds) on behalf of an inbound call must not be retried. */
+/** True if calls made at `now` (monotonic milliseconds) for an inbound call must not be retried once they may have reached a server. */
 export function stopsRetries(
   inbound: { readonly retry: boolean; readonly streaming: boolean; readonly startedAt: number },
   now: number,

@@ -51,7 +51,7 @@ export function serviceConfigAttribute(records: readonly (readonly string[])[]):
  * Chooses the service config of one client from a JSON list of choices. The first match wins
  * (https://github.com/grpc/proposal/blob/master/A2-service-configs-in-dns.md#canarying-changes). If one choice is invalid, the whole list
  * is rejected. The contents of the service configs are not validated here, because a choice for clients in another language may use keys
- * that only those clients support. The caller validates the chosen one.
+ * that only those clients support. The caller validates the chosen service config.
  */
 export function chooseServiceConfig(text: string, path: string, client: ChoosingClient): ServiceConfigChoice {
   const read = readDocument(text, path, 'a list of service config choices as JSON');

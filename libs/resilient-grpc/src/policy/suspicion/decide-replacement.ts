@@ -3,7 +3,7 @@ import type { SuspicionPolicy } from './suspicion-policy.js';
 /** Times of recent replacements, oldest first. */
 export type Replacements = readonly number[];
 
-/** Decision whether to replace an unresponsive connection. Pass `replacements` to the next decision as `past`. */
+/** Decision on whether to replace an unresponsive connection. Pass `replacements` to the next decision as `past`. */
 export type ReplacementDecision =
   | { readonly replace: true; readonly replacements: Replacements }
   | { readonly replace: false; readonly because: 'too-many'; readonly replacements: Replacements };

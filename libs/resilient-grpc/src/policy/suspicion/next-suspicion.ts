@@ -29,7 +29,7 @@ export type TrustReason =
   | 'new'
   /** The connection received at least one byte. */
   | 'bytes-received'
-  /** The event loop of this process was delayed, so the timeouts and the silence are no evidence against the connection. */
+  /** The event loop of this process was delayed, so the timeouts and the silence are not evidence against the connection. */
   | 'own-delay'
   /** No further call has timed out for a long time. */
   | 'forgotten'
@@ -158,8 +158,8 @@ function silenceNeeded({ longestMs, spreadMs }: SuspicionEvidence, policy: Suspi
 
 /**
  * Moves to 'pinged'. A probe is an ordinary call. It is queued while the server allows no more streams, and blocked while a slow reader
- * keeps the flow-control window of the connection closed. A PING bypasses both. Therefore a connection is considered dead only after an
- * unanswered PING.
+ * keeps the flow-control window of the connection closed. A PING bypasses both. Therefore, a connection is considered dead only after
+ * an unanswered PING.
  */
 function moveToPinged({ evidence, probes }: Distrust, at: number, policy: SuspicionPolicy): SuspicionState {
   const pings = probes.pings + 1;

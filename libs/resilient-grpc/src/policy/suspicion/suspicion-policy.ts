@@ -23,7 +23,7 @@ export const DEFAULT_SUSPICION_POLICY = {
   pingRestMs: 300_000,
   freePings: 2,
   /**
-   * Time for which a dead connection is still observed after another connection became READY. A server that resumes may serve the new
+   * Time for which a dead connection is still observed after another connection becomes READY. A server that resumes may serve the new
    * connection first.
    */
   confirmMs: 500,

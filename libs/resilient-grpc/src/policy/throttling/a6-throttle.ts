@@ -25,7 +25,7 @@ export class A6Throttle implements RetryBudget {
     this.remainingTokens = Math.min(this.remainingTokens + this.ratio, this.max);
   }
 
-  /** Does nothing, because gRFC A6 does not count deadlines. */
+  /** Does nothing, because gRFC A6 does not count exceeded deadlines. */
   onDeadline(_now?: number, _startedAt?: number): void {}
 
   onFailure(): void {

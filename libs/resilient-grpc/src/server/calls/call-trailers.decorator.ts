@@ -7,7 +7,7 @@ import { servedCallOf } from './served-call.js';
  * Injects the trailers of a call into a gRPC handler: `@CallTrailers() trailers: Metadata`. Entries that the handler adds before its call
  * ends are sent with the status, even if the call fails. In a handler with `@GrpcStreamCall()`, pass trailers to `call.end(trailers)` or to
  * the callback instead.
- * @throws TypeError when a handler is called that `ResilientGrpcServer` does not serve
+ * @throws TypeError when the handler is called, if `ResilientGrpcServer` does not serve it
  */
 export const CallTrailers = createParamDecorator((_data: unknown, context: ExecutionContext): Metadata => {
   const found = serverCallOf(context.getArgs());

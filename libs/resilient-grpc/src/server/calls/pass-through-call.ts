@@ -41,7 +41,7 @@ export class PassThroughCall extends ServedCall {
   }
 
   protected override onWireEnd(): void {
-    // The handler ended the call with `call.end()` or an error; grpc-js sends its status.
+    // The handler ended the call with `call.end()` or an error; grpc-js sends the status.
     if (this.wire.writableEnded) this.end(this.code);
     else super.onWireEnd();
   }

@@ -15,7 +15,7 @@ const UNKNOWN_MESSAGE_BYTES = 1_024;
 const MAX_UNREAD_MESSAGES = 128;
 /** Bytes pushed since the client last took a message, as a multiple of the byte limit, above which the client counts as not reading. */
 const MAX_UNREAD_LIMITS = 16;
-/** Age of the oldest buffered message above which a slow but reading client is not expected to catch up. */
+/** Age of the oldest buffered message above which a client that reads slowly is not expected to catch up. */
 const MAX_MESSAGE_AGE_MS = 30_000;
 
 /**
@@ -224,7 +224,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   }
 }
 
-/** Closes a result that will not be read, because an iterator that never starts keeps the resources that its handler opened. */
+/** Closes an unread result, because an iterator that is never started would keep open what its handler opened. */
 function releaseUnread(result: unknown): void {
   if (!isAsyncIterable(result) || isObservable(result)) return;
   try {

@@ -22,7 +22,7 @@ export interface ServedMethod {
   readonly options: ResolvedServerMethod;
   /** Nest's handler, with its guards, pipes, interceptors, and filters. */
   readonly handler: ServedHandler;
-  /** CPU time of the handler before it waits or ends, measured for calls that waited in the gate or ran alone. */
+  /** CPU time of the handler until it first waits or ends, measured for calls that waited in the gate or ran alone. */
   readonly serviceTime: ServiceTime;
   /** Serializes a response message. */
   serialize(message: unknown): Uint8Array;
@@ -37,7 +37,7 @@ export interface CallHost {
   readonly events: EventHub<GrpcServerEvent>;
   /** True if outgoing calls can be bound to inbound calls. Each handler then runs in the context of its call. */
   readonly captures: boolean;
-  /** Called when the call is over for its caller; its handler may still run. */
+  /** Called when the call is over for its caller; its handler may still be running. */
   callOver(call: ServedCall): void;
   /** Called when the handler of a call that is over has ended. */
   handlerDone(call: ServedCall): void;
@@ -66,7 +66,7 @@ export abstract class ServedCall {
   done = false;
   /** True if the handler leak of this call was reported; it is reported once. */
   leakReported = false;
-  /** Called when the call ends while it waits for its handler to start; `undefined` if it does not wait. */
+  /** Called when the call ends while it is waiting for its handler to start; `undefined` if it is not waiting. */
   held: (() => void) | undefined;
   /** Ends the call at `maxCallMs`. */
   limitTimer: Timer | undefined;
@@ -203,7 +203,7 @@ export abstract class ServedCall {
     return this.peerAtBegin ?? this.wire.getPeer();
   }
 
-  /** True if the caller no longer waits: it cancelled or disconnected, or its deadline passed. True even before grpc-js reports this. */
+  /** True if the caller is no longer waiting: it cancelled or disconnected, or the deadline passed. True even before grpc-js reports it. */
   get isCallerGone(): boolean {
     const { wire } = this;
     return wire.cancelled || isStreamClosed(wire) || this.deadlinePassed;
@@ -245,7 +245,7 @@ export abstract class ServedCall {
     this.send(status);
   }
 
-  /** Ends the call even if the client does not read, in which case its stream is reset. */
+  /** Ends the call even if the client is not reading; in that case, the stream is reset. */
   cut(status: StatusLike): void {
     if (this.over) return;
     if (isStreamClosed(this.wire)) {
@@ -263,7 +263,7 @@ export abstract class ServedCall {
   /** Releases the handler's result: unsubscribes from Observables, closes iterators. */
   protected abstract releaseHandler(): void;
 
-  /** Releases the handler and reports errors of its teardown, which must not prevent the end of a call or a drain. */
+  /** Releases the handler and reports errors of its teardown. Such errors must not prevent the end of a call or a drain. */
   protected releaseHandlerQuietly(): void {
     try {
       this.releaseHandler();

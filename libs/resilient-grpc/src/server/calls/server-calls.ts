@@ -37,7 +37,7 @@ const DRAINING_CONNECTION: StatusLike = {
 /** Bounds of the sweep interval, which is a tenth of the shortest idle timeout. */
 const MAX_SWEEP_INTERVAL_MS = 1_000;
 const MIN_SWEEP_INTERVAL_MS = 50;
-/** grpc-js enforces deadlines; if a call is still open this long after its deadline, its client does not read. */
+/** grpc-js enforces deadlines; if a call is still open this long after its deadline, its client is not reading. */
 const DEADLINE_GRACE_MS = 500;
 
 /** All calls of a server: open calls, and ended calls whose handler is still running. */
@@ -154,7 +154,7 @@ export class ServerCalls implements CallHost {
   }
 
   /**
-   * Ends all open calls and returns their number. Does not reset the streams of clients that do not read. These clients lose their
+   * Ends all open calls and returns their number. Does not reset the streams of clients that are not reading. These clients lose their
    * connection next and report UNAVAILABLE; they would report a reset as CANCELLED.
    */
   endAll(): number {
@@ -189,7 +189,7 @@ export class ServerCalls implements CallHost {
   }
 
   private notify(call: ServedCall): void {
-    // A stream whose handler has finished only waits for its client.
+    // A stream whose handler has finished is only waiting for its client.
     if (call.over || call.isEnding) return;
     const completes = call.method.options.onDrain === 'complete';
     this.notified.set(call, completes ? 'completedByDrain' : 'endedByDrain');

@@ -18,7 +18,7 @@ export interface WireCall {
   readonly request?: unknown;
   readonly cancelled: boolean;
   readonly writableEnded: boolean;
-  /** Number of messages that wait for the client. */
+  /** Number of messages that are waiting for the client. */
   readonly writableLength: number;
   /** Maximum number of waiting messages before backpressure. */
   readonly writableHighWaterMark: number;

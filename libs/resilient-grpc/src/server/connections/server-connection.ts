@@ -144,7 +144,7 @@ export class ServerConnection {
 
   /**
    * Runs `task` when the data that the peer has sent so far has been read, or when the peer is silent. After a suspend of this process,
-   * requests may wait in the socket. The call of such a request fails if two connections reject it, because clients retry a call
+   * requests may be waiting in the socket. The call of such a request fails if two connections reject it, because clients retry a call
    * transparently only once.
    */
   private whenRead(name: 'age' | 'idle', task: () => void): void {

@@ -134,9 +134,9 @@ export class ServerConnections {
 
   /**
    * Closes sockets that have had enough time to start an HTTP/2 session but have none. Only TLS servers have such sockets. The session of a
-   * TLS connection does not expose its underlying socket, so both are matched by their peer. All peers on Unix sockets share one name.
-   * While any of these peers has a session, their other sockets are closed only if they have received nothing. Node closes the rest at its
-   * TLS handshake timeout.
+   * TLS connection does not expose its underlying socket, so sessions and sockets are matched by their peer. All peers on Unix sockets
+   * share one name. While any of these peers has a session, their other sockets are closed only if they have received nothing. Node closes
+   * the rest at its TLS handshake timeout.
    */
   private readonly endStrays = (): void => {
     const peers = new Set([...this.connections.values()].map(({ peer }) => peer));

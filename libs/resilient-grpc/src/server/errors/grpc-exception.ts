@@ -45,7 +45,7 @@ export class GrpcException extends RpcException {
   readonly code: StatusCode;
   /** Status message, under the name that grpc-js uses. */
   readonly details: string;
-  /** Details of the options, followed by the `google.rpc.RetryInfo` for `retryAfterMs`. */
+  /** `details` of the options, followed by the `google.rpc.RetryInfo` for `retryAfterMs`. */
   readonly statusDetails: readonly StatusDetail[];
   /** Trailing metadata. Not enumerable, because errors are logged and metadata may contain secrets. */
   declare readonly metadata: Metadata;

@@ -51,7 +51,7 @@ export function statusOfHttpException(exception: HttpException): ServerStatus {
   return { code, details, metadata };
 }
 
-/** Returns the gRPC status code for an HTTP status. 502 is INTERNAL because callers would retry UNAVAILABLE. */
+/** Returns the gRPC status code for an HTTP status. 502 becomes INTERNAL, because callers would retry UNAVAILABLE. */
 function codeOfHttpStatus(status: number): StatusCode {
   const code = CODES_BY_HTTP_STATUS[status];
   if (code !== undefined) return code;

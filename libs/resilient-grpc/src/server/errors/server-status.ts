@@ -13,7 +13,7 @@ const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal 
 /**
  * Returns the status for any error that a handler throws. Never throws.
  * @param filtered true if the error has passed Nest's exception filters and is therefore intended for the caller; then the status is the
- * one that grpc-js derives. Otherwise, as for a generator, only the details of gRPC errors and HttpExceptions are sent
+ * one that grpc-js derives. Otherwise, for example if a generator throws, only the details of gRPC errors and HttpExceptions are sent
  */
 export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus {
   try {
@@ -65,8 +65,8 @@ function grpcJsStatusOf(error: object): ServerStatus {
 }
 
 /**
- * True if an error's code is a gRPC code. A number alone is not sufficient, because it may be an exit code or a database error, whose
- * message must not reach the caller.
+ * True if an error's code is a gRPC code. A number alone is not sufficient, because it may be an exit code, or the code of a database
+ * error, whose message must not reach the caller.
  */
 function isGrpcError(error: Error): boolean {
   if (!('code' in error && Number.isInteger(error.code))) return false;

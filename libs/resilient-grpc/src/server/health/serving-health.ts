@@ -28,7 +28,7 @@ interface HealthRequest {
  */
 export class WatchStream {
   private sent: string | undefined;
-  /** Latest status while the client does not read; otherwise `undefined`. */
+  /** Latest status while the client is not reading; otherwise `undefined`. */
   private waiting: string | undefined;
 
   constructor(private readonly call: WireCall) {}
@@ -54,7 +54,7 @@ export class WatchStream {
 /**
  * Health status of a server for `grpc.health.v1.Health`. The status is NOT_SERVING until the application has started and its port is open,
  * then SERVING by default, and NOT_SERVING again from the start of the shutdown. The server as a whole ('') and each service of the
- * contract have their own status.
+ * contract have separate statuses.
  */
 export class GrpcServerHealth {
   private readonly statuses = new Map<string, Status>();

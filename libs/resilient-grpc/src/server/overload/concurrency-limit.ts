@@ -41,7 +41,8 @@ export class ConcurrencyLimit {
   private runningCount = 0;
   private isDispatching = false;
   /**
-   * End of the time during which this event-loop turn may start waiting calls, in monotonic milliseconds; `undefined` if it has started none.
+   * End of the time during which this event-loop turn may start waiting calls, in monotonic milliseconds; `undefined` if the turn has
+   * started none.
    */
   private sliceEndsAt: number | undefined;
 
@@ -74,7 +75,7 @@ export class ConcurrencyLimit {
     return this.adaptive?.current ?? Number(this.policy.maxConcurrent);
   }
 
-  /** Number of handlers that run. */
+  /** Number of handlers that are running. */
   get running(): number {
     return this.runningCount;
   }
@@ -84,7 +85,7 @@ export class ConcurrencyLimit {
     return this.queue.size;
   }
 
-  /** Maximum number of calls that wait for a permit, counted separately for calls with a deadline and calls without one. */
+  /** Maximum number of calls that can wait for a permit, counted separately for calls with a deadline and calls without one. */
   get maxQueued(): number {
     return this.policy.maxQueued;
   }
@@ -157,7 +158,7 @@ export class ConcurrencyLimit {
   }
 
   /**
-   * True if waiting calls must not start before the next turn of the event loop. If handlers wait with timers and then use the CPU, the
+   * True if waiting calls must not start before the next turn of the event loop. If handlers wait for timers and then use the CPU, the
    * timers of newly started calls expire soon. Without a limit, Node would run timers, and read no sockets, until the queue is empty.
    */
   private isSliceOver(): boolean {

@@ -80,7 +80,7 @@ export class OverloadGate {
     }
     if (!this.busy.isInBatch) {
       this.busy.begin(now);
-      // Nest's work runs in microtasks, so a tick that is requested in a microtask runs after it.
+      // Nest's work runs in microtasks, so a tick that is requested in a microtask runs after this work.
       queueMicrotask(this.endBatchLater);
       this.alone = call.method;
     } else {

@@ -18,8 +18,8 @@ export interface OverloadSource {
 }
 
 /**
- * The overload of a server. It begins with the first refused or expired call. It ends when the overloaded queues are empty, and none of
- * them has refused a call or let one expire for one second.
+ * The overload of a server. It begins with the first refused or expired call. It ends when the overloaded queues are empty, and no call
+ * in them was refused or expired within the last second.
  */
 export class OverloadState {
   /** The queues, with the limits whose calls wait in them. */

@@ -16,7 +16,7 @@ interface Observers {
 
 /**
  * Returns a filter that refuses calls during an overload before grpc-js receives them and reads their requests. Without the filter, grpc-js
- * and its interceptors use two thirds of the time of each refusal. The filter frees this time for the handlers.
+ * and its interceptors account for two thirds of the time that each refusal takes. The filter frees this time for the handlers.
  * @param methods methods whose calls are subject to the gate and to no other limit, by path
  */
 export function refuseUnreadCalls(

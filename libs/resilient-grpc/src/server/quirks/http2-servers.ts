@@ -10,7 +10,7 @@ export function canObserveHttp2Servers(server: object): boolean {
 }
 
 /**
- * Reports each http2 server that `server` creates from now on, before the http2 server listens. grpc-js has no public access to its
+ * Reports each http2 server that `server` creates from now on, before the http2 server listens. grpc-js has no public API for its
  * connections, so this function wraps a private method. Returns false, and reports nothing, if the installed grpc-js has no such method.
  */
 export function observeHttp2Servers(server: Server, onServer: (http2Server: NodeHttp2Server) => void): boolean {

@@ -11,7 +11,7 @@ export interface SentStatus {
 const replacedStatuses = new WeakMap<object, SentStatus>();
 
 /**
- * Resets the HTTP/2 stream of a grpc-js server call. A client that does not read can only be reached by a reset, because a status would
+ * Resets the HTTP/2 stream of a grpc-js server call. A client that is not reading can be reached only by a reset, because a status would
  * wait forever for the unread messages before it. grpc-js has no API for this. Returns false if no stream was found.
  * @param status the status that the call would have ended with
  */

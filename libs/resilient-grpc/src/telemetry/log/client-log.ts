@@ -308,7 +308,7 @@ export class ClientLog {
     }
   }
 
-  /** Logs the reduction of an adaptive limit. A raised limit is logged at debug, because no action is needed. */
+  /** Logs the reduction of an adaptive limit. An increase is logged at debug level, because no action is needed. */
   private concurrencyLimit({ type, path, from, to, latencyMs, unloadedLatencyMs }: EventOf<'concurrency-limit'>): void {
     const subject = path ?? this.client.target;
     const fields = { event: type, path, from, to, latencyMs, unloadedLatencyMs };

@@ -5,14 +5,14 @@ import { counted, duration, listed } from './log-text.js';
 
 /** Maximum number of lines per minute. */
 const MAX_LINES = 4;
-/** Maximum number of lines during the minute after an outage started or ended, when most events have the same cause. */
+/** Maximum number of lines during the minute after an outage starts or ends, when most events have the same cause. */
 const MAX_LINES_WHILE_UNSTABLE = 1;
 /** Maximum number of methods or addresses listed for each kind in a combined line. */
 const MAX_LISTED_SUBJECTS = 20;
-/** The event that comes first in a combined line: a failed call that may have had an effect, which an operator may have to check. */
+/** The event that comes first in a combined line: a failed call that may have had an effect. An operator may have to check such calls. */
 const TOP_SEVERITY_EVENT = 'attempt-end';
 
-/** The latest unwritten line of a kind about one method or address, and the number of lines it represents. */
+/** The latest unwritten line of one kind about one method or address, and the number of lines that it represents. */
 interface PendingLine {
   readonly line: LogLine;
   readonly at: number;
@@ -21,12 +21,12 @@ interface PendingLine {
 
 /**
  * Limits the log lines above `debug` of one client. Excludes the line about an untested version, and outage lines, which have a separate
- * limit. The limit is four lines a minute, or one line during the minute after an outage started or ended. Excess lines are combined and
+ * limit. The limit is four lines a minute, or one line during the minute after an outage starts or ends. Excess lines are combined and
  * written within a minute as one line. For each kind, this line contains the latest message, its age, the number of other messages, and
  * their methods or addresses. It shows only the latest state of a method, so a circuit that has closed again is not reported as open.
  */
 export class CombinedLines {
-  /** Pending lines by kind and method, the latest last. */
+  /** Pending lines by kind and by method or address, the latest last. */
   private pending = new Map<string, PendingLine>();
   private readonly limiter: LogLimiter<LogLine>;
   private unstableUntil = 0;

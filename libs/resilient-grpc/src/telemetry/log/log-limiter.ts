@@ -22,8 +22,8 @@ interface LimitedKind<Entry> {
 }
 
 /**
- * Limits log lines. Writes the first `maxLines` entries of each kind (1 by default) immediately, and counts the repeats. Writes the repeats
- * as one line per interval, until an interval passes without repeats.
+ * Limits the log lines of each kind to `maxLines` per interval (1 by default). Writes an entry immediately if the limit allows it.
+ * Otherwise, counts the entry, and writes one line for all counted entries as soon as the limit allows it.
  */
 export class LogLimiter<Entry> {
   private readonly kinds = new Map<Kind, LimitedKind<Entry>>();

@@ -203,7 +203,7 @@ describe('outage', () => {
     clock.advance(5_000);
     take({ ...END, waitedCalls: 77, abandonedCalls: 40, failedCalls: 0 });
     expect(aboveDebug().at(-1)).toBe(
-      'log reconnected after 7.3 s, 9 failed attempts; 77 calls waited, 40 timed out or cancelled, 0 failed',
+      'log reconnected after 7.3 s, 9 failed attempts; 77 calls waited, 40 timed out or were cancelled, 0 failed',
     );
     expect(fields.at(-1)).toMatchObject({ waitedCalls: 77, abandonedCalls: 40, failedCalls: 0 });
   });
@@ -214,7 +214,7 @@ describe('outage', () => {
     clock.advance(2_000);
     take({ ...END, durationMs: 2_000, abandonedCalls: 2, failedCalls: 0 });
     expect(aboveDebug()).toEqual([
-      'log reconnected after 2 s, 9 failed attempts; 12 calls waited, 2 timed out or cancelled, 0 failed',
+      'log reconnected after 2 s, 9 failed attempts; 12 calls waited, 2 timed out or were cancelled, 0 failed',
     ]);
   });
 

@@ -237,5 +237,5 @@ export class OutageLog {
 }
 
 function callsOf(waited: number, abandoned: number, failed: number): string {
-  return `${counted(waited, 'call')} waited${abandoned === 0 ? '' : `, ${String(abandoned)} timed out or cancelled`}, ${String(failed)} failed`;
+  return `${counted(waited, 'call')} waited${abandoned === 0 ? '' : `, ${String(abandoned)} timed out or were cancelled`}, ${String(failed)} failed`;
 }

@@ -10,7 +10,7 @@ const SHORT_MS: RangeMs = [100, 500];
 const LONG_MS: RangeMs = [200, 1_000];
 
 /**
- * The name of a network fault. 'reset', 'close': every connection ends (RST or FIN). 'outage': connections are reset and new ones are
+ * The name of a network fault. 'reset', 'close': every connection ends (RST or FIN). 'outage': connections are reset, and new ones are
  * refused. 'black-hole': no bytes pass on existing or new connections. 'cut': one connection is reset in the middle of a frame from the
  * server. 'delay': bytes are delayed by 100 ms in each direction.
  */

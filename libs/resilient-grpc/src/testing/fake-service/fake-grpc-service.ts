@@ -23,7 +23,8 @@ export type FakeGrpcService<S> = Resilient<S> & {
 /**
  * Creates a fake service without a server or socket, to be injected in place of a stub. Each call runs its handler at most once, through
  * the same code as calls of a real client: calls are cold, `for await` pulls messages, and `timeoutMs`, `signal`, and unsubscribing end the
- * handler. Client settings and call policies do not apply. A method without a handler fails with UNIMPLEMENTED.
+ * call and abort the signal of its handler. Client settings and call policies do not apply. A method without a handler fails with
+ * UNIMPLEMENTED.
  * @throws GrpcConfigurationError if a handler is not a function, or if a method is named `calls`
  */
 export function fakeGrpcService<S>(handlers: FakeHandlers<S>): FakeGrpcService<S> {

@@ -11,7 +11,7 @@ import { FakeRequests } from './fake-requests.js';
 import { grpcError } from './grpc-error.js';
 import { HandlerFailure, toCallError } from './handler-failure.js';
 
-/** The part of a call's record that changes while the call runs. */
+/** The part of a call's record that changes while the call is running. */
 export interface OpenRecord {
   request: unknown;
   outcome: FakeCallOutcome;

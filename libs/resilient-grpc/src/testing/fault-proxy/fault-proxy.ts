@@ -180,8 +180,8 @@ export class FaultProxy {
   }
 
   /**
-   * Ends every fault: bytes pass again and new connections are forwarded. Resets permanently silenced connections and returns their number.
-   * Their clients would not detect the loss otherwise.
+   * Ends every fault: bytes pass again, and new connections are forwarded. Resets permanently silenced connections and returns their
+   * number. Their clients would not detect the loss otherwise.
    */
   async heal(): Promise<number> {
     this.cutIdleAfter(undefined);

@@ -138,7 +138,7 @@ export class Pipe {
     this.events.onPassed(bytes.length);
     this.closed = true;
     this.queue = [];
-    // Waits until the kernel has accepted the last byte. Otherwise an RST would overtake it.
+    // Waits until the kernel has accepted the last byte. Otherwise, an RST would overtake it.
     this.sink.write(bytes, () => this.events.onCut(how));
   }
 }

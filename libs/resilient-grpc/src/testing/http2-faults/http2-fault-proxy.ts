@@ -21,8 +21,8 @@ import { SessionWire } from './session-wire.js';
 
 /**
  * A proxy on 127.0.0.1 that terminates HTTP/2 on both sides, so that it can inject faults that otherwise only a server can cause: refused
- * and reset streams, missing trailers, GOAWAY. Each client connection has its own upstream connection; both end together. For faults at
- * the byte level, use `FaultProxy` before or after this proxy. The proxy answers pings itself.
+ * streams, reset streams, missing trailers, and GOAWAY. Each client connection has its own upstream connection; both end together. For
+ * faults at the byte level, use `FaultProxy` before or after this proxy. The proxy answers pings itself.
  */
 export class Http2FaultProxy {
   private readonly tcp: TcpListener;

@@ -30,7 +30,7 @@ export interface MissingTrailersFault {
 
 /**
  * A fault that sends GOAWAY with a last stream ID below that of the call. The call is not forwarded to the upstream. If the code is
- * NO_ERROR, earlier calls continue. Otherwise, the connection is closed and earlier calls fail.
+ * NO_ERROR, earlier calls continue. Otherwise, the connection is closed, and earlier calls fail.
  */
 export interface GoawayFault {
   readonly kind: 'goaway';
@@ -67,7 +67,7 @@ export interface GoawayOptions {
 
 /** TLS options of the connection to the upstream. */
 export interface UpstreamTls {
-  /** Certificate authority in PEM. @defaultValue the authorities of Node */
+  /** Certificate authority in PEM. @defaultValue the certificate authorities of Node */
   readonly ca?: string | Buffer | undefined;
   /** Key of the proxy in PEM, used with `cert`, for upstreams that request a client certificate. */
   readonly key?: string | Buffer | undefined;

@@ -197,7 +197,7 @@ const SINGLE_VALUE_FIELDS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Converts `raw` to headers for sending. Keeps repeated values of a name separate; of a name that Node allows only once, keeps the first
+ * Converts `raw` to headers for sending. Keeps repeated values of a name separate. For a name that Node allows only once, keeps the first
  * value. The headers object that node:http2 provides joins some values with commas and drops others.
  */
 function sendable(raw: RawFields): OutgoingHttpHeaders {

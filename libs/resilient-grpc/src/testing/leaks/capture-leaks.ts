@@ -8,7 +8,7 @@ import { traceResources, type ResourceTrace } from './resource-trace.js';
 export interface LeakOptions {
   /**
    * True if the error message includes the creation sites of the open resources. Calls take two or three times as long while
-   * tracing. @defaultValue false
+   * creation sites are recorded. @defaultValue false
    */
   readonly trace?: boolean | undefined;
 }

@@ -35,8 +35,8 @@ export function openHandles() {
   const newOf = (type: Resource) => activeHandles().filter((one) => one.type === type && !before.has(one.handle));
   return {
     /**
-     * Returns the number of handles of a type that were opened since the call to `openHandles` and are still open. Handles that were closed
-     * do not reduce this number.
+     * Returns the number of handles of a type that were opened since the call to `openHandles` and are still open. Closing an older handle
+     * does not reduce this number.
      */
     count: (type: Resource) => newOf(type).length,
     /** Describes the handles that `count` includes, if Node provides details. */
@@ -59,7 +59,7 @@ function activeHandles(): readonly ActiveHandle[] {
   });
 }
 
-/** Calls an undocumented function of Node. No documented one returns the handles or requests themselves. */
+/** Calls an undocumented function of Node. No documented function returns the handles or requests themselves. */
 function activeListOf(name: '_getActiveHandles' | '_getActiveRequests'): readonly unknown[] {
   // Safe cast: every supported Node version has these functions. They are looked up per call, because a runner may replace `process`.
   return (process as unknown as Readonly<Record<typeof name, () => readonly unknown[]>>)[name]();

@@ -77,12 +77,12 @@ export class CallHandler {
     }
   }
 
-  /** Returns the number of held calls, of one path or of all. */
+  /** Returns the number of held calls of one path, or of all paths. */
   heldCount(path?: string): number {
     return this.heldOf(path).length;
   }
 
-  /** Releases the held calls, of one path or of all, and returns their number. */
+  /** Releases the held calls of one path, or of all paths, and returns their number. */
   release(path?: string): number {
     const released = this.heldOf(path);
     for (const held of released) held.release();

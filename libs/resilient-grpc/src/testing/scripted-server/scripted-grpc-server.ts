@@ -195,7 +195,7 @@ export class ScriptedGrpcServer {
         'bidi',
       );
     }
-    // Uses its own listener instead of grpc-js's, so that sockets can be counted and destroyed and the port is kept across restarts.
+    // Uses its own listener instead of grpc-js's, so that sockets can be counted and destroyed, and the port is kept across restarts.
     this.injector = server.createConnectionInjector(serverCredentials(this.options.tls));
     this.servers.push(server);
     this.cutting = false;

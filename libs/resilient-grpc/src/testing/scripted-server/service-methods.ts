@@ -23,7 +23,7 @@ export type LoadedMethod = MethodDefinition<object, object>;
 type Methods = ReadonlyMap<string, LoadedMethod>;
 
 /**
- * Loads all methods of the services of `source`, by path.
+ * Loads all methods of the services that the options define, by path.
  * @throws GrpcConfigurationError if the proto cannot be loaded, or has no service in one of the packages
  */
 export function loadMethods({ protoPath, package: name, loader }: ServiceDefinitionOptions): Methods {

@@ -4,7 +4,7 @@ import { startHttp2Server } from './tools/plain-http2.mjs';
 import { reproduce } from './tools/reproduce.mjs';
 import { answerOf, textClient } from './tools/text-service.mjs';
 
-// Built by hand, because Node's `goaway()` replaces a last stream id of 0 with the newest one.
+// Built by hand, because Node's `goaway()` replaces a last stream ID of 0 with the newest one.
 const [GOAWAY, LAST_STREAM_ID, CODE] = [7, 0, http2.constants.NGHTTP2_INTERNAL_ERROR];
 const REJECTING = Buffer.from([0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, LAST_STREAM_ID, 0, 0, 0, CODE]);
 

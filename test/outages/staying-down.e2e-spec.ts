@@ -280,7 +280,9 @@ describe('server that stays down', () => {
       expect.stringMatching(
         /^warn: outage: .*; calls wait up to \d(\.\d)? s or until their deadline \(0 waiting, [1-9]\d* failed\); to diagnose, run: \S/,
       ),
-      expect.stringMatching(/^warn: outage has lasted \d(\.\d)? s: .*; calls without waitForReady fail immediately \(UNAVAILABLE\)/),
+      expect.stringMatching(
+        /^warn: outage has lasted \d(\.\d)? s: .*; calls without waitForReady fail immediately \(UNAVAILABLE\)/,
+      ),
     ]);
   });
 });

@@ -188,8 +188,8 @@ export type GrpcClientEvent = {
    */
   | { readonly type: 'awaited-call'; readonly path: string; readonly awaitedAt?: string }
   /**
-   * Unary calls without a deadline have been waiting for a response for at least 20 s, and their connection has received nothing for 20 s. Each call is
-   * reported once.
+   * Unary calls without a deadline have been waiting for a response for at least 20 s, and their connection has received nothing for
+   * 20 s. Each call is reported once.
    */
   | {
       readonly type: 'unanswered-calls';

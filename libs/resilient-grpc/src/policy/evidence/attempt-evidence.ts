@@ -2,7 +2,7 @@
 export interface WireEvidence {
   /**
    * Reason why the server's application did not receive the stream. 'never-sent': its HEADERS frame was not sent. 'rejected': a
-   * GOAWAY had a lower last stream id (RFC 9113, section 6.8). `undefined`: the application may have received it.
+   * GOAWAY had a lower last stream ID (RFC 9113, section 6.8). `undefined`: the application may have received it.
    */
   readonly unprocessed: 'never-sent' | 'rejected' | undefined;
   /** `:status` of the response; `undefined` if neither headers nor trailers arrived. */

@@ -173,7 +173,7 @@ describe('stream that the application never received', () => {
       { kind: 'unsent', reachedServer: 'no', code: UNAVAILABLE },
     ],
     [
-      'reports refused if a GOAWAY named a lower stream id',
+      'reports refused if a GOAWAY named a lower stream ID',
       { ...SENT, ...refused, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'rejected', resetCode: 7 } },
       {
         kind: 'refused',
@@ -184,7 +184,7 @@ describe('stream that the application never received', () => {
       },
     ],
     [
-      'reports refused if a GOAWAY named a lower stream id, and the stream ended with INTERNAL_ERROR',
+      'reports refused if a GOAWAY named a lower stream ID, and the stream ended with INTERNAL_ERROR',
       { ...SENT, ...withError, wire: { ...NO_MORE_STREAMS, goawayCode: 0, unprocessed: 'rejected', resetCode: 2 } },
       { kind: 'refused', reachedServer: 'no', code: UNAVAILABLE },
     ],

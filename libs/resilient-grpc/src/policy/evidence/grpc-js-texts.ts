@@ -2,7 +2,7 @@
 // of them. `classify` therefore uses a message only if no response arrived, or together with connection evidence. `reasonByText` has no
 // such evidence, because errors from a plain grpc-js client contain none.
 
-/** REFUSED_STREAM, or a GOAWAY with a lower last stream id. */
+/** REFUSED_STREAM, or a GOAWAY with a lower last stream ID. */
 export const STREAM_REFUSED = 'Stream refused by server';
 /** RST_STREAM(CANCEL) from the server: a forced stop of a grpc-js or Nest server. */
 export const RESET_BY_CANCEL = 'Call cancelled';

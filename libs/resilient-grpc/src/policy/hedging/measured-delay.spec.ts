@@ -56,7 +56,7 @@ describe('MeasuredDelay', () => {
   });
 
   it.each([
-    ['keeps the hedging delay if lost attempts count with their age', true, 0.9, 1.1],
+    ['keeps the hedging delay if lost attempts are recorded with their age', true, 0.9, 1.1],
     ['decreases the hedging delay if lost attempts do not count', false, 0, 0.88],
   ])('%s', (_, counted, min, max) => {
     const random = seededRandom(3);

@@ -43,7 +43,7 @@ type Task = 'age' | 'grace' | 'idle' | 'keepalive' | 'quiet';
 
 /**
  * One connection, from the start of its session to the end of its socket. `session.close()` ends the connection and sends one GOAWAY with
- * the last accepted stream id. This GOAWAY rejects requests in transit. Clients read it before the FIN that follows, so they retry these
+ * the last accepted stream ID. This GOAWAY rejects requests in transit. Clients read it before the FIN that follows, so they retry these
  * requests transparently on another connection. Other servers first send a GOAWAY with id 2^31−1. After such a GOAWAY, Node accepts no
  * streams, and it reads nothing while no stream is open. Requests in transit would therefore hang until the second GOAWAY rejects them.
  */

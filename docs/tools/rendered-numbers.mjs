@@ -53,7 +53,12 @@ const NUMBERS = [
   ['starting pace, share of the usual calls per second', percent, RELEASE, 'DEFAULT_RELEASE_POLICY.startShare'],
   ['minimum starting pace, calls per second', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.minStartPerSecond'],
   ['starting pace without history, calls per second', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.defaultStartPerSecond'],
-  ['bound for every waiting call, in outage grace periods', plain, RELEASE, 'DEFAULT_RELEASE_POLICY.boundGraces'],
+  [
+    'bound on the time from READY until every waiting call is sent, in outage grace periods',
+    plain,
+    RELEASE,
+    'DEFAULT_RELEASE_POLICY.boundGraces',
+  ],
   ['minimum of the bound', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.minBoundMs'],
   ['maximum of the bound, if no call has waited longer than 5 s', ms, RELEASE, 'DEFAULT_RELEASE_POLICY.maxBoundMs'],
   ['growth of the pace per step', times, RELEASE, 'DEFAULT_RELEASE_POLICY.growth'],

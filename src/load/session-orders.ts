@@ -58,7 +58,7 @@ export class SessionOrders {
     }, TICK_MS);
   }
 
-  /** Creates no more orders. */
+  /** Stops creating orders, and ends both streams of orders. */
   stop(): void {
     clearInterval(this.ticking);
     this.stopped = true;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { runDoctor } from '../../libs/resilient-grpc/dist/doctor/run-doctor.js';
 import { ORDERS_PROTO } from '../nest/places.js';
-import { command, doctor, fileOf } from './support.js';
+import { command, doctor, createFile } from './support.js';
 
 describe('command', () => {
   it('lists every option of the doctor with --help', async () => {
@@ -60,7 +60,7 @@ function typesOf(value: unknown): unknown {
 }
 
 describe('--json', () => {
-  const config = () => fileOf('config.json', { methodConfig: [{ name: [{}], timeout: 'soon' }] });
+  const config = () => createFile('config.json', { methodConfig: [{ name: [{}], timeout: 'soon' }] });
 
   it('prints exactly the properties of report version 1 for passed, failed, and skipped checks with --json', async () => {
     const { stdout, code } = await command([
@@ -153,7 +153,7 @@ describe('endless files and long results', () => {
       (_, index) => `127.0.${String(index >> 8)}.${String(index & 255)}:1`,
     );
     const name = [{ service: 'orders.v1.Orders' }];
-    const config = fileOf('config.json', { methodConfig: new Array(1_000).fill({ name, timeout: 'soon' }) });
+    const config = createFile('config.json', { methodConfig: new Array(1_000).fill({ name, timeout: 'soon' }) });
     const args = ['doctor', `ipv4:${addresses.join(',')}`, '--service-config', config, '--timeout', '5s'];
     for (const form of [[], ['--json']]) {
       const { stdout } = await command([...args, ...form]);
@@ -175,7 +175,7 @@ describe('service config file', () => {
   };
 
   it('compares a valid service config file with a .proto file', async () => {
-    const file = fileOf('config.json', { methodConfig: [{ name: [get], retryPolicy }] });
+    const file = createFile('config.json', { methodConfig: [{ name: [get], retryPolicy }] });
     const { code, of } = await doctor(['--service-config', file, '--proto', ORDERS_PROTO]);
     expect(code).toBe(0);
     expect(of('service-config')).toMatchObject({ status: 'ok', facts: { comparedWith: ORDERS_PROTO } });
@@ -183,7 +183,10 @@ describe('service config file', () => {
 
   it('fails the service-config check and reports every problem of the file with its path and an explanation', async () => {
     const broken = { ...retryPolicy, maxAttempts: 1, maxBackoff: '500ms' };
-    const file = fileOf('config.json', { methodConfig: [{ name: [get], retryPolicy: broken }], retrythrottling: {} });
+    const file = createFile('config.json', {
+      methodConfig: [{ name: [get], retryPolicy: broken }],
+      retrythrottling: {},
+    });
     const { code, of } = await doctor(['--service-config', file]);
     expect(code).toBe(1);
     expect(of('service-config').problems).toEqual([
@@ -200,7 +203,7 @@ describe('service config file', () => {
     ['{"methodConfig":[', 'expected a service config as an object or as JSON'],
     [{ loadBalancingConfig: [{ rund_robin: {} }] }, 'expected a policy that grpc-js supports'],
   ])('fails the service-config check for a file without a valid service config: %j', async (content, message) => {
-    const { code, of } = await doctor(['--service-config', fileOf('config.json', content)]);
+    const { code, of } = await doctor(['--service-config', createFile('config.json', content)]);
     expect(code).toBe(1);
     expect(of('service-config').problems?.[0]?.message).toContain(message);
   });
@@ -209,7 +212,7 @@ describe('service config file', () => {
     expect((await doctor(['--service-config', '/there/is/none.json'])).of('service-config').message).toContain(
       'ENOENT',
     );
-    const file = fileOf('config.json', {});
+    const file = createFile('config.json', {});
     const { of } = await doctor(['--service-config', file, '--proto', '/there/is/none.proto']);
     expect(of('service-config').problems).toMatchObject([
       { path: '--proto', message: expect.stringContaining('ENOENT') },

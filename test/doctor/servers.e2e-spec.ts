@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 import { startHttp2Server } from '../calls/raw-http2-server.js';
 import { ORDERS_PROTO, certificate } from '../nest/places.js';
 import { NestServer } from '../server/support/nest-server.js';
-import { doctor, fileOf } from './support.js';
+import { doctor, createFile } from './support.js';
 
 let ourServer: NestServer;
 let ourServerWithTls: NestServer;
@@ -50,7 +50,7 @@ describe("this library's server", () => {
   it('checks the names in a service config against the services of the server', async () => {
     const { url } = ourServer;
     const name = (service: string, method?: string) => ({ service, ...(method && { method }) });
-    const file = fileOf('config.json', {
+    const file = createFile('config.json', {
       methodConfig: [{ name: [name('orders.v1.Order'), name('orders.v1.Orders', 'Gett')], timeout: '1s' }],
     });
     const { code, of } = await doctor([url, '--service-config', file]);

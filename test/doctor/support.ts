@@ -74,7 +74,7 @@ export async function doctor(
 }
 
 /** Creates a file in a temporary folder, which is removed after the test. */
-export function fileOf(name: string, content: unknown): string {
+export function createFile(name: string, content: unknown): string {
   const folder = mkdtempSync(join(tmpdir(), 'doctor-'));
   onTestFinished(() => {
     rmSync(folder, { recursive: true });

@@ -266,7 +266,9 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
         await closeBySignal(app);
         const ms = performance.now() - beganAt;
         expect(ms).toBeGreaterThan(delayMs - 10);
-        recordTiming(task, `delays of 300 ms, ${what}, over after, ms`, ms, { atMost: 2 * delayMs - 10 });
+        recordTiming(task, `shutdown with delays of 300 ms, ${what}, ended after, ms`, ms, {
+          atMost: 2 * delayMs - 10,
+        });
       }
     },
   );

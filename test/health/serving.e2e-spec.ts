@@ -7,7 +7,7 @@ import { firstValueFrom } from 'rxjs';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { HTTP_RESPONSE_REMEDY } from '../../libs/resilient-grpc/dist/policy/evidence/http-response.js';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
-import { serveOrders, started } from '../server/served-orders.js';
+import { serveOrders, startServers } from '../server/served-orders.js';
 import { ORDERS_PROTO, aboveDebug, certificate } from '../support/orders-app.js';
 import { recordTiming } from '../support/timing.js';
 import { TEST_TIMEOUT_MS, channelOf, outcomeOf, servingOf, startApp, startScripted, statusOf } from './support.js';
@@ -44,7 +44,7 @@ async function standardServer() {
 }
 
 async function resilientServer() {
-  const { url, server } = await started(await serveOrders());
+  const { url, server } = await startServers(await serveOrders());
   const set = (serves: boolean) => (serves ? server.health.setServing(ORDERS) : server.health.setNotServing(ORDERS));
   return { url, set };
 }

@@ -14,7 +14,7 @@ import {
   ordersOptions,
   ownUrl,
   serveOrders,
-  started,
+  startServers,
 } from './served-orders.js';
 import { holdTimers } from './support/held-timers.js';
 
@@ -61,7 +61,7 @@ describe('health of an application', () => {
   });
 
   it('sets the health of a service through the injected GrpcServerHealth', async () => {
-    const { app, url, server } = await started(await serveOrders());
+    const { app, url, server } = await startServers(await serveOrders());
     const health = app.get(GrpcServerHealth);
     expect(health).toBe(server.health);
     const { unary } = healthOf(url);
@@ -73,7 +73,9 @@ describe('health of an application', () => {
   });
 
   it('reports NOT_SERVING during the readiness delay while calls continue, and ends a health Watch after the delay', async () => {
-    const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 60_000, readinessDelayMs: 5_000 } }));
+    const { app, url } = await startServers(
+      await serveOrders({ drain: { timeoutMs: 60_000, readinessDelayMs: 5_000 } }),
+    );
     const { unary, open } = healthOf(url);
     const orders = ordersOf(url);
     await orders.unary('get', { id: '7' });
@@ -94,7 +96,7 @@ describe('health of an application', () => {
   });
 
   it('does not delay a shutdown for open health watches', async () => {
-    const { app, url } = await started(await serveOrders({ drain: { timeoutMs: 60_000 } }));
+    const { app, url } = await startServers(await serveOrders({ drain: { timeoutMs: 60_000 } }));
     const watches = Array.from({ length: 10 }, () => healthOf(url).open('watch', { service: '' }));
     await waitFor(() => watches.every(({ seen }) => seen.length === 1));
     let closed = false;
@@ -109,7 +111,7 @@ describe('health of an application', () => {
     const onLoadPackageDefinition = (_definition: unknown, server: Server) => {
       server.addService(own, { check: (_call: unknown, answer: any) => answer(null, NOT_SERVING) });
     };
-    const { url, log } = await started(await serveOrders({ onLoadPackageDefinition }));
+    const { url, log } = await startServers(await serveOrders({ onLoadPackageDefinition }));
     expect(await healthOf(url).unary('check', { service: '' })).toEqual(NOT_SERVING);
     const warnings = log.lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
     expect(warnings).toEqual([
@@ -118,7 +120,7 @@ describe('health of an application', () => {
   });
 
   it('serves no health service if health is disabled', async () => {
-    const { url } = await started(await serveOrders({ health: false }));
+    const { url } = await startServers(await serveOrders({ health: false }));
     expect(await healthOf(url).unary('check', { service: '' })).toMatch(/^12 /);
   });
 });

@@ -2,7 +2,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it } from 'vitest';
 import { holdTimers } from './support/held-timers.js';
-import { healthOf, ordersOf, serveOrders, started } from './served-orders.js';
+import { healthOf, ordersOf, serveOrders, startServers } from './served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -14,7 +14,7 @@ function listen({ server }: Awaited<ReturnType<typeof serveOrders>>): Promise<un
 
 describe('ResilientGrpcServer', () => {
   it('rejects a second listen() of a server and keeps serving', async () => {
-    const served = await started(await serveOrders());
+    const served = await startServers(await serveOrders());
     expect(await listen(served)).toMatchObject({ message: expect.stringContaining('is already listening') });
     expect(await ordersOf(served.url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
   });
@@ -23,7 +23,7 @@ describe('ResilientGrpcServer', () => {
     ['after the server was closed', true],
     ['while the server closes', false],
   ])('rejects listen() %s and names the remedy', async (_when, wait) => {
-    const served = await started(await serveOrders());
+    const served = await startServers(await serveOrders());
     const closing = served.server.close();
     if (wait) await closing;
     expect(await listen(served)).toMatchObject({ message: expect.stringMatching(/is closed.*create a new one/) });
@@ -38,7 +38,7 @@ describe('ResilientGrpcServer', () => {
     const served = await serveOrders({ url });
     expect(await listen(served)).toMatchObject({ message: expect.stringContaining('EADDRINUSE') });
     await new Promise((resolve) => inUse.close(resolve));
-    await started(served);
+    await startServers(served);
     expect(await ordersOf(url).unary('get', { id: '7' })).toMatchObject({ id: '7' });
     await served.app.close();
     expect(await ordersOf(url).unary('get', { id: '7' })).toMatch(/^14 /);
@@ -72,7 +72,7 @@ describe('ResilientGrpcServer', () => {
   });
 
   it('logs the pending counts of repeated log lines when the server closes', async () => {
-    const { server, url, log } = await started(await serveOrders({ streamIdleTimeoutMs: 100 }));
+    const { server, url, log } = await startServers(await serveOrders({ streamIdleTimeoutMs: 100 }));
     const orders = ordersOf(url);
     const watches = [1, 2, 3].map(() => orders.open('watch', { from: '0' }));
     const idle = expect.stringMatching(/^14 No message was sent or received/);

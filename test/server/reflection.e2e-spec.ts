@@ -2,14 +2,14 @@ import 'reflect-metadata';
 import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ARCHIVE_PROTO, ORDERS_PROTO } from '../nest/places.js';
-import { healthOf, ordersOf, reflectionOf, serveOrders, started } from './served-orders.js';
+import { healthOf, ordersOf, reflectionOf, serveOrders, startServers } from './served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 describe('reflection', () => {
   it('lists the services of a server by reflection and returns their descriptors', async () => {
-    const { url } = await started(await serveOrders({ reflection: true }));
+    const { url } = await startServers(await serveOrders({ reflection: true }));
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });
     call.write({ fileContainingSymbol: 'orders.v1.Orders.Watch' });
@@ -23,7 +23,7 @@ describe('reflection', () => {
   });
 
   it('does not delay the shutdown for an open reflection stream', async () => {
-    const { app, url } = await started(await serveOrders({ reflection: true, drain: { timeoutMs: 60_000 } }));
+    const { app, url } = await startServers(await serveOrders({ reflection: true, drain: { timeoutMs: 60_000 } }));
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });
     await waitFor(() => seen.length === 1);
@@ -34,7 +34,9 @@ describe('reflection', () => {
   });
 
   it('does not list the services of a package by reflection if the package is loaded but not served', async () => {
-    const { url } = await started(await serveOrders({ reflection: true, protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] }));
+    const { url } = await startServers(
+      await serveOrders({ reflection: true, protoPath: [ORDERS_PROTO, ARCHIVE_PROTO] }),
+    );
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });
     await waitFor(() => seen.length === 1);
@@ -49,7 +51,7 @@ describe('reflection', () => {
   });
 
   it('does not serve reflection by default', async () => {
-    const { url } = await started(await serveOrders());
+    const { url } = await startServers(await serveOrders());
     const { call, seen } = reflectionOf(url).open('serverReflectionInfo');
     call.write({ listServices: '*' });
     await waitFor(() => seen.length === 1);

@@ -30,7 +30,7 @@ class OrdersController {
   }
 }
 
-/** An application that serves orders on a Unix socket and has not been started yet. */
+/** An application with an orders server on a Unix socket. */
 export interface ServedOrders {
   /** A hybrid application with an HTTP server. */
   readonly app: INestApplication;
@@ -61,7 +61,7 @@ export function ownUrl(): string {
   return `unix:${join(folder, 'grpc.sock')}`;
 }
 
-/** Creates the application; it is closed after the test. */
+/** Creates the application without starting it; it is closed after the test. */
 export async function serveOrders(options: Partial<ResilientGrpcServerOptions> = {}): Promise<ServedOrders> {
   const url = ownUrl();
   const log = new CapturedLog();
@@ -76,7 +76,7 @@ export async function serveOrders(options: Partial<ResilientGrpcServerOptions> =
 }
 
 /** Starts the servers of an application: gRPC, then HTTP. */
-export async function started(served: ServedOrders): Promise<ServedOrders> {
+export async function startServers(served: ServedOrders): Promise<ServedOrders> {
   await served.app.startAllMicroservices();
   await served.app.listen(0, '127.0.0.1');
   return served;

@@ -27,7 +27,7 @@ import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest';
 import { ARCHIVE_PROTO, ORDERS_PROTO } from '../nest/places.js';
 import { CapturedLog } from '../support/captured-log.js';
-import { ordersModule, ordersOf, ordersOptions, ownUrl, serveOrders, started } from './served-orders.js';
+import { ordersModule, ordersOf, ordersOptions, ownUrl, serveOrders, startServers } from './served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -126,7 +126,7 @@ describe('start without usable protos or address', () => {
   );
 
   it('makes startup fail with an error that names the address and the remedy if the address is in use', async () => {
-    const { url } = await started(await serveOrders());
+    const { url } = await startServers(await serveOrders());
     const { app } = await serveOrders({ url });
     expect((await failureOf(app.startAllMicroservices())).message).toMatch(
       /\.url: expected a free address, got 'unix:[^']*' \(listen EADDRINUSE: .*\); stop the process that is listening there/,
@@ -148,7 +148,7 @@ describe('server that is not connected', () => {
   });
 
   it('logs no warning if the server is connected before the application starts', async () => {
-    const { log } = await started(await serveOrders());
+    const { log } = await startServers(await serveOrders());
     expect(log.lines.filter(({ level }) => level === 'warn')).toEqual([]);
   });
 });
@@ -259,7 +259,7 @@ describe('handler that serves no method', () => {
 
 describe('channelOptions', () => {
   it('sends GOAWAY on a connection older than grpc.max_connection_age_ms while its calls continue', async () => {
-    const { url } = await started(await serveOrders({ channelOptions: { 'grpc.max_connection_age_ms': 150 } }));
+    const { url } = await startServers(await serveOrders({ channelOptions: { 'grpc.max_connection_age_ms': 150 } }));
     const orders = ordersOf(url);
     const { call, seen } = orders.open('watch', { from: '0' });
     await waitFor(() => seen.length === 1);
@@ -270,7 +270,7 @@ describe('channelOptions', () => {
   });
 
   it('announces grpc.max_concurrent_streams to clients', async () => {
-    const { url } = await started(await serveOrders({ channelOptions: { 'grpc.max_concurrent_streams': 7 } }));
+    const { url } = await startServers(await serveOrders({ channelOptions: { 'grpc.max_concurrent_streams': 7 } }));
     const socket = connectSocket(url.slice('unix:'.length));
     const session = connect('http://orders', { createConnection: () => socket });
     const settings = await new Promise<{ maxConcurrentStreams?: number }>((resolve) => {
@@ -283,8 +283,8 @@ describe('channelOptions', () => {
   it('does not change the given server options, so that two servers can share them', async () => {
     const channelOptions = Object.freeze({ 'grpc.keepalive_time_ms': 5_000 });
     const shared = Object.freeze({ channelOptions, maxReceiveMessageLength: 1_024 });
-    await started(await serveOrders(shared));
-    await started(await serveOrders(shared));
+    await startServers(await serveOrders(shared));
+    await startServers(await serveOrders(shared));
     expect(channelOptions).toEqual({ 'grpc.keepalive_time_ms': 5_000 });
   });
 

@@ -13,7 +13,7 @@ import { captureLeaks } from 'nestjs-resilient-grpc/testing';
 import { of } from 'rxjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { serveInstrumented } from './collected-telemetry.js';
-import { ordersOf, serveOrders, started } from '../server/served-orders.js';
+import { ordersOf, serveOrders, startServers } from '../server/served-orders.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -59,7 +59,7 @@ describe('server telemetry without a registered SDK', () => {
 
 describe('server without the telemetry module', () => {
   it('uses a server without measurements and without an interceptor if the telemetry module is not imported', async () => {
-    const { server, url } = await started(await serveOrders());
+    const { server, url } = await startServers(await serveOrders());
     expect(grpcServerOf(server).constructor.name).toBe('ReportingServer');
     const wire: object[] = [];
     const interceptors = Reflect.get(grpcServerOf(server), 'interceptors') as ServerInterceptor[];

@@ -13,7 +13,7 @@ export interface ClientDefinition {
   readonly name: string | symbol;
   /** Readable name. */
   readonly label: string;
-  /** Path in problems, such as 'clients.orders'. */
+  /** Path under which problems report the client, such as 'clients.orders'. */
   readonly path: string;
   readonly services: Services;
   /** Contract options, as given. */
@@ -87,7 +87,7 @@ function defineReadable(clients: unknown, kind: 'sync' | 'async', callSite: stri
   return problems.length > 0 ? { ok: false, problems: [...problems, ...deferredProblems] } : { ok: true, definitions };
 }
 
-/** Returns the path of a client in problems, such as 'clients.orders'. */
+/** Returns the path under which problems report a client, such as 'clients.orders'. */
 function pathOfClient(name: string | symbol): string {
   return `clients.${clientLabel(name)}`;
 }

@@ -21,7 +21,10 @@ function explain(url: string, reason: string): readonly [expected: string, remed
   const isSocket = url.startsWith('unix:');
   if (reason.includes('EADDRINUSE')) {
     if (isSocket)
-      return ['a free address', 'stop the process that is listening there, or remove the file if no process is'];
+      return [
+        'a free address',
+        'stop the process that is listening there, or remove the file if no process is listening',
+      ];
     return ['a free address', 'stop the process that is listening there, or write another port'];
   }
   if (isSocket)

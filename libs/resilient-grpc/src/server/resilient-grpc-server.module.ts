@@ -19,7 +19,7 @@ import type { ResilientGrpcServerOptions } from './server-options.js';
 
 const GIVEN_OPTIONS = Symbol('ResilientGrpcServerModule options');
 
-/** Paths of the options in problems. */
+/** Paths under which configuration problems report the options. */
 const FOR_ROOT = 'ResilientGrpcServerModule.forRoot';
 const FOR_ROOT_ASYNC = 'ResilientGrpcServerModule.forRootAsync';
 

@@ -86,7 +86,7 @@ export class AddressConnections {
    * uses the oldest further connection that has one, or else a connection to another address. If no connection has a free stream, a further
    * connection is opened, and HTTP/2 queues the call.
    */
-  insteadOfFirst(): SubchannelInterface | undefined {
+  pickInsteadOfFirst(): SubchannelInterface | undefined {
     const { first, further } = this;
     const streams = first?.streams;
     if (streams === undefined ? further.length === 0 || first?.isReady === true : streams.free > 0) return undefined;

@@ -126,7 +126,7 @@ export function gatedSubchannelClass(
     }
 
     override selectForCall(): SubchannelInterface {
-      return this.connections?.insteadOfFirst() ?? this.child;
+      return this.connections?.pickInsteadOfFirst() ?? this.child;
     }
 
     protected override destroy(): void {

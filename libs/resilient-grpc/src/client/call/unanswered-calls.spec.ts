@@ -50,7 +50,7 @@ describe('UnansweredCalls', () => {
     expect(reported).toHaveLength(1);
   });
 
-  it('combines the calls to one address, and counts them by method', () => {
+  it('combines the unanswered calls to one address in one report, and counts them by method', () => {
     const { clock, reported, open } = make();
     open();
     clock.advance(3_000);
@@ -69,7 +69,7 @@ describe('UnansweredCalls', () => {
     ['a response stream', { kind: 'server-stream' }],
     ['a call that waits for a connection', { peer: undefined }],
     ['a call on a connection that receives data', { peer: '10.0.0.3:1' }],
-  ])('does not report %s', (_, call) => {
+  ])('does not report %s as unanswered', (_, call) => {
     const { clock, reported, open } = make();
     open(call);
     clock.advance(600_000);
@@ -86,7 +86,7 @@ describe('UnansweredCalls', () => {
     expect(reported).toMatchObject([{ oldestMs: 65_000 }]);
   });
 
-  it('keeps no timer when no call is open, and starts again with the next call', () => {
+  it('stops checking for unanswered calls when no call is open, and resumes when the next call starts', () => {
     const { clock, calls, reported, open } = make();
     const call = open();
     calls.delete(call);
@@ -97,7 +97,7 @@ describe('UnansweredCalls', () => {
     expect(reported).toHaveLength(1);
   });
 
-  it('reports nothing after it is closed', () => {
+  it('reports no unanswered calls after close()', () => {
     const { clock, unanswered, reported, open } = make();
     open();
     clock.advance(19_000);

@@ -40,7 +40,7 @@ import { optionProblems } from '../../policy/options/option-problems.js';
 export interface SettingsInput {
   /** Name of the client in logs and errors. */
   readonly name: string;
-  /** Path of these settings in problems, such as 'clients.orders'. */
+  /** Path under which problems report these settings, such as 'clients.orders'. */
   readonly path: string;
   readonly services: Services;
   /** Result of `copyOptions`; not validated yet. */

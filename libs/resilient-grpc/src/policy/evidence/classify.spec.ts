@@ -101,7 +101,7 @@ describe('attempt without a picked connection', () => {
       { ...local, code: UNAVAILABLE },
     ],
     [
-      'reports a local failure if credentials fail with another code',
+      'reports a local failure if credentials fail with a code other than UNAVAILABLE',
       { ...UNPICKED, code: UNAUTHENTICATED, details: 'Getting metadata from plugin failed with error: no token' },
       { ...local, code: UNAUTHENTICATED },
     ],

@@ -25,15 +25,36 @@ describe('chooseServiceConfig', () => {
       'a',
     ],
     ['treats a null field of a choice as absent', [{ clientLanguage: null, percentage: null, ...config('a') }], 'a'],
-    ['matches the language case-insensitively', [{ clientLanguage: ['GO', 'Node'], ...config('a') }], 'a'],
-    ['does not match another language', [{ clientLanguage: ['go', 'java'], ...config('a') }, config('b')], 'b'],
-    ['matches the exact host name', [{ clientHostname: ['pod-7'], ...config('a') }], 'a'],
-    ['matches the host name case-sensitively', [{ clientHostname: ['POD-7'], ...config('a') }, config('b')], 'b'],
-    ['does not match a part of the host name', [{ clientHostname: ['pod-77', 'pod'], ...config('a') }], 'none'],
-    ['matches a percentage above the percentile of the client', [{ percentage: 31, ...config('a') }, config('b')], 'a'],
-    ['does not match a percentage equal to the percentile', [{ percentage: 30, ...config('a') }, config('b')], 'b'],
-    ['matches no client at 0 percent', [{ percentage: 0, ...config('a') }], 'none', { percentile: 0 }],
-    ['matches all clients at 100 percent', [{ percentage: 100, ...config('a') }], 'a', { percentile: 99.999_999 }],
+    ['matches the language of a choice case-insensitively', [{ clientLanguage: ['GO', 'Node'], ...config('a') }], 'a'],
+    ['skips a choice for other languages', [{ clientLanguage: ['go', 'java'], ...config('a') }, config('b')], 'b'],
+    ['matches the exact host name of a choice', [{ clientHostname: ['pod-7'], ...config('a') }], 'a'],
+    [
+      'matches the host name of a choice case-sensitively',
+      [{ clientHostname: ['POD-7'], ...config('a') }, config('b')],
+      'b',
+    ],
+    [
+      'skips a choice that contains only a part of the host name, or a longer name',
+      [{ clientHostname: ['pod-77', 'pod'], ...config('a') }],
+      'none',
+    ],
+    [
+      'matches a choice whose percentage is above the percentile of the client',
+      [{ percentage: 31, ...config('a') }, config('b')],
+      'a',
+    ],
+    [
+      'skips a choice whose percentage equals the percentile of the client',
+      [{ percentage: 30, ...config('a') }, config('b')],
+      'b',
+    ],
+    ['matches no client with a choice at 0 percent', [{ percentage: 0, ...config('a') }], 'none', { percentile: 0 }],
+    [
+      'matches all clients with a choice at 100 percent',
+      [{ percentage: 100, ...config('a') }],
+      'a',
+      { percentile: 99.999_999 },
+    ],
     [
       'requires all fields of a choice to match',
       [
@@ -116,10 +137,14 @@ describe('chooseServiceConfig', () => {
 
 describe('serviceConfigAttribute', () => {
   it.each<[title: string, records: string[][], value: string | undefined]>([
-    ['joins the strings of the TXT record that contains the attribute', [['grpc_config=[', '{}', ']']], '[{}]'],
+    [
+      'joins the strings of the TXT record that contains the grpc_config attribute',
+      [['grpc_config=[', '{}', ']']],
+      '[{}]',
+    ],
     ['accepts a TXT record that is split within the name', [['grpc_', 'config=[]']], '[]'],
-    ['finds the attribute among other TXT records', [['v=spf1'], ['grpc_config=[]']], '[]'],
-    ['returns only the first of several attributes', [['grpc_config=[1]'], ['grpc_config=[2]']], '[1]'],
+    ['finds the grpc_config attribute among other TXT records', [['v=spf1'], ['grpc_config=[]']], '[]'],
+    ['returns only the first of several grpc_config attributes', [['grpc_config=[1]'], ['grpc_config=[2]']], '[1]'],
     [
       'returns undefined for other attributes in TXT records',
       [['grpc_configs=[]'], ['xgrpc_config=[]'], []],

@@ -115,8 +115,9 @@ describe('a server that receives more calls than it can serve', { timeout: 60_00
     await warmUp(client);
     const health = client.watchHealth();
     let last = await burst(client);
-    // On a busy machine, this process can send all calls of a burst too late.
-    while (last.ok === 0) last = await burst(client);
+    // On a busy machine, this process can send all calls of a burst too late. Each burst uses a new connection, because a Node server closes
+    // a connection on which the client has reset more than 1,000 streams.
+    while (last.ok === 0) last = await burst(new PlainClient(server.url));
     const { refused, others } = last;
     expect(refused.length).toBeGreaterThan(CALLS / 4);
     expect(others).toEqual([]);

@@ -108,7 +108,7 @@ function turn({ kind, of, seconds }) {
 }
 
 /**
- * Verifies this contender, and then loads, opens, and verifies the others, so that all processes hold the same memory and garbage
+ * Verifies this contender, and then loads, opens, and verifies the others, so that all processes use the same amount of memory and garbage
  * collections cost the same.
  *
  * @param {{ names: readonly string[] }} given Names of all contenders, in the order of the report.

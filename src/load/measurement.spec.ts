@@ -10,7 +10,7 @@ describe('Measurement', () => {
     measurement = new Measurement();
   });
 
-  it('counts a call once, as succeeded, as failed by its code, or as in flight', () => {
+  it('counts a call once: as succeeded, as failed (with its status code), or as in flight', () => {
     measurement.succeed(measurement.begin('read', 0), 5);
     measurement.fail(measurement.begin('read', 0), 5, REFUSED);
     measurement.fail(measurement.begin('write', 0), 5, { codeName: 'INTERNAL', lostInFlight: false });

@@ -28,7 +28,7 @@ export type GatewayNotice =
 export interface GatewayReport {
   /** `none`: the gateway has no feed. `running`: the feed has not ended. */
   readonly feed: 'none' | 'running' | 'completed' | 'failed';
-  /** Node's names of the open handles (sockets, timers, servers), except those that every process has. */
+  /** Node's names for the open handles (sockets, timers, servers), except those that every process has. */
   readonly openHandles: readonly string[];
   /** Time from the signal until the last gRPC client was closed, in milliseconds; `undefined` if the client does not report it. */
   readonly clientsClosedMs: number | undefined;

@@ -53,7 +53,7 @@ function cpuTimes() {
 let before = cpuTimes();
 let sampledAt = performance.now();
 let expectedAt = sampledAt + STEP_MS;
-let latestMs = 0;
+let maxTimerDelayMs = 0;
 
 function sample(now) {
   const after = cpuTimes();
@@ -63,15 +63,15 @@ function sample(now) {
       othersPercent: share(after.busy - before.busy - (after.own - before.own)),
       stolenPercent: share(after.stolen - before.stolen),
     };
-  process.send({ at: Date.now(), latestMs, ...cpu });
+  process.send({ at: Date.now(), maxTimerDelayMs, ...cpu });
   before = after;
   sampledAt = now;
-  latestMs = 0;
+  maxTimerDelayMs = 0;
 }
 
 function step() {
   const now = performance.now();
-  latestMs = Math.max(latestMs, now - expectedAt);
+  maxTimerDelayMs = Math.max(maxTimerDelayMs, now - expectedAt);
   if (now - sampledAt >= SAMPLE_MS) sample(now);
   expectedAt = performance.now() + STEP_MS;
   setTimeout(step, STEP_MS);

@@ -7,7 +7,7 @@ interface Sample {
   /** End of the second, in milliseconds since 1970. */
   readonly at: number;
   /** Longest delay of a timer, in milliseconds. */
-  readonly latestMs: number;
+  readonly maxTimerDelayMs: number;
   /** CPU time that other programs used, as a percentage of all cores; absent if the system does not report it. */
   readonly othersPercent?: number;
   /** CPU time that the host withheld from this machine, as a percentage of all cores; absent if the system does not report it. */
@@ -54,7 +54,7 @@ export class Sentinel {
     };
     const [othersPercent, stolenPercent] = [worst('othersPercent'), worst('stolenPercent')];
     return {
-      latestMs: worst('latestMs') ?? 0,
+      maxTimerDelayMs: worst('maxTimerDelayMs') ?? 0,
       ...(othersPercent !== undefined && { othersPercent }),
       ...(stolenPercent !== undefined && { stolenPercent }),
     };
@@ -68,11 +68,15 @@ export class Sentinel {
 }
 
 /** Returns the reason why durations measured under `load` cannot be judged; `undefined` if they can. */
-export function whyNotJudged({ latestMs, othersPercent = 0, stolenPercent = 0 }: MachineLoad): string | undefined {
+export function whyNotJudged({
+  maxTimerDelayMs,
+  othersPercent = 0,
+  stolenPercent = 0,
+}: MachineLoad): string | undefined {
   const reasons = [
     ...(othersPercent > MAX_OTHERS_PERCENT ? [`other programs used ${othersPercent.toFixed(0)}% of the CPU`] : []),
     ...(stolenPercent > MAX_STOLEN_PERCENT ? [`the host withheld ${stolenPercent.toFixed(0)}% of the CPU`] : []),
-    ...(latestMs > MAX_TIMER_DELAY_MS ? [`timers fired up to ${latestMs.toFixed(0)} ms late`] : []),
+    ...(maxTimerDelayMs > MAX_TIMER_DELAY_MS ? [`timers fired up to ${maxTimerDelayMs.toFixed(0)} ms late`] : []),
   ];
   return reasons.length === 0 ? undefined : reasons.join(', ');
 }

@@ -51,12 +51,12 @@ describe('verdictOf', () => {
 
 describe('whyNotJudged', () => {
   it('judges durations measured on a quiet machine, or on a system that does not report its CPU time', () => {
-    expect(whyNotJudged({ latestMs: 100, othersPercent: 20, stolenPercent: 10 })).toBeUndefined();
-    expect(whyNotJudged({ latestMs: 3 })).toBeUndefined();
+    expect(whyNotJudged({ maxTimerDelayMs: 100, othersPercent: 20, stolenPercent: 10 })).toBeUndefined();
+    expect(whyNotJudged({ maxTimerDelayMs: 3 })).toBeUndefined();
   });
 
   it('names every figure of the machine load that is too high', () => {
-    expect(whyNotJudged({ latestMs: 101.2, othersPercent: 48.4, stolenPercent: 11 })).toBe(
+    expect(whyNotJudged({ maxTimerDelayMs: 101.2, othersPercent: 48.4, stolenPercent: 11 })).toBe(
       'other programs used 48% of the CPU, the host withheld 11% of the CPU, timers fired up to 101 ms late',
     );
   });

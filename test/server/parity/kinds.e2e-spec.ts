@@ -197,7 +197,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
     });
   });
 
-  describe("handler of grpc-js's call", () => {
+  describe("handler that uses grpc-js's call object", () => {
     it("responds to a request stream through grpc-js's callback, with trailers", async () => {
       const { messages, status } = await client.call('parity.v1.Calls/Collect', notes(4));
       expect(numbers({ messages })).toEqual([10]);

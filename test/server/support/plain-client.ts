@@ -41,7 +41,7 @@ export class PlainClient {
   private readonly orders: Client;
   private readonly health: Client;
 
-  /** @param options of its channel; concurrent tests must pass `onTestFinished` of their context */
+  /** @param options channel options; concurrent tests must also pass the `onTestFinished` of their test context */
   constructor(
     url: string,
     {

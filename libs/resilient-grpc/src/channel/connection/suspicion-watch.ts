@@ -26,7 +26,7 @@ export interface WatchedProbe {
   end(): void;
 }
 
-/** Request for the replacement of a channel that has a dead connection. */
+/** Action requested for the channel that replaces a channel with a dead connection. */
 export type ReplacementRequest =
   /** Create the replacement. An existing replacement must reconnect, in case it has lost its connection. */
   | 'create'

@@ -85,7 +85,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   cancelled = 0;
   resumed = 0;
 
-  /** Checks the open calls; `undefined` if they are not checked. */
+  /** Reports unary calls that may never end; `undefined` if such calls are not reported. */
   unanswered: UnansweredCalls | undefined;
 
   constructor(private readonly clock: Clock) {

@@ -46,12 +46,9 @@ function closedVerdict({ idleMs, end }: Extract<IdleOutcome, { kind: 'closed' }>
 }
 
 function droppedVerdict({ answeredMs, lostMs, how }: Extract<IdleOutcome, { kind: 'dropped' }>): Verdict {
-  const between =
-    answeredMs === 0
-      ? `for ${duration(lostMs)}`
-      : `for more than ${duration(answeredMs)} and at most ${duration(lostMs)}`;
-  const effect = how === 'silent' ? 'receive no response' : 'are reset when they are used';
-  const message = `connections that were idle ${between} ${effect}: a load balancer, NAT, or firewall has dropped them silently`;
+  const effect = how === 'silent' ? 'received no response' : 'was reset when it was used';
+  const working = answeredMs === 0 ? '' : ` (one that was idle for ${duration(answeredMs)} still worked)`;
+  const message = `a connection that was idle for ${duration(lostMs)} ${effect}${working}: a load balancer, NAT, or firewall has dropped it silently`;
   if (answeredMs === 0) return ['warning', message, `measure shorter times: --idle ${seconds(lostMs)}`];
   const pings =
     keepaliveFor(answeredMs) === undefined
@@ -64,8 +61,8 @@ function droppedVerdict({ answeredMs, lostMs, how }: Extract<IdleOutcome, { kind
 function recommendation(idleMs: number): string {
   const timeoutMs = idleTimeoutFor(idleMs);
   return timeoutMs === undefined
-    ? 'increase this timeout; it is too short for any connectionIdleTimeoutMs'
-    : `set connectionIdleTimeoutMs to ${String(timeoutMs)} or less in the client, or increase this timeout`;
+    ? 'increase the idle timeout of the server, proxy, or firewall; it is too short for any connectionIdleTimeoutMs'
+    : `set connectionIdleTimeoutMs to ${String(timeoutMs)} or less in the client, or increase the idle timeout of the server, proxy, or firewall`;
 }
 
 /** Returns the settings that would prevent the finding, as facts for programs. */

@@ -53,7 +53,7 @@ interface Decrease {
  * Concurrency limit that follows latency. It increases while the mean latency is at most 1.6 times the latency without load. It decreases
  * while the mean latency is higher, because the additional time is then assumed to be spent in a queue on the server.
  *
- * A measurement ends after a number of calls, not after a time. Except during a probe, this number is at least the limit, so that the
+ * A measurement ends after a number of calls, not after a fixed time. Except during a probe, this number is at least the limit, so that the
  * measurement covers a round trip of all concurrent calls. The unloaded latency is measured with the first calls, while fewer than half of
  * the permits are in use, and by probes, which halve the limit until 50 calls are measured. It is also raised if latency stays high at the
  * minimum limit or at half the load, because the service time itself may have grown. Each probe and each use of these two rules raises the

@@ -24,7 +24,7 @@ export function resetStream(serverCall: object, status?: { readonly code: number
 }
 
 /**
- * Returns the HTTP/2 error code that clients map to `status` if there is an unambiguous one; otherwise CANCEL. REFUSED_STREAM, the
+ * Returns ENHANCE_YOUR_CALM for RESOURCE_EXHAUSTED, because clients map it back to that status; otherwise CANCEL. REFUSED_STREAM, the
  * code for UNAVAILABLE, would mean that the request was not processed (gRPC over HTTP/2).
  */
 function resetCodeOf(status: number | undefined): number {

@@ -5,7 +5,7 @@ import { destroySocket, resetSocket } from '../tcp-listener.js';
 import type { Direction, CloseMode, IdleCut } from './faults.js';
 import { Pipe } from './pipe.js';
 
-/** The callbacks of a connection to its proxy. */
+/** Callbacks through which a connection notifies its proxy. */
 export interface ConnectionEvents {
   onPassed(direction: Direction, count: number): void;
   /**

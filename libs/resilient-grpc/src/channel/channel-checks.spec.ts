@@ -94,12 +94,12 @@ describe('policyNameOf', () => {
     ['round_robin', [within(within({ round_robin: {} }))]],
     ['least_request_experimental', [within({ least_request_experimental: {} })]],
     [undefined, [{ unknown: {} }]],
-  ])('returns %s as the policy that selects the endpoints under %j', (name, config) => {
+  ])('returns %s as the load-balancing policy that selects the endpoints under %j', (name, config) => {
     expect(policyNameOf(config)).toBe(name);
   });
 
   it.each([[within({ pick_first: {} })], [within({ unknown: {} }, { pick_first: {} })]])(
-    'rejects outlier detection of pick_first, and uses the next policy of the list: %j',
+    'rejects outlier detection of pick_first, and uses the next load-balancing policy of the list: %j',
     (policy) => {
       expect(loadBalancingProblem([policy])).toContain('outlier detection has no effect on pick_first');
       expect(policyNameOf([policy, { round_robin: {} }])).toBe('round_robin');

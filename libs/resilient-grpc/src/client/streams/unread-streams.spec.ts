@@ -17,7 +17,7 @@ function make(afterMs = 60_000) {
 }
 
 describe('UnreadStreams', () => {
-  it('reports an unread stream once, within the time limit', () => {
+  it('reports an unread stream once, within the time limit for unread streams', () => {
     const { clock, reported, open } = make();
     open('lost');
     clock.advance(52_499);
@@ -77,7 +77,7 @@ describe('UnreadStreams', () => {
     expect(reported).toEqual([]);
   });
 
-  it('sets no timer for unread streams if the limit is Infinity', () => {
+  it('sets no timer for unread streams if their time limit is Infinity', () => {
     const { clock, open } = make(Infinity);
     open('lost');
     expect(clock.pending).toBe(0);

@@ -137,7 +137,7 @@ describe('replay session', () => {
     expect(server.call.received).toEqual(upTo(4, 4));
   });
 
-  it('does not resend messages that the server acknowledges on the next call before reading them', async () => {
+  it('does not resend messages that the server acknowledges on the next call before the server reads them', async () => {
     const server = new MemorySessions(false);
     start(server, new NumberedSource(), { acknowledgment: 'cumulative' });
     void server.call.readAll();

@@ -273,7 +273,7 @@ describe('iterated plain Observable', () => {
 });
 
 describe('duration of a call', () => {
-  it('measures the duration of a call from its last attempt, so that a long wait for the channel does not make the call healthy', () => {
+  it('measures the duration of a call of a resumable stream from its last attempt, so that a long wait for the channel does not make the call healthy', () => {
     const { stream, calls, scheduler } = make();
     const subscription = stream.subscribe();
     const after = (ms: number, work: (call: ManualCall) => void) => {

@@ -91,7 +91,7 @@ describe('resumable', () => {
     ]);
   });
 
-  it('resumes an idle feed within the initial backoff each time the server ends a call after 6 s', () => {
+  it('resumes an idle stream within the initial backoff each time the server ends a call after 6 s', () => {
     const scheduler = virtual();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('6s #', undefined, unavailable)]);
@@ -316,7 +316,7 @@ describe('onError', () => {
     [undefined, lost, 'a 100ms b|'],
     [undefined, notFound, 'a#'],
   ] as const)(
-    'follows the decision %s of onError after a resumable stream fails with %o',
+    'follows the decision %s of onError after a call of a resumable stream fails with %o',
     (decision, error, expected) => {
       const received: unknown[] = [];
       const scheduler = virtual();

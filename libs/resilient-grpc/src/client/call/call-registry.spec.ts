@@ -33,7 +33,7 @@ function make(count: number) {
 }
 
 describe('CallRegistry', () => {
-  it('lists open calls and counts started calls', () => {
+  it('lists the open calls of a client and counts its started calls', () => {
     const { registry, calls } = make(3);
     registry.delete(calls[1]!, 'succeeded');
     expect(registry.list().map(({ path }) => path)).toEqual(['/0', '/2']);

@@ -117,7 +117,7 @@ describe('client settings over defaults', () => {
     expect(settings.channel.target).toBe('consul-of-shop://hush@agent:8500/orders');
   });
 
-  it('accepts metadata from another copy of grpc-js, alone and merged', () => {
+  it('accepts a Metadata instance of another copy of grpc-js in client settings, alone and merged', () => {
     const internalRepr = new Map([['a', ['1']]]);
     const foreign: any = { getMap: () => ({ a: '1' }), getOptions: () => ({}), internalRepr };
     expect(resolve({ metadata: foreign }).settings.metadata?.getMap()).toEqual({ a: '1' });

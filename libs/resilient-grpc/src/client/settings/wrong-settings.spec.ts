@@ -505,7 +505,7 @@ describe('valid settings', () => {
     ],
     ['metadata with several values', { url, metadata: { a: ['b', 'c'], 'd-bin': Buffer.from('e') } }],
     ['a number as a boolean, as Nest allows', { url, keepalive: { keepalivePermitWithoutCalls: 1 } }],
-  ])('accepts %s in client settings', (_, settings) => {
+  ])('accepts client settings with %s', (_, settings) => {
     expect(problems(settings)).toEqual([]);
   });
 });

@@ -96,7 +96,7 @@ describe('deadline', () => {
     expect(scheduled.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('rejects a duration of deadline() that is not a number', () => {
+  it('rejects an argument of deadline() that is not a number', () => {
     expect(() => deadline(NaN)).toThrow(GrpcConfigurationError);
     expect(() => deadline('5' as any)).toThrow('deadline: expected a number of milliseconds, got "5"');
   });

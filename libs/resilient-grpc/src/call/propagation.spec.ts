@@ -44,7 +44,7 @@ describe('propagated', () => {
     expect(propagated(without, configured, 0).deadline).toBe(Infinity);
   });
 
-  it('propagates the retry mark even if every propagation option is off, and stops after 10 s for an inbound stream', () => {
+  it('propagates the retry mark even if every propagation option is off, but only in the first 10 s of an inbound stream', () => {
     const marked = [['x-retry-chain', '1']];
     expect(propagated(inbound({ retry: true }), nothing, 60_000)).toMatchObject({
       entries: marked,

@@ -27,14 +27,14 @@ describe('StreamIterator', () => {
     expect(did).toEqual(['begin']);
   });
 
-  it('never starts the call if return() precedes the first next()', async () => {
+  it('never starts the call of a stream iterator if return() precedes the first next()', async () => {
     const { did, iterator } = make();
     expect(await iterator.return()).toEqual({ done: true, value: undefined });
     expect(await iterator.next()).toEqual({ done: true, value: undefined });
     expect(did).toEqual([]);
   });
 
-  it('delivers messages to waiting next() calls in sequence', async () => {
+  it('delivers the messages of a stream to waiting next() calls in sequence', async () => {
     const { iterator, sink } = make();
     const results = [iterator.next(), iterator.next()];
     sink().next(1);
@@ -57,7 +57,7 @@ describe('StreamIterator', () => {
     expect(did).toEqual(['begin', 'resume reading']);
   });
 
-  it('delivers buffered messages before a failure, rejects one next(), and then completes', async () => {
+  it('delivers the buffered messages of a stream before its failure, rejects one next(), and then completes', async () => {
     const { iterator, sink } = make();
     const first = iterator.next();
     const failure = new Error('torn');
@@ -70,7 +70,7 @@ describe('StreamIterator', () => {
     expect(await iterator.next()).toEqual({ done: true, value: undefined });
   });
 
-  it('rejects the first waiting next() with the failure and completes the others', async () => {
+  it('rejects the first waiting next() with the failure of the stream and completes the others', async () => {
     const { iterator, sink } = make();
     const results = [iterator.next(), iterator.next(), iterator.next()];
     const failure = new Error('torn');
@@ -79,7 +79,7 @@ describe('StreamIterator', () => {
     expect(await Promise.allSettled(results)).toEqual([{ status: 'rejected', reason: failure }, completed, completed]);
   });
 
-  it('completes all waiting next() calls when the call completes', async () => {
+  it('completes all waiting next() calls of a stream iterator when the stream completes', async () => {
     const { iterator, sink } = make();
     const results = [iterator.next(), iterator.next(), iterator.next()];
     sink().next(1);
@@ -91,7 +91,7 @@ describe('StreamIterator', () => {
     ]);
   });
 
-  it('cancels the call, drops buffered messages, and completes waiting next() calls on return()', async () => {
+  it('cancels the call, drops buffered messages, and completes waiting next() calls on return() of a stream iterator', async () => {
     const { did, iterator, sink } = make();
     const first = iterator.next();
     sink().next(1);
@@ -108,7 +108,7 @@ describe('StreamIterator', () => {
     expect(await waiting).toEqual({ done: true, value: undefined });
   });
 
-  it('drops an unread failure on return()', async () => {
+  it('drops an unread failure of a stream on return() of its iterator', async () => {
     const { iterator, sink } = make();
     const first = iterator.next();
     sink().next(1);
@@ -119,7 +119,7 @@ describe('StreamIterator', () => {
     expect(await iterator.next()).toEqual({ done: true, value: undefined });
   });
 
-  it('delivers undefined like any other message', async () => {
+  it('delivers an undefined message of a stream like any other', async () => {
     const { did, iterator, sink } = make<number | undefined>();
     const first = iterator.next();
     for (const message of [undefined, undefined, 1]) sink().next(message);
@@ -134,7 +134,7 @@ describe('StreamIterator', () => {
     expect(did).toEqual(['begin', 'resume reading', 'resume reading']);
   });
 
-  it('ignores a failure and a message that arrive after return()', async () => {
+  it('ignores a failure and a message of a stream that arrive after return() of its iterator', async () => {
     const { iterator, sink } = make();
     void iterator.next();
     await iterator.return();

@@ -5,17 +5,17 @@ import { lacksPort, loadBalancingProblem, policyNameOf, targetProblem } from './
 describe.each(['', 'dns:', 'dns:///', 'dns://8.8.8.8/', 'dns://8.8.8.8:5353/'])(
   "target that starts with '%s' and names a host",
   (prefix) => {
-    it.each(['orders', '127.0.0.1', '[::1]'])('accepts a target with the host %s, with or without a port', (host) => {
+    it.each(['orders', '127.0.0.1', '[::1]'])(`accepts the target '${prefix}%s' with and without a port`, (host) => {
       expect(targetProblem(`${prefix}${host}:50051`)).toBeUndefined();
       expect(targetProblem(`${prefix}${host}`)).toBeUndefined();
     });
 
-    it.each(['orders', '127.0.0.1', '[::1]'])('reports a missing port after the host %s of a target', (host) => {
+    it.each(['orders', '127.0.0.1', '[::1]'])(`reports the missing port of the target '${prefix}%s'`, (host) => {
       expect(lacksPort(`${prefix}${host}`)).toBe(true);
       expect(lacksPort(`${prefix}${host}:50051`)).toBe(false);
     });
 
-    it.each(['0', '65536', 'http', ''])("rejects port '%s' of a target", (port) => {
+    it.each(['0', '65536', 'http', ''])(`rejects the port of the target '${prefix}orders:%s'`, (port) => {
       const target = `${prefix}orders:${port}`;
       expect(targetProblem(target)).toBe(
         `expected a port from 1 to 65535, got '${port}' in '${target}'; write 'host:port'`,
@@ -94,12 +94,12 @@ describe('policyNameOf', () => {
     ['round_robin', [within(within({ round_robin: {} }))]],
     ['least_request_experimental', [within({ least_request_experimental: {} })]],
     [undefined, [{ unknown: {} }]],
-  ])('returns %s as the policy that selects the endpoints under %j', (name, config) => {
+  ])('returns %s as the load-balancing policy that selects the endpoints under %j', (name, config) => {
     expect(policyNameOf(config)).toBe(name);
   });
 
   it.each([[within({ pick_first: {} })], [within({ unknown: {} }, { pick_first: {} })]])(
-    'rejects outlier detection of pick_first, and uses the next policy of the list: %j',
+    'rejects outlier detection of pick_first, and uses the next load-balancing policy of the list: %j',
     (policy) => {
       expect(loadBalancingProblem([policy])).toContain('outlier detection has no effect on pick_first');
       expect(policyNameOf([policy, { round_robin: {} }])).toBe('round_robin');

@@ -272,7 +272,7 @@ it.each([
   expect(refusal?.details).toContain(details);
 });
 
-it('explains in the refusal of a call that waiting calls are being released if the channel is READY', async () => {
+it('explains in the refusal of a call on a READY channel that waiting calls are being released', async () => {
   const outage = await openInOutage(0, { maxWaitingBytes: 1_000 });
   for (let call = 0; call < 100; call++) expect(refusalOf(outage, 10)).toBeUndefined();
   await outage.clock.advanceAsync(1_000);
@@ -321,7 +321,7 @@ function waitFrom(channel: ManagedChannel, clock: VirtualClock, waitForReady?: b
   return ends;
 }
 
-it('ends the backoff early when a call begins to wait', async () => {
+it('ends the reconnect backoff early when a call begins to wait', async () => {
   const clock = new VirtualClock();
   const { channel, path } = openWithoutServer(clock);
   // This attempt fails. No call is waiting, so the next attempt would start only after the backoff.
@@ -375,7 +375,7 @@ it('releases waiting calls faster if the client made more calls before the outag
   expect(withLoad).toBeGreaterThan(3 * withoutLoad);
 });
 
-it('increases the connect timeout while attempts time out, and resets it after a connection', async () => {
+it('increases the connect timeout while attempts to connect time out, and resets it after a successful attempt', async () => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const server = await startSilentServer();

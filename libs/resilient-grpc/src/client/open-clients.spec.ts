@@ -8,7 +8,7 @@ const client = (name: string): OpenClient => ({ name, target: 'here:1', registry
 const names = () => openClients().map(({ name }) => name);
 
 describe('open clients', () => {
-  it('lists a client until it is closed', () => {
+  it('lists a client as open until it is closed', () => {
     const one = client('one');
     const mark = markOpen(one);
     expect(openClients()).toContain(one);

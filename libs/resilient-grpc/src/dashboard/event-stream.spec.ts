@@ -66,7 +66,7 @@ describe('EventStream', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('sends a visitor a final event on end() and ignores later send() and end()', async () => {
+  it('sends a visitor a final event on end() and ignores later send() and end() calls', async () => {
     let text = '';
     visitor.on('data', (chunk) => (text += String(chunk)));
     visitor.resume();

@@ -200,7 +200,7 @@ describe('GrpcCallError', () => {
     expect(String(failed(new Metadata(), { path: '' }))).toBe('GrpcCallError: 8 RESOURCE_EXHAUSTED: no more');
   });
 
-  it('starts the error message as grpc-js does and hides metadata from logs', () => {
+  it('starts the message of a GrpcCallError as grpc-js does, and hides the metadata from JSON and logs', () => {
     const metadata = new Metadata();
     metadata.set('x-secret', 'hush');
     const error = failed(metadata, { cause: new Error('why') });

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { GrpcConfigurationError } from './grpc-configuration-error.js';
 
 describe('GrpcConfigurationError', () => {
-  it('prints each problem of a configuration once', () => {
+  it('prints each problem of a GrpcConfigurationError once', () => {
     const problems = [
       { path: 'clients.orders.url', message: 'expected a target' },
       { path: 'clients.orders.ulr', message: 'unknown key' },

@@ -11,7 +11,7 @@ it.each([
   ['xds:///orders@v1', 'xds:///orders@v1'],
   ['unix:///a:b@c.sock', 'unix:///a:b@c.sock'],
   ['at webpack:///./node_modules/@grpc/a.js:1', 'at webpack:///./node_modules/@grpc/a.js:1'],
-])('maskCredentials() maps %j to %j', (text, masked) => {
+])('masks the credentials in a message: %j becomes %j', (text, masked) => {
   expect(maskCredentials(text)).toBe(masked);
 });
 
@@ -20,7 +20,7 @@ it.each([
   ['at consul:///me:hush', 'at consul:///***'],
   ['at consul:///me:hush soon', 'at consul:///me:hush soon'],
   ['at webpack:///./node_modules/@grpc/a.js:1', 'at webpack:///./node_modules/@grpc/a.js:1'],
-])('maskCredentials() maps a truncated %j to %j', (text, masked) => {
+])('masks the credentials in a truncated message: %j becomes %j', (text, masked) => {
   expect(maskCredentials(text, true)).toBe(masked);
 });
 
@@ -30,7 +30,7 @@ it.each([
   ['orders', 'orders'],
   ['orders: not reached', 'orders: not reached'],
   ['{"a":1', '{"a":1'],
-])('maskAddress() maps a truncated %j to %j', (address, masked) => {
+])('masks the credentials in a truncated address: %j becomes %j', (address, masked) => {
   expect(maskAddress(address, true)).toBe(masked);
 });
 
@@ -41,12 +41,12 @@ it.each([
   ['me:hu sh@orders:1', '***@orders:1'],
   ['unix:/run/a:b@c.sock', 'unix:/run/a:b@c.sock'],
   ['orders:50051', 'orders:50051'],
-])('maskAddress() maps %j to %j', (address, masked) => {
+])('masks the credentials in an address: %j becomes %j', (address, masked) => {
   expect(maskAddress(address)).toBe(masked);
 });
 
 it.each(['[2001:db8::1]:50051,', 'a:', 'x:///', 'x:///a:', '://', '@'])(
-  'maskAddress() takes linear time, not quadratic, for a string of many %j',
+  'masks the credentials in an address of many %j in linear time, not quadratic',
   (part) => {
     const timeOf = (length: number): number => {
       const text = part.repeat(Math.ceil(length / part.length));

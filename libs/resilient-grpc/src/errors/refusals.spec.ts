@@ -25,7 +25,7 @@ describe('errors that the client and the operators create', () => {
     ]);
   });
 
-  it('states the cause and the numbers of a failure in the error message', () => {
+  it('states the cause and the numbers of a failure in the message of each error that the client or an operator creates', () => {
     expect(CASES.map(([{ message }]) => message)).toEqual([
       'The circuit breaker of orders is open after too many failures; it admits a probe within 1201 ms',
       'Concurrency limit reached: 10 running, 5 queued',

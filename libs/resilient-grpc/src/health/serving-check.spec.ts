@@ -26,7 +26,7 @@ describe('servingHealth', () => {
     [{ kind: 'failed', method: 'Check', code: 99 }, 'down', { message: 'Check failed: 99' }],
     [{ kind: 'refused' }, 'down', { message: 'the server rejects calls (REFUSED_STREAM)' }],
     [{ kind: 'connection-lost' }, 'down', { message: 'the connection was lost during the check; another is READY' }],
-  ])('maps the answer %j to the health %s', (answer, status, details) => {
+  ])('maps the health check answer %j to the health status %s', (answer, status, details) => {
     expect(servingHealth(channel, 'Orders', answer, undefined)).toEqual({
       status,
       details: { state: 'READY', service: 'Orders', ...details },
@@ -34,7 +34,7 @@ describe('servingHealth', () => {
   });
 
   it.each(['refused', 'connection-lost'] as const)(
-    'reports an idle channel as degraded after the answer %s',
+    'reports an idle channel as degraded after the health check answer %s',
     (kind) => {
       expect(servingHealth({ status: 'up', details: { state: 'IDLE' } }, 'Orders', { kind }, undefined)).toMatchObject({
         status: 'degraded',

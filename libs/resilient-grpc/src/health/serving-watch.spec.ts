@@ -63,7 +63,7 @@ function watched(initial: Connectivity['state'] = 'READY', random: Random = () =
 }
 
 describe('ServingWatch', () => {
-  it('starts a Watch for its service on a READY channel and returns the latest status', async () => {
+  it('starts a health Watch for the service of the check on a READY channel and returns the latest status', async () => {
     const { watch, respond, requests, clock } = watched();
     const first = watch.status(1_000);
     await clock.advanceAsync(10);
@@ -75,7 +75,7 @@ describe('ServingWatch', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('starts no Watch and does not wait while the channel is not READY', async () => {
+  it('starts no health Watch and does not wait while the channel is not READY', async () => {
     const { watch, enter, begunAt, clock } = watched('IDLE');
     expect(await watch.status(1_000)).toBeUndefined();
     enter('CONNECTING');
@@ -85,7 +85,7 @@ describe('ServingWatch', () => {
     expect(begunAt).toHaveLength(1);
   });
 
-  it('starts only one Watch if READY is emitted repeatedly', async () => {
+  it('starts only one health Watch if READY is emitted repeatedly', async () => {
     const { enter, respond, begunAt, clock } = watched();
     enter('READY');
     await clock.advanceAsync(1);
@@ -94,7 +94,7 @@ describe('ServingWatch', () => {
     expect(begunAt).toHaveLength(1);
   });
 
-  it('cancels the Watch and discards its status when the channel is no longer READY', async () => {
+  it('cancels the health Watch and discards its status when the channel is no longer READY', async () => {
     const { enter, respond, cancelled, known, clock, begunAt } = watched();
     await clock.advanceAsync(1);
     respond('SERVING');
@@ -116,7 +116,7 @@ describe('ServingWatch', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('reports a missing health status after the timeout and keeps the Watch open', async () => {
+  it('reports a missing health status after the timeout and keeps the health Watch open', async () => {
     const { watch, respond, clock, begunAt } = watched();
     const answer = watch.status(300);
     await clock.advanceAsync(300);
@@ -136,7 +136,7 @@ describe('ServingWatch', () => {
     expect(await answer).toEqual({ kind: 'status', status: 'SERVING' });
   });
 
-  it('reports the end of a Watch as a failure and restarts the Watch with growing backoff', async () => {
+  it('reports the end of a health Watch as a failure and restarts the Watch with growing backoff', async () => {
     const { end, begunAt, clock, known } = watched();
     for (const delay of [1_000, 1_600, 2_560]) {
       await clock.advanceAsync(1);
@@ -148,7 +148,7 @@ describe('ServingWatch', () => {
     expect(begunAt.map(Math.round)).toEqual([0, 1_001, 2_602, 5_163]);
   });
 
-  it('restarts a long-lived Watch after a short delay and waits for its status', async () => {
+  it('restarts a long-lived health Watch after a short delay and waits for its status', async () => {
     const { watch, respond, end, begunAt, clock } = watched();
     await clock.advanceAsync(1);
     respond('SERVING');
@@ -161,7 +161,7 @@ describe('ServingWatch', () => {
     expect(begunAt).toEqual([0, 2_051]);
   });
 
-  it('starts at most one Watch a second if each ends immediately after its status', async () => {
+  it('starts at most one health Watch a second if each ends immediately after its status', async () => {
     const { respond, end, begunAt, clock } = watched();
     for (let round = 0; round < 100; round++) {
       await clock.advanceAsync(100);
@@ -171,7 +171,7 @@ describe('ServingWatch', () => {
     expect(begunAt.length).toBeLessThanOrEqual(11);
   });
 
-  it('reports an unimplemented Watch and does not restart it on the same connection', async () => {
+  it('reports an unimplemented health Watch and does not restart it on the same connection', async () => {
     const { enter, end, begunAt, clock, known } = watched();
     await clock.advanceAsync(1);
     end(UNIMPLEMENTED);
@@ -184,14 +184,14 @@ describe('ServingWatch', () => {
     expect(begunAt).toHaveLength(2);
   });
 
-  it('reports the HTTP response of an intermediary to a Watch, with the description of the response', async () => {
+  it('reports the HTTP response of an intermediary to a health Watch, with the description of the response', async () => {
     const { end, clock, known } = watched();
     await clock.advanceAsync(1);
     end({ code: StatusCode.UNIMPLEMENTED, details: '', http: 'Received HTTP status code 404' });
     expect(await known()).toEqual({ kind: 'http', details: 'Received HTTP status code 404' });
   });
 
-  it('restarts the Watch on another connection if the first connection accepts no more calls while the channel is READY', async () => {
+  it('restarts the health Watch on another connection if the first connection accepts no more calls while the channel is READY', async () => {
     const { respond, end, begunAt, clock, known } = watched();
     await clock.advanceAsync(1);
     respond('SERVING');
@@ -202,7 +202,7 @@ describe('ServingWatch', () => {
     expect(await known()).toEqual({ kind: 'status', status: 'NOT_SERVING' });
   });
 
-  it('keeps the backoff of the Watch if a READY channel has no connection, or if the metadata function fails', async () => {
+  it('keeps the backoff of the health Watch if a READY channel has no connection, or if the metadata function fails', async () => {
     for (const trouble of ['disconnect', 'breakMetadata'] as const) {
       const { enter, begunAt, clock, ...rest } = watched('IDLE');
       rest[trouble]();
@@ -213,7 +213,7 @@ describe('ServingWatch', () => {
     }
   });
 
-  it('cancels the Watch if the ServingWatch or the client is closed, and starts no other Watch', async () => {
+  it('cancels the health Watch if the ServingWatch or the client is closed, and starts no other Watch', async () => {
     for (const how of ['close', 'closeClient'] as const) {
       const { watch, closeClient, enter, respond, cancelled, begunAt, clock } = watched();
       await clock.advanceAsync(1);
@@ -228,7 +228,7 @@ describe('ServingWatch', () => {
     }
   });
 
-  it('cancels a Watch whose stream opens after close()', async () => {
+  it('cancels a health Watch whose stream opens after close()', async () => {
     const { watch, cancelled, clock } = watched();
     watch.close();
     await clock.advanceAsync(1);
@@ -254,19 +254,19 @@ describe('restart of a Watch', () => {
   const SILENT = { answered: false, livedMs: 5 };
   const middle = () => 0.5;
 
-  it('restarts the Watch with a backoff from 1 s to 30 s while the server does not respond', async () => {
+  it('restarts the health Watch with a backoff from 1 s to 30 s while the server does not respond', async () => {
     const delayAfter = restarting(middle);
     const delays: number[] = [];
     for (let round = 0; round < 10; round++) delays.push(Math.round(await delayAfter(SILENT)));
     expect(delays).toEqual([1_000, 1_600, 2_560, 4_096, 6_554, 10_486, 16_777, 26_844, 30_000, 30_000]);
   });
 
-  it('randomizes each restart delay of a Watch by ±20%', async () => {
+  it('randomizes each restart delay of a health Watch by ±20%', async () => {
     expect(await restarting(() => 0)(SILENT)).toBeCloseTo(800);
     expect(await restarting(() => 1)(SILENT)).toBeCloseTo(1_200);
   });
 
-  it('waits for a short random time before it restarts a long-lived Watch that received a status, and resets the backoff', async () => {
+  it('waits for a short random time before it restarts a long-lived health Watch that received a status, and resets the backoff', async () => {
     for (const [random, delay] of [
       [middle, 50],
       [() => 0, 0],
@@ -278,7 +278,7 @@ describe('restart of a Watch', () => {
     }
   });
 
-  it('waits for the initial backoff each time a Watch ends immediately after its status', async () => {
+  it('waits for the initial backoff each time a health Watch ends immediately after its status', async () => {
     const delayAfter = restarting(middle);
     for (let round = 0; round < 7; round++) await delayAfter(SILENT);
     expect(await delayAfter({ answered: true, livedMs: 5 })).toBe(1_000);

@@ -8,10 +8,13 @@ describe('missingEndpoints', () => {
     [undefined, ['80 (http)'], "expected a single port, or a port named 'grpc', got 80 (http); write one of these"],
     ['grpc', ['80 (http)', '53/UDP (dns)'], 'expected port grpc, got 80 (http), 53/UDP (dns); write one of these'],
     ['grpc', [], 'defines no ports; write a port number in the target'],
-  ])('suggests a remedy if the target has the port %s and the service has the ports %j', (port, ports, text) => {
-    const target = { service: 'orders', namespace: 'shop', port, authority: 'orders' };
-    const message = missingEndpoints({ found: false, reason: 'port', counts, ports }, target, 'shop');
-    expect(message).toContain('service orders in namespace shop');
-    expect(message).toContain(text);
-  });
+  ])(
+    'suggests a remedy for missing endpoints (port of the target: %s, ports of the service: %j)',
+    (port, ports, text) => {
+      const target = { service: 'orders', namespace: 'shop', port, authority: 'orders' };
+      const message = missingEndpoints({ found: false, reason: 'port', counts, ports }, target, 'shop');
+      expect(message).toContain('service orders in namespace shop');
+      expect(message).toContain(text);
+    },
+  );
 });

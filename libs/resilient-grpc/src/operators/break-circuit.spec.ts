@@ -46,7 +46,7 @@ describe('breakCircuit', () => {
     });
   });
 
-  it('counts the first value of a probe as its success, so that a long stream closes the circuit immediately', () => {
+  it('counts the first value of a circuit breaker probe as its success, so that a long stream closes the circuit immediately', () => {
     const scheduler = virtual();
     const breaker = breakerOf(scheduler, { breakDurationMs: 5 });
     trip(breaker);
@@ -55,7 +55,7 @@ describe('breakCircuit', () => {
     expect(breaker.state).toBe('closed');
   });
 
-  it('releases the permit of a probe that is unsubscribed before its first value', () => {
+  it('releases the permit of a circuit breaker probe that is unsubscribed before its first value', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const breaker = breakerOf(scheduler);

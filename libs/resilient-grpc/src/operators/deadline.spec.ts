@@ -53,7 +53,7 @@ describe('deadline', () => {
     });
   });
 
-  it.each([0, -1])('fails without subscribing if the deadline is %i ms', (ms) => {
+  it.each([0, -1])('fails without subscribing to the source if the deadline is %i ms', (ms) => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('(a|)');
@@ -96,7 +96,7 @@ describe('deadline', () => {
     expect(scheduled.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('rejects a deadline that is not a number', () => {
+  it('rejects an argument of deadline() that is not a number', () => {
     expect(() => deadline(NaN)).toThrow(GrpcConfigurationError);
     expect(() => deadline('5' as any)).toThrow('deadline: expected a number of milliseconds, got "5"');
   });

@@ -8,7 +8,7 @@ const unavailable = Object.assign(new Error('14 UNAVAILABLE: connection lost'), 
 const notFound = Object.assign(new Error('5 NOT_FOUND: no order'), { code: 5 });
 
 describe('hedge', () => {
-  it('makes one attempt if its first value arrives before the hedging delay', () => {
+  it('makes no hedged attempt if the first value arrives before the hedging delay', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('  ---a 20ms b|');
@@ -32,7 +32,7 @@ describe('hedge', () => {
     });
   });
 
-  it('emits the value of the first attempt if it responds before the second', () => {
+  it('emits the value of the first attempt if it responds before the hedged one', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('15ms (a|)');
@@ -77,7 +77,7 @@ describe('hedge', () => {
   it.each<[string, (subscriber: Subscriber<never>) => void]>([
     ['asynchronously', (subscriber) => void asapScheduler.schedule(() => subscriber.error(unavailable))],
     ['during its subscription', (subscriber) => subscriber.error(unavailable)],
-  ])('tears down an attempt that failed %s before the next attempt starts', async (_, fail) => {
+  ])('tears down an attempt that failed %s before the next hedged attempt starts', async (_, fail) => {
     const log: string[] = [];
     let attempts = 0;
     const source = new Observable<never>((subscriber) => {
@@ -108,7 +108,7 @@ describe('hedge', () => {
     });
   });
 
-  it('forwards the last failure if all attempts fail', () => {
+  it('forwards the last failure if all hedged attempts fail', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const attempts = [cold('20ms #', undefined, 'first'), cold('--#', undefined, 'second')];
@@ -118,7 +118,7 @@ describe('hedge', () => {
     });
   });
 
-  it('fails at once with the final status of an attempt, and unsubscribes from all other attempts', () => {
+  it('fails at once with the final status of a hedged attempt, and unsubscribes from all other attempts', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const slow = cold('-');
@@ -130,7 +130,7 @@ describe('hedge', () => {
     });
   });
 
-  it('forwards a failure that follows the first value, and makes no further attempt', () => {
+  it('forwards a failure that follows the first value, and makes no further hedged attempt', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('a 20ms #', undefined, unavailable);
@@ -140,7 +140,7 @@ describe('hedge', () => {
     });
   });
 
-  it('treats the completion of an attempt without a value as a response', () => {
+  it('treats the completion of a hedged attempt without a value as a response', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('15ms |');
@@ -157,7 +157,7 @@ describe('hedge', () => {
     expect([subscribed, seen]).toEqual([1, [1]]);
   });
 
-  it('makes all attempts if the source fails synchronously, and fails once', () => {
+  it('makes all hedged attempts if the source fails synchronously, and fails once', () => {
     let subscribed = 0;
     const errors: unknown[] = [];
     const source = defer(() => throwError(() => ++subscribed));
@@ -165,7 +165,7 @@ describe('hedge', () => {
     expect([subscribed, errors]).toEqual([3, [3]]);
   });
 
-  it('stops a synchronous source if its subscriber unsubscribes, and makes no further attempt', () => {
+  it('stops a synchronous source if its subscriber unsubscribes, and makes no further hedged attempt', () => {
     const scheduler = virtual();
     let emitted = 0;
     const source = new Observable<number>((subscriber) => {
@@ -177,7 +177,7 @@ describe('hedge', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('unsubscribes from all attempts if the subscriber unsubscribes while another attempt starts', () => {
+  it('unsubscribes from all hedged attempts if the subscriber unsubscribes while another one starts', () => {
     const scheduler = virtual();
     const begun: Subject<number>[] = [];
     const subscription = new Subscription();
@@ -193,7 +193,7 @@ describe('hedge', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('clears the timers and subscriptions of all attempts on completion and on unsubscription', () => {
+  it('clears the timers and subscriptions of all hedged attempts on completion and on unsubscription', () => {
     const scheduler = virtual();
     const source = new Subject<number>();
     const hedged = source.pipe(hedge({ maxAttempts: 3, delayMs: 10, scheduler }));

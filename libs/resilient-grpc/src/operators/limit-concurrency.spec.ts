@@ -81,7 +81,7 @@ describe('limitConcurrency', () => {
     });
   });
 
-  it('tears down an unsubscribed source before the next source starts', () => {
+  it('tears down an unsubscribed source before the next queued source starts', () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 1 });
     const log: string[] = [];
     const limited = (name: string) =>

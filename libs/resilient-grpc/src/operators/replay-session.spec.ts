@@ -30,7 +30,7 @@ const optionsOf = () => sessionOptions(time);
 const start = sessionStarter(() => time);
 
 describe('replay session after a call', () => {
-  it('makes another call after a clean end of a call if the source continues or messages are unacknowledged', async () => {
+  it('makes another call of a replay session after a clean end of a call if the source continues or messages are unacknowledged', async () => {
     const server = new MemorySessions();
     const errors: unknown[] = [];
     const onError = (error: unknown) => void errors.push(error);
@@ -51,7 +51,7 @@ describe('replay session after a call', () => {
     expect(ends).toEqual(['complete']);
   });
 
-  it('completes the session after a clean end of a call if the source has ended, too', async () => {
+  it('completes a replay session after a clean end of a call if the source has ended, too', async () => {
     const server = new MemorySessions(false);
     const { ends } = start(server, new NumberedSource(1));
     await server.call.read();
@@ -63,7 +63,7 @@ describe('replay session after a call', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('makes another call after a lost connection, even if the source has ended and all messages are acknowledged', async () => {
+  it('makes another call of a replay session after a lost connection, even if the source has ended and all messages are acknowledged', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource(1));
     await turn();
@@ -78,7 +78,7 @@ describe('replay session after a call', () => {
   it.each<[string, unknown]>([
     ['a final status', Object.assign(new Error('no'), { code: 5, details: '' })],
     ['an application error', new TypeError('mine')],
-  ])('fails the session after %s', async (_, error) => {
+  ])('fails a replay session after %s', async (_, error) => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { ends } = start(server, source);
@@ -89,7 +89,7 @@ describe('replay session after a call', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('resumes or completes the replay session according to the result of onError', async () => {
+  it('resumes or completes a replay session according to the result of onError', async () => {
     const server = new MemorySessions();
     const seen: unknown[] = [];
     const decisions = ['resume', undefined, 'complete'] as const;
@@ -106,7 +106,7 @@ describe('replay session after a call', () => {
     expect(ends).toEqual(['complete']);
   });
 
-  it('fails the session with an error that onError throws', () => {
+  it('fails a replay session with an error that onError throws', () => {
     const server = new MemorySessions();
     const mine = new TypeError('mine');
     const { ends } = start(server, new NumberedSource(), {
@@ -118,7 +118,7 @@ describe('replay session after a call', () => {
     expect(ends).toEqual([mine]);
   });
 
-  it('doubles the backoff between calls until a message is acknowledged', async () => {
+  it('doubles the backoff between calls of a replay session until a message is acknowledged', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource());
     for (const delay of [100, 200, 400, 800]) {
@@ -138,7 +138,7 @@ describe('replay session after a call', () => {
     expect(server.calls).toHaveLength(6);
   });
 
-  it('counts any received message as progress while all sent messages are acknowledged', async () => {
+  it('counts any received message as progress of a replay session while all sent messages are acknowledged', async () => {
     const server = new MemorySessions();
     start(server, NEVER);
     server.call.sink.error(lost);
@@ -154,7 +154,7 @@ describe('replay session after a call', () => {
     ['ended with UNAVAILABLE by the server', unavailable],
     ['ended with INTERNAL by the server', internal],
   ])(
-    'makes the next call within the initial backoff whenever a call is %s after 6 s without messages',
+    'makes the next call of a replay session within the initial backoff whenever a call is %s after 6 s without messages',
     async (_, error) => {
       const server = new MemorySessions();
       const { ends } = start(server, new NumberedSource());
@@ -172,7 +172,7 @@ describe('replay session after a call', () => {
   it.each<[string, (call: MemoryCall) => void, object]>([
     ['fails', (call) => call.sink.error(internal), { cause: internal, code: 13 }],
     ['ends the call cleanly', (call) => call.sink.complete(), { cause: expect.any(ReplayError), code: 10 }],
-  ])('fails the session if the server %s five times without an acknowledgment', async (_, end, error) => {
+  ])('fails a replay session if the server %s five times without an acknowledgment', async (_, end, error) => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     for (let calls = 1; calls <= 5; calls++) {
@@ -188,7 +188,7 @@ describe('replay session after a call', () => {
     );
   });
 
-  it('makes another call after any number of lost connections', async () => {
+  it('makes another call of a replay session after any number of lost connections', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     for (let calls = 1; calls <= 50; calls++) {
@@ -201,7 +201,7 @@ describe('replay session after a call', () => {
     expect(server.call.received).toEqual([1, 2, 3, 4]);
   });
 
-  it('fails the session with the last error after maxAttempts failed calls', async () => {
+  it('fails a replay session with the last error after maxAttempts failed calls', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource(), { backoff: { maxAttempts: 2 } });
     server.call.sink.error(lost);
@@ -212,7 +212,7 @@ describe('replay session after a call', () => {
 });
 
 describe('acknowledgment timeout', () => {
-  it('closes a call that receives no acknowledgment within ackTimeoutMs, and makes another call', async () => {
+  it('closes a call of a replay session that receives no acknowledgment within ackTimeoutMs, and makes another call', async () => {
     const server = new MemorySessions();
     const errors: unknown[] = [];
     start(server, new NumberedSource(), { ackTimeoutMs: 1_000, onError: (error) => void errors.push(error) });
@@ -234,7 +234,7 @@ describe('acknowledgment timeout', () => {
     expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('runs the acknowledgment timeout only while a sent message is unacknowledged', async () => {
+  it('runs the acknowledgment timeout of a replay session only while a sent message is unacknowledged', async () => {
     const server = new MemorySessions(false);
     start(server, new NumberedSource(1), { ackTimeoutMs: 1_000 });
     await time.pass(5_000);
@@ -246,7 +246,7 @@ describe('acknowledgment timeout', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('counts an acknowledgment timeout as a lost connection if the server is silent, and as a server failure otherwise', async () => {
+  it('counts an acknowledgment timeout of a replay session as a lost connection if the server is silent, and as a server failure otherwise', async () => {
     const silent = new MemorySessions();
     const { ends } = start(silent, new NumberedSource(), { ackTimeoutMs: 1_000 });
     const talking = new MemorySessions();
@@ -263,7 +263,7 @@ describe('acknowledgment timeout', () => {
     expect(ends).toEqual([]);
   });
 
-  it('fails the session after five acknowledgment timeouts of a server that sends other messages, even if the timeout exceeds minHealthyMs', async () => {
+  it('fails a replay session after five acknowledgment timeouts of a server that sends other messages, even if the timeout exceeds minHealthyMs', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource(), { ackTimeoutMs: 30_000 });
     for (let calls = 1; calls <= 5; calls++) {
@@ -275,7 +275,7 @@ describe('acknowledgment timeout', () => {
     expect(ends).toMatchObject([{ reason: 'poison', cause: { reason: 'acknowledgment-timeout' } }]);
   });
 
-  it('stops the acknowledgment timeout while the buffer of the reader is full', async () => {
+  it('stops the acknowledgment timeout of a replay session while the buffer of the reader is full', async () => {
     const server = new MemorySessions();
     const options = { ...optionsOf(), ackTimeoutMs: 1_000 };
     const reader = replayUnacknowledged(server.factory, new NumberedSource(), options)[Symbol.asyncIterator]();
@@ -299,7 +299,7 @@ describe('acknowledgment timeout', () => {
 });
 
 describe('maximum age of a replay call', () => {
-  it('closes a call at its maximum age if all messages are acknowledged, and makes the next call at once', async () => {
+  it('closes a replay call at its maximum age if all messages are acknowledged, and makes the next call at once', async () => {
     const server = new MemorySessions();
     start(server, NEVER, { maxAgeMs: 60_000 });
     await time.pass(59_999);
@@ -309,7 +309,7 @@ describe('maximum age of a replay call', () => {
     expect(server.calls[0]).toMatchObject({ isUnsubscribed: true });
   });
 
-  it('half-closes a call at its maximum age, and waits for acknowledgments before it closes the call', async () => {
+  it('half-closes a replay call at its maximum age, and waits for acknowledgments before it closes the call', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { maxAgeMs: 60_000 });
     await time.pass(60_000);
@@ -325,7 +325,7 @@ describe('maximum age of a replay call', () => {
     expect(server.calls).toHaveLength(2);
   });
 
-  it('waits at most one second for acknowledgments at the maximum age, then sends the messages again', async () => {
+  it('waits at most one second for acknowledgments at the maximum age of a replay call, then sends the messages again on the next call', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { maxAgeMs: 60_000 });
     await time.pass(61_000);
@@ -350,7 +350,7 @@ describe('maximum age of a replay call', () => {
 });
 
 describe('scope of a replay session', () => {
-  it('shares one stream scope among all calls of a session, and notifies the host once', async () => {
+  it('shares one stream scope among all calls of a replay session, and notifies the host of the session once', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     const scope = server.call.scope!;
@@ -371,7 +371,7 @@ describe('scope of a replay session', () => {
     expect(ends).toEqual([lost]);
   });
 
-  it('stops reading the source if the host completes the session, and completes after all acknowledgments', async () => {
+  it('stops reading the source if the host completes a replay session, and completes the session after all acknowledgments', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { ends } = start(server, source);
@@ -391,7 +391,7 @@ describe('scope of a replay session', () => {
     ['before', 59_999],
     ['after', 60_000],
   ])(
-    'waits for acknowledgments beyond the maximum age if the host completes the session just %s that age',
+    'waits for acknowledgments beyond the maximum age of a replay call if the host completes the session just %s that age',
     async (_, ms) => {
       const server = new MemorySessions();
       const { ends } = start(server, new NumberedSource(), { maxAgeMs: 60_000 });
@@ -406,7 +406,7 @@ describe('scope of a replay session', () => {
     },
   );
 
-  it('completes a session without unacknowledged messages at once if its host completes it', async () => {
+  it('completes a replay session without unacknowledged messages at once if its host completes it', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, NEVER);
     server.call.scope!.complete();
@@ -417,7 +417,7 @@ describe('scope of a replay session', () => {
     ['lost', (call) => call.sink.error(lost), lost],
     ['ended cleanly', (call) => call.sink.complete(), expect.objectContaining({ reason: 'unacknowledged' })],
   ])(
-    'fails the session if its host completes it and the call is %s before all messages are acknowledged',
+    'fails a replay session if its host completes it and the call is %s before all messages are acknowledged',
     async (_, end, error) => {
       const server = new MemorySessions();
       const { ends } = start(server, new NumberedSource());
@@ -429,7 +429,7 @@ describe('scope of a replay session', () => {
     },
   );
 
-  it('fails the session if its host completes it during a backoff while messages are unacknowledged, and completes it otherwise', async () => {
+  it('fails a replay session if its host completes it during a backoff while messages are unacknowledged, and completes it otherwise', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();
@@ -443,7 +443,7 @@ describe('scope of a replay session', () => {
     expect(other.ends).toEqual(['complete']);
   });
 
-  it('fails the session if its host completes it at the start of a call while messages are unacknowledged, and completes it otherwise', async () => {
+  it('fails a replay session if its host completes it at the start of a call while messages are unacknowledged, and completes it otherwise', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();
@@ -457,7 +457,7 @@ describe('scope of a replay session', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('ends a backoff at the deadline, so that the next call reports the exceeded deadline', async () => {
+  it('ends a backoff of a replay session at the deadline, so that the next call reports the exceeded deadline', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource());
     server.call.scope!.deadline = 40;

@@ -217,7 +217,7 @@ class World {
 }
 
 describe('replay session with any failures', { timeout: 300_000 }, () => {
-  it('delivers all messages despite failures, keeps first arrivals in order, and never resends an acknowledged message', async () => {
+  it('delivers all messages of a replay session despite failures, keeps first arrivals in order, and never resends an acknowledged message', async () => {
     await fc.assert(
       fc.asyncProperty(plan, async (chosen) => {
         const world = new World(chosen);

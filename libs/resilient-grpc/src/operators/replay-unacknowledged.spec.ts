@@ -28,7 +28,7 @@ const start = sessionStarter(() => time);
 const upTo = (count: number, first = 1): number[] => Array.from({ length: count }, (_, index) => first + index);
 
 describe('replay session', () => {
-  it('sends and delivers all messages, and completes once all are acknowledged and the call has ended', async () => {
+  it('sends and delivers all messages of a replay session, and completes once all are acknowledged and the call has ended', async () => {
     const server = new MemorySessions();
     const { seen, ends } = start(server, new NumberedSource(3));
     await turn();
@@ -79,7 +79,7 @@ describe('replay session', () => {
     expect(server.calls).toHaveLength(1);
   });
 
-  it('sends the hello, then the unacknowledged messages in order, then new messages on the next call', async () => {
+  it('sends the hello, then the unacknowledged messages in order, then new messages on the next call of a replay session', async () => {
     const server = new MemorySessions();
     let hellos = 0;
     const hello = (): Numbered => ({ id: -++hellos });
@@ -100,7 +100,7 @@ describe('replay session', () => {
     expect(ends).toEqual([]);
   });
 
-  it('drops late messages and errors of an earlier call', async () => {
+  it('drops late messages and errors of an earlier call of a replay session', async () => {
     const server = new MemorySessions();
     const { seen } = start(server, new NumberedSource());
     await turn();
@@ -125,7 +125,7 @@ describe('replay session', () => {
     expect(ends).toEqual([]);
   });
 
-  it('applies a cumulative acknowledgment to all earlier messages', async () => {
+  it('applies a cumulative acknowledgment to all earlier messages of a replay session', async () => {
     const server = new MemorySessions();
     start(server, new NumberedSource(), { acknowledgment: 'cumulative' });
     await turn();
@@ -137,7 +137,7 @@ describe('replay session', () => {
     expect(server.call.received).toEqual(upTo(4, 4));
   });
 
-  it('does not resend messages that the server acknowledges on the next call before reading them', async () => {
+  it('does not resend messages that the server acknowledges on the next call before the server reads them', async () => {
     const server = new MemorySessions(false);
     start(server, new NumberedSource(), { acknowledgment: 'cumulative' });
     void server.call.readAll();
@@ -169,7 +169,7 @@ describe('replay session', () => {
     expect(server.calls.map(({ received }) => received)).toEqual([upTo(6), upTo(4), upTo(4)]);
   });
 
-  it('resends all unacknowledged messages if the outgoing messages of a call are iterated again', async () => {
+  it('resends all unacknowledged messages if the outgoing messages of a replay call are iterated again', async () => {
     const server = new MemorySessions();
     const { ends } = start(
       { factory: (outgoing) => server.factory(outgoing).pipe(retry(1)) as any },
@@ -188,7 +188,7 @@ describe('replay session', () => {
 });
 
 describe('buffer limits', () => {
-  it('reads one message at a time from the source, up to maxUnacknowledged', async () => {
+  it('reads one message at a time from the source of a replay session, up to maxUnacknowledged', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     start(server, source);
@@ -199,7 +199,7 @@ describe('buffer limits', () => {
     expect(source).toMatchObject({ pulls: 5, maxConcurrentPulls: 1 });
   });
 
-  it('reads nothing from the source while the server does not read', async () => {
+  it('reads nothing from the source of a replay session while the server does not read', async () => {
     const server = new MemorySessions(false);
     const source = new NumberedSource();
     start(server, source);
@@ -232,7 +232,7 @@ describe('buffer limits', () => {
     expect(server.call.received).toEqual([1, 2, 3, 4, 5]);
   });
 
-  it('keeps a message that a slow source emits between two calls', async () => {
+  it('keeps a message that a slow source emits between two calls of a replay session', async () => {
     const server = new MemorySessions();
     const waiting: ((message: Numbered) => void)[] = [];
     const source: AsyncIterable<Numbered> = {
@@ -252,7 +252,7 @@ describe('buffer limits', () => {
     expect(waiting).toHaveLength(3);
   });
 
-  it('buffers a burst of messages from an Observable, and fails the session if the burst exceeds the limit', async () => {
+  it('buffers a burst of messages from an Observable, and fails the replay session if the burst exceeds the limit', async () => {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();
     const { ends } = start(server, pushed);
@@ -271,7 +271,7 @@ describe('buffer limits', () => {
     expect(server.call.isUnsubscribed).toBe(true);
   });
 
-  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and fails if another message follows one that exceeds the byte limit', async () => {
+  it('buffers up to maxUnacknowledged messages if that exceeds 1,000, and fails the replay session if another message follows one that exceeds the limit in bytes', async () => {
     const size = ({ bytes = 0 }: Numbered) => bytes;
     const pushed = new Subject<Numbered>();
     const many = start(new MemorySessions(), pushed, { maxUnacknowledged: 2_000, maxUnacknowledgedBytes: 10, size });
@@ -285,7 +285,7 @@ describe('buffer limits', () => {
     expect(ends).toMatchObject([{ reason: 'source-too-fast' }]);
   });
 
-  it('fails the session if the source is an infinite synchronous Observable', () => {
+  it('fails a replay session if the source is an infinite synchronous Observable', () => {
     let pushed = 0;
     const endless = new Observable<Numbered>((subscriber) => {
       while (!subscriber.closed) subscriber.next({ id: ++pushed });
@@ -299,7 +299,7 @@ describe('buffer limits', () => {
 });
 
 describe('end of a replay session', () => {
-  it('fails the session with an error from the source, even while messages are unacknowledged', async () => {
+  it('fails a replay session with an error from the source, even while messages are unacknowledged', async () => {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();
     const { ends } = start(server, pushed);
@@ -327,13 +327,13 @@ describe('end of a replay session', () => {
         throw new Error('my source');
       },
     ],
-  ])('fails the session with the error of %s', async (_, outgoing) => {
+  ])('fails a replay session with the error of %s', async (_, outgoing) => {
     const { ends } = start(new MemorySessions(), outgoing());
     await turn();
     expect(ends).toEqual([new Error('my source')]);
   });
 
-  it('releases the call, the source, and all timers if the subscriber unsubscribes', async () => {
+  it('releases the call, the source, and all timers if the subscriber of a replay session unsubscribes', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { subscription } = start(server, source, { ackTimeoutMs: 1_000, maxAgeMs: 60_000 });
@@ -345,7 +345,7 @@ describe('end of a replay session', () => {
     expect(time.pending).toBe(0);
   });
 
-  it('makes no further call if the subscriber unsubscribes during a backoff', async () => {
+  it('makes no further call of a replay session if the subscriber unsubscribes during a backoff', async () => {
     const server = new MemorySessions();
     const pushed = new Subject<Numbered>();
     const { subscription, ends } = start(server, pushed);
@@ -357,7 +357,7 @@ describe('end of a replay session', () => {
     expect(ends).toEqual([]);
   });
 
-  it('releases the call and the source if the reader stops iterating', async () => {
+  it('releases the call and the source if the reader of a replay session stops iterating', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const reader = replayUnacknowledged(server.factory, source, optionsOf())[Symbol.asyncIterator]();
@@ -407,7 +407,7 @@ describe('end of a replay session', () => {
       [],
       'A second message with id 7 arrived before the first was acknowledged; give each message a unique id',
     ],
-  ])('fails the session if %s', async (_, change, messages, text) => {
+  ])('fails a replay session if %s', async (_, change, messages, text) => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const { ends } = start(server, source, change as object);
@@ -421,12 +421,12 @@ describe('end of a replay session', () => {
     expect(source.returned).toBe(source.pulls > 0 ? 1 : 0);
   });
 
-  it('fails the session with an error that the factory throws', () => {
+  it('fails a replay session with an error that the factory throws', () => {
     const { ends } = start({ factory: boom }, new NumberedSource());
     expect(ends).toEqual([new Error('boom')]);
   });
 
-  it('closes the call if the subscriber unsubscribes while it receives a message', async () => {
+  it('closes the call if the subscriber of a replay session unsubscribes while it receives a message', async () => {
     const server = new MemorySessions();
     const source = new NumberedSource();
     const subscription = replayUnacknowledged(server.factory, source, optionsOf()).subscribe(() =>
@@ -476,7 +476,7 @@ describe('options of replayUnacknowledged', () => {
     expect(pathsOf(() => replayUnacknowledged(() => of(), [], options as any))).toContain('replayUnacknowledged');
   });
 
-  it('rejects acknowledges at compile time if its type differs from that of id', () => {
+  it('rejects `acknowledges` at compile time if its type differs from that of `id`', () => {
     const { factory } = new MemorySessions();
     const options = { maxUnacknowledged: 1, id: ({ id }: Numbered) => id };
     // @ts-expect-error: a string never equals a number
@@ -484,7 +484,7 @@ describe('options of replayUnacknowledged', () => {
     replayUnacknowledged(factory, [], { ...options, acknowledges: ({ ack }) => ack });
   });
 
-  it('requires size together with maxUnacknowledgedBytes', () => {
+  it('requires `size` together with maxUnacknowledgedBytes', () => {
     const options = { ...optionsOf(), maxUnacknowledgedBytes: 5 };
     expect(pathsOf(() => replayUnacknowledged(() => of(), [], options as any))).toEqual(['replayUnacknowledged.size']);
   });

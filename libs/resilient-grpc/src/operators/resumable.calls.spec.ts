@@ -74,7 +74,7 @@ function make(
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('iterated resumable stream', () => {
-  it('makes no call before the first next()', async () => {
+  it('makes no call of a resumable stream before the first next()', async () => {
     const { stream, calls } = make();
     const reader = stream[Symbol.asyncIterator]();
     expect(calls).toHaveLength(0);
@@ -82,7 +82,7 @@ describe('iterated resumable stream', () => {
     expect(calls).toHaveLength(0);
   });
 
-  it('stops reading at the prefetch limit, and continues when the reader reads', async () => {
+  it('stops reading a resumable stream at the prefetch limit, and continues when the reader reads', async () => {
     const { stream, calls } = make();
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();
@@ -98,7 +98,7 @@ describe('iterated resumable stream', () => {
     expect(log).toEqual(['begin', 'resumeReading', 'unsubscribe']);
   });
 
-  it('resumes the stream after the last buffered message, not after the last message read', async () => {
+  it('resumes a stream after the last buffered message, not after the last message read', async () => {
     const { stream, calls, scheduler } = make();
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();
@@ -117,7 +117,7 @@ describe('iterated resumable stream', () => {
     ]);
   });
 
-  it('makes no further call while the buffer of the reader is full', async () => {
+  it('makes no further call of a resumable stream while the buffer of the reader is full', async () => {
     const { stream, calls, scheduler } = make();
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();
@@ -132,7 +132,7 @@ describe('iterated resumable stream', () => {
     expect(calls[1]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('clears all timers if the reader stops while a call is due', async () => {
+  it('clears all timers if the reader of a resumable stream stops while a call is due', async () => {
     const { stream, calls, scheduler } = make();
     const reader = stream[Symbol.asyncIterator]();
     const first = reader.next();
@@ -146,7 +146,7 @@ describe('iterated resumable stream', () => {
     expect(scheduler.actions.filter(({ closed }) => !closed)).toEqual([]);
   });
 
-  it('drops late messages of an earlier call, and stops reading that call', () => {
+  it('drops late messages of an earlier call of a resumable stream, and stops reading that call', () => {
     const { stream, calls, scheduler } = make({ maxAgeMs: 6_000 });
     const seen: number[] = [];
     const subscription = stream.subscribe((message) => seen.push(message));
@@ -163,7 +163,7 @@ describe('iterated resumable stream', () => {
     expect(seen).toEqual([2]);
   });
 
-  it('continues reading without recursion if resumeReading() is called while a message is delivered', () => {
+  it('continues reading a resumable stream without recursion if resumeReading() is called while a message is delivered', () => {
     const { stream, calls } = make();
     const seen: number[] = [];
     const source = stream.openStream({
@@ -183,14 +183,14 @@ describe('iterated resumable stream', () => {
     expect(seen).toEqual([1, 2]);
   });
 
-  it('stops reading if the subscriber unsubscribes while it receives a message', () => {
+  it('stops reading a resumable stream if the subscriber unsubscribes while it receives a message', () => {
     const { stream, calls } = make();
     stream.pipe(take(1)).subscribe();
     expect(calls[0]!.sink.next(1)).toBe(false);
     expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('continues reading a call after heartbeats and repeated messages', () => {
+  it('continues reading a call of a resumable stream after heartbeats and repeated messages', () => {
     const { stream, calls, scheduler } = make({ heartbeat: (message) => message === 7 });
     stream.subscribe();
     expect(calls[0]!.sink.next(3)).toBe(true);
@@ -215,7 +215,7 @@ describe('iterated plain Observable', () => {
     expect(seen).toEqual(Array.from({ length: 500 }, (_, index) => index + 1));
   });
 
-  it('resumes after the last buffered message if the plain Observable fails', async () => {
+  it('resumes a stream after the last buffered message if the plain Observable from its factory fails', async () => {
     const cursors: number[] = [];
     const scheduler = new VirtualTimeScheduler();
     const stream = resumable(
@@ -239,7 +239,7 @@ describe('iterated plain Observable', () => {
     expect(seen).toEqual(Array.from({ length: 101 }, (_, index) => index + 1));
   });
 
-  it('buffers up to MAX_HELD_MESSAGES unread messages, and fails if one more arrives', () => {
+  it('buffers up to MAX_HELD_MESSAGES unread messages of a plain Observable, and fails the stream if one more arrives', () => {
     const source = new Subject<number>();
     const errors: unknown[] = [];
     resumable(() => source, { cursor: (message: number) => message, seed: 0 })
@@ -251,7 +251,7 @@ describe('iterated plain Observable', () => {
     expect([errors.length, source.observed]).toEqual([1, false]);
   });
 
-  it('delivers messages in order, then fails with a remedy if more than MAX_HELD_MESSAGES are unread', async () => {
+  it('delivers messages of a plain Observable in order, then fails with a remedy if more than MAX_HELD_MESSAGES are unread', async () => {
     let unsubscribed = false;
     const flood = new Observable<number>((subscriber) => {
       for (let i = 1; i <= 5_000 && !subscriber.closed; i++) subscriber.next(i);
@@ -273,7 +273,7 @@ describe('iterated plain Observable', () => {
 });
 
 describe('duration of a call', () => {
-  it('measures the duration of a call from its last attempt, so that a long wait for the channel does not make the call healthy', () => {
+  it('measures the duration of a call of a resumable stream from its last attempt, so that a long wait for the channel does not make the call healthy', () => {
     const { stream, calls, scheduler } = make();
     const subscription = stream.subscribe();
     const after = (ms: number, work: (call: ManualCall) => void) => {
@@ -309,7 +309,7 @@ describe('scope of a resumable stream', () => {
       if (scope!.hosts.size === 0) scope!.hosts.add({ ended: (how) => outcomes.push(how) });
     };
 
-  it('shares one stream scope among all calls, and counts delivered messages', () => {
+  it('shares one stream scope among all calls of a resumable stream, and counts delivered messages', () => {
     const { stream, calls, scheduler } = make();
     stream.subscribe();
     calls[0]!.sink.next(1);
@@ -348,7 +348,7 @@ describe('scope of a resumable stream', () => {
     ],
     ['is completed by its host', 'succeeded', ({ calls }) => calls[0]!.scope!.complete()],
     ['is failed by its host', 'failed', ({ calls }) => calls[0]!.scope!.fail(lost)],
-  ])('notifies the host once if the stream %s: %s', (_, outcome, end) => {
+  ])('notifies the host of a resumable stream once if the stream %s: %s', (_, outcome, end) => {
     const outcomes: string[] = [];
     const made = make({}, hosting(outcomes));
     const subscription = made.stream.subscribe({ error: () => undefined });
@@ -368,19 +368,22 @@ describe('scope of a resumable stream', () => {
     expect(made.calls).toHaveLength(1);
   });
 
-  it.each(['before', 'after'])('notifies the host once if the stream ended %s the host registered', (when) => {
-    const outcomes: string[] = [];
-    const { stream } = make({}, (call) => {
-      if (when === 'after') hosting(outcomes)(call);
-      call.scope!.complete();
-      if (when === 'before') hosting(outcomes)(call);
-    });
-    let completed = 0;
-    stream.subscribe({ complete: () => (completed += 1) });
-    expect([outcomes, completed]).toEqual([['succeeded'], 1]);
-  });
+  it.each(['before', 'after'])(
+    'notifies the host of a resumable stream once if the stream ended %s the host registered',
+    (when) => {
+      const outcomes: string[] = [];
+      const { stream } = make({}, (call) => {
+        if (when === 'after') hosting(outcomes)(call);
+        call.scope!.complete();
+        if (when === 'before') hosting(outcomes)(call);
+      });
+      let completed = 0;
+      stream.subscribe({ complete: () => (completed += 1) });
+      expect([outcomes, completed]).toEqual([['succeeded'], 1]);
+    },
+  );
 
-  it('ends the stream once, even if the host completes and fails it several times', () => {
+  it('ends a resumable stream once, even if its host completes and fails it several times', () => {
     const { stream, calls } = make();
     const received: unknown[] = [];
     const sink = { next: () => true, error: (it: unknown) => received.push(it), complete: () => received.push('|') };
@@ -398,7 +401,7 @@ describe('scope of a resumable stream', () => {
     expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('sets no timer if the subscriber unsubscribes while a call is being closed or onError runs', () => {
+  it('sets no timer if the subscriber of a resumable stream unsubscribes while a call is being closed or onError runs', () => {
     const first = new Subscription();
     const old = make({ maxAgeMs: 6_000 }, (call) => {
       call.unsubscribe = () => {
@@ -422,7 +425,7 @@ describe('scope of a resumable stream', () => {
   });
 
   it.each(['while a call runs', 'during a backoff'])(
-    'completes the stream without resuming it if the host completes it %s',
+    'completes a resumable stream without resuming it if its host completes it %s',
     (when) => {
       const { stream, calls, scheduler } = make({ maxAgeMs: 10_000, onComplete: 'resume' });
       const received: unknown[] = [];
@@ -442,7 +445,7 @@ describe('scope of a resumable stream', () => {
     },
   );
 
-  it("fails the stream with the host's error without calling onError", () => {
+  it("fails a resumable stream with its host's error without calling onError", () => {
     const error = new Error('draining');
     const { stream, calls } = make({ onError: () => expect.fail('onError was called') });
     const received: unknown[] = [];
@@ -452,7 +455,7 @@ describe('scope of a resumable stream', () => {
     expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);
   });
 
-  it('ends a backoff at the deadline, so that the next call reports the exceeded deadline', () => {
+  it('ends a backoff of a resumable stream at the deadline, so that the next call reports the exceeded deadline', () => {
     const { stream, calls, scheduler } = make({}, ({ scope }) => {
       scope!.deadline = 5_000;
     });
@@ -472,7 +475,7 @@ describe('scope of a resumable stream', () => {
     expect(at).toEqual([0, 4_500]);
   });
 
-  it('waits for the full backoff if onError resumes the stream after the deadline', () => {
+  it('waits for the full backoff if onError resumes a stream after its deadline', () => {
     const { stream, calls, scheduler } = make({ onError: () => 'resume' }, ({ scope }) => {
       scope!.deadline = 1_000;
     });

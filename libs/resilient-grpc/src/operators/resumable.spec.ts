@@ -56,7 +56,7 @@ function calls(scheduler: VirtualTimeScheduler, streams: readonly Observable<num
 }
 
 describe('resumable', () => {
-  it('forwards the messages and the completion of a call', () => {
+  it('forwards the messages and the completion of a call of a resumable stream', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('-a-b|', MESSAGES)]);
@@ -64,7 +64,7 @@ describe('resumable', () => {
     });
   });
 
-  it('waits for a backoff and resumes the stream after the last message if the connection is lost', () => {
+  it('waits for a backoff and resumes a stream after its last message if the connection is lost', () => {
     const scheduler = virtual();
     const { stream, requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('-a-b#', MESSAGES, lost), cold('-c|', MESSAGES)]);
@@ -78,7 +78,7 @@ describe('resumable', () => {
     expect(stream).toBeInstanceOf(Observable);
   });
 
-  it('resumes the stream after a random part of the initial backoff if the call was long', () => {
+  it('resumes a stream after a random part of the initial backoff if the failed call was long', () => {
     const scheduler = virtual();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('a 4999ms #', MESSAGES, lost), cold('b|', MESSAGES)], { random: () => 0.2 });
@@ -91,7 +91,7 @@ describe('resumable', () => {
     ]);
   });
 
-  it('resumes an idle feed within the initial backoff each time the server ends a call after 6 s', () => {
+  it('resumes an idle stream within the initial backoff each time the server ends a call after 6 s', () => {
     const scheduler = virtual();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('6s #', undefined, unavailable)]);
@@ -101,7 +101,7 @@ describe('resumable', () => {
     expect(requests.map(([at]: any) => at)).toEqual(Array.from({ length: 20 }, (_, index) => index * 6_050));
   });
 
-  it('does not fail with reason poison if the server ends each call with INTERNAL after 6 s', () => {
+  it('does not fail a resumable stream with reason poison if the server ends each call with INTERNAL after 6 s', () => {
     const scheduler = virtual();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('6s #', undefined, internal)]);
@@ -111,7 +111,7 @@ describe('resumable', () => {
     expect(requests).toHaveLength(20);
   });
 
-  it('doubles the backoff with each failure, and resets it after progress', () => {
+  it('doubles the backoff of a resumable stream with each failure, and resets it after progress', () => {
     const scheduler = virtual();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const down = cold<number>('#', undefined, lost);
@@ -122,7 +122,7 @@ describe('resumable', () => {
     expect(requests.map(([at]: any) => at)).toEqual([0, 100, 300, 700, 800, 1_000]);
   });
 
-  it('drops messages that the server repeats', () => {
+  it('drops messages that the server repeats in a resumable stream', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('abc#', MESSAGES, lost), cold('abcde|', MESSAGES)]);
@@ -130,7 +130,7 @@ describe('resumable', () => {
     });
   });
 
-  it('forwards the failure after maxAttempts calls without progress', () => {
+  it('forwards the failure of a resumable stream after maxAttempts calls without progress', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('#', undefined, lost)], { backoff: { maxAttempts: 3 } });
@@ -138,7 +138,7 @@ describe('resumable', () => {
     });
   });
 
-  it('fails the stream at once after a final status, and after an application error', () => {
+  it('fails a resumable stream at once after a final status and after an application error', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       expectObservable(calls(scheduler, [cold('a#', MESSAGES, notFound)]).stream).toBe('a#', MESSAGES, notFound);
@@ -146,7 +146,7 @@ describe('resumable', () => {
     });
   });
 
-  it('fails with reason poison if the server fails five times at one cursor', () => {
+  it('fails a resumable stream with reason poison if the server fails five times at one cursor', () => {
     const scheduler = clock();
     const { stream } = calls(scheduler, [of(1, 2), throwError(() => internal)], { onComplete: 'resume' });
     const errors: unknown[] = [];
@@ -160,7 +160,7 @@ describe('resumable', () => {
     );
   });
 
-  it('resumes the stream after a call fails with a DeadlineError', () => {
+  it('resumes a stream after a call fails with a DeadlineError', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('a#', MESSAGES, new DeadlineError(5)), cold('b|', MESSAGES)]);
@@ -176,7 +176,7 @@ describe('resumable', () => {
       900,
     ],
     ['the backoff if retryAfterMs is invalid', Object.assign(new Error(), { code: 14, retryAfterMs: NaN }), 100],
-  ])('delays the next call by %s', (_, error, waitMs) => {
+  ])('delays the next call of a resumable stream by %s', (_, error, waitMs) => {
     const scheduler = clock();
     const { stream, requests } = calls(scheduler, [throwError(() => error), EMPTY]);
     stream.subscribe();
@@ -184,14 +184,14 @@ describe('resumable', () => {
     expect(requests.at(-1)).toEqual([waitMs, 0, 2]);
   });
 
-  it('fails the stream if the pushback forbids a retry', () => {
+  it('fails a resumable stream if the pushback forbids a retry', () => {
     const error = Object.assign(new Error(), { code: 14, metadata: new Map([['grpc-retry-pushback-ms', ['-1']]]) });
     const errors: unknown[] = [];
     calls(clock(), [throwError(() => error)]).stream.subscribe({ error: (it) => errors.push(it) });
     expect(errors).toEqual([error]);
   });
 
-  it('forwards several messages with the same cursor', () => {
+  it('forwards several messages of a resumable stream with the same cursor', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       expectObservable(calls(scheduler, [cold('aabb|', MESSAGES)]).stream).toBe('aabb|', MESSAGES);
@@ -214,7 +214,7 @@ describe('resumable', () => {
 });
 
 describe('clean end of a call', () => {
-  it('completes the stream if a call ends cleanly and onComplete is not set', () => {
+  it('completes a resumable stream if a call ends cleanly and onComplete is not set', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('a#', MESSAGES, lost), cold('b|', MESSAGES), cold('c|', MESSAGES)]);
@@ -222,7 +222,7 @@ describe('clean end of a call', () => {
     });
   });
 
-  it("resumes the stream after a clean end if onComplete is 'resume', and within the initial backoff if the call was long", () => {
+  it("resumes a stream after a clean end of a call if onComplete is 'resume', and within the initial backoff if the call was long", () => {
     const scheduler = virtual();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('a 6s |', MESSAGES), cold('6s |'), cold('b', MESSAGES)], {
@@ -234,7 +234,7 @@ describe('clean end of a call', () => {
     expect(requests.map(([at]: any) => at)).toEqual([0, 6_051, 12_101]);
   });
 
-  it('backs off if calls end cleanly at once, and does not end the stream after maxAttempts', () => {
+  it('delays the next call by a backoff if calls end cleanly at once, and does not end the resumable stream after maxAttempts', () => {
     const scheduler = virtual();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const made = calls(scheduler, [cold('|')], { onComplete: 'resume', backoff: { maxAttempts: 2 } });
@@ -246,7 +246,7 @@ describe('clean end of a call', () => {
 });
 
 describe('heartbeats', () => {
-  it('advances the cursor with heartbeats without delivering them', () => {
+  it('advances the cursor of a resumable stream with heartbeats without delivering them', () => {
     const scheduler = virtual();
     const { requests } = scheduler.run(({ cold, expectObservable }) => {
       const streams = [cold('abc#', MESSAGES, lost), cold('de|', MESSAGES)];
@@ -262,7 +262,7 @@ describe('heartbeats', () => {
 });
 
 describe('maximum age of a call', () => {
-  it('closes a call at its maximum age, and resumes the stream at once', () => {
+  it('closes a resumable call at its maximum age, and resumes the stream at once', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const feed = cold('a', MESSAGES);
@@ -295,7 +295,7 @@ describe('maximum age of a call', () => {
     }
   });
 
-  it('does not count the maximum age as a failure, and resets the backoff after a long call', () => {
+  it('does not count the maximum age of a resumable call as a failure, and resets the backoff after a long call', () => {
     const scheduler = clock();
     const { stream, requests } = calls(scheduler, [throwError(() => lost), NEVER, throwError(() => lost), EMPTY], {
       maxAgeMs: 10_000,
@@ -315,21 +315,24 @@ describe('onError', () => {
     ['resume', own, 'a 100ms b|'],
     [undefined, lost, 'a 100ms b|'],
     [undefined, notFound, 'a#'],
-  ] as const)('follows the decision %s of onError after %o', (decision, error, expected) => {
-    const received: unknown[] = [];
-    const scheduler = virtual();
-    scheduler.run(({ cold, expectObservable }) => {
-      const onError = (...what: readonly unknown[]) => {
-        received.push(what);
-        return decision;
-      };
-      const { stream } = calls(scheduler, [cold('a#', MESSAGES, error), cold('b|', MESSAGES)], { onError });
-      expectObservable(stream).toBe(expected, MESSAGES, error);
-    });
-    expect(received).toEqual([[error, 1]]);
-  });
+  ] as const)(
+    'follows the decision %s of onError after a call of a resumable stream fails with %o',
+    (decision, error, expected) => {
+      const received: unknown[] = [];
+      const scheduler = virtual();
+      scheduler.run(({ cold, expectObservable }) => {
+        const onError = (...what: readonly unknown[]) => {
+          received.push(what);
+          return decision;
+        };
+        const { stream } = calls(scheduler, [cold('a#', MESSAGES, error), cold('b|', MESSAGES)], { onError });
+        expectObservable(stream).toBe(expected, MESSAGES, error);
+      });
+      expect(received).toEqual([[error, 1]]);
+    },
+  );
 
-  it('does not call onError if the client is closed', () => {
+  it('does not call onError of a resumable stream if the client is closed', () => {
     const error = Object.assign(new Error(), { code: 14, details: 'Channel closed before call started' });
     const errors: unknown[] = [];
     const { stream } = calls(clock(), [throwError(() => error)], { onError: () => expect.fail('onError was called') });
@@ -337,7 +340,7 @@ describe('onError', () => {
     expect(errors).toEqual([error]);
   });
 
-  it('makes no further call if onError unsubscribes from the stream', () => {
+  it('makes no further call if onError unsubscribes from the resumable stream', () => {
     const scheduler = virtual();
     const subscription = new Subscription();
     const { stream, requests } = calls(scheduler, [throwError(() => lost)], {
@@ -365,7 +368,7 @@ describe('failed delivery', () => {
     return Object.assign(errors[0] as Error, { seen });
   }
 
-  it('fails the stream with DATA_LOSS if a cursor decreases', () => {
+  it('fails a resumable stream with DATA_LOSS if a cursor decreases', () => {
     const error = failureOf([concat(of(5, 7, 4), NEVER)]);
     expect(error).toMatchObject({ code: 15, previous: 7, cursor: 4, seen: [5, 7] });
     expect(isCursorRegressionError(error)).toBe(true);
@@ -375,7 +378,7 @@ describe('failed delivery', () => {
     );
   });
 
-  it('names the cursor in the error if the cursor cannot be compared', () => {
+  it('names the cursor in the error of a resumable stream if the cursor cannot be compared', () => {
     const error = failureOf([concat(of(5, '6' as unknown as number), NEVER)]);
     expect(error).toMatchObject({ reason: 'cursor', code: 13, seen: [5] });
     expect(error.message).toBe(
@@ -384,7 +387,7 @@ describe('failed delivery', () => {
     );
   });
 
-  it('fails the stream and suggests a BigInt if a cursor may be rounded, because a rounded cursor can hide messages', () => {
+  it('fails a resumable stream and suggests a BigInt if a cursor may be rounded, because a rounded cursor can hide messages', () => {
     const error = failureOf([concat(of(5, 2 ** 53), NEVER)]);
     expect(error).toMatchObject({ reason: 'cursor', code: 13, seen: [5] });
     expect(error.message).toBe(
@@ -393,7 +396,7 @@ describe('failed delivery', () => {
     );
   });
 
-  it('fails the stream if the server repeats more than MAX_OVERLAP messages without a newer message', () => {
+  it('fails a resumable stream if the server repeats more than MAX_OVERLAP messages without a newer message', () => {
     const again = new Observable<number>((subscriber) => {
       for (let i = 0; i <= MAX_OVERLAP; i++) subscriber.next(1);
     });
@@ -412,7 +415,7 @@ describe('failed delivery', () => {
   });
 
   it.each(['cursor', 'compare', 'heartbeat', 'onError'] as const)(
-    'fails the stream with an error that %s throws',
+    'fails a resumable stream with an error that `%s` throws',
     (name) => {
       const fails = (): never => {
         throw own;
@@ -427,7 +430,7 @@ describe('failed delivery', () => {
     },
   );
 
-  it('fails the stream without calling onError if the factory throws or returns no Observable', () => {
+  it('fails a resumable stream without calling onError if the factory throws or returns no Observable', () => {
     const onError = (): never => {
       throw new Error('onError was called');
     };
@@ -452,7 +455,7 @@ describe('failed delivery', () => {
 });
 
 describe('subscriber of a resumable stream', () => {
-  it('releases the call and all timers if the subscriber unsubscribes during a backoff or a call', () => {
+  it('releases the call and all timers if the subscriber of a resumable stream unsubscribes during a backoff or a call', () => {
     const scheduler = clock();
     const source = new Subject<number>();
     const streams = [
@@ -472,7 +475,7 @@ describe('subscriber of a resumable stream', () => {
     }
   });
 
-  it('stops a synchronous call if the subscriber unsubscribes while it receives a message', () => {
+  it('stops a synchronous call if the subscriber of a resumable stream unsubscribes while it receives a message', () => {
     let emitted = 0;
     const endless = new Observable<number>((subscriber) => {
       while (!subscriber.closed && emitted < 1_000) subscriber.next(++emitted);
@@ -481,7 +484,7 @@ describe('subscriber of a resumable stream', () => {
     expect(emitted).toBe(3);
   });
 
-  it('does not subscribe to the call that the factory returns if the subscriber unsubscribes while the factory runs', () => {
+  it('does not subscribe to the call that the factory of a resumable stream returns if the subscriber unsubscribes while the factory runs', () => {
     let subscribed = 0;
     const subscription = new Subscription();
     const scheduler = clock();
@@ -497,7 +500,7 @@ describe('subscriber of a resumable stream', () => {
     expect(subscribed).toBe(1);
   });
 
-  it('delivers messages in order if the subscriber makes the source emit during a delivery', () => {
+  it('delivers messages of a resumable stream in order if the subscriber makes the source emit during a delivery', () => {
     const source = new Subject<number>();
     const seen: number[] = [];
     calls(clock(), [source]).stream.subscribe((message) => {
@@ -508,7 +511,7 @@ describe('subscriber of a resumable stream', () => {
     expect(seen).toEqual([1, 2, 3]);
   });
 
-  it('delivers a message whose call fails while `cursor` runs', () => {
+  it('delivers a message of a resumable stream whose call fails while `cursor` runs', () => {
     const scheduler = clock();
     const source = new Subject<number>();
     const seen: number[] = [];
@@ -525,7 +528,7 @@ describe('subscriber of a resumable stream', () => {
     expect(requests.at(-1)).toEqual([100, 2, 2]);
   });
 
-  it('drops late messages of an earlier call', () => {
+  it('drops late messages of an earlier call of a resumable stream', () => {
     const scheduler = clock();
     const sinks: { next(message: number): void }[] = [];
     const leaky = new Observable<number>((subscriber) => {
@@ -543,7 +546,7 @@ describe('subscriber of a resumable stream', () => {
     expect(seen).toEqual([2]);
   });
 
-  it('delivers many synchronous messages, and makes many synchronous calls, without a stack overflow', () => {
+  it('delivers many synchronous messages of a resumable stream, and makes many synchronous calls, without a stack overflow', () => {
     let seen = 0;
     const many = 200_000;
     const burst = new Observable<number>((subscriber) => {
@@ -608,7 +611,7 @@ describe('options of resumable', () => {
   });
 
   it.each([['0'], [undefined], [{ low: 1, high: 0, unsigned: false }], [NaN], [2 ** 53], [true]])(
-    'requires compare for the seed %o',
+    'requires `compare` for the seed %o of a resumable stream',
     (seed) => {
       expect(() => resumable(factory, { cursor, seed } as any)).toThrow(
         /^resumable\.seed: expected a number up to 2\^53 - 1 or a bigint, got .*; write compare: \(a, b\) => Number\(BigInt\(a\) - BigInt\(b\)\) if cursors are neither/,
@@ -617,7 +620,7 @@ describe('options of resumable', () => {
     },
   );
 
-  it('accepts a partial backoff and an infinite maxAttempts', () => {
+  it('accepts a partial backoff and an infinite maxAttempts in the options of resumable', () => {
     const scheduler = clock();
     const { stream, requests } = calls(scheduler, [throwError(() => lost), throwError(() => lost), EMPTY], {
       backoff: { initialBackoffMs: 10, maxAttempts: Infinity, jitter: undefined },

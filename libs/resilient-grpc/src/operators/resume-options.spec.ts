@@ -50,7 +50,7 @@ export function acceptedByTypes() {
 }
 
 describe('types of resumable', () => {
-  it('infers the cursor from the seed, and the messages from the factory', () => {
+  it('infers the cursor type of resumable from the seed, and the message type from the factory', () => {
     type Accepted = ReturnType<typeof acceptedByTypes>;
     expectTypeOf<Accepted['number']>().toEqualTypeOf<GrpcObservable<Entry>>();
     expectTypeOf<Accepted['bigint']>().toEqualTypeOf<GrpcObservable<Entry>>();

@@ -10,7 +10,7 @@ const BACKOFF = { maxAttempts: 3, initialBackoffMs: 100, maxBackoffMs: 1_000, ra
 const unavailable = Object.assign(new Error('14 UNAVAILABLE: connection lost'), { code: 14 });
 
 describe('retryBackoff', () => {
-  it('waits 100 ms and then 200 ms between attempts, and forwards the third failure', () => {
+  it('waits 100 ms and then 200 ms between attempts of retryBackoff(), and forwards the third failure', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const attempt = cold('#', undefined, unavailable);
@@ -19,7 +19,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('forwards the values of the attempt that succeeds', () => {
+  it('forwards the values of the attempt of retryBackoff() that succeeds', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const attempts = [cold('--#', undefined, unavailable), cold('-a-b|')];
@@ -28,7 +28,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('forwards the values of a failed attempt before the values of the next attempt', () => {
+  it('forwards the values of a failed attempt of retryBackoff() before the values of the next attempt', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const source = cold('a#', undefined, unavailable);
@@ -54,7 +54,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('makes no further attempt if the subscriber unsubscribes during the backoff', () => {
+  it('makes no further attempt if the subscriber unsubscribes during the backoff of retryBackoff()', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const source = cold('#', undefined, unavailable);
@@ -63,7 +63,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('calls retryOn with the error and the attempt number', () => {
+  it('calls retryOn with the error and the number of the failed attempt', () => {
     const calls: unknown[] = [];
     const retryOn = (error: unknown, attempt: number): boolean => {
       calls.push([error, attempt]);
@@ -108,7 +108,7 @@ describe('retryBackoff', () => {
     });
   });
 
-  it('stops a synchronous source if its subscriber unsubscribes', () => {
+  it('stops a synchronous source of retryBackoff() if its subscriber unsubscribes', () => {
     let emitted = 0;
     const source = new Observable<number>((subscriber) => {
       while (!subscriber.closed && emitted < 1_000) subscriber.next(emitted++);

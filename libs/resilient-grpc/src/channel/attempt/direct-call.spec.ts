@@ -91,7 +91,7 @@ function make({ limits = NO_LIMITS, deadline = Infinity, picks = true, pickEnd =
 }
 
 describe('DirectCall', () => {
-  it('adds the headers of grpc-js’s channel to a copy of the metadata', () => {
+  it('adds the headers of grpc-js’s channel to a copy of the metadata of a call', () => {
     const { headers, metadata } = make();
     expect(headers?.toJSON()).toEqual({
       'grpc-accept-encoding': ['identity,deflate,gzip'],
@@ -109,13 +109,13 @@ describe('DirectCall', () => {
     expect([started, headers]).toEqual([false, undefined]);
   });
 
-  it('frames each request message', () => {
+  it('sends each request message in a gRPC frame', () => {
     const { direct, frames } = make();
     direct.sendMessageWithContext({}, Buffer.from('abc'));
     expect(frames).toEqual([Buffer.from([0, 0, 0, 0, 3, 97, 98, 99])]);
   });
 
-  it('requests the next message of a call immediately while less than 64 KiB is queued, and otherwise after the write', async () => {
+  it('requests the next request message immediately while less than 64 KiB is queued, and otherwise after the write', async () => {
     const { direct, callbacks } = make();
     let written = 0;
     const callback = (): void => void (written += 1);
@@ -134,16 +134,19 @@ describe('DirectCall', () => {
   it.each([
     [0, 127],
     [512, 64],
-  ])('sends messages of %i bytes immediately until they occupy 64 KiB, including overhead', async (bytes, atOnce) => {
-    const { direct, frames } = make();
-    let free = true;
-    while (free && frames.length < 1_000) {
-      free = false;
-      direct.sendMessageWithContext({ callback: () => void (free = true) }, Buffer.alloc(bytes));
-      await Promise.resolve();
-    }
-    expect(frames).toHaveLength(atOnce);
-  });
+  ])(
+    'sends request messages of %i bytes immediately until they occupy 64 KiB, including overhead',
+    async (bytes, atOnce) => {
+      const { direct, frames } = make();
+      let free = true;
+      while (free && frames.length < 1_000) {
+        free = false;
+        direct.sendMessageWithContext({ callback: () => void (free = true) }, Buffer.alloc(bytes));
+        await Promise.resolve();
+      }
+      expect(frames).toHaveLength(atOnce);
+    },
+  );
 
   it('drops request messages after the server has ended their call', async () => {
     const { direct, frames, stream, clock } = make();
@@ -157,7 +160,7 @@ describe('DirectCall', () => {
     expect([frames, written]).toEqual([[], 1]);
   });
 
-  it('fails a call with RESOURCE_EXHAUSTED if a message exceeds the send limit', () => {
+  it('fails a call with RESOURCE_EXHAUSTED if a request message exceeds the maximum send size', () => {
     const { direct, did, events, frames } = make({ limits: { maxSendBytes: 2, maxReceiveBytes: -1 } });
     direct.sendMessageWithContext({}, Buffer.from('abc'));
     expect(events).toEqual(['failure protocol']);
@@ -176,7 +179,7 @@ describe('DirectCall', () => {
   it.each([
     ['gzip', gzipSync],
     ['deflate', deflateSync],
-  ] as const)('inflates a %s message before it reports the status that follows', async (encoding, deflate) => {
+  ] as const)('inflates a %s response message before reporting the status that follows', async (encoding, deflate) => {
     const { events, receive } = make();
     receive.headers(encoding);
     receive.message(deflate('hello'), 1);
@@ -186,7 +189,7 @@ describe('DirectCall', () => {
     expect(events.slice(1)).toEqual(['message hello', 'status 0 ']);
   });
 
-  it('drops a message that is being inflated when the call is cancelled', async () => {
+  it('drops a response message that is being inflated when the call is cancelled', async () => {
     const { direct, events, receive } = make();
     receive.headers('gzip');
     receive.message(gzipSync('hello'), 1);
@@ -196,7 +199,7 @@ describe('DirectCall', () => {
     expect(events[1]).toBe('status 1 enough');
   });
 
-  it('stops inflating a message at the receive limit, and fails the call with RESOURCE_EXHAUSTED', async () => {
+  it('stops inflating a response message at the maximum receive size, and fails the call with RESOURCE_EXHAUSTED', async () => {
     const { did, events, receive } = make({ limits: { maxSendBytes: -1, maxReceiveBytes: 1_000 } });
     receive.headers('gzip');
     receive.message(gzipSync(Buffer.alloc(50_000_000)), 1);
@@ -209,13 +212,16 @@ describe('DirectCall', () => {
     ['gzip', 'cancel 13 Failed to decompress gzip-encoded message'],
     ['snappy', 'cancel 13 Compression method not supported: snappy'],
     [undefined, 'cancel 13 Received compressed message but "grpc-encoding" header was identity'],
-  ])('fails a call with INTERNAL if a message cannot be inflated (encoding %s)', async (encoding, expected) => {
-    const { did, receive } = make();
-    receive.headers(encoding);
-    receive.message(Buffer.from('not compressed'), 1);
-    await waitFor(() => did.length === 1);
-    expect(did).toEqual([expected]);
-  });
+  ])(
+    'fails a call with INTERNAL if a response message cannot be inflated (encoding %s)',
+    async (encoding, expected) => {
+      const { did, receive } = make();
+      receive.headers(encoding);
+      receive.message(Buffer.from('not compressed'), 1);
+      await waitFor(() => did.length === 1);
+      expect(did).toEqual([expected]);
+    },
+  );
 
   it('fails a call at its deadline, and clears the deadline timer when a call ends', () => {
     const epoch = new VirtualClock().epoch();

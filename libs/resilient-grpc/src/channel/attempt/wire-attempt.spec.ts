@@ -264,7 +264,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
       expect(ends[0]).toMatchObject({ headersReceived: false, contentType: 'application/grpc+proto' });
     });
 
-    it('reports no peer and no pick if grpc-js returns the target as the peer', () => {
+    it('reports no peer and no pick for an attempt if grpc-js returns the target as the peer', () => {
       const { call, ends, owner } = make();
       call.peer = 'dns:orders:50051';
       owner.ready = false;

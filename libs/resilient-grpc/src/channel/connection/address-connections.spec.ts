@@ -192,7 +192,7 @@ const count = (feeds: readonly Feed[], state: Feed['state']): number =>
   feeds.filter((feed) => feed.state === state).length;
 
 describe('further connections', () => {
-  it('opens further connections up to the maximum while calls wait, and starts the calls in their order of arrival', async () => {
+  it('opens further connections to an address, up to maxConnectionsPerEndpoint, while calls wait, and starts the calls in their order of arrival', async () => {
     const peer = await startPeer(2);
     const { channel, startAll, reach } = await open(peer);
     const feeds = startAll(8);
@@ -212,7 +212,7 @@ describe('further connections', () => {
     expect(feeds[7]!.state).toBe('waiting');
   });
 
-  it('opens further connections one at a time if calls start while no stream is free', async () => {
+  it('opens further connections to an address one at a time if calls start while no stream is free', async () => {
     const peer = await startPeer(1);
     const { channel, start, startAnyway, reach } = await open(peer, { maxConnectionsPerEndpoint: 4 });
     const first = start();
@@ -228,7 +228,7 @@ describe('further connections', () => {
     expect(numbers()).toEqual(['', '#2', '#3']);
   });
 
-  it('closes further connections after one to two idle periods, but not while a call uses them', async () => {
+  it('closes further connections to an address after one to two idle periods, but not while a call uses them', async () => {
     const peer = await startPeer(1);
     const { channel, clock, startAll, reach } = await open(peer);
     const feeds = startAll(3);
@@ -331,7 +331,7 @@ describe('further connections', () => {
     expect(peer.sessions).toHaveLength(3);
   });
 
-  it('closes further connections when the channel is closed', async () => {
+  it('closes further connections to an address when the channel is closed', async () => {
     const peer = await startPeer(1);
     const { channel, startAll, reach } = await open(peer);
     const feeds = startAll(3);

@@ -116,7 +116,7 @@ describe('connection with a GOAWAY before the first response', () => {
     expect(made.histories).toMatchObject({ isUndecided: false });
   });
 
-  it('ignores a response to a call that began before the undecided connection', () => {
+  it('keeps the hold-off of an address when a call that began before the undecided connection receives a response', () => {
     const made = makeSecond();
     made.clock.advance(10);
     const { readyAt } = goAway(made);
@@ -125,7 +125,7 @@ describe('connection with a GOAWAY before the first response', () => {
     expect(made.judged).toEqual([]);
   });
 
-  it('counts an undecided connection as a failed attempt if it closes without a response', () => {
+  it('counts an undecided connection as a failed attempt to connect if it closes without a response', () => {
     const made = makeSecond();
     const { socket } = goAway(made);
     socket.emit('close');
@@ -146,12 +146,12 @@ describe('connection with a GOAWAY before the first response', () => {
     expect(made.histories).toMatchObject({ isUndecided: true });
   });
 
-  it('treats a GOAWAY with an error code as an immediate close', () => {
+  it('treats a GOAWAY with an error code as an immediate close of the connection', () => {
     const made = makeSecond();
     expect(goAway(made, 11).ended).toMatchObject({ closedImmediately: true, isUndecided: false });
   });
 
-  it('sets no hold-off after the first GOAWAY since the last response', () => {
+  it('sets no hold-off for an address after the first GOAWAY since the last response', () => {
     const made = make();
     const first = goAway(made);
     expect(first.ended).toMatchObject({ closedImmediately: false, isUndecided: true });
@@ -166,7 +166,7 @@ describe('connection with a GOAWAY before the first response', () => {
     expect(goAway(made).ended).toMatchObject({ closedImmediately: false });
   });
 
-  it('sets a hold-off if the previous connection closed immediately with an error', () => {
+  it('sets a hold-off for an address if the previous connection to it closed immediately with an error', () => {
     const made = make();
     goAway(made, 11);
     expect(goAway(made).ended).toMatchObject({ closedImmediately: true });

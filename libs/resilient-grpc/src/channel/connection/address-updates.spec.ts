@@ -169,7 +169,7 @@ describe('address limit', () => {
     expect(applied[0]).toEqual(names(0, 1_000));
   });
 
-  it('uses all addresses of an endpoint or none', () => {
+  it('uses either all addresses of an endpoint or none of them', () => {
     const { applied, report } = make(undefined, { policy: 'pick_first' });
     report(...names(0, 600).map((name) => `${name}+v6-${name}`));
     expect(applied[0]).toEqual(names(0, 500).map((name) => `${name}+v6-${name}`));

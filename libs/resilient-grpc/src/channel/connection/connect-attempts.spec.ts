@@ -130,7 +130,7 @@ describe('ConnectAttempts', () => {
     expect([replaced.signal.aborted, current.signal.aborted]).toEqual([false, true]);
   });
 
-  it('describes the oldest attempt to connect when it has been running for 1.5 s, unless the channel does not use it', async () => {
+  it('describes the oldest attempt to connect only if it has been running for 1.5 s and the channel uses it', async () => {
     const { clock, attempts } = make(() => 20_000);
     const attempt = attempts.begin(KEY);
     clock.advance(1_499);

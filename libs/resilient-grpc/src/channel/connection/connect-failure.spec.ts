@@ -15,7 +15,7 @@ describe('connectFailureOf', () => {
     ['a peer that sends something other than HTTP/2', 'Protocol error', 'not-http2', 'ERR_HTTP2_ERROR'],
     ['a peer without TLS', WRONG_VERSION, 'server-without-tls', 'ERR_SSL_WRONG_VERSION_NUMBER'],
     ['an unreachable network', 'connect ENETUNREACH fd00::1:50051', 'network-unreachable', 'ENETUNREACH'],
-  ])('recognizes %s and shows its error code', (_, text, kind, code) => {
+  ])('recognizes %s as the cause of a connect failure, and shows the error code', (_, text, kind, code) => {
     const failure = connectFailureOf(text, '10.0.0.7:50051');
     expect(failure.kind).toBe(kind);
     expect(failure.message).toMatch(/^10\.0\.0\.7:50051 \w/);

@@ -368,7 +368,7 @@ describe('server that responds', () => {
     expect(replacements()).toEqual([]);
   });
 
-  it('sends one health check, and no PING if the server responds to the health check', async () => {
+  it('sends one health check on a suspected connection, and no PING if the server responds to the health check', async () => {
     const { proxy, calls, received } = await startServer();
     const { clock, answered, timeOut } = await setUp([proxy]);
     await answered();

@@ -141,7 +141,7 @@ describe('Endpoints', () => {
     expect(endpoints.isHealthPending).toBe(true);
   });
 
-  it('keeps the health of a connection that a policy releases and uses again', () => {
+  it('keeps the health of a connection that a load-balancing policy releases and uses again', () => {
     const { endpoints, connect } = make(undefined, 'orders.v1.Orders');
     const gate = connect('a');
     endpoints.healthChanged('a', 'serving');

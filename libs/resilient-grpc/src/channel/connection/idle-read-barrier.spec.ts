@@ -34,7 +34,7 @@ describe('IdleReadBarrier', () => {
     expect(barrier.isDue).toBe(true);
   });
 
-  it('runs delayed tasks in sequence after two turns, when pending socket data has been read', () => {
+  it('starts delayed calls in sequence after two turns, when pending socket data has been read', () => {
     const { clock, barrier, turnsSoFar } = make();
     const begun: string[] = [];
     barrier.whenRead(() => begun.push(`first in turn ${turnsSoFar()}`));
@@ -48,7 +48,7 @@ describe('IdleReadBarrier', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('delays a task until a connection that is ending has ended', () => {
+  it('delays the start of a call until a connection that is ending has ended', () => {
     const { clock, barrier, turnsSoFar } = make(4);
     let begunIn: number | undefined;
     barrier.whenRead(() => (begunIn = turnsSoFar()));
@@ -56,7 +56,7 @@ describe('IdleReadBarrier', () => {
     expect(begunIn).toBe(4);
   });
 
-  it('delays a task by at most six turns while a connection is ending', () => {
+  it('delays the start of a call by at most six turns while a connection is ending', () => {
     const { clock, barrier, turnsSoFar } = make(Infinity);
     let begunIn: number | undefined;
     barrier.whenRead(() => (begunIn = turnsSoFar()));

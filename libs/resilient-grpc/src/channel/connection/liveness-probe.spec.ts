@@ -10,12 +10,17 @@ describe('LivenessProbe.of', () => {
   const getChannel = () => ({});
 
   it.each<[string, boolean, object, unknown]>([
-    ['creates a probe if grpc-js has the required names', true, { transport: { session } }, getChannel],
-    ['returns undefined if no connection is READY', false, { transport: null }, getChannel],
-    ['returns undefined if grpc-js stores sessions elsewhere', false, {}, getChannel],
-    ['returns undefined if sessions have no ping()', false, { transport: { session: {} } }, getChannel],
-    ['returns undefined if grpc-js cannot bind a call to one connection', false, { transport: { session } }, undefined],
-  ])('LivenessProbe.of() %s', (_, isThere, real, channelOf) => {
+    ['creates a liveness probe if grpc-js has the required names', true, { transport: { session } }, getChannel],
+    ['creates no liveness probe if no connection is READY', false, { transport: null }, getChannel],
+    ['creates no liveness probe if grpc-js stores sessions elsewhere', false, {}, getChannel],
+    ['creates no liveness probe if HTTP/2 sessions have no ping()', false, { transport: { session: {} } }, getChannel],
+    [
+      'creates no liveness probe if grpc-js cannot bind a call to one connection',
+      false,
+      { transport: { session } },
+      undefined,
+    ],
+  ])('%s', (_, isThere, real, channelOf) => {
     const subchannel = { getRealSubchannel: () => real, getChannel: channelOf } as unknown as SubchannelInterface;
     expect(LivenessProbe.of(subchannel) !== undefined).toBe(isThere);
   });

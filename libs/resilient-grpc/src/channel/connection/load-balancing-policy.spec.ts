@@ -212,7 +212,7 @@ const turns = async (): Promise<void> => {
 
 describe('load-balancing policy', () => {
   it.each([0, 11])(
-    'reports the session of a connection, which exposes the reason why the connection ends (GOAWAY %i)',
+    'reports the HTTP/2 session of a connection, which exposes the reason why the connection ends (GOAWAY %i)',
     async (code) => {
       const peer = await startPeer();
       const { channel, seen } = watched(peer.address);
@@ -462,7 +462,7 @@ describe('probe', () => {
     probe?.end();
   });
 
-  it('does not throw or reject if a probe runs check() and ping() on a destroyed session', async () => {
+  it('does not throw or reject if a probe runs check() and ping() on a destroyed HTTP/2 session', async () => {
     const peer = await startPeer();
     const { channel, seen, policy } = watched(peer.address);
     channel.getConnectivityState(true);
@@ -550,7 +550,7 @@ describe('child policy', () => {
 });
 
 describe('several channels', () => {
-  it('reports events only to the observer of their own channel', async () => {
+  it('reports connection events only to the observer of their own channel', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
     const [first, second] = [watched(a.address), watched(b.address)];
     first.channel.getConnectivityState(true);
@@ -574,7 +574,7 @@ describe('several channels', () => {
     expect(peer.sessions.size).toBe(1);
   });
 
-  it('provides the session of a connection that became READY while the channel did not use it', async () => {
+  it('provides the HTTP/2 session of a connection that became READY while the channel did not use it', async () => {
     checkForLeaks();
     const http2 = createServer();
     const accepted: Socket[] = [];
@@ -719,7 +719,7 @@ describe('external service config', () => {
 });
 
 describe('second copy of this library on one grpc-js', () => {
-  it('registers the policy of a second copy of this library under another name, so that both copies work', async () => {
+  it('registers the load-balancing policy of a second copy of this library under another name, so that both copies work', async () => {
     const peer = await startPeer();
     const first = watched(peer.address);
     vi.resetModules();

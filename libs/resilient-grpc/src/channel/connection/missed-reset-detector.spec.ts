@@ -27,7 +27,7 @@ describe('MissedResetDetector', () => {
     );
   });
 
-  it('closes only the reset connection, at the second check', () => {
+  it('closes only the reset connection, at the second check for missed resets', () => {
     connections[0]!.isReset = true;
     detector.wake();
     clock.advance(499);
@@ -36,7 +36,7 @@ describe('MissedResetDetector', () => {
     expect(connections.map(({ destroyed }) => destroyed)).toEqual([['connection reset'], []]);
   });
 
-  it('closes a connection at the next check if HTTP/2 has stopped on it', () => {
+  it('closes a connection at the next check for missed resets if HTTP/2 has stopped on it', () => {
     detector.wake();
     connections[1]!.isStopped = true;
     clock.advance(249);
@@ -63,7 +63,7 @@ describe('MissedResetDetector', () => {
     expect(connections[0]!.destroyed).toEqual(['connection reset']);
   });
 
-  it('closes no connection if pending data is read in the turn of a late check', () => {
+  it('closes no connection if pending data is read in the turn of a late check for missed resets', () => {
     connections[0]!.isReset = true;
     detector.wake();
     clock.advance(260);

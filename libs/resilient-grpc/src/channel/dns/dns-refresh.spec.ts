@@ -24,7 +24,7 @@ function make(clock = new VirtualClock(), random = 0) {
 }
 
 describe('DnsRefresh', () => {
-  it('looks up a DNS name again after the interval, measured from the end of the last lookup', () => {
+  it('looks up a DNS name again after the refresh interval, measured from the end of the last lookup', () => {
     const { clock, refresh, startedAt, end } = make();
     expect(refresh.nextAt).toBe(clock.epoch() + REFRESH_MS);
     clock.advance(REFRESH_MS);
@@ -54,7 +54,7 @@ describe('DnsRefresh', () => {
     expect(startedAt).toEqual([9_000]);
   });
 
-  it('doubles the interval with each failed DNS lookup, up to 30 s, and restores it after a success', () => {
+  it('doubles the refresh interval with each failed DNS lookup, up to 30 s, and restores it after a success', () => {
     const { clock, refresh, startedAt, end } = make();
     for (const delayMs of [10_000, 20_000, 30_000, 30_000]) {
       clock.advance(30_000);
@@ -71,7 +71,7 @@ describe('DnsRefresh', () => {
     expect(startedAt).toHaveLength(before + 2);
   });
 
-  it('runs no DNS lookup while the channel is idle, and checks the channel again after the interval', () => {
+  it('runs no DNS lookup while the channel is idle, and checks the channel again after the refresh interval', () => {
     const { clock, startedAt, state } = make();
     state.isIdle = true;
     clock.advance(60_000);

@@ -364,7 +364,7 @@ describe('release pace', () => {
 });
 
 describe('release without free streams', () => {
-  it('sends as many calls as there are free streams, oldest first, and continues when a stream ends', () => {
+  it('sends as many waiting calls as there are free streams, oldest first, and continues when a stream ends', () => {
     const { clock, channel, release, released, streamWaits, push } = make(5);
     channel.freeStreams = 2;
     release.begin(false);
@@ -385,7 +385,7 @@ describe('release without free streams', () => {
     expect(streamWaits).toEqual([true, true, false]);
   });
 
-  it('checks for a free stream even if no call reports its end', () => {
+  it('checks for a free stream for the next waiting call even if no call reports its end', () => {
     const { clock, channel, release, released } = make(1);
     channel.freeStreams = 0;
     release.begin(false);

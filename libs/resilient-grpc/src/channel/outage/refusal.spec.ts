@@ -6,7 +6,7 @@ it.each([
   [1, 1, '1 call with 1 request byte is already waiting (maxWaitingCalls: 1)'],
   [2, 20, '2 calls with 20 request bytes are already waiting (maxWaitingCalls: 2)'],
 ])(
-  'reports the number of waiting calls (%d) and of their request bytes (%d) in the refusal',
+  'reports the number of waiting calls (%d) and of their request bytes (%d) in the refusal of a call',
   (size, bytes, expected) => {
     const limits = { maxWaitingCalls: size, maxWaitingBytes: 100 };
     expect(tooManyWaiting(() => 'orders:50051 is CONNECTING', { size, bytes }, 10, limits)?.details).toBe(
@@ -30,14 +30,17 @@ it.each([
   [49, 'connecting now', 49],
   [51, 'next in 0.1 s', 51],
   [2_100, 'next in 2.1 s', 2_100],
-])('reports a connection attempt that is due in %s ms as %j', (nextTryInMs, expected, retryAfterMs) => {
-  expect(outageRefusal({ ...OUTAGE, nextTryInMs })).toMatchObject({
-    details: `orders:50051 has been unreachable for 7.3 s (1 connection attempt, ${expected}): refused`,
-    retryAfterMs,
-  });
-});
+])(
+  'states in the refusal of a call when the next attempt to connect begins (in ms: %s): %j',
+  (nextTryInMs, expected, retryAfterMs) => {
+    expect(outageRefusal({ ...OUTAGE, nextTryInMs })).toMatchObject({
+      details: `orders:50051 has been unreachable for 7.3 s (1 connection attempt, ${expected}): refused`,
+      retryAfterMs,
+    });
+  },
+);
 
-it('explains in the refusal that calls wait less if outages follow each other', () => {
+it('explains in the refusal of a call that calls wait less because outages follow each other', () => {
   expect(outageRefusal({ ...OUTAGE, flapping: true, nextTryInMs: 700 }).details).toBe(
     'orders:50051 has been unreachable for 7.3 s (1 connection attempt, next in 0.7 s; at least the third outage within a minute, so calls wait less): refused',
   );

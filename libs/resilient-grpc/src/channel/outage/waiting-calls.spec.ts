@@ -39,7 +39,7 @@ describe('WaitingCalls', () => {
     expect(calls.bytes).toBe(0);
   });
 
-  it('takes matching waiting calls oldest first, up to the limit', () => {
+  it('takes matching waiting calls oldest first, up to the requested number', () => {
     const calls = new WaitingCalls(new VirtualClock());
     const all = [waiter(1), waiter(2), waiter(3), waiter(4)];
     for (const one of all) calls.push(one);

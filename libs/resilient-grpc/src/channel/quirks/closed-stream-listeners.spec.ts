@@ -62,7 +62,7 @@ describe('removeClosedStreamListeners', () => {
     stream.emit('error', new Error('late'));
   });
 
-  it('removes the listeners of a stream when its session ends', async () => {
+  it('removes the listeners of a stream when its HTTP/2 session ends', async () => {
     answer = (stream) => {
       stream.respond({ ':status': 200 });
     };
@@ -78,7 +78,7 @@ describe('removeClosedStreamListeners', () => {
   });
 });
 
-it('ignores a session without request(), which another version of grpc-js may have', () => {
+it('ignores an HTTP/2 session without request(), which another version of grpc-js may have', () => {
   const session = {};
   removeClosedStreamListeners(session);
   expect(session).toEqual({});

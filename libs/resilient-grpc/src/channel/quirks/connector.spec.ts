@@ -122,7 +122,7 @@ function makeWireChannel(
 }
 
 describe('connect timeout', () => {
-  it('aborts the TCP connect at the timeout, and gives the next attempt the full timeout', async () => {
+  it('aborts an attempt to connect over TCP at the connect timeout, and gives the next attempt the full timeout', async () => {
     const url = await startFullPeer();
     const { made, failures } = makeWireChannel(url, credentials.createInsecure());
     const beganAt = performance.now();
@@ -134,21 +134,24 @@ describe('connect timeout', () => {
     expect(performance.now() - beganAt).toBeGreaterThan(2 * TIMEOUT_MS);
   });
 
-  it.each([PLAIN, SECURE])('closes the socket at the timeout if the peer stays silent (%s)', async (_how, creds) => {
-    const peer = await startSilentPeer();
-    const { made, failures } = makeWireChannel(peer.url, creds());
-    made.connect();
-    await waitFor(() => failures.length > 0);
-    expect(failures[0]).toBe(`${peer.url} accepts the connection but does not respond (timed out after 0.2 s)`);
-    await waitFor(() => peer.sockets[0]?.closed, { timeoutMs: 20_000 });
-    await waitFor(() => failures.length >= 3);
-    expect(peer.sockets.length).toBeGreaterThanOrEqual(3);
-    await waitFor(() => peer.sockets.filter(({ closed }) => !closed).length <= 1, { timeoutMs: 20_000 });
-  });
+  it.each([PLAIN, SECURE])(
+    'closes the socket of an attempt to connect at the connect timeout if the peer stays silent (%s)',
+    async (_how, creds) => {
+      const peer = await startSilentPeer();
+      const { made, failures } = makeWireChannel(peer.url, creds());
+      made.connect();
+      await waitFor(() => failures.length > 0);
+      expect(failures[0]).toBe(`${peer.url} accepts the connection but does not respond (timed out after 0.2 s)`);
+      await waitFor(() => peer.sockets[0]?.closed, { timeoutMs: 20_000 });
+      await waitFor(() => failures.length >= 3);
+      expect(peer.sockets.length).toBeGreaterThanOrEqual(3);
+      await waitFor(() => peer.sockets.filter(({ closed }) => !closed).length <= 1, { timeoutMs: 20_000 });
+    },
+  );
 });
 
 describe('close() during an attempt to connect', () => {
-  it('releases all resources if the channel is closed while TCP connects', async () => {
+  it('releases all resources of an attempt to connect if the channel is closed while TCP connects', async () => {
     const url = await startFullPeer();
     const { made, failures } = makeWireChannel(url, credentials.createInsecure(), 60_000);
     const leaks = captureLeaks();
@@ -160,7 +163,7 @@ describe('close() during an attempt to connect', () => {
   });
 
   it.each([PLAIN, SECURE])(
-    'closes the socket if the channel is closed while the peer is silent (%s)',
+    'closes the socket of an attempt to connect if the channel is closed while the peer is silent (%s)',
     async (_how, creds) => {
       const peer = await startSilentPeer();
       const { made, failures } = makeWireChannel(peer.url, creds(), 60_000);
@@ -281,7 +284,7 @@ describe('established connection', () => {
     await waitFor(() => [...server.sessions].every((session) => session.destroyed));
   });
 
-  it('closes the connection after a reset during a write, which Node does not report (TLS)', async () => {
+  it('closes a TLS connection after a reset during a write, which Node does not report', async () => {
     const frame = (type: number, length: number): Buffer => {
       const made = Buffer.alloc(9 + length);
       made.writeUIntBE(length, 0, 3);

@@ -37,7 +37,7 @@ describe('isStopped()', () => {
     expect(isStopped(session)).toBe(false);
   });
 
-  it('detects a protocol error on a closed session with an open stream', async () => {
+  it('detects a protocol error on a closed HTTP/2 session with an open stream', async () => {
     const server = createTcpServer((socket) => socket.on('error', () => undefined).write(settings(0)));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -54,7 +54,7 @@ describe('isStopped()', () => {
     expect(session.destroyed).toBe(false);
   });
 
-  it('does not treat a closed session as stopped if its last response is unread', async () => {
+  it('does not treat a closed HTTP/2 session as stopped if its last response is unread', async () => {
     const server = createServer((_request, response) => void response.end(Buffer.alloc(100)));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -69,7 +69,7 @@ describe('isStopped()', () => {
     await once(session, 'close');
   });
 
-  it('does not treat a session as stopped while it is connecting, idle, in use, or closing', async () => {
+  it('does not treat an HTTP/2 session as stopped while it is connecting, idle, in use, or closing', async () => {
     const server = createServer((_request, response) => void response.write('x'));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');

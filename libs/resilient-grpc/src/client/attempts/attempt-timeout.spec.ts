@@ -74,7 +74,7 @@ describe('attempt timeout', () => {
   });
 
   it.each([900, 999])(
-    'fails an attempt with attempt-timeout if the server sends DEADLINE_EXCEEDED after %d of 1000 ms',
+    'fails an attempt with attempt-timeout if the server sends DEADLINE_EXCEEDED after %d ms of a 1000 ms attempt timeout',
     (ms) => {
       const { clock, wire, ends, kinds } = make({ deadlineMs: 60_000 });
       clock.advance(ms);

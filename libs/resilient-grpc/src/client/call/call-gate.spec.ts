@@ -89,7 +89,7 @@ describe('permits of a call', () => {
     expect(limit.released).toEqual([['cancelled', 10]]);
   });
 
-  it('releases the permit as cancelled if a signal aborts the call, or the client is closed', () => {
+  it('releases the permit of a call as cancelled if a signal aborts the call or the client is closed', () => {
     const { clock, registry, limit, begin } = setUp();
     const abort = new AbortController();
     begin({ signal: abort.signal });

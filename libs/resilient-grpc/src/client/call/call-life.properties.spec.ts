@@ -530,7 +530,7 @@ describe('life of a call', { timeout: 300_000 }, () => {
     expect(await world.settle()).toBe(0);
   });
 
-  it('sends a call once if its request does not fit in the retry buffers, and keeps no request after the end', async () => {
+  it('sends a call once if its request does not fit in the retry buffers, and keeps no request after the end of the call', async () => {
     const world = new World({ ...UNLIMITED, keptBytes: [12, 30] });
     const { transport, calls, replayLimits } = world;
     const safe = { ...UNARY, safe: true };

@@ -33,7 +33,7 @@ function make(count: number) {
 }
 
 describe('CallRegistry', () => {
-  it('lists open calls and counts started calls', () => {
+  it('lists the open calls of a client and counts its started calls', () => {
     const { registry, calls } = make(3);
     registry.delete(calls[1]!, 'succeeded');
     expect(registry.list().map(({ path }) => path)).toEqual(['/0', '/2']);
@@ -131,7 +131,7 @@ describe('drain', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('counts a call as failed if its retry is due after the drain, or as ended if onDrain is fail', async () => {
+  it('counts a call whose retry is due after the drain as failed, or as ended if its onDrain is fail', async () => {
     const { registry, calls } = make(2);
     for (const call of calls) {
       call.failBackoff = () => {

@@ -82,7 +82,7 @@ describe('Observable whose messages from an earlier turn are still buffered', ()
     expect(events.slice(1)).toEqual(numbers(9));
   });
 
-  it('lifts the limit of an Observable if all messages are pulled before the turn ends', () => {
+  it('lifts the limit in bytes for an Observable if all messages are pulled before the turn ends', () => {
     const { events, subject, source, nextTurn } = ahead();
     source.pull();
     for (const i of numbers(9)) subject.next(i);
@@ -93,7 +93,7 @@ describe('Observable whose messages from an earlier turn are still buffered', ()
     expect(events).toEqual(['first', ...numbers(9), ...numbers(9)]);
   });
 
-  it('does not count an unsendable message toward the limit of an Observable', () => {
+  it('does not count an unsendable message toward the limit in bytes for an Observable', () => {
     const { events, subject, source } = ahead();
     subject.next('unsendable');
     for (let i = 0; i < 3; i++) subject.next(i);
@@ -215,7 +215,7 @@ describe('delivered message', () => {
 });
 
 describe('consumer options', () => {
-  it('calls exceedsLimit only beyond the limit, with the messages since the last pull and the time of the oldest message', () => {
+  it('calls exceedsLimit for an Observable only beyond the limit in bytes, with the number of messages since the last pull and the time of the oldest message', () => {
     const subject = new Subject<unknown>();
     const { events, consumer, clock, nextTurn } = makeConsumer(LIMIT_BYTES);
     const calls: BufferedMessages[] = [];

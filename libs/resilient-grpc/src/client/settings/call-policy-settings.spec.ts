@@ -370,7 +370,7 @@ describe('validation of call policy settings', () => {
       'propagate.metadata[1]',
       /describes a single connection, message, or call/,
     ],
-  ])('rejects %s', (_, settings, path, remedy) => {
+  ])('rejects call policy settings with %s', (_, settings, path, remedy) => {
     const found = problems(settings);
     expect(found).toHaveLength(1);
     expect(found[0]).toContain(`clients.shop.${path}: `);
@@ -394,7 +394,7 @@ describe('validation of call policy settings', () => {
       },
     ],
     ['an empty list of interceptors', { interceptors: [] }],
-  ])('accepts %s in the call policy settings', (_, settings) => {
+  ])('accepts call policy settings with %s', (_, settings) => {
     expect(problems(settings)).toEqual([]);
   });
 });

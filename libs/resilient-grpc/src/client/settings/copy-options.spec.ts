@@ -19,14 +19,14 @@ function problems(options: unknown): readonly string[] {
 }
 
 describe('copyOptions', () => {
-  it('reads each property of the options once', () => {
+  it('reads each property of the client options once', () => {
     let reads = 0;
     const options = Object.defineProperty({}, 'timeoutMs', { enumerable: true, get: () => ++reads });
     const copy = copied(options) as { timeoutMs: number };
     expect([copy.timeoutMs, copy.timeoutMs]).toEqual([1, 1]);
   });
 
-  it('reads getters of a class as options', () => {
+  it('reads getters of a class as client options', () => {
     class Base {
       readonly timeoutMs = 5;
       get url() {
@@ -48,7 +48,7 @@ describe('copyOptions', () => {
     });
   });
 
-  it('reads inherited properties as options', () => {
+  it('reads inherited properties as client options', () => {
     const shared = Object.create({ timeoutMs: 5 }) as Record<string, unknown>;
     shared['keepalive'] = { keepaliveTimeMs: 30_000 };
     expect(copied(Object.assign(Object.create(shared) as object, { url: 'orders:50051' }))).toEqual({
@@ -72,7 +72,7 @@ describe('copyOptions', () => {
     expect(copied(config)).toEqual({ url: config.url, metadata: config.metadata, useFactory: config.useFactory });
   });
 
-  it('copies instances, functions, definitions, and interceptors of the options by reference', () => {
+  it('copies instances, functions, definitions, and interceptors of the client options by reference', () => {
     const metadata = new Metadata();
     const key = Buffer.from('k');
     const packageDefinition = { Orders: {} };
@@ -96,7 +96,7 @@ describe('copyOptions', () => {
     expect(copy.tls).not.toBe(options.tls);
   });
 
-  it("copies a key '__proto__' of the options as a property", () => {
+  it("copies a key '__proto__' of the client options as a property", () => {
     const copy = copied(JSON.parse('{"methods": {"__proto__": {"polluted": true}}}')) as { methods: object };
     expect(Object.keys(copy.methods)).toEqual(['__proto__']);
     expect(Reflect.get({}, 'polluted')).toBeUndefined();
@@ -150,12 +150,12 @@ describe('copyOptions', () => {
     ['a long string', { url: 'x'.repeat(2 ** 20 + 1) }, /url: expected at most 1048576 characters, got 1048577/],
     ['a cycle', cycle, /self: expected at most 16 levels, got more/],
     ['many values', { loader: wide }, /expected at most 100000 values in total/],
-  ])('rejects options with %s', (_what, options, problem) => {
+  ])('rejects client options with %s', (_what, options, problem) => {
     expect(problems(options)).toHaveLength(1);
     expect(problems(options)[0]).toMatch(problem);
   });
 
-  it('reports at most 20 problems of the options', () => {
+  it('reports at most 20 problems of the client options', () => {
     const options = Array.from({ length: 100 }, () => new Proxy({}, { ownKeys: throwing }));
     expect(problems(options)).toHaveLength(20);
   });

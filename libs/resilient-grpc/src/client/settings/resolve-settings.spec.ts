@@ -24,7 +24,7 @@ const policy = (settings: object, method: string, defaults?: GrpcClientDefaults)
   resolve(settings, defaults).settings.policies.get(`/shop.v1.Orders/${method}`);
 
 describe('default settings', () => {
-  it('applies the defaults to settings that are not given', () => {
+  it('applies the defaults to client settings that are not given', () => {
     const { settings, warnings } = resolve({});
     expect(warnings).toEqual([]);
     expect(settings.channel).toMatchObject({
@@ -79,7 +79,7 @@ describe('default settings', () => {
 });
 
 describe('client settings over defaults', () => {
-  it('overrides the default settings key by key and ignores undefined', () => {
+  it('overrides the defaults of forRoot with client settings key by key, and ignores undefined', () => {
     const { settings } = resolve(
       {
         connection: 'warm',
@@ -117,7 +117,7 @@ describe('client settings over defaults', () => {
     expect(settings.channel.target).toBe('consul-of-shop://hush@agent:8500/orders');
   });
 
-  it('accepts metadata from another copy of grpc-js, alone and merged', () => {
+  it('accepts a Metadata instance of another copy of grpc-js in client settings, alone and merged', () => {
     const internalRepr = new Map([['a', ['1']]]);
     const foreign: any = { getMap: () => ({ a: '1' }), getOptions: () => ({}), internalRepr };
     expect(resolve({ metadata: foreign }).settings.metadata?.getMap()).toEqual({ a: '1' });
@@ -256,7 +256,7 @@ describe('options for several endpoints', () => {
     [{ serviceConfig: { loadBalancingConfig: [{ unknown: {} }, { pick_first: {} }] } }, 1],
     [{ loadBalancing: 'round_robin' }, 0],
     [{ serviceConfig: { loadBalancingConfig: [{ unknown: {} }, { round_robin: {} }] } }, 0],
-  ])('warns about ejectUnhealthy only if the policy is pick_first: %j', (settings, count) => {
+  ])('warns about ejectUnhealthy only if the load-balancing policy is pick_first: %j', (settings, count) => {
     const { warnings } = resolve({ ...settings, ejectUnhealthy: true });
     expect(warnings.filter((line) => line.startsWith('ejectUnhealthy has no effect'))).toHaveLength(count);
   });

@@ -408,7 +408,7 @@ describe('invalid settings', () => {
     expect(at[0]).toMatch(remedy);
   });
 
-  it('reports all problems of invalid settings together', () => {
+  it('reports all problems of invalid client settings together', () => {
     const found = problems({
       timeoutMS: 1,
       outageGraceMs: -1,
@@ -427,7 +427,7 @@ describe('invalid settings', () => {
     ]);
   });
 
-  it('hides possible secrets and truncates long values of invalid settings', () => {
+  it('hides possible secrets and truncates long values in the problems of invalid client settings', () => {
     const text = problems({
       url: 'http://'.padEnd(500, 'x'),
       timeoutMs: 'y'.repeat(500),
@@ -505,7 +505,7 @@ describe('valid settings', () => {
     ],
     ['metadata with several values', { url, metadata: { a: ['b', 'c'], 'd-bin': Buffer.from('e') } }],
     ['a number as a boolean, as Nest allows', { url, keepalive: { keepalivePermitWithoutCalls: 1 } }],
-  ])('accepts %s in client settings', (_, settings) => {
+  ])('accepts client settings with %s', (_, settings) => {
     expect(problems(settings)).toEqual([]);
   });
 });

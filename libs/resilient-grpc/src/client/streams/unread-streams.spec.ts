@@ -17,7 +17,7 @@ function make(afterMs = 60_000) {
 }
 
 describe('UnreadStreams', () => {
-  it('reports an unread stream once, within the time limit', () => {
+  it('reports an unread stream once, within the time limit for unread streams', () => {
     const { clock, reported, open } = make();
     open('lost');
     clock.advance(52_499);
@@ -36,7 +36,7 @@ describe('UnreadStreams', () => {
     expect(reported).toEqual([]);
   });
 
-  it('does not count blocked event-loop time, in which no reader can request a message, toward the limit of an unread stream', () => {
+  it('does not count blocked event-loop time, in which no reader can request a message, toward the time limit of an unread stream', () => {
     const { clock, reported, open } = make();
     open('held up');
     clock.advance(1_000);
@@ -57,7 +57,7 @@ describe('UnreadStreams', () => {
     expect(reported).toEqual([]);
   });
 
-  it('reports a stream again if it was read and is unread once more', () => {
+  it('reports an unread stream again if it was read and is unread once more', () => {
     const { clock, reported, open } = make();
     const { demand } = open('twice');
     clock.advance(60_000);
@@ -66,7 +66,7 @@ describe('UnreadStreams', () => {
     expect(reported).toHaveLength(2);
   });
 
-  it('stops watching a stream that has ended, and clears the timer', () => {
+  it('stops checking whether a stream is unread when the stream ends, and clears the timer', () => {
     const { clock, streams, reported, open } = make();
     const [first, second] = [open('first'), open('second')];
     streams.forget(first.stream);
@@ -77,7 +77,7 @@ describe('UnreadStreams', () => {
     expect(reported).toEqual([]);
   });
 
-  it('sets no timer for unread streams if the limit is Infinity', () => {
+  it('sets no timer for unread streams if their time limit is Infinity', () => {
     const { clock, open } = make(Infinity);
     open('lost');
     expect(clock.pending).toBe(0);

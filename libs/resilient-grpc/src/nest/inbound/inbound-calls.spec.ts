@@ -100,11 +100,16 @@ describe('GrpcInboundCall', () => {
   });
 
   it.each<[string, ServerCall, (call: ServerCall, inbound: GrpcInboundCall) => void, boolean]>([
-    ['aborts the signal of a unary call if the caller cancels', new ServerCall(), () => undefined, true],
-    ['does not abort the signal of a unary call after its end', new ServerCall(), (_, inbound) => inbound.end(), false],
-    ['aborts the signal of a stream if the caller cancels', new ServerStream(), () => undefined, true],
+    ['aborts the signal of an inbound unary call if the caller cancels', new ServerCall(), () => undefined, true],
     [
-      'does not abort the signal of a stream that the server has ended',
+      'does not abort the signal of an inbound unary call after its end',
+      new ServerCall(),
+      (_, inbound) => inbound.end(),
+      false,
+    ],
+    ['aborts the signal of an inbound stream if the caller cancels', new ServerStream(), () => undefined, true],
+    [
+      'does not abort the signal of an inbound stream that the server has ended',
       new ServerStream(),
       (call) => (call.writableEnded = true),
       false,

@@ -34,7 +34,7 @@ describe('chooseLeastLoaded', () => {
     expect(chooseLeastLoaded(loads, 2, () => 0, 0)).toBe(expected);
   });
 
-  it('returns the only endpoint', () => {
+  it('chooses the only endpoint if there is no other', () => {
     expect(chooseLeastLoaded([loadOf(9, 900)], 2, () => 0.99, 0)).toBe(0);
   });
 
@@ -46,7 +46,7 @@ describe('chooseLeastLoaded', () => {
     }
   });
 
-  it('compares `choiceCount` endpoints', () => {
+  it('compares the load of `choiceCount` endpoints', () => {
     const loads = [loadOf(3, 1), loadOf(2, 1), loadOf(1, 1), loadOf(0, 1)];
     // Draws the endpoints 0, 1, 2, 3 in turn.
     expect([2, 3, 4].map((count) => chooseLeastLoaded(loads, count, drawing(0), 0))).toEqual([1, 2, 3]);

@@ -32,7 +32,7 @@ describe('encodeLoadReport and decodeLoadReport', () => {
     expect(decodeLoadReport(new Uint8Array())).toEqual(NOTHING);
   });
 
-  it('skips other fields of a load report: a varint, a map, and a 32-bit value', () => {
+  it('skips unused fields of a load report: a varint, a map, and a 32-bit value', () => {
     const others = Buffer.from('18ac02' + '220c0a0161110000000000000840' + '7d01020304', 'hex');
     expect(decodeLoadReport(Buffer.concat([others, Buffer.from(BYTES, 'hex')]))).toEqual(REPORT);
   });

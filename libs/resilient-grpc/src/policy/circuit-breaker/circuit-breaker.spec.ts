@@ -73,7 +73,7 @@ describe('closed circuit', () => {
     expect(breaker.state).toBe('closed');
   });
 
-  it('drops attempts that are older than the sampling duration', () => {
+  it('drops attempts that are older than the sampling duration of the circuit breaker', () => {
     const { breaker } = make();
     attempt(breaker, 'failure', 0, 19);
     attempt(breaker, 'failure', 10_000);
@@ -161,7 +161,7 @@ describe('half-open circuit', () => {
     ]);
   });
 
-  it('doubles the break after each failed probe up to 30 s, and resets it to 5 s after the circuit has closed', () => {
+  it('doubles the break of the circuit after each failed probe, up to 30 s, and resets it to 5 s after the circuit has closed', () => {
     const { breaker, transitions } = makeOpened();
     let now = 0;
     const next = (): void => {
@@ -229,7 +229,7 @@ describe('half-open circuit', () => {
     },
   );
 
-  it('ignores probes of an earlier half-open period', () => {
+  it('ignores circuit breaker probes of an earlier half-open period', () => {
     const { breaker } = makeOpened();
     const hung = acquire(breaker, 5_000);
     attempt(breaker, 'failure', 10_000);

@@ -34,11 +34,11 @@ describe('connectFailureKind', () => {
     ['CERT_REVOKED', 'certificate-rejected'],
     ['UNABLE_TO_DECRYPT_CERT_SIGNATURE', 'certificate-rejected'],
     ['EMFILE', 'other'],
-  ])('classifies the code %s as %s', (code, kind) => {
+  ])('classifies the connect error code %s as %s', (code, kind) => {
     expect(read('tls', code)).toBe(kind);
   });
 
-  it('classifies a connection as closed if the peer closes it after the TCP phase without sending a byte', () => {
+  it('classifies a connect failure as closed if the peer closes the connection after the TCP phase without sending a byte', () => {
     expect([read('tls'), read('http2')]).toEqual(['closed', 'closed']);
     expect(read('tcp')).toBe('other');
   });

@@ -45,7 +45,8 @@ describe('deadline arithmetic', () => {
     expect(deadlineFromTimeout(NOW, undefined)).toBe(Infinity));
   it('returns the earliest of several deadlines', () =>
     expect(earliestDeadline(NOW + 3, undefined, NOW + 1)).toBe(NOW + 1));
-  it('returns Infinity if no deadline is set', () => expect(earliestDeadline(undefined)).toBe(Infinity));
+  it('returns Infinity as the earliest deadline if no deadline is set', () =>
+    expect(earliestDeadline(undefined)).toBe(Infinity));
   it('returns the time that remains until a deadline', () => expect(remainingMs(NOW + 40, NOW)).toBe(40));
   it('returns a remaining time of 0 after the deadline', () => expect(remainingMs(NOW - 40, NOW)).toBe(0));
   it('returns an infinite remaining time if there is no deadline', () =>
@@ -63,7 +64,7 @@ describe('sendableDeadline', () => {
     expect(sendableDeadline(Infinity, NOW)).toBe(Infinity);
   });
 
-  it('returns Infinity for a timeout that grpc-timeout cannot express', () => {
+  it('returns Infinity as the deadline for a timeout that grpc-timeout cannot express', () => {
     expect(deadlineFromTimeout(NOW, Number.MAX_SAFE_INTEGER)).toBe(Infinity);
   });
 });

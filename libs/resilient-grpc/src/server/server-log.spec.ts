@@ -241,14 +241,14 @@ describe('ServerLog', () => {
     expect(shown).toContain('401 for Bearer ***');
   });
 
-  it('builds no debug line if the debug level is off', () => {
+  it('builds no debug line of the server log if the debug level is off', () => {
     const { kept, enabled, take } = make();
     enabled.debug = false;
     take({ type: 'connection-end', peer: 'a', reason: 'age' });
     expect(kept).toEqual([]);
   });
 
-  it('writes pending log lines and clears all timers on close()', () => {
+  it('writes pending lines of the server log and clears all timers on close()', () => {
     const { clock, lines, log, take } = make();
     for (let i = 0; i < 3; i++) take({ type: 'extra-response', path });
     log.close();

@@ -125,7 +125,7 @@ describe('valid service config', () => {
     });
   });
 
-  it('accepts a maxAttempts above the limit of the client', () => {
+  it('accepts a maxAttempts in a service config above the limit of the client', () => {
     const result = parse(withRetry({ maxAttempts: 100 }));
     expect(result).toMatchObject({ ok: true, config: { methodConfig: [{ retry: { maxAttempts: 100 } }] } });
     expect(parse(withMethod({ hedgingPolicy: { maxAttempts: 100 } }))).toMatchObject({
@@ -140,7 +140,7 @@ describe('valid service config', () => {
     ['0.07s', 70],
     ['0.000000001s', 0.000001],
     ['3600s', 3_600_000],
-  ])('reads a duration of %s as %d ms', (timeout, timeoutMs) => {
+  ])('reads the timeout %s of a method config as %d ms', (timeout, timeoutMs) => {
     expect(configOf(withMethod({ timeout })).methodConfig[0]).toMatchObject({ timeoutMs });
   });
 });

@@ -80,12 +80,12 @@ describe('ServerLog', () => {
       /^warn overloaded: 1 unary call waiting for a handler; calls that cannot be served in time are refused \(RESOURCE_EXHAUSTED\)/,
     ],
     [
-      'the limit of a method that causes an overload',
+      'the concurrency limit of a method that causes an overload',
       { type: 'overload', phase: 'begin', queued: 35, limit: { path, maxConcurrent: 16, maxQueued: 20 } },
       /^warn overloaded: maxConcurrentCalls of \/orders\.v1\.Orders\/Watch \(16\) reached, 35 unary calls waiting for a handler; calls beyond maxQueuedCalls \(20\) and calls that cannot be served in time are refused /,
     ],
     [
-      'the limit of the server that causes an overload',
+      'the concurrency limit of the server that causes an overload',
       {
         type: 'overload',
         phase: 'begin',

@@ -671,7 +671,7 @@ describe('attempt that the client ended', () => {
       { kind: 'protocol', reachedServer: 'yes', code: INTERNAL },
     ],
     [
-      'reports INTERNAL for OK without a message',
+      'reports INTERNAL for the status OK without a response message',
       { ...TRAILERS_ONLY, endedHere: 'protocol', code: OK },
       { kind: 'protocol', reachedServer: 'yes', code: INTERNAL },
     ],

@@ -69,7 +69,7 @@ describe('OrderLog', () => {
     },
   );
 
-  it('follow() returns orders after a cursor, at the pace of the reader, until its signal is aborted', async () => {
+  it('returns the orders after a cursor from follow(), at the pace of the reader, until the signal is aborted', async () => {
     const [log, other] = [open(), open()];
     for (let count = 0; count < 3; count++) log.append(request);
     const ending = new AbortController();

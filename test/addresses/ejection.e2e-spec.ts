@@ -328,7 +328,7 @@ describe('ejection of endpoints', () => {
     expect(ejected()).toEqual([]);
   });
 
-  it('counts a lost connection as one failure, regardless of the number of its calls', async () => {
+  it('counts a lost connection as one failure of its endpoint, regardless of the number of its calls', async () => {
     const servers = await startServers(3);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
     servers[0]!.script('Get', { never: true });

@@ -27,7 +27,7 @@ describe('path of calls', () => {
     vi.unstubAllEnvs();
   });
 
-  it('runs calls on a connection by default', async () => {
+  it('runs calls directly on a connection by default', async () => {
     const { client, echo } = await scene();
     await firstValueFrom(echo.unary({}));
     expect(client.snapshot().calls).toEqual({ direct: true });

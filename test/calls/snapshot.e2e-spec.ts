@@ -70,7 +70,7 @@ describe('client snapshot', () => {
     expect(maxMs).toBeLessThan((performance.now() - beganAt) * (17 / 16));
   });
 
-  it('reports the p50 latency within a sixteenth of the actual duration', async () => {
+  it('reports the p50 latency of a method in the snapshot within a sixteenth of the actual duration', async () => {
     const { client, echo, server } = await scene();
     await firstValueFrom(echo.unary({}));
     server.script('UnsafeUnary', { delayMs: 200 });

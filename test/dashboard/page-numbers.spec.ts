@@ -100,7 +100,7 @@ describe('client rates', () => {
     expect(client.column('started').at(-1)).toBe(780);
   });
 
-  it('adds older samples from the server without replacing newer ones', () => {
+  it('adds older samples of a client from the server without replacing newer ones', () => {
     const client = new ClientState('orders', FIELDS);
     client.takeWhole(snapshot());
     client.takeSamples([
@@ -197,7 +197,7 @@ describe('client of several processes', () => {
     expect(client.columns(['waiting'], 10_000, T + 10_000)[1]).toEqual(Array(5).fill(4));
   });
 
-  it('returns null for moments at which no process has samples', () => {
+  it('returns null as the rate of a client for moments at which no process has samples', () => {
     const client = new SummedClient('orders', [partOf('one', 10, {})]);
     expect(client.columns(['started'], 20_000, T + 14_000)[1]).toEqual([null, null, ...Array(7).fill(10), null]);
   });
@@ -276,7 +276,7 @@ describe('client assessment', () => {
     expect(silent.assess(T + 11_000).word).toBe('Failing');
   });
 
-  it('counts faults but not errors caused by the request', () => {
+  it('counts the faults of a client but not errors caused by the request', () => {
     expect(faultsOf({ UNAVAILABLE: 2, DEADLINE_EXCEEDED: 1, NOT_FOUND: 9, UNAUTHENTICATED: 1, ABORTED: 1 })).toBe(3);
   });
 });
@@ -325,5 +325,5 @@ describe('numbers', () => {
       moment(T, T + 86_400_000 * 3).replace(/, .*/, ''),
       new Date(T).toLocaleDateString('en', { month: 'short', day: 'numeric' }),
     ],
-  ])('formats a value as %s (case %#)', (written, expected) => expect(written).toBe(expected));
+  ])('formats a dashboard value as %s (case %#)', (written, expected) => expect(written).toBe(expected));
 });

@@ -80,12 +80,12 @@ describe('ServerLog', () => {
       /^warn overloaded: 1 unary call waiting for a handler; calls that cannot be served in time are refused \(RESOURCE_EXHAUSTED\)/,
     ],
     [
-      'the limit of a method that causes an overload',
+      'the concurrency limit of a method that causes an overload',
       { type: 'overload', phase: 'begin', queued: 35, limit: { path, maxConcurrent: 16, maxQueued: 20 } },
       /^warn overloaded: maxConcurrentCalls of \/orders\.v1\.Orders\/Watch \(16\) reached, 35 unary calls waiting for a handler; calls beyond maxQueuedCalls \(20\) and calls that cannot be served in time are refused /,
     ],
     [
-      'the limit of the server that causes an overload',
+      'the concurrency limit of the server that causes an overload',
       {
         type: 'overload',
         phase: 'begin',
@@ -241,14 +241,14 @@ describe('ServerLog', () => {
     expect(shown).toContain('401 for Bearer ***');
   });
 
-  it('builds no debug line if the debug level is off', () => {
+  it('builds no debug line of the server log if the debug level is off', () => {
     const { kept, enabled, take } = make();
     enabled.debug = false;
     take({ type: 'connection-end', peer: 'a', reason: 'age' });
     expect(kept).toEqual([]);
   });
 
-  it('writes pending log lines and clears all timers on close()', () => {
+  it('writes pending lines of the server log and clears all timers on close()', () => {
     const { clock, lines, log, take } = make();
     for (let i = 0; i < 3; i++) take({ type: 'extra-response', path });
     log.close();

@@ -9,11 +9,11 @@ function latencies(minWeight = 0): RecentLatencies {
 }
 
 describe('RecentLatencies', () => {
-  it('returns a percentile of 0 if no value was recorded', () => {
+  it('returns a latency percentile of 0 if no latency was recorded', () => {
     expect(latencies().percentile(95)).toBe(0);
   });
 
-  it('rounds a percentile up by at most 4.4%', () => {
+  it('rounds a latency percentile up by at most 4.4%', () => {
     const values = fc.array(fc.double({ min: 0.07, max: 3_000_000, noNaN: true }), { minLength: 1, maxLength: 200 });
     fc.assert(
       fc.property(values, fc.constantFrom(50, 90, 95, 99), (all, share) => {
@@ -31,13 +31,13 @@ describe('RecentLatencies', () => {
     [0, 0.0653],
     [0.001, 0.0653],
     [10_000_000, 4_194_304],
-  ])('records %d ms, which is outside the range of the histogram, as %d ms', (ms, expected) => {
+  ])('records a latency of %d ms, which is outside the range of the histogram, as %d ms', (ms, expected) => {
     const recent = latencies();
     recent.record(ms, 0);
     expect(recent.percentile(50)).toBeCloseTo(expected, 4);
   });
 
-  it('halves the weight of a value after its half-life', () => {
+  it('halves the weight of a recorded latency after its half-life', () => {
     const recent = latencies();
     for (let i = 0; i < 8; i++) recent.record(10, 0);
     recent.record(10, HALF_LIFE_MS);
@@ -46,14 +46,14 @@ describe('RecentLatencies', () => {
     expect(recent.weight).toBeCloseTo(5 / 4 + 1, 9);
   });
 
-  it('excludes old values from percentiles as newer values arrive', () => {
+  it('excludes old latencies from percentiles as newer latencies are recorded', () => {
     const recent = latencies();
     for (let i = 0; i < 100; i++) recent.record(100, 0);
     for (let i = 0; i < 100; i++) recent.record(10, 5 * HALF_LIFE_MS);
     expect(recent.percentile(95)).toBeLessThan(11);
   });
 
-  it('keeps values at the minimum weight until as many newer values have arrived', () => {
+  it('keeps latencies at the minimum weight until as many newer latencies have been recorded', () => {
     const recent = latencies(20);
     for (let i = 0; i < 100; i++) recent.record(100, 0);
     recent.record(10, 1_000 * HALF_LIFE_MS);
@@ -64,7 +64,7 @@ describe('RecentLatencies', () => {
     expect(recent.percentile(50)).toBeLessThan(11);
   });
 
-  it('keeps the precision of weights and percentiles for 15,000 half-lives', () => {
+  it('keeps the precision of latency weights and percentiles for 15,000 half-lives', () => {
     const recent = latencies(20);
     for (let i = 0; i < 5_000; i++) recent.record(i < 4_000 ? 100 : 10, i * HALF_LIFE_MS * 3);
     expect(recent.weight).toBeCloseTo(21, 6);

@@ -10,28 +10,35 @@ const checked = (...bytes: readonly number[]) =>
 
 describe('silenceMs', () => {
   it.each([
-    ['counts the silence from the first check that read the current byte count', checked(7, 7, 7, 7), 7, 0, 1_000, 750],
     [
-      'counts the silence from the start of the attempt if it began before the attempt',
+      'counts the silence of a peer from the first check that read the current byte count',
+      checked(7, 7, 7, 7),
+      7,
+      0,
+      1_000,
+      750,
+    ],
+    [
+      'counts the silence of a peer from the start of the attempt if the silence began earlier',
       checked(7, 7, 7, 7),
       7,
       600,
       1_000,
       400,
     ],
-    ['reports no silence if data arrived after the last check', checked(7, 7, 7, 7), 8, 0, 1_000, undefined],
+    ['reports no silence of a peer if data arrived after the last check', checked(7, 7, 7, 7), 8, 0, 1_000, undefined],
     [
-      'reports no silence if data arrived more than 500 ms after the start of the attempt',
+      'reports no silence of a peer if data arrived more than 500 ms after the start of the attempt',
       checked(7, 7, 9, 9),
       9,
       0,
       1_000,
       undefined,
     ],
-    ['reports no silence below 250 ms', checked(7, 7), 7, 300, 549, undefined],
-    ['reports no silence before the first check', checked(), 7, 0, 200, undefined],
+    ['reports no silence of a peer below 250 ms', checked(7, 7), 7, 300, 549, undefined],
+    ['reports no silence of a peer before the first check', checked(), 7, 0, 200, undefined],
     [
-      'reports no silence if the checks were delayed, because data may be unread',
+      'reports no silence of a peer if the checks were delayed, because data may be unread',
       checked(7, 7),
       7,
       0,
@@ -44,7 +51,7 @@ describe('silenceMs', () => {
 });
 
 describe('silenceRemedy', () => {
-  it('recommends keepalive only if it is off', () => {
+  it('recommends keepalive for a silent peer only if keepalive is off', () => {
     expect(silenceRemedy(2_849, false)).toBe(
       'nothing received on the connection for 2.8 s: the server is slow, stuck, or unreachable; set keepalive to detect connections that no longer respond',
     );

@@ -311,7 +311,7 @@ describe('standard outlier detection (gRFC A50)', () => {
   it.each([
     [{ interval: '1s', baseEjectionTime: '0.5s' }],
     [{ interval: { seconds: 1, nanos: 0 }, base_ejection_time: { seconds: 0, nanos: 500_000_000 } }],
-  ])('accepts the names and durations of proto3 JSON and of grpc-js in outlier detection: %j', (config) => {
+  ])('accepts the field names and durations of proto3 JSON and of grpc-js in outlier detection: %j', (config) => {
     expect(standard(config)).toMatchObject({ intervalMs: 1_000, baseEjectionMs: 500, maxEjectionMs: 300_000 });
   });
 
@@ -337,7 +337,7 @@ describe('decideEjections with many endpoints', () => {
     expect(reads).toBe(200);
   });
 
-  it('reads no latencies of endpoints with fewer than 16 latencies', () => {
+  it('reads no latencies of endpoints with fewer than 16 recorded latencies', () => {
     const endpoints = fleet({}, {}, 100);
     for (const { record } of endpoints) {
       for (let call = 15; call > 0; call--) record.addLatency(20, NOW - 32 * call);
@@ -362,7 +362,7 @@ describe('slowStartWeight', () => {
     [5_000, 0.5],
     [10_000, 1],
     [Infinity, 1],
-  ])('maps %d ms of slow start to a weight of %d', (elapsedMs, weight) => {
+  ])('maps %d ms of a slow start of 10 s to an endpoint weight of %d', (elapsedMs, weight) => {
     expect(slowStartWeight(elapsedMs, 10_000)).toBe(weight);
   });
 });

@@ -141,7 +141,7 @@ describe('attempt without a picked connection', () => {
       { ...local, code: DEADLINE_EXCEEDED },
     ],
     [
-      'reports reachedServer maybe if the parent was cancelled, because grpc-js sends a call that is cancelled in its first tick',
+      'reports reachedServer maybe if the parent call was cancelled, because grpc-js sends a call that is cancelled in its first tick',
       { ...UNPICKED, code: CANCELLED, details: 'Cancelled by parent call' },
       { kind: 'cancelled', reachedServer: 'maybe', code: CANCELLED },
     ],
@@ -671,7 +671,7 @@ describe('attempt that the client ended', () => {
       { kind: 'protocol', reachedServer: 'yes', code: INTERNAL },
     ],
     [
-      'reports INTERNAL for OK without a message',
+      'reports INTERNAL for the status OK without a response message',
       { ...TRAILERS_ONLY, endedHere: 'protocol', code: OK },
       { kind: 'protocol', reachedServer: 'yes', code: INTERNAL },
     ],
@@ -745,7 +745,7 @@ describe('classify with any evidence', () => {
     ),
   });
 
-  it('returns a valid gRPC code, and OK only for a success', () => {
+  it('classifies every attempt with a valid gRPC code, and only a success with OK', () => {
     fc.assert(
       fc.property(evidence, (e) => {
         const verdict = classify(e);

@@ -121,7 +121,7 @@ describe('hedged call', () => {
     expect(decisions.at(-1)?.because).toBe('attempts-exhausted');
   });
 
-  it('waits for the attempts in flight if the last attempt fails first', () => {
+  it('waits for the hedged attempts in flight if the last attempt fails first', () => {
     const decision = last(gates(), 100, 200, ended(210, 'server', { pushback: '500' }));
     expect(decision).toMatchObject({
       action: 'wait',
@@ -186,7 +186,7 @@ describe('hedged call', () => {
     expect(last(gates(), 100, ended(110, 'server', { code: NOT_FOUND }))).toMatchObject({ action: 'fail' });
   });
 
-  it('does not count an unsent attempt, and resends it if no other attempt is in flight', () => {
+  it('does not count an unsent attempt of a hedged call, and resends the attempt if no other attempt is in flight', () => {
     expect(last(gates(), ended(1, 'unsent'))).toMatchObject({
       action: 'resend',
       because: 'unsent',
@@ -199,13 +199,13 @@ describe('hedged call', () => {
     });
   });
 
-  it('replaces a failed attempt if the last allowed attempt was never sent', () => {
+  it('replaces a failed attempt of a hedged call if the last allowed attempt was never sent', () => {
     const [unsent, failed] = decisionsAfter(gates(), 100, 200, ended(201, 'unsent'), ended(210, 'server')).slice(-2);
     expect(unsent).toMatchObject({ action: 'wait', state: { sent: 2, stopped: undefined, dueAt: Infinity } });
     expect(failed).toMatchObject({ action: 'send', because: 'replaces-failed', state: { sent: 3, inFlight: 2 } });
   });
 
-  it('replaces no failed attempt after a pushback stopped further attempts, even if one attempt was not sent', () => {
+  it('replaces no failed attempt of a hedged call after a pushback stopped further attempts, even if one attempt was not sent', () => {
     const stop = ended(110, 'server', { pushback: '-1' });
     const events = [100, 200, stop, ended(201, 'unsent'), ended(210, 'server')];
     expect(last(gates({ policy: { ...POLICY, maxAttempts: 4 } }), ...events)).toMatchObject({
@@ -214,7 +214,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('replaces only attempts that reached no server if the call serves a retry', () => {
+  it('replaces only hedged attempts that reached no server if the call serves a retry', () => {
     const inChain = gates({ inRetryChain: true });
     expect(last(inChain, ended(10, 'server'))).toMatchObject({ action: 'fail', because: 'retry-chain' });
     expect(last(inChain, 100, ended(110, 'connection-lost'))).toMatchObject({ action: 'wait', because: 'retry-chain' });
@@ -232,7 +232,7 @@ describe('hedged call', () => {
     });
   });
 
-  it('resends a GOAWAY-rejected attempt once, without counting it or taking a token', () => {
+  it('resends a GOAWAY-rejected attempt of a hedged call once, without counting the attempt or taking a token', () => {
     const rejected = { reachedServer: 'no' } as const;
     const throttled = gates({ retries: { onFailure: () => {}, tryRetry: () => false } });
     const alone = last(throttled, ended(10, 'refused', rejected));
@@ -262,13 +262,13 @@ describe('hedged call', () => {
     expect(decision).toMatchObject({ action: 'resend', state: { stopped: 'pushback', dueAt: Infinity, inFlight: 2 } });
   });
 
-  it('resends an attempt whose stream was reset with REFUSED_STREAM only if trustRefused is set', () => {
+  it('resends a hedged attempt whose stream was reset with REFUSED_STREAM only if trustRefused is set', () => {
     const trusted = gates({ trustRefused: true });
     expect(last(trusted, ended(10, 'refused'))).toMatchObject({ action: 'resend', state: { sent: 1 } });
     expect(last(gates(), ended(10, 'refused'))).toMatchObject({ because: 'replaces-failed', state: { sent: 2 } });
   });
 
-  it('delays the next attempt by 1 s if the server sent ENHANCE_YOUR_CALM', () => {
+  it('delays the next hedged attempt by 1 s if the server sent ENHANCE_YOUR_CALM', () => {
     const overloaded = { overloaded: true, connectionLost: false };
     expect(last(gates(), ended(10, 'connection-lost', overloaded))).toMatchObject({
       action: 'wait',
@@ -287,7 +287,7 @@ describe('hedged call', () => {
 });
 
 describe('pushback of a hedged call', () => {
-  it('delays the next attempt by exactly the pushback, then restarts the hedging delay', () => {
+  it('delays the next hedged attempt by exactly the pushback, then restarts the hedging delay', () => {
     const decisions = decisionsAfter(gates(), ended(10, 'server', { pushback: '500' }), 100, 510);
     expect(decisions.map(({ action, state }) => [action, state.dueAt])).toEqual([
       ['send', 100],
@@ -297,12 +297,12 @@ describe('pushback of a hedged call', () => {
     ]);
   });
 
-  it('sends the next attempt at once for a pushback of 0 ms', () => {
+  it('sends the next hedged attempt at once after a pushback of 0 ms', () => {
     expect(last(gates(), ended(10, 'server', { pushback: '0' })).action).toBe('send');
   });
 
   it.each(['-1', 'soon', '10ms', ''])(
-    'stops further attempts for a pushback of %j, and keeps those in flight',
+    'stops further attempts of a hedged call after a pushback of %j, and keeps those in flight',
     (pushback) => {
       const decision = last(gates(), 100, ended(110, 'server', { pushback }));
       expect(decision).toMatchObject({ action: 'wait', because: 'pushback', state: { inFlight: 1, dueAt: Infinity } });
@@ -312,7 +312,7 @@ describe('pushback of a hedged call', () => {
     },
   );
 
-  it('keeps the pushback of one server if another attempt fails before the pushback ends', () => {
+  it('keeps the pushback of one server if another hedged attempt fails before the pushback ends', () => {
     const decision = last(gates(), 100, ended(110, 'server', { pushback: '300' }), ended(120, 'server'));
     expect(decision).toMatchObject({ action: 'wait', state: { inFlight: 0, dueAt: 410 } });
     expect(decideHedge(decision.state, { type: 'due', at: 410 }, gates())).toMatchObject({
@@ -321,7 +321,7 @@ describe('pushback of a hedged call', () => {
     });
   });
 
-  it('sends the next attempt exactly when the pushback ends, even if a connection is lost at that time', () => {
+  it('sends the next hedged attempt exactly when the pushback ends, even if a connection is lost at that time', () => {
     const { requested, retries } = recordingBudget();
     const lost = ended(410, 'connection-lost', { lostWith: LOST });
     const decision = last(gates({ retries }), 100, ended(110, 'server', { pushback: '300' }), lost);
@@ -336,7 +336,7 @@ describe('pushback of a hedged call', () => {
       [ended(110, 'server', { pushback: '300' }), ended(120, 'connection-lost', { lostWith: LOST })],
     ],
   ])(
-    'passes the lost connection to the retry budget if a lost attempt is replaced after the pushback %s',
+    'passes the lost connection to the retry budget if a lost hedged attempt is replaced after the pushback %s',
     (_, ends) => {
       const { requested, retries } = recordingBudget();
       expect(last(gates({ retries }), 100, ...ends, 410)).toMatchObject({ action: 'send', because: 'replaces-failed' });
@@ -344,7 +344,7 @@ describe('pushback of a hedged call', () => {
     },
   );
 
-  it('applies the later of two pushbacks', () => {
+  it('delays the next hedged attempt until the later of two pushbacks ends', () => {
     const two = [ended(110, 'server', { pushback: '300' }), ended(120, 'server', { pushback: '10' })];
     expect(last(gates(), 100, ...two).state.dueAt).toBe(410);
   });
@@ -372,7 +372,7 @@ describe('cost of hedges', () => {
     expect(decideHedge(decision.state, { type: 'due', at: 200 }, gates())).toMatchObject({ because: 'throttled' });
   });
 
-  it('debits a token for listed codes and for pushbacks that forbid retries, but not for fatal codes, overload refusals, or unsent attempts', () => {
+  it('debits a retry token of a hedged call for listed codes and for pushbacks that forbid retries, but not for fatal codes, overload refusals, or unsent attempts', () => {
     const cost = (event: Ended): number => {
       const retries = new A6Throttle({ maxTokens: 10, tokenRatio: 0.1 });
       last(gates({ retries }), event);
@@ -386,7 +386,7 @@ describe('cost of hedges', () => {
     expect(cost(ended(10, 'ok'))).toBe(0);
   });
 
-  it('sends no further attempt after a server refuses one because of an overload, but does not cancel the others', () => {
+  it('sends no further attempt of a hedged call after an overloaded server refuses one, but does not cancel the others', () => {
     const refused = ended(150, 'overloaded', { pushback: '-1' });
     expect(last(gates(), refused)).toMatchObject({ action: 'fail', because: 'pushback' });
     expect(last(gates(), 100, refused)).toMatchObject({ action: 'wait', because: 'pushback' });

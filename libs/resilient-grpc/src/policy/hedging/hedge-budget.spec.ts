@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { HedgeBudget } from './hedge-budget.js';
 
 describe('HedgeBudget', () => {
-  it('starts with a full budget, so that even a client with few calls can hedge', () => {
+  it('starts with a full hedge budget, so that even a client with few calls can hedge', () => {
     expect(new HedgeBudget()).toMatchObject({ allows: true, tokens: 5, maxTokens: 5 });
   });
 

@@ -57,7 +57,7 @@ describe('selectEndpoints', () => {
     expect(hosts(selectEndpoints([slice(endpoints)], 'grpc', undefined))).toEqual(expected);
   });
 
-  it('reports no-slices if a service has no slices, or only slices with DNS names', () => {
+  it('reports no-slices if a service has no EndpointSlices, or only EndpointSlices with DNS names', () => {
     expect(hosts(selectEndpoints([], 'grpc', undefined))).toBe('no-slices');
     const names = slice([pod('orders.example')], { addressType: 'FQDN' });
     expect(hosts(selectEndpoints([names], 'grpc', undefined))).toBe('no-slices');
@@ -93,7 +93,7 @@ describe('selectEndpoints', () => {
     ['no port, and only a UDP port in the slice', [{ protocol: 'UDP', port: 53 }], undefined, 'port'],
     ['a name whose port is 0', [{ name: 'grpc', port: 0 }], 'grpc', 'port'],
     ['no port, and only a port above 65535 in the slice', [{ port: 70_000 }], undefined, 'port'],
-  ])('resolves the port of a target with %s', (_, ports, port, expected) => {
+  ])('resolves or rejects the port of a target with %s', (_, ports, port, expected) => {
     expect(hosts(selectEndpoints([slice([pod('10.0.0.1')], { ports })], port, undefined))).toEqual(expected);
   });
 
@@ -113,7 +113,7 @@ describe('selectEndpoints', () => {
     });
   });
 
-  it('counts each pod once, even if two slices contain it', () => {
+  it('counts each pod once, even if two EndpointSlices contain it', () => {
     const endpoints = [pod('10.0.0.1'), pod('10.0.0.2', { ready: false }), pod('10.0.0.3', SERVING)];
     expect(selectEndpoints([slice(endpoints), slice(endpoints)], 'grpc', undefined).counts).toEqual({
       ready: 1,
@@ -144,15 +144,19 @@ describe('selectEndpoints', () => {
     expect(selectEndpoints(slices, 'grpc', undefined).counts.ready).toBe(2);
   });
 
-  it('treats a pod that terminates in one of its slices as terminating', () => {
+  it('treats a pod that terminates in one of its EndpointSlices as terminating', () => {
     const copies = [slice([pod('10.0.0.1', SERVING)]), slice([pod('10.0.0.1')]), slice([pod('10.0.0.2')])];
     expect(hosts(selectEndpoints(copies, 'grpc', undefined))).toEqual(['10.0.0.2:50051']);
   });
 
   it.each<[string, readonly (readonly string[] | undefined)[], readonly string[]]>([
-    ['all pods whose hints name the zone', [['a'], ['b'], ['a', 'b']], ['10.0.0.1:50051', '10.0.0.3:50051']],
-    ['all pods if one pod has no hint', [['a'], undefined], ['10.0.0.1:50051', '10.0.0.2:50051']],
-    ['all pods if no hint names the zone', [['b'], ['c']], ['10.0.0.1:50051', '10.0.0.2:50051']],
+    [
+      'only pods whose hints name the zone of the client',
+      [['a'], ['b'], ['a', 'b']],
+      ['10.0.0.1:50051', '10.0.0.3:50051'],
+    ],
+    ['all pods if one pod has no zone hint', [['a'], undefined], ['10.0.0.1:50051', '10.0.0.2:50051']],
+    ['all pods if no hint names the zone of the client', [['b'], ['c']], ['10.0.0.1:50051', '10.0.0.2:50051']],
   ])('selects %s', (_, zones, expected) => {
     const endpoints = zones.map((hint, index) =>
       pod(`10.0.0.${String(index + 1)}`, hint === undefined ? {} : { zones: hint }),
@@ -160,12 +164,12 @@ describe('selectEndpoints', () => {
     expect(hosts(selectEndpoints([slice(endpoints)], 'grpc', 'a'))).toEqual(expected);
   });
 
-  it('ignores the hints of pods that are not ready', () => {
+  it('ignores the zone hints of pods that are not ready', () => {
     const endpoints = [pod('10.0.0.1', { ready: false, zones: ['a'] }), pod('10.0.0.2', { zones: ['b'] })];
     expect(hosts(selectEndpoints([slice(endpoints)], 'grpc', 'a'))).toEqual(['10.0.0.2:50051']);
   });
 
-  it('returns the same list for the same endpoints in any order', () => {
+  it('selects the same endpoints in the same order, whatever the order of the EndpointSlices', () => {
     const anyPod = fc.record({
       address: fc.integer({ min: 1, max: 20 }).map((last) => `10.0.0.${String(last)}`),
       ready: fc.boolean(),

@@ -39,11 +39,11 @@ describe('describeValue', () => {
     [Promise.resolve(1), 'a Promise'],
     ['x'.repeat(60), `"${'x'.repeat(60)}"`],
     ['x'.repeat(61), `"${'x'.repeat(60)}…"`],
-  ])('describeValue() formats %o as %s', (value, text) => {
+  ])('describes the value %o as %s', (value, text) => {
     expect(describeValue(value)).toBe(text);
   });
 
-  it('describeValue() formats an object that contains itself', () => {
+  it('describes the keys of an object that contains itself', () => {
     const ring: Record<string, unknown> = {};
     ring['self'] = ring;
     expect(describeValue(ring)).toBe('an object with self');
@@ -67,7 +67,7 @@ describe('describeData', () => {
     [{ text: 'x'.repeat(100) }, `{"text":"${'x'.repeat(51)}…`],
     [ring, 'an object that cannot be serialized as JSON'],
     [{ toJSON: () => undefined }, 'an object that cannot be serialized as JSON'],
-  ])('describeData() formats %o as %s', (value, text) => {
+  ])('describes the data %o as %s', (value, text) => {
     expect(describeData(value)).toBe(text);
   });
 });

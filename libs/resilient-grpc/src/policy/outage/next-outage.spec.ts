@@ -137,13 +137,13 @@ describe('grace period', () => {
     expect(insideGrace(state, 30_500)).toBe(true);
   });
 
-  it('keeps only the latest 60 outages', () => {
+  it('keeps only the latest 60 past outages', () => {
     const outages = Array.from({ length: 100 }, (_, i) => [failed(2 * i), answered(2 * i + 1)]).flat();
     const { past } = after(...outages);
     expect([past.length, past[0]?.startedAt, past.at(-1)?.startedAt]).toEqual([60, 80, 198]);
   });
 
-  it('grants the full grace period again after a minute', () => {
+  it('grants the full grace period again a minute after the earlier outages', () => {
     const state = after(failed(0), answered(1), failed(10_000), answered(10_001), failed(60_000));
     expect(state.current).toMatchObject({ flapping: false, graceEndsAt: 65_000 });
   });

@@ -11,7 +11,7 @@ const slotsOf = (queue: CallFifo<Numbered>): number => (Reflect.get(queue, 'entr
 
 describe('queue with removal from the middle', () => {
   it.each([0, 1, 2_000])(
-    'returns entries in FIFO order and frees the slots of consumed ones while others wait, after up to %i removals',
+    'returns queued calls in FIFO order and frees the slots of consumed calls while others wait, after up to %i removals',
     (removals) => {
       const queue = new CallFifo<Numbered>();
       let next = 0;

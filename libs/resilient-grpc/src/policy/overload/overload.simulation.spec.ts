@@ -136,7 +136,7 @@ function randomLoad(random: () => number, utilization: number): Arrival[] {
 }
 
 describe('OverloadQueue in a simulated process', () => {
-  it('serves in time every call that a server without the queue serves in time, in 1,000 random loads below capacity', () => {
+  it('serves in time every call that a server without an overload queue serves in time, in 1,000 random loads below capacity', () => {
     const failed = { without: 0, with: 0 };
     let wronglyFailed = 0;
     for (let seed = 1; seed <= 1_000; seed++) {
@@ -156,7 +156,7 @@ describe('OverloadQueue in a simulated process', () => {
   });
 
   it.each([0.9, 1.2, 3])(
-    'refuses the same calls whether the queue decides before or after their requests are read, at %s times the capacity',
+    'refuses the same calls whether the overload queue decides before or after their requests are read, at %s times the capacity',
     (factor) => {
       for (let seed = 1; seed <= 100; seed++) {
         const load = randomLoad(seededRandom(seed), factor);
@@ -192,7 +192,7 @@ describe('OverloadQueue in a simulated process', () => {
     expect(late).toBeLessThan(0.0025 * CAPACITY);
   });
 
-  it('keeps the wait of served calls short in a long overload', () => {
+  it('limits the wait of served calls to 130 ms in a long overload', () => {
     const load = steadyLoad(3);
     const ends = new Map<Arrival, number>();
     const results = serveWithQueue(load, (arrival, now) => ends.set(arrival, now));
@@ -242,7 +242,7 @@ describe('OverloadQueue.refuses', () => {
     return now;
   }
 
-  it('accepts no more unread calls than the queue can add after their requests are read', () => {
+  it('accepts no more unread calls than the overload queue can add after their requests are read', () => {
     const queue = new OverloadQueue<SimulatedCall>({ maxQueued: Infinity, maxSpeed: 1 });
     const method = overloaded(queue);
     const now = serveUntil(queue, 50);

@@ -4,24 +4,32 @@ import { parsePushback } from './parse-pushback.js';
 
 describe('parsePushback', () => {
   it.each([
-    ['returns none if there is no value', [], { kind: 'none' }],
-    ['returns a delay for one integer', ['300'], { kind: 'delay', ms: 300 }],
-    ['returns a delay of 0 for 0', ['0'], { kind: 'delay', ms: 0 }],
-    ['returns a delay of 0 for -0', ['-0'], { kind: 'delay', ms: 0 }],
-    ['decodes bytes as text', [Buffer.from('25')], { kind: 'delay', ms: 25 }],
-    ['limits a delay to the longest timer', ['99999999999999999999'], { kind: 'delay', ms: 2 ** 31 - 1 }],
-    ['returns stop for a negative integer', ['-1'], { kind: 'stop', because: 'negative' }],
-    ['returns stop for a word', ['soon'], { kind: 'stop', because: 'malformed' }],
-    ['returns stop for a number with a unit', ['10ms'], { kind: 'stop', because: 'malformed' }],
-    ['returns stop for a fraction', ['1.5'], { kind: 'stop', because: 'malformed' }],
-    ['returns stop for an exponent', ['1e3'], { kind: 'stop', because: 'malformed' }],
-    ['returns stop for an empty string', [''], { kind: 'stop', because: 'malformed' }],
-    ['returns stop for repeated values, even if both are valid', ['100', '10'], { kind: 'stop', because: 'repeated' }],
-  ])('parsePushback() %s', (_, values, expected) => {
+    ['returns none if there is no pushback value', [], { kind: 'none' }],
+    ['returns a delay for a pushback of one integer', ['300'], { kind: 'delay', ms: 300 }],
+    ['returns a delay of 0 for a pushback of 0', ['0'], { kind: 'delay', ms: 0 }],
+    ['returns a delay of 0 for a pushback of -0', ['-0'], { kind: 'delay', ms: 0 }],
+    ['decodes the bytes of a pushback as text', [Buffer.from('25')], { kind: 'delay', ms: 25 }],
+    [
+      'limits the delay of a pushback to the longest timer',
+      ['99999999999999999999'],
+      { kind: 'delay', ms: 2 ** 31 - 1 },
+    ],
+    ['returns stop for a pushback of a negative integer', ['-1'], { kind: 'stop', because: 'negative' }],
+    ['returns stop for a pushback of a word', ['soon'], { kind: 'stop', because: 'malformed' }],
+    ['returns stop for a pushback of a number with a unit', ['10ms'], { kind: 'stop', because: 'malformed' }],
+    ['returns stop for a pushback of a fraction', ['1.5'], { kind: 'stop', because: 'malformed' }],
+    ['returns stop for a pushback with an exponent', ['1e3'], { kind: 'stop', because: 'malformed' }],
+    ['returns stop for a pushback of an empty string', [''], { kind: 'stop', because: 'malformed' }],
+    [
+      'returns stop for repeated pushbacks, even if both are valid',
+      ['100', '10'],
+      { kind: 'stop', because: 'repeated' },
+    ],
+  ])('%s', (_, values, expected) => {
     expect(parsePushback(values)).toEqual(expected);
   });
 
-  it('parsePushback() returns only delays that a timer accepts, and returns none only if there is no value', () => {
+  it('returns only pushback delays that a timer accepts, and returns none only if there is no pushback value', () => {
     fc.assert(
       fc.property(fc.array(fc.string()), (values) => {
         const pushback = parsePushback(values);

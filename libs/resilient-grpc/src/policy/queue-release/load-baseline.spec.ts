@@ -8,13 +8,13 @@ function call(load: LoadBaseline, perSecond: number, from: number, until: number
 }
 
 describe('LoadBaseline', () => {
-  it('returns a rate of 0 before the first call', () => {
+  it('returns a call rate and a median latency of 0 before the first call', () => {
     const load = new LoadBaseline(0);
     expect(load.callsPerSecond(500)).toBe(0);
     expect(load.medianMs).toBe(0);
   });
 
-  it('counts calls per second over ten seconds', () => {
+  it('averages the call rate over ten seconds', () => {
     const load = new LoadBaseline(0);
     call(load, 200, 0, 30_000);
     expect(load.callsPerSecond(30_000)).toBeCloseTo(200, -1);
@@ -33,7 +33,7 @@ describe('LoadBaseline', () => {
     expect(load.callsPerSecond(16_000)).toBe(0);
   });
 
-  it('counts a call in the second in which it starts', () => {
+  it('counts a call toward the call rate in the second in which the call starts', () => {
     const load = new LoadBaseline(0);
     load.callStarted(999);
     load.callStarted(1_000);
@@ -114,7 +114,7 @@ describe('LoadBaseline after an outage', () => {
     expect(load.callsPerSecond(62_000)).toBeCloseTo(300, -1);
   });
 
-  it('excludes the outage from the lifetime of a new client', () => {
+  it('excludes an outage from the lifetime of a new client when it averages the call rate', () => {
     const load = new LoadBaseline(0);
     call(load, 100, 0, 4_000);
     load.freeze(4_000);
@@ -136,7 +136,7 @@ describe('LoadBaseline with a clock that does not start at 0', () => {
 });
 
 describe('LoadBaseline.medianMs', () => {
-  it('starts the median at the first latency and moves it by 5% toward each later latency', () => {
+  it('starts the median latency at the first latency and moves it by 5% toward each later latency', () => {
     const load = new LoadBaseline(0);
     load.answered(100);
     expect(load.medianMs).toBe(100);
@@ -148,14 +148,14 @@ describe('LoadBaseline.medianMs', () => {
     expect(load.medianMs).toBeCloseTo(100);
   });
 
-  it('moves the median by 1% after a hundred responses', () => {
+  it('moves the median latency by only 1% per response after a hundred responses', () => {
     const load = new LoadBaseline(0);
     for (let i = 0; i < 100; i++) load.answered(100);
     load.answered(1_000);
     expect(load.medianMs).toBeCloseTo(101);
   });
 
-  it('raises the median again after a latency of 0', () => {
+  it('raises the median latency again after a latency of 0', () => {
     const load = new LoadBaseline(0);
     load.answered(0);
     expect(load.medianMs).toBeGreaterThan(0);

@@ -17,9 +17,9 @@ const calls = (count: number, deadlineInMs?: number, waitedMs?: number): readonl
 
 describe('releaseDemand', () => {
   it.each<[string, readonly HeldCall[], Partial<ReleaseTimes>, number, number]>([
-    ['nothing if no call is held', [], {}, 0, 0],
-    ['the rate of the bound for calls without a deadline', calls(100), {}, 10, 0],
-    ['the rates of the bound and of the deadlines', calls(100, 2_000), {}, 10, 50],
+    ['no release rate if no call is held', [], {}, 0, 0],
+    ['the rate of the release bound for calls without a deadline', calls(100), {}, 10, 0],
+    ['the rates of the release bound and of the deadlines', calls(100, 2_000), {}, 10, 50],
     [
       'a higher rate if the latency shortens the time to the deadlines',
       calls(100, 2_000),
@@ -27,11 +27,17 @@ describe('releaseDemand', () => {
       10,
       100,
     ],
-    ['a higher rate if half of the bound has passed', calls(100, Infinity, 90_000), { readyAt: NOW - 5_000 }, 20, 0],
-    ['no burst if little of the bound is left', calls(100, Infinity, 90_000), { readyAt: NOW - 9_000 }, 30, 0],
-    ['no burst after the bound has passed', calls(100, Infinity, 90_000), { readyAt: NOW - 60_000 }, 30, 0],
     [
-      'the rate of the full bound for calls that started to wait after READY',
+      'a higher rate if half of the release bound has passed',
+      calls(100, Infinity, 90_000),
+      { readyAt: NOW - 5_000 },
+      20,
+      0,
+    ],
+    ['no burst if little of the release bound is left', calls(100, Infinity, 90_000), { readyAt: NOW - 9_000 }, 30, 0],
+    ['no burst after the release bound has passed', calls(100, Infinity, 90_000), { readyAt: NOW - 60_000 }, 30, 0],
+    [
+      'the rate of the full release bound for calls that started to wait after READY',
       calls(100, Infinity, 0),
       { readyAt: NOW - 60_000 },
       10,
@@ -39,7 +45,7 @@ describe('releaseDemand', () => {
     ],
     ['the rate of the strictest deadline', [...calls(10, 1_000), ...calls(10, 10_000)], {}, 2, 10],
     ['the rate of all calls before a late deadline', [...calls(10, 1_000), ...calls(90, 2_000)], {}, 10, 50],
-    ['nothing for calls that cannot meet their deadline', calls(100, 50), { latencyMs: 50 }, 0, 0],
+    ['no release rate for calls that cannot meet their deadline', calls(100, 50), { latencyMs: 50 }, 0, 0],
     ['the rate of a whole step for calls that can barely meet their deadline', calls(1, 1), {}, 0.1, 10],
   ])('demands %s (release bound of 10 s)', (_, held, times, floorPerSecond, deadlinePacePerSecond) => {
     const demand = releaseDemand(held, { ...TIMES, ...times }, WITHOUT_MARGIN);

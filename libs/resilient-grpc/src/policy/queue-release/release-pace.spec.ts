@@ -65,7 +65,7 @@ describe('ReleasePace with streams', () => {
     expect(runStreams(pace, 1_500, { oneOf: 10, afterMs })).toBeGreaterThan(600);
   });
 
-  it('does not count a failed stream as good in the step of its failure or in a later step', () => {
+  it('does not count a released stream that failed as accepted in the step of its failure or in a later step', () => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 400 });
     const open = (now: number): void => {
       for (let taken = pace.take(now); taken > 0; taken--) pace.opened();
@@ -96,7 +96,7 @@ describe('ReleasePace with streams', () => {
     expect(pace.callsPerSecond).toBe(50);
   });
 
-  it('counts a stream once, even if it is answered long after its release', () => {
+  it('counts a released stream once, even if it is answered long after its release', () => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 400 });
     for (let taken = pace.take(99); taken > 0; taken--) pace.opened();
     pace.take(200, 0);
@@ -118,7 +118,7 @@ describe('ReleasePace with streams', () => {
     expect(pace.callsPerSecond).toBe(200);
   });
 
-  it('does not count cancelled calls as calls without a response', () => {
+  it('does not count cancelled calls of a release as calls without a response', () => {
     const pace = new ReleasePace(USUAL);
     for (let taken = pace.take(50); taken > 0; taken--) pace.cancelled(50);
     pace.take(100, 0);
@@ -302,7 +302,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeGreaterThanOrEqual(grown);
   });
 
-  it('counts slow responses again one step after this process was delayed', () => {
+  it('reduces the release pace for slow responses again one step after this process was delayed', () => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
     pace.excuse(0);
@@ -311,7 +311,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(50);
   });
 
-  it('treats latencies up to twice the usual median plus 20 ms as usual', () => {
+  it('treats latencies of released calls up to twice the usual median plus 20 ms as usual', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 101, 40);
     expect(pace.callsPerSecond).toBeGreaterThan(50);
@@ -333,7 +333,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeGreaterThan(50);
   });
 
-  it('uses the latency of the first response as the usual latency if none is known', () => {
+  it('uses the latency of the first released call as the usual latency if no latency is known', () => {
     const pace = new ReleasePace({ ...USUAL, usualLatencyMs: 0 });
     run(pace, 0, 101, 400);
     expect(pace.callsPerSecond).toBeGreaterThan(50);

@@ -15,7 +15,7 @@ describe('delay before the next DNS lookup', () => {
     [60_000, 1, 0, 60_000],
     [2_147_483_647, 5, 0, 2_147_483_647],
   ])(
-    'maps dnsRefreshMs %i, %i failures, and the random number %d to a delay of %i ms',
+    'maps dnsRefreshMs %i, a count of %i failed lookups, and the random number %d to a delay of %i ms',
     (refreshMs, failures, random, delayMs) => {
       expect(dnsRefreshDelayMs(refreshMs, failures, () => random)).toBeCloseTo(delayMs, 6);
     },

@@ -44,7 +44,7 @@ describe('earlyReconnectMs', () => {
     expect(earlyReconnectMs({ ...RESTART, ...change }, middle)).toBeUndefined();
   });
 
-  it('makes six to nine attempts within the shortest default grace period if the peer does not use HTTP/2', () => {
+  it('makes six to nine connection attempts within the shortest default grace period if the peer does not use HTTP/2', () => {
     const failure = 'not-http2';
     const waitMs = (random: number, connectAttempts: number) =>
       earlyReconnectMs({ ...RESTART, failure, connectAttempts }, () => random) ?? 0;
@@ -138,7 +138,7 @@ describe('firstBackoffMs', () => {
     [1, 5_000, 1_500],
     [1, 800, 800],
   ])(
-    'varies the first backoff of 1 s by ±50%, up to the maximum (random %d, maximum %i ms: %i ms)',
+    'varies the first reconnect backoff of 1 s by ±50%, up to the maximum (random %d, maximum %i ms: %i ms)',
     (random, maxMs, expected) => {
       expect(firstBackoffMs(maxMs, () => random)).toBe(expected);
     },
@@ -153,7 +153,7 @@ describe('updateIntervalMs', () => {
     [4, 800],
     [5, 1_000],
     [5_000, 1_000],
-  ])('maps %i updates without addresses to an update interval of %i ms', (emptyUpdates, expected) => {
+  ])('maps %i resolver updates without addresses to an update interval of %i ms', (emptyUpdates, expected) => {
     expect(updateIntervalMs(emptyUpdates)).toBe(expected);
   });
 });
@@ -164,7 +164,7 @@ describe('pauseAfterUpdateMs', () => {
     [30, 300],
     [500, 5_000],
     [60_000, 5_000],
-  ])('maps an address update that took %i ms to a pause of %i ms', (tookMs, expected) => {
+  ])('maps an address update that took %i ms to a pause of %i ms before the next update', (tookMs, expected) => {
     expect(pauseAfterUpdateMs(tookMs)).toBe(expected);
   });
 });

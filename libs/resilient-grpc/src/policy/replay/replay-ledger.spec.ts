@@ -25,7 +25,7 @@ function replay(ledger: ReplayLedger<number, string>): number[] {
 }
 
 describe('ReplayLedger', () => {
-  it('sends each message once per call, in the order of addition', () => {
+  it('sends each message of a replay ledger once per call, in the order of addition', () => {
     const ledger = ledgerOf(3, 0);
     expect(ledger.send()).toEqual({ id: 1, message: 'message 1', bytes: 10 });
     expect(sendRest(ledger)).toEqual([2, 3]);
@@ -51,16 +51,16 @@ describe('ReplayLedger', () => {
   it.each<[string, Acknowledgment, number[], number[], number[]]>([
     // title, kind, acknowledged ids, number of messages that each removes, ids sent on the next call
     ['removes the acknowledged message', 'single', [1], [1], [2, 3, 4, 5]],
-    ['removes messages in any order', 'single', [3, 1, 4], [1, 1, 1], [2, 5]],
+    ['removes acknowledged messages in any order', 'single', [3, 1, 4], [1, 1, 1], [2, 5]],
     ['ignores a repeated acknowledgment', 'single', [2, 2], [1, 0], [1, 3, 4, 5]],
-    ['ignores an unknown id', 'single', [77], [0], [1, 2, 3, 4, 5]],
-    ['ignores an id that was never sent', 'single', [5], [0], [1, 2, 3, 4, 5]],
+    ['ignores the acknowledgment of an unknown id', 'single', [77], [0], [1, 2, 3, 4, 5]],
+    ['ignores the acknowledgment of an unsent message', 'single', [5], [0], [1, 2, 3, 4, 5]],
     ['removes all messages up to the acknowledged message', 'cumulative', [3], [3], [4, 5]],
     ['removes the remaining messages up to the acknowledged message', 'cumulative', [2, 4], [2, 2], [5]],
     ['ignores a cumulative acknowledgment of an earlier message', 'cumulative', [3, 2], [3, 0], [4, 5]],
     ['ignores a cumulative acknowledgment of an unsent message', 'cumulative', [5], [0], [1, 2, 3, 4, 5]],
-    ['removes all sent messages', 'cumulative', [4], [4], [5]],
-  ])('%s (%s %j)', (_, kind, acknowledged, counts, left) => {
+    ['removes all sent messages up to the last one', 'cumulative', [4], [4], [5]],
+  ])('%s (%s acknowledgment of %j)', (_, kind, acknowledged, counts, left) => {
     const ledger = ledgerOf(5, 4);
     expect(acknowledged.map((id) => ledger.acknowledge(id, kind))).toEqual(counts);
     expect(ledger.size).toBe(left.length);
@@ -93,7 +93,7 @@ describe('ReplayLedger', () => {
     expect(sendRest(ledger)).toEqual([5]);
   });
 
-  it('accepts an id again after its acknowledgment', () => {
+  it('accepts the id of a message again after its acknowledgment', () => {
     const ledger = ledgerOf(1, 1);
     expect(ledger.has(1)).toBe(true);
     ledger.acknowledge(1, 'single');
@@ -104,20 +104,20 @@ describe('ReplayLedger', () => {
 
   it.each<[string, LedgerLimits, number, number, boolean, boolean]>([
     // title, limits, messages in the ledger (10 bytes each), bytes of the next message, fits, isFull
-    ['reports room below the message limit', { messages: 3, bytes: Infinity }, 2, 1e9, true, false],
-    ['reports a full ledger at the message limit', { messages: 3, bytes: Infinity }, 3, 0, false, true],
-    ['reports room up to the byte limit', { messages: 9, bytes: 25 }, 2, 5, true, false],
-    ['reports no room beyond the byte limit', { messages: 9, bytes: 25 }, 2, 6, false, false],
-    ['reports a full ledger at the byte limit', { messages: 9, bytes: 20 }, 2, 1, false, true],
-    ['accepts an oversized message if the ledger is empty', { messages: 9, bytes: 25 }, 0, 1000, true, false],
-    ['accepts at least one message', { messages: 1, bytes: 1 }, 0, 2, true, false],
+    ['reports room in a replay ledger below the message limit', { messages: 3, bytes: Infinity }, 2, 1e9, true, false],
+    ['reports a full replay ledger at the message limit', { messages: 3, bytes: Infinity }, 3, 0, false, true],
+    ['reports room in a replay ledger up to the byte limit', { messages: 9, bytes: 25 }, 2, 5, true, false],
+    ['reports no room in a replay ledger beyond the byte limit', { messages: 9, bytes: 25 }, 2, 6, false, false],
+    ['reports a full replay ledger at the byte limit', { messages: 9, bytes: 20 }, 2, 1, false, true],
+    ['accepts an oversized message if the replay ledger is empty', { messages: 9, bytes: 25 }, 0, 1000, true, false],
+    ['accepts at least one message in a replay ledger', { messages: 1, bytes: 1 }, 0, 2, true, false],
   ])('%s', (_, limits, count, bytes, fits, isFull) => {
     const ledger = ledgerOf(count, count, limits);
     expect(ledger.fits(bytes)).toBe(fits);
     expect(ledger.isFull).toBe(isFull);
   });
 
-  it('acknowledges 200,000 messages without searching the list', () => {
+  it('acknowledges 200,000 replayed messages without searching the list of messages', () => {
     const count = 200_000;
     const ledger = ledgerOf(count, count);
     for (let id = 2; id <= count; id += 2) ledger.acknowledge(count + 2 - id, 'single');
@@ -125,7 +125,7 @@ describe('ReplayLedger', () => {
     expect([ledger.size, ledger.bytes, ledger.awaited]).toEqual([0, 0, 0]);
   });
 
-  it('keeps the same messages as a plain list for any sequence of operations', () => {
+  it('keeps the same messages in a replay ledger as in a plain list for any sequence of operations', () => {
     const step = fc.oneof(
       fc.record({ do: fc.constant('add' as const), bytes: fc.nat(9) }),
       fc.record({ do: fc.constant('send' as const) }),
@@ -184,6 +184,6 @@ it.each([
     { messages: 10, bytes: Infinity },
     { messages: 1_000, bytes: Infinity },
   ],
-])('raises buffer limits of %o to at least 1,000 messages and 1 MiB', (limits, expected) => {
+])('raises replay buffer limits of %o to at least 1,000 messages and 1 MiB', (limits, expected) => {
   expect(bufferLimits(limits)).toEqual(expected);
 });

@@ -23,8 +23,13 @@ const NOT_COMPARABLE_TWICE = ['not-comparable', 'not-comparable'];
 describe('CursorTrack.take', () => {
   it.each<[string, unknown, readonly unknown[], readonly unknown[]]>([
     ['reports ascending cursors as newer', 0, [1, 2, 5], ['newer', 'newer', 'newer', 5]],
-    ['accepts the seed as the first cursor', 3, [3, 4], ['newer', 'newer', 4]],
-    ['accepts the seed as the first cursor of a later call', 0, ['call', 0, 1], ['newer', 'newer', 1]],
+    ['accepts a cursor that equals the seed as the first cursor', 3, [3, 4], ['newer', 'newer', 4]],
+    [
+      'accepts a cursor that equals the seed as the first cursor of a later call',
+      0,
+      ['call', 0, 1],
+      ['newer', 'newer', 1],
+    ],
     [
       'reports cursors up to the last cursor as overlap at the start of a call',
       0,
@@ -37,7 +42,12 @@ describe('CursorTrack.take', () => {
       [1, 2, 'call', 2, 3, 2],
       ['newer', 'newer', 'overlap', 'newer', 'went-back', 3],
     ],
-    ['reports a regression within the first call', 0, [2, 1], ['newer', 'went-back', 2]],
+    [
+      'reports a regression if a lower cursor follows a newer cursor in the first call',
+      0,
+      [2, 1],
+      ['newer', 'went-back', 2],
+    ],
     ['reports a repeated cursor as the same', 0, [1, 1, 2, 2], ['newer', 'same', 'newer', 'same', 2]],
     [
       'reports a repeated cursor as overlap in the next call',
@@ -52,28 +62,33 @@ describe('CursorTrack.take', () => {
       [2n ** 60n + 1n, 2n ** 60n + 2n],
       ['newer', 'newer', 2n ** 60n + 2n],
     ],
-    ['accepts numbers up to 2^53 - 1', 0, [2 ** 53 - 2, 2 ** 53 - 1], ['newer', 'newer', 2 ** 53 - 1]],
+    ['accepts cursors up to 2^53 - 1', 0, [2 ** 53 - 2, 2 ** 53 - 1], ['newer', 'newer', 2 ** 53 - 1]],
     [
-      'reports numbers of 2^53 or more as not comparable',
+      'reports cursors of 2^53 or more as not comparable',
       0,
       [1, 2 ** 53, 2 ** 60],
       ['newer', ...NOT_COMPARABLE_TWICE, 1],
     ],
-    ['reports numbers of -(2^53) or less as not comparable', 0, [-(2 ** 53), -1e300], [...NOT_COMPARABLE_TWICE, 0]],
-    ['accepts Infinity, which is not a rounded number', 0, [1, Infinity], ['newer', 'newer', Infinity]],
-    ['reports NaN as not comparable', 0, [1, NaN], ['newer', 'not-comparable', 1]],
-    ['reports a string as not comparable if there is no compare function', 0, ['1'], ['not-comparable', 0]],
-    ['reports undefined and null as not comparable', 0, [undefined, null], ['not-comparable', 'not-comparable', 0]],
+    ['reports cursors of -(2^53) or less as not comparable', 0, [-(2 ** 53), -1e300], [...NOT_COMPARABLE_TWICE, 0]],
+    ['accepts the cursor Infinity, which is not a rounded number', 0, [1, Infinity], ['newer', 'newer', Infinity]],
+    ['reports the cursor NaN as not comparable', 0, [1, NaN], ['newer', 'not-comparable', 1]],
+    ['reports a string cursor as not comparable if there is no compare function', 0, ['1'], ['not-comparable', 0]],
+    [
+      'reports the cursors undefined and null as not comparable',
+      0,
+      [undefined, null],
+      ['not-comparable', 'not-comparable', 0],
+    ],
   ])('%s', (_, seed, steps, expected) => {
     expect(places(seed, ['call', ...steps])).toEqual(expected);
   });
 
-  it('uses the compare function for 64-bit ids in strings', () => {
+  it('compares cursors that are 64-bit ids in strings by the compare function', () => {
     const steps = ['call', '9', '10', 'call', '9', '10', '18446744073709551615'];
     expect(places('0', steps, byId)).toEqual(['newer', 'newer', 'overlap', 'overlap', 'newer', '18446744073709551615']);
   });
 
-  it('uses the compare function for numbers beyond 2^53', () => {
+  it('compares cursors that are numbers beyond 2^53 by the compare function', () => {
     expect(places(0, ['call', 2 ** 60], (a, b) => Number(a) - Number(b))).toEqual(['newer', 2 ** 60]);
   });
 
@@ -93,11 +108,11 @@ describe('CursorTrack.take', () => {
     );
   });
 
-  it('ignores an undefined seed before the first message', () => {
+  it('ignores an undefined cursor seed before the first message', () => {
     expect(places(undefined, ['call', '9', '10'], byId)).toEqual(['newer', 'newer', '10']);
   });
 
-  it('reports undefined, null, and NaN as not comparable even if the compare function accepts them', () => {
+  it('reports the cursors undefined, null, and NaN as not comparable even if the compare function accepts them', () => {
     const loose = (a: unknown, b: unknown): number => ((a as number) < (b as number) ? -1 : a === b ? 0 : +(a! > b!));
     expect(places(0, [1, undefined, null, NaN], loose)).toEqual([
       'newer',
@@ -145,7 +160,7 @@ describe('CursorTrack.heartbeat', () => {
 });
 
 describe('CursorTrack.heartbeat before the first message', () => {
-  it('replaces an undefined seed with the first heartbeat, but keeps a newer seed', () => {
+  it('replaces an undefined cursor seed with the first heartbeat, but keeps a newer seed', () => {
     expect(places(undefined, ['call', { heartbeat: '7' }, '8'], byId)).toEqual(['newer', '8']);
     expect(places(undefined, ['call', { heartbeat: '7' }], byId)).toEqual(['7']);
     expect(places(undefined, ['call', { heartbeat: undefined }, '8'], byId)).toEqual(['newer', '8']);

@@ -70,7 +70,7 @@ describe('failure kind', () => {
     },
   );
 
-  it('classifies a failure by the status code if the server sent the status', () => {
+  it('classifies a stream failure by the status code if the server sent the status', () => {
     const resumed = STATUS_NAMES.filter((name) => failureKind(failure('server', name)) === 'server');
     expect(resumed).toEqual([
       'CANCELLED',
@@ -105,7 +105,7 @@ describe('failure kind', () => {
     ['DEADLINE_EXCEEDED', 'Deadline exceeded after 1.002s', 'deadline'],
     ['DEADLINE_EXCEEDED', 'upstream request timeout', 'server'],
     ['NOT_FOUND', 'no such log', 'server'],
-  ])('maps %s with the message "%s" to the reason %s', (code, details, reason) => {
+  ])('maps a %s error with the message "%s" to the reason %s', (code, details, reason) => {
     expect(reasonByText(StatusCode[code], details)).toBe(reason);
   });
 });
@@ -150,11 +150,11 @@ describe('resume backoff', () => {
       { failure: undefined, progressed: true },
       100,
     ],
-  ])('waits %s (third wait)', (_, call, delayMs) => {
+  ])('delays the third resume by %s', (_, call, delayMs) => {
     expect(decide(ended(call), { attempts: 2, serverFailures: 1, waits: 2 })).toMatchObject({ delayMs });
   });
 
-  it('waits a random part of the initial backoff after a healthy call, with either jitter', () => {
+  it('delays a resume by a random part of the initial backoff after a healthy call, with either jitter', () => {
     const waits = (jitter: 'grpc' | 'full') =>
       [0, 0.25, 0.75].map((chance) => {
         const call = ended({ failure: QUIET, livedMs: 6_000 });
@@ -175,13 +175,13 @@ describe('resume backoff', () => {
     ]);
   });
 
-  it('waits after a call that reached its maximum age only if the call was short', () => {
+  it('delays a resume after a call that reached its maximum age only if the call was short', () => {
     const aged = { failure: undefined, aged: true };
     expect(decide(ended({ ...aged, livedMs: 5_000 }))).toMatchObject({ delayMs: 0 });
     expect(decide(ended({ ...aged, livedMs: 4_999 }))).toMatchObject({ delayMs: 100 });
   });
 
-  it('treats minHealthyMs below 1 s as 1 s, so that the backoff grows after immediate failures', () => {
+  it('treats minHealthyMs below 1 s as 1 s, so that the resume delay grows after immediate failures', () => {
     const short = Array<EndedCall>(3).fill(ended({ livedMs: MIN_LIFE_MS - 1 }));
     expect(history(short, { minHealthyMs: 0 })).toEqual([100, 200, 400]);
     expect(history([...short, ended({ livedMs: MIN_LIFE_MS })], { minHealthyMs: 0 }).at(-1)).toBe(50);
@@ -191,29 +191,29 @@ describe('resume backoff', () => {
     ['the retryAfterMs of the error', { retryAfterMs: 700 }, 700],
     ['the pushback from the server', { pushback: { kind: 'delay', ms: 900 } }, 900],
     ['the backoff if it is longer than retryAfterMs', { retryAfterMs: 20 }, 100],
-  ])('waits at least %s', (_, change, delayMs) => {
+  ])('delays a resume by at least %s', (_, change, delayMs) => {
     const call = ended({ failure: failure('server', 'UNAVAILABLE', change) });
     expect(decide(call)).toMatchObject({ delayMs });
   });
 
-  it('waits at least the retryAfterMs of the error after a long call with progress', () => {
+  it('delays a resume by at least the retryAfterMs of the error after a long call with progress', () => {
     const call = { failure: { ...LOST, retryAfterMs: 700 }, progressed: true, livedMs: 60_000 };
     expect(decide(call)).toMatchObject({ delayMs: 700 });
   });
 });
 
 describe('resume limits', () => {
-  it('ends the stream at the fifth server failure at one cursor', () => {
+  it('ends a resumable stream at the fifth server failure at one cursor', () => {
     const waits = [100, 200, 400, 800];
     expect(history(Array<EndedCall>(5).fill(ended({ failure: INTERNAL })))).toEqual([...waits, 'poison']);
   });
 
-  it('does not end the stream while the server or its proxy returns UNAVAILABLE', () => {
+  it('does not end a resumable stream while the server or its proxy returns UNAVAILABLE', () => {
     const unavailable = ended({ failure: failure('server', 'UNAVAILABLE') });
     expect(history(Array<EndedCall>(6).fill(unavailable)).at(-1)).toBe(3_200);
   });
 
-  it('does not count server failures of long calls, and resets the count after long calls', () => {
+  it('does not count server failures of long calls at one cursor, and resets the count after long calls', () => {
     const late = ended({ failure: INTERNAL, livedMs: 6_000 });
     const soon = Array<EndedCall>(4).fill(ended({ failure: INTERNAL }));
     const waits = [100, 200, 400, 800];
@@ -229,24 +229,24 @@ describe('resume limits', () => {
     ]);
   });
 
-  it('counts server failures of short calls even if minHealthyMs is 0 or the call progressed', () => {
+  it('counts server failures of short calls at one cursor even if minHealthyMs is 0 or the call progressed', () => {
     const progressed = ended({ failure: INTERNAL, progressed: true, livedMs: MIN_LIFE_MS - 1 });
     const stuck = Array<EndedCall>(4).fill(ended({ failure: INTERNAL, livedMs: MIN_LIFE_MS - 1 }));
     expect(history([progressed, ...stuck], { minHealthyMs: 0 })).toEqual([100, 200, 400, 800, 'poison']);
   });
 
-  it('does not end the stream after attempt timeouts, although their code is DEADLINE_EXCEEDED', () => {
+  it('does not end a resumable stream after attempt timeouts, although their code is DEADLINE_EXCEEDED', () => {
     const timedOut = ended({ failure: failure('attempt-timeout', 'DEADLINE_EXCEEDED') });
     expect(history(Array<EndedCall>(6).fill(timedOut)).at(-1)).toBe(3_200);
   });
 
-  it('counts a failure immediately after progress as the first at the new cursor', () => {
+  it('counts a server failure immediately after progress as the first at the new cursor', () => {
     const first = ended({ failure: INTERNAL, progressed: true });
     const stuck = Array<EndedCall>(4).fill(ended({ failure: INTERNAL }));
     expect(history([first, ...stuck])).toEqual([100, 200, 400, 800, 'poison']);
   });
 
-  it('does not count lost connections as server failures, and resets the count after progress', () => {
+  it('does not count lost connections as server failures at one cursor, and resets the count after progress', () => {
     const calls = [INTERNAL, LOST, INTERNAL, LOST, INTERNAL, LOST, INTERNAL, LOST].map((what) =>
       ended({ failure: what }),
     );
@@ -255,7 +255,7 @@ describe('resume limits', () => {
     expect(history([...calls, ended({ failure: INTERNAL })]).at(-1)).toBe('poison');
   });
 
-  it('counts calls that failed without progress against maxAttempts', () => {
+  it('counts calls of a resumable stream that failed without progress against maxAttempts', () => {
     const progress = ended({ progressed: true });
     const maxAttempts = 3;
     expect(history([ended(), ended(), ended()], { maxAttempts })).toEqual([100, 200, 'attempts-exhausted']);
@@ -269,7 +269,7 @@ describe('resume limits', () => {
     ]);
   });
 
-  it('does not count a call that ended cleanly against maxAttempts, and resets the count only if the call was long', () => {
+  it('does not count a call of a resumable stream that ended cleanly against maxAttempts, and resets the count only if the call was long', () => {
     const clean = ended({ failure: undefined });
     expect(history([ended(), clean, clean, ended()], { maxAttempts: 2 })).toEqual([
       100,
@@ -281,7 +281,7 @@ describe('resume limits', () => {
     expect(history([ended(), clean, long, ended()], { maxAttempts: 2 })).toEqual([100, 200, 50, 100]);
   });
 
-  it('ends the stream if the pushback forbids a retry', () => {
+  it('ends a resumable stream if the pushback forbids a retry', () => {
     const stop: Pushback = { kind: 'stop', because: 'negative' };
     expect(decide(ended({ failure: { ...INTERNAL, pushback: stop } }))).toEqual({
       action: 'fail',
@@ -292,7 +292,7 @@ describe('resume limits', () => {
 
 describe('onError decision', () => {
   it.each(['connection-lost', 'server', 'protocol', 'not-sent', undefined])(
-    'follows the decision of onError after a failure with reason %s',
+    'follows the decision of onError after a stream failure with reason %s',
     (reason) => {
       const call = { ...ended({ failure: failure(reason) }) };
       const because = reason === 'connection-lost' ? 'lost' : reason === 'server' ? 'server' : 'requested';
@@ -313,7 +313,7 @@ describe('onError decision', () => {
   );
 
   it.each(['deadline', 'cancelled', 'inbound-cancelled'])(
-    'accepts fail and complete but not resume from onError after a failure with reason %s',
+    'accepts fail and complete but not resume from onError after a stream failure with reason %s',
     (reason) => {
       const call = ended({ failure: failure(reason) });
       expect(decide({ ...call, requested: 'resume' })).toEqual({ action: 'fail', because: 'ended-by-caller' });
@@ -326,12 +326,15 @@ describe('onError decision', () => {
     ['server', 'NOT_FOUND'],
     ['server', 'INTERNAL'],
     ['protocol', 'INTERNAL'],
-  ] as const)('limits the resumes that onError requests after a failure (%s, %s)', (reason, code) => {
-    const call = ended({ failure: failure(reason, code), requested: 'resume' });
-    expect(history(Array<EndedCall>(5).fill(call))).toEqual([100, 200, 400, 800, 'poison']);
-    const exhausted = history(Array<EndedCall>(2).fill(call), { maxAttempts: 2 });
-    expect(exhausted).toEqual([100, 'attempts-exhausted']);
-  });
+  ] as const)(
+    'limits the resumes that onError requests after a stream failure (reason %s, code %s)',
+    (reason, code) => {
+      const call = ended({ failure: failure(reason, code), requested: 'resume' });
+      expect(history(Array<EndedCall>(5).fill(call))).toEqual([100, 200, 400, 800, 'poison']);
+      const exhausted = history(Array<EndedCall>(2).fill(call), { maxAttempts: 2 });
+      expect(exhausted).toEqual([100, 'attempts-exhausted']);
+    },
+  );
 });
 
 describe('any sequence of calls', () => {
@@ -342,7 +345,7 @@ describe('any sequence of calls', () => {
     requested: fc.constantFrom('resume', undefined),
   });
 
-  it('waits from 80 ms to 12 s after a short call, and at most the initial backoff after a long call', () => {
+  it('delays a resume by 80 ms to 12 s after a short call, and by at most the initial backoff after a long call', () => {
     fc.assert(
       fc.property(fc.array(call), fc.double({ min: 0, max: 0.999, noNaN: true }), (calls, chance) => {
         let state = INITIAL_RESUME_STATE;

@@ -4,21 +4,21 @@ import { backoffMs } from './backoff.js';
 import { DEFAULT_RETRY_POLICY } from './retry-policy.js';
 
 describe('backoffMs', () => {
-  it('doubles the backoff from 100 ms to 2 s by default', () => {
+  it('doubles the retry backoff from 100 ms to 2 s by default', () => {
     const waits = [0, 1, 2, 3, 4, 5, 6].map((index) => backoffMs(DEFAULT_RETRY_POLICY, index, () => 0.5));
     expect(waits).toEqual([100, 200, 400, 800, 1_600, 2_000, 2_000]);
   });
 
-  it('applies the jitter of ±20% after the maximum, so that even the longest backoff varies', () => {
+  it('applies the jitter of ±20% after the maximum, so that even the longest retry backoff varies', () => {
     expect(backoffMs(DEFAULT_RETRY_POLICY, 9, () => 0)).toBeCloseTo(1_600);
     expect(backoffMs(DEFAULT_RETRY_POLICY, 9, () => 1)).toBeCloseTo(2_400);
   });
 
-  it('decreases the backoff if the multiplier is below 1, which gRFC A6 allows', () => {
+  it('decreases the retry backoff if the multiplier is below 1, which gRFC A6 allows', () => {
     expect(backoffMs({ ...DEFAULT_RETRY_POLICY, backoffMultiplier: 0.5 }, 2, () => 0.5)).toBe(25);
   });
 
-  it('exceeds the maximum backoff by at most 20%, for any policy, index, and random number', () => {
+  it('exceeds the maximum retry backoff by at most 20%, for any policy, number of retries, and random number', () => {
     const positive = fc.double({ min: 0.001, max: 1e9, noNaN: true });
     fc.assert(
       fc.property(

@@ -90,7 +90,7 @@ describe('GOAWAY-rejected call', () => {
     expect(budget).toMatchObject({ failures: 0, requested: [] });
   });
 
-  it('applies the policy of the method to a GOAWAY-rejected call after the first resend', () => {
+  it('applies the retry policy of the method to a GOAWAY-rejected call after the first resend', () => {
     expect(decideRetry(input({ verdict: rejected }))).toMatchObject({ kind: 'policy', because: 'refused' });
     const other = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([StatusCode.ABORTED]) };
     expect(decideRetry(input({ verdict: rejected, policy: other }))).toEqual({ retry: false, because: 'fatal-status' });
@@ -113,7 +113,7 @@ describe('REFUSED_STREAM reset', () => {
     expect(decideRetry(input({ ...refused, ...unsafe }))).toEqual({ retry: false, because: 'not-safe-to-repeat' });
   });
 
-  it('retries a refused stream by the policy of its method', () => {
+  it('retries a refused stream by the retry policy of its method', () => {
     expect(decideRetry(input(refused))).toMatchObject({ kind: 'policy', delayMs: 100, because: 'refused' });
   });
 
@@ -131,14 +131,14 @@ describe('status replaced by UNAVAILABLE', () => {
   const lost = verdict('connection-lost', { originalCode: StatusCode.INTERNAL });
 
   it.each([StatusCode.INTERNAL, StatusCode.UNAVAILABLE])(
-    'retries INTERNAL that was replaced by UNAVAILABLE if the policy lists code %i',
+    'retries INTERNAL that was replaced by UNAVAILABLE if the retry policy lists code %i',
     (code) => {
       const policy = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([code]) };
       expect(decideRetry(input({ verdict: lost, policy }))).toMatchObject({ kind: 'policy' });
     },
   );
 
-  it('does not retry INTERNAL that was replaced by UNAVAILABLE if the policy lists neither code', () => {
+  it('does not retry INTERNAL that was replaced by UNAVAILABLE if the retry policy lists neither code', () => {
     const policy = { ...DEFAULT_RETRY_POLICY, retryableStatusCodes: new Set([StatusCode.ABORTED]) };
     expect(decideRetry(input({ verdict: lost, policy }))).toEqual({ retry: false, because: 'fatal-status' });
   });
@@ -161,7 +161,7 @@ describe('ENHANCE_YOUR_CALM reset', () => {
     expect(decideRetry(input({ ...overloaded, random: () => 0.5 }))).toMatchObject({ delayMs: 1_000 });
   });
 
-  it('retries a call later than 1 s after ENHANCE_YOUR_CALM if the backoff of the policy is longer', () => {
+  it('retries a call later than 1 s after ENHANCE_YOUR_CALM if the backoff of the retry policy is longer', () => {
     const policy = { ...DEFAULT_RETRY_POLICY, initialBackoffMs: 1_900 };
     expect(decideRetry(input({ ...overloaded, policy }))).toMatchObject({ delayMs: 1_900 });
   });
@@ -209,7 +209,7 @@ describe('retried attempt', () => {
       { kind: 'policy', because: 'credentials' },
     ],
     [
-      'waits exactly the pushback instead of the backoff',
+      'delays a retry by exactly the pushback instead of the backoff',
       { verdict: verdict('server'), pushback: { kind: 'delay', ms: 777 }, retriesSincePushback: 3 },
       { delayMs: 777, because: 'pushback' },
     ],
@@ -295,9 +295,9 @@ describe('final attempt', () => {
     ['a call with a negative pushback', { verdict: verdict('server'), pushback: stop('negative') }, 'pushback'],
     ['a call with a malformed pushback', { verdict: verdict('server'), pushback: stop('malformed') }, 'pushback'],
     ['a call with repeated pushbacks', { verdict: verdict('server'), pushback: stop('repeated') }, 'pushback'],
-    ['a lost call that the budget refuses', { budget: new CountingBudget(false) }, 'throttled'],
+    ['a lost call that the retry budget refuses', { budget: new CountingBudget(false) }, 'throttled'],
     [
-      'a refused call that the budget refuses',
+      'a refused call that the retry budget refuses',
       { verdict: verdict('refused'), budget: new CountingBudget(false) },
       'throttled',
     ],
@@ -355,39 +355,43 @@ describe('final attempt', () => {
     expect(decideRetry(input(change))).toEqual({ retry: false, because });
   });
 
-  it('returns the same decision object for every success', () => {
+  it('returns the same retry decision object for every success', () => {
     expect(decideRetry(input({ verdict: verdict('ok') }))).toBe(decideRetry(input({ verdict: verdict('ok') })));
   });
 });
 
 describe('retry budget', () => {
   it.each<[string, Partial<RetryInput>, number]>([
-    ['debits the budget for a listed status', { verdict: verdict('server') }, 1],
-    ['debits the budget for the failure of the last attempt of a call', { attempts: 4 }, 1],
-    ['debits the budget for a refused call', { verdict: verdict('refused') }, 1],
-    ['debits the budget for a call that serves a retry', { inRetryChain: true }, 1],
+    ['debits the retry budget for a listed status', { verdict: verdict('server') }, 1],
+    ['debits the retry budget for the failure of the last attempt of a call', { attempts: 4 }, 1],
+    ['debits the retry budget for a refused call', { verdict: verdict('refused') }, 1],
+    ['debits the retry budget for a call that serves a retry', { inRetryChain: true }, 1],
     [
-      'debits the budget for an unlisted status with a pushback that forbids retries',
+      'debits the retry budget for an unlisted status with a pushback that forbids retries',
       { verdict: verdict('server', { code: INVALID_ARGUMENT }), pushback: stop('negative') },
       1,
     ],
     [
-      'debits the budget for a pushback that forbids retries of a method without a policy',
+      'debits the retry budget for a pushback that forbids retries of a method without a retry policy',
       { verdict: verdict('server'), pushback: stop('malformed'), ...unsafe },
       1,
     ],
     [
-      'does not debit the budget for a call that an overloaded server refused',
+      'does not debit the retry budget for a call that an overloaded server refused',
       { verdict: verdict('overloaded'), pushback: stop('negative') },
       0,
     ],
-    ['does not debit the budget for an unlisted status', { verdict: verdict('server', { code: INVALID_ARGUMENT }) }, 0],
-    ['does not debit the budget for a success', { verdict: verdict('ok') }, 0],
-    ['does not debit the budget for a committed failure', { verdict: verdict('committed') }, 0],
-    ['does not debit the budget for a wait for the channel', { verdict: verdict('unsent') }, 0],
-    ['does not debit the budget for a call with retry: false', { disabled: true }, 0],
     [
-      'does not debit the budget for a request that is not replayable',
+      'does not debit the retry budget for an unlisted status',
+      { verdict: verdict('server', { code: INVALID_ARGUMENT }) },
+      0,
+    ],
+    ['does not debit the retry budget for a success', { verdict: verdict('ok') }, 0],
+    ['does not debit the retry budget for a committed failure', { verdict: verdict('committed') }, 0],
+    ['does not debit the retry budget for a wait for the channel', { verdict: verdict('unsent') }, 0],
+    ['does not debit the retry budget for a call with retry: false', { disabled: true }, 0],
+    [
+      'does not debit the retry budget for a request that is not replayable',
       { requestReplayable: false, pushback: stop('negative') },
       0,
     ],
@@ -397,7 +401,7 @@ describe('retry budget', () => {
     expect(budget.failures).toBe(failures);
   });
 
-  it('passes the lost connection to the retry budget', () => {
+  it('passes the lost connection of a failed attempt to the retry budget', () => {
     const budget = new CountingBudget();
     decideRetry(input({ budget }));
     decideRetry(input({ budget, verdict: verdict('server'), lostWith: undefined }));
@@ -409,7 +413,7 @@ describe('retry budget', () => {
     ['ends during a drain', { draining: true }],
     ['has too little time left', { remainingMs: 1 }],
     ['waits for the channel', { verdict: verdict('unsent') }],
-  ])('takes no token for a call that %s', (_, change) => {
+  ])('takes no retry token for a call that %s', (_, change) => {
     const budget = new DefaultBudget();
     decideRetry(input({ ...change, budget }));
     expect(budget.tokens(0)).toBe(10);
@@ -477,14 +481,14 @@ describe('any attempt', () => {
 });
 
 describe('precedence of reasons', () => {
-  it('returns the reason disabled instead of pushback if retry is false, and debits nothing', () => {
+  it('returns the reason disabled instead of pushback if retry is false, and does not debit the retry budget', () => {
     const budget = new CountingBudget();
     const decision = decideRetry(input({ disabled: true, pushback: stop('negative'), budget }));
     expect(decision).toEqual({ retry: false, because: 'disabled' });
     expect(budget.failures).toBe(0);
   });
 
-  it('returns the reason pushback for a refused call with a pushback that forbids retries, and debits one token', () => {
+  it('returns the reason pushback for a refused call with a pushback that forbids retries, and debits one retry token', () => {
     const budget = new CountingBudget();
     const decision = decideRetry(input({ verdict: verdict('refused'), pushback: stop('negative'), budget }));
     expect(decision).toEqual({ retry: false, because: 'pushback' });
@@ -496,7 +500,7 @@ describe('precedence of reasons', () => {
     expect(decideRetry(input({ verdict: broken }))).toMatchObject({ retry: true, because: 'connection-lost' });
   });
 
-  it('applies the policy of the method to failed credentials', () => {
+  it('applies the retry policy of the method to failed credentials', () => {
     const failed = verdict('local', { details: 'Getting metadata from plugin failed with error: x' });
     const policy = { ...DEFAULT_RETRY_POLICY, maxAttempts: 2, initialBackoffMs: 7, maxBackoffMs: 7 };
     // gRFC A54 replaces codes that only an application may send.

@@ -20,43 +20,60 @@ describe('chooseServiceConfig', () => {
     ['chooses no service config from an empty list', [], 'none'],
     ['chooses no service config if no choice matches', [{ clientLanguage: ['go'], ...config('a') }], 'none'],
     [
-      'matches all clients if a field of the choice is absent or empty',
+      'treats an absent or empty field of a service config choice as a match for all clients',
       [{ clientLanguage: [], clientHostname: [], ...config('a') }],
       'a',
     ],
-    ['treats a null field of a choice as absent', [{ clientLanguage: null, percentage: null, ...config('a') }], 'a'],
-    ['matches the language of a choice case-insensitively', [{ clientLanguage: ['GO', 'Node'], ...config('a') }], 'a'],
-    ['skips a choice for other languages', [{ clientLanguage: ['go', 'java'], ...config('a') }, config('b')], 'b'],
-    ['matches the exact host name of a choice', [{ clientHostname: ['pod-7'], ...config('a') }], 'a'],
     [
-      'matches the host name of a choice case-sensitively',
+      'treats a null field of a service config choice as absent',
+      [{ clientLanguage: null, percentage: null, ...config('a') }],
+      'a',
+    ],
+    [
+      'matches the language of a service config choice case-insensitively',
+      [{ clientLanguage: ['GO', 'Node'], ...config('a') }],
+      'a',
+    ],
+    [
+      'skips a service config choice for other languages',
+      [{ clientLanguage: ['go', 'java'], ...config('a') }, config('b')],
+      'b',
+    ],
+    ['matches the exact host name of a service config choice', [{ clientHostname: ['pod-7'], ...config('a') }], 'a'],
+    [
+      'matches the host name of a service config choice case-sensitively',
       [{ clientHostname: ['POD-7'], ...config('a') }, config('b')],
       'b',
     ],
     [
-      'skips a choice that contains only a part of the host name, or a longer name',
+      'skips a service config choice that contains only a part of the host name, or a longer name',
       [{ clientHostname: ['pod-77', 'pod'], ...config('a') }],
       'none',
     ],
     [
-      'matches a choice whose percentage is above the percentile of the client',
+      'matches a service config choice whose percentage is above the percentile of the client',
       [{ percentage: 31, ...config('a') }, config('b')],
       'a',
     ],
     [
-      'skips a choice whose percentage equals the percentile of the client',
+      'skips a service config choice whose percentage equals the percentile of the client',
       [{ percentage: 30, ...config('a') }, config('b')],
       'b',
     ],
-    ['matches no client with a choice at 0 percent', [{ percentage: 0, ...config('a') }], 'none', { percentile: 0 }],
     [
-      'matches all clients with a choice at 100 percent',
+      'matches no client with a service config choice at 0 percent',
+      [{ percentage: 0, ...config('a') }],
+      'none',
+      { percentile: 0 },
+    ],
+    [
+      'matches all clients with a service config choice at 100 percent',
       [{ percentage: 100, ...config('a') }],
       'a',
       { percentile: 99.999_999 },
     ],
     [
-      'requires all fields of a choice to match',
+      'requires all fields of a service config choice to match',
       [
         { clientLanguage: ['node'], clientHostname: ['pod-7'], percentage: 30, ...config('language and host') },
         { clientLanguage: ['node'], clientHostname: ['pod-8'], percentage: 31, ...config('language and percentage') },
@@ -104,7 +121,7 @@ describe('chooseServiceConfig', () => {
       'txt[0].clientHostname[1]: expected',
     ],
     ['an invalid choice after the one that matches', [config('a'), { percentage: 7.5, ...config('b') }], 'txt[1].perc'],
-  ])('rejects the whole list of choices because of %s', (_title, choices, problem) => {
+  ])('rejects a whole list of service config choices because of %s', (_title, choices, problem) => {
     expect(chosen(choices)).toEqual([expect.stringContaining(problem)]);
   });
 
@@ -117,7 +134,7 @@ describe('chooseServiceConfig', () => {
     expect(chooseServiceConfig(text, 'txt', CLIENT)).toMatchObject({ path: 'txt[1].serviceConfig' });
   });
 
-  it('applies a choice to exactly its percentage of clients', () => {
+  it('applies a service config choice to exactly its percentage of clients', () => {
     const percent = fc.integer({ min: 0, max: 100 });
     fc.assert(
       fc.property(percent, fc.integer({ min: 0, max: 99 }), (percentage, percentile) => {
@@ -126,7 +143,7 @@ describe('chooseServiceConfig', () => {
     );
   });
 
-  it('never throws, whatever text is passed as the list of choices', () => {
+  it('never throws, whatever text is passed as the list of service config choices', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
         expect(() => chosen(text)).not.toThrow();

@@ -10,12 +10,12 @@ describe('service config bounds', () => {
     ['depth', nested(MAX_CONFIG_DEPTH), nested(MAX_CONFIG_DEPTH + 1)],
     ['values', Array(MAX_CONFIG_VALUES - 1).fill(0), Array(MAX_CONFIG_VALUES).fill(0)],
     ['characters', ['x'.repeat(MAX_CONFIG_CHARACTERS)], { ['x'.repeat(MAX_CONFIG_CHARACTERS)]: 'y' }],
-  ])('accepts a document at the limit of %s and rejects a document beyond the limit', (what, largest, tooMuch) => {
+  ])('accepts a service config at the limit on %s and rejects one beyond the limit', (what, largest, tooMuch) => {
     expect(exceededBound(largest)).toBeUndefined();
     expect(exceededBound(tooMuch)).toContain(what);
   });
 
-  it('rejects an array and a Buffer by their length without reading them', () => {
+  it('rejects an array and a Buffer in a service config by their length without reading them', () => {
     const unread = new Proxy(Array(MAX_CONFIG_VALUES), {
       ownKeys: () => {
         throw new Error('the array was read');
@@ -44,7 +44,7 @@ describe('service config bounds', () => {
     expect(chooseServiceConfig(text, 'record', client)).toMatchObject({ ok: false, problems: [problem] });
   });
 
-  it('rejects a list of choices that is nested too deeply', () => {
+  it('rejects a list of service config choices that is nested too deeply', () => {
     const text = JSON.stringify([{ serviceConfig: { a: nested(MAX_CONFIG_DEPTH) } }]);
     expect(chooseServiceConfig(text, 'record', { hostname: 'a', percentile: 0 }).ok).toBe(false);
   });
@@ -65,7 +65,7 @@ describe('service config problems', () => {
     ['a name', { methodConfig: [{ name: [{ service: 'S'.repeat(100_000) }, { service: 'S'.repeat(100_000) }] }] }],
     ['a method without a service', { methodConfig: [{ name: [{ method: 'm'.repeat(100_000) }] }] }],
     ['the name of a policy', { loadBalancingConfig: [{ ['p'.repeat(100_000)]: 1 }] }],
-  ])('truncates a long value in the message of a problem: %s', (_what, config) => {
+  ])('truncates a long value in the message of a service config problem: %s', (_what, config) => {
     const parsed = parseServiceConfig(config, 'serviceConfig');
     if (parsed.ok) throw new Error('the document was accepted');
     for (const { path, message } of parsed.problems) expect(`${path}: ${message}`.length).toBeLessThan(500);

@@ -125,7 +125,7 @@ describe('valid service config', () => {
     });
   });
 
-  it('accepts a maxAttempts above the limit of the client', () => {
+  it('accepts a maxAttempts in a service config above the limit of the client', () => {
     const result = parse(withRetry({ maxAttempts: 100 }));
     expect(result).toMatchObject({ ok: true, config: { methodConfig: [{ retry: { maxAttempts: 100 } }] } });
     expect(parse(withMethod({ hedgingPolicy: { maxAttempts: 100 } }))).toMatchObject({
@@ -140,7 +140,7 @@ describe('valid service config', () => {
     ['0.07s', 70],
     ['0.000000001s', 0.000001],
     ['3600s', 3_600_000],
-  ])('reads a duration of %s as %d ms', (timeout, timeoutMs) => {
+  ])('reads the timeout %s of a method config as %d ms', (timeout, timeoutMs) => {
     expect(configOf(withMethod({ timeout })).methodConfig[0]).toMatchObject({ timeoutMs });
   });
 });
@@ -163,42 +163,42 @@ describe('invalid service config', () => {
     ],
     ['a method config that is not an object', { methodConfig: [7] }, '$.methodConfig[0]: expected an object, got 7'],
     [
-      'missing names',
+      'a method config without names',
       { methodConfig: [{}] },
       '$.methodConfig[0].name: expected a list of names, such as [{ "service": "orders.v1.Orders" }], got nothing',
     ],
     [
-      'an empty list of names',
+      'a method config with an empty list of names',
       withMethod({ name: [] }),
       '$.methodConfig[0].name: expected at least one name, got an array of length 0; write [{}] for all methods',
     ],
     [
-      'a name that is a string',
+      'a method config with a name that is a string',
       withMethod({ name: ['a.B/Get'] }),
       '$.methodConfig[0].name[0]: expected an object with service and method, got "a.B/Get"',
     ],
     [
-      'a method without a service',
+      'a method name without a service',
       withMethod({ name: [{ method: 'Get' }] }),
       '$.methodConfig[0].name[0].method: expected a service for method "Get", got none; write the full name of its service in "service"',
     ],
     [
-      'a service that is not a string',
+      'a service name that is not a string',
       withMethod({ name: [{ service: 7 }] }),
       '$.methodConfig[0].name[0].service: expected a string, got 7',
     ],
     [
-      'an unknown key in a name',
+      'an unknown key in a name of a method config',
       withMethod({ name: [{ service: 'a.B', Method: 'Get' }] }),
       "$.methodConfig[0].name[0].Method: unknown key; did you mean 'method'?",
     ],
     [
-      'a duplicate name',
+      'a duplicate name of a method config',
       { methodConfig: [{ name: NAME }, { name: [{}, ...NAME] }] },
       '$.methodConfig[1].name[1]: repeats orders.v1.Orders/ from clients.orders.serviceConfig.methodConfig[0].name[0]; write it once',
     ],
     [
-      "grpc-js's key for a limit",
+      "grpc-js's key for a message size limit",
       withMethod({ maxRequestBytes: 7 }),
       '$.methodConfig[0].maxRequestBytes: unknown key; write maxRequestMessageBytes',
     ],
@@ -231,13 +231,13 @@ describe('invalid service config', () => {
       '$.methodConfig[0].waitForReady: expected true or false, got "true"',
     ],
     [
-      'a negative limit',
+      'a negative message size limit',
       withMethod({ maxResponseMessageBytes: -1 }),
       '$.methodConfig[0].maxResponseMessageBytes: expected an integer of 0 or more, got -1',
     ],
-    ['a limit in quotes', withMethod({ maxResponseMessageBytes: '7' }), 'got "7"; write 7 without quotes'],
+    ['a message size limit in quotes', withMethod({ maxResponseMessageBytes: '7' }), 'got "7"; write 7 without quotes'],
     [
-      'a single attempt',
+      'a maxAttempts of 1 in a retry policy',
       withRetry({ maxAttempts: 1 }),
       '$.methodConfig[0].retryPolicy.maxAttempts: expected an integer of 2 or more, got 1',
     ],
@@ -253,37 +253,41 @@ describe('invalid service config', () => {
       '$.methodConfig[0].retryPolicy.maxBackoff: expected a duration above 0',
     ],
     [
-      'a multiplier of 0',
+      'a backoffMultiplier of 0',
       withRetry({ backoffMultiplier: 0 }),
       '$.methodConfig[0].retryPolicy.backoffMultiplier: expected a number above 0, got 0',
     ],
-    ['an infinite multiplier', withRetry({ backoffMultiplier: Infinity }), 'got Infinity'],
+    ['an infinite backoffMultiplier', withRetry({ backoffMultiplier: Infinity }), 'got Infinity'],
     [
-      'an empty list of codes',
+      'an empty list of status codes',
       withRetry({ retryableStatusCodes: [] }),
       '$.methodConfig[0].retryPolicy.retryableStatusCodes: expected at least one status code, got an array of length 0; write ["UNAVAILABLE"]',
     ],
     [
-      'codes that are not a list',
+      'status codes that are not a list',
       withRetry({ retryableStatusCodes: 'UNAVAILABLE' }),
       'expected a list of status codes, such as ["UNAVAILABLE"], got "UNAVAILABLE"',
     ],
     [
-      'an unknown code',
+      'an unknown status code',
       withRetry({ retryableStatusCodes: ['OFFLINE'] }),
       '$.methodConfig[0].retryPolicy.retryableStatusCodes[0]: expected the name of a status code or a number from 0 to 16, got "OFFLINE"',
     ],
     [
-      'a code above 16',
+      'a status code above 16',
       withRetry({ retryableStatusCodes: [14, 17] }),
       'retryableStatusCodes[1]: expected the name of a status code or a number from 0 to 16, got 17',
     ],
     [
-      'a code in another spelling',
+      'a status code in another spelling',
       withRetry({ retryableStatusCodes: ['DeadlineExceeded'] }),
       'got "DeadlineExceeded"; write "DEADLINE_EXCEEDED"',
     ],
-    ['a numeric code in quotes', withRetry({ retryableStatusCodes: ['14'] }), 'got "14"; write 14 without quotes'],
+    [
+      'a numeric status code in quotes',
+      withRetry({ retryableStatusCodes: ['14'] }),
+      'got "14"; write 14 without quotes',
+    ],
     [
       'a timeout per attempt',
       withRetry({ perAttemptRecvTimeout: '1s' }),
@@ -300,7 +304,7 @@ describe('invalid service config', () => {
       '$.methodConfig[0].hedgingPolicy: cannot be combined with retryPolicy; write only one of them',
     ],
     [
-      'a single hedged attempt',
+      'a maxAttempts of 1 in a hedging policy',
       withMethod({ hedgingPolicy: { maxAttempts: 1 } }),
       '$.methodConfig[0].hedgingPolicy.maxAttempts: expected an integer of 2 or more, got 1',
     ],
@@ -315,7 +319,7 @@ describe('invalid service config', () => {
       '$.loadBalancingConfig: expected a list of policies, such as [{ "round_robin": {} }], got an object with round_robin',
     ],
     [
-      'two policies in one entry',
+      'two load balancing policies in one entry',
       { loadBalancingConfig: [{ a: {}, b: {} }] },
       '$.loadBalancingConfig[0]: expected exactly one key, the name of the policy, got an object with a, b; write an entry for each policy',
     ],
@@ -407,7 +411,11 @@ describe('nearly valid service config', () => {
       { methodConfig: [{ name: [{}] }, { name: [{}] }] },
       ['$.methodConfig[1].name[0]: repeats all methods from $.methodConfig[0].name[0]; write it once'],
     ],
-    ['throttling that is not an object', { retryThrottling: 5 }, ['$.retryThrottling: expected an object, got 5']],
+    [
+      'a retryThrottling that is not an object',
+      { retryThrottling: 5 },
+      ['$.retryThrottling: expected an object, got 5'],
+    ],
     [
       'a tokenRatio that is truncated to 0',
       { retryThrottling: { maxTokens: 1, tokenRatio: 0.0009 } },
@@ -424,7 +432,7 @@ describe('nearly valid service config', () => {
       [expect.stringContaining('hedgingPolicy.nonFatalStatusCodes: ')],
     ],
     [
-      'a method that is not a string',
+      'a method name that is not a string',
       { methodConfig: [{ name: [{ service: 'a.B', method: 5 }] }] },
       ['$.methodConfig[0].name[0].method: expected a string, got 5'],
     ],
@@ -434,17 +442,17 @@ describe('nearly valid service config', () => {
       [expect.stringContaining('write maxResponseMessageBytes')],
     ],
     [
-      'a blank code',
+      'a blank status code',
       withRetry({ retryableStatusCodes: [' '] }),
       [expect.stringMatching(/retryableStatusCodes\[0\]: .*, got " "$/)],
     ],
     [
-      'a code with a trailing space',
+      'a status code with a trailing space',
       withRetry({ retryableStatusCodes: ['unavailable '] }),
       [expect.stringMatching(/retryableStatusCodes\[0\]: .*, got "unavailable "; write "UNAVAILABLE"$/)],
     ],
     [
-      'names as strings',
+      'a method config with several names that are strings',
       withMethod({ name: ['a.B/Get', 'a.B/List'] }),
       [expect.stringContaining('name[0]: expected an object'), expect.stringContaining('name[1]: expected an object')],
     ],

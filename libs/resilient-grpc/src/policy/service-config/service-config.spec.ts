@@ -16,13 +16,13 @@ const config: ParsedServiceConfig = {
 };
 
 describe('lookupMethodConfig', () => {
-  it('returns the config of the method without merging it with other configs', () => {
+  it('returns the method config of a method without merging it with other method configs', () => {
     expect(lookupMethodConfig(config, 'a.Orders', 'Get')).toBe(config.methodConfig[2]);
   });
-  it('returns the config of the service if the method has none', () => {
+  it('returns the method config of the service if the method has none', () => {
     expect(lookupMethodConfig(config, 'a.Orders', 'List')).toBe(config.methodConfig[1]);
   });
-  it('returns the default config if the service has none', () => {
+  it('returns the default method config if the service has none', () => {
     expect(lookupMethodConfig(config, 'b.Users', 'Get')).toBe(config.methodConfig[0]);
   });
   it('returns undefined if no method config matches', () => {

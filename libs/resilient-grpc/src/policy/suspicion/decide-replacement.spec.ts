@@ -15,7 +15,7 @@ describe('decideReplacement', () => {
       [MINUTE, 2 * MINUTE, 10 * MINUTE],
     ],
     [
-      'counts replacements within ten seconds as one',
+      'counts replacements of connections within ten seconds as one',
       [0, MINUTE, 2 * MINUTE],
       2 * MINUTE + 9_999,
       [0, MINUTE, 2 * MINUTE],
@@ -27,7 +27,7 @@ describe('decideReplacement', () => {
   it.each<[string, number]>([
     ['ten seconds after the third', 2 * MINUTE + 10_000],
     ['until ten minutes after the first', 10 * MINUTE - 1],
-  ])('refuses a fourth replacement %s', (_, now) => {
+  ])('refuses a fourth replacement of a connection %s', (_, now) => {
     const past = [0, MINUTE, 2 * MINUTE];
     expect(decideReplacement(past, now, POLICY)).toEqual({ replace: false, because: 'too-many', replacements: past });
   });

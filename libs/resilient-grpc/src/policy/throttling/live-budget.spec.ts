@@ -14,7 +14,7 @@ describe('LiveBudget', () => {
     expect(new LiveBudget(undefined).current.tokens(0)).toBe(10);
   });
 
-  it('applies the throttle of the service config', () => {
+  it('applies the retry throttle of the service config', () => {
     const budget = new LiveBudget(SAMPLE);
     fail(budget, 5);
     expect(budget.current.tryRetry(0)).toBe(false);
@@ -23,7 +23,7 @@ describe('LiveBudget', () => {
     expect(budget.current.tryRetry(0)).toBe(true);
   });
 
-  it('applies the default budget if the service config has no throttle', () => {
+  it('applies the default retry budget if the service config has no throttle', () => {
     const budget = new LiveBudget(undefined);
     fail(budget, 5);
     expect(budget.current.tokens(0)).toBe(10);
@@ -36,14 +36,14 @@ describe('LiveBudget', () => {
     ['a half-full budget stays half-full', 5, 100, 50],
     ['60% stays 60%', 4, 5, 3],
     ['an empty budget stays empty', 10, 1_000, 0],
-  ])('keeps the share of tokens if maxTokens changes: %s', (_title, failures, maxTokens, tokens) => {
+  ])('keeps the share of retry tokens if maxTokens changes: %s', (_title, failures, maxTokens, tokens) => {
     const budget = new LiveBudget(SAMPLE);
     fail(budget, failures);
     budget.change({ maxTokens, tokenRatio: 0.1 }, 0);
     expect(budget.current.tokens(0)).toBe(tokens);
   });
 
-  it('applies a new tokenRatio and keeps the tokens', () => {
+  it('applies a new tokenRatio and keeps the retry tokens', () => {
     const budget = new LiveBudget(SAMPLE);
     fail(budget, 5);
     budget.change({ maxTokens: 10, tokenRatio: 2 }, 0);
@@ -51,7 +51,7 @@ describe('LiveBudget', () => {
     expect(budget.current.tokens(0)).toBe(7);
   });
 
-  it('keeps the share of tokens if a throttle replaces the default budget, and vice versa', () => {
+  it('keeps the share of retry tokens if a throttle replaces the default budget, and vice versa', () => {
     const budget = new LiveBudget(undefined);
     for (let i = 0; i < 8; i++) budget.current.tryRetry(0);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 0);
@@ -62,14 +62,14 @@ describe('LiveBudget', () => {
     expect(budget.current.tryRetry(0)).toBe(true);
   });
 
-  it('includes the tokens that were refilled before a throttle replaces the default budget', () => {
+  it('includes the retry tokens that were refilled before a throttle replaced the default budget', () => {
     const budget = new LiveBudget(undefined);
     for (let i = 0; i < 10; i++) budget.current.tryRetry(0);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 60_000);
     expect(budget.current.tokens(60_000)).toBeCloseTo(30, 6);
   });
 
-  it('does not return the tokens withheld by a stall when a throttle replaces the default budget', () => {
+  it('does not return the retry tokens withheld by a stall when a throttle replaces the default budget', () => {
     const budget = new LiveBudget(undefined);
     budget.current.onDeadline(3_000, 1_000);
     budget.current.onDeadline(3_000, 1_000);
@@ -78,7 +78,7 @@ describe('LiveBudget', () => {
     expect(budget.current.tryRetry(3_000)).toBe(false);
   });
 
-  it('keeps the state of the budget if the new config is equal', () => {
+  it('keeps the state of the retry budget if the new service config is equal', () => {
     const budget = new LiveBudget(undefined);
     // The first retry takes a token for this lost connection; later retries take none.
     const lostWith = { connection: {}, acceptsNoStreams: true };

@@ -34,7 +34,7 @@ describe('A6Throttle', () => {
     expect(throttle.tryRetry()).toBe(false);
   });
 
-  it('returns exactly tokenRatio tokens per success, up to maxTokens', () => {
+  it('returns exactly tokenRatio tokens to an A6 throttle per success, up to maxTokens', () => {
     const throttle = new A6Throttle(sample);
     repeat(5, () => throttle.onFailure());
     repeat(3, () => throttle.onSuccess());
@@ -99,7 +99,7 @@ describe('DefaultBudget', () => {
       expect(granted).toEqual([...Array.from({ length: 10 }, () => true), false]);
     });
 
-    it('returns withheld tokens with each success, even if no token was taken', () => {
+    it('returns withheld retry tokens with each success, even if no token was taken', () => {
       const budget = new DefaultBudget();
       stall(budget, 2);
       repeat(10, () => budget.onSuccess(3_000));
@@ -108,7 +108,7 @@ describe('DefaultBudget', () => {
       expect(budget.tokens(3_000)).toBe(10);
     });
 
-    it('returns all withheld tokens 5 s after the last deadline', () => {
+    it('returns all withheld retry tokens 5 s after the last deadline', () => {
       const budget = new DefaultBudget();
       stall(budget, 6);
       expect(budget.tryRetry(7_999)).toBe(false);
@@ -154,7 +154,7 @@ describe('DefaultBudget', () => {
     expect(budget.tokens(1e9)).toBe(10);
   });
 
-  it('takes one token for 512 attempts that are lost on one open connection within 128 ms', () => {
+  it('takes one retry token for 512 attempts that are lost on one open connection within 128 ms', () => {
     const budget = new DefaultBudget();
     const connection = open();
     for (let i = 0; i < 512; i++) expect(budget.tryRetry(i / 4, connection)).toBe(true);
@@ -167,7 +167,7 @@ describe('DefaultBudget', () => {
 
     it.each<[string, readonly Step[], number]>([
       [
-        'takes one token if the connection is closed, regardless of the time between attempts',
+        'takes one retry token for lost attempts of a closed connection, regardless of the time between the attempts',
         [
           [0, CLOSED],
           [300, CLOSED],
@@ -177,7 +177,7 @@ describe('DefaultBudget', () => {
         1,
       ],
       [
-        'takes one token if the connection is closed 250 ms after the first attempt',
+        'takes one retry token for lost attempts if their connection closes within 250 ms after the first one',
         [
           [0, !CLOSED],
           [250, CLOSED],
@@ -187,7 +187,7 @@ describe('DefaultBudget', () => {
         1,
       ],
       [
-        'takes a second token if the connection is closed more than 250 ms after the first attempt',
+        'takes a second retry token for lost attempts if their connection closes more than 250 ms after the first one',
         [
           [0, !CLOSED],
           [251, CLOSED],
@@ -197,7 +197,7 @@ describe('DefaultBudget', () => {
         2,
       ],
       [
-        'takes one token per 250 ms while the connection stays open',
+        'takes one retry token per 250 ms for lost attempts while their connection stays open',
         [
           [0, !CLOSED],
           [250, !CLOSED],
@@ -207,7 +207,7 @@ describe('DefaultBudget', () => {
         3,
       ],
       [
-        'takes no further token if a late reset reports a closed connection as open',
+        'takes no further retry token if a late reset reports a closed connection as open',
         [
           [0, CLOSED],
           [300, !CLOSED],
@@ -235,7 +235,7 @@ describe('DefaultBudget', () => {
     });
   });
 
-  it('takes one token per lost connection', () => {
+  it('takes one retry token per lost connection', () => {
     const budget = new DefaultBudget();
     const [a, b, c] = [closed(), closed(), closed()];
     for (const connection of [a, b, a, c, b]) budget.tryRetry(0, connection);
@@ -252,7 +252,7 @@ describe('DefaultBudget', () => {
     expect(budget.tryRetry(1, other)).toBe(true);
   });
 
-  it('takes further tokens while streams of an open connection are reset', () => {
+  it('takes further retry tokens while streams of an open connection are reset', () => {
     const budget = new DefaultBudget();
     let granted = 0;
     const connection = open();

@@ -208,7 +208,7 @@ describe('stopped call', () => {
     expect(types()).toContain('handler-failed');
   });
 
-  it("aborts the signal and delivers queued messages before it ends the stream with OK if onDrain is 'complete'", async () => {
+  it("aborts the signal of a draining stream, delivers its queued messages, and then ends the stream with OK if onDrain is 'complete'", async () => {
     const { calls, serve } = makeServer({ onDrain: 'complete' });
     const source = new Subject<unknown>();
     const { wire, call } = serve('server-stream', () => source);

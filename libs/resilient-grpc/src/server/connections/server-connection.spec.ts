@@ -80,7 +80,7 @@ describe('maxConnectionAgeMs', () => {
     [0, 9_000],
     [0.5, 10_000],
     [0.999_999, 11_000],
-  ])('closes the connection at the configured age ±10%% (random number %d)', async (chance, endsAt) => {
+  ])('closes a connection to the server at the configured age ±10%% (random number %d)', async (chance, endsAt) => {
     const { clock, session, log } = connection({ maxConnectionAgeMs: 10_000 }, chance);
     await clock.advanceAsync(endsAt - 1);
     expect(session.closed).toBe(false);
@@ -117,7 +117,7 @@ describe('maxConnectionAgeMs', () => {
     expect(socket.destroyed).toBe(true);
   });
 
-  it('does not report the end of the grace period if the session has already closed', async () => {
+  it('does not report the end of the grace period of an old connection if its session has already closed', async () => {
     const { clock, session, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 500 });
     await clock.advanceAsync(10_000);
     session.destroyed = true;
@@ -125,7 +125,7 @@ describe('maxConnectionAgeMs', () => {
     expect(log).toEqual(['10.0.0.7:4711 age']);
   });
 
-  it('ignores the maximum age if the connection is already ending', async () => {
+  it('ignores the maximum age of a connection that is already ending', async () => {
     const { connection: made, clock, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 0 });
     made.end();
     await clock.advanceAsync(20_000);
@@ -191,7 +191,7 @@ describe('connectionIdleTimeoutMs', () => {
     expect(session.closed).toBe(true);
   });
 
-  it('starts no idle timer while a stream is open or after the connection began to close', async () => {
+  it('starts no idle timer of a connection while a stream is open or after the connection began to close', async () => {
     const { connection: made, clock } = connection({ connectionIdleTimeoutMs: 5_000 });
     await clock.advanceAsync(1_000);
     openStream(made)();
@@ -203,7 +203,7 @@ describe('connectionIdleTimeoutMs', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('measures the idle timeout from the last of many calls with a single timer', async () => {
+  it('measures the idle timeout of a connection from the last of many calls with a single timer', async () => {
     const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
     for (let call = 0; call < 10; call += 1) {
       await clock.advanceAsync(1_000);

@@ -125,7 +125,7 @@ function stream(from: ClientHttp2Session): ClientHttp2Stream {
 }
 
 describe('ServerConnections', () => {
-  it('listens with the configured backlog', async () => {
+  it('listens for connections with the configured backlog', async () => {
     const { listened, port } = await bound({ backlog: 17 });
     expect(listened).toEqual([{ host: '127.0.0.1', port: 0, backlog: 17 }]);
     expect(port).toBeGreaterThan(0);

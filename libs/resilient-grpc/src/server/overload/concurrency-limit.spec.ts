@@ -166,7 +166,7 @@ describe('ConcurrencyLimit', () => {
   it.each([
     ['a method', { max: 1, maxQueued: 1 }, { path: PATH, maxConcurrent: 1, maxQueued: 1 }],
     ['the server', { max: 10, serverMax: 1, maxQueued: 1 }, { path: undefined, maxConcurrent: 1, maxQueued: 1 }],
-  ])('reports the limit of %s that causes an overload', (_, options, limit) => {
+  ])('reports the concurrency limit of %s that causes an overload', (_, options, limit) => {
     const { call, overloads } = makeServer(options);
     for (let index = 0; index < 3; index++) call();
     expect(overloads).toMatchObject([{ phase: 'begin', queued: 1, limit }]);
@@ -186,7 +186,7 @@ describe('ConcurrencyLimit', () => {
     expect([calls.size, calls.lingeringHandlers]).toEqual([0, 0]);
   });
 
-  it('uses nearly the whole capacity for calls that can meet their deadlines, and refuses the other calls, at a load of ten times the capacity', async () => {
+  it('uses nearly the whole capacity of a server for calls that can meet their deadlines, and refuses the other calls, at a load of ten times the capacity', async () => {
     const { call, clock, finish, running, codes, started } = makeServer({ max: 10 });
     const endsAt = new Map<number, number>();
     // 10 handlers of 50 ms serve 200 calls per second.
@@ -233,14 +233,14 @@ describe("ConcurrencyLimit 'adaptive'", () => {
     return { limits, good: codes().filter((code) => code === StatusCode.OK).length / (200 * seconds) };
   };
 
-  it('uses nearly the whole capacity at a load of ten times the capacity, and keeps the adaptive limit between 4 and 40', async () => {
+  it('uses nearly the whole capacity of a server at a load of ten times the capacity, and keeps the adaptive concurrency limit between 4 and 40', async () => {
     const { limits, good } = await load({ seconds: 60, max: 'adaptive' });
     expect(good).toBeGreaterThan(0.95);
     expect(Math.max(...limits)).toBeLessThanOrEqual(40);
     expect(Math.min(...limits)).toBeGreaterThanOrEqual(4);
   });
 
-  it('reports the current adaptive limit and the numbers of running and waiting calls', () => {
+  it('reports the current adaptive concurrency limit and the numbers of running and waiting calls', () => {
     const { call, state } = makeServer({ max: 'adaptive', serverMax: 30 });
     for (let index = 0; index < 25; index++) call();
     expect(state.snapshot().limits).toEqual([
@@ -249,7 +249,7 @@ describe("ConcurrencyLimit 'adaptive'", () => {
     ]);
   });
 
-  it('does not change the adaptive limit because of failed handlers', async () => {
+  it('does not change the adaptive concurrency limit because of failed handlers', async () => {
     const { call, clock, finish, state } = makeServer({ max: 'adaptive' });
     for (let index = 0; index < 1_000; index++) {
       const { id } = call();

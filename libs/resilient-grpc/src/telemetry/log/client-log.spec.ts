@@ -668,7 +668,7 @@ describe('events', () => {
     expect(kept[2]?.fields).toMatchObject({ ejections: 4 });
   });
 
-  it('builds no debug line if the debug level is off', () => {
+  it('builds no debug line of the client log if the debug level is off', () => {
     const { kept, enabled, take } = make();
     enabled.debug = false;
     take({ type: 'connectivity', from: 'READY', to: 'IDLE' });
@@ -696,7 +696,7 @@ describe('events', () => {
 });
 
 describe('close', () => {
-  it('writes pending log summaries and clears all timers on close()', () => {
+  it('writes pending summaries of the client log and clears all timers on close()', () => {
     const { clock, calls, take, log, aboveDebug } = make();
     calls.waiting = 1;
     take(OUTAGE);

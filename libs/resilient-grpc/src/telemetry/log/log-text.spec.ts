@@ -61,7 +61,7 @@ describe('duration', () => {
     [5_100, '5.1 s'],
     [99_949, '99.9 s'],
     [125_400, '125 s'],
-  ])('formats %d ms as %s', (ms, text) => expect(duration(ms)).toBe(text));
+  ])('formats a duration of %d ms in the log as %s', (ms, text) => expect(duration(ms)).toBe(text));
 });
 
 describe('listed', () => {
@@ -69,7 +69,7 @@ describe('listed', () => {
     [[], ''],
     [['a', 'b'], 'a, b'],
     [['a', 'b', 'c', 'd'], 'a, b, 2 more'],
-  ])('lists at most 2 of %j and counts the others', (items, text) =>
+  ])('lists at most 2 items of %j in the log and counts the others', (items, text) =>
     expect(listed(items, 2, (count) => `${String(count)} more`)).toBe(text),
   );
 });

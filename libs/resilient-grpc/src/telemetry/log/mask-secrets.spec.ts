@@ -3,26 +3,38 @@ import { maskSecrets } from './mask-secrets.js';
 
 describe('maskSecrets', () => {
   it.each([
-    ['a token', 'refused: Bearer abc.DEF-123_x~y+z/=', 'refused: Bearer ***'],
-    ['a password', 'header Basic dXNlcjpwYXNz, sent', 'header Basic ***, sent'],
+    ['a bearer token', 'refused: Bearer abc.DEF-123_x~y+z/=', 'refused: Bearer ***'],
+    ['a password in Basic authentication', 'header Basic dXNlcjpwYXNz, sent', 'header Basic ***, sent'],
     ['a JWT', 'bad eyJhbGciOi.eyJzdWIi.c2ln here', 'bad *** here'],
-    ['a header', 'authorization: hush', 'authorization: ***'],
-    ['a header with a scheme', '"authorization": "Bearer hush"', '"authorization": "***"'],
-    ['a header with any scheme', 'got authorization: ApiKey hush and more', 'got authorization: *** and more'],
-    ['a header with a token', 'Authorization: Token hush', 'Authorization: ***'],
+    ['an authorization header', 'authorization: hush', 'authorization: ***'],
+    ['an authorization header with a scheme', '"authorization": "Bearer hush"', '"authorization": "***"'],
     [
-      'a header with parameters',
+      'an authorization header with an unknown scheme',
+      'got authorization: ApiKey hush and more',
+      'got authorization: *** and more',
+    ],
+    ['an authorization header with the scheme Token', 'Authorization: Token hush', 'Authorization: ***'],
+    [
+      'an authorization header with parameters',
       'authorization: Digest username="hush hush", response="hush", nc=1 failed',
       'authorization: *** failed',
     ],
     ['every cookie', 'cookie: a=hush; b=hush; c=hush, sent', 'cookie: ***, sent'],
     ['cookies in a list', "'set-cookie': [ 'a=hush', 'b=hush' ]", "'set-cookie': ***]"],
-    ['a header in JSON', '{"x-api-key":"hush","a":1}', '{"x-api-key":"***","a":1}'],
-    ['a value with quotes in it', '{"token":"hush \\"hush","a":1}', '{"token":"***","a":1}'],
-    ['JSON within JSON', '{"body":"{\\"token\\":\\"hush\\",\\"a\\":1}"}', '{"body":"{\\"token\\":\\"***",\\"a\\":1}"}'],
+    ['an API key header in JSON', '{"x-api-key":"hush","a":1}', '{"x-api-key":"***","a":1}'],
+    ['a token with quotes in it', '{"token":"hush \\"hush","a":1}', '{"token":"***","a":1}'],
+    [
+      'a token in JSON within JSON',
+      '{"body":"{\\"token\\":\\"hush\\",\\"a\\":1}"}',
+      '{"body":"{\\"token\\":\\"***",\\"a\\":1}"}',
+    ],
     ['a quoted password', "password='hush hush', sent", "password='***', sent"],
-    ['a value in a JavaScript or Python object literal', "{'password': 'hush', 'a': 1}", "{'password': '***', 'a': 1}"],
-    ['values of abbreviated names', 'pwd=hush;passwd=hush;DB_PASSWORD=hush', 'pwd=***;passwd=***;DB_PASSWORD=***'],
+    [
+      'a password in a JavaScript or Python object literal',
+      "{'password': 'hush', 'a': 1}",
+      "{'password': '***', 'a': 1}",
+    ],
+    ['passwords with abbreviated names', 'pwd=hush;passwd=hush;DB_PASSWORD=hush', 'pwd=***;passwd=***;DB_PASSWORD=***'],
     ['a private key and a credential', 'private_key: hush, credential: hush', 'private_key: ***, credential: ***'],
     [
       'a PEM key',
@@ -32,16 +44,20 @@ describe('maskSecrets', () => {
     ['the user and password of a URL', 'at https://me:hush@host/a', 'at https://***@host/a'],
     ['a URL password with special characters', 'at redis://me:hu/sh@hush@host/a, sent', 'at redis://***@host/a, sent'],
     [
-      'a value quoted by grpc-js',
+      'a metadata value quoted by grpc-js',
       'Metadata string value "hush hush" contains illegal characters',
       'Metadata string value "***" contains illegal characters',
     ],
     [
-      'a value with quotes, quoted by grpc-js',
+      'a metadata value with quotes, quoted by grpc-js',
       'x-user: Metadata string value "{"id":7,"s":"hush-é"}" contains illegal characters',
       'x-user: Metadata string value "***" contains illegal characters',
     ],
-    ['a truncated value quoted by grpc-js', 'Metadata string value "{"id":"hush-é', 'Metadata string value "***'],
+    [
+      'a truncated metadata value quoted by grpc-js',
+      'Metadata string value "{"id":"hush-é',
+      'Metadata string value "***',
+    ],
   ])('masks %s', (_what, text, shown) => expect(maskSecrets(text)).toBe(shown));
 
   it('masks a URL at the end of truncated text, because an @ may have followed', () => {

@@ -46,7 +46,7 @@ describe('UnretriedCalls', () => {
     ]);
   });
 
-  it('repeats the message, with the server and the count, if all unretried calls share one method and reason', () => {
+  it('repeats the log line of an unretried call, with the server and the count, if all unretried calls share one method and reason', () => {
     const { clock, take, written } = make();
     const attempt = {
       number: 1,

@@ -49,7 +49,7 @@ describe('handler', () => {
         yield { id };
       },
     ],
-    ['the call of another fake', ({ id }) => fake({ get: () => ({ id }) }).get({ id })],
+    ['a call of another fake service', ({ id }) => fake({ get: () => ({ id }) }).get({ id })],
   ])('accepts a fake handler that returns %s', async (_what, handler) => {
     await expect(get(handler)).resolves.toEqual({ id: '7' });
   });

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { captureLeaks } from './capture-leaks.js';
 
 describe('captureLeaks', () => {
-  it('waits for a closing resource and settles when no resource is open', async () => {
+  it('waits for a closing resource in settled(), and reports no leak when no resource is open', async () => {
     const leaks = captureLeaks();
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -12,7 +12,7 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('lists the resources that are still open, with the places where they were created if trace is true', async () => {
+  it('lists leaked resources, with the places where they were created if trace is true', async () => {
     const leaks = captureLeaks({ trace: true });
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');

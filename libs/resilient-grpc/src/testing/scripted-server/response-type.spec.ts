@@ -47,7 +47,7 @@ describe('messageProblems', () => {
     ['camel case', {}, 'shapeId', 'shape_id'],
     ['the original case', { keepCase: true }, 'shape_id', 'shapeId'],
   ])(
-    'accepts field names in the case that the loader uses (%s), and suggests them for names in another case',
+    'accepts field names of a scripted response in the case that the loader uses (%s), and suggests them for names in another case',
     (_, loader, right, wrong) => {
       expect(problems({ [right]: '7' }, 'Get', loader)).toEqual([]);
       expect(problems({ [wrong]: '7' }, 'Get', loader)).toEqual([
@@ -56,7 +56,7 @@ describe('messageProblems', () => {
     },
   );
 
-  it('reports values that the serializer would convert to "[object Object]" or 0 in string and number fields', () => {
+  it('reports values of a scripted response that the serializer would convert to "[object Object]" or 0 in string and number fields', () => {
     expect(problems({ shapeId: { a: 1 }, maxSize: 'seven' })).toEqual([
       'message.shapeId: expected a string, got an object with a',
       'message.maxSize: expected a number, got "seven"',
@@ -65,7 +65,7 @@ describe('messageProblems', () => {
     expect(problems({ maxSize: NaN })).toEqual([]);
   });
 
-  it('lists the fields of the message type for an unknown field, or states that the type has none', () => {
+  it('lists the fields of the message type for an unknown field of a scripted response, or states that the type has none', () => {
     expect(problems({ quantity: 7 })).toEqual([
       'message.quantity: unknown field of Shape; known fields: shapeId, round, square, maxSize, byName, note, extra',
     ]);
@@ -77,7 +77,7 @@ describe('messageProblems', () => {
   it.each([
     { oneofs: true, defaults: true, arrays: true, objects: true },
     { keepCase: true, oneofs: true },
-  ])('accepts a message that was deserialized with the loader options %o', (loader) => {
+  ])('accepts a scripted response that was deserialized with the loader options %o', (loader) => {
     const method = load('Get', loader);
     const [id, size] = 'keepCase' in loader ? ['shape_id', 'max_size'] : ['shapeId', 'maxSize'];
     const copy = method.responseDeserialize(method.responseSerialize({ [id]: '7', [size]: 5, square: 'x' }));
@@ -85,7 +85,7 @@ describe('messageProblems', () => {
     expect(problems(copy, 'Get', loader)).toEqual([]);
   });
 
-  it('accepts messages with maps, wrappers, Any, keys of other generators, absent values, or methods, and class instances', () => {
+  it('accepts scripted responses with maps, wrappers, Any, keys of other generators, absent values, or methods, and class instances', () => {
     const message = {
       byName: { any: { shapeId: '7' } },
       note: { value: 'x' },

@@ -116,7 +116,7 @@ describe('gRPC metrics of a server', () => {
     [SENT, DataPointType.HISTOGRAM, 'By', ['grpc.method', 'grpc.status'], SIZE],
     [RECEIVED, DataPointType.HISTOGRAM, 'By', ['grpc.method', 'grpc.status'], SIZE],
     [DURATION, DataPointType.HISTOGRAM, 's', ['grpc.method', 'grpc.status'], LATENCY],
-  ] as const)('defines %s as in gRFC A66', async (name, kind, unit, attributes, bounds) => {
+  ] as const)('defines the server metric %s as in gRFC A66', async (name, kind, unit, attributes, bounds) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = ({ id }) => ({ id });
@@ -381,7 +381,7 @@ describe('span of a served call', () => {
     expect(span.status).toEqual({ code: SpanStatusCode.ERROR, message: `NOT_FOUND, ${message}` });
   });
 
-  it('continues the trace of the W3C traceparent header', async () => {
+  it('continues the trace in the W3C traceparent header of a served call', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = ({ id }) => ({ id });
@@ -393,7 +393,7 @@ describe('span of a served call', () => {
     expect(span.parentSpanContext).toMatchObject({ spanId: 'b7ad6b7169203331', isRemote: true });
   });
 
-  it('ignores the span that was active when the server started', async () => {
+  it('starts the span of a served call without a parent even if a span was active when the server started', async () => {
     const telemetry = collectTelemetry();
     const { client } = await telemetry.within('start', () => serveInstrumented(OrdersController));
     handlers.get = ({ id }) => ({ id });
@@ -474,7 +474,7 @@ describe('span of a served call', () => {
         await read(stream);
       },
     ],
-  ])('keeps the span of the call active in %s', async (_what, method, arrange, call) => {
+  ])('keeps the span of a served call active in %s', async (_what, method, arrange, call) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     arrange(() => {
@@ -513,7 +513,7 @@ describe('ResilientGrpcTelemetryModule', () => {
   it.each([
     [{ traces: false }, true, 0],
     [{ metrics: false }, false, 1],
-  ])('disables only metrics or only traces with %o', async (options, measured, spans) => {
+  ])('disables only the metrics or only the traces of served calls with %o', async (options, measured, spans) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController, {}, options);
     handlers.get = ({ id }) => ({ id });

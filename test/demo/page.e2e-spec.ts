@@ -244,7 +244,7 @@ describe('demo page', { timeout: 120_000 }, () => {
   );
 
   it.skipIf(!isInstalled('Chromium'))(
-    'shows only our client in the dashboard, shows a kill in the demo and in the dashboard, and responds to the buttons Kill, Keep down, and Start',
+    'shows only our client on the dashboard, shows a kill on the demo page and on the dashboard, and responds to the buttons Kill, Keep down, and Start',
     { tags: ['timed'] },
     async ({ task }) => {
       const browser = await startBrowser();

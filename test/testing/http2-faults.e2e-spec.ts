@@ -53,25 +53,28 @@ describe('Http2FaultProxy', () => {
   };
 
   describe('failCalls', () => {
-    it.each(FAILURES)('fails a unary call with the fault %j', async (fault, { code, details }, seen) => {
-      proxy.failCalls(fault, { method: 'Unary' });
-      expect((await plain.unary({})).status).toMatchObject({ code, details: expect.stringMatching(details) });
-      expect(server.counts().calls).toBe(seen);
-      expect((await plain.unary({ text: 'next' })).value?.text).toBe('next');
+    it.each(FAILURES)(
+      'fails a unary call with the Http2FaultProxy fault %j',
+      async (fault, { code, details }, seen) => {
+        proxy.failCalls(fault, { method: 'Unary' });
+        expect((await plain.unary({})).status).toMatchObject({ code, details: expect.stringMatching(details) });
+        expect(server.counts().calls).toBe(seen);
+        expect((await plain.unary({ text: 'next' })).value?.text).toBe('next');
 
-      // The resilient client retries an idempotent call; any other call fails with the reason 'connection-lost'.
-      const echo = await resilientStub();
-      server.reset();
-      proxy.failCalls(fault, { method: 'Unary' });
-      expect(await firstValueFrom(echo.unary({ text: 'safe' }))).toMatchObject({ text: 'safe' });
-      expect(server.counts('Unary').calls).toBe(seen + 1);
-      proxy.failCalls(fault, { method: 'UnsafeUnary' });
-      expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({
-        code: status.UNAVAILABLE,
-        reason: 'connection-lost',
-      });
-      expect(server.counts('UnsafeUnary').calls).toBe(seen);
-    });
+        // The resilient client retries an idempotent call; any other call fails with the reason 'connection-lost'.
+        const echo = await resilientStub();
+        server.reset();
+        proxy.failCalls(fault, { method: 'Unary' });
+        expect(await firstValueFrom(echo.unary({ text: 'safe' }))).toMatchObject({ text: 'safe' });
+        expect(server.counts('Unary').calls).toBe(seen + 1);
+        proxy.failCalls(fault, { method: 'UnsafeUnary' });
+        expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({
+          code: status.UNAVAILABLE,
+          reason: 'connection-lost',
+        });
+        expect(server.counts('UnsafeUnary').calls).toBe(seen);
+      },
+    );
 
     it.each(['unary', 'unsafeUnary'] as const)(
       'refuses the streams of the method %s in an Http2FaultProxy',

@@ -99,7 +99,7 @@ describe('FaultProxy', () => {
     expect(seen.error).toBe('ECONNRESET');
   });
 
-  it('removes all faults and resets silenced connections with heal()', async () => {
+  it('removes all faults of a FaultProxy and resets silenced connections with heal()', async () => {
     proxy.delay(60_000);
     proxy.cutIdleAfter(10);
     proxy.closeAfterBytes(5, 'to-client');

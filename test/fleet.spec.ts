@@ -54,7 +54,7 @@ const FLEETS = [
 ];
 
 it.each(FLEETS)(
-  'does not overload a recovered server with $clients clients at $callsPerSecond calls/s each',
+  'does not overload a recovered server with $clients simulated clients at $callsPerSecond calls/s each',
   SLOW,
   (fleet) => {
     const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;

@@ -69,7 +69,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   const NEXT_UPDATE_MS = 1_500;
   const clientsOf = (...names: readonly string[]) => names.map((name) => ({ name, url: UNREACHABLE }));
 
-  it('shows the servers of the application, their limits, and an overload', async (test) => {
+  it('shows the servers of the application, their concurrency limits, and an overload on the dashboard', async (test) => {
     const server = ordersOptions('127.0.0.1:0', { methods: { Get: { maxConcurrentCalls: 1, maxQueuedCalls: 1 } } });
     const app = await start(test, { clients: clientsOf('orders'), server, controllers: [HeldOrders] });
     const { page, problems } = await open(test, `${app.url}/grpc`);
@@ -94,7 +94,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     expect(problems).toEqual([]);
   });
 
-  it('shows the ejection of an endpoint, the share of another, and no endpoint table for a client with one address', async (test) => {
+  it('shows an ejected endpoint and the share of a healthy one on the dashboard, but no endpoint table for a client with one address', async (test) => {
     const script = { protoPath: ORDERS_PROTO, scripts: { Get: { message: { id: '1' } } } };
     const servers = await Promise.all([1, 2, 3].map(() => ScriptedGrpcServer.start(script)));
     test.onTestFinished(async () => {
@@ -139,7 +139,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   });
 
   it(
-    'shows a server kill within a second, the waiting calls, and finally as many calls as the server counts',
+    'shows a server kill on the dashboard within a second, then the waiting calls, and finally as many calls as the server counts',
     { tags: ['timed'] },
     async (test) => {
       const server = await OrdersProcess.start();
@@ -190,7 +190,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   );
 
   it.for(['127.0.0.1', PLAIN_HOST])(
-    'copies the doctor command and the snapshot by keyboard at http://%s',
+    'copies the doctor command and the snapshot from the dashboard by keyboard at http://%s',
     async (host, test) => {
       const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { message: {} } } });
       test.onTestFinished(() => server.close());
@@ -228,7 +228,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     },
   );
 
-  it('shows error and method details on a phone without horizontal scrolling', async (test) => {
+  it('shows error and method details of the dashboard on a phone without horizontal scrolling', async (test) => {
     const details = 'an error message of an upstream server, whose final word a phone would clip without a line break';
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
@@ -246,7 +246,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await page.getByRole('button', { name: 'calls' }).click();
   });
 
-  it('shows external strings as text and never executes them', async (test) => {
+  it('shows external strings as text on the dashboard and never executes them', async (test) => {
     const evil = '<img src=x onerror="alert(1)"><script>alert(2)</script>';
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
@@ -272,7 +272,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   });
 
   it(
-    'distinguishes faults from errors caused by the request, shows clients as they are created and closed, and sorts methods by column',
+    'shows clients on the dashboard as they are created and closed, distinguishes faults from errors caused by the request, and sorts methods by column',
     { tags: ['timed'] },
     async (test) => {
       const server = await ScriptedGrpcServer.start({
@@ -339,7 +339,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     },
   );
 
-  it('shows the process that responds, and reloads the page at most once per release of the process', async (test) => {
+  it('shows the process that responds on the dashboard, and reloads the page at most once per release of the process', async (test) => {
     const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
     const { page, problems } = await open(test, `${url}/grpc`);
     let loads = 0;
@@ -372,47 +372,51 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     expect(problems).toEqual([]);
   });
 
-  it('lists fifty clients, the worst first, and supports keyboard navigation', { tags: ['timed'] }, async (test) => {
-    const names = Array.from({ length: 49 }, (_, i) => `tenant-${String(i + 1).padStart(2, '0')}`);
-    const { url, orders } = await start(test, {
-      clients: [...clientsOf(...names), { name: 'zebra', url: UNREACHABLE, outageGraceMs: 300 }],
-    });
-    firstValueFrom(orders('zebra').get({ id: '1' })).catch(() => undefined);
-    const { page, problems } = await open(test, `${url}/grpc`);
-    await page.getByText('1 of 50 clients is unhealthy.').waitFor();
-    const links = page.locator('.clients a');
-    expect(await links.count()).toBe(50);
-    expect(await links.first().textContent()).toBe('zebra');
-    expect(await links.nth(1).textContent()).toBe('tenant-01');
+  it(
+    'lists fifty clients on the dashboard, the worst first, and supports keyboard navigation',
+    { tags: ['timed'] },
+    async (test) => {
+      const names = Array.from({ length: 49 }, (_, i) => `tenant-${String(i + 1).padStart(2, '0')}`);
+      const { url, orders } = await start(test, {
+        clients: [...clientsOf(...names), { name: 'zebra', url: UNREACHABLE, outageGraceMs: 300 }],
+      });
+      firstValueFrom(orders('zebra').get({ id: '1' })).catch(() => undefined);
+      const { page, problems } = await open(test, `${url}/grpc`);
+      await page.getByText('1 of 50 clients is unhealthy.').waitFor();
+      const links = page.locator('.clients a');
+      expect(await links.count()).toBe(50);
+      expect(await links.first().textContent()).toBe('zebra');
+      expect(await links.nth(1).textContent()).toBe('tenant-01');
 
-    await page.keyboard.press('/');
-    await page.keyboard.type('tenant-4');
-    await changed(test, 'the filtered list shown', page.getByText('10 of 50 clients'));
-    await page.keyboard.press('Tab');
-    expect(await focused(page)).toBe('tenant-40');
-    await page.keyboard.press('ArrowDown');
-    await page.keyboard.press('ArrowDown');
-    await page.keyboard.press('ArrowUp');
-    expect(await focused(page)).toBe('tenant-41');
-    // The focus is visible.
-    expect(await page.evaluate('getComputedStyle(document.activeElement).outlineStyle')).toBe('solid');
-    await page.keyboard.press('Enter');
-    await changed(test, 'the details shown', page.getByRole('heading', { name: 'Idle tenant-41' }));
-    expect(await focused(page)).toContain('tenant-41');
-    // Tab moves the focus through all elements and then out of the page, so there is no keyboard trap.
-    const seen = new Set<string>();
-    for (let i = 0; i < 40 && (await focused(page)) !== ''; i++) {
+      await page.keyboard.press('/');
+      await page.keyboard.type('tenant-4');
+      await changed(test, 'the filtered list shown', page.getByText('10 of 50 clients'));
       await page.keyboard.press('Tab');
-      seen.add(await focused(page));
-    }
-    expect(seen).toContain('');
-    await page.keyboard.press('Escape');
-    await changed(test, 'the list shown again', page.getByRole('searchbox'));
-    expect(await page.getByRole('searchbox').inputValue()).toBe('tenant-4');
-    expect(problems).toEqual([]);
-  });
+      expect(await focused(page)).toBe('tenant-40');
+      await page.keyboard.press('ArrowDown');
+      await page.keyboard.press('ArrowDown');
+      await page.keyboard.press('ArrowUp');
+      expect(await focused(page)).toBe('tenant-41');
+      // The focus is visible.
+      expect(await page.evaluate('getComputedStyle(document.activeElement).outlineStyle')).toBe('solid');
+      await page.keyboard.press('Enter');
+      await changed(test, 'the details shown', page.getByRole('heading', { name: 'Idle tenant-41' }));
+      expect(await focused(page)).toContain('tenant-41');
+      // Tab moves the focus through all elements and then out of the page, so there is no keyboard trap.
+      const seen = new Set<string>();
+      for (let i = 0; i < 40 && (await focused(page)) !== ''; i++) {
+        await page.keyboard.press('Tab');
+        seen.add(await focused(page));
+      }
+      expect(seen).toContain('');
+      await page.keyboard.press('Escape');
+      await changed(test, 'the list shown again', page.getByRole('searchbox'));
+      expect(await page.getByRole('searchbox').inputValue()).toBe('tenant-4');
+      expect(problems).toEqual([]);
+    },
+  );
 
-  it('opens the first client of a filtered list with Enter, and clears the filter with Escape', async (test) => {
+  it('opens the first client of the filtered dashboard list with Enter, and clears the filter with Escape', async (test) => {
     const { url } = await start(test, { clients: clientsOf('orders', 'audit', 'billing') });
     const { page, problems } = await open(test, `${url}/grpc`);
     const filter = page.getByRole('searchbox');
@@ -434,7 +438,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   });
 
   it.concurrent(
-    'shows the shutdown of the application, then the lack of a response, and resumes with a new application',
+    'shows the shutdown of the application on the dashboard, then the lack of a response, and resumes with a new application',
     { tags: ['timed'] },
     async (test) => {
       const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: { message: {} } } });
@@ -479,7 +483,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     },
   );
 
-  it.concurrent('shows the drain of a client and its result', { tags: ['timed'] }, async (test) => {
+  it.concurrent('shows the drain of a client and its result on the dashboard', { tags: ['timed'] }, async (test) => {
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
       scripts: { Get: { hold: 'everything' } },
@@ -507,7 +511,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   });
 
   it.concurrent(
-    'shows the reason if there is no data: no clients, no calls, no permission, or no response',
+    'shows the reason on the dashboard if there is no data: no clients, no calls, no permission, or no response',
     { tags: ['timed'] },
     async (test) => {
       let isAdmitting = true;

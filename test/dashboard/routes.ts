@@ -104,7 +104,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
         expect((await fetch(`${url}/grpc${path}`, { method })).status, `${method} ${path}`).toBe(404);
   });
 
-  it('protects every dashboard route with the guards of the options, which can inject providers of the imported modules', async () => {
+  it('protects every dashboard route with the configured guards, which can inject providers of the imported modules', async () => {
     const { url } = await start({ dashboard: { guards: [KeyGuard], imports: [KeysModule] } });
     const paths = ['', '/', '/snapshot', '/events', '/page.js', '/uplot.js', '/no-such-file'];
     for (const path of paths) expect((await fetch(`${url}/grpc${path}`)).status, path).toBe(403);
@@ -257,7 +257,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     events.close();
   });
 
-  it('rejects dashboard pages and still serves snapshots during the shutdown', async () => {
+  it('rejects dashboard pages but still serves dashboard snapshots during the shutdown', async () => {
     let finish = (): void => undefined;
     const finished = new Promise<void>((resolve) => (finish = resolve));
     const { url, app } = await start({ beforeClosed: () => finished });

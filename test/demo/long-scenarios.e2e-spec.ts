@@ -17,29 +17,32 @@ const form = (line: string) => line.replaceAll(/\d+(\.\d+)?/g, '#');
 
 // The first two tests run concurrently, because they mostly wait.
 describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
-  it.concurrent('delivers each event of a feed once and in sequence through all faults that end streams', async () => {
-    const { plain, tuned, resilient } = await figuresOf<FeedFigures & SessionFigures>('feed', 15);
-    expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0, sessionLost: 0 });
-    for (const figures of [plain, tuned, resilient]) {
-      expect(figures).toEqual({
-        ...FEED_FIGURES,
-        sessionMessages: expect.any(Number),
-        sessionLost: expect.any(Number),
-        sessionRepeated: expect.any(Number),
-      });
-      expect(figures.events + figures.lostEvents).toBe(resilient.events);
-      // The faults of the server do not stop the creation of 50 messages per second.
-      expect(figures.sessionMessages).toBeGreaterThan(15 * 49);
-    }
-    expect(resilient.events).toBeGreaterThan(resilient.sessionMessages);
-    // The figures of the plain client show that the faults occurred. This client restarts its stream, which causes duplicates, and sends
-    // without a ledger, which loses messages.
-    expect(plain.repeatedEvents).toBeGreaterThan(0);
-    expect(plain.sessionLost).toBeGreaterThan(0);
-  });
+  it.concurrent(
+    'delivers each feed event of the demo to our client once and in sequence, despite all faults that end streams',
+    async () => {
+      const { plain, tuned, resilient } = await figuresOf<FeedFigures & SessionFigures>('feed', 15);
+      expect(resilient).toMatchObject({ lostEvents: 0, repeatedEvents: 0, outOfOrder: 0, sessionLost: 0 });
+      for (const figures of [plain, tuned, resilient]) {
+        expect(figures).toEqual({
+          ...FEED_FIGURES,
+          sessionMessages: expect.any(Number),
+          sessionLost: expect.any(Number),
+          sessionRepeated: expect.any(Number),
+        });
+        expect(figures.events + figures.lostEvents).toBe(resilient.events);
+        // The faults of the server do not stop the creation of 50 messages per second.
+        expect(figures.sessionMessages).toBeGreaterThan(15 * 49);
+      }
+      expect(resilient.events).toBeGreaterThan(resilient.sessionMessages);
+      // The figures of the plain client show that the faults occurred. This client restarts its stream, which causes duplicates, and sends
+      // without a ledger, which loses messages.
+      expect(plain.repeatedEvents).toBeGreaterThan(0);
+      expect(plain.sessionLost).toBeGreaterThan(0);
+    },
+  );
 
   it.concurrent(
-    'replaces a black-holed connection with another that is READY before the switch',
+    'replaces a black-holed connection of our client in the demo with one that is READY before the switch',
     { tags: ['timed'] },
     async ({ task }) => {
       // Detection takes longer on a busy machine, because delays of the process itself do not count as silence.
@@ -56,7 +59,7 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
   );
 
   // Not concurrent, because three demos are too many for two cores.
-  it('logs a killed server in at most six lines, as docs/logs.md shows', async () => {
+  it('logs a killed server in at most six lines of our client in the demo, as docs/logs.md shows', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '30');
     const lines = stdout.split('\n').filter((line) => OURS.test(line));
     expect(lines.length).toBeLessThanOrEqual(6);

@@ -97,7 +97,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     },
   );
 
-  it('kills and restarts the server on request', async () => {
+  it('kills and restarts the server of the demo on request', async () => {
     const state = async () => (await json('/health/dependencies')).details.orders.state as string;
     const outages = async () => (await json('/grpc/snapshot')).clients[0].outages.total as number;
     expect(await state()).toBe('READY');
@@ -135,7 +135,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     return liveUntil(({ replicas }) => replicas?.results.some(({ failed }: any) => failed > 0));
   };
 
-  it('calls three replicas on request, shows our client in the dashboard, and stops the replicas on "Start over"', async () => {
+  it('calls three replicas of the demo on request, shows our client on the dashboard, and stops the replicas on "Start over"', async () => {
     const { phase, upstream, replicas } = await startReplicas();
     expect({ phase, upstream }).toEqual({ phase: 'replicas', upstream: 'listening' });
     expect(replicas).toMatchObject({ isRunning: true, states: ['failing', 'running', 'running'] });
@@ -190,7 +190,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     }
   });
 
-  it('stops the overloaded servers on "Start over"', async () => {
+  it('stops the overloaded servers of the demo on "Start over"', async () => {
     await liveUntil(({ phase }) => phase === 'free');
     expect((await fetch(`${url}/faults/overload`, { method: 'POST' })).status).toBe(204);
     await liveUntil(({ overload }) => overload?.text.startsWith("Nest's server serves"));
@@ -244,7 +244,7 @@ describe('demo page', { timeout: 120_000 }, () => {
   );
 
   it.skipIf(!isInstalled('Chromium'))(
-    'shows only our client in the dashboard, shows a kill in the demo and in the dashboard, and responds to the buttons Kill, Keep down, and Start',
+    'shows only our client on the dashboard, shows a kill on the demo page and on the dashboard, and responds to the buttons Kill, Keep down, and Start',
     { tags: ['timed'] },
     async ({ task }) => {
       const browser = await startBrowser();

@@ -29,7 +29,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     ['reset', 4],
     ['idle-cut', 4],
   ])(
-    'reports no failed calls of our client, except unsafe calls in flight, and no lost or repeated writes in the scenario %s',
+    'reports no failed calls of our client, except unsafe calls in flight, and no lost or repeated writes in the demo scenario %s',
     async (scenario, seconds) => {
       const report = await runScenario(scenario, seconds);
       expect(report.resilient).toMatchObject({ failed: 0, failedByCode: {} });
@@ -37,7 +37,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     },
   );
 
-  it('reports failed calls under overload, and few additional attempts of our client', async () => {
+  it('reports failed calls and few additional attempts of our client in the demo scenario overload', async () => {
     const { plain, resilient } = await runScenario('overload', 5);
     expect(Object.keys(resilient.failedByCode).sort()).toEqual(['RESOURCE_EXHAUSTED', 'UNAVAILABLE']);
     expect(resilient.failed).toBeGreaterThan(resilient.calls / 2);
@@ -53,7 +53,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     expect(resilient).toMatchObject({ failed: 0, duplicatedWrites: 0, lostWrites: 0 });
   });
 
-  it('prints the figures of the clients side by side, and the log lines of our client', async () => {
+  it('prints the figures of the demo clients side by side, and the log lines of our client', async () => {
     const { stdout } = await demo('--scenario', 'restart', '--seconds', '6');
     expect(stdout).toContain('Nest ClientGrpc   + retryPolicy, keepalive   nestjs-resilient-grpc');
     expect(stdout).toMatch(/^reads {3}failed +[1-9]\d* +\d+ +0$/m);
@@ -61,7 +61,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     expect(stdout).toMatch(/^LOG {2}\[ResilientGrpc:orders\] reconnected after /m);
   });
 
-  it('prints the figures relevant to the scenario and the settings of the compared client', async () => {
+  it('prints the figures relevant to the demo scenario and the settings of the compared client', async () => {
     const { stdout } = await demo('--scenario', 'overload', '--seconds', '4');
     expect(stdout).toContain('Nest ClientGrpc   + retryPolicy, retryThrottling   nestjs-resilient-grpc');
     expect(stdout).toMatch(/^attempts per call +1\.000 +1\.\d{3} +1\.\d{3}$/m);
@@ -89,18 +89,22 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
 
 // Sequential, because parallel scenarios would distort the recorded durations.
 describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
-  it('reduces tail latency by hedging with few additional attempts', { tags: ['timed'] }, async ({ task }) => {
-    const { plain, resilient } = await runScenario('slow', 8);
-    expect(resilient.failed).toBe(0);
-    expect(resilient.attempts / resilient.calls).toBeGreaterThan(1);
-    // The bound is one extra attempt per twenty calls, plus five.
-    expect(resilient.attempts).toBeLessThanOrEqual(resilient.calls * 1.05 + 5);
-    const ratio = resilient.latencyMs.p99 / plain.latencyMs.p99;
-    recordTiming(task, "p99 of hedged calls over the plain client's", ratio, { atMost: 1 / 3 });
-  });
+  it(
+    'reduces the tail latency of our client in the demo by hedging with few additional attempts',
+    { tags: ['timed'] },
+    async ({ task }) => {
+      const { plain, resilient } = await runScenario('slow', 8);
+      expect(resilient.failed).toBe(0);
+      expect(resilient.attempts / resilient.calls).toBeGreaterThan(1);
+      // The bound is one extra attempt per twenty calls, plus five.
+      expect(resilient.attempts).toBeLessThanOrEqual(resilient.calls * 1.05 + 5);
+      const ratio = resilient.latencyMs.p99 / plain.latencyMs.p99;
+      recordTiming(task, "p99 of hedged calls over the plain client's", ratio, { atMost: 1 / 3 });
+    },
+  );
 
   it(
-    'keeps the connection of our client to a frozen server, and recovers when the server resumes',
+    'keeps the connection of our client to a frozen server in the demo, and recovers when the server resumes',
     { tags: ['timed'] },
     async ({ task }) => {
       const { plain, resilient } = await runScenario<FeedFigures>('freeze', 8, FEED_FIGURES);
@@ -118,7 +122,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
   );
 
   it(
-    'fails no call and loses no stream of our client while two servers are restarted in turn',
+    'fails no call and loses no stream of our client in the demo while two servers are restarted in turn',
     { tags: ['timed'] },
     async ({ task }) => {
       type RollingReport = Report<RollingFigures & Figures> & {
@@ -202,7 +206,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
   });
 
   it(
-    'ends a process despite hanging calls, and never reports a truncated export as a success',
+    'ends a process of the demo despite hanging calls, and never reports a truncated export as a success',
     { tags: ['timed'] },
     async ({ task }) => {
       const { plain, resilient } = await figuresOf<ShutdownFigures>('shutdown', 4);

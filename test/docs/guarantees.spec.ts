@@ -74,7 +74,7 @@ describe('docs/guarantees', () => {
     expect(spec).toContain(`itHolds(${exported});`);
   });
 
-  it('shows exactly one promise per situation and links to the explanation of each promise', () => {
+  it('shows exactly one promise per situation in docs/guarantees, with a link to its explanation', () => {
     expect(shown).toHaveLength(situations.size);
     expect(shown.filter(({ links }) => !/^\.\.\/[a-z/-]+\.md(#[\w-]+)?$/.test(links[0] ?? ''))).toEqual([]);
   });

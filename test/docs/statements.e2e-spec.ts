@@ -30,7 +30,7 @@ describe('docs', () => {
     },
   );
 
-  it('starts the grace period with the first call after the server has stopped, as the docs state', async () => {
+  it('starts the outage grace period with the first call after the server has stopped, as the docs state', async () => {
     expect(pageText('docs/index.md')).toContain('waits up to 5 s, regardless of how long the service has been down');
     const server = await startServer();
     const client = await startClient({ url: server.url, outageGraceMs: 300 });
@@ -47,7 +47,7 @@ describe('docs', () => {
     expect(second).toMatchObject({ reason: 'outage' });
   });
 
-  it('replaces a probe without a result after breakDurationMs, as the docs state', () => {
+  it('replaces a circuit breaker probe without a result after breakDurationMs, as the docs state', () => {
     expect(pageText('docs/call-lifecycle/circuit-breaker.md')).toContain(
       'If a probe has no result after `breakDurationMs`, the next attempt becomes the probe.',
     );

@@ -29,7 +29,7 @@ describe('command', () => {
     );
   });
 
-  it('prints one JSON line with --json, and no colors without a terminal', async () => {
+  it('prints the doctor report as one JSON line with --json, and as text without colors if stdout is not a terminal', async () => {
     const json = await command(['doctor', '--drain', '10s', '--json']);
     expect(json.stdout).toMatch(/^\{.*\}\n$/);
     expect(JSON.parse(json.stdout)).toMatchObject({ ok: true, checks: [{ check: 'shutdown', status: 'warning' }] });
@@ -37,7 +37,7 @@ describe('command', () => {
     expect(text.stdout).not.toMatch(/\u001b/);
   });
 
-  it('fails the shutdown check if no time remains in the grace period after the drain', async () => {
+  it("fails the doctor's shutdown check if no time remains in the termination grace period after the drain", async () => {
     const { code, of } = await doctor(['--drain', '30s', '--readiness-delay', '5s', '--grace-period', '30s']);
     expect(code).toBe(1);
     expect(of('shutdown')).toMatchObject({ status: 'failed', facts: { totalMs: 30_000, spareMs: 0 } });
@@ -62,7 +62,7 @@ function typesOf(value: unknown): unknown {
 describe('--json', () => {
   const config = () => createFile('config.json', { methodConfig: [{ name: [{}], timeout: 'soon' }] });
 
-  it('prints exactly the properties of report version 1 for passed, failed, and skipped checks with --json', async () => {
+  it('prints exactly the properties of doctor report version 1 for passed, failed, and skipped checks with --json', async () => {
     const { stdout, code } = await command([
       'doctor',
       '127.0.0.1:1',
@@ -106,19 +106,22 @@ describe('--json', () => {
       'command',
       `expected 'doctor' or 'migrate', got "doctr"; write 'nestjs-resilient-grpc doctor <target>'`,
     ],
-  ])('prints only one JSON document for invalid arguments: %j', async (args, path, message) => {
-    const { code, stdout, stderr } = await command(args);
-    expect([code, stderr]).toEqual([2, '']);
-    expect(JSON.parse(stdout)).toEqual({
-      version: 1,
-      ok: false,
-      exitCode: 2,
-      problems: [{ path, message }],
-      checks: [],
-    });
-  });
+  ])(
+    'prints only one JSON document for invalid command-line arguments with --json: %j',
+    async (args, path, message) => {
+      const { code, stdout, stderr } = await command(args);
+      expect([code, stderr]).toEqual([2, '']);
+      expect(JSON.parse(stdout)).toEqual({
+        version: 1,
+        ok: false,
+        exitCode: 2,
+        problems: [{ path, message }],
+        checks: [],
+      });
+    },
+  );
 
-  it('prints a JSON document with the error if a check throws', async () => {
+  it('prints a JSON document with the error if a doctor check throws', async () => {
     let stdout = '';
     const env = {
       get GRPC_NODE_USE_ALTERNATIVE_RESOLVER(): string {
@@ -141,13 +144,13 @@ describe('endless files and long results', () => {
     ['--service-config', ['--service-config', '/dev/zero'], 'EFBIG'],
     ['--proto', ['--service-config', '/dev/null', '--proto', '/dev/zero'], 'EFBIG'],
     ['--ca', ['127.0.0.1:1', '--ca', '/dev/zero'], 'EFBIG'],
-  ])('fails the check of %s if the file is endless', async (_option, args, code) => {
+  ])("fails the doctor's check of the file in %s if the file is endless", async (_option, args, code) => {
     const { stdout, code: exit } = await command(['doctor', ...args]);
     expect(stdout).toContain(`(${code})`);
     expect(exit).toBe(1);
   });
 
-  it('truncates the results for 3,000 addresses and a service config with 1,000 problems', async () => {
+  it("truncates the doctor's results for 3,000 addresses and a service config with 1,000 problems", async () => {
     const addresses = Array.from(
       { length: 3_000 },
       (_, index) => `127.0.${String(index >> 8)}.${String(index & 255)}:1`,
@@ -174,14 +177,14 @@ describe('service config file', () => {
     retryableStatusCodes: ['UNAVAILABLE'],
   };
 
-  it('compares a valid service config file with a .proto file', async () => {
+  it("compares a valid service config file with a .proto file in the doctor's service-config check", async () => {
     const file = createFile('config.json', { methodConfig: [{ name: [get], retryPolicy }] });
     const { code, of } = await doctor(['--service-config', file, '--proto', ORDERS_PROTO]);
     expect(code).toBe(0);
     expect(of('service-config')).toMatchObject({ status: 'ok', facts: { comparedWith: ORDERS_PROTO } });
   });
 
-  it('fails the service-config check and reports every problem of the file with its path and an explanation', async () => {
+  it("fails the doctor's service-config check and reports every problem of the file with its path and an explanation", async () => {
     const broken = { ...retryPolicy, maxAttempts: 1, maxBackoff: '500ms' };
     const file = createFile('config.json', {
       methodConfig: [{ name: [get], retryPolicy: broken }],
@@ -202,13 +205,16 @@ describe('service config file', () => {
   it.each([
     ['{"methodConfig":[', 'expected a service config as an object or as JSON'],
     [{ loadBalancingConfig: [{ rund_robin: {} }] }, 'expected a policy that grpc-js supports'],
-  ])('fails the service-config check for a file without a valid service config: %j', async (content, message) => {
-    const { code, of } = await doctor(['--service-config', createFile('config.json', content)]);
-    expect(code).toBe(1);
-    expect(of('service-config').problems?.[0]?.message).toContain(message);
-  });
+  ])(
+    "fails the doctor's service-config check for a file without a valid service config: %j",
+    async (content, message) => {
+      const { code, of } = await doctor(['--service-config', createFile('config.json', content)]);
+      expect(code).toBe(1);
+      expect(of('service-config').problems?.[0]?.message).toContain(message);
+    },
+  );
 
-  it('reports ENOENT in the service-config check if the service config file or the .proto file does not exist', async () => {
+  it("reports ENOENT in the doctor's service-config check if the service config file or the .proto file does not exist", async () => {
     expect((await doctor(['--service-config', '/there/is/none.json'])).of('service-config').message).toContain(
       'ENOENT',
     );
@@ -221,7 +227,7 @@ describe('service config file', () => {
 });
 
 describe('migrate without ts-morph', () => {
-  it('prints one command that installs the packages of migrate and runs migrate again', async () => {
+  it('prints one command that installs the packages that migrate requires and runs migrate again', async () => {
     const cwd = mkdtempSync(join(tmpdir(), 'migrate-'));
     onTestFinished(() => rmSync(cwd, { recursive: true }));
     writeFileSync(join(cwd, 'tsconfig.json'), '{}');

@@ -35,7 +35,7 @@ async function listening(server: Server): Promise<number> {
 }
 
 describe('server without TLS', () => {
-  it('passes the target, address, and client checks for a server without TLS', async () => {
+  it("passes the doctor's target, address, and client checks for a server without TLS", async () => {
     const port = await served();
     const { code, checks, of } = await doctor([`127.0.0.1:${port}`]);
     expect(code).toBe(0);
@@ -52,7 +52,7 @@ describe('server without TLS', () => {
     expect(of('health').message).toContain('does not implement grpc.health.v1.Health');
   });
 
-  it('warns about an unreachable address if another address works', async () => {
+  it("warns about an unreachable address in the doctor's address check if another address works", async () => {
     const [port, unused] = [await served(), await freePort()];
     const { code, checks } = await doctor([`ipv4:127.0.0.1:${unused},127.0.0.1:${port}`]);
     expect(code).toBe(0);
@@ -67,7 +67,7 @@ describe('server without TLS', () => {
 });
 
 describe('unresponsive target', () => {
-  it('fails the address check if the connection is refused', async () => {
+  it("fails the doctor's address check if the connection is refused", async () => {
     const { code, of } = await doctor([`127.0.0.1:${await freePort()}`, '--keepalive', '10s']);
     expect(code).toBe(1);
     expect(of('address')).toMatchObject({
@@ -77,7 +77,7 @@ describe('unresponsive target', () => {
     expect([of('client').status, of('keepalive').status]).toEqual(['skipped', 'skipped']);
   });
 
-  it('fails the address check with a timeout if the server accepts the connection but sends nothing', async () => {
+  it("fails the doctor's address check with a timeout if the server accepts the connection but sends nothing", async () => {
     const port = await listening(createServer((socket) => socket.on('error', () => undefined).resume()));
     const { code, of } = await doctor([`127.0.0.1:${port}`, '--connect-timeout', '1.5s']);
     expect(code).toBe(1);
@@ -85,7 +85,7 @@ describe('unresponsive target', () => {
     expect(of('address').facts).toMatchObject({ failure: { phase: 'http2', code: 'timeout' } });
   });
 
-  it('fails the address check if the server accepts the connection and closes it', async () => {
+  it("fails the doctor's address check if the server accepts the connection and closes it", async () => {
     const port = await listening(
       createServer((socket) =>
         socket
@@ -99,28 +99,31 @@ describe('unresponsive target', () => {
     );
   });
 
-  it('fails the address check if the server resets the connection', async () => {
+  it("fails the doctor's address check if the server resets the connection", async () => {
     const peer = await resettingPeer();
     onTestFinished(() => peer.close());
     const { of } = await doctor([peer.url]);
     expect(of('address')).toMatchObject({ status: 'failed', facts: { failure: { code: 'ECONNRESET' } } });
   });
 
-  it('fails the address check if the Unix socket does not exist', async () => {
+  it("fails the doctor's address check if the Unix socket does not exist", async () => {
     const { of } = await doctor([`unix:${join(tmpdir(), `no-such-${process.pid}.sock`)}`]);
     expect(of('address').facts).toMatchObject({ kind: 'unix socket', failure: { code: 'ENOENT' } });
   });
 
-  it.each([[[]], [['--tls']]])('fails the address check if the server responds with HTTP/1 (%j)', async (args) => {
-    const port = await listening(createHttp1Server((_request, response) => response.end('hello')));
-    const { code, of } = await doctor([`127.0.0.1:${port}`, ...args]);
-    expect(code).toBe(1);
-    expect(of('address').message).toContain("but gRPC requires HTTP/2 ('HTTP/1.1 400 Bad Request')");
-  });
+  it.each([[[]], [['--tls']]])(
+    "fails the doctor's address check if the server responds with HTTP/1 (%j)",
+    async (args) => {
+      const port = await listening(createHttp1Server((_request, response) => response.end('hello')));
+      const { code, of } = await doctor([`127.0.0.1:${port}`, ...args]);
+      expect(code).toBe(1);
+      expect(of('address').message).toContain("but gRPC requires HTTP/2 ('HTTP/1.1 400 Bad Request')");
+    },
+  );
 });
 
 describe('TLS', () => {
-  it('reports the certificate of the server with its names and remaining days', async () => {
+  it("reports the names and the remaining days of the server certificate in the doctor's certificate check", async () => {
     const port = await served('server');
     const { code, of } = await doctor([`localhost:${port}`, '--ca', ca]);
     expect(code).toBe(0);
@@ -132,19 +135,19 @@ describe('TLS', () => {
     );
   });
 
-  it('fails the address check if only the server uses TLS', async () => {
+  it("fails the doctor's address check if only the server uses TLS", async () => {
     const { code, of } = await doctor([`localhost:${await served('server')}`]);
     expect(code).toBe(1);
     expect(of('address').message).toContain('uses TLS, but the client does not');
   });
 
-  it('fails the address check if only the client uses TLS', async () => {
+  it("fails the doctor's address check if only the client uses TLS", async () => {
     const { code, of } = await doctor([`localhost:${await served()}`, '--tls']);
     expect(code).toBe(1);
     expect(of('address').message).toContain('responds without TLS, but the client uses TLS');
   });
 
-  it('fails the certificate check if the certificate is not trusted', async () => {
+  it("fails the doctor's certificate check if the certificate is not trusted", async () => {
     const { code, of } = await doctor([`localhost:${await served('server')}`, '--tls']);
     expect(code).toBe(1);
     expect(of('certificate')).toMatchObject({
@@ -154,7 +157,7 @@ describe('TLS', () => {
     expect(of('client').status).toBe('skipped');
   });
 
-  it('fails the certificate check for a certificate with another name, and passes if --server-name matches', async () => {
+  it("fails the doctor's certificate check for a certificate with another name, and passes if --server-name matches", async () => {
     const port = await served('named');
     const refused = await doctor([`localhost:${port}`, '--ca', ca]);
     expect(refused.of('certificate').message).toContain(
@@ -164,7 +167,7 @@ describe('TLS', () => {
     expect((await doctor([`localhost:${port}`, '--ca', ca, '--server-name', 'orders.internal'])).code).toBe(0);
   });
 
-  it('fails the address check if the server requires a client certificate and none is given', async () => {
+  it("fails the doctor's address check if the server requires a client certificate and none is given", async () => {
     const port = await served('server', 'ca');
     const without = await doctor([`localhost:${port}`, '--ca', ca]);
     expect(without.of('address').message).toContain('requires a client certificate');
@@ -172,7 +175,7 @@ describe('TLS', () => {
     expect((await doctor([`localhost:${port}`, '--ca', ca, ...pair])).code).toBe(0);
   });
 
-  it('reports unreadable TLS files before it connects', async () => {
+  it("reports unreadable TLS files in the doctor's target check", async () => {
     const { code, of } = await doctor(['localhost:1', '--ca', '/there/is/none.pem']);
     expect(code).toBe(1);
     expect(of('target').problems).toMatchObject([{ path: '--ca', message: expect.stringContaining('ENOENT') }]);

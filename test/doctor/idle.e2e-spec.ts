@@ -64,7 +64,7 @@ it.each([
   ['addresses', 0, (port: number) => `ipv4:127.0.0.1:${port},127.0.0.2:${port}`, (port: number) => `127.0.0.1:${port}`],
   ['a Unix socket', SOCKET, () => `unix:${SOCKET}`, () => 'localhost'],
 ])(
-  'sends the same :authority as a client in the calls of all checks for a target with %s',
+  'sends the same :authority as a client in the calls of all doctor checks for a target with %s',
   async (_, place, target, authority) => {
     const authorities = new Set<string | undefined>();
     let requests = 0;
@@ -84,7 +84,7 @@ it.each([
 );
 
 describe('a peer that ends idle connections', () => {
-  it('passes the idle check if a server sends GOAWAY after its maximum idle time', async () => {
+  it("passes the doctor's idle check if a server sends GOAWAY after its maximum idle time", async () => {
     const { code, status, message, outcome } = await idle(await served({ 'grpc.max_connection_idle_ms': TIMEOUT_MS }));
     expect([code, status]).toEqual([0, 'ok']);
     expect(outcome).toMatchObject({ kind: 'closed', end: { how: 'goaway' } });
@@ -95,19 +95,22 @@ describe('a peer that ends idle connections', () => {
   it.each([
     ['fin', 'TCP FIN without GOAWAY'],
     ['rst', 'TCP RST'],
-  ] as const)('warns about lost calls if a proxy closes idle connections by %s', async (how, text) => {
-    const proxy = await proxied();
-    proxy.cutIdleAfter(TIMEOUT_MS * 2, how);
-    const { code, status, message, remedy, facts, outcome } = await idle(proxy.url);
-    expect([code, status]).toEqual([0, 'warning']);
-    expect(outcome).toMatchObject({ kind: 'closed', end: { how } });
-    expect(outcome['idleMs']).toBeGreaterThanOrEqual(TIMEOUT_MS * 2 - 100);
-    expect(message).toContain(text);
-    expect(facts['connectionIdleTimeoutMs']).toBeLessThan(outcome['idleMs']);
-    expect(remedy).toContain(`set connectionIdleTimeoutMs to ${facts['connectionIdleTimeoutMs']} or less`);
-  });
+  ] as const)(
+    "warns about lost calls in the doctor's idle check if a proxy closes idle connections by %s",
+    async (how, text) => {
+      const proxy = await proxied();
+      proxy.cutIdleAfter(TIMEOUT_MS * 2, how);
+      const { code, status, message, remedy, facts, outcome } = await idle(proxy.url);
+      expect([code, status]).toEqual([0, 'warning']);
+      expect(outcome).toMatchObject({ kind: 'closed', end: { how } });
+      expect(outcome['idleMs']).toBeGreaterThanOrEqual(TIMEOUT_MS * 2 - 100);
+      expect(message).toContain(text);
+      expect(facts['connectionIdleTimeoutMs']).toBeLessThan(outcome['idleMs']);
+      expect(remedy).toContain(`set connectionIdleTimeoutMs to ${facts['connectionIdleTimeoutMs']} or less`);
+    },
+  );
 
-  it('measures the idle timeout of HAProxy', async ({ skip }) => {
+  it("measures the idle timeout of HAProxy in the doctor's idle check", async ({ skip }) => {
     skip(...skipWithout('haproxy'));
     const server = await scripted();
     const proxy = await RealProxy.start(HAPROXY, [server.port, server.port], {
@@ -119,7 +122,7 @@ describe('a peer that ends idle connections', () => {
     expect(outcome['idleMs']).toBeGreaterThanOrEqual(TIMEOUT_MS - 100);
   });
 
-  it('measures the idle timeout of nginx', async ({ skip }) => {
+  it("measures the idle timeout of nginx in the doctor's idle check", async ({ skip }) => {
     skip(...skipWithout('nginx'));
     const server = await scripted();
     const proxy = await RealProxy.start(NGINX, [server.port, server.port], {
@@ -133,7 +136,7 @@ describe('a peer that ends idle connections', () => {
 });
 
 describe('a peer that drops idle connections silently', () => {
-  it('reports bounds for the idle timeout of a proxy that drops connections silently, and recommends a setting below them', async () => {
+  it("reports bounds for the idle timeout of a proxy that drops connections silently in the doctor's idle check, and recommends a connectionIdleTimeoutMs below them", async () => {
     const proxy = await proxied();
     proxy.cutIdleAfter(TIMEOUT_MS * 3, 'silent');
     const { code, status, message, remedy, facts, outcome } = await idle(proxy.url, LIMIT, '--connect-timeout', '2s');
@@ -147,7 +150,7 @@ describe('a peer that drops idle connections silently', () => {
     expect(remedy).toContain(`set connectionIdleTimeoutMs to ${facts['connectionIdleTimeoutMs']} or less`);
   });
 
-  it('reports a connection that is reset when it is used', async () => {
+  it("reports in the doctor's idle check that an idle connection is reset when it is used", async () => {
     const { outcome, message } = await idle(await forgetfulProxy((await scripted()).port, TIMEOUT_MS * 3));
     expect(outcome).toMatchObject({ kind: 'dropped', how: 'reset' });
     expect(message).toContain('was reset when it was used');
@@ -155,12 +158,12 @@ describe('a peer that drops idle connections silently', () => {
 });
 
 describe('a peer that does not end idle connections', () => {
-  it('passes the idle check after the limit if the peer does not end idle connections', async () => {
+  it("passes the doctor's idle check if the peer keeps idle connections until the limit of --idle", async () => {
     const { code, status, outcome } = await idle((await scripted()).url, '1s');
     expect([code, status, outcome]).toEqual([0, 'ok', { kind: 'kept', idleMs: 1_000 }]);
   });
 
-  it('reports over TLS that the peer keeps idle connections until the limit', async () => {
+  it("reports in the doctor's idle check over TLS that the peer keeps idle connections until the limit of --idle", async () => {
     const pem = (name: string) => readFileSync(certificate(name), 'utf8');
     const tls = { key: pem('server-key'), cert: pem('server') };
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, tls });
@@ -169,14 +172,14 @@ describe('a peer that does not end idle connections', () => {
     expect(outcome).toEqual({ kind: 'kept', idleMs: 500 });
   });
 
-  it('distinguishes an idle timeout from a maximum connection age, which also ends connections in use', async () => {
+  it("distinguishes an idle timeout in the doctor's idle check from a maximum connection age, which also ends connections in use", async () => {
     const { status, outcome, remedy } = await idle(await served({ 'grpc.max_connection_age_ms': 2_000 }));
     expect(status).toBe('warning');
     expect(outcome).toMatchObject({ kind: 'ended-in-use', end: { how: 'goaway', details: 'max_age' } });
     expect(remedy).toContain('not an idle timeout');
   });
 
-  it('fails the idle check if even connections in use receive no response', async () => {
+  it("fails the doctor's idle check if even connections in use receive no response", async () => {
     const proxy = await proxied();
     let stdout = '';
     const stderr = {
@@ -194,12 +197,12 @@ describe('a peer that does not end idle connections', () => {
 });
 
 describe('--idle', () => {
-  it('skips the idle check if no address is usable', async () => {
+  it("skips the doctor's idle check if no address is usable", async () => {
     const { of } = await doctor(['127.0.0.1:1', '--idle', '10m']);
     expect(of('idle')).toMatchObject({ status: 'skipped', message: 'not checked: no usable address' });
   });
 
-  it('shows the progress of the idle check in a terminal, and removes it before the result', async () => {
+  it("shows the progress of the doctor's idle check in a terminal, and removes it before the result", async () => {
     const written: string[] = [];
     const stream = { write: (text: string) => written.push(text), isTTY: true, hasColors: () => false };
     const args = ['doctor', (await scripted()).url, '--idle', '1.5s'];

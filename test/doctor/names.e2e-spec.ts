@@ -24,7 +24,7 @@ function doctorOfName(use = 'true') {
 }
 
 describe('target name', () => {
-  it('resolves the name of the target with the name server in the target, as the client does', async () => {
+  it("resolves the name of the doctor's target with the name server in the target, as the client does", async () => {
     const { code, of } = await doctorOfName();
     expect(code).toBe(0);
     expect(of('target')).toMatchObject({
@@ -34,7 +34,7 @@ describe('target name', () => {
     expect(of('dns-config')).toMatchObject({ status: 'skipped', facts: { name: '_grpc_config.orders.example' } });
   });
 
-  it('fails the target check if the name does not exist', async () => {
+  it("fails the doctor's target check if the name does not exist", async () => {
     const { code, of } = await doctor(['orders.invalid:50051']);
     expect(code).toBe(1);
     expect(of('target').status).toBe('failed');
@@ -42,7 +42,7 @@ describe('target name', () => {
     expect(of('target').facts['code']).toMatch(/^(ENOTFOUND|EAI_AGAIN|ETIMEDOUT)$/);
   });
 
-  it('fails the target check with a remedy if the target has an http scheme', async () => {
+  it("fails the doctor's target check with a remedy if the target has an http scheme", async () => {
     const { code, of } = await doctor(['http://orders:50051']);
     expect(code).toBe(1);
     expect(of('target').problems).toMatchObject([
@@ -50,7 +50,7 @@ describe('target name', () => {
     ]);
   });
 
-  it('fails the target check with every problem if the target and an option are invalid', async () => {
+  it("fails the doctor's target check with every problem if the target and an option are invalid", async () => {
     const { code, of } = await doctor(['dns:///orders; write:50051', '--ca', '/there/is/none.pem']);
     expect(code).toBe(1);
     expect(of('target').problems).toEqual([
@@ -59,13 +59,13 @@ describe('target name', () => {
     ]);
   });
 
-  it('fails the target check if grpc-js has no built-in resolver for the scheme of the target', async () => {
+  it("fails the doctor's target check if grpc-js has no built-in resolver for the scheme of the target", async () => {
     const { code, of } = await doctor(['xds:///orders']);
     expect(code).toBe(1);
     expect(of('target').message).toBe("grpc-js has no built-in resolver for 'xds:'");
   });
 
-  it('warns if the environment sets a proxy', async () => {
+  it("warns in the doctor's proxy check if the environment sets a proxy", async () => {
     // grpc-js itself also logs the proxy to stderr.
     const { stdout } = await command(['doctor', 'orders.example:50051', '--connect-timeout', '0.5s'], {
       env: { grpc_proxy: `http://127.0.0.1:${port}` },
@@ -78,7 +78,7 @@ describe('target name', () => {
 });
 
 describe('service config in DNS', () => {
-  it('reports a valid service config in DNS', async () => {
+  it("passes the doctor's dns-config check for a valid service config", async () => {
     names.text = 'grpc_config=[{"serviceConfig":{"loadBalancingConfig":[{"round_robin":{}}]}}]';
     const { code, of } = await doctorOfName();
     expect(code).toBe(0);
@@ -92,7 +92,7 @@ describe('service config in DNS', () => {
     ],
     ['{"serviceConfig":{}}', '_grpc_config.orders.example'],
     ['[{"servicConfig":{}}]', '_grpc_config.orders.example[0].servicConfig'],
-  ])('fails the check of a service config in DNS with the path of the error: %s', async (text, path) => {
+  ])("fails the doctor's dns-config check with the path of the error in the service config: %s", async (text, path) => {
     names.text = `grpc_config=${text}`;
     const { code, of } = await doctorOfName();
     expect(code).toBe(1);
@@ -104,7 +104,7 @@ describe('service config in DNS', () => {
     ).toContain(path);
   });
 
-  it('reports a service config in DNS that applies only to other clients', async () => {
+  it("reports in the doctor's dns-config check that a service config applies only to other clients", async () => {
     names.text = 'grpc_config=[{"clientLanguage":["go"],"serviceConfig":{}}]';
     expect((await doctorOfName()).of('dns-config').message).toContain('has no service config for this client');
   });

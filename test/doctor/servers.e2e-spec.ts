@@ -19,7 +19,7 @@ beforeEach(({ onTestFinished }) => {
 });
 
 describe("this library's server", () => {
-  it("passes the health and reflection checks for this library's server", async () => {
+  it("passes the doctor's health and reflection checks for this library's server", async () => {
     const { port } = ourServerWithTls;
     const { code, of } = await doctor([
       `localhost:${port}`,
@@ -37,7 +37,7 @@ describe("this library's server", () => {
     expect(of('reflection').facts['services']).toContain('grpc.health.v1.Health');
   });
 
-  it('fails the health check of an unknown service', async () => {
+  it("fails the doctor's health check of an unknown service", async () => {
     const { url } = ourServer;
     const { code, of } = await doctor([url, '--service', 'orders.v1.Order']);
     expect(code).toBe(1);
@@ -47,7 +47,7 @@ describe("this library's server", () => {
     });
   });
 
-  it('checks the names in a service config against the services of the server', async () => {
+  it("compares the names in a service config with the services of the server in the doctor's service-config check", async () => {
     const { url } = ourServer;
     const name = (service: string, method?: string) => ({ service, ...(method && { method }) });
     const file = createFile('config.json', {
@@ -62,7 +62,7 @@ describe("this library's server", () => {
     ]);
   });
 
-  it('passes the keepalive check if the server accepts the pings', async () => {
+  it("passes the doctor's keepalive check if the server accepts the pings", async () => {
     const { url } = ourServer;
     const { code, of } = await doctor([url, '--keepalive', '0.05s']);
     expect(code).toBe(0);
@@ -71,7 +71,7 @@ describe("this library's server", () => {
 });
 
 describe('other servers', () => {
-  it('fails the keepalive check if the server closes the connection with too_many_pings', async () => {
+  it("fails the doctor's keepalive check if the server closes the connection with too_many_pings", async () => {
     const { url } = ourServer;
     const proxy = await Http2FaultProxy.start(url);
     onTestFinished(() => proxy.close());
@@ -88,7 +88,7 @@ describe('other servers', () => {
     expect(of('keepalive').remedy).toContain('keepaliveTimeMs');
   });
 
-  it('warns if the server cleanly ends the connection during the keepalive check', async () => {
+  it("warns if the server cleanly ends the connection during the doctor's keepalive check", async () => {
     const { url } = ourServer;
     const proxy = await Http2FaultProxy.start(url);
     onTestFinished(() => proxy.close());
@@ -101,7 +101,7 @@ describe('other servers', () => {
     expect(of('keepalive').message).toMatch(/^the server closed the connection cleanly after .*: GOAWAY max_age$/);
   });
 
-  it('checks keepalive without a call, and fails the health check of a named service, if the server has no health service', async () => {
+  it("runs the doctor's keepalive check without a call, and fails the doctor's health check of a named service, if the server has no health service", async () => {
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
     onTestFinished(() => server.close());
     const { code, of } = await doctor([server.url, '--keepalive', '0.05s']);
@@ -112,7 +112,7 @@ describe('other servers', () => {
     expect(withService.of('health').status).toBe('failed');
   });
 
-  it('checks keepalive without a call if the server resets the call', async () => {
+  it("runs the doctor's keepalive check without a call if the server resets the call", async () => {
     const proxy = await Http2FaultProxy.start(ourServer.url);
     onTestFinished(() => proxy.close());
     proxy.failCalls({ kind: 'reset', code: 'ENHANCE_YOUR_CALM', at: 'headers' }, { method: 'Watch', times: Infinity });
@@ -121,7 +121,7 @@ describe('other servers', () => {
     expect(of('keepalive').message).toContain('without an open call');
   });
 
-  it('reports an HTTP/2 server that does not serve gRPC', async () => {
+  it("fails the doctor's health check for an HTTP/2 server that does not serve gRPC", async () => {
     const { url } = await startHttp2Server((stream) => {
       stream.respond({ ':status': 404, 'content-type': 'text/html' });
       stream.end('<h1>not here</h1>');
@@ -132,7 +132,7 @@ describe('other servers', () => {
     expect(of('reflection').message).toContain('HTTP status code 404');
   });
 
-  it('fails the health check if the server accepts connections but answers no call', async () => {
+  it("fails the doctor's health check if the server accepts connections but answers no call", async () => {
     const { url } = await startHttp2Server(() => undefined);
     const { code, of } = await doctor([url, '--connect-timeout', '1.5s']);
     expect(code).toBe(1);

@@ -183,7 +183,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       },
     );
 
-    it('aborts a download that fails midway', async () => {
+    it('aborts an HTTP download if its call fails midway', async () => {
       server.script('Watch', { messages: [{ sequence: '1' }], status: 'INTERNAL', details: SECRET });
       await expect(fetch(`${gateway.url}/download`).then((answer) => answer.text())).rejects.toThrow();
     });
@@ -216,7 +216,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       );
     });
 
-    it('logs the count of suppressed lines on shutdown', async () => {
+    it('logs the number of suppressed lines about server faults on shutdown', async () => {
       const other = await startGateway({ upstream: server.url, ...(adapter && { adapter }) });
       server.script('Create', { status: 'INTERNAL', details: SECRET });
       for (let i = 0; i < 3; i++) await other.get('promise/7');

@@ -93,7 +93,7 @@ describe('GrpcChannelHealthIndicator', () => {
     expect(server.connections.accepted).toBe(0);
   });
 
-  it('checks only the channels of the selected clients', async () => {
+  it('checks the channel health of only the selected clients', async () => {
     expect(Object.keys((await fetchHealth('except-audit')).report.details)).toEqual(['orders']);
     expect(Object.keys((await fetchHealth('only-audit')).report.details)).toEqual(['audit']);
   });

@@ -56,7 +56,7 @@ async function peersOf({ client, orders }: OrdersApp, count = 30): Promise<Reado
 const healthOf = ({ client }: OrdersApp) =>
   new Map(client.snapshot().connections.map(({ address, health }) => [address, health]));
 
-it('checks no health, and makes calls to every endpoint, if grpc-js does not support calls on one connection', async () => {
+it('checks the health of no endpoint, and makes calls to every endpoint, if grpc-js does not support calls on one connection', async () => {
   const { prototype } = experimental.BaseSubchannelWrapper;
   const { getChannel } = prototype;
   onTestFinished(() => {
@@ -102,7 +102,7 @@ describe.each(PATHS)('health of each endpoint, calls %s', (_, direct) => {
 });
 
 describe('health of each endpoint', () => {
-  it('counts an endpoint without the health service as healthy, and calls Watch once per connection', async () => {
+  it('counts an endpoint without the health service as healthy, and opens one health Watch per connection', async () => {
     const servers = await Promise.all([startScripted(onTestFinished, {}), startScripted(onTestFinished, {})]);
     const app = await startApp(onTestFinished, settingsFor(servers));
     await waitFor(async () => (await peersOf(app)).size === 2);
@@ -110,7 +110,7 @@ describe('health of each endpoint', () => {
     expect([...healthOf(app).values()]).toEqual(['unimplemented', 'unimplemented']);
   });
 
-  it('reopens a Watch that the server ends, and keeps the status until then', async () => {
+  it('reopens a health Watch that the server ends, and keeps the status of the endpoint until then', async () => {
     const server = await startScripted(onTestFinished, {
       'Health/Watch': [
         { messages: [{ status: 'SERVING' }], delayMs: 1_100, status: 'UNAVAILABLE' },
@@ -195,7 +195,7 @@ describe('health of each endpoint', () => {
     ]);
   });
 
-  it('opens no Watch if the load-balancing policy is pick_first', async () => {
+  it('opens no health Watch if the load-balancing policy is pick_first', async () => {
     const server = await startScripted(onTestFinished, {
       'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true },
     });
@@ -204,7 +204,7 @@ describe('health of each endpoint', () => {
     expect(server.counts('Health/Watch').calls).toBe(0);
   });
 
-  it('sends the metadata of the client with each Watch', async () => {
+  it('sends the metadata of the client with each health Watch', async () => {
     const server = await startScripted(onTestFinished, {
       'Health/Watch': ({ metadata }: any) =>
         metadata.get('authorization')[0] === 'Bearer 7'
@@ -220,25 +220,28 @@ describe('health of each endpoint', () => {
   it.each<[string, Record<string, Reply>]>([
     ['NOT_SERVING', { 'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true } }],
     ['nothing yet', { 'Health/Watch': { never: true } }],
-  ])('keeps using a removed endpoint while its replacement is READY but reports %s', async (_, scripts) => {
-    const serving = { 'Health/Watch': { messages: [{ status: 'SERVING' }], never: true } };
-    const before = await startScripted(onTestFinished, serving);
-    const after = await startScripted(onTestFinished, scripts);
-    const source = new AddressSource();
-    source.resolve([before.url]);
-    const app = await startApp(onTestFinished, { ...settingsFor([]), url: source.target });
-    await firstValueFrom(app.orders.get({ id: '1' }));
-    source.resolve([after.url]);
-    await waitFor(() => after.counts('Health/Watch').open === 1);
-    expect(await peersOf(app)).toEqual(new Set([before.url]));
-    expect(app.client.snapshot().outages.total).toBe(0);
-    after.script('Health/Watch', serving['Health/Watch']);
-    await after.restart('kill-connections');
-    await waitFor(() => healthOf(app).get(after.url) === 'serving');
-    await waitFor(async () => !(await peersOf(app, 3)).has(before.url));
-    expect(await peersOf(app)).toEqual(new Set([after.url]));
-    expect(app.client.snapshot().outages.total).toBe(0);
-  });
+  ])(
+    'keeps using a removed endpoint while its replacement is READY but its health Watch reports %s',
+    async (_, scripts) => {
+      const serving = { 'Health/Watch': { messages: [{ status: 'SERVING' }], never: true } };
+      const before = await startScripted(onTestFinished, serving);
+      const after = await startScripted(onTestFinished, scripts);
+      const source = new AddressSource();
+      source.resolve([before.url]);
+      const app = await startApp(onTestFinished, { ...settingsFor([]), url: source.target });
+      await firstValueFrom(app.orders.get({ id: '1' }));
+      source.resolve([after.url]);
+      await waitFor(() => after.counts('Health/Watch').open === 1);
+      expect(await peersOf(app)).toEqual(new Set([before.url]));
+      expect(app.client.snapshot().outages.total).toBe(0);
+      after.script('Health/Watch', serving['Health/Watch']);
+      await after.restart('kill-connections');
+      await waitFor(() => healthOf(app).get(after.url) === 'serving');
+      await waitFor(async () => !(await peersOf(app, 3)).has(before.url));
+      expect(await peersOf(app)).toEqual(new Set([after.url]));
+      expect(app.client.snapshot().outages.total).toBe(0);
+    },
+  );
 
   it('keeps the serving indicator up while at least half of the endpoints are serving', async () => {
     const servers = await startServers(3);

@@ -11,7 +11,7 @@ beforeEach(({ onTestFinished }) => {
 });
 
 describe('health', () => {
-  it('reports a channel as down after keepalive has detected a black hole and the grace period has ended', async ({
+  it('reports a channel as down after keepalive has detected a black hole and the outage grace period has ended', async ({
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, undefined);

@@ -91,7 +91,7 @@ async function clientOf(drain: DrainOptions) {
 }
 
 describe('GrpcReadinessHealthIndicator', () => {
-  it('reports the process as down during startup and then as up, even if the upstream is down', async () => {
+  it('reports the readiness of the process as down during startup and then as up, even if the upstream is down', async () => {
     early.length = 0;
     const { server, imports } = await clientOf({});
     await server.stop('kill-connections');
@@ -105,13 +105,13 @@ describe('GrpcReadinessHealthIndicator', () => {
     expect((await fetchHealth('live')).code).toBe(200);
   });
 
-  it('reports a process without clients as up', async () => {
+  it('reports the readiness of a process without clients as up', async () => {
     const fetchHealth = await listening(await start([]));
     expect((await fetchHealth('ready')).code).toBe(200);
     expect((await fetchHealth('dependencies')).code).toBe(200);
   });
 
-  it('reports the process as down when the readiness delay begins, while calls are still accepted', async () => {
+  it('reports the readiness of the process as down when the readiness delay begins, while calls are still accepted', async () => {
     const { imports } = await clientOf({ readinessDelayMs: 5_000, timeoutMs: 60_000 });
     const app = await start(imports);
     const fetchHealth = await listening(app);
@@ -141,7 +141,7 @@ describe('GrpcReadinessHealthIndicator', () => {
     expect(readiness.check().process).toEqual({ status: 'down', state: 'draining' });
   });
 
-  it('reports the process as down when only its gRPC server drains', async () => {
+  it('reports the readiness of the process as down when only its gRPC server drains', async () => {
     const url = ownUrl();
     const drain = { readinessDelayMs: 5_000, timeoutMs: 60_000 };
     const app = await start([ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url, { drain })))]);

@@ -53,7 +53,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
   it.each([
     ['ResilientGrpcServer', resilientServer],
     ['a grpc-js server with grpc-health-check', standardServer],
-  ])('reports the status of each service of %s separately', async (_whose, start) => {
+  ])('reports the health of each service of %s separately', async (_whose, start) => {
     const { url, set } = await start();
     const app = await startApp(onTestFinished, { url });
     // Connects the channel, because a Watch starts only on an open connection.
@@ -97,7 +97,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
     // grpc-js reads the page as a message whose length exceeds the limit.
     [200, 'text/html'],
   ] as const)(
-    'explains an HTTP %i response (content-type %s) of a proxy with a remedy and the doctor command',
+    'explains an HTTP %i response (content-type %s) of a proxy to a health call with a remedy and the doctor command',
     async ([status, type]) => {
       const server = await startHttp2Server((stream, _number, { ':path': path }) => {
         if (path === '/orders.v1.Orders/Get') {
@@ -205,7 +205,7 @@ describe.concurrent.each(MODES)('outage, mode %s', (mode) => {
 });
 
 describe('Check', () => {
-  it('sends one Check call with a deadline and never retries it', async () => {
+  it('sends one health Check call with a deadline and never retries it', async () => {
     const timeouts: unknown[] = [];
     const server = await startHttp2Server((stream, _number, headers) => {
       timeouts.push(headers['grpc-timeout']);
@@ -239,7 +239,7 @@ describe('Check', () => {
     });
   });
 
-  it('shares one Check call between concurrent checks, without a concurrency permit and without counting the call', async () => {
+  it('shares one health Check call between concurrent checks, without a concurrency permit and without counting the call', async () => {
     const server = await startScripted(onTestFinished, { Check: SERVING, Get: { never: true } });
     const app = await startApp(onTestFinished, { url: server.url, maxConcurrentCalls: 1, maxQueuedCalls: 0 });
     const running = app.orders.get({ id: '1' }).subscribe({ error: () => undefined });
@@ -264,7 +264,7 @@ describe('Check', () => {
   });
 
   it(
-    'reports a server as down after the timeout if the connection is a black hole, and ends the Check call',
+    'reports a server as down after the timeout of the serving check if the connection is a black hole, and ends the health Check call',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startScripted(onTestFinished, { Check: SERVING });

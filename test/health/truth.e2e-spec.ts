@@ -174,7 +174,7 @@ describe.concurrent('health of a channel', () => {
     expect((await outcomeOf(app.orders.get({ id: '1' }))).error).toBeUndefined();
   });
 
-  it('keeps reporting a channel as down after the grace period if the server closes each connection shortly after it opens', async ({
+  it('keeps reporting a channel as down after the outage grace period if the server closes each connection shortly after it opens', async ({
     onTestFinished,
   }) => {
     const peer = await shortLivedPeer(5);

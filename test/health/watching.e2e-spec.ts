@@ -16,7 +16,7 @@ beforeAll(() => {
 afterAll(() => leaks.settled());
 
 describe.concurrent('Watch', () => {
-  it('uses one Watch call for any number of health checks', async ({ onTestFinished }) => {
+  it('uses one health Watch for any number of serving checks', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
     const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -28,7 +28,7 @@ describe.concurrent('Watch', () => {
     expect([app.client.activeCalls(), app.client.snapshot().counters['started']]).toEqual([[], 1]);
   });
 
-  it('does not connect an idle channel for a Watch, does not prevent idleness, and starts a new Watch with the next connection', async ({
+  it('does not connect an idle channel for a health Watch, does not prevent idleness, and starts a new Watch with the next connection', async ({
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
@@ -55,7 +55,7 @@ describe.concurrent('Watch', () => {
     second.unsubscribe();
   });
 
-  it('ends a Watch when its server shuts down and starts another on a different connection', async ({
+  it('ends a health Watch when its server shuts down and starts another Watch on a different connection', async ({
     onTestFinished,
   }) => {
     const servers = await Promise.all([0, 1].map(() => startScripted(onTestFinished, { 'Health/Watch': WATCHED })));
@@ -76,7 +76,7 @@ describe.concurrent('Watch', () => {
   });
 
   it(
-    'reports a server as down after the timeout if the Watch receives no response',
+    'reports a server as down after the timeout of the serving check if the health Watch receives no response',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await startScripted(onTestFinished, { 'Health/Watch': { never: true } });
@@ -94,7 +94,7 @@ describe.concurrent('Watch', () => {
     },
   );
 
-  it('reports a server as down when the Watch fails, and restarts the Watch after a backoff', async ({
+  it('reports a server as down when the health Watch fails, and restarts the Watch after a backoff', async ({
     onTestFinished,
   }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': [{ status: 'UNAVAILABLE' }, WATCHED] });
@@ -112,7 +112,7 @@ describe.concurrent('Watch', () => {
     ['the application shuts down', (app: { close(): Promise<void> }) => app.close()],
     ['its client is closed', ({ client }: { client: { close(): Promise<void> } }) => client.close()],
     ['its client is drained', ({ client }: { client: { drain(): Promise<unknown> } }) => client.drain()],
-  ] as const)('ends the Watch when %s', async ([, end], { onTestFinished }) => {
+  ] as const)('ends the health Watch when %s', async ([, end], { onTestFinished }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED });
     const app = await startApp(onTestFinished, { url: server.url });
     await firstValueFrom(app.orders.get({ id: '1' }));
@@ -124,7 +124,7 @@ describe.concurrent('Watch', () => {
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('down');
   });
 
-  it('ends the Watch before the calls that a shutdown lets finish', async ({ onTestFinished }) => {
+  it('ends the health Watch before the calls that a shutdown lets finish', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, Get: { hold: 'everything' } });
     const app = await startApp(onTestFinished, { url: server.url });
     const last = firstValueFrom(app.orders.get({ id: '1' }));
@@ -141,7 +141,9 @@ describe.concurrent('Watch', () => {
 
 // Not concurrent, because it replaces the timers of the process.
 describe('Watch and connection age', () => {
-  it('moves the Watch to the connection that replaces a connection with open calls', async ({ onTestFinished }) => {
+  it('moves the health Watch to the connection that replaces a connection with open calls', async ({
+    onTestFinished,
+  }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
     const app = await startApp(onTestFinished, { url: server.url, maxConnectionAgeMs: 1_000 });
     const { advance, until } = holdTimers();

@@ -129,7 +129,7 @@ describe('inbound gRPC call', () => {
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it('resumes concurrent streams on one connection, each with its own cursor and metadata', async () => {
+  it('resumes concurrent relayed streams on one connection, each with its own cursor and metadata', async () => {
     const cursors = new Map<string, string[]>();
     server.script<{ from: { toString: () => string } }>('Watch', ({ request: { from }, metadata }) => {
       const id = String(metadata.get('x-request-id')[0]);

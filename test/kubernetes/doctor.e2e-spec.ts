@@ -21,7 +21,7 @@ const shape = (line: string): string =>
 const diagnose = (api: ApiServerStub, target = TARGET) => doctor([target], { env: { KUBECONFIG: api.kubeconfig } });
 
 describe('doctor for a kubernetes target', () => {
-  it('reports the endpoints that the Kubernetes watch receives, and checks each ready pod', async () => {
+  it("reports the endpoints that the Kubernetes watch receives in the doctor's kubernetes check, and checks each ready pod", async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');
     api.set({ name: 'c', port: 50_051, ready: false });
@@ -41,7 +41,7 @@ describe('doctor for a kubernetes target', () => {
     expect(stdout.split('\n').slice(0, documented.length).map(shape)).toEqual(documented.map(shape));
   });
 
-  it('reports a missing permission with the manifest that permits the Kubernetes watch', async () => {
+  it("reports a missing permission in the doctor's kubernetes check, with the manifest that permits the Kubernetes watch", async () => {
     const api = await startApiServer();
     api.fault = 'forbidden';
     const { code, of } = await diagnose(api);
@@ -55,7 +55,7 @@ describe('doctor for a kubernetes target', () => {
     });
   });
 
-  it('prints the manifest of a missing permission in full, so that it can be pasted', async () => {
+  it('prints the manifest of a missing permission in full in the doctor output, so that it can be pasted', async () => {
     const api = await startApiServer();
     api.fault = 'forbidden';
     const { stdout } = await command(['doctor', TARGET], { env: { KUBECONFIG: api.kubeconfig } });
@@ -63,7 +63,7 @@ describe('doctor for a kubernetes target', () => {
     expect(JSON.parse(manifest)).toMatchObject({ kind: 'List', items: [{ kind: 'Role' }, { kind: 'RoleBinding' }] });
   });
 
-  it('names the command that installs the Kubernetes client library if the library is missing', async () => {
+  it("names the command that installs the Kubernetes client library in the doctor's kubernetes check if the library is missing", async () => {
     const folder = mkdtempSync(join(tmpdir(), 'without-kubernetes-'));
     onTestFinished(() => {
       rmSync(folder, { recursive: true });
@@ -84,7 +84,7 @@ describe('doctor for a kubernetes target', () => {
     });
   });
 
-  it('reports an account that the API server rejects, and a missing configuration', async () => {
+  it("fails the doctor's kubernetes check if the API server rejects the account or the Kubernetes configuration is missing", async () => {
     const api = await startApiServer();
     const { kubeconfig } = api;
     api.token = 'another-token';
@@ -105,18 +105,21 @@ describe('doctor for a kubernetes target', () => {
     ['kubernetes:///orders:80', 'expected port 80, got 50051 (grpc)', 'write one of these numbers or names'],
     ['kubernetes:///carts:grpc', 'has no EndpointSlices', 'kubectl -n shop get service carts'],
     ['kubernetes:///Orders', "expected a Kubernetes service, got 'Orders'", ''],
-  ])('reports the error in the target %s and its remedy', async (target, message, remedy) => {
-    const api = await startApiServer();
-    api.set({ name: 'a', port: 50_051 });
-    const { of } = await diagnose(api, target);
-    expect(of('kubernetes')).toMatchObject({
-      status: 'failed',
-      message: expect.stringContaining(message),
-      remedy: expect.stringContaining(remedy),
-    });
-  });
+  ])(
+    "reports the error in the target %s and its remedy in the doctor's kubernetes check",
+    async (target, message, remedy) => {
+      const api = await startApiServer();
+      api.set({ name: 'a', port: 50_051 });
+      const { of } = await diagnose(api, target);
+      expect(of('kubernetes')).toMatchObject({
+        status: 'failed',
+        message: expect.stringContaining(message),
+        remedy: expect.stringContaining(remedy),
+      });
+    },
+  );
 
-  it('applies --timeout to the requests to the API server', async () => {
+  it('applies --timeout of the doctor to the requests to the API server', async () => {
     const api = await startApiServer();
     api.fault = 'silent';
     const { of } = await doctor([TARGET, '--timeout', '0.5s'], { env: { KUBECONFIG: api.kubeconfig } });
@@ -126,7 +129,7 @@ describe('doctor for a kubernetes target', () => {
     });
   });
 
-  it('reports an unreachable API server', async () => {
+  it("fails the doctor's kubernetes check if the API server is unreachable", async () => {
     const api = await startApiServer();
     await api.kill();
     const { of } = await diagnose(api);

@@ -176,7 +176,7 @@ const slice = (name: string, fields: Pick<EndpointSlice, 'addressType' | 'endpoi
 });
 
 describe('EndpointSlices of a service', () => {
-  it('merges endpoints of several slices and address families, including endpoints without a pod or conditions', async () => {
+  it('merges endpoints of several EndpointSlices and address families, including endpoints without a pod or conditions', async () => {
     const api = await startApiServer();
     const both = await startPod('a');
     await listenOnIPv6(both.server.port);

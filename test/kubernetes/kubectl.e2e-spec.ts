@@ -20,14 +20,14 @@ describe('API server stub', () => {
     return { api, args: [`--kubeconfig=${api.kubeconfig}`, `--cache-dir=${api.kubeconfig}-cache`] };
   }
 
-  it('serves a list of EndpointSlices to kubectl', async () => {
+  it('serves a list of EndpointSlices from the API server stub to kubectl', async () => {
     const { api, args } = await startStub();
     api.set({ name: 'a', port: 50_051 });
     const { stdout } = await run('kubectl', [...args, 'get', 'endpointslices', '-o', 'name']);
     expect(stdout.trim().split('\n')).toEqual(['endpointslice.discovery.k8s.io/orders-a']);
   });
 
-  it('sends each change to kubectl get endpointslices -w', async () => {
+  it('sends each change from the API server stub to kubectl get endpointslices -w', async () => {
     const { api, args } = await startStub();
     api.set({ name: 'a', port: 50_051 });
     const kubectl = spawn('kubectl', [...args, 'get', 'endpointslices', '-w', '-o', 'name', '--output-watch-events']);
@@ -51,7 +51,7 @@ describe('API server stub', () => {
     expect(errors).toBe('');
   });
 
-  it('rejects a kubectl request with the error message of a real API server if the account lacks the permission', async () => {
+  it('rejects a kubectl request to the API server stub with the error message of a real API server if the account lacks the permission', async () => {
     const { api, args } = await startStub();
     api.fault = 'forbidden';
     await expect(run('kubectl', [...args, 'get', 'endpointslices'])).rejects.toThrow(

@@ -56,7 +56,7 @@ describe('process with a kubernetes target', () => {
     expect(await inProcess(api, { env, target })).toMatchObject({ names: Array(5).fill('a') });
   });
 
-  it('fails at startup and names the missing call if the Kubernetes resolver is not registered', async () => {
+  it('fails at startup and names the function that registers the Kubernetes resolver if the resolver is not registered', async () => {
     const api = await startApiServer();
     const { error } = await inProcess(api, { mode: 'unregistered' });
     expect(error).toBe(

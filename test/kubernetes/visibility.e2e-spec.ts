@@ -131,7 +131,7 @@ describe('watch of a kubernetes target', () => {
     expect(written.map(shape)).toEqual(documentedLines.map(shape));
   });
 
-  it('logs the manifest that grants the permission, and adds it to the event and the snapshot, if the permission is removed while the watch is open', async () => {
+  it('logs the manifest that grants the permission, and adds it to the event and the snapshot, if the permission is removed while the Kubernetes watch is open', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const { call, watch, of, lines } = await startApp();

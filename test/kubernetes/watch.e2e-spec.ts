@@ -69,7 +69,7 @@ describe('watch', () => {
     expect(api.requests.at(-1)).toMatchObject({ kind: 'watch', resourceVersion: bookmark });
   });
 
-  it('lists EndpointSlices again after 410 Gone if the version of a watch has expired', async () => {
+  it('lists EndpointSlices again after 410 Gone if the version of a Kubernetes watch has expired', async () => {
     const api = await startApiServer();
     const [, b] = await startPods(api, 'a', 'b');
     const caller = await startPodClient();
@@ -91,7 +91,7 @@ describe('watch', () => {
     expect(b!.server.counts().open).toBe(0);
   });
 
-  it('lists EndpointSlices again after an ERROR event of an open watch', async () => {
+  it('lists EndpointSlices again after an ERROR event of an open Kubernetes watch', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const caller = await startPodClient();
@@ -105,7 +105,7 @@ describe('watch', () => {
     expect(api.requests[2]).toMatchObject({ resourceVersion: null });
   });
 
-  it('increases the delay between watches if the API server ends each watch immediately', async () => {
+  it('increases the delay between Kubernetes watches if the API server ends each watch immediately', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     api.fault = 'short-watches';
@@ -152,25 +152,28 @@ describe('watch', () => {
   it.each([
     ['refuses connections', undefined],
     ['does not permit the watch', 'forbidden'],
-  ] as const)('keeps calls waiting within the grace period if the API server %s at startup', async (_, fault) => {
-    const api = await startApiServer();
-    await startPods(api, 'a');
-    api.fault = fault;
-    if (fault === undefined) await api.kill();
-    const { call, client } = await startPodClient({ outageGraceMs: 30_000 });
-    const waiting = call();
-    await waitFor(() => client.snapshot().resolution.failing);
-    expect(client.snapshot()).toMatchObject({
-      waiting: 1,
-      resolution: { addresses: 0, watch: { state: 'failing' } },
-    });
-    expect(client.connectivity.lastError).toContain(`cannot watch EndpointSlices at ${api.url}: `);
-    api.fault = undefined;
-    if (fault === undefined) await api.start();
-    expect(await waiting).toBe('a');
-  });
+  ] as const)(
+    'keeps calls waiting within the outage grace period if the API server %s at startup',
+    async (_, fault) => {
+      const api = await startApiServer();
+      await startPods(api, 'a');
+      api.fault = fault;
+      if (fault === undefined) await api.kill();
+      const { call, client } = await startPodClient({ outageGraceMs: 30_000 });
+      const waiting = call();
+      await waitFor(() => client.snapshot().resolution.failing);
+      expect(client.snapshot()).toMatchObject({
+        waiting: 1,
+        resolution: { addresses: 0, watch: { state: 'failing' } },
+      });
+      expect(client.connectivity.lastError).toContain(`cannot watch EndpointSlices at ${api.url}: `);
+      api.fault = undefined;
+      if (fault === undefined) await api.start();
+      expect(await waiting).toBe('a');
+    },
+  );
 
-  it('fails calls with the reason after the grace period if the API server refuses connections', async () => {
+  it('fails calls with the reason after the outage grace period if the API server refuses connections', async () => {
     const api = await startApiServer();
     await api.kill();
     const { echo } = await startPodClient({ outageGraceMs: 50 });

@@ -134,7 +134,7 @@ describe('client log lines', () => {
     for (const line of ours) expect(line).toMatchObject({ msg: expect.any(String), event: expect.any(String) });
   });
 
-  it('writes lines through a custom logger that expects strings', async () => {
+  it('writes log lines through a custom logger that expects strings', async () => {
     const lines: string[] = [];
     const own: LoggerService = {
       log: (message: string, context: string) => lines.push(`${context} ${message}`),

@@ -22,7 +22,7 @@ beforeAll(() => {
 const applicationOf = (files: Readonly<Record<string, string>>) => new Application(modules, files);
 
 describe('migrate', { timeout: 240_000 }, () => {
-  it('rewrites each kind of client registration to code that compiles', async () => {
+  it('migrates each kind of client registration to code that compiles', async () => {
     const app = applicationOf(Object.fromEntries(SHAPES.map(({ path, before }) => [path, before])));
     await app.compile();
     const { code, stdout, stderr } = await app.migrate('src', '--write');
@@ -78,7 +78,7 @@ describe('migrate', { timeout: 240_000 }, () => {
     });
   });
 
-  it('reports two different definitions of one client name', async () => {
+  it('reports two different definitions of one client name during a migration', async () => {
     const module = (url: string) => SHAPES[0]!.before.replace("url: 'orders:50051'", `url: '${url}'`);
     const app = applicationOf({ 'src/a.ts': module('a:1'), 'src/b.ts': module('b:1') });
     const { code, stdout } = await app.migrate('src');

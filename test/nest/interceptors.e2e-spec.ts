@@ -121,7 +121,7 @@ async function start(
 const values = (key: string) => seen.map(({ metadata }) => metadata.get(key).join());
 
 describe('interceptors', () => {
-  it('creates interceptors in the container with their dependencies and runs them before each attempt', async () => {
+  it("creates client interceptors in Nest's container with their dependencies and runs them before each attempt", async () => {
     script([{ status: 'UNAVAILABLE' }, {}]);
     const orders = await start({ interceptors: [TokenInterceptor] });
     await firstValueFrom(orders.get({ id: '1' }));
@@ -135,7 +135,7 @@ describe('interceptors', () => {
     ]);
   });
 
-  it('runs and awaits interceptors one after another, default interceptors first', async () => {
+  it('runs and awaits client interceptors one after another, default interceptors first', async () => {
     const order: string[] = [];
     const named = (name: string): GrpcClientInterceptor => ({
       async onCall({ path, kind, metadata }) {
@@ -158,7 +158,7 @@ describe('interceptors', () => {
     expect(values('x-by')).toEqual(['own']);
   });
 
-  it('lets interceptors change the metadata of one attempt without affecting the next one', async () => {
+  it('lets client interceptors change the metadata of one attempt without affecting the next one', async () => {
     script([{ status: 'UNAVAILABLE' }, {}]);
     const orders = await start({
       interceptors: [{ onAttempt: ({ number, metadata }) => metadata.add('x-attempt', String(number)) }],
@@ -215,7 +215,7 @@ describe('interceptors', () => {
       },
       13,
     ],
-  ])('fails the call before anything is sent if an interceptor fails: %s', async (_, interceptor, code) => {
+  ])('fails the call before anything is sent if a client interceptor fails: %s', async (_, interceptor, code) => {
     const orders = await start({ interceptors: [interceptor] });
     const error: unknown = await firstValueFrom(orders.get({ id: '1' })).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ code, reason: 'not-sent', reachedServer: 'no' });
@@ -223,7 +223,7 @@ describe('interceptors', () => {
     expect(seen).toEqual([]);
   });
 
-  it('ends a call that an interceptor holds if the deadline passes or the caller unsubscribes', async () => {
+  it('ends a call that a client interceptor holds if the deadline passes or the caller unsubscribes', async () => {
     const orders = await start({ interceptors: [{ onCall: () => new Promise<void>(() => undefined) }] });
     await expect(firstValueFrom(orders.get({ id: '1' }, { timeoutMs: 30 } as never))).rejects.toSatisfy((error) =>
       isGrpcCallError(error, 'DEADLINE_EXCEEDED'),
@@ -238,7 +238,7 @@ describe('interceptors', () => {
     ['a class that injects a request-scoped provider', InjectsRequest, /InjectsRequest is request-scoped/],
     ['a transient class', Transient, /Transient is transient/],
     ['a class that no module provides', Unprovided, /no module provides Unprovided; add it to the providers/],
-  ])('rejects interceptors when the application starts: %s', async (_, type, message) => {
+  ])('rejects client interceptors when the application starts: %s', async (_, type, message) => {
     const provided = type === Unprovided ? [] : [type];
     const error: unknown = await start({ interceptors: [type] }, {}, provided).catch((reason: unknown) => reason);
     if (!(error instanceof GrpcConfigurationError)) throw error;

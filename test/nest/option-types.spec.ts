@@ -44,13 +44,13 @@ export function rejectedByTypes() {
 }
 
 describe('option types', () => {
-  it('accepts a parsed service config file and optional values from a configuration service', () => {
+  it('accepts a parsed service config file and optional values from a configuration service in the types of the client options', () => {
     const serviceConfig = { methodConfig: [{ name: [{ service: 'orders.v1.Orders' }], timeout: '2s' }] };
     const maybe = undefined as number | undefined;
     expectTypeOf({ ...orders, url: 'orders:1', serviceConfig, timeoutMs: maybe }).toExtend<GrpcClientOptions>();
   });
 
-  it('accepts a service config Observable, interceptor classes, and a metadata function', () => {
+  it('accepts a service config Observable, interceptor classes, and a metadata function in the types of the client settings', () => {
     class TokenInterceptor {
       constructor(readonly tokens: Map<string, string>) {}
       async onAttempt({ metadata }: OutgoingAttempt): Promise<void> {
@@ -71,12 +71,12 @@ describe('option types', () => {
     expectTypeOf(settings).toExtend<GrpcClientSettings>();
   });
 
-  it('accepts a constant of type ClientOptions, with settings of this library', () => {
+  it("accepts a constant of Nest's type ClientOptions, with settings of this library, in the types of forFeature()", () => {
     const accepts = (shared: ClientOptions) => ResilientGrpcModule.forFeature([{ name: 'x', ...shared, timeoutMs: 5 }]);
     expectTypeOf(accepts).toBeFunction();
   });
 
-  it("accepts a url next to a constant of Nest's types, in any order", () => {
+  it("accepts a url next to a constant of Nest's types, in any order, in the types of forFeature()", () => {
     const accepts = (shared: ClientOptions, grpc: GrpcOptions, url: string) =>
       ResilientGrpcModule.forFeature([
         { name: 'x', url: 'localhost:5000', ...shared },

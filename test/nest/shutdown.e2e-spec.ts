@@ -111,7 +111,7 @@ describe('shutdown', () => {
     await closing;
   });
 
-  it('drains once if close() is called twice in parallel and once more later', async () => {
+  it('drains the clients once if app.close() is called twice in parallel and once more later', async () => {
     const { app } = await start();
     await Promise.all([app.close(), app.close()]);
     await app.close();

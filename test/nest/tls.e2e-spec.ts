@@ -70,7 +70,7 @@ describe('TLS', () => {
     expect(await call({ tls: { ca, serverName: 'orders.internal' } })).toMatchObject({ item: 'tea' });
   });
 
-  it('accepts credentials created by grpc-js', async () => {
+  it('accepts client credentials created by grpc-js', async () => {
     await serve('server');
     expect(await call({ credentials: credentials.createSsl(Buffer.from(pem('ca'))) })).toMatchObject({ item: 'tea' });
   });
@@ -94,14 +94,14 @@ describe('mutual TLS', () => {
     ).rejects.toMatchObject({ code: 14 });
   });
 
-  it('fails at startup if the key belongs to another certificate', async () => {
+  it('fails at startup if the key of the client does not belong to the client certificate', async () => {
     await serve('server', 'ca');
     await expect(call({ tls: { ca, cert: certificate('client'), key: certificate('next-key') } })).rejects.toThrow(
       /clients\.orders\.tls\.key: expected the private key of the first certificate in `cert`, got another key/,
     );
   });
 
-  it('accepts certificate files with reload: true', async () => {
+  it('accepts client certificate files with reload: true', async () => {
     await serve('server', 'ca');
     const folder = mkdtempSync(join(tmpdir(), 'tls-'));
     try {

@@ -86,7 +86,7 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
     ['single', 'rst', 'to-upstream', 4_096],
     ['cumulative', 'fin', 'to-client', 256],
   ] as const)(
-    'delivers all messages of a session in sequence while its connections are cut (acknowledgment: %s, %s %s)',
+    'delivers all messages of a replayed session in sequence while its connections are cut (acknowledgment: %s, %s %s)',
     async (kind, cut, way, bytes) => {
       const { server, proxy, echo } = await behindProxy();
       const count = 2_000;
@@ -101,7 +101,7 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
     },
   );
 
-  it('sends hello on each call of a session, which resumes after a forced stop and after lost connections', async () => {
+  it('sends hello on each call of a replayed session, which resumes after a forced server stop and after lost connections', async () => {
     const { server, echo } = await behindProxy();
     const stops = ['force', 'kill-connections', 'force'] as const;
     // Each call except the last acknowledges ten messages, then only reads until its server stops.
@@ -133,7 +133,7 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
     ]);
   });
 
-  it('resumes a session after the server ends the call cleanly', async () => {
+  it('resumes a replayed session after the server ends the call cleanly', async () => {
     const { server, echo } = await behindProxy();
     server.script('Bidi', (call) => ({ messages: acknowledge(call as ScriptedCall<Echo>, 25, 'end') }));
     const replies = await read(sessionOf(echo, numbered(100), { maxUnacknowledged: 1 }));
@@ -141,7 +141,7 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
     expect(server.calls('Bidi').map(({ code }) => code)).toEqual([0, 0, 0, 0]);
   });
 
-  it('fails a session if the server repeatedly fails at the same message', async () => {
+  it('fails a replayed session if the server repeatedly fails at the same message', async () => {
     const { server, echo } = await behindProxy();
     server.script('Bidi', (call) => ({ messages: failAt(call as ScriptedCall<Echo>, 7) }));
     const poison = await rejection(read(sessionOf(echo, numbered(20))));
@@ -206,7 +206,7 @@ describe('end of a session', () => {
     return { server, client, source, result, acknowledgeAll: () => acknowledgeAll() };
   }
 
-  it('cancels the call of a session and calls return() of its source if the reader stops', async () => {
+  it('cancels the call of a replayed session and calls return() of its source if the reader stops', async () => {
     const { server, echo } = await behindProxy();
     const source = numbered(1_000);
     for await (const { number } of sessionOf(echo, source)) if (number === 3) break;
@@ -216,7 +216,7 @@ describe('end of a session', () => {
     expect(server.counts('Bidi').calls).toBe(1);
   });
 
-  it('completes a session during a drain of the client after all sent messages are acknowledged', async () => {
+  it('completes a replayed session during a drain of the client after all sent messages are acknowledged', async () => {
     const { server, client, result, source, acknowledgeAll } = await halfWay();
     const drained = client.drain({ timeoutMs: 25_000 });
     await waitFor(() => source.returned);
@@ -227,7 +227,7 @@ describe('end of a session', () => {
     expect(source.taken).toBe(50);
   });
 
-  it('fails a session during a drain of the client if the session is between two calls and has unacknowledged messages', async () => {
+  it('fails a replayed session during a drain of the client if the session is between two calls and has unacknowledged messages', async () => {
     const { server, client, result, source } = await halfWay({ initialBackoffMs: 60_000, maxBackoffMs: 60_000 });
     await server.stop('force');
     await waitFor(() => client.activeCalls()[0]?.waiting === true);
@@ -237,7 +237,7 @@ describe('end of a session', () => {
     expect(server.counts('Bidi').calls).toBe(1);
   });
 
-  it('fails a session if the client closes', async () => {
+  it('fails a replayed session if the client closes', async () => {
     const server = await startServer();
     const client = await startClient({ url: server.url });
     server.script('Bidi', { hold: 'messages', messages: (call) => call.requests });
@@ -254,7 +254,7 @@ describe('end of a session', () => {
 });
 
 describe('source of a session', () => {
-  it('pauses the source of a session until the server acknowledges messages', async () => {
+  it('pauses the source of a replayed session until the server acknowledges messages', async () => {
     const { server, echo } = await behindProxy();
     const source = numbered(10_000, payload);
     server.script('Bidi', { messages: (call) => call.requests, hold: 'messages' });
@@ -272,7 +272,7 @@ describe('source of a session', () => {
     await waitFor(() => server.counts('Bidi').cancelled === 1);
   });
 
-  it('pauses the source of a session while the server is unreachable', async () => {
+  it('pauses the source of a replayed session while the server is unreachable', async () => {
     const { server, proxy, echo } = await behindProxy();
     const count = 3_000;
     const source = numbered(count);
@@ -288,7 +288,7 @@ describe('source of a session', () => {
     expect([...new Set(arrivedAt(server))]).toEqual(numbers(count));
   });
 
-  it('pauses the source of a session while the reader pauses', async () => {
+  it('pauses the source of a replayed session while the reader pauses', async () => {
     const { echo } = await behindProxy();
     const source = numbered(10_000, payload);
     const reader = sessionOf(echo, source, { maxUnacknowledged: 1_000 })[Symbol.asyncIterator]();
@@ -300,7 +300,7 @@ describe('source of a session', () => {
     expect(source.returned).toBe(true);
   });
 
-  it('fails a session with a remedy if its source pushes too many messages', async () => {
+  it('fails a replayed session with a remedy if its source pushes too many messages', async () => {
     const { server, echo } = await behindProxy();
     server.script('Bidi', { hold: 'messages', messages: (call) => call.requests });
     const error = await rejection(sessionOf(echo, from(numbered(5_000))));
@@ -313,7 +313,7 @@ describe('source of a session', () => {
 });
 
 describe('server that stops acknowledging', () => {
-  it('starts a new call of a session and resends unacknowledged messages after ackTimeoutMs without an acknowledgment', async () => {
+  it('starts a new call of a replayed session and resends unacknowledged messages after ackTimeoutMs without an acknowledgment', async () => {
     const { server, echo } = await behindProxy();
     server.script('Bidi', (call) => ({
       messages: acknowledge(call as ScriptedCall<Echo>, call.number > 2 ? Infinity : 3),
@@ -347,7 +347,7 @@ describe('server that stops acknowledging', () => {
 });
 
 describe("session of Nest's own client", () => {
-  it("resumes a session of Nest's own client after lost connections", async () => {
+  it("resumes a replayed session of Nest's own client after lost connections", async () => {
     const server = await startServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
@@ -366,7 +366,7 @@ describe("session of Nest's own client", () => {
 });
 
 describe('session with a server in its own process', () => {
-  it('delivers every message of a session, with first deliveries in sequence, although the server is killed and restarted twice', async () => {
+  it('delivers every message of a replayed session, with first deliveries in sequence, although the server is killed and restarted twice', async () => {
     const leaks = captureLeaks();
     onTestFinished(() => leaks.settled());
     const folder = mkdtempSync(join(tmpdir(), 'session-'));

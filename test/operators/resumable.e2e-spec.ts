@@ -42,7 +42,7 @@ function feed(echo: Pick<EchoService, 'serverStream'>, options = {}): GrpcObserv
 
 describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
   it.each(['rst', 'fin'] as const)(
-    'delivers each message of a stream once while its connections are cut (%s)',
+    'delivers each message of a resumable stream once while its connections are cut (%s)',
     async (cut) => {
       const { server, proxy, echo } = await behindProxy();
       const count = 5_000;
@@ -98,7 +98,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
     expect(seen).toEqual([15]);
   });
 
-  it('fails a stream on a non-resumable status and after repeated failures at one cursor', async () => {
+  it('fails a resumable stream on a non-resumable status and after repeated failures at one cursor', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', [{ messages: log(0, 3), status: 'OUT_OF_RANGE' }]);
     expect(await failureOf(read(feed(echo)))).toMatchObject({ code: 11, reason: 'server' });
@@ -112,7 +112,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
     expect(server.calls('ServerStream').map(({ requests }) => (requests[0] as Echo).number)).toEqual([0, 3, 3, 3, 3]);
   });
 
-  it('fails a stream with DATA_LOSS if the cursor decreases', async () => {
+  it('fails a resumable stream with DATA_LOSS if the cursor decreases', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', { messages: [{ number: 1 }, { number: 5 }, { number: 3 }], never: true });
     const error = await rejection(read(feed(echo)));
@@ -137,7 +137,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
 });
 
 describe('reader of a resumable stream', () => {
-  it('makes the server stop sending and delays the next call while the reader of a stream pauses', async () => {
+  it('makes the server stop sending and delays the next call while the reader of a resumable stream pauses', async () => {
     const { server, proxy, echo } = await behindProxy();
     let taken = 0;
     server.script('ServerStream', (call) => ({
@@ -174,7 +174,7 @@ describe('reader of a resumable stream', () => {
     expect(server.counts('ServerStream').calls).toBe(3);
   });
 
-  it('cancels the call of a stream on break or unsubscribe, and starts no new call', async () => {
+  it('cancels the call of a resumable stream on break or unsubscribe, and starts no new call', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), fromOf(call) + 5), never: true }));
     for await (const { number } of feed(echo)) if (number === 3) break;
@@ -188,7 +188,7 @@ describe('reader of a resumable stream', () => {
     expect(server.counts('ServerStream').calls).toBe(2);
   });
 
-  it('fails a stream with reason slow-reader if the factory pipes the call and the reader is too slow', async () => {
+  it('fails a resumable stream with reason slow-reader if the factory pipes the call and the reader is too slow', async () => {
     const { server, echo } = await behindProxy();
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), 5_000) }));
     const stream = resumable((from: number) => echo.serverStream({ number: from }).pipe(map(({ number }) => number)), {

@@ -15,7 +15,7 @@ import { TestScheduler } from 'rxjs/testing';
 import { describe, expect, it } from 'vitest';
 
 describe('combined operators', () => {
-  it('completes a call with deadlines, retries, a circuit breaker, and a concurrency limit even if attempts hang or fail, and clears its timers', () => {
+  it('completes a call with operators for deadlines, retries, a circuit breaker, and a concurrency limit even if attempts hang or fail, and clears the timers', () => {
     const scheduler = new TestScheduler((actual, expected) => expect(actual).toEqual(expected));
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const seams = { scheduler, random: () => 0.5 };
@@ -53,7 +53,7 @@ describe('combined operators', () => {
     await expect(lastValueFrom(second.pipe(hedge({ maxAttempts: 2, delayMs: 5 })))).resolves.toBe('second');
   });
 
-  it('runs at most as many calls at once as the concurrency limit allows, and rejects calls if the queue is full', async () => {
+  it('runs at most as many calls at once in limitConcurrency() as the limit allows, and rejects calls if the queue is full', async () => {
     const limit = new ConcurrencyLimit({ maxConcurrent: 3, maxQueued: 20 });
     let running = 0;
     let maxRunning = 0;

@@ -119,7 +119,7 @@ afterAll(() => leaks.settled({ timeoutMs: 20_000 }));
 
 describe.concurrent('server that stays down', () => {
   it(
-    'makes calls wait for the grace period, and fails later calls immediately with the cause',
+    'makes calls wait for the outage grace period, and fails later calls immediately with the cause',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const graceMs = 2_000;
@@ -175,7 +175,7 @@ describe.concurrent('server that stays down', () => {
   );
 
   it(
-    'makes repeated connection attempts during the grace period while calls wait, long before the backoff of grpc-js ends',
+    'makes repeated connection attempts during the outage grace period while calls wait, long before the backoff of grpc-js ends',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const peer = await startPeer(onTestFinished);
@@ -228,7 +228,7 @@ describe.concurrent('server that stays down', () => {
   );
 
   it(
-    'makes a call wait until its deadline if waitForReady is true, and until the grace period ends otherwise',
+    'makes a call wait until its deadline if waitForReady is true, and until the outage grace period ends otherwise',
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const proxy = await startProxy(onTestFinished);
@@ -334,7 +334,7 @@ describe.concurrent('peer that accepts and stays silent', () => {
     );
 
     it(
-      'closes the connection to a silent peer at the connect timeout, and ends a call at its deadline, after at most two attempts',
+      'closes the connection to a silent peer at the connect timeout, and ends a call at its deadline, after at most two connection attempts',
       { tags: ['timed'] },
       async ({ task, onTestFinished }) => {
         const proxy = await startProxy(onTestFinished);
@@ -395,7 +395,7 @@ describe.concurrent('peer that accepts and stays silent', () => {
       ['during the handshake', 'handshake'],
       ['during the backoff before the next attempt', 'backoff'],
     ] as const)(
-      'lets the process exit after close() %s',
+      'lets the process exit despite a silent peer after app.close() %s',
       { tags: ['timed'], timeout: 60_000 },
       async ([, moment], context) => {
         const { task, onTestFinished } = context;

@@ -42,7 +42,7 @@ describe('name that cannot be resolved', () => {
   );
 
   it.for(['pick_first', 'round_robin'] as const)(
-    'fails calls immediately with the cause if a name still cannot be resolved after the grace period (%s)',
+    'fails calls immediately with the cause if a name still cannot be resolved after the outage grace period (%s)',
     { tags: ['timed'] },
     async (loadBalancing, { task }) => {
       const app = await startOrdersApp({ url: NOWHERE, outageGraceMs: 500, loadBalancing });

@@ -144,7 +144,7 @@ describe('published package', () => {
     expect(manifest.keywords).toEqual(expect.arrayContaining(['nestjs', 'grpc', 'retry', 'microservices']));
   });
 
-  it('declares an ES module with peer ranges that include Nest 11 and 12', () => {
+  it('declares the package as an ES module with peer ranges that include Nest 11 and 12', () => {
     expect(manifest.type).toBe('module');
     expect(manifest.peerDependencies).toMatchObject({
       '@grpc/grpc-js': '^1.14.7',
@@ -206,12 +206,12 @@ describe.each([12, 11] as const)('application with Nest %i', (nest) => {
     ['nestjs-resilient-grpc', 'ResilientGrpcModule'],
     ['nestjs-resilient-grpc/dashboard', 'ResilientGrpcDashboardModule'],
     ['nestjs-resilient-grpc/server', 'ResilientGrpcServerModule'],
-  ])('loads %s without the optional peers', (entry, name) => {
+  ])(`loads %s with Nest ${nest} without the optional peers`, (entry, name) => {
     const code = `console.log(typeof (await import('${entry}')).${name})`;
     expect(consumer.node('--input-type=module', '-e', code).trim()).toBe('function');
   });
 
-  it('runs the doctor command, which reports a refused connection', () => {
+  it(`runs the doctor command of the packed package with Nest ${nest}, which reports a refused connection`, () => {
     const command = 'node_modules/nestjs-resilient-grpc/bin/nestjs-resilient-grpc.js';
     expect(consumer.node(command, '--help')).toContain('nestjs-resilient-grpc doctor <target>');
     const code = `
@@ -220,7 +220,7 @@ describe.each([12, 11] as const)('application with Nest %i', (nest) => {
     expect(consumer.node('--input-type=module', '-e', code)).toContain('refused the connection');
   });
 
-  it('serves the dashboard page, its script, and the chart library', () => {
+  it(`serves the dashboard page, its script, and the chart library from the packed package with Nest ${nest}`, () => {
     const code = `
       import 'reflect-metadata';
       import { NestFactory } from '@nestjs/core';
@@ -233,7 +233,7 @@ describe.each([12, 11] as const)('application with Nest %i', (nest) => {
     expect(consumer.node('--input-type=module', '-e', code).trim()).toBe('200 200 200');
   });
 
-  it('loads the package with require()', () => {
+  it(`loads the package with require() and Nest ${nest}`, () => {
     const code = `console.log(typeof require('nestjs-resilient-grpc').ResilientGrpcModule)`;
     expect(consumer.node('--input-type=commonjs', '-e', code).trim()).toBe('function');
   });

@@ -50,7 +50,7 @@ function release(...args: readonly string[]): { readonly status: number | null; 
 }
 
 describe('npm run release', () => {
-  it('checks, tests, builds, and publishes the latest version of the changelog as a dry run', () => {
+  it('checks, tests, builds, and publishes the latest version in the changelog as a dry run', () => {
     const { status, printed } = release();
     expect(printed).toMatch(/packed[^]*tested[^]*built[^]*\+ nestjs-resilient-grpc@\d[^]*The dry run passed\. /);
     expect(printed).toMatch(/ with tag latest and public access \(dry-run\)$/m);

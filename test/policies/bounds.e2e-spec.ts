@@ -243,7 +243,7 @@ describe('circuitBreaker', () => {
 });
 
 describe("maxConcurrentCalls: 'adaptive'", () => {
-  it('applies an adaptive limit to unary calls but not to streams, and reports the limit in the snapshot', async () => {
+  it('applies an adaptive concurrency limit to unary calls but not to streams, and reports the limit in the snapshot', async () => {
     const { echo, server, client } = await scene({ maxConcurrentCalls: 'adaptive', maxQueuedCalls: 0 });
     expect(client.snapshot().limits).toEqual([{ running: 0, queued: 0, maxConcurrent: 20, adaptive: {} }]);
     server.script('Unary', { hold: 'everything', message: {} });
@@ -269,7 +269,7 @@ describe("maxConcurrentCalls: 'adaptive'", () => {
     // This library's server marks the calls that it refuses before their handlers run.
     ['an overloaded ResilientGrpcServer', { 'x-overloaded': 'true' }],
   ])(
-    'shrinks an adaptive limit to its minimum and emits an event for each halving if %s rejects calls',
+    'shrinks an adaptive concurrency limit to its minimum and emits an event for each halving if %s rejects calls',
     async (_, trailers) => {
       const { echo, server, client } = await scene({ methods: { Unary: { maxConcurrentCalls: 'adaptive' } } });
       const changes: number[] = [];

@@ -200,7 +200,7 @@ describe('hedgingDelay that follows latency', () => {
     expect(server.counts().calls).toBe(3);
   });
 
-  it('keeps the measured latency if a live service config changes the policy of the method', async () => {
+  it('keeps the measured latency if a live service config changes the hedging policy of the method', async () => {
     const configs = new BehaviorSubject<ServiceConfig>({});
     const { echo, server, client } = await scene(measured({ serviceConfig: configs }));
     server.script('Unary', { message: {} });

@@ -8,7 +8,7 @@ const CALLS = IS_FULL ? 10_000 : 3_000;
 
 // `scene` fails the test if a socket, a timer, or a call on the server stays open.
 it(
-  'releases all resources after thousands of concurrent calls with a retry policy, timeouts, limits, and a circuit breaker',
+  'releases all resources after thousands of concurrent calls with a retry policy, timeouts, concurrency limits, and a circuit breaker',
   { timeout: 120_000 },
   async () => {
     const { echo, client, server } = await scene({

@@ -25,10 +25,14 @@ const ALL_RULES = [...RULES, ...HEDGING_RULES];
 
 describe('call rules', () => {
   for (const rule of ALL_RULES) {
-    it(`${rule.rule} (this library)`, { tags: rule.timed === true ? ['timed'] : [] }, async ({ task }) => {
-      const record: Scene['record'] = (figure, ms, atMost) => recordTiming(task, figure, ms, { atMost });
-      expect(await observe(rule, resilient, record)).toBe(rule.right);
-    });
+    it(
+      `follows the rule with this library: ${rule.rule}`,
+      { tags: rule.timed === true ? ['timed'] : [] },
+      async ({ task }) => {
+        const record: Scene['record'] = (figure, ms, atMost) => recordTiming(task, figure, ms, { atMost });
+        expect(await observe(rule, resilient, record)).toBe(rule.right);
+      },
+    );
   }
 
   it.for(ALL_RULES)('gives the documented result with grpc-js, which may differ from the rule: $rule', async (rule) => {

@@ -63,7 +63,7 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
     };
 
     it.for([true, false])(
-      'finds every private name of grpc-js, and every one of Node except those that its release lacks (TLS: %s)',
+      'finds every private name of grpc-js, and every private name of Node except those that the Node release lacks (TLS: %s)',
       async (tls, context) => {
         const result = await runHere({ names: [], tls }, context);
         context.expect(result).toMatchObject({ failures: [] });

@@ -9,7 +9,7 @@ const CONNECTION_NAMES =
 
 // Only `npm run pack:check` removes each name alone, because each run needs a process.
 describe.concurrent('grpc-js without private names', () => {
-  it('logs no warning if all private names exist', async () => {
+  it('logs no warning if all private names of grpc-js and Node exist', async () => {
     const result = await runSabotaged({ names: [], tls: true });
     expect(result).toMatchObject({ failures: [] });
     expect(untested(result)).toEqual([]);

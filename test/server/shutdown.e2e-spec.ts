@@ -56,7 +56,7 @@ async function startUpstream(onTestFinished: Cleanup): Promise<ScriptedGrpcServe
 
 describe.concurrent('SIGTERM', () => {
   it(
-    'exits immediately after SIGTERM if its clients are connected but have no open call',
+    'exits immediately after SIGTERM if the clients of the server are connected but have no open call',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const server = await started(onTestFinished, LONG_DRAIN);
@@ -69,7 +69,7 @@ describe.concurrent('SIGTERM', () => {
     },
   );
 
-  it('lets handlers finish and call upstream after SIGTERM, then closes its clients, and ignores a second SIGTERM', async ({
+  it('lets handlers finish and call upstream after SIGTERM, then closes the upstream clients, and ignores a second SIGTERM', async ({
     onTestFinished,
   }) => {
     const upstream = await startUpstream(onTestFinished);
@@ -91,7 +91,7 @@ describe.concurrent('SIGTERM', () => {
     );
   });
 
-  it('keeps its upstream clients open after SIGTERM while handlers run, even if the drain timeout of the clients is shorter', async ({
+  it('keeps upstream clients open after SIGTERM while handlers run, even if the drain timeout of the clients is shorter', async ({
     onTestFinished,
   }) => {
     const upstream = await startUpstream(onTestFinished);
@@ -112,7 +112,7 @@ describe.concurrent('SIGTERM', () => {
 
   // test/health/readiness.e2e-spec.ts proves with fake timers that both delays run concurrently.
   it(
-    'exits after SIGTERM and the readiness delays of its server and of its clients',
+    'exits after SIGTERM and the readiness delays of the server and of the upstream clients',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const delay = { timeoutMs: TEST_TIMEOUT_MS, readinessDelayMs: 1_000 };
@@ -130,7 +130,7 @@ describe.concurrent('SIGTERM', () => {
   );
 
   it(
-    'ends streams immediately after SIGTERM with UNAVAILABLE or as `onDrain` requires, and ends a health Watch after NOT_SERVING',
+    'ends served streams immediately after SIGTERM with UNAVAILABLE or as `onDrain` requires, and ends a health Watch after NOT_SERVING',
     {
       tags: ['timed'],
     },
@@ -153,7 +153,7 @@ describe.concurrent('SIGTERM', () => {
     },
   );
 
-  it('serves new and open calls during the readiness delay while its health is NOT_SERVING', async ({
+  it('serves new and open calls during the readiness delay while the health of the server is NOT_SERVING', async ({
     onTestFinished,
   }) => {
     const server = await started(onTestFinished, {

@@ -63,7 +63,7 @@ describe('startup with invalid options', () => {
     expect(message).toContain(`3 problems in the gRPC configuration:\n  - ResilientGrpcServerModule.${where}.`);
   });
 
-  it('makes startup fail with a suggestion if a method pattern matches no method', async () => {
+  it('makes startup fail with a suggestion if a method pattern in the server options matches no method', async () => {
     const { app } = await serveOrders({ methods: { 'Orders/Wach': { onDrain: 'complete' }, Get: {} } });
     const { message } = await failureOf(app.startAllMicroservices());
     expect(message).toMatch(
@@ -115,7 +115,7 @@ describe('start without usable protos or address', () => {
       /\.url: expected an address of this host with a port, got 'no\.such\.host\.invalid:50051' \(Name resolution failed/,
     ],
   ])(
-    'makes startup fail with one line that names the option and its expected value for %s',
+    'makes startup fail with one line that names the server option and its expected value for %s',
     async (_what, options, message) => {
       const { app, log } = await serveOrders(options);
       const failure = await failureOf(app.startAllMicroservices());
@@ -125,7 +125,7 @@ describe('start without usable protos or address', () => {
     },
   );
 
-  it('makes startup fail with an error that names the address and the remedy if the address is in use', async () => {
+  it('makes startup fail with an error that names the address and the remedy if the address of the server is in use', async () => {
     const { url } = await startServers(await serveOrders());
     const { app } = await serveOrders({ url });
     expect((await failureOf(app.startAllMicroservices())).message).toMatch(

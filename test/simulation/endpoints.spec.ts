@@ -22,7 +22,7 @@ function simulate(scenario: string, fleet: Fleet, name = EJECTING, seconds?: num
   return simulateEndpoints(world, policy, ENDPOINT_SCENARIOS[scenario]!, seconds);
 }
 
-it('prints the same figures for several endpoints if the seed is the same', SLOW, () => {
+it('prints the same figures for several simulated endpoints if the seed is the same', SLOW, () => {
   const main = new URL('../../bench/simulation/main.mjs', import.meta.url).pathname;
   const args = [main, 'endpoint-fails', '--clients', '2', '--rate', '50', '--endpoints', '5', '--json'];
   const print = (): string => execFileSync(process.execPath, args, { encoding: 'utf8' });
@@ -38,7 +38,7 @@ it.each([
   ['endpoint-slow', 'round_robin'],
   ['endpoint-freezes', 'round_robin'],
 ])(
-  'lets every client eject only the faulty endpoint in the scenario %s, with a lower p99 than under %s without ejection',
+  'lets every simulated client eject only the faulty endpoint in the scenario %s, with a lower p99 than under %s without ejection',
   SLOW,
   (scenario, without) => {
     const { figures } = simulate(scenario, BUSY);
@@ -53,7 +53,7 @@ it.each([
 );
 
 it.each(['ejectUnhealthy', 'no slow start', 'least_request, ejecting'])(
-  'makes the clients return to an endpoint at different times under "%s"',
+  'makes simulated clients return to an endpoint at different times under "%s"',
   SLOW,
   (name) => {
     const { figures } = simulate('endpoint-fails', BUSY, name);
@@ -65,14 +65,14 @@ it.each(['ejectUnhealthy', 'no slow start', 'least_request, ejecting'])(
   },
 );
 
-it('ejects at most half of the endpoints if more than half of them fail', SLOW, () => {
+it('ejects at most half of the simulated endpoints if more than half of them fail', SLOW, () => {
   const { figures } = simulate('endpoints-fail', BUSY);
   expect(figures.minInUse).toBe(5);
   expect(figures.falseEjections).toBe(0);
 });
 
 it(
-  'ejects a flapping endpoint for longer each time, and counts one ejection fewer after each minute in use',
+  'ejects a flapping simulated endpoint for longer each time, and counts one ejection fewer after each minute in use',
   SLOW,
   () => {
     const { meter } = simulate('endpoint-flaps', { clients: 4, callsPerSecond: 100, endpoints: 5 });
@@ -99,7 +99,7 @@ it.each([
   // With slow start, the share grows from a tenth to the full share within 10 s.
   ['ejectUnhealthy', 0.1, 0.4],
 ])(
-  'gives a new endpoint its share within 2 s, or part of it with slow start, without a load spike (%s)',
+  'gives a new simulated endpoint its share within 2 s, or part of its share with slow start, without a load spike (%s)',
   SLOW,
   (name, min, max) => {
     const { figures } = simulate('endpoint-appears', BUSY, name);
@@ -111,14 +111,22 @@ it.each([
   },
 );
 
-it.each([1, 10, 100, 1_000])('ejects no healthy endpoint at %i calls per second per client', SLOW, (callsPerSecond) => {
-  const fleet = { clients: callsPerSecond === 1 ? 100 : 2, callsPerSecond, endpoints: 10 };
-  const { figures } = simulate('endpoints-healthy', fleet, EJECTING, callsPerSecond === 1_000 ? 65 : 300);
-  expect(figures.falseEjections).toBe(0);
-});
+it.each([1, 10, 100, 1_000])(
+  'ejects no healthy simulated endpoint at %i calls per second per client',
+  SLOW,
+  (callsPerSecond) => {
+    const fleet = { clients: callsPerSecond === 1 ? 100 : 2, callsPerSecond, endpoints: 10 };
+    const { figures } = simulate('endpoints-healthy', fleet, EJECTING, callsPerSecond === 1_000 ? 65 : 300);
+    expect(figures.falseEjections).toBe(0);
+  },
+);
 
-it('does not eject a failing endpoint that each client calls 0.02 times per second, and fails no call', SLOW, () => {
-  const { figures } = simulate('endpoint-fails', { clients: 200, callsPerSecond: 1, endpoints: 50 });
-  expect(figures.ejected).toBe(0);
-  expect(figures.failed).toBe(0);
-});
+it(
+  'does not eject a failing simulated endpoint that each client calls 0.02 times per second, and fails no call',
+  SLOW,
+  () => {
+    const { figures } = simulate('endpoint-fails', { clients: 200, callsPerSecond: 1, endpoints: 50 });
+    expect(figures.ejected).toBe(0);
+    expect(figures.failed).toBe(0);
+  },
+);

@@ -181,7 +181,7 @@ describe('stream of several calls', () => {
 });
 
 describe('drain() with changes during the drain', () => {
-  it('returns the same report if drain() is called again when a stream ends', async () => {
+  it('returns the same drain report if drain() is called again when a stream ends', async () => {
     const one = await side();
     one.server.script('UnsafeUnary', { message: {}, hold: 'everything' });
     const call = watch(one.echo.unsafeUnary({}));

@@ -31,7 +31,7 @@ describe.each(METHODS)('request Observable of %s', (method) => {
     ['', {}],
     [' with interceptors', { interceptors: [unchanged] }],
   ])(
-    'unsubscribes at maxQueuedRequestBytes and fails the call with a remedy if the Observable pushes too fast%s',
+    'unsubscribes at maxQueuedRequestBytes and fails the call with a remedy if the request Observable pushes too fast%s',
     async (_, options) => {
       const { echo, server, client } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1 << 20 } } });
       server.script(protoName(method), { requests: 'leave', never: true });
@@ -53,7 +53,7 @@ describe.each(METHODS)('request Observable of %s', (method) => {
     },
   );
 
-  it('sends more than maxQueuedRequestBytes in total if the server keeps pace', async () => {
+  it('sends more than maxQueuedRequestBytes of a request Observable in total if the server keeps pace', async () => {
     const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 256 * 1024 } } });
     const { state, source } = flood();
     server.script(protoName(method), { requests: 'read', message: {}, messages: [], never: true });
@@ -73,7 +73,7 @@ describe.each(METHODS)('request Observable of %s', (method) => {
       { interceptors: [unchanged] },
     ],
   ])(
-    'sends all messages of an Observable that pushes more than the limit in one turn, %s',
+    'sends all messages of a request Observable that pushes more than maxQueuedRequestBytes in one event-loop turn, %s',
     async (_when, make, options) => {
       const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 64 * 1024 } } });
       const all = Array.from({ length: 100 }, (_, number) => ({ number, payload }));
@@ -82,7 +82,7 @@ describe.each(METHODS)('request Observable of %s', (method) => {
     },
   );
 
-  it('sends many tiny messages with interceptors within a limit of 150 bytes per message', async () => {
+  it('sends many tiny messages with interceptors if maxQueuedRequestBytes allows 150 bytes per message', async () => {
     const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 1_000 * 150 } } });
     const requests = new Subject<EchoRequest>();
     const answers = toList(echo[method](requests, { interceptors: [unchanged] }));

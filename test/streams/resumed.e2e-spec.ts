@@ -75,7 +75,7 @@ const LONG = { maxAttempts: 1_000, initialBackoffMs: 60_000, maxBackoffMs: 60_00
 const upTo = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index + 1));
 
 describe('resumed stream', () => {
-  it('counts a resumed stream once in the registry and in the counters, regardless of the number of breaks', async () => {
+  it('counts a resumed stream once in activeCalls() and in the snapshot, regardless of the number of lost connections', async () => {
     const app = await start();
     const events: GrpcClientEvent[] = [];
     app.client.events$.subscribe((event) => events.push(event));

@@ -137,7 +137,7 @@ const SLOW = { tags: ['timed'], timeout: 60_000 };
 
 describe('stream over a black-holed connection', () => {
   it(
-    'ends a stream over a black-holed connection when keepalive fails and, if resumable, resumes it over a new connection',
+    'ends a stream over a black-holed connection when keepalive fails, and resumes a resumable stream over a new connection',
     SLOW,
     async ({ task }) => {
       const server = await startServer();

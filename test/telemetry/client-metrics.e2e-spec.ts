@@ -38,7 +38,7 @@ describe('gRPC metrics of a client', () => {
     expect(await telemetry.recorded('grpc.client.call.duration', common)).toMatchObject({ count: 1 });
   });
 
-  it('reports an adaptive limit, and a hedging delay once there are enough calls to compute it from latency', async () => {
+  it('reports an adaptive concurrency limit, and a hedging delay once there are enough calls to compute the delay from latency', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene({
       maxConcurrentCalls: 'adaptive',

@@ -83,23 +83,26 @@ describe('ResilientGrpcTelemetryModule', () => {
   it.each([
     ['no SDK is registered', undefined, false, 1],
     ['no SDK is registered', 'no options', false, 1],
-    ['no SDK is registered, both parts are disabled', { metrics: false, traces: false }, false, 0],
+    ['no SDK is registered and both parts are disabled', { metrics: false, traces: false }, false, 0],
     ['an SDK is registered', undefined, true, 0],
-    ['an SDK is registered, metrics are disabled', { metrics: false }, true, 0],
-  ] as const)('warns at startup only if an enabled part has no SDK: %s, %o', async (_, options, isSdk, lines) => {
-    if (isSdk) collectTelemetry();
-    const log = new CapturedLog();
-    await instrumentedClient((await startServer()).url, {}, options, log);
-    const warnings = log.lines.filter((line) => line.text.includes('no OpenTelemetry SDK is registered'));
-    expect(warnings).toHaveLength(lines);
-  });
+    ['an SDK is registered and metrics are disabled', { metrics: false }, true, 0],
+  ] as const)(
+    'warns at startup only if enabled metrics or traces have no SDK: %s, %o',
+    async (_, options, isSdk, lines) => {
+      if (isSdk) collectTelemetry();
+      const log = new CapturedLog();
+      await instrumentedClient((await startServer()).url, {}, options, log);
+      const warnings = log.lines.filter((line) => line.text.includes('no OpenTelemetry SDK is registered'));
+      expect(warnings).toHaveLength(lines);
+    },
+  );
 });
 
 describe('metrics and traces', () => {
   it.each([
     [{ traces: false }, 1, 0],
     [{ metrics: false }, 0, 2],
-  ])('enables metrics and traces separately: %o', async (options, calls, spans) => {
+  ])('enables the metrics and the traces of a client separately: %o', async (options, calls, spans) => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene({}, {}, options);
     await firstValueFrom(echo.unary({}));

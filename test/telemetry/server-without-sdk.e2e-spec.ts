@@ -58,7 +58,7 @@ describe('server telemetry without a registered SDK', () => {
 });
 
 describe('server without the telemetry module', () => {
-  it('uses a server without measurements and without an interceptor if the telemetry module is not imported', async () => {
+  it('adds no measurements and no interceptor to a server if the telemetry module is not imported', async () => {
     const { server, url } = await startServers(await serveOrders());
     expect(grpcServerOf(server).constructor.name).toBe('ReportingServer');
     const wire: object[] = [];

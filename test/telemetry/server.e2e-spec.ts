@@ -116,7 +116,7 @@ describe('gRPC metrics of a server', () => {
     [SENT, DataPointType.HISTOGRAM, 'By', ['grpc.method', 'grpc.status'], SIZE],
     [RECEIVED, DataPointType.HISTOGRAM, 'By', ['grpc.method', 'grpc.status'], SIZE],
     [DURATION, DataPointType.HISTOGRAM, 's', ['grpc.method', 'grpc.status'], LATENCY],
-  ] as const)('defines %s as in gRFC A66', async (name, kind, unit, attributes, bounds) => {
+  ] as const)('defines the server metric %s as in gRFC A66', async (name, kind, unit, attributes, bounds) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = ({ id }) => ({ id });
@@ -131,7 +131,7 @@ describe('gRPC metrics of a server', () => {
     expect(await telemetry.scopes()).toMatchObject([{ name: 'nestjs-resilient-grpc' }]);
   });
 
-  it('counts the message bytes of a unary call on the wire', async () => {
+  it('counts the message bytes of a served unary call on the wire', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     const order = { id: '7', item: 'tea'.repeat(1_000) };
@@ -177,7 +177,7 @@ describe('gRPC metrics of a server', () => {
     });
   });
 
-  it('counts the compressed bytes of a request, while the span contains its uncompressed size', async () => {
+  it('counts the compressed bytes of a served request, while the span contains its uncompressed size', async () => {
     const telemetry = collectTelemetry();
     const { url } = await serveInstrumented(OrdersController);
     const client = compressingOrders(url);
@@ -194,7 +194,7 @@ describe('gRPC metrics of a server', () => {
     expect(received?.sum).toBeLessThan(1_000);
   });
 
-  it('records the duration of a call, including the time of its handler, only when the call ends', async () => {
+  it('records the duration of a served call, including the time of its handler, only when the call ends', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     let answer: () => void = () => undefined;
@@ -218,7 +218,7 @@ describe('gRPC metrics of a server', () => {
     ['fails with an error other than RpcException', () => Promise.reject(new Error('secret')), {}, 'UNKNOWN'],
     ['exceeds its deadline', () => NEVER, { 'grpc-timeout': '50m' }, 'DEADLINE_EXCEEDED'],
     ['responds with an invalid message', () => 'a text', {}, 'INTERNAL'],
-  ])('records the status of a call that %s', async (_how, handler, headers, name) => {
+  ])('records the status of a served call that %s', async (_how, handler, headers, name) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = handler;
@@ -232,7 +232,7 @@ describe('gRPC metrics of a server', () => {
     expect(telemetry.spans()[0]?.status.message).toMatch(new RegExp(`^${name}`));
   });
 
-  it('records a call as CANCELLED, exactly once, if the client cancels it', async () => {
+  it('records a served call as CANCELLED, exactly once, if the client cancels the call', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = () => NEVER;
@@ -243,7 +243,7 @@ describe('gRPC metrics of a server', () => {
     expect(await telemetry.recorded(DURATION, { ...GET, 'grpc.status': 'CANCELLED' })).toMatchObject({ count: 1 });
   });
 
-  it('records a call with an undecodable request as INTERNAL', async () => {
+  it('records a served call with an undecodable request as INTERNAL', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     const nonsense = () => Buffer.from([0x0a, 0xff]);
@@ -293,7 +293,7 @@ describe('resilient_grpc metrics of a server', () => {
     await waitFor(async () => (await telemetry.count('resilient_grpc.server.streams', WATCH)) === 0);
   });
 
-  it('counts a stream as idle if its client does not read, and records the end of the stream as UNAVAILABLE', async () => {
+  it('counts a served stream as idle if its client does not read, and records the end of the stream as UNAVAILABLE', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController, { streamIdleTimeoutMs: 300 });
     handlers.watch = async function* () {
@@ -320,7 +320,7 @@ describe('resilient_grpc metrics of a server', () => {
     end?.();
   });
 
-  it('records the drain, the calls that it cuts off, and the streams that it ends as UNAVAILABLE', async () => {
+  it('records the drain of a server, the calls that the drain cuts off, and the streams that the drain ends as UNAVAILABLE', async () => {
     const telemetry = collectTelemetry();
     const { client, close } = await serveInstrumented(OrdersController, {
       drain: { timeoutMs: 500 },
@@ -371,7 +371,7 @@ describe('span of a served call', () => {
     expect(telemetry.spans()).toHaveLength(1);
   });
 
-  it('sets the status and message of a failed call on its span', async () => {
+  it('sets the status and message of a failed call on the span of the served call', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     const message = 'no order 7% „süß“';
@@ -381,7 +381,7 @@ describe('span of a served call', () => {
     expect(span.status).toEqual({ code: SpanStatusCode.ERROR, message: `NOT_FOUND, ${message}` });
   });
 
-  it('continues the trace of the W3C traceparent header', async () => {
+  it('continues the trace in the W3C traceparent header of a served call', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     handlers.get = ({ id }) => ({ id });
@@ -393,7 +393,7 @@ describe('span of a served call', () => {
     expect(span.parentSpanContext).toMatchObject({ spanId: 'b7ad6b7169203331', isRemote: true });
   });
 
-  it('ignores the span that was active when the server started', async () => {
+  it('starts the span of a served call without a parent even if a span was active when the server started', async () => {
     const telemetry = collectTelemetry();
     const { client } = await telemetry.within('start', () => serveInstrumented(OrdersController));
     handlers.get = ({ id }) => ({ id });
@@ -474,7 +474,7 @@ describe('span of a served call', () => {
         await read(stream);
       },
     ],
-  ])('keeps the span of the call active in %s', async (_what, method, arrange, call) => {
+  ])('keeps the span of a served call active in %s', async (_what, method, arrange, call) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     arrange(() => {
@@ -513,7 +513,7 @@ describe('ResilientGrpcTelemetryModule', () => {
   it.each([
     [{ traces: false }, true, 0],
     [{ metrics: false }, false, 1],
-  ])('disables only metrics or only traces with %o', async (options, measured, spans) => {
+  ])('disables only the metrics or only the traces of served calls with %o', async (options, measured, spans) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController, {}, options);
     handlers.get = ({ id }) => ({ id });

@@ -89,7 +89,7 @@ const SEEN: Readonly<Record<NetworkFaultName | `http2-${Http2FaultName}` | Serve
   restart: 'fails',
 };
 
-it('applies the documented effect of each fault until the fault ends', async () => {
+it('applies the documented effect of each chaos fault until the fault ends', async () => {
   const { url, faults, http2 } = await startTargets();
   expect(faults.map(({ name }) => name).sort()).toEqual(Object.keys(SEEN).sort());
   const client = new EchoClient(url);
@@ -134,7 +134,7 @@ it('applies the documented effect of each fault until the fault ends', async () 
   }
 }, 60_000);
 
-it('keeps the other settings of a proxy when a fault ends', async () => {
+it('keeps the other settings of a proxy when a chaos fault ends', async () => {
   const { url, proxy, http2 } = await startTargets();
   const client = new EchoClient(url);
   onTestFinished(() => client.close());

@@ -33,7 +33,7 @@ describe('ChildServer', () => {
     expect(server.output).toEqual([`listening on ${server.url}`]);
   });
 
-  it('runs a script that only a --require hook can load, as Node does on the command line', async () => {
+  it('runs a child server whose script only a --require hook can load, as Node does on the command line', async () => {
     const hook = fileURLToPath(new URL('./fixtures/commonjs/load-txt.cjs', import.meta.url));
     const options = { script: new URL('./fixtures/commonjs/server.txt', import.meta.url), execArgv: ['-r', hook] };
     const other = await ChildServer.start(options);
@@ -92,7 +92,7 @@ describe('ChildServer', () => {
     await other.close();
   });
 
-  it('includes the output of a script in the error if the script exits or never listens', async () => {
+  it('includes the output of a child server in the error if its script exits or never listens', async () => {
     let lastMs = 400;
     await expect(ChildServer.start({ script, args: () => ['--nonsense'] })).rejects.toThrow(
       /ended before it reported its port; its output:\n.*nonsense/s,
@@ -107,7 +107,7 @@ describe('ChildServer', () => {
     }
   });
 
-  it('includes the last line of output in the error even if it has no newline', async () => {
+  it('includes the last output line of a child server in the error even if the line has no newline', async () => {
     const unfinished = new URL('./fixtures/unfinished-line.mjs', import.meta.url);
     await expect(ChildServer.start({ script: unfinished })).rejects.toThrow(/its output:\ncannot open the database$/);
   });

@@ -99,7 +99,7 @@ describe('FaultProxy', () => {
     expect(seen.error).toBe('ECONNRESET');
   });
 
-  it('removes all faults and resets silenced connections with heal()', async () => {
+  it('removes all faults of a FaultProxy and resets silenced connections with heal()', async () => {
     proxy.delay(60_000);
     proxy.cutIdleAfter(10);
     proxy.closeAfterBytes(5, 'to-client');
@@ -120,7 +120,7 @@ describe('FaultProxy', () => {
     expect(proxy).toMatchObject({ mode: 'forward', counters: { accepted: 2, open: 1 } });
   });
 
-  it('does not count the time during which the process is blocked as idle time of a connection', async () => {
+  it('does not count the time during which the process is blocked as idle time of a FaultProxy connection', async () => {
     proxy.cutIdleAfter(1_000, 'silent');
     const answer = client.unary({ text: 'late' }, deadline(20_000));
     await waitFor(() => proxy.counters.accepted === 1, { intervalMs: 1 });
@@ -168,7 +168,7 @@ describe('FaultProxy', () => {
     expect((await late).value?.text).toBe('late');
   });
 
-  it('forwards the bytes of a new connection while those of existing connections are held', async () => {
+  it('forwards the bytes of a new FaultProxy connection while those of existing connections are held', async () => {
     await client.unary({});
     proxy.holdBytes();
     const other = new EchoClient(proxy.url);
@@ -176,7 +176,7 @@ describe('FaultProxy', () => {
     other.close();
   });
 
-  it('stops reading from a connection after it holds a limited number of bytes', async () => {
+  it('stops reading from a connection after a FaultProxy holds a limited number of bytes of the connection', async () => {
     const { socket } = rawSocket();
     await waitFor(() => proxy.counters.open === 1);
     proxy.holdBytes('to-upstream');
@@ -208,7 +208,7 @@ describe('FaultProxy', () => {
       ['fin', undefined],
       ['rst', 'ECONNRESET'],
     ] as const) {
-      it(`closes an idle connection with ${how}, so that the next call opens a new one`, async () => {
+      it(`closes an idle FaultProxy connection with ${how}, so that the next call opens a new one`, async () => {
         timed.cutIdleAfter(60_000, how);
         const { seen } = rawSocket(timed.port);
         await waitFor(() => seen.bytes > 0);
@@ -236,7 +236,7 @@ describe('FaultProxy', () => {
       expect(timed.counters).toMatchObject({ accepted: 1, open: 1 });
     });
 
-    it('drops an idle connection silently, so that its calls hang', async () => {
+    it('drops an idle FaultProxy connection silently, so that its calls hang', async () => {
       timed.cutIdleAfter(60_000, 'silent');
       await caller.unary({});
       clock.advance(60_000);
@@ -250,7 +250,7 @@ describe('FaultProxy', () => {
       await waitFor(() => timed.counters.open === 0);
     });
 
-    it('delays bytes in each direction without reordering them, until the delay is 0', async () => {
+    it('delays bytes in each direction of a FaultProxy without reordering them, until the delay is 0', async () => {
       await caller.unary({});
       timed.delay(1_000);
       const answers = Promise.all([1, 2, 3].map((number) => caller.unary({ number })));
@@ -277,7 +277,7 @@ describe('FaultProxy', () => {
   });
 
   for (const how of ['fin', 'rst'] as const) {
-    it(`closes one connection with ${how} after the given number of bytes, in the middle of a message`, async () => {
+    it(`closes one FaultProxy connection with ${how} after the given number of bytes, in the middle of a message`, async () => {
       await client.unary({});
       const before = proxy.counters.bytesToUpstream;
       proxy.closeAfterBytes(1_000, 'to-upstream', how);
@@ -289,7 +289,7 @@ describe('FaultProxy', () => {
     });
   }
 
-  it('closes a connection in the middle of a response that the server has sent', async () => {
+  it('closes a FaultProxy connection in the middle of a response that the server has sent', async () => {
     await client.unary({});
     proxy.closeAfterBytes(1_000, 'to-client', 'rst');
     const cut = await client.unary({ payload: Buffer.alloc(100_000) });
@@ -297,13 +297,13 @@ describe('FaultProxy', () => {
     expect(server.counts('Unary').calls).toBe(2);
   });
 
-  it('closes the given number of connections after the given number of bytes', async () => {
+  it('closes the given number of FaultProxy connections after the given number of bytes', async () => {
     proxy.closeAfterBytes(10, 'to-upstream', 'rst', 3);
     await waitFor(async () => (await client.unary({})).error === undefined);
     expect(proxy.counters.accepted).toBe(4);
   });
 
-  it('closes client connections when the upstream disconnects, and forwards to another upstream after retarget()', async () => {
+  it('closes the client connections of a FaultProxy when the upstream disconnects, and forwards to another upstream after retarget()', async () => {
     const other = await ScriptedGrpcServer.start({
       protoPath: ECHO_PROTO,
       scripts: { Unary: { message: { text: 'other' } } },
@@ -318,7 +318,7 @@ describe('FaultProxy', () => {
     await other.close();
   });
 
-  it('releases a connection that is reset in the event-loop turn in which its end is forwarded', async () => {
+  it('releases a FaultProxy connection that is reset in the event-loop turn in which its end is forwarded', async () => {
     const { socket, seen } = rawSocket();
     await waitFor(() => proxy.counters.open === 1 && server.connections.open === 1);
     proxy.holdBytes();
@@ -332,7 +332,7 @@ describe('FaultProxy', () => {
     await leaks.settled();
   });
 
-  it('releases a connection that is accepted while the proxy closes', async () => {
+  it('releases a connection that is accepted while the FaultProxy closes', async () => {
     await client.unary({});
     await new Promise<void>((resolve, reject) => {
       // Runs in a timer, so that this connection is accepted before the destroyed sockets are closed.

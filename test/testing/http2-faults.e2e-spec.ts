@@ -53,46 +53,52 @@ describe('Http2FaultProxy', () => {
   };
 
   describe('failCalls', () => {
-    it.each(FAILURES)('fails a unary call with the fault %j', async (fault, { code, details }, seen) => {
-      proxy.failCalls(fault, { method: 'Unary' });
-      expect((await plain.unary({})).status).toMatchObject({ code, details: expect.stringMatching(details) });
-      expect(server.counts().calls).toBe(seen);
-      expect((await plain.unary({ text: 'next' })).value?.text).toBe('next');
+    it.each(FAILURES)(
+      'fails a unary call with the Http2FaultProxy fault %j',
+      async (fault, { code, details }, seen) => {
+        proxy.failCalls(fault, { method: 'Unary' });
+        expect((await plain.unary({})).status).toMatchObject({ code, details: expect.stringMatching(details) });
+        expect(server.counts().calls).toBe(seen);
+        expect((await plain.unary({ text: 'next' })).value?.text).toBe('next');
 
-      // The resilient client retries an idempotent call; any other call fails with the reason 'connection-lost'.
-      const echo = await resilientStub();
-      server.reset();
-      proxy.failCalls(fault, { method: 'Unary' });
-      expect(await firstValueFrom(echo.unary({ text: 'safe' }))).toMatchObject({ text: 'safe' });
-      expect(server.counts('Unary').calls).toBe(seen + 1);
-      proxy.failCalls(fault, { method: 'UnsafeUnary' });
-      expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({
-        code: status.UNAVAILABLE,
-        reason: 'connection-lost',
-      });
-      expect(server.counts('UnsafeUnary').calls).toBe(seen);
-    });
+        // The resilient client retries an idempotent call; any other call fails with the reason 'connection-lost'.
+        const echo = await resilientStub();
+        server.reset();
+        proxy.failCalls(fault, { method: 'Unary' });
+        expect(await firstValueFrom(echo.unary({ text: 'safe' }))).toMatchObject({ text: 'safe' });
+        expect(server.counts('Unary').calls).toBe(seen + 1);
+        proxy.failCalls(fault, { method: 'UnsafeUnary' });
+        expect(await failureOf(echo.unsafeUnary({}))).toMatchObject({
+          code: status.UNAVAILABLE,
+          reason: 'connection-lost',
+        });
+        expect(server.counts('UnsafeUnary').calls).toBe(seen);
+      },
+    );
 
-    it.each(['unary', 'unsafeUnary'] as const)('refuses the streams of the method %s', async (method) => {
-      proxy.failCalls(REFUSED, { method });
-      const protoMethod = method === 'unary' ? 'Unary' : 'UnsafeUnary';
-      expect((await plain.unary({ text: 'again' }, { method: protoMethod })).value?.text).toBe('again');
-      proxy.failCalls(REFUSED, { method, times: 2 });
-      // grpc-js retries a refused stream once.
-      expect((await plain.unary({}, { method: protoMethod })).status).toMatchObject({
-        code: status.UNAVAILABLE,
-        details: 'Stream refused by server',
-      });
-      const echo = await resilientStub();
-      server.reset();
-      proxy.failCalls(REFUSED, { method });
-      const answer = await firstValueFrom(echo[method]({ text: 'again' })).catch((error: unknown) => error);
-      if (method === 'unary') expect(answer).toMatchObject({ text: 'again' });
-      else expect(answer).toMatchObject({ reason: 'refused', reachedServer: 'maybe' });
-      expect(server.counts().calls).toBe(method === 'unary' ? 1 : 0);
-    });
+    it.each(['unary', 'unsafeUnary'] as const)(
+      'refuses the streams of the method %s in an Http2FaultProxy',
+      async (method) => {
+        proxy.failCalls(REFUSED, { method });
+        const protoMethod = method === 'unary' ? 'Unary' : 'UnsafeUnary';
+        expect((await plain.unary({ text: 'again' }, { method: protoMethod })).value?.text).toBe('again');
+        proxy.failCalls(REFUSED, { method, times: 2 });
+        // grpc-js retries a refused stream once.
+        expect((await plain.unary({}, { method: protoMethod })).status).toMatchObject({
+          code: status.UNAVAILABLE,
+          details: 'Stream refused by server',
+        });
+        const echo = await resilientStub();
+        server.reset();
+        proxy.failCalls(REFUSED, { method });
+        const answer = await firstValueFrom(echo[method]({ text: 'again' })).catch((error: unknown) => error);
+        if (method === 'unary') expect(answer).toMatchObject({ text: 'again' });
+        else expect(answer).toMatchObject({ reason: 'refused', reachedServer: 'maybe' });
+        expect(server.counts().calls).toBe(method === 'unary' ? 1 : 0);
+      },
+    );
 
-    it('rejects a call by GOAWAY as unprocessed, so that the call is resent on a new connection and earlier calls finish', async () => {
+    it('rejects a call in an Http2FaultProxy by GOAWAY as unprocessed, so that the call is resent on a new connection and earlier calls finish', async () => {
       const { answer } = await held();
       proxy.failCalls({ kind: 'goaway', debugData: 'max_age' }, { method: 'Unary' });
       expect((await plain.unary({ text: 'elsewhere' })).value?.text).toBe('elsewhere');
@@ -108,7 +114,7 @@ describe('Http2FaultProxy', () => {
       expect(server.counts('UnsafeUnary').calls).toBe(1);
     });
 
-    it('rejects a call by GOAWAY with an error code, which grpc-js reports as a failure', async () => {
+    it('rejects a call in an Http2FaultProxy by GOAWAY with an error code, which grpc-js reports as a failure', async () => {
       proxy.failCalls({ kind: 'goaway', code: 'INTERNAL_ERROR' }, { times: 2 });
       expect((await plain.unary({})).status).toMatchObject({
         code: status.INTERNAL,
@@ -119,7 +125,7 @@ describe('Http2FaultProxy', () => {
       expect(server.counts().calls).toBe(1);
     });
 
-    it('delivers the responses before a reset, and forwards no request after a reset', async () => {
+    it('delivers the responses before a reset by an Http2FaultProxy, and forwards no request after a reset', async () => {
       server.script('ServerStream', { messages: upTo(5) });
       proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 3 } });
       const down = plain.serverStream({});
@@ -134,7 +140,7 @@ describe('Http2FaultProxy', () => {
       expect(server.calls('Bidi')[0]?.requests.length).toBeLessThanOrEqual(2);
     });
 
-    it('removes the status of a trailers-only response with missing-trailers', async () => {
+    it('removes the status of a trailers-only response with the fault missing-trailers of an Http2FaultProxy', async () => {
       server.script('Unary', { status: 'NOT_FOUND', details: 'sold' });
       proxy.failCalls({ kind: 'missing-trailers' });
       expect((await plain.unary({})).status).toMatchObject({ code: status.UNKNOWN });
@@ -144,7 +150,7 @@ describe('Http2FaultProxy', () => {
 
   describe('goaway', () => {
     it.each(['newest', 'none'] as const)(
-      'lets calls in flight finish and moves new ones to a new connection if the lastStreamId of GOAWAY is %s',
+      'lets calls in flight finish and moves new ones to a new connection if an Http2FaultProxy sends GOAWAY with the lastStreamId %s',
       async (lastStreamId) => {
         const { answer } = await held();
         expect(proxy.goaway({ lastStreamId })).toBe(1);
@@ -156,7 +162,7 @@ describe('Http2FaultProxy', () => {
       },
     );
 
-    it('causes calls above a numeric lastStreamId to be resent', async () => {
+    it('makes the client resend calls above a numeric lastStreamId that an Http2FaultProxy sends', async () => {
       const { answer } = await held();
       proxy.goaway({ lastStreamId: 0 });
       await waitFor(() => server.counts('UnsafeUnary').calls === 2);
@@ -165,7 +171,7 @@ describe('Http2FaultProxy', () => {
       await waitFor(() => server.counts('UnsafeUnary').cancelled === 1);
     });
 
-    it('closes the connection after a GOAWAY with an error code', async () => {
+    it('closes the connection after an Http2FaultProxy sends GOAWAY with an error code', async () => {
       const { answer } = await held();
       proxy.goaway({ code: 'PROTOCOL_ERROR' });
       expect((await answer).status.code).toBe(status.INTERNAL);
@@ -174,7 +180,7 @@ describe('Http2FaultProxy', () => {
     });
   });
 
-  it('limits concurrent streams, so that further calls wait in the client until the limit is lifted', async () => {
+  it('limits concurrent streams in an Http2FaultProxy, so that further calls wait in the client until the limit is lifted', async () => {
     await plain.unary({});
     proxy.limitStreams(1);
     const { answer } = await held();
@@ -186,7 +192,7 @@ describe('Http2FaultProxy', () => {
     await answer;
   });
 
-  it('sends too_many_pings after the given number of pings, which ends calls in flight', async () => {
+  it('sends too_many_pings from an Http2FaultProxy after the given number of pings, which ends calls in flight', async () => {
     const pinging = connect({ 'grpc.keepalive_time_ms': 50, 'grpc.keepalive_permit_without_calls': 1 });
     await pinging.unary({});
     proxy.tooManyPingsAfter(2);
@@ -197,7 +203,7 @@ describe('Http2FaultProxy', () => {
     server.release();
   });
 
-  it('holds SETTINGS, so that a connecting client is not READY before they are released', async () => {
+  it('holds SETTINGS in an Http2FaultProxy, so that a connecting client is not READY before the SETTINGS are released', async () => {
     proxy.holdSettings();
     const late = plain.unary({ text: 'late' });
     await waitFor(() => proxy.counters.open === 1);

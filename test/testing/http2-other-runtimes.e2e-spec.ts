@@ -9,7 +9,9 @@ import { ECHO_PROTO } from './echo-client.js';
 
 const GRPCIO_CLIENT = fileURLToPath(new URL('./fixtures/grpcio_client.py', import.meta.url));
 
-it("forwards calls of Python's grpcio through Http2FaultProxy and injects the configured faults", async ({ skip }) => {
+it("forwards calls of Python's grpcio through an Http2FaultProxy and injects the configured faults", async ({
+  skip,
+}) => {
   skip(...skipWithout('grpcio'));
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());

@@ -58,7 +58,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     ['to-client', 11, 8],
     ['to-upstream', 8, 11],
   ] as const)(
-    'sends RST_STREAM %s with the given code, and with CANCEL in the other direction',
+    'sends RST_STREAM %s from an Http2FaultProxy with the given code, and with CANCEL in the other direction',
     async (direction, toClient, toUpstream) => {
       proxy.failCalls({ kind: 'reset', code: 'ENHANCE_YOUR_CALM', at: { afterRequests: 1 }, direction });
       const { stream } = call();
@@ -69,7 +69,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     },
   );
 
-  it('resets a stream after the given number of requests and forwards no later bytes', async () => {
+  it('resets a stream in an Http2FaultProxy after the given number of requests and forwards no later bytes', async () => {
     proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterRequests: 2 } });
     const { stream } = call();
     stream.write(message(1));
@@ -81,7 +81,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(Buffer.concat(served[0]!.bytes)).toEqual(Buffer.concat([message(1), message(2)]));
   });
 
-  it('resets a stream after the given number of responses and forwards no later bytes', async () => {
+  it('resets a stream in an Http2FaultProxy after the given number of responses and forwards no later bytes', async () => {
     proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 2 } });
     const { stream, bytes } = call();
     await waitFor(() => served.length === 1);
@@ -94,7 +94,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(Buffer.concat(bytes)).toEqual(Buffer.concat([message(1), message(2)]));
   });
 
-  it('sends GOAWAY with the given last stream ID and debug data', async () => {
+  it('sends GOAWAY from an Http2FaultProxy with the given last stream ID and debug data', async () => {
     call();
     await waitFor(() => served.length === 1);
     proxy.goaway({ lastStreamId: 'none', debugData: 'soon' });
@@ -107,7 +107,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     ]);
   });
 
-  it('rejects a call by GOAWAY with an error code, which also ends earlier calls', async () => {
+  it('rejects a call in an Http2FaultProxy by GOAWAY with an error code, which also ends earlier calls', async () => {
     const before = call();
     await waitFor(() => served.length === 1);
     proxy.failCalls({ kind: 'goaway', code: 'INTERNAL_ERROR', debugData: 'broken' });
@@ -118,7 +118,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     expect(proxy.counters).toMatchObject({ calls: 2, forwarded: 1, failed: 1 });
   });
 
-  it('counts a call as failed only if a fault ends it, and removes a pending fault', async () => {
+  it('counts a call as failed in an Http2FaultProxy only if a fault ends the call, and removes a pending fault', async () => {
     proxy.failCalls({ kind: 'reset', code: 'CANCEL', at: { afterResponses: 1 } });
     const { stream } = call();
     await waitFor(() => served.length === 1);
@@ -150,7 +150,7 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     await expect(Http2FaultProxy.start(upstream, options)).rejects.toThrow(why);
   });
 
-  it('rejects invalid arguments of faults immediately', () => {
+  it('rejects invalid arguments of Http2FaultProxy faults immediately', () => {
     expect(() => proxy.failCalls({ kind: 'reset', code: -1 })).toThrow('Http2FaultProxy.failCalls.code: expected');
     expect(() => proxy.goaway({ lastStreamId: -7 })).toThrow('Http2FaultProxy.goaway.lastStreamId: expected');
     expect(() => proxy.limitStreams(-1)).toThrow('limitStreams: expected max');

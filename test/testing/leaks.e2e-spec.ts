@@ -20,7 +20,7 @@ async function reportOf(leaks: ReturnType<typeof captureLeaks>): Promise<string>
 }
 
 describe('captureLeaks', () => {
-  it('reports an open call and a client that was not closed', async () => {
+  it('reports an open call and a client that was not closed as leaks', async () => {
     const leaks = captureLeaks();
     const server = await ScriptedGrpcServer.start({
       protoPath: PROTO,
@@ -45,7 +45,7 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('distinguishes an earlier open call from one that started in the same millisecond', async () => {
+  it('distinguishes a leaked call from an earlier open call that started in the same millisecond', async () => {
     const server = await ScriptedGrpcServer.start({ protoPath: PROTO, scripts: { Watch: { never: true } } });
     const feature = ResilientGrpcModule.forFeature([{ name: 'orders', url: server.url, protoPath: PROTO }]);
     const app = await Test.createTestingModule({ imports: [feature] }).compile();
@@ -66,7 +66,7 @@ describe('captureLeaks', () => {
     await server.close();
   });
 
-  it('detects a new timer or server even if an earlier one ended', async () => {
+  it('reports a new timer or server as a leak even if an earlier one ended', async () => {
     const old = createServer().listen(0, '127.0.0.1');
     await once(old, 'listening');
     const before = setTimeout(() => undefined, 60_000);
@@ -85,7 +85,7 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('reports whether a socket without a peer was destroyed', async () => {
+  it('reports a leaked socket without a peer, and whether the socket was destroyed', async () => {
     const server = createServer({ pauseOnConnect: true }).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
@@ -117,7 +117,7 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('reports a child process with its pid and command', async () => {
+  it('reports a leaked child process with its pid and command', async () => {
     const leaks = captureLeaks();
     const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e3)'], { stdio: 'ignore' });
     await once(child, 'spawn');
@@ -126,7 +126,7 @@ describe('captureLeaks', () => {
     await leaks.settled();
   });
 
-  it('reports where each resource was created if trace is true, including accepted sockets', async () => {
+  it('reports where each leaked resource was created if trace is true, including accepted sockets', async () => {
     const leaks = captureLeaks({ trace: true });
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');

@@ -65,7 +65,7 @@ afterEach(async () => {
 });
 
 describe('overrideGrpcClient', () => {
-  it('redirects a client and keeps all other settings of the application', async () => {
+  it('redirects a client with overrideGrpcClient() and keeps all other settings of the application', async () => {
     const builder = application({
       url: 'orders.invalid:1',
       metadata: { 'x-tenant': 'one', 'x-user': 'me' },
@@ -80,7 +80,7 @@ describe('overrideGrpcClient', () => {
     expect(calls[0]?.metadata.getMap()).toMatchObject({ 'x-app': 'shop', 'x-tenant': 'two', 'x-user': 'me' });
   });
 
-  it('merges method options by pattern, with precedence for the later override', async () => {
+  it('merges overriding method options by pattern, with precedence for the later override', async () => {
     const methods = { Create: { idempotent: true, timeoutMs: 60_000 } };
     const builder = application({ url: 'orders.invalid:1', methods });
     overrideGrpcClient(builder, 'orders', {
@@ -101,7 +101,7 @@ describe('overrideGrpcClient', () => {
     for (const deadline of deadlines) expect(deadline).toBeLessThanOrEqual(30_000);
   });
 
-  it('overrides the settings that a factory returns', async () => {
+  it('overrides the client settings that a factory returns', async () => {
     const feature = ResilientGrpcModule.forFeatureAsync([
       { ...contract, useFactory: async () => ({ url: 'orders.invalid:1', metadata: { 'x-tenant': 'one' } }) },
     ]);
@@ -111,13 +111,13 @@ describe('overrideGrpcClient', () => {
     expect(server.calls('Get')[0]?.metadata.get('x-tenant')).toEqual(['one']);
   });
 
-  it('replaces a url that is undefined outside production', async () => {
+  it('overrides a client url that is undefined outside production', async () => {
     const nowhere = { url: undefined as never };
     app = await overrideGrpcClient(application(nowhere), 'orders', { url: server.url }).compile();
     await expect(app.get(Shop).item('7')).resolves.toBe('tea');
   });
 
-  it('reports invalid overriding settings', async () => {
+  it('reports invalid overriding settings of a client', async () => {
     const builder = application({ url: 'orders.invalid:1' });
     const wrong = { url: server.url, timeoutMs: -1 };
     await expect(overrideGrpcClient(builder, 'orders', wrong).compile()).rejects.toThrow('clients.orders.timeoutMs');
@@ -126,7 +126,7 @@ describe('overrideGrpcClient', () => {
   it.each([
     ['a misspelled name', 'ordres', "No gRPC client 'ordres'; did you mean 'orders'?"],
     ['an unknown symbol', Symbol('stock'), "No gRPC client 'stock'; known clients: 'orders'"],
-  ])('rejects an override of %s', async (_what, name, message) => {
+  ])('rejects a client override for %s', async (_what, name, message) => {
     // A warm client connects at startup and would keep its connection.
     const newLeaks = captureLeaks();
     const warm = application({ url: server.url, connection: 'warm' });
@@ -135,14 +135,14 @@ describe('overrideGrpcClient', () => {
     await newLeaks.settled();
   });
 
-  it('rejects an override with undefined settings', () => {
+  it('rejects a client override with undefined settings', () => {
     const builder = application({ url: server.url });
     expect(() => overrideGrpcClient(builder, 'orders', undefined as never)).toThrow(
       "overrideGrpcClient: expected settings for 'orders' such as { url }, got undefined",
     );
   });
 
-  it('rejects an override in an application without clients', async () => {
+  it('rejects a client override in an application without clients', async () => {
     const builder = overrideGrpcClient(Test.createTestingModule({}), 'orders', { url: server.url });
     await expect(builder.compile()).rejects.toThrow(
       "No gRPC client 'orders' to override; import ResilientGrpcModule.forFeature([...]) in the module under test",

@@ -38,7 +38,7 @@ describe('ScriptedGrpcServer', () => {
   };
 
   describe('replies', () => {
-    it('responds with the given message, or with an empty one by default', async () => {
+    it('responds with the message of a script, or with an empty message by default', async () => {
       server.script('Unary', { message: { text: 'hello' } });
       expect((await client.unary({})).value).toMatchObject({ text: 'hello' });
       server.script('Unary', {});
@@ -52,7 +52,7 @@ describe('ScriptedGrpcServer', () => {
       });
     });
 
-    it('uses one reply of a list per call, repeats the last one, and starts over with a new list', async () => {
+    it('uses one reply of a script list per call, repeats the last one, and starts over with a new list', async () => {
       const list = [{ status: 'UNAVAILABLE' }, { status: 'ABORTED' }, { message: { text: 'ok' } }] as const;
       const codes = async (count: number) => {
         const seen = [];
@@ -74,7 +74,7 @@ describe('ScriptedGrpcServer', () => {
       expect(texts).toEqual(['x 1 1', 'x 2 1', 'x 3 2']);
     });
 
-    it('fails a call with a trailers-only response that contains the given details and trailers', async () => {
+    it('fails a call with a trailers-only response that contains the details and trailers of a script', async () => {
       server.script('Unary', {
         status: 'FAILED_PRECONDITION',
         details: 'not böse',
@@ -98,7 +98,7 @@ describe('ScriptedGrpcServer', () => {
       ['a number', 25, ['25']],
       ['any string', 'soon', ['soon']],
       ['several values', ['100', 10], ['100, 10']],
-    ])('sends %s as pushback', async (_, pushback, expected) => {
+    ])('sends %s as the pushback of a script', async (_, pushback, expected) => {
       server.script('Unary', { status: 'UNAVAILABLE', pushback });
       expect((await client.unary({})).status.metadata.get('grpc-retry-pushback-ms')).toEqual(expected);
     });
@@ -108,7 +108,7 @@ describe('ScriptedGrpcServer', () => {
       expect((await client.unary({})).status).toMatchObject({ code: 99, details: 'odd' });
     });
 
-    it('delays the response by delayMs', async () => {
+    it('delays the response of a script by delayMs', async () => {
       server.script('Unary', { delayMs: 60_000, message: { text: 'late' } });
       const answer = client.unary({});
       await waitFor(() => clock.nextTimerInMs === 60_000);
@@ -127,7 +127,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.calls('Unary')[0]).toMatchObject({ outcome: 'cancelled', code: undefined });
     });
 
-    it('holds a whole reply until release()', async () => {
+    it('holds a whole script reply until release()', async () => {
       server.script('Unary', { hold: 'everything', message: { text: 'free' } });
       const answers = Promise.all([client.unary({}), client.unary({})]);
       await waitFor(() => server.heldCount('Unary') === 2);
@@ -152,7 +152,7 @@ describe('ScriptedGrpcServer', () => {
       expect((await second.ended).code).toBe(status.ABORTED);
     });
 
-    it('streams messages at an interval and ends with a status and trailers', async () => {
+    it('streams the messages of a script at an interval and ends with a status and trailers', async () => {
       const messages = [1, 2, 3].map((number) => ({ number }));
       server.script('ServerStream', { messages, intervalMs: 1_000, status: 'DATA_LOSS', trailers: { 'x-last': '3' } });
       const stream = client.serverStream({});
@@ -166,7 +166,7 @@ describe('ScriptedGrpcServer', () => {
       expect(stream.messages.map(({ number }) => number)).toEqual([1, 2, 3]);
     });
 
-    it('applies flow control to an endless stream', async () => {
+    it('applies flow control to the endless messages of a script', async () => {
       let made = 0;
       const endless = function* () {
         for (;;) {
@@ -184,7 +184,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(() => server.counts('ServerStream').cancelled === 1);
     });
 
-    it('reads a request stream to its end before it responds', async () => {
+    it('reads a request stream to its end before it sends the reply of a script', async () => {
       server.script('ClientStream', { message: { text: 'got all' } });
       expect(await client.clientStream([{ number: 1 }, { number: 2 }, { number: 3 }])).toMatchObject({
         text: 'got all',
@@ -192,7 +192,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.calls('ClientStream')[0]?.requests).toMatchObject([{ number: 1 }, { number: 2 }, { number: 3 }]);
     });
 
-    it('responds to each request of a bidi stream', async () => {
+    it('lets a script respond to each request of a bidi stream', async () => {
       server.script<EchoRequest>('Bidi', {
         messages: async function* (call: ScriptedCall<EchoRequest>) {
           for await (const { number } of call.requests) yield { number: (number ?? 0) * 2 };
@@ -207,7 +207,7 @@ describe('ScriptedGrpcServer', () => {
       expect(stream.messages.map(({ number }) => number)).toEqual([2, 4]);
     });
 
-    it("leaves requests unread if `requests` is 'leave', so that the client must wait", async () => {
+    it("leaves requests unread if `requests` of a script is 'leave', so that the client must wait", async () => {
       server.script('Bidi', { never: true, requests: 'leave' });
       const { call, ended } = client.bidi();
       await waitFor(() => server.counts('Bidi').open === 1);
@@ -241,7 +241,7 @@ describe('ScriptedGrpcServer', () => {
   });
 
   describe('journal', () => {
-    it('records calls with their metadata and grpc-previous-rpc-attempts, and counts attempts by key', async () => {
+    it('records the calls of a ScriptedGrpcServer with their metadata and grpc-previous-rpc-attempts, and counts attempts by key', async () => {
       server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: {} }]);
       await client.unary({}, withId('a'));
       const again = withId('a');
@@ -275,7 +275,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.attempts().size).toBe(0);
     });
 
-    it('counts attempts by the key that attemptKey returns', async () => {
+    it('counts the attempts of a ScriptedGrpcServer by the key that attemptKey returns', async () => {
       const keyed = await ScriptedGrpcServer.start({
         protoPath: ECHO_PROTO,
         attemptKey: (call) => (call.request as EchoRequest).text,
@@ -293,7 +293,7 @@ describe('ScriptedGrpcServer', () => {
       await keyed.close();
     });
 
-    it('counts open and cancelled streams', async () => {
+    it('counts the open and cancelled streams of a ScriptedGrpcServer', async () => {
       server.script('Bidi', { never: true });
       const streams = [client.bidi(), client.bidi(), client.bidi()];
       await waitFor(() => server.counts('Bidi').open === 3);
@@ -315,7 +315,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(() => signal?.aborted);
     });
 
-    it('counts all calls but records only the latest maxRecords calls', async () => {
+    it('counts all calls of a ScriptedGrpcServer but records only the latest maxRecords calls', async () => {
       const small = await ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, maxRecords: 2, scripts: { Unary: {} } });
       const caller = new EchoClient(small.url);
       for (const number of [1, 2, 3, 4, 5]) await caller.unary({ number });
@@ -335,7 +335,7 @@ describe('ScriptedGrpcServer', () => {
       return { answer };
     };
 
-    it('lets calls in flight finish on a graceful stop, refuses new calls, and restarts on the same port', async () => {
+    it('lets calls in flight finish on a graceful stop of a ScriptedGrpcServer, refuses new calls, and restarts on the same port', async () => {
       const { answer } = await held();
       const { port } = server;
       const stopped = server.stop('graceful');
@@ -349,7 +349,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(async () => (await client.unary({})).error === undefined);
     });
 
-    it('serves new connections after a restart while a graceful stop still waits', async () => {
+    it('serves new connections after a restart while a graceful stop of a ScriptedGrpcServer still waits', async () => {
       const { answer } = await held();
       const stopped = server.stop('graceful');
       await server.restart();
@@ -360,7 +360,7 @@ describe('ScriptedGrpcServer', () => {
       await stopped;
     });
 
-    it('ends calls in flight with CANCELLED on a forced stop, as grpc-js does', async () => {
+    it('ends calls in flight with CANCELLED on a forced stop of a ScriptedGrpcServer, as grpc-js does', async () => {
       const { answer } = await held();
       await server.stop('force');
       expect((await answer).status).toMatchObject({ code: status.CANCELLED, details: 'Call cancelled' });
@@ -368,7 +368,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(() => server.counts('UnsafeUnary').disconnected === 1);
     });
 
-    it('ends the calls that an earlier graceful stop still waits for if a forced stop follows a restart', async () => {
+    it('ends the calls that an earlier graceful stop of a ScriptedGrpcServer still waits for if a forced stop follows a restart', async () => {
       const { answer } = await held();
       const stopped = server.stop('graceful');
       await server.restart();
@@ -378,7 +378,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.running).toBe(false);
     });
 
-    it('ends calls in flight with "Connection dropped" on a stop with kill-connections', async () => {
+    it('ends calls in flight with "Connection dropped" on a stop of a ScriptedGrpcServer with kill-connections', async () => {
       const { answer } = await held();
       await server.stop('kill-connections');
       expect((await answer).status).toMatchObject({ code: status.UNAVAILABLE, details: 'Connection dropped' });
@@ -388,7 +388,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.connections).toEqual({ accepted: 2, open: 1 });
     });
 
-    it('drains connections without closing the port', async () => {
+    it('drains the connections of a ScriptedGrpcServer without closing the port', async () => {
       await client.unary({});
       server.drainConnections(10_000);
       await waitFor(() => client.state === connectivityState.IDLE);
@@ -397,7 +397,7 @@ describe('ScriptedGrpcServer', () => {
     });
   });
 
-  it('serves TLS and requires client certificates if it has a CA', async () => {
+  it('serves TLS with a ScriptedGrpcServer, and requires client certificates if the server has a CA', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'scripted-'));
     const request = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
     const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'];
@@ -497,7 +497,7 @@ describe('ScriptedGrpcServer', () => {
       }
     });
 
-    it('checks the replies of a list when they are set, not when a call arrives', async () => {
+    it('checks the replies of a script list when they are set, not when a call arrives', async () => {
       let reads = 0;
       const counted = {
         get text() {
@@ -545,13 +545,13 @@ describe('ScriptedGrpcServer', () => {
       await expect(ScriptedGrpcServer.start(wrong as never)).rejects.toThrow(`ScriptedGrpcServer${message}`);
     });
 
-    it('rejects an unknown stop mode, and keeps running', async () => {
+    it('rejects an unknown stop mode of a ScriptedGrpcServer, and keeps the server running', async () => {
       const expected = "stop: expected how to be 'graceful', 'force', or 'kill-connections', got 'kill'";
       await expect(server.stop('kill' as never)).rejects.toThrow(expected);
       expect(server.running).toBe(true);
     });
 
-    it('accepts replies with several values, undefined values, other sources of messages, and reserved trailers', async () => {
+    it('accepts script replies with several values, undefined values, other sources of messages, and reserved trailers', async () => {
       const headers = { one: ['a', 'b'], none: undefined };
       const trailers = { 'grpc-status-details-bin': Buffer.from('x') };
       setScript({ message: undefined, status: -1, headers, trailers, delayMs: 0, pushback: [1, 'x'], hold: undefined });
@@ -565,7 +565,7 @@ describe('ScriptedGrpcServer', () => {
     });
   });
 
-  it('lists the methods if a method name matches none, and accepts all forms of a method name', async () => {
+  it('lists the methods of a ScriptedGrpcServer if a method name matches none, and accepts all forms of a method name', async () => {
     expect(() => server.script('Nothing', {})).toThrow("no method 'Nothing'; known methods: /testing.v1.Echo/Unary,");
     for (const name of ['unary', 'Echo/Unary', 'testing.v1.Echo/Unary', '/testing.v1.Echo/Unary'])
       server.script(name, {});

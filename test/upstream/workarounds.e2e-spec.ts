@@ -12,7 +12,7 @@ describe(PAGE, () => {
     expect([...WORKAROUNDS, ...OPEN_DEFECTS].map(({ program }) => program).sort()).toEqual(PROGRAMS);
   });
 
-  it.each(WORKAROUNDS)('names existing code that works around the defect: $program', ({ places }) => {
+  it.each(WORKAROUNDS)('names existing code that works around the upstream defect: $program', ({ places }) => {
     expect(places).not.toEqual([]);
     for (const { symbol, file } of places) expect([...declaredNames(file)]).toContain(symbol);
   });
@@ -20,7 +20,7 @@ describe(PAGE, () => {
 
 describe('installed version of the dependency', () => {
   it.concurrent.each([...WORKAROUNDS, ...OPEN_DEFECTS])(
-    'reproduces the defect with the installed version: $program',
+    'reproduces the upstream defect with the installed version of the dependency: $program',
     async ({ defect, program, removableCode }) => {
       const { stdout } = await run(process.execPath, [join(ROOT, 'docs/upstream', program)]);
       const version = /\((.+)\)\s*$/.exec(stdout)?.[1];

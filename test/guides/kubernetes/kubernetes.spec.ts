@@ -77,7 +77,7 @@ describe('orders', () => {
   const { Service, Deployment } = manifests.orders;
   const [container] = Deployment.spec!.template.spec!.containers;
 
-  it('defines a headless service for orders and probes the port that its server listens on', () => {
+  it('defines a headless service for orders in the Kubernetes manifests and probes the port that the orders server listens on', () => {
     const port = Number(/url: '0\.0\.0\.0:(\d+)'/.exec(code.orders)![1]);
     expect(Service.spec!.clusterIP).toBe('None');
     expect(Service.spec!.ports![0]).toMatchObject({ port, appProtocol: 'grpc' });
@@ -86,7 +86,7 @@ describe('orders', () => {
     expect(container!.livenessProbe?.tcpSocket).toEqual({ port: 'grpc' });
   });
 
-  it('addresses the orders service in the gateway by its fully qualified name and service port', () => {
+  it('addresses the orders service in the gateway manifest by its fully qualified name and service port', () => {
     const { name, namespace } = Service.metadata!;
     const { port } = Service.spec!.ports![0]!;
     expect(code.gateway).toContain(`url: 'dns:///${name}.${namespace}.svc.cluster.local.:${port}'`);
@@ -97,7 +97,7 @@ describe('orders', () => {
 describe('gateway', () => {
   const [container] = manifests.gateway.Deployment.spec!.template.spec!.containers;
 
-  it('probes the gateway on the routes of docs/health.md', () => {
+  it('probes the gateway in the Kubernetes manifests on the routes of docs/health.md', () => {
     const isHealthModule = ({ text }: { readonly text: string }) => text.startsWith('// health.module.ts');
     const routes = codeBlocks('docs/health.md').find(isHealthModule)!.text;
     const probed = [container!.startupProbe, container!.readinessProbe, container!.livenessProbe].map(

@@ -191,7 +191,7 @@ describe('client behind nginx only', () => {
     expect(load.failed).toEqual([]);
   });
 
-  it('fails a call that sends more than 1 MiB through nginx if client_max_body_size has its default, and completes the call without the limit', async () => {
+  it('fails a call that sends more than 1 MiB through nginx if client_max_body_size has its default, and completes the call if client_max_body_size is 0', async () => {
     const { app } = await behind(NGINX, { 'client_max_body_size 0;': '' });
     const uploads = Array.from({ length: 20 }, () => order('x'.repeat(100_000)));
     const failure = { codeName: 'UNKNOWN', reason: 'http', details: webPage(413) };

@@ -90,7 +90,7 @@ it('serves the client of docs/guides/tls.md with the server of the same page', a
   expect(await call('client', 'localhost', 5_000)).toMatchObject({ item: 'tea' });
 });
 
-it('fails calls if another authority issued the client certificate, or if the server name does not match', async () => {
+it('fails calls if an untrusted CA issued the client certificate, or if the server name does not match', async () => {
   expect(await call('untrusted', 'localhost', 200)).toMatchObject({ codeName: 'UNAVAILABLE' });
   expect(await call('client', 'orders.internal', 200)).toMatchObject(refused);
 });

@@ -175,7 +175,7 @@ describe('unary handler', () => {
     await expect(get()).rejects.toMatchObject({ code: status.UNKNOWN, details: expect.not.stringContaining('secret') });
   });
 
-  it('keeps the code and details of an RpcException', async () => {
+  it('sends the code and details of an RpcException that a unary handler throws', async () => {
     handler = () => throwError(() => new RpcException({ code: status.NOT_FOUND, message: 'no order 7' }));
     await expect(get()).rejects.toMatchObject({ code: status.NOT_FOUND, details: 'no order 7' });
   });

@@ -163,7 +163,7 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       await server.close();
     });
 
-    it("runs guard, interceptor, and pipe around the handler in Nest's order", async () => {
+    it("runs guards, interceptors, and pipes around the handler in Nest's order", async () => {
       expect(numbers(await client.call(UNARY, { number: 3 }, NAMED_CALL))).toEqual([6]);
       expect(actions).toEqual([
         'guard of rpc EnhancedController.unary',

@@ -188,7 +188,7 @@ describe.each(SERVERS)('%s: method kinds', (which) => {
       expect(numbers(call)).toEqual([1]);
     });
 
-    it('ends the Observable of a bidi handler when the client cancels', async () => {
+    it('ends the response Observable of a bidi handler when the client cancels', async () => {
       const call = client.open('parity.v1.Kinds/Chat');
       await call.send({ number: 1 });
       await received(call, 1);

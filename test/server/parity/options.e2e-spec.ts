@@ -39,7 +39,7 @@ describe.each(SERVERS)('%s', (which) => {
   }
 
   describe('options', () => {
-    it('limits the size of messages in both directions as configured', async () => {
+    it('limits the size of requests and responses as the server options require', async () => {
       const options = { maxReceiveMessageLength: 1_000, maxSendMessageLength: 2_000 };
       await serving({ options }, async (client) => {
         const codeOf = async (request: object) => (await client.call(UNARY, request)).status.code;
@@ -50,7 +50,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it('serves calls over TLS and requires a client certificate', async () => {
+    it('serves calls over TLS and rejects a client without a certificate', async () => {
       const pair = { private_key: pem('server-key'), cert_chain: pem('server') };
       const secured = { url: await freeAddress(), credentials: ServerCredentials.createSsl(pem('ca'), [pair], true) };
       const trusting = credentials.createSsl(pem('ca'), pem('client-key'), pem('client'));
@@ -91,7 +91,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it('applies the connection age of channelOptions', async () => {
+    it('applies the maximum connection age in the channelOptions of a server', async () => {
       const channelOptions = { 'grpc.max_connection_age_ms': 50, 'grpc.max_connection_age_grace_ms': 50 };
       await serving({ options: { channelOptions } }, async (client) => {
         const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 1 });
@@ -102,7 +102,7 @@ describe.each(SERVERS)('%s', (which) => {
       });
     });
 
-    it('sends keepalive pings at the interval in the options', async () => {
+    it('sends keepalive pings to clients at the interval in the server options', async () => {
       const options = { url: await freeAddress(), keepalive: { keepaliveTimeMs: 30, keepaliveTimeoutMs: 1_000 } };
       await serving({ options }, async (_client, { url }) => {
         const session = connect(`http://${url}`);
@@ -115,7 +115,7 @@ describe.each(SERVERS)('%s', (which) => {
   });
 
   describe('address', () => {
-    it('listens on an address and frees the address on close', async () => {
+    it('listens on the address in the server options and frees the address on close', async () => {
       const options = { url: await freeAddress() };
       for (const number of [1, 2]) {
         await serving({ options }, async (client) => {

@@ -51,9 +51,9 @@ beforeAll(() => {
 });
 
 describe('published package', () => {
-  it('publishes only compiled sources, dashboard assets, the command, the docs, and the license', () => {
+  it('publishes only compiled sources, assets, the command, the docs, and the license', () => {
     const known =
-      /^(package\.json|LICENSE|(README|CHANGELOG|docs\/.+)\.md|docs\/(operations\/.+\.(json|yml)|demo\.png)|dist\/(cjs\/package\.json|.+\.(js|d\.ts))|assets\/dashboard\/[a-z-]+\.(html|css|js|svg)|bin\/nestjs-resilient-grpc\.js)$/;
+      /^(package\.json|LICENSE|(README|CHANGELOG|docs\/.+)\.md|docs\/(operations\/.+\.(json|yml)|demo\.png)|dist\/(cjs\/package\.json|.+\.(js|d\.ts))|assets\/(dashboard\/[a-z-]+\.(html|css|js|svg)|exit-with-parent\.cjs)|bin\/nestjs-resilient-grpc\.js)$/;
     expect(packed.files.filter((file) => !known.test(file) || file.includes('.spec.'))).toEqual([]);
     expect(packed.files).toEqual(
       expect.arrayContaining(['LICENSE', 'README.md', 'CHANGELOG.md', 'assets/dashboard/index.html']),

@@ -126,8 +126,7 @@ describe('call that reaches its deadline', () => {
     expect(details).toMatch(/^Deadline exceeded after 0\.\d+s,(?:[\w ]+: [\d.]+s,)*remote_addr=[\d.:]+$/);
     expect(message.replace(details, '<details>').replace(/\d\.\d s/, '<duration>')).toBe(
       '4 DEADLINE_EXCEEDED: <details> (nothing received on the connection for <duration>: the server is slow, stuck, or unreachable; ' +
-        'set keepalive to detect connections that no longer respond; ' +
-        `to diagnose, run: npx nestjs-resilient-grpc doctor ${orders.url})`,
+        `if it is only slow, raise the timeout; to diagnose, run: npx nestjs-resilient-grpc doctor ${orders.url})`,
     );
   });
 

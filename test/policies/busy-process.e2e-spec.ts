@@ -9,10 +9,10 @@ import type { CallEnd, GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { failureOf, startClient, turns, type ClientSettings, type EchoService } from '../calls/support.js';
 
 /** Far below `BLOCKED_MS`, so that it has passed when the event loop runs again. */
-const TIMEOUT_MS = 100;
-const BLOCKED_MS = 400;
+const TIMEOUT_MS = 250;
+const BLOCKED_MS = 1_000;
 /** Operators ignore only one blocked period, so the server must respond within this time after it. */
-const OPERATOR_TIMEOUT_MS = 300;
+const OPERATOR_TIMEOUT_MS = 750;
 
 const HEDGED: ClientSettings = {
   serviceConfig: {

@@ -52,11 +52,17 @@ describe('silenceMs', () => {
 
 describe('silenceRemedy', () => {
   it('recommends keepalive for a silent peer only if keepalive is off', () => {
-    expect(silenceRemedy(2_849, false)).toBe(
-      'nothing received on the connection for 2.8 s: the server is slow, stuck, or unreachable; set keepalive to detect connections that no longer respond',
+    expect(silenceRemedy(5_049, false)).toBe(
+      'nothing received on the connection for 5.0 s: the server is slow, stuck, or unreachable; set keepalive to detect connections that no longer respond',
     );
-    expect(silenceRemedy(400, true)).toBe(
-      'nothing received on the connection for 0.4 s: the server is slow, stuck, or unreachable',
+    expect(silenceRemedy(5_049, true)).toBe(
+      'nothing received on the connection for 5.0 s: the server is slow, stuck, or unreachable',
+    );
+  });
+
+  it('recommends a longer timeout if a peer was silent for less than 5 s', () => {
+    expect(silenceRemedy(4_949, false)).toBe(
+      'nothing received on the connection for 4.9 s: the server is slow, stuck, or unreachable; if it is only slow, raise the timeout',
     );
   });
 });

@@ -1,5 +1,7 @@
 /** Minimum silence to report. Shorter pauses are common. */
 const MIN_SILENCE_MS = 250;
+/** Minimum silence that suggests a dead connection rather than a slow method. */
+const MIN_SUSPICIOUS_MS = 5_000;
 /**
  * Maximum time from the start of an attempt to the start of the observed silence, and maximum age of the latest check. It spans two checks
  * of the connection.
@@ -40,5 +42,6 @@ export function silenceMs(
 /** Describes the silence and what to do, for the error of an attempt that took too long. */
 export function silenceRemedy(silentMs: number, hasKeepalive: boolean): string {
   const keepalive = hasKeepalive ? '' : '; set keepalive to detect connections that no longer respond';
-  return `nothing received on the connection for ${(silentMs / 1_000).toFixed(1)} s: the server is slow, stuck, or unreachable${keepalive}`;
+  const remedy = silentMs < MIN_SUSPICIOUS_MS ? '; if it is only slow, raise the timeout' : keepalive;
+  return `nothing received on the connection for ${(silentMs / 1_000).toFixed(1)} s: the server is slow, stuck, or unreachable${remedy}`;
 }

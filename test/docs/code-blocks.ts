@@ -79,6 +79,7 @@ export function writeCodeBlocks(application: string): readonly string[] {
   const files = PAGES.flatMap((page) => {
     const blocks = codeBlocks(page).filter(({ language }) => language === 'ts');
     const folder = folderOf(page);
+    mkdirSync(join(application, folder), { recursive: true });
     if (blocks.length > 0) {
       mkdirSync(join(application, folder, 'gen'), { recursive: true });
       cpSync(join(application, 'src/gen/orders.pb.ts'), join(application, folder, 'gen/orders.ts'));

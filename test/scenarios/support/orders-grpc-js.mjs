@@ -1,5 +1,5 @@
 // A bare grpc-js server of orders.v1.Orders in its own process: node orders-grpc-js.mjs '{ "port": 0, … }'. upstream.ts describes
-// its arguments, responses, and log; orders-grpcio.py behaves the same.
+// its arguments, responses, and log. orders-grpcio.py behaves the same, except for the lines about ended calls and health in its log.
 import { appendFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';

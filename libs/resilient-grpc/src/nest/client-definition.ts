@@ -140,7 +140,8 @@ function namedOptions(
     // The checked name is kept, because a getter can return a different name later.
     return { ...withoutServerOptions(options), name };
   }
-  problems.push({ path: `${path}.name`, message: `expected a name, got ${describeValue(name)}; write name: 'orders'` });
+  const expected = `expected a string of 1 to ${String(MAX_NAME_LENGTH)} characters or a symbol`;
+  problems.push({ path: `${path}.name`, message: `${expected}, got ${describeValue(name)}; write name: 'orders'` });
   return undefined;
 }
 

@@ -111,7 +111,7 @@ export class AttemptHistory {
     return { decision, retryAfterMs: pushback.kind === 'delay' ? pushback.ms : undefined };
   }
 
-  /** Records a failed attempt. */
+  /** Updates `reached` and `lastStatus` from a failed attempt. `add` adds the attempt to the records. */
   note(end: AttemptEnd, verdict: Verdict): void {
     this.reached = maxReach(this.reached, verdict.reachedServer);
     this.lastStatus = { code: end.code, details: end.details };

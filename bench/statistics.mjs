@@ -1,5 +1,5 @@
 /**
- * Returns the quantile of `share`, interpolated as R and NumPy do by default.
+ * Returns the quantile of `values` at `share`, with the default interpolation of R and NumPy.
  *
  * @param {readonly number[]} values At least one.
  * @param {number} share From 0 to 1.

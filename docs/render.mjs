@@ -1,5 +1,5 @@
-// node docs/render.mjs: renders the parts of the docs pages that come from code, such as options and numbers, the picture of the library's
-// folders, and the Grafana dashboard.
+// node docs/render.mjs: renders the picture of the library's folders, the Grafana dashboard, and the parts of the docs pages that come from
+// code, such as options and numbers.
 import { writeFileSync } from 'node:fs';
 import { folderPicture, libraryModules } from './tools/folder-picture.mjs';
 import { grafanaDashboard } from './tools/grafana-dashboard.mjs';

@@ -4,7 +4,7 @@ import net from 'node:net';
 import { reproduce } from './tools/reproduce.mjs';
 import { pass, within } from './tools/waiting.mjs';
 
-/** Returns a SETTINGS frame. Its length must be a multiple of 6. */
+/** Returns a SETTINGS frame with a payload of `length` bytes. Any length other than a multiple of 6 is a protocol error. */
 const settings = (length) => Buffer.concat([Buffer.from([0, 0, length, 4, 0, 0, 0, 0, 0]), Buffer.alloc(length)]);
 
 await reproduce('node', async () => {

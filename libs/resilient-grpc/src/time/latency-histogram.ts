@@ -26,9 +26,9 @@ export class LatencyHistogram {
     this.values.add(other.values);
   }
 
-  /** Returns a percentile in milliseconds. `share` is above 0 and at most 100. */
-  percentile(share: number): number {
-    return this.values.percentile(share) / 1_000;
+  /** Returns a percentile in milliseconds. `percent` is above 0 and at most 100. */
+  percentile(percent: number): number {
+    return this.values.percentile(percent) / 1_000;
   }
 
   clear(): void {

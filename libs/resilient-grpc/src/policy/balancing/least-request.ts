@@ -4,8 +4,8 @@ type Load = Pick<EndpointLoad, 'inFlight' | 'latencyMs'>;
 
 /**
  * Selects the endpoint for an attempt: draws `choiceCount` endpoints at random and returns the one with the lowest product of average
- * latency and attempts, including this one ("power of two choices"). A choice among all endpoints would send the calls of all clients to
- * the same endpoint.
+ * latency and number of attempts in flight, counting the new attempt ("power of two choices"). A choice among all endpoints would send the
+ * calls of all clients to the same endpoint.
  *
  * @param loads at least one
  * @param now monotonic milliseconds

@@ -36,8 +36,8 @@ export function isNumeric(value: unknown): value is number | bigint {
 }
 
 /**
- * True if the value is an integer that may have been rounded, such as a 64-bit id read as a number. The next id would round to the same
- * value, and its message would be dropped as already received.
+ * True if the value is an integer that may have been rounded, such as a 64-bit id read as a number. The next id could round to the same
+ * value. After a resume, its message would then be dropped as already received.
  */
 export function isRounded(value: unknown): value is number {
   return Number.isInteger(value) && !Number.isSafeInteger(value);

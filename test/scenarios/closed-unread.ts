@@ -17,7 +17,7 @@ export const closedUnread: Situation = {
   name: 'closed-unread',
   needs: ['procfs'],
   promise:
-    'If a connection ended while the process was too busy to read its end, the next read or write succeeds and is sent once.',
+    'If a connection ended while the process was too busy to read the close, the next read or write succeeds and is sent once.',
   bounds: {
     calls: { atLeast: 2 * 2 * CLIENTS },
     failed: { atMost: 0 },

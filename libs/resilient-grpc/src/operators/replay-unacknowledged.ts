@@ -61,7 +61,7 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
   /**
    * Decides the next step after a failed call, before the default rules apply. `error` is the error of the call. It is a `ReplayError`
    * if nothing was acknowledged in time, or if the server ended the call cleanly before it acknowledged all messages of that call. After
-   * 'resume', the next call still waits for the backoff. Five server failures without an acknowledgment, each soon after its call started,
+   * 'resume', the next call still waits for the backoff. Five server failures without progress, each soon after its call started,
    * still end the session, as does `backoff.maxAttempts`. 'resume' is ignored for failures decided by the client (`reason` deadline,
    * cancelled, inbound-cancelled). Not called if this process or the client is shutting down.
    * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, transient server
@@ -111,8 +111,8 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * Iteration applies flow control in both directions only if `factory` returns the client's call without a `pipe()`; apply operators after
  * `replayUnacknowledged`. If the reader stops reading, no acknowledgments arrive, so the session stops sending at its limits.
  *
- * By default, the session retries after a lost connection until it succeeds, at the pace of `backoff`. Five server failures without an
- * acknowledgment, each soon after its call started, end the session with `ResumeError`; UNAVAILABLE does not count. A call that lasted
+ * By default, the session retries after a lost connection until it succeeds, at the pace of `backoff`. Five server failures without
+ * progress, each soon after its call started, end the session with `ResumeError`; UNAVAILABLE does not count. A call that lasted
  * `minHealthyMs` resets backoff and counters. Progress resets them, too: an acknowledgment, or a message received while all messages were
  * acknowledged.
  * @param factory Creates one call; `outgoing` provides the messages of that call. An exception from it ends the session.

@@ -99,7 +99,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   add(call: RegisteredCall): void {
     this.started += 1;
     this.calls.add(call);
-    if (this.unanswered?.isWaiting === false) this.unanswered.wake();
+    if (this.unanswered?.isScheduled === false) this.unanswered.wake();
   }
 
   delete(call: RegisteredCall, outcome: StreamOutcome): void {

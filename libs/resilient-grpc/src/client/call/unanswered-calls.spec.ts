@@ -32,7 +32,7 @@ function make() {
     const startedAt = clock.now();
     const call = { kind, deadline, startedAt, describe: () => (peer === undefined ? { path } : { path, peer }) };
     calls.add(call);
-    if (!unanswered.isWaiting) unanswered.wake();
+    if (!unanswered.isScheduled) unanswered.wake();
     return call;
   };
   return { clock, calls, silent, unanswered, reported, open };

@@ -33,7 +33,7 @@ export class UnansweredCalls {
   private readonly reported = new WeakSet<OpenCall>();
   private timer: Timer | undefined;
   /** True if a check is scheduled. A field, so that a call that finds it true calls no function. */
-  isWaiting = false;
+  isScheduled = false;
 
   /**
    * @param calls open calls, in the order in which they started
@@ -49,7 +49,7 @@ export class UnansweredCalls {
 
   /** Starts the checks when a call begins and no check is scheduled. */
   wake(): void {
-    this.isWaiting = true;
+    this.isScheduled = true;
     const timer = this.clock.setTimer(() => {
       // If this process was suspended, it reads responses in this turn, after the timers.
       this.clock.defer(() => {
@@ -64,7 +64,7 @@ export class UnansweredCalls {
   close(): void {
     this.timer?.clear();
     this.timer = undefined;
-    this.isWaiting = false;
+    this.isScheduled = false;
   }
 
   private check(): void {

@@ -318,8 +318,7 @@ export class Endpoints {
       return;
     }
     const verdict = classify(attempt);
-    const { wire } = attempt;
-    const outcome = endpointOutcome(verdict, wire, now - attempt.startedAt, this.usualMs(now));
+    const outcome = endpointOutcome(verdict, attempt, now - attempt.startedAt, this.usualMs(now));
     if (outcome !== 'none') endpoint.record.count(outcome);
     const { kind } = verdict;
     if (kind === 'server' && verdict.reachedServer === 'yes') endpoint.record.respondedAt = now;

@@ -7,18 +7,23 @@ import { endpointOutcome, type EndpointOutcome } from './endpoint-outcome.js';
 
 const { DEADLINE_EXCEEDED, INTERNAL, NOT_FOUND, UNAVAILABLE } = StatusCode;
 
-/** Outcome of an attempt that was sent, ended after `elapsedMs`, and received no headers before its status. */
-function outcomeOf(evidence: Pick<AttemptEvidence, 'code' | 'contentType' | 'wire'>, elapsedMs = 10): EndpointOutcome {
-  const verdict = classify({
+/** Outcome of an attempt that was sent, ended after `elapsedMs`, and by default received no headers before its status. */
+function outcomeOf(
+  evidence: Partial<AttemptEvidence> & Pick<AttemptEvidence, 'code'>,
+  elapsedMs = 10,
+): EndpointOutcome {
+  const whole: AttemptEvidence = {
     details: 'failed',
     endedHere: 'no',
     picked: true,
     channelReady: true,
     headersReceived: false,
     messagesReceived: 0,
+    contentType: undefined,
+    wire: NOTHING_SEEN,
     ...evidence,
-  });
-  return endpointOutcome(verdict, evidence.wire, elapsedMs, 10);
+  };
+  return endpointOutcome(classify(whole), whole, elapsedMs, 10);
 }
 
 it.each<[string | undefined, number, number, EndpointOutcome]>([
@@ -40,4 +45,17 @@ it.each<[string | undefined, number, number, EndpointOutcome]>([
 
 it.each([1, 5, 13])('counts a stream reset with RST_STREAM %i without a response as a failure', (resetCode) => {
   expect(outcomeOf({ code: INTERNAL, contentType: undefined, wire: { ...NOTHING_SEEN, resetCode } })).toBe('failure');
+});
+
+it.each(['deadline', 'attempt-timeout'] as const)('counts a %s without a response as a failure', (endedHere) => {
+  expect(outcomeOf({ code: DEADLINE_EXCEEDED, endedHere }, 100)).toBe('failure');
+});
+
+it('counts a status of the server that arrives when the deadline passes as a failure', () => {
+  const evidence = { code: DEADLINE_EXCEEDED, endedHere: 'deadline', contentType: 'application/grpc' } as const;
+  expect(outcomeOf(evidence, 100)).toBe('failure');
+});
+
+it('does not count a deadline that passes during the response', () => {
+  expect(outcomeOf({ code: DEADLINE_EXCEEDED, endedHere: 'deadline', headersReceived: true }, 100)).toBe('none');
 });

@@ -1,5 +1,6 @@
 import { StatusCode } from '../../status/status-code.js';
 import type { AttemptEvidence } from '../evidence/attempt-evidence.js';
+import { hasResponseBegun } from '../evidence/classify.js';
 import type { Verdict } from '../evidence/verdict.js';
 
 /** Outcome of an attempt as evidence about its endpoint. 'none': the attempt is not evidence. */
@@ -26,10 +27,11 @@ const DEFAULT_MIN_TIMEOUT_MS = 1_000;
  */
 export function endpointOutcome(
   verdict: Pick<Verdict, 'kind' | 'code' | 'reachedServer' | 'connectionLost'>,
-  wire: AttemptEvidence['wire'],
+  evidence: Pick<AttemptEvidence, 'wire' | 'headersReceived' | 'messagesReceived'>,
   elapsedMs: number,
   usualMs: number | undefined,
 ): EndpointOutcome {
+  const { wire } = evidence;
   switch (verdict.kind) {
     case 'ok':
     // Ejecting an overloaded endpoint would overload the others.
@@ -62,7 +64,7 @@ export function endpointOutcome(
     case 'deadline':
     case 'attempt-timeout':
       // If the response has started, the deadline or timeout is not a failure of the endpoint.
-      return verdict.reachedServer === 'yes' ? 'none' : timedOut(elapsedMs, usualMs);
+      return hasResponseBegun(evidence) ? 'none' : timedOut(elapsedMs, usualMs);
   }
 }
 

@@ -577,6 +577,11 @@ describe('attempt that the client ended', () => {
       { kind: 'deadline', reachedServer: 'maybe', code: DEADLINE_EXCEEDED, details: 'too late' },
     ],
     [
+      'reports reachedServer yes if the status of the server arrives when the deadline passes',
+      { ...SENT, endedHere: 'deadline', code: DEADLINE_EXCEEDED, contentType: 'application/grpc' },
+      { kind: 'deadline', reachedServer: 'yes', code: DEADLINE_EXCEEDED },
+    ],
+    [
       'reports reachedServer no if the deadline passes while HTTP/2 still queues the stream',
       {
         ...SENT,

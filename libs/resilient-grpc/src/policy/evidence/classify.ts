@@ -40,20 +40,15 @@ export function classify(e: AttemptEvidence): Verdict {
 function classifyLocalEnd(e: AttemptEvidence): Verdict {
   switch (e.endedHere) {
     case 'deadline':
-      return verdict('deadline', reachedServerOf(e), StatusCode.DEADLINE_EXCEEDED, e.details);
+      return verdict('deadline', reachedByStatus(e), StatusCode.DEADLINE_EXCEEDED, e.details);
     case 'attempt-timeout':
-      return verdict('attempt-timeout', reachedServerOf(e), StatusCode.DEADLINE_EXCEEDED, e.details);
+      return verdict('attempt-timeout', reachedByStatus(e), StatusCode.DEADLINE_EXCEEDED, e.details);
     case 'stream-idle':
       return verdict('stream-idle', reachedServerOf(e), StatusCode.UNAVAILABLE, e.details);
     case 'protocol':
       // The message that could not be read was part of a web page.
       if (isHttp(e)) return { ...http(e), code: StatusCode.UNKNOWN };
-      return verdict(
-        'protocol',
-        isGrpcResponse(e) ? 'yes' : reachedServerOf(e),
-        failureCode(e, StatusCode.INTERNAL),
-        e.details,
-      );
+      return verdict('protocol', reachedByStatus(e), failureCode(e, StatusCode.INTERNAL), e.details);
     case 'serialize':
       return verdict('serialize', reachedServerOf(e), failureCode(e, StatusCode.INTERNAL), e.details);
     case 'closed':
@@ -165,13 +160,19 @@ function isGrpcResponse({ contentType }: AttemptEvidence): boolean {
   return contentType !== undefined && isGrpcContentType(contentType);
 }
 
-function hasResponseBegun(e: AttemptEvidence): boolean {
+/** True if the attempt received headers or a message. */
+export function hasResponseBegun(e: Pick<AttemptEvidence, 'headersReceived' | 'messagesReceived'>): boolean {
   return e.headersReceived || e.messagesReceived > 0;
 }
 
 function reachedServerOf(e: AttemptEvidence): Verdict['reachedServer'] {
   if (hasResponseBegun(e)) return 'yes';
   return e.picked && e.wire?.unprocessed !== 'never-sent' ? 'maybe' : 'no';
+}
+
+/** Returns 'yes' also for a gRPC status without headers: the server enforces the deadline, too, and its status can arrive first. */
+function reachedByStatus(e: AttemptEvidence): Verdict['reachedServer'] {
+  return isGrpcResponse(e) ? 'yes' : reachedServerOf(e);
 }
 
 function unsent(e: AttemptEvidence): Verdict {

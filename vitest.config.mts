@@ -43,7 +43,8 @@ export const CHANNEL_ENV = { NESTJS_RESILIENT_GRPC_DIRECT_CALLS: 'off' };
 /** Checks of the structure of the sources; `npm run check` runs them. */
 const STRUCTURE = ['test/architecture.spec.ts'];
 
-/** Tests that each use more than 5 s of CPU time: simulations, measurements of memory, drawn options, heavy load, many processes. */
+/** Tests that each use more than 5 s of CPU time: simulations, memory measurements, randomly generated options, heavy load, many
+ * processes. */
 const LONG = [
   'libs/*/src/policy/{concurrency,ejection,overload}/*.simulation.spec.ts',
   'libs/*/src/policy/hedging/measured-delay.simulation.spec.ts',
@@ -75,7 +76,7 @@ export const SHIPPING = [
 ];
 
 /** `npm run promises` runs the tests with this tag one at a time and judges the figures that they record. */
-export const TAGS = [{ name: 'timed', description: 'Records wall-clock figures that npm run promises judges.' }];
+export const TAGS = [{ name: 'timed', description: 'Records wall-clock figures, which "npm run promises" judges.' }];
 
 /** File in which CI counts the tests. */
 const RESULTS_FILE = process.env['TEST_RESULTS_FILE'];

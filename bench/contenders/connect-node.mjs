@@ -6,7 +6,7 @@ import { overPromises } from './promise-client.mjs';
 import { TUNED_TIMEOUT_MS } from './tuned-options.mjs';
 
 /**
- * Connect with its gRPC transport and protobuf-es.
+ * The client of Connect (`@connectrpc/connect`) with its gRPC transport and protobuf-es.
  *
  * @param {string} address
  * @returns {import('../contenders.mjs').Contender}

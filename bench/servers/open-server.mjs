@@ -27,7 +27,7 @@ export async function openServer(name, execArgv) {
     ]);
     return answer;
   };
-  // Safe cast: the process first sends its address, and then its CPU time on each request.
+  // Safe cast: the process first sends its address. It then replies to each 'cpu' message with its CPU usage.
   const { address } = /** @type {{ address: string }} */ (await nextMessage());
   const client = openClient(address);
   const contender = {

@@ -1,6 +1,6 @@
 import { reproduce } from './tools/reproduce.mjs';
 import { connected, startTextServer, textClient } from './tools/text-service.mjs';
-import { becomesTrue, pass } from './tools/waiting.mjs';
+import { becomesTrue, delay } from './tools/waiting.mjs';
 
 await reproduce('@grpc/grpc-js', async () => {
   let handled = 0;
@@ -16,6 +16,6 @@ await reproduce('@grpc/grpc-js', async () => {
   call.on('error', () => undefined);
   call.cancel();
   if (!(await becomesTrue(60_000, () => handled === 1))) return false;
-  await pass(300);
+  await delay(300);
   return cancelled === 0;
 });

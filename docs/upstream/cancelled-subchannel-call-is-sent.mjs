@@ -2,7 +2,7 @@ import grpc from '@grpc/grpc-js';
 import { OBSERVED, subchannels } from './tools/observed-subchannels.mjs';
 import { reproduce } from './tools/reproduce.mjs';
 import { connected, startTextServer, textClient } from './tools/text-service.mjs';
-import { becomesTrue, pass } from './tools/waiting.mjs';
+import { becomesTrue, delay } from './tools/waiting.mjs';
 
 await reproduce('@grpc/grpc-js', async () => {
   let handled = 0;
@@ -22,6 +22,6 @@ await reproduce('@grpc/grpc-js', async () => {
   call.halfClose();
   call.cancelWithStatus(grpc.status.CANCELLED, 'Cancelled');
   if (!(await becomesTrue(60_000, () => handled === 1))) return false;
-  await pass(300);
+  await delay(300);
   return cancelled === 0;
 });

@@ -1,13 +1,13 @@
 import grpc from '@grpc/grpc-js';
 import { reproduce } from './tools/reproduce.mjs';
 import { answerOf, connected, startTextServer, textClient } from './tools/text-service.mjs';
-import { pass, within } from './tools/waiting.mjs';
+import { delay, within } from './tools/waiting.mjs';
 
 /** Starts a call after its deadline, like an interceptor that waits for a token. */
 const delayStart = (options, nextCall) =>
   new grpc.InterceptingCall(nextCall(options), {
     start: (metadata, listener, next) => {
-      void pass(400).then(() => next(metadata, listener));
+      void delay(400).then(() => next(metadata, listener));
     },
   });
 

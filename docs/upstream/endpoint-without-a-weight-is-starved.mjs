@@ -1,5 +1,5 @@
 import { startTextServer, answerOf, textClient } from './tools/text-service.mjs';
-import { pass } from './tools/waiting.mjs';
+import { delay } from './tools/waiting.mjs';
 import { reproduce } from './tools/reproduce.mjs';
 
 const CALLS = 300;
@@ -32,7 +32,7 @@ await reproduce('@grpc/grpc-js', async () => {
   isReporting = true;
   for (let call = 0; call < 6; call++) await answerOf(client);
   // The policy reads the weights once per period.
-  await pass(300);
+  await delay(300);
   calls.fill(0);
   for (let call = 0; call < CALLS; call++) await answerOf(client);
   // gRFC A58: an endpoint without a weight has the average weight of the others, so it should receive a third of the calls.

@@ -3,7 +3,7 @@ import http2 from 'node:http2';
 import net from 'node:net';
 import { startHttp2Server } from './tools/plain-http2.mjs';
 import { reproduce } from './tools/reproduce.mjs';
-import { pass, within } from './tools/waiting.mjs';
+import { delay, within } from './tools/waiting.mjs';
 
 const DELAY_MS = 200;
 
@@ -22,7 +22,7 @@ await reproduce('node', async () => {
   await once(session, 'remoteSettings');
   // The first step of a graceful shutdown (RFC 9113, 6.8): it rejects no stream.
   serverSession.goaway(http2.constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
-  await pass(DELAY_MS / 3);
+  await delay(DELAY_MS / 3);
   // The client has not received the GOAWAY yet.
   const stream = session.request({ ':path': '/' });
   stream.on('error', () => undefined);

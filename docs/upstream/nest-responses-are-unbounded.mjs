@@ -2,7 +2,7 @@ import { Observable } from 'rxjs';
 import { startNestTextServer } from './tools/nest-text-server.mjs';
 import { reproduce } from './tools/reproduce.mjs';
 import { textClient } from './tools/text-service.mjs';
-import { becomesTrue, pass } from './tools/waiting.mjs';
+import { becomesTrue, delay } from './tools/waiting.mjs';
 
 const MESSAGE = 'a message '.repeat(1_000);
 const MESSAGES = 2_000;
@@ -31,6 +31,6 @@ await reproduce('@nestjs/microservices', async () => {
     .on('error', () => undefined)
     .pause();
   await becomesTrue(60_000, () => ended || pushed === MESSAGES);
-  await pass(100);
+  await delay(100);
   return !ended;
 });

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import http2 from 'node:http2';
 import net from 'node:net';
 import { reproduce } from './tools/reproduce.mjs';
-import { pass, within } from './tools/waiting.mjs';
+import { delay, within } from './tools/waiting.mjs';
 
 /** Returns a SETTINGS frame with a payload of `length` bytes. Any length other than a multiple of 6 is a protocol error. */
 const settings = (length) => Buffer.concat([Buffer.from([0, 0, length, 4, 0, 0, 0, 0, 0]), Buffer.alloc(length)]);
@@ -18,7 +18,7 @@ await reproduce('node', async () => {
   const [socket] = await connection;
   socket.on('error', () => undefined);
   socket.write(settings(5));
-  await pass(100);
+  await delay(100);
   const stream = session.request({ ':path': '/' });
   stream.on('error', () => undefined);
   socket.destroy();

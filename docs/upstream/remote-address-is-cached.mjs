@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { reproduce } from './tools/reproduce.mjs';
-import { pass } from './tools/waiting.mjs';
+import { delay } from './tools/waiting.mjs';
 
 /** Returns both ends of a connection. */
 async function connection() {
@@ -19,7 +19,7 @@ await reproduce('node', async () => {
   const unqueried = await connection();
   const { remoteAddress } = queried.socket;
   for (const { accepted } of [queried, unqueried]) accepted.resetAndDestroy();
-  await pass(100);
+  await delay(100);
   // The kernel no longer has a peer for either socket, but `remoteAddress` shows this only if it was not read before.
   return queried.socket.remoteAddress === remoteAddress && unqueried.socket.remoteAddress === undefined;
 });

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import http2 from 'node:http2';
 import tls from 'node:tls';
 import { reproduce } from './tools/reproduce.mjs';
-import { pass, within } from './tools/waiting.mjs';
+import { delay, within } from './tools/waiting.mjs';
 
 const pem = (name) => readFileSync(new URL(`../../test/fixtures/tls/${name}.pem`, import.meta.url));
 
@@ -37,7 +37,7 @@ async function missesReset() {
   await once(session, 'remoteSettings');
   session.request({ ':path': '/' }).on('error', () => undefined);
   // Waits until the request has been written.
-  await pass(50);
+  await delay(50);
   // Each of the two TLS records requires a response. The write of the first response fails because of the reset; the second
   // response waits for that write.
   secured.write(Buffer.concat([PING, UNKNOWN, PING]));

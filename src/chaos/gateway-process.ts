@@ -35,7 +35,7 @@ export class GatewayProcess {
     });
   }
 
-  /** Starts the gateway and resolves when it listens. */
+  /** Starts the gateway and resolves when it is listening. */
   static async start({ contender, url, busy }: GatewayOptions): Promise<GatewayProcess> {
     const child = fork(PROGRAM, ['--contender', contender, '--url', url, ...(busy ? ['--busy'] : [])], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
@@ -44,7 +44,10 @@ export class GatewayProcess {
     return new GatewayProcess(child, ready.url);
   }
 
-  /** Sends SIGTERM, a second SIGTERM after 100 ms, and SIGKILL after `limitMs`, until the process has exited. Resolves when it exits. */
+  /**
+   * Sends SIGTERM. If the process is still running, sends a second SIGTERM after 100 ms, and SIGKILL after `limitMs`. Resolves when the
+   * process exits.
+   */
   async terminate(limitMs: number): Promise<GatewayEnd> {
     const exit = exited(this.child).then(epochMs);
     const signaledAtMs = epochMs();

@@ -18,7 +18,7 @@ export class OverloadedServerProcess {
     readonly url: string,
   ) {}
 
-  /** Starts the server and resolves when it listens. */
+  /** Starts the server and resolves when it is listening. */
   static async start(server: OverloadedServerKind): Promise<OverloadedServerProcess> {
     const port = await freePort();
     const child = fork(PROGRAM, ['--port', String(port), '--server', server], {

@@ -72,7 +72,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
     this.serverKind = options.server ?? 'resilient';
   }
 
-  /** Starts the upstream on a free port, and resolves when it listens. A private log then contains only the initial orders. */
+  /** Starts the upstream on a free port, and resolves when it is listening. A private log then contains only the initial orders. */
   static async start(options: UpstreamOptions = {}): Promise<UpstreamProcess> {
     const folder = await mkdtemp(join(tmpdir(), 'resilient-grpc-demo-'));
     const upstream = new UpstreamProcess(folder, await freePort(), options);

@@ -19,7 +19,7 @@ describe('FeedLedger', () => {
     });
   });
 
-  it('counts missing feed events as lost, except those before the cursor', () => {
+  it('counts missing feed events as lost only if they are after the cursor', () => {
     const ledger = new FeedLedger('2', 0);
     ledger.accept('4', 10);
     expect(ledger.figures(log(0, 0, 0, 0, 0), 10).lostEvents).toBe(2);
@@ -75,7 +75,7 @@ describe('FeedLedger', () => {
       expect(ledger.figures(log(10, 40, 99), 100).longestGapMs).toBe(60);
     });
 
-    it('extends the longest gap to the end if the feed stopped before the end of the log', () => {
+    it('extends the longest gap to the end of the measurement if the feed stopped before the end of the log', () => {
       const ledger = new FeedLedger('0', 0);
       ledger.accept('1', 10);
       expect(ledger.figures(log(10, 100), 700).longestGapMs).toBe(600);

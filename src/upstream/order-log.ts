@@ -74,11 +74,11 @@ export class OrderLog {
   private readAppended(key?: string): Order | undefined {
     let found: Order | undefined;
     const before = this.orders.length;
-    for (const { requestId, item, quantity, key: its } of this.follower.read()) {
+    for (const { requestId, item, quantity, key: lineKey } of this.follower.read()) {
       const sequence = String(this.orders.length + 1);
       const order: Order = { id: `order-${sequence}`, requestId, item, quantity, sequence };
       this.orders.push(order);
-      if (its === key) found = order;
+      if (lineKey === key) found = order;
     }
     if (this.orders.length > before) this.appended.next();
     return found;

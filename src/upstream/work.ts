@@ -1,14 +1,14 @@
 /** Timing and failures of the upstream's handlers. */
 export interface Work {
-  /** Duration of a read, ±10%, except slow reads. */
+  /** Duration of a read that is not slow, ±10%. */
   readonly readMs: number;
   readonly writeMs: number;
   /** Share of reads, 0 to 1, that take `slowFactor` times as long. */
   readonly slowShare: number;
   readonly slowFactor: number;
-  /** True to reject every unary call immediately, like an overloaded server. */
+  /** True if the upstream rejects every unary call immediately, like an overloaded server. */
   readonly overloaded: boolean;
-  /** True to fail every unary call immediately with UNAVAILABLE, like a server whose database is unreachable. */
+  /** True if the upstream fails every unary call immediately with UNAVAILABLE, like a server whose database is unreachable. */
   readonly failing: boolean;
 }
 
@@ -22,7 +22,10 @@ export const NORMAL_WORK: Work = {
   failing: false,
 };
 
-/** Returns the duration of the next read. `tail` and `spread` are random values from 0 to below 1. */
+/**
+ * Returns the duration of the next read. `tail` selects slow reads, and `spread` sets the deviation of the others. Both are at least 0 and
+ * below 1.
+ */
 export function nextReadMs({ readMs, slowShare, slowFactor }: Work, tail: number, spread: number): number {
   if (tail < slowShare) return readMs * slowFactor;
   return readMs * (0.9 + 0.2 * spread);
@@ -32,7 +35,7 @@ const GOLDEN_RATIO = (Math.sqrt(5) - 1) / 2;
 
 /**
  * Returns a generator of numbers from 0 to below 1 that are evenly distributed even in small samples. With random numbers, one contender
- * might get 1% of slow reads and another 2%, and their 99th percentiles could not be compared.
+ * might get 1% slow reads and another 2%, and their 99th percentiles could not be compared.
  */
 export function evenDraws(): () => number {
   let drawn = 0;

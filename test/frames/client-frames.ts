@@ -87,7 +87,7 @@ function request(dice: Dice, stream: number): readonly Step[] {
   ]);
 }
 
-/** Returns the flood of an attacker: up to 1,200 streams, each either reset or kept open. Most sequences have none. */
+/** Returns the flood of an attacker: up to 1,200 streams, of which the client resets all or none. Most sequences have none. */
 function attack(dice: Dice): readonly Step[] {
   if (!dice.chance(0.15)) return [];
   const [count, isReset, hasMessage] = [dice.pick([10, 100, 1_200]), dice.chance(0.6), dice.chance(0.5)];

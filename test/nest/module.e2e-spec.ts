@@ -94,7 +94,7 @@ describe('clients and services', () => {
     expect(await firstValueFrom(consumer.short.get({ id: '1' }))).toMatchObject({ id: '1', item: 'tea' });
   });
 
-  it('injects a service into a module that does not import forFeature only if isGlobal is true', async () => {
+  it('injects a service into a module without forFeature only if isGlobal is true', async () => {
     @Injectable()
     class Consumer {
       constructor(@InjectGrpcService('orders', 'Orders') readonly orders: Resilient<OrdersClient>) {}

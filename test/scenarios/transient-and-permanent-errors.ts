@@ -37,10 +37,10 @@ export const transientAndPermanentErrors: Situation = {
     'writes with another code': { atMost: 0 },
     'attempts per write': { atLeast: 1, atMost: 1 },
   },
-  measure: (run) => againstEach(run, (kind) => errors(run, kind)),
+  measure: (run) => againstEach(run, (kind) => measureErrors(run, kind)),
 };
 
-async function errors(run: Run, kind: UpstreamKind): Promise<Measured> {
+async function measureErrors(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
   const app = await startClientOf(run, upstream);
   const succeeding = reads(run, app, 100);

@@ -1,10 +1,10 @@
-import { setTimeout as pass } from 'node:timers/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 
-export { pass };
+export { delay };
 
 /** Resolves to the result of `promise`, or to `otherwise` after `ms`. */
 export function within(ms, promise, otherwise) {
-  return Promise.race([promise, pass(ms, otherwise)]);
+  return Promise.race([promise, delay(ms, otherwise)]);
 }
 
 /** Resolves to true when `condition` returns true, or to false after `ms`. */
@@ -12,7 +12,7 @@ export async function becomesTrue(ms, condition) {
   const end = performance.now() + ms;
   while (!condition()) {
     if (performance.now() > end) return false;
-    await pass(5);
+    await delay(5);
   }
   return true;
 }

@@ -36,7 +36,7 @@ export interface CheckResult {
   readonly message: string;
   /** The recommended action. */
   readonly remedy?: string;
-  /** All problems of a document, each with its path. */
+  /** All problems of the checked document or of the command-line arguments, each with its path. */
   readonly problems?: readonly ConfigurationProblem[];
   readonly facts: Readonly<Record<string, unknown>>;
 }

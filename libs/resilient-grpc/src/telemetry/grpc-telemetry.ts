@@ -73,6 +73,6 @@ export interface ServedCallTelemetry {
 export interface ServedCallEnd {
   readonly code: StatusCode;
   readonly details: string;
-  /** Bytes of all request messages as on the wire. `undefined` if they could not be counted; then the uncompressed size applies. */
+  /** Size of all request messages on the wire, in bytes. `undefined` if it could not be counted; then the uncompressed size applies. */
   readonly receivedBytes: number | undefined;
 }

@@ -15,18 +15,18 @@ export async function healthCheck(
   timeoutMs: number,
 ): Promise<CheckResult> {
   const startedAt = systemClock.now();
-  const whose = service === '' ? 'the server' : service;
+  const subject = service === '' ? 'the server' : service;
   const results = (facts: CheckResult['facts']) =>
     resultsOf('health', { service, tookMs: Math.round(systemClock.now() - startedAt), ...facts });
   try {
     const response = await firstValueFrom(client.stubOf(CHECK)({ service }, probeOptions(timeoutMs)));
     const serving = servingStatusOf(response);
     if (serving === 'SERVING') {
-      return results({ serving })('ok', `${whose} is SERVING (${duration(systemClock.now() - startedAt)})`);
+      return results({ serving })('ok', `${subject} is SERVING (${duration(systemClock.now() - startedAt)})`);
     }
     const remedy =
       'the server responds but accepts no calls: it is starting, draining, or missing a dependency; see its log';
-    return results({ serving })('failed', `${whose} is ${serving}`, remedy);
+    return results({ serving })('failed', `${subject} is ${serving}`, remedy);
   } catch (error) {
     if (!isGrpcCallError(error)) throw error;
     return results({ code: error.codeName, details: error.details })(...failure(error, service, timeoutMs));
@@ -45,7 +45,11 @@ function failure(error: GrpcCallError, service: string, timeoutMs: number): Verd
   if (error.reachedServer === 'yes' && code === StatusCode.UNIMPLEMENTED) {
     const answers = 'the server responds to calls, but does not implement grpc.health.v1.Health';
     if (service === '') return ['skipped', answers];
-    return ['failed', answers, 'implement it, or omit --service; a health probe of this server fails'];
+    return [
+      'failed',
+      answers,
+      'implement grpc.health.v1.Health, because health probes of this server fail; or omit --service to skip this check',
+    ];
   }
   if (code === StatusCode.UNAUTHENTICATED || code === StatusCode.PERMISSION_DENIED) {
     const remedy = 'allow calls to grpc.health.v1.Health without credentials; otherwise probes fail';

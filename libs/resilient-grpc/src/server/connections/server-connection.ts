@@ -65,7 +65,7 @@ export class ServerConnection {
     this.idleSince = clock.now();
     if (limits.maxConnectionAgeMs !== undefined) {
       this.arm('age', jitter(limits.maxConnectionAgeMs, AGE_JITTER, random), () => {
-        this.whenRead('age', this.endOfAge);
+        this.whenRead('age', this.closeForAge);
       });
     }
     if (limits.connectionIdleTimeoutMs !== undefined) this.arm('idle', limits.connectionIdleTimeoutMs, this.checkIdle);
@@ -101,7 +101,7 @@ export class ServerConnection {
     this.socket.destroy();
   }
 
-  private readonly endOfAge = (): void => {
+  private readonly closeForAge = (): void => {
     const { peer } = this;
     const graceMs = this.limits.maxConnectionAgeGraceMs;
     if (this.session.closed) return;
@@ -122,11 +122,11 @@ export class ServerConnection {
 
   private readonly checkIdle = (): void => {
     this.whenIdle(() => {
-      this.whenRead('idle', this.endOfIdle);
+      this.whenRead('idle', this.closeForIdleness);
     });
   };
 
-  private readonly endOfIdle = (): void => {
+  private readonly closeForIdleness = (): void => {
     this.whenIdle(() => {
       this.reportEnd('idle');
       this.end();

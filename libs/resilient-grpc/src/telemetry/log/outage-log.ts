@@ -31,7 +31,7 @@ export interface OutageImpact {
   readonly failure?: LoggedFailure | undefined;
   /** Number of calls that are waiting for the channel. */
   readonly waiting: number;
-  /** Number of calls since the creation of the client that failed because no connection was available. */
+  /** Total number of calls of the client that failed because no connection was available. */
   readonly failed: number;
 }
 
@@ -51,9 +51,9 @@ interface CurrentOutage {
 /**
  * Writes the log lines of outages. An outage gets at most three lines above debug level. The first is a warning when the outage is 1.5 s
  * old and a call is waiting or has failed. The second is a warning when the grace period is over and calls fail. The third reports the end
- * of the outage. An outage that starts within a minute of an outage warning gets only the second and the third line. A flapping server gets
- * one line a minute. An outage of a flapping server gets its own second and third line only if it outlasts the grace period. These lines
- * follow the first flapping line, and the lines of an earlier outage, by at least a minute.
+ * of the outage. An outage that starts within a minute of an outage warning gets only the second and third lines. A flapping server gets
+ * one line a minute. An outage of a flapping server gets its own second and third lines only if the outage outlasts the grace period. These
+ * lines follow the first flapping line, and the lines of an earlier outage, by at least a minute.
  */
 export class OutageLog {
   private outage: CurrentOutage | undefined;
@@ -237,5 +237,7 @@ export class OutageLog {
 }
 
 function callsOf(waited: number, abandoned: number, failed: number): string {
-  return `${counted(waited, 'call')} waited${abandoned === 0 ? '' : `, ${String(abandoned)} timed out or were cancelled`}, ${String(failed)} failed`;
+  const were = abandoned === 1 ? 'was' : 'were';
+  const ended = abandoned === 0 ? '' : `, ${String(abandoned)} timed out or ${were} cancelled`;
+  return `${counted(waited, 'call')} waited${ended}, ${String(failed)} failed`;
 }

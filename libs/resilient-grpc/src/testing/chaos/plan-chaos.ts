@@ -1,6 +1,6 @@
 import { seededRandom } from '../seeded-random.js';
 
-/** A range of durations in milliseconds: integers of 0 or more, both included. */
+/** An inclusive range of durations in milliseconds. Both bounds are integers of 0 or more. */
 export type RangeMs = readonly [from: number, to: number];
 
 /** A fault to plan. */
@@ -78,7 +78,7 @@ function draw(faults: readonly PlannedFault[], chance: number): PlannedFault {
     remaining -= fault.weight ?? 1;
     if (remaining < 0) return fault;
   }
-  // Rounding errors may keep `remaining` at 0 or above. Safe cast: a valid plan has a fault with a weight.
+  // Rounding errors may keep `remaining` at 0 or above. Safe cast: valid options have a fault with a weight above 0.
   return faults.findLast(({ weight = 1 }) => weight > 0) as PlannedFault;
 }
 

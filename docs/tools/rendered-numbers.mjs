@@ -146,7 +146,7 @@ const NUMBERS = [
     'DEFAULT_BUDGET_POLICY.togetherMs',
   ],
   [
-    'time during which the calls of a retried inbound stream are not retried',
+    'time during which calls for a retried inbound stream are retried only if they did not reach the server',
     ms,
     'policy/retry/retry-chain.ts',
     'STREAM_CHAIN_MS',

@@ -18,7 +18,7 @@ export const FOLDERS = {
   status: { is: 'status codes and their names', level: 0, packages: [] },
   time: { is: 'the only source of time, timers, and randomness', level: 0, packages: [], node: true },
   errors: { is: 'errors that callers receive', level: 1, packages: [], types: ['@grpc/grpc-js'] },
-  policy: { is: 'pure decision functions', level: 2, packages: ['valibot'] },
+  policy: { is: 'decisions, without timers or I/O', level: 2, packages: ['valibot'] },
   call: {
     is: 'interfaces of calls, attempts, and transports',
     level: 3,

@@ -79,7 +79,7 @@ export class WireChannel {
   state: ConnectivityState = 'IDLE';
   readonly histories: AddressHistories;
   readonly readBarrier: IdleReadBarrier;
-  /** Reports the private names that the installed grpc-js lacks. */
+  /** Reports the private names that the installed grpc-js or Node lacks. */
   readonly seams: SeamReport;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
   readonly loads: EndpointLoads | undefined;
@@ -96,7 +96,7 @@ export class WireChannel {
   private streams: readonly ConnectionStream[] = [];
   private readonly hasKeepalive: boolean;
   private readonly doctorCommand: string | undefined;
-  /** True if the server of a connection limits its streams. */
+  /** True if a server limits the streams of a READY connection. */
   private isLimited = false;
   /** Number of calls whose streams grpc-js's channel creates later in this turn. */
   private unplaced = 0;
@@ -194,7 +194,7 @@ export class WireChannel {
     return this.state === 'READY';
   }
 
-  /** True if an attempt finds a free stream, because no connection has a limit, or because one has not reached its limit. */
+  /** True if an attempt finds a free stream: no server limits streams, an unreserved stream is free, or the number of them is unknown. */
   get hasFreeStream(): boolean {
     return !this.isLimited || (this.policy?.control?.hasFreeStream(this.unplaced) ?? true);
   }
@@ -313,8 +313,8 @@ export class WireChannel {
   }
 
   /**
-   * Remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began, or since shortly
-   * after that time.
+   * Returns the remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began, or
+   * since shortly after that time. Returns `undefined` otherwise, or if that silence is still short.
    */
   silenceRemedy(peer: string | undefined, startedAt: number): string | undefined {
     const silentMs = peer === undefined ? undefined : this.histories.at(peer)?.silenceMs(startedAt, this.clock.now());

@@ -7,15 +7,15 @@ export interface ActiveCall {
   readonly peer?: string;
   readonly startedAt: Date;
   readonly lastMessageAt?: Date;
-  /** Request messages sent. */
+  /** Number of request messages sent. */
   readonly sent: number;
-  /** Response messages received. */
+  /** Number of response messages received. */
   readonly received: number;
-  /** True if the call is waiting for the channel, or the resumable stream for its next call. */
+  /** True if the call is waiting for the channel, or if the resumable stream is waiting for its next call. */
   readonly waiting: boolean;
   /** Number of times the stream was resumed; present only for resumable streams. */
   readonly resumes?: number;
-  /** 'file:line' in the application; present for streams if `traceStreams` is on. */
+  /** 'file:line' of the application code that made the call; present for streams if `traceStreams` is on. */
   readonly openedAt?: string;
   /** Ends the call with CANCELLED. */
   cancel(reason?: string): void;

@@ -22,8 +22,8 @@ function checkAll(): void {
 }
 
 /**
- * Reports calls that are awaited but not subscribed to, and that therefore send no request. Used only in development, because of its cost
- * per call.
+ * Reports calls that are awaited but not subscribed to, and that therefore send no request. Not used if NODE_ENV is 'production', because
+ * of its cost per call.
  */
 export class AwaitedCalls {
   private readonly callSites = new Set<string>();

@@ -13,7 +13,7 @@ import type { StatusName } from '../status/status-code.js';
 import type { ActiveCall } from './active-call.js';
 import type { DrainReport } from './drain-report.js';
 
-/** A value after JSON serialization: dates are ISO 8601 strings, functions are omitted. */
+/** A value after JSON serialization: dates are ISO 8601 strings, and functions are omitted. */
 export type Serialized<T> = T extends Date
   ? string
   : T extends readonly (infer Item)[]
@@ -143,7 +143,7 @@ export interface MethodSnapshot {
   readonly succeeded: number;
   readonly failed: number;
   readonly cancelled: number;
-  /** Calls that were lost, and whose streams continued with another call (`resumable`). They do not count as failed. */
+  /** Calls that failed, but whose streams continued with another call (`resumable`). They are not counted in `failed`. */
   readonly interrupted: number;
   readonly attempts: number;
   readonly retried: number;

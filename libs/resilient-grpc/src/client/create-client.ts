@@ -177,7 +177,7 @@ class GrpcClient implements ResilientGrpcClient {
     return this.channel.connectivity;
   }
 
-  /** Returns a form that is safe to log, because the settings contain credentials and metadata. */
+  /** Returns a form that is safe to log. It omits the settings, because they contain credentials and metadata. */
   toJSON(): object {
     return { name: this.name, target: this.target, state: this.connectivity.state };
   }
@@ -269,7 +269,7 @@ class GrpcClient implements ResilientGrpcClient {
     return endpointHealth?.endpoints.size === 0 ? undefined : endpointHealth;
   }
 
-  /** Maximum time that calls wait during an outage, in milliseconds. */
+  /** Maximum time that calls wait during an outage if `waitForReady` does not override it, in milliseconds. */
   get outageGraceMs(): number {
     return this.settings.channel.outageGraceMs;
   }
@@ -280,7 +280,7 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   /**
-   * Returns a stub for a method outside the contract. The stub copies the state of the client, such as its telemetry, when it is created.
+   * Returns a stub for a method outside the contract. The state of the client, such as its telemetry, is copied when the stub is created.
    * Calls of the stub have no policy of their own and no limits. They are not part of the client's statistics, which count the
    * application's calls, and a drain does not wait for them.
    */
@@ -458,7 +458,7 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   private isConstructed(): boolean {
-    // `undefined` while the channel is being created, contrary to its type.
+    // `states` is `undefined` while the channel is being created, contrary to its type.
     return (this.states as BehaviorSubject<Connectivity> | undefined) !== undefined;
   }
 

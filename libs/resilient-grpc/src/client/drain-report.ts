@@ -4,7 +4,7 @@ export interface DrainReport {
   readonly finished: number;
   /** Number of finished calls that failed, including those whose retry was due after the drain; absent if none failed. */
   readonly failed?: number;
-  /** Number of streams that were completed. */
+  /** Number of streams that the drain completed. */
   readonly completed: number;
   /** Number of calls that the drain ended with an error because of `onDrain: 'fail'`; absent if 0. */
   readonly ended?: number;

@@ -29,7 +29,7 @@ class AttemptTimeoutAttempt extends StagedAttempt {
   protected override readonly inner: Attempt;
   /** `undefined` until the attempt has been started. */
   private readonly timer: PeerTimer | undefined;
-  /** Timer for the call's deadline; `undefined` if there is no deadline, or if grpc-js enforces it. */
+  /** Timer for the call's deadline; `undefined` if there is no deadline, or if the transport enforces it. */
   private readonly deadline: DeadlineTimer | undefined;
   /** True if the timeout was also sent to the server. */
   private readonly isSent: boolean;
@@ -119,8 +119,8 @@ function shouldSendTimeout(
 }
 
 /**
- * Returns `request` with a `grpc-timeout` header and without a deadline, because grpc-js would overwrite the header with the time left
- * until the deadline. A grpc-js deadline at the timeout would also count time during which this process did not run.
+ * Returns `request` with a `grpc-timeout` header and without a deadline, because the transport would overwrite the header with the time
+ * left until the deadline. A deadline at the timeout would also count time during which this process did not run.
  */
 function withTimeout(request: AttemptRequest, timeout: string): AttemptRequest {
   const metadata = request.metadata.clone();

@@ -83,7 +83,7 @@ export class HedgedAttempt implements Attempt {
     return this.winner?.startedAt ?? this.startedAt;
   }
 
-  /** `reachedServer` of the call if it ends now. */
+  /** `reachedServer` of the attempts that have not been reported to the listener, if the call ends now. */
   get reached(): Verdict['reachedServer'] {
     if (this.winner !== undefined) return 'yes';
     return this.hedges.size > 0 ? 'maybe' : (this.held?.verdict.reachedServer ?? 'no');
@@ -258,8 +258,8 @@ export class HedgedAttempt implements Attempt {
   }
 
   /**
-   * Postpones or drops an attempt that has no channel. If no attempt is in flight, the call waits for a channel. Otherwise, the attempt is
-   * dropped, because those in flight may still receive a response.
+   * Postpones or drops an attempt that must not start yet. If no attempt is in flight, the call waits for the channel to release it. If
+   * attempts are in flight, the new attempt is dropped, because those may still receive a response.
    */
   private beginLater(): void {
     if (this.hedges.size === 0) {
@@ -419,8 +419,8 @@ class HedgeAttempt implements AttemptListener {
 
 /**
  * Returns the metadata of an attempt. An attempt that is sent because other attempts are slow gets the hedge mark. It has an attempt count
- * like a retry, but no attempt has failed, so the server may retry its own calls. If the call itself serves a retry, the attempt keeps the
- * retry mark instead. An attempt that replaces a failed attempt is a retry.
+ * like a retry, but it replaces no failed attempt, so the server may retry its own calls. If the call itself serves a retry, the attempt
+ * keeps the retry mark instead. An attempt that replaces a failed attempt is a retry.
  */
 function hedgeMetadata(metadata: Metadata, number: number, othersAreSlow: boolean): Metadata {
   const copy = attemptMetadata(metadata, number);

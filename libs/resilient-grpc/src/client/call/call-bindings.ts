@@ -37,7 +37,7 @@ export function bindCall(
   if (signal !== undefined) bind(signal, () => cancelled('Cancelled on client', signal.reason));
   if (inbound !== undefined) bind(inbound, () => inboundCancelled(inbound.reason));
   if (options !== undefined && parent && isBoundToParent(options)) {
-    // grpc-js cancels only a running attempt with its parent, but a call may also be waiting.
+    // When the parent is cancelled, grpc-js cancels only a running attempt, but this call may be waiting.
     const inbound: NodeJS.EventEmitter = parent;
     const onCancelled = (): void => {
       call.end(cancelled('Cancelled by parent call', undefined));

@@ -21,7 +21,8 @@ export interface CallFailure {
   /** Reason why no further attempt follows. @defaultValue `reason` */
   readonly notRetriedBecause?: NotRetriedReason | undefined;
   /**
-   * Remedy for the failure, for the message of the error. @defaultValue the remedy for `notRetriedBecause`, if there is one
+   * Remedy for the failure, for the message of the error.
+   * @defaultValue the remedy for `notRetriedBecause`, or the path if an UNIMPLEMENTED status does not name it
    */
   readonly remedy?: string | undefined;
   readonly metadata?: Metadata;
@@ -189,7 +190,7 @@ export function limitFailure(limits: readonly PermitQueue[]): CallFailure {
 }
 
 /**
- * Failure of a call whose deadline passed after `tookMs`. `during` is appended to the message, such as ', waiting to retry'; it may be
+ * Failure of a call whose deadline passed after `tookMs`. `during`, such as ', waiting to retry', is appended to the details; it may be
  * empty.
  */
 export function deadlineFailure(tookMs: number, during: string): CallFailure {

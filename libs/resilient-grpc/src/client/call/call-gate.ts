@@ -20,8 +20,9 @@ export interface CallGateCallbacks {
 }
 
 /**
- * Reason why a call is held. 'open': not held. 'interceptors': an interceptor's promise. 'pending-data': data that is read after an idle
- * period. 'channel': a usable channel. 'permit': a concurrency limit. 'backoff': the delay before a retry. 'closed': the call has ended.
+ * Reason why a call is held. 'open': not held. 'interceptors': an interceptor's promise is pending. 'pending-data': data is being read
+ * after an idle period. 'channel': the channel has not released the call. 'permit': a concurrency limit is reached. 'backoff': a retry is
+ * delayed. 'closed': the call has ended.
  */
 type Hold = 'open' | 'interceptors' | 'pending-data' | 'channel' | 'permit' | 'backoff' | 'closed';
 
@@ -42,8 +43,8 @@ const HOLD_DETAILS: Readonly<Partial<Record<Hold, string>>> = {
 
 /**
  * Holds one call while it must not send an attempt: for interceptors, pending data, the channel, permits, and the delay before a retry.
- * Enforces the call's deadline while the transport does not. A call that has neither interceptors nor limits gets a gate only if it must
- * be held.
+ * Enforces the call's deadline while the transport does not. A call without interceptors, a metadata function, or limits gets a gate only
+ * if the call must be held.
  */
 export class CallGate implements Waiter, PermitWaiter {
   /** True if the next attempt is queued even while the channel is ready. */
@@ -230,7 +231,7 @@ export class CallGate implements Waiter, PermitWaiter {
     this.context.client.transport.releasedCallEnded(result, this);
   }
 
-  /** Enforces the deadline until `relaxDeadline`. */
+  /** Enforces the deadline until `relaxDeadline()` or `close()` is called. */
   enforceDeadline(): void {
     if (this.deadline === Infinity) return;
     this.deadlineTimer ??= new DeadlineTimer(this.deadline, this.context.client.clock, () => {

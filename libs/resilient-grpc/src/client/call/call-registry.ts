@@ -59,7 +59,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   drainUntil = Infinity;
   /** The drain's wait for the running calls. */
   private wait: Wait | undefined;
-  /** Attempts that were abandoned during a drain, to be reset on close(). */
+  /** Abandoned attempts that exceeded `MAX_RESETS`, to be reset on close(). */
   private readonly toReset: { readonly attempt: Attempt; readonly because: 'deadline' | undefined }[] = [];
   private resets = 0;
   /** Streams that a drain is completing. */
@@ -232,7 +232,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   /** Fails calls whose retry is due after the drain. They cannot finish in time, and waiting would only delay their failure. */
   private failBackoffs(): void {
     for (const call of [...this.calls]) {
-      // Counted in `ended`, like all calls with this setting that a drain fails. Other calls are counted as failed.
+      // A call with `onDrain: 'fail'` is counted in `ended`, like all such calls that a drain fails. Other calls are counted as failed.
       this.isTerminating = call.onDrain === 'fail';
       if (call.failBackoff(this.drainUntil) && this.isTerminating) this.ended += 1;
       this.isTerminating = false;

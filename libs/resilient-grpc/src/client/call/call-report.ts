@@ -104,7 +104,7 @@ export class CallReport {
     this.ended({ code: StatusCode.OK, details: 'Ended by the client shutdown', metadata: NO_METADATA, peer });
   }
 
-  /** Reports that the reader unsubscribed, or that the request source failed. The caller gets no callback. */
+  /** Reports that the reader unsubscribed, or that the request source failed. Only telemetry receives this end; `onEnd` is not called. */
   cancelled(details: string): void {
     this.telemetry?.end(StatusCode.CANCELLED, details);
   }

@@ -3,7 +3,7 @@ import type { CapturedCall } from '../../call/inbound-call.js';
 import type { TraceContext, TraceContexts } from '../../call/call-telemetry.js';
 
 const storage = new AsyncLocalStorage<CapturedCall | undefined>();
-/** True if this process has captured inbound calls. Until then, looking them up costs nothing. */
+/** True after the first `runInbound()`. Before that, `inContextOf()` avoids the cost of the storage. */
 let inUse = false;
 
 /** Returns the inbound call being served in the current async context; `undefined` outside an inbound call. */
@@ -42,8 +42,8 @@ let traces: TraceContexts | undefined;
 let tracedClients = 0;
 
 /**
- * Also keeps trace contexts, for all clients of this process, until every registration is removed. Returns a function that removes this
- * registration; it must be called only once.
+ * Keeps trace contexts in addition to inbound calls, for all clients of this process, until every registration is removed. Returns a
+ * function that removes this registration; the function must be called only once.
  */
 export function keepTraces(contexts: TraceContexts): () => void {
   traces = contexts;

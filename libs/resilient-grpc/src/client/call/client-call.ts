@@ -138,7 +138,7 @@ export class ClientCall
     } catch (error) {
       prepared = preparationFailure(error);
     }
-    // While streams are being ended, no stream resumes, and none with `onDrain: 'fail'` starts. Other calls may still start.
+    // While streams are being ended, no stream resumes, and no call with `onDrain: 'fail'` starts. Other calls may still start.
     const endsToo = registry.areStreamsEnding && (this.onDrain === 'fail' || (scope?.resumes ?? 0) > 0);
     if (endsToo && !('reason' in prepared)) prepared = draining();
     if ('reason' in prepared) {

@@ -26,13 +26,13 @@ interface UnansweredGroup {
 
 /**
  * Reports unary calls that may never end: they have no deadline, and their connection has received nothing for 20 s. Without a
- * report, a frozen server leaves no trace, because no attempt and no connection fails. Each call is reported once. The timer runs only
- * while calls are open.
+ * report, a frozen server leaves no trace, because no attempt and no connection fails. Each call is reported once. A check schedules the
+ * next one only if calls are open.
  */
 export class UnansweredCalls {
   private readonly reported = new WeakSet<OpenCall>();
   private timer: Timer | undefined;
-  /** True if a check is scheduled. A field, so that a call that finds it true calls no function. */
+  /** True if a check is scheduled. Not a getter, because every new call reads it. */
   isScheduled = false;
 
   /**
@@ -47,7 +47,7 @@ export class UnansweredCalls {
     private readonly clock: Clock,
   ) {}
 
-  /** Starts the checks when a call begins and no check is scheduled. */
+  /** Schedules a check. Must be called only if none is scheduled. */
   wake(): void {
     this.isScheduled = true;
     const timer = this.clock.setTimer(() => {

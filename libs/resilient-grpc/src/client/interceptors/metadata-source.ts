@@ -6,7 +6,7 @@ import type { OutgoingCall } from './outgoing-call.js';
 
 /**
  * Returns metadata for a call. Called once per attempt, so that a token is current. If it throws or rejects, the attempt is not sent, and
- * the call fails with `reason: 'not-sent'`.
+ * the call fails with `reason: 'not-sent'`. A hedged call continues if other attempts are in flight.
  */
 export type MetadataFunction = (call: OutgoingCall) => MetadataInput | Promise<MetadataInput>;
 
@@ -20,7 +20,7 @@ export function metadataSource(
 ): MetadataSource {
   return (call) => {
     const below = evaluate(base, call);
-    // If the second function throws synchronously, a rejection of the first one would otherwise be unhandled.
+    // Without this handler, a rejection of `below` would be unhandled if the second function throws synchronously.
     if (below instanceof Promise) below.catch(() => undefined);
     const above = evaluate(over, call);
     if (below instanceof Promise || above instanceof Promise) {
@@ -45,7 +45,9 @@ function join(base: unknown, over: unknown): Metadata {
 function validate(value: unknown): MetadataInput | undefined {
   if (value === undefined || isMetadataLike(value)) return value;
   if (typeof value !== 'object' || value === null) {
-    throw new Error("the metadata function must return an object such as { 'x-tenant': 'shop' }");
+    throw new Error(
+      "the metadata function must return an object such as { 'x-tenant': 'shop' }, or grpc-js's Metadata",
+    );
   }
   for (const [key, one] of Object.entries(value)) {
     const problem = one === undefined ? undefined : metadataEntryProblem(key, one);

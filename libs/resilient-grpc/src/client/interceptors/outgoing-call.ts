@@ -35,6 +35,7 @@ export interface OutgoingAttempt extends OutgoingCall {
 /**
  * Intercepts calls and attempts. Messages are not intercepted, so flow control is unaffected; to intercept messages, use grpc-js's
  * interceptors in `channelOptions.interceptors`. If `onCall` or `onAttempt` throws or rejects, the attempt is not sent, and the call fails.
+ * A hedged call continues if other attempts are in flight.
  */
 export interface GrpcClientInterceptor {
   /** Called before the first attempt. The call waits for the returned promise. */

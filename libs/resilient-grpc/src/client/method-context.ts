@@ -36,7 +36,10 @@ export class MethodRuntime {
           );
   }
 
-  /** Returns a function that provides the context for a new call. The policy is that of the live service config, or `fixed`. */
+  /**
+   * Returns a function that provides the context for a new call. `fixed` is the policy if the client has no live service config, or if the
+   * live policies do not include the method.
+   */
   contextsOf(method: MethodDescriptor, fixed: ResolvedMethodPolicy): () => MethodContext {
     const { live } = this.settings;
     let context = this.contextOf(method, live?.policyOf(method.path) ?? fixed);
@@ -206,8 +209,8 @@ function describeLimit({ running, queued, maxConcurrent, adaptive }: PermitQueue
 }
 
 /**
- * Returns grpc-js's limit on request bytes; `Infinity` if it is absent or negative. Enforced here, too, so that a call with a larger
- * message is never started.
+ * Returns grpc-js's limit on the bytes of a request message; `Infinity` if the limit is absent or negative. This library enforces the
+ * limit, too, so that no larger message that it serializes reaches grpc-js.
  */
 function maxSendLength(settings: ResolvedClientSettings): number {
   const limit: unknown = settings.channel.channelOptions['grpc.max_send_message_length'];

@@ -33,8 +33,8 @@ export type MetadataInput =
 export interface GrpcCallOptions extends CallOptions {
   /**
    * Timeout of the whole call in milliseconds, more than 0, counted from the subscription. It is sent to the server. The earliest of this
-   * timeout, `deadline`, the timeout of the method (from `methods`, the client, or `forRoot({ defaults })`), and the deadline of the
-   * inbound call (if propagated) applies. A call can therefore shorten the timeout of its method, but not extend it.
+   * timeout, `deadline`, the timeout of the method (from `methods`, the client, `forRoot({ defaults })`, or the service config), and the
+   * deadline of the inbound call (if propagated) applies. A call can therefore shorten the timeout of its method, but not extend it.
    */
   readonly timeoutMs?: number | undefined;
   /**

@@ -147,7 +147,7 @@ export class DashboardProcesses implements BeforeApplicationShutdown {
     stream.push('link', JSON.stringify(link));
   }
 
-  /** Lists the processes; all pages share the list. */
+  /** Returns the list of processes, which all pages share. Reads the list again if it was last read at least `LIST_INTERVAL_MS` ago. */
   private current(): Promise<ProcessList> {
     if (this.listing === undefined || this.clock.now() - this.listedAt >= LIST_INTERVAL_MS) {
       this.listedAt = this.clock.now();

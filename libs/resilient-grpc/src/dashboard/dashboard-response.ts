@@ -65,7 +65,7 @@ export class DashboardResponse {
     this.raw.setHeader('Cache-Control', 'no-store, no-transform');
     this.raw.setHeader('X-Accel-Buffering', 'no');
     this.raw.setHeader('Content-Type', 'text/event-stream; charset=utf-8');
-    // Otherwise, the connection would outlive the stream, and the shutdown would wait for this connection.
+    // A kept-alive connection would outlive the stream, and the shutdown would wait for this connection.
     this.close();
     if (this.request.method === 'HEAD') this.raw.end();
     else this.raw.flushHeaders();

@@ -22,11 +22,11 @@ export interface UnlimitedConsumer extends IteratorConsumer<unknown> {
 
 /** Consumer that limits how far an Observable may get ahead of the connection. */
 export interface MessageConsumer extends UnlimitedConsumer {
-  /** Maximum number of bytes of messages that may be pushed ahead of the connection. */
+  /** Maximum number of counted bytes that a push source may buffer ahead of the connection. Above it, `exceedsLimit` decides. */
   readonly maxQueuedBytes: number;
   /** Returns the payload of `message`, serialized or unchanged. If the message cannot be sent, ends the call and returns `UNSENDABLE`. */
   encode(message: unknown): unknown;
-  /** Returns the size on the wire of a payload from `encode`. */
+  /** Returns the serialized size in bytes of a payload from `encode`. */
   bytesOf(payload: unknown): number;
   /** True if a push source is too far ahead of the connection. Called when more than `maxQueuedBytes` are buffered. @defaultValue true */
   exceedsLimit?(ahead: BufferedMessages): boolean;

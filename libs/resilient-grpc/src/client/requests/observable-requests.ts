@@ -18,7 +18,7 @@ interface Item {
   next: Item | undefined;
 }
 
-/** Assumed size of a message in a burst, whose real size is unknown. A burst is reported if its assumed size exceeds the limit. */
+/** Assumed size of each message in a burst, because real sizes are unknown. A burst is reported if its assumed size exceeds the limit. */
 const ASSUMED_MESSAGE_BYTES = 1_024;
 
 /**
@@ -37,7 +37,7 @@ export class ObservableRequests implements RequestSource {
   private queuedBytes = 0;
   private bytesSinceTaken = 0;
   private messagesSinceTaken = 0;
-  /** True if an item was buffered in this turn. */
+  /** True if a message was buffered in this turn. */
   private hasItemsInTurn = false;
   /** Number of messages buffered in this turn that are not counted toward the limit. */
   private burstMessages = 0;
@@ -76,7 +76,7 @@ export class ObservableRequests implements RequestSource {
     this.bytesSinceTaken = this.messagesSinceTaken = 0;
     this.first = item.next;
     if (this.first === undefined) this.last = undefined;
-    // Otherwise, an item in the old generation would keep all later items from being collected with the young generation.
+    // If `next` were kept, an item in the old generation would keep all later items from being collected with the young generation.
     item.next = undefined;
     this.bufferedItems -= 1;
     if (this.earlierItems > 0) this.earlierItems -= 1;

@@ -7,7 +7,7 @@ import { StatusCode } from '../../status/status-code.js';
 import { messageSource } from './request-source.js';
 import { UNSENDABLE, type RequestSource, type MessageConsumer } from './message-consumer.js';
 
-/** Assumed size of a message that becomes serializable only in an interceptor. */
+/** Assumed size of a message that becomes serializable only in a grpc-js interceptor. */
 const UNKNOWN_MESSAGE_BYTES = 1_024;
 
 /** Callbacks of the call whose requests are pumped. */
@@ -21,7 +21,7 @@ export interface PumpCallbacks {
 /**
  * Moves request messages from their source to the running attempt. Each message waits until the attempt reports that it may be sent,
  * because grpc-js's channel loses the second of two messages in flight. A further attempt first resends the messages of the previous
- * attempt.
+ * attempts.
  */
 export class RequestPump implements MessageConsumer {
   /** Number of messages that were taken from the source and sent. */
@@ -95,7 +95,7 @@ export class RequestPump implements MessageConsumer {
 
   bytesOf(payload: unknown): number {
     if (payload instanceof Uint8Array) return payload.length;
-    // If there are interceptors, the message is serialized after they have run. Here, it is serialized only to determine its size.
+    // If there are grpc-js interceptors, the message is serialized after they have run. Here, it is serialized only to determine its size.
     try {
       return this.context.method.requestSerialize(payload).length;
     } catch {
@@ -210,7 +210,7 @@ class RequestBuffer {
     return this.messages[index];
   }
 
-  /** Adds a payload that is being sent. If there are interceptors, the payload is a message of unknown size, which cannot be buffered. */
+  /** Adds a payload that is being sent. If there are grpc-js interceptors, the payload is not serialized, and cannot be buffered. */
   add(payload: unknown): void {
     if (!this.complete) return;
     if (!(payload instanceof Uint8Array) || !this.limits.take(payload.length + MESSAGE_OVERHEAD_BYTES, this.bytes)) {

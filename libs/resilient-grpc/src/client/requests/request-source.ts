@@ -9,7 +9,7 @@ import type { RequestSource, MessageConsumer, UnlimitedConsumer } from './messag
  */
 export function messageSource(input: unknown, consumer: MessageConsumer | UnlimitedConsumer): RequestSource {
   const source = openSource(input, consumer);
-  // Otherwise, the connection would pull the source in the async context of the request that opened the connection.
+  // The source runs in its caller's context. Without this, a pull would run in the async context of the call that opened the connection.
   const origin = currentCallerContext();
   if (origin === undefined) return source;
   return {

@@ -6,7 +6,7 @@ import { optionProblems } from '../../policy/options/option-problems.js';
 const MAX_STRING_LENGTH = 4_096;
 const HEADER_TEXT = `printable ASCII of at most ${String(MAX_STRING_LENGTH)} characters`;
 
-/** A string that grpc-js sends as a header. Node's HTTP/2 throws for characters that no header may contain. */
+/** A string that grpc-js sends to a server or a proxy, mostly in a header. Node throws for characters that a header must not contain. */
 const headerText = v.optional(
   v.pipe(v.string(HEADER_TEXT), v.maxLength(MAX_STRING_LENGTH, HEADER_TEXT), v.regex(/^[ -~]*$/, HEADER_TEXT)),
 );

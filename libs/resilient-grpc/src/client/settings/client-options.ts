@@ -97,7 +97,7 @@ export interface GrpcClientDefaults {
    * Maximum duration of one connection attempt in milliseconds, including TLS. It grows by a factor of 1.6 with each attempt that times
    * out, up to two minutes; a value below `outageGraceMs` does not grow during the grace period. If a peer accepts the connection but does
    * not respond, the outage starts only after this time. Calls then wait for this time plus `outageGraceMs`, or until their deadline. A
-   * warning is logged after 1.5 s.
+   * warning is logged when calls have waited for 1.5 s.
    * @defaultValue 20000
    */
   readonly connectTimeoutMs?: number | undefined;
@@ -169,9 +169,9 @@ export interface GrpcClientDefaults {
   readonly healthCheckConfig?: HealthCheckConfig | undefined;
   /**
    * Resolves a DNS name again this many milliseconds (1000 or more) after its last lookup. Up to 20% is added at random. With `false`, the
-   * default for `pick_first`, the name is resolved only when a connection is lost. New addresses receive calls; calls on removed addresses
-   * finish. While lookups fail, the earlier addresses stay in use, and the delay doubles after each failure, up to 30 s. Other targets, and idle
-   * channels, are not resolved periodically.
+   * default for `pick_first`, the name is resolved again only when a connection ends or cannot be established. New addresses receive calls;
+   * calls on removed addresses finish. While lookups fail, the earlier addresses stay in use, and the delay doubles after each failure, up
+   * to 30 s. Other targets, and idle channels, are not resolved periodically.
    * @defaultValue 5000
    */
   readonly dnsRefreshMs?: number | false | undefined;
@@ -205,8 +205,8 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
 }
 
 /**
- * Data of an inbound call that is propagated to the calls made while the inbound call is being served. If the inbound call is a retry,
- * these calls also send `x-retry-chain`. Nothing else is propagated.
+ * Data of an inbound call that is propagated to the calls made while the inbound call is being served. If the inbound call is a retry or
+ * serves one, these calls also send `x-retry-chain`; for a stream, only during its first 10 s. Nothing else is propagated.
  */
 export interface PropagationOptions {
   /** Bounds outgoing calls by the inbound deadline (of a gRPC call, or an HTTP `grpc-timeout` header). @defaultValue false */
@@ -298,7 +298,7 @@ export interface MethodOptions {
 /** HTTP/2 keepalive. If pings are too frequent, servers may reject them with `too_many_pings`. */
 export interface KeepaliveOptions {
   /**
-   * Interval between two pings in milliseconds; 0 disables pings. A value below 10,000 is raised to 10,000, with a warning.
+   * Interval between two pings in milliseconds; 0 disables pings. Any other value below 10,000 is raised to 10,000, with a warning.
    * `grpc.keepalive_time_ms` in `channelOptions` is not raised.
    * @defaultValue off
    */

@@ -222,7 +222,7 @@ function packagesOf(
 function servicesOf(definition: PackageDefinition): Services {
   const services = new Map<string, ReadonlyMap<string, MethodDescriptor>>();
   for (const [name, entry] of Object.entries(definition)) {
-    // Messages and enums have a string `format`. A method with that name would be an object.
+    // Messages and enums have a string `format`. A service's method named `format` would be an object.
     if (typeof entry.format === 'string') continue;
     // An entry that is not a message or an enum is a service.
     const methods = entry as Readonly<Record<string, MethodDefinition<object, object>>>;
@@ -256,7 +256,7 @@ function methodDescriptor(
     requestStream,
     responseStream,
     declaredIdempotent: level === 'NO_SIDE_EFFECTS' || level === 'IDEMPOTENT',
-    // The serializer accepts any value, because it validates the message itself, and throws if the message is invalid.
+    // The cast is safe: the serializer validates the message, and throws if the message is invalid.
     requestSerialize: definition.requestSerialize as (message: unknown) => Buffer,
     responseDeserialize: definition.responseDeserialize,
   });

@@ -30,7 +30,7 @@ interface MethodOption {
 
 /**
  * All options of a method. Validation, resolution, and the remedies for misplaced keys read this table. The doc comments and types are in
- * `MethodOptions`, and those of calls in `GrpcCallOptions`.
+ * `MethodOptions`, and those of call options in `GrpcCallOptions`.
  */
 const METHOD_OPTIONS = {
   timeoutMs: { schema: millisecondsOrNone(POSITIVE), inherited: true },
@@ -77,7 +77,10 @@ function isDuration(value: unknown): boolean {
   return value === undefined || (typeof value === 'number' && value > 0);
 }
 
-/** Checks the keys, and the values that `areCallOptionsValid()` does not check. An unknown key whose value is undefined is ignored. */
+/**
+ * True if all keys are known and their values are valid. Does not check `deadline`, `metadata`, or the values that `areCallOptionsValid()`
+ * checks. An unknown key whose value is undefined is ignored.
+ */
 function areOtherOptionsValid(call: GrpcCallOptions): boolean {
   if (typeof call !== 'object') return false;
   for (const key in call) {
@@ -130,7 +133,7 @@ function areOtherOptionsValid(call: GrpcCallOptions): boolean {
   return true;
 }
 
-/** Also accepts signals from polyfills and other realms. */
+/** True for an AbortSignal, including one from a polyfill or another realm. */
 function isSignal(value: unknown): boolean {
   return typeof (value as Partial<AbortSignal> | null)?.addEventListener === 'function';
 }

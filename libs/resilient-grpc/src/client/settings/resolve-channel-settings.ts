@@ -121,7 +121,7 @@ export function openCredentials(
 }
 
 /**
- * Returns the channel settings that a service config may set.
+ * Returns the channel settings that depend on the service config.
  *
  * @param own the client's options
  * @param joined the client's options, completed with the defaults of the module
@@ -155,7 +155,7 @@ export function resolveLoadBalancing(
   return own.loadBalancing ?? config?.loadBalancingConfig ?? joined.loadBalancing ?? defaultLoadBalancing(own.url);
 }
 
-/** Returns the interval of periodic lookups; `undefined` if the name is resolved only on demand. */
+/** Returns the interval of periodic lookups in milliseconds; `undefined` if they are off, or if the target is not a DNS name. */
 function dnsRefreshOf({ url, dnsRefreshMs, channelOptions }: GrpcClientSettings, policy: string | undefined) {
   const isOn = dnsRefreshMs ?? policy !== 'pick_first';
   if (isOn === false || !isDnsName(url)) return undefined;
@@ -228,7 +228,7 @@ function defaultLoadBalancing(url: string): 'pick_first' | 'round_robin' {
   return hasLibraryResolver(url) ? 'round_robin' : DEFAULT_CLIENT_SETTINGS.loadBalancing;
 }
 
-/** Returns the name of the policy that selects the endpoints; `undefined` if grpc-js supports none. */
+/** Returns the name of the policy that selects the endpoints; `undefined` if grpc-js supports no policy in `value`. */
 export function balancingPolicyOf(value: NonNullable<GrpcClientDefaults['loadBalancing']>): string | undefined {
   return policyNameOf(loadBalancingOf(value));
 }

@@ -64,8 +64,8 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
 }
 
 /**
- * Returns the policy of a method that has a `hedgingDelay` and no hedgingPolicy. It allows as many attempts as the retry policy, after the
- * same failures. Until its delay is measured, slow attempts are not hedged.
+ * Returns the hedging policy of a method that has a `hedgingDelay` and no `hedgingPolicy`. It has the number of attempts and the status
+ * codes of the retry policy. Until the delay is measured, slow attempts are not hedged.
  */
 function measuredHedging(
   delay: HedgingPercentile | undefined,
@@ -92,7 +92,7 @@ export function canHedge(method: MethodDescriptor): boolean {
   return !method.requestStream;
 }
 
-/** Returns the name of the policy in the service config that applies to a method. */
+/** Returns the name of the service config's policy that makes a method safe to repeat; `undefined` if no policy does. */
 function policyName(method: MethodDescriptor, config: ParsedMethodConfig | undefined): string | undefined {
   if (config?.retry !== undefined) return 'retryPolicy';
   return config?.hedging !== undefined && canHedge(method) ? 'hedgingPolicy' : undefined;

@@ -55,7 +55,10 @@ export function settingsWarnings(
   return lacksPort(settings.url) ? [`url '${settings.url}' has no port; gRPC uses 443`, ...warnings] : warnings;
 }
 
-/** Returns a warning for each option that has no effect on a method that its pattern names. A pattern with '*' causes no warning. */
+/**
+ * Returns a warning for each `hedgingDelay`, and each 'adaptive' `maxConcurrentCalls`, that has no effect on a method. A pattern that ends
+ * with '*' causes no warning.
+ */
 function optionWarnings(
   methods: GrpcClientSettings['methods'],
   services: Services,

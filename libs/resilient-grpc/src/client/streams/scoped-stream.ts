@@ -67,7 +67,7 @@ export class ScopedStream implements RegisteredCall, CallPlace<PartOfStream>, St
 
   /**
    * Returns the entry of `scope` in the client of `context`, or creates it. A stream that resumes on another client is removed from the
-   * previous one.
+   * previous client.
    */
   static of(scope: StreamScope, context: MethodContext, openedAt: string | undefined): ScopedStream {
     for (const host of scope.hosts) {

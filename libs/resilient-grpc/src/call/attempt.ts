@@ -23,7 +23,10 @@ export interface AttemptRequest {
    * address of the picked endpoint. `undefined` for most calls, to avoid an array per call.
    */
   readonly tried?: string[] | undefined;
-  /** Maximum size of a response message in bytes. A larger message ends the attempt. Applies in addition to the channel's own limit. */
+  /**
+   * Maximum size of a response message in bytes. A larger message ends the attempt. Applies in addition to the channel's own limit, but not
+   * if there are interceptors.
+   */
   readonly maxReceiveBytes: number;
   /** Receives the telemetry of the call. */
   readonly telemetry?: CallTelemetry | undefined;
@@ -47,7 +50,7 @@ export interface AttemptEnd extends AttemptEvidence {
   readonly peer: string | undefined;
   /** Identifies the connection: the same object for all attempts on it. `undefined` if the attempt had none. */
   readonly connection: object | undefined;
-  /** Observation by the transport, with a remedy, for the message of the error; absent if it observed nothing. */
+  /** Observation by the transport, with a remedy, for the message of the error; absent without an observation. */
   readonly remedy?: string | undefined;
   /** Error thrown on this side, if it ended the attempt. */
   readonly cause?: unknown;

@@ -57,7 +57,7 @@ export type GrpcClientEvent = {
       readonly livedMs: number;
       readonly reason: ConnectionEnd;
     }
-  /** An endpoint was ejected: it gets no calls for `forMs` milliseconds. */
+  /** An endpoint was ejected: it gets no calls for `forMs` milliseconds, or until too few other endpoints are usable. */
   | {
       readonly type: 'endpoint';
       readonly change: 'ejected';
@@ -161,8 +161,8 @@ export type GrpcClientEvent = {
       readonly breakMs: number;
     }
   /**
-   * An adaptive concurrency limit has at least doubled or halved since it was last reported. Without `path`, the limit is the client's.
-   * Latencies are means.
+   * An adaptive concurrency limit has changed by at least a factor of 2 since it was last reported. Without `path`, the limit is the
+   * client's. Latencies are means.
    */
   | {
       readonly type: 'concurrency-limit';
@@ -183,7 +183,7 @@ export type GrpcClientEvent = {
       readonly progress: boolean;
     }
   /**
-   * A call was awaited, but not subscribed to within 1 s, so it was not made. Emitted once per call site, and only in development
+   * A call was awaited, but not subscribed to within 1 s, so it was not made. Emitted at most once per call site, and only in development
    * (`NODE_ENV` is not 'production').
    */
   | { readonly type: 'awaited-call'; readonly path: string; readonly awaitedAt?: string }
@@ -198,7 +198,7 @@ export type GrpcClientEvent = {
       readonly paths: Readonly<Record<string, number>>;
       /** Age of the oldest of these calls in milliseconds. */
       readonly oldestMs: number;
-      /** Observation on the connection, and what to do. */
+      /** Observation about the connection, with a remedy. */
       readonly remedy: string;
     }
   /** A stream that is read on demand is unread: no message has been requested for about `unreadStreamWarningMs`. */
@@ -211,13 +211,13 @@ export type GrpcClientEvent = {
       readonly openedAt?: string;
     }
   /**
-   * An Observable emitted many request messages in one turn of the event loop: at 1 KiB each, more than `maxQueuedRequestBytes`. They are
-   * buffered in memory until they can be sent.
+   * An Observable emitted many request messages in one turn of the event loop: more than `maxQueuedRequestBytes` at an assumed 1 KiB per
+   * message. The messages are buffered in memory until they can be sent.
    */
   | { readonly type: 'requests-burst'; readonly path: string; readonly messages: number }
   /**
    * The retry budget was used up while the number of calls in flight exceeded half of `maxTokens` (`retryThrottling`). With this setting,
-   * one lost connection can disable all retries. Emitted once.
+   * one lost connection can disable all retries. Emitted at most once per client.
    */
   | { readonly type: 'throttle-too-small'; readonly maxTokens: number; readonly inFlight: number }
   /** The server rejected keepalive pings (too_many_pings). `keepaliveTimeMs` is the new, longer interval. */
@@ -243,8 +243,8 @@ export type GrpcClientEvent = {
    */
   | { readonly type: 'lookup-failed'; readonly addresses: number }
   /**
-   * Requests for the endpoints of the target fail (`kubernetes:`). Emitted again only after a request has succeeded or the channel was
-   * idle. Earlier addresses stay in use.
+   * Requests for the endpoints of the target fail (`kubernetes:`). Emitted again only after a request has succeeded or the channel has
+   * been idle. Earlier addresses stay in use.
    */
   | {
       readonly type: 'endpoint-watch';

@@ -1,7 +1,7 @@
 /**
  * Reason why calls pass through grpc-js's channel instead of running directly on a connection:
  * - 'disabled': the environment variable NESTJS_RESILIENT_GRPC_DIRECT_CALLS is `off`.
- * - 'resolver': the application or `xds:` provides the resolver of the target, and only grpc-js applies its service config.
+ * - 'resolver': the application or `xds:` provides the resolver of the target, and only grpc-js applies the resolver's service config.
  * - 'send-compression': grpc-js compresses requests in its channel.
  * - 'call-credentials': the channel credentials contain call credentials.
  * - 'grpc-js-release': the installed grpc-js lacks private names that direct calls use.

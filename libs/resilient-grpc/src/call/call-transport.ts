@@ -18,7 +18,7 @@ export interface CallTransport {
   readonly readBarrier: ReadBarrier;
   /** Starts an attempt. Requires `ready`. */
   start(request: AttemptRequest, listener: AttemptListener): Attempt;
-  /** Queues `waiter` until the channel is usable, or refuses it. Connects an idle channel. */
+  /** Queues `waiter` until it is released or refused. Connects an idle channel. */
   wait(waiter: Waiter): void;
   /** Removes a waiter from the queue. Does nothing if it is not queued. */
   dequeue(waiter: Waiter): void;

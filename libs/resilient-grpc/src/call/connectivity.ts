@@ -14,7 +14,7 @@ export interface Connectivity {
    * this attempt.
    */
   readonly lastError?: string;
-  /** Explains `lastError`. Present while the channel is not READY, if the last attempt to connect failed or is slow. */
+  /** Explains `lastError`. Present while the channel is not READY, if `lastError` describes a failed or slow attempt to connect. */
   readonly lastFailure?: {
     readonly kind: ConnectFailureKind;
     /** Remedy, as an imperative. */
@@ -47,9 +47,9 @@ export interface ConnectivityTransition {
 export interface EndpointSnapshot {
   /** Health that the endpoint reports (`healthCheckConfig`); 'pending' before its first report. */
   readonly health?: 'pending' | 'serving' | 'not-serving' | 'unanswered' | 'failed' | 'unimplemented';
-  /** Endpoint's share of the client's attempts in the last 10 to 20 s, from 0 to 1. Absent if endpoints are not ejected. */
+  /** Endpoint's share of the client's attempts in the last 10 to 20 s, from 0 to 1. Absent if the client does not eject endpoints. */
   readonly share?: number;
-  /** Fraction of its regular share of calls that the endpoint gets: 1, or less during its slow start. */
+  /** Fraction of its usual calls that the endpoint receives: 1, or less during its slow start. */
   readonly weight?: number;
   /** Median latency of recent unary attempts, in milliseconds. */
   readonly latencyMs?: number;

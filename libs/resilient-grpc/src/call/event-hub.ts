@@ -15,7 +15,7 @@ export type EventBody<E extends AnyEvent = GrpcClientEvent> = E extends unknown 
 
 /**
  * Distributes the events of a client or a server. An emitter reads `wanted` or `everyCallWanted` first, so that no event is built without a
- * listener. Events that occur for every call have their own flag, because a log needs only failures.
+ * listener. Events that occur for every call have their own flag, because only `events$` delivers them.
  */
 export class EventHub<E extends AnyEvent = GrpcClientEvent> {
   private readonly listeners = new Map<EventListener<E>, boolean>();

@@ -17,7 +17,7 @@ export interface Propagated {
   readonly deadline: number;
   /** Signal of the inbound call; `undefined` if cancellation is not propagated. */
   readonly signal: AbortSignal | undefined;
-  /** Metadata values of the inbound call; base64 for keys that end in '-bin'. */
+  /** Metadata values of the inbound call, base64 for keys that end in '-bin'; also the retry mark if `inRetryChain` is true. */
   readonly entries: readonly (readonly [key: string, value: string])[];
   /**
    * True if the call serves an inbound retry; for a retried stream, only while the stream is new. An attempt that may have reached a server

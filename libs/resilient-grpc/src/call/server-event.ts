@@ -31,13 +31,13 @@ export type GrpcServerEvent = {
    */
   | { readonly type: 'responses-overflow'; readonly path: string; readonly bytes: number }
   /**
-   * An Observable emitted many messages in one turn of the event loop: at 1 KiB each, more than `maxQueuedResponseBytes`. They are buffered
-   * in memory until they can be sent.
+   * An Observable emitted many messages in one turn of the event loop: more than `maxQueuedResponseBytes` at an assumed 1 KiB per
+   * message. The messages are buffered in memory until they can be sent.
    */
   | { readonly type: 'responses-burst'; readonly path: string; readonly messages: number }
   /** The Observable of a unary handler emitted another value after the response. */
   | { readonly type: 'extra-response'; readonly path: string }
-  /** Trailers of a handler were not sent, because HTTP/2 or gRPC forbids some of them, or because they exceed 60 KiB. */
+  /** Trailers of a handler were omitted: those that HTTP/2 or gRPC forbids, or all if they exceed 60 KiB with the status message. */
   | { readonly type: 'trailers-omitted'; readonly path: string }
   /**
    * An overload began or ended. During an overload, the server refuses calls that it cannot start in time. `limit` is the
@@ -52,14 +52,14 @@ export type GrpcServerEvent = {
   | { readonly type: 'overload'; readonly phase: 'end'; readonly shed: number; readonly durationMs: number }
   /** A call was refused because of an overload. Its handler did not run. */
   | { readonly type: 'call-shed'; readonly path: string }
-  /** A call that waited for earlier calls has left the queue. Its handler starts. */
+  /** A call that waited for earlier calls was dequeued. Its handler starts. */
   | { readonly type: 'call-dequeued'; readonly path: string; readonly waitMs: number }
   /**
    * The installed grpc-js is untested, or grpc-js or Node lacks private names that the library uses. Emitted at most once per process for
    * each kind of object.
    */
   | ({ readonly type: 'untested-version' } & UntestedVersion)
-  /** A handler failed with an error other than a gRPC error. As in Nest, the caller receives no details. */
+  /** A handler or its teardown failed with an error that the caller does not receive in full, or a response could not be serialized. */
   | { readonly type: 'handler-failed'; readonly path: string; readonly error: unknown }
 );
 

@@ -10,7 +10,7 @@ export interface StreamSink<T> {
   readonly demand?: StreamDemand | undefined;
 }
 
-/** Wraps `sink` so that `run` calls its methods. */
+/** Wraps `sink` so that each call to its methods runs inside `run`. */
 export function sinkWithin<T>(sink: StreamSink<T>, run: (work: () => unknown) => unknown): StreamSink<T> {
   return {
     demand: sink.demand,

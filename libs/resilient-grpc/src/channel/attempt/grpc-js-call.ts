@@ -17,7 +17,7 @@ type CallStreamListener = Parameters<CallStream['start']>[1];
 /** Maximum time in milliseconds by which Node's timers, and therefore grpc-js's deadlines, may fire early. */
 export const EARLY_MS = 1;
 
-/** Receives facts about a call that its interceptors may hide. */
+/** Receives facts that the interceptors of a call may hide. */
 export interface InterceptedCallCallbacks {
   /** Receives the sizes of messages below the interceptors. */
   readonly telemetry: Pick<AttemptTelemetry, 'sent' | 'received'> | undefined;

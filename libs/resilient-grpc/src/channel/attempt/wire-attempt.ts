@@ -54,7 +54,7 @@ type AttemptChannel = Pick<
   readonly endpoints?: WireChannel['endpoints'];
 };
 
-/** Maximum delay of a status. A grpcio server that is stopped may send statuses up to 4 ms before its GOAWAY. */
+/** Maximum delay of a status. A grpcio server that is shutting down may send statuses up to 4 ms before its GOAWAY. */
 const GOAWAY_LAG_MS = 20;
 const TIMEOUT_ENDS: ReadonlySet<AttemptEnd['endedHere']> = new Set(['deadline', 'attempt-timeout', 'stream-idle']);
 const UNSUPPORTED_ENCODING =

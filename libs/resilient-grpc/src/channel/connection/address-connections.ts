@@ -73,7 +73,7 @@ export class AddressConnections {
     return this.further.some(isReady);
   }
 
-  /** Calls `listener` after each change of the state of a further connection. Returns a function that removes it. */
+  /** Calls `listener` after each change of the state of a further connection. Returns a function that removes the listener. */
   watch(listener: () => void): () => void {
     this.listeners.add(listener);
     return () => {
@@ -84,7 +84,7 @@ export class AddressConnections {
   /**
    * Returns the connection for the next call; `undefined` for the first connection. If the first connection has no free stream, the call
    * uses the oldest further connection that has one, or else a connection to another address. If no connection has a free stream, a further
-   * connection is opened, and HTTP/2 queues the call.
+   * connection is opened, up to the maximum, and HTTP/2 queues the call.
    */
   pickInsteadOfFirst(): SubchannelInterface | undefined {
     const { first, further } = this;

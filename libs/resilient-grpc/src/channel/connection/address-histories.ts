@@ -14,7 +14,10 @@ export interface EndedConnection {
   readonly reason: ConnectionEnd;
   /** True if the server responded to a call after the connection was established, on this connection or another one. */
   readonly answered: boolean;
-  /** True if the connection closed immediately, without a response. It then counts as a failed attempt to connect. */
+  /**
+   * True if the connection closed immediately, without a response. It then counts as a failed attempt to connect. False for the first of
+   * consecutive connections that close immediately, if it is undecided.
+   */
   readonly closedImmediately: boolean;
   /**
    * True if the server sent GOAWAY with NO_ERROR right after the connection was established, before the first response. A response to a

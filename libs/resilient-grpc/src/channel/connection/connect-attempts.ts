@@ -14,7 +14,7 @@ import {
 type SubchannelAddress = experimental.SubchannelAddress;
 
 const CLOSED = 'the channel was closed';
-/** Age at which an attempt to connect counts as slow. The warnings about slow attempts and about outages have the same delay. */
+/** Age at which an attempt to connect counts as slow. The warning about an outage has the same delay. */
 export const SLOW_CONNECT_MS = 1_500;
 
 /**
@@ -57,7 +57,7 @@ export class ConnectAttempts {
     return attempt;
   }
 
-  /** State of the oldest attempt that the channel uses, such as 'connecting for 2.1 s: …'; `undefined` if no attempt is running. */
+  /** State of the oldest attempt that the channel uses, such as 'connecting for 2.1 s: …'; `undefined` if it uses no attempt. */
   get progress(): string | undefined {
     const { oldest } = this;
     return oldest && `connecting for ${seconds(this.clock.now() - oldest.startedAt)}: ${oldest.phase}`;

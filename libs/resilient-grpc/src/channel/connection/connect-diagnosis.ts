@@ -57,8 +57,8 @@ export class ConnectDiagnosis {
   }
 
   /**
-   * The command that examines the target. If the last failed attempt shows that only one side uses TLS, the command has the opposite of the
-   * client's TLS setting.
+   * The command that examines the target. If `cause` shows that only one side uses TLS, the command has the opposite of the client's TLS
+   * setting.
    */
   get doctorCommand(): string | undefined {
     const { doctorCommand, otherTlsCommand } = this.dependencies;

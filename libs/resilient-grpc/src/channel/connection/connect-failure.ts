@@ -58,7 +58,7 @@ export function codeIn(message: string): string | undefined {
   return /^(?:Error: )*(?:\w+ )?(E[A-Z]{2,}(?:_[A-Z]+)*)\b/.exec(message)?.[1];
 }
 
-/** Removes credentials, line breaks, and fixed phrases from grpc-js's error message for a failed connection. */
+/** Removes fixed phrases and the timestamp from grpc-js's error message for a failed connection, and masks credentials. */
 export function plainError(error: string): string {
   return plainText(
     maskCredentials(error)

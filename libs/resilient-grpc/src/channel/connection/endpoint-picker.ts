@@ -31,7 +31,10 @@ export function withTried(metadata: Metadata, tried: string[] | undefined): Meta
   return copy;
 }
 
-/** Returns the endpoints that an attempt with `metadata` should avoid. Interceptors may have replaced the metadata. */
+/**
+ * Returns the endpoints that an attempt with `metadata` should avoid; `undefined` if no list is set, for example because an interceptor
+ * replaced the metadata.
+ */
 export function triedEndpoints(metadata: Metadata): string[] | undefined {
   return (metadata.getOptions() as TriedOptions)[TRIED_ENDPOINTS_KEY];
 }

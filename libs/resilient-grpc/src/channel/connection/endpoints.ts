@@ -19,7 +19,7 @@ import { moment, type Clock, type Timer } from '../../time/clock.js';
 import type { Random } from '../../time/random.js';
 import type { EndpointHealth } from './health-watch.js';
 
-/** A connection of a load-balancing policy that can be removed from the policy's pick set. */
+/** A load-balancing policy's connection, which can be removed from the pick set. */
 export interface EndpointGate {
   readonly address: string;
   readonly isReady: boolean;
@@ -86,8 +86,8 @@ const MAX_KNOWN_ENDPOINTS = 256;
 
 /**
  * Health of the endpoints of a channel. Ejects the endpoints that perform worse than the others. If health is checked, also excludes every
- * endpoint that does not count as serving. Wire channels that replace each other share this object, so that a replacement ejects the same
- * endpoints, unless the ejection rules or the health check changed. It exists only if the client ejects or checks endpoints.
+ * endpoint that does not count as serving. Wire channels that replace each other share this object, unless the ejection rules or the
+ * health check changed, so that a replacement ejects the same endpoints. The object exists only if the client ejects or checks endpoints.
  */
 export class Endpoints {
   /** Known endpoints, in the order of their first use. */
@@ -260,7 +260,7 @@ export class Endpoints {
     return `no endpoint is serving (${list})`;
   }
 
-  /** Share of its usual calls that an endpoint receives: 1, or less during its slow start. */
+  /** Fraction of its usual calls that the endpoint at `address` receives: 1, or less during its slow start. */
   weightOf(address: string): number {
     const { policy } = this;
     const endpoint = this.byAddress.get(address);
@@ -386,7 +386,7 @@ export class Endpoints {
     return false;
   }
 
-  /** Includes ejected endpoints again if too few others are usable, or if their ejection time has passed. */
+  /** Includes ejected endpoints again if their ejection time has passed, or if too few other endpoints are usable. */
   private decideReturns(): void {
     const { policy, clock } = this;
     if (policy === undefined || this.isClosed || !this.hasEjected) return;

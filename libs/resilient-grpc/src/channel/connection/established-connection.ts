@@ -64,7 +64,7 @@ export class EstablishedConnection {
     return !this.socket.closed;
   }
 
-  /** True if Node has read all data from the socket, or has destroyed the socket. grpc-js might not have been notified yet. */
+  /** True if Node has read the data of the socket to its end, or has destroyed the socket. grpc-js might not have been notified yet. */
   get isEnding(): boolean {
     return this.socket.readableEnded || this.socket.destroyed;
   }

@@ -32,7 +32,7 @@ export function gatedSubchannelClass(
     private delayedStart: Timer | undefined;
     private readonly listeners = new Set<Listener>();
     private unwatch: (() => void) | undefined;
-    /** True while the first connection is not READY, but the last state that the listeners received is READY. */
+    /** True if the first connection is not READY, but the last state that the listeners received is READY. */
     private isCovered = false;
 
     constructor(

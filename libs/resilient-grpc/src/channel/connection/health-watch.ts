@@ -24,7 +24,7 @@ const PATH = '/grpc.health.v1.Health/Watch';
 const SERVICE_FIELD = 1;
 const STATUS_FIELD = 1;
 const SERVING = 1n;
-/** Time after which a connection without a response is reported as 'unanswered'. */
+/** Time after which the health is reported as 'unanswered' if the server has not responded to the Watch. */
 const FIRST_RESPONSE_TIMEOUT_MS = 5_000;
 
 /**

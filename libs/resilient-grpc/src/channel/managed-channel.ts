@@ -67,7 +67,7 @@ export class ManagedChannel implements CallTransport {
   readonly history: ConnectivityTransition[] = [];
   isConnected = false;
   isClosed = false;
-  /** Number of connections, including idle ones and those of replaced channels, until they close or receive GOAWAY. */
+  /** Number of connections, including idle ones and those of replaced channels. Each counts until it closes or receives GOAWAY. */
   openConnections = 0;
   readonly waiting: WaitingCalls;
   private readonly load: LoadBaseline;
@@ -414,7 +414,7 @@ export class ManagedChannel implements CallTransport {
         if (isCurrent || isReplacement) this.addresses.use(event.addresses);
         break;
       case 'endpoint-watch':
-        // Handled even while this channel closes, because closing stops the watch.
+        // Handled even while this channel closes, because the watch then reports the state 'stopped'.
         if (from === this.current || isReplacement) this.addresses.watchChanged(event.watch);
         break;
       case 'addresses-limited':
@@ -597,7 +597,7 @@ export class ManagedChannel implements CallTransport {
     return new Endpoints(ejection, healthService, clock, random, events);
   }
 
-  /** Creates a replacement for `reason`, and drops a pending replacement. */
+  /** Drops a pending replacement, and creates one for `reason`, which takes over immediately if the channel is not READY. */
   private replace(reason: Replacement['reason']): void {
     this.dropReplacement();
     const channel = this.createWireChannel();

@@ -12,7 +12,10 @@ export type PolicyEvent =
   | { readonly type: 'lookup-ended'; readonly ok: boolean; readonly isError: boolean }
   /** The resolver returned these addresses, and the policy uses them. They may be the same as before. */
   | { readonly type: 'addresses'; readonly addresses: readonly string[] }
-  /** The name could not be resolved, or has no address. `details` is the resolver's reason. A 'state' event follows. */
+  /**
+   * The name could not be resolved, or has no address, and the channel has no earlier address in use. `details` is the resolver's reason. A
+   * 'state' event follows.
+   */
   | { readonly type: 'unresolved'; readonly details: string }
   /** The resolver returned more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }

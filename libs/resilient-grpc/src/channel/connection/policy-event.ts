@@ -39,7 +39,7 @@ export type PolicyEvent =
    * idle. The connection is in `state`.
    */
   | { readonly type: 'released'; readonly address: string; readonly state: ConnectivityState }
-  /** The channel uses an existing connection to `address`, which is in `state`. */
+  /** The channel uses an existing connection to `address`. `state` is READY or CONNECTING. */
   | { readonly type: 'reused'; readonly address: string; readonly state: ConnectivityState }
   /** The number of available streams changed, because a connection was opened or lost, or its limit changed. */
   | { readonly type: 'streams' }

@@ -520,7 +520,7 @@ export class ManagedChannel implements CallTransport {
     this.dependencies.changed();
   }
 
-  /** Fails the waiters for which `isRefused` is true, one batch per event-loop turn, because thousands of errors at once would block the loop. */
+  /** Fails the refused waiters, one batch per event-loop turn, because thousands of errors at once would block the loop. */
   private refuseInBatches(isRefused: (waiter: Waiter) => boolean): void {
     if (this.isConnected || this.outage.current === undefined) return;
     const refused = this.waiting.takeWhere(isRefused, REFUSAL_BATCH_SIZE);

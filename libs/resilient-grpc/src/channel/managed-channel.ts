@@ -505,8 +505,8 @@ export class ManagedChannel implements CallTransport {
   }
 
   /**
-   * True if the channel should connect. Also true during an outage without waiting calls. Otherwise, callers that check the state before they
-   * call would keep the outage from ending.
+   * True if the channel should connect. Also true during an outage without waiting calls, because callers that check the state before they
+   * call would otherwise keep the outage from ending.
    */
   private needsConnection(): boolean {
     return this.waiting.size > 0 || this.outage.current !== undefined || this.settings.connection === 'warm';

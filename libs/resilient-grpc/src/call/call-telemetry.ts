@@ -32,7 +32,7 @@ export interface ClientTelemetry {
 
 /** Figures of a client that are read when metrics are collected. */
 export interface ClientFigures {
-  /** Number of connections, including idle ones and those of replaced channels, until they close or receive GOAWAY. */
+  /** Number of connections, including idle ones and those of replaced channels. Each counts until it closes or receives GOAWAY. */
   readonly openConnections: number;
   /** Number of calls that are waiting for the channel. */
   readonly waiting: number;

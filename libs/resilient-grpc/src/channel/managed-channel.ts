@@ -67,7 +67,7 @@ export class ManagedChannel implements CallTransport {
   readonly history: ConnectivityTransition[] = [];
   isConnected = false;
   isClosed = false;
-  /** Number of connections, including idle ones and those of replaced channels, until they close or receive GOAWAY. */
+  /** Number of connections, including idle ones and those of replaced channels. Each counts until it closes or receives GOAWAY. */
   openConnections = 0;
   readonly waiting: WaitingCalls;
   private readonly load: LoadBaseline;
@@ -221,8 +221,8 @@ export class ManagedChannel implements CallTransport {
       return `${this.target} has no free stream (${streams}; maxConnectionsPerEndpoint: ${String(this.maxConnectionsPerEndpoint())})`;
     }
     if (this.isConnected) return `${this.target} is READY, and waiting calls are being released at a limited rate`;
-    const why = this.connecting ?? this.diagnosis.cause;
-    return `${this.target} is ${this.state}${why === undefined ? '' : ` (${why})`}`;
+    const reason = this.connecting ?? this.diagnosis.cause;
+    return `${this.target} is ${this.state}${reason === undefined ? '' : ` (${reason})`}`;
   }
 
   /** Progress of the running connection attempt; `undefined` if there is none, or if it is unknown. */
@@ -414,7 +414,7 @@ export class ManagedChannel implements CallTransport {
         if (isCurrent || isReplacement) this.addresses.use(event.addresses);
         break;
       case 'endpoint-watch':
-        // Handled even while this channel closes, because closing stops the watch.
+        // Handled even while this channel closes, because the watch then reports the state 'stopped'.
         if (from === this.current || isReplacement) this.addresses.watchChanged(event.watch);
         break;
       case 'addresses-limited':
@@ -505,8 +505,8 @@ export class ManagedChannel implements CallTransport {
   }
 
   /**
-   * True if the channel should connect. Also true during an outage without waiting calls. Otherwise, callers that check the state before they
-   * call would keep the outage from ending.
+   * True if the channel should connect. Also true during an outage without waiting calls, because callers that check the state before they
+   * call would otherwise keep the outage from ending.
    */
   private needsConnection(): boolean {
     return this.waiting.size > 0 || this.outage.current !== undefined || this.settings.connection === 'warm';
@@ -520,16 +520,16 @@ export class ManagedChannel implements CallTransport {
     this.dependencies.changed();
   }
 
-  /** Fails the matching waiters in batches, one per event-loop turn, because thousands of errors at once would block the loop. */
-  private refuseInBatches(which: (waiter: Waiter) => boolean): void {
+  /** Fails the refused waiters, one batch per event-loop turn, because thousands of errors at once would block the loop. */
+  private refuseInBatches(isRefused: (waiter: Waiter) => boolean): void {
     if (this.isConnected || this.outage.current === undefined) return;
-    const refused = this.waiting.takeWhere(which, REFUSAL_BATCH_SIZE);
+    const refused = this.waiting.takeWhere(isRefused, REFUSAL_BATCH_SIZE);
     if (refused.length === 0) return;
     const refusal = this.outageRefusal();
     this.outage.callsFailed(refused.length);
     this.dependencies.clock.defer(() => {
       for (const waiter of refused) waiter.refuse(refusal);
-      this.refuseInBatches(which);
+      this.refuseInBatches(isRefused);
     });
   }
 
@@ -555,8 +555,8 @@ export class ManagedChannel implements CallTransport {
   // ── replacement ──
 
   /**
-   * Applies new settings. If the load-balancing policy, the DNS refresh interval, or the health check changed, a new channel carries the
-   * new calls when it is READY; running calls finish on the old channel. A new maximum number of connections applies immediately.
+   * Applies `balancing`. If the policy, the DNS refresh interval, or the health check changed, a new channel (at most one per 10 s) carries
+   * the new calls when it is READY; running calls finish on the old channel. A new maximum number of connections applies immediately.
    */
   balance(balancing: BalancingSettings): void {
     this.latestBalancing = balancing;
@@ -597,7 +597,7 @@ export class ManagedChannel implements CallTransport {
     return new Endpoints(ejection, healthService, clock, random, events);
   }
 
-  /** Creates a replacement for `reason`, and drops a pending replacement. */
+  /** Drops a pending replacement, and creates one for `reason`, which takes over immediately if the channel is not READY. */
   private replace(reason: Replacement['reason']): void {
     this.dropReplacement();
     const channel = this.createWireChannel();

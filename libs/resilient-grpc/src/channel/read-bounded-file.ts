@@ -25,7 +25,7 @@ export function readBoundedFile(path: string): Buffer {
   }
 }
 
-/** Like `readBoundedFile`, but does not block the process. For a file that is read again while calls run. */
+/** Like `readBoundedFile`, but does not block the process. Used to read a file again while calls run. */
 export async function reloadBoundedFile(path: string): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let total = 0;

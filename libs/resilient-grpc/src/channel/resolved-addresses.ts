@@ -57,8 +57,8 @@ export class ResolvedAddresses {
     this.watchFailingSince = state === 'failing' ? (failingSince ?? clock.now()) : undefined;
     if (!events.wanted) return;
     if (state === 'failing' && failingSince === undefined) {
-      const how = remedy === undefined ? {} : { remedy };
-      events.emit({ type: 'endpoint-watch', change: 'failed', cause, ...how, addresses: used.size });
+      const remedyField = remedy === undefined ? {} : { remedy };
+      events.emit({ type: 'endpoint-watch', change: 'failed', cause, ...remedyField, addresses: used.size });
     } else if (state === 'watching' && failingSince !== undefined) {
       events.emit({ type: 'endpoint-watch', change: 'restored', failedMs: clock.now() - failingSince });
     }

@@ -119,7 +119,7 @@ export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalance
       loads.keep(new Set(this.children.flatMap(({ addresses }) => addresses)));
     }
 
-    /** Reports the best state of all endpoints as the state of the policy. */
+    /** Reports the first of READY, CONNECTING, TRANSIENT_FAILURE, and IDLE that is the state of an endpoint. */
     private report(): void {
       const { children, loads } = this;
       if (this.isUpdating || loads === undefined) return;
@@ -170,8 +170,8 @@ export function leastRequestPolicy(name: string, parts: LeafParts): [LoadBalance
 }
 
 /**
- * Selects the least loaded of `choiceCount` random endpoints, and counts its running attempts. Endpoints that the call has already tried
- * are selected only if no other endpoint is READY.
+ * Selects the least loaded of `choiceCount` random endpoints, and counts the running attempts of each endpoint. Endpoints that the call has
+ * already tried are selected only if no other endpoint is READY.
  */
 class LeastRequestPicker implements Picker {
   private readonly all: readonly EndpointLoad[];

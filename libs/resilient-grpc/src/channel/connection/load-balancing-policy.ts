@@ -175,7 +175,7 @@ export function observeConnections(children: Policies, dependencies: PolicyDepen
 
 /**
  * Replaces `least_request_experimental` with the registered name of the library's policy, or with round_robin if the installed grpc-js
- * lacks the names that the policy needs. A policy that the application registered under this name is used unchanged.
+ * lacks the names that the policy needs. If the application registered a policy as `least_request_experimental`, that policy is used.
  */
 export function supported(policy: Policies[number]): Policies[number] {
   if (
@@ -384,7 +384,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return { subchannel: new GatedSubchannel(subchannel, connection, histories, gate, connections), connection };
   }
 
-  /** Removes `address` if it has no further connections and the child policy does not use it. */
+  /** Removes `address` from `further` if it has no further connections and the child policy does not use it. */
   private prune(address: string): void {
     if (this.further.get(address)?.isEmpty !== true) return;
     for (const connection of this.connections) if (connection.address === address) return;
@@ -443,7 +443,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   /**
    * Returns a connection to the address with the most free streams. A call uses it if all connections to the endpoint that the child policy
-   * selected are full. Returns `undefined` if all connections are full, or if the child policy uses only one endpoint.
+   * selected are full. Returns `undefined` if all connections are full, or if the child policy is pick_first.
    */
   private readonly spare = (): SubchannelInterface | undefined => {
     if (!this.isBalancing) return undefined;
@@ -489,7 +489,10 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     return found;
   }
 
-  /** Opens another connection to the address with the fewest connections, if its maximum allows another one. */
+  /**
+   * Opens another connection to the address that has the fewest connections, of those whose first connection is READY and selectable. Does
+   * nothing if that address has the maximum number, or if a further connection to it is being opened.
+   */
   openAnother(): void {
     let fewest: AddressConnections | undefined;
     for (const one of this.connections) {
@@ -535,7 +538,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     const isUsable = (endpoint: EndpointList[number]): boolean => {
       const keys = keysOf(endpoint);
       const health = this.owner?.dependencies.endpoints;
-      // Ejections are ignored, because ejected endpoints return if too few others are usable.
+      // Ejections are ignored, because ejected endpoints are used again if too few others are usable.
       const isServing = (address: string): boolean => health?.isServingAt(address) !== false;
       return [...this.connections].some(
         ({ isReady, address }) => isReady && keys.includes(address) && isServing(address),
@@ -646,7 +649,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
       this.child.destroy();
       for (const connections of this.further.values()) connections.release();
     });
-    // Calls of an idle or closed channel have ended. After a change to another policy, calls on these connections may still run.
+    // Calls of an idle or closed channel have ended. After a change to another policy, calls on these connections may still run. grpc-js
+    // lets them finish only if keepalive is off.
     this.removed.release();
     const { owner } = this;
     this.owner = undefined;

@@ -12,7 +12,10 @@ export type PolicyEvent =
   | { readonly type: 'lookup-ended'; readonly ok: boolean; readonly isError: boolean }
   /** The resolver returned these addresses, and the policy uses them. They may be the same as before. */
   | { readonly type: 'addresses'; readonly addresses: readonly string[] }
-  /** The name could not be resolved, or has no address. `details` is the resolver's reason. A 'state' event follows. */
+  /**
+   * The name could not be resolved, or has no address, and the channel has no earlier address in use. `details` is the resolver's reason. A
+   * 'state' event follows.
+   */
   | { readonly type: 'unresolved'; readonly details: string }
   /** The resolver returned more addresses than are used. */
   | { readonly type: 'addresses-limited'; readonly reported: number; readonly used: number }
@@ -36,7 +39,7 @@ export type PolicyEvent =
    * idle. The connection is in `state`.
    */
   | { readonly type: 'released'; readonly address: string; readonly state: ConnectivityState }
-  /** The channel uses an existing connection to `address`, which is in `state`. */
+  /** The channel uses an existing connection to `address`. `state` is READY or CONNECTING. */
   | { readonly type: 'reused'; readonly address: string; readonly state: ConnectivityState }
   /** The number of available streams changed, because a connection was opened or lost, or its limit changed. */
   | { readonly type: 'streams' }

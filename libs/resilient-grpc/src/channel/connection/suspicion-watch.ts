@@ -51,7 +51,8 @@ const POLL_INTERVAL_MS = 250;
 const MAX_CHECK_DELAY_MS = 500;
 
 /**
- * Finds dead connections of the current channel that TCP has not reported. The timer starts when the first call times out.
+ * Finds dead connections of the current channel whose end TCP has not reported. The timer starts when a call times out, and runs while a
+ * connection is suspected.
  */
 export class SuspicionWatch {
   private readonly suspects = new Map<string, Suspect>();

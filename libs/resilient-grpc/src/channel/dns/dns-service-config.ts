@@ -41,11 +41,14 @@ export class LocatedServiceConfig {
   ) {}
 }
 
-/** A record without a valid service config, or invalid options of its source. */
+/** A record without a valid service config, or options or a target that `dnsServiceConfig()` cannot use. */
 export class UnreadableServiceConfig {
   constructor(
     readonly problems: readonly ConfigurationProblem[],
-    /** True if the record is invalid; false if the options are invalid. A record can change later, so the client starts without it. */
+    /**
+     * True if the record is invalid; false if the options or the target are. A record can change later, so the client starts without an
+     * invalid one.
+     */
     readonly isRecord: boolean,
   ) {}
 }
@@ -75,10 +78,10 @@ const RETRY_JITTER = 0.2;
 const NO_CHOICES = '[]';
 
 /**
- * Reads the service config every `refreshMs` from the standard TXT record `_grpc_config.<name>` of the target, and applies its choice rules
- * (gRFC A2). A missing record is an empty service config. An invalid record or a failed lookup is logged, and the current service config
- * stays in effect. If this happens at startup, the client starts without a service config. Invalid options make startup fail. Pass the
- * result as `serviceConfig` of a client, which provides the target.
+ * Reads the service config every `refreshMs` from the standard TXT record `_grpc_config.<name>` of the target, and applies the record's
+ * choice rules (gRFC A2). A missing record is an empty service config. An invalid record or a failed lookup is logged, and the current
+ * service config stays in effect. If this happens at startup, the client starts without a service config. Invalid options, or a target
+ * without a DNS name, make startup fail. Pass the result as `serviceConfig` of a client, which provides the target.
  */
 export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observable<ServiceConfig> {
   const source = new Observable<ServiceConfig>((subscriber) => {
@@ -96,7 +99,7 @@ export function dnsServiceConfig(options: DnsServiceConfigOptions = {}): Observa
   return Object.assign(source, { [FOR_TARGET]: forTarget });
 }
 
-/** Reads the record of one target until it is closed. */
+/** Reads the record of one target repeatedly until `close()` is called. */
 class TxtReading {
   private readonly resolver = new Resolver(DNS_QUERY);
   private readonly client: ChoosingClient;

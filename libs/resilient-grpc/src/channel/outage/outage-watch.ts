@@ -135,7 +135,8 @@ export class OutageWatch {
     const { waiting, connecting, connectTimeoutMs } = this.dependencies;
     if (this.state.current !== undefined || waiting.size === 0) this.stopSlowConnect();
     else if (this.events.wanted) {
-      const cause = connecting() ?? `no attempt to connect has failed within ${String(SLOW_CONNECT_MS / 1_000)} s`;
+      const cause =
+        connecting() ?? `no attempt to connect has succeeded or failed within ${String(SLOW_CONNECT_MS / 1_000)} s`;
       const { graceMs } = this.policy;
       this.events.emit({ type: 'slow-connect', cause, waiting: waiting.size, connectTimeoutMs, graceMs });
     }

@@ -1,8 +1,8 @@
 import type { Channel } from '@grpc/grpc-js';
 
 /**
- * Closes the connections that the idle `channel` has released. grpc-js itself closes them up to 10 s later. Until then, a call would use a
- * connection that a load balancer may have dropped silently. Running streams may finish.
+ * Closes the connections that `channel` no longer uses, because the channel or a further connection was idle. grpc-js itself closes them up
+ * to 10 s later. Until then, a call would use a connection that a load balancer may have dropped silently. Running streams may finish.
  */
 export function closeUnused(channel: Channel): void {
   // Safe for the supported releases of grpc-js. Without these fields, grpc-js closes the connections later.

@@ -23,7 +23,7 @@ export interface ConnectionRecord {
   goawayCode: number | undefined;
   /** Called at each GOAWAY, and when the connection closes. */
   readonly endListeners: Set<() => void>;
-  /** Address of the connection in the history of its channel; `undefined` if it is the address of the peer. */
+  /** Address of the connection in the history of its channel; `undefined` until the load-balancing policy reports the connection. */
   address: string | undefined;
   /** True if `observeTransport` listens to the connection. */
   isObserved: boolean;

@@ -32,8 +32,8 @@ export interface ConnectionCall {
 }
 
 /**
- * True if requests can no longer be written, because the server has ended the call. grpc-js would replace the status OK of a call with
- * INTERNAL if a request were written.
+ * True if requests can no longer be written, for example because the server has ended the call. grpc-js would replace the status OK of the
+ * call with INTERNAL if a request were written.
  */
 export function isWritableEnded(call: ConnectionCall): boolean {
   // Safe for the supported releases of grpc-js. Other releases may lack the field.
@@ -71,12 +71,12 @@ const INVALID_HEADERS: ReadonlySet<unknown> = new Set([
   'ERR_INVALID_HTTP_TOKEN',
 ]);
 
-/** Schemes whose resolvers grpc-js includes. With the library's channel options, they return no service config. */
+/** Schemes whose resolvers grpc-js includes. With the library's channel options, these resolvers return no service config. */
 const BUILT_IN_SCHEMES: ReadonlySet<string> = new Set(['dns', 'ipv4', 'ipv6', 'unix']);
 
 /** Creates calls on the connections of one grpc-js channel, without the layers of the channel. */
 export class DirectChannel {
-  /** Class of the credentials of a connection that needs no call credentials. grpc-js does not export it. */
+  /** Class of the empty call credentials that a connection has if it needs none. grpc-js does not export the class. */
   private readonly emptyCredentials = CallCredentials.createEmpty().constructor;
   /** Reason why calls need grpc-js's channel; set when a connection requires it. */
   reason: ChannelPathReason | undefined;

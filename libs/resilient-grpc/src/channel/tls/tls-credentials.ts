@@ -118,10 +118,10 @@ class TlsCredentials implements CredentialsSource {
     this.disarm();
   }
 
-  private reject(what: string): void {
-    if (this.closed || this.rejected === what) return;
-    this.rejected = what;
-    this.dependencies.report(`new TLS files ${what}; the old ones stay in use`);
+  private reject(problem: string): void {
+    if (this.closed || this.rejected === problem) return;
+    this.rejected = problem;
+    this.dependencies.report(`new TLS files ${problem}; the old ones stay in use`);
   }
 
   private arm(): void {

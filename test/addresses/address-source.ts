@@ -1,4 +1,4 @@
-import { experimental } from '@grpc/grpc-js';
+import { experimental, Metadata, status } from '@grpc/grpc-js';
 
 type ResolverConstructor = Parameters<typeof experimental.registerResolver>[1];
 type ResolverListener = ConstructorParameters<ResolverConstructor>[1];
@@ -39,7 +39,17 @@ export class AddressSource {
       }),
     }));
     const config = serviceConfig === undefined ? null : experimental.statusOrFromValue(serviceConfig as never);
-    this.report = [experimental.statusOrFromValue(endpoints), attributes, config, ''];
+    return this.send([experimental.statusOrFromValue(endpoints), attributes, config, '']);
+  }
+
+  /** Reports to all channels of the target that the lookup failed. */
+  fail(details: string): void {
+    const error = { code: status.UNAVAILABLE, details, metadata: new Metadata() };
+    this.send([experimental.statusOrFromError(error), {}, null, '']);
+  }
+
+  private send(report: Report): boolean[] {
+    this.report = report;
     return [...this.listeners].map((listener) => this.notify(listener));
   }
 

@@ -162,4 +162,26 @@ describe('service config of a resolver', () => {
       'nestjs_resilient_grpc is internal to this library',
     );
   });
+
+  it('reports the cause of a failed connection, not a lookup that fails later, while earlier addresses are in use', async () => {
+    const server = new ManyListeners();
+    const addresses = await server.move(2);
+    await server.move(0);
+    const source = new AddressSource();
+    source.resolve(addresses);
+    const { client } = await clientOf(source, {
+      loadBalancing: 'round_robin',
+      ejectUnhealthy: true,
+      connection: 'warm',
+    });
+    const failed: (string | undefined)[] = [];
+    client.events$.subscribe((event) => {
+      if (event.type === 'connection' && event.change === 'failed') failed.push(event.address);
+    });
+    await waitFor(() => client.connectivity.state === 'TRANSIENT_FAILURE');
+    source.fail('the name service is down');
+    await waitFor(() => failed.length >= 6, { timeoutMs: 20_000 });
+    expect(new Set(failed)).toEqual(new Set(addresses));
+    expect(client.connectivity.lastFailure?.kind).toBe('refused');
+  });
 });

@@ -242,6 +242,21 @@ describe('circuitBreaker', () => {
   });
 });
 
+it('reports the limit that refused a call, even if the limit of its method has just admitted it', async () => {
+  const { echo, server } = await scene({
+    maxConcurrentCalls: 2,
+    maxQueuedCalls: 0,
+    methods: { 'Echo/UnsafeUnary': { maxConcurrentCalls: 1 } },
+  });
+  server.script('Unary', { hold: 'everything', message: {} });
+  const running = [1, 2].map(() => firstValueFrom(echo.unary({})));
+  await waitFor(() => server.heldCount() === 2);
+  const { cause } = await failureOf(echo.unsafeUnary({}));
+  expect(cause).toMatchObject({ maxConcurrent: 2 });
+  server.release();
+  await Promise.all(running);
+});
+
 describe("maxConcurrentCalls: 'adaptive'", () => {
   it('applies an adaptive concurrency limit to unary calls but not to streams, and reports the limit in the snapshot', async () => {
     const { echo, server, client } = await scene({ maxConcurrentCalls: 'adaptive', maxQueuedCalls: 0 });

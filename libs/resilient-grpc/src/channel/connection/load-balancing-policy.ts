@@ -575,9 +575,12 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     else if (endpoints.value.length === 0) this.unresolved = note;
     const health = this.isBalancing ? this.owner?.dependencies.endpoints : undefined;
     this.isHeld = health !== undefined;
+    const before = this.childState;
     try {
       return this.updating(() => this.child.updateAddressList(...update));
     } finally {
+      // The child policy has reported no failure, because it uses the previous addresses.
+      if (this.childState === before) this.unresolved = undefined;
       // Ejected endpoints must be used again if the update removed the usable ones.
       health?.addressesChanged();
       this.isHeld = false;

@@ -87,8 +87,7 @@ class PreparedAttempt implements Attempt {
         else this.end(StatusCode.UNAVAILABLE, LOST, false);
       },
       (error: unknown) => {
-        const { code, details } = preparationFailure(error);
-        this.end(code, details, true, error);
+        this.fail(error);
       },
     );
   }
@@ -156,8 +155,7 @@ class PreparedAttempt implements Attempt {
     try {
       inner = start(request, this.listener);
     } catch (error) {
-      const { code, details } = preparationFailure(error);
-      this.end(code, details, true, error);
+      this.fail(error);
       return;
     }
     this.inner = inner;
@@ -165,6 +163,12 @@ class PreparedAttempt implements Attempt {
     this.message = undefined;
     if (this.closing) inner.halfClose();
     if (this.reading) inner.startRead();
+  }
+
+  /** Ends the attempt, because `error` was thrown while it was being prepared. */
+  private fail(error: unknown): void {
+    const { code, details } = preparationFailure(error);
+    this.end(code, details, true, error, 'not-prepared');
   }
 
   /** Ends the attempt before it has started. */

@@ -181,11 +181,10 @@ function describeProblems(problems: readonly ConfigurationProblem[]): string {
   return `${String(problems.length)} problems: ${numbered}${more > 0 ? ` and ${String(more)} more in \`cause.problems\`` : ''}`;
 }
 
-/** Failure of a call that exceeds a concurrency limit whose queue is full. */
-export function limitFailure(limits: readonly PermitQueue[]): CallFailure {
-  const full = limits.find(({ running, maxConcurrent }) => running >= maxConcurrent) ?? limits[0];
-  const cause = new ConcurrencyLimitError(full?.maxConcurrent ?? 0, full?.policy.maxQueued ?? 0);
-  const remedy = full?.adaptive === undefined ? 'raise maxConcurrentCalls or maxQueuedCalls' : 'raise maxQueuedCalls';
+/** Failure of a call that `limit` refuses, because its queue is full. */
+export function limitFailure({ maxConcurrent, policy, adaptive }: PermitQueue): CallFailure {
+  const cause = new ConcurrencyLimitError(maxConcurrent, policy.maxQueued);
+  const remedy = adaptive === undefined ? 'raise maxConcurrentCalls or maxQueuedCalls' : 'raise maxQueuedCalls';
   return { code: cause.code, details: cause.message, reason: 'concurrency-limit', remedy, cause };
 }
 

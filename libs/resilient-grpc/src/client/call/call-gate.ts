@@ -168,7 +168,7 @@ export class CallGate implements Waiter, PermitWaiter {
     for (const limit of limits.slice(this.permits)) {
       const answer = limit.acquire(this, this.hadPermits);
       if (answer === 'refused') {
-        this.callbacks.end(limitFailure(limits));
+        this.callbacks.end(limitFailure(limit));
         return;
       }
       if (answer === 'queued') {

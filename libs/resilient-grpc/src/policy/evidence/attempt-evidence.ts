@@ -28,9 +28,17 @@ export interface AttemptEvidence {
   readonly picked: boolean;
   /** True if the channel was READY when the attempt ended. A failure without a picked connection is then usually local. */
   readonly channelReady: boolean;
-  /** Reason why this side ended the attempt; 'no' if it did not. */
+  /** Reason why this side ended the attempt; 'no' if it did not. 'not-prepared': its metadata or an interceptor failed before it was sent. */
   readonly endedHere:
-    'no' | 'deadline' | 'attempt-timeout' | 'stream-idle' | 'cancel' | 'protocol' | 'serialize' | 'closed';
+    | 'no'
+    | 'not-prepared'
+    | 'deadline'
+    | 'attempt-timeout'
+    | 'stream-idle'
+    | 'cancel'
+    | 'protocol'
+    | 'serialize'
+    | 'closed';
   /** HTTP/2 evidence from the attempt's stream; absent if it had no stream. */
   readonly wire?: WireEvidence | undefined;
   /** True if response headers arrived; a trailers-only response has none. */

@@ -39,10 +39,12 @@ export function classify(e: AttemptEvidence): Verdict {
 
 function classifyLocalEnd(e: AttemptEvidence): Verdict {
   switch (e.endedHere) {
+    case 'not-prepared':
+      return reportedVerdict('local', 'no', e);
     case 'deadline':
       return verdict('deadline', reachedByStatus(e), StatusCode.DEADLINE_EXCEEDED, e.details);
     case 'attempt-timeout':
-      return verdict('attempt-timeout', reachedByStatus(e), StatusCode.DEADLINE_EXCEEDED, e.details);
+      return verdict('attempt-timeout', reachedServerOf(e), StatusCode.DEADLINE_EXCEEDED, e.details);
     case 'stream-idle':
       return verdict('stream-idle', reachedServerOf(e), StatusCode.UNAVAILABLE, e.details);
     case 'protocol':

@@ -42,7 +42,9 @@ export interface MethodConfig {
   readonly name: readonly { readonly service?: string | undefined; readonly method?: string | undefined }[];
   readonly timeout?: string | undefined;
   readonly waitForReady?: boolean | undefined;
+  /** Maximum size of a request message in bytes. Not enforced for calls with grpc-js interceptors. */
   readonly maxRequestMessageBytes?: number | undefined;
+  /** Maximum size of a response message in bytes. Not enforced for calls with grpc-js interceptors. */
   readonly maxResponseMessageBytes?: number | undefined;
   readonly retryPolicy?:
     | {

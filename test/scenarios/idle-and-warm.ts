@@ -12,7 +12,7 @@ const ENDS = 3;
 export const idleAndWarm: Situation = {
   name: 'idle-and-warm',
   promise:
-    "After its connection is closed, a channel stays idle until the next call. A channel with `connection: 'warm'` connects at startup and after each disconnect.",
+    "By default, a channel whose connection was closed stays idle until the next call. A channel with `connection: 'warm'` connects at startup and after each disconnect.",
   bounds: {
     'connections without a call': { atMost: 0 },
     'warm connections': { atLeast: ENDS + 1, atMost: ENDS + 1 },

@@ -20,7 +20,7 @@ const FIXED_LIMITS = [10, 20] as const;
 export const limitFollowsCapacity: Situation = {
   name: 'limit-follows-capacity',
   promise:
-    "If the capacity of a server halves and doubles under overload, a client with `maxConcurrentCalls: 'adaptive'` reaches at least 90% of the goodput that the better of two fixed limits, 10 and 20, gives it.",
+    "If the capacity of a server halves and doubles under overload, a client with `maxConcurrentCalls: 'adaptive'` reaches at least 90% of the goodput that it would reach with the better of two fixed limits, 10 and 20.",
   bounds: {
     'reads failed other than by limit or deadline': { atMost: 0 },
     'lowest limit at the end of a phase': { atLeast: 4 },

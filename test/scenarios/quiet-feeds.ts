@@ -23,7 +23,7 @@ const GRACE_MS = 100;
 export const quietFeeds: Situation = {
   name: 'quiet-feeds',
   promise:
-    'If a silent feed or session is ended every 6 s by an idle timeout, a maximum connection age, or a proxy, it starts its next call within 500 ms each time. It never fails, and no warning about it is logged.',
+    'If the call of a silent feed or session is ended every 6 s by an idle timeout, a maximum connection age, or a proxy, the next call starts within 500 ms each time. The feed or session never fails, and no warning about it is logged.',
   bounds: {
     'feeds and sessions that ended for their subscriber': { atMost: 0 },
     'log warnings that a stream was not retried': { atMost: 0 },

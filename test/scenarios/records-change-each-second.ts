@@ -12,7 +12,7 @@ const CHANGES = { short: 8, full: 60 };
 export const recordsChangeEachSecond: Situation = {
   name: 'records-change-each-second',
   promise:
-    'If the DNS records of a name change each second, even to a completely different set of servers or to an unreachable one, no call fails and no connection ends early.',
+    'If the DNS records of a name change each second, even to a completely different set of servers or to an unreachable address, no call fails and no connection ends early.',
   bounds: {
     'changes followed': { atLeast: CHANGES.short },
     'reads failed': { atMost: 0 },

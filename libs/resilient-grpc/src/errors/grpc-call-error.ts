@@ -41,12 +41,12 @@ export type FailureReason =
   | 'not-sent'
   /** An Observable emitted request messages faster than they could be sent, and exceeded `maxQueuedRequestBytes`. */
   | 'requests-overflow'
-  /** The response is not valid gRPC. */
+  /** The response is not valid gRPC, or exceeds `maxReceiveMessageLength`. */
   | 'protocol';
 
 /**
- * Reason why no further attempt was made. Equals the `reason` of the failure if no retry decision was made, for example because the call
- * was never sent.
+ * Reason why no further attempt was made. Equals the `reason` of the failure if no retry decision was made, for example because an outage
+ * outlasted the grace period.
  */
 export type NotRetriedReason = RetryRefusal | FailureReason;
 

@@ -26,7 +26,7 @@ export type RetryRefusal =
   | 'local'
   /** The request does not fit in the retry buffers, or comes from a source that cannot be read again. */
   | 'request-not-replayable'
-  /** The response is not valid gRPC. Another attempt would receive the same response. */
+  /** The response is not valid gRPC, or exceeds `maxReceiveMessageLength`. Another attempt would receive the same response. */
   | 'protocol'
   /** Hedged attempts have reached their share of the client's calls. */
   | 'hedge-budget';

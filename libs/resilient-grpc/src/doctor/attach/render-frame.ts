@@ -254,7 +254,7 @@ function row(cells: readonly Cell[], columns: number, paint: Paint): string {
   return painted.join('');
 }
 
-/** Returns the width of the first column if the others have these widths, each preceded by a space. */
+/** Returns the width of the first column, at least 8, if the others have these widths, each preceded by a space. */
 function nameWidthOf(columns: number, ...others: readonly number[]): number {
   return Math.max(
     8,

@@ -14,7 +14,7 @@ export interface Frame {
   readonly accepting: boolean;
   readonly clients: readonly ClientView[];
   readonly servers: readonly Serialized<DashboardServer>[];
-  /** Reason why the data is old, and its age in milliseconds; `undefined` if it is current. */
+  /** Reason why the data is old, and the data's age in milliseconds; `undefined` if the data is current. */
   readonly lost?: { readonly message: string; readonly ageMs: number } | undefined;
 }
 

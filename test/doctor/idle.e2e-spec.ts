@@ -209,7 +209,7 @@ describe('--idle', () => {
     await runDoctor(args, { env: process.env, stdout: stream, stderr: stream });
     const text = written.join('');
     expect(text).toMatch(/\r\u001b\[2Kidle for 0 ms of 1.5 s: 12 connections left/);
-    expect(text).toMatch(/\r\u001b\[2Kidle for 1 s of 1.5 s: \d+ connections? left, answered after \d+ ms/);
+    expect(text).toMatch(/\r\u001b\[2Kidle for 1 s of 1.5 s: \d+ connections? left; last answer after \d+ ms/);
     expect(text).toMatch(/\r\u001b\[2Kok {4}idle /);
   });
 });

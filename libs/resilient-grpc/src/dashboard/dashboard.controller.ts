@@ -32,7 +32,7 @@ interface VisitorRequest {
   readonly headers: IncomingHttpHeaders;
 }
 
-/** Creates the controller of a dashboard, which is read-only. */
+/** Creates the controller class of a read-only dashboard. */
 export function dashboardController({ path, guards, processes }: DashboardSettings): Type {
   const lastPart = path.slice(path.lastIndexOf('/') + 1);
 
@@ -67,7 +67,10 @@ export function dashboardController({ path, guards, processes }: DashboardSettin
       this.answer(request, response, (answer) => answer.json(200, this.feed.snapshot()));
     }
 
-    /** Streams the events of the process with the key `process`, by default this process. `client` is the key of the shown client. */
+    /**
+     * Streams the events of the process with the key `process`, by default this process. `client` is the key of the client whose details
+     * are shown.
+     */
     @Get('events')
     events(
       @Req() request: VisitorRequest,

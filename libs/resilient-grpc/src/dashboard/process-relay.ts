@@ -23,7 +23,7 @@ export class ProcessRelay {
   private readonly closing = new AbortController();
   private state: RelayState | undefined;
   private text: string | undefined;
-  private retry: (() => void) | undefined;
+  private endRetryDelay: (() => void) | undefined;
 
   /** @param url URL of the event stream */
   constructor(
@@ -37,7 +37,7 @@ export class ProcessRelay {
 
   close(): void {
     this.closing.abort();
-    this.retry?.();
+    this.endRetryDelay?.();
   }
 
   private isClosed(): boolean {
@@ -51,7 +51,7 @@ export class ProcessRelay {
       if (this.isClosed()) return;
       await new Promise<void>((resolve) => {
         const timer = this.clock.setTimer(resolve, RETRY_DELAY_MS);
-        this.retry = () => {
+        this.endRetryDelay = () => {
           timer.clear();
           resolve();
         };

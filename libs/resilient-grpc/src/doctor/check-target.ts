@@ -29,7 +29,10 @@ import { TimeBudget, within } from './time-budget.js';
 /** Result if the DNS query exceeds the time budget. The query's own timeout is per name server. */
 const DNS_TIMED_OUT = resultsOf('dns-config')('skipped', 'not checked: no name server responded in time');
 
-/** Connects to `target` step by step as a client does, as far as possible. Returns the services and methods found by reflection. */
+/**
+ * Checks `target` in the order in which a client connects, without the steps that an earlier failure makes impossible. Returns the result
+ * of reflection; `undefined` if the client did not become READY.
+ */
 export async function* checkTarget(
   target: string,
   options: DoctorOptions,

@@ -17,7 +17,7 @@ const GOAWAY = 7;
 const TLS_ALERT = 0x15;
 const TLS_HANDSHAKE = 0x16;
 
-/** Detects the protocol that starts with `bytes`. */
+/** Detects the protocol of a response that starts with `bytes`. */
 export function detectProtocol(bytes: Buffer): DetectedProtocol {
   if (bytes.subarray(0, 5).toString('latin1') === 'HTTP/') return 'http1';
   if ((bytes[0] === TLS_ALERT || bytes[0] === TLS_HANDSHAKE) && bytes[1] === 3) return 'tls';

@@ -36,7 +36,7 @@ export interface IdleProgress {
 
 /** Parameters of a measurement. */
 export interface IdleParameters {
-  /** Opens one connection, or returns the reason why it failed. */
+  /** Opens one connection, or returns the reason for the failure. */
   readonly open: () => Promise<IdleSession | string>;
   /** Longest time to measure. */
   readonly limitMs: number;
@@ -109,36 +109,36 @@ class IdleMeasurement {
     const either = Promise.race([first, inUse]);
     void this.reportUntil(either);
     const finding = await either;
-    if (typeof finding === 'string') return this.ofUsed(finding);
+    if (typeof finding === 'string') return this.outcomeOfUsed(finding);
     switch (finding.kind) {
       case 'kept':
         return { kind: 'kept', idleMs: this.parameters.limitMs };
       case 'silent': {
         const { lostMs } = finding;
         const answer = await this.used.call(this.parameters.answerTimeoutMs);
-        if (answer !== 'answered') return this.ofUsed(answer);
+        if (answer !== 'answered') return this.outcomeOfUsed(answer);
         return { kind: 'dropped', answeredMs: this.answeredMs, lostMs, how: 'silent' };
       }
       case 'ended':
-        return this.ofEnded(finding, inUse);
+        return this.outcomeOfEnded(finding, inUse);
     }
   }
 
-  private async ofEnded(
+  private async outcomeOfEnded(
     { end, wasUsed }: Extract<IdleFinding, { kind: 'ended' }>,
     inUse: Promise<'ended' | 'silent'>,
   ): Promise<IdleOutcome> {
     const share = end.afterMs * CONFIRMATION_SHARE;
     const waitMs = Math.min(Math.max(share, MIN_CONFIRMATION_MS), MAX_CONFIRMATION_MS);
     const other = await within(waitMs, inUse, undefined);
-    if (other !== undefined) return this.ofUsed(other);
+    if (other !== undefined) return this.outcomeOfUsed(other);
     // If the peer had an idle timeout, it would also have closed the connections that are still idle.
     const isReset = wasUsed && end.how !== 'goaway' && this.idle.some(({ isIdle }) => isIdle);
     if (isReset) return { kind: 'dropped', answeredMs: this.answeredMs, lostMs: end.afterMs, how: 'reset' };
     return { kind: 'closed', idleMs: end.afterMs, end };
   }
 
-  private ofUsed(how: 'ended' | 'silent'): IdleOutcome {
+  private outcomeOfUsed(how: 'ended' | 'silent'): IdleOutcome {
     const { end, idleMs: afterMs } = this.used;
     // The peer has an idle timeout that is shorter than the interval between two calls.
     if (end !== undefined && this.used.isUnused) return { kind: 'closed', idleMs: end.afterMs, end };
@@ -156,7 +156,7 @@ class IdleMeasurement {
     }
   }
 
-  /** Resolves with the first connection that ends or does not answer, or with 'kept' when all connections have answered. */
+  /** Resolves with the finding of the first connection that ends or does not answer, or with 'kept' when all connections have answered. */
   private async firstFinding(): Promise<IdleFinding> {
     const all = this.idle.map((session, index) => this.watch(session, this.ageOf(index)));
     const found = all.map((one) => one.then((finding) => finding ?? new Promise<never>(() => undefined)));

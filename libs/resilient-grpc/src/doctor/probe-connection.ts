@@ -43,8 +43,8 @@ export interface ProbedAddress {
 }
 
 /**
- * Connects to all addresses in parallel. If TLS or HTTP/2 fails for a reason other than GOAWAY, toggles TLS and tries again with half the
- * connect timeout.
+ * Connects to all addresses in parallel. If TLS or HTTP/2 fails at an address for a reason other than GOAWAY, toggles TLS and tries that
+ * address again with half the connect timeout.
  */
 export function probeAddresses(
   addresses: readonly TargetAddress[],

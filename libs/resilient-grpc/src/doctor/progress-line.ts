@@ -8,9 +8,9 @@ export class ProgressLine {
   constructor(private readonly stderr: { write(text: string): unknown }) {}
 
   readonly show = ({ elapsedMs, limitMs, idle, answeredMs }: IdleProgress): void => {
-    const answered = answeredMs === 0 ? '' : `, answered after ${duration(answeredMs)}`;
+    const lastAnswer = answeredMs === 0 ? '' : `; last answer after ${duration(answeredMs)}`;
     const elapsed = `${duration(Math.floor(elapsedMs / 1_000) * 1_000)} of ${duration(limitMs)}`;
-    this.stderr.write(`${ERASE}idle for ${elapsed}: ${counted(idle, 'connection')} left${answered}`);
+    this.stderr.write(`${ERASE}idle for ${elapsed}: ${counted(idle, 'connection')} left${lastAnswer}`);
     this.isShown = true;
   };
 

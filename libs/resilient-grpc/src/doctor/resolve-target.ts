@@ -56,7 +56,10 @@ export async function resolveTarget(
   return found.ok || found.code !== undefined ? found : { ...found, code: await causeOf(canonicalTarget, budget) };
 }
 
-/** Returns the system's error code for the name, which grpc-js does not report. */
+/**
+ * Looks up the name in `target`, and returns the system's error code, which grpc-js does not report. Returns `undefined` if the lookup
+ * succeeds, or if `target` contains no DNS name.
+ */
 async function causeOf(target: string, budget: TimeBudget): Promise<string | undefined> {
   const name = dnsNameOf(target);
   if (name === undefined) return undefined;

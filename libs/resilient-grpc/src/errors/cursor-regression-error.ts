@@ -8,7 +8,7 @@ export class CursorRegressionError extends Error {
   readonly code = StatusCode.DATA_LOSS;
 
   constructor(
-    /** Cursor of the last delivered message. */
+    /** Cursor of the last delivered message, or of a later heartbeat. */
     readonly previous: unknown,
     /** Cursor of the message that followed. */
     readonly cursor: unknown,

@@ -57,7 +57,7 @@ export function typeNameOf(typeUrl: string): string {
   return typeUrl.slice(typeUrl.lastIndexOf('/') + 1);
 }
 
-/** Returns the shape of a google.rpc type; `undefined` for any other type. */
+/** Returns the shape of a standard error detail; `undefined` for any other type. */
 export function shapeOf(typeName: string): Shape | undefined {
   return Object.hasOwn(SHAPES, typeName) ? SHAPES[typeName] : undefined;
 }

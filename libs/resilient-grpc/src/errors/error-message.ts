@@ -1,4 +1,4 @@
-/** True for an Error from any realm. Jest runs tests in a realm of their own, and errors from Node's modules belong to another one. */
+/** True if `value` is an Error, from any realm. Jest runs tests in their own realm, and errors from Node's modules belong to another. */
 export function isError(value: unknown): value is Error {
   return value instanceof Error || Object.prototype.toString.call(value) === '[object Error]';
 }

@@ -133,16 +133,16 @@ export class GrpcCallError extends Error {
   }
 
   /**
-   * Details of the google.rpc.Status that the server attached, in the server's order. Details with a google.rpc type are decoded once; all
-   * other details are bytes. They are not in `toJSON()`, because they come from the trailers.
+   * Details of the google.rpc.Status that the server attached, in the server's order. Valid details with a standard google.rpc type
+   * are decoded once; all other details are bytes. `toJSON()` omits the details, because they come from the trailers.
    */
   get statusDetails(): readonly StatusDetail[] {
     return (this.#details ??= statusDetailsOf(this.metadata));
   }
 
   /**
-   * Returns the name, the message, the path, and the client, for logs that contain only a string. The message itself has neither path nor
-   * client, like grpc-js's.
+   * Returns the name, the message, the path, and the client, for logs that contain only a string. Like grpc-js's, the message itself
+   * contains neither the path nor the client.
    */
   override toString(): string {
     const call = this.path === '' ? '' : ` [call ${this.path} of client '${this.client}']`;

@@ -1,7 +1,7 @@
 /**
  * Replaces the user and password of each URL in `text` with '***'. A password may contain '/' and '@', so everything up to the last '@' of
  * a URL is masked. A URL without an authority, such as 'consul:///me:secret@agent', has credentials only if a ':' follows its '///' before
- * the next '/' and '@'. This rule excludes the `webpack:///` URLs of stack frames, which contain '@' in package names. `file:///` and
+ * any other '/' or '@'. This rule excludes the `webpack:///` URLs of stack frames, which contain '@' in package names. `file:///` and
  * `unix:///` URLs have no credentials.
  *
  * @param isCut True if the text was truncated. A URL at the end is then masked completely if it has an authority, or a ':' in that place,

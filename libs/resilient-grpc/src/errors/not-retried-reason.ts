@@ -14,7 +14,7 @@ export type RetryRefusal =
   | 'attempts-exhausted'
   /** The deadline has passed, or would pass before the next attempt. */
   | 'deadline'
-  /** The call serves an inbound retry. Retries of both layers would multiply. */
+  /** The call serves an inbound retry, and the server may have received the request. Retries of both layers would multiply. */
   | 'retry-chain'
   /** The caller or an interceptor cancelled the call, or the inbound call that it served was cancelled. */
   | 'cancelled'
@@ -22,7 +22,7 @@ export type RetryRefusal =
   | 'draining'
   /** The call set `retry: false`. */
   | 'disabled'
-  /** The failure occurred in the client and would recur. Its cause is the message size, serialization, metadata, or an interceptor. */
+  /** The failure occurred in the client and would recur. Its cause is the options, a message, metadata, credentials, or an interceptor. */
   | 'local'
   /** The request does not fit in the retry buffers, or comes from a source that cannot be read again. */
   | 'request-not-replayable'

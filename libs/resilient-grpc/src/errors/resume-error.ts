@@ -13,7 +13,7 @@ export type ResumeFailureReason =
   /** A source without flow control emitted more messages than may be buffered for a slow reader. */
   | 'slow-reader';
 
-/** Error of a resumed stream that cannot continue. `cause` is the last failure, if there was one. */
+/** Error of a resumed stream that cannot continue. For 'poison', `cause` is the last failure; otherwise, it is absent. */
 export class ResumeError extends Error {
   override readonly name = 'ResumeError';
 

@@ -11,7 +11,7 @@ const INT64_LIMIT = 2 ** 63;
 /**
  * Returns the value of the trailer `grpc-status-details-bin`: an encoded `google.rpc.Status` (https://google.aip.dev/193). The
  * `typeUrl` of a detail may be only the type name, such as 'google.rpc.ErrorInfo'.
- * @throws TypeError if a detail does not have the shape of its type; the message contains the path of the problem
+ * @throws TypeError if a detail has no type name, or its value is not valid for its type; the message contains the path of the problem
  */
 export function statusDetailsBin(code: StatusCode, message: string, details: readonly StatusDetail[]): Buffer {
   return Buffer.concat([
@@ -37,7 +37,7 @@ function encodeAny({ typeUrl, value }: StatusDetail, path: string): Uint8Array {
 /**
  * Encodes a detail. `value` is an object with the shape of its type, in which any field may be omitted, or bytes, which
  * are returned unchanged. `path` is the location of the value, for the error.
- * @throws TypeError if the value does not have that shape, or if it is an object of an unknown type
+ * @throws TypeError if the value is neither, or if the type is unknown and the value is not bytes
  */
 function encodeDetail(typeName: string, value: unknown, path: string): Uint8Array {
   if (value instanceof Uint8Array) return value;

@@ -7,8 +7,8 @@ export interface StatusDetail {
   /** Type URL: 'type.googleapis.com/google.rpc.ErrorInfo'. To attach a detail, 'google.rpc.ErrorInfo' is enough. */
   readonly typeUrl: string;
   /**
-   * For a type of google.rpc, an object with the JSON field names; a duration is in milliseconds, and its name ends with `Ms`. For any
-   * other type or an invalid detail, the bytes.
+   * For a standard type of google.rpc, an object with the JSON field names; a duration is in milliseconds, and its name ends with `Ms`. For
+   * any other type or an invalid detail, the bytes.
    */
   readonly value: unknown;
 }
@@ -73,8 +73,9 @@ function fieldsOf(bytes: Uint8Array): ReturnType<typeof readFields> {
 }
 
 /**
- * Decodes a message to an object. Missing text, map, and repeated fields are set to empty values; other missing fields are omitted.
- * @throws Error if the bytes are not a message of that shape
+ * Decodes a message to an object. Missing text, map, and repeated fields are set to empty values; other missing fields are omitted. Ignores
+ * unknown fields and fields of another wire type.
+ * @throws Error if the bytes, or those of a nested message, are not a valid message
  */
 function decodeMessage(shape: Shape, bytes: Uint8Array): Readonly<Record<string, unknown>> {
   const message: Record<string, unknown> = {};

@@ -25,14 +25,14 @@ export interface ServingCheckOptions {
   readonly service?: string | undefined;
   /**
    * Maximum time in milliseconds, more than 0, to wait for the server's response. If no response arrives in time, the server is reported as
-   * down. Use less than the timeout of the probe. In mode 'watch', this limit applies to the first response on each connection.
+   * down. Use less than the timeout of the probe. In mode 'watch', this limit applies to the first response of each stream.
    * @defaultValue 1000
    */
   readonly timeoutMs?: number | undefined;
   /**
-   * Method of the check. 'check' makes one `Check` call each time, which wakes an idle channel. 'watch' keeps one `Watch` stream open from
-   * the first check until the application shuts down, so that later checks make no call. The stream does not wake an idle channel, and does
-   * not keep a channel from going idle.
+   * Method of the check. 'check' makes one `Check` call each time, which wakes an idle channel. 'watch' keeps one `Watch` stream open
+   * while the channel is READY, from the first check until the application shuts down, so that later checks make no call. The stream does
+   * not wake an idle channel, and does not keep a channel from going idle.
    * @defaultValue 'check'
    */
   readonly mode?: 'check' | 'watch' | undefined;

@@ -17,7 +17,8 @@ export function servingStatusOf(response: unknown): ServingStatus {
 }
 
 /**
- * Call options of a probe: no retries, no waiting for a connection, and no propagation from an inbound call, which may be the probe itself.
+ * Call options of a check: no retries, no waiting during an outage, and no propagation from an inbound call. That call may be the probe
+ * that requested the check.
  */
 export function probeOptions(timeoutMs: number) {
   return { timeoutMs, retry: false, waitForReady: false, propagate: false } as const;

@@ -47,8 +47,8 @@ export class ServingWatch {
   }
 
   /**
-   * Returns the server's last status; waits up to `timeoutMs` for the first status. Returns `undefined` if no connection is READY, because
-   * then no server was checked.
+   * Returns the result of the latest Watch; waits up to `timeoutMs` if the Watch has no result yet. Returns `undefined` if no connection is
+   * READY, because then no server was checked.
    */
   async status(timeoutMs: number): Promise<ServingAnswer | undefined> {
     if (this.answer === undefined && this.isReady) await this.firstAnswer(timeoutMs);

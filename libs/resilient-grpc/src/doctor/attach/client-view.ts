@@ -15,7 +15,7 @@ export interface ClientView {
   takeWhole(snapshot: GrpcClientSnapshot): void;
   /** @param at time of the snapshot in milliseconds since 1970, by the clock of the application */
   take(snapshot: GrpcClientSnapshot, at: number): void;
-  /** Current rate of a counter per second; `undefined` before the second snapshot. */
+  /** Returns the current rate of a counter per second; `undefined` before the second snapshot. */
   rateNow(counter: 'started' | 'failed'): number | undefined;
   assess(now: number): Assessment;
 }
@@ -23,7 +23,7 @@ export interface ClientView {
 /** Fields of each sample of a client. Rates are computed from the samples. */
 const FIELDS = ['at', 'started', 'succeeded', 'failed', 'waiting'];
 
-/** The module of the dashboard page that assesses clients. The terminal uses it to show the same words as the page. */
+/** The dashboard page's module for the assessment of clients. The terminal uses this module to show the same words as the page. */
 const PAGE_MODULE = new URL('../../../assets/dashboard/client-state.js', import.meta.url);
 
 /** Loads the function that creates the state of a client. */

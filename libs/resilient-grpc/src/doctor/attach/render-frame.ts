@@ -14,7 +14,7 @@ export interface Frame {
   readonly accepting: boolean;
   readonly clients: readonly ClientView[];
   readonly servers: readonly Serialized<DashboardServer>[];
-  /** Reason why the data is old, and its age in milliseconds; `undefined` if it is current. */
+  /** Reason why the data is old, and the data's age in milliseconds; `undefined` if the data is current. */
   readonly lost?: { readonly message: string; readonly ageMs: number } | undefined;
 }
 
@@ -254,7 +254,7 @@ function row(cells: readonly Cell[], columns: number, paint: Paint): string {
   return painted.join('');
 }
 
-/** Returns the width of the first column if the others have these widths, each preceded by a space. */
+/** Returns the width of the first column, at least 8, if the others have these widths, each preceded by a space. */
 function nameWidthOf(columns: number, ...others: readonly number[]): number {
   return Math.max(
     8,

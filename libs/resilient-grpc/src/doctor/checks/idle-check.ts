@@ -24,7 +24,7 @@ export function idleCheck(outcome: IdleOutcome, limitMs: number): CheckResult {
       return result(...droppedVerdict(outcome));
     case 'ended-in-use': {
       const { afterMs, end } = outcome;
-      const message = `a connection in use was closed after ${duration(afterMs)} (${how(end)})`;
+      const message = `a connection in use was closed after ${duration(afterMs)} (${describeEnd(end)})`;
       const remedy = `the cause is a maximum connection age or a restart, not an idle timeout; measure a shorter time: --idle ${seconds(afterMs * SAFE_SHARE)}`;
       return result('warning', message, remedy);
     }
@@ -38,7 +38,7 @@ export function idleCheck(outcome: IdleOutcome, limitMs: number): CheckResult {
 }
 
 function closedVerdict({ idleMs, end }: Extract<IdleOutcome, { kind: 'closed' }>): Verdict {
-  const message = `idle connections are closed after ${duration(idleMs)} (${how(end)})`;
+  const message = `idle connections are closed after ${duration(idleMs)} (${describeEnd(end)})`;
   if (end.how === 'goaway') return ['ok', `${message}; this loses no call, and the next call opens a connection`];
   if (CLIENT_IDLE_TIMEOUT_MS <= idleMs * SAFE_SHARE) return ['ok', `${message}; ${CLIENT_CLOSES_FIRST}`];
   const cause = 'a call sent as the connection closes is lost, because the peer sends no GOAWAY';
@@ -97,7 +97,7 @@ function seconds(ms: number): string {
   return `${String(rounded(ms) / 1_000)}s`;
 }
 
-function how({ how: ended, details }: PeerEnd): string {
+function describeEnd({ how: ended, details }: PeerEnd): string {
   const name = { goaway: 'GOAWAY', fin: 'TCP FIN without GOAWAY', rst: 'TCP RST' }[ended];
   return details === undefined ? name : `${name}: ${details}`;
 }

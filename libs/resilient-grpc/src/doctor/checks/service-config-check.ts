@@ -65,7 +65,7 @@ export function serviceConfigCheck(
   const unknown = parsed.ok && known !== undefined ? unknownNames(file, parsed.config, known) : [];
   const message = `${file} is valid${known === undefined ? '' : `; its names were compared with ${known.from}`}`;
   if (unknown.length === 0) return result('ok', message);
-  const remedy = 'fix the names; entries for unknown services and methods apply to no call';
+  const remedy = 'fix these entries; an entry for an unknown service or method applies to no call';
   return result('warning', message, remedy, unknown);
 }
 

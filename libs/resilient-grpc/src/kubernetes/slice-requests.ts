@@ -44,7 +44,8 @@ export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, n
 }
 
 /**
- * Checks both permissions that a watch needs: lists a service's EndpointSlices, then opens a watch and closes it immediately.
+ * Checks both permissions that a watch needs: lists a service's EndpointSlices, then opens a watch and closes it immediately. Returns the
+ * listed EndpointSlices.
  *
  * @throws ApiServerError if the API server rejects a request
  */

@@ -255,7 +255,7 @@ export class ClientRegistry extends GrpcClients {
     this.open = false;
   }
 
-  /** In all clients, ends calls with the `onDrain` 'complete' or 'fail'. Calls with the `onDrain` 'finish' continue, and can still start. */
+  /** In all clients, ends calls with the `onDrain` 'complete' or 'fail'. Calls with 'finish' continue, and can still start. */
   async endStreams(): Promise<void> {
     await Promise.all([...this.entries.values()].map(({ client }) => client.endStreams()));
   }
@@ -365,7 +365,7 @@ function differenceProblems(known: Defined, { definition, settings }: Defined): 
   );
   if (differences.length === 0) return [];
   const places = `at ${known.definition.callSite} and at ${definition.callSite}`;
-  const message = `defined twice, ${places}, with different ${differences.join(', ')}; define it once and import that module (or set isGlobal: true), or rename one of them`;
+  const message = `defined twice, ${places}, with different ${differences.join(', ')}; define it in one module and import that module (or set isGlobal: true), or rename one of them`;
   return [{ path: definition.path, message }];
 }
 

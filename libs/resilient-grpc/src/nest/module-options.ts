@@ -76,7 +76,10 @@ export type NestGrpcClientOptions = { readonly name: string | symbol } & (
 /** Options of a client: its name, its contract, and its settings. */
 export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContract & GrpcClientSettings;
 
-/** Options of a client whose settings come from a factory. Name and contract are static, so that the client's services can be injected. */
+/**
+ * Options of a client whose settings come from a factory, a class, or an existing provider. Name and contract are static, so that the
+ * client's services can be injected.
+ */
 export type GrpcClientAsyncOptions = { readonly name: string | symbol } & GrpcContract &
   AsyncOptions<GrpcClientSettings>;
 

@@ -97,7 +97,9 @@ describe('doctor for a kubernetes target', () => {
     const without = await doctor([TARGET], { env: { KUBECONFIG: '', HOME: '/nonexistent' } });
     expect(without.of('kubernetes')).toMatchObject({
       status: 'failed',
-      message: expect.stringContaining('expected a Kubernetes configuration, got none; run in a pod'),
+      message: expect.stringContaining(
+        'expected a Kubernetes configuration with a current context, got none; run in a pod',
+      ),
     });
   });
 

@@ -62,13 +62,13 @@ export class ApiServer {
     }
   }
 
-  /** Returns the JSON response from the API server. */
+  /** Returns the parsed JSON response from the API server. @throws ApiServerError if the API server rejects the request */
   async get(path: string, signal: AbortSignal): Promise<unknown> {
     return JSON.parse(await textOf(await this.open(path, signal), Infinity)) as unknown;
   }
 
   /**
-   * Opens a watch, and calls `onEvent` with each event until the API server ends the watch. The watch does not keep the process running.
+   * Opens a watch, and calls `onEvent` with each event until the watch ends. An open watch does not keep the process running.
    *
    * @param silentMs ends the watch if no byte was received for this many milliseconds
    * @throws ApiServerError if the API server rejects the request
@@ -161,7 +161,7 @@ function serverOf(config: KubeConfig): string {
   if (cluster === null || cluster.server === DEFAULT_SERVER)
     throw wrong(
       'kubeconfig',
-      'expected a Kubernetes configuration, got none; run in a pod with a service account, or set KUBECONFIG',
+      'expected a Kubernetes configuration with a current context, got none; run in a pod with a service account, or set KUBECONFIG',
     );
   return cluster.server;
 }

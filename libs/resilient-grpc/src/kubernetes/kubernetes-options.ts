@@ -9,7 +9,7 @@ export interface KubernetesResolverOptions {
   readonly context?: string | undefined;
   /**
    * Namespace for targets without one, such as `kubernetes:///orders:50051`.
-   * @defaultValue the pod's own namespace, or that of the context, or else 'default'
+   * @defaultValue the namespace of the context, or that of the pod if its service account is used, or else 'default'
    */
   readonly namespace?: string | undefined;
   /**

@@ -48,7 +48,10 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
       this.receiver = receiver instanceof WatchReceiver ? receiver : undefined;
     }
 
-    /** Called by grpc-js for the first call, for the first call after an idle period, and whenever a connection ends. */
+    /**
+     * Called for the first call, for the first call after an idle period, and whenever the balancer requests a lookup, for example after a
+     * connection has ended.
+     */
     updateResolution(): void {
       if (this.unsubscribe !== undefined) {
         if (this.result !== undefined) this.reportLater();
@@ -100,7 +103,8 @@ export function kubernetesResolverClass(dependencies: ResolverDependencies): Res
       const { namespace = dependencies.namespace } = this.target;
       const note = selection.found ? '' : missingEndpoints(selection, this.target, namespace);
       const text = JSON.stringify([endpoints, note]);
-      // Unchanged endpoints are not reported again, because grpc-js recreates the children of its balancer for each report.
+      // A change of the watch that leaves the endpoints unchanged is not reported, because grpc-js recreates the children of its balancer
+      // for each report.
       if (text === this.known) return;
       this.known = text;
       this.result = [{ ok: true, value: endpoints }, {}, null, note];

@@ -7,7 +7,7 @@ export interface KubernetesTarget {
   /** Namespace of the service; `undefined` if the target names no namespace. */
   readonly namespace: string | undefined;
   readonly port: PortSelector;
-  /** The host and the port number as written, for `:authority` and the name in the certificate. */
+  /** The host as written, with the port only if it is a number. Used for `:authority` and to check the name in the certificate. */
   readonly authority: string;
 }
 

@@ -1,9 +1,9 @@
 const NAME = 'grpc-endpoints';
 
 /**
- * Returns a command that grants the permission to watch. `message` is the error message from the API server, which names the user:
- * 'endpointslices.discovery.k8s.io is forbidden: User "system:serviceaccount:shop:gateway" cannot list resource …'. The manifest is JSON,
- * because an error message has only one line.
+ * Returns a command that grants the permissions to list and watch EndpointSlices. `message` is the error message from the API server and
+ * names the user: 'endpointslices.discovery.k8s.io is forbidden: User "system:serviceaccount:shop:gateway" cannot list resource …'. The
+ * manifest is JSON, because the remedy must fit on one line.
  */
 export function permissionRemedy(message: string, namespace: string): string {
   const user = /User "([^"]+)"/.exec(message)?.[1] ?? 'system:serviceaccount:default:default';

@@ -10,7 +10,7 @@ export interface WatchState {
   readonly state: 'listing' | 'watching' | 'failing';
   /** Start of `state`. */
   readonly since: number;
-  /** All slices of the service; `undefined` if they are unknown. Also present while requests are failing. */
+  /** All slices of the service; `undefined` if they are unknown. Known slices are kept while requests are failing. */
   readonly slices: readonly EndpointSlice[] | undefined;
   /** Time of the last list or change; `undefined` before the first list. */
   readonly changedAt: number | undefined;
@@ -52,7 +52,7 @@ interface WatchEvent {
 
 /**
  * Lists and watches the EndpointSlices of one service while there are listeners. All channels to the service share one watch. After an
- * error, the last slices stay in use, and the watch resumes from the last resource version.
+ * error, the last slices stay in use, and the watch resumes from the last resource version or, after 410 Gone, from a new list.
  *
  * The official client library provides the configuration and the credentials. Its `ListWatch` is not used, because it stops at the first
  * error, restarts without a delay if the server ends each watch immediately, and requests no bookmarks. Its `Watch` discards the body of an
@@ -155,7 +155,7 @@ export class ServiceWatch {
   }
 
   private async list(signal: AbortSignal): Promise<void> {
-    // A list of version 0 comes from the cache of the API server, which may be as outdated as an expired watch.
+    // A list of version 0 comes from the API server's cache, which may be as outdated as an expired watch.
     const url = slicesPath(this.name, this.isExpired ? {} : { resourceVersion: '0' });
     const { metadata, items } = (await this.dependencies.server.get(url, signal)) as SliceList;
     this.slices = new Map((items ?? []).map((slice) => [slice.metadata?.name ?? '', slice]));

@@ -44,7 +44,8 @@ export function requestFailure(error: unknown, server: Pick<ApiServer, 'url'>, n
 }
 
 /**
- * Checks both permissions that a watch needs: lists a service's EndpointSlices, then opens a watch and closes it immediately.
+ * Checks both permissions that a watch needs: lists a service's EndpointSlices, then opens a watch and closes it immediately. Returns the
+ * listed EndpointSlices.
  *
  * @throws ApiServerError if the API server rejects a request
  */
@@ -55,7 +56,7 @@ export async function inspectSlices(
 ): Promise<readonly EndpointSlice[]> {
   const { metadata, items } = (await server.get(slicesPath(name, {}), signal)) as SliceList;
   const { resourceVersion = '' } = metadata ?? {};
-  // The API server ends the watch after one second.
+  // The API server ends the watch after one second at the latest.
   const path = slicesPath(name, { watch: 'true', resourceVersion, timeoutSeconds: '1' });
   const opened = new AbortController();
   const end = (): void => {

@@ -84,7 +84,7 @@ function rewritten(client: ObjectLiteralExpression, write: (writer: ClientWriter
   }
 }
 
-/** Returns the object that the factory of an async client returns; `undefined` if it is not a single object literal. */
+/** Returns the object literal that the factory of an async client returns; `undefined` if the factory returns anything else. */
 function returnedObject(client: ObjectLiteralExpression): ObjectLiteralExpression | undefined {
   const returned = returnedBy(factoryOf(client));
   const object = returned === undefined ? undefined : unwrapped(returned);
@@ -160,7 +160,7 @@ class ClientWriter {
     return client.compilerNode.properties.hasTrailingComma ? text : text.replace(/,(\s*)\}$/, '$1}');
   }
 
-  /** True for a client with a spread of Nest's options, such as `...shared`, that `forFeature` accepts unchanged. */
+  /** True if the client spreads Nest's options, such as `...shared`, and `forFeature` accepts the client unchanged. */
   private isAcceptedAsIs(client: ObjectLiteralExpression): boolean {
     if (!client.getProperties().some(Node.isSpreadAssignment)) return false;
     const keys = keysOf(client);
@@ -195,7 +195,7 @@ class ClientWriter {
       ...this.contractEdits(name, contract, isOnLines(client)),
       { start: inner.getStart(), end: inner.getEnd(), text },
     ];
-    // The type would be Nest's; TypeScript infers the correct one.
+    // The declared return type is Nest's. Without it, TypeScript infers the correct type.
     const type = factory.getReturnTypeNode();
     if (type !== undefined) {
       const colon = this.source.lastIndexOf(':', type.getStart());
@@ -225,7 +225,7 @@ class ClientWriter {
     ];
   }
 
-  /** Replaces a property and its comma with properties that each end with a comma. */
+  /** Returns the edit that replaces a property and its comma with `text`, in which each property ends with a comma. */
   private instead(property: Node, text: string): TextEdit {
     const start = property.getStart();
     if (text === '') return removal(this.source, start, property.getEnd());
@@ -317,7 +317,7 @@ class ClientWriter {
     return { edit, isUrl: name === 'url' };
   }
 
-  /** Returns the properties that replace a spread of the options of a client, such as `...shared`. */
+  /** Returns the properties that replace a spread of `transport` and `options` in a client, such as `...shared`. */
   private spreadClient(expression: Expression, property: Node, place: Place): string {
     const text = expression.getText();
     const keys = keysOf(expression);
@@ -403,7 +403,7 @@ class ClientWriter {
     return name === 'protoLoader' && isDefaultLoader(value);
   }
 
-  /** Throws if a part of the contract depends on the arguments of the factory, because the contract moves out of the factory. */
+  /** Throws if a part of the contract uses a parameter or variable of the factory, because the contract moves out of the factory. */
   private checkOutside(part: Node, { factory }: Place): void {
     if (factory === undefined) return;
     const isInside = (node: Node, outer: Node) => node === outer || node.getAncestors().includes(outer);

@@ -95,7 +95,7 @@ export function keysOf(expression: Node): ReadonlyMap<string, Node | undefined> 
   return keys;
 }
 
-/** Returns the keys of the object in the property `name` of an object. */
+/** Returns the keys of the object in the property `name` of `expression`; `undefined` if the keys are not known before the program runs. */
 export function keysOfProperty(expression: Node, name: string): ReturnType<typeof keysOf> {
   const object = constantObject(expression);
   const value = object === undefined ? undefined : valueOf(object.literal, name);

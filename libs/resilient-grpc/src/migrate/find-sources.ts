@@ -12,7 +12,7 @@ export interface SourceGroup {
 export interface Sources {
   readonly groups: readonly SourceGroup[];
   readonly all: readonly string[];
-  /** Files with clients, but without a tsconfig.json in their folder or above it. */
+  /** Files that may define gRPC clients, but have no tsconfig.json in their folder or above it. */
   readonly withoutConfig: readonly string[];
 }
 

@@ -2,7 +2,7 @@ import { Node, SyntaxKind, ts, type BinaryExpression, type CallExpression, type 
 import { constantOf, keysOf, unwrapped } from './constants.js';
 
 /**
- * True if a string, such as a `url`, can be `undefined`, null, or the empty string. Nest's client would then use its default. A value of
+ * True if a value, such as a `url`, can be `undefined`, null, or the empty string. Nest's client would then use its default. A value of
  * type `string` is assumed not to be empty.
  */
 export function isMaybeEmpty(value: Node): boolean {
@@ -25,7 +25,7 @@ export function isPropertyMaybeEmpty(type: Type | undefined, name: string, locat
   return isTypeMaybeEmpty(property.getTypeAtLocation(location), location);
 }
 
-/** Returns the result for an operator; `undefined` if only the type of the operation is known. */
+/** Returns the result for `+`, `||`, and `??`; `undefined` for other operators. */
 function isOperationMaybeEmpty(operation: BinaryExpression): boolean | undefined {
   switch (operation.getOperatorToken().getKind()) {
     case SyntaxKind.PlusToken:
@@ -39,7 +39,7 @@ function isOperationMaybeEmpty(operation: BinaryExpression): boolean | undefined
 }
 
 /**
- * Returns the result for a call to Nest's ConfigService, whose type is often `any`; `undefined` for `get` without a default value, and for
+ * Returns the result for `getOrThrow(…)` and `get('KEY', default)` of Nest's ConfigService, whose types are often `any`; `undefined` for
  * other calls.
  */
 function isCallMaybeEmpty(call: CallExpression): boolean | undefined {

@@ -73,7 +73,7 @@ export function findRegistrations(file: SourceFile): FileRegistrations {
   return { registrations, manual };
 }
 
-/** Returns the name under which Nest exports the symbol of an identifier; `undefined` if it is not imported from Nest. */
+/** Returns the name under which Nest exports the symbol of an identifier; `undefined` if the symbol is not imported from Nest. */
 function importedName(node: Node): string | undefined {
   if (Node.isPropertyAccessExpression(node)) {
     const [declaration] = node.getExpression().getSymbol()?.getDeclarations() ?? [];
@@ -302,7 +302,7 @@ function elementRemoval(source: string, element: Node): TextEdit {
   return removal(source, start, element.getEnd());
 }
 
-/** Returns the edits to `exports: [ClientsModule]` in the modules whose clients move. */
+/** Returns the edits to `exports: [ClientsModule]` in modules whose clients move, and a step for each module whose clients are unknown. */
 export function exportEdits(
   file: SourceFile,
   moved: readonly Registration[],

@@ -39,7 +39,7 @@ export function removal(text: string, start: number, end: number): TextEdit {
   return { start, end: comma + spaces, text: '' };
 }
 
-/** Returns the position after the comma that follows `position`, or `position` if there is no comma. A comment may precede the comma. */
+/** Returns the position after the comma that follows `position`, or `position` if no comma follows. Block comments may precede it. */
 export function afterComma(text: string, position: number): number {
   return position + (/^(?:\s|\/\*(?:(?!\*\/)[^])*\*\/)*,/.exec(text.slice(position))?.[0].length ?? 0);
 }
@@ -55,7 +55,7 @@ export function indentAt(text: string, position: number): string {
   return /^[ \t]*/.exec(text.slice(lineStart(text, position)))?.[0] ?? '';
 }
 
-/** Changes the indentation of all lines except the first from `from` to `to`. */
+/** Changes the indentation from `from` to `to` in all lines except the first. */
 export function reindent(text: string, from: string, to: string): string {
   // Spaces inside a template literal are part of its value.
   if (from === to || text.includes('`')) return text;

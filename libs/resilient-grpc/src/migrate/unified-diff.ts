@@ -8,7 +8,7 @@ interface Line {
 
 /**
  * Returns the differences between two texts that end with a line break, in the format of `diff -u`, which `git apply` accepts. Implemented
- * here, because a package for it would become a dependency of the library.
+ * here, because a package for this format would become a dependency of the library.
  */
 export function unifiedDiff(path: string, before: string, after: string): string {
   const lines = linesOf(split(before), split(after));

@@ -8,7 +8,7 @@ import { clientLabel } from './grpc-tokens.js';
 import { flattenNestOptions, withDefaultUrl, withoutServerOptions } from './nest-grpc-options.js';
 import { SOURCE_KEYS, asyncSourceProblems } from './module-options.validation.js';
 
-/** Static part of a client, as defined by forFeature() or create(). */
+/** Static part of a client, as defined by forFeature(), forFeatureAsync(), or create(). */
 export interface ClientDefinition {
   readonly name: string | symbol;
   /** Readable name. */
@@ -22,7 +22,7 @@ export interface ClientDefinition {
   readonly settings: Readonly<Record<string, unknown>> | undefined;
   /**
    * The options object as given. Modules that share this object share the definition, even if its factory returns different settings for
-   * each.
+   * each module.
    */
   readonly source: object;
   /** 'file:line' of the call that defined the client. */
@@ -36,7 +36,7 @@ type Defined =
   | { readonly ok: true; readonly definitions: readonly ClientDefinition[] }
   | { readonly ok: false; readonly problems: readonly ConfigurationProblem[] };
 
-/** Defines the clients of one forFeature() or create() call, or returns every problem if a definition is invalid. */
+/** Defines the clients of one forFeature(), forFeatureAsync(), or create() call, or returns every problem if a definition is invalid. */
 export function defineClients(clients: unknown, kind: 'sync' | 'async', callSite: string): Defined {
   try {
     return defineReadable(clients, kind, callSite);
@@ -108,7 +108,7 @@ function sourceProblems(
   ];
 }
 
-/** Copies the options of one client to plain data. Returns `undefined` and adds a problem if they cannot be read or have no name. */
+/** Copies the options of one client to plain data. Returns `undefined` and adds problems if they cannot be read or have no valid name. */
 function namedOptions(
   client: unknown,
   index: number,
@@ -140,7 +140,7 @@ function namedOptions(
     // The checked name is kept, because a getter can return a different name later.
     return { ...withoutServerOptions(options), name };
   }
-  const expected = `expected a string of 1 to ${String(MAX_NAME_LENGTH)} characters or a symbol`;
+  const expected = `expected a symbol or a string of 1 to ${String(MAX_NAME_LENGTH)} characters`;
   problems.push({ path: `${path}.name`, message: `${expected}, got ${describeValue(name)}; write name: 'orders'` });
   return undefined;
 }

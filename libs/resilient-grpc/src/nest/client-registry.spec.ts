@@ -123,7 +123,7 @@ describe('client name', () => {
     expect(problem).toContain('url ("shop:50051" and "shop:2")');
     expect(problem).toContain('timeoutMs (nothing and 5)');
     expect(problem).toContain('package (nothing and "shop.v1")');
-    expect(problem).toContain('define it once and import that module');
+    expect(problem).toContain('define it in one module and import that module');
   });
 
   it('hides secrets in the differences of two client definitions', async () => {

@@ -255,7 +255,7 @@ export class ClientRegistry extends GrpcClients {
     this.open = false;
   }
 
-  /** Ends all calls whose `onDrain` is 'complete' or 'fail', in all clients. All other calls continue, and new calls can start. */
+  /** In all clients, ends calls with the `onDrain` 'complete' or 'fail'. Calls with 'finish' continue, and can still start. */
   async endStreams(): Promise<void> {
     await Promise.all([...this.entries.values()].map(({ client }) => client.endStreams()));
   }
@@ -331,7 +331,7 @@ export class ClientRegistry extends GrpcClients {
     throw new Error(`Cannot create gRPC client '${label}': the application failed to start or is shutting down`);
   }
 
-  /** Rejects with the problems of all failures in the same turn of the event loop, so that one failed startup reports all of them. */
+  /** Rejects with the problems of all failures that occur in one turn of the event loop, so that a failed startup reports all of them. */
   private async fail(problems: readonly ConfigurationProblem[]): Promise<never> {
     const all = (this.pending ??= []);
     // A problem with grpc-js is the same for each client; list it once.
@@ -365,7 +365,7 @@ function differenceProblems(known: Defined, { definition, settings }: Defined): 
   );
   if (differences.length === 0) return [];
   const places = `at ${known.definition.callSite} and at ${definition.callSite}`;
-  const message = `defined twice, ${places}, with different ${differences.join(', ')}; define it once and import that module (or set isGlobal: true), or rename one of them`;
+  const message = `defined twice, ${places}, with different ${differences.join(', ')}; define it in one module and import that module (or set isGlobal: true), or rename one of them`;
   return [{ path: definition.path, message }];
 }
 

@@ -8,7 +8,7 @@ const LEVELS: Readonly<Record<GrpcJsLogLevel, LogLevel>> = { error: 'error', inf
 /** The part of a trace before its text: time, version, process ID, and tracer. Nest's logger adds the time and the process ID itself. */
 const TRACE_HEAD = /^\S+ \| v\S+ \d+ \| (\w+) \| /;
 
-/** Maximum length of a line. Traces contain the headers and the service config. */
+/** Maximum length of a line in characters. Traces contain the headers and the service config. */
 const MAX_LENGTH = 1_000;
 
 /** Writes the log of grpc-js to Nest's logger, one line per entry. Returns a function that stops the redirection. */

@@ -4,7 +4,7 @@ import { recordInjection } from './misspelled-injections.js';
 
 /**
  * Injects a client, a `ResilientGrpcClient`, by its name. A misspelled name makes startup fail with a `GrpcConfigurationError` that
- * suggests the closest one.
+ * suggests the closest name.
  */
 export function InjectGrpcClient(client: string | symbol): PropertyDecorator & ParameterDecorator {
   const token = getGrpcClientToken(client);

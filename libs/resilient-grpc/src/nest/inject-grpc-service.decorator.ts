@@ -3,8 +3,8 @@ import { getGrpcServiceToken } from './grpc-tokens.js';
 import { recordInjection } from './misspelled-injections.js';
 
 /**
- * Injects a service of a client, a `Resilient<OrdersClient>`, by its short name 'Orders' or its full name 'orders.v1.Orders'. A misspelled
- * name makes startup fail with a `GrpcConfigurationError` that suggests the closest one, or lists the services.
+ * Injects a client's service, such as a `Resilient<OrdersClient>`, by its short name 'Orders' or its full name 'orders.v1.Orders'. A
+ * misspelled name makes startup fail with a `GrpcConfigurationError` that suggests the closest name, or lists the services.
  */
 export function InjectGrpcService(client: string | symbol, service: string): PropertyDecorator & ParameterDecorator {
   const token = getGrpcServiceToken(client, service);

@@ -71,7 +71,7 @@ function misspelled(): ReadonlyMap<InjectionToken, GrpcConfigurationError> {
   return errors;
 }
 
-/** Returns the error of a misspelled injection; `undefined` if it is correct, or unrelated to the defined clients. */
+/** Returns the error if an injection is misspelled; `undefined` if it is correct, or unrelated to the defined clients. */
 function injectionError({ client, service, place }: Injection): GrpcConfigurationError | undefined {
   const services = defined.get(client);
   if (services === undefined) {

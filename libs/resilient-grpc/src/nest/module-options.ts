@@ -52,7 +52,7 @@ export function resolveDrain({ timeoutMs, readinessDelayMs }: DrainOptions = {})
 /**
  * Options of a client in Nest's form: `name`, `GrpcOptions` or the keys of their `options`, and further settings. If the `url` of
  * `GrpcOptions` is missing or empty, the client connects to Nest's default, `'localhost:5000'`. Options that only a server uses are
- * ignored. A constant of the type `ClientOptions` is accepted, too; startup fails if its transport is not gRPC.
+ * ignored. A constant of the type `ClientOptions` is accepted, too; `forFeature` and `create` throw if its transport is not gRPC.
  */
 export type NestGrpcClientOptions = { readonly name: string | symbol } & (
   | GrpcOptions
@@ -76,7 +76,10 @@ export type NestGrpcClientOptions = { readonly name: string | symbol } & (
 /** Options of a client: its name, its contract, and its settings. */
 export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContract & GrpcClientSettings;
 
-/** Options of a client whose settings come from a factory. Name and contract are static, so that the client's services can be injected. */
+/**
+ * Options of a client whose settings come from a factory, a class, or an existing provider. Name and contract are static, so that the
+ * client's services can be injected.
+ */
 export type GrpcClientAsyncOptions = { readonly name: string | symbol } & GrpcContract &
   AsyncOptions<GrpcClientSettings>;
 

@@ -28,7 +28,7 @@ const rootSchema = object(
     timeoutMs: 'move it to defaults: { timeoutMs }',
     interceptors: 'move it to defaults: { interceptors }',
     metadata: 'move it to defaults: { metadata }',
-    isGlobal: 'forRoot is always global; remove it',
+    isGlobal: 'remove it, because forRoot is always global',
   },
 );
 

@@ -51,7 +51,7 @@ export function withDefaultUrl({ options, isNested }: Flattened): Readonly<Recor
   return isNested && !options['url'] ? { ...options, url: DEFAULT_URL } : options;
 }
 
-/** Nest options that only a server uses, or that grpc-js ignores on clients. Nest's client ignores them, too. */
+/** Nest options that only a server uses, or that grpc-js ignores on clients. They have no effect on Nest's client, either. */
 const IGNORED_BY_CLIENTS: readonly string[] = ['gracefulShutdown', 'onLoadPackageDefinition', 'maxMetadataSize'];
 const IGNORED_KEEPALIVE =
   /^http2(?:MaxPingsWithoutData|MinTimeBetweenPingsMs|MinPingIntervalWithoutDataMs|MaxPingStrikes)$/;

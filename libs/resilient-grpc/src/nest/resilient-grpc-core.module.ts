@@ -69,7 +69,7 @@ function captureInbound(request: HttpRequest, response: HttpResponse, next: () =
   runInbound(new HttpInboundCall(request, response, systemClock), next);
 }
 
-/** Creates a client whose events are logged by `logger` until it is closed. */
+/** Creates a client whose events are logged by `logger` until the client is closed. */
 function createLoggedClient(
   settings: ResolvedClientSettings,
   logger: LibraryLogger,

@@ -81,7 +81,7 @@ export class ResilientGrpcModule {
   /**
    * Defines clients, and exports them and their services to importing modules (`isGlobal`: to all modules). Nest's `GrpcOptions` are
    * accepted next to `name`. Invalid settings make startup fail.
-   * @throws GrpcConfigurationError if a contract cannot be loaded, or a name is missing or defined twice.
+   * @throws GrpcConfigurationError if a contract cannot be loaded, a transport is not gRPC, or a name is invalid or defined twice.
    */
   static forFeature(
     clients: readonly (NestGrpcClientOptions | GrpcClientOptions)[],

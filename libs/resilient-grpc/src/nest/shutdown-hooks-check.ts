@@ -20,7 +20,7 @@ export function signalHandling(): SignalHandling {
   };
 }
 
-/** Warns one second after the start of the application, except in tests, if signals do not shut it down. */
+/** Warns one second after startup, except in tests, if there are gRPC clients or servers, but no listener for SIGTERM or SIGINT. */
 export class ShutdownHooksCheck {
   private timer: Timer | undefined;
 

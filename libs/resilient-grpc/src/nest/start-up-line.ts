@@ -52,7 +52,7 @@ function describeWait(settings: ResolvedClientSettings): string {
   return listed.length === 0 ? usual : `${usual} (${listed.join('; ')})`;
 }
 
-/** Returns the names of the methods, grouped by the result of `keyOf`. Omits methods for which it returns `undefined`. */
+/** Returns the names of the methods, grouped by the result of `keyOf`. Omits methods for which `keyOf` returns `undefined`. */
 function methodsBy(
   { services, policies }: ResolvedClientSettings,
   keyOf: (policy: ResolvedMethodPolicy) => string | undefined,

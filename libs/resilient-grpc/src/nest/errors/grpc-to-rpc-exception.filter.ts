@@ -27,7 +27,7 @@ export interface GrpcToRpcOptions {
   /**
    * Upstream status codes that are forwarded to callers of this service, with message and details; for example, 'NOT_FOUND' if this service
    * exposes resources of an upstream. For INTERNAL, UNKNOWN, and DATA_LOSS, and for a status that the upstream's application did not send,
-   * only the code is forwarded.
+   * the code is forwarded without message and details.
    * @defaultValue []
    */
   readonly relay?: readonly Exclude<StatusName, 'OK'>[] | undefined;
@@ -45,9 +45,9 @@ const optionsSchema = object(
 );
 
 /**
- * Maps the failure of a call to the status that the caller of a microservice receives, over gRPC or another transport. Register it with `{
- * provide: APP_FILTER, useFactory: () => new GrpcToRpcExceptionFilter({ relay: ['NOT_FOUND'] }) }`, or `@UseFilters` on a controller.
- * Everywhere else, Nest's default handling applies.
+ * Maps the failure of a call to the status that the caller of a microservice receives, over gRPC or another transport. Register it with
+ * `{ provide: APP_FILTER, useFactory: () => new GrpcToRpcExceptionFilter({ relay: ['NOT_FOUND'] }) }`, or `@UseFilters` on a controller.
+ * Outside microservices, Nest's default handling applies.
  */
 @Injectable()
 @Catch(GrpcCallError, ResumeError)

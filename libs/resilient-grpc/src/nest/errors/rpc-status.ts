@@ -36,11 +36,11 @@ const FAULT_CODES: ReadonlySet<StatusName> = new Set(['INTERNAL', 'UNKNOWN', 'DA
 const PASS_THROUGH_CODES: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'RESOURCE_EXHAUSTED']);
 
 /**
- * Returns the status that the caller receives for a failed upstream call. The upstream's status is relayed if `relay` lists its code; for a
- * fault, only the code is relayed. Otherwise, the caller receives the codes UNAVAILABLE, DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED
- * unchanged, because they apply to this service, too. CANCELLED is also unchanged if the call was cancelled on this side. For all other
- * codes, the caller receives INTERNAL. For example, an upstream's NOT_FOUND or UNAUTHENTICATED describes the request of this service to the
- * upstream, not the caller's request to this service.
+ * Returns the status that the caller receives for a failed upstream call. The upstream's status is relayed if `relay` lists its code. For a
+ * fault, and for a status that the upstream's application did not send, the code is relayed without message and details. Some codes are
+ * unchanged even if `relay` does not list them: UNAVAILABLE, DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED, because they apply to this service,
+ * too, and CANCELLED if the call was cancelled on this side. For all other codes, the caller receives INTERNAL. For example, an upstream's
+ * NOT_FOUND or UNAUTHENTICATED describes the request of this service to the upstream, not the caller's request to this service.
  */
 export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>): RpcStatus {
   const { retryAfterMs } = error;

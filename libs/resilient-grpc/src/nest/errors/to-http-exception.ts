@@ -57,7 +57,7 @@ export interface GrpcHttpBody {
   readonly statusCode: number;
   /** The upstream's message if its code describes the request, otherwise the standard text of the HTTP status. */
   readonly message: string;
-  /** Standard text of the HTTP status, if `message` is different. */
+  /** Standard text of the HTTP status; present only if `message` is the upstream's message. */
   readonly error?: string;
   /** Name of the gRPC status; HTTP 400, 409, and 500 each represent several gRPC statuses. */
   readonly code: StatusName;

@@ -7,7 +7,7 @@ export class InboundWatch {
 
   constructor(private readonly warn: (message: string) => void) {}
 
-  /** Records an outgoing call that should be bound to an inbound call; `found` is true if there was one. */
+  /** Records an outgoing call that should be bound to an inbound call; `found` is true if an inbound call was found. */
   readonly note = (found: boolean): void => {
     if (this.settled) return;
     if (!found) this.missing += 1;

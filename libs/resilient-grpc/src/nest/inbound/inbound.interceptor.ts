@@ -11,7 +11,7 @@ import { GrpcInboundCall, serverCallOf } from './grpc-inbound-call.js';
 export class InboundInterceptor implements NestInterceptor {
   constructor(
     private readonly clock: Clock,
-    /** Returns false if nothing is propagated. */
+    /** Returns true if `propagate` of forRoot is configured. */
     private readonly capturesInbound: () => boolean,
   ) {}
 

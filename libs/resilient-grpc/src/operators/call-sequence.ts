@@ -61,7 +61,7 @@ export interface StreamOperator<T> {
   describePoison(): { readonly where: string; readonly remedy: string };
   /** Called when the current call reaches its maximum age. @defaultValue the next call replaces it */
   onMaxAge?(): void;
-  /** Called when a shutdown completes the stream. @defaultValue the stream completes immediately */
+  /** Called when a shutdown requests the end of the stream. @defaultValue the stream completes immediately */
   onShutdown?(): void;
   /** Called when the reader accepts messages again. */
   onReadOn?(): void;

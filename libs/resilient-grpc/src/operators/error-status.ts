@@ -40,7 +40,7 @@ const FINAL_REASONS: ReadonlySet<string | undefined> = new Set([
 /**
  * True if another attempt may succeed: for UNAVAILABLE, a `DeadlineError`, and errors without a gRPC status code. False for calls that the
  * client itself does not retry, because they may have side effects, and for cancelled calls, including an AbortError. Also false for
- * rejections by a circuit breaker, a limit, or a client that is shutting down, because another attempt would be rejected, too.
+ * rejections by a circuit breaker, a concurrency limit, or a client that is shutting down, because another attempt would be rejected, too.
  */
 export function isTransient(error: unknown): boolean {
   if (isDeadlineError(error)) return true;
@@ -62,7 +62,10 @@ export function outcomeOf(error: unknown, policy: CircuitBreakerPolicy): Attempt
   return code === StatusCode.CANCELLED && outcome === 'success' ? 'ignored' : outcome;
 }
 
-/** Returns the reason of an error from a client or an operator; 'cancelled' for an AbortError, `undefined` for other errors. */
+/**
+ * Returns the reason of a GrpcCallError, or the equivalent reason for a timeout or rejection by an operator; 'cancelled' for an AbortError,
+ * `undefined` for other errors.
+ */
 export function failureReason(error: unknown): FailureReason | undefined {
   if (isGrpcCallError(error)) return error.reason;
   // A `deadline` or `idleTimeout` inside a factory or `retryBackoff` bounds one of several calls.

@@ -89,7 +89,7 @@ class HedgedRun<T> {
       const { state, action } = decideHedge(this.state, next, this.gates);
       this.state = state;
       this.timer?.clear();
-      // 'resend' follows only an attempt that was refused or never sent; a source reports neither.
+      // 'resend' follows only an attempt that was refused or never sent; `failureEvent` reports neither.
       if (action !== 'send' && action !== 'resend') {
         if (action === 'wait') this.arm();
         return action;

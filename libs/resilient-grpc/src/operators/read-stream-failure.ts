@@ -2,7 +2,7 @@ import { NO_PUSHBACK, parsePushback, PUSHBACK_KEY, type Pushback } from '../poli
 import { reasonByText, type StreamFailure } from '../policy/resume/stream-failure.js';
 import { failureReason, statusOf } from './error-status.js';
 
-/** Reads reason, status code, pushback, and retry delay from the error that ended a call of a stream. */
+/** Reads the reason, the status code, the pushback, and the retry delay from the error that ended a call of a stream. */
 export function readStreamFailure(error: unknown): StreamFailure {
   // The cast is safe: every value is checked before use.
   const properties = (typeof error === 'object' && error !== null ? error : {}) as Readonly<Record<string, unknown>>;

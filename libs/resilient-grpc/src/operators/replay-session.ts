@@ -155,7 +155,7 @@ export class ReplaySession<Out, In, Id extends ReplayId> implements StreamOperat
   /** Stops reading from the source, and completes once all messages already read are acknowledged. */
   onShutdown(): void {
     this.isShuttingDown = true;
-    // No call replaces a retiring one, so it may wait longer for its acknowledgments.
+    // A shutdown starts no further call, so a retiring call may wait longer for its acknowledgments.
     this.retirement?.clear();
     this.outgoing.finish();
     if (this.calls.isRunning) this.afterAcknowledgment();

@@ -20,8 +20,8 @@ export function toSourceInput<M>(input: ObservableInput<M>): SourceInput<M> | un
 /**
  * Creates a source, paused at first, that converts each message of `input` to an item. An iterable is pulled; this includes gRPC calls,
  * which are AsyncIterables. An Observable pushes at its own speed, even while the source is paused. `begin` therefore subscribes to it and
- * buffers its messages, up to `room`. Its error is delivered immediately, ahead of buffered messages, because the error ends the session
- * anyway.
+ * buffers its messages, up to `room`. An error of the Observable is delivered immediately, ahead of buffered messages, because the error
+ * ends the session anyway.
  */
 export function replaySource<M, T extends { readonly bytes: number }>(
   input: SourceInput<M>,

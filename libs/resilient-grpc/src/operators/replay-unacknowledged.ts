@@ -32,7 +32,7 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
   readonly id: (message: Out) => Id;
   /**
    * Id of the message that a server message acknowledges; `undefined` if it acknowledges none. Unknown ids and repeated acknowledgments
-   * are ignored. An id whose type matches no message id ends the session.
+   * are ignored. An id whose type is not that of any message id ends the session.
    */
   readonly acknowledges: (message: In) => Id | undefined;
   /**
@@ -65,14 +65,14 @@ export interface BaseReplayOptions<Out, In, Id extends ReplayId> extends ResumeB
    * still end the session, as does `backoff.maxAttempts`. 'resume' is ignored for failures decided by the client (`reason` deadline,
    * cancelled, inbound-cancelled). Not called if this process or the client is shutting down.
    * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, transient server
-   * statuses, and both kinds of `ReplayError`; client decisions (deadline, cancel), final statuses, and errors without a gRPC status end
-   * the session
+   * statuses without a pushback that forbids retries, and the two `ReplayError`s above; all other failures end the session, such as a
+   * deadline, a cancellation, a final status, an invalid response, or an error without a gRPC status
    */
   readonly onError?: ((error: unknown) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
    * Maximum age of a call in milliseconds, above 0, with ±10% jitter. After that, nothing more is sent on the call. The next call replaces
-   * it once all messages sent on it are acknowledged, or after one second. Use a value above `minHealthyMs`, so that the next call starts
-   * immediately.
+   * it once all messages sent on it are acknowledged, or after one second. Use at least 1.2 times `minHealthyMs`, because of the jitter,
+   * so that the next call starts immediately.
    * @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;

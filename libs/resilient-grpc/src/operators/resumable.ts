@@ -40,8 +40,8 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    */
   readonly cursor: (message: T) => C;
   /**
-   * Cursor of the first call. The first message is delivered whatever its cursor is. A heartbeat before the first message counts only if
-   * the cursor of the heartbeat is newer than the seed.
+   * Cursor of the first call. The first message is delivered even if its cursor is not newer than the seed. A heartbeat before the first
+   * message counts only if the cursor of the heartbeat is newer than the seed.
    */
   readonly seed: C;
   /** Action after the server ends a call cleanly. Use 'resume' for feeds without an end. @defaultValue 'complete' */
@@ -57,12 +57,14 @@ export interface BaseResumeOptions<T, C> extends ResumeBackoffOptions, Scheduler
    * still end the stream, as does `backoff.maxAttempts`. 'resume' is ignored for failures decided by the client (`reason` deadline,
    * cancelled, inbound-cancelled). Not called if this process or the client is shutting down.
    * @defaultValue resumes after lost connections, timeouts of one call, rejections by a limit or a circuit breaker, and transient server
-   * statuses; client decisions (deadline, cancel), final statuses, and errors without a gRPC status end the stream
+   * statuses without a pushback that forbids retries; all other failures end the stream, such as a deadline, a cancellation, a final
+   * status, an invalid response, or an error without a gRPC status
    */
   readonly onError?: ((error: unknown, cursor: C) => 'resume' | 'complete' | 'fail' | undefined) | undefined;
   /**
    * Maximum age of a call in milliseconds, above 0, with ±10% jitter. At this age, the call is cancelled and replaced by the next one, so
-   * that a proxy does not close it first. Use a value above `minHealthyMs`, so that the next call starts immediately. @defaultValue none
+   * that a proxy does not close it first. Use at least 1.2 times `minHealthyMs`, because of the jitter, so that the next call starts
+   * immediately. @defaultValue none
    */
   readonly maxAgeMs?: number | undefined;
 }

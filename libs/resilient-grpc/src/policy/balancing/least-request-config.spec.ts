@@ -19,6 +19,6 @@ describe('parseChoiceCount', () => {
   );
 
   it('rejects a least-request config that is not an object', () => {
-    expect(() => parseChoiceCount(null)).toThrow('expected an object');
+    expect(() => parseChoiceCount(null)).toThrow('expected an object, got null; write { choiceCount: 2 }');
   });
 });

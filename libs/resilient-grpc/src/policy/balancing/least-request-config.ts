@@ -12,7 +12,8 @@ const MAX_CHOICE_COUNT = 10;
  * @throws Error if the value is invalid
  */
 export function parseChoiceCount(config: unknown): number {
-  if (typeof config !== 'object' || config === null) throw new Error('expected an object; write { choiceCount: 2 }');
+  if (typeof config !== 'object' || config === null)
+    throw new Error(`expected an object, got ${JSON.stringify(config)}; write { choiceCount: 2 }`);
   const { choiceCount = DEFAULT_CHOICE_COUNT } = config as { readonly choiceCount?: unknown };
   if (!Number.isInteger(choiceCount) || (choiceCount as number) < 2)
     throw new Error(`choiceCount: expected an integer of 2 or more, got ${JSON.stringify(choiceCount)}`);

@@ -17,7 +17,7 @@ export interface LoadReport {
   readonly errorsPerSecond: number;
 }
 
-/** Field numbers of `OrcaLoadReport`. All are doubles. */
+/** Field numbers of `OrcaLoadReport`. All of these fields are doubles. */
 const FIELDS: readonly (readonly [keyof LoadReport, number])[] = [
   ['cpuUtilization', 1],
   ['memoryUtilization', 2],

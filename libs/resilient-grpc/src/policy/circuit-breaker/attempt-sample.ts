@@ -37,7 +37,7 @@ export class AttemptSample implements AttemptCounts {
     this.total = 0;
   }
 
-  // Clears the buckets since the last attempt, even after an idle period, because older attempts must not count.
+  // Clears the buckets that have started since the last attempt, because they still contain attempts older than the sampling time.
   private roll(bucket: number): void {
     if (bucket - this.bucket >= BUCKETS) this.clear();
     else {

@@ -82,7 +82,7 @@ function statusCodeProblems(value: unknown): readonly NestedProblem[] {
   });
 }
 
-/** Returns valid options, completed with the defaults. */
+/** Returns `options`, which must be valid, completed with the defaults. */
 export function completeCircuitBreaker(options: CircuitBreakerOptions): CircuitBreakerPolicy {
   const standard = DEFAULT_CIRCUIT_BREAKER;
   const breakDurationMs = options.breakDurationMs ?? standard.breakDurationMs;

@@ -77,7 +77,7 @@ export class CircuitBreakerCore {
     this.sample = new AttemptSample(policy.samplingDurationMs);
   }
 
-  /** State of the circuit; 'open' until a probe is admitted, even after the break. */
+  /** State of the circuit. After the break, an open circuit stays 'open' until a probe is admitted. */
   get state(): CircuitState['kind'] {
     return this.circuit.kind;
   }

@@ -20,7 +20,10 @@ export type LoadEvidence = 'served' | 'timed-out' | 'cancelled' | 'refused';
 const MIN_SAMPLES = 20;
 /** Number of calls that determine the unloaded latency. */
 const BASELINE_SAMPLES = 50;
-/** The limit decreases if the mean latency is above this multiple of the unloaded latency. A call then waits 0.6 times its service time. */
+/**
+ * The limit decreases if the mean latency is above this multiple of the unloaded latency. At this multiple, a call waits 0.6 times its
+ * service time.
+ */
 const LOADED_LATENCY = 1.6;
 const DECREASE = 0.9;
 /** Share by which the limit grows per measurement; it grows by at least 1. */
@@ -38,7 +41,10 @@ const PROBE_RISE = 1.02;
 const IDLE_WEIGHT = 0.1;
 /** Weight of a measurement while the limit is at its floor and latency remains high. */
 const FLOOR_WEIGHT = 0.05;
-/** If latency remains above this share of its former value after half of the load was removed, the load is assumed not to be its cause. */
+/**
+ * If latency remains at or above this share of its former value after half of the load was removed, the load is assumed not to cause the
+ * latency.
+ */
 const UNAFFECTED_SHARE = 0.8;
 /** Maximum factor by which one observation above `UNAFFECTED_SHARE` raises the unloaded latency. */
 const SERVICE_TIME_RISE = 1.5;
@@ -50,14 +56,16 @@ interface Decrease {
 }
 
 /**
- * Concurrency limit that follows latency. It increases while the mean latency is at most 1.6 times the latency without load. It decreases
- * while the mean latency is higher, because the additional time is then assumed to be spent in a queue on the server.
+ * Concurrency limit that follows latency. While at least half of the permits are in use, the limit increases if the mean latency is at
+ * most 1.6 times the latency without load. It decreases if the mean latency is higher, because the additional time is then assumed to be
+ * spent in a queue on the server. It also decreases if more than 10% of the calls time out or are refused.
  *
  * A measurement ends after a number of calls, not after a fixed time. Except during a probe, this number is at least the limit, so that the
- * measurement covers a round trip of all concurrent calls. The unloaded latency is measured with the first calls, while fewer than half of
- * the permits are in use, and by probes, which halve the limit until 50 calls are measured. It is also raised if latency stays high at the
- * minimum limit or at half the load, because the service time itself may have grown. Each probe and each use of these two rules raises the
- * unloaded latency only by a limited amount, so that the limit does not follow a queue that other clients cause.
+ * measurement covers a round trip of all concurrent calls. The unloaded latency is measured in three situations: with the first calls,
+ * while fewer than half of the permits are in use, and during probes, which halve the limit until 50 calls are measured. It is also raised
+ * in two other situations, because the service time itself may have grown: if latency stays high at the minimum limit, or at half the load.
+ * A probe and these two situations raise the unloaded latency only by a limited amount, so that the limit does not follow a queue that
+ * other clients cause.
  */
 export class AdaptiveLimit {
   private limit: number;

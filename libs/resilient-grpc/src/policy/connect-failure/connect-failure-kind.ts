@@ -52,7 +52,10 @@ const BY_PATTERN: readonly (readonly [RegExp, ConnectFailureKind])[] = [
 /** Length of a TLS alert: a record header of 5 bytes, and an alert of 2 bytes. The shortest HTTP/2 frame has 9 bytes. */
 const TLS_ALERT_BYTES = 7;
 
-/** Classifies a failed connection attempt by the error codes from Node and OpenSSL, never by their messages. */
+/**
+ * Classifies a failed connection attempt by its error code, or, without a code, by the phase and the number of received bytes. The messages
+ * of Node and OpenSSL are ignored.
+ */
 export function connectFailureKind({ phase, code, receivedBytes }: ConnectFailureFacts): ConnectFailureKind {
   if (code !== undefined) {
     return BY_CODE[code] ?? BY_PATTERN.find(([pattern]) => pattern.test(code))?.[1] ?? 'other';

@@ -18,7 +18,7 @@ export type ConnectFailureKind =
   | 'permission-denied'
   /** The name of the target does not resolve. */
   | 'name-not-resolved'
-  /** The resolver of a target that is not a DNS name, such as `kubernetes:`, found no endpoints. */
+  /** The resolver of a target other than a DNS name (for example, a `kubernetes:` target) found no endpoints. */
   | 'target-not-resolved'
   /** The peer accepted the TCP connection, but did not respond within the connect timeout. */
   | 'silent'

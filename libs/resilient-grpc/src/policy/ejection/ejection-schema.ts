@@ -3,12 +3,12 @@ import { integer, milliseconds, object } from '../options/option-schemas.js';
 import { POSITIVE } from '../options/value-rules.js';
 
 const aboveOne = 'a number above 1, or Infinity to disable it';
-const share = 'a number above 0 and at most 100';
+const percent = 'a number above 0 and at most 100';
 
 const options = object(
   {
     consecutiveFailures: v.optional(integer(1)),
-    failurePercent: v.optional(v.pipe(v.number(share), v.gtValue(0, share), v.maxValue(100, share))),
+    failurePercent: v.optional(v.pipe(v.number(percent), v.gtValue(0, percent), v.maxValue(100, percent))),
     latencyFactor: v.optional(v.pipe(v.number(aboveOne), v.gtValue(1, aboveOne))),
     baseEjectionTimeMs: v.optional(milliseconds(POSITIVE)),
     maxEjectionTimeMs: v.optional(milliseconds(POSITIVE)),

@@ -11,7 +11,7 @@ export type EndpointOutcome = 'success' | 'failure' | 'none';
  * caller.
  */
 const GATEWAY_FAILURES: ReadonlySet<number | undefined> = new Set([502, 503, 504]);
-/** A timeout counts if the attempt took at least this multiple of the usual latency of the endpoints. */
+/** A timeout counts if the attempt took at least this multiple of the usual latency of the endpoints, and at least `MIN_TIMEOUT_MS`. */
 const MIN_TIMEOUT_FACTOR = 3;
 const MIN_TIMEOUT_MS = 100;
 /** Minimum timeout that counts while the usual latency is unknown. */

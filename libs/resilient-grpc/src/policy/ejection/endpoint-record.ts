@@ -15,7 +15,7 @@ export class EndpointRecord {
   successes = 0;
   /** Number of failures since the start of the interval. */
   failures = 0;
-  /** Failures since the last success. */
+  /** Number of failures since the last success. */
   consecutiveFailures = 0;
   /** Recent share of failures, 0 to 1. */
   failureShare = 0;

@@ -1,4 +1,4 @@
-/** Median latencies of an endpoint that is slower than the others, and of these others. */
+/** Median latency of an endpoint that is slower than the others, and the median latency of the others. */
 export interface LatencyOutlier {
   readonly medianMs: number;
   readonly othersMs: number;
@@ -15,9 +15,9 @@ const MIN_DIFFERENCE_MS = 10;
 const MIN_SCORE = 5;
 
 /**
- * Compares the latencies of an endpoint with those of the others, in milliseconds. The endpoint is an outlier if its median is higher by at
- * least `factor` and at least 10 ms, and the difference is statistically significant. The medians alone would eject healthy endpoints: if
- * methods take 5 ms and 200 ms, the median of a small sample can be either value.
+ * Compares the latencies of an endpoint with those of the others, in milliseconds. The endpoint is an outlier if its median is at least
+ * `factor` times the median of the others and at least 10 ms higher, and if the difference is statistically significant. The medians alone
+ * would eject healthy endpoints: if methods take 5 ms and 200 ms, the median of a small sample can be either value.
  *
  * @param all latencies of all endpoints including `own`, sorted
  */

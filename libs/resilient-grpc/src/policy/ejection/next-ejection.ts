@@ -24,7 +24,10 @@ export type EjectionEvidence =
 /** Reason for an ejection. */
 export type EjectionReason = EjectionEvidence['reason'];
 
-/** State of an endpoint. `ejections` grows with each ejection, and falls by one per `ejectionDecayMs` without an ejection. */
+/**
+ * State of an endpoint. `ejections` increases by one with each ejection. Before that, it is reduced by one for each `ejectionDecayMs` that
+ * has passed since the endpoint last returned.
+ */
 export type EjectionState =
   | { readonly kind: 'included'; readonly since: number; readonly ejections: number }
   | {
@@ -101,13 +104,13 @@ export function decideEjections(
 ): EjectionDecision[] {
   const fleet = new Fleet(endpoints, policy, now);
   const decisions: EjectionDecision[] = returns(endpoints, fleet, now);
-  const rates = isIntervalOver ? successRateThreshold(fleet.included, policy) : undefined;
+  const minSuccessRate = isIntervalOver ? successRateThreshold(fleet.included, policy) : undefined;
   for (const endpoint of fleet.candidates) {
     const { address, state } = endpoint;
     if (failing !== undefined && address !== failing) continue;
     const evidence =
       failing === undefined
-        ? evidenceOf(endpoint, fleet, now, isIntervalOver, rates, policy)
+        ? evidenceOf(endpoint, fleet, now, isIntervalOver, minSuccessRate, policy)
         : consecutiveFailures(endpoint, fleet, policy);
     if (evidence === undefined) continue;
     const spared = fleet.sparedBy ?? sparedByEnforcement(evidence, policy, random);
@@ -221,13 +224,13 @@ function evidenceOf(
   fleet: Fleet,
   now: number,
   isIntervalOver: boolean,
-  rates: number | undefined,
+  minSuccessRate: number | undefined,
   policy: EjectionPolicy,
 ): EjectionEvidence | undefined {
   if (fleet.included.length < 2) return undefined;
   const failing = consecutiveFailures(endpoint, fleet, policy);
   if (failing !== undefined) return failing;
-  const byRate = isIntervalOver ? rateEvidence(endpoint, fleet, rates, policy) : undefined;
+  const byRate = isIntervalOver ? rateEvidence(endpoint, fleet, minSuccessRate, policy) : undefined;
   if (byRate !== undefined || policy.latencyFactor === undefined) return byRate;
   const slow = latencyEvidence(endpoint.record, fleet, now, policy.latencyFactor);
   return slow ?? noResponseEvidence(endpoint, fleet, now);
@@ -265,15 +268,16 @@ function consecutiveFailures(
 function rateEvidence(
   endpoint: EndpointView,
   fleet: Fleet,
-  rates: number | undefined,
+  minSuccessRate: number | undefined,
   { successRate, failurePercentage }: EjectionPolicy,
 ): EjectionEvidence | undefined {
   const { successes, failures } = endpoint.record;
   const attempts = successes + failures;
   // The minimum may be 0.
   if (attempts === 0) return undefined;
-  if (successRate !== undefined && rates !== undefined && attempts >= successRate.minimumAttempts) {
-    if (successes / attempts < rates) return { reason: 'success-rate', failures, attempts, threshold: rates };
+  if (successRate !== undefined && minSuccessRate !== undefined && attempts >= successRate.minimumAttempts) {
+    if (successes / attempts < minSuccessRate)
+      return { reason: 'success-rate', failures, attempts, threshold: minSuccessRate };
   }
   if (failurePercentage === undefined || attempts < failurePercentage.minimumAttempts) return undefined;
   if ((failures * 100) / attempts <= failurePercentage.threshold) return undefined;
@@ -287,7 +291,7 @@ function rateEvidence(
   return { reason: 'failure-percentage', failures, attempts };
 }
 
-/** Success rate below which gRFC A50 ejects an endpoint; `undefined` if too few endpoints have enough attempts. */
+/** Success rate below which gRFC A50 ejects an endpoint; `undefined` without that rule, or if too few endpoints have enough attempts. */
 function successRateThreshold(included: readonly EndpointView[], { successRate }: EjectionPolicy): number | undefined {
   if (successRate === undefined) return undefined;
   const counted = withAttempts(included, successRate.minimumAttempts);
@@ -298,7 +302,7 @@ function successRateThreshold(included: readonly EndpointView[], { successRate }
   return mean - Math.sqrt(variance) * (successRate.stdevFactor / 1_000);
 }
 
-/** Returns the evidence that an endpoint stopped responding while others respond. */
+/** Returns the evidence that an endpoint stopped responding while others respond; `undefined` if it did not. */
 function noResponseEvidence(endpoint: EndpointView, fleet: Fleet, now: number): EjectionEvidence | undefined {
   const { record, unanswered } = endpoint;
   if (unanswered.count < MIN_UNANSWERED) return undefined;

@@ -12,7 +12,7 @@ export interface OutlierDetection {
   readonly interval?: string | undefined;
   /** Duration of the first ejection; each further one lasts this much longer. @defaultValue '30s' */
   readonly baseEjectionTime?: string | undefined;
-  /** Maximum duration of an ejection. @defaultValue '300s' */
+  /** Maximum duration of an ejection; less than `baseEjectionTime` counts as `baseEjectionTime`. @defaultValue '300s' */
   readonly maxEjectionTime?: string | undefined;
   /**
    * Percentage of ejected endpoints at which no further endpoint is ejected. Ejections always leave at least half of the endpoints in use.

@@ -7,7 +7,7 @@ export interface WireEvidence {
   readonly unprocessed: 'never-sent' | 'rejected' | undefined;
   /** `:status` of the response; `undefined` if neither headers nor trailers arrived. */
   readonly httpStatus: number | undefined;
-  /** HTTP/2 error code with which the stream closed before a status; `undefined` if a status arrived or if this side closed it. */
+  /** HTTP/2 error code with which the stream closed before a status; `undefined` if a status arrived or if this side closed the stream. */
   readonly resetCode: number | undefined;
   /** True if this side reset the stream before the server ended it. */
   readonly closedHere: boolean;

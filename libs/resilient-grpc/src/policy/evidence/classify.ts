@@ -27,8 +27,8 @@ export const SUCCESS: Verdict = {
 
 /**
  * Classifies the end of an attempt. Connection evidence takes precedence over the code, because one cause surfaces as several codes: a
- * disconnect is reported as CANCELLED, INTERNAL, or UNAVAILABLE. A status message is used only together with connection
- * evidence, or if no response arrived, because grpc-js then wrote the message.
+ * disconnect is reported as CANCELLED, INTERNAL, or UNAVAILABLE. A status message is used only together with connection evidence, or if no
+ * response arrived and grpc-js therefore wrote the message.
  */
 export function classify(e: AttemptEvidence): Verdict {
   if (e.code === StatusCode.OK && e.endedHere !== 'protocol' && e.endedHere !== 'serialize') return SUCCESS;
@@ -48,7 +48,7 @@ function classifyLocalEnd(e: AttemptEvidence): Verdict {
     case 'stream-idle':
       return verdict('stream-idle', reachedServerOf(e), StatusCode.UNAVAILABLE, e.details);
     case 'protocol':
-      // The message that could not be read was part of a web page.
+      // The message that could not be read was part of an HTTP response that is not gRPC, such as a web page.
       if (isHttp(e)) return { ...http(e), code: StatusCode.UNKNOWN };
       return verdict('protocol', reachedByStatus(e), failureCode(e, StatusCode.INTERNAL), e.details);
     case 'serialize':
@@ -172,7 +172,7 @@ function reachedServerOf(e: AttemptEvidence): Verdict['reachedServer'] {
   return e.picked && e.wire?.unprocessed !== 'never-sent' ? 'maybe' : 'no';
 }
 
-/** Returns 'yes' also for a gRPC status without headers: the server enforces the deadline, too, and its status can arrive first. */
+/** Also returns 'yes' for a gRPC status without headers: the server enforces the deadline, too, and its status can arrive first. */
 function reachedByStatus(e: AttemptEvidence): Verdict['reachedServer'] {
   return isGrpcResponse(e) ? 'yes' : reachedServerOf(e);
 }
@@ -191,8 +191,8 @@ function failureCode(e: AttemptEvidence, otherwise: StatusCode): StatusCode {
   return isStatusCode(e.code) && e.code !== StatusCode.OK ? e.code : otherwise;
 }
 
-function lost(kind: VerdictKind, reachedServer: Verdict['reachedServer'], what: string, e: AttemptEvidence): Verdict {
-  const details = `${what} ${formatStatus(e)}`;
+function lost(kind: VerdictKind, reachedServer: Verdict['reachedServer'], event: string, e: AttemptEvidence): Verdict {
+  const details = `${event} ${formatStatus(e)}`;
   const failure = { ...verdict(kind, reachedServer, StatusCode.UNAVAILABLE, details), connectionLost: true };
   return isStatusCode(e.code) ? { ...failure, originalCode: e.code } : failure;
 }

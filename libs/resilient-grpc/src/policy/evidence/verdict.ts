@@ -21,7 +21,7 @@ export type VerdictKind =
    * stream; 'maybe' if the stream was only reset with REFUSED_STREAM, which proxies also send for processed requests.
    */
   | 'refused'
-  /** The connection or its stream was lost without a response from the server's application, whatever the code is. */
+  /** The connection or the attempt's stream was lost without a response from the server's application, whatever the code is. */
   | 'connection-lost'
   /** An HTTP response that is not gRPC, from a proxy or a gateway. */
   | 'http'
@@ -52,8 +52,8 @@ export interface Verdict {
   /** True for an HTTP response with a transient error: 429, 502, 503, or 504. False otherwise. */
   readonly retryableHttp: boolean;
   /**
-   * True if the connection or its stream was lost, before a response ('connection-lost') or during one ('committed'). False if `overloaded`
-   * is true.
+   * True if the connection or the attempt's stream was lost, before a response ('connection-lost') or during one ('committed'). False if
+   * `overloaded` is true.
    */
   readonly connectionLost: boolean;
   /** Valid code that grpc-js reported for a lost connection or stream, for which `code` is always UNAVAILABLE; otherwise absent. */

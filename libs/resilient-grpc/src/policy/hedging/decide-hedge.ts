@@ -35,7 +35,7 @@ export interface HedgeState {
   readonly notBefore: number;
   /** True if the next attempt replaces a failed one; false if it is sent because the attempts in flight are slow. */
   readonly replaces: boolean;
-  /** Connection lost by the attempt to replace; `undefined` if there is none, or if that attempt failed for another reason. */
+  /** Connection lost by the attempt to replace; `undefined` if that attempt failed for another reason or does not exist. */
   readonly lostWith: LostConnection | undefined;
   readonly stopped: NoHedgeReason | undefined;
   /** Number of attempts that were never sent. */

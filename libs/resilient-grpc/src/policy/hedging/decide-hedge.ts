@@ -14,7 +14,7 @@ export type NoHedgeReason =
   | 'throttled'
   /** The circuit of the method opened during the call. */
   | 'circuit-open'
-  /** An attempt could not be started on this side: its metadata or an interceptor failed. */
+  /** An attempt failed locally, for example because of its metadata or an interceptor. */
   | 'local'
   /** The hedge budget is exhausted. */
   | 'hedge-budget'
@@ -35,7 +35,7 @@ export interface HedgeState {
   readonly notBefore: number;
   /** True if the next attempt replaces a failed one; false if it is sent because the attempts in flight are slow. */
   readonly replaces: boolean;
-  /** Connection lost by the attempt that is to be replaced; `undefined` if the attempt failed for another reason. */
+  /** Connection lost by the attempt to replace; `undefined` if that attempt failed for another reason or does not exist. */
   readonly lostWith: LostConnection | undefined;
   readonly stopped: NoHedgeReason | undefined;
   /** Number of attempts that were never sent. */
@@ -94,13 +94,13 @@ export type HedgeEvent =
 
 type EndedEvent = Extract<HedgeEvent, { type: 'ended' }>;
 
-/** Next action of a hedged call. After any action, the next 'due' event is expected at `state.dueAt`. */
+/** Next action of a hedged call. Unless the call ends ('win' or 'fail'), the next 'due' event is expected at `state.dueAt`. */
 export interface HedgeDecision {
   readonly state: HedgeState;
   /**
    * 'send': send another attempt now. 'resend': send the ended attempt again, without counting it again. 'wait': wait for the attempts in
-   * flight or for `dueAt`. 'win': the ended attempt succeeded; cancel the others. 'fail': the call ends with the status of the ended
-   * attempt; cancel the others.
+   * flight or for `dueAt`. 'win': the ended attempt succeeded; cancel the others. 'fail': the call ends with the status of the
+   * attempt that ended last; cancel the others.
    */
   readonly action: 'send' | 'resend' | 'wait' | 'win' | 'fail';
   readonly because:
@@ -183,8 +183,8 @@ function decideEnded(before: HedgeState, event: EndedEvent, gates: HedgeGates): 
 }
 
 /**
- * Handles an attempt that was never sent and does not count. If no other attempt is in flight, the attempt is sent again, at most
- * `MAX_UNSENT` times.
+ * Handles an attempt that was never sent and does not count. If no other attempt is in flight, the client tries again to send it. The call
+ * fails instead if it has had more than `MAX_UNSENT` such attempts.
  */
 function decideUnsent(before: HedgeState): HedgeDecision {
   const state = { ...before, unsent: before.unsent + 1 };

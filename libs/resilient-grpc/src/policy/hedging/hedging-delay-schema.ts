@@ -5,7 +5,7 @@ import { HEDGING_PERCENTILES, type HedgingPercentile } from './measured-delay.js
 
 const WORDS = Object.keys(HEDGING_PERCENTILES);
 
-/** True for 'p90', 'p95', and 'p99'. */
+/** True if the value is 'p90', 'p95', or 'p99'. */
 export function isHedgingPercentile(value: unknown): value is HedgingPercentile {
   return typeof value === 'string' && Object.hasOwn(HEDGING_PERCENTILES, value);
 }

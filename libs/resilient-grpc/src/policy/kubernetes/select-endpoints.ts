@@ -11,7 +11,7 @@ export interface SelectedEndpoint {
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
 }
 
-/** Numbers of a service's endpoints by condition. */
+/** Number of a service's endpoints in each condition. */
 export interface EndpointCounts {
   readonly ready: number;
   readonly notReady: number;
@@ -136,7 +136,7 @@ function portOf(ports: readonly SlicePort[], wanted: PortSelector): number | und
   return isPort(found?.port) ? found.port : undefined;
 }
 
-/** True for a valid port. The API server does not check the range. */
+/** True if the port is valid. The API server does not check the range. */
 const isPort = (port: SlicePort['port']): port is number => Number(port) >= 1 && Number(port) <= 65_535;
 
 function portText({ name, port, protocol }: SlicePort): string {

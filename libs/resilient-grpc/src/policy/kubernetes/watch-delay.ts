@@ -5,7 +5,7 @@ export const STABLE_MS = 10_000;
 /** Maximum delay after a watch that was stable. All watches end together if the API server restarts, so each client draws its own delay. */
 const SPREAD_MS = 1_000;
 const FIRST_BACKOFF_MS = 1_000;
-/** Maximum of client-go's reflector. */
+/** Maximum backoff; the same as in client-go's reflector. */
 const MAX_BACKOFF_MS = 30_000;
 
 /**

@@ -14,13 +14,14 @@ import {
 } from './value-rules.js';
 
 // Schemas of option values. Each message states the expected value, such as 'a number above 0', and optionally the remedy after '; '.
-// option-problems.ts adds "expected" before it and the actual value before the remedy. The message of a `rule` is complete.
+// option-problems.ts adds "expected" before it and the actual value before the remedy. Messages of raw checks such as `rule` are complete.
 
 /** Schema whose output is `T`. */
 export type Schema<T> = v.GenericSchema<unknown, T>;
 
 /**
- * An object with the keys of `entries`; other keys are ignored. A missing key is parsed as `undefined`, so that the problem names the key.
+ * An object with the keys of `entries`; other keys are ignored. A missing required key is parsed as `undefined`, so that the problem names
+ * the key.
  */
 export function openObject<const E extends v.ObjectEntries>(entries: E, expected: string) {
   const required = Object.keys(entries).filter((key) => !OPTIONAL.has(entries[key]?.type ?? ''));
@@ -34,7 +35,7 @@ export function openObject<const E extends v.ObjectEntries>(entries: E, expected
 
 const OPTIONAL: ReadonlySet<string> = new Set(['optional', 'exact_optional']);
 
-/** True for an object that is not an array. */
+/** True if the value is an object but not an array. */
 export function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

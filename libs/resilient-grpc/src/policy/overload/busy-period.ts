@@ -39,7 +39,7 @@ export class BusyPeriod {
   /** Ends the batch, and returns its duration. */
   end(now: number): number {
     const ms = now - (this.batchStartedAt ?? now);
-    // Bounded, so that a long busy period does not outlast the load.
+    // Bounded, so that even a long busy period ends soon after the load.
     this.busyMs = Math.min(this.busyMs + ms, 2 * LATE_AFTER_MS);
     this.batchStartedAt = undefined;
     this.endedAt = now;

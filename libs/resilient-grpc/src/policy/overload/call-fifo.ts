@@ -9,7 +9,7 @@ export interface FifoEntry {
 /** Consumed entries are dropped in chunks of at least this size, because shifting each one would copy the whole array. */
 const CHUNK = 1_024;
 
-/** A first-in, first-out queue with removal from the middle. Counts its entries and their total weight. */
+/** A first-in, first-out queue with removal from the middle. Maintains the number and the total weight of its entries. */
 export class CallFifo<T extends FifoEntry> {
   private entries: (T | undefined)[] = [];
   private head = 0;

@@ -10,7 +10,8 @@ const SPEED_PERIOD_MS = 100;
 /** Weight of the latest period in the moving average of the speed. */
 const SPEED_SMOOTHING = 0.3;
 /**
- * A call is too late only if its expected wait exceeds its remaining time by this factor. The factor covers errors in the measured speed.
+ * A call is too late only if even its shortest likely wait exceeds its remaining time by this factor. The factor covers errors in the
+ * measured speed.
  */
 const CERTAINTY = 1.5;
 /** Maximum number of calls that are refused at once, so that the refusals do not delay the handlers. */
@@ -58,8 +59,8 @@ export interface OverloadQueueLimits {
  * A call with a deadline is refused on arrival only if `maxQueued` such calls are waiting, or if two conditions are both true. First, a
  * server that queues everything could not complete the call before its deadline. Second, the call would wait here for more than 100 ms or
  * beyond its deadline. The first condition is computed from the backlog of such a server: all calls that arrived, including refused calls,
- * minus the calls that have been served. A burst that the server can still serve in time is therefore served, and the queue stays short
- * during a sustained overload.
+ * minus the calls that have been served or cancelled. A burst that the server can still serve in time is therefore served, and the queue
+ * stays short during a sustained overload.
  *
  * Calls without a deadline are refused only if `maxQueued` such calls are waiting. During an overload, they share the server equally with
  * calls that have a deadline, but never overtake an older call.
@@ -77,7 +78,7 @@ export class OverloadQueue<T extends WaitingCall> {
   private plainVariance = 0;
   /** Weight of the calls with a deadline for which `refuses` returned false, and which have not been added since. */
   private announced = 0;
-  /** Weight of the calls that were not served when their turn came, counted from the last time the queue was empty. */
+  /** Weight of the calls that were not served when their turn came, since the last time that no call was waiting or being served. */
   private skipped = 0;
   private skippedVariance = 0;
   private emptySince = 0;

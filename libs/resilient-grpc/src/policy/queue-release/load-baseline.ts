@@ -54,12 +54,12 @@ export class LoadBaseline {
     return (calls * 1_000) / Math.max(coveredMs, BUCKET_MS);
   }
 
-  /** Stops counting when an outage starts, because load during an outage is not normal. */
+  /** Stops counting calls when an outage starts, because load during an outage is not normal. */
   freeze(now: number): void {
     this.frozenAt ??= now;
   }
 
-  /** Resumes counting when the outage ends, and excludes its duration. */
+  /** Resumes counting calls when the outage ends, and excludes the duration of the outage. */
   thaw(now: number): void {
     if (this.frozenAt === undefined) return;
     const lost = now - this.frozenAt;

@@ -17,7 +17,7 @@ export interface ReleaseStep {
   readonly failed: number;
   /** Streams released in the previous step that have neither delivered a message nor failed since. */
   readonly quiet: number;
-  /** Released unary calls without a response so far. */
+  /** Released unary calls that have not ended. */
   readonly outstanding: number;
   /** `outstanding` at the end of the previous step. */
   readonly outstandingBefore: number;

@@ -33,7 +33,7 @@ export function spareMs(call: HeldCall, { epoch, latencyMs }: ReleaseTimes): num
 }
 
 /**
- * Returns the calls in release order: by deadline or by bound, whichever is earlier. In this order, most calls meet their deadlines, and no
+ * Returns the calls in send order: by deadline or by bound, whichever is earlier. In this order, most calls meet their deadlines, and no
  * call starves. Calls with equal times keep their order.
  */
 export function inSendOrder<Call extends HeldCall>(calls: Iterable<Call>, times: ReleaseTimes): readonly Call[] {

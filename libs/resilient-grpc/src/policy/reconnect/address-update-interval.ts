@@ -1,6 +1,6 @@
 /** Minimum interval between two updates of a channel's addresses. */
 const MIN_INTERVAL_MS = 100;
-/** Maximum interval between updates without addresses. The interval doubles with each consecutive update without addresses. */
+/** Maximum interval between updates without addresses. The interval doubles with each consecutive update of this kind after the first. */
 const MAX_EMPTY_INTERVAL_MS = 1_000;
 /** Pause after an update, as a multiple of its duration. */
 const INTERVAL_PER_DURATION = 10;

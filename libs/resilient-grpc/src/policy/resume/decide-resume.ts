@@ -25,7 +25,9 @@ export interface EndedCall {
   readonly aged?: boolean;
   /** True if the stream made progress: its cursor advanced, or a message was acknowledged. */
   readonly progressed: boolean;
-  /** Milliseconds since the start of the last attempt, excluding the time without progress after which the client ended the call. */
+  /**
+   * Milliseconds since the start of the last attempt. If the client ended the call after a time without progress, that time is excluded.
+   */
   readonly livedMs: number;
   /** Decision of the user's error handler; `undefined` for the default. The handler is not called for failures of kind 'client-closing'. */
   readonly requested?: 'resume' | 'complete' | 'fail' | undefined;

@@ -3,7 +3,7 @@ import type { RetryPolicy } from '../retry/retry-policy.js';
 
 /** Backoff and limits of a resumable stream. */
 export interface ResumePolicy extends Pick<RetryPolicy, 'initialBackoffMs' | 'maxBackoffMs' | 'backoffMultiplier'> {
-  /** Maximum number of consecutive failed calls without progress; Infinity for no limit. */
+  /** Maximum number of failed calls since the last progress or healthy call; at this number, the stream fails. Infinity for no limit. */
   readonly maxAttempts: number;
   readonly jitter: BackoffJitter;
   /** Minimum duration of a healthy call, with or without messages. Values below `MIN_LIFE_MS` count as `MIN_LIFE_MS`. */

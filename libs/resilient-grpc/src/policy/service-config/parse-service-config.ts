@@ -38,7 +38,7 @@ export function parseServiceConfig(value: unknown, path: string): ServiceConfigR
   };
 }
 
-/** Returns a problem for each name that is listed twice. Also reads invalid documents, so that all problems are reported at once. */
+/** Returns a problem for each repetition of a name. Also reads invalid documents, so that all problems are reported at once. */
 function repeatedNames(document: unknown, path: string): ConfigurationProblem[] {
   const problems: ConfigurationProblem[] = [];
   const seen = new Map<string, string>();
@@ -50,9 +50,9 @@ function repeatedNames(document: unknown, path: string): ConfigurationProblem[] 
       const key = scope.join('/');
       const here = pathOf(pathOf(pathOf(pathOf(path, 'methodConfig'), index), 'name'), position);
       const first = seen.get(key);
-      const what = key === '/' ? 'all methods' : truncate(key);
+      const scopeText = key === '/' ? 'all methods' : truncate(key);
       if (first === undefined) seen.set(key, here);
-      else problems.push({ path: here, message: `repeats ${what} from ${first}; write it once` });
+      else problems.push({ path: here, message: `repeats ${scopeText} from ${first}; write it once` });
     }
   }
   return problems;

@@ -23,7 +23,7 @@ const methodName = v.pipe(
   }),
 );
 
-/** A list of status codes, each a number or a case-insensitive name, with at least `minCount` entries. */
+/** A list of at least `minCount` status codes, each a number or a case-insensitive name. */
 const statusCodes = (minCount: 0 | 1) =>
   v.pipe(
     list(
@@ -125,7 +125,7 @@ export const healthCheckConfigSchema = jsonObject(
   { service: 'write serviceName', service_name: 'write serviceName' },
 );
 
-/** Limit of the client for `maxConnectionsPerSubchannel` (gRFC A105). The option `maxConnectionsPerEndpoint` has no limit. */
+/** The client's limit for `maxConnectionsPerSubchannel` (gRFC A105). The option `maxConnectionsPerEndpoint` has no limit. */
 const MAX_CONNECTIONS_PER_SUBCHANNEL = 10;
 
 /** `connectionScaling` (gRFC A105). */

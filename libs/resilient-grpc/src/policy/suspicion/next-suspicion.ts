@@ -3,7 +3,7 @@ import type { SuspicionPolicy } from './suspicion-policy.js';
 
 /** Evidence against a connection since its last received byte. Times are monotonic milliseconds. */
 export interface SuspicionEvidence {
-  /** Time of the first timed-out call; the connection was not observed before that. */
+  /** Time at which the first call timed out; the connection was not observed before that. */
   readonly since: number;
   /** Number of bytes that the connection had received at that time. */
   readonly bytesRead: number;
@@ -66,7 +66,7 @@ export type SuspicionEvent =
       readonly type: 'check';
       readonly at: number;
       readonly bytesRead: number;
-      /** True if the event loop of this process was delayed since the last check. */
+      /** True if the event loop of this process has been delayed since the last check. */
       readonly late: boolean;
       /** True if another connection is READY for new calls. */
       readonly otherReady: boolean;

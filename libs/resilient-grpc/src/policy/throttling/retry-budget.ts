@@ -14,6 +14,6 @@ export interface RetryBudget {
    * @param lostWith `undefined` if the attempt was not lost with a connection
    */
   tryRetry(now: number, lostWith?: LostConnection): boolean;
-  /** Returns the remaining tokens, for the dashboard and the metrics. */
+  /** Returns the remaining tokens, excluding any that a stall withholds. */
   tokens(now: number): number;
 }

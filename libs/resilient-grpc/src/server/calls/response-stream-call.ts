@@ -224,7 +224,7 @@ export class ResponseStreamCall extends ServedCall implements MessageConsumer {
   }
 }
 
-/** Closes an unread result, because an iterator that is never started would keep open what its handler opened. */
+/** Closes a result that is an unread async iterable, because its iterator may hold resources that the handler opened. */
 function releaseUnread(result: unknown): void {
   if (!isAsyncIterable(result) || isObservable(result)) return;
   try {

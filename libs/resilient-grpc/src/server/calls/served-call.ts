@@ -68,7 +68,7 @@ export abstract class ServedCall {
   leakReported = false;
   /** Called when the call ends while it is waiting for its handler to start; `undefined` if it is not waiting. */
   held: (() => void) | undefined;
-  /** Ends the call at `maxCallMs`. */
+  /** Ends the call after `maxCallMs`. */
   limitTimer: Timer | undefined;
   private handlerEnded: (() => void) | undefined;
   private inboundCall: GrpcInboundCall | undefined;
@@ -260,7 +260,7 @@ export abstract class ServedCall {
     if (stuck && !(this.over as boolean)) resetStream(this.wire, status);
   }
 
-  /** Releases the handler's result: unsubscribes from Observables, closes iterators. */
+  /** Releases the handler's result: unsubscribes from Observables and closes iterators. */
   protected abstract releaseHandler(): void;
 
   /** Releases the handler and reports errors of its teardown. Such errors must not prevent the end of a call or a drain. */

@@ -28,7 +28,9 @@ export interface AttemptEvidence {
   readonly picked: boolean;
   /** True if the channel was READY when the attempt ended. A failure without a picked connection is then usually local. */
   readonly channelReady: boolean;
-  /** Reason why this side ended the attempt; 'no' if it did not. 'not-prepared': its metadata or an interceptor failed before it was sent. */
+  /**
+   * Reason why this side ended the attempt; 'no' if it did not. 'not-prepared': its metadata or an interceptor failed before it was sent.
+   */
   readonly endedHere:
     | 'no'
     | 'not-prepared'

@@ -11,8 +11,8 @@ const overridesByBuilder = new WeakMap<TestingModuleBuilder, Overrides>();
 
 /**
  * Overrides settings of a gRPC client in a Nest testing module, for example `{ url: server.url }`. The overrides are merged into the
- * application's settings in the same way as those settings are merged into the defaults of forRoot: key by key, `methods` by pattern,
- * ignoring `undefined`. `compile()` fails if no forFeature or forFeatureAsync defines the client. Returns the builder.
+ * application's settings in the same way as those settings are merged into the defaults of forRoot: key by key, ignoring `undefined`. In
+ * addition, `methods` is merged by pattern. `compile()` fails if no forFeature or forFeatureAsync defines the client. Returns the builder.
  * @throws TypeError if `settings` is not an object
  */
 export function overrideGrpcClient(
@@ -40,7 +40,7 @@ function overridesOf(builder: TestingModuleBuilder): Overrides {
   if (known !== undefined) return known;
   const overrides: Overrides = new Map();
   overridesByBuilder.set(builder, overrides);
-  // Nest ignores overrides of tokens without a provider. Without this check, calls would reach the real server if the name is misspelled.
+  // Nest ignores overrides of tokens without a provider. Without this check, calls would reach the real server if the name were misspelled.
   const compile = builder.compile.bind(builder);
   builder.compile = async (options) => {
     const compiled = await compile(options);

@@ -26,7 +26,7 @@ export const serverTls = v.pipe(
   validPem(),
 );
 
-/** Certificate authority, key, certificate, and expected server name of a client. */
+/** TLS options of a client: certificate authority of the server, key and certificate of the client, and expected server name. */
 export const clientTls = v.pipe(
   object(
     {

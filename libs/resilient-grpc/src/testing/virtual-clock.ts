@@ -29,7 +29,7 @@ export class VirtualClock implements Clock {
   }
 
   setTimer(task: () => void, ms: number): Timer {
-    // NaN is rejected because Node would run such a timer immediately, and a test should detect that.
+    // NaN is rejected because Node would run such a timer after 1 ms, and a test should detect that.
     if (Number.isNaN(ms)) throw new RangeError('VirtualClock: expected a delay in milliseconds, got NaN');
     const timer: VirtualTimer = { dueAt: this.nowMs + Math.max(ms, 0), task };
     const later = this.timers.findIndex((other) => other.dueAt > timer.dueAt);
@@ -51,7 +51,7 @@ export class VirtualClock implements Clock {
     return this.timers.length;
   }
 
-  /** Milliseconds until the next timer; `undefined` if none is pending. */
+  /** Milliseconds until the next timer or deferred task; `undefined` if none is pending. */
   get nextTimerInMs(): number | undefined {
     const next = this.timers[0];
     return next === undefined ? undefined : next.dueAt - this.nowMs;

@@ -8,7 +8,10 @@ import { Wait } from '../time/wait.js';
 export interface WaitForOptions {
   /** Maximum waiting time in milliseconds, 0 or more; `Infinity` waits without a limit. @defaultValue 5,000 */
   readonly timeoutMs?: number | undefined;
-  /** Description of the expected and actual state for the error message. If this is a function, it is called when the timeout expires. */
+  /**
+   * Description of the expected and actual state for the error message. If this is a function, it is called when the timeout expires.
+   * @defaultValue 'the condition'
+   */
   readonly describe?: string | (() => string) | undefined;
   /** Polling interval in milliseconds, 0 or more. @defaultValue 5 */
   readonly intervalMs?: number | undefined;
@@ -33,9 +36,10 @@ const optionsSchema = object(
 
 /**
  * Polls until `condition` returns a truthy value, and resolves to that value. A condition that throws counts as not met. Time during which
- * this process was stopped or blocked extends the timeout, by at most 10 s or `timeoutMs`, whichever is larger.
+ * this process was stopped or blocked extends the timeout, by at most 10 s or `timeoutMs`, whichever is larger. The
+ * timeout does not interrupt a promise that `condition` has returned.
  * @throws GrpcConfigurationError if an option is unknown or invalid
- * @throws Error after `timeoutMs`, with `describe` in its message and the condition's last error as its cause
+ * @throws Error after `timeoutMs`, with `describe` in its message; if the last poll threw an error, that error is the cause
  */
 export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitForOptions = {}): Promise<Truthy<T>> {
   requireOptions(optionsSchema, options, 'waitFor');

@@ -2,7 +2,7 @@ import type { Clock, Timer } from './clock.js';
 
 /** Delay above which a late timer indicates that this process did not run. Smaller delays are common on a busy machine. */
 const MAX_LAG_MS = 50;
-/** Number of parts into which the time is divided. A part that ends late is measured again. */
+/** Number of parts into which the time is divided, unless `MIN_PART_MS` or `MAX_PART_MS` applies. A late part is measured again. */
 const PART_COUNT = 8;
 const MIN_PART_MS = 50;
 /** Maximum duration of a part. After a pause, the whole part is measured again. A pause that ends before the part ends is not detected. */
@@ -18,7 +18,8 @@ const MAX_EARLY_MS = 1;
  * blocked, or the system had stopped it) does not count:
  * - The time starts one turn of the event loop later, when data that was written before has been sent.
  * - A part that ends late is measured again, until `ms` milliseconds have been excluded this way. Later delays count toward the time, so
- *   that the task also runs in a process that is always late. The task runs after at most twice `ms`, plus the last of these delays.
+ *   that the task also runs in a process that is always late. The task runs after at most twice `ms`, plus the duration
+ *   of the last excluded part and the delay of the final part.
  * - In a turn of the event loop, timers run before sockets are read. The task is therefore deferred until pending data has been read. Until
  *   then, `clear` prevents the task from running.
  */

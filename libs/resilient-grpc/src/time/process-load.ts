@@ -3,7 +3,7 @@ import { performance, type EventLoopUtilization } from 'node:perf_hooks';
 
 /** Load of this process in one period. */
 export interface ProcessLoad {
-  /** Share of the time during which the event loop was busy, 0 to 1. */
+  /** Share of the period during which the event loop was busy, 0 to 1. */
   readonly eventLoopUtilization: number;
   /** CPU time of all threads as a share of the time of all available cores, 0 to 1. */
   readonly cpuUtilization: number;

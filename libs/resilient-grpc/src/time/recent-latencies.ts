@@ -22,7 +22,7 @@ export class RecentLatencies {
   constructor(
     /** Time in milliseconds in which the weight of a value halves. */
     private readonly halfLifeMs: number,
-    /** Minimum total weight. Values stop aging at this weight, so that the last values count until as many newer values have arrived. */
+    /** Total weight at which values stop aging, so that older values still count if few newer ones arrive. */
     private readonly minWeight: number,
   ) {}
 
@@ -41,12 +41,12 @@ export class RecentLatencies {
   }
 
   /**
-   * Returns a percentile in milliseconds, rounded up by at most 4.4%; 0 if there are no values. At least `share` percent of the values are
-   * less than or equal to the result.
+   * Returns a percentile in milliseconds, rounded up by at most 4.4%; 0 if there are no values. At least `percent` % of the values are less
+   * than or equal to the result.
    */
-  percentile(share: number): number {
+  percentile(percent: number): number {
     // Summed from above, because only a few values are greater than a high percentile.
-    let greater = (1 - share / 100) * this.sum;
+    let greater = (1 - percent / 100) * this.sum;
     // The tolerance covers rounding errors, because divided buckets do not add up exactly to `sum`.
     for (let bucket = BUCKETS - 1; bucket >= 0; bucket--) {
       greater -= this.buckets[bucket] ?? 0;

@@ -19,7 +19,7 @@ export interface LeakCheck {
    * Waits until no socket, server, pipe, timer, watched file, or child process opened since the call to `captureLeaks` keeps the process
    * alive. Also waits until all calls that clients of this package have started since then have ended. Then stops recording, even after a
    * failure.
-   * @throws Error that lists the resources that are still open, after `timeoutMs` (default 2,000)
+   * @throws Error that lists the resources and calls that are still open, after `timeoutMs` (default 2,000)
    */
   settled(options?: { readonly timeoutMs?: number }): Promise<void>;
 }
@@ -83,8 +83,8 @@ class Baseline {
 
   describeOpen(): string {
     const resources = this.newResources().map(({ type, count }) => {
-      const which = this.traced ? this.trace.places(type) : this.handles.describe(type);
-      return `${count} × ${RESOURCE_NAMES[type]}${which.length === 0 ? '' : `: ${which.join(', ')}`}`;
+      const details = this.traced ? this.trace.places(type) : this.handles.describe(type);
+      return `${count} × ${RESOURCE_NAMES[type]}${details.length === 0 ? '' : `: ${details.join(', ')}`}`;
     });
     // Open clients explain open sockets and calls. A client without a connection keeps nothing alive and is not a leak.
     const clients = openClients()

@@ -3,8 +3,8 @@ import { applicationCallSiteOf, nearestCallSiteOf, stackAbove, type Stack } from
 import type { Resource } from './open-handles.js';
 
 /**
- * Resource types by their async_hooks names. `undefined` marks intermediate resources between application code and the resource that it
- * creates, such as a name lookup.
+ * Resource types by their async_hooks names. `undefined` marks intermediate resources, such as a name lookup, between application code and
+ * the resource that it creates.
  */
 const TYPES: Readonly<Record<string, Resource | undefined>> = {
   TickObject: undefined,
@@ -22,9 +22,9 @@ const TYPES: Readonly<Record<string, Resource | undefined>> = {
   Timeout: 'Timeout',
 };
 
-/** Number of stack frames recorded if `places` is true. A client's socket is created deep inside grpc-js and Node. */
+/** Number of stack frames recorded if `withSites` is true. A client's socket is created deep inside grpc-js and Node. */
 const FRAMES = 60;
-/** Number of stack frames recorded otherwise: enough to recognize timers that the test runner creates itself. */
+/** Number of stack frames recorded if `withSites` is false: enough to recognize timers that the test runner creates itself. */
 const NEAREST_FRAMES = 8;
 /** Number of new entries after which entries of closed resources are removed. */
 const PRUNE_INTERVAL_ENTRIES = 2_000;
@@ -34,12 +34,12 @@ interface CreatedResource {
   readonly resource: WeakRef<MaybeReferenced>;
   readonly stack: Stack;
   /** Async id of the resource that triggered the creation, such as the server of an accepted socket. */
-  readonly by: number;
+  readonly triggerId: number;
 }
 
 interface MaybeReferenced {
   readonly hasRef?: () => boolean | undefined;
-  /** True for a timer that has fired or was cleared. */
+  /** True for a timer that was cleared or has run for the last time. */
   readonly _destroyed?: boolean;
 }
 
@@ -53,18 +53,23 @@ export interface ResourceTrace {
 }
 
 /**
- * Starts recording timers, which Node does not return as handles. If `places` is true, also records all other resources and all creation
- * sites.
+ * Starts recording timers, which Node does not return as handles. If `withSites` is true, also records the other resources in `TYPES` and
+ * all creation sites.
  */
-export function traceResources(places: boolean): ResourceTrace {
+export function traceResources(withSites: boolean): ResourceTrace {
   const all = new Map<number, CreatedResource>();
-  const frames = places ? FRAMES : NEAREST_FRAMES;
+  const frames = withSites ? FRAMES : NEAREST_FRAMES;
   let pruneAt = PRUNE_INTERVAL_ENTRIES;
   // No `destroy` hook, because it would make Node track the garbage collection of every promise.
   const hook = createHook({
-    init: function init(id, name, by, resource) {
-      if (places ? !(name in TYPES) : name !== 'Timeout') return;
-      all.set(id, { type: TYPES[name], resource: new WeakRef(resource), stack: deepStackAbove(init, frames), by });
+    init: function init(id, name, triggerId, resource) {
+      if (withSites ? !(name in TYPES) : name !== 'Timeout') return;
+      all.set(id, {
+        type: TYPES[name],
+        resource: new WeakRef(resource),
+        stack: deepStackAbove(init, frames),
+        triggerId,
+      });
       if (all.size < pruneAt) return;
       prune(all);
       pruneAt = all.size + PRUNE_INTERVAL_ENTRIES;
@@ -76,7 +81,7 @@ export function traceResources(places: boolean): ResourceTrace {
     );
   return {
     timers: () => alive('Timeout').length,
-    places: (type) => (places ? alive(type).map((one) => placeOf(one, all)) : []),
+    places: (type) => (withSites ? alive(type).map((one) => placeOf(one, all)) : []),
     stop: () => {
       hook.disable();
     },
@@ -110,14 +115,14 @@ function prune(all: Map<number, CreatedResource>): void {
   for (const [id, made] of all) {
     if (!isAlive(made)) continue;
     let one: CreatedResource | undefined = made;
-    for (let key = id; one !== undefined && !kept.has(key); key = one.by, one = all.get(key)) kept.set(key, one);
+    for (let key = id; one !== undefined && !kept.has(key); key = one.triggerId, one = all.get(key)) kept.set(key, one);
   }
   for (const id of [...all.keys()]) if (!kept.has(id)) all.delete(id);
 }
 
 function placeOf(made: CreatedResource, all: ReadonlyMap<number, CreatedResource>): string {
   let how = 'created at';
-  for (let one: CreatedResource | undefined = made; one !== undefined; one = all.get(one.by)) {
+  for (let one: CreatedResource | undefined = made; one !== undefined; one = all.get(one.triggerId)) {
     if (one !== made && one.type !== undefined) how = 'triggered by a resource created at';
     const place = applicationCallSiteOf(one.stack);
     if (place !== undefined) return `${how} ${place}`;

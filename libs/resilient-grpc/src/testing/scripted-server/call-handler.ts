@@ -24,7 +24,7 @@ interface HeldReply {
   readonly release: () => void;
 }
 
-/** Runs the scripts of calls, writes the journal, and holds replies until they are released. */
+/** Runs the scripts of calls, writes the journal, and holds replies until they are released or their calls end. */
 export class CallHandler {
   /** The current scripts, by path. */
   readonly scripts = new Map<string, Script>();
@@ -67,9 +67,9 @@ export class CallHandler {
       record.code = code;
     };
     try {
-      const held = () => this.hold(path, over.signal);
+      const hold = () => this.hold(path, over.signal);
       const reply = await this.replyTo(scripted);
-      await sendReply(reply, { method, call, scripted, reader, clock, held, onStatus });
+      await sendReply(reply, { method, call, scripted, reader, clock, hold, onStatus });
     } catch (error) {
       const failure = asStatus(error, path);
       onStatus(failure.code);
@@ -136,7 +136,7 @@ function newRecord(method: LoadedMethod, call: DuplexCall): OpenRecord {
   };
 }
 
-/** Converts an error thrown by a script to a status: unchanged if the error has a numeric code, INTERNAL otherwise. */
+/** Returns an error thrown by a script unchanged if it has a numeric code; converts any other error to an INTERNAL status. */
 function asStatus(error: unknown, path: string): Error & { readonly code: number } {
   if (isError(error) && 'code' in error && typeof error.code === 'number') {
     // Safe cast: checked above.

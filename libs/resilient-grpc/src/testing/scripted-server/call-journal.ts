@@ -28,7 +28,7 @@ export class CallJournal {
     return this.countsOf(record.path).calls;
   }
 
-  /** Sets the key of a call. Returns its number among the calls to its method with that key, starting at 1. */
+  /** Sets the key of a call. Returns the number of the call among the calls with this key to the same method, starting at 1. */
   setKey(record: OpenRecord, key: string): number {
     record.key = key;
     const attemptsByKey = this.attemptsByPath.get(record.path) ?? new Map<string, number>();
@@ -66,7 +66,7 @@ export class CallJournal {
     return all;
   }
 
-  /** Removes everything except the open calls. */
+  /** Clears counts, records, and keys, except the records of open calls and the counts `open` and `maxOpen`. */
   reset(): void {
     this.keptRecords = this.keptRecords.filter((record) => record.outcome === 'open');
     this.attemptsByPath = new Map();

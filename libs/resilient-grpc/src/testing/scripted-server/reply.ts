@@ -19,7 +19,7 @@ export interface Reply<Request = unknown> {
   readonly headers?: MetadataRecord | true | undefined;
   /** A status name or any number, including invalid ones. @defaultValue 'OK' */
   readonly status?: StatusName | number | undefined;
-  /** Status message. @defaultValue the name of the status */
+  /** Status message; ignored if the status is OK. @defaultValue the name of the status */
   readonly details?: string | undefined;
   readonly trailers?: MetadataRecord | undefined;
   /** Value of the trailer `grpc-retry-pushback-ms`; may be invalid. An array sends several values. */

@@ -5,25 +5,25 @@ export type DuplexCall = ServerDuplexStream<unknown, unknown>;
 
 /** Reads the requests of a call one at a time and only on demand, so that flow control works. */
 export class ScriptedRequestReader implements AsyncIterable<unknown> {
-  private changed: () => void = () => undefined;
+  private onChange: () => void = () => undefined;
   private ended = false;
 
   constructor(
     private readonly call: DuplexCall,
     private readonly onRequest: (request: unknown) => void,
   ) {
-    call.on('readable', () => this.changed());
+    call.on('readable', () => this.onChange());
     for (const end of ['end', 'close', 'cancelled']) {
       call.once(end, () => {
         this.ended = true;
-        this.changed();
+        this.onChange();
       });
     }
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<unknown, void, undefined> {
     for (;;) {
-      // `null` means that no request is available yet.
+      // `null` means that no request has arrived yet, or that the requests have ended.
       const request = this.call.read();
       if (request !== null) {
         this.onRequest(request);
@@ -32,7 +32,7 @@ export class ScriptedRequestReader implements AsyncIterable<unknown> {
         return;
       } else {
         await new Promise<void>((resolve) => {
-          this.changed = resolve;
+          this.onChange = resolve;
         });
       }
     }

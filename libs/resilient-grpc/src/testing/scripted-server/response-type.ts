@@ -9,9 +9,9 @@ import type { LoadedMethod } from './service-methods.js';
 export interface ResponseType {
   readonly name: string;
   readonly fields: readonly string[];
-  /** Types of the fields that are not repeated, such as 'TYPE_STRING', by field name. */
+  /** Types, such as 'TYPE_STRING', of the fields that are not repeated, by field name. */
   readonly scalars: ReadonlyMap<string, string>;
-  /** Names of oneofs. A deserialized message has them as keys, too, and the serializer ignores them. */
+  /** Names of oneofs. With the loader option `oneofs`, a deserialized message has them as keys, which the serializer ignores. */
   readonly oneofs: readonly string[];
 }
 
@@ -24,7 +24,7 @@ interface FieldDescriptor extends Named {
   readonly label: string;
 }
 
-/** Maximum length of the list of fields in an error message. The error may become a status, which is sent in headers. */
+/** Maximum length, in characters, of the list of fields in an error message. The message may be sent in the trailers of a call. */
 const MAX_LIST_LENGTH = 300;
 
 /** Returns the response type of `method`. */
@@ -45,8 +45,9 @@ export function responseTypeOf(method: LoadedMethod): ResponseType {
 
 /**
  * Returns the problems of a message: a value that is not an object, top-level fields that `type` does not have, and values that do not fit
- * a string or number field. The serializer would ignore or convert them. Fields of class instances are not checked, because a class may
- * have additional properties. Names that no field can have, such as `$typeName` of other generators, are ignored.
+ * a string, floating-point, or 32-bit integer field. The serializer would ignore or convert them. Fields of class instances are not
+ * checked, because a class may have additional properties. Names that no field can have, such as `$typeName` of other generators, are
+ * ignored.
  */
 export function messageProblems(message: unknown, type: ResponseType, path: string): ConfigurationProblem[] {
   if (!isObject(message)) return [{ path, message: problemMessage(`an object with fields of ${type.name}`, message) }];
@@ -66,7 +67,7 @@ function fieldProblem(key: string, value: unknown, type: ResponseType): string |
   return type.oneofs.includes(key) || !/^[a-z]\w*$/i.test(key) ? undefined : unknownFieldMessage(key, type);
 }
 
-/** Returns the message for a value that the serializer would convert to '[object Object]' or 0; `undefined` for any other value. */
+/** Returns the message for an object in a string field or a non-numeric value in a number field; `undefined` for any other value. */
 function scalarProblem(value: unknown, type: string | undefined): string | undefined {
   if (type === 'TYPE_STRING') return typeof value === 'object' ? problemMessage('a string', value) : undefined;
   const isNumber = /^TYPE_(DOUBLE|FLOAT|S?U?INT32|S?FIXED32)$/.test(type ?? '');

@@ -44,7 +44,7 @@ export interface CallRecord {
   /** The requests read so far. */
   readonly requests: readonly unknown[];
   readonly outcome: CallOutcome;
-  /** The status that this server sent; `undefined` if none. */
+  /** The code of the status that this server sent; `undefined` if it sent none. */
   readonly code: number | undefined;
 }
 

@@ -31,10 +31,10 @@ export class ScriptedGrpcServer {
   private readonly methods: ReadonlyMap<string, LoadedMethod>;
   private readonly journal: CallJournal;
   private readonly handler: CallHandler;
-  /** The servers started so far. Earlier ones may still have calls in flight. Empty after a stop that is not graceful. */
+  /** The servers started since the last stop that was not graceful. Those that were stopped gracefully may still have calls in flight. */
   private readonly servers: Server[] = [];
   private injector: ConnectionInjector | undefined;
-  /** True from a stop that is not graceful until the next start. Calls that end during that time are recorded as disconnected. */
+  /** True from a stop that is not graceful until the next start. Calls that end without a status in between count as disconnected. */
   private cutting = false;
 
   private constructor(private readonly options: ScriptedGrpcServerOptions) {
@@ -85,7 +85,7 @@ export class ScriptedGrpcServer {
   /**
    * Sets the script of `method` ('Get', 'Orders/Get', or a full path) from now on. A list starts at its first reply.
    * @throws GrpcConfigurationError if a reply has an unknown key, an invalid value, or a message with an unknown field. If a function
-   *   returns such a reply, its call fails with INTERNAL and the same message.
+   *   returns such a reply, the call fails with INTERNAL and the same message.
    * @throws Error if `method` matches no method or several methods
    */
   script<Request = unknown>(method: string, script: Script<Request>): this {
@@ -110,7 +110,7 @@ export class ScriptedGrpcServer {
     return this.journal.attempts(this.path(method));
   }
 
-  /** Resets counts and records. Open calls stay counted. */
+  /** Resets counts, records, and call numbers. Open calls stay in the records and in the counts `open` and `maxOpen`. */
   reset(): void {
     this.journal.reset();
   }
@@ -132,7 +132,7 @@ export class ScriptedGrpcServer {
 
   /**
    * Stops listening and ends the connections. 'graceful' resolves when the last call in flight has finished. Until then, `restart()` can
-   * serve new connections in parallel, or another `stop('force')` can end the remaining calls.
+   * serve new connections in parallel, or `stop('force')` can end the remaining calls.
    * @throws RangeError if `how` is not a stop mode
    */
   async stop(how: StopMode): Promise<void> {
@@ -149,7 +149,7 @@ export class ScriptedGrpcServer {
   }
 
   /**
-   * Starts a new server on the same port. If the server is still listening, it is stopped first.
+   * Starts a new server on the same port. If the previous server is still listening, stops it first.
    * @throws RangeError if `how` is not a stop mode
    * @throws Error if the port is in use
    */
@@ -189,7 +189,7 @@ export class ScriptedGrpcServer {
       server.register(
         method.path,
         handler,
-        // Safe cast: scripts may return anything, and the serializer throws if a message does not fit.
+        // Safe cast: every message is checked to be an object before it is sent.
         method.responseSerialize as (message: unknown) => Buffer,
         method.requestDeserialize,
         'bidi',

@@ -34,9 +34,9 @@ export interface ScriptedServerTls {
   readonly ca?: string | Buffer | undefined;
 }
 
-const isObjectOf = (what: string) => v.optional(v.custom<object>(isObject, what));
+const optionalObject = (expected: string) => v.optional(v.custom<object>(isObject, expected));
 
-// The values that are `unknown` are checked when the proto is loaded and when the scripts are set.
+// `package` and `loader` are checked when the proto is loaded. Each entry of `scripts` is checked when it is set.
 const serverOptionsSchema = object(
   {
     protoPath: v.custom((value) => value !== undefined, "a .proto file; write protoPath: 'orders.proto'"),
@@ -44,9 +44,9 @@ const serverOptionsSchema = object(
     loader: v.optional(v.unknown()),
     port: v.optional(port),
     tls: v.optional(serverTls),
-    serverOptions: isObjectOf("an object of grpc-js options such as { 'grpc.max_concurrent_streams': 100 }"),
+    serverOptions: optionalObject("an object of grpc-js options such as { 'grpc.max_concurrent_streams': 100 }"),
     attemptKey: v.optional(v.function("a function; write (call) => call.metadata.get('x-id')[0]?.toString()")),
-    scripts: isObjectOf('an object such as { Get: { message: { … } } }'),
+    scripts: optionalObject('an object such as { Get: { message: { … } } }'),
     maxRecords: v.optional(countOrInfinity),
     clock: v.optional(clock),
   },
@@ -59,7 +59,7 @@ export function checkServerOptions(options: ScriptedGrpcServerOptions): void {
   requireOptions(serverOptionsSchema, options, SCRIPTED_SERVER);
 }
 
-/** Returns grpc-js credentials for `tls`; insecure credentials if undefined. */
+/** Returns grpc-js credentials for `tls`; insecure credentials if `tls` is undefined. */
 export function serverCredentials(tls: ScriptedServerTls | undefined): ServerCredentials {
   if (tls === undefined) return ServerCredentials.createInsecure();
   const ca = tls.ca === undefined ? null : Buffer.from(tls.ca);

@@ -17,31 +17,31 @@ export interface ReplyContext {
   readonly scripted: ScriptedCall;
   readonly reader: ScriptedRequestReader;
   readonly clock: Clock;
-  /** Resolves when the call is released or has ended. */
-  held(): Promise<void>;
-  /** Called when the status is sent. */
+  /** Holds the call. Resolves when the call is released or has ended. */
+  hold(): Promise<void>;
+  /** Called just before the status is sent. */
   onStatus(code: number): void;
 }
 
 /** Sends `reply`. Stops without an error when the call has ended. */
 export async function sendReply(reply: Reply, context: ReplyContext): Promise<void> {
   const { call, scripted, method } = context;
-  const over = () => scripted.signal.aborted;
+  const hasEnded = () => scripted.signal.aborted;
   await readRequests(reply, context);
   await sleep(reply.delayMs, context);
-  if (reply.hold === 'everything') await context.held();
-  if (over()) return;
+  if (reply.hold === 'everything') await context.hold();
+  if (hasEnded()) return;
   if (reply.headers !== undefined) call.sendMetadata(toMetadata(reply.headers === true ? {} : reply.headers));
-  if (reply.hold === 'messages') await context.held();
+  if (reply.hold === 'messages') await context.hold();
   const check = streamedMessageCheck(method, reply);
   for await (const message of messagesOf(reply, context)) {
-    if (over()) return;
+    if (hasEnded()) return;
     check?.(message);
     await write(call, message, scripted.signal);
     await sleep(reply.intervalMs, context);
   }
-  if (reply.hold === 'status') await context.held();
-  if (over() || reply.never === true) return;
+  if (reply.hold === 'status') await context.hold();
+  if (hasEnded() || reply.never === true) return;
   const code = typeof reply.status === 'string' ? StatusCode[reply.status] : (reply.status ?? StatusCode.OK);
   context.onStatus(code);
   if (code === StatusCode.OK) {
@@ -73,7 +73,7 @@ function messagesOf(reply: Reply, { method, scripted }: ReplyContext): Iterable<
 
 async function write(call: DuplexCall, message: unknown, signal: AbortSignal): Promise<void> {
   if (call.write(message)) return;
-  // Rejects if the call ends first.
+  // `once` rejects if the call ends first.
   await once(call, 'drain', { signal }).catch(() => undefined);
 }
 

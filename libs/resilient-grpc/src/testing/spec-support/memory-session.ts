@@ -22,7 +22,7 @@ export class MemoryCall implements StreamSource {
   readonly prefetch = 2;
   /** Ids of the messages that the server has read. */
   readonly received: number[] = [];
-  /** True if the client has half-closed the call. */
+  /** True if the server has read the client's half-close. */
   halfClosed = false;
   /** True if the client has unsubscribed. */
   isUnsubscribed = false;
@@ -98,7 +98,7 @@ export class MemorySessions {
   };
 }
 
-/** A source of messages numbered from 1 that counts how it is used. */
+/** A source of messages whose ids start at 1. Records how often its methods are called. */
 export class NumberedSource implements AsyncIterableIterator<Numbered> {
   taken = 0;
   pulls = 0;
@@ -155,7 +155,7 @@ export const lost = Object.assign(new Error('14 UNAVAILABLE: Connection dropped'
   details: 'Connection dropped',
 });
 
-/** Options of a session that runs on `scheduler` with at most 4 unacknowledged messages. */
+/** Returns the options of a session that runs on `scheduler` with at most 4 unacknowledged messages. */
 export function sessionOptions(scheduler: VirtualScheduler) {
   return {
     id: ({ id }: Numbered) => id,

@@ -36,14 +36,14 @@ export const NOTHING_SEEN: WireEvidence = {
 /** A key of `ENDS`. */
 export type EndName = keyof typeof ENDS;
 
-/** An in-memory attempt. The test triggers its events. */
+/** An in-memory attempt. The test triggers its events, except its end after a cancellation or at the deadline. */
 export class MemoryAttempt implements Attempt {
   peer: string | undefined = '10.0.0.1:1';
   open = true;
   /** True if the client has cancelled the attempt. Only its end may follow. */
   cancelled = false;
   unsent = false;
-  /** True if a GOAWAY rejected the attempt. The first such attempt of a call does not count toward its maximum number of attempts. */
+  /** True if a GOAWAY rejected the attempt. The first such attempt does not count toward the call's maximum number of attempts. */
   rejected = false;
   private headersReceived = false;
   private messagesReceived = 0;
@@ -157,7 +157,7 @@ export class MemoryAttempt implements Attempt {
   }
 }
 
-/** An in-memory transport for attempts. Attempts stay pending until the test triggers their events. */
+/** An in-memory transport. Attempts stay pending until the test ends them, the client cancels them, or their deadlines expire. */
 export class MemoryTransport implements CallTransport {
   readonly target = 'memory';
   readonly doctorCommand = undefined;

@@ -1,7 +1,7 @@
 import type { EndpointSlice, SliceEndpoint, SlicePort } from './endpoint-slice.js';
 
 /**
- * The port of a target: a number, or the name of a port of the service. `undefined`: the only port, or the one named 'grpc' if there are
+ * The port of a target: a number, or the name of a port of the service. `undefined`: the only TCP port, or the one named 'grpc' if there are
  * several.
  */
 export type PortSelector = number | string | undefined;
@@ -58,7 +58,7 @@ interface Pod {
 /**
  * Selects the endpoints that receive calls, by the rules of kube-proxy: the ready ones or, if none is ready, those that are terminating but
  * still serving (KEP-1669). If every ready endpoint has zone hints, and some hints name `zone`, only the endpoints with these hints are
- * used. The control plane sets the hints so that no zone is overloaded.
+ * used. For a service with `trafficDistribution`, the control plane sets the hints regardless of the load in each zone.
  */
 export function selectEndpoints(
   slices: Iterable<EndpointSlice>,

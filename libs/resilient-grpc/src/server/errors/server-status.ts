@@ -12,8 +12,8 @@ const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal 
 
 /**
  * Returns the status for any error that a handler throws. Never throws.
- * @param filtered true if the error has passed Nest's exception filters and is therefore intended for the caller; then the status is the
- * one that grpc-js derives. Otherwise, for example if a generator throws, only the details of gRPC errors and HttpExceptions are sent
+ * @param filtered true if the error has passed Nest's exception filters and is therefore intended for the caller. If false, for example
+ * because a generator threw, the message of an Error is sent only if the Error is a gRPC error, an RpcException, or an HttpException
  */
 export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus {
   try {

@@ -37,7 +37,10 @@ const DRAINING_CONNECTION: StatusLike = {
 /** Bounds of the sweep interval, which is a tenth of the shortest idle timeout. */
 const MAX_SWEEP_INTERVAL_MS = 1_000;
 const MIN_SWEEP_INTERVAL_MS = 50;
-/** grpc-js enforces deadlines; if a call is still open this long after its deadline, its client is not reading. */
+/**
+ * Time from the deadline of a stream until this library ends the stream. grpc-js enforces deadlines, so a stream that is still open then
+ * has a client that is not reading.
+ */
 const DEADLINE_GRACE_MS = 500;
 
 /** All calls of a server: open calls, and ended calls whose handler is still running. */

@@ -114,29 +114,29 @@ export function takeKeepalive(
   return { serverOptions, keepalive: { keepaliveTimeMs, keepaliveTimeoutMs } };
 }
 
-/** Returns the problems of `channelOptions`, including options that conflict with those of this library. */
+/** Returns the problems of `channelOptions`, including values that conflict with the other options of the server. */
 export function channelOptionProblems(options: Given, path: string): ConfigurationProblem[] {
   const given: Readonly<Record<string, unknown>> = options.channelOptions ?? {};
   const at = pathOf(path, 'channelOptions');
   const problems: ConfigurationProblem[] = channelValueProblems(given, at, CHECKED_CHANNEL_OPTIONS);
   const add = (key: string, message: string) => problems.push({ path: pathOf(at, key), message });
-  for (const [ours, theirs] of Object.entries(CHANNEL_EQUIVALENTS)) {
-    const value = given[theirs];
-    const own: unknown = Reflect.get(options, ours);
+  for (const [key, channelKey] of Object.entries(CHANNEL_EQUIVALENTS)) {
+    const value = given[channelKey];
+    const own: unknown = Reflect.get(options, key);
     if (value === undefined) continue;
-    const min = ours === 'maxConnectionAgeGraceMs' ? 0 : 1;
+    const min = key === 'maxConnectionAgeGraceMs' ? 0 : 1;
     if (typeof value !== 'number' || !(value >= min)) {
-      add(theirs, `expected a number of ${String(min)} or more, got ${describeValue(value)}; write \`${ours}\``);
+      add(channelKey, `expected a number of ${String(min)} or more, got ${describeValue(value)}; write \`${key}\``);
     } else if (own !== undefined && own !== value) {
-      add(theirs, conflictMessage(ours, own, value));
+      add(channelKey, conflictMessage(key, own, value));
     }
   }
   const { keepalive = {} } = options;
-  for (const [ours, theirs] of Object.entries(KEEPALIVE_NAMES)) {
-    const own: unknown = Reflect.get(keepalive, ours);
-    const value = given[theirs];
+  for (const [key, channelKey] of Object.entries(KEEPALIVE_NAMES)) {
+    const own: unknown = Reflect.get(keepalive, key);
+    const value = given[channelKey];
     if (own === undefined || value === undefined || Number(own) === value) continue;
-    add(theirs, conflictMessage(`keepalive.${ours}`, own, value));
+    add(channelKey, conflictMessage(`keepalive.${key}`, own, value));
   }
   const interceptors = given['interceptors'];
   if (interceptors !== undefined && !(Array.isArray(interceptors) && interceptors.every(isFunction))) {
@@ -155,16 +155,16 @@ export function ignoredByGrpcJs({ keepalive = {}, maxMetadataSize }: Given): rea
   return maxMetadataSize ? ['maxMetadataSize', ...pings] : pings;
 }
 
-function conflictMessage(ours: string, own: unknown, value: unknown): string {
-  return `expected ${describeValue(own)}, as in \`${ours}\`, got ${describeValue(value)}; keep only \`${ours}\``;
+function conflictMessage(key: string, own: unknown, value: unknown): string {
+  return `expected ${describeValue(own)}, as in \`${key}\`, got ${describeValue(value)}; keep only \`${key}\``;
 }
 
 function keepaliveOptions({ keepalive = {} }: ResolvedServerOptions['nest']): Record<string, unknown> {
   const options: Record<string, unknown> = {};
-  for (const [ours, theirs] of Object.entries(KEEPALIVE_NAMES)) {
-    const value: unknown = Reflect.get(keepalive, ours);
+  for (const [key, channelKey] of Object.entries(KEEPALIVE_NAMES)) {
+    const value: unknown = Reflect.get(keepalive, key);
     // Some users write true and false for 1 and 0. Times are clamped to the timer maximum; a ping interval of that length means no pings.
-    if (value !== undefined) options[theirs] = Math.min(Number(value), MAX_TIMER_MS);
+    if (value !== undefined) options[channelKey] = Math.min(Number(value), MAX_TIMER_MS);
   }
   return options;
 }

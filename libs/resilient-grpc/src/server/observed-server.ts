@@ -30,7 +30,7 @@ class MessageSizes {
   private written: number | undefined;
 
   /** Wraps `deserialize`, so that `sizeOf` returns the sizes of its messages. */
-  reading<T>(deserialize: (bytes: Buffer) => T): (bytes: Buffer) => T {
+  wrapDeserialize<T>(deserialize: (bytes: Buffer) => T): (bytes: Buffer) => T {
     return (bytes) => {
       const message = deserialize(bytes);
       if (typeof message === 'object' && message !== null) this.read.set(message, bytes.length);
@@ -38,8 +38,8 @@ class MessageSizes {
     };
   }
 
-  /** Wraps `serialize`, so that `during` returns the size of its message. */
-  writing<T>(serialize: (message: T) => Buffer): (message: T) => Buffer {
+  /** Wraps `serialize`, so that `measureWrite` returns the size of its message. */
+  wrapSerialize<T>(serialize: (message: T) => Buffer): (message: T) => Buffer {
     return (message) => {
       const bytes = serialize(message);
       this.written = bytes.length;
@@ -54,7 +54,7 @@ class MessageSizes {
   }
 
   /** Returns the size of the message that `write` serializes synchronously; `undefined` if that failed. */
-  during(write: () => void): number | undefined {
+  measureWrite(write: () => void): number | undefined {
     this.written = undefined;
     write();
     return this.written;
@@ -118,7 +118,7 @@ class ObservedCall extends ServerInterceptingCall {
   }
 
   override sendMessage(message: unknown, callback: () => void): void {
-    const bytes = this.observer.sizes.during(() => {
+    const bytes = this.observer.sizes.measureWrite(() => {
       this.wire.sendMessage(message, callback);
     });
     if (bytes !== undefined) this.telemetry?.sent(bytes);
@@ -159,7 +159,7 @@ class MeasuredServer extends ReportingServer {
     type: string,
   ): boolean {
     this.paths.add(name);
-    return super.register(name, handler, this.sizes.writing(write), this.sizes.reading(read), type);
+    return super.register(name, handler, this.sizes.wrapSerialize(write), this.sizes.wrapDeserialize(read), type);
   }
 }
 

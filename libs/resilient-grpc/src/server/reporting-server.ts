@@ -23,7 +23,7 @@ export class ReportingServer extends Server {
     read: deserialize<Q>,
     type: string,
   ): boolean {
-    const reporting = (message: R) => {
+    const serializeOrReport = (message: R) => {
       try {
         return write(message);
       } catch (error) {
@@ -31,7 +31,7 @@ export class ReportingServer extends Server {
         throw error;
       }
     };
-    return super.register(path, handler, reporting, read, type);
+    return super.register(path, handler, serializeOrReport, read, type);
   }
 }
 

@@ -161,7 +161,7 @@ export class ResilientGrpcServer extends ServerGrpc {
     const { serverOptions, keepalive } = takeKeepalive(grpcServerOptions(resolved));
     const interceptors = [...(serverOptions.interceptors ?? [])];
     this.loadReports = resolved.loadReports ? new LoadReports(clock, measureProcess()) : undefined;
-    // Closest to the wire, so that it receives each status that other interceptors send.
+    // Closer to the wire than the application's interceptors, so that it receives each status that they send.
     if (this.loadReports !== undefined) interceptors.unshift(this.loadReports.interceptor);
     this.grpcOptions = { ...serverOptions, interceptors };
     this.connections = new ServerConnections(
@@ -399,8 +399,8 @@ export class ResilientGrpcServer extends ServerGrpc {
   }
 
   /**
-   * Logs the handlers that no server of the application serves, and the methods without a handler. The last server that starts logs the
-   * handlers, because another server may serve a handler that this one does not.
+   * Logs the methods without a handler, at debug level, and the handlers that no server of the application serves. Only the last server
+   * to start logs the handlers, because a server that starts later may serve them.
    */
   private reportHandlers(): void {
     const { servedHandlers, ownLogger } = this;
@@ -442,7 +442,8 @@ export class ResilientGrpcServer extends ServerGrpc {
 
   private newServer(): Server {
     const { telemetry, clock } = this.dependencies;
-    if (telemetry === undefined) return this.filtered(new ReportingServer(this.grpcOptions, this.onUnserializable));
+    if (telemetry === undefined)
+      return this.installFilter(new ReportingServer(this.grpcOptions, this.onUnserializable));
     this.stopTelemetry?.();
     const recorder = telemetry.forServer(isTracedByOthers());
     const unsubscribe = this.events.listen((event) => {
@@ -453,11 +454,11 @@ export class ResilientGrpcServer extends ServerGrpc {
       unsubscribe();
       stopObserving();
     };
-    return this.filtered(observedServer(this.grpcOptions, recorder, clock, this.onUnserializable), recorder);
+    return this.installFilter(observedServer(this.grpcOptions, recorder, clock, this.onUnserializable), recorder);
   }
 
   /** Makes `server` refuse calls during an overload before it reads their requests, and returns `server`. */
-  private filtered(server: Server, telemetry?: ServerTelemetry): Server {
+  private installFilter(server: Server, telemetry?: ServerTelemetry): Server {
     const { gate, gatedMethods, loadReports } = this;
     const filter = refuseUnreadCalls(gate, gatedMethods, { telemetry, loadReports });
     observeHttp2Servers(server, (http2Server) => {

@@ -10,7 +10,7 @@ export interface HandlerPattern {
 
 const STREAMING_TYPES: ReadonlySet<unknown> = new Set(Object.values(GrpcMethodStreamingType));
 
-/** The handlers that Nest registered for a server, and those of them that serve a method. */
+/** The handlers that Nest registered for a server, with a record of the methods that they serve. */
 export class ServedHandlers {
   /** Services of the definition. */
   defined: Services = new Map();

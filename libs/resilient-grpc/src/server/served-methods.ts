@@ -105,7 +105,7 @@ export function implementationOf(
   };
 }
 
-/** True if the gate runs the handlers of a method. It does not run `@GrpcStreamCall` handlers, which answer their calls themselves. */
+/** True if the gate runs the handlers of a method. It does not run `@GrpcStreamCall` handlers, which respond to their calls themselves. */
 export function isGated({ kind, options }: ServedMethod, streaming: GrpcMethodStreamingType): boolean {
   return kind === 'unary' && streaming !== GrpcMethodStreamingType.PT_STREAMING && options.overloadProtection;
 }

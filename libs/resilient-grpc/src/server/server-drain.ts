@@ -34,8 +34,8 @@ const MAX_STATUS_FLUSH_FRACTION = 0.1;
 
 /**
  * Drains a server once, even if requested repeatedly. Health becomes NOT_SERVING immediately. All calls are still served during the
- * readiness delay. Then connections receive GOAWAY, streams end as `onDrain` specifies, and other calls may finish. Calls that are still
- * open shortly before the timeout are ended by force. The timeout covers all phases.
+ * readiness delay. Then clients receive GOAWAY, response streams end as `onDrain` specifies, and other calls may finish. Calls that are
+ * still open shortly before the timeout are ended by force. The timeout covers all phases.
  */
 export class ServerDrain {
   private server: DrainedServer | undefined;
@@ -56,7 +56,7 @@ export class ServerDrain {
     private readonly dependencies: ServerDrainDependencies,
   ) {}
 
-  /** Sets the server of this drain. Until then, there is nothing to drain. */
+  /** Sets the server of this drain, and begins the drain if one was requested earlier. Before that, there is nothing to drain. */
   setServer(server: DrainedServer): void {
     this.server = server;
     if (this.draining) this.begin();

@@ -119,9 +119,10 @@ function describe(event: MethodEvent): readonly [level: LogLevel, text: string, 
   switch (event.type) {
     case 'handler-failed': {
       const { error } = event;
-      const what = isError(error) ? `${error.name}: ${error.message}` : thrownText(error);
-      const stack = isError(error) && error.stack !== undefined ? stackOf(what, error.message, error.stack) : undefined;
-      return ['error', `handler failed: ${oneLine(what)}`, { error: oneLine(what), stack }];
+      const failure = isError(error) ? `${error.name}: ${error.message}` : thrownText(error);
+      const stack =
+        isError(error) && error.stack !== undefined ? stackOf(failure, error.message, error.stack) : undefined;
+      return ['error', `handler failed: ${oneLine(failure)}`, { error: oneLine(failure), stack }];
     }
     case 'handler-leak':
       return [

@@ -24,7 +24,7 @@ const methodEntries = {
   maxCallMs: v.optional(millisecondsOrNone(POSITIVE)),
 } as const;
 
-const nonEmptyText = (what: string) => v.pipe(v.string(what), v.nonEmpty(what));
+const nonEmptyText = (expected: string) => v.pipe(v.string(expected), v.nonEmpty(expected));
 const count = v.pipe(v.number('a number of 0 or more'), v.minValue(0, 'a number of 0 or more'));
 
 const keepaliveSchema = object(

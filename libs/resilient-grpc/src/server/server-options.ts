@@ -48,8 +48,8 @@ export interface ServerMethodOptions {
    */
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
   /**
-   * Maximum number of calls that can wait at each concurrency limit, 0 or more. The limit applies separately to calls with and without a
-   * deadline. Further calls, and calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
+   * Maximum number of calls that can wait at each concurrency limit, 0 or more. This maximum applies separately to calls with a deadline
+   * and calls without one. Further calls, and calls that cannot be served in time, fail with RESOURCE_EXHAUSTED.
    * @defaultValue 1000
    */
   readonly maxQueuedCalls?: number | undefined;
@@ -149,7 +149,7 @@ export interface ResolvedServerMethod {
 export interface ResolvedServerOptions {
   /** Path of the options in configuration problems. */
   readonly path: string;
-  /** Options as passed by the user, for Nest. */
+  /** Copy of the given options in flat form, for Nest. */
   readonly nest: GrpcOptions['options'];
   readonly drain: ResolvedDrain;
   readonly leakWarningMs: number;

@@ -20,7 +20,7 @@ interface ApplicationHandlers {
   readonly servers: readonly ServedHandlers[];
   /** True if the application has a `Transport.GRPC` server, whose services are unknown. */
   readonly hasOtherServers: boolean;
-  /** Class and method of a handler by pattern, such as 'OrdersController.get'. */
+  /** Class and method of each handler, such as 'OrdersController.get', by the pattern of the handler. */
   readonly names: ReadonlyMap<string, string>;
 }
 
@@ -103,12 +103,12 @@ function serviceProblem(pattern: HandlerPattern, servers: readonly ServedHandler
     const short = served.filter(({ full }) => shortName(full) === shortName(guess));
     const name = closest(
       guess,
-      served.flatMap((one) => one.names),
+      served.flatMap((entry) => entry.names),
     );
-    const near = short.length > 0 ? short : served.filter((one) => name !== undefined && one.names.includes(name));
+    const near = short.length > 0 ? short : served.filter(({ names }) => name !== undefined && names.includes(name));
     const [first] = near;
     if (first === undefined) continue;
-    const methods = near.flatMap((one) => one.methods);
+    const methods = near.flatMap((entry) => entry.methods);
     const meant = methodNamed(rpc, methods) ?? nearestMethod(rpc, methods);
     const owner = near.find(({ full }) => full === meant?.service) ?? first;
     const write = owner.names[0] ?? owner.full;

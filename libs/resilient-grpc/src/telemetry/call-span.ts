@@ -38,6 +38,6 @@ export class CallSpan {
 }
 
 /** Returns the span name of gRFC A72: 'Recv.orders.v1.Orders.Get' for 'Recv' and '/orders.v1.Orders/Get'. */
-export function spanName(what: 'Sent' | 'Attempt' | 'Recv', path: string): string {
-  return `${what}.${path.slice(1).replace('/', '.')}`;
+export function spanName(prefix: 'Sent' | 'Attempt' | 'Recv', path: string): string {
+  return `${prefix}.${path.slice(1).replace('/', '.')}`;
 }

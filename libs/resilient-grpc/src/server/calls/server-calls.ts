@@ -9,7 +9,10 @@ import { streamOf } from '../quirks/http2-stream.js';
 import type { CallHost, ServedCall } from './served-call.js';
 import type { StatusLike } from './wire-call.js';
 
-/** An open inbound stream. */
+/**
+ * An open inbound stream. The messages of a `@GrpcStreamCall` are not observed, because its handler reads and writes them itself: its
+ * `sent` and `received` are 0, and its `lastActivityAt` is the start.
+ */
 export interface ActiveServerStream {
   /** Path of the method, such as '/orders.v1.Orders/Watch'. */
   readonly path: string;
@@ -19,10 +22,7 @@ export interface ActiveServerStream {
   readonly startedAt: Date;
   /** Time of the latest message in either direction; the start if there is none. */
   readonly lastActivityAt: Date;
-  /**
-   * Number of messages accepted by the client or its flow-control window. Messages of a `@GrpcStreamCall` are not counted, because its
-   * handler writes and reads them.
-   */
+  /** Number of messages accepted by the client or its flow-control window. */
   readonly sent: number;
   /** Number of messages that the handler has received. */
   readonly received: number;
@@ -37,7 +37,10 @@ const DRAINING_CONNECTION: StatusLike = {
 /** Bounds of the sweep interval, which is a tenth of the shortest idle timeout. */
 const MAX_SWEEP_INTERVAL_MS = 1_000;
 const MIN_SWEEP_INTERVAL_MS = 50;
-/** grpc-js enforces deadlines; if a call is still open this long after its deadline, its client is not reading. */
+/**
+ * Time from the deadline of a stream until this library ends the stream. grpc-js enforces deadlines, so a stream that is still open then
+ * has a client that is not reading.
+ */
 const DEADLINE_GRACE_MS = 500;
 
 /** All calls of a server: open calls, and ended calls whose handler is still running. */
@@ -81,7 +84,7 @@ export class ServerCalls implements CallHost {
     return this.lingering.size;
   }
 
-  /** Returns the status with which a new response stream is rejected during a drain; `undefined` if it is served. */
+  /** Returns the status with which a drain rejects `call` if the call is new; `undefined` if the drain lets the call finish. */
   drainStatusOf(call: ServedCall): StatusLike | undefined {
     return this.notifiesStreams && call.streamsResponses && call.method.options.onDrain !== 'finish'
       ? DRAINING

@@ -5,8 +5,8 @@ import { ServedCall, type CallHost, type ServedMethod } from './served-call.js';
 import type { AnswerCallback, StatusLike, WireCall } from './wire-call.js';
 
 /**
- * Unary or client-streaming call. If its handler returns an Observable, a unary call responds with the first value immediately, as in
- * Nest; a client-streaming call responds with the last value on completion.
+ * Unary or client-streaming call. If its handler returns an Observable, a unary call responds with the first value without waiting for
+ * completion, as in Nest; a client-streaming call responds with the last value on completion.
  */
 export class UnaryCall extends ServedCall {
   private subscription: Subscription | undefined;

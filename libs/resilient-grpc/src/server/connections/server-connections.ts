@@ -84,7 +84,7 @@ export class ServerConnections {
   private follow(http2Server: NodeHttp2Server): void {
     this.http2Servers.push(http2Server);
     setBacklog(http2Server, this.options.backlog);
-    // Node creates and emits a session synchronously with its socket, so the latest socket belongs to it.
+    // Node emits 'session' synchronously with the event of the session's socket, so `latest` is that socket.
     let latest: Duplex | undefined;
     http2Server.prependListener('connection', (socket: Duplex) => {
       latest = socket;

@@ -31,7 +31,10 @@ const CODES_BY_HTTP_STATUS: Readonly<Record<number, StatusCode>> = {
   504: StatusCode.DEADLINE_EXCEEDED,
 };
 
-/** Maximum bytes of sent violations; with the other trailers, they stay below the 8 KiB limit of most gRPC implementations. */
+/**
+ * Maximum total size of the sent violations, in bytes. With the other trailers, they stay below the 8 KiB limit of most gRPC
+ * implementations.
+ */
 const MAX_VIOLATION_BYTES = 4_096;
 
 /** Returns the gRPC status for an HttpException. INVALID_ARGUMENT with listed validation errors carries a `google.rpc.BadRequest`. */

@@ -12,8 +12,8 @@ const UNEXPECTED: ServerStatus = { code: StatusCode.UNKNOWN, details: 'Internal 
 
 /**
  * Returns the status for any error that a handler throws. Never throws.
- * @param filtered true if the error has passed Nest's exception filters and is therefore intended for the caller; then the status is the
- * one that grpc-js derives. Otherwise, for example if a generator throws, only the details of gRPC errors and HttpExceptions are sent
+ * @param filtered true if the error has passed Nest's exception filters and is therefore intended for the caller. If false, for example
+ * because a generator threw, the message of an Error is sent only if the Error is a gRPC error, an RpcException, or an HttpException
  */
 export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus {
   try {
@@ -27,7 +27,7 @@ export function serverStatusOf(error: unknown, filtered: boolean): ServerStatus 
 function statusOf(error: unknown, filtered: boolean): ServerStatus {
   if (typeof error !== 'object' || error === null) return UNEXPECTED;
   if (hasGetError(error)) {
-    // The value that Nest's own filter would emit as the error of the Observable.
+    // As in Nest's own filter, an object becomes the error of the call, and any other value becomes its message.
     const given: unknown = error.getError();
     if (typeof given !== 'object' || given === null) return { code: StatusCode.UNKNOWN, details: readableText(given) };
     return given === error || hasGetError(given) ? grpcJsStatusOf(given) : statusOf(given, filtered);

@@ -1,4 +1,7 @@
-/** Maximum length of joined messages in characters; in most gRPC implementations, trailers share 8 KiB with all other metadata. */
+/**
+ * Maximum length of joined messages in characters. It is low because, in most gRPC implementations, the message and all other trailers
+ * share a limit of 8 KiB.
+ */
 const MAX_DETAILS_LENGTH = 512;
 
 /** Replaces lone surrogates, which would make grpc-js throw while it writes the status. */

@@ -78,7 +78,7 @@ export class GrpcServerHealth {
 
   /**
    * Sets a service to SERVING. The service is still reported as NOT_SERVING before the application has started, during an overload if
-   * `notServingInOverload` is set, and during shutdown.
+   * `notServingInOverload` is true, and during shutdown.
    *
    * @param service full name, such as 'orders.v1.Orders', from the contract or custom; defaults to the server as a whole, which health
    * probes check
@@ -97,7 +97,7 @@ export class GrpcServerHealth {
     this.set(service, 'NOT_SERVING');
   }
 
-  /** True while the server refuses calls because of an overload. The status stays SERVING unless `notServingInOverload` is set. */
+  /** True during an overload of the server. An overload changes the statuses only if `notServingInOverload` is true. */
   get isDegraded(): boolean {
     return this.overloaded;
   }

@@ -31,8 +31,9 @@ export interface ConcurrencyLimitPolicy {
 export type ServeNext = (call: ServedCall, request: unknown) => void;
 
 /**
- * Limits how many handlers run at the same time for the unary calls of a method or a server. A permit is returned when the handler has
- * ended, which can be after the end of its call. Other calls wait in a bounded queue, which refuses calls that cannot be served in time.
+ * Limits how many handlers run at the same time for the unary calls of a method or a server. A call holds a permit until its handler has
+ * ended, which can be after the end of the call. Calls without a permit wait in a bounded queue, which refuses calls that cannot be served
+ * in time.
  */
 export class ConcurrencyLimit {
   private readonly queue: OverloadQueue<HeldCall>;
@@ -159,7 +160,7 @@ export class ConcurrencyLimit {
 
   /**
    * True if waiting calls must not start before the next turn of the event loop. If handlers wait for timers and then use the CPU, the
-   * timers of newly started calls expire soon. Without a limit, Node would run timers, and read no sockets, until the queue is empty.
+   * timers of newly started calls expire soon. Without slices, Node would run timers, and read no sockets, until the queue is empty.
    */
   private isSliceOver(): boolean {
     if (this.queue.size === 0) return false;
@@ -200,8 +201,9 @@ export class ConcurrencyLimit {
 }
 
 /**
- * Returns the evidence about the load that a call with the status `code` provides; `undefined` if its handler failed.
- * @param code status of the call; `undefined` if it has not ended
+ * Returns the load evidence of a call whose handler has ended; `undefined` if the handler failed, because the duration of a
+ * failed call shows nothing about the load.
+ * @param code status code of the call; `undefined` if the call has not ended
  */
 function evidenceOf(code: number | undefined): LoadEvidence | undefined {
   switch (code) {

@@ -13,11 +13,11 @@ import { EXPIRED, REFUSED } from './refusal.js';
 
 /**
  * Maximum time in milliseconds for which handlers run before the event loop reads sockets, detects resets, and runs timers. A single
- * handler may run longer. The limit does not apply while more than `MAX_UNLIMITED` calls without a deadline are waiting.
+ * handler may run longer. The gate ignores the limit while more than `MAX_UNLIMITED` calls without a deadline are waiting.
  */
 export const SLICE_MS = 10;
 /**
- * Number of waiting calls without a deadline above which handlers run without a pause. No request is then read, so that TCP flow control
+ * Number of waiting calls without a deadline above which handlers run without a pause. No request is then read, so TCP flow control
  * stops the clients. Calls without a deadline are not refused; without this limit, they could exhaust the memory.
  */
 const MAX_UNLIMITED = 5_000;

@@ -1,8 +1,8 @@
 import type { EndpointSlice, SliceEndpoint, SlicePort } from './endpoint-slice.js';
 
 /**
- * The port of a target: a number, or the name of a port of the service. `undefined`: the only TCP port, or the one named 'grpc' if there are
- * several.
+ * The port of a target: a number, or the name of a port of the service. `undefined`: the only TCP port, or the one named 'grpc' if there
+ * are several.
  */
 export type PortSelector = number | string | undefined;
 

@@ -156,7 +156,8 @@ export class FaultProxy {
   }
 
   /**
-   * Delays bytes by `ms` milliseconds (0 or more), in order, on present and future connections. 0 disables the delay.
+   * Delays the bytes in `direction` by `ms` milliseconds (0 or more) on present and future connections, without reordering them. 0 disables
+   * the delay.
    * @throws RangeError that names the invalid argument
    */
   delay(ms: number, direction: Direction | 'both' = 'both'): void {

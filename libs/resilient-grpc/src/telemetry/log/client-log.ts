@@ -17,7 +17,7 @@ type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { rea
 export interface LoggedClient {
   readonly name: string;
   readonly target: string;
-  /** Returns the numbers of calls affected by the current outage, and its latest cause. */
+  /** Returns the numbers of calls that wait, or have failed, because no connection is available, and the latest failure to connect. */
   readonly impact: () => OutageImpact;
   /** Shell command that examines the target; `undefined` if absent. */
   readonly doctorCommand?: string | undefined;

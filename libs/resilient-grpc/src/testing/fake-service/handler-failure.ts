@@ -5,8 +5,8 @@ import { FAKE_CLIENT, grpcError } from './grpc-error.js';
 
 /**
  * Converts a value thrown by a handler into the error of a call. A `GrpcCallError` is returned unchanged. Anything else becomes the status
- * that a grpc-js server would send: its `code` and `details` (or message), or UNKNOWN and its message if it has no error code, with its
- * metadata in both cases.
+ * that a grpc-js server would send: its `code` and `details` (or message), or UNKNOWN and its message if it has no error code. The
+ * metadata is kept in both cases.
  */
 export function toCallError(thrown: unknown): GrpcCallError {
   if (isGrpcCallError(thrown)) return thrown;

@@ -114,12 +114,12 @@ export class FaultProxy {
     this.upstream = parseUpstream('FaultProxy', upstream);
   }
 
-  /** Resets every open connection (RST to both sides) and returns their number. */
+  /** Resets all open connections (RST to both sides) and returns their number. */
   resetAll(): number {
     return this.endAll('rst');
   }
 
-  /** Closes every open connection cleanly (FIN to both sides) and returns their number. */
+  /** Closes all open connections cleanly (FIN to both sides) and returns their number. */
   closeAll(): number {
     return this.endAll('fin');
   }

@@ -32,8 +32,8 @@ export interface MeasuredAttemptEnd {
   readonly peer: string | undefined;
 }
 
-/** Maximum number of cached endpoint attributes per method. A name has new endpoints after each deployment. */
-const MAX_CACHED = 1_000;
+/** Maximum number of cached endpoint attributes per method. After each deployment, a target has new endpoints. */
+const MAX_CACHED_ATTRIBUTES = 1_000;
 
 /** Metric attributes of one method. They are created once and reused by every measurement. */
 class MethodAttributes {
@@ -64,7 +64,7 @@ class MethodAttributes {
     const key = `${String(code)} ${peer}`;
     let found = this.byEndpoint.get(key);
     if (found === undefined) {
-      if (this.byEndpoint.size === MAX_CACHED) this.byEndpoint.clear();
+      if (this.byEndpoint.size === MAX_CACHED_ATTRIBUTES) this.byEndpoint.clear();
       found = { ...this.with(code), ...peerAttributes(peer) };
       this.byEndpoint.set(key, found);
     }
@@ -171,7 +171,10 @@ export class ClientMetrics {
     }
   }
 
-  /** Counts a connection event. A failure without an address is a name resolution error, not a connection attempt. */
+  /**
+   * Counts a connection event. Excludes failures without an address: the name was not resolved, no endpoint is serving, or the connection
+   * is not observed.
+   */
   private connection(event: Extract<GrpcClientEvent, { type: 'connection' }>): void {
     const { instruments, target, connected } = this;
     switch (event.change) {

@@ -8,7 +8,7 @@ import type { Clock } from '../time/clock.js';
 import type { CallSpan } from './call-span.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
 import type { ClientMetrics } from './client-metrics.js';
-import { OPEN_CONTEXTS, type ClientTraces, type TracedClientCall } from './client-traces.js';
+import { OPEN_TELEMETRY_CONTEXTS, type ClientTraces, type TracedClientCall } from './client-traces.js';
 
 const METRICS = 'recording client metrics';
 const SPANS = 'recording client spans';
@@ -22,7 +22,7 @@ export class OpenClientTelemetry implements ClientTelemetry {
     private readonly traces: ClientTraces | undefined,
     private readonly clock: Clock,
   ) {
-    this.contexts = traces === undefined ? undefined : OPEN_CONTEXTS;
+    this.contexts = traces === undefined ? undefined : OPEN_TELEMETRY_CONTEXTS;
   }
 
   begin(method: MethodDescriptor, scope: StreamScope | undefined): CallTelemetry {

@@ -18,7 +18,7 @@ import { CallSpan, spanName } from './call-span.js';
 import { catchSdkErrors } from './catch-sdk-errors.js';
 
 /** Captures the active OpenTelemetry context and restores it for the callbacks of a client. */
-export const OPEN_CONTEXTS: TraceContexts = {
+export const OPEN_TELEMETRY_CONTEXTS: TraceContexts = {
   active: () => {
     const active = context.active();
     return active === ROOT_CONTEXT ? undefined : active;
@@ -27,7 +27,7 @@ export const OPEN_CONTEXTS: TraceContexts = {
   run: (kept, work) => context.with((kept as Context | undefined) ?? ROOT_CONTEXT, work),
 };
 
-/** Writes metadata for propagators. Values that gRPC does not allow are skipped, because tracing must not fail a call. */
+/** Writes metadata for propagators. Keys and values that gRPC does not allow are skipped, because tracing must not fail a call. */
 const METADATA_SETTER: TextMapSetter<Metadata> = {
   set: (metadata, key, value) => {
     try {
@@ -67,8 +67,8 @@ export class ClientTraces {
   }
 
   /**
-   * Links a resumed call to the previous call of its stream. The span has a link instead of a parent because hours may pass between the two
-   * calls.
+   * Links a resumed call to the previous call of its stream. The previous call is not the parent of the span, because hours may pass
+   * between the two calls.
    */
   private optionsOf(scope: StreamScope | undefined): SpanOptions {
     if (scope === undefined || scope.resumes === 0) return {};

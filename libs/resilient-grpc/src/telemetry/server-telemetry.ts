@@ -96,7 +96,7 @@ class ServerCallRecorder implements ServedCallTelemetry {
 
 /** Starts the span of a served call (https://github.com/grpc/proposal/blob/master/A72-open-telemetry-tracing.md#tracing-information). */
 function startSpan(tracer: Tracer, { path, metadata }: IncomingCall): TracedCall {
-  // Starts from ROOT_CONTEXT, because the server may have been started inside a span that must not become the parent of its calls.
+  // Starts from ROOT_CONTEXT, because the server may have been started inside a span that must not become the parent of served calls.
   const extract = (): Context => propagation.extract(ROOT_CONTEXT, metadata, METADATA_GETTER);
   const parent = catchSdkErrors('extracting the trace context', extract) ?? ROOT_CONTEXT;
   const span = tracer.startSpan(spanName('Recv', path), { kind: SpanKind.SERVER }, parent);

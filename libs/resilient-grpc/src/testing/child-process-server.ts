@@ -116,7 +116,7 @@ export class ChildServer {
     return this.receivedMessages;
   }
 
-  /** Sends a message to the server over IPC. */
+  /** Sends a message to the server over IPC. Does nothing if the server is not running. */
   send(message: Serializable): void {
     this.child?.send(message);
   }
@@ -149,7 +149,8 @@ export class ChildServer {
 
   /**
    * Starts the server again on the same port, which `args` receives. Kills the server first if it is still running.
-   * @throws Error with the server's output, if the server exits first, is not listening in time, or listens on another port
+   * @throws Error with the server's output, if the running server does not end, or if the new one exits first or is not listening in time
+   * @throws Error if the new server listens on another port
    */
   async restart(): Promise<void> {
     await this.kill();

@@ -4,10 +4,10 @@ import { systemRandom } from '../time/random.js';
 
 // Below the ranges from which Linux, macOS, and Windows choose the ports of outgoing connections and of servers that listen on port 0.
 const FIRST_PORT = 20_000;
-const PORTS = 10_000;
+const PORT_COUNT = 10_000;
 
-/** Offset of the next port. It starts at random, because processes that run in parallel should not try the same ports. */
-let next = Math.trunc(systemRandom() * PORTS);
+/** Offset of the next port. The first offset is random, because processes that run in parallel should not try the same ports. */
+let nextOffset = Math.trunc(systemRandom() * PORT_COUNT);
 
 /**
  * Returns a port of 127.0.0.1 on which no server is listening. The system does not assign this port to outgoing connections or to servers
@@ -16,9 +16,9 @@ let next = Math.trunc(systemRandom() * PORTS);
  * @throws Error if servers are listening on all ports from 20,000 to 29,999
  */
 export async function freePort(): Promise<number> {
-  for (let tried = 0; tried < PORTS; tried += 1) {
-    const port = FIRST_PORT + next;
-    next = (next + 1) % PORTS;
+  for (let tried = 0; tried < PORT_COUNT; tried += 1) {
+    const port = FIRST_PORT + nextOffset;
+    nextOffset = (nextOffset + 1) % PORT_COUNT;
     if (await isFree(port)) return port;
   }
   throw new Error(

@@ -17,7 +17,7 @@ type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { rea
 export interface LoggedClient {
   readonly name: string;
   readonly target: string;
-  /** Returns the numbers of calls affected by the current outage, and its latest cause. */
+  /** Returns the numbers of calls that wait, or have failed, because no connection is available, and the latest failure to connect. */
   readonly impact: () => OutageImpact;
   /** Shell command that examines the target; `undefined` if absent. */
   readonly doctorCommand?: string | undefined;
@@ -26,9 +26,9 @@ export interface LoggedClient {
 }
 
 /**
- * Writes the log lines of one client. Levels above `debug` are for events that may need action, such as outages, dead connections, failed
- * calls that may have had an effect, and unsuitable options, and for the end of such events. Their rate is limited so that a person can
- * read them.
+ * Writes the log lines of one client. Lines above `debug` report events that may need action, and the end of such events. Examples are
+ * outages, dead connections, failed calls that may have had an effect, and unsuitable options. The rate of these lines is limited so that a
+ * person can read them.
  */
 export class ClientLog {
   private readonly lines: CombinedLines;
@@ -192,7 +192,7 @@ export class ClientLog {
     this.lines.add(this.line('warn', text, fields));
   }
 
-  /** Logs a warning at most once a minute for each `kind`, with a count of the repeats. */
+  /** Logs a warning at most once a minute for each event type and `kind`, with a count of the repeats. */
   private repeated(kind: string, text: string, fields: LogFields): void {
     this.repeats.log(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields));
   }
@@ -202,7 +202,7 @@ export class ClientLog {
     const how = doctorCommand === undefined ? '' : `: ${oneLine(doctorCommand)}`;
     this.repeated(
       target,
-      `no connection to ${target} yet: ${oneLine(cause)} (${counted(waiting, 'call')} waiting); an attempt times out after ` +
+      `no connection to ${target} yet: ${oneLine(cause)} (${counted(waiting, 'call')} waiting); a connection attempt times out after ` +
         `${duration(connectTimeoutMs)} (connectTimeoutMs), and calls then wait up to ${duration(graceMs)} (outageGraceMs), or until ` +
         `their deadline; check the server and the TLS settings of both sides${how}`,
       { event: type, target, cause: oneLine(cause), waiting, connectTimeoutMs, graceMs },
@@ -379,7 +379,7 @@ const REPLACEMENT_REASONS = {
   'health-check': 'health check changed',
 } as const;
 
-/** Maximum number of addresses of one kind in a log line. */
+/** Maximum number of added addresses, and of removed addresses, that a log line lists. */
 const MAX_SHOWN_ADDRESSES = 5;
 
 /** Describes a change of the target's addresses. */

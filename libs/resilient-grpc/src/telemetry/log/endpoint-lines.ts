@@ -54,7 +54,7 @@ function evidenceText(evidence: EjectionEvidence): string {
     case 'failure-percentage':
       return `${String(evidence.failures)} of ${counted(evidence.attempts, 'attempt')} failed`;
     case 'success-rate':
-      return `${String(evidence.failures)} of ${counted(evidence.attempts, 'attempt')} failed, more than at the other endpoints`;
+      return `${String(evidence.failures)} of ${counted(evidence.attempts, 'attempt')} failed, a larger share than at the other endpoints`;
     case 'latency':
       return `median latency ${duration(evidence.medianMs)}, at the other endpoints ${duration(evidence.othersMs)}`;
     case 'no-response':

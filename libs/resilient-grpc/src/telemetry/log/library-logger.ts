@@ -41,8 +41,8 @@ export class LibraryLogger extends Logger {
 }
 
 /**
- * True if Nest's log levels include `debug`, or if Nest has no list of log levels. Without a list, Nest 11 reports every level as disabled.
- * This case is detected with 'fatal', which every non-empty list enables.
+ * True if Nest enables the `debug` level, or if it reports every level as disabled, as Nest 11 does without a list of log levels. This case
+ * is detected with 'fatal', which every non-empty list enables.
  */
 export function isDebugEnabled(): boolean {
   return Logger.isLevelEnabled('debug') || !Logger.isLevelEnabled('fatal');

@@ -98,8 +98,8 @@ export class LogLimiter<Entry> {
   /** Writes the suppressed entries if the limit allows it, and schedules the next check. Removes a kind after an interval without lines. */
   private check(kind: Kind, limited: LimitedKind<Entry>, now: number): void {
     if (limited.suppressed > 0 && this.allowedAt(limited) <= now) this.writeLine(kind, limited, now);
-    const forgetAt = (limited.writtenAt.at(-1) ?? -Infinity) + LOG_INTERVAL_MS;
-    const dueAt = limited.suppressed > 0 ? this.allowedAt(limited) : forgetAt;
+    const removeAt = (limited.writtenAt.at(-1) ?? -Infinity) + LOG_INTERVAL_MS;
+    const dueAt = limited.suppressed > 0 ? this.allowedAt(limited) : removeAt;
     if (dueAt <= now) {
       this.kinds.delete(kind);
       return;
@@ -116,8 +116,8 @@ export class LogLimiter<Entry> {
 }
 
 /**
- * Describes when repeats occurred. Includes the age of the latest repeat if it is a second or more, because the line is written only when
- * the minute or the process ends.
+ * Describes when repeats occurred. Includes the age of the latest repeat if this age is a second or more, because the line is written only
+ * when the minute ends or the limiter is closed.
  */
 export function lastMinute(ageMs: number): string {
   return `in the last minute${ageMs < 1_000 ? '' : `, the last one ${duration(ageMs)} ago`}`;

@@ -72,7 +72,10 @@ export class LogLine {
     return this.msg;
   }
 
-  /** Prints the message as ConsoleLogger would print a string, or a plain object if this line is nested in another object. */
+  /**
+   * Returns the message as ConsoleLogger would print a string, followed by the stack if there is one. Returns a plain object if this line
+   * is nested in another object.
+   */
   [INSPECT](depth: number | null, options: InspectOptions): unknown {
     if (depth !== null && depth < (options.depth ?? depth)) return Object.assign({}, this);
     const text = options.colors === true ? `\u001b[${String(COLORS[this.#level])}m${this.msg}\u001b[39m` : this.msg;

@@ -10,7 +10,7 @@ const MAX_SCANNED_LENGTH = 2_000;
 const MAX_STACK_FRAMES = 20;
 
 /**
- * Makes text from a peer safe to log: truncates it, masks secrets, and escapes control characters that would start a line or color a
+ * Makes text from a peer safe to log: truncates it, masks secrets, and escapes control characters, which could start a line or color a
  * terminal.
  *
  * @param maxLength maximum number of characters before the ellipsis

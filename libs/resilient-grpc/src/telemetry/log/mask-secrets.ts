@@ -7,7 +7,7 @@ const HEADER_NAME = /(?:authorization|cookies?)$/i;
 
 /** Matches a name and the separator before its value, in headers, query strings, JSON, and JSON nested in JSON strings. */
 const NAMED_VALUE = /(?<![\w-])([\w-]+)(?:\\*["'])?\s*[:=]\s*/g;
-/** Matches a header value: an optional scheme, its value, and further parts, as in cookies and Digest credentials. */
+/** Matches a header value: an optional scheme, a value, and further parts, as in cookies and Digest credentials. */
 const HEADER_VALUE =
   /(?:[^\s,;"]|"[^"]*(?:"|$))+(?: +(?:[^\s,;"]|"[^"]*(?:"|$))+)?(?:[,;]\s*[\w.-]+=(?:[^\s,;"]|"[^"]*(?:"|$))*)*/y;
 const PLAIN_VALUE = /[^\s,;]+/y;

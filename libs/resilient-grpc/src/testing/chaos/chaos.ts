@@ -134,7 +134,7 @@ export async function chaos<T>(options: ChaosOptions, run: (chaos: ChaosRun) => 
   return ended.value;
 }
 
-/** Rejects with the reason of `signal` on abort. `over` ends the wait. */
+/** Rejects with the reason of `signal` when `signal` is aborted. An abort of `over` ends the wait. */
 async function abortOf(signal: AbortSignal, over: AbortSignal): Promise<never> {
   await once(signal, 'abort', { signal: over });
   throw signal.reason as Error;
@@ -155,14 +155,14 @@ interface Injection {
 
 /**
  * Injects the faults of `steps` and adds each step to `played` when it starts. Resolves when all faults are healed and the quiet time is
- * over, or when chaos ends early. Rejects if a fault failed or hung.
+ * over, or when chaos ends early. Rejects if a fault failed or hung, or if chaos is aborted during a `begin`.
  */
 async function injectFaults(injection: Injection, played: ChaosStep[]): Promise<void> {
   const { steps, durationMs, clock, ended, aborted, graceMs } = injection;
   const limit = { clock, ms: graceMs };
   let endedAt = 0;
   for (const { step, fault } of steps) {
-    // Waits for the planned interval instead of an absolute time, so that a slow fault does not shorten the interval before the next one.
+    // Waits for the planned interval, not until an absolute time, so that a slow fault does not shorten the interval before the next one.
     if (!(await pause(step.atMs - endedAt, clock, ended))) return;
     played.push(step);
     try {
@@ -194,7 +194,7 @@ interface TimeLimit {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Resolves to the result of `work`. Rejects if `work` takes longer than `ms`. */
+/** Resolves to the result of `work`. Rejects if `work` rejects or takes longer than `ms`. */
 async function within<T>(work: T | PromiseLike<T>, { clock, ms, what, signal }: TimeLimit): Promise<T> {
   const done = new AbortController();
   const ends = signal === undefined ? [done.signal] : [done.signal, signal];

@@ -5,7 +5,8 @@ import { FAKE_CLIENT, grpcError } from './grpc-error.js';
 
 /**
  * Converts a value thrown by a handler into the error of a call. A `GrpcCallError` is returned unchanged. Anything else becomes the status
- * that a grpc-js server would send: its `code`, metadata, and `details` (or message), or UNKNOWN with its message if it has no error code.
+ * that a grpc-js server would send: its `code` and `details` (or message), or UNKNOWN and its message if it has no error code. The
+ * metadata is kept in both cases.
  */
 export function toCallError(thrown: unknown): GrpcCallError {
   if (isGrpcCallError(thrown)) return thrown;
@@ -25,21 +26,22 @@ export class HandlerFailure {
   constructor(private readonly error: GrpcCallError) {}
 
   /**
-   * Returns the handler's error as the error of its call, with the path of `call`. If the error has no attempts, those of `call` are used.
+   * Returns the handler's error as the error of its call, with the path of `callError`. If the handler's error has no attempts, those of
+   * `callError` are used.
    */
-  errorFor(call: GrpcCallError): GrpcCallError {
+  errorFor(callError: GrpcCallError): GrpcCallError {
     const { error } = this;
     return new GrpcCallError({
       code: error.code,
       details: error.details,
       metadata: error.metadata,
       client: FAKE_CLIENT,
-      path: call.path,
+      path: callError.path,
       peer: error.peer,
       reason: error.reason,
       // If a response has started, the request has reached the server, regardless of the reason for the end of the call.
-      reachedServer: call.reachedServer === 'yes' ? 'yes' : error.reachedServer,
-      attempts: error.attempts.length > 0 ? error.attempts : call.attempts,
+      reachedServer: callError.reachedServer === 'yes' ? 'yes' : error.reachedServer,
+      attempts: error.attempts.length > 0 ? error.attempts : callError.attempts,
       notRetriedBecause: error.notRetriedBecause,
       retryAfterMs: error.retryAfterMs,
       cause: error.cause ?? error,

@@ -114,12 +114,12 @@ export class FaultProxy {
     this.upstream = parseUpstream('FaultProxy', upstream);
   }
 
-  /** Resets every open connection (RST to both sides) and returns their number. */
+  /** Resets all open connections (RST to both sides) and returns their number. */
   resetAll(): number {
     return this.endAll('rst');
   }
 
-  /** Closes every open connection cleanly (FIN to both sides) and returns their number. */
+  /** Closes all open connections cleanly (FIN to both sides) and returns their number. */
   closeAll(): number {
     return this.endAll('fin');
   }
@@ -156,7 +156,8 @@ export class FaultProxy {
   }
 
   /**
-   * Delays bytes by `ms` milliseconds (0 or more), in order, on present and future connections. 0 disables the delay.
+   * Delays the bytes in `direction` by `ms` milliseconds (0 or more) on present and future connections, without reordering them. 0 disables
+   * the delay.
    * @throws RangeError that names the invalid argument
    */
   delay(ms: number, direction: Direction | 'both' = 'both'): void {

@@ -9,7 +9,8 @@ import { Pipe } from './pipe.js';
 export interface ConnectionEvents {
   onPassed(direction: Direction, count: number): void;
   /**
-   * Called when the allowed bytes are used up. Returns how to end the connection after these bytes, or `undefined` to keep the connection.
+   * Called when the next write uses up the allowed bytes. Returns how to end the connection after these bytes, or `undefined` to keep the
+   * connection.
    */
   claimCut(): CloseMode | undefined;
   /** Called when both sockets are closed. */
@@ -20,7 +21,7 @@ export interface ConnectionEvents {
 export class ProxiedConnection {
   /** True if the connection was cut without notifying either side. */
   isSilenced = false;
-  /** False after the client has disconnected or its connection was ended. */
+  /** True until the client disconnects or the proxy ends the connection. */
   hasClient = true;
   readonly pipes: Readonly<Record<Direction, Pipe>>;
   private idleCut: IdleCut | undefined;

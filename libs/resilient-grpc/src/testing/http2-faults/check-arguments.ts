@@ -89,14 +89,14 @@ export function checkOptions(options: Http2FaultProxyOptions): void {
   requireOptions(optionsSchema, options, PROXY);
 }
 
-/** @throws GrpcConfigurationError if a key or a value is invalid */
+/** @throws GrpcConfigurationError if a property is unknown or invalid */
 export function checkCallFault(fault: CallFault, filter: CallFilter): void {
   const path = `${PROXY}.failCalls`;
   requireOptions(faultSchemas[requireOptions(kindSchema, fault, path).kind], fault, path);
   requireOptions(filterSchema, filter, path);
 }
 
-/** @throws GrpcConfigurationError if a key or a value is invalid */
+/** @throws GrpcConfigurationError if a property is unknown or invalid */
 export function checkGoaway(options: GoawayOptions): void {
   requireOptions(goawaySchema, options, `${PROXY}.goaway`);
 }

@@ -74,15 +74,16 @@ export class Http2FaultProxy {
    * Injects a fault into the next calls: `failCalls({ kind: 'reset', code: 'REFUSED_STREAM' }, { method: 'Get', times: 3 })`. If several
    * faults match a call, the one added first applies. Returns a function that removes the fault, so that it affects no further calls.
    * Method names are not validated, because the proxy has no service definition; check `counters.failed`.
-   * @throws GrpcConfigurationError if a key or a value is invalid
+   * @throws GrpcConfigurationError if a property is unknown or invalid
    */
   failCalls(fault: CallFault, filter: CallFilter = {}): () => void {
     return this.faults.add(fault, filter);
   }
 
   /**
-   * Sends GOAWAY on every open connection and returns their number. New connections are served.
-   * @throws GrpcConfigurationError if a key or a value is invalid
+   * Sends GOAWAY on every open connection whose upstream has sent SETTINGS, and returns the number of all open connections. New connections
+   * are served.
+   * @throws GrpcConfigurationError if a property is unknown or invalid
    */
   goaway(options: GoawayOptions = {}): number {
     checkGoaway(options);
@@ -114,7 +115,10 @@ export class Http2FaultProxy {
     for (const session of this.sessions) session.allowPings(this.pingLimit);
   }
 
-  /** Accepts new connections, including TLS, but sends no SETTINGS until `releaseSettings`, so that the connections are unusable. */
+  /**
+   * Accepts new connections and completes their TLS handshakes, but sends no SETTINGS until `releaseSettings`, so that the connections are
+   * unusable.
+   */
   holdSettings(): void {
     this.holdsSettings = true;
   }
@@ -153,8 +157,8 @@ export class Http2FaultProxy {
   }
 
   /**
-   * Starts a session for a client connection. `withoutGoaway` removes Node's own GOAWAY frames. The proxy decides which calls a GOAWAY
-   * rejects, and Node's last stream ID would contradict this decision.
+   * Starts a session for a client connection. `withoutGoaway` removes the GOAWAY frames with NO_ERROR that Node adds. The proxy decides
+   * which calls a GOAWAY rejects, and Node's last stream ID would contradict this decision.
    */
   private proxy(client: SessionWire): void {
     if (this.holdsSettings) client.hold();

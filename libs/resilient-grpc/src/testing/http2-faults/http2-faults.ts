@@ -58,6 +58,7 @@ export interface GoawayOptions {
   /**
    * The last stream ID. 'newest': the newest call received; calls in flight finish. 'none': 2^31−1, as in the first GOAWAY of a graceful
    * shutdown, after which new calls are still served. An integer from 0 to 2^31−1: calls above it are reported as unprocessed and dropped.
+   * The ID never exceeds that of an earlier GOAWAY on the same connection.
    * @defaultValue 'newest'
    */
   readonly lastStreamId?: number | 'newest' | 'none' | undefined;
@@ -92,7 +93,7 @@ export interface Http2FaultProxyCounters {
   readonly accepted: number;
   /** Number of open connections. */
   readonly open: number;
-  /** Number of received calls. */
+  /** Number of received calls. Excludes calls above the last stream ID of an earlier GOAWAY. */
   readonly calls: number;
   /** Number of calls forwarded to the upstream. */
   readonly forwarded: number;

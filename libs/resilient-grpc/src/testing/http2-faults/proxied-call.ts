@@ -183,7 +183,7 @@ export class ProxiedCall {
   }
 }
 
-/** Returns the fields of a trailers-only response without the gRPC status fields. */
+/** Returns the fields of a trailers-only response without those whose names start with 'grpc-', such as the status. */
 function withoutStatus(raw: RawFields): RawFields {
   return raw.filter((_, at) => raw[at - (at % 2)]?.startsWith('grpc-') !== true);
 }

@@ -23,7 +23,7 @@ export class ProxiedSession implements ProxiedCallCallbacks {
   /** Created when the upstream's SETTINGS arrive. If the upstream is unreachable, the client's connection ends without a session. */
   private client: ServerHttp2Session | undefined;
   private pingsLeft = Infinity;
-  /** Stream ID of the newest call, except calls with a 'goaway' fault. */
+  /** Stream ID of the newest call without a 'goaway' fault; 0 before the first call. */
   private newestId = 0;
   /** The last stream ID sent in a GOAWAY. Calls with a higher ID are ignored. */
   private lastStreamId = Infinity;

@@ -58,7 +58,7 @@ export class SessionWire extends Duplex {
   async idle(): Promise<void> {
     do {
       if (this.writableLength > 0) await new Promise<void>((resolve) => this.idleResolvers.push(resolve));
-      // Node notifies the session in the next turn. Data that the session writes then must also be written.
+      // In the next turn, Node notifies the session of the completed write. The session may then write more, which `idle` must wait for.
       for (let turns = 0; turns < 2; turns += 1) await turn();
     } while (this.writableLength > 0);
   }

@@ -1,9 +1,10 @@
 import type { GrpcClientEvent, GrpcClientSettings } from 'nestjs-resilient-grpc';
-import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
+import { ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { firstValueFrom, lastValueFrom, Observable, Subject, toArray } from 'rxjs';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { turns } from '../calls/support.js';
 import { CallLoad } from '../support/call-load.js';
-import { startOrdersApp, type OrdersApp } from '../support/orders-app.js';
+import { ORDERS_PROTO, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 import { Replicas } from '../support/replicas.js';
 import { recordTiming } from '../support/timing.js';
 
@@ -234,6 +235,29 @@ describe('periodic lookup', () => {
     await busy.app.close();
     await firstValueFrom(app.orders.get({ id: '7' }));
     expect(app.client.snapshot().resolution.nextLookupAt).toBeDefined();
+  });
+});
+
+describe('lookup after a disconnect', () => {
+  it('does not make an idle channel connect', async () => {
+    const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Get: {} } });
+    onTestFinished(() => server.close());
+    const app = await startOrdersApp({ url: server.url.replace('127.0.0.1', 'localhost') });
+    onTestFinished(() => app.close());
+    const lastLookup = () => app.client.snapshot().resolution.lastLookupAt;
+    // A failed connection requests a lookup, but grpc-js makes at most one lookup in 5 s.
+    await server.stop('force');
+    const answered = firstValueFrom(app.orders.get({ id: '7' }));
+    await waitFor(() => app.client.connectivity.state === 'TRANSIENT_FAILURE');
+    await server.restart();
+    await answered;
+    const before = lastLookup();
+    await server.stop('force');
+    await waitFor(() => lastLookup() !== before, HANG);
+    await turns();
+    expect(app.client.connectivity.state).toBe('IDLE');
+    await server.restart();
+    await firstValueFrom(app.orders.get({ id: '7' }));
   });
 });
 

@@ -6,7 +6,7 @@ type Applied = readonly string[] | 'failed';
 
 function make(
   apply: (update: Applied, clock: VirtualClock) => boolean = () => true,
-  { policy = 'round_robin', random = (): number => 0 } = {},
+  { policy = 'round_robin', random = (): number => 0, isIdle = (): boolean => false } = {},
 ) {
   const clock = new VirtualClock();
   const applied: Applied[] = [];
@@ -21,6 +21,7 @@ function make(
       return apply(update, clock);
     },
     (...counts) => limited.push(counts),
+    isIdle,
     random,
   );
   // Safe: only this method of the config is called.
@@ -248,5 +249,27 @@ describe('unchanged addresses', () => {
     rejected.clock.advance(5_000);
     rejected.report('a');
     expect(rejected.applied).toHaveLength(2);
+  });
+});
+
+describe('address updates of an idle channel', () => {
+  it('keeps the latest addresses until the channel connects', () => {
+    let isIdle = false;
+    const { clock, applied, updates, report, fail } = make(undefined, { policy: 'pick_first', isIdle: () => isIdle });
+    report('a');
+    report('b');
+    isIdle = true;
+    clock.advance(60_000);
+    report('c');
+    report('d');
+    report();
+    fail();
+    clock.advance(60_000);
+    expect(applied).toEqual([['a']]);
+    updates.resume();
+    expect(applied).toEqual([['a'], ['d']]);
+    updates.resume();
+    expect(applied).toEqual([['a'], ['d']]);
+    expect(clock.pending).toBe(0);
   });
 });

@@ -23,6 +23,9 @@ export const MAX_ADDRESSES = 1_000;
  *
  * An update with the same addresses, in any order, is skipped, because round_robin would recreate its state for each address. pick_first
  * prefers the first addresses, so it receives each update.
+ *
+ * For an idle channel, the latest addresses are kept until it connects, because a policy connects to addresses at once, even if no call needs
+ * a connection. A failed lookup is ignored.
  */
 export class AddressUpdates {
   private held: AddressUpdate | undefined;
@@ -40,16 +43,22 @@ export class AddressUpdates {
   /**
    * @param apply returns false if the policy cannot use the update
    * @param limited called when the resolver reports more addresses than are used
+   * @param isIdle true if the channel is idle and has addresses
    */
   constructor(
     private readonly clock: Clock,
     private readonly apply: (...update: AddressUpdate) => boolean,
     private readonly limited: (reported: number, used: number) => void,
+    private readonly isIdle: () => boolean,
     private readonly random: Random = systemRandom,
   ) {}
 
   /** Returns false if the policy rejected the update; true if it was accepted or is delayed. */
   take(...update: AddressUpdate): boolean {
+    if (this.isIdle()) {
+      if (hasAddresses(update[0])) this.held = update;
+      return true;
+    }
     // Calls are waiting for the first addresses after an empty update.
     const isUrgent = this.empty > 0 && hasAddresses(update[0]);
     const waitMs = this.dueAt - this.clock.now();
@@ -59,6 +68,11 @@ export class AddressUpdates {
     if (update[0].ok || this.held?.[0].ok !== true) this.held = update;
     this.timer ??= this.clock.setTimer(this.passHeld, waitMs);
     return true;
+  }
+
+  /** Passes the addresses that were kept while the channel was idle. */
+  resume(): void {
+    if (this.held !== undefined && hasAddresses(this.held[0])) this.pass(this.held);
   }
 
   stop(): void {
@@ -96,7 +110,7 @@ export class AddressUpdates {
 
   private readonly passHeld = (): void => {
     this.timer = undefined;
-    if (this.held === undefined) return;
+    if (this.held === undefined || this.isIdle()) return;
     const waitMs = this.dueAt - this.clock.now();
     // The last update took a long time and moved `dueAt`.
     if (waitMs > 0) this.timer = this.clock.setTimer(this.passHeld, waitMs);

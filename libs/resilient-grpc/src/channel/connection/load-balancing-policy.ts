@@ -552,9 +552,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
       if (endpoints.ok) handle({ type: 'addresses', addresses: endpoints.value.flatMap(keysOf) });
       return accepted;
     };
-    return new AddressUpdates(clock, apply, (reported, used) => {
-      handle({ type: 'addresses-limited', reported, used });
-    });
+    const limited = (reported: number, used: number): void => handle({ type: 'addresses-limited', reported, used });
+    return new AddressUpdates(clock, apply, limited, () => this.state === 'IDLE' && this.childState !== undefined);
   }
 
   /** Requests a lookup; returns false for an idle channel, because the lookup would make grpc-js connect to the resolved addresses. */
@@ -634,6 +633,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   exitIdle(): void {
+    this.updates?.resume();
     this.child.exitIdle();
   }
 

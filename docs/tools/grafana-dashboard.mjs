@@ -289,7 +289,7 @@ const ROWS = [
             '{{job}} {{resilient_grpc_client}}',
           ],
         ],
-        description: 'Calls that were cut off at the drain timeout, or because a retry was due too late.',
+        description: 'Calls that were cut off because they were still open at the drain timeout.',
       },
     ],
   },

@@ -200,7 +200,7 @@ export function clientInstruments(meter: Meter) {
       ...SECONDS,
     }),
     cutOff: meter.createCounter('resilient_grpc.client.drain.cut_off_calls', {
-      description: 'Number of calls that drains cut off: at the timeout, or because a retry was due too late.',
+      description: 'Number of calls that drains cut off because they were still open at the timeout.',
       unit: '{call}',
     }),
   };

@@ -12,7 +12,7 @@ import { SAMPLE_MS } from './meter.mjs';
  * @property {number} newCallsFailedConnected Share of failures among those calls whose client was connected.
  * @property {number | null} recoverySeconds Longest time, over all faults, from the end of a fault until the share of successful calls
  *   reaches 99% and stays there. The period ends shortly before the next fault, or with the simulation; null if fewer than 99% succeed
- *   at its end.
+ *   at the end of the period.
  * @property {number} lastWaitingSeconds Longest time from READY until a waiting call is sent; 0 if no call waited.
  */
 

@@ -1,6 +1,6 @@
 /**
  * Import rules. The rules of the library's folders are created from the table below. test/architecture.spec.ts runs all rules, and checks
- * that each one detects violations.
+ * with examples that they detect violations.
  */
 
 const LIBRARY = 'libs/resilient-grpc/src';
@@ -8,8 +8,9 @@ const LIBRARY = 'libs/resilient-grpc/src';
 const NEST = ['@nestjs/common', '@nestjs/core', '@nestjs/microservices', 'reflect-metadata'];
 
 /**
- * Folders of the library. `packages` lists the packages that a folder may import. `types` lists the packages from which it may import only
- * types. `node` is true if it may import Node modules. Imports point to lower levels; folders of one level never import each other.
+ * Folders of the library. `packages` lists the packages that a folder may import. `types` lists the packages from which the folder may
+ * import only types. `node` is true if the folder may import Node modules. Imports point to lower levels; folders of one level never
+ * import each other.
  * docs/architecture.md shows the table.
  *
  * Only folders that create connections, servers, or resolvers import `@grpc/grpc-js` at run time.
@@ -128,7 +129,7 @@ function rulesOf([folder, { level, packages, types = [], node = false }]) {
     },
     {
       name: `${folder}-packages`,
-      comment: `${folder}/ may import only ${[...packages, ...types.map((name) => `types of ${name}`)].join(', ') || 'Node modules'}.`,
+      comment: `${folder}/ may import only these packages: ${[...packages, ...types.map((name) => `types of ${name}`)].join(', ') || 'none'}.`,
       severity: 'error',
       from: source(folder),
       to: { path: '(^|/)node_modules/', pathNot: anyOf([...packages, ...types]), dependencyTypesNot: ['core'] },
@@ -193,7 +194,8 @@ const forbidden = [
   },
   {
     name: 'by-package-name',
-    comment: 'The demo, test/, and bench/ import the library as users do: by its package name, through `exports`.',
+    comment:
+      'The demo, test/, and bench/ must not import sources of the library. They import it by its package name, or import files of its build.',
     severity: 'error',
     from: { path: '^(src|test|bench)/' },
     to: { path: '^libs/[^/]+/src/' },

@@ -81,7 +81,7 @@ const OPTIONS = {
   memory: ['size', 'messages', 'json'],
   'many-streams': ['streams', 'json'],
 };
-/** The options that apply if `--profile` is set, which runs one contender without rounds. */
+/** The options that apply together with `--profile`, which runs one contender without rounds. */
 const PROFILE_OPTIONS = /** @type {readonly (keyof Values)[]} */ (['seconds', 'in-flight', 'size', 'profile']);
 
 /** An invalid argument. */

@@ -30,10 +30,10 @@ import { rehearse } from './workloads.mjs';
 const SETS = 3;
 
 /**
- * Initial old space for streams. Without it, V8 lowers the heap limit of these small processes until large messages cause continuous
- * marking. Messages then cost five times as much, starting at a different time in each process. Unary calls run without this flag, as in
- * a service. With the flag, V8 would not collect the old space at all, and the figures would include the objects that Node keeps per
- * request.
+ * Flag for the initial old space of streams. Without it, V8 lowers the heap limit of these small processes until large messages cause
+ * continuous marking. From that point, which differs between processes, a message costs five times as much. Unary calls run without this
+ * flag, as in a service. With the flag, V8 would not collect the old space at all, and the figures would include the objects that Node
+ * keeps per request.
  */
 const OLD_SPACE_FLAG = '--initial-old-space-size=512';
 
@@ -136,7 +136,7 @@ async function inTurns({ bench, entries, baseline, workloads, rounds, seconds },
  * @param {number} plan.rounds
  * @param {number} plan.seconds
  * @param {string} plan.baseline
- * @param {string} plan.apart How contenders are isolated from each other.
+ * @param {string} plan.apart Text after 'each contender', such as 'in a separate process'.
  * @returns {import('./report.mjs').Outline}
  */
 export function outlineOfRounds({ bench, question, entries, workloads, rounds, seconds, baseline, apart }) {

@@ -9,7 +9,7 @@
  * @property {(request: WatchRequest, pause: () => Promise<void>) => Promise<void>} read Reads a server stream and pauses after each
  *   message. A client with flow control reads no message during a pause.
  * @property {(chunks: Iterable<Chunk>, done: (error: unknown, received?: { count: number }) => void) => void} upload Sends a
- *   client stream. A client that pulls requests takes a chunk when it can send it.
+ *   client stream. A client that pulls requests takes each chunk only when the chunk can be sent.
  * @property {(chunks: Iterable<Chunk>, onMessage: (chunk: Chunk) => void, done: (error: unknown) => void) => void} echo Runs a
  *   bidirectional stream on which the server returns each message.
  * @property {() => unknown} close Closes the client.
@@ -35,7 +35,7 @@
  * @property {(address: string) => Contender | Promise<Contender>} [openTuned] Opens the contender with the best options for restarts.
  */
 
-/** Baseline of the ratios in the overall table. It retries only calls that the server has not processed. */
+/** Baseline of the ratios in the unary, stream, upload, and bidi benchmarks. It retries only calls that the server has not processed. */
 export const BASELINE = 'grpc-js';
 
 const GRPC_JS = ['@grpc/grpc-js', '@grpc/proto-loader'];

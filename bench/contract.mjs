@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 
-/** The contract of all contenders and the server. */
+/** The contract of all contenders and servers. */
 export const PROTO_PATH = fileURLToPath(new URL('./bench.proto', import.meta.url));
 
 /** The package of {@link PROTO_PATH}. */

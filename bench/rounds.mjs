@@ -49,7 +49,7 @@ import { median, quantile } from './statistics.mjs';
  * Duration of the warm-up round, in rounds. A client costs up to four times as much during its first second, before its code is compiled.
  * Contenders do not warm up each other's code.
  */
-const WARM_UP = 15;
+const WARM_UP_ROUNDS = 15;
 
 /**
  * Returns the duration of {@link takeRounds} in seconds.
@@ -60,7 +60,7 @@ const WARM_UP = 15;
  * @returns {number}
  */
 export function lengthOfRun(contenders, workloads, { rounds, seconds }) {
-  return (rounds + WARM_UP) * contenders * workloads * seconds;
+  return (rounds + WARM_UP_ROUNDS) * contenders * workloads * seconds;
 }
 
 /**
@@ -121,7 +121,7 @@ export async function takeRounds(turns, workloads, { rounds, seconds }) {
       /** @type {Map<string, Sample>} */
       const samples = new Map();
       for (const name of orderOfRound([...turns.keys()], round)) {
-        const sample = await turns.get(name)?.(workload, round < 0 ? WARM_UP * seconds : seconds);
+        const sample = await turns.get(name)?.(workload, round < 0 ? WARM_UP_ROUNDS * seconds : seconds);
         if (sample !== undefined) samples.set(name, sample);
       }
       if (round >= 0) taken.push({ workload, samples });

@@ -35,7 +35,7 @@ async function loadedBy(entry: string): Promise<readonly string[]> {
   return (output as ICruiseResult).modules.map(({ source }) => source);
 }
 
-/** Returns one readable line for each broken rule: `policy-packages: a.ts -> rxjs (policy/ may import valibot.)`. */
+/** Returns one readable line for each broken rule: `policy-packages: a.ts -> rxjs (policy/ may import only these packages: valibot.)`. */
 function linesOf({ summary }: ICruiseResult): string[] {
   return summary.violations.map(({ rule, from, to }) => {
     const why = rules.forbidden.find(({ name }) => name === rule.name)?.comment ?? '';

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { expect, it } from 'vitest';
-import { CONSTANTS, POLICIES, VARIABLE, varied } from '../bench/simulation/policies.mjs';
+import { CONSTANTS, POLICIES, VARIABLE_CONSTANTS, varied } from '../bench/simulation/policies.mjs';
 import { SCENARIOS } from '../bench/simulation/scenarios.mjs';
 import { DEFAULT_WORLD, simulate } from '../bench/simulation/simulate.mjs';
 
@@ -131,7 +131,7 @@ function fault(scenario: string, index: number, from: number, length: number) {
   return { ...SCENARIOS[scenario]!.faults(60)[index]!, from: from * 1_000, to: (from + length) * 1_000 };
 }
 
-it.each(VARIABLE)('simulates different calls if the constant %s is varied', SLOW, (path) => {
+it.each(VARIABLE_CONSTANTS)('simulates different calls if the constant %s is varied', SLOW, (path) => {
   const [group, name] = path.split('.') as [keyof typeof CONSTANTS, string];
   const usual = (CONSTANTS[group] as Readonly<Record<string, number>>)[name]!;
   const isRevealing = REVEALING.some(({ world, faults, seconds }) => {

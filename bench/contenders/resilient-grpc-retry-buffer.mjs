@@ -1,7 +1,7 @@
 import { open as openWith } from './resilient-grpc.mjs';
 
 /**
- * This library with a retry buffer of `bytes` in grpc-js.
+ * This library with a retry buffer of `bytes` bytes in grpc-js.
  *
  * @param {number} bytes
  * @returns {{ open(address: string): Promise<import('../contenders.mjs').Contender> }}

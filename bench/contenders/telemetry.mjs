@@ -51,8 +51,8 @@ export const subscriber = {
 };
 
 /**
- * The client with an SDK, which records the metrics of all clients created after it. Each process therefore opens the measured contender
- * first.
+ * The client with the module and an SDK. The SDK records the metrics of all clients that the process creates afterward. Each process
+ * therefore opens the measured contender first.
  */
 export const withMetrics = {
   /** @param {string} address */

@@ -17,14 +17,15 @@ const FLOWS = /** @type {const} */ ([
 
 const QUESTION = 'Is memory bounded for streams of any length and readers of any speed?';
 
-/** Minimum size of a large message in bytes. A stream of large messages contains LARGE_MESSAGES. */
-const LARGE = 65_536;
+/** Minimum size of a large message. */
+const LARGE_BYTES = 65_536;
+/** Number of messages of a stream of large messages. */
 const LARGE_MESSAGES = 3_000;
 
 /**
  * @typedef {object} BoundsPlan
  * @property {'memory'} bench
- * @property {readonly number[]} sizes Bytes of a message.
+ * @property {readonly number[]} sizes Message sizes in bytes.
  * @property {number} messages Messages per stream, if they are not large.
  * @property {boolean} json
  */
@@ -34,7 +35,7 @@ export async function measureBounds({ bench, sizes, messages, json }) {
   const streams = FLOWS.flatMap((flow) => sizes.map((size) => ({ ...flow, size })));
   const slow = [];
   for (const stream of streams) {
-    const count = stream.size < LARGE ? messages : LARGE_MESSAGES;
+    const count = stream.size < LARGE_BYTES ? messages : LARGE_MESSAGES;
     console.error(`${nameOf(stream)}: ${String(count)} messages of ${String(stream.size)} bytes`);
     slow.push({ ...stream, messages: count, ...(await measureSlowReader(stream, count)) });
   }

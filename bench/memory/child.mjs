@@ -14,8 +14,8 @@ const END_MS = 60_000;
  *
  * @typedef {object} Child
  * @property {(command: string, given?: object) => Promise<any>} execute
- * @property {() => Promise<void>} stop Disconnects the child and waits for its exit, which open sockets or timers would prevent.
- *   Rejects if the child had to be killed.
+ * @property {() => Promise<void>} stop Disconnects the child and waits for its exit. Open sockets or timers prevent the exit of a
+ *   child that does not call `process.exit()`. Rejects if the child had to be killed.
  * @property {() => Promise<void>} kill Kills the child immediately, as a crash would.
  */
 
@@ -26,7 +26,7 @@ const END_MS = 60_000;
  * @returns {Child}
  */
 export function startChild(script, given = [], flags = []) {
-  // Reserves this process's standard output for the report. The output of the child is shown only if it fails.
+  // Reserves this process's standard output for the report. The child's output is shown only if the child exits during a command.
   const child = fork(script, given, { execArgv: ['--expose-gc', ...flags], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {

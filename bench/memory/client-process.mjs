@@ -111,7 +111,7 @@ async function* toAsync(items) {
   yield* items;
 }
 
-/** Received messages and ends of the streams of `openMany`. */
+/** Numbers of messages received, streams completed, and streams failed since the first `openMany`. */
 const many = { received: 0, completed: 0, failed: 0 };
 /** @type {import('rxjs').Subscription[]} */
 let subscriptions = [];
@@ -159,7 +159,7 @@ executeCommands({
   close: () => client.close(),
   memory: readMemory,
   resident: () => ({ resident: process.memoryUsage.rss() }),
-  // Excludes the pipe to the parent, and handles that close in this event-loop turn.
+  // Excludes the pipes to the parent, and pending immediates, which run in the next event-loop turn.
   resources: () => process.getActiveResourcesInfo().filter((name) => name !== 'PipeWrap' && name !== 'Immediate'),
 });
 process.once('disconnect', () => {

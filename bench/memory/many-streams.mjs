@@ -45,7 +45,7 @@ export async function measureOpenStreams({ bench, streams, json }) {
       ]),
     ),
     '',
-    'After the end. Active: open calls of the client. Cancelled: calls that were cancelled on the server. Memory: remaining growth in MiB. Left open: handles that keep the client process alive.',
+    'After the end. Active: open calls of the client. Cancelled: calls that were cancelled on the server. Memory: remaining growth in MiB. Left open: handles that keep the client process alive after the client was closed.',
     ...tableLines(
       ['ended by', 'active', 'completed', 'failed', 'cancelled', ...MEMORY_HEAD, 'left open'],
       results.map((row) => [

@@ -5,12 +5,12 @@ import { difference, withPair } from './pair.mjs';
 /** @typedef {import('./pair.mjs').Stream} Stream */
 /** @typedef {{ readonly open: number, readonly cancelled: number }} ServerCalls */
 
-/** Factor by which the slow reader is slower than the sender. */
-const SLOWER = 10;
+/** Factor by which the slow reader is slower than an unthrottled one. */
+const SLOWDOWN_FACTOR = 10;
 /** Number of streams among which the unthrottled messages are divided. The fastest stream counts, because the machine may be busy. */
 const PARTS = 5;
 /** Number of polls, 50 ms apart, after which an unchanged number above 0 is considered final. */
-const STILL = 15;
+const STILL_POLLS = 15;
 const PATIENCE_MS = 60_000;
 const DRAIN_MS = 500;
 
@@ -25,7 +25,7 @@ let unthrottledRuns = Promise.resolve();
  */
 
 /**
- * Measures memory with a reader that is ten times slower than the sender.
+ * Measures memory with a reader that is ten times slower than an unthrottled one.
  *
  * @param {Stream} stream
  * @param {number} count Messages.
@@ -36,11 +36,11 @@ export function measureSlowReader(stream, count) {
     // Warms up, so that compiled code does not count as growth.
     await pair.run(stream, Math.ceil(count / 50));
     const before = await pair.memories();
-    // Runs one at a time, because concurrent runs would slow each other down.
+    // Unthrottled runs take turns, because concurrent runs would slow each other down.
     const unthrottledRun = unthrottledRuns.then(() => fastest(pair, stream, count));
     unthrottledRuns = unthrottledRun.catch(() => undefined);
     const unthrottled = await unthrottledRun;
-    const slowRun = pair.run(stream, count, unthrottled / SLOWER);
+    const slowRun = pair.run(stream, count, unthrottled / SLOWDOWN_FACTOR);
     const growth = await pair.growthDuring(before, slowRun);
     return { unthrottled, slow: await slowRun, growth };
   });
@@ -151,7 +151,7 @@ export async function standstill(read) {
     const now = await read();
     same = now === last && now > 0 ? same + 1 : 0;
     last = now;
-    return same < STILL ? undefined : now;
+    return same < STILL_POLLS ? undefined : now;
   });
 }
 

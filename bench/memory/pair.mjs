@@ -22,10 +22,10 @@ const SERVER = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
 /** Polling interval of resident memory. */
 const POLL_INTERVAL_MS = 100;
 /**
- * The heap is measured only in every 20th poll and at the end, because measuring forces a garbage collection, and V8's own collections
+ * The heap is measured only on every 20th poll and at the end, because measuring forces a garbage collection, and V8's own collections
  * should occur, too.
  */
-const COLLECT_EVERY = 20;
+const COLLECTION_INTERVAL_POLLS = 20;
 
 /**
  * Runs `work` with a client and a server in separate processes. Both must then exit without being killed.
@@ -117,7 +117,7 @@ export class Pair {
     watched.catch(() => undefined);
     for (let polls = 1; !done; polls++) {
       await Promise.race([watched, wait(POLL_INTERVAL_MS)]);
-      const command = polls % COLLECT_EVERY === 0 || done ? 'memory' : 'resident';
+      const command = polls % COLLECTION_INTERVAL_POLLS === 0 || done ? 'memory' : 'resident';
       const [client, server] = await Promise.all([this.client.execute(command), this.server.execute(command)]);
       for (const [side, now] of /** @type {const} */ ([
         ['client', client],

@@ -1,5 +1,5 @@
-// The server of the memory benchmarks: grpc-js's server, with handlers that respect flow control. They pull messages to send from a
-// generator, and read messages at the rate that the caller requests.
+// The server of the memory benchmarks: grpc-js's server, with handlers that respect flow control. They send messages from a generator
+// as fast as flow control permits, and read messages at the rate that the caller requests.
 import { once } from 'node:events';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { loadService } from '../load-contract.mjs';

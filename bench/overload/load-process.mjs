@@ -37,7 +37,7 @@ const HEADERS = { ':method': 'POST', ':path': Get.path, 'content-type': 'applica
  */
 
 /**
- * Calls by their deadline in milliseconds. Calls with the same deadline expire in the order in which they were sent; some may have ended.
+ * Calls by their timeout in milliseconds. Calls with the same timeout expire in the order in which they were sent; some may have ended.
  *
  * @type {Map<number, OpenCall[]>}
  */
@@ -150,7 +150,7 @@ async function load({ perSecond, seconds, deadlineMs, noDeadlinePerSecond = 0, h
         );
   return {
     offered: results.length,
-    // Counts only the time during which calls were sent, so that the rate is comparable to the capacity.
+    // Counts only responses received while calls were being sent, so that the rate is comparable to the capacity.
     goodPerSecond: served.filter(({ sentAt, ms }) => sentAt + ms <= endedAt).length / seconds,
     good: served.length,
     goodWithoutDeadline: unbounded.filter(({ code }) => code === Code.OK).length,
@@ -188,13 +188,13 @@ async function openLoop(perSecond, seconds, deadlineMs) {
 
 const PROBE_INTERVAL_MS = 50;
 const PROBES = 5;
-const PROBE_MS = 200;
+const MAX_PROBE_MS = 200;
 const MAX_WAIT_MS = 30_000;
 
 /**
  * @param {number} endedAt
- * @returns {Promise<number>} Milliseconds from the end of the load to the first of PROBES consecutive responses that each take at most
- *   PROBE_MS; at most MAX_WAIT_MS.
+ * @returns {Promise<number>} Milliseconds from the end of the load to the first of PROBES consecutive successful responses that each
+ *   take at most MAX_PROBE_MS; MAX_WAIT_MS if this does not happen in time.
  */
 async function goodAgain(endedAt) {
   /** @type {Result[]} */
@@ -204,7 +204,7 @@ async function goodAgain(endedAt) {
     const result = await new Promise((resolve) => {
       call(1_000, resolve);
     });
-    row = result.code === Code.OK && result.ms <= PROBE_MS ? [...row, result] : [];
+    row = result.code === Code.OK && result.ms <= MAX_PROBE_MS ? [...row, result] : [];
     const [first] = row;
     if (first !== undefined && row.length === PROBES) return first.sentAt + first.ms - endedAt;
     await wait(PROBE_INTERVAL_MS);

@@ -72,7 +72,7 @@ export function outlineOfOverload({ bench, rounds, seconds }) {
       'goodput: calls answered in time, as a share of the capacity measured in the same run; ran late: handlers that started after the deadline of their call;',
       'p99 of served calls sent after the first second; refused: RESOURCE_EXHAUSTED, after refusal ms (median); expired: not answered before the deadline;',
       'lost: UNAVAILABLE or CANCELLED; health p99: duration of health checks; stream gap: longest time between two messages of a response stream;',
-      'serves calls again: from the end of the load to the first of five consecutive responses that each take at most 200 ms',
+      'serves calls again: from the end of the load to the first of five consecutive successful responses that each take at most 200 ms',
     ].join(' '),
     varied: { name: 'load', title: 'load', label: String },
     figures: [

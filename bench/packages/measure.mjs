@@ -60,7 +60,7 @@ export async function measurePackages({ entries }) {
 
 /**
  * @param {readonly string[]} packages
- * @returns {Set<string>} Their folders and those of their dependencies.
+ * @returns {Set<string>} The folders of the packages, their dependencies, and their required peer dependencies.
  */
 function installedWith(packages) {
   /** @type {Set<string>} */

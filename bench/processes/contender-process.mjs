@@ -59,7 +59,7 @@ const paused = new Set();
 
 /**
  * @param {Messages} given
- * @returns {Promise<void>} Resolves with the first message. No further messages are read.
+ * @returns {Promise<void>} Resolves when the first message is received. No further messages are read.
  */
 function stopReading({ count, size }) {
   return new Promise((resolve, reject) => {

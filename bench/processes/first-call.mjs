@@ -9,7 +9,7 @@ import { withContenders } from './contender.mjs';
  * @typedef {object} FirstCall
  * @property {number} importMs Import of the contender's packages and of the code that reads the contract.
  * @property {number} callMs Connection and call.
- * @property {number} startMs From process start to the response: Node startup, import, client, and call.
+ * @property {number} startMs From process start to the response: Node startup, import, creation of the client, connection, and call.
  */
 
 /**

@@ -16,8 +16,8 @@ const SERVER = fileURLToPath(new URL('./server-process.mjs', import.meta.url));
 const CALLER = fileURLToPath(new URL('./caller-process.mjs', import.meta.url));
 
 /** Minimum and maximum downtime of the server. The downtimes are evenly distributed between them. */
-const MIN_MS = 200;
-const MAX_MS = 800;
+const MIN_DOWN_MS = 200;
+const MAX_DOWN_MS = 800;
 /** Golden ratio minus 1. Its first n multiples modulo 1 are evenly distributed for any n, and are the same in each run. */
 const STEP = (Math.sqrt(5) - 1) / 2;
 /** Time with a running server before each kill. */
@@ -42,7 +42,7 @@ export function outlineOfRecovery({ bench, restarts }) {
     bench,
     question: 'How soon after a server restart do calls succeed again, and what share of them fails?',
     how: [
-      `${String(restarts)} restarts, the server killed and down for ${String(MIN_MS)} to ${String(MAX_MS)} ms;`,
+      `${String(restarts)} restarts, the server killed and down for ${String(MIN_DOWN_MS)} to ${String(MAX_DOWN_MS)} ms;`,
       `new clients each time, all concurrently, each in a separate process, ${String(CALLS_PER_SECOND)} calls/s each;`,
       'measured from when the new server listens until the first response; p99 is the nearest rank, so with fewer than 100 restarts it is the maximum;',
       'plain: default options; tuned: with retries, waiting, deadlines, keepalive, and a short backoff, where supported',
@@ -68,7 +68,7 @@ export async function measureRecovery({ bench, entries, restarts }) {
   try {
     const { port } = await server.execute('listen', { port: 0 });
     for (let restart = 0; restart < restarts; restart++) {
-      const downMs = MIN_MS + (MAX_MS - MIN_MS) * ((restart * STEP) % 1);
+      const downMs = MIN_DOWN_MS + (MAX_DOWN_MS - MIN_DOWN_MS) * ((restart * STEP) % 1);
       await next.execute('ready');
       // Creates new clients each time, because clients may treat a server that restarts every second as a crash loop.
       await executeAll(callers, 'begin', { address: `127.0.0.1:${String(port)}` });

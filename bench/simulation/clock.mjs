@@ -34,7 +34,7 @@ export class SimulatedClock {
    * @returns {{ clear(): void }}
    */
   setTimer(task, ms) {
-    // At least MIN_STEP_MS, so that code that sets a timer for a remaining time always makes progress despite rounding.
+    // A positive delay is at least MIN_STEP_MS, so that code that sets a timer for a remaining time always makes progress despite rounding.
     const timer = { at: ms > 0 ? this.time + Math.max(ms, MIN_STEP_MS) : this.time, order: this.#order++, task };
     if (timer.at !== Infinity) this.#push(timer);
     return {
@@ -59,7 +59,7 @@ export class SimulatedClock {
     return Infinity;
   }
 
-  /** Runs the next timer. Must be called when `time` has reached `nextAt`. */
+  /** Runs the next timer. Must be called only after `time` has reached `nextAt`. */
   runNext() {
     const timer = this.#pop();
     timer?.task?.();

@@ -11,14 +11,15 @@ import { SAMPLE_MS } from './meter.mjs';
  * @property {number} newCallsFailed Share of failures among the calls that start within 10 s after the worst fault.
  * @property {number} newCallsFailedConnected Share of failures among those calls whose client was connected.
  * @property {number | null} recoverySeconds Longest time, over all faults, from the end of a fault until the share of successful calls
- *   reaches 99% and stays there. The period ends shortly before the next fault, or at the end; null if fewer than 99% succeed then.
+ *   reaches 99% and stays there. The period ends shortly before the next fault, or with the simulation; null if fewer than 99% succeed
+ *   at the end of the period.
  * @property {number} lastWaitingSeconds Longest time from READY until a waiting call is sent; 0 if no call waited.
  */
 
 /** Number of samples per second. */
 const SAMPLES_PER_SECOND = 1_000 / SAMPLE_MS;
 const RECOVERED_SHARE = 0.99;
-/** Samples that are excluded at the start, while clients connect and their retry budgets fill. */
+/** Samples at the start that do not count toward the goodput. */
 const WARM_UP_SAMPLES = 2 * SAMPLES_PER_SECOND;
 /**
  * Samples with fewer calls are combined, because their random variation would count as peaks or drops. For peaks, at most one second of

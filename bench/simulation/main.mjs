@@ -4,7 +4,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { isEndpointScenario, runEndpoints, ENDPOINT_USAGE } from './endpoints/command.mjs';
-import { POLICIES, VARIABLE, varied } from './policies.mjs';
+import { POLICIES, VARIABLE_CONSTANTS, varied } from './policies.mjs';
 import { toJson, toTable } from './report.mjs';
 import { SCENARIOS } from './scenarios.mjs';
 import { DEFAULT_WORLD, simulate } from './simulate.mjs';
@@ -20,7 +20,7 @@ const USAGE = `Usage: npm run simulate -- ${Object.keys(SCENARIOS).join('|')} [o
   --server KIND    bounded: rejects calls that would wait for more than ${String(DEFAULT_WORLD.queueMs / 1_000)} s; plain: processes all calls, as Nest's server does;
                    gate: has this library's protection against overload (default: bounded)
   --seed N         random seed (${String(DEFAULT_WORLD.seed)})
-  --vary C=A,B     simulate only this library, with each of these values of a constant: ${VARIABLE.join(', ')}
+  --vary C=A,B     simulate only this library, with each of these values of a constant: ${VARIABLE_CONSTANTS.join(', ')}
   --svg FILE       output file of the curves (simulation-SCENARIO.svg; with --json only if given)
   --json           print only one JSON object on one line: npm run --silent simulate -- outage --json
 
@@ -118,6 +118,7 @@ function policiesOf(vary) {
   if (vary === undefined) return POLICIES;
   const [path = '', list = ''] = vary.split('=', 2);
   const values = list.split(',').map(Number);
-  const makesSense = VARIABLE.includes(path) && list !== '' && values.every((value) => value >= 0 && value < Infinity);
+  const makesSense =
+    VARIABLE_CONSTANTS.includes(path) && list !== '' && values.every((value) => value >= 0 && value < Infinity);
   return makesSense ? varied(path, values) : undefined;
 }

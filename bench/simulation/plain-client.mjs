@@ -13,9 +13,9 @@ import { Subchannel } from './subchannel.mjs';
  */
 
 /**
- * A client on a grpc-js channel with pick_first. Calls wait for the first connection attempt. If it fails, calls fail immediately until the
- * client is connected. If `retries` is true, the client retries all failures except RESOURCE_EXHAUSTED, as often as this library's
- * default policy.
+ * A client on a grpc-js channel with pick_first. Calls wait for the first attempt to connect or reconnect. If it fails, calls fail
+ * immediately until the client is connected. If `retries` is true, the client retries all failures except RESOURCE_EXHAUSTED, as often as
+ * this library's default policy.
  *
  * @implements {import('./policies.mjs').Client}
  */

@@ -73,17 +73,17 @@ export const POLICIES = [
  * Constants that have no effect here: all calls of a lost connection fail at once, and the simulated channel does not apply
  * `release.maxBoundMs`, so that `release.boundGraces` can be varied beyond it.
  */
-const WITHOUT_EFFECT = ['budget.togetherMs', 'release.maxBoundMs'];
+const INEFFECTIVE_CONSTANTS = ['budget.togetherMs', 'release.maxBoundMs'];
 
 /** Names of the constants that can be varied, such as 'release.growth'. */
-export const VARIABLE = Object.entries(CONSTANTS)
+export const VARIABLE_CONSTANTS = Object.entries(CONSTANTS)
   .flatMap(([group, constants]) => Object.keys(constants).map((name) => `${group}.${name}`))
-  .filter((path) => !WITHOUT_EFFECT.includes(path));
+  .filter((path) => !INEFFECTIVE_CONSTANTS.includes(path));
 
 /**
  * Returns a policy of this library for each value of a constant.
  *
- * @param {string} path One of {@link VARIABLE}.
+ * @param {string} path One of {@link VARIABLE_CONSTANTS}.
  * @param {readonly number[]} values
  * @returns {readonly Policy[]}
  */

@@ -147,7 +147,7 @@ class SimulatedWireChannel {
   }
 
   attemptStarted() {
-    // Not needed, because no channel is closed after its last attempt.
+    // Not needed, because `retire` does not wait for the last attempt.
   }
 
   attemptEnded() {

@@ -56,7 +56,7 @@ describe.concurrent('memory of client and server', () => {
     const count = IS_FULL ? full : short;
     if (count === undefined) continue;
     it(
-      `keeps memory bounded in ${nameOf(stream)} of ${count} messages if the reader is ten times slower than the sender`,
+      `keeps memory bounded in ${nameOf(stream)} of ${count} messages if the reader is ten times slower than an unthrottled one`,
       { timeout },
       async () => {
         const { unthrottled, slow, growth } = await measureSlowReader(stream, count);

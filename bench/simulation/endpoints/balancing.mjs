@@ -11,7 +11,7 @@ import {
 const READY = 2;
 const TRANSIENT_FAILURE = 3;
 
-/** Replaces grpc-js's leaf policy with one connection to a replica. `Endpoints` ejects the replica through `include`. */
+/** Replaces grpc-js's leaf policy: simulates one connection to a replica. `Endpoints` ejects the replica through `include`. */
 export class SimulatedLeaf {
   #owner;
   isIncluded = true;

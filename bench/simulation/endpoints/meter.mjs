@@ -15,7 +15,7 @@ class Second {
   latencies = new Uint32Array(STEPS);
 }
 
-/** Counts calls, attempts on the watched replicas, and ejections. */
+/** Counts calls, attempts, and ejections. */
 export class EndpointMeter {
   /** Mean number of attempts on a watched replica, per sample. */
   load;

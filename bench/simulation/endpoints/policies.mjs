@@ -37,7 +37,7 @@ export const ENDPOINT_POLICIES = [
   },
   {
     name: 'no slow start',
-    title: 'the same with slowStartMs: 0',
+    title: 'round_robin with ejectUnhealthy: { slowStartMs: 0 }',
     ejection: { ...DEFAULT_EJECTION, slowStartMs: 0 },
     ...roundRobin,
   },
@@ -50,7 +50,7 @@ export const ENDPOINT_POLICIES = [
   },
   {
     name: 'least_request, no slow start',
-    title: 'the same with slowStartMs: 0',
+    title: 'least_request with ejectUnhealthy: { slowStartMs: 0 }',
     ejection: { ...DEFAULT_EJECTION, slowStartMs: 0 },
     ...leastRequest,
   },

@@ -7,11 +7,11 @@ const PAUSE_PERIOD_MS = 61_000;
 /** Offset between the pauses of successive replicas, so that they do not all pause at once. */
 const PAUSE_SHIFT_MS = 17_000;
 /** Share of the attempts that fail on a healthy or slow replica. */
-const ERRORS = 0.001;
+const ERROR_SHARE = 0.001;
 /** Latency of the UNAVAILABLE status of a failing replica. */
 const FAILURE_MS = 5;
 /** Factor by which a slow replica is slower. */
-const SLOWNESS = 25;
+const SLOWDOWN_FACTOR = 25;
 
 const PORT = 50051;
 
@@ -45,10 +45,10 @@ export class Replica {
   respond(now, random) {
     if (this.condition === 'frozen') return Infinity;
     if (this.condition === 'failing') return -(now + FAILURE_MS);
-    const latency = MEDIAN_MS * Math.exp(SIGMA * normal(random)) * (this.condition === 'slow' ? SLOWNESS : 1);
+    const latency = MEDIAN_MS * Math.exp(SIGMA * normal(random)) * (this.condition === 'slow' ? SLOWDOWN_FACTOR : 1);
     const pauseEndsIn = PAUSE_MS - ((now + this.index * PAUSE_SHIFT_MS) % PAUSE_PERIOD_MS);
     const at = now + Math.max(latency, pauseEndsIn);
-    return random() < ERRORS ? -at : at;
+    return random() < ERROR_SHARE ? -at : at;
   }
 }
 

@@ -65,7 +65,7 @@ export function toTable(
     'failed at once: calls that start in the first 2 s of the fault; failed later, p99: calls that start later in the fault',
     'attempts on faulty: share of all attempts that endpoints received during their fault; ejected: share of pairs of a client and a watched endpoint with an ejection during the fault',
     'ejected after: median of the first ejections; returned after: 5th to 95th percentile of the first returns; both from the start of the fault',
-    'share after 2 s, peak: load on the watched endpoints, relative to their fair share, from 1 to 2 s after the fault, and after their return',
+    'share after 2 s: maximum load on the watched endpoints from 1 to 2 s after the fault; peak: maximum load on them after both the fault and their first return; both relative to their fair share',
     'fewest in use: minimum number of endpoints that any client used; false ejections: ejections of other endpoints',
     '',
     ...results.flatMap(({ policy, figures }) => ejectionLine(policy.name, figures)),

@@ -4,7 +4,7 @@ import { ORDER_ID } from './contract.mjs';
 /** @typedef {import('./contract.mjs').Chunk} Chunk */
 
 /**
- * A workload that each contender can repeat for a given time. `unit` is the unit of the count of `run`.
+ * A workload that each contender can repeat for a given time. `run` counts in `unit`.
  *
  * @typedef {object} Workload
  * @property {keyof typeof WORKLOADS} kind
@@ -12,11 +12,11 @@ import { ORDER_ID } from './contract.mjs';
  * @property {'call' | 'message'} unit
  * @property {(contender: Contender, milliseconds: number, latency: import('node:perf_hooks').RecordableHistogram) =>
  *   Promise<number>} run Resolves to the number of calls or messages when nothing is in flight. Records the duration of
- *   each call in microseconds.
+ *   each unary call in microseconds.
  */
 
 /**
- * Unary calls, `inFlight` at a time. Each response starts the next call.
+ * Returns a workload of unary calls, `inFlight` at a time. Each response starts the next call.
  *
  * @param {number} inFlight
  * @returns {Workload}
@@ -39,13 +39,13 @@ function unaryCalls(inFlight) {
 }
 
 /**
- * Server streams of messages of `size` bytes, one after another, each read to its end.
+ * Returns a workload of server streams, one stream at a time, each read to its end. Each message has `size` bytes.
  *
  * @param {number} size
  * @returns {Workload}
  */
 function serverStreams(size) {
-  // Long enough that the cost of opening a stream is negligible, and short enough that a round ends on time.
+  // Enough messages that the cost of opening a stream is negligible, but few enough that a round ends on time.
   const count = size > 16_384 ? 200 : 2_000;
   return {
     kind: 'stream',
@@ -68,7 +68,7 @@ function serverStreams(size) {
 }
 
 /**
- * Client streams of messages of `size` bytes, one after another.
+ * Returns a workload of client streams, one stream at a time. Each message has `size` bytes.
  *
  * @param {number} size
  * @returns {Workload}
@@ -91,8 +91,8 @@ function clientStreams(size) {
 }
 
 /**
- * Bidirectional streams of messages of `size` bytes, one after another, on which the server returns each message. Counts the returned
- * messages.
+ * Returns a workload of bidirectional streams, one stream at a time, on which the server returns each message. Each message has `size`
+ * bytes. Counts the returned messages.
  *
  * @param {number} size
  * @returns {Workload}
@@ -129,7 +129,7 @@ function wrongCount(expected, got) {
   return got === expected ? null : new Error(`expected ${String(expected)} messages, got ${String(got)}`);
 }
 
-/** Creates the workload of a benchmark, for a number of concurrent calls or a message size in bytes. */
+/** Functions that create workloads: `unary` for a number of concurrent calls, the others for a message size in bytes. */
 export const WORKLOADS = {
   unary: unaryCalls,
   stream: serverStreams,

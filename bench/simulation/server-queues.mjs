@@ -96,8 +96,8 @@ class HeldCall {
 }
 
 /**
- * The queue of this library's server, with its decisions. This class adds only the steps that connect them, as in
- * server/overload/overload-gate.ts.
+ * The queue of this library's server. The decisions come from the library's own code; this class adds only the steps that connect them,
+ * as in server/overload/overload-gate.ts.
  *
  * @implements {CallQueue}
  */
@@ -172,7 +172,7 @@ export class GatedQueue {
    */
   served(served, costMs) {
     this.#serviceTime.note(costMs);
-    // The cast is safe: `next` returned it.
+    // The cast is safe: `next` returned the call.
     this.#queue.served(/** @type {HeldCall} */ (served), costMs, this.clock.time);
   }
 }

@@ -33,8 +33,9 @@ export const ANSWER = {
 
 /**
  * @typedef {object} ServerOwner
- * @property {(call: number, attempt: number, answer: number) => void} answer A response is sent, one of {@link ANSWER}.
- * @property {(connecting: number) => void} accepted A handshake is complete.
+ * @property {(call: number, attempt: number, answer: number) => void} answer Called when the server sends a response, which is
+ *   one of {@link ANSWER}.
+ * @property {(connecting: number) => void} accepted Called when a handshake is complete.
  */
 
 /**
@@ -44,7 +45,7 @@ export const ANSWER = {
 export class Server {
   #calls;
   #handshakes = new Ring();
-  /** Calls and handshakes that arrived during a stall, which the kernel accepts. Each call is stored with its timeout instead of a time. */
+  /** Calls and handshakes that the kernel accepted during a stall. Each call is stored with its timeout instead of a time. */
   #unread = new Ring();
   /** The current item: a call, or the number of a handshake. */
   /** @type {QueuedCall | number} */
@@ -55,7 +56,7 @@ export class Server {
   /** Greater than 0 if handshakes got more than half of the capacity. */
   #balanceMs = 0;
   #pausedMs = 0;
-  /** Time when the current item is done; Infinity if idle. */
+  /** Time when the current item is done; Infinity if the server is idle or stalled. */
   busyUntil = Infinity;
   isUp = true;
   isStalled = false;
@@ -112,12 +113,13 @@ export class Server {
    * @param {number} call
    */
   takeReset(call) {
-    // A stalled server reads the reset only after the call.
+    // A stalled server reads no resets. The simulation drops them, so these calls stay queued after the stall.
     if (!this.isStalled) this.#calls.cancelled(call);
   }
 
   /**
-   * Answers a probe: at once if the server's streams and pings do not wait for calls, otherwise in turn with its calls.
+   * Responds to a probe. A running server with this library responds at once, because its streams and pings do not wait for calls. Any
+   * other server treats the probe as a call.
    *
    * @param {number} probe
    */

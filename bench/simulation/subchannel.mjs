@@ -11,7 +11,7 @@ const JITTER = 0.2;
  * @typedef {object} SubchannelOwner
  * @property {() => void} onReady
  * @property {(cause: string) => void} onFailed Called when a connection attempt fails. The next starts automatically after the backoff.
- * @property {() => number} connectTimeoutMs Maximum duration of an attempt; Infinity for no limit.
+ * @property {() => number} connectTimeoutMs Maximum duration of the handshake of an attempt; Infinity for no limit.
  */
 
 /** A subchannel of grpc-js: one connection, and the backoff between its attempts, measured from the start of each attempt. */
@@ -55,7 +55,7 @@ export class Subchannel {
     this.#connecting = this.network.connect(this);
   }
 
-  /** Called when the server has queued the handshake. Starts the connect timeout. */
+  /** Called when the server accepts the TCP connection, before it queues the handshake. Starts the connect timeout. */
   accepted() {
     const timeoutMs = this.owner.connectTimeoutMs();
     if (timeoutMs === Infinity) return;

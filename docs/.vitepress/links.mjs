@@ -2,7 +2,7 @@ import { posix } from 'node:path';
 
 /**
  * Converts links of the repository to links of the site: a README.md becomes the index of its folder, and a link to a file that is not a
- * page of docs/ points to `repository`. If `repository` is `undefined`, such a link becomes plain text with the path as its title.
+ * page of docs/ points to `repository`. If `repository` is `undefined`, such a link becomes plain text with the path in its title.
  */
 export function repositoryLinks(markdown, repository) {
   const { link_open: open, link_close: close } = markdown.renderer.rules;
@@ -25,7 +25,7 @@ export function repositoryLinks(markdown, repository) {
 
 const isRelative = (href) => !/^([a-z]+:|#|\/)/.test(href);
 
-/** Returns the file of the repository that a link of the page at `page` (inside docs/) targets; `undefined` for pages. */
+/** Returns the repository path to which `href` on `page` (a path in docs/) points; `undefined` if `href` is not relative, or for pages. */
 function sourceOf(href, page) {
   if (!isRelative(href)) return undefined;
   const path = posix.join('docs', posix.dirname(page), href);

@@ -7,9 +7,9 @@ import { ROOT } from './source-file.mjs';
 const GRAFANA_DASHBOARD = 'docs/operations/grafana-dashboard.json';
 
 const JOB = 'job=~"$job"';
-/** Labels of this library's client metrics. */
+/** Label matchers for this library's client metrics. */
 const CLIENT = `${JOB}, resilient_grpc_client=~"$client"`;
-/** Labels of the clients' gRPC metrics, which do not contain the name of the client. */
+/** Label matchers for the clients' gRPC metrics, which have no label for the name of the client. */
 const TARGET = `${JOB}, grpc_target=~"$target"`;
 
 const rate = (metric, labels) => `rate(${metric}{${labels}}[$__rate_interval])`;

@@ -8,8 +8,8 @@ const DOCS = join(import.meta.dirname, '..');
 const FOR_MAINTAINERS = ['Why'];
 
 /**
- * Returns the files of the site for language models, by path: `llms.txt` lists the pages with their openings, `llms-full.txt` contains all
- * pages for users, and each page is available as Markdown.
+ * Returns the files of the site for language models, by path: `llms.txt` lists the pages with their first sentences, `llms-full.txt`
+ * contains all pages for users, and each page is available as Markdown.
  *
  * @param {{ name: string, description: string }} library
  * @returns {Record<string, string>}

@@ -1,7 +1,7 @@
 import ts from 'typescript';
 import { sourceFile } from './source-file.mjs';
 
-/** Renders a Markdown table of the kinds of failed attempts to connect. */
+/** Renders a Markdown table of the kinds of connect failures. */
 export function connectFailureTable() {
   const rows = [];
   const visit = (node) => {
@@ -18,7 +18,7 @@ export function connectFailureTable() {
   return ['| `kind` | Cause, as shown after the address | What to do |', '| --- | --- | --- |', ...lines].join('\n');
 }
 
-/** Renders a Markdown table of the reasons for no retry, from the doc comments of the union. */
+/** Renders a Markdown table of the reasons why a failed attempt was not retried, from the doc comments in `RetryRefusal`. */
 export function notRetriedTable() {
   const { text } = sourceFile('errors/not-retried-reason.ts');
   const members = [...text.matchAll(/\/\*\* (.+?)\.? \*\/\n {2}\| '([\w-]+)'/g)];

@@ -238,7 +238,7 @@ const NUMBERS = [
     'DEFAULT_SERVER_OPTIONS.leakWarningMs',
   ],
   ['under overload, a call is refused if it would wait longer than', ms, OVERLOAD, 'MAX_OVERLOAD_WAIT_MS'],
-  ['time without a refusal that ends an overload', ms, OVERLOAD, 'OVERLOAD_STAY_MS'],
+  ['an overload ends if no call is refused or expires for', ms, OVERLOAD, 'OVERLOAD_STAY_MS'],
   ['streams ended per batch in a shutdown', plain, STREAM_BATCHES, 'STREAM_BATCH_SIZE'],
   ['interval between two batches', ms, STREAM_BATCHES, 'STREAM_BATCH_INTERVAL_MS'],
 ];
@@ -258,6 +258,7 @@ function read(file, name) {
   const [variable, ...key] = name.split('.');
   const value = constant(file, variable);
   const found = typeof value === 'object' ? value[key.join('.')] : value;
-  if (typeof found !== 'number') throw new Error(`${file} has no number ${name}; correct the row in docs/tools`);
+  if (typeof found !== 'number')
+    throw new Error(`${file}: expected a number ${name}, got ${found}; correct the row in docs/tools`);
   return found;
 }

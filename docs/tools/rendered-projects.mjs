@@ -1,6 +1,6 @@
 import { NOTES, PROJECTS, RESOLUTIONS, TOOLS, TYPESCRIPTS } from '../../test/consumers/projects/matrix.mjs';
 
-/** Renders the table of the tools, or of the compilers, that work in each kind of project. */
+/** Renders the table of the TypeScript versions (`what` is 'types') or of the tools that work in each kind of project. */
 export function projectTable(what) {
   return what === 'types' ? typesTable() : toolsTable();
 }

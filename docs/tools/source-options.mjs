@@ -8,7 +8,7 @@ const HEALTH = 'health/grpc-channel.health-indicator.ts';
 const DASHBOARD_OPTIONS = 'dashboard/dashboard-options.ts';
 const SERVER_OPTIONS = 'server/server-options.ts';
 
-/** The source file of each group of options, and the constant that contains its defaults. */
+/** The source file of each group of options, and the constant that contains the defaults of the group. */
 const GROUPS = {
   ResilientGrpcModuleOptions: { file: MODULE_OPTIONS },
   DrainOptions: { file: MODULE_OPTIONS, defaults: 'DEFAULT_DRAIN' },
@@ -59,7 +59,10 @@ export function optionsOf(group) {
   return propertiesOf(declaration).map((property) => optionOf(property, group, constants));
 }
 
-/** Returns the properties of a type at any depth, including those of union members, except keys that a member forbids (`undefined`). */
+/**
+ * Returns the properties that a type declares itself or in a member of a union or intersection, but not those of nested objects. Skips keys
+ * that a member forbids (`undefined`).
+ */
 function propertiesOf(node) {
   const own = [];
   const visit = (child) => {

@@ -9,7 +9,7 @@ const WINDOW = 2 ** 30;
 const BODY = Buffer.alloc(32 * 1024 * 1024);
 const LIMIT_MS = 10_000;
 
-/** Returns true if a client that sends `request` receives all of a response. */
+/** Resolves to true if a client that sends `request` receives the whole response. */
 async function isAnswered(request) {
   const settings = { initialWindowSize: WINDOW };
   const { server, target } = await startHttp2Server(

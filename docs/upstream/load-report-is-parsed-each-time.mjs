@@ -4,7 +4,7 @@ import { reproduce } from './tools/reproduce.mjs';
 
 const CALLS = 5;
 
-// grpc-js loads this package when it first needs it.
+// grpc-js loads this package lazily, so it uses the `loadSync` that is set here.
 const loader = createRequire(createRequire(import.meta.url).resolve('@grpc/grpc-js'))('@grpc/proto-loader');
 const { loadSync } = loader;
 let loads = 0;

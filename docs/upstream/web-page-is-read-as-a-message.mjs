@@ -8,6 +8,6 @@ await reproduce('@grpc/grpc-js', async () => {
     stream.respond({ ':status': 200, 'content-type': 'text/html' });
     stream.end('<!doctype html><title>503</title>');
   });
-  // gRPC maps an HTTP response without a gRPC content type to UNKNOWN.
+  // gRPC maps a response with HTTP status 200 but without a gRPC content type to UNKNOWN.
   return (await answerOf(textClient(target))).code === grpc.status.RESOURCE_EXHAUSTED;
 });

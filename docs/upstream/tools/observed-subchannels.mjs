@@ -2,7 +2,7 @@ import grpc from '@grpc/grpc-js';
 
 const { experimental } = grpc;
 
-/** The subchannels of a channel whose service config is `OBSERVED`. The policy delegates to pick_first. */
+/** The subchannels of all channels whose service config is `OBSERVED`. Its load-balancing policy delegates to pick_first. */
 export const subchannels = [];
 export const OBSERVED = JSON.stringify({ loadBalancingConfig: [{ observed: {} }] });
 

@@ -21,7 +21,7 @@ function inbound(change: Partial<CapturedCall> = {}): CapturedCall {
 const nothing: Propagation = { deadline: false, cancellation: false, metadata: [] };
 
 describe('propagated', () => {
-  it('propagates nothing from an inbound call that is not a retry if every propagation option is off', () => {
+  it('propagates nothing if every propagation option is off and the inbound call is not a retry', () => {
     expect(propagated(inbound(), nothing, 0)).toEqual({
       deadline: Infinity,
       signal: undefined,
@@ -44,7 +44,7 @@ describe('propagated', () => {
     expect(propagated(without, configured, 0).deadline).toBe(Infinity);
   });
 
-  it('propagates the retry mark even if every propagation option is off, but only in the first 10 s of an inbound stream', () => {
+  it('propagates the retry mark even if every propagation option is off; for an inbound stream, only in its first 10 s', () => {
     const marked = [['x-retry-chain', '1']];
     expect(propagated(inbound({ retry: true }), nothing, 60_000)).toMatchObject({
       entries: marked,

@@ -104,7 +104,7 @@ describe('DirectCall', () => {
     expect(make({ picks: false }).started).toBe(false);
   });
 
-  it.each([-1, 0])('does not send a call after its deadline (%i ms left)', (leftMs) => {
+  it.each([-1, 0])('does not send a call at or after its deadline (%i ms left)', (leftMs) => {
     const { started, headers } = make({ deadline: new VirtualClock().epoch() + leftMs });
     expect([started, headers]).toEqual([false, undefined]);
   });

@@ -482,7 +482,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
           call.end(1);
         },
       ],
-    ])('counts an attempt against its connection if it was ended by %s', (_, end) => {
+    ])('counts an attempt against its connection if the attempt was ended by %s', (_, end) => {
       const made = make({ deadline: Date.UTC(2026, 0, 1) + 1_000 });
       made.clock.advance(1_000);
       end(made);
@@ -517,7 +517,7 @@ describe.each(['channel', 'connection'] as const)('attempt on a %s', (chosen) =>
           call.end(1);
         },
       ],
-    ])('does not count an attempt against its connection if it %s', (_, end) => {
+    ])('does not count an attempt against its connection if the attempt %s', (_, end) => {
       const made = make();
       made.clock.advance(1_000);
       end(made);

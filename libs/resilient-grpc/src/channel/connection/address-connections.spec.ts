@@ -173,7 +173,7 @@ async function open(peer: Peer, settings: Partial<ChannelSettings> = {}, target 
     return feed;
   };
   const startAll = (count: number): Feed[] => Array.from({ length: count }, start);
-  /** Runs the timers that are due, until `condition` holds. */
+  /** Runs the timers that are due until `condition` returns true. */
   const reach = (condition: () => boolean): Promise<unknown> =>
     waitFor(() => {
       clock.advance(0);

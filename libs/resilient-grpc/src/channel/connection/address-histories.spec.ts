@@ -116,7 +116,7 @@ describe('connection with a GOAWAY before the first response', () => {
     expect(made.histories).toMatchObject({ isUndecided: false });
   });
 
-  it('keeps the hold-off of an address when a call that began before the undecided connection receives a response', () => {
+  it('keeps the hold-off of an address when a response arrives for a call that began before the undecided connection', () => {
     const made = makeSecond();
     made.clock.advance(10);
     const { readyAt } = goAway(made);

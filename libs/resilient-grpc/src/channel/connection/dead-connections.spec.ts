@@ -135,9 +135,7 @@ async function setUp(proxies: readonly FaultProxy[], options: SetUpOptions = {})
     expect(call.end).toMatchObject({ code: 0 });
     return call.end!;
   };
-  /**
-   * Starts calls and cancels those without a response after a second. Returns their peers; `undefined` for calls that were not cancelled.
-   */
+  /** Starts calls, cancels those that have no response after a second, and returns their peers; `undefined` for each other call. */
   const timeOut = async (count = 3, path = ANSWERED): Promise<readonly (string | undefined)[]> => {
     const calls = Array.from({ length: count }, () => start(path));
     await turns();

@@ -84,7 +84,7 @@ describe('endpoint with several addresses', () => {
     expect([a!.isIncluded, b!.isIncluded]).toEqual([false, true]);
   });
 
-  it('keeps an ejection if an address is added to the endpoint, and ejects no address that is removed from it', () => {
+  it('extends an ejection to an address that is added to the endpoint, and ends it for an address that is removed', () => {
     const { endpoints, connect, eject } = make(EJECTION);
     const [a, , a6] = ['a', 'b', 'a6', 'c'].map(connect);
     eject('a', 'b');

@@ -17,7 +17,7 @@ import { insecureCredentials } from './channel-checks.js';
 import type { ChannelSettings } from './channel-settings.js';
 import { ManagedChannel } from './managed-channel.js';
 
-// The tests use real sockets and virtual time. Only grpc-js's backoff uses real time.
+// The tests use real sockets and virtual time. Only grpc-js's own timers, such as its backoff, use real time.
 
 const GRACE_MS = 1_400;
 const METHOD: MethodDescriptor = {
@@ -242,7 +242,7 @@ function refusalOf(
   return refused;
 }
 
-it('does not apply maxWaitingCalls and maxWaitingBytes while the channel connects without an outage', async () => {
+it('does not apply maxWaitingCalls or maxWaitingBytes while the channel connects without an outage', async () => {
   const server = await startSilentServer();
   const clock = new VirtualClock();
   const channel = openChannel(server.url, clock, { maxWaitingCalls: 5, maxWaitingBytes: 50 });
@@ -310,7 +310,7 @@ function openWithoutServer(clock: VirtualClock): { readonly channel: ManagedChan
   return { channel, path };
 }
 
-/** Makes a call wait for `channel`. Returns an array that receives its outcome. */
+/** Makes a call wait for `channel`. Returns an array that receives the outcome of the call. */
 function waitFrom(channel: ManagedChannel, clock: VirtualClock, waitForReady?: boolean): string[] {
   const ends: string[] = [];
   wait(channel, clock, {
@@ -500,7 +500,7 @@ it('reports no slow attempt to connect if the channel is READY within 1.5 s', as
   expect([released, slow]).toEqual([1, []]);
 });
 
-it('starts a call whose connection closes in the same turn, and closes the replaced channel only after the call', async () => {
+it('starts a call whose connection closes in the same turn, and closes the replaced channel only after the call has ended', async () => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const server = await startServer();

@@ -36,7 +36,7 @@ class Recorder implements PolicyDependencies {
   readonly random = (): number => 0;
   /** States of the whole channel: 'CONNECTING', 'TRANSIENT_FAILURE' … */
   readonly states: string[] = [];
-  /** State changes of single connections, as 'address FROM>TO'. */
+  /** Events of single connections: state changes as 'address FROM>TO', 'unresolved', 'limited', and other events with their address. */
   readonly connections: string[] = [];
   readonly errors: string[] = [];
   readonly channelErrors: (string | undefined)[] = [];
@@ -186,7 +186,7 @@ interface Watched {
   readonly policy: PolicyOwner;
 }
 
-/** Opens a grpc-js channel with the policy around `child`. Its reconnect backoff is longer than a test. */
+/** Opens a grpc-js channel with the policy around `child`. By default, the reconnect backoff is longer than any test. */
 function watched(target: string, child: object = { pick_first: {} }, options: ChannelOptions = {}): Watched {
   checkForLeaks();
   const seen = new Recorder();
@@ -212,7 +212,7 @@ const turns = async (): Promise<void> => {
 
 describe('load-balancing policy', () => {
   it.each([0, 11])(
-    'reports the HTTP/2 session of a connection, which exposes the reason why the connection ends (GOAWAY %i)',
+    'reports the HTTP/2 session of a connection, so that a watch can observe the disconnect reason (GOAWAY %i)',
     async (code) => {
       const peer = await startPeer();
       const { channel, seen } = watched(peer.address);
@@ -367,7 +367,7 @@ describe('endBackoff()', () => {
 });
 
 describe('backoffEndsAt()', () => {
-  it('returns the start of the next attempt to connect as backoffEndsAt(), or undefined if no connection is in backoff', async () => {
+  it('returns the start time of the next attempt to connect from backoffEndsAt(), or undefined if no connection is in backoff', async () => {
     const peer = await startPeer();
     await peer.stop();
     const { channel, seen, policy } = watched(peer.address);
@@ -375,7 +375,7 @@ describe('backoffEndsAt()', () => {
     channel.getConnectivityState(true);
     await waitFor(() => seen.states.at(-1) === 'TRANSIENT_FAILURE');
     const endsAt = policy.control?.backoffEndsAt() ?? NaN;
-    // The backoff is measured from the start of the attempt, which lies between these two times, however slow the machine is.
+    // The backoff is measured from the start of the attempt, which is after `beganAt` and before now. Both bounds hold on slow machines.
     expect(endsAt - beganAt).toBeGreaterThan(30_000 * 0.8 - 10);
     expect(endsAt - Date.now()).toBeLessThan(30_000 * 1.2 + 10);
     await peer.listen();
@@ -519,7 +519,7 @@ describe('child policy', () => {
     expect(a.sessions.size + b.sessions.size).toBe(1);
   });
 
-  it('connects to both addresses under round_robin and stays READY if one of them is lost', async () => {
+  it('connects to both addresses under round_robin and stays READY if one connection is lost', async () => {
     const [a, b] = [await startPeer(), await startPeer()];
     const { channel, seen } = watched(`ipv4:${a.address},${b.address}`, { round_robin: {} });
     channel.getConnectivityState(true);
@@ -622,7 +622,7 @@ describe('several channels', () => {
     channel.close();
     await waitFor(() => seen.states.at(-1) === 'IDLE');
     expect(seen.connections.at(-1)).toMatch(/released in CONNECTING$/);
-    // grpc-js does not close a hanging connection attempt.
+    // grpc-js does not abort a hanging attempt to connect.
     for (const socket of sockets) socket.destroy();
   });
 });

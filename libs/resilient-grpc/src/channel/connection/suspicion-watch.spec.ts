@@ -178,7 +178,7 @@ describe('silent connection', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('creates no replacement channel if a byte is read in the turn in which the probe ends, after the timers', () => {
+  it('creates no replacement channel if a byte is read after the timers of the turn in which the probe ends', () => {
     const { clock, owner, connection, timeOut } = make();
     timeOut();
     clock.advance(12_499);
@@ -230,7 +230,7 @@ describe('silent connection', () => {
 });
 
 describe('dead connection', () => {
-  it('closes a dead connection after its replacement has been READY for half a second and carries new calls', () => {
+  it('closes a dead connection after the replacement channel has been READY for half a second and carries new calls', () => {
     const { clock, events, owner, connection, timeOut } = makeDead();
     clock.advance(60_000);
     expect(connection.destroyed).toBe(false);
@@ -354,15 +354,15 @@ describe('dead connection', () => {
 });
 
 describe('dead connection among several', () => {
-  function several() {
+  function makeSeveral() {
     const watched = make();
     const others = ['10.0.0.8:50051', '10.0.0.9:50051'].map((address) => new FakeConnection(address));
     watched.connection.others = others;
     return { ...watched, others: others as [FakeConnection, FakeConnection] };
   }
 
-  it('closes a dead connection without a new channel if another connection received data during the probe', () => {
-    const { clock, events, owner, connection, others, timeOut } = several();
+  it('closes a dead connection without creating a new channel if another connection received data during the probe', () => {
+    const { clock, events, owner, connection, others, timeOut } = makeSeveral();
     timeOut();
     clock.advance(12_000);
     others[1].bytesRead += 1;
@@ -374,7 +374,7 @@ describe('dead connection among several', () => {
   });
 
   it('creates a replacement channel for a dead connection if no other connection received data during the probe', () => {
-    const { clock, owner, connection, others, timeOut } = several();
+    const { clock, owner, connection, others, timeOut } = makeSeveral();
     others[0].bytesRead += 1;
     timeOut();
     clock.advance(7_250);

@@ -125,7 +125,7 @@ async function nextRead({ clock }: { readonly clock: VirtualClock }): Promise<vo
 }
 
 describe('dnsServiceConfig', () => {
-  it('emits the service config of the TXT record _grpc_config.<host> of a target', async () => {
+  it('emits the service config from the TXT record _grpc_config.<host> of a target', async () => {
     const server = await TxtServer.start();
     server.answer = [['v=spf1 -all'], record([{ serviceConfig: timeout('1s') }])];
     const { found } = startReading(server);
@@ -285,7 +285,7 @@ describe('invalid source', () => {
   it('rejects an invalid refreshMs of dnsServiceConfig()', async () => {
     for (const refreshMs of [0, 999, NaN, Infinity, -1]) {
       expect(await problemsOf({ refreshMs }, 'orders')).toContain(
-        `expected a refreshMs of 1000 or more for dnsServiceConfig(), got ${refreshMs}`,
+        `expected a finite refreshMs of 1000 or more for dnsServiceConfig(), got ${refreshMs}`,
       );
     }
   });

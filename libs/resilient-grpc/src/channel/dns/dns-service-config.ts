@@ -129,7 +129,7 @@ class TxtReading {
     if (!(refreshMs >= MIN_REFRESH_MS && refreshMs < Infinity)) {
       problems.push({
         path,
-        message: `expected a refreshMs of ${MIN_REFRESH_MS} or more for dnsServiceConfig(), got ${refreshMs}`,
+        message: `expected a finite refreshMs of ${MIN_REFRESH_MS} or more for dnsServiceConfig(), got ${refreshMs}`,
       });
     }
     const nameServers = servers ?? (name?.authority === undefined ? [] : [name.authority]);

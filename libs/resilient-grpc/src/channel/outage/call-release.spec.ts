@@ -70,7 +70,7 @@ describe('CallRelease', () => {
     expect(released).toHaveLength(600);
   });
 
-  it('paces waiting calls after an outage, and sends them faster while they receive responses', () => {
+  it('paces waiting calls after an outage, and sends them faster while the sent ones receive responses', () => {
     const { clock, release, released, load } = make(1_000);
     load.answered(5);
     release.begin(true);
@@ -194,13 +194,13 @@ describe('CallRelease', () => {
   });
 });
 
-/** Ends one released call. */
+/** Ends one released call, or leaves it open. */
 type Answer = (held: ReturnType<typeof make>) => void;
 
 describe('release bound', () => {
   const FAST_MS = 5;
 
-  /** Releases all calls, and ends the sent calls every 10 ms. Returns the milliseconds from READY to the last release. */
+  /** Releases all calls. Every 10 ms, runs `answer` for each newly sent call. Returns the milliseconds from READY to the last release. */
   function drain(held: ReturnType<typeof make>, answer: Answer, perTick = () => {}) {
     const { clock, release, released } = held;
     const readyAt = clock.now();

@@ -40,7 +40,7 @@ describe.each([0, 0.7, 4])('outage with timers that fire %s ms early', (earlyMs)
     return { clock, outage, reported };
   }
 
-  it('reports the end of the grace period only when calls may no longer wait', async () => {
+  it('reports the end of the grace period only when calls without waitForReady may no longer wait', async () => {
     const { clock, reported } = watch();
     await clock.advanceAsync(2_000);
     expect(reported).toEqual(['grace ended at 500, inside: false']);

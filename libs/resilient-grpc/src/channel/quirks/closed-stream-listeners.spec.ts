@@ -35,7 +35,7 @@ describe('removeClosedStreamListeners', () => {
       stream.on('wantTrailers', () => {
         stream.sendTrailers({ 'grpc-status': '0' });
       });
-      // Responds only after the end of the request.
+      // Sends the message only after the end of the request.
       stream.resume().on('end', () => stream.end(path));
     };
     const stream = session.request({ ':method': 'POST', ':path': '/greeting' }, { endStream: true });
@@ -78,7 +78,7 @@ describe('removeClosedStreamListeners', () => {
   });
 });
 
-it('ignores an HTTP/2 session without request(), which another version of grpc-js may have', () => {
+it('ignores an HTTP/2 session that lacks request(), because another version of grpc-js may have such sessions', () => {
   const session = {};
   removeClosedStreamListeners(session);
   expect(session).toEqual({});

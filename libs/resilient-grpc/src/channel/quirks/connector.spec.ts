@@ -129,7 +129,7 @@ describe('connect timeout', () => {
     made.connect();
     await waitFor(() => failures.length > 0);
     expect(failures[0]).toBe(`${url} does not respond (timed out after 0.2 s)`);
-    // The next attempt has its own signal. The signal of the first attempt would end it immediately.
+    // The next attempt has its own signal. With the signal of the first attempt, the next one would end immediately.
     await waitFor(() => failures.length > 1);
     expect(performance.now() - beganAt).toBeGreaterThan(2 * TIMEOUT_MS);
   });
@@ -238,7 +238,7 @@ describe('established connection', () => {
       begun.startRead();
       begun.halfClose();
     });
-  const only = (made: WireChannel): EstablishedConnection => {
+  const getOnlyConnection = (made: WireChannel): EstablishedConnection => {
     const [connection, second] = made.histories.ready;
     if (connection === undefined || second !== undefined) throw new Error('expected one connection');
     return connection;
@@ -255,7 +255,7 @@ describe('established connection', () => {
     made.connect();
     await waitFor(() => made.ready);
     await call(made, '/a/Answered');
-    const connection = only(made);
+    const connection = getOnlyConnection(made);
     expect(connection.address).toBe(server.url);
     const before = connection.bytesRead;
     expect(before).toBeGreaterThan(0);
@@ -277,14 +277,14 @@ describe('established connection', () => {
     await waitFor(() => made.ready);
     const hangs = call(made, '/a/Silent');
     await waitFor(() => server.streams.length === 1);
-    only(made).destroy();
+    getOnlyConnection(made).destroy();
     expect(await hangs).toMatchObject({ code: 14, details: 'Connection dropped' });
     await waitFor(() => ended.length === 1);
     expect(made.histories.ready).toEqual([]);
     await waitFor(() => [...server.sessions].every((session) => session.destroyed));
   });
 
-  it('closes a TLS connection after a reset during a write, which Node does not report', async () => {
+  it('closes a TLS connection after a reset that Node does not report because it occurs during a write', async () => {
     const frame = (type: number, length: number): Buffer => {
       const made = Buffer.alloc(9 + length);
       made.writeUIntBE(length, 0, 3);
@@ -298,8 +298,8 @@ describe('established connection', () => {
       (secured) => {
         secured.on('error', () => undefined).write(settings);
         reset = () => {
-          // Two TLS records, each of which requires a response. The write of the first response fails because of the reset, and the second
-          // write waits for it.
+          // Two TLS records, each of which requires a response. The write of the first response fails because of the reset, and the write
+          // of the second response waits for the first write.
           secured.write(Buffer.concat([ping, unknown, ping]));
           tcp?.resetAndDestroy();
         };
@@ -336,7 +336,7 @@ describe('established connection', () => {
     const { made, timedOut } = makeWireChannel(server.url, credentials.createInsecure(), 2_000);
     made.connect();
     await waitFor(() => made.ready);
-    const connection = only(made);
+    const connection = getOnlyConnection(made);
     made.timedOut(server.url, connection.readyAt, 1_000);
     made.timedOut(server.url, connection.readyAt - 1, 1_000);
     made.timedOut('127.0.0.1:1', connection.readyAt, 1_000);
@@ -406,7 +406,7 @@ describe('connector', () => {
     expect(begun.slice(0, 3)).toEqual([0, 1, 2]);
   });
 
-  it('keeps the security and the call credentials of the wrapped credentials', async () => {
+  it('keeps the secure flag and the call credentials of the wrapped credentials', async () => {
     const calls = credentials.createFromMetadataGenerator((_, callback) => {
       const metadata = new Metadata();
       metadata.set('authorization', 'Bearer x');

@@ -15,7 +15,7 @@ function reported(): { readonly report: SeamReport; readonly reports: UntestedVe
 }
 
 describe('SeamReport', () => {
-  it('reports the missing private names of the first object of a kind once per process, and reports no field that is null', () => {
+  it('reports missing private names only for the first object of a kind per process, and reports no path that reaches null', () => {
     const { report, reports } = reported();
     report.check('spec channel', { inner: { pool: { empty: 1 }, name: null }, gone: { socket: null }, [STATE]: {} });
     report.check('spec channel', {});

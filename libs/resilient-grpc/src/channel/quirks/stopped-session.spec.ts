@@ -20,7 +20,7 @@ function sessionWith(server: { address(): unknown }): ClientHttp2Session {
 }
 
 describe('isStopped()', () => {
-  it('detects a protocol error of the peer that Node does not report', async () => {
+  it('detects that an HTTP/2 session stopped after a protocol error that Node does not report', async () => {
     const server = createTcpServer((socket) => socket.on('error', () => undefined).write(settings(0)));
     onTestFinished(() => void server.close());
     await once(server.listen(0, '127.0.0.1'), 'listening');

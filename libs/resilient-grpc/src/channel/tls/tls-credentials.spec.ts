@@ -96,9 +96,9 @@ describe('TLS options', () => {
       /^key: expected the private key of the first certificate/,
     ],
     ['a swapped cert and key', { cert: pem('client-key'), key: pem('client') }, /^cert: .*swap `cert` and `key`/],
-    ['TLS reload without a path', { ca: pem('ca'), reload: true }, /^reload: .*write paths/],
+    ['reload but no path', { ca: pem('ca'), reload: true }, /^reload: .*write paths/],
   ];
-  it.each(wrong)('rejects %s and suggests a remedy', (_, options, expected) => {
+  it.each(wrong)('rejects TLS options with %s and suggests a remedy', (_, options, expected) => {
     expect(problems(options)[0]).toMatch(expected);
   });
 

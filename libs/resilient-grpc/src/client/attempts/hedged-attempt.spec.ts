@@ -107,7 +107,7 @@ describe('hedging delay that follows latency', () => {
     return { clock, transport, runtime, begin, answer, calls, delayMs };
   }
 
-  it('sends no hedge until 100 first attempts have been measured, then hedges after their 95th percentile', () => {
+  it('sends no hedge until 100 first attempts have been measured, then hedges after the 95th percentile of their latencies', () => {
     const { clock, transport, runtime, begin, answer, calls, delayMs } = setUp();
     calls(98, 20);
     begin();

@@ -46,7 +46,7 @@ describe('call arguments', () => {
     expect(callArguments(first, second)).toEqual(expected);
   });
 
-  it('accepts the metadata of a call from another copy of grpc-js', () => {
+  it('accepts call metadata that another copy of grpc-js created', () => {
     const foreign = { getMap: () => ({}) } as never;
     expect(callArguments(foreign, undefined).metadata).toBe(foreign);
   });

@@ -149,7 +149,7 @@ class RecordedTelemetry implements CallTelemetry {
     // Ignored.
   }
   attempt(): never {
-    throw new Error('the transport reports attempts');
+    throw new Error('expected no attempt() call, because the in-memory transport records the attempts');
   }
   waited(): void {
     expect(this.ends, 'the end of a wait is reported before the end of the call').toEqual([]);
@@ -250,7 +250,7 @@ class World {
     return this.transport.attempts.filter(({ request }) => callOf({ request }) === call.id);
   }
 
-  /** Checks all invariants. Calls `expect` at most once, because the properties run this check a hundred thousand times. */
+  /** Checks all invariants. Calls `expect` at most once, because the first property runs this check tens of thousands of times. */
   check(): void {
     const { violations } = this.transport;
     const atMost = (what: string, value: number, limit: number): void => {

@@ -38,7 +38,7 @@ function setUp() {
   const transport = new MemoryTransport(clock, () => undefined);
   const replayLimits = new ReplayLimits(1_000, 1_000);
   const events = new EventHub({ client: 'memory' }, () => clock.epoch());
-  // Safe: only the settings of a pipeline are read. The in-memory transport replaces the channel.
+  // Safe: the code under test requires no other settings. The in-memory transport replaces the channel.
   const settings = { name: 'memory', channel: { channelOptions: {} }, interceptors: [] };
   const runtime = new MethodRuntime(settings as unknown as ResolvedClientSettings, {
     name: 'memory',

@@ -145,7 +145,7 @@ describe('context of callbacks', () => {
     void source.close();
   });
 
-  it("forwards the return value of next() of a sink that is called in the caller's context", () => {
+  it("forwards the return value of next() from a sink that is called in the caller's context", () => {
     runInbound(undefined, () => undefined);
     expect(sinkInContext({ ...silent, next: () => false }, currentCallerContext()!).next(1)).toBe(false);
   });

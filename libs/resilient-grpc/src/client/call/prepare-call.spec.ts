@@ -31,7 +31,7 @@ const METHOD: MethodDescriptor = {
 function msUntilSentDeadline(timeouts: { inbound?: number; method?: number; call?: number }): number {
   const clock = new VirtualClock();
   const transport = new MemoryTransport(clock, () => undefined);
-  // The cast is safe: the code under test reads only these settings. The in-memory transport replaces the channel.
+  // The cast is safe: the code under test requires no other settings. The in-memory transport replaces the channel.
   const settings = {
     name: 'memory',
     channel: { channelOptions: {} },

@@ -7,7 +7,7 @@ import { CallHooks } from './call-hooks.js';
 import type { GrpcClientInterceptor, OutgoingCall } from './outgoing-call.js';
 import { prepareAttempt } from './prepare-attempt.js';
 
-const none = (): never => {
+const throwNoContainer = (): never => {
   throw new Error('no container');
 };
 const call = (change: Partial<OutgoingCall> = {}): OutgoingCall => ({
@@ -24,7 +24,10 @@ const end = { code: 0 } as CallEnd;
 describe('CallHooks', () => {
   it('runs onCall synchronously if no interceptor returns a promise', () => {
     const called: string[] = [];
-    const hooks = new CallHooks([{ onCall: () => void called.push('a') }, { onEnd: () => undefined }], none);
+    const hooks = new CallHooks(
+      [{ onCall: () => void called.push('a') }, { onEnd: () => undefined }],
+      throwNoContainer,
+    );
     expect(hooks.onCall(call())).toBeUndefined();
     expect(called).toEqual(['a']);
   });
@@ -38,7 +41,7 @@ describe('CallHooks', () => {
         if (fails) throw new Error(name);
       },
     });
-    const hooks = new CallHooks([waiting('a'), waiting('b', true), waiting('c')], none);
+    const hooks = new CallHooks([waiting('a'), waiting('b', true), waiting('c')], throwNoContainer);
     await expect(hooks.onCall(call())).rejects.toThrow('b');
     expect(called).toEqual(['a', 'b']);
   });
@@ -67,7 +70,7 @@ describe('CallHooks', () => {
   it('runs interceptors in the context of the inbound call', () => {
     const inbound = { kind: 'http' } as CapturedCall;
     const seen: unknown[] = [];
-    const hooks = new CallHooks([{ onCall: () => void seen.push(currentInbound()) }], none);
+    const hooks = new CallHooks([{ onCall: () => void seen.push(currentInbound()) }], throwNoContainer);
     // Another inbound call is current, as in a timer that another request has set.
     runInbound({ kind: 'http' } as CapturedCall, () => {
       void hooks.onCall(call({ inbound }));
@@ -91,7 +94,7 @@ describe('CallHooks', () => {
     const throws = (): never => {
       throw bug;
     };
-    new CallHooks([{ onEnd: throws }, { onEnd: () => void ended.push('b') }], none).onEnd(call(), end);
+    new CallHooks([{ onEnd: throws }, { onEnd: () => void ended.push('b') }], throwNoContainer).onEnd(call(), end);
     expect(ended).toEqual(['b']);
     await expect(thrown).resolves.toBe(bug);
   });
@@ -110,7 +113,7 @@ describe('prepareAttempt', () => {
           },
         },
       ],
-      none,
+      throwNoContainer,
     );
     const metadataSource = async () => {
       const given = new Metadata();

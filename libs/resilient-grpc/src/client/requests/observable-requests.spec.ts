@@ -37,7 +37,7 @@ const LIMIT_BYTES = 3 * 129;
 
 describe('Observable whose messages from an earlier turn are still buffered', () => {
   /** Creates an Observable whose first message is still buffered. */
-  function ahead(maxQueuedBytes = LIMIT_BYTES) {
+  function makeSource(maxQueuedBytes = LIMIT_BYTES) {
     const subject = new Subject<unknown>();
     const recorder = makeConsumer(maxQueuedBytes);
     const source = new ObservableRequests(subject, { ...recorder.consumer, onBurst: () => undefined });
@@ -46,8 +46,8 @@ describe('Observable whose messages from an earlier turn are still buffered', ()
     return { ...recorder, subject, source };
   }
 
-  it('buffers messages of an Observable up to the limit in bytes and reports an overflow beyond it', () => {
-    const { events, subject } = ahead();
+  it('buffers messages of an Observable up to the limit in bytes while earlier ones are buffered, and reports an overflow beyond the limit', () => {
+    const { events, subject } = makeSource();
     for (let i = 0; i < 3; i++) subject.next(i);
     expect(events).toEqual([]);
     subject.next(3);
@@ -55,7 +55,7 @@ describe('Observable whose messages from an earlier turn are still buffered', ()
   });
 
   it('applies the limit in bytes to messages that an Observable pushes in several turns', () => {
-    const { events, subject, nextTurn } = ahead();
+    const { events, subject, nextTurn } = makeSource();
     for (let i = 0; i < 4; i++) {
       subject.next(i);
       nextTurn();
@@ -64,7 +64,7 @@ describe('Observable whose messages from an earlier turn are still buffered', ()
   });
 
   it('buffers a further message of an Observable for each message that is pulled', () => {
-    const { events, subject, source, nextTurn } = ahead();
+    const { events, subject, source, nextTurn } = makeSource();
     for (let i = 0; i < 9; i++) {
       if (i >= 2) source.pull();
       subject.next(i);
@@ -74,7 +74,7 @@ describe('Observable whose messages from an earlier turn are still buffered', ()
   });
 
   it('buffers any number of messages of an Observable after all messages of earlier turns are pulled', () => {
-    const { events, subject, source } = ahead();
+    const { events, subject, source } = makeSource();
     source.pull();
     for (const i of numbers(9)) subject.next(i);
     expect(events).toEqual(['first']);
@@ -83,7 +83,7 @@ describe('Observable whose messages from an earlier turn are still buffered', ()
   });
 
   it('lifts the limit in bytes for an Observable if all messages are pulled before the turn ends', () => {
-    const { events, subject, source, nextTurn } = ahead();
+    const { events, subject, source, nextTurn } = makeSource();
     source.pull();
     for (const i of numbers(9)) subject.next(i);
     for (let i = 0; i < 9; i++) source.pull();
@@ -94,7 +94,7 @@ describe('Observable whose messages from an earlier turn are still buffered', ()
   });
 
   it('does not count an unsendable message toward the limit in bytes for an Observable', () => {
-    const { events, subject, source } = ahead();
+    const { events, subject, source } = makeSource();
     subject.next('unsendable');
     for (let i = 0; i < 3; i++) subject.next(i);
     source.pull();
@@ -103,7 +103,7 @@ describe('Observable whose messages from an earlier turn are still buffered', ()
   });
 
   it('delivers 7,500 buffered messages of an Observable in sequence', () => {
-    const { events, subject, source, nextTurn } = ahead(Infinity);
+    const { events, subject, source, nextTurn } = makeSource(Infinity);
     for (const one of numbers(5_000)) subject.next(one);
     for (const one of numbers(5_000)) {
       source.pull();

@@ -220,7 +220,7 @@ describe('service config update', () => {
     source.next({ retries: 1 });
     subject.close();
     clock.advance(60_000);
-    // close() logs the updates counted so far. Later updates are not logged.
+    // close() logs the updates counted so far. No other line follows.
     expect(warnings.slice(2)).toEqual([expect.stringMatching(/retries: unknown key; .+ \(1 similar message in/)]);
   });
 

@@ -32,7 +32,7 @@ export function memoryRuntime(
 ): MethodRuntime {
   const { clock } = transport;
   const pipeline = { name: 'memory', channel: { channelOptions: {} }, interceptors: [], ...settings };
-  // Safe cast: only the settings of a pipeline are read. The in-memory transport replaces the channel.
+  // Safe cast: `MethodRuntime` requires no other settings. The in-memory transport replaces the channel.
   return new MethodRuntime(pipeline as unknown as ResolvedClientSettings, {
     name: 'memory',
     transport,

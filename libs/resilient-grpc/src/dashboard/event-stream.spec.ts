@@ -24,9 +24,9 @@ describe('EventStream', () => {
     const request = get({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', agent: false });
     [, response] = (await once(server, 'request')) as [IncomingMessage, ServerResponse];
     // Uses a new object for each test, because the previous test's stream may end late.
-    const own = { ended: false };
-    hasEnded = () => own.ended;
-    stream = new EventStream(response, clock, undefined, () => (own.ended = true));
+    const state = { ended: false };
+    hasEnded = () => state.ended;
+    stream = new EventStream(response, clock, undefined, () => (state.ended = true));
     [visitor] = (await once(request, 'response')) as [IncomingMessage];
     visitor.on('error', () => undefined);
     visitor.pause();

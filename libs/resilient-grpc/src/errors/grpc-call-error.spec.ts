@@ -3,7 +3,8 @@ import { fromJSON, type MethodDefinition } from '@grpc/proto-loader';
 import { describe, expect, it, vi } from 'vitest';
 import { GrpcCallError, isGrpcCallError, type GrpcCallFailure } from './grpc-call-error.js';
 
-// Encodes details with protobufjs, as a server would. Each message type is the request type of a method, whose serializer encodes it.
+// Encodes details with protobufjs, as a server would. Each message type is the request type of a method. The request serializer of that
+// method encodes the messages.
 const MESSAGES = ['Status', 'RetryInfo', 'ErrorInfo', 'BadRequest', 'DebugInfo', 'QuotaFailure'];
 const encoders = fromJSON({
   nested: {

@@ -46,7 +46,7 @@ it.each([
 });
 
 it.each(['[2001:db8::1]:50051,', 'a:', 'x:///', 'x:///a:', '://', '@'])(
-  'masks the credentials in an address of many %j in linear time, not quadratic',
+  'masks the credentials in an address with many repetitions of %j in linear time',
   (part) => {
     const timeOf = (length: number): number => {
       const text = part.repeat(Math.ceil(length / part.length));

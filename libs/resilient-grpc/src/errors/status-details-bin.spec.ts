@@ -131,7 +131,7 @@ describe('statusDetailsBin', () => {
     ]);
   });
 
-  it('encodes durations from a fraction of a millisecond to the longest Duration', () => {
+  it('encodes durations of 0, below 0, and from 1 ns to the longest Duration', () => {
     for (const retryDelayMs of [0, 0.000_001, 999.999_999_9, -0.5, -1_500, 315_576_000_000_000]) {
       const details = [{ typeUrl: 'google.rpc.RetryInfo', value: { retryDelayMs } }];
       const [any] = pbDecode('Status', statusDetailsBin(8, '', details)).details;

@@ -10,7 +10,7 @@ import { ServingWatch } from './serving-watch.js';
 const UNAVAILABLE = { code: StatusCode.UNAVAILABLE, details: '' };
 const UNIMPLEMENTED = { code: StatusCode.UNIMPLEMENTED, details: 'The server does not implement the method' };
 
-/** Creates a watch on a fake client. The test sends each status on its Watch streams. */
+/** Creates a `ServingWatch` on a fake client. The test sends each status on the Watch streams of that client. */
 function watched(initial: Connectivity['state'] = 'READY', random: Random = () => 0.5) {
   const clock = new BusyClock();
   const states = new BehaviorSubject<Connectivity>({ state: initial, since: new Date(0) });
@@ -184,7 +184,7 @@ describe('ServingWatch', () => {
     expect(begunAt).toHaveLength(2);
   });
 
-  it('reports the HTTP response of an intermediary to a health Watch, with the description of the response', async () => {
+  it('reports that an intermediary answered a health Watch with an HTTP response, and describes the response', async () => {
     const { end, clock, known } = watched();
     await clock.advanceAsync(1);
     end({ code: StatusCode.UNIMPLEMENTED, details: '', http: 'Received HTTP status code 404' });
@@ -202,7 +202,7 @@ describe('ServingWatch', () => {
     expect(await known()).toEqual({ kind: 'status', status: 'NOT_SERVING' });
   });
 
-  it('keeps the backoff of the health Watch if a READY channel has no connection, or if the metadata function fails', async () => {
+  it('retries the health Watch with backoff if a READY channel has no connection, or if the metadata function fails', async () => {
     for (const trouble of ['disconnect', 'breakMetadata'] as const) {
       const { enter, begunAt, clock, ...rest } = watched('IDLE');
       rest[trouble]();
@@ -254,7 +254,7 @@ describe('restart of a Watch', () => {
   const SILENT = { answered: false, livedMs: 5 };
   const middle = () => 0.5;
 
-  it('restarts the health Watch with a backoff from 1 s to 30 s while the server does not respond', async () => {
+  it('restarts the health Watch with a backoff from 1 s to 30 s while each Watch fails before it receives a status', async () => {
     const delayAfter = restarting(middle);
     const delays: number[] = [];
     for (let round = 0; round < 10; round++) delays.push(Math.round(await delayAfter(SILENT)));

@@ -10,7 +10,10 @@ import { ApiServer } from './api-server.js';
 
 const NEVER = new AbortController().signal;
 
-/** Starts an HTTP server and returns an `ApiServer` whose kubeconfig names it. `setToken` replaces the token file as the kubelet does. */
+/**
+ * Starts an HTTP server, and returns an `ApiServer` whose kubeconfig names that server. `setToken` replaces the token file as the kubelet
+ * does.
+ */
 async function startServer(handle: RequestListener) {
   const server = createServer(handle);
   server.listen(0, '127.0.0.1');
@@ -125,7 +128,7 @@ describe('ApiServer', () => {
     expect(tokens).toEqual(['Bearer first', 'Bearer first', 'Bearer second']);
   });
 
-  it('rejects a Kubernetes request with the status and the message of the response, or with its reason phrase', async () => {
+  it('rejects a Kubernetes request with the status and the message of the response, or with the reason phrase if there is no message', async () => {
     const { api } = await startServer((_, response) => {
       response.writeHead(403).end('{"message":"endpointslices is forbidden"}');
     });

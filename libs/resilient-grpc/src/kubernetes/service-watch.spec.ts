@@ -21,7 +21,7 @@ interface OpenWatch {
   send(event: object): void;
 }
 
-/** An API server in virtual time. Its requests succeed unless the test sets an error. */
+/** An API server in virtual time. A request succeeds unless the test sets an error for it. */
 class VirtualApiServer {
   readonly url = 'https://api';
   readonly lists: URLSearchParams[] = [];
@@ -152,7 +152,7 @@ describe('ServiceWatch', () => {
     expect(namesOf(newest())).toEqual(['a']);
   });
 
-  it('lists the EndpointSlices again after 410 Gone without reporting a failure, and waits longer each time if the watch fails with 410 again', async () => {
+  it('lists the EndpointSlices again after 410 Gone without reporting a failure, and waits longer each time the watch fails with 410 again', async () => {
     server.watchError = new ApiServerError(410, 'too old resource version');
     watch.subscribe(listener);
     await clock.advanceAsync(10 * MINUTE_MS);

@@ -15,7 +15,7 @@ import type { GrpcClientOptions } from './module-options.js';
 const protoPath = join(import.meta.dirname, '../client/settings/fixtures/shop.proto');
 const shop: GrpcClientOptions = { name: 'shop', protoPath, url: 'shop:50051' };
 
-/** A fake client that records the calls of its methods. */
+/** A fake client that records the calls to its methods. */
 function fakeClient(settings: ResolvedClientSettings) {
   const connectivity$ = new BehaviorSubject({ state: 'IDLE', since: new Date(0) });
   const methodCalls: string[] = [];
@@ -343,7 +343,7 @@ describe('shutdown', () => {
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 10000']);
   });
 
-  it('drains clients within the drain timeout if the application does not close, and logs the open connections and calls', async () => {
+  it('drains clients when the drain timeout expires if the application does not close, and logs the open connections and calls', async () => {
     await obtain(shop);
     lines = [];
     const { hooks, clock } = lifecycle();
@@ -397,7 +397,7 @@ describe('shutdown', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('drains clients within the drain timeout if Nest does not reach the second shutdown hook', async () => {
+  it('drains clients when the drain timeout expires if Nest does not reach the second shutdown hook', async () => {
     registry.configure({ drain: { readinessDelayMs: 500 } }, 'a.ts:1');
     await obtain(shop);
     lines = [];
@@ -428,7 +428,7 @@ describe('shutdown', () => {
     expect(made[0]?.methodCalls).toEqual(['end streams', 'drain 0']);
   });
 
-  it('drains clients within the drain timeout even if readinessDelayMs is longer', async () => {
+  it('drains clients when the drain timeout expires even if readinessDelayMs is longer', async () => {
     registry.configure({ drain: { readinessDelayMs: 5_000, timeoutMs: 900 } }, 'a.ts:1');
     await obtain(shop);
     const { hooks, clock } = lifecycle();
@@ -512,7 +512,7 @@ describe('service config that arrives later', () => {
     expect(serviceConfig.observed).toBe(false);
   });
 
-  it('creates no client, and unsubscribes from its service config, if the config arrives after startup has failed', async () => {
+  it('creates no client, and unsubscribes from the service config, if the config arrives after startup has failed', async () => {
     const serviceConfig = source();
     const obtained = obtain({ ...shop, serviceConfig });
     const failed = expect(obtained).rejects.toThrow(/the application failed to start or is shutting down/);

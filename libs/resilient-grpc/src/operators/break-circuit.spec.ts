@@ -27,7 +27,7 @@ function trip(breaker: CircuitBreaker): void {
 }
 
 describe('breakCircuit', () => {
-  it('fails without subscribing to the source while the circuit is open, admits one probe, and closes the circuit if it succeeds', () => {
+  it('fails without subscribing to the source while the circuit is open, admits one probe, and closes the circuit if the probe succeeds', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable, expectSubscriptions }) => {
       const breaker = breakerOf(scheduler);
@@ -125,7 +125,9 @@ describe('breakCircuit', () => {
 
   it('calls onTransition when the circuit opens', () => {
     const transitions: string[] = [];
-    const breaker = breakerOf(virtual(), { onTransition: (one: any) => transitions.push(`${one.from}-${one.to}`) });
+    const breaker = breakerOf(virtual(), {
+      onTransition: (transition: any) => transitions.push(`${transition.from}-${transition.to}`),
+    });
     trip(breaker);
     expect(transitions).toEqual(['closed-open']);
   });

@@ -77,7 +77,7 @@ describe('hedge', () => {
   it.each<[string, (subscriber: Subscriber<never>) => void]>([
     ['asynchronously', (subscriber) => void asapScheduler.schedule(() => subscriber.error(unavailable))],
     ['during its subscription', (subscriber) => subscriber.error(unavailable)],
-  ])('tears down an attempt that failed %s before the next hedged attempt starts', async (_, fail) => {
+  ])('tears down a hedged attempt that failed %s, and only then starts the next attempt', async (_, fail) => {
     const log: string[] = [];
     let attempts = 0;
     const source = new Observable<never>((subscriber) => {

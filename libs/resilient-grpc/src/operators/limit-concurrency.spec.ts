@@ -149,7 +149,7 @@ describe('limitConcurrency', () => {
     ['fails', 'failed', (subject) => subject.error(new Error('no'))],
     ['is unsubscribed', 'cancelled', () => undefined],
   ])(
-    'releases the permit if a source %s, and reports the outcome %s and the time since the subscription',
+    'releases the permit if a source %s, and reports the outcome %s and the time since the permit was granted',
     (_, outcome, end) => {
       vi.useFakeTimers({ toFake: ['performance'] });
       const limit = new ConcurrencyLimit({ maxConcurrent: 1 });

@@ -51,7 +51,7 @@ describe('replay session after a call', () => {
     expect(ends).toEqual(['complete']);
   });
 
-  it('completes a replay session after a clean end of a call if the source has ended, too', async () => {
+  it('completes a replay session after a clean end of a call if the source has ended and all messages are acknowledged', async () => {
     const server = new MemorySessions(false);
     const { ends } = start(server, new NumberedSource(1));
     await server.call.read();
@@ -77,7 +77,7 @@ describe('replay session after a call', () => {
 
   it.each<[string, unknown]>([
     ['a final status', Object.assign(new Error('no'), { code: 5, details: '' })],
-    ['an application error', new TypeError('mine')],
+    ['an application error', new TypeError('slip')],
   ])('fails a replay session after %s', async (_, error) => {
     const server = new MemorySessions();
     const source = new NumberedSource();
@@ -95,27 +95,27 @@ describe('replay session after a call', () => {
     const decisions = ['resume', undefined, 'complete'] as const;
     const onError = (error: unknown) => decisions[seen.push(error) - 1];
     const { ends } = start(server, new NumberedSource(), { onError });
-    const mine = new TypeError('mine');
-    server.call.sink.error(mine);
+    const applicationError = new TypeError('slip');
+    server.call.sink.error(applicationError);
     await time.pass(100);
     server.call.sink.error(lost);
     await time.pass(200);
     expect(server.calls).toHaveLength(3);
     server.call.sink.error(lost);
-    expect(seen).toEqual([mine, lost, lost]);
+    expect(seen).toEqual([applicationError, lost, lost]);
     expect(ends).toEqual(['complete']);
   });
 
   it('fails a replay session with an error that onError throws', () => {
     const server = new MemorySessions();
-    const mine = new TypeError('mine');
+    const applicationError = new TypeError('slip');
     const { ends } = start(server, new NumberedSource(), {
       onError: () => {
-        throw mine;
+        throw applicationError;
       },
     });
     server.call.sink.error(lost);
-    expect(ends).toEqual([mine]);
+    expect(ends).toEqual([applicationError]);
   });
 
   it('doubles the backoff between calls of a replay session until a message is acknowledged', async () => {
@@ -429,7 +429,7 @@ describe('scope of a replay session', () => {
     },
   );
 
-  it('fails a replay session if its host completes it during a backoff while messages are unacknowledged, and completes it otherwise', async () => {
+  it('fails a replay session that its host completes during a backoff if messages are unacknowledged, and completes the session if none are', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();
@@ -443,7 +443,7 @@ describe('scope of a replay session', () => {
     expect(other.ends).toEqual(['complete']);
   });
 
-  it('fails a replay session if its host completes it at the start of a call while messages are unacknowledged, and completes it otherwise', async () => {
+  it('fails a replay session that its host completes at the start of a call if messages are unacknowledged, and completes the session if none are', async () => {
     const server = new MemorySessions();
     const { ends } = start(server, new NumberedSource());
     await turn();

@@ -476,7 +476,7 @@ describe('options of replayUnacknowledged', () => {
     expect(pathsOf(() => replayUnacknowledged(() => of(), [], options as any))).toContain('replayUnacknowledged');
   });
 
-  it('rejects `acknowledges` at compile time if its type differs from that of `id`', () => {
+  it('rejects `acknowledges` at compile time if its return type differs from that of `id`', () => {
     const { factory } = new MemorySessions();
     const options = { maxUnacknowledged: 1, id: ({ id }: Numbered) => id };
     // @ts-expect-error: a string never equals a number

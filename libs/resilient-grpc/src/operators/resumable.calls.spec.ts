@@ -243,7 +243,7 @@ describe('iterated plain Observable', () => {
     const source = new Subject<number>();
     const errors: unknown[] = [];
     resumable(() => source, { cursor: (message: number) => message, seed: 0 })
-      .openStream({ next: () => false, error: (it) => errors.push(it), complete: () => undefined })
+      .openStream({ next: () => false, error: (error) => errors.push(error), complete: () => undefined })
       .begin();
     for (let i = 0; i <= MAX_HELD_MESSAGES; i++) source.next(i);
     expect([errors.length, source.observed]).toEqual([0, true]);
@@ -259,7 +259,8 @@ describe('iterated plain Observable', () => {
     });
     const seen: number[] = [];
     const read = async (): Promise<void> => {
-      for await (const message of resumable(() => flood, { cursor: (it: number) => it, seed: 0 })) seen.push(message);
+      for await (const message of resumable(() => flood, { cursor: (position: number) => position, seed: 0 }))
+        seen.push(message);
     };
     await expect(read()).rejects.toMatchObject({
       reason: 'slow-reader',
@@ -386,7 +387,11 @@ describe('scope of a resumable stream', () => {
   it('ends a resumable stream once, even if its host completes and fails it several times', () => {
     const { stream, calls } = make();
     const received: unknown[] = [];
-    const sink = { next: () => true, error: (it: unknown) => received.push(it), complete: () => received.push('|') };
+    const sink = {
+      next: () => true,
+      error: (error: unknown) => received.push(error),
+      complete: () => received.push('|'),
+    };
     const source = stream.openStream(sink);
     source.begin();
     const { scope } = calls[0]!;
@@ -430,8 +435,8 @@ describe('scope of a resumable stream', () => {
       const { stream, calls, scheduler } = make({ maxAgeMs: 10_000, onComplete: 'resume' });
       const received: unknown[] = [];
       stream.subscribe({
-        next: (it) => received.push(it),
-        error: (it) => received.push(it),
+        next: (message) => received.push(message),
+        error: (error) => received.push(error),
         complete: () => received.push('|'),
       });
       calls[0]!.sink.next(1);
@@ -449,7 +454,7 @@ describe('scope of a resumable stream', () => {
     const error = new Error('draining');
     const { stream, calls } = make({ onError: () => expect.fail('onError was called') });
     const received: unknown[] = [];
-    stream.subscribe({ error: (it) => received.push(it) });
+    stream.subscribe({ error: (reason) => received.push(reason) });
     calls[0]!.scope!.fail(error);
     expect(received).toEqual([error]);
     expect(calls[0]!.log).toEqual(['begin', 'unsubscribe']);

@@ -61,7 +61,7 @@ class ServedCall implements StreamSource {
   }
 
   begin(): void {
-    // The steps of the plan send all messages.
+    // The test sends all messages.
   }
   resumeReading(): void {
     this.isReading = true;
@@ -185,7 +185,10 @@ class World {
     this.scheduler.frame = until;
   }
 
-  /** Ends the call. Server failures at one position stay below the number that would end the stream. */
+  /**
+   * Ends the call, cleanly only if the stream resumes after a clean end. Server failures at one position stay below the number that would
+   * end the stream.
+   */
   private break(how: 'lost' | 'internal' | 'clean'): void {
     const call = this.calls.at(-1);
     if (call === undefined || call.isOver) return;
@@ -273,17 +276,17 @@ const plan: fc.Arbitrary<Plan> = fc.record({
 describe('resumable stream with any failures', { timeout: 300_000 }, () => {
   it('delivers each message of a resumable stream exactly once and in order, despite failures', async () => {
     await fc.assert(
-      fc.asyncProperty(plan, async (it) => {
-        const world = new World(it);
-        for (const next of it.steps) {
+      fc.asyncProperty(plan, async (drawn) => {
+        const world = new World(drawn);
+        for (const next of drawn.steps) {
           await world.step(next);
           expect(world.seen).toEqual(EXPECTED_POSITIONS.slice(0, world.seen.length));
         }
         await world.finish();
         expect(world.errors).toEqual([]);
         expect(world.seen).toEqual(EXPECTED_POSITIONS);
-        expect(world.completed).toBe(it.onComplete === 'complete');
-        // No call starts before the cursor of the previous one.
+        expect(world.completed).toBe(drawn.onComplete === 'complete');
+        // The cursor never moves back from one call to the next.
         expect(world.cursors).toEqual([...world.cursors].sort((a, b) => a - b));
         await world.stop();
         expect(world.calls.filter(({ isOver }) => !isOver)).toEqual([]);

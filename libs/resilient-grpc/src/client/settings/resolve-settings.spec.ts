@@ -71,7 +71,7 @@ describe('default settings', () => {
     [1_000, 3_000],
     [0, 3_000],
   ])(
-    'limits the release of waiting calls after a grace period of %i ms to %i ms, without jitter',
+    'limits the time to release waiting calls, without jitter (outageGraceMs: %i, limit: %i ms)',
     (outageGraceMs, withinMs) => {
       expect(resolve({ outageGraceMs }, undefined, () => 0.999_999).settings.channel.releaseWithinMs).toBe(withinMs);
     },
@@ -167,7 +167,7 @@ describe('channel options', () => {
     });
   });
 
-  it('raises a keepalive time below 10 s and warns, but keeps a time set in `channelOptions`', () => {
+  it('raises a keepalive time between 0 and 10 s with a warning, but keeps a time set in `channelOptions`', () => {
     const raised = resolve({ keepalive: { keepaliveTimeMs: 500 } });
     expect(raised.settings.channel.channelOptions['grpc.keepalive_time_ms']).toBe(10_000);
     expect(raised.warnings).toEqual([expect.stringContaining('too_many_pings')]);

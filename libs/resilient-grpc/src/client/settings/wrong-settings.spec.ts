@@ -439,7 +439,7 @@ describe('invalid settings', () => {
     expect(text).not.toContain('y'.repeat(100));
   });
 
-  it('rejects invalid defaults of forRoot, and a url, which belongs to a client', () => {
+  it('rejects invalid defaults of forRoot, including a url, which belongs to a client', () => {
     expect(
       defaultsProblems({ timeoutMs: '5s', url: 'x', channelOptions: { 'grpc.enable_retries': 1 } }, 'forRoot.defaults'),
     ).toEqual([

@@ -11,7 +11,7 @@ const failed = (change: Partial<FailedCall> = {}): FailedCall => ({
   ...change,
 });
 
-it('groups failures by method, code, and reason, and shows the details of the latest failure', () => {
+it('groups failures by method, code, and reason, and shows the details of the latest failure in each group', () => {
   const log = new LastFailures();
   log.add(failed(), 1_000);
   log.add(failed({ path: '/a.B/D' }), 2_000);
@@ -37,7 +37,7 @@ it('groups failures by method, code, and reason, and shows the details of the la
   });
 });
 
-it('drops the least recent kind of failure beyond 20 kinds', () => {
+it('drops the least recent kind of failure if there are more than 20 kinds', () => {
   const log = new LastFailures();
   for (let kind = 0; kind < 20; kind++) log.add(failed({ path: `/a.B/${kind}` }), kind);
   log.add(failed({ path: '/a.B/0' }), 20);

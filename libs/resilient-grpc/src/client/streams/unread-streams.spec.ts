@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import { UnreadStreams } from './unread-streams.js';
 
-/** Creates a watch with this limit in milliseconds, and records the streams that it reports. */
+/** Creates an `UnreadStreams` with the limit `afterMs`, and records the streams that are reported as unread. */
 function make(afterMs = 60_000) {
   const clock = new BusyClock();
   const streams = new UnreadStreams(afterMs, clock);
@@ -66,7 +66,7 @@ describe('UnreadStreams', () => {
     expect(reported).toHaveLength(2);
   });
 
-  it('stops checking whether a stream is unread when the stream ends, and clears the timer', () => {
+  it('does not report a stream as unread after its end, and clears the timer when the last stream ends', () => {
     const { clock, streams, reported, open } = make();
     const [first, second] = [open('first'), open('second')];
     streams.forget(first.stream);

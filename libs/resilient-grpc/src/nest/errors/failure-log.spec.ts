@@ -30,7 +30,7 @@ function make() {
 }
 
 describe('FailureLog', () => {
-  it('logs the remedy in full, even if the details of the server are cut off', () => {
+  it('logs the remedy in full, even if the status details are truncated', () => {
     const { lines, log } = make();
     const remedy = `to diagnose, run: npx nestjs-resilient-grpc doctor ${'orders.'.repeat(40)}shop:50051`;
     log.log(failure({ details: 'no table '.repeat(100), remedy }), '500', true);

@@ -28,7 +28,7 @@ interface Call {
   readonly released: boolean;
 }
 
-/** Simulates, in steps of 1 ms, one server with a queue. Clients start calls at random, from a fixed seed. */
+/** Simulates, in steps of 1 ms, one server with a queue. Clients start calls at random times drawn from a fixed seed. */
 function simulate(scenario: Scenario) {
   const { clients, callsPerSecond, outageMs, timeoutMs, serviceMs } = scenario;
   const random = seededRandom(42);

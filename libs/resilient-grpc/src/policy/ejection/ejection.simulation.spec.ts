@@ -15,7 +15,7 @@ interface Fleet {
   readonly endpoints: number;
   readonly callsPerSecond: number;
   readonly durationMs: number;
-  /** Share of the attempts that fail on every endpoint; 0.001 by default. */
+  /** Share of the attempts that fail, the same for every endpoint; 0.001 by default. */
   readonly failures?: number;
   /** Returns the latency of a call on an endpoint. */
   readonly latencyMs: (random: () => number, endpoint: number, at: number) => number;

@@ -5,7 +5,7 @@ const DEMAND = { floorPerSecond: 0, deadlinePacePerSecond: 0 };
 const USUAL = { now: 0, usualCallsPerSecond: 200, usualLatencyMs: 10, demand: DEMAND };
 
 /**
- * Takes calls every 10 ms. Immediately reports a response to each call with the latency `latencyMs`, or no response if `latencyMs` is
+ * Takes calls every 10 ms. Immediately reports a response with the latency `latencyMs` to each call; reports none if `latencyMs` is
  * `undefined`. Returns the number of calls taken.
  */
 function run(pace: ReleasePace, from: number, until: number, latencyMs: number | undefined): number {

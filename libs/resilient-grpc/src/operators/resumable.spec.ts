@@ -122,7 +122,7 @@ describe('resumable', () => {
     expect(requests.map(([at]: any) => at)).toEqual([0, 100, 300, 700, 800, 1_000]);
   });
 
-  it('drops messages that the server repeats in a resumable stream', () => {
+  it('drops messages that the server repeats at the start of a call that resumes a stream', () => {
     const scheduler = virtual();
     scheduler.run(({ cold, expectObservable }) => {
       const { stream } = calls(scheduler, [cold('abc#', MESSAGES, lost), cold('abcde|', MESSAGES)]);
@@ -187,7 +187,7 @@ describe('resumable', () => {
   it('fails a resumable stream if the pushback forbids a retry', () => {
     const error = Object.assign(new Error(), { code: 14, metadata: new Map([['grpc-retry-pushback-ms', ['-1']]]) });
     const errors: unknown[] = [];
-    calls(clock(), [throwError(() => error)]).stream.subscribe({ error: (it) => errors.push(it) });
+    calls(clock(), [throwError(() => error)]).stream.subscribe({ error: (failure) => errors.push(failure) });
     expect(errors).toEqual([error]);
   });
 
@@ -321,8 +321,8 @@ describe('onError', () => {
       const received: unknown[] = [];
       const scheduler = virtual();
       scheduler.run(({ cold, expectObservable }) => {
-        const onError = (...what: readonly unknown[]) => {
-          received.push(what);
+        const onError = (...parameters: readonly unknown[]) => {
+          received.push(parameters);
           return decision;
         };
         const { stream } = calls(scheduler, [cold('a#', MESSAGES, error), cold('b|', MESSAGES)], { onError });
@@ -336,7 +336,7 @@ describe('onError', () => {
     const error = Object.assign(new Error(), { code: 14, details: 'Channel closed before call started' });
     const errors: unknown[] = [];
     const { stream } = calls(clock(), [throwError(() => error)], { onError: () => expect.fail('onError was called') });
-    stream.subscribe({ error: (it) => errors.push(it) });
+    stream.subscribe({ error: (failure) => errors.push(failure) });
     expect(errors).toEqual([error]);
   });
 
@@ -368,7 +368,7 @@ describe('failed delivery', () => {
     return Object.assign(errors[0] as Error, { seen });
   }
 
-  it('fails a resumable stream with DATA_LOSS if a cursor decreases', () => {
+  it('fails a resumable stream with DATA_LOSS if a cursor decreases within one call', () => {
     const error = failureOf([concat(of(5, 7, 4), NEVER)]);
     expect(error).toMatchObject({ code: 15, previous: 7, cursor: 4, seen: [5, 7] });
     expect(isCursorRegressionError(error)).toBe(true);

@@ -21,7 +21,7 @@ describe('attemptOutcome', () => {
     ['a transient HTTP status from a gateway as a failure', 'http', INTERNAL, 'failure', { retryableHttp: true }],
     ['HTTP 404 from a gateway as a success', 'http', UNIMPLEMENTED, 'success'],
     ['an exceeded deadline as a failure if DEADLINE_EXCEEDED is listed', 'deadline', DEADLINE_EXCEEDED, 'failure'],
-    ['a protocol violation as a success', 'protocol', INTERNAL, 'success'],
+    ['a protocol violation with an unlisted status as a success', 'protocol', INTERNAL, 'success'],
     ['a cancelled call as ignored', 'cancelled', UNAVAILABLE, 'ignored'],
     ['an unsent call as ignored', 'unsent', UNAVAILABLE, 'ignored'],
     ['a local failure as ignored', 'local', UNAVAILABLE, 'ignored'],

@@ -47,7 +47,7 @@ describe('circuitBreakerSchema', () => {
     expect(parse({ breakDurationMs: 60_000 }).policy).toMatchObject({ maxBreakDurationMs: 60_000 });
   });
 
-  it('accepts an empty list of status codes, so that only transport failures count', () => {
+  it('accepts an empty list of circuit breaker status codes', () => {
     expect(parse({ statusCodes: [] })).toMatchObject({ policy: { statusCodes: new Set() }, problems: [] });
   });
 

@@ -31,7 +31,7 @@ function makeOpened(over = {}) {
   return made;
 }
 
-/** A connection that stays open while its streams are reset. */
+/** Creates a connection that stays open while its streams are reset. */
 const open = () => ({ connection: {}, acceptsNoStreams: false });
 
 describe('closed circuit', () => {

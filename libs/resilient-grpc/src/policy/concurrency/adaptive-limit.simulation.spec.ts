@@ -8,8 +8,8 @@ import { ADAPTIVE_BOUNDS, PermitQueue } from './permit-queue.js';
 interface Server {
   readonly workers: (second: number) => number;
   readonly serviceMs: (random: Random, second: number) => number;
-  /** Calls per second, summed over all clients. */
-  readonly offered: number;
+  /** Summed over all clients. */
+  readonly callsPerSecond: number;
   readonly seconds: number;
   readonly timeoutMs: number;
   readonly clients?: number;
@@ -25,7 +25,7 @@ interface Outcome {
 function simulate(server: Server, maxConcurrent: number | 'adaptive'): Outcome {
   const clock = new VirtualClock();
   const random = seededRandom(1);
-  const { seconds, timeoutMs, offered, clients = 1 } = server;
+  const { seconds, timeoutMs, callsPerSecond, clients = 1 } = server;
   const second = (): number => Math.floor(clock.now() / 1_000);
   const queues = Array.from({ length: clients }, () => new PermitQueue({ maxConcurrent, maxQueued: 20 }));
   const arrived: (() => void)[] = [];
@@ -72,7 +72,7 @@ function simulate(server: Server, maxConcurrent: number | 'adaptive'): Outcome {
 
   const start = (): void => {
     call(queues[Math.floor(random() * clients)]!);
-    clock.setTimer(start, (-Math.log(1 - random()) * 1_000) / offered);
+    clock.setTimer(start, (-Math.log(1 - random()) * 1_000) / callsPerSecond);
   };
   start();
   const limits: number[] = [];
@@ -95,7 +95,7 @@ function isChanged(second: number): boolean {
 const POOL_OF_10: Server = {
   workers: () => 10,
   serviceMs: exponential(50),
-  offered: 600,
+  callsPerSecond: 600,
   seconds: 80,
   timeoutMs: 1_000,
 };
@@ -107,7 +107,7 @@ const SERVERS: readonly (readonly [name: string, server: Server])[] = [
     'a pool of 10 in which a tenth of the calls take 16 times as long',
     { ...POOL_OF_10, serviceMs: (random) => (random() < 0.9 ? 20 : 320) },
   ],
-  ['a pool of 3', { ...POOL_OF_10, workers: () => 3, serviceMs: exponential(20), offered: 400 }],
+  ['a pool of 3', { ...POOL_OF_10, workers: () => 3, serviceMs: exponential(20), callsPerSecond: 400 }],
   ['a pool that halves and doubles', { ...POOL_OF_10, workers: (second) => (isChanged(second) ? 5 : 10) }],
   ['a pool that doubles and halves', { ...POOL_OF_10, workers: (second) => (isChanged(second) ? 20 : 10) }],
   [
@@ -115,8 +115,8 @@ const SERVERS: readonly (readonly [name: string, server: Server])[] = [
     { ...POOL_OF_10, serviceMs: (random, second) => exponential(isChanged(second) ? 100 : 50)(random) },
   ],
   ['a timeout of six service times', { ...POOL_OF_10, workers: (s) => (isChanged(s) ? 5 : 10), timeoutMs: 300 }],
-  ['8 clients and a pool of 40', { ...POOL_OF_10, workers: () => 40, offered: 2_400, clients: 8, seconds: 40 }],
-  ['less load than capacity', { ...POOL_OF_10, offered: 120 }],
+  ['8 clients and a pool of 40', { ...POOL_OF_10, workers: () => 40, callsPerSecond: 2_400, clients: 8, seconds: 40 }],
+  ['less load than capacity', { ...POOL_OF_10, callsPerSecond: 120 }],
 ];
 
 describe('AdaptiveLimit simulation', { timeout: 300_000 }, () => {
@@ -126,7 +126,7 @@ describe('AdaptiveLimit simulation', { timeout: 300_000 }, () => {
   });
 
   it('keeps an adaptive limit from drifting during 15 minutes of overload', () => {
-    const { limits } = simulate({ ...POOL_OF_10, offered: 300, seconds: 900 }, 'adaptive');
+    const { limits } = simulate({ ...POOL_OF_10, callsPerSecond: 300, seconds: 900 }, 'adaptive');
     const settled = limits.slice(60);
     expect(Math.min(...settled)).toBeGreaterThan(ADAPTIVE_BOUNDS.floor);
     expect(settled.reduce((a, b) => a + b) / settled.length).toBeLessThan(20);

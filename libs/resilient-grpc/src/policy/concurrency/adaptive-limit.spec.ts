@@ -4,15 +4,20 @@ import { AdaptiveLimit, type LoadEvidence } from './adaptive-limit.js';
 const BOUNDS = { floor: 4, ceiling: 50, initial: 20 };
 
 /** Records `calls` calls, each with the given latency and all permits in use. Returns the limit. */
-function full(limit: AdaptiveLimit, calls: number, latencyMs: number, evidence: LoadEvidence = 'served'): number {
+function recordCalls(
+  limit: AdaptiveLimit,
+  calls: number,
+  latencyMs: number,
+  evidence: LoadEvidence = 'served',
+): number {
   for (let i = 0; i < calls; i++) limit.record(latencyMs, limit.current, evidence);
   return limit.current;
 }
 
-/** Returns a limit that has measured an unloaded latency of 50 ms, and has not changed yet. */
-function learned(): AdaptiveLimit {
+/** Creates a limit that has measured an unloaded latency of 50 ms, and has not changed yet. */
+function makeLearned(): AdaptiveLimit {
   const limit = new AdaptiveLimit(BOUNDS);
-  full(limit, 70, 50);
+  recordCalls(limit, 70, 50);
   expect([limit.current, limit.unloadedLatencyMs]).toEqual([20, 50]);
   return limit;
 }
@@ -20,9 +25,9 @@ function learned(): AdaptiveLimit {
 describe('AdaptiveLimit', () => {
   it('ignores the first 20 calls, and keeps the initial adaptive limit until the next 50 have determined the unloaded latency', () => {
     const limit = new AdaptiveLimit(BOUNDS);
-    expect(full(limit, 69, 50)).toBe(20);
+    expect(recordCalls(limit, 69, 50)).toBe(20);
     expect(limit.unloadedLatencyMs).toBeUndefined();
-    full(limit, 1, 50);
+    recordCalls(limit, 1, 50);
     expect(limit.unloadedLatencyMs).toBe(50);
   });
 
@@ -40,49 +45,49 @@ describe('AdaptiveLimit', () => {
     ['keeps the adaptive limit after calls that were cancelled early', 40, 'cancelled', 20],
     ['decreases the adaptive limit after calls that were cancelled late', 200, 'cancelled', 18],
   ])('%s', (_, latencyMs, evidence, expected) => {
-    expect(full(learned(), 20, latencyMs, evidence)).toBe(expected);
+    expect(recordCalls(makeLearned(), 20, latencyMs, evidence)).toBe(expected);
   });
 
   it.each([
     [2, 21],
     [3, 18],
   ])('counts %i refused calls out of 20, and sets the adaptive limit to %i', (refused, expected) => {
-    const limit = learned();
-    full(limit, refused, 0, 'refused');
-    expect(full(limit, 20 - refused, 50)).toBe(expected);
+    const limit = makeLearned();
+    recordCalls(limit, refused, 0, 'refused');
+    expect(recordCalls(limit, 20 - refused, 50)).toBe(expected);
   });
 
   it('measures at least as many calls as the adaptive limit permits', () => {
     const limit = new AdaptiveLimit({ floor: 4, ceiling: 100, initial: 40 });
-    full(limit, 90, 50);
-    expect(full(limit, 39, 50)).toBe(40);
-    expect(full(limit, 1, 50)).toBe(42);
+    recordCalls(limit, 90, 50);
+    expect(recordCalls(limit, 39, 50)).toBe(40);
+    expect(recordCalls(limit, 1, 50)).toBe(42);
   });
 
   it('keeps the adaptive limit between its floor and its ceiling', () => {
-    const limit = learned();
-    expect(full(limit, 4_000, 50)).toBe(50);
-    expect(full(limit, 800, 1_000, 'timed-out')).toBe(4);
+    const limit = makeLearned();
+    expect(recordCalls(limit, 4_000, 50)).toBe(50);
+    expect(recordCalls(limit, 800, 1_000, 'timed-out')).toBe(4);
   });
 
   it('keeps the adaptive limit while fewer than half of the permits are in use, and measures the unloaded latency', () => {
-    const limit = learned();
+    const limit = makeLearned();
     for (let i = 0; i < 2_000; i++) limit.record(200, 9, 'served');
     expect(limit.current).toBe(20);
     expect(limit.unloadedLatencyMs).toBeCloseTo(200, 0);
   });
 
   it('accepts a latency as the service time if the latency stays the same at half the load', () => {
-    const limit = learned();
-    full(limit, 200, 150);
+    const limit = makeLearned();
+    recordCalls(limit, 200, 150);
     expect([limit.unloadedLatencyMs, limit.current]).toEqual([75, 7]);
-    full(limit, 2_000, 150);
+    recordCalls(limit, 2_000, 150);
     expect(limit.unloadedLatencyMs).toBeGreaterThan(90);
-    expect(full(limit, 2_000, 150)).toBeGreaterThan(20);
+    expect(recordCalls(limit, 2_000, 150)).toBeGreaterThan(20);
   });
 
   it('does not accept a latency as the service time if it falls with the load', () => {
-    const limit = learned();
+    const limit = makeLearned();
     // A pool of 5: latency is proportional to the number of concurrent calls.
     for (let i = 0; i < 3_000; i++) limit.record(10 * limit.current, limit.current, 'served');
     expect(limit.unloadedLatencyMs).toBe(50);
@@ -91,28 +96,28 @@ describe('AdaptiveLimit', () => {
   });
 
   it('halves the adaptive limit for a probe, then restores it', () => {
-    const limit = learned();
+    const limit = makeLearned();
     const calls = recordUntilProbe(limit);
     expect(calls).toBeGreaterThan(200 * 40);
     expect(limit.current).toBe(25);
-    // Ignores 50 calls that started before the probe, and the first 25 calls of the probe.
-    full(limit, 75, 500);
-    expect(full(limit, 49, 40)).toBe(25);
-    expect(full(limit, 1, 40)).toBe(50);
+    // The limit ignores 50 calls that started before the probe, and the first 25 calls of the probe.
+    recordCalls(limit, 75, 500);
+    expect(recordCalls(limit, 49, 40)).toBe(25);
+    expect(recordCalls(limit, 1, 40)).toBe(50);
     expect(limit.unloadedLatencyMs).toBeCloseTo(47, 6);
   });
 
   it('raises the unloaded latency by at most 2% per probe of the adaptive limit', () => {
-    const limit = learned();
+    const limit = makeLearned();
     recordUntilProbe(limit);
-    full(limit, 125, 400);
+    recordCalls(limit, 125, 400);
     expect([limit.current, limit.unloadedLatencyMs]).toEqual([50, 51]);
   });
 
   it('ignores the latency of an adaptive-limit probe in which calls time out', () => {
-    const limit = learned();
+    const limit = makeLearned();
     recordUntilProbe(limit);
-    full(limit, 125, 40, 'timed-out');
+    recordCalls(limit, 125, 40, 'timed-out');
     expect([limit.current, limit.unloadedLatencyMs]).toEqual([50, 50]);
   });
 });
@@ -122,7 +127,7 @@ function recordUntilProbe(limit: AdaptiveLimit): number {
   let calls = 0;
   for (let before = limit.current; limit.current > 0.6 * before; calls++) {
     before = limit.current;
-    full(limit, 1, 50);
+    recordCalls(limit, 1, 50);
   }
   return calls;
 }

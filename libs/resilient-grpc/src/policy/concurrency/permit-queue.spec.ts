@@ -163,12 +163,12 @@ describe('PermitQueue', () => {
         const queue = new PermitQueue({ maxConcurrent, maxQueued: 3 });
         const waiting: PermitWaiter[] = [];
         let held = 0;
-        for (const what of events) {
-          if (what === 'release') {
+        for (const step of events) {
+          if (step === 'release') {
             if (held === 0) continue;
             held--;
             queue.release('succeeded', 5);
-          } else if (what === 'remove') {
+          } else if (step === 'remove') {
             const removed = waiting.pop();
             if (removed) queue.remove(removed);
           } else {
@@ -179,7 +179,7 @@ describe('PermitQueue', () => {
                 held++;
               },
             };
-            const result = queue.acquire(added, what === 'return');
+            const result = queue.acquire(added, step === 'return');
             if (result === 'permitted') held++;
             if (result === 'queued') waiting.push(added);
           }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { checkReceived, silenceMs, silenceRemedy, type ReceivedBytes } from './silent-peer.js';
 
-/** Result of checks every 250 ms, each with the bytes that the connection had received. The first check is at 250 ms. */
+/** Returns the result of checks every 250 ms, the first at 250 ms. Each of `bytes` is the number of bytes received until that check. */
 const checked = (...bytes: readonly number[]) =>
   bytes.reduce<ReceivedBytes | undefined>(
     (last, read, index) => checkReceived(last, read, (index + 1) * 250),

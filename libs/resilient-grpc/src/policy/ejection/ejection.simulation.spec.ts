@@ -15,7 +15,7 @@ interface Fleet {
   readonly endpoints: number;
   readonly callsPerSecond: number;
   readonly durationMs: number;
-  /** Share of attempts that fail on healthy endpoints. */
+  /** Share of the attempts that fail, the same for every endpoint; 0.001 by default. */
   readonly failures?: number;
   /** Returns the latency of a call on an endpoint. */
   readonly latencyMs: (random: () => number, endpoint: number, at: number) => number;
@@ -28,25 +28,25 @@ interface Simulated {
   readonly running: { readonly from: number; readonly until: number }[];
 }
 
-/** Returns a normally distributed number. */
-function normal(random: () => number): number {
+/** Draws a normally distributed number. */
+function drawNormal(random: () => number): number {
   return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
 }
 
 /** Draws a latency. The median is 20 ms, and the p99 is 100 ms. About once a minute, a pause such as a garbage collection takes 300 ms. */
-function usual(random: () => number, endpoint: number, at: number): number {
+function drawUsualMs(random: () => number, endpoint: number, at: number): number {
   const pauseEndsIn = 300 - ((at + endpoint * 17_000) % 61_000);
-  return Math.max(20 * Math.exp(0.7 * normal(random)), pauseEndsIn);
+  return Math.max(20 * Math.exp(0.7 * drawNormal(random)), pauseEndsIn);
 }
 
-/** Draws a latency of one of two kinds of methods: a third of the calls take about 400 ms, the others about 5 ms. */
-function mixed(random: () => number): number {
-  return (random() < 0.33 ? 400 : 5) * Math.exp(0.3 * normal(random));
+/** Draws a latency for two kinds of methods: about 400 ms for a third of the calls, about 5 ms for the others. */
+function drawMixedMs(random: () => number): number {
+  return (random() < 0.33 ? 400 : 5) * Math.exp(0.3 * drawNormal(random));
 }
 
 /** Draws a latency: about 5 s for a fifth of the calls, about 20 ms for the others. */
-function long(random: () => number): number {
-  return (random() < 0.2 ? 5_000 : 20) * Math.exp(0.2 * normal(random));
+function drawLongMs(random: () => number): number {
+  return (random() < 0.2 ? 5_000 : 20) * Math.exp(0.2 * drawNormal(random));
 }
 
 /** Runs a fleet in virtual time and returns the ejections. */
@@ -118,13 +118,13 @@ describe('healthy fleet', { timeout: 7_200_000 }, () => {
     [100, shortened(DAY_MS / 24)],
     [1_000, shortened(DAY_MS / 144)],
   ])('ejects no healthy endpoint at %i calls per second', (callsPerSecond, durationMs) => {
-    expect(simulate({ endpoints: 3, callsPerSecond, durationMs, latencyMs: usual })).toEqual([]);
+    expect(simulate({ endpoints: 3, callsPerSecond, durationMs, latencyMs: drawUsualMs })).toEqual([]);
   });
 
   it.each([
-    ['5 ms or 400 ms', mixed, 20],
-    ['20 ms or 5 s', long, 20],
-    ['20 ms or 5 s, at 2 calls per second', long, 2],
+    ['5 ms or 400 ms', drawMixedMs, 20],
+    ['20 ms or 5 s', drawLongMs, 20],
+    ['20 ms or 5 s, at 2 calls per second', drawLongMs, 2],
   ])('ejects no healthy endpoint if calls take %s', (_, latencyMs, callsPerSecond) => {
     expect(simulate({ endpoints: 3, callsPerSecond, durationMs: shortened(DAY_MS / 4), latencyMs })).toEqual([]);
   });
@@ -136,7 +136,7 @@ describe('healthy fleet', { timeout: 7_200_000 }, () => {
         callsPerSecond: 100,
         durationMs: shortened(DAY_MS / 24),
         failures: 0.01,
-        latencyMs: usual,
+        latencyMs: drawUsualMs,
       }),
     ).toEqual([]);
   });
@@ -155,7 +155,7 @@ describe('unhealthy endpoint', () => {
         callsPerSecond: 100,
         durationMs: FAULT_AT_MS + 10_000,
         latencyMs: (random, endpoint, at) => {
-          const latency = 20 * Math.exp(0.3 * normal(random));
+          const latency = 20 * Math.exp(0.3 * drawNormal(random));
           return endpoint === 0 && at > FAULT_AT_MS ? slowed(latency) : latency;
         },
       };

@@ -7,7 +7,7 @@ import { endpointOutcome, type EndpointOutcome } from './endpoint-outcome.js';
 
 const { DEADLINE_EXCEEDED, INTERNAL, NOT_FOUND, UNAVAILABLE } = StatusCode;
 
-/** Outcome of an attempt that was sent, ended after `elapsedMs`, and by default received no headers before its status. */
+/** Returns the outcome of an attempt that was sent, ended after `elapsedMs`, and by default received no headers before its status. */
 function outcomeOf(
   evidence: Partial<AttemptEvidence> & Pick<AttemptEvidence, 'code'>,
   elapsedMs = 10,
@@ -51,7 +51,7 @@ it.each(['deadline', 'attempt-timeout'] as const)('counts a %s without a respons
   expect(outcomeOf({ code: DEADLINE_EXCEEDED, endedHere }, 100)).toBe('failure');
 });
 
-it('counts a status of the server that arrives when the deadline passes as a failure', () => {
+it('counts a status from the server as a failure if the status arrives when the deadline passes', () => {
   const evidence = { code: DEADLINE_EXCEEDED, endedHere: 'deadline', contentType: 'application/grpc' } as const;
   expect(outcomeOf(evidence, 100)).toBe('failure');
 });

@@ -219,7 +219,7 @@ describe('REFUSED_STREAM reset', () => {
 
 describe('connection lost after sending', () => {
   const LOSS_STATUSES: readonly (readonly [
-    what: string,
+    cause: string,
     code: StatusCode,
     details: string,
     resetCode: number | undefined,
@@ -272,7 +272,7 @@ describe('connection lost after sending', () => {
     );
   });
 
-  it('reports a lost connection for UNAVAILABLE with any message', () => {
+  it('reports a lost connection for UNAVAILABLE with any message if no response arrived', () => {
     expect(classify({ ...SENT, code: UNAVAILABLE, details: 'the wire melted' })).toMatchObject({
       kind: 'connection-lost',
     });
@@ -750,7 +750,7 @@ describe('classify with any evidence', () => {
     ),
   });
 
-  it('classifies every attempt with a valid gRPC code, and only a success with OK', () => {
+  it('returns a valid gRPC code for every attempt, and OK only for a success', () => {
     fc.assert(
       fc.property(evidence, (e) => {
         const verdict = classify(e);
@@ -760,7 +760,7 @@ describe('classify with any evidence', () => {
     );
   });
 
-  it('never reports reachedServer no for a gRPC response on a picked connection that did not reject the stream', () => {
+  it('never reports reachedServer no for a gRPC response on a picked connection if the stream may have been processed', () => {
     fc.assert(
       fc.property(evidence, (e) => {
         fc.pre(e.picked && e.contentType === 'application/grpc' && e.endedHere === 'no');

@@ -58,7 +58,7 @@ describe('installed grpc-js', () => {
   });
 });
 
-// A server may send any message. Only a match of the whole message, or of its start, identifies a message of grpc-js.
+// The status message of a server may contain a message of grpc-js. Each pattern therefore matches only a whole message, or its start.
 describe('text pattern', () => {
   it.each<[other: string, known: RegExp]>([
     ['Order 7: Connection dropped', text.DROPPED],

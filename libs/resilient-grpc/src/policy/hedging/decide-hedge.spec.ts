@@ -31,7 +31,7 @@ function gates(change: Partial<HedgeGates> = {}): HedgeGates {
 
 const LOST: LostConnection = { connection: {}, acceptsNoStreams: true };
 
-/** Creates a budget that grants every retry and records the lost connection of each request. */
+/** Creates a budget that grants every retry and records the lost connection of each requested retry. */
 function recordingBudget() {
   const requested: (LostConnection | undefined)[] = [];
   const retries = { onFailure: () => {}, tryRetry: (_: number, lost?: LostConnection) => requested.push(lost) > 0 };

@@ -60,7 +60,7 @@ describe('hedging simulation', { timeout: 300_000 }, () => {
     });
   });
 
-  describe('with a server at 75% load that is slower by a factor of 1.4 for ten seconds', () => {
+  describe('with a server that is loaded to 75% and slows down by a factor of 1.4 for ten seconds', () => {
     const run = (hedges: HedgedLoad['hedges']): HedgedOutcome => {
       const clock = new VirtualClock();
       const isSlow = (): boolean => clock.now() >= 10_000 && clock.now() < 20_000;

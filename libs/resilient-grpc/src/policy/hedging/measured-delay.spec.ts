@@ -41,7 +41,7 @@ describe('MeasuredDelay', () => {
     expect(delay.currentMs).toBeLessThan(110);
   });
 
-  it('excludes attempts that failed or were cancelled before the hedging delay from its measurement', () => {
+  it('does not count an attempt toward the hedging delay if the attempt failed or was cancelled before that delay', () => {
     const delay = spread(new MeasuredDelay('p95'), 100, 100);
     const before = delay.currentMs;
     for (let i = 0; i < 1_000; i++) delay.unanswered(1, 0);
@@ -49,7 +49,7 @@ describe('MeasuredDelay', () => {
     expect(delay.currentMs).toBe(before);
   });
 
-  it('includes attempts that were older than the hedging delay in its measurement, regardless of their result', () => {
+  it('counts an attempt toward the hedging delay if the attempt took longer than that delay, regardless of the result', () => {
     const delay = spread(new MeasuredDelay('p95'), 100, 100);
     for (let i = 0; i < 100; i++) delay.unanswered(200, 0);
     expect(delay.currentMs).toBeGreaterThan(199);

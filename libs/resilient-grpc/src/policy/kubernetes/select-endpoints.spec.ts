@@ -97,7 +97,7 @@ describe('selectEndpoints', () => {
     expect(hosts(selectEndpoints([slice([pod('10.0.0.1')], { ports })], port, undefined))).toEqual(expected);
   });
 
-  it('lists the ports of a service that does not have the requested port', () => {
+  it('lists the ports of a service if the requested port is missing or invalid', () => {
     const ports = [
       { name: 'http', port: 80 },
       { name: '', port: null },
@@ -144,7 +144,7 @@ describe('selectEndpoints', () => {
     expect(selectEndpoints(slices, 'grpc', undefined).counts.ready).toBe(2);
   });
 
-  it('treats a pod that terminates in one of its EndpointSlices as terminating', () => {
+  it('treats a pod as terminating if one of its EndpointSlices marks it as terminating', () => {
     const copies = [slice([pod('10.0.0.1', SERVING)]), slice([pod('10.0.0.1')]), slice([pod('10.0.0.2')])];
     expect(hosts(selectEndpoints(copies, 'grpc', undefined))).toEqual(['10.0.0.2:50051']);
   });
@@ -179,7 +179,7 @@ describe('selectEndpoints', () => {
       fc.property(fc.array(anyPod), fc.array(anyPod), (first, second) => {
         const slices = [first, second].map((pods) => slice(pods.map(({ address, ...state }) => pod(address, state))));
         const reversed = slices
-          .map((each) => ({ ...each, endpoints: [...(each.endpoints ?? [])].reverse() }))
+          .map((original) => ({ ...original, endpoints: [...(original.endpoints ?? [])].reverse() }))
           .reverse();
         expect(selectEndpoints(reversed, 'grpc', undefined)).toEqual(selectEndpoints(slices, 'grpc', undefined));
       }),

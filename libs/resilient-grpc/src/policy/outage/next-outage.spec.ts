@@ -143,7 +143,7 @@ describe('grace period', () => {
     expect([past.length, past[0]?.startedAt, past.at(-1)?.startedAt]).toEqual([60, 80, 198]);
   });
 
-  it('grants the full grace period again a minute after the earlier outages', () => {
+  it('grants the full grace period again if only one earlier outage started within the last minute', () => {
     const state = after(failed(0), answered(1), failed(10_000), answered(10_001), failed(60_000));
     expect(state.current).toMatchObject({ flapping: false, graceEndsAt: 65_000 });
   });

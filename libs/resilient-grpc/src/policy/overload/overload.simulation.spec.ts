@@ -44,8 +44,8 @@ function servePlainly(load: readonly Arrival[]): Result[] {
 
 /**
  * Serves the calls of one process with an `OverloadQueue`.
- * @param cancelledMs milliseconds before the deadline at which each waiting call is cancelled; `undefined` if no call is cancelled
- * @param refusesUnread false if the queue decides only about calls whose request was read
+ * @param cancelledMs milliseconds from the cancellation of a waiting call to its deadline; `undefined` if no call is cancelled
+ * @param refusesUnread true if the queue also decides about calls whose request is unread
  */
 function serveWithQueue(
   load: readonly Arrival[],
@@ -106,7 +106,7 @@ function serveWithQueue(
   return load.map((arrival) => results.get(arrival) ?? 'late');
 }
 
-/** Returns a load of several methods with random service times, deadlines, and bursts. */
+/** Returns a load of one to four methods with random service times, deadlines, and bursts. */
 function randomLoad(random: () => number, utilization: number): Arrival[] {
   const methods = Array.from({ length: 1 + Math.floor(random() * 4) }, (_, method) => ({
     method,
@@ -178,7 +178,7 @@ describe('OverloadQueue in a simulated process', () => {
     },
   );
 
-  it('runs almost no handler after the deadline of its client, which is up to 20 ms earlier than the deadline of the server', () => {
+  it('starts almost no handler after the deadline of its client, which is up to 20 ms earlier than the deadline of the server', () => {
     const load = steadyLoad(3);
     let late = 0;
     const count = ({ deadline, serviceMs }: Arrival, now: number) => {
@@ -192,7 +192,7 @@ describe('OverloadQueue in a simulated process', () => {
     expect(late).toBeLessThan(0.0025 * CAPACITY);
   });
 
-  it('limits the wait of served calls to 130 ms in a long overload', () => {
+  it('limits the latency of calls served in time to 130 ms after 2.5 s of overload', () => {
     const load = steadyLoad(3);
     const ends = new Map<Arrival, number>();
     const results = serveWithQueue(load, (arrival, now) => ends.set(arrival, now));
@@ -204,7 +204,7 @@ describe('OverloadQueue in a simulated process', () => {
 
 const SERVICE_MS = 5;
 const DURATION_MS = 10_000;
-/** Number of calls that a simulated process can serve. */
+/** Number of calls that a simulated process can serve in `DURATION_MS`. */
 const CAPACITY = DURATION_MS / SERVICE_MS;
 
 function steadyLoad(factor: number): Arrival[] {
@@ -218,7 +218,7 @@ function steadyLoad(factor: number): Arrival[] {
 
 describe('OverloadQueue.refuses', () => {
   /** Overloads the queue with a burst of 3,000 calls of 1 ms. Returns the service time of their method. */
-  function overloaded(queue: OverloadQueue<SimulatedCall>): ServiceTime {
+  function overload(queue: OverloadQueue<SimulatedCall>): ServiceTime {
     const method = new ServiceTime();
     for (let index = 0; index < 100; index++) method.note(1);
     const burst = Array.from({ length: 3_000 }, () => callOf(method, 0));
@@ -244,7 +244,7 @@ describe('OverloadQueue.refuses', () => {
 
   it('accepts no more unread calls than the overload queue can add after their requests are read', () => {
     const queue = new OverloadQueue<SimulatedCall>({ maxQueued: Infinity, maxSpeed: 1 });
-    const method = overloaded(queue);
+    const method = overload(queue);
     const now = serveUntil(queue, 50);
     const calls = Array.from({ length: 5_000 }, () => callOf(method, now));
     const accepted = calls.filter((call) => !queue.refuses(call, now));

@@ -81,18 +81,18 @@ describe('LoadBaseline', () => {
   it('returns a finite call rate and median latency of 0 or more for any sequence of events', () => {
     const step = fc.record({
       elapsed: fc.nat(60_000),
-      what: fc.constantFrom('call', 'answer', 'freeze', 'thaw'),
+      kind: fc.constantFrom('call', 'answer', 'freeze', 'thaw'),
       latency: fc.double({ min: 0, max: 1e6, noNaN: true }),
     });
     fc.assert(
       fc.property(fc.array(step), (steps) => {
         const load = new LoadBaseline(0);
         let now = 0;
-        for (const { elapsed, what, latency } of steps) {
+        for (const { elapsed, kind, latency } of steps) {
           now += elapsed;
-          if (what === 'call') load.callStarted(now);
-          else if (what === 'answer') load.answered(latency);
-          else if (what === 'freeze') load.freeze(now);
+          if (kind === 'call') load.callStarted(now);
+          else if (kind === 'answer') load.answered(latency);
+          else if (kind === 'freeze') load.freeze(now);
           else load.thaw(now);
         }
         expect(load.callsPerSecond(now)).toBeGreaterThanOrEqual(0);
@@ -114,7 +114,7 @@ describe('LoadBaseline after an outage', () => {
     expect(load.callsPerSecond(62_000)).toBeCloseTo(300, -1);
   });
 
-  it('excludes an outage from the lifetime of a new client when it averages the call rate', () => {
+  it('excludes an outage from the time over which the call rate of a new client is averaged', () => {
     const load = new LoadBaseline(0);
     call(load, 100, 0, 4_000);
     load.freeze(4_000);
@@ -136,7 +136,7 @@ describe('LoadBaseline with a clock that does not start at 0', () => {
 });
 
 describe('LoadBaseline.medianMs', () => {
-  it('starts the median latency at the first latency and moves it by 5% toward each later latency', () => {
+  it('starts the median latency at the first latency and moves it by 5% toward each of the next 99 latencies', () => {
     const load = new LoadBaseline(0);
     load.answered(100);
     expect(load.medianMs).toBe(100);

@@ -46,7 +46,7 @@ describe('releaseDemand', () => {
     ['the rate of the strictest deadline', [...calls(10, 1_000), ...calls(10, 10_000)], {}, 2, 10],
     ['the rate of all calls before a late deadline', [...calls(10, 1_000), ...calls(90, 2_000)], {}, 10, 50],
     ['no release rate for calls that cannot meet their deadline', calls(100, 50), { latencyMs: 50 }, 0, 0],
-    ['the rate of a whole step for calls that can barely meet their deadline', calls(1, 1), {}, 0.1, 10],
+    ['a rate of one call per step for a call that can barely meet its deadline', calls(1, 1), {}, 0.1, 10],
   ])('demands %s (release bound of 10 s)', (_, held, times, floorPerSecond, deadlinePacePerSecond) => {
     const demand = releaseDemand(held, { ...TIMES, ...times }, WITHOUT_MARGIN);
     expect(demand.floorPerSecond).toBeCloseTo(floorPerSecond);

@@ -5,7 +5,7 @@ const DEMAND = { floorPerSecond: 0, deadlinePacePerSecond: 0 };
 const USUAL = { now: 0, usualCallsPerSecond: 200, usualLatencyMs: 10, demand: DEMAND };
 
 /**
- * Takes calls every 10 ms. Immediately reports a response to each call with the latency `latencyMs`, or no response if `latencyMs` is
+ * Takes calls every 10 ms. Immediately reports a response with the latency `latencyMs` to each call; reports none if `latencyMs` is
  * `undefined`. Returns the number of calls taken.
  */
 function run(pace: ReleasePace, from: number, until: number, latencyMs: number | undefined): number {
@@ -65,7 +65,7 @@ describe('ReleasePace with streams', () => {
     expect(runStreams(pace, 1_500, { oneOf: 10, afterMs })).toBeGreaterThan(600);
   });
 
-  it('does not count a released stream that failed as accepted in the step of its failure or in a later step', () => {
+  it('does not count a failed stream of a release as accepted, in the step of its failure or in a later step', () => {
     const pace = new ReleasePace({ ...USUAL, usualCallsPerSecond: 400 });
     const open = (now: number): void => {
       for (let taken = pace.take(now); taken > 0; taken--) pace.opened();
@@ -85,7 +85,7 @@ describe('ReleasePace with streams', () => {
     expect(pace.take(200)).toBe(6);
   });
 
-  it('reduces the release pace if released streams are answered slowly', () => {
+  it('does not increase the release pace if released streams are answered slowly', () => {
     const pace = new ReleasePace(USUAL);
     for (let now = 0; now < 400; now += 10) {
       for (let taken = pace.take(now); taken > 0; taken--) {
@@ -293,7 +293,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBe(12.5);
   });
 
-  it('does not reduce the release pace for slow responses that arrived while this process was delayed', () => {
+  it('does not reduce the release pace for slow responses that arrive within one step after this process was delayed', () => {
     const pace = new ReleasePace(USUAL);
     run(pace, 0, 601, 1);
     const grown = pace.callsPerSecond;
@@ -302,7 +302,7 @@ describe('ReleasePace', () => {
     expect(pace.callsPerSecond).toBeGreaterThanOrEqual(grown);
   });
 
-  it('reduces the release pace for slow responses again one step after this process was delayed', () => {
+  it('counts slow responses against the release pace again one step after this process was delayed', () => {
     const pace = new ReleasePace(USUAL);
     pace.take(0);
     pace.excuse(0);

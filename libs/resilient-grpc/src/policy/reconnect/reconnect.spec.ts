@@ -18,11 +18,11 @@ const RESTART = {
 
 describe('earlyReconnectMs', () => {
   it.each<[condition: string, change: Partial<EarlyReconnectInput>, expectedMs: number]>([
-    ['after 100 ms on the first attempt', {}, 100],
-    ['after 160 ms on the second attempt', { connectAttempts: 2 }, 160],
-    ['after 250 ms on the third attempt', { connectAttempts: 3 }, 250],
-    ['after 250 ms on the 500th attempt', { connectAttempts: 500 }, 250],
-    ['after 500 ms if the attempt took the whole connect timeout', { failure: 'timeout' }, 500],
+    ['after 100 ms if one attempt has failed', {}, 100],
+    ['after 160 ms if two attempts have failed', { connectAttempts: 2 }, 160],
+    ['after 250 ms if three attempts have failed', { connectAttempts: 3 }, 250],
+    ['after 250 ms if 500 attempts have failed', { connectAttempts: 500 }, 250],
+    ['after 500 ms if the last attempt took the whole connect timeout', { failure: 'timeout' }, 500],
     ['after 500 ms for any number of attempts that timed out', { failure: 'timeout', connectAttempts: 9 }, 500],
     ['after 700 ms if the peer does not use HTTP/2', { failure: 'not-http2' }, 700],
     [

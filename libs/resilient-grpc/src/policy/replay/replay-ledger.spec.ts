@@ -49,7 +49,7 @@ describe('ReplayLedger', () => {
   });
 
   it.each<[string, Acknowledgment, number[], number[], number[]]>([
-    // title, kind, acknowledged ids, number of messages that each removes, ids sent on the next call
+    // title, kind, acknowledged ids, number of messages that each acknowledgment removes, ids sent on the next call
     ['removes the acknowledged message', 'single', [1], [1], [2, 3, 4, 5]],
     ['removes acknowledged messages in any order', 'single', [3, 1, 4], [1, 1, 1], [2, 5]],
     ['ignores a repeated acknowledgment', 'single', [2, 2], [1, 0], [1, 3, 4, 5]],
@@ -117,7 +117,7 @@ describe('ReplayLedger', () => {
     expect(ledger.isFull).toBe(isFull);
   });
 
-  it('acknowledges 200,000 replayed messages without searching the list of messages', () => {
+  it('acknowledges 200,000 messages of a replay ledger without searching the list of messages', () => {
     const count = 200_000;
     const ledger = ledgerOf(count, count);
     for (let id = 2; id <= count; id += 2) ledger.acknowledge(count + 2 - id, 'single');

@@ -21,7 +21,7 @@ const INTERNAL = failure('server', 'INTERNAL');
 const QUIET = failure('server', 'UNAVAILABLE');
 const MIDDLE = (): number => 0.5;
 
-/** A short call whose connection was lost without progress. */
+/** Creates a short call whose connection was lost without progress. */
 function ended(change: Partial<EndedCall> = {}): EndedCall {
   return { failure: LOST, progressed: false, livedMs: 10, ...change };
 }
@@ -240,22 +240,22 @@ describe('resume limits', () => {
     expect(history(Array<EndedCall>(6).fill(timedOut)).at(-1)).toBe(3_200);
   });
 
-  it('counts a server failure immediately after progress as the first at the new cursor', () => {
+  it('counts a server failure as the first failure at the new cursor if the call had progressed', () => {
     const first = ended({ failure: INTERNAL, progressed: true });
     const stuck = Array<EndedCall>(4).fill(ended({ failure: INTERNAL }));
     expect(history([first, ...stuck])).toEqual([100, 200, 400, 800, 'poison']);
   });
 
   it('does not count lost connections as server failures at one cursor, and resets the count after progress', () => {
-    const calls = [INTERNAL, LOST, INTERNAL, LOST, INTERNAL, LOST, INTERNAL, LOST].map((what) =>
-      ended({ failure: what }),
+    const calls = [INTERNAL, LOST, INTERNAL, LOST, INTERNAL, LOST, INTERNAL, LOST].map((cause) =>
+      ended({ failure: cause }),
     );
     const progress = ended({ failure: LOST, progressed: true });
     expect(history([...calls, progress, ...calls]).every((step) => typeof step === 'number')).toBe(true);
     expect(history([...calls, ended({ failure: INTERNAL })]).at(-1)).toBe('poison');
   });
 
-  it('counts calls of a resumable stream that failed without progress against maxAttempts', () => {
+  it('counts calls that failed without progress against the maxAttempts of a resumable stream', () => {
     const progress = ended({ progressed: true });
     const maxAttempts = 3;
     expect(history([ended(), ended(), ended()], { maxAttempts })).toEqual([100, 200, 'attempts-exhausted']);
@@ -269,7 +269,7 @@ describe('resume limits', () => {
     ]);
   });
 
-  it('does not count a call of a resumable stream that ended cleanly against maxAttempts, and resets the count only if the call was long', () => {
+  it('does not count a call that ended cleanly against the maxAttempts of a resumable stream, and resets the count only if the call was long', () => {
     const clean = ended({ failure: undefined });
     expect(history([ended(), clean, clean, ended()], { maxAttempts: 2 })).toEqual([
       100,

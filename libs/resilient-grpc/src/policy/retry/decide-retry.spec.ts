@@ -13,7 +13,7 @@ const { UNAVAILABLE, INVALID_ARGUMENT, DEADLINE_EXCEEDED, UNAUTHENTICATED, RESOU
 
 const LOST: LostConnection = { connection: {}, acceptsNoStreams: true };
 
-/** A budget that grants or refuses every retry, and records failures and requests. */
+/** A budget that grants or refuses every retry, and records failures and requested retries. */
 class CountingBudget implements RetryBudget {
   failures = 0;
   readonly requested: (LostConnection | undefined)[] = [];
@@ -44,7 +44,7 @@ function verdict(kind: VerdictKind, change: Partial<Verdict> = {}): Verdict {
   };
 }
 
-/** Input for a call of a safe method that lost its connection in the first attempt; nothing prevents a retry. */
+/** Returns the input for a call that lost its connection in the first attempt. The method is safe, and nothing prevents a retry. */
 function input(change: Partial<RetryInput> = {}): RetryInput {
   return {
     verdict: verdict('connection-lost'),
@@ -236,12 +236,12 @@ describe('final attempt', () => {
     ['a call that exceeded its deadline', { verdict: verdict('deadline') }, 'deadline'],
     ['a committed call', { verdict: verdict('committed') }, 'committed'],
     [
-      'a response that was cut off after a message was delivered',
+      'a call whose response was cut off after a message was delivered',
       { verdict: verdict('committed', { connectionLost: true }), delivered: true },
       'committed',
     ],
     [
-      'a response that was cut off if the method is not safe',
+      'a call whose response was cut off if the method is not safe',
       { verdict: verdict('committed', { connectionLost: true }), policy: undefined },
       'not-safe-to-repeat',
     ],
@@ -443,7 +443,7 @@ describe('any attempt', () => {
     'protocol',
     'serialize',
   ];
-  const any = fc.record({
+  const anyAttempt = fc.record({
     kind: fc.constantFrom(...kinds),
     reachedServer: fc.constantFrom<Verdict['reachedServer'][]>('no', 'maybe', 'yes'),
     code: fc.constantFrom(...Object.values(StatusCode)),
@@ -459,7 +459,7 @@ describe('any attempt', () => {
 
   it('retries an attempt only if no rule forbids it', () => {
     fc.assert(
-      fc.property(any, ({ kind, code, reachedServer, retryableHttp, safe, ...rest }) => {
+      fc.property(anyAttempt, ({ kind, code, reachedServer, retryableHttp, safe, ...rest }) => {
         const decision = decideRetry(
           input({
             ...rest,

@@ -8,7 +8,7 @@ describe('retry chain', () => {
     ['treats a second attempt as a retry', '1', undefined, true],
     ['does not treat an attempt with a malformed number of previous attempts as a retry', 'many', undefined, false],
     ['treats a call that serves a retry as a retry', undefined, '1', true],
-    ['treats a call with an empty retry-chain header as a retry', undefined, '', true],
+    ['treats a call with an empty x-retry-chain value as a retry', undefined, '', true],
     ['does not treat a hedged attempt as a retry', '2', 'hedge', false],
   ])('%s', (_, previousAttempts, mark, retry) => {
     expect(isRetry(previousAttempts, mark)).toBe(retry);

@@ -10,9 +10,9 @@ describe('service config bounds', () => {
     ['depth', nested(MAX_CONFIG_DEPTH), nested(MAX_CONFIG_DEPTH + 1)],
     ['values', Array(MAX_CONFIG_VALUES - 1).fill(0), Array(MAX_CONFIG_VALUES).fill(0)],
     ['characters', ['x'.repeat(MAX_CONFIG_CHARACTERS)], { ['x'.repeat(MAX_CONFIG_CHARACTERS)]: 'y' }],
-  ])('accepts a service config at the limit on %s and rejects one beyond the limit', (what, largest, tooMuch) => {
+  ])('accepts a service config at the limit on %s and rejects one beyond the limit', (bound, largest, tooMuch) => {
     expect(exceededBound(largest)).toBeUndefined();
-    expect(exceededBound(tooMuch)).toContain(what);
+    expect(exceededBound(tooMuch)).toContain(bound);
   });
 
   it('rejects an array and a Buffer in a service config by their length without reading them', () => {
@@ -65,7 +65,7 @@ describe('service config problems', () => {
     ['a name', { methodConfig: [{ name: [{ service: 'S'.repeat(100_000) }, { service: 'S'.repeat(100_000) }] }] }],
     ['a method without a service', { methodConfig: [{ name: [{ method: 'm'.repeat(100_000) }] }] }],
     ['the name of a policy', { loadBalancingConfig: [{ ['p'.repeat(100_000)]: 1 }] }],
-  ])('truncates a long value in the message of a service config problem: %s', (_what, config) => {
+  ])('truncates a long value in the message of a service config problem: %s', (_title, config) => {
     const parsed = parseServiceConfig(config, 'serviceConfig');
     if (parsed.ok) throw new Error('the document was accepted');
     for (const { path, message } of parsed.problems) expect(`${path}: ${message}`.length).toBeLessThan(500);

@@ -97,7 +97,7 @@ describe('given status', () => {
     expect(serverStatusOf(nestException, false)).toEqual({ code: 5, details: 'no' });
   });
 
-  it('returns UNKNOWN for an error whose code is invalid or OK, and marks the error as unexpected', () => {
+  it('returns UNKNOWN for an error whose code is OK or an integer that is not a gRPC code, and marks the error as unexpected', () => {
     expect(serverStatusOf({ code: 404, message: 'no order 7' }, false)).toEqual({
       code: 2,
       details: 'no order 7 (404 is not a gRPC error code)',

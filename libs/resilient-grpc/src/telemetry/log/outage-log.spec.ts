@@ -218,7 +218,7 @@ describe('outage', () => {
     ]);
   });
 
-  it('logs a second outage within a minute only at the end of its grace period and when it ends', () => {
+  it('logs a second outage within a minute only when its grace period ends and when the outage ends', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     take(OUTAGE);

@@ -220,7 +220,7 @@ describe('trailers that cannot be sent', () => {
 
 describe('status that is too long for trailers', () => {
   // A field of more than 64 KiB breaks its connection; see `MAX_BYTES` in truncate-status.ts.
-  it('drops the metadata of a status if it is too long for trailers, and marks the error as unexpected', () => {
+  it('drops the metadata of a status that is too long for trailers, and marks the error as unexpected', () => {
     const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(50_000) } }];
     expect(serverStatusOf(new GrpcException('NOT_FOUND', 'no order 7', { details }), false)).toEqual({
       code: 5,

@@ -94,8 +94,8 @@ class FakeServer {
     this.note('watches ended');
   }
 
-  private note(what: string): void {
-    this.log.push(`${String(this.clock.now())} ${what}`);
+  private note(step: string): void {
+    this.log.push(`${String(this.clock.now())} ${step}`);
   }
 }
 

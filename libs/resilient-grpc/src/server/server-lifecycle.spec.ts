@@ -73,7 +73,12 @@ describe('ServerLifecycle', () => {
   });
 
   it.each([
-    ['warns once that enableShutdownHooks() was not called if the application has no clients', false, false, 1],
+    [
+      'warns once about a missing enableShutdownHooks() call if the application has no clients and the process does not listen for signals',
+      false,
+      false,
+      1,
+    ],
     ['does not warn about enableShutdownHooks() if the clients of the application check it', true, false, 0],
     ['does not warn about enableShutdownHooks() if the process listens for signals', false, true, 0],
   ])('%s', (_, hasClients, listens, warnings) => {

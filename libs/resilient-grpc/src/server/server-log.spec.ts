@@ -75,17 +75,17 @@ describe('ServerLog', () => {
       /^debug .*maxConnectionAgeMs/,
     ],
     [
-      'the start of an overload by handlers that use the CPU',
+      'the start of an overload caused by handlers that use the CPU',
       { type: 'overload', phase: 'begin', queued: 1 },
       /^warn overloaded: 1 unary call waiting for a handler; calls that cannot be served in time are refused \(RESOURCE_EXHAUSTED\)/,
     ],
     [
-      'the concurrency limit of a method that causes an overload',
+      'the start of an overload caused by the concurrency limit of a method',
       { type: 'overload', phase: 'begin', queued: 35, limit: { path, maxConcurrent: 16, maxQueued: 20 } },
       /^warn overloaded: maxConcurrentCalls of \/orders\.v1\.Orders\/Watch \(16\) reached, 35 unary calls waiting for a handler; calls beyond maxQueuedCalls \(20\) and calls that cannot be served in time are refused /,
     ],
     [
-      'the concurrency limit of the server that causes an overload',
+      'the start of an overload caused by the concurrency limit of the server',
       {
         type: 'overload',
         phase: 'begin',

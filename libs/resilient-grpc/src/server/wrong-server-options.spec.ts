@@ -15,8 +15,8 @@ function problems(options: unknown): string[] {
   }
 }
 
-/** Options added to a valid contract, the path of the problem, and the suggested fix. */
-const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>, path: string, remedy: RegExp][] = [
+/** Title, options added to a valid contract, path of the problem, and expected part of its message. */
+const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>, path: string, message: RegExp][] = [
   [
     'a transport other than gRPC',
     { transport: 0 },
@@ -237,10 +237,10 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
 ];
 
 describe('invalid server options', () => {
-  it.each(INVALID_OPTIONS)('rejects server options with %s', (_what, options, path, remedy) => {
+  it.each(INVALID_OPTIONS)('rejects server options with %s', (_what, options, path, message) => {
     const found = problems({ ...right, ...options });
     expect(found.map((line) => line.slice(0, line.indexOf(': ')))).toContain(`forRoot.${path}`);
-    expect(found.find((line) => line.startsWith(`forRoot.${path}: `))).toMatch(remedy);
+    expect(found.find((line) => line.startsWith(`forRoot.${path}: `))).toMatch(message);
   });
 
   it.each([

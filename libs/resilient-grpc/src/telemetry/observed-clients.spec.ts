@@ -52,7 +52,7 @@ function make() {
 }
 
 describe('ObservedClients', () => {
-  it('observes all clients in one metrics callback, observes a closed client once more, and removes the callback after the last client', async () => {
+  it('observes all clients in one metrics callback, observes a closed client once more, and then removes the callback if no client is left', async () => {
     const { add, collect, callbacks } = make();
     const closeOne = add('one');
     const closeTwo = add('two');

@@ -125,7 +125,7 @@ describe('valid service config', () => {
     });
   });
 
-  it('accepts a maxAttempts in a service config above the limit of the client', () => {
+  it('accepts a service config whose maxAttempts exceeds the limit of the client', () => {
     const result = parse(withRetry({ maxAttempts: 100 }));
     expect(result).toMatchObject({ ok: true, config: { methodConfig: [{ retry: { maxAttempts: 100 } }] } });
     expect(parse(withMethod({ hedgingPolicy: { maxAttempts: 100 } }))).toMatchObject({

@@ -49,12 +49,12 @@ describe('probe start', () => {
     ['does not probe a connection after two timeouts', false, [timedOut(0), timedOut(10), checked(60_000)]],
     ['does not probe a silent connection without timeouts', false, [checked(1_000_000)]],
     [
-      'probes a connection after twice the duration of the longest call if that exceeds the minimum silence',
+      'probes a connection after twice the duration of the longest call, plus jitter, if that is longer than the minimum silence',
       true,
       [timedOut(0, 9_000), timedOut(10), timedOut(20), checked(20_500)],
     ],
     [
-      'does not probe a connection before twice the duration of the longest call',
+      'does not probe a connection 1 ms before twice the duration of the longest call, plus jitter, has passed',
       false,
       [timedOut(0, 9_000), timedOut(10), timedOut(20), checked(20_499)],
     ],

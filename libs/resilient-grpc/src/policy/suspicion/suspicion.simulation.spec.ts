@@ -36,9 +36,9 @@ class Server {
   private head = 0;
   private spareMs = 0;
 
-  enqueue(what: keyof typeof COST_MS, connection: Connection, done: () => void = () => undefined): void {
-    if (what === 'handshake') this.handshakes += 1;
-    this.queue.push({ costMs: COST_MS[what], connection, done });
+  enqueue(event: keyof typeof COST_MS, connection: Connection, done: () => void = () => undefined): void {
+    if (event === 'handshake') this.handshakes += 1;
+    this.queue.push({ costMs: COST_MS[event], connection, done });
   }
 
   work(): void {
@@ -153,7 +153,7 @@ const naiveDetector: CreateDetector = (client) => {
 };
 
 interface Fault {
-  /** Time in which the server processes nothing. */
+  /** Time for which the server processes nothing. */
   readonly stallMs: number;
   /** True if the network silently drops every connection. */
   readonly dropsConnections?: boolean;
@@ -219,7 +219,7 @@ describe('stalled server with 500 TLS clients', { timeout: 300_000 }, () => {
   });
 
   it.each([12_000, 20_000, 60_000])(
-    'recovers from a stall of %i ms with at most one extra connection per client, and closes no connection',
+    'recovers from a stall of %i ms with no more extra connections than clients, and replaces no connection',
     (stallMs) => {
       const result = simulate({ stallMs }, libraryDetector);
       expect(result.handshakes).toBeLessThanOrEqual(CLIENTS);

@@ -62,7 +62,7 @@ describe('LiveBudget', () => {
     expect(budget.current.tryRetry(0)).toBe(true);
   });
 
-  it('includes the retry tokens that were refilled before a throttle replaced the default budget', () => {
+  it('includes refilled retry tokens in the share that is kept when a throttle replaces the default budget', () => {
     const budget = new LiveBudget(undefined);
     for (let i = 0; i < 10; i++) budget.current.tryRetry(0);
     budget.change({ maxTokens: 100, tokenRatio: 1 }, 60_000);

@@ -17,7 +17,7 @@ describe('A6Throttle', () => {
 
   it('starts an A6 throttle with all tokens', () => expect(new A6Throttle(sample).tokens()).toBe(10));
 
-  it('takes one token of an A6 throttle per failure, down to 0', () => {
+  it('takes one token from an A6 throttle per failure, down to 0', () => {
     const throttle = new A6Throttle(sample);
     throttle.onFailure();
     expect(throttle.tokens()).toBe(9);
@@ -25,7 +25,7 @@ describe('A6Throttle', () => {
     expect(throttle.tokens()).toBe(0);
   });
 
-  it('allows retries above half of the tokens of an A6 throttle, but not at half', () => {
+  it('allows retries while an A6 throttle has more than half of its tokens, but not at exactly half', () => {
     const throttle = new A6Throttle(sample);
     repeat(4, () => throttle.onFailure());
     expect(throttle.tryRetry()).toBe(true);
@@ -43,7 +43,7 @@ describe('A6Throttle', () => {
     expect(throttle.tokens()).toBe(10);
   });
 
-  it('takes no token of an A6 throttle for a retry', () => {
+  it('takes no token from an A6 throttle for a retry', () => {
     const throttle = new A6Throttle(sample);
     repeat(50, () => throttle.tryRetry());
     expect(throttle.tokens()).toBe(10);
@@ -64,7 +64,7 @@ describe('A6Throttle', () => {
 
 describe('DefaultBudget', () => {
   describe('after exceeded deadlines', () => {
-    /** Reports exceeded deadlines of calls that started at 1,000 ms; no call has succeeded since. */
+    /** Reports at 3,000 ms that the deadlines of calls that started at 1,000 ms have passed. */
     const stall = (budget: DefaultBudget, deadlines: number): void => {
       repeat(deadlines, () => budget.onDeadline(3_000, 1_000));
     };
@@ -81,7 +81,7 @@ describe('DefaultBudget', () => {
       expect(budget.tokens(20_000)).toBe(10);
     });
 
-    it('allows only two retries after a server status if two concurrent calls exceeded their deadlines', () => {
+    it('allows only two retries of attempts that failed with a server status if two concurrent calls exceeded their deadlines', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(900);
       stall(budget, 2);
@@ -116,7 +116,7 @@ describe('DefaultBudget', () => {
       expect(budget.tryRetry(8_000)).toBe(true);
     });
 
-    it('allows all retries if another call succeeded before the deadlines passed, because the server is not stalled', () => {
+    it('allows all retries if another call succeeded between the start of the calls and their deadlines, because the server is not stalled', () => {
       const budget = new DefaultBudget();
       budget.onSuccess(1_000);
       stall(budget, 6);
@@ -124,14 +124,14 @@ describe('DefaultBudget', () => {
     });
   });
 
-  it('takes one token of the default budget per retry, and refuses the retry if no token is left', () => {
+  it('takes one token from the default budget per retry, and refuses the retry if no token is left', () => {
     const budget = new DefaultBudget();
     repeat(10, () => expect(budget.tryRetry(0)).toBe(true));
     expect(budget.tryRetry(0)).toBe(false);
     expect(budget.tokens(0)).toBe(0);
   });
 
-  it('takes no token of the default budget for failures', () => {
+  it('takes no token from the default budget for failures', () => {
     const budget = new DefaultBudget();
     repeat(100, () => budget.onFailure());
     expect(budget.tokens(0)).toBe(10);
@@ -177,7 +177,7 @@ describe('DefaultBudget', () => {
         1,
       ],
       [
-        'takes one retry token for lost attempts if their connection closes within 250 ms after the first one',
+        'takes one retry token for lost attempts if their connection closes within 250 ms after the first loss',
         [
           [0, !CLOSED],
           [250, CLOSED],
@@ -187,7 +187,7 @@ describe('DefaultBudget', () => {
         1,
       ],
       [
-        'takes a second retry token for lost attempts if their connection closes more than 250 ms after the first one',
+        'takes a second retry token for lost attempts if their connection closes more than 250 ms after the first loss',
         [
           [0, !CLOSED],
           [251, CLOSED],
@@ -262,7 +262,7 @@ describe('DefaultBudget', () => {
   });
 
   it('limits a client with 10 or more calls per second to 1.11 attempts per call while all attempts fail for a minute', () => {
-    const retry = (callsPerSecond: number): number => {
+    const measureAttemptsPerCall = (callsPerSecond: number): number => {
       const budget = new DefaultBudget();
       let attempts = 0;
       for (let call = 0; call < callsPerSecond * 60; call++) {
@@ -271,8 +271,8 @@ describe('DefaultBudget', () => {
       }
       return attempts / (callsPerSecond * 60);
     };
-    expect(retry(10)).toBeLessThan(1.11);
-    expect(retry(200)).toBeLessThan(1.01);
+    expect(measureAttemptsPerCall(10)).toBeLessThan(1.11);
+    expect(measureAttemptsPerCall(200)).toBeLessThan(1.01);
   });
 });
 
@@ -296,10 +296,10 @@ describe('budget of either kind', () => {
       fc.property(budget, fc.array(step), ({ max, make }, steps) => {
         const subject = make();
         let now = 0;
-        for (const [what, elapsed, lostWith] of steps) {
-          now += elapsed;
-          if (what === 'success') subject.onSuccess(now);
-          else if (what === 'failure') subject.onFailure();
+        for (const [event, elapsedMs, lostWith] of steps) {
+          now += elapsedMs;
+          if (event === 'success') subject.onSuccess(now);
+          else if (event === 'failure') subject.onFailure();
           else subject.tryRetry(now, lostWith);
           expect(subject.tokens(now)).toBeGreaterThanOrEqual(0);
           expect(subject.tokens(now)).toBeLessThanOrEqual(max);

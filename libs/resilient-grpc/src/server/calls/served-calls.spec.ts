@@ -341,7 +341,7 @@ describe('handler that outlives its call', () => {
 });
 
 describe('Observable that outruns its client', () => {
-  /** Pushes up to 2,000 messages, until the source is unsubscribed. The client reads one in `takes` messages, or none if `takes` is 0. */
+  /** Pushes up to 2,000 messages, until the server unsubscribes. The client reads one in `takes` messages, or none if `takes` is 0. */
   async function pushMessages(takes: number, gapMs: number) {
     const { clock, serve, reported } = makeServer();
     const source = new Subject<unknown>();

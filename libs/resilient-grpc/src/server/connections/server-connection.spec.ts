@@ -134,7 +134,7 @@ describe('maxConnectionAgeMs', () => {
 });
 
 describe('connectionIdleTimeoutMs', () => {
-  it('closes a connection that had no open stream for the idle timeout', async () => {
+  it('closes a connection that has had no open stream for the duration of the idle timeout', async () => {
     const { clock, session, log } = connection({ connectionIdleTimeoutMs: 5_000 });
     await clock.advanceAsync(4_999);
     expect(session.closed).toBe(false);
@@ -191,7 +191,7 @@ describe('connectionIdleTimeoutMs', () => {
     expect(session.closed).toBe(true);
   });
 
-  it('starts no idle timer of a connection while a stream is open or after the connection began to close', async () => {
+  it('starts no idle timer for a connection while a stream is open or after the connection began to close', async () => {
     const { connection: made, clock } = connection({ connectionIdleTimeoutMs: 5_000 });
     await clock.advanceAsync(1_000);
     openStream(made)();
@@ -203,7 +203,7 @@ describe('connectionIdleTimeoutMs', () => {
     expect(clock.pending).toBe(0);
   });
 
-  it('measures the idle timeout of a connection from the last of many calls with a single timer', async () => {
+  it('uses a single timer to measure the idle timeout of a connection from the last of many calls', async () => {
     const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
     for (let call = 0; call < 10; call += 1) {
       await clock.advanceAsync(1_000);
@@ -244,7 +244,7 @@ describe('keepalive', () => {
       const ping = session.ping.bind(session);
       session.ping = (answered) => {
         ping(answered);
-        // The answer is in the socket while the process is blocked. Node reads it only after it runs the timers.
+        // The answer is in the socket while the process is blocked. Node runs the timers before it reads the answer.
         clock.setTimer(() => answered(null), 20_000);
       };
       await clock.advanceAsync(blockedAt);

@@ -35,7 +35,10 @@ describe('GrpcServerExceptionFilter', () => {
     });
   });
 
-  it.each(['http', 'graphql', 'ws'])('rethrows an HttpException in a context of type %s', (kind) => {
-    expect(() => caught(kind, [{}, {}, {}])).toThrow(exception);
-  });
+  it.each(['http', 'graphql', 'ws'])(
+    'rethrows an HttpException in a context of type %s if the filter has no HttpAdapterHost',
+    (kind) => {
+      expect(() => caught(kind, [{}, {}, {}])).toThrow(exception);
+    },
+  );
 });

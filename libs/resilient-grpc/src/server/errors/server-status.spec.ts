@@ -97,7 +97,7 @@ describe('given status', () => {
     expect(serverStatusOf(nestException, false)).toEqual({ code: 5, details: 'no' });
   });
 
-  it('returns UNKNOWN for an error whose code is invalid or OK, and marks the error as unexpected', () => {
+  it('returns UNKNOWN for an error whose code is OK or an integer that is not a gRPC code, and marks the error as unexpected', () => {
     expect(serverStatusOf({ code: 404, message: 'no order 7' }, false)).toEqual({
       code: 2,
       details: 'no order 7 (404 is not a gRPC error code)',
@@ -220,7 +220,7 @@ describe('trailers that cannot be sent', () => {
 
 describe('status that is too long for trailers', () => {
   // A field of more than 64 KiB breaks its connection; see `MAX_BYTES` in truncate-status.ts.
-  it('drops metadata that is too long for trailers from a status, and marks the error as unexpected', () => {
+  it('drops the metadata of a status that is too long for trailers, and marks the error as unexpected', () => {
     const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(50_000) } }];
     expect(serverStatusOf(new GrpcException('NOT_FOUND', 'no order 7', { details }), false)).toEqual({
       code: 5,

@@ -166,7 +166,7 @@ describe('ConcurrencyLimit', () => {
   it.each([
     ['a method', { max: 1, maxQueued: 1 }, { path: PATH, maxConcurrent: 1, maxQueued: 1 }],
     ['the server', { max: 10, serverMax: 1, maxQueued: 1 }, { path: undefined, maxConcurrent: 1, maxQueued: 1 }],
-  ])('reports the concurrency limit of %s that causes an overload', (_, options, limit) => {
+  ])('reports that the concurrency limit of %s causes an overload', (_, options, limit) => {
     const { call, overloads } = makeServer(options);
     for (let index = 0; index < 3; index++) call();
     expect(overloads).toMatchObject([{ phase: 'begin', queued: 1, limit }]);

@@ -68,7 +68,7 @@ describe('recurring outages', () => {
   }
 
   /** Simulates recurring outages in which calls fail and circuits open. Returns the lines above debug and the number of outages. */
-  function linesAboveDebug(downMs: number, upMs: number) {
+  function simulateOutages(downMs: number, upMs: number) {
     const { clock, calls, take, log, kept } = make();
     const written: { readonly at: number; readonly event: unknown }[] = [];
     const ended: number[] = [];
@@ -113,7 +113,7 @@ describe('recurring outages', () => {
   ])(
     'writes at most four log lines a minute from the third outage on, regardless of other events (down %i ms, up %i ms)',
     (downMs, upMs) => {
-      const { written } = linesAboveDebug(downMs, upMs);
+      const { written } = simulateOutages(downMs, upMs);
       const flaps = written.slice(written.findIndex(({ event }) => event === 'flapping')).map(({ at }) => at);
       expect(maxLinesPerMinute(flaps)).toBeLessThanOrEqual(4);
       expect(flaps.length).toBeGreaterThan(6);
@@ -129,7 +129,7 @@ describe('recurring outages', () => {
   ])(
     'writes at most four log lines a minute if each outage ends within its grace period (down %i ms, up %i ms)',
     (downMs, upMs) => {
-      expect(maxLinesPerMinute(linesAboveDebug(downMs, upMs).written.map(({ at }) => at))).toBeLessThanOrEqual(4);
+      expect(maxLinesPerMinute(simulateOutages(downMs, upMs).written.map(({ at }) => at))).toBeLessThanOrEqual(4);
     },
   );
 
@@ -140,7 +140,7 @@ describe('recurring outages', () => {
   ])(
     'writes the log lines of each infrequent outage and at most one other line a minute (down %i ms, up %i ms, lines %j)',
     (downMs, upMs, lines) => {
-      const { written, outages } = linesAboveDebug(downMs, upMs);
+      const { written, outages } = simulateOutages(downMs, upMs);
       const outageLines = written.filter(({ event }) => String(event).startsWith('outage'));
       const [first, ...later] = outageLines.map(({ event }) => event);
       expect(first).toBe('outage');

@@ -99,7 +99,7 @@ describe('outage', () => {
     expect(aboveDebug().slice(1)).toEqual(['log reconnected after 5 s, 9 failed attempts; 12 calls waited, 0 failed']);
   });
 
-  it('logs no warning about an outage until a call waits', () => {
+  it('logs no warning about an outage until a call waits or fails', () => {
     const { clock, calls, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(60_000);
@@ -163,7 +163,7 @@ describe('outage', () => {
     expect(aboveDebug()).toHaveLength(1);
   });
 
-  it('logs the end of an outage that caused no warning if calls failed', () => {
+  it('logs the end of an outage in which calls failed, even if the outage caused no warning', () => {
     const { clock, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(2_000);
@@ -208,7 +208,7 @@ describe('outage', () => {
     expect(fields.at(-1)).toMatchObject({ waitedCalls: 77, abandonedCalls: 40, failedCalls: 0 });
   });
 
-  it('logs the end of an outage that caused no warning if waiting calls timed out or were cancelled', () => {
+  it('logs the end of an outage in which waiting calls timed out or were cancelled, even if the outage caused no warning', () => {
     const { clock, take, aboveDebug } = make();
     take(OUTAGE);
     clock.advance(2_000);
@@ -218,7 +218,7 @@ describe('outage', () => {
     ]);
   });
 
-  it('logs a second outage within a minute only when calls fail and at its end', () => {
+  it('logs a second outage within a minute only when its grace period ends and when the outage ends', () => {
     const { clock, calls, take, aboveDebug } = make();
     calls.waiting = 1;
     take(OUTAGE);

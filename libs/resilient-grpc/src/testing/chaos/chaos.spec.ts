@@ -22,8 +22,8 @@ describe('chaos', () => {
   beforeEach(() => {
     clock = new VirtualClock();
     log = [];
-    const note = (what: string) => () => {
-      log.push(`${clock.now()} ${what}`);
+    const note = (step: string) => () => {
+      log.push(`${clock.now()} ${step}`);
     };
     faults = [
       { name: 'cut', begin: note('cut') },

@@ -16,7 +16,7 @@ const CALLERS = 16;
 const CAPACITY_MS = 1_500;
 /** Latencies are measured from this time after the start of the load, because the first calls reach an idle server. */
 const SETTLED_MS = 1_000;
-/** The server has recovered at the first of this many consecutive responses, each with a latency of at most `GOOD_MS`. */
+/** The server has recovered at the first of this many consecutive OK responses, each with a latency of at most `GOOD_MS`. */
 const GOOD_CALLS = 5;
 const GOOD_MS = 200 * PATIENCE;
 const GOOD_INTERVAL_MS = 50;
@@ -41,7 +41,7 @@ export interface OverloadResult {
   readonly refused: number;
   /** Number of handlers that started after the deadline of their call. */
   readonly ranExpired: number;
-  /** 99th percentile of the latencies of calls that were answered in time, except those of the first second; 0 if there are no calls. */
+  /** 99th percentile of the latencies of calls that were answered in time, except those of the first second; 0 if there is no such call. */
   readonly p99Ms: number;
   /** Time from the end of the load until the server answers quickly again. Its maximum is 15 s. */
   readonly goodAgainMs: number;
@@ -162,7 +162,7 @@ async function openLoop(
   return { answers, ended: Promise.all(calls) };
 }
 
-/** Resolves to the milliseconds until the first of `GOOD_CALLS` consecutive quick responses, at most `MAX_RECOVERY_MS`. */
+/** Resolves to the milliseconds until the first of `GOOD_CALLS` consecutive quick OK responses, at most `MAX_RECOVERY_MS`. */
 async function recovery(client: Client, signal: AbortSignal | undefined): Promise<number> {
   const endedAt = performance.now();
   let quick: Answer[] = [];

@@ -8,7 +8,7 @@ import { type UpstreamEvent, type UpstreamOptions, UpstreamProcess } from './ups
 
 /** Several upstreams that share a log, like replicas that share a database. Each can fail or be restarted independently. */
 export class UpstreamGroup implements OnApplicationShutdown {
-  /** Empty, because at least one of the upstreams is always reachable. */
+  /** Never emits an event, because at least one of the upstreams is always reachable. */
   readonly events$: Observable<UpstreamEvent> = EMPTY;
 
   private constructor(

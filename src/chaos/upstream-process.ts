@@ -149,14 +149,14 @@ export class UpstreamProcess implements OnApplicationShutdown {
     this.currentState.next('frozen');
   }
 
-  /** Makes every request take 20 times as long. */
+  /** Makes each read and write take 20 times as long. Streams are not slowed. */
   slowDown(): void {
     if (this.state === 'listening') this.work(SLOW_WORK, 'slow');
   }
 
   /**
-   * Overrides the normal work until the next call to this method or until the process is replaced; `{}` restores normal work. Resolves when
-   * the override is in effect, because commands and requests arrive on different paths, in any order.
+   * Overrides the normal work until this method, `slowDown`, or `listen` sets other work, or the process is replaced; `{}` restores normal
+   * work. Resolves when the override is in effect, because commands and requests arrive on different paths, in any order.
    */
   async workAs(work: Partial<Work>): Promise<void> {
     const child = this.serving;
@@ -261,7 +261,7 @@ export class UpstreamProcess implements OnApplicationShutdown {
       if (notice.type === 'line') this.lines.next(notice.line);
     });
     child.once('exit', () => {
-      // An unexpected exit: a crash, or a kill from outside.
+      // While the child is serving, its exit is unexpected: a crash, or a kill from outside.
       if (this.serving !== child) return;
       this.serving = undefined;
       this.connectionsLost();

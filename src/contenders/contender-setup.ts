@@ -2,7 +2,7 @@ import type { GrpcOptions } from '@nestjs/microservices';
 import type { GrpcClientSettings } from 'nestjs-resilient-grpc';
 import { TUNED_OPTIONS, tunedOptions } from './tuned-options.js';
 
-/** Options of the contenders, in addition to address and contract. */
+/** Options of the contenders, in addition to the address and the contract. */
 export interface ContenderSetup {
   /** Title of the tuned client in the table. */
   readonly tunedTitle: string;

@@ -1,9 +1,9 @@
-// grpc-js reports the ejections of its outlier detection only in its trace, which it configures when it is loaded. Programs therefore
+// grpc-js reports the ejections of its outlier detection only in trace output, and reads GRPC_TRACE when it is loaded. Programs therefore
 // import this module first.
 const traced = process.env['GRPC_TRACE'];
 process.env['GRPC_TRACE'] = traced ? `${traced},outlier_detection` : 'outlier_detection';
 const { logVerbosity, setLogger, setLogVerbosity } = await import('@grpc/grpc-js');
-// Restored, because the upstream processes inherit the environment.
+// Restores the variable, because the upstream processes inherit the environment.
 if (traced === undefined) delete process.env['GRPC_TRACE'];
 else process.env['GRPC_TRACE'] = traced;
 

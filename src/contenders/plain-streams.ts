@@ -5,13 +5,13 @@ import type { SessionOrders } from '../load/session-orders.js';
 import { contenderMetadata } from './contender.js';
 import type { StreamContender } from './stream-contender.js';
 
-/** Delay between the end of a stream and the next attempt. */
-const AGAIN_MS = 1_000;
+/** Delay between the end of a stream and the next subscription. */
+const RESUBSCRIBE_DELAY_MS = 1_000;
 
 /**
- * The most common code with Nest's client: `retry({ delay: 1_000 })`, and `repeat` for servers that end streams cleanly. Each subscription
- * repeats the call with its original request, so the feed restarts at its original cursor. Messages of the session that are sent
- * while no call is open are lost.
+ * The most common code with Nest's client: `retry({ delay: 1_000 })`, and `repeat` for servers that end streams cleanly. Each
+ * resubscription repeats the call with its original request, so the feed restarts at its original cursor. Messages of the session that are
+ * sent while no call is open are lost.
  */
 export class PlainStreams implements StreamContender {
   readonly name = 'plain';
@@ -23,18 +23,18 @@ export class PlainStreams implements StreamContender {
 
   follow(from: string, handle: (event: OrderEvent) => Promise<void>, signal: AbortSignal): Promise<void> {
     const events = this.orders.watch({ from }, contenderMetadata(this.name));
-    return untilAborted(events.pipe(again(), concatMap(handle)), signal);
+    return untilAborted(events.pipe(resubscribe(), concatMap(handle)), signal);
   }
 
   converse(orders: SessionOrders, signal: AbortSignal): Promise<void> {
     const replies = this.orders.session(orders.pushed$, contenderMetadata(this.name));
-    return untilAborted(replies.pipe(again()), signal);
+    return untilAborted(replies.pipe(resubscribe()), signal);
   }
 }
 
-/** Resubscribes a second after a stream has ended or failed. */
-export function again<T>(): (stream: Observable<T>) => Observable<T> {
-  return (stream) => stream.pipe(retry({ delay: AGAIN_MS }), repeat({ delay: AGAIN_MS }));
+/** Returns an operator that resubscribes to a stream a second after it has ended or failed. */
+export function resubscribe<T>(): (stream: Observable<T>) => Observable<T> {
+  return (stream) => stream.pipe(retry({ delay: RESUBSCRIBE_DELAY_MS }), repeat({ delay: RESUBSCRIBE_DELAY_MS }));
 }
 
 /** Runs `work` until `signal` is aborted. */

@@ -31,7 +31,7 @@ export interface ReplicaContenderOptions {
   readonly ejectionMs: number;
 }
 
-/** The contenders of the scenario `replicas`. They are created at run time, because the page creates them for each run. */
+/** The contenders of the scenario `replicas`. They are not providers of a module, because each run on the page needs new ones. */
 export class ReplicaContenders {
   private constructor(
     /** The contenders in the order of `CONTENDER_NAMES`. */

@@ -17,7 +17,7 @@ export const RESILIENT_CLIENT = 'orders';
 @Injectable()
 export class ResilientContender implements Contender {
   readonly name = 'resilient';
-  private outageCount = 0;
+  private connectionLossCount = 0;
 
   constructor(
     @InjectGrpcService(RESILIENT_CLIENT, ORDERS_SERVICE_NAME) private readonly orders: Resilient<OrdersClient>,
@@ -25,7 +25,7 @@ export class ResilientContender implements Contender {
   ) {
     // Completes when the client closes.
     client.connectivity$.pipe(pairwise()).subscribe(([before, now]) => {
-      if (before.state === 'READY' && now.state !== 'READY') this.outageCount += 1;
+      if (before.state === 'READY' && now.state !== 'READY') this.connectionLossCount += 1;
     });
   }
 
@@ -46,6 +46,6 @@ export class ResilientContender implements Contender {
   }
 
   connectionLosses(): number {
-    return this.outageCount;
+    return this.connectionLossCount;
   }
 }

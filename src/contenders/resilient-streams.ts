@@ -9,7 +9,10 @@ import { RESILIENT_CLIENT } from './resilient-contender.js';
 import { resilientFeed } from './resilient-feed.js';
 import type { StreamContender } from './stream-contender.js';
 
-/** Maximum idle time. This log receives events continuously, so a longer silence means a dead connection. */
+/**
+ * Maximum idle time of the feed, and maximum wait of the session for an acknowledgment. This log receives events continuously, so a longer
+ * silence means that the connection or the server has failed.
+ */
 const IDLE_MS = 2_000;
 /**
  * Maximum number of unacknowledged messages, somewhat more than the orders of one second. At this limit, the client stops reading messages

@@ -3,7 +3,7 @@ import { concatMap, defer, Observable, type Subscriber, tap } from 'rxjs';
 import { type OrderEvent, ORDERS_SERVICE_NAME, type OrdersClient, type SessionRequest } from '../gen/orders.pb.js';
 import type { SessionOrders } from '../load/session-orders.js';
 import { contenderMetadata } from './contender.js';
-import { again, untilAborted } from './plain-streams.js';
+import { resubscribe, untilAborted } from './plain-streams.js';
 import type { StreamContender } from './stream-contender.js';
 
 /**
@@ -23,7 +23,7 @@ export class TunedStreams implements StreamContender {
     let cursor = from;
     const events = defer(() => this.orders.watch({ from: cursor }, contenderMetadata(this.name))).pipe(
       tap(({ sequence }) => (cursor = sequence)),
-      again(),
+      resubscribe(),
       concatMap(handle),
     );
     return untilAborted(events, signal);
@@ -41,7 +41,7 @@ export class TunedStreams implements StreamContender {
       session = opened;
       return () => (session = undefined);
     });
-    await untilAborted(this.orders.session(outgoing, contenderMetadata(this.name)).pipe(again()), signal);
+    await untilAborted(this.orders.session(outgoing, contenderMetadata(this.name)).pipe(resubscribe()), signal);
     making.unsubscribe();
   }
 }

@@ -17,7 +17,7 @@ export interface GatewaySetup {
   readonly logger: CapturedLogger;
 }
 
-/** The HTTP gateway in front of the upstream: the page, its live figures and faults, the dashboard, and the metrics. */
+/** The HTTP gateway in front of the upstream: orders, the page with its live figures and faults, the dashboard, health, and metrics. */
 @Module({ imports: [HealthModule, MetricsModule], controllers: [PageController, OrdersController] })
 export class GatewayModule {
   static forUpstream({ upstream, logger }: GatewaySetup): DynamicModule {

@@ -52,7 +52,7 @@ interface LiveState {
 const RATE: CallRate = { reads: 160 / PATIENCE, writes: 40 / PATIENCE };
 const KILL_AFTER_MS = 5_000;
 const DOWN_MS = 3_000;
-const LIVE_EVERY_MS = 250;
+const LIVE_INTERVAL_MS = 250;
 /** Load continues for this long after the last page is closed, so that reloading a page does not stop it. */
 const LINGER_MS = 5_000;
 const SHOWN_LOG_LINES = 12;
@@ -90,7 +90,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     this.comparison = new Comparison(contenders, upstream);
     this.live$ = defer(() => {
       this.visitorsCame();
-      return timer(0, LIVE_EVERY_MS).pipe(map(() => this.state()));
+      return timer(0, LIVE_INTERVAL_MS).pipe(map(() => this.state()));
     }).pipe(
       finalize(() => this.visitorsLeft()),
       share(),
@@ -199,7 +199,7 @@ export class Show implements OnApplicationBootstrap, BeforeApplicationShutdown, 
     return this.phase.name === 'replicas' || this.phase.name === 'overload';
   }
 
-  /** Continues the load of the page after a run with separate servers. */
+  /** Continues the load of the page after a run with separate servers, if a page is open. */
   private rejoin(phase: 'replicas' | 'overload'): void {
     if (this.phase.name !== phase) return;
     this.phase = { name: 'free' };

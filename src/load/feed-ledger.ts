@@ -43,7 +43,7 @@ export class FeedLedger {
     this.waitingSinceMs = atMs;
   }
 
-  /** The highest sequence delivered. */
+  /** The highest sequence delivered; the starting cursor if no event was delivered. */
   get highest(): bigint {
     return this.highestNumber;
   }

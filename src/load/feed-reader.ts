@@ -5,7 +5,7 @@ import { FeedLedger } from './feed-ledger.js';
 
 // Long enough to fill the buffers on the path, so that flow control takes effect.
 const PAUSE_MS = 1_000;
-const PAUSE_EVERY_MS = 4_000;
+const PAUSE_INTERVAL_MS = 4_000;
 
 /** A reader of a feed. Handles one event at a time and may pause occasionally. */
 export class FeedReader {
@@ -16,14 +16,14 @@ export class FeedReader {
   constructor(from: string, pausing: boolean) {
     const nowMs = epochMs();
     this.ledger = new FeedLedger(from, nowMs);
-    this.nextPauseAtMs = pausing ? nowMs + PAUSE_EVERY_MS : Infinity;
+    this.nextPauseAtMs = pausing ? nowMs + PAUSE_INTERVAL_MS : Infinity;
   }
 
   /** Handles one event. Resolves when the reader is ready for the next. */
   async handle({ sequence }: OrderEvent): Promise<void> {
     if (!this.ledger.accept(sequence, epochMs()) || epochMs() < this.nextPauseAtMs) return;
     await delay(PAUSE_MS);
-    this.nextPauseAtMs = epochMs() + PAUSE_EVERY_MS;
+    this.nextPauseAtMs = epochMs() + PAUSE_INTERVAL_MS;
     this.ledger.startWait(epochMs());
   }
 }

@@ -39,7 +39,7 @@ export interface MeasurementSnapshot {
   readonly lastFailureMs: number;
 }
 
-// A client detects a lost connection with a delay. A write that started later than this time after the loss was not in flight.
+// A client detects a lost connection with a delay. A write that started more than this time after the loss was not in flight.
 const DETECTION_DELAY_MS = 500;
 
 /** Code of calls that were still open at the end of the measurement. */

@@ -41,7 +41,7 @@ export interface OverloadResult {
   readonly refused: number;
   /** Number of handlers that started after the deadline of their call. */
   readonly ranExpired: number;
-  /** 99th percentile of the latencies of calls that were answered in time, except those of the first second; 0 if there are no calls. */
+  /** 99th percentile of the latencies of calls that were answered in time, except those of the first second; 0 if there is no such call. */
   readonly p99Ms: number;
   /** Time from the end of the load until the server answers quickly again. Its maximum is 15 s. */
   readonly goodAgainMs: number;

@@ -65,7 +65,8 @@ export class ReplicasRun {
   static async start(options: ReplicasRunOptions): Promise<ReplicasRun> {
     const { clients, server, seconds } = options;
     const replicas = await UpstreamGroup.start(REPLICAS, { server });
-    // Somewhat longer than the time for which a replica is unhealthy. With the default of 30 s, the run would end before the first return.
+    // Somewhat longer than the time for which a replica is unhealthy. With the default of 30 s, the run would end before an ejected replica
+    // received calls again.
     const ejectionMs = Math.round(seconds * 1_000 * (SHARES.unhealthy + SHARES.healthy / 8));
     const contenders = ReplicaContenders.create(clients, { url: replicas.url, ejectionMs });
     const run = new ReplicasRun(options, replicas, contenders, new Comparison(contenders.all, replicas));

@@ -3,7 +3,7 @@ import type { GatewayEnd, GatewayProcess } from '../chaos/gateway-process.js';
 import type { ContenderName } from '../contenders/contender.js';
 import type { Order } from '../gen/orders.pb.js';
 
-const READ_EVERY_MS = 20;
+const READ_INTERVAL_MS = 20;
 /** Number of orders that the upstream has from the start. */
 const READABLE_ORDERS = 100;
 
@@ -12,7 +12,7 @@ export interface ShutdownFigures {
   readonly name: ContenderName;
   /** Number of reads in flight at SIGTERM, except the read that hangs. */
   readonly unaryInFlight: number;
-  /** Number of these reads that got no response or an error. */
+  /** Number of these reads that received an error or no response. */
   readonly unaryFailed: number;
   /** Number of exports that ended with their last order. */
   readonly completeExports: number;
@@ -64,7 +64,7 @@ export class ShutdownRun {
     this.hung = this.get('orders/order-1');
   }
 
-  /** Starts an export of the log that ends with the order with sequence `until`. */
+  /** Starts an export of the log up to and including the order with sequence `until`. */
   export(until: number): void {
     this.exports.push({
       until: String(until),
@@ -72,13 +72,13 @@ export class ShutdownRun {
     });
   }
 
-  /** Sends reads at a steady rate for `lengthMs`. Reads still in flight then continue. */
+  /** Sends reads at a steady rate for `lengthMs`. Reads that are in flight at the end continue. */
   async read(lengthMs: number): Promise<void> {
-    for (let leftMs = lengthMs, count = 0; leftMs > 0; leftMs -= READ_EVERY_MS, count++) {
+    for (let leftMs = lengthMs, count = 0; leftMs > 0; leftMs -= READ_INTERVAL_MS, count++) {
       const read = this.get(`orders/order-${(count % READABLE_ORDERS) + 1}`);
       this.reads.add(read);
       void read.then(() => this.reads.delete(read));
-      await new Promise((resolve) => setTimeout(resolve, READ_EVERY_MS));
+      await new Promise((resolve) => setTimeout(resolve, READ_INTERVAL_MS));
     }
   }
 

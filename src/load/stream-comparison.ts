@@ -74,7 +74,7 @@ export class StreamComparison {
       }
   }
 
-  /** Opens a session per contender and creates this many orders per second to send over it. */
+  /** Opens a session for each contender and creates this many orders per second to send over it. */
   startSessions(perSecond: number): void {
     for (const { contender, orders } of this.entrants) {
       this.keep('session', contender, contender.converse(orders, this.ending.signal));
@@ -82,7 +82,10 @@ export class StreamComparison {
     }
   }
 
-  /** Stops creating orders for sessions and waits up to `timeoutMs` until all streams have caught up. */
+  /**
+   * Stops creating orders for sessions. Waits up to `timeoutMs` until all feeds have reached the end of the log, and all session messages
+   * have been applied or count as lost.
+   */
   async finish(timeoutMs: number): Promise<void> {
     this.finishing = true;
     for (const { orders } of this.entrants) orders.stop();
@@ -96,7 +99,7 @@ export class StreamComparison {
     const nowMs = epochMs();
     return this.entrants.map(({ contender, readers, orders, ledger }) => ({
       name: contender.name,
-      ...together(readers.map((reader) => reader.ledger.figures(this.logged, nowMs))),
+      ...combineFigures(readers.map((reader) => reader.ledger.figures(this.logged, nowMs))),
       streamsLost: readers.filter((reader) => this.endedEarly.has(reader) || !this.isAtTheEnd(reader)).length,
       ...ledger.figures(orders.count),
     }));
@@ -157,7 +160,7 @@ export class StreamComparison {
 }
 
 /** Combines the feeds of one contender: the longest gap of all, and the sums of the other figures. */
-function together(feeds: readonly FeedFigures[]): FeedFigures {
+function combineFigures(feeds: readonly FeedFigures[]): FeedFigures {
   const sum = (count: (figures: FeedFigures) => number): number => feeds.reduce((total, one) => total + count(one), 0);
   return {
     events: sum(({ events }) => events),

@@ -59,7 +59,7 @@ class OverloadedModule {
   }
 }
 
-const OURS: AsyncMicroserviceOptions = {
+const RESILIENT_STRATEGY: AsyncMicroserviceOptions = {
   inject: [ResilientGrpcServer],
   useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
 };
@@ -77,7 +77,7 @@ if (process.send) process.on('SIGINT', () => undefined);
 
 const app = await NestFactory.createMicroservice<AsyncMicroserviceOptions | MicroserviceOptions>(
   OverloadedModule.serve(values.server),
-  { ...(values.server === 'resilient' ? OURS : { transport: Transport.GRPC, options }), logger: false },
+  { ...(values.server === 'resilient' ? RESILIENT_STRATEGY : { transport: Transport.GRPC, options }), logger: false },
 );
 await app.listen();
 notify({ type: 'listening' });

@@ -20,7 +20,7 @@ export interface OverloadReport {
   readonly refused: number;
   /** Number of handlers that started after the deadline of their call. */
   readonly ranExpired: number;
-  /** 99th percentile of the latencies of calls that were answered in time, except those of the first second; 0 if there are no calls. */
+  /** 99th percentile of the latencies of calls that were answered in time, except those of the first second; 0 if there is no such call. */
   readonly p99Ms: number;
   readonly goodAgainMs: number;
 }

@@ -27,7 +27,7 @@ export interface Stage {
   readonly report: (text: string) => void;
 }
 
-/** A stage with a proxy between contenders and upstream. */
+/** A stage with a proxy between the contenders and the upstream. */
 export interface ProxiedStage extends Stage {
   readonly proxy: FaultProxy;
 }

@@ -4,7 +4,7 @@ import { epochMs } from '../epoch.js';
 import { OUTAGE_FIGURES } from '../report/call-figures.js';
 import { callScenario } from './call-scenario.js';
 
-const EVERY_MS = 1_000;
+const RESET_INTERVAL_MS = 1_000;
 
 /** All connections are reset every second under load, as when a firewall or proxy reloads. The server keeps running. */
 export const reset = callScenario({
@@ -14,13 +14,13 @@ export const reset = callScenario({
   figures: OUTAGE_FIGURES,
   async perform({ comparison, proxy, seconds, rate, report }) {
     comparison.load.start(rate);
-    for (let leftMs = seconds * 1_000; leftMs >= 2 * EVERY_MS; leftMs -= EVERY_MS) {
-      await delay(EVERY_MS);
+    for (let leftMs = seconds * 1_000; leftMs >= 2 * RESET_INTERVAL_MS; leftMs -= RESET_INTERVAL_MS) {
+      await delay(RESET_INTERVAL_MS);
       comparison.connectionsLost(epochMs());
       proxy.resetAll();
       comparison.serverReachable(epochMs());
       report('connections reset');
     }
-    await delay(EVERY_MS);
+    await delay(RESET_INTERVAL_MS);
   },
 });

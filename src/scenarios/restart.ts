@@ -5,7 +5,7 @@ import { callScenario } from './call-scenario.js';
 
 const DOWN_MS = 3_000;
 // Avoids three outages within a minute, because our client would treat the server as flapping and behave differently.
-const EVERY_SECONDS = 30;
+const RESTART_INTERVAL_SECONDS = 30;
 
 /** The only server is killed under load and listens again after 3 s: once for each full 30 s of the run, and at least once. */
 export const restart = callScenario({
@@ -14,7 +14,7 @@ export const restart = callScenario({
   setup: OUTAGE_SETUP,
   figures: OUTAGE_FIGURES,
   async perform({ comparison, upstream, seconds, rate, report }) {
-    const restarts = Math.max(1, Math.floor(seconds / EVERY_SECONDS));
+    const restarts = Math.max(1, Math.floor(seconds / RESTART_INTERVAL_SECONDS));
     const upMs = (seconds * 1_000) / restarts - DOWN_MS;
     comparison.load.start(rate);
     for (let count = 0; count < restarts; count++) {

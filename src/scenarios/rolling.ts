@@ -70,7 +70,7 @@ export const rolling: Scenario = {
   },
 };
 
-/** Returns the time that each process took to exit, in milliseconds. */
+/** Restarts the servers in turn, each twice. Resolves to the time that each old process took to exit, in milliseconds. */
 async function restartInTurn(
   pair: UpstreamGroup,
   seconds: number,
@@ -78,11 +78,11 @@ async function restartInTurn(
 ): Promise<readonly number[]> {
   const { upstreams } = pair;
   const exitMs: number[] = [];
-  const everyMs = (seconds * 1_000) / (ROUNDS * upstreams.length + 0.5);
-  await delay(everyMs / 2);
+  const intervalMs = (seconds * 1_000) / (ROUNDS * upstreams.length + 0.5);
+  await delay(intervalMs / 2);
   for (let round = 0; round < ROUNDS; round++) {
     for (const [index, upstream] of upstreams.entries()) {
-      const next = delay(everyMs);
+      const next = delay(intervalMs);
       report(`server ${index + 1} receives SIGTERM`);
       const tookMs = Math.round((await upstream.restartGracefully(0)) ?? NaN);
       await upstream.workAs(WORK);

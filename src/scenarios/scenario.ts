@@ -26,7 +26,7 @@ export interface Outcome {
   readonly table: string;
 }
 
-/** A scenario: faults that affect all contenders equally, and their figures. */
+/** A scenario: faults that affect all contenders equally, and the figures of the contenders. */
 export interface Scenario {
   readonly minSeconds: number;
   /** Duration if `--seconds` is not given. */

@@ -18,7 +18,7 @@ const METHOD_CONFIG: readonly MethodConfig[] = [
   },
 ];
 
-/** Reads from a server with tail latency: 1.5% of the responses take 20 times as long as the others. */
+/** The contenders read from a server with tail latency: 1.5% of the responses take 20 times as long as the others. */
 export const slow = callScenario({
   proxied: false,
   minSeconds: 3,

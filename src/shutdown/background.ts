@@ -13,7 +13,7 @@ export class Background implements OnApplicationBootstrap {
   readonly started: Promise<void>;
   private onStarted: () => void = () => undefined;
 
-  /** @param busy false to only connect, without background work */
+  /** @param busy true if the gateway does background work; if false, it only connects */
   constructor(
     @Inject(GATEWAY_ORDERS) private readonly orders: GatewayOrders,
     @Inject(BUSY) private readonly busy: boolean,

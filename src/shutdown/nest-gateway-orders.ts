@@ -2,7 +2,7 @@ import type { BeforeApplicationShutdown } from '@nestjs/common';
 import type { ClientGrpc } from '@nestjs/microservices';
 import { type Observable, retry, Subject, takeUntil } from 'rxjs';
 import { contenderMetadata, type ContenderName } from '../contenders/contender.js';
-import { again } from '../contenders/plain-streams.js';
+import { resubscribe } from '../contenders/plain-streams.js';
 import { type Order, type OrderEvent, ORDERS_SERVICE_NAME, type OrdersClient } from '../gen/orders.pb.js';
 import { type GatewayOrders, ORDER_POLL_INTERVAL_MS } from './gateway-orders.js';
 
@@ -30,11 +30,11 @@ export class PlainGatewayOrders implements GatewayOrders {
   }
 
   feed(from: string): Observable<OrderEvent> {
-    return this.watch(from).pipe(again());
+    return this.watch(from).pipe(resubscribe());
   }
 }
 
-/** Nest's client with a retryPolicy, in a service that ends its streams at shutdown, as a careful developer would write it. */
+/** Nest's client with a retryPolicy, in a service that ends its feed at shutdown, as a careful developer would write it. */
 export class TunedGatewayOrders extends PlainGatewayOrders implements BeforeApplicationShutdown {
   private readonly stopping = new Subject<void>();
 

@@ -4,10 +4,10 @@ import type { Observable } from 'rxjs';
 import type { DurableCounts } from './durable-counts.js';
 import { RecentIds } from './recent-ids.js';
 
-/** Metadata key of the contender's name, by which requests are counted. */
+/** Metadata key of the contender's name. Requests are counted by this name. */
 export const CONTENDER_KEY = 'x-contender';
 
-/** Metadata key of the id of a unary call, which all its attempts send. */
+/** Metadata key of a unary call's id. All attempts of the call send the same id. */
 export const CALL_KEY = 'x-call';
 
 /** Returns the name of the contender that sent a request. */

@@ -50,7 +50,7 @@ describe('LogFollower', () => {
     expect(keys()).toEqual(['a']);
   });
 
-  it('reads more bytes of a log than the size of the buffer in one call', () => {
+  it('reads more bytes of a log in one call than fit into the read buffer', () => {
     for (let index = 0; index < 3; index++) appendFileSync(path, `{"key":"${'x'.repeat(50_000)}${index}"}\n`);
     expect(keys().map((key) => key.at(-1))).toEqual(['0', '1', '2']);
   });

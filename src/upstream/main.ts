@@ -1,6 +1,6 @@
 // The upstream of the demo, a separate process:
 //   node dist/upstream/main.js --port 50051 --log orders.log [--counts orders] [--server resilient|nest] [--connection-age MS] [--standby]
-// With --standby it listens only when its parent, the gateway, sends a command, so that Node's startup time does not add to the
+// With --standby, it listens only when its parent, the gateway, sends a command, so that Node's startup time does not add to the
 // downtime. It exits if the parent exits.
 import 'reflect-metadata';
 import { subscribe } from 'node:diagnostics_channel';
@@ -53,21 +53,21 @@ function notify(notice: UpstreamNotice): void {
 async function listen(): Promise<void> {
   app = await NestFactory.createMicroservice<AsyncMicroserviceOptions | MicroserviceOptions>(
     UpstreamModule.serve(setup),
-    { ...(setup.server === 'resilient' ? OURS : nests()), logger },
+    { ...(setup.server === 'resilient' ? RESILIENT_STRATEGY : nestOptions()), logger },
   );
-  // Ctrl-C sends SIGINT to every process of the terminal, but the gateway needs its upstream while it drains.
+  // Ctrl-C sends SIGINT to every process of the terminal, but a draining gateway needs its upstream.
   app.enableShutdownHooks(process.send ? ['SIGTERM'] : []);
   await app.listen();
   notify({ type: 'listening', atMs: epochMs() });
 }
 
-const OURS: AsyncMicroserviceOptions = {
+const RESILIENT_STRATEGY: AsyncMicroserviceOptions = {
   inject: [ResilientGrpcServer],
   useFactory: (strategy: ResilientGrpcServer) => ({ strategy }),
 };
 
 /** Nest's own server, configured to let calls finish at shutdown. */
-function nests(): MicroserviceOptions {
+function nestOptions(): MicroserviceOptions {
   return { transport: Transport.GRPC, options: { ...serverOptions(setup), gracefulShutdown: true } };
 }
 

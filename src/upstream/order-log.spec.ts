@@ -48,7 +48,7 @@ describe('OrderLog', () => {
     expect(after.get('order-1')).toEqual({ ...request, id: 'order-1', sequence: '1' });
   });
 
-  it('assigns the same sequences in all OrderLogs that have the same file open', () => {
+  it('continues one series of sequences across all OrderLogs that have the same file open', () => {
     const [one, other] = [open(), open()];
     expect(one.append({ ...request, requestId: 'one' }).sequence).toBe('1');
     expect(other.append({ ...request, requestId: 'other' }).sequence).toBe('2');
@@ -69,7 +69,7 @@ describe('OrderLog', () => {
     },
   );
 
-  it('returns the orders after a cursor from follow(), at the pace of the reader, until the signal is aborted', async () => {
+  it('follows the order log after a cursor, at the pace of the reader, until the signal is aborted', async () => {
     const [log, other] = [open(), open()];
     for (let count = 0; count < 3; count++) log.append(request);
     const ending = new AbortController();

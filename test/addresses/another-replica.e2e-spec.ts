@@ -77,7 +77,7 @@ async function replicas(
 }
 
 /** Starts `count` calls in one turn, because sequential calls would alternate between the replicas even without this feature. */
-const together = (count: number, call: () => Promise<unknown>): Promise<unknown> =>
+const callTogether = (count: number, call: () => Promise<unknown>): Promise<unknown> =>
   Promise.all(Array.from({ length: count }, call));
 
 const busy: Reply = { status: 'UNAVAILABLE', details: 'failing' };
@@ -114,7 +114,7 @@ describe('attempts of one call', () => {
     async (policy, path) => {
       const { servers, echo } = await replicas(3, policy, path, retrying(3));
       for (const unhealthy of servers.slice(0, 2)) unhealthy.script('Unary', busy);
-      for (let round = 0; round < 5; round++) await together(20, () => firstValueFrom(echo.unary({})));
+      for (let round = 0; round < 5; round++) await callTogether(20, () => firstValueFrom(echo.unary({})));
       const repeated = servers
         .slice(0, 2)
         .flatMap((unhealthy) => callsOf(unhealthy).filter(({ previousAttempts }) => previousAttempts > 1));
@@ -147,15 +147,15 @@ describe('attempts of one call', () => {
       const { servers, echo } = await replicas(2, 'round_robin', path, hedging(delay));
       const [frozen, healthy] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
       frozen.script('Unary', { never: true });
-      // The budget permits five hedges at the start.
+      // The hedge budget permits five hedges at the start.
       const keys = ['0', '1', '2', '3'];
       await Promise.all(keys.map((key) => firstValueFrom(echo.unary({}, { timeoutMs: 60_000, metadata: { key } }))));
       const keysOf = (server: ScriptedGrpcServer): readonly string[] =>
         callsOf(server)
           .flatMap(({ metadata }) => metadata.get('key').map(String))
           .sort();
-      // The healthy replica answers each call, and no call reaches a replica twice. If the healthy replica is slow, a hedge of its
-      // attempt reaches the frozen one.
+      // The healthy replica answers each call, and no call reaches a replica twice. If the healthy replica is slow, the
+      // hedge of a call that it received first reaches the frozen one.
       expect(keysOf(healthy)).toEqual(keys);
       expect(keysOf(frozen)).toEqual(delay === '0s' ? keys : [...new Set(keysOf(frozen))]);
       expect(keysOf(frozen)).not.toEqual([]);
@@ -170,7 +170,7 @@ describe('attempts of one call', () => {
     const [unhealthy] = servers as [ScriptedGrpcServer];
     for (const method of ['UnsafeUnary', 'ClientStream', 'ServerStream', 'Bidi']) unhealthy.script(method, busy);
     for (const method of ['unsafeUnary', 'clientStream', 'serverStream', 'bidi'] as const) {
-      await together(10, () => toList(callOnce(echo, method)));
+      await callTogether(10, () => toList(callOnce(echo, method)));
     }
     expect(unhealthy.calls().filter(({ previousAttempts }) => previousAttempts > 0)).toEqual([]);
   });

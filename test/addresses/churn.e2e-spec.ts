@@ -39,7 +39,7 @@ setFlagsFromString('--expose-gc');
 // The cast is safe because the flag above gives each new context a `gc`.
 const collect = runInNewContext('gc') as () => void;
 
-/** Numbers of objects that were not garbage-collected and of open sockets, and the heap size. */
+/** The number of objects that were not garbage-collected, the number of open sockets, and the heap size. */
 interface Living {
   readonly subchannels: number;
   readonly transports: number;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { VirtualClock } from './virtual-clock.js';
 
 describe('VirtualClock', () => {
-  it('advances the monotonic and epoch time of a virtual clock only in advance()', () => {
+  it('advances the monotonic and epoch time of a virtual clock by the milliseconds passed to advance()', () => {
     const clock = new VirtualClock(1_000_000);
     expect([clock.now(), clock.epoch()]).toEqual([0, 1_000_000]);
     clock.advance(250);

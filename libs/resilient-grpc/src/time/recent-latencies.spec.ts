@@ -53,7 +53,7 @@ describe('RecentLatencies', () => {
     expect(recent.percentile(95)).toBeLessThan(11);
   });
 
-  it('keeps latencies at the minimum weight until as many newer latencies have been recorded', () => {
+  it('keeps old latencies at the minimum total weight until that number of newer latencies has been recorded', () => {
     const recent = latencies(20);
     for (let i = 0; i < 100; i++) recent.record(100, 0);
     recent.record(10, 1_000 * HALF_LIFE_MS);

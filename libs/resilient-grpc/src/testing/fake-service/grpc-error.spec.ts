@@ -41,7 +41,7 @@ describe('grpcError', () => {
     },
   );
 
-  // For these reasons, the client reports how far the running attempt got: 'maybe' until the server has answered.
+  // For these reasons, the client reports how far the running attempt got: at most 'maybe' before the server responds.
   it.each(['inbound-cancelled', 'requests-overflow', 'closed', 'draining'] as const)(
     "defaults reachedServer of a grpcError() with reason %s to 'maybe'",
     (reason) => {
@@ -49,7 +49,7 @@ describe('grpcError', () => {
     },
   );
 
-  // Calls that fail for these reasons have no attempt.
+  // The attempt that is rejected for one of these reasons is never sent.
   it.each(['too-many-waiting', 'concurrency-limit', 'circuit-open'] as const)(
     "defaults reachedServer of a grpcError() with reason %s to 'no'",
     (reason) => {

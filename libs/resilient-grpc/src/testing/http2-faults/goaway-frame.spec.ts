@@ -9,7 +9,7 @@ describe('GOAWAY frame', () => {
     expect(goawayFrame(NO_LAST_STREAM_ID, 0).toString('hex')).toBe('0000080700000000007fffffff00000000');
   });
 
-  it('removes GOAWAY frames from written bytes, except those with an error code', () => {
+  it('removes GOAWAY frames with NO_ERROR from written bytes, and keeps those with another code', () => {
     const error = goawayFrame(1, 2);
     expect(withoutGoaway(Buffer.concat([PING, goawayFrame(3, 0, 'bye'), PING, error]))).toEqual(
       Buffer.concat([PING, PING, error]),

@@ -261,7 +261,7 @@ describe('deadline of a retried call', () => {
     const delayMs = 150;
     server.script('Unary', ({ number }) => {
       if (number === 1) return { status: 'UNAVAILABLE', trailers: { 'grpc-retry-pushback-ms': String(delayMs) } };
-      // Otherwise, the server's own DEADLINE_EXCEEDED may arrive first.
+      // The proxy holds the responses, because the server's own DEADLINE_EXCEEDED might arrive first.
       proxy.holdBytes('to-client');
       return { never: true };
     });
@@ -308,7 +308,7 @@ describe('attempts of a call that is ended early', () => {
 });
 
 describe('call delayed by an interceptor', () => {
-  /** Holds calls until `open()`. */
+  /** Returns an interceptor that holds calls, and `open()`, which starts the held calls. */
   function gate() {
     const starts: (() => void)[] = [];
     const interceptor: Interceptor = (options, next) =>

@@ -4,10 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { EACH_METHOD, callOnce, protoName, scene, settled, turns, upTo } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
-/** Far more messages of this size than the buffers on both sides hold. */
+/** Number of 64 KiB messages, far more than the buffers on both sides hold. */
 const MANY = 200;
 
-/** An infinite source of 64 KiB messages that counts the messages taken. */
+/** Returns an infinite source of 64 KiB messages that counts the messages taken from it. */
 function endless() {
   const source = {
     taken: 0,

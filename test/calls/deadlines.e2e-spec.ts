@@ -235,7 +235,7 @@ describe('deadline of a waiting call', () => {
   );
 });
 
-describe('timeout of a call that is longer than that of its client', () => {
+describe('call timeout that is longer than the timeout of the client', () => {
   it("states in the deadline error that a call's timeout has no effect if it is longer than the client's, and only then", async () => {
     const { echo, server, client } = await scene({ timeoutMs: 100 });
     server.script('Unary', { never: true });

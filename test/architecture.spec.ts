@@ -23,7 +23,7 @@ async function importsOf(baseDir: string, folders: string[]): Promise<ICruiseRes
   return output as ICruiseResult;
 }
 
-/** Returns all modules that `entry` loads at run time, which excludes type-only imports. */
+/** Returns all modules that `entry` loads at run time. Type-only imports are excluded. */
 async function loadedBy(entry: string): Promise<readonly string[]> {
   const { output } = await cruise([entry], {
     baseDir: ROOT,
@@ -35,7 +35,10 @@ async function loadedBy(entry: string): Promise<readonly string[]> {
   return (output as ICruiseResult).modules.map(({ source }) => source);
 }
 
-/** Returns one readable line for each broken rule: `policy-packages: a.ts -> rxjs (policy/ may import only these packages: valibot.)`. */
+/**
+ * Returns one readable line for each import that breaks a rule:
+ * `policy-packages: a.ts -> rxjs (policy/ may import only these packages: valibot.)`.
+ */
 function linesOf({ summary }: ICruiseResult): string[] {
   return summary.violations.map(({ rule, from, to }) => {
     const why = rules.forbidden.find(({ name }) => name === rule.name)?.comment ?? '';
@@ -43,7 +46,7 @@ function linesOf({ summary }: ICruiseResult): string[] {
   });
 }
 
-/** Returns the files below `folder`, as paths from the root. */
+/** Returns the files below `folder`, except in node_modules, dist, and coverage, as paths from the root. */
 function filesOf(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -284,7 +287,7 @@ describe('time and randomness', () => {
 });
 
 describe('private names of grpc-js and Node', () => {
-  /** Private names in the tables that are also public names elsewhere. */
+  /** Names that the tables list as private but that are public elsewhere. */
   const COMMON = [
     'activeCalls',
     'call',
@@ -314,7 +317,10 @@ describe('private names of grpc-js and Node', () => {
     ),
   );
 
-  /** Returns the private names that `text` uses: 'transport.session', `{ _handle }`, `Reflect.get(server, 'createHttp2Server')`. */
+  /**
+   * Returns the private names and module paths that `text` uses, in forms such as `channel.internalChannel`, `{ _handle }`, and
+   * `Reflect.get(server, 'createHttp2Server')`.
+   */
   function privateNamesIn(text: string): string[] {
     const found: string[] = [];
     const note = (name: ts.Node | undefined) => {
@@ -390,7 +396,7 @@ describe('files', () => {
     expect(odd).toEqual([]);
   });
 
-  it('keeps the source files of the library, except specs, at 700 lines or fewer', () => {
+  it('keeps the source files of the library, except specs, under 700 lines', () => {
     const long = filesOf(`${LIBRARY}/src`)
       .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts'))
       .map((file) => ({ file, lines: read(file).split('\n').length }))
@@ -404,7 +410,7 @@ describe('files', () => {
       .filter((file) => /^vitest\..*\.mts$|^vitest\.config\.mts$/.test(file))
       .flatMap((file) =>
         [...read(file).matchAll(/'((?:libs|test|src)\/[^']*\.ts)'/g)].flatMap(([, pattern = '']) =>
-          braces(pattern.replace('{spec,e2e-spec}', '*')),
+          expandBraces(pattern.replace('{spec,e2e-spec}', '*')),
         ),
       )
       .filter((pattern) => !all.some((file) => globExpression(pattern).test(file)));
@@ -430,11 +436,11 @@ describe('files', () => {
 });
 
 /** Expands 'a/{b,c}.ts' into 'a/b.ts' and 'a/c.ts', so that each alternative must match a file. */
-function braces(pattern: string): string[] {
+function expandBraces(pattern: string): string[] {
   const found = /\{([^{}]*)\}/.exec(pattern);
   if (found === null) return [pattern];
   const [all, alternatives = ''] = found;
-  return alternatives.split(',').flatMap((one) => braces(pattern.replace(all, one)));
+  return alternatives.split(',').flatMap((one) => expandBraces(pattern.replace(all, one)));
 }
 
 function globExpression(pattern: string): RegExp {

@@ -40,7 +40,7 @@ const ROWS: Readonly<Record<string, readonly object[]>> = {
   package: [{}],
 };
 
-/** Arguments for the smallest run: the baseline only, with minimal sizes. */
+/** Arguments for the smallest run: only the baseline and, in `unary`, the contenders with call policies. */
 const SMALLEST =
   '--only grpc-js --rounds 1 --seconds 0.01 --in-flight 1,2 --size 65536 --streams 10 --messages 50 --restarts 1 --json';
 
@@ -66,7 +66,7 @@ beforeAll(async () => {
 });
 
 describe('npm run bench', () => {
-  it('prints the results of all benchmarks as exactly one JSON object on one line', () => {
+  it('prints the results of the overall table as exactly one JSON object on one line', () => {
     expect(printed).toMatch(/^\{[^\n]+\}\n$/);
   });
 
@@ -84,7 +84,7 @@ describe('npm run bench', () => {
     expect(overall.command).toBe(`npm run bench -- ${SMALLEST}`);
   });
 
-  it.each(Object.keys(ROWS))('reports numeric figures of every contender and size in the benchmark %s', (name) => {
+  it.each(Object.keys(ROWS))('reports every row of the benchmark %s with numeric figures', (name) => {
     const { results, figures } = overall.benches.find(({ bench }) => bench === name)!;
     const contenders = ['grpc-js', ...(name === 'unary' ? ['resilient-grpc-policies', 'grpc-js-deadline'] : [])];
     const found = results.map(({ contender, inFlight, size, direction, setup }) => ({
@@ -193,7 +193,7 @@ describe('benchmark table of docs/performance.md', () => {
   });
 });
 
-/** Returns the output of the command with 1 as every figure. */
+/** Returns the table that `npm run bench` prints for the arguments `argv`, with 1 as every figure. */
 function tableOf(...argv: string[]): string {
   const overall = parsePlan(argv);
   if (overall.bench !== 'all') throw new Error('expected all benchmarks');

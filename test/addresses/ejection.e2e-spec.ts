@@ -29,7 +29,7 @@ async function startServers(count: number): Promise<readonly ScriptedGrpcServer[
   return servers;
 }
 
-/** Starts a client of `servers` that retries reads, and records its endpoint events. */
+/** Starts a client of `servers` that retries reads, records its endpoint events, and waits until each server has received a call. */
 async function startClient(servers: readonly ScriptedGrpcServer[], settings: Partial<GrpcClientSettings>) {
   const app = await startOrdersApp({
     url: `ipv4:${servers.map(({ url }) => url).join(',')}`,
@@ -196,7 +196,7 @@ describe('ejection of endpoints', () => {
     for (const server of servers) server.reset();
     for (let round = 0; round < 300; round++) await call(app);
     const share = unhealthy!.counts('Get').calls / 300;
-    // The endpoint gets a tenth of its normal share, which is a third of the calls. The bound includes a margin for random variation.
+    // The endpoint gets about a tenth of its normal share of one third. The bound includes a margin for random variation.
     expect(share).toBeGreaterThan(0);
     expect(share).toBeLessThan(0.12);
     const lines = aboveDebug(app).filter((line) => line.includes(`endpoint ${unhealthy!.url}`));
@@ -328,7 +328,7 @@ describe('ejection of endpoints', () => {
     expect(ejected()).toEqual([]);
   });
 
-  it('counts a lost connection as one failure of its endpoint, regardless of the number of its calls', async () => {
+  it('counts a lost connection as one failure of its endpoint, regardless of the number of calls on the connection', async () => {
     const servers = await startServers(3);
     const { app, ejected } = await startClient(servers, { ejectUnhealthy: true });
     servers[0]!.script('Get', { never: true });

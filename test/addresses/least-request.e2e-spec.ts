@@ -69,7 +69,7 @@ describe('least_request', () => {
     const servers = [await startServer(), await startServer()];
     const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
     const client = await startClient({ url, loadBalancing: 'least_request', connection: 'warm' });
-    // Without unary calls, the policy has no latency. On a busy machine, one measured latency may be a multiple of the other.
+    // Without unary calls, the policy has measured no latency. On a busy machine, the latencies of the servers may differ by a multiple.
     await waitFor(() => readyOf(client) === 2);
     for (const server of servers) server.script('ServerStream', { messages: [{ number: 1 }], never: true });
     const echo = client.getService<EchoService>('Echo');
@@ -124,11 +124,11 @@ describe('least_request', () => {
 });
 
 describe.each(['least_request', 'round_robin'] as const)('%s', (loadBalancing) => {
-  it(`retries on another endpoint under ${loadBalancing} even if the tried endpoint has meanwhile connected to another of its addresses`, async () => {
+  it(`retries on another endpoint under ${loadBalancing} even if the client has meanwhile connected to another address of the tried endpoint`, async () => {
     const [first, second, other] = [await startServer(), await startServer(), await startServer()];
     const source = new AddressSource();
     source.resolve([[first.url, second.url], other.url]);
-    // During the backoff, the endpoint connects again.
+    // During the backoff, the client connects to the second address of the endpoint.
     const retryPolicy = {
       maxAttempts: 2,
       initialBackoff: '1.5s',

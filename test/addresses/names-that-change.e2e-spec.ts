@@ -155,7 +155,7 @@ describe('name with another address', () => {
         ]),
       );
       expect(values.slice(9)).toEqual(Array.from({ length: 3 }, () => expect.objectContaining({ count: 1 })));
-      // The connections of both removed servers close after their last call.
+      // The connections of the other two removed servers close after their last calls.
       await waitFor(() => closed(events) === 3, HANG);
       expect(probe.failed).toEqual([]);
       expect(ended(events)).toEqual([]);

@@ -8,7 +8,10 @@ import { IN_NAMESPACES, skipWithout } from '../support/programs.js';
 
 const CLIENT = join(import.meta.dirname, 'system-resolver-client.ts');
 const LOADER = join(import.meta.dirname, '../support/typescript.mjs');
-/** Brings the loopback interface up first, because it is down in a new network namespace. */
+/**
+ * Shell script that brings up the loopback interface, which is down in a new network namespace, mounts `$0` as
+ * /etc/resolv.conf, and runs its arguments as a command.
+ */
 const SCRIPT = 'ip link set lo up && mount --bind "$0" /etc/resolv.conf && exec "$@"';
 
 it("connects to the addresses in changing DNS records through the system's resolver", async ({ skip }) => {

@@ -4,7 +4,7 @@ import { firstValueFrom } from 'rxjs';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { EACH_METHOD, callOnce, failureOf, scene, toList, type ClientSettings } from './support.js';
 
-/** Starts a client that is connected and has no calls. */
+/** Starts an echo server and a client that is connected to it and has no calls. */
 async function idleScene(settings: ClientSettings = {}, options: Parameters<typeof scene>[1] = {}) {
   const parts = await scene(settings, options);
   await parts.client.waitForReady();
@@ -64,7 +64,7 @@ describe('metadata reused for several calls', () => {
     ['if calls wait for a connection', scene],
     ['after an idle period', idleScene],
   ])(
-    'sends each call with its own metadata %s, although the caller changes the object for the next call',
+    'sends each call with its own metadata %s, although the caller changes the same Metadata object for the next call',
     async (_when, begin) => {
       const { echo, server } = await begin({ connection: 'on-demand' }, {});
       const metadata = new Metadata();

@@ -463,10 +463,11 @@ describe('calls on a connection and on grpc-js’s channel', () => {
         const steps = script(new Dice(seed));
         const { server, clients, direct, channel } = pairs[seed % pairs.length]!;
         const [onConnection, onChannel] = [new Set<string>(), new Set<string>()];
-        // The outcome of a script can depend on timing, so both clients repeat the script until an outcome of one equals one of the other.
+        // The outcome of a script can depend on timing, so both clients run the script up to 8 times, until an outcome of one client
+        // equals an outcome of the other.
         for (let turn = 0; turn < 8 && !agree(onConnection, onChannel); turn++) {
           const id = `${seed}-${turn}`;
-          // Servers that disconnect repeatedly cause an outage.
+          // Repeated disconnects by the server cause an outage.
           await waitFor(() => clients.every(({ connectivity }) => connectivity.state === 'READY'), {
             timeoutMs: 30_000,
           });

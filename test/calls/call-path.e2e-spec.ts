@@ -124,7 +124,7 @@ describe('path of calls', () => {
     let received = 0;
     for await (const _ of responses) {
       received += 1;
-      // The client has received the trailers. It reports them only after the second message is read.
+      // During the pause, the client receives the trailers. It reports them only after the second message is read.
       if (received === 1) await quietTime();
     }
     expect(received).toBe(2);

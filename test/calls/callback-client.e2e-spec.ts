@@ -53,7 +53,7 @@ function send<T extends Requests>(call: T): T {
   return call;
 }
 
-/** One call of each kind, which resolves to the numbers in its response. */
+/** Functions that make one call of each kind and resolve to the numbers in the responses. */
 const KINDS: Readonly<Record<string, (client: Callbacks) => Promise<unknown>>> = {
   unary: async (client) => (await answer((done) => client.unsafeUnary({ number: 7 }, done)))?.number,
   'client-streaming': async (client) => (await answer((done) => send(client.clientStream(done))))?.number,
@@ -160,7 +160,7 @@ describe('callback client of getClientByServiceName()', () => {
         call.cancel();
       });
     });
-    // If the client reads the GOAWAY first, the call is cancelled on its second connection.
+    // If the client reads the GOAWAY before `cancel()`, the resent call is cancelled on the second connection.
     expect(await failure).toMatchObject({ code: status.CANCELLED });
     await waitFor(() => server.counts().open === 0);
     await answer((done) => client.unary({}, done));

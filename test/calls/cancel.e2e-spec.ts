@@ -140,16 +140,19 @@ describe('abort signal', () => {
     return { parts, error: await failure };
   };
 
-  it.each(EACH_METHOD)('cancels a %s call when its signal aborts, and sets the reason as the cause', async (method) => {
-    const controller = new AbortController();
-    const reason = new Error('the user disconnected');
-    const { parts, error } = await run(method, { signal: controller.signal }, () => controller.abort(reason));
-    expect(error).toMatchObject({ code: 1, reason: 'cancelled', notRetriedBecause: 'cancelled' });
-    expect(error.cause).toBe(reason);
-    expect(error.reachedServer).not.toBe('no');
-    await waitFor(() => parts.server.counts().cancelled === 1);
-    expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
-  });
+  it.each(EACH_METHOD)(
+    'cancels a %s call when its signal aborts, and sets the abort reason as the cause of the error',
+    async (method) => {
+      const controller = new AbortController();
+      const reason = new Error('the user disconnected');
+      const { parts, error } = await run(method, { signal: controller.signal }, () => controller.abort(reason));
+      expect(error).toMatchObject({ code: 1, reason: 'cancelled', notRetriedBecause: 'cancelled' });
+      expect(error.cause).toBe(reason);
+      expect(error.reachedServer).not.toBe('no');
+      await waitFor(() => parts.server.counts().cancelled === 1);
+      expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+    },
+  );
 
   it('does not send a call whose signal is already aborted', async () => {
     const { echo, server } = await connectedScene();

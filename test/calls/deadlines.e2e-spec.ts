@@ -235,7 +235,7 @@ describe('deadline of a waiting call', () => {
   );
 });
 
-describe('timeout of a call that is longer than that of its client', () => {
+describe('call timeout that is longer than the timeout of the client', () => {
   it("states in the deadline error that a call's timeout has no effect if it is longer than the client's, and only then", async () => {
     const { echo, server, client } = await scene({ timeoutMs: 100 });
     server.script('Unary', { never: true });
@@ -261,7 +261,7 @@ describe('deadline of a retried call', () => {
     const delayMs = 150;
     server.script('Unary', ({ number }) => {
       if (number === 1) return { status: 'UNAVAILABLE', trailers: { 'grpc-retry-pushback-ms': String(delayMs) } };
-      // Otherwise, the server's own DEADLINE_EXCEEDED may arrive first.
+      // The proxy holds the responses, because the server's own DEADLINE_EXCEEDED might arrive first.
       proxy.holdBytes('to-client');
       return { never: true };
     });
@@ -308,7 +308,7 @@ describe('attempts of a call that is ended early', () => {
 });
 
 describe('call delayed by an interceptor', () => {
-  /** Holds calls until `open()`. */
+  /** Returns an interceptor that holds calls, and `open()`, which starts the held calls. */
   function gate() {
     const starts: (() => void)[] = [];
     const interceptor: Interceptor = (options, next) =>

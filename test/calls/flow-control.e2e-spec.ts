@@ -4,10 +4,10 @@ import { describe, expect, it } from 'vitest';
 import { EACH_METHOD, callOnce, protoName, scene, settled, turns, upTo } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
-/** Far more messages of this size than the buffers on both sides hold. */
-const MANY = 200;
+/** Number of 64 KiB messages, far more than the buffers on both sides hold. */
+const MANY_MESSAGES = 200;
 
-/** An infinite source of 64 KiB messages that counts the messages taken. */
+/** Returns an infinite source of 64 KiB messages that counts the messages taken from it. */
 function endless() {
   const source = {
     taken: 0,
@@ -39,11 +39,11 @@ describe('slow reader', () => {
     const reader = echo.serverStream({})[Symbol.asyncIterator]();
     expect((await reader.next()).value).toMatchObject({ number: 1 });
     const stalledAt = await settled(() => source.taken);
-    expect(stalledAt).toBeLessThan(MANY);
-    for (let number = 2; number <= 2 * MANY; number++) {
+    expect(stalledAt).toBeLessThan(MANY_MESSAGES);
+    for (let number = 2; number <= 2 * MANY_MESSAGES; number++) {
       expect((await reader.next()).value).toMatchObject({ number });
     }
-    expect(await settled(() => source.taken)).toBeLessThan(3 * MANY);
+    expect(await settled(() => source.taken)).toBeLessThan(3 * MANY_MESSAGES);
     await reader.return?.();
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
   });
@@ -54,9 +54,9 @@ describe('slow reader', () => {
     const reader = echo.bidi(source)[Symbol.asyncIterator]();
     await reader.next();
     const stalledAt = await settled(() => source.taken);
-    expect(stalledAt).toBeLessThan(MANY);
-    for (let i = 0; i < MANY; i++) await reader.next();
-    expect(source.taken).toBeGreaterThan(MANY);
+    expect(stalledAt).toBeLessThan(MANY_MESSAGES);
+    for (let i = 0; i < MANY_MESSAGES; i++) await reader.next();
+    expect(source.taken).toBeGreaterThan(MANY_MESSAGES);
     await reader.return?.();
     expect(source.ended).toBe(true);
   });
@@ -74,7 +74,7 @@ describe('server that does not read', () => {
       const source = endless();
       const subscription = echo[method](source).subscribe();
       await waitFor(() => source.taken > 0);
-      expect(await settled(() => source.taken)).toBeLessThan(MANY);
+      expect(await settled(() => source.taken)).toBeLessThan(MANY_MESSAGES);
       subscription.unsubscribe();
       expect(source.ended).toBe(true);
     },

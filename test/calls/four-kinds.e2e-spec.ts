@@ -177,10 +177,10 @@ describe('single response', () => {
   });
 
   it.each([
-    ['without its path', 'Method not found!', 'Method not found! (/testing.v1.Echo/Unary)'],
-    ['with its path', 'no method /testing.v1.Echo/Unary', 'no method /testing.v1.Echo/Unary'],
+    ['without the path', 'Method not found!', 'Method not found! (/testing.v1.Echo/Unary)'],
+    ['with the path', 'no method /testing.v1.Echo/Unary', 'no method /testing.v1.Echo/Unary'],
   ])(
-    'names the path of an unimplemented method once if the server sends the status %s',
+    'names the path of an unimplemented method once if the server sends status details %s',
     async (_how, details, message) => {
       const { echo, server } = await scene();
       server.script('Unary', { status: 'UNIMPLEMENTED', details });

@@ -96,7 +96,7 @@ describe("grpc-js's interceptors", () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  /** Responds synchronously without calling the server, as a cache does. */
+  /** Returns an interceptor that responds synchronously without calling the server, as a cache does. */
   const answering =
     (code: number): Interceptor =>
     (options, next) =>
@@ -318,7 +318,7 @@ describe('host option', () => {
 });
 
 describe('parent option', () => {
-  /** Starts a gateway between a raw client and the scripted server. Its handler calls upstream with `parent`. */
+  /** Starts a gateway between a raw client and the scripted server. The gateway's handler passes its inbound call as `parent` upstream. */
   async function chain(options: GrpcCallOptions = {}) {
     const upstream = await scene();
     upstream.server.script('UnsafeUnary', { never: true });

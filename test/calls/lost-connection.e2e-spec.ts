@@ -268,7 +268,7 @@ describe('call queued by MAX_CONCURRENT_STREAMS', () => {
     'a GOAWAY with an error arrives': (session) => session.goaway(constants.NGHTTP2_INTERNAL_ERROR, 2 ** 31 - 1),
   };
 
-  /** Accepts one call at a time per connection, never answers the first call, and records the calls in arrival order. */
+  /** Starts a server that accepts one call at a time per connection, never answers the first call, and records the calls as they arrive. */
   async function startOneAtATime() {
     const arrived: string[] = [];
     const server = await startHttp2Server(
@@ -393,7 +393,7 @@ describe('GOAWAY', () => {
     };
 
     it.each(EACH_METHOD)(
-      `resends a %s call whose stream ID is above the last one of a GOAWAY with ${code}`,
+      `resends a %s call whose stream ID is above the last stream ID of a GOAWAY with ${code}`,
       async (method) => {
         const server = await startServer();
         const { proxy, echo } = await behindProxy(server);

@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { ECHO_PROTO } from '../testing/echo-client.js';
 import { EACH_METHOD, callOnce, failureOf, protoName, scene, turns } from './support.js';
 
-/** Credentials that always fail, and the number of times they were requested. */
+/** Creates credentials that always fail, and counts how often they are requested. */
 function failingCredentials(how: 'synchronously' | 'asynchronously', code?: number) {
   const requested = { times: 0 };
   const failure = Object.assign(new Error('no token available'), code === undefined ? {} : { code });

@@ -72,7 +72,7 @@ export function failToRetry(stream: ServerHttp2Stream, pushbackMs?: number): voi
   fail(stream, 14, pushbackMs === undefined ? {} : { 'grpc-retry-pushback-ms': String(pushbackMs) });
 }
 
-/** Value of `grpc-timeout` in milliseconds; NaN if the call has no deadline or uses another unit. */
+/** Returns the value of `grpc-timeout` in milliseconds; NaN if the call has no deadline or uses another unit. */
 export function timeoutOf({ 'grpc-timeout': timeout }: IncomingHttpHeaders): number {
   // The client writes the timeout in milliseconds if the number has at most 8 digits.
   return Number(/^(\d+)m$/.exec(String(timeout))?.[1] ?? NaN);

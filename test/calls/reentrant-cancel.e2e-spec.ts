@@ -5,7 +5,7 @@ import { waitFor } from 'nestjs-resilient-grpc/testing';
 import { failureOf, scene, turns } from './support.js';
 
 describe('reentrant cancellation', () => {
-  it.each(['onCall', 'onAttempt'] as const)('does not send a call that its %s hook cancels', async (hook) => {
+  it.each(['onCall', 'onAttempt'] as const)('does not send a call that an %s hook cancels', async (hook) => {
     const abort = new AbortController();
     const interceptor: GrpcClientInterceptor = {
       [hook]: () => {

@@ -13,7 +13,7 @@ function oldSpace(): number {
   return getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space')!.space_used_size;
 }
 
-it('releases the memory of the closures of a caller without a major garbage collection', async () => {
+it("releases the memory of a caller's closures without a major garbage collection", async () => {
   setFlagsFromString('--expose-gc');
   // The cast is safe because the flag above adds `gc` to each new context.
   const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void;

@@ -108,7 +108,8 @@ export async function startClient(settings: ClientSettings & { readonly url: str
 /** Returns the error with which `call` fails. */
 export async function failureOf(call: Observable<unknown> | Promise<unknown>): Promise<GrpcCallError> {
   const error = await rejection(call);
-  if (!(error instanceof GrpcCallError)) throw new Error(`not a GrpcCallError: ${String(error)}`, { cause: error });
+  if (!(error instanceof GrpcCallError))
+    throw new Error(`expected a GrpcCallError, got ${String(error)}`, { cause: error });
   return error;
 }
 
@@ -128,7 +129,7 @@ export async function toList<T>(source: AsyncIterable<T>): Promise<T[]> {
   return list;
 }
 
-/** Messages numbered from 1 to `count`. */
+/** Returns messages numbered from 1 to `count`. */
 export function upTo(count: number): Pick<Echo, 'number'>[] {
   return Array.from({ length: count }, (_, index) => ({ number: index + 1 }));
 }
@@ -137,9 +138,9 @@ export function upTo(count: number): Pick<Echo, 'number'>[] {
 const SETTLED_ROUND_TRIPS = 40;
 
 /**
- * Resolves to the value of `read` after it has stayed unchanged over 40 round trips of a TCP connection of this process. In these tests,
- * the client, the proxy, and the server share this process, so they handle all bytes that arrived before a round trip. A busy machine also
- * delays the round trips, so its delays are not mistaken for a stall.
+ * Resolves to the value of `read` after it has stayed unchanged over 40 round trips on a TCP connection within this process. In these
+ * tests, the client, the proxy, and the server share this process, so by the end of a round trip they have handled all bytes that arrived
+ * before it. A busy machine also delays the round trips, so its delays are not mistaken for a stall.
  */
 export async function settled(read: () => number): Promise<number> {
   const echo = createServer((socket) => socket.pipe(socket));
@@ -186,7 +187,7 @@ export async function quietTime(ms = 150): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** The name in the server's scripts: 'Unary' for 'unary'. */
+/** Returns the name of `method` in the server's scripts: 'Unary' for 'unary'. */
 export function protoName(method: MethodName): string {
   return method.charAt(0).toUpperCase() + method.slice(1);
 }

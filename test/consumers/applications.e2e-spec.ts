@@ -141,7 +141,7 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
         const { programs, missing } = await nodes;
         const program = programs.get(version);
         if (program === undefined) {
-          console.log(`Skipped Node ${version}, which could not be downloaded: ${missing.get(version)}`);
+          console.log(`Skipped Node ${version}: ${missing.get(version)}`);
           return;
         }
         const name = build === 'esm' ? 'hybrid' : 'internal-library';

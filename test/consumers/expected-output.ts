@@ -59,7 +59,10 @@ export type Name = keyof typeof APPLICATIONS;
 /** Applications that also run on the less common combinations of Nest version and module system: 12 with CommonJS, 11 with ESM. */
 const ANYWHERE: readonly Name[] = ['standalone', 'fastify', 'internal-library'];
 
-/** Returns the names of the applications to run: only `ANYWHERE` for the less common combinations of Nest version and module system. */
+/**
+ * Returns the names of the applications to run: only `ANYWHERE` for the less common combinations of Nest version and module system, and
+ * all except 'ts-proto' for Nest 12 with ESM.
+ */
 export function namesFor(nest: Nest, build: 'esm' | 'cjs'): readonly Name[] {
   if ((nest === 12) !== (build === 'esm')) return ANYWHERE;
   // The cast is safe because the object literal above has no other keys.

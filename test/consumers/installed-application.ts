@@ -15,8 +15,8 @@ export interface Dependencies {
 
 /**
  * Installs `packed` with npm in the application in `folder` as a user would: npm unpacks the tarball and checks the peers. All other
- * dependencies, including those of the library, are links to the workspace, so that nothing is downloaded. Undeclared packages are
- * not available.
+ * dependencies, including those of the library, are links to the workspace or to folders of the application, so that nothing is
+ * downloaded. Undeclared packages are not available.
  */
 export function install(packed: PackedLibrary, folder: string, { nest, packages, own = {} }: Dependencies): void {
   const library = JSON.parse(readFileSync(join(packed.folder, 'package.json'), 'utf8')) as {
@@ -33,7 +33,7 @@ export function install(packed: PackedLibrary, folder: string, { nest, packages,
   run('npm', ['install', '--offline', '--no-audit', '--no-fund', '--ignore-scripts', '--strict-peer-deps'], folder);
 }
 
-/** Path of a package in the workspace for an application on this version of Nest. */
+/** Returns the path of a package in the workspace for an application on this version of Nest. */
 function pathOf(name: string, nest: Nest): string {
   const forNest11 = join(ROOT, 'test/nest-11/node_modules', name);
   return nest === 11 && existsSync(forNest11) ? forNest11 : join(ROOT, 'node_modules', name);

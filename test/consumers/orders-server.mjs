@@ -1,4 +1,4 @@
-// A plain grpc-js server of orders.v1.Orders in a separate process, which the applications call:
+// A plain grpc-js server of orders.v1.Orders that the applications call. It runs in a separate process:
 //   node orders-server.mjs --port 0
 // It implements methods of every kind. Each response reflects its request.
 import { fileURLToPath } from 'node:url';

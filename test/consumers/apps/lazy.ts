@@ -6,7 +6,7 @@ import { GrpcClients, InjectGrpcService, ResilientGrpcModule, type Resilient } f
 import { firstValueFrom } from 'rxjs';
 import type { Order, OrdersClient } from '../../../src/gen/orders.pb.js';
 
-// Nest calls no shutdown hooks of lazily loaded modules, so the root module imports `forRoot()`, whose hooks close their clients.
+// Nest calls no shutdown hooks of lazily loaded modules, so the root module imports `forRoot()`, whose hooks close the clients.
 @Module({ imports: [ResilientGrpcModule.forRoot()] })
 class AppModule {}
 

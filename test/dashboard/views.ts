@@ -215,7 +215,7 @@ export async function startViews(): Promise<Views> {
     close: async () => {
       for (const one of calls) one.unsubscribe();
       for (const release of held.splice(0)) release();
-      // Closes the applications first, because each server waits for its open calls.
+      // Closes clients before servers, because the server in `several` waits for its open calls.
       for (const close of closing.reverse()) await close();
     },
   };

@@ -16,7 +16,7 @@ const SHOWN: readonly (readonly [SituationName, page: string])[] = [
   ['the server sends too_many_pings', 'too-many-pings'],
 ];
 
-/** Masks text that differs between runs: addresses, times, attempt counts, and call stages, which are listed only from 1 ms. */
+/** Masks text that differs between runs: addresses, times, attempt counts, and call stages (listed only if they take at least 1 ms). */
 function withoutNumbers(text: string): string {
   return text
     .replace(/(name resolution|metadata filters|time to current attempt start|LB pick): [\d.]+s,/g, '')

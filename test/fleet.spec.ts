@@ -11,7 +11,7 @@ function jsonOf(...options: readonly string[]): string {
   });
 }
 
-/** Timeout of a simulation, which is CPU-bound. It allows for a busy machine. */
+/** Test timeout that allows for a busy machine, because simulations are CPU-bound. */
 const SLOW = { timeout: 300_000 };
 
 it('keeps a simulated fleet within its bounds in a total outage, with the same figures for the same seed', SLOW, () => {
@@ -54,7 +54,7 @@ const FLEETS = [
 ];
 
 it.each(FLEETS)(
-  'does not overload a recovered server with $clients simulated clients at $callsPerSecond calls/s each',
+  'sends a recovered server at most 1.6 times the usual load with $clients simulated clients at $callsPerSecond calls/s each',
   SLOW,
   (fleet) => {
     const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;
@@ -126,7 +126,7 @@ const REVEALING = [
   { world: { clients: 10, callsPerSecond: 50, patienceMs: 10_000 }, faults: MANY_FAULTS, seconds: 65 },
 ];
 
-/** Returns a fault of a scenario, moved to the given start and length in seconds. */
+/** Returns a fault of a scenario, with the given start and length in seconds. */
 function fault(scenario: string, index: number, from: number, length: number) {
   return { ...SCENARIOS[scenario]!.faults(60)[index]!, from: from * 1_000, to: (from + length) * 1_000 };
 }

@@ -25,7 +25,7 @@ import type { OrdersClient } from '../../src/gen/orders.pb.js';
 
 export const ORDERS_PROTO = join(import.meta.dirname, '../../protos/orders.proto');
 
-/** Dependency of the guards in these tests, provided by a separate module. */
+/** Dependency of `KeyGuard`, provided by a separate module. */
 @Injectable()
 class Keys {
   readonly right = 'sesame';
@@ -75,7 +75,7 @@ export interface DashboardApp {
   close(): Promise<void>;
 }
 
-/** A module whose hook runs last, because Nest calls the hooks of the root module first and those of the deepest import last. */
+/** A module whose shutdown hook runs last: Nest calls the shutdown hooks of the root module first and those of the deepest import last. */
 function lastToClose(hook: () => Promise<void>): DynamicModule {
   class Deep {}
   const provider = { provide: 'last to close', useValue: { beforeApplicationShutdown: hook } };
@@ -110,7 +110,7 @@ export async function startDashboardApp({
     controllers: [...controllers],
   })
   class AppModule {}
-  // The application does not force-close connections, so the dashboard must close its connections.
+  // The application does not force-close connections, so the dashboard must close its own.
   const options = { logger: false, forceCloseConnections: false } as const;
   const app = await (adapter === undefined
     ? NestFactory.create(AppModule, options)

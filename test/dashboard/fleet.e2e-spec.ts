@@ -10,7 +10,7 @@ const UNREACHABLE = '127.0.0.1:1';
 const IN_TIME = { timeoutMs: 60_000 };
 const KEY = { 'x-key': 'sesame' };
 
-/** Starts an application with a dashboard in its own process, with `waiting` calls that wait for a connection. */
+/** Starts an application in a separate process. Its client makes `waiting` calls, which wait for a connection. */
 async function startProcess(waiting: number): Promise<ChildServer> {
   const server = await ChildServer.start({
     script: new URL('./dashboard-process.mjs', import.meta.url),
@@ -137,13 +137,13 @@ describe('dashboard of several processes', { timeout: 120_000 }, () => {
     urls = [...before, ...urls];
     await waitFor(() => wholesOfOne() > wholesBefore, IN_TIME);
     await waitFor(() => all.last('processes').keys.length === 3, IN_TIME);
-    // If the list fails, the dashboard keeps the previous one.
+    // If the processes cannot be listed, the dashboard keeps the previous list.
     urls = undefined as never;
     await waitFor(() => all.last('processes').problem !== undefined, IN_TIME);
     expect(all.last('processes').keys).toHaveLength(3);
   });
 
-  it('sends requests to other processes only while a dashboard page is open, and ends them when the page or the application closes', async () => {
+  it('sends requests to other processes only while a dashboard page is open, and ends the requests when the page or the application closes', async () => {
     const process = await startRecorder((_request, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write('event: whole\ndata: {}\n\n');

@@ -229,7 +229,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   );
 
   it('shows error and method details of the dashboard on a phone without horizontal scrolling', async (test) => {
-    const details = 'an error message of an upstream server, whose final word a phone would clip without a line break';
+    const details = 'an error message of an upstream server; without a line break, a phone would clip the final word';
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
       scripts: { Get: { status: 'INTERNAL', details } },
@@ -339,7 +339,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     },
   );
 
-  it('shows the process that responds on the dashboard, and reloads the page at most once per release of the process', async (test) => {
+  it('shows on the dashboard which process responds, and reloads the page at most once per release of the process', async (test) => {
     const { url } = await start(test, { clients: clientsOf('orders', 'audit') });
     const { page, problems } = await open(test, `${url}/grpc`);
     let loads = 0;
@@ -364,7 +364,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     await page.reload();
     await page.getByText('here, process 7').waitFor();
     await waitFor(() => loads > 10, IN_TIME);
-    // The test reloads the page once, and the page reloads once per release.
+    // The test reloads the page once, and the page reloads itself at most once per release.
     expect(navigations).toBeLessThanOrEqual(3);
     expect(navigations).toBeGreaterThan(1);
     await page.unroute('**/grpc/events');
@@ -511,7 +511,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
   });
 
   it.concurrent(
-    'shows the reason on the dashboard if there is no data: no clients, no calls, no permission, or no response',
+    'shows the reason on the dashboard if there is no data: no clients, no calls, no updates, or no permission',
     { tags: ['timed'] },
     async (test) => {
       let isAdmitting = true;

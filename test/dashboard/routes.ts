@@ -239,7 +239,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     events.close();
   });
 
-  it('keeps sending dashboard events despite an interceptor with a timeout that also sets a response header late', async () => {
+  it('keeps sending dashboard events despite an interceptor that has a timeout and sets a response header late', async () => {
     const late: NestInterceptor = {
       intercept: (context: ExecutionContext, next) => {
         const response = context.switchToHttp().getResponse<{ header(name: string, value: string): unknown }>();

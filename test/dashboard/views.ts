@@ -66,7 +66,7 @@ export async function startViews(): Promise<Views> {
         url: `ipv4:${replicas.map(({ url }) => url).join(',')}`,
         loadBalancing: 'round_robin',
         ejectUnhealthy: { baseEjectionTimeMs: 300_000 },
-        // On a busy machine, the last view is checked after more than 200 s, which is the default.
+        // The default is 200 s. On a busy machine, the last view is checked later than that.
         connectionIdleTimeoutMs: 600_000,
       },
       { name: 'payments', url: UNREACHABLE, outageGraceMs: 300 },
@@ -215,7 +215,7 @@ export async function startViews(): Promise<Views> {
     close: async () => {
       for (const one of calls) one.unsubscribe();
       for (const release of held.splice(0)) release();
-      // Closes the applications first, because the servers wait for their calls.
+      // Closes clients before servers, because the server in `several` waits for its open calls.
       for (const close of closing.reverse()) await close();
     },
   };

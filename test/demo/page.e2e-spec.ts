@@ -111,7 +111,7 @@ describe('demo page', { timeout: 120_000 }, () => {
     expect((await fetch(`${url}/faults/earthquake`, { method: 'POST' })).status).toBe(404);
   });
 
-  /** Reads live states until `isReached` accepts one, and returns this state. Load runs only while the states are read. */
+  /** Reads live states until `isReached` accepts one, and returns this state. Load stops 5 s after the last reader disconnects. */
   const liveUntil = async (isReached: (state: any) => boolean): Promise<any> => {
     const reader = (await fetch(`${url}/live`)).body!.pipeThrough(new TextDecoderStream()).getReader();
     let text = '';
@@ -284,7 +284,7 @@ describe('demo page', { timeout: 120_000 }, () => {
         // Failed calls stay counted as failed.
         const figures = page.locator('.column[data-name=plain] [data-figure=failed]');
         expect(Number((await figures.textContent())!.replace(',', ''))).toBeGreaterThan(0);
-        // The load continues only while the page stays open, so the link opens a new tab.
+        // The load stops 5 s after the page is closed, so the link opens a new tab.
         expect(await page.getByRole('link', { name: 'Dashboard only' }).getAttribute('target')).toBe('_blank');
         expect(problems).toEqual([]);
       } finally {

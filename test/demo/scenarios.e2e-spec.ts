@@ -153,7 +153,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
   );
 
   it(
-    'ejects unhealthy replicas, and sends no retry to a replica that the call has already tried',
+    'ejects unhealthy replicas in the demo, and sends no retry to a replica that the call has already tried',
     { tags: ['timed'] },
     async ({ task }) => {
       const seconds = 20;
@@ -168,8 +168,8 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
         });
         expect(figures.calls).toBeGreaterThan(seconds * 0.95 * CALLS_PER_SECOND);
       }
-      // The figures show that replicas were unhealthy, and that grpc-js ejected one but sent retries to replicas that the call had already
-      // tried.
+      // The figures show that replicas were unhealthy, and that grpc-js ejected at least one but sent retries to replicas that the call had
+      // already tried.
       expect(plain).toMatchObject({ triedAgain: 0, ejections: 0 });
       expect(plain.failed).toBeGreaterThan(0);
       expect(tuned.ejections).toBeGreaterThan(0);
@@ -185,7 +185,7 @@ describe('terminal demo, timed scenarios', DEMO_LIMIT, () => {
     },
   );
 
-  it('serves more calls in time than Nest’s servers at three times the capacity, and refuses some calls, which Nest’s servers never do', async () => {
+  it('serves more calls of the demo in time than Nest’s servers at three times the capacity, and refuses some calls, which Nest’s servers never do', async () => {
     const { plain, tuned, resilient } = await figuresOf<OverloadFigures>('overload-server', 4);
     for (const figures of [plain, tuned, resilient]) {
       expect(figures).toEqual({

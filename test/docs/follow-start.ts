@@ -47,7 +47,7 @@ export async function followStart(application: string): Promise<Seen> {
     return JSON.parse((await response.setEncoding('utf8').toArray()).join('')) as unknown;
   };
   try {
-    // Starts the second service, which replaces the first, in advance. A slow machine could not start it while the call waits (5 s).
+    // Starts the replacement of the service in advance, because a slow machine might not start it within the 5 s that the call waits.
     const [service, next, gateway] = [
       await start('orders-service', orders),
       await start('orders-service', others),

@@ -16,7 +16,7 @@ const SHOWN: readonly (readonly [SituationName, page: string])[] = [
   ['the server sends too_many_pings', 'too-many-pings'],
 ];
 
-/** Masks text that differs between runs: addresses, times, attempt counts, and call stages, which are listed only if they take 1 ms or more. */
+/** Masks text that differs between runs: addresses, times, attempt counts, and call stages (listed only if they take at least 1 ms). */
 function withoutNumbers(text: string): string {
   return text
     .replace(/(name resolution|metadata filters|time to current attempt start|LB pick): [\d.]+s,/g, '')
@@ -38,7 +38,7 @@ describe.concurrent('failure messages in docs/problems', { timeout: 120_000 }, (
     },
   );
 
-  it('reports the same message as the plain client for a stream reset that is not a lost connection', async () => {
+  it('reports the same message as the plain client for a stream reset that does not indicate a lost connection', async () => {
     const [protocol, refused] = [await failuresOf('RST_STREAM 1'), await failuresOf('RST_STREAM 7')];
     expect(protocol).toEqual({ plain: '13 INTERNAL: Received RST_STREAM with code 1', ours: protocol.plain });
     expect(refused).toEqual({ plain: '14 UNAVAILABLE: Stream refused by server', ours: refused.plain });

@@ -214,7 +214,7 @@ describe('--idle', () => {
   });
 });
 
-/** Starts a proxy that resets a connection when it is used after `idleMs` without a byte. Returns its address. */
+/** Starts a proxy that resets a connection if the client sends bytes after a pause of more than `idleMs`. Returns its own address. */
 async function forgetfulProxy(port: number, idleMs: number): Promise<string> {
   const sockets = new Set<Socket>();
   const keep = (socket: Socket) => sockets.add(socket.on('error', () => undefined));

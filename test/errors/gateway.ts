@@ -29,7 +29,7 @@ import type { OrdersClient } from '../nest/orders-client.js';
 import { ORDERS_PROTO } from '../nest/places.js';
 import { CapturedLog } from '../support/captured-log.js';
 
-/** Length of a response body, in characters, that takes several event-loop turns to send. */
+/** Length, in characters, of a response body that takes several event-loop turns to send. */
 export const BODY_LENGTH = 8 * 1_024 * 1_024;
 
 @Controller()

@@ -216,7 +216,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       );
     });
 
-    it('logs the number of suppressed lines about server faults on shutdown', async () => {
+    it('logs on shutdown how many lines about server faults were suppressed', async () => {
       const other = await startGateway({ upstream: server.url, ...(adapter && { adapter }) });
       server.script('Create', { status: 'INTERNAL', details: SECRET });
       for (let i = 0; i < 3; i++) await other.get('promise/7');

@@ -14,7 +14,7 @@ export interface FuzzTarget {
 
 /** An invariant that a sequence broke. */
 export interface Finding {
-  /** The seed that broke the invariant, or the seeds of all lanes if the lane is unknown. */
+  /** The seed that broke the invariant, or the seeds of all lanes if the lane is unknown. Empty for resources that stayed open. */
   readonly seeds: readonly number[];
   readonly what: string;
 }
@@ -62,13 +62,13 @@ export class CountedLog implements LoggerService {
 }
 
 const WARM_UP = 0.2;
-const HANGS = 'the sequence does not end';
+const HANG_FINDING = 'the sequence does not end';
 /** Longer than the deadline of every call. */
 const HANG_MS = 90_000;
 
 async function hanging(): Promise<string> {
   await wait(HANG_MS, undefined, { ref: false });
-  return HANGS;
+  return HANG_FINDING;
 }
 
 async function runSafely(target: FuzzTarget, lane: number, seed: number): Promise<string | undefined> {
@@ -107,12 +107,12 @@ export async function fuzz(
           emit({ type: 'begun', seed });
           const what = await Promise.race([runSafely(target, lane, seed), hanging()]);
           running.delete(seed);
-          // With one lane, a failure during garbage collection is attributed to its sequence.
+          // With one lane, collects garbage, so that a failure during the collection is attributed to this sequence.
           if (lanes === 1) await readMemory();
           if (what !== undefined) find([seed], what);
           emit({ type: 'ended', seed });
           // Stops the lane, because the next sequence would overlap with this one.
-          if (what === HANGS) return;
+          if (what === HANG_FINDING) return;
         }
       }),
     );

@@ -416,7 +416,7 @@ export function hostileStep(dice: Dice, list: FieldList): Step {
 const TURN: Step = { what: 'turn', act: 'turn' };
 
 /**
- * Mixes hostile steps into `valid`, and drops, repeats, moves, or damages some of its steps. Inserts turns in which the peer reads.
+ * Drops some steps of `valid`, mixes in hostile steps, and may repeat, move, or damage a step. Inserts turns in which the peer reads.
  */
 export function mutated(dice: Dice, valid: readonly Step[], list: FieldList): readonly Step[] {
   const steps = valid.filter(() => dice.chance(0.9));

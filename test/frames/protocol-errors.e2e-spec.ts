@@ -84,7 +84,7 @@ describe('protocol error that Node does not report', () => {
     expect(server.requests('sent')).toHaveLength(1);
   });
 
-  it('delivers a call that starts after a protocol error to the server exactly once', async () => {
+  it('delivers a call to the server exactly once if the call starts after a protocol error', async () => {
     const server = await FrameServer.start((request) => {
       if (request.key !== 'hangs') request.connection.write(request.success());
     });

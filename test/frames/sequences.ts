@@ -9,7 +9,7 @@ export type Side = 'client' | 'server';
 
 /** Results of sequences that ran in separate processes. */
 export interface SequencesRun {
-  /** Broken invariants; each line ends with the command that reproduces it. */
+  /** Broken invariants, each with the command that reproduces it. */
   readonly findings: string[];
   /** One report per process that completed. */
   readonly reports: FuzzReport[];
@@ -17,7 +17,7 @@ export interface SequencesRun {
   ended: number;
   /** Seeds that were in flight at two aborts and are not run again. */
   readonly unjudged: number[];
-  /** Number of processes that an assertion of Node aborted; another process ran the rest. */
+  /** Number of processes that an assertion of Node aborted; another process ran the remaining sequences. */
   nodeAborts: number;
   /** Duration, including the start of each process. An aborted process reports no duration of its own. */
   seconds: number;

@@ -18,7 +18,7 @@ it('shows a virtual service in docs/guides/service-meshes.md that matches the ma
   });
 });
 
-it('shows a sidecar drain time in docs/guides/service-meshes.md that equals the application’s and is shorter than the termination grace period', () => {
+it('shows a sidecar drain time in docs/guides/service-meshes.md that equals the drain timeout of the application and is shorter than the termination grace period', () => {
   const { annotations } = (blocks[1] as typeof Deployment).spec!.template.metadata!;
   const { terminationDrainDuration } = parse(annotations!['proxy.istio.io/config']!) as Record<string, string>;
   const { terminationGracePeriodSeconds } = Deployment.spec!.template.spec!;

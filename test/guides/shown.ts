@@ -4,8 +4,8 @@ import { codeBlocks } from '../docs/markdown.js';
 export type Changes = Readonly<Record<string, string>>;
 
 /**
- * Returns the first block of a guide whose first line is `// <fileOrLanguage>` or whose language is `fileOrLanguage`, with `changes`
- * applied.
+ * Finds the guide's first code block that begins with the line `// <fileOrLanguage>` or has the language `fileOrLanguage`. Returns its
+ * text with `changes` applied.
  *
  * @throws if the page has no such block, or the block does not contain a key of `changes`
  */

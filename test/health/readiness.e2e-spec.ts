@@ -58,7 +58,7 @@ class Early implements OnModuleInit {
   }
 }
 
-/** Closes as after SIGTERM, because Terminus delays `close` only if it receives a signal. The type of `close` declares no argument. */
+/** Closes as after SIGTERM, because Terminus delays only a `close` that receives a signal. The type of `close` declares no argument. */
 const closeBySignal = (app: INestApplication) => (app as { close(signal?: string): Promise<void> }).close('SIGTERM');
 
 type Imports = NonNullable<NonNullable<Parameters<typeof Module>[0]>['imports']>;
@@ -256,7 +256,7 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
       const [delayMs, time] = [300, { timeoutMs: 5_000 }];
       const { imports } = await clientOf({ readinessDelayMs: delayMs, ...time });
       const server = () => serverOf({ readinessDelayMs: delayMs, ...time });
-      for (const [what, all, listens] of [
+      for (const [order, all, listens] of [
         ['Terminus before clients', [terminus(delayMs), ...imports], false],
         ['clients before Terminus', [...imports, terminus(delayMs)], false],
         ['a server before Terminus', [server(), terminus(delayMs)], true],
@@ -266,7 +266,7 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
         await closeBySignal(app);
         const ms = performance.now() - beganAt;
         expect(ms).toBeGreaterThan(delayMs - 10);
-        recordTiming(task, `shutdown with delays of 300 ms, ${what}, ended after, ms`, ms, {
+        recordTiming(task, `shutdown with delays of 300 ms, ${order}, ended after, ms`, ms, {
           atMost: 2 * delayMs - 10,
         });
       }

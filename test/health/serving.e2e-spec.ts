@@ -97,7 +97,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
     // grpc-js reads the page as a message whose length exceeds the limit.
     [200, 'text/html'],
   ] as const)(
-    'explains an HTTP %i response (content-type %s) of a proxy to a health call with a remedy and the doctor command',
+    'reports a remedy and the doctor command if a proxy responds to a health call with HTTP %i (content-type %s)',
     async ([status, type]) => {
       const server = await startHttp2Server((stream, _number, { ':path': path }) => {
         if (path === '/orders.v1.Orders/Get') {
@@ -117,9 +117,9 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
       });
       // The error of a Watch does not contain the HTTP status 200.
       const answer = mode === 'watch' && status === 200 ? 'an HTTP response' : `HTTP status code ${status}`;
-      const which = type === undefined ? 'without a content-type' : `with content-type ${type}`;
+      const contentType = type === undefined ? 'without a content-type' : `with content-type ${type}`;
       const instead = 'a proxy or web server responded instead of the gRPC server';
-      expect(entry.message).toBe(`Received ${answer} ${which}: ${instead}`);
+      expect(entry.message).toBe(`Received ${answer} ${contentType}: ${instead}`);
     },
   );
 

@@ -42,7 +42,7 @@ async function takeSamples(app: OrdersApp, over: () => unknown): Promise<readonl
   const sample = () => {
     const { outage } = app.client.connectivity;
     const graceEndsAt = outage?.graceEndsAt.getTime() ?? NaN;
-    // The time after the check, because the process may pause before it.
+    // `at` is the time after the check, because the process may pause before the check.
     const checked = channelOf(app).then((entry) => ({ status: statusOf(entry), at: Date.now() }));
     const called = outcomeOf(app.orders.get({ id: '1' })).then((outcome) => ({
       outcome,

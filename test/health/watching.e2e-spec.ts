@@ -33,7 +33,7 @@ describe.concurrent('Watch', () => {
   }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, 'Orders/Watch': { never: true } });
     const app = await startApp(onTestFinished, { url: server.url, connectionIdleTimeoutMs: 1_000 });
-    /** Opens a stream that keeps the channel READY until the test unsubscribes from it. */
+    /** Opens a stream that keeps the channel READY until the test unsubscribes. */
     const open = async () => {
       const feed = app.orders.watch({ from: '0' }).subscribe({ error: () => undefined });
       await waitFor(() => server.counts('Orders/Watch').open === 1);
@@ -55,7 +55,7 @@ describe.concurrent('Watch', () => {
     second.unsubscribe();
   });
 
-  it('ends a health Watch when its server shuts down and starts another Watch on a different connection', async ({
+  it('ends a health Watch when its server shuts down, and starts another Watch on a different connection', async ({
     onTestFinished,
   }) => {
     const servers = await Promise.all([0, 1].map(() => startScripted(onTestFinished, { 'Health/Watch': WATCHED })));
@@ -139,7 +139,7 @@ describe.concurrent('Watch', () => {
   });
 });
 
-// Not concurrent, because it replaces the timers of the process.
+// Not concurrent, because the test replaces the timers of the process.
 describe('Watch and connection age', () => {
   it('moves the health Watch to the connection that replaces a connection with open calls', async ({
     onTestFinished,

@@ -186,11 +186,11 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
   const folder = mkdtempSync(join(tmpdir(), 'hop-'));
   const url = `unix:${join(folder, 'hop.sock')}`;
   const served = { url, package: 'orders.v1', protoPath: ORDERS_PROTO, loader: { longs: String } };
-  const ours = options.server === 'resilient';
+  const isResilient = options.server === 'resilient';
 
   @Module({
     imports: [
-      ...(ours ? [ResilientGrpcServerModule.forRoot(served)] : []),
+      ...(isResilient ? [ResilientGrpcServerModule.forRoot(served)] : []),
       ...(root === undefined ? [] : [ResilientGrpcModule.forRoot(root)]),
       ResilientGrpcModule.forFeature([
         { name: 'orders', protoPath: ORDERS_PROTO, loader: { longs: String }, url: downstream, ...client },
@@ -217,7 +217,7 @@ export async function startHop({ downstream, root, client, ...options }: HopOpti
     adapter === undefined
       ? await NestFactory.create(HopModule, settings)
       : await NestFactory.create(HopModule, adapter as never, settings);
-  app.connectMicroservice<MicroserviceOptions>(ours ? { strategy: app.get(ResilientGrpcServer) } : grpc, {
+  app.connectMicroservice<MicroserviceOptions>(isResilient ? { strategy: app.get(ResilientGrpcServer) } : grpc, {
     inheritAppConfig: options.inheritAppConfig ?? true,
   });
   await app.startAllMicroservices();

@@ -10,7 +10,7 @@ import { recordTiming } from '../support/timing.js';
 import { expectDisconnectCancels, ORDERS_PROTO, send, startHop, type Hop, type Way } from './hop.js';
 
 const leaks = captureLeaks();
-/** Deadline of calls that must succeed. */
+/** Timeout of calls that must succeed. */
 const TIMEOUT_MS = 20_000;
 const EVERYTHING = { deadline: true, cancellation: true, metadata: ['x-request-id', 'x-trace-bin'] };
 

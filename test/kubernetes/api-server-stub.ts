@@ -86,8 +86,9 @@ export interface Pod {
 }
 
 /**
- * A Kubernetes API server that serves only EndpointSlices, over TLS and with a bearer token or a client certificate. It supports list,
- * watch, resource versions, bookmarks, 401, 403, and 410 Gone. kubectl accepts this server.
+ * A Kubernetes API server that serves only EndpointSlices and the discovery API, over TLS. Requests for EndpointSlices require a bearer
+ * token or a client certificate. The stub supports list, watch, resource versions, bookmarks, 401, 403, and 410 Gone. kubectl accepts
+ * this server.
  */
 export class ApiServerStub {
   readonly requests: SliceRequest[] = [];
@@ -151,7 +152,7 @@ export class ApiServerStub {
     return this.watches.size;
   }
 
-  /** Path of a kubeconfig for this server, with the current token. */
+  /** Path of a kubeconfig for this server. Each read writes the file with the current token. */
   get kubeconfig(): string {
     return this.writeKubeconfig();
   }
@@ -252,7 +253,7 @@ export class ApiServerStub {
     this.events = [];
   }
 
-  /** Ends each watch with an ERROR event of 410 Gone. */
+  /** Discards the events so far, and ends each watch with an ERROR event of 410 Gone. */
   expireWatches(): void {
     this.compact();
     for (const { response } of this.watches) response.end(line({ type: 'ERROR', object: expired(0, this.compacted) }));
@@ -290,8 +291,8 @@ export class ApiServerStub {
     if (token !== this.token && !(request.socket as TLSSocket).authorized) {
       send(response, 401, status(401, 'Unauthorized', 'Unauthorized'));
     } else if (this.fault === 'forbidden') {
-      const what = `cannot ${kind} resource "endpointslices" in API group "${GROUP}" in the namespace "${namespace}"`;
-      const message = `endpointslices.${GROUP} is forbidden: User "${USER}" ${what}`;
+      const denial = `cannot ${kind} resource "endpointslices" in API group "${GROUP}" in the namespace "${namespace}"`;
+      const message = `endpointslices.${GROUP} is forbidden: User "${USER}" ${denial}`;
       send(response, 403, status(403, 'Forbidden', message));
     } else if (this.fault !== 'silent') {
       const [, service] = /^kubernetes\.io\/service-name=(.+)$/.exec(searchParams.get('labelSelector') ?? '') ?? [];

@@ -21,7 +21,7 @@ const shape = (line: string): string =>
 const diagnose = (api: ApiServerStub, target = TARGET) => doctor([target], { env: { KUBECONFIG: api.kubeconfig } });
 
 describe('doctor for a kubernetes target', () => {
-  it("reports the endpoints that the Kubernetes watch receives in the doctor's kubernetes check, and checks each ready pod", async () => {
+  it("lists the endpoints from the Kubernetes watch in the doctor's kubernetes check, and checks each ready pod", async () => {
     const api = await startApiServer();
     await startPods(api, 'a', 'b');
     api.set({ name: 'c', port: 50_051, ready: false });
@@ -55,7 +55,7 @@ describe('doctor for a kubernetes target', () => {
     });
   });
 
-  it('prints the manifest of a missing permission in full in the doctor output, so that it can be pasted', async () => {
+  it('prints the manifest for a missing permission in full in the doctor output, so that it can be pasted', async () => {
     const api = await startApiServer();
     api.fault = 'forbidden';
     const { stdout } = await command(['doctor', TARGET], { env: { KUBECONFIG: api.kubeconfig } });

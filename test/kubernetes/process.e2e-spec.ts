@@ -22,7 +22,7 @@ interface Printed {
   readonly error?: string;
 }
 
-/** Runs the program until it exits. */
+/** Runs the program until it exits, and returns its parsed output. */
 async function inProcess(
   api: ApiServerStub,
   {
@@ -66,7 +66,7 @@ describe('process with a kubernetes target', () => {
 });
 
 describe('Nest application', () => {
-  it('registers the Kubernetes resolver in the factory of forFeatureAsync, with options from its configuration', async () => {
+  it('registers the Kubernetes resolver in the factory of forFeatureAsync, with options that Nest injects into the factory', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
     const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModuleBuilder<{

@@ -173,7 +173,7 @@ describe('watch', () => {
     },
   );
 
-  it('fails calls with the reason after the outage grace period if the API server refuses connections', async () => {
+  it('fails calls with the cause in the message after the outage grace period if the API server refuses connections', async () => {
     const api = await startApiServer();
     await api.kill();
     const { echo } = await startPodClient({ outageGraceMs: 50 });
@@ -249,7 +249,7 @@ describe('registerKubernetesResolver', () => {
     }).toThrow("registerKubernetesResolver.context: expected one of stub, got 'prod'");
   });
 
-  it('rejects a context of a kubeconfig that has no contexts', () => {
+  it('rejects the context option if the kubeconfig defines no contexts', () => {
     const folder = mkdtempSync(join(tmpdir(), 'kubernetes-'));
     onTestFinished(() => {
       rmSync(folder, { recursive: true });

@@ -87,11 +87,11 @@ async function started(root: ResilientGrpcModuleOptions, logger: LoggerService) 
   return NestFactory.createApplicationContext({ module: class AppModule {}, imports }, { logger, abortOnError: false });
 }
 
-/** Logs one entry each at the levels error, info, and debug through grpc-js. */
-function logThroughGrpcJs(what: string): void {
-  experimental.log(logVerbosity.ERROR, `${what} failed`, { code: 14 });
-  experimental.log(logVerbosity.INFO, `${what} informs`);
-  experimental.log(logVerbosity.DEBUG, `${what} debugs`);
+/** Logs one entry at each of the levels error, info, and debug through grpc-js. */
+function logThroughGrpcJs(subject: string): void {
+  experimental.log(logVerbosity.ERROR, `${subject} failed`, { code: 14 });
+  experimental.log(logVerbosity.INFO, `${subject} informs`);
+  experimental.log(logVerbosity.DEBUG, `${subject} debugs`);
 }
 
 const texts = (log: CapturedLog) =>
@@ -108,7 +108,7 @@ describe('several applications in a process', () => {
     Logger.overrideLogger(false);
   });
 
-  it('writes each grpc-js log entry once, at the most verbose level of the open applications, until the last one closes', async () => {
+  it('writes each grpc-js log entry once, filtered by the most verbose level of the open applications, until the last application closes', async () => {
     const log = new CapturedLog();
     const first = await started({ grpcJsLog: 'error' }, log);
     logThroughGrpcJs('one');

@@ -122,39 +122,39 @@ describe('client log lines', () => {
     // The cast is safe because the nestjs-pino module creates its logger from the same parameters.
     const logger = new NestjsPinoLogger(new PinoLogger(params as never), params as never);
     const lines = (await written(logger).then(() => out)).map((line) => JSON.parse(line) as Json);
-    const ours = lines.filter(({ context }) => String(context).startsWith('ResilientGrpc'));
-    expect(fieldsOf(ours, 'start-up')).toMatchObject({ ...FIELDS.start, level: 30 });
-    expect(fieldsOf(ours, 'attempt-end')).toMatchObject({
+    const libraryLines = lines.filter(({ context }) => String(context).startsWith('ResilientGrpc'));
+    expect(fieldsOf(libraryLines, 'start-up')).toMatchObject({ ...FIELDS.start, level: 30 });
+    expect(fieldsOf(libraryLines, 'attempt-end')).toMatchObject({
       ...FIELDS.lost,
       level: 40,
       context: 'ResilientGrpc:orders',
       msg: expect.stringMatching(LOST),
     });
-    expect(fieldsOf(ours, 'drain')).toMatchObject(FIELDS.drained);
-    for (const line of ours) expect(line).toMatchObject({ msg: expect.any(String), event: expect.any(String) });
+    expect(fieldsOf(libraryLines, 'drain')).toMatchObject(FIELDS.drained);
+    for (const line of libraryLines) expect(line).toMatchObject({ msg: expect.any(String), event: expect.any(String) });
   });
 
   it('writes log lines through a custom logger that expects strings', async () => {
     const lines: string[] = [];
-    const own: LoggerService = {
+    const logger: LoggerService = {
       log: (message: string, context: string) => lines.push(`${context} ${message}`),
       warn: (message: string, context: string) => lines.push(`${context} ${message.replace(/\s+/g, ' ').trim()}`),
       error: () => undefined,
     };
-    await written(own);
+    await written(logger);
     expect(lines).toContainEqual(expect.stringMatching(/^ResilientGrpc:orders \/orders\.v1\.Orders\/Create at/));
   });
 
   it('makes calls and emits a process warning if the logger throws', async () => {
     const warned = vi.spyOn(process, 'emitWarning').mockReturnValue();
-    const own: LoggerService = {
+    const logger: LoggerService = {
       log: () => undefined,
       // This logger expects a property that the library's log objects do not have.
       warn: (message: { readonly text: string }) => message.text.trim(),
       error: () => undefined,
       debug: (message: { readonly text: string }) => message.text.trim(),
     };
-    await written(own);
+    await written(logger);
     expect(warned.mock.calls.flat().map(String)).toContainEqual(
       expect.stringMatching(/^The application's logger threw TypeError/),
     );
@@ -192,13 +192,13 @@ describe('client log lines', () => {
   it("writes no debug line to a custom logger if Nest's debug level is disabled", async () => {
     const lines: string[] = [];
     const debug = (message: unknown) => lines.push(String(message));
-    const own: LoggerService = { log: () => undefined, warn: () => undefined, error: () => undefined, debug };
-    await written(own);
+    const logger: LoggerService = { log: () => undefined, warn: () => undefined, error: () => undefined, debug };
+    await written(logger);
     const all = lines.length;
     expect(all).toBeGreaterThan(0);
     // Nest keeps the level list separately from a custom logger.
     Logger.overrideLogger(['log']);
-    await written(own);
+    await written(logger);
     expect(lines).toHaveLength(all);
   });
 });

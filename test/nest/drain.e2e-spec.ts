@@ -44,7 +44,7 @@ interface Gateway {
   readonly app: INestApplication;
   readonly client: ResilientGrpcClient;
   readonly orders: Resilient<OrdersClient>;
-  /** Number of requests to `/hung` and `/relay`, and a function that answers the last one. */
+  /** Number of requests to `/hung` and `/relay`, and a function that answers the latest request. */
   readonly hung: { count: number; answer: () => void };
   get(path: string): Promise<number>;
 }
@@ -76,7 +76,7 @@ async function gateway(
       return feed.pipe(map(({ sequence }) => ({ data: sequence })));
     }
 
-    /** The same feed over gRPC, for the hybrid application. */
+    /** Relays the same upstream stream over gRPC, for the hybrid application. */
     @GrpcMethod('Orders', 'Watch') relayed() {
       return this.orders.watch({ from: '0' }, { onDrain: 'complete' });
     }
@@ -223,7 +223,7 @@ describe('feed relayed to an HTTP request', () => {
 
 describe('hybrid application', () => {
   it(
-    'ends streams that a hybrid application relays over gRPC before its gRPC server closes',
+    'ends the streams relayed over gRPC by a hybrid application before the gRPC server of the application closes',
     { tags: ['timed'] },
     async ({ task }) => {
       const { app, client } = await gateway();
@@ -260,7 +260,7 @@ describe('hybrid application', () => {
 });
 
 describe('stream without onDrain during a shutdown', () => {
-  it('reads a response stream without onDrain to its end during a shutdown if it ends within the drain timeout', async () => {
+  it('reads a response stream without onDrain to its end during a shutdown if the stream ends within the drain timeout', async () => {
     const { app, orders } = await gateway();
     server.script('Watch', { messages: [{ sequence: '1' }, { sequence: '2' }], hold: 'status' });
     const whole = firstValueFrom(orders.watch({ from: '0' }).pipe(toArray()));

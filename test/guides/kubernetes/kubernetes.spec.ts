@@ -97,7 +97,7 @@ describe('orders', () => {
 describe('gateway', () => {
   const [container] = manifests.gateway.Deployment.spec!.template.spec!.containers;
 
-  it('probes the gateway in the Kubernetes manifests on the routes of docs/health.md', () => {
+  it('probes the health routes of docs/health.md in the gateway manifest', () => {
     const isHealthModule = ({ text }: { readonly text: string }) => text.startsWith('// health.module.ts');
     const routes = codeBlocks('docs/health.md').find(isHealthModule)!.text;
     const probed = [container!.startupProbe, container!.readinessProbe, container!.livenessProbe].map(
@@ -119,7 +119,7 @@ describe('sums on the page', () => {
         .map((cell) => parseInt(cell.replace('none', '0'), 10)),
     );
 
-  it('shows correct sums of drain timeout and grace period in docs/guides/kubernetes.md', () => {
+  it('shows drain timeouts and grace periods that equal the sums of their parts in docs/guides/kubernetes.md', () => {
     expect(rows.length).toBeGreaterThan(2);
     for (const [preStop, drain, delay, calls, margin, grace] of rows as [
       number,
@@ -146,7 +146,7 @@ describe('sums on the page', () => {
     },
   );
 
-  it('shows a row with the default drain timeouts in docs/guides/kubernetes.md', () => {
+  it('shows a row with the default drain timeout and readiness delay in docs/guides/kubernetes.md', () => {
     const { timeoutMs, readinessDelayMs } = DEFAULT_DRAIN;
     const shown = rows.map(([, drain, delay]) => [drain, delay]);
     expect(shown).toContainEqual([timeoutMs / 1_000, readinessDelayMs / 1_000]);

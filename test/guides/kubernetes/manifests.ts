@@ -47,7 +47,7 @@ export function structuralProblems(manifests: readonly Manifest[]): readonly str
   host.getSourceFile = (name, ...rest) =>
     name === file ? ts.createSourceFile(name, source, ts.ScriptTarget.ES2023) : read(name, ...rest);
   const program = ts.createProgram([file], options, host);
-  // Checks only this file, not its imports.
+  // Checks only the generated file, not its imports.
   const problems = program.getSemanticDiagnostics(program.getSourceFile(file));
   return problems.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, ' '));
 }

@@ -57,11 +57,14 @@ const order = (requestId: string): CreateOrderRequest => ({ requestId, item: 'te
 interface Load {
   succeeded: number;
   readonly failed: unknown[];
-  /** Resolves when the last call has ended. */
+  /** Stops the load. Resolves when the last call has ended. */
   stop(): Promise<void>;
 }
 
-/** Sends writes in five concurrent loops, so that a slow machine sends fewer. Writes are never retried. */
+/**
+ * Sends writes in five concurrent loops, so that a slow machine sends fewer. Writes are not safe to repeat, so the client resends only a
+ * write that no server has processed.
+ */
 function writes({ orders }: OrdersApp): Load {
   let isOver = false;
   let number = 0;

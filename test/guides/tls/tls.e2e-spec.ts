@@ -26,7 +26,7 @@ class OrdersController {
   }
 }
 
-/** Installs the certificate and the key `name` for the server or the client. */
+/** Installs the certificate `name` and its key for the server or the client. */
 function installCertificate(side: 'server' | 'client', name: string): void {
   copyFileSync(certificate(`${name}-key`), join(folder, `${side}.key`));
   copyFileSync(certificate(name), join(folder, `${side}.crt`));
@@ -67,7 +67,7 @@ afterAll(async () => {
   await leaks.settled();
 });
 
-/** Makes one call with the client on the page, using the certificate and the key `name`. */
+/** Makes one call with the client on the page, using the certificate `name` and its key. */
 async function call(name: string, serverName: string, outageGraceMs: number): Promise<unknown> {
   installCertificate('client', name);
   const GatewayModule = await moduleOf('gateway.module.ts', {
@@ -86,7 +86,7 @@ async function call(name: string, serverName: string, outageGraceMs: number): Pr
 
 const refused = { codeName: 'UNAVAILABLE', reason: 'outage', reachedServer: 'no' };
 
-it('serves the client of docs/guides/tls.md with the server of the same page', async () => {
+it('completes a call from the client to the server of docs/guides/tls.md', async () => {
   expect(await call('client', 'localhost', 5_000)).toMatchObject({ item: 'tea' });
 });
 

@@ -47,7 +47,7 @@ const definition = loadSync(
 
 /**
  * A control plane: the state-of-the-world aggregated discovery service (ADS) of xDS with one service, `orders`. Tests can change the
- * servers of `orders`.
+ * servers and routes of `orders`.
  */
 export class ControlPlane {
   /** Error messages of rejected responses. */

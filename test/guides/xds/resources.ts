@@ -4,7 +4,7 @@ const typeUrl = (name: string) => `type.googleapis.com/envoy.${name}`;
 export interface Routing {
   /** Ports of its servers on 127.0.0.1. */
   readonly ports: readonly number[];
-  /** Number of retries after UNAVAILABLE in the route's retry policy. @defaultValue 0 */
+  /** Number of retries after UNAVAILABLE that the route's retry policy allows. @defaultValue 0 */
   readonly retries?: number;
 }
 

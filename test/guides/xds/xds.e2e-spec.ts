@@ -112,7 +112,7 @@ describe('client of xds:///orders', () => {
     controlPlane.publish({ ports: [two.port] });
     await callUntil('two');
     controlPlane.publish({ ports: [one.port], retries: 1 });
-    // The routes with the retries are active.
+    // Once this server responds, the routes with the retries are active.
     await callUntil('one');
     one.script('Get', { status: 'UNAVAILABLE' });
     const before = one.counts('Get').calls;
@@ -122,7 +122,7 @@ describe('client of xds:///orders', () => {
     await callUntil('two');
   });
 
-  it('resends a call that is not safe to repeat to an xDS target if a GOAWAY rejected the call', async () => {
+  it('resends a call to an xDS target if a GOAWAY rejected the call, even if the call is not safe to repeat', async () => {
     const proxy = await Http2FaultProxy.start(one.url);
     onTestFinished(() => proxy.close());
     one.script('Create', { message: { item: 'created' } });

@@ -25,7 +25,7 @@ const HEDGED: ClientSettings = {
   },
 };
 
-/** A client, and a server in its own process that continues while this process is blocked. */
+/** Starts a client, and a server in a separate process, which continues while this process is blocked. */
 async function distant(settings: ClientSettings) {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());

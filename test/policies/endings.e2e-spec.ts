@@ -42,7 +42,7 @@ async function resilient(
     firstValueFrom(echo[method]({}, { metadata: keyed(key) })).then(toUndefined, (error: unknown) => error);
 }
 
-/** Calls of grpc-js's own client on the channel of this library's client. */
+/** Creates a `Write` that makes calls with grpc-js's own client on the channel of this library's client. */
 async function callbacks(url: string): Promise<Write> {
   const client = await startClient({ url });
   return writeOf(client.getClientByServiceName<Client>('Echo'));

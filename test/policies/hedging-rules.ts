@@ -126,7 +126,7 @@ export const HEDGING_RULES: readonly Rule[] = [
   {
     rule: 'a half-empty throttle stops hedges, not the first attempt',
     from: 'A6',
-    // The delay is long, so that only a failure triggers an attempt. The throttle would not stop an attempt before the first failure.
+    // The delay is long, so that only a failure triggers a hedge. The throttle would not stop a hedge that is due before the first failure.
     config: hedging('60s', { retryThrottling: { maxTokens: 2, tokenRatio: 0.1 } }),
     async observe({ server, client }) {
       server.script('Unary', UNAVAILABLE);

@@ -44,7 +44,7 @@ interface Cause {
   end(): unknown;
 }
 
-/** For each alert, a function that starts its cause with real servers and clients. */
+/** Functions by alert. Each function starts the cause of its alert with real servers and clients. */
 const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>>> = {
   async GrpcClientOutage() {
     const { echo, server } = await instrumentedScene({ outageGraceMs: 60_000 });

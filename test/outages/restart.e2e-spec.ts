@@ -67,7 +67,7 @@ describe('restart of the only server', () => {
       const app = await startApp({ url: server.url, ...PATIENT });
       const changes = changesOf(app);
       const load = CallLoad.start(200, (number) => call(app, number));
-      // The connection is older than 1 s and has been used.
+      // Waits until the connection is older than 1 s and has been used.
       await waitFor(() => load.succeeded.length > 100 && Date.now() - changes.readyAt > 1_100, { timeoutMs: 20_000 });
       const onTheWire = () => load.open.filter(({ startedAt }) => Date.now() - startedAt > 20);
       await server.restartWhen({

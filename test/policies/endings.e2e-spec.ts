@@ -35,7 +35,7 @@ async function resilient(
   settings: ClientSettings = {},
   method: 'unary' | 'unsafeUnary' = 'unsafeUnary',
 ): Promise<Write> {
-  // Longer than any backoff, even on a busy machine.
+  // The grace period is longer than any backoff, even on a busy machine.
   const client = await startClient({ url, outageGraceMs: 600_000, ...settings });
   const echo = client.getService<EchoService>('Echo');
   return (key) =>

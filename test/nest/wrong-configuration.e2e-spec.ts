@@ -32,7 +32,7 @@ const clientTwiceWith = (first: object, second: object) => () => [
   forFeature([{ ...orders, ...second }]),
 ];
 
-/** Imports of an application, the path of the problem, and the remedy in its message. */
+/** Invalid configurations: a description, the imports of an application, the path of the problem, and the remedy in the message. */
 const WRONG: readonly [what: string, imports: () => DynamicModule[], path: string, remedy: RegExp][] = [
   // contract
   ['clients that are not an array', () => [forFeature(orders)], 'clients', /write \[\{ name/],

@@ -24,12 +24,12 @@ afterAll(() => leaks.settled());
 const TIME_LAPSE = RULES_TEXT.replaceAll(/\b(\d+)m\b/g, '$1s')
   .replaceAll(/\b(\d+)h\b/g, (_, hours) => `${String(4 * Number(hours))}s`)
   .replace(/(?<=watch_failing\) > )\d+/, (seconds) => String(Number(seconds) / 60));
-/** The usual interval of 15 s and Prometheus's default lookback of 5 minutes, both divided by 60. */
+/** The usual scrape interval of 15 s and Prometheus's default lookback of 5 minutes, both divided by 60. */
 const LAPSE = { interval: '250ms', lookback: '5s' };
 
 /** Panels with a query for a feature that these applications do not use. */
 const UNUSED = [
-  'Ended waits', // for the server's stream limit
+  'Ended waits', // its query for the server's stream limit
   'Replaced connections',
   'Adaptive limits and delays',
   'Resumed streams',
@@ -44,7 +44,7 @@ interface Cause {
   end(): unknown;
 }
 
-/** Functions that start the cause of each alert, with real servers and clients. */
+/** Functions by alert. Each function starts the cause of its alert with real servers and clients. */
 const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>>> = {
   async GrpcClientOutage() {
     const { echo, server } = await instrumentedScene({ outageGraceMs: 60_000 });
@@ -103,7 +103,7 @@ const CAUSES: Readonly<Record<string, (metrics: ServedMetrics) => Promise<Cause>
     });
     let opened = 0;
     const stop = repeat(() => {
-      // The alert compares the number of open streams with an earlier one, so the leak starts after a scrape with one stream.
+      // The alert compares the number of open streams with an earlier number, so the leak starts after a scrape with one open stream.
       if (opened > 0 && (metrics.scrapes < 2 || opened === 300)) return;
       opened += 1;
       streams.add(echo.serverStream({}).subscribe());

@@ -38,7 +38,7 @@ export const PANEL_QUERIES = DASHBOARD.panels.flatMap(({ title, targets = [] }) 
   targets.map(({ expr }) => [title, expr] as const),
 );
 
-/** Replaces the variables of Grafana in a query, as Grafana does if everything is selected. */
+/** Replaces the Grafana variables in a query: the rate interval with 1m, and each selection with a pattern that matches any value. */
 export const withoutVariables = (query: string): string =>
   query.replaceAll('$__rate_interval', '1m').replaceAll(/\$(job|client|target)\b/g, '.*');
 
@@ -47,7 +47,7 @@ const METRIC = /\b(?:resilient_)?grpc_(?:client|server|subchannel|lb)_\w+/g;
 /** The metrics in a query. */
 export const metricsIn = (query: string): readonly string[] => [...new Set(query.match(METRIC))];
 
-/** The labels that a query selects or groups by. */
+/** The labels that a query filters by, groups by, or matches on. */
 export function labelsIn(query: string): readonly string[] {
   const grouped = [...query.matchAll(/\b(?:by|on) \(([\w, ]+)\)/g)].flatMap(([, names = '']) => names.split(', '));
   const selected = [...query.matchAll(/\{([^}]*)\}/g)].flatMap(([, matchers = '']) =>

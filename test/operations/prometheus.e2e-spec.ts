@@ -29,11 +29,11 @@ describe('Prometheus server that scrapes an application', () => {
     const { address } = await serveMetrics();
     const { echo, client, server } = await instrumentedScene({ outageGraceMs: 60_000 });
     await firstValueFrom(echo.unary({}));
-    // Shortens the durations of the rules for the test.
+    // Shortens the `for` durations of the rules, so that alerts fire soon.
     const prometheus = await startPrometheus(address, RULES_TEXT.replaceAll(/for: \dm/g, 'for: 1s'));
     const outage = async () =>
       (await prometheus.alerts()).find(({ labels }) => labels.alertname === 'GrpcClientOutage');
-    const patient = { timeoutMs: 50_000, intervalMs: 100, describe: () => 'the state of the alert to change' };
+    const patient = { timeoutMs: 50_000, intervalMs: 100, describe: () => 'the metric or the alert to change' };
     await waitFor(async () => (await prometheus.query('resilient_grpc_client_addresses')).length === 1, patient);
     expect(await prometheus.alerts()).toEqual([]);
 

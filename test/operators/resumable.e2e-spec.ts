@@ -20,7 +20,7 @@ const payload = Buffer.alloc(64 * 1024);
 /** Short backoff and no minimum healthy time, because these tests break connections many times. */
 const QUICK = { minHealthyMs: 0, backoff: { initialBackoffMs: 10, maxBackoffMs: 50 } };
 
-/** Yields the numbers from `from` + 1 to `to` like an event log, after up to `overlap` numbers that were already delivered. */
+/** Yields messages numbered `from` + 1 to `to`, like an event log, after up to `overlap` messages that were already delivered. */
 function* log(from: number, to: number, overlap = 0, filling: Buffer = Buffer.alloc(0)) {
   for (let number = Math.max(from - overlap, 0) + 1; number <= to; number++) yield { number, payload: filling };
 }

@@ -48,7 +48,7 @@ async function startApp(onTestFinished: Cleanup, ...settings: Parameters<typeof 
   return app;
 }
 
-/** Limits of a wait for a condition that a busy machine reaches late. */
+/** Options of `waitFor` for a condition that becomes true late on a busy machine. */
 const WAIT_LIMITS = { timeoutMs: 50_000, intervalMs: 20 };
 /** Far more calls than are open at once on an idle machine. */
 const MAX_OPEN = 50;

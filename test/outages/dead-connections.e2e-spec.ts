@@ -15,7 +15,7 @@ type Settings = Parameters<typeof startOrdersApp>[0];
 
 const DEADLINE_MS = 1_000;
 const CALLS_PER_SECOND = 20;
-/** After each suspension of the process, detection of a silent connection starts over, which takes up to 15 s. */
+/** The detection of a silent connection takes up to about 15 s, and starts over after each suspension of this process. */
 const HANG = { timeoutMs: 80_000 };
 const READY_THROUGHOUT = ['CONNECTING', 'READY'];
 const ANSWERED = { Get: {}, Create: {}, Watch: { messages: [{ sequence: '1' }], never: true } };
@@ -58,7 +58,7 @@ async function startApp(
   return { app, replacements, states };
 }
 
-/** Starts reads with a deadline of 1 s that continue until the test ends. */
+/** Starts a load of reads, each with a deadline of 1 s. Resolves after ten reads have succeeded. The load stops when the test ends. */
 async function startLoad(onTestFinished: Cleanup, { orders }: Pick<OrdersApp, 'orders'>): Promise<CallLoad> {
   const load = CallLoad.start(CALLS_PER_SECOND, () => orders.get({ id: '1' }, { timeoutMs: DEADLINE_MS }));
   onTestFinished(() => load.stop());

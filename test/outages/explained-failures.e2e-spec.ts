@@ -63,13 +63,13 @@ interface Case {
   readonly kind: keyof typeof CONNECT_FAILURES;
   /** Starts the peer and returns the settings of the client. */
   readonly start: () => Promise<FailingConnection['settings']>;
-  /** The route to the peer, as arguments of `ip route add`. The client runs in a network namespace with this route. */
+  /** Arguments of `ip route add`. The client runs in a network namespace with only this route and the loopback interface. */
   readonly route?: string;
   /** Doctor options that correspond to the client settings. */
   readonly options?: readonly string[];
   /** Options in the doctor command that the client suggests. @defaultValue `options` */
   readonly suggested?: readonly string[];
-  /** The doctor check that explains the failure. */
+  /** The doctor check that explains the failure. @defaultValue 'address' */
   readonly check?: 'address' | 'certificate' | 'target';
 }
 

@@ -17,7 +17,7 @@ const PATIENT = {
 
 const CREATE = (number: number) => `create ${number}`;
 
-/** The last times at which the channel left and entered READY, in milliseconds since 1970. */
+/** Tracks when the channel last left and last entered READY, in milliseconds since 1970; 0 before the first time. */
 function changesOf({ client }: OrdersOf): { readonly lostAt: number; readonly readyAt: number } {
   const seen = { lostAt: 0, readyAt: 0 };
   client.events$.subscribe((event: GrpcClientEvent) => {
@@ -28,7 +28,7 @@ function changesOf({ client }: OrdersOf): { readonly lostAt: number; readonly re
   return seen;
 }
 
-/** The keys of the calls of `load` that arrived more than once. */
+/** The lines of `arrived` that occur more than once and are keys of calls in `load`. */
 function arrivedTwice(arrived: readonly string[], key: (number: number) => string, load: CallLoad): readonly string[] {
   const keys = new Set(load.calls.map(({ number }) => key(number)));
   const counts = new Map<string, number>();
@@ -39,7 +39,7 @@ function arrivedTwice(arrived: readonly string[], key: (number: number) => strin
 const messages = (load: CallLoad) => load.failed.map(({ error }) => (error as Error).message);
 
 describe('restart of the only server', () => {
-  // Registered first, so that it runs last, because cleanups run in reverse order.
+  // Registers the leak check before other cleanups, so that it runs last: cleanups run in reverse order.
   beforeEach(({ onTestFinished }) => {
     const leaks = captureLeaks();
     onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));
@@ -61,13 +61,13 @@ describe('restart of the only server', () => {
       task: TestContext['task'],
       call: (app: OrdersOf, number: number) => Observable<unknown>,
     ) {
-      // The server is slow, so that delays of the machine hardly change its latency. Otherwise the client would send waiting calls more
-      // slowly.
+      // The server is slow, so that delays of the machine hardly change its latency. If the latency rose, the client would send waiting
+      // calls more slowly.
       const server = await startServer({ delayMs: 150 });
       const app = await startApp({ url: server.url, ...PATIENT });
       const changes = changesOf(app);
       const load = CallLoad.start(200, (number) => call(app, number));
-      // The connection is older than 1 s and has been used.
+      // Waits until the connection is older than 1 s and has been used.
       await waitFor(() => load.succeeded.length > 100 && Date.now() - changes.readyAt > 1_100, { timeoutMs: 20_000 });
       const onTheWire = () => load.open.filter(({ startedAt }) => Date.now() - startedAt > 20);
       await server.restartWhen({

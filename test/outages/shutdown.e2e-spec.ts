@@ -21,7 +21,7 @@ async function failureOf(call: Observable<unknown>): Promise<{ readonly error: G
 const create = ({ orders }: OrdersOf) => orders.create({ requestId: '1', item: 'tea', quantity: 1 });
 
 describe('app.close()', () => {
-  // Registered first, so that it runs last, because cleanups run in reverse order.
+  // Registers the leak check before other cleanups, so that it runs last: cleanups run in reverse order.
   beforeEach(({ onTestFinished }) => {
     const leaks = captureLeaks();
     onTestFinished(() => leaks.settled({ timeoutMs: 20_000 }));

@@ -123,7 +123,7 @@ describe.concurrent('server that stays down', () => {
     { tags: ['timed'] },
     async ({ task, onTestFinished }) => {
       const graceMs = 2_000;
-      // The backoff is constant, so that an early attempt during the grace period does not delay the attempts after it.
+      // The backoff is constant, so that early attempts during the grace period do not delay later attempts.
       const backoff = { 'grpc.initial_reconnect_backoff_ms': 1_000, 'grpc.max_reconnect_backoff_ms': 1_000 };
       const peer = await startPeer(onTestFinished);
       const app = await startApp(onTestFinished, { url: peer.url, outageGraceMs: graceMs, channelOptions: backoff });
@@ -371,7 +371,7 @@ describe.concurrent('peer that accepts and stays silent', () => {
     }) => {
       const proxy = await startProxy(onTestFinished);
       await proxy.staySilent();
-      // The connect timeout is longer than the backoff of grpc-js, whose timer has fired when the attempt ends.
+      // The connect timeout is longer than the backoff of grpc-js, so the backoff timer has already fired when the attempt ends.
       const channelOptions = { 'grpc.initial_reconnect_backoff_ms': 500 };
       const app = await startApp(onTestFinished, {
         url: proxy.url,

@@ -10,7 +10,7 @@ const RESOLUTIONS = {
   bundler: { module: 'esnext', kinds: ['mts'] },
 };
 
-/** Compiles imports of `entries` in `application` once per resolution; throws with the compiler's output if one fails. */
+/** Compiles imports of `entries` in `application` once per resolution; throws with the compiler's output if a compilation fails. */
 export function compileInEachResolution(entries: readonly string[], application: string): void {
   // If the types of an entry are not found, the entry is `any` and has every name.
   const imports = entries.map(

@@ -29,7 +29,7 @@ interface Manifest {
   readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional: boolean }>>;
 }
 
-/** Expected size of the unpacked package in kB. A package that is 10% larger or more fails the test, to reveal unintended growth. */
+/** Expected size of the unpacked package in kB. A package that is at least 10% larger fails the test, to reveal unintended growth. */
 const UNPACKED_KB = 4_420;
 
 const json = <T>(path: string): T => JSON.parse(readFileSync(path, 'utf8')) as T;
@@ -211,7 +211,7 @@ describe.each([12, 11] as const)('application with Nest %i', (nest) => {
     expect(consumer.node('--input-type=module', '-e', code).trim()).toBe('function');
   });
 
-  it(`runs the doctor command of the packed package with Nest ${nest}, which reports a refused connection`, () => {
+  it(`runs the doctor command of the packed package with Nest ${nest} and reports a refused connection`, () => {
     const command = 'node_modules/nestjs-resilient-grpc/bin/nestjs-resilient-grpc.js';
     expect(consumer.node(command, '--help')).toContain('nestjs-resilient-grpc doctor <target>');
     const code = `

@@ -18,7 +18,7 @@ beforeEach(() => {
   repository = mkdtempSync(join(tmpdir(), 'release-'));
   for (const path of ['tools', 'docs', 'README.md', 'CHANGELOG.md', LIBRARY])
     cpSync(join(ROOT, path), join(repository, path), { recursive: true });
-  // The replaced build produces no files for packed-dist.mjs.
+  // The replacement build produces no files for packed-dist.mjs.
   const library = readFileSync(join(repository, LIBRARY), 'utf8');
   writeFileSync(join(repository, LIBRARY), library.replace('node ../../tools/packed-dist.mjs && ', ''));
   begin(QUICK);

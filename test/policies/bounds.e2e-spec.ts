@@ -242,7 +242,7 @@ describe('circuitBreaker', () => {
   });
 });
 
-it('reports the limit that refused a call, even if the limit of its method has just admitted it', async () => {
+it('reports the limit that refused a call, even if the limit of the method has just admitted the call', async () => {
   const { echo, server } = await scene({
     maxConcurrentCalls: 2,
     maxQueuedCalls: 0,

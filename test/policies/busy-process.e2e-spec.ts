@@ -11,7 +11,7 @@ import { failureOf, startClient, turns, type ClientSettings, type EchoService } 
 /** Far below `BLOCKED_MS`, so that it has passed when the event loop runs again. */
 const TIMEOUT_MS = 250;
 const BLOCKED_MS = 1_000;
-/** Operators ignore only one blocked period, so the server must respond within this time after it. */
+/** Operators ignore only one blocked period, so the server must respond within this time after that period. */
 const OPERATOR_TIMEOUT_MS = 750;
 
 const HEDGED: ClientSettings = {
@@ -25,7 +25,7 @@ const HEDGED: ClientSettings = {
   },
 };
 
-/** A client, and a server in its own process that continues while this process is blocked. */
+/** Starts a client, and a server in a separate process, which continues while this process is blocked. */
 async function distant(settings: ClientSettings) {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
@@ -66,7 +66,8 @@ function block(isOver = () => true): void {
 /**
  * Functions that block the event loop before the request is sent, or while the server responds. The first one blocks, lets the client send
  * the request and, if `event` is given, blocks again until the server has sent `event`. The second one freezes the server while the client
- * sends the request, and then blocks until the server has sent `event`. The speed of the server therefore does not matter.
+ * sends the request, and then blocks until the server has sent `event`, which is 'answered' by default. The speed of the server therefore
+ * does not matter.
  */
 const MOMENTS: readonly [string, (server: ObservedServer, event?: ServerEvent) => Promise<void>][] = [
   [

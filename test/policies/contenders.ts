@@ -21,7 +21,7 @@ export interface Running {
 
 /** One of the two clients under comparison, with its own channel. */
 export interface Contender {
-  /** @param timeoutMs time from now to the deadline */
+  /** @param timeoutMs time from now to the deadline; 20 s by default */
   unary(timeoutMs?: number, text?: string): Running;
   serverStream(): Running;
 }

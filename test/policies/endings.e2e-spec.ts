@@ -35,14 +35,14 @@ async function resilient(
   settings: ClientSettings = {},
   method: 'unary' | 'unsafeUnary' = 'unsafeUnary',
 ): Promise<Write> {
-  // Longer than any backoff, even on a busy machine.
+  // The grace period is longer than any backoff, even on a busy machine.
   const client = await startClient({ url, outageGraceMs: 600_000, ...settings });
   const echo = client.getService<EchoService>('Echo');
   return (key) =>
     firstValueFrom(echo[method]({}, { metadata: keyed(key) })).then(toUndefined, (error: unknown) => error);
 }
 
-/** Calls of grpc-js's own client on the channel of this library's client. */
+/** Creates a `Write` that makes calls with grpc-js's own client on the channel of this library's client. */
 async function callbacks(url: string): Promise<Write> {
   const client = await startClient({ url });
   return writeOf(client.getClientByServiceName<Client>('Echo'));

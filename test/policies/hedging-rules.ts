@@ -67,7 +67,7 @@ export const HEDGING_RULES: readonly Rule[] = [
   {
     rule: 'a non-fatal status code sends the next hedge at once',
     from: 'A6',
-    // Longer than the deadline of the call.
+    // The hedging delay is longer than the deadline of the call.
     config: hedging('60s'),
     async observe({ server, client, record }) {
       server.script('Unary', [UNAVAILABLE, OK]);
@@ -126,7 +126,7 @@ export const HEDGING_RULES: readonly Rule[] = [
   {
     rule: 'a half-empty throttle stops hedges, not the first attempt',
     from: 'A6',
-    // The delay is long, so that only a failure triggers an attempt. The throttle would not stop an attempt before the first failure.
+    // The delay is long, so that only a failure triggers a hedge. The throttle would not stop a hedge that is due before the first failure.
     config: hedging('60s', { retryThrottling: { maxTokens: 2, tokenRatio: 0.1 } }),
     async observe({ server, client }) {
       server.script('Unary', UNAVAILABLE);

@@ -11,7 +11,7 @@ import {
   type EchoService,
 } from '../calls/support.js';
 
-/** A client behind a proxy that can cut its connection, and a server that counts the requests of an upload. */
+/** Starts a client behind a proxy that can cut its connection, and a server that responds with the number of requests in an upload. */
 async function upload(settings: ClientSettings = {}) {
   const server = await startServer();
   const proxy = await FaultProxy.start(server.url);
@@ -21,7 +21,7 @@ async function upload(settings: ClientSettings = {}) {
   return { server, proxy, echo: client.getService<EchoService>('Echo') };
 }
 
-/** A request stream that pauses after `first` messages until `continueRequests()` is called. */
+/** Creates a request stream that pauses after `first` messages until `continueRequests()` is called, and then yields `rest` more. */
 function halting(first: number, rest: number, text = 'x') {
   let continueRequests: () => void = () => undefined;
   const gate = new Promise<void>((resolve) => (continueRequests = resolve));

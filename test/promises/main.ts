@@ -91,7 +91,8 @@ const count = (verdict: string) => runs.flatMap(({ rows }) => rows).filter((row)
 const errors = runs.reduce((sum, run) => sum + run.errors.length, 0);
 const [broken, open] = [count('broken') + errors, count('not judged')];
 console.log(`\n${count('kept')} kept, ${broken} broken, ${open} not judged`);
-if (open > 0) console.log('The machine was too busy to judge every bound. Run the command again on an idle machine.');
+if (open > 0)
+  console.log('The machine was too busy to judge some of the bounds. Run the command again on an idle machine.');
 const failed = broken + (values.strict ? open : 0);
 // Exits explicitly, because an interrupted run may leave open resources.
 process.exit(failed > 0 || interrupted.signal.aborted ? 1 : 0);

@@ -45,7 +45,8 @@ export class Sentinel {
   async loadBetween(from: number, until: number): Promise<MachineLoad> {
     // Waits for the sample that covers the end of the period.
     await waitFor(() => (this.samples.at(-1)?.at ?? 0) >= until, { timeoutMs: 60_000 });
-    // A sample covers the second before its time, or more if its process was stopped, so the first sample after `until` also counts.
+    // A sample covers the second before its time, or more if the sentinel process was stopped. Therefore, the first sample after `until`
+    // also counts.
     const last = this.samples.findIndex(({ at }) => at >= until);
     const samples = this.samples.slice(0, last + 1).filter(({ at }) => at > from - 1_000);
     const worst = (figure: keyof MachineLoad) => {

@@ -9,7 +9,7 @@ const ROOT = join(import.meta.dirname, '../..');
 
 /** A test tagged 'timed', with the figures it recorded. */
 export interface TimedTest extends JudgedRun {
-  /** File and title of the test: 'test/server/shutdown.e2e-spec.ts: ends at once …'. */
+  /** File and title of the test: 'test/server/shutdown.e2e-spec.ts: … exits immediately after SIGTERM …'. */
   readonly name: string;
 }
 

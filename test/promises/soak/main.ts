@@ -1,7 +1,7 @@
 // npm run soak [-- --minutes 30 --seed N --only a,b --run-seed N]: repeatedly runs every situation whose programs are
-// installed, each in full and in an order drawn from the seed, and judges the runs as `npm run promises` does. The exit code is 1 if a
-// promise was broken, a situation was never run, or handles stay open. Ctrl-C ends the soak after the cleanup of the current run; a second
-// Ctrl-C exits immediately.
+// installed. Runs the situations in full, in an order drawn from the seed, and judges the runs as `npm run promises` does. The exit code is
+// 1 if a promise was broken, a situation was never run, or handles stay open. Ctrl-C ends the soak after the cleanup of the current run; a
+// second Ctrl-C exits immediately.
 import 'reflect-metadata';
 import { allSituations } from '../../scenarios/support/situations.js';
 import { isInstalled, missingPrograms } from '../../support/programs.js';

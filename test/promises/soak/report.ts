@@ -36,7 +36,7 @@ export function leakedHandles(held: readonly Held[]): number {
   return Math.max(0, (held.at(-1)?.handles ?? 0) - (held.at(0)?.handles ?? 0));
 }
 
-/** Formats a table; aligns the first column left and numbers right. */
+/** Formats a table; aligns the first column left and the other columns right. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));

@@ -50,7 +50,7 @@ async function startPouringServer(source: 'generator' | 'observable', options: o
     pour: async () => {
       await waitFor(() => got === 1);
       await waitFor(async () => (await held()).made === FIRST_MESSAGES, { timeoutMs: 20_000 });
-      // Requires ten consecutive unchanged values. Between two values, the server, the proxy, and the client each get a turn, because a
+      // Requires ten consecutive equal values. Between two values, the server, the proxy, and the client each get a turn, because a
       // process that waits for the CPU has not settled.
       let before = -1;
       for (let unchanged = 0; unchanged < 10; unchanged++) {

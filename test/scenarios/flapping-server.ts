@@ -12,7 +12,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 const MIN_BACKOFFS_MS = [800, 1_280, 2_048, 3_277, 4_000];
 /** The client's outage grace period. */
 const GRACE_MS = { counts: 1_500, all: 5_000 };
-/** Minimum lifetime of a connection that ends an outage. */
+/** Minimum lifetime at which a connection ends an outage even without a response. */
 const MIN_LIFETIME_MS = 1_000;
 const MIN_CONNECTIONS = 4;
 const MIN_RETURNS = 2;

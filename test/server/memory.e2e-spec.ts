@@ -6,7 +6,7 @@ import { bundled } from '../support/bundled.js';
 
 const MiB = 1024 * 1024;
 const MESSAGES = 3_000;
-/** Number of messages that the server makes before the test requests the rest. */
+/** Number of messages that the Observable emits before the test requests the rest. */
 const FIRST_MESSAGES = 32;
 const IDLE_MS = 1_500;
 

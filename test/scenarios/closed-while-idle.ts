@@ -47,10 +47,10 @@ async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {
     () => upstream.restartAfter(0, 'kill'),
     () => upstream.restartAfter(0, 'terminate'),
   ];
-  const latencies: number[] = [];
+  const latenciesMs: number[] = [];
   const failures: unknown[] = [];
   let calls = 0;
-  /** Each client makes a call after its own random delay. */
+  /** Makes one call per client, each after its own random delay. */
   const callEach = () =>
     Promise.all(
       apps.map(async ({ orders }) => {
@@ -61,7 +61,7 @@ async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {
         await firstValueFrom<unknown>(calls % 2 === 0 ? create() : orders.get({ id })).catch(
           (error: unknown) => void failures.push(error),
         );
-        latencies.push(performance.now() - beganAt);
+        latenciesMs.push(performance.now() - beganAt);
       }),
     );
   await callEach();
@@ -78,7 +78,7 @@ async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {
     failed: failures.length,
     ...(failures.length > 0 && { 'first failure': String(failures[0]) }),
     'sent twice': upstream.duplicates('Get') + upstream.duplicates('Create'),
-    'slowest call, ms': Math.max(...latencies),
+    'slowest call, ms': Math.max(...latenciesMs),
     retried: apps.reduce((sum, { client }) => sum + (client.snapshot().counters.retried ?? 0), 0),
     'log lines above debug': apps.flatMap(otherThanSlow).length,
     'log lines about slow connections': apps.flatMap(slowConnections).length,

@@ -7,8 +7,8 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 const CUTS = { short: 8, full: 100 };
-/** Each cut fails the writes in flight, possibly none, so cuts continue until this many writes have failed. */
-const FAILED_WRITES = 1;
+/** Minimum number of failed writes. Cuts continue until it is reached, because a cut may occur while no write is in flight. */
+const MIN_FAILED_WRITES = 1;
 const ITEM = 'tea '.repeat(5_000);
 
 /** Connections that are cut while 20 kB requests are in flight. */
@@ -19,7 +19,7 @@ export const connectionLostDuringWrite: Situation = {
   bounds: {
     cuts: { atLeast: CUTS.short },
     'reads failed': { atMost: 0 },
-    'writes failed': { atLeast: FAILED_WRITES },
+    'writes failed': { atLeast: MIN_FAILED_WRITES },
     'writes failed with another error': { atMost: 0 },
     'writes sent twice': { atMost: 0 },
     'writes acknowledged and lost': { atMost: 0 },
@@ -37,12 +37,12 @@ async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {
   const gets = reads(run, app, 60);
   await reach(() => creates.succeeded.length > 10);
   let cut = 0;
-  while (!run.signal.aborted && (cut < CUTS[run.length] || creates.failed.length < FAILED_WRITES)) {
+  while (!run.signal.aborted && (cut < CUTS[run.length] || creates.failed.length < MIN_FAILED_WRITES)) {
     cut += 1;
     const { accepted } = proxy.counters;
     proxy.closeAfterBytes(Math.trunc(run.random() * 3 * ITEM.length), 'to-upstream', cut % 2 === 0 ? 'rst' : 'fin');
     await reach(() => proxy.counters.accepted > accepted);
-    // One cut at a time. The calls that this cut affected end before the next cut, even on a slow machine.
+    // All calls that were in flight at this cut end before the next cut, even on a slow machine.
     const inFlight = [...gets.open, ...creates.open];
     const answered = creates.succeeded.length + gets.succeeded.length;
     await reach(() => inFlight.every(({ endedAt }) => endedAt !== undefined));

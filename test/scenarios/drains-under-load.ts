@@ -82,8 +82,8 @@ async function drains(run: Run, { app, upstreams, drain }: Drained, count: numbe
     drained += 1;
   }
   await Promise.all(loads.map(stop));
-  const twice = (what: 'Get' | 'Create') => {
-    const keys = upstreams.flatMap((upstream) => upstream.arrived(what).map(({ key }) => key));
+  const duplicatesOf = (method: 'Get' | 'Create') => {
+    const keys = upstreams.flatMap((upstream) => upstream.arrived(method).map(({ key }) => key));
     return keys.length - new Set(keys).size;
   };
   const [gets, creates] = loads;
@@ -91,8 +91,8 @@ async function drains(run: Run, { app, upstreams, drain }: Drained, count: numbe
     drains: drained,
     ...figuresOf(gets, 'reads'),
     ...figuresOf(creates, 'writes'),
-    'reads sent twice': twice('Get'),
-    'writes sent twice': twice('Create'),
+    'reads sent twice': duplicatesOf('Get'),
+    'writes sent twice': duplicatesOf('Create'),
   };
 }
 
@@ -137,7 +137,10 @@ async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'our
   return { app, upstreams, drain };
 }
 
-/** Starts a server that sends GOAWAY at the maximum connection age, because at SIGTERM, grpcio ends late writes with an error status. */
+/**
+ * Starts a server that sends GOAWAY at the maximum connection age. This is the only variant of grpcio, because grpcio ends late writes with
+ * an error status at SIGTERM.
+ */
 async function ages(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Drained> {
   const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
   const kind: UpstreamKind = { implementation, security: 'plain' };

@@ -9,13 +9,13 @@ import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
 /** Minimum of each backoff after a short-lived connection: 1, 1.6, 2.6, 4.1, and then 5 s, less 20% jitter. */
-const BACKOFFS_MS = [800, 1_280, 2_048, 3_277, 4_000];
+const MIN_BACKOFFS_MS = [800, 1_280, 2_048, 3_277, 4_000];
 /** The client's outage grace period. */
 const GRACE_MS = { counts: 1_500, all: 5_000 };
-/** Lifetime after which a connection ends an outage, in milliseconds. */
-const LASTING_MS = 1_000;
-const CONNECTIONS = 4;
-const TIMES = 2;
+/** Minimum lifetime at which a connection ends an outage even without a response. */
+const MIN_LIFETIME_MS = 1_000;
+const MIN_CONNECTIONS = 4;
+const MIN_RETURNS = 2;
 
 /** One server closes each connection shortly after it opens, and another is unreachable from time to time. */
 export const flappingServer: Situation = {
@@ -23,14 +23,14 @@ export const flappingServer: Situation = {
   promise:
     'A server that closes each connection 5 ms after its SETTINGS receives at most 35 connections in a minute, and the health of the channel to it stays down after the grace period. This server, and a server that is unreachable from time to time, each cause at most four log lines in a minute.',
   bounds: {
-    connections: { atLeast: CONNECTIONS },
+    connections: { atLeast: MIN_CONNECTIONS },
     // The client makes one connection at first, or two if no call started on the first one. Then it makes one after each backoff.
     'connections sooner than the backoff': { atMost: 0, timed: true },
-    // Even if accepts are delayed, connections are on average no closer than the shortest backoff.
+    // Even if accepts are delayed, the average time between connections is no shorter than the shortest backoff.
     'connections above one per 0.8 s': { atMost: 0 },
     'health states after the grace period other than down': { atMost: 0 },
     'log lines': { atLeast: 1, atMost: 4 },
-    'returns of the server': { atLeast: TIMES },
+    'returns of the server': { atLeast: MIN_RETURNS },
     'log lines about the returns': { atLeast: 1, atMost: 4 },
   },
   fullBounds: { connections: { atLeast: 10, atMost: 35, timed: true } },
@@ -51,7 +51,7 @@ export const flappingServer: Situation = {
 async function closesAtOnce(run: Run, lengthMs: number): Promise<Measured> {
   for (;;) {
     const { measured, longestLifeMs } = await shortLivedConnections(run, lengthMs);
-    if (longestLifeMs < LASTING_MS || run.signal.aborted) return measured;
+    if (longestLifeMs < MIN_LIFETIME_MS || run.signal.aborted) return measured;
     run.report(`repeated: a connection was open for ${Math.round(longestLifeMs)} ms`);
   }
 }
@@ -73,7 +73,7 @@ async function shortLivedConnections(run: Run, lengthMs: number) {
   const endsAt = (peer.acceptedAt[0] ?? NaN) + lengthMs;
   let other = 0;
   // Waits for at least one more connection after the grace period, because health must stay down even while the channel is READY.
-  const enough = Math.max(CONNECTIONS, peer.acceptedAt.length + 1);
+  const enough = Math.max(MIN_CONNECTIONS, peer.acceptedAt.length + 1);
   while (!run.signal.aborted && (Date.now() < endsAt || peer.acceptedAt.length < enough)) {
     if ((await health.check(client.name))[client.name]?.status !== 'down') other += 1;
     await pass(run, 20);
@@ -99,7 +99,7 @@ async function shortLivedConnections(run: Run, lengthMs: number) {
 /** Minimum time in milliseconds between the first connection and the connection with this zero-based index. */
 function minMsUntil(index: number): number {
   let ms = 0;
-  for (let backoff = 0; backoff < index - 1; backoff++) ms += BACKOFFS_MS[backoff] ?? 4_000;
+  for (let backoff = 0; backoff < index - 1; backoff++) ms += MIN_BACKOFFS_MS[backoff] ?? 4_000;
   return ms;
 }
 
@@ -122,6 +122,6 @@ async function returnsRepeatedly(run: Run, kind: UpstreamKind, lengthMs: number)
     await proxy.forward();
     await reach(() => app.client.connectivity.outage === undefined);
     times += 1;
-  } while (!run.signal.aborted && (times < TIMES || performance.now() < endsAt - 5_500));
+  } while (!run.signal.aborted && (times < MIN_RETURNS || performance.now() < endsAt - 5_500));
   return { 'returns of the server': times, 'log lines about the returns': aboveDebug(app).length };
 }

@@ -55,19 +55,20 @@ async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
     pausingCalls(run, direct, () => 300 + run.random() * 1_000, { until: () => closed() >= CALLERS }),
     pausingCalls(run, balanced, () => 200 + run.random() * 1_800),
   ]);
-  // Longer than the balancer's idle timeout. A connection that is still open was dropped silently, and the last calls on it hang.
+  // If all bounds are judged, waits for longer than the balancer's idle timeout: a connection that is still open was dropped silently, and
+  // the last calls on it hang. Otherwise, waits until the client has closed every connection.
   if (run.which === 'all') await pass(run, BALANCER_MS.all + 500);
   else await reach(() => balancer.counters.open === 0, { timeoutMs: BALANCER_MS.counts / 2 }).catch(() => undefined);
   const dropped = balancer.counters.open;
   const last = await pausingCalls(run, balanced, () => 0, { prefix: 'last' });
   const failures = [...atServer.failures, ...behindBalancer.failures, ...last.failures];
-  const latencies = [...atServer.latencies, ...behindBalancer.latencies, ...last.latencies];
+  const latenciesMs = [...atServer.latenciesMs, ...behindBalancer.latenciesMs, ...last.latenciesMs];
   return {
-    calls: latencies.length,
+    calls: latenciesMs.length,
     failed: failures.length,
     ...(failures.length > 0 && { 'first failure': String(failures[0]) }),
     'sent twice': sentTwice(closing) + sentTwice(patient),
-    'slowest call, ms': Math.max(...latencies),
+    'slowest call, ms': Math.max(...latenciesMs),
     'connections that the server closed': closed(),
     'connections dropped silently': dropped,
   };
@@ -81,7 +82,7 @@ async function pausingCalls(
   { prefix = 'call', until = () => true }: { readonly prefix?: string; readonly until?: () => boolean } = {},
 ) {
   const failures: unknown[] = [];
-  const latencies: number[] = [];
+  const latenciesMs: number[] = [];
   await Promise.all(
     callers.map(async ({ orders }, caller) => {
       for (let round = 0; !run.signal.aborted && (round < ROUNDS[run.length] || !until()); round++) {
@@ -92,12 +93,12 @@ async function pausingCalls(
         await firstValueFrom<unknown>(round % 2 === 0 ? create() : get()).catch((error: unknown) =>
           failures.push(error),
         );
-        latencies.push(performance.now() - beganAt);
+        latenciesMs.push(performance.now() - beganAt);
         await pass(run, pauseMs());
       }
     }),
   );
-  return { failures, latencies };
+  return { failures, latenciesMs };
 }
 
 /** Makes no call for 90 s behind a balancer with an idle timeout of 25 s. Pings every 10 s keep the connection open. */

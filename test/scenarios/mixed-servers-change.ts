@@ -44,10 +44,10 @@ async function changes(run: Run) {
     if (event.type === 'connection' && event.change === 'ended') ended += 1;
   });
   const [gets, creates] = [reads(run, app, PER_SECOND[run.which]), writes(run, app, PER_SECOND[run.which])];
-  // Each server must run exactly one feed.
+  // Each server must serve exactly one feed.
   const feeds = servers.all.map(() => Feed.follow(run, app));
   await reach(() => servers.all.every((server) => server.arrived('Watch').length === 1), { intervalMs: 20 });
-  const figures = { changes: 0, usedAfter: 0, late: 0 };
+  const figures = { changes: 0, usedAfterMs: 0, late: 0 };
   const windows: Window[] = [];
   for (let round = 0; round < ROUNDS[run.length] && !run.signal.aborted; round++) {
     for (const server of servers.all) {
@@ -61,8 +61,8 @@ async function changes(run: Run) {
       servers.list(servers.all);
       const listedAt = Date.now();
       await reach(() => starts.on(server.url).some((at) => at > listedAt), { intervalMs: 5 });
-      figures.usedAfter = Math.max(
-        figures.usedAfter,
+      figures.usedAfterMs = Math.max(
+        figures.usedAfterMs,
         Math.min(...starts.on(server.url).filter((at) => at > listedAt)) - listedAt,
       );
       windows.push({ server, ...(await nextCalls(gets)) });
@@ -72,7 +72,7 @@ async function changes(run: Run) {
   await Promise.all([stop(gets), stop(creates)]);
   return {
     changes: figures.changes,
-    'slowest added server used after, ms': figures.usedAfter,
+    'slowest added server used after, ms': figures.usedAfterMs,
     'smallest share of an added server, %':
       Math.min(...windows.map(({ server, from, until }) => starts.share(server.url, from, until))) * 100,
     'calls to servers that were no longer in use': figures.late,

@@ -16,8 +16,8 @@ const LATENCY_MS = 20;
 const SLOW_MS = 500;
 const PER_SECOND = { counts: 60, all: 200 };
 const ATTEMPT_TIMEOUT_MS = { counts: 2_000, all: 1_000 };
-/** Time within which the client must eject the unhealthy server. */
-const ADAPTED_AFTER_MS = 2_000;
+/** Maximum time from the fault to the ejection. */
+const MAX_EJECTION_DELAY_MS = 2_000;
 const MEASURED_MS = { counts: 1_000, short: 4_000, full: 20_000 };
 /** Options of a healthy server, a slow server, and a server that rejects each request immediately with UNAVAILABLE. */
 const [HEALTHY, SLOW, REJECTING] = [
@@ -89,8 +89,8 @@ async function measure(
   const faultAt = Date.now();
   start(unhealthy);
   await reach(() => ejected.some(({ address }) => address === unhealthy.url));
-  const adaptedFrom = faultAt + ADAPTED_AFTER_MS;
-  await pass(run, ADAPTED_AFTER_MS + MEASURED_MS[run.which === 'counts' ? 'counts' : run.length]);
+  const adaptedFrom = faultAt + MAX_EJECTION_DELAY_MS;
+  await pass(run, MAX_EJECTION_DELAY_MS + MEASURED_MS[run.which === 'counts' ? 'counts' : run.length]);
   await stop(reads);
   const ejectedAt = Math.min(...ejected.filter(({ address }) => address === unhealthy.url).map(({ at }) => at));
   end(unhealthy);

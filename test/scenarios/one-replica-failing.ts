@@ -8,7 +8,10 @@ import type { Upstream } from './support/upstream.js';
 
 const READS = { counts: 400, short: 2_000, full: 10_000 };
 const PER_SECOND = { counts: 100, all: 400 };
-/** Attempt timeout, which expires for each attempt on the frozen replica. Longer on a machine that might be busy. */
+/**
+ * Attempt timeout, which expires for each attempt on the frozen replica. It is longer if only counts are judged, because the machine might
+ * be busy.
+ */
 const ATTEMPT_TIMEOUT_MS = { counts: 2_000, all: 250 };
 const FAULTS = ['failing', 'frozen'] as const;
 /** Options of a server that rejects each request immediately with UNAVAILABLE. */

@@ -6,10 +6,10 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 const READS = { short: 400, full: 4_000 };
 const PER_SECOND = 40;
-/** Latency of the slow replica, and the delay of a hedge. Longer on a machine that might be busy. */
+/** Latency of the slow replica, and the hedging delay. Both are longer if only counts are judged, because the machine might be busy. */
 const SLOW_MS = { counts: 5_000, all: 1_000 };
 const HEDGING_DELAY = { counts: '1s', all: '0.1s' };
-/** The default budget of hedges. */
+/** The default hedging budget. */
 const HEDGE_BUDGET = { initial: 5, perCall: 0.05 };
 const POLICIES = ['round_robin', 'least_request'] as const;
 
@@ -40,13 +40,13 @@ async function slow(run: Run, kind: UpstreamKind): Promise<Measured> {
 
 async function measure(run: Run, kind: UpstreamKind, loadBalancing: (typeof POLICIES)[number]): Promise<Measured> {
   const slowMs = SLOW_MS[run.which];
-  const [laggard, healthy] = await Promise.all([
+  const [slowReplica, healthy] = await Promise.all([
     startUpstream(run, kind, { delayMs: slowMs }),
     startUpstream(run, kind, { delayMs: 5 }),
   ]);
   const hedgingPolicy = { maxAttempts: 2, hedgingDelay: HEDGING_DELAY[run.which] };
-  const app = await startClientOf(run, laggard, {
-    url: `ipv4:${laggard.url},${healthy.url}`,
+  const app = await startClientOf(run, slowReplica, {
+    url: `ipv4:${slowReplica.url},${healthy.url}`,
     loadBalancing,
     serviceConfig: { methodConfig: [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], hedgingPolicy }] },
     ...outageGrace(run),
@@ -54,21 +54,21 @@ async function measure(run: Run, kind: UpstreamKind, loadBalancing: (typeof POLI
   const gets = reads(run, app, PER_SECOND);
   await reach(() => gets.calls.length >= READS[run.length], { intervalMs: 100 });
   await stop(gets);
-  const hedgesOf = (upstream: typeof laggard) =>
+  const hedgesOf = (upstream: typeof slowReplica) =>
     upstream.arrived('Get').filter(({ previousAttempts }) => previousAttempts > 0);
-  const hedged = new Set([laggard, healthy].flatMap(hedgesOf).map(({ key }) => key));
-  const firstOnLaggard = laggard.arrived('Get').filter(({ previousAttempts }) => previousAttempts === 0).length;
+  const hedged = new Set([slowReplica, healthy].flatMap(hedgesOf).map(({ key }) => key));
+  const firstOnSlow = slowReplica.arrived('Get').filter(({ previousAttempts }) => previousAttempts === 0).length;
   // The minimum number of slow reads: each hedge saves a read whose first attempt is slow, and the budget limits the hedges.
   const unavoidable = Math.max(
     0,
-    firstOnLaggard - Math.floor(HEDGE_BUDGET.initial + HEDGE_BUDGET.perCall * gets.calls.length),
+    firstOnSlow - Math.floor(HEDGE_BUDGET.initial + HEDGE_BUDGET.perCall * gets.calls.length),
   );
   const slowReads = gets.succeeded.filter(({ latencyMs }) => (latencyMs ?? 0) >= slowMs);
   const stayedSlow = slowReads.filter(({ number }) => hedged.has(String(number)));
   return {
     ...figuresOf(gets, `reads (${loadBalancing})`),
     [`hedges, ${loadBalancing}`]: hedged.size,
-    [`hedges on the slow replica, ${loadBalancing}`]: hedgesOf(laggard).length,
+    [`hedges on the slow replica, ${loadBalancing}`]: hedgesOf(slowReplica).length,
     [`hedged reads that stayed slow, ${loadBalancing}, %`]: (stayedSlow.length / Math.max(hedged.size, 1)) * 100,
     [`slow reads beyond the best possible, ${loadBalancing}, %`]:
       ((slowReads.length - unavoidable) / gets.calls.length) * 100,

@@ -12,16 +12,16 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 import { timed } from './support/timed.js';
 
 const CALLS_PER_SECOND = 10;
-const MIN_MS = 300;
-const MAX_MS = 1_400;
+const MIN_TIMEOUT_MS = 300;
+const MAX_TIMEOUT_MS = 1_400;
 /** Minimum time between two cuts. */
 const MIN_CUT_INTERVAL_MS = 250;
 const PLAY_MS = { short: 1_000, full: 20_000 };
 /** Minimum number of calls of each kind. */
-const CALLS = 10;
-const ATTEMPTS = 3;
+const MIN_CALLS = 10;
+const MIN_ATTEMPTS = 3;
 
-/** Calls that would never end without a deadline: retries, hanging attempts, waits for a channel, streams, and resumed streams. */
+/** Calls that would outlast their deadlines: retries, hanging attempts, waits for a channel, streams, and resumed streams. */
 export const overallTimeouts: Situation = {
   name: 'overall-timeouts',
   promise:
@@ -29,8 +29,8 @@ export const overallTimeouts: Situation = {
   bounds: {
     'latest end after timeoutMs, ms': { atMost: 100, timed: true },
     'calls not ended by the deadline': { atMost: 0 },
-    'calls of the rarest kind': { atLeast: CALLS },
-    'attempts of the most retried call': { atLeast: ATTEMPTS },
+    'calls of the rarest kind': { atLeast: MIN_CALLS },
+    'attempts of the most retried call': { atLeast: MIN_ATTEMPTS },
     'resumes of the most resumed stream': { atLeast: 1 },
     'still active': { atMost: 0 },
   },
@@ -54,7 +54,8 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const methodConfig = [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }];
   const retryThrottling = { maxTokens: 1_000, tokenRatio: 1 };
   const { client, orders } = await startClientOf(run, upstream, { serviceConfig: { methodConfig, retryThrottling } });
-  // An outage starts if a connection is cut before its first response, and a busy machine would exceed its default grace period.
+  // An outage starts if a connection is cut within 1 s and before its first response. On a busy machine, the outage would exceed the default
+  // grace period.
   const cut = await startClientOf(run, upstream, { url: broken.url, ...outageGrace(run) });
   const waiting = await startClientOf(run, upstream, { url: unreachable.url });
 
@@ -77,11 +78,11 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
       return feed.pipe(tap(() => (events += 1)));
     },
   ];
-  const late: number[] = [];
+  const lateMs: number[] = [];
   const loads = forms.map((form) =>
     CallLoad.start(CALLS_PER_SECOND, (number) => {
-      const timeoutMs = Math.round(MIN_MS + (MAX_MS - MIN_MS) * run.random());
-      return timed(form(number, timeoutMs), timeoutMs, (overMs) => late.push(overMs));
+      const timeoutMs = Math.round(MIN_TIMEOUT_MS + (MAX_TIMEOUT_MS - MIN_TIMEOUT_MS) * run.random());
+      return timed(form(number, timeoutMs), timeoutMs, (overMs) => lateMs.push(overMs));
     }),
   );
   for (const load of loads) run.onEnd(() => load.stop());
@@ -90,7 +91,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const mostAttempts = () => Math.max(...failuresOf().map(({ attempts }) => attempts.length));
   const endsAt = performance.now() + PLAY_MS[run.length];
   const isReached = () =>
-    performance.now() >= endsAt && rarest() >= CALLS && mostAttempts() >= ATTEMPTS && maxResumes >= 1;
+    performance.now() >= endsAt && rarest() >= MIN_CALLS && mostAttempts() >= MIN_ATTEMPTS && maxResumes >= 1;
   while (!run.signal.aborted && !isReached()) {
     const before = events;
     await pass(run, MIN_CUT_INTERVAL_MS);
@@ -104,7 +105,7 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   await reach(() => apps.every((one) => one.activeCalls().length === 0)).catch(() => undefined);
   return {
     calls: loads.reduce((sum, { calls }) => sum + calls.length, 0),
-    'latest end after timeoutMs, ms': Math.max(...late),
+    'latest end after timeoutMs, ms': Math.max(...lateMs),
     'calls not ended by the deadline':
       loads.reduce((sum, { succeeded }) => sum + succeeded.length, 0) +
       failures.filter(({ codeName }) => codeName !== 'DEADLINE_EXCEEDED').length,

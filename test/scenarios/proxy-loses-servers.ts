@@ -10,9 +10,9 @@ import type { Measured, Run, Situation } from './support/situation.js';
 /** Processing times of a write on the server. */
 const DELAYS_MS = [1, 20, 100, 500];
 /** Number of concurrent writes, divided equally among the delays. */
-const AT_ONCE = { counts: 8, all: 40 };
+const CONCURRENT_WRITES = { counts: 8, all: 40 };
 const WRITES = { counts: 48, all: 2_000 };
-const BETWEEN_CUTS_MS = 10;
+const CUT_INTERVAL_MS = 10;
 
 /** A proxy whose connections to its server are cut repeatedly while the server executes writes. */
 export const proxyLosesServers: Situation = {
@@ -56,9 +56,9 @@ async function loses(run: Run): Promise<Measured> {
   let cuts = 0;
   let writes = 0;
   while (writes < WRITES[run.which] && !run.signal.aborted) {
-    let open = AT_ONCE[run.which];
+    let open = CONCURRENT_WRITES[run.which];
     const before = executed.size;
-    for (let index = 0; index < AT_ONCE[run.which]; index++) {
+    for (let index = 0; index < CONCURRENT_WRITES[run.which]; index++) {
       const requestId = String(++writes);
       const quantity = DELAYS_MS[index % DELAYS_MS.length] ?? 0;
       lastValueFrom(app.orders.create({ requestId, item: 'tea', quantity }))
@@ -73,7 +73,7 @@ async function loses(run: Run): Promise<Measured> {
     // Further cuts also interrupt resent writes.
     while (open > 0 && !run.signal.aborted) {
       cuts += backend.resetAll();
-      await pass(run, BETWEEN_CUTS_MS);
+      await pass(run, CUT_INTERVAL_MS);
     }
   }
   const denying = failures.filter(({ reachedServer }) => reachedServer === 'no');

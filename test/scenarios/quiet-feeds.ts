@@ -13,13 +13,13 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 
 /** Lifetime of a call. */
 const LIFE_MS = { counts: 2_000, all: 6_000 };
-/** Value of `minHealthyMs`: the default, or the minimum that has an effect. */
+/** Value of `minHealthyMs`: the minimum that has an effect, or the default. */
 const MIN_HEALTHY_MS = { counts: 1_000, all: undefined };
 const RESUMES = { short: 5, full: 85 };
 /** Grace period of calls on a connection that has reached its maximum age. */
 const GRACE_MS = 100;
 
-/** Feeds and sessions without messages, whose calls a server or a proxy ends every 6 s. */
+/** Silent feeds and sessions, whose calls a server or a proxy ends every 6 s, or every 2 s if only counts are judged. */
 export const quietFeeds: Situation = {
   name: 'quiet-feeds',
   promise:
@@ -87,19 +87,19 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
     quiet(run, session, replayUnacknowledged(send, NEVER, { id, acknowledges: id, maxUnacknowledged: 1, ...pace })),
   ];
   const enough = RESUMES[run.length];
-  // Waits longer than the lifetimes, because the connection age varies by ±10% and each next call starts slightly later.
+  // Waits longer than the sum of the lifetimes, because the connection age varies by ±10% and each next call starts slightly later.
   if (run.which === 'all') await pass(run, enough * (LIFE_MS.all + GRACE_MS) * 1.15);
   await reach(() => streams.every(({ gapsMs, ends }) => gapsMs.length >= enough || ends.length > 0));
   const figures = {
     'feeds and sessions that ended for their subscriber': streams.flatMap(({ ends }) => ends).length,
-    'log warnings that a stream was not retried': app.clients.flatMap(({ lines }) => lines.filter(isUnrepeated)).length,
+    'log warnings that a stream was not retried': app.clients.flatMap(({ lines }) => lines.filter(isUnretried)).length,
     'resumes of the least resumed stream': Math.min(...streams.map(({ gapsMs }) => gapsMs.length)),
     'next call began after, ms': Math.max(...streams.flatMap(({ gapsMs }) => gapsMs)),
   };
   return Object.fromEntries(Object.entries(figures).map(([figure, value]) => [`${figure} @${name}`, value]));
 }
 
-const isUnrepeated = ({ level, text }: LogLine): boolean => level === 'warn' && text.includes('was not retried');
+const isUnretried = ({ level, text }: LogLine): boolean => level === 'warn' && text.includes('was not retried');
 
 /** Records the delay before each resume, and whether the stream ends, which is an error. */
 function quiet(run: Run, { client }: OrdersOf, stream: Observable<unknown>) {

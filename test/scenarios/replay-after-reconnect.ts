@@ -14,7 +14,7 @@ const MESSAGES = { short: 1_500, full: 30_000 };
 const BREAKS = { short: 4, full: 40 };
 const WINDOW = 50;
 
-/** Sessions of numbered messages whose connections are cut and whose server is killed. */
+/** Sessions send numbered messages while their connections are cut and their server is killed. */
 export const replayAfterReconnect: Situation = {
   name: 'replay-after-reconnect',
   promise:

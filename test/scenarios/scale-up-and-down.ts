@@ -33,7 +33,7 @@ async function scales(run: Run): Promise<Measured> {
   const { app, ended } = await startReplicaClient(run, replicas, { dnsRefreshMs: 1_000, ...outageGrace(run) });
   const gets = reads(run, app, PER_SECOND[run.which]);
   const creates = writes(run, app, PER_SECOND[run.which]);
-  const usedAfter: number[] = [];
+  const usedAfterMs: number[] = [];
   let used = 0;
   const feeds = [];
   for (let round = 0; round < ROUNDS[run.length] && !run.signal.aborted; round++) {
@@ -43,7 +43,7 @@ async function scales(run: Run): Promise<Measured> {
     const isUsed = () =>
       replicas.all.slice(MIN_REPLICAS).every(({ calls }, index) => calls > (before[MIN_REPLICAS + index] ?? 0));
     await reach(isUsed, { intervalMs: 5 });
-    usedAfter.push(performance.now() - listedAt);
+    usedAfterMs.push(performance.now() - listedAt);
     used = replicas.all.slice(MIN_REPLICAS).filter(({ calls }) => calls > 0).length;
     // Enough streams that each replica has at least one.
     const open = load(run, 100, () => app.orders.watch({ from: '1' }));
@@ -52,7 +52,7 @@ async function scales(run: Run): Promise<Measured> {
     open.pause();
     await replicas.scale(MIN_REPLICAS);
     await reach(() => app.client.snapshot().resolution.addresses === MIN_REPLICAS, { intervalMs: 5 });
-    // In this time, connections to removed replicas close if they have no streams.
+    // Meanwhile, connections to removed replicas close if they have no streams.
     const { length } = gets.calls;
     await reach(() => gets.calls.length > length + PER_SECOND[run.which], { intervalMs: 20 });
     replicas.release();
@@ -61,7 +61,7 @@ async function scales(run: Run): Promise<Measured> {
   await Promise.all([stop(gets), stop(creates)]);
   return {
     'new replicas with calls': used,
-    'last new replica used after, ms': Math.max(...usedAfter),
+    'last new replica used after, ms': Math.max(...usedAfterMs),
     ...figuresOf(gets, 'reads'),
     ...figuresOf(creates, 'writes'),
     'streams failed': feeds.reduce((count, { failed }) => count + failed.length, 0),

@@ -10,7 +10,7 @@ import type { Measured, Run, Situation, UpstreamKind } from './support/situation
 import type { ArrivedWhat } from './support/upstream.js';
 
 const PER_SECOND = 50;
-/** Longer than it takes to send GOAWAY, so that calls are always in flight when it is sent. */
+/** Longer than a server takes to send GOAWAY, so that calls are always in flight at that time. */
 const DELAY_MS = 100;
 const GOAWAYS = { short: 3, full: 20 };
 /**
@@ -38,8 +38,8 @@ export const serverDrains: Situation = {
 };
 
 async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
-  // grpcio fails calls that arrive between its SIGTERM and its GOAWAY with CANCELLED, although no handler ran. The client cannot
-  // distinguish this status from one of a handler, so it does not resend a write. At the maximum connection age, grpcio sends GOAWAY first.
+  // grpcio sends CANCELLED for calls that arrive between its SIGTERM and its GOAWAY, although no handler ran. The client cannot distinguish
+  // this status from one of a handler, so it does not resend a write. At the maximum connection age, grpcio sends GOAWAY first.
   const byAge = kind.implementation === 'grpcio';
   const age = { 'grpc.max_connection_age_ms': 1_000, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS[run.which] };
   const server = () => startUpstream(run, kind, { delayMs: DELAY_MS, serverOptions: byAge ? age : {} });

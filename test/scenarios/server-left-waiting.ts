@@ -97,9 +97,9 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
   run.onEnd(() => proxy.close());
   const app = await startOrdersApp({ ...server.settings, url: proxy.url, outageGraceMs: 60_000 });
   run.onEnd(() => app.close());
-  const late: number[] = [];
+  const lateMs: number[] = [];
   const load = CallLoad.start(10, (number) =>
-    timed(app.orders.get({ id: String(number) }, { timeoutMs: DEADLINE_MS }), DEADLINE_MS, (ms) => late.push(ms)),
+    timed(app.orders.get({ id: String(number) }, { timeoutMs: DEADLINE_MS }), DEADLINE_MS, (ms) => lateMs.push(ms)),
   );
   run.onEnd(() => load.stop());
   const feed = server.feeds ? Feed.follow(run, app) : undefined;
@@ -135,7 +135,7 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
       'handlers never cancelled': notCancelled,
     }),
     'calls ended by the deadline': failures.filter(isDeadline).length,
-    'latest end after the deadline, ms': Math.max(...late),
+    'latest end after the deadline, ms': Math.max(...lateMs),
     'calls failed with another error': failures.filter((error) => !isDeadline(error)).length,
     ...(feed !== undefined && {
       ...(way === 'to-upstream' && { 'feed resumed after, ms': resumedMs }),

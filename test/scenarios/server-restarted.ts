@@ -27,16 +27,19 @@ export const serverRestarted: Situation = {
     'last response to a waiting call, ms': { atMost: 5_000, timed: true },
   },
   measure: async (run) => {
-    const firsts: number[] = [];
-    const measured = await againstEach(run, (kind) => restarts(run, kind, firsts));
-    firsts.sort((a, b) => a - b);
-    const [low = NaN, high = NaN] = [firsts.at((firsts.length - 1) / 2), firsts.at(firsts.length / 2)];
+    const firstResponsesMs: number[] = [];
+    const measured = await againstEach(run, (kind) => restarts(run, kind, firstResponsesMs));
+    firstResponsesMs.sort((a, b) => a - b);
+    const [low = NaN, high = NaN] = [
+      firstResponsesMs.at((firstResponsesMs.length - 1) / 2),
+      firstResponsesMs.at(firstResponsesMs.length / 2),
+    ];
     return { ...measured, 'median first response, ms': (low + high) / 2 };
   },
 };
 
-/** Adds to `firsts`, for each restart, the time from the moment the server listens to its first response. */
-async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise<Measured> {
+/** Adds to `firstResponsesMs`, for each restart, the time from the moment the server listens to its first response. */
+async function restarts(run: Run, kind: UpstreamKind, firstResponsesMs: number[]): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 40 });
   const app = await startClientOf(run, upstream, outageGrace(run));
   const lostAt = lostConnections(app);
@@ -61,7 +64,7 @@ async function restarts(run: Run, kind: UpstreamKind, firsts: number[]): Promise
     calls().flatMap(({ startedAt, endedAt = 0 }) => (startedAt < at && endedAt >= at ? [endedAt - at] : [])),
   );
   const own = listened.map((at) => Math.min(...answered(at).map(({ endedAt = 0 }) => endedAt - at)));
-  firsts.push(...own);
+  firstResponsesMs.push(...own);
   return {
     ...figuresOf(gets, 'reads'),
     ...failedWrites(creates, lostAt),

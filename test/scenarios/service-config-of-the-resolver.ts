@@ -46,22 +46,22 @@ async function changes(run: Run, kind: UpstreamKind): Promise<Measured> {
   const gets = reads(run, app, 50);
   const first = await isRetried(app, 'ABORTED');
   names.text = record('DATA_LOSS');
-  const changedAfter = await until(() => isRetried(app, 'DATA_LOSS'));
+  const changedAfterMs = await until(() => isRetried(app, 'DATA_LOSS'));
   names.text =
     'grpc_config=[{"serviceConfig":{"methodConfig":[{"name":[{"service":"orders.v1.Orders"}],"timeout":"soon"}]}}]';
   const { queries } = names;
   await reach(() => names.queries >= queries + 2, { intervalMs: 20 });
   const isStillRetried = await isRetried(app, 'DATA_LOSS');
   names.text = record('ABORTED');
-  const correctedAfter = await until(
+  const correctedAfterMs = await until(
     async () => (await isRetried(app, 'ABORTED')) && !(await isRetried(app, 'DATA_LOSS')),
   );
   await stop(gets);
   return {
     'first record applied': Number(first),
-    'change applied after, ms': changedAfter,
+    'change applied after, ms': changedAfterMs,
     'invalid record ignored': Number(isStillRetried),
-    'corrected record applied after, ms': correctedAfter,
+    'corrected record applied after, ms': correctedAfterMs,
     ...figuresOf(gets, 'reads'),
   };
 }

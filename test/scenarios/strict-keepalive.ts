@@ -13,8 +13,8 @@ import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
 import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
 
-/** Minimum keepalive interval of a client. */
-const EVERY_MS = 10_000;
+/** Keepalive interval of the client, which is the minimum. */
+const KEEPALIVE_TIME_MS = 10_000;
 const REJECTIONS = 2;
 const PER_SECOND = 40;
 
@@ -54,7 +54,7 @@ async function rejectPings(run: Run, kind: UpstreamKind): Promise<Measured> {
   const proxy = await startHttp2Proxy(run, upstream);
   const app = await startClientOf(run, upstream, {
     url: proxy.url,
-    keepalive: { keepaliveTimeMs: EVERY_MS },
+    keepalive: { keepaliveTimeMs: KEEPALIVE_TIME_MS },
     ...outageGrace(run),
   });
   const throttled = intervalsOf(app);
@@ -65,13 +65,13 @@ async function rejectPings(run: Run, kind: UpstreamKind): Promise<Measured> {
     const before = answers();
     await reach(() => answers() > before + PER_SECOND);
     if (run.length === 'short') proxy.goaway({ code: 'ENHANCE_YOUR_CALM', debugData: 'too_many_pings' });
-    await reach(() => throttled.length === rejection, { timeoutMs: 60_000 + EVERY_MS * 2 ** rejection });
+    await reach(() => throttled.length === rejection, { timeoutMs: 60_000 + KEEPALIVE_TIME_MS * 2 ** rejection });
   }
   proxy.tooManyPingsAfter(undefined);
   const before = answers();
   await reach(() => answers() > before + PER_SECOND);
   // Waits for the end of the next interval.
-  if (run.length === 'full') await pass(run, EVERY_MS * 2 ** REJECTIONS);
+  if (run.length === 'full') await pass(run, KEEPALIVE_TIME_MS * 2 ** REJECTIONS);
   await Promise.all([stop(gets), stop(creates)]);
   const otherFailures = creates.failed.filter(({ error }) => (error as GrpcCallError).reason !== 'connection-lost');
   return {
@@ -79,7 +79,7 @@ async function rejectPings(run: Run, kind: UpstreamKind): Promise<Measured> {
     ...figuresOf(creates, 'writes'),
     'writes failed that were not on the wire': otherFailures.length,
     'writes sent twice': upstream.duplicates('Create'),
-    'final ping interval compared with the first, times': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,
+    'final ping interval compared with the first, times': (throttled.at(-1) ?? KEEPALIVE_TIME_MS) / KEEPALIVE_TIME_MS,
     pings: proxy.counters.pings,
     'later reductions of the ping rate': throttled.length - REJECTIONS,
     'connections lost per reduction of the ping rate': (proxy.counters.accepted - 1) / throttled.length,
@@ -87,8 +87,8 @@ async function rejectPings(run: Run, kind: UpstreamKind): Promise<Measured> {
 }
 
 /**
- * Uses a grpcio server with a minimum ping interval of 15 s, which rejects pings sent every 10 s and accepts pings sent every 20 s. Data
- * that grpcio sends resets its limit, so the feed sends no events.
+ * Uses a grpcio server with a minimum ping interval of 15 s, which rejects pings sent every 10 s and accepts pings sent every 20 s.
+ * grpcio resets its count of ping strikes when it sends data, so the feed sends no events.
  */
 async function grpciosOwn(run: Run): Promise<Measured> {
   const serverOptions = { 'grpc.http2.min_ping_interval_without_data_ms': 15_000, 'grpc.http2.max_ping_strikes': 1 };
@@ -99,7 +99,7 @@ async function grpciosOwn(run: Run): Promise<Measured> {
   );
   const proxy = await FaultProxy.start(upstream.url);
   run.onEnd(() => proxy.close());
-  const app = await startClientOf(run, upstream, { url: proxy.url, keepalive: { keepaliveTimeMs: EVERY_MS } });
+  const app = await startClientOf(run, upstream, { url: proxy.url, keepalive: { keepaliveTimeMs: KEEPALIVE_TIME_MS } });
   const throttled = intervalsOf(app);
   let broken: string | undefined;
   const feed = resumable((from: number) => app.orders.watch({ from: String(from) }), {
@@ -109,11 +109,11 @@ async function grpciosOwn(run: Run): Promise<Measured> {
   run.onEnd(() => {
     feed.unsubscribe();
   });
-  await reach(() => throttled.length === 1, { timeoutMs: 60_000 + 5 * EVERY_MS });
+  await reach(() => throttled.length === 1, { timeoutMs: 60_000 + 5 * KEEPALIVE_TIME_MS });
   // Waits for three more intervals, in which grpcio must reject no ping.
-  await pass(run, 6 * EVERY_MS + 5_000);
+  await pass(run, 6 * KEEPALIVE_TIME_MS + 5_000);
   return {
-    'accepted interval, times @own limit, grpcio': (throttled.at(-1) ?? EVERY_MS) / EVERY_MS,
+    'accepted interval, times @own limit, grpcio': (throttled.at(-1) ?? KEEPALIVE_TIME_MS) / KEEPALIVE_TIME_MS,
     'later reductions of the ping rate @own limit, grpcio': broken ?? throttled.length - 1,
     'connections lost per reduction of the ping rate @own limit, grpcio':
       (proxy.counters.accepted - 1) / throttled.length,

@@ -29,11 +29,11 @@ const WINDOW_MS = 1_000;
 /** Maximum time in milliseconds from the start of a call to its arrival on the server. */
 const MAX_ARRIVAL_DELAY_MS = 200;
 const AFTER_MS = { counts: 1_500, all: 4_000 };
-/** Minimum number of held calls if the server restarts within the grace period. */
-const HELD = 40;
-const NEW_CALLS = 100;
+/** Minimum number of waiting calls if the server restarts within the grace period. */
+const MIN_WAITING_CALLS = 40;
+const MIN_NEW_CALLS = 100;
 /** Minimum grace period: 5 s less 10%. */
-const GRACE_MS = 4_500;
+const MIN_GRACE_MS = 4_500;
 
 /** A server restarts while 20 clients wait. `npm run simulate -- outage --clients 10000` simulates a large fleet. */
 export const thunderingHerd: Situation = {
@@ -46,8 +46,8 @@ export const thunderingHerd: Situation = {
     'new calls failed before their deadline': { atMost: 0 },
     'reconnected after, ms': { atMost: 7_000, timed: true },
     // Applies if the server restarts within the grace period, because no call waits after the grace period.
-    'waiting calls': { atLeast: HELD },
-    'new calls': { atLeast: NEW_CALLS },
+    'waiting calls': { atLeast: MIN_WAITING_CALLS },
+    'new calls': { atLeast: MIN_NEW_CALLS },
   },
   async measure(run) {
     const [kind] = run.kinds;
@@ -91,14 +91,14 @@ async function measureReconnection(run: Run, kind: UpstreamKind, downMs: number)
       (sum, { load }, index) => sum + load.calls.filter((call) => call.startedAt > (readyAt[index] ?? NaN)).length,
       0,
     );
-  await reach(() => newCalls() >= NEW_CALLS, { intervalMs: 50 });
+  await reach(() => newCalls() >= MIN_NEW_CALLS, { intervalMs: 50 });
   const endedAt = Date.now();
   await Promise.all(clients.map(({ load }) => stop(load)));
   const calls = clients.flatMap(({ load }, index) =>
     load.calls.map((call) => ({ ...call, readyAt: readyAt[index] ?? NaN })),
   );
   const afterReady = calls.filter((call) => call.startedAt > call.readyAt);
-  const held = calls.filter(({ startedAt, endedAt = 0, readyAt }) => startedAt <= readyAt && endedAt > readyAt);
+  const waiting = calls.filter(({ startedAt, endedAt = 0, readyAt }) => startedAt <= readyAt && endedAt > readyAt);
   const succeeded = (some: typeof calls) => some.filter(({ error }) => error === undefined).length;
   return {
     'peak relative to the usual load': peakOf({ upstream, calls, usualPerSecond }, listensAt, endedAt),
@@ -106,10 +106,10 @@ async function measureReconnection(run: Run, kind: UpstreamKind, downMs: number)
     'new calls that succeed, %': (100 * succeeded(afterReady)) / afterReady.length,
     'new calls failed before their deadline': afterReady.filter(failedEarly).length,
     'reconnected after, ms': Math.max(...readyAt) - listensAt,
-    ...(downMs < GRACE_MS && {
-      'waiting calls': held.length,
-      'waiting calls that succeed': succeeded(held),
-      'last waiting call after, ms': Math.max(...held.map(({ endedAt = NaN }) => endedAt)) - listensAt,
+    ...(downMs < MIN_GRACE_MS && {
+      'waiting calls': waiting.length,
+      'waiting calls that succeed': succeeded(waiting),
+      'last waiting call after, ms': Math.max(...waiting.map(({ endedAt = NaN }) => endedAt)) - listensAt,
     }),
   };
 }

@@ -23,7 +23,7 @@ function newest(): string {
     const found: unknown = JSON.parse(execFileSync('npm', args, { encoding: 'utf8', stdio: 'pipe', timeout: 60_000 }));
     return String(Array.isArray(found) ? found.at(-1) : found);
   } catch (error) {
-    console.log(`cannot look up the newest grpc-js, testing ${installed}: ${String(error)}`);
+    console.log(`cannot look up the newest grpc-js; testing ${installed} instead: ${String(error)}`);
     return installed;
   }
 }

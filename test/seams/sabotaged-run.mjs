@@ -42,7 +42,7 @@ const logger = {
   error: (line) => warnings.push(String(line)),
 };
 
-/** Number of executions of each write on the server, by its id. */
+/** Number of executions of each write on the server, by `requestId`. */
 const executed = new Map();
 const held = [];
 const release = () => {

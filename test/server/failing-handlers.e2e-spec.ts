@@ -58,7 +58,7 @@ describe('failing handler', () => {
     throw error;
   };
 
-  it('hides the details of an error from the client if its `code` is an exit code, and logs them', async () => {
+  it('hides from the client the details of an error whose `code` is an exit code, and logs them', async () => {
     const { unary, stream, log } = await failingWith(login);
     for (const status of [await unary(), await stream()]) {
       expect(status).toMatchObject({ code: 2, details: 'Internal server error' });

@@ -43,7 +43,7 @@ describe('loadReports', () => {
     for (const trailers of await trailersOf(server)) expect(trailers.get(KEY)).toEqual([]);
   });
 
-  it('sends load reports that grpc-js’s own definition decodes, in the trailers of successful and failed calls', async () => {
+  it('sends load reports that conform to grpc-js’s own definition, in the trailers of successful and failed calls', async () => {
     const server = await start({ loadReports: true });
     await trailersOf(server);
     await pause();

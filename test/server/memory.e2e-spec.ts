@@ -6,7 +6,7 @@ import { bundled } from '../support/bundled.js';
 
 const MiB = 1024 * 1024;
 const MESSAGES = 3_000;
-/** Number of messages that the server makes before the test requests the rest. */
+/** Number of messages that the Observable emits before the test requests the rest. */
 const FIRST_MESSAGES = 32;
 const IDLE_MS = 1_500;
 
@@ -50,7 +50,7 @@ async function startPouringServer(source: 'generator' | 'observable', options: o
     pour: async () => {
       await waitFor(() => got === 1);
       await waitFor(async () => (await held()).made === FIRST_MESSAGES, { timeoutMs: 20_000 });
-      // Requires ten consecutive unchanged values. Between two values, the server, the proxy, and the client each get a turn, because a
+      // Requires ten consecutive equal values. Between two values, the server, the proxy, and the client each get a turn, because a
       // process that waits for the CPU has not settled.
       let before = -1;
       for (let unchanged = 0; unchanged < 10; unchanged++) {

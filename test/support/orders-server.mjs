@@ -48,7 +48,7 @@ async function start() {
 }
 
 if (values.standby) {
-  // ChildServer has unreferenced the IPC channel of this process, which would therefore exit while it waits.
+  // ChildServer has unreferenced the IPC channel of this process. Without a reference, the process would exit while it waits.
   process.channel.ref();
   process.once('message', ({ listenAt }) => setTimeout(start, listenAt - Date.now()));
   console.log(`standby for 127.0.0.1:${values.ports.split(',')[0]}`);

@@ -2,8 +2,8 @@ import { isInstalled } from '../../support/programs.js';
 import type { Measured, Run, UpstreamKind } from './situation.js';
 
 /**
- * Returns grpc-js and grpcio, one in plaintext and the other over TLS; or only grpc-js if grpcio is not installed. `swapped` exchanges
- * plaintext and TLS.
+ * Returns grpc-js in plaintext and grpcio over TLS, or only grpc-js if grpcio is not installed. `swapped` exchanges plaintext and
+ * TLS.
  */
 export function upstreamKinds(swapped: boolean): readonly UpstreamKind[] {
   const grpcJs: UpstreamKind = { implementation: 'grpc-js', security: swapped ? 'TLS' : 'plain' };

@@ -54,8 +54,8 @@ export async function startMixedServers(run: Run, options: UpstreamOptions = {})
 }
 
 /**
- * Starts a client that balances over the listed servers and resolves their name once per second. Waits until the client is connected to
- * `count` servers.
+ * Starts a client that balances calls across the listed servers and resolves their name once per second. Waits until the client is
+ * connected to `count` servers.
  */
 export async function startMixedClient(
   run: Run,

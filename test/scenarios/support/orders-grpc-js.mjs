@@ -102,7 +102,7 @@ function listen() {
 }
 
 if (standby) {
-  // ChildServer has unreferenced the IPC channel of this process, which would therefore exit while it waits.
+  // ChildServer has unreferenced the IPC channel of this process. Without a reference, the process would exit while it waits.
   process.channel.ref();
   process.once('message', ({ listenAt }) => setTimeout(listen, listenAt - Date.now()));
   process.send({ listening: port });

@@ -1,5 +1,6 @@
 // A server of orders.v1.Orders with this library's strategy in its own process: node orders-nest.mjs '{ "port": 0, … }'. upstream.ts
-// describes its arguments, responses, and log; orders-grpc-js.mjs behaves the same. It serves Get and Create, and has no queue.
+// describes its arguments, responses, and log. Unlike orders-grpc-js.mjs, it serves only Get and Create, has no queue, and does not log the
+// ends of calls.
 import 'reflect-metadata';
 import { appendFileSync, readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -76,7 +77,7 @@ async function listen() {
 }
 
 if (standby) {
-  // ChildServer has unreferenced the IPC channel of this process, which would therefore exit while it waits.
+  // ChildServer has unreferenced the IPC channel of this process. Without a reference, the process would exit while it waits.
   process.channel.ref();
   process.once('message', ({ listenAt }) => setTimeout(listen, listenAt - Date.now()));
   process.send({ listening: port });

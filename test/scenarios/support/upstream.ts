@@ -12,7 +12,7 @@ import type { UpstreamKind } from './situation.js';
 
 /**
  * Options of an upstream. The server of this library supports only `port`, `delayMs`, `drainMs`, and the connection ages of
- * `serverOptions`. The grpc-go server does not support `perSecond`.
+ * `serverOptions`. The grpc-go server does not support `perSecond`, and supports only a negative `queueMs`.
  */
 export interface UpstreamOptions {
   /** IP address to listen on. @defaultValue '127.0.0.1' */
@@ -85,7 +85,7 @@ const PROGRAMS: Partial<Readonly<Record<UpstreamKind['implementation'], () => st
  * A server of `orders.v1.Orders` in its own process that logs each request before it responds and keeps its port across restarts. An id or
  * requestId 'any/CODE/2' fails with that code in the first two attempts, 'any/CODE' in each attempt; 'any/NEVER' gets no response,
  * 'any/NEVER/1' none in its first attempt. The `item` of an order is the pid of its server. A feed continues until its server shuts down
- * cleanly.
+ * cleanly. The grpc-go server does not serve Session and Upload; the server of this library serves only Get and Create.
  */
 export class Upstream {
   private readonly folder = mkdtempSync(join(tmpdir(), 'upstream-'));
@@ -147,7 +147,7 @@ export class Upstream {
    */
   async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<number> {
     await this.prepareRestart();
-    // The cast is safe because `prepareRestart` has set it.
+    // The cast is safe because `prepareRestart` has set `this.next`.
     const next = this.next as ChildServer;
     this.next = undefined;
     const listenAt = Date.now() + downMs;

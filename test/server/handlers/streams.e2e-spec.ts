@@ -74,7 +74,7 @@ async function read(stream: AsyncIterable<{ sequence?: string; messageId?: strin
   }
 }
 
-/** Reads one message and then pauses. Before the first read, grpc-js would receive the stream without flow control. */
+/** Reads one message and then pauses. Until the first read, grpc-js receives the stream without flow control. */
 function readOne(stream: ClientReadableStream<unknown>): void {
   stream.on('error', () => undefined);
   stream.once('data', () => stream.pause());

@@ -28,7 +28,7 @@ const OVERLOAD_METADATA = {
   /** @param {string} key */
   get: (key) => (key === 'grpc-retry-pushback-ms' ? ['-1'] : key === OVERLOAD_KEY ? [OVERLOAD_VALUE] : []),
 };
-const REGISTRY = { accepting: 'open' };
+const REGISTRY = { accepting: 'yes', drainUntil: Infinity };
 
 /**
  * A client of this library with its channel, its budget, and its decisions. This class adds only the steps of a unary call that connect

@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module';
 import { Http2FaultProxy, ScriptedGrpcServer, captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { startHttp2Server } from '../calls/raw-http2-server.js';
@@ -71,6 +72,23 @@ describe("this library's server", () => {
 });
 
 describe('other servers', () => {
+  it("reports the error of a server that rejects the doctor's reflection request", async () => {
+    const protoPath = createRequire(import.meta.url).resolve(
+      '@grpc/reflection/build/proto/grpc/reflection/v1/reflection.proto',
+    );
+    const errorResponse = { errorCode: 7, errorMessage: 'reflection is not allowed' };
+    const server = await ScriptedGrpcServer.start({
+      protoPath,
+      scripts: { ServerReflectionInfo: { messages: [{ errorResponse }] } },
+    });
+    onTestFinished(() => server.close());
+    const { of } = await doctor([server.url]);
+    expect(of('reflection')).toMatchObject({
+      status: 'skipped',
+      message: 'PERMISSION_DENIED: reflection is not allowed',
+    });
+  });
+
   it("fails the doctor's keepalive check if the server closes the connection with too_many_pings", async () => {
     const { url } = ourServer;
     const proxy = await Http2FaultProxy.start(url);

@@ -293,6 +293,21 @@ describe('ScriptedGrpcServer', () => {
       await keyed.close();
     });
 
+    it('fails a call whose attemptKey throws', async () => {
+      const keyed = await ScriptedGrpcServer.start({
+        protoPath: ECHO_PROTO,
+        attemptKey: () => {
+          throw new Error('no key');
+        },
+        scripts: { Unary: {} },
+      });
+      const caller = new EchoClient(keyed.url);
+      const { error } = await caller.unary({ text: 'x' });
+      expect(error?.details).toBe('attemptKey threw Error: no key');
+      caller.close();
+      await keyed.close();
+    });
+
     it('counts the open and cancelled streams of a ScriptedGrpcServer', async () => {
       server.script('Bidi', { never: true });
       const streams = [client.bidi(), client.bidi(), client.bidi()];

@@ -13,6 +13,7 @@ export type ReflectionRequest = { readonly listServices: string } | { readonly f
 export interface ReflectionResponse {
   readonly listServicesResponse?: { readonly service: readonly { readonly name: string }[] };
   readonly fileDescriptorResponse?: { readonly fileDescriptorProto: readonly Buffer[] };
+  readonly errorResponse?: { readonly errorCode: number; readonly errorMessage: string };
 }
 
 // The part of https://github.com/grpc/grpc-proto/blob/master/grpc/reflection/v1/reflection.proto that the doctor uses. It is defined here
@@ -23,13 +24,15 @@ const MESSAGES = {
     fields: { fileContainingSymbol: { type: 'string', id: 4 }, listServices: { type: 'string', id: 7 } },
   },
   ServerReflectionResponse: {
-    oneofs: { messageResponse: { oneof: ['fileDescriptorResponse', 'listServicesResponse'] } },
+    oneofs: { messageResponse: { oneof: ['fileDescriptorResponse', 'listServicesResponse', 'errorResponse'] } },
     fields: {
       fileDescriptorResponse: { type: 'FileDescriptorResponse', id: 4 },
       listServicesResponse: { type: 'ListServiceResponse', id: 6 },
+      errorResponse: { type: 'ErrorResponse', id: 7 },
     },
   },
   FileDescriptorResponse: { fields: { fileDescriptorProto: { rule: 'repeated', type: 'bytes', id: 1 } } },
+  ErrorResponse: { fields: { errorCode: { type: 'int32', id: 1 }, errorMessage: { type: 'string', id: 2 } } },
   ListServiceResponse: { fields: { service: { rule: 'repeated', type: 'ServiceResponse', id: 1 } } },
   ServiceResponse: { fields: { name: { type: 'string', id: 1 } } },
 };

@@ -6,7 +6,7 @@ import { loadContract, type Services } from '../../client/settings/contract.js';
 import { isGrpcCallError } from '../../errors/grpc-call-error.js';
 import { probeOptions } from '../../health/health-service.js';
 import { writeField } from '../../errors/protobuf-fields.js';
-import { StatusCode } from '../../status/status-code.js';
+import { StatusCode, statusName } from '../../status/status-code.js';
 import { counted, oneLine } from '../../telemetry/log/log-text.js';
 import { resultsOf, type CheckResult } from '../check-result.js';
 import { REFLECTION_SERVICES, type ReflectionRequest, type ReflectionResponse } from '../reflection-contract.js';
@@ -38,6 +38,10 @@ export async function reflectionCheck(
       const request = (requests: readonly ReflectionRequest[]) =>
         lastValueFrom(stub.serverReflectionInfo(requests, probeOptions(timeoutMs)).pipe(toArray()));
       const [answer] = await request([{ listServices: '*' }]);
+      if (answer?.errorResponse !== undefined) {
+        const { errorCode, errorMessage } = answer.errorResponse;
+        return unavailable(`${statusName(errorCode)}: ${oneLine(errorMessage)}`);
+      }
       const services = answer?.listServicesResponse?.service.map((service) => service.name) ?? [];
       const own = services.filter((service) => !service.startsWith('grpc.'));
       const message =

@@ -162,6 +162,7 @@ describe('toHttpException', () => {
   });
 
   it.each([
+    [14, 0, 0],
     [14, 1, 1],
     [14, 1_000, 1],
     [8, 1_000.5, 2],
@@ -170,5 +171,9 @@ describe('toHttpException', () => {
     [4, 1_000, undefined],
   ] as const)('maps code %i and retryAfterMs %s to retryAfterSeconds %s', (code, retryAfterMs, seconds) => {
     expect(toHttpException(failure({ code, retryAfterMs })).retryAfterSeconds).toBe(seconds);
+  });
+
+  it('requests no immediate retry during an outage, even if a connection attempt is running', () => {
+    expect(toHttpException(failure({ code: 14, reason: 'outage', retryAfterMs: 0 })).retryAfterSeconds).toBe(1);
   });
 });

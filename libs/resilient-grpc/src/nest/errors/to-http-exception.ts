@@ -67,16 +67,21 @@ export interface GrpcHttpBody {
 
 /** HTTP exception for a failed call. Its `cause` is the GrpcCallError. */
 export class GrpcHttpException extends HttpException {
-  /** Value of the `Retry-After` header in whole seconds; `undefined` if unknown, or if the status does not define the header. */
+  /**
+   * Value of the `Retry-After` header in whole seconds, at least 1 during an outage; `undefined` if unknown, or if the status does not define
+   * the header.
+   */
   readonly retryAfterSeconds: number | undefined;
 
   /** @internal Created by `toHttpException`. */
   constructor(body: GrpcHttpBody, cause: GrpcCallError) {
     super(body, body.statusCode, { cause });
-    const { retryAfterMs } = cause;
+    const { retryAfterMs, reason } = cause;
     const isKnown =
       RETRY_AFTER_STATUSES.has(body.statusCode) && retryAfterMs !== undefined && Number.isFinite(retryAfterMs);
-    this.retryAfterSeconds = isKnown ? Math.ceil(Math.max(0, retryAfterMs) / 1_000) : undefined;
+    // During an outage, 0 means that a connection attempt is running. The header '0' would request an immediate retry.
+    const minMs = reason === 'outage' ? 1 : 0;
+    this.retryAfterSeconds = isKnown ? Math.ceil(Math.max(minMs, retryAfterMs) / 1_000) : undefined;
   }
 }
 

@@ -728,6 +728,7 @@ describe('classify with any evidence', () => {
       'no',
       'deadline',
       'attempt-timeout',
+      'stream-idle',
       'cancel',
       'protocol',
       'serialize',

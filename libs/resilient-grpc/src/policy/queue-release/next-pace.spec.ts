@@ -51,6 +51,12 @@ describe('nextPace', () => {
       60,
       'too-slow',
     ],
+    [
+      'does not raise a release pace that failures have reduced, if responses are slow',
+      { perSecond: 10, slow: 1 },
+      10,
+      'too-slow',
+    ],
     ['reduces the release pace at most once per 300 ms', { slow: 1, sinceSlowedMs: 299 }, 100, 'slowed'],
     ['reduces the release pace again after 300 ms', { slow: 1, sinceSlowedMs: 300 }, 60, 'too-slow'],
     [

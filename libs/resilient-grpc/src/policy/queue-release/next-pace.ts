@@ -45,7 +45,9 @@ export function nextPace(step: ReleaseStep, policy: ReleasePolicy): PaceDecision
       return { perSecond: atLeastFloor(perSecond), because: 'slowed' };
     if (isCatchingUp(step, policy)) return { perSecond: atLeastFloor(perSecond), because: 'catching-up' };
     const slowest = step.failed > 0 ? startPerSecond * policy.slowestShare : startPerSecond;
-    return { perSecond: atLeastFloor(Math.max(perSecond * policy.slowing, slowest)), because: 'too-slow' };
+    // Failures may have reduced the pace below `slowest`.
+    const slower = Math.min(perSecond, Math.max(perSecond * policy.slowing, slowest));
+    return { perSecond: atLeastFloor(slower), because: 'too-slow' };
   }
   if (step.good === 0 && step.outstanding > 0) return { perSecond: atLeastFloor(perSecond), because: 'no-answer' };
   const urgentPerSecond = Math.min(deadlinePacePerSecond, perSecond * policy.urgentGrowth);

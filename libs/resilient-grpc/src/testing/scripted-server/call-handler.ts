@@ -61,12 +61,12 @@ export class CallHandler {
     });
     if (!method.requestStream) await reader.drain();
     if (over.signal.aborted) return;
-    const key = attemptKey(scripted);
-    if (key !== undefined) scripted.attempt = journal.setKey(record, key);
     const onStatus = (code: number) => {
       record.code = code;
     };
     try {
+      const key = keyOf(scripted, attemptKey);
+      if (key !== undefined) scripted.attempt = journal.setKey(record, key);
       const hold = () => this.hold(path, over.signal);
       const reply = await this.replyTo(scripted);
       await sendReply(reply, { method, call, scripted, reader, clock, hold, onStatus });
@@ -134,6 +134,15 @@ function newRecord(method: LoadedMethod, call: DuplexCall): OpenRecord {
     outcome: 'open',
     code: undefined,
   };
+}
+
+/** Returns the key of the call. An error that `attemptKey` throws becomes an INTERNAL status. */
+function keyOf(call: ScriptedCall, attemptKey: (call: ScriptedCall) => string | undefined): string | undefined {
+  try {
+    return attemptKey(call);
+  } catch (error) {
+    throw Object.assign(new Error(`attemptKey threw ${String(error)}`), { code: StatusCode.INTERNAL });
+  }
 }
 
 /** Returns an error thrown by a script unchanged if it has a numeric code; converts any other error to an INTERNAL status. */

@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 import { TAGS, TEST_CODE } from './vitest.config.mjs';
 
-// For `npm run promises`: the tests that record timings, one at a time in one process.
+// For `npm run promises`, which selects the tests tagged 'timed' and runs them one at a time in one process.
 export default defineConfig({
   ...TEST_CODE,
   test: {

@@ -6,7 +6,7 @@ import { open } from '../bench/contenders/resilient-grpc.mjs';
 import { startServer } from '../bench/server.mjs';
 
 const LIBRARY = new URL('../libs/resilient-grpc/dist/', import.meta.url).href;
-/** Number of calls before the measured calls. They connect and fill the caches. */
+/** Number of calls that open the connection and fill the caches before the first measured call. */
 const WARM_UP_CALLS = 20;
 const MEASURED_CALLS = 10;
 

@@ -1,4 +1,4 @@
-// Checks the packages that an application installs with the library and the demo: each license must be on the list, and only packages in
+// Checks the packages that an application installs with the library and the demo: each license must be in `LICENSES`, and only packages in
 // `SCRIPTS` may have an install script. Reads npm's SBOM and the lock file. `npm run check` runs it.
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -26,7 +26,7 @@ const READ_BY_HAND = new Map([
   ['streamsearch', 'MIT'],
 ]);
 
-/** Allowed install scripts. protobufjs is a dependency of @grpc/proto-loader; its script only compares versions and prints a warning. */
+/** Packages that may have an install script. That of protobufjs, a dependency of @grpc/proto-loader, only compares versions and warns. */
 const SCRIPTS = new Set(['protobufjs']);
 
 const json = (/** @type {string} */ path) => JSON.parse(readFileSync(join(ROOT, path), 'utf8'));
@@ -83,8 +83,9 @@ const problems = [];
 const found = components();
 for (const { name, licenses = [] } of found) {
   const named = licenses.map(({ license, expression }) => expression ?? license?.id ?? license?.name ?? '');
-  const all = named.length > 0 ? named : [READ_BY_HAND.get(name) ?? 'no license'];
-  for (const one of all) if (!isAllowed(one)) problems.push(`${name}: ${one}`);
+  const expressions = named.length > 0 ? named : [READ_BY_HAND.get(name) ?? 'no license'];
+  for (const expression of expressions)
+    if (!isAllowed(expression)) problems.push(`${name}: expected a license in LICENSES, got ${expression}`);
 }
 
 for (const [path, { dev, hasInstallScript }] of Object.entries(lock.packages)) {
@@ -94,5 +95,5 @@ for (const [path, { dev, hasInstallScript }] of Object.entries(lock.packages)) {
 
 for (const problem of problems) console.error(problem);
 console.log(`${String(found.length)} packages, ${String(problems.length)} problems`);
-// An SBOM with fewer packages is incomplete.
+// An SBOM with fewer than 50 packages is incomplete.
 process.exitCode = problems.length > 0 || found.length < 50 ? 1 : 0;

@@ -4,7 +4,7 @@ import { firstValueFrom, lastValueFrom } from 'rxjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { reset, startHttp2Server, succeed } from '../calls/raw-http2-server.js';
 import { collectTelemetry } from './collected-telemetry.js';
-import { LATENCY, SIZE } from './grfc-bounds.js';
+import { LATENCY_BOUNDS_SECONDS, SIZE_BOUNDS_BYTES } from './grfc-bounds.js';
 import { hedged, instrumentedClient, instrumentedScene } from './instrumented-client.js';
 
 const leaks = captureLeaks();
@@ -25,14 +25,14 @@ const STATUS = [...METHOD, 'grpc.status'];
  */
 const GRFC_INSTRUMENTS = [
   ['A66', 'grpc.client.attempt.started', SUM, '{attempt}', METHOD, undefined],
-  ['A66', 'grpc.client.attempt.duration', HISTOGRAM, 's', STATUS, LATENCY],
-  ['A66', 'grpc.client.attempt.sent_total_compressed_message_size', HISTOGRAM, 'By', STATUS, SIZE],
-  ['A66', 'grpc.client.attempt.rcvd_total_compressed_message_size', HISTOGRAM, 'By', STATUS, SIZE],
-  ['A66', 'grpc.client.call.duration', HISTOGRAM, 's', STATUS, LATENCY],
+  ['A66', 'grpc.client.attempt.duration', HISTOGRAM, 's', STATUS, LATENCY_BOUNDS_SECONDS],
+  ['A66', 'grpc.client.attempt.sent_total_compressed_message_size', HISTOGRAM, 'By', STATUS, SIZE_BOUNDS_BYTES],
+  ['A66', 'grpc.client.attempt.rcvd_total_compressed_message_size', HISTOGRAM, 'By', STATUS, SIZE_BOUNDS_BYTES],
+  ['A66', 'grpc.client.call.duration', HISTOGRAM, 's', STATUS, LATENCY_BOUNDS_SECONDS],
   ['A96', 'grpc.client.call.retries', HISTOGRAM, '{retry}', METHOD, [1, 2, 3, 4, 5]],
   ['A96', 'grpc.client.call.transparent_retries', HISTOGRAM, '{transparent_retry}', METHOD, [1, 2, 3, 4, 5, 10]],
   ['A96', 'grpc.client.call.hedges', HISTOGRAM, '{hedge}', METHOD, [1, 2, 3, 4, 5]],
-  ['A96', 'grpc.client.call.retry_delay', HISTOGRAM, 's', METHOD, LATENCY],
+  ['A96', 'grpc.client.call.retry_delay', HISTOGRAM, 's', METHOD, LATENCY_BOUNDS_SECONDS],
   [
     'A94',
     'grpc.subchannel.disconnections',

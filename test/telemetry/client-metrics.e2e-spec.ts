@@ -125,15 +125,15 @@ describe('gRPC metrics of a client', () => {
   it('records the status of the call and of each attempt', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
-    const counted = async (what: 'call' | 'attempt', status: string) =>
-      (await telemetry.recorded(`grpc.client.${what}.duration`, { 'grpc.status': status }))?.count ?? 0;
+    const countOf = async (scope: 'call' | 'attempt', status: string) =>
+      (await telemetry.recorded(`grpc.client.${scope}.duration`, { 'grpc.status': status }))?.count ?? 0;
     server.script('Unary', { status: 'NOT_FOUND', details: 'no such thing' });
     await failureOf(echo.unary({}));
-    expect([await counted('call', 'NOT_FOUND'), await counted('attempt', 'NOT_FOUND')]).toEqual([1, 1]);
+    expect([await countOf('call', 'NOT_FOUND'), await countOf('attempt', 'NOT_FOUND')]).toEqual([1, 1]);
     server.script('Unary', { never: true });
     const { calls } = await failureOnceSeen(server, () => echo.unary({}, { timeoutMs: 50 }));
-    expect(await counted('call', 'DEADLINE_EXCEEDED')).toBe(calls);
-    const late = await counted('attempt', 'DEADLINE_EXCEEDED');
+    expect(await countOf('call', 'DEADLINE_EXCEEDED')).toBe(calls);
+    const late = await countOf('attempt', 'DEADLINE_EXCEEDED');
     expect(late).toBeGreaterThanOrEqual(1);
     expect(late).toBeLessThanOrEqual(calls);
     // The calls that timed out are still open on the server until their resets arrive.
@@ -141,13 +141,13 @@ describe('gRPC metrics of a client', () => {
     const subscription = echo.unary({}).subscribe();
     await waitFor(() => server.counts().open === 1);
     subscription.unsubscribe();
-    expect([await counted('call', 'CANCELLED'), await counted('attempt', 'CANCELLED')]).toEqual([1, 1]);
+    expect([await countOf('call', 'CANCELLED'), await countOf('attempt', 'CANCELLED')]).toEqual([1, 1]);
     // grpc-js reports this reset as INTERNAL; the library reports it as UNAVAILABLE.
     const cutting = await startHttp2Server((stream) => {
       reset(stream, 'NGHTTP2_NO_ERROR');
     });
     await failureOf((await instrumentedClient(cutting.url)).echo.unsafeUnary({}));
-    expect([await counted('call', 'UNAVAILABLE'), await counted('attempt', 'UNAVAILABLE')]).toEqual([1, 1]);
+    expect([await countOf('call', 'UNAVAILABLE'), await countOf('attempt', 'UNAVAILABLE')]).toEqual([1, 1]);
     expect(await telemetry.count('grpc.client.attempt.started')).toBe(3 + late);
   });
 
@@ -258,7 +258,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(await telemetry.gauge('resilient_grpc.client.oldest_wait', CLIENT)).toBe(0);
   });
 
-  it('records the duration of an outage if its client closes during the outage', async () => {
+  it('records the duration of an outage if the client closes during the outage', async () => {
     const telemetry = collectTelemetry();
     const { client, server, close } = await instrumentedScene({ connection: 'warm' });
     await server.stop('kill-connections');
@@ -286,7 +286,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(left).toBeLessThan(0.8);
   });
 
-  it('reports the number of open streams and the age of the oldest without a snapshot of the client', async () => {
+  it('reports the number of open streams and the age of the oldest stream without taking a snapshot of the client', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server } = await instrumentedScene();
     server.script('ServerStream', { messages: [{ number: 1 }], never: true });
@@ -302,7 +302,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(snapshot).not.toHaveBeenCalled();
   });
 
-  it('counts resumes of streams with and without progress', async () => {
+  it('counts stream resumes with progress and without progress', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     const calls: number[] = [];
@@ -323,7 +323,7 @@ describe('resilient_grpc metrics of a client', () => {
     expect(await resumes(true)).toBe(1);
     expect(await resumes(false)).toBe(1);
     expect(await telemetry.count('resilient_grpc.client.streams')).toBe(0);
-    // Each call of the stream has a span with a link to the span of the previous call.
+    // Each call of the stream has a span. Each span after the first has a link to the span of the previous call.
     const spans = telemetry.spans().filter(({ name }) => name === 'Sent.testing.v1.Echo.ServerStream');
     expect(spans.map(({ attributes }) => attributes['resilient_grpc.resumes'])).toEqual([undefined, 1, 2]);
     expect(spans.map(({ links }) => links.map(({ context }) => context.spanId))).toEqual([
@@ -374,7 +374,7 @@ describe('resilient_grpc metrics of a client', () => {
       count: 2,
     });
     expect(await telemetry.gauge('resilient_grpc.client.waiting_calls')).toBe(0);
-    // After the client closes, it is observed only once more, with its final values.
+    // The final values of the client were stored when the client closed, so later collections do not read them from the client.
     const figures = vi.spyOn(client as unknown as { figures(): unknown }, 'figures');
     await telemetry.instruments();
     expect(figures).not.toHaveBeenCalled();

@@ -17,7 +17,7 @@ type Telemetry = ReturnType<typeof collectTelemetry>;
 
 const SENT = 'Sent.testing.v1.Echo.Unary';
 const ATTEMPT = 'Attempt.testing.v1.Echo.Unary';
-const all = (telemetry: Telemetry, name: string): ReadableSpan[] =>
+const spansNamed = (telemetry: Telemetry, name: string): ReadableSpan[] =>
   telemetry.spans().filter((span) => span.name === name);
 const idOf = (span: ReadableSpan) => span.spanContext().spanId;
 const parentOf = (span: ReadableSpan) => span.parentSpanContext?.spanId;
@@ -35,8 +35,8 @@ describe('spans of a call', () => {
       await client.waitForReady();
       const name = protoName(method);
       const messages = await lastValueFrom(callOnce(echo, method).pipe(toArray()));
-      const [sent] = all(telemetry, `Sent.testing.v1.Echo.${name}`);
-      const [attempt] = all(telemetry, `Attempt.testing.v1.Echo.${name}`);
+      const [sent] = spansNamed(telemetry, `Sent.testing.v1.Echo.${name}`);
+      const [attempt] = spansNamed(telemetry, `Attempt.testing.v1.Echo.${name}`);
       expect(telemetry.spans()).toHaveLength(2);
       expect(sent).toMatchObject({ kind: SpanKind.INTERNAL, status: { code: SpanStatusCode.OK }, events: [] });
       expect(parentOf(sent!)).toBeUndefined();
@@ -68,8 +68,8 @@ describe('spans of a call', () => {
       { message: {} },
     ]);
     await firstValueFrom(echo.unary({}));
-    const [sent] = all(telemetry, SENT);
-    const attempts = all(telemetry, ATTEMPT);
+    const [sent] = spansNamed(telemetry, SENT);
+    const attempts = spansNamed(telemetry, ATTEMPT);
     expect(attempts.map(parentOf)).toEqual(Array(3).fill(idOf(sent!)));
     expect(attempts.map(({ attributes }) => attributes['previous-rpc-attempts'])).toEqual([0, 1, 2]);
     expect(attempts.map(({ status }) => status)).toEqual([
@@ -90,7 +90,7 @@ describe('spans of a call', () => {
     });
     const { echo } = await instrumentedClient(refusing.url, { trustRefusedStreams: true });
     await lastValueFrom(echo.unsafeUnary({}));
-    const attempts = all(telemetry, 'Attempt.testing.v1.Echo.UnsafeUnary');
+    const attempts = spansNamed(telemetry, 'Attempt.testing.v1.Echo.UnsafeUnary');
     expect(attempts.map(({ attributes }) => attributes)).toMatchObject([
       { 'previous-rpc-attempts': 0, 'transparent-retry': false },
       { 'previous-rpc-attempts': 0, 'transparent-retry': true },
@@ -114,7 +114,7 @@ describe('spans of a call', () => {
     await waitFor(() => requested.length === 2);
     requested[1]!(new Metadata());
     await answer;
-    const attempts = all(telemetry, 'Attempt.testing.v1.Echo.UnsafeUnary');
+    const attempts = spansNamed(telemetry, 'Attempt.testing.v1.Echo.UnsafeUnary');
     expect(attempts.map(({ attributes }) => attributes)).toMatchObject([
       { 'previous-rpc-attempts': 0, 'transparent-retry': false },
     ]);
@@ -134,9 +134,9 @@ describe('spans of a call', () => {
     const { echo } = await instrumentedClient(refusing.url, { trustRefusedStreams: true, serviceConfig });
     await lastValueFrom(echo.unary({}));
     expect(refusing.streams).toHaveLength(3);
-    expect(all(telemetry, ATTEMPT).filter(({ attributes }) => attributes['transparent-retry'] === true)).toHaveLength(
-      1,
-    );
+    expect(
+      spansNamed(telemetry, ATTEMPT).filter(({ attributes }) => attributes['transparent-retry'] === true),
+    ).toHaveLength(1);
     expect(await telemetry.recorded('grpc.client.call.hedges')).toMatchObject({ sum: 1 });
     expect(await telemetry.recorded('grpc.client.call.transparent_retries')).toMatchObject({ sum: 1 });
   });
@@ -150,7 +150,7 @@ describe('spans of a call', () => {
       previousAttempts === 0 ? { never: true } : { message: {} },
     );
     await firstValueFrom(echo.unary({}));
-    const attempts = all(telemetry, ATTEMPT).sort((a, b) => a.status.code - b.status.code);
+    const attempts = spansNamed(telemetry, ATTEMPT).sort((a, b) => a.status.code - b.status.code);
     expect(attempts.map(({ attributes, status }) => [attributes['previous-rpc-attempts'], status])).toEqual([
       [1, { code: SpanStatusCode.OK }],
       [0, { code: SpanStatusCode.ERROR, message: 'CANCELLED' }],
@@ -158,7 +158,7 @@ describe('spans of a call', () => {
     expect(new Set(server.calls().map((call) => String(traceparent(call)))).size).toBe(2);
   });
 
-  it('adds the event of a delayed pick to the span if the call waited for the channel', async () => {
+  it('adds the event of a delayed pick to the attempt span if the call waited for the channel', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server } = await instrumentedScene({ outageGraceMs: 10_000 });
     await firstValueFrom(echo.unary({}));
@@ -170,15 +170,15 @@ describe('spans of a call', () => {
     await waitFor(() => Date.now() > waitedAt);
     await server.restart();
     await call;
-    const [, late] = all(telemetry, ATTEMPT);
+    const [, late] = spansNamed(telemetry, ATTEMPT);
     expect(late!.events[0]!.name).toBe('Delayed LB pick complete');
-    const [, sent] = all(telemetry, SENT);
+    const [, sent] = spansNamed(telemetry, SENT);
     // The span of the call includes the wait, and the span of the attempt starts after it.
     expect(hrTimeToMilliseconds(sent!.startTime)).toBeLessThanOrEqual(waitedAt);
     expect(hrTimeToMilliseconds(late!.startTime)).toBeGreaterThan(waitedAt);
   });
 
-  it('ends the spans of a call with its status on a failure, unsubscribe, deadline, or drain', async () => {
+  it('ends the spans of a call and its attempts with their own statuses on failure, unsubscribe, deadline, or drain', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server, close } = await instrumentedScene();
     server.script('Unary', { status: 'NOT_FOUND', details: 'no such thing' });
@@ -198,7 +198,7 @@ describe('spans of a call', () => {
     await close();
     await drained;
     const texts = (name: string) =>
-      all(telemetry, name).map(({ status }) => status.message?.replace(/[\d.]+(s.*| ms)/, '…'));
+      spansNamed(telemetry, name).map(({ status }) => status.message?.replace(/[\d.]+(s.*| ms)/, '…'));
     expect(texts(SENT)).toEqual([
       'NOT_FOUND, no such thing',
       'CANCELLED, The reader unsubscribed',
@@ -224,13 +224,13 @@ describe('spans of a call', () => {
       throw new Error('the source broke');
     })();
     await lastValueFrom(echo.bidi(requests)).catch(() => undefined);
-    expect(all(telemetry, 'Sent.testing.v1.Echo.ServerStream').map(({ status }) => status.message)).toEqual([
+    expect(spansNamed(telemetry, 'Sent.testing.v1.Echo.ServerStream').map(({ status }) => status.message)).toEqual([
       'CANCELLED, The reader unsubscribed',
     ]);
-    expect(all(telemetry, 'Sent.testing.v1.Echo.Bidi').map(({ status }) => status.message)).toEqual([
+    expect(spansNamed(telemetry, 'Sent.testing.v1.Echo.Bidi').map(({ status }) => status.message)).toEqual([
       'CANCELLED, The request source failed',
     ]);
-    expect(all(telemetry, 'Attempt.testing.v1.Echo.ServerStream')).toHaveLength(1);
+    expect(spansNamed(telemetry, 'Attempt.testing.v1.Echo.ServerStream')).toHaveLength(1);
   });
 
   it('ends the span of a stream as OK and that of its attempt as CANCELLED if the shutdown completes the stream', async () => {
@@ -242,32 +242,32 @@ describe('spans of a call', () => {
     await waitFor(() => received === 1);
     await close();
     await feed;
-    expect(all(telemetry, 'Sent.testing.v1.Echo.ServerStream')[0]!.status).toEqual({ code: SpanStatusCode.OK });
-    expect(all(telemetry, 'Attempt.testing.v1.Echo.ServerStream')[0]!.status.message).toBe('CANCELLED');
+    expect(spansNamed(telemetry, 'Sent.testing.v1.Echo.ServerStream')[0]!.status).toEqual({ code: SpanStatusCode.OK });
+    expect(spansNamed(telemetry, 'Attempt.testing.v1.Echo.ServerStream')[0]!.status.message).toBe('CANCELLED');
   });
 
   it('does not fail the call if a propagator throws or injects invalid metadata', async () => {
     const telemetry = collectTelemetry();
     propagation.disable();
-    let what: 'throw' | 'nonsense' = 'nonsense';
+    let injected: 'throw' | 'nonsense' = 'nonsense';
     propagation.setGlobalPropagator({
       fields: () => ['baggage'],
       extract: (extracted) => extracted,
       inject: (_context, carrier, setter) => {
-        if (what === 'throw') throw new Error('no');
+        if (injected === 'throw') throw new Error('no');
         setter.set(carrier, 'baggage', 'tee=grün\u{1f375}');
         setter.set(carrier, 'grpc-trace-bin', Buffer.from('trace').toString('base64'));
       },
     });
     const { echo, server } = await instrumentedScene();
     await firstValueFrom(echo.unary({}));
-    what = 'throw';
+    injected = 'throw';
     await firstValueFrom(echo.unary({}));
     const [first, second] = server.calls();
     expect(first!.metadata.get('baggage')).toEqual([]);
     expect(first!.metadata.get('grpc-trace-bin')).toEqual([Buffer.from('trace')]);
     expect(second!.metadata.get('grpc-trace-bin')).toEqual([]);
-    expect(all(telemetry, SENT)).toHaveLength(2);
+    expect(spansNamed(telemetry, SENT)).toHaveLength(2);
   });
 
   it('does not change metadata that the caller shares between calls', async () => {
@@ -279,7 +279,7 @@ describe('spans of a call', () => {
     expect(shared.getMap()).toEqual({ 'x-tenant': 'shop' });
     expect(server.calls().map(({ metadata }) => metadata.get('x-tenant'))).toEqual([['shop'], ['shop']]);
     expect(new Set(server.calls().map((call) => String(traceparent(call)))).size).toBe(2);
-    expect(all(telemetry, ATTEMPT)).toHaveLength(2);
+    expect(spansNamed(telemetry, ATTEMPT)).toHaveLength(2);
   });
 
   it("replaces the caller's traceparent header with that of the attempt span", async () => {
@@ -288,7 +288,7 @@ describe('spans of a call', () => {
     const metadata = new Metadata();
     metadata.set('traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01');
     await firstValueFrom(echo.unary({}, metadata));
-    expect(traceparent(server.calls()[0])).toEqual([headerOf(all(telemetry, ATTEMPT)[0]!)]);
+    expect(traceparent(server.calls()[0])).toEqual([headerOf(spansNamed(telemetry, ATTEMPT)[0]!)]);
   });
 });
 
@@ -298,7 +298,7 @@ describe('parent span of a call', () => {
     const { echo } = await instrumentedScene();
     const call = await telemetry.within('created', () => Promise.resolve(echo.unary({})));
     await telemetry.within('subscribed', () => firstValueFrom(call));
-    expect(parentOf(all(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('subscribed')));
+    expect(parentOf(spansNamed(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('subscribed')));
   });
 
   it('starts the span of a call as a child of the span that was active when the call was created if none is active when the caller subscribes', async () => {
@@ -310,7 +310,7 @@ describe('parent span of a call', () => {
       return Promise.resolve();
     });
     await firstValueFrom(call);
-    expect(parentOf(all(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('created')));
+    expect(parentOf(spansNamed(telemetry, SENT)[0]!)).toBe(idOf(await telemetry.span('created')));
   });
 
   it('uses the span of the request that makes the call as the parent, even if another request opens the connection', async () => {
@@ -336,8 +336,8 @@ describe('parent span of a call', () => {
     ]);
     for (const name of requests) {
       const { traceId } = (await telemetry.span(name)).spanContext();
-      const mine = telemetry.spans().filter((span) => span.spanContext().traceId === traceId);
-      expect(mine.map((span) => span.name).sort()).toEqual(
+      const traced = telemetry.spans().filter((span) => span.spanContext().traceId === traceId);
+      expect(traced.map((span) => span.name).sort()).toEqual(
         [
           name,
           `work of ${name}`,
@@ -347,10 +347,10 @@ describe('parent span of a call', () => {
           'Attempt.testing.v1.Echo.ServerStream',
         ].sort(),
       );
-      const calls = mine.filter((span) => span.name.startsWith('Sent.') || span.name.startsWith('work'));
-      expect(calls.map(parentOf)).toEqual(calls.map(() => idOf(mine.find((span) => span.name === name)!)));
+      const calls = traced.filter((span) => span.name.startsWith('Sent.') || span.name.startsWith('work'));
+      expect(calls.map(parentOf)).toEqual(calls.map(() => idOf(traced.find((span) => span.name === name)!)));
     }
-    expect(parentOf(all(telemetry, 'Sent.testing.v1.Echo.UnsafeUnary')[0]!)).toBeUndefined();
+    expect(parentOf(spansNamed(telemetry, 'Sent.testing.v1.Echo.UnsafeUnary')[0]!)).toBeUndefined();
   });
 
   it('keeps the parent span active in pulled requests, metadata functions, and callbacks of the call, even on a retry', async () => {
@@ -391,11 +391,11 @@ describe('parent span of a call', () => {
       ),
     );
     await opened;
-    expect(all(telemetry, 'Attempt.testing.v1.Echo.ClientStream')).toHaveLength(2);
+    expect(spansNamed(telemetry, 'Attempt.testing.v1.Echo.ClientStream')).toHaveLength(2);
     const caller = idOf(await telemetry.span('caller'));
     const opener = idOf(await telemetry.span('opener'));
     const counts = ['token', 'interceptor', 'request', 'headers', 'end'].map((name) => {
-      const parents = all(telemetry, name).map(parentOf);
+      const parents = spansNamed(telemetry, name).map(parentOf);
       return [name, parents.filter((id) => id === caller).length, parents.filter((id) => id === opener).length];
     });
     expect(counts).toEqual([

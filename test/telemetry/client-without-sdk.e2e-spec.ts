@@ -115,9 +115,9 @@ describe('metrics and traces', () => {
     const telemetry = collectTelemetry();
     trace.disable();
     const { echo, server } = await instrumentedScene();
-    const mine = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331', traceFlags: 1 };
-    await telemetry.inContextOf(mine, () => firstValueFrom(echo.unary({})));
-    expect(server.calls()[0]!.metadata.get('traceparent')).toEqual([`00-${mine.traceId}-${mine.spanId}-01`]);
+    const active = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331', traceFlags: 1 };
+    await telemetry.inContextOf(active, () => firstValueFrom(echo.unary({})));
+    expect(server.calls()[0]!.metadata.get('traceparent')).toEqual([`00-${active.traceId}-${active.spanId}-01`]);
     expect(telemetry.spans()).toEqual([]);
   });
 

@@ -48,8 +48,8 @@ class GatewayController {
   }
 }
 
-/** Replaces an HTTP instrumentation: creates one span per request, which is active while the request is served. */
-function traced(request: IncomingMessage, response: ServerResponse, next: () => void): void {
+/** Replaces an HTTP instrumentation: creates one span per request, and keeps the span active while the request is served. */
+function traceRequest(request: IncomingMessage, response: ServerResponse, next: () => void): void {
   trace.getTracer('http').startActiveSpan(`${request.method} ${request.url}`, (span) => {
     response.on('finish', () => {
       span.end();
@@ -73,7 +73,7 @@ it.each(['observable', 'promise', 'loop'])(
     class GatewayModule {}
     const app = await NestFactory.create(GatewayModule, { logger: false, forceCloseConnections: true });
     onTestFinished(() => app.close());
-    app.use(traced);
+    app.use(traceRequest);
     await app.listen(0, '127.0.0.1');
     const { port } = app.getHttpServer().address() as AddressInfo;
     const ids = ['1', '2', '3'];
@@ -82,7 +82,9 @@ it.each(['observable', 'promise', 'loop'])(
     );
     expect(answers).toMatchObject(ids.map((id) => ({ id })));
     for (const id of ids) {
-      const spans = new Map((await ofTrace(telemetry, `GET /orders/${id}/${how}`)).map((span) => [span.name, span]));
+      const spans = new Map(
+        (await spansOfTrace(telemetry, `GET /orders/${id}/${how}`)).map((span) => [span.name, span]),
+      );
       const path = [
         `GET /orders/${id}/${how}`,
         'Sent.orders.v1.Orders.Get',
@@ -98,7 +100,7 @@ it.each(['observable', 'promise', 'loop'])(
   },
 );
 
-async function ofTrace(telemetry: ReturnType<typeof collectTelemetry>, name: string) {
+async function spansOfTrace(telemetry: ReturnType<typeof collectTelemetry>, name: string) {
   const { traceId } = (await telemetry.span(name)).spanContext();
   return telemetry.spans().filter((span) => span.spanContext().traceId === traceId);
 }

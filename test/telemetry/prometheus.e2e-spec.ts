@@ -14,11 +14,11 @@ const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
 const DOCS = readFileSync(new URL('../../docs/telemetry.md', import.meta.url), 'utf8');
-/** The queries in the docs, which contain names and labels of metrics. */
+/** The PromQL queries in the docs. They contain names and labels of metrics. */
 const QUERIES = [...DOCS.matchAll(/^```promql\n(.*?)^```/gms)].map(([, text]) => text!).join('\n');
 
-/** Scrapes an application set up as in docs/telemetry.md. */
-async function scraped(): Promise<string> {
+/** Scrapes the metrics of a client from an application that serves them as in docs/telemetry.md. */
+async function scrapeMetrics(): Promise<string> {
   const prometheus = new PrometheusExporter({ preventServerStart: true });
   const meters = new MeterProvider({ readers: [prometheus] });
   metrics.setGlobalMeterProvider(meters);
@@ -44,7 +44,7 @@ async function scraped(): Promise<string> {
 }
 
 it('exports the metrics and labels that the queries in the docs use', async () => {
-  const text = await scraped();
+  const text = await scrapeMetrics();
   const names = new Set(QUERIES.match(/\b(?:resilient_)?grpc_(?:client|server|subchannel)_\w+/g));
   expect(names.size).toBeGreaterThanOrEqual(3);
   for (const name of names) expect(text).toMatch(new RegExp(`^${name}\\{.*\\} \\d`, 'm'));

@@ -31,7 +31,7 @@ class OrdersController {
   }
 }
 
-async function servedOnce() {
+async function serveOnce() {
   const telemetry = collectTelemetry();
   nested = () => {
     telemetry.nested('query');
@@ -45,7 +45,7 @@ async function servedOnce() {
 
 it('records metrics but creates no span for a served call if @opentelemetry/instrumentation-grpc is enabled', async () => {
   instrumentation.enable();
-  const { served, query, telemetry } = await servedOnce();
+  const { served, query, telemetry } = await serveOnce();
   expect(served.map(({ name }) => name)).toEqual(['grpc.orders.v1.Orders/Get']);
   expect(query.parentSpanContext?.spanId).toBe(served[0]!.spanContext().spanId);
   expect(await telemetry.count('grpc.server.call.started')).toBe(1);
@@ -53,7 +53,7 @@ it('records metrics but creates no span for a served call if @opentelemetry/inst
 
 it('creates the span of a served call if @opentelemetry/instrumentation-grpc is disabled', async () => {
   instrumentation.disable();
-  const { served, query } = await servedOnce();
+  const { served, query } = await serveOnce();
   expect(served.map(({ name }) => name)).toEqual(['Recv.orders.v1.Orders.Get']);
   expect(query.parentSpanContext?.spanId).toBe(served[0]!.spanContext().spanId);
 });

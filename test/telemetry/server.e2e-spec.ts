@@ -8,7 +8,7 @@ import { captureLeaks, waitFor } from 'nestjs-resilient-grpc/testing';
 import { NEVER, Observable, concat, defer, map, of, startWith, tap, throwError, toArray } from 'rxjs';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { bytesOf, collectTelemetry, compressingOrders, serveInstrumented } from './collected-telemetry.js';
-import { LATENCY, SIZE } from './grfc-bounds.js';
+import { LATENCY_BOUNDS_SECONDS, SIZE_BOUNDS_BYTES } from './grfc-bounds.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -83,7 +83,7 @@ const sent = {
   },
 };
 
-it('observes the limits of concurrent calls of a server and its methods until the server is closed', async () => {
+it('observes the concurrency limits of a server and of its methods until the server is closed', async () => {
   const telemetry = collectTelemetry();
   const { client, server, close } = await serveInstrumented(OrdersController, {
     maxConcurrentCalls: 30,
@@ -113,9 +113,9 @@ describe('gRPC metrics of a server', () => {
   // https://github.com/grpc/proposal/blob/master/A66-otel-stats.md
   it.each([
     [STARTED, DataPointType.SUM, '{call}', ['grpc.method'], undefined],
-    [SENT, DataPointType.HISTOGRAM, 'By', ['grpc.method', 'grpc.status'], SIZE],
-    [RECEIVED, DataPointType.HISTOGRAM, 'By', ['grpc.method', 'grpc.status'], SIZE],
-    [DURATION, DataPointType.HISTOGRAM, 's', ['grpc.method', 'grpc.status'], LATENCY],
+    [SENT, DataPointType.HISTOGRAM, 'By', ['grpc.method', 'grpc.status'], SIZE_BOUNDS_BYTES],
+    [RECEIVED, DataPointType.HISTOGRAM, 'By', ['grpc.method', 'grpc.status'], SIZE_BOUNDS_BYTES],
+    [DURATION, DataPointType.HISTOGRAM, 's', ['grpc.method', 'grpc.status'], LATENCY_BOUNDS_SECONDS],
   ] as const)('defines the server metric %s as in gRFC A66', async (name, kind, unit, attributes, bounds) => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
@@ -131,7 +131,7 @@ describe('gRPC metrics of a server', () => {
     expect(await telemetry.scopes()).toMatchObject([{ name: 'nestjs-resilient-grpc' }]);
   });
 
-  it('counts the message bytes of a served unary call on the wire', async () => {
+  it('counts the serialized message bytes of a served unary call', async () => {
     const telemetry = collectTelemetry();
     const { client } = await serveInstrumented(OrdersController);
     const order = { id: '7', item: 'tea'.repeat(1_000) };
@@ -177,7 +177,7 @@ describe('gRPC metrics of a server', () => {
     });
   });
 
-  it('counts the compressed bytes of a served request, while the span contains its uncompressed size', async () => {
+  it('counts the compressed bytes of a served request, while the span contains the uncompressed size', async () => {
     const telemetry = collectTelemetry();
     const { url } = await serveInstrumented(OrdersController);
     const client = compressingOrders(url);
@@ -362,7 +362,7 @@ describe('span of a served call', () => {
     expect(span.status).toEqual({ code: SpanStatusCode.OK });
     expect(span.parentSpanContext).toBeUndefined();
     const messages = (name: string) =>
-      span.events.filter((one) => one.name === name).map(({ attributes }) => attributes);
+      span.events.filter((spanEvent) => spanEvent.name === name).map(({ attributes }) => attributes);
     const sizes = ['1', '22'].map((messageId) => bytesOf(client, 'Session', 'request', { messageId }));
     const expected = sizes.map((size, index) => ({ 'sequence-number': index, 'message-size': size }));
     expect(messages('Inbound message')).toEqual(expected);

@@ -18,16 +18,16 @@ const fail = (): never => {
   thrown += 1;
   throw new Error('thrown by the SDK');
 };
-const nothing = (): void => undefined;
+const noop = (): void => undefined;
 
-function tracers(parts: { sampler?: Sampler; processor?: Partial<SpanProcessor> }): void {
+function registerTracers(parts: { sampler?: Sampler; processor?: Partial<SpanProcessor> }): void {
   trace.disable();
   const idle = { forceFlush: () => Promise.resolve(), shutdown: () => Promise.resolve() };
   const { sampler, processor } = parts;
   trace.setGlobalTracerProvider(
     new BasicTracerProvider({
       ...(sampler === undefined ? {} : { sampler }),
-      spanProcessors: [{ onStart: nothing, onEnd: nothing, ...idle, ...processor }],
+      spanProcessors: [{ onStart: noop, onEnd: noop, ...idle, ...processor }],
     }),
   );
 }
@@ -35,13 +35,13 @@ function tracers(parts: { sampler?: Sampler; processor?: Partial<SpanProcessor> 
 /** Functions that register an SDK, by the part of it that throws. */
 const PLACES: Readonly<Record<string, () => void>> = {
   'a sampler': () => {
-    tracers({ sampler: { shouldSample: fail, toString: () => 'throws' } });
+    registerTracers({ sampler: { shouldSample: fail, toString: () => 'throws' } });
   },
   'onStart of a span processor': () => {
-    tracers({ processor: { onStart: fail } });
+    registerTracers({ processor: { onStart: fail } });
   },
   'onEnd of a span processor': () => {
-    tracers({ processor: { onEnd: fail } });
+    registerTracers({ processor: { onEnd: fail } });
   },
   'a metric view': () => {
     metrics.disable();
@@ -56,13 +56,13 @@ const PLACES: Readonly<Record<string, () => void>> = {
 };
 
 /** Registers an SDK with a part that throws; returns the errors that the diagnostic logger of OpenTelemetry receives. */
-function throwingSdk(breakIt: () => void): readonly string[] {
+function registerThrowingSdk(breakSdk: () => void): readonly string[] {
   const reported: string[] = [];
   collectTelemetry();
   thrown = 0;
-  breakIt();
+  breakSdk();
   const error = (text: string) => void reported.push(text);
-  diag.setLogger({ error, warn: nothing, info: nothing, debug: nothing, verbose: nothing }, DiagLogLevel.ERROR);
+  diag.setLogger({ error, warn: noop, info: noop, debug: noop, verbose: noop }, DiagLogLevel.ERROR);
   onTestFinished(() => {
     diag.disable();
   });
@@ -76,9 +76,9 @@ class OrdersController {
   }
 }
 
-describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
+describe.each(Object.entries(PLACES))('%s that throws', (_place, breakSdk) => {
   it('does not change the outcome of client calls or keep a call active if the SDK throws', async () => {
-    const reported = throwingSdk(breakIt);
+    const reported = registerThrowingSdk(breakSdk);
     const { client, echo, server } = await instrumentedScene({ maxConcurrentCalls: 1 });
     for (const method of EACH_METHOD)
       await lastValueFrom(callOnce(echo, method, { timeoutMs: 20_000 }), { defaultValue: undefined });
@@ -95,7 +95,7 @@ describe.each(Object.entries(PLACES))('%s that throws', (_place, breakIt) => {
   });
 
   it('does not change the outcome of served calls if the SDK throws', async () => {
-    throwingSdk(breakIt);
+    registerThrowingSdk(breakSdk);
     const { client } = await serveInstrumented(OrdersController);
     for (const id of ['1', '2']) {
       const answer = await new Promise((resolve, reject) => {

@@ -60,15 +60,14 @@ it('fails no idempotent call of this client under planned chaos, although calls 
     await waitFor(() => load.succeeded.length > 80, { timeoutMs: 20_000 });
     await Promise.all([load.stop(), plainLoad.stop()]);
     expect(load.failed.map(({ error, number }) => [number, String(error)])).toEqual([]);
-    console.log(
-      `of ${load.calls.length} calls each, this client lost ${load.failed.length}, grpc-js ${plainLoad.failed.length}`,
-    );
+    const failures = [load, plainLoad].map(({ failed, calls }) => `${failed.length} of ${calls.length}`);
+    console.log(`failed calls: ${failures[0]} with this client, ${failures[1]} with grpc-js`);
     expect(plainLoad.failed.length).toBeGreaterThan(0);
   });
   expect(server.running).toBe(true);
 }, 60_000);
 
-/** Effect of a fault on a call. After an instantaneous fault, the client has a new connection. */
+/** Effect of a fault on a call. 'reconnects': the call succeeds, but on a new connection. */
 type Seen = 'fails' | 'waits' | 'late' | 'reconnects';
 const SEEN: Readonly<Record<NetworkFaultName | `http2-${Http2FaultName}` | ServerFaultName, Seen>> = {
   reset: 'reconnects',
@@ -94,8 +93,8 @@ it('applies the documented effect of each chaos fault until the fault ends', asy
   expect(faults.map(({ name }) => name).sort()).toEqual(Object.keys(SEEN).sort());
   const client = new EchoClient(url);
   onTestFinished(() => client.close());
-  const isWell = async () => (await client.unary({ text: 'well' })).value?.text === 'well';
-  const well = () => expect.poll(isWell, { timeout: 20_000, interval: 10 }).toBe(true);
+  const isServed = async () => (await client.unary({ text: 'well' })).value?.text === 'well';
+  const waitUntilServed = () => expect.poll(isServed, { timeout: 20_000, interval: 10 }).toBe(true);
   const callTimesOut = async () =>
     (await client.unary({}, { deadline: Date.now() + 150 })).status.code === status.DEADLINE_EXCEEDED;
   const isLate = async () => {
@@ -104,23 +103,23 @@ it('applies the documented effect of each chaos fault until the fault ends', asy
     return performance.now() - startedAt >= 190;
   };
   for (const { name, begin, end } of faults as readonly Required<ChaosFault>[]) {
-    await well();
+    await waitUntilServed();
     const { accepted } = http2.counters;
     // With a limit of one stream, an open stream makes every other call wait.
     const stream = name === 'http2-stream-limit' ? client.serverStream({ number: 1_000 }) : undefined;
     if (stream !== undefined) await waitFor(() => stream.messages.length > 0);
     await begin();
     const seen = SEEN[name as keyof typeof SEEN];
-    if (seen === 'fails') expect(await isWell(), name).toBe(false);
-    // A call may start before SETTINGS are held.
+    if (seen === 'fails') expect(await isServed(), name).toBe(false);
+    // A call may start before the fault takes effect, for example before the client receives the GOAWAY of http2-held-settings.
     if (seen === 'waits') await waitFor(callTimesOut, { describe: () => `${name} to make calls wait` });
     if (seen === 'late') expect(await isLate(), name).toBe(true);
     if (seen === 'reconnects') {
-      await well();
+      await waitUntilServed();
       expect(http2.counters.accepted, name).toBe(accepted + 1);
     }
     await end?.();
-    await well();
+    await waitUntilServed();
     if (seen === 'late') await expect.poll(isLate, { timeout: 20_000 }).toBe(false);
     // A fault that affects no call must have no effect after its end, either.
     const { failed } = http2.counters;
@@ -128,7 +127,7 @@ it('applies the documented effect of each chaos fault until the fault ends', asy
       await begin();
       await end();
     }
-    expect([await isWell(), await isWell()], name).toEqual([true, true]);
+    expect([await isServed(), await isServed()], name).toEqual([true, true]);
     expect(http2.counters.failed, name).toBe(failed);
     stream?.call.cancel();
   }

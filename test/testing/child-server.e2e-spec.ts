@@ -92,13 +92,13 @@ describe('ChildServer', () => {
     await other.close();
   });
 
-  it('includes the output of a child server in the error if its script exits or never listens', async () => {
+  it('includes the output of a child server in the error if the script exits or never reports its port', async () => {
     let lastMs = 400;
     await expect(ChildServer.start({ script, args: () => ['--nonsense'] })).rejects.toThrow(
       /ended before it reported its port; its output:\n.*nonsense/s,
     );
     // Doubles the timeout until it is long enough for the script to start on a busy machine.
-    await waitFor(nextTry, { timeoutMs: 25_000, describe: 'the output of a script that never listens' });
+    await waitFor(nextTry, { timeoutMs: 25_000, describe: 'the output of a script that never reports its port' });
     async function nextTry(): Promise<boolean> {
       const readyTimeoutMs = (lastMs *= 2);
       const silent = await rejection(ChildServer.start({ script, ready: /never (\d+)/, readyTimeoutMs }));

@@ -176,7 +176,7 @@ describe('FaultProxy', () => {
     other.close();
   });
 
-  it('stops reading from a connection after a FaultProxy holds a limited number of bytes of the connection', async () => {
+  it('reads only a limited number of bytes from a FaultProxy connection whose bytes are held', async () => {
     const { socket } = rawSocket();
     await waitFor(() => proxy.counters.open === 1);
     proxy.holdBytes('to-upstream');

@@ -167,7 +167,7 @@ describe('Http2FaultProxy without faults', () => {
     expect((await withoutCertificate.unary({})).error).toBeDefined();
     between.goaway({ debugData: 'bye' });
     expect((await known.unary({ text: 'again' })).value?.text).toBe('again');
-    for (const one of [known, withoutCertificate]) one.close();
+    for (const caller of [known, withoutCertificate]) caller.close();
     await between.close();
     await secure.close();
   });

@@ -24,9 +24,9 @@ describe('Http2FaultProxy, HTTP/2 frames', () => {
     const sessions = new Set<{ destroy(): void }>();
     server.on('session', (session) => sessions.add(session));
     server.on('stream', (stream) => {
-      const one = { stream, bytes: [] as Buffer[] };
-      served.push(one);
-      stream.on('data', (bytes: Buffer) => one.bytes.push(bytes));
+      const received = { stream, bytes: [] as Buffer[] };
+      served.push(received);
+      stream.on('data', (bytes: Buffer) => received.bytes.push(bytes));
       stream.on('error', () => undefined);
     });
     await once(server.listen(0, '127.0.0.1'), 'listening');

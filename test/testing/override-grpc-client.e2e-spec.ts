@@ -32,8 +32,8 @@ class Shop {
   }
 }
 
-/** Builder of an application with production settings, which do not work in a test. */
-function application(settings: Omit<GrpcClientOptions, 'name' | 'protoPath'>) {
+/** Creates the builder of an application whose client has the contract and `settings`. */
+function createBuilder(settings: Omit<GrpcClientOptions, 'name' | 'protoPath'>) {
   @Module({
     imports: [
       ResilientGrpcModule.forRoot({ defaults: { metadata: { 'x-app': 'shop' } } }),
@@ -66,7 +66,7 @@ afterEach(async () => {
 
 describe('overrideGrpcClient', () => {
   it('redirects a client with overrideGrpcClient() and keeps all other settings of the application', async () => {
-    const builder = application({
+    const builder = createBuilder({
       url: 'orders.invalid:1',
       metadata: { 'x-tenant': 'one', 'x-user': 'me' },
       methods: { Get: { idempotent: true, timeoutMs: 10_000 } },
@@ -82,7 +82,7 @@ describe('overrideGrpcClient', () => {
 
   it('merges overriding method options by pattern, with precedence for the later override', async () => {
     const methods = { Create: { idempotent: true, timeoutMs: 60_000 } };
-    const builder = application({ url: 'orders.invalid:1', methods });
+    const builder = createBuilder({ url: 'orders.invalid:1', methods });
     overrideGrpcClient(builder, 'orders', {
       url: 'elsewhere.invalid:1',
       methods: { Create: { timeoutMs: 50_000 }, Watch: { prefetch: 1 } },
@@ -113,12 +113,12 @@ describe('overrideGrpcClient', () => {
 
   it('overrides a client url that is undefined outside production', async () => {
     const nowhere = { url: undefined as never };
-    app = await overrideGrpcClient(application(nowhere), 'orders', { url: server.url }).compile();
+    app = await overrideGrpcClient(createBuilder(nowhere), 'orders', { url: server.url }).compile();
     await expect(app.get(Shop).item('7')).resolves.toBe('tea');
   });
 
   it('reports invalid overriding settings of a client', async () => {
-    const builder = application({ url: 'orders.invalid:1' });
+    const builder = createBuilder({ url: 'orders.invalid:1' });
     const wrong = { url: server.url, timeoutMs: -1 };
     await expect(overrideGrpcClient(builder, 'orders', wrong).compile()).rejects.toThrow('clients.orders.timeoutMs');
   });
@@ -129,14 +129,14 @@ describe('overrideGrpcClient', () => {
   ])('rejects a client override for %s', async (_what, name, message) => {
     // A warm client connects at startup and would keep its connection.
     const newLeaks = captureLeaks();
-    const warm = application({ url: server.url, connection: 'warm' });
+    const warm = createBuilder({ url: server.url, connection: 'warm' });
     const builder = overrideGrpcClient(warm, name, { url: server.url });
     await expect(builder.compile()).rejects.toThrow(message);
     await newLeaks.settled();
   });
 
   it('rejects a client override with undefined settings', () => {
-    const builder = application({ url: server.url });
+    const builder = createBuilder({ url: server.url });
     expect(() => overrideGrpcClient(builder, 'orders', undefined as never)).toThrow(
       "overrideGrpcClient: expected settings for 'orders' such as { url }, got undefined",
     );
@@ -158,7 +158,7 @@ describe('fakeGrpcService', () => {
         return { id, requestId: '', item: 'tea', quantity: 1, sequence: '1' };
       },
     });
-    const builder = application({ url: 'orders.invalid:1' });
+    const builder = createBuilder({ url: 'orders.invalid:1' });
     app = await builder.overrideProvider(getGrpcServiceToken('orders', 'orders.v1.Orders')).useValue(orders).compile();
     await app.init();
     await expect(app.get(Shop).item('7')).resolves.toBe('tea');
@@ -175,7 +175,7 @@ describe('fakeGrpcService', () => {
     const orders = fakeGrpcService<OrdersClient>({
       get: ({ id }) => ({ id, requestId: '', item: 'fake', quantity: 1, sequence: '1' }),
     });
-    app = await application({ url: 'orders.invalid:1' })
+    app = await createBuilder({ url: 'orders.invalid:1' })
       .overrideProvider('orders')
       .useValue({ getService: () => orders })
       .compile();

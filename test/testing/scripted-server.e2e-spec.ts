@@ -241,7 +241,7 @@ describe('ScriptedGrpcServer', () => {
   });
 
   describe('journal', () => {
-    it('records the calls of a ScriptedGrpcServer with their metadata and grpc-previous-rpc-attempts, and counts attempts by key', async () => {
+    it('records the calls of a ScriptedGrpcServer with their requests and grpc-previous-rpc-attempts, and counts attempts by key', async () => {
       server.script('Unary', [{ status: 'UNAVAILABLE' }, { message: {} }]);
       await client.unary({}, withId('a'));
       const again = withId('a');

@@ -13,14 +13,15 @@ export interface Place {
   readonly file: string;
 }
 
-/** A row of the page: a defect and the code that works around it. */
+/** A row of the page: a defect and the code, if any, that works around it. */
 export interface Workaround {
   /** Title of the defect, for example 'A closed channel connects again'. */
   readonly defect: string;
   /** Program that reproduces the defect, for example 'closed-channel-connects-again.mjs'. */
   readonly program: string;
-  /** Text of the column "Code to remove", without links. */
+  /** Text of the third column, without links: "Code to remove", or "What helps" if the defect has no workaround. */
   readonly removableCode: string;
+  /** The symbols that `removableCode` names; empty if the defect has no workaround. */
   readonly places: readonly Place[];
 }
 

@@ -13,8 +13,9 @@ import { PlainClient } from './support/plain-client.js';
 /** Equal to the timeout of a test, so a test fails if its server waits for the whole drain timeout. */
 const TEST_TIMEOUT_MS = 60_000;
 const LONG_DRAIN = { drain: { timeoutMs: TEST_TIMEOUT_MS } };
-/** Drain timeout of servers that use the whole timeout, and the time that Node needs to exit after it. */
+/** Drain timeout of servers that use the whole timeout. */
 const DRAIN_MS = 1_000;
+/** Time that Node needs to exit after the drain. */
 const EXIT_MS = 200;
 const SHORT_DRAIN = { drain: { timeoutMs: DRAIN_MS } };
 /** Timeout for conditions that may take a long time on a busy machine. */
@@ -91,7 +92,7 @@ describe.concurrent('SIGTERM', () => {
     );
   });
 
-  it('keeps upstream clients open after SIGTERM while handlers run, even if the drain timeout of the clients is shorter', async ({
+  it('keeps upstream clients open after SIGTERM while handlers run, even if the drain timeout of the clients has passed', async ({
     onTestFinished,
   }) => {
     const upstream = await startUpstream(onTestFinished);
@@ -251,7 +252,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
       stuck.call.resume();
       await waitFor(() => watch.status !== undefined && stuck.status !== undefined, PATIENTLY);
       expect(watch.status).toMatchObject({ code: status.UNAVAILABLE, details: 'The server is shutting down' });
-      // Not CANCELLED, because a client would then not resume on another server.
+      // A client that received CANCELLED would not resume on another server.
       expect(stuck.status?.code).toBe(status.UNAVAILABLE);
       // The client that reads may not have closed its connection yet.
       expect(server.output).toMatch(

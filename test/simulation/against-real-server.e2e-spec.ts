@@ -90,7 +90,7 @@ interface Reality {
   readonly figures: Figures;
   readonly calls: number;
   readonly attempts: number;
-  /** Calls that were open when the server was killed. */
+  /** Number of calls that were open when the server shut down. */
   readonly open: number;
 }
 

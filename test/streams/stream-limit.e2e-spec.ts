@@ -65,7 +65,7 @@ async function fullConnection(settings: ClientSettings, streams = 2, server?: Sc
   return { server: own, client, echo, feeds, events };
 }
 
-describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, settings) => {
+describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) => {
   it('fails calls over the stream limit at their deadline as calls that did not reach the server', async () => {
     const { echo, server } = await fullConnection(settings);
     const error = await failureOf(echo.unsafeUnary({}, { timeoutMs: 100 }));

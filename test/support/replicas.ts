@@ -140,8 +140,8 @@ export class Replicas {
   }
 
   /**
-   * Handlers that respond after the latency. A Get of 'hold' and each Watch end at `release()`; Session and Upload end with their
-   * requests.
+   * Handlers of `replica`. Get and Create respond after the latency, except a Get of 'hold', which responds at `release()`. Each Watch
+   * ends at `release()`; Session and Upload end with their requests.
    */
   private methods(replica: Replica) {
     const count = (call: { getPeer(): string }): void => {

@@ -150,12 +150,12 @@ class EnhancedController {
 const UNARY = 'parity.v1.Kinds/Unary';
 const NAMED_CALL = { metadata: { name: 'Ada' } };
 
-describe.each(SERVERS)('%s: enhancers', (which) => {
+describe.each(SERVERS)('%s: enhancers', (serverKind) => {
   describe('controller enhancers', () => {
     let server: RunningServer;
     let client: ParityClient;
     beforeAll(async () => {
-      server = await startServer({ which, controllers: [EnhancedController] });
+      server = await startServer({ serverKind, controllers: [EnhancedController] });
       client = new ParityClient(server.url);
     });
     afterAll(async () => {
@@ -222,10 +222,10 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
   });
 
   async function serving(
-    settings: Omit<ServerSettings, 'which'>,
+    settings: Omit<ServerSettings, 'serverKind'>,
     test: (client: ParityClient) => Promise<void>,
   ): Promise<void> {
-    const server = await startServer({ which, ...settings });
+    const server = await startServer({ serverKind, ...settings });
     const client = new ParityClient(server.url);
     try {
       await test(client);
@@ -266,8 +266,8 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       { provide: APP_FILTER, useClass: EverythingFilter },
     ];
     // In a hybrid application, Nest applies these providers only to microservices that inherit the configuration.
-    for (const how of [{ alone: true }, { inheritAppConfig: true }]) {
-      await serving({ controllers: [PlainController], providers, ...how }, async (client) => {
+    for (const startup of [{ alone: true }, { inheritAppConfig: true }]) {
+      await serving({ controllers: [PlainController], providers, ...startup }, async (client) => {
         expect(numbers(await client.call(UNARY, { number: 1 }, NAMED_CALL))).toEqual([102]);
         const broken = await client.call(UNARY, { text: 'broken' }, NAMED_CALL);
         expect(broken.status).toMatchObject({ code: Code.INTERNAL, details: 'caught: broken on request' });

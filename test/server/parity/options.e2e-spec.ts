@@ -23,12 +23,12 @@ afterAll(() => leaks.settled());
 
 const UNARY = 'parity.v1.Kinds/Unary';
 
-describe.each(SERVERS)('%s', (which) => {
+describe.each(SERVERS)('%s', (serverKind) => {
   async function serving(
-    settings: Omit<ServerSettings, 'which' | 'controllers'> & { readonly client?: ClientSettings },
+    settings: Omit<ServerSettings, 'serverKind' | 'controllers'> & { readonly client?: ClientSettings },
     test: (client: ParityClient, server: RunningServer) => Promise<void>,
   ): Promise<void> {
-    const server = await startServer({ which, controllers: [KindsController, CallsController], ...settings });
+    const server = await startServer({ serverKind, controllers: [KindsController, CallsController], ...settings });
     const client = new ParityClient(server.url, settings.client);
     try {
       await test(client, server);
@@ -127,18 +127,18 @@ describe.each(SERVERS)('%s', (which) => {
     it('fails to start a server if the address is in use', async () => {
       const options = { url: await freeAddress() };
       await serving({ options }, async () => {
-        await expect(startServer({ which, controllers: [KindsController], options })).rejects.toThrow();
+        await expect(startServer({ serverKind, controllers: [KindsController], options })).rejects.toThrow();
       });
     });
 
     it.each([
       ['a standalone microservice', { alone: true }],
       ['a hybrid application', { alone: false }],
-    ])('serves calls in %s', async (_what, how) => {
-      await serving(how, async (client, { app, microservice }) => {
+    ])('serves calls in %s', async (_what, startup) => {
+      await serving(startup, async (client, { app, microservice }) => {
         expect(numbers(await client.call(UNARY, { number: 1 }))).toEqual([2]);
         expect(numbers(await client.call('parity.v1.Calls/Collect', [{ number: 1 }, { number: 2 }]))).toEqual([3]);
-        if (!how.alone) expect((app as INestApplication).getMicroservices()).toEqual([microservice]);
+        if (!startup.alone) expect((app as INestApplication).getMicroservices()).toEqual([microservice]);
       });
     });
   });
@@ -187,7 +187,7 @@ describe.each(SERVERS)('%s', (which) => {
 
     it('lets calls finish on close if gracefulShutdown is true', async () => {
       const server = await startServer({
-        which,
+        serverKind,
         controllers: [KindsController],
         options: { gracefulShutdown: true },
       });
@@ -206,7 +206,7 @@ describe.each(SERVERS)('%s', (which) => {
     });
 
     it('closes a server while a stream is open, and ends the stream with an error', async () => {
-      const server = await startServer({ which, controllers: [KindsController] });
+      const server = await startServer({ serverKind, controllers: [KindsController] });
       const client = new ParityClient(server.url);
       const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 1 });
       await received(call, 1);

@@ -12,12 +12,12 @@ let server: ScriptedGrpcServer;
 beforeEach(async ({ onTestFinished }) => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
-  server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Watch: onceAndNeverMore } });
+  server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Watch: sendOnce } });
   onTestFinished(() => server.close());
 });
 
 /** Sends one message to a new feed and nothing to a resumed one. Like grpc-js, it sends no headers before the first message. */
-function onceAndNeverMore(call: ScriptedCall) {
+function sendOnce(call: ScriptedCall) {
   const { from } = call.request as WatchRequest;
   return { messages: Number(from) > 0 ? [] : [{ sequence: '1' }], never: true };
 }

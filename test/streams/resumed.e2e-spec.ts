@@ -15,13 +15,13 @@ beforeEach(async ({ onTestFinished }) => {
   onTestFinished(() => leaks.settled());
   server = await ScriptedGrpcServer.start({
     protoPath: ORDERS_PROTO,
-    scripts: { Get: { message: { id: '1' } }, Watch: threeMore },
+    scripts: { Get: { message: { id: '1' } }, Watch: sendThreeMore },
   });
   onTestFinished(() => server.close());
 });
 
 /** Sends the three events after the cursor, then stays silent. */
-function threeMore(call: ScriptedCall) {
+function sendThreeMore(call: ScriptedCall) {
   const { from } = call.request as WatchRequest;
   return { messages: [1n, 2n, 3n].map((n) => ({ sequence: String(BigInt(from) + n) })), never: true };
 }
@@ -138,7 +138,7 @@ describe('resumed stream', () => {
 
   it('counts a rejected call as failed, even if its stream resumes', async () => {
     let calls = 0;
-    server.script('Watch', (call) => (calls++ === 0 ? { status: 'UNAVAILABLE' } : threeMore(call)));
+    server.script('Watch', (call) => (calls++ === 0 ? { status: 'UNAVAILABLE' } : sendThreeMore(call)));
     const app = await start();
     const feed = follow(app, { call: { retry: false } });
     await waitFor(() => feed.events.length === 3);
@@ -185,7 +185,7 @@ describe('resumed stream', () => {
     server.script('Watch', (call) => {
       deadlines.push(call.deadline);
       leftMs.push(call.deadline - Date.now());
-      return threeMore(call);
+      return sendThreeMore(call);
     });
     const backoff = { initialBackoffMs: 500, maxBackoffMs: 500 };
     const feed = follow(app, { call: { timeoutMs: 60_000 }, backoff });
@@ -204,7 +204,7 @@ describe('resumed stream', () => {
     const leftMs: number[] = [];
     server.script('Watch', (call) => {
       leftMs.push(call.deadline - Date.now());
-      return { ...threeMore(call), never: leftMs.length > 1 };
+      return { ...sendThreeMore(call), never: leftMs.length > 1 };
     });
     const backoff = { initialBackoffMs: 500, maxBackoffMs: 500 };
     const feed = follow(app, { call: { timeoutMs: 60_000 }, onComplete: 'resume', backoff });
@@ -260,7 +260,7 @@ describe('resumed stream', () => {
   });
 
   it('resumes a stream on another server if its server stays silent', async () => {
-    const other = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Watch: threeMore } });
+    const other = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Watch: sendThreeMore } });
     onTestFinished(() => other.close());
     const [first, second] = [server.port, other.port];
     const app = await start({

@@ -11,7 +11,7 @@ const idle = idleAfter(IDLE_MS);
 /** Longer than the server process can be silent on a busy machine. */
 const LONG_IDLE_MS = 2_000;
 
-/** Starts a server in its own process, so that the server continues while this process is blocked, and a client of it. */
+/** Starts a server in its own process, which continues while this process is blocked, and a client of the server. */
 async function startDistantServer() {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());

@@ -134,7 +134,7 @@ export class Replicas {
     return replica;
   }
 
-  private later(respond: () => void): void {
+  private respondLater(respond: () => void): void {
     if (this.latencyMs === 0) respond();
     else setTimeout(respond, this.latencyMs);
   }
@@ -156,7 +156,7 @@ export class Replicas {
           callback(null, { id, item: replica.address });
         };
         if (id === 'hold') this.held.add(respond);
-        else this.later(respond);
+        else this.respondLater(respond);
       },
       Watch: (call: WritableCall) => {
         count(call);
@@ -172,7 +172,7 @@ export class Replicas {
       ) => {
         count(call);
         this.writes.push(call.request.requestId);
-        this.later(() => {
+        this.respondLater(() => {
           callback(null, { item: replica.address });
         });
       },

@@ -36,7 +36,7 @@ function createController(name: string, handlers: Record<string, Parameters<type
 
 describe.each(SERVERS)('%s: contracts', (serverKind) => {
   /** Starts a server for one test, and passes the server and a client of the server to the test. */
-  async function serving(
+  async function withServer(
     settings: Omit<ServerSettings, 'serverKind'>,
     test: (client: ParityClient, server: RunningServer) => Promise<void>,
   ): Promise<void> {
@@ -68,7 +68,7 @@ describe.each(SERVERS)('%s: contracts', (serverKind) => {
       createController('Shop', { findAll: ['Prices'], shelf: ['stock.Shelves', 'Find'] }),
       createController('Prices', { find: [] }),
     ];
-    await serving({ controllers, options: several }, async (client) => {
+    await withServer({ controllers, options: several }, async (client) => {
       expect(
         await finders(
           client,
@@ -92,7 +92,7 @@ describe.each(SERVERS)('%s: contracts', (serverKind) => {
       createController('Shop', { find: ['parity.shop.Prices'] }),
       createController('Archive', { lookUp: ['parity.archive.Prices', 'Find'] }),
     ];
-    await serving({ controllers, options: several }, async (client) => {
+    await withServer({ controllers, options: several }, async (client) => {
       expect(await finders(client, 'parity.shop.Prices/Find', 'parity.archive.Prices/Find')).toEqual({
         'parity.shop.Prices/Find': 'Shop.find',
         'parity.archive.Prices/Find': 'Archive.lookUp',
@@ -113,7 +113,7 @@ describe.each(SERVERS)('%s: contracts', (serverKind) => {
       protoPath: SHOP_PROTO,
       loader: { includeDirs: INCLUDES, keepCase: true },
     };
-    await serving({ controllers: [Prices], options }, async (client) => {
+    await withServer({ controllers: [Prices], options }, async (client) => {
       const { messages } = await client.call('parity.shop.Prices/Find', { itemName: 'tea' });
       expect(messages).toEqual([{ foundBy: 'tea', totalPrice: { cents: 5 } }]);
     });
@@ -121,7 +121,7 @@ describe.each(SERVERS)('%s: contracts', (serverKind) => {
 
   it('serves the services of a package definition', async () => {
     const options = { package: 'parity.archive', packageDefinition: loadSync(ARCHIVE_PROTO) };
-    await serving({ controllers: [createController('Prices', { find: [] })], options }, async (client) => {
+    await withServer({ controllers: [createController('Prices', { find: [] })], options }, async (client) => {
       expect(await finders(client, 'parity.archive.Prices/Find')).toEqual({
         'parity.archive.Prices/Find': 'Prices.find',
       });
@@ -142,7 +142,7 @@ describe.each(SERVERS)('%s: contracts', (serverKind) => {
         (server as Server).addService(archive['parity.archive.Prices'] as ServiceDefinition, implementation);
       },
     };
-    await serving({ controllers: [KindsController], options }, async (client) => {
+    await withServer({ controllers: [KindsController], options }, async (client) => {
       expect(Object.keys(definition)).toEqual(expect.arrayContaining(['parity.v1.Kinds', 'parity.v1.Note']));
       expect(await finders(client, 'parity.archive.Prices/Find')).toEqual({
         'parity.archive.Prices/Find': 'the one added',

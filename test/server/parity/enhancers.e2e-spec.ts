@@ -221,7 +221,7 @@ describe.each(SERVERS)('%s: enhancers', (serverKind) => {
     );
   });
 
-  async function serving(
+  async function withServer(
     settings: Omit<ServerSettings, 'serverKind'>,
     test: (client: ParityClient) => Promise<void>,
   ): Promise<void> {
@@ -267,7 +267,7 @@ describe.each(SERVERS)('%s: enhancers', (serverKind) => {
     ];
     // In a hybrid application, Nest applies these providers only to microservices that inherit the configuration.
     for (const startup of [{ alone: true }, { inheritAppConfig: true }]) {
-      await serving({ controllers: [PlainController], providers, ...startup }, async (client) => {
+      await withServer({ controllers: [PlainController], providers, ...startup }, async (client) => {
         expect(numbers(await client.call(UNARY, { number: 1 }, NAMED_CALL))).toEqual([102]);
         const broken = await client.call(UNARY, { text: 'broken' }, NAMED_CALL);
         expect(broken.status).toMatchObject({ code: Code.INTERNAL, details: 'caught: broken on request' });
@@ -289,7 +289,7 @@ describe.each(SERVERS)('%s: enhancers', (serverKind) => {
         app.useGlobalGuards(new NamedGuard());
       },
     };
-    await serving({ controllers: [KindsController], inheritAppConfig, ...global }, async (client) => {
+    await withServer({ controllers: [KindsController], inheritAppConfig, ...global }, async (client) => {
       // The handler adds 1. If the enhancers are inherited, the pipe adds 1 to the request, and the interceptor doubles the response.
       const { messages } = await client.call(UNARY, { number: inheritAppConfig ? 1 : 3 }, NAMED_CALL);
       expect(numbers({ messages })).toEqual(expected);
@@ -317,7 +317,7 @@ describe.each(SERVERS)('%s: enhancers', (serverKind) => {
         return requests.pipe(map(() => ({ number: this.one.number })));
       }
     }
-    await serving({ controllers: [ScopedController], providers: [CallScoped] }, async (client) => {
+    await withServer({ controllers: [ScopedController], providers: [CallScoped] }, async (client) => {
       for (const number of [1, 2]) {
         expect((await client.call(UNARY, { text: 'a' })).messages).toMatchObject([{ number, text: 'true true' }]);
       }

@@ -25,7 +25,7 @@ const MAX_WINDOW = 2 ** 31 - 1 - 65_535;
 /** Metadata key whose value identifies a request. */
 export const KEY = 'x-call';
 
-/** Metadata whose `KEY` is `key` in braces. In Huffman coding, braces take 15 and 14 bits, so HPACK sends short values in braces as text. */
+/** Metadata whose `KEY` is `key` in braces. Braces take 15 and 14 bits in Huffman coding, so HPACK sends short values in braces as text. */
 export const keyed = (key: string): Readonly<Record<string, string>> => ({ [KEY]: `{${key}}` });
 
 /** A request as received from the wire. */

@@ -23,8 +23,9 @@ afterAll(() => leaks.settled());
 
 /** CPU time of each call in milliseconds. */
 const BUSY_MS = 20;
+/** Timeout of each call, which leaves time for a busy machine. */
 const TIMEOUT_MS = 4_000;
-/** Number of calls, which take 20 s in total. The deadlines leave time for a busy machine. */
+/** Number of calls in a burst, which take 20 s in total. */
 const CALLS = 1_000;
 const WARM_UP_CALLS = 15;
 /** Number of calls that are sent during an overload. */
@@ -115,8 +116,8 @@ describe('a server that receives more calls than it can serve', { timeout: 60_00
     await warmUp(client);
     const health = client.watchHealth();
     let last = await burst(client);
-    // On a busy machine, this process can send all calls of a burst too late. Each burst uses a new connection, because a Node server closes
-    // a connection on which the client has reset more than 1,000 streams.
+    // On a busy machine, this process can send all calls of a burst too late. Each further burst uses a new connection, because a Node
+    // server closes a connection on which the client has reset more than 1,000 streams.
     while (last.ok === 0) last = await burst(new PlainClient(server.url));
     const { refused, others } = last;
     expect(refused.length).toBeGreaterThan(CALLS / 4);
@@ -166,7 +167,7 @@ describe('a server that receives more calls than it can serve', { timeout: 60_00
     const server = await start({ overloadProtection: false });
     const client = new PlainClient(server.url);
     await warmUp(client);
-    // These calls take longer than their deadline.
+    // These calls take 6 s in total, which is longer than the timeout of each.
     const { refused } = await burst(client, 300, TIMEOUT_MS);
     expect(refused).toEqual([]);
   });

@@ -31,7 +31,7 @@ it(
     await waitFor(async () => (await server.counts()).streams === 1, PATIENTLY);
     const writtenAt = performance.now();
     socket.write(frame(FRAME.settings, 0, 0, Buffer.alloc(5)));
-    // A keepalive ping would also detect the violation, but only after 60 s.
+    // Keepalive would also close the connection, because this client answers no pings, but not within 60 s.
     await waitFor(() => socket.closed, PATIENTLY);
     recordTiming(task, 'connection closed after a protocol error, ms', performance.now() - writtenAt, {
       atMost: 1_500,

@@ -13,8 +13,9 @@ import { PlainClient } from './support/plain-client.js';
 /** Equal to the timeout of a test, so a test fails if its server waits for the whole drain timeout. */
 const TEST_TIMEOUT_MS = 60_000;
 const LONG_DRAIN = { drain: { timeoutMs: TEST_TIMEOUT_MS } };
-/** Drain timeout of servers that use the whole timeout, and the time that Node needs to exit after it. */
+/** Drain timeout of servers that use the whole timeout. */
 const DRAIN_MS = 1_000;
+/** Time that Node needs to exit after the drain. */
 const EXIT_MS = 200;
 const SHORT_DRAIN = { drain: { timeoutMs: DRAIN_MS } };
 /** Timeout for conditions that may take a long time on a busy machine. */
@@ -36,7 +37,7 @@ afterAll(() => leaks.settled());
 
 type Cleanup = TestContext['onTestFinished'];
 
-async function started(
+async function startServer(
   onTestFinished: Cleanup,
   options: PlainServerOptions,
   flags: ServerFlag[] = [],
@@ -59,7 +60,7 @@ describe.concurrent('SIGTERM', () => {
     'exits immediately after SIGTERM if the clients of the server are connected but have no open call',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
-      const server = await started(onTestFinished, LONG_DRAIN);
+      const server = await startServer(onTestFinished, LONG_DRAIN);
       const clients = [1, 2].map(() => new PlainClient(server.url, { onTestFinished }));
       await Promise.all(clients.map((client) => client.get()));
       recordTiming(task, 'idle server ended after, ms', await server.terminate(), { atMost: 500 });
@@ -73,7 +74,7 @@ describe.concurrent('SIGTERM', () => {
     onTestFinished,
   }) => {
     const upstream = await startUpstream(onTestFinished);
-    const server = await started(onTestFinished, LONG_DRAIN, [`--upstream=${upstream.url}`]);
+    const server = await startServer(onTestFinished, LONG_DRAIN, [`--upstream=${upstream.url}`]);
     const client = new PlainClient(server.url, { onTestFinished });
     const slow = client.get('held');
     // The response to this later call shows that both have arrived.
@@ -91,12 +92,12 @@ describe.concurrent('SIGTERM', () => {
     );
   });
 
-  it('keeps upstream clients open after SIGTERM while handlers run, even if the drain timeout of the clients is shorter', async ({
+  it('keeps upstream clients open after SIGTERM while handlers run, even if the drain timeout of the clients has passed', async ({
     onTestFinished,
   }) => {
     const upstream = await startUpstream(onTestFinished);
     const flags: ServerFlag[] = [`--clients=${JSON.stringify({ timeoutMs: 100 })}`, '--hybrid'];
-    const server = await started(onTestFinished, LONG_DRAIN, [`--upstream=${upstream.url}`, ...flags]);
+    const server = await startServer(onTestFinished, LONG_DRAIN, [`--upstream=${upstream.url}`, ...flags]);
     const client = new PlainClient(server.url, { onTestFinished });
     const slow = client.get('held');
     await client.get();
@@ -117,7 +118,7 @@ describe.concurrent('SIGTERM', () => {
     async ({ onTestFinished, task }) => {
       const delay = { timeoutMs: TEST_TIMEOUT_MS, readinessDelayMs: 1_000 };
       const flags: ServerFlag[] = ['--upstream=127.0.0.1:1', `--clients=${JSON.stringify(delay)}`, '--hybrid'];
-      const server = await started(onTestFinished, { drain: delay }, flags);
+      const server = await startServer(onTestFinished, { drain: delay }, flags);
       const signaledAt = performance.now();
       server.signal();
       await server.exited();
@@ -135,7 +136,10 @@ describe.concurrent('SIGTERM', () => {
       tags: ['timed'],
     },
     async ({ onTestFinished, task }) => {
-      const server = await started(onTestFinished, { ...LONG_DRAIN, methods: { Session: { onDrain: 'complete' } } });
+      const server = await startServer(onTestFinished, {
+        ...LONG_DRAIN,
+        methods: { Session: { onDrain: 'complete' } },
+      });
       const client = new PlainClient(server.url, { onTestFinished });
       const watches = Array.from({ length: 3 }, () => client.watch());
       const health = client.watchHealth();
@@ -156,7 +160,7 @@ describe.concurrent('SIGTERM', () => {
   it('serves new and open calls during the readiness delay while the health of the server is NOT_SERVING', async ({
     onTestFinished,
   }) => {
-    const server = await started(onTestFinished, {
+    const server = await startServer(onTestFinished, {
       drain: { timeoutMs: 2 * TEST_TIMEOUT_MS, readinessDelayMs: TEST_TIMEOUT_MS },
     });
     const client = new PlainClient(server.url, { onTestFinished });
@@ -174,7 +178,7 @@ describe.concurrent('SIGTERM', () => {
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
       const drain = { timeoutMs: TEST_TIMEOUT_MS, readinessDelayMs: 800 };
-      const server = await started(onTestFinished, { drain });
+      const server = await startServer(onTestFinished, { drain });
       const watch = new PlainClient(server.url, { onTestFinished }).watch();
       await waitFor(() => watch.messages.length === 1, PATIENTLY);
       const endedAfterMs = await server.terminate();
@@ -189,7 +193,7 @@ describe.concurrent('SIGTERM', () => {
     'exits after the drain timeout and logs the cut-off connection if a client never completes a request',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
-      const server = await started(onTestFinished, SHORT_DRAIN);
+      const server = await startServer(onTestFinished, SHORT_DRAIN);
       const session = connectHttp2(`http://${server.url}`).on('error', () => undefined);
       onTestFinished(() => {
         session.destroy();
@@ -213,7 +217,7 @@ describe.concurrent('SIGTERM', () => {
       tags: ['timed'],
     },
     async ({ onTestFinished, task }) => {
-      const server = await started(onTestFinished, LONG_DRAIN, ['--hybrid']);
+      const server = await startServer(onTestFinished, LONG_DRAIN, ['--hybrid']);
       const request = get(`http://127.0.0.1:${String(server.httpPort)}/never`).on('error', () => undefined);
       onTestFinished(() => void request.destroy());
       const watch = new PlainClient(server.url, { onTestFinished }).watch();
@@ -238,7 +242,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
       tags: ['timed'],
     },
     async ({ onTestFinished, task }) => {
-      const server = await started(onTestFinished, { ...SHORT_DRAIN, onDrain: 'finish' });
+      const server = await startServer(onTestFinished, { ...SHORT_DRAIN, onDrain: 'finish' });
       const watch = new PlainClient(server.url, { onTestFinished }).watch();
       const stuck = new PlainClient(server.url, { onTestFinished }).watch(1);
       await waitFor(() => watch.messages.length === 1 && stuck.messages.length > 2, PATIENTLY);
@@ -251,7 +255,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
       stuck.call.resume();
       await waitFor(() => watch.status !== undefined && stuck.status !== undefined, PATIENTLY);
       expect(watch.status).toMatchObject({ code: status.UNAVAILABLE, details: 'The server is shutting down' });
-      // Not CANCELLED, because a client would then not resume on another server.
+      // A client that received CANCELLED would not resume on another server.
       expect(stuck.status?.code).toBe(status.UNAVAILABLE);
       // The client that reads may not have closed its connection yet.
       expect(server.output).toMatch(
@@ -261,7 +265,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
   );
 
   it('exits after the drain timeout if a client is frozen', { tags: ['timed'] }, async ({ onTestFinished, task }) => {
-    const server = await started(onTestFinished, SHORT_DRAIN);
+    const server = await startServer(onTestFinished, SHORT_DRAIN);
     const frozen = await ChildServer.start({
       script: new URL('./support/stuck-client.mjs', import.meta.url),
       args: () => ['--url', server.url, '--health', HEALTH_PROTO],
@@ -280,7 +284,7 @@ describe.concurrent('SIGTERM with stuck clients', () => {
     'exits after the drain timeout if a TLS handshake hangs',
     { tags: ['timed'] },
     async ({ onTestFinished, task }) => {
-      const server = await started(onTestFinished, SHORT_DRAIN, ['--tls']);
+      const server = await startServer(onTestFinished, SHORT_DRAIN, ['--tls']);
       const socket = connect(server.port, '127.0.0.1').on('error', () => undefined);
       onTestFinished(() => void socket.destroy());
       const client = new PlainClient(`localhost:${String(server.port)}`, { tls: true, onTestFinished });

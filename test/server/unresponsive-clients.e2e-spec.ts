@@ -16,7 +16,7 @@ const KEEPALIVE = { keepaliveTimeMs: 1_500, keepaliveTimeoutMs: 5_000 };
  * Opens HTTP/2 sessions with one `Watch` each. They need fewer resources than gRPC clients, which matters because this process also holds
  * both sockets of the proxy for each session.
  */
-async function watching(url: string): Promise<void> {
+async function openWatches(url: string): Promise<void> {
   let begun = 0;
   const sessions: ClientHttp2Session[] = [];
   onTestFinished(() => {
@@ -52,7 +52,7 @@ describe('1,000 clients that stop responding', () => {
       onTestFinished(() => server.close());
       const proxy = await FaultProxy.start(server.url);
       onTestFinished(() => proxy.close());
-      await watching(proxy.url);
+      await openWatches(proxy.url);
       expect(await server.counts()).toMatchObject({ streams: CLIENTS, sockets: CLIENTS });
       proxy.holdBytes('both');
       const heldAt = performance.now();

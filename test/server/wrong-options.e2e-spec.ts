@@ -250,7 +250,7 @@ describe('handler that serves no method', () => {
     expect(warnings.toSorted()).toEqual(expected.toSorted());
   });
 
-  it('logs no handler of an unknown service if the application has a Transport.GRPC server, which might serve it', async () => {
+  it('logs no handler of an unknown service if the application has a Transport.GRPC server, which might serve that service', async () => {
     const options = { url: ownUrl(), package: 'archive.v1', protoPath: ARCHIVE_PROTO };
     const warnings = await warningsOf([server()], { transport: Transport.GRPC, options });
     expect(warnings.toSorted()).toEqual(ORDERS_WARNINGS.toSorted());

@@ -32,7 +32,7 @@ const LENGTH_MS = 11_500;
 /** The default retry budget of a client, as docs/policies/retries.md states it. */
 const BUDGET = { maxTokens: 10, perSuccess: 0.12, perSecond: 0.05 };
 
-function inSimulation(): Figures {
+function simulateFigures(): Figures {
   const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;
   const faults = [
     {
@@ -90,11 +90,11 @@ interface Reality {
   readonly figures: Figures;
   readonly calls: number;
   readonly attempts: number;
-  /** Calls that were open when the server was killed. */
+  /** Number of calls that were open when the server shut down. */
   readonly open: number;
 }
 
-async function inReality(): Promise<Reality> {
+async function measureFigures(): Promise<Reality> {
   const server = await startServer();
   const clients = await startClients(server.url);
   const meter = new Meter(LENGTH_MS + WORLD.patienceMs, CALLS_PER_MS);
@@ -157,19 +157,21 @@ async function inReality(): Promise<Reality> {
 const SLOW = { tags: ['timed'], timeout: 90_000 };
 
 it('simulates figures close to those of fifty real clients of a real server', SLOW, async ({ task }) => {
-  const simulated = inSimulation();
-  const { figures: real, calls, attempts, open } = await inReality();
+  const simulated = simulateFigures();
+  const { figures: real, calls, attempts, open } = await measureFigures();
   console.log(`in simulation ${JSON.stringify(simulated)}\nin reality    ${JSON.stringify(real)}`);
   // This bound holds on any machine. Each client has ten retry tokens and earns 0.12 tokens per success and one token per 20 s. Calls
   // that were lost with their connection are also retried.
   const tokens = WORLD.clients * (BUDGET.maxTokens + (BUDGET.perSecond * LENGTH_MS) / 1_000);
   expect(attempts).toBeLessThanOrEqual(calls * (1 + BUDGET.perSuccess) + tokens + open);
   // The numbers and times of successful calls are comparable only on an idle machine.
-  const apart = (figure: keyof Figures) => Math.abs((real[figure] ?? NaN) - (simulated[figure] ?? NaN));
+  const deviationOf = (figure: keyof Figures) => Math.abs((real[figure] ?? NaN) - (simulated[figure] ?? NaN));
   recordTiming(task, 'attempts per call in the second half of the worst fault', real.amplification, { atMost: 1.1 });
-  recordTiming(task, 'attempts per call, deviation from the simulation', apart('amplification'), { atMost: 0.1 });
-  recordTiming(task, 'goodput, deviation from the simulation', apart('goodput'), { atMost: 0.05 });
-  recordTiming(task, 'peak load, deviation from the simulation', apart('peakLoadRatio'), { atMost: 0.4 });
-  recordTiming(task, 'new calls failed, deviation from the simulation', apart('newCallsFailed'), { atMost: 0.05 });
-  recordTiming(task, 'recovery, deviation from the simulation, s', apart('recoverySeconds'), { atMost: 1.5 });
+  recordTiming(task, 'attempts per call, deviation from the simulation', deviationOf('amplification'), { atMost: 0.1 });
+  recordTiming(task, 'goodput, deviation from the simulation', deviationOf('goodput'), { atMost: 0.05 });
+  recordTiming(task, 'peak load, deviation from the simulation', deviationOf('peakLoadRatio'), { atMost: 0.4 });
+  recordTiming(task, 'new calls failed, deviation from the simulation', deviationOf('newCallsFailed'), {
+    atMost: 0.05,
+  });
+  recordTiming(task, 'recovery, deviation from the simulation, s', deviationOf('recoverySeconds'), { atMost: 1.5 });
 });

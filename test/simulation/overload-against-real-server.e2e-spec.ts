@@ -12,7 +12,7 @@ const SECONDS = 4;
 const SHED_COST = 0.01;
 
 /** Goodput of a simulated server at a load of `factor` times its capacity, as a share of the capacity. */
-function inSimulation(serverKind: ServerKind, factor: number): number {
+function simulateGoodput(serverKind: ServerKind, factor: number): number {
   const policy = POLICIES.find(({ name }) => name === 'no-retry')!;
   const load = { clients: 10, callsPerSecond: (factor * 1_000) / HANDLER_MS / 10, capacity: 1 / factor };
   const world = { ...DEFAULT_WORLD, ...load, serverKind, patienceMs: DEADLINE_MS, shedCost: SHED_COST, latencyMs: 0.5 };
@@ -22,8 +22,8 @@ function inSimulation(serverKind: ServerKind, factor: number): number {
 it.each([3, 10])(
   'simulates that a protected server serves nearly its capacity at a load of %s times its capacity, and an unprotected one almost nothing',
   (factor) => {
-    expect(inSimulation('gate', factor)).toBeGreaterThan(0.85);
-    expect(inSimulation('plain', factor)).toBeLessThan(0.1);
+    expect(simulateGoodput('gate', factor)).toBeGreaterThan(0.85);
+    expect(simulateGoodput('plain', factor)).toBeLessThan(0.1);
   },
 );
 
@@ -31,7 +31,7 @@ it.for([3, 10])(
   'simulates the goodput of a real server at a load of %s times its capacity',
   { tags: ['timed'], timeout: 120_000 },
   async (factor, { task }) => {
-    const simulated = inSimulation('gate', factor);
+    const simulated = simulateGoodput('gate', factor);
     const work = `sync:${String(HANDLER_MS)}`;
     const figures = await overload({
       server: 'resilient-grpc',

@@ -13,8 +13,8 @@ interface Side {
   readonly echo: EchoStub;
 }
 
-/** A server whose streams send one message and stay open, and a client of it. */
-async function side(settings: object = {}): Promise<Side> {
+/** Starts a server whose streams send one message and stay open, and a client of the server. */
+async function startSide(settings: object = {}): Promise<Side> {
   const server = await startServer();
   server.script('ServerStream', { messages: [{ number: 1 }], never: true });
   const client = await startClient({ url: server.url, ...settings });
@@ -40,7 +40,7 @@ const quick = { backoff: { initialBackoffMs: 10, maxBackoffMs: 10 } };
 
 describe('stream of several calls', () => {
   it('includes the call that the factory makes in a replayed session, but not a call that is the source of the session', async () => {
-    const [a, b] = [await side(), await side()];
+    const [a, b] = [await startSide(), await startSide()];
     const session = replayUnacknowledged((out) => a.echo.bidi(out), b.echo.serverStream({}, { timeoutMs: 60_000 }), {
       id: ({ number }) => number,
       acknowledges: ({ number }) => number,
@@ -59,7 +59,7 @@ describe('stream of several calls', () => {
   });
 
   it('keeps a call that is the request source of an inner call separate from the resumable stream', async () => {
-    const one = await side();
+    const one = await startSide();
     one.server.script('ClientStream', { requests: 'leave', message: {} });
     await one.client.waitForReady();
     const seen = watch(
@@ -75,7 +75,7 @@ describe('stream of several calls', () => {
   });
 
   it('keeps a call to which the factory itself subscribes separate from the resumable stream', async () => {
-    const one = await side();
+    const one = await startSide();
     const separate: { received: number; end: string }[] = [];
     const seen = watch(
       resumable(() => {
@@ -94,7 +94,7 @@ describe('stream of several calls', () => {
   });
 
   it('lists a resumable stream of two merged calls as active on the client of each call, and completes it when one client is drained', async () => {
-    const [a, b] = [await side(), await side()];
+    const [a, b] = [await startSide(), await startSide()];
     const seen = watch(resumable(() => merge(a.echo.serverStream({}), b.echo.serverStream({})), BY_NUMBER));
     await waitFor(() => seen.received === 2);
     expect([a.client.activeCalls().length, b.client.activeCalls().length]).toEqual([1, 1]);
@@ -105,7 +105,7 @@ describe('stream of several calls', () => {
   });
 
   it('does not apply the deadline of a successful call to the next call that the factory makes', async () => {
-    const one = await side();
+    const one = await startSide();
     one.server.script('Bidi', { messages: [{ number: 1 }] });
     const { advance, until, scheduler } = holdTimers();
     const stream = () => concat(one.echo.bidi([], { timeoutMs: 300 }), one.echo.serverStream({}));
@@ -121,7 +121,7 @@ describe('stream of several calls', () => {
     ['plain calls', (call: () => Observable<Echo>) => call()],
     ['piped calls', (call: () => Observable<Echo>) => call().pipe(map((message) => message))],
   ])('fails a resumable stream of %s at a deadline that passes between two calls', async (_, around) => {
-    const one = await side();
+    const one = await startSide();
     const { advance, until, scheduler } = holdTimers();
     const stream = () => around(() => one.echo.serverStream({}, { timeoutMs: 400 }));
     const slow = { initialBackoffMs: 60_000, maxBackoffMs: 60_000 };
@@ -140,7 +140,7 @@ describe('stream of several calls', () => {
     ['the response of another call', ({ echo }: Side) => echo.unary({}).pipe(switchMap(() => echo.serverStream({})))],
     ['defer()', ({ echo }: Side) => defer(() => echo.serverStream({})).pipe(map((message) => message))],
   ])('includes a call that is started by %s in a resumable stream', async (_, stream) => {
-    const one = await side();
+    const one = await startSide();
     const seen = watch(resumable(() => stream(one), { ...BY_NUMBER, ...quick }));
     await waitFor(() => seen.received === 1);
     await one.server.restart('kill-connections');
@@ -151,7 +151,7 @@ describe('stream of several calls', () => {
   });
 
   it('includes a nested resumable stream in the outer one, and restarts neither during a drain', async () => {
-    const one = await side();
+    const one = await startSide();
     let started = 0;
     const inner = () =>
       resumable(() => {
@@ -165,7 +165,7 @@ describe('stream of several calls', () => {
   });
 
   it('keeps a stream open during the drain of a client if the calls of the stream have moved to another client', async () => {
-    const [a, b] = [await side(), await side()];
+    const [a, b] = [await startSide(), await startSide()];
     const sides = [a, b];
     const seen = watch(
       resumable((_cursor, attempt) => sides[attempt - 1]!.echo.serverStream({}), { ...BY_NUMBER, ...quick }),
@@ -182,7 +182,7 @@ describe('stream of several calls', () => {
 
 describe('drain() with changes during the drain', () => {
   it('returns the same drain report if drain() is called again when a stream ends', async () => {
-    const one = await side();
+    const one = await startSide();
     one.server.script('UnsafeUnary', { message: {}, hold: 'everything' });
     const call = watch(one.echo.unsafeUnary({}));
     let again: Promise<unknown> | undefined;
@@ -208,7 +208,7 @@ describe('drain() with changes during the drain', () => {
   });
 
   it('finishes a drain even if the reader restarts its stream after each end', async () => {
-    const one = await side();
+    const one = await startSide();
     let started = 0;
     const stream = resumable(() => {
       started += 1;
@@ -232,7 +232,7 @@ describe('drain() with changes during the drain', () => {
   });
 
   it('completes streams during a drain even if they are between two calls or starting the next one', async () => {
-    const one = await side();
+    const one = await startSide();
     one.server.script('Bidi', { messages: [] });
     const { advance, until, scheduler } = holdTimers();
     const healthy = Array.from({ length: 250 }, () => watch(resumable(() => one.echo.serverStream({}), BY_NUMBER)));
@@ -258,7 +258,7 @@ describe('drain() with changes during the drain', () => {
   });
 
   it('reports running calls as cancelled if the client closes during the drain', async () => {
-    const one = await side();
+    const one = await startSide();
     const calls = Array.from({ length: 5 }, () => watch(one.echo.serverStream({})));
     await waitFor(() => calls.every(({ received }) => received === 1));
     const report = one.client.drain({ timeoutMs: 60_000 });

@@ -12,12 +12,12 @@ let server: ScriptedGrpcServer;
 beforeEach(async ({ onTestFinished }) => {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
-  server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Watch: onceAndNeverMore } });
+  server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Watch: sendOnce } });
   onTestFinished(() => server.close());
 });
 
 /** Sends one message to a new feed and nothing to a resumed one. Like grpc-js, it sends no headers before the first message. */
-function onceAndNeverMore(call: ScriptedCall) {
+function sendOnce(call: ScriptedCall) {
   const { from } = call.request as WatchRequest;
   return { messages: Number(from) > 0 ? [] : [{ sequence: '1' }], never: true };
 }
@@ -54,7 +54,7 @@ describe('feeds without messages', () => {
         .slice(before)
         .map(({ at }) => at);
       const after = others.map((at) => at - first);
-      // The rate starts at a quarter of the usual rate and grows by a quarter every 100 ms.
+      // The rate starts at a quarter of the usual rate and increases by 25% every 100 ms.
       expect(after.filter((ms) => ms < 300).length).toBeLessThan(100);
       // At the initial rate, the release would take at least 4 s. The spec of CallRelease tests with a fake clock that the rate grows.
       recordTiming(task, 'all feeds reopened after, ms', after.at(-1)!, { atMost: 2_500 });

@@ -15,13 +15,13 @@ beforeEach(async ({ onTestFinished }) => {
   onTestFinished(() => leaks.settled());
   server = await ScriptedGrpcServer.start({
     protoPath: ORDERS_PROTO,
-    scripts: { Get: { message: { id: '1' } }, Watch: threeMore },
+    scripts: { Get: { message: { id: '1' } }, Watch: sendThreeMore },
   });
   onTestFinished(() => server.close());
 });
 
 /** Sends the three events after the cursor, then stays silent. */
-function threeMore(call: ScriptedCall) {
+function sendThreeMore(call: ScriptedCall) {
   const { from } = call.request as WatchRequest;
   return { messages: [1n, 2n, 3n].map((n) => ({ sequence: String(BigInt(from) + n) })), never: true };
 }
@@ -71,7 +71,7 @@ function follow({ orders }: OrdersApp, { call, ...options }: FeedOptions = {}) {
 }
 
 /** Backoff longer than any test. */
-const LONG = { maxAttempts: 1_000, initialBackoffMs: 60_000, maxBackoffMs: 60_000 };
+const LONG_BACKOFF = { maxAttempts: 1_000, initialBackoffMs: 60_000, maxBackoffMs: 60_000 };
 const upTo = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index + 1));
 
 describe('resumed stream', () => {
@@ -120,7 +120,7 @@ describe('resumed stream', () => {
   });
 
   it.each<[string, FeedOptions]>([
-    ['reaches its deadline before it resumes', { backoff: LONG, call: { timeoutMs: 1_000 } }],
+    ['reaches its deadline before it resumes', { backoff: LONG_BACKOFF, call: { timeoutMs: 1_000 } }],
     ['ends because onError returns fail', { onError: () => 'fail' }],
   ])('counts a lost stream as failed once if it %s', async (_when, options) => {
     const app = await start();
@@ -136,9 +136,9 @@ describe('resumed stream', () => {
     );
   });
 
-  it('counts a call that the server rejects as failed, even if its stream resumes', async () => {
+  it('counts a rejected call as failed, even if its stream resumes', async () => {
     let calls = 0;
-    server.script('Watch', (call) => (calls++ === 0 ? { status: 'UNAVAILABLE' } : threeMore(call)));
+    server.script('Watch', (call) => (calls++ === 0 ? { status: 'UNAVAILABLE' } : sendThreeMore(call)));
     const app = await start();
     const feed = follow(app, { call: { retry: false } });
     await waitFor(() => feed.events.length === 3);
@@ -148,7 +148,7 @@ describe('resumed stream', () => {
 
   it('lists a resumed stream as an active call that can be cancelled between two of its calls', async () => {
     const app = await start();
-    const feed = follow(app, { backoff: LONG });
+    const feed = follow(app, { backoff: LONG_BACKOFF });
     await waitFor(() => feed.events.length === 3);
     await server.restart('kill-connections');
     await waitFor(() => app.client.activeCalls()[0]?.waiting);
@@ -165,7 +165,7 @@ describe('resumed stream', () => {
   it('applies one deadline to all calls of a resumed stream and to the waits between them', async () => {
     const app = await start();
     const { advance, until, scheduler } = holdTimers();
-    const feed = follow(app, { call: { timeoutMs: 2_500 }, backoff: LONG, scheduler });
+    const feed = follow(app, { call: { timeoutMs: 2_500 }, backoff: LONG_BACKOFF, scheduler });
     await until(() => feed.events.length === 3);
     await advance(1_000);
     await server.restart('kill-connections');
@@ -185,7 +185,7 @@ describe('resumed stream', () => {
     server.script('Watch', (call) => {
       deadlines.push(call.deadline);
       leftMs.push(call.deadline - Date.now());
-      return threeMore(call);
+      return sendThreeMore(call);
     });
     const backoff = { initialBackoffMs: 500, maxBackoffMs: 500 };
     const feed = follow(app, { call: { timeoutMs: 60_000 }, backoff });
@@ -204,7 +204,7 @@ describe('resumed stream', () => {
     const leftMs: number[] = [];
     server.script('Watch', (call) => {
       leftMs.push(call.deadline - Date.now());
-      return { ...threeMore(call), never: leftMs.length > 1 };
+      return { ...sendThreeMore(call), never: leftMs.length > 1 };
     });
     const backoff = { initialBackoffMs: 500, maxBackoffMs: 500 };
     const feed = follow(app, { call: { timeoutMs: 60_000 }, onComplete: 'resume', backoff });
@@ -216,7 +216,7 @@ describe('resumed stream', () => {
   it('ends a resumed stream immediately if its caller aborts it between two calls', async () => {
     const app = await start();
     const abort = new AbortController();
-    const feed = follow(app, { call: { signal: abort.signal }, backoff: LONG });
+    const feed = follow(app, { call: { signal: abort.signal }, backoff: LONG_BACKOFF });
     await waitFor(() => feed.events.length === 3);
     await server.restart('kill-connections');
     await waitFor(() => app.client.activeCalls()[0]?.waiting);
@@ -260,7 +260,7 @@ describe('resumed stream', () => {
   });
 
   it('resumes a stream on another server if its server stays silent', async () => {
-    const other = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Watch: threeMore } });
+    const other = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, scripts: { Watch: sendThreeMore } });
     onTestFinished(() => other.close());
     const [first, second] = [server.port, other.port];
     const app = await start({
@@ -287,7 +287,7 @@ describe('resumed stream', () => {
       .slice(before)
       .map(({ at }) => at);
     const [first = 0] = resumedAt;
-    // The rate starts at a quarter of the usual rate and grows by a quarter every 100 ms.
+    // The rate starts at a quarter of the usual rate and increases by 25% every 100 ms.
     expect(resumedAt.filter((at) => at - first < 300).length).toBeLessThan(500);
     for (const feed of feeds) feed.unsubscribe();
   });
@@ -331,7 +331,7 @@ describe('log of a quiet feed whose connection is lost', () => {
 describe('resumed stream at shutdown', () => {
   it.each([
     ['while it runs', {}],
-    ['between two of its calls', { backoff: LONG }],
+    ['between two of its calls', { backoff: LONG_BACKOFF }],
   ])('completes a resumed stream at shutdown %s', async (when, options) => {
     const app = await start();
     const feed = follow(app, options);
@@ -355,7 +355,7 @@ describe('resumed stream at shutdown', () => {
     expect(feed.end).toBe('completed');
   });
 
-  it('does not resume a stream that has onDrain: finish during a shutdown', async () => {
+  it('does not resume a stream during a shutdown if the stream has onDrain: finish', async () => {
     const app = await start({}, { timeoutMs: 5_000 });
     const feed = follow(app, { call: { onDrain: 'finish' } });
     await waitFor(() => feed.events.length === 3);

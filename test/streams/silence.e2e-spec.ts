@@ -11,8 +11,8 @@ const idle = idleAfter(IDLE_MS);
 /** Longer than the server process can be silent on a busy machine. */
 const LONG_IDLE_MS = 2_000;
 
-/** A server in its own process, which continues while this process is blocked, and its client. */
-async function distant() {
+/** Starts a server in its own process, which continues while this process is blocked, and a client of the server. */
+async function startDistantServer() {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const server = await ChildServer.start({ script: new URL('../testing/fixtures/echo-server.mjs', import.meta.url) });
@@ -22,10 +22,10 @@ async function distant() {
 
 describe('streamIdleTimeoutMs', () => {
   it(
-    'fails a stream whose server is frozen although the connection stays open',
+    'fails a stream if its server is frozen, even though the connection stays open',
     { tags: ['timed'] },
     async ({ task }) => {
-      const { server, client } = await distant();
+      const { server, client } = await startDistantServer();
       const received: unknown[] = [];
       const failed = failureOf(
         new Promise((resolve, reject) => {
@@ -58,7 +58,7 @@ describe('streamIdleTimeoutMs', () => {
   );
 
   it('does not fail a stream whose messages arrived while the event loop of the client was blocked', async () => {
-    const { client } = await distant();
+    const { client } = await startDistantServer();
     const seen = { messages: 0, error: undefined as unknown };
     const echo = client.getService<EchoService>('Echo');
     const subscription = echo.serverStream({ number: 20 }).subscribe({

@@ -54,7 +54,7 @@ function openFeeds(client: ResilientGrpcClient, count: number) {
 
 const openStreams = (client: ResilientGrpcClient) => client.snapshot().connections.map(({ streams }) => streams?.open);
 
-async function fullConnection(settings: ClientSettings, streams = 2, server?: ScriptedGrpcServer) {
+async function fillConnection(settings: ClientSettings, streams = 2, server?: ScriptedGrpcServer) {
   const own = server ?? (await startServer(limitedTo(streams)));
   own.script('ServerStream', FEED);
   const client = await startClient({ url: own.url, ...settings });
@@ -65,9 +65,9 @@ async function fullConnection(settings: ClientSettings, streams = 2, server?: Sc
   return { server: own, client, echo, feeds, events };
 }
 
-describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, settings) => {
+describe.each(PATHS)('calls over the stream limit that run %s', (_, settings) => {
   it('fails calls over the stream limit at their deadline as calls that did not reach the server', async () => {
-    const { echo, server } = await fullConnection(settings);
+    const { echo, server } = await fillConnection(settings);
     const error = await failureOf(echo.unsafeUnary({}, { timeoutMs: 100 }));
     expect(error).toMatchObject({ codeName: 'DEADLINE_EXCEEDED', reachedServer: 'no' });
     expect(error.details).toContain('the server allows 2 concurrent streams on 1 connection');
@@ -75,7 +75,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
   });
 
   it('fails cancelled calls over the stream limit as calls that did not reach the server', async () => {
-    const { echo, client, server } = await fullConnection(settings);
+    const { echo, client, server } = await fillConnection(settings);
     const controller = new AbortController();
     const failed = failureOf(echo.unsafeUnary({}, { signal: controller.signal }));
     await waitFor(() => client.snapshot().waitingForStream === 1);
@@ -85,7 +85,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
   });
 
   it('starts calls over the stream limit in the order in which they were made, each when another call ends', async () => {
-    const { echo, client, feeds, server } = await fullConnection(settings);
+    const { echo, client, feeds, server } = await fillConnection(settings);
     const order: number[] = [];
     const calls = [1, 2, 3, 4].map((number) => toList(echo.unsafeUnary({ number })).then(() => order.push(number)));
     await waitFor(() => client.snapshot().waitingForStream === 4);
@@ -97,7 +97,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
   });
 
   it('runs calls over the stream limit on additional connections, up to maxConnectionsPerEndpoint', async () => {
-    const { client, server } = await fullConnection({ ...settings, maxConnectionsPerEndpoint: 3 });
+    const { client, server } = await fillConnection({ ...settings, maxConnectionsPerEndpoint: 3 });
     const more = openFeeds(client, 10);
     await waitFor(() => more.opened === 4);
     await waitFor(() => client.snapshot().waitingForStream === 6);
@@ -112,7 +112,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
   it('runs calls over the stream limit on additional connections as soon as connectionScaling of a live service config permits them', async () => {
     const scaled = (maxConnectionsPerSubchannel: number) => ({ connectionScaling: { maxConnectionsPerSubchannel } });
     const configs = new BehaviorSubject<object>(scaled(1));
-    const { client } = await fullConnection({ ...settings, serviceConfig: configs });
+    const { client } = await fillConnection({ ...settings, serviceConfig: configs });
     const feeds = openFeeds(client, 3);
     await waitFor(() => client.snapshot().waitingForStream === 3);
     configs.next(scaled(3));
@@ -148,7 +148,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
   });
 
   it('fails calls over the stream limit when the drain timeout expires', async () => {
-    const { client, echo } = await fullConnection(settings);
+    const { client, echo } = await fillConnection(settings);
     const failed = failureOf(echo.unsafeUnary({}));
     await waitFor(() => client.snapshot().waitingForStream === 1);
     await client.drain({ timeoutMs: 50 });
@@ -158,7 +158,7 @@ describe.each(PATHS)('calls over the stream limit of a connection, %s,', (_, set
 
 describe('a wait for a free stream', () => {
   it('emits one event when calls wait for a stream at the maximum number of connections, and one when the wait ends', async () => {
-    const { client, echo, feeds, events } = await fullConnection({});
+    const { client, echo, feeds, events } = await fillConnection({});
     const calls = [toList(echo.unary({})), toList(echo.unary({}))];
     await waitFor(() => client.snapshot().waitingForStream === 2);
     await waitFor(() => events.some(({ type }) => type === 'stream-limit'));
@@ -184,7 +184,7 @@ describe('a wait for a free stream', () => {
 
 describe('additional connections', () => {
   it('makes calls on new connections after GOAWAY on all existing ones, without repeating a write', async () => {
-    const { client, server, echo, feeds } = await fullConnection({ maxConnectionsPerEndpoint: 2 });
+    const { client, server, echo, feeds } = await fillConnection({ maxConnectionsPerEndpoint: 2 });
     const more = openFeeds(client, 1);
     await waitFor(() => more.opened === 1);
     server.drainConnections(60_000);

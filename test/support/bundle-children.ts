@@ -1,5 +1,5 @@
-// Setup of `npm test`: bundles the programs that load Nest in their own process. Nest takes 1.1 s of CPU time to start from its 800
-// files, and 0.4 s from a bundle. A program that uses only grpc-js starts no faster from a bundle.
+// Global setup of vitest: bundles programs that load Nest in their own process. Nest takes 1.1 s of CPU time to start from its 800 files,
+// and 0.4 s from a bundle. A program that uses only grpc-js starts no faster from a bundle.
 // NODE_OPTIONS=--enable-source-maps shows the sources in the stack traces of these programs.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -7,7 +7,7 @@ export const ROOT = join(import.meta.dirname, '../..');
 /** The environment variable with the folder of the bundles, set by `bundle-children.ts`. */
 export const BUNDLES = 'TEST_BUNDLES';
 
-/** Path of the bundle of `program`, or of `program` itself if it is not bundled or runs outside `npm test`. */
+/** Path of the bundle of `program`, or of `program` itself if there is no bundle. */
 export function bundled(program: URL): string {
   const path = fileURLToPath(program);
   const folder = process.env[BUNDLES];

@@ -1,4 +1,4 @@
-// An application in its own process, which closes on an IPC message and must then exit on its own:
+// An application in its own process. On an IPC message, it closes, and the process must then exit on its own:
 //   node closing-app.mjs URL [--tls] [--connect-timeout MS]
 // Reports the state of its client over IPC.
 import 'reflect-metadata';

@@ -18,6 +18,6 @@ export class FileReporter extends DefaultReporter {
 function skippedLine(modules: readonly TestModule[], missing: readonly string[]): string | undefined {
   const skipped = modules.flatMap(({ children }) => [...children.allTests('skipped')]).length;
   if (skipped === 0 && missing.length === 0) return undefined;
-  const why = missing.length === 0 ? '' : `; not installed: ${missing.join(', ')}`;
-  return `Skipped: ${skipped} ${skipped === 1 ? 'test' : 'tests'}${why}`;
+  const suffix = missing.length === 0 ? '' : `; not available: ${missing.join(', ')}`;
+  return `Skipped: ${skipped} ${skipped === 1 ? 'test' : 'tests'}${suffix}`;
 }

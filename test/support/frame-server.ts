@@ -25,7 +25,7 @@ const MAX_WINDOW = 2 ** 31 - 1 - 65_535;
 /** Metadata key whose value identifies a request. */
 export const KEY = 'x-call';
 
-/** Value of the metadata `KEY`. Braces take 15 and 14 bits in Huffman coding, so HPACK sends a short value in braces as plain text. */
+/** Metadata whose `KEY` is `key` in braces. Braces take 15 and 14 bits in Huffman coding, so HPACK sends short values in braces as text. */
 export const keyed = (key: string): Readonly<Record<string, string>> => ({ [KEY]: `{${key}}` });
 
 /** A request as received from the wire. */
@@ -33,9 +33,9 @@ export class FrameRequest {
   constructor(
     readonly connection: FrameConnection,
     readonly streamId: number,
-    /** The value of its metadata `KEY`. */
+    /** The value of its metadata `KEY`, without the braces. */
     readonly key: string,
-    /** Number of requests with its key so far, including this one. */
+    /** Number of requests with this key so far, including this one. */
     readonly number: number,
   ) {}
 
@@ -184,12 +184,12 @@ export class FrameServer {
     return server;
   }
 
-  /** Requests of `key` on all connections. */
+  /** Requests with the key `key` on all connections. */
   requests(key: string): readonly FrameRequest[] {
     return this.connections.flatMap(({ requests }) => requests.filter((request) => request.key === key));
   }
 
-  /** Requests of `key` that no GOAWAY excluded as unprocessed. An application may have executed them. */
+  /** Requests with the key `key` that no GOAWAY excluded as unprocessed. An application may have executed them. */
   executable(key: string): readonly FrameRequest[] {
     return this.requests(key).filter(({ connection, streamId }) => streamId <= connection.lastStreamId);
   }

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { GO_PATH } from './programs.js';
 
-/** A build takes 15 s of CPU time without Go's build cache, and 2 s with it. */
-const BUILT_WITHIN_MS = 240_000;
+/** Timeout of a build, which takes 15 s of CPU time without Go's build cache, and 2 s with it. */
+const BUILD_TIMEOUT_MS = 240_000;
 
 const built = new Map<string, Promise<string>>();
 
@@ -26,7 +26,7 @@ async function build(source: string): Promise<string> {
   // With the lock, test processes build a source one after another, so that all except the first use Go's build cache.
   await promisify(execFile)('flock', [source, 'go', 'build', '-o', program, source], {
     env: { ...process.env, GO111MODULE: 'off', GOPATH: GO_PATH },
-    timeout: BUILT_WITHIN_MS,
+    timeout: BUILD_TIMEOUT_MS,
   });
   return program;
 }

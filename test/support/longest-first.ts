@@ -1,6 +1,6 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Slow files and folders. Without this list and a cache of durations, Vitest would start the largest files first. */
+/** Slow files and folders, in starting order. Without the list, Vitest starts the largest files first if it has no cache of durations. */
 const SLOW_FILES = [
   'test/streams/memory',
   'test/outages/dead-connections',

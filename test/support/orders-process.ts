@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
 
-/** A port of an `OrdersProcess` and the time at which it started to listen, in milliseconds since 1970. */
+/** A port of an `OrdersProcess`, and the time at which the server started to listen on the port, in milliseconds since 1970. */
 export interface BoundPort {
   readonly port: number;
   readonly at: number;
@@ -29,7 +29,7 @@ export class OrdersProcess {
     return this.process.url;
   }
 
-  /** The ports, each with the time at which it started to listen after the latest start or restart. */
+  /** The ports, with the times at which the current process started to listen on them. */
   get bound(): readonly BoundPort[] {
     return boundBy(this.process) ?? [];
   }
@@ -63,7 +63,7 @@ export class OrdersProcess {
     await waitFor(() => boundBy(next), { timeoutMs: 20_000 });
   }
 
-  /** Sends SIGSTOP: its sockets stay open and the kernel accepts new ones, but the process does not respond. */
+  /** Sends SIGSTOP: the sockets stay open and the kernel accepts new ones, but the process does not respond. */
   freeze(): void {
     this.process.freeze();
   }

@@ -18,7 +18,7 @@ export async function resettingPeer(): Promise<Peer> {
     socket.on('error', () => undefined);
     socket.resetAndDestroy();
   });
-  return listening(server, acceptedAt);
+  return listen(server, acceptedAt);
 }
 
 /** Starts a server that passes the first `count` connections to `answer` and forwards later ones to `upstream` ('127.0.0.1:port'). */
@@ -43,7 +43,7 @@ export async function answeringPeer(
       socket.pipe(keep(connect(Number(upstream.split(':')[1]), '127.0.0.1'))).pipe(socket);
     }
   });
-  const peer = await listening(server, acceptedAt);
+  const peer = await listen(server, acceptedAt);
   return {
     ...peer,
     close: () => {
@@ -64,10 +64,10 @@ export async function shortLivedPeer(afterMs: number): Promise<Peer> {
       setTimeout(() => session.destroy(), afterMs);
     });
   });
-  return listening(server, acceptedAt);
+  return listen(server, acceptedAt);
 }
 
-async function listening(server: Server, acceptedAt: readonly number[]): Promise<Peer> {
+async function listen(server: Server, acceptedAt: readonly number[]): Promise<Peer> {
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve);
   });

@@ -10,7 +10,8 @@ export const PYTHON = '/usr/bin/python3';
 export const GO_PATH = '/usr/share/gocode';
 
 /**
- * Path of Chromium, or of the browser in the environment variable CHROMIUM. `undefined` if Chromium is not installed or CHROMIUM is empty.
+ * The path in the environment variable CHROMIUM or, if that is not set, the path of an installed Chromium or Chrome. `undefined` if
+ * CHROMIUM is empty, or if it is not set and no browser is installed.
  */
 export const CHROMIUM = (process.env['CHROMIUM'] ?? CHROMIUM_PATHS.find((path) => existsSync(path))) || undefined;
 
@@ -45,7 +46,7 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   procfs: () => existsSync('/proc/net/tcp'),
 };
 
-/** Debian package of each program, or the only supported system. */
+/** Debian packages of each program, or the only supported system. */
 const SOURCES: Readonly<Record<OptionalProgram, string>> = {
   Chromium: 'Debian: chromium',
   grpcio: 'Debian: python3-grpcio',
@@ -78,5 +79,5 @@ export function missingPrograms(): readonly string[] {
 /** Arguments of vitest's `skip` for a test that needs `programs`. */
 export function skipWithout(...programs: readonly OptionalProgram[]): [condition: boolean, note: string] {
   const missing = programs.filter((program) => !isInstalled(program));
-  return [missing.length > 0, missing.map((program) => `${program} is not installed (${SOURCES[program]})`).join(', ')];
+  return [missing.length > 0, missing.map((program) => `${program} is not available (${SOURCES[program]})`).join(', ')];
 }

@@ -134,14 +134,14 @@ export class Replicas {
     return replica;
   }
 
-  private later(respond: () => void): void {
+  private respondLater(respond: () => void): void {
     if (this.latencyMs === 0) respond();
     else setTimeout(respond, this.latencyMs);
   }
 
   /**
-   * Handlers that respond after the latency. A Get of 'hold' and each Watch end at `release()`; Session and Upload end with their
-   * requests.
+   * Handlers of `replica`. Get and Create respond after the latency, except a Get of 'hold', which responds at `release()`. Each Watch
+   * ends at `release()`; Session and Upload end with their requests.
    */
   private methods(replica: Replica) {
     const count = (call: { getPeer(): string }): void => {
@@ -156,7 +156,7 @@ export class Replicas {
           callback(null, { id, item: replica.address });
         };
         if (id === 'hold') this.held.add(respond);
-        else this.later(respond);
+        else this.respondLater(respond);
       },
       Watch: (call: WritableCall) => {
         count(call);
@@ -172,7 +172,7 @@ export class Replicas {
       ) => {
         count(call);
         this.writes.push(call.request.requestId);
-        this.later(() => {
+        this.respondLater(() => {
           callback(null, { item: replica.address });
         });
       },

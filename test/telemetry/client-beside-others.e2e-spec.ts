@@ -53,7 +53,7 @@ it.each(EACH_METHOD)(
   },
 );
 
-it('creates no spans for calls of the grpc-js client on the library channel, which @opentelemetry/instrumentation-grpc traces', async () => {
+it('leaves calls of the grpc-js client on the library channel to @opentelemetry/instrumentation-grpc, and creates no spans for them', async () => {
   const { client, spans, traceparents } = await scene();
   const plain = client.getClientByServiceName<any>('Echo');
   await new Promise((resolve) => plain.unary({}, resolve));
@@ -62,7 +62,7 @@ it('creates no spans for calls of the grpc-js client on the library channel, whi
   expect(traceparents()).toEqual([[expect.any(String)]]);
 });
 
-it("creates no spans for calls of Nest's plain client, which @opentelemetry/instrumentation-grpc traces", async () => {
+it("leaves calls of Nest's plain client to @opentelemetry/instrumentation-grpc, and creates no spans for them", async () => {
   const { server, echo, spans, traceparents } = await scene();
   const module = await Test.createTestingModule({
     imports: [

@@ -63,7 +63,7 @@ async function startRefusingServer() {
 }
 
 describe('client metrics', () => {
-  it('defines the metrics of gRFCs A66, A96, and A94 with the same name, kind, unit, labels, and bounds', async () => {
+  it('defines the metrics of gRFCs A66, A96, and A94 with the names, kinds, units, labels, and bounds of the gRFCs', async () => {
     const telemetry = collectTelemetry();
     const { client, echo, server, close } = await instrumentedScene({ serviceConfig: hedged, outageGraceMs: 5_000 });
     server.script('Unary', ({ previousAttempts }) =>

@@ -35,7 +35,7 @@ describe('rolling restart of two servers', () => {
   let servers: ChildServer[];
   let wires: FaultProxy[];
   const clients: LoadClient[] = [];
-  /** Results of all policies, keyed by the function that started the client. */
+  /** Results of the clients, one per policy, keyed by the function that started the clients. */
   const ended = new Map<typeof grpcJs, Ended[]>();
 
   // All clients share the servers, because each server takes a second to start.
@@ -51,11 +51,11 @@ describe('rolling restart of two servers', () => {
     const begun = kinds.map((begin) => POLICIES.map((policy) => begin(target, policy, 25)));
     clients.push(...begun.flat());
     for (const server of servers) {
-      await Promise.all(begun.map(served));
+      await Promise.all(begun.map(waitForResponses));
       await server.terminate(PATIENTLY.timeoutMs);
       await server.restart();
     }
-    await Promise.all(begun.map(served));
+    await Promise.all(begun.map(waitForResponses));
     for (const [at, begin] of kinds.entries()) {
       ended.set(begin, await Promise.all((begun[at] ?? []).map(({ stop }) => stop())));
     }
@@ -67,14 +67,14 @@ describe('rolling restart of two servers', () => {
     await leaks.settled();
   });
 
-  /** Waits until each client of `kind` has received a response from a running server, and one of them has received responses from both. */
-  async function served(kind: readonly LoadClient[]): Promise<void> {
+  /** Waits until each of `started` has received a response from a running server, and one of them has received responses from both. */
+  async function waitForResponses(started: readonly LoadClient[]): Promise<void> {
     const pids = servers.map(({ pid }) => String(pid));
     const describe = () =>
-      `responses from ${pids.join(' and ')}, not only ${JSON.stringify(kind.map(({ from }) => from))}`;
+      `responses from ${pids.join(' and ')}, not only ${JSON.stringify(started.map(({ from }) => from))}`;
     const options = { ...PATIENTLY, describe };
-    await waitFor(() => kind.every(({ from }) => pids.some((pid) => from.includes(pid))), options);
-    await waitFor(() => kind.some(({ from }) => pids.every((pid) => from.includes(pid))), options);
+    await waitFor(() => started.every(({ from }) => pids.some((pid) => from.includes(pid))), options);
+    await waitFor(() => started.some(({ from }) => pids.every((pid) => from.includes(pid))), options);
   }
 
   function expectNoneFailed(begin: typeof grpcJs): void {

@@ -109,7 +109,7 @@ describe('ResilientGrpcServer, intended differences', () => {
 
   beforeAll(async () => {
     server = await startServer({
-      which: 'ResilientGrpcServer',
+      serverKind: 'ResilientGrpcServer',
       controllers: [BeyondController],
       inheritAppConfig: true,
       configure: (app) => {
@@ -193,7 +193,7 @@ describe('ResilientGrpcServer, intended differences', () => {
 
   describe('requests', () => {
     /** Starts a call and sends `count` requests while a guard blocks the call. */
-    async function early(count: number, finish: boolean) {
+    async function startEarlyCall(count: number, finish: boolean) {
       let release: (() => void) | undefined;
       hold = new Promise((resolve) => {
         release = resolve;
@@ -206,7 +206,7 @@ describe('ResilientGrpcServer, intended differences', () => {
     }
 
     it('keeps the order of requests that arrive while the handler starts', async () => {
-      const { call, release } = await early(5, false);
+      const { call, release } = await startEarlyCall(5, false);
       // grpc-js parses one message per turn, so only some have arrived at this point.
       await client.call('parity.v1.Kinds/Watch', { number: 1 });
       release();
@@ -217,7 +217,7 @@ describe('ResilientGrpcServer, intended differences', () => {
     });
 
     it('delivers all requests to a handler that starts after the request stream has ended', async () => {
-      const { call, release } = await early(5, true);
+      const { call, release } = await startEarlyCall(5, true);
       for (let i = 0; i < 10; i++) await client.call('parity.v1.Kinds/Watch', { number: 1 });
       release();
       expect(numbers(await call.ended)).toEqual([1, 2, 3, 4, 5]);

@@ -101,7 +101,7 @@ export class ParityClient {
     });
     const ended = new Promise<Answer>((resolve) => {
       call.on('status', (status: StatusObject) => {
-        // A response stream that ends with OK emits its remaining messages before 'end'. Otherwise, all messages were already emitted.
+        // A response stream that ends with OK emits its remaining messages before 'end'. Any other call has emitted all messages by now.
         if ('readable' in call && status.code === 0) call.on('end', () => resolve({ messages, headers, status }));
         else setImmediate(() => resolve({ messages, headers, status }));
       });
@@ -155,7 +155,7 @@ export class ParityClient {
 
   private find(method: string): MethodDefinition<any, any> {
     const [service = '', name = ''] = method.split('/');
-    // The cast is safe because callers pass service names only, and services contain methods.
+    // The cast is safe because callers pass only service names, and services contain methods.
     const found = (this.definition[service] as Record<string, MethodDefinition<any, any>> | undefined)?.[name];
     if (found === undefined) throw new Error(`no ${method} in ${Object.keys(this.definition).join(', ')}`);
     return found;

@@ -21,8 +21,8 @@ afterAll(() => leaks.settled());
 
 const ALL = loadSync([KINDS_PROTO, SHOP_PROTO, ARCHIVE_PROTO], { includeDirs: INCLUDES });
 
-/** A controller whose handlers respond with their own names. `handlers` maps names to the arguments of `@GrpcMethod()`. */
-function controller(name: string, handlers: Record<string, Parameters<typeof GrpcMethod> | []>): Type {
+/** Creates a controller whose handlers respond with their own names. `handlers` maps names to the arguments of `@GrpcMethod()`. */
+function createController(name: string, handlers: Record<string, Parameters<typeof GrpcMethod> | []>): Type {
   const { [name]: made } = { [name]: class {} };
   for (const [method, args] of Object.entries(handlers)) {
     const descriptor = { value: () => ({ foundBy: `${name}.${method}` }), configurable: true, writable: true };
@@ -34,13 +34,13 @@ function controller(name: string, handlers: Record<string, Parameters<typeof Grp
   return made!;
 }
 
-describe.each(SERVERS)('%s: contracts', (which) => {
-  /** Starts a server for one test and passes a client for it to the test. */
-  async function serving(
-    settings: Omit<ServerSettings, 'which'>,
+describe.each(SERVERS)('%s: contracts', (serverKind) => {
+  /** Starts a server for one test, and passes the server and a client of the server to the test. */
+  async function withServer(
+    settings: Omit<ServerSettings, 'serverKind'>,
     test: (client: ParityClient, server: RunningServer) => Promise<void>,
   ): Promise<void> {
-    const server = await startServer({ which, ...settings });
+    const server = await startServer({ serverKind, ...settings });
     const client = new ParityClient(server.url, { definition: ALL });
     try {
       await test(client, server);
@@ -65,10 +65,10 @@ describe.each(SERVERS)('%s: contracts', (which) => {
 
   it('serves several packages and their subpackages, whose services are named relative to the package', async () => {
     const controllers = [
-      controller('Shop', { findAll: ['Prices'], shelf: ['stock.Shelves', 'Find'] }),
-      controller('Prices', { find: [] }),
+      createController('Shop', { findAll: ['Prices'], shelf: ['stock.Shelves', 'Find'] }),
+      createController('Prices', { find: [] }),
     ];
-    await serving({ controllers, options: several }, async (client) => {
+    await withServer({ controllers, options: several }, async (client) => {
       expect(
         await finders(
           client,
@@ -89,10 +89,10 @@ describe.each(SERVERS)('%s: contracts', (which) => {
 
   it('distinguishes services with the same short name by their full names', async () => {
     const controllers = [
-      controller('Shop', { find: ['parity.shop.Prices'] }),
-      controller('Archive', { lookUp: ['parity.archive.Prices', 'Find'] }),
+      createController('Shop', { find: ['parity.shop.Prices'] }),
+      createController('Archive', { lookUp: ['parity.archive.Prices', 'Find'] }),
     ];
-    await serving({ controllers, options: several }, async (client) => {
+    await withServer({ controllers, options: several }, async (client) => {
       expect(await finders(client, 'parity.shop.Prices/Find', 'parity.archive.Prices/Find')).toEqual({
         'parity.shop.Prices/Find': 'Shop.find',
         'parity.archive.Prices/Find': 'Archive.lookUp',
@@ -113,7 +113,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
       protoPath: SHOP_PROTO,
       loader: { includeDirs: INCLUDES, keepCase: true },
     };
-    await serving({ controllers: [Prices], options }, async (client) => {
+    await withServer({ controllers: [Prices], options }, async (client) => {
       const { messages } = await client.call('parity.shop.Prices/Find', { itemName: 'tea' });
       expect(messages).toEqual([{ foundBy: 'tea', totalPrice: { cents: 5 } }]);
     });
@@ -121,7 +121,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
 
   it('serves the services of a package definition', async () => {
     const options = { package: 'parity.archive', packageDefinition: loadSync(ARCHIVE_PROTO) };
-    await serving({ controllers: [controller('Prices', { find: [] })], options }, async (client) => {
+    await withServer({ controllers: [createController('Prices', { find: [] })], options }, async (client) => {
       expect(await finders(client, 'parity.archive.Prices/Find')).toEqual({
         'parity.archive.Prices/Find': 'Prices.find',
       });
@@ -142,7 +142,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
         (server as Server).addService(archive['parity.archive.Prices'] as ServiceDefinition, implementation);
       },
     };
-    await serving({ controllers: [KindsController], options }, async (client) => {
+    await withServer({ controllers: [KindsController], options }, async (client) => {
       expect(Object.keys(definition)).toEqual(expect.arrayContaining(['parity.v1.Kinds', 'parity.v1.Note']));
       expect(await finders(client, 'parity.archive.Prices/Find')).toEqual({
         'parity.archive.Prices/Find': 'the one added',
@@ -155,14 +155,14 @@ describe.each(SERVERS)('%s: contracts', (which) => {
     ['a package that is not in the files', { package: 'unknown' }],
     ['a file that does not exist', { protoPath: 'unknown.proto' }],
   ])('fails to start a server with %s', async (_what, options) => {
-    await expect(startServer({ which, controllers: [KindsController], options })).rejects.toThrow();
+    await expect(startServer({ serverKind, controllers: [KindsController], options })).rejects.toThrow();
   });
 
   describe('unhandled calls', () => {
     let server: RunningServer;
     let client: ParityClient;
     beforeAll(async () => {
-      server = await startServer({ which, controllers: [KindsController] });
+      server = await startServer({ serverKind, controllers: [KindsController] });
       client = new ParityClient(server.url, { definition: ALL });
     });
     afterAll(async () => {
@@ -180,7 +180,7 @@ describe.each(SERVERS)('%s: contracts', (which) => {
       expect(messages).toEqual([]);
       expect(status.code).toBe(Code.UNIMPLEMENTED);
       // If only the handler is missing, the details that grpc-js sends omit the service.
-      if (which !== 'Transport.GRPC')
+      if (serverKind !== 'Transport.GRPC')
         expect(status.details).toBe(`The server does not implement the method /${method}`);
     });
   });

@@ -11,7 +11,7 @@ afterAll(() => leaks.settled());
 
 const ENHANCERS = ['guard', 'interceptor', 'pipe'] as const;
 
-describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) => {
+describe.each(SERVERS)('%s: requests that arrive while enhancers run', (serverKind) => {
   let server: RunningServer;
   let client: ParityClient;
   let busy: (typeof ENHANCERS)[number];
@@ -29,7 +29,7 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) =
 
   beforeAll(async () => {
     server = await startServer({
-      which,
+      serverKind,
       controllers: [KindsController],
       inheritAppConfig: true,
       configure: (app) => {
@@ -67,7 +67,7 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) =
   });
 
   /** Sends five requests and resolves after they have arrived. */
-  async function arrived(method: string) {
+  async function sendEarlyRequests(method: string) {
     const call = client.open(method);
     await Promise.all(notes(5).map((note) => call.send(note)));
     await waitFor(() => release !== undefined);
@@ -81,7 +81,7 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) =
     async (enhancer) => {
       busy = enhancer;
       for (const method of ['parity.v1.Kinds/Chat', 'parity.v1.Kinds/Collect']) {
-        const call = await arrived(method);
+        const call = await sendEarlyRequests(method);
         release?.();
         const { requests } = server.app.get(KindsController);
         await waitFor(() => handled(server.app).length === 5 && handled(server.app) !== requests);
@@ -97,7 +97,7 @@ describe.each(SERVERS)('%s: requests that arrive while enhancers run', (which) =
   it('delivers all requests to the handler if an interceptor also reads them', async () => {
     busy = 'guard';
     watching = true;
-    const call = await arrived('parity.v1.Kinds/Chat');
+    const call = await sendEarlyRequests('parity.v1.Kinds/Chat');
     release?.();
     await received(call, 5);
     call.finish();

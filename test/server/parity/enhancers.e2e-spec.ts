@@ -150,12 +150,12 @@ class EnhancedController {
 const UNARY = 'parity.v1.Kinds/Unary';
 const NAMED_CALL = { metadata: { name: 'Ada' } };
 
-describe.each(SERVERS)('%s: enhancers', (which) => {
+describe.each(SERVERS)('%s: enhancers', (serverKind) => {
   describe('controller enhancers', () => {
     let server: RunningServer;
     let client: ParityClient;
     beforeAll(async () => {
-      server = await startServer({ which, controllers: [EnhancedController] });
+      server = await startServer({ serverKind, controllers: [EnhancedController] });
       client = new ParityClient(server.url);
     });
     afterAll(async () => {
@@ -221,11 +221,11 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
     );
   });
 
-  async function serving(
-    settings: Omit<ServerSettings, 'which'>,
+  async function withServer(
+    settings: Omit<ServerSettings, 'serverKind'>,
     test: (client: ParityClient) => Promise<void>,
   ): Promise<void> {
-    const server = await startServer({ which, ...settings });
+    const server = await startServer({ serverKind, ...settings });
     const client = new ParityClient(server.url);
     try {
       await test(client);
@@ -266,8 +266,8 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
       { provide: APP_FILTER, useClass: EverythingFilter },
     ];
     // In a hybrid application, Nest applies these providers only to microservices that inherit the configuration.
-    for (const how of [{ alone: true }, { inheritAppConfig: true }]) {
-      await serving({ controllers: [PlainController], providers, ...how }, async (client) => {
+    for (const startup of [{ alone: true }, { inheritAppConfig: true }]) {
+      await withServer({ controllers: [PlainController], providers, ...startup }, async (client) => {
         expect(numbers(await client.call(UNARY, { number: 1 }, NAMED_CALL))).toEqual([102]);
         const broken = await client.call(UNARY, { text: 'broken' }, NAMED_CALL);
         expect(broken.status).toMatchObject({ code: Code.INTERNAL, details: 'caught: broken on request' });
@@ -289,7 +289,7 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
         app.useGlobalGuards(new NamedGuard());
       },
     };
-    await serving({ controllers: [KindsController], inheritAppConfig, ...global }, async (client) => {
+    await withServer({ controllers: [KindsController], inheritAppConfig, ...global }, async (client) => {
       // The handler adds 1. If the enhancers are inherited, the pipe adds 1 to the request, and the interceptor doubles the response.
       const { messages } = await client.call(UNARY, { number: inheritAppConfig ? 1 : 3 }, NAMED_CALL);
       expect(numbers({ messages })).toEqual(expected);
@@ -317,7 +317,7 @@ describe.each(SERVERS)('%s: enhancers', (which) => {
         return requests.pipe(map(() => ({ number: this.one.number })));
       }
     }
-    await serving({ controllers: [ScopedController], providers: [CallScoped] }, async (client) => {
+    await withServer({ controllers: [ScopedController], providers: [CallScoped] }, async (client) => {
       for (const number of [1, 2]) {
         expect((await client.call(UNARY, { text: 'a' })).messages).toMatchObject([{ number, text: 'true true' }]);
       }

@@ -9,13 +9,13 @@ import { SERVERS, startServer, type RunningServer } from './servers.js';
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
 
-describe.each(SERVERS)('%s: method kinds', (which) => {
+describe.each(SERVERS)('%s: method kinds', (serverKind) => {
   let server: RunningServer;
   let client: ParityClient;
   let handlers: KindsController;
 
   beforeAll(async () => {
-    server = await startServer({ which, controllers: [KindsController, CallsController] });
+    server = await startServer({ serverKind, controllers: [KindsController, CallsController] });
     client = new ParityClient(server.url);
     handlers = server.app.get(KindsController);
   });

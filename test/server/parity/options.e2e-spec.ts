@@ -23,12 +23,12 @@ afterAll(() => leaks.settled());
 
 const UNARY = 'parity.v1.Kinds/Unary';
 
-describe.each(SERVERS)('%s', (which) => {
-  async function serving(
-    settings: Omit<ServerSettings, 'which' | 'controllers'> & { readonly client?: ClientSettings },
+describe.each(SERVERS)('%s', (serverKind) => {
+  async function withServer(
+    settings: Omit<ServerSettings, 'serverKind' | 'controllers'> & { readonly client?: ClientSettings },
     test: (client: ParityClient, server: RunningServer) => Promise<void>,
   ): Promise<void> {
-    const server = await startServer({ which, controllers: [KindsController, CallsController], ...settings });
+    const server = await startServer({ serverKind, controllers: [KindsController, CallsController], ...settings });
     const client = new ParityClient(server.url, settings.client);
     try {
       await test(client, server);
@@ -41,7 +41,7 @@ describe.each(SERVERS)('%s', (which) => {
   describe('options', () => {
     it('limits the size of requests and responses as the server options require', async () => {
       const options = { maxReceiveMessageLength: 1_000, maxSendMessageLength: 2_000 };
-      await serving({ options }, async (client) => {
+      await withServer({ options }, async (client) => {
         const codeOf = async (request: object) => (await client.call(UNARY, request)).status.code;
         expect(await codeOf({ payload: Buffer.alloc(900) })).toBe(Code.OK);
         expect(await codeOf({ payload: Buffer.alloc(1_100) })).toBe(Code.RESOURCE_EXHAUSTED);
@@ -56,7 +56,7 @@ describe.each(SERVERS)('%s', (which) => {
       const trusting = credentials.createSsl(pem('ca'), pem('client-key'), pem('client'));
       const named: ClientOptions = { 'grpc.ssl_target_name_override': 'localhost' };
       const client = { credentials: trusting, options: named };
-      await serving({ options: secured, client }, async (trusted, server) => {
+      await withServer({ options: secured, client }, async (trusted, server) => {
         expect(numbers(await trusted.call(UNARY, { number: 1 }))).toEqual([2]);
         const untrusted = { credentials: credentials.createSsl(pem('ca')), options: named };
         const untrustedClient = new ParityClient(server.url, untrusted);
@@ -82,7 +82,7 @@ describe.each(SERVERS)('%s', (which) => {
       };
       // grpc-js accepts interceptors here, but its ChannelOptions type does not declare them.
       const channelOptions = { interceptors: [interceptor] } as unknown as ChannelOptions;
-      await serving({ options: { channelOptions } }, async (client) => {
+      await withServer({ options: { channelOptions } }, async (client) => {
         const { messages, headers } = await client.call(UNARY, { number: 1 });
         expect(numbers({ messages })).toEqual([2]);
         expect(headers?.get('intercepted')).toEqual(['yes']);
@@ -93,7 +93,7 @@ describe.each(SERVERS)('%s', (which) => {
 
     it('applies the maximum connection age in the channelOptions of a server', async () => {
       const channelOptions = { 'grpc.max_connection_age_ms': 50, 'grpc.max_connection_age_grace_ms': 50 };
-      await serving({ options: { channelOptions } }, async (client) => {
+      await withServer({ options: { channelOptions } }, async (client) => {
         const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 1 });
         const { messages, status } = await call.ended;
         expect(numbers({ messages })).toEqual([1]);
@@ -104,7 +104,7 @@ describe.each(SERVERS)('%s', (which) => {
 
     it('sends keepalive pings to clients at the interval in the server options', async () => {
       const options = { url: await freeAddress(), keepalive: { keepaliveTimeMs: 30, keepaliveTimeoutMs: 1_000 } };
-      await serving({ options }, async (_client, { url }) => {
+      await withServer({ options }, async (_client, { url }) => {
         const session = connect(`http://${url}`);
         let pings = 0;
         session.on('ping', () => pings++);
@@ -118,7 +118,7 @@ describe.each(SERVERS)('%s', (which) => {
     it('listens on the address in the server options and frees the address on close', async () => {
       const options = { url: await freeAddress() };
       for (const number of [1, 2]) {
-        await serving({ options }, async (client) => {
+        await withServer({ options }, async (client) => {
           expect(numbers(await client.call(UNARY, { number }))).toEqual([number + 1]);
         });
       }
@@ -126,19 +126,19 @@ describe.each(SERVERS)('%s', (which) => {
 
     it('fails to start a server if the address is in use', async () => {
       const options = { url: await freeAddress() };
-      await serving({ options }, async () => {
-        await expect(startServer({ which, controllers: [KindsController], options })).rejects.toThrow();
+      await withServer({ options }, async () => {
+        await expect(startServer({ serverKind, controllers: [KindsController], options })).rejects.toThrow();
       });
     });
 
     it.each([
       ['a standalone microservice', { alone: true }],
       ['a hybrid application', { alone: false }],
-    ])('serves calls in %s', async (_what, how) => {
-      await serving(how, async (client, { app, microservice }) => {
+    ])('serves calls in %s', async (_what, startup) => {
+      await withServer(startup, async (client, { app, microservice }) => {
         expect(numbers(await client.call(UNARY, { number: 1 }))).toEqual([2]);
         expect(numbers(await client.call('parity.v1.Calls/Collect', [{ number: 1 }, { number: 2 }]))).toEqual([3]);
-        if (!how.alone) expect((app as INestApplication).getMicroservices()).toEqual([microservice]);
+        if (!startup.alone) expect((app as INestApplication).getMicroservices()).toEqual([microservice]);
       });
     });
   });
@@ -146,7 +146,7 @@ describe.each(SERVERS)('%s', (which) => {
   describe('microservice', () => {
     it('calls the processing start and end hooks of a microservice once per call', async () => {
       const hookCalls: string[] = [];
-      await serving({}, async (client, { microservice }) => {
+      await withServer({}, async (client, { microservice }) => {
         const strategy = strategyOf(microservice);
         strategy.setOnProcessingStartHook((_transport, { operationId }, done) => {
           hookCalls.push(`${operationId} begins`);
@@ -164,7 +164,7 @@ describe.each(SERVERS)('%s', (which) => {
 
     it('lets the processing start hook of a microservice await the end of a streaming handler', async () => {
       const hookCalls: string[] = [];
-      await serving({}, async (client, { app, microservice }) => {
+      await withServer({}, async (client, { app, microservice }) => {
         strategyOf(microservice).setOnProcessingStartHook(async (_transport, { operationId }, done) => {
           await done();
           hookCalls.push(`${operationId} is over: ${app.get(KindsController).over}`);
@@ -178,7 +178,7 @@ describe.each(SERVERS)('%s', (which) => {
     });
 
     it('throws on `status`, `on()`, and `unwrap()` of a microservice', async () => {
-      await serving({}, async (_client, { microservice }) => {
+      await withServer({}, async (_client, { microservice }) => {
         expect(() => microservice.status).toThrow();
         expect(() => microservice.on('error', () => undefined)).toThrow();
         expect(() => microservice.unwrap()).toThrow();
@@ -187,7 +187,7 @@ describe.each(SERVERS)('%s', (which) => {
 
     it('lets calls finish on close if gracefulShutdown is true', async () => {
       const server = await startServer({
-        which,
+        serverKind,
         controllers: [KindsController],
         options: { gracefulShutdown: true },
       });
@@ -206,7 +206,7 @@ describe.each(SERVERS)('%s', (which) => {
     });
 
     it('closes a server while a stream is open, and ends the stream with an error', async () => {
-      const server = await startServer({ which, controllers: [KindsController] });
+      const server = await startServer({ serverKind, controllers: [KindsController] });
       const client = new ParityClient(server.url);
       const call = client.open('parity.v1.Kinds/Watch', { text: 'endless', number: 1 });
       await received(call, 1);

@@ -14,13 +14,13 @@ import { KINDS_PROTO } from './places.js';
 
 /** Nest's own server and its replacement. */
 export const SERVERS = ['Transport.GRPC', 'ResilientGrpcServer'] as const;
-export type Which = (typeof SERVERS)[number];
+export type ServerKind = (typeof SERVERS)[number];
 
 type Application = INestApplication | INestMicroservice;
 
 /** Settings of a server under test. */
 export interface ServerSettings {
-  readonly which: Which;
+  readonly serverKind: ServerKind;
   readonly controllers: readonly Type[];
   readonly providers?: readonly Provider[];
   /** Options of the server; Nest's server ignores unknown ones. @defaultValue kinds.proto on a Unix socket */
@@ -86,7 +86,7 @@ async function startHybrid(settings: ServerSettings, options: ResilientGrpcServe
   try {
     settings.configure?.(app);
     const microservice = app.connectMicroservice<MicroserviceOptions>(
-      settings.which === 'Transport.GRPC'
+      settings.serverKind === 'Transport.GRPC'
         ? { transport: Transport.GRPC, options }
         : { strategy: app.get(ResilientGrpcServer) },
       { inheritAppConfig: settings.inheritAppConfig ?? false },
@@ -103,7 +103,7 @@ async function startHybrid(settings: ServerSettings, options: ResilientGrpcServe
 async function startAlone(settings: ServerSettings, options: ResilientGrpcServerOptions): Promise<Started> {
   const app = await NestFactory.createMicroservice<MicroserviceOptions | AsyncMicroserviceOptions>(
     moduleOf(settings, options),
-    settings.which === 'Transport.GRPC'
+    settings.serverKind === 'Transport.GRPC'
       ? { ...QUIET, transport: Transport.GRPC, options }
       : {
           ...QUIET,
@@ -122,11 +122,11 @@ async function startAlone(settings: ServerSettings, options: ResilientGrpcServer
 }
 
 /** Module of the application. Nest's server belongs to no module; ResilientGrpcServer has its own. */
-function moduleOf({ which, controllers, providers = [] }: ServerSettings, options: ResilientGrpcServerOptions) {
+function moduleOf({ serverKind, controllers, providers = [] }: ServerSettings, options: ResilientGrpcServerOptions) {
   class AppModule {}
   return {
     module: AppModule,
-    imports: which === 'Transport.GRPC' ? [] : [ResilientGrpcServerModule.forRoot(options)],
+    imports: serverKind === 'Transport.GRPC' ? [] : [ResilientGrpcServerModule.forRoot(options)],
     controllers: [...controllers],
     providers: [...providers],
   };

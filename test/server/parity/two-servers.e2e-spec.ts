@@ -8,7 +8,7 @@ import { afterAll, afterEach, expect, it } from 'vitest';
 import { ParityClient, numbers } from './client.js';
 import { CallsController, KindsController } from './handlers.js';
 import { KINDS_PROTO } from './places.js';
-import { SERVERS, freeAddress, type Which } from './servers.js';
+import { SERVERS, freeAddress, type ServerKind } from './servers.js';
 
 const leaks = captureLeaks();
 afterAll(() => leaks.settled());
@@ -25,10 +25,10 @@ interface Part {
   microservice(app: INestApplication): MicroserviceOptions;
 }
 
-async function part(which: Which): Promise<Part> {
+async function createPart(serverKind: ServerKind): Promise<Part> {
   const options = { url: await freeAddress(), package: 'parity.v1', protoPath: KINDS_PROTO };
   const { url } = options;
-  if (which === 'Transport.GRPC') {
+  if (serverKind === 'Transport.GRPC') {
     return { url, imports: [], microservice: () => ({ transport: Transport.GRPC, options }) };
   }
   // Two servers of the same class in one application need their own provider tokens.
@@ -50,7 +50,7 @@ const PAIRS = SERVERS.flatMap((first) => SERVERS.map((second) => [first, second]
 it.each(PAIRS)(
   'serves %s and %s in one application at their own addresses, and closes both with the application',
   async (...pair) => {
-    const parts = [await part(pair[0]), await part(pair[1])];
+    const parts = [await createPart(pair[0]), await createPart(pair[1])];
     const module = {
       module: class AppModule {},
       imports: parts.flatMap(({ imports }) => imports),

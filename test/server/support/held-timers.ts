@@ -56,7 +56,7 @@ export function holdTimers(): HeldTimers {
   };
 }
 
-/** Restores the real timers before the test ends. */
+/** Restores the real timers. `holdTimers()` calls this function at the end of the test. */
 export function releaseTimers(): void {
   vi.useRealTimers();
   replacePromised(realPromised);

@@ -60,7 +60,7 @@ export class NestServer {
     return this.child.output.join('\n');
   }
 
-  /** The port of the HTTP server of a hybrid application. */
+  /** The port of the HTTP server of a hybrid application; 0 for other applications. */
   get httpPort(): number {
     return this.messages<{ http: number }>('http').at(-1)?.http ?? 0;
   }

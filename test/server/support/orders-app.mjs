@@ -41,8 +41,8 @@ class Orders {
     this.upstream = upstream;
   }
 
-  // Uses the CPU for `--busy` milliseconds. If the id is 'slow:300', then waits 300 ms; if it is 'held', waits until the next message
-  // 'release'. Responds with the order, or with that of the upstream if one is configured.
+  // Uses the CPU for `--busy` milliseconds. After that, waits 300 ms for the id 'slow:300', or until the next message 'release' for the
+  // id 'held'. Responds with the order, or with the order of the upstream if an upstream is configured.
   get({ id }) {
     handled += 1;
     for (const until = performance.now() + Number(values.busy); performance.now() < until;);

@@ -93,7 +93,7 @@ export class PlainClient {
     return this.stream(this.orders, 'Watch', { from });
   }
 
-  /** `orders.v1.Orders/Session` with one request; `send()` sends more. The server echoes each. */
+  /** `orders.v1.Orders/Session` with one request; `send()` sends another. The server echoes each request. */
   session(): SeenStream & { send(): void } {
     // The cast is safe because grpc-js creates a method for each rpc.
     const open = Reflect.get(this.orders, 'Session') as () => ClientDuplexStream<unknown, unknown>;

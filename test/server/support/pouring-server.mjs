@@ -1,7 +1,7 @@
 // A Nest application in its own process whose Watch streams 3,000 messages of 64 KiB.
 //   node --expose-gc pouring-server.mjs --port 0 --source generator|observable --options JSON
-// On the IPC message 'pour', the Observable continues; on any other, the process reports its memory, the number of created messages, and
-// its open streams and lingering handlers.
+// On the IPC message 'pour', the Observable continues; on any other message, the process reports its memory, the number of created
+// messages, and its open streams and lingering handlers.
 import 'reflect-metadata';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -12,9 +12,9 @@ import { ResilientGrpcServer, ResilientGrpcServerModule } from 'nestjs-resilient
 import { Observable } from 'rxjs';
 import { readMemory } from '../../../bench/memory/memory.mjs';
 
-const COUNT = 3_000;
-const SIZE = 64 * 1024;
-const FIRST = 32;
+const MESSAGE_COUNT = 3_000;
+const MESSAGE_BYTES = 64 * 1024;
+const COUNT_BEFORE_PAUSE = 32;
 
 const { values } = parseArgs({
   options: {
@@ -29,7 +29,10 @@ let startPouring = () => {};
 /** @type {Promise<void>} */
 const pour = new Promise((resolve) => (startPouring = resolve));
 // Each message has its own string, so that the memory of all queued messages counts.
-const message = () => ({ sequence: ++made, order: { item: Buffer.alloc(SIZE, (made % 26) + 97).toString('latin1') } });
+const message = () => ({
+  sequence: ++made,
+  order: { item: Buffer.alloc(MESSAGE_BYTES, (made % 26) + 97).toString('latin1') },
+});
 
 class Orders {
   watch() {
@@ -38,7 +41,7 @@ class Orders {
 }
 
 async function* generated() {
-  while (made < COUNT) yield message();
+  while (made < MESSAGE_COUNT) yield message();
 }
 
 /**
@@ -50,9 +53,9 @@ function pushed() {
   return new Observable((subscriber) => {
     const push = () => {
       if (subscriber.closed) return;
-      if (made === COUNT) return subscriber.complete();
+      if (made === MESSAGE_COUNT) return subscriber.complete();
       subscriber.next(message());
-      if (made === FIRST) void pour.then(push);
+      if (made === COUNT_BEFORE_PAUSE) void pour.then(push);
       else setImmediate(push);
     };
     push();
@@ -81,8 +84,8 @@ const app = await NestFactory.createMicroservice(AppModule, {
 });
 await app.listen();
 const server = app.get(ResilientGrpcServer);
-process.on('message', (what) => {
-  if (what === 'pour') {
+process.on('message', (command) => {
+  if (command === 'pour') {
     startPouring();
     return;
   }

@@ -11,15 +11,15 @@ const Orders = makeGenericClientConstructor(orders['orders.v1.Orders']);
 const Health = makeGenericClientConstructor(loadSync(values.health)['grpc.health.v1.Health']);
 const client = new Orders(values.url, credentials.createInsecure());
 const health = new Health(values.url, credentials.createInsecure());
-const begun = (call) =>
+const waitForMessage = (call) =>
   new Promise((resolve) => {
     call.on('data', resolve);
     call.on('error', (error) => console.log(`stream ended: ${error.message}`));
   });
 await Promise.all([
-  begun(client.watch({ from: 0 })),
-  begun(client.watch({ from: 1 })),
-  begun(health.watch({ service: '' })),
+  waitForMessage(client.watch({ from: 0 })),
+  waitForMessage(client.watch({ from: 1 })),
+  waitForMessage(health.watch({ service: '' })),
 ]);
 // Not an address: ChildServer waits for a line in this format.
 console.log('listening on streams:1');

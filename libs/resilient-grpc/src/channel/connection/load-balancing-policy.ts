@@ -633,7 +633,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   exitIdle(): void {
-    this.updates?.resume();
+    if (this.state === 'IDLE') this.updates?.resume();
     this.child.exitIdle();
   }
 

@@ -68,8 +68,8 @@ export interface GrpcHttpBody {
 /** HTTP exception for a failed call. Its `cause` is the GrpcCallError. */
 export class GrpcHttpException extends HttpException {
   /**
-   * Value of the `Retry-After` header in whole seconds, at least 1 during an outage; `undefined` if unknown, or if the status does not define
-   * the header.
+   * Value of the `Retry-After` header in whole seconds, at least 1 during an outage; `undefined` if unknown, or if the status does not
+   * define the header.
    */
   readonly retryAfterSeconds: number | undefined;
 

@@ -29,7 +29,7 @@ const NEST_11 = [
 
 /**
  * Tests of calls that also run with all calls passing through grpc-js's channel. The unit specs of attempts run on both paths themselves,
- * and `npm run pack:check` runs the tests of outages, policies, situations, and streams on this path.
+ * and `npm run pack:check` runs the tests of outages, policies, scenarios, and streams on this path.
  */
 const CHANNEL_PATH = [
   'test/{calls,operators}/**/*.e2e-spec.ts',

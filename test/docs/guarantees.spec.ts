@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import type { Situation } from '../scenarios/support/situation.js';
-import { allSituations } from '../scenarios/support/situations.js';
+import type { Scenario } from '../scenarios/support/scenario.js';
+import { allScenarios } from '../scenarios/support/scenarios.js';
 import type { Bound } from '../support/bound.js';
 import { PAGES, pageText } from './markdown.js';
 
-const situations = await allSituations();
+const scenarios = await allScenarios();
 
 /** One guarantee as its page shows it. */
 interface ShownGuarantee {
@@ -53,12 +53,12 @@ function boundLines(bounds: Readonly<Record<string, Bound>>): readonly string[] 
 }
 
 /** All bounds. The bounds of full runs are marked. */
-function allBounds({ bounds, fullBounds = {} }: Pick<Situation, 'bounds' | 'fullBounds'>): readonly string[] {
+function allBounds({ bounds, fullBounds = {} }: Pick<Scenario, 'bounds' | 'fullBounds'>): readonly string[] {
   return [...boundLines(bounds), ...boundLines(fullBounds).map((line) => `in full: ${line}`)];
 }
 
 describe('docs/guarantees', () => {
-  it.each([...situations.values()])(
+  it.each([...scenarios.values()])(
     'shows the promise and the bounds of $name once in docs/guarantees',
     ({ name, promise, ...limits }) => {
       const own = shown.filter(({ links }) => links[1] === `../../test/scenarios/${name}.ts`);
@@ -66,16 +66,16 @@ describe('docs/guarantees', () => {
     },
   );
 
-  it.each([...situations])('runs the situation %s in a spec with the same name', (name, situation) => {
+  it.each([...scenarios])('runs the scenario %s in a spec with the same name', (name, scenario) => {
     const spec = readFileSync(join(import.meta.dirname, `../scenarios/${name}.e2e-spec.ts`), 'utf8');
     const exported = name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
-    expect(situation.name).toBe(name);
+    expect(scenario.name).toBe(name);
     expect(spec).toContain(`import { ${exported} } from './${name}.js';`);
     expect(spec).toContain(`itHolds(${exported});`);
   });
 
-  it('shows exactly one promise per situation in docs/guarantees, with a link to its explanation', () => {
-    expect(shown).toHaveLength(situations.size);
+  it('shows exactly one promise per scenario in docs/guarantees, with a link to its explanation', () => {
+    expect(shown).toHaveLength(scenarios.size);
     expect(shown.filter(({ links }) => !/^\.\.\/[a-z/-]+\.md(#[\w-]+)?$/.test(links[0] ?? ''))).toEqual([]);
   });
 });

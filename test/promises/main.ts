@@ -1,9 +1,9 @@
-// npm run promises [-- --full --only a,b --seed N --strict]: runs every situation, then every test that records a timing, one at a time.
+// npm run promises [-- --full --only a,b --seed N --strict]: runs every scenario, then every test that records a timing, one at a time.
 // Prints each measurement with its bound and its verdict. A timed bound that does not hold on a busy machine is 'not judged'. The exit code
 // is 1 if a promise is broken, if a test file has no result, or if the run is interrupted; with --strict, also if a bound was not judged.
 import 'reflect-metadata';
 import { seededRandom } from 'nestjs-resilient-grpc/testing';
-import { allSituations } from '../scenarios/support/situations.js';
+import { allScenarios } from '../scenarios/support/scenarios.js';
 import { forgetLines } from '../support/orders-app.js';
 import { missingPrograms, skipWithout } from '../support/programs.js';
 import { Sentinel } from './sentinel.js';
@@ -12,7 +12,7 @@ import { runTimedTests, timedFiles } from './timed-tests.js';
 import { exitWithUsage, parseOptions } from './usage.js';
 import { runWatched, problemsOf, type JudgedRun } from './watched-run.js';
 
-const USAGE = 'Usage: npm run promises [-- --full --only situation,test/file --seed N --strict]';
+const USAGE = 'Usage: npm run promises [-- --full --only scenario,test/file --seed N --strict]';
 
 const values = parseOptions(
   {
@@ -26,15 +26,15 @@ const values = parseOptions(
 const seed = Number(values.seed ?? Math.trunc(Math.random() * 2 ** 31));
 if (!Number.isInteger(seed)) exitWithUsage(`--seed: expected an integer, got '${values.seed}'`, USAGE);
 
-const situations = await allSituations();
+const scenarios = await allScenarios();
 const files = timedFiles();
 if (values.only?.split(',').includes('') === true)
   exitWithUsage(`--only: expected names separated by commas, got '${values.only}'`, USAGE);
-const chosen = values.only?.split(',') ?? [...situations.keys(), ...files];
-const unknown = chosen.filter((name) => !situations.has(name) && !files.includes(name));
+const chosen = values.only?.split(',') ?? [...scenarios.keys(), ...files];
+const unknown = chosen.filter((name) => !scenarios.has(name) && !files.includes(name));
 if (unknown.length > 0)
   exitWithUsage(
-    `--only: expected situations or files, got '${unknown.join(', ')}'; write names from this list: ${[...situations.keys(), ...files].join(', ')}`,
+    `--only: expected scenarios or files, got '${unknown.join(', ')}'; write names from this list: ${[...scenarios.keys(), ...files].join(', ')}`,
     USAGE,
   );
 const chosenFiles = files.filter((file) => chosen.includes(file));
@@ -56,18 +56,18 @@ const sentinel = await Sentinel.start();
 const random = seededRandom(seed);
 console.log(`Promises, seed ${seed}${values.full ? ', in full' : ''}`);
 if (missingPrograms().length > 0) console.log(`Not installed: ${missingPrograms().join(', ')}`);
-for (const [name, situation] of situations) {
-  // Drawn for every situation, so that a seed repeats a run regardless of `--only`.
+for (const [name, scenario] of scenarios) {
+  // Drawn for every scenario, so that a seed repeats a run regardless of `--only`.
   const runSeed = Math.trunc(random() * 2 ** 31);
   if (!chosen.includes(name) || interrupted.signal.aborted) continue;
-  const [isSkipped, note] = skipWithout(...(situation.needs ?? []));
+  const [isSkipped, note] = skipWithout(...(scenario.needs ?? []));
   if (isSkipped) {
     console.log(`${name}: skipped, because ${note}`);
     continue;
   }
   const lines: string[] = [];
   const run = await runWatched(
-    situation,
+    scenario,
     {
       length: values.full ? 'full' : 'short',
       which: 'all',

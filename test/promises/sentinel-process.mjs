@@ -9,7 +9,7 @@ const TICKS_PER_SECOND = 100;
 
 /**
  * CPU time used and stolen on all cores since boot, in ticks, and the number of cores. Excludes interrupts, which belong
- * to no process and are largely caused by the traffic of a situation.
+ * to no process and are largely caused by the traffic of a scenario.
  */
 function machineTicks() {
   const lines = readFileSync('/proc/stat', 'utf8').split('\n');

@@ -4,7 +4,7 @@ import type { JudgedRun } from './watched-run.js';
 const FIGURE_WIDTH = 64;
 const NUMBER_WIDTH = 12;
 
-/** Formats one situation or test: its name, each figure with its bound and verdict, why figures were not judged, and the errors. */
+/** Formats one scenario or test: its name, each figure with its bound and verdict, why figures were not judged, and the errors. */
 export function tableOf(name: string, { rows, errors, seconds, busy }: JudgedRun): string {
   const lines = rows.map(({ figure, value, bound, verdict }) => {
     const cells = [

@@ -1,6 +1,6 @@
 import { brokenOf, type Judgment } from '../scenarios/support/judge.js';
-import { runSituation, type RunResult, type RunOptions } from '../scenarios/support/run-situation.js';
-import type { Situation } from '../scenarios/support/situation.js';
+import { runScenario, type RunResult, type RunOptions } from '../scenarios/support/run-scenario.js';
+import type { Scenario } from '../scenarios/support/scenario.js';
 import { whyNotJudged, type Sentinel } from './sentinel.js';
 import { verdictOf, type Verdict } from './verdict.js';
 
@@ -39,11 +39,11 @@ export async function judgedBetween(
 }
 
 /**
- * Runs `situation` once while `sentinel` measures the load of the machine. Errors of the run, including unhandled rejections, are in the
+ * Runs `scenario` once while `sentinel` measures the load of the machine. Errors of the run, including unhandled rejections, are in the
  * result; they do not reject the promise.
  */
 export async function runWatched(
-  situation: Situation,
+  scenario: Scenario,
   { signal, ...options }: RunOptions,
   sentinel: Sentinel,
 ): Promise<WatchedRun> {
@@ -62,7 +62,7 @@ export async function runWatched(
   process.on('unhandledRejection', onRejection);
   let run: RunResult = { measured: {}, judgments: [], seconds: 0 };
   try {
-    run = await runSituation(situation, { ...options, signal: ending.signal });
+    run = await runScenario(scenario, { ...options, signal: ending.signal });
   } catch (error) {
     errors.push(String(error));
   } finally {

@@ -5,7 +5,7 @@ import type { OrdersOf } from '../support/orders-app.js';
 import { startOrdersApp } from '../support/orders-app.js';
 import { againstEach } from './support/kinds.js';
 import { outageGrace, startUpstream } from './support/orders-client.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 import type { Upstream } from './support/upstream.js';
 
 const CLIENTS = 4;
@@ -13,7 +13,7 @@ const ROUNDS = { short: 1, full: 5 };
 const IDLE_MS = 500;
 
 /** Ends connections with GOAWAY or SIGKILL while this process is blocked, and makes calls before the process has read the end. */
-export const closedUnread: Situation = {
+export const closedUnread: Scenario = {
   name: 'closed-unread',
   needs: ['procfs'],
   promise:

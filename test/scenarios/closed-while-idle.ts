@@ -4,12 +4,12 @@ import { otherThanSlow, slowConnections, startOrdersApp } from '../support/order
 import { againstEach } from './support/kinds.js';
 import { startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 const CLIENTS = 8;
 
 /** Connections that are closed between two calls: by a proxy (FIN, RST, idle time) or because their server exits (SIGKILL, SIGTERM). */
-export const closedWhileIdle: Situation = {
+export const closedWhileIdle: Scenario = {
   name: 'closed-while-idle',
   promise:
     'If the peer has closed an idle connection, in any way, the next read or write succeeds, is sent once, and needs no retry.',

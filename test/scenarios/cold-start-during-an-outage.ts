@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import { firstValueFrom } from 'rxjs';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
-import type { Situation } from './support/situation.js';
+import type { Scenario } from './support/scenario.js';
 
 const CALLS = { counts: 2_000, all: 20_000 };
 /** Calls started in one turn of the event loop. */
@@ -16,7 +16,7 @@ const PER_SECOND = 3_000;
 const QUEUE_MS = { counts: 60_000, all: 3_000 };
 
 /** A process starts during an outage of its upstream and makes many calls at once. */
-export const coldStartDuringAnOutage: Situation = {
+export const coldStartDuringAnOutage: Scenario = {
   name: 'cold-start-during-an-outage',
   promise:
     'A client process with `maxWaitingCalls: 20_000` starts during an outage of 2 s and makes 20,000 calls with deadlines of 15 s. At least 99% of the calls succeed if the server can handle 3,000 calls per second.',

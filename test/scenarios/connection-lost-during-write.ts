@@ -4,7 +4,7 @@ import { againstEach } from './support/kinds.js';
 import { figuresOf, load, reads, stop } from './support/load.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 const CUTS = { short: 8, full: 100 };
 /** Minimum number of failed writes. Cuts continue until it is reached, because a cut may occur while no write is in flight. */
@@ -12,7 +12,7 @@ const MIN_FAILED_WRITES = 1;
 const ITEM = 'tea '.repeat(5_000);
 
 /** Connections that are cut while 20 kB requests are in flight. */
-export const connectionLostDuringWrite: Situation = {
+export const connectionLostDuringWrite: Scenario = {
   name: 'connection-lost-during-write',
   promise:
     'If a connection is cut during a write, the write is not resent, and its error states that the write may have reached the server. Reads are resent and succeed.',

@@ -2,7 +2,7 @@ import { firstValueFrom } from 'rxjs';
 import { isInstalled } from '../support/programs.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 import type { UpstreamOptions } from './support/upstream.js';
 
 const IN_FLIGHT = 50;
@@ -26,7 +26,7 @@ const ENDS: readonly End[] = [
 ];
 
 /** A server ends all calls on one connection at the same time, with statuses or resets. */
-export const cutOffTogether: Situation = {
+export const cutOffTogether: Scenario = {
   name: 'cut-off-together',
   promise:
     'If a server ends 50 reads on one connection simultaneously (at the end of its drain, at a forced stop, or at the maximum age of the connection), no read fails. All retries together cost the retry budget at most one token per connection.',

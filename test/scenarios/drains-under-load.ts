@@ -6,7 +6,7 @@ import { isInstalled } from '../support/programs.js';
 import { figuresOf, reads, stop, writes } from './support/load.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 import { Upstream } from './support/upstream.js';
 
 /** Calls per second; half of them are reads, and half are writes. */
@@ -31,7 +31,7 @@ interface Drained {
 }
 
 /** Servers and a proxy send GOAWAY under a high rate of reads and writes. */
-export const drainsUnderLoad: Situation = {
+export const drainsUnderLoad: Scenario = {
   name: 'drains-under-load',
   promise:
     "At 500 calls per second, no read or write fails or is sent twice if a grpc-js or grpc-go server or this library's server drains, if a connection to a grpcio or grpc-go server reaches its maximum age, or if nginx in front of the servers reloads.",

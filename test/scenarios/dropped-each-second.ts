@@ -6,7 +6,7 @@ import { failedWrites, lostConnections } from './support/lost-writes.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 const LIFETIME_MS = 1_000;
 /**
@@ -20,7 +20,7 @@ const PLAY_MS = { short: 10_000, full: 180_000 };
 const RATES = { counts: { reads: 40, writes: 20 }, all: { reads: 100, writes: 50 } };
 
 /** Every connection is reset one second after it was opened, with calls in flight: three times, for 10 s, or for 3 minutes. */
-export const droppedEachSecond: Situation = {
+export const droppedEachSecond: Scenario = {
   name: 'dropped-each-second',
   promise:
     'If each connection of a client with 150 calls per second is dropped after 1 s, the client is never without a connection for more than 1 s. No read fails, only writes on the wire fail, and no write is sent twice.',

@@ -3,14 +3,14 @@ import { startOrdersApp } from '../support/orders-app.js';
 import { stopServing, STOP_SERVING_BOUNDS } from './support/endpoint-health.js';
 import { reads, stop } from './support/load.js';
 import { outageGrace } from './support/orders-client.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 
 const SERVICE = 'orders.v1.Orders';
 const ENDPOINTS = 3;
 const CALLS_PER_SECOND = { counts: 60, all: 200 };
 
 /** One of several servers reports NOT_SERVING, then SERVING again. */
-export const endpointStopsServing: Situation = {
+export const endpointStopsServing: Scenario = {
   name: 'endpoint-stops-serving',
   promise:
     'If `healthCheckConfig` is set, new calls to a server stop within 100 ms after it reports NOT_SERVING, and resume after it reports SERVING. No call fails.',

@@ -6,7 +6,7 @@ import { load, reads, stop, writes } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 /** Minimum of each backoff after a short-lived connection: 1, 1.6, 2.6, 4.1, and then 5 s, less 20% jitter. */
 const MIN_BACKOFFS_MS = [800, 1_280, 2_048, 3_277, 4_000];
@@ -18,7 +18,7 @@ const MIN_CONNECTIONS = 4;
 const MIN_RETURNS = 2;
 
 /** One server closes each connection shortly after it opens, and another is unreachable from time to time. */
-export const flappingServer: Situation = {
+export const flappingServer: Scenario = {
   name: 'flapping-server',
   promise:
     'A server that closes each connection 5 ms after its SETTINGS receives at most 35 connections in a minute, and the health of the channel to it stays down after the grace period. This server, and a server that is unreachable from time to time, each cause at most four log lines in a minute.',

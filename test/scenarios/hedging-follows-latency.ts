@@ -3,7 +3,7 @@ import { ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
 import { figuresOf, latenciesOf, reads, stop } from './support/load.js';
 import { quantile } from '../support/call-load.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 
 const READS = { counts: 400, short: 1_200, full: 6_000 };
 const PER_SECOND = 60;
@@ -13,7 +13,7 @@ const [USUAL_MS, SLOW_MS] = [40, 600];
 const WARM_UP = 100;
 
 /** One in fifty responses is slow, the usual latency triples, and the hedging delay follows the measured latency. */
-export const hedgingFollowsLatency: Situation = {
+export const hedgingFollowsLatency: Scenario = {
   name: 'hedging-follows-latency',
   promise:
     "If one in fifty responses takes 15 times the usual latency, 99% of the reads of a client with `hedgingDelay: 'p95'` succeed within 3 times the usual latency, with at most 1.06 attempts per call. The same bounds hold after the usual latency has tripled.",

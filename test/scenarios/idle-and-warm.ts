@@ -4,12 +4,12 @@ import { againstEach } from './support/kinds.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 const ENDS = 3;
 
 /** The connection is closed cleanly while no call is open, as load balancers and servers close idle connections. */
-export const idleAndWarm: Situation = {
+export const idleAndWarm: Scenario = {
   name: 'idle-and-warm',
   promise:
     "By default, a channel whose connection was closed stays idle until the next call. A channel with `connection: 'warm'` connects at startup and after each disconnect.",

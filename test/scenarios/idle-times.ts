@@ -5,7 +5,7 @@ import { againstEach } from './support/kinds.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 import type { Upstream } from './support/upstream.js';
 
 const CALLERS = 6;
@@ -14,7 +14,7 @@ const ROUNDS = { short: 4, full: 10 };
 const BALANCER_MS = { counts: 60_000, all: 3_000 };
 
 /** A server that closes idle connections, and a balancer that drops them silently, while callers pause between calls. */
-export const idleTimes: Situation = {
+export const idleTimes: Scenario = {
   name: 'idle-times',
   promise:
     'No call fails or is sent twice if servers close idle connections, if the client closes connections before a load balancer silently drops them, or if pings keep connections open. The exception is a call that is in transit when the server closes its connection.',

@@ -2,15 +2,15 @@ import { firstValueFrom } from 'rxjs';
 import { againstEach } from './support/kinds.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 const IN_FLIGHT = 512;
 const DOWN_MS = 1_000;
 /** At most two, because from the third outage per minute on, outages share one grace period (policy/outage). */
 const KILLS = { short: 1, full: 2 };
 
-/** A server is killed with many reads in flight. The situation retry-budget-during-an-outage covers calls that all fail. */
-export const killUnderConcurrency: Situation = {
+/** A server is killed with many reads in flight. The scenario retry-budget-during-an-outage covers calls that all fail. */
+export const killUnderConcurrency: Scenario = {
   name: 'kill-under-concurrency',
   promise:
     'If a server is killed with 512 reads of one client in flight and restarts 1 s later, no read fails and no retry is refused.',

@@ -5,12 +5,12 @@ import { againstEach } from './support/kinds.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 const UNREAD_MS = 300;
 
 /** A stream is opened and never read to its end, and the leak check runs before and after its application is closed. */
-export const leaksFound: Situation = {
+export const leaksFound: Scenario = {
   name: 'leaks-found',
   promise:
     'With `traceStreams`, an unread stream is logged once with its call site, within 0.5 s after `unreadStreamWarningMs` (here 0.3 s), and is listed among the active calls. `captureLeaks` finds an application that was not closed.',

@@ -3,7 +3,7 @@ import { isGrpcCallError } from 'nestjs-resilient-grpc';
 import { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
 import { reads, stop } from './support/load.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 
 /** Duration of each phase. Goodput is judged only if all bounds are judged. */
 const PHASE_MS = { counts: 1_000, short: 6_000, full: 20_000 };
@@ -17,7 +17,7 @@ const TIMEOUT_MS = 1_000;
 const FIXED_LIMITS = [10, 20] as const;
 
 /** The capacity of a server halves and doubles under more load than it can serve. */
-export const limitFollowsCapacity: Situation = {
+export const limitFollowsCapacity: Scenario = {
   name: 'limit-follows-capacity',
   promise:
     "If the capacity of a server halves and doubles under overload, a client with `maxConcurrentCalls: 'adaptive'` reaches at least 90% of the goodput that it would reach with the better of two fixed limits, 10 and 20.",

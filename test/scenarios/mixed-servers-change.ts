@@ -5,7 +5,7 @@ import { Feed } from './support/feed.js';
 import { figuresOf, reads, stop, writes } from './support/load.js';
 import { MIXED_SERVERS_NEED, startMixedClient, startMixedServers } from './support/mixed-servers.js';
 import { reach } from './support/reach.js';
-import type { Run, Situation } from './support/situation.js';
+import type { Run, Scenario } from './support/scenario.js';
 import type { Upstream } from './support/upstream.js';
 
 const PER_SECOND = { counts: 50, all: 200 };
@@ -15,7 +15,7 @@ const LATENCY_MS = 100;
 const ROUNDS = { short: 1, full: 5 };
 
 /** The DNS records of grpcio, grpc-go, and grpc-js servers change in dnsmasq. */
-export const mixedServersChange: Situation = {
+export const mixedServersChange: Scenario = {
   name: 'mixed-servers-change',
   needs: MIXED_SERVERS_NEED,
   promise:

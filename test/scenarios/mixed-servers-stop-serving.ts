@@ -3,13 +3,13 @@ import { reads, stop } from './support/load.js';
 import { MIXED_SERVERS_NEED, startMixedClient, startMixedServers } from './support/mixed-servers.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 
 const CALLS_PER_SECOND = { counts: 60, all: 200 };
 const NOT_SERVING_MS = { short: 1_000, full: 10_000 };
 
 /** A grpcio, a grpc-go, and a grpc-js server report NOT_SERVING one after another; a second set of servers has no health service. */
-export const mixedServersStopServing: Situation = {
+export const mixedServersStopServing: Scenario = {
   name: 'mixed-servers-stop-serving',
   needs: MIXED_SERVERS_NEED,
   promise:

@@ -3,7 +3,7 @@ import { Gateway } from './support/gateway.js';
 import { startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Situation } from './support/situation.js';
+import type { Scenario } from './support/scenario.js';
 import type { Upstream } from './support/upstream.js';
 
 const DRAIN_MS = 1_500;
@@ -15,7 +15,7 @@ const MIN_CHECKS = 5;
 /**
  * Two gateways call each other while the upstream of both is down: for a minute in a full run, or for a few health checks in a short one.
  */
-export const mutuallyDependentGateways: Situation = {
+export const mutuallyDependentGateways: Scenario = {
   name: 'mutually-dependent-gateways',
   promise:
     'Two gateways that call each other stay ready and live while the upstream of both is down for a minute. At SIGTERM, a process exits within its drain timeout (here 1.5 s) plus 0.5 s, even with a hanging request, a relayed feed, and a call in backoff.',

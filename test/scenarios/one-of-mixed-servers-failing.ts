@@ -9,7 +9,7 @@ import {
 } from './support/mixed-servers.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 import type { Upstream } from './support/upstream.js';
 
 const LATENCY_MS = 20;
@@ -50,7 +50,7 @@ const FAULTS: readonly Fault[] = [
 ];
 
 /** A DNS name resolves to three servers (grpcio, grpc-go, and grpc-js), and one of them fails, is slow, or is frozen. */
-export const oneOfMixedServersFailing: Situation = {
+export const oneOfMixedServersFailing: Scenario = {
   name: 'one-of-mixed-servers-failing',
   needs: MIXED_SERVERS_NEED,
   promise:

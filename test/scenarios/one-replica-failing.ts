@@ -3,7 +3,7 @@ import { againstEach } from './support/kinds.js';
 import { figuresOf, reads, stop } from './support/load.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 import type { Upstream } from './support/upstream.js';
 
 const READS = { counts: 400, short: 2_000, full: 10_000 };
@@ -31,7 +31,7 @@ const METHOD_CONFIG = [
 ] as const;
 
 /** One of two replicas fails each call, or is frozen. */
-export const oneReplicaFailing: Situation = {
+export const oneReplicaFailing: Scenario = {
   name: 'one-replica-failing',
   promise:
     'If one of two replicas fails or is frozen, no read with `maxAttempts: 2` and `attemptTimeoutMs` fails, because each retry goes to the other replica. Under `least_request`, the default retry budget suffices; under `round_robin`, half of the first attempts fail, so set a larger budget.',

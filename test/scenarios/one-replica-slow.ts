@@ -2,7 +2,7 @@ import { againstEach } from './support/kinds.js';
 import { figuresOf, reads, stop } from './support/load.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 const READS = { short: 400, full: 4_000 };
 const PER_SECOND = 40;
@@ -14,7 +14,7 @@ const HEDGE_BUDGET = { initial: 5, perCall: 0.05 };
 const POLICIES = ['round_robin', 'least_request'] as const;
 
 /** One of two replicas is slow, and reads are hedged. */
-export const oneReplicaSlow: Situation = {
+export const oneReplicaSlow: Scenario = {
   name: 'one-replica-slow',
   promise:
     'If one of two replicas is slow, each hedge goes to the other replica, and at most 3% of the hedged reads stay slow. Under `round_robin`, at most 3% of the reads are slow although the hedging budget would have allowed a hedge. Under `least_request`, at most 3% of all reads are slow.',

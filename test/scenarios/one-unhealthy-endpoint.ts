@@ -6,7 +6,7 @@ import { reads, stop } from './support/load.js';
 import { outageGrace, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 
 const ENDPOINTS = 3;
 /** The default panic threshold is half of the endpoints. */
@@ -29,7 +29,7 @@ interface Fault {
 }
 
 /** One of several servers fails, is slow, is frozen, or flaps, or two of them fail. */
-export const oneUnhealthyEndpoint: Situation = {
+export const oneUnhealthyEndpoint: Scenario = {
   name: 'one-unhealthy-endpoint',
   promise:
     'If one of three servers fails, is 25 times slower, or is frozen, a client with `ejectUnhealthy` and `attemptTimeoutMs: 1_000` stops using that server within 2 s. After that, safe calls succeed, and their p99 is at most 1.5 times that of healthy servers. At least half of the endpoints stay in use, even if two fail.',

@@ -8,7 +8,7 @@ import { stop } from './support/load.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 import { timed } from './support/timed.js';
 
 const CALLS_PER_SECOND = 10;
@@ -22,7 +22,7 @@ const MIN_CALLS = 10;
 const MIN_ATTEMPTS = 3;
 
 /** Calls that would outlast their deadlines: retries, hanging attempts, waits for a channel, streams, and resumed streams. */
-export const overallTimeouts: Situation = {
+export const overallTimeouts: Scenario = {
   name: 'overall-timeouts',
   promise:
     'Every call, stream, and resumed stream ends at most 100 ms after its `timeoutMs`, even if calls are retried, attempts hang, or the server is unreachable.',

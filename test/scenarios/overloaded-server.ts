@@ -1,6 +1,6 @@
 import { overload } from '../../bench/overload/measure.mjs';
 import { median } from '../support/call-load.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 
 /** Duration of a run in seconds, and the number of runs of each load. Counts are judged by the worst run, other figures by the median. */
 const SECONDS = { counts: 2, all: 5 };
@@ -24,7 +24,7 @@ const LOADS = {
 } as const;
 
 /** A server receives calls at a multiple of its capacity. */
-export const overloadedServer: Situation = {
+export const overloadedServer: Scenario = {
   name: 'overloaded-server',
   promise:
     'A server with an offered load of 3 or 10 times its capacity uses most of its capacity for calls that it answers in time, and refuses the other calls at once. It serves calls again within half a second after the overload. A burst is served completely.',

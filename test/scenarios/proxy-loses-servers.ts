@@ -5,7 +5,7 @@ import { HAPROXY, RealProxy } from '../guides/proxies/real-proxy.js';
 import { ORDERS_PROTO, startOrdersApp } from '../support/orders-app.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 
 /** Processing times of a write on the server. */
 const DELAYS_MS = [1, 20, 100, 500];
@@ -15,7 +15,7 @@ const WRITES = { counts: 48, all: 2_000 };
 const CUT_INTERVAL_MS = 10;
 
 /** A proxy whose connections to its server are cut repeatedly while the server executes writes. */
-export const proxyLosesServers: Situation = {
+export const proxyLosesServers: Scenario = {
   name: 'proxy-loses-servers',
   needs: ['haproxy'],
   promise:

@@ -9,7 +9,7 @@ import { startOrdersApp, type OrdersOf } from '../support/orders-app.js';
 import { outageGrace, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 /** Lifetime of a call. */
 const LIFE_MS = { counts: 2_000, all: 6_000 };
@@ -20,7 +20,7 @@ const RESUMES = { short: 5, full: 85 };
 const GRACE_MS = 100;
 
 /** Silent feeds and sessions, whose calls a server or a proxy ends every 6 s, or every 2 s if only counts are judged. */
-export const quietFeeds: Situation = {
+export const quietFeeds: Scenario = {
   name: 'quiet-feeds',
   promise:
     'If the call of a silent feed or session is ended every 6 s by an idle timeout, a maximum connection age, or a proxy, the next call starts within 500 ms each time. The feed or session never fails, and no warning about it is logged.',

@@ -2,14 +2,14 @@ import { Replicas, startReplicaClient } from '../support/replicas.js';
 import { figuresOf, reads, stop, writes } from './support/load.js';
 import { outageGrace } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 
 const PER_SECOND = { counts: 50, all: 300 };
 const REPLICAS = 6;
 const CHANGES = { short: 8, full: 60 };
 
 /** A name resolves to different addresses each second: to a set that may include previous ones, or to a single unreachable address. */
-export const recordsChangeEachSecond: Situation = {
+export const recordsChangeEachSecond: Scenario = {
   name: 'records-change-each-second',
   promise:
     'If the DNS records of a name change each second, even to a completely different set of servers or to an unreachable address, no call fails and no connection ends early.',

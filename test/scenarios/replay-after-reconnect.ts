@@ -7,7 +7,7 @@ import { againstEach } from './support/kinds.js';
 import { reads, stop } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 const SESSIONS = 3;
 const MESSAGES = { short: 1_500, full: 30_000 };
@@ -15,7 +15,7 @@ const BREAKS = { short: 4, full: 40 };
 const WINDOW = 50;
 
 /** Sessions send numbered messages while their connections are cut and their server is killed. */
-export const replayAfterReconnect: Situation = {
+export const replayAfterReconnect: Scenario = {
   name: 'replay-after-reconnect',
   promise:
     'After a reconnect, a session first resends its unacknowledged messages. Every message arrives, first arrivals are in order, and only messages that were in flight are repeated.',

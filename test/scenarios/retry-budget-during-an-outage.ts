@@ -3,7 +3,7 @@ import { againstEach } from './support/kinds.js';
 import { figuresOf, load, stop } from './support/load.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 import type { Upstream } from './support/upstream.js';
 
 const PER_SECOND = { counts: 100, all: 200 };
@@ -11,7 +11,7 @@ const FAILING = { short: 400, full: 12_000 };
 const DOWN_MS = { short: 800, full: 8_000 };
 
 /** A server fails every call; later it is killed, is down for 0.8 s or 8 s, and is healthy again. */
-export const retryBudgetDuringAnOutage: Situation = {
+export const retryBudgetDuringAnOutage: Scenario = {
   name: 'retry-budget-during-an-outage',
   promise:
     'During a total outage, a client that makes at least 100 calls per second sends at most 1.1 requests per call after its retry budget is used up.',

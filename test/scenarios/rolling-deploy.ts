@@ -6,7 +6,7 @@ import { figuresOf, reads, stop, writes } from './support/load.js';
 import { outageGrace } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 
 const PODS = 10;
 const PER_SECOND = { counts: 100, all: 300 };
@@ -32,7 +32,7 @@ interface Directory {
 const DIRECTORIES = { dns: dnsOf, kubernetes: kubernetesOf };
 
 /** Ten pods are replaced one after another. */
-export const rollingDeploy: Situation = {
+export const rollingDeploy: Scenario = {
   name: 'rolling-deploy',
   promise:
     'If the ten pods of a DNS name or a `kubernetes:` target are replaced one after another, no call fails and no write is executed twice. Each new pod receives calls within 2 s (for a DNS name, if `dnsRefreshMs` is 1,000), and then its share of them. A terminating pod receives no call after the client has removed its address.',

@@ -1,7 +1,7 @@
 import { figuresOf, reads, stop } from './support/load.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 
 const PER_SECOND = { counts: 50, all: 500 };
 const CALLS = { counts: 200, all: 10_000 };
@@ -10,7 +10,7 @@ const STOPS = { short: 4, full: 20 };
 const DELAY_MS = 50;
 
 /** Two grpcio servers are restarted in turn: one ends its calls immediately, and the other lets them finish. */
-export const rollingStops: Situation = {
+export const rollingStops: Scenario = {
   name: 'rolling-stops',
   needs: ['grpcio'],
   promise:

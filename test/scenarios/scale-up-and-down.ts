@@ -2,7 +2,7 @@ import { Replicas, startReplicaClient } from '../support/replicas.js';
 import { figuresOf, load, reads, stop, writes } from './support/load.js';
 import { outageGrace } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 
 const PER_SECOND = { counts: 50, all: 300 };
 const [MIN_REPLICAS, MAX_REPLICAS] = [3, 12];
@@ -10,7 +10,7 @@ const [MIN_REPLICAS, MAX_REPLICAS] = [3, 12];
 const ROUNDS = { short: 1, full: 5 };
 
 /** A deployment grows from 3 to 12 replicas and shrinks again, under load. Its DNS name lists the current replicas. */
-export const scaleUpAndDown: Situation = {
+export const scaleUpAndDown: Scenario = {
   name: 'scale-up-and-down',
   promise:
     'If a deployment grows from 3 to 12 replicas and shrinks again, each new replica receives calls (within 2 s if `dnsRefreshMs` is 1,000), no call or stream fails, and no connection ends early.',

@@ -6,7 +6,7 @@ import { againstEach } from './support/kinds.js';
 import { figuresOf, reads, stop, writes } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 import type { ArrivedWhat } from './support/upstream.js';
 
 const PER_SECOND = 50;
@@ -20,7 +20,7 @@ const GOAWAYS = { short: 3, full: 20 };
 const AGE_GRACE_MS = { counts: 60_000, all: 1_000 };
 
 /** A server sends GOAWAY to its client while reads, writes, and a feed are open. */
-export const serverDrains: Situation = {
+export const serverDrains: Scenario = {
   name: 'server-drains',
   promise:
     'If a grpc-js server drains, or a connection to a grpcio server reaches its maximum age, calls in flight finish, later calls use another connection, no call fails or is sent twice, and a resumed feed misses no event.',

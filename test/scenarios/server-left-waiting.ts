@@ -9,7 +9,7 @@ import { againstEach } from './support/kinds.js';
 import { stop } from './support/load.js';
 import { startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 import { timed } from './support/timed.js';
 
 const SESSIONS = 20;
@@ -18,7 +18,7 @@ const DEADLINE_MS = 1_000;
 const [PING_MS, ANSWER_MS] = [1_000, 500];
 
 /** All bytes to the server, or from it, are held back while handlers wait for the next request of their streams. */
-export const serverLeftWaiting: Situation = {
+export const serverLeftWaiting: Scenario = {
   name: 'server-left-waiting',
   promise:
     "If the network is cut in one direction, the server's keepalive detects the loss, and the server cancels the handlers that are waiting for requests. A grpcio server detects the loss only if it receives no bytes from the client. The bounds are for pings every 1 s with a timeout of 0.5 s. Calls end at their own deadlines, and feeds resume without a gap.",

@@ -3,7 +3,7 @@ import { figuresOf, reads, stop, writes } from './support/load.js';
 import { failedWrites, lostConnections } from './support/lost-writes.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 const PER_SECOND = { counts: 50, all: 75 };
 const DOWN_MS = { short: 1_500, full: 3_000 };
@@ -11,7 +11,7 @@ const DOWN_MS = { short: 1_500, full: 3_000 };
 const RESTARTS = { short: 1, full: 2 };
 
 /** The only server of a client is killed and restarted under reads and writes. */
-export const serverRestarted: Situation = {
+export const serverRestarted: Scenario = {
   name: 'server-restarted',
   promise:
     'If the only server is killed and restarted, no read fails, only writes on the wire fail, and no write is sent twice.',

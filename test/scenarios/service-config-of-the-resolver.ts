@@ -6,7 +6,7 @@ import { againstEach } from './support/kinds.js';
 import { figuresOf, reads, stop } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 /** Returns a TXT record that makes these codes retryable. Without it, none of them is retried, so a retry shows that the record applies. */
 const record = (...retryableStatusCodes: readonly string[]): string => {
@@ -17,7 +17,7 @@ const record = (...retryableStatusCodes: readonly string[]): string => {
 };
 
 /** A TXT record is changed, broken, and corrected while a client makes calls. */
-export const serviceConfigOfTheResolver: Situation = {
+export const serviceConfigOfTheResolver: Scenario = {
   name: 'service-config-of-the-resolver',
   promise:
     'A service config from the resolver applies from the start, and each valid change applies to later calls (within 3 s if `refreshMs` is 1,000). An invalid change leaves the previous service config in effect and fails no call.',

@@ -3,7 +3,7 @@ import { startHttp2Proxy } from './support/http2-proxy.js';
 import { figuresOf, reads, stop, writes } from './support/load.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 import type { Upstream } from './support/upstream.js';
 
 const CLIENTS = 2;
@@ -16,7 +16,7 @@ const TURN_MS = 1_000;
 const ANSWER_DELAY_MS = 150;
 
 /** A server that closes each connection at a short age, and one that never does. */
-export const shortAndLongConnections: Situation = {
+export const shortAndLongConnections: Scenario = {
   name: 'short-and-long-connections',
   promise:
     'If a server sends GOAWAY on each connection after 100 ms, before the first response, no call fails or is sent twice. A connection that the server does not close is kept.',

@@ -7,7 +7,7 @@ import { startOrdersApp } from '../support/orders-app.js';
 import { againstEach } from './support/kinds.js';
 import { startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 /** Number of streams of each kind. */
 const STREAMS = 50;
@@ -17,7 +17,7 @@ const DRAIN_MS = 1_500;
  * A server of this library gets SIGTERM while feeds, plain streams, sessions, and an unread stream are open; feeds resume on another
  * server.
  */
-export const shutdownEndsStreams: Situation = {
+export const shutdownEndsStreams: Scenario = {
   name: 'shutdown-ends-streams',
   promise:
     "At SIGTERM, this library's server ends every stream with UNAVAILABLE, and its process exits within the drain timeout (here 1.5 s) plus 0.5 s, even if clients do not read. Feeds resume on another server.",

@@ -9,14 +9,14 @@ import { stop } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 const DEADLINE_MS = 1_000;
 const CALLS_PER_SECOND = 20;
 const FROZEN_MS = 5_000;
 
 /** One server is frozen, and the connection to another is black-holed. Keepalive is off, as by default. */
-export const stalledAndBlackholedPeer: Situation = {
+export const stalledAndBlackholedPeer: Scenario = {
   name: 'stalled-and-blackholed-peer',
   promise:
     'A client whose calls have deadlines of 1 s keeps the connection to a server that is frozen for 5 s. It replaces a black-holed connection within 20 s, and only after the new connection is READY.',

@@ -7,7 +7,7 @@ import { outageGrace, startClientOf, startUpstream } from './support/orders-clie
 import { figuresOf, latenciesOf, reads, stop, writes } from './support/load.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation } from './support/situation.js';
+import type { Measured, Run, Scenario } from './support/scenario.js';
 import type { Arrival, Upstream } from './support/upstream.js';
 
 const IMPLEMENTATIONS = ['grpc-js', 'grpcio', 'grpc-go'] as const;
@@ -19,7 +19,7 @@ const PER_SECOND = { counts: 20, all: 100 };
 const QUIET = { eventsEveryMs: 3_600_000, serverOptions: { 'grpc.max_concurrent_streams': LIMIT } };
 
 /** One client opens 500 feeds and makes unary calls on a grpc-js, grpcio, or grpc-go server that allows 100 streams per connection. */
-export const streamLimit: Situation = {
+export const streamLimit: Scenario = {
   name: 'stream-limit',
   promise:
     'If a client with `maxConnectionsPerEndpoint: 6` opens 500 feeds on a server that allows 100 streams per connection, all feeds open within 1 s. No read or write of the same client fails, no write is sent twice, and the p99 of the reads is at most twice that on an unloaded connection. If the client has only one connection, writes that wait until their deadline are not sent, and their errors state this.',

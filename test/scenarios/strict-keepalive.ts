@@ -11,7 +11,7 @@ import { startHttp2Proxy } from './support/http2-proxy.js';
 import { outageGrace, startClientOf, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 /** Keepalive interval of the client, which is the minimum. */
 const KEEPALIVE_TIME_MS = 10_000;
@@ -19,7 +19,7 @@ const REJECTIONS = 2;
 const PER_SECOND = 40;
 
 /** Servers that reject the keepalive pings of their clients and close the connection immediately (too_many_pings). */
-export const strictKeepalive: Situation = {
+export const strictKeepalive: Scenario = {
   name: 'strict-keepalive',
   promise:
     'Each time a server rejects keepalive pings as too frequent, the client halves their rate. No read fails, and only writes on the wire fail.',

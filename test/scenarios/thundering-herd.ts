@@ -6,7 +6,7 @@ import { outageGrace, startUpstream } from './support/orders-client.js';
 import { pass } from './support/pass.js';
 import { reach } from './support/reach.js';
 import type { Upstream } from './support/upstream.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 /**
  * Number of clients that this process can run without becoming the bottleneck. With fewer clients, single calls would dominate the
@@ -36,7 +36,7 @@ const MIN_NEW_CALLS = 100;
 const MIN_GRACE_MS = 4_500;
 
 /** A server restarts while 20 clients wait. `npm run simulate -- outage --clients 10000` simulates a large fleet. */
-export const thunderingHerd: Situation = {
+export const thunderingHerd: Scenario = {
   name: 'thundering-herd',
   promise:
     'A server with 20% spare capacity that restarts after 3, 8, or 60 s of downtime receives at most 1.6 times its usual load, even if calls are waiting. Each client reconnects within 7 s, and 99.9% of its later calls succeed.',

@@ -4,7 +4,7 @@ import { againstEach } from './support/kinds.js';
 import { figuresOf, latenciesOf, load, reads, stop } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 import type { Upstream } from './support/upstream.js';
 
 const PERMANENT = [
@@ -21,7 +21,7 @@ const PERMANENT = [
 ];
 
 /** A server that usually succeeds, but also returns transient and permanent errors. */
-export const transientAndPermanentErrors: Situation = {
+export const transientAndPermanentErrors: Scenario = {
   name: 'transient-and-permanent-errors',
   promise:
     'A read that fails with a transient error (UNAVAILABLE) is retried and succeeds. A permanent error of a read, or a transient error of a write, fails the call at once after a single attempt.',

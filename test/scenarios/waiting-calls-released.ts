@@ -2,7 +2,7 @@ import { CallLoad } from '../support/call-load.js';
 import { stop } from './support/load.js';
 import { startClientOf, startUpstream } from './support/orders-client.js';
 import { reach } from './support/reach.js';
-import type { Measured, Run, Situation, UpstreamKind } from './support/situation.js';
+import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.js';
 
 const PER_SECOND = { counts: 60, all: 500 };
 const DOWN_MS = { counts: 1_500, all: 5_000 };
@@ -17,7 +17,7 @@ const TIGHT = 1.2;
 const AMPLE = 2;
 
 /** Waiting calls of one client are released to a server with 20% or 100% spare capacity. */
-export const waitingCallsReleased: Situation = {
+export const waitingCallsReleased: Scenario = {
   name: 'waiting-calls-released',
   promise:
     'A server is down for 5 s, and a client with `outageGraceMs: 7_000` makes 500 calls per second. After the client has reconnected, the last waiting call is sent within 15 s if the server can handle 600 calls per second, and within 6 s if it can handle 1,000. No waiting call fails, and 99.9% of new calls succeed.',

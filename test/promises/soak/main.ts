@@ -1,9 +1,9 @@
-// npm run soak [-- --minutes 30 --seed N --only a,b --run-seed N]: repeatedly runs every situation whose programs are
-// installed. Runs the situations in full, in an order drawn from the seed, and judges the runs as `npm run promises` does. The exit code is
-// 1 if a promise was broken, a situation was never run, or handles stay open. Ctrl-C ends the soak after the cleanup of the current run; a
+// npm run soak [-- --minutes 30 --seed N --only a,b --run-seed N]: repeatedly runs every scenario whose programs are
+// installed. Runs the scenarios in full, in an order drawn from the seed, and judges the runs as `npm run promises` does. The exit code is
+// 1 if a promise was broken, a scenario was never run, or handles stay open. Ctrl-C ends the soak after the cleanup of the current run; a
 // second Ctrl-C exits immediately.
 import 'reflect-metadata';
-import { allSituations } from '../../scenarios/support/situations.js';
+import { allScenarios } from '../../scenarios/support/scenarios.js';
 import { isInstalled, missingPrograms } from '../../support/programs.js';
 import { Sentinel } from '../sentinel.js';
 import { exitWithUsage, parseOptions } from '../usage.js';
@@ -29,17 +29,17 @@ if (!Number.isInteger(seed)) exitWithUsage(`--seed: expected an integer, got '${
 if (!Number.isInteger(runSeed ?? 0))
   exitWithUsage(`--run-seed: expected an integer, got '${values['run-seed']}'`, USAGE);
 
-const all = await allSituations();
-const situations = (values.only?.split(',') ?? [...all.keys()]).map((name) => {
-  const situation = all.get(name);
-  if (situation === undefined)
+const all = await allScenarios();
+const scenarios = (values.only?.split(',') ?? [...all.keys()]).map((name) => {
+  const scenario = all.get(name);
+  if (scenario === undefined)
     exitWithUsage(
-      `--only: expected situations, got '${name}'; write names from this list: ${[...all.keys()].join(', ')}`,
+      `--only: expected scenarios, got '${name}'; write names from this list: ${[...all.keys()].join(', ')}`,
       USAGE,
     );
-  return situation;
+  return scenario;
 });
-const runnable = situations.filter(({ needs = [] }) => needs.every(isInstalled));
+const runnable = scenarios.filter(({ needs = [] }) => needs.every(isInstalled));
 if (runnable.length === 0) throw new Error(`Not installed: ${missingPrograms().join(', ')}`);
 const interrupted = new AbortController();
 process.once('SIGINT', () => {

@@ -1,7 +1,7 @@
 import type { Held } from './memory.js';
 import type { Tally } from './tally.js';
 
-/** Formats the results of each situation, and the memory and handles at the start, in the middle, and at the end. */
+/** Formats the results of each scenario, and the memory and handles at the start, in the middle, and at the end. */
 export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[]): string {
   const rows = [...tallies].map(([name, { runs, seconds, calls, failures }]) => [
     name,
@@ -23,7 +23,7 @@ export function report(tallies: ReadonlyMap<string, Tally>, held: readonly Held[
     String(sample?.handles ?? ''),
   ]);
   return [
-    table(['situation', 'runs', 'failures', 'seconds', 'calls'], rows),
+    table(['scenario', 'runs', 'failures', 'seconds', 'calls'], rows),
     table(['after gc', 'RSS, MB', 'heap, MB', 'handles'], memory),
     ...(missed.length > 0 ? [`Not run before the soak ended: ${missed.join(', ')}`] : []),
     ...(leakedHandles(held) > 0 ? [`Leaked handles: ${leakedHandles(held)}`] : []),

@@ -1,6 +1,6 @@
 import { seededRandom } from 'nestjs-resilient-grpc/testing';
 import { inOneLine } from '../../scenarios/support/judge.js';
-import type { Situation } from '../../scenarios/support/situation.js';
+import type { Scenario } from '../../scenarios/support/scenario.js';
 import { forgetLines } from '../../support/orders-app.js';
 import type { Sentinel } from '../sentinel.js';
 import { runWatched, problemsOf } from '../watched-run.js';
@@ -24,38 +24,38 @@ export interface Soaked {
   readonly held: readonly Held[];
 }
 
-/** Repeatedly runs all `situations` in full, in a new order each round, until the time is up or `signal` aborts. */
+/** Repeatedly runs all `scenarios` in full, in a new order each round, until the time is up or `signal` aborts. */
 export async function soak(
-  situations: readonly Situation[],
+  scenarios: readonly Scenario[],
   { minutes, seed, runSeed: given, signal, sentinel, report }: SoakOptions,
 ): Promise<Soaked> {
   const endsAt = performance.now() + minutes * 60_000;
   const random = seededRandom(seed);
-  // The report also lists situations that were never reached.
-  const tallies = new Map<string, Tally>(situations.map(({ name }) => [name, NOT_RUN]));
+  // The report also lists scenarios that were never reached.
+  const tallies = new Map<string, Tally>(scenarios.map(({ name }) => [name, NOT_RUN]));
   const held = [heldNow()];
   const isOver = () => signal.aborted || performance.now() >= endsAt;
   const reportIndented = (line: string) => {
     report(`  ${line}`);
   };
   do {
-    for (const situation of shuffled(situations, random)) {
+    for (const scenario of shuffled(scenarios, random)) {
       if (isOver()) break;
       const runSeed = given ?? Math.trunc(random() * 2 ** 31);
       const run = await runWatched(
-        situation,
+        scenario,
         { length: 'full', which: 'all', seed: runSeed, report: reportIndented, signal },
         sentinel,
       );
       if (signal.aborted) break;
-      tallies.set(situation.name, withRun(tallies.get(situation.name) ?? NOT_RUN, run, runSeed, situation.name));
+      tallies.set(scenario.name, withRun(tallies.get(scenario.name) ?? NOT_RUN, run, runSeed, scenario.name));
       forgetLines();
       held.push(heldNow());
       const problems = problemsOf(run);
       const verdict = problems.length === 0 ? 'kept' : `BROKEN: ${problems.join('; ')}`;
       const busy = run.busy === undefined ? '' : `, ${run.busy}`;
       report(
-        `${inOneLine(situation, run.measured, 'full')} (${run.seconds.toFixed(1)} s, seed ${runSeed}${busy}) ${verdict}`,
+        `${inOneLine(scenario, run.measured, 'full')} (${run.seconds.toFixed(1)} s, seed ${runSeed}${busy}) ${verdict}`,
       );
     }
   } while (!isOver());

@@ -1,7 +1,7 @@
-import type { Measured } from '../../scenarios/support/situation.js';
+import type { Measured } from '../../scenarios/support/scenario.js';
 import { problemsOf, type WatchedRun } from '../watched-run.js';
 
-/** The results of all runs of one situation. */
+/** The results of all runs of one scenario. */
 export interface Tally {
   readonly runs: number;
   readonly seconds: number;

@@ -1,7 +1,7 @@
 import { CallStarts } from './call-starts.js';
 import { reach } from './reach.js';
 import { pass } from './pass.js';
-import type { Measured, Run } from './situation.js';
+import type { Measured, Run } from './scenario.js';
 import type { OrdersOf } from '../../support/orders-app.js';
 import type { ServingStatus } from './upstream.js';
 

@@ -2,7 +2,7 @@ import { resumable } from 'nestjs-resilient-grpc/operators';
 import type { Subscription } from 'rxjs';
 import type { OrderEvent } from '../../../src/gen/orders.pb.js';
 import type { OrdersOf } from '../../support/orders-app.js';
-import type { Run } from './situation.js';
+import type { Run } from './scenario.js';
 
 /** A resumable feed with consecutively numbered events. Counts lost and repeated events. */
 export class Feed {

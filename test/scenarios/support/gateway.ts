@@ -1,7 +1,7 @@
 import { ChildServer } from 'nestjs-resilient-grpc/testing';
 import { bundled } from '../../support/bundled.js';
 import { pass } from './pass.js';
-import type { Run } from './situation.js';
+import type { Run } from './scenario.js';
 import type { Upstream } from './upstream.js';
 
 /** Results of polling a health route. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Http2FaultProxy } from 'nestjs-resilient-grpc/testing';
 import { certificate } from '../../support/orders-app.js';
-import type { Run } from './situation.js';
+import type { Run } from './scenario.js';
 import type { Upstream } from './upstream.js';
 
 /** Starts an HTTP/2 proxy in front of `upstream`, with TLS if the upstream uses it. Closes the proxy at the end of the run. */

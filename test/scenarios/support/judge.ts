@@ -1,5 +1,5 @@
 import { boundText, isWithin, type Bound } from '../../support/bound.js';
-import type { Length, Measured, Situation, Which } from './situation.js';
+import type { Length, Measured, Scenario, Which } from './scenario.js';
 
 /** A figure compared with its bound. */
 export interface Judgment {
@@ -13,16 +13,16 @@ export interface Judgment {
   readonly ok: boolean;
 }
 
-type Judged = Pick<Situation, 'bounds' | 'fullBounds'>;
+type Judged = Pick<Scenario, 'bounds' | 'fullBounds'>;
 
 /** Returns the bounds for a run of `length`. */
-function boundsOf({ bounds, fullBounds }: Judged, length: Length): Situation['bounds'] {
+function boundsOf({ bounds, fullBounds }: Judged, length: Length): Scenario['bounds'] {
   return length === 'full' ? { ...bounds, ...fullBounds } : bounds;
 }
 
 /** Compares figures with their bounds; omits timed bounds if `which` is 'counts'. A figure that was not measured is not ok. */
-export function judge(situation: Judged, measured: Measured, length: Length, which: Which): readonly Judgment[] {
-  return Object.entries(boundsOf(situation, length)).flatMap(
+export function judge(scenario: Judged, measured: Measured, length: Length, which: Which): readonly Judgment[] {
+  return Object.entries(boundsOf(scenario, length)).flatMap(
     ([name, { timed = false, ...bound }]): readonly Judgment[] => {
       if (timed && which === 'counts') return [];
       const found = Object.entries(measured).filter(([key]) => figureOf(key) === name);
@@ -42,8 +42,8 @@ export function brokenOf(judgments: readonly Judgment[]): readonly string[] {
 }
 
 /** Returns the figures on one line, by upstream. A bound follows only the first value of its figure. */
-export function inOneLine(situation: Judged & Pick<Situation, 'name'>, measured: Measured, length: Length): string {
-  const bounds = boundsOf(situation, length);
+export function inOneLine(scenario: Judged & Pick<Scenario, 'name'>, measured: Measured, length: Length): string {
+  const bounds = boundsOf(scenario, length);
   const bounded = new Set<string>();
   const parts = new Map<string, string[]>();
   for (const [key, value] of Object.entries(measured)) {
@@ -55,7 +55,7 @@ export function inOneLine(situation: Judged & Pick<Situation, 'name'>, measured:
     parts.set(upstream, [...(parts.get(upstream) ?? []), `${figure} ${rounded}${inParentheses(bound)}`]);
   }
   const sections = [...parts].map(([upstream, figures]) => `${upstream && `[${upstream}] `}${figures.join(', ')}`);
-  return `${situation.name}: ${sections.join('; ')}`;
+  return `${scenario.name}: ${sections.join('; ')}`;
 }
 
 const figureOf = (key: string): string => key.split(' @', 1)[0] ?? key;

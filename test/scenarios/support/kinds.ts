@@ -1,5 +1,5 @@
 import { isInstalled } from '../../support/programs.js';
-import type { Measured, Run, UpstreamKind } from './situation.js';
+import type { Measured, Run, UpstreamKind } from './scenario.js';
 
 /**
  * Returns grpc-js in plaintext and grpcio over TLS, or only grpc-js if grpcio is not installed. `swapped` exchanges plaintext and

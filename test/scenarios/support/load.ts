@@ -1,7 +1,7 @@
 import type { Observable } from 'rxjs';
 import { CallLoad, quantile } from '../../support/call-load.js';
 import type { OrdersOf } from '../../support/orders-app.js';
-import type { Measured, Run } from './situation.js';
+import type { Measured, Run } from './scenario.js';
 
 /** Starts calls at a steady rate until the end of the run or `stop`; at most `maxOpen` run at the same time. */
 export function load(

@@ -1,7 +1,7 @@
 import type { GrpcCallError } from 'nestjs-resilient-grpc';
 import type { CallLoad, LoadCall } from '../../support/call-load.js';
 import type { OrdersOf } from '../../support/orders-app.js';
-import type { Measured } from './situation.js';
+import type { Measured } from './scenario.js';
 
 /** Maximum time by which the error of a call may precede the event of its channel on a busy machine. */
 const BEFORE_EVENT_MS = 250;

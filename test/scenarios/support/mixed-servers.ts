@@ -4,7 +4,7 @@ import { resolveAt } from '../../support/name-lookup.js';
 import { startOrdersApp, type OrdersApp } from '../../support/orders-app.js';
 import { outageGrace, startUpstream } from './orders-client.js';
 import { reach } from './reach.js';
-import type { Run } from './situation.js';
+import type { Run } from './scenario.js';
 import type { Upstream, UpstreamOptions } from './upstream.js';
 
 /** Programs that `startMixedServers` needs. */

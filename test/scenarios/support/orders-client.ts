@@ -1,6 +1,6 @@
 import type { GrpcClientSettings, ResilientGrpcModuleOptions } from 'nestjs-resilient-grpc';
 import { startOrdersApp, type OrdersApp } from '../../support/orders-app.js';
-import type { Run, UpstreamKind } from './situation.js';
+import type { Run, UpstreamKind } from './scenario.js';
 import { Upstream, type UpstreamOptions } from './upstream.js';
 
 /** Starts an upstream that is closed at the end of the run. */

@@ -1,5 +1,5 @@
 import { waitFor } from 'nestjs-resilient-grpc/testing';
-import type { Run } from './situation.js';
+import type { Run } from './scenario.js';
 
 /** Waits for `ms` milliseconds, or until the run is aborted. */
 export async function pass(run: Run, ms: number): Promise<void> {

@@ -8,7 +8,7 @@ import { certificate } from '../../support/orders-app.js';
 import { PYTHON } from '../../support/programs.js';
 import { goProgram } from '../../support/go-program.js';
 import { reach } from './reach.js';
-import type { UpstreamKind } from './situation.js';
+import type { UpstreamKind } from './scenario.js';
 
 /**
  * Options of an upstream. The server of this library supports only `port`, `delayMs`, `drainMs`, and the connection ages of

@@ -7,14 +7,14 @@ export type Length = 'short' | 'full';
 /** The bounds by which a run is judged. 'counts' (`npm test`) omits the bounds that are `timed`. */
 export type Which = 'counts' | 'all';
 
-/** Kind of server that a situation is run against. */
+/** Kind of server that a scenario is run against. */
 export interface UpstreamKind {
   /** Bare grpc-js, Python's grpcio, Go's grpc-go (plain only), or this library's server. */
   readonly implementation: 'grpc-js' | 'grpcio' | 'grpc-go' | 'ours';
   readonly security: 'plain' | 'TLS';
 }
 
-/** Input of `Situation.measure`. */
+/** Input of `Scenario.measure`. */
 export interface Run {
   readonly length: Length;
   /** The value 'counts' selects longer limits and fewer calls per second, so that any machine meets the bounds on counts. */
@@ -35,23 +35,23 @@ export interface Run {
 export type Measured = Readonly<Record<string, number | string>>;
 
 /** The required range of a figure, which each upstream and each variant must meet. */
-export interface SituationBound extends Bound {
+export interface ScenarioBound extends Bound {
   /** True if a busy machine changes the figure: a duration, a rate, or a share. The bound is then ignored if `which` is 'counts'. */
   readonly timed?: boolean;
 }
 
-/** A promise of the library in one situation, measured from outside the library. */
-export interface Situation {
+/** A promise of the library in one scenario, measured from outside the library. */
+export interface Scenario {
   /** Name of its file, without '.ts'. */
   readonly name: string;
-  /** Programs that the situation needs. If one is not installed, the situation is skipped. */
+  /** Programs that the scenario needs. If one is not installed, the scenario is skipped. */
   readonly needs?: readonly OptionalProgram[];
   /** The title of the test, and the guarantee in docs/guarantees/. */
   readonly promise: string;
   /** Figures without a bound are informational. */
-  readonly bounds: Readonly<Record<string, SituationBound>>;
+  readonly bounds: Readonly<Record<string, ScenarioBound>>;
   /** Bounds of a full run. Each replaces the bound of the same name in `bounds`, or is added. */
-  readonly fullBounds?: Readonly<Record<string, SituationBound>>;
-  /** Creates the situation and measures its figures. */
+  readonly fullBounds?: Readonly<Record<string, ScenarioBound>>;
+  /** Creates the scenario and measures its figures. */
   measure(run: Run): Promise<Measured>;
 }

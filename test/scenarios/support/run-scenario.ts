@@ -1,7 +1,7 @@
 import { captureLeaks, seededRandom, type LeakCheck } from 'nestjs-resilient-grpc/testing';
 import { judge, type Judgment } from './judge.js';
 import { upstreamKinds } from './kinds.js';
-import type { Measured, Run, Situation } from './situation.js';
+import type { Measured, Run, Scenario } from './scenario.js';
 
 export interface RunOptions extends Pick<Run, 'length' | 'which' | 'report'> {
   readonly seed: number;
@@ -16,12 +16,12 @@ export interface RunResult {
 }
 
 /**
- * Runs `situation` once, runs its cleanups, and checks that they leave no handle open.
+ * Runs `scenario` once, runs its cleanups, and checks that they leave no handle open.
  * @throws the error of the run or the reason of the aborted signal; otherwise, the error of the first cleanup that failed; otherwise, an
  * error that lists the open handles
  */
-export async function runSituation(
-  situation: Situation,
+export async function runScenario(
+  scenario: Scenario,
   { length, which, seed, report, signal }: RunOptions,
 ): Promise<RunResult> {
   const beganAt = performance.now();
@@ -34,7 +34,7 @@ export async function runSituation(
   const kinds = which === 'counts' ? all.filter((_, index) => index === seed % all.length) : all;
   let measured: Measured;
   try {
-    const measuring = situation.measure({
+    const measuring = scenario.measure({
       length,
       which,
       random,
@@ -58,7 +58,7 @@ export async function runSituation(
   }
   await leaks.settled({ timeoutMs: 15_000 });
   const seconds = (performance.now() - beganAt) / 1_000;
-  return { measured, judgments: judge(situation, measured, length, which), seconds };
+  return { measured, judgments: judge(scenario, measured, length, which), seconds };
 }
 
 /** Ends the leak check, which would slow down later runs. Ignores leaks, because the run has already failed. */
@@ -86,7 +86,7 @@ async function cleanUpAll(
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
     const end = () => {
-      // The reason of an AbortSignal may be any value, but callers of runSituation() abort with an Error.
+      // The reason of an AbortSignal may be any value, but callers of runScenario() abort with an Error.
       reject(signal.reason as Error);
     };
     if (signal.aborted) end();

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { runSituation } from './run-situation.js';
-import type { Run, Situation } from './situation.js';
+import { runScenario } from './run-scenario.js';
+import type { Run, Scenario } from './scenario.js';
 
-function situation(body: (run: Run) => Promise<object>): Situation {
+function scenario(body: (run: Run) => Promise<object>): Scenario {
   const measure = async (run: Run) => {
     await body(run);
     return { calls: 1 };
@@ -10,13 +10,13 @@ function situation(body: (run: Run) => Promise<object>): Situation {
   return { name: 'tea', promise: 'Tea.', bounds: { calls: { atLeast: 1 } }, measure };
 }
 
-describe('runSituation()', () => {
+describe('runScenario()', () => {
   const lines: string[] = [];
   const options = { length: 'short', which: 'all', seed: 1, report: (line: string) => void lines.push(line) } as const;
 
-  /** A situation with three cleanups; the second one fails. */
-  function badlyCleanedUp(cleaned: string[], failWith?: Error): Situation {
-    return situation(async ({ onEnd }) => {
+  /** A scenario with three cleanups; the second one fails. */
+  function badlyCleanedUp(cleaned: string[], failWith?: Error): Scenario {
+    return scenario(async ({ onEnd }) => {
       onEnd(() => cleaned.push('first'));
       onEnd(() => {
         throw new Error('no cleanup');
@@ -28,26 +28,26 @@ describe('runSituation()', () => {
   }
 
   it.each(['counts', 'all'] as const)(
-    'runSituation() passes the option `which` to measure() of the situation: %s',
+    'runScenario() passes the option `which` to measure() of the scenario: %s',
     async (which) => {
       let received: Run | undefined;
-      await runSituation(
-        situation((run) => Promise.resolve((received = run))),
+      await runScenario(
+        scenario((run) => Promise.resolve((received = run))),
         { ...options, which },
       );
       expect(received?.which).toBe(which);
     },
   );
 
-  it('runSituation() runs the remaining cleanups after one fails, and rejects with the error of that cleanup', async () => {
+  it('runScenario() runs the remaining cleanups after one fails, and rejects with the error of that cleanup', async () => {
     const cleaned: string[] = [];
-    await expect(runSituation(badlyCleanedUp(cleaned), options)).rejects.toThrow('no cleanup');
+    await expect(runScenario(badlyCleanedUp(cleaned), options)).rejects.toThrow('no cleanup');
     expect(cleaned).toEqual(['last', 'first']);
   });
 
-  it('runSituation() rejects with the error of the situation, even if a cleanup fails later', async () => {
+  it('runScenario() rejects with the error of the scenario, even if a cleanup fails later', async () => {
     const cleaned: string[] = [];
-    await expect(runSituation(badlyCleanedUp(cleaned, new Error('the cause')), options)).rejects.toThrow('the cause');
+    await expect(runScenario(badlyCleanedUp(cleaned, new Error('the cause')), options)).rejects.toThrow('the cause');
     expect(cleaned).toEqual(['last', 'first']);
     expect(lines).toContain('cleanup failed: Error: no cleanup');
   });

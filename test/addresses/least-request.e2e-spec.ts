@@ -69,7 +69,7 @@ describe('least_request', () => {
     const servers = [await startServer(), await startServer()];
     const url = `ipv4:${servers.map((server) => server.url).join(',')}`;
     const client = await startClient({ url, loadBalancing: 'least_request', connection: 'warm' });
-    // Without unary calls, the policy has measured no latency. On a busy machine, the latencies of the servers may differ by a multiple.
+    // Without unary calls, the policy has measured no latency. On a busy machine, the latency of one server may be several times that of the other.
     await waitFor(() => readyOf(client) === 2);
     for (const server of servers) server.script('ServerStream', { messages: [{ number: 1 }], never: true });
     const echo = client.getService<EchoService>('Echo');

@@ -67,7 +67,7 @@ export interface HopOptions {
   readonly inheritAppConfig?: boolean;
   /** gRPC server: Nest's or this library's, which captures inbound calls without `inheritAppConfig`. @defaultValue 'nest' */
   readonly server?: 'nest' | 'resilient';
-  /** True for a microservice without HTTP. @defaultValue false */
+  /** True if the application is a microservice without HTTP. @defaultValue false */
   readonly alone?: boolean;
   readonly adapter?: () => Parameters<typeof NestFactory.create>[1];
   readonly logger?: NestApplicationOptions['logger'];

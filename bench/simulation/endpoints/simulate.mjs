@@ -37,7 +37,7 @@ const REACTION_SECONDS = 2;
  * @property {number} shareAfter Maximum mean load on the watched endpoints, relative to their fair share, from 1 to 2 s after the fault.
  * @property {number} minInUse Smallest number of endpoints that any client used.
  * @property {number} falseEjections Number of ejections of endpoints that are not watched.
- * @property {number} unhealthyAttempts Share of all attempts that endpoints received during their fault.
+ * @property {number} unhealthyAttempts Attempts on unhealthy endpoints as a share of all attempts.
  * @property {readonly { readonly number: number, readonly count: number, readonly seconds: number }[]} ejections Count and
  *   mean duration of the first, second, … ejections of the endpoints.
  */

@@ -99,7 +99,7 @@ const schema = object(
     guard: 'write guards: [OpsGuard]',
     useGuards: 'write guards: [OpsGuard]',
     prefix: 'write `path`',
-    isGlobal: 'leave it out; the module exports no providers',
+    isGlobal: 'remove it, because the module exports no providers',
   },
 );
 

@@ -393,7 +393,7 @@ class ClientWriter {
     }
   }
 
-  /** True for an option that must be omitted. Adds a note once if the option has no effect on a client. */
+  /** True if the option must be omitted. Adds a note once if the option has no effect on a client. */
   private hasNoEffect(name: string, value: Node | undefined, owner?: string): boolean {
     if (WITHOUT_EFFECT.has(name)) {
       const note = `removed ${owner === undefined ? '' : `${owner}.`}${name}, which has no effect on a client`;

@@ -135,7 +135,7 @@ describe('resolveServerOptions', () => {
       drain: { timeoutMs: 5_000, readinessDelayMs: 5_000 },
     });
     expect(warnings).toEqual([
-      'options ignored by grpc-js servers: maxMetadataSize, keepalive.http2MaxPingStrikes, keepalive.http2MaxPingsWithoutData; leave them out',
+      'options ignored by grpc-js servers: maxMetadataSize, keepalive.http2MaxPingStrikes, keepalive.http2MaxPingsWithoutData; remove them',
       'maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs',
       'drain.readinessDelayMs (5000) leaves no time for calls to finish, because drain.timeoutMs (5000) includes it; write a larger drain.timeoutMs',
     ]);

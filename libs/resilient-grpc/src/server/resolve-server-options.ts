@@ -120,7 +120,7 @@ function protoLoaderProblems(
   try {
     const loaded = requireProtoLoader(protoLoader);
     if (typeof loaded === 'object' && loaded !== null && 'loadSync' in loaded) return [];
-    const message = `expected a package with loadSync(), got "${protoLoader}"; leave it out to use @grpc/proto-loader`;
+    const message = `expected a package with loadSync(), got "${protoLoader}"; remove it to use @grpc/proto-loader`;
     return [{ path: pathOf(path, 'protoLoader'), message }];
   } catch (error) {
     const [text] = errorMessage(error).split('\n');
@@ -136,7 +136,7 @@ function warningsOf(
 ): string[] {
   const ignored = ignoredByGrpcJs(options);
   const warnings: string[] = [];
-  if (ignored.length > 0) warnings.push(`options ignored by grpc-js servers: ${ignored.join(', ')}; leave them out`);
+  if (ignored.length > 0) warnings.push(`options ignored by grpc-js servers: ${ignored.join(', ')}; remove them`);
   if (maxConnectionAgeGraceMs !== undefined && maxConnectionAgeMs === undefined) {
     warnings.push('maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs');
   }

@@ -73,10 +73,10 @@ const nestEntries = {
 /** Remedies for keys that users know from other libraries or modules. */
 const SERVER_KEY_REMEDIES: KeyRemedies = {
   strategy: 'pass it to Nest: connectMicroservice({ strategy: app.get(ResilientGrpcServer) })',
-  isGlobal: 'leave it out',
+  isGlobal: 'remove it',
   ...sameRemedy(['host', 'hostname', 'port'], "write `url`: '0.0.0.0:50051'"),
   tls: 'write credentials: ServerCredentials.createSsl(...)',
-  insecure: 'leave it out; without `credentials`, the server uses no TLS',
+  insecure: 'remove it; without `credentials`, the server uses no TLS',
   interceptors:
     'write channelOptions: { interceptors } for grpc-js interceptors; bind Nest interceptors to their handlers',
   ...sameRemedy(['drainTimeoutMs', 'shutdownTimeoutMs', 'timeoutMs'], 'write drain: { timeoutMs }'),
@@ -85,9 +85,9 @@ const SERVER_KEY_REMEDIES: KeyRemedies = {
   keepaliveTimeMs: 'write keepalive: { keepaliveTimeMs }',
   keepaliveTimeoutMs: 'write keepalive: { keepaliveTimeoutMs }',
   propagate: 'it applies to outgoing calls; write ResilientGrpcModule.forRoot({ propagate })',
-  ...sameRemedy(['defaults', 'clients', 'serviceConfig'], 'it is a client option of ResilientGrpcModule; leave it out'),
+  ...sameRemedy(['defaults', 'clients', 'serviceConfig'], 'it is a client option of ResilientGrpcModule; remove it'),
   maxQueuedRequestBytes:
-    'requests are read only as handlers consume them; leave it out, or write `maxQueuedResponseBytes`',
+    'requests are read only as handlers consume them; remove it, or write `maxQueuedResponseBytes`',
 };
 
 /** Schema of the server options. Checks each option separately; `resolveServerOptions` checks their combinations. */

@@ -25,7 +25,7 @@ export class CallbackAttempt implements EndpointAttempt {
   private constructor(
     private readonly call: ReturnType<Channel['createCall']>,
     private readonly wireChannel: EndpointChannel,
-    /** True for a unary call that starts immediately. Only the response times of these calls measure the endpoint's latency. */
+    /** True if the call is unary and starts immediately. Only the response times of these calls measure the endpoint's latency. */
     readonly isUnary: boolean,
     private readonly clock: Clock,
   ) {

@@ -113,7 +113,7 @@ export function unknownPackageMessage(name: string, packages: Iterable<string>):
   return `expected a package with a service, got '${name}'; ${remedy}`;
 }
 
-/** True for a message, an enum, or a service whose methods have the properties that a call needs. */
+/** True if `entry` is a message, an enum, or a service whose methods have the properties that a call needs. */
 function isDefinitionEntry(entry: unknown): boolean {
   if (typeof entry !== 'object' || entry === null) return false;
   return typeof Reflect.get(entry, 'format') === 'string' || Object.values(entry).every(isMethodDefinition);
@@ -182,7 +182,7 @@ export function contractKeysProblem({
   return { key: 'protoPath', message };
 }
 
-/** True for a device, a pipe, or a folder. False if the path does not exist, because it may be relative to `loader.includeDirs`. */
+/** True if `path` is a device, a pipe, or a folder. False if the path does not exist, because it may be relative to `loader.includeDirs`. */
 function isNotRegularFile(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false })?.isFile() === false;

@@ -115,7 +115,7 @@ class OptionsCopier {
   }
 }
 
-/** True for an object literal from any realm. */
+/** True if `value` is an object literal, from any realm. */
 export function isPlainObject(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);

@@ -133,7 +133,7 @@ function areOtherOptionsValid(call: GrpcCallOptions): boolean {
   return true;
 }
 
-/** True for an AbortSignal, including one from a polyfill or another realm. */
+/** True if `value` is an AbortSignal, including one from a polyfill or another realm. */
 function isSignal(value: unknown): boolean {
   return typeof (value as Partial<AbortSignal> | null)?.addEventListener === 'function';
 }

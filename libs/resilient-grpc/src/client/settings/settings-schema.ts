@@ -120,7 +120,7 @@ const defaultsEntries = {
   maxConnectionsPerEndpoint: v.optional(integer(1)),
 } as const;
 
-/** True for an interceptor instance or class. An arrow function is not a class, and an instance without hooks is a mistake. */
+/** True if `value` is an interceptor instance or class. An arrow function is not a class, and an instance without hooks is a mistake. */
 function isInterceptor(value: unknown): boolean {
   if (typeof value === 'function') return value.prototype !== undefined;
   if (typeof value !== 'object' || value === null) return false;

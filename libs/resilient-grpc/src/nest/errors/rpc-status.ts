@@ -37,7 +37,7 @@ const PASS_THROUGH_CODES: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEA
 
 /**
  * Returns the status that the caller receives for a failed upstream call. The upstream's status is relayed if `relay` lists its code. For a
- * fault, and for a status that the upstream's application did not send, the code is relayed without message and details. Some codes are
+ * fault, and for a status that the upstream's application did not send, the code is relayed without its message or details. Some codes are
  * unchanged even if `relay` does not list them: UNAVAILABLE, DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED, because they apply to this service,
  * too, and CANCELLED if the call was cancelled on this side. For all other codes, the caller receives INTERNAL. For example, an upstream's
  * NOT_FOUND or UNAUTHENTICATED describes the request of this service to the upstream, not the caller's request to this service.

@@ -23,7 +23,7 @@ export function httpResponseOf(details: string, contentType: string | undefined)
   return isHttp ? describeHttpResponse(status === undefined ? undefined : Number(status), contentType) : undefined;
 }
 
-/** True for 'application/grpc', even if '+…', ';…', or a space follows it. 'application/grpc-web' is a different protocol. */
+/** True if `type` is 'application/grpc', even if '+…', ';…', or a space follows it. 'application/grpc-web' is a different protocol. */
 export function isGrpcContentType(type: string): boolean {
   return /^application\/grpc(?:$|[+; ])/i.test(type);
 }

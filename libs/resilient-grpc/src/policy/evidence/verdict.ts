@@ -49,7 +49,7 @@ export interface Verdict {
   readonly reachedServer: 'no' | 'maybe' | 'yes';
   readonly code: StatusCode;
   readonly details: string;
-  /** True for an HTTP response with a transient error: 429, 502, 503, or 504. False otherwise. */
+  /** True if the attempt received an HTTP response with a transient error: 429, 502, 503, or 504. */
   readonly retryableHttp: boolean;
   /**
    * True if the connection or the attempt's stream was lost, before a response ('connection-lost') or during one ('committed'). False if

@@ -39,7 +39,7 @@ interface CreatedResource {
 
 interface MaybeReferenced {
   readonly hasRef?: () => boolean | undefined;
-  /** True for a timer that was cleared or has run for the last time. */
+  /** True if the timer was cleared or has run for the last time. */
   readonly _destroyed?: boolean;
 }
 

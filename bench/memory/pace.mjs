@@ -11,7 +11,7 @@ const MIN_WAIT_MS = 5;
  * @returns {() => Promise<void> | undefined} To be called after each message. Returns `undefined` if no wait is due.
  */
 export function pace(perSecond) {
-  // Node would replace the infinite wait for 0 with a wait of 1 ms.
+  // If `perSecond` were 0, the wait would be infinite, and Node would wait for only 1 ms.
   if (!(perSecond > 0)) throw new RangeError(`perSecond: expected a number above 0, got ${String(perSecond)}`);
   const beganAt = performance.now();
   let taken = 0;

@@ -1,6 +1,6 @@
-// Runs a client and a server of the library on a grpc-js that lacks private names: calls of all kinds, a drain, a restart, writes
-// while the server restarts, and writes whose connection is reset. Prints the result as one line of JSON. The process must then exit on
-// its own.
+// Runs a client and a server of the library while the given private names of grpc-js or Node are missing. The run covers calls of all
+// kinds, a drain, a restart, writes while the server restarts, and writes whose connection is reset. It prints the result as one line of
+// JSON. The process must then exit on its own.
 //   node sabotaged-run.mjs '{ "names": ["http2Stream"], "tls": true }'
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -65,7 +65,7 @@ export interface MethodContext {
   readonly interceptors: readonly Interceptor[] | undefined;
   /** Maximum size of a request message in bytes; `Infinity` if there is no limit. */
   readonly maxSendBytes: number;
-  /** Maximum size of a response message in bytes, in addition to the channel's own limit. */
+  /** Maximum size of a response message in bytes; `Infinity` if there is no limit. The channel's own limit also applies. */
   readonly maxReceiveBytes: number;
   /** Starts one attempt through the stages of this method. */
   readonly start: StartAttempt;

@@ -50,7 +50,7 @@ describe('UnansweredCalls', () => {
     expect(reported).toHaveLength(1);
   });
 
-  it('combines the unanswered calls to one address in one report, and counts them by method', () => {
+  it('combines the unanswered calls to one address that a check finds into one report, and counts them by method', () => {
     const { clock, reported, open } = make();
     open();
     clock.advance(3_000);

@@ -24,8 +24,12 @@ export async function kubernetesCheck(target: string, timeoutMs: number): Promis
   let server;
   let service;
   try {
-    server = register({});
     service = parseKubernetesTarget(targetUri(target));
+  } catch (error) {
+    return resultsOf('kubernetes')('failed', errorMessage(error), 'correct the target');
+  }
+  try {
+    server = register({});
   } catch (error) {
     return resultsOf('kubernetes')('failed', errorMessage(error), 'run the doctor where the application runs');
   }

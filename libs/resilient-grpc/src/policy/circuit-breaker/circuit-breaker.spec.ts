@@ -89,7 +89,7 @@ describe('closed circuit', () => {
     expect(breaker.state).toBe('open');
   });
 
-  it('counts attempts lost with one open connection within 250 ms once, and counts later losses and other connections separately', () => {
+  it('counts attempts lost with one open connection within 250 ms as one failure, and counts later losses and other connections separately', () => {
     const { breaker, transitions } = make({ minimumThroughput: 3 });
     const tokens = Array.from({ length: 512 }, () => acquire(breaker, 0));
     const [a, b] = [open(), open()];
@@ -102,7 +102,7 @@ describe('closed circuit', () => {
     expect(transitions.map(({ total }) => total)).toEqual([3]);
   });
 
-  it('counts attempts lost with a closed connection once, regardless of the time between them', () => {
+  it('counts all attempts lost with a closed connection as one failure, regardless of the time between them', () => {
     const { breaker } = make({ minimumThroughput: 2 });
     const ended = { connection: {}, acceptsNoStreams: true };
     for (const now of [100, 400, 1_400]) breaker.onResult(acquire(breaker, now), 'failure', now, ended);

@@ -265,10 +265,14 @@ export class ClientRegistry extends GrpcClients {
     this.stopGrpcJsLog?.();
   }
 
-  /** Drains and closes all clients concurrently. */
+  /** Drains and closes all clients concurrently. `timeoutMs` is the time that is left of `drain.timeoutMs`. */
   async drainAll(timeoutMs: number): Promise<readonly DrainReport[]> {
     this.open = false;
-    return Promise.all([...this].map((client) => client.drain({ timeoutMs })));
+    const limit = {
+      timeoutMs: this.drainOptions.timeoutMs,
+      option: 'drain.timeoutMs of ResilientGrpcModule.forRoot()',
+    };
+    return Promise.all([...this].map((client) => client.drain({ timeoutMs }, limit)));
   }
 
   private resolve({ definition, settings, interceptorOf }: Defined): SettingsResolution {

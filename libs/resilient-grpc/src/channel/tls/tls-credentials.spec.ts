@@ -96,6 +96,11 @@ describe('TLS options', () => {
       /^key: expected the private key of the first certificate/,
     ],
     ['a swapped cert and key', { cert: pem('client-key'), key: pem('client') }, /^cert: .*swap `cert` and `key`/],
+    [
+      'a private key as the certificate authority',
+      { ca: pem('client-key') },
+      /^ca: .*; this is a private key; write the certificate of the certificate authority$/,
+    ],
     ['TLS reload without a path', { ca: pem('ca'), reload: true }, /^reload: .*write paths/],
   ];
   it.each(wrong)('rejects %s and suggests a remedy', (_, options, expected) => {

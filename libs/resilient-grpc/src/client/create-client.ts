@@ -134,7 +134,7 @@ class GrpcClient implements ResilientGrpcClient {
     this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed, healthMetadata });
     this.registry.unanswered = new UnansweredCalls(
       this.registry,
-      (peer, since) => this.channel.current.silenceRemedy(peer, since),
+      (peer, since, countFrom) => this.channel.current.silenceRemedy(peer, since, countFrom),
       this.hub,
       clock,
     );

@@ -52,7 +52,9 @@ const optionsSchema = object(
   { timeoutMs: 'write readyTimeoutMs' },
 );
 
-const REPORT_PORT = 'print a line "listening on <host>:<port>", send the IPC message { listening: port }, or set ready';
+const NOT_REPORTED =
+  'if it starts slowly, raise readyTimeoutMs; otherwise, print a line "listening on <host>:<port>", send the IPC message ' +
+  '{ listening: port }, or set ready';
 
 const MAX_KEPT_LINES = 200;
 
@@ -72,6 +74,8 @@ export class ChildServer {
   private readonly outputLines: string[] = [];
   private readonly receivedMessages: unknown[] = [];
   private child: ChildProcess | undefined;
+  /** Exit code, signal, or spawn error of the latest process, such as 'exit code 1'; '' while it runs. */
+  private ending = '';
   private boundPort = 0;
 
   private constructor(private readonly options: ChildServerOptions) {}
@@ -175,10 +179,14 @@ export class ChildServer {
     this.child = child;
     if (children.size === 0) process.once('exit', killChildren);
     children.add(child);
-    child.once('close', () => this.childEnded(child));
+    child.once('close', (code, signal) => {
+      if (this.child === child) this.ending = signal === null ? `exit code ${String(code)}` : signal;
+      this.childEnded(child);
+    });
     let failure: Error | undefined;
     child.once('error', (error) => {
       failure = error;
+      this.ending = error.message;
       this.childEnded(child);
     });
     let port = 0;
@@ -190,14 +198,15 @@ export class ChildServer {
     try {
       await waitFor(() => port !== 0 || this.child !== child, {
         timeoutMs: readyTimeoutMs,
-        describe: () => `${String(script)} to report its port; ${REPORT_PORT}; ${this.describeOutput()}`,
+        describe: () => `${String(script)} to report its port; ${NOT_REPORTED}; ${this.describeOutput()}`,
       });
     } catch (error) {
       await this.kill();
       throw error;
     }
     if (port === 0) {
-      const text = `ChildServer: ${String(script)} ended before it reported its port; ${this.describeOutput()}`;
+      const how = `ended before it reported its port (${this.ending})`;
+      const text = `ChildServer: ${String(script)} ${how}; ${this.describeOutput()}`;
       throw new Error(text, { cause: failure });
     }
     if (this.boundPort !== 0 && port !== this.boundPort) {

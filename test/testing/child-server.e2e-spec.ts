@@ -80,6 +80,12 @@ describe('ChildServer', () => {
     expect((await late).value?.text).toBe('late');
   });
 
+  it('fails to freeze a child server that is not running', async () => {
+    await server.kill();
+    expect(() => server.freeze()).toThrow('ChildServer is not running; write await server.restart() first');
+    server.thaw();
+  });
+
   it('closes a frozen child server', async () => {
     server.freeze();
     await server.close();

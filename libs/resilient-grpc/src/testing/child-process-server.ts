@@ -74,7 +74,7 @@ export class ChildServer {
   private readonly outputLines: string[] = [];
   private readonly receivedMessages: unknown[] = [];
   private child: ChildProcess | undefined;
-  /** Exit code, signal, or spawn error of the latest process, such as 'exit code 1'; '' while it runs. */
+  /** Exit code, signal, or spawn error of the latest process, such as 'exit code 1'; '' before the first end. */
   private ending = '';
   private boundPort = 0;
 
@@ -141,9 +141,13 @@ export class ChildServer {
     await this.end('SIGTERM', timeoutMs);
   }
 
-  /** Sends SIGSTOP. The server's sockets stay open, but it no longer responds. */
+  /**
+   * Sends SIGSTOP. The server's sockets stay open, but it no longer responds.
+   * @throws Error if the server is not running
+   */
   freeze(): void {
-    this.child?.kill('SIGSTOP');
+    if (this.child === undefined) throw new Error('ChildServer is not running; write await server.restart() first');
+    this.child.kill('SIGSTOP');
   }
 
   /** Sends SIGCONT, which ends `freeze`. */

@@ -2,7 +2,7 @@ import { InterceptingCall, credentials, type CallCredentials, type Interceptor }
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
 import { GrpcConfigurationError } from 'nestjs-resilient-grpc';
 import { waitFor } from 'nestjs-resilient-grpc/testing';
-import { firstValueFrom } from 'rxjs';
+import { Subject, firstValueFrom, tap } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { ECHO_PROTO } from '../testing/echo-client.js';
 import { EACH_METHOD, callOnce, failureOf, protoName, scene, turns } from './support.js';
@@ -65,7 +65,11 @@ describe('message size limit', () => {
     const error = await failureOf(call);
     expect(error).toMatchObject({ code: 8, reason: 'not-sent', notRetriedBecause: 'local' });
     expect(error.details).toMatch(/^Attempted to send message with a size larger than 100\b/);
-    if (method === 'clientStream' || method === 'bidi') return;
+    if (method === 'clientStream' || method === 'bidi') {
+      // The headers of the call precede its first message.
+      expect(error).toMatchObject({ reachedServer: 'maybe', attempts: [{ number: 1 }] });
+      return;
+    }
     expect(error).toMatchObject({ reachedServer: 'no', attempts: [] });
     await turns();
     expect(server.counts().calls).toBe(0);
@@ -82,6 +86,14 @@ describe('message size limit', () => {
       expect(server.calls()[0]?.requests.length).toBeLessThanOrEqual(1);
     },
   );
+
+  it('reports reachedServer yes if a request is too large after the response began', async () => {
+    const { echo, server } = await scene({ maxSendMessageLength: 100 });
+    server.script('Bidi', { messages: [{ number: 1 }], never: true });
+    const requests = new Subject<{ payload: Buffer }>();
+    const call = echo.bidi(requests).pipe(tap(() => requests.next({ payload })));
+    expect(await failureOf(call)).toMatchObject({ code: 8, reason: 'not-sent', reachedServer: 'yes' });
+  });
 
   it('fails a call locally if its request exceeds maxRequestMessageBytes of the service config', async () => {
     const methodConfig = [{ name: [{ service: 'testing.v1.Echo' }], maxRequestMessageBytes: 100 }];

@@ -340,6 +340,27 @@ describe('application that does not close', () => {
   );
 });
 
+describe('call that is cut off at shutdown', () => {
+  it('names the whole drain timeout and its option in the error of a cut-off call, even if the clients drain late', async () => {
+    const { app, get, hung, orders } = await gateway({ timeoutMs: 300 });
+    server.script('Get', { never: true });
+    const call = firstValueFrom(orders.get({ id: '1' })).catch((error: unknown) => error);
+    // The request keeps the HTTP server open, so that no time is left when the clients drain.
+    const served = get('/hung');
+    await waitFor(() => hung.count === 1 && server.counts().open === 1);
+    const closing = app.close();
+    const error = await call;
+    hung.answer();
+    await Promise.all([served, closing]);
+    expect(error).toMatchObject({
+      reason: 'draining',
+      details:
+        'The client was shut down: the call did not finish within 300 ms; ' +
+        'to give calls more time, raise drain.timeoutMs of ResilientGrpcModule.forRoot()',
+    });
+  });
+});
+
 describe('application shutdown hook that never resolves', () => {
   it.each([
     ['onModuleDestroy of a provider, called after that of the library', 'onModuleDestroy'],

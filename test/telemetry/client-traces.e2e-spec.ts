@@ -204,7 +204,7 @@ describe('spans of a call', () => {
       'CANCELLED, The reader unsubscribed',
       ...Array<string>(calls).fill('DEADLINE_EXCEEDED, Deadline exceeded after …'),
       'DEADLINE_EXCEEDED, Deadline exceeded after …',
-      'UNAVAILABLE, The client was shut down: the call did not finish within …',
+      'UNAVAILABLE, The client was shut down: the call did not finish within …; to give calls more time, raise drain.timeoutMs of ResilientGrpcModule.forRoot()',
     ]);
     // One call ended while it waited, without an attempt.
     const late = texts(ATTEMPT).filter((text) => text?.startsWith('DEADLINE_EXCEEDED'));

@@ -1,6 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import { captureLeaks, ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
-import type { LeakCheck } from 'nestjs-resilient-grpc/testing';
+import type { ChildServerOptions, LeakCheck } from 'nestjs-resilient-grpc/testing';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { rejection } from '../calls/support.js';
@@ -80,6 +80,12 @@ describe('ChildServer', () => {
     expect((await late).value?.text).toBe('late');
   });
 
+  it('fails to freeze a child server that is not running', async () => {
+    await server.kill();
+    expect(() => server.freeze()).toThrow('ChildServer is not running; write await server.restart() first');
+    server.thaw();
+  });
+
   it('closes a frozen child server', async () => {
     server.freeze();
     await server.close();
@@ -95,16 +101,30 @@ describe('ChildServer', () => {
   it('includes the output of a child server in the error if the script exits or never reports its port', async () => {
     let lastMs = 400;
     await expect(ChildServer.start({ script, args: () => ['--nonsense'] })).rejects.toThrow(
-      /ended before it reported its port; its output:\n.*nonsense/s,
+      /ended before it reported its port \(exit code \d+\); its output:\n.*nonsense/s,
     );
     // Doubles the timeout until it is long enough for the script to start on a busy machine.
     await waitFor(nextTry, { timeoutMs: 25_000, describe: 'the output of a script that never reports its port' });
     async function nextTry(): Promise<boolean> {
       const readyTimeoutMs = (lastMs *= 2);
       const silent = await rejection(ChildServer.start({ script, ready: /never (\d+)/, readyTimeoutMs }));
-      expect(String(silent)).toMatch(new RegExp(`Waited ${readyTimeoutMs} ms for: `));
+      expect(String(silent)).toMatch(
+        new RegExp(`Waited ${readyTimeoutMs} ms for: .*; if it starts slowly, raise readyTimeoutMs`),
+      );
       return /listening on 127/.test(String(silent));
     }
+  });
+
+  it('names the signal or the spawn error in the error of a child server that ends before it reports its port', async () => {
+    const ended = (options: Partial<ChildServerOptions>) =>
+      rejection(ChildServer.start({ script: new URL('./fixtures/unfinished-line.mjs', import.meta.url), ...options }));
+    const abort = fileURLToPath(new URL('./fixtures/kill-itself.cjs', import.meta.url));
+    expect(String(await ended({ execArgv: ['-r', abort] }))).toContain(
+      'reported its port (SIGKILL); it wrote no output',
+    );
+    expect(String(await ended({ execPath: '/no/such/node' }))).toContain(
+      'reported its port (spawn /no/such/node ENOENT);',
+    );
   });
 
   it('includes the last output line of a child server in the error even if the line has no newline', async () => {

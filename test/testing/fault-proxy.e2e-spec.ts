@@ -332,6 +332,14 @@ describe('FaultProxy', () => {
     await leaks.settled();
   });
 
+  it.each(['forward', 'staySilent', 'heal'] as const)(
+    'does not listen again if %s() is called on a closed FaultProxy',
+    async (method) => {
+      await proxy.close();
+      await expect(proxy[method]()).rejects.toThrow('FaultProxy is closed; write await FaultProxy.start(upstream)');
+    },
+  );
+
   it('releases a connection that is accepted while the FaultProxy closes', async () => {
     await client.unary({});
     await new Promise<void>((resolve, reject) => {

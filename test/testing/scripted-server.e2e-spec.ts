@@ -403,6 +403,19 @@ describe('ScriptedGrpcServer', () => {
       expect(server.connections).toEqual({ accepted: 2, open: 1 });
     });
 
+    it.each(['before', 'while'])(
+      'does not restart a ScriptedGrpcServer that is closed %s it restarts',
+      async (when) => {
+        if (when === 'before') await server.close();
+        const refused = expect(server.restart()).rejects.toThrow(
+          'ScriptedGrpcServer is closed; write await ScriptedGrpcServer.start(options)',
+        );
+        await server.close();
+        await refused;
+        expect(server.running).toBe(false);
+      },
+    );
+
     it('drains the connections of a ScriptedGrpcServer without closing the port', async () => {
       await client.unary({});
       server.drainConnections(10_000);

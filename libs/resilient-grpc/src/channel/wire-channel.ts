@@ -314,10 +314,12 @@ export class WireChannel {
 
   /**
    * Returns the remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began, or
-   * since shortly after that time. Returns `undefined` otherwise, or if that silence is still short.
+   * since shortly after that time. Returns `undefined` otherwise, or if that silence is still short. The remedy names the silence since
+   * `countFrom`.
    */
-  silenceRemedy(peer: string | undefined, startedAt: number): string | undefined {
-    const silentMs = peer === undefined ? undefined : this.histories.at(peer)?.silenceMs(startedAt, this.clock.now());
+  silenceRemedy(peer: string | undefined, startedAt: number, countFrom = startedAt): string | undefined {
+    if (peer === undefined) return undefined;
+    const silentMs = this.histories.at(peer)?.silenceMs(startedAt, this.clock.now(), countFrom);
     return silentMs === undefined
       ? undefined
       : withDoctor(silenceRemedy(silentMs, this.hasKeepalive), this.doctorCommand);

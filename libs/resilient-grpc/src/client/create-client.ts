@@ -21,7 +21,7 @@ import { StatusCode } from '../status/status-code.js';
 import { systemRandom, type Random } from '../time/random.js';
 import type { ClientContext } from './call-context.js';
 import { keepTraces } from './call/caller-context.js';
-import { CallRegistry } from './call/call-registry.js';
+import { CallRegistry, type DrainLimit } from './call/call-registry.js';
 import { UnansweredCalls } from './call/unanswered-calls.js';
 import { MethodRuntime } from './method-context.js';
 import type { BudgetSnapshot, GrpcClientSnapshot, RecentCalls, Serialized } from './client-snapshot.js';
@@ -134,7 +134,7 @@ class GrpcClient implements ResilientGrpcClient {
     this.channel = new ManagedChannel(settings.channel, { clock, random, events: this.hub, changed, healthMetadata });
     this.registry.unanswered = new UnansweredCalls(
       this.registry,
-      (peer, since) => this.channel.current.silenceRemedy(peer, since),
+      (peer, since, countFrom) => this.channel.current.silenceRemedy(peer, since, countFrom),
       this.hub,
       clock,
     );
@@ -400,10 +400,11 @@ class GrpcClient implements ResilientGrpcClient {
     return { tokens: current.tokens(this.dependencies.clock.now()), maxTokens };
   }
 
-  async drain(options: { readonly timeoutMs?: number | undefined } = {}): Promise<DrainReport> {
+  /** @param limit the limit that the errors of cut-off calls name, if the drain is a part of the shutdown of the application */
+  async drain(options: { readonly timeoutMs?: number | undefined } = {}, limit?: DrainLimit): Promise<DrainReport> {
     const running = this.registry.size;
     const first = this.registry.accepting === 'yes';
-    const draining = this.registry.drain(options.timeoutMs ?? DEFAULT_DRAIN_TIMEOUT_MS);
+    const draining = this.registry.drain(options.timeoutMs ?? DEFAULT_DRAIN_TIMEOUT_MS, limit);
     if (first && this.hub.wanted) {
       this.hub.emit({ type: 'drain', phase: 'begin', finished: 0, completed: 0, cancelled: 0, durationMs: 0, running });
     }

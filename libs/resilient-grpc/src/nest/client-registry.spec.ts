@@ -466,6 +466,17 @@ describe('shutdown', () => {
     expect(lines.filter((line) => line.includes('enableShutdownHooks() was not called'))).toHaveLength(warnings);
   });
 
+  it('gives the warnings at startup an event', async () => {
+    const events: unknown[] = [];
+    const note = ({ event }: { event?: string }) => events.push(event);
+    Logger.overrideLogger({ log: note, warn: note, error: note });
+    await obtain({ ...shop, keepalive: { keepaliveTimeMs: 1_000 } });
+    const { hooks, clock } = lifecycle({ testing: false, listens: false });
+    hooks.onApplicationBootstrap();
+    clock.advance(1_000);
+    expect(events).toEqual(['start-up', 'configuration', 'shutdown-hooks']);
+  });
+
   it('warns that enableShutdownHooks() was not called if the application has a server but no clients', () => {
     const { hooks, clock } = lifecycle({ testing: false, listens: false });
     hooks.endAfter({ draining: false, streamsNotified: () => Promise.resolve(), run: () => Promise.resolve() });

@@ -18,6 +18,7 @@ import type { Clock } from '../time/clock.js';
 import type { Random } from '../time/random.js';
 import { callSite } from '../client/call-site.js';
 import { LibraryLogger } from '../telemetry/log/library-logger.js';
+import { LogLine } from '../telemetry/log/log-line.js';
 import { defineClients, type ClientDefinition } from './client-definition.js';
 import { definitionDifferences } from './definition-difference.js';
 import { GrpcClients } from './grpc-clients.js';
@@ -80,7 +81,7 @@ export class ClientRegistry extends GrpcClients {
   private readonly entries = new Map<string | symbol, Entry>();
   private readonly waiting = new Map<string | symbol, Waiting>();
   private readonly watch = new InboundWatch((message) => {
-    new LibraryLogger('ResilientGrpc').warn(message);
+    new LibraryLogger('ResilientGrpc').warn(new LogLine('warn', message, { event: 'configuration' }));
   });
   /** Ends the redirection of grpc-js's log. */
   private stopGrpcJsLog: (() => void) | undefined;
@@ -265,10 +266,14 @@ export class ClientRegistry extends GrpcClients {
     this.stopGrpcJsLog?.();
   }
 
-  /** Drains and closes all clients concurrently. */
+  /** Drains and closes all clients concurrently. `timeoutMs` is the time that is left of `drain.timeoutMs`. */
   async drainAll(timeoutMs: number): Promise<readonly DrainReport[]> {
     this.open = false;
-    return Promise.all([...this].map((client) => client.drain({ timeoutMs })));
+    const limit = {
+      timeoutMs: this.drainOptions.timeoutMs,
+      option: 'drain.timeoutMs of ResilientGrpcModule.forRoot()',
+    };
+    return Promise.all([...this].map((client) => client.drain({ timeoutMs }, limit)));
   }
 
   private resolve({ definition, settings, interceptorOf }: Defined): SettingsResolution {
@@ -277,7 +282,11 @@ export class ClientRegistry extends GrpcClients {
     const { defaults, propagate } = this.root?.options ?? {};
     return resolveSettings(
       { name: label, path, services, settings, defaults, propagate, inboundNote: this.watch.note, interceptorOf },
-      { clock, random, report: (message) => loggerOf(label).warn(message) },
+      {
+        clock,
+        random,
+        report: (message, event) => loggerOf(label).warn(new LogLine('warn', message, { client: label, event })),
+      },
     );
   }
 
@@ -288,10 +297,12 @@ export class ClientRegistry extends GrpcClients {
     const client = this.createClient(definition, resolved, logger);
     this.entries.set(definition.name, { ...defined, resolved, client });
     logger.log(startUpLine(resolved));
-    for (const warning of resolution.warnings) logger.warn(warning);
+    const warnings = [...resolution.warnings];
     if (resolved.propagation !== undefined && !this.capturesInbound) {
-      logger.warn('propagate is on, but inbound calls are not captured; also write forRoot({ propagate: {} })');
+      warnings.push('propagate is on, but inbound calls are not captured; also write forRoot({ propagate: {} })');
     }
+    const fields = { client: definition.label, event: 'configuration' };
+    for (const warning of warnings) logger.warn(new LogLine('warn', warning, fields));
     return client;
   }
 

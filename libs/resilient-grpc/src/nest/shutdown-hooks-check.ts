@@ -1,4 +1,5 @@
 import type { LibraryLogger } from '../telemetry/log/library-logger.js';
+import { LogLine } from '../telemetry/log/log-line.js';
 import type { Clock, Timer } from '../time/clock.js';
 
 // enableShutdownHooks() is usually called between init and listen, so the check is delayed.
@@ -35,9 +36,9 @@ export class ShutdownHooksCheck {
     if (this.signals.testing || this.timer !== undefined) return;
     this.timer = this.clock.setTimer(() => {
       if (this.signals.listensForSignals() || !isNeeded()) return;
-      this.logger.warn(
-        'enableShutdownHooks() was not called, so SIGTERM cuts off calls in flight; write app.enableShutdownHooks()',
-      );
+      const text =
+        'enableShutdownHooks() was not called, so SIGTERM cuts off calls in flight; write app.enableShutdownHooks()';
+      this.logger.warn(new LogLine('warn', text, { event: 'shutdown-hooks' }));
     }, DELAY_MS);
   }
 

@@ -146,7 +146,7 @@ export class ResilientGrpcServer extends ServerGrpc {
       }, true),
     );
     const { ownLogger: logger } = this;
-    for (const warning of resolved.warnings) logger.warn(warning);
+    for (const warning of resolved.warnings) logger.warn(new LogLine('warn', warning, { event: 'configuration' }));
     this.log = new ServerLog(logger, clock, isDebugEnabled);
     events.listen((event) => {
       this.log.take(event);

@@ -52,7 +52,9 @@ const optionsSchema = object(
   { timeoutMs: 'write readyTimeoutMs' },
 );
 
-const REPORT_PORT = 'print a line "listening on <host>:<port>", send the IPC message { listening: port }, or set ready';
+const NOT_REPORTED =
+  'if it starts slowly, raise readyTimeoutMs; otherwise, print a line "listening on <host>:<port>", send the IPC message ' +
+  '{ listening: port }, or set ready';
 
 const MAX_KEPT_LINES = 200;
 
@@ -72,6 +74,8 @@ export class ChildServer {
   private readonly outputLines: string[] = [];
   private readonly receivedMessages: unknown[] = [];
   private child: ChildProcess | undefined;
+  /** Exit code, signal, or spawn error of the latest process, such as 'exit code 1'; '' before the first end. */
+  private ending = '';
   private boundPort = 0;
 
   private constructor(private readonly options: ChildServerOptions) {}
@@ -137,9 +141,13 @@ export class ChildServer {
     await this.end('SIGTERM', timeoutMs);
   }
 
-  /** Sends SIGSTOP. The server's sockets stay open, but it no longer responds. */
+  /**
+   * Sends SIGSTOP. The server's sockets stay open, but it no longer responds.
+   * @throws Error if the server is not running
+   */
   freeze(): void {
-    this.child?.kill('SIGSTOP');
+    if (this.child === undefined) throw new Error('ChildServer is not running; write await server.restart() first');
+    this.child.kill('SIGSTOP');
   }
 
   /** Sends SIGCONT, which ends `freeze`. */
@@ -176,10 +184,14 @@ export class ChildServer {
     this.child = child;
     if (children.size === 0) process.once('exit', killChildren);
     children.add(child);
-    child.once('close', () => this.childEnded(child));
+    child.once('close', (code, signal) => {
+      if (this.child === child) this.ending = signal === null ? `exit code ${String(code)}` : signal;
+      this.childEnded(child);
+    });
     let failure: Error | undefined;
     child.once('error', (error) => {
       failure = error;
+      this.ending = error.message;
       this.childEnded(child);
     });
     let port = 0;
@@ -191,14 +203,15 @@ export class ChildServer {
     try {
       await waitFor(() => port !== 0 || this.child !== child, {
         timeoutMs: readyTimeoutMs,
-        describe: () => `${String(script)} to report its port; ${REPORT_PORT}; ${this.describeOutput()}`,
+        describe: () => `${String(script)} to report its port; ${NOT_REPORTED}; ${this.describeOutput()}`,
       });
     } catch (error) {
       await this.kill();
       throw error;
     }
     if (port === 0) {
-      const text = `ChildServer: ${String(script)} ended before it reported its port; ${this.describeOutput()}`;
+      const how = `ended before it reported its port (${this.ending})`;
+      const text = `ChildServer: ${String(script)} ${how}; ${this.describeOutput()}`;
       throw new Error(text, { cause: failure });
     }
     if (this.boundPort !== 0 && port !== this.boundPort) {

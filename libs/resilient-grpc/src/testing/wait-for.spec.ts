@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { setImmediate } from 'node:timers/promises';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { waitFor } from './wait-for.js';
 
 describe('waitFor', () => {
@@ -24,6 +25,21 @@ describe('waitFor', () => {
       { timeoutMs: 20 },
     );
     await expect(failing).rejects.toMatchObject({ message: 'Waited 20 ms for: the condition', cause });
+  });
+
+  it('fails by default before the test timeout of Jest and Vitest, after 4 s', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    onTestFinished(() => void vi.useRealTimers());
+    const seen: { error?: unknown } = {};
+    void waitFor(() => false, { intervalMs: 1_000 }).catch((error: unknown) => (seen.error = error));
+    for (let second = 0; second < 3; second++) await aSecond();
+    expect(seen.error).toBeUndefined();
+    await aSecond();
+    expect(String(seen.error)).toBe('Error: Waited 4000 ms for: the condition');
+    async function aSecond() {
+      vi.advanceTimersByTime(1_000);
+      for (let turn = 0; turn < 3; turn++) await setImmediate();
+    }
   });
 
   it('rejects unknown options of waitFor(), and suggests the closest name', async () => {

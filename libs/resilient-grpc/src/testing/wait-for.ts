@@ -6,7 +6,10 @@ import { Wait } from '../time/wait.js';
 
 /** Options of `waitFor`. */
 export interface WaitForOptions {
-  /** Maximum waiting time in milliseconds, 0 or more; `Infinity` waits without a limit. @defaultValue 5,000 */
+  /**
+   * Maximum waiting time in milliseconds, 0 or more; `Infinity` waits without a limit. The default is below the test timeout of Jest and
+   * Vitest (5,000), so that the error appears. @defaultValue 4,000
+   */
   readonly timeoutMs?: number | undefined;
   /**
    * Description of the expected and actual state for the error message. If this is a function, it is called when the timeout expires.
@@ -43,7 +46,7 @@ const optionsSchema = object(
  */
 export async function waitFor<T>(condition: () => T | Promise<T>, options: WaitForOptions = {}): Promise<Truthy<T>> {
   requireOptions(optionsSchema, options, 'waitFor');
-  const { timeoutMs = 5_000, describe = 'the condition', intervalMs = 5 } = options;
+  const { timeoutMs = 4_000, describe = 'the condition', intervalMs = 5 } = options;
   let endsAt = systemClock.now() + timeoutMs;
   const endsAtLatest = endsAt + Math.max(timeoutMs, MIN_EXTENSION_MS);
   for (;;) {

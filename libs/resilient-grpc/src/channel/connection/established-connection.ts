@@ -33,10 +33,13 @@ export class EstablishedConnection {
     this.received = checkReceived(this.received, this.bytesRead, now);
   }
 
-  /** Milliseconds for which nothing was received during an attempt that began at `startedAt`; `undefined` if unknown or short. */
-  silenceMs(startedAt: number, now: number): number | undefined {
+  /**
+   * Milliseconds for which nothing was received during an attempt that began at `startedAt`, counted from `countFrom` if the silence began
+   * earlier; `undefined` if unknown or short.
+   */
+  silenceMs(startedAt: number, now: number, countFrom = startedAt): number | undefined {
     if (startedAt < this.readyAt) return undefined;
-    return silenceMs(this.received, this.bytesRead, startedAt, now);
+    return silenceMs(this.received, this.bytesRead, startedAt, now, countFrom);
   }
 
   /** The other READY connections of the channel. */

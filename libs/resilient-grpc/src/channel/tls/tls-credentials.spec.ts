@@ -97,6 +97,11 @@ describe('TLS options', () => {
     ],
     ['a swapped cert and key', { cert: pem('client-key'), key: pem('client') }, /^cert: .*swap `cert` and `key`/],
     ['reload but no path', { ca: pem('ca'), reload: true }, /^reload: .*write paths/],
+    [
+      'a private key as the certificate authority',
+      { ca: pem('client-key') },
+      /^ca: .*; this is a private key; write the certificate of the certificate authority$/,
+    ],
   ];
   it.each(wrong)('rejects TLS options with %s and suggests a remedy', (_, options, expected) => {
     expect(problems(options)[0]).toMatch(expected);

@@ -19,7 +19,7 @@ import {
 export interface TlsDependencies {
   readonly clock: Clock;
   /** Reports new files that cannot be used. The old files stay in use. */
-  readonly report: (message: string) => void;
+  readonly report: (message: string, event: 'tls-reload') => void;
 }
 
 /**
@@ -121,7 +121,7 @@ class TlsCredentials implements CredentialsSource {
   private reject(problem: string): void {
     if (this.closed || this.rejected === problem) return;
     this.rejected = problem;
-    this.dependencies.report(`new TLS files ${problem}; the old ones stay in use`);
+    this.dependencies.report(`new TLS files ${problem}; the old ones stay in use`, 'tls-reload');
   }
 
   private arm(): void {

@@ -120,7 +120,8 @@ function certificate(part: TlsPart, pem: Buffer, problems: TlsProblem[]): X509Ce
   try {
     return new X509Certificate(pem);
   } catch (error) {
-    const remedy = pem.includes('PRIVATE KEY') ? 'this is a private key; swap `cert` and `key`' : 'write a certificate';
+    const forKey = part === 'ca' ? 'write the certificate of the certificate authority' : 'swap `cert` and `key`';
+    const remedy = pem.includes('PRIVATE KEY') ? `this is a private key; ${forKey}` : 'write a certificate';
     problems.push({
       key: part,
       message: `expected a PEM certificate, got data that node:crypto cannot read (${errorCode(error)}); ${remedy}`,

@@ -92,7 +92,8 @@ describe('drain', () => {
       cutOff: { '/1': 1, '/2': 1 },
       durationMs: 10_000,
     });
-    const details = 'The client was shut down: the call did not finish within 10000 ms';
+    const details =
+      'The client was shut down: the call did not finish within 10 s; to give calls more time, raise timeoutMs of drain()';
     expect(ended).toEqual([`1 draining: ${details}`, `2 draining: ${details}`]);
     expect(registry.size).toBe(0);
   });
@@ -108,13 +109,14 @@ describe('drain', () => {
   });
 
   it('shortens the drain if drain() is called again with a shorter timeout', async () => {
-    const { registry, clock } = make(1);
+    const { registry, clock, ended } = make(1);
     const report = registry.drain(10_000);
     clock.advance(1_000);
     void registry.drain(500);
     void registry.drain(5_000);
     clock.advance(500);
     expect(await report).toMatchObject({ cancelled: 1, durationMs: 1_500 });
+    expect(ended).toEqual([expect.stringContaining('did not finish within 500 ms; ')]);
   });
 
   it('completes or fails streams immediately during a drain, according to their onDrain, and waits for other calls', async () => {

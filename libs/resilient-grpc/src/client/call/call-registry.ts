@@ -2,6 +2,7 @@ import type { Attempt } from '../../call/attempt.js';
 import type { MethodKind } from '../../call/method.js';
 import { StreamBatches } from '../../call/stream-batches.js';
 import type { StreamOutcome } from '../../call/stream-scope.js';
+import { duration } from '../../telemetry/log/log-text.js';
 import type { Clock } from '../../time/clock.js';
 import { Wait } from '../../time/wait.js';
 import type { ActiveCall } from '../active-call.js';
@@ -34,6 +35,14 @@ export interface CallPlace<Call extends RegisteredCall> {
   delete(call: Call, outcome: StreamOutcome): void;
 }
 
+/** Maximum time that a shutdown gives its calls, as the error of a call that is cut off describes it. */
+export interface DrainLimit {
+  /** Milliseconds from the start of the shutdown, which may be earlier than the start of the drain. */
+  readonly timeoutMs: number;
+  /** Name of the option that sets the time. */
+  readonly option: string;
+}
+
 type Accepting = 'yes' | 'draining' | 'closed';
 
 /**
@@ -57,6 +66,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   areStreamsEnding = false;
   /** Time at which the drain cuts off calls that are still running, in monotonic milliseconds; `Infinity` before a drain. */
   drainUntil = Infinity;
+  /** Details of the errors of the calls that are cut off at `drainUntil`. */
+  private cutOffDetails = 'The client was shut down';
   /** The drain's wait for the running calls. */
   private wait: Wait | undefined;
   /** Abandoned attempts that exceeded `MAX_RESETS`, to be reset on close(). */
@@ -184,11 +195,16 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   /**
    * Rejects new calls, ends calls according to their `onDrain`, lets other calls finish within `timeoutMs`, and cuts off the rest. Later
    * callers get the same report; the shorter time applies.
+   *
+   * @param limit the limit that the errors of cut-off calls name, if the drain is a part of a longer shutdown
    */
-  drain(timeoutMs: number): Promise<DrainReport> {
+  drain(timeoutMs: number, limit: DrainLimit = { timeoutMs, option: 'timeoutMs of drain()' }): Promise<DrainReport> {
     const until = this.clock.now() + timeoutMs;
     if (until < this.drainUntil) {
       this.drainUntil = until;
+      this.cutOffDetails =
+        `The client was shut down: the call did not finish within ${duration(limit.timeoutMs)}; ` +
+        `to give calls more time, raise ${limit.option}`;
       this.wait?.restart(this.waitMs());
     }
     if (this.accepting === 'yes') this.accepting = 'draining';
@@ -214,9 +230,8 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
       this.wait.end();
       this.wait = undefined;
     }
-    const lastedMs = Math.round(this.clock.now() - beganAt);
     const open = this.calls.size > 0 ? { cutOff: this.countByPath() } : {};
-    this.terminateAll('draining', `The client was shut down: the call did not finish within ${String(lastedMs)} ms`);
+    this.terminateAll('draining', this.cutOffDetails);
     const { finished, completed, ended, cutOff, failedInDrain: failed } = this;
     return {
       finished,

@@ -5,7 +5,8 @@ import type { MethodKind } from '../../call/method.js';
 import { BusyClock } from '../../testing/spec-support/busy-clock.js';
 import { UnansweredCalls, type OpenCall } from './unanswered-calls.js';
 
-const REMEDY = 'nothing received on the connection';
+const remedyAfter = (ms: number) => `nothing received for ${ms} ms`;
+const REMEDY = remedyAfter(20_000);
 
 interface StartedCall {
   readonly path?: string;
@@ -25,7 +26,8 @@ function make() {
   }, false);
   const calls = new Set<OpenCall>();
   const silent = new Set(['10.0.0.1:1', '10.0.0.2:1']);
-  const remedyFor = (peer: string | undefined) => (peer !== undefined && silent.has(peer) ? REMEDY : undefined);
+  const remedyFor = (peer: string | undefined, _since: number, countFrom: number) =>
+    peer !== undefined && silent.has(peer) ? remedyAfter(clock.now() - countFrom) : undefined;
   const unanswered = new UnansweredCalls(calls, remedyFor, hub, clock);
   const open = ({ path = '/Get', kind = 'unary', deadline = Infinity, ...rest }: StartedCall = {}): OpenCall => {
     const peer = 'peer' in rest ? rest.peer : '10.0.0.1:1';
@@ -59,9 +61,20 @@ describe('UnansweredCalls', () => {
     clock.advance(22_000);
     expect(reported).toEqual([
       { address: '10.0.0.1:1', paths: { '/Get': 1 }, oldestMs: 20_000, remedy: REMEDY },
-      { address: '10.0.0.1:1', paths: { '/Get': 1, '/List': 1 }, oldestMs: 22_000, remedy: REMEDY },
-      { address: '10.0.0.2:1', paths: { '/Get': 1 }, oldestMs: 22_000, remedy: REMEDY },
+      { address: '10.0.0.1:1', paths: { '/Get': 1, '/List': 1 }, oldestMs: 22_000, remedy: remedyAfter(22_000) },
+      { address: '10.0.0.2:1', paths: { '/Get': 1 }, oldestMs: 22_000, remedy: remedyAfter(22_000) },
     ]);
+  });
+
+  it('counts the silence from the start of the oldest call that it reports', () => {
+    const { clock, reported, open } = make();
+    open({ deadline: 1e15 });
+    clock.advance(300);
+    open();
+    clock.advance(1_000);
+    open();
+    clock.advance(24_000);
+    expect(reported).toMatchObject([{ paths: { '/Get': 2 }, oldestMs: 24_700, remedy: remedyAfter(24_700) }]);
   });
 
   it.each<[of: string, call: StartedCall]>([

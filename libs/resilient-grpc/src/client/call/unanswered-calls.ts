@@ -38,11 +38,11 @@ export class UnansweredCalls {
   /**
    * @param calls open calls, in the order in which they started
    * @param remedyFor returns the remedy if the connection to `peer` has received nothing since `since` (monotonic milliseconds), and
-   * `undefined` otherwise
+   * `undefined` otherwise. The remedy names the silence since `countFrom`.
    */
   constructor(
     private readonly calls: Iterable<OpenCall>,
-    private readonly remedyFor: (peer: string | undefined, since: number) => string | undefined,
+    private readonly remedyFor: (peer: string | undefined, since: number, countFrom: number) => string | undefined,
     private readonly events: EventHub,
     private readonly clock: Clock,
   ) {}
@@ -84,7 +84,8 @@ export class UnansweredCalls {
 
   private examine(call: OpenCall, groups: Map<string, UnansweredGroup>, now: number): void {
     const { path, peer } = call.describe();
-    const remedy = this.remedyFor(peer, now - UNANSWERED_AFTER_MS);
+    // The silence is counted from the start of the oldest call, so that the report describes one period.
+    const remedy = this.remedyFor(peer, now - UNANSWERED_AFTER_MS, call.startedAt);
     if (peer === undefined || remedy === undefined) return;
     this.reported.add(call);
     const group = groups.get(peer) ?? { remedy, oldestMs: now - call.startedAt, paths: {} };

@@ -104,6 +104,8 @@ export function channelOptionProblems(settings: GrpcClientDefaults, path: string
 
 /** Dependencies for resolving the settings of a channel. */
 export interface ChannelSettingsDependencies extends TlsDependencies {
+  /** Reports new files or an update of a service config that cannot be used. */
+  readonly report: (message: string, event: 'tls-reload' | 'service-config') => void;
   readonly random: Random;
 }
 

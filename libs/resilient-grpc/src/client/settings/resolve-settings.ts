@@ -135,7 +135,9 @@ function resolveInto(
         balancing,
         clock: dependencies.clock,
         random: dependencies.random,
-        warn: dependencies.report,
+        warn: (message) => {
+          dependencies.report(message, 'service-config');
+        },
       })
     : undefined;
   const loadBalancing = resolveLoadBalancing(own, joined, serviceConfig);

@@ -1,6 +1,9 @@
 import { type ArgumentsHost } from '@nestjs/common';
 import { from, mergeMap } from 'rxjs';
+import { errorMessage } from '../../errors/error-message.js';
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
+import { LogLine } from '../../telemetry/log/log-line.js';
+import { oneLine } from '../../telemetry/log/log-text.js';
 
 const logger = new LibraryLogger('ResilientGrpc');
 
@@ -22,7 +25,8 @@ export function nestDefaultHandling(exception: unknown, host: ArgumentsHost): un
           new BaseWsExceptionFilter().catch(exception, host);
         })
         .catch((error: unknown) => {
-          logger.error(error);
+          const text = `Nest's handling of an unhandled exception failed: ${oneLine(errorMessage(error))}`;
+          logger.error(new LogLine('error', text, { event: 'exception-handling' }));
         });
       return undefined;
     default:

@@ -50,6 +50,13 @@ describe('silenceMs', () => {
   });
 });
 
+it.each([
+  ['from the given time if the silence of a peer began earlier', 500, 500],
+  ['from its start if the silence of a peer began later than the given time', 100, 750],
+])('counts %s', (_title, countFrom, expected) => {
+  expect(silenceMs(checked(7, 7, 7, 7), 7, 600, 1_000, countFrom)).toBe(expected);
+});
+
 describe('silenceRemedy', () => {
   it('recommends keepalive for a silent peer only if keepalive is off', () => {
     expect(silenceRemedy(5_049, false)).toBe(

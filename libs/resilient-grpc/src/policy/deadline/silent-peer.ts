@@ -23,7 +23,8 @@ export function checkReceived(last: ReceivedBytes | undefined, bytesRead: number
 }
 
 /**
- * Returns the time for which a connection received nothing during an attempt that was running from `startedAt` to `now`.
+ * Returns the time for which a connection received nothing during an attempt that was running from `startedAt` to `now`. If the silence
+ * began earlier, it is counted from `countFrom`.
  * `undefined` if data arrived since the latest check, or if the silence is short or began more than 500 ms after `startedAt`. Also
  * `undefined` if the latest check is missing or old: this process may have been blocked, with unread data.
  */
@@ -32,10 +33,11 @@ export function silenceMs(
   bytesRead: number,
   startedAt: number,
   now: number,
+  countFrom = startedAt,
 ): number | undefined {
   if (last?.bytesRead !== bytesRead || now - last.checkedAt > MAX_CHECK_LAG_MS) return undefined;
   if (last.since - startedAt > MAX_CHECK_LAG_MS) return undefined;
-  const silentMs = now - Math.max(last.since, startedAt);
+  const silentMs = now - Math.max(last.since, countFrom);
   return silentMs >= MIN_SILENCE_MS ? silentMs : undefined;
 }
 

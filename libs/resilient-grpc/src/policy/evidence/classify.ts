@@ -103,7 +103,7 @@ function classifyWithoutResponse(e: AttemptEvidence): Verdict {
   }
   if (e.code === StatusCode.CANCELLED) return cancelled(e, StatusCode.CANCELLED);
   if (isLocalDeadline(e)) return verdict('deadline', 'maybe', StatusCode.DEADLINE_EXCEEDED, e.details);
-  // The message may be a later one in a request stream, so earlier messages may have arrived.
+  // The message may be one of a request stream. The headers, and earlier messages, may have arrived.
   if (text.REQUEST_TOO_LARGE.test(e.details)) return reportedVerdict('local', 'maybe', e);
   if (text.REQUEST_NOT_SERIALIZABLE.test(e.details)) return reportedVerdict('serialize', 'maybe', e);
   // Other resets (RST_STREAM 1, 5, 13 …).

@@ -3,6 +3,7 @@ import { HEALTH_CONTRACT, HEALTH_SERVICE } from '../../client/health-contract.js
 import { closest } from '../../errors/closest.js';
 import { StatusCode } from '../../status/status-code.js';
 import { LibraryLogger } from '../../telemetry/log/library-logger.js';
+import { LogLine } from '../../telemetry/log/log-line.js';
 import { oneLine } from '../../telemetry/log/log-text.js';
 import { endStream, type AnswerCallback, type WireCall } from '../calls/wire-call.js';
 import { ServiceStreams, addStandardService, type ServiceHost } from '../service-streams.js';
@@ -148,10 +149,10 @@ export class GrpcServerHealth {
     this.notify();
     const added = addStandardService(server, HEALTH_CONTRACT[HEALTH_SERVICE] as ServiceDefinition, this.handlers());
     if (!added) {
-      this.logger.warn(
+      const text =
         'the application serves grpc.health.v1.Health itself and must set it to NOT_SERVING at shutdown; ' +
-          'remove that service, or write health: false',
-      );
+        'remove that service, or write health: false';
+      this.logger.warn(new LogLine('warn', text, { event: 'configuration' }));
     }
   }
 
@@ -206,7 +207,8 @@ export class GrpcServerHealth {
   private logCustomName(service: string, contract: readonly string[]): void {
     const meant = closest(service, contract);
     const guess = meant === undefined ? '' : `; did you mean '${meant}'?`;
-    this.logger.debug(`health status set for '${oneLine(service)}', which is not a service of the contract${guess}`);
+    const text = `health status set for '${oneLine(service)}', which is not a service of the contract${guess}`;
+    this.logger.debug(new LogLine('debug', text, { event: 'health-unmatched', service: oneLine(service) }));
   }
 
   private notify(): void {

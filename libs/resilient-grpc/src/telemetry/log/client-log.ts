@@ -4,7 +4,7 @@ import { StatusCode } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { CombinedLines } from './combined-lines.js';
 import { endpointLine } from './endpoint-lines.js';
-import { LogLine, type LogFields, type LogSink } from './log-line.js';
+import { LogLine, type EventFields, type LogSink } from './log-line.js';
 import { callsByPath, counted, duration, endedCalls, finishedCalls, listed, oneLine } from './log-text.js';
 import { OutageLog, type OutageImpact } from './outage-log.js';
 import { LogLimiter, withRepeats } from './log-limiter.js';
@@ -180,21 +180,21 @@ export class ClientLog {
     this.lines.close();
   }
 
-  private line(level: 'debug' | 'log' | 'warn', text: string, fields: LogFields): LogLine {
+  private line(level: 'debug' | 'log' | 'warn', text: string, fields: EventFields): LogLine {
     return new LogLine(level, text, { client: this.client.name, ...fields });
   }
 
-  private debug(build: () => readonly [text: string, fields: LogFields]): void {
+  private debug(build: () => readonly [text: string, fields: EventFields]): void {
     if (this.client.isDebugEnabled()) this.sink.debug(this.line('debug', ...build()));
   }
 
-  private warn(text: string, fields: LogFields): void {
+  private warn(text: string, fields: EventFields): void {
     this.lines.add(this.line('warn', text, fields));
   }
 
   /** Logs a warning at most once a minute for each event type and `kind`, with a count of the repeats. */
-  private repeated(kind: string, text: string, fields: LogFields): void {
-    this.repeats.log(`${String(fields['event'])} ${kind}`, this.line('warn', text, fields));
+  private repeated(kind: string, text: string, fields: EventFields): void {
+    this.repeats.log(`${fields.event} ${kind}`, this.line('warn', text, fields));
   }
 
   private slowConnect({ type, cause, waiting, connectTimeoutMs, graceMs }: EventOf<'slow-connect'>): void {
@@ -383,7 +383,12 @@ const REPLACEMENT_REASONS = {
 const MAX_SHOWN_ADDRESSES = 5;
 
 /** Describes a change of the target's addresses. */
-function addressesChanged({ type, added, removed, total }: EventOf<'addresses-changed'>): readonly [string, LogFields] {
+function addressesChanged({
+  type,
+  added,
+  removed,
+  total,
+}: EventOf<'addresses-changed'>): readonly [string, EventFields] {
   const shown = (verb: string, addresses: readonly string[]): readonly string[] =>
     addresses.length === 0
       ? []
@@ -396,13 +401,13 @@ function addressesChanged({ type, added, removed, total }: EventOf<'addresses-ch
 }
 
 /** Describes a change of the channel's connectivity state. */
-function connectivity({ type, from, to, cause }: EventOf<'connectivity'>): readonly [string, LogFields] {
+function connectivity({ type, from, to, cause }: EventOf<'connectivity'>): readonly [string, EventFields] {
   const why = cause === undefined ? undefined : oneLine(cause);
   return [`${from} → ${to}${why === undefined ? '' : `: ${why}`}`, { event: type, from, to, cause: why }];
 }
 
 /** Describes a connection event or a failed connection attempt. */
-function connection(event: EventOf<'connection'>): readonly [string, LogFields] {
+function connection(event: EventOf<'connection'>): readonly [string, EventFields] {
   const { type, change } = event;
   switch (event.change) {
     case 'connected': {

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { VirtualClock } from '../../testing/virtual-clock.js';
 import { CombinedLines } from './combined-lines.js';
-import { LogLine, type LogFields } from './log-line.js';
+import { LogLine, type EventFields } from './log-line.js';
 
 function make() {
   const clock = new VirtualClock();
   const written: LogLine[] = [];
   const limit = new CombinedLines((line) => written.push(line), clock);
-  const add = (level: 'log' | 'warn', text: string, fields: LogFields) => limit.add(new LogLine(level, text, fields));
+  const add = (level: 'log' | 'warn', text: string, fields: EventFields) => limit.add(new LogLine(level, text, fields));
   const circuit = (path: string, to: 'open' | 'closed') =>
     add(to === 'open' ? 'warn' : 'log', `${path}: circuit ${to}`, { event: 'circuit', path, to });
   /** Uses up the limit of the next minute. */

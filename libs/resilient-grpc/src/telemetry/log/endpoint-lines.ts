@@ -1,6 +1,6 @@
 import type { GrpcClientEvent } from '../../call/call-event.js';
 import type { EjectionEvidence } from '../../policy/ejection/next-ejection.js';
-import type { LogFields } from './log-line.js';
+import type { EventFields, LogFields } from './log-line.js';
 import { counted, duration } from './log-text.js';
 
 type EndpointEvent = Extract<GrpcClientEvent, { readonly type: 'endpoint' }>;
@@ -8,7 +8,7 @@ type EndpointEvent = Extract<GrpcClientEvent, { readonly type: 'endpoint' }>;
 /** Describes an event of an endpoint: its ejection, an ejection that a limit prevented, its return, or a change of its health. */
 export function endpointLine(
   event: EndpointEvent,
-): readonly [level: 'debug' | 'log' | 'warn', text: string, fields: LogFields] {
+): readonly [level: 'debug' | 'log' | 'warn', text: string, fields: EventFields] {
   const { address, change } = event;
   const fields = { event: 'endpoint', change, address };
   switch (event.change) {

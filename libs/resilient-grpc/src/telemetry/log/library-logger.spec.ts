@@ -1,5 +1,5 @@
 import { ConsoleLogger, Logger, type LoggerService } from '@nestjs/common';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, expectTypeOf, it, vi } from 'vitest';
 import { LibraryLogger } from './library-logger.js';
 import { LogLine } from './log-line.js';
 
@@ -9,6 +9,14 @@ afterEach(() => {
 });
 
 const line = new LogLine('warn', 'outage: lost', { event: 'outage' });
+
+describe('LibraryLogger', () => {
+  it('accepts only lines with an event, which the type checker verifies', () => {
+    type Parameter = Parameters<LibraryLogger['debug' | 'log' | 'warn' | 'error']>;
+    expectTypeOf<Parameter>().toEqualTypeOf<[line: LogLine]>();
+    expectTypeOf<ConstructorParameters<typeof LogLine>[2]>().toExtend<{ readonly event: string }>();
+  });
+});
 
 describe('application logger that throws', () => {
   it('emits one process warning and throws nothing if the application logger throws', () => {

@@ -1,40 +1,40 @@
 import { Logger } from '@nestjs/common';
-import type { LogLevel } from './log-line.js';
+import type { LogLevel, LogLine } from './log-line.js';
 import { oneLine } from './log-text.js';
 
 /**
- * The Nest logger for the lines of this library. It catches errors that the application's logger throws. Most lines are written in timers
+ * The Nest logger for the lines of this library, each of which has an `event`. It catches errors that the application's logger throws. Most lines are written in timers
  * and connection events, where an uncaught error would crash the process during an outage. A failing logger must also never make a call or
  * the application's startup fail.
  */
 export class LibraryLogger extends Logger {
   private isReported = false;
 
-  override debug(message: unknown): void {
-    this.guarded('debug', message);
+  override debug(line: LogLine): void {
+    this.guarded('debug', line);
   }
 
-  override log(message: unknown): void {
-    this.guarded('log', message);
+  override log(line: LogLine): void {
+    this.guarded('log', line);
   }
 
-  override warn(message: unknown): void {
-    this.guarded('warn', message);
+  override warn(line: LogLine): void {
+    this.guarded('warn', line);
   }
 
-  override error(message: unknown): void {
-    this.guarded('error', message);
+  override error(line: LogLine): void {
+    this.guarded('error', line);
   }
 
-  private guarded(level: LogLevel, message: unknown): void {
+  private guarded(level: LogLevel, line: LogLine): void {
     try {
-      super[level](message);
+      super[level](line);
     } catch (error) {
       if (this.isReported) return;
       this.isReported = true;
       process.emitWarning(
         `The application's logger threw ${oneLine(String(error))}; nestjs-resilient-grpc loses log lines until you fix the logger. ` +
-          `First lost line: ${oneLine(String(message))}`,
+          `First lost line: ${oneLine(String(line))}`,
       );
     }
   }

@@ -51,7 +51,7 @@ describe('LogLine', () => {
   });
 
   it('prints the stack of a log line below the message, as ConsoleLogger does', () => {
-    const failed = new LogLine('error', 'failed', { stack: 'Error: x\n    at a.ts:1:1' });
+    const failed = new LogLine('error', 'failed', { event: 'handler-failed', stack: 'Error: x\n    at a.ts:1:1' });
     expect(inspect(failed)).toBe('failed\nError: x\n    at a.ts:1:1');
     expect(inspect(failed, { colors: true })).toBe('\u001b[31mfailed\u001b[39m\nError: x\n    at a.ts:1:1');
   });

@@ -1,8 +1,11 @@
 /**
- * The structured fields of a log line. Their names are stable. Never use `context`, `level`, `time`, or `pid`, because loggers add fields
- * with these names.
+ * Structured fields of a log line. Their names are stable. Never use `context`, `level`, `time`, or `pid`, because loggers add fields with
+ * these names.
  */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** All structured fields of a log line, which include its event. */
+export type EventFields = LogFields & { readonly event: string };
 
 /** The levels of Nest's logger that this library uses. */
 export type LogLevel = 'debug' | 'log' | 'warn' | 'error';
@@ -31,13 +34,13 @@ interface InspectOptions {
 export class LogLine {
   readonly msg: string;
   readonly #level: LogLevel;
-  readonly #fields: LogFields;
+  readonly #fields: EventFields;
 
   static {
     Object.setPrototypeOf(this.prototype, String.prototype);
   }
 
-  constructor(level: LogLevel, msg: string, fields: LogFields = {}) {
+  constructor(level: LogLevel, msg: string, fields: EventFields) {
     this.#level = level;
     this.#fields = fields;
     this.msg = msg;
@@ -51,7 +54,7 @@ export class LogLine {
   }
 
   /** The fields without the message. */
-  get fields(): LogFields {
+  get fields(): EventFields {
     return this.#fields;
   }
 

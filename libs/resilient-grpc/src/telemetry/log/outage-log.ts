@@ -2,7 +2,7 @@ import type { GrpcClientEvent } from '../../call/call-event.js';
 import { DEFAULT_OUTAGE_POLICY } from '../../policy/outage/next-outage.js';
 import type { Clock, Timer } from '../../time/clock.js';
 import { LOG_INTERVAL_MS, LogLimiter } from './log-limiter.js';
-import type { LogFields, LogLevel } from './log-line.js';
+import type { EventFields, LogFields, LogLevel } from './log-line.js';
 import { counted, duration, oneLine } from './log-text.js';
 
 type EventOf<T extends GrpcClientEvent['type']> = Extract<GrpcClientEvent, { readonly type: T }>;
@@ -36,7 +36,7 @@ export interface OutageImpact {
 }
 
 /** Writes one log line about an outage. */
-export type WriteLine = (level: Exclude<LogLevel, 'error'>, text: string, fields: LogFields) => void;
+export type WriteLine = (level: Exclude<LogLevel, 'error'>, text: string, fields: EventFields) => void;
 
 interface CurrentOutage {
   readonly start: EventOf<'outage-start'>;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { EventBody } from '../../call/event-hub.js';
 import { VirtualClock } from '../../testing/virtual-clock.js';
-import type { LogFields } from './log-line.js';
+import type { EventFields } from './log-line.js';
 import { UnretriedCalls } from './unretried-calls.js';
 
 type AttemptEndEvent = Extract<EventBody, { readonly type: 'attempt-end' }>;
@@ -9,7 +9,7 @@ type AttemptEndEvent = Extract<EventBody, { readonly type: 'attempt-end' }>;
 function make() {
   const clock = new VirtualClock();
   const lines: string[] = [];
-  const written: LogFields[] = [];
+  const written: EventFields[] = [];
   const calls = new UnretriedCalls((text, fields) => {
     lines.push(`warn ${text}`);
     written.push(fields);

@@ -2,7 +2,7 @@ import type { GrpcClientEvent } from '../../call/call-event.js';
 import { statusName } from '../../status/status-code.js';
 import type { Clock } from '../../time/clock.js';
 import { LogLimiter, lastMinute } from './log-limiter.js';
-import type { LogFields } from './log-line.js';
+import type { EventFields } from './log-line.js';
 import { counted, duration, listed, oneLine } from './log-text.js';
 
 type AttemptEndEvent = Extract<GrpcClientEvent, { readonly type: 'attempt-end' }>;
@@ -16,7 +16,7 @@ export function attemptText({ path, attempt }: AttemptEndEvent): string {
   return `${path}${peer}: ${statusName(attempt.code)}: ${oneLine(attempt.details)}`;
 }
 
-export function attemptFields({ path, attempt, reachedServer, next, reason }: AttemptEndEvent): LogFields {
+export function attemptFields({ path, attempt, reachedServer, next, reason }: AttemptEndEvent): EventFields {
   const { code, peer, number, durationMs, hedge } = attempt;
   return {
     event: 'attempt-end',
@@ -46,7 +46,7 @@ export class UnretriedCalls {
   private readonly limiter: LogLimiter<AttemptEndEvent>;
 
   constructor(
-    private readonly write: (text: string, fields: LogFields) => void,
+    private readonly write: (text: string, fields: EventFields) => void,
     clock: Clock,
   ) {
     this.limiter = new LogLimiter(clock, (latest, repeats, _isOfOthers, ageMs) => {

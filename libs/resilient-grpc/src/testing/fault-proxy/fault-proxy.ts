@@ -42,6 +42,7 @@ export class FaultProxy {
   private currentMode: ProxyMode = 'forward';
   private idleCut: IdleCut | undefined;
   private byteRule: ByteRule | undefined;
+  private isClosed = false;
 
   private constructor(upstream: string, options: FaultProxyOptions) {
     checkOptions(options);
@@ -86,9 +87,12 @@ export class FaultProxy {
     };
   }
 
-  /** Forwards new connections. After `refuse`, listens on the same port again. */
+  /**
+   * Forwards new connections. After `refuse`, listens on the same port again.
+   * @throws Error if the proxy is closed
+   */
   async forward(): Promise<void> {
-    await this.tcp.listen();
+    await this.listen();
     this.currentMode = 'forward';
   }
 
@@ -100,9 +104,10 @@ export class FaultProxy {
 
   /**
    * Accepts new connections but passes no bytes on them. These connections stay silent, even if `forward` serves later connections.
+   * @throws Error if the proxy is closed
    */
   async staySilent(): Promise<void> {
-    await this.tcp.listen();
+    await this.listen();
     this.currentMode = 'silent';
   }
 
@@ -183,6 +188,7 @@ export class FaultProxy {
   /**
    * Ends every fault: bytes pass again, and new connections are forwarded. Resets permanently silenced connections and returns their
    * number. Their clients would not detect the loss otherwise.
+   * @throws Error if the proxy is closed
    */
   async heal(): Promise<number> {
     this.cutIdleAfter(undefined);
@@ -204,10 +210,16 @@ export class FaultProxy {
 
   /** Stops listening, destroys every connection, and resolves when all are closed. */
   async close(): Promise<void> {
+    this.isClosed = true;
     // Stops listening before the first await, because a connection accepted later would not be destroyed.
     this.refuse();
     await Promise.all([...this.connections].map((connection) => connection.destroy()));
     await this.tcp.close();
+  }
+
+  private async listen(): Promise<void> {
+    if (this.isClosed) throw new Error('FaultProxy is closed; write await FaultProxy.start(upstream)');
+    await this.tcp.listen();
   }
 
   private accept(client: Socket): void {

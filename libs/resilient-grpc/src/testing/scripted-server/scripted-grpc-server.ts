@@ -36,6 +36,7 @@ export class ScriptedGrpcServer {
   private injector: ConnectionInjector | undefined;
   /** True from a stop that is not graceful until the next start. Calls that end without a status in between count as disconnected. */
   private cutting = false;
+  private isClosed = false;
 
   private constructor(private readonly options: ScriptedGrpcServerOptions) {
     this.tcp = new TcpListener((socket) => this.accept(socket), { port: options.port });
@@ -151,17 +152,20 @@ export class ScriptedGrpcServer {
   /**
    * Starts a new server on the same port. If the previous server is still listening, stops it first.
    * @throws RangeError if `how` is not a stop mode
-   * @throws Error if the port is in use
+   * @throws Error if the server is closed, or the port is in use
    */
   async restart(how: StopMode = 'kill-connections'): Promise<void> {
     checkStopMode('restart', how);
     if (this.running) await this.stop(how);
+    // Checked after the stop, because `close()` may have been called during it.
+    if (this.isClosed) throw new Error('ScriptedGrpcServer is closed; write await ScriptedGrpcServer.start(options)');
     this.serve();
     await this.tcp.listen();
   }
 
   /** Stops the server, ends all calls, and resolves when all sockets are closed. */
   async close(): Promise<void> {
+    this.isClosed = true;
     this.release();
     await this.stop('force');
     await this.tcp.close();

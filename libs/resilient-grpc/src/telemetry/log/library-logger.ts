@@ -3,9 +3,9 @@ import type { LogLevel, LogLine } from './log-line.js';
 import { oneLine } from './log-text.js';
 
 /**
- * The Nest logger for the lines of this library, each of which has an `event`. It catches errors that the application's logger throws. Most lines are written in timers
- * and connection events, where an uncaught error would crash the process during an outage. A failing logger must also never make a call or
- * the application's startup fail.
+ * The Nest logger for the lines of this library, each of which has an `event`. It catches errors that the application's logger throws. Most
+ * lines are written in timers and connection events, where an uncaught error would crash the process during an outage. A failing logger
+ * must also never make a call or the application's startup fail.
  */
 export class LibraryLogger extends Logger {
   private isReported = false;

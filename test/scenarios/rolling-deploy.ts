@@ -35,7 +35,7 @@ const DIRECTORIES = { dns: dnsOf, kubernetes: kubernetesOf };
 export const rollingDeploy: Scenario = {
   name: 'rolling-deploy',
   promise:
-    'If the ten pods of a DNS name or a `kubernetes:` target are replaced one after another, no call fails and no write is executed twice. Each new pod receives calls within 2 s (for a DNS name, if `dnsRefreshMs` is 1,000), and then its share of them. A terminating pod receives no call after the client has removed its address.',
+    'If the ten pods of a DNS name or a `kubernetes:` target are replaced one after another, no call fails and no write is executed twice. Each new pod receives calls within 2 s (for a DNS name, if `dnsRefreshMs` is 1,000), and then its share of them. A terminating pod receives no call after the client has removed the address of the pod.',
   bounds: {
     'pods replaced': { atLeast: PODS, atMost: PODS },
     'reads failed': { atMost: 0 },

@@ -19,7 +19,7 @@ const FROZEN_MS = 5_000;
 export const stalledAndBlackholedPeer: Scenario = {
   name: 'stalled-and-blackholed-peer',
   promise:
-    'A client whose calls have deadlines of 1 s keeps the connection to a server that is frozen for 5 s. It replaces a black-holed connection within 20 s, and only after the new connection is READY.',
+    'A client whose calls have deadlines of 1 s keeps the connection to a server that is frozen for 5 s. The client replaces a black-holed connection within 20 s, and only after the new connection is READY.',
   bounds: {
     'connections replaced after the stall': { atMost: 0 },
     'calls failed from 1.5 s after the stall': { atMost: 0, timed: true },

@@ -183,7 +183,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
 
   /**
    * Rejects new calls, ends calls according to their `onDrain`, lets other calls finish within `timeoutMs`, and cuts off the rest. Later
-   * callers get the same report; the shorter time applies.
+   * callers get the same report; the timeout that expires first applies.
    */
   drain(timeoutMs: number): Promise<DrainReport> {
     const until = this.clock.now() + timeoutMs;

@@ -42,7 +42,7 @@ export interface GrpcCallOptions extends CallOptions {
    */
   readonly attemptTimeoutMs?: number | undefined;
   /**
-   * Maximum time in milliseconds, more than 0, that a reader waits for the first or the next message of a response stream. Overrides the
+   * Maximum time in milliseconds, more than 0, that the client waits for the first or the next message of a response stream. Overrides the
    * timeout of the method.
    */
   readonly streamIdleTimeoutMs?: number | undefined;

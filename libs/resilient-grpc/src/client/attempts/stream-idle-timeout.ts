@@ -5,7 +5,7 @@ import { PeerTimer } from '../../time/peer-timer.js';
 import { StagedAttempt } from './staged-attempt.js';
 
 /**
- * Bounds the time that a reader waits for a message of a response stream, including the wait for headers. A frozen server never ends the
+ * Bounds the time that the client waits for a message of a response stream, including the wait for headers. A frozen server never ends the
  * stream, and neither does a server whose connection was silently dropped. A slow reader does not count against the server.
  */
 export function withStreamIdleTimeout(start: StartAttempt, timeoutMs: number, clock: Clock): StartAttempt {

@@ -24,8 +24,8 @@ export interface GrpcClientDefaults {
    */
   readonly timeoutMs?: number | undefined;
   /**
-   * Maximum time in milliseconds, more than 0, that a reader waits for the first or the next message of a response stream. When it expires,
-   * the stream fails with UNAVAILABLE and `reason: 'stream-idle'`; `resumable` resumes it with another call.
+   * Maximum time in milliseconds, more than 0, that the client waits for the first or the next message of a response stream. When it
+   * expires, the stream fails with UNAVAILABLE and `reason: 'stream-idle'`; `resumable` resumes it with another call.
    * @defaultValue none
    */
   readonly streamIdleTimeoutMs?: number | undefined;
@@ -253,7 +253,7 @@ export interface MethodOptions {
    */
   readonly waitForReady?: boolean | undefined;
   /**
-   * Maximum time in milliseconds, more than 0, that a reader waits for the first or the next message of a response stream. @defaultValue
+   * Maximum time in milliseconds, more than 0, that the client waits for the first or the next message of a response stream. @defaultValue
    * the value of the client
    */
   readonly streamIdleTimeoutMs?: number | undefined;

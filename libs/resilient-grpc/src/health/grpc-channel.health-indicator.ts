@@ -11,7 +11,7 @@ import { healthResult } from './health-results.js';
 export interface ChannelCheckOptions {
   /** Name in the result. @defaultValue the client's name */
   readonly key?: string | undefined;
-  /** True if the client may be reported as down. If false, it is reported as degraded instead. @defaultValue true */
+  /** True if a client that is down is reported as down; if false, it is reported as degraded. @defaultValue true */
   readonly required?: boolean | undefined;
 }
 

@@ -74,8 +74,9 @@ export interface GrpcClientDefaults {
   /** Upper bound for every `maxAttempts`, 2 or more; a larger value in a policy is reduced to it. @defaultValue 5 */
   readonly maxAttemptsLimit?: number | undefined;
   /**
-   * Treats a stream that the server reset with REFUSED_STREAM as not processed, and resends it once for any method, as in gRFC A6. Leave it
-   * off behind a proxy, because proxies such as HAProxy send REFUSED_STREAM for requests that a backend executed.
+   * Treats a call as not processed if the server reset its HTTP/2 stream with REFUSED_STREAM, and resends the call once, for any method, as
+   * in gRFC A6. Leave the option off behind a proxy, because proxies such as HAProxy send REFUSED_STREAM for requests that a backend
+   * executed.
    * @defaultValue false
    */
   readonly trustRefusedStreams?: boolean | undefined;

@@ -113,6 +113,15 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       expect(JSON.stringify(body)).not.toContain('hush');
     });
 
+    it('includes field violations in the HTTP response even if the status has no message', async () => {
+      const violation = { field: 'item', description: 'unknown' };
+      const details = [{ typeUrl: 'google.rpc.BadRequest', value: { fieldViolations: [violation] } }];
+      const trailers = detailed('INVALID_ARGUMENT', '', { details });
+      server.script('Create', { status: 'INVALID_ARGUMENT', details: '', trailers });
+      const { body } = await gateway.get('promise/7');
+      expect(body).toMatchObject({ statusCode: 400, message: 'Bad Request', fieldViolations: [violation] });
+    });
+
     it.each([
       ['UNAVAILABLE', 503, 1_001, '2'],
       ['RESOURCE_EXHAUSTED', 429, 30_000, '30'],

@@ -95,13 +95,14 @@ export function toHttpException(error: GrpcCallError): GrpcHttpException {
   const { codeName } = error;
   const statusCode = isCallerCancellation(error) ? 499 : HTTP_STATUS[codeName];
   const usual = httpStatusText(statusCode);
-  const isExposed = isForCaller(error) && error.details !== '';
+  const isExposed = isForCaller(error);
+  const hasMessage = isExposed && error.details !== '';
   const violations = isExposed && codeName === 'INVALID_ARGUMENT' ? fieldViolationsOf(error) : [];
   return new GrpcHttpException(
     {
       statusCode,
-      message: isExposed ? error.details : usual,
-      ...(isExposed && { error: usual }),
+      message: hasMessage ? error.details : usual,
+      ...(hasMessage && { error: usual }),
       code: codeName,
       ...(violations.length > 0 && { fieldViolations: violations }),
     },

@@ -115,7 +115,7 @@ function sumOf(pending: readonly PendingLine[]): number {
 }
 
 function kindOf({ fields }: LogLine): string {
-  return String(fields['event']);
+  return fields['event'];
 }
 
 function subjectOf({ fields }: LogLine): string {

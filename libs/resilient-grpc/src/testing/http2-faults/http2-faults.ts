@@ -29,8 +29,8 @@ export interface MissingTrailersFault {
 }
 
 /**
- * A fault that sends GOAWAY with a last stream ID below that of the call. The call is not forwarded to the upstream. If the code is
- * NO_ERROR, earlier calls continue. Otherwise, the connection is closed, and earlier calls fail.
+ * A fault that sends GOAWAY with a last stream ID below the ID of the call's stream. The call is not forwarded to the upstream. If the
+ * code is NO_ERROR, earlier calls continue. Otherwise, the connection is closed, and earlier calls fail.
  */
 export interface GoawayFault {
   readonly kind: 'goaway';

@@ -83,7 +83,7 @@ class Baseline {
 
   describeOpen(): string {
     const resources = this.newResources().map(({ type, count }) => {
-      const details = this.traced ? this.trace.places(type) : this.handles.describe(type);
+      const details = this.traced ? this.trace.creationSites(type) : this.handles.describe(type);
       return `${count} × ${RESOURCE_NAMES[type]}${details.length === 0 ? '' : `: ${details.join(', ')}`}`;
     });
     // Open clients explain open sockets and calls. A client without a connection keeps nothing alive and is not a leak.

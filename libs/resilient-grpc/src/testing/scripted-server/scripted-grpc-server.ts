@@ -126,7 +126,7 @@ export class ScriptedGrpcServer {
   }
 
   /**
-   * Sends GOAWAY on every connection and keeps listening. After `graceMs`, grpc-js destroys all connections that are open at that time, with
+   * Sends GOAWAY on every connection and keeps listening. After `graceMs`, grpc-js destroys all connections that are open at that time and
    * the calls on them. This includes connections accepted after the GOAWAY.
    */
   drainConnections(graceMs: number): void {

@@ -83,7 +83,7 @@ export class ChildServer {
   /**
    * Starts the server and resolves when it is listening.
    * @throws GrpcConfigurationError if an option is unknown or invalid
-   * @throws Error with the server's output, if the server exits first or is not listening in time
+   * @throws Error with the server's output, if the server exits before it is listening, or is not listening in time
    */
   static async start(options: ChildServerOptions): Promise<ChildServer> {
     requireOptions(optionsSchema, options, 'ChildServer');
@@ -157,7 +157,8 @@ export class ChildServer {
 
   /**
    * Starts the server again on the same port, which `args` receives. Kills the server first if it is still running.
-   * @throws Error with the server's output, if the running server does not end, or if the new one exits first or is not listening in time
+   * @throws Error with the server's output, if the running server does not end, or the new one exits before it is listening, or is not
+   *   listening in time
    * @throws Error if the new server listens on another port
    */
   async restart(): Promise<void> {

@@ -4,7 +4,7 @@ import { MAX_TIMER_MS } from './max-timer-ms.js';
 
 /** A timer that was set. Its creator must clear it if the task is no longer needed. */
 export interface Timer {
-  /** Prevents the task from running. Does nothing if the task has run or the timer is cleared. */
+  /** Prevents the task from running. Does nothing if the task has run, or the timer has already been cleared. */
   clear(): void;
 }
 
@@ -18,8 +18,8 @@ export interface Clock {
   /** Wall-clock time in milliseconds since 1970. */
   epoch(): number;
   /**
-   * Runs `task` once after `ms` milliseconds (clamped to 0 … 2^31−1). If `keepAlive` is true, the timer keeps the process alive; set it
-   * only if a caller is waiting for the result. @defaultValue keepAlive false
+   * Runs `task` once after `ms` milliseconds (clamped to 0 … 2^31−1). If `keepAlive` is true, the timer keeps the process alive; pass
+   * true only if a caller is waiting for the result. @defaultValue keepAlive false
    */
   setTimer(task: () => void, ms: number, keepAlive?: boolean): Timer;
   /** Runs `task` in the next turn of the event loop. */

@@ -14,9 +14,9 @@ const MAX_PART_MS = 5_000;
 const MAX_EARLY_MS = 1;
 
 /**
- * Runs a task after a peer has had `ms` milliseconds to send something. Time during which this process did not run (its event loop was
- * blocked, or the system had stopped it) does not count:
- * - The time starts one turn of the event loop later, when data that was written before has been sent.
+ * Runs a task after a peer has had `ms` milliseconds to send something. Time during which this process did not run, because its event loop
+ * was blocked or the system had stopped the process, does not count:
+ * - The time starts in the next turn of the event loop, when data that was written before the timer was created has been sent.
  * - A part that ends late is measured again, until `ms` milliseconds have been excluded this way. Later delays count toward the time, so
  *   that the task also runs in a process that is always late. The task runs after at most twice `ms`, plus the duration
  *   of the last excluded part and the delay of the final part.
@@ -25,7 +25,7 @@ const MAX_EARLY_MS = 1;
  */
 export class PeerTimer implements Timer {
   /** Milliseconds that were excluded from the peer's time. */
-  excusedMs = 0;
+  excludedMs = 0;
   private timer: Timer | undefined;
   private isCleared = false;
   private leftMs: number;
@@ -65,7 +65,7 @@ export class PeerTimer implements Timer {
     // A timer that fired proves that its time has passed, even if the clock did not advance (fake timers) or was set back.
     const minMs = this.partMs > 2 * MAX_EARLY_MS ? this.partMs - MAX_EARLY_MS : this.partMs;
     const tookMs = Math.max(this.clock.now() - this.partStartedAt, minMs);
-    if (tookMs - this.partMs > MAX_LAG_MS && this.excusedMs < this.ms) this.excusedMs += tookMs;
+    if (tookMs - this.partMs > MAX_LAG_MS && this.excludedMs < this.ms) this.excludedMs += tookMs;
     else this.leftMs -= tookMs;
     if (this.leftMs > 0) this.measure();
     else this.clock.defer(this.runTask);

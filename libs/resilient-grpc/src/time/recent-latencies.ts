@@ -5,7 +5,7 @@ const MIN_MS = 2 ** -4;
 /** Octaves up to about 70 minutes. Higher values count as 70 minutes. */
 const OCTAVES = 26;
 const BUCKETS = OCTAVES * BUCKETS_PER_OCTAVE;
-/** The weights are divided by the weight of a new value when that weight exceeds this number, long before it overflows. */
+/** Upper bound of `unit`. When `unit` reaches it, all weights are divided by `unit`, long before they could overflow. */
 const MAX_UNIT = 1e100;
 
 /**

@@ -46,10 +46,10 @@ class StreamIdleTimeoutAttempt extends StagedAttempt {
   }
 
   private readonly check = (): void => {
-    const excusedMs = this.timer?.excusedMs ?? 0;
+    const excludedMs = this.timer?.excludedMs ?? 0;
     this.timer = undefined;
     // This process may have been paused after the last message, while the timer was already running.
-    if (this.silentSince !== undefined) this.silentSince = Math.min(this.silentSince + excusedMs, this.clock.now());
+    if (this.silentSince !== undefined) this.silentSince = Math.min(this.silentSince + excludedMs, this.clock.now());
     const leftMs = this.leftMs();
     if (leftMs > 0) {
       if (leftMs !== Infinity) this.arm(leftMs);

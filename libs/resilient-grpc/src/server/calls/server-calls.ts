@@ -216,12 +216,12 @@ export class ServerCalls implements CallHost {
   private excuse(ms: number): void {
     for (const call of this.streams) {
       if (call.method.options.streamIdleTimeoutMs === undefined) continue;
-      this.suspended.set(call, { since: call.lastActivityAt, ms: this.excusedMs(call) + ms });
+      this.suspended.set(call, { since: call.lastActivityAt, ms: this.excludedMs(call) + ms });
     }
     for (const call of this.lingering) call.overAt += ms;
   }
 
-  private excusedMs(call: ServedCall): number {
+  private excludedMs(call: ServedCall): number {
     const suspension = this.suspended.get(call);
     return suspension?.since === call.lastActivityAt ? suspension.ms : 0;
   }
@@ -242,7 +242,7 @@ export class ServerCalls implements CallHost {
       if (call.isStopped) continue;
       again ||= streamIdleTimeoutMs !== undefined || Number.isFinite(deadline);
       const idleMs = now - call.lastActivityAt;
-      if (streamIdleTimeoutMs !== undefined && idleMs - this.excusedMs(call) >= streamIdleTimeoutMs) {
+      if (streamIdleTimeoutMs !== undefined && idleMs - this.excludedMs(call) >= streamIdleTimeoutMs) {
         this.endIdle(call, idleMs, streamIdleTimeoutMs);
       } else if (epoch - deadline >= DEADLINE_GRACE_MS) {
         call.cut({ code: StatusCode.DEADLINE_EXCEEDED, details: 'Deadline exceeded' });

@@ -47,7 +47,7 @@ export function networkFaults(proxy: FaultProxy, weights?: ChaosWeights<NetworkF
           proxy.resetSilenced();
         },
       },
-      // 5 bytes end in the middle of a 9-byte frame header.
+      // A cut after 5 bytes falls in the middle of a 9-byte frame header.
       cut: {
         forMs: SHORT_MS,
         begin: () => proxy.closeAfterBytes(5, 'to-client'),

@@ -10,8 +10,8 @@ export class FakeMethod implements MethodDescriptor {
   readonly path: string;
   readonly declaredIdempotent = false;
   /**
-   * True if the handler returned a single message, or a source that ended after its only message. The status arrives with the message, so
-   * unsubscribing after the message does not cancel the call.
+   * True if the handler returned a single message, or an Observable that completed before its only message was delivered, such as
+   * `of(message)`. The status arrives with the message, so unsubscribing after the message does not cancel the call.
    */
   answersOnce = false;
 

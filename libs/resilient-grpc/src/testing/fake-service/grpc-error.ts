@@ -24,7 +24,7 @@ export interface GrpcErrorOptions {
   readonly cause?: unknown;
 }
 
-/** Default `reachedServer` by reason: the highest possible value for a call with one attempt and no response message. */
+/** Default `reachedServer` by reason: the highest possible value for a call with one attempt, without response headers or messages. */
 const DEFAULT_REACHED_SERVER: Readonly<Record<FailureReason, ReachedServer>> = {
   server: 'yes',
   http: 'maybe',

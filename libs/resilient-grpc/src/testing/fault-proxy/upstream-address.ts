@@ -6,7 +6,7 @@ export interface UpstreamAddress {
 
 /**
  * Parses 'host:port' or '[::1]:port'. JavaScript callers can pass any value.
- * @throws TypeError if `address` has neither form
+ * @throws TypeError if `address` has neither form, or the port is not from 1 to 65,535
  */
 export function parseUpstream(proxy: 'FaultProxy' | 'Http2FaultProxy', address: unknown): UpstreamAddress {
   const text = String(address);

@@ -11,7 +11,7 @@ import type { CallFault, CallFilter, GoawayOptions, Http2FaultProxyOptions } fro
 
 const PROXY = 'Http2FaultProxy';
 const MAX_UINT32 = 2 ** 32 - 1;
-// Every HTTP/2 peer accepts frames of 16,384 bytes. A GOAWAY frame uses 8 of them for its fixed fields.
+// Every HTTP/2 peer accepts frame payloads of 16,384 bytes. In a GOAWAY frame, the fixed fields use 8 of these bytes.
 const MAX_DEBUG_BYTES = 16_376;
 const CODE_NAMES = Object.keys(HTTP2_ERROR_CODES);
 

@@ -29,8 +29,8 @@ export interface MissingTrailersFault {
 }
 
 /**
- * A fault that sends GOAWAY with a last stream ID below that of the call. The call is not forwarded to the upstream. If the code is
- * NO_ERROR, earlier calls continue. Otherwise, the connection is closed, and earlier calls fail.
+ * A fault that sends GOAWAY with a last stream ID below the ID of the call's stream. The call is not forwarded to the upstream. If the
+ * code is NO_ERROR, earlier calls continue. Otherwise, the connection is closed, and earlier calls fail.
  */
 export interface GoawayFault {
   readonly kind: 'goaway';
@@ -56,9 +56,9 @@ export interface GoawayOptions {
   /** The error code. After any code other than NO_ERROR, the connection is closed. @defaultValue 'NO_ERROR' */
   readonly code?: Http2ErrorCode | undefined;
   /**
-   * The last stream ID. 'newest': the newest call received; calls in flight finish. 'none': 2^31−1, as in the first GOAWAY of a graceful
-   * shutdown, after which new calls are still served. An integer from 0 to 2^31−1: calls above it are reported as unprocessed and dropped.
-   * The ID never exceeds that of an earlier GOAWAY on the same connection.
+   * The last stream ID. 'newest': the newest call received; calls in flight finish if the code is NO_ERROR. 'none': 2^31−1, as in the first
+   * GOAWAY of a graceful shutdown, after which new calls are still served. An integer from 0 to 2^31−1: calls above it are reported as
+   * unprocessed and dropped. The ID never exceeds that of an earlier GOAWAY on the same connection.
    * @defaultValue 'newest'
    */
   readonly lastStreamId?: number | 'newest' | 'none' | undefined;

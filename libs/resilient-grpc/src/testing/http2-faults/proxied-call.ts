@@ -101,7 +101,7 @@ export class ProxiedCall {
     return this.upstream?.closed === true && this.upstream.rstCode === NO_ERROR;
   }
 
-  /** Ends the call on both sides as unprocessed. */
+  /** Refuses the client's stream as unprocessed, and cancels the upstream stream. */
   rejectUnprocessed(): void {
     this.end(REFUSED_STREAM, CANCEL);
   }

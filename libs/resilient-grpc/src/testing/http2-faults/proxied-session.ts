@@ -25,7 +25,7 @@ export class ProxiedSession implements ProxiedCallCallbacks {
   private pingsLeft = Infinity;
   /** Stream ID of the newest call without a 'goaway' fault; 0 before the first call. */
   private newestId = 0;
-  /** The last stream ID sent in a GOAWAY. Calls with a higher ID are ignored. */
+  /** The last stream ID of the latest GOAWAY; `Infinity` before the first one. New calls with a higher ID are ignored. */
   private lastStreamId = Infinity;
   private closing = false;
 
@@ -162,7 +162,7 @@ export class ProxiedSession implements ProxiedCallCallbacks {
     return lastStreamId === 'newest' ? this.newestId : lastStreamId;
   }
 
-  /** Forwards a GOAWAY from the upstream, with its last stream ID converted to that of the client's session. */
+  /** Forwards a GOAWAY from the upstream, and converts its last stream ID to the corresponding ID in the client's session. */
   private passGoaway(code: number, lastStreamId: number, debugData: string | undefined): void {
     const unprocessed = [...this.calls].filter(({ upstreamId = 0 }) => upstreamId > lastStreamId).map(({ id }) => id);
     const last =

@@ -63,7 +63,7 @@ export class SessionWire extends Duplex {
     } while (this.writableLength > 0);
   }
 
-  /** Ends the connection: 'fin' sends the written data first, 'rst' drops unsent data. Later output of the session is dropped. */
+  /** Ends the connection: 'fin' sends the written data first, 'rst' drops unsent data. Held data and later output are dropped. */
   finish(how: CloseMode): void {
     if (this.isOver) return;
     this.isOver = true;

@@ -25,8 +25,8 @@ export interface LeakCheck {
 }
 
 /**
- * Records the resources that keep this process alive now. Call `settled()` at the end of a test to detect resources that the test left
- * open.
+ * Records the resources that keep this process alive now, and the open calls. Call `settled()` at the end of a test to detect resources and
+ * calls that the test left open.
  */
 export function captureLeaks({ trace = false }: LeakOptions = {}): LeakCheck {
   const before = new Baseline(trace);
@@ -45,8 +45,8 @@ export function captureLeaks({ trace = false }: LeakOptions = {}): LeakCheck {
 export type TestHook = (run: () => Promise<void>) => unknown;
 
 /**
- * Fails each test that leaves a resource open: `failOnLeaks(beforeEach, afterEach)`, with the hooks of Vitest, Jest, or node:test. If tests
- * run concurrently, pass `beforeAll` and `afterAll`, or `before` and `after`, to check all tests of a file together.
+ * Fails each test that leaves a resource or call open: `failOnLeaks(beforeEach, afterEach)`, with the hooks of Vitest, Jest, or node:test.
+ * If tests run concurrently, pass `beforeAll` and `afterAll`, or `before` and `after`, to check all tests of a file together.
  */
 export function failOnLeaks(
   before: TestHook,
@@ -63,8 +63,8 @@ export function failOnLeaks(
 }
 
 /**
- * Snapshot of the open resources. Compares identities, because a count would hide a new resource if an old one was closed, and the start
- * times of calls are not unique.
+ * Snapshot of the open resources, clients, and calls. Compares identities, because a count would hide a new resource if an old one was
+ * closed, and the start times of calls are not unique.
  */
 class Baseline {
   readonly trace: ResourceTrace;
@@ -83,7 +83,7 @@ class Baseline {
 
   describeOpen(): string {
     const resources = this.newResources().map(({ type, count }) => {
-      const details = this.traced ? this.trace.places(type) : this.handles.describe(type);
+      const details = this.traced ? this.trace.creationSites(type) : this.handles.describe(type);
       return `${count} × ${RESOURCE_NAMES[type]}${details.length === 0 ? '' : `: ${details.join(', ')}`}`;
     });
     // Open clients explain open sockets and calls. A client without a connection keeps nothing alive and is not a leak.

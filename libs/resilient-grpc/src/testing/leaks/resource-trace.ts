@@ -26,7 +26,7 @@ const TYPES: Readonly<Record<string, Resource | undefined>> = {
 const FRAMES = 60;
 /** Number of stack frames recorded if `withSites` is false: enough to recognize timers that the test runner creates itself. */
 const NEAREST_FRAMES = 8;
-/** Number of new entries after which entries of closed resources are removed. */
+/** Number of new entries after which entries of resources that no longer keep the process alive are removed. */
 const PRUNE_INTERVAL_ENTRIES = 2_000;
 
 interface CreatedResource {
@@ -47,8 +47,8 @@ interface MaybeReferenced {
 export interface ResourceTrace {
   /** Returns the number of recorded timers that still keep the process alive, except those of the test runner. */
   timers(): number;
-  /** Returns the creation sites of the resources of a type that still keep the process alive; empty if sites are not recorded. */
-  places(type: Resource): readonly string[];
+  /** Returns where the resources of `type` that still keep the process alive were created; empty if creation sites are not recorded. */
+  creationSites(type: Resource): readonly string[];
   stop(): void;
 }
 
@@ -81,7 +81,7 @@ export function traceResources(withSites: boolean): ResourceTrace {
     );
   return {
     timers: () => alive('Timeout').length,
-    places: (type) => (withSites ? alive(type).map((one) => placeOf(one, all)) : []),
+    creationSites: (type) => (withSites ? alive(type).map((one) => creationSiteOf(one, all)) : []),
     stop: () => {
       hook.disable();
     },
@@ -109,7 +109,7 @@ function isAlive({ resource }: CreatedResource): boolean {
   return one !== undefined && one._destroyed !== true && one.hasRef?.() === true;
 }
 
-/** Removes all entries except those of open resources and of the resources that triggered them. */
+/** Removes all entries except those of resources that keep the process alive, and those of the resources that triggered them. */
 function prune(all: Map<number, CreatedResource>): void {
   const kept = new Map<number, CreatedResource>();
   for (const [id, made] of all) {
@@ -120,12 +120,12 @@ function prune(all: Map<number, CreatedResource>): void {
   for (const id of [...all.keys()]) if (!kept.has(id)) all.delete(id);
 }
 
-function placeOf(made: CreatedResource, all: ReadonlyMap<number, CreatedResource>): string {
+function creationSiteOf(made: CreatedResource, all: ReadonlyMap<number, CreatedResource>): string {
   let how = 'created at';
   for (let one: CreatedResource | undefined = made; one !== undefined; one = all.get(one.triggerId)) {
     if (one !== made && one.type !== undefined) how = 'triggered by a resource created at';
-    const place = applicationCallSiteOf(one.stack);
-    if (place !== undefined) return `${how} ${place}`;
+    const site = applicationCallSiteOf(one.stack);
+    if (site !== undefined) return `${how} ${site}`;
   }
   return 'created inside packages';
 }

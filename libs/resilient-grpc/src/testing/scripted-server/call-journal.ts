@@ -66,7 +66,7 @@ export class CallJournal {
     return all;
   }
 
-  /** Clears counts, records, and keys, except the records of open calls and the counts `open` and `maxOpen`. */
+  /** Clears counts, records, and keys, except the records of open calls and the count `open`. Sets `maxOpen` to the value of `open`. */
   reset(): void {
     this.keptRecords = this.keptRecords.filter((record) => record.outcome === 'open');
     this.attemptsByPath = new Map();

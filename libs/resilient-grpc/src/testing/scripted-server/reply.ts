@@ -42,7 +42,7 @@ export interface Reply<Request = unknown> {
 export type MessageSource = Iterable<unknown> | AsyncIterable<unknown>;
 
 /**
- * The behavior of a method: one reply for every call; a list with one reply per call, whose last reply repeats; or a function that is
+ * The behavior of a method: one reply for every call; a list of replies, one per call, of which the last repeats; or a function that is
  * called for each call.
  */
 export type Script<Request = unknown> =

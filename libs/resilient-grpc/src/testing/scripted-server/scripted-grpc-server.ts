@@ -78,7 +78,7 @@ export class ScriptedGrpcServer {
     return this.tcp.listening;
   }
 
-  /** Number of connections accepted since the start, and number of open ones. */
+  /** Number of connections accepted since the start, including those before restarts, and number of open connections. */
   get connections(): { readonly accepted: number; readonly open: number } {
     return { accepted: this.tcp.accepted, open: this.tcp.sockets.size };
   }
@@ -111,7 +111,7 @@ export class ScriptedGrpcServer {
     return this.journal.attempts(this.path(method));
   }
 
-  /** Resets counts, records, and call numbers. Open calls stay in the records and in the counts `open` and `maxOpen`. */
+  /** Resets counts, records, call numbers, and attempts. Open calls stay in the records and in the counts `open` and `maxOpen`. */
   reset(): void {
     this.journal.reset();
   }
@@ -126,7 +126,10 @@ export class ScriptedGrpcServer {
     return this.handler.release(this.path(method));
   }
 
-  /** Sends GOAWAY on every connection and keeps listening. Calls still running after `graceMs` are cancelled. */
+  /**
+   * Sends GOAWAY on every connection and keeps listening. After `graceMs`, grpc-js destroys all connections that are open at that time and
+   * the calls on them. This includes connections accepted after the GOAWAY.
+   */
   drainConnections(graceMs: number): void {
     this.injector?.drain(graceMs);
   }

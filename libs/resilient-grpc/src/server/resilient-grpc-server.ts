@@ -352,7 +352,7 @@ export class ResilientGrpcServer extends ServerGrpc {
         serve(wire, callback);
         return;
       }
-      // The cast is safe: Nest passes its hooks a copy of the call instead of a context.
+      // The cast is safe: Nest passes its start hook a copy of the call instead of a context.
       const context = { ...wire, operationId: handler.name } as never;
       this.onProcessingStartHook(
         this.transportId,
@@ -369,7 +369,7 @@ export class ResilientGrpcServer extends ServerGrpc {
   private readonly onCall: CallHook = (wire) => {
     if (!this.hasStartHook && !this.hasEndHook) return undefined;
     return () => {
-      // The cast is safe: see `createServiceMethod`.
+      // The cast is safe: Nest passes its end hook the request instead of a context.
       if (this.hasEndHook) this.onProcessingEndHook(this.transportId, wire.request as never);
       this.startedByHook.get(wire)?.();
     };

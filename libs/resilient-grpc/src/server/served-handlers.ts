@@ -48,7 +48,7 @@ export class ServedHandlers {
     return methods.map(({ path }) => path).filter((path) => !this.serving.has(path));
   }
 
-  /** Returns the pattern of the handler that serves the method with `path`. */
+  /** Returns the registered pattern of the handler that serves the method with `path`; `undefined` if no handler serves it. */
   routeOf(path: string): string | undefined {
     const serving = this.serving.get(path);
     for (const [route, handler] of this.registered) if (handler === serving) return route;

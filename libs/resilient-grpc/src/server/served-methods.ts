@@ -38,10 +38,10 @@ export function unimplemented({
   };
 }
 
-/** Hook for the start of a call. The returned function is called at the end of its handler. */
+/** Hook for the start of a call. The returned function is called at the end of the call's handler. */
 export type CallHook = (call: WireCall) => (() => void) | undefined;
 
-/** Returns the services of a definition that Nest serves: those in `packages` and their subpackages, or all if none is given. */
+/** Returns the `services` that Nest serves: those in `packages` and their subpackages, or all if `packages` names no package. */
 export function servedServices(services: Services, packages: string | readonly string[] | undefined): Services {
   const names: readonly (string | undefined)[] = Array.isArray(packages) ? packages : [packages];
   const isServed = (service: string) => names.some((name) => !name || service.startsWith(`${name}.`));

@@ -25,8 +25,8 @@ interface ApplicationHandlers {
 }
 
 /**
- * Returns a line for each gRPC handler that serves no method of any server. Nest silently ignores such a handler. Omits handlers
- * that a `Transport.GRPC` server may serve.
+ * Returns a line for each gRPC handler that serves no method of `servers`. Nest silently ignores such a handler. If the application has a
+ * `Transport.GRPC` server, handlers whose service none of `servers` serves are omitted, because that server may serve them.
  */
 export function unmatchedHandlerLines({ servers, hasOtherServers, names }: ApplicationHandlers): LogLine[] {
   const unmatched = new Map<string, HandlerPattern>();
@@ -131,7 +131,7 @@ function nearestMethod(name: string, methods: readonly MethodDescriptor[]): Meth
   return methods.find(({ method }) => method === nearest);
 }
 
-/** Returns the decorator as the user wrote it. */
+/** Returns the decorator with both arguments, including those that the user omitted and Nest filled in. */
 function decorator({ service, rpc, streaming }: HandlerPattern): string {
   return `@${DECORATORS[streaming]}('${service}', '${rpc}')`;
 }

@@ -1,6 +1,6 @@
 import { isStatusCode, STATUS_NAMES, StatusCode, type StatusName } from './status-code.js';
 
-/** Returns `value` as a status code if it is a code, or a name in any case; `undefined` for any other value. */
+/** Returns the status code for `value`, a code or a case-insensitive name; `undefined` for any other value. */
 export function parseStatusCode(value: unknown): StatusCode | undefined {
   if (isStatusCode(value)) return value;
   const name = typeof value === 'string' ? value.toUpperCase() : '';

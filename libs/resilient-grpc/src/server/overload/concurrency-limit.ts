@@ -92,7 +92,7 @@ export class ConcurrencyLimit {
   }
 
   /**
-   * Passes `call` to `next` when a permit is free, or refuses it.
+   * Passes `call` to `next` when a permit is free, or refuses the call.
    * @param permitTime time for which the calls of the method hold a permit of this limit
    */
   serve(call: ServedCall, request: unknown, permitTime: ServiceTime, next: ServeNext): void {

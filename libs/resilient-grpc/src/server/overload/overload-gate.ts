@@ -52,8 +52,8 @@ export class OverloadGate {
   }
 
   /**
-   * Returns true if a call on `session` whose request has not been read must be refused, because it could not be served in time. Counts the
-   * refused call and emits its events. Without this check, an overloaded server would read and parse many requests only to refuse them.
+   * Returns true if a call on `session` must be refused before its request is read, because the call could not be served in time. Counts
+   * the refused call and emits its events. Without this check, an overloaded server would read and parse many requests only to refuse them.
    * @param timeoutMs timeout of the call in milliseconds; `Infinity` if it has none
    */
   refuseUnread(method: ServedMethod, timeoutMs: number, session: Http2Session | undefined): boolean {

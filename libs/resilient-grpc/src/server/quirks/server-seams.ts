@@ -19,6 +19,7 @@ export const SERVER_SEAMS: readonly Seam[] = [
     // The internal call: `call.call` of the call that a handler receives, without the wrappers of interceptors (`nextCall`).
     on: 'server call',
     needs: ['stream.close()'],
-    lostWithout: 'reset of streams whose clients are not reading, and sizes and statuses of calls in telemetry',
+    lostWithout:
+      'reset of streams whose clients are not reading, and statuses and compressed request sizes of calls in telemetry',
   },
 ];

@@ -41,7 +41,7 @@ export function attemptFields({ path, attempt, reachedServer, next, reason }: At
 export class UnretriedCalls {
   /** Number of calls since the last line, by method and reason. */
   private readonly counts = new Map<string, number>();
-  /** Method and reason of the last line; `undefined` if that line covered several methods or reasons. */
+  /** Method and reason of the last line; `undefined` before the first line, or if the last line covered several methods or reasons. */
   private lastKind: string | undefined;
   private readonly limiter: LogLimiter<AttemptEndEvent>;
 

@@ -18,7 +18,7 @@ const DEFAULT_GRACE_MS = 20_000;
 export interface ChaosSettings {
   /** Faults that the plan may contain, with unique names. */
   readonly faults: readonly ChaosFault[];
-  /** Ends the run early when aborted. The active fault is healed before `chaos` rejects. */
+  /** Ends the run early when aborted. `chaos` calls `end` of the active fault, and waits for the result, before it rejects. */
   readonly signal?: AbortSignal | undefined;
   /**
    * Maximum time in milliseconds, above 0, for each `begin`, for each `end`, and for `run` to end after its signal was aborted. When it is
@@ -51,7 +51,10 @@ export interface ChaosRun {
   readonly signal: AbortSignal;
 }
 
-/** The error of a failed chaos run. Contains the seed that reproduces the faults, and the faults that had started. */
+/**
+ * The error of a failed chaos run. Contains the faults that had started, and the plan that reproduces them. The seed of the plan reproduces
+ * them only if the plan was drawn from it.
+ */
 export class ChaosError extends Error {
   override readonly name = 'ChaosError';
   readonly plan: ChaosPlan;
@@ -98,8 +101,9 @@ function drawnPlan({ seed, durationMs, faults, distanceMs, quietMs }: SeededChao
 /**
  * Runs `run` while injecting faults according to a plan. Resolves to the result of `run` when it has ended; the rest of the plan is then
  * skipped. A load should run until `signal` is aborted: `while (!signal.aborted)`. When the returned promise settles, every fault is
- * healed, except a fault that hung or whose `end` failed. A fault may take longer than planned, for example to start a server. Later faults
- * are then delayed, so that the interval between faults never shrinks.
+ * healed, except a fault that hung, a fault whose `end` failed, and a fault whose `begin` was still running when the `signal` of the
+ * options was aborted. A fault may take longer than planned, for example to start a server. Later faults are then delayed, so that the
+ * interval between faults never shrinks.
  * @throws ChaosError with the seed and the faults so far, if `run` fails or does not end in time, if `begin` or `end` of a fault fails or
  * hangs, or if the `signal` of the options is aborted
  * @throws GrpcConfigurationError if an option is unknown
@@ -147,7 +151,7 @@ interface Injection {
   readonly clock: Clock;
   /** Ends the injection when aborted, after a running `begin`. */
   readonly ended: AbortSignal;
-  /** Ends the injection immediately when aborted, without waiting for a running `begin`. */
+  /** Ends the wait for a running `begin` when aborted; the fault is then healed, and the injection ends. */
   readonly aborted: AbortSignal | undefined;
   /** Time limit of each `begin` and each `end`, in milliseconds. */
   readonly graceMs: number;

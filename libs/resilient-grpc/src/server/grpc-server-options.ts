@@ -59,9 +59,9 @@ export function connectionLimits(options: Given): Pick<ResolvedServerOptions, Li
 }
 
 /**
- * Returns the options of grpc-js's server: the given options, and default keepalive pings, which detect unresponsive peers. Excludes the
- * age and idle limits of connections. This library enforces these limits itself, so that it can emit events, and so that calls end after
- * the grace period with a status instead of a lost connection.
+ * Returns the options of grpc-js's server: the given options, with Channelz off by default, and with default keepalive pings, which detect
+ * unresponsive peers. Excludes the age and idle limits of connections. This library enforces these limits itself, so that it can emit
+ * events, and so that calls end after the grace period with a status instead of a lost connection.
  */
 export function grpcServerOptions(resolved: ResolvedServerOptions): ServerOptions {
   const { nest } = resolved;
@@ -90,7 +90,7 @@ const LIBRARY_ENFORCED_OPTIONS: ReadonlySet<string> = new Set([
   CHANNEL_EQUIVALENTS.connectionIdleTimeoutMs,
 ]);
 
-/** Options of grpc-js's server without keepalive, and the keepalive times for `ServerConnection`. */
+/** Result of `takeKeepalive`: the remaining options of grpc-js's server, and the keepalive times for `ServerConnection`. */
 export interface TakenKeepalive {
   readonly serverOptions: ServerOptions;
   readonly keepalive: Pick<ConnectionLifetime, 'keepaliveTimeMs' | 'keepaliveTimeoutMs'>;

@@ -1,14 +1,17 @@
 import { isIPv6 } from 'node:net';
 import { errorMessage } from '../errors/error-message.js';
 
-/** Returns `url` with the port on which the server listens. A `url` without a port means port 443 to grpc-js. */
+/**
+ * Returns `url` with the port on which the server listens. A `unix:` address is returned unchanged. A `url` without a port means port 443
+ * to grpc-js.
+ */
 export function listenAddress(url: string, port: number | undefined): string {
   if (url.startsWith('unix:') || port === undefined) return url;
   const host = isIPv6(url) ? `[${url}]` : url.replace(/:\d+$/, '');
   return `${host}:${String(port)}`;
 }
 
-/** Describes why a server could not listen on `url`, based on the error from grpc-js: expected and actual value, cause, and remedy. */
+/** Returns the error text for a server that could not listen on `url`: expected and actual value, cause (from grpc-js), and remedy. */
 export function listenProblem(url: string, error: unknown): string {
   const text = errorMessage(error);
   // grpc-js lists the errors of all addresses to which the name resolves.

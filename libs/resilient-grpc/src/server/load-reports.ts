@@ -51,7 +51,7 @@ export class LoadReports {
       },
     });
 
-  /** Counts a call that ends with `status`. Returns the status with the latest report in its metadata. */
+  /** Counts a call that ends with `status`. Returns the status with the latest report, if any, in its metadata. */
   withReport(status: SentStatus): SentStatus {
     this.count(status.code);
     if (this.report === undefined) return status;

@@ -47,13 +47,13 @@ class MessageSizes {
     };
   }
 
-  /** Returns the size of a received message; 0 if it is unknown, which only a custom deserializer can cause. */
+  /** Returns the size of a received message; 0 if the size is unknown, which only a custom deserializer can cause. */
   sizeOf(message: unknown): number {
     // The cast is safe: a value that is not an object is never found.
     return this.read.get(message as object) ?? 0;
   }
 
-  /** Returns the size of the message that `write` serializes synchronously; `undefined` if that failed. */
+  /** Returns the size of the message that `write` serializes synchronously; `undefined` if serialization failed. */
   measureWrite(write: () => void): number | undefined {
     this.written = undefined;
     write();

@@ -1,7 +1,7 @@
 import { CallFifo, type FifoEntry } from './call-fifo.js';
 import type { ServiceTime } from './service-time.js';
 
-/** Maximum wait during an overload, in milliseconds. Calls that would wait longer are refused. */
+/** Maximum wait of a call with a deadline during an overload, in milliseconds. The queue refuses such a call if it would wait longer. */
 const MAX_OVERLOAD_WAIT_MS = 100;
 /** `settle` ends an overload only if no call was refused or expired within this time, in milliseconds. */
 export const OVERLOAD_STAY_MS = 1_000;

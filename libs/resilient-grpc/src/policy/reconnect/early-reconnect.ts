@@ -48,7 +48,7 @@ export function earlyReconnectMs(input: EarlyReconnectInput, random: Random): nu
       const grown = FIRST_DELAY_MS * GROWTH ** Math.max(connectAttempts - 1, 0);
       return jitter(Math.min(grown, MAX_DELAY_MS), JITTER, random);
     }
-    // More attempts that fail slowly, or in the TLS handshake, would cost a server that is starting more than they cost the client.
+    // Further attempts that fail slowly, or in the TLS handshake, would burden a starting server more than the client.
     case 'other':
     case undefined:
       return undefined;

@@ -9,7 +9,7 @@ export type CursorPlace =
   | 'same'
   /** Already received; a resumed call may start with such messages. */
   | 'overlap'
-  /** More than `MAX_OVERLAP` messages that were already received. */
+  /** Already received, after `MAX_OVERLAP` other such messages at the start of the call. */
   | 'too-much-overlap'
   /** Before a message or heartbeat that the same call delivered. */
   | 'went-back'

@@ -11,7 +11,7 @@ export interface ResumePolicy extends Pick<RetryPolicy, 'initialBackoffMs' | 'ma
 }
 
 /**
- * Minimum lifetime of a healthy call. A failure within this time is evidence against the message at the stream's position, whatever
+ * Minimum lifetime of a healthy call. A server failure within this time is evidence against the message at the stream's position, whatever
  * `minHealthyMs` is.
  */
 export const MIN_LIFE_MS = 1_000;

@@ -48,7 +48,7 @@ export interface RetryInput {
   readonly attempts: number;
   /** Retries since the last pushback, or since the call started. */
   readonly retriesSincePushback: number;
-  /** True if part of the response was delivered to the caller: headers that the caller requested, or messages of a stream. */
+  /** True if part of the response may have been delivered: the headers of a response stream, or headers that the caller requested. */
   readonly delivered: boolean;
   /** Number of attempts of this call that were never sent, including this one if it was not sent. @defaultValue 0 */
   readonly unsent?: number;
@@ -70,7 +70,7 @@ export interface RetryInput {
   readonly budget: RetryBudget;
   /** Monotonic milliseconds. */
   readonly now: number;
-  /** Connection that the attempt lost; `undefined` if the attempt failed for another reason. */
+  /** Connection that the attempt lost, or that had received GOAWAY; `undefined` if the attempt failed for another reason. */
   readonly lostWith: LostConnection | undefined;
   readonly random: Random;
 }
@@ -90,9 +90,9 @@ export const CALM_BACKOFF_MS = 1_000;
  * Decides whether a call is retried after an attempt, and debits the retry budget. The caller of this function credits successes, once per
  * call.
  *
- * Checks with observable effects run in the same order as in grpc-go. A stopping pushback debits the budget for any code. A retryable code
- * debits the budget before attempts are counted, so that the last failure of an exhausted call also counts. A call that ends for another
- * reason (committed, disabled, not replayable) debits nothing.
+ * Checks with observable effects run in the same order as in grpc-go. A stopping pushback debits the budget for any code, except after an
+ * overload refusal. A retryable code debits the budget before attempts are counted, so that the last failure of an exhausted call also
+ * counts. A call that ends for another reason (committed, disabled, not replayable) debits nothing.
  */
 export function decideRetry(input: RetryInput): RetryDecision {
   const { verdict } = input;
@@ -104,8 +104,9 @@ export function decideRetry(input: RetryInput): RetryDecision {
     case 'deadline':
       return stop('deadline');
     case 'committed':
-      // gRFC A6 commits a call at the headers because the application receives them. A unary or client-streaming call delivers nothing
-      // before its status, so a call that loses its connection during the response is retried like any other call.
+      // gRFC A6 commits a call at the headers because the application receives them. Here, a unary or client-streaming call delivers
+      // nothing before its status, except headers that the caller requested. A call that loses its connection before anything is delivered
+      // is therefore retried like any other call.
       return verdict.connectionLost && !input.delivered ? byPolicy(input, 'connection-lost') : stop('committed');
     case 'protocol':
       return stop('protocol');

@@ -4,7 +4,10 @@
  */
 export const RETRY_CHAIN_KEY = 'x-retry-chain';
 
-/** Value of `x-retry-chain` on hedged attempts. Hedged attempts carry an attempt count, as retries do, although no attempt has failed. */
+/**
+ * Value of `x-retry-chain` on a hedged attempt that is sent because other attempts are slow. Such an attempt carries an attempt count, as a
+ * retry does, but it replaces no failed attempt.
+ */
 export const HEDGE_MARK = 'hedge';
 
 /**

@@ -14,7 +14,7 @@ export type ServiceConfigResult =
  * Parses a service config, given as an object or as JSON text, by the rules of gRFC A2 and A6
  * (https://github.com/grpc/grpc/blob/master/doc/service_config.md).
  *
- * @param path path under which problems report the config, such as 'clients.orders.serviceConfig'
+ * @param path path of the config in the reported problems, such as 'clients.orders.serviceConfig'
  */
 export function parseServiceConfig(value: unknown, path: string): ServiceConfigResult {
   const read = readDocument(value, path, 'a service config as an object or as JSON');

@@ -54,7 +54,10 @@ const retryPolicy = v.pipe(
   })),
 );
 
-/** Returns the remedy for a delay that follows latency. Such a delay is an option of the client, not of a standard service config. */
+/**
+ * Returns the remedy for a hedging delay that is a latency percentile, such as 'p95'; `undefined` for any other value. Such a delay is an
+ * option of the client, not of a standard service config.
+ */
 function suggestMeasuredDelay(value: unknown): string | undefined {
   if (!isHedgingPercentile(value)) return undefined;
   return `"0.5s" here, or methods: { Get: { hedgingDelay: '${value}' } } in the options of the client`;

@@ -4,7 +4,7 @@ export const DEFAULT_SUSPICION_POLICY = {
   timeouts: 3,
   /** Minimum time without a received byte before a connection is probed. */
   silenceMs: 5_000,
-  /** Minimum time without a received byte, as a multiple of the longest timed-out call. */
+  /** Minimum time without a received byte, as a multiple of the duration of the longest timed-out call. */
   silencePerCall: 2,
   /** Maximum random time added to the minimum silence, so that the clients of one stalled server do not all probe it at once. */
   spreadMs: 5_000,

@@ -28,7 +28,7 @@ export interface ServedMethod {
   serialize(message: unknown): Uint8Array;
 }
 
-/** Nest's handler of a method: (request or requests, metadata, call), or (call, callback) for a `@GrpcStreamCall`. */
+/** Nest's handler of a method: (request or requests, metadata, call), or (call, callback?) for a `@GrpcStreamCall`. */
 export type ServedHandler = (...args: unknown[]) => unknown;
 
 /** Server-side dependencies of a call. */
@@ -203,7 +203,10 @@ export abstract class ServedCall {
     return this.peerAtBegin ?? this.wire.getPeer();
   }
 
-  /** True if the caller is no longer waiting: it cancelled or disconnected, or the deadline passed. True even before grpc-js reports it. */
+  /**
+   * True if the caller is no longer waiting: it cancelled or disconnected, or the deadline passed. True even before grpc-js emits
+   * 'cancelled'.
+   */
   get isCallerGone(): boolean {
     const { wire } = this;
     return wire.cancelled || isStreamClosed(wire) || this.deadlinePassed;
@@ -288,7 +291,7 @@ export abstract class ServedCall {
     return status;
   }
 
-  /** Called when nothing more can be sent: the caller cancelled or disconnected, or the deadline passed. */
+  /** Called when nothing more can be sent: the status was sent, the caller cancelled or disconnected, or the deadline passed. */
   protected onWireEnd(): void {
     this.end(this.abortCode);
     this.releaseHandlerQuietly();

@@ -84,7 +84,10 @@ export class ServerCalls implements CallHost {
     return this.lingering.size;
   }
 
-  /** Returns the status with which a drain rejects `call` if the call is new; `undefined` if the drain lets the call finish. */
+  /**
+   * Returns the status with which a drain rejects `call` if the call is new; `undefined` before `notifyStreams`, or if the drain lets the
+   * call finish.
+   */
   drainStatusOf(call: ServedCall): StatusLike | undefined {
     return this.notifiesStreams && call.streamsResponses && call.method.options.onDrain !== 'finish'
       ? DRAINING

@@ -33,7 +33,10 @@ export type ConnectionSession = Pick<ServerHttp2Session, 'closed' | 'destroyed' 
 const AGE_JITTER = 0.1;
 /** Time to send the statuses of calls that are ended because of their connection's age. */
 const STATUS_FLUSH_MS = 100;
-/** Time without data after which a peer is assumed to have nothing to send. It starts when the server closes its side or sends a ping. */
+/**
+ * Time without data after which a peer is assumed to have nothing to send. It starts when the server closes its side or sends a ping. Also
+ * the time that a shutdown allows for unfinished TLS handshakes.
+ */
 export const PEER_QUIET_MS = 2_000;
 
 /** Name of a peer without an address, such as one on a Unix socket. */

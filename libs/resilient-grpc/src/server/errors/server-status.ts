@@ -41,8 +41,8 @@ function statusOf(error: unknown, filtered: boolean): ServerStatus {
 }
 
 /**
- * Returns the status for a failed outgoing call. The upstream's details are forwarded, except for INTERNAL and UNKNOWN, and except for
- * details that the client added, which may contain addresses.
+ * Returns the status for a failed outgoing call. Details are forwarded only for reason 'server', and only if the code is neither INTERNAL
+ * nor UNKNOWN. Details that the client added may contain addresses.
  */
 function statusOfCallError({ code, codeName, details, reason }: GrpcCallError): ServerStatus {
   const isFault = code === StatusCode.INTERNAL || code === StatusCode.UNKNOWN;

@@ -23,7 +23,7 @@ export class ValidationException extends BadRequestException {
 
 /**
  * Creates a {@link ValidationException}. Use it as `new ValidationPipe({ exceptionFactory: validationException })`. With
- * `GrpcServerExceptionFilter`, gRPC callers then receive each violation with the exact path of its field.
+ * `GrpcServerExceptionFilter`, gRPC callers then receive up to 4 KiB of violations, each with the exact path of its field.
  */
 export function validationException(errors: readonly ValidationError[]): ValidationException {
   const messages: string[] = [];

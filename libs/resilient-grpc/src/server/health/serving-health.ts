@@ -150,7 +150,7 @@ export class GrpcServerHealth {
     const added = addStandardService(server, HEALTH_CONTRACT[HEALTH_SERVICE] as ServiceDefinition, this.handlers());
     if (!added) {
       const text =
-        'the application serves grpc.health.v1.Health itself and must set it to NOT_SERVING at shutdown; ' +
+        'the application serves grpc.health.v1.Health itself and must report NOT_SERVING at shutdown; ' +
         'remove that service, or write health: false';
       this.logger.warn(new LogLine('warn', text, { event: 'configuration' }));
     }

@@ -351,7 +351,7 @@ describe('ejection of endpoints', () => {
     ],
     [
       { ejectUnhealthy: { latencyFactor: 1 } },
-      'ejectUnhealthy.latencyFactor: expected a number above 1, or Infinity to disable it, got 1',
+      'ejectUnhealthy.latencyFactor: expected a number above 1, or Infinity to disable the latency rules, got 1',
     ],
     [
       { ejectUnhealthy: true, outlierDetection: {} },

@@ -115,7 +115,7 @@ export type ReplayOptions<Out, In, Id extends ReplayId = ReplayId> = BaseReplayO
  * progress, each soon after its call started, end the session with `ResumeError`; UNAVAILABLE does not count. A call that lasted
  * `minHealthyMs` resets backoff and counters. Progress resets them, too: an acknowledgment, or a message received while all messages were
  * acknowledged.
- * @param factory Creates one call; `outgoing` provides the messages of that call. An exception from it ends the session.
+ * @param factory Creates one call; `outgoing` provides the messages of that call. If `factory` throws, the session ends.
  * @throws {GrpcConfigurationError} if the options are invalid, or `outgoing` is not a source of messages.
  */
 export function replayUnacknowledged<Out, In, Id extends ReplayId = ReplayId>(

@@ -96,8 +96,8 @@ export type ResumeOptions<T, C> = BaseResumeOptions<T, C> &
  * By default, the stream retries after a lost connection until it succeeds, at the pace of `backoff`. Five server failures at one cursor,
  * each soon after its call started, end the stream with `ResumeError`; UNAVAILABLE does not count. Progress (a cursor that advanced) and a
  * call that lasted `minHealthyMs` reset backoff and counters.
- * @param factory Creates the call that starts after `cursor`; `attempt` is 1 for the first call and increases by 1 with each call. An
- * exception from it ends the stream.
+ * @param factory Creates the call that starts after `cursor`; `attempt` is 1 for the first call and increases by 1 with each call. If
+ * `factory` throws, the stream ends.
  * @throws {GrpcConfigurationError} if the options are invalid, or if `seed` requires `compare`.
  */
 export function resumable<T, C>(

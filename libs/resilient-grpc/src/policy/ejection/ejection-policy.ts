@@ -29,14 +29,14 @@ export interface EjectUnhealthyOptions {
    */
   readonly baseEjectionTimeMs?: number | undefined;
   /**
-   * Maximum duration of an ejection in milliseconds, more than 0. A value below `baseEjectionTimeMs` is raised to it.
+   * Maximum duration of an ejection before jitter in milliseconds, more than 0. A value below `baseEjectionTimeMs` is raised to it.
    * @defaultValue 300000
    */
   readonly maxEjectionTimeMs?: number | undefined;
   /**
    * Minimum percentage of endpoints that stay in use (connected, serving, and not ejected), 0 to 100. No endpoint is ejected if the
-   * percentage would fall below this minimum. Ejected endpoints return early if the others become unusable. At least one endpoint always
-   * stays.
+   * percentage would fall below this minimum. Ejected endpoints return early if the percentage falls below it
+   * because others become unusable. At least one endpoint always stays.
    * @defaultValue 50
    */
   readonly panicThresholdPercent?: number | undefined;

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { integer, milliseconds, object } from '../options/option-schemas.js';
 import { POSITIVE } from '../options/value-rules.js';
 
-const aboveOne = 'a number above 1, or Infinity to disable it';
+const aboveOne = 'a number above 1, or Infinity to disable the latency rules';
 const percent = 'a number above 0 and at most 100';
 
 const options = object(

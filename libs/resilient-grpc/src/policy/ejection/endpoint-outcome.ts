@@ -69,8 +69,8 @@ export function endpointOutcome(
 }
 
 /**
- * Outcome of an attempt that lost its connection. If the connection accepts no more streams, its end counts once, and its attempts do not
- * count.
+ * Outcome of an attempt that lost its connection or stream. If the connection accepts no more streams, its attempts do not count. Instead,
+ * its end counts once if the server sent no GOAWAY.
  */
 function lost(wire: AttemptEvidence['wire']): EndpointOutcome {
   return wire?.acceptsNoStreams === true ? 'none' : 'failure';

@@ -87,8 +87,9 @@ const MIN_UNANSWERED = 5;
 const MAX_OTHERS_FAILURE_FACTOR = 0.5;
 
 /**
- * Decides which endpoints are ejected and which return. It is called every 250 ms while calls are running, or while an endpoint is ejected
- * or in slow start. It is also called after consecutive failures of an endpoint.
+ * Decides which endpoints are ejected and which return. It is called every 250 ms while attempts start, while a unary attempt has no
+ * response, and while an endpoint is ejected or in slow start, but not if the timer fires late. It is also called after consecutive
+ * failures of an endpoint.
  *
  * @param isIntervalOver true if the counts of the interval are complete; the two rate rules apply only then
  * @param failing address of the endpoint that has just failed. Only the consecutive-failures rule is then applied, and only to this

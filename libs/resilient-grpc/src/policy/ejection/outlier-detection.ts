@@ -10,9 +10,16 @@ import type { EjectionPolicy } from './ejection-policy.js';
 export interface OutlierDetection {
   /** Period in which attempts are counted. @defaultValue '10s' */
   readonly interval?: string | undefined;
-  /** Duration of the first ejection; each further one lasts this much longer. @defaultValue '30s' */
+  /**
+   * Duration of the first ejection, jittered by ±10%. Each further one lasts this much longer, and each `interval` without an ejection
+   * makes the next one this much shorter.
+   * @defaultValue '30s'
+   */
   readonly baseEjectionTime?: string | undefined;
-  /** Maximum duration of an ejection; less than `baseEjectionTime` counts as `baseEjectionTime`. @defaultValue '300s' */
+  /**
+   * Maximum duration of an ejection before jitter; less than `baseEjectionTime` counts as `baseEjectionTime`.
+   * @defaultValue '300s'
+   */
   readonly maxEjectionTime?: string | undefined;
   /**
    * Percentage of ejected endpoints at which no further endpoint is ejected. Ejections always leave at least half of the endpoints in use.

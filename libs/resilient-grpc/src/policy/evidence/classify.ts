@@ -172,7 +172,7 @@ function reachedServerOf(e: AttemptEvidence): Verdict['reachedServer'] {
   return e.picked && e.wire?.unprocessed !== 'never-sent' ? 'maybe' : 'no';
 }
 
-/** Also returns 'yes' for a gRPC status without headers: the server enforces the deadline, too, and its status can arrive first. */
+/** Like `reachedServerOf`, but also 'yes' for a gRPC status without headers: the server's own deadline status can arrive first. */
 function reachedByStatus(e: AttemptEvidence): Verdict['reachedServer'] {
   return isGrpcResponse(e) ? 'yes' : reachedServerOf(e);
 }

@@ -121,9 +121,9 @@ export interface HedgeDecision {
  * (https://github.com/grpc/proposal/blob/master/A6-client-retries.md#hedging-policy). The caller of this function credits successes, once
  * per call.
  *
- * gRFC A6 does not specify the following. The retry budget limits all attempts after the first. The hedge budget also limits those that are
- * sent because others are slow, but not those that replace failed attempts. After a rejected hedge, a call is not hedged again. It
- * continues with the attempts in flight.
+ * gRFC A6 does not specify the following. The retry budget limits all attempts after the first, except those that are sent again
+ * ('resend'). The hedge budget also limits those that are sent because others are slow, but not those that replace failed attempts. After a
+ * rejected hedge, a call is not hedged again. It continues with the attempts in flight.
  */
 export function decideHedge(state: HedgeState, event: HedgeEvent, gates: HedgeGates): HedgeDecision {
   return event.type === 'due' ? decideDue(state, event.at, gates) : decideEnded(state, event, gates);

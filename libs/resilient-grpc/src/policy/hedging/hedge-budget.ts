@@ -1,6 +1,6 @@
 /** Limits hedges to 5% of calls, plus five. */
 const DEFAULT_HEDGE_BUDGET = {
-  /** Tokens added per call: the share of calls that may be hedged in the long run. */
+  /** Tokens added per call: the maximum number of hedges per call in the long run. */
   perCall: 0.05,
   /** Maximum and initial number of tokens, so that even a client with few calls can hedge. */
   maxTokens: 5,

@@ -37,7 +37,7 @@ export type EndpointSelection =
       /**
        * - 'no-slices': the service has no EndpointSlice with IP addresses.
        * - 'no-endpoints': the service has no pods.
-       * - 'port': no EndpointSlice has the port.
+       * - 'port': no EndpointSlice that contains endpoints has the port.
        * - 'not-ready': no pod is ready, and no terminating pod is still serving.
        */
       readonly reason: 'no-slices' | 'no-endpoints' | 'port' | 'not-ready';
@@ -98,8 +98,8 @@ export function selectEndpoints(
 }
 
 /**
- * Adds the conditions and hints of one slice to a pod. While Kubernetes moves a pod between slices, an outdated copy may remain. Therefore,
- * a pod that is terminating in any slice counts as terminating. Any other pod counts as ready if it is ready in any slice.
+ * Adds the conditions and hints from one slice to a pod. While Kubernetes moves a pod between slices, an outdated copy may remain.
+ * Therefore, a pod that is terminating in any slice counts as terminating. Any other pod counts as ready if it is ready in any slice.
  */
 function merge(pods: Map<string, Pod>, key: string, { conditions, hints }: SliceEndpoint): Pod {
   let pod = pods.get(key);

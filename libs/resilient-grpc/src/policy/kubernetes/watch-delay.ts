@@ -1,6 +1,6 @@
 import type { Random } from '../../time/random.js';
 
-/** A request that lasts at least this many milliseconds ends a series of failures. */
+/** A watch that stays open for at least this many milliseconds ends a series of failures, even if the watch then fails. */
 export const STABLE_MS = 10_000;
 /** Maximum delay after a watch that was stable. All watches end together if the API server restarts, so each client draws its own delay. */
 const SPREAD_MS = 1_000;
@@ -11,7 +11,7 @@ const MAX_BACKOFF_MS = 30_000;
 /**
  * Returns the milliseconds from the end of a watch to the next request.
  *
- * @param failures number of consecutive requests that failed or ended within `STABLE_MS`
+ * @param failures number of consecutive watches that could not be opened, or that ended within `STABLE_MS`, even without an error
  */
 export function watchDelayMs(failures: number, random: Random): number {
   if (failures === 0) return SPREAD_MS * random();

@@ -41,8 +41,8 @@ export function isObject(value: unknown): value is object {
 }
 
 /**
- * An object that rejects unknown keys, each with a remedy. An empty list counts as an empty object.
- * @param otherKeys keys of the same object that are checked elsewhere, to suggest for a misspelled key
+ * An object that rejects each unknown key with a remedy. An empty list counts as an empty object.
+ * @param otherKeys keys that the caller removes and checks elsewhere; suggested for a misspelled key
  */
 export function object<const E extends v.ObjectEntries>(
   entries: E,

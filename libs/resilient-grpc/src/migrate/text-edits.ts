@@ -39,7 +39,7 @@ export function removal(text: string, start: number, end: number): TextEdit {
   return { start, end: comma + spaces, text: '' };
 }
 
-/** Returns the position after the next comma, or `position` if no comma follows. Only whitespace and block comments may precede the comma. */
+/** Returns the position after the next comma, or `position` if anything other than whitespace and block comments precedes the comma. */
 export function afterComma(text: string, position: number): number {
   return position + (/^(?:\s|\/\*(?:(?!\*\/)[^])*\*\/)*,/.exec(text.slice(position))?.[0].length ?? 0);
 }

@@ -98,8 +98,8 @@ export class ResilientGrpcModule {
 
   /**
    * Defines clients whose settings come from a factory, a class, or an existing provider. Invalid settings make startup fail.
-   * @throws GrpcConfigurationError if a contract cannot be loaded, a source of settings is invalid, or a name is invalid or defined twice in
-   * this call.
+   * @throws GrpcConfigurationError if a contract cannot be loaded, a source of settings is invalid, or a name is invalid or defined twice
+   * in this call.
    */
   static forFeatureAsync(clients: readonly GrpcClientAsyncOptions[], extras: ForFeatureExtras = {}): DynamicModule {
     const definitions = definitionsOf(clients, 'async', callSite());

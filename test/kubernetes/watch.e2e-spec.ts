@@ -259,7 +259,7 @@ describe('registerKubernetesResolver', () => {
     expect(() => {
       registerKubernetesResolver({ kubeconfig, context: 'prod' });
     }).toThrow(
-      "registerKubernetesResolver.context: expected a context in the kubeconfig, which defines none, got 'prod'; check the path",
+      "registerKubernetesResolver.context: expected a kubeconfig with the context 'prod', got one without contexts; check the path",
     );
   });
 

@@ -148,7 +148,10 @@ function loadConfig({ kubeconfig, context }: KubernetesResolverOptions): KubeCon
     const known = config.getContexts().map(({ name }) => name);
     if (known.length === 0) {
       const remedy = 'check the path of the file, in the option kubeconfig or in KUBECONFIG';
-      throw wrong('context', `expected a context in the kubeconfig, which defines none, got '${context}'; ${remedy}`);
+      throw wrong(
+        'context',
+        `expected a kubeconfig with the context '${context}', got one without contexts; ${remedy}`,
+      );
     }
     if (!known.includes(context)) throw wrong('context', `expected one of ${known.join(', ')}, got '${context}'`);
     config.setCurrentContext(context);

@@ -376,7 +376,7 @@ class ClientWriter {
     return keys;
   }
 
-  /** Throws if the option `name` has no equivalent. */
+  /** Throws if the option `name` has no equivalent, or if it is `channelOptions` with a key that this library does not accept. */
   private check(name: string, value: Node | undefined): void {
     if (name === 'protoLoader') {
       if (isDefaultLoader(value)) return;

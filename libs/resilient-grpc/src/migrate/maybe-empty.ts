@@ -2,8 +2,8 @@ import { Node, SyntaxKind, ts, type BinaryExpression, type CallExpression, type 
 import { constantOf, keysOf, unwrapped } from './constants.js';
 
 /**
- * True if a value, such as a `url`, can be `undefined`, null, or the empty string. Nest's client would then use its default. A value of
- * type `string` is assumed not to be empty.
+ * True if a value, such as a `url`, can be `undefined`, null, or the empty string. Nest's client would then use its default. With strict
+ * null checks, a value of type `string` is assumed not to be empty; without them, the type does not show whether the value is `undefined`.
  */
 export function isMaybeEmpty(value: Node): boolean {
   // An assertion, such as the `!` in `process.env.URL!`, hides `undefined` but does not prevent it.

@@ -201,7 +201,7 @@ function nameNodeOf(element: Node): Node | undefined {
   return Node.isPropertyAssignment(property) ? property.getInitializer() : undefined;
 }
 
-/** Rewrites a call in place, so that its layout and comments are preserved. */
+/** Returns the edits that rewrite a call in place, so that its layout and comments are preserved. */
 function callEdits(
   call: CallExpression,
   clients: ArrayLiteralExpression,
@@ -260,7 +260,7 @@ function extrasText(argument: Node, clients: ArrayLiteralExpression): string {
   return `, ${plain(withLayout) === plain(onOneLine) ? onOneLine : withLayout}`;
 }
 
-/** Splits a call into two: one with the clients that stay, and one with the clients that move. */
+/** Returns the edit that splits a call into two: one with the clients that stay, and one with the clients that move. */
 function splitEdit(
   call: CallExpression,
   clients: ArrayLiteralExpression,
@@ -296,7 +296,7 @@ function splitEdit(
   return { start, end: commentEnd, text: first + line + second + source.slice(call.getEnd(), comma) };
 }
 
-/** Removes an element with its comments. */
+/** Returns the edit that removes an element and its comments. */
 function elementRemoval(source: string, element: Node): TextEdit {
   const start = element.getLeadingCommentRanges()[0]?.getPos() ?? element.getStart();
   return removal(source, start, element.getEnd());

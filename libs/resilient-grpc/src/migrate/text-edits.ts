@@ -25,8 +25,8 @@ export function applyEdits(text: string, edits: readonly TextEdit[], from = 0, t
 const isSame = (a: TextEdit) => (b: TextEdit) => a.start === b.start && a.end === b.end && a.text === b.text;
 
 /**
- * Returns the edit that removes an item of a list, such as a property of an object, with the comma after it. An item that occupies whole
- * lines is removed with those lines and the comment beside it. Comments before `start` are kept.
+ * Returns the edit that removes an item of a list, such as a property of an object, and the comma after the item. An item that occupies
+ * whole lines is removed with those lines and the comment beside it. Comments before `start` are kept.
  */
 export function removal(text: string, start: number, end: number): TextEdit {
   const comma = afterComma(text, end);
@@ -39,7 +39,7 @@ export function removal(text: string, start: number, end: number): TextEdit {
   return { start, end: comma + spaces, text: '' };
 }
 
-/** Returns the position after the comma that follows `position`, or `position` if no comma follows. Block comments may precede it. */
+/** Returns the position after the next comma, or `position` if anything other than whitespace and block comments precedes the comma. */
 export function afterComma(text: string, position: number): number {
   return position + (/^(?:\s|\/\*(?:(?!\*\/)[^])*\*\/)*,/.exec(text.slice(position))?.[0].length ?? 0);
 }

@@ -18,7 +18,7 @@ export interface ClientDefinition {
   readonly services: Services;
   /** Contract options, as given. */
   readonly contract: Readonly<Record<string, unknown>>;
-  /** Settings as given; `undefined` if a factory supplies them. */
+  /** Settings as given; `undefined` for a client of forFeatureAsync(). */
   readonly settings: Readonly<Record<string, unknown>> | undefined;
   /**
    * The options object as given. Modules that share this object share the definition, even if its factory returns different settings for
@@ -108,7 +108,10 @@ function sourceProblems(
   ];
 }
 
-/** Copies the options of one client to plain data. Returns `undefined` and adds problems if they cannot be read or have no valid name. */
+/**
+ * Copies the options of one client to plain data, and flattens Nest's form. Adds their problems to `problems`. Returns `undefined` if the
+ * options cannot be read, or if they have no valid name.
+ */
 function namedOptions(
   client: unknown,
   index: number,

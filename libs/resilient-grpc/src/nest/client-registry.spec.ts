@@ -213,7 +213,7 @@ describe('client created at run time', () => {
     expect(registry.get('tenant-1')).toBe(client);
     expect([...registry]).toEqual([client]);
     expect(() => registry.create({ ...shop, name: 'tenant-1' })).toThrow(
-      /clients\.tenant-1: the client defined at .*client-registry\.spec\.ts:\d+ already has this name; close it/,
+      /clients\.tenant-1: the client defined at .*client-registry\.spec\.ts:\d+ already has this name; choose another name/,
     );
     await client.close();
     expect([...registry]).toEqual([]);

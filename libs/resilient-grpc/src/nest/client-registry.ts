@@ -172,7 +172,7 @@ export class ClientRegistry extends GrpcClients {
     }
     const resolved = this.resolve(defined);
     if (!resolved.ok) return this.fail(resolved.problems);
-    // If the options of forRoot are invalid, startup fails, so no client is created.
+    // If forRoot has problems, startup fails, so no client is created.
     if (!this.hasStarted && this.verdict !== undefined) {
       release(resolved.settings);
       return this.verdict;
@@ -225,7 +225,7 @@ export class ClientRegistry extends GrpcClients {
       throw new GrpcConfigurationError([{ path: 'clients', message: 'expected a client, got nothing' }]);
     const known = this.entries.get(definition.name) ?? this.waiting.get(definition.name);
     if (known !== undefined) {
-      const message = `the client defined at ${known.definition.callSite} already has this name; close it first, or choose another name`;
+      const message = `the client defined at ${known.definition.callSite} already has this name; choose another name, or first close that client if create() created it`;
       throw new GrpcConfigurationError([{ path: definition.path, message }]);
     }
     const own = { definition, settings: definition.settings, interceptorOf: this.dependencies.interceptorOf };

@@ -2,7 +2,7 @@ import { describeSecret, describeValue, pathOf } from '../policy/options/describ
 import type { Services } from '../client/settings/contract.js';
 import { isPlainObject } from '../client/settings/copy-options.js';
 
-/** Definition of a client and the settings it was given. */
+/** Definition of a client, with its settings as given. */
 export interface DefinedClient {
   readonly contract: Readonly<Record<string, unknown>>;
   readonly services: Services;

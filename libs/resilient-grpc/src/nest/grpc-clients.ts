@@ -8,10 +8,13 @@ export abstract class GrpcClients implements Iterable<ResilientGrpcClient> {
   /**
    * Creates a client. The caller owns it and must close it; until then, health checks and the shutdown include the client.
    * @throws GrpcConfigurationError with the problems of `options`, or if the name is in use; Error once Nest has called
-   * `beforeApplicationShutdown`.
+   * `beforeApplicationShutdown`, or once the drain timeout has closed the clients.
    */
   abstract create(options: NestGrpcClientOptions | GrpcClientOptions): ResilientGrpcClient;
   abstract [Symbol.iterator](): Iterator<ResilientGrpcClient>;
-  /** True until the application starts to shut down. `create()` still works until `beforeApplicationShutdown`. */
+  /**
+   * True until the application starts to shut down. `create()` still works until Nest calls `beforeApplicationShutdown`, or the drain
+   * timeout closes the clients.
+   */
   abstract readonly accepting: boolean;
 }

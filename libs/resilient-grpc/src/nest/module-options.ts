@@ -83,7 +83,7 @@ export type GrpcClientOptions = { readonly name: string | symbol } & GrpcContrac
 export type GrpcClientAsyncOptions = { readonly name: string | symbol } & GrpcContract &
   AsyncOptions<GrpcClientSettings>;
 
-/** Options of `forRoot` from a factory. */
+/** Options of `forRootAsync`: the options of `forRoot` from a factory, a class, or an existing provider. */
 export type ResilientGrpcModuleAsyncOptions = AsyncOptions<ResilientGrpcModuleOptions>;
 
 /** Options from a factory, a class, or an existing provider. */

@@ -96,7 +96,7 @@ function createLoggedClient(
   return client;
 }
 
-/** Returns the last connection failure of a client that is not connected; `undefined` otherwise. */
+/** Returns the last failed or slow attempt to connect; `undefined` if the client is connected, or if there was no such attempt. */
 function failureOf(connectivity: Connectivity | undefined): LoggedFailure | undefined {
   const { lastError: cause, lastFailure } = connectivity ?? {};
   return cause === undefined || lastFailure === undefined ? undefined : { cause, ...lastFailure };

@@ -81,7 +81,8 @@ export class ResilientGrpcModule {
   /**
    * Defines clients, and exports them and their services to importing modules (`isGlobal`: to all modules). Nest's `GrpcOptions` are
    * accepted next to `name`. Invalid settings make startup fail.
-   * @throws GrpcConfigurationError if a contract cannot be loaded, a transport is not gRPC, or a name is invalid or defined twice.
+   * @throws GrpcConfigurationError if a contract cannot be loaded, a transport is not gRPC, or a name is invalid or defined twice in this
+   * call.
    */
   static forFeature(
     clients: readonly (NestGrpcClientOptions | GrpcClientOptions)[],
@@ -97,7 +98,8 @@ export class ResilientGrpcModule {
 
   /**
    * Defines clients whose settings come from a factory, a class, or an existing provider. Invalid settings make startup fail.
-   * @throws GrpcConfigurationError if a contract cannot be loaded, a source of settings is invalid, or a name is missing or defined twice.
+   * @throws GrpcConfigurationError if a contract cannot be loaded, a source of settings is invalid, or a name is invalid or defined twice
+   * in this call.
    */
   static forFeatureAsync(clients: readonly GrpcClientAsyncOptions[], extras: ForFeatureExtras = {}): DynamicModule {
     const definitions = definitionsOf(clients, 'async', callSite());

@@ -35,7 +35,9 @@ function describeSafeMethods(settings: ResolvedClientSettings): string {
   return [...byReason].map(([reason, names]) => `${formatNames(names)} (${reason})`).join('; ');
 }
 
-/** Describes how long calls wait during an outage, and lists the methods whose `waitForReady` differs. */
+/**
+ * Describes how long calls wait during an outage. If the methods differ, lists those whose calls wait until their deadline or not at all.
+ */
 function describeWait(settings: ResolvedClientSettings): string {
   const { outageGraceMs } = settings.channel;
   const byWait = methodsBy(settings, ({ waitForReady }) => String(waitForReady));

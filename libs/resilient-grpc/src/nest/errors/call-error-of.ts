@@ -10,8 +10,8 @@ export function callErrorOf(error: unknown): GrpcCallError | undefined {
 const CANCELLATION_REASONS: ReadonlySet<FailureReason> = new Set(['cancelled', 'inbound-cancelled']);
 
 /**
- * True if the caller cancelled, or if the inbound call on whose behalf the call was made was cancelled. A CANCELLED status from the server
- * does not count.
+ * True if the caller cancelled the call, or if the inbound call or request that this call served was cancelled. A CANCELLED status from the
+ * server does not count.
  */
 export function isCallerCancellation({ codeName, reason }: GrpcCallError): boolean {
   return codeName === 'CANCELLED' && CANCELLATION_REASONS.has(reason);

@@ -7,7 +7,7 @@ import type { StatusName } from '../../status/status-code.js';
 import { systemClock, type Clock } from '../../time/clock.js';
 
 /**
- * Maximum number of kinds of failures that are counted separately. The number is bounded, because an unreachable upstream makes every
+ * Maximum number of kinds of failures that are counted separately. The number is bounded, because one failing upstream can make every
  * method of a gateway fail.
  */
 const MAX_KINDS = 20;
@@ -70,7 +70,7 @@ export class FailureLog {
     this.repeats.log(`${path} ${codeName} ${answered}`, line);
   }
 
-  /** Writes the pending summaries and clears its timers. */
+  /** Writes the pending summaries, and clears the timers. */
   close(): void {
     this.repeats.close();
   }

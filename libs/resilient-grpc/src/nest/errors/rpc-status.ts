@@ -39,8 +39,8 @@ const PASS_THROUGH_CODES: ReadonlySet<StatusName> = new Set(['UNAVAILABLE', 'DEA
  * Returns the status that the caller receives for a failed upstream call. The upstream's status is relayed if `relay` lists its code. For a
  * fault, and for a status that the upstream's application did not send, the code is relayed without its message or details. Some codes are
  * unchanged even if `relay` does not list them: UNAVAILABLE, DEADLINE_EXCEEDED, and RESOURCE_EXHAUSTED, because they apply to this service,
- * too, and CANCELLED if the call was cancelled on this side. For all other codes, the caller receives INTERNAL. For example, an upstream's
- * NOT_FOUND or UNAUTHENTICATED describes the request of this service to the upstream, not the caller's request to this service.
+ * too, and CANCELLED if the call was cancelled on this side. For all other codes, the caller receives INTERNAL, because such a code, for
+ * example NOT_FOUND or UNAUTHENTICATED, describes this service's request to the upstream, not the caller's request to this service.
  */
 export function rpcStatusOf(error: GrpcCallError, relay: ReadonlySet<StatusName>): RpcStatus {
   const { retryAfterMs } = error;
@@ -95,7 +95,7 @@ function statusBin(
   return encode(again);
 }
 
-/** Returns the upstream's pushback trailer if it is a number; gRPC defines no other value. */
+/** Returns the upstream's pushback trailer if its value is a single integer; gRPC defines no other value. */
 function pushbackOf({ metadata }: GrpcCallError): string | undefined {
   const [value, ...more] = metadata.get(PUSHBACK_KEY);
   return more.length === 0 && typeof value === 'string' && /^-?\d{1,10}$/.test(value) ? value : undefined;

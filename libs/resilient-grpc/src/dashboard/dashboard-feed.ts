@@ -53,7 +53,9 @@ export interface Visitor {
   end(): void;
 }
 
-/** State of all clients at one moment. Within a version, properties may be added, but none is removed or changes its meaning. */
+/**
+ * State of all clients and servers at one moment. Within a version, properties may be added, but none is removed or changes its meaning.
+ */
 export interface DashboardSnapshot {
   readonly version: 1;
   /** Time of the snapshot, in ISO 8601. */

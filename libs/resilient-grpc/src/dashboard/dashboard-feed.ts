@@ -21,8 +21,8 @@ const RATE_SAMPLES = 3;
 /** Update interval while a page is open. The updates are also the heartbeat. */
 const UPDATE_INTERVAL_MS = 1_000;
 /**
- * Minimum interval between two scheduled updates, even after a state change. Also the update interval for `UNSETTLED_MS` after a state change, while
- * dependent values change.
+ * Minimum interval between two scheduled updates, even after a state change. Also the update interval for `UNSETTLED_MS` after a state
+ * change, while dependent values change.
  */
 const MIN_UPDATE_INTERVAL_MS = 250;
 const UNSETTLED_MS = 2_000;

@@ -22,8 +22,8 @@ const RATE_SAMPLES = 3;
 /** Update interval while a page is open. The updates are also the heartbeat. */
 const UPDATE_INTERVAL_MS = 1_000;
 /**
- * Minimum interval between two updates, even after a state change. Also the update interval for `UNSETTLED_MS` after a state change, while
- * dependent values change.
+ * Minimum interval between two scheduled updates, even after a state change. Also the update interval for `UNSETTLED_MS` after a state
+ * change, while dependent values change.
  */
 const MIN_UPDATE_INTERVAL_MS = 250;
 const UNSETTLED_MS = 2_000;
@@ -54,7 +54,9 @@ export interface Visitor {
   end(): void;
 }
 
-/** State of all clients at one moment. Within a version, properties may be added, but none is removed or changes its meaning. */
+/**
+ * State of all clients and servers at one moment. Within a version, properties may be added, but none is removed or changes its meaning.
+ */
 export interface DashboardSnapshot {
   readonly version: 1;
   /** Time of the snapshot, in ISO 8601. */

@@ -70,7 +70,7 @@ describe('dashboard options', () => {
       'processes without URLs',
       { public: true, processes: {} },
       [
-        `${AT}.processes.urls: expected an array of URLs of dashboards such as ['http://10.0.0.7:3000/grpc'], or a function that returns one, got nothing`,
+        `${AT}.processes.urls: expected an array of URLs of dashboards such as ['http://10.0.0.7:3000/grpc'], or a function that returns such an array, got nothing`,
       ],
     ],
     ['public: false', { public: false }, [`${AT}.public: expected true, or \`guards\` instead, got false`]],

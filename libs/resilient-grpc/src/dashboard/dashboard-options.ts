@@ -10,11 +10,11 @@ import { GrpcConfigurationError, type ConfigurationProblem } from '../errors/grp
 /** URLs of dashboards, or a function that lists them. */
 export type ProcessUrls = readonly string[] | (() => readonly string[] | Promise<readonly string[]>);
 
-/** Other processes whose clients the page shows together with those of the process that serves it. */
+/** Other processes whose clients the page shows together with the clients of the process that serves the page. */
 export interface DashboardProcessesOptions {
   /**
-   * URLs of the dashboards of these processes, such as 'http://10.0.0.7:3000/grpc'. Each URL must lead to one process. A function is called
-   * at most once every 5 s, while a page is open. The page shows at most 100 of these processes.
+   * URLs of the dashboards of these processes, such as 'http://10.0.0.7:3000/grpc'. Each URL must always lead to the same process. A
+   * function is called at most once every 5 s, and only while a page is open. The page shows at most 100 of these processes.
    */
   readonly urls: ProcessUrls;
   /**
@@ -66,7 +66,7 @@ const PATH_TEXT = "a non-empty path without parameters, such as 'ops/grpc'";
 const URL_TEXT =
   "the http: or https: URL of a dashboard, without credentials, a query, or a fragment, such as 'http://10.0.0.7:3000/grpc'";
 const URLS_TEXT =
-  "an array of URLs of dashboards such as ['http://10.0.0.7:3000/grpc'], or a function that returns one";
+  "an array of URLs of dashboards such as ['http://10.0.0.7:3000/grpc'], or a function that returns such an array";
 const GUARDS_TEXT = 'a non-empty array of guard classes such as [OpsGuard]';
 // A path with '.' or '..' segments would never match, because HTTP clients resolve them before sending.
 const PATH_PATTERN = /^\/?(?!\.{1,2}(?:\/|$))[\w.~-]+(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/;

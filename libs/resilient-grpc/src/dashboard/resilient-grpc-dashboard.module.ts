@@ -25,7 +25,7 @@ export class ResilientGrpcDashboardModule {
   }
 
   /**
-   * Mounts the dashboard at `path`, for requests that `guards` admit, or for everyone if `public` is true.
+   * Mounts the dashboard at `path`, protected by `guards`, or without its own guards if `public` is true.
    * @throws GrpcConfigurationError if the options are invalid; without guards, `public: true` is required.
    */
   static forRoot(options: ResilientGrpcDashboardOptions): DynamicModule {

@@ -30,7 +30,7 @@ export interface IdleProgress {
   readonly limitMs: number;
   /** Number of connections that are still idle. */
   readonly idle: number;
-  /** Longest idle time after which a connection still answered. */
+  /** Longest idle time after which a connection still answered; 0 if none has answered. */
   readonly answeredMs: number;
 }
 

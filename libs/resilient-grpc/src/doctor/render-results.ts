@@ -71,7 +71,7 @@ export function renderJson(report: DoctorReport): string {
 }
 
 /**
- * Limits lengths and masks credentials. Servers, name servers, and files may return any amount of text, and a target may contain a
+ * Limits lengths and masks credentials. Text from servers, name servers, and files may have any length, and a target may contain a
  * password.
  */
 function bounded(key: string, value: unknown): unknown {

@@ -2,7 +2,7 @@ import { StatusCode } from '../status/status-code.js';
 
 const BRAND = Symbol.for('nestjs-resilient-grpc.ConcurrencyLimitError');
 
-/** Error of a call that was not sent, because it exceeds a concurrency limit and the queue is full. */
+/** Error of a call that was not sent, because it would have exceeded a concurrency limit, and the queue was full. */
 export class ConcurrencyLimitError extends Error {
   override readonly name = 'ConcurrencyLimitError';
   readonly code = StatusCode.RESOURCE_EXHAUSTED;

@@ -78,8 +78,8 @@ const BRAND = Symbol.for('nestjs-resilient-grpc.GrpcCallError');
 
 /**
  * Error of every failed call. If `reason` is 'server', `code`, `details`, and `metadata` are the server's, unchanged. `message` begins
- * like grpc-js's ("14 UNAVAILABLE: …") and ends with a remedy if one is known. `String(error)` adds the path and the client. `cause` is the
- * transport's status, the abort reason, or the error that prevented the call.
+ * like grpc-js's ("14 UNAVAILABLE: …") and ends with a remedy if one is known. `String(error)` adds the path and the client. `cause`, if
+ * present, is the transport's status, the abort reason, or the error that prevented the call.
  */
 export class GrpcCallError extends Error {
   override readonly name = 'GrpcCallError';

@@ -29,7 +29,7 @@ export function readFields(bytes: Uint8Array): readonly WireField[] {
     throw new Error('a number is longer than ten bytes');
   }
 
-  /** Reads a tag or a length, which usually has one byte. */
+  /** Reads a tag or a length, which is usually one byte long. */
   function integer(): number {
     const byte = bytes[offset];
     if (byte === undefined || byte >= 0x80) return Number(varint());

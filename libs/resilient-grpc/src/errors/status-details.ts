@@ -4,7 +4,9 @@ import { readFields } from './protobuf-fields.js';
 
 /** One detail that a server attached to an error. */
 export interface StatusDetail {
-  /** Type URL: 'type.googleapis.com/google.rpc.ErrorInfo'. To attach a detail, 'google.rpc.ErrorInfo' is enough. */
+  /**
+   * Type URL, such as 'type.googleapis.com/google.rpc.ErrorInfo'. To attach a detail, the type name ('google.rpc.ErrorInfo') is enough.
+   */
   readonly typeUrl: string;
   /**
    * For a standard type of google.rpc, an object with the JSON field names; a duration is in milliseconds, and its name ends with `Ms`. For
@@ -41,7 +43,7 @@ export function statusDetailsOf(trailers: Metadata): readonly StatusDetail[] {
   );
 }
 
-/** Returns the retry delay of a RetryInfo detail in milliseconds; `undefined` if there is none. */
+/** Returns the retry delay of a RetryInfo detail in milliseconds; `undefined` if there is none, or if it is negative. */
 export function retryDelayOf(details: readonly StatusDetail[]): number | undefined {
   const info = details.find(({ typeUrl }) => typeNameOf(typeUrl) === RETRY_INFO)?.value;
   const delay: unknown = typeof info === 'object' && info !== null ? Reflect.get(info, 'retryDelayMs') : undefined;
@@ -73,8 +75,8 @@ function fieldsOf(bytes: Uint8Array): ReturnType<typeof readFields> {
 }
 
 /**
- * Decodes a message to an object. Missing text, map, and repeated fields are set to empty values; other missing fields are omitted. Ignores
- * unknown fields and fields of another wire type.
+ * Decodes a message into an object. Missing text, map, and repeated fields are set to empty values; other missing fields are omitted.
+ * Ignores unknown fields, and fields whose wire type does not match their kind.
  * @throws Error if the bytes, or those of a nested message, are not a valid message
  */
 function decodeMessage(shape: Shape, bytes: Uint8Array): Readonly<Record<string, unknown>> {

@@ -27,7 +27,7 @@ export function channelHealth(client: ClientState, applicationAccepts: boolean, 
   // Behind a proxy, the channel may be READY while every call fails. These counts show such failures.
   const { windowMs, ended, failed } = client.recentCalls();
   const { state, since, lastError, lastFailure, outage } = connectivity;
-  // `lastError` has no timestamp, so it would look like a current problem.
+  // `lastError` has no timestamp, so it would look like a current problem of a healthy channel.
   const isWell = outage === undefined && (state === 'READY' || state === 'IDLE');
   const details = {
     state,

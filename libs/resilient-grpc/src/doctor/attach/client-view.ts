@@ -15,7 +15,7 @@ export interface ClientView {
   takeWhole(snapshot: GrpcClientSnapshot): void;
   /** @param at time of the snapshot in milliseconds since 1970, by the clock of the application */
   take(snapshot: GrpcClientSnapshot, at: number): void;
-  /** Returns the current rate of a counter per second; `undefined` before the second snapshot. */
+  /** Returns the current rate of a counter per second; `undefined` before the second sample. */
   rateNow(counter: 'started' | 'failed'): number | undefined;
   assess(now: number): Assessment;
 }

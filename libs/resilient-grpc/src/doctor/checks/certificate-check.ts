@@ -4,7 +4,10 @@ import { counted } from '../../telemetry/log/log-text.js';
 import type { ProbedTls } from '../probe-connection.js';
 import { findingOf, resultsOf, type CheckResult, type Finding } from '../check-result.js';
 
-/** Minimum number of days until expiry; the check warns below it. Automatic renewal normally replaces a certificate earlier. */
+/**
+ * Minimum number of days until expiry. The check warns if fewer days remain, because automatic renewal normally replaces a certificate
+ * earlier.
+ */
 export const EXPIRY_WARNING_DAYS = 14;
 
 const MINUTE_MS = 60_000;

@@ -597,7 +597,7 @@ export class ManagedChannel implements CallTransport {
     return new Endpoints(ejection, healthService, clock, random, events);
   }
 
-  /** Drops a pending replacement, and creates one for `reason`, which takes over immediately if the channel is not READY. */
+  /** Drops a pending replacement, and creates another for `reason`. The new one takes over immediately if the channel is not READY. */
   private replace(reason: Replacement['reason']): void {
     this.dropReplacement();
     const channel = this.createWireChannel();

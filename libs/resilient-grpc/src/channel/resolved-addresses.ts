@@ -12,7 +12,7 @@ export class ResolvedAddresses {
   private failing = false;
   /** Watch of the endpoints; `undefined` if the endpoints are not watched. */
   private watch: EndpointWatchSnapshot | undefined;
-  /** Monotonic time at which the watch began to fail; `undefined` while the watch works. */
+  /** Monotonic time at which the watch began to fail; `undefined` if the watch is not failing. */
   private watchFailingSince: number | undefined;
 
   constructor(

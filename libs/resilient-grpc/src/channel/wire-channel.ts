@@ -49,7 +49,7 @@ import { stateName } from './state-name.js';
 /** Settings of a wire channel. */
 export interface WireChannelSettings extends Pick<BalancingSettings, 'loadBalancing' | 'dnsRefreshMs'> {
   readonly target: string;
-  /** The shell command that examines the target; absent if the doctor does not support it. */
+  /** The shell command that examines the target; absent if the doctor does not support the target's scheme. */
   readonly doctorCommand?: string | undefined;
   readonly credentials: ChannelCredentials;
   readonly channelOptions: ChannelOptions;
@@ -83,7 +83,7 @@ export class WireChannel {
   readonly seams: SeamReport;
   /** Loads of the endpoints; `undefined` if no policy uses them. */
   readonly loads: EndpointLoads | undefined;
-  /** Receives the attempts; `undefined` if endpoints are neither ejected nor checked, or if the installed grpc-js lacks required names. */
+  /** Health of the endpoints; `undefined` if they are neither ejected nor checked, or if the installed grpc-js lacks required names. */
   readonly endpoints: Endpoints | undefined;
   private readonly attempts: ConnectAttempts;
   private readonly policy: PolicyOwner | undefined;
@@ -194,7 +194,7 @@ export class WireChannel {
     return this.state === 'READY';
   }
 
-  /** True if an attempt finds a free stream: no server limits streams, an unreserved stream is free, or the number of them is unknown. */
+  /** True if an attempt finds a free stream: streams are not limited, an unreserved one is free, or the number of free ones is unknown. */
   get hasFreeStream(): boolean {
     return !this.isLimited || (this.policy?.control?.hasFreeStream(this.unplaced) ?? true);
   }
@@ -219,7 +219,7 @@ export class WireChannel {
     });
   }
 
-  /** Progress of the connection attempt; `undefined` between two attempts, or if the installed grpc-js does not expose it. */
+  /** Progress of the name lookup or the connection attempt; `undefined` between two attempts, or if grpc-js does not expose it. */
   get connecting(): string | undefined {
     const { attempts, policy } = this;
     if (policy !== undefined && policy.control === undefined) return 'the name has not been resolved yet';
@@ -313,8 +313,8 @@ export class WireChannel {
   }
 
   /**
-   * Returns the remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began, or
-   * since shortly after that time. Returns `undefined` otherwise, or if that silence is still short. The remedy names the silence since
+   * Returns the remedy for an attempt that took too long, if the connection to `peer` has received nothing since the attempt began (or
+   * since shortly after that time) and the silence is long enough. Returns `undefined` otherwise. The remedy names the silence since
    * `countFrom`.
    */
   silenceRemedy(peer: string | undefined, startedAt: number, countFrom = startedAt): string | undefined {
@@ -413,7 +413,7 @@ export class WireChannel {
 
   private nameUnresolved(details: string): void {
     if (this.closed) return;
-    // Included only for this library's resolvers, because a reason from another resolver may contain credentials from its target.
+    // `details` are used only from this library's resolvers, because those of another resolver may contain credentials from the target.
     this.connectFailed(this.resolutionFailure(hasLibraryResolver(this.channel.getTarget()) ? details : ''));
     // After a failed lookup, grpc-js resolves the name again only if a connection is requested, and not before its backoff has ended.
     this.clock.defer(() => {

@@ -32,7 +32,7 @@ export type OutageChange =
   | 'began'
   /** Only calls with `waitForReady: true` may still wait. */
   | 'grace-ended'
-  /** Another attempt to connect failed, the channel became READY, or the outage ended. */
+  /** Another attempt to connect failed, a short-lived connection ended, the channel became READY, or the outage ended. */
   | 'other';
 
 /** Maximum number of past outages kept. */

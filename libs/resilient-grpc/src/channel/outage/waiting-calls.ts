@@ -2,8 +2,8 @@ import type { Waiter } from '../../call/call-transport.js';
 import type { Clock, Timer } from '../../time/clock.js';
 
 /**
- * Queue of the calls that are waiting for the channel, oldest first. It keeps the process running while a call is waiting, like a call that
- * grpc-js queues.
+ * Queue of the calls that are waiting for the channel, oldest first. It keeps the process running while a call is waiting, as grpc-js's own
+ * queue does.
  */
 export class WaitingCalls implements Iterable<Waiter> {
   private readonly present = new Set<Waiter>();
@@ -41,7 +41,7 @@ export class WaitingCalls implements Iterable<Waiter> {
     if (waiter.rateLimited) this.rateLimited += 1;
   }
 
-  /** Returns true if the call was waiting. */
+  /** Removes `waiter` from the queue. Returns true if it was queued. */
   remove(waiter: Waiter): boolean {
     if (!this.present.delete(waiter)) return false;
     this.bytes -= waiter.bytes;

@@ -1,7 +1,7 @@
 import type { Channel } from '@grpc/grpc-js';
 
 /**
- * Closes the connections that `channel` no longer uses, because the channel or a further connection was idle. grpc-js itself closes them up
+ * Closes the connections that `channel` stopped using when the channel or a further connection became idle. grpc-js itself closes them up
  * to 10 s later. Until then, a call would use a connection that a load balancer may have dropped silently. Running streams may finish.
  */
 export function closeUnused(channel: Channel): void {

@@ -26,7 +26,10 @@ export class WatchReceiver {
   }
 }
 
-/** A target with a scheme other than dns, ipv4, or ipv6: 'scheme://authority/path' or 'scheme:path'. */
+/**
+ * A target with a scheme other than dns, ipv4, or ipv6: 'scheme://authority/path' or 'scheme:path'. Also matches 'host:port', as if the
+ * host were a scheme.
+ */
 const OWN_SCHEME = /^(?!(?:dns|ipv4|ipv6):)([a-z][\w+.-]*):(?:\/\/([^/]*)\/)?(.+)$/i;
 
 /**

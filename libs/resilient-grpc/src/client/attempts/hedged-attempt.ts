@@ -308,8 +308,8 @@ export class HedgedAttempt implements Attempt {
     if (this.ended || this.winner !== undefined || this.awaitsChannel || !Number.isFinite(dueAt)) return;
     const { clock } = this.client;
     const delayMs = dueAt - clock.now();
-    // A hedge is sent because servers are slow, so its delay excludes time during which this process did not run. A delay that a server
-    // requested is kept unchanged.
+    // A hedge is sent because servers are slow, so its delay excludes time during which this process did not run. A pushback or a backoff
+    // is kept unchanged.
     if (inFlight > 0 && !replaces && delayMs > 0) this.timer = new PeerTimer(clock, delayMs, this.due);
     // The timer keeps the process running only if no attempt is in flight, because the caller then waits for the timer.
     else this.timer = clock.setTimer(this.due, delayMs, inFlight === 0);

@@ -27,7 +27,7 @@ export function withPreparation(
   call: OutgoingCall,
   interceptors: AttemptInterceptors,
   client: ClientContext,
-  /** The call, which an interceptor or metadata function may end before its attempt starts. */
+  /** The call. An interceptor or the metadata function may end the call before the attempt starts. */
   owner: { isOpen(): boolean },
 ): StartAttempt {
   return (request, listener) => {

@@ -43,7 +43,7 @@ export class AttemptHistory {
   /** The latest attempts, at most 20, oldest first. */
   readonly records: AttemptRecord[] = [];
   reached: Verdict['reachedServer'] = 'no';
-  /** Status from the transport. It becomes the `cause` of the caller's error if the failure has no other cause. */
+  /** Status of the latest failed attempt. It becomes the `cause` of the caller's error if the failure has no other cause. */
   lastStatus: { readonly code: number; readonly details: string } | undefined;
   private retriesSincePushback = 0;
   private transparentLeft = true;

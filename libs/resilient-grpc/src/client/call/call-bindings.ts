@@ -55,7 +55,7 @@ export function bindCall(
 
 /**
  * Runs `task` when `signal` aborts, but not if it has already aborted. Pass a new function each time. Returns a function that removes the
- * task. A signal gets only one listener, because Node warns of a leak at the eleventh listener, and a request may make a hundred calls.
+ * task. A signal gets only one listener, because Node warns of a leak at the eleventh listener, and one handler may make a hundred calls.
  */
 export function onAborted(signal: AbortSignal, task: () => void): () => void {
   const listeners = bySignal.get(signal) ?? listenTo(signal);

@@ -171,7 +171,8 @@ export function preparationFailure(error: unknown): CallFailure {
 const MAX_SHOWN_PROBLEMS = 10;
 
 /**
- * Returns the problems on one line. The message of GrpcConfigurationError has one line per problem, which would break the lines of a log.
+ * Returns the first `MAX_SHOWN_PROBLEMS` problems and the number of the others, on one line. The message of GrpcConfigurationError has one
+ * line per problem, which would split a log entry.
  */
 function describeProblems(problems: readonly ConfigurationProblem[]): string {
   const texts = problems.slice(0, MAX_SHOWN_PROBLEMS).map(({ path, message }) => `${path}: ${message}`);
@@ -181,7 +182,7 @@ function describeProblems(problems: readonly ConfigurationProblem[]): string {
   return `${String(problems.length)} problems: ${numbered}${more > 0 ? ` and ${String(more)} more in \`cause.problems\`` : ''}`;
 }
 
-/** Failure of a call that `limit` refuses, because its queue is full. */
+/** Failure of a call that `limit` refuses, because the queue of the limit is full. */
 export function limitFailure({ maxConcurrent, policy, adaptive }: PermitQueue): CallFailure {
   const cause = new ConcurrencyLimitError(maxConcurrent, policy.maxQueued);
   const remedy = adaptive === undefined ? 'raise maxConcurrentCalls or maxQueuedCalls' : 'raise maxQueuedCalls';

@@ -31,7 +31,7 @@ interface Backoff {
   readonly timer: Timer;
   /** Monotonic milliseconds. */
   readonly endsAt: number;
-  /** The failure that is retried. */
+  /** The failure that caused the retry. */
   readonly failure: CallFailure;
 }
 
@@ -207,7 +207,7 @@ export class CallGate implements Waiter, PermitWaiter {
     this.backoff = { timer, endsAt: clock.now() + delayMs, failure };
   }
 
-  /** Fails the call with the failure that it would retry, if the retry is due at `until` (monotonic milliseconds) or later. */
+  /** Fails the call with the failure that caused the retry, if the retry is due at `until` (monotonic milliseconds) or later. */
   failBackoff(until: number): boolean {
     const { backoff } = this;
     if (backoff === undefined || backoff.endsAt < until) return false;

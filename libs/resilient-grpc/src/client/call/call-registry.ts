@@ -62,9 +62,9 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
   private draining: Promise<DrainReport> | undefined;
   private endingStreams: Promise<void> | undefined;
   private readonly streamBatches: StreamBatches;
-  /** True if the calls that end at shutdown (`onDrain`) are being ended or have ended. Such calls no longer start or resume. */
+  /** True once the calls that end at shutdown (`onDrain`) are being ended. Such calls no longer start, and no stream resumes. */
   areStreamsEnding = false;
-  /** Time at which the drain cuts off calls that are still running, in monotonic milliseconds; `Infinity` before a drain. */
+  /** End of the drain's timeout, in monotonic milliseconds; `Infinity` before a drain. The drain cuts off the remaining calls by then. */
   drainUntil = Infinity;
   /** Details of the errors of the calls that are cut off at `drainUntil`. */
   private cutOffDetails = 'The client was shut down';
@@ -165,7 +165,7 @@ export class CallRegistry implements CallPlace<RegisteredCall> {
     this.isShuttingDown = true;
   }
 
-  /** Ends the calls whose `onDrain` requires it, cleanly or with an error, in batches. Other calls continue, and new calls may start. */
+  /** Ends the calls whose `onDrain` requires it, cleanly or with an error, in batches. Other calls continue, and more of them may start. */
   endStreams(): Promise<void> {
     this.areStreamsEnding = true;
     // In a separate microtask, because a caller may drain the client in response to the end of its stream.

@@ -78,7 +78,7 @@ export class CallReport {
     return callError(this.context, explained, this.records, cutOff);
   }
 
-  /** Counts the failure of the call. */
+  /** Counts the call as failed or cancelled. */
   failed(failure: CallFailure, now: number): void {
     const { statistics } = this.context;
     const attempted = (this.records?.records.length ?? 0) > 0;

@@ -260,8 +260,8 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   /**
-   * Health of the client's endpoints, by address, if `healthCheckConfig` is set and the load-balancing policy uses several endpoints;
-   * otherwise `undefined`.
+   * Health of the client's endpoints, by address; `undefined` if no endpoint is checked: without `healthCheckConfig`, with pick_first, or
+   * before the channel has endpoints.
    */
   get endpointHealth(): ManagedChannel['endpointHealth'] {
     const { endpointHealth } = this.channel;

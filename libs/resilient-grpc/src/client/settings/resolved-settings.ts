@@ -36,7 +36,7 @@ export interface ResolvedClientSettings {
   readonly metadataSource?: MetadataSource | undefined;
   /** The combined interceptors; `undefined` if there are none. */
   readonly hooks?: CallHooks | undefined;
-  /** Data propagated from inbound calls; `undefined` if inbound calls are ignored. */
+  /** Settings for the data that calls inherit from inbound calls; `undefined` if inbound calls are ignored. */
   readonly propagation?: Propagation | undefined;
   /** Present if the service config is an Observable. Policies may then change between calls. Closed with the client. */
   readonly live?: LivePolicies | undefined;

@@ -127,7 +127,7 @@ export interface ClientCounters {
 export interface RecentCalls {
   /** Length of the window in milliseconds: 30,000 to 60,000, less in the first 30 s after `getService()`, or 0 if no method was called. */
   readonly windowMs: number;
-  /** Number of calls that ended, except cancelled and interrupted calls, and calls whose request source failed. */
+  /** Number of calls that ended, except rejected, cancelled, and interrupted calls, and calls whose request source failed. */
   readonly ended: number;
   readonly failed: number;
   /** Failed calls by status code. */
@@ -148,7 +148,7 @@ export interface MethodSnapshot {
   readonly attempts: number;
   readonly retried: number;
   readonly hedged: number;
-  /** Failed calls by status code. */
+  /** Failed calls by status code, except calls whose request source failed. */
   readonly codes: Readonly<Partial<Record<StatusName, number>>>;
   readonly recent: RecentCalls;
   /**

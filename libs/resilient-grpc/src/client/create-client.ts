@@ -191,7 +191,7 @@ class GrpcClient implements ResilientGrpcClient {
     return maskAddress(canonicalTarget(this.settings.channel.target, this.channel.current.channel));
   }
 
-  /** The shell command that examines the target; `undefined` if the doctor does not support it. */
+  /** The shell command that examines the target; `undefined` if the doctor does not support the target. */
   get doctorCommand(): string | undefined {
     return this.channel.doctorCommand;
   }
@@ -260,8 +260,8 @@ class GrpcClient implements ResilientGrpcClient {
   }
 
   /**
-   * Health of the client's endpoints, by address, if `healthCheckConfig` is set and the load-balancing policy uses several endpoints;
-   * otherwise `undefined`.
+   * Health of the client's endpoints, by address; `undefined` if no endpoint is checked: without `healthCheckConfig`, with pick_first, or
+   * before the channel has endpoints.
    */
   get endpointHealth(): ManagedChannel['endpointHealth'] {
     const { endpointHealth } = this.channel;
@@ -417,7 +417,7 @@ class GrpcClient implements ResilientGrpcClient {
 
   /**
    * Ends response streams whose `onDrain` is 'complete' (the default for resumable streams), and calls of any kind whose `onDrain` is
-   * 'fail'. Such streams and calls no longer start or resume. Other calls continue, and new ones may start.
+   * 'fail'. Such streams and calls no longer start, and no stream resumes. Other calls continue, and new ones may start.
    */
   endStreams(): Promise<void> {
     return this.registry.endStreams();

@@ -10,7 +10,7 @@ export interface DrainReport {
   readonly ended?: number;
   /** Number of calls that the drain cut off at its timeout. */
   readonly cancelled: number;
-  /** Number of calls that were still running at the timeout and failed, by method path; absent if all calls ended in time. */
+  /** Number of calls that the drain cut off at its timeout, by method path; absent if 0. */
   readonly cutOff?: Readonly<Record<string, number>>;
   readonly durationMs: number;
 }

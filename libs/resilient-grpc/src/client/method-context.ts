@@ -51,7 +51,7 @@ export class MethodRuntime {
     };
   }
 
-  /** Composes the pipeline of a method from the stages that are configured. */
+  /** Returns the context of a method, with the attempt stages and limits that `policy` and the client's settings configure. */
   contextOf(method: MethodDescriptor, policy: ResolvedMethodPolicy): MethodContext {
     const { settings, client } = this;
     const { hooks, metadataSource } = settings;
@@ -135,8 +135,8 @@ export class MethodRuntime {
     if (circuitBreaker === undefined) return undefined;
     const { events, random } = this.client;
     const known = this.breakers.get(method.path);
-    const same = JSON.stringify({ ...circuitBreaker, statusCodes: [...circuitBreaker.statusCodes] });
-    if (known?.policy === same) return known.breaker;
+    const policyKey = JSON.stringify({ ...circuitBreaker, statusCodes: [...circuitBreaker.statusCodes] });
+    if (known?.policy === policyKey) return known.breaker;
     const breaker = new CircuitBreakerCore(
       circuitBreaker,
       random,
@@ -146,7 +146,7 @@ export class MethodRuntime {
         }
       },
     );
-    this.breakers.set(method.path, { policy: same, breaker });
+    this.breakers.set(method.path, { policy: policyKey, breaker });
     return breaker;
   }
 

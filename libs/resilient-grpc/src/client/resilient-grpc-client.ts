@@ -29,7 +29,7 @@ export interface ResilientGrpcClient {
   readonly history: readonly ConnectivityTransition[];
   /** Emits the events of this client; completes on close. 'call-start' and 'call-end' are created only while there is a subscriber. */
   readonly events$: Observable<GrpcClientEvent>;
-  /** False after a drain or close has started. */
+  /** True if neither a drain nor a close has started. */
   readonly accepting: boolean;
   /**
    * Connects if necessary; resolves when the channel is READY.

@@ -78,7 +78,7 @@ export class ClientCall
   /** Number of the latest attempt; 1 for the original one. */
   private number = 0;
   private attemptStartedAt = 0;
-  /** Addresses of the endpoints on which retried attempts ran; `undefined` if no attempt was retried. */
+  /** Addresses of the endpoints on which retried attempts ran; `undefined` if no address is known. */
   private tried: string[] | undefined;
   /** True if the running attempt has received headers. */
   private hasHeaders = false;

@@ -54,8 +54,8 @@ export const UNPREPARED: PreparedCall = {
 };
 
 /**
- * Computes the properties that all attempts of a call share, when the call is subscribed to. `interceptors` are grpc-js's interceptors of
- * the call. Returns the failure of a call that must not start.
+ * Returns the properties that all attempts of a call share, or the failure of a call that must not start. Called when the call is
+ * subscribed to. `interceptors` are the grpc-js interceptors of the call.
  *
  * @throws GrpcConfigurationError for invalid call options
  */

@@ -28,7 +28,7 @@ export interface MessageConsumer extends UnlimitedConsumer {
   encode(message: unknown): unknown;
   /** Returns the serialized size in bytes of a payload from `encode`. */
   bytesOf(payload: unknown): number;
-  /** True if a push source is too far ahead of the connection. Called when more than `maxQueuedBytes` are buffered. @defaultValue true */
+  /** True if a push source is too far ahead of the connection. Called if a message would exceed `maxQueuedBytes`. @defaultValue true */
   exceedsLimit?(ahead: BufferedMessages): boolean;
   /** Returns monotonic milliseconds, to measure how long a message is buffered. */
   now?(): number;

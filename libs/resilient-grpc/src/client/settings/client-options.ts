@@ -121,7 +121,7 @@ export interface GrpcClientDefaults {
    * `credentials`.
    */
   readonly tls?: TlsOptions | undefined;
-  /** HTTP/2 keepalive pings, with Nest's option names. Merged key by key with those of the defaults. @defaultValue off */
+  /** HTTP/2 keepalive pings, with Nest's option names. Merged key by key with the `keepalive` of the defaults. @defaultValue off */
   readonly keepalive?: KeepaliveOptions | undefined;
   /** Maximum size of a request message in bytes; −1 means no limit. @defaultValue no limit */
   readonly maxSendMessageLength?: number | undefined;
@@ -207,7 +207,7 @@ export interface GrpcClientSettings extends GrpcClientDefaults {
 
 /**
  * Data of an inbound call that is propagated to the calls made while the inbound call is being served. If the inbound call is a retry or
- * serves one, these calls also send `x-retry-chain`; for a stream, only during its first 10 s. Nothing else is propagated.
+ * serves one, these calls also send `x-retry-chain`; if it is a stream, only during its first 10 s. Nothing else is propagated.
  */
 export interface PropagationOptions {
   /** Bounds outgoing calls by the inbound deadline (of a gRPC call, or an HTTP `grpc-timeout` header). @defaultValue false */
@@ -236,7 +236,7 @@ export interface MethodOptions {
   /**
    * Timeout of one attempt in milliseconds, more than 0. An attempt that exceeds it is cancelled, and retried if the method is safe to
    * repeat. For a response stream, the timeout ends at the response headers. Time spent waiting for the channel does not count. Unary calls
-   * send it to the server as `grpc-timeout`, unless the call's deadline is earlier or `channelOptions` contains `interceptors`.
+   * send the timeout to the server as `grpc-timeout`, unless the call's deadline is earlier or the call has grpc-js interceptors.
    * @defaultValue none
    */
   readonly attemptTimeoutMs?: number | undefined;

@@ -122,7 +122,7 @@ export function isPlainObject(value: unknown): value is Readonly<Record<string, 
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-/** Returns the own and inherited keys of an instance, including the getters of its classes, and their methods that are in `METHODS`. */
+/** Returns the own and inherited keys of an instance, including getters of its classes and those methods that `METHODS` contains. */
 function keysOfInstance(value: object): string[] {
   const keys = new Set<string>();
   for (const key in value) keys.add(key);

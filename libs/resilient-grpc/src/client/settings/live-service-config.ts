@@ -156,7 +156,7 @@ export class LiveServiceConfig {
   }
 
   private use(config: ParsedServiceConfig): void {
-    // grpc-js receives the service config as JSON. Throws if it cannot be serialized.
+    // grpc-js receives the load balancing as JSON. JSON.stringify() throws if the value cannot be serialized.
     JSON.stringify(config.loadBalancingConfig);
     this.policies = this.input.policies(config);
     this.config = config;
@@ -202,7 +202,7 @@ export class LiveServiceConfig {
     this.begin([]);
   };
 
-  /** Starts the client without the invalid record. The corrected record is used when it is read again. */
+  /** Starts the client without the invalid record. The record is read again periodically, and is used once it is valid. */
   private beginWithout(problems: readonly ConfigurationProblem[]): void {
     const consequence =
       'the client starts without a service config; correct the record, which is read again periodically';

@@ -67,7 +67,7 @@ function firstNames(names: readonly string[]): string {
 
 /**
  * Returns the rank of `pattern` for a method (a higher rank is more specific); `undefined` if the pattern does not match. Patterns are
- * 'Get', 'Orders/Get', and 'orders.v1.Orders/Get', each also with a prefix of the method name ('Get*', 'Orders/Get*') or with '*'. The
+ * 'Get', 'Orders/Get', and 'orders.v1.Orders/Get'. In each form, a prefix ('Get*', 'Orders/Get*') or '*' can replace the method name. The
  * method takes precedence over the service: 'Get' wins over 'orders.v1.Orders/*'.
  */
 export function matchMethodPattern(pattern: string, service: string, method: string): number | undefined {

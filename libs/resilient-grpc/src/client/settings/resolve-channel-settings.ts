@@ -49,8 +49,9 @@ const DEFAULT_CHANNEL_OPTIONS: ChannelOptions = Object.freeze({
   'grpc.service_config_disable_resolution': 1,
   'grpc.max_reconnect_backoff_ms': MAX_BACKOFF_MS,
   // Bounds how far requests run ahead of the connection, because grpc-js reports a message as written once it is in this buffer. This
-  // library does not resend messages from this buffer. For each message that is sent, grpc-js shifts its whole queue. With the default of
-  // 1 MiB, uploads of 16-byte messages are therefore fifteen times slower, and one stalled stream of such messages occupies 30 MiB.
+  // library does not resend messages from this buffer. For each message that is sent, grpc-js shifts its whole queue. With grpc-js's
+  // default of 1 MiB, uploads of 16-byte messages are therefore fifteen times slower, and one stalled stream of such messages occupies
+  // 30 MiB.
   'grpc.per_rpc_retry_buffer_size': 65_536,
 });
 
@@ -246,7 +247,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
   const { interceptors: _, ...given } = settings.channelOptions ?? {};
   const options: ChannelOptions = {
     ...DEFAULT_CHANNEL_OPTIONS,
-    // If the environment sets a proxy, grpc-js would replace the target with the proxy, and the proxy would resolve the name.
+    // With a proxy set in the environment, grpc-js would replace the target with the proxy, and the proxy would resolve the name.
     ...(hasLibraryResolver(settings.url) && { 'grpc.enable_http_proxy': 0 }),
     'grpc.client_idle_timeout_ms': connectionIdleTimeoutMs,
     ...(dnsRefreshMs ? { [DNS_INTERVAL]: Math.min(dnsRefreshMs, DEFAULT_CLIENT_SETTINGS.dnsRefreshMs) } : {}),
@@ -276,7 +277,7 @@ function grpcOptions(settings: GrpcClientSettings, random: Random, warn: (messag
   return options;
 }
 
-/** Returns the channel options that named options of this library set. Unset options are omitted. */
+/** Returns the channel options that are set through this library's named options. Unset options are omitted. */
 export function namedOptions(settings: GrpcClientDefaults): ChannelOptions {
   const permit = settings.keepalive?.keepalivePermitWithoutCalls;
   return defined({

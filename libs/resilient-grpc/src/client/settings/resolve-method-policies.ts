@@ -43,7 +43,7 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
   const { options, from } = optionsByPattern(input.methods, method.service, method.method);
   const { idempotent, ...resolved } = resolveOptions(options, input.client);
   const config = input.serviceConfig && lookupMethodConfig(input.serviceConfig, method.service, method.method);
-  // A response stream has a deadline only if one is set for its method.
+  // The client's `timeoutMs` does not apply to response streams.
   const timeoutMs = method.responseStream ? options.timeoutMs : resolved.timeoutMs;
   const safeBecause = reasonToRepeat(method, idempotent, from.idempotent, policyName(method, config));
   const safe = safeBecause !== '';
@@ -64,8 +64,9 @@ function resolvePolicy(method: MethodDescriptor, input: MethodPolicyInput): Reso
 }
 
 /**
- * Returns the hedging policy of a method that has a `hedgingDelay` and no `hedgingPolicy`. It has the number of attempts and the status
- * codes of the retry policy. Until the delay is measured, slow attempts are not hedged.
+ * Returns the hedging policy of a method that has a `hedgingDelay` and no `hedgingPolicy`; `undefined` if the method has no `hedgingDelay`.
+ * The policy takes the number of attempts and the status codes from the retry policy. Until the delay is measured, slow attempts are not
+ * hedged.
  */
 function measuredHedging(
   delay: HedgingPercentile | undefined,

@@ -14,9 +14,9 @@ import type { DEFAULT_CLIENT_SETTINGS, MethodOptions } from './client-options.js
 export interface ResolvedClientSettings {
   readonly name: string;
   readonly target: string;
-  /** Services by full name, each with its methods as in the definition. */
+  /** Services by full name, each with its methods by name. */
   readonly services: ReadonlyMap<string, ReadonlyMap<string, MethodDescriptor>>;
-  /** Policy of each method, by path. If `live` is present, the initial policies. */
+  /** Policy of each method, by path. If `live` is present, these are the initial policies. */
   readonly policies: ReadonlyMap<string, ResolvedMethodPolicy>;
   readonly retryThrottling: RetryThrottling | undefined;
   readonly maxConcurrentCalls?: number | 'adaptive' | undefined;
@@ -30,13 +30,13 @@ export interface ResolvedClientSettings {
   /** Merged into the metadata of every call. */
   readonly metadata: Metadata | undefined;
   /**
-   * Provides the client's metadata once per attempt; the call's metadata overrides it. If present, `metadata` is `undefined`, because the
-   * source includes it.
+   * Provides the client's metadata once per attempt; the call's metadata overrides it. If a source is present, `metadata` is `undefined`,
+   * because the source includes the static metadata.
    */
   readonly metadataSource?: MetadataSource | undefined;
   /** The combined interceptors; `undefined` if there are none. */
   readonly hooks?: CallHooks | undefined;
-  /** Data propagated from inbound calls; `undefined` if inbound calls are ignored. */
+  /** Settings for the data that calls inherit from inbound calls; `undefined` if inbound calls are ignored. */
   readonly propagation?: Propagation | undefined;
   /** Present if the service config is an Observable. Policies may then change between calls. Closed with the client. */
   readonly live?: LivePolicies | undefined;
@@ -44,7 +44,7 @@ export interface ResolvedClientSettings {
   readonly interceptors: readonly Interceptor[];
 }
 
-/** Returns `settings` with the channel settings of the first live service config. */
+/** Returns `settings` with the channel settings for the live service config; unchanged if no live service config has arrived. */
 export function withInitialServiceConfig(settings: ResolvedClientSettings): ResolvedClientSettings {
   const { live, channel } = settings;
   if (live?.config === undefined) return settings;

@@ -100,7 +100,7 @@ function endpointWarnings(settings: Parameters<typeof settingsWarnings>[0]): str
     .map((key) => `${key} has no effect with pick_first, which uses one endpoint; write loadBalancing: 'round_robin'`);
 }
 
-/** Returns warnings about methods in a service config that do not exist or do not support their policy. */
+/** Returns warnings about names in a service config that the contract does not define, and about hedging policies that are not applied. */
 export function methodWarnings(services: Services, config: ParsedServiceConfig | undefined): string[] {
   const warnings: string[] = [];
   for (const { hedging, names } of config?.methodConfig ?? []) {

@@ -677,8 +677,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   /**
-   * Opens a stream on a READY connection that is the first one to its address; returns `undefined` if there is none, or if the installed
-   * grpc-js cannot bind a call to one connection.
+   * Opens a stream on a READY connection that is the first one to its address; returns `undefined` if no such connection exists, or if the
+   * installed grpc-js cannot bind a call to one connection.
    */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     for (const connection of this.connections) {

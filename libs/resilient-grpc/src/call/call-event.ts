@@ -179,7 +179,7 @@ export type GrpcClientEvent = {
       readonly resumes: number;
       /** Time from the end of the previous call to the start of this one. */
       readonly gapMs: number;
-      /** True if messages were delivered since the stream began or was last resumed. */
+      /** True if messages have been delivered since the stream began or was last resumed. */
       readonly progress: boolean;
     }
   /**

@@ -29,7 +29,7 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
   const scheme = /^(https?|grpcs?|tcp|tls):\/\//i.exec(url);
   if (scheme !== null) {
     const rest = url.slice(scheme[0].length).replace(/\/+$/, '');
-    // Only servers may listen on port 0.
+    // `minPort` is 0 only for the listen address of a server.
     const tls = minPort === 0 ? 'credentials' : 'tls: {}';
     const secure = /^(https|grpcs|tls)$/i.test(scheme[1] ?? '') ? ` and \`${tls}\`` : '';
     return `expected a gRPC target, got '${maskAddress(url)}', whose scheme gRPC does not support; write '${rest.slice(rest.lastIndexOf('@') + 1)}'${secure}`;
@@ -60,7 +60,7 @@ export function targetProblem(url: string, minPort = 1): string | undefined {
 }
 
 /**
- * True if the application registered a resolver for the scheme of `url`. The target may then contain credentials, such as
+ * True if the application registered a resolver for the scheme of `url`. The target may then contain credentials, as in
  * 'consul://token@agent:8500/orders'.
  */
 function hasCustomResolver(url: string): boolean {

@@ -1,7 +1,7 @@
 import { Metadata } from '@grpc/grpc-js';
 import { toMetadata } from './metadata-input.js';
 
-/** Empty metadata, for calls that have none. Can be shared, because grpc-js copies metadata before it changes it. */
+/** Empty metadata, for calls that have none. Can be shared, because grpc-js copies metadata before changing it. */
 export const NO_METADATA = new Metadata();
 
 /** True if `value` is a `Metadata` object from any copy of grpc-js. */

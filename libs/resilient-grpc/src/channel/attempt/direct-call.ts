@@ -143,7 +143,7 @@ export class DirectCall implements ConnectionCallListener {
     this.isInflating = false;
     this.picked.call.cancelWithStatus(code, details);
     if (this.heldStatus === undefined) return;
-    // The connection has already reported its only status.
+    // The call on the connection has already reported its status, and reports no second one.
     this.heldStatus = undefined;
     process.nextTick(() => {
       this.end({ code, details, metadata: new Metadata() });

@@ -19,7 +19,7 @@ export function isFurther(address: string): boolean {
   return /#\d+$/.test(address);
 }
 
-/** A further connection that was created, and the subchannel that connects it. */
+/** A connection that was created, and the subchannel that connects it. */
 export interface CreatedConnection {
   readonly subchannel: SubchannelInterface;
   readonly connection: ObservedConnection;

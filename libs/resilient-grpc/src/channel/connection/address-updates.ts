@@ -25,7 +25,7 @@ export const MAX_ADDRESSES = 1_000;
  * prefers the first addresses, so it receives each update.
  *
  * For an idle channel, the latest addresses are kept until it connects, because a policy connects to addresses at once, even if no call
- * needs a connection. A failed lookup is ignored.
+ * needs a connection. Until then, errors and empty updates are ignored.
  */
 export class AddressUpdates {
   private held: AddressUpdate | undefined;

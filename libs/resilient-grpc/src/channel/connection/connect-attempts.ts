@@ -122,7 +122,7 @@ export class ConnectAttempt {
   private hasEnded = false;
   /** True if the connection was established. */
   hasSucceeded = false;
-  /** False if the channel no longer needs the connection. grpc-js completes the connection anyway. */
+  /** True if the channel needs the connection. grpc-js completes an attempt even if the channel no longer needs the connection. */
   isUsed = true;
   /** The step that has not completed. */
   private step: ConnectFailureFacts['phase'] = 'tcp';

@@ -51,7 +51,7 @@ export class ConnectDiagnosis {
     return this.lastError === undefined ? undefined : (this.dependencies.slowAttempt()?.kind ?? this.kind);
   }
 
-  /** Determines when to reconnect after the last failed attempt; `undefined` if the last error does not describe a failed attempt. */
+  /** Reconnect class of the last failed attempt to connect; `undefined` if the last error does not describe a failed attempt. */
   get reconnectClass(): ReconnectClass | undefined {
     return this.kind && CONNECT_FAILURES[this.kind].reconnect;
   }
@@ -65,7 +65,7 @@ export class ConnectDiagnosis {
     return ONE_SIDED_TLS.has(this.causeKind) ? otherTlsCommand : doctorCommand;
   }
 
-  /** Explains `cause`, for `Connectivity`. */
+  /** Explanation of `cause`, for `Connectivity`. */
   get lastFailure(): Pick<Connectivity, 'lastFailure'> {
     const { causeKind: kind, doctorCommand: doctor } = this;
     if (kind === undefined) return {};

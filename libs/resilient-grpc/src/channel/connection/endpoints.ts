@@ -61,14 +61,14 @@ interface Endpoint {
   wasUsable: boolean;
   /** Start of the latest period in which the endpoint was usable. Interruptions of less than a second do not end the period. */
   usableSince: number;
-  /** Time at which the endpoint was last usable. */
+  /** Time at which the endpoint last became unusable. */
   lastUsableAt: number;
   /** Time at which the slow start of the endpoint began. */
   slowSince: number;
   /** Attempts that ended in the current and in the previous share period. */
   attempts: number;
   lastAttempts: number;
-  /** True if a limit prevented the ejection of the endpoint, and an event has reported the limit. The event is not repeated. */
+  /** True if a limit prevents the ejection of the endpoint. The event that reports the limit is not repeated while this is true. */
   isSpared: boolean;
 }
 
@@ -86,8 +86,9 @@ const MAX_KNOWN_ENDPOINTS = 256;
 
 /**
  * Health of the endpoints of a channel. Ejects the endpoints that perform worse than the others. If health is checked, also excludes every
- * endpoint that does not count as serving. Wire channels that replace each other share this object, unless the ejection rules or the
- * health check changed, so that a replacement ejects the same endpoints. The object exists only if the client ejects or checks endpoints.
+ * endpoint that does not count as serving. Wire channels that replace each other share this object, so that a replacement ejects the same
+ * endpoints. A replacement gets its own object if the ejection rules or the health check changed. The object exists only if the client
+ * ejects or checks endpoints.
  */
 export class Endpoints {
   /** Known endpoints, in the order of their first use. */
@@ -395,7 +396,10 @@ export class Endpoints {
     if (decisions.length > 0) this.refresh();
   }
 
-  /** @param failing address of an endpoint that has just failed; if omitted, all rules are applied to all endpoints */
+  /**
+   * @param failing address of an endpoint that has just failed; only the consecutive-failures rule is then applied, and only to this
+   * endpoint
+   */
   private decide(isIntervalOver: boolean, failing?: string): void {
     const { policy, clock, random, used } = this;
     if (policy === undefined || this.isClosed || used.length === 0) return;

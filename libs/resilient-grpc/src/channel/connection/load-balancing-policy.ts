@@ -391,7 +391,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
     this.further.delete(address);
   }
 
-  /** Returns the function that watches the health of a connection. */
+  /** Returns the function that watches the health of a connection; `undefined` if health is not checked, or is ignored (pick_first). */
   private healthWatch({ dependencies }: PolicyOwner): ((connection: ObservedConnection) => HealthWatch) | undefined {
     const { health, endpoints } = dependencies;
     if (health === undefined || endpoints?.checksHealth !== true || !this.isBalancing) return undefined;
@@ -490,8 +490,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   /**
-   * Opens another connection to the address that has the fewest connections, of those whose first connection is READY and selectable. Does
-   * nothing if that address has the maximum number, or if a further connection to it is being opened.
+   * Opens another connection to the address with the fewest connections. Ignores addresses whose first connection is not READY or not
+   * selectable. Does nothing if the address has the maximum number of connections, or if a further connection to it is being opened.
    */
   openAnother(): void {
     let fewest: AddressConnections | undefined;
@@ -677,8 +677,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   /**
-   * Opens a stream on one READY connection; returns `undefined` if no connection is READY, or if the installed grpc-js cannot bind a call
-   * to one.
+   * Opens a stream on a READY connection that is the first one to its address; returns `undefined` if no such connection exists, or if the
+   * installed grpc-js cannot bind a call to one connection.
    */
   openStream(opening: StreamOpening): ConnectionStream | undefined {
     for (const connection of this.connections) {

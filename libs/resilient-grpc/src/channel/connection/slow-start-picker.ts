@@ -8,8 +8,8 @@ type Picker = experimental.Picker;
 const MAX_PICKS = 8;
 
 /**
- * Picks again to reduce how often an endpoint in its slow start is picked. Used only during a slow start. A picker has no side effects
- * until its call starts, except that round_robin advances.
+ * Picks again to reduce how often an endpoint in its slow start is picked. Used only during a slow start. A pick that is discarded has no
+ * side effects, except that round_robin and weighted_round_robin advance.
  */
 export class SlowStartPicker implements Picker {
   constructor(

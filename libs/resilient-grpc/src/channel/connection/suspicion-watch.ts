@@ -51,8 +51,8 @@ const POLL_INTERVAL_MS = 250;
 const MAX_CHECK_DELAY_MS = 500;
 
 /**
- * Finds dead connections of the current channel whose end TCP has not reported. The timer starts when a call times out, and runs while a
- * connection is suspected.
+ * Finds connections of the current channel that are dead although TCP has not reported their end. The timer starts when a call times out,
+ * and runs while a connection is suspected.
  */
 export class SuspicionWatch {
   private readonly suspects = new Map<string, Suspect>();
@@ -95,8 +95,8 @@ export class SuspicionWatch {
   }
 
   /**
-   * Reports that another channel carries new calls. Closes the dead connections of the previous channel, which ends the calls that hang on
-   * them.
+   * Reports that another channel carries new calls. Closes the dead connections of the previous channel, so that the calls that hang on
+   * these connections end.
    */
   replaced(): void {
     const suspects = [...this.suspects.values()];

@@ -2,7 +2,7 @@ import { connect } from 'node:tls';
 import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../time/clock.js';
 
-/** Timeout of the TLS handshake, in milliseconds. */
+/** Timeout of the TCP connect and the TLS handshake together, in milliseconds. */
 const TIMEOUT_MS = 5_000;
 
 // A TLS alert. Other OpenSSL errors mean that the peer sent data that is not TLS.

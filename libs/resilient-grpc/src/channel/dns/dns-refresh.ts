@@ -68,7 +68,7 @@ export class DnsRefresh {
     runNext();
   };
 
-  /** Starts the lookup. */
+  /** Starts the lookup that is due. If the channel is idle, schedules the next lookup instead. */
   run(): void {
     if (this.lookUp?.() === true) return;
     this.release();

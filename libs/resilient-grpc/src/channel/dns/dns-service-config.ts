@@ -46,8 +46,8 @@ export class UnreadableServiceConfig {
   constructor(
     readonly problems: readonly ConfigurationProblem[],
     /**
-     * True if the record is invalid; false if the options or the target are. A record can change later, so the client starts without an
-     * invalid one.
+     * True if the record is invalid; false if the options or the target are invalid. An invalid record does not prevent the client from
+     * starting, because the record can change later.
      */
     readonly isRecord: boolean,
   ) {}
@@ -172,7 +172,7 @@ class TxtReading {
 
   private lookupFailed(error: unknown): void {
     this.failures += 1;
-    // A failure is reported only once until the next response.
+    // Further failures are reported only after a lookup has succeeded.
     if (this.closed || this.failures > 1) return;
     this.dependencies.report(
       `${this.name}: DNS lookup failed (${errorMessage(error)}); the current service config stays in effect, and the lookup is retried`,

@@ -44,6 +44,12 @@ const tlsSchema = object(
     reload: v.optional(flag),
   },
   "an object such as { ca: '/run/tls/ca.pem' }, or {} for Node's default certificate authorities",
+  {
+    ...sameRemedy(['cacert', 'caCert', 'rootCert', 'rootCerts', 'rootCertificates', 'trust'], 'write `ca`'),
+    ...sameRemedy(['certificate', 'certChain', 'clientCert'], 'write `cert`'),
+    ...sameRemedy(['privateKey', 'clientKey'], 'write `key`'),
+    rejectUnauthorized: 'every server certificate is verified; write `ca` to trust its authority',
+  },
 );
 
 const loadBalancingText =
@@ -138,6 +144,7 @@ const SETTINGS_KEY_REMEDIES: KeyRemedies = {
   protoLoader: '@grpc/proto-loader is always used; remove it, or load the files yourself and write `packageDefinition`',
   maxMetadataSize: 'grpc-js ignores this setting; remove it',
   gracefulShutdown: "it is an option of Nest's server; remove it",
+  drain: 'it applies to all clients; move it to forRoot()',
   onLoadPackageDefinition: "it is an option of Nest's server; remove it",
   deadline: 'write `timeoutMs`, a duration in milliseconds from the start of each call',
   timeout: 'write `timeoutMs`, in milliseconds',

@@ -261,7 +261,21 @@ const WRONG: readonly [what: string, settings: unknown, path: string, remedy: Re
     'clients.shop.tls.ca',
     /ENOENT.*write a path that this process can read/,
   ],
-  ['an unknown key in tls', { url, tls: { certificate: 'x' } }, 'clients.shop.tls.certificate', /unknown key/],
+  [
+    'an unknown key in tls',
+    { url, tls: { pfx: 'x' } },
+    'clients.shop.tls.pfx',
+    /unknown key; known keys: ca, cert, key/,
+  ],
+  ["curl's name of tls.ca", { url, tls: { cacert: 'x' } }, 'clients.shop.tls.cacert', /write `ca`/],
+  ["grpc-js's name of tls.cert", { url, tls: { certChain: 'x' } }, 'clients.shop.tls.certChain', /write `cert`/],
+  [
+    "Node's rejectUnauthorized",
+    { url, tls: { rejectUnauthorized: false } },
+    'clients.shop.tls.rejectUnauthorized',
+    /write `ca`/,
+  ],
+  ['drain in a client', { url, drain: {} }, 'clients.shop.drain', /move it to forRoot\(\)/],
   [
     'a keepalive key that grpc-js ignores',
     { url, keepalive: { http2MaxPingStrikes: 1 } },

@@ -275,7 +275,7 @@ const WRONG: readonly [what: string, imports: () => DynamicModule[], path: strin
     'one name with two different timeouts',
     clientTwiceWith({}, { timeoutMs: 5 }),
     'clients.orders',
-    /different timeoutMs \(nothing and 5\); define it once/,
+    /different timeoutMs \(nothing and 5\); define it in one module/,
   ],
   [
     'one name with two different .proto files',

@@ -446,11 +446,13 @@ it('reports once that calls wait for a slow attempt to connect, and names the si
   await waitFor(() => channel.whyNotReady().includes('has not responded'));
   clock.advance(1_400);
   expect(slow).toEqual([]);
+  expect(channel.remedy).toBeUndefined();
   waitOnce();
   clock.advance(100);
   const silent = 'the peer accepted the TCP connection but has not responded';
   expect(slow).toEqual([expect.objectContaining({ cause: `connecting for 1.5 s: ${silent}`, waiting: 2 })]);
   expect(channel.whyNotReady()).toBe(`${server.url} is CONNECTING (connecting for 1.5 s: ${silent})`);
+  expect(channel.remedy).toContain('check whether the process is stuck');
   clock.advance(18_500);
   await waitFor(() => channel.connectivity.outage);
   clock.advance(GRACE_MS);

@@ -43,7 +43,7 @@ export class AddressUpdates {
   /**
    * @param apply returns false if the policy cannot use the update
    * @param limited called when the resolver reports more addresses than are used
-   * @param isIdle true if the channel is idle and has addresses
+   * @param isIdle true if no connection has been requested since the channel became idle
    */
   constructor(
     private readonly clock: Clock,

@@ -72,9 +72,12 @@ export class ConnectDiagnosis {
     return { lastFailure: { kind, remedy: CONNECT_FAILURES[kind].remedy, ...(doctor !== undefined && { doctor }) } };
   }
 
-  /** Remedy for `cause`, with the command of the doctor; `undefined` if `cause` does not describe an attempt to connect. */
+  /**
+   * Remedy for a running attempt to connect that is slow, or else for `cause`, with the command of the doctor; `undefined` if neither
+   * exists, or if `cause` does not describe an attempt to connect.
+   */
   get remedy(): string | undefined {
-    const { causeKind: kind } = this;
+    const kind = this.dependencies.slowAttempt()?.kind ?? this.kind;
     return kind && withDoctor(CONNECT_FAILURES[kind].remedy, this.doctorCommand);
   }
 

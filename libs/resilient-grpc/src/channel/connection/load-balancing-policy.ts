@@ -248,13 +248,14 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   private readonly removed = new RemovedConnections();
   /** Connections that an update has released. The update may use them again, because round_robin recreates its children. */
   private released: Set<ObservedConnection> | undefined;
-  /** Further connections by address. */
   private readonly further = new Map<string, AddressConnections>();
   /** The resolver's reason for an update without addresses, while the child policy handles the update. */
   private unresolved: string | undefined;
   private updates: AddressUpdates | undefined;
   private handover: EndpointHandover | undefined;
   private state: ConnectivityState = 'IDLE';
+  /** True if no connection has been requested since the channel became idle. */
+  private isDormant = false;
   /** Selects the connection of each call; `undefined` before the first state. */
   picker: experimental.Picker | undefined;
   /** Wraps the pickers of the child policy; `undefined` if the pickers are used unchanged. */
@@ -311,6 +312,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
 
   private forward(state: connectivityState, picker: experimental.Picker, error: string | null): void {
     this.state = stateName(state);
+    this.isDormant = this.state === 'IDLE';
     this.helper.updateState(state, picker, error);
     if (this.unresolved !== undefined && stateName(state) === 'TRANSIENT_FAILURE')
       this.report({ type: 'unresolved', details: this.unresolved });
@@ -553,7 +555,7 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
       return accepted;
     };
     const limited = (reported: number, used: number): void => handle({ type: 'addresses-limited', reported, used });
-    return new AddressUpdates(clock, apply, limited, () => this.state === 'IDLE' && this.childState !== undefined);
+    return new AddressUpdates(clock, apply, limited, () => this.isDormant);
   }
 
   /** Requests a lookup; returns false for an idle channel, because the lookup would make grpc-js connect to the resolved addresses. */
@@ -633,7 +635,8 @@ class ObservingPolicy implements LoadBalancer, PickableEndpoints {
   }
 
   exitIdle(): void {
-    if (this.state === 'IDLE') this.updates?.resume();
+    if (this.isDormant) this.updates?.resume();
+    this.isDormant = false;
     this.child.exitIdle();
   }
 

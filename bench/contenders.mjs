@@ -150,7 +150,7 @@ const ON_DEMAND = [CHANNEL, CLASSIC, ...POLICIES, ...RETRY_BUFFERS];
 /** @param {Entry} entry */
 const placeOf = ({ packages }) => CONTENDERS.findIndex((contender) => contender.packages[0] === packages[0]);
 
-/** All contenders in the order of the report, grouped by package. */
+/** All contenders except those of {@link TELEMETRY}, in the order of the report, grouped by package. */
 export const ALL_CONTENDERS = [...CONTENDERS, ...ON_DEMAND].sort((a, b) => placeOf(a) - placeOf(b));
 
 /**

@@ -10,8 +10,8 @@ import { resilientFeed } from './resilient-feed.js';
 import type { StreamContender } from './stream-contender.js';
 
 /**
- * Maximum idle time of the feed, and maximum wait of the session for an acknowledgment. This log receives events continuously, so a longer
- * silence means that the connection or the server has failed.
+ * Maximum idle time of the feed, and maximum wait of the session for an acknowledgment. The order log receives events continuously, so a
+ * longer silence means that the connection or the server has failed.
  */
 const IDLE_MS = 2_000;
 /**

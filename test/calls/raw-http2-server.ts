@@ -68,7 +68,7 @@ export function fail(stream: ServerHttp2Stream, code: number, trailers: Outgoing
 }
 
 /** Answers a call with UNAVAILABLE and an optional retry pushback. */
-export function failToRetry(stream: ServerHttp2Stream, pushbackMs?: number): void {
+export function failRetryably(stream: ServerHttp2Stream, pushbackMs?: number): void {
   fail(stream, 14, pushbackMs === undefined ? {} : { 'grpc-retry-pushback-ms': String(pushbackMs) });
 }
 

@@ -4,7 +4,7 @@ import type { CallEnd, GrpcClientEvent } from 'nestjs-resilient-grpc';
 import { waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import { repeatUntil } from '../support/repeat-until.js';
 import { recordTiming } from '../support/timing.js';
-import { failToRetry, startHttp2Server, succeed, timeoutOf } from './raw-http2-server.js';
+import { failRetryably, startHttp2Server, succeed, timeoutOf } from './raw-http2-server.js';
 import {
   failureOf,
   failureOnceSeen,
@@ -94,7 +94,7 @@ describe('call that is safe to repeat', () => {
     const leftMs: number[] = [];
     const server = await startHttp2Server((stream, number, headers) => {
       leftMs.push(timeoutOf(headers));
-      if (number < 3) failToRetry(stream, 100);
+      if (number < 3) failRetryably(stream, 100);
       else succeed(stream);
     });
     const client = await startClient({ url: server.url });

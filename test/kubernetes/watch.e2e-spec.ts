@@ -246,7 +246,7 @@ describe('registerKubernetesResolver', () => {
     const api = await startApiServer();
     expect(() => {
       registerKubernetesResolver({ kubeconfig: api.kubeconfig, context: 'prod' });
-    }).toThrow("registerKubernetesResolver.context: expected one of stub, got 'prod'");
+    }).toThrow("registerKubernetesResolver.context: expected a context of the kubeconfig (stub), got 'prod'");
   });
 
   it('rejects the context option if the kubeconfig defines no contexts', () => {

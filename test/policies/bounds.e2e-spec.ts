@@ -12,7 +12,7 @@ import {
   startServer,
   type EchoService,
 } from '../calls/support.js';
-import { fail, failToRetry, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
+import { fail, failRetryably, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
 import { repeatUntil } from '../support/repeat-until.js';
 
 describe('attemptTimeoutMs', () => {
@@ -36,7 +36,7 @@ describe('attemptTimeoutMs', () => {
     const timeouts: number[] = [];
     const server = await startHttp2Server((stream, number, headers) => {
       timeouts.push(timeoutOf(headers));
-      if (number % 2 === 1) failToRetry(stream);
+      if (number % 2 === 1) failRetryably(stream);
       else succeed(stream);
     });
     const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '60s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };

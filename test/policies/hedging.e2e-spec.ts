@@ -3,7 +3,7 @@ import { BehaviorSubject, firstValueFrom, lastValueFrom, toArray } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { CallEnd, GrpcClientEvent, ResilientGrpcClient, ServiceConfig } from 'nestjs-resilient-grpc';
 import { waitFor, type Reply, type ScriptedCall } from 'nestjs-resilient-grpc/testing';
-import { failToRetry, reset, startHttp2Server } from '../calls/raw-http2-server.js';
+import { failRetryably, reset, startHttp2Server } from '../calls/raw-http2-server.js';
 import { failureOf, scene, startClient, type ClientSettings, type EchoService } from '../calls/support.js';
 
 const hedged = (delay = '0.05s', maxAttempts = 3): { serviceConfig: ServiceConfig } => ({
@@ -100,7 +100,7 @@ describe('hedged call', () => {
       previousAttempts.push(previous);
       if (number === 2) reset(stream, 'NGHTTP2_REFUSED_STREAM');
       else open.push(stream);
-      if (number === 4) for (const each of open) failToRetry(each);
+      if (number === 4) for (const each of open) failRetryably(each);
     });
     const client = await startClient({ url: server.url, trustRefusedStreams: true, ...hedged('0.05s', 3) });
     const error = await failureOf(client.getService<EchoService>('Echo').unary({}, { timeoutMs: 60_000 }));

@@ -1,7 +1,7 @@
 import type { ScriptedGrpcServer } from 'nestjs-resilient-grpc/testing';
 import { waitFor, type Reply } from 'nestjs-resilient-grpc/testing';
 import type { MethodConfig, ServiceConfig } from 'nestjs-resilient-grpc';
-import { failToRetry, reset, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
+import { failRetryably, reset, startHttp2Server, succeed, timeoutOf } from '../calls/raw-http2-server.js';
 import { repeatUntil } from '../support/repeat-until.js';
 import { grpcJs, type Contender, type Ended, type Running } from './contenders.js';
 
@@ -73,8 +73,8 @@ async function attemptsOf({ server, client }: Scene, count = 1, call = () => cli
 }
 
 /**
- * Number of characters in the largest request that fits in the retry buffer of a call. The message header takes 5 more bytes, and the header
- * of the text field takes 4.
+ * Number of characters in the largest request that fits in the retry buffer of a call. The message header takes 5 more bytes, and the
+ * header of the text field takes 4.
  */
 const MAX_REPLAYABLE_CHARACTERS = (1 << 20) - 9;
 
@@ -186,7 +186,7 @@ export const RULES: readonly Rule[] = [
       const leftMs: number[] = [];
       const failing = await startHttp2Server((stream, _number, headers) => {
         leftMs.push(timeoutOf(headers));
-        failToRetry(stream);
+        failRetryably(stream);
       });
       const client = await another(retrying({ initialBackoff: '0.1s', maxBackoff: '0.1s' }), failing.url);
       await client.unary().ended;

@@ -10,7 +10,7 @@ export const PROJECTS = /** @type {const} */ ({
 
 /** @typedef {keyof typeof PROJECTS} Project */
 
-/** Requirements of the tools. They also apply without this library. */
+/** Requirements and limits of the tools. They also apply without this library. */
 export const NOTES = /** @type {const} */ ({
   'jest-esm': "[Jest's settings for ES modules](testing.md#jest), because the project contains ES modules.",
   'node-24': 'Node 24.9 or later, because Jest cannot load Nest 12 with `require()` on earlier versions.',
@@ -23,8 +23,8 @@ export const NOTES = /** @type {const} */ ({
 /** @typedef {keyof typeof NOTES} Note */
 
 /**
- * Tools that run tests or build programs, with a note for each project that has a requirement. If a note starts with `no-`, the tool
- * does not support the project.
+ * Tools that run tests or build programs, with a note for each project that has a requirement or is not supported. If a note starts with
+ * `no-`, the tool does not support the project.
  *
  * @type {readonly { readonly tool: string; readonly label: string; readonly kind: 'test' | 'build'; readonly notes: Readonly<Partial<Record<Project, Note>>> }[]}
  */

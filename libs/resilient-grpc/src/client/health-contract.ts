@@ -43,6 +43,6 @@ function method(requestType: string, responseType: string) {
 }
 
 function nested(names: readonly string[], inner: object): Namespace {
-  // A valid protobufjs namespace, but protobufjs's types do not allow a map.
+  // Safe cast: `inner` is a valid namespace, but protobufjs's types do not allow its map field `statuses`.
   return names.reduceRight((namespace, name): Namespace => ({ nested: { [name]: namespace } }), inner as Namespace);
 }

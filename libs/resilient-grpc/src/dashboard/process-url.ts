@@ -13,7 +13,7 @@ export function processUrl(value: unknown): string {
     throw new TypeError(`expected ${EXPECTED}, got ${describeValue(value)}`);
   // The page shows the URL, so the URL must not contain credentials.
   if (url.username !== '' || url.password !== '')
-    throw new TypeError(`expected ${EXPECTED}, got a URL with a username or a password; write \`headers\``);
+    throw new TypeError(`expected ${EXPECTED}, got a URL with a username or a password; send them in \`headers\``);
   if (url.search !== '' || url.hash !== '')
     throw new TypeError(`expected ${EXPECTED}, got a URL with a query or a fragment`);
   return url.href.replace(/\/$/, '');

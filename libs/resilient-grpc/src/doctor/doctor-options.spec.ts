@@ -38,7 +38,7 @@ describe('doctor arguments', () => {
     expect(optionsOf('orders:50051', ...args).tls).toMatchObject(tls);
   });
 
-  it('completes the shutdown times of the doctor with the defaults of the library and of Kubernetes', () => {
+  it('fills in the shutdown times that the doctor arguments omit, with the defaults of the library and of Kubernetes', () => {
     expect(optionsOf('--readiness-delay', '5s').shutdown).toEqual({
       drainMs: 10_000,
       readinessDelayMs: 5_000,

@@ -153,7 +153,8 @@ function loadConfig({ kubeconfig, context }: KubernetesResolverOptions): KubeCon
         `expected a kubeconfig with the context '${context}', got one without contexts; ${remedy}`,
       );
     }
-    if (!known.includes(context)) throw wrong('context', `expected one of ${known.join(', ')}, got '${context}'`);
+    if (!known.includes(context))
+      throw wrong('context', `expected a context of the kubeconfig (${known.join(', ')}), got '${context}'`);
     config.setCurrentContext(context);
   }
   return config;

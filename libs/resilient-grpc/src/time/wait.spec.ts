@@ -41,13 +41,16 @@ describe('Wait', () => {
   it.each<[readsFirst: boolean, order: string[]]>([
     [false, ['wait', 'data']],
     [true, ['data', 'wait']],
-  ])('reads pending data before a Wait ends only if readsFirst is true (readsFirst: %s)', async (readsFirst, order) => {
-    const { clock, wait } = make(100, readsFirst);
-    const seen: string[] = [];
-    void wait.over.then(() => seen.push('wait'));
-    clock.setTimer(() => seen.push('data'), 150);
-    clock.block(200);
-    await clock.advanceAsync(1_000);
-    expect(seen).toEqual(order);
-  });
+  ])(
+    'reads pending data before the end of a Wait only if readsFirst is true (readsFirst: %s)',
+    async (readsFirst, order) => {
+      const { clock, wait } = make(100, readsFirst);
+      const seen: string[] = [];
+      void wait.over.then(() => seen.push('wait'));
+      clock.setTimer(() => seen.push('data'), 150);
+      clock.block(200);
+      await clock.advanceAsync(1_000);
+      expect(seen).toEqual(order);
+    },
+  );
 });

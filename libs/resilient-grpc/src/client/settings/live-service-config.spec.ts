@@ -331,7 +331,7 @@ describe('DNS record', () => {
       /^TXT\.methodConfig\[0\]\.timeout: expected/,
     ],
   ])(
-    'starts without a DNS record that %s, warns once, and applies the record when it is corrected',
+    'starts even if the DNS record %s, warns once, and applies the record when it is corrected',
     async (_why, bad, line) => {
       const { live: subject, found, warnings, timeoutMs } = recordOf(bad);
       expect(await start(subject)).toBe('began');

@@ -67,7 +67,7 @@ export abstract class ServedCall {
   /** True if the handler leak of this call was reported; it is reported once. */
   leakReported = false;
   /** Called when the call ends while it is waiting for its handler to start; `undefined` if it is not waiting. */
-  held: (() => void) | undefined;
+  onEndWhileHeld: (() => void) | undefined;
   /** Ends the call after `maxCallMs`. */
   limitTimer: Timer | undefined;
   private handlerEnded: (() => void) | undefined;
@@ -300,12 +300,12 @@ export abstract class ServedCall {
   /** Marks the call as over for its caller. */
   protected end(code: number): void {
     if (this.over) return;
-    const { host, held } = this;
+    const { host, onEndWhileHeld } = this;
     this.over = true;
     this.endCode = code;
-    if (held !== undefined) {
-      this.held = undefined;
-      held();
+    if (onEndWhileHeld !== undefined) {
+      this.onEndWhileHeld = undefined;
+      onEndWhileHeld();
       this.release();
     }
     if (!this.done) this.overAt = host.clock.now();

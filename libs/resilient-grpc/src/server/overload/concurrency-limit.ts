@@ -113,7 +113,7 @@ export class ConcurrencyLimit {
       this.overload.refuse(call, waiting < this.maxQueued ? REFUSED : QUEUE_FULL, queue);
       return;
     }
-    call.held = () => {
+    call.onEndWhileHeld = () => {
       queue.remove(held, clock.now());
       this.overload.note(queue);
     };
@@ -145,7 +145,7 @@ export class ConcurrencyLimit {
     this.isDispatching = true;
     try {
       for (const { call } of this.queue.takeHopeless(this.clock.now())) {
-        call.held = undefined;
+        call.onEndWhileHeld = undefined;
         this.overload.refuse(call, REFUSED, this.queue);
       }
       while (this.runningCount < this.maxConcurrent && !this.isSliceOver()) {
@@ -180,7 +180,7 @@ export class ConcurrencyLimit {
   private startHeld(held: HeldCall): void {
     const { call } = held;
     const now = this.clock.now();
-    call.held = undefined;
+    call.onEndWhileHeld = undefined;
     if (call.endIfOver()) {
       this.queue.drop(held, now);
       return;

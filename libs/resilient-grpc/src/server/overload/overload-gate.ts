@@ -98,7 +98,7 @@ export class OverloadGate {
       this.overload.refuse(call, REFUSED, this.queue);
       return;
     }
-    call.held = () => {
+    call.onEndWhileHeld = () => {
       this.queue.remove(held, this.clock.now());
       this.overload.note(this.queue);
     };
@@ -121,7 +121,7 @@ export class OverloadGate {
     this.sliceEndsAt = now + SLICE_MS;
     this.busy.begin(now);
     for (const { call } of this.queue.takeHopeless(now)) {
-      call.held = undefined;
+      call.onEndWhileHeld = undefined;
       this.overload.refuse(call, REFUSED, this.queue);
     }
     this.step();
@@ -155,7 +155,7 @@ export class OverloadGate {
 
   private start(held: HeldCall, now: number): void {
     const { call } = held;
-    call.held = undefined;
+    call.onEndWhileHeld = undefined;
     // A reset first looks like the end of the requests, so grpc-js might not have reported the reset yet.
     if (call.endIfOver()) {
       this.queue.drop(held, now);

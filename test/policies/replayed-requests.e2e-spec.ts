@@ -11,7 +11,7 @@ import {
   type EchoService,
 } from '../calls/support.js';
 
-/** Starts a client behind a proxy that can cut its connection, and a server that responds with the number of requests in an upload. */
+/** Starts a server that responds with the number of requests in an upload, a proxy that can cut connections, and a client of the proxy. */
 async function upload(settings: ClientSettings = {}) {
   const server = await startServer();
   const proxy = await FaultProxy.start(server.url);

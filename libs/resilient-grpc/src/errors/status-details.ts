@@ -43,7 +43,7 @@ export function statusDetailsOf(trailers: Metadata): readonly StatusDetail[] {
   );
 }
 
-/** Returns the retry delay of a RetryInfo detail in milliseconds; `undefined` if there is none, or if it is negative. */
+/** Returns the retry delay of the first RetryInfo detail in milliseconds; `undefined` without such a detail, or for a negative delay. */
 export function retryDelayOf(details: readonly StatusDetail[]): number | undefined {
   const info = details.find(({ typeUrl }) => typeNameOf(typeUrl) === RETRY_INFO)?.value;
   const delay: unknown = typeof info === 'object' && info !== null ? Reflect.get(info, 'retryDelayMs') : undefined;

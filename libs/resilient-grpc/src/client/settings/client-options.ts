@@ -74,9 +74,9 @@ export interface GrpcClientDefaults {
   /** Upper bound for every `maxAttempts`, 2 or more; a larger value in a policy is reduced to it. @defaultValue 5 */
   readonly maxAttemptsLimit?: number | undefined;
   /**
-   * Treats a call as not processed if the server reset its HTTP/2 stream with REFUSED_STREAM, and resends the call once, for any method, as
-   * in gRFC A6. Leave the option off behind a proxy, because proxies such as HAProxy send REFUSED_STREAM for requests that a backend
-   * executed.
+   * True if the client resends a call once, for any method, when the server resets the HTTP/2 stream of the call with REFUSED_STREAM (gRFC
+   * A6). Do not set this option if a proxy is in front of the server: proxies such as HAProxy also send REFUSED_STREAM for requests that a
+   * backend has executed.
    * @defaultValue false
    */
   readonly trustRefusedStreams?: boolean | undefined;

@@ -1,8 +1,10 @@
 import { status } from '@grpc/grpc-js';
 import { captureLeaks, ChildServer, waitFor } from 'nestjs-resilient-grpc/testing';
 import type { ChildServerOptions, LeakCheck } from 'nestjs-resilient-grpc/testing';
+import { createServer } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { rejection } from '../calls/support.js';
 import { EchoClient } from './echo-client.js';
 
@@ -39,6 +41,26 @@ describe('ChildServer', () => {
     const other = await ChildServer.start(options);
     expect(other.output).toEqual([`listening on ${other.url}`]);
     await other.close();
+  });
+
+  it('starts a child server on another port if another process takes the free port first', async () => {
+    const listener = createServer();
+    const ports: number[] = [];
+    const args = (port: number) => {
+      if (ports.push(port) === 1) listener.listen(port, '127.0.0.1');
+      return ['--port', String(port)];
+    };
+    const other = await ChildServer.start({ script, args });
+    expect(ports).toEqual([(listener.address() as AddressInfo).port, other.port]);
+    listener.close();
+    expect(other.output).toEqual([`listening on ${other.url}`]);
+    await other.close();
+  });
+
+  it('includes the output of a child server in the error if its port is in use at each start', async () => {
+    const args = vi.fn(() => ['--port', String(server.port)]);
+    await expect(ChildServer.start({ script, args })).rejects.toThrow(/ended before it reported .* EADDRINUSE/s);
+    expect(args).toHaveBeenCalledTimes(3);
   });
 
   it('fails to restart a child server that ignores the given port, and ends it', async () => {

@@ -18,7 +18,10 @@ export interface ChildServerOptions {
    * descriptor in NODE_CHANNEL_FD, and must exit when this descriptor is closed.
    */
   readonly execPath?: string | undefined;
-  /** Returns the command-line arguments for a port, which is free at the first start. @defaultValue `--port <port>` */
+  /**
+   * Returns the command-line arguments for a port, which is free at the first start. If another process takes the port before the server
+   * listens on it, it is called again with another one. @defaultValue `--port <port>`
+   */
   readonly args?: ((port: number) => readonly string[]) | undefined;
   /** Environment variables to add to those of this process. */
   readonly env?: Readonly<Record<string, string>> | undefined;
@@ -58,6 +61,12 @@ const NOT_REPORTED =
 
 const MAX_KEPT_LINES = 200;
 
+/** Maximum number of free ports that the first start tries. */
+const MAX_FIRST_PORTS = 3;
+
+/** Matches the output of Node, Go, and other runtimes for a port on which another process is listening. */
+const PORT_IN_USE = /EADDRINUSE|address already in use/i;
+
 // Preloaded with `--require`, because `--import` would make Node load the script through the loader for ES modules, which ignores the hooks
 // of other `--require` options, such as ts-node's. The relative path is the same from src and dist.
 const EXIT_WITH_PARENT = fileURLToPath(new URL('../../assets/exit-with-parent.cjs', import.meta.url));
@@ -81,15 +90,22 @@ export class ChildServer {
   private constructor(private readonly options: ChildServerOptions) {}
 
   /**
-   * Starts the server and resolves when it is listening.
+   * Starts the server and resolves when it is listening. If another process takes the free port before the server listens on it, starts
+   * the server again with another port, at most twice.
    * @throws GrpcConfigurationError if an option is unknown or invalid
    * @throws Error with the server's output, if the server exits before it is listening, or is not listening in time
    */
   static async start(options: ChildServerOptions): Promise<ChildServer> {
     requireOptions(optionsSchema, options, 'ChildServer');
-    const server = new ChildServer(options);
-    await server.startProcess();
-    return server;
+    for (let tried = 1; ; tried += 1) {
+      const server = new ChildServer(options);
+      try {
+        await server.startProcess(await freePort());
+        return server;
+      } catch (error) {
+        if (tried === MAX_FIRST_PORTS || !server.output.some((line) => PORT_IN_USE.test(line))) throw error;
+      }
+    }
   }
 
   get port(): number {
@@ -163,7 +179,7 @@ export class ChildServer {
    */
   async restart(): Promise<void> {
     await this.kill();
-    await this.startProcess();
+    await this.startProcess(this.boundPort);
   }
 
   /**
@@ -174,9 +190,9 @@ export class ChildServer {
     await this.kill();
   }
 
-  private async startProcess(): Promise<void> {
+  private async startProcess(requestedPort: number): Promise<void> {
     const { script, execPath, args = portArgument, env, execArgv = [], readyTimeoutMs = 15_000 } = this.options;
-    const child = fork(script, [...args(this.boundPort === 0 ? await freePort() : this.boundPort)], {
+    const child = fork(script, [...args(requestedPort)], {
       env: { ...process.env, ...env },
       execPath: execPath ?? process.execPath,
       execArgv: execPath === undefined ? ['--require', EXIT_WITH_PARENT, ...execArgv] : [...execArgv],

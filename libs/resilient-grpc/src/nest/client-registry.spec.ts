@@ -193,7 +193,7 @@ describe('startup', () => {
 
   it('logs warnings with the name of the client', async () => {
     await obtain({ ...shop, url: 'shop' });
-    expect(lines[1]).toBe("WARN [ResilientGrpc:shop] url 'shop' has no port; gRPC uses 443");
+    expect(lines[1]).toBe("WARN [ResilientGrpc:shop] url 'shop' has no port; gRPC uses 443; add the port");
   });
 
   it('rejects a second forRoot, and a forRoot after a client was created', async () => {

@@ -1,4 +1,4 @@
-import { targetProblem } from '../channel/channel-checks.js';
+import { lacksPort, targetProblem } from '../channel/channel-checks.js';
 import { grpcJsProblem } from '../channel/quirks/grpc-js-version.js';
 import { copyOptions, unreadable } from '../client/settings/copy-options.js';
 import { describeValue, pathOf } from '../policy/options/describe-value.js';
@@ -136,6 +136,9 @@ function warningsOf(
 ): string[] {
   const ignored = ignoredByGrpcJs(options);
   const warnings: string[] = [];
+  if (options.url !== undefined && lacksPort(options.url)) {
+    warnings.push(`url '${options.url}' has no port; gRPC uses 443; add the port`);
+  }
   if (ignored.length > 0) warnings.push(`options ignored by grpc-js servers: ${ignored.join(', ')}; remove them`);
   if (maxConnectionAgeGraceMs !== undefined && maxConnectionAgeMs === undefined) {
     warnings.push('maxConnectionAgeGraceMs has no effect without maxConnectionAgeMs');

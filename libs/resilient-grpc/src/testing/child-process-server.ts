@@ -19,8 +19,8 @@ export interface ChildServerOptions {
    */
   readonly execPath?: string | undefined;
   /**
-   * Returns the command-line arguments for a port, which is free at the first start. If another process takes the port before the server
-   * listens on it, it is called again with another one. @defaultValue `--port <port>`
+   * Returns the command-line arguments for a port. At the first start, the port is free. If another process takes it before the server
+   * listens, `args` is called again with another free port. @defaultValue `--port <port>`
    */
   readonly args?: ((port: number) => readonly string[]) | undefined;
   /** Environment variables to add to those of this process. */

@@ -6,7 +6,7 @@ import { VirtualClock } from '../../testing/virtual-clock.js';
 import { isGrpcConfigurationError } from '../../errors/grpc-configuration-error.js';
 import type { OutgoingCall } from '../interceptors/outgoing-call.js';
 import type { GrpcClientDefaults, PropagationOptions } from './client-options.js';
-import { loadContract } from './contract.js';
+import { loadContract, type Services } from './contract.js';
 import { resolveSettings } from './resolve-settings.js';
 import { withInitialServiceConfig } from './resolved-settings.js';
 
@@ -17,10 +17,15 @@ const url = 'shop:50051';
 const clock = new VirtualClock();
 let warnings: string[] = [];
 
-function resolution(settings: unknown, defaults?: GrpcClientDefaults, propagate?: PropagationOptions) {
+function resolution(
+  settings: unknown,
+  defaults?: GrpcClientDefaults,
+  propagate?: PropagationOptions,
+  contract: Services = services,
+) {
   warnings = [];
   return resolveSettings(
-    { name: 'shop', path: 'clients.shop', services, settings, defaults, propagate },
+    { name: 'shop', path: 'clients.shop', services: contract, settings, defaults, propagate },
     { clock, random: () => 0.5, report: (message) => warnings.push(message) },
   );
 }
@@ -91,6 +96,16 @@ describe('call policy settings', () => {
         "methods.Watch.maxConcurrentCalls 'adaptive' has no effect on streams, because it follows the latency of unary calls; write a number",
         'methods.Upload.hedgingDelay has no effect, because a request stream is sent only once; remove hedgingDelay',
       ],
+    });
+  });
+
+  it('warns once about a method option that has no effect on several methods that its pattern names', () => {
+    const protoPath = ['shop.proto', 'archive.proto'].map((file) => join(import.meta.dirname, 'fixtures', file));
+    const both = loadContract({ protoPath }, 'clients.shop');
+    if (!both.ok) throw new Error('the fixtures do not load');
+    const methods = { Create: { hedgingDelay: 'p95' } };
+    expect(resolution({ url, methods }, undefined, undefined, both.services)).toMatchObject({
+      warnings: [expect.stringMatching(/^methods\.Create\.hedgingDelay has no effect, because the method is not declared/)],
     });
   });
 

@@ -463,7 +463,7 @@ describe('startup warnings', () => {
   });
 
   it('warns about a url without a port', () => {
-    expect(warnings({ url: 'shop' })).toEqual(["url 'shop' has no port; gRPC uses 443"]);
+    expect(warnings({ url: 'shop' })).toEqual(["url 'shop' has no port; gRPC uses 443; add the port"]);
     expect(warnings({ url: 'unix:/run/shop.sock' })).toEqual([]);
     expect(warnings({ url: 'xds:///shop' })).toEqual([]);
   });

@@ -52,7 +52,7 @@ export function settingsWarnings(
     ...optionWarnings(settings.methods, services, policies, isLive),
     ...methodWarnings(services, config),
   ];
-  return lacksPort(settings.url) ? [`url '${settings.url}' has no port; gRPC uses 443`, ...warnings] : warnings;
+  return lacksPort(settings.url) ? [`url '${settings.url}' has no port; gRPC uses 443; add the port`, ...warnings] : warnings;
 }
 
 /**
@@ -65,7 +65,7 @@ function optionWarnings(
   policies: ReadonlyMap<string, ResolvedMethodPolicy>,
   isLive: boolean,
 ): string[] {
-  return [...services.values()]
+  const warnings = [...services.values()]
     .flatMap((all) => [...all.values()])
     .flatMap((method) => {
       const { options, from } = optionsByPattern(methods, method.service, method.method);
@@ -90,6 +90,8 @@ function optionWarnings(
       }
       return warnings;
     });
+  // A pattern with the short name of a service or a method can match several of them.
+  return [...new Set(warnings)];
 }
 
 /** Returns a warning for each option of the client that has no effect with pick_first. */

@@ -105,7 +105,9 @@ describe('call policy settings', () => {
     if (!both.ok) throw new Error('the fixtures do not load');
     const methods = { Create: { hedgingDelay: 'p95' } };
     expect(resolution({ url, methods }, undefined, undefined, both.services)).toMatchObject({
-      warnings: [expect.stringMatching(/^methods\.Create\.hedgingDelay has no effect, because the method is not declared/)],
+      warnings: [
+        expect.stringMatching(/^methods\.Create\.hedgingDelay has no effect, because the method is not declared/),
+      ],
     });
   });
 

@@ -52,7 +52,9 @@ export function settingsWarnings(
     ...optionWarnings(settings.methods, services, policies, isLive),
     ...methodWarnings(services, config),
   ];
-  return lacksPort(settings.url) ? [`url '${settings.url}' has no port; gRPC uses 443; add the port`, ...warnings] : warnings;
+  return lacksPort(settings.url)
+    ? [`url '${settings.url}' has no port; gRPC uses 443; add the port`, ...warnings]
+    : warnings;
 }
 
 /**

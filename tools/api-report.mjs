@@ -1,5 +1,6 @@
 // npm run api: writes the exports of each entry of the built library to libs/resilient-grpc/api/, so that reviews show changes to the
-// public API. With --check it writes nothing and reports differences.
+// public API. With --check, it writes nothing and reports differences. In both modes, it fails if the public API uses a type that no entry
+// exports.
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

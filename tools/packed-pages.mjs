@@ -35,7 +35,7 @@ export function packedPages({ version, repository }) {
     paths.map((path) => {
       const text = readFileSync(join(ROOT, path), 'utf8');
       if (FOR_USERS.test(path)) return [path, text];
-      const leadTo = (image, label, target) => {
+      const renderLink = (image, label, target) => {
         const written = `${image}[${label}](${target})`;
         if (/^(https?:|#)/.test(target)) return written;
         const [file = ''] = target.split('#');
@@ -47,10 +47,10 @@ export function packedPages({ version, repository }) {
       };
       return [
         path,
-        inProse(text, (prose) =>
+        changeProse(text, (prose) =>
           prose
-            .replace(REFERENCE, (all, label, target) => (leadTo('', label, target) === label ? '' : all))
-            .replace(LINK, (_all, ...parts) => leadTo(...parts)),
+            .replace(REFERENCE, (all, label, target) => (renderLink('', label, target) === label ? '' : all))
+            .replace(LINK, (_all, ...parts) => renderLink(...parts)),
         ),
       ];
     }),
@@ -68,7 +68,7 @@ const LINK = /(!?)\[([^\]]*)\]\(([^)\s]+)\)/g;
  * @param {string} page
  * @param {(prose: string) => string} change applied to all text outside of fenced blocks
  */
-function inProse(page, change) {
+function changeProse(page, change) {
   return page
     .split(/^(```[^]*?^```)/m)
     .map((part, index) => (index % 2 === 0 ? change(part) : part))

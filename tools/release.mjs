@@ -49,7 +49,7 @@ function problemsOf({ version, repository }) {
   if (newest !== version) {
     const heading = `## [${version}] - ${new Date().toISOString().slice(0, 10)}`;
     problems.push(
-      `CHANGELOG.md: expected version ${version} of package.json first, got ${newest ?? 'no version'}; write "${heading}"`,
+      `CHANGELOG.md: expected the newest version to be ${version}, as in package.json, got ${newest ?? 'no version'}; write "${heading}"`,
     );
   }
   const tag = `v${version}`;

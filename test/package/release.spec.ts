@@ -76,7 +76,7 @@ describe('npm run release', () => {
     const { status, printed } = release();
     expect(printed).toMatch(/^- the working tree is not clean; commit or revert:\n *M README\.md$/m);
     expect(printed).toMatch(
-      /^- CHANGELOG\.md: expected version 9\.9\.9 of package\.json first, got \S+; write "## \[9\.9\.9\] - /m,
+      /^- CHANGELOG\.md: expected the newest version to be 9\.9\.9, as in package\.json, got \S+; write "## \[9\.9\.9\] - /m,
     );
     expect(printed).toMatch(/^- v9\.9\.9 is the tag of another commit, [0-9a-f]{7}; use the next version$/m);
     expect(printed).not.toContain('packed');

@@ -15,7 +15,7 @@ const SLOW_FILES = [
   'test/fleet',
 ];
 
-/** Starts the longest files first, so that no worker ends long after the others. */
+/** Starts the slow files first, so that no worker finishes long after the others. */
 export class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);

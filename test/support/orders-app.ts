@@ -26,7 +26,7 @@ export const certificate = (name: string) => join(import.meta.dirname, '../fixtu
 export interface OrdersOf {
   readonly client: ResilientGrpcClient;
   readonly orders: Resilient<OrdersClient>;
-  /** Lines that the client has logged since the start of the application. */
+  /** Lines that the client has logged after the application started. */
   readonly lines: readonly LogLine[];
 }
 
@@ -60,8 +60,8 @@ export async function startOrdersApp(
     .setLogger(log)
     .compile();
   await context.init();
-  const startedAt = log.lines.length;
-  const clients = named.map(({ name }) => ordersOf(context, name, startedAt));
+  const startIndex = log.lines.length;
+  const clients = named.map(({ name }) => ordersOf(context, name, startIndex));
   const [first] = clients as [OrdersOf];
   // Object.assign keeps the getter `lines`, which a spread would evaluate.
   return Object.assign(first, {
@@ -73,14 +73,14 @@ export async function startOrdersApp(
   });
 }
 
-function ordersOf(context: TestingModule, name: string, startedAt: number): OrdersOf {
+function ordersOf(context: TestingModule, name: string, startIndex: number): OrdersOf {
   const client = context.get<ResilientGrpcClient>(getGrpcClientToken(name));
   const own = (line: LogLine) => line.context === `ResilientGrpc:${name}`;
   return {
     client,
     orders: client.getService<OrdersClient>('Orders'),
     get lines() {
-      return log.lines.slice(startedAt).filter(own);
+      return log.lines.slice(startIndex).filter(own);
     },
   };
 }

@@ -39,7 +39,7 @@ export class OrdersProcess {
     return existsSync(this.log) ? readFileSync(this.log, 'utf8').trimEnd().split('\n') : [];
   }
 
-  /** Kills the server (SIGKILL) or terminates it cleanly (SIGTERM). Resolves when it listens again, at least `downMs` later. */
+  /** Kills the server (SIGKILL) or terminates it cleanly (SIGTERM). Resolves when it listens again, at least `downMs` after the signal. */
   async restartAfter(downMs: number, how: 'kill' | 'terminate' = 'kill'): Promise<void> {
     const next = await this.spawn(['--standby']);
     const listenAt = Date.now() + downMs;

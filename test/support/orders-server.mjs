@@ -17,9 +17,9 @@ const { values } = parseArgs({
   },
 });
 const proto = loadSync(fileURLToPath(new URL('../../protos/orders.proto', import.meta.url)), { longs: String });
-const arrived = (key) => values.log && appendFileSync(values.log, `${key}\n`);
+const logRequest = (key) => values.log && appendFileSync(values.log, `${key}\n`);
 const answer = (key, callback) => {
-  arrived(key);
+  logRequest(key);
   setTimeout(() => callback(null, { id: key }), Number(values.delay));
 };
 const methods = {
@@ -55,5 +55,5 @@ if (values.standby) {
 } else {
   await start();
 }
-const ended = (server) => new Promise((resolve) => server.tryShutdown(resolve));
-process.once('SIGTERM', () => void Promise.all(servers.map(ended)).then(() => process.exit(0)));
+const shutDown = (server) => new Promise((resolve) => server.tryShutdown(resolve));
+process.once('SIGTERM', () => void Promise.all(servers.map(shutDown)).then(() => process.exit(0)));

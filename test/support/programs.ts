@@ -46,7 +46,7 @@ const IS_INSTALLED: Readonly<Record<OptionalProgram, () => boolean>> = {
   procfs: () => existsSync('/proc/net/tcp'),
 };
 
-/** Debian packages of each program, or the only supported system. */
+/** Debian packages and system requirements of each program or feature. */
 const SOURCES: Readonly<Record<OptionalProgram, string>> = {
   Chromium: 'Debian: chromium',
   grpcio: 'Debian: python3-grpcio',

@@ -12,7 +12,7 @@ export interface Replica {
   readonly address: string;
   /** Number of calls that it received. */
   calls: number;
-  /** Client addresses of the connections with calls. */
+  /** Client addresses of the connections on which it received calls. */
   readonly peers: Set<string>;
   /** Sends GOAWAY and rejects new connections; resolves when the last call has ended. */
   shutDown(): Promise<void>;

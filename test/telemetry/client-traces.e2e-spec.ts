@@ -59,7 +59,7 @@ describe('spans of a call', () => {
     },
   );
 
-  it('creates one span per call and one per attempt, and sends the span of each attempt as traceparent', async () => {
+  it('creates one span per call and one per attempt, and sends the IDs of the attempt span in traceparent', async () => {
     const telemetry = collectTelemetry();
     const { echo, server } = await instrumentedScene();
     server.script('Unary', [
@@ -81,7 +81,7 @@ describe('spans of a call', () => {
     expect(sent!.status).toEqual({ code: SpanStatusCode.OK });
   });
 
-  it('marks a transparent retry and does not count it as a previous attempt', async () => {
+  it('marks a transparent retry in the span of its attempt, and does not count it as a previous attempt', async () => {
     const telemetry = collectTelemetry();
     const refusing = await startHttp2Server((stream, number) => {
       stream.resume();
@@ -121,7 +121,7 @@ describe('spans of a call', () => {
     expect(await telemetry.recorded('grpc.client.call.transparent_retries')).toBeUndefined();
   });
 
-  it('marks a resent hedge as a transparent retry', async () => {
+  it('marks a resent hedge as a transparent retry in its span and in the metrics', async () => {
     const telemetry = collectTelemetry();
     const name = [{ service: 'testing.v1.Echo' }];
     const hedgingPolicy = { maxAttempts: 2, hedgingDelay: '0.02s', nonFatalStatusCodes: ['UNAVAILABLE' as const] };
@@ -407,7 +407,7 @@ describe('parent span of a call', () => {
     ]);
   });
 
-  it('restores the parent span in the code after the call', async () => {
+  it('keeps the parent span active after the call and in a loop over the messages', async () => {
     const telemetry = collectTelemetry();
     const { echo } = await instrumentedScene();
     await telemetry.within('caller', async () => {

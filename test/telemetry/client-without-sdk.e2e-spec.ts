@@ -161,7 +161,7 @@ describe('OpenTelemetry SDK', () => {
     expect(await sdk.telemetry!.count('grpc.subchannel.open_connections')).toBe(1);
   });
 
-  it('counts a connection that was open before the SDK was registered, until it closes', async () => {
+  it('counts a connection that was open before the SDK was registered, until the connection closes', async () => {
     const server = await startServer();
     const sdk: { telemetry?: ReturnType<typeof collectTelemetry> } = {};
     @Injectable()

@@ -71,7 +71,7 @@ export function collectTelemetry() {
     instruments,
     /** Instrumentation scopes of the meters. */
     scopes: async () => (await reader.collect()).resourceMetrics.scopeMetrics.map(({ scope }) => scope),
-    /** Value of a counter; 0 if nothing was counted. */
+    /** Sum of a counter or up-down counter over the data points with these attributes; 0 if no data point has them. */
     count: async (name: string, attributes: Attributes = {}): Promise<number> =>
       (await points(name, attributes)).reduce((sum, { value }) => sum + (value as number), 0),
     /** Value of a gauge; `undefined` if absent. */

@@ -48,7 +48,7 @@ class GatewayController {
   }
 }
 
-/** Replaces an HTTP instrumentation: creates one span per request, and keeps the span active while the request is served. */
+/** Simulates an HTTP instrumentation: creates one span per request, and keeps the span active while the request is served. */
 function traceRequest(request: IncomingMessage, response: ServerResponse, next: () => void): void {
   trace.getTracer('http').startActiveSpan(`${request.method} ${request.url}`, (span) => {
     response.on('finish', () => {

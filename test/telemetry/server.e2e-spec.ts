@@ -320,7 +320,7 @@ describe('resilient_grpc metrics of a server', () => {
     end?.();
   });
 
-  it('records the drain of a server, the calls that the drain cuts off, and the streams that the drain ends as UNAVAILABLE', async () => {
+  it('records the drain of a server and the number of calls that the drain cuts off, and records UNAVAILABLE for each stream that the drain ends', async () => {
     const telemetry = collectTelemetry();
     const { client, close } = await serveInstrumented(OrdersController, {
       drain: { timeoutMs: 500 },

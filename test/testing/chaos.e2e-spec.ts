@@ -34,7 +34,7 @@ async function startTargets() {
   return { server, url: proxy.url, proxy, http2, faults };
 }
 
-it('fails no idempotent call of this client under planned chaos, although calls of a plain grpc-js client fail', async ({
+it('fails no idempotent call of the resilient client under planned chaos, although calls of a plain grpc-js client fail', async ({
   signal,
 }) => {
   const { server, url, faults } = await startTargets();
@@ -61,7 +61,7 @@ it('fails no idempotent call of this client under planned chaos, although calls 
     await Promise.all([load.stop(), plainLoad.stop()]);
     expect(load.failed.map(({ error, number }) => [number, String(error)])).toEqual([]);
     const failures = [load, plainLoad].map(({ failed, calls }) => `${failed.length} of ${calls.length}`);
-    console.log(`failed calls: ${failures[0]} with this client, ${failures[1]} with grpc-js`);
+    console.log(`failed calls: ${failures[0]} with the resilient client, ${failures[1]} with grpc-js`);
     expect(plainLoad.failed.length).toBeGreaterThan(0);
   });
   expect(server.running).toBe(true);

@@ -154,7 +154,7 @@ describe('ChildServer', () => {
     await expect(ChildServer.start({ script: unfinished })).rejects.toThrow(/its output:\ncannot open the database$/);
   });
 
-  it('ends a child server when its IPC channel closes, and therefore with the parent process', async () => {
+  it('ends a child server when its IPC channel closes, and therefore when the parent process exits', async () => {
     server.send('disconnect');
     await waitFor(() => !server.running);
   });

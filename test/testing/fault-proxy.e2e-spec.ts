@@ -297,7 +297,7 @@ describe('FaultProxy', () => {
     expect(server.counts('Unary').calls).toBe(2);
   });
 
-  it('closes the given number of FaultProxy connections after the given number of bytes', async () => {
+  it('closes the given number of FaultProxy connections, each after the given number of bytes', async () => {
     proxy.closeAfterBytes(10, 'to-upstream', 'rst', 3);
     await waitFor(async () => (await client.unary({})).error === undefined);
     expect(proxy.counters.accepted).toBe(4);

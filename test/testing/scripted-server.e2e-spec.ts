@@ -383,7 +383,7 @@ describe('ScriptedGrpcServer', () => {
       await waitFor(() => server.counts('UnsafeUnary').disconnected === 1);
     });
 
-    it('ends the calls that an earlier graceful stop of a ScriptedGrpcServer still waits for if a forced stop follows a restart', async () => {
+    it('ends the calls that an earlier graceful stop of a ScriptedGrpcServer is still awaiting when a forced stop follows a restart', async () => {
       const { answer } = await held();
       const stopped = server.stop('graceful');
       await server.restart();
@@ -579,7 +579,7 @@ describe('ScriptedGrpcServer', () => {
       expect(server.running).toBe(true);
     });
 
-    it('accepts script replies with several values, undefined values, other sources of messages, and reserved trailers', async () => {
+    it('accepts script replies with several values of a header, undefined values, messages in a Set, and reserved trailers', async () => {
       const headers = { one: ['a', 'b'], none: undefined };
       const trailers = { 'grpc-status-details-bin': Buffer.from('x') };
       setScript({ message: undefined, status: -1, headers, trailers, delayMs: 0, pushback: [1, 'x'], hold: undefined });

@@ -50,8 +50,8 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   transport: ['subchannel.js:transport', 'subchannel-call.js:transport'],
 };
 
-/** Names in paths that JavaScript or Node defines, and that the tests do not remove. */
-const RUNTIME_NAMES = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', '_handle']);
+/** Names in paths that the tests do not remove: names of JavaScript and Node, and `call`, which grpc-js also uses elsewhere. */
+const SKIPPED_NAMES = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', '_handle']);
 
 /** Names that only calls through grpc-js's channel need. */
 const CHANNEL_NAMES = new Set(['child', 'underlyingCalls']);
@@ -90,7 +90,7 @@ function namesOf(path: string): readonly string[] {
     .replace('()', '')
     .split('.')
     .map((name) => (name === 'getpeername' ? 'node:getpeername' : name))
-    .filter((name) => !RUNTIME_NAMES.has(name) && !EXCLUDED_NAMES.has(name));
+    .filter((name) => !SKIPPED_NAMES.has(name) && !EXCLUDED_NAMES.has(name));
 }
 
 const run = promisify(execFile);

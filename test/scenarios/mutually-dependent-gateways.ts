@@ -102,7 +102,7 @@ async function end(
     for await (const _chunk of body ?? []) events += 1;
   });
   await reach(() => events > 0, { describe: 'an event of the feed' });
-  await reach(() => gateway.hasRetried(status.ABORTED), { describe: 'a call in backoff' });
+  await reach(() => gateway.isWaitingToRetry(status.ABORTED), { describe: 'a call in backoff' });
   await reach(() => upstream.arrived('Get').some(({ key }) => key === hanging), { describe: 'the hanging request' });
   const exitMs = await gateway.terminate();
   await Promise.all([...answers, feed.catch(() => undefined)]);

@@ -45,7 +45,7 @@ async function scales(run: Run): Promise<Measured> {
     await reach(isUsed, { intervalMs: 5 });
     usedAfterMs.push(performance.now() - listedAt);
     used = replicas.all.slice(MIN_REPLICAS).filter(({ calls }) => calls > 0).length;
-    // Enough streams that each replica has at least one.
+    // Opens enough streams for each replica to have at least one.
     const open = load(run, 100, () => app.orders.watch({ from: '1' }));
     feeds.push(open);
     await reach(() => open.calls.length >= 2 * MAX_REPLICAS, { intervalMs: 5 });

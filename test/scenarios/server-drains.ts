@@ -82,7 +82,7 @@ async function drains(run: Run, kind: UpstreamKind): Promise<Measured> {
     await reach(() => connections() > goaways, {
       intervalMs: 50,
       describe: () =>
-        `more than ${goaways} servers or connections of ${kind.implementation}; ${gets.open.length} reads and ${creates.open.length} writes are open, the last event is ${events.length}`,
+        `more than ${goaways} servers or connections of ${kind.implementation}; ${gets.open.length} reads and ${creates.open.length} writes are open, and ${events.length} events have arrived`,
     });
   }
   await Promise.all([stop(gets), stop(creates)]);

@@ -37,8 +37,8 @@ export const serverLeftWaiting: Scenario = {
     // If bytes to the client are held back, the client must detect the loss itself, which takes longer.
     const ways: readonly Direction[] = run.length === 'short' ? ['to-upstream'] : ['to-upstream', 'to-client'];
     const parts = ways.map(async (way) => {
-      const measured = await againstEach(run, (kind) => cut(run, way, () => theirs(run, kind)));
-      const own = Object.entries(await cut(run, way, () => ours(run, way)));
+      const measured = await againstEach(run, (kind) => cut(run, way, () => startUpstreamServer(run, kind)));
+      const own = Object.entries(await cut(run, way, () => startNestServer(run, way)));
       const named = Object.fromEntries(own.map(([figure, value]) => [`${figure} @ours`, value]));
       const entries = Object.entries({ ...measured, ...named });
       return entries.map(([figure, value]) => [`${figure}, ${way}`, value] as const);
@@ -52,14 +52,14 @@ interface Server {
   readonly settings: object;
   /** True if the server closes a connection whose pings are unanswered although other bytes still arrive. */
   readonly isStrict: boolean;
-  /** True if the feed of the server continues after a resume. */
-  readonly feeds: boolean;
+  /** True if the server has a feed that can be resumed. */
+  readonly hasFeed: boolean;
   /** Number of session handlers that have not ended. */
   waiting(): number | Promise<number>;
 }
 
 /** Starts a grpc-js or grpcio server. */
-async function theirs(run: Run, kind: UpstreamKind): Promise<Server> {
+async function startUpstreamServer(run: Run, kind: UpstreamKind): Promise<Server> {
   const upstream = await startUpstream(run, kind, {
     serverOptions: {
       'grpc.keepalive_time_ms': PING_MS,
@@ -73,11 +73,11 @@ async function theirs(run: Run, kind: UpstreamKind): Promise<Server> {
     return upstream.arrived('Session').length - ended;
   };
   const isStrict = kind.implementation === 'grpc-js';
-  return { url: upstream.url, settings: upstream.settings, isStrict, feeds: true, waiting };
+  return { url: upstream.url, settings: upstream.settings, isStrict, hasFeed: true, waiting };
 }
 
 /** Starts a server with the strategy of this library. */
-async function ours(run: Run, way: Direction): Promise<Server> {
+async function startNestServer(run: Run, way: Direction): Promise<Server> {
   const isTls = way === 'to-client';
   const keepalive = { keepaliveTimeMs: PING_MS, keepaliveTimeoutMs: ANSWER_MS };
   const server = await NestServer.start({ keepalive }, isTls ? ['--tls'] : []);
@@ -86,7 +86,7 @@ async function ours(run: Run, way: Direction): Promise<Server> {
     url: server.url,
     settings: isTls ? { tls: { ca: certificate('ca'), serverName: 'localhost' } } : {},
     isStrict: true,
-    feeds: false,
+    hasFeed: false,
     waiting: async () => (await server.counts()).streams,
   };
 }
@@ -102,16 +102,16 @@ async function cut(run: Run, way: Direction, start: () => Promise<Server>): Prom
     timed(app.orders.get({ id: String(number) }, { timeoutMs: DEADLINE_MS }), DEADLINE_MS, (ms) => lateMs.push(ms)),
   );
   run.onEnd(() => load.stop());
-  const feed = server.feeds ? Feed.follow(run, app) : undefined;
+  const feed = server.hasFeed ? Feed.follow(run, app) : undefined;
   let isCut = false;
   for (let id = 1; id <= SESSIONS; id++) {
     // The session sends one request and then no more.
     const requests = NEVER.pipe(startWith({ messageId: String(id), order: undefined }));
     // The session is reopened until the network is cut, because the server's keepalive closes the connection of a busy process.
-    const again = { delay: () => timer(10).pipe(takeWhile(() => !isCut)) };
+    const retryOptions = { delay: () => timer(10).pipe(takeWhile(() => !isCut)) };
     const session = app.orders
       .session(requests)
-      .pipe(retry(again))
+      .pipe(retry(retryOptions))
       .subscribe({ error: () => undefined });
     run.onEnd(() => {
       session.unsubscribe();

@@ -42,7 +42,7 @@ export const strictKeepalive: Scenario = {
     });
     const [measured, own] = await Promise.all([
       againstEach(run, (kind) => rejectPings(run, kind)),
-      run.length === 'full' && isInstalled('grpcio') ? grpciosOwn(run) : {},
+      run.length === 'full' && isInstalled('grpcio') ? measureGrpcioLimit(run) : {},
     ]);
     return { ...measured, ...own };
   },
@@ -90,7 +90,7 @@ async function rejectPings(run: Run, kind: UpstreamKind): Promise<Measured> {
  * Uses a grpcio server with a minimum ping interval of 15 s, which rejects pings sent every 10 s and accepts pings sent every 20 s.
  * grpcio resets its count of ping strikes when it sends data, so the feed sends no events.
  */
-async function grpciosOwn(run: Run): Promise<Measured> {
+async function measureGrpcioLimit(run: Run): Promise<Measured> {
   const serverOptions = { 'grpc.http2.min_ping_interval_without_data_ms': 15_000, 'grpc.http2.max_ping_strikes': 1 };
   const upstream = await startUpstream(
     run,

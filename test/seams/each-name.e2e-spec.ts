@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { OTHER_NODES, downloadNodes, type OtherNodes } from '../consumers/other-nodes.js';
 import { ROOT } from '../consumers/packed-library.js';
-import { PRIVATE_NAMES, runSabotaged, untested, type SabotagedRun, type Sabotage } from './renamed.js';
+import { PRIVATE_NAMES, runSabotaged, compatibilityWarningsOf, type SabotagedRun, type Sabotage } from './renamed.js';
 
 const json = (path: string): unknown => JSON.parse(readFileSync(join(ROOT, path), 'utf8'));
 const { version: installed } = json('node_modules/@grpc/grpc-js/package.json') as { readonly version: string };
@@ -15,9 +15,9 @@ const { peerDependencies } = json('libs/resilient-grpc/package.json') as {
 const range = peerDependencies['@grpc/grpc-js']!;
 
 /** The oldest release of the peer range and the newest that is available here. */
-const VERSIONS = [...new Set([range.replace('^', ''), newest()])];
+const VERSIONS = [...new Set([range.replace('^', ''), findNewest()])];
 
-function newest(): string {
+function findNewest(): string {
   try {
     const args = ['view', `@grpc/grpc-js@${range}`, 'version', '--json', '--prefer-offline', '--fetch-retries=0'];
     const found: unknown = JSON.parse(execFileSync('npm', args, { encoding: 'utf8', stdio: 'pipe', timeout: 60_000 }));
@@ -68,7 +68,9 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
         const result = await runHere({ names: [], tls }, context);
         context.expect(result).toMatchObject({ failures: [] });
         const lacking = LACKING[node];
-        const others = untested(result).filter((line) => lacking === undefined || !line.includes(lacking));
+        const others = compatibilityWarningsOf(result).filter(
+          (line) => lacking === undefined || !line.includes(lacking),
+        );
         context.expect(others).toEqual([]);
       },
     );
@@ -78,7 +80,7 @@ describe.concurrent.each(VERSIONS)('grpc-js %s', (version) => {
       async ({ sabotage, lost }, context) => {
         const result = await runHere(sabotage, context);
         context.expect(result).toMatchObject({ failures: [] });
-        context.expect(untested(result).filter((line) => line.includes(lost))).toHaveLength(1);
+        context.expect(compatibilityWarningsOf(result).filter((line) => line.includes(lost))).toHaveLength(1);
       },
     );
   });
@@ -88,7 +90,7 @@ describe('grpc-js outside the tested versions', () => {
   it.each(['1.14.6', '1.15.0', '2.0.0'])('logs one warning for the untested grpc-js version %s', async (version) => {
     const result = await runSabotaged({ names: [], version });
     expect(result).toMatchObject({ failures: [] });
-    expect(untested(result)).toEqual([
+    expect(compatibilityWarningsOf(result)).toEqual([
       expect.stringContaining(
         `@grpc/grpc-js ${version} on Node ${process.versions.node} is outside the tested versions`,
       ),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PRIVATE_NAMES, runSabotaged, untested } from './renamed.js';
+import { PRIVATE_NAMES, runSabotaged, compatibilityWarningsOf } from './renamed.js';
 
 /** Names whose absence is detected before the first connection (STARTUP_NAMES) or only on a connection (CONNECTION_NAMES). */
 const STARTUP_NAMES =
@@ -12,7 +12,7 @@ describe.concurrent('grpc-js without private names', () => {
   it('logs no warning if all private names of grpc-js and Node exist', async () => {
     const result = await runSabotaged({ names: [], tls: true });
     expect(result).toMatchObject({ failures: [] });
-    expect(untested(result)).toEqual([]);
+    expect(compatibilityWarningsOf(result)).toEqual([]);
   });
 
   it.each([
@@ -23,7 +23,7 @@ describe.concurrent('grpc-js without private names', () => {
     expect(names).toHaveLength(count);
     const result = await runSabotaged({ names: names.flatMap(({ sabotage }) => sabotage.names), tls: true });
     expect(result).toMatchObject({ failures: [] });
-    const lines = untested(result).join('\n');
+    const lines = compatibilityWarningsOf(result).join('\n');
     for (const { lost } of names) expect(lines.split(lost)).toHaveLength(2);
   });
 

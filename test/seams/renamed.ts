@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { seams } from '../../docs/tools/source-seams.mjs';
 
-/** Arguments of sabotaged-run.mjs. */
+/** Options of a run of sabotaged-run.mjs. */
 export interface Sabotage {
   readonly names: readonly string[];
   readonly tls?: boolean;
@@ -33,7 +33,7 @@ export interface PrivateName {
   readonly lost: string;
 }
 
-/** Places of names that grpc-js also uses for other purposes. */
+/** Arguments of `sabotage()` for names of Node, and for names that grpc-js also uses for other purposes. */
 const PLACES: Readonly<Record<string, readonly string[]>> = {
   'node:getpeername': ['node:getpeername'],
   '[state]': ['node:state'],
@@ -50,8 +50,8 @@ const PLACES: Readonly<Record<string, readonly string[]>> = {
   transport: ['subchannel.js:transport', 'subchannel-call.js:transport'],
 };
 
-/** Names of Node's public API that a path passes through. */
-const PUBLIC_NAMES = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', '_handle']);
+/** Names in paths that the tests do not remove: names of JavaScript and Node, and `call`, which grpc-js also uses elsewhere. */
+const SKIPPED_NAMES = new Set(['prototype', 'socket', 'streams', 'close', 'call', '0', '_handle']);
 
 /** Names that only calls through grpc-js's channel need. */
 const CHANNEL_NAMES = new Set(['child', 'underlyingCalls']);
@@ -65,7 +65,7 @@ const TLS_NAMES = new Set(['node:getpeername', '_createSecureConnector', '_equal
  */
 const EXCLUDED_NAMES = new Set(['connect', 'waitForReady', 'destroy', 'getCallCredentials', 'hasPendingData']);
 
-/** Names that lead to the stream of a server call. The table itself starts at the stream. */
+/** Names that lead to the stream of a server call. The path of the seam starts at the stream. */
 const SERVER_STREAM_NAMES = ['nextCall', 'server-call.js:call'];
 
 /**
@@ -90,7 +90,7 @@ function namesOf(path: string): readonly string[] {
     .replace('()', '')
     .split('.')
     .map((name) => (name === 'getpeername' ? 'node:getpeername' : name))
-    .filter((name) => !PUBLIC_NAMES.has(name) && !EXCLUDED_NAMES.has(name));
+    .filter((name) => !SKIPPED_NAMES.has(name) && !EXCLUDED_NAMES.has(name));
 }
 
 const run = promisify(execFile);
@@ -109,7 +109,7 @@ export async function runSabotaged(sabotage: Sabotage, program = process.execPat
   return JSON.parse(stdout.trim().split('\n').at(-1)!) as SabotagedRun;
 }
 
-/** Warnings about untested versions. */
-export function untested({ warnings }: SabotagedRun): readonly string[] {
+/** Warnings about missing private names, or about an untested version. */
+export function compatibilityWarningsOf({ warnings }: SabotagedRun): readonly string[] {
   return warnings.filter((line) => line.includes('tested with @grpc/grpc-js'));
 }

@@ -1,4 +1,4 @@
-// Loads grpc-js with some of its private names renamed, as a future release could do, and hides private names of Node:
+// Loads grpc-js with some of its private names renamed, as in a possible future release, and hides private names of Node:
 //   sabotage(['http2Stream', 'node:getpeername'], { version: '1.15.0', folder: '/path/to/another/grpc-js' })
 // Call `sabotage()` before anything loads grpc-js.
 import { createRequire } from 'node:module';

@@ -175,7 +175,7 @@ async function runSabotaged() {
   const drained = server.close();
   await new Promise((resolve) => setTimeout(resolve, 100));
   release();
-  expect('a call that runs during a drain is answered', (await slow).ok);
+  expect('the response to a call that runs during a drain', (await slow).ok);
   await feed;
   await drained;
 

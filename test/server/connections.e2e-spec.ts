@@ -21,21 +21,21 @@ afterAll(() => leaks.settled({ timeoutMs: 20_000 }));
 
 type Cleanup = TestContext['onTestFinished'];
 
-async function started(onTestFinished: Cleanup, options: PlainServerOptions): Promise<NestServer> {
+async function startServer(onTestFinished: Cleanup, options: PlainServerOptions): Promise<NestServer> {
   const server = await NestServer.start(options);
   onTestFinished(() => server.close());
   return server;
 }
 
-async function proxyOf(onTestFinished: Cleanup, server: NestServer): Promise<FaultProxy> {
+async function startProxy(onTestFinished: Cleanup, server: NestServer): Promise<FaultProxy> {
   const proxy = await FaultProxy.start(server.url);
   onTestFinished(() => proxy.close());
   return proxy;
 }
 
-/** URL of a new proxy to `server` that delays bytes by `ms` milliseconds in each direction. */
-async function distant(onTestFinished: Cleanup, server: NestServer, ms: number): Promise<string> {
-  const proxy = await proxyOf(onTestFinished, server);
+/** Starts a proxy that delays bytes to and from `server` by `ms` milliseconds each way; resolves to the URL of the proxy. */
+async function startDistantProxy(onTestFinished: Cleanup, server: NestServer, ms: number): Promise<string> {
+  const proxy = await startProxy(onTestFinished, server);
   proxy.delay(ms);
   return proxy.url;
 }
@@ -60,8 +60,8 @@ describe.concurrent('maxConnectionAgeMs', () => {
       timeout: 120_000,
     },
     async ({ onTestFinished, task }) => {
-      const server = await started(onTestFinished, { maxConnectionAgeMs: 1_000 });
-      const url = await distant(onTestFinished, server, 20);
+      const server = await startServer(onTestFinished, { maxConnectionAgeMs: 1_000 });
+      const url = await startDistantProxy(onTestFinished, server, 20);
       const clients = Array.from({ length: 10 }, () => new PlainClient(url, { onTestFinished }));
       const beganAt = performance.now();
       // On an idle machine, far fewer calls are open at the same time.
@@ -85,7 +85,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
     onTestFinished,
   }) => {
     const keepalive = { keepaliveTimeMs: 200, keepaliveTimeoutMs: 20_000 };
-    const server = await started(onTestFinished, { maxConnectionAgeMs: 1_000, keepalive });
+    const server = await startServer(onTestFinished, { maxConnectionAgeMs: 1_000, keepalive });
     const session = connect(`http://${server.url}`).on('error', () => undefined);
     onTestFinished(() => {
       session.destroy();
@@ -97,7 +97,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
     session.on('goaway', () => (goAways += 1));
     session.on('remoteSettings', () => (probes += goAways));
     await waitFor(() => goAways === 1, PATIENTLY);
-    // The server sends the next probe after the last one is acknowledged. grpc-js's own keepalive would cut off the connection.
+    // The server sends the next probe after the previous one is acknowledged. grpc-js's own keepalive would close the connection.
     await waitFor(() => probes >= 4, PATIENTLY);
     const before = received;
     // An empty message.
@@ -109,7 +109,7 @@ describe.concurrent('maxConnectionAgeMs', () => {
 
   it('ends a stream with UNAVAILABLE after the grace period of the connection age', async ({ onTestFinished }) => {
     // Long enough for the streams to start on a busy machine before their connections end.
-    const server = await started(onTestFinished, { maxConnectionAgeMs: 6_000, maxConnectionAgeGraceMs: 300 });
+    const server = await startServer(onTestFinished, { maxConnectionAgeMs: 6_000, maxConnectionAgeGraceMs: 300 });
     const watch = new PlainClient(server.url, { onTestFinished }).watch();
     const stuck = new PlainClient(server.url, { onTestFinished }).watch(1);
     await waitFor(() => watch.messages.length === 1 && stuck.messages.length > 2, PATIENTLY);
@@ -135,8 +135,8 @@ describe.concurrent('connectionIdleTimeoutMs', () => {
     'fails no call of clients that become active just as their idle connection is closed',
     { tags: ['timed'], timeout: 120_000 },
     async ({ onTestFinished, task }) => {
-      const server = await started(onTestFinished, { connectionIdleTimeoutMs: 1_000 });
-      const url = await distant(onTestFinished, server, 20);
+      const server = await startServer(onTestFinished, { connectionIdleTimeoutMs: 1_000 });
+      const url = await startDistantProxy(onTestFinished, server, 20);
       const failed: unknown[] = [];
       let slowestMs = 0;
       // Each client calls again at about the time at which the GOAWAY for its idle connection is in flight. This is 1 s after its last
@@ -162,8 +162,8 @@ describe.concurrent('connectionIdleTimeoutMs', () => {
   );
 
   it('keeps an idle connection if a call arrived while the server was frozen', async ({ onTestFinished }) => {
-    const server = await started(onTestFinished, { connectionIdleTimeoutMs: 1_000 });
-    const proxy = await proxyOf(onTestFinished, server);
+    const server = await startServer(onTestFinished, { connectionIdleTimeoutMs: 1_000 });
+    const proxy = await startProxy(onTestFinished, server);
     const used = await waitFor(async () => {
       const calledAt = performance.now();
       const session = connect(`http://${proxy.url}`).on('error', () => undefined);
@@ -192,7 +192,7 @@ describe.concurrent('connectionIdleTimeoutMs', () => {
 
   it('does not count a connection as idle while a stream is open', async ({ onTestFinished }) => {
     // Long enough for the stream to start on a busy machine before its connection ends.
-    const server = await started(onTestFinished, { connectionIdleTimeoutMs: 5_000 });
+    const server = await startServer(onTestFinished, { connectionIdleTimeoutMs: 5_000 });
     const watch = new PlainClient(server.url, { onTestFinished }).watch();
     await waitFor(() => watch.messages.length === 1, PATIENTLY);
     const idle = new PlainClient(server.url, { onTestFinished });

@@ -180,7 +180,7 @@ describe.each<[filter: string, providers: Provider[]]>([
   ...NEST_FILTER,
   ['GrpcServerExceptionFilter', [filter]],
 ])('GrpcException through %s', (_, providers) => {
-  it('delivers code, message, trailers, and details of a GrpcException for every kind of method', async () => {
+  it('delivers the code, message, trailers, and details of a GrpcException for every kind of method', async () => {
     const { orders } = await serve(providers);
     for (const [what, call] of Object.entries({
       thrown: orders.get({ id: 'thrown' }),

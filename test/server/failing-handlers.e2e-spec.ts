@@ -31,7 +31,7 @@ class OwnFilter implements ExceptionFilter {
 
 describe('failing handler', () => {
   /** Serves a unary method that fails, and a stream that fails after one message. */
-  async function failingWith(fail: () => unknown, ...filters: ExceptionFilter[]) {
+  async function serveFailing(fail: () => unknown, ...filters: ExceptionFilter[]) {
     @Controller()
     @UseFilters(...filters)
     class FailingController {
@@ -59,7 +59,7 @@ describe('failing handler', () => {
   };
 
   it('hides from the client the details of an error whose `code` is an exit code, and logs them', async () => {
-    const { unary, stream, log } = await failingWith(login);
+    const { unary, stream, log } = await serveFailing(login);
     for (const status of [await unary(), await stream()]) {
       expect(status).toMatchObject({ code: 2, details: 'Internal server error' });
     }
@@ -69,7 +69,7 @@ describe('failing handler', () => {
 
   it('joins the messages of an RpcException that contains a list of messages, as Nest does', async () => {
     const error = new RpcException({ code: 3, message: ['a must be b', 'c must be d'] });
-    const { unary, stream } = await failingWith(throwing(error));
+    const { unary, stream } = await serveFailing(throwing(error));
     for (const status of [await unary(), await stream()]) {
       expect(status).toMatchObject({ code: 3, details: 'a must be b,c must be d' });
     }
@@ -82,7 +82,7 @@ describe('failing handler', () => {
       ['grpc-status', '0'],
       ['x-shard', 'a'],
     );
-    const { unary, stream } = await failingWith(throwing(error));
+    const { unary, stream } = await serveFailing(throwing(error));
     for (const status of [await unary(), await stream()]) {
       expect(status).toMatchObject({ code: 5, details: 'no order 7' });
       expect(status.metadata.get('connection')).toEqual([]);
@@ -102,7 +102,7 @@ describe('failing handler', () => {
       [field, 'a'],
       [field, 'b'],
     ]);
-    const { unary, stream, log } = await failingWith(throwing(withTrailers(...twice)));
+    const { unary, stream, log } = await serveFailing(throwing(withTrailers(...twice)));
     for (const status of [await unary(), await stream()]) {
       expect(status).toMatchObject({ code: 5, details: 'no order 7' });
       expect(status.metadata.get('etag')).toEqual(['a, b']);
@@ -111,7 +111,7 @@ describe('failing handler', () => {
   });
 
   it('keeps the status of a generator’s error and does not pass the error to a filter', async () => {
-    const { unary, stream } = await failingWith(throwing(new Error('oh')), new OwnFilter());
+    const { unary, stream } = await serveFailing(throwing(new Error('oh')), new OwnFilter());
     expect(await unary()).toMatchObject({ code: 9, details: 'from the filter: oh' });
     expect(await stream()).toMatchObject({ code: 2, details: 'Internal server error' });
     for (const [error, code] of [
@@ -119,7 +119,7 @@ describe('failing handler', () => {
       [new RpcException({ code: 8, message: 'no order №7' }), 8],
       [new NotFoundException('no order №7'), 5],
     ] as const) {
-      expect(await (await failingWith(throwing(error), new OwnFilter())).stream()).toMatchObject({
+      expect(await (await serveFailing(throwing(error), new OwnFilter())).stream()).toMatchObject({
         code,
         details: 'no order №7',
       });

@@ -106,7 +106,7 @@ describe('health of an application', () => {
     for (const { seen } of watches) expect(seen).toEqual([SERVING, NOT_SERVING, '14 The server is shutting down']);
   });
 
-  it('keeps the health service that the application serves itself, and logs a warning', async () => {
+  it("keeps the application's own health service, and logs a warning", async () => {
     const own = loadSync(HEALTH_PROTO, { enums: String })['grpc.health.v1.Health'] as ServiceDefinition;
     const onLoadPackageDefinition = (_definition: unknown, server: Server) => {
       server.addService(own, { check: (_call: unknown, answer: any) => answer(null, NOT_SERVING) });

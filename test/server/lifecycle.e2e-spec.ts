@@ -61,7 +61,7 @@ describe('ResilientGrpcServer', () => {
     const served = await serveOrders({ drain: { readinessDelayMs: 60_000, timeoutMs: 1_000 } });
     await served.app.init();
     const { advance, until } = holdTimers();
-    // As Nest's first shutdown hook does.
+    // The server's onModuleDestroy() hook does the same when Nest starts a shutdown.
     served.server.drain.begin();
     await served.app.startAllMicroservices();
     expect(await healthOf(served.url).unary('check', { service: '' })).toEqual({ status: 'NOT_SERVING' });

@@ -50,7 +50,7 @@ describe('loadReports', () => {
     const trailers = await trailersOf(server);
     expect(trailers).toHaveLength(2);
     for (const one of trailers) {
-      const report = decoded(one.get(KEY)[0] as Buffer);
+      const report = decode(one.get(KEY)[0] as Buffer);
       expect(report).toMatchObject({ rps_fractional: expect.any(Number), application_utilization: expect.any(Number) });
       expect(report.rps_fractional).toBeGreaterThan(0);
       expect(report.application_utilization).toBeGreaterThan(0);
@@ -100,7 +100,7 @@ interface Report {
   readonly mem_utilization: number;
 }
 
-function decoded(bytes: Buffer): Report {
+function decode(bytes: Buffer): Report {
   const folder = createRequire(import.meta.url)
     .resolve('@grpc/grpc-js/package.json')
     .replace('package.json', 'proto');

@@ -50,7 +50,7 @@ export class Gateway {
     return new Gateway(run, server);
   }
 
-  /** Makes this gateway check the health of `other` and call it for `/peer/:id`. */
+  /** Makes this gateway check the health of `other`, and call `other` for `/peer/:id`. */
   watch(other: Gateway): void {
     this.server.send({ peer: other.grpc });
   }
@@ -104,7 +104,7 @@ export class Gateway {
   }
 
   /** True if an attempt to the upstream has failed with `code`, and its call has begun its backoff of 60 s. */
-  hasRetried(code: number): boolean {
+  isWaitingToRetry(code: number): boolean {
     return this.messages.some(({ retried }) => retried === code);
   }
 

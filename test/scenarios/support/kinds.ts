@@ -11,7 +11,7 @@ export function upstreamKinds(swapped: boolean): readonly UpstreamKind[] {
   return isInstalled('grpcio') ? [grpcJs, grpcio] : [grpcJs];
 }
 
-/** Runs `measure` against all kinds of upstreams concurrently, and appends the upstream to the name of each figure. */
+/** Runs `measure` concurrently against each upstream kind of the run, and appends the upstream to the name of each figure. */
 export async function againstEach(run: Run, measure: (kind: UpstreamKind) => Promise<Measured>): Promise<Measured> {
   const all = await Promise.all(
     run.kinds.map(async (kind) => {

@@ -1,6 +1,6 @@
 // A grpc-go server of orders.v1.Orders in its own process: orders-grpc-go - '{ "port": 0, … }'. upstream.ts describes its arguments,
-// responses, and log; orders-grpc-js.mjs behaves the same. It serves Get, Create, and Watch in plaintext; its queue is either unlimited or,
-// if queueMs is negative, always full. Like a child of Node, it exchanges lines of JSON over the socket in NODE_CHANNEL_FD.
+// responses, and log. Unlike orders-grpc-js.mjs, this server serves only Get, Create, and Watch, and only in plaintext; its queue is either
+// unlimited or, if queueMs is negative, always full. Like a child of Node, it exchanges lines of JSON over the socket in NODE_CHANNEL_FD.
 package main
 
 import (
@@ -39,7 +39,7 @@ var options struct {
 	ServerOptions map[string]int64
 }
 
-// Options that change while the server runs.
+// Settings that change while the server runs.
 type changeable struct {
 	DelayMs int
 	QueueMs int
@@ -50,8 +50,8 @@ var current changeable
 var changed = make(chan struct{})
 var lock sync.Mutex
 
-// Returns the current options, and a channel that is closed at their next change.
-func now() (changeable, <-chan struct{}) {
+// Returns the current settings, and a channel that is closed at their next change.
+func getSettings() (changeable, <-chan struct{}) {
 	lock.Lock()
 	defer lock.Unlock()
 	return current, changed
@@ -131,11 +131,11 @@ func unary(what string) grpc.MethodDesc {
 		parts := append(strings.Split(key, "/"), "", "")
 		times, err := strconv.Atoi(parts[2])
 		fails := parts[1] != "" && (err != nil || previous < times)
-		now, _ := now()
-		if now.QueueMs < 0 {
+		settings, _ := getSettings()
+		if settings.QueueMs < 0 {
 			return nil, status.Error(codes.Unavailable, "the queue is full")
 		}
-		delay := time.After(time.Duration(now.DelayMs) * time.Millisecond)
+		delay := time.After(time.Duration(settings.DelayMs) * time.Millisecond)
 		if fails && parts[1] == "NEVER" {
 			delay = nil
 		}
@@ -192,8 +192,8 @@ func watchHealth(_ interface{}, stream grpc.ServerStream) error {
 		return err
 	}
 	for {
-		now, changed := now()
-		response := number(nil, 1<<3, servingStatuses[now.Health])
+		settings, changed := getSettings()
+		response := number(nil, 1<<3, servingStatuses[settings.Health])
 		if err := stream.SendMsg(&response); err != nil {
 			return err
 		}

@@ -1,7 +1,7 @@
 """A grpcio server of orders.v1.Orders in its own process: python3 orders-grpcio.py '{ "port": 0, ... }'.
 
-upstream.ts describes its arguments, responses, and log; orders-grpc-js.mjs behaves the same. Like a child of Node, it exchanges lines
-of JSON with its parent process over the socket in NODE_CHANNEL_FD.
+upstream.ts describes its arguments, responses, and log. orders-grpc-js.mjs behaves the same, except for the lines about ended calls and
+health in its log. Like a child of Node, this server exchanges lines of JSON with its parent process over the socket in NODE_CHANNEL_FD.
 """
 
 import asyncio
@@ -86,7 +86,7 @@ def next_sequence():
     return sequence
 
 
-def queued():
+def enqueue():
     """Queues a request. Returns the seconds until the server has processed it and the requests before it."""
     global free_at
     free_at = max(free_at, time.monotonic()) + 1 / settings["perSecond"]
@@ -101,7 +101,7 @@ def unary(what, key_field):
         try:
             if free_at - time.monotonic() > settings["queueMs"] / 1000:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the queue is full")
-            await asyncio.sleep(settings["delayMs"] / 1000 + queued())
+            await asyncio.sleep(settings["delayMs"] / 1000 + enqueue())
             fails = code and (times is None or previous < int(times))
             if fails and code == "NEVER":
                 await asyncio.Event().wait()

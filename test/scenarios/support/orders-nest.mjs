@@ -1,6 +1,6 @@
 // A server of orders.v1.Orders with this library's strategy in its own process: node orders-nest.mjs '{ "port": 0, … }'. upstream.ts
-// describes its arguments, responses, and log. Unlike orders-grpc-js.mjs, it serves only Get and Create, has no queue, and does not log the
-// ends of calls.
+// describes its arguments, responses, and log. Unlike orders-grpc-js.mjs, this server serves only Get and Create, has no queue, and does
+// not log the ends of calls.
 import 'reflect-metadata';
 import { appendFileSync, readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';

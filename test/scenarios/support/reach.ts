@@ -1,6 +1,6 @@
 import { waitFor, type Truthy, type WaitForOptions } from 'nestjs-resilient-grpc/testing';
 
-/** Time limit for a run that hangs; far beyond what a busy machine needs. */
+/** Time limit for a condition that is never met; far beyond what a busy machine needs. */
 const HANGS_AFTER_MS = 90_000;
 
 /** Waits until `condition` returns a truthy value, even on a busy machine, and resolves to that value. */

@@ -141,7 +141,7 @@ describe('unary handler', () => {
   it.each<[string, Handler, string]>([
     ['completes without a response', () => EMPTY, 'The handler of /orders.v1.Orders/Get completed without a response'],
     [
-      'emits twice',
+      'emits two values synchronously',
       () => of({ id: '1' }, { id: '2' }),
       'The handler of /orders.v1.Orders/Get emitted a second response',
     ],

@@ -179,7 +179,7 @@ describe('response stream', () => {
     await waitFor(() => orders.server.activeStreams().length === 0);
   });
 
-  it('delivers 2,000 messages that a handler emits in one turn and logs a warning about the burst', async () => {
+  it('delivers 2,000 messages that a handler emits in one turn, and logs a warning about the burst', async () => {
     handlers.watch = () =>
       new Observable((subscriber) => {
         for (let sequence = 1; sequence <= 2_000; sequence++) subscriber.next(event(sequence));
@@ -389,7 +389,7 @@ describe('request stream', () => {
   });
 
   it('delivers all requests to the handler after an interceptor has read some of them', async () => {
-    const counting: NestInterceptor = {
+    const readingInterceptor: NestInterceptor = {
       async intercept(context: ExecutionContext, next: CallHandler) {
         const requests = context.switchToRpc().getData<Observable<unknown>>();
         await firstValueFrom(requests.pipe(skip(2)));
@@ -397,7 +397,7 @@ describe('request stream', () => {
         return next.handle();
       },
     };
-    const service = await serveOrders(OrdersController, {}, counting);
+    const service = await serveOrders(OrdersController, {}, readingInterceptor);
     handlers.upload = async (requests) => ({ count: (await lastValueFrom(requests.pipe(toArray()))).length });
     const answer = await new Promise((resolve) => {
       const call = service.client.upload({}, (_error, value) => {

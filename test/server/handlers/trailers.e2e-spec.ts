@@ -98,7 +98,7 @@ describe.each(Object.keys(CALLS))('@CallTrailers() of a %s call', (kind) => {
     expect([code, details, metadata.get('x-cache')]).toEqual([status.NOT_FOUND, 'no such order', ['miss']]);
   });
 
-  it(`omits the trailers that HTTP/2 forbids from the status of a ${kind} handler, and logs the omission`, async () => {
+  it(`sends the status of a ${kind} handler without the trailers that HTTP/2 forbids, and logs the omission`, async () => {
     fill = (trailers) => {
       trailers.set('connection', 'close');
       trailers.set('x-cache', 'hit');

@@ -23,7 +23,7 @@ Controller()(OrdersController);
 const { prototype } = OrdersController;
 GrpcMethod('Orders', 'Get')(prototype, 'get', Object.getOwnPropertyDescriptor(prototype, 'get'));
 
-// Nest does not report on which port it listens.
+// Nest does not report the port on which it listens.
 const port = values.port === '0' ? await freePort() : Number(values.port);
 const grpc = {
   url: `127.0.0.1:${port}`,

@@ -17,7 +17,7 @@ type Policy = (typeof POLICIES)[number];
 /** A client of another gRPC implementation that makes calls at a steady rate. */
 interface LoadClient {
   /** Pids of the servers that have responded. */
-  readonly from: readonly string[];
+  readonly serverPids: readonly string[];
   stop(): Promise<Ended>;
 }
 
@@ -36,7 +36,7 @@ describe('rolling restart of two servers', () => {
   let wires: FaultProxy[];
   const clients: LoadClient[] = [];
   /** Results of the clients, one per policy, keyed by the function that started the clients. */
-  const ended = new Map<typeof grpcJs, Ended[]>();
+  const ended = new Map<typeof startGrpcJs, Ended[]>();
 
   // All clients share the servers, because each server takes a second to start.
   beforeAll(async () => {
@@ -47,7 +47,7 @@ describe('rolling restart of two servers', () => {
     // With this delay, requests can be in flight to a server that has no open calls.
     for (const wire of wires) wire.delay(10);
     const target = `ipv4:${wires.map(({ url }) => url).join()}`;
-    const kinds = isInstalled('grpcio') ? [grpcJs, grpcio] : [grpcJs];
+    const kinds = isInstalled('grpcio') ? [startGrpcJs, startGrpcio] : [startGrpcJs];
     const begun = kinds.map((begin) => POLICIES.map((policy) => begin(target, policy, 25)));
     clients.push(...begun.flat());
     for (const server of servers) {
@@ -71,13 +71,13 @@ describe('rolling restart of two servers', () => {
   async function waitForResponses(started: readonly LoadClient[]): Promise<void> {
     const pids = servers.map(({ pid }) => String(pid));
     const describe = () =>
-      `responses from ${pids.join(' and ')}, not only ${JSON.stringify(started.map(({ from }) => from))}`;
+      `responses from ${pids.join(' and ')}, not only ${JSON.stringify(started.map(({ serverPids }) => serverPids))}`;
     const options = { ...PATIENTLY, describe };
-    await waitFor(() => started.every(({ from }) => pids.some((pid) => from.includes(pid))), options);
-    await waitFor(() => started.some(({ from }) => pids.every((pid) => from.includes(pid))), options);
+    await waitFor(() => started.every(({ serverPids }) => pids.some((pid) => serverPids.includes(pid))), options);
+    await waitFor(() => started.some(({ serverPids }) => pids.every((pid) => serverPids.includes(pid))), options);
   }
 
-  function expectNoneFailed(begin: typeof grpcJs): void {
+  function expectNoneFailed(begin: typeof startGrpcJs): void {
     expect(ended.get(begin)).toHaveLength(POLICIES.length);
     for (const { calls, failed } of ended.get(begin) ?? []) {
       expect(failed).toEqual([]);
@@ -86,25 +86,25 @@ describe('rolling restart of two servers', () => {
   }
 
   it("fails no call of grpc-js's own client with pick_first or round_robin during a rolling restart", () => {
-    expectNoneFailed(grpcJs);
+    expectNoneFailed(startGrpcJs);
   });
 
   it("fails no call of Python's grpcio with pick_first or round_robin during a rolling restart", ({ skip }) => {
     skip(...skipWithout('grpcio'));
-    expectNoneFailed(grpcio);
+    expectNoneFailed(startGrpcio);
   });
 });
 
 const { 'orders.v1.Orders': orders } = loadSync(ORDERS_PROTO) as any;
 
-function grpcJs(target: string, policy: Policy, perSecond: number): LoadClient {
+function startGrpcJs(target: string, policy: Policy, perSecond: number): LoadClient {
   const client = new Client(target, credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ [policy]: {} }] }),
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 200,
   });
-  const from: string[] = [];
+  const serverPids: string[] = [];
   const { path, requestSerialize, responseDeserialize } = orders.Get;
   const get = (number: number) =>
     new Observable((subscriber) => {
@@ -113,7 +113,7 @@ function grpcJs(target: string, policy: Policy, perSecond: number): LoadClient {
       const options = { deadline: Date.now() + 30_000 };
       client.makeUnaryRequest(path, requestSerialize, responseDeserialize, { id }, options, (error, order: any) => {
         if (error) return subscriber.error(error);
-        if (!from.includes(order.item)) from.push(order.item);
+        if (!serverPids.includes(order.item)) serverPids.push(order.item);
         subscriber.complete();
       });
     });
@@ -123,7 +123,7 @@ function grpcJs(target: string, policy: Policy, perSecond: number): LoadClient {
     client.close();
   };
   return {
-    from,
+    serverPids,
     stop: async () => {
       await end();
       return { calls: load.calls.length, failed: load.failed.map(({ error }) => String(error)) };
@@ -131,22 +131,22 @@ function grpcJs(target: string, policy: Policy, perSecond: number): LoadClient {
   };
 }
 
-function grpcio(target: string, policy: Policy, perSecond: number): LoadClient {
+function startGrpcio(target: string, policy: Policy, perSecond: number): LoadClient {
   const script = join(import.meta.dirname, 'grpcio_client.py');
   const child = spawn(PYTHON, [script, target, policy, String(perSecond)], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const from: string[] = [];
+  const serverPids: string[] = [];
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     const lines = (output + text).split('\n');
     output = lines.pop() ?? '';
     for (const line of lines) {
-      if (line.startsWith('from ')) from.push(line.slice('from '.length));
+      if (line.startsWith('from ')) serverPids.push(line.slice('from '.length));
       else output = line;
     }
   });
   const summary = once(child, 'close').then(() => JSON.parse(output));
   return {
-    from,
+    serverPids,
     stop: () => {
       // The script ends when its standard input closes.
       child.stdin.end();

@@ -26,7 +26,7 @@ const HEDGED: ClientSettings = {
 };
 
 /** Starts a client, and a server in a separate process, which continues while this process is blocked. */
-async function distant(settings: ClientSettings) {
+async function startDistant(settings: ClientSettings) {
   const leaks = captureLeaks();
   onTestFinished(() => leaks.settled());
   const folder = mkdtempSync(join(tmpdir(), 'busy-'));
@@ -54,7 +54,7 @@ interface ObservedServer {
 
 const sleeping = new Int32Array(new SharedArrayBuffer(4));
 
-/** Blocks the event loop of this process for at least `BLOCKED_MS`, until `isOver` returns true. */
+/** Blocks the event loop of this process for at least `BLOCKED_MS` and until `isOver` returns true. */
 function block(isOver = () => true): void {
   const beganAt = performance.now();
   do {
@@ -91,7 +91,7 @@ const MOMENTS: readonly [string, (server: ObservedServer, event?: ServerEvent) =
 
 describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
   it('sends no hedge if the hedging delay passes while the event loop is blocked', async () => {
-    const { client, echo, server } = await distant(HEDGED);
+    const { client, echo, server } = await startDistant(HEDGED);
     await client.waitForReady();
     const ends: CallEnd[] = [];
     const answer = lastValueFrom(echo.unary({ text: 'x' }, { onEnd: (end) => ends.push(end), timeoutMs: 20_000 }));
@@ -102,7 +102,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
   });
 
   it('times out no attempt if attemptTimeoutMs passes while the event loop is blocked', async () => {
-    const { client, echo, server } = await distant({ methods: { '*': { attemptTimeoutMs: TIMEOUT_MS } } });
+    const { client, echo, server } = await startDistant({ methods: { '*': { attemptTimeoutMs: TIMEOUT_MS } } });
     await client.waitForReady();
     const answer = lastValueFrom(echo.unary({ text: 'x' }, { timeoutMs: 20_000 }));
     await blocked(server, 'answered');
@@ -110,7 +110,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
   });
 
   it('keeps the circuit closed if deadlines pass while the event loop is blocked', async () => {
-    const { client, echo, server } = await distant({
+    const { client, echo, server } = await startDistant({
       methods: { '*': { circuitBreaker: { minimumThroughput: 1, failureRatio: 0.01 } } },
     });
     await client.waitForReady();
@@ -123,7 +123,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
   });
 
   it('ends no stream as idle if streamIdleTimeoutMs passes while the event loop is blocked', async () => {
-    const { client, echo, server } = await distant({ methods: { '*': { streamIdleTimeoutMs: TIMEOUT_MS } } });
+    const { client, echo, server } = await startDistant({ methods: { '*': { streamIdleTimeoutMs: TIMEOUT_MS } } });
     await client.waitForReady();
     const messages = lastValueFrom(echo.bidi([{ text: 'x' }]).pipe(toArray()));
     await blocked(server, 'answered');
@@ -131,7 +131,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
   });
 
   it('fails no connection attempt if connectTimeoutMs passes while the event loop is blocked', async () => {
-    const { client, echo, server } = await distant({ connectTimeoutMs: TIMEOUT_MS });
+    const { client, echo, server } = await startDistant({ connectTimeoutMs: TIMEOUT_MS });
     const events: GrpcClientEvent[] = [];
     const subscription = client.events$.subscribe((event) => events.push(event));
     const answer = lastValueFrom(echo.unary({ text: 'x' }, { timeoutMs: 20_000 }));
@@ -142,7 +142,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
   });
 
   it('subscribes only once in hedge() if delayMs passes while the event loop is blocked', async () => {
-    const { client, echo, server } = await distant({});
+    const { client, echo, server } = await startDistant({});
     await client.waitForReady();
     const calls = { started: 0 };
     const call = defer(() => {
@@ -156,7 +156,7 @@ describe.each(MOMENTS)('event loop blocked %s', (_when, blocked) => {
   });
 
   it('does not trigger idleTimeout() if its time passes while the event loop is blocked', async () => {
-    const { client, echo, server } = await distant({});
+    const { client, echo, server } = await startDistant({});
     await client.waitForReady();
     const messages = lastValueFrom(echo.bidi([{ text: 'x' }]).pipe(idleTimeout(OPERATOR_TIMEOUT_MS), toArray()));
     await blocked(server);

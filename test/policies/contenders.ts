@@ -37,7 +37,7 @@ interface Report {
 }
 
 /** Measures the call that `begin` starts. `begin` returns a function that cancels it. */
-function running(begin: (report: Report) => () => void): Running {
+function measureCall(begin: (report: Report) => () => void): Running {
   const beganAt = performance.now();
   let messages = 0;
   let cancel: () => void = () => undefined;
@@ -63,7 +63,7 @@ export const grpcJs: Maker = async (url, serviceConfig) => {
   const { Unary, ServerStream } = service as unknown as Record<string, MethodDefinition<EchoRequest, Echo>>;
   return {
     unary: (timeoutMs = DEFAULT_TIMEOUT_MS, text = '') =>
-      running(({ message, end }) => {
+      measureCall(({ message, end }) => {
         const { path, requestSerialize, responseDeserialize } = Unary!;
         const options = { deadline: Date.now() + timeoutMs };
         const metadata = new Metadata();
@@ -82,7 +82,7 @@ export const grpcJs: Maker = async (url, serviceConfig) => {
         return () => call.cancel();
       }),
     serverStream: () =>
-      running(({ message, end }) => {
+      measureCall(({ message, end }) => {
         const { path, requestSerialize, responseDeserialize } = ServerStream!;
         const call = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, {});
         call.on('data', message);
@@ -98,7 +98,7 @@ export const resilient: Maker = async (url, serviceConfig) => {
   const client = await startClient({ url, serviceConfig });
   const echo = client.getService<EchoService>('Echo');
   const watch = (call: ReturnType<typeof echo.unary>) =>
-    running(({ message, end }) => {
+    measureCall(({ message, end }) => {
       const subscription = call.subscribe({
         next: message,
         error: ({ code }: { code: number }) => end(code),

@@ -121,7 +121,7 @@ function outcomeOf(error: unknown): string {
 
 describe('write', () => {
   it.each(byEnding(ENDINGS))(
-    'ends a write with the outcome and the number of sent requests that its row in ENDINGS expects: %s',
+    'sends a write the expected number of times and reports the expected outcome if the server ends the write like this: %s',
     async (_ending, row) => {
       const { outcome, sent = 1, sentByGrpcJs = 1 } = row;
       const [ours, plain] = [await startServer(row), await startServer(row)];

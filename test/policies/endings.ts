@@ -53,17 +53,17 @@ const fin: Action = ({ connection }) => void connection.socket.end();
 const rst: Action = ({ connection }) => void connection.socket.resetAndDestroy();
 
 /** ID of the client's stream before that of `request`; 0 if there is no such stream. */
-const below = ({ streamId }: Pick<FrameRequest, 'streamId'>) => Math.max(0, streamId - 2);
+const previousStreamId = ({ streamId }: Pick<FrameRequest, 'streamId'>) => Math.max(0, streamId - 2);
 /** GOAWAY with a last stream ID below the request's stream, which means that the server has not processed the request. */
 const goawayBelow =
   (code = NO_ERROR): Action =>
   (request) => {
-    request.connection.goaway(below(request), code);
+    request.connection.goaway(previousStreamId(request), code);
   };
-/** The frame of `goawayBelow`. */
+/** Returns the frame that `goawayBelow` sends, and records its last stream ID. */
 const goawayBelowFrame = (code: number) => (request: FrameRequest) => {
-  request.connection.lastStreamId = below(request);
-  return goaway(below(request), code);
+  request.connection.lastStreamId = previousStreamId(request);
+  return goaway(previousStreamId(request), code);
 };
 /** GOAWAY with the request's own stream as the last one. */
 const goawayAt =
@@ -309,7 +309,7 @@ const SEQUENCES: readonly Ending[] = [
     ending: 'RST_STREAM 7 (REFUSED_STREAM) and GOAWAY below the request in one write',
     action: writing(
       (request) => request.reset(REFUSED),
-      (request) => goaway(below(request), NO_ERROR),
+      (request) => goaway(previousStreamId(request), NO_ERROR),
     ),
     outcome: 'refused, maybe',
   },
@@ -317,7 +317,7 @@ const SEQUENCES: readonly Ending[] = [
     ending: 'UNAVAILABLE and GOAWAY below the request in one write',
     action: writing(
       (request) => request.status({ ...GRPC, 'grpc-status': String(UNAVAILABLE) }),
-      (request) => goaway(below(request), NO_ERROR),
+      (request) => goaway(previousStreamId(request), NO_ERROR),
     ),
     outcome: ANSWERED,
   },
@@ -325,14 +325,14 @@ const SEQUENCES: readonly Ending[] = [
     ending: 'headers and GOAWAY below the request in one write',
     action: writing(
       (request) => request.headers(),
-      (request) => goaway(below(request), NO_ERROR),
+      (request) => goaway(previousStreamId(request), NO_ERROR),
     ),
     outcome: ANSWERED,
   },
   {
     ending: 'RST_STREAM 7 (REFUSED_STREAM), then GOAWAY below the request',
     action: inSequence(reset(REFUSED), ({ connection, streamId }) => {
-      connection.write(goaway(below({ streamId }), NO_ERROR));
+      connection.write(goaway(previousStreamId({ streamId }), NO_ERROR));
     }),
     outcome: 'refused, maybe',
     sentByGrpcJs: 2,
@@ -345,7 +345,7 @@ const SEQUENCES: readonly Ending[] = [
   {
     ending: 'headers, then GOAWAY below the request',
     action: inSequence(headers, ({ connection, streamId }) => {
-      connection.write(goaway(below({ streamId }), NO_ERROR));
+      connection.write(goaway(previousStreamId({ streamId }), NO_ERROR));
     }),
     outcome: ANSWERED,
   },
@@ -353,7 +353,7 @@ const SEQUENCES: readonly Ending[] = [
     ending: 'success and GOAWAY below the request in one write',
     action: writing(
       (request) => request.success(),
-      (request) => goaway(below(request), NO_ERROR),
+      (request) => goaway(previousStreamId(request), NO_ERROR),
     ),
     outcome: 'OK',
   },
@@ -381,7 +381,7 @@ const SOCKETS: readonly Ending[] = [
   {
     ending: 'half a GOAWAY frame below the request, then FIN',
     action: inSequenceWithoutReading(
-      writing((request) => half(goaway(below(request), NO_ERROR))),
+      writing((request) => half(goaway(previousStreamId(request), NO_ERROR))),
       fin,
     ),
     outcome: LOST,

@@ -100,7 +100,7 @@ describe('hedged call', () => {
       previousAttempts.push(previous);
       if (number === 2) reset(stream, 'NGHTTP2_REFUSED_STREAM');
       else open.push(stream);
-      if (number === 4) for (const each of open) failRetryably(each);
+      if (number === 4) for (const held of open) failRetryably(held);
     });
     const client = await startClient({ url: server.url, trustRefusedStreams: true, ...hedged('0.05s', 3) });
     const error = await failureOf(client.getService<EchoService>('Echo').unary({}, { timeoutMs: 60_000 }));
@@ -186,7 +186,7 @@ describe('hedgingDelay that follows latency', () => {
     expect(client.snapshot().counters.hedged).toBeGreaterThanOrEqual(1);
   });
 
-  it('replaces the delay of a hedgingPolicy with the measured delay, and keeps its attempts and status codes', async () => {
+  it('replaces the delay of a hedgingPolicy with the hedgingDelay of the method, and keeps the attempts and status codes of the policy', async () => {
     const { echo, server } = await scene(measured(hedged('0s', 2)));
     server.script('Unary', { status: 'UNAVAILABLE' });
     const error = await failureOf(echo.unary({}));

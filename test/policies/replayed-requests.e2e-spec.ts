@@ -12,7 +12,7 @@ import {
 } from '../calls/support.js';
 
 /** Starts a server that responds with the number of requests in an upload, a proxy that can cut connections, and a client of the proxy. */
-async function upload(settings: ClientSettings = {}) {
+async function startUpload(settings: ClientSettings = {}) {
   const server = await startServer();
   const proxy = await FaultProxy.start(server.url);
   onTestFinished(() => proxy.close());
@@ -22,7 +22,7 @@ async function upload(settings: ClientSettings = {}) {
 }
 
 /** Creates a request stream that pauses after `first` messages until `continueRequests()` is called, and then yields `rest` more. */
-function halting(first: number, rest: number, text = 'x') {
+function createPausingRequests(first: number, rest: number, text = 'x') {
   let continueRequests: () => void = () => undefined;
   const gate = new Promise<void>((resolve) => (continueRequests = resolve));
   async function* requests() {
@@ -35,8 +35,8 @@ function halting(first: number, rest: number, text = 'x') {
 
 describe('request that is safe to repeat', () => {
   it('resends all requests if the connection is lost in the middle of a request stream', async () => {
-    const { server, proxy, echo } = await upload();
-    const source = halting(10, 5);
+    const { server, proxy, echo } = await startUpload();
+    const source = createPausingRequests(10, 5);
     const answer = firstValueFrom(echo.clientStream(source.requests));
     await waitFor(() => server.calls().at(-1)?.requests.length === 10);
     proxy.resetAll();
@@ -47,8 +47,8 @@ describe('request that is safe to repeat', () => {
   });
 
   it('resends all requests of a stream even if they exceed the 64 KiB retry buffer of the grpc-js channel', async () => {
-    const { server, proxy, echo } = await upload();
-    const source = halting(10, 5, 'x'.repeat(60_000));
+    const { server, proxy, echo } = await startUpload();
+    const source = createPausingRequests(10, 5, 'x'.repeat(60_000));
     const answer = firstValueFrom(echo.clientStream(source.requests));
     await waitFor(() => server.calls().at(-1)?.requests.length === 10);
     proxy.resetAll();
@@ -58,8 +58,8 @@ describe('request that is safe to repeat', () => {
   });
 
   it('sends but does not resend requests that exceed the retry buffer of the call', async () => {
-    const { server, proxy, echo } = await upload({ channelOptions: { 'grpc.per_rpc_retry_buffer_size': 1_000 } });
-    const source = halting(10, 0, 'x'.repeat(200));
+    const { server, proxy, echo } = await startUpload({ channelOptions: { 'grpc.per_rpc_retry_buffer_size': 1_000 } });
+    const source = createPausingRequests(10, 0, 'x'.repeat(200));
     const failure = failureOf(echo.clientStream(source.requests));
     await waitFor(() => server.calls().at(-1)?.requests.length === 10);
     proxy.resetAll();
@@ -72,7 +72,7 @@ describe('request that is safe to repeat', () => {
   });
 
   it('names the buffer options in the error if a request does not fit in the retry buffers', async () => {
-    const { server, echo } = await upload({ channelOptions: { 'grpc.per_rpc_retry_buffer_size': 1_000 } });
+    const { server, echo } = await startUpload({ channelOptions: { 'grpc.per_rpc_retry_buffer_size': 1_000 } });
     server.script('Unary', { status: 'UNAVAILABLE', details: 'busy' });
     const { message, details, notRetriedBecause } = await failureOf(echo.unary({ text: 'x'.repeat(1_000) }));
     expect({ details, notRetriedBecause }).toEqual({ details: 'busy', notRetriedBecause: 'request-not-replayable' });
@@ -82,7 +82,7 @@ describe('request that is safe to repeat', () => {
   });
 
   it('shares the retry buffer of a client between unary calls', async () => {
-    const { server, echo } = await upload({ channelOptions: { 'grpc.retry_buffer_size': 2_000 } });
+    const { server, echo } = await startUpload({ channelOptions: { 'grpc.retry_buffer_size': 2_000 } });
     server.script('Unary', { hold: 'everything', status: 'UNAVAILABLE' });
     const failures = [1, 2].map(() => failureOf(echo.unary({ text: 'x'.repeat(1_500) })));
     await waitFor(() => server.heldCount('Unary') === 2);
@@ -95,8 +95,8 @@ describe('request that is safe to repeat', () => {
   });
 
   it('shares the retry buffer of a client between request streams', async () => {
-    const { server, proxy, echo } = await upload({ channelOptions: { 'grpc.retry_buffer_size': 2_000 } });
-    const sources = [halting(4, 0, 'x'.repeat(200)), halting(4, 0, 'x'.repeat(200))];
+    const { server, proxy, echo } = await startUpload({ channelOptions: { 'grpc.retry_buffer_size': 2_000 } });
+    const sources = [createPausingRequests(4, 0, 'x'.repeat(200)), createPausingRequests(4, 0, 'x'.repeat(200))];
     const failures = sources.map((source) =>
       firstValueFrom(echo.clientStream(source.requests)).then(
         () => 'succeeded',

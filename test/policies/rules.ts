@@ -558,8 +558,8 @@ export const RULES: readonly Rule[] = [
 ];
 
 /**
- * Returns the timeout that the client sends, rounded up to 100 ms, or the status of the first call if no call succeeds. The timeout
- * is the maximum of 20 calls, because a busy machine sends some of them late.
+ * Returns the timeout that the client sends, rounded up to a multiple of 100 ms, or the status of the first call if no call succeeds. The
+ * timeout is the maximum of 20 calls, because a busy machine sends some of them late.
  */
 async function remaining({ another }: Scene, timeout: string): Promise<string> {
   const server = await startHttp2Server((stream, _number, headers) => {
@@ -574,8 +574,8 @@ async function remaining({ another }: Scene, timeout: string): Promise<string> {
 }
 
 /**
- * Resolves after the server has received all previous calls of `client`. Further calls that end prove this, because calls on one connection
- * cannot overtake each other.
+ * Resolves after the server has received all previous calls of `client`. Makes two more calls and waits until they end, because calls on
+ * one connection cannot overtake each other.
  */
 export async function arrived(client: Contender): Promise<void> {
   for (let i = 0; i < 2; i++) await client.serverStream().ended;

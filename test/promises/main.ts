@@ -1,6 +1,7 @@
-// npm run promises [-- --full --only a,b --seed N --strict]: runs every scenario, then every test that records a timing, one at a time.
-// Prints each measurement with its bound and its verdict. A timed bound that does not hold on a busy machine is 'not judged'. The exit code
-// is 1 if a promise is broken, if a test file has no result, or if the run is interrupted; with --strict, also if a bound was not judged.
+// npm run promises [-- --full --only a,b --seed N --strict]: runs every scenario whose programs are installed, then every test that
+// records a timing, one at a time. Prints each measurement with its bound and its verdict. A timed bound that does not hold on a busy
+// machine is 'not judged'. The exit code is 1 if a promise is broken, if a test file has no result, or if the run is interrupted; with
+// --strict, also if a bound was not judged.
 import 'reflect-metadata';
 import { seededRandom } from 'nestjs-resilient-grpc/testing';
 import { allScenarios } from '../scenarios/support/scenarios.js';

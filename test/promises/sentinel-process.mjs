@@ -45,7 +45,7 @@ function cpuTimes() {
   try {
     return { ...machineTicks(), own: ownTicks(process.ppid) };
   } catch {
-    // Only Linux has /proc.
+    // Only Linux reports CPU times in /proc in this format.
     return undefined;
   }
 }

@@ -41,7 +41,10 @@ export class Sentinel {
     return sentinel;
   }
 
-  /** Returns the worst load from one second before `from` until `until`. Both times are in milliseconds since 1970. */
+  /**
+   * Returns the worst load in the samples that end later than one second before `from`, up to the first sample that ends at or after
+   * `until`. Both times are in milliseconds since 1970.
+   */
   async loadBetween(from: number, until: number): Promise<MachineLoad> {
     // Waits for the sample that covers the end of the period.
     await waitFor(() => (this.samples.at(-1)?.at ?? 0) >= until, { timeoutMs: 60_000 });

@@ -2,14 +2,17 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { startVitest, type TestCase } from 'vitest/node';
 import { isWithin } from '../support/bound.js';
-import { judgedBetween, type JudgedRun } from './watched-run.js';
+import { judgeBetween, type JudgedRun } from './watched-run.js';
 import type { Sentinel } from './sentinel.js';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** A test tagged 'timed', with the figures it recorded. */
+/** Result of a test tagged 'timed', or errors that belong to no single test. */
 export interface TimedTest extends JudgedRun {
-  /** File and title of the test: 'test/server/shutdown.e2e-spec.ts: … exits immediately after SIGTERM …'. */
+  /**
+   * File and title of the test: 'test/server/shutdown.e2e-spec.ts: … exits immediately after SIGTERM …'. For errors that belong to no
+   * single test, the file or 'outside the tests'.
+   */
   readonly name: string;
 }
 
@@ -27,7 +30,10 @@ export function timedFiles(): readonly string[] {
   return files.filter((file) => file.endsWith('spec.ts') && [file, ...imported(file)].some(records)).sort();
 }
 
-/** Runs the tests tagged 'timed' of `files` one at a time and passes each result to `onResult`. A file without a result is an error. */
+/**
+ * Runs the tests of `files` that are tagged 'timed' one at a time, and passes the result of each test to `onResult`. Tests that skip
+ * themselves are only printed. A file in which no such test ran or skipped itself is an error.
+ */
 export async function runTimedTests(
   files: readonly string[],
   sentinel: Sentinel,
@@ -54,7 +60,7 @@ export async function runTimedTests(
           }
           // Judges the tests one after another, because each judgment waits for a sample of the sentinel after the test.
           results = results.then(async () => {
-            onResult(await judgedTest(test, sentinel));
+            onResult(await judgeTest(test, sentinel));
           });
         },
       },
@@ -75,7 +81,7 @@ export async function runTimedTests(
   for (const file of files) if (!filesWithResult.has(file)) failure(file, ["no test tagged 'timed' has a result"]);
 }
 
-async function judgedTest(test: TestCase, sentinel: Sentinel): Promise<TimedTest> {
+async function judgeTest(test: TestCase, sentinel: Sentinel): Promise<TimedTest> {
   const { startTime = Date.now(), duration = 0 } = test.diagnostic() ?? {};
   const judgments = (test.meta().timings ?? []).map(({ figure, value, bound }) => ({
     ...{ figure, value, bound },
@@ -84,7 +90,7 @@ async function judgedTest(test: TestCase, sentinel: Sentinel): Promise<TimedTest
   const errors = (test.result().errors ?? []).map(({ stack, message }) => stack ?? message);
   // A timed test must record at least one figure.
   if (judgments.length === 0 && errors.length === 0) errors.push('the test recorded no timing');
-  const judged = await judgedBetween(sentinel, startTime, startTime + duration, judgments);
+  const judged = await judgeBetween(sentinel, startTime, startTime + duration, judgments);
   const name = `${relative(ROOT, test.module.moduleId)}: ${test.fullName}`;
   return { ...judged, name, errors, seconds: duration / 1_000 };
 }

@@ -26,8 +26,8 @@ export interface WatchedRun extends JudgedRun {
   readonly measured: RunResult['measured'];
 }
 
-/** Adds verdicts to `judgments`, based on the load of the machine between `from` and `until`. */
-export async function judgedBetween(
+/** Returns `judgments` with verdicts that account for the load of the machine between `from` and `until`. */
+export async function judgeBetween(
   sentinel: Sentinel,
   from: number,
   until: number,
@@ -71,7 +71,7 @@ export async function runWatched(
     process.off('unhandledRejection', onRejection);
   }
   const until = Date.now();
-  const judged = await judgedBetween(sentinel, from, until, run.judgments);
+  const judged = await judgeBetween(sentinel, from, until, run.judgments);
   return { ...judged, measured: run.measured, errors, seconds: (until - from) / 1_000 };
 }
 

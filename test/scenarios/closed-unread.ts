@@ -100,11 +100,11 @@ async function measureRounds(
 function blockUntil(minMs: number, isOver: () => boolean): void {
   const beganAt = performance.now();
   const elapsedMs = () => performance.now() - beganAt;
-  const nothing = new Int32Array(new SharedArrayBuffer(4));
+  const sleepCell = new Int32Array(new SharedArrayBuffer(4));
   while (elapsedMs() < minMs || !isOver()) {
     if (elapsedMs() > 60_000)
       throw new Error('connections: expected the server to close them within 60 s, got open ones');
-    Atomics.wait(nothing, 0, 0, 20);
+    Atomics.wait(sleepCell, 0, 0, 20);
   }
 }
 

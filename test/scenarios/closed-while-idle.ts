@@ -24,10 +24,10 @@ export const closedWhileIdle: Scenario = {
     // One line per closed connection.
     'log lines READY to IDLE': { atLeast: 5 * CLIENTS },
   },
-  measure: (run) => againstEach(run, (kind) => closings(run, kind)),
+  measure: (run) => againstEach(run, (kind) => closeWhileIdle(run, kind)),
 };
 
-async function closings(run: Run, kind: UpstreamKind): Promise<Measured> {
+async function closeWhileIdle(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
   const proxy = await FaultProxy.start(upstream.url);
   run.onEnd(() => proxy.close());

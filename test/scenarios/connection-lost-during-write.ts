@@ -24,10 +24,10 @@ export const connectionLostDuringWrite: Scenario = {
     'writes sent twice': { atMost: 0 },
     'writes acknowledged and lost': { atMost: 0 },
   },
-  measure: (run) => againstEach(run, (kind) => cuts(run, kind)),
+  measure: (run) => againstEach(run, (kind) => cutConnections(run, kind)),
 };
 
-async function cuts(run: Run, kind: UpstreamKind): Promise<Measured> {
+async function cutConnections(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 10 });
   const proxy = await FaultProxy.start(upstream.url);
   run.onEnd(() => proxy.close());

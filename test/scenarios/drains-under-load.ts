@@ -44,21 +44,21 @@ export const drainsUnderLoad: Scenario = {
   },
   measure: async (run) => {
     const variants = [
-      ['grpc-js', () => successors(run, 'grpc-js')],
-      ['ours', () => successors(run, 'ours')],
-      ...(isInstalled('grpcio') ? [['grpcio', () => ages(run, 'grpcio')] as const] : []),
+      ['grpc-js', () => startSuccessors(run, 'grpc-js')],
+      ['ours', () => startSuccessors(run, 'ours')],
+      ...(isInstalled('grpcio') ? [['grpcio', () => startWithMaxAge(run, 'grpcio')] as const] : []),
       ...(isInstalled('grpc-go')
         ? ([
-            ['grpc-go', () => successors(run, 'grpc-go')],
-            ['grpc-go, age', () => ages(run, 'grpc-go')],
+            ['grpc-go', () => startSuccessors(run, 'grpc-go')],
+            ['grpc-go, age', () => startWithMaxAge(run, 'grpc-go')],
           ] as const)
         : []),
-      ...(isInstalled('nginx') ? [['nginx', () => reloads(run)] as const] : []),
+      ...(isInstalled('nginx') ? [['nginx', () => startBehindNginx(run)] as const] : []),
     ] as const;
     const measured: Measured[] = [];
-    // The variants run sequentially, because concurrent ones would overload two cores.
+    // The variants run sequentially, because concurrent ones would overload a machine with two cores.
     for (const [name, start] of variants) {
-      const figures = await drains(run, await start(), CALLS[run.which] / variants.length);
+      const figures = await measureDrains(run, await start(), CALLS[run.which] / variants.length);
       measured.push(
         Object.fromEntries(Object.entries(figures).map(([figure, value]) => [`${figure} @${name}`, value])),
       );
@@ -67,7 +67,7 @@ export const drainsUnderLoad: Scenario = {
   },
 };
 
-async function drains(run: Run, { app, upstreams, drain }: Drained, count: number): Promise<Measured> {
+async function measureDrains(run: Run, { app, upstreams, drain }: Drained, count: number): Promise<Measured> {
   const perSecond = PER_SECOND[run.which] / 2;
   const loads = [reads(run, app, perSecond), writes(run, app, perSecond)] as const;
   const more = async (calls: CallLoad) => {
@@ -99,13 +99,13 @@ async function drains(run: Run, { app, upstreams, drain }: Drained, count: numbe
 const arrivals = (upstreams: readonly Upstream[]) => upstreams.flatMap((upstream) => upstream.arrived('Get', 'Create'));
 
 /** Waits until calls arrive on a new connection. */
-async function nextConnection(upstreams: readonly Upstream[], before: number): Promise<void> {
+async function waitForNewConnection(upstreams: readonly Upstream[], before: number): Promise<void> {
   const count = () => new Set(arrivals(upstreams).map(({ peer }) => peer)).size;
   await reach(() => count() > before, { intervalMs: 50, describe: () => `more than ${before} connections` });
 }
 
 /** Starts servers that replace one another at the same address; the old one gets SIGTERM. */
-async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'ours'): Promise<Drained> {
+async function startSuccessors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'ours'): Promise<Drained> {
   const kind: UpstreamKind = { implementation, security: 'plain' };
   const started: Promise<Upstream>[] = [];
   const start = () => {
@@ -141,18 +141,18 @@ async function successors(run: Run, implementation: 'grpc-js' | 'grpc-go' | 'our
  * Starts a server that sends GOAWAY at the maximum connection age. This is the only variant of grpcio, because grpcio ends late writes with
  * an error status at SIGTERM.
  */
-async function ages(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Drained> {
+async function startWithMaxAge(run: Run, implementation: 'grpcio' | 'grpc-go'): Promise<Drained> {
   const serverOptions = { 'grpc.max_connection_age_ms': AGE_MS, 'grpc.max_connection_age_grace_ms': AGE_GRACE_MS };
   const kind: UpstreamKind = { implementation, security: 'plain' };
   const upstream = await startUpstream(run, kind, { delayMs: DELAY_MS, serverOptions });
   const app = await startClientOf(run, upstream, outageGrace(run));
   const upstreams = [upstream];
   let connections = 1;
-  return { app, upstreams, drain: () => nextConnection(upstreams, connections++) };
+  return { app, upstreams, drain: () => waitForNewConnection(upstreams, connections++) };
 }
 
 /** Starts nginx in front of two servers; a drain reloads its configuration. */
-async function reloads(run: Run): Promise<Drained> {
+async function startBehindNginx(run: Run): Promise<Drained> {
   const kind: UpstreamKind = { implementation: 'grpc-js', security: 'plain' };
   const upstreams = await Promise.all([1, 2].map(() => startUpstream(run, kind, { delayMs: DELAY_MS })));
   const ports = upstreams.map(({ url }) => Number(url.split(':')[1]));

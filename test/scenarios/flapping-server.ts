@@ -37,8 +37,8 @@ export const flappingServer: Scenario = {
   async measure(run) {
     const lengthMs = run.length === 'short' ? 0 : 60_000;
     const [closing, returning] = await Promise.all([
-      closesAtOnce(run, lengthMs),
-      againstEach(run, (kind) => returnsRepeatedly(run, kind, lengthMs)),
+      measureClosing(run, lengthMs),
+      againstEach(run, (kind) => measureReturns(run, kind, lengthMs)),
     ]);
     return { ...closing, ...returning };
   },
@@ -48,15 +48,15 @@ export const flappingServer: Scenario = {
  * Repeats the run if the client measured a connection lifetime of at least a second, which happens if this process was suspended while a
  * connection was open. Such a lifetime ends the outage, and the next outage has its own grace period and log lines.
  */
-async function closesAtOnce(run: Run, lengthMs: number): Promise<Measured> {
+async function measureClosing(run: Run, lengthMs: number): Promise<Measured> {
   for (;;) {
-    const { measured, longestLifeMs } = await shortLivedConnections(run, lengthMs);
+    const { measured, longestLifeMs } = await measureShortLivedConnections(run, lengthMs);
     if (longestLifeMs < MIN_LIFETIME_MS || run.signal.aborted) return measured;
     run.report(`repeated: a connection was open for ${Math.round(longestLifeMs)} ms`);
   }
 }
 
-async function shortLivedConnections(run: Run, lengthMs: number) {
+async function measureShortLivedConnections(run: Run, lengthMs: number) {
   const peer = await shortLivedPeer(5);
   run.onEnd(() => peer.close());
   const app = await startOrdersApp({ url: peer.url, outageGraceMs: GRACE_MS[run.which] });
@@ -103,7 +103,7 @@ function minMsUntil(index: number): number {
   return ms;
 }
 
-async function returnsRepeatedly(run: Run, kind: UpstreamKind, lengthMs: number): Promise<Measured> {
+async function measureReturns(run: Run, kind: UpstreamKind, lengthMs: number): Promise<Measured> {
   const endsAt = performance.now() + lengthMs;
   const upstream = await startUpstream(run, kind);
   const proxy = await FaultProxy.start(upstream.url);

@@ -8,7 +8,7 @@ import type { Measured, Run, Scenario, UpstreamKind } from './support/scenario.j
 
 const ENDS = 3;
 
-/** The connection is closed cleanly while no call is open, as load balancers and servers close idle connections. */
+/** A proxy closes connections cleanly while no call is open, like a load balancer or server that closes idle connections. */
 export const idleAndWarm: Scenario = {
   name: 'idle-and-warm',
   promise:

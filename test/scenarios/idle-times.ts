@@ -28,12 +28,12 @@ export const idleTimes: Scenario = {
   },
   fullBounds: { 'connections kept alive by pings': { atLeast: 1, atMost: 1 } },
   measure: async (run) => ({
-    ...(await againstEach(run, (kind) => idles(run, kind))),
-    ...(run.length === 'full' && (await keptAliveByPings(run))),
+    ...(await againstEach(run, (kind) => measureIdleTimes(run, kind))),
+    ...(run.length === 'full' && (await measurePings(run))),
   }),
 };
 
-async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
+async function measureIdleTimes(run: Run, kind: UpstreamKind): Promise<Measured> {
   const [closing, patient] = [
     await startUpstream(run, kind, { serverOptions: { 'grpc.max_connection_idle_ms': 300 } }),
     await startUpstream(run, kind),
@@ -52,15 +52,15 @@ async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
   );
   const closed = () => new Set(closing.arrived('Get', 'Create').map(({ peer }) => peer)).size - CALLERS;
   const [atServer, behindBalancer] = await Promise.all([
-    pausingCalls(run, direct, () => 300 + run.random() * 1_000, { until: () => closed() >= CALLERS }),
-    pausingCalls(run, balanced, () => 200 + run.random() * 1_800),
+    makeCallsWithPauses(run, direct, () => 300 + run.random() * 1_000, { until: () => closed() >= CALLERS }),
+    makeCallsWithPauses(run, balanced, () => 200 + run.random() * 1_800),
   ]);
   // If all bounds are judged, waits for longer than the balancer's idle timeout: a connection that is still open was dropped silently, and
   // the last calls on it hang. Otherwise, waits until the client has closed every connection.
   if (run.which === 'all') await pass(run, BALANCER_MS.all + 500);
   else await reach(() => balancer.counters.open === 0, { timeoutMs: BALANCER_MS.counts / 2 }).catch(() => undefined);
   const dropped = balancer.counters.open;
-  const last = await pausingCalls(run, balanced, () => 0, { prefix: 'last' });
+  const last = await makeCallsWithPauses(run, balanced, () => 0, { prefix: 'last' });
   const failures = [...atServer.failures, ...behindBalancer.failures, ...last.failures];
   const latenciesMs = [...atServer.latenciesMs, ...behindBalancer.latenciesMs, ...last.latenciesMs];
   return {
@@ -75,7 +75,7 @@ async function idles(run: Run, kind: UpstreamKind): Promise<Measured> {
 }
 
 /** Makes both kinds of calls from each caller, with pauses: first for a number of rounds, then until `until` returns true. */
-async function pausingCalls(
+async function makeCallsWithPauses(
   run: Run,
   callers: readonly OrdersOf[],
   pauseMs: () => number,
@@ -101,8 +101,8 @@ async function pausingCalls(
   return { failures, latenciesMs };
 }
 
-/** Makes no call for 90 s behind a balancer with an idle timeout of 25 s. Pings every 10 s keep the connection open. */
-async function keptAliveByPings(run: Run): Promise<Measured> {
+/** Pauses for 90 s between two calls through a balancer with an idle timeout of 25 s. Pings every 10 s keep the connection open. */
+async function measurePings(run: Run): Promise<Measured> {
   const upstream = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' });
   const balancer = await FaultProxy.start(upstream.url);
   run.onEnd(() => balancer.close());

@@ -24,9 +24,9 @@ export const leaksFound: Scenario = {
   },
   async measure(run) {
     // The upstream kinds run sequentially, because sockets and timers are counted for the whole process.
-    const each = [];
-    for (const kind of run.kinds) each.push(await againstEach({ ...run, kinds: [kind] }, (one) => leak(run, one)));
-    return Object.assign({}, ...each) as Measured;
+    const parts = [];
+    for (const kind of run.kinds) parts.push(await againstEach({ ...run, kinds: [kind] }, (one) => leak(run, one)));
+    return Object.assign({}, ...parts) as Measured;
   },
 };
 
@@ -59,7 +59,7 @@ async function leak(run: Run, kind: UpstreamKind): Promise<Measured> {
   };
 }
 
-/** The message of the leak check; '' if nothing is left open. */
+/** Returns the message of the leak check; '' if everything is closed within `timeoutMs`. */
 async function leakMessage(leaks: ReturnType<typeof captureLeaks>, timeoutMs: number): Promise<string> {
   return leaks.settled({ timeoutMs }).then(
     () => '',

@@ -7,7 +7,7 @@ import type { Measured, Run, Scenario } from './support/scenario.js';
 
 /** Duration of each phase. Goodput is judged only if all bounds are judged. */
 const PHASE_MS = { counts: 1_000, short: 6_000, full: 20_000 };
-/** Workers of the server in each phase. */
+/** Number of workers of the server in each phase. */
 const WORKERS = [10, 5, 10, 20, 10];
 const SERVICE_MS = 50;
 /** Rate of the calls. It exceeds the largest capacity, so that the limit determines the goodput. */
@@ -16,7 +16,7 @@ const TIMEOUT_MS = 1_000;
 /** Fixed limits to compare with: the initial number of workers, and twice that number. */
 const FIXED_LIMITS = [10, 20] as const;
 
-/** The capacity of a server halves and doubles under more load than it can serve. */
+/** The capacity of a server halves and doubles under more load than the server can handle. */
 export const limitFollowsCapacity: Scenario = {
   name: 'limit-follows-capacity',
   promise:
@@ -96,8 +96,8 @@ async function overload(run: Run, maxConcurrentCalls: number | 'adaptive'): Prom
   const limits: number[] = [];
   workers = WORKERS[0] ?? 0;
   const calls = reads(run, app, PER_SECOND);
-  for (const each of WORKERS) {
-    workers = each;
+  for (const count of WORKERS) {
+    workers = count;
     next();
     await sleep(phaseMs(run), undefined, { signal: run.signal });
     limits.push(app.client.snapshot().limits[0]?.maxConcurrent ?? NaN);

@@ -32,10 +32,10 @@ export const mixedServersChange: Scenario = {
     'events lost or repeated': { atMost: 0 },
     'connections ended early': { atMost: 0 },
   },
-  measure: changes,
+  measure: changeRecords,
 };
 
-async function changes(run: Run) {
+async function changeRecords(run: Run) {
   const servers = await startMixedServers(run, { delayMs: LATENCY_MS });
   const app = await startMixedClient(run, servers);
   const starts = new CallStarts(app);
@@ -65,7 +65,7 @@ async function changes(run: Run) {
         figures.usedAfterMs,
         Math.min(...starts.on(server.url).filter((at) => at > listedAt)) - listedAt,
       );
-      windows.push({ server, ...(await nextCalls(gets)) });
+      windows.push({ server, ...(await waitForCalls(gets)) });
       figures.changes += 2;
     }
   }
@@ -96,8 +96,8 @@ interface Window {
   readonly until: number;
 }
 
-/** The period in which the next 120 reads start. */
-async function nextCalls(gets: CallLoad): Promise<Pick<Window, 'from' | 'until'>> {
+/** Waits until 120 more reads have started, and returns the period in which they started. */
+async function waitForCalls(gets: CallLoad): Promise<Pick<Window, 'from' | 'until'>> {
   const from = Date.now();
   const before = gets.calls.length;
   await reach(() => gets.calls.length >= before + 120, { intervalMs: 20 });

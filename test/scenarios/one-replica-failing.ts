@@ -45,10 +45,10 @@ export const oneReplicaFailing: Scenario = {
       [`retries on the unhealthy replica, ${fault}, least_request`, { atMost: 0 }],
     ]),
   ),
-  measure: (run) => againstEach(run, (kind) => faults(run, kind)),
+  measure: (run) => againstEach(run, (kind) => measureFaults(run, kind)),
 };
 
-async function faults(run: Run, kind: UpstreamKind): Promise<Measured> {
+async function measureFaults(run: Run, kind: UpstreamKind): Promise<Measured> {
   const leastRequest = { ...settings(run), loadBalancing: 'least_request' } as const;
   // The policies run sequentially, because all calls run in this process.
   const parts = [

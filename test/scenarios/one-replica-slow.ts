@@ -30,10 +30,10 @@ export const oneReplicaSlow: Scenario = {
     'slow reads beyond the best possible, round_robin, %': { atMost: 3, timed: true },
     'slow reads, least_request, %': { atMost: 3, timed: true },
   },
-  measure: (run) => againstEach(run, (kind) => slow(run, kind)),
+  measure: (run) => againstEach(run, (kind) => measurePolicies(run, kind)),
 };
 
-async function slow(run: Run, kind: UpstreamKind): Promise<Measured> {
+async function measurePolicies(run: Run, kind: UpstreamKind): Promise<Measured> {
   const both = await Promise.all(POLICIES.map((policy) => measure(run, kind, policy)));
   return Object.assign({}, ...both) as Measured;
 }

@@ -54,8 +54,8 @@ async function outlast(run: Run, kind: UpstreamKind): Promise<Measured> {
   const methodConfig = [{ name: [{ service: 'orders.v1.Orders', method: 'Get' }], retryPolicy }];
   const retryThrottling = { maxTokens: 1_000, tokenRatio: 1 };
   const { client, orders } = await startClientOf(run, upstream, { serviceConfig: { methodConfig, retryThrottling } });
-  // An outage starts if a connection is cut within 1 s and before its first response. On a busy machine, the outage would exceed the
-  // default grace period.
+  // An outage starts if a connection is cut within 1 s after it opened and before a response arrives. On a busy machine, such an outage
+  // could outlast the default grace period.
   const cut = await startClientOf(run, upstream, { url: broken.url, ...outageGrace(run) });
   const waiting = await startClientOf(run, upstream, { url: unreachable.url });
 

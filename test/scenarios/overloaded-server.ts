@@ -12,7 +12,7 @@ const BURST = { factor: 15, seconds: 0.1, deadlineMs: 10_000 };
 /** The only load, besides the burst, if only counts are judged. It exceeds the capacity even if the capacity was measured too low. */
 const COUNTED_LOAD = '5 ms of CPU ×10';
 
-/** Loads beyond the capacity of a server, from another process. */
+/** Loads that exceed the capacity of a server. The calls come from a process other than that of the server. */
 const LOADS = {
   '5 ms of CPU ×3': { work: 'sync:5', factor: 3 },
   '5 ms of CPU ×10': { work: 'sync:5', factor: 10 },
@@ -57,7 +57,7 @@ type Figures = Awaited<ReturnType<typeof overload>>;
 
 async function measure(run: Run): Promise<Measured> {
   const measured: Record<string, number> = {};
-  const sums = { lost: 0, unanswered: 0, refused: Infinity };
+  const counts = { lost: 0, unanswered: 0, refused: Infinity };
   const seconds = SECONDS[run.which];
   // The loads run sequentially, because each load needs both cores.
   for (const [name, load] of Object.entries(LOADS)) {
@@ -69,9 +69,9 @@ async function measure(run: Run): Promise<Measured> {
     }
     const all = (key: string): number[] => runs.map((figures) => figures[key] ?? NaN);
     const figure = (key: string): number => median(all(key));
-    sums.lost += Math.max(...all('lost'));
-    sums.unanswered += Math.max(...all('unanswered'));
-    sums.refused = Math.min(sums.refused, ...all('refused'));
+    counts.lost += Math.max(...all('lost'));
+    counts.unanswered += Math.max(...all('unanswered'));
+    counts.refused = Math.min(counts.refused, ...all('refused'));
     measured[`goodput relative to capacity, ${name}, %`] = 100 * figure('goodput');
     measured[`p99 of served calls after the first second, ${name}, ms`] = figure('p99Ms');
     measured[`handlers run after the deadline, ${name}, %`] = figure('ranLatePercent');
@@ -83,9 +83,9 @@ async function measure(run: Run): Promise<Measured> {
   const burst = await overload({ server: 'resilient-grpc', work: 'sync:5', ...BURST });
   return {
     ...measured,
-    'calls lost': sums.lost,
-    'calls unanswered': sums.unanswered,
-    'calls refused': sums.refused,
+    'calls lost': counts.lost,
+    'calls unanswered': counts.unanswered,
+    'calls refused': counts.refused,
     'calls of a burst': burst['offered'] ?? NaN,
     'calls of a burst refused or expired': (burst['offered'] ?? NaN) - (burst['good'] ?? NaN),
   };

@@ -28,10 +28,10 @@ export const proxyLosesServers: Scenario = {
     'failed writes reported as not executed': { atMost: 0 },
     'writes acknowledged and lost': { atMost: 0 },
   },
-  measure: loses,
+  measure: loseServers,
 };
 
-async function loses(run: Run): Promise<Measured> {
+async function loseServers(run: Run): Promise<Measured> {
   const executed = new Map<string, number>();
   const server = await ScriptedGrpcServer.start({
     protoPath: ORDERS_PROTO,

@@ -37,10 +37,10 @@ export const quietFeeds: Scenario = {
     const age = { maxConnectionAgeMs: lifeMs, maxConnectionAgeGraceMs: GRACE_MS };
     const idle = { streamIdleTimeoutMs: lifeMs };
     const parts = [
-      follow(run, 'ours, idle', await ours(run, { methods: { Watch: idle, Session: idle } })),
-      follow(run, 'ours, age', await ours(run, age)),
-      follow(run, 'grpc-js, closing proxy', await behindClosingProxy(run, lifeMs)),
-      ...(grpcio === undefined ? [] : [follow(run, 'grpcio, age', await ofAge(run, grpcio, lifeMs))]),
+      follow(run, 'ours, idle', await startOurs(run, { methods: { Watch: idle, Session: idle } })),
+      follow(run, 'ours, age', await startOurs(run, age)),
+      follow(run, 'grpc-js, closing proxy', await startBehindClosingProxy(run, lifeMs)),
+      ...(grpcio === undefined ? [] : [follow(run, 'grpcio, age', await startWithMaxAge(run, grpcio, lifeMs))]),
     ];
     return Object.assign({}, ...(await Promise.all(parts))) as Measured;
   },
@@ -48,7 +48,7 @@ export const quietFeeds: Scenario = {
 
 type Way = Pick<GrpcClientSettings, 'url' | 'tls'>;
 
-async function ours(run: Run, options: PlainServerOptions): Promise<Way> {
+async function startOurs(run: Run, options: PlainServerOptions): Promise<Way> {
   const server = await NestServer.start(options);
   run.onEnd(() => server.close());
   return { url: server.url };
@@ -56,7 +56,7 @@ async function ours(run: Run, options: PlainServerOptions): Promise<Way> {
 
 const QUIET = { eventsEveryMs: 3_600_000 };
 
-async function behindClosingProxy(run: Run, lifeMs: number): Promise<Way> {
+async function startBehindClosingProxy(run: Run, lifeMs: number): Promise<Way> {
   const upstream = await startUpstream(run, { implementation: 'grpc-js', security: 'plain' }, QUIET);
   const proxy = await FaultProxy.start(upstream.url);
   run.onEnd(() => proxy.close());
@@ -64,7 +64,7 @@ async function behindClosingProxy(run: Run, lifeMs: number): Promise<Way> {
   return { url: proxy.url };
 }
 
-async function ofAge(run: Run, kind: UpstreamKind, lifeMs: number): Promise<Way> {
+async function startWithMaxAge(run: Run, kind: UpstreamKind, lifeMs: number): Promise<Way> {
   const serverOptions = { 'grpc.max_connection_age_ms': lifeMs, 'grpc.max_connection_age_grace_ms': GRACE_MS };
   const upstream = await startUpstream(run, kind, { ...QUIET, serverOptions });
   return { url: upstream.url, ...upstream.settings };
@@ -83,8 +83,8 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
   const send = (outgoing: AsyncIterable<SessionRequest>) => session.orders.session(outgoing);
   const id = ({ messageId }: SessionRequest | SessionReply) => messageId;
   const streams = [
-    quiet(run, feed, resumable(watch, { cursor: ({ sequence }) => BigInt(sequence), seed: 0n, ...pace })),
-    quiet(run, session, replayUnacknowledged(send, NEVER, { id, acknowledges: id, maxUnacknowledged: 1, ...pace })),
+    observe(run, feed, resumable(watch, { cursor: ({ sequence }) => BigInt(sequence), seed: 0n, ...pace })),
+    observe(run, session, replayUnacknowledged(send, NEVER, { id, acknowledges: id, maxUnacknowledged: 1, ...pace })),
   ];
   const enough = RESUMES[run.length];
   // Waits longer than the sum of the lifetimes, because the connection age varies by ±10% and each next call starts slightly later.
@@ -101,8 +101,8 @@ async function follow(run: Run, name: string, way: Way): Promise<Measured> {
 
 const isUnretried = ({ level, text }: LogLine): boolean => level === 'warn' && text.includes('was not retried');
 
-/** Records the delay before each resume, and whether the stream ends, which is an error. */
-function quiet(run: Run, { client }: OrdersOf, stream: Observable<unknown>) {
+/** Subscribes to `stream`; records the delay before each resume, and each end of the stream. Any end breaks the promise. */
+function observe(run: Run, { client }: OrdersOf, stream: Observable<unknown>) {
   const [gapsMs, ends]: [number[], unknown[]] = [[], []];
   const events = client.events$.subscribe((event) => {
     if (event.type === 'stream-resumed') gapsMs.push(event.gapMs);

@@ -19,10 +19,10 @@ export const recordsChangeEachSecond: Scenario = {
     'writes failed': { atMost: 0 },
     'connections ended early': { atMost: 0 },
   },
-  measure: changes,
+  measure: changeRecords,
 };
 
-async function changes(run: Run): Promise<Measured> {
+async function changeRecords(run: Run): Promise<Measured> {
   const replicas = await Replicas.start(REPLICAS);
   run.onEnd(() => {
     replicas.close();

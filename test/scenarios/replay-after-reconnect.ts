@@ -27,10 +27,10 @@ export const replayAfterReconnect: Scenario = {
     'messages repeated per break and session': { atMost: WINDOW },
     'reads failed': { atMost: 0 },
   },
-  measure: (run) => againstEach(run, (kind) => replays(run, kind)),
+  measure: (run) => againstEach(run, (kind) => replayMessages(run, kind)),
 };
 
-async function replays(run: Run, kind: UpstreamKind): Promise<Measured> {
+async function replayMessages(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind);
   const proxy = await FaultProxy.start(upstream.url);
   run.onEnd(() => proxy.close());

@@ -23,10 +23,10 @@ export const retryBudgetDuringAnOutage: Scenario = {
   },
   // The server is down for longer than calls wait, so most calls are never sent.
   fullBounds: { 'requests per call during a kill': { atLeast: 0.05, atMost: 1.1 } },
-  measure: (run) => againstEach(run, (kind) => outage(run, kind)),
+  measure: (run) => againstEach(run, (kind) => measureOutage(run, kind)),
 };
 
-async function outage(run: Run, kind: UpstreamKind): Promise<Measured> {
+async function measureOutage(run: Run, kind: UpstreamKind): Promise<Measured> {
   const upstream = await startUpstream(run, kind, { delayMs: 10 });
   const app = await startClientOf(run, upstream, outageGrace(run));
   const perSecond = PER_SECOND[run.which];

@@ -9,7 +9,7 @@ const CALLS = { counts: 200, all: 10_000 };
 const STOPS = { short: 4, full: 20 };
 const DELAY_MS = 50;
 
-/** Two grpcio servers are restarted in turn: one ends its calls immediately, and the other lets them finish. */
+/** Two grpcio servers are restarted in turn: one ends its calls immediately, and the other lets its calls finish. */
 export const rollingStops: Scenario = {
   name: 'rolling-stops',
   needs: ['grpcio'],
@@ -20,10 +20,10 @@ export const rollingStops: Scenario = {
     reads: { atLeast: CALLS.counts },
     'reads failed': { atMost: 0 },
   },
-  measure: rolls,
+  measure: stopInTurn,
 };
 
-async function rolls(run: Run): Promise<Measured> {
+async function stopInTurn(run: Run): Promise<Measured> {
   const kind = { implementation: 'grpcio', security: 'plain' } as const;
   const upstreams = await Promise.all([
     startUpstream(run, kind, { delayMs: DELAY_MS }),

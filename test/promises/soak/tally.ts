@@ -5,7 +5,7 @@ import { problemsOf, type WatchedRun } from '../watched-run.js';
 export interface Tally {
   readonly runs: number;
   readonly seconds: number;
-  /** Number of calls, summed from the figures. */
+  /** Number of calls in the figures that `callsOf` sums. */
   readonly calls: number;
   /** Failures, each with the command that repeats the run. */
   readonly failures: readonly string[];
@@ -28,7 +28,10 @@ export function withRun(tally: Tally, run: WatchedRun, seed: number, name: strin
   };
 }
 
-/** Sums the figures that count calls, such as 'calls', 'reads', and 'writes', over all upstreams. */
+/**
+ * Sums the figures 'calls', 'reads', 'writes', 'waiting calls', and 'new calls' over all upstreams. Omits figures with other names, such as
+ * 'calls while all fail'.
+ */
 function callsOf(measured: Measured): number {
   return Object.entries(measured)
     .filter(([name]) => /^(calls|reads|writes|waiting calls|new calls)( @|$)/.test(name))

@@ -47,7 +47,7 @@ afterAll(async () => {
 const throwing = (): never => {
   throw new Error('access denied');
 };
-/** Metadata created by another copy of grpc-js. */
+/** Imitates metadata created by another copy of grpc-js. */
 const foreignMetadata = () => ({
   getMap: () => ({ 'x-tenant': 'shop' }),
   get: () => ['shop'],

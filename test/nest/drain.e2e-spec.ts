@@ -50,7 +50,7 @@ interface Gateway {
 }
 
 /** Starts an application with an HTTP server in front of its client. */
-async function gateway(
+async function startGateway(
   drain: DrainOptions = { timeoutMs: TEST_TIMEOUT_MS },
   settings: Partial<GrpcClientSettings> = {},
 ): Promise<Gateway> {
@@ -145,8 +145,8 @@ function collect(stream: Observable<unknown>) {
 const aboutDrain = (): string[] => lines.filter((line) => line.includes('[ResilientGrpc]'));
 
 describe('first phase of a shutdown', () => {
-  it('ends streams with onDrain at the start of a shutdown, while requests in progress continue and start new calls', async () => {
-    const { app, client, orders, hung, get } = await gateway();
+  it('ends streams that set onDrain at the start of a shutdown, while requests in progress continue and start new calls', async () => {
+    const { app, client, orders, hung, get } = await startGateway();
     const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
     const failing = collect(orders.watch({ from: '0' }, { onDrain: 'fail' }));
     server.script('Get', { message: { id: '1' } });
@@ -168,8 +168,8 @@ describe('first phase of a shutdown', () => {
     );
   });
 
-  it('completes or fails a new stream that sets onDrain during a shutdown, and sends no call', async () => {
-    const { app, orders, hung, get } = await gateway();
+  it('completes or fails a stream that starts during a shutdown and sets onDrain, and sends no call', async () => {
+    const { app, orders, hung, get } = await startGateway();
     const served = get('/hung');
     await waitFor(() => hung.count === 1);
     const closing = app.close();
@@ -187,7 +187,7 @@ describe('first phase of a shutdown', () => {
   });
 
   it('does not apply onDrain: complete to a unary call', async () => {
-    const { app, orders } = await gateway(undefined, { methods: { '*': { onDrain: 'complete' } } });
+    const { app, orders } = await startGateway(undefined, { methods: { '*': { onDrain: 'complete' } } });
     server.script('Get', { message: { id: '1' }, hold: 'everything' });
     const call = firstValueFrom(orders.get({ id: '1' }));
     await waitFor(() => server.heldCount('Get') === 1);
@@ -204,7 +204,7 @@ describe('feed relayed to an HTTP request', () => {
     'completes a relayed feed at shutdown so that the application can close',
     { tags: ['timed'] },
     async ({ task }) => {
-      const { app, client, get } = await gateway();
+      const { app, client, get } = await startGateway();
       const relayed = get('/feed');
       await waitFor(() => client.activeCalls()[0]?.received === 3);
       const beganAt = performance.now();
@@ -226,7 +226,7 @@ describe('hybrid application', () => {
     'ends the streams relayed over gRPC by a hybrid application before the gRPC server of the application closes',
     { tags: ['timed'] },
     async ({ task }) => {
-      const { app, client } = await gateway();
+      const { app, client } = await startGateway();
       const folder = mkdtempSync(join(tmpdir(), 'hybrid-'));
       onTestFinished(() => {
         rmSync(folder, { recursive: true });
@@ -261,7 +261,7 @@ describe('hybrid application', () => {
 
 describe('stream without onDrain during a shutdown', () => {
   it('reads a response stream without onDrain to its end during a shutdown if the stream ends within the drain timeout', async () => {
-    const { app, orders } = await gateway();
+    const { app, orders } = await startGateway();
     server.script('Watch', { messages: [{ sequence: '1' }, { sequence: '2' }], hold: 'status' });
     const whole = firstValueFrom(orders.watch({ from: '0' }).pipe(toArray()));
     await waitFor(() => server.heldCount('Watch') === 1);
@@ -274,7 +274,7 @@ describe('stream without onDrain during a shutdown', () => {
   });
 
   it('counts a call as finished if it ends after the shutdown starts but before the clients drain', async () => {
-    const { app, hung, orders, get } = await gateway();
+    const { app, hung, orders, get } = await startGateway();
     // Nest closes its HTTP server, and waits for this request, before the clients drain.
     const request = get('/hung');
     await waitFor(() => hung.count === 1);
@@ -291,7 +291,7 @@ describe('stream without onDrain during a shutdown', () => {
     'fails a stream without onDrain, and does not complete it, if the drain timeout cuts it off',
     { tags: ['timed'] },
     async ({ task }) => {
-      const { app, orders } = await gateway({ timeoutMs: 200 });
+      const { app, orders } = await startGateway({ timeoutMs: 200 });
       const feed = collect(orders.watch({ from: '0' }));
       await waitFor(() => feed.received === 3);
       const beganAt = performance.now();
@@ -310,7 +310,7 @@ describe('application that does not close', () => {
     'closes the clients after the drain timeout and lists the open connections and calls in a warning if the application does not close',
     { tags: ['timed'] },
     async ({ task }) => {
-      const { app, client, orders, hung, get } = await gateway({ timeoutMs: 300 });
+      const { app, client, orders, hung, get } = await startGateway({ timeoutMs: 300 });
       let answered = false;
       const served = get('/hung').then(() => (answered = true));
       const feed = collect(orders.watch({ from: '0' }));
@@ -342,7 +342,7 @@ describe('application that does not close', () => {
 
 describe('call that is cut off at shutdown', () => {
   it('names the whole drain timeout and its option in the error of a cut-off call, even if the clients drain late', async () => {
-    const { app, get, hung, orders } = await gateway({ timeoutMs: 300 });
+    const { app, get, hung, orders } = await startGateway({ timeoutMs: 300 });
     server.script('Get', { never: true });
     const call = firstValueFrom(orders.get({ id: '1' })).catch((error: unknown) => error);
     // The request keeps the HTTP server open, so that no time is left when the clients drain.
@@ -420,7 +420,7 @@ describe('application shutdown hook that never resolves', () => {
 
 describe('explicit drain()', () => {
   it('ends streams that set onDrain, lets calls finish, and closes the client on an explicit drain()', async () => {
-    const { app, client, orders } = await gateway();
+    const { app, client, orders } = await startGateway();
     server.script('Get', { message: { id: '1' }, hold: 'everything' });
     const call = firstValueFrom(orders.get({ id: '1' }));
     const feed = collect(orders.watch({ from: '0' }, { onDrain: 'complete' }));
@@ -437,7 +437,7 @@ describe('explicit drain()', () => {
   });
 
   it('fails a call immediately with its last error if the retry would be due after the drain timeout', async () => {
-    const { client, orders } = await gateway(undefined, { methods: { Get: { idempotent: true } } });
+    const { client, orders } = await startGateway(undefined, { methods: { Get: { idempotent: true } } });
     server.script('Get', { status: 'UNAVAILABLE', details: 'busy', pushback: 2 * TEST_TIMEOUT_MS });
     const call = firstValueFrom(orders.get({ id: '1' })).catch((error: unknown) => error);
     await waitFor(() => client.snapshot().counters.retried === 1);
@@ -450,7 +450,7 @@ describe('explicit drain()', () => {
     'ends an explicit drain early at shutdown if its timeout exceeds the drain timeout of the application',
     { tags: ['timed'] },
     async ({ task }) => {
-      const { app, client, orders } = await gateway({ timeoutMs: 200 });
+      const { app, client, orders } = await startGateway({ timeoutMs: 200 });
       const feed = collect(orders.watch({ from: '0' }));
       await waitFor(() => feed.received === 3);
       const report = client.drain({ timeoutMs: TEST_TIMEOUT_MS });

@@ -65,26 +65,26 @@ describe('misspelled injection', () => {
     const name = uniqueName();
     const wrong = name.replace('billing', 'biling');
     @Injectable()
-    class OfService {
+    class ServiceConsumer {
       constructor(@InjectGrpcService(wrong, 'Orders') readonly orders: unknown) {}
     }
     @Injectable()
-    class OfClient {
+    class ClientConsumer {
       @InjectGrpcClient(wrong) readonly client: unknown;
     }
     const message = `no client '${wrong}'; did you mean '${name}'?`;
     const feature = ResilientGrpcModule.forFeature([options(name)]);
-    expect(problemOf(await startError([feature], OfService))).toEqual({
-      path: `@InjectGrpcService('${wrong}', 'Orders') in OfService`,
+    expect(problemOf(await startError([feature], ServiceConsumer))).toEqual({
+      path: `@InjectGrpcService('${wrong}', 'Orders') in ServiceConsumer`,
       message,
     });
-    expect(problemOf(await startError([feature], OfClient))).toEqual({
-      path: `@InjectGrpcClient('${wrong}') in OfClient`,
+    expect(problemOf(await startError([feature], ClientConsumer))).toEqual({
+      path: `@InjectGrpcClient('${wrong}') in ClientConsumer`,
       message,
     });
   });
 
-  it('lists the known services if no service name is close', async () => {
+  it('lists the known services if none of their names is close to the injected name', async () => {
     const name = uniqueName();
     @Injectable()
     class Consumer {
@@ -94,7 +94,7 @@ describe('misspelled injection', () => {
     expect(problemOf(error)?.message).toBe("no service 'Warehouse'; known services: 'orders.v1.Orders'");
   });
 
-  it('fails at startup if another module injects a misspelled service', async () => {
+  it('fails at startup if a module without forFeature() injects a misspelled service name', async () => {
     const name = uniqueName();
     @Controller()
     class Consumer {
@@ -129,18 +129,18 @@ describe('misspelled injection', () => {
     async (_state, isDefined) => {
       const name = uniqueName();
       @Injectable()
-      class OfService {
+      class ServiceConsumer {
         constructor(@InjectGrpcService(name, 'Orders') readonly orders: unknown) {}
       }
       @Injectable()
-      class OfClient {
+      class ClientConsumer {
         @InjectGrpcClient(name) readonly client: unknown;
       }
       class OrdersModule {}
       const imports = isDefined ? [ResilientGrpcModule.forFeature([options(name)])] : [];
       for (const [host, dependency] of [
-        [OfService, `gRPC service 'Orders' of client '${name}'`],
-        [OfClient, `gRPC client '${name}'`],
+        [ServiceConsumer, `gRPC service 'Orders' of client '${name}'`],
+        [ClientConsumer, `gRPC client '${name}'`],
       ] as const) {
         const error = await startError([{ module: OrdersModule, imports }], host);
         expect(String(error)).toContain(
@@ -166,7 +166,7 @@ describe('misspelled injection', () => {
     expect(await startError([ResilientGrpcModule.forFeature([options(name)])], Consumer)).toBeUndefined();
   });
 
-  it('injects a provider of the application for the service token of an undefined client', async () => {
+  it('injects a provider of the application for the service token of a client that is not defined', async () => {
     const feature = ResilientGrpcModule.forFeature([options(uniqueName())]);
     const fake = {};
     @Injectable()

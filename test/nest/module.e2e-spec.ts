@@ -165,7 +165,7 @@ describe('client name', () => {
     );
   });
 
-  it('creates a separate client in each application, which stays usable after another application closes', async () => {
+  it('creates a separate client in each application, and keeps a client usable after another application closes', async () => {
     const first = await start(ResilientGrpcModule.forFeature([orders()]));
     const second = await start(ResilientGrpcModule.forFeature([orders()]));
     expect(first.get(getGrpcClientToken('orders'))).not.toBe(second.get(getGrpcClientToken('orders')));
@@ -242,7 +242,7 @@ describe('forRoot', () => {
     await expect(get(context)).rejects.toMatchObject({ codeName: 'DEADLINE_EXCEEDED' });
   });
 
-  it("applies maxConcurrentCalls: 'adaptive' from an async factory", async () => {
+  it("applies maxConcurrentCalls: 'adaptive' from the factory of forRootAsync", async () => {
     const defaults = { maxConcurrentCalls: 'adaptive' as const };
     const context = await start(
       ResilientGrpcModule.forFeature([orders()]),

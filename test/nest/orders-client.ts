@@ -5,7 +5,7 @@ export interface Order {
   item: string;
 }
 
-/** The interface that ts-proto would generate. */
+/** A part of the interface that ts-proto would generate. */
 export interface OrdersClient {
   get(request: { id: string }): Observable<Order>;
   create(request: { requestId: string; item: string }): Observable<Order>;

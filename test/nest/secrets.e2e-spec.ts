@@ -20,7 +20,7 @@ afterAll(() => leaks.settled());
 
 /** Strings shaped like a token or password: 24 letters and digits that occur nowhere else. */
 const secrets = fc.stringMatching(/^Zq[a-z0-9]{22}$/);
-/** Characters that occur in passwords and have a special meaning in URLs. */
+/** Suffixes of secrets. Most contain characters that have a special meaning in URLs. */
 const suffixes = fc.constantFrom('', '!', '#1', '%40', '/x', '@x', '?', '&a=b', ':y');
 
 /** The body of a PEM key, without its BEGIN and END lines. */
@@ -60,7 +60,7 @@ const WRONG: readonly ((secret: string) => Record<string, unknown>)[] = [
 ];
 
 /** Starts a gRPC server, and an application with a log, metrics, spans, and the dashboard. */
-async function scene() {
+async function startScene() {
   const telemetry = collectTelemetry();
   const log = new CapturedLog();
   const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
@@ -122,7 +122,7 @@ const printed = (error: unknown) => inspect(error, { depth: 9, showHidden: true,
 
 describe('secret', () => {
   it('shows no secret in errors about invalid options', async () => {
-    const { clients } = await scene();
+    const { clients } = await startScene();
     fc.assert(
       fc.property(secrets, suffixes, fc.constantFrom(...WRONG), (secret, suffix, wrong) => {
         let error: unknown;
@@ -141,7 +141,7 @@ describe('secret', () => {
   });
 
   it('leaks no secret from metadata or messages into logs, snapshots, pages, metrics, spans, or errors', async () => {
-    const { clients, server, written } = await scene();
+    const { clients, server, written } = await startScene();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
     const errors: string[] = [];
@@ -198,7 +198,7 @@ describe('secret', () => {
   });
 
   it('leaks no secret from the target of a custom resolver into logs, snapshots, pages, metrics, spans, or errors', async () => {
-    const { clients, written } = await scene();
+    const { clients, written } = await startScene();
     const errors: string[] = [];
     const secret = 'Zq0000000000000000000000';
     experimental.registerResolver('vault', EmptyResolver);

@@ -95,7 +95,7 @@ describe('shutdown', () => {
     await waitFor(() => server.counts().open === 0);
   });
 
-  it('sets GrpcClients.accepting to false for readinessDelayMs before the clients close, while calls still succeed', async () => {
+  it('sets GrpcClients.accepting to false when a shutdown starts, while calls still succeed for readinessDelayMs', async () => {
     const { app, orders } = await start({ readinessDelayMs: 5_000 });
     server.script('Get', { message: { id: '1', item: 'tea' } });
     const clients = app.get(GrpcClients);

@@ -37,7 +37,7 @@ const UNUSED = [
   'Open streams of servers',
 ];
 
-/** A cause of an alert, which lasts until `end()`. */
+/** A cause of an alert. `end()` ends the cause, or does nothing if the cause is a single event. */
 interface Cause {
   /** Labels of the alert, in addition to the labels that every alert has. */
   readonly labels: Readonly<Record<string, string>>;

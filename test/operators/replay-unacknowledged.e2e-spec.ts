@@ -33,7 +33,7 @@ import {
 import { holdTimers } from '../server/support/held-timers.js';
 import { startOrdersApp } from '../support/orders-app.js';
 import { ECHO_PROTO, type Echo, type EchoRequest } from '../testing/echo-client.js';
-import { behindProxy, READERS } from './support.js';
+import { startBehindProxy, READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
 /** Short backoff and no minimum healthy time, because these tests break connections many times. */
@@ -88,7 +88,7 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
   ] as const)(
     'delivers all messages of a replayed session in sequence while its connections are cut (acknowledgment: %s, %s %s)',
     async (kind, cut, way, bytes) => {
-      const { server, proxy, echo } = await behindProxy();
+      const { server, proxy, echo } = await startBehindProxy();
       const count = 2_000;
       if (kind === 'cumulative') server.script('Bidi', { messages: (call) => everyTenth(call as ScriptedCall<Echo>) });
       proxy.closeAfterBytes(bytes, way, cut, 6);
@@ -102,7 +102,7 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
   );
 
   it('sends hello on each call of a replayed session, which resumes after a forced server stop and after lost connections', async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     const stops = ['force', 'kill-connections', 'force'] as const;
     // Each call except the last acknowledges ten messages, then only reads until its server stops.
     server.script('Bidi', (call) => ({
@@ -134,7 +134,7 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
   });
 
   it('resumes a replayed session after the server ends the call cleanly', async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     server.script('Bidi', (call) => ({ messages: acknowledge(call as ScriptedCall<Echo>, 25, 'end') }));
     const replies = await read(sessionOf(echo, numbered(100), { maxUnacknowledged: 1 }));
     expect(replies.map(({ number }) => number)).toEqual(numbers(100));
@@ -142,7 +142,7 @@ describe.each(Object.entries(READERS))('session, %s', (_how, read) => {
   });
 
   it('fails a replayed session if the server repeatedly fails at the same message', async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     server.script('Bidi', (call) => ({ messages: failAt(call as ScriptedCall<Echo>, 7) }));
     const poison = await rejection(read(sessionOf(echo, numbered(20))));
     expect(isResumeError(poison)).toBe(true);
@@ -174,7 +174,7 @@ async function* acknowledge(call: ScriptedCall<Echo>, count: number, then?: 'end
   }
 }
 
-/** Acknowledges the messages after `count` of them have arrived and `allowed` has resolved. */
+/** Acknowledges messages in batches of `count`, the first after `allowed` has resolved. */
 async function* later(call: ScriptedCall<Echo>, count: number, allowed: Promise<void>): AsyncGenerator<EchoRequest> {
   const read: number[] = [];
   for await (const { number } of call.requests) {
@@ -193,7 +193,7 @@ async function* failAt(call: ScriptedCall<Echo>, poison: number): AsyncGenerator
 
 describe('end of a session', () => {
   /** Starts a session whose server has read 50 messages and acknowledges them after `acknowledgeAll()`. */
-  async function halfWay(backoff: Rules['backoff'] = QUICK.backoff) {
+  async function startUnacknowledgedSession(backoff: Rules['backoff'] = QUICK.backoff) {
     const server = await startServer();
     const client = await startClient({ url: server.url });
     let acknowledgeAll = (): void => undefined;
@@ -207,7 +207,7 @@ describe('end of a session', () => {
   }
 
   it('cancels the call of a replayed session and calls return() of its source if the reader stops', async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     const source = numbered(1_000);
     for await (const { number } of sessionOf(echo, source)) if (number === 3) break;
     expect(source.returned).toBe(true);
@@ -217,7 +217,7 @@ describe('end of a session', () => {
   });
 
   it('completes a replayed session during a drain of the client after all sent messages are acknowledged', async () => {
-    const { server, client, result, source, acknowledgeAll } = await halfWay();
+    const { server, client, result, source, acknowledgeAll } = await startUnacknowledgedSession();
     const drained = client.drain({ timeoutMs: 25_000 });
     await waitFor(() => source.returned);
     expect(server.counts('Bidi').open).toBe(1);
@@ -228,7 +228,10 @@ describe('end of a session', () => {
   });
 
   it('fails a replayed session during a drain of the client if the session is between two calls and has unacknowledged messages', async () => {
-    const { server, client, result, source } = await halfWay({ initialBackoffMs: 60_000, maxBackoffMs: 60_000 });
+    const { server, client, result, source } = await startUnacknowledgedSession({
+      initialBackoffMs: 60_000,
+      maxBackoffMs: 60_000,
+    });
     await server.stop('force');
     await waitFor(() => client.activeCalls()[0]?.waiting === true);
     await client.drain({ timeoutMs: 25_000 });
@@ -255,7 +258,7 @@ describe('end of a session', () => {
 
 describe('source of a session', () => {
   it('pauses the source of a replayed session until the server acknowledges messages', async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     const source = numbered(10_000, payload);
     server.script('Bidi', { messages: (call) => call.requests, hold: 'messages' });
     const seen: number[] = [];
@@ -273,7 +276,7 @@ describe('source of a session', () => {
   });
 
   it('pauses the source of a replayed session while the server is unreachable', async () => {
-    const { server, proxy, echo } = await behindProxy();
+    const { server, proxy, echo } = await startBehindProxy();
     const count = 3_000;
     const source = numbered(count);
     const replies = toList(sessionOf(echo, source, { maxUnacknowledged: 5 }));
@@ -289,7 +292,7 @@ describe('source of a session', () => {
   });
 
   it('pauses the source of a replayed session while the reader pauses', async () => {
-    const { echo } = await behindProxy();
+    const { echo } = await startBehindProxy();
     const source = numbered(10_000, payload);
     const reader = sessionOf(echo, source, { maxUnacknowledged: 1_000 })[Symbol.asyncIterator]();
     await reader.next();
@@ -301,7 +304,7 @@ describe('source of a session', () => {
   });
 
   it('fails a replayed session with a remedy if its source pushes too many messages', async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     server.script('Bidi', { hold: 'messages', messages: (call) => call.requests });
     const error = await rejection(sessionOf(echo, from(numbered(5_000))));
     expect(isReplayError(error)).toBe(true);
@@ -314,7 +317,7 @@ describe('source of a session', () => {
 
 describe('server that stops acknowledging', () => {
   it('starts a new call of a replayed session and resends unacknowledged messages after ackTimeoutMs without an acknowledgment', async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     server.script('Bidi', (call) => ({
       messages: acknowledge(call as ScriptedCall<Echo>, call.number > 2 ? Infinity : 3),
       never: call.number <= 2,

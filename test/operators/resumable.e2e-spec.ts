@@ -14,7 +14,7 @@ import {
   type EchoService,
 } from '../calls/support.js';
 import { ECHO_PROTO, type Echo } from '../testing/echo-client.js';
-import { behindProxy, READERS } from './support.js';
+import { startBehindProxy, READERS } from './support.js';
 
 const payload = Buffer.alloc(64 * 1024);
 /** Short backoff and no minimum healthy time, because these tests break connections many times. */
@@ -44,7 +44,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
   it.each(['rst', 'fin'] as const)(
     'delivers each message of a resumable stream once while its connections are cut (%s)',
     async (cut) => {
-      const { server, proxy, echo } = await behindProxy();
+      const { server, proxy, echo } = await startBehindProxy();
       const count = 5_000;
       server.script('ServerStream', (call) => ({ messages: log(fromOf(call), count, call.number % 7) }));
       proxy.closeAfterBytes(4 * 1024, 'to-client', cut, 6);
@@ -56,7 +56,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
   );
 
   it('resumes a stream after a forced server stop and after lost connections', async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     const stops = ['force', 'kill-connections', 'force'] as const;
     // Each call delivers ten more messages. Each call except the last then stays silent until its server stops.
     server.script('ServerStream', (call) => {
@@ -80,7 +80,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
   });
 
   it("resumes a stream after a clean end with onComplete: 'resume', and completes it if onError returns 'complete'", async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     server.script('ServerStream', (call) => {
       if (call.number > 3) return { status: 'OUT_OF_RANGE', details: 'compacted' };
       return { messages: log(fromOf(call), call.number * 5) };
@@ -99,7 +99,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
   });
 
   it('fails a resumable stream on a non-resumable status and after repeated failures at one cursor', async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     server.script('ServerStream', [{ messages: log(0, 3), status: 'OUT_OF_RANGE' }]);
     expect(await failureOf(read(feed(echo)))).toMatchObject({ code: 11, reason: 'server' });
     expect(server.counts('ServerStream').calls).toBe(1);
@@ -113,7 +113,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
   });
 
   it('fails a resumable stream with DATA_LOSS if the cursor decreases', async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     server.script('ServerStream', { messages: [{ number: 1 }, { number: 5 }, { number: 3 }], never: true });
     const error = await rejection(read(feed(echo)));
     expect(isCursorRegressionError(error)).toBe(true);
@@ -138,7 +138,7 @@ describe.each(Object.entries(READERS))('resumable stream, %s', (_how, read) => {
 
 describe('reader of a resumable stream', () => {
   it('makes the server stop sending and delays the next call while the reader of a resumable stream pauses', async () => {
-    const { server, proxy, echo } = await behindProxy();
+    const { server, proxy, echo } = await startBehindProxy();
     let taken = 0;
     server.script('ServerStream', (call) => ({
       messages: (function* () {
@@ -175,7 +175,7 @@ describe('reader of a resumable stream', () => {
   });
 
   it('cancels the call of a resumable stream on break or unsubscribe, and starts no new call', async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), fromOf(call) + 5), never: true }));
     for await (const { number } of feed(echo)) if (number === 3) break;
     await waitFor(() => server.counts('ServerStream').cancelled === 1);
@@ -189,7 +189,7 @@ describe('reader of a resumable stream', () => {
   });
 
   it('fails a resumable stream with reason slow-reader if the factory pipes the call and the reader is too slow', async () => {
-    const { server, echo } = await behindProxy();
+    const { server, echo } = await startBehindProxy();
     server.script('ServerStream', (call) => ({ messages: log(fromOf(call), 5_000) }));
     const stream = resumable((from: number) => echo.serverStream({ number: from }).pipe(map(({ number }) => number)), {
       cursor: (number) => number,

@@ -11,8 +11,8 @@ export const READERS: Readonly<Record<string, (stream: GrpcObservable<Echo>) => 
   pulled: (stream) => toList(stream),
 };
 
-/** Starts a server, a proxy that can break connections, and a client that connects through it. */
-export async function behindProxy(): Promise<{ server: ScriptedGrpcServer; proxy: FaultProxy; echo: EchoStub }> {
+/** Starts a server, a proxy that can break connections, and a client that connects through the proxy. */
+export async function startBehindProxy(): Promise<{ server: ScriptedGrpcServer; proxy: FaultProxy; echo: EchoStub }> {
   const server = await startServer();
   const proxy = await FaultProxy.start(server.url);
   onTestFinished(() => proxy.close());

@@ -15,7 +15,7 @@ type Settings = Parameters<typeof startOrdersApp>[0];
 
 const DEADLINE_MS = 1_000;
 const CALLS_PER_SECOND = 20;
-/** The detection of a silent connection takes up to about 15 s, and starts over after each suspension of this process. */
+/** The detection of a silent connection takes up to 20 s, and longer if this process is suspended. */
 const HANG = { timeoutMs: 80_000 };
 const READY_THROUGHOUT = ['CONNECTING', 'READY'];
 const ANSWERED = { Get: {}, Create: {}, Watch: { messages: [{ sequence: '1' }], never: true } };

@@ -237,13 +237,13 @@ describe('TLS detection', () => {
 
 describe('failed connection', () => {
   it.for(Object.entries(CASES))(
-    'explains a failed connection with one sentence in the error, the log, the health check, the snapshot, and the doctor: %s',
+    'explains a failed connection with the same cause in the error, the log, the health check, the snapshot, and the doctor: %s',
     async ([, { kind, start, route, options = [], suggested = options, check = 'address' }], { skip }) => {
       if (route !== undefined) skip(...skipWithout('namespaces'));
       const connection = { kind, settings: await start(), options, check };
       const { error, line, health, connectivity, doctor } = await (route === undefined
         ? observeFailure(connection)
-        : observeBehind(route, connection));
+        : observeInNamespace(route, connection));
       const { cause, remedy } = CONNECT_FAILURES[kind];
       const command = ['npx nestjs-resilient-grpc doctor', connection.settings.url, ...suggested].join(' ');
       expect(error).toMatchObject({ code: 14, reason: 'outage', reachedServer: 'no' });
@@ -262,7 +262,7 @@ describe('failed connection', () => {
 });
 
 /** Observes a failure in a separate network namespace, which has the loopback interface and `route`. */
-async function observeBehind(route: string, connection: FailingConnection): Promise<ObservedFailure> {
+async function observeInNamespace(route: string, connection: FailingConnection): Promise<ObservedFailure> {
   const [unshare, ...namespaces] = IN_NAMESPACES;
   const script = `ip link set lo up && ip route add ${route} && exec "$@"`;
   const client = [process.execPath, '--import', LOADER, CLIENT, JSON.stringify(connection)];

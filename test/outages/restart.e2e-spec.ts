@@ -7,7 +7,7 @@ import { aboveDebug, startOrdersApp, type OrdersOf } from '../support/orders-app
 import { OrdersProcess } from '../support/orders-process.js';
 import { recordTiming } from '../support/timing.js';
 
-const GET = (number: number) => `get ${number}`;
+const lineOfGet = (number: number) => `get ${number}`;
 /** Longer than any outage in these tests, so that neither the grace period nor grpc-js's backoff ends during one. */
 const FAR_MS = 60_000;
 const PATIENT = {
@@ -15,7 +15,7 @@ const PATIENT = {
   channelOptions: { 'grpc.initial_reconnect_backoff_ms': FAR_MS, 'grpc.max_reconnect_backoff_ms': FAR_MS },
 };
 
-const CREATE = (number: number) => `create ${number}`;
+const lineOfCreate = (number: number) => `create ${number}`;
 
 /** Tracks when the channel last left and last entered READY, in milliseconds since 1970; 0 before the first time. */
 function changesOf({ client }: OrdersOf): { readonly lostAt: number; readonly readyAt: number } {
@@ -105,7 +105,7 @@ describe('restart of the only server', () => {
         const { load, lostAt, arrived } = await restartUnder(task, ({ orders }, number) =>
           orders.create({ requestId: String(number), item: 'tea', quantity: 1 }),
         );
-        expect(arrivedTwice(arrived, CREATE, load)).toEqual([]);
+        expect(arrivedTwice(arrived, lineOfCreate, load)).toEqual([]);
         // At least one call was on the wire.
         expect(load.failed.length).toBeGreaterThan(0);
         for (const { error, startedAt } of load.failed) {
@@ -115,7 +115,7 @@ describe('restart of the only server', () => {
           expect(startedAt).toBeLessThanOrEqual(lostAt);
         }
         for (const { number, error } of load.calls) {
-          if (error === undefined) expect(arrived).toContain(CREATE(number));
+          if (error === undefined) expect(arrived).toContain(lineOfCreate(number));
         }
       },
     );
@@ -151,8 +151,8 @@ describe('restart of the only server', () => {
       await Promise.all([gets.stop(20_000), creates.stop(20_000)]);
       expect(messages(gets)).toEqual([]);
       expect(messages(creates)).toEqual([]);
-      expect(arrivedTwice(server.arrived(), CREATE, creates)).toEqual([]);
-      expect(arrivedTwice(server.arrived(), GET, gets)).toEqual([]);
+      expect(arrivedTwice(server.arrived(), lineOfCreate, creates)).toEqual([]);
+      expect(arrivedTwice(server.arrived(), lineOfGet, gets)).toEqual([]);
       // The first line of an outage is logged after 1.5 s, and another at its end.
       const linesAllowed = 2 * outagesMs.filter((ms) => ms >= 1_500).length;
       expect(aboveDebug(app).length).toBeLessThanOrEqual(linesAllowed);

@@ -12,7 +12,7 @@ describe('round_robin with one healthy backend and one that closes each connecti
     onTestFinished(() => bad.close());
     const proxy = await FaultProxy.start(bad.url);
     onTestFinished(() => proxy.close());
-    // Refuses connections to the bad backend at first, because a lost connection is an outage until the good backend is READY.
+    // Refuses connections to the bad backend at first, because a connection lost before the good backend is READY starts an outage.
     proxy.refuse();
     const client = await startClient({
       url: `ipv4:${good.url},${proxy.url}`,

@@ -34,7 +34,7 @@ describe('app.close()', () => {
   }
 
   it(
-    'lets calls in flight finish on app.close(), rejects new calls, and resolves when the last call ends',
+    'lets calls in flight finish during app.close(), which rejects new calls and resolves when the last call ends',
     { tags: ['timed'] },
     async ({ task }) => {
       const server = await startServer();
@@ -131,7 +131,7 @@ describe('app.close()', () => {
     },
   );
 
-  it('finishes waiting calls if the server restarts within the drain timeout', async () => {
+  it('finishes waiting calls during app.close() if the server restarts within the drain timeout', async () => {
     const server = await startServer();
     const app = await startOrdersApp({ url: server.url, outageGraceMs: 60_000 }, { drain: { timeoutMs: 60_000 } });
     await firstValueFrom(app.orders.get({ id: '1' }));

@@ -233,7 +233,7 @@ describe.concurrent('server that stays down', () => {
     async ({ task, onTestFinished }) => {
       const proxy = await startProxy(onTestFinished);
       proxy.refuse();
-      // The second attempt outlasts the test, so that only the end of the grace period ends the wait.
+      // The second attempt outlasts the test, so that only the end of the grace period or a deadline ends a wait.
       const settings = { url: proxy.url, outageGraceMs: 600, connectTimeoutMs: FAR_MS };
       const app = await startApp(onTestFinished, settings);
       const { orders } = app;

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT, run } from '../consumers/packed-library.js';
 
-/** TypeScript's module resolutions, each with the module kinds that use it. */
+/** TypeScript's module resolutions, each with its compiler options and the extensions of the files to compile. */
 const RESOLUTIONS = {
   node10: { module: 'commonjs', kinds: ['cts'], ignoreDeprecations: '6.0' },
   node16: { module: 'node16', kinds: ['mts'] },

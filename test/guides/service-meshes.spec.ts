@@ -1,13 +1,13 @@
 import { expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { codeBlocks } from '../docs/markdown.js';
-import { manifest } from './kubernetes/manifests.js';
+import { readManifest } from './kubernetes/manifests.js';
 import { shown } from './shown.js';
 
 const blocks = codeBlocks('docs/guides/service-meshes.md')
   .filter(({ language }) => language === 'yaml')
   .map(({ text }) => parse(text) as unknown);
-const { Service, Deployment } = manifest('orders');
+const { Service, Deployment } = readManifest('orders');
 
 it('shows a virtual service in docs/guides/service-meshes.md that matches the manifests and disables retries', () => {
   const { name, namespace } = Service.metadata!;

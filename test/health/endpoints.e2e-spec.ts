@@ -221,7 +221,7 @@ describe('health of each endpoint', () => {
     ['NOT_SERVING', { 'Health/Watch': { messages: [{ status: 'NOT_SERVING' }], never: true } }],
     ['nothing yet', { 'Health/Watch': { never: true } }],
   ])(
-    'keeps using a removed endpoint while its replacement is READY but its health Watch reports %s',
+    'keeps using a removed endpoint while the health Watch of its READY replacement reports %s',
     async (_, scripts) => {
       const serving = { 'Health/Watch': { messages: [{ status: 'SERVING' }], never: true } };
       const before = await startScripted(onTestFinished, serving);

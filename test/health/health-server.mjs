@@ -1,6 +1,6 @@
 // A plain grpc-js server of orders.v1.Orders with the health service of grpc-health-check, in its own process:
 //   node health-server.mjs --port 0
-// SIGTERM ends it cleanly, after every stream has ended.
+// The IPC message `{ status }` sets the health status of orders.v1.Orders. SIGTERM ends the process cleanly, after every stream has ended.
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Server, ServerCredentials } from '@grpc/grpc-js';

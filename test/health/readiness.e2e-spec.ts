@@ -48,26 +48,29 @@ class HealthController {
 }
 
 /** The readiness of the process while its modules were initialized. */
-const early: unknown[] = [];
+const earlyReports: unknown[] = [];
 @Injectable()
-class Early implements OnModuleInit {
+class EarlyCheck implements OnModuleInit {
   constructor(private readonly readiness: GrpcReadinessHealthIndicator) {}
 
   onModuleInit(): void {
-    early.push(this.readiness.check('me'));
+    earlyReports.push(this.readiness.check('me'));
   }
 }
 
-/** Closes as after SIGTERM, because Terminus delays only a `close` that receives a signal. The type of `close` declares no argument. */
+/**
+ * Closes the application as SIGTERM does, because Terminus delays only a `close` that receives a signal. The type of `close` declares no
+ * argument.
+ */
 const closeBySignal = (app: INestApplication) => (app as { close(signal?: string): Promise<void> }).close('SIGTERM');
 
 type Imports = NonNullable<NonNullable<Parameters<typeof Module>[0]>['imports']>;
 
-async function start(imports: Imports, terminus = { logger: false as const }) {
+async function createHealthApp(imports: Imports, terminus = { logger: false as const }) {
   @Module({
     imports: [...imports, ResilientGrpcHealthModule, TerminusModule.forRoot(terminus)],
     controllers: [HealthController],
-    providers: [Early],
+    providers: [EarlyCheck],
   })
   class AppModule {}
   const app = await NestFactory.create(AppModule, { logger: false, forceCloseConnections: true });
@@ -75,7 +78,7 @@ async function start(imports: Imports, terminus = { logger: false as const }) {
   return app;
 }
 
-async function listening(app: INestApplication) {
+async function listen(app: INestApplication) {
   await app.listen(0, '127.0.0.1');
   const http = await app.getUrl();
   return async (route: string): Promise<{ readonly code: number; readonly report: any }> => {
@@ -84,7 +87,7 @@ async function listening(app: INestApplication) {
   };
 }
 
-async function clientOf(drain: DrainOptions) {
+async function startUpstream(drain: DrainOptions) {
   const server = await startScripted(onTestFinished, undefined);
   const client = { name: 'orders', protoPath: ORDERS_PROTO, url: server.url };
   return { server, imports: [ResilientGrpcModule.forRoot({ drain }), ResilientGrpcModule.forFeature([client])] };
@@ -92,12 +95,12 @@ async function clientOf(drain: DrainOptions) {
 
 describe('GrpcReadinessHealthIndicator', () => {
   it('reports the readiness of the process as down during startup and then as up, even if the upstream is down', async () => {
-    early.length = 0;
-    const { server, imports } = await clientOf({});
+    earlyReports.length = 0;
+    const { server, imports } = await startUpstream({});
     await server.stop('kill-connections');
-    const app = await start(imports);
-    const fetchHealth = await listening(app);
-    expect(early).toEqual([{ me: { status: 'down', state: 'starting' } }]);
+    const app = await createHealthApp(imports);
+    const fetchHealth = await listen(app);
+    expect(earlyReports).toEqual([{ me: { status: 'down', state: 'starting' } }]);
     expect(await fetchHealth('ready')).toMatchObject({
       code: 200,
       report: { details: { process: { status: 'up', state: 'ready' } } },
@@ -106,15 +109,15 @@ describe('GrpcReadinessHealthIndicator', () => {
   });
 
   it('reports the readiness of a process without clients as up', async () => {
-    const fetchHealth = await listening(await start([]));
+    const fetchHealth = await listen(await createHealthApp([]));
     expect((await fetchHealth('ready')).code).toBe(200);
     expect((await fetchHealth('dependencies')).code).toBe(200);
   });
 
   it('reports the readiness of the process as down when the readiness delay begins, while calls are still accepted', async () => {
-    const { imports } = await clientOf({ readinessDelayMs: 5_000, timeoutMs: 60_000 });
-    const app = await start(imports);
-    const fetchHealth = await listening(app);
+    const { imports } = await startUpstream({ readinessDelayMs: 5_000, timeoutMs: 60_000 });
+    const app = await createHealthApp(imports);
+    const fetchHealth = await listen(app);
     const orders = app.get<Resilient<OrdersClient>>(getGrpcServiceToken('orders', 'Orders'), { strict: false });
     const readiness = app.get(GrpcReadinessHealthIndicator);
     const channels = app.get(GrpcChannelHealthIndicator);
@@ -144,10 +147,10 @@ describe('GrpcReadinessHealthIndicator', () => {
   it('reports the readiness of the process as down when only its gRPC server drains', async () => {
     const url = ownUrl();
     const drain = { readinessDelayMs: 5_000, timeoutMs: 60_000 };
-    const app = await start([ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url, { drain })))]);
+    const app = await createHealthApp([ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url, { drain })))]);
     const microservice = app.connectMicroservice({ strategy: app.get(ResilientGrpcServer, { strict: false }) });
     await app.startAllMicroservices();
-    const fetchHealth = await listening(app);
+    const fetchHealth = await listen(app);
     const orders = ordersOf(url);
     expect((await fetchHealth('ready')).code).toBe(200);
     expect(await orders.unary('get', { id: '7' })).toMatchObject({ id: '7' });
@@ -169,7 +172,7 @@ describe('GrpcReadinessHealthIndicator', () => {
 });
 
 /** Starts an application with `imports`, and its server if `listens` is true. */
-async function started(imports: Imports, listens: boolean): Promise<INestApplication> {
+async function startApp(imports: Imports, listens: boolean): Promise<INestApplication> {
   @Module({ imports })
   class AppModule {}
   const app = await NestFactory.create(AppModule, { logger: false });
@@ -184,8 +187,8 @@ async function started(imports: Imports, listens: boolean): Promise<INestApplica
 }
 
 /** Starts an application, and then its shutdown on fake timers. */
-async function closing(imports: Imports, listens = false) {
-  const app = await started(imports, listens);
+async function startShutdown(imports: Imports, listens = false) {
+  const app = await startApp(imports, listens);
   const timers = holdTimers();
   let over = false;
   void closeBySignal(app).then(() => (over = true));
@@ -200,12 +203,12 @@ const serverOf = (drain: DrainOptions) => ResilientGrpcServerModule.forRoot(orde
 
 describe('readinessDelayMs of clients', () => {
   it('runs the readiness delay of clients concurrently with that of a server', async () => {
-    const { imports } = await clientOf(clientDelay);
+    const { imports } = await startUpstream(clientDelay);
     for (const all of [
       [serverOf(clientDelay), ...imports],
       [...imports, serverOf(clientDelay)],
     ]) {
-      const { advance, until, isOver } = await closing(all, true);
+      const { advance, until, isOver } = await startShutdown(all, true);
       await advance(DELAY_MS - 1);
       expect(isOver()).toBe(false);
       await advance(1);
@@ -219,12 +222,12 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
   const terminus = (ms: number) => TerminusModule.forRoot({ logger: false, gracefulShutdownTimeoutMs: ms });
 
   it('runs the delay of Terminus concurrently with the readiness delay of clients, regardless of the import order', async () => {
-    const { imports } = await clientOf(clientDelay);
+    const { imports } = await startUpstream(clientDelay);
     for (const all of [
       [terminus(DELAY_MS), ...imports],
       [...imports, terminus(DELAY_MS)],
     ]) {
-      const { advance, until, isOver } = await closing(all);
+      const { advance, until, isOver } = await startShutdown(all);
       await advance(DELAY_MS - 1);
       expect(isOver()).toBe(false);
       await advance(1);
@@ -234,13 +237,13 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
   });
 
   it('runs the delay of Terminus concurrently with the readiness delay of a server that is imported before TerminusModule', async () => {
-    const { advance, until, isOver } = await closing([serverOf(clientDelay), terminus(DELAY_MS)], true);
+    const { advance, until, isOver } = await startShutdown([serverOf(clientDelay), terminus(DELAY_MS)], true);
     await advance(DELAY_MS);
     await until(isOver);
   });
 
   it('runs the delay of Terminus in addition to the readiness delay of a server that is imported after TerminusModule', async () => {
-    const { advance, until, isOver } = await closing([terminus(DELAY_MS), serverOf(clientDelay)], true);
+    const { advance, until, isOver } = await startShutdown([terminus(DELAY_MS), serverOf(clientDelay)], true);
     await advance(DELAY_MS);
     await new Promise((resolve) => setImmediate(resolve));
     await advance(DELAY_MS - 1);
@@ -254,14 +257,14 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
     { tags: ['timed'] },
     async ({ task }) => {
       const [delayMs, time] = [300, { timeoutMs: 5_000 }];
-      const { imports } = await clientOf({ readinessDelayMs: delayMs, ...time });
+      const { imports } = await startUpstream({ readinessDelayMs: delayMs, ...time });
       const server = () => serverOf({ readinessDelayMs: delayMs, ...time });
       for (const [order, all, listens] of [
         ['Terminus before clients', [terminus(delayMs), ...imports], false],
         ['clients before Terminus', [...imports, terminus(delayMs)], false],
         ['a server before Terminus', [server(), terminus(delayMs)], true],
       ] as const) {
-        const app = await started([...all], listens);
+        const app = await startApp([...all], listens);
         const beganAt = performance.now();
         await closeBySignal(app);
         const ms = performance.now() - beganAt;
@@ -274,7 +277,7 @@ describe('gracefulShutdownTimeoutMs of Terminus', () => {
   );
 
   it('counts the delay of Terminus toward the drain timeout of clients, so that clients close before a longer delay ends', async () => {
-    const { imports } = await clientOf({ timeoutMs: 2_000 });
+    const { imports } = await startUpstream({ timeoutMs: 2_000 });
     @Module({ imports: [...imports, terminus(DELAY_MS)] })
     class AppModule {}
     const app = await NestFactory.create(AppModule, { logger: false });

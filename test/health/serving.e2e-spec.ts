@@ -53,7 +53,7 @@ describe.each(MODES)('GrpcServingHealthIndicator, mode %s', (mode) => {
   it.each([
     ['ResilientGrpcServer', resilientServer],
     ['a grpc-js server with grpc-health-check', standardServer],
-  ])('reports the health of each service of %s separately', async (_whose, start) => {
+  ])('reports the health of each service of %s separately', async (_serverKind, start) => {
     const { url, set } = await start();
     const app = await startApp(onTestFinished, { url });
     // Connects the channel, because a Watch starts only on an open connection.

@@ -19,7 +19,7 @@ import {
 
 // Compares the reported health with the outcome of a call that starts in the same turn of the event loop.
 
-// These tests mostly wait, so they run concurrently and share one leak check.
+// Most tests mainly wait and run concurrently, so all share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
@@ -36,8 +36,8 @@ interface Sample {
   readonly inOneOutage: boolean;
 }
 
-/** Takes samples every 10 ms and at each change of the connectivity until `over()` is true, and then waits for the last call. */
-async function takeSamples(app: OrdersApp, over: () => unknown): Promise<readonly Sample[]> {
+/** Takes samples every 10 ms and at each change of the connectivity until `isOver()` is true, and then waits for all calls. */
+async function takeSamples(app: OrdersApp, isOver: () => unknown): Promise<readonly Sample[]> {
   const samples: Promise<Sample>[] = [];
   const sample = () => {
     const { outage } = app.client.connectivity;
@@ -57,7 +57,7 @@ async function takeSamples(app: OrdersApp, over: () => unknown): Promise<readonl
   await waitFor(
     () => {
       sample();
-      return over();
+      return isOver();
     },
     { timeoutMs: 20_000, intervalMs: 10 },
   );
@@ -65,7 +65,7 @@ async function takeSamples(app: OrdersApp, over: () => unknown): Promise<readonl
   return Promise.all(samples);
 }
 
-/** Samples in which health contradicts the call. The samples must contain at most one outage. */
+/** Returns the samples in which the health contradicts the call. `samples` must contain at most one outage. */
 function contradictions(samples: readonly Sample[]): readonly Sample[] {
   const graceEndsAt = samples.find((one) => !Number.isNaN(one.graceEndsAt))?.graceEndsAt ?? Infinity;
   return samples.filter(({ status, outcome: { error, isImmediate, endedAt } }) =>
@@ -85,14 +85,14 @@ describe.concurrent('health of a channel', () => {
     const server = await startScripted(onTestFinished, undefined);
     const app = await startApp(onTestFinished, { url: server.url, outageGraceMs: TEST_TIMEOUT_MS });
     await firstValueFrom(app.orders.get({ id: '1' }));
-    let back: boolean | undefined;
+    let isRestarted: boolean | undefined;
     await server.stop('kill-connections');
     const samples = await takeSamples(app, () => {
-      if (app.client.connectivity.outage === undefined) return back;
+      if (app.client.connectivity.outage === undefined) return isRestarted;
       // By now, calls are waiting.
-      if (back === undefined && app.client.activeCalls().length > 20) {
-        back = false;
-        void server.restart().then(() => (back = true));
+      if (isRestarted === undefined && app.client.activeCalls().length > 20) {
+        isRestarted = false;
+        void server.restart().then(() => (isRestarted = true));
       }
       return false;
     });

@@ -8,7 +8,7 @@ import { servingOf, startApp, startScripted } from './support.js';
 /** A Watch that reports SERVING and never ends. */
 const WATCHED = { messages: [{ status: 'SERVING' }], never: true };
 
-// These tests mostly wait, so they run concurrently and share one leak check.
+// Most tests mainly wait and run concurrently, so all share one leak check.
 let leaks: ReturnType<typeof captureLeaks>;
 beforeAll(() => {
   leaks = captureLeaks();
@@ -124,7 +124,7 @@ describe.concurrent('Watch', () => {
     expect((await servingOf(app, { mode: 'watch' })).status).toBe('down');
   });
 
-  it('ends the health Watch before the calls that a shutdown lets finish', async ({ onTestFinished }) => {
+  it('ends the health Watch at shutdown without waiting for open calls', async ({ onTestFinished }) => {
     const server = await startScripted(onTestFinished, { 'Health/Watch': WATCHED, Get: { hold: 'everything' } });
     const app = await startApp(onTestFinished, { url: server.url });
     const last = firstValueFrom(app.orders.get({ id: '1' }));

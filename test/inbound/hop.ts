@@ -246,7 +246,7 @@ export function send(
   });
 }
 
-/** Expects that an HTTP client that disconnects from `hop` cancels the downstream call. */
+/** Expects the downstream call to be cancelled when the HTTP client disconnects from `hop`. */
 export async function expectDisconnectCancels(hop: Hop, server: ScriptedGrpcServer): Promise<void> {
   const arrived = new Promise<AbortSignal>((resolve) => {
     server.script('Get', ({ signal }) => {

@@ -152,7 +152,7 @@ export class ApiServerStub {
     return this.watches.size;
   }
 
-  /** Path of a kubeconfig for this server. Each read writes the file with the current token. */
+  /** Path of a kubeconfig for this server. Each access to this property writes the file with the current token. */
   get kubeconfig(): string {
     return this.writeKubeconfig();
   }

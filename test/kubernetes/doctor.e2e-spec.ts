@@ -63,7 +63,7 @@ describe('doctor for a kubernetes target', () => {
     expect(JSON.parse(manifest)).toMatchObject({ kind: 'List', items: [{ kind: 'Role' }, { kind: 'RoleBinding' }] });
   });
 
-  it("names the command that installs the Kubernetes client library in the doctor's kubernetes check if the library is missing", async () => {
+  it("fails the doctor's kubernetes check with the install command as the remedy if the Kubernetes client library is missing", async () => {
     const folder = mkdtempSync(join(tmpdir(), 'without-kubernetes-'));
     onTestFinished(() => {
       rmSync(folder, { recursive: true });

@@ -138,7 +138,7 @@ describe('kubernetes target', () => {
       const [replacement] = await startPods(api, old.name.replace('1', '2'));
       await waitFor(() => replacement!.server.counts().calls > 10, { timeoutMs: 20_000 });
       api.set({ name: old.name, port: old.server.port, terminating: true, serving: true });
-      // Kubernetes sends SIGTERM at the same time, so calls still arrive at the pod.
+      // Kubernetes sends SIGTERM at the same time as this update, so calls still arrive at the pod.
       await old.server.stop('graceful');
       api.remove(old.name);
     }
@@ -178,12 +178,12 @@ const slice = (name: string, fields: Pick<EndpointSlice, 'addressType' | 'endpoi
 describe('EndpointSlices of a service', () => {
   it('merges endpoints of several EndpointSlices and address families, including endpoints without a pod or conditions', async () => {
     const api = await startApiServer();
-    const both = await startPod('a');
-    await listenOnIPv6(both.server.port);
+    const dualStack = await startPod('a');
+    await listenOnIPv6(dualStack.server.port);
     const other = await startPod('b');
     const ports = [
       { name: 'http', port: 80 },
-      { name: 'grpc', port: both.server.port },
+      { name: 'grpc', port: dualStack.server.port },
     ];
     const targetRef = { kind: 'Pod', name: 'a', uid: 'uid-a' };
     const conditions = { ready: true };
@@ -206,7 +206,7 @@ describe('EndpointSlices of a service', () => {
     });
     const ready = caller.client.snapshot().connections.filter(({ state }) => state === 'READY');
     expect(ready).toHaveLength(2);
-    const counts = [both, other].map(({ server }) => server.counts().calls);
+    const counts = [dualStack, other].map(({ server }) => server.counts().calls);
     // A pod with two addresses receives one share.
     expect(Math.abs(counts[0]! - counts[1]!)).toBeLessThanOrEqual(3);
   });

@@ -23,7 +23,7 @@ interface Printed {
 }
 
 /** Runs the program until it exits, and returns its parsed output. */
-async function inProcess(
+async function runProgram(
   api: ApiServerStub,
   {
     env = {},
@@ -42,7 +42,7 @@ describe('process with a kubernetes target', () => {
   it('lets a process exit while its client and the Kubernetes watch are open', async () => {
     const api = await startApiServer();
     await startPods(api, 'a');
-    expect(await inProcess(api)).toEqual({ names: Array(5).fill('a'), calls: { direct: true } });
+    expect(await runProgram(api)).toEqual({ names: Array(5).fill('a'), calls: { direct: true } });
     expect(api.requests.map(({ kind }) => kind)).toEqual(['list', 'watch']);
     await waitFor(() => api.openWatches === 0);
   });
@@ -53,12 +53,12 @@ describe('process with a kubernetes target', () => {
     // The target has a port number, because grpc-js uses no proxy for a target with a port name. Nothing listens on port 1.
     const target = `kubernetes:///orders:${String(a!.server.port)}`;
     const env = { http_proxy: 'http://127.0.0.1:1', no_proxy: '', no_grpc_proxy: '' };
-    expect(await inProcess(api, { env, target })).toMatchObject({ names: Array(5).fill('a') });
+    expect(await runProgram(api, { env, target })).toMatchObject({ names: Array(5).fill('a') });
   });
 
   it('fails at startup and names the function that registers the Kubernetes resolver if the resolver is not registered', async () => {
     const api = await startApiServer();
-    const { error } = await inProcess(api, { mode: 'unregistered' });
+    const { error } = await runProgram(api, { mode: 'unregistered' });
     expect(error).toBe(
       "clients.echo.url: expected a registered resolver for 'kubernetes:', got none; call registerKubernetesResolver() from nestjs-resilient-grpc/kubernetes before the module that contains this client is configured",
     );

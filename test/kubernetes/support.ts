@@ -25,7 +25,7 @@ export async function startApiServer(options: KubernetesResolverOptions = {}): P
   return api;
 }
 
-/** Starts the server of a pod, which is not in the API server yet. */
+/** Starts the server of a pod that is not in the API server yet. */
 export async function startPod(name: string): Promise<RunningPod> {
   const scripts = { ...ECHOES, Unary: { message: { text: name } } };
   const server = await ScriptedGrpcServer.start({ protoPath: ECHO_PROTO, scripts });
@@ -40,7 +40,7 @@ export async function startPods(api: ApiServerStub, ...names: readonly string[])
   return pods;
 }
 
-/** A client of the pods. `call` returns the name of the pod that served a call. */
+/** A client of the pods. `call` makes a call and returns the name of the pod that served the call. */
 export interface PodClient {
   readonly client: ResilientGrpcClient;
   readonly echo: EchoStub;

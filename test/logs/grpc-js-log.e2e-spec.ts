@@ -25,7 +25,9 @@ interface WrittenLine {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** Runs an application in its own process. Returns the log lines of grpc-js, and stderr before and after the application closed. */
+/**
+ * Runs an application in its own process. Returns stdout, the log lines of grpc-js, and stderr before and after the application closed.
+ */
 async function run(
   url: string,
   options: ResilientGrpcModuleOptions,
@@ -82,7 +84,7 @@ describe('application with grpc-js traces', () => {
 });
 
 /** Starts an application without clients. */
-async function started(root: ResilientGrpcModuleOptions, logger: LoggerService) {
+async function startApp(root: ResilientGrpcModuleOptions, logger: LoggerService) {
   const imports = [ResilientGrpcModule.forRoot(root)];
   return NestFactory.createApplicationContext({ module: class AppModule {}, imports }, { logger, abortOnError: false });
 }
@@ -110,9 +112,9 @@ describe('several applications in a process', () => {
 
   it('writes each grpc-js log entry once, filtered by the most verbose level of the open applications, until the last application closes', async () => {
     const log = new CapturedLog();
-    const first = await started({ grpcJsLog: 'error' }, log);
+    const first = await startApp({ grpcJsLog: 'error' }, log);
     logThroughGrpcJs('one');
-    const second = await started({ grpcJsLog: 'info' }, log);
+    const second = await startApp({ grpcJsLog: 'info' }, log);
     logThroughGrpcJs('two');
     await second.close();
     logThroughGrpcJs('three');
@@ -147,7 +149,7 @@ describe('several applications in a process', () => {
       CapturedLog.prototype.log.call(log, message, ...rest);
       experimental.log(logVerbosity.ERROR, 'the logger makes a gRPC call');
     });
-    const app = await started({ grpcJsLog: 'error' }, log);
+    const app = await startApp({ grpcJsLog: 'error' }, log);
     logThroughGrpcJs('six');
     await app.close();
     expect(texts(log)).toEqual(['log six failed { code: 14 }']);
@@ -157,7 +159,7 @@ describe('several applications in a process', () => {
 describe('grpcJsLog', () => {
   it('fails at startup with an error that lists the known levels if the grpcJsLog level is unknown', async () => {
     const wrong: object = { grpcJsLog: 'trace' };
-    await expect(started(wrong, new CapturedLog())).rejects.toThrow(
+    await expect(startApp(wrong, new CapturedLog())).rejects.toThrow(
       `forRoot.grpcJsLog: expected 'error', 'info', or 'debug', got "trace"`,
     );
   });

@@ -31,7 +31,7 @@ afterAll(async () => {
 });
 
 /** Runs an application whose connection is reset during a call to Create. Resolves to the library's lines on stdout and stderr. */
-async function written(
+async function captureLines(
   logger: LoggerService,
   { calls, ...settings }: Partial<GrpcClientSettings> & { readonly calls?: (orders: Orders) => Promise<void> } = {},
 ): Promise<string[]> {
@@ -89,7 +89,7 @@ const fieldsOf = (lines: readonly Json[], event: string, phase?: string) =>
 
 describe('client log lines', () => {
   it('prints one text line per event with ConsoleLogger', async () => {
-    const lines = await written(new ConsoleLogger({ colors: false }));
+    const lines = await captureLines(new ConsoleLogger({ colors: false }));
     for (const line of lines)
       expect(line).toMatch(/^\[Nest\] \d+ .* (LOG|WARN|DEBUG) \[ResilientGrpc[:\w]*\] \S.*\w\)?$/);
     expect(lines.join('\n')).not.toMatch(/\[object|Object\(|LogLine|msg:/);
@@ -101,13 +101,13 @@ describe('client log lines', () => {
 
   it('colors a warning yellow with ConsoleLogger', async () => {
     const logger = new ConsoleLogger({ colors: true });
-    const lines = await written(logger);
+    const lines = await captureLines(logger);
     const warned = lines.find((line) => line.includes('WARN'));
     expect(warned?.split('[ResilientGrpc:orders] ')[1]).toMatch(/^(\u001b\[39m)?\u001b\[33m\/orders.*\u001b\[39m$/);
   });
 
   it('logs objects with fields if ConsoleLogger writes JSON', async () => {
-    const lines = (await written(new ConsoleLogger({ json: true }))).map((line) => JSON.parse(line) as Json);
+    const lines = (await captureLines(new ConsoleLogger({ json: true }))).map((line) => JSON.parse(line) as Json);
     const messages = lines.map(({ message }) => message as Json);
     expect(fieldsOf(messages, 'start-up')).toMatchObject(FIELDS.start);
     expect(fieldsOf(messages, 'attempt-end')).toMatchObject({ ...FIELDS.lost, msg: expect.stringMatching(LOST) });
@@ -121,7 +121,7 @@ describe('client log lines', () => {
     const params = { pinoHttp: [{ level: 'debug' }, { write: (line: string) => out.push(line) }] };
     // The cast is safe because the nestjs-pino module creates its logger from the same parameters.
     const logger = new NestjsPinoLogger(new PinoLogger(params as never), params as never);
-    const lines = (await written(logger).then(() => out)).map((line) => JSON.parse(line) as Json);
+    const lines = (await captureLines(logger).then(() => out)).map((line) => JSON.parse(line) as Json);
     const libraryLines = lines.filter(({ context }) => String(context).startsWith('ResilientGrpc'));
     expect(fieldsOf(libraryLines, 'start-up')).toMatchObject({ ...FIELDS.start, level: 30 });
     expect(fieldsOf(libraryLines, 'attempt-end')).toMatchObject({
@@ -141,7 +141,7 @@ describe('client log lines', () => {
       warn: (message: string, context: string) => lines.push(`${context} ${message.replace(/\s+/g, ' ').trim()}`),
       error: () => undefined,
     };
-    await written(logger);
+    await captureLines(logger);
     expect(lines).toContainEqual(expect.stringMatching(/^ResilientGrpc:orders \/orders\.v1\.Orders\/Create at/));
   });
 
@@ -154,7 +154,7 @@ describe('client log lines', () => {
       error: () => undefined,
       debug: (message: { readonly text: string }) => message.text.trim(),
     };
-    await written(logger);
+    await captureLines(logger);
     expect(warned.mock.calls.flat().map(String)).toContainEqual(
       expect.stringMatching(/^The application's logger threw TypeError/),
     );
@@ -173,7 +173,7 @@ describe('client log lines', () => {
         if (number === 2) throw Object.assign(error, { code: 14 });
       },
     };
-    const lines = await written(new ConsoleLogger({ colors: false }), {
+    const lines = await captureLines(new ConsoleLogger({ colors: false }), {
       interceptors: [interceptor],
       metadata: () => ({ authorization: `Bearer ${secret}`, 'x-api-key': secret }),
       calls: async (orders) => {
@@ -193,12 +193,12 @@ describe('client log lines', () => {
     const lines: string[] = [];
     const debug = (message: unknown) => lines.push(String(message));
     const logger: LoggerService = { log: () => undefined, warn: () => undefined, error: () => undefined, debug };
-    await written(logger);
+    await captureLines(logger);
     const all = lines.length;
     expect(all).toBeGreaterThan(0);
     // Nest keeps the level list separately from a custom logger.
     Logger.overrideLogger(['log']);
-    await written(logger);
+    await captureLines(logger);
     expect(lines).toHaveLength(all);
   });
 });

@@ -4,13 +4,13 @@ import { describe, expect, it } from 'vitest';
 import { ROOT, pageText } from '../docs/markdown.js';
 
 const source = (file: string) => readFileSync(join(ROOT, 'libs/resilient-grpc/src', file), 'utf8');
-const named = (pattern: RegExp, ...files: string[]) =>
+const findNames = (pattern: RegExp, ...files: string[]) =>
   files.flatMap((file) => [...source(file).matchAll(pattern)].map((match) => match[1]!));
 
 /** Events without a log line. */
-const SILENT = ['call-start', 'call-end', 'call-shed', 'call-dequeued'];
-/** Described in docs/logs/grpc-js.md, and the event of a server-sent message of the dashboard. */
-const ELSEWHERE = ['grpc-js', 'whole'];
+const UNLOGGED_EVENTS = ['call-start', 'call-end', 'call-shed', 'call-dequeued'];
+/** `grpc-js` is described in docs/logs/grpc-js.md. `whole` is a server-sent event of the dashboard, not a log event. */
+const EXCLUDED_EVENTS = ['grpc-js', 'whole'];
 
 /** Sources that write log lines, without specs. */
 const WRITERS = readdirSync(join(ROOT, 'libs/resilient-grpc/src'), { encoding: 'utf8', recursive: true }).filter(
@@ -20,9 +20,9 @@ const WRITERS = readdirSync(join(ROOT, 'libs/resilient-grpc/src'), { encoding: '
 describe('docs/logs.md', () => {
   it('lists exactly the logged events in the tables of docs/logs.md and docs/logs/server.md', () => {
     const events = new Set([
-      ...named(/\btype: '([a-z-]+)'/g, 'call/call-event.ts', 'call/server-event.ts'),
-      ...named(/\bevent: '([a-z-]+)'/g, ...WRITERS),
-      ...named(
+      ...findNames(/\btype: '([a-z-]+)'/g, 'call/call-event.ts', 'call/server-event.ts'),
+      ...findNames(/\bevent: '([a-z-]+)'/g, ...WRITERS),
+      ...findNames(
         /dependencies\.report\(.*, '([a-z-]+)'\)/g,
         'client/settings/resolve-settings.ts',
         'channel/tls/tls-credentials.ts',
@@ -31,7 +31,7 @@ describe('docs/logs.md', () => {
     const tables = pageText('docs/logs.md') + pageText('docs/logs/server.md');
     const rows = [...tables.matchAll(/^\| `(?!event`)([a-z-]+)` +\|/gm)].map((match) => match[1]!);
     expect([...new Set(rows)].sort()).toEqual(
-      [...events].filter((event) => ![...SILENT, ...ELSEWHERE].includes(event)).sort(),
+      [...events].filter((event) => ![...UNLOGGED_EVENTS, ...EXCLUDED_EVENTS].includes(event)).sort(),
     );
   });
 });

@@ -56,7 +56,7 @@ export class Application {
     await promisify(execFile)('git', ['apply', 'changes.diff'], { cwd: this.folder });
   }
 
-  /** Runs `node` in the application and returns its output. */
+  /** Runs `node` in the folder of the application and returns stdout; throws with stdout and stderr if `node` fails. */
   async node(env: Readonly<Record<string, string>>, ...args: readonly string[]): Promise<string> {
     try {
       const options = { cwd: this.folder, env: { ...process.env, ...env } };

@@ -35,7 +35,7 @@ describe('migrate', { timeout: 240_000 }, () => {
     expect(await app.migrate('src')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^0 clients in 0 files/) });
   });
 
-  it('writes nothing if migrate runs without --write, and prints a diff that git applies', async () => {
+  it('writes nothing if migrate runs without --write, and prints a diff that git can apply', async () => {
     const [{ path, before, after }] = SHAPES as [(typeof SHAPES)[number]];
     const app = applicationOf({ [path]: before });
     const { stdout } = await app.migrate();
@@ -47,10 +47,10 @@ describe('migrate', { timeout: 240_000 }, () => {
 
   it('keeps CRLF line breaks and the byte order mark of a migrated file', async () => {
     const [{ path, before, after }] = SHAPES as [(typeof SHAPES)[number]];
-    const windows = (text: string) => `\uFEFF${text.replaceAll('\n', '\r\n')}`;
-    const app = applicationOf({ [path]: windows(before) });
+    const toWindows = (text: string) => `\uFEFF${text.replaceAll('\n', '\r\n')}`;
+    const app = applicationOf({ [path]: toWindows(before) });
     await app.migrate('--write');
-    expect(app.read(path)).toBe(windows(after));
+    expect(app.read(path)).toBe(toWindows(after));
   });
 
   it('lists each client registration that migrate cannot rewrite, with line and remedy, and leaves the registration unchanged', async () => {
@@ -89,7 +89,7 @@ describe('migrate', { timeout: 240_000 }, () => {
   it.each([
     ['an unknown option', ['--wriet'], /did you mean --write\?/],
     ['a path that does not exist', ['nowhere'], /ENOENT.*nowhere/],
-  ])('exits with status 2 if migrate receives %s', async (_what, args, message) => {
+  ])('exits with status 2 if migrate receives %s', async (_argument, args, message) => {
     const { code, stderr } = await applicationOf({}).migrate(...args);
     expect(code).toBe(2);
     expect(stderr).toMatch(message);

@@ -5,12 +5,12 @@ export interface Shape {
   readonly after: string;
 }
 
-const DECORATED = "import { Module } from '@nestjs/common';\n";
+const MODULE_IMPORT = "import { Module } from '@nestjs/common';\n";
 
 export const SHAPES: readonly Shape[] = [
   {
     path: 'src/literal.ts',
-    before: `${DECORATED}import { ClientsModule, Transport } from '@nestjs/microservices';
+    before: `${MODULE_IMPORT}import { ClientsModule, Transport } from '@nestjs/microservices';
 
 @Module({
   imports: [
@@ -38,7 +38,7 @@ export const SHAPES: readonly Shape[] = [
 })
 export class LiteralModule {}
 `,
-    after: `${DECORATED}import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
+    after: `${MODULE_IMPORT}import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
 
 @Module({
   imports: [
@@ -66,7 +66,7 @@ export class LiteralModule {}
   },
   {
     path: 'src/global.ts',
-    before: `${DECORATED}import { ClientsModule, Transport, type ClientGrpc } from '@nestjs/microservices';
+    before: `${MODULE_IMPORT}import { ClientsModule, Transport, type ClientGrpc } from '@nestjs/microservices';
 
 export const ITEMS = Symbol('items');
 export type Client = ClientGrpc;
@@ -84,7 +84,7 @@ export type Client = ClientGrpc;
 })
 export class GlobalModule {}
 `,
-    after: `${DECORATED}import { type ClientGrpc } from '@nestjs/microservices';
+    after: `${MODULE_IMPORT}import { type ClientGrpc } from '@nestjs/microservices';
 import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
 
 export const ITEMS = Symbol('items');
@@ -134,7 +134,7 @@ export const plain = { package: 'plain', protoPath: 'plain.proto' };
   },
   {
     path: 'src/shared.ts',
-    before: `${DECORATED}import { ClientsModule, Transport, type GrpcOptions } from '@nestjs/microservices';
+    before: `${MODULE_IMPORT}import { ClientsModule, Transport, type GrpcOptions } from '@nestjs/microservices';
 import { plain, shared } from './shared-options';
 
 const limits: Partial<GrpcOptions['options']> = { maxReceiveMessageLength: 1_024 };
@@ -151,7 +151,7 @@ const options = { ...plain, url: 'own:50051' };
 })
 export class SharedModule {}
 `,
-    after: `${DECORATED}import { type GrpcOptions } from '@nestjs/microservices';
+    after: `${MODULE_IMPORT}import { type GrpcOptions } from '@nestjs/microservices';
 import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
 import { plain, shared } from './shared-options';
 
@@ -224,7 +224,7 @@ export const server = { ...kept.options };
   },
   {
     path: 'src/mixed.ts',
-    before: `${DECORATED}import { ClientsModule, Transport } from '@nestjs/microservices';
+    before: `${MODULE_IMPORT}import { ClientsModule, Transport } from '@nestjs/microservices';
 import { type Resilient } from 'nestjs-resilient-grpc';
 
 const name = 'stock';
@@ -247,7 +247,7 @@ export class MixedModule {}
 @Module({ imports: [ClientsModule.register([{ name: 'tcp' }])], exports: [ClientsModule] })
 export class OtherModule {}
 `,
-    after: `${DECORATED}import { ClientsModule, Transport } from '@nestjs/microservices';
+    after: `${MODULE_IMPORT}import { ClientsModule, Transport } from '@nestjs/microservices';
 import { type Resilient, ResilientGrpcModule } from 'nestjs-resilient-grpc';
 
 const name = 'stock';
@@ -362,7 +362,7 @@ export class FactoriesModule {}
     before: `import { ClientsModule, Transport } from '@nestjs/microservices';
 
 declare class ConfigService {
-  // The type is \`any\`, as in Nest's.
+  // The type is \`any\`, as in Nest's ConfigService.
   get(key: string, fallback?: string): any;
   getOrThrow(key: string): any;
 }
@@ -398,7 +398,7 @@ export const clients = [
     after: `import { ResilientGrpcModule } from 'nestjs-resilient-grpc';
 
 declare class ConfigService {
-  // The type is \`any\`, as in Nest's.
+  // The type is \`any\`, as in Nest's ConfigService.
   get(key: string, fallback?: string): any;
   getOrThrow(key: string): any;
 }

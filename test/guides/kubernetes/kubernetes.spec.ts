@@ -3,13 +3,13 @@ import { DEFAULT_DRAIN } from 'nestjs-resilient-grpc';
 import { describe, expect, it } from 'vitest';
 import { codeBlocks, pageText } from '../../docs/markdown.js';
 import { shown } from '../shown.js';
-import { MANIFESTS, manifest, structuralProblems } from './manifests.js';
+import { MANIFESTS, readManifest, structuralProblems } from './manifests.js';
 
 const PAGE = 'docs/guides/kubernetes.md';
 /** Time for the hooks of the application and the exit of the process. */
 const MARGIN_S = 5;
 
-const manifests = { orders: manifest('orders'), gateway: manifest('gateway') };
+const manifests = { orders: readManifest('orders'), gateway: readManifest('gateway') };
 const blocks = codeBlocks(PAGE);
 const code = {
   orders: shown('kubernetes', 'orders.module.ts'),
@@ -47,7 +47,7 @@ describe.each(MANIFESTS)('%s', (name) => {
   const drainS = numberIn(code[name], 'timeoutMs') / 1_000;
   const delayS = numberIn(code[name], 'readinessDelayMs') / 1_000;
 
-  it(`uses the same labels and the same port in all resources of ${name}`, () => {
+  it(`uses the same labels in all resources of ${name}, and the container port in its service`, () => {
     const labels = metadata!.labels;
     expect(Service.spec!.selector).toEqual(labels);
     expect(Deployment.spec!.selector.matchLabels).toEqual(labels);

@@ -8,7 +8,7 @@ import { shown } from '../shown.js';
 
 const text = readFileSync(join(ROOT, 'docs/guides/kubernetes/rbac.yaml'), 'utf8');
 
-function parsed(): readonly [Role, RoleBinding] {
+function parseDocuments(): readonly [Role, RoleBinding] {
   const documents = parseAllDocuments(text);
   expect(documents.flatMap(({ errors }) => errors)).toEqual([]);
   // The assertions of the tests check the shape.
@@ -21,7 +21,7 @@ describe('docs/guides/kubernetes/rbac.yaml', () => {
   });
 
   it('limits rbac.yaml to the requests of the Kubernetes resolver', () => {
-    const [role] = parsed();
+    const [role] = parseDocuments();
     expect(role).toMatchObject({ apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'Role' });
     expect(role.rules).toEqual([
       { apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] },
@@ -29,7 +29,7 @@ describe('docs/guides/kubernetes/rbac.yaml', () => {
   });
 
   it('binds the role in rbac.yaml to the service account of the client', () => {
-    const [role, binding] = parsed();
+    const [role, binding] = parseDocuments();
     expect(binding).toEqual({
       apiVersion: 'rbac.authorization.k8s.io/v1',
       kind: 'RoleBinding',

@@ -40,7 +40,10 @@ afterEach(async () => {
 });
 
 /** Starts a client behind a proxy that is configured as in docs/guides/proxies.md, except for `changes`. */
-async function behind(kind: ProxyKind, changes: Changes = {}): Promise<{ proxy: RealProxy; app: OrdersApp }> {
+async function startClientBehind(
+  kind: ProxyKind,
+  changes: Changes = {},
+): Promise<{ proxy: RealProxy; app: OrdersApp }> {
   const ports = servers.map(({ port }) => port);
   proxy = await RealProxy.start(kind, ports, changes);
   app = await startOrdersApp({ url: proxy.url });
@@ -65,7 +68,7 @@ interface Load {
  * Sends writes in five concurrent loops, so that a slow machine sends fewer. Writes are not safe to repeat, so the client resends only a
  * write that no server has processed.
  */
-function writes({ orders }: OrdersApp): Load {
+function startWrites({ orders }: OrdersApp): Load {
   let isOver = false;
   let number = 0;
   const write = async () => {
@@ -89,7 +92,7 @@ function writes({ orders }: OrdersApp): Load {
 }
 
 /** Waits until 30 more calls have succeeded. */
-async function thirtyMoreOf(load: Load): Promise<void> {
+async function waitForThirtyMore(load: Load): Promise<void> {
   const before = load.succeeded;
   await waitFor(() => load.succeeded >= before + 30, { timeoutMs: 20_000 });
 }
@@ -113,25 +116,25 @@ describe.each([NGINX, HAPROXY])('client behind $name', (kind) => {
   });
 
   it(`fails no call when ${kind.name} reloads its configuration`, async () => {
-    const { proxy, app } = await behind(kind);
-    const load = writes(app);
+    const { proxy, app } = await startClientBehind(kind);
+    const load = startWrites(app);
     for (const ended of [1, 2]) {
-      await thirtyMoreOf(load);
+      await waitForThirtyMore(load);
       proxy.reload();
       await waitFor(() => app.client.snapshot().connections[0]?.ended === ended, { timeoutMs: 20_000 });
     }
-    await thirtyMoreOf(load);
+    await waitForThirtyMore(load);
     await load.stop();
     expect(load.failed).toEqual([]);
   });
 
   it(`fails no call while one server behind ${kind.name} is down, and fails calls with the reason http if no server is left`, async () => {
-    const { app } = await behind(kind);
+    const { app } = await startClientBehind(kind);
     const [one, two] = servers as [ScriptedGrpcServer, ScriptedGrpcServer];
     await firstValueFrom(app.orders.create(order('1')));
     await one.stop('kill-connections');
-    const load = writes(app);
-    await thirtyMoreOf(load);
+    const load = startWrites(app);
+    await waitForThirtyMore(load);
     await load.stop();
     expect(load.failed).toEqual([]);
 
@@ -146,7 +149,7 @@ describe.each([NGINX, HAPROXY])('client behind $name', (kind) => {
   });
 
   it(`reconnects on the next call after ${kind.name} closes an idle connection`, async () => {
-    const { app } = await behind(kind, IMPATIENT[kind.name]);
+    const { app } = await startClientBehind(kind, IMPATIENT[kind.name]);
     await firstValueFrom(app.orders.create(order('1')));
     await waitFor(() => app.client.connectivity.state === 'IDLE', { timeoutMs: 20_000 });
     await firstValueFrom(app.orders.create(order('2')));
@@ -154,7 +157,7 @@ describe.each([NGINX, HAPROXY])('client behind $name', (kind) => {
   });
 
   it(`loses a stream that is silent for too long behind ${kind.name}, and resumable() resumes it`, async () => {
-    const { app } = await behind(kind, IMPATIENT[kind.name]);
+    const { app } = await startClientBehind(kind, IMPATIENT[kind.name]);
     const failure = failureOf(app.orders.watch({ from: '0' }));
     const feed = resumable((from: bigint) => app.orders.watch({ from: String(from) }), {
       cursor: ({ sequence }) => BigInt(sequence),
@@ -178,10 +181,10 @@ describe('client behind nginx only', () => {
   });
 
   it('fails no call when a server is removed from nginx and then stopped', async () => {
-    const { proxy, app } = await behind(NGINX);
+    const { proxy, app } = await startClientBehind(NGINX);
     const [one] = servers as [ScriptedGrpcServer];
-    const load = writes(app);
-    await thirtyMoreOf(load);
+    const load = startWrites(app);
+    await waitForThirtyMore(load);
     const before = proxy.workers();
     proxy.reload({ 'orders-1:50051 max_fails=0;': 'orders-1:50051 max_fails=0 down;' });
     await waitFor(() => app.client.snapshot().connections[0]?.ended === 1, { timeoutMs: 20_000 });
@@ -189,13 +192,13 @@ describe('client behind nginx only', () => {
     await waitFor(() => !proxy.workers().some((pid) => before.includes(pid)), { timeoutMs: 20_000 });
     expect(one.counts('Create').open).toBe(0);
     await one.stop('kill-connections');
-    await thirtyMoreOf(load);
+    await waitForThirtyMore(load);
     await load.stop();
     expect(load.failed).toEqual([]);
   });
 
   it('fails a call that sends more than 1 MiB through nginx if client_max_body_size has its default, and completes the call if client_max_body_size is 0', async () => {
-    const { app } = await behind(NGINX, { 'client_max_body_size 0;': '' });
+    const { app } = await startClientBehind(NGINX, { 'client_max_body_size 0;': '' });
     const uploads = Array.from({ length: 20 }, () => order('x'.repeat(100_000)));
     const failure = { codeName: 'UNKNOWN', reason: 'http', details: webPage(413) };
     expect(await failureOf(app.orders.upload(uploads))).toMatchObject(failure);
@@ -204,7 +207,7 @@ describe('client behind nginx only', () => {
   });
 
   it('fails a request stream with INTERNAL if it is silent for too long behind nginx', async () => {
-    const { app } = await behind(NGINX, { 'client_body_timeout 1h;': 'client_body_timeout 1s;' });
+    const { app } = await startClientBehind(NGINX, { 'client_body_timeout 1h;': 'client_body_timeout 1s;' });
     const ended = new AbortController();
     async function* silent() {
       yield order('1');
@@ -242,7 +245,7 @@ it.for([
   },
 ] as const)('fails calls behind $kind.name if $kind.name uses HTTP/1 with its $side', async (row, { skip }) => {
   skip(...skipWithout(row.kind.name));
-  const { app } = await behind(row.kind, row.changes);
+  const { app } = await startClientBehind(row.kind, row.changes);
   const failure = await failureOf(app.orders.get({ id: '1' }, { retry: false, waitForReady: false }));
   const [reason, message] = [expect.stringMatching(row.reason), expect.stringMatching(row.text)];
   expect(failure).toMatchObject({ codeName: 'UNAVAILABLE', reason, message });

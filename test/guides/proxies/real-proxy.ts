@@ -10,7 +10,7 @@ export interface ProxyKind {
   readonly name: 'nginx' | 'haproxy';
   /** Arguments to run in the foreground in `folder` with the configuration `file`. */
   readonly args: (folder: string, file: string) => readonly string[];
-  /** Signal to reload the configuration while existing connections continue. */
+  /** Signal to reload the configuration. Calls in flight finish on their existing connections. */
   readonly reload: NodeJS.Signals;
   /** The listen directive on the page, and its replacement that listens on a Unix socket. */
   readonly listen: readonly [onPage: string, here: (path: string) => string];

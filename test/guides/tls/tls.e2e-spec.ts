@@ -33,7 +33,7 @@ function installCertificate(side: 'server' | 'client', name: string): void {
 }
 
 /** Loads a module of the page with `changes`. */
-async function moduleOf(file: string, changes: Changes): Promise<Type> {
+async function loadModule(file: string, changes: Changes): Promise<Type> {
   const path = join(folder, `${Object.values(changes).join('').replaceAll(/\W+/g, '-')}-${file}`);
   const replacements = { 'orders.proto': ORDERS_PROTO, '/etc/tls/ca.crt': certificate('ca') };
   writeFileSync(path, shown('tls', file, { ...replacements, ...changes }));
@@ -44,7 +44,7 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'tls-'));
   symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   installCertificate('server', 'server');
-  const OrdersModule = await moduleOf('orders.module.ts', {
+  const OrdersModule = await loadModule('orders.module.ts', {
     '/etc/tls/tls.crt': join(folder, 'server.crt'),
     '/etc/tls/tls.key': join(folder, 'server.key'),
     '0.0.0.0:50051': '127.0.0.1:0',
@@ -70,7 +70,7 @@ afterAll(async () => {
 /** Makes one call with the client on the page, using the certificate `name` and its key. */
 async function call(name: string, serverName: string, outageGraceMs: number): Promise<unknown> {
   installCertificate('client', name);
-  const GatewayModule = await moduleOf('gateway.module.ts', {
+  const GatewayModule = await loadModule('gateway.module.ts', {
     '/etc/tls/tls.crt': join(folder, 'client.crt'),
     '/etc/tls/tls.key': join(folder, 'client.key'),
     'orders:50051': url,

@@ -108,7 +108,7 @@ describe('client of xds:///orders', () => {
     await one.restart();
   });
 
-  it('retries calls by the retry policy of the client, not by that of the xDS control plane', async () => {
+  it('retries calls according to the retry policy of the client, not that of the xDS control plane', async () => {
     controlPlane.publish({ ports: [two.port] });
     await callUntil('two');
     controlPlane.publish({ ports: [one.port], retries: 1 });

@@ -59,7 +59,7 @@ describe('unread stream', () => {
     expect(leaks).toHaveLength(1);
   });
 
-  it('reports an unread resumable stream once, although one of its calls was lost', async () => {
+  it('reports an unread resumable stream once, even if one of its calls is lost', async () => {
     const { app, leaks } = await start({});
     const stream = resumable((from: string) => app.orders.watch({ from }), {
       cursor: ({ sequence }) => sequence,

@@ -128,7 +128,7 @@ class FrameConnection {
   }
 
   /** Resolves when the client has read everything written so far, or has closed the connection. */
-  async read(): Promise<void> {
+  async waitUntilRead(): Promise<void> {
     this.pingsSent += 1;
     const sent = this.pingsSent;
     this.write(ping(numbers(0, sent)));

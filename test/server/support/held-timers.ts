@@ -4,7 +4,7 @@ import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { Subscription, type SchedulerLike } from 'rxjs';
 import { onTestFinished, vi } from 'vitest';
 
-/** Fake timers of this process; they fire only in `advance`. */
+/** Fake timers of this process; they fire only when the test advances them. */
 export interface HeldTimers {
   /** Moves `Date` and `performance` forward and runs the timers that are due. */
   advance(ms: number): Promise<void>;

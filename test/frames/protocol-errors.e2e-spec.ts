@@ -66,7 +66,7 @@ describe('protocol error that Node does not report', () => {
     await waitFor(() => server.requests('stream').length === 1, { timeoutMs: 30_000 });
     const [connection] = server.connections;
     connection?.goaway(1);
-    await connection?.read();
+    await connection?.waitUntilRead();
     connection?.write(error);
     expect(await failed).toMatchObject({ reason: 'connection-lost', reachedServer: 'yes' });
   });

@@ -95,7 +95,7 @@ async function writeInQueue(connect: (url: string) => Promise<Write>, action: En
   const result = write('write');
   await turns();
   // The client has handled everything sent so far, and the write is still in its queue.
-  await holder!.connection.read();
+  await holder!.connection.waitUntilRead();
   expect(server.requests('write')).toEqual([]);
   await action(holder!);
   expect(await result).toBeUndefined();

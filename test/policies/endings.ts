@@ -38,7 +38,7 @@ const inSequence =
   async (request) => {
     for (const action of actions) {
       await action(request);
-      await request.connection.read();
+      await request.connection.waitUntilRead();
     }
   };
 
@@ -481,7 +481,7 @@ function together(action: Action): (requests: readonly FrameRequest[]) => Promis
   return async (requests) => {
     const { connection } = requests[0]!;
     connection.goaway(ALL);
-    await connection.read();
+    await connection.waitUntilRead();
     // The requests whose endings close the connection are last.
     const ordered = [...requests].sort((a, b) => Number(a.streamId % 3 === 2) - Number(b.streamId % 3 === 2));
     for (const request of ordered) await action(request);

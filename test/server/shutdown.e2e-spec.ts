@@ -47,7 +47,7 @@ async function startServer(
   return server;
 }
 
-/** An orders server that responds immediately, for handlers that call upstream. */
+/** Starts an orders server that responds immediately, for handlers that call upstream. */
 async function startUpstream(onTestFinished: Cleanup): Promise<ScriptedGrpcServer> {
   const upstream = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
   onTestFinished(() => upstream.close());

@@ -58,7 +58,7 @@ describe('1,000 clients that stop responding', () => {
       const heldAt = performance.now();
       await waitFor(async () => (await server.counts()).sockets === 0, { timeoutMs: 25_000, intervalMs: 50 });
       const { keepaliveTimeMs, keepaliveTimeoutMs } = KEEPALIVE;
-      // The bound includes 1 s of work for two cores.
+      // The bound includes 1 s for closing all sockets on a machine with two cores.
       const atMost = keepaliveTimeMs + keepaliveTimeoutMs + 1_000;
       recordTiming(task, 'sockets of 1000 unresponsive clients closed after, ms', performance.now() - heldAt, {
         atMost,

@@ -1,5 +1,6 @@
-// A plain grpc-js server of orders.v1.Orders, in its own process. Like the simulated server, it processes calls sequentially at a fixed
-// rate. A call that would wait too long fails with UNAVAILABLE without waiting. Each response is delayed by the latency. Usage:
+// A plain grpc-js server of orders.v1.Orders, in its own process. Like the simulated server, it processes calls sequentially, `rate` per
+// second. A call that would wait longer than `queue` milliseconds fails with UNAVAILABLE without waiting. Each response is delayed by
+// `latency` milliseconds. Usage:
 //   node bounded-server.mjs --port 0 --rate 600 --queue 1000 --latency 5
 // Over IPC, it accepts { unreachable }, which makes all calls fail if true, and { downUntil }, which stops the server until that time. It
 // responds to { report: true } with { arrivals }, the times of all requests. Times are in milliseconds since 1970.

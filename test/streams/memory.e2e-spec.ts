@@ -3,7 +3,7 @@ import { measureSlowReader, measureStoppedReader, type Memories, type Stream } f
 import { IS_FULL } from '../support/full-tables.js';
 
 const MiB = 1024 * 1024;
-/** Maximum memory of a process beyond its memory before the first message, regardless of the stream length. */
+/** Maximum memory growth of a process after a warm-up stream, regardless of the stream length. */
 const MAX_HEAP_BYTES = 16 * MiB;
 const MAX_RESIDENT_BYTES = 64 * MiB;
 

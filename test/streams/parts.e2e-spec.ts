@@ -39,7 +39,7 @@ const counters = ({ client }: Side) => client.snapshot().counters;
 const quick = { backoff: { initialBackoffMs: 10, maxBackoffMs: 10 } };
 
 describe('stream of several calls', () => {
-  it('includes the call that the factory makes in a replayed session, but not a call that is the source of the session', async () => {
+  it('counts the call that the factory makes as part of a replayed session, but not a call that is the source of the session', async () => {
     const [a, b] = [await startSide(), await startSide()];
     const session = replayUnacknowledged((out) => a.echo.bidi(out), b.echo.serverStream({}, { timeoutMs: 60_000 }), {
       id: ({ number }) => number,

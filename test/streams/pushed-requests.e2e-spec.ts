@@ -53,7 +53,7 @@ describe.each(METHODS)('request Observable of %s', (method) => {
     },
   );
 
-  it('sends more than maxQueuedRequestBytes of a request Observable in total if the server keeps pace', async () => {
+  it('sends more than maxQueuedRequestBytes in total from a request Observable if the server keeps pace', async () => {
     const { echo, server } = await scene({ methods: { '*': { maxQueuedRequestBytes: 256 * 1024 } } });
     const { state, source } = flood();
     server.script(protoName(method), { requests: 'read', message: {}, messages: [], never: true });

@@ -54,9 +54,9 @@ describe('feeds without messages', () => {
         .slice(before)
         .map(({ at }) => at);
       const after = others.map((at) => at - first);
-      // The rate starts at a quarter of the usual rate and increases by 25% every 100 ms.
+      // The release starts at a quarter of the usual call rate, and its pace increases by 25% every 100 ms.
       expect(after.filter((ms) => ms < 300).length).toBeLessThan(100);
-      // At the initial rate, the release would take at least 4 s. The spec of CallRelease tests with a fake clock that the rate grows.
+      // At the initial pace, the release would take at least 4 s. The spec of CallRelease uses a fake clock to test that the pace grows.
       recordTiming(task, 'all feeds reopened after, ms', after.at(-1)!, { atMost: 2_500 });
     },
   );

@@ -32,7 +32,7 @@ async function start(settings: object = {}, drain = { timeoutMs: 2_000 }): Promi
   return app;
 }
 
-const byId = (a: string, b: string): number => Number(BigInt(a) - BigInt(b));
+const bySequence = (a: string, b: string): number => Number(BigInt(a) - BigInt(b));
 
 type FeedOptions = Partial<ResumeOptions<OrderEvent, string>> & { readonly call?: object };
 
@@ -49,7 +49,7 @@ function follow({ orders }: OrdersApp, { call, ...options }: FeedOptions = {}) {
   const stream = resumable((from: string) => orders.watch({ from }, call), {
     cursor: ({ sequence }: OrderEvent) => sequence,
     seed: '0',
-    compare: byId,
+    compare: bySequence,
     backoff: { maxAttempts: 1_000, initialBackoffMs: 20, maxBackoffMs: 200 },
     ...options,
   });
@@ -146,7 +146,7 @@ describe('resumed stream', () => {
     expect(watch).toMatchObject({ started: 2, failed: 1, interrupted: 0, codes: { UNAVAILABLE: 1 } });
   });
 
-  it('lists a resumed stream as an active call that can be cancelled between two of its calls', async () => {
+  it('keeps a resumed stream in activeCalls() between two of its calls, and cancels the stream through that entry', async () => {
     const app = await start();
     const feed = follow(app, { backoff: LONG_BACKOFF });
     await waitFor(() => feed.events.length === 3);
@@ -193,7 +193,7 @@ describe('resumed stream', () => {
     await server.restart('kill-connections');
     await waitFor(() => feed.events.length === 6);
     expect(deadlines).toHaveLength(2);
-    // The deadline is sent as the remaining time, which is shorter by at least the backoff of 500 ms ± 20%.
+    // The deadline is sent as the remaining time, which is shorter for the second call by at least the backoff of 500 ms ± 20%.
     expect(leftMs[1]!).toBeLessThan(leftMs[0]! - 350);
     const apartMs = Math.abs(deadlines[0]! - deadlines[1]!);
     recordTiming(task, 'largest difference between the deadlines of one stream, ms', apartMs, { atMost: 100 });
@@ -209,7 +209,7 @@ describe('resumed stream', () => {
     const backoff = { initialBackoffMs: 500, maxBackoffMs: 500 };
     const feed = follow(app, { call: { timeoutMs: 60_000 }, onComplete: 'resume', backoff });
     await waitFor(() => feed.events.length === 6);
-    // The remaining time is shorter by at least the backoff of 500 ms ± 20%.
+    // For the second call, the remaining time is shorter by at least the backoff of 500 ms ± 20%.
     expect(leftMs[1]!).toBeLessThan(leftMs[0]! - 350);
   });
 
@@ -244,7 +244,7 @@ describe('resumed stream', () => {
     expect(app.client.snapshot().counters).toMatchObject({ resumed: 1 });
   });
 
-  it('resumes a stream whose method has waitForReady: false after at least two failures with reason outage', async () => {
+  it('resumes a stream after two or more failures with reason outage if its method has waitForReady: false', async () => {
     const app = await start({ methods: { Watch: { waitForReady: false } } });
     const failures: string[] = [];
     const onError = (error: unknown) => {
@@ -287,7 +287,7 @@ describe('resumed stream', () => {
       .slice(before)
       .map(({ at }) => at);
     const [first = 0] = resumedAt;
-    // The rate starts at a quarter of the usual rate and increases by 25% every 100 ms.
+    // The release starts at a quarter of the usual call rate, and its pace increases by 25% every 100 ms.
     expect(resumedAt.filter((at) => at - first < 300).length).toBeLessThan(500);
     for (const feed of feeds) feed.unsubscribe();
   });
@@ -330,13 +330,13 @@ describe('log of a quiet feed whose connection is lost', () => {
 
 describe('resumed stream at shutdown', () => {
   it.each([
-    ['while it runs', {}],
+    ['in one of its calls', {}],
     ['between two of its calls', { backoff: LONG_BACKOFF }],
-  ])('completes a resumed stream at shutdown %s', async (when, options) => {
+  ])('completes a resumed stream at shutdown if the stream is %s', async (when, options) => {
     const app = await start();
     const feed = follow(app, options);
     await waitFor(() => feed.events.length === 3);
-    if (when !== 'while it runs') {
+    if (when !== 'in one of its calls') {
       await server.restart('kill-connections');
       await waitFor(() => app.client.activeCalls()[0]?.waiting);
     }
@@ -345,7 +345,7 @@ describe('resumed stream at shutdown', () => {
     await waitFor(() => server.counts('Watch').open === 0);
   });
 
-  it('completes a resumed stream at shutdown while it waits for the channel during an outage', async () => {
+  it('completes a resumed stream at shutdown if the stream is waiting for the channel during an outage', async () => {
     const app = await start();
     const feed = follow(app);
     await waitFor(() => feed.events.length === 3);

@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { recordTiming } from '../support/timing.js';
 import { ORDERS_PROTO, aboveDebug, startOrdersApp, type OrdersApp } from '../support/orders-app.js';
 
-type Leak = Extract<GrpcClientEvent, { type: 'unread-stream' }>;
+type UnreadReport = Extract<GrpcClientEvent, { type: 'unread-stream' }>;
 
 const AFTER_MS = 300;
 
@@ -23,32 +23,32 @@ describe('unread stream', () => {
     onTestFinished(() => server.close());
   });
 
-  async function start(settings: object): Promise<{ readonly app: OrdersApp; readonly leaks: Leak[] }> {
+  async function start(settings: object): Promise<{ readonly app: OrdersApp; readonly reports: UnreadReport[] }> {
     const app = await startOrdersApp(
       { url: server.url, unreadStreamWarningMs: AFTER_MS, ...settings },
       { drain: { timeoutMs: 50 } },
     );
     onTestFinished(() => app.close());
-    const leaks: Leak[] = [];
+    const reports: UnreadReport[] = [];
     app.client.events$.subscribe((event) => {
-      if (event.type === 'unread-stream') leaks.push(event);
+      if (event.type === 'unread-stream') reports.push(event);
     });
-    return { app, leaks };
+    return { app, reports };
   }
 
   it('logs an unread stream once with the call site that opened it', { tags: ['timed'] }, async ({ task }) => {
-    const { app, leaks } = await start({ traceStreams: true });
+    const { app, reports } = await start({ traceStreams: true });
     const reader = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     const line = lineAbove();
     await reader.next();
     const unreadAt = performance.now();
-    await waitFor(() => leaks.length > 0);
+    await waitFor(() => reports.length > 0);
     recordTiming(task, 'reported after the threshold, ms', performance.now() - unreadAt - AFTER_MS, { atMost: 500 });
-    expect(leaks).toMatchObject([
+    expect(reports).toMatchObject([
       { path: '/orders.v1.Orders/Watch', openedAt: `${import.meta.filename}:${String(line)}` },
     ]);
-    expect(leaks[0]!.unreadMs).toBeGreaterThanOrEqual(AFTER_MS * 0.8);
-    expect(app.client.activeCalls()).toMatchObject([{ openedAt: leaks[0]!.openedAt, received: 3 }]);
+    expect(reports[0]!.unreadMs).toBeGreaterThanOrEqual(AFTER_MS * 0.8);
+    expect(app.client.activeCalls()).toMatchObject([{ openedAt: reports[0]!.openedAt, received: 3 }]);
     expect(aboveDebug(app).filter((text) => text.includes(', unread for '))).toEqual([
       expect.stringMatching(
         /^warn: \/orders\.v1\.Orders\/Watch: stream open for [\d.]+ m?s, unread for [\d.]+ m?s; opened at .*unread\.e2e-spec\.ts:\d+$/,
@@ -56,11 +56,11 @@ describe('unread stream', () => {
     ]);
     const reportedAt = performance.now();
     await waitFor(() => performance.now() - reportedAt > 2 * AFTER_MS);
-    expect(leaks).toHaveLength(1);
+    expect(reports).toHaveLength(1);
   });
 
-  it('reports an unread resumable stream once, although one of its calls was lost', async () => {
-    const { app, leaks } = await start({});
+  it('reports an unread resumable stream once, even if one of its calls is lost', async () => {
+    const { app, reports } = await start({});
     const stream = resumable((from: string) => app.orders.watch({ from }), {
       cursor: ({ sequence }) => sequence,
       seed: '0',
@@ -68,10 +68,10 @@ describe('unread stream', () => {
     });
     await stream[Symbol.asyncIterator]().next();
     await server.restart('kill-connections');
-    await waitFor(() => server.counts('Watch').calls === 2 && leaks.length > 0);
+    await waitFor(() => server.counts('Watch').calls === 2 && reports.length > 0);
     const reportedAt = performance.now();
     await waitFor(() => performance.now() - reportedAt > 2 * AFTER_MS);
-    expect(leaks).toMatchObject([{ path: '/orders.v1.Orders/Watch' }]);
+    expect(reports).toMatchObject([{ path: '/orders.v1.Orders/Watch' }]);
   });
 
   it('logs a hint to set traceStreams if the call site is unknown', async () => {
@@ -83,16 +83,16 @@ describe('unread stream', () => {
   });
 
   it('does not report a stream as unread while a read is pending or a subscription is open', async () => {
-    const { app, leaks } = await start({});
+    const { app, reports } = await start({});
     const reader = app.orders.watch({ from: '0' })[Symbol.asyncIterator]();
     for (let i = 0; i < 3; i++) await reader.next();
     void reader.next();
     const pushed = app.orders.watch({ from: '0' }).subscribe();
     // The process may have been suspended between two reads.
-    leaks.length = 0;
+    reports.length = 0;
     const beganAt = performance.now();
     await waitFor(() => performance.now() - beganAt > 2 * AFTER_MS);
-    expect(leaks).toEqual([]);
+    expect(reports).toEqual([]);
     await reader.return?.();
     pushed.unsubscribe();
   });

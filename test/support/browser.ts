@@ -54,7 +54,7 @@ export interface WatchedPage {
 
 /** Options of `openPage`. */
 export interface WatchOptions extends BrowserContextOptions {
-  /** Errors that the page may report. */
+  /** Matches the console errors that do not count as problems. */
   readonly ignored?: RegExp;
   readonly sightings?: Sightings;
 }

@@ -77,7 +77,7 @@ export const CALLS_PER_SECOND = 200 / PATIENCE;
 /** Drain timeout of the resilient client in the scenario 'shutdown'. */
 export const DRAIN_MS = 3_000 * PATIENCE;
 
-/** Timeout of tests that run the demo; only a demo that hangs reaches it. */
+/** Timeout of tests that run the demo. It is longer than the 280 s after which `demo` kills a demo that hangs. */
 export const DEMO_LIMIT = { timeout: 300_000 };
 
 export async function demo(...args: readonly string[]): Promise<{ readonly stdout: string; readonly stderr: string }> {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import dns from 'node:dns';
 import { freePort, waitFor } from 'nestjs-resilient-grpc/testing';
 
-/** A dnsmasq on loopback, which serves the addresses of one name with a TTL of 0. */
+/** A dnsmasq process on loopback. It serves the addresses of one name with a TTL of 0. */
 export class Dnsmasq {
   private readonly folder = mkdtempSync(join(tmpdir(), 'dnsmasq-'));
   private process: ChildProcess | undefined;

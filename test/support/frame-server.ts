@@ -20,12 +20,16 @@ import {
   type ReadFrame,
 } from './frames.js';
 
-const MAX_WINDOW = 2 ** 31 - 1 - 65_535;
+/** Raises the window of the connection from its default to the maximum. */
+const WINDOW_INCREMENT_BYTES = 2 ** 31 - 1 - 65_535;
 
 /** Metadata key whose value identifies a request. */
 export const KEY = 'x-call';
 
-/** Metadata whose `KEY` is `key` in braces. Braces take 15 and 14 bits in Huffman coding, so HPACK sends short values in braces as text. */
+/**
+ * Metadata whose `KEY` is `key` in braces. Braces take 15 and 14 bits in Huffman coding, so Node's HPACK encoder sends short values in
+ * braces without it.
+ */
 export const keyed = (key: string): Readonly<Record<string, string>> => ({ [KEY]: `{${key}}` });
 
 /** A request as received from the wire. */
@@ -66,7 +70,7 @@ export class FrameRequest {
     return reset(this.streamId, code);
   }
 
-  /** PUSH_PROMISE: the server announces `stream`, the response of a GET that the client did not send. */
+  /** PUSH_PROMISE: the server announces `stream` for the response to a GET that the client did not send. */
   push(stream: number): Buffer {
     const request = { ':method': 'GET', ':scheme': 'http', ':authority': 'x', ':path': '/pushed' };
     const payload = Buffer.concat([numbers(stream), fieldBlock(request)]);
@@ -108,7 +112,7 @@ class FrameConnection {
     // Without a dynamic table, the client sends the key of each request in full.
     this.write(
       settings([SETTING.headerTableSize, 0], [SETTING.maxConcurrentStreams, maxConcurrentStreams]),
-      windowUpdate(0, MAX_WINDOW),
+      windowUpdate(0, WINDOW_INCREMENT_BYTES),
     );
   }
 
@@ -124,7 +128,7 @@ class FrameConnection {
   }
 
   /** Resolves when the client has read everything written so far, or has closed the connection. */
-  async read(): Promise<void> {
+  async waitUntilRead(): Promise<void> {
     this.pingsSent += 1;
     const sent = this.pingsSent;
     this.write(ping(numbers(0, sent)));

@@ -207,7 +207,7 @@ describe('ResilientGrpcServer, intended differences', () => {
 
     it('keeps the order of requests that arrive while the handler starts', async () => {
       const { call, release } = await startEarlyCall(5, false);
-      // grpc-js parses one message per turn, so only some have arrived at this point.
+      // grpc-js parses one message of a stream per turn, so only some of the requests have arrived at this point.
       await client.call('parity.v1.Kinds/Watch', { number: 1 });
       release();
       await received(call, 5);

@@ -48,7 +48,7 @@ async function createPart(serverKind: ServerKind): Promise<Part> {
 const PAIRS = SERVERS.flatMap((first) => SERVERS.map((second) => [first, second] as const));
 
 it.each(PAIRS)(
-  'serves %s and %s in one application at their own addresses, and closes both with the application',
+  'runs the servers %s and %s in one application at separate addresses, and closes both with the application',
   async (...pair) => {
     const parts = [await createPart(pair[0]), await createPart(pair[1])];
     const module = {

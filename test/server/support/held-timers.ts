@@ -4,9 +4,9 @@ import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { Subscription, type SchedulerLike } from 'rxjs';
 import { onTestFinished, vi } from 'vitest';
 
-/** Fake timers of this process; they fire only in `advance`. */
+/** Fake timers of this process; they fire only when the test advances them. */
 export interface HeldTimers {
-  /** Moves both clocks forward and runs the timers that are due. */
+  /** Moves `Date` and `performance` forward and runs the timers that are due. */
   advance(ms: number): Promise<void>;
   /** Polls in real time until `condition` is true, because `waitFor` would use a fake timer. Fails after 20 s. */
   until(condition: () => unknown): Promise<void>;
@@ -25,8 +25,8 @@ const realNow = performance.now.bind(performance);
 const UNTIL_MS = 20_000;
 
 /**
- * Replaces `setTimeout()` and both clocks of this process with fakes until the test ends. Sockets and the event loop keep running. No delay
- * elapses too early on a busy machine, and no test waits for a delay.
+ * Replaces `setTimeout()`, `Date`, and `performance` of this process with fakes until the test ends. Sockets and the event loop keep
+ * running. No delay elapses too early on a busy machine, and no test waits for a delay.
  */
 export function holdTimers(): HeldTimers {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance', 'Date'] });
@@ -56,7 +56,7 @@ export function holdTimers(): HeldTimers {
   };
 }
 
-/** Restores the real timers. `holdTimers()` calls this function at the end of the test. */
+/** Restores the real timers. Also runs at the end of each test that calls `holdTimers()`. */
 export function releaseTimers(): void {
   vi.useRealTimers();
   replacePromised(realPromised);

@@ -1,9 +1,9 @@
 // A Nest application with ResilientGrpcServer that serves orders.v1.Orders in its own process:
 //   node orders-app.mjs --port 0 [--options JSON] [--tls] [--hybrid] [--busy MS] [--upstream URL [--clients JSON]]
 // On SIGTERM, the program closes the application; a hybrid application is closed by Nest. The process must then exit on its own, and it
-// prints the time since SIGTERM when it exits. Over IPC, it reports the HTTP port of a hybrid application and the reason for each closed
-// connection. On the message 'release', it ends held calls; on any other message, it reports the numbers of open streams, of sockets, and
-// of attempts.
+// prints the time since SIGTERM when it exits. Over IPC, it reports the HTTP port of a hybrid application and the reason why each
+// connection ended. On the message 'release', it ends held calls; on any other message, it reports the numbers of open streams, of
+// sockets, and of attempts.
 import 'reflect-metadata';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -41,8 +41,8 @@ class Orders {
     this.upstream = upstream;
   }
 
-  // Uses the CPU for `--busy` milliseconds. After that, waits 300 ms for the id 'slow:300', or until the next message 'release' for the
-  // id 'held'. Responds with the order, or with the order of the upstream if an upstream is configured.
+  // Uses the CPU for `--busy` milliseconds. If the id is 'slow:300', then waits 300 ms; if the id is 'held', then waits until the next
+  // message 'release'. Responds with the order, or with the order of the upstream if an upstream is configured.
   get({ id }) {
     handled += 1;
     for (const until = performance.now() + Number(values.busy); performance.now() < until;);

@@ -82,14 +82,12 @@ export interface CallOutcome {
   readonly error: GrpcCallError | undefined;
   /** True if the call ended within 100 ms plus a few event-loop turns. A pause of this process therefore does not count. */
   readonly isImmediate: boolean;
-  readonly afterMs: number;
   /** Milliseconds since 1970. */
   readonly endedAt: number;
 }
 
 /** Starts a call and resolves to its outcome. */
 export async function outcomeOf(call: Observable<unknown>): Promise<CallOutcome> {
-  const beganAt = performance.now();
   let late = false;
   const timer = setTimeout(() => {
     // Runs last among all callbacks that are due at the same time.
@@ -100,7 +98,7 @@ export async function outcomeOf(call: Observable<unknown>): Promise<CallOutcome>
     (failure: unknown) => failure as GrpcCallError,
   );
   clearTimeout(timer);
-  return { error, isImmediate: !late, afterMs: performance.now() - beganAt, endedAt: Date.now() };
+  return { error, isImmediate: !late, endedAt: Date.now() };
 }
 
 async function turns(count: number): Promise<void> {

@@ -63,7 +63,7 @@ export function ownUrl(): string {
 
 /** Creates the application without starting it; it is closed after the test. */
 export async function serveOrders(options: Partial<ResilientGrpcServerOptions> = {}): Promise<ServedOrders> {
-  const url = ownUrl();
+  const url = options.url ?? ownUrl();
   const log = new CapturedLog();
   const app = await NestFactory.create(ordersModule(ResilientGrpcServerModule.forRoot(ordersOptions(url, options))), {
     logger: log,

@@ -153,7 +153,7 @@ process.on('SIGTERM', () => {
   if (!values.hybrid) void app.close();
 });
 process.on('exit', () => {
-  console.log(`exited after ${Math.round(performance.now() - signaledAt)} ms`);
+  if (signaledAt !== undefined) console.log(`exited after ${Math.round(performance.now() - signaledAt)} ms`);
 });
 if (http !== undefined) send({ http });
 console.log(`listening on 127.0.0.1:${server.port}`);

@@ -46,7 +46,7 @@ it('keeps a simulated fleet within its bounds in a total outage, with the same f
   expect(unbounded.amplification).toBeGreaterThan(3.5);
 });
 
-/** Fleets that make 10,000 calls per second in total. */
+/** Fleets of different sizes. The clients of each fleet together make 10,000 calls per second. */
 const FLEETS = [
   { clients: 200, callsPerSecond: 50 },
   { clients: 2_000, callsPerSecond: 5 },
@@ -67,7 +67,7 @@ it.each(FLEETS)(
 );
 
 it(
-  'sends every waiting call of a simulated fleet within 15 s, with a peak of at most 1.6 times the usual load',
+  'sends every waiting call of a simulated fleet within 15 s after READY, with a peak of at most 1.6 times the usual load',
   SLOW,
   () => {
     const ours = POLICIES.find(({ name }) => name === 'resilient-grpc')!;

@@ -90,10 +90,10 @@ export async function startViews(): Promise<Views> {
         .get({ id })
         .subscribe({ error: () => undefined }),
     );
-  const settled = (client: string, times: number) =>
+  const makeCalls = (client: string, times: number) =>
     Promise.allSettled(Array.from({ length: times }, () => firstValueFrom(several.orders(client).get({ id: '1' }))));
 
-  await settled('orders', 40);
+  await makeCalls('orders', 40);
   await Promise.allSettled(
     ['orders', 'breaker', 'breaker', 'breaker', 'breaker'].map((client) =>
       firstValueFrom(several.orders(client).create(ORDER)),
@@ -106,7 +106,7 @@ export async function startViews(): Promise<Views> {
       .subscribe({ error: () => undefined }),
   );
   // The client `billing` has a past outage and a current one, in which calls wait. `payments` is down: its grace period has passed.
-  await settled('billing', 20);
+  await makeCalls('billing', 20);
   await lost.stop('kill-connections');
   call('billing');
   const billing = several.clients.get('billing');
@@ -115,11 +115,11 @@ export async function startViews(): Promise<Views> {
   await waitFor(() => billing.snapshot().outages.latest.length === 1, { timeoutMs: 30_000 });
   await lost.stop('kill-connections');
   for (let waiting = 0; waiting < 7; waiting++) call('billing', String(waiting));
-  await settled('payments', 3);
+  await makeCalls('payments', 3);
   const inventory = several.clients.get('inventory-of-all-warehouses-in-the-northern-region');
   await waitFor(
     async () => {
-      await settled(inventory.name, 30);
+      await makeCalls(inventory.name, 30);
       return inventory.snapshot().connections.some(({ ejected }) => ejected !== undefined);
     },
     { timeoutMs: 60_000 },

@@ -12,8 +12,8 @@ import {
 import { recordTiming } from '../support/timing.js';
 
 const OURS = /^(LOG|WARN|ERROR) +\[ResilientGrpc(:orders)?\]/;
-/** A log line with its numbers masked. */
-const form = (line: string) => line.replaceAll(/\d+(\.\d+)?/g, '#');
+/** Replaces the numbers in a log line with '#'. */
+const maskNumbers = (line: string) => line.replaceAll(/\d+(\.\d+)?/g, '#');
 
 // The first two tests run concurrently, because they mostly wait.
 describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
@@ -68,8 +68,8 @@ describe('terminal demo, long scenarios', DEMO_LIMIT, () => {
       .filter((line) => OURS.test(line));
     // A write may or may not be in flight.
     const inFlight = (line: string) => line.includes('the call may have reached the server');
-    const logged = lines.filter((line) => !inFlight(line)).map(form);
-    expect(logged).toEqual(shown.filter((line) => !inFlight(line)).map(form));
+    const logged = lines.filter((line) => !inFlight(line)).map(maskNumbers);
+    expect(logged).toEqual(shown.filter((line) => !inFlight(line)).map(maskNumbers));
     expect(shown.filter(inFlight)).toHaveLength(1);
     for (const line of lines.filter(inFlight))
       expect(line).toMatch(/^WARN \[ResilientGrpc:orders\] \/orders\.v1\.Orders\/Create at /);

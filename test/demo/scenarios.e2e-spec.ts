@@ -29,7 +29,7 @@ describe.concurrent('terminal demo', DEMO_LIMIT, () => {
     ['reset', 4],
     ['idle-cut', 4],
   ])(
-    'reports no failed calls of our client, except unsafe calls in flight, and no lost or repeated writes in the demo scenario %s',
+    'reports no failed calls of our client, except unsafe calls in flight, and no lost or duplicated writes in the demo scenario %s',
     async (scenario, seconds) => {
       const report = await runScenario(scenario, seconds);
       expect(report.resilient).toMatchObject({ failed: 0, failedByCode: {} });

@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, delimiter, dirname, join } from 'node:path';
 import { PAGES, ROOT, codeBlocks, type CodeBlock } from './markdown.js';
 
-/** Copied next to the blocks of every page as ./name-server.mjs. */
+/** Copied as ./name-server.mjs to the folder of each page that has TypeScript blocks. */
 export const HELPER = 'test/docs/name-server.mjs';
 
 /** Runs programs sequentially; also copied to the application. */
@@ -19,9 +19,9 @@ const UNSHARED = /\bprocess\.(env\[[^\]]*\] = |chdir|exit|kill|on)|'node:test'|\
 const PROCESSES = 6;
 
 /** Programs of all pages, grouped by process: paths below the application's folder, without an extension. */
-export const PROGRAMS: readonly (readonly string[])[] = byProcess();
+export const PROGRAMS: readonly (readonly string[])[] = groupByProcess();
 
-function byProcess(): readonly (readonly string[])[] {
+function groupByProcess(): readonly (readonly string[])[] {
   const pages = PAGES.map((page) => {
     const blocks = codeBlocks(page);
     const programs = blocks.filter(({ marks }) => marks.includes('program')).map(pathOf);
@@ -37,8 +37,8 @@ function byProcess(): readonly (readonly string[])[] {
 }
 
 /**
- * Declarations for a block that has no imports, because it is only part of a program. The types are real, so that the block compiles
- * only if it uses the API correctly.
+ * Declarations for a block that has no imports, because it is only part of a program. The library's types are real, so that the block
+ * compiles only if it uses the API correctly.
  */
 const AROUND_A_PART = `
 import { ResilientGrpcModule, isGrpcCallError, type Resilient, type ResilientGrpcClient } from 'nestjs-resilient-grpc';
@@ -72,7 +72,7 @@ const COMPILER_OPTIONS = {
 };
 
 /**
- * Writes every TypeScript block of the pages to `application`, one folder per page. Adds the generated code, the proto files,
+ * Writes every TypeScript block of the pages to the folder of its page in `application`. Adds the generated code, the proto files,
  * JavaScript configuration files, and a tsconfig.json that compiles to dist/. Returns the paths of the blocks, as in `PROGRAMS`.
  */
 export function writeCodeBlocks(application: string): readonly string[] {

@@ -15,7 +15,7 @@ const { OrderDesk } = await block('order-desk');
 const { OrderFeed } = await block('order-feed');
 
 const protoPath = 'orders.proto';
-/** Generous limit that only a hanging condition reaches. */
+/** Generous limit, reached only if a condition never becomes true. */
 const IN_TIME = { timeoutMs: 60_000 };
 const server = await ScriptedGrpcServer.start({ protoPath, scripts: { Get: { message: { id: '7', item: 'tea' } } } });
 const proxy = await FaultProxy.start(server.url);

@@ -17,7 +17,7 @@ const SHOWN: readonly (readonly [SituationName, page: string])[] = [
 ];
 
 /** Masks text that differs between runs: addresses, times, attempt counts, and call stages (listed only if they take at least 1 ms). */
-function withoutNumbers(text: string): string {
+function mask(text: string): string {
   return text
     .replace(/(name resolution|metadata filters|time to current attempt start|LB pick): [\d.]+s,/g, '')
     .replace(/\d+(\.\d+)+(:\d+)?/g, '0')
@@ -31,10 +31,10 @@ describe.concurrent('failure messages in docs/problems', { timeout: 120_000 }, (
     async (situation, page) => {
       const lines = codeBlocks(`docs/problems/${page}.md`)
         .filter(({ language }) => language === 'text')
-        .flatMap(({ text }) => text.split('\n').map(withoutNumbers));
+        .flatMap(({ text }) => text.split('\n').map(mask));
       const { plain, ours } = await failuresOf(situation);
-      expect(lines).toContain(withoutNumbers(plain));
-      if (plain !== ours) expect(lines).toContain(withoutNumbers(ours));
+      expect(lines).toContain(mask(plain));
+      if (plain !== ours) expect(lines).toContain(mask(ours));
     },
   );
 

@@ -34,7 +34,7 @@ describe('README commands', () => {
     (match) => match[1]!,
   );
 
-  it('shows only npm scripts in the README that exist in package.json and build first', () => {
+  it('shows in the README the npm scripts start, test, demo, and bench, each of which exists in package.json and builds first', () => {
     expect(new Set(commands)).toEqual(new Set(['start', 'test', 'demo', 'bench']));
     for (const command of commands) {
       expect(scripts).toHaveProperty(command);

@@ -27,7 +27,7 @@ process.on('exit', (code) => {
 async function run(program) {
   running = program;
   console.log(program);
-  // Each program runs in a copy of the folder, because shared modules open servers when they are loaded.
+  // Each program runs in a copy of its folder, because shared modules open servers when they are loaded.
   const folder = `${dirname(program)}-${basename(program, '.js')}`;
   cpSync(dirname(program), folder, { recursive: true });
   await import(pathToFileURL(join(folder, basename(program))).href);

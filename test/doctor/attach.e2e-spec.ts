@@ -21,7 +21,7 @@ beforeEach(({ onTestFinished }) => {
   onTestFinished(() => leaks.settled());
 });
 
-async function scripted(): Promise<ScriptedGrpcServer> {
+async function startScriptedServer(): Promise<ScriptedGrpcServer> {
   const server = await ScriptedGrpcServer.start({
     protoPath: ORDERS_PROTO,
     scripts: { Get: { message: { item: 'tea' } } },
@@ -70,7 +70,7 @@ class Screen {
     });
   }
 
-  /** Presses a key and returns the exit code. */
+  /** Presses a key. Resolves to the exit code when `doctor attach` exits. */
   async press(key: string): Promise<number | undefined> {
     for (const listener of this.listeners) listener(Buffer.from(key));
     return this.code;
@@ -86,7 +86,7 @@ class Screen {
   };
 }
 
-async function dashboard(options: Parameters<typeof startDashboardApp>[0]): Promise<DashboardApp> {
+async function startDashboard(options: Parameters<typeof startDashboardApp>[0]): Promise<DashboardApp> {
   const app = await startDashboardApp(options);
   let isClosed = false;
   const close = async () => {
@@ -100,8 +100,8 @@ async function dashboard(options: Parameters<typeof startDashboardApp>[0]): Prom
 
 describe('attach without a terminal', () => {
   it('prints one frame with the state, the endpoints, and the figures of each client if attach runs without a terminal', async () => {
-    const [one, two] = [await scripted(), await scripted()];
-    const { url, orders } = await dashboard({
+    const [one, two] = [await startScriptedServer(), await startScriptedServer()];
+    const { url, orders } = await startDashboard({
       clients: [
         { ...clientOf('orders', `ipv4:${one.url},${two.url}`), loadBalancing: 'round_robin' },
         clientOf('stock', two.url),
@@ -121,12 +121,12 @@ describe('attach without a terminal', () => {
   });
 
   it('counts no failure in a frame of attach if a stream resumed after its connection was lost', async () => {
-    const server = await scripted();
+    const server = await startScriptedServer();
     server.script('Watch', ({ request }) => ({
       messages: [{ sequence: String(Number((request as { readonly from: string }).from) + 1) }],
       never: true,
     }));
-    const { url, orders } = await dashboard({ clients: [clientOf('orders', server.url)] });
+    const { url, orders } = await startDashboard({ clients: [clientOf('orders', server.url)] });
     await firstValueFrom(orders('orders').get({ id: '1' }));
     const received: string[] = [];
     const feed = resumable((from: string) => orders('orders').watch({ from }), {
@@ -144,14 +144,16 @@ describe('attach without a terminal', () => {
   });
 
   it('shows the servers of the application in a frame of attach', async () => {
-    const { url } = await dashboard({ server: { url: '127.0.0.1:0', protoPath: ORDERS_PROTO, package: 'orders.v1' } });
+    const { url } = await startDashboard({
+      server: { url: '127.0.0.1:0', protoPath: ORDERS_PROTO, package: 'orders.v1' },
+    });
     const { stdout } = await attachOnce(`${url}/grpc`);
     expect(stdout).toContain('accepting calls, 0 clients, 1 server');
     expect(stdout).toMatch(/^127\.0\.0\.1:\S+ +no +0 +0$/m);
   });
 
   it('escapes control characters of client names in a frame of attach', async () => {
-    const { url } = await dashboard({ clients: [clientOf('or\u001b[31mders\n', '127.0.0.1:1')] });
+    const { url } = await startDashboard({ clients: [clientOf('or\u001b[31mders\n', '127.0.0.1:1')] });
     const { stdout } = await attachOnce(`${url}/grpc`);
     expect(stdout).toContain('or\\u001b[31mders\\u000a');
   });
@@ -159,10 +161,10 @@ describe('attach without a terminal', () => {
 
 describe('attach with a terminal', () => {
   it('shows an outage and its end in the terminal of attach, and exits on q', async () => {
-    const server = await scripted();
+    const server = await startScriptedServer();
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
-    const { url, orders } = await dashboard({ clients: [clientOf('orders', proxy.url)] });
+    const { url, orders } = await startDashboard({ clients: [clientOf('orders', proxy.url)] });
     await firstValueFrom(orders('orders').get({ id: '1' }));
     const screen = new Screen().start(`${url}/grpc`);
     await screen.shows(/^orders +Healthy /);
@@ -189,9 +191,9 @@ describe('attach with a terminal', () => {
   });
 
   it('truncates the rows of attach in a terminal of 40 to 55 columns', async () => {
-    const [one, two] = [await scripted(), await scripted()];
+    const [one, two] = [await startScriptedServer(), await startScriptedServer()];
     const targets = `ipv4:${one.url},${two.url}`;
-    const { url, orders } = await dashboard({
+    const { url, orders } = await startDashboard({
       clients: [{ ...clientOf('orders', targets), loadBalancing: 'round_robin' }],
       server: { url: '127.0.0.1:0', protoPath: ORDERS_PROTO, package: 'orders.v1' },
     });
@@ -210,14 +212,14 @@ describe('attach with a terminal', () => {
 
   it('keeps the last data in the terminal of attach while the application restarts, and exits on Ctrl-C', async () => {
     const port = await freePort();
-    const first = await dashboard({ port, clients: [clientOf('orders', '127.0.0.1:1')] });
+    const first = await startDashboard({ port, clients: [clientOf('orders', '127.0.0.1:1')] });
     const screen = new Screen().start(`${first.url}/grpc`);
     await screen.shows(/^orders +Idle/);
     await first.close();
     await screen.shows(/^no data for /);
     expect(screen.frame.join(' ')).toContain('is unreachable: connect ECONNREFUSED');
     expect(screen.line(/^orders +Idle/)).toBeDefined();
-    await dashboard({ port, clients: [clientOf('stock', '127.0.0.1:1')] });
+    await startDashboard({ port, clients: [clientOf('stock', '127.0.0.1:1')] });
     await screen.shows(/^stock +Idle/);
     expect(screen.line(/no data/)).toBeUndefined();
     expect(await screen.press('\u0003')).toBe(0);
@@ -225,7 +227,7 @@ describe('attach with a terminal', () => {
 
   it('shows the number of lines that do not fit in the terminal of attach', async () => {
     const clients = Array.from({ length: 30 }, (_, index) => clientOf(`client-${index}`, '127.0.0.1:1'));
-    const { url } = await dashboard({ clients });
+    const { url } = await startDashboard({ clients });
     const screen = new Screen().start(`${url}/grpc`);
     await screen.shows(/^\d+ more lines; enlarge the terminal$/);
     expect(screen.frame.length).toBeLessThanOrEqual(24);
@@ -236,7 +238,7 @@ describe('attach with a terminal', () => {
 describe('attach to an unusable URL', () => {
   it('reports missing credentials for a dashboard, and sends the header from --header', async () => {
     const guarded = { guards: [KeyGuard], imports: [KeysModule] };
-    const { url } = await dashboard({ dashboard: guarded, clients: [clientOf('orders', '127.0.0.1:1')] });
+    const { url } = await startDashboard({ dashboard: guarded, clients: [clientOf('orders', '127.0.0.1:1')] });
     const refused = await attachOnce(`${url}/grpc`);
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toContain('requires credentials (403)\n-> pass what its guard requires, such as --header');
@@ -248,7 +250,7 @@ describe('attach to an unusable URL', () => {
     ['another path of the application', '/grpcs', 'is not a dashboard (404)'],
     ['the path of the snapshot', '/grpc/snapshot', 'is not a dashboard (404)'],
   ])('suggests the path of the dashboard if attach receives %s', async (_what, path, message) => {
-    const { url } = await dashboard({});
+    const { url } = await startDashboard({});
     const { code, stderr } = await attachOnce(`${url}${path}`);
     expect(code).toBe(1);
     expect(stderr).toContain(message);

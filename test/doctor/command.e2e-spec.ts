@@ -45,8 +45,8 @@ describe('command', () => {
 });
 
 /**
- * Replaces the values in a JSON document, except facts, with their types. A list of objects becomes a list of one object with all their
- * keys.
+ * Replaces the values in a JSON document with their types, and each `facts` with the string 'facts'. A list of objects becomes a list of
+ * one object with all their keys; any other list becomes the list of the types of its elements, without repetition.
  */
 function typesOf(value: unknown): unknown {
   if (Array.isArray(value)) {

@@ -18,14 +18,14 @@ beforeEach(({ onTestFinished }) => {
 const pem = (name: string) => readFileSync(certificate(name), 'utf8');
 const ca = certificate('ca');
 
-async function served(name?: string, clientCa?: string): Promise<number> {
+async function startServer(name?: string, clientCa?: string): Promise<number> {
   const tls = name && { key: pem(`${name}-key`), cert: pem(name), ...(clientCa && { ca: pem(clientCa) }) };
   const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, ...(tls && { tls }) });
   onTestFinished(() => server.close());
   return server.port;
 }
 
-async function listening(server: Server): Promise<number> {
+async function listen(server: Server): Promise<number> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   onTestFinished(() => {
@@ -36,7 +36,7 @@ async function listening(server: Server): Promise<number> {
 
 describe('server without TLS', () => {
   it("passes the doctor's target, address, and client checks for a server without TLS", async () => {
-    const port = await served();
+    const port = await startServer();
     const { code, checks, of } = await doctor([`127.0.0.1:${port}`]);
     expect(code).toBe(0);
     expect(checks.map(({ check, status }) => `${check} ${status}`)).toEqual([
@@ -52,8 +52,8 @@ describe('server without TLS', () => {
     expect(of('health').message).toContain('does not implement grpc.health.v1.Health');
   });
 
-  it("warns about an unreachable address in the doctor's address check if another address works", async () => {
-    const [port, unused] = [await served(), await freePort()];
+  it("warns in the doctor's address check about an unreachable address if another address works", async () => {
+    const [port, unused] = [await startServer(), await freePort()];
     const { code, checks } = await doctor([`ipv4:127.0.0.1:${unused},127.0.0.1:${port}`]);
     expect(code).toBe(0);
     const addresses = checks
@@ -78,7 +78,7 @@ describe('unresponsive target', () => {
   });
 
   it("fails the doctor's address check with a timeout if the server accepts the connection but sends nothing", async () => {
-    const port = await listening(createServer((socket) => socket.on('error', () => undefined).resume()));
+    const port = await listen(createServer((socket) => socket.on('error', () => undefined).resume()));
     const { code, of } = await doctor([`127.0.0.1:${port}`, '--connect-timeout', '1.5s']);
     expect(code).toBe(1);
     expect(of('address').message).toContain('accepts the connection but does not respond (timed out after ');
@@ -86,7 +86,7 @@ describe('unresponsive target', () => {
   });
 
   it("fails the doctor's address check if the server accepts the connection and closes it", async () => {
-    const port = await listening(
+    const port = await listen(
       createServer((socket) =>
         socket
           .on('error', () => undefined)
@@ -114,7 +114,7 @@ describe('unresponsive target', () => {
   it.each([[[]], [['--tls']]])(
     "fails the doctor's address check if the server responds with HTTP/1 (%j)",
     async (args) => {
-      const port = await listening(createHttp1Server((_request, response) => response.end('hello')));
+      const port = await listen(createHttp1Server((_request, response) => response.end('hello')));
       const { code, of } = await doctor([`127.0.0.1:${port}`, ...args]);
       expect(code).toBe(1);
       expect(of('address').message).toContain("but gRPC requires HTTP/2 ('HTTP/1.1 400 Bad Request')");
@@ -124,7 +124,7 @@ describe('unresponsive target', () => {
 
 describe('TLS', () => {
   it("reports the names and the remaining days of the server certificate in the doctor's certificate check", async () => {
-    const port = await served('server');
+    const port = await startServer('server');
     const { code, of } = await doctor([`localhost:${port}`, '--ca', ca]);
     expect(code).toBe(0);
     expect(of('address').facts).toMatchObject({ protocol: 'TLSv1.3', alpn: 'h2', tlsMs: expect.any(Number) });
@@ -136,19 +136,19 @@ describe('TLS', () => {
   });
 
   it("fails the doctor's address check if only the server uses TLS", async () => {
-    const { code, of } = await doctor([`localhost:${await served('server')}`]);
+    const { code, of } = await doctor([`localhost:${await startServer('server')}`]);
     expect(code).toBe(1);
     expect(of('address').message).toContain('uses TLS, but the client does not');
   });
 
   it("fails the doctor's address check if only the client uses TLS", async () => {
-    const { code, of } = await doctor([`localhost:${await served()}`, '--tls']);
+    const { code, of } = await doctor([`localhost:${await startServer()}`, '--tls']);
     expect(code).toBe(1);
     expect(of('address').message).toContain('responds without TLS, but the client uses TLS');
   });
 
   it("fails the doctor's certificate check if the certificate is not trusted", async () => {
-    const { code, of } = await doctor([`localhost:${await served('server')}`, '--tls']);
+    const { code, of } = await doctor([`localhost:${await startServer('server')}`, '--tls']);
     expect(code).toBe(1);
     expect(of('certificate')).toMatchObject({
       status: 'failed',
@@ -157,8 +157,8 @@ describe('TLS', () => {
     expect(of('client').status).toBe('skipped');
   });
 
-  it("fails the doctor's certificate check for a certificate with another name, and passes if --server-name matches", async () => {
-    const port = await served('named');
+  it("fails the doctor's certificate check for a certificate with another name, and passes it if --server-name matches", async () => {
+    const port = await startServer('named');
     const refused = await doctor([`localhost:${port}`, '--ca', ca]);
     expect(refused.of('certificate').message).toContain(
       'sends a certificate for a different name (ERR_TLS_CERT_ALTNAME_INVALID: expected localhost)',
@@ -168,7 +168,7 @@ describe('TLS', () => {
   });
 
   it("fails the doctor's address check if the server requires a client certificate and none is given", async () => {
-    const port = await served('server', 'ca');
+    const port = await startServer('server', 'ca');
     const without = await doctor([`localhost:${port}`, '--ca', ca]);
     expect(without.of('address').message).toContain('requires a client certificate');
     const pair = ['--cert', certificate('client'), '--key', certificate('client-key')];

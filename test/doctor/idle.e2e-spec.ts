@@ -25,27 +25,27 @@ const TIMEOUT_MS = 1_200;
 const LIMIT = '60s';
 
 /** Runs the idle check and returns its result. */
-async function idle(url: string, limit = LIMIT, ...args: readonly string[]) {
+async function runIdleCheck(url: string, limit = LIMIT, ...args: readonly string[]) {
   const { code, of } = await doctor([url, '--idle', limit, ...args]);
   const { status, message, remedy = '', facts } = of('idle');
   return { code, status, message, remedy, facts, outcome: facts['outcome'] as Readonly<Record<string, any>> };
 }
 
-async function scripted(): Promise<ScriptedGrpcServer> {
+async function startScriptedServer(): Promise<ScriptedGrpcServer> {
   const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO });
   onTestFinished(() => server.close());
   return server;
 }
 
 /** Starts a proxy in front of a server without an idle timeout. */
-async function proxied(): Promise<FaultProxy> {
-  const proxy = await FaultProxy.start((await scripted()).url);
+async function startProxy(): Promise<FaultProxy> {
+  const proxy = await FaultProxy.start((await startScriptedServer()).url);
   onTestFinished(() => proxy.close());
   return proxy;
 }
 
 /** Starts a grpc-js server and returns its address. */
-async function served(options: ServerOptions): Promise<string> {
+async function startGrpcJsServer(options: ServerOptions): Promise<string> {
   const server = new Server(options);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
@@ -85,7 +85,9 @@ it.each([
 
 describe('a peer that ends idle connections', () => {
   it("passes the doctor's idle check if a server sends GOAWAY after its maximum idle time", async () => {
-    const { code, status, message, outcome } = await idle(await served({ 'grpc.max_connection_idle_ms': TIMEOUT_MS }));
+    const { code, status, message, outcome } = await runIdleCheck(
+      await startGrpcJsServer({ 'grpc.max_connection_idle_ms': TIMEOUT_MS }),
+    );
     expect([code, status]).toEqual([0, 'ok']);
     expect(outcome).toMatchObject({ kind: 'closed', end: { how: 'goaway' } });
     expect(outcome['idleMs']).toBeGreaterThanOrEqual(TIMEOUT_MS - 100);
@@ -96,11 +98,11 @@ describe('a peer that ends idle connections', () => {
     ['fin', 'TCP FIN without GOAWAY'],
     ['rst', 'TCP RST'],
   ] as const)(
-    "warns about lost calls in the doctor's idle check if a proxy closes idle connections by %s",
+    "warns in the doctor's idle check about lost calls if a proxy closes idle connections by %s",
     async (how, text) => {
-      const proxy = await proxied();
+      const proxy = await startProxy();
       proxy.cutIdleAfter(TIMEOUT_MS * 2, how);
-      const { code, status, message, remedy, facts, outcome } = await idle(proxy.url);
+      const { code, status, message, remedy, facts, outcome } = await runIdleCheck(proxy.url);
       expect([code, status]).toEqual([0, 'warning']);
       expect(outcome).toMatchObject({ kind: 'closed', end: { how } });
       expect(outcome['idleMs']).toBeGreaterThanOrEqual(TIMEOUT_MS * 2 - 100);
@@ -112,34 +114,39 @@ describe('a peer that ends idle connections', () => {
 
   it("measures the idle timeout of HAProxy in the doctor's idle check", async ({ skip }) => {
     skip(...skipWithout('haproxy'));
-    const server = await scripted();
+    const server = await startScriptedServer();
     const proxy = await RealProxy.start(HAPROXY, [server.port, server.port], {
       'timeout client 1h': `timeout client ${TIMEOUT_MS}ms`,
     });
     onTestFinished(() => proxy.close());
-    const { outcome } = await idle(proxy.url);
+    const { outcome } = await runIdleCheck(proxy.url);
     expect(outcome).toMatchObject({ kind: 'closed' });
     expect(outcome['idleMs']).toBeGreaterThanOrEqual(TIMEOUT_MS - 100);
   });
 
   it("measures the idle timeout of nginx in the doctor's idle check", async ({ skip }) => {
     skip(...skipWithout('nginx'));
-    const server = await scripted();
+    const server = await startScriptedServer();
     const proxy = await RealProxy.start(NGINX, [server.port, server.port], {
       'grpc_read_timeout 1h;': 'keepalive_timeout 2s; grpc_read_timeout 1h;',
     });
     onTestFinished(() => proxy.close());
-    const { outcome } = await idle(proxy.url);
+    const { outcome } = await runIdleCheck(proxy.url);
     expect(outcome).toMatchObject({ kind: 'closed', end: { how: 'goaway' } });
     expect(outcome['idleMs']).toBeGreaterThanOrEqual(1_900);
   });
 });
 
 describe('a peer that drops idle connections silently', () => {
-  it("reports bounds for the idle timeout of a proxy that drops connections silently in the doctor's idle check, and recommends a connectionIdleTimeoutMs below them", async () => {
-    const proxy = await proxied();
+  it("reports in the doctor's idle check the bounds of the idle timeout of a proxy that drops connections silently, and recommends a connectionIdleTimeoutMs below them", async () => {
+    const proxy = await startProxy();
     proxy.cutIdleAfter(TIMEOUT_MS * 3, 'silent');
-    const { code, status, message, remedy, facts, outcome } = await idle(proxy.url, LIMIT, '--connect-timeout', '2s');
+    const { code, status, message, remedy, facts, outcome } = await runIdleCheck(
+      proxy.url,
+      LIMIT,
+      '--connect-timeout',
+      '2s',
+    );
     expect([code, status]).toEqual([0, 'warning']);
     expect(outcome).toMatchObject({ kind: 'dropped', how: 'silent' });
     expect(outcome['answeredMs']).toBeGreaterThan(0);
@@ -151,7 +158,9 @@ describe('a peer that drops idle connections silently', () => {
   });
 
   it("reports in the doctor's idle check that an idle connection is reset when it is used", async () => {
-    const { outcome, message } = await idle(await forgetfulProxy((await scripted()).port, TIMEOUT_MS * 3));
+    const { outcome, message } = await runIdleCheck(
+      await startForgetfulProxy((await startScriptedServer()).port, TIMEOUT_MS * 3),
+    );
     expect(outcome).toMatchObject({ kind: 'dropped', how: 'reset' });
     expect(message).toContain('was reset when it was used');
   });
@@ -159,7 +168,7 @@ describe('a peer that drops idle connections silently', () => {
 
 describe('a peer that does not end idle connections', () => {
   it("passes the doctor's idle check if the peer keeps idle connections until the limit of --idle", async () => {
-    const { code, status, outcome } = await idle((await scripted()).url, '1s');
+    const { code, status, outcome } = await runIdleCheck((await startScriptedServer()).url, '1s');
     expect([code, status, outcome]).toEqual([0, 'ok', { kind: 'kept', idleMs: 1_000 }]);
   });
 
@@ -168,19 +177,21 @@ describe('a peer that does not end idle connections', () => {
     const tls = { key: pem('server-key'), cert: pem('server') };
     const server = await ScriptedGrpcServer.start({ protoPath: ORDERS_PROTO, tls });
     onTestFinished(() => server.close());
-    const { outcome } = await idle(server.url, '0.5s', '--ca', certificate('ca'));
+    const { outcome } = await runIdleCheck(server.url, '0.5s', '--ca', certificate('ca'));
     expect(outcome).toEqual({ kind: 'kept', idleMs: 500 });
   });
 
   it("distinguishes an idle timeout in the doctor's idle check from a maximum connection age, which also ends connections in use", async () => {
-    const { status, outcome, remedy } = await idle(await served({ 'grpc.max_connection_age_ms': 2_000 }));
+    const { status, outcome, remedy } = await runIdleCheck(
+      await startGrpcJsServer({ 'grpc.max_connection_age_ms': 2_000 }),
+    );
     expect(status).toBe('warning');
     expect(outcome).toMatchObject({ kind: 'ended-in-use', end: { how: 'goaway', details: 'max_age' } });
     expect(remedy).toContain('not an idle timeout');
   });
 
   it("fails the doctor's idle check if even connections in use receive no response", async () => {
-    const proxy = await proxied();
+    const proxy = await startProxy();
     let stdout = '';
     const stderr = {
       isTTY: true,
@@ -205,7 +216,7 @@ describe('--idle', () => {
   it("shows the progress of the doctor's idle check in a terminal, and removes it before the result", async () => {
     const written: string[] = [];
     const stream = { write: (text: string) => written.push(text), isTTY: true, hasColors: () => false };
-    const args = ['doctor', (await scripted()).url, '--idle', '1.5s'];
+    const args = ['doctor', (await startScriptedServer()).url, '--idle', '1.5s'];
     await runDoctor(args, { env: process.env, stdout: stream, stderr: stream });
     const text = written.join('');
     expect(text).toMatch(/\r\u001b\[2Kidle for 0 ms of 1.5 s: 12 connections left/);
@@ -214,8 +225,8 @@ describe('--idle', () => {
   });
 });
 
-/** Starts a proxy that resets a connection if the client sends bytes after a pause of more than `idleMs`. Returns its own address. */
-async function forgetfulProxy(port: number, idleMs: number): Promise<string> {
+/** Starts a proxy that resets a connection if the client sends bytes after a pause of more than `idleMs`. Returns the proxy's address. */
+async function startForgetfulProxy(port: number, idleMs: number): Promise<string> {
   const sockets = new Set<Socket>();
   const keep = (socket: Socket) => sockets.add(socket.on('error', () => undefined));
   const server = createServer((client) => {

@@ -19,13 +19,13 @@ beforeEach(async ({ onTestFinished }) => {
 });
 
 /** Runs the doctor for a target whose name is resolved by the name server above. */
-function doctorOfName(use = 'true') {
+function runDoctorForName(use = 'true') {
   return doctor([`dns://${names.url}/orders.example:${port}`], { env: { GRPC_NODE_USE_ALTERNATIVE_RESOLVER: use } });
 }
 
 describe('target name', () => {
   it("resolves the name of the doctor's target with the name server in the target, as the client does", async () => {
-    const { code, of } = await doctorOfName();
+    const { code, of } = await runDoctorForName();
     expect(code).toBe(0);
     expect(of('target')).toMatchObject({
       status: 'ok',
@@ -80,7 +80,7 @@ describe('target name', () => {
 describe('service config in DNS', () => {
   it("passes the doctor's dns-config check for a valid service config", async () => {
     names.text = 'grpc_config=[{"serviceConfig":{"loadBalancingConfig":[{"round_robin":{}}]}}]';
-    const { code, of } = await doctorOfName();
+    const { code, of } = await runDoctorForName();
     expect(code).toBe(0);
     expect(of('dns-config')).toMatchObject({ status: 'ok', facts: { record: expect.stringContaining('round_robin') } });
   });
@@ -94,7 +94,7 @@ describe('service config in DNS', () => {
     ['[{"servicConfig":{}}]', '_grpc_config.orders.example[0].servicConfig'],
   ])("fails the doctor's dns-config check with the path of the error in the service config: %s", async (text, path) => {
     names.text = `grpc_config=${text}`;
-    const { code, of } = await doctorOfName();
+    const { code, of } = await runDoctorForName();
     expect(code).toBe(1);
     expect(of('dns-config').status).toBe('failed');
     expect(
@@ -106,6 +106,6 @@ describe('service config in DNS', () => {
 
   it("reports in the doctor's dns-config check that a service config applies only to other clients", async () => {
     names.text = 'grpc_config=[{"clientLanguage":["go"],"serviceConfig":{}}]';
-    expect((await doctorOfName()).of('dns-config').message).toContain('has no service config for this client');
+    expect((await runDoctorForName()).of('dns-config').message).toContain('has no service config for this client');
   });
 });

@@ -22,7 +22,7 @@ const blocks = codeBlocks('docs/doctor.md')
   });
 
 /** Masks values that differ between runs: ports, durations, and days. */
-function masked(text: string): string {
+function mask(text: string): string {
   return text
     .replace(/:\d{4,5}\b/g, ':PORT')
     .replace(/\b(TCP|TLS|READY|in|SERVING) (\(?)[\d.]+ m?s\b/g, '$1 $2N ms')
@@ -49,7 +49,7 @@ describe('docs/doctor.md', () => {
     for (const { line, output } of blocks) {
       const args = line.replaceAll(':50051', `:${server.port}`).replaceAll(':50052', `:${free}`).split(' ');
       const { stdout } = await command(args, { cwd: folder });
-      expect(masked(output)).toBe(masked(stdout));
+      expect(mask(output)).toBe(mask(stdout));
     }
   });
 });

@@ -98,7 +98,7 @@ describe('other servers', () => {
     expect(code).toBe(1);
     expect(of('keepalive')).toMatchObject({
       status: 'failed',
-      // A busy machine may send one more ping before it reads the GOAWAY.
+      // On a busy machine, the doctor may send one more ping before it reads the GOAWAY.
       message: expect.stringMatching(
         /^the server closed the connection after [45] pings, one every 50 ms: GOAWAY too_many_pings$/,
       ),

@@ -120,7 +120,7 @@ class GatewayController {
     });
   }
 
-  /** Filters do not receive errors that occur after the headers are sent, which happens before the first event. */
+  /** Nest sends the headers before the first event. Filters do not receive errors that occur after the headers are sent. */
   @Sse('events/:sent')
   events(@Param('sent') sent: string): Observable<object> {
     const before = Array.from({ length: Number(sent) }, () => ({ sequence: '0' }));

@@ -129,7 +129,7 @@ export function describeGateway(name: string, adapter?: () => AbstractHttpAdapte
       ['NOT_FOUND', 404, 5_000, null],
       ['INTERNAL', 500, 5_000, null],
     ] as const)(
-      'sends Retry-After in seconds, rounded up, if the status allows it: %s, HTTP %i, %i ms → %s',
+      'sends Retry-After in seconds, rounded up, only with HTTP 429 and 503: %s, HTTP %i, %i ms → %s',
       async (code, status, retryAfterMs, header) => {
         server.script('Create', { status: code, details: 'x', trailers: detailed(code, 'x', { retryAfterMs }) });
         const answer = await gateway.get('promise/7');

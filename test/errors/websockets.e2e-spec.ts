@@ -77,7 +77,7 @@ afterAll(async () => {
 });
 
 /** Sends three messages whose calls fail and one whose call succeeds. Returns the responses and the logged errors. */
-async function answers(filters: readonly Filter[]) {
+async function collectAnswers(filters: readonly Filter[]) {
   @Module({
     imports: [ResilientGrpcModule.forFeature([{ name: 'orders', protoPath: ORDERS_PROTO, url: server.url }])],
     providers: [gatewayWith(filters)],
@@ -114,7 +114,7 @@ describe('failed call under WebSockets', () => {
   ])(
     'lets Nest, or a filter of the method, handle the error of a failed call in a WebSocket gateway, with and without %s',
     async (_name, filter) => {
-      const without = await answers([]);
+      const without = await collectAnswers([]);
       expect(without.failed[0]).toMatchObject({ event: 'exception', data: { message: 'Internal server error' } });
       expect(without.failed[2]).toEqual({ event: 'own', data: 'NOT_FOUND' });
       expect(without.after).toMatchObject({ event: 'order', data: { id: '7' } });
@@ -122,7 +122,7 @@ describe('failed call under WebSockets', () => {
         expect.stringContaining('WsExceptionsHandler GrpcCallError: 5 NOT_FOUND'),
         expect.stringContaining('WsExceptionsHandler GrpcCallError: 5 NOT_FOUND'),
       ]);
-      expect(await answers([filter])).toEqual(without);
+      expect(await collectAnswers([filter])).toEqual(without);
     },
   );
 });

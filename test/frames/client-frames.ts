@@ -1,10 +1,10 @@
 import { FLAG, FRAME, PREFACE, SETTING, frame, headers, reset, settings } from '../support/frames.js';
 import { Dice } from './dice.js';
-import { hostileStep, message, mutated, type FieldList, type Step } from './hostile-frames.js';
+import { hostileStep, message, mutate, type FieldList, type Step } from './hostile-frames.js';
 
 /** The frames of a hostile client on one connection. */
 export interface ClientSequence {
-  /** Ids of the streams that the sequence uses. */
+  /** Ids of the streams on which the sequence starts calls. A flood opens other streams. */
   readonly streams: readonly number[];
   readonly steps: readonly Step[];
   /** End of the connection after the steps: immediately by FIN or RST, or by FIN after a pause. */
@@ -19,7 +19,7 @@ export function clientSequence(seed: number): ClientSequence {
   const dice = new Dice(seed);
   const streams = Array.from({ length: 1 + dice.below(5) }, (_, index) => 2 * index + 1);
   const requests = streams.map((stream) => request(dice, stream));
-  const steps = mutated(dice, requests.flat(), requestFields(dice));
+  const steps = mutate(dice, requests.flat(), requestFields(dice));
   const opening = dice.chance(0.95) ? [hello(dice)] : [hostileStep(dice, requestFields(dice))];
   return {
     streams,
@@ -87,7 +87,7 @@ function request(dice: Dice, stream: number): readonly Step[] {
   ]);
 }
 
-/** Returns the flood of an attacker: up to 1,200 streams, of which the client resets all or none. Most sequences have none. */
+/** Returns the flood of an attacker: up to 1,200 streams, of which the client resets all or none. Most sequences have no flood. */
 function attack(dice: Dice): readonly Step[] {
   if (!dice.chance(0.15)) return [];
   const [count, isReset, hasMessage] = [dice.pick([10, 100, 1_200]), dice.chance(0.6), dice.chance(0.5)];

@@ -20,8 +20,8 @@ const { values } = parseArgs({
   },
 });
 // Exits if the process that evaluates the findings has exited.
-const abandoned = () => process.exit();
-process.once('disconnect', abandoned);
+const exit = () => process.exit();
+process.once('disconnect', exit);
 const log = new CountedLog();
 // grpc-js logs header fields unescaped, so its log is counted separately.
 const logOfGrpcJs = new CountedLog();
@@ -40,6 +40,6 @@ if (values.shrink === undefined) {
   console.log((await shrink(target, Number(values.shrink))).join('\n'));
   await target.close();
 }
-process.off('disconnect', abandoned);
+process.off('disconnect', exit);
 // From here, the process exits only if no open resource keeps its event loop running.
 if (process.connected) process.disconnect();

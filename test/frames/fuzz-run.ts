@@ -30,7 +30,7 @@ export interface FuzzReport {
   readonly logLines: number;
   /** Number of characters in the longest log line of the library. */
   readonly longestLogLine: number;
-  /** Number of library log lines that contain control characters. */
+  /** Number of library log lines that contain control characters other than tab and line feed. */
   readonly forgedLogLines: number;
   readonly seconds: number;
 }
@@ -45,7 +45,7 @@ export type FuzzEvent =
 export class CountedLog implements LoggerService {
   lines = 0;
   longest = 0;
-  /** Lines with control characters, which could forge other lines. */
+  /** Lines with control characters other than tab and line feed. A terminal could display such a line as other lines. */
   forged = 0;
 
   private readonly take = (...parts: readonly unknown[]): void => {
@@ -66,7 +66,7 @@ const HANG_FINDING = 'the sequence does not end';
 /** Longer than the deadline of every call. */
 const HANG_MS = 90_000;
 
-async function hanging(): Promise<string> {
+async function reportHang(): Promise<string> {
   await wait(HANG_MS, undefined, { ref: false });
   return HANG_FINDING;
 }
@@ -88,12 +88,12 @@ export async function fuzz(
   emit: (event: FuzzEvent) => void,
 ): Promise<void> {
   const running = new Set<number>();
-  const find = (seeds: readonly number[], what: string): void => {
+  const emitFinding = (seeds: readonly number[], what: string): void => {
     emit({ type: 'finding', finding: { seeds, what } });
   };
   const onUnhandled = (error: unknown): void => {
     const text = error instanceof Error ? (error.stack ?? String(error)) : String(error);
-    find([...running], `unhandled: ${text}`);
+    emitFinding([...running], `unhandled: ${text}`);
   };
   process.on('uncaughtException', onUnhandled);
   process.on('unhandledRejection', onUnhandled);
@@ -105,11 +105,11 @@ export async function fuzz(
         for (const seed of remaining) {
           running.add(seed);
           emit({ type: 'begun', seed });
-          const what = await Promise.race([runSafely(target, lane, seed), hanging()]);
+          const what = await Promise.race([runSafely(target, lane, seed), reportHang()]);
           running.delete(seed);
           // With one lane, collects garbage, so that a failure during the collection is attributed to this sequence.
           if (lanes === 1) await readMemory();
-          if (what !== undefined) find([seed], what);
+          if (what !== undefined) emitFinding([seed], what);
           emit({ type: 'ended', seed });
           // Stops the lane, because the next sequence would overlap with this one.
           if (what === HANG_FINDING) return;
@@ -124,7 +124,7 @@ export async function fuzz(
   const after = await usedResources();
   const seconds = (performance.now() - startedAt) / 1_000;
   const open = await target.close();
-  if (open !== undefined) find([], open);
+  if (open !== undefined) emitFinding([], open);
   process.off('uncaughtException', onUnhandled);
   process.off('unhandledRejection', onUnhandled);
   const report: FuzzReport = {

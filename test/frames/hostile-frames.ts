@@ -416,21 +416,22 @@ export function hostileStep(dice: Dice, list: FieldList): Step {
 const TURN: Step = { what: 'turn', act: 'turn' };
 
 /**
- * Drops some steps of `valid`, mixes in hostile steps, and may repeat, move, or damage a step. Inserts turns in which the peer reads.
+ * Drops some steps of `valid`, mixes in hostile steps, and may repeat a step, move a step, or replace a step with a damaged copy of any
+ * step. May insert turns in which the peer reads.
  */
-export function mutated(dice: Dice, valid: readonly Step[], list: FieldList): readonly Step[] {
+export function mutate(dice: Dice, valid: readonly Step[], list: FieldList): readonly Step[] {
   const steps = valid.filter(() => dice.chance(0.9));
   const place = () => dice.below(steps.length + 1);
   for (let count = 1 + dice.below(5); count > 0; count--) steps.splice(place(), 0, hostileStep(dice, list));
   if (dice.chance(0.2)) steps.splice(place(), 0, dice.pick(steps));
   if (dice.chance(0.2)) steps.splice(place(), 0, ...steps.splice(dice.below(steps.length), 1));
-  if (dice.chance(0.15)) steps[dice.below(steps.length)] = damaged(dice, dice.pick(steps));
+  if (dice.chance(0.15)) steps[dice.below(steps.length)] = damage(dice, dice.pick(steps));
   const share = dice.pick([0, 0.3, 0.8]);
   return steps.flatMap((step) => (dice.chance(share) ? [step, TURN] : [step]));
 }
 
-/** A copy of a step, truncated or with one byte changed. */
-function damaged(dice: Dice, { what, bytes }: Step): Step {
+/** Returns a copy of a step, truncated or with one byte changed. */
+function damage(dice: Dice, { what, bytes }: Step): Step {
   const [isCut, share, bits] = [dice.chance(0.5), dice.below(1_000) / 1_000, 1 + dice.below(255)];
   return write(
     `${isCut ? 'cut' : 'damaged'} ${what}`,

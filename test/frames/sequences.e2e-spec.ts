@@ -12,7 +12,7 @@ it.for<{ side: Side; share: number }>([
   { side: 'client', share: 0.7 },
   { side: 'server', share: 0.3 },
 ])(
-  'ends every call and serves the next one after hostile frames to the $side',
+  'ends every call and completes the next one after hostile frames to the $side',
   { tags: ['timed'], timeout: 900_000 },
   async ({ side, share }, { task }) => {
     const count = Math.round(COUNT * share);

@@ -36,7 +36,7 @@ const NODE_ABORTS = [
   "nghttp2_session_mem_recv2: Assertion `iframe->state == NGHTTP2_IB_IGN_ALL' failed",
 ];
 
-/** Longer than the limit for a hanging sequence, which is reported as a separate finding. */
+/** Time without an event after which the process is killed. Longer than `HANG_MS`, the limit of a sequence. */
 const STUCK_MS = 200_000;
 
 /** Runs `count` sequences, starting at seed `from`, and waits until each process exits. */
@@ -68,7 +68,7 @@ async function runInProcess(
   });
   const output: string[] = [];
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes) => output.push(String(bytes)));
-  const again = (failed: readonly number[]): string =>
+  const formatCommand = (failed: readonly number[]): string =>
     `node --expose-gc --import ./test/support/typescript.mjs test/frames/fuzz-process.mjs --side ${side} --lanes 1 --seeds ${failed.join()}`;
   const notBegun = new Set(seeds);
   const inFlight = new Set<number>();
@@ -86,7 +86,7 @@ async function runInProcess(
         run.ended += 1;
         break;
       case 'finding':
-        run.findings.push(`${event.finding.what}; reproduce with: ${again(event.finding.seeds)}`);
+        run.findings.push(`${event.finding.what}; reproduce with: ${formatCommand(event.finding.seeds)}`);
         break;
       case 'report':
         run.reports.push(event.report);
@@ -100,7 +100,7 @@ async function runInProcess(
   if (isAborted) run.nodeAborts += 1;
   else if (code !== 0)
     run.findings.push(
-      `process ended with ${signal ?? `code ${String(code)}`}; reproduce with: ${again([...inFlight])}; ${text}`,
+      `process ended with ${signal ?? `code ${String(code)}`}; reproduce with: ${formatCommand([...inFlight])}; ${text}`,
     );
   return isAborted ? { inFlight: [...inFlight], notBegun: [...notBegun] } : { inFlight: [], notBegun: [] };
 }

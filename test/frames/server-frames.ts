@@ -1,6 +1,6 @@
 import { FLAG, FRAME, frame, headers, reset } from '../support/frames.js';
 import { Dice } from './dice.js';
-import { message, mutated, nastyText, type FieldList, type Step } from './hostile-frames.js';
+import { message, mutate, nastyText, type FieldList, type Step } from './hostile-frames.js';
 
 export const CALL_KINDS = ['unary', 'unsafeUnary', 'clientStream', 'serverStream', 'bidi'] as const;
 export type CallKind = (typeof CALL_KINDS)[number];
@@ -32,11 +32,11 @@ export function serverSequence(seed: number): ServerSequence {
   const isGreeting = dice.chance(0.04);
   const valid = isGreeting
     ? []
-    : interleaved(
+    : interleave(
         dice,
         calls.map((_, index) => response(dice, index)),
       );
-  const steps = mutated(dice, valid, dice.chance(0.5) ? OK : trailers(dice));
+  const steps = mutate(dice, valid, dice.chance(0.5) ? OK : trailers(dice));
   return { calls, isGreeting, steps, ending: dice.pick(['answer', 'answer', 'answer', 'unanswered', 'fin', 'rst']) };
 }
 
@@ -103,7 +103,7 @@ function trailers(dice: Dice): FieldList {
 }
 
 /** Merges the lists in random order; steps of one list keep their order. */
-function interleaved(dice: Dice, lists: readonly (readonly Step[])[]): Step[] {
+function interleave(dice: Dice, lists: readonly (readonly Step[])[]): Step[] {
   const copies = lists.map((list) => [...list]);
   const all: Step[] = [];
   for (let rest = copies; rest.length > 0; rest = rest.filter((list) => list.length > 0)) {

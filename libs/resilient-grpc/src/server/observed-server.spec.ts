@@ -15,7 +15,7 @@ import { observedServer } from './observed-server.js';
 const plain = (bytes: Buffer): Buffer => bytes;
 
 /** Creates telemetry that records the sequence of its calls. */
-function recording(more: Partial<ServedCallTelemetry> = {}) {
+function makeTelemetry(more: Partial<ServedCallTelemetry> = {}) {
   const recorded: string[] = [];
   const telemetry: ServerTelemetry = {
     begin: ({ path, kind }) => {
@@ -37,7 +37,7 @@ function recording(more: Partial<ServedCallTelemetry> = {}) {
   return { recorded, telemetry };
 }
 
-async function listening(server: Server): Promise<Client> {
+async function listen(server: Server): Promise<Client> {
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => {
       if (error === null) resolve(bound);
@@ -52,7 +52,7 @@ async function listening(server: Server): Promise<Client> {
   return client;
 }
 
-function answered(client: Client, path: string): Promise<status> {
+function callMethod(client: Client, path: string): Promise<status> {
   return new Promise((resolve) => {
     const call = client.makeBidiStreamRequest(path, plain, plain);
     call.on('error', () => undefined);
@@ -65,27 +65,27 @@ function answered(client: Client, path: string): Promise<status> {
 }
 
 it('does not report a call as refused if it is answered in the event-loop turn in which it arrived', async () => {
-  const { recorded, telemetry } = recording();
+  const { recorded, telemetry } = makeTelemetry();
   const server = observedServer({}, telemetry, systemClock, () => undefined);
   const refuse = (call: { emit(event: string, status: object): void }): void => {
     call.emit('error', { code: status.UNAVAILABLE, details: 'not now' });
   };
   server.register('/a.B/C', refuse, plain, plain, 'bidi');
-  const client = await listening(server);
-  expect(await answered(client, '/a.B/C')).toBe(status.UNAVAILABLE);
+  const client = await listen(server);
+  expect(await callMethod(client, '/a.B/C')).toBe(status.UNAVAILABLE);
   expect(recorded).toEqual(['begin bidi /a.B/C', 'end 14 not now 0']);
 });
 
 it('reports a call of an unknown method only as refused', async () => {
-  const { recorded, telemetry } = recording();
-  const client = await listening(observedServer({}, telemetry, systemClock, () => undefined));
-  expect(await answered(client, '/a.B/D')).toBe(status.UNIMPLEMENTED);
+  const { recorded, telemetry } = makeTelemetry();
+  const client = await listen(observedServer({}, telemetry, systemClock, () => undefined));
+  expect(await callMethod(client, '/a.B/D')).toBe(status.UNIMPLEMENTED);
   expect(recorded).toEqual(['refused 12']);
 });
 
 it('runs the given server interceptors in the telemetry context of the call', async () => {
   let inside = false;
-  const { telemetry } = recording({
+  const { telemetry } = makeTelemetry({
     within: (work) => {
       inside = true;
       work();
@@ -106,6 +106,6 @@ it('runs the given server interceptors in the telemetry context of the call', as
     });
   const server = observedServer({ interceptors: [given] }, telemetry, systemClock, () => undefined);
   server.register('/a.B/C', (call: { end(): void }) => call.end(), plain, plain, 'bidi');
-  await answered(await listening(server), '/a.B/C');
+  await callMethod(await listen(server), '/a.B/C');
   expect(seen).toEqual([true]);
 });

@@ -4,9 +4,9 @@ import { grpcServerOptions } from './grpc-server-options.js';
 import { resolveServerOptions } from './resolve-server-options.js';
 import type { ResilientGrpcServerOptions } from './server-options.js';
 
-const right = { package: 'orders.v1', protoPath: 'orders.proto' };
+const CONTRACT = { package: 'orders.v1', protoPath: 'orders.proto' };
 const resolve = (options: Partial<ResilientGrpcServerOptions> = {}) =>
-  resolveServerOptions({ ...right, ...options }, 'forRoot');
+  resolveServerOptions({ ...CONTRACT, ...options }, 'forRoot');
 const forGrpcJs = (options: Partial<ResilientGrpcServerOptions> = {}) => grpcServerOptions(resolve(options));
 
 describe('resolveServerOptions', () => {
@@ -29,7 +29,7 @@ describe('resolveServerOptions', () => {
       patterns: [],
       warnings: [],
     });
-    expect(nest).toEqual(right);
+    expect(nest).toEqual(CONTRACT);
     expect(methodOptions('orders.v1.Orders', 'Get')).toEqual({
       onDrain: 'fail',
       streamIdleTimeoutMs: undefined,
@@ -145,7 +145,7 @@ describe('resolveServerOptions', () => {
 
   it('passes the given server options to Nest without changing them', () => {
     const given = Object.freeze({
-      ...right,
+      ...CONTRACT,
       maxSendMessageLength: 5,
       channelOptions: Object.freeze({ 'grpc.max_connection_age_ms': 60_000 }),
       keepalive: Object.freeze({ keepaliveTimeMs: 5_000 }),

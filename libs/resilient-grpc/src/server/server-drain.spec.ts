@@ -213,7 +213,7 @@ describe('ServerDrain', () => {
     expect(reports).toHaveLength(1);
   });
 
-  it('starts the drain automatically before the drain timeout if another shutdown hook hangs', async () => {
+  it('runs the drain automatically before the drain timeout if another shutdown hook hangs', async () => {
     const { clock, log, server, drain, reports } = drainOf({});
     server.addEndlessCalls(1);
     drain.begin();

@@ -14,7 +14,7 @@ const REPORT: ServerDrainReport = {
   durationMs: 311.7,
 };
 
-function lifecycle({ hasClients = true, listens = true } = {}) {
+function makeLifecycle({ hasClients = true, listens = true } = {}) {
   const log: string[] = [];
   const open: [string, number][] = [];
   let logStart: () => void = () => undefined;
@@ -67,7 +67,7 @@ function lifecycle({ hasClients = true, listens = true } = {}) {
 
 describe('ServerLifecycle', () => {
   it('marks the server as bootstrapped when the application has started', () => {
-    const { made, log } = lifecycle();
+    const { made, log } = makeLifecycle();
     made.onApplicationBootstrap();
     expect(log).toEqual(['bootstrapped']);
   });
@@ -82,7 +82,7 @@ describe('ServerLifecycle', () => {
     ['does not warn about enableShutdownHooks() if the clients of the application check it', true, false, 0],
     ['does not warn about enableShutdownHooks() if the process listens for signals', false, true, 0],
   ])('%s', (_, hasClients, listens, warnings) => {
-    const { made, log, clock } = lifecycle({ hasClients, listens });
+    const { made, log, clock } = makeLifecycle({ hasClients, listens });
     made.onApplicationBootstrap();
     made.onApplicationBootstrap();
     clock.advance(10_000);
@@ -90,14 +90,14 @@ describe('ServerLifecycle', () => {
   });
 
   it('does not check enableShutdownHooks() after the shutdown has started', () => {
-    const { made, clock } = lifecycle({ hasClients: false });
+    const { made, clock } = makeLifecycle({ hasClients: false });
     made.onApplicationBootstrap();
     made.onModuleDestroy();
     expect(clock.pending).toBe(0);
   });
 
   it('begins the drain in the first shutdown hook and runs it after the readiness delay, which Nest awaits', async () => {
-    const { made, log, ready } = lifecycle();
+    const { made, log, ready } = makeLifecycle();
     made.onModuleDestroy();
     const hook = made.beforeApplicationShutdown();
     await Promise.resolve();
@@ -107,13 +107,13 @@ describe('ServerLifecycle', () => {
     expect(log).toEqual(['begin', 'run']);
   });
 
-  it('passes the drain of the server to the clients of the process, so that they close after it', () => {
-    const { endAfter, server } = lifecycle();
+  it('passes the drain of the server to the clients of the process, so that the clients close after the drain', () => {
+    const { endAfter, server } = makeLifecycle();
     expect(endAfter).toEqual([server.drain]);
   });
 
   it('logs the running calls and the drain timeout when the drain starts', () => {
-    const { log, drainStarted } = lifecycle();
+    const { log, drainStarted } = makeLifecycle();
     drainStarted();
     drainStarted(['/a.B/M', 1], ['/a.B/N', 2]);
     expect(log).toEqual([
@@ -124,7 +124,7 @@ describe('ServerLifecycle', () => {
   });
 
   it('logs the result of a drain on one line', () => {
-    const { log, drainEnded: logDrain } = lifecycle();
+    const { log, drainEnded: logDrain } = makeLifecycle();
     logDrain(REPORT, new Map());
     logDrain({ ...REPORT, finished: 1, completed: 3 }, new Map());
     expect(log).toEqual([
@@ -134,7 +134,7 @@ describe('ServerLifecycle', () => {
   });
 
   it('warns about calls that a drain cut off and lists at most five paths', () => {
-    const { log, drainEnded: logDrain } = lifecycle();
+    const { log, drainEnded: logDrain } = makeLifecycle();
     const paths = new Map(Array.from({ length: 7 }, (_, number) => [`/a.B/M${String(number)}`, number + 1]));
     logDrain({ ...REPORT, cutOff: 28 }, paths);
     expect(log).toEqual([
@@ -144,7 +144,7 @@ describe('ServerLifecycle', () => {
   });
 
   it('warns about connections that a drain cut off', () => {
-    const { log, drainEnded: logDrain } = lifecycle();
+    const { log, drainEnded: logDrain } = makeLifecycle();
     logDrain({ ...REPORT, connectionsCutOff: 1 }, new Map());
     logDrain({ ...REPORT, cutOff: 2, connectionsCutOff: 2 }, new Map([['/a.B/M', 2]]));
     expect(log).toEqual([

@@ -161,7 +161,7 @@ describe('ServerLog', () => {
     expect(stacks).toEqual([error.stack, undefined]);
   });
 
-  it('reads the message of an error only when it writes the log line', () => {
+  it('reads the message of an error only when the log line is written', () => {
     const { clock, kept, take } = make();
     take({ type: 'handler-failed', path, error: new Error('no table') });
     const error = new Error('one more');

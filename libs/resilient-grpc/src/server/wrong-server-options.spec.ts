@@ -3,9 +3,9 @@ import { isGrpcConfigurationError } from '../errors/grpc-configuration-error.js'
 import { resolveServerOptions } from './resolve-server-options.js';
 import type { ResilientGrpcServerOptions } from './server-options.js';
 
-const right = { package: 'orders.v1', protoPath: 'orders.proto' };
+const CONTRACT = { package: 'orders.v1', protoPath: 'orders.proto' };
 
-function problems(options: unknown): string[] {
+function problemsOf(options: unknown): string[] {
   try {
     resolveServerOptions(options, 'forRoot');
     return [];
@@ -25,7 +25,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
   ],
   [
     "the same key inside and outside Nest's `options`",
-    { transport: 4, options: right },
+    { transport: 4, options: CONTRACT },
     'options.package',
     /also given outside of `options`; keep one of them/,
   ],
@@ -238,7 +238,7 @@ const INVALID_OPTIONS: readonly [what: string, options: Record<string, unknown>,
 
 describe('invalid server options', () => {
   it.each(INVALID_OPTIONS)('rejects server options with %s', (_what, options, path, message) => {
-    const found = problems({ ...right, ...options });
+    const found = problemsOf({ ...CONTRACT, ...options });
     expect(found.map((line) => line.slice(0, line.indexOf(': ')))).toContain(`forRoot.${path}`);
     expect(found.find((line) => line.startsWith(`forRoot.${path}: `))).toMatch(message);
   });
@@ -248,13 +248,13 @@ describe('invalid server options', () => {
     ['a string', 'orders.proto'],
     ['null', null],
   ])('rejects %s in place of server options', (_what, options) => {
-    expect(problems(options)).toEqual([
+    expect(problemsOf(options)).toEqual([
       expect.stringMatching(/^forRoot: expected an object of options such as \{ package/),
     ]);
   });
 
   it('reports all problems of the server options at once', () => {
-    const found = problems({
+    const found = problemsOf({
       protoPath: 7,
       onDrain: 'x',
       color: 1,
@@ -278,20 +278,20 @@ describe('invalid server options', () => {
     const get = () => {
       throw new Error('not for you');
     };
-    expect(problems(Object.defineProperty({ ...right }, 'url', { enumerable: true, get }))).toEqual([
+    expect(problemsOf(Object.defineProperty({ ...CONTRACT }, 'url', { enumerable: true, get }))).toEqual([
       'forRoot.url: cannot be read: not for you; write plain values',
     ]);
   });
 
   it('omits private keys from errors about server options', () => {
-    const found = problems({ ...right, credentials: '-----BEGIN PRIVATE KEY-----', loader: 'x' }).join('\n');
+    const found = problemsOf({ ...CONTRACT, credentials: '-----BEGIN PRIVATE KEY-----', loader: 'x' }).join('\n');
     expect(found).not.toContain('BEGIN');
   });
 
-  it('accepts a server option given twice with the same value, because Nest copies some options', () => {
+  it('accepts a server option given twice with the same value, because Nest copies some options into channelOptions', () => {
     expect(
-      problems({
-        ...right,
+      problemsOf({
+        ...CONTRACT,
         maxConcurrentStreams: 7,
         keepalive: { keepaliveTimeMs: 9_000, keepalivePermitWithoutCalls: true },
         channelOptions: {
@@ -311,11 +311,11 @@ describe('invalid server options', () => {
     'unix:/run/orders.sock',
     'unix:orders.sock',
   ])('accepts the server address %s', (url) => {
-    expect(problems({ ...right, url })).toEqual([]);
+    expect(problemsOf({ ...CONTRACT, url })).toEqual([]);
   });
 
   it('accepts undefined as the value of optional server options', () => {
-    // The type requires every option, so that the list stays complete.
+    // The type requires every option except protoPath, so that the list stays complete.
     const options: Record<Exclude<keyof ResilientGrpcServerOptions, 'protoPath'>, undefined> = {
       url: undefined,
       package: undefined,
@@ -350,6 +350,6 @@ describe('invalid server options', () => {
       maxCallMs: undefined,
       loadReports: undefined,
     };
-    expect(problems({ protoPath: 'orders.proto', ...options })).toEqual([]);
+    expect(problemsOf({ protoPath: 'orders.proto', ...options })).toEqual([]);
   });
 });

@@ -4,9 +4,10 @@ import { A6Throttle } from './a6-throttle.js';
 import { DEFAULT_BUDGET_POLICY, DefaultBudget } from './default-budget.js';
 import type { RetryBudget } from './retry-budget.js';
 
-/** `open` creates a connection that stays open while its streams are reset; `closed` creates a closed connection. */
-const open = () => ({ connection: {}, acceptsNoStreams: false });
-const closed = () => ({ connection: {}, acceptsNoStreams: true });
+/** Creates the connection of a lost attempt. The connection stays open while its streams are reset. */
+const makeOpenConnection = () => ({ connection: {}, acceptsNoStreams: false });
+/** Creates the closed connection of a lost attempt. */
+const makeClosedConnection = () => ({ connection: {}, acceptsNoStreams: true });
 
 function repeat(times: number, task: () => void): void {
   for (let i = 0; i < times; i++) task();
@@ -95,7 +96,7 @@ describe('DefaultBudget', () => {
       stall(budget, 6);
       expect(budget.tryRetry(3_000)).toBe(false);
       expect(budget.tokens(3_000)).toBeCloseTo(10 * 0.25 ** 5);
-      const granted = Array.from({ length: 11 }, () => budget.tryRetry(3_000, closed()));
+      const granted = Array.from({ length: 11 }, () => budget.tryRetry(3_000, makeClosedConnection()));
       expect(granted).toEqual([...Array.from({ length: 10 }, () => true), false]);
     });
 
@@ -156,7 +157,7 @@ describe('DefaultBudget', () => {
 
   it('takes one retry token for 512 attempts that are lost on one open connection within 128 ms', () => {
     const budget = new DefaultBudget();
-    const connection = open();
+    const connection = makeOpenConnection();
     for (let i = 0; i < 512; i++) expect(budget.tryRetry(i / 4, connection)).toBe(true);
     expect(budget.tokens(0)).toBe(9);
   });
@@ -227,7 +228,7 @@ describe('DefaultBudget', () => {
     it('grants retries for a lost connection again if a token was returned and the refused retry was more than 250 ms ago', () => {
       const budget = new DefaultBudget();
       repeat(10, () => budget.tryRetry(0));
-      const connection = closed();
+      const connection = makeClosedConnection();
       expect(budget.tryRetry(0, connection)).toBe(false);
       repeat(9, () => budget.onSuccess(100));
       expect(budget.tryRetry(250, connection)).toBe(false);
@@ -237,7 +238,7 @@ describe('DefaultBudget', () => {
 
   it('takes one retry token per lost connection', () => {
     const budget = new DefaultBudget();
-    const [a, b, c] = [closed(), closed(), closed()];
+    const [a, b, c] = [makeClosedConnection(), makeClosedConnection(), makeClosedConnection()];
     for (const connection of [a, b, a, c, b]) budget.tryRetry(0, connection);
     expect(budget.tokens(0)).toBe(7);
   });
@@ -245,7 +246,7 @@ describe('DefaultBudget', () => {
   it('refuses the retry of each attempt that fails within 250 ms of a refused retry for the same connection', () => {
     const budget = new DefaultBudget();
     repeat(10, () => budget.tryRetry(0));
-    const [refused, other] = [closed(), closed()];
+    const [refused, other] = [makeClosedConnection(), makeClosedConnection()];
     expect(budget.tryRetry(0, refused)).toBe(false);
     repeat(20, () => budget.onSuccess(0));
     expect(budget.tryRetry(1, refused)).toBe(false);
@@ -255,7 +256,7 @@ describe('DefaultBudget', () => {
   it('takes further retry tokens while streams of an open connection are reset', () => {
     const budget = new DefaultBudget();
     let granted = 0;
-    const connection = open();
+    const connection = makeOpenConnection();
     for (let now = 0; now < 60_000; now += 10) if (budget.tryRetry(now, connection)) granted++;
     // 10 tokens, plus 3 that are returned within the minute. Each token covers a quarter of a second.
     expect(granted).toBeLessThanOrEqual(13 * 26);
@@ -288,7 +289,7 @@ describe('budget of either kind', () => {
   const step = fc.tuple(
     fc.constantFrom('success', 'failure', 'retry'),
     fc.nat(30_000),
-    fc.constantFrom(undefined, open(), closed()),
+    fc.constantFrom(undefined, makeOpenConnection(), makeClosedConnection()),
   );
 
   it('keeps the tokens of a retry budget between 0 and the maximum for any sequence of events', () => {

@@ -37,7 +37,7 @@ class Session {
   }
 }
 
-function connection(limits: Partial<ConnectionLifetime> = {}, chance = 0.5) {
+function makeConnection(limits: Partial<ConnectionLifetime> = {}, chance = 0.5) {
   const clock = new BusyClock();
   const session = new Session();
   const socket = Object.assign(new PassThrough(), { remoteAddress: '10.0.0.7', remotePort: 4711, bytesRead: 0 });
@@ -81,7 +81,7 @@ describe('maxConnectionAgeMs', () => {
     [0.5, 10_000],
     [0.999_999, 11_000],
   ])('closes a connection to the server at the configured age ±10%% (random number %d)', async (chance, endsAt) => {
-    const { clock, session, log } = connection({ maxConnectionAgeMs: 10_000 }, chance);
+    const { clock, session, log } = makeConnection({ maxConnectionAgeMs: 10_000 }, chance);
     await clock.advanceAsync(endsAt - 1);
     expect(session.closed).toBe(false);
     await clock.advanceAsync(1);
@@ -90,7 +90,7 @@ describe('maxConnectionAgeMs', () => {
   });
 
   it('waits at most PEER_QUIET_MS for the acknowledgment of a ping before it closes an old connection', async () => {
-    const { clock, session } = connection({ maxConnectionAgeMs: 10_000 });
+    const { clock, session } = makeConnection({ maxConnectionAgeMs: 10_000 });
     session.answers = false;
     await clock.advanceAsync(10_000 + PEER_QUIET_MS - 1);
     expect(session.probes).toEqual(['ping']);
@@ -100,14 +100,14 @@ describe('maxConnectionAgeMs', () => {
   });
 
   it('lets the calls of an old connection continue without a time limit if maxConnectionAgeGraceMs is not set', async () => {
-    const { clock, socket, log } = connection({ maxConnectionAgeMs: 10_000 });
+    const { clock, socket, log } = makeConnection({ maxConnectionAgeMs: 10_000 });
     await clock.advanceAsync(10 ** 9);
     expect(log).toEqual(['10.0.0.7:4711 age']);
     expect(socket.destroyed).toBe(false);
   });
 
   it('ends the calls of an old connection after the grace period, and destroys its socket shortly after', async () => {
-    const { clock, socket, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 500 });
+    const { clock, socket, log } = makeConnection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 500 });
     await clock.advanceAsync(10_499);
     expect(log).toEqual(['10.0.0.7:4711 age']);
     await clock.advanceAsync(1);
@@ -118,7 +118,7 @@ describe('maxConnectionAgeMs', () => {
   });
 
   it('does not report the end of the grace period of an old connection if its session has already closed', async () => {
-    const { clock, session, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 500 });
+    const { clock, session, log } = makeConnection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 500 });
     await clock.advanceAsync(10_000);
     session.destroyed = true;
     await clock.advanceAsync(500);
@@ -126,7 +126,7 @@ describe('maxConnectionAgeMs', () => {
   });
 
   it('ignores the maximum age of a connection that is already ending', async () => {
-    const { connection: made, clock, log } = connection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 0 });
+    const { connection: made, clock, log } = makeConnection({ maxConnectionAgeMs: 10_000, maxConnectionAgeGraceMs: 0 });
     made.end();
     await clock.advanceAsync(20_000);
     expect(log).toEqual([]);
@@ -135,7 +135,7 @@ describe('maxConnectionAgeMs', () => {
 
 describe('connectionIdleTimeoutMs', () => {
   it('closes a connection that has had no open stream for the duration of the idle timeout', async () => {
-    const { clock, session, log } = connection({ connectionIdleTimeoutMs: 5_000 });
+    const { clock, session, log } = makeConnection({ connectionIdleTimeoutMs: 5_000 });
     await clock.advanceAsync(4_999);
     expect(session.closed).toBe(false);
     await clock.advanceAsync(1);
@@ -144,14 +144,14 @@ describe('connectionIdleTimeoutMs', () => {
   });
 
   it('ignores the idle timeout and the maximum age of a destroyed session', async () => {
-    const { clock, session, log } = connection({ connectionIdleTimeoutMs: 5_000, maxConnectionAgeMs: 10_000 });
+    const { clock, session, log } = makeConnection({ connectionIdleTimeoutMs: 5_000, maxConnectionAgeMs: 10_000 });
     session.destroyed = true;
     await clock.advanceAsync(20_000);
     expect(log).toEqual([]);
   });
 
   it('reads pending data before it closes an idle connection, and keeps the connection if the data is a request', async () => {
-    const { connection: made, clock, session, log } = connection({ connectionIdleTimeoutMs: 5_000 });
+    const { connection: made, clock, session, log } = makeConnection({ connectionIdleTimeoutMs: 5_000 });
     session.answers = false;
     await clock.advanceAsync(5_500);
     const endStream = openStream(made);
@@ -165,7 +165,7 @@ describe('connectionIdleTimeoutMs', () => {
   });
 
   it('restarts the idle timeout if a call starts and ends while pending data is read', async () => {
-    const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
+    const { connection: made, clock, session } = makeConnection({ connectionIdleTimeoutMs: 5_000 });
     session.answers = false;
     await clock.advanceAsync(5_500);
     openStream(made)();
@@ -177,7 +177,7 @@ describe('connectionIdleTimeoutMs', () => {
   });
 
   it('restarts the idle timeout when the last stream of a connection ends', async () => {
-    const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
+    const { connection: made, clock, session } = makeConnection({ connectionIdleTimeoutMs: 5_000 });
     const endFirst = openStream(made);
     const endSecond = openStream(made);
     await clock.advanceAsync(60_000);
@@ -192,7 +192,7 @@ describe('connectionIdleTimeoutMs', () => {
   });
 
   it('starts no idle timer for a connection while a stream is open or after the connection began to close', async () => {
-    const { connection: made, clock } = connection({ connectionIdleTimeoutMs: 5_000 });
+    const { connection: made, clock } = makeConnection({ connectionIdleTimeoutMs: 5_000 });
     await clock.advanceAsync(1_000);
     openStream(made)();
     const endStream = openStream(made);
@@ -204,7 +204,7 @@ describe('connectionIdleTimeoutMs', () => {
   });
 
   it('uses a single timer to measure the idle timeout of a connection from the last of many calls', async () => {
-    const { connection: made, clock, session } = connection({ connectionIdleTimeoutMs: 5_000 });
+    const { connection: made, clock, session } = makeConnection({ connectionIdleTimeoutMs: 5_000 });
     for (let call = 0; call < 10; call += 1) {
       await clock.advanceAsync(1_000);
       openStream(made)();
@@ -221,14 +221,14 @@ describe('keepalive', () => {
   const KEEPALIVE = { keepaliveTimeMs: 60_000, keepaliveTimeoutMs: 20_000 };
 
   it('sends pings at the keepalive interval while the peer acknowledges them', async () => {
-    const { clock, session, socket } = connection(KEEPALIVE);
+    const { clock, session, socket } = makeConnection(KEEPALIVE);
     await clock.advanceAsync(60_000 * 3);
     expect(session.probes).toEqual(['ping', 'ping', 'ping']);
     expect(socket.destroyed).toBe(false);
   });
 
-  it('closes and reports a connection that does not acknowledge a ping in time', async () => {
-    const { clock, session, socket, log } = connection(KEEPALIVE);
+  it('closes and reports a connection whose peer does not acknowledge a ping in time', async () => {
+    const { clock, session, socket, log } = makeConnection(KEEPALIVE);
     session.answers = false;
     await clock.advanceAsync(79_999);
     expect(socket.destroyed).toBe(false);
@@ -239,7 +239,7 @@ describe('keepalive', () => {
 
   it('accepts a ping acknowledgment that is read only after the process was blocked, regardless of when the block starts', async () => {
     for (const blockedAt of [60_000, 65_000, 79_900]) {
-      const { clock, session, socket } = connection(KEEPALIVE);
+      const { clock, session, socket } = makeConnection(KEEPALIVE);
       session.answers = false;
       const ping = session.ping.bind(session);
       session.ping = (answered) => {
@@ -255,7 +255,7 @@ describe('keepalive', () => {
   });
 
   it('probes the peer with an empty SETTINGS frame after GOAWAY, because Node sends no more pings', async () => {
-    const { connection: made, clock, session, socket, log } = connection(KEEPALIVE);
+    const { connection: made, clock, session, socket, log } = makeConnection(KEEPALIVE);
     made.end();
     await clock.advanceAsync(60_000 * 2);
     expect(session.probes).toEqual(['settings {}', 'settings {}']);
@@ -267,7 +267,7 @@ describe('keepalive', () => {
   });
 
   it('destroys the socket of a session that can no longer be probed', async () => {
-    const { connection: made, clock, session, socket } = connection(KEEPALIVE);
+    const { connection: made, clock, session, socket } = makeConnection(KEEPALIVE);
     made.end();
     session.destroyed = true;
     await clock.advanceAsync(80_000);
@@ -276,13 +276,13 @@ describe('keepalive', () => {
   });
 
   it('sends no keepalive pings if keepaliveTimeMs is Infinity', () => {
-    expect(connection({ keepaliveTimeMs: Infinity }).clock.pending).toBe(0);
+    expect(makeConnection({ keepaliveTimeMs: Infinity }).clock.pending).toBe(0);
   });
 });
 
 describe('end of a connection', () => {
   it('destroys the socket if the peer sends nothing after the FIN of the server', async () => {
-    const { clock, socket } = connection();
+    const { clock, socket } = makeConnection();
     socket.end();
     await clock.advanceAsync(PEER_QUIET_MS - 1);
     expect(socket.destroyed).toBe(false);
@@ -291,7 +291,7 @@ describe('end of a connection', () => {
   });
 
   it('keeps the socket after the FIN of the server if data from the peer arrived while the process was blocked', async () => {
-    const { clock, socket } = connection();
+    const { clock, socket } = makeConnection();
     socket.end();
     await clock.advanceAsync(100);
     clock.setTimer(() => (socket.bytesRead += 13), PEER_QUIET_MS);
@@ -301,7 +301,7 @@ describe('end of a connection', () => {
   });
 
   it('keeps the socket after the FIN of the server while the peer still sends data', async () => {
-    const { clock, socket } = connection();
+    const { clock, socket } = makeConnection();
     socket.end();
     for (let part = 0; part < 5; part += 1) {
       await clock.advanceAsync(PEER_QUIET_MS / 2);
@@ -315,7 +315,7 @@ describe('end of a connection', () => {
 
   it('clears all timers of a connection when it is destroyed', async () => {
     const limits = { maxConnectionAgeMs: 1_000, connectionIdleTimeoutMs: 1_000, keepaliveTimeMs: 1_000 };
-    const { connection: made, clock } = connection(limits);
+    const { connection: made, clock } = makeConnection(limits);
     expect(clock.pending).toBe(3);
     made.destroy();
     await clock.advanceAsync(0);

@@ -25,7 +25,7 @@ afterEach(() => {
 });
 
 /** Waits until `count` events have been reported. The peers use real sockets and answer in real time. */
-async function untilReported(clock: VirtualClock, reported: readonly GrpcServerEvent[], count: number): Promise<void> {
+async function waitForReports(clock: VirtualClock, reported: readonly GrpcServerEvent[], count: number): Promise<void> {
   await waitFor(async () => {
     await clock.advanceAsync(0);
     return reported.length === count;
@@ -33,7 +33,7 @@ async function untilReported(clock: VirtualClock, reported: readonly GrpcServerE
 }
 
 /** Starts a grpc-js server on a free port or at `address`, with one method that never responds. */
-async function bound({
+async function startServer({
   tls = false,
   backlog = 511,
   address = '127.0.0.1:0',
@@ -102,13 +102,13 @@ async function bound({
   return { clock, connections, port, reported, endedCalls, calls, http2Servers, listened };
 }
 
-function rawSocket(port: number | string): Socket {
+function openSocket(port: number | string): Socket {
   const socket = (typeof port === 'number' ? connect(port, '127.0.0.1') : connect(port)).on('error', () => undefined);
   closing.push(() => socket.destroy());
   return socket;
 }
 
-function session(port: number, tls = false): ClientHttp2Session {
+function openSession(port: number, tls = false): ClientHttp2Session {
   const options = { ca: pem('ca'), servername: 'localhost' };
   const made = connectHttp2(`${tls ? 'https' : 'http'}://127.0.0.1:${String(port)}`, options);
   made.on('error', () => undefined);
@@ -116,7 +116,7 @@ function session(port: number, tls = false): ClientHttp2Session {
   return made;
 }
 
-function stream(from: ClientHttp2Session): ClientHttp2Stream {
+function openStream(from: ClientHttp2Session): ClientHttp2Stream {
   const made = from.request(HEADERS);
   made.on('error', () => undefined);
   made.end(Buffer.alloc(5));
@@ -126,15 +126,15 @@ function stream(from: ClientHttp2Session): ClientHttp2Stream {
 
 describe('ServerConnections', () => {
   it('listens for connections with the configured backlog', async () => {
-    const { listened, port } = await bound({ backlog: 17 });
+    const { listened, port } = await startServer({ backlog: 17 });
     expect(listened).toEqual([{ host: '127.0.0.1', port: 0, backlog: 17 }]);
     expect(port).toBeGreaterThan(0);
   });
 
   it('counts every open socket, even one that sends nothing', async () => {
-    const { connections, port } = await bound();
-    const silent = rawSocket(port);
-    const active = session(port);
+    const { connections, port } = await startServer();
+    const silent = openSocket(port);
+    const active = openSession(port);
     await waitFor(() => connections.size === 2);
     silent.destroy();
     active.close();
@@ -145,13 +145,13 @@ describe('ServerConnections', () => {
   it.each([false, true])(
     'sends GOAWAY on announceEnd(), closes each connection after its calls, and stops listening (TLS: %s)',
     async (tls) => {
-      const { connections, port, calls, http2Servers } = await bound({ tls });
-      const idle = session(port, tls);
-      const busy = session(port, tls);
+      const { connections, port, calls, http2Servers } = await startServer({ tls });
+      const idle = openSession(port, tls);
+      const busy = openSession(port, tls);
       const goaways = new Set<string>();
       idle.on('goaway', () => goaways.add('idle'));
       busy.on('goaway', () => goaways.add('busy'));
-      const open = stream(busy);
+      const open = openStream(busy);
       let ended = false;
       open.on('end', () => (ended = true));
       await waitFor(() => calls.length === 1 && connections.size === 2);
@@ -166,8 +166,8 @@ describe('ServerConnections', () => {
   );
 
   it('stops listening without http2Server.close(), which would close the sessions in Node 24', async () => {
-    const { connections, port, http2Servers } = await bound();
-    session(port);
+    const { connections, port, http2Servers } = await startServer();
+    openSession(port);
     await waitFor(() => connections.size === 1);
     let closed = 0;
     for (const http2Server of http2Servers) http2Server.close = () => ((closed += 1), http2Server);
@@ -176,9 +176,9 @@ describe('ServerConnections', () => {
     expect(closed).toBe(0);
   });
 
-  it('sends GOAWAY to a connection that finishes its TLS handshake after announceEnd()', async () => {
-    const { connections, port } = await bound({ tls: true });
-    const socket = rawSocket(port);
+  it('sends GOAWAY on a connection whose TLS handshake finishes after announceEnd()', async () => {
+    const { connections, port } = await startServer({ tls: true });
+    const socket = openSocket(port);
     // The socket is accepted; the TLS handshake has not started.
     await waitFor(() => connections.size === 1);
     connections.announceEnd();
@@ -190,10 +190,10 @@ describe('ServerConnections', () => {
   });
 
   it('closes sockets without an HTTP/2 session shortly after announceEnd()', async () => {
-    const { connections, port, clock, calls } = await bound({ tls: true });
-    rawSocket(port);
-    const busy = session(port, true);
-    stream(busy);
+    const { connections, port, clock, calls } = await startServer({ tls: true });
+    openSocket(port);
+    const busy = openSession(port, true);
+    openStream(busy);
     await waitFor(() => connections.size === 2 && calls.length === 1);
     connections.announceEnd();
     await clock.advanceAsync(PEER_QUIET_MS - 1);
@@ -209,15 +209,15 @@ describe('ServerConnections', () => {
       const directory = mkdtempSync(join(tmpdir(), 'server-'));
       closing.push(() => rmSync(directory, { recursive: true }));
       const path = join(directory, 'orders.sock');
-      const { connections, clock, calls } = await bound({ tls, address: `unix:${path}` });
-      rawSocket(path);
+      const { connections, clock, calls } = await startServer({ tls, address: `unix:${path}` });
+      openSocket(path);
       const socket = tls
         ? connectTls({ path, ca: pem('ca'), servername: 'localhost', ALPNProtocols: ['h2'] })
-        : rawSocket(path);
+        : openSocket(path);
       const busy = connectHttp2('https://localhost', { createConnection: () => socket });
       busy.on('error', () => undefined);
       closing.push(() => busy.destroy());
-      stream(busy);
+      openStream(busy);
       await waitFor(() => connections.size === 2 && calls.length === 1);
       connections.announceEnd();
       await waitFor(async () => {
@@ -232,9 +232,9 @@ describe('ServerConnections', () => {
   );
 
   it('destroys all connections immediately on destroyAll(), including those in a TLS handshake', async () => {
-    const { connections, port, clock, calls } = await bound({ tls: true, keepaliveTimeMs: 60_000 });
-    rawSocket(port);
-    stream(session(port, true));
+    const { connections, port, clock, calls } = await startServer({ tls: true, keepaliveTimeMs: 60_000 });
+    openSocket(port);
+    openStream(openSession(port, true));
     await waitFor(() => connections.size === 2 && calls.length === 1);
     connections.destroyAll();
     await connections.closed();
@@ -242,12 +242,12 @@ describe('ServerConnections', () => {
   });
 
   it('keeps a connection with an incomplete request until destroyAll(), which counts the connections that it closes', async () => {
-    const { connections, port, clock, calls } = await bound();
-    const halfway = session(port);
+    const { connections, port, clock, calls } = await startServer();
+    const halfway = openSession(port);
     const half = halfway.request(HEADERS, { endStream: false });
     half.on('error', () => undefined);
-    const busy = session(port);
-    stream(busy);
+    const busy = openSession(port);
+    openStream(busy);
     await waitFor(() => calls.length === 1 && connections.size === 2);
     connections.announceEnd();
     await clock.advanceAsync(PEER_QUIET_MS * 3);
@@ -261,20 +261,20 @@ describe('ServerConnections', () => {
   });
 
   it('closes each connection when it reaches its own maximum age, and ends only the calls of its peer', async () => {
-    const { connections, port, clock, reported, endedCalls, calls } = await bound({
+    const { connections, port, clock, reported, endedCalls, calls } = await startServer({
       maxConnectionAgeMs: 10_000,
       maxConnectionAgeGraceMs: 1_000,
     });
-    const first = session(port);
-    stream(first);
+    const first = openSession(port);
+    openStream(first);
     await waitFor(() => calls.length === 1);
     await clock.advanceAsync(5_000);
-    const second = session(port);
-    stream(second);
+    const second = openSession(port);
+    openStream(second);
     await waitFor(() => calls.length === 2);
     const [firstPeer] = calls.map((call) => call.getPeer());
     await clock.advanceAsync(5_000);
-    await untilReported(clock, reported, 1);
+    await waitForReports(clock, reported, 1);
     await clock.advanceAsync(1_100);
     expect(endedCalls).toEqual([firstPeer]);
     expect(reported.map((event) => event.type === 'connection-end' && event.reason)).toEqual(['age', 'age-grace']);
@@ -283,13 +283,13 @@ describe('ServerConnections', () => {
   });
 
   it('closes idle connections and keeps a connection with an open stream', async () => {
-    const { connections, port, clock, calls, reported } = await bound({ connectionIdleTimeoutMs: 5_000 });
-    const busy = session(port);
-    const open = stream(busy);
-    session(port);
+    const { connections, port, clock, calls, reported } = await startServer({ connectionIdleTimeoutMs: 5_000 });
+    const busy = openSession(port);
+    const open = openStream(busy);
+    openSession(port);
     await waitFor(() => calls.length === 1 && connections.size === 2);
     await clock.advanceAsync(5_000);
-    await untilReported(clock, reported, 1);
+    await waitForReports(clock, reported, 1);
     await waitFor(() => connections.size === 1);
     await clock.advanceAsync(60_000);
     calls[0]?.end();
@@ -298,15 +298,15 @@ describe('ServerConnections', () => {
     // The two timers are the idle timer of this connection and the poll timer that all connections share.
     await waitFor(() => clock.pending === 2);
     await clock.advanceAsync(5_000);
-    await untilReported(clock, reported, 2);
+    await waitForReports(clock, reported, 2);
     await connections.closed();
   });
 
-  it('keeps sending probes after GOAWAY and keeps connections that acknowledge them', async () => {
-    const { connections, port, clock, calls, reported } = await bound({ keepaliveTimeMs: 60_000 });
-    const busy = session(port);
+  it('keeps sending probes after GOAWAY and keeps connections whose peers acknowledge the probes', async () => {
+    const { connections, port, clock, calls, reported } = await startServer({ keepaliveTimeMs: 60_000 });
+    const busy = openSession(port);
     let probesReceived = 0;
-    stream(busy);
+    openStream(busy);
     await waitFor(() => calls.length === 1);
     busy.on('remoteSettings', () => (probesReceived += 1));
     connections.announceEnd();

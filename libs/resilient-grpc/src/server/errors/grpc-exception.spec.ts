@@ -91,12 +91,12 @@ describe('GrpcException', () => {
       'details[0].value.link: unknown field of google.rpc.Help; known fields: links',
     ],
     [
-      'metadata that is not a string',
+      'a metadata value that is not a string',
       () => new GrpcException('ABORTED', '', { metadata: { 'x-at': 5 as unknown as string } }),
       'metadata["x-at"]: expected a string or an array of strings, got number',
     ],
     [
-      'metadata that gRPC reserves',
+      'a metadata key that gRPC reserves',
       () => new GrpcException('ABORTED', '', { metadata: { 'grpc-status': '0' } }),
       `metadata["grpc-status"]: expected a key that does not start with 'grpc-', which gRPC reserves`,
     ],

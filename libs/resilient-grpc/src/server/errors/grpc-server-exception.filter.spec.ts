@@ -8,7 +8,7 @@ import { GrpcServerExceptionFilter } from './grpc-server-exception.filter.js';
 const exception = new NotFoundException('no order 7');
 const call = { metadata: new Metadata(), cancelled: false, getDeadline: () => Infinity, once: () => {} };
 
-function caught(kind: string, args: unknown[]): Promise<unknown> {
+function catchException(kind: string, args: unknown[]): Promise<unknown> {
   const host = new ExecutionContextHost(args);
   host.setType(kind);
   const failed = new GrpcServerExceptionFilter().catch(exception, host) as Observable<never>;
@@ -25,11 +25,11 @@ describe('GrpcServerExceptionFilter', () => {
     ['with the arguments (data, metadata, call)', [{ id: '7' }, call.metadata, call]],
     ['with the arguments (call, callback)', [call, () => {}]],
   ])('maps an HttpException to the matching gRPC status in a handler %s', async (_, args) => {
-    expect(await caught('rpc', args)).toEqual({ code: 5, details: 'no order 7', message: 'no order 7' });
+    expect(await catchException('rpc', args)).toEqual({ code: 5, details: 'no order 7', message: 'no order 7' });
   });
 
-  it("leaves the exception of a handler of another transport to Nest's own filter", async () => {
-    expect(await caught('rpc', [{ id: '7' }, { getPattern: () => 'orders' }])).toEqual({
+  it("leaves an exception from a handler of another transport to Nest's own filter", async () => {
+    expect(await catchException('rpc', [{ id: '7' }, { getPattern: () => 'orders' }])).toEqual({
       status: 'error',
       message: 'Internal server error',
     });
@@ -38,7 +38,7 @@ describe('GrpcServerExceptionFilter', () => {
   it.each(['http', 'graphql', 'ws'])(
     'rethrows an HttpException in a context of type %s if the filter has no HttpAdapterHost',
     (kind) => {
-      expect(() => caught(kind, [{}, {}, {}])).toThrow(exception);
+      expect(() => catchException(kind, [{}, {}, {}])).toThrow(exception);
     },
   );
 });

@@ -219,7 +219,7 @@ describe('trailers that cannot be sent', () => {
 });
 
 describe('status that is too long for trailers', () => {
-  // A field of more than 64 KiB breaks its connection; see `MAX_BYTES` in truncate-status.ts.
+  // A field of more than 64 KiB breaks the connection; see `MAX_BYTES` in truncate-status.ts.
   it('drops the metadata of a status that is too long for trailers, and marks the error as unexpected', () => {
     const details = [{ typeUrl: 'google.rpc.DebugInfo', value: { detail: 'x'.repeat(50_000) } }];
     expect(serverStatusOf(new GrpcException('NOT_FOUND', 'no order 7', { details }), false)).toEqual({
@@ -323,9 +323,12 @@ describe('HttpException', () => {
     [new RequestTimeoutException({ message: 7 }), 'Request Timeout Exception'],
     [new BadRequestException([]), 'Bad Request Exception'],
     [new NotFoundException('x'.repeat(2_000)), 'x'.repeat(2_000)],
-  ])('uses the text of the HTTP response of %o as the status details', (exception, details) => {
-    expect(serverStatusOf(exception, false).details).toBe(details);
-  });
+  ])(
+    'uses the text of the HTTP response of %o, or the exception message if there is no text, as the status details',
+    (exception, details) => {
+      expect(serverStatusOf(exception, false).details).toBe(details);
+    },
+  );
 
   it('adds a field violation for each message of a BadRequestException', () => {
     const { metadata, ...status } = serverStatusOf(
@@ -375,7 +378,7 @@ describe('HttpException', () => {
 });
 
 describe('error that passed exception filters', () => {
-  it('returns the same status as grpc-js for an error that passed exception filters', () => {
+  it('returns the code and the message of an error that has passed exception filters', () => {
     const error = Object.assign(new Error('out of tea'), { code: 9 });
     expect(serverStatusOf(error, true)).toEqual({ code: 9, details: 'out of tea' });
     expect(serverStatusOf(new Error('out of tea'), true)).toEqual({ code: 2, details: 'out of tea' });

@@ -157,7 +157,7 @@ describe('Watch', () => {
     expect(seen).toEqual(['NOT_SERVING', 'SERVING', 'NOT_SERVING', 'SERVING']);
   });
 
-  it('rejects a Watch of a name of more than 1,000 characters', async () => {
+  it('rejects a Watch of a name longer than 1,000 characters', async () => {
     const { watch, check, serve } = await make();
     serve();
     const { seen } = watch('x'.repeat(1_001));

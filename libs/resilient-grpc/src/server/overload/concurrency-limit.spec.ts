@@ -230,12 +230,12 @@ describe("ConcurrencyLimit 'adaptive'", () => {
       if (ms > 5_000) limits.push(state.snapshot().limits[0]!.maxConcurrent);
       await clock.advanceAsync(1);
     }
-    return { limits, good: codes().filter((code) => code === StatusCode.OK).length / (200 * seconds) };
+    return { limits, servedShare: codes().filter((code) => code === StatusCode.OK).length / (200 * seconds) };
   };
 
   it('uses nearly the whole capacity of a server at a load of ten times the capacity, and keeps the adaptive concurrency limit between 4 and 40', async () => {
-    const { limits, good } = await load({ seconds: 60, max: 'adaptive' });
-    expect(good).toBeGreaterThan(0.95);
+    const { limits, servedShare } = await load({ seconds: 60, max: 'adaptive' });
+    expect(servedShare).toBeGreaterThan(0.95);
     expect(Math.max(...limits)).toBeLessThanOrEqual(40);
     expect(Math.min(...limits)).toBeGreaterThanOrEqual(4);
   });

@@ -31,7 +31,7 @@ class WorkClock extends VirtualClock {
     setImmediate(task);
   }
 
-  /** Uses the CPU for `ms`. */
+  /** Advances the time by `ms`, as CPU use would. */
   work(ms: number): void {
     this.workedMs += ms;
   }
@@ -271,7 +271,7 @@ describe('OverloadGate', () => {
     expect(seen).toEqual([7, 8]);
   });
 
-  it('reports the beginning and the end of an overload once', async () => {
+  it('reports the start and the end of an overload once', async () => {
     const { call, changes, clock, occupy, refused, reported, settle, state } = makeServer();
     await occupy();
     for (let index = 0; index < 1_000; index++) call(1_000);
@@ -286,7 +286,7 @@ describe('OverloadGate', () => {
     expect(state.snapshot()).toEqual({ since: undefined, queued: 0, shed: refused().length, limits: [] });
   });
 
-  it('runs every handler on arrival if overloadProtection is false', () => {
+  it('runs every handler when its call arrives if overloadProtection is false', () => {
     const { call, handled } = makeServer(5, false);
     for (let index = 0; index < 100; index++) call(1);
     expect(handled).toHaveLength(100);

@@ -17,7 +17,7 @@ const OTHER_PATH = '/a.B/Other';
 const plain = (bytes: Buffer): Buffer => bytes;
 
 /** Records the timeouts that the filter passes to the gate, and refuses every call. */
-class RecordedGate {
+class RecordingGate {
   isRefusing = true;
   readonly timeouts: number[] = [];
 
@@ -27,14 +27,14 @@ class RecordedGate {
   }
 }
 
-let gate: RecordedGate;
+let gate: RecordingGate;
 let clock: VirtualClock;
 let recorded: string[];
 let handled: string[];
 let port: number;
 
 beforeEach(async () => {
-  gate = new RecordedGate();
+  gate = new RecordingGate();
   clock = new VirtualClock();
   recorded = [];
   handled = [];
@@ -185,7 +185,7 @@ describe('refuseUnreadCalls', () => {
     expect(handled).toEqual([]);
   });
 
-  it('serves other calls after a client resets calls together with their headers or before the refusal arrives', async () => {
+  it('serves other calls if a client resets calls immediately after it sends their headers', async () => {
     const session = http2Session();
     await once(session, 'remoteSettings');
     const streams = Array.from({ length: 50 }, () => request(session));

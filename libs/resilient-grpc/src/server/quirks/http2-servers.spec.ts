@@ -4,11 +4,11 @@ import { describe, expect, it } from 'vitest';
 import { canObserveHttp2Servers, filterStreams, observeHttp2Servers, type NodeHttp2Server } from './http2-servers.js';
 
 describe('observeHttp2Servers', () => {
-  it('reports that http2 servers can be observed for the installed version of grpc-js', () => {
+  it('reports that the http2 servers of the installed grpc-js version can be observed', () => {
     expect(canObserveHttp2Servers(Server.prototype)).toBe(true);
   });
 
-  it('reports one http2 server for each address before it listens', async () => {
+  it('reports one http2 server per bound address, before the http2 server listens', async () => {
     const server = new Server();
     const observed: boolean[] = [];
     expect(observeHttp2Servers(server, ({ listening }) => observed.push(listening))).toBe(true);

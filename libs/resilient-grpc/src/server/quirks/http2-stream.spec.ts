@@ -22,7 +22,7 @@ const KINDS = [
   ['bidi', true, true],
 ] as const;
 
-/** Starts a server with one method that passes its calls to `handle` and never responds, and creates a client for it. */
+/** Starts a server with one method, whose handler is `handle`, and creates a client of this server. */
 async function serverOf(
   requestStream: boolean,
   responseStream: boolean,

@@ -45,7 +45,7 @@ const END = {
   failedCalls: 3,
 } as const;
 
-const failed = (change: Partial<Extract<EventBody, { type: 'attempt-end' }>> = {}) =>
+const makeAttemptEnd = (change: Partial<Extract<EventBody, { type: 'attempt-end' }>> = {}) =>
   ({
     type: 'attempt-end',
     path: '/orders.v1.Orders/Create',
@@ -78,7 +78,7 @@ describe('recurring outages', () => {
       for (const { level, fields } of kept.slice(before))
         if (level !== 'debug') written.push({ at: clock.now(), event: fields['event'] });
     };
-    // Small steps, so that each line gets its exact time.
+    // Small steps, so that the recorded time of each line is at most 100 ms late.
     const pass = (ms: number) => {
       for (let rest = ms; rest > 0; rest -= 100) record(() => clock.advance(Math.min(rest, 100)));
     };
@@ -86,13 +86,14 @@ describe('recurring outages', () => {
     calls.waiting = 3;
     while (clock.now() < 400_000) {
       for (const path of paths)
-        for (const reason of ['not-safe-to-repeat', 'throttled']) record(() => take(failed({ path, reason })));
+        for (const reason of ['not-safe-to-repeat', 'throttled']) record(() => take(makeAttemptEnd({ path, reason })));
       const flapping = ended.filter((at) => clock.now() - at < 60_000).length >= 2;
       record(() => take({ ...OUTAGE, flapping, graceMs: flapping ? 0 : 5_000 }));
       pass(downMs / 2);
       for (const path of paths) record(() => take({ ...CIRCUIT, path, from: 'closed', to: 'open' }));
       pass(downMs / 2);
-      // Calls wait during the grace period, so no call fails within the grace period.
+      // Calls wait during the grace period of 5 s, so no call fails in a shorter outage. Calls of flapping outages do fail, but their
+      // number does not affect which lines are written.
       record(() => take({ ...END, durationMs: downMs, failedCalls: downMs < 5_000 ? 0 : 3 }));
       ended.push(clock.now());
       pass(upMs);
@@ -144,8 +145,8 @@ describe('recurring outages', () => {
       const outageLines = written.filter(({ event }) => String(event).startsWith('outage'));
       const [first, ...later] = outageLines.map(({ event }) => event);
       expect(first).toBe('outage');
-      const each = Array.from({ length: outages }, () => lines).flat();
-      expect(later).toEqual(lines[0] === 'outage' ? each.slice(1) : each);
+      const expectedEvents = Array.from({ length: outages }, () => lines).flat();
+      expect(later).toEqual(lines[0] === 'outage' ? expectedEvents.slice(1) : expectedEvents);
       expect(maxLinesPerMinute(written.filter((line) => !outageLines.includes(line)).map(({ at }) => at))).toBe(1);
     },
   );
@@ -214,14 +215,14 @@ describe('attempt-end event', () => {
     ['exceeded its deadline', { reason: 'deadline' }],
   ] as const)('logs nothing above debug for a call that %s', (_what, change) => {
     const { take, aboveDebug } = make();
-    take(failed(change));
+    take(makeAttemptEnd(change));
     expect(aboveDebug()).toEqual([]);
   });
 
   it('logs retried and resumed calls at debug', () => {
     const { take, lines } = make();
-    take(failed({ next: 'retry', reason: 'connection-lost' }));
-    take(failed({ next: 'resume', reason: 'not-safe-to-repeat' }));
+    take(makeAttemptEnd({ next: 'retry', reason: 'connection-lost' }));
+    take(makeAttemptEnd({ next: 'resume', reason: 'not-safe-to-repeat' }));
     expect(lines).toEqual([
       'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; retrying (connection-lost)',
       'debug /orders.v1.Orders/Create: UNAVAILABLE: Connection lost after sending; resuming the stream',
@@ -230,21 +231,23 @@ describe('attempt-end event', () => {
 
   it('logs nothing for a successful attempt', () => {
     const { take, lines } = make();
-    take(failed({ attempt: { number: 1, code: 0, details: '', durationMs: 5, hedge: false }, reason: 'success' }));
+    take(
+      makeAttemptEnd({ attempt: { number: 1, code: 0, details: '', durationMs: 5, hedge: false }, reason: 'success' }),
+    );
     expect(lines).toEqual([]);
   });
 
   it('logs the status details of the server on one line and truncates them', () => {
     const { take, aboveDebug } = make();
     const details = `evil\n${'x'.repeat(10_000)}`;
-    take(failed({ attempt: { number: 1, code: 14, details, durationMs: 5, hedge: false } }));
+    take(makeAttemptEnd({ attempt: { number: 1, code: 14, details, durationMs: 5, hedge: false } }));
     expect(aboveDebug()[0]).not.toContain('\n');
     expect(aboveDebug()[0]?.length).toBeLessThan(600);
   });
 });
 
 describe('connection-replaced event', () => {
-  const DEAD = {
+  const DEAD_CONNECTION = {
     type: 'connection-replaced',
     reason: 'suspicion',
     address: '10.0.0.7:50051',
@@ -254,7 +257,7 @@ describe('connection-replaced event', () => {
 
   it('logs that calls use the other backends after a connection was replaced, if other connections are available', () => {
     const { take, aboveDebug } = make();
-    take({ ...DEAD, by: 'other-connections' });
+    take({ ...DEAD_CONNECTION, by: 'other-connections' });
     expect(aboveDebug()[0]).toMatch(/; calls use the other backends until the client reconnects to 10\.0\.0\.7:50051$/);
   });
 });
@@ -672,7 +675,7 @@ describe('events', () => {
     const { kept, enabled, take } = make();
     enabled.debug = false;
     take({ type: 'connectivity', from: 'READY', to: 'IDLE' });
-    take(failed({ next: 'retry' }));
+    take(makeAttemptEnd({ next: 'retry' }));
     take({ type: 'stream-resumed', path, resumes: 2, gapMs: 80, progress: true });
     expect(kept).toEqual([]);
   });
@@ -685,7 +688,7 @@ describe('events', () => {
     clock.advance(6_000);
     take({ ...OUTAGE, cause: evil, flapping: true });
     for (const next of ['none', 'retry', 'resume'] as const)
-      take(failed({ attempt: { ...ATTEMPT, details: evil }, next }));
+      take(makeAttemptEnd({ attempt: { ...ATTEMPT, details: evil }, next }));
     take({ type: 'connectivity', from: 'READY', to: 'IDLE', cause: evil });
     expect(kept.length).toBeGreaterThan(6);
     for (const line of kept) {
@@ -701,8 +704,8 @@ describe('close', () => {
     calls.waiting = 1;
     take(OUTAGE);
     take({ ...OUTAGE, flapping: true });
-    take(failed());
-    take(failed());
+    take(makeAttemptEnd());
+    take(makeAttemptEnd());
     log.close();
     expect(aboveDebug().at(-1)).toMatch(/\(1 more in the last minute\)$/);
     expect(clock.pending).toBe(0);

@@ -28,7 +28,7 @@ describe('CombinedLines', () => {
     expect(written[0]!.fields).toEqual({ event: 'circuit', path: '/a', to: 'open' });
   });
 
-  it('writes one log line during the minute after an outage, then up to four a minute', () => {
+  it('writes one log line during the minute after an outage starts or ends, then up to four a minute', () => {
     const { clock, written, limit, circuit } = make();
     limit.connectionUnstable();
     circuit('/a', 'open');

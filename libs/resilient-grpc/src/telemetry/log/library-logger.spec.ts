@@ -11,7 +11,7 @@ afterEach(() => {
 const line = new LogLine('warn', 'outage: lost', { event: 'outage' });
 
 describe('LibraryLogger', () => {
-  it('accepts only lines with an event, which the type checker verifies', () => {
+  it('accepts only log lines with an event (checked by the type checker)', () => {
     type Parameter = Parameters<LibraryLogger['debug' | 'log' | 'warn' | 'error']>;
     expectTypeOf<Parameter>().toEqualTypeOf<[line: LogLine]>();
     expectTypeOf<ConstructorParameters<typeof LogLine>[2]>().toExtend<{ readonly event: string }>();

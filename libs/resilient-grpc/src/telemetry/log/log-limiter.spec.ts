@@ -85,7 +85,7 @@ describe('LogLimiter', () => {
     expect(limit.isLimiting('a')).toBe(false);
   });
 
-  it('writes up to maxLines() log lines immediately, and calls maxLines() again for each line', () => {
+  it('writes up to maxLines() log lines per interval immediately, and applies later changes of maxLines()', () => {
     const clock = new VirtualClock();
     const written: string[] = [];
     let maxLines = 3;

@@ -19,7 +19,7 @@ describe('LogLine', () => {
   });
 
   it('makes a log line behave like a string in code that expects a string', () => {
-    // Loggers receive a line where they expect a string.
+    // Some loggers expect a string but receive a log line.
     const text = line as unknown as string;
     expect(text.replace('lost', 'back')).toBe('outage: back');
     expect(text.includes('lost') && text.startsWith('outage') && /^outage: lost$/.test(text)).toBe(true);

@@ -288,12 +288,12 @@ describe('flapping server', () => {
       }
       clock.advance(1_000);
     }
-    const own = reported.filter(([, line]) => !line.startsWith('warn flapping'));
-    expect(own.map(([, line]) => line.slice(0, 15))).toEqual(
+    const outageLines = reported.filter(([, line]) => !line.startsWith('warn flapping'));
+    expect(outageLines.map(([, line]) => line.slice(0, 15))).toEqual(
       [1, 2].flatMap(() => ['warn outage has', 'log reconnected']),
     );
-    const begins = own.filter(([, line]) => line.startsWith('warn')).map(([atMs]) => atMs);
-    for (const [i, at] of begins.slice(1).entries()) expect(at - begins[i]!).toBeGreaterThanOrEqual(60_000);
+    const startTimes = outageLines.filter(([, line]) => line.startsWith('warn')).map(([atMs]) => atMs);
+    for (const [i, at] of startTimes.slice(1).entries()) expect(at - startTimes[i]!).toBeGreaterThanOrEqual(60_000);
   });
 
   it('logs a lasting outage of a flapping server one minute after the flapping line', () => {

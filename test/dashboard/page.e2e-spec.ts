@@ -35,7 +35,7 @@ const IN_TIME = { timeoutMs: 60_000 };
 const UNREACHABLE = '127.0.0.1:1';
 const ORDER = { requestId: '1', item: 'tea', quantity: 1 };
 
-// Runs in a real browser, at the path where Linux distributions install it.
+// Runs in a real browser: the one that the environment variable CHROMIUM names, or an installed Chromium or Chrome.
 describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }, () => {
   const browser = sharedBrowser();
 
@@ -228,7 +228,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
     },
   );
 
-  it('shows error and method details of the dashboard on a phone without horizontal scrolling', async (test) => {
+  it('shows the details of errors and methods on the dashboard without horizontal scrolling on a phone', async (test) => {
     const details = 'an error message of an upstream server; without a line break, a phone would clip the final word';
     const server = await ScriptedGrpcServer.start({
       protoPath: ORDERS_PROTO,
@@ -319,7 +319,7 @@ describe.skipIf(!isInstalled('Chromium'))('dashboard page', { timeout: 120_000 }
       expect(await order()).toEqual(['Create', 'Get']);
       await table.getByRole('button', { name: 'method' }).click();
       expect(await order()).toEqual(['Get', 'Create']);
-      // A method without a successful call has no latency. Its row sorts below every latency.
+      // A method without a successful call has no latency. Its row sorts as if its latency were lower than all others.
       await table.getByRole('button', { name: 'method' }).click();
       await table.getByRole('button', { name: 'p50' }).click();
       expect(await order()).toEqual(['Get', 'Create']);

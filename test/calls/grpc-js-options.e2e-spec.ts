@@ -318,7 +318,7 @@ describe('host option', () => {
 });
 
 describe('parent option', () => {
-  /** Starts a gateway between a grpc-js client and the scripted server. The gateway sets `parent` of the upstream call to its inbound call. */
+  /** Starts a gateway between a grpc-js client and the scripted server. The gateway sets `parent` of each upstream call to the inbound call. */
   async function startGateway(options: GrpcCallOptions = {}) {
     const upstream = await scene();
     upstream.server.script('UnsafeUnary', { never: true });

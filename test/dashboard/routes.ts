@@ -133,7 +133,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
       ['audit', true],
     ]);
 
-    const within = async (figure: string, atMost: number, condition: () => boolean) => {
+    const recordTimeUntil = async (figure: string, atMost: number, condition: () => boolean) => {
       const beganAt = performance.now();
       await waitFor(condition, { timeoutMs: 20_000 });
       recordTiming(task, figure, performance.now() - beganAt, { atMost });
@@ -147,17 +147,17 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     const waiting = firstValueFrom(orders('orders').get({ id: '2' }));
     await waitFor(() => events.client('orders').connectivity.outage !== undefined);
     recordTiming(task, 'outage shown after, ms', performance.now() - stoppedAt, { atMost: 1_000 });
-    await within('waiting call shown after, ms', 1_000, () => events.client('orders').waiting === 1);
+    await recordTimeUntil('waiting call shown after, ms', 1_000, () => events.client('orders').waiting === 1);
     await server.restart();
     await waiting;
     await waitFor(() => events.client('orders').counters.succeeded === 2);
 
     // The events also cover clients that are created and closed at run time.
     clients.create({ name: 'tenant-7', protoPath: ORDERS_PROTO, url: server.url });
-    await within('created client shown after, ms', 1_500, () => events.client('tenant-7').name === 'tenant-7');
+    await recordTimeUntil('created client shown after, ms', 1_500, () => events.client('tenant-7').name === 'tenant-7');
     await clients.get('tenant-7').close();
     const isRemoved = () => events.received.some(({ data }) => data.gone?.includes('tenant-7'));
-    await within('closed client removed after, ms', 1_500, isRemoved);
+    await recordTimeUntil('closed client removed after, ms', 1_500, isRemoved);
     // The accumulated changes equal the whole state.
     const fresh = await Events.open(`${url}/grpc/events?client=orders`);
     const [expected] = (await waitFor(() => fresh.last('whole'))).clients;

@@ -318,7 +318,7 @@ describe('host option', () => {
 });
 
 describe('parent option', () => {
-  /** Starts a gateway between a grpc-js client and the scripted server. The gateway sets `parent` of each upstream call to the inbound call. */
+  /** Starts a gateway that a grpc-js client calls, and that calls the scripted server with the inbound call as `parent`. */
   async function startGateway(options: GrpcCallOptions = {}) {
     const upstream = await scene();
     upstream.server.script('UnsafeUnary', { never: true });

@@ -33,7 +33,7 @@ describe('response messages', () => {
     expect(await toList(echo.clientStream([]))).toHaveLength(1);
   });
 
-  it('makes one call per subscription and per iteration', async () => {
+  it('makes one call per subscription and per `for await` loop', async () => {
     const { echo, server } = await scene();
     const call = echo.unary({ text: 'tea' });
     expect(server.counts().calls).toBe(0);

@@ -287,7 +287,7 @@ describe('compression', () => {
 });
 
 /** Starts a plain grpc-js server, for details that a scripted server does not expose. */
-async function rawServer(
+async function startPlainServer(
   unary: (call: ServerUnaryCall<EchoRequest, EchoRequest>, callback: sendUnaryData<EchoRequest>) => void,
 ): Promise<string> {
   const server = new Server();
@@ -305,7 +305,7 @@ async function rawServer(
 describe('host option', () => {
   it('uses the host option as the authority of the call', async () => {
     const hosts: string[] = [];
-    const url = await rawServer((call, callback) => {
+    const url = await startPlainServer((call, callback) => {
       hosts.push(call.getHost());
       callback(null, call.request);
     });
@@ -318,12 +318,12 @@ describe('host option', () => {
 });
 
 describe('parent option', () => {
-  /** Starts a gateway between a raw client and the scripted server. The gateway's handler passes its inbound call as `parent` upstream. */
-  async function chain(options: GrpcCallOptions = {}) {
+  /** Starts a gateway that a grpc-js client calls, and that calls the scripted server with the inbound call as `parent`. */
+  async function startGateway(options: GrpcCallOptions = {}) {
     const upstream = await scene();
     upstream.server.script('UnsafeUnary', { never: true });
     const failures: unknown[] = [];
-    const url = await rawServer((call, callback) => {
+    const url = await startPlainServer((call, callback) => {
       upstream.echo.unsafeUnary(call.request, { ...options, parent: call }).subscribe({
         next: (value) => callback(null, value),
         error: (error: ServiceError) => {
@@ -338,7 +338,7 @@ describe('parent option', () => {
   }
 
   it('propagates the deadline of the inbound call in the parent option', async () => {
-    const { server, caller, failures } = await chain();
+    const { server, caller, failures } = await startGateway();
     const seen: { deadline: number; at: number }[] = [];
     server.script('UnsafeUnary', (call) => {
       seen.push({ deadline: call.deadline, at: Date.now() });
@@ -360,7 +360,7 @@ describe('parent option', () => {
   });
 
   it('propagates the cancellation of the inbound call in the parent option', async () => {
-    const { server, caller, client, failures } = await chain();
+    const { server, caller, client, failures } = await startGateway();
     const call = caller.client.makeUnaryRequest(
       '/testing.v1.Echo/Unary',
       () => Buffer.alloc(0),
@@ -377,7 +377,7 @@ describe('parent option', () => {
   });
 
   it('does not propagate the deadline of the inbound call in the parent option if propagate_flags is 0', async () => {
-    const { server, caller, failures } = await chain({ propagate_flags: 0 });
+    const { server, caller, failures } = await startGateway({ propagate_flags: 0 });
     server.script('UnsafeUnary', { hold: 'everything' });
     await repeatUntil('the call passes the gateway before its deadline', async () => {
       const { error } = await caller.unary({}, { deadline: Date.now() + 100 });

@@ -36,7 +36,7 @@ async function echoOf(settings: ClientSettings & { readonly url: string }): Prom
 }
 
 /** Waits for a first response, because a new connection that ends before any response counts as a failed connection attempt. */
-async function answeredOnce(echo: EchoStub, method: 'unary' | 'unsafeUnary'): Promise<void> {
+async function awaitFirstResponse(echo: EchoStub, method: 'unary' | 'unsafeUnary'): Promise<void> {
   await firstValueFrom(echo[method]({}));
 }
 
@@ -67,14 +67,14 @@ describe.each(Object.entries(LOSSES))('connection lost due to %s', (how, lose) =
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
     const echo = await echoOf({ url: proxy.url });
-    await answeredOnce(echo, 'unary');
+    await awaitFirstResponse(echo, 'unary');
     const failure = failureOf(callOnce(echo, method));
     await waitFor(() => server.counts().open === 1);
     await lose(server, proxy);
     expectLost(await failure);
     await server.restart();
     // A repeated call would arrive before this one.
-    await answeredOnce(echo, 'unary');
+    await awaitFirstResponse(echo, 'unary');
     expect(server.counts(protoName(method)).calls).toBe(1);
   });
 
@@ -83,7 +83,7 @@ describe.each(Object.entries(LOSSES))('connection lost due to %s', (how, lose) =
     const proxy = await FaultProxy.start(server.url);
     onTestFinished(() => proxy.close());
     const echo = await echoOf({ url: proxy.url });
-    await answeredOnce(echo, 'unsafeUnary');
+    await awaitFirstResponse(echo, 'unsafeUnary');
     server.script('Unary', [{ never: true }, { message: { text: 'second' } }]);
     const answer = firstValueFrom(echo.unary({}));
     await waitFor(() => server.counts().open === 1);
@@ -94,7 +94,7 @@ describe.each(Object.entries(LOSSES))('connection lost due to %s', (how, lose) =
   });
 
   it.each(['serverStream', 'bidi'] as const)(
-    `does not repeat a %s call after ${how} if its first message has arrived`,
+    `does not repeat a %s call after ${how} if its first response message has arrived`,
     async (method) => {
       const server = await startServer({
         scripts: { ...ECHOES, [protoName(method)]: { messages: [{ number: 1 }], never: true } },
@@ -102,7 +102,7 @@ describe.each(Object.entries(LOSSES))('connection lost due to %s', (how, lose) =
       const proxy = await FaultProxy.start(server.url);
       onTestFinished(() => proxy.close());
       const echo = await echoOf({ url: proxy.url, methods: { '*': { idempotent: true } } });
-      await answeredOnce(echo, 'unary');
+      await awaitFirstResponse(echo, 'unary');
       const seen: number[] = [];
       const failure = failureOf(
         (async () => {
@@ -195,7 +195,7 @@ describe('stream reset', () => {
     expect(server.streams).toHaveLength(1);
   });
 
-  it('retries a safe call by its policy after REFUSED_STREAM', async () => {
+  it('retries a safe call after REFUSED_STREAM according to its retry policy', async () => {
     const server = await startRefusingServer(3);
     const echo = await echoOf({ url: server.url });
     expect(await toList(echo.unary({}))).toHaveLength(1);
@@ -346,7 +346,7 @@ describe('GOAWAY', () => {
 
   describe('on a connection younger than 1 s', () => {
     /** Starts a proxy that rejects each of the first `times` calls with a GOAWAY. */
-    const rejecting = async (times: number) => {
+    const startRejectingProxy = async (times: number) => {
       const proxy = await Http2FaultProxy.start((await startServer()).url);
       onTestFinished(() => proxy.close());
       proxy.failCalls({ kind: 'goaway' }, { times });
@@ -357,7 +357,7 @@ describe('GOAWAY', () => {
       'immediately resends a call that a GOAWAY rejects on a connection younger than 1 s',
       { tags: ['timed'] },
       async ({ task }) => {
-        const proxy = await rejecting(1);
+        const proxy = await startRejectingProxy(1);
         const echo = await echoOf({ url: proxy.url });
         const startedAt = performance.now();
         expect(await toList(echo.unsafeUnary({}))).toHaveLength(1);
@@ -374,7 +374,7 @@ describe('GOAWAY', () => {
     );
 
     it('opens at most two more connections in 3 s if the server rejects each call with a GOAWAY', async () => {
-      const proxy = await rejecting(Infinity);
+      const proxy = await startRejectingProxy(Infinity);
       const echo = await echoOf({ url: proxy.url });
       const error = await failureOf(echo.unsafeUnary({}, { timeoutMs: 3_000, waitForReady: true }));
       expect(error).toMatchObject({ reachedServer: 'no' });
@@ -388,7 +388,7 @@ describe('GOAWAY', () => {
       const proxy = await Http2FaultProxy.start(server.url);
       onTestFinished(() => proxy.close());
       const echo = await echoOf({ url: proxy.url });
-      await answeredOnce(echo, 'unary');
+      await awaitFirstResponse(echo, 'unary');
       return { proxy, echo };
     };
 
@@ -455,7 +455,7 @@ describe('GOAWAY', () => {
     });
     const expectCut = async (method: (typeof UNSAFE)[number]) => {
       const echo = await echoOf({ url: server.url });
-      await answeredOnce(echo, 'unary');
+      await awaitFirstResponse(echo, 'unary');
       expectLost(await failureOf(callOnce(echo, method)));
       expect(server.counts(protoName(method)).calls).toBe(1);
     };

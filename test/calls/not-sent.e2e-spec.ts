@@ -87,7 +87,7 @@ describe('message size limit', () => {
     },
   );
 
-  it('reports reachedServer yes if a request is too large after the response began', async () => {
+  it('reports reachedServer yes if a request that follows the first response message is too large', async () => {
     const { echo, server } = await scene({ maxSendMessageLength: 100 });
     server.script('Bidi', { messages: [{ number: 1 }], never: true });
     const requests = new Subject<{ payload: Buffer }>();

@@ -283,7 +283,7 @@ describe('retry budget', () => {
     );
   });
 
-  it('keeps the tokens of the retry budget when concurrent calls reach their deadlines if another call succeeded after they started', async () => {
+  it('keeps the tokens of the retry budget when concurrent calls reach their deadlines, if another call succeeded after those calls started', async () => {
     const { echo, server } = await repeatUntil('a call is answered before the deadlines of slow calls', async () => {
       const fresh = await scene();
       await fresh.client.waitForReady();

@@ -36,8 +36,8 @@ const PACKAGES = [
 const TYPESCRIPT_6 = 'node_modules/typescript/bin/tsc';
 const TYPESCRIPT_5 = 'test/nest-11/node_modules/typescript/bin/tsc';
 /**
- * Module systems of the applications. Across both versions of Nest, they cover all module resolutions and the last releases of TypeScript 5
- * and 6.
+ * Module systems of the applications. Across both versions of Nest, they cover the module resolutions node10, nodenext, and bundler, and
+ * the last releases of TypeScript 5 and 6.
  */
 const BUILDS = [
   { modules: 'ESM', folder: 'esm', type: 'module', compiler: TYPESCRIPT_6 },
@@ -78,7 +78,7 @@ async function node(program: string, folder: string, ...args: string[]): Promise
 describe.each<Nest>([12, 11])('application on Nest %i with the package installed by npm', (nest) => {
   let folder: string;
   beforeAll(() => {
-    folder = applicationFolder();
+    folder = createApplicationFolder();
     // Written to the CommonJS build, because, with `useDate`, ts-proto generates an import from protobufjs that fails in ES modules.
     if (nest === 11) writeInterfaces(folder, 'cjs/test/consumers/apps');
     install(packed, folder, { nest, packages: PACKAGES, own: { '@example/orders-client': 'orders-client' } });
@@ -152,7 +152,7 @@ describe.each<Nest>([12, 11])('application on Nest %i with the package installed
 });
 
 /** Creates a folder with the sources of the applications, one copy per build, without dependencies. */
-function applicationFolder(): string {
+function createApplicationFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'application-'));
   const copy = (from: string, to: string) => {
     cpSync(join(ROOT, from), join(folder, to), { recursive: true });

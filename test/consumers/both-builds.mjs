@@ -19,7 +19,7 @@ const server = await ScriptedGrpcServer.start({
 const options = (name) => [{ name, url: server.url, protoPath: 'protos/orders.proto', outageGraceMs: 60_000 }];
 
 /** Creates an application whose route fails with `error`, which `filter` of the other build handles. */
-function failing(path, error, filter) {
+function createFailingApplication(path, error, filter) {
   class FailingController {
     fail() {
       throw error;
@@ -57,7 +57,7 @@ for (const [error, filter] of [
   [errors[0], cjs.GrpcToHttpExceptionFilter],
   [errors[1], esm.GrpcToHttpExceptionFilter],
 ]) {
-  const gateway = await failing('orders', error, filter);
+  const gateway = await createFailingApplication('orders', error, filter);
   await gateway.listen(0, '127.0.0.1');
   const answer = await fetch(`${await gateway.getUrl()}/orders`, { headers: { connection: 'close' } });
   output.statuses.push(answer.status);

@@ -83,7 +83,8 @@ function copyBuild(library: string): void {
   if (!existsSync(join(dist, record))) return;
   const copy = join(library, 'dist');
   const filter = (source: string) => source !== join(dist, record);
-  // Copies the build info first, so that files that a concurrent build writes later are newer than the build info and are compiled again.
+  // Copies the build info first, because a concurrent build may replace it. The sources that the other build compiles are newer
+  // than the copied build info, so they are compiled again here.
   cpSync(join(dist, record), join(copy, record), { preserveTimestamps: true });
   cpSync(dist, copy, { recursive: true, filter });
   const wanted = filesIn(join(library, 'src'))

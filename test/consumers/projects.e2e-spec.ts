@@ -52,7 +52,7 @@ describe.each([11, 12] as const)('packages of Nest %i, installed by npm', (nest)
   // The cast is safe because the object literal has no other keys.
   const projects = (Object.keys(PROJECTS) as Project[]).filter((project) => PROJECTS[project].nest === nest);
 
-  /** Creates a project for `tool`, and removes it after `use`. */
+  /** Creates a project for `tool`, and removes it if `use` succeeds. */
   async function inProject<T>(project: Project, tool: string, use: (folder: string) => Promise<T>): Promise<T> {
     const folder = createProject(installed, project, tool);
     const result = await use(folder);

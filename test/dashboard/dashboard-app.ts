@@ -139,7 +139,7 @@ export async function startDashboardApp({
 
 /** Server-sent events received on a separate connection. */
 export class Events {
-  /** `more` is the second line of the data: the relayed event of a process. */
+  /** `more` is the second line of the data. It exists only if the event relays an event of a process, and contains the relayed data. */
   readonly received: { readonly event: string; readonly data: any; readonly more?: any; readonly atMs: number }[] = [];
   ended = false;
 

@@ -55,7 +55,7 @@ describe.skipIf(!isInstalled('Chromium'))('page of several processes', { timeout
   it('sums the figures of three processes, links to each of them, and excludes a killed process until it restarts', async () => {
     const processes = await Promise.all([startProcess(2), startProcess(3)]);
     let own = '';
-    // The list also contains the URL of this process, which is counted once.
+    // This process is counted once, although the list also contains its URL.
     const { url } = await start(() => [...processes.map((one) => `http://${one.url}/grpc`), `${own}/grpc`]);
     own = url;
     const { page, problems } = await open(`${url}/grpc`);
@@ -64,7 +64,7 @@ describe.skipIf(!isInstalled('Chromium'))('page of several processes', { timeout
     const rows = page.getByRole('table', { name: 'Processes' }).locator('tbody tr');
     await waitFor(async () => (await rows.count()) === 3, IN_TIME);
 
-    // Uses only the keyboard to open the page of a client across all processes, and then that of one process.
+    // Opens the page of a client for all processes, and then the page of this client for one process, using only the keyboard.
     await page.getByRole('link', { name: 'orders' }).focus();
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Outage orders' }).waitFor();
@@ -102,7 +102,7 @@ describe.skipIf(!isInstalled('Chromium'))('page of several processes', { timeout
     await page.getByText(`process ${String(before.pid)}`).waitFor({ state: 'detached' });
     await shows(page, 'waiting', '4');
     await page.goForward();
-    // The page of a process that is no longer listed keeps its data until the page is reloaded.
+    // After a reload, the page of a process that is no longer listed has no data.
     await page.reload();
     await page.getByText('This process is not listed').waitFor();
     expect(problems).toEqual([]);

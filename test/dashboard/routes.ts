@@ -76,7 +76,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     for (const at of [`${url}/api/ops/grpc`, `${url}/api/ops/grpc/`, `${url}/api/ops/grpc?from=mail`]) {
       const text = await (await fetch(at)).text();
       expect(text, at).toMatch(/<title>gRPC clients/);
-      // A proxy may prepend to the path, so no link may be absolute.
+      // A proxy may add a prefix to the path, so no link may be absolute.
       expect(linksOf(text).filter((link) => !link.startsWith('./'))).toEqual([]);
       for (const { response } of await filesOf(at)) expect(response.status, response.url).toBe(200);
     }
@@ -133,7 +133,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
       ['audit', true],
     ]);
 
-    const within = async (figure: string, atMost: number, condition: () => boolean) => {
+    const recordTimeUntil = async (figure: string, atMost: number, condition: () => boolean) => {
       const beganAt = performance.now();
       await waitFor(condition, { timeoutMs: 20_000 });
       recordTiming(task, figure, performance.now() - beganAt, { atMost });
@@ -147,17 +147,17 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
     const waiting = firstValueFrom(orders('orders').get({ id: '2' }));
     await waitFor(() => events.client('orders').connectivity.outage !== undefined);
     recordTiming(task, 'outage shown after, ms', performance.now() - stoppedAt, { atMost: 1_000 });
-    await within('waiting call shown after, ms', 1_000, () => events.client('orders').waiting === 1);
+    await recordTimeUntil('waiting call shown after, ms', 1_000, () => events.client('orders').waiting === 1);
     await server.restart();
     await waiting;
     await waitFor(() => events.client('orders').counters.succeeded === 2);
 
-    // The page also follows clients that are created and closed at run time.
+    // The events also cover clients that are created and closed at run time.
     clients.create({ name: 'tenant-7', protoPath: ORDERS_PROTO, url: server.url });
-    await within('created client shown after, ms', 1_500, () => events.client('tenant-7').name === 'tenant-7');
+    await recordTimeUntil('created client shown after, ms', 1_500, () => events.client('tenant-7').name === 'tenant-7');
     await clients.get('tenant-7').close();
     const isRemoved = () => events.received.some(({ data }) => data.gone?.includes('tenant-7'));
-    await within('closed client removed after, ms', 1_500, isRemoved);
+    await recordTimeUntil('closed client removed after, ms', 1_500, isRemoved);
     // The accumulated changes equal the whole state.
     const fresh = await Events.open(`${url}/grpc/events?client=orders`);
     const [expected] = (await waitFor(() => fresh.last('whole'))).clients;
@@ -293,7 +293,7 @@ export function itServesTheDashboard(adapter?: () => AbstractHttpAdapter): void 
   });
 }
 
-/** Counts the subscribers to the connectivity of `client` from now on. */
+/** Starts to count the subscribers to the connectivity of `client`, and returns a function that returns their current number. */
 function listenersOf(client: ResilientGrpcClient): () => number {
   let listeners = 0;
   const states = client.connectivity$;
@@ -307,7 +307,7 @@ function listenersOf(client: ResilientGrpcClient): () => number {
   return () => listeners;
 }
 
-/** Properties that change with time. The start of a connection may differ by a millisecond. */
+/** Properties that change with time, or whose timestamps may differ by a millisecond between two snapshots. */
 const VOLATILE = ['at', 'connectivity', 'connections', 'recent', 'methods', 'retryBudget'];
 
 function steady(snapshot: Readonly<Record<string, unknown>>): Record<string, unknown> {

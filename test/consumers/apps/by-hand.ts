@@ -29,7 +29,7 @@ class Shop implements OnModuleInit {
     this.orders = this.client.getService<OrdersService>('Orders');
   }
 
-  async everything(): Promise<unknown> {
+  async callEachMethod(): Promise<unknown> {
     const metadata = new Metadata();
     metadata.set('x-request-id', 'r-7');
     const line = { requestId: 'r-9', item: 'coffee' };
@@ -70,7 +70,7 @@ class AppModule {}
 
 async function main(): Promise<void> {
   const app = await NestFactory.createApplicationContext(AppModule, { logger: ['error', 'fatal'] });
-  const output = await app.get(Shop).everything();
+  const output = await app.get(Shop).callEachMethod();
   await app.close();
   console.log(JSON.stringify(output));
 }

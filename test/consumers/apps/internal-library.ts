@@ -94,12 +94,12 @@ async function main(): Promise<void> {
   url = server.url;
   const app = await NestFactory.create(application(), { logger: ['error', 'fatal'] });
   const [cart, invoices, stock] = [app.get(Cart), app.get(Invoices), app.get(Stock)];
-  const both = () => idsOf([invoices.orders.get({ id: '7' }), stock.orders.get({ id: '8' })]);
-  const before = await both();
+  const readIds = () => idsOf([invoices.orders.get({ id: '7' }), stock.orders.get({ id: '8' })]);
+  const before = await readIds();
 
   // Both clients survive a restart, each on its own connections.
   await server.stop('kill-connections');
-  const during = both();
+  const during = readIds();
   await waitFor(() => [invoices.client, stock.client].every(({ connectivity }) => connectivity.outage !== undefined), {
     timeoutMs: 60_000,
   });

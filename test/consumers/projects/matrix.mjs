@@ -72,7 +72,7 @@ export const TOOLS = [
 /** Versions of TypeScript that check the types of a project. */
 export const TYPESCRIPTS = ['5.2', '5.4', '5.7', '5.8', '5.9', '6.0'];
 
-/** Module resolutions of TypeScript, with the other settings that each requires. */
+/** Combinations of project and module resolution to check. `since`: first TypeScript version to check, if earlier ones do not work. */
 /** @type {readonly { readonly moduleResolution: string; readonly module: string; readonly project: Project; readonly since?: string }[]} */
 export const RESOLUTIONS = [
   { moduleResolution: 'node10', module: 'commonjs', project: 'nest-11-commonjs' },

@@ -47,7 +47,7 @@ async function resultOf<Client>(
   return answer;
 }
 
-const all = async <T>(messages: Observable<T>): Promise<T[]> => lastValueFrom(messages.pipe(toArray()));
+const collect = async <T>(messages: Observable<T>): Promise<T[]> => lastValueFrom(messages.pipe(toArray()));
 
 async function main(): Promise<void> {
   const printed: Record<string, unknown> = {};
@@ -56,7 +56,7 @@ async function main(): Promise<void> {
     const generated: plain.CatalogClient = catalog;
     const item: plain.CatalogItem = await firstValueFrom(catalog.findItem({ itemId: '7' }, WAIT));
     const [listed, { itemsAdded }] = [
-      await all(generated.listItems({ itemId: '' })),
+      await collect(generated.listItems({ itemId: '' })),
       // A request stream can also be an iterable.
       await firstValueFrom(catalog.addItems([item, item])),
     ];

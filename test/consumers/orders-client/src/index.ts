@@ -1,4 +1,4 @@
-/** A company's own client of the orders service. It depends on nestjs-resilient-grpc, so an application may have a second copy. */
+/** A company's own client of the orders service. An application that uses it may contain two copies of nestjs-resilient-grpc. */
 import { Injectable, Module, type DynamicModule } from '@nestjs/common';
 import { InjectGrpcService, ResilientGrpcModule, type Resilient } from 'nestjs-resilient-grpc';
 import { firstValueFrom, type Observable } from 'rxjs';

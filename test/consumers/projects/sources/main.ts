@@ -111,8 +111,8 @@ async function main(): Promise<void> {
   const url = await app.getUrl();
   const get = async (path: string) => fetch(url + path, { headers: { connection: 'close' } });
 
-  let tries = 0;
-  const operators = defer(() => ((tries += 1) === 1 ? throwError(() => new Error('failed')) : of(tries)));
+  let attempts = 0;
+  const operators = defer(() => ((attempts += 1) === 1 ? throwError(() => new Error('failed')) : of(attempts)));
   const output = {
     order: await (await get('/orders/7')).json(),
     missing: (await get('/orders/0')).status,
